@@ -1,0 +1,177 @@
+//! Why the round machine refuses a message, and whose fault that is.
+
+use super::status::RoundState;
+use crate::digest::Digest;
+use crate::packing::PackingError;
+use crate::statement::{ManifestError, SignatureError, SiteId};
+
+/// Whose fault a refusal is, and so which HTTP status it becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The message is wrong whatever the state: 422.
+    Message,
+    /// The sender may not say this: 403.
+    Sender,
+    /// What it names does not exist: 404.
+    Missing,
+    /// It contradicts what came before, or comes at the wrong time: 409.
+    Conflict,
+}
+
+/// A message that the round machine refuses; the round is as it was.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RoundError {
+    /// The manifest is not the study's next.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// Not on the roster.
+    #[error("site {0} is not on the study's roster; check the study file and the site's name")]
+    UnknownSite(SiteId),
+    /// Not a key holder.
+    #[error(
+        "site {site} is no key holder of round {round}; only the round's window reviews, endorses and opens"
+    )]
+    NoHolder {
+        /// Who spoke.
+        site: SiteId,
+        /// The round.
+        round: u32,
+    },
+    /// Of another round or manifest.
+    #[error(
+        "the message is for the round with manifest {got}, expected {expected}; fetch the manifest again"
+    )]
+    OtherRound {
+        /// This round's manifest.
+        expected: Digest,
+        /// As stated.
+        got: Digest,
+    },
+    /// Of another closing.
+    #[error(
+        "the message is for closing {got}, expected {expected}; fetch the closing again, and report it if the aggregator showed you two"
+    )]
+    OtherClosing {
+        /// This round's closing.
+        expected: Digest,
+        /// As stated.
+        got: Digest,
+    },
+    /// A body of a wrong length.
+    #[error("the header promises a body of {got} bytes, expected {expected} for this study")]
+    BodyLength {
+        /// By the study.
+        expected: u64,
+        /// As stated.
+        got: u64,
+    },
+    /// A wrong number of envelopes.
+    #[error("the header names {got} envelopes, expected one for each of {expected} key holders")]
+    Envelopes {
+        /// m.
+        expected: u16,
+        /// As stated.
+        got: usize,
+    },
+    /// A second and different contribution.
+    #[error(
+        "site {0} has already announced another contribution for this round; only the same bytes may be sent again"
+    )]
+    SecondContribution(SiteId),
+    /// After the deadline.
+    #[error(
+        "round {round} takes no more contributions (deadline {deadline}, now {now}, in Unix seconds); contribute to the next one"
+    )]
+    Late {
+        /// The round.
+        round: u32,
+        /// Its deadline.
+        deadline: u64,
+        /// The aggregator's clock.
+        now: u64,
+    },
+    /// No header came.
+    #[error("site {0} has announced no contribution to this round; put the header first")]
+    NoContribution(SiteId),
+    /// A complaint about nobody.
+    #[error(
+        "the review complains about {0}, who has no receipt in this round or is not in ascending order"
+    )]
+    Complaint(SiteId),
+    /// A second and different review.
+    #[error("holder {0} has already reviewed this round differently")]
+    SecondReview(SiteId),
+    /// A second and different endorsement.
+    #[error(
+        "holder {0} has already endorsed in this round; a second endorsement would break the rule of one certified set and is evidence against it"
+    )]
+    SecondEndorsement(SiteId),
+    /// A second and different opening.
+    #[error("holder {0} has already opened in this round; an opening never changes")]
+    SecondOpening(SiteId),
+    /// A second and different acknowledgement.
+    #[error("site {0} has already acknowledged this round differently")]
+    SecondAcknowledgement(SiteId),
+    /// Too early or too late.
+    #[error("{what} does not fit round {round}, which is {state:?}")]
+    NotNow {
+        /// What came.
+        what: &'static str,
+        /// Where the round stands.
+        state: RoundState,
+        /// The round.
+        round: u32,
+    },
+    /// No certificate of a set, so nothing may be opened.
+    #[error(
+        "round {round} is {state:?} and has {got} of {needed} endorsements: nothing may be opened without a certificate of a set"
+    )]
+    Uncertified {
+        /// The round.
+        round: u32,
+        /// Where it stands.
+        state: RoundState,
+        /// Q.
+        needed: u16,
+        /// Endorsements that came.
+        got: usize,
+    },
+    /// The study's own numbers; [`crate::statement::Study::check`] excludes it.
+    #[error(transparent)]
+    Packing(#[from] PackingError),
+}
+
+impl RoundError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Signature(_)
+            | Self::NoHolder { .. }
+            | Self::Manifest(ManifestError::Initiator { .. } | ManifestError::Signature(_)) => {
+                Fault::Sender
+            }
+            Self::UnknownSite(_) | Self::NoContribution(_) => Fault::Missing,
+            Self::BodyLength { .. }
+            | Self::Envelopes { .. }
+            | Self::Complaint(_)
+            | Self::Packing(_)
+            | Self::Manifest(ManifestError::Holders { .. } | ManifestError::Deadline { .. }) => {
+                Fault::Message
+            }
+            Self::Manifest(_)
+            | Self::OtherRound { .. }
+            | Self::OtherClosing { .. }
+            | Self::SecondContribution(_)
+            | Self::Late { .. }
+            | Self::SecondReview(_)
+            | Self::SecondEndorsement(_)
+            | Self::SecondOpening(_)
+            | Self::SecondAcknowledgement(_)
+            | Self::NotNow { .. }
+            | Self::Uncertified { .. } => Fault::Conflict,
+        }
+    }
+}

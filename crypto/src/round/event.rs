@@ -1,0 +1,41 @@
+//! What changes a round: decided first, made durable by the caller, then applied.
+
+use serde::{Deserialize, Serialize};
+
+use crate::statement::{
+    Acknowledgement, Closing, Endorsement, Header, Opening, Receipt, Review, Signed,
+};
+
+/// A change of a round. The events of a round, in order, are its whole state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A site announced a contribution.
+    Announced(Signed<Header>),
+    /// Its body and envelopes are durable.
+    Received(Signed<Receipt>),
+    /// No more contributions are taken.
+    Frozen {
+        /// Unix seconds.
+        at: u64,
+    },
+    /// A holder reviewed the envelopes sealed to it.
+    Reviewed(Signed<Review>),
+    /// The set is fixed and added up.
+    Closed(Signed<Closing>),
+    /// A holder endorsed the closing.
+    Endorsed(Signed<Endorsement>),
+    /// A holder opened its share of the key sum.
+    Opened(Signed<Opening>),
+    /// A site applied the mean, or could not.
+    Acknowledged(Signed<Acknowledgement>),
+}
+
+/// A message was acceptable: it changes the round, or it came before and changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Make this durable, then apply it.
+    Fresh(Event),
+    /// The same message again: answer as the first time.
+    Repeat,
+}

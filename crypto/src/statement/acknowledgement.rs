@@ -1,0 +1,70 @@
+//! What a site made of the opened sum.
+
+use serde::{Deserialize, Serialize};
+
+use super::name::SiteId;
+use super::signed::Statement;
+use crate::digest::Digest;
+use crate::wire::canonical::{Canonical, canonical};
+
+/// A site's signed word on the end of a round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledgement {
+    /// Digest of the manifest.
+    pub manifest: Digest,
+    /// Digest of the certified closing.
+    pub closing: Digest,
+    /// Who speaks.
+    pub site: SiteId,
+    /// What became of the round there.
+    pub outcome: Outcome,
+}
+canonical!(Acknowledgement { manifest, closing, site, outcome });
+
+impl Statement for Acknowledgement {
+    const LABEL: &'static str = "acknowledgement";
+}
+
+/// Applied, or failed with nothing but the error's class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// The mean was applied; the keyed digest of the model that the site now holds.
+    Applied {
+        /// Keyed with the check key, so that the aggregator cannot test a guess.
+        model: Digest,
+    },
+    /// The sum could not be opened or did not check.
+    Failed {
+        /// The error's class; its details stay at the site.
+        class: FailureClass,
+    },
+}
+
+impl Canonical for Outcome {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Applied { model } => {
+                0u8.encode(out);
+                model.encode(out);
+            }
+            Self::Failed { class } => {
+                1u8.encode(out);
+                (*class as u8).encode(out);
+            }
+        }
+    }
+}
+
+/// Why a sum was not applied. The details could tell about the sum, so they stay local.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// Too few openings, or more lies among them than can be corrected.
+    Openings = 0,
+    /// Noise, slots or count out of bounds.
+    Decoding = 1,
+    /// The check words do not match.
+    Check = 2,
+}

@@ -1,0 +1,361 @@
+//! The end of a round: reviews by the holders, the aggregator's closing, Q endorsements of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::contribution::Header;
+use super::manifest::Manifest;
+use super::name::SiteId;
+use super::signed::{SignatureError, Signed, Statement};
+use super::study::Study;
+use crate::digest::Digest;
+use crate::wire::canonical::canonical;
+
+/// A key holder's word, before the set is fixed, on the envelopes that were sealed to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Review {
+    /// Digest of the manifest.
+    pub manifest: Digest,
+    /// Who reviewed.
+    pub holder: SiteId,
+    /// Dealers whose envelope did not open or held no residues, ascending by name.
+    pub complaints: Vec<SiteId>,
+}
+canonical!(Review { manifest, holder, complaints });
+
+impl Statement for Review {
+    const LABEL: &'static str = "review";
+}
+
+/// One contribution of the set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Included {
+    /// Who contributed.
+    pub site: SiteId,
+    /// Digest of the header.
+    pub header: Digest,
+}
+canonical!(Included { site, header });
+
+/// One contribution that got a receipt but drew more than `c` complaints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Excluded {
+    /// The dealer.
+    pub site: SiteId,
+    /// Digest of the header.
+    pub header: Digest,
+    /// Digests of the reviews that complain.
+    pub reviews: Vec<Digest>,
+}
+canonical!(Excluded { site, header, reviews });
+
+/// The aggregator's signed end of a round: the set, and the digest of the sum over it.
+/// An empty set is an *abort*.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closing {
+    /// Digest of the study.
+    pub study: Digest,
+    /// Round number.
+    pub round: u32,
+    /// Digest of the manifest.
+    pub manifest: Digest,
+    /// Unix seconds.
+    pub closed_at: u64,
+    /// The set, ascending by name.
+    pub included: Vec<Included>,
+    /// Receipts that are not in the set, ascending by name, each with its reason.
+    pub excluded: Vec<Excluded>,
+    /// BLAKE3 root of the sum of the bodies; none for an abort.
+    pub sum: Option<Digest>,
+}
+canonical!(Closing { study, round, manifest, closed_at, included, excluded, sum });
+
+impl Statement for Closing {
+    const LABEL: &'static str = "closing";
+}
+
+/// A closing that nobody should endorse.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ClosingError {
+    /// Of another round.
+    #[error(
+        "the closing is for round {got} (manifest {got_manifest}), expected round {expected} (manifest {expected_manifest})"
+    )]
+    Round {
+        /// This round.
+        expected: u32,
+        /// This round's manifest.
+        expected_manifest: Digest,
+        /// As stated.
+        got: u32,
+        /// As stated.
+        got_manifest: Digest,
+    },
+    /// A set too small to protect its members.
+    #[error(
+        "the closing's set has {got} contributions, expected none (an abort) or at least {min}"
+    )]
+    SetSize {
+        /// As stated.
+        got: usize,
+        /// The study's `min_sites`.
+        min: u16,
+    },
+    /// Out of order, twice, or not on the roster.
+    #[error("the closing's entry {0} is out of order, stands twice or is not on the roster")]
+    Entry(SiteId),
+    /// A sum without a set or the other way round.
+    #[error("a closing names a sum if and only if its set is not empty")]
+    Sum,
+    /// A contribution whose header is not the site's own.
+    #[error("the closing names header {got} of {site}, but what that site signed is {expected:?}")]
+    Header {
+        /// Whose header.
+        site: SiteId,
+        /// What the site signed.
+        expected: Option<Digest>,
+        /// As stated.
+        got: Digest,
+    },
+    /// A contribution left out without cause.
+    #[error(
+        "the closing leaves out {site}, whose contribution has a receipt, with {complaints} complaints; more than c = {collusion} are needed"
+    )]
+    Omitted {
+        /// Who was left out.
+        site: SiteId,
+        /// Complaints shown.
+        complaints: usize,
+        /// The study's bound.
+        collusion: u16,
+    },
+    /// Signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+}
+
+impl Closing {
+    /// Whether this ends the round without a sum.
+    pub fn is_abort(&self) -> bool {
+        self.included.is_empty()
+    }
+
+    /// Whether the set contains the contribution with this header.
+    pub fn includes(&self, site: &SiteId, header: &Digest) -> bool {
+        self.included.iter().any(|entry| entry.site == *site && entry.header == *header)
+    }
+
+    /// The header digest under which a site's contribution is in the set.
+    pub fn header_of(&self, site: &SiteId) -> Option<Digest> {
+        self.included.iter().find(|entry| entry.site == *site).map(|entry| entry.header)
+    }
+
+    /// Checks what the statement alone shows: the aggregator's signature, the round, the set's
+    /// size and order.
+    ///
+    /// # Errors
+    /// [`ClosingError`] with the first thing that is wrong.
+    pub fn check(
+        signed: &Signed<Self>,
+        study: &Study,
+        manifest: &Manifest,
+    ) -> Result<(), ClosingError> {
+        let closing = &signed.statement;
+        signed.verify(&study.aggregator_key, &"the aggregator")?;
+        let expected_manifest = manifest.digest();
+        if closing.study != manifest.study
+            || closing.round != manifest.round
+            || closing.manifest != expected_manifest
+        {
+            return Err(ClosingError::Round {
+                expected: manifest.round,
+                expected_manifest,
+                got: closing.round,
+                got_manifest: closing.manifest,
+            });
+        }
+        let got = closing.included.len();
+        if got != 0 && got < usize::from(study.min_sites) {
+            return Err(ClosingError::SetSize { got, min: study.min_sites });
+        }
+        if closing.sum.is_some() == closing.is_abort() {
+            return Err(ClosingError::Sum);
+        }
+        ascending(study, closing.included.iter().map(|entry| &entry.site))?;
+        ascending(study, closing.excluded.iter().map(|entry| &entry.site))?;
+        match closing.excluded.iter().find(|entry| closing.header_of(&entry.site).is_some()) {
+            Some(both) => Err(ClosingError::Entry(both.site.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the set against the signed headers and reviews that a holder fetched: every entry is
+    /// what its site signed, and whoever is left out drew more than `c` complaints.
+    ///
+    /// # Errors
+    /// [`ClosingError`] with the first contribution that is wrong.
+    pub fn check_set(
+        &self,
+        study: &Study,
+        headers: &[Signed<Header>],
+        reviews: &[Signed<Review>],
+    ) -> Result<(), ClosingError> {
+        let entries = self
+            .included
+            .iter()
+            .map(|entry| (&entry.site, entry.header))
+            .chain(self.excluded.iter().map(|entry| (&entry.site, entry.header)));
+        for (site, got) in entries {
+            let header = headers.iter().find(|header| header.statement.site == *site);
+            let expected = header.map(Signed::digest);
+            let (Some(header), Some(member)) = (header, study.site(site)) else {
+                return Err(ClosingError::Header { site: site.clone(), expected, got });
+            };
+            header.verify(&member.signature_key, site)?;
+            if expected != Some(got) || header.statement.manifest != self.manifest {
+                return Err(ClosingError::Header { site: site.clone(), expected, got });
+            }
+        }
+        for entry in &self.excluded {
+            let complaints = complaints(study, self.round, self.manifest, &entry.site, reviews)?;
+            let collusion = study.threshold.collusion;
+            // An abort needs no reason for each contribution: it opens nothing.
+            if complaints.len() <= usize::from(collusion) && !self.is_abort() {
+                let (site, complaints) = (entry.site.clone(), complaints.len());
+                return Err(ClosingError::Omitted { site, complaints, collusion });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Digests of the reviews, by different holders of the round, that complain about `dealer`.
+///
+/// # Errors
+/// [`SignatureError`] when a review that counts is not its holder's.
+pub(crate) fn complaints(
+    study: &Study,
+    round: u32,
+    manifest: Digest,
+    dealer: &SiteId,
+    reviews: &[Signed<Review>],
+) -> Result<Vec<Digest>, SignatureError> {
+    let mut found = Vec::new();
+    for holder in study.holders(round) {
+        let complaint = reviews.iter().find(|review| {
+            review.statement.holder == holder.id
+                && review.statement.manifest == manifest
+                && review.statement.complaints.contains(dealer)
+        });
+        if let Some(review) = complaint {
+            review.verify(&holder.signature_key, &holder.id)?;
+            found.push(review.digest());
+        }
+    }
+    Ok(found)
+}
+
+fn ascending<'a>(
+    study: &Study,
+    sites: impl Iterator<Item = &'a SiteId>,
+) -> Result<(), ClosingError> {
+    let mut previous: Option<&SiteId> = None;
+    for site in sites {
+        if previous.is_some_and(|previous| previous >= site) || study.site(site).is_none() {
+            return Err(ClosingError::Entry(site.clone()));
+        }
+        previous = Some(site);
+    }
+    Ok(())
+}
+
+/// A key holder's one endorsement for a study and round number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endorsement {
+    /// Digest of the study.
+    pub study: Digest,
+    /// Round number: at most one endorsement for each, whatever manifests exist.
+    pub round: u32,
+    /// Digest of the closing.
+    pub closing: Digest,
+    /// Who endorses.
+    pub holder: SiteId,
+}
+canonical!(Endorsement { study, round, closing, holder });
+
+impl Statement for Endorsement {
+    const LABEL: &'static str = "endorsement";
+}
+
+/// Q endorsements of one closing by different holders. At most one exists per round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The closing.
+    pub closing: Signed<Closing>,
+    /// Endorsements of it.
+    pub endorsements: Vec<Signed<Endorsement>>,
+}
+
+/// A certificate that certifies nothing.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum CertificateError {
+    /// The closing itself is wrong.
+    #[error(transparent)]
+    Closing(#[from] ClosingError),
+    /// An endorsement of something else, by no holder, or a second one.
+    #[error(
+        "an endorsement by {0} is for another closing, by no key holder of the round, or stands twice"
+    )]
+    Endorsement(SiteId),
+    /// Signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// Too few endorsements.
+    #[error(
+        "round {round} has {got} endorsements of its closing, needed {needed}: too few key holders answered, so nothing may be opened"
+    )]
+    TooFew {
+        /// The round.
+        round: u32,
+        /// Q.
+        needed: u16,
+        /// Endorsements that came.
+        got: usize,
+    },
+}
+
+impl Certificate {
+    /// Checks closing and endorsements; only what passes here may be opened.
+    ///
+    /// # Errors
+    /// [`CertificateError`] with the first thing that is wrong.
+    pub fn check(&self, study: &Study, manifest: &Manifest) -> Result<(), CertificateError> {
+        Closing::check(&self.closing, study, manifest)?;
+        let closing = self.closing.digest();
+        let mut endorsed = std::collections::BTreeSet::new();
+        for endorsement in &self.endorsements {
+            let Endorsement { study: of_study, round, closing: of_closing, holder } =
+                &endorsement.statement;
+            let refuse = || CertificateError::Endorsement(holder.clone());
+            let offset = study.holder_offset(manifest.round, holder).ok_or_else(refuse)?;
+            let matches =
+                *of_study == manifest.study && *round == manifest.round && *of_closing == closing;
+            if !matches || !endorsed.insert(offset) {
+                return Err(refuse());
+            }
+            let site = study.site(holder).ok_or_else(refuse)?;
+            endorsement.verify(&site.signature_key, holder)?;
+        }
+        let needed = study.threshold.endorsements;
+        if endorsed.len() < usize::from(needed) {
+            let (round, got) = (manifest.round, endorsed.len());
+            return Err(CertificateError::TooFew { round, needed, got });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Encodings: canonical bytes (signed), JSON (control messages), bincode frames (envelopes).
+//!
+//! Signatures and digests cover canonical bytes, never JSON and never bincode. Nothing outside
+//! this module names serde_json or bincode.
+
+pub mod canonical;
+pub mod frame;
+pub mod json;
+pub mod message;
