@@ -33,6 +33,7 @@ pub enum Event {
 
 /// A message was acceptable: it changes the round, or it came before and changes nothing.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made once a message and moved on at once")]
 pub enum Verdict {
     /// Make this durable, then apply it.
     Fresh(Event),

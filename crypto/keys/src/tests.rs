@@ -1,0 +1,6 @@
+//! Whole rounds through the shipped machines, without network or disk, and what must go wrong.
+
+mod fixture;
+mod refusals;
+mod tfhe_oracle;
+mod whole_round;

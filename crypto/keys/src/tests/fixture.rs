@@ -1,0 +1,287 @@
+//! A study with real keys, and a round driven through the aggregator's machine.
+
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use rand::Rng;
+use rand::rngs::ChaCha20Rng;
+use ringfence_crypto::Digest;
+use ringfence_crypto::ciphertext::add_words;
+use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
+use ringfence_crypto::statement::{
+    Certificate, Closing, Header, Manifest, PublicKey, Signed, SiteId, Statement, Study, sign,
+};
+use ringfence_crypto::threshold::Threshold;
+use ringfence_crypto::wire::message::OpeningFrame;
+
+use crate::check::CheckKey;
+use crate::contribution::Contribution;
+use crate::draft::StudyDraft;
+use crate::holder::{self, ClosingView, Decision, Holder, open_envelope, open_share_sum};
+use crate::identity::Identity;
+use crate::open::{OpenError, OpenedSum, OpeningContext, unseal};
+use crate::quantize::QuantizedUpdate;
+use crate::reconstruct::KeySum;
+use crate::testing::rng;
+
+pub(super) const START: u64 = 1_000_000;
+
+pub(super) struct Fixture {
+    pub(super) study: Arc<Study>,
+    pub(super) identities: Vec<Identity>,
+    pub(super) aggregator: SigningKey,
+    pub(super) rng: ChaCha20Rng,
+}
+
+/// One site's contribution and what it holds in the clear.
+pub(super) struct Made {
+    pub(super) values: Vec<u32>,
+    pub(super) contribution: Contribution,
+    pub(super) body: Vec<u8>,
+}
+
+impl Fixture {
+    pub(super) fn new(sites: usize, window: Option<(u16, u16, u16)>, values: u32) -> Self {
+        let mut rng = rng(sites as u64 * 1000 + u64::from(values));
+        let identities: Vec<Identity> = (0..sites)
+            .map(|k| Identity::generate(format!("site-{k}").parse().unwrap(), &mut rng).unwrap())
+            .collect();
+        let aggregator = SigningKey::from_bytes(&[9; 32]);
+        let tensor = TensorLayout { name: "w".into(), shape: vec![values], clip: 0.25 };
+        let threshold = match window {
+            Some((m, c, l)) => Threshold::derive(m, c, l, sites),
+            None => Threshold::recommended(sites),
+        };
+        let threshold = threshold.unwrap();
+        let study = StudyDraft {
+            name: "test".into(),
+            created_at: START,
+            roster: identities.iter().map(Identity::public).collect(),
+            aggregator_key: PublicKey::from(aggregator.verifying_key()),
+            threshold: Some(threshold),
+            min_sites: Some(threshold.min_sites_floor()),
+            value_bits: 16,
+            layout: Layout { tensors: vec![tensor] },
+            initial_model: Digest::of(b"initial"),
+            min_round_seconds: 1,
+            review_seconds: 10,
+            initiator_timeout_seconds: 60,
+        }
+        .into_study(&mut rng)
+        .unwrap();
+        Self { study: Arc::new(study), identities, aggregator, rng }
+    }
+
+    pub(super) fn check_key(&self) -> CheckKey {
+        self.identities[0].check_key(&self.study).unwrap()
+    }
+
+    pub(super) fn manifest(&self) -> Signed<Manifest> {
+        self.identities[0].sign(Manifest {
+            study: self.study.digest(),
+            round: 0,
+            initiator: self.identities[0].site().clone(),
+            opened_at: START,
+            deadline: START + 100,
+            holders: self.study.holders(0).map(|site| site.id.clone()).collect(),
+            base_model: Digest::of(b"keyed model"),
+            previous: None,
+        })
+    }
+
+    pub(super) fn round(&self) -> Round {
+        Round::open(self.study.clone(), self.study.digest(), self.manifest(), None).unwrap()
+    }
+
+    /// A contribution of pseudo-random values by site `k`.
+    pub(super) fn contribute(&mut self, k: usize) -> Made {
+        let count = self.study.layout.values();
+        let update: Vec<f32> =
+            (0..count).map(|i| ((i * 7 + k * 13) % 100) as f32 / 150.0 - 0.3).collect();
+        let manifest = self.manifest().statement;
+        let (study, rng) = (self.study.clone(), &mut self.rng);
+        let quantized =
+            QuantizedUpdate::quantize(&update, &study.layout, &study.packing, rng).unwrap();
+        let identity = &self.identities[k];
+        let key = identity.check_key(&study).unwrap();
+        let mut body = Vec::new();
+        let contribution =
+            Contribution::make(&study, &manifest, identity, &key, &quantized, rng, &mut body)
+                .unwrap();
+        Made { values: quantized.expose().to_vec(), contribution, body }
+    }
+
+    /// Announces and receipts contributions.
+    pub(super) fn collect(&self, round: &mut Round, made: &[Made]) {
+        for made in made {
+            let header = &made.contribution.header;
+            apply(round, |round| round.announce(header, START + 1)).unwrap();
+            let receipt = round.receipt(&header.statement.site, START + 1).unwrap();
+            round.apply(Event::Received(sign(receipt, &self.aggregator)));
+        }
+    }
+
+    /// Freezes, reviews without complaint and closes over what was received.
+    pub(super) fn close(&self, round: &mut Round, made: &[Made]) -> (Signed<Closing>, Vec<u8>) {
+        let now = START + 101;
+        let event = round.freeze(now).unwrap();
+        round.apply(event);
+        let holders: Vec<SiteId> = self.study.holders(0).map(|site| site.id.clone()).collect();
+        for holder in &holders {
+            let complaints = made
+                .iter()
+                .filter(|made| self.share(made, holder).is_err())
+                .map(|made| made.contribution.header.statement.site.clone())
+                .collect();
+            let manifest = round.manifest().statement.clone();
+            let review = holder::review(self.identity(holder), &manifest, complaints);
+            apply(round, |round| round.review(&review)).unwrap();
+        }
+        let set = round.closed_set(now).unwrap();
+        let mut sum = vec![0; self.study.body_bytes().unwrap() as usize];
+        for entry in set.included() {
+            let body = &made.iter().find(|m| m.contribution.header.digest() == entry.header);
+            add_words(&mut sum, &body.unwrap().body).unwrap();
+        }
+        let digest = (!set.included().is_empty()).then(|| Digest::of(&sum));
+        let closing = sign(round.closing_of(set, digest, now), &self.aggregator);
+        round.apply(Event::Closed(closing.clone()));
+        (closing, sum)
+    }
+
+    pub(super) fn share(
+        &self,
+        made: &Made,
+        holder: &SiteId,
+    ) -> Result<crate::share::Share, crate::holder::EnvelopeError> {
+        let header = &made.contribution.header.statement;
+        let offset = self.study.holder_offset(0, holder).unwrap();
+        let sealed = &made.contribution.envelopes[offset];
+        open_envelope(self.identity(holder), &self.study, header, sealed)
+    }
+
+    pub(super) fn identity(&self, site: &SiteId) -> &Identity {
+        self.identities.iter().find(|identity| identity.site() == site).unwrap()
+    }
+
+    pub(super) fn holder(&self, site: &SiteId) -> Holder {
+        Holder::restore(self.study.clone(), site.clone(), [], None)
+    }
+
+    /// Endorses by all holders but the silent ones.
+    pub(super) fn endorse(&self, round: &mut Round, silent: &[usize]) {
+        let holders: Vec<SiteId> = self.study.holders(0).map(|site| site.id.clone()).collect();
+        let closing = round.closing().unwrap().clone();
+        let headers: Vec<Signed<Header>> = round.received().map(|(_, h)| h.clone()).collect();
+        let reviews: Vec<_> = round.reviews().cloned().collect();
+        let manifest = round.manifest().statement.clone();
+        for (k, holder) in holders.iter().enumerate().filter(|(k, _)| !silent.contains(k)) {
+            let view = ClosingView {
+                manifest: &manifest,
+                closing: &closing,
+                headers: &headers,
+                reviews: &reviews,
+                receipt: None,
+            };
+            let Decision::Fresh(endorsement) = self.holder(holder).endorse(view).unwrap() else {
+                panic!("holder {k} has endorsed before");
+            };
+            let signed = self.identity(holder).sign(endorsement);
+            apply(round, |round| round.endorse(&signed)).unwrap();
+        }
+    }
+
+    /// The opening of one holder.
+    pub(super) fn opening(
+        &mut self,
+        holder: &SiteId,
+        certificate: &Certificate,
+        made: &[Made],
+    ) -> OpeningFrame {
+        let manifest = self.manifest().statement;
+        let machine = self.holder(holder);
+        let set = machine.may_open(&manifest, certificate).unwrap();
+        let shares: Vec<_> = set
+            .sites()
+            .map(|(site, header)| {
+                let made = made.iter().find(|m| m.contribution.header.digest() == header).unwrap();
+                (site.clone(), self.share(made, holder).unwrap())
+            })
+            .collect();
+        let mut rng = rng(self.rng.next_u64());
+        open_share_sum(self.identity(holder), &self.study, &set, &shares, &mut rng).unwrap()
+    }
+
+    /// Openings by all holders but the silent ones.
+    pub(super) fn openings(
+        &mut self,
+        round: &mut Round,
+        made: &[Made],
+        silent: &[usize],
+    ) -> Vec<OpeningFrame> {
+        let certificate = round.certificate().unwrap();
+        let holders: Vec<SiteId> = self.study.holders(0).map(|site| site.id.clone()).collect();
+        let mut frames = Vec::new();
+        for (_, holder) in holders.iter().enumerate().filter(|(k, _)| !silent.contains(k)) {
+            let frame = self.opening(holder, &certificate, made);
+            apply(round, |round| round.open_sum(&frame.statement)).unwrap();
+            frames.push(frame);
+        }
+        frames
+    }
+
+    /// The key sum, at one recipient.
+    pub(super) fn key_sum(
+        &self,
+        recipient: usize,
+        closing: Digest,
+        frames: &[OpeningFrame],
+    ) -> Result<KeySum, OpenError> {
+        let context = OpeningContext {
+            study: &self.study,
+            round: 0,
+            manifest: self.manifest().digest(),
+            closing,
+        };
+        let openings: Vec<_> = frames
+            .iter()
+            .map(|frame| unseal(&self.identities[recipient], context, frame).unwrap())
+            .collect();
+        Ok(KeySum::reconstruct(&openings, &self.study.threshold)?)
+    }
+
+    /// Opens the sum at one recipient.
+    pub(super) fn open(
+        &self,
+        recipient: usize,
+        closing: &Signed<Closing>,
+        frames: &[OpeningFrame],
+        sum: &[u8],
+    ) -> Result<OpenedSum, OpenError> {
+        let keys = self.key_sum(recipient, closing.digest(), frames)?;
+        let sites = closing.statement.included.len();
+        let digest = self.manifest().digest();
+        OpenedSum::open(&self.study, &digest, sites, &keys, &self.check_key(), &mut &sum[..])
+    }
+}
+
+/// Decides and applies, as the aggregator does around its durable write.
+pub(super) fn apply(
+    round: &mut Round,
+    decide: impl FnOnce(&Round) -> Result<Verdict, RoundError>,
+) -> Result<(), RoundError> {
+    if let Verdict::Fresh(event) = decide(round)? {
+        round.apply(event);
+    }
+    Ok(())
+}
+
+/// The naive oracle: integers added one by one.
+pub(super) fn plain_sum(made: &[Made]) -> Vec<u64> {
+    let mut sum = vec![0; made[0].values.len()];
+    for made in made {
+        sum.iter_mut().zip(&made.values).for_each(|(sum, value)| *sum += u64::from(*value));
+    }
+    sum
+}

@@ -1,0 +1,385 @@
+//! What must be refused, with an error that says what was expected and what came.
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::ciphertext::{add_words, to_word};
+use ringfence_crypto::round::{Event, Fault, Round, RoundError};
+use ringfence_crypto::statement::{
+    FailureClass, ManifestError, Signed, SignedStudy, Statement, StudyError, sign,
+};
+
+use super::fixture::{Fixture, Made, START, apply};
+use crate::holder::{ClosingView, Decision, HolderError, open_envelope, open_share_sum};
+use crate::identity::Identity;
+use crate::open::{OpenError, OpeningContext, unseal};
+use crate::testing::rng;
+
+fn refused(round: &Round, result: Result<(), RoundError>, before: &Round, text: &str) {
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains(text), "{error}");
+    assert_eq!(round.status(), before.status(), "a refusal changed the round");
+}
+
+fn closed() -> (Fixture, Round, Vec<Made>, Vec<u8>) {
+    let mut fixture = Fixture::new(5, None, 100);
+    let made: Vec<_> = (0..5).map(|k| fixture.contribute(k)).collect();
+    let mut round = fixture.round();
+    fixture.collect(&mut round, &made);
+    let (_, sum) = fixture.close(&mut round, &made);
+    (fixture, round, made, sum)
+}
+
+#[test]
+fn contributions() {
+    let mut fixture = Fixture::new(5, None, 100);
+    let (made, second) = (fixture.contribute(0), fixture.contribute(0));
+    let mut round = fixture.round();
+    let before = round.clone();
+    let mut try_header = |alter: &dyn Fn(&mut Signed<_>), now, text: &str| {
+        let mut header = made.contribution.header.clone();
+        alter(&mut header);
+        let result = apply(&mut round, |round| round.announce(&header, now));
+        refused(&round, result, &before, text);
+    };
+    try_header(&|h| h.statement.body_bytes += 8, START, "expected 65536");
+    try_header(&|h| h.statement.envelopes.truncate(4), START, "names 4 envelopes");
+    try_header(&|h| h.statement.body = Digest::of(b""), START, "does not verify");
+    try_header(&|h| h.statement.site = "nobody".parse().unwrap(), START, "not on the study's");
+    try_header(&|h| h.statement.manifest = Digest::of(b""), START, "fetch the manifest again");
+    try_header(&|_| (), START + 101, "takes no more contributions");
+
+    fixture.collect(&mut round, std::slice::from_ref(&made));
+    let before = round.clone();
+    let header = &second.contribution.header;
+    let result = apply(&mut round, |round| round.announce(header, START));
+    refused(&round, result, &before, "only the same bytes may be sent again");
+    apply(&mut round, |round| round.announce(&made.contribution.header, START)).unwrap();
+    assert_eq!(round.status(), before.status(), "a repeat changed the round");
+}
+
+#[test]
+fn manifests() {
+    let fixture = Fixture::new(5, None, 100);
+    let open = |signer: usize, alter: &dyn Fn(&mut ringfence_crypto::statement::Manifest)| {
+        let mut manifest = fixture.manifest().statement;
+        alter(&mut manifest);
+        let signed = fixture.identities[signer].sign(manifest);
+        Round::open(fixture.study.clone(), fixture.study.digest(), signed, None).map(|_| ())
+    };
+    let manifest_error = |result| match result {
+        Err(RoundError::Manifest(error)) => error,
+        other => panic!("expected a manifest error, got {other:?}"),
+    };
+    open(0, &|_| ()).unwrap();
+    assert!(matches!(manifest_error(open(1, &|_| ())), ManifestError::Signature(_)));
+    let site = fixture.identities[1].site().clone();
+    let early = open(1, &|m| m.initiator = site.clone());
+    assert!(matches!(manifest_error(early), ManifestError::Initiator { .. }));
+    // The successor may step in once the initiator's time is over.
+    open(1, &|m| {
+        m.initiator = site.clone();
+        (m.opened_at, m.deadline) = (START + 60, START + 100);
+    })
+    .unwrap();
+    let error = manifest_error(open(0, &|m| m.round = 1));
+    assert!(matches!(error, ManifestError::Round { expected: 0, got: 1 }));
+    let error = manifest_error(open(0, &|m| m.study = Digest::of(b"")));
+    assert!(matches!(error, ManifestError::Study { .. }));
+    let error = manifest_error(open(0, &|m| m.holders.swap(0, 1)));
+    assert!(matches!(error, ManifestError::Holders { .. }));
+    let error = manifest_error(open(0, &|m| m.deadline = m.opened_at));
+    assert!(matches!(error, ManifestError::Deadline { .. }));
+    let error = manifest_error(open(0, &|m| m.previous = Some(Digest::of(b""))));
+    assert!(matches!(error, ManifestError::Previous { .. }));
+}
+
+#[test]
+fn a_second_endorsement_is_refused_by_both_sides() {
+    let (fixture, mut round, _, _) = closed();
+    let headers: Vec<_> = round.received().map(|(_, header)| header.clone()).collect();
+    let reviews: Vec<_> = round.reviews().cloned().collect();
+    let manifest = round.manifest().statement.clone();
+    let closing = round.closing().unwrap().clone();
+    let other = {
+        let mut other = closing.statement.clone();
+        other.closed_at += 1;
+        sign(other, &fixture.aggregator)
+    };
+    let view = |closing| ClosingView {
+        manifest: &manifest,
+        closing,
+        headers: &headers,
+        reviews: &reviews,
+        receipt: None,
+    };
+    let identity = &fixture.identities[1];
+    let mut holder = fixture.holder(identity.site());
+    let Decision::Fresh(first) = holder.endorse(view(&closing)).unwrap() else { panic!() };
+    holder.record(first.clone());
+    assert_eq!(holder.endorse(view(&closing)).unwrap(), Decision::Repeat(first.clone()));
+    let error = holder.endorse(view(&other)).unwrap_err();
+    assert!(matches!(error, HolderError::Endorsed { round: 0, .. }), "{error}");
+
+    let mut second = first.clone();
+    second.closing = other.digest();
+    let (first, second) = (identity.sign(first), identity.sign(second));
+    apply(&mut round, |round| round.endorse(&first)).unwrap();
+    let before = round.clone();
+    let result = apply(&mut round, |round| round.endorse(&second));
+    refused(&round, result, &before, "has already endorsed");
+}
+
+#[test]
+fn a_restored_holder_abstains() {
+    let (fixture, round, _, _) = closed();
+    let site = fixture.identities[1].site().clone();
+    let holder =
+        crate::holder::Holder::restore(fixture.study.clone(), site, [], Some(round.number()));
+    let manifest = round.manifest().statement.clone();
+    let closing = round.closing().unwrap();
+    let view =
+        ClosingView { manifest: &manifest, closing, headers: &[], reviews: &[], receipt: None };
+    let error = holder.endorse(view).unwrap_err();
+    assert!(matches!(error, HolderError::Abstains { through: 0 }), "{error}");
+}
+
+#[test]
+fn closings_that_nobody_should_endorse() {
+    let (fixture, round, _, _) = closed();
+    let headers: Vec<_> = round.received().map(|(_, header)| header.clone()).collect();
+    let reviews: Vec<_> = round.reviews().cloned().collect();
+    let manifest = round.manifest().statement.clone();
+    let holder = fixture.holder(fixture.identities[0].site());
+    let try_closing = |alter: &dyn Fn(&mut ringfence_crypto::statement::Closing), text: &str| {
+        let mut closing = round.closing().unwrap().statement.clone();
+        alter(&mut closing);
+        let closing = &sign(closing, &fixture.aggregator);
+        let own = round.contribution(fixture.identities[0].site()).unwrap();
+        let view = ClosingView {
+            manifest: &manifest,
+            closing,
+            headers: &headers,
+            reviews: &reviews,
+            receipt: own.receipt.as_ref(),
+        };
+        let error = holder.endorse(view).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    try_closing(&|c| drop(c.included.remove(0)), "leaves out this site's contribution");
+    try_closing(&|c| c.included.truncate(2), "at least 3");
+    try_closing(&|c| c.included.swap(0, 1), "out of order");
+    try_closing(&|c| c.included[4].site = "site-9".parse().unwrap(), "not on the roster");
+    try_closing(&|c| c.included[1].header = Digest::of(b""), "what that site signed");
+    try_closing(&|c| c.sum = None, "if and only if");
+    try_closing(&|c| c.round = 1, "expected round 0");
+    try_closing(
+        &|c| {
+            let ringfence_crypto::statement::Included { site, header } = c.included.remove(3);
+            let reviews = vec![Digest::of(b"made up"); 2];
+            c.excluded = vec![ringfence_crypto::statement::Excluded { site, header, reviews }];
+        },
+        "more than c = 1 are needed",
+    );
+}
+
+#[test]
+fn nothing_opens_without_a_certificate_or_for_another_closing() {
+    let (mut fixture, mut round, made, _) = closed();
+    fixture.endorse(&mut round, &[0, 1]);
+    assert!(round.certificate().is_none(), "3 of 4 endorsements are no certificate");
+    // A certificate with an endorsement too few is refused by the holder ...
+    let weak = ringfence_crypto::statement::Certificate {
+        closing: round.closing().unwrap().clone(),
+        endorsements: Vec::new(),
+    };
+    let manifest = round.manifest().statement.clone();
+    let holder = fixture.holder(fixture.identities[0].site());
+    let error = holder.may_open(&manifest, &weak).unwrap_err().to_string();
+    assert!(error.contains("has 0 endorsements of its closing, needed 4"), "{error}");
+    // ... and an opening without one by the aggregator.
+    let mut certified = round.clone();
+    fixture.endorse(&mut certified, &[2, 3, 4]);
+    let certificate = certified.certificate().unwrap();
+    let site = fixture.identities[0].site().clone();
+    let frame = fixture.opening(&site, &certificate, &made);
+    let before = round.clone();
+    let result = apply(&mut round, |round| round.open_sum(&frame.statement));
+    refused(&round, result, &before, "has 3 of 4 endorsements");
+
+    let mut other = frame.statement.statement.clone();
+    other.closing = Digest::of(b"other");
+    let other = fixture.identities[0].sign(other);
+    let before = certified.clone();
+    let result = apply(&mut certified, |round| round.open_sum(&other));
+    refused(&certified, result, &before, "fetch the closing again");
+}
+
+#[test]
+fn shares_must_be_those_of_the_set() {
+    let (fixture, mut round, made, _) = closed();
+    fixture.endorse(&mut round, &[]);
+    let certificate = round.certificate().unwrap();
+    let site = fixture.identities[0].site().clone();
+    let machine = fixture.holder(&site);
+    let set = machine.may_open(&round.manifest().statement, &certificate).unwrap();
+    let mut shares: Vec<_> = made
+        .iter()
+        .map(|m| {
+            let dealer = m.contribution.header.statement.site.clone();
+            (dealer, fixture.share(m, &site).unwrap())
+        })
+        .collect();
+    let open = |shares: &[_]| {
+        open_share_sum(&fixture.identities[0], &fixture.study, &set, shares, &mut rng(1))
+    };
+    assert!(open(&shares).is_ok());
+    shares.pop();
+    let error = open(&shares).unwrap_err().to_string();
+    assert!(error.contains("1 missing, 0 too many"), "{error}");
+}
+
+#[test]
+fn envelopes_and_openings_that_do_not_fit() {
+    let (mut fixture, mut round, made, _) = closed();
+    let header = &made[0].contribution.header.statement;
+    let envelopes = &made[0].contribution.envelopes;
+    let open = |sealed: &[u8]| {
+        open_envelope(&fixture.identities[0], &fixture.study, header, sealed).map(|_| ())
+    };
+    open(&envelopes[0]).unwrap();
+    assert!(open(&envelopes[1]).unwrap_err().to_string().contains("not the one its header"));
+
+    fixture.endorse(&mut round, &[]);
+    let certificate = round.certificate().unwrap();
+    let site = fixture.identities[2].site().clone();
+    let frame = fixture.opening(&site, &certificate, &made);
+    let context = OpeningContext {
+        study: &fixture.study,
+        round: 0,
+        manifest: round.digest(),
+        closing: certificate.closing.digest(),
+    };
+    let recipient = &fixture.identities[4];
+    assert_eq!(unseal(recipient, context, &frame).unwrap().0, 2);
+    let mut altered = frame.clone();
+    altered.sealed[100] ^= 1;
+    let error = unseal(recipient, context, &altered).unwrap_err().to_string();
+    assert!(error.contains("digest differs"), "{error}");
+    altered.statement.statement.sealed = Digest::of(&altered.sealed);
+    let error = unseal(recipient, context, &altered).unwrap_err().to_string();
+    assert!(error.contains("does not verify"), "{error}");
+    let elsewhere = OpeningContext { closing: Digest::of(b"other"), ..context };
+    let error = unseal(recipient, elsewhere, &frame).unwrap_err().to_string();
+    assert!(error.contains("another round or closing"), "{error}");
+    let stranger = Identity::generate(recipient.site().clone(), &mut rng(77)).unwrap();
+    assert!(unseal(&stranger, context, &frame).is_err());
+}
+
+#[test]
+fn a_shifted_sum_fails_its_check_words() {
+    let (mut fixture, mut round, made, sum) = closed();
+    fixture.endorse(&mut round, &[]);
+    let frames = fixture.openings(&mut round, &made, &[]);
+    let closing = round.closing().unwrap().clone();
+    let open = |shift: u64, coefficient: usize| {
+        let mut shifted = sum.clone();
+        let word = to_word(shift).to_le_bytes();
+        add_words(&mut shifted[coefficient * 8..][..8], &word).unwrap();
+        fixture.open(0, &closing, &frames, &shifted)
+    };
+    let packing = fixture.study.packing;
+    let delta = 1 << packing.delta_bits;
+    // A multiple of Delta in a value's slot passes noise, slots and count: only the check sees it.
+    let error = open(delta << packing.slot_bits, 0).unwrap_err();
+    assert!(matches!(error, OpenError::Check), "{error}");
+    assert_eq!(error.class(), FailureClass::Check);
+    let error = open(delta, 0).unwrap_err();
+    assert!(matches!(error, OpenError::Slot { index: 0, sum: 6, limit: 5, .. }), "{error}");
+    let error = open(delta / 2, 3).unwrap_err();
+    assert!(matches!(error, OpenError::Noise { coefficient: 3, .. }), "{error}");
+    let error = open(delta, 5000).unwrap_err();
+    assert!(matches!(error, OpenError::Slot { limit: 0, .. }), "padding: {error}");
+    assert!(open(0, 0).is_ok());
+}
+
+#[test]
+fn a_site_that_was_shown_another_manifest_spoils_the_round_but_no_mean() {
+    let mut fixture = Fixture::new(5, None, 100);
+    let mut made: Vec<_> = (0..5).map(|k| fixture.contribute(k)).collect();
+    let mut manifest = fixture.manifest().statement;
+    manifest.base_model = Digest::of(b"another model");
+    let quantized = crate::quantize::QuantizedUpdate::quantize(
+        &[0.1; 100],
+        &fixture.study.layout,
+        &fixture.study.packing,
+        &mut fixture.rng,
+    )
+    .unwrap();
+    let mut body = Vec::new();
+    let identity = &fixture.identities[4];
+    let key = fixture.check_key();
+    let study = fixture.study.clone();
+    let rng = &mut fixture.rng;
+    crate::contribution::Contribution::make(
+        &study, &manifest, identity, &key, &quantized, rng, &mut body,
+    )
+    .unwrap();
+    let header = &mut made[4].contribution.header;
+    header.statement.body = Digest::of(&body);
+    *header = identity.sign(header.statement.clone());
+    made[4].body = body;
+    let mut round = fixture.round();
+    fixture.collect(&mut round, &made);
+    let (closing, sum) = fixture.close(&mut round, &made);
+    fixture.endorse(&mut round, &[]);
+    let frames = fixture.openings(&mut round, &made, &[]);
+    let error = fixture.open(0, &closing, &frames, &sum).unwrap_err();
+    assert!(matches!(error, OpenError::Noise { .. }), "{error}");
+}
+
+#[test]
+fn studies() {
+    let fixture = Fixture::new(3, None, 100);
+    let mut signed = SignedStudy::unsigned((*fixture.study).clone());
+    assert!(matches!(signed.verify(), Err(StudyError::Unsigned(missing)) if missing.len() == 3));
+    for identity in &fixture.identities {
+        signed.sign(identity.site(), identity.signer()).unwrap();
+    }
+    signed.verify().unwrap();
+    let identity = &fixture.identities[0];
+    let again = signed.sign(identity.site(), identity.signer());
+    assert!(matches!(again, Err(StudyError::Signer(_))));
+    let altered = |alter: &dyn Fn(&mut ringfence_crypto::statement::Study), text: &str| {
+        let mut signed = signed.clone();
+        alter(&mut signed.study);
+        let error = signed.verify().unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    altered(&|s| s.name.push('!'), "does not verify");
+    altered(&|s| drop(s.roster.pop()), "expected 3 to 10000 sites, got 2");
+    altered(&|s| s.packing.slots += 1, "the study states");
+    altered(&|s| s.min_sites = 2, "min_sites is 2");
+    altered(&|s| s.threshold.endorsements = 2, "give Q = 3");
+    altered(&|s| s.layout.tensors[0].shape = vec![u32::MAX; 3], "has shape");
+    altered(&|s| s.layout.tensors[0].shape = vec![1 << 28], "blocks");
+    altered(&|s| s.roster[1].id = s.roster[0].id.clone(), "stands twice");
+    altered(&|s| s.wire_bits = 32, "expected 64 wire bits");
+}
+
+#[test]
+fn reviews_of_strangers_and_faults_of_errors() {
+    let (fixture, mut round, _, _) = closed();
+    let before = round.clone();
+    let manifest = round.manifest().statement.clone();
+    let stranger = ["site-7".parse().unwrap()].into();
+    let review = crate::holder::review(&fixture.identities[0], &manifest, stranger);
+    let result = apply(&mut round, |round| round.review(&review));
+    refused(&round, result, &before, "who has no receipt");
+    let late = round.receipt(fixture.identities[0].site(), START + 500).unwrap_err();
+    assert_eq!(late.fault(), Fault::Conflict);
+    // The same events in the same order give the same round.
+    let mut replayed = fixture.round();
+    let header = round.contribution(fixture.identities[0].site()).unwrap();
+    replayed.apply(Event::Announced(header.header.clone()));
+    replayed.apply(Event::Received(header.receipt.clone().unwrap()));
+    assert_eq!(replayed.received().count(), 1);
+}
