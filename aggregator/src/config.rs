@@ -1,0 +1,48 @@
+//! What the operator says: flags, each with its environment variable. Secrets are paths.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// How to run the service.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Folder for everything that is stored; made if it does not exist
+    #[arg(long, value_name = "DIR", env = "RINGFENCE_DATA")]
+    pub data: PathBuf,
+
+    /// File with the aggregator's Ed25519 seed, made by `keygen`
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_KEY")]
+    pub key: PathBuf,
+
+    /// File with the token that registers studies, at least 16 bytes on one line
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: PathBuf,
+
+    /// Address to listen on; port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "RINGFENCE_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: SocketAddr,
+
+    /// Listen without TLS on an address that other machines reach (behind a proxy that adds TLS)
+    #[arg(long, env = "RINGFENCE_ALLOW_PLAIN_HTTP")]
+    pub allow_plain_http: bool,
+
+    /// Bodies that are uploaded at the same time; each takes a file and 1 MiB of memory
+    #[arg(long, value_name = "N", env = "RINGFENCE_MAX_UPLOADS", default_value_t = 256)]
+    pub max_uploads: u16,
+
+    /// Seconds without a byte after which the sender of a body is given up
+    #[arg(long, value_name = "SECONDS", env = "RINGFENCE_IDLE_SECONDS", default_value_t = 30)]
+    pub idle_seconds: u16,
+}
+
+impl Config {
+    /// Whether plain HTTP on this address stays on this machine or was explicitly wanted.
+    pub(crate) fn may_listen(&self) -> bool {
+        self.listen.ip().is_loopback() || self.allow_plain_http
+    }
+}

@@ -1,0 +1,154 @@
+//! The aggregator's signing key and the administrator's token: its only secrets, and neither opens
+//! a contribution.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use axum::http::{HeaderMap, header};
+use ed25519_dalek::SigningKey;
+use ringfence_crypto::statement::{PublicKey, Signed, Statement, sign};
+use zeroize::Zeroizing;
+
+use crate::files::sync_parent;
+
+/// Shorter tokens could be guessed.
+const MIN_TOKEN_BYTES: usize = 16;
+
+/// A key or token file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `keygen` on a file that is there.
+    #[error("{0} exists already and may be the key of running studies; choose another file")]
+    Exists(PathBuf),
+    /// Not a key.
+    #[error("{0} holds no Ed25519 seed of 64 hexadecimal digits; make one with `keygen`")]
+    Key(PathBuf),
+    /// Not a token.
+    #[error("{path} holds a token of {got} bytes, expected at least {MIN_TOKEN_BYTES} on one line")]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the token.
+        got: usize,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The key that signs receipts and closings.
+pub struct Identity {
+    // Zeroized on drop.
+    key: SigningKey,
+}
+
+impl Identity {
+    /// Makes a new key and stores its seed in a new file that only its owner may read.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the file exists or cannot be written.
+    pub fn generate(path: &Path) -> Result<Self, IdentityError> {
+        let io = |source| IdentityError::Io { path: path.to_owned(), source };
+        let mut seed = Zeroizing::new([0u8; 32]);
+        getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(
+            |error| match error.kind() {
+                io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
+                _ => io(error),
+            },
+        )?;
+        let mut line = Zeroizing::new(hex::encode(seed.as_ref()));
+        line.push('\n');
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+        sync_parent(path).map_err(io)?;
+        Ok(Self { key: SigningKey::from_bytes(&seed) })
+    }
+
+    /// Reads the key.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the file cannot be read or holds no key.
+    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+        let text = read_secret(path)?;
+        let mut seed = Zeroizing::new([0u8; 32]);
+        hex::decode_to_slice(text.trim_end(), seed.as_mut())
+            .map_err(|_| IdentityError::Key(path.to_owned()))?;
+        Ok(Self { key: SigningKey::from_bytes(&seed) })
+    }
+
+    /// What verifies receipts and closings; it stands in the study file.
+    pub fn public_key(&self) -> PublicKey {
+        self.key.verifying_key().into()
+    }
+
+    /// Signs a statement of the aggregator.
+    pub(crate) fn sign<T: Statement>(&self, statement: T) -> Signed<T> {
+        sign(statement, &self.key)
+    }
+}
+
+impl fmt::Debug for Identity {
+    /// The public key only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.public_key())
+    }
+}
+
+/// The administrator's token, kept as its hash only.
+#[derive(Clone, Copy)]
+pub(crate) struct AdminToken {
+    hash: blake3::Hash,
+}
+
+impl AdminToken {
+    /// Reads the token: one line of at least 16 bytes.
+    pub(crate) fn load(path: &Path) -> Result<Self, IdentityError> {
+        let text = read_secret(path)?;
+        let token = text.trim();
+        if token.len() < MIN_TOKEN_BYTES || token.contains(char::is_whitespace) {
+            return Err(IdentityError::Token { path: path.to_owned(), got: token.len() });
+        }
+        Ok(Self { hash: blake3::hash(token.as_bytes()) })
+    }
+
+    /// Whether a request carries the token. `blake3::Hash` compares in constant time, and what is
+    /// compared are hashes, so that nothing can be learned byte by byte.
+    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let token = value.and_then(|value| value.strip_prefix(b"Bearer "));
+        token.is_some_and(|token| blake3::hash(token) == self.hash)
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    /// Nothing of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken(..)")
+    }
+}
+
+fn read_secret(path: &Path) -> Result<Zeroizing<String>, IdentityError> {
+    let io = |source| IdentityError::Io { path: path.to_owned(), source };
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
+    let mode = fs::metadata(path).map_err(io)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            mode = format_args!("{:o}", mode & 0o777),
+            "a secret that others than its owner may read; chmod 600 it"
+        );
+    }
+    Ok(text)
+}

@@ -1,0 +1,80 @@
+//! The `ringfence-aggregator` command.
+#![forbid(unsafe_code)]
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use ringfence_aggregator::{Config, Identity, Server};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Ringfence's aggregator: an HTTP service that adds ciphertexts and can open none of them
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the aggregator's key and print its public half, which goes into study files
+    Keygen {
+        /// File for the secret seed; it must not exist
+        #[arg(long, value_name = "FILE", env = "RINGFENCE_KEY")]
+        key: PathBuf,
+    },
+    /// Print the public half of the aggregator's key
+    PublicKey {
+        /// File with the secret seed
+        #[arg(long, value_name = "FILE", env = "RINGFENCE_KEY")]
+        key: PathBuf,
+    },
+    /// Serve until SIGTERM or ctrl-c; prints `listening on URL` once it is ready
+    Serve(Config),
+}
+
+fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match Arguments::parse().command {
+        Command::Keygen { key } => say(&Identity::generate(&key)?.public_key().to_string()),
+        Command::PublicKey { key } => say(&Identity::load(&key)?.public_key().to_string()),
+        Command::Serve(config) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let outcome = runtime.block_on(serve(&config));
+            // Adding up may be under way; it is done again at the next start.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            outcome
+        }
+    }
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let server = Server::start(config).await?;
+    say(&format!("listening on http://{}", server.address()))?;
+    server
+        .run(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        })
+        .await;
+    Ok(())
+}
+
+/// One line on standard output, at once: a program may be waiting for it.
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output is closed")
+}

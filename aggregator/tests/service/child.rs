@@ -1,0 +1,204 @@
+//! The aggregator's binary as a child process, and requests to it.
+
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use ringfence_crypto::statement::PublicKey;
+use ringfence_crypto::wire::json;
+use ringfence_crypto::wire::message::{PROBLEM_JSON, Problem};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+pub(crate) const TOKEN: &str = "a-token-only-for-these-tests";
+
+/// The binary under test.
+pub(crate) fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence-aggregator"));
+    command.env("RUST_LOG", "warn");
+    command
+}
+
+/// A running aggregator with its own data folder; killed when dropped.
+pub(crate) struct Aggregator {
+    pub(crate) folder: TempDir,
+    pub(crate) key: PublicKey,
+    /// Stays the same over restarts.
+    pub(crate) address: String,
+    options: Vec<&'static str>,
+    child: Child,
+}
+
+impl Aggregator {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(options: &[&'static str]) -> Self {
+        let options = options.to_vec();
+        let folder = TempDir::new().unwrap();
+        let output =
+            binary().args(["keygen", "--key"]).arg(folder.path().join("key")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let key = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+        let token = folder.path().join("token");
+        std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
+        std::fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+        let (child, address) = serve(folder.path(), "127.0.0.1:0", &options);
+        Self { folder, key, address, options, child }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL: no instruction of the server runs after this.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        let (child, address) = serve(self.folder.path(), &self.address, &self.options);
+        assert_eq!(address, self.address);
+        self.child = child;
+    }
+
+    /// Waits for the server to end by itself.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.address)
+    }
+}
+
+impl Drop for Aggregator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn serve_command(folder: &Path, listen: &str) -> Command {
+    let mut command = binary();
+    command.arg("serve");
+    command.arg("--data").arg(folder.join("data"));
+    command.arg("--key").arg(folder.join("key"));
+    command.arg("--admin-token-file").arg(folder.join("token"));
+    command.arg("--listen").arg(listen);
+    command
+}
+
+fn serve(folder: &Path, listen: &str, options: &[&str]) -> (Child, String) {
+    let mut child =
+        serve_command(folder, listen).args(options).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").expect("the line of a server");
+    (child, address.to_owned())
+}
+
+/// Requests to one aggregator.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    address: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) kind: String,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Client {
+    fn new(address: &str) -> Self {
+        // A connection a request: one from before a kill must not be used after it.
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(20))
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap();
+        Self { http, address: address.to_owned() }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub(crate) async fn send(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let kind = headers.get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
+        Ok(Answer { status, kind, headers, bytes: response.bytes().await?.to_vec() })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Self::send(self.request(Method::GET, path)).await.unwrap()
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        Self::send(self.request(Method::PUT, path).body(body)).await.unwrap()
+    }
+
+    pub(crate) async fn put_json<T: Serialize>(&self, path: &str, value: &T) -> Answer {
+        self.put(path, json::compact(value)).await
+    }
+
+    pub(crate) async fn post_json<T: Serialize>(&self, path: &str, value: &T) -> Answer {
+        let request = self.request(Method::POST, path).body(json::compact(value));
+        Self::send(request).await.unwrap()
+    }
+
+    pub(crate) async fn post_study<T: Serialize>(&self, study: &T) -> Answer {
+        let request = self.request(Method::POST, "/v1/studies").bearer_auth(TOKEN);
+        Self::send(request.body(json::compact(study))).await.unwrap()
+    }
+}
+
+impl Answer {
+    /// The JSON of a success.
+    #[track_caller]
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> T {
+        assert!(self.status.is_success(), "{}", String::from_utf8_lossy(&self.bytes));
+        assert_eq!(self.kind, "application/json");
+        json::parse(&self.bytes, usize::MAX, "answer").unwrap()
+    }
+
+    /// A success, and nothing more.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        assert!(self.status.is_success(), "{}", String::from_utf8_lossy(&self.bytes));
+        self
+    }
+
+    /// A problem with this status whose detail says all of `words`.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16, words: &[&str]) -> Problem {
+        let text = String::from_utf8_lossy(&self.bytes);
+        assert_eq!(self.status.as_u16(), status, "{text}");
+        assert_eq!(self.kind, PROBLEM_JSON, "{text}");
+        let problem: Problem = json::parse(&self.bytes, usize::MAX, "problem").unwrap();
+        assert_eq!(problem.status, status);
+        assert!(problem.kind.starts_with("/problems/"), "{problem:?}");
+        assert!(!problem.title.is_empty());
+        for word in words {
+            assert!(problem.detail.contains(word), "{word:?} is not in {:?}", problem.detail);
+        }
+        problem
+    }
+}

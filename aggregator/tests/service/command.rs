@@ -1,0 +1,131 @@
+//! The command itself: keys, addresses, the lock, a graceful end, and what it is made of.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::wire::message::ContributionProgress;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::child::{Aggregator, TOKEN, binary, serve_command};
+use crate::sites::{Play, Roster, Shape};
+use crate::uploads::begin_upload;
+
+#[track_caller]
+fn failed(output: &Output, words: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{text}");
+    assert!(output.stdout.is_empty(), "{:?}", output.stdout);
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in {text:?}");
+    }
+}
+
+#[test]
+fn keygen_makes_a_key_once_and_shows_only_its_public_half() {
+    let folder = TempDir::new().unwrap();
+    let key = folder.path().join("key");
+    let run = |command: &str| binary().arg(command).arg("--key").arg(&key).output().unwrap();
+    failed(&run("public-key"), &["No such file"]);
+    let made = run("keygen");
+    assert!(made.status.success());
+    let seed = std::fs::read_to_string(&key).unwrap();
+    assert_eq!(seed.trim().len(), 64);
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let shown = String::from_utf8(made.stdout.clone()).unwrap();
+    assert_eq!(shown.trim().len(), 64);
+    assert!(!shown.contains(seed.trim()));
+    assert_eq!(run("public-key").stdout, made.stdout);
+    failed(&run("keygen"), &["exists already"]);
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), seed);
+    std::fs::write(&key, "not a key").unwrap();
+    failed(&run("public-key"), &["no Ed25519 seed"]);
+}
+
+#[test]
+fn serving_is_refused_where_it_would_be_unsafe() {
+    let folder = TempDir::new().unwrap();
+    let key = folder.path().join("key");
+    assert!(binary().args(["keygen", "--key"]).arg(&key).status().unwrap().success());
+    let serve = |listen: &str| serve_command(folder.path(), listen).output().unwrap();
+    failed(&serve("127.0.0.1:0"), &["token", "No such file"]);
+    std::fs::write(folder.path().join("token"), "short").unwrap();
+    failed(&serve("127.0.0.1:0"), &["a token of 5 bytes"]);
+    std::fs::write(folder.path().join("token"), TOKEN).unwrap();
+    failed(&serve("0.0.0.0:0"), &["plain HTTP", "--allow-plain-http"]);
+    failed(&serve("localhost"), &["invalid"]);
+}
+
+#[tokio::test]
+async fn two_servers_cannot_share_a_data_folder_nor_a_study_change_its_key() {
+    let mut aggregator = Aggregator::start();
+    let second = serve_command(aggregator.folder.path(), "127.0.0.1:0").output().unwrap();
+    failed(&second, &["in use by another aggregator"]);
+    let roster = Roster::new(aggregator.key, Shape::default());
+    aggregator.client().post_study(&roster.signed).await.ok();
+    aggregator.kill();
+    // With another key it could not sign for the studies that it has.
+    let key = aggregator.folder.path().join("key");
+    std::fs::remove_file(&key).unwrap();
+    assert!(binary().args(["keygen", "--key"]).arg(&key).status().unwrap().success());
+    let other = serve_command(aggregator.folder.path(), "127.0.0.1:0").output().unwrap();
+    failed(&other, &["serve with the right key"]);
+}
+
+#[tokio::test]
+async fn sigterm_ends_what_is_in_flight_and_then_the_process() {
+    let mut aggregator = Aggregator::start();
+    let play =
+        Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
+    let site = play.ids()[0].clone();
+    play.put_header(&site).await.ok();
+    play.put_envelopes(&site).await.ok();
+    let poll = {
+        let play = play.clone();
+        let path = format!("{}?wait=60&after=99", play.path);
+        tokio::spawn(async move { play.client.get(&path).await.json::<RoundStatus>() })
+    };
+    let mut upload = begin_upload(&aggregator, &play, &site, 0, 1000).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let started = Instant::now();
+    let process = aggregator.process().to_string();
+    assert!(Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
+    // The long poll is answered at once, the upload may end.
+    assert_eq!(poll.await.unwrap().version, 1);
+    upload.write_all(&play.contribution(&site).body[1000..]).await.unwrap();
+    let mut answer = String::new();
+    upload.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("\"receipt\":{"), "{answer}");
+    assert!(aggregator.wait().success());
+    assert!(started.elapsed() < Duration::from_secs(8));
+    aggregator.restart();
+    let progress: ContributionProgress = play.progress(&site).await;
+    assert!(progress.receipt.is_some());
+}
+
+/// The claim of this crate, for a reader to run: nothing in its tree can decrypt.
+#[test]
+fn the_dependency_tree_has_nothing_that_decrypts() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "-p", "ringfence-aggregator", "-e", "normal,build,dev"])
+        .args(["--prefix", "none", "--format", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let packages: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(packages.contains(&"ringfence-crypto"), "this is not the tree: {tree}");
+    let ours: Vec<_> = packages.iter().filter(|name| name.starts_with("ringfence")).collect();
+    assert!(
+        ours.iter().all(|name| ["ringfence-aggregator", "ringfence-crypto"].contains(name)),
+        "{ours:?}"
+    );
+    for banned in ["tfhe", "candle", "concrete", "hpke", "chacha20poly1305", "x-wing", "ml-kem"] {
+        let found = packages.iter().find(|name| name.starts_with(banned));
+        assert_eq!(found, None, "{banned} must not be under the aggregator");
+    }
+}

@@ -1,0 +1,342 @@
+//! SIGKILL at any time: every receipt is honoured, nothing is lost or counted twice, and the round
+//! goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reqwest::Method;
+use ringfence_crypto::Digest;
+use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::statement::{Closing, Receipt, Signed, SignedStudy, SiteId};
+use ringfence_crypto::wire::message::ContributionProgress;
+use ringfence_crypto::wire::{frame, json};
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::child::{Aggregator, Client};
+use crate::sites::{LARGE, Play, Roster, Shape};
+use crate::uploads::begin_upload;
+
+/// The server's database, also while it runs.
+async fn database(aggregator: &Aggregator) -> SqliteConnection {
+    let path = aggregator.data().join("statements.sqlite");
+    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+}
+
+/// Runs one statement on the server's database.
+async fn sql(aggregator: &Aggregator, statement: &'static str) -> u64 {
+    let mut database = database(aggregator).await;
+    let done = sqlx::query(statement).execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    done.rows_affected()
+}
+
+fn round_folder(aggregator: &Aggregator, play: &Play) -> std::path::PathBuf {
+    aggregator.data().join("studies").join(play.roster.digest().to_string()).join("0")
+}
+
+async fn finish(play: &Play) {
+    play.reach(RoundState::Reviewing).await;
+    for holder in play.ids() {
+        play.put_review(holder, &[]).await.ok();
+    }
+    play.reach(RoundState::Closed).await;
+    play.check_sum(play.ids()).await;
+    let closing = play.closing().await.digest();
+    for holder in play.ids() {
+        play.put_endorsement(holder, closing).await.ok();
+    }
+    for holder in play.ids() {
+        play.put_opening(holder, closing).await.ok();
+    }
+    assert_eq!(play.status().await.state, RoundState::Opened);
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_of_an_upload_and_after_receipts() {
+    let mut aggregator = Aggregator::start();
+    let roster = Roster::new(aggregator.key, Shape { values: LARGE, ..Shape::default() });
+    let play = Play::start(aggregator.client(), roster.clone(), 600).await;
+    let sites = play.ids().to_vec();
+    let receipt = play.contribute(&sites[0]).await;
+    play.put_header(&sites[1]).await.ok();
+    play.put_envelopes(&sites[1]).await.ok();
+    let sent = 2_500_000;
+    let _cut = begin_upload(&aggregator, &play, &sites[1], 0, sent).await;
+    while play.progress(&sites[1]).await.body_bytes == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    aggregator.kill();
+    aggregator.restart();
+
+    assert_eq!(play.client.get(&roster.path()).await.json::<SignedStudy>(), roster.signed);
+    assert_eq!(play.progress(&sites[0]).await, receipt);
+    assert_eq!(play.status().await.received, [sites[0].clone()]);
+    let stored = play.progress(&sites[1]).await.body_bytes as usize;
+    assert!(0 < stored && stored <= sent, "{stored}");
+    let resumed: ContributionProgress = play.put_body(&sites[1], stored).await.json();
+    assert!(resumed.receipt.is_some());
+
+    for site in &sites[2..] {
+        play.contribute(site).await;
+        aggregator.kill();
+        aggregator.restart();
+    }
+    assert_eq!(play.progress(&sites[0]).await, receipt);
+    finish(&play).await;
+    let before = play.status().await;
+    aggregator.kill();
+    aggregator.restart();
+    assert_eq!(play.status().await, before);
+    play.check_sum(&sites).await;
+    // And the next round builds on the one that was replayed.
+    let closing = play.closing().await.digest();
+    Play::open(play.client.clone(), roster, 1, 600, Some(closing)).await;
+}
+
+#[tokio::test]
+async fn killed_between_the_body_and_its_receipt() {
+    let mut aggregator = Aggregator::start();
+    let roster = Roster::new(aggregator.key, Shape::default());
+    let play = Play::start(aggregator.client(), roster, 600).await;
+    let sites = play.ids().to_vec();
+    play.contribute(&sites[0]).await;
+    let bodies = round_folder(&aggregator, &play).join("bodies");
+    let whole = bodies.join(sites[0].as_str());
+    let partial = bodies.join(format!("{}.part", sites[0]));
+    // The state right after the rename, and right before it.
+    for renamed in [true, false] {
+        aggregator.kill();
+        assert_eq!(sql(&aggregator, "DELETE FROM events WHERE sequence = 1").await, 1);
+        if !renamed {
+            std::fs::rename(&whole, &partial).unwrap();
+        }
+        aggregator.restart();
+        assert!(play.status().await.received.is_empty());
+        let progress = play.progress(&sites[0]).await;
+        assert!(progress.receipt.is_some(), "renamed: {renamed}");
+        assert_eq!(play.status().await.received, [sites[0].clone()]);
+        assert!(whole.exists() && !partial.exists());
+    }
+    // The same, and the client sends header or body again instead of asking.
+    for again in ["header", "body"] {
+        aggregator.kill();
+        assert_eq!(sql(&aggregator, "DELETE FROM events WHERE sequence = 1").await, 1);
+        aggregator.restart();
+        let answer = match again {
+            "header" => play.put_header(&sites[0]).await,
+            _ => play.put_body(&sites[0], play.contribution(&sites[0]).body.len()).await,
+        };
+        assert!(answer.json::<ContributionProgress>().receipt.is_some(), "{again}");
+    }
+    // A disk that lost the middle of an unfinished body costs a new upload, not a wrong sum.
+    aggregator.kill();
+    assert_eq!(sql(&aggregator, "DELETE FROM events WHERE sequence = 1").await, 1);
+    let length = play.contribution(&sites[0]).body.len();
+    std::fs::remove_file(&whole).unwrap();
+    std::fs::write(&partial, vec![0; length]).unwrap();
+    aggregator.restart();
+    let progress = play.progress(&sites[0]).await;
+    assert_eq!((progress.body_bytes, progress.receipt), (0, None));
+    for site in &sites {
+        play.contribute(site).await;
+    }
+    finish(&play).await;
+}
+
+#[tokio::test]
+async fn killed_while_adding_up() {
+    let mut aggregator = Aggregator::start();
+    let shape = Shape { values: LARGE, ..Shape::default() };
+    let play = Play::start(aggregator.client(), Roster::new(aggregator.key, shape), 600).await;
+    let sites = play.ids().to_vec();
+    for site in &sites {
+        play.contribute(site).await;
+    }
+    play.reach(RoundState::Reviewing).await;
+    for holder in &sites[1..] {
+        play.put_review(holder, &[]).await.ok();
+    }
+    // The last review starts the sum.
+    play.put_review(&sites[0], &[]).await.ok();
+    aggregator.kill();
+    let folder = round_folder(&aggregator, &play);
+    std::fs::write(folder.join("sum.part"), b"half of a sum").unwrap();
+    aggregator.restart();
+    play.reach(RoundState::Closed).await;
+    play.check_sum(&sites).await;
+    let sum = play.closing().await.statement.sum;
+
+    // Between the sum file and the row: it is made again, from the same set, with the same digest.
+    aggregator.kill();
+    let delete = "DELETE FROM events WHERE json_extract(event, '$.closed') IS NOT NULL";
+    assert_eq!(sql(&aggregator, delete).await, 1);
+    std::fs::write(folder.join("sum"), b"a sum that nobody has seen").unwrap();
+    aggregator.restart();
+    play.reach(RoundState::Closed).await;
+    play.check_sum(&sites).await;
+    assert_eq!(play.closing().await.statement.sum, sum);
+    finish_closed(&play).await;
+}
+
+async fn finish_closed(play: &Play) {
+    let closing = play.closing().await.digest();
+    for holder in play.ids() {
+        play.put_endorsement(holder, closing).await.ok();
+        play.put_endorsement(holder, closing).await.ok();
+    }
+    assert_eq!(play.status().await.state, RoundState::Certified);
+}
+
+#[tokio::test]
+async fn a_write_that_fails_changes_nothing_and_one_that_only_seemed_to_fail_counts() {
+    let aggregator = Aggregator::start();
+    let play =
+        Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
+    let sites = play.ids().to_vec();
+
+    // Failed, not persisted.
+    sql(
+        &aggregator,
+        "CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'broken'); END",
+    )
+    .await;
+    let refused = play.put_header(&sites[0]).await;
+    let problem = refused.refused(500, &["changed nothing"]);
+    assert!(!problem.detail.contains("broken"), "the cause stays in the log: {problem:?}");
+    play.client.get(&play.of(&sites[0], "")).await.refused(404, &["put the header first"]);
+    assert_eq!(play.status().await.version, 0);
+    sql(&aggregator, "DROP TRIGGER full").await;
+    play.put_header(&sites[0]).await.ok();
+    assert_eq!(play.status().await.version, 1);
+
+    // Failed, persisted: the row is there, and the server does not know.
+    let event = ringfence_crypto::round::Event::Announced(play.contribution(&sites[1]).header);
+    let mut connection = database(&aggregator).await;
+    sqlx::query("INSERT INTO events (study, round, sequence, event) VALUES (?, 0, 1, ?)")
+        .bind(play.roster.digest().to_string())
+        .bind(json::compact(&event))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    play.put_header(&sites[2]).await.refused(500, &["changed nothing"]);
+    // From then on the disk counts.
+    play.put_header(&sites[2]).await.ok();
+    assert_eq!(play.status().await.version, 3);
+    for site in &sites {
+        play.contribute(site).await;
+    }
+    finish(&play).await;
+}
+
+/// A client that goes on through refused connections, as a site does.
+async fn insist<T: DeserializeOwned>(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: &[u8],
+) -> T {
+    loop {
+        let request = client.request(method.clone(), path).body(body.to_vec());
+        match Client::send(request).await {
+            Ok(answer) if answer.status.is_success() => return answer.json(),
+            // Too early, or another upload of ours is not given up yet.
+            Ok(answer) => assert!(matches!(answer.status.as_u16(), 404 | 409), "{answer:?}"),
+            Err(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn insist_on_contributing(play: Play, site: SiteId) -> Signed<Receipt> {
+    let (client, contribution) = (&play.client, play.contribution(&site));
+    let header = json::compact(&contribution.header);
+    let envelopes = frame::encode(&contribution.envelopes).unwrap();
+    let put = |rest, body| {
+        let path = play.of(&site, rest);
+        async move { insist::<ContributionProgress>(client, Method::PUT, &path, body).await }
+    };
+    put("/header", &header).await;
+    put("/envelopes", &envelopes).await;
+    loop {
+        let progress: ContributionProgress =
+            insist(client, Method::GET, &play.of(&site, ""), &[]).await;
+        if let Some(receipt) = progress.receipt {
+            return receipt;
+        }
+        // In small pieces, so that kills come in between.
+        let (from, body) = (progress.body_bytes as usize, &contribution.body);
+        let to = body.len().min(from + 300_000);
+        let path = play.of(&site, &format!("/body?offset={from}"));
+        let request = client.request(Method::PUT, &path).body(body[from..to].to_vec());
+        // Whatever comes of it, the progress tells.
+        drop(Client::send(request).await);
+    }
+}
+
+async fn insist_on_holding(play: Play, holder: SiteId) {
+    let client = &play.client;
+    let review = json::compact(&play.review(&holder, &[]));
+    let path = play.at(&format!("reviews/{holder}"));
+    insist::<RoundStatus>(client, Method::PUT, &path, &review).await;
+    let closing: Signed<Closing> = insist(client, Method::GET, &play.at("closing"), &[]).await;
+    let closing: Digest = closing.digest();
+    let endorsement = json::compact(&play.endorsement(&holder, closing));
+    let path = play.at(&format!("endorsements/{holder}"));
+    insist::<RoundStatus>(client, Method::PUT, &path, &endorsement).await;
+    let opening = frame::encode(&play.opening(&holder, closing)).unwrap();
+    let path = play.at(&format!("openings/{holder}"));
+    insist::<RoundStatus>(client, Method::PUT, &path, &opening).await;
+}
+
+#[tokio::test]
+async fn killed_again_and_again_until_the_round_is_opened() {
+    let mut aggregator = Aggregator::start();
+    let shape = Shape { values: LARGE, ..Shape::default() };
+    let play = Play::start(aggregator.client(), Roster::new(aggregator.key, shape), 600).await;
+    let sites = play.ids().to_vec();
+    let tasks: Vec<_> = sites
+        .iter()
+        .map(|site| {
+            let (play, site) = (play.clone(), site.clone());
+            tokio::spawn(async move {
+                let receipt = insist_on_contributing(play.clone(), site.clone()).await;
+                insist_on_holding(play, site).await;
+                receipt
+            })
+        })
+        .collect();
+    let done = Arc::new(AtomicBool::new(false));
+    let killer = {
+        let done = done.clone();
+        tokio::spawn(async move {
+            let mut kills = 0u64;
+            while !done.load(Ordering::Relaxed) && kills < 25 {
+                // Different places every time: the pauses grow from nothing to longer than a step.
+                let pause = Duration::from_millis(10 + (kills * 37) % 160);
+                tokio::time::sleep(pause).await;
+                aggregator.kill();
+                aggregator.restart();
+                kills += 1;
+            }
+            (aggregator, kills)
+        })
+    };
+    let mut receipts = Vec::new();
+    for task in tasks {
+        receipts.push(task.await.unwrap());
+    }
+    done.store(true, Ordering::Relaxed);
+    let (mut aggregator, kills) = killer.await.unwrap();
+    assert!(kills > 3, "only {kills} kills: the test does not test");
+    aggregator.kill();
+    aggregator.restart();
+    let status = play.status().await;
+    assert_eq!(status.state, RoundState::Opened);
+    for (site, receipt) in sites.iter().zip(receipts) {
+        assert_eq!(play.progress(site).await.receipt, Some(receipt));
+    }
+    play.check_sum(&sites).await;
+}

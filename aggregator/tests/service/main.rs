@@ -1,0 +1,16 @@
+//! The service as its users meet it: the real binary as a child process, real HTTP, and sites that
+//! sign real statements over random bytes (the aggregator cannot tell them from ciphertexts).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod child;
+mod command;
+mod crash;
+mod refusals;
+mod rounds;
+mod sites;
+mod uploads;

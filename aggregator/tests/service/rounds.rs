@@ -1,0 +1,228 @@
+//! Whole rounds: to an opened sum, to an abort, without a dealer that drew complaints.
+
+use std::time::{Duration, Instant};
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Header, Manifest, Review, Signed, SignedStudy,
+};
+use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::message::{OpeningFrame, StudyStatus};
+
+use crate::child::{Aggregator, Client};
+use crate::sites::{LARGE, Play, Roster, Shape};
+
+#[tokio::test]
+async fn a_whole_round_and_the_next() {
+    let aggregator = Aggregator::start();
+    let client = aggregator.client();
+    let roster = Roster::new(aggregator.key, Shape { values: LARGE, ..Shape::default() });
+
+    let posted = client.post_study(&roster.signed).await;
+    assert_eq!(posted.status, 201);
+    let status: StudyStatus = posted.json();
+    assert_eq!((status.study, status.rounds, status.latest), (roster.digest(), 0, None));
+    assert_eq!(client.post_study(&roster.signed).await.status, 200);
+    assert_eq!(client.get(&roster.path()).await.json::<SignedStudy>(), roster.signed);
+
+    let play = Play::open(client.clone(), roster.clone(), 0, 600, None).await;
+    let again = client.post_json(&format!("{}/rounds", roster.path()), &play.manifest).await;
+    assert_eq!(again.status, 200);
+    let manifest: Signed<Manifest> = client.get(&play.at("manifest")).await.json();
+    assert_eq!(manifest, play.manifest);
+
+    // All sites at once.
+    let sites = play.ids().to_vec();
+    let mut receipts = Vec::new();
+    let together: Vec<_> = sites
+        .iter()
+        .map(|site| {
+            let (play, site) = (play.clone(), site.clone());
+            tokio::spawn(async move { play.contribute(&site).await })
+        })
+        .collect();
+    for task in together {
+        receipts.push(task.await.unwrap());
+    }
+    // The same bytes again give the same receipts, also now that nothing new is taken.
+    for (site, receipt) in sites.iter().zip(&receipts) {
+        assert_eq!(play.contribute(site).await, *receipt);
+        assert_eq!(play.progress(site).await, *receipt);
+    }
+
+    let status = play.reach(RoundState::Reviewing).await;
+    assert_eq!(status.received, sites);
+    let dealer = &sites[1];
+    let contribution = play.contribution(dealer);
+    let header: Signed<Header> = client.get(&play.of(dealer, "/header")).await.json();
+    assert_eq!(header, contribution.header);
+    for (holder, envelope) in status.holders.iter().zip(&contribution.envelopes.envelopes) {
+        let path = play.of(dealer, &format!("/envelopes/{holder}"));
+        assert_eq!(client.get(&path).await.ok().bytes, *envelope);
+    }
+    assert_eq!(client.get(&play.of(dealer, "/body")).await.ok().bytes, contribution.body);
+    for holder in &sites {
+        play.put_review(holder, &[]).await.ok();
+    }
+    let reviews: Vec<Signed<Review>> = client.get(&play.at("reviews")).await.json();
+    assert_eq!(reviews.len(), sites.len());
+
+    play.reach(RoundState::Closed).await;
+    play.check_sum(&sites).await;
+    let closing = play.closing().await;
+    let headers: Vec<_> = sites.iter().map(|site| play.contribution(site).header).collect();
+    closing.statement.check_set(roster.study(), &headers, &reviews).unwrap();
+    let needed = usize::from(roster.study().threshold.endorsements);
+    for holder in &sites[..needed] {
+        play.put_endorsement(holder, closing.digest()).await.ok();
+    }
+    let certificate: Certificate = client.get(&play.at("certificate")).await.json();
+    certificate.check(roster.study(), &play.manifest.statement).unwrap();
+
+    let needed = usize::from(roster.study().threshold.opening);
+    for (count, holder) in sites[..needed].iter().enumerate() {
+        let status: RoundStatus = play.put_opening(holder, closing.digest()).await.json();
+        assert_eq!(status.state == RoundState::Opened, count + 1 == needed);
+        let opening = client.get(&play.at(&format!("openings/{holder}"))).await.ok();
+        let opening: OpeningFrame = frame::decode(&opening.bytes, "opening").unwrap();
+        assert_eq!(opening, play.opening(holder, closing.digest()));
+    }
+    for site in &sites {
+        play.put_ack(site, closing.digest(), b"model").await.ok();
+    }
+    let acks: Vec<Signed<Acknowledgement>> = client.get(&play.at("acks")).await.json();
+    assert_eq!(acks.len(), sites.len());
+
+    // The next round names this one's closing, and its window has moved on.
+    let next = Play::open(client.clone(), roster, 1, 600, Some(closing.digest())).await;
+    assert_eq!(next.status().await.holders[0], sites[1]);
+    let status: StudyStatus = client.get(&format!("{}/status", play.roster.path())).await.json();
+    assert_eq!((status.rounds, status.latest.unwrap().round), (2, 1));
+}
+
+#[tokio::test]
+async fn too_few_contributions_are_an_abort_without_a_sum() {
+    let aggregator = Aggregator::start();
+    let roster = Roster::new(aggregator.key, Shape::default());
+    let play = Play::start(aggregator.client(), roster.clone(), 1).await;
+    let sites = play.ids().to_vec();
+    // One fewer than min_sites.
+    for site in &sites[..2] {
+        play.contribute(site).await;
+    }
+    play.reach(RoundState::Closed).await;
+    let closing = play.closing().await;
+    assert!(closing.statement.is_abort() && closing.statement.sum.is_none());
+    play.client.get(&play.at("sum")).await.refused(404, &["aborted", "no sum"]);
+    for holder in &sites[..4] {
+        play.put_endorsement(holder, closing.digest()).await.ok();
+    }
+    assert_eq!(play.status().await.state, RoundState::Aborted);
+    let refused = play.put_opening(&sites[0], closing.digest()).await;
+    refused.refused(409, &["Aborted", "nothing may be opened"]);
+    // An abort ends the round like a set does.
+    Play::open(play.client.clone(), roster, 1, 600, Some(closing.digest())).await;
+}
+
+#[tokio::test]
+async fn a_dealer_with_more_than_c_complaints_is_left_out() {
+    let aggregator = Aggregator::start();
+    let roster = Roster::new(aggregator.key, Shape::default());
+    let play = Play::start(aggregator.client(), roster.clone(), 600).await;
+    let sites = play.ids().to_vec();
+    for site in &sites {
+        play.contribute(site).await;
+    }
+    play.reach(RoundState::Reviewing).await;
+    // c = 1: two complaints against site-1, one against site-2.
+    play.put_review(&sites[0], &[&sites[1]]).await.ok();
+    play.put_review(&sites[2], &[&sites[1]]).await.ok();
+    play.put_review(&sites[3], &[&sites[2]]).await.ok();
+    play.put_review(&sites[1], &[]).await.ok();
+    play.put_review(&sites[4], &[]).await.ok();
+    play.reach(RoundState::Closed).await;
+    let kept: Vec<_> = sites.iter().filter(|site| **site != sites[1]).cloned().collect();
+    play.check_sum(&kept).await;
+    let closing = play.closing().await.statement;
+    assert_eq!(closing.excluded.len(), 1);
+    assert_eq!(closing.excluded[0].site, sites[1]);
+    assert_eq!(closing.excluded[0].reviews.len(), 2);
+    let reviews: Vec<Signed<Review>> = play.client.get(&play.at("reviews")).await.json();
+    let headers: Vec<_> = sites.iter().map(|site| play.contribution(site).header).collect();
+    closing.check_set(roster.study(), &headers, &reviews).unwrap();
+}
+
+#[tokio::test]
+async fn silent_reviewers_only_cost_the_time_for_reviews() {
+    let aggregator = Aggregator::start();
+    let shape = Shape { review_seconds: 1, ..Shape::default() };
+    let play = Play::start(aggregator.client(), Roster::new(aggregator.key, shape), 2).await;
+    let sites = play.ids()[..3].to_vec();
+    for site in &sites {
+        play.contribute(site).await;
+    }
+    // At the deadline, with min_sites of five contributions and no review at all.
+    play.reach(RoundState::Closed).await;
+    play.check_sum(&sites).await;
+}
+
+#[tokio::test]
+async fn a_long_poll_answers_at_the_next_event() {
+    let aggregator = Aggregator::start();
+    let play =
+        Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
+    let site = play.ids()[0].clone();
+    let started = Instant::now();
+    let poll = {
+        let play = play.clone();
+        let path = format!("{}?wait=30&after=0", play.path);
+        tokio::spawn(async move { play.client.get(&path).await.json::<RoundStatus>() })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!poll.is_finished());
+    play.put_header(&site).await.ok();
+    assert_eq!(poll.await.unwrap().version, 1);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    // Without news the wait ends by itself.
+    let started = Instant::now();
+    let status: RoundStatus =
+        play.client.get(&format!("{}?wait=1&after=1", play.path)).await.json();
+    assert_eq!(status.version, 1);
+    assert!(started.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn bodies_and_sums_are_served_in_ranges() {
+    let aggregator = Aggregator::start();
+    let play =
+        Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
+    let sites = play.ids().to_vec();
+    for site in &sites {
+        play.contribute(site).await;
+        play.client.get(&play.at("sum")).await.refused(404, &["is not closed"]);
+    }
+    play.reach(RoundState::Reviewing).await;
+    for site in &sites {
+        play.put_review(site, &[]).await.ok();
+    }
+    play.reach(RoundState::Closed).await;
+    let range = |path: String, range: &'static str| {
+        let request = play.client.request(reqwest::Method::GET, &path).header("range", range);
+        async move { Client::send(request).await.unwrap() }
+    };
+    let body = play.contribution(&sites[3]).body;
+    for (path, whole) in
+        [(play.of(&sites[3], "/body"), body), (play.at("sum"), play.oracle(&sites))]
+    {
+        let answer = range(path.clone(), "bytes=1000-1999").await;
+        assert_eq!(answer.status, 206);
+        assert_eq!(answer.bytes, whole[1000..2000]);
+        let expected = format!("bytes 1000-1999/{}", whole.len());
+        assert_eq!(answer.headers["content-range"], expected.as_str());
+        let answer = range(path.clone(), "bytes=-8").await;
+        assert_eq!(answer.bytes, whole[whole.len() - 8..]);
+        range(path, "bytes=999999999-").await.refused(416, &["within the file"]);
+    }
+    assert_eq!(Digest::of(&play.oracle(&sites)), play.closing().await.statement.sum.unwrap());
+}

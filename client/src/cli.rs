@@ -1,0 +1,100 @@
+//! The `ringfence` command line: one file a group of commands.
+
+mod identity;
+mod member;
+mod round;
+mod study;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Subcommand;
+use ringfence_crypto::statement::SignedStudy;
+use ringfence_crypto::wire::json::{self, MAX_STUDY};
+
+pub use member::Member;
+
+/// Federated learning whose server adds ciphertexts and never sees a plaintext.
+#[derive(Debug, clap::Parser)]
+#[command(name = "ringfence", version, about, arg_required_else_help = true)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run a whole encrypted study on this machine, with five simulated hospitals.
+    Demo(crate::demo::DemoOptions),
+    /// Make a site's identity: a secret file and a public one.
+    Keygen(identity::Keygen),
+    /// Make, sign, check and register study files.
+    #[command(subcommand)]
+    Study(study::StudyCommand),
+    /// Open a round as its initiator.
+    Open(round::Open),
+    /// Encrypt an update and send it to the open round.
+    Contribute(round::Contribute),
+    /// Answer as key holder: review, endorse, open.
+    Hold(round::Hold),
+    /// Open the sum and write the mean update and the new model.
+    Mean(round::Mean),
+    /// Show where a study stands.
+    Status(round::Status),
+    /// After restoring this site's state from a backup: abstain where it may have endorsed.
+    Restored(round::Restored),
+}
+
+impl Command {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Whatever stands in its way, with what to do about it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.action {
+            Action::Demo(options) => crate::demo::run(options).await,
+            Action::Keygen(keygen) => keygen.run(),
+            Action::Study(study) => study.run().await,
+            Action::Open(open) => open.run().await,
+            Action::Contribute(contribute) => contribute.run().await,
+            Action::Hold(hold) => hold.run().await,
+            Action::Mean(mean) => mean.run().await,
+            Action::Status(status) => status.run().await,
+            Action::Restored(restored) => restored.run().await,
+        }
+    }
+}
+
+/// Reads a signed study file.
+fn read_study(path: &Path) -> anyhow::Result<SignedStudy> {
+    let bytes = read(path)?;
+    json::parse(&bytes, MAX_STUDY, "study file").with_context(|| path.display().to_string())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Writes a file completely or not at all.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    use std::io::Write;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let at = || format!("cannot write {}", path.display());
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(at)?;
+    file.write_all(bytes).with_context(at)?;
+    file.as_file().sync_all().with_context(at)?;
+    file.persist(path).with_context(at)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn command_line_is_consistent() {
+        use clap::CommandFactory;
+        super::Command::command().debug_assert();
+    }
+}

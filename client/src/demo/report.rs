@@ -1,0 +1,222 @@
+//! What the demo reports: a block a round, a table of sites, and a JSON file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use ringfence_crypto::statement::{SiteId, Statement, Study};
+use ringfence_keys::open::OpenedSum;
+use serde::Serialize;
+
+use super::federation::Federation;
+use super::{DemoOptions, ring};
+use crate::learning::Scores;
+
+/// One round, as it is printed and written.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RoundSummary {
+    pub(crate) round: u32,
+    pub(crate) initiator: String,
+    pub(crate) holders: Vec<String>,
+    pub(crate) opened_by: Vec<String>,
+    pub(crate) contributions: usize,
+    /// Values in which the opened sum differs from the plain sum, over all recipients.
+    pub(crate) mismatches: usize,
+    pub(crate) parameters: usize,
+    pub(crate) noise_margin_bits: f64,
+    pub(crate) noise_largest: u64,
+    pub(crate) noise_bound: u64,
+    /// Header, body and envelopes of one contribution.
+    pub(crate) upload_bytes: u64,
+    /// Largest time of a site from joining to its receipt: encrypt, make durable, send.
+    pub(crate) contribute_seconds: f64,
+    pub(crate) train_seconds: f64,
+    /// From the manifest to the last acknowledgement.
+    pub(crate) seconds: f64,
+    pub(crate) unusable_openings: Vec<(String, String)>,
+}
+
+impl RoundSummary {
+    pub(crate) fn new(round: u32, initiator: SiteId, study: Option<&Study>) -> Self {
+        let holders =
+            study.map(|study| study.holders(round).map(|holder| holder.id.to_string()).collect());
+        Self {
+            round,
+            initiator: initiator.to_string(),
+            holders: holders.unwrap_or_default(),
+            opened_by: Vec::new(),
+            contributions: 0,
+            mismatches: 0,
+            parameters: 0,
+            noise_margin_bits: 0.0,
+            noise_largest: 0,
+            noise_bound: 0,
+            upload_bytes: 0,
+            contribute_seconds: 0.0,
+            train_seconds: 0.0,
+            seconds: 0.0,
+            unusable_openings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn contributed(&mut self, site: &SiteId, sent: u64, seconds: f64, held: bool) {
+        self.contributions += usize::from(sent > 0);
+        self.upload_bytes = self.upload_bytes.max(sent);
+        self.contribute_seconds = self.contribute_seconds.max(seconds);
+        if held {
+            self.opened_by.push(site.to_string());
+        }
+    }
+
+    /// Compares one recipient's opened sum with the plain one, value by value.
+    pub(crate) fn opened(&mut self, sum: &OpenedSum, plain: &[u64], unusable: &[(SiteId, String)]) {
+        let differing = sum.sums.iter().zip(plain).filter(|(a, b)| a != b).count();
+        self.mismatches += differing + sum.sums.len().abs_diff(plain.len());
+        self.parameters = sum.sums.len();
+        self.noise_margin_bits = sum.noise.margin_bits;
+        self.noise_largest = sum.noise.largest;
+        self.noise_bound = sum.noise.bound;
+        self.unusable_openings =
+            unusable.iter().map(|(site, why)| (site.to_string(), why.clone())).collect();
+    }
+
+    pub(crate) fn print(&self) {
+        let all = self.holders.len();
+        println!(
+            "round {:<3} opened by {}; {} contributions; {} of {all} key holders opened",
+            self.round,
+            self.initiator,
+            self.contributions,
+            self.opened_by.len()
+        );
+        println!(
+            "  proof    opened sum = plain integer sum: {} mismatches over {} parameters",
+            self.mismatches, self.parameters
+        );
+        println!(
+            "  noise    largest {} of {} allowed, margin {:.1} bits",
+            self.noise_largest, self.noise_bound, self.noise_margin_bits
+        );
+        println!(
+            "  cost     {} a site up ({:.2} bytes a parameter); {:.2} s to encrypt and send, {:.2} s for the round, {:.1} s training before it",
+            mebibytes(self.upload_bytes),
+            self.upload_bytes as f64 / self.parameters.max(1) as f64,
+            self.contribute_seconds,
+            self.seconds,
+            self.train_seconds
+        );
+        for (holder, reason) in &self.unusable_openings {
+            println!("  opening  of {holder} not used: {reason}");
+        }
+    }
+}
+
+/// One site's test scores.
+#[derive(Debug)]
+pub(crate) struct SiteScores {
+    site: String,
+    before: Scores,
+    pub(crate) local: Option<Scores>,
+    pub(crate) federated: Option<Scores>,
+}
+
+impl SiteScores {
+    pub(crate) fn start(site: &str, before: Scores) -> Self {
+        Self { site: site.to_owned(), before, local: None, federated: None }
+    }
+
+    fn row(&self, name: &str) -> [f64; 3] {
+        let get = |scores: Option<&Scores>| scores.and_then(|s| s.get(name)).unwrap_or(f64::NAN);
+        [get(Some(&self.before)), get(self.local.as_ref()), get(self.federated.as_ref())]
+    }
+}
+
+/// The whole run.
+pub(crate) struct Report {
+    json: serde_json::Value,
+    ring: String,
+    table: String,
+}
+
+impl Report {
+    pub(crate) fn new(
+        options: &DemoOptions,
+        federation: &Federation,
+        sites: Vec<SiteScores>,
+        elapsed: Duration,
+    ) -> Self {
+        let names: Vec<&str> = federation.sites().map(SiteId::as_str).collect();
+        let mut table = String::new();
+        if let Some(last) = federation.rounds.last() {
+            table += &format!("\nring      {}\n", ring::line(&names, last));
+            table += "          (* opened the last round, [] held its keys; both duties move one site on each round)\n";
+        }
+        let metrics: Vec<&str> = sites
+            .first()
+            .map(|s| s.before.iter().map(|score| score.name).collect())
+            .unwrap_or_default();
+        for metric in &metrics {
+            table += &metric_table(metric, &sites);
+        }
+        table += &format!("\nwhole run  {:.0} s\n", elapsed.as_secs_f64());
+        let json = serde_json::json!({
+            "task": format!("{:?}", options.task).to_lowercase(),
+            "data": options.data.as_ref().map_or("generated phantoms".to_owned(), |path| {
+                path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+            }),
+            "seed": options.seed,
+            "sites": names,
+            "study": federation.study().map(Study::digest),
+            "threshold": federation.study().map(|study| study.threshold),
+            "packing": federation.study().map(|study| study.packing),
+            "rounds": federation.rounds,
+            "scores": sites.iter().map(|site| {
+                let rows: Vec<_> = metrics.iter().map(|metric| {
+                    let [before, local, federated] = site.row(metric);
+                    serde_json::json!({"metric": metric, "before": before, "local": local, "federated": federated})
+                }).collect();
+                serde_json::json!({"site": site.site, "scores": rows})
+            }).collect::<Vec<_>>(),
+            "seconds": elapsed.as_secs_f64(),
+        });
+        Self { json, ring: ring::svg(&names, &federation.rounds), table }
+    }
+
+    pub(crate) fn print(&self) {
+        print!("{}", self.table);
+    }
+
+    /// Writes `report.json` and `ring.svg`.
+    pub(crate) fn save(&self, folder: &Path) -> anyhow::Result<()> {
+        let json = serde_json::to_vec_pretty(&self.json)?;
+        for (name, bytes) in [("report.json", json.as_slice()), ("ring.svg", self.ring.as_bytes())]
+        {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn metric_table(metric: &str, sites: &[SiteScores]) -> String {
+    let mut table =
+        format!("\n{:<26} {:>8} {:>11} {:>10}\n", metric, "before", "local only", "federated");
+    let mut sums = [0.0; 3];
+    for site in sites {
+        let row = site.row(metric);
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        table +=
+            &format!("  {:<24} {:>8.3} {:>11.3} {:>10.3}\n", site.site, row[0], row[1], row[2]);
+    }
+    let mean = sums.map(|sum| sum / sites.len().max(1) as f64);
+    table += &format!(
+        "  {:<24} {:>8.3} {:>11.3} {:>10.3}\n",
+        "mean of sites", mean[0], mean[1], mean[2]
+    );
+    table
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.2} MiB", bytes as f64 / (1 << 20) as f64)
+}

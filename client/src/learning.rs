@@ -1,0 +1,22 @@
+//! Training and judging models at a site, on plain data that never leaves it.
+//!
+//! [`data`] reads a site's images, a [`Task`] says what is learnt from them, [`train()`] turns
+//! [`Weights`](crate::weights::Weights) into better ones, [`evaluate`] scores them and
+//! [`picture`] shows what they predict. Federation happens elsewhere, on weights alone.
+//!
+//! Everything is a function of its arguments and a seed: the same call gives the same bits on
+//! the same machine, whatever the number of threads is busy with.
+
+pub mod data;
+mod error;
+pub mod model;
+mod parameters;
+pub mod picture;
+pub mod task;
+pub mod train;
+
+pub use data::{DataError, DataOptions, Dataset, Sample, SiteData, Split};
+pub use error::LearnError;
+pub use parameters::Parameters;
+pub use task::{Classification, Score, Scores, Segmentation, Task};
+pub use train::{Optimizer, Progress, TrainOptions, evaluate, predict, train, train_and_select};

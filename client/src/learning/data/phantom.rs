@@ -1,0 +1,330 @@
+//! Generated lung CT with lesions, from hospitals whose devices differ: for demonstrations and
+//! tests where no patient's data may be used.
+//!
+//! Each patient is a small volume of Hounsfield units (see `anatomy`), each hospital a device
+//! that averages neighbouring slices, blurs, adds noise and applies its window, and a mix of
+//! early and severe cases. The pictures resemble CT; nothing learnt from them is of medical use.
+
+mod anatomy;
+mod noise;
+
+use rand::{Rng, RngExt};
+use rand_distr::{Distribution, Normal};
+use rayon::prelude::*;
+
+use self::anatomy::{Cases, Patient, Tissue};
+use super::divide::rng;
+use super::{DataError, Dataset, Sample, SiteData, Split};
+
+/// What to generate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhantomOptions {
+    /// Height and width of an image, in pixels.
+    pub side: usize,
+    /// Number of hospitals. From the sixth on, devices repeat with other patients.
+    pub sites: usize,
+    /// Patients a hospital: a third is for testing, a sixth for validation, the rest to learn from.
+    pub patients: usize,
+    /// Axial slices a patient, evenly spaced from apex to base.
+    pub slices: usize,
+    /// Fixes everything.
+    pub seed: u64,
+}
+
+impl Default for PhantomOptions {
+    /// Five hospitals of twelve patients with six slices each: 36 images to learn from, 12 for
+    /// validation and 24 for testing at each, of 64 px. A site alone has too few patients to
+    /// learn well from, which is the situation that federation is for.
+    fn default() -> Self {
+        Self { side: 64, sites: 5, patients: 12, slices: 6, seed: 1 }
+    }
+}
+
+/// A device and the cases it sees.
+#[derive(Clone, Copy, Debug)]
+struct Device {
+    /// Neighbouring sub-slices, 1/64 of the lung's height apart, averaged into a slice.
+    thickness: usize,
+    /// Standard deviation of the noise, HU.
+    noise: f32,
+    /// Lowest and highest HU shown, black and white.
+    window: (f32, f32),
+    /// Pixels of the detector's grid for one of the image; below 1 the image is blurred.
+    resolution: f32,
+    cases: Cases,
+}
+
+/// Windows are variants of the usual lung window (level -600, width 1500 HU); noise and slice
+/// thickness span thin-slice diagnostic to thick-slice low-dose protocols.
+const DEVICES: [Device; 5] = [
+    Device {
+        thickness: 1,
+        noise: 25.0,
+        window: (-1350.0, 150.0),
+        resolution: 1.0,
+        cases: Cases { lesions: 3.0, radius: 0.15, density: 0.5, healthy: 0.2 },
+    },
+    Device {
+        thickness: 5,
+        noise: 15.0,
+        window: (-1200.0, 200.0),
+        resolution: 0.8,
+        cases: Cases { lesions: 2.0, radius: 0.11, density: 0.2, healthy: 0.3 },
+    },
+    Device {
+        thickness: 1,
+        noise: 75.0,
+        window: (-1400.0, 100.0),
+        resolution: 1.0,
+        cases: Cases { lesions: 5.0, radius: 0.19, density: 0.8, healthy: 0.1 },
+    },
+    Device {
+        thickness: 3,
+        noise: 30.0,
+        window: (-1000.0, 400.0),
+        resolution: 0.6,
+        cases: Cases { lesions: 3.0, radius: 0.13, density: 0.6, healthy: 0.2 },
+    },
+    Device {
+        thickness: 2,
+        noise: 45.0,
+        window: (-1600.0, 500.0),
+        resolution: 0.9,
+        cases: Cases { lesions: 2.0, radius: 0.09, density: 0.4, healthy: 0.4 },
+    },
+];
+
+/// Generates a dataset with masks and the classes `healthy` and `lesion`. A slice is of the class
+/// `lesion` when its mask is not empty. Grey values are multiples of 1/255.
+///
+/// # Errors
+/// [`DataError::Option`] when a number is out of range.
+pub fn generate(options: &PhantomOptions) -> Result<Dataset, DataError> {
+    options.check()?;
+    let width = options.sites.to_string().len();
+    let sites = (0..options.sites)
+        .map(|index| site(options, &format!("hospital-{:0width$}", index + 1), DEVICES[index % 5]))
+        .collect();
+    let classes = ["healthy", "lesion"].map(String::from).to_vec();
+    Ok(Dataset { side: options.side, classes, sites, left_out: Vec::new() })
+}
+
+impl PhantomOptions {
+    fn check(&self) -> Result<(), DataError> {
+        let refuse = |option, expected, found: usize| {
+            Err(DataError::Option { option, expected, found: found.to_string() })
+        };
+        if self.side < 16 || self.side > 512 || !self.side.is_multiple_of(16) {
+            return refuse("side", "a multiple of 16 from 16 to 512 pixels", self.side);
+        }
+        if self.sites == 0 || self.sites > 1000 {
+            return refuse("sites", "1 to 1000", self.sites);
+        }
+        if self.patients < 3 || self.patients > 10_000 {
+            return refuse("patients", "3 to 10000", self.patients);
+        }
+        if self.slices == 0 || self.slices > 64 {
+            return refuse("slices", "1 to 64", self.slices);
+        }
+        Ok(())
+    }
+
+    /// The last patients are for testing, those before them for validation.
+    fn split(&self, patient: usize) -> Split {
+        let test = self.patients.div_ceil(3);
+        let validation = self.patients / 6;
+        match self.patients - patient {
+            left if left <= test => Split::Test,
+            left if left <= test + validation => Split::Validation,
+            _ => Split::Train,
+        }
+    }
+}
+
+fn site(options: &PhantomOptions, name: &str, device: Device) -> SiteData {
+    let samples: Vec<Vec<Sample>> = (0..options.patients)
+        .into_par_iter()
+        .map(|patient| volume(options, name, patient, device))
+        .collect();
+    let mut site = SiteData {
+        site: name.to_string(),
+        train: Vec::new(),
+        validation: Vec::new(),
+        test: Vec::new(),
+    };
+    for (patient, samples) in samples.into_iter().enumerate() {
+        match options.split(patient) {
+            Split::Train => site.train.extend(samples),
+            Split::Validation => site.validation.extend(samples),
+            Split::Test => site.test.extend(samples),
+        }
+    }
+    site
+}
+
+fn volume(options: &PhantomOptions, site: &str, number: usize, device: Device) -> Vec<Sample> {
+    let group = format!("{site}-p{:03}", number + 1);
+    let mut rng = rng(options.seed, "phantom", &group);
+    let patient = Patient::draw(&device.cases, &mut rng);
+    (0..options.slices)
+        .map(|slice| {
+            // The outermost eighths, above the apex and inside the liver, show little lung.
+            let z = 0.125 + 0.75 * (slice as f32 + 0.5) / options.slices as f32;
+            let (image, mask) = scan(&patient, z, options.side, device, &mut rng);
+            Sample {
+                name: format!("{group}-s{:02}", slice + 1),
+                group: group.clone(),
+                image,
+                label: Some(u32::from(mask.contains(&1.0))),
+                mask: Some(mask),
+            }
+        })
+        .collect()
+}
+
+/// One slice as the device shows it, and its lesion mask.
+fn scan(
+    patient: &Patient,
+    z: f32,
+    side: usize,
+    device: Device,
+    rng: &mut impl Rng,
+) -> (Vec<f32>, Vec<f32>) {
+    let (mut hounsfield, mask) = slab(patient, z, side, device.thickness);
+    // The detector's own grid: noise arises there and is blurred with the image.
+    let grid = ((side as f32 * device.resolution).round() as usize).max(8);
+    hounsfield = resample(&hounsfield, side, grid);
+    if let Ok(normal) = Normal::new(0.0, device.noise) {
+        hounsfield.iter_mut().for_each(|value| *value += normal.sample(rng));
+    }
+    hounsfield = resample(&hounsfield, grid, side);
+    // No two scans are exposed quite alike.
+    let shift = rng.random_range(-20.0..20.0);
+    let (black, white) = device.window;
+    let shown = |value: f32| {
+        let grey = ((value + shift - black) / (white - black)).clamp(0.0, 1.0);
+        (grey * 255.0).round() / 255.0
+    };
+    (hounsfield.into_iter().map(shown).collect(), mask)
+}
+
+/// The mean of `thickness` sub-slices around `z`, with 2 x 2 rays a pixel: HU, and a mask of the
+/// pixels that are at least half lesion.
+fn slab(patient: &Patient, z: f32, side: usize, thickness: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut hounsfield = vec![0.0; side * side];
+    let mut lesion = vec![0.0; side * side];
+    let rays = (4 * thickness) as f32;
+    for layer in 0..thickness {
+        let offset = (layer as f32 - (thickness - 1) as f32 / 2.0) / 64.0;
+        let slice = patient.slice(z + offset);
+        for index in 0..side * side {
+            for ray in 0..4 {
+                let at = |pixel: usize, ray: usize| {
+                    (pixel as f32 + 0.25 + 0.5 * ray as f32) / side as f32 * 2.0 - 1.0
+                };
+                let Tissue { hounsfield: value, lesion: inside } =
+                    slice.at(at(index % side, ray % 2), at(index / side, ray / 2));
+                hounsfield[index] += value / rays;
+                lesion[index] += inside / rays;
+            }
+        }
+    }
+    let mask = lesion.into_iter().map(|share| f32::from(share >= 0.5)).collect();
+    (hounsfield, mask)
+}
+
+/// A square image of another side, by bilinear interpolation.
+fn resample(values: &[f32], from: usize, to: usize) -> Vec<f32> {
+    if from == to {
+        return values.to_vec();
+    }
+    let place = |index: usize| {
+        let at = (index as f32 + 0.5) * from as f32 / to as f32 - 0.5;
+        let at = at.clamp(0.0, (from - 1) as f32);
+        (at as usize, (at as usize + 1).min(from - 1), at.fract())
+    };
+    let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
+    let mut out = Vec::with_capacity(to * to);
+    for y in 0..to {
+        let (top, bottom, down) = place(y);
+        for x in 0..to {
+            let (left, right, across) = place(x);
+            let row = |y: usize| mix(values[y * from + left], values[y * from + right], across);
+            out.push(mix(row(top), row(bottom), down));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> PhantomOptions {
+        PhantomOptions { side: 32, sites: 6, patients: 6, slices: 4, seed: 3 }
+    }
+
+    #[test]
+    fn same_seed_same_patients_another_seed_others() {
+        let data = generate(&small()).unwrap();
+        assert_eq!(data, generate(&small()).unwrap());
+        let other = generate(&PhantomOptions { seed: 4, ..small() }).unwrap();
+        assert_ne!(data.sites[0].train[0].image, other.sites[0].train[0].image);
+        // Site 6 has the device of site 1, but not its patients.
+        assert_ne!(data.sites[0].train[0].image, data.sites[5].train[0].image);
+    }
+
+    #[test]
+    fn patients_stay_in_one_split_and_both_classes_occur() {
+        let data = generate(&small()).unwrap();
+        for site in &data.sites {
+            assert_eq!([site.train.len(), site.validation.len(), site.test.len()], [12, 4, 8]);
+            let mut splits = std::collections::BTreeMap::new();
+            for (split, sample) in site.samples() {
+                assert_eq!(*splits.entry(sample.group.clone()).or_insert(split), split);
+                assert!(sample.image.iter().all(|value| (0.0..=1.0).contains(value)));
+                let mask = sample.mask.as_ref().unwrap();
+                assert_eq!(sample.label, Some(u32::from(mask.iter().any(|value| *value == 1.0))));
+            }
+        }
+        let labels = |label| {
+            let samples = data.sites.iter().flat_map(|site| site.samples());
+            samples.filter(|(_, sample)| sample.label == Some(label)).count()
+        };
+        assert!(
+            labels(0) > 14 && labels(1) > 48,
+            "{} healthy, {} with lesion",
+            labels(0),
+            labels(1)
+        );
+    }
+
+    #[test]
+    fn lesions_are_brighter_than_the_lung_around_them() {
+        let data = generate(&PhantomOptions { side: 64, ..small() }).unwrap();
+        for site in &data.sites {
+            let mean = |inside: f32| {
+                let pixels = site.samples().flat_map(|(_, sample)| {
+                    let mask = sample.mask.as_deref().unwrap_or_default();
+                    sample.image.iter().zip(mask).filter(|(grey, _)| **grey < 0.85)
+                });
+                let chosen: Vec<f32> =
+                    pixels.filter(|(_, m)| **m == inside).map(|(grey, _)| *grey).collect();
+                chosen.iter().sum::<f32>() / chosen.len() as f32
+            };
+            assert!(mean(1.0) > mean(0.0) + 0.05, "{}: {} and {}", site.site, mean(1.0), mean(0.0));
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        for bad in [
+            PhantomOptions { side: 40, ..small() },
+            PhantomOptions { sites: 0, ..small() },
+            PhantomOptions { patients: 2, ..small() },
+            PhantomOptions { slices: 65, ..small() },
+        ] {
+            assert!(matches!(generate(&bad), Err(DataError::Option { .. })));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What can go wrong while a model is built, trained or judged.
+
+use crate::learning::data::DataError;
+use crate::weights::WeightsError;
+
+/// Why training, prediction or scoring stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LearnError {
+    /// The data cannot be read or are not fit for the task.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The weights are of another model, or not finite.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A model that cannot be built as asked.
+    #[error("the model cannot be built: {0}")]
+    Model(String),
+    /// An option outside its range.
+    #[error("training option `{option}`: expected {expected}, found {found}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// The values it may take.
+        expected: &'static str,
+        /// The value that came.
+        found: String,
+    },
+    /// There is nothing to train on, to score or to draw.
+    #[error("there is no sample to {0}; check the site's data")]
+    NoSamples(&'static str),
+    /// A sample that the task cannot use.
+    #[error("sample `{sample}`: the task `{task}` expected {expected}, found {found}")]
+    Sample {
+        /// Name of the sample.
+        sample: String,
+        /// The task.
+        task: &'static str,
+        /// What the task needs.
+        expected: String,
+        /// What the sample has.
+        found: String,
+    },
+    /// The tensor library refused an operation.
+    #[error("tensor computation failed: {0}; the weights may be of another model than the task's")]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,94 @@
+//! A small convolutional network for classification, with group normalisation.
+
+use candle_core::{Result, Tensor};
+
+use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, dense, initial};
+use super::ops;
+use crate::learning::{LearnError, Parameters};
+use crate::weights::Weights;
+
+/// A classifier of grey images: per width (3x3 convolution, group normalisation, ReLU, 2x2 mean),
+/// then a dense layer of the last width, ReLU, and a dense layer to one logit a class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cnn {
+    widths: Vec<usize>,
+    side: usize,
+    classes: usize,
+}
+
+/// Groups of the normalisation. Four, so that the light model's eight channels make whole groups.
+const GROUPS: usize = 4;
+
+impl Cnn {
+    /// Widths of the light model: about 90,000 parameters at 64 px.
+    pub const LIGHT: [usize; 4] = [8, 16, 32, 64];
+    /// The wider model: about 360,000 parameters at 64 px.
+    pub const WIDE: [usize; 4] = [16, 32, 64, 128];
+
+    /// A classifier of `side` x `side` images into `classes` classes.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when a width is not a positive multiple of 4, the side cannot be
+    /// halved once a width, or there are fewer than two classes.
+    pub fn new(
+        widths: &[usize],
+        side: usize,
+        classes: usize,
+    ) -> std::result::Result<Self, LearnError> {
+        super::check_widths(widths, GROUPS)?;
+        if side == 0 || !side.is_multiple_of(1 << widths.len()) {
+            let multiple = 1 << widths.len();
+            return Err(LearnError::Model(format!(
+                "expected images whose side is a multiple of {multiple}, found {side}; resize them"
+            )));
+        }
+        if classes < 2 {
+            return Err(LearnError::Model(format!(
+                "expected at least two classes, found {classes}"
+            )));
+        }
+        Ok(Self { widths: widths.to_vec(), side, classes })
+    }
+
+    /// Side of the images, in pixels.
+    #[must_use]
+    pub fn side(&self) -> usize {
+        self.side
+    }
+
+    /// First weights, fixed by `seed`.
+    ///
+    /// # Errors
+    /// Only if the model's own layout is wrong.
+    pub fn initial_weights(&self, seed: u64) -> std::result::Result<Weights, LearnError> {
+        initial(self.shapes(), seed)
+    }
+
+    /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
+    ///
+    /// # Errors
+    /// When the parameters are of another model or the images of another side.
+    pub fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
+        let mut x = images.clone();
+        for depth in 0..self.widths.len() {
+            x = ops::mean_pool2(&conv_norm_relu(p, &format!("block{depth}"), GROUPS, &x)?)?;
+        }
+        let hidden = dense(p, "hidden", &x.flatten_from(1)?)?.relu()?;
+        dense(p, "head", &hidden)
+    }
+
+    fn shapes(&self) -> Shapes {
+        let mut shapes = Vec::new();
+        let mut from = 1;
+        for (depth, &width) in self.widths.iter().enumerate() {
+            shapes.extend(conv_norm_shapes(&format!("block{depth}"), from, width));
+            from = width;
+        }
+        let pixels = (self.side >> self.widths.len()).pow(2);
+        shapes.push(("hidden.kernel".to_string(), vec![from, from * pixels]));
+        shapes.push(("hidden.bias".to_string(), vec![from]));
+        shapes.push(("head.kernel".to_string(), vec![self.classes, from]));
+        shapes.push(("head.bias".to_string(), vec![self.classes]));
+        shapes
+    }
+}

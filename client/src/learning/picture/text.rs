@@ -1,0 +1,99 @@
+//! Text on an RGB image, in the bitmap fonts of `embedded-graphics` (Latin-1).
+
+use embedded_graphics::Drawable;
+use embedded_graphics::Pixel;
+use embedded_graphics::draw_target::DrawTarget;
+use embedded_graphics::geometry::{OriginDimensions, Point, Size as Extent};
+use embedded_graphics::mono_font::{MonoFont, MonoTextStyle, iso_8859_1};
+use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
+use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
+use image::{Rgb, RgbImage};
+
+/// Size of letters.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Size {
+    /// 10 x 20 pixels a letter.
+    Title,
+    /// 9 x 15 pixels a letter.
+    Caption,
+}
+
+impl Size {
+    fn font(self) -> MonoFont<'static> {
+        match self {
+            Self::Title => iso_8859_1::FONT_10X20,
+            Self::Caption => iso_8859_1::FONT_9X15,
+        }
+    }
+}
+
+/// Width of a text, in pixels.
+pub(super) fn width(text: &str, size: Size) -> u32 {
+    let font = size.font();
+    let letters = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
+    letters.saturating_mul(font.character_size.width + font.character_spacing)
+}
+
+/// Draws a line of text around `(x, y)`. What falls outside the page is cut off.
+pub(super) fn draw_centred(
+    page: &mut RgbImage,
+    text: &str,
+    x: u32,
+    y: u32,
+    size: Size,
+    colour: Rgb<u8>,
+) {
+    let font = size.font();
+    let [r, g, b] = colour.0;
+    let style = MonoTextStyle::new(&font, Rgb888::new(r, g, b));
+    let layout =
+        TextStyleBuilder::new().alignment(Alignment::Center).baseline(Baseline::Middle).build();
+    let at = Point::new(i32::try_from(x).unwrap_or(i32::MAX), i32::try_from(y).unwrap_or(i32::MAX));
+    // Drawing on a page cannot fail: its error type has no value.
+    let Ok(_) = Text::with_text_style(text, at, style, layout).draw(&mut Page(page));
+}
+
+struct Page<'a>(&'a mut RgbImage);
+
+impl OriginDimensions for Page<'_> {
+    fn size(&self) -> Extent {
+        Extent::new(self.0.width(), self.0.height())
+    }
+}
+
+impl DrawTarget for Page<'_> {
+    type Color = Rgb888;
+    type Error = std::convert::Infallible;
+
+    fn draw_iter<I>(&mut self, pixels: I) -> Result<(), Self::Error>
+    where
+        I: IntoIterator<Item = Pixel<Rgb888>>,
+    {
+        for Pixel(at, colour) in pixels {
+            if let (Ok(x), Ok(y)) = (u32::try_from(at.x), u32::try_from(at.y))
+                && let Some(pixel) = self.0.get_pixel_mut_checked(x, y)
+            {
+                *pixel = Rgb([colour.r(), colour.g(), colour.b()]);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_drawn_in_its_colour_and_cut_at_the_edge() {
+        let white = Rgb([255; 3]);
+        let red = Rgb([200, 0, 0]);
+        let mut page = RgbImage::from_pixel(60, 30, white);
+        draw_centred(&mut page, "Dice", 30, 15, Size::Caption, red);
+        let drawn = page.pixels().filter(|pixel| **pixel == red).count();
+        assert!(drawn > 40, "{drawn} pixels");
+        assert!(page.pixels().all(|pixel| *pixel == red || *pixel == white));
+        assert_eq!(width("Dice", Size::Caption), 36);
+        draw_centred(&mut page, "a text wider than the page", 0, 29, Size::Title, red);
+    }
+}

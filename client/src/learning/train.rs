@@ -1,0 +1,266 @@
+//! Training and judging: weights in, weights or scores out.
+
+mod optimizer;
+
+use rand::rngs::ChaCha20Rng;
+use rand::seq::SliceRandom;
+use rand::{Rng, RngExt, SeedableRng};
+use rayon::prelude::*;
+
+use candle_core::Tensor;
+pub use optimizer::Optimizer;
+use optimizer::Stepper;
+
+use super::data::Sample;
+use super::task::{Scores, Task, stack_images};
+use super::{LearnError, Parameters};
+use crate::weights::Weights;
+
+/// Images whose forward and backward pass run as one unit on one thread. Both losses are means
+/// over images, so that this changes speed and rounding only. One at a time is fastest: its
+/// patches stay in the cache, and its tensors stay below the size from which candle spreads an
+/// addition over threads that wait for each other.
+const PART: usize = 1;
+
+/// How a site trains between two versions of the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainOptions {
+    /// Passes over the site's training samples.
+    pub epochs: usize,
+    /// Samples a step.
+    pub batch: usize,
+    /// Step size.
+    pub learning_rate: f64,
+    /// The rule for a step.
+    pub optimizer: Optimizer,
+    /// Whether each image is mirrored left to right with probability one half.
+    pub flip: bool,
+    /// Fixes the order of samples and the flips. Give every site and round another one.
+    pub seed: u64,
+}
+
+/// Where training stands, told after each step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// The present epoch, from 1.
+    pub epoch: usize,
+    /// How many there will be.
+    pub epochs: usize,
+    /// The step within the epoch, from 1.
+    pub batch: usize,
+    /// Steps in an epoch.
+    pub batches: usize,
+    /// Loss of the step's batch, before the step.
+    pub loss: f64,
+}
+
+/// Trains `start` on `samples` and returns the weights after the last step.
+///
+/// Bit-identical for equal arguments on one machine: gradients of parts of a batch are computed
+/// on several threads, but always summed in the same order.
+///
+/// # Errors
+/// [`LearnError::NoSamples`], [`LearnError::Option`], [`LearnError::Sample`] before the first
+/// step; [`LearnError::Weights`] when training diverged.
+pub fn train(
+    task: &dyn Task,
+    start: &Weights,
+    samples: &[Sample],
+    options: &TrainOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Weights, LearnError> {
+    let mut last = start.clone();
+    run(task, start, samples, options, progress, &mut |parameters| {
+        last = parameters.to_weights()?;
+        Ok(())
+    })?;
+    last.check_finite()?;
+    Ok(last)
+}
+
+/// Trains like [`train()`], but returns the weights of the epoch with the best primary score on
+/// `validation` (the first of equals; `start` itself counts as epoch 0), and that score.
+///
+/// # Errors
+/// As [`train()`], and [`LearnError::NoSamples`] without validation samples.
+pub fn train_and_select(
+    task: &dyn Task,
+    start: &Weights,
+    samples: &[Sample],
+    validation: &[Sample],
+    options: &TrainOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Weights, Scores), LearnError> {
+    let mut best = (start.clone(), evaluate(task, start, validation)?);
+    run(task, start, samples, options, progress, &mut |parameters| {
+        let weights = parameters.to_weights()?;
+        weights.check_finite()?;
+        let scores = evaluate(task, &weights, validation)?;
+        if scores.primary().value > best.1.primary().value {
+            best = (weights, scores);
+        }
+        Ok(())
+    })?;
+    Ok(best)
+}
+
+/// The model's flattened output for each sample.
+///
+/// # Errors
+/// [`LearnError::Sample`], or [`LearnError::Tensor`] when the weights are of another model.
+pub fn predict(
+    task: &dyn Task,
+    weights: &Weights,
+    samples: &[Sample],
+) -> Result<Vec<Vec<f32>>, LearnError> {
+    samples.iter().try_for_each(|sample| task.check_sample(sample))?;
+    let parameters = Parameters::fixed(weights)?;
+    let parts: Vec<Vec<Vec<f32>>> = samples
+        .par_chunks(PART)
+        .map(|part| {
+            let part: Vec<&Sample> = part.iter().collect();
+            let logits = task.logits(&parameters, &images(&part)?)?;
+            Ok(logits.flatten_from(1)?.to_vec2::<f32>()?)
+        })
+        .collect::<Result<_, LearnError>>()?;
+    Ok(parts.into_iter().flatten().collect())
+}
+
+/// The task's scores of `weights` on `samples`.
+///
+/// # Errors
+/// [`LearnError::NoSamples`], and as [`predict`].
+pub fn evaluate(
+    task: &dyn Task,
+    weights: &Weights,
+    samples: &[Sample],
+) -> Result<Scores, LearnError> {
+    if samples.is_empty() {
+        return Err(LearnError::NoSamples("score"));
+    }
+    weights.check_finite()?;
+    let logits = predict(task, weights, samples)?;
+    task.scores(samples, &logits)
+}
+
+fn run(
+    task: &dyn Task,
+    start: &Weights,
+    samples: &[Sample],
+    options: &TrainOptions,
+    progress: &mut dyn FnMut(Progress),
+    after_epoch: &mut dyn FnMut(&Parameters) -> Result<(), LearnError>,
+) -> Result<(), LearnError> {
+    if samples.is_empty() {
+        return Err(LearnError::NoSamples("train on"));
+    }
+    options.check()?;
+    start.check_finite()?;
+    samples.iter().try_for_each(|sample| task.check_sample(sample))?;
+
+    let parameters = Parameters::trainable(start)?;
+    let mut stepper =
+        Stepper::new(options.optimizer, options.learning_rate, parameters.variables())?;
+    let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    let batches = samples.len().div_ceil(options.batch);
+    for epoch in 1..=options.epochs {
+        order.shuffle(&mut rng);
+        for (index, chosen) in order.chunks(options.batch).enumerate() {
+            let batch: Vec<Sample> = chosen
+                .iter()
+                .map(|index| augment(&samples[*index], options.flip, &mut rng))
+                .collect();
+            let (loss, gradients) = gradients(task, &parameters, &batch)?;
+            stepper.step(&gradients)?;
+            progress(Progress { epoch, epochs: options.epochs, batch: index + 1, batches, loss });
+        }
+        after_epoch(&parameters)?;
+    }
+    Ok(())
+}
+
+/// Mean loss of a batch, and its gradient for each variable in the order of their names.
+fn gradients(
+    task: &dyn Task,
+    parameters: &Parameters,
+    batch: &[Sample],
+) -> Result<(f64, Vec<Tensor>), LearnError> {
+    let variables = parameters.variables();
+    let parts: Vec<(f64, Vec<Tensor>)> = batch
+        .par_chunks(PART)
+        .map(|part| {
+            let part: Vec<&Sample> = part.iter().collect();
+            let logits = task.logits(parameters, &images(&part)?)?;
+            let weight = part.len() as f64 / batch.len() as f64;
+            let loss = (task.loss(&logits, &part)? * weight)?;
+            let found = loss.backward()?;
+            let gradients = variables
+                .iter()
+                .map(|variable| match found.get(variable) {
+                    Some(gradient) => Ok(gradient.clone()),
+                    None => variable.zeros_like(),
+                })
+                .collect::<candle_core::Result<Vec<_>>>()?;
+            Ok((f64::from(loss.to_scalar::<f32>()?), gradients))
+        })
+        .collect::<Result<_, LearnError>>()?;
+    let mut parts = parts.into_iter();
+    let (mut loss, mut sums) = parts.next().ok_or(LearnError::NoSamples("train on"))?;
+    for (part_loss, part) in parts {
+        loss += part_loss;
+        for (sum, gradient) in sums.iter_mut().zip(part) {
+            *sum = (&*sum + gradient)?;
+        }
+    }
+    Ok((loss, sums))
+}
+
+fn images(part: &[&Sample]) -> Result<Tensor, LearnError> {
+    let pixels = part.first().map_or(0, |sample| sample.image.len());
+    Ok(stack_images(part, pixels.isqrt())?)
+}
+
+/// The sample, mirrored left to right in one of two cases.
+fn augment(sample: &Sample, flip: bool, rng: &mut impl Rng) -> Sample {
+    let mut sample = sample.clone();
+    if flip && rng.random_bool(0.5) {
+        let side = sample.image.len().isqrt();
+        sample.image.chunks_exact_mut(side).for_each(<[f32]>::reverse);
+        if let Some(mask) = &mut sample.mask {
+            mask.chunks_exact_mut(side).for_each(<[f32]>::reverse);
+        }
+    }
+    sample
+}
+
+impl TrainOptions {
+    /// One round's training at a site. Adam at 0.003, batches of eight: see the figures in the
+    /// project's documentation.
+    #[must_use]
+    pub fn for_task(task: &dyn Task) -> Self {
+        let _ = task;
+        Self {
+            epochs: 3,
+            batch: 8,
+            learning_rate: 0.003,
+            optimizer: Optimizer::Adam,
+            flip: true,
+            seed: 1,
+        }
+    }
+
+    fn check(&self) -> Result<(), LearnError> {
+        let refuse = |option, expected, found| Err(LearnError::Option { option, expected, found });
+        if self.epochs == 0 {
+            return refuse("epochs", "at least 1", "0".to_string());
+        }
+        if self.batch == 0 {
+            return refuse("batch", "at least 1 sample", "0".to_string());
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return refuse("learning_rate", "a positive number", self.learning_rate.to_string());
+        }
+        Ok(())
+    }
+}

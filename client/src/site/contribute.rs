@@ -1,0 +1,124 @@
+//! Contributing: encrypt, make durable, send; after a crash, send exactly the same bytes again.
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::statement::{Manifest, Receipt, Signed};
+use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::message::EnvelopeFrame;
+use ringfence_keys::contribution::{Contribution, Contributor};
+use ringfence_keys::quantize::QuantizedUpdate;
+
+use super::journal::ContributionRecord;
+use super::{Site, SiteError};
+
+/// A site that has joined a round and not yet contributed.
+#[derive(Debug)]
+pub struct Joined<'a> {
+    pub(super) site: &'a Site,
+    pub(super) manifest: Signed<Manifest>,
+}
+
+/// A site whose contribution has a receipt.
+#[derive(Debug)]
+pub struct Contributed<'a> {
+    pub(super) site: &'a Site,
+    pub(super) manifest: Signed<Manifest>,
+    receipt: Signed<Receipt>,
+    bytes: u64,
+}
+
+impl<'a> Joined<'a> {
+    /// The round's checked manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest.statement
+    }
+
+    /// Quantizes, encrypts, makes durable and sends an update (values in layout order) that was
+    /// computed from the base model with this digest. `quantized` is shown the integers.
+    ///
+    /// If a contribution to this round is on disk already, exactly that one is sent again.
+    ///
+    /// # Errors
+    /// [`SiteError`] when the update does not fit, a rule of safety stands against it, or the
+    /// aggregator refuses or cannot be reached (then run it again).
+    pub async fn contribute(
+        self,
+        base_model: &Digest,
+        update: &[f32],
+        quantized: impl FnOnce(&QuantizedUpdate),
+    ) -> Result<Contributed<'a>, SiteError> {
+        let (site, round) = (self.site, self.manifest.statement.round);
+        let journal = site.journal.round(site.digest, round)?;
+        let record = match journal.contribution()? {
+            Some(record) => record,
+            None => {
+                site.agreed(round, base_model).await?;
+                self.make(base_model, update, quantized)?
+            }
+        };
+        let at = site.at(round);
+        let envelopes = journal.envelopes()?;
+        let bytes = record.header.statement.body_bytes + envelopes.len() as u64;
+        let mut progress = at.put_header(&record.header).await?;
+        if !progress.envelopes {
+            progress = at.put_envelopes(site.id(), envelopes).await?;
+        }
+        let receipt = match progress.receipt {
+            Some(receipt) => receipt,
+            None => {
+                let progress = at.put_body(site.id(), &journal.body()).await?;
+                progress.receipt.ok_or(SiteError::Receipt(round))?
+            }
+        };
+        receipt.verify(&site.study.aggregator_key, &"the aggregator")?;
+        let Receipt { manifest, site: of_site, header, received_at: _ } = &receipt.statement;
+        if *manifest != self.manifest.digest()
+            || of_site != site.id()
+            || *header != record.header.digest()
+        {
+            return Err(SiteError::Receipt(round));
+        }
+        journal.save_receipt(&receipt)?;
+        Ok(Contributed { site, manifest: self.manifest, receipt, bytes })
+    }
+
+    /// Encrypts under the rules and makes everything durable. Nothing has left yet.
+    fn make(
+        &self,
+        base_model: &Digest,
+        update: &[f32],
+        quantized: impl FnOnce(&QuantizedUpdate),
+    ) -> Result<ContributionRecord, SiteError> {
+        let Site { study, digest, identity, check_key, journal, .. } = self.site;
+        let manifest = &self.manifest.statement;
+        let round = manifest.round;
+        if check_key.model(base_model) != manifest.base_model {
+            return Err(SiteError::BaseModel { round, got: *base_model });
+        }
+        let rules = Contributor::restore(journal.contributions()?);
+        rules.may_contribute(*digest, round, *base_model)?;
+        let mut rng =
+            ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
+        let values = QuantizedUpdate::quantize(update, &study.layout, &study.packing, &mut rng)?;
+        quantized(&values);
+        journal.round(*digest, round)?.contribute(|body| {
+            let Contribution { header, envelopes } =
+                Contribution::make(study, manifest, identity, check_key, &values, &mut rng, body)
+                    .map_err(SiteError::from)?;
+            let envelopes =
+                frame::encode(&EnvelopeFrame { envelopes }).map_err(super::TransportError::from)?;
+            Ok::<_, SiteError>((envelopes, ContributionRecord { base_model: *base_model, header }))
+        })
+    }
+}
+
+impl Contributed<'_> {
+    /// The aggregator's receipt.
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt.statement
+    }
+
+    /// Bytes of body and envelopes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

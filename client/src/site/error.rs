@@ -1,0 +1,136 @@
+//! What can go wrong at a site, and what to do about it.
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::packing::PackingError;
+use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::statement::{
+    CertificateError, ClosingError, ManifestError, SignatureError, StudyError,
+};
+use ringfence_keys::contribution::{ContributeError, RuleError};
+use ringfence_keys::holder::HolderError;
+use ringfence_keys::identity::IdentityError;
+use ringfence_keys::open::OpenError;
+use ringfence_keys::quantize::QuantizeError;
+
+use super::journal::JournalError;
+use crate::transport::TransportError;
+
+/// Why a site's step failed. Nothing was sent that is not on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The study is unsound or not signed by all.
+    #[error(transparent)]
+    Study(#[from] StudyError),
+    /// The identity does not belong to the study.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The state directory.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The aggregator.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The manifest is not the study's next.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The certificate certifies nothing.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The closing is wrong.
+    #[error(transparent)]
+    Closing(#[from] ClosingError),
+    /// A signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// Contributing would break a rule.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// The update does not fit.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// Encrypting or sealing failed.
+    #[error(transparent)]
+    Contribute(#[from] ContributeError),
+    /// The key holder refuses.
+    #[error(transparent)]
+    Holder(#[from] HolderError),
+    /// The sum did not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The study's own numbers.
+    #[error(transparent)]
+    Packing(#[from] PackingError),
+    /// No certificate of an earlier round.
+    #[error("this site holds no certificate of round {0}; finish that round first")]
+    NoCertificate(u32),
+    /// No manifest of a round.
+    #[error("this site has not joined round {0}")]
+    NoManifest(u32),
+    /// The randomness of the operating system failed.
+    #[error("the operating system gives no randomness ({0}); nothing can be encrypted safely")]
+    Randomness(String),
+    /// The first round starts from another model.
+    #[error(
+        "the study starts from the model with digest {expected}, the model given has {got}; use the study's initial model"
+    )]
+    NotInitialModel {
+        /// The study's.
+        expected: Digest,
+        /// This site's.
+        got: Digest,
+    },
+    /// The manifest's base model is not this site's.
+    #[error(
+        "round {round} starts from another model than this site's ({got}); the initiator or this site has a wrong model, nothing was sent"
+    )]
+    BaseModel {
+        /// The round.
+        round: u32,
+        /// This site's model.
+        got: Digest,
+    },
+    /// Too few sites hold the same model.
+    #[error(
+        "{agreeing} sites acknowledged this site's model after round {round}, needed {needed}; wait for more, or find out who differs"
+    )]
+    NotAgreed {
+        /// The last opened round.
+        round: u32,
+        /// Q.
+        needed: u16,
+        /// Sites that hold the same model.
+        agreeing: usize,
+    },
+    /// Waited too long.
+    #[error("round {} did not come to {what}: it is {:?} with {} contributions, {} reviews, {} of {} endorsements needed and {} of {} openings needed; too few key holders answered in time, run the step again once they are back",
+        .status.round, .status.state, .status.received.len(), .status.reviewed.len(),
+        .status.endorsed.len(), .status.endorsements_needed, .status.opened.len(), .status.openings_needed)]
+    Impatient {
+        /// What was waited for.
+        what: &'static str,
+        /// The round as it stood.
+        status: Box<RoundStatus>,
+    },
+    /// The receipt is not for what was sent.
+    #[error(
+        "the aggregator's receipt for round {0} is not for this site's contribution; keep it as evidence"
+    )]
+    Receipt(u32),
+    /// The closing leaves this site out.
+    #[error(
+        "the certified set of round {0} does not hold this site's contribution, for which it has a receipt"
+    )]
+    LeftOut(u32),
+    /// The sum that came is not the certified one.
+    #[error(
+        "the sum of round {round} has digest {got}, the certified closing says {expected}; the aggregator sent another sum"
+    )]
+    Sum {
+        /// The round.
+        round: u32,
+        /// By the closing.
+        expected: Digest,
+        /// What came.
+        got: Digest,
+    },
+}

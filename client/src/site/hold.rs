@@ -1,0 +1,169 @@
+//! A key holder's duties in a round: review, endorse, open.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ringfence_crypto::round::RoundState;
+use ringfence_crypto::statement::{Header, Manifest, Signed, SiteId};
+use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::message::OpeningFrame;
+use ringfence_keys::holder::{
+    self, CertifiedSet, ClosingView, Decision, Holder, open_envelope, open_share_sum,
+};
+use ringfence_keys::share::Share;
+
+use super::{Site, SiteError, present};
+use crate::transport::TransportError;
+
+/// What a holder did in a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldReport {
+    /// Dealers it complained about.
+    pub complaints: Vec<SiteId>,
+    /// Whether it opened a certified set; false after an abort.
+    pub opened: bool,
+}
+
+impl Site {
+    /// Whether this site is among the key holders of a round.
+    pub fn holds(&self, round: u32) -> bool {
+        self.study.holder_offset(round, self.id()).is_some()
+    }
+
+    /// Does a key holder's duties in a round, from review to opening, waiting for the others.
+    ///
+    /// # Errors
+    /// [`SiteError`] when this site is no holder, refuses what it is shown, or too few answer.
+    pub async fn hold(&self, round: u32) -> Result<HoldReport, SiteError> {
+        let manifest = self.manifest(round).await?.statement;
+        let journal = self.journal.round(self.digest, round)?;
+        let mut holder = Holder::restore(
+            Arc::clone(&self.study),
+            self.id().clone(),
+            self.journal.endorsements(self.digest)?,
+            self.journal.abstains_through(self.digest)?,
+        );
+        if !self.holds(round) {
+            let site = self.id().clone();
+            return Err(holder::HolderError::NoHolder { site, round }.into());
+        }
+        let complaints = self.review(&manifest).await?;
+        let over = |state| !matches!(state, RoundState::Collecting | RoundState::Reviewing);
+        self.wait(round, "a closing", |status| over(status.state)).await?;
+        self.endorse(&manifest, &mut holder).await?;
+
+        let done = |state| !matches!(state, RoundState::Closed);
+        self.wait(round, "a certificate", |status| over(status.state) && done(status.state))
+            .await?;
+        let certificate = self.certificate(round).await?;
+        if certificate.closing.statement.is_abort() {
+            return Ok(HoldReport { complaints, opened: false });
+        }
+        let frame = match journal.opening()? {
+            Some(frame) => frame,
+            None => {
+                let set = holder.may_open(&manifest, &certificate)?;
+                let frame = self.opening(&manifest, &set).await?;
+                let frame = frame::encode(&frame).map_err(TransportError::from)?;
+                journal.save_opening(&frame)?;
+                frame
+            }
+        };
+        let frame: OpeningFrame =
+            frame::decode(&frame, "an opening").map_err(TransportError::from)?;
+        self.at(round).put_opening(&frame).await?;
+        Ok(HoldReport { complaints, opened: true })
+    }
+
+    /// Opens every envelope that was dealt to this holder and posts its review.
+    async fn review(&self, manifest: &Manifest) -> Result<Vec<SiteId>, SiteError> {
+        let round = manifest.round;
+        let status = self
+            .wait(round, "the end of its contributions", |s| s.state != RoundState::Collecting)
+            .await?;
+        if status.state != RoundState::Reviewing || status.reviewed.contains(self.id()) {
+            return Ok(Vec::new());
+        }
+        let mut complaints = BTreeSet::new();
+        for dealer in &status.received {
+            let header = self.header(round, dealer).await?;
+            if self.dealt(&header.statement).await?.is_err() {
+                complaints.insert(dealer.clone());
+            }
+        }
+        let review = holder::review(&self.identity, manifest, complaints);
+        match self.at(round).put_review(&review).await {
+            Ok(()) => Ok(review.statement.complaints),
+            // The time to review is over: the closing stands without this holder's word.
+            Err(error) if error.status() == Some(409) => Ok(review.statement.complaints),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn endorse(&self, manifest: &Manifest, holder: &mut Holder) -> Result<(), SiteError> {
+        let round = manifest.round;
+        let closing = self.at(round).closing().await?;
+        let reviews = self.at(round).reviews().await?;
+        let named = &closing.statement;
+        let mut headers = Vec::new();
+        let sites = named.included.iter().map(|entry| &entry.site);
+        for site in sites.chain(named.excluded.iter().map(|entry| &entry.site)) {
+            headers.push(self.header(round, site).await?);
+        }
+        let journal = self.journal.round(self.digest, round)?;
+        let receipt = journal.receipt()?;
+        let view = ClosingView {
+            manifest,
+            closing: &closing,
+            headers: &headers,
+            reviews: &reviews,
+            receipt: receipt.as_ref(),
+        };
+        let endorsement = match holder.endorse(view)? {
+            Decision::Repeat(endorsement) => endorsement,
+            Decision::Fresh(endorsement) => {
+                journal.endorse(&endorsement)?;
+                holder.record(endorsement.clone());
+                endorsement
+            }
+        };
+        self.at(round).put_endorsement(&self.identity.sign(endorsement)).await?;
+        Ok(())
+    }
+
+    async fn opening(
+        &self,
+        manifest: &Manifest,
+        set: &CertifiedSet<'_>,
+    ) -> Result<OpeningFrame, SiteError> {
+        let mut shares = Vec::new();
+        for (site, digest) in set.sites() {
+            let header = self.header(manifest.round, site).await?;
+            // A dealer with at most c complaints stays in the set; a holder that it cheated cannot
+            // open, which the threshold allows for: it is one of the missing shares then.
+            if let (true, Ok(share)) =
+                (header.digest() == digest, self.dealt(&header.statement).await?)
+            {
+                shares.push((site.clone(), share));
+            }
+        }
+        let mut rng =
+            ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
+        Ok(open_share_sum(&self.identity, &self.study, set, &shares, &mut rng)?)
+    }
+
+    async fn header(&self, round: u32, site: &SiteId) -> Result<Signed<Header>, SiteError> {
+        Ok(self.at(round).header(site).await?)
+    }
+
+    /// The share that a contribution's header deals to this holder; the inner error is the
+    /// dealer's fault.
+    async fn dealt(
+        &self,
+        header: &Header,
+    ) -> Result<Result<Share, holder::EnvelopeError>, SiteError> {
+        let sealed = present(self.at(header.round).envelope(&header.site, self.id()).await)?;
+        let sealed = sealed.unwrap_or_default();
+        Ok(open_envelope(&self.identity, &self.study, header, &sealed))
+    }
+}

@@ -1,0 +1,585 @@
+//! HTTP to the aggregator: bounded answers, problems as errors, retries of what is idempotent.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use ringfence_crypto::Digest;
+use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Review, Signed,
+    SignedStudy, SiteId,
+};
+use ringfence_crypto::wire::frame::{self, FrameError, MAX_FRAME};
+use ringfence_crypto::wire::json::{self, JsonError, MAX_MESSAGE, MAX_STUDY};
+use ringfence_crypto::wire::message::{ContributionProgress, OpeningFrame, Problem, StudyStatus};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+
+/// Longest a long poll is asked to wait.
+const POLL: Duration = Duration::from_secs(20);
+/// Attempts at a request before its network error is reported; the pauses between them double.
+const ATTEMPTS: u32 = 6;
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// No URL that this program speaks.
+    #[error("expected an aggregator URL like http://127.0.0.1:8080, got {url}: {reason}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The aggregator could not be reached or broke off.
+    #[error(
+        "the aggregator at {url} could not be reached: {source}; check that it runs and the URL is right"
+    )]
+    Network {
+        /// The request's URL.
+        url: String,
+        /// What the HTTP client said.
+        source: reqwest::Error,
+    },
+    /// The aggregator refused, and said why.
+    #[error("the aggregator refused ({status}): {detail}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The problem's detail.
+        detail: String,
+    },
+    /// An answer longer than such an answer can be.
+    #[error(
+        "the answer of {url} is longer than {limit} bytes; this is no Ringfence aggregator, or another version"
+    )]
+    TooLong {
+        /// The request's URL.
+        url: String,
+        /// Most bytes expected.
+        limit: usize,
+    },
+    /// Not the JSON that was expected.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// Not the frame that was expected.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A local file.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+impl TransportError {
+    /// The HTTP status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+/// A connection to one aggregator.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    client: reqwest::Client,
+    base: Url,
+}
+
+impl Transport {
+    /// Prepares to talk to the aggregator at `url`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`TransportError::Url`] unless it is `http://` on a loopback address (or anywhere, with
+    /// `allow_plain_http`): contributions are encrypted, but who talks to whom is not.
+    pub fn new(url: &str, allow_plain_http: bool) -> Result<Self, TransportError> {
+        let refuse = |reason: &str| TransportError::Url { url: url.into(), reason: reason.into() };
+        let mut base: Url = url.parse().map_err(|_| refuse("it is no URL"))?;
+        if base.scheme() != "http" {
+            return Err(refuse(
+                "this version speaks plain HTTP only; for another machine use a TLS tunnel to its loopback",
+            ));
+        }
+        let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let loopback = host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if !loopback && !allow_plain_http {
+            return Err(refuse("plain HTTP beyond loopback needs --allow-plain-http"));
+        }
+        base.set_path("/v1/");
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(POLL + Duration::from_secs(40))
+            .build()
+            .map_err(|source| TransportError::Network { url: url.into(), source })?;
+        Ok(Self { client, base })
+    }
+
+    /// Registers a signed study with the admin's token.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn register(
+        &self,
+        study: &SignedStudy,
+        token: &str,
+    ) -> Result<StudyStatus, TransportError> {
+        let bytes = json::compact(study);
+        let request = |url| {
+            self.client
+                .post(url)
+                .bearer_auth(token.trim())
+                .header("content-type", JSON)
+                .body(bytes.clone())
+        };
+        self.json("studies", MAX_MESSAGE, "study status", request).await
+    }
+
+    /// Fetches a signed study.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn study(&self, study: Digest) -> Result<SignedStudy, TransportError> {
+        self.get(&format!("studies/{study}"), MAX_STUDY, "signed study").await
+    }
+
+    /// Where a study stands.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn status(&self, study: Digest) -> Result<StudyStatus, TransportError> {
+        self.get(&format!("studies/{study}/status"), MAX_MESSAGE, "study status").await
+    }
+
+    /// The resources of one round.
+    pub fn round(&self, study: Digest, round: u32) -> RoundTransport<'_> {
+        RoundTransport { transport: self, study, round }
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        limit: usize,
+        expected: &'static str,
+    ) -> Result<T, TransportError> {
+        self.json(path, limit, expected, |url| self.client.get(url)).await
+    }
+
+    async fn send<T: Serialize, A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &T,
+        expected: &'static str,
+    ) -> Result<A, TransportError> {
+        let bytes = json::compact(body);
+        let request = |url| {
+            let request = self.client.request(method.clone(), url);
+            request.header("content-type", JSON).body(bytes.clone())
+        };
+        self.json(path, MAX_MESSAGE, expected, request).await
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        limit: usize,
+        expected: &'static str,
+        request: impl Fn(Url) -> RequestBuilder,
+    ) -> Result<T, TransportError> {
+        let bytes = self.bytes(path, limit, request).await?;
+        Ok(json::parse(&bytes, limit, expected)?)
+    }
+
+    async fn bytes(
+        &self,
+        path: &str,
+        limit: usize,
+        request: impl Fn(Url) -> RequestBuilder,
+    ) -> Result<Vec<u8>, TransportError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.once(path, limit, &request).await {
+                // Every request is idempotent, so a broken connection or an overloaded server is
+                // simply tried again.
+                Err(error) if attempt < ATTEMPTS && is_transient(&error) => {
+                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn once(
+        &self,
+        path: &str,
+        limit: usize,
+        request: &impl Fn(Url) -> RequestBuilder,
+    ) -> Result<Vec<u8>, TransportError> {
+        let url = self.url(path)?;
+        let network = |source| TransportError::Network { url: url.to_string(), source };
+        let response = request(url.clone()).send().await.map_err(network)?;
+        let response = accepted(response).await?;
+        bounded(response, limit).await
+    }
+
+    fn url(&self, path: &str) -> Result<Url, TransportError> {
+        self.base
+            .join(path)
+            .map_err(|error| TransportError::Url { url: path.into(), reason: error.to_string() })
+    }
+}
+
+const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
+
+fn is_transient(error: &TransportError) -> bool {
+    match error {
+        TransportError::Network { .. } => true,
+        TransportError::Refused { status, .. } => *status == 503,
+        _ => false,
+    }
+}
+
+/// Turns a refusal into an error that carries the problem's detail.
+async fn accepted(response: Response) -> Result<Response, TransportError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let bytes = bounded(response, MAX_MESSAGE).await.unwrap_or_default();
+    let detail = match json::parse::<Problem>(&bytes, MAX_MESSAGE, "problem") {
+        Ok(problem) => problem.detail,
+        Err(_) => status.canonical_reason().unwrap_or("no reason given").to_owned(),
+    };
+    Err(TransportError::Refused { status: status.as_u16(), detail })
+}
+
+async fn bounded(mut response: Response, limit: usize) -> Result<Vec<u8>, TransportError> {
+    let url = response.url().to_string();
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = response.chunk().await;
+        let chunk = chunk.map_err(|source| TransportError::Network { url: url.clone(), source })?;
+        let Some(chunk) = chunk else { return Ok(bytes) };
+        if bytes.len() + chunk.len() > limit {
+            return Err(TransportError::TooLong { url, limit });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+}
+
+/// The resources of one round of one study.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundTransport<'a> {
+    transport: &'a Transport,
+    study: Digest,
+    round: u32,
+}
+
+impl RoundTransport<'_> {
+    fn path(&self, rest: &str) -> String {
+        format!("studies/{}/rounds/{}{rest}", self.study, self.round)
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        rest: &str,
+        expected: &'static str,
+    ) -> Result<T, TransportError> {
+        self.transport.get(&self.path(rest), MAX_MESSAGE, expected).await
+    }
+
+    async fn put<T: Serialize>(&self, rest: &str, body: &T) -> Result<(), TransportError> {
+        let bytes = json::compact(body);
+        let request =
+            |url| self.transport.client.put(url).header("content-type", JSON).body(bytes.clone());
+        self.transport.bytes(&self.path(rest), MAX_MESSAGE, request).await.map(|_| ())
+    }
+
+    /// Opens the round.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn open(&self, manifest: &Signed<Manifest>) -> Result<RoundStatus, TransportError> {
+        let path = format!("studies/{}/rounds", self.study);
+        self.transport.send(Method::POST, &path, manifest, "round status").await
+    }
+
+    /// The round at a glance, at once.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn status(&self) -> Result<RoundStatus, TransportError> {
+        self.get("", "round status").await
+    }
+
+    /// The round at a glance, as soon as it has changed beyond `version` or `wait` is over.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn changed(
+        &self,
+        version: u64,
+        wait: Duration,
+    ) -> Result<RoundStatus, TransportError> {
+        let wait = wait.min(POLL).as_secs().max(1);
+        self.get(&format!("?wait={wait}&after={version}"), "round status").await
+    }
+
+    /// The signed manifest.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn manifest(&self) -> Result<Signed<Manifest>, TransportError> {
+        self.get("/manifest", "manifest").await
+    }
+
+    /// Announces a contribution.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_header(
+        &self,
+        header: &Signed<Header>,
+    ) -> Result<ContributionProgress, TransportError> {
+        let path = self.path(&format!("/contributions/{}/header", header.statement.site));
+        self.transport.send(Method::PUT, &path, header, "contribution progress").await
+    }
+
+    /// Sends the envelopes: the bytes of an
+    /// [`EnvelopeFrame`](ringfence_crypto::wire::message::EnvelopeFrame).
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_envelopes(
+        &self,
+        site: &SiteId,
+        frame: Vec<u8>,
+    ) -> Result<ContributionProgress, TransportError> {
+        let path = self.path(&format!("/contributions/{site}/envelopes"));
+        let request =
+            |url| self.transport.client.put(url).header("content-type", BYTES).body(frame.clone());
+        self.transport.json(&path, MAX_MESSAGE, "contribution progress", request).await
+    }
+
+    /// How far a contribution has come.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn progress(&self, site: &SiteId) -> Result<ContributionProgress, TransportError> {
+        self.get(&format!("/contributions/{site}"), "contribution progress").await
+    }
+
+    /// Streams the body from a file, resuming where the aggregator has stopped; ends with the
+    /// receipt.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_body(
+        &self,
+        site: &SiteId,
+        file: &Path,
+    ) -> Result<ContributionProgress, TransportError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let progress = self.progress(site).await?;
+            if progress.receipt.is_some() {
+                return Ok(progress);
+            }
+            match self.body_from(site, file, progress.body_bytes).await {
+                // 409: the stored length moved, for instance by what a broken upload delivered.
+                Err(error)
+                    if attempt < ATTEMPTS
+                        && (is_transient(&error) || error.status() == Some(409)) =>
+                {
+                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn body_from(
+        &self,
+        site: &SiteId,
+        path: &Path,
+        offset: u64,
+    ) -> Result<ContributionProgress, TransportError> {
+        let at = |source| TransportError::File { path: path.display().to_string(), source };
+        let mut file = tokio::fs::File::open(path).await.map_err(at)?;
+        let length = file.metadata().await.map_err(at)?.len().saturating_sub(offset);
+        file.seek(std::io::SeekFrom::Start(offset)).await.map_err(at)?;
+        let url = self
+            .transport
+            .url(&self.path(&format!("/contributions/{site}/body?offset={offset}")))?;
+        let network = |source| TransportError::Network { url: url.to_string(), source };
+        let request = self.transport.client.put(url.clone());
+        let request = request.header("content-type", BYTES).header("content-length", length);
+        let response = request.body(file).send().await.map_err(network)?;
+        let bytes = bounded(accepted(response).await?, MAX_MESSAGE).await?;
+        Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
+    }
+
+    /// A site's signed header.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn header(&self, site: &SiteId) -> Result<Signed<Header>, TransportError> {
+        self.get(&format!("/contributions/{site}/header"), "header").await
+    }
+
+    /// The envelope that `dealer` sealed to `holder`.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn envelope(
+        &self,
+        dealer: &SiteId,
+        holder: &SiteId,
+    ) -> Result<Vec<u8>, TransportError> {
+        let path = self.path(&format!("/contributions/{dealer}/envelopes/{holder}"));
+        self.transport.bytes(&path, MAX_FRAME, |url| self.transport.client.get(url)).await
+    }
+
+    /// Sends a review.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_review(&self, review: &Signed<Review>) -> Result<(), TransportError> {
+        self.put(&format!("/reviews/{}", review.statement.holder), review).await
+    }
+
+    /// The holders' reviews.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn reviews(&self) -> Result<Vec<Signed<Review>>, TransportError> {
+        self.get("/reviews", "list of reviews").await
+    }
+
+    /// The signed closing.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn closing(&self) -> Result<Signed<Closing>, TransportError> {
+        self.get("/closing", "closing").await
+    }
+
+    /// Sends an endorsement.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_endorsement(
+        &self,
+        endorsement: &Signed<Endorsement>,
+    ) -> Result<(), TransportError> {
+        self.put(&format!("/endorsements/{}", endorsement.statement.holder), endorsement).await
+    }
+
+    /// The certificate.
+    ///
+    /// # Errors
+    /// [`TransportError`]; before there is one, the refusal says how many endorsements are needed.
+    pub async fn certificate(&self) -> Result<Certificate, TransportError> {
+        self.get("/certificate", "certificate").await
+    }
+
+    /// Sends an opening.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_opening(&self, opening: &OpeningFrame) -> Result<(), TransportError> {
+        let bytes = frame::encode(opening)?;
+        let path = self.path(&format!("/openings/{}", opening.statement.statement.holder));
+        let request =
+            |url| self.transport.client.put(url).header("content-type", BYTES).body(bytes.clone());
+        self.transport.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
+    }
+
+    /// A holder's opening.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn opening(&self, holder: &SiteId) -> Result<OpeningFrame, TransportError> {
+        let path = self.path(&format!("/openings/{holder}"));
+        let get = |url| self.transport.client.get(url);
+        let bytes = self.transport.bytes(&path, 2 * MAX_FRAME, get).await?;
+        Ok(frame::decode(&bytes, "an opening")?)
+    }
+
+    /// Sends an acknowledgement.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_acknowledgement(
+        &self,
+        acknowledgement: &Signed<Acknowledgement>,
+    ) -> Result<(), TransportError> {
+        self.put(&format!("/acks/{}", acknowledgement.statement.site), acknowledgement).await
+    }
+
+    /// The sites' acknowledgements.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn acknowledgements(&self) -> Result<Vec<Signed<Acknowledgement>>, TransportError> {
+        self.get("/acks", "list of acknowledgements").await
+    }
+
+    /// Streams the sum of the bodies into a file; returns its digest.
+    ///
+    /// # Errors
+    /// [`TransportError`]; more than `bytes` bytes are refused.
+    pub async fn sum(&self, file: &Path, bytes: u64) -> Result<Digest, TransportError> {
+        let at = |source| TransportError::File { path: file.display().to_string(), source };
+        let url = self.transport.url(&self.path("/sum"))?;
+        let network = |source| TransportError::Network { url: url.to_string(), source };
+        let response = self.transport.client.get(url.clone()).send().await.map_err(network)?;
+        let mut response = accepted(response).await?;
+        let mut out = tokio::fs::File::create(file).await.map_err(at)?;
+        let (mut hasher, mut received) = (blake3::Hasher::new(), 0);
+        while let Some(chunk) = response.chunk().await.map_err(network)? {
+            received += chunk.len() as u64;
+            if received > bytes {
+                let limit = usize::try_from(bytes).unwrap_or(usize::MAX);
+                return Err(TransportError::TooLong { url: url.to_string(), limit });
+            }
+            hasher.update(&chunk);
+            out.write_all(&chunk).await.map_err(at)?;
+        }
+        out.flush().await.map_err(at)?;
+        Ok(Digest::finish(&hasher))
+    }
+}
+
+/// Whether a refusal says that something is not there (yet).
+pub(crate) fn is_missing(error: &TransportError) -> bool {
+    error.status() == Some(StatusCode::NOT_FOUND.as_u16())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_stays_on_loopback_unless_told() {
+        for good in ["http://127.0.0.1:1", "http://localhost:8080/", "http://[::1]:9"] {
+            assert!(Transport::new(good, false).is_ok(), "{good}");
+        }
+        for bad in ["http://10.0.0.1:1", "https://127.0.0.1", "ftp://localhost", "localhost"] {
+            assert!(Transport::new(bad, false).is_err(), "{bad}");
+        }
+        assert!(Transport::new("http://aggregator.example:1", true).is_ok());
+    }
+}
