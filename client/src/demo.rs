@@ -154,7 +154,11 @@ fn load(options: &DemoOptions) -> anyhow::Result<Dataset> {
         None => {
             let options =
                 PhantomOptions { side: *side, sites: *sites, seed: *seed, ..Default::default() };
-            Ok(phantom::generate(&options)?)
+            let mut dataset = phantom::generate(&options)?;
+            for site in &mut dataset.sites {
+                site.train.truncate(max_per_site.unwrap_or(usize::MAX));
+            }
+            Ok(dataset)
         }
     }
 }
@@ -207,17 +211,22 @@ fn local_only(
     training: &TrainOptions,
     rounds: u32,
 ) -> anyhow::Result<Vec<Weights>> {
-    let options = TrainOptions { epochs: training.epochs * rounds as usize, ..training.clone() };
     let bar = progress_bar("local only");
+    let steps = dataset.sites.len() * rounds as usize * training.epochs;
+    bar.set_length(steps as u64);
     let mut models = Vec::new();
     for (position, site) in dataset.sites.iter().enumerate() {
-        let options =
-            TrainOptions { seed: site_seed(options.seed, position, 0), ..options.clone() };
-        models.push(train(task, initial, &site.train, &options, &mut |step| {
-            bar.set_length((dataset.sites.len() * step.epochs) as u64);
-            bar.set_position((position * step.epochs + step.epoch - 1) as u64);
-            bar.set_message(format!("{}, epoch {} of {}", site.site, step.epoch, step.epochs));
-        })?);
+        let mut weights = initial.clone();
+        // The same epochs at the same learning rates as in the federated rounds.
+        for round in 0..rounds {
+            let options = at_round(training, position, round, rounds);
+            bar.set_message(site.site.clone());
+            weights = train(task, &weights, &site.train, &options, &mut |step| {
+                let rounds_before = position * rounds as usize + round as usize;
+                bar.set_position((rounds_before * step.epochs + step.epoch - 1) as u64);
+            })?;
+        }
+        models.push(weights);
     }
     bar.finish_and_clear();
     Ok(models)
@@ -231,9 +240,11 @@ fn progress_bar(prefix: &'static str) -> ProgressBar {
     ProgressBar::new(1).with_style(style).with_prefix(prefix)
 }
 
-/// Every site and round shuffles differently, whatever the order in which they run.
-fn site_seed(seed: u64, position: usize, round: u32) -> u64 {
-    seed.wrapping_mul(1_000_003).wrapping_add(position as u64 * 1009).wrapping_add(u64::from(round))
+/// A site's training in a round: the learning rate falls over the rounds, and every site shuffles
+/// differently.
+fn at_round(training: &TrainOptions, position: usize, round: u32, rounds: u32) -> TrainOptions {
+    let seed = training.seed.wrapping_mul(1_000_003).wrapping_add(position as u64);
+    TrainOptions { seed, ..training.clone() }.at_round(round as usize, rounds as usize)
 }
 
 /// Prediction sheets of every site: image, truth, local-only model, federated model.

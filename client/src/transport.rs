@@ -117,6 +117,8 @@ impl Transport {
         base.set_path("/v1/");
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
+            // Below the server's time for request headers, which also closes idle connections.
+            .pool_idle_timeout(Duration::from_secs(10))
             .read_timeout(POLL + Duration::from_secs(40))
             .build()
             .map_err(|source| TransportError::Network { url: url.into(), source })?;

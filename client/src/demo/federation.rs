@@ -15,7 +15,7 @@ use ringfence_keys::identity::Identity;
 use super::aggregator::Aggregator;
 use super::fault::{Fate, Faults};
 use super::report::RoundSummary;
-use super::{DemoOptions, progress_bar, site_seed};
+use super::{DemoOptions, at_round, progress_bar};
 use crate::learning::{Dataset, SiteData, Task, TrainOptions, train};
 use crate::model;
 use crate::site::{Done, RoundEnd, Site, now};
@@ -30,6 +30,7 @@ pub(crate) struct Federation {
     faults: Faults,
     model: Weights,
     round_seconds: u32,
+    planned: u32,
     /// What every round showed.
     pub(crate) rounds: Vec<RoundSummary>,
 }
@@ -98,6 +99,7 @@ impl Federation {
             faults,
             model: initial.clone(),
             round_seconds: options.round_seconds,
+            planned: options.rounds,
             rounds: Vec::new(),
         })
     }
@@ -202,8 +204,7 @@ impl Federation {
                 updates.push(None);
                 continue;
             }
-            let seed = site_seed(training.seed, position, round + 1);
-            let options = TrainOptions { seed, ..training.clone() };
+            let options = at_round(training, position, round, self.planned);
             let trained = train(task, &self.model, &site.train, &options, &mut |step| {
                 bar.set_length((sites.len() * step.epochs) as u64);
                 bar.set_position((position * step.epochs + step.epoch - 1) as u64);

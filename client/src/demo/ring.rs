@@ -18,12 +18,14 @@ pub(crate) fn line(sites: &[&str], round: &RoundSummary) -> String {
 
 const SIDE: f64 = 340.0;
 const COLUMNS: usize = 3;
+/// Width that the legend takes.
+const LEGEND: f64 = 620.0;
 
 /// The ring of every round as an SVG picture.
 pub(crate) fn svg(sites: &[&str], rounds: &[RoundSummary]) -> String {
     let columns = rounds.len().clamp(1, COLUMNS);
     let rows = rounds.len().div_ceil(columns);
-    let (width, height) = (columns as f64 * SIDE, rows as f64 * SIDE + 40.0);
+    let (width, height) = ((columns as f64 * SIDE).max(LEGEND), rows as f64 * SIDE + 40.0);
     let mut out = String::new();
     let _ = write!(
         out,

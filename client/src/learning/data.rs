@@ -158,11 +158,6 @@ pub(crate) const DEFAULT_SITES: usize = 5;
 ///
 /// # Errors
 /// [`DataError`], naming the file and, where there is one, the line, site or group at fault.
-
-/// Reads a folder with `labels.csv`, or a MedMNIST `.npz` file.
-///
-/// # Errors
-/// [`DataError`], naming the file and, where there is one, the line, site or group at fault.
 pub fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     options.check()?;
     if path.is_dir() {

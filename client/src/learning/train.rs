@@ -235,19 +235,33 @@ fn augment(sample: &Sample, flip: bool, rng: &mut impl Rng) -> Sample {
 }
 
 impl TrainOptions {
-    /// One round's training at a site. Adam at 0.003, batches of eight: see the figures in the
-    /// project's documentation.
+    /// One round's training at a site: four passes in batches of four by Adam at 0.003.
+    ///
+    /// Chosen on generated CT at five sites. A site has some twenty images; small batches make
+    /// steps of them. Much larger steps (Adam at 0.01) drive the sites so far apart within a
+    /// round that their mean predicts nothing, although each of them has learnt.
     #[must_use]
     pub fn for_task(task: &dyn Task) -> Self {
-        let _ = task;
-        Self {
-            epochs: 3,
-            batch: 8,
-            learning_rate: 0.003,
-            optimizer: Optimizer::Adam,
-            flip: true,
-            seed: 1,
-        }
+        // Classification learns from one number an image and not from thousands: larger batches
+        // keep its gradient from being mere noise, and a smaller step fits its dense layers.
+        let (batch, learning_rate) = match task.name() {
+            "classification" => (8, 0.001),
+            _ => (4, 0.003),
+        };
+        Self { epochs: 4, batch, learning_rate, optimizer: Optimizer::Adam, flip: true, seed: 1 }
+    }
+
+    /// These options for round `round` of `rounds`, from 0: the learning rate falls by half a cosine
+    /// (Loshchilov and Hutter, "SGDR", 2017), `rate * (1 + cos(pi round / rounds)) / 2`, so that
+    /// the sites' last steps are small and their mean is close to each of them; and the seed is
+    /// another one each round. A site that trains alone for comparison should do the same.
+    #[must_use]
+    pub fn at_round(&self, round: usize, rounds: usize) -> Self {
+        let share = round as f64 / rounds.max(1) as f64;
+        let learning_rate = self.learning_rate * (1.0 + (std::f64::consts::PI * share).cos()) / 2.0;
+        // An odd factor keeps neighbouring seeds' rounds apart (the golden ratio in 64 bits).
+        let step = (round as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self { learning_rate, seed: self.seed.wrapping_add(step), ..self.clone() }
     }
 
     fn check(&self) -> Result<(), LearnError> {
@@ -262,5 +276,23 @@ impl TrainOptions {
             return refuse("learning_rate", "a positive number", self.learning_rate.to_string());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::Segmentation;
+
+    #[test]
+    fn the_learning_rate_falls_by_half_a_cosine_and_never_to_zero() {
+        let options = TrainOptions::for_task(&Segmentation::light(16).unwrap());
+        let rate = |round| options.at_round(round, 6).learning_rate / options.learning_rate;
+        assert!((rate(0) - 1.0).abs() < 1e-12);
+        assert!((rate(2) - 0.75).abs() < 1e-12);
+        assert!((rate(3) - 0.5).abs() < 1e-12);
+        assert!(rate(5) > 0.05);
+        assert_eq!(options.at_round(0, 6), options);
+        assert_ne!(options.at_round(1, 6).seed, options.seed);
     }
 }

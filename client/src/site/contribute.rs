@@ -51,6 +51,7 @@ impl<'a> Joined<'a> {
         let record = match journal.contribution()? {
             Some(record) => record,
             None => {
+                self.check_rules(base_model)?;
                 site.agreed(round, base_model).await?;
                 self.make(base_model, update, quantized)?
             }
@@ -81,7 +82,18 @@ impl<'a> Joined<'a> {
         Ok(Contributed { site, manifest: self.manifest, receipt, bytes })
     }
 
-    /// Encrypts under the rules and makes everything durable. Nothing has left yet.
+    /// The rules of safety, over everything that this site has on disk.
+    fn check_rules(&self, base_model: &Digest) -> Result<(), SiteError> {
+        let Site { digest, check_key, journal, .. } = self.site;
+        let manifest = &self.manifest.statement;
+        if check_key.model(base_model) != manifest.base_model {
+            return Err(SiteError::BaseModel { round: manifest.round, got: *base_model });
+        }
+        let rules = Contributor::restore(journal.contributions()?);
+        Ok(rules.may_contribute(*digest, manifest.round, *base_model)?)
+    }
+
+    /// Encrypts and makes everything durable. Nothing has left yet.
     fn make(
         &self,
         base_model: &Digest,
@@ -91,11 +103,6 @@ impl<'a> Joined<'a> {
         let Site { study, digest, identity, check_key, journal, .. } = self.site;
         let manifest = &self.manifest.statement;
         let round = manifest.round;
-        if check_key.model(base_model) != manifest.base_model {
-            return Err(SiteError::BaseModel { round, got: *base_model });
-        }
-        let rules = Contributor::restore(journal.contributions()?);
-        rules.may_contribute(*digest, round, *base_model)?;
         let mut rng =
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
         let values = QuantizedUpdate::quantize(update, &study.layout, &study.packing, &mut rng)?;

@@ -1,5 +1,7 @@
 //! The study file: everything that must not change between rounds, signed by the whole roster.
 
+use std::collections::BTreeMap;
+
 use ed25519_dalek::{Signature, Signer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -173,13 +175,26 @@ impl Statement for Study {
     const LABEL: &'static str = "study";
 }
 
+/// What a site signs: the digest, so that checking a large roster hashes the study once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StudySignature {
+    study: Digest,
+    site: SiteId,
+}
+canonical!(StudySignature { study, site });
+
+impl Statement for StudySignature {
+    const LABEL: &'static str = "study-signature";
+}
+
 /// One site's signature of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SiteSignature {
     /// Who signed.
     pub site: SiteId,
-    /// Ed25519 over the study's canonical bytes.
+    /// Ed25519 over the study's digest and the site's name.
     #[serde(with = "signature_hex")]
     pub signature: Signature,
 }
@@ -365,7 +380,8 @@ impl SignedStudy {
         site: &SiteId,
         signer: &impl Signer<Signature>,
     ) -> Result<(), StudyError> {
-        let signed = super::signed::sign(self.study.clone(), signer);
+        let statement = StudySignature { study: self.study.digest(), site: site.clone() };
+        let signed = super::signed::sign(statement, signer);
         let member = self.study.site(site).ok_or_else(|| StudyError::Signer(site.clone()))?;
         if self.signatures.iter().any(|signature| signature.site == *site) {
             return Err(StudyError::Signer(site.clone()));
@@ -381,22 +397,18 @@ impl SignedStudy {
     /// [`StudyError`] names what is wrong or who has not signed.
     pub fn verify(&self) -> Result<(), StudyError> {
         self.study.check()?;
-        let mut missing: Vec<SiteId> = self.study.roster.iter().map(|s| s.id.clone()).collect();
-        // One clone, not one a signature: a study of many sites is large.
-        let mut signed =
-            Signed { statement: self.study.clone(), signature: Signature::from_bytes(&[0; 64]) };
+        let study = self.study.digest();
+        let mut missing: BTreeMap<&SiteId, &PublicKey> =
+            self.study.roster.iter().map(|site| (&site.id, &site.signature_key)).collect();
         for SiteSignature { site, signature } in &self.signatures {
-            let Some(place) = missing.iter().position(|id| id == site) else {
+            let Some(key) = missing.remove(site) else {
                 return Err(StudyError::Signer(site.clone()));
             };
-            missing.swap_remove(place);
-            let member = self.study.site(site).ok_or_else(|| StudyError::Signer(site.clone()))?;
-            signed.signature = *signature;
-            signed.verify(&member.signature_key, site)?;
+            let statement = StudySignature { study, site: site.clone() };
+            Signed { statement, signature: *signature }.verify(key, site)?;
         }
         if !missing.is_empty() {
-            missing.sort();
-            return Err(StudyError::Unsigned(missing));
+            return Err(StudyError::Unsigned(missing.into_keys().cloned().collect()));
         }
         Ok(())
     }

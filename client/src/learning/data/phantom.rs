@@ -23,7 +23,8 @@ pub struct PhantomOptions {
     pub side: usize,
     /// Number of hospitals. From the sixth on, devices repeat with other patients.
     pub sites: usize,
-    /// Patients a hospital: a third is for testing, a sixth for validation, the rest to learn from.
+    /// Patients a hospital: half are for testing, an eighth (one at least) for validation,
+    /// the rest to learn from.
     pub patients: usize,
     /// Axial slices a patient, evenly spaced from apex to base.
     pub slices: usize,
@@ -32,11 +33,11 @@ pub struct PhantomOptions {
 }
 
 impl Default for PhantomOptions {
-    /// Five hospitals of twelve patients with six slices each: 36 images to learn from, 12 for
-    /// validation and 24 for testing at each, of 64 px. A site alone has too few patients to
-    /// learn well from, which is the situation that federation is for.
+    /// Five hospitals of eight patients with six slices each, of 64 px: three patients to learn
+    /// from, one for validation and four for testing at each. Three patients are too few for a
+    /// site to learn well from alone, which is the situation that federation is for.
     fn default() -> Self {
-        Self { side: 64, sites: 5, patients: 12, slices: 6, seed: 1 }
+        Self { side: 64, sites: 5, patients: 8, slices: 6, seed: 1 }
     }
 }
 
@@ -54,6 +55,18 @@ struct Device {
     cases: Cases,
 }
 
+impl Device {
+    /// No two patients are scanned alike: dose follows the body, and whoever exports the images
+    /// chooses the window by eye. Three patients do not show all of it.
+    fn for_patient(self, rng: &mut impl Rng) -> Self {
+        let (black, white) = self.window;
+        let level = (black + white) / 2.0 + rng.random_range(-120.0..120.0);
+        let half = (white - black) / 2.0 * rng.random_range(0.8..1.25);
+        let noise = self.noise * rng.random_range(0.7..1.4);
+        Self { window: (level - half, level + half), noise, ..self }
+    }
+}
+
 /// Windows are variants of the usual lung window (level -600, width 1500 HU); noise and slice
 /// thickness span thin-slice diagnostic to thick-slice low-dose protocols.
 const DEVICES: [Device; 5] = [
@@ -69,11 +82,11 @@ const DEVICES: [Device; 5] = [
         noise: 15.0,
         window: (-1200.0, 200.0),
         resolution: 0.8,
-        cases: Cases { lesions: 2.0, radius: 0.11, density: 0.2, healthy: 0.3 },
+        cases: Cases { lesions: 3.0, radius: 0.14, density: 0.3, healthy: 0.3 },
     },
     Device {
         thickness: 1,
-        noise: 75.0,
+        noise: 65.0,
         window: (-1400.0, 100.0),
         resolution: 1.0,
         cases: Cases { lesions: 5.0, radius: 0.19, density: 0.8, healthy: 0.1 },
@@ -90,7 +103,7 @@ const DEVICES: [Device; 5] = [
         noise: 45.0,
         window: (-1600.0, 500.0),
         resolution: 0.9,
-        cases: Cases { lesions: 2.0, radius: 0.09, density: 0.4, healthy: 0.4 },
+        cases: Cases { lesions: 3.0, radius: 0.11, density: 0.4, healthy: 0.4 },
     },
 ];
 
@@ -131,8 +144,8 @@ impl PhantomOptions {
 
     /// The last patients are for testing, those before them for validation.
     fn split(&self, patient: usize) -> Split {
-        let test = self.patients.div_ceil(3);
-        let validation = self.patients / 6;
+        let test = self.patients / 2;
+        let validation = (self.patients / 8).max(1);
         match self.patients - patient {
             left if left <= test => Split::Test,
             left if left <= test + validation => Split::Validation,
@@ -166,6 +179,7 @@ fn volume(options: &PhantomOptions, site: &str, number: usize, device: Device) -
     let group = format!("{site}-p{:03}", number + 1);
     let mut rng = rng(options.seed, "phantom", &group);
     let patient = Patient::draw(&device.cases, &mut rng);
+    let device = device.for_patient(&mut rng);
     (0..options.slices)
         .map(|slice| {
             // The outermost eighths, above the apex and inside the liver, show little lung.
@@ -198,11 +212,9 @@ fn scan(
         hounsfield.iter_mut().for_each(|value| *value += normal.sample(rng));
     }
     hounsfield = resample(&hounsfield, grid, side);
-    // No two scans are exposed quite alike.
-    let shift = rng.random_range(-20.0..20.0);
     let (black, white) = device.window;
     let shown = |value: f32| {
-        let grey = ((value + shift - black) / (white - black)).clamp(0.0, 1.0);
+        let grey = ((value - black) / (white - black)).clamp(0.0, 1.0);
         (grey * 255.0).round() / 255.0
     };
     (hounsfield.into_iter().map(shown).collect(), mask)
@@ -278,13 +290,13 @@ mod tests {
     fn patients_stay_in_one_split_and_both_classes_occur() {
         let data = generate(&small()).unwrap();
         for site in &data.sites {
-            assert_eq!([site.train.len(), site.validation.len(), site.test.len()], [12, 4, 8]);
+            assert_eq!([site.train.len(), site.validation.len(), site.test.len()], [8, 4, 12]);
             let mut splits = std::collections::BTreeMap::new();
             for (split, sample) in site.samples() {
                 assert_eq!(*splits.entry(sample.group.clone()).or_insert(split), split);
                 assert!(sample.image.iter().all(|value| (0.0..=1.0).contains(value)));
-                let mask = sample.mask.as_ref().unwrap();
-                assert_eq!(sample.label, Some(u32::from(mask.iter().any(|value| *value == 1.0))));
+                let lesion = sample.mask.as_ref().unwrap().contains(&1.0);
+                assert_eq!(sample.label, Some(u32::from(lesion)));
             }
         }
         let labels = |label| {

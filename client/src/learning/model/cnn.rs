@@ -61,7 +61,7 @@ impl Cnn {
     /// # Errors
     /// Only if the model's own layout is wrong.
     pub fn initial_weights(&self, seed: u64) -> std::result::Result<Weights, LearnError> {
-        initial(self.shapes(), seed)
+        initial(self.shapes(), 0.0, seed)
     }
 
     /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.

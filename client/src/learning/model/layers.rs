@@ -15,12 +15,16 @@ use crate::weights::Weights;
 pub(crate) type Shapes = Vec<(String, Vec<usize>)>;
 
 /// First weights for `shapes`, fixed by `seed`: a `*.kernel` is drawn from a normal distribution
-/// of variance `2 / fan_in` (He et al., "Delving Deep into Rectifiers", 2015), `*.scale` is one
-/// and everything else zero.
+/// of variance `2 / fan_in` (He et al., "Delving Deep into Rectifiers", 2015), `*.scale` is one,
+/// `head.bias` is `prior` and everything else zero.
 ///
 /// # Errors
 /// [`LearnError::Weights`] when a name comes twice.
-pub(crate) fn initial(mut shapes: Shapes, seed: u64) -> std::result::Result<Weights, LearnError> {
+pub(crate) fn initial(
+    mut shapes: Shapes,
+    prior: f32,
+    seed: u64,
+) -> std::result::Result<Weights, LearnError> {
     shapes.sort();
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut values = Vec::new();
@@ -33,7 +37,11 @@ pub(crate) fn initial(mut shapes: Shapes, seed: u64) -> std::result::Result<Weig
                 .map_err(|error| LearnError::Model(error.to_string()))?;
             values.extend(normal.sample_iter(&mut rng).take(count));
         } else {
-            let value = if name.ends_with(".scale") { 1.0 } else { 0.0 };
+            let value = match name.as_str() {
+                "head.bias" => prior,
+                name if name.ends_with(".scale") => 1.0,
+                _ => 0.0,
+            };
             values.extend(std::iter::repeat_n(value, count));
         }
     }
@@ -77,15 +85,17 @@ pub(crate) fn binary_cross_entropy(z: &Tensor, y: &Tensor) -> Result<Tensor> {
     ((z.relu()? - (z * y)?)? + softplus)?.mean_all()
 }
 
-/// One minus the soft Dice coefficient `(2 sum(p y) + 1) / (sum(p) + sum(y) + 1)` of each image,
-/// averaged over the images; `p = sigmoid(z)`. `z` and `y` are `[b, n]`.
+/// One minus the soft Dice coefficient `(2 sum(p y) + 1) / (sum(p) + sum(y) + 1)` of each image
+/// with a lesion, and 0 for the others, averaged over all images; `p = sigmoid(z)`. `z` and `y`
+/// are `[b, n]`. (Milletari et al., "V-Net", 2016, with the usual additive smoothing.)
 ///
-/// The ones make an image without lesion count: its loss falls to 0 as `p` does (Milletari et
-/// al., "V-Net", 2016, with the usual additive smoothing).
+/// An image without lesion has no Dice coefficient (0/0). Its smoothed one would pull every
+/// logit down with full force until hardly a pixel is left; cross-entropy alone judges it.
 pub(crate) fn dice_loss(z: &Tensor, y: &Tensor) -> Result<Tensor> {
     let p = sigmoid(z)?;
     let both = ((&p * y)?.sum(D::Minus1)? * 2.0)?;
     let total = (p.sum(D::Minus1)? + y.sum(D::Minus1)?)?;
     let dice = ((both + 1.0)? / (total + 1.0)?)?;
-    (1.0 - dice)?.mean_all()
+    let ill = y.sum(D::Minus1)?.clamp(0.0, 1.0)?;
+    ((1.0 - dice)? * ill)?.mean_all()
 }

@@ -290,7 +290,8 @@ mod tests {
     fn gradients_are_the_adjoints() {
         let kernel = numbers(&[4, 3, 3, 3], 0.4);
         let convolve = |x: &Tensor| conv3x3(x, &kernel);
-        let operations: [(&str, &dyn Fn(&Tensor) -> Result<Tensor>); 3] =
+        type Operation<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor>;
+        let operations: [(&str, Operation<'_>); 3] =
             [("convolution", &convolve), ("mean", &mean_pool2), ("repeat", &repeat2)];
         for (name, operation) in operations {
             let x = Var::from_tensor(&numbers(&[2, 3, 4, 6], 0.1)).unwrap();

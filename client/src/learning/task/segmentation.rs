@@ -237,8 +237,9 @@ mod tests {
         assert!((loss(0.0, &[&first]) - expected).abs() < 1e-5);
         let mean = (loss(0.3, &[&first]) + loss(0.3, &[&second])) / 2.0;
         assert!((loss(0.3, &[&first, &second]) - mean).abs() < 1e-5);
+        // A healthy image is judged by cross-entropy alone; large logits do not overflow.
         assert!(loss(-200.0, &[&second]).abs() < 1e-5);
-        assert!((loss(200.0, &[&second]) - 201.0).abs() < 0.1);
+        assert!((loss(200.0, &[&second]) - 200.0).abs() < 1e-3);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Coordinates: `x` from the patient's right (-1) to the left (1), `y` from front (-1) to back
 //! (1), as an axial CT slice is shown, and `z` from the lungs' apex (0) to the diaphragm (1).
 //! Tissue values are textbook ones: air -1000, lung -860, fat -100, soft tissue 40, bone 300 to
-//! 700; ground glass -600 to -400, consolidation up to 30.
+//! 700; ground glass -620 to -380, consolidation (partly aerated, so
+//! that it stands out from the mediastinum) -300 to -80.
 
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Poisson};
@@ -22,7 +23,7 @@ pub(super) struct Cases {
     pub(super) lesions: f32,
     /// Typical radius of a lesion; the lungs are about 1 high and 0.5 wide.
     pub(super) radius: f32,
-    /// From 0, ground glass only, to 1, consolidation only.
+    /// From 0, ground glass only, to 1, mostly consolidation.
     pub(super) density: f32,
     /// Share of patients without lesion.
     pub(super) healthy: f32,
@@ -159,7 +160,7 @@ impl Patient {
             centre,
             radii: std::array::from_fn(|_| radius * rng.random_range(0.75..1.35)),
             hounsfield: if dense {
-                rng.random_range(-120.0..30.0)
+                rng.random_range(-300.0..-80.0)
             } else {
                 rng.random_range(-620.0..-380.0)
             },

@@ -1,0 +1,111 @@
+//! The `ringfence` command on wrong files and wrong orders: what a person reads then.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use ringfence::weights::Weights;
+
+fn ringfence(folder: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("RINGFENCE_SERVER")
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+fn model(path: &Path, shape: usize, value: f32) {
+    let shapes = [("w".to_owned(), vec![shape])];
+    Weights::from_values(&shapes, vec![value; shape]).unwrap().save(path).unwrap();
+}
+
+const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"; // RFC 8032, test 1
+
+fn new_study<'a>(sites: &[&'a str], extra: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["study", "new", "--name", "t", "--aggregator-key", KEY];
+    arguments.extend(["--model", "model.safetensors"]);
+    if !extra.contains(&"--clip") {
+        arguments.extend(["--clip", "0.5"]);
+    }
+    for site in sites {
+        arguments.extend(["--site", site]);
+    }
+    arguments.extend(extra);
+    arguments
+}
+
+#[test]
+fn every_wrong_step_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| ringfence(folder.path(), arguments);
+    let refused = |arguments: &[&str], expected: &str| {
+        let error = run(arguments).unwrap_err();
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    };
+    for site in ["a", "b", "c"] {
+        run(&["keygen", "--site", site]).unwrap();
+    }
+    refused(&["keygen", "--site", "a"], "never overwritten");
+    refused(&["keygen", "--site", "A/B"], "lower-case letters");
+    let mode = std::os::unix::fs::MetadataExt::mode(
+        &std::fs::metadata(folder.path().join("a.identity")).unwrap(),
+    );
+    assert_eq!(mode & 0o777, 0o600, "the secret identity is readable by others");
+
+    let all = ["a.public.json", "b.public.json", "c.public.json"];
+    refused(&new_study(&all, &[]), "model.safetensors");
+    model(&folder.path().join("model.safetensors"), 10, 0.0);
+    refused(&new_study(&all[..2], &[]), "expected 3 to 10000 sites, got 2");
+    refused(&new_study(&["a.public.json", "a.public.json", "b.public.json"], &[]), "stands twice");
+    refused(&new_study(&all, &["--bits", "25"]), "expected 2 to 24 bits a value, got 25");
+    refused(&new_study(&all, &["--clip", "0"]), "expected a finite number above zero");
+    refused(&new_study(&all, &["--collusion", "3"]), "lower c or l, or add sites");
+    refused(&new_study(&["a.identity", "b.public.json", "c.public.json"], &[]), "a.identity");
+    model(&folder.path().join("model.safetensors"), 10, f32::NAN);
+    refused(&new_study(&all, &[]), "NaN");
+    model(&folder.path().join("model.safetensors"), 10, 0.0);
+    run(&new_study(&all, &[])).unwrap();
+
+    refused(&["study", "verify"], "lacks the signatures of a, b, c");
+    run(&["study", "sign", "--identity", "a.identity"]).unwrap();
+    refused(&["study", "sign", "--identity", "a.identity"], "signed already");
+    refused(&["study", "sign", "--identity", "b.public.json"], "identity file");
+    let member = ["--identity", "a.identity", "--state", "s", "--server", "http://127.0.0.1:1"];
+    let contribute = |base: &'static str, update: &'static str| {
+        let mut arguments = vec!["contribute", "--base", base, "--update", update];
+        arguments.extend(member);
+        arguments
+    };
+    let model_file = "model.safetensors";
+    refused(&contribute(model_file, model_file), "lacks the signatures of b, c");
+    for site in ["b", "c"] {
+        run(&["study", "sign", "--identity", &format!("{site}.identity")]).unwrap();
+    }
+    assert!(run(&["study", "verify"]).unwrap().contains("signed by all 3 sites"));
+
+    // Tensors of another shape, NaN, no tensors at all: refused before anything is asked for.
+    model(&folder.path().join("wide.safetensors"), 11, 0.0);
+    refused(
+        &contribute(model_file, "wide.safetensors"),
+        "shape [11], the study's layout says [10]",
+    );
+    refused(&contribute("wide.safetensors", model_file), "shape [11]");
+    model(&folder.path().join("nan.safetensors"), 10, f32::NAN);
+    refused(&contribute(model_file, "nan.safetensors"), "NaN");
+    std::fs::write(folder.path().join("text.safetensors"), "no tensors").unwrap();
+    refused(&contribute(model_file, "text.safetensors"), "text.safetensors");
+    refused(&contribute(model_file, model_file), "could not be reached");
+
+    let mut study = std::fs::read_to_string(folder.path().join("study.json")).unwrap();
+    study = study.replace("\"min_sites\": 3", "\"min_sites\": 2");
+    std::fs::write(folder.path().join("study.json"), study).unwrap();
+    refused(&["study", "verify"], "min_sites is 2, expected 3 to 3");
+    std::fs::write(folder.path().join("study.json"), "{").unwrap();
+    refused(&["study", "verify"], "expected the JSON of a study file");
+}

@@ -1,0 +1,82 @@
+//! `ringfence demo` as a person runs it, with and without faults.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn demo(out: &Path, arguments: &[&str]) -> Output {
+    support::binaries();
+    Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(["demo", "--epochs", "1", "--side", "32", "--max-per-site", "8", "--out"])
+        .arg(out)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn faults_within_the_bounds_change_nothing_but_what_they_must() {
+    let folder = tempfile::tempdir().unwrap();
+    let quick = ["--rounds", "2", "--round-seconds", "6"];
+    let faults = ["--drop", "hospital-2@0", "--mute", "3@1"];
+    let output = demo(folder.path(), &[&quick[..], &faults[..]].concat());
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert_eq!(out.matches(": 0 mismatches over").count(), 2, "{out}");
+    assert!(
+        out.contains("opened by hospital-1; 4 contributions; 4 of 5 key holders opened"),
+        "{out}"
+    );
+    assert!(
+        out.contains("opened by hospital-2; 5 contributions; 4 of 5 key holders opened"),
+        "{out}"
+    );
+    for file in ["report.json", "ring.svg", "model.safetensors", "predictions-hospital-5.png"] {
+        assert!(folder.path().join(file).is_file(), "{file} was not written");
+    }
+}
+
+#[test]
+fn too_few_holders_end_in_an_error_that_counts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = demo(
+        folder.path(),
+        &[
+            "--rounds",
+            "1",
+            "--round-seconds",
+            "6",
+            "--patience",
+            "8",
+            "--mute",
+            "1@0",
+            "--mute",
+            "2@0",
+        ],
+    );
+    assert!(!output.status.success());
+    let err = text(&output.stderr);
+    assert!(err.contains("3 of 4 endorsements needed"), "{err}");
+}
+
+#[test]
+fn refuses_what_makes_no_study() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (&["--sites", "2"][..], "at least 3 sites"),
+        (&["--drop", "9@0"], "names no site or round of this run"),
+        (&["--drop", "1@9"], "names no site or round of this run"),
+        (&["--mute", "nonsense"], "expected K@R"),
+        (&["--data", "/nonexistent/folder"], "/nonexistent/folder"),
+        (&["--bits", "40"], "expected 2 to 24 bits"),
+    ] {
+        let output = demo(folder.path(), arguments);
+        let err = text(&output.stderr);
+        assert!(!output.status.success() && err.contains(expected), "{arguments:?}: {err}");
+    }
+}

@@ -1,0 +1,56 @@
+//! Executes every `sh` block of docs/walkthrough.md, in order, in one shell.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use ringfence::weights::Weights;
+
+fn tensors(path: &Path, value: f32) {
+    let shapes = [("bias".to_owned(), vec![3]), ("kernel".to_owned(), vec![3, 40])];
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    Weights::from_values(&shapes, vec![value; 123]).unwrap().save(path).unwrap();
+}
+
+/// The blocks, as one script that stops at the first failure.
+fn script(port: u16) -> String {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/walkthrough.md"));
+    let page = page.unwrap().replace("8750", &port.to_string());
+    let blocks: Vec<&str> =
+        page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 8, "the walk-through has lost its blocks");
+    format!("set -euo pipefail\nholders=\n{}", blocks.join("\n"))
+}
+
+#[test]
+fn the_documented_round_runs_as_written() {
+    let folder = tempfile::tempdir().unwrap();
+    tensors(&folder.path().join("model.safetensors"), 1.0);
+    for (site, value) in [("a", 0.1), ("b", 0.2), ("c", -0.9)] {
+        tensors(&folder.path().join(site).join("update.safetensors"), value);
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let path = format!("{}:{}", support::binaries().display(), std::env::var("PATH").unwrap());
+    let output = Command::new("bash")
+        .args(["-c", &format!("trap 'kill $(jobs -p) 2>/dev/null' EXIT\n{}", script(port))])
+        .current_dir(folder.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(out.contains("no silent holder tolerated"), "{out}");
+    assert!(out.contains("mean of 3 sites over 123 values"), "{out}");
+    assert!(out.contains("round 1: Collecting, opened by b"), "{out}");
+
+    // (0.1 + 0.2 - 0.5) / 3: the third update is clipped at 0.5.
+    let mean = Weights::load(&folder.path().join("b/mean.safetensors")).unwrap();
+    for value in mean.values() {
+        assert!((value + 0.2 / 3.0).abs() < 1.0 / 65535.0, "{value}");
+    }
+    let model = Weights::load(&folder.path().join("c/model-1.safetensors")).unwrap();
+    assert!(model.values().all(|value| (value - 1.0 + 0.2 / 3.0).abs() < 1e-4));
+}
