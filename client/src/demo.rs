@@ -34,6 +34,16 @@ pub enum TaskName {
     Classification,
 }
 
+impl TaskName {
+    /// Rounds after which the light models' scores have settled on the phantoms.
+    fn default_rounds(self) -> u32 {
+        match self {
+            Self::Segmentation => 6,
+            Self::Classification => 10,
+        }
+    }
+}
+
 /// Arguments of `ringfence demo`.
 #[derive(Debug, clap::Args)]
 pub struct DemoOptions {
@@ -46,9 +56,9 @@ pub struct DemoOptions {
     /// Number of sites.
     #[arg(long, default_value_t = 5)]
     sites: usize,
-    /// Number of federated rounds.
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
+    /// Number of federated rounds; 6 for segmentation, 10 for classification unless given.
+    #[arg(long)]
+    rounds: Option<u32>,
     /// Local epochs a round; chosen for the task unless given.
     #[arg(long)]
     epochs: Option<usize>,
@@ -90,7 +100,8 @@ pub struct DemoOptions {
 /// When the data cannot be used, or a round cannot be finished (too few key holders, say).
 pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
-    ensure!(options.rounds > 0, "expected at least one round, got --rounds 0");
+    let rounds = options.rounds.unwrap_or(options.task.default_rounds());
+    ensure!(rounds > 0, "expected at least one round, got --rounds 0");
     ensure!(
         options.sites >= 3,
         "expected at least 3 sites, got --sites {}: with two, each could subtract its own update from the sum",
@@ -104,20 +115,20 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     training.seed = options.seed;
 
     let initial = task.initial_weights(options.seed)?;
-    print_study(&options, &dataset, task.as_ref(), &initial, &training);
+    print_study(&options, &dataset, task.as_ref(), &initial, (rounds, &training));
     let mut sites = Vec::new();
     for site in &dataset.sites {
         sites.push(SiteScores::start(&site.site, evaluate(task.as_ref(), &initial, &site.test)?));
     }
-    let local = local_only(task.as_ref(), &dataset, &initial, &training, options.rounds)?;
-    let mut federation = Federation::start(&options, &dataset, &initial).await?;
+    let local = local_only(task.as_ref(), &dataset, &initial, &training, rounds)?;
+    let mut federation = Federation::start(&options, rounds, &dataset, &initial).await?;
     println!(
         "\naggregator  pid {} at {} (its own process, real HTTP)",
         federation.aggregator.pid(),
         federation.aggregator.url()
     );
     println!("study       {}\n", federation.digest());
-    for round in 0..options.rounds {
+    for round in 0..rounds {
         let summary = federation.round(round, task.as_ref(), &dataset, &training).await?;
         summary.print();
     }
@@ -175,7 +186,7 @@ fn print_study(
     dataset: &Dataset,
     task: &dyn Task,
     initial: &Weights,
-    training: &TrainOptions,
+    (rounds, training): (u32, &TrainOptions),
 ) {
     let source = match &options.data {
         Some(path) => format!("images of {}", path.display()),
@@ -185,7 +196,7 @@ fn print_study(
     println!(
         "model       {} values; {} rounds of {} local epochs; {} px",
         initial.len(),
-        options.rounds,
+        rounds,
         training.epochs,
         dataset.side
     );

@@ -20,7 +20,7 @@ pub use finish::{Done, RoundEnd};
 pub use hold::HoldReport;
 pub use journal::{ContributionRecord, Journal, JournalError, RoundJournal};
 use ringfence_crypto::Digest;
-use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::statement::{
     Certificate, Manifest, Outcome, Previous, Signed, SignedStudy, SiteId, Statement, Study,
 };
@@ -256,15 +256,25 @@ impl Site {
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> Result<RoundStatus, SiteError> {
         let mut status = self.at(round).status().await?;
-        // Contributions are waited for to the deadline; patience begins after it.
-        let collecting = Duration::from_secs(status.deadline.saturating_sub(now()));
-        let end = Instant::now() + collecting + self.patience;
+        let mut since = Instant::now();
         while !ready(&status) {
+            // Contributions are waited for to the deadline; patience begins after it.
+            let end = match status.state {
+                RoundState::Collecting => {
+                    let seconds = status.deadline.saturating_sub(now());
+                    Instant::now() + Duration::from_secs(seconds) + self.patience
+                }
+                _ => since + self.patience,
+            };
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(SiteError::Impatient { what, status: Box::new(status) });
             }
+            let before = status.state;
             status = self.at(round).changed(status.version, left).await?;
+            if before == RoundState::Collecting && status.state != before {
+                since = Instant::now();
+            }
         }
         Ok(status)
     }

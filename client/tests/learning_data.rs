@@ -1,5 +1,8 @@
 //! Reading data: what is accepted, how it is divided, and what is refused with which words.
 
+// The lint's exception for tests does not reach the helper functions of an integration test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -92,6 +95,20 @@ fn more_sites_are_cut_from_single_origins_and_fewer_are_the_largest() {
     assert_eq!(two.left_out[0].0, "c");
     let error = sites(9).unwrap_err();
     assert!(matches!(error, DataError::Sites { asked: 9, possible: 8, .. }), "{error}");
+}
+
+#[test]
+fn tiny_volumes_are_learnt_from_and_not_tested_on() {
+    let mut table = table(&[("a", 6, 4)]);
+    for tiny in 0..4 {
+        table += &format!("tiny{tiny}.png,0,a,tiny{tiny}\n");
+    }
+    let folder = folder(&table);
+    for seed in 0..8 {
+        let data = data::load(folder.path(), &DataOptions { seed, ..options() }).unwrap();
+        let found = splits(&data);
+        assert!((0..4).all(|tiny| found[&format!("tiny{tiny}")].1 == Split::Train), "seed {seed}");
+    }
 }
 
 #[test]

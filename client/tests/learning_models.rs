@@ -1,5 +1,8 @@
 //! The models' gradients against finite differences, through the loss and every layer.
 
+// The lint's exception for tests does not reach the helper functions of an integration test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use candle_core::{Device, Tensor};
 use ringfence::learning::{Classification, Parameters, Sample, Segmentation, Task};
 use ringfence::weights::Weights;

@@ -39,6 +39,7 @@ impl Federation {
     /// Starts the aggregator, makes identities and study, has every site sign, registers it.
     pub(crate) async fn start(
         options: &DemoOptions,
+        rounds: u32,
         dataset: &Dataset,
         initial: &Weights,
     ) -> anyhow::Result<Self> {
@@ -50,12 +51,12 @@ impl Federation {
         }
         let names: Vec<String> = dataset.sites.iter().map(|site| site.site.clone()).collect();
         let faults = Faults { drop: options.drop.clone(), mute: options.mute.clone() };
-        if let Some(stray) = faults.stray(&names, options.rounds) {
+        if let Some(stray) = faults.stray(&names, rounds) {
             bail!(
                 "the fault {stray} names no site or round of this run; sites are 0 to {} or one of {}, rounds 0 to {}",
                 names.len() - 1,
                 names.join(", "),
-                options.rounds - 1
+                rounds - 1
             );
         }
         let aggregator = Aggregator::start(&state.join("aggregator")).await?;
@@ -99,7 +100,7 @@ impl Federation {
             faults,
             model: initial.clone(),
             round_seconds: options.round_seconds,
-            planned: options.rounds,
+            planned: rounds,
             rounds: Vec::new(),
         })
     }

@@ -29,7 +29,7 @@ const WRONG: Rgb<u8> = Rgb([190, 36, 36]);
 /// when wrong.
 ///
 /// # Errors
-/// [`LearnError::NoSamples`] for no samples, and as [`predict`](super::predict).
+/// [`LearnError::NoSamples`] for no samples, and as [`predict`].
 pub fn sheet(
     task: &dyn Task,
     samples: &[Sample],

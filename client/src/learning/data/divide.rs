@@ -211,6 +211,11 @@ fn plan(site: String, mut groups: Vec<Group>, options: &DataOptions) -> Plan {
     if groups.iter().all(|group| group.split.is_none()) {
         groups.sort_by_key(|group| group.samples.first().copied());
         groups.shuffle(&mut rng(options.seed, "split", &site));
+        // A volume of a few slices would make a test of nothing: it serves to learn from.
+        let mut sizes: Vec<usize> = groups.iter().map(|group| group.samples.len()).collect();
+        sizes.sort_unstable();
+        let median = sizes.get(sizes.len() / 2).copied().unwrap_or(0);
+        groups.sort_by_key(|group| 2 * group.samples.len() < median);
         let count = groups.len();
         let fifth = (count + 2) / 5; // a fifth, rounded
         let test = fifth.max(1);
