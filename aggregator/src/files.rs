@@ -173,6 +173,8 @@ fn write_durably<'a>(path: &Path, mut parts: impl Iterator<Item = &'a [u8]>) -> 
 /// Makes a rename or a creation in the folder of `path` durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
+        // A bare file name lies in the working folder.
+        Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
@@ -190,10 +192,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
-        _ => sync_parent(path),
-    }
+    sync_parent(path)
 }
 
 fn size(path: &Path) -> io::Result<Option<u64>> {

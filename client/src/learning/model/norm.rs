@@ -1,7 +1,7 @@
 //! Group normalisation, scaling and ReLU in one pass.
 //!
 //! Written as candle's own operations it takes some thirty passes over memory forward and back,
-//! among them sums over strided dimensions that run element by element: three quarters of a
+//! among them sums over strided dimensions that run element by element: most of a
 //! training step's time. As one operation it takes three forward and four back.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail};

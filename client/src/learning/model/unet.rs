@@ -26,9 +26,9 @@ const GROUPS: usize = 4;
 const PRIOR: f32 = -2.944;
 
 impl UNet {
-    /// Widths of the light model: about 122,000 parameters, some 40 MFLOP an image at 64 px.
+    /// Widths of the light model: 112,913 parameters.
     pub const LIGHT: [usize; 4] = [8, 16, 32, 64];
-    /// Widths of PPPML-HMI's model (arXiv 2302.11571): about 1.9 million parameters.
+    /// Widths of PPPML-HMI's model (arXiv 2302.11571): about 1.8 million parameters here.
     pub const PAPER: [usize; 5] = [16, 32, 64, 128, 256];
 
     /// A U-Net of these channel widths, from full resolution down.
