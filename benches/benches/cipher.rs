@@ -1,6 +1,8 @@
 //! Encrypt, add and open at 10^5 and 10^6 parameters of 16 bits, 10 sites, one thread.
 //! A plain modular addition and BLAKE3 stand beside them, so that machines can be compared.
 
+#![allow(missing_docs, clippy::expect_used, reason = "a bench that cannot run stops")]
+
 use std::hint::black_box;
 use std::io;
 

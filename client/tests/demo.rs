@@ -1,5 +1,8 @@
 //! `ringfence demo` as a person runs it, with and without faults.
 
+// The lint's exception for tests does not reach the helper functions of an integration test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::path::Path;

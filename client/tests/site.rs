@@ -1,5 +1,8 @@
 //! Three sites over HTTP against the real aggregator: what goes wrong, and what survives it.
 
+// The lint's exception for tests does not reach the helper functions of an integration test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::path::Path;

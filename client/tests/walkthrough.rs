@@ -1,5 +1,8 @@
 //! Executes every `sh` block of docs/walkthrough.md, in order, in one shell.
 
+// The lint's exception for tests does not reach the helper functions of an integration test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::path::Path;

@@ -15,6 +15,7 @@ use super::{Contributed, Joined, Site, SiteError};
 
 /// How a round ended.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a round, and moved on at once")]
 pub enum RoundEnd<'a> {
     /// A certified abort: nothing was opened, the base model stays.
     Aborted,
