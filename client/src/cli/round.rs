@@ -141,10 +141,10 @@ impl Mean {
         let site = self.member.open()?;
         let base = load(&self.base, &site)?;
         let round = which(&site, self.round).await?;
-        let RoundEnd::Done(done) = site.join(round).await?.finish().await? else {
-            bail!(
-                "round {round} ended in a certified abort: there is no mean, the base model stays"
-            );
+        let joined = site.join(round).await?;
+        joined.check_base(&model::digest(&base))?;
+        let RoundEnd::Done(done) = joined.finish().await? else {
+            bail!("round {round} ended in a certified abort: no mean, the base model stays");
         };
         for (holder, reason) in &done.unusable {
             println!("round {round}: the opening of {holder} was not used: {reason}");

@@ -82,15 +82,24 @@ impl<'a> Joined<'a> {
         Ok(Contributed { site, manifest: self.manifest, receipt, bytes })
     }
 
+    /// Refuses a base model that is not the one this round starts from.
+    ///
+    /// # Errors
+    /// [`SiteError::BaseModel`].
+    pub fn check_base(&self, base_model: &Digest) -> Result<(), SiteError> {
+        let manifest = &self.manifest.statement;
+        match self.site.check_key.model(base_model) == manifest.base_model {
+            true => Ok(()),
+            false => Err(SiteError::BaseModel { round: manifest.round, got: *base_model }),
+        }
+    }
+
     /// The rules of safety, over everything that this site has on disk.
     fn check_rules(&self, base_model: &Digest) -> Result<(), SiteError> {
-        let Site { digest, check_key, journal, .. } = self.site;
-        let manifest = &self.manifest.statement;
-        if check_key.model(base_model) != manifest.base_model {
-            return Err(SiteError::BaseModel { round: manifest.round, got: *base_model });
-        }
+        self.check_base(base_model)?;
+        let Site { digest, journal, .. } = self.site;
         let rules = Contributor::restore(journal.contributions()?);
-        Ok(rules.may_contribute(*digest, manifest.round, *base_model)?)
+        Ok(rules.may_contribute(*digest, self.manifest.statement.round, *base_model)?)
     }
 
     /// Encrypts and makes everything durable. Nothing has left yet.

@@ -12,7 +12,7 @@ pub fn binaries() -> PathBuf {
     let aggregator = folder.join("ringfence-aggregator");
     assert!(
         aggregator.is_file(),
-        "expected {}: run the tests of the whole workspace (`cargo test --release`)",
+        "expected {}: run the tests of the whole workspace, as the README says",
         aggregator.display()
     );
     folder

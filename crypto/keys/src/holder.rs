@@ -328,11 +328,22 @@ pub fn open_share_sum(
         });
     }
     let sum = Share::sum(shares.iter().map(|(_, share)| share), &study.threshold);
-    let mut plaintext = Zeroizing::new(vec![0; SALT_BYTES]);
-    rng.fill_bytes(&mut plaintext);
-    plaintext.extend_from_slice(&sum.to_bytes());
+    seal_opening(identity, study, (set.closing.manifest, set.digest), &sum.to_bytes(), rng)
+}
 
-    let (manifest, closing) = (set.closing.manifest, set.digest);
+/// Seals a share of the key sum to every site, for a manifest and a closing.
+pub(crate) fn seal_opening(
+    identity: &Identity,
+    study: &Study,
+    (manifest, closing): (Digest, Digest),
+    share: &[u8],
+    rng: &mut impl CryptoRng,
+) -> Result<OpeningFrame, HolderError> {
+    let mut plaintext = Zeroizing::new(vec![0; SALT_BYTES + share.len()]);
+    let (salt, words) = plaintext.split_at_mut(SALT_BYTES);
+    rng.fill_bytes(salt);
+    words.copy_from_slice(share);
+
     let holder = identity.site();
     let binding = OpeningBinding { manifest, closing, holder, recipient: None };
     let mut content_key = Key::default();

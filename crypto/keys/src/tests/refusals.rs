@@ -275,6 +275,47 @@ fn envelopes_and_openings_that_do_not_fit() {
 }
 
 #[test]
+fn residues_at_or_above_q_are_refused_in_envelopes_and_openings() {
+    let (mut fixture, mut round, made, _) = closed();
+    let study = fixture.study.clone();
+    let mut words = vec![0u8; crate::share::share_words(&study.threshold) * 8];
+    words[8..16].copy_from_slice(&ringfence_crypto::params::MODULUS.to_le_bytes());
+    // Properly sealed, and named by the header.
+    let (dealer, holder) = (fixture.identities[0].site(), &study.roster[1]);
+    let binding = crate::contribution::EnvelopeBinding {
+        manifest: round.digest(),
+        dealer,
+        holder: &holder.id,
+    };
+    let purpose = crate::seal::Purpose::Envelope;
+    let sealed =
+        crate::seal::seal(&holder.kem_key, purpose, &binding, &words, &mut rng(1)).unwrap();
+    let mut header = made[0].contribution.header.statement.clone();
+    header.envelopes[1] = Digest::of(&sealed);
+    let error = open_envelope(&fixture.identities[1], &study, &header, &sealed).unwrap_err();
+    assert!(error.to_string().contains("word 1 is 18446744069414584321"), "{error}");
+
+    // An opening by a holder that seals such a word: its recipients name it and go on without.
+    fixture.endorse(&mut round, &[]);
+    let frames = fixture.openings(&mut round, &made, &[]);
+    let closing = round.closing().unwrap().digest();
+    let context = OpeningContext { study: &study, round: 0, manifest: round.digest(), closing };
+    let bad = crate::holder::seal_opening(
+        &fixture.identities[2],
+        &study,
+        (round.digest(), closing),
+        &words,
+        &mut rng(2),
+    )
+    .unwrap();
+    let error = unseal(&fixture.identities[4], context, &bad).unwrap_err().to_string();
+    assert!(error.contains("site-2") && error.contains("expected a residue below q"), "{error}");
+    let mut others = frames;
+    others.remove(2);
+    fixture.key_sum(4, closing, &others).unwrap();
+}
+
+#[test]
 fn a_shifted_sum_fails_its_check_words() {
     let (mut fixture, mut round, made, sum) = closed();
     fixture.endorse(&mut round, &[]);
