@@ -20,7 +20,7 @@ use ringfence_crypto::wire::canonical::{self, Canonical};
 use ringfence_crypto::wire::frame::{self, FrameError};
 use ringfence_crypto::wire::message::OpeningFrame;
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::contribution::EnvelopeBinding;
 use crate::identity::Identity;
@@ -346,8 +346,8 @@ pub(crate) fn seal_opening(
 
     let holder = identity.site();
     let binding = OpeningBinding { manifest, closing, holder, recipient: None };
-    let mut content_key = Key::default();
-    rng.fill_bytes(&mut content_key);
+    let mut content_key = Zeroizing::new(Key::default());
+    rng.fill_bytes(content_key.as_mut_slice());
     let associated = canonical::bytes("opening-content", &binding);
     let content = ChaCha20Poly1305::new(&content_key)
         .encrypt(&Nonce::default(), Payload { msg: &plaintext, aad: &associated })
@@ -358,10 +358,9 @@ pub(crate) fn seal_opening(
         .map(|site| {
             let recipient = Some(&site.id);
             let binding = OpeningBinding { manifest, closing, holder, recipient };
-            seal(&site.kem_key, Purpose::Opening, &binding, &content_key, rng)
+            seal(&site.kem_key, Purpose::Opening, &binding, content_key.as_slice(), rng)
         })
         .collect::<Result<_, _>>()?;
-    content_key.zeroize();
     let sealed = frame::encode(&SealedOpening { keys, content })?;
     let statement = identity.sign(Opening {
         manifest,

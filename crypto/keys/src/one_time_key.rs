@@ -18,7 +18,7 @@ use ringfence_crypto::ciphertext::{BLOCK_BYTES, WORD_BYTES, public_polynomial, t
 use ringfence_crypto::field;
 use ringfence_crypto::packing::{Packing, PackingError};
 use ringfence_crypto::params::{KEY_WORDS, RING_DEGREE};
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::check::{CheckKey, CheckWords};
 use crate::noise::sample_errors;
@@ -88,14 +88,15 @@ impl OneTimeKey {
         }
         let mut check = check_key.start(round);
         let mut public = [0; RING_DEGREE];
-        let mut masked = [0; RING_DEGREE];
-        let mut message = [0; RING_DEGREE];
-        let mut errors = [0; RING_DEGREE];
+        // Wiped however this ends: a body that cannot be written leaves nothing behind.
+        let mut masked = Zeroizing::new([0; RING_DEGREE]);
+        let mut message = Zeroizing::new([0; RING_DEGREE]);
+        let mut errors = Zeroizing::new([0; RING_DEGREE]);
         let mut words = vec![0; BLOCK_BYTES];
         for block in 0..blocks {
             public_polynomial(round, block as u64, &mut public);
             transform.product(&public, scaled.as_slice(), &mut masked);
-            pack_block(values, packing, block, &mut message);
+            pack_block(values, packing, block, message.as_mut_slice());
             check.add_block(&message);
             sample_errors(rng, &mut errors);
             let (chunks, _) = words.as_chunks_mut::<WORD_BYTES>();
@@ -106,9 +107,6 @@ impl OneTimeKey {
             }
             body.write_all(&words)?;
         }
-        masked.zeroize();
-        message.zeroize();
-        errors.zeroize();
         Ok(UsedKey { key: self.0, check: check.finish() })
     }
 }

@@ -57,7 +57,8 @@ pub enum SealError {
     },
 }
 
-/// A site's secret decapsulation key; zeroized on drop by its crate.
+/// A site's secret decapsulation key; zeroized on drop by its crate, whose `zeroize`
+/// feature `Cargo.toml` turns on.
 pub struct KemSecret(<XWing as Kem>::PrivateKey);
 
 impl KemSecret {
