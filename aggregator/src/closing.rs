@@ -77,6 +77,6 @@ async fn close(live: &Arc<LiveRound>, set: ClosedSet) -> Result<(), Refusal> {
 
 async fn add_up(live: &LiveRound, set: ClosedSet) -> Result<Sum, Refusal> {
     let length = live.study.body_bytes().map_err(|error| Refusal::internal(&error))?;
-    let files = live.files.clone();
-    Ok(blocking(move || Sum::add_up(&set, &files, length)).await??)
+    let (files, wire_bits) = (live.files.clone(), live.study.packing.wire_bits);
+    Ok(blocking(move || Sum::add_up(&set, &files, length, wire_bits)).await??)
 }

@@ -9,8 +9,7 @@ use std::io;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringfence_benches::FinishedRound;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::add_words;
-use ringfence_crypto::statement::Statement;
+use ringfence_crypto::ciphertext::{add_words, block_bytes};
 use ringfence_keys::one_time_key::{EncryptionContext, OneTimeKey};
 use ringfence_keys::quantize::QuantizedUpdate;
 
@@ -23,36 +22,31 @@ fn cipher(criterion: &mut Criterion) {
     for parameters in [100_000u32, 1_000_000] {
         let round = FinishedRound::run(SITES, parameters).expect("a finished round");
         let study = &round.study;
-        let digest = round.manifest.digest();
         group.throughput(Throughput::Elements(u64::from(parameters)));
 
         let values = vec![0.125f32; parameters as usize];
         group.bench_function(BenchmarkId::new("quantize", parameters), |bencher| {
+            let (layout, packing) = (&study.layout, &study.packing);
             bencher.iter(|| {
-                QuantizedUpdate::quantize(
-                    black_box(&values),
-                    &study.layout,
-                    &study.packing,
-                    &mut rng,
-                )
-                .expect("quantized")
+                QuantizedUpdate::quantize(black_box(&values), layout, packing, &mut rng)
+                    .expect("quantized")
             });
         });
-        group.bench_function(
-            BenchmarkId::new("encrypt (pack, mask, noise, check)", parameters),
-            |bencher| {
-                let context = EncryptionContext {
-                    round: &digest,
-                    packing: &study.packing,
-                    check_key: &round.check_key,
-                };
+        for threads in [1, 2] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
+            let name = format!("quantize, pack, encrypt; {threads} threads");
+            let context = EncryptionContext::new(study, &round.manifest, &round.check_key);
+            group.bench_function(BenchmarkId::new(name, parameters), |bencher| {
                 bencher.iter(|| {
-                    let key = OneTimeKey::generate(&mut rng);
-                    key.encrypt(&round.update, context, &mut rng, &mut io::sink())
-                        .expect("encrypted")
+                    pool.install(|| {
+                        let key = OneTimeKey::generate(&mut rng);
+                        let mut encryption = key.start(context, &mut rng).expect("started");
+                        encryption.update(black_box(&values), &mut io::sink()).expect("encrypted");
+                        encryption.finish(&mut io::sink()).expect("encrypted")
+                    })
                 });
-            },
-        );
+            });
+        }
         group.bench_function(
             BenchmarkId::new("open: unseal and reconstruct", parameters),
             |bencher| {
@@ -60,17 +54,26 @@ fn cipher(criterion: &mut Criterion) {
             },
         );
         let keys = round.key_sum().expect("key sum");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
         group.bench_function(BenchmarkId::new("open: decode and check", parameters), |bencher| {
-            bencher.iter(|| round.decode(&keys).expect("opened"));
+            bencher.iter(|| pool.install(|| round.decode(&keys).expect("opened")));
         });
 
         group.throughput(Throughput::Bytes(round.body.len() as u64));
-        let mut sum = round.sum.clone();
-        group.bench_function(BenchmarkId::new("add one body", parameters), |bencher| {
-            bencher.iter(|| add_words(&mut sum, black_box(&round.body)).expect("added"));
+        // As the aggregator adds: a running sum of some blocks, into which bodies stream.
+        let bits = study.packing.wire_bits;
+        let mut sum = vec![0; 20 * block_bytes(bits)];
+        let body = round.body.repeat(40);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(BenchmarkId::new("add bodies", parameters), |bencher| {
+            bencher.iter(|| {
+                for part in black_box(&body).chunks(sum.len()) {
+                    add_words(&mut sum[..part.len()], part, bits).expect("added");
+                }
+            });
         });
-        group.bench_function(BenchmarkId::new("BLAKE3 of one body", parameters), |bencher| {
-            bencher.iter(|| Digest::of(black_box(&round.body)));
+        group.bench_function(BenchmarkId::new("BLAKE3 of the bodies", parameters), |bencher| {
+            bencher.iter(|| Digest::of(black_box(&body)));
         });
     }
     group.finish();

@@ -97,7 +97,7 @@ impl FinishedRound {
             contributions.push(Contribution::make(
                 &study, &manifest, identity, &check_key, &quantized, &mut rng, &mut body,
             )?);
-            add_words(&mut sum, &body)?;
+            add_words(&mut sum, &body, study.packing.wire_bits)?;
             let values = quantized.expose().iter().map(|value| u64::from(*value));
             plain.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             update = Some(quantized);

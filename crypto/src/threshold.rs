@@ -133,9 +133,19 @@ impl Threshold {
 
     /// Window and collusion bound used when the study's author names none: all sites up to 16,
     /// and about a quarter of the window (a bound below a third keeps the round live).
+    ///
+    /// # Errors
+    /// [`ThresholdError`] for fewer than three sites.
     pub fn recommended(sites: usize) -> Result<Self, ThresholdError> {
         let holders = sites.min(16) as u16;
-        Self::derive(holders, (holders / 4).max(1), 1, sites)
+        let collusion = (holders / 4).max(1);
+        Self::derive(holders, collusion, Self::free_packing(holders, collusion), sites)
+    }
+
+    /// Most key words a polynomial that cost no further opening: `t = m - 2c` is needed anyway to
+    /// correct `c` lies, and of its `t` points `c` must be random, so `l = m - 3c`.
+    pub fn free_packing(holders: u16, collusion: u16) -> u16 {
+        holders.saturating_sub(collusion.saturating_mul(3)).max(1)
     }
 
     /// Holders that may stay silent without stopping a round.
@@ -167,6 +177,17 @@ mod tests {
             assert_eq!((threshold.endorsements, threshold.opening), (q, t), "m = {m}");
             assert_eq!(threshold.silent_tolerated(), silent, "m = {m}");
         }
+    }
+
+    #[test]
+    fn packing_costs_no_opening() {
+        for sites in 3..40 {
+            let threshold = Threshold::recommended(sites).unwrap();
+            let Threshold { holders: m, collusion: c, packing: l, .. } = threshold;
+            assert_eq!(threshold.opening, Threshold::derive(m, c, 1, sites).unwrap().opening);
+            assert!(threshold.opening - l >= c, "{threshold:?}");
+        }
+        assert_eq!(Threshold::recommended(100).unwrap(), Threshold::derive(16, 4, 4, 100).unwrap());
     }
 
     #[test]

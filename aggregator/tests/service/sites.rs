@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
+use ringfence_crypto::ciphertext::{pack, unpack};
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::packing::Packing;
 use ringfence_crypto::params::ParameterSet;
@@ -70,7 +71,6 @@ pub(crate) fn study(aggregator_key: PublicKey, shape: Shape, keys: &[SigningKey]
         roster: roster.collect(),
         aggregator_key,
         parameters: ParameterSet::Std64,
-        wire_bits: 64,
         threshold,
         min_sites: threshold.min_sites_floor(),
         packing: Packing::derive(16, sites).unwrap(),
@@ -325,14 +325,20 @@ impl Play {
 
     /// The naive sum of whole bodies.
     pub(crate) fn oracle(&self, sites: &[SiteId]) -> Vec<u8> {
-        let mut words = vec![0u64; self.roster.study().body_bytes().unwrap() as usize / 8];
+        let study = self.roster.study();
+        let bits = study.packing.wire_bits;
+        let bytes = study.body_bytes().unwrap() as usize;
+        let mut words = vec![0u64; bytes * 8 / usize::from(bits)];
+        let mut of_site = words.clone();
         for site in sites {
-            let body = self.contribution(site).body;
-            for (word, bytes) in words.iter_mut().zip(body.chunks(8)) {
-                *word = word.wrapping_add(u64::from_le_bytes(bytes.try_into().unwrap()));
+            unpack(&self.contribution(site).body, bits, &mut of_site);
+            for (word, other) in words.iter_mut().zip(&of_site) {
+                *word = word.wrapping_add(*other) & (u64::MAX >> (64 - bits));
             }
         }
-        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+        let mut sum = vec![0; bytes];
+        pack(&words, bits, &mut sum);
+        sum
     }
 
     /// Checks the published sum over these sites against the oracle and the closing.

@@ -1,9 +1,9 @@
 //! Check words and keyed digests: what the study's check key is for.
 //!
 //! The check key is known to every site and to no aggregator. From it and the round digest come
-//! two vectors `rho` over `F_q`; a site's check words are `tau = sum_k rho_k m_k` over its packed
-//! coefficients. Their sum opens with the key sum and never passes the aggregator, so an
-//! aggregator that shifts the sum of the bodies is caught but for a chance of 2^-128.
+//! two vectors `rho` over `F_q`; a site's check words are `tau = sum rho_{j,k} m_{j,k}` over its
+//! packed coefficients. Their sum opens with the key sum and never passes the aggregator, so an
+//! aggregator that shifts the sum of the bodies is caught but for a chance of 2^-126.
 
 use std::fmt;
 
@@ -14,6 +14,8 @@ use ringfence_crypto::field;
 use ringfence_crypto::params::{CHECK_WORDS, RING_DEGREE};
 use subtle::ConstantTimeEq;
 use zeroize::ZeroizeOnDrop;
+
+use crate::secret::SecretWords;
 
 /// The study's check key.
 #[derive(ZeroizeOnDrop)]
@@ -62,9 +64,16 @@ impl CheckKey {
         Digest::finish(&hasher)
     }
 
-    /// Starts the check words over a round's packed coefficients.
-    pub(crate) fn start(&self, round: &Digest) -> CheckSum<'_> {
-        CheckSum { key: self, round: *round, block: 0, words: CheckWords([0; CHECK_WORDS]) }
+    /// The vectors of a round.
+    pub(crate) fn vectors(&self, round: &Digest) -> CheckVectors<'_> {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(b"ringfence/check/1").update(&round.0);
+        let mut reader = hasher.finalize_xof();
+        let mut inside = [SecretWords::zeros(RING_DEGREE), SecretWords::zeros(RING_DEGREE)];
+        for rho in &mut inside {
+            residues_from_xof(&mut reader, rho.as_mut_slice());
+        }
+        CheckVectors { key: self, round: *round, inside }
     }
 }
 
@@ -79,39 +88,60 @@ impl fmt::Debug for CheckKey {
 pub(crate) struct CheckWords(pub(crate) [u64; CHECK_WORDS]);
 
 impl CheckWords {
+    /// No block yet.
+    pub(crate) fn zero() -> Self {
+        Self([0; CHECK_WORDS])
+    }
+
+    /// Adds another block's words.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word = field::add(*word, *other);
+        }
+    }
+
     /// Constant-time comparison.
     pub(crate) fn matches(&self, other: &[u64]) -> bool {
         self.0.as_slice().ct_eq(other).into()
     }
 }
 
-/// Running check words, block by block.
-pub(crate) struct CheckSum<'a> {
+/// The vectors of a round: `rho_{j,k} = sigma_j rho_k` for coefficient `k` of block `j`, twice.
+///
+/// A difference of sums that is not zero has, in some block, an inner product with `rho` that is
+/// not zero but for a chance of 1/q; then the combination of blocks with the `sigma_j` is not zero
+/// but for another 1/q (universal hashing composed with itself: Stinson 1994). Two independent
+/// words leave a chance of `(2/q)^2`, 2^-126.
+pub(crate) struct CheckVectors<'a> {
     key: &'a CheckKey,
     round: Digest,
-    block: u64,
-    words: CheckWords,
+    /// `rho` of each check word.
+    inside: [SecretWords; CHECK_WORDS],
 }
 
-impl CheckSum<'_> {
-    /// Adds the packed coefficients of the next block. The vectors of block `j` come from the
-    /// keyed BLAKE3 output over label, round digest and `j`: first `rho_0`, then `rho_1`.
-    pub(crate) fn add_block(&mut self, coefficients: &[u64; RING_DEGREE]) {
+impl CheckVectors<'_> {
+    /// What a block's packed coefficients add to the check words.
+    ///
+    /// Coefficients are below `q / Delta`, and `Delta` is at least 2^8 wherever the noise of three
+    /// sites fits below it: so are 2^8 products below 2^128.
+    pub(crate) fn of_block(&self, block: usize, coefficients: &[u64; RING_DEGREE]) -> CheckWords {
         let mut hasher = blake3::Hasher::new_keyed(&self.key.0);
-        hasher.update(b"ringfence/check/1").update(&self.round.0).update(&self.block.to_le_bytes());
-        let mut reader = hasher.finalize_xof();
-        let mut rho = [0; RING_DEGREE];
-        for word in &mut self.words.0 {
-            residues_from_xof(&mut reader, &mut rho);
-            for (rho, coefficient) in rho.iter().zip(coefficients) {
-                *word = field::add(*word, field::mul(*rho, *coefficient));
-            }
+        hasher.update(b"ringfence/check-block/1").update(&self.round.0);
+        hasher.update(&(block as u64).to_le_bytes());
+        let mut words = CheckWords([0; CHECK_WORDS]);
+        residues_from_xof(&mut hasher.finalize_xof(), &mut words.0);
+        for (word, rho) in words.0.iter_mut().zip(&self.inside) {
+            let parts = rho.as_slice().chunks(1 << 8).zip(coefficients.chunks(1 << 8));
+            let inside = parts.fold(0, |sum, (rho, coefficients)| {
+                let products = rho.iter().zip(coefficients);
+                let part = products.fold(0u128, |sum, (rho, coefficient)| {
+                    sum.wrapping_add(u128::from(*rho) * u128::from(*coefficient))
+                });
+                field::add(sum, field::reduce(part))
+            });
+            *word = field::mul(*word, inside);
         }
-        self.block += 1;
-    }
-
-    pub(crate) fn finish(self) -> CheckWords {
-        self.words
+        words
     }
 }
 
@@ -119,15 +149,18 @@ impl CheckSum<'_> {
 mod tests {
     use super::*;
     use crate::testing::rng;
+    use ringfence_crypto::params::MODULUS;
 
     #[test]
     fn linear_and_sensitive_to_every_coefficient_and_block() {
         let key = CheckKey::generate(&mut rng(1));
         let round = Digest::of(b"round");
+        let vectors = key.vectors(&round);
         let words = |blocks: &[[u64; RING_DEGREE]]| {
-            let mut sum = key.start(&round);
-            blocks.iter().for_each(|block| sum.add_block(block));
-            sum.finish().0
+            let mut sum = CheckWords::zero();
+            let parts = blocks.iter().enumerate().map(|(j, block)| vectors.of_block(j, block));
+            parts.for_each(|part| sum.add(&part));
+            sum.0
         };
         let (mut a, mut b) = ([0; RING_DEGREE], [0; RING_DEGREE]);
         (a[0], a[17], b[17], b[4095]) = (5, 7, 11, 13);
@@ -138,5 +171,13 @@ mod tests {
         }
         assert_ne!(words(&[a, b]), words(&[b, a]));
         assert_ne!(words(&[a]), words(&[[0; RING_DEGREE], a]));
+        // The largest coefficients that a packing allows: lazily reduced products do not overflow.
+        let largest = [(MODULUS - 1) >> 8; RING_DEGREE];
+        for (word, rho) in words(&[largest]).iter().zip(&vectors.inside) {
+            let sum = rho.as_slice().iter().fold(0, |sum, rho| field::add(sum, *rho));
+            let ones = words(&[[1; RING_DEGREE]]);
+            assert_eq!(field::mul(ones[0], largest[0]), words(&[largest])[0]);
+            assert!(*word != 0 && sum != 0);
+        }
     }
 }

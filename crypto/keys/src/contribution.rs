@@ -5,13 +5,13 @@ use std::io::{self, Write};
 
 use rand::CryptoRng;
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{Closing, Header, Manifest, Signed, SiteId, Statement, Study};
+use ringfence_crypto::statement::{Closing, Header, Manifest, Signed, SiteId, Study};
 use ringfence_crypto::wire::canonical::Canonical;
 
 use crate::check::CheckKey;
 use crate::identity::Identity;
-use crate::one_time_key::{EncryptError, EncryptionContext, OneTimeKey};
-use crate::quantize::QuantizedUpdate;
+use crate::one_time_key::{EncryptError, Encryption, EncryptionContext, OneTimeKey};
+use crate::quantize::{QuantizedUpdate, Value};
 use crate::seal::{Purpose, SealError, seal};
 
 /// What an envelope is bound to.
@@ -63,19 +63,42 @@ impl Contribution {
         check_key: &CheckKey,
         update: &QuantizedUpdate,
         rng: &mut impl CryptoRng,
-        body: &mut impl Write,
+        body: &mut (impl Write + Send),
     ) -> Result<Self, ContributeError> {
-        let round = manifest.digest();
+        let feed = |encryption: &mut Encryption<'_, u32>, body: &mut HashingWriter<'_, _>| {
+            encryption.update(update.expose(), body)
+        };
+        Self::stream(study, manifest, identity, check_key, rng, body, feed)
+    }
+
+    /// As [`Contribution::make`], for values that come piece by piece and are quantized on the
+    /// way: `feed` gives them to the encryption in layout order, with the writer that it is given.
+    /// Memory is bounded by a batch of blocks, whatever the size of the model.
+    ///
+    /// # Errors
+    /// [`ContributeError`], or what `feed` returns; nothing may be sent then.
+    pub fn stream<V: Value, W: Write + Send, E: Into<ContributeError>>(
+        study: &Study,
+        manifest: &Manifest,
+        identity: &Identity,
+        check_key: &CheckKey,
+        rng: &mut impl CryptoRng,
+        body: &mut W,
+        feed: impl FnOnce(&mut Encryption<'_, V>, &mut HashingWriter<'_, W>) -> Result<(), E>,
+    ) -> Result<Self, ContributeError> {
+        let context = EncryptionContext::new(study, manifest, check_key);
+        let round = context.round;
         let mut body = HashingWriter { inner: body, hasher: blake3::Hasher::new(), bytes: 0 };
-        let context = EncryptionContext { round: &round, packing: &study.packing, check_key };
-        let used = OneTimeKey::generate(rng).encrypt(update, context, rng, &mut body)?;
+        let mut encryption = OneTimeKey::generate(rng).start(context, rng)?;
+        feed(&mut encryption, &mut body).map_err(Into::into)?;
+        let used = encryption.finish(&mut body)?;
         let shares = used.share(&study.threshold, rng);
         let mut envelopes = Vec::with_capacity(shares.len());
         for (share, holder) in shares.iter().zip(study.holders(manifest.round)) {
             let (dealer, holder_id) = (identity.site(), &holder.id);
             let binding = EnvelopeBinding { manifest: round, dealer, holder: holder_id };
             let purpose = Purpose::Envelope;
-            envelopes.push(seal(&holder.kem_key, purpose, &binding, &share.to_bytes(), rng)?);
+            envelopes.push(seal(&holder.kem_key, purpose, &binding, share.as_bytes(), rng)?);
         }
         let header = identity.sign(Header {
             study: manifest.study,
@@ -90,7 +113,9 @@ impl Contribution {
     }
 }
 
-struct HashingWriter<'a, W> {
+/// Hashes a body as it is written.
+#[derive(Debug)]
+pub struct HashingWriter<'a, W> {
     inner: &'a mut W,
     hasher: blake3::Hasher,
     bytes: u64,

@@ -77,7 +77,6 @@ impl StudyDraft {
             roster: self.roster,
             aggregator_key: self.aggregator_key,
             parameters: ParameterSet::Std64,
-            wire_bits: 64,
             threshold,
             min_sites,
             packing,

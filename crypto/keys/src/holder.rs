@@ -134,10 +134,10 @@ pub fn open_envelope(
 ) -> Result<Share, EnvelopeError> {
     let dealer = || header.site.clone();
     let offset = study.holder_offset(header.round, identity.site());
-    let named = offset.and_then(|offset| header.envelopes.get(offset));
-    if named != Some(&Digest::of(sealed)) {
+    let named = offset.and_then(|offset| Some((offset, header.envelopes.get(offset)?)));
+    let Some((offset, _)) = named.filter(|(_, digest)| **digest == Digest::of(sealed)) else {
         return Err(EnvelopeError::Digest { dealer: dealer() });
-    }
+    };
     let binding = EnvelopeBinding {
         manifest: header.manifest,
         dealer: &header.site,
@@ -147,7 +147,7 @@ pub fn open_envelope(
         .kem()
         .open(Purpose::Envelope, &binding, sealed)
         .map_err(|source| EnvelopeError::Seal { dealer: dealer(), source })?;
-    Share::from_bytes(&bytes, &study.threshold)
+    Share::from_dealt(&bytes, &study.threshold, offset)
         .map_err(|source| EnvelopeError::Share { dealer: dealer(), source })
 }
 

@@ -18,6 +18,7 @@ mod noise;
 pub mod one_time_key;
 pub mod open;
 pub mod quantize;
+mod randomness;
 pub mod reconstruct;
 pub mod seal;
 mod secret;

@@ -1,7 +1,7 @@
 //! A site's key for one round: drawn, used for one encryption, shared, gone.
 //!
-//! The types make misuse a compile error: [`OneTimeKey::encrypt`] takes the key by value, and what
-//! it returns can only be shared, once.
+//! The types make misuse a compile error: [`OneTimeKey::start`] takes the key by value, and what
+//! comes of it can only be shared, once.
 //!
 //! ```compile_fail
 //! # use ringfence_keys::one_time_key::OneTimeKey;
@@ -13,18 +13,27 @@
 use std::io::{self, Write};
 
 use rand::CryptoRng;
+use rayon::prelude::*;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{BLOCK_BYTES, WORD_BYTES, public_polynomial, to_word};
+use ringfence_crypto::ciphertext::{block_bytes, pack, public_polynomial, to_word};
 use ringfence_crypto::field;
+use ringfence_crypto::layout::Layout;
 use ringfence_crypto::packing::{Packing, PackingError};
 use ringfence_crypto::params::{KEY_WORDS, RING_DEGREE};
+use ringfence_crypto::statement::{Manifest, Statement, Study};
+use ringfence_crypto::vectorized;
 use zeroize::Zeroizing;
 
-use crate::check::{CheckKey, CheckWords};
-use crate::noise::sample_errors;
-use crate::quantize::{QuantizedUpdate, pack_block};
+use crate::check::{CheckKey, CheckVectors, CheckWords};
+use crate::noise::{UNIFORM_BYTES, errors_from_uniform};
+use crate::quantize::{QuantizeError, Quantizer, Value, fill_block};
+use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
-use crate::transform::Transform;
+use crate::transform::{Factor, Transform};
+
+/// Blocks that are encrypted before they are written: enough for several cores, and all the
+/// memory that an encryption takes.
+const BATCH: usize = 32;
 
 /// A fresh uniform key in NTT order.
 #[derive(Debug)]
@@ -36,12 +45,15 @@ pub struct UsedKey {
     check: CheckWords,
 }
 
-/// Encryption could not be finished.
+/// Encryption could not be finished; nothing of it may be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum EncryptError {
     /// More values than a key may encrypt.
     #[error(transparent)]
     Packing(#[from] PackingError),
+    /// An update that does not fit the study.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
     /// The body could not be written.
     #[error("could not write the encrypted body: {0}")]
     Io(#[from] io::Error),
@@ -51,11 +63,21 @@ pub enum EncryptError {
 #[derive(Clone, Copy, Debug)]
 pub struct EncryptionContext<'a> {
     /// Digest of the manifest: it seeds the public polynomials.
-    pub round: &'a Digest,
-    /// Slots and scale.
+    pub round: Digest,
+    /// Slots, scale and wire words.
     pub packing: &'a Packing,
+    /// Tensors and clip bounds.
+    pub layout: &'a Layout,
     /// The study's check key.
     pub check_key: &'a CheckKey,
+}
+
+impl<'a> EncryptionContext<'a> {
+    /// The context of a round of a study.
+    pub fn new(study: &'a Study, manifest: &Manifest, check_key: &'a CheckKey) -> Self {
+        let (packing, layout) = (&study.packing, &study.layout);
+        Self { round: manifest.digest(), packing, layout, check_key }
+    }
 }
 
 impl OneTimeKey {
@@ -65,49 +87,226 @@ impl OneTimeKey {
         Self(SecretWords::uniform(RING_DEGREE, rng))
     }
 
-    /// Encrypts an update block by block, `c_j = a_j s + e_j + Delta m_j`, and writes the wire
-    /// words to `body`. Memory beyond the update is that of one block.
+    /// Starts the one encryption of this key. `rng` as for [`OneTimeKey::generate`].
     ///
     /// # Errors
-    /// [`EncryptError`] when the update is too large or `body` cannot be written. The key is gone
-    /// either way.
-    pub fn encrypt(
+    /// [`EncryptError::Packing`] when the study's model is too large for one key.
+    pub fn start<'a, V: Value>(
         self,
-        update: &QuantizedUpdate,
-        context: EncryptionContext<'_>,
+        context: EncryptionContext<'a>,
         rng: &mut impl CryptoRng,
-        body: &mut impl Write,
-    ) -> Result<UsedKey, EncryptError> {
-        let EncryptionContext { round, packing, check_key } = context;
-        let values = update.expose();
-        let blocks = packing.blocks(values.len())?;
-        let transform = Transform::get();
-        let mut scaled = SecretWords::zeros(RING_DEGREE);
-        for (scaled, word) in scaled.as_mut_slice().iter_mut().zip(self.0.as_slice()) {
-            *scaled = field::mul(*word, transform.scale());
+    ) -> Result<Encryption<'a, V>, EncryptError> {
+        let EncryptionContext { round, packing, layout, check_key } = context;
+        let cipher = BlockCipher {
+            round,
+            packing,
+            quantizer: Quantizer::new(layout, packing),
+            factor: Transform::get().factor(self.0.as_slice()),
+            check: check_key.vectors(&round),
+            randomness: BulkRandomness::draw(rng),
+        };
+        let blocks = packing.blocks(cipher.quantizer.values())?;
+        let pending = Zeroizing::new(Vec::with_capacity(packing.block_values()));
+        Ok(Encryption {
+            cipher,
+            key: self.0,
+            check: CheckWords::zero(),
+            pending,
+            taken: 0,
+            next: 0,
+            blocks,
+        })
+    }
+}
+
+/// An encryption under way: values go in, in layout order and pieces of any size; wire words come
+/// out. Its memory is that of a batch of blocks, whatever the model's size, and the work is spread
+/// over the threads of the current rayon pool.
+pub struct Encryption<'a, V: Value> {
+    cipher: BlockCipher<'a>,
+    key: SecretWords,
+    check: CheckWords,
+    /// Values of the next block that is not full yet.
+    pending: Zeroizing<Vec<V>>,
+    /// Values that have come.
+    taken: usize,
+    /// The next block.
+    next: usize,
+    /// Blocks of the whole body.
+    blocks: usize,
+}
+
+impl<V: Value> Encryption<'_, V> {
+    /// Encrypts further values and writes the blocks that are complete to `body`.
+    ///
+    /// # Errors
+    /// [`EncryptError`] when there are more values than in the layout, one is not finite, or
+    /// `body` cannot be written.
+    pub fn update(
+        &mut self,
+        values: &[V],
+        body: &mut (impl Write + Send),
+    ) -> Result<(), EncryptError> {
+        let (expected, got) = (self.cipher.quantizer.values(), self.taken + values.len());
+        if got > expected {
+            return Err(QuantizeError::Length { expected, got }.into());
         }
-        let mut check = check_key.start(round);
-        let mut public = [0; RING_DEGREE];
-        // Wiped however this ends: a body that cannot be written leaves nothing behind.
-        let mut masked = Zeroizing::new([0; RING_DEGREE]);
-        let mut message = Zeroizing::new([0; RING_DEGREE]);
-        let mut errors = Zeroizing::new([0; RING_DEGREE]);
-        let mut words = vec![0; BLOCK_BYTES];
-        for block in 0..blocks {
-            public_polynomial(round, block as u64, &mut public);
-            transform.product(&public, scaled.as_slice(), &mut masked);
-            pack_block(values, packing, block, message.as_mut_slice());
-            check.add_block(&message);
-            sample_errors(rng, &mut errors);
-            let (chunks, _) = words.as_chunks_mut::<WORD_BYTES>();
-            for (k, chunk) in chunks.iter_mut().enumerate() {
-                // The message is below 2^63 / Delta and the packing keeps Delta m below q.
-                let noisy = field::add(errors[k], message[k] << packing.delta_bits);
-                *chunk = to_word(field::add(masked[k], noisy)).to_le_bytes();
-            }
-            body.write_all(&words)?;
+        self.taken = got;
+        let missing = self.capacity(self.next) - self.pending.len();
+        if values.len() < missing {
+            self.pending.extend_from_slice(values);
+            return Ok(());
         }
-        Ok(UsedKey { key: self.0, check: check.finish() })
+        let (head, mut rest) = values.split_at(missing);
+        if self.next == 0 || !self.pending.is_empty() {
+            // Only this block's values are copied; it was begun by an earlier piece.
+            self.pending.extend_from_slice(head);
+            let pending = std::mem::take(&mut *self.pending);
+            let pending = Zeroizing::new(pending);
+            self.write_blocks(&[pending.as_slice()], body)?;
+        } else {
+            rest = values;
+        }
+        let blocks = rest.chunks_exact(self.cipher.packing.block_values());
+        let remainder = blocks.remainder();
+        self.write_blocks(&blocks.collect::<Vec<_>>(), body)?;
+        self.pending = Zeroizing::new(Vec::with_capacity(self.capacity(self.next)));
+        self.pending.extend_from_slice(remainder);
+        Ok(())
+    }
+
+    /// Pads and writes the last blocks; the key is ready to be shared.
+    ///
+    /// # Errors
+    /// [`EncryptError`] when values are missing or `body` cannot be written.
+    pub fn finish(mut self, body: &mut (impl Write + Send)) -> Result<UsedKey, EncryptError> {
+        let expected = self.cipher.quantizer.values();
+        if self.taken != expected {
+            return Err(QuantizeError::Length { expected, got: self.taken }.into());
+        }
+        let pending = std::mem::replace(&mut self.pending, Zeroizing::new(Vec::new()));
+        let left = self.blocks - self.next;
+        let blocks: Vec<&[V]> = std::iter::once(pending.as_slice())
+            .chain(std::iter::repeat(&[][..]))
+            .take(left)
+            .collect();
+        self.write_blocks(&blocks, body)?;
+        Ok(UsedKey { key: self.key, check: self.check })
+    }
+
+    /// Values of the update that lie in a block: one less in the first, which counts the site.
+    fn capacity(&self, block: usize) -> usize {
+        self.cipher.packing.block_values() - usize::from(block == 0)
+    }
+
+    /// Encrypts blocks batch by batch; one batch is written while the next is encrypted.
+    fn write_blocks(
+        &mut self,
+        blocks: &[&[V]],
+        body: &mut (impl Write + Send),
+    ) -> Result<(), EncryptError> {
+        let bytes = block_bytes(self.cipher.packing.wire_bits);
+        let (mut ready, mut other) = (Vec::new(), Vec::new());
+        for batch in blocks.chunks(BATCH) {
+            let (cipher, first) = (&self.cipher, self.next);
+            other.resize(batch.len() * bytes, 0);
+            let (written, check) = rayon::join(
+                || body.write_all(&ready),
+                || cipher.encrypt_batch(first, batch, &mut other),
+            );
+            written?;
+            self.check.add(&check?);
+            self.next += batch.len();
+            std::mem::swap(&mut ready, &mut other);
+        }
+        Ok(body.write_all(&ready)?)
+    }
+}
+
+/// Everything that encrypting a block needs.
+struct BlockCipher<'a> {
+    round: Digest,
+    packing: &'a Packing,
+    quantizer: Quantizer<'a>,
+    /// The key.
+    factor: Factor,
+    check: CheckVectors<'a>,
+    randomness: BulkRandomness,
+}
+
+/// A thread's working memory, wiped when the batch is done, however it ends.
+struct Scratch {
+    public: [u64; RING_DEGREE],
+    message: Zeroizing<[u64; RING_DEGREE]>,
+    errors: Zeroizing<[u64; RING_DEGREE]>,
+    words: Zeroizing<[u64; RING_DEGREE]>,
+    uniform: Zeroizing<[u8; UNIFORM_BYTES]>,
+    dither: Zeroizing<Vec<u8>>,
+}
+
+impl BlockCipher<'_> {
+    /// Encrypts successive blocks into `out`; returns what they add to the check words.
+    fn encrypt_batch<V: Value>(
+        &self,
+        first: usize,
+        blocks: &[&[V]],
+        out: &mut [u8],
+    ) -> Result<CheckWords, EncryptError> {
+        let scratch = || {
+            Box::new(Scratch {
+                public: [0; RING_DEGREE],
+                message: Zeroizing::new([0; RING_DEGREE]),
+                errors: Zeroizing::new([0; RING_DEGREE]),
+                words: Zeroizing::new([0; RING_DEGREE]),
+                uniform: Zeroizing::new([0; UNIFORM_BYTES]),
+                dither: Zeroizing::new(vec![0; self.packing.block_values() * 4]),
+            })
+        };
+        let bytes = block_bytes(self.packing.wire_bits);
+        let words: Vec<CheckWords> = out
+            .par_chunks_mut(bytes)
+            .zip(blocks)
+            .enumerate()
+            .map_init(scratch, |scratch, (index, (out, values))| {
+                self.encrypt_block(first + index, values, scratch, out)
+            })
+            .collect::<Result<_, _>>()?;
+        let mut sum = CheckWords::zero();
+        words.iter().for_each(|words| sum.add(words));
+        Ok(sum)
+    }
+
+    /// `c_j = a_j s + e_j + Delta m_j`, rounded to wire words.
+    fn encrypt_block<V: Value>(
+        &self,
+        block: usize,
+        values: &[V],
+        scratch: &mut Scratch,
+        out: &mut [u8],
+    ) -> Result<CheckWords, EncryptError> {
+        let Scratch { public, message, errors, words, uniform, dither } = scratch;
+        let mut stream = self.randomness.block(block as u64);
+        stream.fill(uniform.as_mut_slice());
+        stream.fill(dither);
+        fill_block(&self.quantizer, self.packing, block, values, dither, message)?;
+        errors_from_uniform(uniform, errors);
+        public_polynomial(&self.round, block as u64, public);
+        Transform::get().product(public, &self.factor, words);
+        let Packing { delta_bits, wire_bits, .. } = *self.packing;
+        mask(errors.as_slice(), message.as_slice(), delta_bits, wire_bits, words.as_mut_slice());
+        pack(words.as_slice(), wire_bits, out);
+        Ok(self.check.of_block(block, message))
+    }
+}
+
+vectorized! {
+    /// Adds errors and scaled messages to masks and rounds the sums to wire words. The packing
+    /// keeps `Delta m` below q.
+    fn mask(errors: &[u64], messages: &[u64], delta_bits: u8, wire_bits: u8, words: &mut [u64]) {
+        for ((word, error), message) in words.iter_mut().zip(errors).zip(messages) {
+            let noisy = field::add(*error, message << delta_bits);
+            *word = to_word(field::add(*word, noisy), wire_bits);
+        }
     }
 }
 

@@ -5,23 +5,26 @@ use std::io::{self, Read};
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
+use rayon::prelude::*;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{BLOCK_BYTES, WORD_BYTES, from_word, public_polynomial};
+use ringfence_crypto::ciphertext::{block_bytes, from_word, public_polynomial, unpack};
 use ringfence_crypto::field;
+use ringfence_crypto::noise::NoiseModel;
 use ringfence_crypto::packing::{Packing, PackingError};
-use ringfence_crypto::params::{RING_DEGREE, noise_bound, noise_mean_square_bound};
+use ringfence_crypto::params::RING_DEGREE;
 use ringfence_crypto::statement::{CertificateError, FailureClass, SignatureError, SiteId, Study};
+use ringfence_crypto::vectorized;
 use ringfence_crypto::wire::canonical;
 use ringfence_crypto::wire::frame;
 use ringfence_crypto::wire::message::OpeningFrame;
 
-use crate::check::CheckKey;
+use crate::check::{CheckKey, CheckWords};
 use crate::holder::{OpeningBinding, SALT_BYTES, SealedOpening};
 use crate::identity::Identity;
 use crate::reconstruct::{KeySum, ReconstructError};
 use crate::seal::Purpose;
 use crate::share::Share;
-use crate::transform::Transform;
+use crate::transform::{Factor, Transform};
 
 /// The sum could not be opened. The details stay at the site; see [`OpenError::class`].
 #[derive(Debug, thiserror::Error)]
@@ -173,6 +176,7 @@ pub fn unseal(
     let key =
         identity.kem().open(Purpose::Opening, &binding, key).map_err(|e| wrong(e.to_string()))?;
     let key = Key::try_from(key.as_slice())
+        .map(zeroize::Zeroizing::new)
         .map_err(|_| wrong(format!("its content key has {} bytes, expected 32", key.len())))?;
     let binding = OpeningBinding { manifest, closing, holder, recipient: None };
     let associated = canonical::bytes("opening-content", &binding);
@@ -212,7 +216,8 @@ pub struct OpenedSum {
 }
 
 impl OpenedSum {
-    /// Decrypts the sum of the bodies of `sites` contributions with the sum of their keys.
+    /// Decrypts the sum of the bodies of `sites` contributions with the sum of their keys, on the
+    /// threads of the current rayon pool.
     ///
     /// Noise, slots, count and check words are all verified before anything is returned: a wrong
     /// sum is an error, never a result.
@@ -227,136 +232,176 @@ impl OpenedSum {
         check_key: &CheckKey,
         sum: &mut impl Read,
     ) -> Result<Self, OpenError> {
-        let packing = &study.packing;
-        let values = study.layout.values();
         let (key, check_words) = keys.words().split_at(RING_DEGREE);
-        let transform = Transform::get();
-        let scaled: zeroize::Zeroizing<Vec<u64>> =
-            key.iter().map(|word| field::mul(*word, transform.scale())).collect::<Vec<_>>().into();
-        let mut decoder = Decoder::new(packing, sites, values);
-        let mut check = check_key.start(round);
-        let mut public = [0; RING_DEGREE];
-        let mut masks = [0; RING_DEGREE];
-        let mut bytes = vec![0; BLOCK_BYTES];
-        for block in 0..study.blocks()? {
-            sum.read_exact(&mut bytes)?;
-            public_polynomial(round, block as u64, &mut public);
-            transform.product(&public, &scaled, &mut masks);
-            let (words, _) = bytes.as_chunks::<WORD_BYTES>();
-            let mut coefficients = [0; RING_DEGREE];
-            for ((c, word), mask) in coefficients.iter_mut().zip(words).zip(&masks) {
-                *c = field::sub(from_word(u64::from_le_bytes(*word)), *mask);
+        let values = study.layout.values();
+        let decoder = Decoder::new(&study.packing, sites, values, *round);
+        let factor = Transform::get().factor(key);
+        let check = check_key.vectors(round);
+        let blocks = study.blocks()?;
+        let (bytes, block_values) =
+            (block_bytes(study.packing.wire_bits), study.packing.block_values());
+        // Value 0 is the count; the sums and the padding follow.
+        let mut slots = vec![0; blocks * block_values];
+        let mut total = CheckWords::zero();
+        let mut largest = 0;
+        let mut buffer = vec![0; BATCH * bytes];
+        for (batch, slots) in slots.chunks_mut(BATCH * block_values).enumerate() {
+            let buffer = &mut buffer[..slots.len() / block_values * bytes];
+            sum.read_exact(buffer)?;
+            let decoded: Vec<(u64, CheckWords)> = slots
+                .par_chunks_mut(block_values)
+                .zip(buffer.par_chunks(bytes))
+                .enumerate()
+                .map(|(index, (slots, bytes))| {
+                    let block = batch * BATCH + index;
+                    let mut coefficients = decoder.decrypt(block, bytes, &factor);
+                    let noise = decoder.decode(block, &mut coefficients, slots)?;
+                    Ok((noise, check.of_block(block, &coefficients)))
+                })
+                .collect::<Result<_, OpenError>>()?;
+            for (noise, words) in &decoded {
+                largest = largest.max(*noise);
+                total.add(words);
             }
-            decoder.decode_block(block, &mut coefficients)?;
-            check.add_block(&coefficients);
         }
-        let opened = decoder.finish()?;
-        match check.finish().matches(check_words) {
-            true => Ok(opened),
-            false => Err(OpenError::Check),
+        let counted = slots.first().copied().unwrap_or(0);
+        if counted != sites as u64 {
+            return Err(OpenError::Count { counted, expected: sites });
         }
+        if !total.matches(check_words) {
+            return Err(OpenError::Check);
+        }
+        slots.truncate(values + 1);
+        slots.remove(0);
+        let noise = decoder.report(largest);
+        Ok(Self { sites, sums: slots, noise })
     }
 }
+
+/// Blocks that are read and decoded at a time.
+const BATCH: usize = 32;
 
 struct Decoder<'a> {
     packing: &'a Packing,
     sites: usize,
     values: usize,
-    /// Slot 0 is the count; the sums follow.
-    slots: Vec<u64>,
+    round: Digest,
     bound: u64,
     mean_square_bound: f64,
-    largest: u64,
 }
 
 impl<'a> Decoder<'a> {
-    fn new(packing: &'a Packing, sites: usize, values: usize) -> Self {
-        Self {
-            packing,
-            sites,
-            values,
-            slots: Vec::with_capacity(values + 1),
-            bound: noise_bound(sites),
-            mean_square_bound: noise_mean_square_bound(sites),
-            largest: 0,
-        }
+    fn new(packing: &'a Packing, sites: usize, values: usize, round: Digest) -> Self {
+        let noise = NoiseModel::new(sites, packing.wire_bits);
+        let (bound, mean_square_bound) = (noise.bound(), noise.mean_square_bound());
+        Self { packing, sites, values, round, bound, mean_square_bound }
     }
 
-    /// Takes the noise off the coefficients of a block, in place, and reads its slots.
-    fn decode_block(
-        &mut self,
+    /// Coefficients of a block of the sum with their masks taken off: `Delta M` and noise.
+    fn decrypt(&self, block: usize, bytes: &[u8], factor: &Factor) -> [u64; RING_DEGREE] {
+        let (mut public, mut masks) = ([0; RING_DEGREE], [0; RING_DEGREE]);
+        public_polynomial(&self.round, block as u64, &mut public);
+        Transform::get().product(&public, factor, &mut masks);
+        let mut words = [0; RING_DEGREE];
+        unpack(bytes, self.packing.wire_bits, &mut words);
+        unmask(&masks, self.packing.wire_bits, &mut words);
+        words
+    }
+
+    /// Takes the noise off the coefficients of a block, in place, and reads their slots. Returns
+    /// the largest noise.
+    fn decode(
+        &self,
         block: usize,
         coefficients: &mut [u64; RING_DEGREE],
-    ) -> Result<(), OpenError> {
+        slots: &mut [u64],
+    ) -> Result<u64, OpenError> {
         let delta_bits = self.packing.delta_bits;
-        let half = 1u64 << (delta_bits - 1);
-        let mut squares = 0.0;
-        for (index, coefficient) in coefficients.iter_mut().enumerate() {
-            // v in [-Delta/2, q - Delta/2), shifted up by Delta/2; then M = floor and the rest.
-            let shifted = field::add(*coefficient, half);
-            let noise = (shifted & (2 * half - 1)) as i64 - half as i64;
-            *coefficient = shifted >> delta_bits;
-            squares += (noise as f64).powi(2);
-            self.largest = self.largest.max(noise.unsigned_abs());
-            let coefficient_index = block * RING_DEGREE + index;
-            if noise.unsigned_abs() > self.bound {
-                let (bound, sites) = (self.bound, self.sites);
-                return Err(OpenError::Noise {
-                    coefficient: coefficient_index,
-                    noise,
-                    bound,
-                    sites,
-                });
-            }
-            self.read_slots(coefficient_index, *coefficient)?;
+        let mut noise = [0i64; RING_DEGREE];
+        let (largest, squares) = split_noise(coefficients, delta_bits, &mut noise);
+        let sites = self.sites;
+        if largest > self.bound {
+            let at = noise.iter().position(|noise| noise.unsigned_abs() == largest).unwrap_or(0);
+            let (coefficient, noise) = (block * RING_DEGREE + at, noise[at]);
+            return Err(OpenError::Noise { coefficient, noise, bound: self.bound, sites });
         }
         let (mean_square, bound) = (squares / RING_DEGREE as f64, self.mean_square_bound);
         if mean_square > bound {
-            return Err(OpenError::NoiseMeanSquare {
-                block,
-                mean_square,
-                bound,
-                sites: self.sites,
-            });
+            return Err(OpenError::NoiseMeanSquare { block, mean_square, bound, sites });
         }
-        Ok(())
-    }
-
-    fn read_slots(&mut self, coefficient: usize, mut message: u64) -> Result<(), OpenError> {
-        let Packing { slot_bits, slots, .. } = *self.packing;
-        let slots = usize::from(slots);
-        for slot in 0..slots {
-            let index = coefficient * slots + slot;
+        let Packing { slot_bits, slots: count, .. } = *self.packing;
+        for (slot, out) in slots.chunks_mut(RING_DEGREE).enumerate() {
             // The last slot takes all that is left: bits above it must not go unseen.
-            let last = slot + 1 == slots;
-            let sum = if last { message } else { message & ((1 << slot_bits) - 1) };
-            message >>= slot_bits;
-            let limit = match index {
-                0 => self.sites as u64,
-                _ if index <= self.values => self.packing.slot_limit(self.sites),
-                _ => 0,
-            };
-            if sum > limit {
-                return Err(OpenError::Slot { index, sum, limit, sites: self.sites });
+            let width = if slot + 1 == usize::from(count) { 64 } else { u32::from(slot_bits) };
+            read_slot(coefficients, slot as u32 * u32::from(slot_bits), width, out);
+        }
+        self.check_slots(block, slots)?;
+        Ok(largest)
+    }
+
+    /// Every slot must be at most what the set can sum to, the count the number of sites, padding
+    /// zero.
+    fn check_slots(&self, block: usize, slots: &[u64]) -> Result<(), OpenError> {
+        let first = block * slots.len();
+        let used = (self.values + 1).saturating_sub(first).min(slots.len());
+        let (used, padding) = slots.split_at(used);
+        let (count, sums) = used.split_at(usize::from(block == 0).min(used.len()));
+        let mut start = first;
+        let limits = [self.sites as u64, self.packing.slot_limit(self.sites), 0];
+        for (part, limit) in [count, sums, padding].into_iter().zip(limits) {
+            if let Some(at) = part.iter().position(|sum| *sum > limit) {
+                let (index, sum, sites) = (start + at, part[at], self.sites);
+                return Err(OpenError::Slot { index, sum, limit, sites });
             }
-            if index <= self.values {
-                self.slots.push(sum);
-            }
+            start += part.len();
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<OpenedSum, OpenError> {
-        let counted = if self.slots.is_empty() { 0 } else { self.slots.remove(0) };
-        if counted != self.sites as u64 {
-            return Err(OpenError::Count { counted, expected: self.sites });
-        }
+    fn report(&self, largest: u64) -> NoiseReport {
         let half = (1u64 << (self.packing.delta_bits - 1)) as f64;
-        let noise = NoiseReport {
-            largest: self.largest,
-            bound: self.bound,
-            margin_bits: (half / self.largest.max(1) as f64).log2(),
-        };
-        Ok(OpenedSum { sites: self.sites, sums: self.slots, noise })
+        let margin_bits = (half / largest.max(1) as f64).log2();
+        NoiseReport { largest, bound: self.bound, margin_bits }
+    }
+}
+
+vectorized! {
+    /// Lifts words and takes their masks off.
+    fn unmask(masks: &[u64], wire_bits: u8, words: &mut [u64]) {
+        for (word, mask) in words.iter_mut().zip(masks) {
+            *word = field::sub(from_word(*word, wire_bits), *mask);
+        }
+    }
+}
+
+vectorized! {
+    /// Splits `v = Delta M + noise`, `v` in `[-Delta/2, q - Delta/2)`, into `M` (in place) and
+    /// noise. Returns the largest noise and the sum of the squares.
+    fn split_noise(coefficients: &mut [u64], delta_bits: u8, noise: &mut [i64]) -> (u64, f64) {
+        let half = 1u64 << (delta_bits - 1);
+        let mut largest = 0;
+        // Eight sums side by side: floating-point additions keep their order.
+        let mut squares = [0.0f64; 8];
+        let (rows, _) = coefficients.as_chunks_mut::<8>();
+        let (noises, _) = noise.as_chunks_mut::<8>();
+        for (row, noises) in rows.iter_mut().zip(noises) {
+            for ((coefficient, noise), square) in row.iter_mut().zip(noises).zip(&mut squares) {
+                let shifted = field::add(*coefficient, half);
+                *noise = (shifted & (2 * half - 1)) as i64 - half as i64;
+                *coefficient = shifted >> delta_bits;
+                largest = noise.unsigned_abs().max(largest);
+                *square += *noise as f64 * *noise as f64;
+            }
+        }
+        (largest, squares.iter().sum())
+    }
+}
+
+vectorized! {
+    fn read_slot(coefficients: &[u64; RING_DEGREE], shift: u32, width: u32, out: &mut [u64]) {
+        let mask = u64::MAX >> (64 - width);
+        for (out, coefficient) in out.iter_mut().zip(coefficients) {
+            *out = coefficient >> shift & mask;
+        }
     }
 }

@@ -1,14 +1,19 @@
 //! Quantizing an update: clip to `[-C, C]`, round stochastically to `b` bits, offset to unsigned.
 //!
-//! `y = (clip(x) + C) / (2C) * (2^b - 1)`, rounded down after adding a uniform number in [0, 1):
-//! unbiased, and off by less than one step.
+//! `y = (clip(x) + C) * ((2^b - 1) / (2C))` in double precision, taken to the nearest multiple of
+//! 2^-28, rounded down after adding a uniform multiple of 2^-28 in [0, 1): unbiased, and off by at
+//! most one step.
 
 use std::fmt;
 
 use rand::CryptoRng;
 use ringfence_crypto::layout::Layout;
 use ringfence_crypto::packing::Packing;
-use zeroize::ZeroizeOnDrop;
+use ringfence_crypto::params::RING_DEGREE;
+use ringfence_crypto::vectorized;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+use crate::randomness::BulkRandomness;
 
 /// A site's quantized update in layout order. As secret as the update itself.
 #[derive(ZeroizeOnDrop)]
@@ -58,24 +63,25 @@ impl QuantizedUpdate {
         if update.len() != expected {
             return Err(QuantizeError::Length { expected, got: update.len() });
         }
-        let limit = packing.value_limit() as f64;
-        let mut quantized = Self { values: Vec::with_capacity(expected) };
-        let mut rest = update;
-        for tensor in &layout.tensors {
-            let (values, after) = rest.split_at(tensor.values().unwrap_or(0).min(rest.len()));
-            rest = after;
-            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-                let (tensor, value) = (tensor.name.clone(), values[index]);
-                return Err(QuantizeError::NotFinite { tensor, index, value });
+        let quantizer = Quantizer::new(layout, packing);
+        let randomness = BulkRandomness::draw(rng);
+        let mut quantized = Self { values: vec![0; expected] };
+        let mut dither = Zeroizing::new([0; RING_DEGREE * 4]);
+        let mut wide = Zeroizing::new([0; RING_DEGREE]);
+        let parts = update.chunks(RING_DEGREE).zip(quantized.values.chunks_mut(RING_DEGREE));
+        for (index, (part, out)) in parts.enumerate() {
+            randomness.block(index as u64).fill(dither.as_mut_slice());
+            wide.fill(0);
+            quantizer.place(
+                part,
+                index * RING_DEGREE,
+                dither.as_slice(),
+                0,
+                wide.as_mut_slice(),
+            )?;
+            for (out, wide) in out.iter_mut().zip(wide.iter()) {
+                *out = *wide as u32;
             }
-            let clip = f64::from(tensor.clip);
-            let step = limit / (2.0 * clip);
-            quantized.values.extend(values.iter().map(|value| {
-                // min and max, not branches. 32 random bits: the bias is below 2^-32 of a step.
-                let y = (f64::from(*value).max(-clip).min(clip) + clip) * step;
-                let dither = f64::from(rng.next_u32()) / 4_294_967_296.0;
-                (y + dither).min(limit) as u32
-            }));
         }
         Ok(quantized)
     }
@@ -106,28 +112,178 @@ pub fn mean(sums: &[u64], sites: usize, layout: &Layout, packing: &Packing) -> V
         .collect()
 }
 
-/// Packs quantized values into the coefficients of successive blocks; the first slot of all
-/// counts the site.
-pub(crate) fn pack_block(
-    values: &[u32],
+/// A value of an update as it comes to encryption: a float to be quantized, or an integer that
+/// [`QuantizedUpdate`] holds already.
+pub trait Value: Copy + Default + Send + Sync + zeroize::Zeroize + sealed::Value {}
+impl Value for f32 {}
+impl Value for u32 {}
+
+pub(crate) mod sealed {
+    use super::{QuantizeError, Quantizer};
+
+    pub trait Value: Sized {
+        /// Adds quantized `values`, shifted up by `shift` bits, into `out`. The first is value
+        /// number `first` of the update; `dither` holds four bytes for each.
+        fn place(
+            quantizer: &Quantizer<'_>,
+            values: &[Self],
+            first: usize,
+            dither: &[u8],
+            shift: u32,
+            out: &mut [u64],
+        ) -> Result<(), QuantizeError>;
+    }
+
+    impl Value for f32 {
+        fn place(
+            quantizer: &Quantizer<'_>,
+            values: &[Self],
+            first: usize,
+            dither: &[u8],
+            shift: u32,
+            out: &mut [u64],
+        ) -> Result<(), QuantizeError> {
+            quantizer.place(values, first, dither, shift, out)
+        }
+    }
+
+    impl Value for u32 {
+        fn place(
+            _: &Quantizer<'_>,
+            values: &[Self],
+            _: usize,
+            _: &[u8],
+            shift: u32,
+            out: &mut [u64],
+        ) -> Result<(), QuantizeError> {
+            for (out, value) in out.iter_mut().zip(values) {
+                *out |= u64::from(*value) << shift;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Clip bounds by place in the flat update, and the number of steps.
+pub struct Quantizer<'a> {
+    layout: &'a Layout,
+    /// Place of the first value after each tensor.
+    ends: Vec<usize>,
+    limit: f64,
+}
+
+impl<'a> Quantizer<'a> {
+    /// The quantizer of a study.
+    pub(crate) fn new(layout: &'a Layout, packing: &Packing) -> Self {
+        let sizes = layout.tensors.iter().map(|tensor| tensor.values().unwrap_or(0));
+        let ends = sizes
+            .scan(0, |end, size| {
+                *end += size;
+                Some(*end)
+            })
+            .collect();
+        Self { layout, ends, limit: packing.value_limit() as f64 }
+    }
+
+    /// Number of values of the whole update.
+    pub(crate) fn values(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn place(
+        &self,
+        values: &[f32],
+        first: usize,
+        dither: &[u8],
+        shift: u32,
+        out: &mut [u64],
+    ) -> Result<(), QuantizeError> {
+        let mut done = 0;
+        while done < values.len() {
+            // The tensor that the next value belongs to, and as much of it as is here.
+            let tensor = self.ends.partition_point(|end| *end <= first + done);
+            let (Some(end), Some(layout)) =
+                (self.ends.get(tensor), self.layout.tensors.get(tensor))
+            else {
+                return Err(QuantizeError::Length { expected: self.values(), got: first + done });
+            };
+            let next = values.len().min(end - first);
+            let run = &values[done..next];
+            let clip = f64::from(layout.clip);
+            let scale = Scale { clip, step: self.limit / (2.0 * clip), limit: self.limit as u64 };
+            if !quantize_run(run, &dither[done * 4..next * 4], scale, shift, &mut out[done..next]) {
+                let start = end - layout.values().unwrap_or(0);
+                let at = run.iter().position(|value| !value.is_finite()).unwrap_or(0);
+                let (tensor, value) = (layout.name.clone(), run[at]);
+                return Err(QuantizeError::NotFinite {
+                    tensor,
+                    index: first + done + at - start,
+                    value,
+                });
+            }
+            done = next;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Scale {
+    clip: f64,
+    step: f64,
+    limit: u64,
+}
+
+/// Fractional bits of the fixed-point number that is rounded stochastically. A value of up to 24
+/// bits and these fit the 52 bits of a double's mantissa; the bias is below 2^-29 of a step.
+const FRACTION: u32 = 28;
+
+vectorized! {
+    /// Quantizes values of one tensor; false if one is not finite.
+    fn quantize_run(values: &[f32], dither: &[u8], scale: Scale, shift: u32, out: &mut [u64]) -> bool {
+        let Scale { clip, step, limit } = scale;
+        let (dithers, _) = dither.as_chunks::<4>();
+        let mut finite = true;
+        for ((out, value), dither) in out.iter_mut().zip(values).zip(dithers) {
+            finite &= value.is_finite();
+            // min and max, not branches.
+            let y = (f64::from(*value).max(-clip).min(clip) + clip) * step;
+            // Adding 2^52 leaves the nearest integer in the lower 52 bits of the double.
+            let fixed = (y * f64::from(1 << FRACTION) + 4_503_599_627_370_496.0).to_bits();
+            let fixed = fixed & ((1 << 52) - 1);
+            let dither = u64::from(u32::from_le_bytes(*dither) >> (32 - FRACTION));
+            *out |= ((fixed + dither) >> FRACTION).min(limit) << shift;
+        }
+        finite
+    }
+}
+
+/// Fills the coefficients of a block with its values, slot by slot; the first value of all counts
+/// the site. `values` are those of the update that lie in the block, `dither` four bytes for each
+/// value of a block.
+pub(crate) fn fill_block<V: Value>(
+    quantizer: &Quantizer<'_>,
     packing: &Packing,
     block: usize,
-    coefficients: &mut [u64],
-) {
-    let slots = usize::from(packing.slots);
-    for (index, coefficient) in coefficients.iter_mut().enumerate() {
-        let first = (block * ringfence_crypto::params::RING_DEGREE + index) * slots;
-        *coefficient = (0..slots)
-            .map(|slot| {
-                // Value 0 is the count; value v > 0 is the update's value v - 1.
-                let value = match (first + slot).checked_sub(1) {
-                    None => 1,
-                    Some(place) => u64::from(values.get(place).copied().unwrap_or(0)),
-                };
-                value << (slot * usize::from(packing.slot_bits))
-            })
-            .sum();
+    values: &[V],
+    dither: &[u8],
+    coefficients: &mut [u64; RING_DEGREE],
+) -> Result<(), QuantizeError> {
+    coefficients.fill(0);
+    // Value v of a block is the update's value v - 1 in block 0, where value 0 is the count.
+    let counted = usize::from(block == 0);
+    coefficients[0] = counted as u64;
+    let first = block * packing.block_values() - (1 - counted);
+    for slot in 0..usize::from(packing.slots) {
+        let skipped = if slot == 0 { counted } else { 0 };
+        let start = (slot * RING_DEGREE + skipped - counted).min(values.len());
+        let end = ((slot + 1) * RING_DEGREE - counted).min(values.len());
+        let dither = &dither[(slot * RING_DEGREE + skipped) * 4..];
+        let shift = slot as u32 * u32::from(packing.slot_bits);
+        let out = &mut coefficients[skipped..];
+        V::place(quantizer, &values[start..end], first + start, dither, shift, out)?;
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -189,11 +345,73 @@ mod tests {
     }
 
     #[test]
-    fn count_comes_first_and_slots_follow() {
-        let packing = Packing::derive(16, 3).unwrap();
-        assert_eq!((packing.slots, packing.slot_bits), (3, 18));
-        let mut coefficients = [0; 3];
-        pack_block(&[5, 6, 7, 8], &packing, 0, &mut coefficients);
-        assert_eq!(coefficients, [1 | 5 << 18 | 6 << 36, 7 | 8 << 18, 0]);
+    fn count_comes_first_and_slots_are_runs_of_values() {
+        let packing = Packing::derive(16, 10).unwrap();
+        let (slots, bits) = (usize::from(packing.slots), packing.slot_bits);
+        assert_eq!(slots, 2);
+        let count = 3 * RING_DEGREE;
+        let layout = layout(count, 1.0);
+        let quantizer = Quantizer::new(&layout, &packing);
+        let values: Vec<u32> = (0..count as u32).map(|v| v + 1).collect();
+        let mut coefficients = [0; RING_DEGREE];
+        let capacity = packing.block_values();
+        fill_block(
+            &quantizer,
+            &packing,
+            0,
+            &values[..capacity - 1],
+            &vec![0; capacity * 4],
+            &mut coefficients,
+        )
+        .unwrap();
+        // Value v is v: the count is value 0 and happens to be 1 here.
+        assert_eq!(coefficients[0], 1 | (RING_DEGREE as u64) << bits);
+        assert_eq!(coefficients[7], 7 | (RING_DEGREE as u64 + 7) << bits);
+        fill_block(
+            &quantizer,
+            &packing,
+            1,
+            &values[capacity - 1..],
+            &vec![0; capacity * 4],
+            &mut coefficients,
+        )
+        .unwrap();
+        assert_eq!(coefficients[0], capacity as u64 | ((capacity + RING_DEGREE) as u64) << bits);
+        assert_eq!(coefficients[4095], capacity as u64 + 4095, "padding is zero");
+    }
+
+    #[test]
+    fn blocks_of_floats_are_quantized_like_the_whole() {
+        let packing = Packing::derive(24, 3).unwrap();
+        let tensors = [5000, 1, 3000, 4192].map(|values| TensorLayout {
+            name: format!("t{values:05}"),
+            shape: vec![values],
+            clip: values as f32,
+        });
+        let mut layout = Layout { tensors: tensors.to_vec() };
+        layout.tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let update: Vec<f32> = (0..layout.values()).map(|k| (k as f32 - 6000.0) * 0.77).collect();
+        let quantizer = Quantizer::new(&layout, &packing);
+        let capacity = packing.block_values();
+        // With no dither, rounding is downwards and the same wherever a value lies.
+        let dither = vec![0; capacity.max(update.len()) * 4];
+        let mut whole = vec![0; update.len()];
+        quantizer.place(&update, 0, &dither, 0, &mut whole).unwrap();
+        let mut seen = Vec::new();
+        let mut rest = update.as_slice();
+        for block in 0..packing.blocks(update.len()).unwrap() {
+            let (values, after) = rest.split_at(rest.len().min(capacity - usize::from(block == 0)));
+            let mut coefficients = [0; RING_DEGREE];
+            fill_block(&quantizer, &packing, block, values, &dither, &mut coefficients).unwrap();
+            for slot in 0..packing.slots {
+                let of_slot =
+                    |c: &u64| *c >> (slot * packing.slot_bits) & ((1 << packing.slot_bits) - 1);
+                seen.extend(coefficients.iter().map(of_slot));
+            }
+            rest = after;
+        }
+        assert_eq!(seen[0], 1);
+        assert_eq!(seen[1..=whole.len()], whole);
+        assert!(seen[whole.len() + 1..].iter().all(|value| *value == 0));
     }
 }

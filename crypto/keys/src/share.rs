@@ -2,12 +2,16 @@
 //!
 //! A polynomial of degree t - 1 has its secrets at 0, -1, ..., -(l-1) and its shares at 1..m. It is
 //! fixed by its t values at the secrets' points and at the first t - l holders' points; the latter
-//! are drawn uniformly, so any t - l >= c shares are independent of the secrets, and the remaining
+//! are drawn at random, so any t - l >= c shares are independent of the secrets, and the remaining
 //! shares are public linear combinations of those t values (Shamir 1979; Franklin and Yung 1992).
+//!
+//! The first t - l holders' shares are expanded from 32-byte seeds, and only the seeds are dealt to
+//! them: what is random need not travel in full.
 
 use std::fmt;
 
 use rand::CryptoRng;
+use ringfence_crypto::ciphertext::residues_from_xof;
 use ringfence_crypto::field::{self, ResidueError};
 use ringfence_crypto::params::{KEY_WORDS, MODULUS};
 use ringfence_crypto::threshold::Threshold;
@@ -52,47 +56,102 @@ pub(crate) fn lagrange(nodes: &[u64], x: u64) -> Vec<u64> {
         .collect()
 }
 
+/// What a dealer seals to one holder.
+pub(crate) struct Dealt(zeroize::Zeroizing<Vec<u8>>);
+
+impl Dealt {
+    /// The bytes to seal.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Bytes of a seed.
+const SEED_BYTES: usize = 32;
+
+/// Holders at the start of the window that are dealt a seed: `t - l`, at least `c`.
+fn seeded(threshold: &Threshold) -> usize {
+    usize::from(threshold.opening.saturating_sub(threshold.packing).min(threshold.holders))
+}
+
+/// Bytes that a dealer seals to the holder at a window offset.
+pub fn dealt_bytes(threshold: &Threshold, offset: usize) -> usize {
+    if offset < seeded(threshold) { SEED_BYTES } else { share_words(threshold) * 8 }
+}
+
 impl UsedKey {
     /// Shares the key among `m` holders and destroys it. Entry `k` is for the holder at offset `k`
     /// of the window.
-    pub fn share(self, threshold: &Threshold, rng: &mut impl CryptoRng) -> Vec<Share> {
-        share_vector(self.into_key_vector(), threshold, rng)
+    pub(crate) fn share(self, threshold: &Threshold, rng: &mut impl CryptoRng) -> Vec<Dealt> {
+        share_vector(&self.into_key_vector(), threshold, rng)
     }
 }
 
 fn share_vector(
-    secret: SecretWords,
+    secret: &SecretWords,
     threshold: &Threshold,
     rng: &mut impl CryptoRng,
-) -> Vec<Share> {
+) -> Vec<Dealt> {
     let (m, l) = (usize::from(threshold.holders), usize::from(threshold.packing));
-    let words = share_words(threshold);
     // `Threshold` guarantees t >= c + l, so t - l >= c shares are free.
-    let free = usize::from(threshold.opening).saturating_sub(l).min(m);
-    let mut shares: Vec<SecretWords> =
-        (0..free).map(|_| SecretWords::uniform(words, rng)).collect();
+    let free = seeded(threshold);
+    let mut dealt = Vec::with_capacity(m);
+    let mut known = Vec::with_capacity(free);
+    for _ in 0..free {
+        let mut seed = zeroize::Zeroizing::new(vec![0; SEED_BYTES]);
+        rng.fill_bytes(&mut seed);
+        known.push(Share::from_seed(&seed, threshold));
+        dealt.push(Dealt(seed));
+    }
     let nodes: Vec<u64> = (0..l).map(secret_point).chain((0..free).map(holder_point)).collect();
     for offset in free..m {
         let weights = lagrange(&nodes, holder_point(offset));
         let (of_secrets, of_shares) = weights.split_at(l);
-        let mut share = SecretWords::zeros(words);
+        let mut share = SecretWords::zeros(share_words(threshold));
         for (w, word) in share.as_mut_slice().iter_mut().enumerate() {
             for (i, weight) in of_secrets.iter().enumerate() {
                 // Zero-padded to a multiple of l; the index is public.
                 let value = secret.as_slice().get(w * l + i).copied().unwrap_or(0);
                 *word = field::add(*word, field::mul(*weight, value));
             }
-            for (known, weight) in shares.iter().zip(of_shares) {
-                *word = field::add(*word, field::mul(*weight, known.as_slice()[w]));
+            for (known, weight) in known.iter().zip(of_shares) {
+                *word = field::add(*word, field::mul(*weight, known.words()[w]));
             }
         }
-        shares.push(share);
+        dealt.push(Dealt(Share(share).to_bytes()));
     }
-    shares.into_iter().map(Share).collect()
+    dealt
 }
 
 impl Share {
-    /// A share from its bytes.
+    /// The share that a holder at a window offset was dealt.
+    ///
+    /// # Errors
+    /// [`ResidueError`] when the length is off or a word is not below q.
+    pub(crate) fn from_dealt(
+        bytes: &[u8],
+        threshold: &Threshold,
+        offset: usize,
+    ) -> Result<Self, ResidueError> {
+        let expected = dealt_bytes(threshold, offset);
+        match (bytes.len() == expected, offset < seeded(threshold)) {
+            (false, _) => Err(ResidueError::Length { expected, got: bytes.len() }),
+            (true, true) => Ok(Self::from_seed(bytes, threshold)),
+            (true, false) => Self::from_bytes(bytes, threshold),
+        }
+    }
+
+    /// The share that a seed stands for: residues from BLAKE3's extendable output.
+    fn from_seed(seed: &[u8], threshold: &Threshold) -> Self {
+        let mut hasher = zeroize::Zeroizing::new(blake3::Hasher::new());
+        hasher.update(b"ringfence/share/1").update(seed);
+        let mut reader = zeroize::Zeroizing::new(hasher.finalize_xof());
+        let mut words = SecretWords::zeros(share_words(threshold));
+        residues_from_xof(&mut reader, words.as_mut_slice());
+        Self(words)
+    }
+
+    /// A share, or a sum of shares, from its words.
     ///
     /// # Errors
     /// [`ResidueError`] when the length is off or a word is not below q.
@@ -133,7 +192,11 @@ pub(crate) mod tests {
     use crate::testing::rng;
 
     pub(crate) fn shares_of(secret: &[u64], threshold: &Threshold, seed: u64) -> Vec<Share> {
-        share_vector(secret.to_vec().into(), threshold, &mut rng(seed))
+        let dealt = share_vector(&secret.to_vec().into(), threshold, &mut rng(seed));
+        let shares = dealt.iter().enumerate();
+        shares
+            .map(|(k, dealt)| Share::from_dealt(dealt.as_bytes(), threshold, k).unwrap())
+            .collect()
     }
 
     pub(crate) fn secret(seed: u64) -> Vec<u64> {

@@ -10,7 +10,10 @@ use std::sync::LazyLock;
 
 use ringfence_crypto::field;
 use ringfence_crypto::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::vectorized;
 use tfhe_ntt::prime64::Plan;
+
+use crate::secret::SecretWords;
 
 /// Plan and order for `R_q`; made once a process.
 pub(crate) struct Transform {
@@ -19,6 +22,14 @@ pub(crate) struct Transform {
     order: Vec<u16>,
     /// `N^-1 mod q`: the library's inverse leaves a factor N.
     scale: u64,
+}
+
+vectorized! {
+    fn multiply(words: &mut [u64], factors: &[u64]) {
+        for (word, factor) in words.iter_mut().zip(factors) {
+            *word = field::mul_by_halves(*word, *factor);
+        }
+    }
 }
 
 /// The specification's evaluation point of word `k`.
@@ -40,6 +51,9 @@ static TRANSFORM: LazyLock<Option<Transform>> = LazyLock::new(|| {
     Some(Transform { plan, order, scale })
 });
 
+/// One factor of many products: in the library's order, with its `N^-1` multiplied in.
+pub(crate) struct Factor(SecretWords);
+
 impl Transform {
     /// The one transform of this process.
     pub(crate) fn get() -> &'static Self {
@@ -50,18 +64,26 @@ impl Transform {
         }
     }
 
-    /// `N^-1 mod q`: multiply one factor of a product by it before [`Transform::product`].
-    pub(crate) fn scale(&self) -> u64 {
-        self.scale
+    /// Prepares a factor, given by its values in the specification's order, for many products.
+    pub(crate) fn factor(&self, values: &[u64]) -> Factor {
+        let mut factor = SecretWords::zeros(RING_DEGREE);
+        for (word, k) in factor.as_mut_slice().iter_mut().zip(&self.order) {
+            *word = field::mul(values[usize::from(*k)], self.scale);
+        }
+        Factor(factor)
     }
 
-    /// Coefficients of the product of two transformed polynomials, of which one was multiplied by
-    /// [`Transform::scale`].
-    pub(crate) fn product(&self, a: &[u64], scaled: &[u64], out: &mut [u64; RING_DEGREE]) {
+    /// Coefficients of the product of a polynomial, given by its values, with a factor.
+    pub(crate) fn product(
+        &self,
+        values: &[u64; RING_DEGREE],
+        factor: &Factor,
+        out: &mut [u64; RING_DEGREE],
+    ) {
         for (out, k) in out.iter_mut().zip(&self.order) {
-            let k = usize::from(*k);
-            *out = field::mul(a[k], scaled[k]);
+            *out = values[usize::from(*k) % RING_DEGREE];
         }
+        multiply(out, factor.0.as_slice());
         self.plan.inv(out);
         // The library leaves residues below q; a test holds it to that.
     }
@@ -82,7 +104,6 @@ impl Transform {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::SecretWords;
     use crate::testing::rng;
 
     fn uniform(seed: u64) -> [u64; RING_DEGREE] {
@@ -110,13 +131,10 @@ mod tests {
     fn product_is_the_negacyclic_convolution() {
         let (a, b) = (uniform(2), uniform(3));
         let transform = Transform::get();
-        let scaled: Vec<u64> = transform
-            .forward(&b)
-            .into_iter()
-            .map(|value| field::mul(value, transform.scale()))
-            .collect();
+        let factor = transform.factor(&transform.forward(&b));
         let mut product = [0; RING_DEGREE];
-        transform.product(&transform.forward(&a), &scaled, &mut product);
+        let values = transform.forward(&a).try_into().unwrap();
+        transform.product(&values, &factor, &mut product);
         for k in [0, 1, 2047, RING_DEGREE - 1] {
             let mut expected = 0;
             for i in 0..RING_DEGREE {

@@ -7,7 +7,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::name::SiteId;
 use super::signed::{PublicKey, SignatureError, Signed, Statement, signature_hex};
-use crate::ciphertext::BLOCK_BYTES;
 use crate::digest::Digest;
 use crate::layout::{Layout, LayoutError};
 use crate::packing::{Packing, PackingError};
@@ -111,13 +110,11 @@ pub struct Study {
     pub aggregator_key: PublicKey,
     /// The cipher's parameter set.
     pub parameters: ParameterSet,
-    /// `w`: bits of a coefficient on the wire.
-    pub wire_bits: u8,
     /// `(m, c, l, Q, t)`.
     pub threshold: Threshold,
     /// Fewest contributions a sum is opened for.
     pub min_sites: u16,
-    /// Bits, slots and scale.
+    /// Bits, slots, scale and wire words.
     pub packing: Packing,
     /// The model's tensors and clip bounds.
     pub layout: Layout,
@@ -142,7 +139,6 @@ canonical!(Study {
     roster,
     aggregator_key,
     parameters,
-    wire_bits,
     threshold,
     min_sites,
     packing,
@@ -232,9 +228,6 @@ pub enum StudyError {
         /// Bytes that came.
         got: usize,
     },
-    /// Words of another width.
-    #[error("expected 64 wire bits, got {0}; other widths are not supported by this version")]
-    WireBits(u8),
     /// Thresholds that do not work.
     #[error(transparent)]
     Threshold(#[from] ThresholdError),
@@ -303,9 +296,6 @@ impl Study {
                 return Err(StudyError::Twice(id.clone()));
             }
         }
-        if self.wire_bits != 64 {
-            return Err(StudyError::WireBits(self.wire_bits));
-        }
         self.threshold.check(sites)?;
         let floor = self.threshold.min_sites_floor();
         if self.min_sites < floor || usize::from(self.min_sites) > sites {
@@ -360,7 +350,7 @@ impl Study {
     /// # Errors
     /// As for [`Study::blocks`].
     pub fn body_bytes(&self) -> Result<u64, PackingError> {
-        Ok((self.blocks()? * BLOCK_BYTES) as u64)
+        self.packing.body_bytes(self.layout.values())
     }
 }
 

@@ -142,7 +142,8 @@ impl Fixture {
         let mut sum = vec![0; self.study.body_bytes().unwrap() as usize];
         for entry in set.included() {
             let body = &made.iter().find(|m| m.contribution.header.digest() == entry.header);
-            add_words(&mut sum, &body.unwrap().body).unwrap();
+            let bits = self.study.packing.wire_bits;
+            add_words(&mut sum, &body.unwrap().body, bits).unwrap();
         }
         let digest = (!set.included().is_empty()).then(|| Digest::of(&sum));
         let closing = sign(round.closing_of(set, digest, now), &self.aggregator);

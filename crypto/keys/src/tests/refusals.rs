@@ -1,7 +1,8 @@
 //! What must be refused, with an error that says what was expected and what came.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{add_words, to_word};
+use ringfence_crypto::ciphertext::{add_words, block_bytes, pack, to_word};
+use ringfence_crypto::params::RING_DEGREE;
 use ringfence_crypto::round::{Event, Fault, Round, RoundError};
 use ringfence_crypto::statement::{
     FailureClass, ManifestError, Signed, SignedStudy, Statement, StudyError, sign,
@@ -40,7 +41,7 @@ fn contributions() {
         let result = apply(&mut round, |round| round.announce(&header, now));
         refused(&round, result, &before, text);
     };
-    try_header(&|h| h.statement.body_bytes += 8, START, "expected 65536");
+    try_header(&|h| h.statement.body_bytes += 8, START, "expected 41984");
     try_header(&|h| h.statement.envelopes.truncate(4), START, "names 4 envelopes");
     try_header(&|h| h.statement.body = Digest::of(b""), START, "does not verify");
     try_header(&|h| h.statement.site = "nobody".parse().unwrap(), START, "not on the study's");
@@ -280,8 +281,10 @@ fn residues_at_or_above_q_are_refused_in_envelopes_and_openings() {
     let study = fixture.study.clone();
     let mut words = vec![0u8; crate::share::share_words(&study.threshold) * 8];
     words[8..16].copy_from_slice(&ringfence_crypto::params::MODULUS.to_le_bytes());
-    // Properly sealed, and named by the header.
-    let (dealer, holder) = (fixture.identities[0].site(), &study.roster[1]);
+    // Properly sealed, and named by the header; the first holders are dealt seeds.
+    let last = 4;
+    assert_eq!(crate::share::dealt_bytes(&study.threshold, last), words.len());
+    let (dealer, holder) = (fixture.identities[0].site(), &study.roster[last]);
     let binding = crate::contribution::EnvelopeBinding {
         manifest: round.digest(),
         dealer,
@@ -291,8 +294,8 @@ fn residues_at_or_above_q_are_refused_in_envelopes_and_openings() {
     let sealed =
         crate::seal::seal(&holder.kem_key, purpose, &binding, &words, &mut rng(1)).unwrap();
     let mut header = made[0].contribution.header.statement.clone();
-    header.envelopes[1] = Digest::of(&sealed);
-    let error = open_envelope(&fixture.identities[1], &study, &header, &sealed).unwrap_err();
+    header.envelopes[last] = Digest::of(&sealed);
+    let error = open_envelope(&fixture.identities[last], &study, &header, &sealed).unwrap_err();
     assert!(error.to_string().contains("word 1 is 18446744069414584321"), "{error}");
 
     // An opening by a holder that seals such a word: its recipients name it and go on without.
@@ -323,14 +326,19 @@ fn a_shifted_sum_fails_its_check_words() {
     let closing = round.closing().unwrap().clone();
     let open = |shift: u64, coefficient: usize| {
         let mut shifted = sum.clone();
-        let word = to_word(shift).to_le_bytes();
-        add_words(&mut shifted[coefficient * 8..][..8], &word).unwrap();
+        let bits = fixture.study.packing.wire_bits;
+        let mut words = [0; RING_DEGREE];
+        words[coefficient % RING_DEGREE] = to_word(shift, bits);
+        let mut block = vec![0; block_bytes(bits)];
+        pack(&words, bits, &mut block);
+        let start = coefficient / RING_DEGREE * block.len();
+        add_words(&mut shifted[start..start + block.len()], &block, bits).unwrap();
         fixture.open(0, &closing, &frames, &shifted)
     };
     let packing = fixture.study.packing;
     let delta = 1 << packing.delta_bits;
     // A multiple of Delta in a value's slot passes noise, slots and count: only the check sees it.
-    let error = open(delta << packing.slot_bits, 0).unwrap_err();
+    let error = open(delta, 1).unwrap_err();
     assert!(matches!(error, OpenError::Check), "{error}");
     assert_eq!(error.class(), FailureClass::Check);
     let error = open(delta, 0).unwrap_err();
@@ -397,13 +405,14 @@ fn studies() {
     };
     altered(&|s| s.name.push('!'), "does not verify");
     altered(&|s| drop(s.roster.pop()), "expected 3 to 10000 sites, got 2");
-    altered(&|s| s.packing.slots += 1, "the study states");
+    altered(&|s| s.packing.slots += 1, "overflow the modulus");
+    altered(&|s| s.packing.slot_bits += 1, "need slots of 18 bits");
+    altered(&|s| s.packing.wire_bits -= 1, "use more wire bits");
     altered(&|s| s.min_sites = 2, "min_sites is 2");
     altered(&|s| s.threshold.endorsements = 2, "give Q = 3");
     altered(&|s| s.layout.tensors[0].shape = vec![u32::MAX; 3], "has shape");
     altered(&|s| s.layout.tensors[0].shape = vec![1 << 28], "blocks");
     altered(&|s| s.roster[1].id = s.roster[0].id.clone(), "stands twice");
-    altered(&|s| s.wire_bits = 32, "expected 64 wire bits");
 }
 
 #[test]

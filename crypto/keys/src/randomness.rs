@@ -1,0 +1,28 @@
+//! Bulk randomness for one encryption: keyed BLAKE3 over a seed from the operating system.
+//!
+//! Rounding and errors of a body of 10^6 values take 8 MB of randomness. A 32-byte seed is drawn
+//! for the one encryption, never stored, and expanded block by block, so that blocks can be
+//! encrypted on several cores. The assumption, that keyed BLAKE3 is a pseudorandom function, is
+//! the one that the check words rest on anyway.
+
+use rand::CryptoRng;
+use zeroize::Zeroizing;
+
+/// The seed of one encryption.
+pub(crate) struct BulkRandomness(Zeroizing<[u8; 32]>);
+
+impl BulkRandomness {
+    /// Draws the seed.
+    pub(crate) fn draw(rng: &mut impl CryptoRng) -> Self {
+        let mut seed = Zeroizing::new([0; 32]);
+        rng.fill_bytes(seed.as_mut_slice());
+        Self(seed)
+    }
+
+    /// The stream of one block; wiped on drop.
+    pub(crate) fn block(&self, block: u64) -> Zeroizing<blake3::OutputReader> {
+        let mut hasher = Zeroizing::new(blake3::Hasher::new_keyed(&self.0));
+        hasher.update(b"ringfence/randomness/1").update(&block.to_le_bytes());
+        Zeroizing::new(hasher.finalize_xof())
+    }
+}
