@@ -8,11 +8,12 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::add_words;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::statement::{
-    Certificate, Closing, Endorsement, Included, Manifest, PublicKey, Statement, Study, sign,
+    Certificate, Closing, Endorsement, HolderKeys, Included, Manifest, PublicKey, Statement, Study,
+    sign,
 };
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::check::CheckKey;
-use ringfence_keys::contribution::Contribution;
+use ringfence_keys::contribution::{Contribution, ContributionContext};
 use ringfence_keys::draft::StudyDraft;
 use ringfence_keys::holder::{Holder, open_envelope, open_share_sum};
 use ringfence_keys::identity::Identity;
@@ -80,10 +81,12 @@ impl FinishedRound {
             opened_at: 0,
             deadline: 10,
             holders: study.holders(0).map(|site| site.id.clone()).collect(),
+            holder_keys: vec![None; study.threshold.holders.into()],
             base_model: Digest::of(b"bench"),
             previous: None,
         };
         let check_key = first.check_key(&study)?;
+        let holder_keys = HolderKeys::resolve(&study, &manifest, &[])?;
 
         let values: Vec<f32> = (0..parameters).map(|k| (k % 1000) as f32 / 1000.0 - 0.5).collect();
         let mut contributions = Vec::new();
@@ -94,9 +97,14 @@ impl FinishedRound {
             let quantized =
                 QuantizedUpdate::quantize(&values, &study.layout, &study.packing, &mut rng)?;
             body = Vec::with_capacity(sum.len());
-            contributions.push(Contribution::make(
-                &study, &manifest, identity, &check_key, &quantized, &mut rng, &mut body,
-            )?);
+            let context = ContributionContext {
+                study: &study,
+                manifest: &manifest,
+                holder_keys: &holder_keys,
+                identity,
+                check_key: &check_key,
+            };
+            contributions.push(Contribution::make(context, &quantized, &mut rng, &mut body)?);
             add_words(&mut sum, &body, study.packing.wire_bits)?;
             let values = quantized.expose().iter().map(|value| u64::from(*value));
             plain.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
@@ -205,7 +213,7 @@ fn open(
         .map(|made| {
             let header = &made.header.statement;
             let sealed = made.envelopes.get(offset).context("no envelope")?;
-            Ok((header.site.clone(), open_envelope(identity, study, header, sealed)?))
+            Ok((header.site.clone(), open_envelope(identity, None, study, header, sealed)?))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut rng = ringfence_keys::system_rng()?;

@@ -126,6 +126,7 @@ impl Site {
             opened_at,
             deadline: opened_at + u64::from(seconds.max(self.study.min_round_seconds)),
             holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
+            holder_keys: vec![None; self.study.threshold.holders.into()],
             base_model: self.check_key.model(base_model),
             previous: previous.map(|previous| previous.closing),
         });

@@ -167,6 +167,7 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
         opened_at: now(),
         deadline: now() + 600,
         holders: trio.study.study.holders(2).map(|site| site.id.clone()).collect(),
+        holder_keys: vec![None; trio.study.study.threshold.holders.into()],
         base_model: identity.check_key(&trio.study.study).unwrap().model(&trio.base),
         previous: Some(closing.digest()),
     });

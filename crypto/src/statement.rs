@@ -7,6 +7,7 @@ mod contribution;
 mod manifest;
 mod name;
 mod opening;
+mod round_keys;
 mod signed;
 mod study;
 
@@ -18,8 +19,9 @@ pub use contribution::{Header, Receipt};
 pub use manifest::{Manifest, ManifestError, Previous};
 pub use name::{SiteId, SiteIdError};
 pub use opening::Opening;
+pub use round_keys::{HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError};
 pub use signed::{PublicKey, SignatureError, Signed, Statement, sign};
 pub use study::{
-    CheckKeySeals, HexBytes, PrivacyPolicy, SignedStudy, Site, SiteSignature, Study, StudyError,
-    WeightPolicy,
+    CheckKeySeals, HexBytes, KEM_KEY_BYTES, PrivacyPolicy, SignedStudy, Site, SiteSignature, Study,
+    StudyError, WeightPolicy,
 };

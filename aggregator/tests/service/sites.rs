@@ -131,6 +131,7 @@ impl Roster {
             opened_at: now(),
             deadline: now() + seconds,
             holders: self.study().holders(round).map(|site| site.id.clone()).collect(),
+            holder_keys: vec![None; self.study().threshold.holders.into()],
             base_model: Digest::of(&round.to_le_bytes()),
             previous,
         }

@@ -1,10 +1,10 @@
 //! Contributing: encrypt, make durable, send; after a crash, send exactly the same bytes again.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{Manifest, Receipt, Signed};
+use ringfence_crypto::statement::{HolderKeys, Manifest, Receipt, Signed};
 use ringfence_crypto::wire::frame;
 use ringfence_crypto::wire::message::EnvelopeFrame;
-use ringfence_keys::contribution::{Contribution, Contributor};
+use ringfence_keys::contribution::{Contribution, ContributionContext, Contributor};
 use ringfence_keys::quantize::QuantizedUpdate;
 
 use super::journal::ContributionRecord;
@@ -116,10 +116,11 @@ impl<'a> Joined<'a> {
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
         let values = QuantizedUpdate::quantize(update, &study.layout, &study.packing, &mut rng)?;
         quantized(&values);
+        let holder_keys = &HolderKeys::resolve(study, manifest, &[])?;
+        let context = ContributionContext { study, manifest, holder_keys, identity, check_key };
         journal.round(*digest, round)?.contribute(|body| {
             let Contribution { header, envelopes } =
-                Contribution::make(study, manifest, identity, check_key, &values, &mut rng, body)
-                    .map_err(SiteError::from)?;
+                Contribution::make(context, &values, &mut rng, body).map_err(SiteError::from)?;
             let envelopes =
                 frame::encode(&EnvelopeFrame { envelopes }).map_err(super::TransportError::from)?;
             Ok::<_, SiteError>((envelopes, ContributionRecord { base_model: *base_model, header }))

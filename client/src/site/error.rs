@@ -4,7 +4,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::packing::PackingError;
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::statement::{
-    CertificateError, ClosingError, ManifestError, SignatureError, StudyError,
+    CertificateError, ClosingError, ManifestError, RoundKeysError, SignatureError, StudyError,
 };
 use ringfence_keys::contribution::{ContributeError, RuleError};
 use ringfence_keys::holder::HolderError;
@@ -42,6 +42,9 @@ pub enum SiteError {
     /// A signature does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// A key holder's round keys are missing or wrong.
+    #[error(transparent)]
+    RoundKeys(#[from] RoundKeysError),
     /// Contributing would break a rule.
     #[error(transparent)]
     Rule(#[from] RuleError),

@@ -164,6 +164,6 @@ impl Site {
     ) -> Result<Result<Share, holder::EnvelopeError>, SiteError> {
         let sealed = present(self.at(header.round).envelope(&header.site, self.id()).await)?;
         let sealed = sealed.unwrap_or_default();
-        Ok(open_envelope(&self.identity, &self.study, header, &sealed))
+        Ok(open_envelope(&self.identity, None, &self.study, header, &sealed))
     }
 }

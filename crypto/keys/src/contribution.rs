@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use rand::CryptoRng;
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{Closing, Header, Manifest, Signed, SiteId, Study};
+use ringfence_crypto::statement::{Closing, Header, HolderKeys, Manifest, Signed, SiteId, Study};
 use ringfence_crypto::wire::canonical::Canonical;
 
 use crate::check::CheckKey;
@@ -38,6 +38,21 @@ pub struct Contribution {
     pub envelopes: Vec<Vec<u8>>,
 }
 
+/// What a contribution is made for, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct ContributionContext<'a> {
+    /// The study.
+    pub study: &'a Study,
+    /// The checked manifest of the round.
+    pub manifest: &'a Manifest,
+    /// The key holders' KEM keys.
+    pub holder_keys: &'a HolderKeys,
+    /// The site.
+    pub identity: &'a Identity,
+    /// The study's check key.
+    pub check_key: &'a CheckKey,
+}
+
 /// A contribution that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ContributeError {
@@ -57,10 +72,7 @@ impl Contribution {
     /// # Errors
     /// [`ContributeError`]; nothing may be sent then.
     pub fn make(
-        study: &Study,
-        manifest: &Manifest,
-        identity: &Identity,
-        check_key: &CheckKey,
+        context: ContributionContext<'_>,
         update: &QuantizedUpdate,
         rng: &mut impl CryptoRng,
         body: &mut (impl Write + Send),
@@ -68,7 +80,7 @@ impl Contribution {
         let feed = |encryption: &mut Encryption<'_, u32>, body: &mut HashingWriter<'_, _>| {
             encryption.update(update.expose(), body)
         };
-        Self::stream(study, manifest, identity, check_key, rng, body, feed)
+        Self::stream(context, rng, body, feed)
     }
 
     /// As [`Contribution::make`], for values that come piece by piece and are quantized on the
@@ -78,14 +90,12 @@ impl Contribution {
     /// # Errors
     /// [`ContributeError`], or what `feed` returns; nothing may be sent then.
     pub fn stream<V: Value, W: Write + Send, E: Into<ContributeError>>(
-        study: &Study,
-        manifest: &Manifest,
-        identity: &Identity,
-        check_key: &CheckKey,
+        context: ContributionContext<'_>,
         rng: &mut impl CryptoRng,
         body: &mut W,
         feed: impl FnOnce(&mut Encryption<'_, V>, &mut HashingWriter<'_, W>) -> Result<(), E>,
     ) -> Result<Self, ContributeError> {
+        let ContributionContext { study, manifest, holder_keys, identity, check_key } = context;
         let context = EncryptionContext::new(study, manifest, check_key);
         let round = context.round;
         let mut body = HashingWriter { inner: body, hasher: blake3::Hasher::new(), bytes: 0 };
@@ -94,11 +104,11 @@ impl Contribution {
         let used = encryption.finish(&mut body)?;
         let shares = used.share(&study.threshold, rng);
         let mut envelopes = Vec::with_capacity(shares.len());
-        for (share, holder) in shares.iter().zip(study.holders(manifest.round)) {
-            let (dealer, holder_id) = (identity.site(), &holder.id);
-            let binding = EnvelopeBinding { manifest: round, dealer, holder: holder_id };
-            let purpose = Purpose::Envelope;
-            envelopes.push(seal(&holder.kem_key, purpose, &binding, share.as_bytes(), rng)?);
+        let holders = study.holders(manifest.round).zip(holder_keys.iter());
+        for (share, (holder, key)) in shares.iter().zip(holders) {
+            let (dealer, holder) = (identity.site(), &holder.id);
+            let binding = EnvelopeBinding { manifest: round, dealer, holder };
+            envelopes.push(seal(key, Purpose::Envelope, &binding, share.as_bytes(), rng)?);
         }
         let header = identity.sign(Header {
             study: manifest.study,

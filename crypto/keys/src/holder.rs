@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::contribution::EnvelopeBinding;
 use crate::identity::Identity;
+use crate::round_secret::RoundSecret;
 use crate::seal::{Purpose, SealError, seal};
 use crate::share::Share;
 
@@ -122,12 +123,14 @@ pub enum EnvelopeError {
     },
 }
 
-/// Opens the envelope that `header`'s site dealt to this holder.
+/// Opens the envelope that `header`'s site dealt to this holder: with the round's secret, or with
+/// the long-term one (`None`) where the manifest names no round keys of this holder.
 ///
 /// # Errors
 /// [`EnvelopeError`]: a reason to complain about the dealer.
 pub fn open_envelope(
     identity: &Identity,
+    round_secret: Option<&RoundSecret>,
     study: &Study,
     header: &Header,
     sealed: &[u8],
@@ -143,8 +146,8 @@ pub fn open_envelope(
         dealer: &header.site,
         holder: identity.site(),
     };
-    let bytes = identity
-        .kem()
+    let bytes = round_secret
+        .map_or(identity.kem(), RoundSecret::kem)
         .open(Purpose::Envelope, &binding, sealed)
         .map_err(|source| EnvelopeError::Seal { dealer: dealer(), source })?;
     Share::from_dealt(&bytes, &study.threshold, offset)

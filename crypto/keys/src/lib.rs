@@ -20,6 +20,7 @@ pub mod open;
 pub mod quantize;
 mod randomness;
 pub mod reconstruct;
+pub mod round_secret;
 pub mod seal;
 mod secret;
 pub mod share;

@@ -27,6 +27,9 @@ pub struct Manifest {
     pub deadline: u64,
     /// The key holders, in window order.
     pub holders: Vec<SiteId>,
+    /// For each of them the digest of its statement of round keys that shares are sealed under, or
+    /// none for its long-term key (a holder that has published none).
+    pub holder_keys: Vec<Option<Digest>>,
     /// Keyed digest of the model that the updates start from (the aggregator cannot test a guess).
     pub base_model: Digest,
     /// Digest of the previous round's certified closing; none in round 0.
@@ -39,6 +42,7 @@ canonical!(Manifest {
     opened_at,
     deadline,
     holders,
+    holder_keys,
     base_model,
     previous
 });
@@ -111,6 +115,16 @@ pub enum ManifestError {
         /// `round mod n`.
         start: usize,
     },
+    /// Another number of holders' keys.
+    #[error(
+        "the manifest names {got} holders' keys, expected one entry for each of {expected} key holders"
+    )]
+    HolderKeys {
+        /// `m`.
+        expected: u16,
+        /// As stated.
+        got: usize,
+    },
     /// A deadline too near or too far.
     #[error(
         "the manifest leaves {got} s for contributions, expected {min} to {MAX_ROUND_SECONDS} s"
@@ -155,6 +169,10 @@ impl Manifest {
         if !manifest.holders.iter().eq(study.holders(manifest.round).map(|site| &site.id)) {
             let start = manifest.round as usize % study.roster.len();
             return Err(ManifestError::Holders { expected: study.threshold.holders, start });
+        }
+        let (expected, got) = (study.threshold.holders, manifest.holder_keys.len());
+        if got != usize::from(expected) {
+            return Err(ManifestError::HolderKeys { expected, got });
         }
         let got = manifest.deadline.saturating_sub(manifest.opened_at);
         if got < u64::from(study.min_round_seconds) || got > MAX_ROUND_SECONDS {

@@ -15,7 +15,7 @@ use crate::threshold::{Threshold, ThresholdError};
 use crate::wire::canonical::{Canonical, canonical};
 
 /// Bytes of an X-Wing encapsulation key.
-const KEM_KEY_BYTES: usize = 1216;
+pub const KEM_KEY_BYTES: usize = 1216;
 
 /// Bytes shown as hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! A study with real keys, and a round driven through the aggregator's machine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -10,19 +11,21 @@ use ringfence_crypto::ciphertext::add_words;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use ringfence_crypto::statement::{
-    Certificate, Closing, Header, Manifest, PublicKey, Signed, SiteId, Statement, Study, sign,
+    Certificate, Closing, Header, HolderKeys, Manifest, PublicKey, RoundKeys, Signed, SiteId,
+    Statement, Study, sign,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::message::OpeningFrame;
 
 use crate::check::CheckKey;
-use crate::contribution::Contribution;
+use crate::contribution::{Contribution, ContributionContext};
 use crate::draft::StudyDraft;
 use crate::holder::{self, ClosingView, Decision, Holder, open_envelope, open_share_sum};
 use crate::identity::Identity;
 use crate::open::{OpenError, OpenedSum, OpeningContext, unseal};
 use crate::quantize::QuantizedUpdate;
 use crate::reconstruct::KeySum;
+use crate::round_secret::{self, RoundSecret};
 use crate::testing::rng;
 
 pub(super) const START: u64 = 1_000_000;
@@ -32,6 +35,9 @@ pub(super) struct Fixture {
     pub(super) identities: Vec<Identity>,
     pub(super) aggregator: SigningKey,
     pub(super) rng: ChaCha20Rng,
+    /// Every second holder seals under round keys: it has published them.
+    pub(super) round_keys: Vec<Signed<RoundKeys>>,
+    pub(super) secrets: BTreeMap<SiteId, RoundSecret>,
 }
 
 /// One site's contribution and what it holds in the clear.
@@ -70,7 +76,14 @@ impl Fixture {
         }
         .into_study(&mut rng)
         .unwrap();
-        Self { study: Arc::new(study), identities, aggregator, rng }
+        let (mut round_keys, mut secrets) = (Vec::new(), BTreeMap::new());
+        for identity in identities.iter().skip(1).step_by(2) {
+            let made: Vec<_> = (0..3).map(|_| RoundSecret::generate(&mut rng).unwrap()).collect();
+            round_keys.push(round_secret::publish(identity, study.digest(), 0, &made));
+            secrets
+                .extend(made.into_iter().take(1).map(|secret| (identity.site().clone(), secret)));
+        }
+        Self { study: Arc::new(study), identities, aggregator, rng, round_keys, secrets }
     }
 
     pub(super) fn check_key(&self) -> CheckKey {
@@ -85,6 +98,14 @@ impl Fixture {
             opened_at: START,
             deadline: START + 100,
             holders: self.study.holders(0).map(|site| site.id.clone()).collect(),
+            holder_keys: self
+                .study
+                .holders(0)
+                .map(|holder| {
+                    let keys = self.round_keys.iter().find(|k| k.statement.site == holder.id);
+                    keys.map(Signed::digest)
+                })
+                .collect(),
             base_model: Digest::of(b"keyed model"),
             previous: None,
         })
@@ -106,9 +127,14 @@ impl Fixture {
         let identity = &self.identities[k];
         let key = identity.check_key(&study).unwrap();
         let mut body = Vec::new();
-        let contribution =
-            Contribution::make(&study, &manifest, identity, &key, &quantized, rng, &mut body)
-                .unwrap();
+        let context = ContributionContext {
+            study: &study,
+            manifest: &manifest,
+            holder_keys: &HolderKeys::resolve(&study, &manifest, &self.round_keys).unwrap(),
+            identity,
+            check_key: &key,
+        };
+        let contribution = Contribution::make(context, &quantized, rng, &mut body).unwrap();
         Made { values: quantized.expose().to_vec(), contribution, body }
     }
 
@@ -159,7 +185,8 @@ impl Fixture {
         let header = &made.contribution.header.statement;
         let offset = self.study.holder_offset(0, holder).unwrap();
         let sealed = &made.contribution.envelopes[offset];
-        open_envelope(self.identity(holder), &self.study, header, sealed)
+        let secret = self.secrets.get(holder);
+        open_envelope(self.identity(holder), secret, &self.study, header, sealed)
     }
 
     pub(super) fn identity(&self, site: &SiteId) -> &Identity {

@@ -5,7 +5,8 @@ use ringfence_crypto::ciphertext::{add_words, block_bytes, pack, to_word};
 use ringfence_crypto::params::RING_DEGREE;
 use ringfence_crypto::round::{Event, Fault, Round, RoundError};
 use ringfence_crypto::statement::{
-    FailureClass, ManifestError, Signed, SignedStudy, Statement, StudyError, sign,
+    FailureClass, HolderKeys, ManifestError, RoundKeys, RoundKeysError, Signed, SignedStudy,
+    Statement, StudyError, sign,
 };
 
 use super::fixture::{Fixture, Made, START, apply};
@@ -87,10 +88,62 @@ fn manifests() {
     assert!(matches!(error, ManifestError::Study { .. }));
     let error = manifest_error(open(0, &|m| m.holders.swap(0, 1)));
     assert!(matches!(error, ManifestError::Holders { .. }));
+    let error = manifest_error(open(0, &|m| m.holder_keys.truncate(4)));
+    assert!(matches!(error, ManifestError::HolderKeys { expected: 5, got: 4 }));
     let error = manifest_error(open(0, &|m| m.deadline = m.opened_at));
     assert!(matches!(error, ManifestError::Deadline { .. }));
     let error = manifest_error(open(0, &|m| m.previous = Some(Digest::of(b""))));
     assert!(matches!(error, ManifestError::Previous { .. }));
+}
+
+#[test]
+fn round_keys() {
+    let fixture = Fixture::new(5, None, 100);
+    let (study, digest) = (&fixture.study, fixture.study.digest());
+    let sound = &fixture.round_keys[0];
+    RoundKeys::check(sound, study, digest).unwrap();
+    assert_eq!(sound.statement.key(2), sound.statement.keys.get(2));
+    assert_eq!(sound.statement.key(3), None);
+    let check = |alter: &dyn Fn(&mut RoundKeys)| {
+        let mut statement = sound.statement.clone();
+        alter(&mut statement);
+        RoundKeys::check(&fixture.identities[1].sign(statement), study, digest).unwrap_err()
+    };
+    let other = fixture.identities[0].site().clone();
+    assert!(matches!(check(&|k| k.study = Digest::of(b"")), RoundKeysError::Other { .. }));
+    assert!(matches!(check(&|k| k.site = other.clone()), RoundKeysError::Signature(_)));
+    assert!(matches!(check(&|k| k.keys.clear()), RoundKeysError::Keys { count: 0, .. }));
+    let many = check(&|k| k.keys = vec![k.keys[0].clone(); 65]);
+    assert!(matches!(many, RoundKeysError::Keys { count: 65, .. }));
+    let short = check(&|k| k.keys[1].0.truncate(1215));
+    assert!(matches!(short, RoundKeysError::Keys { bytes: 1215, .. }));
+    assert!(matches!(check(&|k| k.first_round = u32::MAX), RoundKeysError::Keys { .. }));
+
+    let mut manifest = fixture.manifest().statement;
+    let error = HolderKeys::resolve(study, &manifest, &[]).unwrap_err();
+    assert!(matches!(error, RoundKeysError::Missing { round: 0, .. }), "{error}");
+    manifest.round = 5;
+    manifest.holder_keys.iter_mut().for_each(|key| *key = key.map(|_| sound.digest()));
+    let error = HolderKeys::resolve(study, &manifest, &fixture.round_keys).unwrap_err();
+    assert!(matches!(error, RoundKeysError::Missing { round: 5, .. }), "{error}");
+}
+
+#[test]
+fn an_envelope_under_a_round_key_stays_closed_without_its_secret() {
+    let mut fixture = Fixture::new(5, None, 100);
+    let made = fixture.contribute(0);
+    let identity = &fixture.identities[1];
+    let secret = &fixture.secrets[identity.site()];
+    let header = &made.contribution.header.statement;
+    let open = |secret| {
+        let sealed = &made.contribution.envelopes[1];
+        open_envelope(identity, secret, &fixture.study, header, sealed).map(|_| ())
+    };
+    open(Some(secret)).unwrap();
+    open(None).unwrap_err();
+    let again = crate::round_secret::RoundSecret::from_bytes(secret.expose()).unwrap();
+    open(Some(&again)).unwrap();
+    assert_eq!(format!("{again:?}"), "RoundSecret(not shown)");
 }
 
 #[test]
@@ -244,7 +297,7 @@ fn envelopes_and_openings_that_do_not_fit() {
     let header = &made[0].contribution.header.statement;
     let envelopes = &made[0].contribution.envelopes;
     let open = |sealed: &[u8]| {
-        open_envelope(&fixture.identities[0], &fixture.study, header, sealed).map(|_| ())
+        open_envelope(&fixture.identities[0], None, &fixture.study, header, sealed).map(|_| ())
     };
     open(&envelopes[0]).unwrap();
     assert!(open(&envelopes[1]).unwrap_err().to_string().contains("not the one its header"));
@@ -295,7 +348,8 @@ fn residues_at_or_above_q_are_refused_in_envelopes_and_openings() {
         crate::seal::seal(&holder.kem_key, purpose, &binding, &words, &mut rng(1)).unwrap();
     let mut header = made[0].contribution.header.statement.clone();
     header.envelopes[last] = Digest::of(&sealed);
-    let error = open_envelope(&fixture.identities[last], &study, &header, &sealed).unwrap_err();
+    let error =
+        open_envelope(&fixture.identities[last], None, &study, &header, &sealed).unwrap_err();
     assert!(error.to_string().contains("word 1 is 18446744069414584321"), "{error}");
 
     // An opening by a holder that seals such a word: its recipients name it and go on without.
@@ -368,10 +422,14 @@ fn a_site_that_was_shown_another_manifest_spoils_the_round_but_no_mean() {
     let key = fixture.check_key();
     let study = fixture.study.clone();
     let rng = &mut fixture.rng;
-    crate::contribution::Contribution::make(
-        &study, &manifest, identity, &key, &quantized, rng, &mut body,
-    )
-    .unwrap();
+    let context = crate::contribution::ContributionContext {
+        study: &study,
+        manifest: &manifest,
+        holder_keys: &HolderKeys::resolve(&study, &manifest, &fixture.round_keys).unwrap(),
+        identity,
+        check_key: &key,
+    };
+    crate::contribution::Contribution::make(context, &quantized, rng, &mut body).unwrap();
     let header = &mut made[4].contribution.header;
     header.statement.body = Digest::of(&body);
     *header = identity.sign(header.statement.clone());

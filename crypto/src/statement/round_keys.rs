@@ -1,0 +1,147 @@
+//! KEM keys for single rounds: what is sealed to a key holder in a round, under a key that it
+//! destroys afterwards.
+
+use serde::{Deserialize, Serialize};
+
+use super::manifest::Manifest;
+use super::name::SiteId;
+use super::signed::{SignatureError, Signed, Statement};
+use super::study::{HexBytes, KEM_KEY_BYTES, Study};
+use crate::digest::Digest;
+use crate::wire::canonical::canonical;
+
+/// Most rounds that one statement covers: 64 keys take 156 kB of JSON.
+pub const MAX_ROUND_KEYS: usize = 64;
+
+/// A site's X-Wing encapsulation keys for coming rounds, one for each. A site makes at most one key
+/// for a round number, and destroys the secret half when the round has ended, so that whoever
+/// takes its long-term key later cannot read the shares of rounds before: forward secrecy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundKeys {
+    /// Digest of the study.
+    pub study: Digest,
+    /// Whose keys.
+    pub site: SiteId,
+    /// Round of the first key; the others follow.
+    pub first_round: u32,
+    /// 1 to 64 keys.
+    pub keys: Vec<HexBytes>,
+}
+canonical!(RoundKeys { study, site, first_round, keys });
+
+impl Statement for RoundKeys {
+    const LABEL: &'static str = "round-keys";
+}
+
+/// Round keys that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RoundKeysError {
+    /// For another study or by no site of the roster.
+    #[error(
+        "the round keys of {site} are for study {got}, or {site} is not on its roster; expected study {expected}"
+    )]
+    Other {
+        /// Whose keys.
+        site: SiteId,
+        /// This study.
+        expected: Digest,
+        /// As stated.
+        got: Digest,
+    },
+    /// None, too many, or not of the KEM.
+    #[error(
+        "expected 1 to {MAX_ROUND_KEYS} round keys of {KEM_KEY_BYTES} bytes, got {count}, of which one has {bytes} bytes"
+    )]
+    Keys {
+        /// Number of keys.
+        count: usize,
+        /// Bytes of the first that is wrong, or of the first.
+        bytes: usize,
+    },
+    /// The manifest names a statement that is not at hand or does not cover the round.
+    #[error(
+        "the manifest of round {round} has {holder} hold under round keys {digest}; no such statement by {holder} that covers the round is at hand, fetch it from the aggregator"
+    )]
+    Missing {
+        /// The round.
+        round: u32,
+        /// The key holder.
+        holder: SiteId,
+        /// Digest of the statement that the manifest names.
+        digest: Digest,
+    },
+    /// Signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+}
+
+impl RoundKeys {
+    /// Checks a signed statement against the study.
+    ///
+    /// # Errors
+    /// [`RoundKeysError`] with the first thing that is wrong.
+    pub fn check(
+        signed: &Signed<Self>,
+        study: &Study,
+        study_digest: Digest,
+    ) -> Result<(), RoundKeysError> {
+        let Self { study: got, site, first_round, keys } = &signed.statement;
+        let other =
+            || RoundKeysError::Other { site: site.clone(), expected: study_digest, got: *got };
+        let member = study.site(site).filter(|_| *got == study_digest).ok_or_else(other)?;
+        let wrong = keys.iter().find(|key| key.0.len() != KEM_KEY_BYTES);
+        let count = keys.len();
+        let last = u32::try_from(count).ok().and_then(|count| first_round.checked_add(count));
+        if wrong.is_some() || !(1..=MAX_ROUND_KEYS).contains(&count) || last.is_none() {
+            let bytes = wrong.or(keys.first()).map_or(0, |key| key.0.len());
+            return Err(RoundKeysError::Keys { count, bytes });
+        }
+        Ok(signed.verify(&member.signature_key, site)?)
+    }
+
+    /// The key for a round, if it is among them.
+    pub fn key(&self, round: u32) -> Option<&HexBytes> {
+        self.keys.get(round.checked_sub(self.first_round)? as usize)
+    }
+}
+
+/// The KEM keys that a round's shares are sealed to, in window order: what a dealer must ask for,
+/// and only [`HolderKeys::resolve`] gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HolderKeys(Vec<HexBytes>);
+
+impl HolderKeys {
+    /// The keys that a checked manifest names: for each holder that of the round keys' statement
+    /// with the digest in the manifest, or its long-term key where the manifest names none.
+    ///
+    /// # Errors
+    /// [`RoundKeysError`] when a statement is missing, wrong, or does not cover the round.
+    pub fn resolve(
+        study: &Study,
+        manifest: &Manifest,
+        statements: &[Signed<RoundKeys>],
+    ) -> Result<Self, RoundKeysError> {
+        let round = manifest.round;
+        let resolve = |(holder, named): (&super::study::Site, &Option<Digest>)| {
+            let Some(digest) = named else { return Ok(holder.kem_key.clone()) };
+            let signed = statements
+                .iter()
+                .find(|signed| signed.statement.site == holder.id && signed.digest() == *digest);
+            let key = signed.and_then(|signed| signed.statement.key(round));
+            let (Some(signed), Some(key)) = (signed, key) else {
+                let (holder, digest) = (holder.id.clone(), *digest);
+                return Err(RoundKeysError::Missing { round, holder, digest });
+            };
+            RoundKeys::check(signed, study, manifest.study)?;
+            Ok(key.clone())
+        };
+        let holders = study.holders(round).zip(&manifest.holder_keys);
+        holders.map(resolve).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// One key for each holder, in window order.
+    pub fn iter(&self) -> impl Iterator<Item = &HexBytes> {
+        self.0.iter()
+    }
+}
