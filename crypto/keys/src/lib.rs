@@ -12,6 +12,8 @@
 pub mod check;
 pub mod contribution;
 pub mod draft;
+#[cfg(any(test, feature = "tfhe"))]
+pub mod glwe;
 pub mod holder;
 pub mod identity;
 mod noise;
