@@ -16,6 +16,7 @@ use ringfence_crypto::statement::{
     Certificate, CertificateError, Closing, ClosingError, Endorsement, Header, Manifest, Opening,
     Receipt, Review, Signed, SiteId, Statement, Study,
 };
+use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
 use ringfence_crypto::wire::frame::{self, FrameError};
 use ringfence_crypto::wire::message::OpeningFrame;
@@ -25,8 +26,8 @@ use zeroize::Zeroizing;
 use crate::contribution::EnvelopeBinding;
 use crate::identity::Identity;
 use crate::round_secret::RoundSecret;
-use crate::seal::{Purpose, SealError, seal};
-use crate::share::Share;
+use crate::seal::{Purpose, SEAL_OVERHEAD, SealError, seal};
+use crate::share::{Share, share_words};
 
 /// What a key holder refuses to do, and why.
 #[derive(Debug, thiserror::Error)]
@@ -310,6 +311,16 @@ pub(crate) struct SealedOpening {
 
 /// Bytes of the salt ahead of the share words: a digest of the words alone could be guessed at.
 pub(crate) const SALT_BYTES: usize = 32;
+
+/// Bytes of a sealed opening for a roster of `sites` sites: content, and a content key for each.
+pub fn opening_bytes(threshold: &Threshold, sites: usize) -> usize {
+    // The frame's counts take eight bytes each.
+    let content = SALT_BYTES + share_words(threshold) * 8 + TAG_BYTES;
+    8 + sites * (8 + SEAL_OVERHEAD + 32) + 8 + content
+}
+
+/// Bytes of a ChaCha20-Poly1305 tag.
+const TAG_BYTES: usize = 16;
 
 /// Sums the shares dealt to this holder over the certified set and seals the sum to every site.
 ///

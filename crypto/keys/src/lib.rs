@@ -19,6 +19,7 @@ pub mod identity;
 mod noise;
 pub mod one_time_key;
 pub mod open;
+pub mod plan;
 pub mod quantize;
 mod randomness;
 pub mod reconstruct;
