@@ -16,6 +16,9 @@ pub mod draft;
 pub mod glwe;
 pub mod holder;
 pub mod identity;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod noise;
 pub mod one_time_key;
 pub mod open;
