@@ -5,13 +5,15 @@
 //!
 //! Reading order: [`params`] and [`field`] (the ring), [`packing`] (how values lie in
 //! coefficients), [`ciphertext`] (public polynomials and the one operation on bodies: addition),
-//! [`statement`] (what the parties sign), [`round`] (the aggregator's state machine).
+//! [`statement`] (what the parties sign), [`log`] (the Merkle log of what was said), [`round`] (the
+//! aggregator's state machine).
 #![forbid(unsafe_code)]
 
 pub mod ciphertext;
 pub mod digest;
 pub mod field;
 pub mod layout;
+pub mod log;
 pub mod packing;
 pub mod params;
 pub mod round;
