@@ -13,6 +13,7 @@ mod entry;
 mod hash;
 pub mod note;
 pub mod proof;
+mod study_log;
 pub mod tlog_proof;
 mod tree;
 
@@ -21,6 +22,7 @@ pub use entry::LogEntry;
 pub use hash::LogHash;
 pub use note::{NoteKey, SignedNote};
 pub use proof::{ConsistencyProof, InclusionProof, ProofError};
+pub use study_log::{StudyLog, StudyLogError};
 pub use tlog_proof::TlogProof;
 pub use tree::{BeyondEnd, Tree};
 
