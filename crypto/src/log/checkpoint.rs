@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::LogHash;
+use super::note::NoteError;
+use super::{LogHash, NoteKey, SignedNote};
 use crate::wire::canonical::canonical;
 
 /// Most bytes of an origin or extension line: what C2SP's cosignatures allow an origin.
@@ -63,6 +64,17 @@ pub enum CheckpointError {
     /// Not 32 bytes, or another spelling of them.
     #[error("expected a root of 32 bytes in padded base64, got {0:?}")]
     Root(String),
+    /// Of another log.
+    #[error("the checkpoint is of log {got:?}, expected {expected:?}")]
+    Origin {
+        /// The log's origin.
+        expected: String,
+        /// As stated.
+        got: String,
+    },
+    /// The note or its signature.
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// The empty log has one root only.
     #[error("the checkpoint of an empty log has root {got}, expected {}", LogHash::empty())]
     Empty {
@@ -80,6 +92,21 @@ impl CheckpointText {
         let text = Self { origin: line(origin)?, checkpoint, extensions: Vec::new() };
         text.check_empty()?;
         Ok(text)
+    }
+
+    /// The checkpoint that a note is, signed by `key`, whose name is the log's origin.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] with the first thing that is wrong.
+    pub fn verified(note: &SignedNote, key: &NoteKey) -> Result<Self, CheckpointError> {
+        let text: Self = note.verify(key)?.parse()?;
+        let expected = key.name().as_str();
+        match text.origin == expected {
+            true => Ok(text),
+            false => {
+                Err(CheckpointError::Origin { expected: expected.to_owned(), got: text.origin })
+            }
+        }
     }
 
     /// Which log it is.

@@ -51,18 +51,10 @@ pub enum TlogProofError {
     /// More hashes than a proof has.
     #[error("expected at most {MAX_HASHES} hashes and then an empty line")]
     Hashes,
-    /// Of another log.
-    #[error("the proof is of log {got:?}, expected {expected:?}")]
-    Origin {
-        /// The log's origin.
-        expected: String,
-        /// As stated.
-        got: String,
-    },
     /// The note or its signature.
     #[error(transparent)]
     Note(#[from] NoteError),
-    /// The note's text.
+    /// The checkpoint in the note.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The inclusion.
@@ -104,13 +96,8 @@ impl TlogProof {
     /// # Errors
     /// [`TlogProofError`] with the first thing that is wrong.
     pub fn verify(&self, leaf: LogHash, key: &NoteKey) -> Result<Checkpoint, TlogProofError> {
-        let text: CheckpointText = self.note.verify(key)?.parse()?;
-        let expected = key.name().as_str();
-        if text.origin() != expected {
-            let (expected, got) = (expected.to_owned(), text.origin().to_owned());
-            return Err(TlogProofError::Origin { expected, got });
-        }
-        let (index, checkpoint) = (self.index, text.checkpoint());
+        let checkpoint = CheckpointText::verified(&self.note, key)?.checkpoint();
+        let index = self.index;
         let proof = InclusionProof { index, size: checkpoint.size, hashes: self.hashes.clone() };
         proof.verify(leaf, &checkpoint)?;
         Ok(checkpoint)
