@@ -5,6 +5,8 @@ use std::io;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ringfence_crypto::log::StudyLogError;
+use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::round::{Fault, RoundError};
 use ringfence_crypto::statement::StudyError;
 use ringfence_crypto::wire::frame::FrameError;
@@ -161,6 +163,19 @@ impl From<StudyError> for Refusal {
             StudyError::Signature(_) | StudyError::Signer(_) => Self::sender(detail),
             _ => Self::message(detail),
         }
+    }
+}
+
+impl From<StudyLogError> for Refusal {
+    fn from(error: StudyLogError) -> Self {
+        Self::missing(error.to_string())
+    }
+}
+
+impl From<CheckpointError> for Refusal {
+    /// Of a checkpoint that we sign ourselves.
+    fn from(error: CheckpointError) -> Self {
+        Self::internal(&error)
     }
 }
 

@@ -7,6 +7,7 @@ use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::add_words;
 use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::statement::{
     Certificate, Closing, Endorsement, HolderKeys, Included, Manifest, PublicKey, Statement, Study,
     sign,
@@ -180,6 +181,9 @@ fn certify(
         })
         .collect();
     included.sort_by(|a, b| a.site.cmp(&b.site));
+    let headers = contributions.iter().map(|made| LogEntry::of_signed(&made.header));
+    let log: StudyLog =
+        std::iter::once(LogEntry::of::<Manifest>(manifest.digest())).chain(headers).collect();
     let closing = Closing {
         study: manifest.study,
         round: 0,
@@ -188,6 +192,7 @@ fn certify(
         included,
         excluded: Vec::new(),
         sum: Some(Digest::of(sum)),
+        checkpoint: log.checkpoint(),
     };
     let endorsement = |identity: &Identity| {
         let (study, closing) = (manifest.study, closing.digest());
@@ -205,7 +210,7 @@ fn open(
     identity: &Identity,
     contributions: &[Contribution],
 ) -> anyhow::Result<OpeningFrame> {
-    let holder = Holder::restore(study.clone(), identity.site().clone(), [], None);
+    let holder = Holder::restore(study.clone(), identity.site().clone(), [], None, None);
     let set = holder.may_open(manifest, certificate)?;
     let offset = study.holder_offset(0, identity.site()).context("no holder")?;
     let shares = contributions

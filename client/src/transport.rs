@@ -1,5 +1,6 @@
 //! HTTP to the aggregator: bounded answers, problems as errors, retries of what is idempotent.
 
+mod log;
 mod round;
 
 use std::time::Duration;

@@ -10,6 +10,7 @@
 mod child;
 mod command;
 mod crash;
+mod log;
 mod refusals;
 mod rounds;
 mod sites;

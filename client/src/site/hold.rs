@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ringfence_crypto::log::{LogEntry, LogHash};
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{Header, Manifest, Signed, SiteId};
+use ringfence_crypto::statement::{Closing, Header, Manifest, Receipt, Signed, SiteId};
 use ringfence_crypto::wire::frame;
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::holder::{
     self, CertifiedSet, ClosingView, Decision, Holder, open_envelope, open_share_sum,
 };
+use ringfence_keys::logged::{LogProofs, Seen};
 use ringfence_keys::share::Share;
 
 use super::{Site, SiteError, present};
@@ -42,6 +44,7 @@ impl Site {
             self.id().clone(),
             self.journal.endorsements(self.digest)?,
             self.journal.abstains_through(self.digest)?,
+            self.journal.last_closing(self.digest)?.map(|last| Seen::from(&last.statement)),
         );
         if !self.holds(round) {
             let site = self.id().clone();
@@ -112,23 +115,55 @@ impl Site {
         }
         let journal = self.journal.round(self.digest, round)?;
         let receipt = journal.receipt()?;
+        let log = self.log_proofs(manifest, named, receipt.as_ref(), holder.seen()).await?;
         let view = ClosingView {
             manifest,
             closing: &closing,
             headers: &headers,
             reviews: &reviews,
             receipt: receipt.as_ref(),
+            log: &log,
         };
-        let endorsement = match holder.endorse(view)? {
+        let decision = holder.endorse(view);
+        if let Err(holder::HolderError::Log(_)) = &decision {
+            // Its signature has been checked: with the closing before, it is the evidence.
+            journal.save_refused(&closing)?;
+        }
+        let endorsement = match decision? {
             Decision::Repeat(endorsement) => endorsement,
             Decision::Fresh(endorsement) => {
                 journal.endorse(&endorsement)?;
-                holder.record(endorsement.clone());
                 endorsement
             }
         };
+        // After a crash between the two, the repeat comes here, too.
+        journal.save_closing(&closing)?;
+        holder.record(endorsement.clone(), named);
         self.at(round).put_endorsement(&self.identity.sign(endorsement)).await?;
         Ok(())
+    }
+
+    /// Fetches what shows that a closing's checkpoint contains what it must, and is of the log that
+    /// this site has seen. The holder checks it.
+    async fn log_proofs(
+        &self,
+        manifest: &Manifest,
+        closing: &Closing,
+        receipt: Option<&Signed<Receipt>>,
+        seen: Option<Seen>,
+    ) -> Result<LogProofs, SiteError> {
+        let entries = closing.logged(manifest, receipt.map(|receipt| &receipt.statement));
+        let leaves: Vec<LogHash> = entries.iter().map(LogEntry::leaf).collect();
+        let size = closing.checkpoint.size;
+        let inclusion = self.transport.inclusion(self.digest, size, &leaves).await?;
+        let mut consistency = None;
+        if let Some(seen) = seen.map(|seen| seen.checkpoint.size) {
+            let (from, to) = (seen.min(size), seen.max(size));
+            // An aggregator that has lost a part of its log cannot prove anything about it: the
+            // holder says so.
+            consistency = present(self.transport.consistency(self.digest, from, to).await)?;
+        }
+        Ok(LogProofs { inclusion, consistency })
     }
 
     async fn opening(
