@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use ringfence_crypto::log::StudyLogError;
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::round::{Fault, RoundError};
-use ringfence_crypto::statement::StudyError;
+use ringfence_crypto::statement::{RoundKeysError, StudyError};
 use ringfence_crypto::wire::frame::FrameError;
 use ringfence_crypto::wire::json::{self, JsonError};
 use ringfence_crypto::wire::message::{PROBLEM_JSON, Problem};
@@ -152,6 +152,15 @@ impl From<RoundError> for Refusal {
             Fault::Sender => Self::sender(detail),
             Fault::Missing => Self::missing(detail),
             Fault::Conflict => Self::conflict(detail),
+        }
+    }
+}
+
+impl From<RoundKeysError> for Refusal {
+    fn from(error: RoundKeysError) -> Self {
+        match error {
+            RoundKeysError::Signature(_) => Self::sender(error.to_string()),
+            _ => Self::message(error.to_string()),
         }
     }
 }

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
-use ringfence_crypto::statement::{Manifest, Signed};
+use ringfence_crypto::statement::{Manifest, RoundKeys, Signed, SiteId};
 use ringfence_crypto::wire::json::{self, JsonError};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
@@ -236,6 +236,51 @@ impl Store {
             expected += 1;
         }
         Ok(())
+    }
+
+    /// Stores a site's round keys unless it has published others for one of their rounds; returns
+    /// what is stored for the first of them, or nothing when a later one is taken.
+    pub(crate) async fn insert_round_keys(
+        &self,
+        signed: &Signed<RoundKeys>,
+    ) -> Result<Option<Signed<RoundKeys>>, StoreError> {
+        let RoundKeys { study, site, first_round, keys } = &signed.statement;
+        let end_round = u64::from(*first_round) + keys.len() as u64;
+        // One statement, so that two requests at the same time cannot both find the rounds free.
+        sqlx::query(
+            "INSERT INTO round_keys (study, site, first_round, end_round, statement)
+             SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (
+                 SELECT 1 FROM round_keys
+                 WHERE study = ?1 AND site = ?2 AND first_round < ?4 AND end_round > ?3)",
+        )
+        .bind(study.to_string())
+        .bind(site.as_str())
+        .bind(first_round)
+        .bind(end_round.cast_signed())
+        .bind(json::compact(signed))
+        .execute(&self.pool)
+        .await?;
+        self.round_keys(*study, site, *first_round).await
+    }
+
+    /// The round keys of a site that cover a round.
+    pub(crate) async fn round_keys(
+        &self,
+        study: Digest,
+        site: &SiteId,
+        round: u32,
+    ) -> Result<Option<Signed<RoundKeys>>, StoreError> {
+        let row: Option<Vec<u8>> = sqlx::query_scalar(
+            "SELECT statement FROM round_keys
+             WHERE study = ? AND site = ? AND first_round <= ? AND end_round > ?",
+        )
+        .bind(study.to_string())
+        .bind(site.as_str())
+        .bind(round)
+        .bind(round)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| Ok(json::parse(&row, json::MAX_MESSAGE, "signed round keys")?)).transpose()
     }
 
     /// Closes the database after the last write.

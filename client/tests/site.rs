@@ -154,6 +154,22 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
     }
     assert!(finish(&sites, 1).await.iter().all(|mean| mean.len() == VALUES));
 
+    // In round 0 only the initiator had published round keys; from then on all have. A round's
+    // secrets are gone once its opening is durable, or its abort certified.
+    let transport = Transport::new(&trio.aggregator.url, false).unwrap();
+    let study = trio.study.study.digest();
+    for (round, named) in [(0, 1), (1, 3)] {
+        let manifest = transport.round(study, round).manifest().await.unwrap().statement;
+        assert_eq!(manifest.holder_keys.iter().flatten().count(), named, "round {round}");
+    }
+    for k in 0..3 {
+        let secret = |round: u32| {
+            let keys = format!("state-{k}/studies/{study}/round-keys/{round:06}.secret");
+            trio.folder.path().join(keys).exists()
+        };
+        assert!(secret(2) && !secret(1) && !(k == 0 && secret(0)), "site {k}");
+    }
+
     // Round 2 on the base model of round 1: an honest initiator does not open it ...
     let refused = sites[2].open_round(&trio.base, 600).await.unwrap_err();
     assert!(matches!(refused, SiteError::NotAgreed { needed: 3, agreeing: 0, .. }), "{refused}");

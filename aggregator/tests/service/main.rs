@@ -12,6 +12,7 @@ mod command;
 mod crash;
 mod log;
 mod refusals;
+mod round_keys;
 mod rounds;
 mod sites;
 mod uploads;

@@ -12,6 +12,7 @@ use ringfence_keys::holder::{
     self, CertifiedSet, ClosingView, Decision, Holder, open_envelope, open_share_sum,
 };
 use ringfence_keys::logged::{LogProofs, Seen};
+use ringfence_keys::round_secret::RoundSecret;
 use ringfence_keys::share::Share;
 
 use super::{Site, SiteError, present};
@@ -50,7 +51,11 @@ impl Site {
             let site = self.id().clone();
             return Err(holder::HolderError::NoHolder { site, round }.into());
         }
-        let complaints = self.review(&manifest).await?;
+        let complaints = match journal.opening()? {
+            // The secret may be gone by now.
+            Some(_) => Vec::new(),
+            None => self.review(&manifest).await?,
+        };
         let over = |state| !matches!(state, RoundState::Collecting | RoundState::Reviewing);
         self.wait(round, "a closing", |status| over(status.state)).await?;
         self.endorse(&manifest, &mut holder).await?;
@@ -60,6 +65,7 @@ impl Site {
             .await?;
         let certificate = self.certificate(round).await?;
         if certificate.closing.statement.is_abort() {
+            self.destroy_round_secret(round)?;
             return Ok(HoldReport { complaints, opened: false });
         }
         let frame = match journal.opening()? {
@@ -74,6 +80,8 @@ impl Site {
         };
         let frame: OpeningFrame =
             frame::decode(&frame, "an opening").map_err(TransportError::from)?;
+        // What was dealt is summed and durable: the key that it came under is not needed again.
+        self.destroy_round_secret(round)?;
         self.at(round).put_opening(&frame).await?;
         Ok(HoldReport { complaints, opened: true })
     }
@@ -87,10 +95,11 @@ impl Site {
         if status.state != RoundState::Reviewing || status.reviewed.contains(self.id()) {
             return Ok(Vec::new());
         }
+        let secret = self.round_secret(manifest)?;
         let mut complaints = BTreeSet::new();
         for dealer in &status.received {
             let header = self.header(round, dealer).await?;
-            if self.dealt(&header.statement).await?.is_err() {
+            if self.dealt(secret.as_ref(), &header.statement).await?.is_err() {
                 complaints.insert(dealer.clone());
             }
         }
@@ -171,13 +180,14 @@ impl Site {
         manifest: &Manifest,
         set: &CertifiedSet<'_>,
     ) -> Result<OpeningFrame, SiteError> {
+        let secret = self.round_secret(manifest)?;
         let mut shares = Vec::new();
         for (site, digest) in set.sites() {
             let header = self.header(manifest.round, site).await?;
             // A dealer with at most c complaints stays in the set; a holder that it cheated cannot
             // open, which the threshold allows for: it is one of the missing shares then.
             if let (true, Ok(share)) =
-                (header.digest() == digest, self.dealt(&header.statement).await?)
+                (header.digest() == digest, self.dealt(secret.as_ref(), &header.statement).await?)
             {
                 shares.push((site.clone(), share));
             }
@@ -195,10 +205,11 @@ impl Site {
     /// dealer's fault.
     async fn dealt(
         &self,
+        secret: Option<&RoundSecret>,
         header: &Header,
     ) -> Result<Result<Share, holder::EnvelopeError>, SiteError> {
         let sealed = present(self.at(header.round).envelope(&header.site, self.id()).await)?;
         let sealed = sealed.unwrap_or_default();
-        Ok(open_envelope(&self.identity, None, &self.study, header, &sealed))
+        Ok(open_envelope(&self.identity, secret, &self.study, header, &sealed))
     }
 }

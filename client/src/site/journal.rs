@@ -11,6 +11,8 @@
 //! ```
 
 use std::cmp::Reverse;
+mod round_keys;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::statement::{Certificate, Closing, Endorsement, Header, Signed};
 use ringfence_crypto::wire::json::{self, JsonError, MAX_STUDY};
 use ringfence_keys::contribution::{End, Record};
+pub use round_keys::RoundKeysJournal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
@@ -107,6 +110,16 @@ impl Journal {
         let folder = self.rounds(study).join(format!("{round:06}"));
         fs::create_dir_all(&folder).map_err(|source| io_error(&folder, source))?;
         Ok(RoundJournal { folder })
+    }
+
+    /// The files of a study's round keys.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] when the folder cannot be made.
+    pub fn round_keys(&self, study: Digest) -> Result<RoundKeysJournal, JournalError> {
+        let folder = self.root.join("studies").join(study.to_string()).join("round-keys");
+        fs::create_dir_all(&folder).map_err(|source| io_error(&folder, source))?;
+        Ok(RoundKeysJournal { folder })
     }
 
     fn rounds(&self, study: Digest) -> PathBuf {
