@@ -20,7 +20,7 @@ pub enum LogError {
         /// Its digest.
         digest: Digest,
         /// Why the proof does not hold.
-        source: ProofError,
+        source: Box<ProofError>,
     },
     /// Proofs missing or too many.
     #[error(
@@ -70,7 +70,7 @@ pub enum LogError {
         /// That checkpoint.
         seen: Checkpoint,
         /// Why the proof does not hold.
-        source: ProofError,
+        source: Box<ProofError>,
     },
 }
 
@@ -119,7 +119,7 @@ impl LogProofs {
         entries.iter().zip(&self.inclusion).try_for_each(|(entry, proof)| {
             proof.verify(entry.leaf(), &closing.checkpoint).map_err(|source| {
                 let (statement, digest) = (entry.label(), entry.digest());
-                LogError::NotLogged { round, statement, digest, source }
+                LogError::NotLogged { round, statement, digest, source: source.into() }
             })
         })
     }
@@ -142,7 +142,13 @@ impl LogProofs {
         }
         let (old, new) = if smaller { (shown, seen) } else { (seen, shown) };
         let proof = self.consistency.as_ref().ok_or(LogError::NoConsistency { round })?;
-        let forked = |source| LogError::Forked { round, shown, before, seen, source };
+        let forked = |source: ProofError| LogError::Forked {
+            round,
+            shown,
+            before,
+            seen,
+            source: source.into(),
+        };
         proof.verify(&old, &new).map_err(forked)
     }
 }
