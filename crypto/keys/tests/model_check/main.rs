@@ -18,6 +18,8 @@
 //! Limits: 3 to 5 sites, up to 3 rounds, the sets of each menu; states are told apart by 64-bit
 //! fingerprints, so that among `s` states one could be missed with a chance of about `s^2 / 2^65`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test program, helpers included")]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod model;

@@ -145,20 +145,15 @@ impl Exploration {
                 actions.push(action(true));
             }
         };
-        match disk.contributed[known.round] {
-            // What is on disk may be sent again; the adversary may have it already.
-            Some(manifest) if manifest == of => {
-                if !state.seen.contains(&Message::Header(site, of)) {
-                    actions.push(Action::Contribute { site, manifest, crash: false });
-                }
-            }
-            // Believes in this base model: the initial one, or one whose set it knows.
-            _ if known.base.is_none_or(|base| disk.ended.contains(&Some(base)))
-                && self.may_contribute(disk, of) =>
-            {
-                twice(&|crash| Action::Contribute { site, manifest: of, crash });
-            }
-            _ => {}
+        // Believes in this base model: the initial one, or one whose set it knows.
+        let based = known.base.is_none_or(|base| disk.ended.contains(&Some(base)));
+        let made = disk.contributed[known.round] == Some(of);
+        if !made && based && self.may_contribute(disk, of) {
+            twice(&|crash| Action::Contribute { site, manifest: of, crash });
+        }
+        // What is on disk may be sent again; the adversary may have it already.
+        if made && !state.seen.contains(&Message::Header(site, of)) {
+            actions.push(Action::Contribute { site, manifest: of, crash: false });
         }
         for closing in known.closings.iter().copied() {
             if !self.can_close(state, closing) {
