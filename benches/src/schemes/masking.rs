@@ -28,6 +28,9 @@ use super::{Costs, row, system_rng};
 
 type Seed = [u8; 32];
 
+/// The mask seed agreed with each site; none with oneself.
+type MaskSeeds = Vec<Option<Seed>>;
+
 /// 32 bits of a seed in each field element.
 const SEED_WORDS: usize = 8;
 
@@ -72,7 +75,7 @@ impl Site {
         roster: &[PublicKeys],
         threshold: usize,
         rng: &mut impl CryptoRng,
-    ) -> anyhow::Result<(Vec<Option<Seed>>, Vec<Vec<u8>>)> {
+    ) -> anyhow::Result<(MaskSeeds, Vec<Vec<u8>>)> {
         let self_shares = shamir(&self.self_seed, roster.len(), threshold, rng);
         let secret_shares = shamir(self.mask_secret.as_bytes(), roster.len(), threshold, rng);
         let (mut seeds, mut sealed) = (Vec::new(), Vec::new());

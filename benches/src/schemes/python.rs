@@ -1,7 +1,9 @@
 //! Libraries that are used from Python, where they are installed: TenSEAL and OpenFHE.
 //!
 //! The updates go to the script as raw little-endian float32, one site after another; it answers
-//! with one row. Where the library cannot be imported the row is left out with a note.
+//! with one row. Where the library cannot be imported the row is left out with a note. The
+//! interpreter is `python3`, or what the variable `PYTHON` names: each wheel of OpenFHE serves one
+//! version of Python only (1.6.1.0.22.4: Python 3.10).
 
 use std::io::Write;
 use std::path::Path;
@@ -27,7 +29,8 @@ pub(super) fn openfhe(workload: &Workload) -> anyhow::Result<Option<Row>> {
 
 fn run(script: &str, workload: &Workload) -> anyhow::Result<Option<Row>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
-    let spawned = Command::new("python3")
+    let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let spawned = Command::new(&python)
         .arg(&path)
         .args(["--parameters", &workload.parameters().to_string()])
         .args(["--sites", &workload.sites().to_string()])
@@ -39,7 +42,7 @@ fn run(script: &str, workload: &Workload) -> anyhow::Result<Option<Row>> {
         .stdout(Stdio::piped())
         .spawn();
     let Ok(mut child) = spawned else {
-        eprintln!("  no row: python3 cannot be started");
+        eprintln!("  no row: {} cannot be started", python.display());
         return Ok(None);
     };
     // A script that ends early closes the pipe; its status says why.
@@ -53,7 +56,7 @@ fn run(script: &str, workload: &Workload) -> anyhow::Result<Option<Row>> {
     drop(input);
     let output = child.wait_with_output()?;
     if output.status.code() == Some(NOT_INSTALLED) {
-        eprintln!("  no row: {script} says that its library is not installed");
+        eprintln!("  no row: {script} cannot import its library");
         return Ok(None);
     }
     ensure!(output.status.success(), "{script} failed: {}", output.status);

@@ -84,7 +84,7 @@ impl Row {
 /// A time with three digits and a unit that suits it.
 pub fn seconds(value: f64) -> String {
     match value {
-        v if v == 0.0 => "0".into(),
+        0.0 => "0".into(),
         v if v < 1e-3 => format!("{} us", digits(v * 1e6)),
         v if v < 1.0 => format!("{} ms", digits(v * 1e3)),
         v if v < 3600.0 => format!("{} s", digits(v)),
