@@ -61,7 +61,8 @@ pub fn run(measurements: usize) -> anyhow::Result<Vec<Finding>> {
             internals::errors_from_uniform(black_box(uniform), &mut errors);
             black_box(&errors);
         };
-        let draw = |rng: &mut dyn Rng, out: &mut [u8; internals::UNIFORM_BYTES]| rng.fill_bytes(out);
+        let draw =
+            |rng: &mut dyn Rng, out: &mut [u8; internals::UNIFORM_BYTES]| rng.fill_bytes(out);
         let input = Box::new([byte; internals::UNIFORM_BYTES]);
         let t = measure(measurements, &mut rng, input, draw, &mut sample);
         findings.push(t.named("sample errors", fixed, false));
@@ -69,7 +70,8 @@ pub fn run(measurements: usize) -> anyhow::Result<Vec<Finding>> {
     let mut product = |key: &[u64; RING_DEGREE]| {
         black_box(round.product(black_box(key)));
     };
-    let t = measure(measurements, &mut rng, Box::new([0; RING_DEGREE]), draw_residues, &mut product);
+    let t =
+        measure(measurements, &mut rng, Box::new([0; RING_DEGREE]), draw_residues, &mut product);
     findings.push(t.named("multiply by a key", "the zero key", false));
 
     let mut mask = |message: &[u64; RING_DEGREE]| {
@@ -166,7 +168,12 @@ fn measure<I: Copy>(
 }
 
 impl Times {
-    fn named(self, operation: &'static str, fixed: &'static str, leaky_on_purpose: bool) -> Finding {
+    fn named(
+        self,
+        operation: &'static str,
+        fixed: &'static str,
+        leaky_on_purpose: bool,
+    ) -> Finding {
         let mut all: Vec<f64> = self.0.iter().flatten().copied().collect();
         all.sort_by(f64::total_cmp);
         let at = |share: f64| all.get((all.len() as f64 * share) as usize).copied();
