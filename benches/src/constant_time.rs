@@ -96,7 +96,7 @@ pub fn run(measurements: usize) -> anyhow::Result<Vec<Finding>> {
     findings.push(t.named("share a key", "the zero key", false));
 
     let mut quantize = |values: &[f32; RING_DEGREE]| {
-        black_box(internals::quantize(black_box(values)));
+        let _ = black_box(internals::quantize(black_box(values)));
     };
     let floats = |rng: &mut dyn Rng, out: &mut [f32; RING_DEGREE]| {
         out.iter_mut().for_each(|value| *value = (rng.next_u32() as f32) / 2.2e9 - 1.0);

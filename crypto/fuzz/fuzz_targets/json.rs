@@ -6,6 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use ringfence_crypto::log::{Checkpoint, ConsistencyProof, InclusionProof, LogHash};
 use ringfence_crypto::round::{Event, RoundStatus};
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review,
@@ -32,9 +33,22 @@ fn statement<T: Statement + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
     assert!(signed.verify(&key, &"nobody").is_err(), "a signature was forged");
 }
 
+/// A log that nobody made proofs of.
+const OTHER: Checkpoint = Checkpoint { size: 3, root: LogHash([9; 32]) };
+
+fn proof<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(
+    bytes: &[u8],
+    verifies: impl Fn(&T, &Checkpoint) -> bool,
+) {
+    let Some(proof) = parse::<T>(bytes) else { return };
+    for size in [0, 1, 4, 1000, u64::MAX] {
+        assert!(!verifies(&proof, &Checkpoint { size, ..OTHER }), "a proof was forged");
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    match kind % 17 {
+    match kind % 19 {
         0 => statement::<Manifest>(bytes),
         1 => statement::<Header>(bytes),
         2 => statement::<Receipt>(bytes),
@@ -51,6 +65,8 @@ fuzz_target!(|bytes: &[u8]| {
         13 => drop(parse::<StudyStatus>(bytes)),
         14 => drop(parse::<Problem>(bytes)),
         15 => drop(parse::<Site>(bytes)),
+        16 => proof::<InclusionProof>(bytes, |p, c| p.verify(LogHash([0; 32]), c).is_ok()),
+        17 => proof::<ConsistencyProof>(bytes, |p, c| p.verify(&OTHER, c).is_ok()),
         _ => {
             let Some(signed) = parse::<SignedStudy>(bytes) else { return };
             let _ = signed.verify();

@@ -1,13 +1,54 @@
 //! A site's key for one round: drawn, used for one encryption, shared, gone.
 //!
 //! The types make misuse a compile error: [`OneTimeKey::start`] takes the key by value, and what
-//! comes of it can only be shared, once.
+//! comes of it can only be shared, once. This compiles:
+//!
+//! ```
+//! # use ringfence_keys::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
+//! fn encrypt<'a>(
+//!     key: OneTimeKey,
+//!     context: EncryptionContext<'a>,
+//!     rng: &mut impl ringfence_keys::CryptoRng,
+//! ) -> Encryption<'a, f32> {
+//!     key.start(context, rng).unwrap()
+//! }
+//! ```
+//!
+//! A second encryption under the same key does not:
+//!
+//! ```compile_fail
+//! # use ringfence_keys::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
+//! fn encrypt<'a>(
+//!     key: OneTimeKey,
+//!     context: EncryptionContext<'a>,
+//!     rng: &mut impl ringfence_keys::CryptoRng,
+//! ) -> Encryption<'a, f32> {
+//!     key.start::<f32>(context, rng).unwrap();
+//!     key.start(context, rng).unwrap()
+//! }
+//! ```
+//!
+//! Nor does a copy of a key, its text, or its serialised form:
 //!
 //! ```compile_fail
 //! # use ringfence_keys::one_time_key::OneTimeKey;
-//! # let mut rng = ringfence_keys::system_rng().unwrap();
-//! let key = OneTimeKey::generate(&mut rng);
-//! let copy = key.clone(); // a key cannot be copied
+//! fn copy(key: &OneTimeKey) -> OneTimeKey { key.clone() }
+//! ```
+//! ```compile_fail
+//! # use ringfence_keys::one_time_key::OneTimeKey;
+//! fn show(key: &OneTimeKey) -> String { format!("{key:?}") }
+//! ```
+//! ```compile_fail
+//! # use ringfence_keys::one_time_key::OneTimeKey;
+//! fn serialise(key: &OneTimeKey) -> impl serde::Serialize { key }
+//! ```
+//!
+//! What all three fail for is the missing trait; this compiles:
+//!
+//! ```
+//! # use ringfence_keys::one_time_key::OneTimeKey;
+//! fn keep(key: OneTimeKey) -> OneTimeKey { key }
+//! fn serialise(number: &u32) -> impl serde::Serialize { number }
 //! ```
 
 use std::io::{self, Write};
@@ -36,7 +77,6 @@ use crate::transform::{Factor, Transform};
 const BATCH: usize = 32;
 
 /// A fresh uniform key in NTT order.
-#[derive(Debug)]
 pub struct OneTimeKey(SecretWords);
 
 /// A key that has encrypted its one body, with the check words of what it encrypted.
