@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::log::{Checkpoint, StudyLog};
 use ringfence_crypto::statement::{
     Closing, Excluded, Header, Included, Manifest, Previous, PublicKey, Receipt, Review, Signed,
     Statement, Study, sign,
@@ -16,6 +17,7 @@ use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::draft::StudyDraft;
 use ringfence_keys::holder::ClosingView;
 use ringfence_keys::identity::Identity;
+use ringfence_keys::logged::{LogProofs, Seen};
 
 /// When the study was made, Unix seconds.
 pub(crate) const START: u64 = 1_000_000;
@@ -94,6 +96,7 @@ impl Parties {
             opened_at,
             deadline: opened_at + ROUND_SECONDS,
             holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
+            holder_keys: self.study.holders(round).map(|_| None).collect(),
             base_model,
             previous: previous.map(|previous| previous.closing),
         })
@@ -119,7 +122,13 @@ impl Parties {
     }
 
     /// A closing over any set, as a malicious aggregator may sign it.
-    pub(crate) fn closing(&self, manifest: &Manifest, set: Set, closed_at: u64) -> Signed<Closing> {
+    pub(crate) fn closing(
+        &self,
+        manifest: &Manifest,
+        set: Set,
+        checkpoint: Checkpoint,
+        closed_at: u64,
+    ) -> Signed<Closing> {
         let Set { included, excluded, sum } = set;
         let closing = Closing {
             study: manifest.study,
@@ -129,6 +138,7 @@ impl Parties {
             included,
             excluded,
             sum,
+            checkpoint,
         };
         sign(closing, &self.aggregator)
     }
@@ -141,8 +151,30 @@ pub(crate) fn view<'a>(
     headers: &'a [Signed<Header>],
     reviews: &'a [Signed<Review>],
     receipt: Option<&'a Signed<Receipt>>,
+    log: &'a LogProofs,
 ) -> ClosingView<'a> {
-    ClosingView { manifest, closing, headers, reviews, receipt }
+    ClosingView { manifest, closing, headers, reviews, receipt, log }
+}
+
+/// What `log` proves of a closing to a site that holds `receipt` and has seen `seen`.
+pub(crate) fn proofs(
+    log: &StudyLog,
+    manifest: &Manifest,
+    closing: &Closing,
+    receipt: Option<&Signed<Receipt>>,
+    seen: Option<Seen>,
+) -> LogProofs {
+    let size = closing.checkpoint.size;
+    let inclusion = closing
+        .logged(manifest, receipt.map(|signed| &signed.statement))
+        .iter()
+        .map(|entry| log.inclusion(entry.leaf(), size).unwrap())
+        .collect();
+    let consistency = seen.map(|seen| {
+        let seen = seen.checkpoint.size;
+        log.consistency(seen.min(size), seen.max(size)).unwrap()
+    });
+    LogProofs { inclusion, consistency }
 }
 
 /// How a round ended, as the next manifest refers to it.

@@ -7,13 +7,15 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::log::{Checkpoint, LogEntry, StudyLog};
 use ringfence_crypto::statement::{
     Certificate, Closing, Endorsement, Header, Included, Manifest, Signed, SiteId, Study,
 };
 use ringfence_keys::contribution::{Contributor, End, Record};
 use ringfence_keys::holder::{Decision, Holder};
+use ringfence_keys::logged::Seen;
 
-use crate::common::{Parties, Set, TIMEOUT_SECONDS, previous_of, view};
+use crate::common::{Parties, Set, TIMEOUT_SECONDS, previous_of, proofs, view};
 
 /// Most rounds that are explored.
 pub(crate) const ROUNDS: usize = 3;
@@ -79,11 +81,25 @@ pub(crate) struct World {
     /// Whether a holder that was restored from a backup abstains, as it must.
     pub(crate) abstains: bool,
     parties: Parties,
+    /// Everything of the menu, round by round: what the adversary proves to every holder, so that
+    /// the log never stands in its way.
+    log: StudyLog,
     manifest_checks: Memo<(ManifestId, Option<ClosingId>)>,
     contribute_decisions: Memo<(Vec<SpentRound>, ManifestId)>,
     endorse_decisions: Memo<(usize, [Option<ClosingId>; ROUNDS], bool, ClosingId)>,
     certificate_checks: Memo<(ClosingId, u8)>,
     open_decisions: Memo<(usize, ClosingId, u8)>,
+}
+
+/// A closing and the last set up to it.
+type RoundEnd = (Option<ClosingId>, Option<ClosingId>);
+
+/// A closing to be signed.
+struct Draft {
+    manifest: ManifestId,
+    members: u8,
+    twin: bool,
+    headers: Vec<Signed<Header>>,
 }
 
 type SpentRound = (usize, Option<ClosingId>, Option<Ended>);
@@ -128,36 +144,48 @@ impl World {
             closings: Vec::new(),
             abstains: true,
             parties,
+            log: StudyLog::default(),
             manifest_checks: Memo::new(),
             contribute_decisions: Memo::new(),
             endorse_decisions: Memo::new(),
             certificate_checks: Memo::new(),
             open_decisions: Memo::new(),
         };
-        world.grow(0, None, None);
+        // The closing that the next round follows, and the last set before it.
+        let mut ends = vec![(None, None)];
+        for round in 0..world.menu.rounds {
+            ends = world.grow(round, ends);
+        }
         world
     }
 
-    /// Signs every manifest that may follow `previous`, every closing of it, and so on.
-    fn grow(&mut self, round: usize, previous: Option<ClosingId>, last_set: Option<ClosingId>) {
-        if round == self.menu.rounds {
-            return;
-        }
-        // Either the model that the last set made, or, maliciously, the initial one again.
-        let mut bases = vec![None, last_set];
-        bases.dedup();
-        for base in bases {
-            for variant in 0..self.menu.manifests {
+    /// Signs every manifest of a round that may follow these ends of the one before, and every
+    /// closing of them; all have the checkpoint of a log that contains all of it.
+    fn grow(&mut self, round: usize, ends: Vec<RoundEnd>) -> Vec<RoundEnd> {
+        let Menu { manifests, sets, .. } = self.menu.clone();
+        let mut drafts = Vec::new();
+        for (previous, last_set) in ends {
+            // Either the model that the last set made, or, maliciously, the initial one again.
+            let mut bases = vec![None, last_set];
+            bases.dedup();
+            let variants = |base| (0..manifests).map(move |variant| (base, variant));
+            for (base, variant) in bases.into_iter().flat_map(variants) {
                 let manifest = self.add_manifest(round, previous, base, variant);
-                let sets = self.menu.sets.clone();
                 for (at, members) in sets.iter().enumerate() {
                     let twin = sets[..at].contains(members);
-                    let closing = self.add_closing(manifest, *members, twin);
-                    let last_set = if *members == 0 { last_set } else { Some(closing) };
-                    self.grow(round + 1, Some(closing), last_set);
+                    let headers = self.headers(manifest, *members, twin);
+                    drafts.push((last_set, Draft { manifest, members: *members, twin, headers }));
                 }
             }
         }
+        let checkpoint = self.log.checkpoint();
+        let mut next = Vec::new();
+        for (last_set, draft) in drafts {
+            let aborts = draft.members == 0;
+            let closing = self.add_closing(draft, checkpoint);
+            next.push((Some(closing), if aborts { last_set } else { Some(closing) }));
+        }
+        next
     }
 
     /// The first variant is signed by the initiator that is due, every other by a corrupt site
@@ -178,6 +206,7 @@ impl World {
         let opened_at = since + turns * u64::from(TIMEOUT_SECONDS) + u64::from(variant);
         let model = Digest::of(format!("keyed {base:?}").as_bytes());
         let signed = self.parties.manifest(initiator, ended.as_ref(), model, opened_at);
+        self.log.append(LogEntry::of_signed(&signed));
         let id = self.manifests.len() as ManifestId;
         let closings = Vec::new();
         self.manifests.push(KnownManifest { signed, round, previous, base, closings });
@@ -188,22 +217,33 @@ impl World {
         id
     }
 
-    fn add_closing(&mut self, manifest: ManifestId, members: u8, twin: bool) -> ClosingId {
-        let n = self.menu.sites;
+    /// The headers of a set's members, logged.
+    fn headers(&mut self, manifest: ManifestId, members: u8, twin: bool) -> Vec<Signed<Header>> {
         let of = &self.manifests[usize::from(manifest)].signed.statement;
         let mut headers = Vec::new();
-        for site in (0..n).filter(|site| members >> site & 1 == 1) {
+        for site in (0..self.menu.sites).filter(|site| members >> site & 1 == 1) {
             // Corrupt sites sign a second contribution whenever that helps.
             let second = twin && self.is_corrupt(site);
             headers.push(self.header(of, site, second));
         }
+        headers.iter().for_each(|header| {
+            self.log.append(LogEntry::of_signed(header));
+        });
+        headers
+    }
+
+    fn add_closing(&mut self, draft: Draft, checkpoint: Checkpoint) -> ClosingId {
+        let Draft { manifest, members, twin, headers } = draft;
+        let of = &self.manifests[usize::from(manifest)].signed.statement;
         let included = headers
             .iter()
             .map(|h| Included { site: h.statement.site.clone(), header: h.digest() })
             .collect();
         let sum = (members != 0).then(|| Digest::of(&[members, u8::from(twin)]));
         let set = Set { included, sum, ..Set::default() };
-        let signed = self.parties.closing(of, set, of.deadline + u64::from(twin));
+        let closed_at = of.deadline + u64::from(twin);
+        let signed = self.parties.closing(of, set, checkpoint, closed_at);
+        self.log.append(LogEntry::of_signed(&signed));
         let id = self.closings.len() as ClosingId;
         let next = Vec::new();
         self.closings.push(KnownClosing { signed, manifest, members, headers, next });
@@ -314,12 +354,13 @@ impl World {
         self.endorse_decisions.get(key, |_| {
             let KnownClosing { signed, manifest, headers, .. } = self.closing(closing);
             let manifest = &self.manifest(*manifest).signed.statement;
-            let records: Vec<_> =
-                disk.endorsed.iter().flatten().map(|k| self.endorsement(site, *k)).collect();
-            let [restarted, running] = self.holders(site, disk.restored, records);
+            let records: Vec<_> = disk.endorsed.iter().flatten().copied().collect();
+            let [restarted, running] = self.holders(site, disk.restored, &records);
+            assert_eq!(restarted.seen(), running.seen(), "a crash lost the last checkpoint");
+            let log = proofs(&self.log, manifest, &signed.statement, None, running.seen());
             let ask = |machine: &Holder| {
                 machine
-                    .endorse(view(manifest, signed, headers, &[], None))
+                    .endorse(view(manifest, signed, headers, &[], None, &log))
                     .map_err(|e| e.to_string())
             };
             assert_eq!(ask(&restarted), ask(&running), "a crash changed a decision");
@@ -334,13 +375,19 @@ impl World {
     }
 
     /// A holder started from what is on disk, and one that recorded the same while running.
-    fn holders(&self, site: usize, restored: bool, records: Vec<Endorsement>) -> [Holder; 2] {
+    fn holders(&self, site: usize, restored: bool, endorsed: &[ClosingId]) -> [Holder; 2] {
         let abstains = (restored && self.abstains).then_some(self.menu.rounds as u32);
-        let new = |records| {
-            Holder::restore(Arc::clone(&self.parties.study), self.site_id(site), records, abstains)
+        let new = |records, seen| {
+            let study = Arc::clone(&self.parties.study);
+            Holder::restore(study, self.site_id(site), records, abstains, seen)
         };
-        let (restarted, mut running) = (new(records.clone()), new(Vec::new()));
-        records.into_iter().for_each(|record| running.record(record));
+        let closing = |id: &ClosingId| &self.closing(*id).signed.statement;
+        let records = endorsed.iter().map(|id| self.endorsement(site, *id)).collect();
+        let last = endorsed.iter().map(closing).max_by_key(|closing| closing.checkpoint.size);
+        let (restarted, mut running) = (new(records, last.map(Seen::from)), new(Vec::new(), None));
+        for id in endorsed {
+            running.record(self.endorsement(site, *id), closing(id));
+        }
         [restarted, running]
     }
 
@@ -382,7 +429,7 @@ impl World {
     pub(crate) fn opens(&self, site: usize, closing: ClosingId, endorsers: u8) -> bool {
         self.open_decisions.get((site, closing, endorsers), |_| {
             let manifest = &self.manifest(self.closing(closing).manifest).signed.statement;
-            let [holder, _] = self.holders(site, false, Vec::new());
+            let [holder, _] = self.holders(site, false, &[]);
             holder.may_open(manifest, &self.certificate(closing, endorsers)).is_ok()
         })
     }
