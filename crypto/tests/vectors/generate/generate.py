@@ -1,0 +1,19 @@
+"""Writes the vectors: `python3 generate.py [FOLDER]`, by default ../v1 beside this folder."""
+
+import pathlib
+import sys
+
+import cases_cipher
+import cases_refusals
+import cases_secret
+import cases_statements
+import output
+
+if __name__ == "__main__":
+    here = pathlib.Path(__file__).resolve().parent
+    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here.parent / "v1"
+    folder.mkdir(parents=True, exist_ok=True)
+    for cases in (cases_cipher, cases_statements, cases_refusals, cases_secret):
+        cases.add_all()
+    output.save(folder)
+    print(f"{len(output.FILES)} files in {folder}")

@@ -1,0 +1,368 @@
+"""One study of five sites and its first round, from fixed seeds: what most vectors are taken from.
+
+Three of five sites contribute; thresholds are (m, c, l) = (5, 1, 2), so Q = 4 and t = 3."""
+
+import struct
+from functools import cache
+
+import blake3
+import canonical
+import chacha
+import ed25519
+import gaussian
+import hpke
+import packing
+import ring
+import sharing
+
+START = 1_800_000_000
+SITES = ["north", "east", "south", "west", "centre"]  # the ring's order
+CONTRIBUTORS = ["north", "south", "centre"]
+OPENERS = ["north", "east", "west"]
+LAYOUT = [
+    {"name": "a.bias", "shape": [3], "clip": 0.1},
+    {"name": "b.scale", "shape": [], "clip": 1.0},
+    {"name": "dense.weight", "shape": [83, 100], "clip": 0.25},
+]
+THRESHOLD = sharing.thresholds(5, 1, 2)
+PACKING = packing.derive(16, 5)
+VALUES = packing.values_of(LAYOUT)
+
+
+def seed(label, length=32):
+    """Bytes that a real party would draw at random."""
+    return blake3.digest(b"ringfence/v1/vectors/" + label.encode(), length=length)
+
+
+def digest_of(text):
+    return blake3.digest(text.encode()).hex()
+
+
+@cache
+def signing_seed(site):
+    return seed(f"signing/{site}")
+
+
+@cache
+def kem_seed(site):
+    return seed(f"kem/{site}")
+
+
+@cache
+def round_secret(site, round_number):
+    return seed(f"round-key/{site}/{round_number}")
+
+
+@cache
+def kem_key(secret):
+    return hpke.public_key(secret)
+
+
+AGGREGATOR = signing_seed("aggregator")
+CHECK_KEY = seed("check-key")
+
+
+def seal(secret, purpose, binding, plaintext, randomness):
+    """HPKE to the owner of `secret`; `binding` is canonical bytes without a label."""
+    info = b"ringfence/v1/seal/" + purpose.encode()
+    associated = canonical.labelled("seal", binding)
+    return hpke.seal(kem_key(secret), info, associated, plaintext, randomness)
+
+
+@cache
+def study():
+    sealed = [
+        seal(kem_seed(s), "check-key", canonical.string(s), CHECK_KEY, seed(f"check/{s}", 64)).hex()
+        for s in SITES
+    ]
+    roster = [
+        {
+            "id": site,
+            "signature_key": ed25519.public_key(signing_seed(site)).hex(),
+            "kem_key": kem_key(kem_seed(site)).hex(),
+        }
+        for site in SITES
+    ]
+    return {
+        "name": "vectors v1",
+        "created_at": START,
+        "roster": roster,
+        "aggregator_key": ed25519.public_key(AGGREGATOR).hex(),
+        "parameters": "std64",
+        "threshold": THRESHOLD,
+        "min_sites": 3,
+        "packing": PACKING,
+        "layout": {"tensors": LAYOUT},
+        "initial_model": digest_of("initial model"),
+        "weights": "equal",
+        "privacy": "none",
+        "min_round_seconds": 60,
+        "review_seconds": 30,
+        "initiator_timeout_seconds": 600,
+        "check_key": {
+            "commitment": sharing.keyed_digest(CHECK_KEY, b"ringfence/check-key/1").hex(),
+            "sealed": sealed,
+        },
+    }
+
+
+@cache
+def study_digest():
+    return canonical.digest("study", study())
+
+
+@cache
+def round_keys():
+    """East publishes keys for rounds 0 and 1."""
+    keys = [kem_key(round_secret("east", r)).hex() for r in (0, 1)]
+    statement = {"study": study_digest(), "site": "east", "first_round": 0, "keys": keys}
+    return canonical.sign("round-keys", statement, signing_seed("east"))
+
+
+def holder_secret(site):
+    """The KEM secret that shares of round 0 are sealed to."""
+    return round_secret(site, 0) if site == "east" else kem_seed(site)
+
+
+def keyed_model(text):
+    model = blake3.digest(text.encode())
+    return sharing.keyed_digest(CHECK_KEY, b"ringfence/model/1", model).hex()
+
+
+def manifest_statement(round_number=0, **changes):
+    start = round_number % len(SITES)
+    holders = SITES[start:] + SITES[:start]
+    keys = canonical.digest("round-keys", round_keys()["statement"])
+    statement = {
+        "study": study_digest(),
+        "round": round_number,
+        "initiator": holders[0],
+        "opened_at": START + 1000 * round_number + 10,
+        "deadline": START + 1000 * round_number + 310,
+        "holders": holders,
+        "holder_keys": [keys if holder == "east" else None for holder in holders],
+        "base_model": keyed_model("initial model" if round_number == 0 else "second model"),
+        "previous": None,
+    }
+    return {**statement, **changes}
+
+
+@cache
+def manifest():
+    return canonical.sign("manifest", manifest_statement(), signing_seed("north"))
+
+
+@cache
+def manifest_digest():
+    return canonical.digest("manifest", manifest_statement())
+
+
+def update(site):
+    """Multiples of 1/2048 in [-0.49, 0.49], some beyond the clip bounds; exact in float32."""
+    stream = seed(f"update/{site}", 2 * VALUES)
+    return [(u % 2001 - 1000) / 2048 for u in struct.unpack(f"<{VALUES}H", stream)]
+
+
+class Contribution:
+    """A site's contribution and all that it was made from."""
+
+    def __init__(self, site):
+        self.site, round_digest = site, bytes.fromhex(manifest_digest())
+        self.update = update(site)
+        self.key = ring.residues(blake3.Xof(seed(f"one-time-key/{site}")), ring.N)
+        self.bulk_seed = seed(f"bulk/{site}")
+        self.share_seeds = [seed(f"share/{site}/{k}") for k in range(sharing.seeded(THRESHOLD))]
+        self.seal_seeds = [seed(f"seal/{site}/{holder}", 64) for holder in SITES]
+        blocks, capacity = packing.blocks_of(PACKING, VALUES), PACKING["slots"] * ring.N
+        streams = []
+        for j in range(blocks):
+            label = b"ringfence/randomness/1" + struct.pack("<Q", j)
+            xof = blake3.Xof(label, key=self.bulk_seed)
+            streams.append((xof.read(gaussian.UNIFORM_BYTES), xof.read(4 * capacity)))
+        # Value v of the update is value v + 1 of the body.
+        dither = b"".join(stream[1] for stream in streams)[4:]
+        self.quantized = [
+            packing.quantize(value, clip, PACKING["value_bits"], dither[4 * v : 4 * v + 4])
+            for v, (value, clip) in enumerate(zip(self.update, packing.clips_of(LAYOUT)))
+        ]
+        self.messages = packing.pack_values(self.quantized, PACKING)
+        self.errors = [gaussian.errors(stream[0]) for stream in streams]
+        self.words = [
+            encrypt_block(round_digest, j, self.key, self.errors[j], self.messages[j])
+            for j in range(blocks)
+        ]
+        self.body = b"".join(ring.lay_out(w, PACKING["wire_bits"]) for w in self.words)
+        self.check_words = sharing.check_words(CHECK_KEY, round_digest, self.messages)
+        self.shares = sharing.share(self.key + self.check_words, THRESHOLD, self.share_seeds)
+        dealt = self.share_seeds + [ring.to_bytes(s) for s in self.shares[len(self.share_seeds) :]]
+        self.envelopes = []
+        for holder, plaintext, randomness in zip(SITES, dealt, self.seal_seeds):
+            binding = {"manifest": manifest_digest(), "dealer": site, "holder": holder}
+            encoded = canonical.SCHEMAS["envelope-binding"](binding)
+            secret = holder_secret(holder)
+            self.envelopes.append(seal(secret, "envelope", encoded, plaintext, randomness))
+        self.header = {
+            "study": study_digest(),
+            "round": 0,
+            "manifest": manifest_digest(),
+            "site": site,
+            "body_bytes": len(self.body),
+            "body": blake3.digest(self.body).hex(),
+            "envelopes": [blake3.digest(envelope).hex() for envelope in self.envelopes],
+        }
+        self.signed_header = canonical.sign("header", self.header, signing_seed(site))
+        self.header_digest = canonical.digest("header", self.header)
+
+
+def encrypt_block(round_digest, block, key, errors, message):
+    """Wire words of c = a s + e + Delta m."""
+    masks = ring.product(ring.public_polynomial(round_digest, block), key)
+    delta = 1 << PACKING["delta_bits"]
+    sums = ((mask + e + delta * m) % ring.Q for mask, e, m in zip(masks, errors, message))
+    return [ring.to_word(c, PACKING["wire_bits"]) for c in sums]
+
+
+@cache
+def contribution(site):
+    return Contribution(site)
+
+
+@cache
+def body_sum():
+    bodies = [contribution(site).body for site in CONTRIBUTORS]
+    return ring.add_bodies(bodies, PACKING["wire_bits"])
+
+
+def receipt_statement(site):
+    header = contribution(site).header_digest
+    return {"manifest": manifest_digest(), "site": site, "header": header, "received_at": START + 99}
+
+
+def review_statement(holder, complaints=()):
+    return {"manifest": manifest_digest(), "holder": holder, "complaints": list(complaints)}
+
+
+def closing_statement(**changes):
+    included = [
+        {"site": site, "header": contribution(site).header_digest} for site in sorted(CONTRIBUTORS)
+    ]
+    statement = {
+        "study": study_digest(),
+        "round": 0,
+        "manifest": manifest_digest(),
+        "closed_at": START + 400,
+        "included": included,
+        "excluded": [],
+        "sum": blake3.digest(body_sum()).hex(),
+    }
+    if canonical.CLOSING_HAS_CHECKPOINT:
+        statement["checkpoint"] = {"size": 100, "root": digest_of("any root")}
+    return {**statement, **changes}
+
+
+@cache
+def closing():
+    return canonical.sign("closing", closing_statement(), AGGREGATOR)
+
+
+@cache
+def closing_digest():
+    return canonical.digest("closing", closing_statement())
+
+
+def exclusion(complaining):
+    """A closing that also names a contribution of west, left out for the complaints of these
+    holders: (signed closing, signed headers, signed reviews)."""
+    header = {**contribution("north").header, "site": "west", "body": digest_of("no real body")}
+    headers = [contribution(site).signed_header for site in CONTRIBUTORS]
+    headers.append(canonical.sign("header", header, signing_seed("west")))
+    statements = {holder: review_statement(holder, ["west"]) for holder in complaining}
+    excluded = {
+        "site": "west",
+        "header": canonical.digest("header", header),
+        "reviews": [canonical.digest("review", review) for review in statements.values()],
+    }
+    reviews = [canonical.sign("review", r, signing_seed(h)) for h, r in statements.items()]
+    signed = canonical.sign("closing", closing_statement(excluded=[excluded]), AGGREGATOR)
+    return signed, headers, reviews
+
+
+def endorsement(holder, **changes):
+    statement = {
+        "study": study_digest(),
+        "round": 0,
+        "closing": closing_digest(),
+        "holder": holder,
+    }
+    return canonical.sign("endorsement", {**statement, **changes}, signing_seed(holder))
+
+
+class Opening:
+    """A holder's opening: its share of the key sum, sealed to every site."""
+
+    def __init__(self, holder):
+        self.holder, offset = holder, SITES.index(holder)
+        self.share = sharing.add_vectors([contribution(s).shares[offset] for s in CONTRIBUTORS])
+        self.salt, self.content_key = seed(f"salt/{holder}"), seed(f"content-key/{holder}")
+        self.seal_seeds = [seed(f"opening/{holder}/{site}", 64) for site in SITES]
+
+        def binding(recipient):
+            fields = {"manifest": manifest_digest(), "closing": closing_digest()}
+            fields |= {"holder": holder, "recipient": recipient}
+            return canonical.SCHEMAS["opening-binding"](fields)
+
+        self.plaintext = self.salt + ring.to_bytes(self.share)
+        associated = canonical.labelled("opening-content", binding(None))
+        self.content = chacha.seal(self.content_key, bytes(12), associated, self.plaintext)
+        self.keys = [
+            seal(kem_seed(site), "opening", binding(site), self.content_key, randomness)
+            for site, randomness in zip(SITES, self.seal_seeds)
+        ]
+        self.sealed = canonical.frame_list(self.keys) + canonical.frame_bytes(self.content)
+        self.statement = {
+            "manifest": manifest_digest(),
+            "closing": closing_digest(),
+            "holder": holder,
+            "sealed": blake3.digest(self.sealed).hex(),
+            "plaintext": blake3.digest(self.plaintext).hex(),
+        }
+        self.signed = canonical.sign("opening", self.statement, signing_seed(holder))
+        self.frame = canonical.opening_frame(self.signed, self.sealed)
+
+
+@cache
+def opening(holder):
+    return Opening(holder)
+
+
+class Opened:
+    """The sum as a recipient opens it."""
+
+    def __init__(self):
+        shares = [(SITES.index(holder), opening(holder).share) for holder in OPENERS]
+        self.key_sum = sharing.reconstruct(shares, THRESHOLD)
+        key, self.check_words = self.key_sum[: ring.N], self.key_sum[ring.N :]
+        w, delta = PACKING["wire_bits"], 1 << PACKING["delta_bits"]
+        words = ring.read_words(body_sum(), w)
+        self.blocks, self.noise = [], []
+        for j in range(len(words) // ring.N):
+            public = ring.public_polynomial(bytes.fromhex(manifest_digest()), j)
+            masks = ring.product(public, key)
+            lifted = (ring.from_word(word, w) for word in words[j * ring.N :])
+            values = [(lift - mask + delta // 2) % ring.Q for lift, mask in zip(lifted, masks)]
+            self.blocks.append([value // delta for value in values])
+            self.noise.append([value % delta - delta // 2 for value in values])
+        slots = packing.unpack_values(self.blocks, PACKING)
+        self.count, self.sums, self.padding = slots[0], slots[1 : VALUES + 1], slots[VALUES + 1 :]
+
+
+@cache
+def opened():
+    result = Opened()
+    # The story is consistent: what was opened is what was put in.
+    columns = zip(*(contribution(site).quantized for site in CONTRIBUTORS))
+    assert result.sums == [sum(column) for column in columns]
+    assert result.count == len(CONTRIBUTORS) and not any(result.padding)
+    digest = bytes.fromhex(manifest_digest())
+    assert sharing.check_words(CHECK_KEY, digest, result.blocks) == result.check_words
+    return result
