@@ -55,10 +55,10 @@ def studies():
             "expected an Ed25519 verification key",
         ),
     }
+    about = "The signed study of study.json with the values at these JSON pointers replaced."
     for name, (replace, error) in changes.items():
-        about = "The study of study.json with the values at these JSON pointers replaced."
+        replace = {"/study" + pointer: value for pointer, value in replace.items()}
         bad("study", name, about, error, replace=replace)
-    about = "The study of study.json with other signatures."
     signatures = []
     for site in SITES:
         signed = {"study": story.study_digest(), "site": site}
