@@ -3,4 +3,5 @@
 mod fixture;
 mod refusals;
 mod tfhe_oracle;
+mod vectors;
 mod whole_round;

@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// A test for each kind of file of one half, and one that no file is left unread.
-#[macro_export]
 macro_rules! checks {
     ($folder:expr, $half:literal; $($kind:ident => $check:path),+ $(,)?) => {
         $(
