@@ -1,4 +1,5 @@
 //! The test vectors `v1` against the public half. See README.md beside this file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test program")]
 
 mod cipher;
 #[macro_use]

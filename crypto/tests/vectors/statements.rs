@@ -208,6 +208,7 @@ pub(crate) struct CertificateFile {
 pub(crate) fn certificate(_: &str, file: CertificateFile) {
     let (study, manifest) = (signed_study().study, &file.manifest.statement);
     let Certificate { closing, endorsements } = &file.certificate;
+    Manifest::check(&file.manifest, &study, study.digest(), None).unwrap();
     Closing::check(closing, &study, manifest).unwrap();
     closing.statement.check_set(&study, &file.headers, &[]).unwrap();
     file.certificate.check(&study, manifest).unwrap();

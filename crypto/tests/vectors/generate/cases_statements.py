@@ -3,9 +3,12 @@
 import blake3
 import canonical
 import ed25519
+import packing
+import parties
+import sharing
 import story
 from output import write
-from story import AGGREGATOR, SITES, START, signing_seed
+from parties import AGGREGATOR, SITES, START, signing_seed
 
 
 def case(name, label, signed, signer, seed):
@@ -56,9 +59,9 @@ def primitives():
 
 
 def study():
-    statement, signatures, signed_bytes = story.study(), [], []
+    statement, signatures, signed_bytes = parties.study(), [], []
     for site in SITES:
-        signed = {"study": story.study_digest(), "site": site}
+        signed = {"study": parties.study_digest(), "site": site}
         signature = canonical.sign("study-signature", signed, signing_seed(site))["signature"]
         signatures.append({"site": site, "signature": signature})
         signed_bytes.append(canonical.statement_bytes("study-signature", signed).hex())
@@ -71,15 +74,15 @@ def study():
         "`signing_seeds` the Ed25519 seeds it signs with. `thresholds` are derived from (m, c, l).",
         signed={"study": statement, "signatures": signatures},
         canonical=canonical.statement_bytes("study", statement).hex(),
-        digest=story.study_digest(),
+        digest=parties.study_digest(),
         layout_digest=blake3.digest(layout).hex(),
-        values=story.VALUES,
-        blocks=story.packing.blocks_of(story.PACKING, story.VALUES),
+        values=parties.VALUES,
+        blocks=packing.blocks_of(parties.PACKING, parties.VALUES),
         body_bytes=len(story.body_sum()),
         signing_seeds=[signing_seed(site).hex() for site in SITES],
         signature_bytes=signed_bytes,
         thresholds=[
-            {"sites": sites, "min_sites_floor": max(3, c + 2), **story.sharing.thresholds(m, c, l)}
+            {"sites": sites, "min_sites_floor": max(3, c + 2), **sharing.thresholds(m, c, l)}
             for sites, m, c, l in [
                 (3, 3, 1, 1), (5, 5, 1, 1), (5, 5, 1, 2), (10, 10, 2, 2), (16, 16, 4, 4),
                 (100, 16, 4, 4), (32, 32, 8, 8), (64, 64, 16, 16),
@@ -110,8 +113,8 @@ def opened_rounds():
         "The KEM keys that shares of round 0 are sealed to, in window order: those of the round "
         "keys' statement for its site, long-term keys for the others.",
         manifest=story.manifest(),
-        round_keys=[story.round_keys()],
-        keys=[story.kem_key(story.holder_secret(site)).hex() for site in SITES],
+        round_keys=[parties.round_keys()],
+        keys=[parties.kem_key(parties.holder_secret(site)).hex() for site in SITES],
     )
 
 
@@ -186,7 +189,7 @@ def round_end():
     openings = [(site, story.opening(site).statement, site) for site in story.OPENERS]
     statement_file("opening", "Statements of three holders' openings.", openings)
     base = {"manifest": story.manifest_digest(), "closing": story.closing_digest()}
-    outcomes = [("applied", {"applied": {"model": story.keyed_model("second model")}})]
+    outcomes = [("applied", {"applied": {"model": parties.keyed_model("second model")}})]
     outcomes += [
         (f"failed: {name}", {"failed": {"class": name}})
         for name in ("openings", "decoding", "check")
@@ -202,7 +205,7 @@ def round_key_statements():
     statement_file(
         "round-keys",
         "A site's KEM keys for rounds 0 and 1.",
-        [("two rounds", story.round_keys()["statement"], "east")],
+        [("two rounds", parties.round_keys()["statement"], "east")],
     )
 
 

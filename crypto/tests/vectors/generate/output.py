@@ -15,6 +15,11 @@ def write(name, half, kind, about, **content):
     FILES[name] = {"version": "v1", "half": half, "kind": kind, "about": about, **content}
 
 
+def bad(kind, name, about, error, **content):
+    """A bad case of the public half, with the error that it must give."""
+    write(f"{kind}_bad_{name}", "public", f"{kind}_bad", about, error=error, **content)
+
+
 def save(folder):
     for name, content in FILES.items():
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -38,3 +43,12 @@ def numbers(values, code):
 def digest_of_words(values):
     """BLAKE3 of 8-byte little-endian words."""
     return blake3.digest(struct.pack(f"<{len(values)}Q", *values)).hex()
+
+
+def shown(values):
+    """The ends and the digest of a long vector of words."""
+    return {
+        "first": words(values[:4]),
+        "last": words(values[-4:]),
+        "digest": digest_of_words(values),
+    }

@@ -6,7 +6,8 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::{add_words, block_bytes, pack, unpack};
 use ringfence_crypto::params::RING_DEGREE;
 use ringfence_crypto::statement::{
-    Certificate, Closing, Endorsement, Header, HexBytes, Manifest, Receipt, Signed, Study,
+    Certificate, Closing, Endorsement, Header, HexBytes, Manifest, Receipt, Signed, Statement,
+    Study,
 };
 use ringfence_crypto::wire::frame;
 use ringfence_crypto::wire::message::OpeningFrame;
@@ -116,6 +117,7 @@ fn check_making(file: &Opened, study: &Study) {
 
 pub(super) fn opened(_: &str, file: Opened) {
     let study = study();
+    Manifest::check(&file.manifest, &study, study.digest(), None).unwrap();
     check_making(&file, &study);
     assert_eq!(Digest::of(&file.sum.0), file.sum_digest);
     assert_eq!(file.certificate.closing.statement.sum, Some(file.sum_digest));

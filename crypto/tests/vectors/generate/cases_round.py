@@ -1,76 +1,16 @@
-"""Vectors of the secret half: check words, encryption, sharing, sealing, openings, the opened sum."""
+"""Vectors of a whole round at the sites: contributions, openings, the opened sum, and what of
+them is refused."""
 
 import math
 
 import blake3
 import canonical
-import hpke
 import packing
+import parties
 import ring
-import sharing
 import story
-from output import digest_of_words, numbers, word, words, write
-from story import SITES, seed
-
-
-def shown(values):
-    return {
-        "first": words(values[:4]),
-        "last": words(values[-4:]),
-        "digest": digest_of_words(values),
-    }
-
-
-def identities():
-    study = story.study()
-    write(
-        "identities",
-        "secret",
-        "identities",
-        "The sites' secrets, and what their public halves follow from: seeds of Ed25519 and X-Wing "
-        "keys, the study's check key, the 64 bytes of randomness with which it was sealed to each "
-        "site, and the seeds of round keys. All public halves stand in study.json.",
-        sites=[
-            {
-                "site": site,
-                "signing_seed": story.signing_seed(site).hex(),
-                "kem_seed": story.kem_seed(site).hex(),
-                "seal_randomness": seed(f"check/{site}", 64).hex(),
-            }
-            for site in SITES
-        ],
-        aggregator_seed=story.AGGREGATOR.hex(),
-        check_key=story.CHECK_KEY.hex(),
-        commitment=study["check_key"]["commitment"],
-        models=[
-            {"model": story.digest_of(text), "keyed": story.keyed_model(text)}
-            for text in ("initial model", "second model")
-        ],
-        round_key_seeds=[story.round_secret("east", r).hex() for r in (0, 1)],
-        round_keys=story.round_keys(),
-    )
-
-
-def check_words():
-    key, digest = seed("check-words/key"), blake3.digest(b"any round")
-    vectors = sharing.check_vectors(key, digest)
-    blocks = [[0] * ring.N, [0] * ring.N, [1] * ring.N]
-    blocks[0][0], blocks[0][17], blocks[1][4095] = 5, 2**50, 7
-    cases = [sharing.check_words(key, digest, blocks[: n + 1]) for n in range(3)]
-    write(
-        "check_words",
-        "secret",
-        "check_words",
-        "Check key and round digest to rho_0, rho_1 (found by blocks with a single 1), the scales of "
-        "blocks 0 to 2 and the check words of messages of one, two and three blocks; a block lists "
-        "[coefficient, value], or is all ones.",
-        key=key.hex(),
-        round=digest.hex(),
-        rho=[{"first": words(v[:4]), "last": words(v[-2:])} for v in vectors],
-        scales=[words(sharing.check_scales(key, digest, j)) for j in range(3)],
-        blocks=[[[0, word(5)], [17, word(2**50)]], [[4095, word(7)]], "ones"],
-        words=[words(case) for case in cases],
-    )
+from output import digest_of_words, numbers, shown, word, words, write
+from parties import SITES, seed
 
 
 def encryption():
@@ -103,7 +43,7 @@ def encryption():
             }
         )
     north = story.contribution("north")
-    block_bytes = ring.N * story.PACKING["wire_bits"] // 8
+    block_bytes = ring.N * parties.PACKING["wire_bits"] // 8
     write(
         "contribution",
         "secret",
@@ -113,16 +53,16 @@ def encryption():
         "label; the key that of the residues of the extendable output over `key_seed`. A site draws "
         "in this order: key, bulk seed, share seeds, 64 bytes of sealing randomness for each holder. "
         "Of the first contribution, block 1 of the body and all envelopes stand here in full.",
-        study=story.study_digest(),
+        study=parties.study_digest(),
         manifest=story.manifest(),
-        round_keys=[story.round_keys()],
+        round_keys=[parties.round_keys()],
         cases=cases,
         block_1=north.body[block_bytes:].hex(),
         envelopes=[envelope.hex() for envelope in north.envelopes],
     )
     from_north = {
         "manifest": story.manifest(),
-        "round_keys": [story.round_keys()],
+        "round_keys": [parties.round_keys()],
         "header": north.signed_header,
     }
     holder = SITES.index("south")
@@ -150,10 +90,10 @@ def encryption():
         binding = {"manifest": story.manifest_digest(), "dealer": dealer, "holder": "south"}
         encoded = canonical.SCHEMAS["envelope-binding"](binding)
         randomness = seed(f"envelope-bad/{name}", 64)
-        sealed = story.seal(story.kem_seed("south"), "envelope", encoded, plaintext, randomness)
+        sealed = parties.seal(parties.kem_seed("south"), "envelope", encoded, plaintext, randomness)
         header = {**north.header, "envelopes": list(north.header["envelopes"])}
         header["envelopes"][holder] = blake3.digest(sealed).hex()
-        from_north["header"] = canonical.sign("header", header, story.signing_seed("north"))
+        from_north["header"] = canonical.sign("header", header, parties.signing_seed("north"))
         write(
             f"envelope_bad_{name}",
             "secret",
@@ -163,138 +103,6 @@ def encryption():
             holder="south",
             envelope=sealed.hex(),
             error=error,
-        )
-
-
-def shares():
-    made, cases = story.contribution("south"), []
-    secret = made.key + made.check_words
-    for m, c, l in [(3, 1, 1), (5, 1, 2), (16, 4, 4)]:
-        threshold = sharing.thresholds(m, c, l)
-        seeds = [seed(f"sharing/{m}/{k}") for k in range(sharing.seeded(threshold))]
-        dealt = sharing.share(secret, threshold, seeds)
-        t = threshold["opening"]
-        subset = list(range(m - t, m))
-        assert sharing.reconstruct([(k, dealt[k]) for k in subset], threshold) == secret
-        lies = [k for k in (0, m - 1, 2, 9) if k < m][: (m - t) // 2]
-        cases.append(
-            {
-                "threshold": threshold,
-                "seeds": [value.hex() for value in seeds],
-                "share_words": sharing.share_words(threshold),
-                "dealt_bytes": [32] * len(seeds)
-                + [8 * sharing.share_words(threshold)] * (m - len(seeds)),
-                "shares": [shown(share) for share in dealt],
-                "subset": subset,
-                "lies": sorted(lies),
-            }
-        )
-    write(
-        "sharing",
-        "secret",
-        "sharing",
-        "The key vector of south's contribution, shared among (m, c, l) holders: seeds of the first "
-        "t - l shares, all shares; t holders whose shares give the vector back; and holders that may "
-        "lie in any words (here: every fifth word from 3 + offset on, plus 77 + offset) without "
-        "changing it, whose offsets are found.",
-        of="south",
-        secret=shown(secret),
-        cases=cases,
-    )
-    few = "openings came, needed 3: too few key holders answered"
-    many = "openings disagree, and at most 1 lies can be corrected (t = 3); more openings are needed"
-    for name, present, liars, error in [
-        ("too_few", [0, 4], [], "2 " + few),
-        ("two_lies", [0, 1, 2, 3, 4], [1, 3], "the 5 " + many),
-    ]:
-        write(
-            f"sharing_bad_{name}",
-            "secret",
-            "sharing_bad",
-            "Openings of the second case of sharing.json by these holders, of which some lie, that "
-            "determine nothing.",
-            case=1,
-            present=present,
-            lies=liars,
-            error=error,
-        )
-    threshold = sharing.thresholds(16, 4, 4)
-    share = sharing.expand_seed(seed("share-bad"), threshold)
-    for name, values, offset, error in [
-        ("residue_at_q", share[:7] + [ring.Q] + share[8:], 4, f"word 7 is {ring.Q}"),
-        ("residue_2_64", share[:-1] + [2**64 - 1], 15, f"word 1024 is {2**64 - 1}"),
-        ("short", share[:-1], 4, "expected 8200 bytes of 8-byte residues, got 8192"),
-        ("long", share + [0], 4, "expected 8200 bytes of 8-byte residues, got 8208"),
-        ("no_seed", share, 3, "expected 32 bytes of 8-byte residues, got 8200"),
-    ]:
-        write(
-            f"share_bad_{name}",
-            "secret",
-            "share_bad",
-            "What a holder at a window offset was dealt, and cannot use.",
-            threshold=threshold,
-            offset=offset,
-            dealt=ring.to_bytes(values).hex(),
-            error=error,
-        )
-
-
-def seals():
-    recipient, other, cases = seed("seal/recipient"), seed("seal/other"), []
-    binding = canonical.string("north")
-    for purpose, plaintext in [("envelope", b"share"), ("opening", b""), ("check-key", bytes(300))]:
-        randomness = seed(f"seal/randomness/{purpose}", 64)
-        sealed = story.seal(recipient, purpose, binding, plaintext, randomness)
-        shared, encapsulated = hpke.encapsulate(hpke.public_key(recipient), randomness)
-        assert hpke.decapsulate(recipient, encapsulated) == shared
-        cases.append(
-            {
-                "purpose": purpose,
-                "bound_to": "north",
-                "randomness": randomness.hex(),
-                "plaintext": plaintext.hex(),
-                "sealed": sealed.hex(),
-            }
-        )
-    write(
-        "seal",
-        "secret",
-        "seal",
-        "HPKE sealing to an X-Wing key from a 32-byte seed, bound to a site's name, from 64 bytes of "
-        "randomness: ML-KEM's message, then X25519's ephemeral secret.",
-        recipient_seed=recipient.hex(),
-        recipient_key=hpke.public_key(recipient).hex(),
-        cases=cases,
-    )
-    sealed = bytes.fromhex(cases[0]["sealed"])
-
-    def flipped(at):
-        return sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
-
-    refused = "the sealed {} did not open: it was altered"
-    for name, purpose, bound_to, key, data in [
-        ("altered_kem", "envelope", "north", recipient, flipped(0)),
-        ("altered_x25519", "envelope", "north", recipient, flipped(1119)),
-        ("altered_content", "envelope", "north", recipient, flipped(1120)),
-        ("altered_tag", "envelope", "north", recipient, flipped(len(sealed) - 1)),
-        ("truncated", "envelope", "north", recipient, sealed[:-1]),
-        ("no_content", "envelope", "north", recipient, sealed[:1120]),
-        ("short_kem", "envelope", "north", recipient, sealed[:1119]),
-        ("longer", "envelope", "north", recipient, sealed + b"\0"),
-        ("other_purpose", "opening", "north", recipient, sealed),
-        ("other_binding", "envelope", "south", recipient, sealed),
-        ("other_recipient", "envelope", "north", other, sealed),
-    ]:
-        write(
-            f"seal_bad_{name}",
-            "secret",
-            "seal_bad",
-            "Sealed bytes that do not open with this seed, purpose and binding.",
-            recipient_seed=key.hex(),
-            purpose=purpose,
-            bound_to=bound_to,
-            sealed=data.hex(),
-            error=refused.format(purpose.title().replace("-", "")),
         )
 
 
@@ -315,8 +123,8 @@ def openings():
     opened, total = story.opened(), story.body_sum()
     largest = max(abs(noise) for block in opened.noise for noise in block)
     means = [
-        packing.mean(s, len(story.CONTRIBUTORS), clip, story.PACKING["value_bits"])
-        for s, clip in zip(opened.sums, packing.clips_of(story.LAYOUT))
+        packing.mean(s, len(story.CONTRIBUTORS), clip, parties.PACKING["value_bits"])
+        for s, clip in zip(opened.sums, packing.clips_of(parties.LAYOUT))
     ]
     write(
         "opened",
@@ -339,8 +147,8 @@ def openings():
         sums=numbers(opened.sums, "I"),
         mean=numbers(means, "f"),
         largest_noise=largest,
-        noise_bound=packing.noise_bound(3, story.PACKING["wire_bits"]),
-        margin_bits=math.log2((1 << story.PACKING["delta_bits"] - 1) / largest),
+        noise_bound=packing.noise_bound(3, parties.PACKING["wire_bits"]),
+        margin_bits=math.log2((1 << parties.PACKING["delta_bits"] - 1) / largest),
     )
     bad_openings()
     bad_sums(opened)
@@ -350,7 +158,7 @@ def openings():
 def bad_openings():
     """Openings that a recipient cannot use."""
     made = story.opening("north")
-    other_closing = {**made.statement, "closing": story.digest_of("another closing")}
+    other_closing = {**made.statement, "closing": parties.digest_of("another closing")}
     altered = made.sealed[:-1] + bytes([made.sealed[-1] ^ 1])
     follows = {**made.statement, "sealed": blake3.digest(altered).hex()}
     share = ring.to_bytes([ring.Q] + [0] * 2048)
@@ -363,7 +171,7 @@ def bad_openings():
         "other_plaintext": (salted, made.sealed, "the digest of its content differs"),
     }
     for name, (statement, sealed, error) in cases.items():
-        signed = canonical.sign("opening", statement, story.signing_seed("north"))
+        signed = canonical.sign("opening", statement, parties.signing_seed("north"))
         frame = canonical.opening_frame(signed, sealed)
         write(
             f"opening_bad_{name}",
@@ -386,7 +194,7 @@ def bad_openings():
 
 def bad_sums(opened):
     """Sums that must not open: words are added to those of opened.json, modulo 2^w."""
-    w, delta_bits = story.PACKING["wire_bits"], story.PACKING["delta_bits"]
+    w, delta_bits = parties.PACKING["wire_bits"], parties.PACKING["delta_bits"]
     total = ring.read_words(story.body_sum(), w)
     noise = [value for block in opened.noise for value in block]
     message = [value for block in opened.blocks for value in block]
@@ -395,7 +203,7 @@ def bad_sums(opened):
 
     def scaled(digit, slot=0):
         """What adds a digit to a slot."""
-        return ring.to_word((digit << delta_bits + slot * story.PACKING["slot_bits"]) % ring.Q, w)
+        return ring.to_word((digit << delta_bits + slot * parties.PACKING["slot_bits"]) % ring.Q, w)
 
     def case(name, changes, error, sites=3, cut=0):
         altered = list(total)
@@ -433,7 +241,7 @@ def bad_sums(opened):
     slot = message[7] // 2**19 + 2**18
     error = f"value {ring.N + 7} sums to {slot}, expected at most {limit} for 3 sites"
     case("slot", [(7, scaled(2**18, 1))], error)
-    used = story.VALUES + 1 - 2 * ring.N
+    used = parties.VALUES + 1 - 2 * ring.N
     padding = f"value {2 * ring.N + used} sums to 1, expected at most 0"
     case("padding", [(ring.N + used, scaled(1))], padding)
     case("count_too_high", [(0, scaled(1))], "value 0 sums to 4, expected at most 3")
@@ -445,17 +253,17 @@ def bad_sums(opened):
 def bad_closings():
     """Closings that a holder does not endorse, beyond those that anybody refuses."""
     headers = [story.contribution(site).signed_header for site in story.CONTRIBUTORS]
-    own = {**story.receipt_statement("north"), "site": "east", "header": story.digest_of("own")}
+    own = {**story.receipt_statement("north"), "site": "east", "header": parties.digest_of("own")}
     about = "What the holder east is shown, and does not endorse."
-    receipt = canonical.sign("receipt", own, story.AGGREGATOR)
+    receipt = canonical.sign("receipt", own, parties.AGGREGATOR)
     cases = {
         "own_receipt_omitted": (
             receipt, None, None,
             "the closing of round 0 leaves out this site's contribution " + own["header"],
         ),
         "endorsed_another": (
-            None, story.endorsement("east", closing=story.digest_of("another"))["statement"], None,
-            "this holder has endorsed closing " + story.digest_of("another") + " in round 0",
+            None, story.endorsement("east", closing=parties.digest_of("another"))["statement"], None,
+            "this holder has endorsed closing " + parties.digest_of("another") + " in round 0",
         ),
         "restored": (None, None, 1, "abstains through round 1"),
     }  # fmt: skip
@@ -476,9 +284,5 @@ def bad_closings():
 
 
 def add_all():
-    identities()
-    check_words()
     encryption()
-    shares()
-    seals()
     openings()
