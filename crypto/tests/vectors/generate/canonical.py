@@ -8,7 +8,7 @@ import struct
 import blake3
 import ed25519
 
-# Set once a closing carries the checkpoint of the study's log.
+# Whether a closing carries the checkpoint of the study's log: the one switch for it.
 CLOSING_HAS_CHECKPOINT = False
 
 

@@ -53,6 +53,10 @@ def closings():
             f"the closing names header {entries[1]['header']} of centre",
         ),
     }  # fmt: skip
+    if canonical.CLOSING_HAS_CHECKPOINT:
+        small = {**good["checkpoint"], "size": 3}
+        error = "the closing's checkpoint has 3 leaves, expected at least 4"
+        cases["log_too_small"] = ({"checkpoint": small}, error)
     for name, (changes, error) in cases.items():
         signed = canonical.sign("closing", {**good, **changes}, AGGREGATOR)
         about = "A closing of round 0 that nobody should endorse, and the headers that are known."

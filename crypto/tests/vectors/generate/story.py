@@ -8,6 +8,7 @@ import blake3
 import canonical
 import chacha
 import gaussian
+import merkle
 import packing
 import ring
 import sharing
@@ -148,6 +149,20 @@ def review_statement(holder, complaints=()):
     return {"manifest": manifest_digest(), "holder": holder, "complaints": list(complaints)}
 
 
+def log_entries():
+    """What the study's log holds before the closing of round 0, in order."""
+    entries = [("manifest", manifest_digest())]
+    for site in CONTRIBUTORS:
+        entries.append(("header", contribution(site).header_digest))
+        entries.append(("receipt", canonical.digest("receipt", receipt_statement(site))))
+    return [{"label": label, "digest": digest} for label, digest in entries]
+
+
+def log_fields():
+    """For files whose closing is checked against the log: its entries."""
+    return {"log": log_entries()} if canonical.CLOSING_HAS_CHECKPOINT else {}
+
+
 def closing_statement(**changes):
     included = [
         {"site": site, "header": contribution(site).header_digest} for site in sorted(CONTRIBUTORS)
@@ -162,7 +177,8 @@ def closing_statement(**changes):
         "sum": blake3.digest(body_sum()).hex(),
     }
     if canonical.CLOSING_HAS_CHECKPOINT:
-        statement["checkpoint"] = {"size": 100, "root": digest_of("any root")}
+        leaves = [merkle.leaf(entry["label"], entry["digest"]) for entry in log_entries()]
+        statement["checkpoint"] = {"size": len(leaves), "root": merkle.root(leaves).hex()}
     return {**statement, **changes}
 
 
