@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Round;
 use ringfence_crypto::statement::{Manifest, Signed, SignedStudy, Statement};
 use ringfence_crypto::wire::json;
@@ -17,6 +18,7 @@ use crate::closing;
 use crate::config::Config;
 use crate::identity::{AdminToken, Identity};
 use crate::incoming::Inbox;
+use crate::log::LiveLog;
 use crate::problem::Refusal;
 use crate::rounds::{LiveRound, LiveStudy, now};
 use crate::store::{Store, StoreError};
@@ -93,7 +95,9 @@ impl Aggregator {
                 self.identity.public_key()
             )));
         }
-        let study = Arc::new(LiveStudy::new(signed.study, digest));
+        let log = LiveLog::load(digest, self.store.clone()).await;
+        let log = log.map_err(|error| unsound(error.to_string()))?;
+        let study = Arc::new(LiveStudy::new(signed.study, digest, log));
         for manifest in self.store.rounds(digest).await? {
             self.go_live(&study, manifest)
                 .await
@@ -119,7 +123,7 @@ impl Aggregator {
         self: &Arc<Self>,
         file: Vec<u8>,
     ) -> Result<(Made, StudyStatus), Refusal> {
-        let key = self.identity.public_key();
+        let (key, store) = (self.identity.public_key(), self.store.clone());
         // Seconds of work for a study of thousands of sites.
         let (file, study) = blocking(move || -> Result<_, Refusal> {
             let signed: SignedStudy = json::parse(&file, json::MAX_STUDY, "signed study")?;
@@ -131,7 +135,7 @@ impl Aggregator {
                 )));
             }
             let digest = signed.study.digest();
-            Ok((file, LiveStudy::new(signed.study, digest)))
+            Ok((file, LiveStudy::new(signed.study, digest, LiveLog::empty(digest, store))))
         })
         .await??;
         let digest = study.digest;
@@ -177,7 +181,14 @@ impl Aggregator {
             return Err(other_manifest(number));
         }
         timely(&manifest.statement)?;
-        let stored = self.store.insert_round(study.digest, &manifest).await?;
+        let mut log = study.log.writer().await?;
+        let leaf = log.reserve();
+        let (stored, fresh) = self.store.insert_round(study.digest, &manifest, leaf).await?;
+        match fresh {
+            true => log.appended(LogEntry::of_signed(&stored)),
+            // An earlier row: whoever writes next takes the log from the disk.
+            false => drop(log),
+        }
         let round = self.go_live(study, stored).await?;
         // The row may be an earlier one whose write seemed to have failed: then it counts.
         match *round.manifest() == manifest {

@@ -69,7 +69,9 @@ async fn close(live: &Arc<LiveRound>, set: ClosedSet) -> Result<(), Refusal> {
         if round.closed_set(now()).as_ref() != Some(&set) {
             return Ok(Verdict::Repeat);
         }
-        let closing = round.closing_of(set, sum, now());
+        // Commit holds the log: this is its size until the closing itself is appended.
+        let checkpoint = signer.log.read().checkpoint();
+        let closing = round.closing_of(set, sum, checkpoint, now());
         Ok(Verdict::Fresh(Event::Closed(signer.identity().sign(closing))))
     })
     .await

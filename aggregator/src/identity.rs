@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use axum::http::{HeaderMap, header};
 use ed25519_dalek::SigningKey;
+use ringfence_crypto::log::checkpoint::CheckpointError;
+use ringfence_crypto::log::{Checkpoint, CheckpointText, NoteKey, SignedNote};
 use ringfence_crypto::statement::{PublicKey, Signed, Statement, sign};
 use zeroize::Zeroizing;
 
@@ -96,6 +98,17 @@ impl Identity {
     /// Signs a statement of the aggregator.
     pub(crate) fn sign<T: Statement>(&self, statement: T) -> Signed<T> {
         sign(statement, &self.key)
+    }
+
+    /// Signs the checkpoint of the log with this origin as a note.
+    pub(crate) fn sign_checkpoint(
+        &self,
+        origin: &str,
+        checkpoint: Checkpoint,
+    ) -> Result<SignedNote, CheckpointError> {
+        let key = NoteKey::new(origin, self.public_key())?;
+        let text = CheckpointText::new(origin, checkpoint)?;
+        Ok(key.sign(text.to_string(), &self.key)?)
     }
 }
 

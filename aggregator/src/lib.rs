@@ -23,6 +23,7 @@ mod config;
 mod files;
 mod identity;
 mod incoming;
+mod log;
 mod problem;
 mod rounds;
 mod routes;

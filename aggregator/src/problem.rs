@@ -5,8 +5,10 @@ use std::io;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ringfence_crypto::log::StudyLogError;
+use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::round::{Fault, RoundError};
-use ringfence_crypto::statement::StudyError;
+use ringfence_crypto::statement::{RoundKeysError, StudyError};
 use ringfence_crypto::wire::frame::FrameError;
 use ringfence_crypto::wire::json::{self, JsonError};
 use ringfence_crypto::wire::message::{PROBLEM_JSON, Problem};
@@ -154,6 +156,15 @@ impl From<RoundError> for Refusal {
     }
 }
 
+impl From<RoundKeysError> for Refusal {
+    fn from(error: RoundKeysError) -> Self {
+        match error {
+            RoundKeysError::Signature(_) => Self::sender(error.to_string()),
+            _ => Self::message(error.to_string()),
+        }
+    }
+}
+
 impl From<StudyError> for Refusal {
     fn from(error: StudyError) -> Self {
         let detail = error.to_string();
@@ -161,6 +172,19 @@ impl From<StudyError> for Refusal {
             StudyError::Signature(_) | StudyError::Signer(_) => Self::sender(detail),
             _ => Self::message(detail),
         }
+    }
+}
+
+impl From<StudyLogError> for Refusal {
+    fn from(error: StudyLogError) -> Self {
+        Self::missing(error.to_string())
+    }
+}
+
+impl From<CheckpointError> for Refusal {
+    /// Of a checkpoint that we sign ourselves.
+    fn from(error: CheckpointError) -> Self {
+        Self::internal(&error)
     }
 }
 

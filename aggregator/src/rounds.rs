@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::blocking;
 use crate::files::RoundFiles;
 use crate::identity::Identity;
+use crate::log::LiveLog;
 use crate::problem::Refusal;
 use crate::store::{Store, StoreError};
 
@@ -29,6 +30,7 @@ pub(crate) fn now() -> u64 {
 pub(crate) struct LiveStudy {
     pub(crate) study: Arc<Study>,
     pub(crate) digest: Digest,
+    pub(crate) log: Arc<LiveLog>,
     /// Round `r` at index `r`: numbers rise by one.
     pub(crate) rounds: RwLock<Vec<Arc<LiveRound>>>,
     /// One manifest at a time.
@@ -36,10 +38,10 @@ pub(crate) struct LiveStudy {
 }
 
 impl LiveStudy {
-    /// A study without rounds.
-    pub(crate) fn new(study: Study, digest: Digest) -> Self {
+    /// A study whose rounds are still to be added.
+    pub(crate) fn new(study: Study, digest: Digest, log: LiveLog) -> Self {
         let (rounds, opening) = (RwLock::default(), tokio::sync::Mutex::default());
-        Self { study: Arc::new(study), digest, rounds, opening }
+        Self { study: Arc::new(study), digest, log: Arc::new(log), rounds, opening }
     }
 
     /// One round.
@@ -91,6 +93,7 @@ struct Writer {
 pub(crate) struct LiveRound {
     pub(crate) study: Arc<Study>,
     pub(crate) files: RoundFiles,
+    pub(crate) log: Arc<LiveLog>,
     study_digest: Digest,
     number: u32,
     previous: Option<Previous>,
@@ -113,7 +116,7 @@ impl LiveRound {
         identity: Arc<Identity>,
         data: &Path,
     ) -> Result<Arc<Self>, Refusal> {
-        let (study, study_digest) = (study.study.clone(), study.digest);
+        let (study, study_digest, log) = (study.study.clone(), study.digest, study.log.clone());
         let number = manifest.statement.round;
         let fresh = Round::open(study.clone(), study_digest, manifest.clone(), previous.as_ref())?;
         let (round, sequence) = replay(&store, fresh, study_digest).await?;
@@ -122,6 +125,7 @@ impl LiveRound {
         Ok(Arc::new(Self {
             study,
             files,
+            log,
             study_digest,
             number,
             previous,
@@ -160,8 +164,9 @@ impl LiveRound {
         &self.identity
     }
 
-    /// Decides, persists and applies, in that order and under the round's lock. `decide` runs
-    /// under the lock too, so a clock that it reads is the one of the decision.
+    /// Decides, persists and applies, in that order and under the locks of the round and of the
+    /// study's log. `decide` runs under the locks too, so a clock that it reads is the one of the
+    /// decision, and a checkpoint the one that the event follows.
     pub(crate) async fn commit<F>(self: &Arc<Self>, decide: F) -> Result<(), Refusal>
     where
         F: FnOnce(&Round) -> Result<Verdict, RoundError> + Send + 'static,
@@ -174,14 +179,20 @@ impl LiveRound {
             if writer.stale {
                 live.reload(&mut writer).await?;
             }
+            let mut log = live.log.writer().await?;
             let verdict = decide(&live.read())?;
             let Verdict::Fresh(event) = verdict else { return Ok(()) };
             let sequence = writer.sequence;
+            let entry = event.entry();
+            let leaf = entry.map(|_| log.reserve());
             if let Err(error) =
-                live.store.append(live.study_digest, live.number, sequence, &event).await
+                live.store.append(live.study_digest, live.number, sequence, &event, leaf).await
             {
                 writer.stale = true;
                 return Err(error.into());
+            }
+            if let Some(entry) = entry {
+                log.appended(entry);
             }
             tracing::info!(
                 study = %live.study_digest.short(),

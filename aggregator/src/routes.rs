@@ -2,9 +2,11 @@
 
 mod closing;
 mod contribution;
+mod log;
 mod opening;
 mod request;
 mod round;
+mod round_keys;
 mod study;
 
 use std::sync::Arc;
@@ -26,6 +28,13 @@ pub(crate) fn router(aggregator: Arc<Aggregator>) -> Router {
         .route("/v1/studies", post(study::register))
         .route("/v1/studies/{study}", get(study::file))
         .route("/v1/studies/{study}/status", get(study::status))
+        .route("/v1/studies/{study}/log/checkpoint", get(log::checkpoint))
+        .route("/v1/studies/{study}/log/consistency", get(log::consistency))
+        .route("/v1/studies/{study}/log/inclusion", get(log::inclusion).post(log::inclusions))
+        .route(
+            "/v1/studies/{study}/round-keys/{site}",
+            put(round_keys::publish).get(round_keys::fetch),
+        )
         .route("/v1/studies/{study}/rounds", post(round::open))
         .route(round, get(round::status))
         .route(&path("manifest"), get(round::manifest))

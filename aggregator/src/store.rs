@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use ringfence_crypto::Digest;
+use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
-use ringfence_crypto::statement::{Manifest, Signed};
+use ringfence_crypto::statement::{Manifest, RoundKeys, Signed, SiteId};
 use ringfence_crypto::wire::json::{self, JsonError};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
@@ -41,6 +42,16 @@ pub enum StoreError {
         /// The round.
         round: u32,
         /// The first sequence number that is not there.
+        expected: u64,
+    },
+    /// A statement of the log is missing, stands twice or is none.
+    #[error(
+        "the log of study {study} lacks leaf {expected}: the database was altered, or is of a version without a log"
+    )]
+    LogGap {
+        /// The study.
+        study: Digest,
+        /// The first leaf that is not there.
         expected: u64,
     },
 }
@@ -115,28 +126,32 @@ impl Store {
             .await?)
     }
 
-    /// Stores a manifest unless the round has one, and returns the one that the round has.
+    /// Stores a manifest as a leaf of the log unless the round has one; returns the one that the
+    /// round has, and whether it is at that leaf.
     pub(crate) async fn insert_round(
         &self,
         study: Digest,
         manifest: &Signed<Manifest>,
-    ) -> Result<Signed<Manifest>, StoreError> {
+        leaf: u64,
+    ) -> Result<(Signed<Manifest>, bool), StoreError> {
         let round = manifest.statement.round;
         sqlx::query(
-            "INSERT INTO rounds (study, round, manifest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO rounds (study, round, manifest, leaf) VALUES (?, ?, ?, ?) ON CONFLICT (study, round) DO NOTHING",
         )
         .bind(study.to_string())
         .bind(round)
         .bind(json::compact(manifest))
+        .bind(leaf.cast_signed())
         .execute(&self.pool)
         .await?;
-        let stored: Vec<u8> =
-            sqlx::query_scalar("SELECT manifest FROM rounds WHERE study = ? AND round = ?")
+        let (stored, at): (Vec<u8>, Option<i64>) =
+            sqlx::query_as("SELECT manifest, leaf FROM rounds WHERE study = ? AND round = ?")
                 .bind(study.to_string())
                 .bind(round)
                 .fetch_one(&self.pool)
                 .await?;
-        Ok(json::parse(&stored, json::MAX_MESSAGE, "signed manifest")?)
+        let stored = json::parse(&stored, json::MAX_MESSAGE, "signed manifest")?;
+        Ok((stored, at == Some(leaf.cast_signed())))
     }
 
     /// All manifests of a study in the order of their rounds.
@@ -149,23 +164,54 @@ impl Store {
         rows.iter().map(|row| Ok(json::parse(row, json::MAX_MESSAGE, "signed manifest")?)).collect()
     }
 
-    /// Stores a round's next event. A sequence number is used once: the key sees to it.
+    /// Stores a round's next event, and its leaf of the log if it is a statement. A sequence number
+    /// and a leaf are used once: the keys see to it.
     pub(crate) async fn append(
         &self,
         study: Digest,
         round: u32,
         sequence: u64,
         event: &Event,
+        leaf: Option<u64>,
     ) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO events (study, round, sequence, event) VALUES (?, ?, ?, ?)")
+        let insert =
+            "INSERT INTO events (study, round, sequence, event, leaf) VALUES (?, ?, ?, ?, ?)";
+        sqlx::query(insert)
             .bind(study.to_string())
             .bind(round)
             // SQLite's integers are signed; no round sees 2^63 events.
             .bind(sequence.cast_signed())
             .bind(json::compact(event))
+            .bind(leaf.map(u64::cast_signed))
             .execute(&self.pool)
             .await?;
         Ok(())
+    }
+
+    /// The entries of a study's log, in order, from its statements.
+    pub(crate) async fn log(&self, study: Digest) -> Result<Vec<LogEntry>, StoreError> {
+        let mut rows = sqlx::query_as::<_, (Option<i64>, bool, Vec<u8>)>(
+            "SELECT leaf, TRUE, manifest FROM rounds WHERE study = ?1
+             UNION ALL SELECT leaf, FALSE, event FROM events WHERE study = ?1 AND leaf IS NOT NULL
+             ORDER BY leaf",
+        )
+        .bind(study.to_string())
+        .fetch(&self.pool);
+        let mut entries = Vec::new();
+        while let Some((leaf, opens, row)) = rows.try_next().await? {
+            let expected = entries.len() as u64;
+            let entry = match opens {
+                true => {
+                    let manifest: Signed<Manifest> =
+                        json::parse(&row, json::MAX_MESSAGE, "signed manifest")?;
+                    Some(LogEntry::of_signed(&manifest))
+                }
+                false => json::parse::<Event>(&row, json::MAX_MESSAGE, "event")?.entry(),
+            };
+            let entry = entry.filter(|_| leaf == Some(expected.cast_signed()));
+            entries.push(entry.ok_or(StoreError::LogGap { study, expected })?);
+        }
+        Ok(entries)
     }
 
     /// Hands a round's events to `apply`, in order.
@@ -190,6 +236,51 @@ impl Store {
             expected += 1;
         }
         Ok(())
+    }
+
+    /// Stores a site's round keys unless it has published others for one of their rounds; returns
+    /// what is stored for the first of them, or nothing when a later one is taken.
+    pub(crate) async fn insert_round_keys(
+        &self,
+        signed: &Signed<RoundKeys>,
+    ) -> Result<Option<Signed<RoundKeys>>, StoreError> {
+        let RoundKeys { study, site, first_round, keys } = &signed.statement;
+        let end_round = u64::from(*first_round) + keys.len() as u64;
+        // One statement, so that two requests at the same time cannot both find the rounds free.
+        sqlx::query(
+            "INSERT INTO round_keys (study, site, first_round, end_round, statement)
+             SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (
+                 SELECT 1 FROM round_keys
+                 WHERE study = ?1 AND site = ?2 AND first_round < ?4 AND end_round > ?3)",
+        )
+        .bind(study.to_string())
+        .bind(site.as_str())
+        .bind(first_round)
+        .bind(end_round.cast_signed())
+        .bind(json::compact(signed))
+        .execute(&self.pool)
+        .await?;
+        self.round_keys(*study, site, *first_round).await
+    }
+
+    /// The round keys of a site that cover a round.
+    pub(crate) async fn round_keys(
+        &self,
+        study: Digest,
+        site: &SiteId,
+        round: u32,
+    ) -> Result<Option<Signed<RoundKeys>>, StoreError> {
+        let row: Option<Vec<u8>> = sqlx::query_scalar(
+            "SELECT statement FROM round_keys
+             WHERE study = ? AND site = ? AND first_round <= ? AND end_round > ?",
+        )
+        .bind(study.to_string())
+        .bind(site.as_str())
+        .bind(round)
+        .bind(round)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| Ok(json::parse(&row, json::MAX_MESSAGE, "signed round keys")?)).transpose()
     }
 
     /// Closes the database after the last write.
@@ -245,15 +336,16 @@ mod tests {
         let store = Store::open(&folder.path().join("statements.sqlite")).await.unwrap();
         let study = Digest::of(b"study");
         store.insert_study(study, b"file").await.unwrap();
-        sqlx::query("INSERT INTO rounds VALUES (?, 0, x'00')")
+        sqlx::query("INSERT INTO rounds VALUES (?, 0, x'00', 0)")
             .bind(study.to_string())
             .execute(&store.pool)
             .await
             .unwrap();
         for sequence in [0, 1, 3] {
-            store.append(study, 0, sequence, &Event::Frozen { at: sequence }).await.unwrap();
+            let frozen = Event::Frozen { at: sequence };
+            store.append(study, 0, sequence, &frozen, None).await.unwrap();
         }
-        store.append(study, 0, 1, &Event::Frozen { at: 9 }).await.unwrap_err();
+        store.append(study, 0, 1, &Event::Frozen { at: 9 }, None).await.unwrap_err();
         let mut seen = Vec::new();
         let error = store.replay(study, 0, |event| seen.push(event)).await.unwrap_err();
         assert_eq!(seen, [Event::Frozen { at: 0 }, Event::Frozen { at: 1 }]);

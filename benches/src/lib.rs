@@ -1,4 +1,6 @@
 //! A whole round in memory, for measuring its parts: real keys, real statements, no network.
+//!
+//! [`schemes`] compares it with what others do.
 
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::add_words;
 use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::statement::{
     Certificate, Closing, Endorsement, HolderKeys, Included, Manifest, PublicKey, Statement, Study,
     sign,
@@ -20,6 +23,9 @@ use ringfence_keys::identity::Identity;
 use ringfence_keys::open::{OpenedSum, OpeningContext, unseal};
 use ringfence_keys::quantize::QuantizedUpdate;
 use ringfence_keys::reconstruct::KeySum;
+
+pub mod constant_time;
+pub mod schemes;
 
 /// A study with its identities, and one finished round.
 pub struct FinishedRound {
@@ -51,12 +57,23 @@ impl FinishedRound {
     /// # Errors
     /// When any step fails; nothing is measured then.
     pub fn run(sites: usize, parameters: u32) -> anyhow::Result<Self> {
+        let values: Vec<f32> = (0..parameters).map(|k| (k % 1000) as f32 / 1000.0 - 0.5).collect();
+        Self::of(&vec![values; sites], 16, 0.5)
+    }
+
+    /// Runs a round over one update for each site, of `bits`-bit values clipped to `[-clip, clip]`.
+    ///
+    /// # Errors
+    /// When any step fails; nothing is measured then.
+    pub fn of(updates: &[Vec<f32>], bits: u8, clip: f32) -> anyhow::Result<Self> {
+        let sites = updates.len();
+        let parameters = u32::try_from(updates.first().context("no sites")?.len())?;
         let mut rng = ringfence_keys::system_rng()?;
         let identities = (0..sites)
             .map(|k| Ok(Identity::generate(format!("site-{k}").parse()?, &mut rng)?))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let aggregator = SigningKey::from_bytes(&[7; 32]);
-        let tensor = TensorLayout { name: "w".into(), shape: vec![parameters], clip: 0.5 };
+        let tensor = TensorLayout { name: "w".into(), shape: vec![parameters], clip };
         let study = StudyDraft {
             name: "bench".into(),
             created_at: 0,
@@ -64,7 +81,7 @@ impl FinishedRound {
             aggregator_key: PublicKey::from(aggregator.verifying_key()),
             threshold: None,
             min_sites: None,
-            value_bits: 16,
+            value_bits: bits,
             layout: Layout { tensors: vec![tensor] },
             initial_model: Digest::of(b"bench"),
             min_round_seconds: 1,
@@ -88,14 +105,13 @@ impl FinishedRound {
         let check_key = first.check_key(&study)?;
         let holder_keys = HolderKeys::resolve(&study, &manifest, &[])?;
 
-        let values: Vec<f32> = (0..parameters).map(|k| (k % 1000) as f32 / 1000.0 - 0.5).collect();
         let mut contributions = Vec::new();
         let mut sum = vec![0; usize::try_from(study.body_bytes()?)?];
         let mut plain = vec![0; parameters as usize];
         let (mut update, mut body) = (None, Vec::new());
-        for identity in &identities {
+        for (identity, values) in identities.iter().zip(updates) {
             let quantized =
-                QuantizedUpdate::quantize(&values, &study.layout, &study.packing, &mut rng)?;
+                QuantizedUpdate::quantize(values, &study.layout, &study.packing, &mut rng)?;
             body = Vec::with_capacity(sum.len());
             let context = ContributionContext {
                 study: &study,
@@ -155,11 +171,20 @@ impl FinishedRound {
     /// # Errors
     /// When the sum does not check or is not the plain sum.
     pub fn decode(&self, keys: &KeySum) -> anyhow::Result<OpenedSum> {
+        let opened = self.open_sum(keys)?;
+        anyhow::ensure!(opened.sums == self.plain, "the opened sum is not the plain sum");
+        Ok(opened)
+    }
+
+    /// As [`FinishedRound::decode`], for the time that it takes: without comparing.
+    ///
+    /// # Errors
+    /// When the sum does not check.
+    pub fn open_sum(&self, keys: &KeySum) -> anyhow::Result<OpenedSum> {
         let (sites, round) = (self.identities.len(), self.manifest.digest());
         let mut reader = self.sum.as_slice();
         let opened =
             OpenedSum::open(&self.study, &round, sites, keys, &self.check_key, &mut reader)?;
-        anyhow::ensure!(opened.sums == self.plain, "the opened sum is not the plain sum");
         Ok(opened)
     }
 }
@@ -180,6 +205,9 @@ fn certify(
         })
         .collect();
     included.sort_by(|a, b| a.site.cmp(&b.site));
+    let headers = contributions.iter().map(|made| LogEntry::of_signed(&made.header));
+    let log: StudyLog =
+        std::iter::once(LogEntry::of::<Manifest>(manifest.digest())).chain(headers).collect();
     let closing = Closing {
         study: manifest.study,
         round: 0,
@@ -188,6 +216,7 @@ fn certify(
         included,
         excluded: Vec::new(),
         sum: Some(Digest::of(sum)),
+        checkpoint: log.checkpoint(),
     };
     let endorsement = |identity: &Identity| {
         let (study, closing) = (manifest.study, closing.digest());
@@ -205,7 +234,7 @@ fn open(
     identity: &Identity,
     contributions: &[Contribution],
 ) -> anyhow::Result<OpeningFrame> {
-    let holder = Holder::restore(study.clone(), identity.site().clone(), [], None);
+    let holder = Holder::restore(study.clone(), identity.site().clone(), [], None, None);
     let set = holder.may_open(manifest, certificate)?;
     let offset = study.holder_offset(0, identity.site()).context("no holder")?;
     let shares = contributions

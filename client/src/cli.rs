@@ -2,6 +2,7 @@
 
 mod identity;
 mod member;
+mod plan;
 mod round;
 mod study;
 
@@ -28,6 +29,8 @@ enum Action {
     Demo(crate::demo::DemoOptions),
     /// Make a site's identity: a secret file and a public one.
     Keygen(identity::Keygen),
+    /// Work out what a study would cost and tolerate, and refuse what cannot work.
+    Plan(plan::PlanOptions),
     /// Make, sign, check and register study files.
     #[command(subcommand)]
     Study(study::StudyCommand),
@@ -54,6 +57,7 @@ impl Command {
         match self.action {
             Action::Demo(options) => crate::demo::run(options).await,
             Action::Keygen(keygen) => keygen.run(),
+            Action::Plan(plan) => plan.run(),
             Action::Study(study) => study.run().await,
             Action::Open(open) => open.run().await,
             Action::Contribute(contribute) => contribute.run().await,

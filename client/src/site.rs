@@ -9,6 +9,7 @@ mod error;
 mod finish;
 mod hold;
 mod journal;
+mod round_keys;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub use contribute::{Contributed, Joined};
 pub use error::SiteError;
 pub use finish::{Done, RoundEnd};
 pub use hold::HoldReport;
-pub use journal::{ContributionRecord, Journal, JournalError, RoundJournal};
+pub use journal::{ContributionRecord, Journal, JournalError, RoundJournal, RoundKeysJournal};
 use ringfence_crypto::Digest;
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::statement::{
@@ -118,6 +119,8 @@ impl Site {
         while now() < due {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        self.publish_round_keys().await?;
+        let holder_keys = self.holder_keys(round).await?;
         let opened_at = now();
         let manifest = self.identity.sign(Manifest {
             study: self.digest,
@@ -126,7 +129,7 @@ impl Site {
             opened_at,
             deadline: opened_at + u64::from(seconds.max(self.study.min_round_seconds)),
             holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
-            holder_keys: vec![None; self.study.threshold.holders.into()],
+            holder_keys,
             base_model: self.check_key.model(base_model),
             previous: previous.map(|previous| previous.closing),
         });
@@ -140,6 +143,7 @@ impl Site {
     /// certificate.
     pub async fn join(&self, round: u32) -> Result<Joined<'_>, SiteError> {
         let manifest = self.manifest(round).await?;
+        self.publish_round_keys().await?;
         Ok(Joined { site: self, manifest })
     }
 

@@ -1,12 +1,13 @@
 //! HTTP to the aggregator: bounded answers, problems as errors, retries of what is idempotent.
 
+mod log;
 mod round;
 
 use std::time::Duration;
 
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::SignedStudy;
+use ringfence_crypto::statement::{RoundKeys, Signed, SignedStudy, SiteId};
 use ringfence_crypto::wire::frame::FrameError;
 use ringfence_crypto::wire::json::{self, JsonError, MAX_MESSAGE, MAX_STUDY};
 use ringfence_crypto::wire::message::{Problem, StudyStatus};
@@ -155,6 +156,32 @@ impl Transport {
     /// [`TransportError`].
     pub async fn status(&self, study: Digest) -> Result<StudyStatus, TransportError> {
         self.get(&format!("studies/{study}/status"), MAX_MESSAGE, "study status").await
+    }
+
+    /// Publishes a site's KEM keys for coming rounds.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_round_keys(&self, keys: &Signed<RoundKeys>) -> Result<(), TransportError> {
+        let RoundKeys { study, site, .. } = &keys.statement;
+        let bytes = json::compact(keys);
+        let request = |url| self.client.put(url).header("content-type", JSON).body(bytes.clone());
+        let path = format!("studies/{study}/round-keys/{site}");
+        self.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
+    }
+
+    /// The KEM keys of a site that cover a round.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn round_keys(
+        &self,
+        study: Digest,
+        site: &SiteId,
+        round: u32,
+    ) -> Result<Signed<RoundKeys>, TransportError> {
+        let path = format!("studies/{study}/round-keys/{site}?round={round}");
+        self.get(&path, MAX_MESSAGE, "round keys").await
     }
 
     /// The resources of one round.

@@ -56,6 +56,13 @@ fn every_wrong_step_says_what_to_do() {
     }
     refused(&["keygen", "--site", "a"], "never overwritten");
     refused(&["keygen", "--site", "A/B"], "lower-case letters");
+    refused(&["plan", "--parameters", "1000", "--sites", "2"], "expected 3 to 10000 sites");
+    let plan = run(&["plan", "--parameters", "1000000", "--sites", "10"]).unwrap();
+    assert!(plan.contains("2.771 bytes a parameter"), "{plan}");
+    let plan = run(&["plan", "--parameters", "1000000", "--sites", "10", "--json"]).unwrap();
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["packing"]["wire_bits"], 44);
+    assert!(plan["encrypt_seconds"].as_f64().unwrap() > 0.0);
     let mode = std::os::unix::fs::MetadataExt::mode(
         &std::fs::metadata(folder.path().join("a.identity")).unwrap(),
     );

@@ -13,7 +13,9 @@ use ringfence::site::{RoundEnd, Site, SiteError, now};
 use ringfence::transport::Transport;
 use ringfence::weights::Weights;
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{Manifest, SignedStudy, Statement};
+use ringfence_crypto::log::{Checkpoint, LogHash};
+use ringfence_crypto::statement::{Closing, Manifest, Signed, SignedStudy, Statement};
+use ringfence_crypto::wire::json;
 use ringfence_keys::contribution::RuleError;
 use ringfence_keys::draft::StudyDraft;
 use ringfence_keys::identity::Identity;
@@ -152,6 +154,22 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
     }
     assert!(finish(&sites, 1).await.iter().all(|mean| mean.len() == VALUES));
 
+    // In round 0 only the initiator had published round keys; from then on all have. A round's
+    // secrets are gone once its opening is durable, or its abort certified.
+    let transport = Transport::new(&trio.aggregator.url, false).unwrap();
+    let study = trio.study.study.digest();
+    for (round, named) in [(0, 1), (1, 3)] {
+        let manifest = transport.round(study, round).manifest().await.unwrap().statement;
+        assert_eq!(manifest.holder_keys.iter().flatten().count(), named, "round {round}");
+    }
+    for k in 0..3 {
+        let secret = |round: u32| {
+            let keys = format!("state-{k}/studies/{study}/round-keys/{round:06}.secret");
+            trio.folder.path().join(keys).exists()
+        };
+        assert!(secret(2) && !secret(1) && !(k == 0 && secret(0)), "site {k}");
+    }
+
     // Round 2 on the base model of round 1: an honest initiator does not open it ...
     let refused = sites[2].open_round(&trio.base, 600).await.unwrap_err();
     assert!(matches!(refused, SiteError::NotAgreed { needed: 3, agreeing: 0, .. }), "{refused}");
@@ -218,6 +236,58 @@ async fn second_and_late_contributions_and_strangers_are_refused() {
     let state = trio.folder.path().join("stranger");
     let error = Site::open(trio.study.clone(), stranger, &state, transport, Duration::ZERO);
     assert!(error.unwrap_err().to_string().contains("does not stand in this study's roster"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_refuses_a_log_that_is_not_the_one_it_saw() {
+    let trio = Trio::start().await;
+    let sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
+    sites[0].open_round(&trio.base, 600).await.unwrap();
+    for (k, site) in sites.iter().enumerate() {
+        trio.contribute(site, k, 0).await.unwrap();
+    }
+    finish(&sites, 0).await;
+    let next = Digest::of(b"next model");
+    sites[1].open_round(&next, 600).await.unwrap();
+    for (k, site) in sites.iter().enumerate() {
+        let joined = site.join(1).await.unwrap();
+        joined.contribute(&next, &update(k), |_| ()).await.unwrap();
+    }
+
+    // What a fork looks like to the site: the log that it saw in round 0 was another one.
+    let study = trio.study.study.digest().to_string();
+    let rounds = trio.folder.path().join("state-2/studies").join(study).join("rounds");
+    let saved = rounds.join("000000/closing.json");
+    let text = std::fs::read_to_string(&saved).unwrap();
+    let closing: Signed<Closing> = json::parse(text.as_bytes(), 1 << 20, "closing").unwrap();
+    let write = |alter: &dyn Fn(&mut Checkpoint)| {
+        let mut seen = closing.clone();
+        alter(&mut seen.statement.checkpoint);
+        std::fs::write(&saved, json::pretty(&seen)).unwrap();
+    };
+    let refusing = async {
+        write(&|seen| seen.root = LogHash::leaf(b"another"));
+        let forked = sites[2].hold(1).await.unwrap_err().to_string();
+        assert!(forked.contains("the log was forked"), "{forked}");
+        assert!(forked.contains("keep both signed closings as evidence"), "{forked}");
+        write(&|seen| seen.size += 1000);
+        let shrunk = sites[2].hold(1).await.unwrap_err().to_string();
+        assert!(shrunk.contains("the log shrank"), "{shrunk}");
+        assert!(!rounds.join("000001/endorsement.json").exists());
+        assert!(!rounds.join("000001/closing.json").exists());
+        // Both sides of the evidence are on disk.
+        let transport = Transport::new(&trio.aggregator.url, false).unwrap();
+        let shown = transport.round(trio.study.study.digest(), 1).closing().await.unwrap();
+        let refused = rounds.join(format!("000001/refused-{}.json", shown.digest()));
+        let refused = std::fs::read(refused).unwrap();
+        assert_eq!(json::parse::<Signed<Closing>>(&refused, 1 << 20, "closing").unwrap(), shown);
+        write(&|_| ());
+        sites[2].hold(1).await.unwrap();
+        assert!(rounds.join("000001/closing.json").exists());
+    };
+    let others = futures_util::future::join_all(sites[..2].iter().map(|site| site.hold(1)));
+    let (others, ()) = tokio::join!(others, refusing);
+    others.into_iter().for_each(|report| assert!(report.unwrap().opened));
 }
 
 #[tokio::test(flavor = "multi_thread")]

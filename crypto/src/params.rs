@@ -36,6 +36,14 @@ pub const KEY_WORDS: usize = RING_DEGREE + CHECK_WORDS;
 /// Check words a contribution carries; two elements of `F_q` give a forgery chance of 2^-128.
 pub const CHECK_WORDS: usize = 2;
 
+/// Bits of security of a single update after a sum with two honest sites or more was opened
+/// (error width `6.4 / sqrt 2`): the lattice estimator's smallest figure over the attacks, core-SVP
+/// cost, classical. `docs/security.md` says how it is reproduced.
+pub const SECURITY_CLASSICAL: f64 = 213.5;
+
+/// As [`SECURITY_CLASSICAL`], for quantum computers.
+pub const SECURITY_QUANTUM: f64 = 193.7;
+
 /// The named parameter sets. One serves 3 to 10,000 sites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -18,6 +18,7 @@ pub use event::{Event, Verdict};
 pub use status::{RoundState, RoundStatus};
 
 use crate::digest::Digest;
+use crate::log::Checkpoint;
 use crate::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, Excluded, Header, Included, Manifest,
     Opening, Previous, Receipt, Review, Signed, SiteId, Study,
@@ -195,8 +196,15 @@ impl Round {
         }
     }
 
-    /// The closing to sign for a set and the digest of the sum over it (none for an abort).
-    pub fn closing_of(&self, set: ClosedSet, sum: Option<Digest>, now: u64) -> Closing {
+    /// The closing to sign for a set and the digest of the sum over it (none for an abort), with the
+    /// checkpoint of the study's log after everything so far.
+    pub fn closing_of(
+        &self,
+        set: ClosedSet,
+        sum: Option<Digest>,
+        checkpoint: Checkpoint,
+        now: u64,
+    ) -> Closing {
         Closing {
             study: self.manifest.statement.study,
             round: self.number(),
@@ -205,6 +213,7 @@ impl Round {
             included: set.included,
             excluded: set.excluded,
             sum,
+            checkpoint,
         }
     }
 

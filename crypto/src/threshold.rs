@@ -137,15 +137,27 @@ impl Threshold {
     /// # Errors
     /// [`ThresholdError`] for fewer than three sites.
     pub fn recommended(sites: usize) -> Result<Self, ThresholdError> {
-        let holders = sites.min(16) as u16;
-        let collusion = (holders / 4).max(1);
-        Self::derive(holders, collusion, Self::free_packing(holders, collusion), sites)
+        Self::choose(sites, None, None, None)
     }
 
-    /// Most key words a polynomial that cost no further opening: `t = m - 2c` is needed anyway to
-    /// correct `c` lies, and of its `t` points `c` must be random, so `l = m - 3c`.
-    pub fn free_packing(holders: u16, collusion: u16) -> u16 {
-        holders.saturating_sub(collusion.saturating_mul(3)).max(1)
+    /// As [`Threshold::recommended`], with what the author does name: `m`, `c`, `l`.
+    ///
+    /// By default a polynomial carries as many key words as cost no further opening: `t = m - 2c`
+    /// is needed anyway to correct `c` lies, and of its `t` points `c` must be random, so
+    /// `l = m - 3c`.
+    ///
+    /// # Errors
+    /// [`ThresholdError`], as for [`Threshold::derive`].
+    pub fn choose(
+        sites: usize,
+        holders: Option<u16>,
+        collusion: Option<u16>,
+        packing: Option<u16>,
+    ) -> Result<Self, ThresholdError> {
+        let holders = holders.unwrap_or(sites.min(16) as u16);
+        let collusion = collusion.unwrap_or((holders / 4).max(1));
+        let free = holders.saturating_sub(collusion.saturating_mul(3)).max(1);
+        Self::derive(holders, collusion, packing.unwrap_or(free), sites)
     }
 
     /// Holders that may stay silent without stopping a round.

@@ -73,6 +73,13 @@ impl Aggregator {
         self.child = child;
     }
 
+    /// Starts it on data that it must refuse; returns what it said.
+    pub(crate) fn refuses_to_start(&self) -> String {
+        let output = serve_command(self.folder.path(), &self.address).output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// Waits for the server to end by itself.
     pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().unwrap()

@@ -26,7 +26,7 @@ async fn database(aggregator: &Aggregator) -> SqliteConnection {
 }
 
 /// Runs one statement on the server's database.
-async fn sql(aggregator: &Aggregator, statement: &'static str) -> u64 {
+pub(crate) async fn sql(aggregator: &Aggregator, statement: &'static str) -> u64 {
     let mut database = database(aggregator).await;
     let done = sqlx::query(statement).execute(&mut database).await.unwrap();
     database.close().await.unwrap();
@@ -215,7 +215,7 @@ async fn a_write_that_fails_changes_nothing_and_one_that_only_seemed_to_fail_cou
     // Failed, persisted: the row is there, and the server does not know.
     let event = ringfence_crypto::round::Event::Announced(play.contribution(&sites[1]).header);
     let mut connection = database(&aggregator).await;
-    sqlx::query("INSERT INTO events (study, round, sequence, event) VALUES (?, 0, 1, ?)")
+    sqlx::query("INSERT INTO events (study, round, sequence, event, leaf) VALUES (?, 0, 1, ?, 2)")
         .bind(play.roster.digest().to_string())
         .bind(json::compact(&event))
         .execute(&mut connection)

@@ -10,7 +10,9 @@
 mod child;
 mod command;
 mod crash;
+mod log;
 mod refusals;
+mod round_keys;
 mod rounds;
 mod sites;
 mod uploads;

@@ -85,7 +85,7 @@ async fn studies_that_cannot_run() {
     let mut overflowing = sound.clone();
     overflowing.packing = Packing { slots: sound.packing.slots + 1, ..sound.packing };
     let overflowing = Roster::of(overflowing, keys.clone()).signed;
-    client.post_study(&overflowing).await.refused(422, &["the study states"]);
+    client.post_study(&overflowing).await.refused(422, &["overflow the modulus"]);
 
     let mut unsigned = signed.clone();
     unsigned.signatures.retain(|signature| signature.site.as_str() != "site-3");

@@ -58,6 +58,9 @@ pub(crate) struct New {
     /// Sites that may collude (c).
     #[arg(long)]
     collusion: Option<u16>,
+    /// Key words a sharing polynomial (l); as many as cost no further opening unless given.
+    #[arg(long)]
+    packing: Option<u16>,
     /// Fewest contributions a sum is opened for.
     #[arg(long)]
     min_sites: Option<u16>,
@@ -139,14 +142,11 @@ impl New {
         weights.check_finite().with_context(|| self.model.display().to_string())?;
         let roster: Vec<Site> =
             self.sites.iter().map(|path| read_public(path)).collect::<anyhow::Result<_>>()?;
-        let threshold = match (self.holders, self.collusion) {
-            (None, None) => None,
-            (holders, collusion) => {
-                let recommended = Threshold::recommended(roster.len())?;
-                let holders = holders.unwrap_or(recommended.holders);
-                let collusion = collusion.unwrap_or((holders / 4).max(1));
-                Some(Threshold::derive(holders, collusion, 1, roster.len())?)
-            }
+        let Self { holders, collusion, packing, .. } = self;
+        // Of fewer than three sites the draft says what is wrong.
+        let threshold = match roster.len() {
+            ..3 => None,
+            sites => Some(Threshold::choose(sites, holders, collusion, packing)?),
         };
         let mut rng = ringfence_keys::system_rng().context("no randomness")?;
         let study = StudyDraft {

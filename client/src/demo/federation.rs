@@ -93,7 +93,10 @@ impl Federation {
                 let folder = state.join(identity.site().as_str());
                 Ok(Site::open(signed.clone(), identity, &folder, transport.clone(), patience)?)
             })
-            .collect::<anyhow::Result<_>>()?;
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        for site in &sites {
+            site.publish_round_keys().await?;
+        }
         Ok(Self {
             aggregator,
             sites,

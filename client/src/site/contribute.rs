@@ -53,7 +53,8 @@ impl<'a> Joined<'a> {
             None => {
                 self.check_rules(base_model)?;
                 site.agreed(round, base_model).await?;
-                self.make(base_model, update, quantized)?
+                let holder_keys = site.resolve_holder_keys(&self.manifest.statement).await?;
+                self.make(&holder_keys, base_model, update, quantized)?
             }
         };
         let at = site.at(round);
@@ -105,6 +106,7 @@ impl<'a> Joined<'a> {
     /// Encrypts and makes everything durable. Nothing has left yet.
     fn make(
         &self,
+        holder_keys: &HolderKeys,
         base_model: &Digest,
         update: &[f32],
         quantized: impl FnOnce(&QuantizedUpdate),
@@ -116,7 +118,6 @@ impl<'a> Joined<'a> {
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
         let values = QuantizedUpdate::quantize(update, &study.layout, &study.packing, &mut rng)?;
         quantized(&values);
-        let holder_keys = &HolderKeys::resolve(study, manifest, &[])?;
         let context = ContributionContext { study, manifest, holder_keys, identity, check_key };
         journal.round(*digest, round)?.contribute(|body| {
             let Contribution { header, envelopes } =

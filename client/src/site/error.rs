@@ -11,6 +11,7 @@ use ringfence_keys::holder::HolderError;
 use ringfence_keys::identity::IdentityError;
 use ringfence_keys::open::OpenError;
 use ringfence_keys::quantize::QuantizeError;
+use ringfence_keys::seal::SealError;
 
 use super::journal::JournalError;
 use crate::transport::TransportError;
@@ -45,6 +46,19 @@ pub enum SiteError {
     /// A key holder's round keys are missing or wrong.
     #[error(transparent)]
     RoundKeys(#[from] RoundKeysError),
+    /// The secret half of this site's round key is gone.
+    #[error(
+        "round {round} has this site hold under its round keys {statement}, and their secret for this round is not in the state directory (destroyed after its round, or restored from a backup); this site cannot hold in this round, the others go on without it"
+    )]
+    RoundSecret {
+        /// The round.
+        round: u32,
+        /// Digest of the statement.
+        statement: Digest,
+    },
+    /// A round secret could not be made.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// Contributing would break a rule.
     #[error(transparent)]
     Rule(#[from] RuleError),

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ringfence_crypto::log::{LogEntry, LogHash};
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{Header, Manifest, Signed, SiteId};
+use ringfence_crypto::statement::{Closing, Header, Manifest, Receipt, Signed, SiteId};
 use ringfence_crypto::wire::frame;
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::holder::{
     self, CertifiedSet, ClosingView, Decision, Holder, open_envelope, open_share_sum,
 };
+use ringfence_keys::logged::{LogProofs, Seen};
+use ringfence_keys::round_secret::RoundSecret;
 use ringfence_keys::share::Share;
 
 use super::{Site, SiteError, present};
@@ -42,12 +45,17 @@ impl Site {
             self.id().clone(),
             self.journal.endorsements(self.digest)?,
             self.journal.abstains_through(self.digest)?,
+            self.journal.last_closing(self.digest)?.map(|last| Seen::from(&last.statement)),
         );
         if !self.holds(round) {
             let site = self.id().clone();
             return Err(holder::HolderError::NoHolder { site, round }.into());
         }
-        let complaints = self.review(&manifest).await?;
+        let complaints = match journal.opening()? {
+            // The secret may be gone by now.
+            Some(_) => Vec::new(),
+            None => self.review(&manifest).await?,
+        };
         let over = |state| !matches!(state, RoundState::Collecting | RoundState::Reviewing);
         self.wait(round, "a closing", |status| over(status.state)).await?;
         self.endorse(&manifest, &mut holder).await?;
@@ -57,6 +65,7 @@ impl Site {
             .await?;
         let certificate = self.certificate(round).await?;
         if certificate.closing.statement.is_abort() {
+            self.destroy_round_secret(round)?;
             return Ok(HoldReport { complaints, opened: false });
         }
         let frame = match journal.opening()? {
@@ -71,6 +80,8 @@ impl Site {
         };
         let frame: OpeningFrame =
             frame::decode(&frame, "an opening").map_err(TransportError::from)?;
+        // What was dealt is summed and durable: the key that it came under is not needed again.
+        self.destroy_round_secret(round)?;
         self.at(round).put_opening(&frame).await?;
         Ok(HoldReport { complaints, opened: true })
     }
@@ -84,10 +95,11 @@ impl Site {
         if status.state != RoundState::Reviewing || status.reviewed.contains(self.id()) {
             return Ok(Vec::new());
         }
+        let secret = self.round_secret(manifest)?;
         let mut complaints = BTreeSet::new();
         for dealer in &status.received {
             let header = self.header(round, dealer).await?;
-            if self.dealt(&header.statement).await?.is_err() {
+            if self.dealt(secret.as_ref(), &header.statement).await?.is_err() {
                 complaints.insert(dealer.clone());
             }
         }
@@ -112,23 +124,55 @@ impl Site {
         }
         let journal = self.journal.round(self.digest, round)?;
         let receipt = journal.receipt()?;
+        let log = self.log_proofs(manifest, named, receipt.as_ref(), holder.seen()).await?;
         let view = ClosingView {
             manifest,
             closing: &closing,
             headers: &headers,
             reviews: &reviews,
             receipt: receipt.as_ref(),
+            log: &log,
         };
-        let endorsement = match holder.endorse(view)? {
+        let decision = holder.endorse(view);
+        if let Err(holder::HolderError::Log(_)) = &decision {
+            // Its signature has been checked: with the closing before, it is the evidence.
+            journal.save_refused(&closing)?;
+        }
+        let endorsement = match decision? {
             Decision::Repeat(endorsement) => endorsement,
             Decision::Fresh(endorsement) => {
                 journal.endorse(&endorsement)?;
-                holder.record(endorsement.clone());
                 endorsement
             }
         };
+        // After a crash between the two, the repeat comes here, too.
+        journal.save_closing(&closing)?;
+        holder.record(endorsement.clone(), named);
         self.at(round).put_endorsement(&self.identity.sign(endorsement)).await?;
         Ok(())
+    }
+
+    /// Fetches what shows that a closing's checkpoint contains what it must, and is of the log that
+    /// this site has seen. The holder checks it.
+    async fn log_proofs(
+        &self,
+        manifest: &Manifest,
+        closing: &Closing,
+        receipt: Option<&Signed<Receipt>>,
+        seen: Option<Seen>,
+    ) -> Result<LogProofs, SiteError> {
+        let entries = closing.logged(manifest, receipt.map(|receipt| &receipt.statement));
+        let leaves: Vec<LogHash> = entries.iter().map(LogEntry::leaf).collect();
+        let size = closing.checkpoint.size;
+        let inclusion = self.transport.inclusion(self.digest, size, &leaves).await?;
+        let mut consistency = None;
+        if let Some(seen) = seen.map(|seen| seen.checkpoint.size) {
+            let (from, to) = (seen.min(size), seen.max(size));
+            // An aggregator that has lost a part of its log cannot prove anything about it: the
+            // holder says so.
+            consistency = present(self.transport.consistency(self.digest, from, to).await)?;
+        }
+        Ok(LogProofs { inclusion, consistency })
     }
 
     async fn opening(
@@ -136,13 +180,14 @@ impl Site {
         manifest: &Manifest,
         set: &CertifiedSet<'_>,
     ) -> Result<OpeningFrame, SiteError> {
+        let secret = self.round_secret(manifest)?;
         let mut shares = Vec::new();
         for (site, digest) in set.sites() {
             let header = self.header(manifest.round, site).await?;
             // A dealer with at most c complaints stays in the set; a holder that it cheated cannot
             // open, which the threshold allows for: it is one of the missing shares then.
             if let (true, Ok(share)) =
-                (header.digest() == digest, self.dealt(&header.statement).await?)
+                (header.digest() == digest, self.dealt(secret.as_ref(), &header.statement).await?)
             {
                 shares.push((site.clone(), share));
             }
@@ -160,10 +205,11 @@ impl Site {
     /// dealer's fault.
     async fn dealt(
         &self,
+        secret: Option<&RoundSecret>,
         header: &Header,
     ) -> Result<Result<Share, holder::EnvelopeError>, SiteError> {
         let sealed = present(self.at(header.round).envelope(&header.site, self.id()).await)?;
         let sealed = sealed.unwrap_or_default();
-        Ok(open_envelope(&self.identity, None, &self.study, header, &sealed))
+        Ok(open_envelope(&self.identity, secret, &self.study, header, &sealed))
     }
 }

@@ -6,17 +6,22 @@
 //! STATE/studies/<digest>/rounds/<round>/
 //!     manifest.json  certificate.json          checked
 //!     body.bin  envelopes.bin  contribution.json   what was or will be sent, byte for byte
-//!     receipt.json  endorsement.json  opening.bin
+//!     receipt.json  endorsement.json  closing.json  opening.bin
+//!     refused-<digest>.json                    closings on a log that this site refuses
 //! ```
+
+use std::cmp::Reverse;
+mod round_keys;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{Certificate, Endorsement, Header, Signed};
+use ringfence_crypto::statement::{Certificate, Closing, Endorsement, Header, Signed};
 use ringfence_crypto::wire::json::{self, JsonError, MAX_STUDY};
 use ringfence_keys::contribution::{End, Record};
+pub use round_keys::RoundKeysJournal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
@@ -107,6 +112,16 @@ impl Journal {
         Ok(RoundJournal { folder })
     }
 
+    /// The files of a study's round keys.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] when the folder cannot be made.
+    pub fn round_keys(&self, study: Digest) -> Result<RoundKeysJournal, JournalError> {
+        let folder = self.root.join("studies").join(study.to_string()).join("round-keys");
+        fs::create_dir_all(&folder).map_err(|source| io_error(&folder, source))?;
+        Ok(RoundKeysJournal { folder })
+    }
+
     fn rounds(&self, study: Digest) -> PathBuf {
         self.root.join("studies").join(study.to_string()).join("rounds")
     }
@@ -140,6 +155,27 @@ impl Journal {
             endorsements.extend(read(&folder.join("endorsement.json"))?);
         }
         Ok(endorsements)
+    }
+
+    /// The closing of the highest round of which this site has endorsed one or holds a certificate:
+    /// its checkpoint is the last that the site saw. Signed as it is, it is evidence should the log
+    /// turn out to have been forked.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a record cannot be read.
+    pub fn last_closing(&self, study: Digest) -> Result<Option<Signed<Closing>>, JournalError> {
+        let mut folders = children(&self.rounds(study))?;
+        folders.sort_by_key(|folder| Reverse(number(folder)));
+        for folder in folders {
+            let round = RoundJournal { folder };
+            if let Some(closing) = round.closing()? {
+                return Ok(Some(closing));
+            }
+            if let Some(certificate) = round.certificate()? {
+                return Ok(Some(certificate.closing));
+            }
+        }
+        Ok(None)
     }
 
     /// The round through which this site abstains in a study after a restore.
@@ -192,6 +228,7 @@ macro_rules! json_file {
 
 impl RoundJournal {
     json_file!(certificate, save_certificate, "certificate.json", Certificate);
+    json_file!(closing, save_closing, "closing.json", Signed<Closing>);
     json_file!(
         manifest,
         save_manifest,
@@ -252,6 +289,15 @@ impl RoundJournal {
     /// [`JournalError::Exists`] when there is one already, whatever it says.
     pub fn endorse(&self, endorsement: &Endorsement) -> Result<(), JournalError> {
         decide(&self.folder.join("endorsement.json"), &json::pretty(endorsement))
+    }
+
+    /// Keeps a closing whose log this site refuses, as evidence: `refused-` and its digest.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn save_refused(&self, closing: &Signed<Closing>) -> Result<(), JournalError> {
+        let name = format!("refused-{}.json", closing.digest());
+        write(&self.folder.join(name), &json::pretty(closing))
     }
 
     /// The opening's frame, if it was made.
@@ -330,6 +376,11 @@ fn persist(file: NamedTempFile, path: &Path, once: bool) -> Result<(), JournalEr
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| io_error(folder, e))
 }
 
+/// The round that a folder is of.
+fn number(folder: &Path) -> Option<u32> {
+    folder.file_name()?.to_str()?.parse().ok()
+}
+
 fn children(folder: &Path) -> Result<Vec<PathBuf>, JournalError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -362,6 +413,38 @@ mod tests {
         let journal = Journal::open(folder.path()).unwrap();
         assert_eq!(journal.endorsements(study).unwrap(), [endorsement(b"first")]);
         assert_eq!(journal.endorsements(Digest::of(b"other")).unwrap(), []);
+    }
+
+    #[test]
+    fn the_last_closing_is_that_of_the_highest_round() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        let study = Digest::of(b"study");
+        assert_eq!(journal.last_closing(study).unwrap(), None);
+        let closing = |round: u32| -> Signed<Closing> {
+            let (zero, signature) = ("00".repeat(32), "00".repeat(64));
+            let statement = format!(
+                r#"{{"study":"{study}","round":{round},"manifest":"{zero}","closed_at":0,"included":[],
+                "excluded":[],"sum":null,"checkpoint":{{"size":{round},"root":"{zero}"}}}}"#
+            );
+            let signed = format!(r#"{{"statement":{statement},"signature":"{signature}"}}"#);
+            json::parse(signed.as_bytes(), MAX_STUDY, "closing").unwrap()
+        };
+        let saved = |round| journal.round(study, round).unwrap().closing().unwrap();
+        // The last two do not sort by their names.
+        for round in [7, 3, 999_999, 1_000_000] {
+            journal.round(study, round).unwrap().save_closing(&closing(round)).unwrap();
+            assert_eq!(saved(round), Some(closing(round)));
+            let expected = if round == 3 { 7 } else { round };
+            assert_eq!(journal.last_closing(study).unwrap(), Some(closing(expected)));
+        }
+        // A round without a closing of its own, but with a certificate; and one with neither.
+        let (closing, endorsements) = (closing(1_000_001), Vec::new());
+        let certificate = Certificate { closing: closing.clone(), endorsements };
+        journal.round(study, 1_000_001).unwrap().save_certificate(&certificate).unwrap();
+        journal.round(study, 1_000_002).unwrap();
+        assert_eq!(journal.last_closing(study).unwrap(), Some(closing));
+        assert_eq!(journal.last_closing(Digest::of(b"other")).unwrap(), None);
     }
 
     #[test]

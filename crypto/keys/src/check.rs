@@ -11,7 +11,9 @@ use rand::CryptoRng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::residues_from_xof;
 use ringfence_crypto::field;
+use ringfence_crypto::packing::Packing;
 use ringfence_crypto::params::{CHECK_WORDS, RING_DEGREE};
+use ringfence_crypto::vectorized;
 use subtle::ConstantTimeEq;
 use zeroize::ZeroizeOnDrop;
 
@@ -67,7 +69,7 @@ impl CheckKey {
     }
 
     /// The vectors of a round.
-    pub(crate) fn vectors(&self, round: &Digest) -> CheckVectors<'_> {
+    pub(crate) fn vectors(&self, round: &Digest, packing: &Packing) -> CheckVectors<'_> {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(b"ringfence/check/1").update(&round.0);
         let mut reader = hasher.finalize_xof();
@@ -75,7 +77,8 @@ impl CheckKey {
         for rho in &mut inside {
             residues_from_xof(&mut reader, rho.as_mut_slice());
         }
-        CheckVectors { key: self, round: *round, inside }
+        let bits = u64::BITS - u32::from(packing.delta_bits);
+        CheckVectors { key: self, round: *round, inside, bits }
     }
 }
 
@@ -123,13 +126,12 @@ pub(crate) struct CheckVectors<'a> {
     round: Digest,
     /// `rho` of each check word.
     inside: [SecretWords; CHECK_WORDS],
+    /// Bits of a coefficient: it is below `q / Delta`.
+    bits: u32,
 }
 
 impl CheckVectors<'_> {
     /// What a block's packed coefficients add to the check words.
-    ///
-    /// Coefficients are below `q / Delta`, and `Delta` is at least 2^8 wherever the noise of three
-    /// sites fits below it: so are 2^8 products below 2^128.
     pub(crate) fn of_block(&self, block: usize, coefficients: &[u64; RING_DEGREE]) -> CheckWords {
         let mut hasher = blake3::Hasher::new_keyed(&self.key.0);
         hasher.update(b"ringfence/check-block/1").update(&self.round.0);
@@ -137,17 +139,38 @@ impl CheckVectors<'_> {
         let mut words = CheckWords([0; CHECK_WORDS]);
         residues_from_xof(&mut hasher.finalize_xof(), &mut words.0);
         for (word, rho) in words.0.iter_mut().zip(&self.inside) {
-            let parts = rho.as_slice().chunks(1 << 8).zip(coefficients.chunks(1 << 8));
-            let inside = parts.fold(0, |sum, (rho, coefficients)| {
-                let products = rho.iter().zip(coefficients);
-                let part = products.fold(0u128, |sum, (rho, coefficient)| {
-                    sum.wrapping_add(u128::from(*rho) * u128::from(*coefficient))
-                });
-                field::add(sum, field::reduce(part))
-            });
-            *word = field::mul(*word, inside);
+            *word = field::mul(*word, inner_product(rho.as_slice(), coefficients, self.bits));
         }
         words
+    }
+}
+
+/// Bits of a piece of a coefficient: a product with half a residue has 52 bits, and 2^12 of them
+/// add up to 64.
+const PIECE: u32 = 20;
+
+/// `sum_k rho_k m_k mod q` for coefficients of so many bits, with few reductions at the end.
+fn inner_product(rho: &[u64], coefficients: &[u64; RING_DEGREE], bits: u32) -> u64 {
+    let mut sum = 0;
+    for shift in (0..bits).step_by(PIECE as usize) {
+        let [low, high] = piece_product(rho, coefficients, shift);
+        let part = field::reduce(u128::from(low) + (u128::from(high) << 32));
+        sum = field::add(sum, field::mul(part, field::pow(2, u64::from(shift))));
+    }
+    sum
+}
+
+vectorized! {
+    /// Inner products of the lower and the upper halves of residues with the 20 bits of each
+    /// coefficient that start at `shift`.
+    fn piece_product(rho: &[u64], coefficients: &[u64; RING_DEGREE], shift: u32) -> [u64; 2] {
+        let (mut low, mut high) = (0u64, 0u64);
+        for (rho, coefficient) in rho.iter().zip(coefficients) {
+            let piece = coefficient >> shift & ((1 << PIECE) - 1);
+            low = low.wrapping_add((rho & 0xFFFF_FFFF) * piece);
+            high = high.wrapping_add((rho >> 32) * piece);
+        }
+        [low, high]
     }
 }
 
@@ -161,7 +184,7 @@ mod tests {
     fn linear_and_sensitive_to_every_coefficient_and_block() {
         let key = CheckKey::generate(&mut rng(1));
         let round = Digest::of(b"round");
-        let vectors = key.vectors(&round);
+        let vectors = key.vectors(&round, &Packing::derive(16, 10).unwrap());
         let words = |blocks: &[[u64; RING_DEGREE]]| {
             let mut sum = CheckWords::zero();
             let parts = blocks.iter().enumerate().map(|(j, block)| vectors.of_block(j, block));
@@ -177,13 +200,12 @@ mod tests {
         }
         assert_ne!(words(&[a, b]), words(&[b, a]));
         assert_ne!(words(&[a]), words(&[[0; RING_DEGREE], a]));
-        // The largest coefficients that a packing allows: lazily reduced products do not overflow.
-        let largest = [(MODULUS - 1) >> 8; RING_DEGREE];
-        for (word, rho) in words(&[largest]).iter().zip(&vectors.inside) {
-            let sum = rho.as_slice().iter().fold(0, |sum, rho| field::add(sum, *rho));
-            let ones = words(&[[1; RING_DEGREE]]);
-            assert_eq!(field::mul(ones[0], largest[0]), words(&[largest])[0]);
-            assert!(*word != 0 && sum != 0);
+        // The largest words there are: lazily reduced products do not overflow.
+        let largest = [MODULUS - 1; RING_DEGREE];
+        let naive = |rho: &[u64]| rho.iter().fold(0, |sum, rho| field::sub(sum, *rho));
+        for rho in &vectors.inside {
+            assert_eq!(inner_product(rho.as_slice(), &largest, 64), naive(rho.as_slice()));
+            assert_eq!(inner_product(&largest, &largest, 64), RING_DEGREE as u64);
         }
     }
 }

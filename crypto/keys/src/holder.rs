@@ -16,6 +16,7 @@ use ringfence_crypto::statement::{
     Certificate, CertificateError, Closing, ClosingError, Endorsement, Header, Manifest, Opening,
     Receipt, Review, Signed, SiteId, Statement, Study,
 };
+use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
 use ringfence_crypto::wire::frame::{self, FrameError};
 use ringfence_crypto::wire::message::OpeningFrame;
@@ -24,9 +25,10 @@ use zeroize::Zeroizing;
 
 use crate::contribution::EnvelopeBinding;
 use crate::identity::Identity;
+use crate::logged::{LogError, LogProofs, Seen};
 use crate::round_secret::RoundSecret;
-use crate::seal::{Purpose, SealError, seal};
-use crate::share::Share;
+use crate::seal::{Purpose, SEAL_OVERHEAD, SealError, seal};
+use crate::share::{Share, share_words};
 
 /// What a key holder refuses to do, and why.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,9 @@ pub enum HolderError {
         /// Digest of the header.
         header: Digest,
     },
+    /// The log lacks something, or is another one than before.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// Restored from a backup.
     #[error(
         "this holder was restored from a backup and abstains through round {through}: it might have endorsed there already"
@@ -167,6 +172,8 @@ pub struct ClosingView<'a> {
     pub reviews: &'a [Signed<Review>],
     /// This site's own receipt, if it contributed.
     pub receipt: Option<&'a Signed<Receipt>>,
+    /// What shows that the closing's checkpoint contains all of it.
+    pub log: &'a LogProofs,
 }
 
 /// May the endorsement leave, and must it be recorded first?
@@ -185,19 +192,22 @@ pub struct Holder {
     site: SiteId,
     endorsed: BTreeMap<u32, Endorsement>,
     abstains_through: Option<u32>,
+    seen: Option<Seen>,
 }
 
 impl Holder {
     /// From the endorsements on disk. `abstains_through` is set after a restore from a backup, to
-    /// one more than the highest round that the log or a peer shows.
+    /// one more than the highest round that the log or a peer shows. `seen` is the checkpoint of
+    /// the last closing on disk.
     pub fn restore(
         study: Arc<Study>,
         site: SiteId,
         endorsed: impl IntoIterator<Item = Endorsement>,
         abstains_through: Option<u32>,
+        seen: Option<Seen>,
     ) -> Self {
         let endorsed = endorsed.into_iter().map(|record| (record.round, record)).collect();
-        Self { study, site, endorsed, abstains_through }
+        Self { study, site, endorsed, abstains_through, seen }
     }
 
     /// Whether this holder endorses the closing it is shown: at most one per round number,
@@ -206,7 +216,7 @@ impl Holder {
     /// # Errors
     /// [`HolderError`] when the closing is wrong or another one is on record.
     pub fn endorse(&self, view: ClosingView<'_>) -> Result<Decision, HolderError> {
-        let ClosingView { manifest, closing, headers, reviews, receipt } = view;
+        let ClosingView { manifest, closing, headers, reviews, receipt, log } = view;
         let round = manifest.round;
         if self.study.holder_offset(round, &self.site).is_none() {
             return Err(HolderError::NoHolder { site: self.site.clone(), round });
@@ -226,6 +236,8 @@ impl Holder {
         if let Some(receipt) = receipt {
             self.own_receipt(&closing.statement, &receipt.statement)?;
         }
+        log.check_inclusion(manifest, &closing.statement, receipt.map(|signed| &signed.statement))?;
+        log.check_consistency(&closing.statement, self.seen)?;
         let (study, holder) = (manifest.study, self.site.clone());
         Ok(Decision::Fresh(Endorsement { study, round, closing: shown, holder }))
     }
@@ -239,9 +251,19 @@ impl Holder {
         Err(HolderError::ReceiptOmitted { round: closing.round, header: receipt.header })
     }
 
-    /// Takes note of an endorsement that is durable.
-    pub fn record(&mut self, endorsement: Endorsement) {
+    /// The last checkpoint that was seen.
+    pub fn seen(&self) -> Option<Seen> {
+        self.seen
+    }
+
+    /// Takes note of an endorsement that is durable, and of the checkpoint of the closing that it
+    /// endorses, durable too.
+    pub fn record(&mut self, endorsement: Endorsement, closing: &Closing) {
         self.endorsed.entry(endorsement.round).or_insert(endorsement);
+        let shown = Seen::from(closing);
+        if self.seen.is_none_or(|seen| seen.checkpoint.size < shown.checkpoint.size) {
+            self.seen = Some(shown);
+        }
     }
 
     /// Permission to open: only a certified set.
@@ -312,6 +334,16 @@ pub(crate) struct SealedOpening {
 
 /// Bytes of the salt ahead of the share words: a digest of the words alone could be guessed at.
 pub(crate) const SALT_BYTES: usize = 32;
+
+/// Bytes of a sealed opening for a roster of `sites` sites: content, and a content key for each.
+pub fn opening_bytes(threshold: &Threshold, sites: usize) -> usize {
+    // The frame's counts take eight bytes each.
+    let content = SALT_BYTES + share_words(threshold) * 8 + TAG_BYTES;
+    8 + sites * (8 + SEAL_OVERHEAD + 32) + 8 + content
+}
+
+/// Bytes of a ChaCha20-Poly1305 tag.
+const TAG_BYTES: usize = 16;
 
 /// Sums the shares dealt to this holder over the certified set and seals the sum to every site.
 ///

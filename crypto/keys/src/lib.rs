@@ -1,8 +1,8 @@
 //! Ringfence's secret half: what only sites do.
 //!
 //! Identities ([`identity`]), one-time keys ([`one_time_key`]) and the encryption under them,
-//! sharing and sealing of keys ([`share`], [`seal`]), the key holder's duties ([`holder`]), and
-//! opening the sum ([`open`]). The aggregator does not depend on this crate.
+//! sharing and sealing of keys ([`share`], [`seal`]), the key holder's duties ([`holder`]) and
+//! what it checks of the log ([`logged`]), and opening the sum ([`open`]). The aggregator does not depend on this crate.
 //!
 //! Time and randomness are arguments. Secrets are newtypes without `Clone`, `Serialize` or a
 //! derived `Debug`, zeroized when dropped; sampling and key arithmetic have no secret-dependent
@@ -12,11 +12,18 @@
 pub mod check;
 pub mod contribution;
 pub mod draft;
+#[cfg(any(test, feature = "tfhe"))]
+pub mod glwe;
 pub mod holder;
 pub mod identity;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
+pub mod logged;
 mod noise;
 pub mod one_time_key;
 pub mod open;
+pub mod plan;
 pub mod quantize;
 mod randomness;
 pub mod reconstruct;

@@ -102,7 +102,7 @@ impl OneTimeKey {
             packing,
             quantizer: Quantizer::new(layout, packing),
             factor: Transform::get().factor(self.0.as_slice()),
-            check: check_key.vectors(&round),
+            check: check_key.vectors(&round, packing),
             randomness: BulkRandomness::draw(rng),
         };
         let blocks = packing.blocks(cipher.quantizer.values())?;
@@ -302,7 +302,7 @@ impl BlockCipher<'_> {
 vectorized! {
     /// Adds errors and scaled messages to masks and rounds the sums to wire words. The packing
     /// keeps `Delta m` below q.
-    fn mask(errors: &[u64], messages: &[u64], delta_bits: u8, wire_bits: u8, words: &mut [u64]) {
+    pub(crate) fn mask(errors: &[u64], messages: &[u64], delta_bits: u8, wire_bits: u8, words: &mut [u64]) {
         for ((word, error), message) in words.iter_mut().zip(errors).zip(messages) {
             let noisy = field::add(*error, message << delta_bits);
             *word = to_word(field::add(*word, noisy), wire_bits);

@@ -236,7 +236,7 @@ impl OpenedSum {
         let values = study.layout.values();
         let decoder = Decoder::new(&study.packing, sites, values, *round);
         let factor = Transform::get().factor(key);
-        let check = check_key.vectors(round);
+        let check = check_key.vectors(round, &study.packing);
         let blocks = study.blocks()?;
         let (bytes, block_values) =
             (block_bytes(study.packing.wire_bits), study.packing.block_values());

@@ -92,7 +92,7 @@ impl UsedKey {
     }
 }
 
-fn share_vector(
+pub(crate) fn share_vector(
     secret: &SecretWords,
     threshold: &Threshold,
     rng: &mut impl CryptoRng,

@@ -1,6 +1,7 @@
 //! Whole rounds through the shipped machines, without network or disk, and what must go wrong.
 
 mod fixture;
+mod log;
 mod refusals;
 mod tfhe_oracle;
 mod vectors;

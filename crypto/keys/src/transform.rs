@@ -89,7 +89,7 @@ impl Transform {
     }
 
     /// Values of a polynomial in the specification's order.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "tfhe"))]
     pub(crate) fn forward(&self, coefficients: &[u64; RING_DEGREE]) -> Vec<u64> {
         let mut buffer = coefficients.to_vec();
         self.plan.fwd(&mut buffer);

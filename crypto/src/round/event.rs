@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::log::LogEntry;
 use crate::statement::{
     Acknowledgement, Closing, Endorsement, Header, Opening, Receipt, Review, Signed,
 };
@@ -29,6 +30,23 @@ pub enum Event {
     Opened(Signed<Opening>),
     /// A site applied the mean, or could not.
     Acknowledged(Signed<Acknowledgement>),
+}
+
+impl Event {
+    /// The statement as a leaf of the study's log. Freezing is no statement: what it led to is in
+    /// the closing.
+    pub fn entry(&self) -> Option<LogEntry> {
+        match self {
+            Self::Announced(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Received(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Frozen { .. } => None,
+            Self::Reviewed(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Closed(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Endorsed(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Opened(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Acknowledged(signed) => Some(LogEntry::of_signed(signed)),
+        }
+    }
 }
 
 /// A message was acceptable: it changes the round, or it came before and changes nothing.

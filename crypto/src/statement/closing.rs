@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::contribution::Header;
+use super::contribution::{Header, Receipt};
 use super::manifest::Manifest;
 use super::name::SiteId;
 use super::signed::{SignatureError, Signed, Statement};
 use super::study::Study;
 use crate::digest::Digest;
+use crate::log::{Checkpoint, LogEntry};
 use crate::wire::canonical::canonical;
 
 /// A key holder's word, before the set is fixed, on the envelopes that were sealed to it.
@@ -70,8 +71,10 @@ pub struct Closing {
     pub excluded: Vec<Excluded>,
     /// BLAKE3 root of the sum of the bodies; none for an abort.
     pub sum: Option<Digest>,
+    /// The study's log with everything that came before this closing.
+    pub checkpoint: Checkpoint,
 }
-canonical!(Closing { study, round, manifest, closed_at, included, excluded, sum });
+canonical!(Closing { study, round, manifest, closed_at, included, excluded, sum, checkpoint });
 
 impl Statement for Closing {
     const LABEL: &'static str = "closing";
@@ -110,6 +113,16 @@ pub enum ClosingError {
     /// A sum without a set or the other way round.
     #[error("a closing names a sum if and only if its set is not empty")]
     Sum,
+    /// A log too small for what the closing names.
+    #[error(
+        "the closing's checkpoint has {got} leaves, expected at least {min}: the manifest and every header that it names"
+    )]
+    Checkpoint {
+        /// As stated.
+        got: u64,
+        /// Statements that must be in it.
+        min: u64,
+    },
     /// A contribution whose header is not the site's own.
     #[error("the closing names header {got} of {site}, but what that site signed is {expected:?}")]
     Header {
@@ -153,8 +166,23 @@ impl Closing {
         self.included.iter().find(|entry| entry.site == *site).map(|entry| entry.header)
     }
 
+    /// What the checkpoint must contain, as far as a site can tell: the manifest, the closing before,
+    /// every header and review that this closing names, and the site's own receipt. Proofs are
+    /// asked for and checked in this order.
+    pub fn logged(&self, manifest: &Manifest, receipt: Option<&Receipt>) -> Vec<LogEntry> {
+        let included = self.included.iter().map(|entry| entry.header);
+        let excluded = self.excluded.iter().map(|entry| entry.header);
+        let reviews = self.excluded.iter().flat_map(|entry| &entry.reviews);
+        std::iter::once(LogEntry::of::<Manifest>(self.manifest))
+            .chain(manifest.previous.map(LogEntry::of::<Self>))
+            .chain(included.chain(excluded).map(LogEntry::of::<Header>))
+            .chain(reviews.map(|review| LogEntry::of::<Review>(*review)))
+            .chain(receipt.map(|receipt| LogEntry::of::<Receipt>(receipt.digest())))
+            .collect()
+    }
+
     /// Checks what the statement alone shows: the aggregator's signature, the round, the set's
-    /// size and order.
+    /// size and order, the log's size.
     ///
     /// # Errors
     /// [`ClosingError`] with the first thing that is wrong.
@@ -183,6 +211,10 @@ impl Closing {
         }
         if closing.sum.is_some() == closing.is_abort() {
             return Err(ClosingError::Sum);
+        }
+        let (got, min) = (closing.checkpoint.size, closing.logged(manifest, None).len() as u64);
+        if got < min {
+            return Err(ClosingError::Checkpoint { got, min });
         }
         ascending(study, closing.included.iter().map(|entry| &entry.site))?;
         ascending(study, closing.excluded.iter().map(|entry| &entry.site))?;

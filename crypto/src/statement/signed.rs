@@ -53,6 +53,22 @@ impl PublicKey {
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
+
+    /// The key with these bytes, unless it is of small order or no point at all.
+    ///
+    /// # Errors
+    /// [`SignatureError::Key`].
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, SignatureError> {
+        match VerifyingKey::from_bytes(bytes) {
+            Ok(key) if !key.is_weak() => Ok(Self(key)),
+            _ => Err(SignatureError::Key(hex::encode(bytes))),
+        }
+    }
+
+    /// Whether `signature` is this key's over `message`; strict.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
+        self.0.verify_strict(message, signature).is_ok()
+    }
 }
 
 impl From<VerifyingKey> for PublicKey {
@@ -67,11 +83,7 @@ impl FromStr for PublicKey {
     fn from_str(text: &str) -> Result<Self, SignatureError> {
         let refuse = || SignatureError::Key(text.chars().take(80).collect());
         let bytes: Digest = text.parse().map_err(|_| refuse())?;
-        let key = VerifyingKey::from_bytes(&bytes.0).map_err(|_| refuse())?;
-        if key.is_weak() {
-            return Err(refuse());
-        }
-        Ok(Self(key))
+        Self::from_bytes(&bytes.0)
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::log::LogHash;
 use crate::round::RoundStatus;
 use crate::statement::{Opening, Receipt, Signed};
 
@@ -49,6 +50,20 @@ pub struct StudyStatus {
     pub rounds: u32,
     /// The last of them.
     pub latest: Option<RoundStatus>,
+}
+
+/// Most proofs in one answer: 512 of at most 64 hashes of 67 bytes in JSON take 2.2 MB, within
+/// [`MAX_MESSAGE`](crate::wire::json::MAX_MESSAGE). Who needs more asks again.
+pub const MAX_PROOFS: usize = 512;
+
+/// Asks for the inclusion proofs of leaves in the log of a size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InclusionQuery {
+    /// Leaves of the log.
+    pub size: u64,
+    /// Hashes of at most [`MAX_PROOFS`] leaves; the answer keeps their order.
+    pub leaves: Vec<LogHash>,
 }
 
 /// The envelopes of one contribution in window order, as a binary frame.

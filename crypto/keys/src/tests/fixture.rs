@@ -9,10 +9,11 @@ use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::add_words;
 use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use ringfence_crypto::statement::{
-    Certificate, Closing, Header, HolderKeys, Manifest, PublicKey, RoundKeys, Signed, SiteId,
-    Statement, Study, sign,
+    Certificate, Closing, Header, HolderKeys, Manifest, PublicKey, Receipt, RoundKeys, Signed,
+    SiteId, Statement, Study, sign,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::message::OpeningFrame;
@@ -22,6 +23,7 @@ use crate::contribution::{Contribution, ContributionContext};
 use crate::draft::StudyDraft;
 use crate::holder::{self, ClosingView, Decision, Holder, open_envelope, open_share_sum};
 use crate::identity::Identity;
+use crate::logged::LogProofs;
 use crate::open::{OpenError, OpenedSum, OpeningContext, unseal};
 use crate::quantize::QuantizedUpdate;
 use crate::reconstruct::KeySum;
@@ -172,7 +174,9 @@ impl Fixture {
             add_words(&mut sum, &body.unwrap().body, bits).unwrap();
         }
         let digest = (!set.included().is_empty()).then(|| Digest::of(&sum));
-        let closing = sign(round.closing_of(set, digest, now), &self.aggregator);
+        let checkpoint = log_of(round).checkpoint();
+        let closing = round.closing_of(set, digest, checkpoint, now);
+        let closing = sign(closing, &self.aggregator);
         round.apply(Event::Closed(closing.clone()));
         (closing, sum)
     }
@@ -194,7 +198,7 @@ impl Fixture {
     }
 
     pub(super) fn holder(&self, site: &SiteId) -> Holder {
-        Holder::restore(self.study.clone(), site.clone(), [], None)
+        Holder::restore(self.study.clone(), site.clone(), [], None, None)
     }
 
     /// Endorses by all holders but the silent ones.
@@ -204,6 +208,7 @@ impl Fixture {
         let headers: Vec<Signed<Header>> = round.received().map(|(_, h)| h.clone()).collect();
         let reviews: Vec<_> = round.reviews().cloned().collect();
         let manifest = round.manifest().statement.clone();
+        let proofs = proofs_of(&log_of(round), &closing.statement, &manifest, None);
         for (k, holder) in holders.iter().enumerate().filter(|(k, _)| !silent.contains(k)) {
             let view = ClosingView {
                 manifest: &manifest,
@@ -211,6 +216,7 @@ impl Fixture {
                 headers: &headers,
                 reviews: &reviews,
                 receipt: None,
+                log: &proofs,
             };
             let Decision::Fresh(endorsement) = self.holder(holder).endorse(view).unwrap() else {
                 panic!("holder {k} has endorsed before");
@@ -303,6 +309,31 @@ pub(super) fn apply(
         round.apply(event);
     }
     Ok(())
+}
+
+/// The study's log up to the round's closing: every statement so far, those of a kind together.
+pub(super) fn log_of(round: &Round) -> StudyLog {
+    let contributions = || round.received().map(|(site, _)| round.contribution(site).unwrap());
+    let receipts =
+        contributions().map(|known| LogEntry::of_signed(known.receipt.as_ref().unwrap()));
+    std::iter::once(LogEntry::of_signed(round.manifest()))
+        .chain(contributions().map(|known| LogEntry::of_signed(&known.header)))
+        .chain(receipts)
+        .chain(round.reviews().map(LogEntry::of_signed))
+        .collect()
+}
+
+/// What an honest aggregator proves of a closing to a holder that has seen no checkpoint.
+pub(super) fn proofs_of(
+    log: &StudyLog,
+    closing: &Closing,
+    manifest: &Manifest,
+    receipt: Option<&Receipt>,
+) -> LogProofs {
+    let entries = closing.logged(manifest, receipt);
+    let size = closing.checkpoint.size;
+    let prove = |entry: &LogEntry| log.inclusion(entry.leaf(), size).unwrap();
+    LogProofs { inclusion: entries.iter().map(prove).collect(), consistency: None }
 }
 
 /// The naive oracle: integers added one by one.

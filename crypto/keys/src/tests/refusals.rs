@@ -9,9 +9,10 @@ use ringfence_crypto::statement::{
     Statement, StudyError, sign,
 };
 
-use super::fixture::{Fixture, Made, START, apply};
+use super::fixture::{Fixture, Made, START, apply, log_of, proofs_of};
 use crate::holder::{ClosingView, Decision, HolderError, open_envelope, open_share_sum};
 use crate::identity::Identity;
+use crate::logged::LogProofs;
 use crate::open::{OpenError, OpeningContext, unseal};
 use crate::testing::rng;
 
@@ -158,17 +159,19 @@ fn a_second_endorsement_is_refused_by_both_sides() {
         other.closed_at += 1;
         sign(other, &fixture.aggregator)
     };
+    let proofs = proofs_of(&log_of(&round), &closing.statement, &manifest, None);
     let view = |closing| ClosingView {
         manifest: &manifest,
         closing,
         headers: &headers,
         reviews: &reviews,
         receipt: None,
+        log: &proofs,
     };
     let identity = &fixture.identities[1];
     let mut holder = fixture.holder(identity.site());
     let Decision::Fresh(first) = holder.endorse(view(&closing)).unwrap() else { panic!() };
-    holder.record(first.clone());
+    holder.record(first.clone(), &closing.statement);
     assert_eq!(holder.endorse(view(&closing)).unwrap(), Decision::Repeat(first.clone()));
     let error = holder.endorse(view(&other)).unwrap_err();
     assert!(matches!(error, HolderError::Endorsed { round: 0, .. }), "{error}");
@@ -187,11 +190,11 @@ fn a_restored_holder_abstains() {
     let (fixture, round, _, _) = closed();
     let site = fixture.identities[1].site().clone();
     let holder =
-        crate::holder::Holder::restore(fixture.study.clone(), site, [], Some(round.number()));
+        crate::holder::Holder::restore(fixture.study.clone(), site, [], Some(round.number()), None);
     let manifest = round.manifest().statement.clone();
     let closing = round.closing().unwrap();
-    let view =
-        ClosingView { manifest: &manifest, closing, headers: &[], reviews: &[], receipt: None };
+    let (headers, reviews, log) = (&[], &[], &LogProofs::default());
+    let view = ClosingView { manifest: &manifest, closing, headers, reviews, receipt: None, log };
     let error = holder.endorse(view).unwrap_err();
     assert!(matches!(error, HolderError::Abstains { through: 0 }), "{error}");
 }
@@ -214,6 +217,7 @@ fn closings_that_nobody_should_endorse() {
             headers: &headers,
             reviews: &reviews,
             receipt: own.receipt.as_ref(),
+            log: &LogProofs::default(),
         };
         let error = holder.endorse(view).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
@@ -224,6 +228,7 @@ fn closings_that_nobody_should_endorse() {
     try_closing(&|c| c.included[4].site = "site-9".parse().unwrap(), "not on the roster");
     try_closing(&|c| c.included[1].header = Digest::of(b""), "what that site signed");
     try_closing(&|c| c.sum = None, "if and only if");
+    try_closing(&|c| c.checkpoint.size = 5, "has 5 leaves, expected at least 6");
     try_closing(&|c| c.round = 1, "expected round 0");
     try_closing(
         &|c| {

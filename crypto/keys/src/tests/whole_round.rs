@@ -17,6 +17,8 @@ fn run(sites: usize, window: Option<(u16, u16, u16)>, contributors: usize, silen
     assert_eq!(round.state(), RoundState::Certified);
     let frames = fixture.openings(&mut round, &made, silent);
     assert_eq!(round.state(), RoundState::Opened);
+    let opening = crate::holder::opening_bytes(&fixture.study.threshold, sites);
+    assert!(frames.iter().all(|frame| frame.sealed.len() == opening));
     for recipient in [0, sites - 1] {
         let opened = fixture.open(recipient, &closing, &frames, &sum).unwrap();
         assert_eq!(opened.sums, plain_sum(&made));
@@ -31,6 +33,7 @@ fn every_window_opens_the_plain_sum() {
     run(5, None, 5, &[]);
     run(10, Some((10, 2, 2)), 10, &[]);
     run(17, None, 17, &[]);
+    run(32, Some((32, 8, 8)), 20, &[]);
 }
 
 #[test]

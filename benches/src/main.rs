@@ -1,0 +1,130 @@
+//! What Ringfence costs beside other schemes: `cargo run --release -p ringfence-benches -- schemes`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use ringfence_benches::constant_time;
+use ringfence_benches::schemes::workload::Workload;
+use ringfence_benches::schemes::{self, chart, report};
+
+/// Comparisons with checked results.
+#[derive(Parser)]
+#[command(name = "ringfence-benches", version)]
+struct Command {
+    #[command(subcommand)]
+    comparison: Comparison,
+}
+
+#[derive(Subcommand)]
+enum Comparison {
+    /// Secure-aggregation schemes on the same updates.
+    Schemes(Schemes),
+    /// Whether the time of operations on secrets depends on them.
+    ConstantTime(ConstantTime),
+}
+
+#[derive(Args)]
+struct ConstantTime {
+    /// Runs of each operation.
+    #[arg(long, default_value_t = 100_000)]
+    measurements: usize,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl ConstantTime {
+    fn run(&self) -> anyhow::Result<()> {
+        let findings = constant_time::run(self.measurements)?;
+        match self.json {
+            true => println!("{}", serde_json::to_string_pretty(&findings)?),
+            false => print!("{}", constant_time::table(&findings)),
+        }
+        let wrong = findings.iter().filter(|f| f.leaks() != f.leaky_on_purpose).count();
+        anyhow::ensure!(wrong == 0, "{wrong} operations are not as they should be");
+        Ok(())
+    }
+}
+
+#[derive(Args)]
+struct Schemes {
+    /// Values in an update.
+    #[arg(long, default_value_t = 1_000_000)]
+    parameters: usize,
+    /// Sites, three or more.
+    #[arg(long, default_value_t = 10)]
+    sites: usize,
+    /// Bits of a quantized value.
+    #[arg(long, default_value_t = 16)]
+    bits: u8,
+    /// Threads that Ringfence may use; its peers run on one.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Names of schemes, separated by commas; all without it.
+    #[arg(long, value_delimiter = ',')]
+    schemes: Vec<String>,
+    /// At most 5,000 parameters and two repetitions: does it run?
+    #[arg(long)]
+    quick: bool,
+    /// Timed repetitions of each step.
+    #[arg(long, default_value_t = 7)]
+    repetitions: usize,
+    /// Folder for schemes.json and schemes.svg.
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+    /// Print the JSON alone instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Schemes {
+    fn run(&self) -> anyhow::Result<()> {
+        let (most, repetitions) = if self.quick {
+            (5_000, 2.min(self.repetitions))
+        } else {
+            (usize::MAX, self.repetitions)
+        };
+        let parameters = self.parameters.min(most);
+        let mut workload = Workload::new(parameters, self.sites, self.bits, repetitions)?;
+        workload.threads = self.threads.max(1);
+        let threads = match workload.threads {
+            1 => "one thread".to_owned(),
+            threads => format!("{threads} threads for Ringfence, one for the others"),
+        };
+        let title = format!(
+            "Secure aggregation of {parameters} parameters, {} sites, {} bits, {threads}",
+            self.sites, self.bits
+        );
+        fs::create_dir_all(&self.out)
+            .with_context(|| format!("could not make the folder {}", self.out.display()))?;
+        // After every scheme: the slow ones come last, and what is measured is kept.
+        let rows = schemes::run(&workload, &self.schemes, |rows| {
+            fs::write(self.out.join("schemes.json"), format!("{}\n", report::json(rows)?))?;
+            fs::write(self.out.join("schemes.svg"), chart::svg(rows, &title))?;
+            Ok(())
+        })?;
+        if self.json {
+            println!("{}", report::json(&rows)?);
+        } else {
+            println!("{title}; medians of {repetitions} repetitions\n\n{}", report::table(&rows));
+        }
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse().comparison {
+        Comparison::Schemes(schemes) => schemes.run(),
+        Comparison::ConstantTime(options) => options.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringfence-benches: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Ringfence itself. Everything of the comparison that touches `ringfence-keys` is in this file
+//! and in [`FinishedRound`].
+
+use std::hint::black_box;
+
+use anyhow::Context;
+use ringfence_crypto::ciphertext::add_words;
+use ringfence_crypto::statement::HolderKeys;
+use ringfence_crypto::wire::{frame, json};
+use ringfence_keys::contribution::{Contribution, ContributionContext};
+use ringfence_keys::one_time_key::{EncryptionContext, OneTimeKey};
+use ringfence_keys::quantize::mean;
+
+use super::report::Row;
+use super::workload::{CLIP, Workload};
+use super::{Costs, row};
+use crate::FinishedRound;
+
+/// What the comparison asks of a round; an API change of the cipher ends here.
+trait MeasuredRound {
+    /// Quantize, pack and encrypt one update under a fresh key.
+    fn encrypt(&self, update: &[f32]) -> anyhow::Result<Vec<u8>>;
+    /// The same, and share the key, seal the shares, hash and sign: the contribution.
+    fn contribute(&self, update: &[f32]) -> anyhow::Result<(Contribution, Vec<u8>)>;
+    /// Add one body.
+    fn add(&self, sum: &mut [u8], body: &[u8]) -> anyhow::Result<()>;
+    /// Unseal the openings, reconstruct the key sum, decrypt, check, decode.
+    fn open(&self) -> anyhow::Result<Vec<f32>>;
+}
+
+impl MeasuredRound for FinishedRound {
+    fn encrypt(&self, update: &[f32]) -> anyhow::Result<Vec<u8>> {
+        let mut rng = ringfence_keys::system_rng()?;
+        let context = EncryptionContext::new(&self.study, &self.manifest, &self.check_key);
+        let mut body = Vec::with_capacity(self.body.len());
+        let mut encryption = OneTimeKey::generate(&mut rng).start(context, &mut rng)?;
+        encryption.update(update, &mut body)?;
+        encryption.finish(&mut body)?;
+        Ok(body)
+    }
+
+    fn contribute(&self, update: &[f32]) -> anyhow::Result<(Contribution, Vec<u8>)> {
+        let mut rng = ringfence_keys::system_rng()?;
+        let context = ContributionContext {
+            study: &self.study,
+            manifest: &self.manifest,
+            holder_keys: &HolderKeys::resolve(&self.study, &self.manifest, &[])?,
+            identity: self.identities.first().context("no sites")?,
+            check_key: &self.check_key,
+        };
+        let mut body = Vec::with_capacity(self.body.len());
+        let made = Contribution::stream(context, &mut rng, &mut body, |encryption, body| {
+            encryption.update(update, body)
+        })?;
+        Ok((made, body))
+    }
+
+    fn add(&self, sum: &mut [u8], body: &[u8]) -> anyhow::Result<()> {
+        Ok(add_words(sum, body, self.study.packing.wire_bits)?)
+    }
+
+    fn open(&self) -> anyhow::Result<Vec<f32>> {
+        let opened = self.open_sum(&self.key_sum()?)?;
+        Ok(mean(&opened.sums, opened.sites, &self.study.layout, &self.study.packing))
+    }
+}
+
+/// A whole round: the sum is opened by a recipient from the holders' sealed openings and compared
+/// with the plain sum. `share_seconds` is measured on a model of one value, as contribution less
+/// encryption: sharing does not depend on the model, and the difference of two long times would
+/// drown it. Uploads are counted for a site that is a key holder.
+pub(super) fn run(workload: &Workload) -> anyhow::Result<Option<Row>> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(workload.threads).build()?;
+    pool.install(|| measure(workload)).map(Some)
+}
+
+fn measure(workload: &Workload) -> anyhow::Result<Row> {
+    let round = FinishedRound::of(&workload.updates, workload.bits, CLIP)?;
+    let update = workload.one()?;
+    let (encrypt_seconds, _) = workload.time(|| round.encrypt(black_box(update)))?;
+    let mut sum = round.sum.clone();
+    let (add_seconds, ()) = workload.time(|| round.add(&mut sum, black_box(&round.body)))?;
+    let (open_seconds, mean) = workload.time(|| round.open())?;
+    // Refuses a sum that is not exactly the plain one.
+    round.decode(&round.key_sum()?)?;
+
+    let tiny: Vec<Vec<f32>> = workload.first(1).updates;
+    let tiny_round = FinishedRound::of(&tiny, workload.bits, CLIP)?;
+    let value = tiny.first().context("no sites")?;
+    let (whole, _) = workload.time(|| tiny_round.contribute(black_box(value)))?;
+    let (encrypting, _) = workload.time(|| tiny_round.encrypt(black_box(value)))?;
+
+    let (made, body) = round.contribute(update)?;
+    let envelopes: usize = made.envelopes.iter().map(Vec::len).sum();
+    let opening = round.openings.first().context("no openings")?;
+    let control = json::compact(&made.header).len() + frame::encode(opening)?.len();
+    let study = &round.study;
+    let threshold = &study.threshold;
+    let mut row = row(
+        "ringfence",
+        workload,
+        Costs {
+            encrypt_seconds,
+            share_seconds: (whole - encrypting).max(0.0),
+            body_bytes: body.len() as f64,
+            upload_bytes: (body.len() + envelopes + control) as f64,
+            add_seconds,
+            open_seconds,
+            max_error: workload.max_error(&mean)?,
+        },
+        format!(
+            "one-time Ring-LWE keys (std64: N = 4096, 64-bit q, sigma 6.4; >= 192 bits, \
+             classical and quantum), {} values a coefficient, keys shared among {} holders ({threshold:?}), \
+             stochastic rounding; bytes include {} envelopes, header and opening.",
+            study.packing.slots,
+            round.openings.len(),
+            made.envelopes.len(),
+        ),
+    );
+    row.threads = workload.threads;
+    Ok(row)
+}

@@ -1,0 +1,63 @@
+//! Every JSON message, from hostile bytes.
+//!
+//! Invariants: no panic; what parses is written and parsed again to the same value; a statement's
+//! canonical bytes and digest can be made; a study that passes its own check has numbers that every
+//! derived computation accepts; a signature over something else never verifies.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringfence_crypto::round::{Event, RoundStatus};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review,
+    RoundKeys, Signed, SignedStudy, Site, Statement,
+};
+use ringfence_crypto::wire::json;
+use ringfence_crypto::wire::message::{ContributionProgress, Problem, StudyStatus};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+fn parse<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<T> {
+    let value: T = json::parse(bytes, json::MAX_MESSAGE, "message").ok()?;
+    let again: T = json::parse(&json::compact(&value), json::MAX_MESSAGE, "message")
+        .expect("what was written parses");
+    assert_eq!(again, value);
+    Some(value)
+}
+
+fn statement<T: Statement + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+    let Some(signed) = parse::<Signed<T>>(bytes) else { return };
+    assert_eq!(signed.digest(), signed.statement.digest());
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let key = key.parse().expect("RFC 8032's first test key");
+    assert!(signed.verify(&key, &"nobody").is_err(), "a signature was forged");
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    match kind % 17 {
+        0 => statement::<Manifest>(bytes),
+        1 => statement::<Header>(bytes),
+        2 => statement::<Receipt>(bytes),
+        3 => statement::<Review>(bytes),
+        4 => statement::<Closing>(bytes),
+        5 => statement::<Endorsement>(bytes),
+        6 => statement::<Opening>(bytes),
+        7 => statement::<Acknowledgement>(bytes),
+        8 => statement::<RoundKeys>(bytes),
+        9 => drop(parse::<Certificate>(bytes)),
+        10 => drop(parse::<Event>(bytes)),
+        11 => drop(parse::<RoundStatus>(bytes)),
+        12 => drop(parse::<ContributionProgress>(bytes)),
+        13 => drop(parse::<StudyStatus>(bytes)),
+        14 => drop(parse::<Problem>(bytes)),
+        15 => drop(parse::<Site>(bytes)),
+        _ => {
+            let Some(signed) = parse::<SignedStudy>(bytes) else { return };
+            let _ = signed.verify();
+            if signed.study.check().is_ok() {
+                assert!(signed.study.body_bytes().is_ok());
+                assert!(signed.study.holders(7).count() == usize::from(signed.study.threshold.holders));
+            }
+        }
+    }
+});

@@ -1,0 +1,83 @@
+//! Private operations on secrets, for benchmarks that measure whether their time depends on them.
+//! Not part of the interface.
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha20Rng;
+use ringfence_crypto::Digest;
+use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::packing::{Packing, PackingError};
+use ringfence_crypto::params::{KEY_WORDS, RING_DEGREE};
+use ringfence_crypto::threshold::Threshold;
+
+use crate::check::CheckKey;
+use crate::noise;
+use crate::quantize::{QuantizeError, QuantizedUpdate};
+use crate::secret::SecretWords;
+use crate::transform::Transform;
+
+/// Bytes of randomness that a block's errors take.
+pub const UNIFORM_BYTES: usize = noise::UNIFORM_BYTES;
+
+/// Errors of a block from uniform bytes, as residues.
+pub fn errors_from_uniform(uniform: &[u8; UNIFORM_BYTES], errors: &mut [u64; RING_DEGREE]) {
+    noise::errors_from_uniform(uniform, errors);
+}
+
+/// What a round's operations depend on besides secrets.
+#[derive(Debug)]
+pub struct Round {
+    public: [u64; RING_DEGREE],
+    packing: Packing,
+    check_key: CheckKey,
+}
+
+impl Round {
+    /// A round with this public polynomial.
+    ///
+    /// # Errors
+    /// [`PackingError`] never, for 16 bits and 10 sites.
+    pub fn new(public: [u64; RING_DEGREE]) -> Result<Self, PackingError> {
+        let check_key = CheckKey::generate(&mut ChaCha20Rng::seed_from_u64(1));
+        Ok(Self { public, packing: Packing::derive(16, 10)?, check_key })
+    }
+
+    /// `a s` for a key given by its values.
+    pub fn product(&self, key: &[u64; RING_DEGREE]) -> [u64; RING_DEGREE] {
+        let transform = Transform::get();
+        let mut out = [0; RING_DEGREE];
+        transform.product(&self.public, &transform.factor(key), &mut out);
+        out
+    }
+
+    /// A message added to a mask and rounded to wire words.
+    pub fn mask(&self, message: &[u64; RING_DEGREE]) -> [u64; RING_DEGREE] {
+        let Packing { delta_bits, wire_bits, .. } = self.packing;
+        let mut words = self.public;
+        crate::one_time_key::mask(&[0; RING_DEGREE], message, delta_bits, wire_bits, &mut words);
+        words
+    }
+
+    /// Check words of a message.
+    pub fn check(&self, message: &[u64; RING_DEGREE]) -> [u64; 2] {
+        self.check_key.vectors(&Digest::of(b"round"), &self.packing).of_block(0, message).0
+    }
+}
+
+/// Shares a key vector; `seed` stands for the operating system's randomness.
+pub fn share(key: &[u64; KEY_WORDS], threshold: &Threshold, seed: [u8; 32]) -> usize {
+    let key = SecretWords::from(key.to_vec());
+    let dealt = crate::share::share_vector(&key, threshold, &mut ChaCha20Rng::from_seed(seed));
+    dealt.iter().map(|dealt| dealt.as_bytes().len()).sum()
+}
+
+/// Quantizes one block of values at 16 bits.
+///
+/// # Errors
+/// [`QuantizeError`] for values that are not finite.
+pub fn quantize(values: &[f32; RING_DEGREE]) -> Result<QuantizedUpdate, QuantizeError> {
+    let tensor = TensorLayout { name: "w".into(), shape: vec![RING_DEGREE as u32], clip: 0.5 };
+    let layout = Layout { tensors: vec![tensor] };
+    let packing =
+        Packing { value_bits: 16, slot_bits: 20, slots: 2, delta_bits: 24, wire_bits: 44 };
+    QuantizedUpdate::quantize(values, &layout, &packing, &mut ChaCha20Rng::seed_from_u64(1))
+}

@@ -1,0 +1,34 @@
+//! The transparency log of a study: an append-only Merkle tree over the digests of statements.
+//!
+//! Hashing and proofs are those of RFC 6962 with SHA-256; texts are C2SP's signed note
+//! (<https://c2sp.org/signed-note>), checkpoint (<https://c2sp.org/tlog-checkpoint>) and proof
+//! (<https://c2sp.org/tlog-proof>), so that other people's witnesses and monitors can read them.
+//! There is one log a study; its origin is `ringfence/` and the study's digest ([`origin`]).
+//!
+//! Nothing here has IO, a clock or a key: [`Tree`] holds hashes, [`note::NoteKey::sign`] is handed
+//! a signer.
+
+pub mod checkpoint;
+mod entry;
+mod hash;
+pub mod note;
+pub mod proof;
+mod study_log;
+pub mod tlog_proof;
+mod tree;
+
+pub use checkpoint::{Checkpoint, CheckpointText};
+pub use entry::LogEntry;
+pub use hash::LogHash;
+pub use note::{NoteKey, SignedNote};
+pub use proof::{ConsistencyProof, InclusionProof, ProofError};
+pub use study_log::{StudyLog, StudyLogError};
+pub use tlog_proof::TlogProof;
+pub use tree::{BeyondEnd, Tree};
+
+use crate::digest::Digest;
+
+/// The origin of a study's log, and the name of the key that signs its checkpoints.
+pub fn origin(study: Digest) -> String {
+    format!("ringfence/{study}")
+}

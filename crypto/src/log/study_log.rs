@@ -1,0 +1,122 @@
+//! The log of one study: what its rounds append, and the proofs that it gives.
+
+use std::collections::HashMap;
+
+use super::{BeyondEnd, Checkpoint, ConsistencyProof, InclusionProof, LogEntry, LogHash, Tree};
+
+/// The log of a study. Every statement that becomes an event of its rounds is a leaf, in the order
+/// in which the events became durable: manifests, headers, receipts, reviews, closings,
+/// endorsements, openings' statements and acknowledgements. The same entries in the same order
+/// give the same log.
+#[derive(Clone, Debug, Default)]
+pub struct StudyLog {
+    tree: Tree,
+    // An entry that came twice is found at its first place.
+    positions: HashMap<LogHash, u64>,
+}
+
+/// A proof that this log cannot give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StudyLogError {
+    /// Not a leaf.
+    #[error(
+        "the log has no leaf {0}; expected the hash of a leaf, made from a statement's label and digest"
+    )]
+    Unknown(LogHash),
+    /// A leaf, but later than asked.
+    #[error(
+        "leaf {leaf} stands at index {index}, not among the first {size}; ask for a later size"
+    )]
+    Later {
+        /// The leaf.
+        leaf: LogHash,
+        /// Where it stands.
+        index: u64,
+        /// Leaves that were asked about.
+        size: u64,
+    },
+    /// Ahead of the log.
+    #[error(transparent)]
+    Beyond(#[from] BeyondEnd),
+}
+
+impl StudyLog {
+    /// Appends what became durable; returns its index.
+    pub fn append(&mut self, entry: LogEntry) -> u64 {
+        let leaf = entry.leaf();
+        let index = self.tree.append(leaf);
+        self.positions.entry(leaf).or_insert(index);
+        index
+    }
+
+    /// Number of leaves.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// Size and root.
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.tree.checkpoint()
+    }
+
+    /// Proves that a leaf is among the first `size`.
+    ///
+    /// # Errors
+    /// [`StudyLogError`].
+    pub fn inclusion(&self, leaf: LogHash, size: u64) -> Result<InclusionProof, StudyLogError> {
+        if size > self.size() {
+            return Err(BeyondEnd { size: self.size(), asked: size }.into());
+        }
+        let index = *self.positions.get(&leaf).ok_or(StudyLogError::Unknown(leaf))?;
+        match index < size {
+            true => Ok(self.tree.inclusion(index, size)?),
+            false => Err(StudyLogError::Later { leaf, index, size }),
+        }
+    }
+
+    /// Proves that the first `to` leaves begin with the first `from`.
+    ///
+    /// # Errors
+    /// [`StudyLogError::Beyond`].
+    pub fn consistency(&self, from: u64, to: u64) -> Result<ConsistencyProof, StudyLogError> {
+        Ok(self.tree.consistency(from, to)?)
+    }
+}
+
+impl FromIterator<LogEntry> for StudyLog {
+    fn from_iter<I: IntoIterator<Item = LogEntry>>(entries: I) -> Self {
+        let mut log = Self::default();
+        entries.into_iter().for_each(|entry| {
+            log.append(entry);
+        });
+        log
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::statement::Header;
+
+    fn entry(label: &str) -> LogEntry {
+        LogEntry::of::<Header>(Digest::of(label.as_bytes()))
+    }
+
+    #[test]
+    fn proofs_by_leaf_and_their_refusals() {
+        let log: StudyLog = ["a", "b", "c", "b"].map(entry).into_iter().collect();
+        assert_eq!(log.size(), 4);
+        let leaf = entry("b").leaf();
+        let proof = log.inclusion(leaf, 4).unwrap();
+        assert_eq!(proof.index, 1);
+        assert_eq!(proof.verify(leaf, &log.checkpoint()), Ok(()));
+        let unknown = entry("x").leaf();
+        assert_eq!(log.inclusion(unknown, 4), Err(StudyLogError::Unknown(unknown)));
+        let later = StudyLogError::Later { leaf: entry("c").leaf(), index: 2, size: 2 };
+        assert_eq!(log.inclusion(entry("c").leaf(), 2), Err(later));
+        let beyond = BeyondEnd { size: 4, asked: 5 };
+        assert_eq!(log.inclusion(leaf, 5), Err(StudyLogError::Beyond(beyond)));
+        assert_eq!(log.consistency(2, 5), Err(StudyLogError::Beyond(beyond)));
+    }
+}
