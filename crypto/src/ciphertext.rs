@@ -14,7 +14,8 @@ use crate::vectorized;
 
 const PUBLIC_POLYNOMIAL_LABEL: &[u8] = b"ringfence/a/1";
 
-/// Fills `residues` with words below q from an extendable output; words at or above q are skipped.
+/// Fills `residues` from an extendable output, read as 8-byte little-endian words: words at or above
+/// q are skipped, the next one takes their place.
 ///
 /// The chance of a skip is 2^-32 a word, and what is skipped is public or never used.
 pub fn residues_from_xof(reader: &mut blake3::OutputReader, residues: &mut [u64]) {
@@ -57,7 +58,8 @@ fn skip_large(words: &mut [u64]) -> usize {
 }
 
 /// The public polynomial `a_j` of a round: word `k` is its value at `psi^(2 bitrev(k) + 1)`,
-/// `psi = 7^((q-1)/8192)`.
+/// `psi = 7^((q-1)/8192)`. The words are those that [`residues_from_xof`] takes from BLAKE3 over
+/// `"ringfence/a/1" || round digest || LE64(j)`.
 ///
 /// It is seeded by the digest of the whole manifest: a site that was shown another model, roster
 /// or policy has another `a`, and its contribution decodes with nobody else's.

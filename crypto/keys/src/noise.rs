@@ -16,7 +16,7 @@ use ringfence_crypto::vectorized;
 
 /// `TABLE[k] = floor(2^128 * P(|X| <= k))` for the discrete Gaussian with
 /// `P(x) ~ exp(-x^2 / (2 * 6.4^2))`, k = 0..63. Computed with 90 decimal digits by
-/// `tests/vectors/gaussian_table.py`.
+/// `crypto/tests/vectors/generate/gaussian.py`.
 const TABLE: [u128; 64] = [
     0x0ff52b4064a1f25829df05b2074b38dd,
     0x2f7c60a73fd7d18826e8b6edf22a1266,

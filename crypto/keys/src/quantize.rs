@@ -1,8 +1,9 @@
 //! Quantizing an update: clip to `[-C, C]`, round stochastically to `b` bits, offset to unsigned.
 //!
-//! `y = (clip(x) + C) * ((2^b - 1) / (2C))` in double precision, taken to the nearest multiple of
-//! 2^-28, rounded down after adding a uniform multiple of 2^-28 in [0, 1): unbiased, and off by at
-//! most one step.
+//! `y = (clip(x) + C) * ((2^b - 1) / (2C))`, every operation in double precision, taken to the
+//! nearest multiple of 2^-28 (the even one of two), rounded down after adding a uniform multiple of
+//! 2^-28 in [0, 1), and at most `2^b - 1`: unbiased, and off by at most one step. The uniform
+//! multiple is the upper 28 bits of four bytes of randomness, read as a little-endian number.
 
 use std::fmt;
 
@@ -100,7 +101,9 @@ impl fmt::Debug for QuantizedUpdate {
 
 /// The mean that an opened sum stands for: `-C + 2C * sum / (n (2^b - 1))`, tensor by tensor.
 ///
-/// `sums` holds one sum for each value of the layout, over `sites` contributions.
+/// `sums` holds one sum for each value of the layout, over `sites` contributions. All sites must get
+/// the same bits: it is computed as `((sum / (n (2^b - 1))) * 2) * C - C`, every operation in double
+/// precision, and rounded to float32 once, at the end.
 pub fn mean(sums: &[u64], sites: usize, layout: &Layout, packing: &Packing) -> Vec<f32> {
     let limit = packing.value_limit() as f64 * sites as f64;
     let clips = layout.tensors.iter().flat_map(|tensor| {

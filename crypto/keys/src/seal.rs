@@ -1,5 +1,12 @@
 //! Sealing to a site: HPKE (RFC 9180, base mode) with the X-Wing KEM, HKDF-SHA256 and
 //! ChaCha20-Poly1305, so that recorded traffic stays closed to a quantum computer.
+//!
+//! Sealed bytes are the encapsulated key (ML-KEM's ciphertext, then X25519's ephemeral key), then
+//! ciphertext and tag of the first message. HPKE's info is `"ringfence/v1/seal/"` and the purpose's
+//! name; the associated data are the canonical bytes, under the label `seal`, of what the message is
+//! bound to: for an envelope manifest digest, dealer and holder; for an opening's content key
+//! manifest digest, closing digest, holder and the recipient as an option that is present; for the
+//! check key the site's name.
 
 use std::fmt;
 

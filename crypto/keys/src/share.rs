@@ -1,12 +1,17 @@
 //! Sharing a key vector among the key holders: Shamir over `F_q`, `l` words a polynomial.
 //!
+//! The vector is padded with zeros to a multiple of l; its words `w l` up to `w l + l - 1` are the
+//! secrets of polynomial `w`, and word `w` of a share is that polynomial's value.
+//!
 //! A polynomial of degree t - 1 has its secrets at 0, -1, ..., -(l-1) and its shares at 1..m. It is
 //! fixed by its t values at the secrets' points and at the first t - l holders' points; the latter
 //! are drawn at random, so any t - l >= c shares are independent of the secrets, and the remaining
 //! shares are public linear combinations of those t values (Shamir 1979; Franklin and Yung 1992).
 //!
 //! The first t - l holders' shares are expanded from 32-byte seeds, and only the seeds are dealt to
-//! them: what is random need not travel in full.
+//! them: what is random need not travel in full. A seed's share is the residues
+//! ([`residues_from_xof`]) of BLAKE3's extendable output over `"ringfence/share/1" || seed`. The other
+//! holders are dealt their share's words as 8-byte little-endian numbers.
 
 use std::fmt;
 

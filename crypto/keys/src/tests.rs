@@ -4,4 +4,5 @@ mod fixture;
 mod log;
 mod refusals;
 mod tfhe_oracle;
+mod vectors;
 mod whole_round;

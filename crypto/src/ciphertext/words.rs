@@ -53,7 +53,8 @@ pub const fn to_word(residue: u64, wire_bits: u8) -> u64 {
     upper.wrapping_add(half).wrapping_add(carry) >> (64 - wire_bits)
 }
 
-/// The residue of a word (of one body or of a sum): `round(W q / 2^w) mod q`.
+/// The residue of a word (of one body or of a sum): `round(W q / 2^w) mod q`. The one tie,
+/// `W = 2^(w-1)`, is rounded up.
 #[inline(always)]
 pub const fn from_word(word: u64, wire_bits: u8) -> u64 {
     // W q / 2^w = (W' 2^64 - W' 2^32 + W') / 2^64 with W' = W 2^(64-w).

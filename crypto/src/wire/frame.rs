@@ -1,5 +1,8 @@
 //! Binary frames: sealed envelopes and openings, as bincode with a byte limit.
 //!
+//! A frame is its structure's fields in order; strings, byte strings and lists carry a 64-bit
+//! little-endian count ahead; digests and signatures are the strings that they are in JSON.
+//!
 //! Frames are never signed: statements name the digests of the sealed bytes inside them.
 
 use bincode::config;

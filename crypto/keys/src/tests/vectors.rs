@@ -1,0 +1,32 @@
+//! The test vectors `v1` against the secret half. See `crypto/tests/vectors/README.md`.
+
+#[macro_use]
+#[path = "../../../tests/vectors/files.rs"]
+mod files;
+mod contributions;
+mod parts;
+mod sealing;
+mod story;
+mod sums;
+
+/// Where the vectors lie.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/v1");
+
+checks! { FOLDER, "secret";
+    transform => parts::transform,
+    gaussian => parts::gaussian,
+    quantize => parts::quantize,
+    check_words => parts::check_words,
+    identities => sealing::identities,
+    seal => sealing::seal,
+    seal_bad => sealing::seal_bad,
+    contribution => contributions::contribution,
+    envelope_bad => contributions::envelope_bad,
+    sharing => contributions::sharing,
+    sharing_bad => contributions::sharing_bad,
+    share_bad => contributions::share_bad,
+    opened => sums::opened,
+    opening_bad => sums::opening_bad,
+    sum_bad => sums::sum_bad,
+    endorse_bad => sums::endorse_bad,
+}

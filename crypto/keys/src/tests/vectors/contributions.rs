@@ -1,0 +1,333 @@
+//! Whole contributions, envelopes, and sharing of the key.
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::ciphertext::{block_bytes, residues_from_xof, unpack};
+use ringfence_crypto::field;
+use ringfence_crypto::params::{KEY_WORDS, RING_DEGREE};
+use ringfence_crypto::statement::{
+    Header, HexBytes, HolderKeys, Manifest, RoundKeys, Signed, Statement, Study,
+};
+use ringfence_crypto::threshold::Threshold;
+use serde::Deserialize;
+
+use super::FOLDER;
+use super::files::{self, Word, numbers, refused, stream};
+use super::story::{Script, Shown, identity, round_secret, study};
+use crate::contribution::{Contribution, ContributionContext, HashingWriter};
+use crate::holder::open_envelope;
+use crate::noise::{UNIFORM_BYTES, errors_from_uniform};
+use crate::one_time_key::{Encryption, EncryptionContext, OneTimeKey, UsedKey};
+use crate::quantize::{Quantizer, fill_block};
+use crate::randomness::BulkRandomness;
+use crate::reconstruct::{KeySum, ReconstructError};
+use crate::share::{Share, dealt_bytes, share_words};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Contributions {
+    study: Digest,
+    manifest: Signed<Manifest>,
+    round_keys: Vec<Signed<RoundKeys>>,
+    cases: Vec<Case>,
+    block_1: HexBytes,
+    envelopes: Vec<HexBytes>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    site: String,
+    update_label: String,
+    update_digest: Digest,
+    key_seed: HexBytes,
+    key: Shown,
+    bulk_seed: HexBytes,
+    quantized: Vec<u64>,
+    quantized_digest: Digest,
+    messages: Vec<Shown>,
+    errors: Vec<Errors>,
+    words: Vec<Shown>,
+    check_words: Vec<Word>,
+    share_seeds: Vec<HexBytes>,
+    dealt: Vec<Shown>,
+    seal_randomness: Vec<HexBytes>,
+    header: Signed<Header>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Errors {
+    first: Vec<i64>,
+    digest: Digest,
+}
+
+impl Case {
+    /// The update, by the rule that the file states.
+    fn update(&self, values: usize) -> Vec<f32> {
+        let mut bytes = vec![0; 2 * values];
+        stream(&self.update_label).fill(&mut bytes);
+        let (numbers, _) = bytes.as_chunks::<2>();
+        let value = |u: u16| (f32::from(u % 2001) - 1000.0) / 2048.0;
+        let update: Vec<f32> = numbers.iter().map(|n| value(u16::from_le_bytes(*n))).collect();
+        let bytes: Vec<u8> = update.iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(Digest::of(&bytes), self.update_digest);
+        update
+    }
+
+    fn key(&self) -> Vec<u64> {
+        let mut key = vec![0; RING_DEGREE];
+        let mut reader = blake3::Hasher::new().update(&self.key_seed.0).finalize_xof();
+        residues_from_xof(&mut reader, &mut key);
+        self.key.check(&key);
+        key
+    }
+
+    /// The used key and the body.
+    fn encrypt(&self, study: &Study, manifest: &Manifest) -> (UsedKey, Vec<u8>) {
+        let check_key = identity(&self.site).check_key(study).unwrap();
+        let context = EncryptionContext::new(study, manifest, &check_key);
+        let mut script = Script::new(&[&field::to_bytes(&self.key()), &self.bulk_seed.0]);
+        let key = OneTimeKey::generate(&mut script);
+        let mut encryption = key.start::<f32>(context, &mut script).unwrap();
+        script.finish();
+        let mut body = Vec::new();
+        encryption.update(&self.update(study.layout.values()), &mut body).unwrap();
+        (encryption.finish(&mut body).unwrap(), body)
+    }
+}
+
+/// A contribution as the shipped code makes it from a case's randomness, and its body.
+fn make(file: &Contributions, case: &Case, study: &Study) -> (Contribution, Vec<u8>) {
+    let manifest = &file.manifest.statement;
+    let identity = identity(&case.site);
+    let context = ContributionContext {
+        study,
+        manifest,
+        holder_keys: &HolderKeys::resolve(study, manifest, &file.round_keys).unwrap(),
+        identity: &identity,
+        check_key: &identity.check_key(study).unwrap(),
+    };
+    let key = field::to_bytes(&case.key());
+    let mut parts = vec![key.as_slice(), &case.bulk_seed.0];
+    parts.extend(case.share_seeds.iter().chain(&case.seal_randomness).map(|seed| &seed.0[..]));
+    let (mut script, mut body) = (Script::new(&parts), Vec::new());
+    let update = case.update(study.layout.values());
+    let feed = |encryption: &mut Encryption<'_, f32>, body: &mut HashingWriter<'_, _>| {
+        encryption.update(&update, body)
+    };
+    let made = Contribution::stream(context, &mut script, &mut body, feed).unwrap();
+    script.finish();
+    (made, body)
+}
+
+/// All contributions of the story with their bodies.
+pub(super) fn made() -> Vec<(Contribution, Vec<u8>)> {
+    let (file, study): (Contributions, _) = (files::read(FOLDER, "contribution"), study());
+    file.cases.iter().map(|case| make(&file, case, &study)).collect()
+}
+
+pub(super) fn contribution(_: &str, file: Contributions) {
+    let (study, manifest) = (study(), &file.manifest.statement);
+    assert_eq!(study.digest(), file.study);
+    for (index, case) in file.cases.iter().enumerate() {
+        check_parts(case, &study);
+        let (used, body) = case.encrypt(&study, manifest);
+        let bytes = block_bytes(study.packing.wire_bits);
+        assert_eq!(body.len(), case.words.len() * bytes);
+        for (block, shown) in body.chunks(bytes).zip(&case.words) {
+            let mut words = [0; RING_DEGREE];
+            unpack(block, study.packing.wire_bits, &mut words);
+            shown.check(&words);
+        }
+        let vector = used.into_key_vector();
+        assert_eq!(vector.as_slice()[..RING_DEGREE], case.key());
+        assert_eq!(vector.as_slice()[RING_DEGREE..], numbers(&case.check_words));
+
+        let (made, streamed) = make(&file, case, &study);
+        assert_eq!(streamed, body);
+        assert_eq!(made.header, case.header);
+        if index == 0 {
+            assert_eq!(body[bytes..], file.block_1.0);
+            assert!(made.envelopes.iter().eq(file.envelopes.iter().map(|envelope| &envelope.0)));
+        }
+        assert_eq!(case.dealt.len(), made.envelopes.len());
+        for (holder, (envelope, shown)) in
+            study.holders(0).zip(made.envelopes.iter().zip(&case.dealt))
+        {
+            let holder = holder.id.as_str();
+            let secret = round_secret(holder);
+            let header = &made.header.statement;
+            let share = open_envelope(&identity(holder), secret.as_ref(), &study, header, envelope);
+            shown.check(share.unwrap().words());
+        }
+    }
+}
+
+/// Errors, quantized values and packed messages, as the blocks' randomness gives them.
+fn check_parts(case: &Case, study: &Study) {
+    let update = case.update(study.layout.values());
+    let randomness = BulkRandomness::draw(&mut Script::new(&[&case.bulk_seed.0]));
+    let (quantizer, packing) = (Quantizer::new(&study.layout, &study.packing), &study.packing);
+    let (mut slots, mut rest) = (Vec::new(), update.as_slice());
+    assert_eq!(case.errors.len(), case.messages.len());
+    for (block, (shown, expected)) in case.messages.iter().zip(&case.errors).enumerate() {
+        let mut stream = randomness.block(block as u64);
+        let (mut uniform, mut errors) = ([0; UNIFORM_BYTES], [0; RING_DEGREE]);
+        stream.fill(&mut uniform);
+        errors_from_uniform(&uniform, &mut errors);
+        let first: Vec<u64> = expected.first.iter().map(|e| field::from_signed(*e)).collect();
+        assert_eq!(errors[..first.len()], first);
+        assert_eq!(Digest::of(&field::to_bytes(&errors)), expected.digest);
+
+        let mut dither = vec![0; packing.block_values() * 4];
+        stream.fill(&mut dither);
+        let capacity = packing.block_values() - usize::from(block == 0);
+        let (values, after) = rest.split_at(capacity.min(rest.len()));
+        let mut message = [0; RING_DEGREE];
+        fill_block(&quantizer, packing, block, values, &dither, &mut message).unwrap();
+        shown.check(&message);
+        for slot in 0..packing.slots {
+            let shift = slot * packing.slot_bits;
+            slots.extend(message.iter().map(|m| m >> shift & ((1 << packing.slot_bits) - 1)));
+        }
+        rest = after;
+    }
+    assert!(rest.is_empty() && slots[0] == 1, "all values, and the count");
+    let quantized = &slots[1..][..update.len()];
+    assert_eq!(quantized[..case.quantized.len()], case.quantized);
+    let bytes: Vec<u8> = quantized.iter().flat_map(|value| (*value as u32).to_le_bytes()).collect();
+    assert_eq!(Digest::of(&bytes), case.quantized_digest);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BadEnvelope {
+    manifest: Signed<Manifest>,
+    round_keys: Vec<Signed<RoundKeys>>,
+    header: Signed<Header>,
+    holder: String,
+    envelope: HexBytes,
+    error: String,
+}
+
+pub(super) fn envelope_bad(_: &str, file: BadEnvelope) {
+    let study = study();
+    let header = &file.header.statement;
+    assert_eq!(header.manifest, file.manifest.digest());
+    HolderKeys::resolve(&study, &file.manifest.statement, &file.round_keys).unwrap();
+    file.header.verify(&study.site(&header.site).unwrap().signature_key, &header.site).unwrap();
+    let (identity, secret) = (identity(&file.holder), round_secret(&file.holder));
+    let opened = open_envelope(&identity, secret.as_ref(), &study, header, &file.envelope.0);
+    refused(opened, &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sharing {
+    of: String,
+    secret: Shown,
+    cases: Vec<SharingCase>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SharingCase {
+    threshold: Threshold,
+    seeds: Vec<HexBytes>,
+    share_words: usize,
+    dealt_bytes: Vec<usize>,
+    shares: Vec<Shown>,
+    subset: Vec<usize>,
+    lies: Vec<usize>,
+}
+
+impl Sharing {
+    /// The shares of a case, dealt by the shipped code, and the vector that they share.
+    fn deal(&self, case: &SharingCase) -> (Vec<Share>, Vec<u64>) {
+        let file: Contributions = files::read(FOLDER, "contribution");
+        let of = file.cases.iter().find(|case| case.site == self.of).unwrap();
+        let used = || of.encrypt(&study(), &file.manifest.statement).0;
+        let parts: Vec<&[u8]> = case.seeds.iter().map(|seed| &seed.0[..]).collect();
+        let mut script = Script::new(&parts);
+        let dealt = used().share(&case.threshold, &mut script);
+        script.finish();
+        assert!(dealt.iter().map(|dealt| dealt.as_bytes().len()).eq(case.dealt_bytes.clone()));
+        let share = |(k, dealt): (usize, &crate::share::Dealt)| {
+            Share::from_dealt(dealt.as_bytes(), &case.threshold, k).unwrap()
+        };
+        let shares = dealt.iter().enumerate().map(share).collect();
+        (shares, used().into_key_vector().as_slice().to_vec())
+    }
+}
+
+/// A share with the lies that the file states.
+fn lie(share: &Share, offset: usize, threshold: &Threshold) -> Share {
+    let mut words = share.words().to_vec();
+    for word in words.iter_mut().skip(3 + offset).step_by(5) {
+        *word = field::add(*word, 77 + offset as u64);
+    }
+    Share::from_bytes(&field::to_bytes(&words), threshold).unwrap()
+}
+
+fn reconstruct(
+    shares: &[Share],
+    present: &[usize],
+    lies: &[usize],
+    threshold: &Threshold,
+) -> Result<KeySum, ReconstructError> {
+    let opening = |k: &usize| match lies.contains(k) {
+        true => (*k, lie(&shares[*k], *k, threshold)),
+        false => (*k, Share::from_bytes(&shares[*k].to_bytes(), threshold).unwrap()),
+    };
+    KeySum::reconstruct(&present.iter().map(opening).collect::<Vec<_>>(), threshold)
+}
+
+pub(super) fn sharing(_: &str, file: Sharing) {
+    for case in &file.cases {
+        let threshold = &case.threshold;
+        threshold.check(usize::from(threshold.holders)).unwrap();
+        assert_eq!(share_words(threshold), case.share_words);
+        let lengths = (0..case.dealt_bytes.len()).map(|k| dealt_bytes(threshold, k));
+        assert!(lengths.eq(case.dealt_bytes.iter().copied()));
+        let (shares, secret) = file.deal(case);
+        file.secret.check(&secret);
+        assert_eq!(secret.len(), KEY_WORDS);
+        assert_eq!(shares.len(), case.shares.len());
+        shares.iter().zip(&case.shares).for_each(|(share, shown)| shown.check(share.words()));
+        let sum = reconstruct(&shares, &case.subset, &[], threshold).unwrap();
+        assert_eq!(sum.words(), secret);
+        let everybody: Vec<usize> = (0..shares.len()).collect();
+        let sum = reconstruct(&shares, &everybody, &case.lies, threshold).unwrap();
+        assert_eq!(sum.words(), secret);
+        assert_eq!(sum.disagreeing, case.lies);
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BadSharing {
+    case: usize,
+    present: Vec<usize>,
+    lies: Vec<usize>,
+    error: String,
+}
+
+pub(super) fn sharing_bad(_: &str, file: BadSharing) {
+    let good: Sharing = files::read(FOLDER, "sharing");
+    let case = &good.cases[file.case];
+    let (shares, _) = good.deal(case);
+    refused(reconstruct(&shares, &file.present, &file.lies, &case.threshold), &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BadShare {
+    threshold: Threshold,
+    offset: usize,
+    dealt: HexBytes,
+    error: String,
+}
+
+pub(super) fn share_bad(_: &str, file: BadShare) {
+    refused(Share::from_dealt(&file.dealt.0, &file.threshold, file.offset), &file.error);
+}

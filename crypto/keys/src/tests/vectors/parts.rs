@@ -1,0 +1,250 @@
+//! Transform, sampler, quantizer and check words.
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::ciphertext::residues_from_xof;
+use ringfence_crypto::field;
+use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::packing::Packing;
+use ringfence_crypto::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::statement::HexBytes;
+use serde::Deserialize;
+
+use super::files::{Word, numbers, stream};
+use super::story::Shown;
+use crate::check::{CheckKey, CheckWords};
+use crate::noise::{UNIFORM_BYTES, errors_from_uniform};
+use crate::quantize::{Quantizer, fill_block, mean};
+use crate::transform::Transform;
+
+type Polynomial = [u64; RING_DEGREE];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TransformFile {
+    psi: Word,
+    points: Points,
+    a: Seeded,
+    b: Seeded,
+    product: Shown,
+    sparse: Sparse,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Points {
+    first: Vec<Word>,
+    last: Word,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seeded {
+    seed: HexBytes,
+    values: Shown,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sparse {
+    coefficients: Vec<(usize, Word)>,
+    values: Shown,
+    square: Vec<(usize, Word)>,
+}
+
+fn from_terms(terms: &[(usize, Word)]) -> Polynomial {
+    let mut polynomial = [0; RING_DEGREE];
+    terms.iter().for_each(|(k, word)| polynomial[*k] = word.0);
+    polynomial
+}
+
+fn product(a: &[u64], b: &[u64]) -> Polynomial {
+    let (transform, mut out) = (Transform::get(), [0; RING_DEGREE]);
+    transform.product(a.try_into().unwrap(), &transform.factor(b), &mut out);
+    out
+}
+
+pub(super) fn transform(_: &str, file: TransformFile) {
+    // The values of X are the evaluation points.
+    let x = Transform::get().forward(&from_terms(&[(1, Word(1))]));
+    assert_eq!(x[0], file.psi.0);
+    assert_eq!(x[..8], numbers(&file.points.first));
+    assert_eq!(x[RING_DEGREE - 1], file.points.last.0);
+    let values = |seeded: &Seeded| {
+        let mut coefficients = [0; RING_DEGREE];
+        let mut reader = blake3::Hasher::new().update(&seeded.seed.0).finalize_xof();
+        residues_from_xof(&mut reader, &mut coefficients);
+        let values = Transform::get().forward(&coefficients);
+        seeded.values.check(&values);
+        values
+    };
+    file.product.check(&product(&values(&file.a), &values(&file.b)));
+    let sparse = Transform::get().forward(&from_terms(&file.sparse.coefficients));
+    file.sparse.values.check(&sparse);
+    assert_eq!(product(&sparse, &sparse), from_terms(&file.sparse.square));
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gaussian {
+    table: Vec<String>,
+    uniform_bytes: usize,
+    cases: Vec<Sampled>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sampled {
+    label: String,
+    first: Vec<i64>,
+    digest: Digest,
+    sum_of_squares: i64,
+}
+
+fn errors(uniform: &[u8; UNIFORM_BYTES]) -> Polynomial {
+    let mut errors = [0; RING_DEGREE];
+    errors_from_uniform(uniform, &mut errors);
+    errors
+}
+
+fn signed(residue: u64) -> i64 {
+    if residue > MODULUS / 2 { -((MODULUS - residue) as i64) } else { residue as i64 }
+}
+
+pub(super) fn gaussian(_: &str, file: Gaussian) {
+    assert_eq!(file.uniform_bytes, UNIFORM_BYTES);
+    // An entry is the smallest number with its magnitude.
+    for (k, entry) in file.table.iter().enumerate() {
+        let entry = u128::from_str_radix(entry, 16).unwrap();
+        for (number, magnitude) in [(entry, k as u64 + 1), (entry - 1, k as u64)] {
+            let mut uniform = [0; UNIFORM_BYTES];
+            let (low, high) = (number as u64, (number >> 64) as u64);
+            let words = &mut uniform[RING_DEGREE / 8..][..16];
+            words[..8].copy_from_slice(&low.to_le_bytes());
+            words[8..].copy_from_slice(&high.to_le_bytes());
+            assert_eq!(errors(&uniform)[0], magnitude, "entry {k}");
+        }
+    }
+    assert_eq!(file.table.len(), 64);
+    for case in &file.cases {
+        let mut uniform = [0; UNIFORM_BYTES];
+        stream(&case.label).fill(&mut uniform);
+        let errors = errors(&uniform);
+        let first: Vec<i64> = errors[..64].iter().map(|error| signed(*error)).collect();
+        assert_eq!(first, case.first);
+        assert_eq!(Digest::of(&field::to_bytes(&errors)), case.digest);
+        assert_eq!(errors.iter().map(|e| signed(*e).pow(2)).sum::<i64>(), case.sum_of_squares);
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quantize {
+    cases: Vec<Quantized>,
+    means: Vec<Mean>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Quantized {
+    value_bits: u8,
+    clip: f32,
+    values: HexBytes,
+    dither: HexBytes,
+    quantized: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mean {
+    value_bits: u8,
+    clip: f32,
+    sites: usize,
+    sums: Vec<u64>,
+    mean: HexBytes,
+}
+
+pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    assert!(rest.is_empty());
+    chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+fn one_tensor(values: usize, clip: f32) -> Layout {
+    let tensor = TensorLayout { name: "w".into(), shape: vec![values as u32], clip };
+    Layout { tensors: vec![tensor] }
+}
+
+pub(super) fn quantize(_: &str, file: Quantize) {
+    for case in &file.cases {
+        let values = floats(&case.values.0);
+        let (layout, packing) =
+            (one_tensor(values.len(), case.clip), Packing::derive(case.value_bits, 3).unwrap());
+        let dither = case.dither.0.repeat(packing.block_values());
+        let mut coefficients = [0; RING_DEGREE];
+        let quantizer = Quantizer::new(&layout, &packing);
+        fill_block(&quantizer, &packing, 0, &values, &dither, &mut coefficients).unwrap();
+        assert_eq!(coefficients[0], 1, "the count");
+        assert_eq!(coefficients[1..][..values.len()], case.quantized, "{} bits", case.value_bits);
+    }
+    for case in &file.means {
+        let layout = one_tensor(case.sums.len(), case.clip);
+        let packing = Packing::derive(case.value_bits, case.sites).unwrap();
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        let got = mean(&case.sums, case.sites, &layout, &packing);
+        assert_eq!(bits(got), bits(floats(&case.mean.0)));
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CheckWordsFile {
+    key: HexBytes,
+    round: Digest,
+    rho: Vec<Ends>,
+    scales: Vec<Vec<Word>>,
+    blocks: Vec<Block>,
+    words: Vec<Vec<Word>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ends {
+    first: Vec<Word>,
+    last: Vec<Word>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Block {
+    Terms(Vec<(usize, Word)>),
+    Ones(String),
+}
+
+pub(super) fn check_words(_: &str, file: CheckWordsFile) {
+    let key = CheckKey::from_bytes(&file.key.0).unwrap();
+    let vectors = key.vectors(&file.round);
+    // A block with a single 1 shows that word of rho times the block's scale.
+    let shown = |block, k| vectors.of_block(block, &from_terms(&[(k, Word(1))])).0;
+    for (block, scales) in file.scales.iter().enumerate() {
+        for (i, (Ends { first, last }, scale)) in file.rho.iter().zip(scales).enumerate() {
+            let ends = first.iter().enumerate();
+            let ends = ends.chain((RING_DEGREE - last.len()..).zip(last));
+            for (k, rho) in ends {
+                assert_eq!(shown(block, k)[i], field::mul(scale.0, rho.0), "{block} {i} {k}");
+            }
+        }
+    }
+    let mut total = CheckWords::zero();
+    assert_eq!((file.rho.len(), file.blocks.len(), file.words.len()), (2, 3, 3));
+    for (j, (block, expected)) in file.blocks.iter().zip(&file.words).enumerate() {
+        let coefficients = match block {
+            Block::Terms(terms) => from_terms(terms),
+            Block::Ones(text) => {
+                assert_eq!(text, "ones");
+                [1; RING_DEGREE]
+            }
+        };
+        total.add(&vectors.of_block(j, &coefficients));
+        assert!(total.matches(&numbers(expected)), "{} blocks", j + 1);
+    }
+}

@@ -1,0 +1,206 @@
+//! Endorsing, opening, and the opened sum.
+
+use std::sync::Arc;
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::ciphertext::{add_words, block_bytes, pack, unpack};
+use ringfence_crypto::params::RING_DEGREE;
+use ringfence_crypto::statement::{
+    Certificate, Closing, Endorsement, Header, HexBytes, Manifest, Receipt, Signed, Statement,
+    Study,
+};
+use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::message::OpeningFrame;
+use serde::Deserialize;
+
+use super::FOLDER;
+use super::contributions::made;
+use super::files::{self, Word, refused};
+use super::parts::floats;
+use super::story::{Script, Shown, identity, round_secret, study};
+use crate::holder::{ClosingView, Decision, Holder, open_envelope, open_share_sum};
+use crate::open::{OpenError, OpenedSum, OpeningContext, unseal};
+use crate::quantize::mean;
+use crate::reconstruct::KeySum;
+use crate::share::Share;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Opened {
+    manifest: Signed<Manifest>,
+    certificate: Certificate,
+    openings: Vec<Opening>,
+    sum: HexBytes,
+    sum_digest: Digest,
+    key_sum: Shown,
+    sites: usize,
+    sums: HexBytes,
+    mean: HexBytes,
+    largest_noise: u64,
+    noise_bound: u64,
+    margin_bits: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Opening {
+    holder: String,
+    share: Shown,
+    salt: HexBytes,
+    content_key: HexBytes,
+    seal_randomness: Vec<HexBytes>,
+    frame: HexBytes,
+}
+
+fn decoded(bytes: &[u8]) -> OpeningFrame {
+    frame::decode(bytes, "an opening").unwrap()
+}
+
+impl Opened {
+    fn context<'a>(&self, study: &'a Study) -> OpeningContext<'a> {
+        let (manifest, closing) = (self.manifest.digest(), self.certificate.closing.digest());
+        OpeningContext { study, round: self.manifest.statement.round, manifest, closing }
+    }
+
+    /// The openings as a recipient unseals them.
+    fn unseal(&self, study: &Study, recipient: &str) -> Vec<(usize, Share)> {
+        let (identity, context) = (identity(recipient), self.context(study));
+        let unseal = |opening: &Opening| unseal(&identity, context, &decoded(&opening.frame.0));
+        self.openings.iter().map(|opening| unseal(opening).unwrap()).collect()
+    }
+
+    fn open(&self, study: &Study, sites: usize, mut sum: &[u8]) -> Result<OpenedSum, OpenError> {
+        let keys = KeySum::reconstruct(&self.unseal(study, "south"), &study.threshold)?;
+        let check_key = identity("south").check_key(study).unwrap();
+        OpenedSum::open(study, &self.manifest.digest(), sites, &keys, &check_key, &mut sum)
+    }
+}
+
+/// Sums and openings as the shipped code makes them from the contributions.
+fn check_making(file: &Opened, study: &Study) {
+    let made = made();
+    let mut sum = vec![0; file.sum.0.len()];
+    for (_, body) in &made {
+        add_words(&mut sum, body, study.packing.wire_bits).unwrap();
+    }
+    assert_eq!(sum, file.sum.0);
+    let headers: Vec<Signed<Header>> = made.iter().map(|(made, _)| made.header.clone()).collect();
+    for opening in &file.openings {
+        let (identity, secret) = (identity(&opening.holder), round_secret(&opening.holder));
+        let holder = Holder::restore(Arc::new(study.clone()), identity.site().clone(), [], None);
+        let (manifest, closing) = (&file.manifest.statement, &file.certificate.closing);
+        let view =
+            ClosingView { manifest, closing, headers: &headers, reviews: &[], receipt: None };
+        let Decision::Fresh(endorsement) = holder.endorse(view).unwrap() else {
+            panic!("nothing was endorsed before")
+        };
+        let endorsements = &file.certificate.endorsements;
+        assert!(endorsements.iter().any(|signed| signed.statement == endorsement));
+
+        let set = holder.may_open(manifest, &file.certificate).unwrap();
+        let offset = study.holder_offset(manifest.round, identity.site()).unwrap();
+        let share = |(site, header): (&_, Digest)| {
+            let (made, _) = made.iter().find(|(made, _)| made.header.digest() == header).unwrap();
+            let (header, envelope) = (&made.header.statement, &made.envelopes[offset]);
+            let share = open_envelope(&identity, secret.as_ref(), study, header, envelope);
+            (Clone::clone(site), share.unwrap())
+        };
+        let shares: Vec<_> = set.sites().map(share).collect();
+        let mut parts = vec![&opening.salt.0[..], &opening.content_key.0];
+        parts.extend(opening.seal_randomness.iter().map(|seed| &seed.0[..]));
+        let mut script = Script::new(&parts);
+        let frame = open_share_sum(&identity, study, &set, &shares, &mut script).unwrap();
+        script.finish();
+        assert_eq!(frame::encode(&frame).unwrap(), opening.frame.0);
+    }
+}
+
+pub(super) fn opened(_: &str, file: Opened) {
+    let study = study();
+    Manifest::check(&file.manifest, &study, study.digest(), None).unwrap();
+    check_making(&file, &study);
+    assert_eq!(Digest::of(&file.sum.0), file.sum_digest);
+    assert_eq!(file.certificate.closing.statement.sum, Some(file.sum_digest));
+    for site in &study.roster {
+        let openings = file.unseal(&study, site.id.as_str());
+        for ((offset, share), opening) in openings.iter().zip(&file.openings) {
+            assert_eq!(study.roster[*offset].id.as_str(), opening.holder);
+            opening.share.check(share.words());
+        }
+        let keys = KeySum::reconstruct(&openings, &study.threshold).unwrap();
+        file.key_sum.check(keys.words());
+    }
+    let opened = file.open(&study, file.sites, &file.sum.0).unwrap();
+    let (sums, rest) = file.sums.0.as_chunks::<4>();
+    assert!(rest.is_empty());
+    let expected = sums.iter().map(|sum| u64::from(u32::from_le_bytes(*sum)));
+    assert_eq!(opened.sums, expected.collect::<Vec<_>>());
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    let mean = mean(&opened.sums, opened.sites, &study.layout, &study.packing);
+    assert_eq!(bits(mean), bits(floats(&file.mean.0)));
+    assert_eq!(opened.noise.largest, file.largest_noise);
+    let (bound, expected) = (opened.noise.bound as f64, file.noise_bound as f64);
+    assert!((bound / expected - 1.0).abs() < 2f64.powi(-40), "{bound} {expected}");
+    assert!((opened.noise.margin_bits - file.margin_bits).abs() < 1e-12);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BadOpening {
+    frame: HexBytes,
+    error: String,
+}
+
+pub(super) fn opening_bad(_: &str, file: BadOpening) {
+    let (study, good): (_, Opened) = (study(), files::read(FOLDER, "opened"));
+    let frame = decoded(&file.frame.0);
+    refused(unseal(&identity("south"), good.context(&study), &frame), &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BadSum {
+    indexes: Vec<usize>,
+    add: Word,
+    cut: usize,
+    sites: usize,
+    digest: Digest,
+    error: String,
+}
+
+pub(super) fn sum_bad(_: &str, file: BadSum) {
+    let (study, good): (_, Opened) = (study(), files::read(FOLDER, "opened"));
+    let wire_bits = study.packing.wire_bits;
+    let mut words = vec![0; good.sum.0.len() / block_bytes(wire_bits) * RING_DEGREE];
+    unpack(&good.sum.0, wire_bits, &mut words);
+    for index in &file.indexes {
+        words[*index] = words[*index].wrapping_add(file.add.0) & (u64::MAX >> (64 - wire_bits));
+    }
+    let mut sum = vec![0; good.sum.0.len()];
+    pack(&words, wire_bits, &mut sum);
+    assert_eq!(Digest::of(&sum), file.digest);
+    sum.truncate(sum.len() - file.cut);
+    refused(good.open(&study, file.sites, &sum), &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BadEndorsement {
+    manifest: Signed<Manifest>,
+    closing: Signed<Closing>,
+    headers: Vec<Signed<Header>>,
+    receipt: Option<Signed<Receipt>>,
+    endorsed: Option<Endorsement>,
+    abstains_through: Option<u32>,
+    error: String,
+}
+
+pub(super) fn endorse_bad(_: &str, file: BadEndorsement) {
+    let holder = "east".parse().unwrap();
+    let (study, abstains) = (Arc::new(study()), file.abstains_through);
+    let holder = Holder::restore(study, holder, file.endorsed, abstains);
+    let (manifest, closing) = (&file.manifest.statement, &file.closing);
+    let (headers, receipt) = (&file.headers[..], file.receipt.as_ref());
+    let view = ClosingView { manifest, closing, headers, reviews: &[], receipt };
+    refused(holder.endorse(view), &file.error);
+}

@@ -1,0 +1,117 @@
+"""BLAKE3: hash, keyed hash and extendable output, after the BLAKE3 paper (O'Connor, Aumasson,
+Neves, Wilcox-O'Hearn), sections 2.1 to 2.6. One chunk tree, no SIMD: clarity before speed."""
+
+import struct
+
+IV = (
+    0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A,
+    0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19,
+)  # fmt: skip
+PERMUTATION = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
+COLUMNS = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
+DIAGONALS = ((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
+CHUNK_START, CHUNK_END, PARENT, ROOT, KEYED_HASH = 1, 2, 4, 8, 16
+BLOCK, CHUNK = 64, 1024
+MASK = 0xFFFFFFFF
+
+
+def _message_schedule():
+    """Which message word each of the 7 * 16 uses takes."""
+    order, schedule = list(range(16)), []
+    for _ in range(7):
+        schedule.append(tuple(order))
+        order = [order[i] for i in PERMUTATION]
+    return schedule
+
+
+SCHEDULE = _message_schedule()
+
+
+def compress(chaining, words, counter, length, flags):
+    """The compression function: 16 words, of which the first eight are the chaining value."""
+    v = list(chaining) + list(IV[:4]) + [counter & MASK, counter >> 32 & MASK, length, flags]
+    for order in SCHEDULE:
+        at = 0
+        for a, b, c, d in COLUMNS + DIAGONALS:
+            va, vb, vc, vd = v[a], v[b], v[c], v[d]
+            va = (va + vb + words[order[at]]) & MASK
+            vd ^= va
+            vd = (vd >> 16 | vd << 16) & MASK
+            vc = (vc + vd) & MASK
+            vb ^= vc
+            vb = (vb >> 12 | vb << 20) & MASK
+            va = (va + vb + words[order[at + 1]]) & MASK
+            vd ^= va
+            vd = (vd >> 8 | vd << 24) & MASK
+            vc = (vc + vd) & MASK
+            vb ^= vc
+            v[a], v[b], v[c], v[d] = va, (vb >> 7 | vb << 25) & MASK, vc, vd
+            at += 2
+    return [v[i] ^ v[i + 8] for i in range(8)] + [v[i + 8] ^ chaining[i] for i in range(8)]
+
+
+def _words(block):
+    return struct.unpack("<16I", block.ljust(BLOCK, b"\0"))
+
+
+class _Node:
+    """A node whose last compression is still to be done: as a parent's child or as the root."""
+
+    def __init__(self, chaining, words, counter, length, flags):
+        self.input = (chaining, words, counter, length, flags)
+
+    def chaining_value(self):
+        return compress(*self.input)[:8]
+
+    def root_bytes(self, start, count):
+        """Bytes `start` up to `start + count` of the extendable output."""
+        chaining, words, _, length, flags = self.input
+        out = b"".join(
+            struct.pack("<16I", *compress(chaining, words, block, length, flags | ROOT))
+            for block in range(start // BLOCK, -(-(start + count) // BLOCK))
+        )
+        return out[start % BLOCK :][:count]
+
+
+def _chunk(key, chunk, counter, flags):
+    blocks = [chunk[i : i + BLOCK] for i in range(0, len(chunk), BLOCK)] or [b""]
+    chaining = key
+    for index, block in enumerate(blocks):
+        own = flags | (CHUNK_START if index == 0 else 0)
+        own |= CHUNK_END if index == len(blocks) - 1 else 0
+        node = _Node(chaining, _words(block), counter, len(block), own)
+        if index < len(blocks) - 1:
+            chaining = node.chaining_value()
+    return node
+
+
+def _tree(key, data, counter, flags):
+    if len(data) <= CHUNK:
+        return _chunk(key, data, counter, flags)
+    # The left subtree is the largest complete one that leaves at least a byte to the right.
+    left = CHUNK
+    while left * 2 < len(data):
+        left *= 2
+    children = (
+        _tree(key, data[:left], counter, flags).chaining_value()
+        + _tree(key, data[left:], counter + left // CHUNK, flags).chaining_value()
+    )
+    return _Node(key, children, 0, BLOCK, flags | PARENT)
+
+
+class Xof:
+    """The extendable output, read from the front."""
+
+    def __init__(self, data, key=None):
+        words, flags = (IV, 0) if key is None else (struct.unpack("<8I", key), KEYED_HASH)
+        self._root, self._at = _tree(words, data, 0, flags), 0
+
+    def read(self, count):
+        out = self._root.root_bytes(self._at, count)
+        self._at += count
+        return out
+
+
+def digest(data, key=None, length=32):
+    """The hash of `data`, keyed if a 32-byte key is given."""
+    return Xof(data, key).read(length)

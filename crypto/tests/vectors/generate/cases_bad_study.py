@@ -1,0 +1,199 @@
+"""Bad studies, signatures, manifests and round keys: each with the error that it must give."""
+
+import canonical
+import ed25519
+import parties
+import story
+from output import bad
+from parties import SITES, START, digest_of, signing_seed
+
+
+def studies():
+    study = parties.study()
+    roster = study["roster"]
+    changes = {
+        "overflow": ({"/packing/slots": 3}, "overflow the modulus when 5 sites add up"),
+        "too_few_wire_bits": ({"/packing/wire_bits": 40}, "use more wire bits"),
+        "thresholds_not_derived": (
+            {"/threshold/endorsements": 3},
+            "give Q = 4 and t = 3, the study states Q = 3 and t = 3",
+        ),
+        "no_collusion": ({"/threshold/collusion": 0}, "expected a collusion bound c of at least 1"),
+        "too_few_holders": ({"/threshold/collusion": 4}, "need 6 holders at least"),
+        "min_sites_too_low": ({"/min_sites": 2}, "min_sites is 2, expected 3 to 5"),
+        "min_sites_too_high": ({"/min_sites": 6}, "min_sites is 6, expected 3 to 5"),
+        "duplicate_site": ({"/roster/3/id": "north"}, "site north or one of its keys stands twice"),
+        "duplicate_key": (
+            {"/roster/3/signature_key": roster[0]["signature_key"]},
+            "site west or one of its keys stands twice",
+        ),
+        "short_kem_key": (
+            {"/roster/1/kem_key": roster[1]["kem_key"][:-2]},
+            "the KEM key of east has 1215 bytes, expected 1216",
+        ),
+        "two_sites": ({"/roster": roster[:2]}, "expected 3 to 10000 sites, got 2"),
+        "tensors_out_of_order": (
+            {"/layout/tensors/1/name": "a.a"},
+            "tensor names must be strictly ascending",
+        ),
+        "clip_zero": ({"/layout/tensors/0/clip": 0.0}, 'tensor "a.bias" has clip bound 0'),
+        "model_too_large": ({"/layout/tensors/2/shape": [134217729]}, "a key encrypts at most 16384"),
+        "check_keys_missing": (
+            {"/check_key/sealed": study["check_key"]["sealed"][:4]},
+            "expected one sealed check key for each of 5 sites, got 4",
+        ),
+        "no_name": ({"/name": ""}, "expected a study name of 1 to 200 bytes, got 0"),
+        "changed_after_signing": (
+            {"/review_seconds": 31},
+            "the signature of this study-signature does not verify under the key of north",
+        ),
+        "weak_key": (
+            {"/roster/2/signature_key": "01" + 31 * "00"},
+            "expected an Ed25519 verification key",
+        ),
+    }
+    about = "The signed study of study.json with the values at these JSON pointers replaced."
+    for name, (replace, error) in changes.items():
+        replace = {"/study" + pointer: value for pointer, value in replace.items()}
+        bad("study", name, about, error, replace=replace)
+    signatures = []
+    for site in SITES:
+        signed = {"study": parties.study_digest(), "site": site}
+        made = canonical.sign("study-signature", signed, signing_seed(site))
+        signatures.append({"site": site, "signature": made["signature"]})
+    swapped = [{**signatures[0], "signature": signatures[1]["signature"]}, *signatures[1:]]
+    error = "does not verify under the key of north"
+    bad("study", "swapped_signature", about, error, replace={"/signatures": swapped})
+    error = "the study lacks the signatures of south;"
+    unsigned = signatures[:2] + signatures[3:]
+    bad("study", "unsigned", about, error, replace={"/signatures": unsigned})
+    error = "carries a signature by north, who is not on the roster or signed already"
+    bad("study", "signed_twice", about, error, replace={"/signatures": signatures + signatures[:1]})
+
+
+def signatures():
+    statement = story.manifest_statement()
+    good = bytes.fromhex(story.manifest()["signature"])
+    encoded = canonical.statement_bytes("manifest", statement)
+    relabelled = canonical.labelled("header", canonical.SCHEMAS["manifest"](statement))
+    unlabelled = canonical.SCHEMAS["manifest"](statement)
+    seed = signing_seed("north")
+    s = int.from_bytes(good[32:], "little")
+    # Of small order: R = the point of order 2. With A of order 1 and S = 0 a verifier that does
+    # not look would accept it for any message.
+    small = ed25519.compress((0, ed25519.P - 1))
+    cases = {
+        "s_not_reduced": good[:32] + (s + ed25519.L).to_bytes(32, "little"),
+        "other_label": ed25519.sign(seed, relabelled),
+        "no_label": ed25519.sign(seed, unlabelled),
+        "other_signer": ed25519.sign(signing_seed("east"), encoded),
+        "altered": bytes([good[0] ^ 1]) + good[1:],
+        "small_order_r": small + good[32:],
+        "zero": bytes(64),
+    }
+    public = ed25519.public_key(seed)
+    for name, signature in cases.items():
+        assert not ed25519.verify(public, encoded, signature), name
+        bad(
+            "signature",
+            name,
+            "A manifest of round 0 whose signature does not hold under the key of north.",
+            "the signature of this manifest does not verify under the key of north",
+            signed={"statement": statement, "signature": signature.hex()},
+        )
+
+
+def manifests():
+    previous = {
+        "round": 0,
+        "closing": story.closing_digest(),
+        "closed_at": story.closing_statement()["closed_at"],
+    }
+    second = story.manifest_statement(1, previous=story.closing_digest())
+    first = story.manifest_statement()
+    cases = {
+        "initiator": (
+            {**first, "initiator": "east"}, "east", None,
+            "east opened round 0, but the initiator is north",
+        ),
+        "successor_too_early": (
+            {**second, "initiator": "south", "opened_at": START + 999, "deadline": START + 1300},
+            "south", previous, "south opened round 1, but the initiator is east",
+        ),
+        "initiator_unknown": (
+            {**first, "initiator": "nobody"}, "north", None, "nobody opened round 0",
+        ),
+        "holders": (
+            {**first, "holders": SITES[1:] + SITES[:1]}, "north", None,
+            "the manifest's key holders are not the 5 sites from ring position 0 on",
+        ),
+        "holder_keys": (
+            {**first, "holder_keys": first["holder_keys"][:4]}, "north", None,
+            "the manifest names 4 holders' keys, expected one entry for each of 5",
+        ),
+        "previous": (
+            {**second, "previous": digest_of("another closing")}, "east", previous,
+            "as the previous round's closing",
+        ),
+        "previous_missing": (
+            {**second, "previous": None}, "east", previous, "as the previous round's closing",
+        ),
+        "deadline_too_near": (
+            {**first, "deadline": first["opened_at"] + 59}, "north", None,
+            "the manifest leaves 59 s for contributions, expected 60 to 7776000 s",
+        ),
+        "deadline_too_far": (
+            {**first, "deadline": first["opened_at"] + 7776001}, "north", None,
+            "the manifest leaves 7776001 s for contributions",
+        ),
+        "deadline_before_opening": (
+            {**first, "deadline": first["opened_at"] - 1}, "north", None,
+            "the manifest leaves 0 s for contributions",
+        ),
+        "round": (
+            story.manifest_statement(2, previous=story.closing_digest()), "south", previous,
+            "the manifest opens round 2, expected round 1",
+        ),
+        "study": (
+            {**first, "study": digest_of("another study")}, "north", None,
+            "the manifest is for study " + digest_of("another study"),
+        ),
+    }  # fmt: skip
+    for name, (statement, signer, before, error) in cases.items():
+        signed = canonical.sign("manifest", statement, signing_seed(signer))
+        about = "A manifest that is refused; `previous` is how the round before ended."
+        bad("manifest", name, about, error, signed=signed, previous=before)
+
+
+def round_keys():
+    good = parties.round_keys()["statement"]
+    cases = {
+        "study": ({**good, "study": digest_of("another study")}, "the round keys of east are for study"),
+        "site": ({**good, "site": "nobody"}, "nobody is not on its roster"),
+        "none": ({**good, "keys": []}, "expected 1 to 64 round keys of 1216 bytes, got 0"),
+        "short": (
+            {**good, "keys": [good["keys"][0][:-2]]},
+            "expected 1 to 64 round keys of 1216 bytes, got 1, of which one has 1215 bytes",
+        ),
+        "rounds_overflow": ({**good, "first_round": 2**32 - 1}, "expected 1 to 64 round keys"),
+    }
+    for name, (statement, error) in cases.items():
+        signed = canonical.sign("round-keys", statement, signing_seed("east"))
+        bad("round_keys", name, "Round keys that are refused.", error, signed=signed)
+    unknown = story.manifest_statement()
+    unknown["holder_keys"] = [None, digest_of("no such statement"), None, None, None]
+    bad(
+        "holder_keys",
+        "missing",
+        "A manifest that names round keys which are not at hand.",
+        "has east hold under round keys " + digest_of("no such statement"),
+        manifest=canonical.sign("manifest", unknown, signing_seed("north")),
+        round_keys=[parties.round_keys()],
+    )
+
+
+def add_all():
+    studies()
+    signatures()
+    manifests()
+    round_keys()

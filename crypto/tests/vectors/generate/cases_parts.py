@@ -1,0 +1,144 @@
+"""Vectors of parts of the secret half: transform, sampler, quantizer, check words."""
+
+import struct
+
+import blake3
+import gaussian
+import packing
+import ring
+import sharing
+from output import digest_of_words, numbers, shown, word, words, write
+from parties import seed
+
+
+def transforms():
+    a = ring.residues(blake3.Xof(seed("transform/a")), ring.N)
+    b = ring.residues(blake3.Xof(seed("transform/b")), ring.N)
+    sparse = [0] * ring.N
+    sparse[0], sparse[1], sparse[ring.N - 1] = 5, 1, ring.Q - 2
+    values_a, values_b = ring.transform(a), ring.transform(b)
+    product = ring.product(values_a, values_b)
+    squared = ring.product(ring.transform(sparse), ring.transform(sparse))
+
+    write(
+        "transform",
+        "secret",
+        "transform",
+        "The evaluation points in the stated order, values of polynomials at them, and products. "
+        "Polynomials a and b have as coefficients the residues of the extendable output of BLAKE3 "
+        "over their seed; `sparse` lists its coefficients that are not zero.",
+        psi=word(ring.PSI),
+        points={"first": words([ring.point(k) for k in range(8)]), "last": word(ring.point(4095))},
+        a={"seed": seed("transform/a").hex(), "values": shown(values_a)},
+        b={"seed": seed("transform/b").hex(), "values": shown(values_b)},
+        product=shown(product),
+        sparse={
+            "coefficients": [[k, word(c)] for k, c in enumerate(sparse) if c],
+            "values": shown(ring.transform(sparse)),
+            "square": [[k, word(c)] for k, c in enumerate(squared) if c],
+        },
+    )
+
+
+def sampler():
+    cases = []
+    for label in ("gaussian/0", "gaussian/1"):
+        uniform = seed(label, gaussian.UNIFORM_BYTES)
+        errors = gaussian.errors(uniform)
+        cases.append(
+            {
+                "label": f"ringfence/v1/vectors/{label}",
+                "first": errors[:64],
+                "digest": digest_of_words([e % ring.Q for e in errors]),
+                "sum_of_squares": sum(e * e for e in errors),
+            }
+        )
+    write(
+        "gaussian",
+        "secret",
+        "gaussian",
+        "The cumulative table, 32 hexadecimal digits an entry: a number that reaches k + 1 entries "
+        "has magnitude k + 1. And errors from uniform bytes, which are the extendable output of "
+        "BLAKE3 over `label`; the digest is of the errors as residues.",
+        table=[f"{entry:032x}" for entry in gaussian.TABLE],
+        uniform_bytes=gaussian.UNIFORM_BYTES,
+        cases=cases,
+    )
+
+
+def quantizer():
+    cases = []
+    for bits, clip in [(2, 1.0), (8, 0.25), (16, 0.1), (24, 3.5)]:
+        clip32 = packing.float32(clip)
+        step = 2 * clip32 / ((1 << bits) - 1)
+        values = [0.0, -0.0, clip32, -clip32, 10 * clip, -10 * clip, 1e-38, 3.4e38, -1e-45]
+        values += [-clip32 + (k + 0.5) * step for k in range(3)]
+        values += [
+            (u % 2001 - 1000) / 1000 * clip for u in struct.unpack("<20H", seed("quantize/values", 40))
+        ]
+        values = [packing.float32(value) for value in values]
+        dithers = [bytes(4), b"\xff" * 4, b"\x0f\0\0\0", b"\0\0\0\x80"]
+        dithers += [seed(f"quantize/dither/{k}")[:4] for k in range(4)]
+        for dither in dithers:
+            quantized = [packing.quantize(value, clip32, bits, dither) for value in values]
+            cases.append(
+                {
+                    "value_bits": bits,
+                    "clip": clip,
+                    "values": numbers(values, "f"),
+                    "dither": dither.hex(),
+                    "quantized": quantized,
+                }
+            )
+    means = []
+    for bits, clip, sites in [(8, 0.1, 3), (16, 0.25, 10), (24, 3.5, 10_000)]:
+        clip32, limit = packing.float32(clip), sites * ((1 << bits) - 1)
+        sums = [0, 1, limit // 3, limit // 2, limit // 2 + 1, limit - 1, limit]
+        means.append(
+            {
+                "value_bits": bits,
+                "clip": clip,
+                "sites": sites,
+                "sums": sums,
+                "mean": numbers([packing.mean(s, sites, clip32, bits) for s in sums], "f"),
+            }
+        )
+    write(
+        "quantize",
+        "secret",
+        "quantize",
+        "Float32 values, clip bound and four dither bytes (the same for every value of a case) to "
+        "integers of `value_bits` bits; and sums back to a float32 mean, bit for bit. Floats are "
+        "four little-endian bytes each.",
+        cases=cases,
+        means=means,
+    )
+
+
+def check_words():
+    key, digest = seed("check-words/key"), blake3.digest(b"any round")
+    vectors = sharing.check_vectors(key, digest)
+    blocks = [[0] * ring.N, [0] * ring.N, [1] * ring.N]
+    blocks[0][0], blocks[0][17], blocks[1][4095] = 5, 2**50, 7
+    cases = [sharing.check_words(key, digest, blocks[: n + 1]) for n in range(3)]
+    write(
+        "check_words",
+        "secret",
+        "check_words",
+        "Check key and round digest to rho_0, rho_1 (found by blocks with a single 1), the scales of "
+        "blocks 0 to 2 and the check words of messages of one, two and three blocks; a block lists "
+        "[coefficient, value], or is all ones.",
+        key=key.hex(),
+        round=digest.hex(),
+        rho=[{"first": words(v[:4]), "last": words(v[-2:])} for v in vectors],
+        scales=[words(sharing.check_scales(key, digest, j)) for j in range(3)],
+        blocks=[[[0, word(5)], [17, word(2**50)]], [[4095, word(7)]], "ones"],
+        words=[words(case) for case in cases],
+    )
+
+
+def add_all():
+    transforms()
+    sampler()
+    quantizer()
+    check_words()

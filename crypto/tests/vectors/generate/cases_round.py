@@ -1,0 +1,290 @@
+"""Vectors of a whole round at the sites: contributions, openings, the opened sum, and what of
+them is refused."""
+
+import math
+
+import blake3
+import canonical
+import packing
+import parties
+import ring
+import story
+from output import digest_of_words, numbers, shown, word, words, write
+from parties import SITES, seed
+
+
+def encryption():
+    cases = []
+    for site in story.CONTRIBUTORS:
+        made = story.contribution(site)
+        cases.append(
+            {
+                "site": site,
+                "update_label": f"ringfence/v1/vectors/update/{site}",
+                "update_digest": blake3.digest(bytes.fromhex(numbers(made.update, "f"))).hex(),
+                "key_seed": seed(f"one-time-key/{site}").hex(),
+                "key": shown(made.key),
+                "bulk_seed": made.bulk_seed.hex(),
+                "quantized": made.quantized[:16],
+                "quantized_digest": blake3.digest(
+                    bytes.fromhex(numbers(made.quantized, "I"))
+                ).hex(),
+                "messages": [shown(block) for block in made.messages],
+                "errors": [
+                    {"first": block[:16], "digest": digest_of_words([e % ring.Q for e in block])}
+                    for block in made.errors
+                ],
+                "words": [shown(block) for block in made.words],
+                "check_words": words(made.check_words),
+                "share_seeds": [value.hex() for value in made.share_seeds],
+                "dealt": [shown(share) for share in made.shares],
+                "seal_randomness": [value.hex() for value in made.seal_seeds],
+                "header": made.signed_header,
+            }
+        )
+    north = story.contribution("north")
+    block_bytes = ring.N * parties.PACKING["wire_bits"] // 8
+    write(
+        "contribution",
+        "secret",
+        "contribution",
+        "Three whole contributions to round 0 of study.json. The update is (u mod 2001 - 1000) / "
+        "2048 for the 2-byte little-endian numbers u of the extendable output of BLAKE3 over its "
+        "label; the key that of the residues of the extendable output over `key_seed`. A site draws "
+        "in this order: key, bulk seed, share seeds, 64 bytes of sealing randomness for each holder. "
+        "Of the first contribution, block 1 of the body and all envelopes stand here in full.",
+        study=parties.study_digest(),
+        manifest=story.manifest(),
+        round_keys=[parties.round_keys()],
+        cases=cases,
+        block_1=north.body[block_bytes:].hex(),
+        envelopes=[envelope.hex() for envelope in north.envelopes],
+    )
+    from_north = {
+        "manifest": story.manifest(),
+        "round_keys": [parties.round_keys()],
+        "header": north.signed_header,
+    }
+    holder = SITES.index("south")
+    good = north.envelopes[holder]
+    for name, holder_name, data, error in [
+        ("altered", "south", good[:-1] + bytes([good[-1] ^ 1]), "is not the one its header names"),
+        ("of_another_holder", "west", good, "is not the one its header names"),
+    ]:
+        write(
+            f"envelope_bad_{name}",
+            "secret",
+            "envelope_bad",
+            "An envelope that its holder complains about.",
+            **from_north,
+            holder=holder_name,
+            envelope=data.hex(),
+            error=error,
+        )
+    for name, plaintext, bound_to, error in [
+        ("residue_at_q", ring.to_bytes([ring.Q] + [0] * 2048), "south", f"word 0 is {ring.Q}"),
+        ("short_share", bytes(8 * 2048), "south", "expected 16392 bytes of 8-byte residues, got 16384"),
+        ("another_dealer", bytes(8 * 2049), None, "the sealed Envelope did not open"),
+    ]:
+        dealer = "north" if bound_to else "centre"
+        binding = {"manifest": story.manifest_digest(), "dealer": dealer, "holder": "south"}
+        encoded = canonical.SCHEMAS["envelope-binding"](binding)
+        randomness = seed(f"envelope-bad/{name}", 64)
+        sealed = parties.seal(parties.kem_seed("south"), "envelope", encoded, plaintext, randomness)
+        header = {**north.header, "envelopes": list(north.header["envelopes"])}
+        header["envelopes"][holder] = blake3.digest(sealed).hex()
+        from_north["header"] = canonical.sign("header", header, parties.signing_seed("north"))
+        write(
+            f"envelope_bad_{name}",
+            "secret",
+            "envelope_bad",
+            "An envelope that its holder complains about.",
+            **from_north,
+            holder="south",
+            envelope=sealed.hex(),
+            error=error,
+        )
+
+
+def openings():
+    cases = []
+    for holder in story.OPENERS:
+        made = story.opening(holder)
+        cases.append(
+            {
+                "holder": holder,
+                "share": shown(made.share),
+                "salt": made.salt.hex(),
+                "content_key": made.content_key.hex(),
+                "seal_randomness": [value.hex() for value in made.seal_seeds],
+                "frame": made.frame.hex(),
+            }
+        )
+    opened, total = story.opened(), story.body_sum()
+    largest = max(abs(noise) for block in opened.noise for noise in block)
+    means = [
+        packing.mean(s, len(story.CONTRIBUTORS), clip, parties.PACKING["value_bits"])
+        for s, clip in zip(opened.sums, packing.clips_of(parties.LAYOUT))
+    ]
+    write(
+        "opened",
+        "secret",
+        "opened",
+        "The sum of the three bodies of contribution.json, three holders' openings of it (a holder "
+        "draws in this order: salt, content key, 64 bytes for each site of the roster), the sum of the "
+        "keys, the integers that it opens to, and their mean. Sums are 4-byte little-endian numbers, "
+        "means float32.",
+        manifest=story.manifest(),
+        certificate={
+            "closing": story.closing(),
+            "endorsements": [story.endorsement(site) for site in SITES[:4]],
+        },
+        openings=cases,
+        sum=total.hex(),
+        sum_digest=blake3.digest(total).hex(),
+        key_sum=shown(opened.key_sum),
+        sites=len(story.CONTRIBUTORS),
+        sums=numbers(opened.sums, "I"),
+        mean=numbers(means, "f"),
+        **story.log_fields(),
+        largest_noise=largest,
+        noise_bound=packing.noise_bound(3, parties.PACKING["wire_bits"]),
+        margin_bits=math.log2((1 << parties.PACKING["delta_bits"] - 1) / largest),
+    )
+    bad_openings()
+    bad_sums(opened)
+    bad_closings()
+
+
+def bad_openings():
+    """Openings that a recipient cannot use."""
+    made = story.opening("north")
+    other_closing = {**made.statement, "closing": parties.digest_of("another closing")}
+    altered = made.sealed[:-1] + bytes([made.sealed[-1] ^ 1])
+    follows = {**made.statement, "sealed": blake3.digest(altered).hex()}
+    share = ring.to_bytes([ring.Q] + [0] * 2048)
+    salted = {**made.statement, "plaintext": blake3.digest(share).hex()}
+    cases = {
+        "other_closing": (other_closing, made.sealed, "is for another round or closing"),
+        "stranger": ({**made.statement, "holder": "nobody"}, made.sealed, "nobody is no key holder"),
+        "altered": (made.statement, altered, "its digest differs"),
+        "altered_and_signed": (follows, altered, "its content does not decrypt"),
+        "other_plaintext": (salted, made.sealed, "the digest of its content differs"),
+    }
+    for name, (statement, sealed, error) in cases.items():
+        signed = canonical.sign("opening", statement, parties.signing_seed("north"))
+        frame = canonical.opening_frame(signed, sealed)
+        write(
+            f"opening_bad_{name}",
+            "secret",
+            "opening_bad",
+            "A holder's opening that a recipient of the round of opened.json cannot use.",
+            frame=frame.hex(),
+            error=error,
+        )
+    signed = {**made.signed, "signature": story.opening("east").signed["signature"]}
+    write(
+        "opening_bad_signature",
+        "secret",
+        "opening_bad",
+        "A holder's opening that a recipient of the round of opened.json cannot use.",
+        frame=canonical.opening_frame(signed, made.sealed).hex(),
+        error="the signature of this opening does not verify under the key of north",
+    )
+
+
+def bad_sums(opened):
+    """Sums that must not open: words are added to those of opened.json, modulo 2^w."""
+    w, delta_bits = parties.PACKING["wire_bits"], parties.PACKING["delta_bits"]
+    total = ring.read_words(story.body_sum(), w)
+    noise = [value for block in opened.noise for value in block]
+    message = [value for block in opened.blocks for value in block]
+    bound, half = packing.noise_bound(3, w), 1 << delta_bits - 1
+    unit = 2**64 >> w  # about what one word adds to the noise: q / 2^w
+
+    def scaled(digit, slot=0):
+        """What adds a digit to a slot."""
+        return ring.to_word((digit << delta_bits + slot * parties.PACKING["slot_bits"]) % ring.Q, w)
+
+    def case(name, changes, error, sites=3, cut=0):
+        altered = list(total)
+        for index, add in changes:
+            altered[index] = (altered[index] + add) % (1 << w)
+        body = ring.lay_out(altered, w)
+        write(
+            f"sum_bad_{name}",
+            "secret",
+            "sum_bad",
+            "The sum of opened.json with `add` (a wire word) added to the words at `indexes`, without "
+            "its last `cut` bytes, opened as that of so many sites.",
+            indexes=[index for index, _ in changes],
+            add=word(changes[0][1]) if changes else word(0),
+            cut=cut,
+            sites=sites,
+            digest=blake3.digest(body).hex(),
+            error=error,
+        )
+        assert len({add for _, add in changes}) <= 1
+
+    check = "the check words do not match the sum"
+    case("shifted", [(1000, scaled(1))], check)
+    case("shifted_in_block_1", [(ring.N + 3, scaled(-1 % ring.Q))], check)
+    case("two_shifts", [(5, scaled(1)), (6, scaled(1))], check)
+    # One that two words more push beyond the bound and not to the next digit.
+    at = next(k for k in range(ring.N) if bound < noise[k] + 2 * unit < half - unit)
+    assert bound < noise[at] + 2 * unit < half - unit
+    case("noise", [(at, 2)], f"coefficient {at} has noise")
+    quiet = [k for k, value in enumerate(noise[: ring.N]) if abs(value + unit) < bound - unit // 8]
+    squares = sum((noise[k] + (unit if k in set(quiet) else 0)) ** 2 for k in range(ring.N))
+    assert squares / ring.N > 1.01 * float(packing.mean_square_bound(3, w))
+    case("mean_square", [(k, 1) for k in quiet], "block 0 has a noise mean square of")
+    limit = 3 * 65535
+    slot = message[7] // 2**19 + 2**18
+    error = f"value {ring.N + 7} sums to {slot}, expected at most {limit} for 3 sites"
+    case("slot", [(7, scaled(2**18, 1))], error)
+    used = parties.VALUES + 1 - 2 * ring.N
+    padding = f"value {2 * ring.N + used} sums to 1, expected at most 0"
+    case("padding", [(ring.N + used, scaled(1))], padding)
+    case("count_too_high", [(0, scaled(1))], "value 0 sums to 4, expected at most 3")
+    case("count_too_low", [(0, scaled(-1 % ring.Q))], "the sum counts 2 sites, the certified set has 3")
+    case("another_set", [], "the sum counts 3 sites, the certified set has 4", sites=4)
+    case("truncated", [], "could not read the sum of the bodies", cut=8)
+
+
+def bad_closings():
+    """Closings that a holder does not endorse, beyond those that anybody refuses."""
+    headers = [story.contribution(site).signed_header for site in story.CONTRIBUTORS]
+    own = {**story.receipt_statement("north"), "site": "east", "header": parties.digest_of("own")}
+    about = "What the holder east is shown, and does not endorse."
+    receipt = canonical.sign("receipt", own, parties.AGGREGATOR)
+    cases = {
+        "own_receipt_omitted": (
+            receipt, None, None,
+            "the closing of round 0 leaves out this site's contribution " + own["header"],
+        ),
+        "endorsed_another": (
+            None, story.endorsement("east", closing=parties.digest_of("another"))["statement"], None,
+            "this holder has endorsed closing " + parties.digest_of("another") + " in round 0",
+        ),
+        "restored": (None, None, 1, "abstains through round 1"),
+    }  # fmt: skip
+    for name, (shown_receipt, endorsed, abstains, error) in cases.items():
+        write(
+            f"endorse_bad_{name}",
+            "secret",
+            "endorse_bad",
+            about,
+            manifest=story.manifest(),
+            closing=story.closing(),
+            headers=headers,
+            receipt=shown_receipt,
+            endorsed=endorsed,
+            abstains_through=abstains,
+            **story.log_fields(),
+            error=error,
+        )
+
+
+def add_all():
+    encryption()
+    openings()

@@ -1,0 +1,45 @@
+"""Errors: the cumulative table of the discrete Gaussian of width 6.4 and the sampler on uniform
+bytes. `python3 gaussian.py` prints the table as it stands in crypto/keys/src/noise.rs."""
+
+import struct
+from decimal import Decimal, localcontext
+
+import ring
+
+TAIL = 64
+UNIFORM_BYTES = ring.N // 8 + 8 + 8 * ring.N
+
+
+def table():
+    """floor(2^128 * P(|X| <= k)), k = 0..63, for P(x) ~ exp(-x^2 / (2 * 6.4^2)); 90 digits."""
+    with localcontext() as context:
+        context.prec = 90
+        sigma = Decimal("6.4")
+        weights = [(-(Decimal(k) ** 2) / (2 * sigma * sigma)).exp() for k in range(2000)]
+        total = weights[0] + 2 * sum(weights[1:])
+        entries, below = [], Decimal(0)
+        for k in range(TAIL):
+            below += weights[k] * (1 if k == 0 else 2)
+            entries.append(int(below / total * (1 << 128)))
+        return entries
+
+
+TABLE = table()
+
+
+def errors(uniform):
+    """N signed errors from uniform bytes: first the signs, a bit each, least significant first;
+    then the lower 64 bits that all numbers of the block share; then each number's upper 64."""
+    signs = int.from_bytes(uniform[: ring.N // 8], "little")
+    low, *highs = struct.unpack(f"<{ring.N + 1}Q", uniform[ring.N // 8 :])
+    out = []
+    for k, high in enumerate(highs):
+        number = high << 64 | low
+        magnitude = sum(number >= entry for entry in TABLE)
+        out.append(-magnitude if signs >> k & 1 else magnitude)
+    return out
+
+
+if __name__ == "__main__":
+    for entry in TABLE:
+        print(f"    0x{entry:032x},")

@@ -1,0 +1,30 @@
+"""Writes the vectors: `python3 generate.py [FOLDER]`, by default ../v1 beside this folder."""
+
+import pathlib
+import sys
+
+import cases_bad_round
+import cases_bad_study
+import cases_cipher
+import cases_keys
+import cases_parts
+import cases_round
+import cases_statements
+import output
+
+if __name__ == "__main__":
+    here = pathlib.Path(__file__).resolve().parent
+    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here.parent / "v1"
+    folder.mkdir(parents=True, exist_ok=True)
+    for cases in (
+        cases_cipher,
+        cases_parts,
+        cases_statements,
+        cases_bad_study,
+        cases_bad_round,
+        cases_keys,
+        cases_round,
+    ):
+        cases.add_all()
+    output.save(folder)
+    print(f"{len(output.FILES)} files in {folder}")

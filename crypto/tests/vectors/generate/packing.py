@@ -1,0 +1,151 @@
+"""Quantizing, packing of values into coefficients, and the packing that a study gets: slots,
+scale and wire words by a Chernoff bound on the noise."""
+
+import math
+import struct
+from decimal import Decimal, getcontext
+from functools import lru_cache
+
+from ring import N, Q
+
+getcontext().prec = 40
+SIGMA = Decimal("6.4")
+MAX_BLOCKS, MIN_BLOCKS = 1 << 14, 2
+FAILURE_LOG2 = 64
+# Natural logarithm of 2 * 2^26 * 2^64: two sides, all coefficients of a largest model.
+LEVEL = (1 + (MAX_BLOCKS * N).bit_length() - 1 + FAILURE_LOG2) * Decimal(2).ln()
+
+
+def half_width(w):
+    """Half the width of a word's rounding error."""
+    return Decimal(Q) / 2 ** (w + 1)
+
+
+def _cumulant(t, h):
+    """K(t) and K'(t) of one contribution: Gaussian t^2 sigma^2 / 2, uniform ln(sinh(th)/(th))."""
+    x = t * h
+    if x < Decimal("1e-12"):
+        uniform, slope = x * x / 6, x / 3
+    else:
+        small = (-2 * x).exp()
+        uniform = x - (2 * x).ln() + (1 - small).ln()
+        slope = (1 + small) / (1 - small) - 1 / x
+    return t * t * SIGMA * SIGMA / 2 + uniform, t * SIGMA * SIGMA + h * slope
+
+
+@lru_cache(maxsize=None)
+def noise_infimum(sites, w):
+    """min over t > 0 of (n K(t) + L) / t: where n (t K'(t) - K(t)) = L, which rises with t."""
+    h = half_width(w)
+    low, high = Decimal("1e-21"), Decimal(100)
+    for _ in range(70):
+        middle = (low * high).sqrt()
+        value, slope = _cumulant(middle, h)
+        if sites * (middle * slope - value) < LEVEL:
+            low = middle
+        else:
+            high = middle
+    return (sites * _cumulant(low, h)[0] + LEVEL) / low
+
+
+def noise_bound(sites, w):
+    """Largest noise of a coefficient but for a chance of 2^-64 a model; the lifting adds 1/2."""
+    possible = sites * (64 + half_width(w))
+    return math.ceil(min(noise_infimum(sites, w), possible) + Decimal("0.5"))
+
+
+def mean_square_bound(sites, w):
+    """Largest mean square of the noise over one block (Hsu, Kakade and Zhang 2012)."""
+    proxy = sites * (SIGMA * SIGMA + half_width(w) ** 2 / 3) + Decimal("0.25")
+    ratio = LEVEL / N
+    return proxy * (1 + 2 * ratio.sqrt() + 2 * ratio)
+
+
+def slot_bits(value_bits, sites):
+    return value_bits + (sites - 1).bit_length()
+
+
+def fits(packing, sites):
+    """Delta (M_max + 1) < q for the largest sum M_max."""
+    largest = sites * ((1 << packing["value_bits"]) - 1)
+    message = sum(largest << s * packing["slot_bits"] for s in range(packing["slots"]))
+    return (message + 1) << packing["delta_bits"] < Q
+
+
+def quiet(sites, w, delta_bits):
+    return noise_bound(sites, w) < 1 << delta_bits - 1
+
+
+def derive(value_bits, sites):
+    """The packing with the fewest wire bits a value; of equals the one with more slots."""
+    width, best = slot_bits(value_bits, sites), None
+    for slots in range(1, 63 // width + 1):
+        packing = {"value_bits": value_bits, "slot_bits": width, "slots": slots}
+        deltas = [d for d in range(1, 63) if fits({**packing, "delta_bits": d}, sites)]
+        if not deltas or not quiet(sites, 64, max(deltas)):
+            continue
+        delta, low, high = max(deltas), 7, 64
+        while high - low > 1:  # noise falls as words widen
+            middle = (low + high) // 2
+            low, high = (low, middle) if quiet(sites, middle, delta) else (middle, high)
+        packing |= {"delta_bits": delta, "wire_bits": high}
+        # high / slots < best, or equal with more slots.
+        if best is None or high * best["slots"] <= best["wire_bits"] * slots:
+            best = packing
+    return best
+
+
+def values_of(layout):
+    return sum(math.prod(tensor["shape"]) for tensor in layout)
+
+
+def blocks_of(packing, values):
+    return max(MIN_BLOCKS, -(-(values + 1) // (packing["slots"] * N)))
+
+
+def float32(value):
+    """The nearest float32, as a double."""
+    return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+def clips_of(layout):
+    """The clip bound of every value, in layout order."""
+    return [float32(t["clip"]) for t in layout for _ in range(math.prod(t["shape"]))]
+
+
+def quantize(value, clip, value_bits, dither):
+    """A float32 to an integer of `value_bits` bits; `dither` is four bytes, of which, read as a
+    little-endian number, the upper 28 bits are used."""
+    limit = (1 << value_bits) - 1
+    y = (max(-clip, min(value, clip)) + clip) * (limit / (2 * clip))
+    fixed = round(y * 2.0**28)  # exact scaling; Python rounds ties to even
+    return min(fixed + (int.from_bytes(dither, "little") >> 4) >> 28, limit)
+
+
+def mean(total, sites, clip, value_bits):
+    """Operations in this order, in double precision, one rounding to float32 at the end."""
+    limit = float((1 << value_bits) - 1) * float(sites)
+    return float32(float(total) / limit * 2.0 * clip - clip)
+
+
+def pack_values(values, packing):
+    """Blocks of N coefficients from quantized values; value 0 counts the site."""
+    slots, width = packing["slots"], packing["slot_bits"]
+    count = blocks_of(packing, len(values))
+    padded = [1, *values]
+    padded += [0] * (count * slots * N - len(padded))
+    blocks = []
+    for j in range(count):
+        part = padded[j * slots * N : (j + 1) * slots * N]
+        blocks.append([sum(part[s * N + k] << s * width for s in range(slots)) for k in range(N)])
+    return blocks
+
+
+def unpack_values(blocks, packing):
+    """All slots of all blocks; the last slot takes every bit that is left."""
+    out, width = [], packing["slot_bits"]
+    for block in blocks:
+        for s in range(packing["slots"]):
+            last = s + 1 == packing["slots"]
+            out += [c >> s * width & (-1 if last else (1 << width) - 1) for c in block]
+    return out

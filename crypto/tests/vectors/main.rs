@@ -1,0 +1,40 @@
+//! The test vectors `v1` against the public half. See README.md beside this file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test program")]
+
+mod cipher;
+#[macro_use]
+mod files;
+mod generator;
+mod refusals;
+mod statements;
+
+/// Where the vectors lie.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/v1");
+
+checks! { FOLDER, "public";
+    polynomials => cipher::polynomials,
+    residues => cipher::residues,
+    residues_bad => cipher::residues_bad,
+    words => cipher::words,
+    words_bad => cipher::words_bad,
+    packing => cipher::packing,
+    packing_bad => cipher::packing_bad,
+    canonical => statements::canonical,
+    statement => statements::statement,
+    study => statements::study,
+    holder_keys => statements::holder_keys,
+    certificate => statements::certificate,
+    closing_set => statements::closing_set,
+    frame => statements::frame,
+    study_bad => refusals::study,
+    signature_bad => refusals::signature,
+    manifest_bad => refusals::manifest,
+    round_keys_bad => refusals::round_keys,
+    holder_keys_bad => refusals::holder_keys,
+    header_bad => refusals::header,
+    closing_bad => refusals::closing,
+    certificate_bad => refusals::certificate,
+    message_bad => refusals::message,
+    frame_bad => refusals::frame,
+    json_bad => refusals::json,
+}

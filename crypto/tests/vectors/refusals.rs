@@ -1,0 +1,238 @@
+//! Bad statements and frames: each must be refused with the error that its file states.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::round::{Event, Round, RoundState, Verdict};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
+    Opening, Previous, Receipt, Review, RoundKeys, Signed, SignedStudy, Statement, Study,
+};
+use ringfence_crypto::wire::frame::{self, FrameError};
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
+use ringfence_crypto::wire::message::EnvelopeFrame;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::FOLDER;
+use crate::files::{self, refused};
+use crate::statements::{CertificateFile, signed_study, site, study_json};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadStudy {
+    replace: BTreeMap<String, Value>,
+    error: String,
+}
+
+pub(crate) fn study(_: &str, file: BadStudy) {
+    let mut study = study_json();
+    for (pointer, value) in file.replace {
+        *study.pointer_mut(&pointer).unwrap() = value;
+    }
+    let text = serde_json::to_vec(&study).unwrap();
+    match json::parse::<SignedStudy>(&text, MAX_STUDY, "signed study") {
+        Ok(study) => refused(study.verify(), &file.error),
+        Err(error) => refused(Err::<(), _>(error), &file.error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadSigned<T> {
+    signed: T,
+    error: String,
+}
+
+pub(crate) fn signature(_: &str, file: BadSigned<Signed<Manifest>>) {
+    let study = signed_study().study;
+    refused(file.signed.verify(&study.roster[0].signature_key, &study.roster[0].id), &file.error);
+    refused(Manifest::check(&file.signed, &study, study.digest(), None), &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadManifest {
+    signed: Signed<Manifest>,
+    previous: Option<Before>,
+    error: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Before {
+    round: u32,
+    closing: Digest,
+    closed_at: u64,
+}
+
+pub(crate) fn manifest(_: &str, file: BadManifest) {
+    let study = signed_study().study;
+    let previous = file.previous.map(|Before { round, closing, closed_at }| Previous {
+        round,
+        closing,
+        closed_at,
+    });
+    let digest = study.digest();
+    refused(Manifest::check(&file.signed, &study, digest, previous.as_ref()), &file.error);
+    // Signed by whom it names where that is a site: the signature is not what is wrong.
+    let manifest = &file.signed.statement;
+    if let Some(site) = study.site(&manifest.initiator) {
+        file.signed.verify(&site.signature_key, &site.id).unwrap();
+    }
+}
+
+pub(crate) fn round_keys(_: &str, file: BadSigned<Signed<RoundKeys>>) {
+    let study = signed_study().study;
+    refused(RoundKeys::check(&file.signed, &study, study.digest()), &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadHolderKeys {
+    manifest: Signed<Manifest>,
+    round_keys: Vec<Signed<RoundKeys>>,
+    error: String,
+}
+
+pub(crate) fn holder_keys(_: &str, file: BadHolderKeys) {
+    let study = signed_study().study;
+    Manifest::check(&file.manifest, &study, study.digest(), None).unwrap();
+    let keys = HolderKeys::resolve(&study, &file.manifest.statement, &file.round_keys);
+    refused(keys, &file.error);
+}
+
+/// The round of the story before anything was contributed.
+fn opened(study: Study, manifest: &Signed<Manifest>) -> Round {
+    let digest = study.digest();
+    Round::open(Arc::new(study), digest, manifest.clone(), None).unwrap()
+}
+
+fn apply(round: &mut Round, verdict: Verdict) {
+    let Verdict::Fresh(event) = verdict else { panic!("nothing new") };
+    round.apply(event);
+}
+
+/// The round of the story as far as its certificate, by the messages of the vectors.
+fn certified() -> Round {
+    let story: CertificateFile = files::read(FOLDER, "certificate");
+    let receipts: Value = files::read(FOLDER, "receipt");
+    let mut round = opened(signed_study().study, &story.manifest);
+    let (opened_at, deadline) =
+        (story.manifest.statement.opened_at, story.manifest.statement.deadline);
+    for header in &story.headers {
+        let verdict = round.announce(header, opened_at).unwrap();
+        apply(&mut round, verdict);
+    }
+    for case in receipts["cases"].as_array().unwrap() {
+        let receipt: Signed<Receipt> = serde_json::from_value(case["signed"].clone()).unwrap();
+        let Receipt { site, received_at, .. } = &receipt.statement;
+        assert_eq!(round.receipt(site, *received_at).as_ref(), Ok(&receipt.statement));
+        round.apply(Event::Received(receipt));
+    }
+    let frozen = round.freeze(deadline + 1).unwrap();
+    round.apply(frozen);
+    let Certificate { closing, endorsements } = story.certificate;
+    let set = round.closed_set(closing.statement.closed_at).unwrap();
+    assert_eq!(set.included(), closing.statement.included);
+    round.apply(Event::Closed(closing));
+    for endorsement in &endorsements {
+        let verdict = round.endorse(endorsement).unwrap();
+        apply(&mut round, verdict);
+    }
+    assert_eq!(round.state(), RoundState::Certified);
+    round
+}
+
+pub(crate) fn header(_: &str, file: BadSigned<Signed<Header>>) {
+    let story: CertificateFile = files::read(FOLDER, "certificate");
+    let round = opened(signed_study().study, &story.manifest);
+    let now = story.manifest.statement.opened_at;
+    refused(round.announce(&file.signed, now), &file.error);
+    let good = story.headers.iter().find(|header| header.statement.site == site("north"));
+    assert!(round.announce(good.unwrap(), now).is_ok());
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadClosing {
+    signed: Signed<Closing>,
+    headers: Vec<Signed<Header>>,
+    reviews: Vec<Signed<Review>>,
+    error: String,
+}
+
+pub(crate) fn closing(_: &str, file: BadClosing) {
+    let study = signed_study().study;
+    let story: CertificateFile = files::read(FOLDER, "certificate");
+    let check = Closing::check(&file.signed, &study, &story.manifest.statement);
+    let set = || file.signed.statement.check_set(&study, &file.headers, &file.reviews);
+    refused(check.and_then(|()| set()), &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadCertificate {
+    certificate: Certificate,
+    error: String,
+}
+
+pub(crate) fn certificate(_: &str, file: BadCertificate) {
+    let study = signed_study().study;
+    let story: CertificateFile = files::read(FOLDER, "certificate");
+    refused(file.certificate.check(&study, &story.manifest.statement), &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadMessage {
+    label: String,
+    signed: Value,
+    error: String,
+}
+
+pub(crate) fn message(name: &str, file: BadMessage) {
+    fn parsed<T: DeserializeOwned>(file: &BadMessage) -> T {
+        serde_json::from_value(file.signed.clone()).unwrap()
+    }
+    let round = certified();
+    let decided = match file.label.as_str() {
+        Review::LABEL => round.review(&parsed(&file)),
+        Endorsement::LABEL => round.endorse(&parsed(&file)),
+        Opening::LABEL => round.open_sum(&parsed(&file)),
+        Acknowledgement::LABEL => round.acknowledge(&parsed(&file)),
+        label => panic!("{name}: no message {label:?}"),
+    };
+    refused(decided.map(|_| ()), &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadFrame {
+    bytes: HexBytes,
+    zeros: usize,
+    error: String,
+}
+
+pub(crate) fn frame(_: &str, file: BadFrame) {
+    let mut bytes = file.bytes.0;
+    bytes.resize(bytes.len() + file.zeros, 0);
+    let decoded: Result<EnvelopeFrame, FrameError> = frame::decode(&bytes, "envelopes");
+    refused(decoded, &file.error);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadJson {
+    text: String,
+    spaces: usize,
+    error: String,
+}
+
+pub(crate) fn json(_: &str, file: BadJson) {
+    let mut bytes = file.text.into_bytes();
+    bytes.resize(bytes.len() + file.spaces, b' ');
+    refused(json::parse::<Signed<Review>>(&bytes, MAX_MESSAGE, "review"), &file.error);
+}
