@@ -8,9 +8,6 @@ import struct
 import blake3
 import ed25519
 
-# Whether a closing carries the checkpoint of the study's log: the one switch for it.
-CLOSING_HAS_CHECKPOINT = False
-
 
 def integer(code):
     return lambda value: struct.pack("<" + code, value)
@@ -75,7 +72,7 @@ LAYOUT = structure(
 CHECK_KEY = structure(("commitment", fixed), ("sealed", listing(counted_bytes)))
 INCLUDED = structure(("site", string), ("header", fixed))
 EXCLUDED = structure(("site", string), ("header", fixed), ("reviews", listing(fixed)))
-CHECKPOINT = [("checkpoint", structure(("size", U64), ("root", fixed)))]
+CHECKPOINT = structure(("size", U64), ("root", fixed))
 
 SCHEMAS = {
     "layout": LAYOUT,
@@ -133,7 +130,7 @@ SCHEMAS = {
         ("included", listing(INCLUDED)),
         ("excluded", listing(EXCLUDED)),
         ("sum", option(fixed)),
-        *(CHECKPOINT if CLOSING_HAS_CHECKPOINT else []),
+        ("checkpoint", CHECKPOINT),
     ),
     "endorsement": structure(
         ("study", fixed), ("round", U32), ("closing", fixed), ("holder", string)

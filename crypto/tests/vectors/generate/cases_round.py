@@ -146,7 +146,7 @@ def openings():
         sites=len(story.CONTRIBUTORS),
         sums=numbers(opened.sums, "I"),
         mean=numbers(means, "f"),
-        **story.log_fields(),
+        log=story.log_entries(),
         largest_noise=largest,
         noise_bound=packing.noise_bound(3, parties.PACKING["wire_bits"]),
         margin_bits=math.log2((1 << parties.PACKING["delta_bits"] - 1) / largest),
@@ -280,7 +280,7 @@ def bad_closings():
             receipt=shown_receipt,
             endorsed=endorsed,
             abstains_through=abstains,
-            **story.log_fields(),
+            log=story.log_entries(),
             error=error,
         )
 

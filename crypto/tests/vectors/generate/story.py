@@ -158,15 +158,11 @@ def log_entries():
     return [{"label": label, "digest": digest} for label, digest in entries]
 
 
-def log_fields():
-    """For files whose closing is checked against the log: its entries."""
-    return {"log": log_entries()} if canonical.CLOSING_HAS_CHECKPOINT else {}
-
-
 def closing_statement(**changes):
     included = [
         {"site": site, "header": contribution(site).header_digest} for site in sorted(CONTRIBUTORS)
     ]
+    leaves = [merkle.leaf(entry["label"], entry["digest"]) for entry in log_entries()]
     statement = {
         "study": study_digest(),
         "round": 0,
@@ -175,10 +171,8 @@ def closing_statement(**changes):
         "included": included,
         "excluded": [],
         "sum": blake3.digest(body_sum()).hex(),
+        "checkpoint": {"size": len(leaves), "root": merkle.root(leaves).hex()},
     }
-    if canonical.CLOSING_HAS_CHECKPOINT:
-        leaves = [merkle.leaf(entry["label"], entry["digest"]) for entry in log_entries()]
-        statement["checkpoint"] = {"size": len(leaves), "root": merkle.root(leaves).hex()}
     return {**statement, **changes}
 
 

@@ -222,7 +222,8 @@ enum Block {
 
 pub(super) fn check_words(_: &str, file: CheckWordsFile) {
     let key = CheckKey::from_bytes(&file.key.0).unwrap();
-    let vectors = key.vectors(&file.round);
+    // Room for the file's coefficients, the largest of which is 2^50.
+    let vectors = key.vectors(&file.round, &Packing::derive(16, 3).unwrap());
     // A block with a single 1 shows that word of rho times the block's scale.
     let shown = |block, k| vectors.of_block(block, &from_terms(&[(k, Word(1))])).0;
     for (block, scales) in file.scales.iter().enumerate() {

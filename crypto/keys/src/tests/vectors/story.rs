@@ -6,13 +6,17 @@ use std::convert::Infallible;
 use rand::{TryCryptoRng, TryRng};
 use ringfence_crypto::Digest;
 use ringfence_crypto::field;
-use ringfence_crypto::statement::{HexBytes, RoundKeys, Signed, SignedStudy, Study};
+use ringfence_crypto::log::{LogEntry, StudyLog};
+use ringfence_crypto::statement::{
+    Closing, Header, HexBytes, Manifest, Receipt, RoundKeys, Signed, SignedStudy, Statement, Study,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::FOLDER;
 use super::files::{self, Word, numbers};
 use crate::identity::Identity;
+use crate::logged::LogProofs;
 use crate::round_secret::RoundSecret;
 
 /// Randomness that is written down: gives these bytes, in order, and fails after the last.
@@ -95,6 +99,30 @@ pub(super) struct SiteSecrets {
 pub(super) struct Model {
     pub(super) model: Digest,
     pub(super) keyed: Digest,
+}
+
+/// What a study's log holds, in order.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Logged {
+    label: String,
+    digest: Digest,
+}
+
+/// Proofs that a closing's checkpoint, which must be that of these entries, contains all that the
+/// closing names.
+pub(super) fn proofs(entries: &[Logged], manifest: &Manifest, closing: &Closing) -> LogProofs {
+    let entry = |logged: &Logged| match logged.label.as_str() {
+        Manifest::LABEL => LogEntry::of::<Manifest>(logged.digest),
+        Header::LABEL => LogEntry::of::<Header>(logged.digest),
+        Receipt::LABEL => LogEntry::of::<Receipt>(logged.digest),
+        label => panic!("nothing of kind {label:?} comes before the closing"),
+    };
+    let log: StudyLog = entries.iter().map(entry).collect();
+    assert_eq!(log.checkpoint(), closing.checkpoint);
+    let proof = |entry: &LogEntry| log.inclusion(entry.leaf(), log.size()).unwrap();
+    let inclusion = closing.logged(manifest, None).iter().map(proof).collect();
+    LogProofs { inclusion, consistency: None }
 }
 
 /// The study of study.json.

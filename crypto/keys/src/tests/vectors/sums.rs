@@ -17,7 +17,7 @@ use super::FOLDER;
 use super::contributions::made;
 use super::files::{self, Word, refused};
 use super::parts::floats;
-use super::story::{Script, Shown, identity, round_secret, study};
+use super::story::{Logged, Script, Shown, identity, proofs, round_secret, study};
 use crate::holder::{ClosingView, Decision, Holder, open_envelope, open_share_sum};
 use crate::open::{OpenError, OpenedSum, OpeningContext, unseal};
 use crate::quantize::mean;
@@ -36,6 +36,7 @@ pub(super) struct Opened {
     sites: usize,
     sums: HexBytes,
     mean: HexBytes,
+    log: Vec<Logged>,
     largest_noise: u64,
     noise_bound: u64,
     margin_bits: f64,
@@ -87,10 +88,12 @@ fn check_making(file: &Opened, study: &Study) {
     let headers: Vec<Signed<Header>> = made.iter().map(|(made, _)| made.header.clone()).collect();
     for opening in &file.openings {
         let (identity, secret) = (identity(&opening.holder), round_secret(&opening.holder));
-        let holder = Holder::restore(Arc::new(study.clone()), identity.site().clone(), [], None);
+        let holder =
+            Holder::restore(Arc::new(study.clone()), identity.site().clone(), [], None, None);
         let (manifest, closing) = (&file.manifest.statement, &file.certificate.closing);
-        let view =
-            ClosingView { manifest, closing, headers: &headers, reviews: &[], receipt: None };
+        let log = &proofs(&file.log, manifest, &closing.statement);
+        let (headers, reviews, receipt) = (&headers[..], &[][..], None);
+        let view = ClosingView { manifest, closing, headers, reviews, receipt, log };
         let Decision::Fresh(endorsement) = holder.endorse(view).unwrap() else {
             panic!("nothing was endorsed before")
         };
@@ -192,15 +195,17 @@ pub(super) struct BadEndorsement {
     receipt: Option<Signed<Receipt>>,
     endorsed: Option<Endorsement>,
     abstains_through: Option<u32>,
+    log: Vec<Logged>,
     error: String,
 }
 
 pub(super) fn endorse_bad(_: &str, file: BadEndorsement) {
     let holder = "east".parse().unwrap();
     let (study, abstains) = (Arc::new(study()), file.abstains_through);
-    let holder = Holder::restore(study, holder, file.endorsed, abstains);
+    let holder = Holder::restore(study, holder, file.endorsed, abstains, None);
     let (manifest, closing) = (&file.manifest.statement, &file.closing);
     let (headers, receipt) = (&file.headers[..], file.receipt.as_ref());
-    let view = ClosingView { manifest, closing, headers, reviews: &[], receipt };
+    let log = &proofs(&file.log, manifest, &closing.statement);
+    let view = ClosingView { manifest, closing, headers, reviews: &[], receipt, log };
     refused(holder.endorse(view), &file.error);
 }
