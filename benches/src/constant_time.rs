@@ -140,8 +140,14 @@ fn draw_residues<const N: usize>(rng: &mut dyn Rng, out: &mut [u64; N]) {
 /// Times of the two classes.
 struct Times([Vec<f64>; 2]);
 
-/// Measures `operation` on a fixed and on random inputs, in random order. The input is always
-/// written to the same place first, so that where it lies tells nothing.
+/// Inputs that are prepared before they are measured.
+const BATCH: usize = 32;
+
+/// Measures `operation` on a fixed and on random inputs, in random order.
+///
+/// Inputs are prepared in batches, and each is copied to the same place before it is measured, with
+/// everything that was written complete by then: where an input lies and how it came there must tell
+/// nothing.
 fn measure<I: Copy>(
     measurements: usize,
     rng: &mut rand::rngs::ChaCha20Rng,
@@ -150,18 +156,28 @@ fn measure<I: Copy>(
     operation: &mut impl FnMut(&I),
 ) -> Times {
     let mut times = [Vec::with_capacity(measurements), Vec::with_capacity(measurements)];
-    let (mut random, mut input) = (fixed.clone(), fixed.clone());
-    for index in 0..measurements + measurements / 10 {
-        // Drawn for both classes, so that both leave the caches the same.
-        draw(rng, &mut random);
-        let class = usize::from(rng.next_u32() & 1 == 1);
-        *input = if class == 0 { *fixed } else { *random };
-        let start = Instant::now();
-        operation(&input);
-        let elapsed = start.elapsed();
-        // The first tenth warms up.
-        if let Some(times) = times.get_mut(class).filter(|_| index >= measurements / 10) {
-            times.push(elapsed.as_nanos() as f64);
+    let mut prepared: Vec<(usize, Box<I>)> = (0..BATCH).map(|_| (0, fixed.clone())).collect();
+    let mut input = fixed.clone();
+    for batch in 0..(measurements + measurements / 10) / BATCH {
+        for (class, slot) in &mut prepared {
+            // Drawn for both classes, so that preparing leaves the same traces.
+            draw(rng, slot);
+            *class = usize::from(rng.next_u32() & 1 == 1);
+            if *class == 0 {
+                **slot = *fixed;
+            }
+        }
+        for (class, slot) in &prepared {
+            *input = **slot;
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            let start = Instant::now();
+            operation(&input);
+            let elapsed = start.elapsed();
+            // The first tenth warms up.
+            let warm = batch * BATCH >= measurements / 10;
+            if let Some(times) = times.get_mut(*class).filter(|_| warm) {
+                times.push(elapsed.as_nanos() as f64);
+            }
         }
     }
     Times(times)
