@@ -134,6 +134,7 @@ pub(super) fn made() -> Vec<(Contribution, Vec<u8>)> {
 pub(super) fn contribution(_: &str, file: Contributions) {
     let (study, manifest) = (study(), &file.manifest.statement);
     assert_eq!(study.digest(), file.study);
+    Manifest::check(&file.manifest, &study, file.study, None).unwrap();
     for (index, case) in file.cases.iter().enumerate() {
         check_parts(case, &study);
         let (used, body) = case.encrypt(&study, manifest);
