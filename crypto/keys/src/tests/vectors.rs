@@ -6,6 +6,7 @@ mod files;
 mod contributions;
 mod parts;
 mod sealing;
+mod sharing;
 mod story;
 mod sums;
 
@@ -22,9 +23,9 @@ checks! { FOLDER, "secret";
     seal_bad => sealing::seal_bad,
     contribution => contributions::contribution,
     envelope_bad => contributions::envelope_bad,
-    sharing => contributions::sharing,
-    sharing_bad => contributions::sharing_bad,
-    share_bad => contributions::share_bad,
+    sharing => sharing::sharing,
+    sharing_bad => sharing::sharing_bad,
+    share_bad => sharing::share_bad,
     opened => sums::opened,
     opening_bad => sums::opening_bad,
     sum_bad => sums::sum_bad,

@@ -1,13 +1,12 @@
-//! Whole contributions, envelopes, and sharing of the key.
+//! Whole contributions and envelopes.
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::{block_bytes, residues_from_xof, unpack};
 use ringfence_crypto::field;
-use ringfence_crypto::params::{KEY_WORDS, RING_DEGREE};
+use ringfence_crypto::params::RING_DEGREE;
 use ringfence_crypto::statement::{
     Header, HexBytes, HolderKeys, Manifest, RoundKeys, Signed, Statement, Study,
 };
-use ringfence_crypto::threshold::Threshold;
 use serde::Deserialize;
 
 use super::FOLDER;
@@ -19,8 +18,6 @@ use crate::noise::{UNIFORM_BYTES, errors_from_uniform};
 use crate::one_time_key::{Encryption, EncryptionContext, OneTimeKey, UsedKey};
 use crate::quantize::{Quantizer, fill_block};
 use crate::randomness::BulkRandomness;
-use crate::reconstruct::{KeySum, ReconstructError};
-use crate::share::{Share, dealt_bytes, share_words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +56,14 @@ struct Case {
 struct Errors {
     first: Vec<i64>,
     digest: Digest,
+}
+
+impl Contributions {
+    /// The used key of a site's contribution, of which there is one each time.
+    pub(super) fn used_key(&self, site: &str) -> UsedKey {
+        let case = self.cases.iter().find(|case| case.site == site).unwrap();
+        case.encrypt(&study(), &self.manifest.statement).0
+    }
 }
 
 impl Case {
@@ -129,6 +134,7 @@ pub(super) fn made() -> Vec<(Contribution, Vec<u8>)> {
 pub(super) fn contribution(_: &str, file: Contributions) {
     let (study, manifest) = (study(), &file.manifest.statement);
     assert_eq!(study.digest(), file.study);
+    Manifest::check(&file.manifest, &study, file.study, None).unwrap();
     for (index, case) in file.cases.iter().enumerate() {
         check_parts(case, &study);
         let (used, body) = case.encrypt(&study, manifest);
@@ -219,115 +225,4 @@ pub(super) fn envelope_bad(_: &str, file: BadEnvelope) {
     let (identity, secret) = (identity(&file.holder), round_secret(&file.holder));
     let opened = open_envelope(&identity, secret.as_ref(), &study, header, &file.envelope.0);
     refused(opened, &file.error);
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Sharing {
-    of: String,
-    secret: Shown,
-    cases: Vec<SharingCase>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SharingCase {
-    threshold: Threshold,
-    seeds: Vec<HexBytes>,
-    share_words: usize,
-    dealt_bytes: Vec<usize>,
-    shares: Vec<Shown>,
-    subset: Vec<usize>,
-    lies: Vec<usize>,
-}
-
-impl Sharing {
-    /// The shares of a case, dealt by the shipped code, and the vector that they share.
-    fn deal(&self, case: &SharingCase) -> (Vec<Share>, Vec<u64>) {
-        let file: Contributions = files::read(FOLDER, "contribution");
-        let of = file.cases.iter().find(|case| case.site == self.of).unwrap();
-        let used = || of.encrypt(&study(), &file.manifest.statement).0;
-        let parts: Vec<&[u8]> = case.seeds.iter().map(|seed| &seed.0[..]).collect();
-        let mut script = Script::new(&parts);
-        let dealt = used().share(&case.threshold, &mut script);
-        script.finish();
-        assert!(dealt.iter().map(|dealt| dealt.as_bytes().len()).eq(case.dealt_bytes.clone()));
-        let share = |(k, dealt): (usize, &crate::share::Dealt)| {
-            Share::from_dealt(dealt.as_bytes(), &case.threshold, k).unwrap()
-        };
-        let shares = dealt.iter().enumerate().map(share).collect();
-        (shares, used().into_key_vector().as_slice().to_vec())
-    }
-}
-
-/// A share with the lies that the file states.
-fn lie(share: &Share, offset: usize, threshold: &Threshold) -> Share {
-    let mut words = share.words().to_vec();
-    for word in words.iter_mut().skip(3 + offset).step_by(5) {
-        *word = field::add(*word, 77 + offset as u64);
-    }
-    Share::from_bytes(&field::to_bytes(&words), threshold).unwrap()
-}
-
-fn reconstruct(
-    shares: &[Share],
-    present: &[usize],
-    lies: &[usize],
-    threshold: &Threshold,
-) -> Result<KeySum, ReconstructError> {
-    let opening = |k: &usize| match lies.contains(k) {
-        true => (*k, lie(&shares[*k], *k, threshold)),
-        false => (*k, Share::from_bytes(&shares[*k].to_bytes(), threshold).unwrap()),
-    };
-    KeySum::reconstruct(&present.iter().map(opening).collect::<Vec<_>>(), threshold)
-}
-
-pub(super) fn sharing(_: &str, file: Sharing) {
-    for case in &file.cases {
-        let threshold = &case.threshold;
-        threshold.check(usize::from(threshold.holders)).unwrap();
-        assert_eq!(share_words(threshold), case.share_words);
-        let lengths = (0..case.dealt_bytes.len()).map(|k| dealt_bytes(threshold, k));
-        assert!(lengths.eq(case.dealt_bytes.iter().copied()));
-        let (shares, secret) = file.deal(case);
-        file.secret.check(&secret);
-        assert_eq!(secret.len(), KEY_WORDS);
-        assert_eq!(shares.len(), case.shares.len());
-        shares.iter().zip(&case.shares).for_each(|(share, shown)| shown.check(share.words()));
-        let sum = reconstruct(&shares, &case.subset, &[], threshold).unwrap();
-        assert_eq!(sum.words(), secret);
-        let everybody: Vec<usize> = (0..shares.len()).collect();
-        let sum = reconstruct(&shares, &everybody, &case.lies, threshold).unwrap();
-        assert_eq!(sum.words(), secret);
-        assert_eq!(sum.disagreeing, case.lies);
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BadSharing {
-    case: usize,
-    present: Vec<usize>,
-    lies: Vec<usize>,
-    error: String,
-}
-
-pub(super) fn sharing_bad(_: &str, file: BadSharing) {
-    let good: Sharing = files::read(FOLDER, "sharing");
-    let case = &good.cases[file.case];
-    let (shares, _) = good.deal(case);
-    refused(reconstruct(&shares, &file.present, &file.lies, &case.threshold), &file.error);
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BadShare {
-    threshold: Threshold,
-    offset: usize,
-    dealt: HexBytes,
-    error: String,
-}
-
-pub(super) fn share_bad(_: &str, file: BadShare) {
-    refused(Share::from_dealt(&file.dealt.0, &file.threshold, file.offset), &file.error);
 }
