@@ -33,7 +33,7 @@ pub const MAX_SITES: usize = 10_000;
 /// Words of the key vector that a site shares: its key (N words, NTT order) and two check words.
 pub const KEY_WORDS: usize = RING_DEGREE + CHECK_WORDS;
 
-/// Check words a contribution carries; two elements of `F_q` give a forgery chance of 2^-128.
+/// Check words a contribution carries; two elements of `F_q` give a forgery chance of 2^-126.
 pub const CHECK_WORDS: usize = 2;
 
 /// Bits of security of a single update after a sum with two honest sites or more was opened
