@@ -40,6 +40,7 @@ async fn published_once_and_found_by_round_also_after_a_restart() {
     let other = keys(&play, &play.ids()[2].clone(), 2, 1);
     play.client.put_json(&path, &other).await.refused(422, &["the path names site-1"]);
 
+    aggregator.kill();
     aggregator.restart();
     play.client = aggregator.client();
     for (round, expected) in [(2, &first), (4, &first)] {

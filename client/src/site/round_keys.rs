@@ -29,7 +29,14 @@ impl Site {
         if journal.covered()? < next.saturating_add(AHEAD) {
             let mut rng =
                 ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
-            let first = journal.covered()?.max(next);
+            let mut first = journal.covered()?.max(next);
+            // A site that has lost its state has published keys that it knows nothing of any more.
+            // It cannot hold in their rounds, but goes on after them.
+            while let Some(published) = self.published(self.id(), first).await? {
+                let keys = u32::try_from(published.statement.keys.len()).unwrap_or(u32::MAX);
+                let end = published.statement.first_round.saturating_add(keys);
+                first = end.max(first.saturating_add(1));
+            }
             let secrets = (0..BATCH)
                 .map(|_| RoundSecret::generate(&mut rng).map_err(SiteError::from))
                 .collect::<Result<Vec<_>, _>>()?;
