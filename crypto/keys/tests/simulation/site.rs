@@ -1,0 +1,374 @@
+//! A site: what it has on disk survives, its machines do not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::log::StudyLog;
+use ringfence_crypto::round::RoundState;
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Manifest, Outcome, Previous, Receipt,
+    Signed, SiteId, Statement,
+};
+use ringfence_crypto::wire::message::OpeningFrame;
+use ringfence_keys::contribution::{Contributor, End, Record};
+use ringfence_keys::holder::{self, Decision, Holder};
+use ringfence_keys::logged::Seen;
+
+use crate::cipher;
+use crate::common::{Parties, TIMEOUT_SECONDS, previous_of, proofs, view};
+use crate::world::{Broken, Crash, Message, Posted, Shown, To, World};
+
+/// What survives a crash.
+#[derive(Default)]
+struct Disk {
+    proposed: BTreeMap<u32, Signed<Manifest>>,
+    posted: BTreeMap<u32, Arc<Posted>>,
+    records: BTreeMap<u32, Record>,
+    receipts: BTreeMap<u32, Signed<Receipt>>,
+    endorsed: BTreeMap<u32, Endorsement>,
+    seen: Option<Seen>,
+    ended: BTreeMap<u32, (Previous, End)>,
+    openings: BTreeMap<u32, Arc<OpeningFrame>>,
+    /// Models that it may train on: the initial one, and one for each opened sum that it applied.
+    models: Vec<Digest>,
+    applied: BTreeMap<u32, Digest>,
+}
+
+pub(crate) struct Site {
+    index: usize,
+    id: SiteId,
+    disk: Disk,
+    holder: Holder,
+    contributor: Contributor,
+}
+
+impl Site {
+    pub(crate) fn new(index: usize, parties: &Parties) -> Self {
+        let id = parties.identities[index].site().clone();
+        let disk = Disk { models: vec![parties.study.initial_model], ..Disk::default() };
+        let holder = Holder::restore(Arc::clone(&parties.study), id.clone(), [], None, None);
+        Self { index, id, disk, holder, contributor: Contributor::default() }
+    }
+
+    /// Starts again from what is on disk.
+    pub(crate) fn restart(&mut self, world: &mut World) {
+        world.observer.tally.site_crashes += 1;
+        let (study, disk) = (Arc::clone(&world.parties.study), &self.disk);
+        let endorsed = disk.endorsed.values().cloned();
+        self.holder = Holder::restore(study, self.id.clone(), endorsed, None, disk.seen);
+        self.contributor = Contributor::restore(disk.records.values().cloned());
+    }
+
+    /// The first round whose end, or whose opened sum, this site lacks.
+    pub(crate) fn lacks(&self) -> u32 {
+        let unapplied = |(round, (_, end)): (&u32, &(Previous, End))| {
+            (*end == End::Set && !self.disk.applied.contains_key(round)).then_some(*round)
+        };
+        self.disk.ended.iter().find_map(unapplied).unwrap_or(self.next_round())
+    }
+
+    fn next_round(&self) -> u32 {
+        self.disk.ended.last_key_value().map_or(0, |(round, _)| round + 1)
+    }
+
+    fn previous(&self, round: u32) -> Option<&Previous> {
+        self.disk.ended.get(&round.checked_sub(1)?).map(|(previous, _)| previous)
+    }
+
+    /// Opens the next round if it is this site's turn.
+    pub(crate) fn tick(&mut self, world: &mut World) -> Result<(), Crash> {
+        let round = self.next_round();
+        let stale = world.dice.percent(world.faults.stale);
+        // A set that was opened is applied first.
+        if self.lacks() < round && !stale {
+            return Ok(());
+        }
+        let n = world.parties.identities.len();
+        let turns = (self.index + n - round as usize % n) % n;
+        let study = &world.parties.study;
+        let since = self.previous(round).map_or(study.created_at, |previous| previous.closed_at);
+        if world.now < since + turns as u64 * u64::from(TIMEOUT_SECONDS) {
+            return Ok(());
+        }
+        if !self.disk.proposed.contains_key(&round) {
+            let models = self.disk.models.len();
+            let at = if stale { world.dice.below(models) } else { models - 1 };
+            let base = world.check_key.model(&self.disk.models[at]);
+            let signed = world.parties.manifest(self.index, self.previous(round), base, world.now);
+            world.write(&mut self.disk, |disk| drop(disk.proposed.insert(round, signed)))?;
+        }
+        world.send(To::Aggregator, Message::Manifest(self.disk.proposed[&round].clone()));
+        Ok(())
+    }
+
+    pub(crate) fn handle(
+        &mut self,
+        world: &mut World,
+        log: &StudyLog,
+        message: Message,
+    ) -> Result<(), Crash> {
+        match message {
+            Message::Receipt(receipt) => self.receipt(world, receipt),
+            Message::Show(shown) => self.shown(world, log, &shown),
+            other => panic!("not for a site: {other:?}"),
+        }
+    }
+
+    fn receipt(&mut self, world: &mut World, receipt: Signed<Receipt>) -> Result<(), Crash> {
+        receipt.verify(&world.parties.study.aggregator_key, &"the aggregator").unwrap();
+        let of = |posted: &&Arc<Posted>| posted.header.digest() == receipt.statement.header;
+        let Some(round) = self.disk.posted.values().find(of).map(|p| p.header.statement.round)
+        else {
+            return Ok(());
+        };
+        world.write(&mut self.disk, |disk| drop(disk.receipts.insert(round, receipt)))
+    }
+
+    fn shown(&mut self, world: &mut World, log: &StudyLog, shown: &Shown) -> Result<(), Crash> {
+        let manifest = &shown.manifest.statement;
+        let round = manifest.round;
+        if round > 0 && self.previous(round).is_none() {
+            return Ok(());
+        }
+        let Parties { study, digest, .. } = &*Arc::clone(&world.parties);
+        if Manifest::check(&shown.manifest, study, *digest, self.previous(round)).is_err() {
+            world.observer.tally.refusals += 1;
+            return Ok(());
+        }
+        let silent = world.faults.silent_holder == Some(self.index);
+        let holds = study.holder_offset(round, &self.id).is_some() && !silent;
+        match (shown.state, &shown.closing, &shown.certificate) {
+            (RoundState::Collecting, ..) => self.contribute(world, manifest),
+            (RoundState::Reviewing, ..) if holds => {
+                self.review(world, shown);
+                Ok(())
+            }
+            (_, Some(closing), None) if holds => self.endorse(world, log, shown, closing),
+            (_, _, Some(certificate)) => {
+                self.learn(world, manifest, certificate)?;
+                if holds {
+                    self.open(world, shown, certificate)?;
+                }
+                self.apply(world, shown, certificate)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Contributes the update from the manifest's base model, once for each round number.
+    fn contribute(&mut self, world: &mut World, manifest: &Manifest) -> Result<(), Crash> {
+        let round = manifest.round;
+        let keyed = |model: &&Digest| world.check_key.model(model) == manifest.base_model;
+        let Some(model) = self.disk.models.iter().find(keyed).copied() else { return Ok(()) };
+        if let Some(posted) = self.disk.posted.get(&round) {
+            if posted.header.statement.manifest == manifest.digest() {
+                world.send(To::Aggregator, Message::Contribution(Arc::clone(posted)));
+            }
+            return Ok(());
+        }
+        if world.faults.silent_sites.contains(&self.index) {
+            return Ok(());
+        }
+        let rules = self.contributor.may_contribute(manifest.study, round, model);
+        if rules.is_err() && !world.is(Broken::NoContributionRules) {
+            world.observer.tally.refusals += 1;
+            return Ok(());
+        }
+        let values = world.observer.update(self.index, model);
+        let broken = world.faults.corrupt(self.index).map_or(0, |corrupt| corrupt.broken);
+        let (level, parties) = (world.level, (&*world.parties, &*world.check_key));
+        let rng = &mut world.dice.0;
+        let posted =
+            cipher::contribute(level, parties, manifest, self.index, values, broken, rng);
+        let posted = Arc::new(posted);
+        world.observer.made(&posted.header, manifest, values);
+        let record = Record { study: manifest.study, round, base_model: model, end: None };
+        if !world.is(Broken::ForgetsContributions) {
+            let (posted, record) = (Arc::clone(&posted), record.clone());
+            world.write(&mut self.disk, |disk| {
+                disk.posted.insert(round, posted);
+                disk.records.insert(round, record);
+            })?;
+        }
+        self.contributor.record(record);
+        world.send(To::Aggregator, Message::Contribution(posted));
+        Ok(())
+    }
+
+    fn review(&mut self, world: &mut World, shown: &Shown) {
+        let complains = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.complains);
+        let complaints = shown
+            .posted
+            .iter()
+            .enumerate()
+            .filter(|(at, posted)| {
+                let opens =
+                    cipher::envelope_opens(world.level, &world.parties, self.index, posted);
+                !opens || (complains && *at == 0)
+            })
+            .map(|(_, posted)| posted.header.statement.site.clone())
+            .collect();
+        let identity = &world.parties.identities[self.index];
+        let review = holder::review(identity, &shown.manifest.statement, complaints);
+        world.send(To::Aggregator, Message::Review(review));
+    }
+
+    fn endorse(
+        &mut self,
+        world: &mut World,
+        log: &StudyLog,
+        shown: &Shown,
+        closing: &Signed<Closing>,
+    ) -> Result<(), Crash> {
+        let manifest = &shown.manifest.statement;
+        let round = manifest.round;
+        let endorsement = if world.faults.corrupt(self.index).is_some_and(|c| c.endorses) {
+            let (study, closing, holder) = (manifest.study, closing.digest(), self.id.clone());
+            Endorsement { study, round, closing, holder }
+        } else {
+            let receipt = self.disk.receipts.get(&round).cloned();
+            let receipt = receipt.as_ref();
+            let statement = &closing.statement;
+            let log = proofs(log, manifest, statement, receipt, self.holder.seen());
+            let headers: Vec<_> = shown.posted.iter().map(|posted| posted.header.clone()).collect();
+            let view = view(manifest, closing, &headers, &shown.reviews, receipt, &log);
+            let endorsement = match self.holder.endorse(view) {
+                Ok(Decision::Repeat(endorsement)) => endorsement,
+                Ok(Decision::Fresh(endorsement)) => {
+                    if !world.is(Broken::ForgetsEndorsements) {
+                        let (copy, seen) = (endorsement.clone(), Seen::from(statement));
+                        world.write(&mut self.disk, |disk| {
+                            disk.endorsed.insert(round, copy);
+                            if disk.seen.is_none_or(|s| s.checkpoint.size < seen.checkpoint.size) {
+                                disk.seen = Some(seen);
+                            }
+                        })?;
+                    }
+                    self.holder.record(endorsement.clone(), statement);
+                    endorsement
+                }
+                Err(_) => {
+                    world.observer.tally.refusals += 1;
+                    return Ok(());
+                }
+            };
+            world.observer.endorses(closing, receipt);
+            endorsement
+        };
+        if world.is(Broken::OpensEarly) {
+            let certificate = Certificate { closing: closing.clone(), endorsements: Vec::new() };
+            let frame = cipher::stub(&world.parties, self.index, &certificate, false);
+            world.send(To::Aggregator, Message::Opening(Arc::new(frame)));
+        }
+        let signed = world.parties.identities[self.index].sign(endorsement);
+        world.send(To::Aggregator, Message::Endorsement(signed));
+        Ok(())
+    }
+
+    /// Keeps how a round ended, if the certificate holds.
+    fn learn(
+        &mut self,
+        world: &mut World,
+        manifest: &Manifest,
+        certificate: &Certificate,
+    ) -> Result<(), Crash> {
+        let round = manifest.round;
+        if self.disk.ended.contains_key(&round) {
+            return Ok(());
+        }
+        certificate.check(&world.parties.study, manifest).unwrap();
+        let closing = &certificate.closing;
+        let (previous, end) = (previous_of(closing), End::from(&closing.statement));
+        let record = self.disk.records.get(&round).cloned().map(|record| Record {
+            end: Some(end),
+            ..record
+        });
+        let copy = record.clone();
+        world.write(&mut self.disk, |disk| {
+            disk.ended.insert(round, (previous, end));
+            disk.records.extend(copy.map(|record| (round, record)));
+        })?;
+        if let Some(record) = record {
+            self.contributor.record(record);
+        }
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        world: &mut World,
+        shown: &Shown,
+        certificate: &Certificate,
+    ) -> Result<(), Crash> {
+        let round = shown.manifest.statement.round;
+        if !self.disk.openings.contains_key(&round) {
+            let Ok(set) = self.holder.may_open(&shown.manifest.statement, certificate) else {
+                world.observer.tally.refusals += 1;
+                return Ok(());
+            };
+            let lies = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.lies);
+            let (level, parties) = (world.level, &*world.parties);
+            let rng = &mut world.dice.0;
+            let frame = cipher::open(
+                level,
+                parties,
+                self.index,
+                certificate,
+                &set,
+                &shown.posted,
+                lies,
+                rng,
+            );
+            let Some(frame) = frame.map(Arc::new) else { return Ok(()) };
+            world.write(&mut self.disk, |disk| drop(disk.openings.insert(round, frame)))?;
+        }
+        let frame = Arc::clone(&self.disk.openings[&round]);
+        world.send(To::Aggregator, Message::Opening(frame));
+        Ok(())
+    }
+
+    /// Opens the sum and applies the mean.
+    fn apply(
+        &mut self,
+        world: &mut World,
+        shown: &Shown,
+        certificate: &Certificate,
+    ) -> Result<(), Crash> {
+        let manifest = &shown.manifest.statement;
+        let round = manifest.round;
+        let Some(sum) = shown.sum.as_ref().filter(|_| shown.state == RoundState::Opened) else {
+            return Ok(());
+        };
+        if !self.disk.applied.contains_key(&round) {
+            let parties = (&*world.parties, &*world.check_key);
+            let frames = &shown.openings;
+            let opened = cipher::recover(
+                world.level,
+                parties,
+                self.index,
+                manifest,
+                certificate,
+                frames,
+                sum,
+            );
+            world.observer.recovered(manifest, certificate, frames, &opened);
+            let Ok(sums) = opened else { return Ok(()) };
+            let text = format!("{} {sums:?}", manifest.base_model);
+            let model = Digest::of(text.as_bytes());
+            world.write(&mut self.disk, |disk| {
+                disk.applied.insert(round, model);
+                disk.models.push(model);
+            })?;
+        }
+        let model = world.check_key.model(&self.disk.applied[&round]);
+        let acknowledgement = world.parties.identities[self.index].sign(Acknowledgement {
+            manifest: manifest.digest(),
+            closing: certificate.closing.digest(),
+            site: self.id.clone(),
+            outcome: Outcome::Applied { model },
+        });
+        world.send(To::Aggregator, Message::Acknowledgement(acknowledgement));
+        Ok(())
+    }
+}
