@@ -93,6 +93,11 @@ impl Aggregator {
         self.ended().is_some_and(|ended| ended.round + 1 >= rounds)
     }
 
+    /// Rounds opened and events of all of them so far.
+    pub(crate) fn events(&self) -> usize {
+        self.store.faces.iter().map(|face| 1 + face.events.len()).sum()
+    }
+
     fn faces_of(&self, round: u32) -> impl Iterator<Item = usize> + use<> {
         let faces: Vec<usize> =
             (0..self.machines.len()).filter(|k| self.machines[*k].number() == round).collect();

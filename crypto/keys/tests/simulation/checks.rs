@@ -28,6 +28,7 @@ pub(crate) const REPLAY: &str = "the durable events give the same round again";
 /// What happened, to see that the schedules are not vacuous.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
+    pub(crate) steps: usize,
     pub(crate) contributions: usize,
     pub(crate) sets: usize,
     pub(crate) aborts: usize,
@@ -162,6 +163,10 @@ impl Observer {
             return;
         }
         let (closing, manifest) = &self.closings[digest];
+        let needed = usize::from(self.parties.study.threshold.endorsements);
+        if endorsements.len() < needed || self.certified.get(round) == Some(digest) {
+            return;
+        }
         let endorsements = endorsements.values().cloned().collect();
         let certificate = Certificate { closing: closing.clone(), endorsements };
         if certificate.check(&self.parties.study, manifest).is_err() {
@@ -268,7 +273,24 @@ impl Observer {
 }
 
 impl Tally {
+    /// What every simulation must have seen.
+    pub(crate) fn happened(&self) -> [(&'static str, usize); 10] {
+        [
+            ("a certified set", self.sets),
+            ("a certified abort", self.aborts),
+            ("a retry after an abort", self.retries),
+            ("an opened sum", self.sums),
+            ("a sum that lies kept closed", self.spoiled),
+            ("a dealer left out with cause", self.excluded),
+            ("two closings shown", self.equivocations),
+            ("a refusal", self.refusals),
+            ("a site's crash", self.site_crashes),
+            ("the aggregator's crash", self.aggregator_crashes),
+        ]
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
         self.contributions += other.contributions;
         self.sets += other.sets;
         self.aborts += other.aborts;

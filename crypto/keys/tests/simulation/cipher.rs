@@ -170,7 +170,7 @@ pub(crate) fn stub(
     OpeningFrame { statement, sealed }
 }
 
-/// The opened sum at one recipient, checked against the certificate.
+/// The opened sum at one recipient that has checked the certificate.
 pub(crate) fn recover(
     level: Level,
     (parties, key): (&Parties, &CheckKey),
@@ -181,7 +181,6 @@ pub(crate) fn recover(
     sum: &[u8],
 ) -> Result<Vec<u64>, String> {
     let study = &*parties.study;
-    certificate.check(study, manifest).map_err(|error| error.to_string())?;
     let closing = &certificate.closing;
     if closing.statement.sum != Some(Digest::of(sum)) {
         return Err("not the sum that the closing names".into());

@@ -22,35 +22,40 @@ mod common;
 mod site;
 mod world;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use aggregator::Aggregator;
 use checks::Tally;
 use common::Parties;
+use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::check::CheckKey;
 use site::Site;
 use world::{Broken, Crash, Level, To, World};
 
 /// Rounds of a study.
-const ROUNDS: u32 = 4;
+const ROUNDS: u32 = 3;
 
-/// Steps after which a schedule that stands still is left: a study whose closing is split between
+/// Steps without any event after which a schedule is left: a study whose closing is split between
 /// two sets, or whose holders are gone, goes on only as a new epoch.
-const STEPS: usize = 1500;
+const PATIENCE: usize = 120;
 
 /// A study and its check key.
 type Setting = (Arc<Parties>, Arc<CheckKey>);
 
-/// Studies of 3, 4 and 5 sites that all hold keys, and of 6 with windows of 4.
+/// Studies of 3, 4 and 5 sites that all hold keys, and of 6 with a window of 4. More than half of
+/// the sites are needed for a sum, so that two sets on one base model would share a site.
 fn settings() -> Vec<Setting> {
     let setting = |sites: usize, window: u16| {
-        let parties = Parties::new(sites, 1, |_| ());
+        let parties = Parties::new(sites, 1, |study| {
+            study.threshold = Threshold::derive(window, 1, 1, sites).unwrap();
+            study.min_sites = study.threshold.min_sites_floor().max(sites as u16 / 2 + 1);
+        });
         let key = parties.identities[0].check_key(&parties.study).unwrap();
-        let _ = window;
         (Arc::new(parties), Arc::new(key))
     };
-    vec![setting(3, 3), setting(4, 4), setting(5, 5)]
+    vec![setting(3, 3), setting(4, 4), setting(5, 5), setting(6, 4)]
 }
 
 struct Simulation {
@@ -70,8 +75,14 @@ impl Simulation {
 
     /// Runs the schedule to its end, or to the first rule that is broken.
     fn run(mut self) -> World {
-        for _ in 0..STEPS {
+        let (mut events, mut idle) = (0, 0);
+        while idle < PATIENCE {
             self.step();
+            idle += 1;
+            if self.aggregator.events() != events {
+                (events, idle) = (self.aggregator.events(), 0);
+            }
+            self.world.observer.tally.steps += 1;
             let over = self.aggregator.has_ended(ROUNDS) && self.world.queue.is_empty();
             if self.world.observer.broken.is_some() || over {
                 break;
@@ -117,7 +128,8 @@ impl Simulation {
     }
 }
 
-fn simulate(level: Level, seeds: std::ops::Range<u64>) -> Tally {
+/// Runs many schedules; fails at the first rule that is broken, with its seed.
+fn simulate(level: Level, seeds: Range<u64>) {
     let (start, settings, count) = (Instant::now(), settings(), seeds.end - seeds.start);
     let mut total = Tally::default();
     for seed in seeds {
@@ -128,15 +140,46 @@ fn simulate(level: Level, seeds: std::ops::Range<u64>) -> Tally {
         total.add(&world.observer.tally);
     }
     println!("{count} schedules, {level:?}: {total:?}, {:.1} s", start.elapsed().as_secs_f64());
-    total
+    // Not vacuous: all of it happens.
+    for (what, times) in total.happened() {
+        assert!(times > 0, "in {count} schedules never: {what}");
+    }
 }
 
 #[test]
-fn statements() {
-    simulate(Level::Statements, 0..200);
+fn statements_and_machines() {
+    simulate(Level::Statements, 0..2000);
 }
 
 #[test]
 fn full_cryptography() {
-    simulate(Level::Full, 0..20);
+    simulate(Level::Full, 0..200);
+}
+
+#[test]
+fn broken_parties_are_caught() {
+    let (settings, most) = (settings(), 1000);
+    for (broken, level, rule) in [
+        (Broken::ForgetsEndorsements, Level::Statements, checks::ONE_CERTIFIED),
+        (Broken::ForgetsContributions, Level::Statements, checks::RISING),
+        (Broken::NoContributionRules, Level::Statements, checks::ONE_OPENED),
+        (Broken::OpensEarly, Level::Statements, checks::CERTIFIED_FIRST),
+        (Broken::AddsTwice, Level::Statements, checks::DOUBLED),
+        (Broken::AddsTwice, Level::Full, checks::OPENS),
+        (Broken::AddsOneLess, Level::Statements, checks::EXACT),
+        (Broken::AddsOneLess, Level::Full, checks::OPENS),
+        (Broken::OmitsReceipt, Level::Statements, checks::RECEIPTS),
+        (Broken::AppliesFirst, Level::Statements, checks::REPLAY),
+        (Broken::AppliesRefused, Level::Statements, checks::REFUSALS),
+    ] {
+        let caught = (0..most).find_map(|seed| {
+            let setting = settings[seed as usize % settings.len()].clone();
+            let world = Simulation::new(seed, level, Some(broken), setting).run();
+            world.observer.broken.map(|broken| (seed, broken))
+        });
+        let (seed, (caught, how)) =
+            caught.unwrap_or_else(|| panic!("{broken:?}: not caught in {most} schedules"));
+        println!("{broken:?}, {level:?}: seed {seed}, {caught}: {how:.100}");
+        assert_eq!(caught, rule, "{broken:?}, seed {seed}: {how}");
+    }
 }

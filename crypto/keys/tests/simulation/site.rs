@@ -1,6 +1,6 @@
 //! A site: what it has on disk survives, its machines do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
@@ -41,6 +41,18 @@ pub(crate) struct Site {
     disk: Disk,
     holder: Holder,
     contributor: Contributor,
+    memory: Memory,
+}
+
+/// What only saves work, and is lost in a crash.
+#[derive(Default)]
+struct Memory {
+    /// Manifests that passed.
+    accepted: Vec<Signed<Manifest>>,
+    /// Round and number of openings at hand when a sum did not open.
+    tried: Option<(u32, usize)>,
+    /// What was sent, in which round.
+    told: BTreeSet<(&'static str, u32)>,
 }
 
 impl Site {
@@ -48,7 +60,7 @@ impl Site {
         let id = parties.identities[index].site().clone();
         let disk = Disk { models: vec![parties.study.initial_model], ..Disk::default() };
         let holder = Holder::restore(Arc::clone(&parties.study), id.clone(), [], None, None);
-        Self { index, id, disk, holder, contributor: Contributor::default() }
+        Self { index, id, disk, holder, contributor: Contributor::default(), memory: Memory::default() }
     }
 
     /// Starts again from what is on disk.
@@ -57,6 +69,7 @@ impl Site {
         let (study, disk) = (Arc::clone(&world.parties.study), &self.disk);
         let endorsed = disk.endorsed.values().cloned();
         self.holder = Holder::restore(study, self.id.clone(), endorsed, None, disk.seen);
+        self.memory = Memory::default();
         self.contributor = Contributor::restore(disk.records.values().cloned());
     }
 
@@ -66,6 +79,11 @@ impl Site {
             (*end == End::Set && !self.disk.applied.contains_key(round)).then_some(*round)
         };
         self.disk.ended.iter().find_map(unapplied).unwrap_or(self.next_round())
+    }
+
+    /// Whether to send something that may have been sent already: not each time.
+    fn tell(&mut self, world: &mut World, what: &'static str, round: u32) -> bool {
+        self.memory.told.insert((what, round)) || world.dice.percent(20)
     }
 
     fn next_round(&self) -> u32 {
@@ -116,6 +134,9 @@ impl Site {
     }
 
     fn receipt(&mut self, world: &mut World, receipt: Signed<Receipt>) -> Result<(), Crash> {
+        if self.disk.receipts.values().any(|known| *known == receipt) {
+            return Ok(());
+        }
         receipt.verify(&world.parties.study.aggregator_key, &"the aggregator").unwrap();
         let of = |posted: &&Arc<Posted>| posted.header.digest() == receipt.statement.header;
         let Some(round) = self.disk.posted.values().find(of).map(|p| p.header.statement.round)
@@ -132,9 +153,12 @@ impl Site {
             return Ok(());
         }
         let Parties { study, digest, .. } = &*Arc::clone(&world.parties);
-        if Manifest::check(&shown.manifest, study, *digest, self.previous(round)).is_err() {
-            world.observer.tally.refusals += 1;
-            return Ok(());
+        if !self.memory.accepted.contains(&shown.manifest) {
+            if Manifest::check(&shown.manifest, study, *digest, self.previous(round)).is_err() {
+                world.observer.tally.refusals += 1;
+                return Ok(());
+            }
+            self.memory.accepted.push(shown.manifest.clone());
         }
         let silent = world.faults.silent_holder == Some(self.index);
         let holds = study.holder_offset(round, &self.id).is_some() && !silent;
@@ -162,8 +186,10 @@ impl Site {
         let keyed = |model: &&Digest| world.check_key.model(model) == manifest.base_model;
         let Some(model) = self.disk.models.iter().find(keyed).copied() else { return Ok(()) };
         if let Some(posted) = self.disk.posted.get(&round) {
-            if posted.header.statement.manifest == manifest.digest() {
-                world.send(To::Aggregator, Message::Contribution(Arc::clone(posted)));
+            let (posted, same) =
+                (Arc::clone(posted), posted.header.statement.manifest == manifest.digest());
+            if same && self.tell(world, "contribution", round) {
+                world.send(To::Aggregator, Message::Contribution(posted));
             }
             return Ok(());
         }
@@ -192,11 +218,15 @@ impl Site {
             })?;
         }
         self.contributor.record(record);
+        self.memory.told.insert(("contribution", round));
         world.send(To::Aggregator, Message::Contribution(posted));
         Ok(())
     }
 
     fn review(&mut self, world: &mut World, shown: &Shown) {
+        if !self.tell(world, "review", shown.manifest.statement.round) {
+            return;
+        }
         let complains = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.complains);
         let complaints = shown
             .posted
@@ -234,7 +264,12 @@ impl Site {
             let headers: Vec<_> = shown.posted.iter().map(|posted| posted.header.clone()).collect();
             let view = view(manifest, closing, &headers, &shown.reviews, receipt, &log);
             let endorsement = match self.holder.endorse(view) {
-                Ok(Decision::Repeat(endorsement)) => endorsement,
+                Ok(Decision::Repeat(endorsement)) => {
+                    if !self.tell(world, "endorsement", round) {
+                        return Ok(());
+                    }
+                    endorsement
+                }
                 Ok(Decision::Fresh(endorsement)) => {
                     if !world.is(Broken::ForgetsEndorsements) {
                         let (copy, seen) = (endorsement.clone(), Seen::from(statement));
@@ -274,7 +309,8 @@ impl Site {
         certificate: &Certificate,
     ) -> Result<(), Crash> {
         let round = manifest.round;
-        if self.disk.ended.contains_key(&round) {
+        if let Some((known, _)) = self.disk.ended.get(&round) {
+            assert_eq!(known.closing, certificate.closing.digest(), "see the rule on certificates");
             return Ok(());
         }
         certificate.check(&world.parties.study, manifest).unwrap();
@@ -324,6 +360,9 @@ impl Site {
             world.write(&mut self.disk, |disk| drop(disk.openings.insert(round, frame)))?;
         }
         let frame = Arc::clone(&self.disk.openings[&round]);
+        if shown.openings.iter().any(|known| known.statement == frame.statement) {
+            return Ok(());
+        }
         world.send(To::Aggregator, Message::Opening(frame));
         Ok(())
     }
@@ -340,7 +379,12 @@ impl Site {
         let Some(sum) = shown.sum.as_ref().filter(|_| shown.state == RoundState::Opened) else {
             return Ok(());
         };
-        if !self.disk.applied.contains_key(&round) {
+        let again = self.disk.applied.contains_key(&round);
+        if again && !self.tell(world, "acknowledgement", round)
+            || self.memory.tried == Some((round, shown.openings.len())) {
+            return Ok(());
+        }
+        if !again {
             let parties = (&*world.parties, &*world.check_key);
             let frames = &shown.openings;
             let opened = cipher::recover(
@@ -353,7 +397,10 @@ impl Site {
                 sum,
             );
             world.observer.recovered(manifest, certificate, frames, &opened);
-            let Ok(sums) = opened else { return Ok(()) };
+            let Ok(sums) = opened else {
+                self.memory.tried = Some((round, frames.len()));
+                return Ok(());
+            };
             let text = format!("{} {sums:?}", manifest.base_model);
             let model = Digest::of(text.as_bytes());
             world.write(&mut self.disk, |disk| {
