@@ -1,45 +1,45 @@
 //! The aggregator around its round machines: decide, write, apply, and only then send. It may show
-//! two faces: two closings of one round, each with a machine of its own.
+//! two faces: two closings of one round, each with a machine of its own. How it closes and what it
+//! shows is in `closing.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::{LogEntry, StudyLog};
-use ringfence_crypto::round::{ClosedSet, Event, Round, RoundError, RoundState, Verdict};
-use ringfence_crypto::statement::{Closing, Manifest, Previous, Signed, Statement, sign};
+use ringfence_crypto::round::{Event, Round, RoundError, RoundState, Verdict};
+use ringfence_crypto::statement::{Manifest, Previous, Signed, sign};
 use ringfence_crypto::wire::message::OpeningFrame;
 
 use crate::checks::{REFUSALS, REPLAY};
-use crate::cipher;
 use crate::common::Parties;
-use crate::world::{Broken, Crash, Message, Posted, Shown, To, World};
+use crate::world::{Broken, Crash, Message, Posted, To, World};
 
 /// One round as one machine sees it: everything from which the machine is made again.
 #[derive(Clone)]
-struct Face {
-    manifest: Signed<Manifest>,
-    previous: Option<Previous>,
-    events: Vec<Event>,
+pub(crate) struct Face {
+    pub(crate) manifest: Signed<Manifest>,
+    pub(crate) previous: Option<Previous>,
+    pub(crate) events: Vec<Event>,
 }
 
 /// What survives a crash.
 #[derive(Default)]
-struct Store {
-    faces: Vec<Face>,
-    entries: Vec<LogEntry>,
+pub(crate) struct Store {
+    pub(crate) faces: Vec<Face>,
+    pub(crate) entries: Vec<LogEntry>,
     /// By digest of the header.
-    posted: BTreeMap<Digest, Arc<Posted>>,
+    pub(crate) posted: BTreeMap<Digest, Arc<Posted>>,
     /// By digest of the closing.
-    sums: BTreeMap<Digest, Arc<Vec<u8>>>,
+    pub(crate) sums: BTreeMap<Digest, Arc<Vec<u8>>>,
     /// By digest of the signed statement.
-    frames: BTreeMap<Digest, Arc<OpeningFrame>>,
+    pub(crate) frames: BTreeMap<Digest, Arc<OpeningFrame>>,
 }
 
 #[derive(Default)]
 pub(crate) struct Aggregator {
-    store: Store,
-    machines: Vec<Round>,
+    pub(crate) store: Store,
+    pub(crate) machines: Vec<Round>,
     pub(crate) log: StudyLog,
 }
 
@@ -98,7 +98,7 @@ impl Aggregator {
         self.store.faces.iter().map(|face| 1 + face.events.len()).sum()
     }
 
-    fn faces_of(&self, round: u32) -> impl Iterator<Item = usize> + use<> {
+    pub(crate) fn faces_of(&self, round: u32) -> impl Iterator<Item = usize> + use<> {
         let faces: Vec<usize> =
             (0..self.machines.len()).filter(|k| self.machines[*k].number() == round).collect();
         faces.into_iter()
@@ -111,7 +111,12 @@ impl Aggregator {
     }
 
     /// Makes an event durable, then applies it.
-    fn commit(&mut self, world: &mut World, k: usize, event: Event) -> Result<(), Crash> {
+    pub(crate) fn commit(
+        &mut self,
+        world: &mut World,
+        k: usize,
+        event: Event,
+    ) -> Result<(), Crash> {
         let before = self.machines[k].state();
         let first = world.is(Broken::AppliesFirst);
         if first {
@@ -184,7 +189,8 @@ impl Aggregator {
                 for k in self.faces_under(frame.statement.statement.manifest) {
                     let (digest, copy) = (frame.statement.digest(), Arc::clone(&frame));
                     let opened = self.machines[k].openings().count();
-                    world.write(&mut self.store, |store| drop(store.frames.insert(digest, copy)))?;
+                    world
+                        .write(&mut self.store, |store| drop(store.frames.insert(digest, copy)))?;
                     self.decide(world, k, |round| round.open_sum(&frame.statement))?;
                     // More than t openings help against lies.
                     let more = self.machines[k].openings().count() > opened;
@@ -266,111 +272,5 @@ impl Aggregator {
             }
         }
         Ok(())
-    }
-
-    /// Adds up and closes; an equivocating aggregator makes a second closing over another set.
-    fn close(&mut self, world: &mut World, k: usize, set: ClosedSet) -> Result<(), Crash> {
-        let checkpoint = self.log.checkpoint();
-        let mut closing = self.machines[k].closing_of(set, None, checkpoint, world.now);
-        let min_sites = usize::from(world.parties.study.min_sites);
-        if world.is(Broken::OmitsReceipt) && closing.included.len() > min_sites {
-            closing.included.remove(0);
-        }
-        let mut second = closing.clone();
-        if closing.included.len() > min_sites && world.dice.percent(70) {
-            second.included.remove(world.dice.below(closing.included.len()));
-        } else if !closing.is_abort() && world.dice.percent(70) {
-            (second.included, second.excluded) = (Vec::new(), Vec::new());
-        } else {
-            second.closed_at += 1;
-        }
-        let fork = self.store.faces[k].clone();
-        let closing = self.add_up(world, closing)?;
-        world.observer.closed(&closing, &self.store.faces[k].manifest.statement);
-        self.commit(world, k, Event::Closed(closing))?;
-        if !world.faults.equivocates {
-            return Ok(());
-        }
-        let second = self.add_up(world, second)?;
-        world.observer.closed(&second, &fork.manifest.statement);
-        world.observer.tally.equivocations += 1;
-        let mut fork = Face { events: fork.events, ..fork };
-        let mut machine = self.machines[k].clone();
-        fork.events.push(Event::Closed(second.clone()));
-        let Parties { study, digest, .. } = &*Arc::clone(&world.parties);
-        let opened =
-            Round::open(Arc::clone(study), *digest, fork.manifest.clone(), fork.previous.as_ref());
-        machine.clone_from(&opened.unwrap());
-        fork.events.iter().cloned().for_each(|event| machine.apply(event));
-        let entry = LogEntry::of_signed(&second);
-        world.write(&mut self.store, |store| {
-            store.faces.push(fork);
-            store.entries.push(entry);
-        })?;
-        self.log.append(entry);
-        self.machines.push(machine);
-        self.publish(world, self.machines.len() - 1, None);
-        Ok(())
-    }
-
-    /// Adds the bodies of the set, makes the sum durable and signs.
-    fn add_up(
-        &mut self,
-        world: &mut World,
-        mut closing: Closing,
-    ) -> Result<Signed<Closing>, Crash> {
-        let study = Arc::clone(&world.parties.study);
-        let mut sum = Vec::new();
-        let mut members: Vec<Digest> = closing.included.iter().map(|entry| entry.header).collect();
-        match world.broken {
-            Some(Broken::AddsTwice) => members.extend(members.first().copied()),
-            Some(Broken::AddsOneLess) => drop(members.pop()),
-            _ => {}
-        }
-        for header in members {
-            cipher::add(world.level, &study, &mut sum, &self.store.posted[&header].body);
-        }
-        closing.sum = (!closing.is_abort()).then(|| Digest::of(&sum));
-        let digest = closing.digest();
-        world.write(&mut self.store, |store| drop(store.sums.insert(digest, Arc::new(sum))))?;
-        Ok(sign(closing, &world.parties.aggregator))
-    }
-
-    /// Shows one site, from the first round on that it asks for, what there is; or asks it to come
-    /// back for what changed.
-    pub(crate) fn show(&self, world: &mut World, site: usize, from: u32) {
-        for k in 0..self.machines.len() {
-            if self.machines[k].number() >= from {
-                self.publish(world, k, Some(site));
-            }
-        }
-    }
-
-    /// Shows a round to one site or to all. Two faces are shown to different sites.
-    fn publish(&self, world: &mut World, k: usize, site: Option<usize>) {
-        let round = &self.machines[k];
-        let frame = |opening: &Signed<_>| self.store.frames.get(&Signed::digest(opening)).cloned();
-        let closing = round.closing().cloned();
-        let sum = closing.as_ref().and_then(|closing| self.store.sums.get(&closing.digest()));
-        let shown = Arc::new(Shown {
-            manifest: round.manifest().clone(),
-            state: round.state(),
-            posted: round
-                .received()
-                .filter_map(|(_, header)| self.store.posted.get(&header.digest()).cloned())
-                .collect(),
-            reviews: round.reviews().cloned().collect(),
-            sum: sum.cloned(),
-            closing,
-            certificate: round.certificate(),
-            openings: round.openings().filter_map(frame).collect(),
-        });
-        let two = self.faces_of(round.number()).count() > 1;
-        for index in 0..world.parties.identities.len() {
-            let chosen = site.is_none_or(|site| site == index);
-            if chosen && !(two && shown.certificate.is_none() && world.dice.percent(50)) {
-                world.send(To::Site(index), Message::Show(Arc::clone(&shown)));
-            }
-        }
     }
 }

@@ -12,6 +12,7 @@ use ringfence_crypto::statement::{
 use ringfence_crypto::wire::message::OpeningFrame;
 
 use crate::common::Parties;
+use crate::tally::Tally;
 use crate::world::{Faults, Message};
 
 pub(crate) const EXACT: &str = "an opened sum is the oracle's sum over the certified set";
@@ -23,28 +24,8 @@ pub(crate) const ONE_OPENED: &str = "one opened set per base model";
 pub(crate) const RECEIPTS: &str = "a receipt is in the set, unless excluded with cause or aborted";
 pub(crate) const RISING: &str = "round numbers rise, one header in each";
 pub(crate) const REFUSALS: &str = "a refusal changes nothing";
+pub(crate) const ENDS: &str = "rounds end while the aggregator is honest and enough holders answer";
 pub(crate) const REPLAY: &str = "the durable events give the same round again";
-
-/// What happened, to see that the schedules are not vacuous.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) steps: usize,
-    pub(crate) contributions: usize,
-    pub(crate) sets: usize,
-    pub(crate) aborts: usize,
-    /// Opened after a certified abort of a round that one of its sites had contributed to.
-    pub(crate) retries: usize,
-    pub(crate) opened: usize,
-    /// Sums that sites opened.
-    pub(crate) sums: usize,
-    /// Sums that sites could not open for lies.
-    pub(crate) spoiled: usize,
-    pub(crate) excluded: usize,
-    pub(crate) equivocations: usize,
-    pub(crate) refusals: usize,
-    pub(crate) site_crashes: usize,
-    pub(crate) aggregator_crashes: usize,
-}
 
 /// A contribution as the oracle knows it.
 struct Known {
@@ -269,39 +250,5 @@ impl Observer {
             powers /= base;
         }
         self.check(EXACT, *sums == oracle, || format!("{sums:?}, oracle {oracle:?}"));
-    }
-}
-
-impl Tally {
-    /// What every simulation must have seen.
-    pub(crate) fn happened(&self) -> [(&'static str, usize); 10] {
-        [
-            ("a certified set", self.sets),
-            ("a certified abort", self.aborts),
-            ("a retry after an abort", self.retries),
-            ("an opened sum", self.sums),
-            ("a sum that lies kept closed", self.spoiled),
-            ("a dealer left out with cause", self.excluded),
-            ("two closings shown", self.equivocations),
-            ("a refusal", self.refusals),
-            ("a site's crash", self.site_crashes),
-            ("the aggregator's crash", self.aggregator_crashes),
-        ]
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.steps += other.steps;
-        self.contributions += other.contributions;
-        self.sets += other.sets;
-        self.aborts += other.aborts;
-        self.retries += other.retries;
-        self.opened += other.opened;
-        self.sums += other.sums;
-        self.spoiled += other.spoiled;
-        self.excluded += other.excluded;
-        self.equivocations += other.equivocations;
-        self.refusals += other.refusals;
-        self.site_crashes += other.site_crashes;
-        self.aggregator_crashes += other.aggregator_crashes;
     }
 }

@@ -1,4 +1,5 @@
-//! A site: what it has on disk survives, its machines do not.
+//! A site: what it has on disk survives, its machines do not. It contributes and reviews here; the
+//! end of a round is in `ending.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,52 +8,53 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Manifest, Outcome, Previous, Receipt,
-    Signed, SiteId, Statement,
+    Endorsement, Manifest, Previous, Receipt, Signed, SiteId, Statement,
 };
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::contribution::{Contributor, End, Record};
-use ringfence_keys::holder::{self, Decision, Holder};
+use ringfence_keys::holder::{self, Holder};
 use ringfence_keys::logged::Seen;
 
 use crate::cipher;
-use crate::common::{Parties, TIMEOUT_SECONDS, previous_of, proofs, view};
+use crate::common::{Parties, TIMEOUT_SECONDS};
 use crate::world::{Broken, Crash, Message, Posted, Shown, To, World};
 
 /// What survives a crash.
 #[derive(Default)]
-struct Disk {
-    proposed: BTreeMap<u32, Signed<Manifest>>,
-    posted: BTreeMap<u32, Arc<Posted>>,
-    records: BTreeMap<u32, Record>,
-    receipts: BTreeMap<u32, Signed<Receipt>>,
-    endorsed: BTreeMap<u32, Endorsement>,
-    seen: Option<Seen>,
-    ended: BTreeMap<u32, (Previous, End)>,
-    openings: BTreeMap<u32, Arc<OpeningFrame>>,
+pub(crate) struct Disk {
+    pub(crate) proposed: BTreeMap<u32, Signed<Manifest>>,
+    pub(crate) posted: BTreeMap<u32, Arc<Posted>>,
+    pub(crate) records: BTreeMap<u32, Record>,
+    pub(crate) receipts: BTreeMap<u32, Signed<Receipt>>,
+    pub(crate) endorsed: BTreeMap<u32, Endorsement>,
+    pub(crate) seen: Option<Seen>,
+    pub(crate) ended: BTreeMap<u32, (Previous, End)>,
+    pub(crate) openings: BTreeMap<u32, Arc<OpeningFrame>>,
     /// Models that it may train on: the initial one, and one for each opened sum that it applied.
-    models: Vec<Digest>,
-    applied: BTreeMap<u32, Digest>,
+    pub(crate) models: Vec<Digest>,
+    pub(crate) applied: BTreeMap<u32, Digest>,
 }
 
 pub(crate) struct Site {
-    index: usize,
-    id: SiteId,
-    disk: Disk,
-    holder: Holder,
-    contributor: Contributor,
-    memory: Memory,
+    pub(crate) index: usize,
+    pub(crate) id: SiteId,
+    pub(crate) disk: Disk,
+    pub(crate) holder: Holder,
+    pub(crate) contributor: Contributor,
+    pub(crate) memory: Memory,
 }
 
 /// What only saves work, and is lost in a crash.
 #[derive(Default)]
-struct Memory {
+pub(crate) struct Memory {
     /// Manifests that passed.
-    accepted: Vec<Signed<Manifest>>,
+    pub(crate) accepted: Vec<Signed<Manifest>>,
     /// Round and number of openings at hand when a sum did not open.
-    tried: Option<(u32, usize)>,
+    pub(crate) tried: Option<(u32, usize)>,
     /// What was sent, in which round.
-    told: BTreeSet<(&'static str, u32)>,
+    pub(crate) told: BTreeSet<(&'static str, u32)>,
+    /// Closings that were not endorsed.
+    pub(crate) refused: BTreeSet<Digest>,
 }
 
 impl Site {
@@ -60,7 +62,14 @@ impl Site {
         let id = parties.identities[index].site().clone();
         let disk = Disk { models: vec![parties.study.initial_model], ..Disk::default() };
         let holder = Holder::restore(Arc::clone(&parties.study), id.clone(), [], None, None);
-        Self { index, id, disk, holder, contributor: Contributor::default(), memory: Memory::default() }
+        Self {
+            index,
+            id,
+            disk,
+            holder,
+            contributor: Contributor::default(),
+            memory: Memory::default(),
+        }
     }
 
     /// Starts again from what is on disk.
@@ -82,7 +91,7 @@ impl Site {
     }
 
     /// Whether to send something that may have been sent already: not each time.
-    fn tell(&mut self, world: &mut World, what: &'static str, round: u32) -> bool {
+    pub(crate) fn tell(&mut self, world: &mut World, what: &'static str, round: u32) -> bool {
         self.memory.told.insert((what, round)) || world.dice.percent(20)
     }
 
@@ -205,8 +214,7 @@ impl Site {
         let broken = world.faults.corrupt(self.index).map_or(0, |corrupt| corrupt.broken);
         let (level, parties) = (world.level, (&*world.parties, &*world.check_key));
         let rng = &mut world.dice.0;
-        let posted =
-            cipher::contribute(level, parties, manifest, self.index, values, broken, rng);
+        let posted = cipher::contribute(level, parties, manifest, self.index, values, broken, rng);
         let posted = Arc::new(posted);
         world.observer.made(&posted.header, manifest, values);
         let record = Record { study: manifest.study, round, base_model: model, end: None };
@@ -233,8 +241,7 @@ impl Site {
             .iter()
             .enumerate()
             .filter(|(at, posted)| {
-                let opens =
-                    cipher::envelope_opens(world.level, &world.parties, self.index, posted);
+                let opens = cipher::envelope_opens(world.level, &world.parties, self.index, posted);
                 !opens || (complains && *at == 0)
             })
             .map(|(_, posted)| posted.header.statement.site.clone())
@@ -242,180 +249,5 @@ impl Site {
         let identity = &world.parties.identities[self.index];
         let review = holder::review(identity, &shown.manifest.statement, complaints);
         world.send(To::Aggregator, Message::Review(review));
-    }
-
-    fn endorse(
-        &mut self,
-        world: &mut World,
-        log: &StudyLog,
-        shown: &Shown,
-        closing: &Signed<Closing>,
-    ) -> Result<(), Crash> {
-        let manifest = &shown.manifest.statement;
-        let round = manifest.round;
-        let endorsement = if world.faults.corrupt(self.index).is_some_and(|c| c.endorses) {
-            let (study, closing, holder) = (manifest.study, closing.digest(), self.id.clone());
-            Endorsement { study, round, closing, holder }
-        } else {
-            let receipt = self.disk.receipts.get(&round).cloned();
-            let receipt = receipt.as_ref();
-            let statement = &closing.statement;
-            let log = proofs(log, manifest, statement, receipt, self.holder.seen());
-            let headers: Vec<_> = shown.posted.iter().map(|posted| posted.header.clone()).collect();
-            let view = view(manifest, closing, &headers, &shown.reviews, receipt, &log);
-            let endorsement = match self.holder.endorse(view) {
-                Ok(Decision::Repeat(endorsement)) => {
-                    if !self.tell(world, "endorsement", round) {
-                        return Ok(());
-                    }
-                    endorsement
-                }
-                Ok(Decision::Fresh(endorsement)) => {
-                    if !world.is(Broken::ForgetsEndorsements) {
-                        let (copy, seen) = (endorsement.clone(), Seen::from(statement));
-                        world.write(&mut self.disk, |disk| {
-                            disk.endorsed.insert(round, copy);
-                            if disk.seen.is_none_or(|s| s.checkpoint.size < seen.checkpoint.size) {
-                                disk.seen = Some(seen);
-                            }
-                        })?;
-                    }
-                    self.holder.record(endorsement.clone(), statement);
-                    endorsement
-                }
-                Err(_) => {
-                    world.observer.tally.refusals += 1;
-                    return Ok(());
-                }
-            };
-            world.observer.endorses(closing, receipt);
-            endorsement
-        };
-        if world.is(Broken::OpensEarly) {
-            let certificate = Certificate { closing: closing.clone(), endorsements: Vec::new() };
-            let frame = cipher::stub(&world.parties, self.index, &certificate, false);
-            world.send(To::Aggregator, Message::Opening(Arc::new(frame)));
-        }
-        let signed = world.parties.identities[self.index].sign(endorsement);
-        world.send(To::Aggregator, Message::Endorsement(signed));
-        Ok(())
-    }
-
-    /// Keeps how a round ended, if the certificate holds.
-    fn learn(
-        &mut self,
-        world: &mut World,
-        manifest: &Manifest,
-        certificate: &Certificate,
-    ) -> Result<(), Crash> {
-        let round = manifest.round;
-        if let Some((known, _)) = self.disk.ended.get(&round) {
-            assert_eq!(known.closing, certificate.closing.digest(), "see the rule on certificates");
-            return Ok(());
-        }
-        certificate.check(&world.parties.study, manifest).unwrap();
-        let closing = &certificate.closing;
-        let (previous, end) = (previous_of(closing), End::from(&closing.statement));
-        let record = self.disk.records.get(&round).cloned().map(|record| Record {
-            end: Some(end),
-            ..record
-        });
-        let copy = record.clone();
-        world.write(&mut self.disk, |disk| {
-            disk.ended.insert(round, (previous, end));
-            disk.records.extend(copy.map(|record| (round, record)));
-        })?;
-        if let Some(record) = record {
-            self.contributor.record(record);
-        }
-        Ok(())
-    }
-
-    fn open(
-        &mut self,
-        world: &mut World,
-        shown: &Shown,
-        certificate: &Certificate,
-    ) -> Result<(), Crash> {
-        let round = shown.manifest.statement.round;
-        if !self.disk.openings.contains_key(&round) {
-            let Ok(set) = self.holder.may_open(&shown.manifest.statement, certificate) else {
-                world.observer.tally.refusals += 1;
-                return Ok(());
-            };
-            let lies = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.lies);
-            let (level, parties) = (world.level, &*world.parties);
-            let rng = &mut world.dice.0;
-            let frame = cipher::open(
-                level,
-                parties,
-                self.index,
-                certificate,
-                &set,
-                &shown.posted,
-                lies,
-                rng,
-            );
-            let Some(frame) = frame.map(Arc::new) else { return Ok(()) };
-            world.write(&mut self.disk, |disk| drop(disk.openings.insert(round, frame)))?;
-        }
-        let frame = Arc::clone(&self.disk.openings[&round]);
-        if shown.openings.iter().any(|known| known.statement == frame.statement) {
-            return Ok(());
-        }
-        world.send(To::Aggregator, Message::Opening(frame));
-        Ok(())
-    }
-
-    /// Opens the sum and applies the mean.
-    fn apply(
-        &mut self,
-        world: &mut World,
-        shown: &Shown,
-        certificate: &Certificate,
-    ) -> Result<(), Crash> {
-        let manifest = &shown.manifest.statement;
-        let round = manifest.round;
-        let Some(sum) = shown.sum.as_ref().filter(|_| shown.state == RoundState::Opened) else {
-            return Ok(());
-        };
-        let again = self.disk.applied.contains_key(&round);
-        if again && !self.tell(world, "acknowledgement", round)
-            || self.memory.tried == Some((round, shown.openings.len())) {
-            return Ok(());
-        }
-        if !again {
-            let parties = (&*world.parties, &*world.check_key);
-            let frames = &shown.openings;
-            let opened = cipher::recover(
-                world.level,
-                parties,
-                self.index,
-                manifest,
-                certificate,
-                frames,
-                sum,
-            );
-            world.observer.recovered(manifest, certificate, frames, &opened);
-            let Ok(sums) = opened else {
-                self.memory.tried = Some((round, frames.len()));
-                return Ok(());
-            };
-            let text = format!("{} {sums:?}", manifest.base_model);
-            let model = Digest::of(text.as_bytes());
-            world.write(&mut self.disk, |disk| {
-                disk.applied.insert(round, model);
-                disk.models.push(model);
-            })?;
-        }
-        let model = world.check_key.model(&self.disk.applied[&round]);
-        let acknowledgement = world.parties.identities[self.index].sign(Acknowledgement {
-            manifest: manifest.digest(),
-            closing: certificate.closing.digest(),
-            site: self.id.clone(),
-            outcome: Outcome::Applied { model },
-        });
-        world.send(To::Aggregator, Message::Acknowledgement(acknowledgement));
-        Ok(())
     }
 }

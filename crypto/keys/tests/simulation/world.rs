@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Receipt, Review, Signed,
+    Study,
 };
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::check::CheckKey;
@@ -48,6 +49,8 @@ pub(crate) enum Broken {
     NoContributionRules,
     /// Holders open what they endorsed before it is certified.
     OpensEarly,
+    /// Holders do not send again what they wrote before a crash.
+    NeverRepeats,
     /// The aggregator adds one body twice.
     AddsTwice,
     /// The aggregator leaves one body out of the sum.
@@ -120,6 +123,12 @@ impl Faults {
             silent_sites: (0..sites).filter(|_| dice.percent(8)).collect(),
             stale: rate(dice, 40),
         }
+    }
+
+    /// Whether every round must end all the same.
+    pub(crate) fn tolerable(&self, study: &Study) -> bool {
+        let silent = self.silent_holder.is_none() || study.threshold.silent_tolerated() > 0;
+        !self.equivocates && self.corrupt.is_none() && silent
     }
 
     pub(crate) fn corrupt(&self, site: usize) -> Option<Corrupt> {
