@@ -7,16 +7,15 @@ use rand::Rng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::add_words;
-use ringfence_crypto::statement::{
-    Certificate, Header, HolderKeys, Manifest, Opening, Statement, Study,
-};
+use ringfence_crypto::statement::{Certificate, HolderKeys, Manifest, Opening, Statement, Study};
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::check::CheckKey;
 use ringfence_keys::contribution::{Contribution, ContributionContext};
-use ringfence_keys::holder::{CertifiedSet, open_envelope, open_share_sum};
+use ringfence_keys::holder::{CertifiedSet, EnvelopeError, open_envelope, open_share_sum};
 use ringfence_keys::open::{OpenedSum, OpeningContext, unseal};
 use ringfence_keys::quantize::QuantizedUpdate;
 use ringfence_keys::reconstruct::KeySum;
+use ringfence_keys::share::Share;
 
 use crate::common::{CLIP, Parties};
 use crate::world::{Level, Posted};
@@ -92,6 +91,14 @@ fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()))
 }
 
+/// The share that a holder finds in its envelope of a contribution.
+fn share(parties: &Parties, holder: usize, posted: &Posted) -> Result<Share, EnvelopeError> {
+    let header = &posted.header.statement;
+    let identity = &parties.identities[holder];
+    let offset = parties.study.holder_offset(header.round, identity.site()).unwrap();
+    open_envelope(identity, None, &parties.study, header, &posted.envelopes[offset])
+}
+
 /// Whether a holder can open its envelope of a contribution.
 pub(crate) fn envelope_opens(
     level: Level,
@@ -99,20 +106,17 @@ pub(crate) fn envelope_opens(
     holder: usize,
     posted: &Posted,
 ) -> bool {
-    let header = &posted.header.statement;
-    let identity = &parties.identities[holder];
-    let offset = parties.study.holder_offset(header.round, identity.site()).unwrap();
-    let sealed = &posted.envelopes[offset];
-    match level {
-        Level::Full => open_envelope(identity, None, &parties.study, header, sealed).is_ok(),
-        Level::Statements => {
-            header.envelopes[offset] == Digest::of(sealed) && sealed.first() == Some(&GOOD)
-        }
+    if level == Level::Full {
+        return share(parties, holder, posted).is_ok();
     }
+    let header = &posted.header.statement;
+    let site = parties.identities[holder].site();
+    let offset = parties.study.holder_offset(header.round, site).unwrap();
+    posted.envelopes[offset].first() == Some(&GOOD)
 }
 
 /// A holder's opening of a certified set; none when an envelope of the set does not open. A liar
-/// answers for another sum of shares.
+/// answers for another sum of shares: the first one, as often as the set has members.
 pub(crate) fn open(
     level: Level,
     parties: &Parties,
@@ -127,25 +131,18 @@ pub(crate) fn open(
         .map(|(_, header)| posted.iter().find(|posted| posted.header.digest() == header))
         .map(|posted| posted.map(Arc::as_ref))
         .collect::<Option<_>>()?;
-    if !members.iter().all(|member| envelope_opens(level, parties, holder, member)) {
-        return None;
-    }
-    let identity = &parties.identities[holder];
     if level == Level::Statements {
-        return Some(stub(parties, holder, certificate, lies));
+        let opens = members.iter().all(|member| envelope_opens(level, parties, holder, member));
+        return opens.then(|| stub(parties, holder, certificate, lies));
     }
-    let share = |header: &Header, of: &Posted| {
-        let offset = parties.study.holder_offset(header.round, identity.site())?;
-        let header = &of.header.statement;
-        open_envelope(identity, None, &parties.study, header, &of.envelopes[offset]).ok()
-    };
     let shares: Vec<_> = members
         .iter()
         .map(|member| {
-            let header = &member.header.statement;
-            Some((header.site.clone(), share(header, if lies { members[0] } else { member })?))
+            let of = if lies { members[0] } else { member };
+            Some((member.header.statement.site.clone(), share(parties, holder, of).ok()?))
         })
         .collect::<Option<_>>()?;
+    let identity = &parties.identities[holder];
     Some(open_share_sum(identity, &parties.study, set, &shares, rng).unwrap())
 }
 

@@ -165,12 +165,12 @@ fn times() -> u64 {
 
 #[test]
 fn statements_and_machines() {
-    simulate(Level::Statements, 0..1500 * times());
+    simulate(Level::Statements, 0..1800 * times());
 }
 
 #[test]
 fn full_cryptography() {
-    simulate(Level::Full, 0..120 * times());
+    simulate(Level::Full, 0..150 * times());
 }
 
 #[test]
