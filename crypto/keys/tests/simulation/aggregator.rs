@@ -47,7 +47,6 @@ impl Aggregator {
     /// Starts again from what is durable, and compares with what was in memory: an event may have
     /// been written and not yet applied, everything else must be the same.
     pub(crate) fn restart(&mut self, world: &mut World) {
-        world.observer.tally.aggregator_crashes += 1;
         let Parties { study, digest, .. } = &*world.parties;
         let replay = |face: &Face| {
             let (manifest, previous) = (face.manifest.clone(), face.previous.as_ref());
@@ -123,6 +122,10 @@ impl Aggregator {
             self.machines[k].apply(event.clone());
         }
         let entry = event.entry();
+        let logs_first = world.is(Broken::LogsFirst);
+        if logs_first {
+            entry.map(|entry| self.log.append(entry));
+        }
         world.write(&mut self.store, |store| {
             store.faces[k].events.push(event.clone());
             store.entries.extend(entry);
@@ -130,7 +133,9 @@ impl Aggregator {
         if !first {
             self.machines[k].apply(event);
         }
-        entry.map(|entry| self.log.append(entry));
+        if !logs_first {
+            entry.map(|entry| self.log.append(entry));
+        }
         let after = self.machines[k].state();
         if after != before {
             world.observer.reached(after);

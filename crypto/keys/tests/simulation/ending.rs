@@ -35,7 +35,8 @@ impl Site {
             Endorsement { study, round, closing, holder }
         } else {
             let receipt = self.disk.receipts.get(&round).cloned();
-            let receipt = receipt.as_ref();
+            let own = receipt.as_ref();
+            let receipt = own.filter(|_| !world.is(Broken::IgnoresReceipt));
             let statement = &closing.statement;
             let log = proofs(log, manifest, statement, receipt, self.holder.seen());
             let headers: Vec<_> = shown.posted.iter().map(|posted| posted.header.clone()).collect();
@@ -67,7 +68,7 @@ impl Site {
                     return Ok(());
                 }
             };
-            world.observer.endorses(closing, receipt);
+            world.observer.endorses(closing, own);
             endorsement
         };
         if world.is(Broken::OpensEarly) {

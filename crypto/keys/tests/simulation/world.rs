@@ -49,6 +49,8 @@ pub(crate) enum Broken {
     NoContributionRules,
     /// Holders open what they endorsed before it is certified.
     OpensEarly,
+    /// Holders endorse closings that leave out what they hold a receipt for.
+    IgnoresReceipt,
     /// Holders do not send again what they wrote before a crash.
     NeverRepeats,
     /// The aggregator adds one body twice.
@@ -59,6 +61,8 @@ pub(crate) enum Broken {
     OmitsReceipt,
     /// The aggregator applies an event before it is durable.
     AppliesFirst,
+    /// The aggregator appends to its log before the event is durable.
+    LogsFirst,
     /// The aggregator freezes the round on a message that its machine refuses.
     AppliesRefused,
 }
