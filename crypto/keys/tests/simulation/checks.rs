@@ -32,6 +32,8 @@ struct Known {
     site: SiteId,
     base: Digest,
     values: [u32; 2],
+    /// Contributions made before this one, by any site.
+    before: usize,
 }
 
 pub(crate) struct Observer {
@@ -41,7 +43,8 @@ pub(crate) struct Observer {
     /// The first rule that was broken, and how.
     pub(crate) broken: Option<(&'static str, String)>,
     made: BTreeMap<Digest, Known>,
-    headers: BTreeMap<SiteId, BTreeMap<u32, Digest>>,
+    /// By site and round: the header that left, and when it was made.
+    headers: BTreeMap<SiteId, BTreeMap<u32, (usize, Digest)>>,
     receipts: BTreeMap<Digest, BTreeMap<SiteId, Digest>>,
     complaints: BTreeMap<Digest, BTreeSet<(SiteId, SiteId)>>,
     closings: BTreeMap<Digest, (Signed<Closing>, Manifest)>,
@@ -87,7 +90,8 @@ impl Observer {
     /// A site made a contribution; it may not have left yet.
     pub(crate) fn made(&mut self, header: &Signed<Header>, of: &Manifest, values: [u32; 2]) {
         let (site, base) = (header.statement.site.clone(), of.base_model);
-        self.made.insert(header.digest(), Known { site, base, values });
+        let before = self.made.len();
+        self.made.insert(header.digest(), Known { site, base, values, before });
     }
 
     pub(crate) fn closed(&mut self, closing: &Signed<Closing>, manifest: &Manifest) {
@@ -125,16 +129,19 @@ impl Observer {
     fn header(&mut self, header: &Signed<Header>) {
         let (site, round, digest) =
             (&header.statement.site, header.statement.round, header.digest());
-        let known = self.headers.entry(site.clone()).or_default();
-        // The same bytes may leave again at any time.
-        if known.get(&round) == Some(&digest) {
+        let made = self.made[&digest].before;
+        let left = self.headers.entry(site.clone()).or_default();
+        // The same bytes may leave again at any time, or for the first time long after they were
+        // made; what counts is when they were made.
+        if left.get(&round) == Some(&(made, digest)) {
             return;
         }
-        let last = known.last_key_value().map(|(round, _)| *round);
-        known.insert(round, digest);
+        let rises =
+            left.iter().all(|(other, (at, _))| other != &round && (*other < round) == (*at < made));
+        let how = format!("{site}: {left:?}, then {digest} of round {round}, made as {made}");
+        left.insert(round, (made, digest));
         self.tally.contributions += 1;
-        let rises = last.is_none_or(|last| last < round);
-        self.check(RISING, rises, || format!("{site}: round {last:?}, then {round} {digest}"));
+        self.check(RISING, rises, || how);
     }
 
     fn endorsement(&mut self, signed: &Signed<Endorsement>) {
