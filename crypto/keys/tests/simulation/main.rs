@@ -1,0 +1,220 @@
+//! Simulation of whole studies with a mock clock, over the shipped machines: `Round`, `Holder`,
+//! `Contributor`, `StudyLog`, `Certificate::check`, and, with full cryptography, contributions,
+//! envelopes, openings and the opened sum.
+//!
+//! A schedule is drawn from a seed, which is printed when a rule is broken (`SIMULATE_SEED=176`
+//! runs that one again): crashes before and after every durable write, messages that are lost,
+//! repeated, replayed and reordered, an aggregator that signs two closings and shows both in one
+//! log, one corrupt site (`c = 1`) that endorses everything, opens wrong shares, complains falsely
+//! or deals broken envelopes, silent holders and sites, initiators that open rounds on old models,
+//! and retries after certified aborts. What is durable is a value that survives; a process that
+//! dies is made again from it by the machines' own `restore` and `apply`.
+//!
+//! Signatures are real at both levels, and cost most of the time. At the level of statements
+//! (1800 schedules) bodies are in the clear, envelopes are a byte that says whether they open, and
+//! openings name the set that they answer for; the opened sum is then what the aggregator added
+//! up. With full cryptography (150 schedules) everything is what sites send, over a model of two
+//! values. Studies have 3 to 6 sites and 3 rounds. Not simulated: round keys, holders restored
+//! from a backup (the model checker has them), two manifests of one round, forked logs.
+//!
+//! `checks.rs` holds the rules and the oracle. Every rule can fail: `broken_parties_are_caught`
+//! puts a fault into a party and expects the rule that is for it to be the first that is broken.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test program, helpers included")]
+
+mod aggregator;
+mod checks;
+mod cipher;
+mod closing;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "shared with other test programs, which use other parts of it")]
+mod common;
+mod ending;
+mod site;
+mod tally;
+mod world;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use aggregator::Aggregator;
+use common::Parties;
+use ringfence_crypto::threshold::Threshold;
+use ringfence_keys::check::CheckKey;
+use site::Site;
+use tally::Tally;
+use world::{Broken, Crash, Level, To, World};
+
+/// Rounds of a study.
+const ROUNDS: u32 = 3;
+
+/// Steps without any event after which a schedule is left when all its rounds must end, and when
+/// they need not: a study whose closing is split between two sets, or whose holders are gone, goes
+/// on only as a new epoch.
+const PATIENCE: [usize; 2] = [600, 60];
+
+/// A study and its check key.
+type Setting = (Arc<Parties>, Arc<CheckKey>);
+
+/// Studies of 3, 4 and 5 sites that all hold keys, and of 6 with a window of 4. More than half of
+/// the sites are needed for a sum, so that two sets on one base model would share a site.
+fn settings() -> Vec<Setting> {
+    let setting = |sites: usize, window: u16| {
+        let parties = Parties::new(sites, 1, |study| {
+            study.threshold = Threshold::derive(window, 1, 1, sites).unwrap();
+            study.min_sites = study.threshold.min_sites_floor().max(sites as u16 / 2 + 1);
+        });
+        let key = parties.identities[0].check_key(&parties.study).unwrap();
+        (Arc::new(parties), Arc::new(key))
+    };
+    vec![setting(3, 3), setting(4, 4), setting(5, 5), setting(6, 4)]
+}
+
+struct Simulation {
+    world: World,
+    aggregator: Aggregator,
+    sites: Vec<Site>,
+}
+
+impl Simulation {
+    fn new(seed: u64, level: Level, broken: Option<Broken>, setting: Setting) -> Self {
+        let world = World::new(seed, level, broken, setting);
+        let sites = (0..world.parties.identities.len())
+            .map(|index| Site::new(index, &world.parties))
+            .collect();
+        Self { world, aggregator: Aggregator::default(), sites }
+    }
+
+    /// Runs the schedule to its end, or to the first rule that is broken.
+    fn run(mut self) -> World {
+        let tolerable = self.world.faults.tolerable(&self.world.parties.study);
+        let [longest, shorter] = PATIENCE;
+        let patience = if tolerable { longest } else { shorter };
+        let (mut events, mut idle) = (0, 0);
+        while idle < patience {
+            self.step();
+            idle += 1;
+            if self.aggregator.events() != events {
+                (events, idle) = (self.aggregator.events(), 0);
+            }
+            let over = self.aggregator.has_ended(ROUNDS) && self.world.queue.is_empty();
+            if self.world.observer.broken.is_some() || over {
+                break;
+            }
+        }
+        let ended = self.aggregator.has_ended(ROUNDS);
+        if tolerable && self.world.observer.broken.is_none() {
+            self.world.observer.tally.tolerable += 1;
+            self.world.observer.check(checks::ENDS, ended, || format!("{:?}", self.world.faults));
+        }
+        // Once more without a crash, to compare.
+        self.aggregator.restart(&mut self.world);
+        self.world
+    }
+
+    fn step(&mut self) {
+        let Self { world, aggregator, sites } = self;
+        world.now += world.dice.below(2) as u64;
+        let site = world.dice.below(sites.len());
+        if world.queue.is_empty() || world.dice.percent(4) {
+            // Somebody looks at the clock; when all stands still, time passes.
+            if world.queue.is_empty() {
+                world.now += world.dice.below(30) as u64;
+            }
+            if aggregator.tick(world).is_err() {
+                world.observer.tally.aggregator_crashes += 1;
+                aggregator.restart(world);
+            }
+            aggregator.show(world, site, sites[site].lacks());
+            if !aggregator.has_ended(ROUNDS) && sites[site].tick(world).is_err() {
+                sites[site].restart(world);
+            }
+        }
+        if world.dice.percent(world.faults.crash) {
+            sites[site].restart(world);
+        }
+        match world.next_message() {
+            Some((To::Aggregator, message)) => {
+                if let Err(Crash) = aggregator.handle(world, message) {
+                    world.observer.tally.aggregator_crashes += 1;
+                    aggregator.restart(world);
+                }
+            }
+            Some((To::Site(index), message)) => {
+                if let Err(Crash) = sites[index].handle(world, &aggregator.log, message) {
+                    sites[index].restart(world);
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+/// A number from the environment.
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|number| number.parse().unwrap())
+}
+
+/// Runs many schedules, with `SIMULATE_TIMES=20` twenty times as many; fails at the first rule that
+/// is broken.
+fn simulate(level: Level, count: u64) {
+    let (start, settings) = (Instant::now(), settings());
+    let all = 0..count * number("SIMULATE_TIMES").unwrap_or(1);
+    let one = number("SIMULATE_SEED");
+    let seeds = one.map_or(all, |seed| seed..seed + 1);
+    let count = seeds.end - seeds.start;
+    let mut total = Tally::default();
+    for seed in seeds {
+        let setting = settings[seed as usize % settings.len()].clone();
+        let world = Simulation::new(seed, level, None, setting).run();
+        let broken = &world.observer.broken;
+        assert!(broken.is_none(), "seed {seed} at level {level:?}: {broken:?}\n{:?}", world.faults);
+        total.add(&world.observer.tally);
+    }
+    println!("{count} schedules, {level:?}: {total:?}, {:.1} s", start.elapsed().as_secs_f64());
+    // Not vacuous: all of it happens.
+    for (what, times) in total.happened() {
+        assert!(times > 0 || one.is_some(), "in {count} schedules never: {what}");
+    }
+}
+
+#[test]
+fn statements_and_machines() {
+    simulate(Level::Statements, 1800);
+}
+
+#[test]
+fn full_cryptography() {
+    simulate(Level::Full, 150);
+}
+
+#[test]
+fn broken_parties_are_caught() {
+    let (settings, most) = (settings(), 1000);
+    for (broken, level, rule) in [
+        (Broken::ForgetsEndorsements, Level::Statements, checks::ONE_CERTIFIED),
+        (Broken::ForgetsContributions, Level::Statements, checks::RISING),
+        (Broken::NoContributionRules, Level::Statements, checks::ONE_OPENED),
+        (Broken::OpensEarly, Level::Statements, checks::CERTIFIED_FIRST),
+        (Broken::AddsTwice, Level::Statements, checks::DOUBLED),
+        (Broken::AddsTwice, Level::Full, checks::OPENS),
+        (Broken::AddsOneLess, Level::Statements, checks::EXACT),
+        (Broken::AddsOneLess, Level::Full, checks::OPENS),
+        (Broken::OmitsReceipt, Level::Statements, checks::RECEIPTS),
+        (Broken::NeverRepeats, Level::Statements, checks::ENDS),
+        (Broken::IgnoresReceipt, Level::Statements, checks::RECEIPTS),
+        (Broken::AppliesFirst, Level::Statements, checks::REPLAY),
+        (Broken::LogsFirst, Level::Statements, checks::REPLAY),
+        (Broken::AppliesRefused, Level::Statements, checks::REFUSALS),
+    ] {
+        let caught = (0..most).find_map(|seed| {
+            let setting = settings[seed as usize % settings.len()].clone();
+            let world = Simulation::new(seed, level, Some(broken), setting).run();
+            world.observer.broken.map(|broken| (seed, broken))
+        });
+        let (seed, (caught, how)) =
+            caught.unwrap_or_else(|| panic!("{broken:?}: not caught in {most} schedules"));
+        println!("{broken:?}, {level:?}: seed {seed}, {caught}: {how:.100}");
+        assert_eq!(caught, rule, "{broken:?}, seed {seed}: {how}");
+    }
+}

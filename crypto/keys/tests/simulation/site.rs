@@ -1,0 +1,253 @@
+//! A site: what it has on disk survives, its machines do not. It contributes and reviews here; the
+//! end of a round is in `ending.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::log::StudyLog;
+use ringfence_crypto::round::RoundState;
+use ringfence_crypto::statement::{
+    Endorsement, Manifest, Previous, Receipt, Signed, SiteId, Statement,
+};
+use ringfence_crypto::wire::message::OpeningFrame;
+use ringfence_keys::contribution::{Contributor, End, Record};
+use ringfence_keys::holder::{self, Holder};
+use ringfence_keys::logged::Seen;
+
+use crate::cipher;
+use crate::common::{Parties, TIMEOUT_SECONDS};
+use crate::world::{Broken, Crash, Message, Posted, Shown, To, World};
+
+/// What survives a crash.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) proposed: BTreeMap<u32, Signed<Manifest>>,
+    pub(crate) posted: BTreeMap<u32, Arc<Posted>>,
+    pub(crate) records: BTreeMap<u32, Record>,
+    pub(crate) receipts: BTreeMap<u32, Signed<Receipt>>,
+    pub(crate) endorsed: BTreeMap<u32, Endorsement>,
+    pub(crate) seen: Option<Seen>,
+    pub(crate) ended: BTreeMap<u32, (Previous, End)>,
+    pub(crate) openings: BTreeMap<u32, Arc<OpeningFrame>>,
+    /// Models that it may train on: the initial one, and one for each opened sum that it applied.
+    pub(crate) models: Vec<Digest>,
+    pub(crate) applied: BTreeMap<u32, Digest>,
+}
+
+pub(crate) struct Site {
+    pub(crate) index: usize,
+    pub(crate) id: SiteId,
+    pub(crate) disk: Disk,
+    pub(crate) holder: Holder,
+    pub(crate) contributor: Contributor,
+    pub(crate) memory: Memory,
+}
+
+/// What only saves work, and is lost in a crash.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Manifests that passed.
+    pub(crate) accepted: Vec<Signed<Manifest>>,
+    /// Round and number of openings at hand when a sum did not open.
+    pub(crate) tried: Option<(u32, usize)>,
+    /// What was sent, in which round.
+    pub(crate) told: BTreeSet<(&'static str, u32)>,
+    /// Closings that were not endorsed.
+    pub(crate) refused: BTreeSet<Digest>,
+}
+
+impl Site {
+    pub(crate) fn new(index: usize, parties: &Parties) -> Self {
+        let id = parties.identities[index].site().clone();
+        let disk = Disk { models: vec![parties.study.initial_model], ..Disk::default() };
+        let holder = Holder::restore(Arc::clone(&parties.study), id.clone(), [], None, None);
+        Self {
+            index,
+            id,
+            disk,
+            holder,
+            contributor: Contributor::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// Starts again from what is on disk.
+    pub(crate) fn restart(&mut self, world: &mut World) {
+        world.observer.tally.site_crashes += 1;
+        let (study, disk) = (Arc::clone(&world.parties.study), &self.disk);
+        let endorsed = disk.endorsed.values().cloned();
+        self.holder = Holder::restore(study, self.id.clone(), endorsed, None, disk.seen);
+        self.memory = Memory::default();
+        self.contributor = Contributor::restore(disk.records.values().cloned());
+    }
+
+    /// The first round whose end, or whose opened sum, this site lacks.
+    pub(crate) fn lacks(&self) -> u32 {
+        let unapplied = |(round, (_, end)): (&u32, &(Previous, End))| {
+            (*end == End::Set && !self.disk.applied.contains_key(round)).then_some(*round)
+        };
+        self.disk.ended.iter().find_map(unapplied).unwrap_or(self.next_round())
+    }
+
+    /// Whether to send something that may have been sent already: not each time.
+    pub(crate) fn tell(&mut self, world: &mut World, what: &'static str, round: u32) -> bool {
+        self.memory.told.insert((what, round)) || world.dice.percent(20)
+    }
+
+    fn next_round(&self) -> u32 {
+        self.disk.ended.last_key_value().map_or(0, |(round, _)| round + 1)
+    }
+
+    fn previous(&self, round: u32) -> Option<&Previous> {
+        self.disk.ended.get(&round.checked_sub(1)?).map(|(previous, _)| previous)
+    }
+
+    /// Opens the next round if it is this site's turn.
+    pub(crate) fn tick(&mut self, world: &mut World) -> Result<(), Crash> {
+        let round = self.next_round();
+        let stale = world.dice.percent(world.faults.stale);
+        // A set that was opened is applied first.
+        if self.lacks() < round && !stale {
+            return Ok(());
+        }
+        let n = world.parties.identities.len();
+        let turns = (self.index + n - round as usize % n) % n;
+        let study = &world.parties.study;
+        let since = self.previous(round).map_or(study.created_at, |previous| previous.closed_at);
+        if world.now < since + turns as u64 * u64::from(TIMEOUT_SECONDS) {
+            return Ok(());
+        }
+        if !self.disk.proposed.contains_key(&round) {
+            let models = self.disk.models.len();
+            let at = if stale { world.dice.below(models) } else { models - 1 };
+            let base = world.check_key.model(&self.disk.models[at]);
+            let signed = world.parties.manifest(self.index, self.previous(round), base, world.now);
+            world.write(&mut self.disk, |disk| drop(disk.proposed.insert(round, signed)))?;
+        }
+        world.send(To::Aggregator, Message::Manifest(self.disk.proposed[&round].clone()));
+        Ok(())
+    }
+
+    pub(crate) fn handle(
+        &mut self,
+        world: &mut World,
+        log: &StudyLog,
+        message: Message,
+    ) -> Result<(), Crash> {
+        match message {
+            Message::Receipt(receipt) => self.receipt(world, receipt),
+            Message::Show(shown) => self.shown(world, log, &shown),
+            other => panic!("not for a site: {other:?}"),
+        }
+    }
+
+    fn receipt(&mut self, world: &mut World, receipt: Signed<Receipt>) -> Result<(), Crash> {
+        if self.disk.receipts.values().any(|known| *known == receipt) {
+            return Ok(());
+        }
+        receipt.verify(&world.parties.study.aggregator_key, &"the aggregator").unwrap();
+        let of = |posted: &&Arc<Posted>| posted.header.digest() == receipt.statement.header;
+        let Some(round) = self.disk.posted.values().find(of).map(|p| p.header.statement.round)
+        else {
+            return Ok(());
+        };
+        world.write(&mut self.disk, |disk| drop(disk.receipts.insert(round, receipt)))
+    }
+
+    fn shown(&mut self, world: &mut World, log: &StudyLog, shown: &Shown) -> Result<(), Crash> {
+        let manifest = &shown.manifest.statement;
+        let round = manifest.round;
+        if round > 0 && self.previous(round).is_none() {
+            return Ok(());
+        }
+        let Parties { study, digest, .. } = &*Arc::clone(&world.parties);
+        if !self.memory.accepted.contains(&shown.manifest) {
+            if Manifest::check(&shown.manifest, study, *digest, self.previous(round)).is_err() {
+                world.observer.tally.refusals += 1;
+                return Ok(());
+            }
+            self.memory.accepted.push(shown.manifest.clone());
+        }
+        let silent = world.faults.silent_holder == Some(self.index);
+        let holds = study.holder_offset(round, &self.id).is_some() && !silent;
+        match (shown.state, &shown.closing, &shown.certificate) {
+            (RoundState::Collecting, ..) => self.contribute(world, manifest),
+            (RoundState::Reviewing, ..) if holds => {
+                self.review(world, shown);
+                Ok(())
+            }
+            (_, Some(closing), None) if holds => self.endorse(world, log, shown, closing),
+            (_, _, Some(certificate)) => {
+                self.learn(world, manifest, certificate)?;
+                if holds {
+                    self.open(world, shown, certificate)?;
+                }
+                self.apply(world, shown, certificate)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Contributes the update from the manifest's base model, once for each round number.
+    fn contribute(&mut self, world: &mut World, manifest: &Manifest) -> Result<(), Crash> {
+        let round = manifest.round;
+        let keyed = |model: &&Digest| world.check_key.model(model) == manifest.base_model;
+        let Some(model) = self.disk.models.iter().find(keyed).copied() else { return Ok(()) };
+        if let Some(posted) = self.disk.posted.get(&round) {
+            let (posted, same) =
+                (Arc::clone(posted), posted.header.statement.manifest == manifest.digest());
+            if same && self.tell(world, "contribution", round) {
+                world.send(To::Aggregator, Message::Contribution(posted));
+            }
+            return Ok(());
+        }
+        if world.faults.silent_sites.contains(&self.index) {
+            return Ok(());
+        }
+        let rules = self.contributor.may_contribute(manifest.study, round, model);
+        if rules.is_err() && !world.is(Broken::NoContributionRules) {
+            world.observer.tally.refusals += 1;
+            return Ok(());
+        }
+        let values = world.observer.update(self.index, model);
+        let broken = world.faults.corrupt(self.index).map_or(0, |corrupt| corrupt.broken);
+        let (level, parties) = (world.level, (&*world.parties, &*world.check_key));
+        let rng = &mut world.dice.0;
+        let posted = cipher::contribute(level, parties, manifest, self.index, values, broken, rng);
+        let posted = Arc::new(posted);
+        world.observer.made(&posted.header, manifest, values);
+        let record = Record { study: manifest.study, round, base_model: model, end: None };
+        if !world.is(Broken::ForgetsContributions) {
+            let (posted, record) = (Arc::clone(&posted), record.clone());
+            world.write(&mut self.disk, |disk| {
+                disk.posted.insert(round, posted);
+                disk.records.insert(round, record);
+            })?;
+        }
+        self.contributor.record(record);
+        self.memory.told.insert(("contribution", round));
+        world.send(To::Aggregator, Message::Contribution(posted));
+        Ok(())
+    }
+
+    fn review(&mut self, world: &mut World, shown: &Shown) {
+        if !self.tell(world, "review", shown.manifest.statement.round) {
+            return;
+        }
+        let complains = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.complains);
+        let complaints = shown
+            .posted
+            .iter()
+            .enumerate()
+            .filter(|(at, posted)| {
+                let opens = cipher::envelope_opens(world.level, &world.parties, self.index, posted);
+                !opens || (complains && *at == 0)
+            })
+            .map(|(_, posted)| posted.header.statement.site.clone())
+            .collect();
+        let identity = &world.parties.identities[self.index];
+        let review = holder::review(identity, &shown.manifest.statement, complaints);
+        world.send(To::Aggregator, Message::Review(review));
+    }
+}

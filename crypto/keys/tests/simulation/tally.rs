@@ -1,0 +1,58 @@
+//! What happened, to see that the schedules are not vacuous.
+
+/// Counts over one schedule or many.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Studies whose rounds had to end all the same.
+    pub(crate) tolerable: usize,
+    pub(crate) contributions: usize,
+    pub(crate) sets: usize,
+    pub(crate) aborts: usize,
+    /// Opened after a certified abort of a round that one of its sites had contributed to.
+    pub(crate) retries: usize,
+    pub(crate) opened: usize,
+    /// Sums that sites opened.
+    pub(crate) sums: usize,
+    /// Sums that sites could not open for lies.
+    pub(crate) spoiled: usize,
+    pub(crate) excluded: usize,
+    pub(crate) equivocations: usize,
+    pub(crate) refusals: usize,
+    pub(crate) site_crashes: usize,
+    pub(crate) aggregator_crashes: usize,
+}
+
+impl Tally {
+    /// What every simulation must have seen.
+    pub(crate) fn happened(&self) -> [(&'static str, usize); 11] {
+        [
+            ("a study whose rounds must all end", self.tolerable),
+            ("a certified set", self.sets),
+            ("a certified abort", self.aborts),
+            ("a retry after an abort", self.retries),
+            ("an opened sum", self.sums),
+            ("a sum that lies kept closed", self.spoiled),
+            ("a dealer left out with cause", self.excluded),
+            ("two closings shown", self.equivocations),
+            ("a refusal", self.refusals),
+            ("a site's crash", self.site_crashes),
+            ("the aggregator's crash", self.aggregator_crashes),
+        ]
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.tolerable += other.tolerable;
+        self.contributions += other.contributions;
+        self.sets += other.sets;
+        self.aborts += other.aborts;
+        self.retries += other.retries;
+        self.opened += other.opened;
+        self.sums += other.sums;
+        self.spoiled += other.spoiled;
+        self.excluded += other.excluded;
+        self.equivocations += other.equivocations;
+        self.refusals += other.refusals;
+        self.site_crashes += other.site_crashes;
+        self.aggregator_crashes += other.aggregator_crashes;
+    }
+}

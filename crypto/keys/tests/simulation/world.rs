@@ -1,0 +1,260 @@
+//! What a schedule is drawn from: dice, faults, a mock clock, a network that loses, repeats and
+//! reorders, and durable writes that are crashed into.
+
+use std::sync::Arc;
+
+use rand::rngs::ChaCha20Rng;
+use rand::{Rng, SeedableRng};
+use ringfence_crypto::round::RoundState;
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Receipt, Review, Signed,
+    Study,
+};
+use ringfence_crypto::wire::message::OpeningFrame;
+use ringfence_keys::check::CheckKey;
+
+use crate::checks::Observer;
+use crate::common::{Parties, START};
+
+/// The schedule's only source of chance.
+pub(crate) struct Dice(pub(crate) ChaCha20Rng);
+
+impl Dice {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.0.next_u64() % n as u64) as usize
+    }
+
+    pub(crate) fn percent(&mut self, chance: usize) -> bool {
+        self.below(100) < chance
+    }
+}
+
+/// How contributions and openings are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Signed statements and the machines; bodies in the clear, envelopes and openings are stubs.
+    Statements,
+    /// Everything: encryption, sharing, sealing, opening.
+    Full,
+}
+
+/// A fault that is put into a party on purpose, to see that the checks find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// Holders endorse without writing it down.
+    ForgetsEndorsements,
+    /// Sites contribute without writing it down.
+    ForgetsContributions,
+    /// Sites do not ask the contributor's rules.
+    NoContributionRules,
+    /// Holders open what they endorsed before it is certified.
+    OpensEarly,
+    /// Holders endorse closings that leave out what they hold a receipt for.
+    IgnoresReceipt,
+    /// Holders do not send again what they wrote before a crash.
+    NeverRepeats,
+    /// The aggregator adds one body twice.
+    AddsTwice,
+    /// The aggregator leaves one body out of the sum.
+    AddsOneLess,
+    /// The aggregator leaves a receipt out of the set.
+    OmitsReceipt,
+    /// The aggregator applies an event before it is durable.
+    AppliesFirst,
+    /// The aggregator appends to its log before the event is durable.
+    LogsFirst,
+    /// The aggregator freezes the round on a message that its machine refuses.
+    AppliesRefused,
+}
+
+/// The one site that may be corrupt (`c = 1`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Corrupt {
+    pub(crate) site: usize,
+    /// Endorses everything it is shown.
+    pub(crate) endorses: bool,
+    /// Opens wrong shares.
+    pub(crate) lies: bool,
+    /// Complains about a good envelope.
+    pub(crate) complains: bool,
+    /// Holders to whom it deals broken envelopes.
+    pub(crate) broken: usize,
+}
+
+/// What goes wrong in a schedule.
+#[derive(Clone, Debug)]
+pub(crate) struct Faults {
+    /// Chance of a crash before a durable write, and again after it, in percent.
+    pub(crate) crash: usize,
+    /// Of a message lost, delivered again later, or replayed from the past.
+    pub(crate) lost: usize,
+    pub(crate) again: usize,
+    pub(crate) replay: usize,
+    /// The aggregator signs two closings for a round and shows both.
+    pub(crate) equivocates: bool,
+    pub(crate) corrupt: Option<Corrupt>,
+    /// Neither reviews, endorses nor opens.
+    pub(crate) silent_holder: Option<usize>,
+    /// Does not contribute.
+    pub(crate) silent_sites: Vec<usize>,
+    /// Chance that an initiator opens a round on an old model, in percent.
+    pub(crate) stale: usize,
+}
+
+impl Faults {
+    pub(crate) fn draw(dice: &mut Dice, sites: usize) -> Self {
+        let rate = |dice: &mut Dice, most: usize| match dice.percent(50) {
+            true => dice.below(most + 1),
+            false => 0,
+        };
+        let one = |dice: &mut Dice, chance| dice.percent(chance).then(|| dice.below(sites));
+        let equivocates = dice.percent(35);
+        let corrupt = one(dice, 40).map(|site| Corrupt {
+            site,
+            endorses: dice.percent(70),
+            lies: dice.percent(40),
+            complains: dice.percent(30),
+            broken: if dice.percent(40) { 1 + dice.below(sites) } else { 0 },
+        });
+        Self {
+            crash: rate(dice, 6),
+            lost: rate(dice, 15),
+            again: rate(dice, 25),
+            replay: rate(dice, 10),
+            equivocates,
+            corrupt,
+            silent_holder: one(dice, 20),
+            silent_sites: (0..sites).filter(|_| dice.percent(8)).collect(),
+            stale: rate(dice, 40),
+        }
+    }
+
+    /// Whether every round must end all the same.
+    pub(crate) fn tolerable(&self, study: &Study) -> bool {
+        let silent = self.silent_holder.is_none() || study.threshold.silent_tolerated() > 0;
+        !self.equivocates && self.corrupt.is_none() && silent
+    }
+
+    pub(crate) fn corrupt(&self, site: usize) -> Option<Corrupt> {
+        self.corrupt.filter(|corrupt| corrupt.site == site)
+    }
+}
+
+/// A contribution as it travels.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    pub(crate) header: Signed<Header>,
+    pub(crate) envelopes: Vec<Vec<u8>>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What the aggregator shows of a round at some moment; old ones may come late.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) manifest: Signed<Manifest>,
+    pub(crate) state: RoundState,
+    pub(crate) posted: Vec<Arc<Posted>>,
+    pub(crate) reviews: Vec<Signed<Review>>,
+    pub(crate) closing: Option<Signed<Closing>>,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) openings: Vec<Arc<OpeningFrame>>,
+    pub(crate) sum: Option<Arc<Vec<u8>>>,
+}
+
+/// What travels.
+#[derive(Clone, Debug)]
+pub(crate) enum Message {
+    Manifest(Signed<Manifest>),
+    Contribution(Arc<Posted>),
+    Review(Signed<Review>),
+    Endorsement(Signed<Endorsement>),
+    Opening(Arc<OpeningFrame>),
+    Acknowledgement(Signed<Acknowledgement>),
+    Receipt(Signed<Receipt>),
+    Show(Arc<Shown>),
+}
+
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    Aggregator,
+    Site(usize),
+}
+
+/// The process died; what it had in memory is gone.
+#[derive(Debug)]
+pub(crate) struct Crash;
+
+/// Everything around the parties.
+pub(crate) struct World {
+    pub(crate) level: Level,
+    pub(crate) broken: Option<Broken>,
+    pub(crate) parties: Arc<Parties>,
+    pub(crate) check_key: Arc<CheckKey>,
+    pub(crate) faults: Faults,
+    pub(crate) dice: Dice,
+    /// Unix seconds.
+    pub(crate) now: u64,
+    pub(crate) queue: Vec<(To, Message)>,
+    past: Vec<(To, Message)>,
+    pub(crate) observer: Observer,
+}
+
+impl World {
+    pub(crate) fn new(
+        seed: u64,
+        level: Level,
+        broken: Option<Broken>,
+        (parties, check_key): (Arc<Parties>, Arc<CheckKey>),
+    ) -> Self {
+        let mut dice = Dice(ChaCha20Rng::seed_from_u64(seed));
+        let faults = Faults::draw(&mut dice, parties.identities.len());
+        let observer = Observer::new(Arc::clone(&parties), faults.clone());
+        let (queue, past) = (Vec::new(), Vec::new());
+        Self { level, broken, parties, check_key, faults, dice, now: START, queue, past, observer }
+    }
+
+    pub(crate) fn is(&self, broken: Broken) -> bool {
+        self.broken == Some(broken)
+    }
+
+    /// A message leaves its sender: from here on everybody may have it.
+    pub(crate) fn send(&mut self, to: To, message: Message) {
+        self.observer.sent(&message);
+        self.queue.push((to, message));
+    }
+
+    /// Some message that is under way, in no order; it may come again, or never.
+    pub(crate) fn next_message(&mut self) -> Option<(To, Message)> {
+        if self.dice.percent(self.faults.replay) && !self.past.is_empty() {
+            let old = self.dice.below(self.past.len());
+            return Some(self.past[old].clone());
+        }
+        if self.queue.is_empty() {
+            return None;
+        }
+        let at = self.dice.below(self.queue.len());
+        let (to, message) = match self.dice.percent(self.faults.again) {
+            true => self.queue[at].clone(),
+            false => self.queue.swap_remove(at),
+        };
+        self.past.push((to, message.clone()));
+        (!self.dice.percent(self.faults.lost)).then_some((to, message))
+    }
+
+    /// A durable write: the process may die before it, and after it.
+    pub(crate) fn write<D>(
+        &mut self,
+        disk: &mut D,
+        write: impl FnOnce(&mut D),
+    ) -> Result<(), Crash> {
+        if self.dice.percent(self.faults.crash) {
+            return Err(Crash);
+        }
+        write(disk);
+        match self.dice.percent(self.faults.crash) {
+            true => Err(Crash),
+            false => Ok(()),
+        }
+    }
+}
