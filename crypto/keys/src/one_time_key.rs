@@ -52,6 +52,7 @@
 //! ```
 
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 use rand::CryptoRng;
 use rayon::prelude::*;
@@ -144,6 +145,7 @@ impl OneTimeKey {
             factor: Transform::get().factor(self.0.as_slice()),
             check: check_key.vectors(&round, packing),
             randomness: BulkRandomness::draw(rng),
+            spare: Mutex::new(Vec::new()),
         };
         let blocks = packing.blocks(cipher.quantizer.values())?;
         let pending = Zeroizing::new(Vec::with_capacity(packing.block_values()));
@@ -272,9 +274,11 @@ struct BlockCipher<'a> {
     factor: Factor,
     check: CheckVectors<'a>,
     randomness: BulkRandomness,
+    /// Working memory that no block is using.
+    spare: Mutex<Vec<Box<Scratch>>>,
 }
 
-/// A thread's working memory, wiped when the batch is done, however it ends.
+/// A thread's working memory, wiped when the encryption is done, however it ends.
 struct Scratch {
     public: [u64; RING_DEGREE],
     message: Zeroizing<[u64; RING_DEGREE]>,
@@ -285,14 +289,10 @@ struct Scratch {
 }
 
 impl BlockCipher<'_> {
-    /// Encrypts successive blocks into `out`; returns what they add to the check words.
-    fn encrypt_batch<V: Value>(
-        &self,
-        first: usize,
-        blocks: &[&[V]],
-        out: &mut [u8],
-    ) -> Result<CheckWords, EncryptError> {
-        let scratch = || {
+    /// Working memory that another block has left, or fresh one.
+    fn scratch(&self) -> Box<Scratch> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| {
             Box::new(Scratch {
                 public: [0; RING_DEGREE],
                 message: Zeroizing::new([0; RING_DEGREE]),
@@ -301,14 +301,26 @@ impl BlockCipher<'_> {
                 uniform: Zeroizing::new([0; UNIFORM_BYTES]),
                 dither: Zeroizing::new(vec![0; self.packing.block_values() * 4]),
             })
-        };
+        })
+    }
+
+    /// Encrypts successive blocks into `out`; returns what they add to the check words.
+    fn encrypt_batch<V: Value>(
+        &self,
+        first: usize,
+        blocks: &[&[V]],
+        out: &mut [u8],
+    ) -> Result<CheckWords, EncryptError> {
         let bytes = block_bytes(self.packing.wire_bits);
         let words: Vec<CheckWords> = out
             .par_chunks_mut(bytes)
             .zip(blocks)
             .enumerate()
-            .map_init(scratch, |scratch, (index, (out, values))| {
-                self.encrypt_block(first + index, values, scratch, out)
+            .map(|(index, (out, values))| {
+                let mut scratch = self.scratch();
+                let words = self.encrypt_block(first + index, values, &mut scratch, out);
+                self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+                words
             })
             .collect::<Result<_, _>>()?;
         let mut sum = CheckWords::zero();

@@ -349,9 +349,11 @@ impl<'a> Decoder<'a> {
         let mut start = first;
         let limits = [self.sites as u64, self.packing.slot_limit(self.sites), 0];
         for (part, limit) in [count, sums, padding].into_iter().zip(limits) {
-            if let Some(at) = part.iter().position(|sum| *sum > limit) {
-                let (index, sum, sites) = (start + at, part[at], self.sites);
-                return Err(OpenError::Slot { index, sum, limit, sites });
+            // One pass that vectorises; which one it was matters to an error only.
+            let sum = part.iter().copied().fold(0, u64::max);
+            if sum > limit {
+                let index = start + part.iter().position(|slot| *slot == sum).unwrap_or(0);
+                return Err(OpenError::Slot { index, sum, limit, sites: self.sites });
             }
             start += part.len();
         }
