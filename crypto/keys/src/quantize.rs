@@ -106,13 +106,24 @@ impl fmt::Debug for QuantizedUpdate {
 /// precision, and rounded to float32 once, at the end.
 pub fn mean(sums: &[u64], sites: usize, layout: &Layout, packing: &Packing) -> Vec<f32> {
     let limit = packing.value_limit() as f64 * sites as f64;
-    let clips = layout.tensors.iter().flat_map(|tensor| {
-        std::iter::repeat_n(f64::from(tensor.clip), tensor.values().unwrap_or(0))
-    });
-    sums.iter()
-        .zip(clips)
-        .map(|(sum, clip)| (*sum as f64 / limit * 2.0 * clip - clip) as f32)
-        .collect()
+    let mut mean = vec![0.0; sums.len().min(layout.values())];
+    let (mut rest, mut out) = (sums, mean.as_mut_slice());
+    for tensor in &layout.tensors {
+        let size = tensor.values().unwrap_or(0).min(rest.len()).min(out.len());
+        let (of_tensor, out_of_tensor);
+        (of_tensor, rest) = rest.split_at(size);
+        (out_of_tensor, out) = out.split_at_mut(size);
+        mean_run(of_tensor, limit, f64::from(tensor.clip), out_of_tensor);
+    }
+    mean
+}
+
+vectorized! {
+    fn mean_run(sums: &[u64], limit: f64, clip: f64, out: &mut [f32]) {
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = (*sum as f64 / limit * 2.0 * clip - clip) as f32;
+        }
+    }
 }
 
 /// A value of an update as it comes to encryption: a float to be quantized, or an integer that
