@@ -98,6 +98,9 @@ pub enum EncryptError {
     /// The body could not be written.
     #[error("could not write the encrypted body: {0}")]
     Io(#[from] io::Error),
+    /// An earlier step failed: going on would encrypt other values under the same key and errors.
+    #[error("this encryption has failed before; start again with a fresh key")]
+    Failed,
 }
 
 /// What a round's encryption depends on besides the key.
@@ -157,6 +160,7 @@ impl OneTimeKey {
             taken: 0,
             next: 0,
             blocks,
+            failed: false,
         })
     }
 }
@@ -176,6 +180,8 @@ pub struct Encryption<'a, V: Value> {
     next: usize,
     /// Blocks of the whole body.
     blocks: usize,
+    /// A block may have been encrypted that does not count: it must never be encrypted again.
+    failed: bool,
 }
 
 impl<V: Value> Encryption<'_, V> {
@@ -183,12 +189,15 @@ impl<V: Value> Encryption<'_, V> {
     ///
     /// # Errors
     /// [`EncryptError`] when there are more values than in the layout, one is not finite, or
-    /// `body` cannot be written.
+    /// `body` cannot be written. Nothing more can be encrypted after the last two.
     pub fn update(
         &mut self,
         values: &[V],
         body: &mut (impl Write + Send),
     ) -> Result<(), EncryptError> {
+        if self.failed {
+            return Err(EncryptError::Failed);
+        }
         let (expected, got) = (self.cipher.quantizer.values(), self.taken + values.len());
         if got > expected {
             return Err(QuantizeError::Length { expected, got }.into());
@@ -222,6 +231,9 @@ impl<V: Value> Encryption<'_, V> {
     /// # Errors
     /// [`EncryptError`] when values are missing or `body` cannot be written.
     pub fn finish(mut self, body: &mut (impl Write + Send)) -> Result<UsedKey, EncryptError> {
+        if self.failed {
+            return Err(EncryptError::Failed);
+        }
         let expected = self.cipher.quantizer.values();
         if self.taken != expected {
             return Err(QuantizeError::Length { expected, got: self.taken }.into());
@@ -249,6 +261,8 @@ impl<V: Value> Encryption<'_, V> {
     ) -> Result<(), EncryptError> {
         let bytes = block_bytes(self.cipher.packing.wire_bits);
         let (mut ready, mut other) = (Vec::new(), Vec::new());
+        // Until everything is written: whatever ends this early leaves it set.
+        self.failed = true;
         for batch in blocks.chunks(BATCH) {
             let (cipher, first) = (&self.cipher, self.next);
             other.resize(batch.len() * bytes, 0);
@@ -261,7 +275,9 @@ impl<V: Value> Encryption<'_, V> {
             self.next += batch.len();
             std::mem::swap(&mut ready, &mut other);
         }
-        Ok(body.write_all(&ready)?)
+        body.write_all(&ready)?;
+        self.failed = false;
+        Ok(())
     }
 }
 
@@ -371,5 +387,49 @@ impl UsedKey {
             *slot = *word;
         }
         vector
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::rng;
+    use ringfence_crypto::layout::TensorLayout;
+
+    #[test]
+    fn a_failed_encryption_encrypts_nothing_more() {
+        let packing = Packing::derive(16, 3).unwrap();
+        let values = packing.block_values() * 2;
+        let tensor = TensorLayout { name: "w".into(), shape: vec![values as u32], clip: 1.0 };
+        let layout = Layout { tensors: vec![tensor] };
+        let mut rng = rng(1);
+        let check_key = CheckKey::generate(&mut rng);
+        let (packing, layout, check_key) = (&packing, &layout, &check_key);
+        let round = Digest::of(b"round");
+        let context = EncryptionContext { round, packing, layout, check_key };
+        let part = vec![0.5f32; values / 2];
+        let mut start = || OneTimeKey::generate(&mut rng).start::<f32>(context, &mut rng).unwrap();
+
+        // The disk is full: the same block must not be encrypted again, over other values.
+        let mut encryption = start();
+        let mut full = [0u8; 10];
+        let error = encryption.update(&part, &mut full.as_mut_slice()).unwrap_err();
+        assert!(matches!(error, EncryptError::Io(_)), "{error}");
+        let mut body = Vec::new();
+        assert!(matches!(encryption.update(&part, &mut body), Err(EncryptError::Failed)));
+        assert!(matches!(encryption.finish(&mut body), Err(EncryptError::Failed)));
+        assert!(body.is_empty());
+
+        let mut encryption = start();
+        let mut bad = part.clone();
+        bad[7] = f32::NAN;
+        let error = encryption.update(&bad, &mut body).unwrap_err();
+        assert!(matches!(error, EncryptError::Quantize(_)), "{error}");
+        assert!(matches!(encryption.update(&part, &mut body), Err(EncryptError::Failed)));
+
+        let mut encryption = start();
+        encryption.update(&part, &mut body).unwrap();
+        encryption.update(&part, &mut body).unwrap();
+        assert!(encryption.finish(&mut body).is_ok());
     }
 }
