@@ -18,7 +18,7 @@ use tfhe::core_crypto::prelude::{
 };
 
 use crate::reconstruct::KeySum;
-use crate::transform::Transform;
+use crate::transform::{forward, product};
 
 /// The modulus q as tfhe names it.
 pub fn modulus() -> CiphertextModulus<u64> {
@@ -52,9 +52,8 @@ pub enum GlweError {
 
 /// Coefficients of the polynomial with these values.
 fn coefficients(values: &[u64; RING_DEGREE]) -> Vec<u64> {
-    let transform = Transform::get();
     let mut out = [0; RING_DEGREE];
-    transform.product(values, &transform.factor(&[1; RING_DEGREE]), &mut out);
+    product(values, &[1; RING_DEGREE], &mut out);
     out.to_vec()
 }
 
@@ -132,5 +131,5 @@ pub fn key_words(key: &GlweSecretKeyOwned<u64>) -> Result<Vec<u64>, GlweError> {
     if let Some(index) = coefficients.iter().position(|word| *word >= MODULUS) {
         return Err(ResidueError::TooLarge { index, value: coefficients[index] }.into());
     }
-    Ok(Transform::get().forward(coefficients))
+    Ok(forward(coefficients))
 }

@@ -13,7 +13,7 @@ use crate::check::CheckKey;
 use crate::noise;
 use crate::quantize::{QuantizeError, QuantizedUpdate};
 use crate::secret::SecretWords;
-use crate::transform::Transform;
+use crate::transform::product;
 
 /// Bytes of randomness that a block's errors take.
 pub const UNIFORM_BYTES: usize = noise::UNIFORM_BYTES;
@@ -43,9 +43,8 @@ impl Round {
 
     /// `a s` for a key given by its values.
     pub fn product(&self, key: &[u64; RING_DEGREE]) -> [u64; RING_DEGREE] {
-        let transform = Transform::get();
         let mut out = [0; RING_DEGREE];
-        transform.product(&self.public, &transform.factor(key), &mut out);
+        product(&self.public, key, &mut out);
         out
     }
 

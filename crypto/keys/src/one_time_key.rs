@@ -71,11 +71,11 @@ use crate::noise::{UNIFORM_BYTES, errors_from_uniform};
 use crate::quantize::{QuantizeError, Quantizer, Value, fill_block};
 use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
-use crate::transform::{Factor, Transform};
+use crate::transform::product;
 
-/// Blocks that are encrypted before they are written: enough for several cores, and all the
-/// memory that an encryption takes.
-const BATCH: usize = 32;
+/// Blocks a thread that are encrypted before they are written: little enough for a cache, and all
+/// the memory that an encryption takes.
+const BATCH: usize = 4;
 
 /// A fresh uniform key in NTT order.
 pub struct OneTimeKey(SecretWords);
@@ -145,7 +145,7 @@ impl OneTimeKey {
             round,
             packing,
             quantizer: Quantizer::new(layout, packing),
-            factor: Transform::get().factor(self.0.as_slice()),
+            key: self.0,
             check: check_key.vectors(&round, packing),
             randomness: BulkRandomness::draw(rng),
             spare: Mutex::new(Vec::new()),
@@ -154,7 +154,6 @@ impl OneTimeKey {
         let pending = Zeroizing::new(Vec::with_capacity(packing.block_values()));
         Ok(Encryption {
             cipher,
-            key: self.0,
             check: CheckWords::zero(),
             pending,
             taken: 0,
@@ -170,7 +169,6 @@ impl OneTimeKey {
 /// over the threads of the current rayon pool.
 pub struct Encryption<'a, V: Value> {
     cipher: BlockCipher<'a>,
-    key: SecretWords,
     check: CheckWords,
     /// Values of the next block that is not full yet.
     pending: Zeroizing<Vec<V>>,
@@ -245,7 +243,7 @@ impl<V: Value> Encryption<'_, V> {
             .take(left)
             .collect();
         self.write_blocks(&blocks, body)?;
-        Ok(UsedKey { key: self.key, check: self.check })
+        Ok(UsedKey { key: self.cipher.key, check: self.check })
     }
 
     /// Values of the update that lie in a block: one less in the first, which counts the site.
@@ -263,7 +261,7 @@ impl<V: Value> Encryption<'_, V> {
         let (mut ready, mut other) = (Vec::new(), Vec::new());
         // Until everything is written: whatever ends this early leaves it set.
         self.failed = true;
-        for batch in blocks.chunks(BATCH) {
+        for batch in blocks.chunks(BATCH * rayon::current_num_threads()) {
             let (cipher, first) = (&self.cipher, self.next);
             other.resize(batch.len() * bytes, 0);
             let (written, check) = rayon::join(
@@ -286,8 +284,7 @@ struct BlockCipher<'a> {
     round: Digest,
     packing: &'a Packing,
     quantizer: Quantizer<'a>,
-    /// The key.
-    factor: Factor,
+    key: SecretWords,
     check: CheckVectors<'a>,
     randomness: BulkRandomness,
     /// Working memory that no block is using.
@@ -359,7 +356,7 @@ impl BlockCipher<'_> {
         fill_block(&self.quantizer, self.packing, block, values, dither, message)?;
         errors_from_uniform(uniform, errors);
         public_polynomial(&self.round, block as u64, public);
-        Transform::get().product(public, &self.factor, words);
+        product(public, self.key.as_slice(), words);
         let Packing { delta_bits, wire_bits, .. } = *self.packing;
         mask(errors.as_slice(), message.as_slice(), delta_bits, wire_bits, words.as_mut_slice());
         pack(words.as_slice(), wire_bits, out);

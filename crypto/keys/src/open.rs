@@ -24,7 +24,7 @@ use crate::identity::Identity;
 use crate::reconstruct::{KeySum, ReconstructError};
 use crate::seal::Purpose;
 use crate::share::Share;
-use crate::transform::{Factor, Transform};
+use crate::transform::product;
 
 /// The sum could not be opened. The details stay at the site; see [`OpenError::class`].
 #[derive(Debug, thiserror::Error)]
@@ -235,7 +235,6 @@ impl OpenedSum {
         let (key, check_words) = keys.words().split_at(RING_DEGREE);
         let values = study.layout.values();
         let decoder = Decoder::new(&study.packing, sites, values, *round);
-        let factor = Transform::get().factor(key);
         let check = check_key.vectors(round, &study.packing);
         let blocks = study.blocks()?;
         let (bytes, block_values) =
@@ -254,7 +253,7 @@ impl OpenedSum {
                 .enumerate()
                 .map(|(index, (slots, bytes))| {
                     let block = batch * BATCH + index;
-                    let mut coefficients = decoder.decrypt(block, bytes, &factor);
+                    let mut coefficients = decoder.decrypt(block, bytes, key);
                     let noise = decoder.decode(block, &mut coefficients, slots)?;
                     Ok((noise, check.of_block(block, &coefficients)))
                 })
@@ -298,10 +297,10 @@ impl<'a> Decoder<'a> {
     }
 
     /// Coefficients of a block of the sum with their masks taken off: `Delta M` and noise.
-    fn decrypt(&self, block: usize, bytes: &[u8], factor: &Factor) -> [u64; RING_DEGREE] {
+    fn decrypt(&self, block: usize, bytes: &[u8], key: &[u64]) -> [u64; RING_DEGREE] {
         let (mut public, mut masks) = ([0; RING_DEGREE], [0; RING_DEGREE]);
         public_polynomial(&self.round, block as u64, &mut public);
-        Transform::get().product(&public, factor, &mut masks);
+        product(&public, key, &mut masks);
         let mut words = [0; RING_DEGREE];
         unpack(bytes, self.packing.wire_bits, &mut words);
         unmask(&masks, self.packing.wire_bits, &mut words);

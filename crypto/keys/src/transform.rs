@@ -1,109 +1,53 @@
-//! The negacyclic NTT in the order that the specification states.
+//! The negacyclic NTT in the order that the specification states: word `k` of a transformed
+//! polynomial is its value at `psi^(2 bitrev(k) + 1)`, `psi = 7^((q-1)/8192)`.
 //!
-//! Word `k` of a transformed polynomial is its value at `psi^(2 bitrev(k) + 1)`,
-//! `psi = 7^((q-1)/8192)`. `tfhe-ntt` computes the transform; its own order and root are found by
-//! transforming the polynomial `X`, whose values *are* the evaluation points, so that no library's
-//! order is the specification.
+//! Public polynomials and keys are drawn as values, so all that encrypting and opening need is the
+//! inverse of a product.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+mod inverse;
+mod lanes;
+
+pub(crate) use inverse::product;
 
 use ringfence_crypto::field;
 use ringfence_crypto::params::{MODULUS, RING_DEGREE};
-use ringfence_crypto::vectorized;
-use tfhe_ntt::prime64::Plan;
 
-use crate::secret::SecretWords;
+/// `psi`, a primitive 8192nd root of unity.
+const PSI: u64 = field::pow(7, (MODULUS - 1) / (2 * RING_DEGREE as u64));
 
-/// Plan and order for `R_q`; made once a process.
-pub(crate) struct Transform {
-    plan: Plan,
-    /// `order[p]`: the specification's index of the library's position `p`.
-    order: Vec<u16>,
-    /// `N^-1 mod q`: the library's inverse leaves a factor N.
-    scale: u64,
+/// The evaluation point of word `k`.
+const fn point(k: usize) -> u64 {
+    field::pow(PSI, 2 * reversed(k, RING_DEGREE.ilog2()) as u64 + 1)
 }
 
-vectorized! {
-    fn multiply(words: &mut [u64], factors: &[u64]) {
-        for (word, factor) in words.iter_mut().zip(factors) {
-            *word = field::mul_by_halves(*word, *factor);
-        }
-    }
+/// The lowest `bits` bits of `k` in reversed order.
+const fn reversed(k: usize, bits: u32) -> usize {
+    if bits == 0 { 0 } else { k.reverse_bits() >> (usize::BITS - bits) }
 }
 
-/// The specification's evaluation point of word `k`.
-fn point(k: usize) -> u64 {
-    let bits = RING_DEGREE.ilog2();
-    let reversed = (k as u64).reverse_bits() >> (u64::BITS - bits);
-    let psi = field::pow(7, (MODULUS - 1) / (2 * RING_DEGREE as u64));
-    field::pow(psi, 2 * reversed + 1)
-}
-
-static TRANSFORM: LazyLock<Option<Transform>> = LazyLock::new(|| {
-    let plan = Plan::try_new(RING_DEGREE, MODULUS)?;
-    let mut points = vec![0; RING_DEGREE];
-    points[1] = 1;
-    plan.fwd(&mut points);
-    let index: HashMap<u64, u16> = (0..RING_DEGREE).map(|k| (point(k), k as u16)).collect();
-    let order = points.iter().map(|value| index.get(value).copied()).collect::<Option<_>>()?;
-    let scale = field::inv(RING_DEGREE as u64)?;
-    Some(Transform { plan, order, scale })
-});
-
-/// One factor of many products: in the library's order, with its `N^-1` multiplied in.
-pub(crate) struct Factor(SecretWords);
-
-impl Transform {
-    /// The one transform of this process.
-    pub(crate) fn get() -> &'static Self {
-        match TRANSFORM.as_ref() {
-            Some(transform) => transform,
-            // q and N are constants for which the transform exists; a test runs it.
-            None => unreachable!("the negacyclic NTT of length N exists modulo q"),
+/// Values of a polynomial, plainly: for tests, and for keys that come as coefficients.
+#[cfg(any(test, feature = "tfhe"))]
+pub(crate) fn forward(coefficients: &[u64; RING_DEGREE]) -> Vec<u64> {
+    let mut words = coefficients.to_vec();
+    // Modulo X^(2h) - delta^2 = (X^h - delta)(X^h + delta), down to the evaluation points.
+    for depth in 0..RING_DEGREE.ilog2() {
+        let h = RING_DEGREE >> (depth + 1);
+        for (node, words) in words.chunks_exact_mut(2 * h).enumerate() {
+            let delta = field::pow(PSI, (h * (2 * reversed(node, depth) + 1)) as u64);
+            let (low, high) = words.split_at_mut(h);
+            for (low, high) in low.iter_mut().zip(high) {
+                let term = field::mul(delta, *high);
+                (*low, *high) = (field::add(*low, term), field::sub(*low, term));
+            }
         }
     }
-
-    /// Prepares a factor, given by its values in the specification's order, for many products.
-    pub(crate) fn factor(&self, values: &[u64]) -> Factor {
-        let mut factor = SecretWords::zeros(RING_DEGREE);
-        for (word, k) in factor.as_mut_slice().iter_mut().zip(&self.order) {
-            *word = field::mul(values[usize::from(*k)], self.scale);
-        }
-        Factor(factor)
-    }
-
-    /// Coefficients of the product of a polynomial, given by its values, with a factor.
-    pub(crate) fn product(
-        &self,
-        values: &[u64; RING_DEGREE],
-        factor: &Factor,
-        out: &mut [u64; RING_DEGREE],
-    ) {
-        for (out, k) in out.iter_mut().zip(&self.order) {
-            *out = values[usize::from(*k) % RING_DEGREE];
-        }
-        multiply(out, factor.0.as_slice());
-        self.plan.inv(out);
-        // The library leaves residues below q; a test holds it to that.
-    }
-
-    /// Values of a polynomial in the specification's order.
-    #[cfg(any(test, feature = "tfhe"))]
-    pub(crate) fn forward(&self, coefficients: &[u64; RING_DEGREE]) -> Vec<u64> {
-        let mut buffer = coefficients.to_vec();
-        self.plan.fwd(&mut buffer);
-        let mut values = vec![0; RING_DEGREE];
-        for (value, k) in buffer.iter().zip(&self.order) {
-            values[usize::from(*k)] = *value;
-        }
-        values
-    }
+    words
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::SecretWords;
     use crate::testing::rng;
 
     fn uniform(seed: u64) -> [u64; RING_DEGREE] {
@@ -118,7 +62,7 @@ mod tests {
     #[test]
     fn values_are_those_at_the_stated_points() {
         let polynomial = uniform(1);
-        let values = Transform::get().forward(&polynomial);
+        let values = forward(&polynomial);
         for k in [0, 1, 2, 3, 1000, RING_DEGREE - 1] {
             let x = point(k);
             let horner =
@@ -127,14 +71,17 @@ mod tests {
         }
     }
 
+    fn multiplied(a: &[u64; RING_DEGREE], b: &[u64]) -> [u64; RING_DEGREE] {
+        let mut out = [0; RING_DEGREE];
+        product(a, b, &mut out);
+        out
+    }
+
     #[test]
     fn product_is_the_negacyclic_convolution() {
         let (a, b) = (uniform(2), uniform(3));
-        let transform = Transform::get();
-        let factor = transform.factor(&transform.forward(&b));
-        let mut product = [0; RING_DEGREE];
-        let values = transform.forward(&a).try_into().unwrap();
-        transform.product(&values, &factor, &mut product);
+        let values = forward(&a).try_into().unwrap();
+        let product = multiplied(&values, &forward(&b));
         for k in [0, 1, 2047, RING_DEGREE - 1] {
             let mut expected = 0;
             for i in 0..RING_DEGREE {

@@ -14,7 +14,7 @@ use super::story::Shown;
 use crate::check::{CheckKey, CheckWords};
 use crate::noise::{UNIFORM_BYTES, errors_from_uniform};
 use crate::quantize::{Quantizer, fill_block, mean};
-use crate::transform::Transform;
+use crate::transform;
 
 type Polynomial = [u64; RING_DEGREE];
 
@@ -58,14 +58,14 @@ fn from_terms(terms: &[(usize, Word)]) -> Polynomial {
 }
 
 fn product(a: &[u64], b: &[u64]) -> Polynomial {
-    let (transform, mut out) = (Transform::get(), [0; RING_DEGREE]);
-    transform.product(a.try_into().unwrap(), &transform.factor(b), &mut out);
+    let mut out = [0; RING_DEGREE];
+    transform::product(a.try_into().unwrap(), b, &mut out);
     out
 }
 
 pub(super) fn transform(_: &str, file: TransformFile) {
     // The values of X are the evaluation points.
-    let x = Transform::get().forward(&from_terms(&[(1, Word(1))]));
+    let x = transform::forward(&from_terms(&[(1, Word(1))]));
     assert_eq!(x[0], file.psi.0);
     assert_eq!(x[..8], numbers(&file.points.first));
     assert_eq!(x[RING_DEGREE - 1], file.points.last.0);
@@ -73,12 +73,12 @@ pub(super) fn transform(_: &str, file: TransformFile) {
         let mut coefficients = [0; RING_DEGREE];
         let mut reader = blake3::Hasher::new().update(&seeded.seed.0).finalize_xof();
         residues_from_xof(&mut reader, &mut coefficients);
-        let values = Transform::get().forward(&coefficients);
+        let values = transform::forward(&coefficients);
         seeded.values.check(&values);
         values
     };
     file.product.check(&product(&values(&file.a), &values(&file.b)));
-    let sparse = Transform::get().forward(&from_terms(&file.sparse.coefficients));
+    let sparse = transform::forward(&from_terms(&file.sparse.coefficients));
     file.sparse.values.check(&sparse);
     assert_eq!(product(&sparse, &sparse), from_terms(&file.sparse.square));
 }
