@@ -172,7 +172,7 @@ impl FinishedRound {
     /// When the sum does not check or is not the plain sum.
     pub fn decode(&self, keys: &KeySum) -> anyhow::Result<OpenedSum> {
         let opened = self.open_sum(keys)?;
-        anyhow::ensure!(opened.sums == self.plain, "the opened sum is not the plain sum");
+        anyhow::ensure!(opened.sums() == self.plain, "the opened sum is not the plain sum");
         Ok(opened)
     }
 

@@ -61,7 +61,7 @@ impl MeasuredRound for FinishedRound {
 
     fn open(&self) -> anyhow::Result<Vec<f32>> {
         let opened = self.open_sum(&self.key_sum()?)?;
-        Ok(mean(&opened.sums, opened.sites, &self.study.layout, &self.study.packing))
+        Ok(mean(opened.sums(), opened.sites, &self.study.layout, &self.study.packing))
     }
 }
 

@@ -70,9 +70,9 @@ impl RoundSummary {
 
     /// Compares one recipient's opened sum with the plain one, value by value.
     pub(crate) fn opened(&mut self, sum: &OpenedSum, plain: &[u64], unusable: &[(SiteId, String)]) {
-        let differing = sum.sums.iter().zip(plain).filter(|(a, b)| a != b).count();
-        self.mismatches += differing + sum.sums.len().abs_diff(plain.len());
-        self.parameters = sum.sums.len();
+        let differing = sum.sums().iter().zip(plain).filter(|(a, b)| a != b).count();
+        self.mismatches += differing + sum.sums().len().abs_diff(plain.len());
+        self.parameters = sum.sums().len();
         self.noise_margin_bits = sum.noise.margin_bits;
         self.noise_largest = sum.noise.largest;
         self.noise_bound = sum.noise.bound;

@@ -86,7 +86,7 @@ impl Site {
                 return Err(error);
             }
         };
-        let mean = quantize::mean(&sum.sums, sum.sites, &self.study.layout, &self.study.packing);
+        let mean = quantize::mean(sum.sums(), sum.sites, &self.study.layout, &self.study.packing);
         let manifest = manifest.digest();
         Ok(RoundEnd::Done(Done { site: self, manifest, certificate, sum, mean, unusable }))
     }

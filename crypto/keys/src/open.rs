@@ -209,13 +209,18 @@ pub struct NoiseReport {
 pub struct OpenedSum {
     /// Contributions in it.
     pub sites: usize,
-    /// One sum for each value of the layout.
-    pub sums: Vec<u64>,
     /// The noise that was taken off.
     pub noise: NoiseReport,
+    /// The count, and one sum for each value of the layout.
+    slots: Vec<u64>,
 }
 
 impl OpenedSum {
+    /// One sum for each value of the layout.
+    pub fn sums(&self) -> &[u64] {
+        self.slots.get(1..).unwrap_or_default()
+    }
+
     /// Decrypts the sum of the bodies of `sites` contributions with the sum of their keys, on the
     /// threads of the current rayon pool.
     ///
@@ -251,11 +256,11 @@ impl OpenedSum {
                 .par_chunks_mut(block_values)
                 .zip(buffer.par_chunks(bytes))
                 .enumerate()
-                .map(|(index, (slots, bytes))| {
+                .map_init(Scratch::boxed, |scratch, (index, (slots, bytes))| {
                     let block = batch * BATCH + index;
-                    let mut coefficients = decoder.decrypt(block, bytes, key);
-                    let noise = decoder.decode(block, &mut coefficients, slots)?;
-                    Ok((noise, check.of_block(block, &coefficients)))
+                    decoder.decrypt(block, bytes, key, scratch);
+                    let noise = decoder.decode(block, scratch, slots)?;
+                    Ok((noise, check.of_block(block, &scratch.message)))
                 })
                 .collect::<Result<_, OpenError>>()?;
             for (noise, words) in &decoded {
@@ -271,14 +276,30 @@ impl OpenedSum {
             return Err(OpenError::Check);
         }
         slots.truncate(values + 1);
-        slots.remove(0);
         let noise = decoder.report(largest);
-        Ok(Self { sites, sums: slots, noise })
+        Ok(Self { sites, noise, slots })
     }
 }
 
 /// Blocks that are read and decoded at a time.
 const BATCH: usize = 32;
+
+/// Words that a loop handles side by side: two of the widest registers.
+const LANES: usize = 16;
+
+/// A thread's working memory.
+struct Scratch {
+    public: [u64; RING_DEGREE],
+    coefficients: [u64; RING_DEGREE],
+    message: [u64; RING_DEGREE],
+}
+
+impl Scratch {
+    fn boxed() -> Box<Self> {
+        let zeros = [0; RING_DEGREE];
+        Box::new(Self { public: zeros, coefficients: zeros, message: zeros })
+    }
+}
 
 struct Decoder<'a> {
     packing: &'a Packing,
@@ -297,31 +318,34 @@ impl<'a> Decoder<'a> {
     }
 
     /// Coefficients of a block of the sum with their masks taken off: `Delta M` and noise.
-    fn decrypt(&self, block: usize, bytes: &[u8], key: &[u64]) -> [u64; RING_DEGREE] {
-        let (mut public, mut masks) = ([0; RING_DEGREE], [0; RING_DEGREE]);
-        public_polynomial(&self.round, block as u64, &mut public);
-        product(&public, key, &mut masks);
-        let mut words = [0; RING_DEGREE];
-        unpack(bytes, self.packing.wire_bits, &mut words);
-        unmask(&masks, self.packing.wire_bits, &mut words);
-        words
+    fn decrypt(&self, block: usize, bytes: &[u8], key: &[u64], scratch: &mut Scratch) {
+        let Scratch { public, message, coefficients } = scratch;
+        public_polynomial(&self.round, block as u64, public);
+        // The message is found last; until then its place holds the masks.
+        let masks = message;
+        product(public, key, masks);
+        unpack(bytes, self.packing.wire_bits, coefficients.as_mut_slice());
+        unmask(masks.as_slice(), self.packing.wire_bits, coefficients.as_mut_slice());
     }
 
-    /// Takes the noise off the coefficients of a block, in place, and reads their slots. Returns
+    /// Takes the noise off the coefficients of a block and reads the slots of its message. Returns
     /// the largest noise.
     fn decode(
         &self,
         block: usize,
-        coefficients: &mut [u64; RING_DEGREE],
+        scratch: &mut Scratch,
         slots: &mut [u64],
     ) -> Result<u64, OpenError> {
         let delta_bits = self.packing.delta_bits;
-        let mut noise = [0i64; RING_DEGREE];
-        let (largest, squares) = split_noise(coefficients, delta_bits, &mut noise);
+        let Scratch { message, coefficients, .. } = scratch;
+        let (largest, squares) = split_noise(coefficients, delta_bits, message.as_mut_slice());
         let sites = self.sites;
         if largest > self.bound {
-            let at = noise.iter().position(|noise| noise.unsigned_abs() == largest).unwrap_or(0);
-            let (coefficient, noise) = (block * RING_DEGREE + at, noise[at]);
+            let noise = |coefficient: &u64| split(*coefficient, delta_bits).1;
+            let mut noises = coefficients.iter().map(noise).enumerate();
+            let at = noises.find(|(_, noise)| noise.unsigned_abs() == largest);
+            let (at, noise) = at.unwrap_or_default();
+            let coefficient = block * RING_DEGREE + at;
             return Err(OpenError::Noise { coefficient, noise, bound: self.bound, sites });
         }
         let (mean_square, bound) = (squares / RING_DEGREE as f64, self.mean_square_bound);
@@ -332,7 +356,7 @@ impl<'a> Decoder<'a> {
         for (slot, out) in slots.chunks_mut(RING_DEGREE).enumerate() {
             // The last slot takes all that is left: bits above it must not go unseen.
             let width = if slot + 1 == usize::from(count) { 64 } else { u32::from(slot_bits) };
-            read_slot(coefficients, slot as u32 * u32::from(slot_bits), width, out);
+            read_slot(message.as_slice(), slot as u32 * u32::from(slot_bits), width, out);
         }
         self.check_slots(block, slots)?;
         Ok(largest)
@@ -375,34 +399,39 @@ vectorized! {
     }
 }
 
+/// Splits `v = Delta M + noise`, `v` in `[-Delta/2, q - Delta/2)`, into `M` and noise.
+#[inline(always)]
+fn split(v: u64, delta_bits: u8) -> (u64, i64) {
+    let half = 1u64 << (delta_bits - 1);
+    let shifted = field::add(v, half);
+    (shifted >> delta_bits, (shifted & (2 * half - 1)) as i64 - half as i64)
+}
+
 vectorized! {
-    /// Splits `v = Delta M + noise`, `v` in `[-Delta/2, q - Delta/2)`, into `M` (in place) and
-    /// noise. Returns the largest noise and the sum of the squares.
-    fn split_noise(coefficients: &mut [u64], delta_bits: u8, noise: &mut [i64]) -> (u64, f64) {
-        let half = 1u64 << (delta_bits - 1);
-        let mut largest = 0;
-        // Eight sums side by side: floating-point additions keep their order.
-        let mut squares = [0.0f64; 8];
-        let (rows, _) = coefficients.as_chunks_mut::<8>();
-        let (noises, _) = noise.as_chunks_mut::<8>();
-        for (row, noises) in rows.iter_mut().zip(noises) {
-            for ((coefficient, noise), square) in row.iter_mut().zip(noises).zip(&mut squares) {
-                let shifted = field::add(*coefficient, half);
-                *noise = (shifted & (2 * half - 1)) as i64 - half as i64;
-                *coefficient = shifted >> delta_bits;
-                largest = noise.unsigned_abs().max(largest);
-                *square += *noise as f64 * *noise as f64;
+    /// Splits coefficients; returns the largest noise and the sum of the squares.
+    fn split_noise(coefficients: &[u64; RING_DEGREE], delta_bits: u8, messages: &mut [u64]) -> (u64, f64) {
+        let mut largest = [0; LANES];
+        // Sums side by side: floating-point additions keep their order.
+        let mut squares = [0.0f64; LANES];
+        let (rows, _) = coefficients.as_chunks::<LANES>();
+        let (messages, _) = messages.as_chunks_mut::<LANES>();
+        for (row, messages) in rows.iter().zip(messages) {
+            for i in 0..LANES {
+                let (message, noise) = split(row[i], delta_bits);
+                messages[i] = message;
+                largest[i] = noise.unsigned_abs().max(largest[i]);
+                squares[i] += noise as f64 * noise as f64;
             }
         }
-        (largest, squares.iter().sum())
+        (largest.into_iter().fold(0, u64::max), squares.iter().sum())
     }
 }
 
 vectorized! {
-    fn read_slot(coefficients: &[u64; RING_DEGREE], shift: u32, width: u32, out: &mut [u64]) {
+    fn read_slot(messages: &[u64], shift: u32, width: u32, out: &mut [u64]) {
         let mask = u64::MAX >> (64 - width);
-        for (out, coefficient) in out.iter_mut().zip(coefficients) {
-            *out = coefficient >> shift & mask;
+        for (out, message) in out.iter_mut().zip(messages) {
+            *out = message >> shift & mask;
         }
     }
 }

@@ -21,7 +21,7 @@ fn run(sites: usize, window: Option<(u16, u16, u16)>, contributors: usize, silen
     assert!(frames.iter().all(|frame| frame.sealed.len() == opening));
     for recipient in [0, sites - 1] {
         let opened = fixture.open(recipient, &closing, &frames, &sum).unwrap();
-        assert_eq!(opened.sums, plain_sum(&made));
+        assert_eq!(opened.sums(), plain_sum(&made));
         assert_eq!(opened.sites, contributors);
         assert!(opened.noise.largest > 0 && opened.noise.margin_bits > 0.0);
     }
@@ -70,7 +70,7 @@ fn a_lying_holder_is_corrected_and_named() {
     let keys = fixture.key_sum(0, closing.digest(), &frames).unwrap();
     assert_eq!(keys.disagreeing, [3]);
     let opened = fixture.open(0, &closing, &frames, &sum).unwrap();
-    assert_eq!(opened.sums, plain_sum(&made));
+    assert_eq!(opened.sums(), plain_sum(&made));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_dealer_with_bad_envelopes_is_left_out_with_cause() {
     made.pop();
     let frames = fixture.openings(&mut round, &made, &[]);
     let opened = fixture.open(2, &closing, &frames, &sum).unwrap();
-    assert_eq!(opened.sums, plain_sum(&made));
+    assert_eq!(opened.sums(), plain_sum(&made));
 }
 
 #[test]

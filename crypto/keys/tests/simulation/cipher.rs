@@ -200,6 +200,6 @@ pub(crate) fn recover(
     let keys = KeySum::reconstruct(&openings, &study.threshold).map_err(|e| e.to_string())?;
     let sites = closing.statement.included.len();
     OpenedSum::open(study, &digest, sites, &keys, key, &mut &sum[..])
-        .map(|opened| opened.sums)
+        .map(|opened| opened.sums().to_vec())
         .map_err(|error| error.to_string())
 }
