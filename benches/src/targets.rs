@@ -77,7 +77,7 @@ fn computed(name: String, value: f64, unit: &'static str, target: Option<Bound>)
 /// # Errors
 /// When a round fails or opens a wrong sum.
 pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
-    let [one, two] = [1, 2].map(|threads| pool(threads));
+    let [one, two] = [1, 2].map(pool);
     let (one, two) = (one?, two?);
     let round = one.install(|| FinishedRound::run(SITES, PARAMETERS as u32))?;
     let keys = round.key_sum()?;

@@ -44,7 +44,9 @@ fn key_polynomials(cipher: &mut Cipher, dimension: usize) -> Vec<Vec<u64>> {
 /// Values of a site at every slot of every coefficient, the largest one among them.
 fn values(site: usize, packing: &Packing) -> Vec<u64> {
     let limit = packing.value_limit();
-    let value = |k: usize| if k % 5 == 0 { limit } else { (k * (977 + site)) as u64 % (limit + 1) };
+    let value = |k: usize| {
+        if k.is_multiple_of(5) { limit } else { (k * (977 + site)) as u64 % (limit + 1) }
+    };
     (0..packing.block_values()).map(value).collect()
 }
 
