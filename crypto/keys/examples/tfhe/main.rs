@@ -1,8 +1,9 @@
 //! TFHE computation goes on from encrypted sums.
 //!
 //! Two rounds of aggregation, each under its own keys. tfhe computes `first + 2 second` on the two
-//! encrypted sums without any key, takes one value out of the packed result, and decrypts all of it
-//! with the opened key sums. What comes out is compared with the plain sums.
+//! encrypted sums without any key, takes one value out of the packed result, decrypts all of it with
+//! the opened key sums, and bootstraps some of it to encrypted bits. What comes out is compared with
+//! the plain sums.
 //!
 //! ```sh
 //! cargo run --release -p ringfence-keys --features tfhe --example tfhe
@@ -30,10 +31,11 @@ use tfhe::core_crypto::prelude::{
 
 use round::{CLIP, Parties, Round};
 
+mod bootstrap;
 mod round;
 
 /// Sites of the roster: slots have room for so many values.
-const ROSTER: usize = 32;
+const ROSTER: usize = 64;
 /// Sites that contribute. `first + 2 second` adds up as much as 18 sites: within the roster's room,
 /// as to the slots and as to the noise (6 + 4 * 6 = 30 sites' variance).
 const SITES: usize = 6;
@@ -103,6 +105,57 @@ fn main() -> Result<(), Box<dyn Error>> {
         "tfhe: value {index} as an LWE ciphertext of dimension {}: mean {mean:.6}, as it should be",
         size.0 - 1
     );
+    decide(&key, ciphertext, block, &expected, packing)
+}
+
+/// Bootstrapping: encrypted bits that say which means of a block are positive.
+fn decide(
+    key: &GlweSecretKeyOwned<u64>,
+    ciphertext: &GlweCiphertextOwned<u64>,
+    block: usize,
+    expected: &[u64],
+    packing: &Packing,
+) -> Result<(), Box<dyn Error>> {
+    let start = Instant::now();
+    let (evaluation, bit_key) = bootstrap::generate(key);
+    println!("tfhe: keys for bootstrapping, {:.1} s", start.elapsed().as_secs_f64());
+    // The highest slot decides about a coefficient's phase; what is below it is less than one.
+    let top = packing.slots - 1;
+    let limit = SITES as u64 * (1 + WEIGHT) * packing.value_limit();
+    let scale = (u32::from(packing.delta_bits) + u32::from(top * packing.slot_bits)) as i32;
+    let largest = limit as f64 * 2f64.powi(scale) / (MODULUS as f64 / 2.0);
+    if largest > bootstrap::LARGEST {
+        return Err(
+            format!("phases reach {largest} of the half torus: take a larger roster").into()
+        );
+    }
+    let start = Instant::now();
+    let switched = evaluation.switched(ciphertext);
+    let (mut right, mut positive) = (0, 0);
+    for coefficient in (0..RING_DEGREE).step_by(RING_DEGREE / 32) {
+        let index = block * packing.block_values() + usize::from(top) * RING_DEGREE + coefficient;
+        let sum = *expected.get(index - 1).ok_or("no such value")?;
+        // Switching and bootstrapping blur the threshold by about 1/300 of the half torus; a value
+        // that near to it may be decided either way.
+        if sum.abs_diff(limit / 2) < limit / 20 {
+            continue;
+        }
+        let bit = evaluation.is_above(&switched, coefficient, largest / 2.0);
+        if bit_key.open(&bit)? != (sum > limit / 2) {
+            return Err(
+                format!("value {}: sum {sum} of at most {limit} decided wrong", index - 1).into()
+            );
+        }
+        right += 1;
+        positive += usize::from(sum > limit / 2);
+    }
+    println!(
+        "tfhe: {right} bootstrapped bits say whether a mean is positive ({positive} are), all right; {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
+    if positive == 0 || positive == right {
+        return Err("expected means of both signs".into());
+    }
     Ok(())
 }
 
