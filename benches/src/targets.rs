@@ -86,6 +86,7 @@ pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
     let (single, ratio) = encrypting(&round, [&one, &two], repetitions)?;
     let (large, body) = one.install(|| large_model(repetitions))?;
     let gigabytes = one.install(|| adding(&round, &body, repetitions))?;
+    let reading = reading(&body, repetitions)?;
     drop(body);
     let (decode, _) = one.install(|| {
         time(repetitions, || {
@@ -103,6 +104,7 @@ pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
         measured("encrypt 25.6 million parameters, one thread", large, "s", at_most(0.25)),
         measured("two threads over one, 10^6 parameters", ratio, "x", Some(Bound::AtLeast(1.8))),
         measured("add bodies of 70 MB from memory", gigabytes, "GB/s", Some(Bound::AtLeast(8.0))),
+        measured("reading them alone, for comparison", reading, "GB/s", None),
         measured("decode 10^6 parameters, one thread", decode * 1e3, "ms", at_most(single * 1e3)),
         measured("share and seal, m = 16, c = 4, l = 4, t = 8", share * 1e3, "ms", at_most(20.0)),
         measured("unseal and reconstruct, same", open * 1e3, "ms", at_most(20.0)),
@@ -193,6 +195,16 @@ fn adding(round: &FinishedRound, body: &[u8], repetitions: usize) -> anyhow::Res
             round.add(sum.get_mut(..part.len()).context("no sum")?, part)?;
         }
         Ok(())
+    })?;
+    Ok(body.len() as f64 / seconds / 1e9)
+}
+
+/// Gigabytes a second that one thread reads from memory: what adding cannot exceed here and now.
+fn reading(body: &[u8], repetitions: usize) -> anyhow::Result<f64> {
+    let (words, _) = body.as_chunks::<8>();
+    let (seconds, _) = time(repetitions, || {
+        let words = black_box(words).iter();
+        Ok(words.fold(0, |sum, word| sum ^ u64::from_le_bytes(*word)))
     })?;
     Ok(body.len() as f64 / seconds / 1e9)
 }
