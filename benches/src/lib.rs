@@ -25,7 +25,9 @@ use ringfence_keys::quantize::QuantizedUpdate;
 use ringfence_keys::reconstruct::KeySum;
 
 pub mod constant_time;
+pub mod machine;
 pub mod schemes;
+pub mod targets;
 
 /// A study with its identities, and one finished round.
 pub struct FinishedRound {

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use ringfence_benches::constant_time;
+use ringfence_benches::machine::Machine;
 use ringfence_benches::schemes::workload::Workload;
 use ringfence_benches::schemes::{self, chart, report};
+use ringfence_benches::{constant_time, targets};
+use serde::Serialize;
 
 /// Comparisons with checked results.
 #[derive(Parser)]
@@ -20,8 +22,11 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Comparison {
-    /// Secure-aggregation schemes on the same updates.
+    /// Secure-aggregation schemes on the same updates; with all of them, and not --quick, the
+    /// targets, too.
     Schemes(Schemes),
+    /// Ringfence against its own targets.
+    Targets(Targets),
     /// Whether the time of operations on secrets depends on them.
     ConstantTime(ConstantTime),
 }
@@ -50,6 +55,37 @@ impl ConstantTime {
 }
 
 #[derive(Args)]
+struct Targets {
+    /// Timed repetitions of each step.
+    #[arg(long, default_value_t = 7)]
+    repetitions: usize,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Targets {
+    fn run(&self) -> anyhow::Result<()> {
+        let machine = Machine::here();
+        let targets = targets::run(self.repetitions.max(1))?;
+        let report = Report { machine: &machine, targets: &targets, schemes: &[] };
+        match self.json {
+            true => println!("{}", serde_json::to_string_pretty(&report)?),
+            false => print!("{}", targets::table(&targets)),
+        }
+        Ok(())
+    }
+}
+
+/// Everything that one command measures.
+#[derive(Serialize)]
+struct Report<'a> {
+    machine: &'a Machine,
+    targets: &'a [targets::Figure],
+    schemes: &'a [report::Row],
+}
+
+#[derive(Args)]
 struct Schemes {
     /// Values in an update.
     #[arg(long, default_value_t = 1_000_000)]
@@ -72,7 +108,8 @@ struct Schemes {
     /// Timed repetitions of each step.
     #[arg(long, default_value_t = 7)]
     repetitions: usize,
-    /// Folder for schemes.json and schemes.svg.
+    /// Folder for schemes.json (the rows), schemes.svg (their chart) and report.json (the machine,
+    /// Ringfence's own targets, the rows).
     #[arg(long, default_value = "out")]
     out: PathBuf,
     /// Print the JSON alone instead of the table.
@@ -100,8 +137,18 @@ impl Schemes {
         );
         fs::create_dir_all(&self.out)
             .with_context(|| format!("could not make the folder {}", self.out.display()))?;
+        let machine = Machine::here();
+        let targets = if self.schemes.is_empty() && !self.quick {
+            eprintln!("targets ...");
+            targets::run(repetitions)?
+        } else {
+            Vec::new()
+        };
         // After every scheme: the slow ones come last, and what is measured is kept.
         let rows = schemes::run(&workload, &self.schemes, |rows| {
+            let report = Report { machine: &machine, targets: &targets, schemes: rows };
+            let report = format!("{}\n", serde_json::to_string_pretty(&report)?);
+            fs::write(self.out.join("report.json"), report)?;
             fs::write(self.out.join("schemes.json"), format!("{}\n", report::json(rows)?))?;
             fs::write(self.out.join("schemes.svg"), chart::svg(rows, &title))?;
             Ok(())
@@ -110,6 +157,7 @@ impl Schemes {
             println!("{}", report::json(&rows)?);
         } else {
             println!("{title}; medians of {repetitions} repetitions\n\n{}", report::table(&rows));
+            print!("{}", targets::table(&targets));
         }
         Ok(())
     }
@@ -118,6 +166,7 @@ impl Schemes {
 fn main() -> ExitCode {
     let result = match Command::parse().comparison {
         Comparison::Schemes(schemes) => schemes.run(),
+        Comparison::Targets(options) => options.run(),
         Comparison::ConstantTime(options) => options.run(),
     };
     match result {

@@ -28,7 +28,7 @@ mod paillier;
 mod python;
 mod quoted;
 pub mod report;
-mod ringfence;
+pub(crate) mod ringfence;
 mod slots;
 pub mod workload;
 

@@ -49,18 +49,10 @@ pub(super) fn run(workload: &Workload) -> anyhow::Result<Option<Row>> {
         let added = sum.iter().zip(&body).map(|(sum, value)| sum + &value.decompress());
         Ok(added.collect::<Vec<_>>())
     })?;
-    let (open_seconds, (sums, mean)) = workload.time(|| {
-        let sums: Vec<u64> = sum
-            .iter()
-            .map(|value| {
-                let plain: u32 = value.decrypt(&client_key);
-                u64::from(plain)
-            })
-            .collect();
-        let mean = workload.decode(&sums);
-        Ok((sums, mean))
+    let (open_seconds, max_error) = workload.time_opening(workload.repetitions, || {
+        let plain = |value: &FheUint32| FheDecrypt::<u32>::decrypt(value, &client_key);
+        Ok(sum.iter().map(|value| u64::from(plain(value))).collect())
     })?;
-    workload.check_sums(&sums)?;
     let parameters = u32::try_from(workload.parameters()).context("too many values")?;
     Ok(Some(Row {
         extrapolated: true,
@@ -75,7 +67,7 @@ pub(super) fn run(workload: &Workload) -> anyhow::Result<Option<Row>> {
                 upload_bytes: bytes as f64,
                 add_seconds,
                 open_seconds,
-                max_error: workload.max_error(&mean)?,
+                max_error,
             },
             format!(
                 "tfhe 1.8 FheUint32, default configuration, compressed ciphertexts, expanded at \

@@ -12,12 +12,12 @@ use ringfence_keys::one_time_key::{EncryptionContext, OneTimeKey};
 use ringfence_keys::quantize::mean;
 
 use super::report::Row;
-use super::workload::{CLIP, Workload};
+use super::workload::{CLIP, Workload, time};
 use super::{Costs, row};
 use crate::FinishedRound;
 
-/// What the comparison asks of a round; an API change of the cipher ends here.
-trait MeasuredRound {
+/// What measuring asks of a round; an API change of the cipher ends here.
+pub(crate) trait MeasuredRound {
     /// Quantize, pack and encrypt one update under a fresh key into `body`.
     fn encrypt(&self, update: &[f32], body: &mut Vec<u8>) -> anyhow::Result<()>;
     /// The same, and share the key, seal the shares, hash and sign: the contribution.
@@ -65,10 +65,22 @@ impl MeasuredRound for FinishedRound {
     }
 }
 
+/// Seconds to share a key and to seal the shares, measured as contribution less encryption. On a
+/// round over one value: sharing does not depend on the model, and the difference of two long
+/// times would drown it.
+pub(crate) fn sharing_seconds(
+    tiny: &FinishedRound,
+    update: &[f32],
+    repetitions: usize,
+) -> anyhow::Result<f64> {
+    let mut body = Vec::new();
+    let (whole, _) = time(repetitions, || tiny.contribute(black_box(update)))?;
+    let (encrypting, ()) = time(repetitions, || tiny.encrypt(black_box(update), &mut body))?;
+    Ok((whole - encrypting).max(0.0))
+}
+
 /// A whole round: the sum is opened by a recipient from the holders' sealed openings and compared
-/// with the plain sum. `share_seconds` is measured on a model of one value, as contribution less
-/// encryption: sharing does not depend on the model, and the difference of two long times would
-/// drown it. Uploads are counted for a site that is a key holder.
+/// with the plain sum. Uploads are counted for a site that is a key holder.
 pub(super) fn run(workload: &Workload) -> anyhow::Result<Option<Row>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(workload.threads).build()?;
     pool.install(|| measure(workload)).map(Some)
@@ -86,11 +98,9 @@ fn measure(workload: &Workload) -> anyhow::Result<Row> {
     // Refuses a sum that is not exactly the plain one.
     round.decode(&round.key_sum()?)?;
 
-    let tiny: Vec<Vec<f32>> = workload.first(1).updates;
-    let tiny_round = FinishedRound::of(&tiny, workload.bits, CLIP)?;
-    let value = tiny.first().context("no sites")?;
-    let (whole, _) = workload.time(|| tiny_round.contribute(black_box(value)))?;
-    let (encrypting, ()) = workload.time(|| tiny_round.encrypt(black_box(value), &mut body))?;
+    let tiny = workload.first(1);
+    let tiny_round = FinishedRound::of(&tiny.updates, workload.bits, CLIP)?;
+    let share_seconds = sharing_seconds(&tiny_round, tiny.one()?, workload.repetitions)?;
 
     let (made, body) = round.contribute(update)?;
     let envelopes: usize = made.envelopes.iter().map(Vec::len).sum();
@@ -103,7 +113,7 @@ fn measure(workload: &Workload) -> anyhow::Result<Row> {
         workload,
         Costs {
             encrypt_seconds,
-            share_seconds: (whole - encrypting).max(0.0),
+            share_seconds,
             body_bytes: body.len() as f64,
             upload_bytes: (body.len() + envelopes + control) as f64,
             add_seconds,

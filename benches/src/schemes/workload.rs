@@ -142,6 +142,25 @@ impl Workload {
         Ok(error)
     }
 
+    /// Times a recipient's work: `step` opens the sums, which are decoded to the mean. Seconds, and
+    /// the largest error of the mean.
+    ///
+    /// # Errors
+    /// Those of the step, and when a sum or the mean is wrong: such a scheme has no row.
+    pub fn time_opening(
+        &self,
+        repetitions: usize,
+        mut step: impl FnMut() -> anyhow::Result<Vec<u64>>,
+    ) -> anyhow::Result<(f64, f64)> {
+        let (seconds, (sums, mean)) = time(repetitions, || {
+            let sums = step()?;
+            let mean = self.decode(&sums);
+            Ok((sums, mean))
+        })?;
+        self.check_sums(&sums)?;
+        Ok((seconds, self.max_error(&mean)?))
+    }
+
     /// Median seconds of a step, and its last result. One untimed run goes ahead.
     ///
     /// # Errors
