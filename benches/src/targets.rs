@@ -91,7 +91,7 @@ pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
     let (decode, _) = one.install(|| {
         time(repetitions, || {
             let opened = round.open_sum(black_box(&keys))?;
-            Ok(mean(&opened.sums, opened.sites, &round.study.layout, &round.study.packing))
+            Ok(mean(opened.sums(), opened.sites, &round.study.layout, &round.study.packing))
         })
     })?;
     let (whole_open, _) = one.install(|| time(repetitions, || round.open()))?;
