@@ -73,13 +73,9 @@ impl QuantizedUpdate {
         for (index, (part, out)) in parts.enumerate() {
             randomness.block(index as u64).fill(dither.as_mut_slice());
             wide.fill(0);
-            quantizer.place(
-                part,
-                index * RING_DEGREE,
-                dither.as_slice(),
-                0,
-                wide.as_mut_slice(),
-            )?;
+            let (first, dither) = (index * RING_DEGREE, dither.as_slice());
+            let at = Place { quantizer: &quantizer, first, dither, shift: 0 };
+            quantizer.place(part, at, wide.as_mut_slice())?;
             for (out, wide) in out.iter_mut().zip(wide.iter()) {
                 *out = *wide as u32;
             }
@@ -133,49 +129,39 @@ impl Value for f32 {}
 impl Value for u32 {}
 
 pub(crate) mod sealed {
-    use super::{QuantizeError, Quantizer};
+    use super::{Place, QuantizeError};
 
     pub trait Value: Sized {
-        /// Adds quantized `values`, shifted up by `shift` bits, into `out`. The first is value
-        /// number `first` of the update; `dither` holds four bytes for each.
-        fn place(
-            quantizer: &Quantizer<'_>,
-            values: &[Self],
-            first: usize,
-            dither: &[u8],
-            shift: u32,
-            out: &mut [u64],
-        ) -> Result<(), QuantizeError>;
+        /// Adds quantized `values` into `out`.
+        fn place(values: &[Self], at: Place<'_>, out: &mut [u64]) -> Result<(), QuantizeError>;
     }
 
     impl Value for f32 {
-        fn place(
-            quantizer: &Quantizer<'_>,
-            values: &[Self],
-            first: usize,
-            dither: &[u8],
-            shift: u32,
-            out: &mut [u64],
-        ) -> Result<(), QuantizeError> {
-            quantizer.place(values, first, dither, shift, out)
+        fn place(values: &[f32], at: Place<'_>, out: &mut [u64]) -> Result<(), QuantizeError> {
+            at.quantizer.place(values, at, out)
         }
     }
 
     impl Value for u32 {
-        fn place(
-            _: &Quantizer<'_>,
-            values: &[Self],
-            _: usize,
-            _: &[u8],
-            shift: u32,
-            out: &mut [u64],
-        ) -> Result<(), QuantizeError> {
+        fn place(values: &[u32], at: Place<'_>, out: &mut [u64]) -> Result<(), QuantizeError> {
             for (out, value) in out.iter_mut().zip(values) {
-                *out |= u64::from(*value) << shift;
+                *out |= u64::from(*value) << at.shift;
             }
             Ok(())
         }
     }
+}
+
+/// Where values go, and how floats among them are quantized.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    quantizer: &'a Quantizer<'a>,
+    /// Number of the first value in the update.
+    first: usize,
+    /// Four bytes for each value.
+    dither: &'a [u8],
+    /// Bits that quantized values are shifted up by.
+    shift: u32,
 }
 
 /// Clip bounds by place in the flat update, and the number of steps.
@@ -204,14 +190,8 @@ impl<'a> Quantizer<'a> {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    fn place(
-        &self,
-        values: &[f32],
-        first: usize,
-        dither: &[u8],
-        shift: u32,
-        out: &mut [u64],
-    ) -> Result<(), QuantizeError> {
+    fn place(&self, values: &[f32], at: Place<'_>, out: &mut [u64]) -> Result<(), QuantizeError> {
+        let Place { first, dither, shift, .. } = at;
         let mut done = 0;
         while done < values.len() {
             // The tensor that the next value belongs to, and as much of it as is here.
@@ -292,10 +272,13 @@ pub(crate) fn fill_block<V: Value>(
         let skipped = if slot == 0 { counted } else { 0 };
         let start = (slot * RING_DEGREE + skipped - counted).min(values.len());
         let end = ((slot + 1) * RING_DEGREE - counted).min(values.len());
-        let dither = &dither[(slot * RING_DEGREE + skipped) * 4..];
-        let shift = slot as u32 * u32::from(packing.slot_bits);
-        let out = &mut coefficients[skipped..];
-        V::place(quantizer, &values[start..end], first + start, dither, shift, out)?;
+        let at = Place {
+            quantizer,
+            first: first + start,
+            dither: &dither[(slot * RING_DEGREE + skipped) * 4..],
+            shift: slot as u32 * u32::from(packing.slot_bits),
+        };
+        V::place(&values[start..end], at, &mut coefficients[skipped..])?;
     }
     Ok(())
 }
@@ -410,7 +393,8 @@ mod tests {
         // With no dither, rounding is downwards and the same wherever a value lies.
         let dither = vec![0; capacity.max(update.len()) * 4];
         let mut whole = vec![0; update.len()];
-        quantizer.place(&update, 0, &dither, 0, &mut whole).unwrap();
+        let at = Place { quantizer: &quantizer, first: 0, dither: &dither, shift: 0 };
+        quantizer.place(&update, at, &mut whole).unwrap();
         let mut seen = Vec::new();
         let mut rest = update.as_slice();
         for block in 0..packing.blocks(update.len()).unwrap() {

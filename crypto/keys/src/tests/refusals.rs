@@ -5,12 +5,12 @@ use ringfence_crypto::ciphertext::{add_words, block_bytes, pack, to_word};
 use ringfence_crypto::params::RING_DEGREE;
 use ringfence_crypto::round::{Event, Fault, Round, RoundError};
 use ringfence_crypto::statement::{
-    FailureClass, HolderKeys, ManifestError, RoundKeys, RoundKeysError, Signed, SignedStudy,
-    Statement, StudyError, sign,
+    Endorsement, FailureClass, HolderKeys, ManifestError, RoundKeys, RoundKeysError, Signed,
+    SignedStudy, Statement, StudyError, sign,
 };
 
 use super::fixture::{Fixture, Made, START, apply, log_of, proofs_of};
-use crate::holder::{ClosingView, Decision, HolderError, open_envelope, open_share_sum};
+use crate::holder::{ClosingView, Decision, Holder, HolderError, open_envelope, open_share_sum};
 use crate::identity::Identity;
 use crate::logged::LogProofs;
 use crate::open::{OpenError, OpeningContext, unseal};
@@ -270,6 +270,28 @@ fn nothing_opens_without_a_certificate_or_for_another_closing() {
     let before = certified.clone();
     let result = apply(&mut certified, |round| round.open_sum(&other));
     refused(&certified, result, &before, "fetch the closing again");
+}
+
+#[test]
+fn a_holder_opens_no_other_set_than_the_one_it_endorsed() {
+    let (fixture, mut round, ..) = closed();
+    fixture.endorse(&mut round, &[0]);
+    let certificate = round.certificate().unwrap();
+    let manifest = round.manifest().statement.clone();
+    let site = fixture.identities[0].site().clone();
+    let on_record = |closing: Digest| {
+        let (study, holder) = (manifest.study, site.clone());
+        let record = Endorsement { study, round: 0, closing, holder };
+        Holder::restore(fixture.study.clone(), site.clone(), [record], None, None)
+    };
+    let certified = certificate.closing.digest();
+    assert!(on_record(certified).may_open(&manifest, &certificate).is_ok());
+    let endorsed = Digest::of(b"another closing");
+    let error = on_record(endorsed).may_open(&manifest, &certificate).unwrap_err();
+    let HolderError::EndorsedOther { round: 0, endorsed: own, certified: other } = error else {
+        panic!("{error}");
+    };
+    assert_eq!((own, other), (endorsed, certified));
 }
 
 #[test]
