@@ -10,8 +10,8 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::{Checkpoint, StudyLog};
 use ringfence_crypto::statement::{
-    Closing, Excluded, Header, Included, Manifest, Previous, PublicKey, Receipt, Review, Signed,
-    Statement, Study, sign,
+    Closing, Excluded, Header, Included, Manifest, Previous, PublicKey, Receipt, Review, RoundKeys,
+    Signed, SiteId, Statement, Study, sign,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::draft::StudyDraft;
@@ -80,14 +80,21 @@ impl Parties {
     }
 
     /// The manifest by which `initiator` opens the round after `previous`, on a base model named
-    /// by its keyed digest.
+    /// by its keyed digest; each holder holds under the round keys that it has published, if any.
     pub(crate) fn manifest(
         &self,
         initiator: usize,
         previous: Option<&Previous>,
         base_model: Digest,
         opened_at: u64,
+        round_keys: &[Signed<RoundKeys>],
     ) -> Signed<Manifest> {
+        let keys = |holder: &SiteId, round| {
+            let of = |keys: &&Signed<RoundKeys>| {
+                keys.statement.site == *holder && keys.statement.key(round).is_some()
+            };
+            round_keys.iter().find(of).map(Signed::digest)
+        };
         let round = previous.map_or(0, |previous| previous.round + 1);
         self.identities[initiator].sign(Manifest {
             study: self.digest,
@@ -96,7 +103,7 @@ impl Parties {
             opened_at,
             deadline: opened_at + ROUND_SECONDS,
             holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
-            holder_keys: self.study.holders(round).map(|_| None).collect(),
+            holder_keys: self.study.holders(round).map(|site| keys(&site.id, round)).collect(),
             base_model,
             previous: previous.map(|previous| previous.closing),
         })

@@ -205,7 +205,7 @@ impl World {
         let since = ended.map_or(self.parties.study.created_at, |ended| ended.closed_at);
         let opened_at = since + turns * u64::from(TIMEOUT_SECONDS) + u64::from(variant);
         let model = Digest::of(format!("keyed {base:?}").as_bytes());
-        let signed = self.parties.manifest(initiator, ended.as_ref(), model, opened_at);
+        let signed = self.parties.manifest(initiator, ended.as_ref(), model, opened_at, &[]);
         self.log.append(LogEntry::of_signed(&signed));
         let id = self.manifests.len() as ManifestId;
         let closings = Vec::new();
