@@ -2,7 +2,7 @@
 //! the aggregator's key and the corrupt sites' keys, delivers, withholds, reorders and repeats
 //! messages at will, and shows every site whatever it likes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stateright::{Model, Property};
 
@@ -46,8 +46,11 @@ pub(crate) struct Exploration {
     pub(crate) without: Without,
     /// Sites crash after durable writes (before them, nothing has changed).
     pub(crate) crashes: bool,
-    /// One holder loses its endorsements and is restored from a backup.
+    /// One site loses its disk and is restored from a backup.
     pub(crate) backups: bool,
+    /// Sites that no set, no window and no role tells apart, class by class: of states that
+    /// differ in their order only one is searched. Empty to search all.
+    pub(crate) alike: Vec<Vec<usize>>,
 }
 
 /// A message of an honest site that the adversary has.
@@ -78,7 +81,7 @@ pub(crate) enum Action {
     Learn { site: u8, closing: ClosingId },
     /// A holder is shown a certificate and opens.
     Open { site: u8, closing: ClosingId },
-    /// A site's disk is lost, and its holder restored from a backup without endorsements.
+    /// A site's disk is lost; it goes on from a backup in which nothing had happened yet.
     Restore { site: u8 },
 }
 
@@ -99,7 +102,54 @@ impl State {
     }
 }
 
+impl State {
+    /// Puts sites that are alike into an order.
+    fn sort(&mut self, alike: &[Vec<usize>]) {
+        let mut order: Vec<usize> = (0..self.disks.len()).collect();
+        let sent = |site: usize| {
+            let of = move |message: &Message| match *message {
+                Message::Header(by, manifest) => (usize::from(by) == site).then_some((0, manifest)),
+                Message::Endorsement(by, closing) => {
+                    (usize::from(by) == site).then_some((1, closing))
+                }
+                Message::Opening(_) => None,
+            };
+            self.seen.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        for class in alike {
+            let mut sorted = class.clone();
+            sorted.sort_by_cached_key(|site| (self.disks[*site].clone(), sent(*site)));
+            for (place, site) in class.iter().zip(sorted) {
+                order[*place] = site;
+            }
+        }
+        let place =
+            |site: u8| order.iter().position(|old| *old == usize::from(site)).unwrap() as u8;
+        let seen = self.seen.iter().map(|message| match *message {
+            Message::Header(site, manifest) => Message::Header(place(site), manifest),
+            Message::Endorsement(site, closing) => Message::Endorsement(place(site), closing),
+            opening @ Message::Opening(_) => opening,
+        });
+        let seen = seen.collect();
+        self.disks = order.iter().map(|old| self.disks[*old].clone()).collect();
+        self.seen = seen;
+    }
+}
+
 impl Exploration {
+    /// Honest sites that are in the same sets, and hold keys in the same rounds.
+    pub(crate) fn alike(world: &World) -> Vec<Vec<usize>> {
+        let mut classes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for site in 0..world.honest() {
+            let member = |set: &u8| set >> site & 1;
+            let sets: Vec<u8> = world.menu.sets.iter().map(member).collect();
+            let rounds: Vec<bool> =
+                (0..world.menu.rounds).map(|round| world.is_holder(site, round)).collect();
+            classes.entry((sets, rounds)).or_default().push(site);
+        }
+        classes.into_values().filter(|class| class.len() > 1).collect()
+    }
+
     /// Whether the adversary has the headers of all honest members of a set.
     fn can_close(&self, state: &State, closing: ClosingId) -> bool {
         let known = self.world.closing(closing);
@@ -132,7 +182,10 @@ impl Exploration {
         let early = self.without == Without::Certification
             && endorsed
             && self.world.closing(closing).members != 0;
-        early || self.world.opens(usize::from(site), closing, state.endorsers(closing))
+        early || {
+            let endorsers = state.endorsers(closing);
+            self.world.opens(usize::from(site), disk.endorsed[round], closing, endorsers)
+        }
     }
 
     /// The steps of one site under one manifest that it accepts.
@@ -247,10 +300,11 @@ impl Model for Exploration {
                 next.seen.insert(Message::Opening(closing));
             }
             Action::Restore { site } => {
-                let disk = &mut next.disks[usize::from(site)];
-                disk.endorsed = Default::default();
-                disk.restored = true;
+                next.disks[usize::from(site)] = Disk { restored: true, ..Disk::default() };
             }
+        }
+        if !self.alike.is_empty() {
+            next.sort(&self.alike);
         }
         Some(next)
     }
@@ -302,41 +356,5 @@ impl Model for Exploration {
             }));
         }
         properties
-    }
-}
-
-impl Exploration {
-    /// A step in words.
-    pub(crate) fn describe(&self, action: Action) -> String {
-        let world = &self.world;
-        let crashed = |crash| match (crash, self.without) {
-            (false, _) => "",
-            (true, Without::DurableEndorsements | Without::DurableHeaders) => {
-                "; it sends before it writes, crashes, and has forgotten"
-            }
-            (true, _) => "; it crashes before it sends",
-        };
-        match action {
-            Action::Contribute { site, manifest, crash } => {
-                let round = world.manifest(manifest).round;
-                let manifest = world.describe_manifest(manifest);
-                format!(
-                    "site {site} contributes to round {round} (manifest {manifest}){}",
-                    crashed(crash)
-                )
-            }
-            Action::Endorse { site, closing, crash } => {
-                format!("site {site} endorses the {}{}", world.describe(closing), crashed(crash))
-            }
-            Action::Learn { site, closing } => {
-                format!("site {site} takes the round for ended by the {}", world.describe(closing))
-            }
-            Action::Open { site, closing } => {
-                format!("site {site} opens the {}", world.describe(closing))
-            }
-            Action::Restore { site } => {
-                format!("site {site} is restored from a backup, without its endorsements")
-            }
-        }
     }
 }

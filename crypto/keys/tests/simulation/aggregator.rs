@@ -225,6 +225,9 @@ impl Aggregator {
 
     /// Takes a site's round keys, unless it has published others for one of their rounds.
     fn publish_keys(&mut self, world: &mut World, keys: Signed<RoundKeys>) -> Result<(), Crash> {
+        if self.store.round_keys.contains(&keys) {
+            return Ok(());
+        }
         let Parties { study, digest, .. } = &*world.parties;
         RoundKeys::check(&keys, study, *digest).unwrap();
         let rounds = |keys: &RoundKeys| keys.first_round..keys.first_round + keys.keys.len() as u32;

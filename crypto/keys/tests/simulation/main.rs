@@ -14,8 +14,11 @@
 //! (1800 schedules) bodies are in the clear, envelopes are a byte that says whether they open, and
 //! openings name the set that they answer for; the opened sum is then what the aggregator added
 //! up. With full cryptography (150 schedules) everything is what sites send, over a model of two
-//! values. Studies have 3 to 6 sites and 3 rounds. Not simulated: round keys, holders restored
-//! from a backup (the model checker has them), two manifests of one round, forked logs.
+//! values. Studies have 3 to 6 sites and 3 rounds. Some sites publish KEM keys for single rounds,
+//! which manifests name, dealers seal to and holders destroy; and in a third of the schedules one
+//! site loses its disk, up to twice, goes on from an old backup or an empty disk and abstains. Not
+//! simulated: two manifests of one round, forked logs, an aggregator that hides rounds from a site
+//! that was restored, initiators that name no round keys of a holder that has published some.
 //!
 //! `checks.rs` holds the rules and the oracle. Every rule can fail: `broken_parties_are_caught`
 //! puts a fault into a party and expects the rule that is for it to be the first that is broken.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys, Signed};
+use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys, Signed, Statement};
 use ringfence_keys::contribution::End;
 use ringfence_keys::round_secret::{RoundSecret, publish};
 
@@ -85,7 +85,10 @@ impl Site {
             manifest.holder_keys.fill(None);
         }
         world.observer.tally.round_keys += manifest.holder_keys.iter().flatten().count();
-        HolderKeys::resolve(&world.parties.study, &manifest, served.round_keys).unwrap()
+        // Every dealer checks the same signatures, with the same result.
+        let resolve =
+            || HolderKeys::resolve(&world.parties.study, &manifest, served.round_keys).unwrap();
+        world.resolved.entry(manifest.digest()).or_insert_with(resolve).clone()
     }
 
     /// What this holder opens its envelopes of a round with.

@@ -1,16 +1,17 @@
 //! What a schedule is drawn from: dice, faults, a mock clock, a network that loses, repeats and
 //! reorders, and durable writes that are crashed into.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
+use ringfence_crypto::Digest;
 use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Receipt, Review,
-    RoundKeys, Signed, Study,
+    Acknowledgement, Certificate, Closing, Endorsement, Header, HolderKeys, Manifest, Receipt,
+    Review, RoundKeys, Signed, Study,
 };
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::check::CheckKey;
@@ -236,6 +237,8 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) queue: Vec<(To, Message)>,
     past: Vec<(To, Message)>,
+    /// The keys to seal to, by digest of the manifest.
+    pub(crate) resolved: BTreeMap<Digest, HolderKeys>,
     pub(crate) observer: Observer,
 }
 
@@ -253,7 +256,20 @@ impl World {
         }
         let observer = Observer::new(Arc::clone(&parties), faults.clone());
         let (queue, past) = (Vec::new(), Vec::new());
-        Self { level, broken, parties, check_key, faults, dice, now: START, queue, past, observer }
+        let (resolved, now) = (BTreeMap::new(), START);
+        Self {
+            level,
+            broken,
+            parties,
+            check_key,
+            faults,
+            dice,
+            now,
+            queue,
+            past,
+            resolved,
+            observer,
+        }
     }
 
     pub(crate) fn is(&self, broken: Broken) -> bool {
