@@ -439,13 +439,13 @@ fn a_site_that_was_shown_another_manifest_spoils_the_round_but_no_mean() {
     manifest.base_model = Digest::of(b"another model");
     let quantized = crate::quantize::QuantizedUpdate::quantize(
         &[0.1; 100],
-        &fixture.study.layout,
-        &fixture.study.packing,
+        &fixture.parties.study.layout,
+        &fixture.parties.study.packing,
         &mut fixture.rng,
     )
     .unwrap();
     let mut body = Vec::new();
-    let identity = &fixture.identities[4];
+    let identity = &fixture.parties.identities[4];
     let key = fixture.check_key();
     let study = fixture.study.clone();
     let rng = &mut fixture.rng;

@@ -53,6 +53,7 @@
 mod common;
 mod decisions;
 mod model;
+mod state;
 mod words;
 mod world;
 
@@ -72,7 +73,7 @@ fn explore(menu: Menu, crashes: bool, backups: bool, symmetry: bool) {
     let Menu { sites, corrupt, holders, rounds, manifests, .. } = menu;
     let (sets, goals) = (menu.sets.clone(), if rounds > 1 { 3 } else { 1 });
     let world = World::new(menu, |_| ());
-    let alike = if symmetry { Exploration::alike(&world) } else { Vec::new() };
+    let alike = if symmetry { world.alike() } else { Vec::new() };
     let model = Exploration { world, without: Without::Nothing, crashes, backups, alike };
     let checker = model.checker().spawn_bfs().join();
     let model = checker.model();
@@ -224,7 +225,7 @@ fn no_endorsement_is_one_too_many() {
             let rounds = if holders < sites { 2 } else { 1 };
             let menu = window((sites, holders, corrupt), rounds, &[0, all, all]);
             let world = World::new(menu, |study| study.threshold.endorsements -= 1);
-            let alike = if symmetry { Exploration::alike(&world) } else { Vec::new() };
+            let alike = if symmetry { world.alike() } else { Vec::new() };
             let (without, crashes, backups) = (Without::Nothing, false, false);
             let model = Exploration { world, without, crashes, backups, alike };
             let finish = HasDiscoveries::AnyOf([ONE_CERTIFIED].into());

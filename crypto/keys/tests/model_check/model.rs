@@ -2,10 +2,11 @@
 //! the aggregator's key and the corrupt sites' keys, delivers, withholds, reorders and repeats
 //! messages at will, and shows every site whatever it likes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use stateright::{Model, Property};
 
+use crate::state::{Message, State};
 use crate::world::{ClosingId, Disk, ManifestId, World};
 
 /// At most one certified set per round number.
@@ -53,23 +54,6 @@ pub(crate) struct Exploration {
     pub(crate) alike: Vec<Vec<usize>>,
 }
 
-/// A message of an honest site that the adversary has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Message {
-    Header(u8, ManifestId),
-    Endorsement(u8, ClosingId),
-    /// By some honest holder; one is as bad as many.
-    Opening(ClosingId),
-}
-
-/// What survives crashes at the honest sites, and what the adversary has seen. A site's machine
-/// holds nothing that is not on its disk; [`World`] compares restarted with running machines.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct State {
-    pub(crate) disks: Vec<Disk>,
-    pub(crate) seen: BTreeSet<Message>,
-}
-
 /// A step. With `crash`, the site crashes between its durable write and sending, and restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -85,71 +69,7 @@ pub(crate) enum Action {
     Restore { site: u8 },
 }
 
-impl State {
-    /// Honest sites whose endorsements of a closing the adversary has, as bits.
-    fn endorsers(&self, closing: ClosingId) -> u8 {
-        self.seen.iter().fold(0, |endorsers, message| match message {
-            Message::Endorsement(site, of) if *of == closing => endorsers | 1 << site,
-            _ => endorsers,
-        })
-    }
-
-    fn opened(&self) -> impl Iterator<Item = ClosingId> + Clone {
-        self.seen.iter().filter_map(|message| match message {
-            Message::Opening(closing) => Some(*closing),
-            _ => None,
-        })
-    }
-}
-
-impl State {
-    /// Puts sites that are alike into an order.
-    fn sort(&mut self, alike: &[Vec<usize>]) {
-        let mut order: Vec<usize> = (0..self.disks.len()).collect();
-        let sent = |site: usize| {
-            let of = move |message: &Message| match *message {
-                Message::Header(by, manifest) => (usize::from(by) == site).then_some((0, manifest)),
-                Message::Endorsement(by, closing) => {
-                    (usize::from(by) == site).then_some((1, closing))
-                }
-                Message::Opening(_) => None,
-            };
-            self.seen.iter().filter_map(of).collect::<Vec<_>>()
-        };
-        for class in alike {
-            let mut sorted = class.clone();
-            sorted.sort_by_cached_key(|site| (self.disks[*site].clone(), sent(*site)));
-            for (place, site) in class.iter().zip(sorted) {
-                order[*place] = site;
-            }
-        }
-        let place =
-            |site: u8| order.iter().position(|old| *old == usize::from(site)).unwrap() as u8;
-        let seen = self.seen.iter().map(|message| match *message {
-            Message::Header(site, manifest) => Message::Header(place(site), manifest),
-            Message::Endorsement(site, closing) => Message::Endorsement(place(site), closing),
-            opening @ Message::Opening(_) => opening,
-        });
-        let seen = seen.collect();
-        self.disks = order.iter().map(|old| self.disks[*old].clone()).collect();
-        self.seen = seen;
-    }
-}
-
 impl Exploration {
-    /// Honest sites that are in the same sets, and hold keys in the same rounds.
-    pub(crate) fn alike(world: &World) -> Vec<Vec<usize>> {
-        let mut classes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-        for site in 0..world.honest() {
-            let member = |set: &u8| set >> site & 1;
-            let sets: Vec<u8> = world.menu.sets.iter().map(member).collect();
-            let rounds: Vec<bool> =
-                (0..world.menu.rounds).map(|round| world.is_holder(site, round)).collect();
-            classes.entry((sets, rounds)).or_default().push(site);
-        }
-        classes.into_values().filter(|class| class.len() > 1).collect()
-    }
-
     /// Whether the adversary has the headers of all honest members of a set.
     fn can_close(&self, state: &State, closing: ClosingId) -> bool {
         let known = self.world.closing(closing);

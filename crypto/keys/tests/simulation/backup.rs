@@ -32,8 +32,8 @@ impl Site {
     /// Whether a restored site may start from this model: it may have forgotten which ones it has
     /// used, so it follows the certified rounds, as every site does outside this simulation.
     pub(crate) fn follows(&self, round: u32, model: Digest) -> bool {
-        let sets = self.disk.ended.range(..round).filter(|(_, (_, end))| *end == End::Set);
-        let last = match sets.last() {
+        let mut sets = self.disk.ended.range(..round).filter(|(_, (_, end))| *end == End::Set);
+        let last = match sets.next_back() {
             Some((set, _)) => self.disk.applied.get(set),
             None => self.disk.models.first(),
         };

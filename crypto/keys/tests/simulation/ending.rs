@@ -39,7 +39,8 @@ impl Site {
             let own = receipt.as_ref();
             let receipt = own.filter(|_| !world.is(Broken::IgnoresReceipt));
             let statement = &closing.statement;
-            let log = proofs(log, manifest, statement, receipt, self.holder.seen());
+            let signed = receipt.map(|signed| &signed.statement);
+            let log = proofs(log, manifest, statement, signed, self.holder.seen());
             let headers: Vec<_> = shown.posted.iter().map(|posted| posted.header.clone()).collect();
             let view = view(manifest, closing, &headers, &shown.reviews, receipt, &log);
             let endorsement = match self.holder.endorse(view) {
