@@ -230,8 +230,9 @@ struct Scale {
 
 /// Fractional bits of the fixed-point number that is rounded stochastically. A value of up to 24
 /// bits and these fit the 52 bits of a double's mantissa. The mean over all dithers is the
-/// fixed-point number itself: the bias is half a unit, 2^-29 of a step, and what the operations
-/// before lose, one more unit at most at 24 bits and next to nothing below 20.
+/// fixed-point number itself: the bias is half a unit, 2^-29 of a step, and what the three
+/// operations before lose, 3 * 2^-53 of the number: a unit and a half at 24 bits, and a 20th of one
+/// below 20.
 const FRACTION: u32 = 28;
 
 vectorized! {
