@@ -44,7 +44,7 @@ enum Action {
     Mean(round::Mean),
     /// Show where a study stands.
     Status(round::Status),
-    /// After restoring this site's state from a backup: abstain where it may have endorsed.
+    /// After restoring this site's state from a backup: abstain where it may have signed already.
     Restored(round::Restored),
 }
 

@@ -284,7 +284,7 @@ impl Site {
         Ok(status)
     }
 
-    /// Abstains from endorsing through the highest round that the aggregator shows, plus one:
+    /// Abstains from contributing and endorsing through the highest round that the aggregator shows, plus one:
     /// what a site does after its state was restored from a backup.
     ///
     /// # Errors

@@ -291,6 +291,17 @@ async fn a_holder_refuses_a_log_that_is_not_the_one_it_saw() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_site_restored_from_a_backup_signs_no_second_header() {
+    let trio = Trio::start().await;
+    let sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
+    sites[0].open_round(&trio.base, 600).await.unwrap();
+    assert_eq!(sites[2].abstain().await.unwrap(), 1);
+    let error = trio.contribute(&sites[2], 2, 0).await.unwrap_err().to_string();
+    assert!(error.contains("contributes to no round through 1"), "{error}");
+    trio.contribute(&sites[1], 1, 0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_holder_restored_from_a_backup_abstains() {
     let trio = Trio::start().await;
     let sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();

@@ -240,6 +240,10 @@ fn quiet(sites: usize, wire_bits: u8, delta_bits: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ciphertext::{from_word, to_word};
+    use crate::field;
+    use crate::params::ERROR_TAIL;
+    use proptest::prelude::*;
 
     /// `(b, n, S, w)`: the table in docs/security.md. All but three cells were first computed
     /// independently of this code, for models of 25.6 million values, with the same result; for 3
@@ -316,5 +320,93 @@ mod tests {
         assert!(matches!(packing.blocks(1 << 28), Err(PackingError::TooLarge { .. })));
         assert_eq!(packing.blocks(1), Ok(MIN_BLOCKS));
         assert_eq!(packing.body_bytes(2 * 8192 - 1), Ok(2 * 41 * 512));
+    }
+
+    /// Few sites, many, and the powers of two at which a slot grows.
+    fn sites() -> impl Strategy<Value = usize> {
+        prop_oneof![
+            3usize..=100,
+            3usize..=10_000,
+            (2u32..14, 0usize..3).prop_map(|(log, off)| ((1 << log) + off - 1).clamp(3, 10_000)),
+        ]
+    }
+
+    /// All bounds of a packing, each in plain integers.
+    fn bounds_hold(packing: Packing, sites: usize) -> bool {
+        let Packing { value_bits, slot_bits, slots, delta_bits, wire_bits } = packing;
+        let largest = (sites as u128) * ((1 << value_bits) - 1);
+        // A slot has room for a sum over a power of two of sites, and no more than it must.
+        let room = |bits: u8| 1u128 << bits >= (sites as u128).next_power_of_two() << value_bits;
+        let sums: Option<u128> = (0..slots).try_fold(0u128, |sum, slot| {
+            let shift = u32::from(slot) * u32::from(slot_bits);
+            (shift < 64).then(|| sum + (largest << shift))
+        });
+        let below_q = |sum: u128| (sum + 1) << delta_bits < u128::from(MODULUS);
+        let noise = NoiseModel::new(sites, wire_bits).bound();
+        slots > 0
+            && room(slot_bits)
+            && !room(slot_bits - 1)
+            && (1..63).contains(&delta_bits)
+            && sums.is_some_and(|sums| sums < 1 << 64 && below_q(sums))
+            && u128::from(noise) * 2 < 1 << delta_bits
+    }
+
+    proptest! {
+        /// What is derived holds every bound, and a packing one step to any side of it is refused
+        /// exactly when a bound does not hold.
+        #[test]
+        fn a_packing_is_refused_exactly_when_a_bound_does_not_hold(
+            bits in VALUE_BITS, sites in sites(), field in 0usize..4, up: bool,
+        ) {
+            let derived = Packing::derive(bits, sites).unwrap();
+            prop_assert!(bounds_hold(derived, sites) && derived.check(sites).is_ok());
+            let mut other = derived;
+            let stated = match field {
+                0 => &mut other.slot_bits,
+                1 => &mut other.slots,
+                2 => &mut other.delta_bits,
+                _ => &mut other.wire_bits,
+            };
+            *stated = if up { *stated + 1 } else { *stated - 1 };
+            let holds = WIRE_BITS.contains(&other.wire_bits) && bounds_hold(other, sites);
+            prop_assert_eq!(other.check(sites).is_ok(), holds, "{:?}", other);
+            // One site more than a slot has room for.
+            let full = 1 << (derived.slot_bits - bits);
+            let crowded = derived.check(full + 1);
+            prop_assert!(matches!(crowded, Err(PackingError::Slots { .. })), "{:?}", crowded);
+        }
+
+        /// The words of residues that are all rounded up, or all down, by as much as rounding can:
+        /// their sum lifts to within `n h` and half a unit of the residues' sum, which is what the
+        /// bound on noise that no sum exceeds rests on.
+        #[test]
+        fn rounding_at_its_worst_stays_within_half_widths(
+            sites in 3usize..200, wire_bits in 8u8..=63, start: u64, up: bool,
+        ) {
+            let q = u128::from(MODULUS);
+            let (mut residues, mut words) = (0, 0u64);
+            for site in 0..sites as u64 {
+                // Next to half a word beyond a multiple of `q / 2^w`, on either side.
+                let word = u128::from(start.wrapping_mul(2 * site + 1) >> (64 - wire_bits));
+                let half = (2 * word + 1) * q;
+                let below = half >> (wire_bits + 1);
+                let residue = if up { (below + 1) % q } else { below } as u64;
+                residues = field::add(residues, residue);
+                words = words.wrapping_add(to_word(residue, wire_bits));
+            }
+            let lifted = from_word(words & ((1 << wire_bits) - 1), wire_bits);
+            let off = field::sub(lifted, residues);
+            let (off, sign) = if off > MODULUS / 2 { (MODULUS - off, false) } else { (off, true) };
+            let half_width = NoiseModel::new(sites, wire_bits).rounding_half_width();
+            let most = sites as f64 * half_width;
+            // Up to the 2^-52 of a double: `h` has up to 56 bits.
+            prop_assert!(off as f64 <= most + 0.5 + most * 2f64.powi(-50), "{} of {}", off, most);
+            // And it is the worst: each residue is within a unit of the largest rounding.
+            if most < MODULUS as f64 / 4.0 && half_width > 2.0 {
+                prop_assert!(sign == up && off as f64 >= most - sites as f64 - 1.0, "{}", off);
+            }
+            let all = sites as f64 * (half_width + ERROR_TAIL as f64);
+            prop_assert!(NoiseModel::new(sites, wire_bits).bound() as f64 <= all * 1.001 + 2.0);
+        }
     }
 }

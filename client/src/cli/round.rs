@@ -194,7 +194,7 @@ impl Status {
 impl Restored {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let through = self.member.open()?.abstain().await?;
-        println!("this site abstains from endorsing through round {through}");
+        println!("this site abstains from contributing and endorsing through round {through}");
         Ok(())
     }
 }

@@ -99,7 +99,10 @@ impl<'a> Joined<'a> {
     fn check_rules(&self, base_model: &Digest) -> Result<(), SiteError> {
         self.check_base(base_model)?;
         let Site { digest, journal, .. } = self.site;
-        let rules = Contributor::restore(journal.contributions()?);
+        let mut rules = Contributor::restore(journal.contributions()?);
+        if let Some(through) = journal.abstains_through(*digest)? {
+            rules.abstain(*digest, through);
+        }
         Ok(rules.may_contribute(*digest, self.manifest.statement.round, *base_model)?)
     }
 

@@ -188,7 +188,7 @@ impl Journal {
         Ok(of_study.map(|record| record.through).max())
     }
 
-    /// Abstains from endorsing through a round: after a restore from a backup.
+    /// Abstains from contributing and endorsing through a round: after a restore from a backup.
     ///
     /// # Errors
     /// [`JournalError`] when the record cannot be written.

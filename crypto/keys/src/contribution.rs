@@ -177,6 +177,14 @@ pub enum RuleError {
         /// Highest contributed.
         last: u32,
     },
+    /// Restored from a backup.
+    #[error(
+        "this site was restored from a backup and contributes to no round through {through}: it might have signed a header there already"
+    )]
+    Abstains {
+        /// Last round of abstention.
+        through: u32,
+    },
     /// An earlier contribution's round has no certificate yet.
     #[error(
         "this site contributed to round {0} and holds no certificate of how it ended; wait for it, or a set and the same set without one site could both be opened"
@@ -212,6 +220,7 @@ pub struct Record {
 pub struct Contributor {
     rounds: BTreeMap<(Digest, u32), (Digest, Option<End>)>,
     spent: BTreeMap<Digest, BTreeSet<(Digest, u32)>>,
+    abstains: BTreeMap<Digest, u32>,
 }
 
 impl Contributor {
@@ -220,6 +229,14 @@ impl Contributor {
         let mut contributor = Self::default();
         records.into_iter().for_each(|record| contributor.record(record));
         contributor
+    }
+
+    /// Contributes to no round of a study through this one: after a restore from a backup, which
+    /// may have forgotten a header. The number is that of
+    /// [`Holder::restore`](crate::holder::Holder::restore).
+    pub fn abstain(&mut self, study: Digest, through: u32) {
+        let known = self.abstains.entry(study).or_insert(through);
+        *known = through.max(*known);
     }
 
     /// Whether a header may be signed for this study, round number and base model.
@@ -241,6 +258,9 @@ impl Contributor {
                 }
                 std::cmp::Ordering::Greater => {}
             }
+        }
+        if let Some(through) = self.abstains.get(&study).filter(|through| round <= **through) {
+            return Err(RuleError::Abstains { through: *through });
         }
         if let Some(((_, open), _)) = of_study().find(|(_, (_, end))| end.is_none()) {
             return Err(RuleError::NoCertificate(*open));
@@ -293,6 +313,20 @@ mod tests {
         contributor.record(record(b"s", 3, b"w1", Some(End::Set)));
         let falling = contributor.may_contribute(study, 2, Digest::of(b"w2"));
         assert_eq!(falling, Err(RuleError::NotRising { got: 2, last: 3 }));
+    }
+
+    #[test]
+    fn a_site_restored_from_a_backup_abstains() {
+        let (study, base) = (Digest::of(b"s"), Digest::of(b"w1"));
+        let mut contributor = Contributor::restore([record(b"s", 0, b"w0", Some(End::Set))]);
+        contributor.abstain(study, 3);
+        contributor.abstain(study, 2);
+        for round in 1..=3 {
+            let abstains = contributor.may_contribute(study, round, base);
+            assert_eq!(abstains, Err(RuleError::Abstains { through: 3 }));
+        }
+        assert_eq!(contributor.may_contribute(study, 4, base), Ok(()));
+        assert_eq!(contributor.may_contribute(Digest::of(b"other"), 0, base), Ok(()));
     }
 
     #[test]

@@ -56,6 +56,18 @@ pub enum HolderError {
         /// As shown.
         shown: Digest,
     },
+    /// Certified is another closing than the one that this holder endorsed.
+    #[error(
+        "closing {certified} of round {round} is certified, and this holder endorsed {endorsed}: it opens no other set; more sites endorsed twice than the study allows for, keep both closings as evidence"
+    )]
+    EndorsedOther {
+        /// The round.
+        round: u32,
+        /// On record.
+        endorsed: Digest,
+        /// As certified.
+        certified: Digest,
+    },
     /// The closing leaves out this site's own receipt.
     #[error(
         "the closing of round {round} leaves out this site's contribution {header}, for which it holds a receipt"
@@ -266,11 +278,13 @@ impl Holder {
         }
     }
 
-    /// Permission to open: only a certified set.
+    /// Permission to open: only a certified set, and no other than the one that this holder
+    /// endorsed, if it endorsed one. Two certificates in a round would need more corrupt sites than
+    /// the study allows for; this holder answers for one set all the same.
     ///
     /// # Errors
-    /// [`HolderError`] when the certificate does not hold, is of an abort, or this site is no
-    /// holder.
+    /// [`HolderError`] when the certificate does not hold, is of an abort or of another closing
+    /// than the one on record, or this site is no holder.
     pub fn may_open<'a>(
         &self,
         manifest: &Manifest,
@@ -281,11 +295,15 @@ impl Holder {
             return Err(HolderError::NoHolder { site: self.site.clone(), round });
         }
         certificate.check(&self.study, manifest)?;
-        if certificate.closing.statement.is_abort() {
-            return Err(HolderError::Aborted(round));
+        let certified = certificate.closing.digest();
+        if let Some(record) = self.endorsed.get(&round).filter(|own| own.closing != certified) {
+            return Err(HolderError::EndorsedOther { round, endorsed: record.closing, certified });
         }
         let closing = &certificate.closing.statement;
-        Ok(CertifiedSet { closing, digest: certificate.closing.digest() })
+        if closing.is_abort() {
+            return Err(HolderError::Aborted(round));
+        }
+        Ok(CertifiedSet { closing, digest: certified })
     }
 }
 

@@ -44,6 +44,10 @@ pub fn system_rng() -> Result<rand::rngs::ChaCha20Rng, rand::rngs::SysError> {
     rand::rngs::ChaCha20Rng::try_from_rng(&mut rand::rngs::SysRng)
 }
 
+// `tests/common` names this library as every other test program does.
+#[cfg(test)]
+extern crate self as ringfence_keys;
+
 #[cfg(test)]
 mod testing {
     use rand::SeedableRng;

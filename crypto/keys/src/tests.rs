@@ -1,5 +1,6 @@
 //! Whole rounds through the shipped machines, without network or disk, and what must go wrong.
 
+mod edges;
 mod fixture;
 mod log;
 mod refusals;

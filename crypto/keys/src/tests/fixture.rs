@@ -1,27 +1,24 @@
 //! A study with real keys, and a round driven through the aggregator's machine.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Deref;
 
-use ed25519_dalek::SigningKey;
 use rand::Rng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::add_words;
-use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use ringfence_crypto::statement::{
-    Certificate, Closing, Header, HolderKeys, Manifest, PublicKey, Receipt, RoundKeys, Signed,
-    SiteId, Statement, Study, sign,
+    Certificate, Closing, Header, HolderKeys, Manifest, Receipt, RoundKeys, Signed, SiteId,
+    Statement, sign,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::message::OpeningFrame;
 
 use crate::check::CheckKey;
 use crate::contribution::{Contribution, ContributionContext};
-use crate::draft::StudyDraft;
-use crate::holder::{self, ClosingView, Decision, Holder, open_envelope, open_share_sum};
+use crate::holder::{self, Decision, Holder, open_envelope, open_share_sum};
 use crate::identity::Identity;
 use crate::logged::LogProofs;
 use crate::open::{OpenError, OpenedSum, OpeningContext, unseal};
@@ -30,16 +27,27 @@ use crate::reconstruct::KeySum;
 use crate::round_secret::{self, RoundSecret};
 use crate::testing::rng;
 
-pub(super) const START: u64 = 1_000_000;
+#[path = "../../tests/common/mod.rs"]
+#[allow(dead_code, reason = "shared with the test programs, which use other parts of it")]
+mod common;
+
+pub(super) use common::START;
+use common::{Parties, proofs, view};
 
 pub(super) struct Fixture {
-    pub(super) study: Arc<Study>,
-    pub(super) identities: Vec<Identity>,
-    pub(super) aggregator: SigningKey,
+    pub(super) parties: Parties,
     pub(super) rng: ChaCha20Rng,
     /// Every second holder seals under round keys: it has published them.
     pub(super) round_keys: Vec<Signed<RoundKeys>>,
     pub(super) secrets: BTreeMap<SiteId, RoundSecret>,
+}
+
+impl Deref for Fixture {
+    type Target = Parties;
+
+    fn deref(&self) -> &Parties {
+        &self.parties
+    }
 }
 
 /// One site's contribution and what it holds in the clear.
@@ -52,40 +60,20 @@ pub(super) struct Made {
 impl Fixture {
     pub(super) fn new(sites: usize, window: Option<(u16, u16, u16)>, values: u32) -> Self {
         let mut rng = rng(sites as u64 * 1000 + u64::from(values));
-        let identities: Vec<Identity> = (0..sites)
-            .map(|k| Identity::generate(format!("site-{k}").parse().unwrap(), &mut rng).unwrap())
-            .collect();
-        let aggregator = SigningKey::from_bytes(&[9; 32]);
-        let tensor = TensorLayout { name: "w".into(), shape: vec![values], clip: 0.25 };
         let threshold = match window {
             Some((m, c, l)) => Threshold::derive(m, c, l, sites),
             None => Threshold::recommended(sites),
         };
-        let threshold = threshold.unwrap();
-        let study = StudyDraft {
-            name: "test".into(),
-            created_at: START,
-            roster: identities.iter().map(Identity::public).collect(),
-            aggregator_key: PublicKey::from(aggregator.verifying_key()),
-            threshold: Some(threshold),
-            min_sites: Some(threshold.min_sites_floor()),
-            value_bits: 16,
-            layout: Layout { tensors: vec![tensor] },
-            initial_model: Digest::of(b"initial"),
-            min_round_seconds: 1,
-            review_seconds: 10,
-            initiator_timeout_seconds: 60,
-        }
-        .into_study(&mut rng)
-        .unwrap();
+        let model = (values, 0.25);
+        let parties = Parties::drafted(threshold.unwrap(), sites, model, |_| (), &mut rng);
         let (mut round_keys, mut secrets) = (Vec::new(), BTreeMap::new());
-        for identity in identities.iter().skip(1).step_by(2) {
+        for identity in parties.identities.iter().skip(1).step_by(2) {
             let made: Vec<_> = (0..3).map(|_| RoundSecret::generate(&mut rng).unwrap()).collect();
-            round_keys.push(round_secret::publish(identity, study.digest(), 0, &made));
+            round_keys.push(round_secret::publish(identity, parties.digest, 0, &made));
             secrets
                 .extend(made.into_iter().take(1).map(|secret| (identity.site().clone(), secret)));
         }
-        Self { study: Arc::new(study), identities, aggregator, rng, round_keys, secrets }
+        Self { parties, rng, round_keys, secrets }
     }
 
     pub(super) fn check_key(&self) -> CheckKey {
@@ -93,24 +81,8 @@ impl Fixture {
     }
 
     pub(super) fn manifest(&self) -> Signed<Manifest> {
-        self.identities[0].sign(Manifest {
-            study: self.study.digest(),
-            round: 0,
-            initiator: self.identities[0].site().clone(),
-            opened_at: START,
-            deadline: START + 100,
-            holders: self.study.holders(0).map(|site| site.id.clone()).collect(),
-            holder_keys: self
-                .study
-                .holders(0)
-                .map(|holder| {
-                    let keys = self.round_keys.iter().find(|k| k.statement.site == holder.id);
-                    keys.map(Signed::digest)
-                })
-                .collect(),
-            base_model: Digest::of(b"keyed model"),
-            previous: None,
-        })
+        let model = Digest::of(b"keyed model");
+        self.parties.manifest(0, None, model, START, &self.round_keys)
     }
 
     pub(super) fn round(&self) -> Round {
@@ -126,7 +98,7 @@ impl Fixture {
         let (study, rng) = (self.study.clone(), &mut self.rng);
         let quantized =
             QuantizedUpdate::quantize(&update, &study.layout, &study.packing, rng).unwrap();
-        let identity = &self.identities[k];
+        let identity = &self.parties.identities[k];
         let key = identity.check_key(&study).unwrap();
         let mut body = Vec::new();
         let context = ContributionContext {
@@ -208,16 +180,10 @@ impl Fixture {
         let headers: Vec<Signed<Header>> = round.received().map(|(_, h)| h.clone()).collect();
         let reviews: Vec<_> = round.reviews().cloned().collect();
         let manifest = round.manifest().statement.clone();
-        let proofs = proofs_of(&log_of(round), &closing.statement, &manifest, None);
+        let log = log_of(round);
+        let proofs = proofs(&log, &manifest, &closing.statement, None, None);
         for (k, holder) in holders.iter().enumerate().filter(|(k, _)| !silent.contains(k)) {
-            let view = ClosingView {
-                manifest: &manifest,
-                closing: &closing,
-                headers: &headers,
-                reviews: &reviews,
-                receipt: None,
-                log: &proofs,
-            };
+            let view = view(&manifest, &closing, &headers, &reviews, None, &proofs);
             let Decision::Fresh(endorsement) = self.holder(holder).endorse(view).unwrap() else {
                 panic!("holder {k} has endorsed before");
             };
@@ -330,10 +296,7 @@ pub(super) fn proofs_of(
     manifest: &Manifest,
     receipt: Option<&Receipt>,
 ) -> LogProofs {
-    let entries = closing.logged(manifest, receipt);
-    let size = closing.checkpoint.size;
-    let prove = |entry: &LogEntry| log.inclusion(entry.leaf(), size).unwrap();
-    LogProofs { inclusion: entries.iter().map(prove).collect(), consistency: None }
+    proofs(log, manifest, closing, receipt, None)
 }
 
 /// The naive oracle: integers added one by one.

@@ -5,12 +5,12 @@ use ringfence_crypto::ciphertext::{add_words, block_bytes, pack, to_word};
 use ringfence_crypto::params::RING_DEGREE;
 use ringfence_crypto::round::{Event, Fault, Round, RoundError};
 use ringfence_crypto::statement::{
-    FailureClass, HolderKeys, ManifestError, RoundKeys, RoundKeysError, Signed, SignedStudy,
-    Statement, StudyError, sign,
+    Endorsement, FailureClass, HolderKeys, ManifestError, RoundKeys, RoundKeysError, Signed,
+    SignedStudy, Statement, StudyError, sign,
 };
 
 use super::fixture::{Fixture, Made, START, apply, log_of, proofs_of};
-use crate::holder::{ClosingView, Decision, HolderError, open_envelope, open_share_sum};
+use crate::holder::{ClosingView, Decision, Holder, HolderError, open_envelope, open_share_sum};
 use crate::identity::Identity;
 use crate::logged::LogProofs;
 use crate::open::{OpenError, OpeningContext, unseal};
@@ -273,6 +273,28 @@ fn nothing_opens_without_a_certificate_or_for_another_closing() {
 }
 
 #[test]
+fn a_holder_opens_no_other_set_than_the_one_it_endorsed() {
+    let (fixture, mut round, ..) = closed();
+    fixture.endorse(&mut round, &[0]);
+    let certificate = round.certificate().unwrap();
+    let manifest = round.manifest().statement.clone();
+    let site = fixture.identities[0].site().clone();
+    let on_record = |closing: Digest| {
+        let (study, holder) = (manifest.study, site.clone());
+        let record = Endorsement { study, round: 0, closing, holder };
+        Holder::restore(fixture.study.clone(), site.clone(), [record], None, None)
+    };
+    let certified = certificate.closing.digest();
+    assert!(on_record(certified).may_open(&manifest, &certificate).is_ok());
+    let endorsed = Digest::of(b"another closing");
+    let error = on_record(endorsed).may_open(&manifest, &certificate).unwrap_err();
+    let HolderError::EndorsedOther { round: 0, endorsed: own, certified: other } = error else {
+        panic!("{error}");
+    };
+    assert_eq!((own, other), (endorsed, certified));
+}
+
+#[test]
 fn shares_must_be_those_of_the_set() {
     let (fixture, mut round, made, _) = closed();
     fixture.endorse(&mut round, &[]);
@@ -417,13 +439,13 @@ fn a_site_that_was_shown_another_manifest_spoils_the_round_but_no_mean() {
     manifest.base_model = Digest::of(b"another model");
     let quantized = crate::quantize::QuantizedUpdate::quantize(
         &[0.1; 100],
-        &fixture.study.layout,
-        &fixture.study.packing,
+        &fixture.parties.study.layout,
+        &fixture.parties.study.packing,
         &mut fixture.rng,
     )
     .unwrap();
     let mut body = Vec::new();
-    let identity = &fixture.identities[4];
+    let identity = &fixture.parties.identities[4];
     let key = fixture.check_key();
     let study = fixture.study.clone();
     let rng = &mut fixture.rng;

@@ -1,5 +1,6 @@
 //! A study with real keys, and the one place where manifests, headers, closings and closing views
-//! are put together for the tests that drive the machines from outside.
+//! are put together: for the tests that drive the machines from outside, and for the library's own
+//! (`src/tests/fixture.rs` includes this file).
 
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::{Checkpoint, StudyLog};
 use ringfence_crypto::statement::{
-    Closing, Excluded, Header, Included, Manifest, Previous, PublicKey, Receipt, Review, Signed,
-    Statement, Study, sign,
+    Closing, Excluded, Header, Included, Manifest, Previous, PublicKey, Receipt, Review, RoundKeys,
+    Signed, SiteId, Statement, Study, sign,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::draft::StudyDraft;
@@ -48,16 +49,28 @@ pub(crate) struct Set {
 }
 
 impl Parties {
-    /// `sites` sites, all of them key holders, of whom `collusion` may collude. `alter` may make
-    /// the study one that [`Study::check`] would refuse; the machines do not check it again.
+    /// `sites` sites, all of them key holders, of whom `collusion` may collude, and two values at
+    /// [`CLIP`]. `alter` may make the study one that [`Study::check`] would refuse; the machines do
+    /// not check it again.
     pub(crate) fn new(sites: usize, collusion: u16, alter: impl FnOnce(&mut Study)) -> Self {
+        let threshold = Threshold::derive(sites as u16, collusion, 1, sites).unwrap();
         let mut rng = ChaCha20Rng::seed_from_u64(sites as u64);
+        Self::drafted(threshold, sites, (2, CLIP), alter, &mut rng)
+    }
+
+    /// `sites` sites and a model of so many values with this clip bound.
+    pub(crate) fn drafted(
+        threshold: Threshold,
+        sites: usize,
+        (values, clip): (u32, f32),
+        alter: impl FnOnce(&mut Study),
+        rng: &mut ChaCha20Rng,
+    ) -> Self {
         let identities: Vec<Identity> = (0..sites)
-            .map(|k| Identity::generate(format!("site-{k}").parse().unwrap(), &mut rng).unwrap())
+            .map(|k| Identity::generate(format!("site-{k}").parse().unwrap(), rng).unwrap())
             .collect();
         let aggregator = SigningKey::from_bytes(&[9; 32]);
-        let threshold = Threshold::derive(sites as u16, collusion, 1, sites).unwrap();
-        let tensor = TensorLayout { name: "w".into(), shape: vec![2], clip: CLIP };
+        let tensor = TensorLayout { name: "w".into(), shape: vec![values], clip };
         let mut study = StudyDraft {
             name: "machines".into(),
             created_at: START,
@@ -72,7 +85,7 @@ impl Parties {
             review_seconds: REVIEW_SECONDS,
             initiator_timeout_seconds: TIMEOUT_SECONDS,
         }
-        .into_study(&mut rng)
+        .into_study(rng)
         .unwrap();
         alter(&mut study);
         let digest = study.digest();
@@ -80,14 +93,21 @@ impl Parties {
     }
 
     /// The manifest by which `initiator` opens the round after `previous`, on a base model named
-    /// by its keyed digest.
+    /// by its keyed digest; each holder holds under the round keys that it has published, if any.
     pub(crate) fn manifest(
         &self,
         initiator: usize,
         previous: Option<&Previous>,
         base_model: Digest,
         opened_at: u64,
+        round_keys: &[Signed<RoundKeys>],
     ) -> Signed<Manifest> {
+        let keys = |holder: &SiteId, round| {
+            let of = |keys: &&Signed<RoundKeys>| {
+                keys.statement.site == *holder && keys.statement.key(round).is_some()
+            };
+            round_keys.iter().find(of).map(Signed::digest)
+        };
         let round = previous.map_or(0, |previous| previous.round + 1);
         self.identities[initiator].sign(Manifest {
             study: self.digest,
@@ -96,7 +116,7 @@ impl Parties {
             opened_at,
             deadline: opened_at + ROUND_SECONDS,
             holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
-            holder_keys: self.study.holders(round).map(|_| None).collect(),
+            holder_keys: self.study.holders(round).map(|site| keys(&site.id, round)).collect(),
             base_model,
             previous: previous.map(|previous| previous.closing),
         })
@@ -161,12 +181,12 @@ pub(crate) fn proofs(
     log: &StudyLog,
     manifest: &Manifest,
     closing: &Closing,
-    receipt: Option<&Signed<Receipt>>,
+    receipt: Option<&Receipt>,
     seen: Option<Seen>,
 ) -> LogProofs {
     let size = closing.checkpoint.size;
     let inclusion = closing
-        .logged(manifest, receipt.map(|signed| &signed.statement))
+        .logged(manifest, receipt)
         .iter()
         .map(|entry| log.inclusion(entry.leaf(), size).unwrap())
         .collect();

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use stateright::{Model, Property};
 
+use crate::state::{Message, State};
 use crate::world::{ClosingId, Disk, ManifestId, World};
 
 /// At most one certified set per round number.
@@ -46,25 +47,11 @@ pub(crate) struct Exploration {
     pub(crate) without: Without,
     /// Sites crash after durable writes (before them, nothing has changed).
     pub(crate) crashes: bool,
-    /// One holder loses its endorsements and is restored from a backup.
+    /// One site loses its disk and is restored from a backup.
     pub(crate) backups: bool,
-}
-
-/// A message of an honest site that the adversary has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Message {
-    Header(u8, ManifestId),
-    Endorsement(u8, ClosingId),
-    /// By some honest holder; one is as bad as many.
-    Opening(ClosingId),
-}
-
-/// What survives crashes at the honest sites, and what the adversary has seen. A site's machine
-/// holds nothing that is not on its disk; [`World`] compares restarted with running machines.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct State {
-    pub(crate) disks: Vec<Disk>,
-    pub(crate) seen: BTreeSet<Message>,
+    /// Sites that no set, no window and no role tells apart, class by class: of states that
+    /// differ in their order only one is searched. Empty to search all.
+    pub(crate) alike: Vec<Vec<usize>>,
 }
 
 /// A step. With `crash`, the site crashes between its durable write and sending, and restarts.
@@ -78,25 +65,8 @@ pub(crate) enum Action {
     Learn { site: u8, closing: ClosingId },
     /// A holder is shown a certificate and opens.
     Open { site: u8, closing: ClosingId },
-    /// A site's disk is lost, and its holder restored from a backup without endorsements.
+    /// A site's disk is lost; it goes on from a backup in which nothing had happened yet.
     Restore { site: u8 },
-}
-
-impl State {
-    /// Honest sites whose endorsements of a closing the adversary has, as bits.
-    fn endorsers(&self, closing: ClosingId) -> u8 {
-        self.seen.iter().fold(0, |endorsers, message| match message {
-            Message::Endorsement(site, of) if *of == closing => endorsers | 1 << site,
-            _ => endorsers,
-        })
-    }
-
-    fn opened(&self) -> impl Iterator<Item = ClosingId> + Clone {
-        self.seen.iter().filter_map(|message| match message {
-            Message::Opening(closing) => Some(*closing),
-            _ => None,
-        })
-    }
 }
 
 impl Exploration {
@@ -132,7 +102,10 @@ impl Exploration {
         let early = self.without == Without::Certification
             && endorsed
             && self.world.closing(closing).members != 0;
-        early || self.world.opens(usize::from(site), closing, state.endorsers(closing))
+        early || {
+            let endorsers = state.endorsers(closing);
+            self.world.opens(usize::from(site), disk.endorsed[round], closing, endorsers)
+        }
     }
 
     /// The steps of one site under one manifest that it accepts.
@@ -247,10 +220,11 @@ impl Model for Exploration {
                 next.seen.insert(Message::Opening(closing));
             }
             Action::Restore { site } => {
-                let disk = &mut next.disks[usize::from(site)];
-                disk.endorsed = Default::default();
-                disk.restored = true;
+                next.disks[usize::from(site)] = Disk { restored: true, ..Disk::default() };
             }
+        }
+        if !self.alike.is_empty() {
+            next.sort(&self.alike);
         }
         Some(next)
     }
@@ -302,41 +276,5 @@ impl Model for Exploration {
             }));
         }
         properties
-    }
-}
-
-impl Exploration {
-    /// A step in words.
-    pub(crate) fn describe(&self, action: Action) -> String {
-        let world = &self.world;
-        let crashed = |crash| match (crash, self.without) {
-            (false, _) => "",
-            (true, Without::DurableEndorsements | Without::DurableHeaders) => {
-                "; it sends before it writes, crashes, and has forgotten"
-            }
-            (true, _) => "; it crashes before it sends",
-        };
-        match action {
-            Action::Contribute { site, manifest, crash } => {
-                let round = world.manifest(manifest).round;
-                let manifest = world.describe_manifest(manifest);
-                format!(
-                    "site {site} contributes to round {round} (manifest {manifest}){}",
-                    crashed(crash)
-                )
-            }
-            Action::Endorse { site, closing, crash } => {
-                format!("site {site} endorses the {}{}", world.describe(closing), crashed(crash))
-            }
-            Action::Learn { site, closing } => {
-                format!("site {site} takes the round for ended by the {}", world.describe(closing))
-            }
-            Action::Open { site, closing } => {
-                format!("site {site} opens the {}", world.describe(closing))
-            }
-            Action::Restore { site } => {
-                format!("site {site} is restored from a backup, without its endorsements")
-            }
-        }
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::round::{Event, Round, RoundError, RoundState, Verdict};
-use ringfence_crypto::statement::{Manifest, Previous, Signed, sign};
+use ringfence_crypto::statement::{Manifest, Previous, RoundKeys, Signed, sign};
 use ringfence_crypto::wire::message::OpeningFrame;
 
 use crate::checks::{REFUSALS, REPLAY};
 use crate::common::Parties;
-use crate::world::{Broken, Crash, Message, Posted, To, World};
+use crate::world::{Broken, Crash, Message, Posted, Served, To, World};
 
 /// One round as one machine sees it: everything from which the machine is made again.
 #[derive(Clone)]
@@ -34,6 +34,7 @@ pub(crate) struct Store {
     pub(crate) sums: BTreeMap<Digest, Arc<Vec<u8>>>,
     /// By digest of the signed statement.
     pub(crate) frames: BTreeMap<Digest, Arc<OpeningFrame>>,
+    pub(crate) round_keys: Vec<Signed<RoundKeys>>,
 }
 
 #[derive(Default)]
@@ -79,6 +80,12 @@ impl Aggregator {
         let detail = || format!("{} in memory, {} durable", size, log.size());
         world.observer.check(REPLAY, prefix, detail);
         self.log = log;
+    }
+
+    /// What sites may ask for.
+    pub(crate) fn served(&self) -> Served<'_> {
+        let rounds = self.machines.last().map_or(0, |round| round.number() + 1);
+        Served { log: &self.log, round_keys: &self.store.round_keys, rounds }
     }
 
     /// How the last round ended, once it has.
@@ -211,8 +218,29 @@ impl Aggregator {
                 }
                 Ok(())
             }
+            Message::RoundKeys(keys) => self.publish_keys(world, keys),
             other => panic!("not for the aggregator: {other:?}"),
         }
+    }
+
+    /// Takes a site's round keys, unless it has published others for one of their rounds.
+    fn publish_keys(&mut self, world: &mut World, keys: Signed<RoundKeys>) -> Result<(), Crash> {
+        if self.store.round_keys.contains(&keys) {
+            return Ok(());
+        }
+        let Parties { study, digest, .. } = &*world.parties;
+        RoundKeys::check(&keys, study, *digest).unwrap();
+        let rounds = |keys: &RoundKeys| keys.first_round..keys.first_round + keys.keys.len() as u32;
+        let taken = self.store.round_keys.iter().any(|known| {
+            let (old, new) = (rounds(&known.statement), rounds(&keys.statement));
+            known.statement.site == keys.statement.site
+                && old.start < new.end
+                && new.start < old.end
+        });
+        if taken {
+            return Ok(());
+        }
+        world.write(&mut self.store, |store| store.round_keys.push(keys))
     }
 
     fn open(&mut self, world: &mut World, manifest: Signed<Manifest>) -> Result<(), Crash> {

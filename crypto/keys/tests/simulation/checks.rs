@@ -22,6 +22,8 @@ pub(crate) const ONE_CERTIFIED: &str = "one certified closing per round number";
 pub(crate) const CERTIFIED_FIRST: &str = "honest holders open what is certified only";
 pub(crate) const ONE_OPENED: &str = "one opened set per base model";
 pub(crate) const RECEIPTS: &str = "a receipt is in the set, unless excluded with cause or aborted";
+pub(crate) const FAIR: &str = "honest holders complain about nobody honest";
+pub(crate) const FORWARD: &str = "who takes a site later opens no envelope of a round that is over";
 pub(crate) const RISING: &str = "round numbers rise, one header in each";
 pub(crate) const REFUSALS: &str = "a refusal changes nothing";
 pub(crate) const ENDS: &str = "rounds end while the aggregator is honest and enough holders answer";
@@ -116,6 +118,12 @@ impl Observer {
             }
             Message::Review(review) => {
                 let review = &review.statement;
+                let corrupt = self.faults.corrupt.map(|corrupt| corrupt.site);
+                let corrupt = corrupt.map(|site| self.parties.identities[site].site());
+                let fair = corrupt == Some(&review.holder)
+                    || review.complaints.iter().all(|dealer| corrupt == Some(dealer));
+                let how = format!("{review:?}");
+                self.check(FAIR, fair, || how);
                 let pair = |dealer: &SiteId| (review.holder.clone(), dealer.clone());
                 let complaints = review.complaints.iter().map(pair);
                 self.complaints.entry(review.manifest).or_default().extend(complaints);

@@ -7,7 +7,9 @@ use rand::Rng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::add_words;
-use ringfence_crypto::statement::{Certificate, HolderKeys, Manifest, Opening, Statement, Study};
+use ringfence_crypto::statement::{
+    Certificate, HexBytes, HolderKeys, Manifest, Opening, Statement, Study,
+};
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::check::CheckKey;
 use ringfence_keys::contribution::{Contribution, ContributionContext};
@@ -15,30 +17,41 @@ use ringfence_keys::holder::{CertifiedSet, EnvelopeError, open_envelope, open_sh
 use ringfence_keys::open::{OpenedSum, OpeningContext, unseal};
 use ringfence_keys::quantize::QuantizedUpdate;
 use ringfence_keys::reconstruct::KeySum;
+use ringfence_keys::round_secret::RoundSecret;
 use ringfence_keys::share::Share;
 
 use crate::common::{CLIP, Parties};
 use crate::world::{Level, Posted};
 
-/// First byte of a stub envelope that opens.
+/// First byte of a stub envelope that opens. A nonce follows, and last the digest of the key that
+/// it is sealed to.
 const GOOD: u8 = 1;
+
+/// The secret of a round, and its public half.
+#[derive(Debug)]
+pub(crate) struct Secret {
+    pub(crate) secret: RoundSecret,
+    pub(crate) key: HexBytes,
+}
 
 /// A contribution of these two values, with envelopes for the holders in `broken` that do not open.
 pub(crate) fn contribute(
     level: Level,
     (parties, key): (&Parties, &CheckKey),
-    manifest: &Manifest,
+    (manifest, holder_keys): (&Manifest, &HolderKeys),
     site: usize,
     values: [u32; 2],
     broken: usize,
     rng: &mut ChaCha20Rng,
 ) -> Posted {
     let study = &*parties.study;
-    let holders = usize::from(study.threshold.holders);
     let (mut envelopes, body, body_digest) = match level {
         Level::Statements => {
-            let stub = |_| [&[GOOD], rng.next_u64().to_le_bytes().as_slice()].concat();
-            let envelopes: Vec<Vec<u8>> = (0..holders).map(stub).collect();
+            let mut stub = |key: &HexBytes| {
+                let nonce = rng.next_u64().to_le_bytes();
+                [&[GOOD], nonce.as_slice(), &Digest::of(&key.0).0].concat()
+            };
+            let envelopes: Vec<Vec<u8>> = holder_keys.iter().map(&mut stub).collect();
             let body: Vec<u8> =
                 values.iter().flat_map(|value| u64::from(*value).to_le_bytes()).collect();
             let digest = Digest::of(&body);
@@ -53,7 +66,7 @@ pub(crate) fn contribute(
             let context = ContributionContext {
                 study,
                 manifest,
-                holder_keys: &HolderKeys::resolve(study, manifest, &[]).unwrap(),
+                holder_keys,
                 identity: &parties.identities[site],
                 check_key: key,
             };
@@ -91,28 +104,36 @@ fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()))
 }
 
-/// The share that a holder finds in its envelope of a contribution.
-fn share(parties: &Parties, holder: usize, posted: &Posted) -> Result<Share, EnvelopeError> {
+/// The share that a holder finds in its envelope of a contribution, with a round's secret or its
+/// long-term one.
+fn share(
+    parties: &Parties,
+    (holder, secret): (usize, Option<&Secret>),
+    posted: &Posted,
+) -> Result<Share, EnvelopeError> {
+    let secret = secret.map(|secret| &secret.secret);
     let header = &posted.header.statement;
     let identity = &parties.identities[holder];
     let offset = parties.study.holder_offset(header.round, identity.site()).unwrap();
-    open_envelope(identity, None, &parties.study, header, &posted.envelopes[offset])
+    open_envelope(identity, secret, &parties.study, header, &posted.envelopes[offset])
 }
 
 /// Whether a holder can open its envelope of a contribution.
 pub(crate) fn envelope_opens(
     level: Level,
     parties: &Parties,
-    holder: usize,
+    (holder, secret): (usize, Option<&Secret>),
     posted: &Posted,
 ) -> bool {
     if level == Level::Full {
-        return share(parties, holder, posted).is_ok();
+        return share(parties, (holder, secret), posted).is_ok();
     }
     let header = &posted.header.statement;
-    let site = parties.identities[holder].site();
-    let offset = parties.study.holder_offset(header.round, site).unwrap();
-    posted.envelopes[offset].first() == Some(&GOOD)
+    let site = &parties.study.roster[holder];
+    let offset = parties.study.holder_offset(header.round, &site.id).unwrap();
+    let key = secret.map_or(&site.kem_key, |secret| &secret.key);
+    let envelope = &posted.envelopes[offset];
+    envelope.first() == Some(&GOOD) && envelope.ends_with(&Digest::of(&key.0).0)
 }
 
 /// A holder's opening of a certified set; none when an envelope of the set does not open. A liar
@@ -120,7 +141,7 @@ pub(crate) fn envelope_opens(
 pub(crate) fn open(
     level: Level,
     parties: &Parties,
-    holder: usize,
+    (holder, secret): (usize, Option<&Secret>),
     (certificate, set): (&Certificate, &CertifiedSet<'_>),
     posted: &[Arc<Posted>],
     lies: bool,
@@ -132,14 +153,15 @@ pub(crate) fn open(
         .map(|posted| posted.map(Arc::as_ref))
         .collect::<Option<_>>()?;
     if level == Level::Statements {
-        let opens = members.iter().all(|member| envelope_opens(level, parties, holder, member));
+        let opens = |member: &&Posted| envelope_opens(level, parties, (holder, secret), member);
+        let opens = members.iter().all(opens);
         return opens.then(|| stub(parties, holder, certificate, lies));
     }
     let shares: Vec<_> = members
         .iter()
         .map(|member| {
             let of = if lies { members[0] } else { member };
-            Some((member.header.statement.site.clone(), share(parties, holder, of).ok()?))
+            Some((member.header.statement.site.clone(), share(parties, (holder, secret), of).ok()?))
         })
         .collect::<Option<_>>()?;
     let identity = &parties.identities[holder];

@@ -14,6 +14,7 @@ use ringfence_keys::logged::Seen;
 
 use crate::cipher;
 use crate::common::{previous_of, proofs, view};
+use crate::round_keys::RoundKey;
 use crate::site::Site;
 use crate::world::{Broken, Crash, Message, Shown, To, World};
 
@@ -38,7 +39,8 @@ impl Site {
             let own = receipt.as_ref();
             let receipt = own.filter(|_| !world.is(Broken::IgnoresReceipt));
             let statement = &closing.statement;
-            let log = proofs(log, manifest, statement, receipt, self.holder.seen());
+            let signed = receipt.map(|signed| &signed.statement);
+            let log = proofs(log, manifest, statement, signed, self.holder.seen());
             let headers: Vec<_> = shown.posted.iter().map(|posted| posted.header.clone()).collect();
             let view = view(manifest, closing, &headers, &shown.reviews, receipt, &log);
             let endorsement = match self.holder.endorse(view) {
@@ -57,6 +59,9 @@ impl Site {
                                 disk.seen = Some(seen);
                             }
                         })?;
+                    }
+                    if world.is(Broken::DestroysEarly) {
+                        self.disk.secrets.remove(&round);
                     }
                     self.holder.record(endorsement.clone(), statement);
                     self.memory.told.insert(("endorsement", round));
@@ -110,7 +115,7 @@ impl Site {
         if let Some(record) = record {
             self.contributor.record(record);
         }
-        Ok(())
+        self.destroy_secrets(world)
     }
 
     pub(crate) fn open(
@@ -127,11 +132,15 @@ impl Site {
             };
             let lies = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.lies);
             let (level, parties) = (world.level, &*world.parties);
+            let key = self.round_key(world, &shown.manifest.statement);
+            if matches!(key, RoundKey::Lost) {
+                return Ok(());
+            }
             let rng = &mut world.dice.0;
             let frame = cipher::open(
                 level,
                 parties,
-                self.index,
+                (self.index, key.secret()),
                 (certificate, &set),
                 &shown.posted,
                 lies,
@@ -139,9 +148,10 @@ impl Site {
             );
             let Some(frame) = frame.map(Arc::new) else { return Ok(()) };
             world.write(&mut self.disk, |disk| drop(disk.openings.insert(round, frame)))?;
+            self.destroy_secrets(world)?;
         }
         let frame = Arc::clone(&self.disk.openings[&round]);
-        if shown.openings.iter().any(|known| known.statement == frame.statement) {
+        if shown.openings.iter().any(|known| known.statement.statement.holder == self.id) {
             return Ok(());
         }
         world.send(To::Aggregator, Message::Opening(frame));

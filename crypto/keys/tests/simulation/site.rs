@@ -5,22 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{
-    Endorsement, Manifest, Previous, Receipt, Signed, SiteId, Statement,
+    Endorsement, Manifest, Previous, Receipt, RoundKeys, Signed, SiteId, Statement,
 };
 use ringfence_crypto::wire::message::OpeningFrame;
-use ringfence_keys::contribution::{Contributor, End, Record};
+use ringfence_keys::contribution::{Contributor, End, Record, RuleError};
 use ringfence_keys::holder::{self, Holder};
 use ringfence_keys::logged::Seen;
 
-use crate::cipher;
+use crate::cipher::{self, Secret};
 use crate::common::{Parties, TIMEOUT_SECONDS};
-use crate::world::{Broken, Crash, Message, Posted, Shown, To, World};
+use crate::round_keys::RoundKey;
+use crate::world::{Broken, Crash, Message, Posted, Served, Shown, To, World};
 
 /// What survives a crash.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Disk {
     pub(crate) proposed: BTreeMap<u32, Signed<Manifest>>,
     pub(crate) posted: BTreeMap<u32, Arc<Posted>>,
@@ -33,6 +33,10 @@ pub(crate) struct Disk {
     /// Models that it may train on: the initial one, and one for each opened sum that it applied.
     pub(crate) models: Vec<Digest>,
     pub(crate) applied: BTreeMap<u32, Digest>,
+    pub(crate) published: Vec<Signed<RoundKeys>>,
+    pub(crate) secrets: BTreeMap<u32, Arc<Secret>>,
+    /// Set when this disk was restored from a backup.
+    pub(crate) abstains_through: Option<u32>,
 }
 
 pub(crate) struct Site {
@@ -42,6 +46,8 @@ pub(crate) struct Site {
     pub(crate) holder: Holder,
     pub(crate) contributor: Contributor,
     pub(crate) memory: Memory,
+    pub(crate) backup: Option<Disk>,
+    pub(crate) restores: usize,
 }
 
 /// What only saves work, and is lost in a crash.
@@ -60,7 +66,7 @@ pub(crate) struct Memory {
 impl Site {
     pub(crate) fn new(index: usize, parties: &Parties) -> Self {
         let id = parties.identities[index].site().clone();
-        let disk = Disk { models: vec![parties.study.initial_model], ..Disk::default() };
+        let disk = Self::new_disk(parties);
         let holder = Holder::restore(Arc::clone(&parties.study), id.clone(), [], None, None);
         Self {
             index,
@@ -69,7 +75,14 @@ impl Site {
             holder,
             contributor: Contributor::default(),
             memory: Memory::default(),
+            backup: None,
+            restores: 0,
         }
+    }
+
+    /// The disk of a site that has joined the study and done nothing.
+    pub(crate) fn new_disk(parties: &Parties) -> Disk {
+        Disk { models: vec![parties.study.initial_model], ..Disk::default() }
     }
 
     /// Starts again from what is on disk.
@@ -77,9 +90,14 @@ impl Site {
         world.observer.tally.site_crashes += 1;
         let (study, disk) = (Arc::clone(&world.parties.study), &self.disk);
         let endorsed = disk.endorsed.values().cloned();
-        self.holder = Holder::restore(study, self.id.clone(), endorsed, None, disk.seen);
+        let abstains = |broken| disk.abstains_through.filter(|_| !world.is(broken));
+        let through = abstains(Broken::EndorsesAfterRestore);
+        self.holder = Holder::restore(study, self.id.clone(), endorsed, through, disk.seen);
         self.memory = Memory::default();
         self.contributor = Contributor::restore(disk.records.values().cloned());
+        if let Some(through) = abstains(Broken::ContributesAfterRestore) {
+            self.contributor.abstain(world.parties.digest, through);
+        }
     }
 
     /// The first round whose end, or whose opened sum, this site lacks.
@@ -95,7 +113,7 @@ impl Site {
         self.memory.told.insert((what, round)) || world.dice.percent(20)
     }
 
-    fn next_round(&self) -> u32 {
+    pub(crate) fn next_round(&self) -> u32 {
         self.disk.ended.last_key_value().map_or(0, |(round, _)| round + 1)
     }
 
@@ -104,7 +122,8 @@ impl Site {
     }
 
     /// Opens the next round if it is this site's turn.
-    pub(crate) fn tick(&mut self, world: &mut World) -> Result<(), Crash> {
+    pub(crate) fn tick(&mut self, world: &mut World, served: Served<'_>) -> Result<(), Crash> {
+        self.publish_keys(world, served)?;
         let round = self.next_round();
         let stale = world.dice.percent(world.faults.stale);
         // A set that was opened is applied first.
@@ -122,7 +141,8 @@ impl Site {
             let models = self.disk.models.len();
             let at = if stale { world.dice.below(models) } else { models - 1 };
             let base = world.check_key.model(&self.disk.models[at]);
-            let signed = world.parties.manifest(self.index, self.previous(round), base, world.now);
+            let (previous, keys) = (self.previous(round), served.round_keys);
+            let signed = world.parties.manifest(self.index, previous, base, world.now, keys);
             world.write(&mut self.disk, |disk| drop(disk.proposed.insert(round, signed)))?;
         }
         world.send(To::Aggregator, Message::Manifest(self.disk.proposed[&round].clone()));
@@ -132,12 +152,12 @@ impl Site {
     pub(crate) fn handle(
         &mut self,
         world: &mut World,
-        log: &StudyLog,
+        served: Served<'_>,
         message: Message,
     ) -> Result<(), Crash> {
         match message {
             Message::Receipt(receipt) => self.receipt(world, receipt),
-            Message::Show(shown) => self.shown(world, log, &shown),
+            Message::Show(shown) => self.shown(world, served, &shown),
             other => panic!("not for a site: {other:?}"),
         }
     }
@@ -155,7 +175,7 @@ impl Site {
         world.write(&mut self.disk, |disk| drop(disk.receipts.insert(round, receipt)))
     }
 
-    fn shown(&mut self, world: &mut World, log: &StudyLog, shown: &Shown) -> Result<(), Crash> {
+    fn shown(&mut self, world: &mut World, served: Served<'_>, shown: &Shown) -> Result<(), Crash> {
         let manifest = &shown.manifest.statement;
         let round = manifest.round;
         if round > 0 && self.previous(round).is_none() {
@@ -172,12 +192,12 @@ impl Site {
         let silent = world.faults.silent_holder == Some(self.index);
         let holds = study.holder_offset(round, &self.id).is_some() && !silent;
         match (shown.state, &shown.closing, &shown.certificate) {
-            (RoundState::Collecting, ..) => self.contribute(world, manifest),
+            (RoundState::Collecting, ..) => self.contribute(world, served, manifest),
             (RoundState::Reviewing, ..) if holds => {
                 self.review(world, shown);
                 Ok(())
             }
-            (_, Some(closing), None) if holds => self.endorse(world, log, shown, closing),
+            (_, Some(closing), None) if holds => self.endorse(world, served.log, shown, closing),
             (_, _, Some(certificate)) => {
                 self.learn(world, manifest, certificate)?;
                 if holds {
@@ -190,7 +210,12 @@ impl Site {
     }
 
     /// Contributes the update from the manifest's base model, once for each round number.
-    fn contribute(&mut self, world: &mut World, manifest: &Manifest) -> Result<(), Crash> {
+    fn contribute(
+        &mut self,
+        world: &mut World,
+        served: Served<'_>,
+        manifest: &Manifest,
+    ) -> Result<(), Crash> {
         let round = manifest.round;
         let keyed = |model: &&Digest| world.check_key.model(model) == manifest.base_model;
         let Some(model) = self.disk.models.iter().find(keyed).copied() else { return Ok(()) };
@@ -206,15 +231,18 @@ impl Site {
             return Ok(());
         }
         let rules = self.contributor.may_contribute(manifest.study, round, model);
-        if rules.is_err() && !world.is(Broken::NoContributionRules) {
+        let asks = !world.is(Broken::NoContributionRules);
+        let refuses = |error: RuleError| asks || matches!(error, RuleError::Abstains { .. });
+        if !self.follows(round, model) || rules.is_err_and(refuses) {
             world.observer.tally.refusals += 1;
             return Ok(());
         }
         let values = world.observer.update(self.index, model);
         let broken = world.faults.corrupt(self.index).map_or(0, |corrupt| corrupt.broken);
+        let holder_keys = Self::holder_keys(world, served, manifest);
         let (level, parties) = (world.level, (&*world.parties, &*world.check_key));
-        let rng = &mut world.dice.0;
-        let posted = cipher::contribute(level, parties, manifest, self.index, values, broken, rng);
+        let (rng, of) = (&mut world.dice.0, (manifest, &holder_keys));
+        let posted = cipher::contribute(level, parties, of, self.index, values, broken, rng);
         let posted = Arc::new(posted);
         world.observer.made(&posted.header, manifest, values);
         let record = Record { study: manifest.study, round, base_model: model, end: None };
@@ -235,13 +263,18 @@ impl Site {
         if !self.tell(world, "review", shown.manifest.statement.round) {
             return;
         }
+        let key = self.round_key(world, &shown.manifest.statement);
+        if matches!(key, RoundKey::Lost) && !world.is(Broken::ComplainsWithoutSecret) {
+            return;
+        }
+        let with = (self.index, key.secret());
         let complains = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.complains);
         let complaints = shown
             .posted
             .iter()
             .enumerate()
             .filter(|(at, posted)| {
-                let opens = cipher::envelope_opens(world.level, &world.parties, self.index, posted);
+                let opens = cipher::envelope_opens(world.level, &world.parties, with, posted);
                 !opens || (complains && *at == 0)
             })
             .map(|(_, posted)| posted.header.statement.site.clone())

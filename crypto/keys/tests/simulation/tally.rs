@@ -20,11 +20,16 @@ pub(crate) struct Tally {
     pub(crate) refusals: usize,
     pub(crate) site_crashes: usize,
     pub(crate) aggregator_crashes: usize,
+    pub(crate) restores: usize,
+    /// Envelopes sealed to the key of a single round.
+    pub(crate) round_keys: usize,
+    /// Attempts to open envelopes of rounds that are over with what is left on a site's disk.
+    pub(crate) closed: usize,
 }
 
 impl Tally {
     /// What every simulation must have seen.
-    pub(crate) fn happened(&self) -> [(&'static str, usize); 11] {
+    pub(crate) fn happened(&self) -> [(&'static str, usize); 14] {
         [
             ("a study whose rounds must all end", self.tolerable),
             ("a certified set", self.sets),
@@ -37,6 +42,9 @@ impl Tally {
             ("a refusal", self.refusals),
             ("a site's crash", self.site_crashes),
             ("the aggregator's crash", self.aggregator_crashes),
+            ("a restore from a backup", self.restores),
+            ("an envelope under a round key", self.round_keys),
+            ("an attempt on a round that is over", self.closed),
         ]
     }
 
@@ -54,5 +62,8 @@ impl Tally {
         self.refusals += other.refusals;
         self.site_crashes += other.site_crashes;
         self.aggregator_crashes += other.aggregator_crashes;
+        self.restores += other.restores;
+        self.round_keys += other.round_keys;
+        self.closed += other.closed;
     }
 }

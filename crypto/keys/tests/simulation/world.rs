@@ -1,14 +1,17 @@
 //! What a schedule is drawn from: dice, faults, a mock clock, a network that loses, repeats and
 //! reorders, and durable writes that are crashed into.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
+use ringfence_crypto::Digest;
+use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Receipt, Review, Signed,
-    Study,
+    Acknowledgement, Certificate, Closing, Endorsement, Header, HolderKeys, Manifest, Receipt,
+    Review, RoundKeys, Signed, Study,
 };
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::check::CheckKey;
@@ -45,12 +48,24 @@ pub(crate) enum Broken {
     ForgetsEndorsements,
     /// Sites contribute without writing it down.
     ForgetsContributions,
-    /// Sites do not ask the contributor's rules.
+    /// Sites do not ask the contributor's rules, but for that on restores.
     NoContributionRules,
     /// Holders open what they endorsed before it is certified.
     OpensEarly,
     /// Holders endorse closings that leave out what they hold a receipt for.
     IgnoresReceipt,
+    /// A holder restored from a backup endorses where it may have endorsed.
+    EndorsesAfterRestore,
+    /// A site restored from a backup contributes where it may have contributed.
+    ContributesAfterRestore,
+    /// Dealers seal to long-term keys where the manifest names round keys.
+    SealsToLongTerm,
+    /// Holders complain about envelopes that they have lost the round's secret for.
+    ComplainsWithoutSecret,
+    /// Holders keep the secrets of rounds that are over for them.
+    KeepsSecrets,
+    /// Holders destroy a round's secret when they endorse, not when their opening is durable.
+    DestroysEarly,
     /// Holders do not send again what they wrote before a crash.
     NeverRepeats,
     /// The aggregator adds one body twice.
@@ -97,6 +112,10 @@ pub(crate) struct Faults {
     pub(crate) silent_holder: Option<usize>,
     /// Does not contribute.
     pub(crate) silent_sites: Vec<usize>,
+    /// Publish KEM keys for single rounds; the others are sealed to under their long-term keys.
+    pub(crate) publish: Vec<usize>,
+    /// Loses its disk now and then, and is restored from an old backup.
+    pub(crate) restored: Option<usize>,
     /// Chance that an initiator opens a round on an old model, in percent.
     pub(crate) stale: usize,
 }
@@ -125,14 +144,25 @@ impl Faults {
             corrupt,
             silent_holder: one(dice, 20),
             silent_sites: (0..sites).filter(|_| dice.percent(8)).collect(),
+            publish: (0..sites).filter(|_| dice.percent(60)).collect(),
+            restored: one(dice, 35),
             stale: rate(dice, 40),
         }
     }
 
+    /// What it takes for one holder's second endorsement to certify a second set: rare by chance.
+    fn provoke(&mut self) {
+        let corrupt = Corrupt { site: 0, endorses: true, lies: false, complains: false, broken: 0 };
+        (self.equivocates, self.corrupt, self.restored) = (true, Some(corrupt), Some(1));
+        (self.silent_holder, self.silent_sites) = (None, Vec::new());
+    }
+
     /// Whether every round must end all the same.
     pub(crate) fn tolerable(&self, study: &Study) -> bool {
-        let silent = self.silent_holder.is_none() || study.threshold.silent_tolerated() > 0;
-        !self.equivocates && self.corrupt.is_none() && silent
+        // A holder that was restored abstains, and may have lost its round's secret.
+        let silent: BTreeSet<_> = self.silent_holder.into_iter().chain(self.restored).collect();
+        let answer = silent.len() <= usize::from(study.threshold.silent_tolerated());
+        !self.equivocates && self.corrupt.is_none() && answer
     }
 
     pub(crate) fn corrupt(&self, site: usize) -> Option<Corrupt> {
@@ -161,6 +191,15 @@ pub(crate) struct Shown {
     pub(crate) sum: Option<Arc<Vec<u8>>>,
 }
 
+/// What sites ask the aggregator for when they need it.
+#[derive(Clone, Copy)]
+pub(crate) struct Served<'a> {
+    pub(crate) log: &'a StudyLog,
+    pub(crate) round_keys: &'a [Signed<RoundKeys>],
+    /// Rounds opened so far.
+    pub(crate) rounds: u32,
+}
+
 /// What travels.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
@@ -170,6 +209,7 @@ pub(crate) enum Message {
     Endorsement(Signed<Endorsement>),
     Opening(Arc<OpeningFrame>),
     Acknowledgement(Signed<Acknowledgement>),
+    RoundKeys(Signed<RoundKeys>),
     Receipt(Signed<Receipt>),
     Show(Arc<Shown>),
 }
@@ -197,6 +237,8 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) queue: Vec<(To, Message)>,
     past: Vec<(To, Message)>,
+    /// The keys to seal to, by digest of the manifest.
+    pub(crate) resolved: BTreeMap<Digest, HolderKeys>,
     pub(crate) observer: Observer,
 }
 
@@ -208,10 +250,26 @@ impl World {
         (parties, check_key): (Arc<Parties>, Arc<CheckKey>),
     ) -> Self {
         let mut dice = Dice(ChaCha20Rng::seed_from_u64(seed));
-        let faults = Faults::draw(&mut dice, parties.identities.len());
+        let mut faults = Faults::draw(&mut dice, parties.identities.len());
+        if broken == Some(Broken::EndorsesAfterRestore) {
+            faults.provoke();
+        }
         let observer = Observer::new(Arc::clone(&parties), faults.clone());
         let (queue, past) = (Vec::new(), Vec::new());
-        Self { level, broken, parties, check_key, faults, dice, now: START, queue, past, observer }
+        let (resolved, now) = (BTreeMap::new(), START);
+        Self {
+            level,
+            broken,
+            parties,
+            check_key,
+            faults,
+            dice,
+            now,
+            queue,
+            past,
+            resolved,
+            observer,
+        }
     }
 
     pub(crate) fn is(&self, broken: Broken) -> bool {

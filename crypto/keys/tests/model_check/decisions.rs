@@ -1,0 +1,256 @@
+//! The shipped machines' decisions on what stands in a [`World`]. A decision is a pure function of
+//! what a site has on disk and of what it is shown, so each is taken once and remembered.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex};
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::statement::{Certificate, Closing, Manifest};
+use ringfence_keys::contribution::{Contributor, End, Record};
+use ringfence_keys::holder::{Decision, Holder};
+use ringfence_keys::logged::Seen;
+
+use crate::common::{Parties, previous_of, proofs, view};
+use crate::world::{ClosingId, Disk, KnownClosing, ManifestId, ROUNDS, World};
+
+/// Decisions taken so far.
+#[derive(Default)]
+pub(crate) struct Decisions {
+    manifests: Memo<(ManifestId, Option<ClosingId>)>,
+    contributions: Memo<(Vec<SpentRound>, bool, ManifestId)>,
+    endorsements: Memo<(usize, [Option<ClosingId>; ROUNDS], bool, ClosingId)>,
+    certificates: Memo<(ClosingId, u8)>,
+    openings: Memo<(usize, Option<ClosingId>, ClosingId, u8)>,
+}
+
+type SpentRound = (usize, Option<ClosingId>, Option<Ended>);
+
+/// [`End`], hashable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Ended {
+    Set,
+    Abort,
+}
+
+/// Answers to one kind of question.
+struct Memo<K>(Mutex<HashMap<K, bool>>);
+
+impl<K> Default for Memo<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Hash + Eq + Clone> Memo<K> {
+    fn get(&self, key: K, decide: impl FnOnce(&K) -> bool) -> bool {
+        let mut known = self.0.lock().unwrap();
+        if let Some(answer) = known.get(&key) {
+            return *answer;
+        }
+        let answer = decide(&key);
+        known.insert(key, answer);
+        answer
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl World {
+    /// Whether a site that has these files takes part under a manifest: [`Manifest::check`]
+    /// against the certified end of the round before, as it holds it.
+    pub(crate) fn accepts(&self, disk: &Disk, manifest: ManifestId) -> bool {
+        let known = self.manifest(manifest);
+        let previous = match known.round {
+            0 => None,
+            round => match disk.ended[round - 1] {
+                None => return false,
+                ended => ended,
+            },
+        };
+        self.decisions.manifests.get((manifest, previous), |_| {
+            let ended = previous.map(|closing| previous_of(&self.closing(closing).signed));
+            let Parties { study, digest, .. } = &self.parties;
+            Manifest::check(&known.signed, study, *digest, ended.as_ref()).is_ok()
+        })
+    }
+
+    /// [`Contributor::may_contribute`], over the records on disk.
+    pub(crate) fn may_contribute(&self, disk: &Disk, manifest: ManifestId) -> bool {
+        let records: Vec<SpentRound> = (0..ROUNDS)
+            .filter_map(|round| {
+                let base = self.manifest(disk.contributed[round]?).base;
+                let end =
+                    disk.ended[round].map(|k| match End::from(&self.closing(k).signed.statement) {
+                        End::Set => Ended::Set,
+                        End::Abort => Ended::Abort,
+                    });
+                Some((round, base, end))
+            })
+            .collect();
+        let known = self.manifest(manifest);
+        self.decisions.contributions.get((records, disk.restored, manifest), |key| {
+            let (records, restored, _) = key;
+            let study = self.parties.digest;
+            let model = |base: Option<ClosingId>| Digest::of(format!("{base:?}").as_bytes());
+            let record = |(round, base, end): &SpentRound, with_end: bool| Record {
+                study,
+                round: *round as u32,
+                base_model: model(*base),
+                end: end.filter(|_| with_end).map(|end| match end {
+                    Ended::Set => End::Set,
+                    Ended::Abort => End::Abort,
+                }),
+            };
+            // One machine that was started from what is on disk, one that has been running.
+            let mut restarted = Contributor::restore(records.iter().map(|r| record(r, true)));
+            let mut running = Contributor::default();
+            if let Some(through) = self.abstains(*restored) {
+                restarted.abstain(study, through);
+                running.abstain(study, through);
+            }
+            for r in records {
+                running.record(record(r, false));
+                running.record(record(r, true));
+            }
+            let ask = |machine: &Contributor| {
+                machine.may_contribute(study, known.round as u32, model(known.base))
+            };
+            assert_eq!(ask(&restarted), ask(&running), "a crash changed a decision");
+            ask(&restarted).is_ok()
+        })
+    }
+
+    /// [`Holder::endorse`], by a site with these endorsements on disk.
+    pub(crate) fn endorses(&self, site: usize, disk: &Disk, closing: ClosingId) -> bool {
+        let key = (site, disk.endorsed, disk.restored, closing);
+        self.decisions.endorsements.get(key, |_| {
+            let KnownClosing { signed, manifest, headers, .. } = self.closing(closing);
+            let manifest = &self.manifest(*manifest).signed.statement;
+            let records: Vec<_> = disk.endorsed.iter().flatten().copied().collect();
+            let [restarted, running] = self.holders(site, disk.restored, &records);
+            assert_eq!(restarted.seen(), running.seen(), "a crash lost the last checkpoint");
+            let log = proofs(&self.log, manifest, &signed.statement, None, running.seen());
+            let ask = |machine: &Holder| {
+                machine
+                    .endorse(view(manifest, signed, headers, &[], None, &log))
+                    .map_err(|e| e.to_string())
+            };
+            assert_eq!(ask(&restarted), ask(&running), "a crash changed a decision");
+            match ask(&restarted) {
+                Ok(Decision::Fresh(endorsement) | Decision::Repeat(endorsement)) => {
+                    assert_eq!(endorsement, self.endorsement(site, closing));
+                    true
+                }
+                Err(_) => false,
+            }
+        })
+    }
+
+    /// The last round that is explored: nothing that follows a restore is.
+    fn abstains(&self, restored: bool) -> Option<u32> {
+        (restored && self.abstains).then_some(self.menu.rounds as u32)
+    }
+
+    /// A holder started from what is on disk, and one that recorded the same while running.
+    fn holders(&self, site: usize, restored: bool, endorsed: &[ClosingId]) -> [Holder; 2] {
+        let abstains = self.abstains(restored);
+        let new = |records, seen| {
+            let study = Arc::clone(&self.parties.study);
+            Holder::restore(study, self.site_id(site), records, abstains, seen)
+        };
+        let closing = |id: &ClosingId| &self.closing(*id).signed.statement;
+        let records = endorsed.iter().map(|id| self.endorsement(site, *id)).collect();
+        let last = endorsed.iter().map(closing).max_by_key(|closing| closing.checkpoint.size);
+        let (restarted, mut running) = (new(records, last.map(Seen::from)), new(Vec::new(), None));
+        for id in endorsed {
+            running.record(self.endorsement(site, *id), closing(id));
+        }
+        [restarted, running]
+    }
+
+    /// The certificate that the adversary can put together from these honest sites' endorsements
+    /// of a closing and its own.
+    fn certificate(&self, closing: ClosingId, endorsers: u8) -> Certificate {
+        let sign =
+            |site: usize| self.parties.identities[site].sign(self.endorsement(site, closing));
+        let round = self.round_of(closing);
+        let endorsements = (0..self.menu.sites)
+            .filter(|site| self.is_corrupt(*site) || endorsers >> site & 1 == 1)
+            .filter(|site| self.is_holder(*site, round))
+            .map(sign)
+            .collect();
+        Certificate { closing: self.closing(closing).signed.clone(), endorsements }
+    }
+
+    pub(crate) fn is_holder(&self, site: usize, round: usize) -> bool {
+        self.parties.study.holder_offset(round as u32, &self.site_id(site)).is_some()
+    }
+
+    /// Whether any certificate passes [`Certificate::check`], honestly made or padded with
+    /// endorsements that stand twice, are of another closing, or by corrupt sites outside the
+    /// window.
+    pub(crate) fn certified(&self, closing: ClosingId, endorsers: u8) -> bool {
+        self.decisions.certificates.get((closing, endorsers), |_| {
+            let known = self.closing(closing);
+            let manifest = &self.manifest(known.manifest).signed.statement;
+            let genuine = self.certificate(closing, endorsers);
+            let mut twice = genuine.clone();
+            twice.endorsements.extend(genuine.endorsements.iter().cloned());
+            let mut foreign = genuine.clone();
+            let other = if closing == 0 { 1 } else { closing - 1 };
+            foreign.endorsements.extend(
+                (0..self.honest())
+                    .filter(|site| endorsers >> site & 1 == 0)
+                    .map(|site| self.parties.identities[site].sign(self.endorsement(site, other))),
+            );
+            let mut strangers = genuine.clone();
+            let outside = |site: &usize| {
+                self.is_corrupt(*site) && !self.is_holder(*site, self.round_of(closing))
+            };
+            let endorse =
+                |site: usize| self.parties.identities[site].sign(self.endorsement(site, closing));
+            let corrupt = (self.honest()..self.menu.sites).filter(outside);
+            strangers.endorsements.extend(corrupt.map(endorse));
+            [genuine, twice, foreign, strangers]
+                .iter()
+                .any(|certificate| certificate.check(&self.parties.study, manifest).is_ok())
+        })
+    }
+
+    /// [`Holder::may_open`], by a site that has endorsed this closing in the round, or none.
+    pub(crate) fn opens(
+        &self,
+        site: usize,
+        endorsed: Option<ClosingId>,
+        closing: ClosingId,
+        endorsers: u8,
+    ) -> bool {
+        self.decisions.openings.get((site, endorsed, closing, endorsers), |_| {
+            let manifest = &self.manifest(self.closing(closing).manifest).signed.statement;
+            let endorsed: Vec<_> = endorsed.into_iter().collect();
+            let [holder, _] = self.holders(site, false, &endorsed);
+            holder.may_open(manifest, &self.certificate(closing, endorsers)).is_ok()
+        })
+    }
+
+    /// Whether a closing by itself holds up, without certificate: [`Closing::check`].
+    pub(crate) fn closing_checks(&self, closing: ClosingId) -> bool {
+        let known = self.closing(closing);
+        let manifest = &self.manifest(known.manifest).signed.statement;
+        Closing::check(&known.signed, &self.parties.study, manifest).is_ok()
+    }
+
+    /// Different questions that the machines were asked.
+    pub(crate) fn asked(&self) -> usize {
+        let Decisions { manifests, contributions, endorsements, certificates, openings } =
+            &self.decisions;
+        manifests.len()
+            + contributions.len()
+            + endorsements.len()
+            + certificates.len()
+            + openings.len()
+    }
+}
