@@ -204,7 +204,9 @@ impl<'a> Quantizer<'a> {
             let next = values.len().min(end - first);
             let run = &values[done..next];
             let clip = f64::from(layout.clip);
-            let scale = Scale { clip, step: self.limit / (2.0 * clip), limit: self.limit as u64 };
+            // Times a power of two, which is exact.
+            let step = self.limit / (2.0 * clip) * f64::from(1 << FRACTION);
+            let scale = Scale { clip, step, limit: self.limit as u64 };
             if !quantize_run(run, &dither[done * 4..next * 4], scale, shift, &mut out[done..next]) {
                 let start = end - layout.values().unwrap_or(0);
                 let at = run.iter().position(|value| !value.is_finite()).unwrap_or(0);
@@ -224,6 +226,7 @@ impl<'a> Quantizer<'a> {
 #[derive(Clone, Copy)]
 struct Scale {
     clip: f64,
+    /// Fixed-point units a unit of the value.
     step: f64,
     limit: u64,
 }
@@ -243,10 +246,12 @@ vectorized! {
         let mut finite = true;
         for ((out, value), dither) in out.iter_mut().zip(values).zip(dithers) {
             finite &= value.is_finite();
-            // min and max, not branches.
-            let y = (f64::from(*value).max(-clip).min(clip) + clip) * step;
+            // One instruction each, not branches; `f64::max` would handle NaN besides.
+            let clipped = f64::from(*value);
+            let clipped = if clipped > -clip { clipped } else { -clip };
+            let clipped = if clipped < clip { clipped } else { clip };
             // Adding 2^52 leaves the nearest integer in the lower 52 bits of the double.
-            let fixed = (y * f64::from(1 << FRACTION) + 4_503_599_627_370_496.0).to_bits();
+            let fixed = ((clipped + clip) * step + 4_503_599_627_370_496.0).to_bits();
             let fixed = fixed & ((1 << 52) - 1);
             let dither = u64::from(u32::from_le_bytes(*dither) >> (32 - FRACTION));
             *out |= ((fixed + dither) >> FRACTION).min(limit) << shift;

@@ -154,7 +154,7 @@ fn sums_at_every_edge_open_exactly() {
     edges(|edge| {
         let packing = edge.study.packing;
         let opened = edge.open().unwrap_or_else(|error| panic!("{packing:?}: {error}"));
-        assert!(opened.sums == edge.sums(), "{packing:?}, {} sites", edge.sites);
+        assert!(opened.sums() == edge.sums(), "{packing:?}, {} sites", edge.sites);
         // The noise is as large as words let it be: the bound itself at 64 bits.
         let step = (u128::from(MODULUS) >> packing.wire_bits) as u64 + 1;
         let (bound, largest) = (edge.bound(), opened.noise.largest);
