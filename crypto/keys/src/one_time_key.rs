@@ -429,4 +429,44 @@ mod tests {
         encryption.update(&part, &mut body).unwrap();
         assert!(encryption.finish(&mut body).is_ok());
     }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_body() {
+        let packing = Packing::derive(16, 3).unwrap();
+        let count = packing.block_values() * 3 + 5;
+        let tensor = TensorLayout { name: "w".into(), shape: vec![count as u32], clip: 1.0 };
+        let layout = Layout { tensors: vec![tensor] };
+        let check_key = CheckKey::generate(&mut rng(1));
+        let (packing, layout, check_key) = (&packing, &layout, &check_key);
+        let round = Digest::of(b"round");
+        let context = EncryptionContext { round, packing, layout, check_key };
+        let start = || {
+            // The same key, errors and dithers each time, as only a test may have them.
+            let mut rng = rng(2);
+            OneTimeKey::generate(&mut rng).start::<f32>(context, &mut rng).unwrap()
+        };
+        let values: Vec<f32> = (0..count).map(|k| (k % 77) as f32 / 80.0).collect();
+        let body = |piece: usize| {
+            let (mut encryption, mut body) = (start(), Vec::new());
+            for values in values.chunks(piece) {
+                encryption.update(values, &mut body).unwrap();
+            }
+            let used = encryption.finish(&mut body).unwrap();
+            (body, used.check.0)
+        };
+        let whole = body(count);
+        let block = packing.block_values();
+        for piece in [1, 1000, block - 1, block, block + 1, 2 * block] {
+            assert!(body(piece) == whole, "pieces of {piece}");
+        }
+
+        let (mut encryption, mut body) = (start(), Vec::new());
+        encryption.update(&values, &mut body).unwrap();
+        let error = encryption.update(&[0.5], &mut body).unwrap_err().to_string();
+        assert!(error.contains(&count.to_string()), "{error}");
+        let mut encryption = start();
+        encryption.update(&values[1..], &mut body).unwrap();
+        let error = encryption.finish(&mut body).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(&(count - 1).to_string()), "{error}");
+    }
 }
