@@ -5,6 +5,7 @@
 //! every contribution, endorsement and opening goes through it over HTTP.
 
 mod aggregator;
+mod algorithm;
 mod fault;
 mod federation;
 mod report;
@@ -17,10 +18,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::learning::data::phantom::{self, PhantomOptions};
 use crate::learning::{
-    Classification, DataOptions, Dataset, Segmentation, Task, TrainOptions, data, evaluate,
-    picture, train,
+    Algorithm, Classification, DataOptions, Dataset, Segmentation, SiteData, Task, TrainOptions,
+    data, evaluate, fine_tune, picture, train,
 };
 use crate::weights::Weights;
+use algorithm::AlgorithmOptions;
 pub use fault::Fault;
 use federation::Federation;
 use report::{Report, SiteScores};
@@ -71,6 +73,8 @@ pub struct DemoOptions {
     /// Most training images a site; all unless given.
     #[arg(long)]
     max_per_site: Option<usize>,
+    #[command(flatten)]
+    algorithm: AlgorithmOptions,
     /// Bits of a quantized value.
     #[arg(long, default_value_t = 16)]
     bits: u8,
@@ -113,6 +117,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let mut training = TrainOptions::for_task(task.as_ref());
     training.epochs = options.epochs.unwrap_or(training.epochs);
     training.seed = options.seed;
+    training.algorithm = options.algorithm.local();
 
     let initial = task.initial_weights(options.seed)?;
     print_study(&options, &dataset, task.as_ref(), &initial, (rounds, &training));
@@ -137,10 +142,17 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
         scores.local = Some(evaluate(task.as_ref(), local, &site.test)?);
         scores.federated = Some(evaluate(task.as_ref(), &global, &site.test)?);
     }
+    let personal = personalise(&options, task.as_ref(), &dataset, &global)?;
+    for ((scores, site), personal) in sites.iter_mut().zip(&dataset.sites).zip(&personal) {
+        scores.personal = Some(evaluate(task.as_ref(), personal, &site.test)?);
+    }
     let report = Report::new(&options, &federation, sites, started.elapsed());
     report.print();
     pictures(&options, task.as_ref(), &dataset, &local, &global)?;
     global.save(&options.out.join("model.safetensors"))?;
+    for (site, personal) in dataset.sites.iter().zip(&personal) {
+        personal.save(&options.out.join(format!("model-{}.safetensors", site.site)))?;
+    }
     report.save(&options.out)?;
     println!(
         "\nwritten to {}: report.json, ring.svg, predictions-*.png, model.safetensors",
@@ -194,8 +206,9 @@ fn print_study(
     };
     println!("Ringfence demo: {} on {source}, seed {}", task.name(), options.seed);
     println!(
-        "model       {} values; {} rounds of {} local epochs; {} px",
+        "model       {} values; {}, {} rounds of {} local epochs; {} px",
         initial.len(),
+        options.algorithm.name(),
         rounds,
         training.epochs,
         dataset.side
@@ -214,6 +227,20 @@ fn print_study(
     }
 }
 
+/// The common model fine-tuned at every site, where that is asked for.
+fn personalise(
+    options: &DemoOptions,
+    task: &dyn Task,
+    dataset: &Dataset,
+    global: &Weights,
+) -> anyhow::Result<Vec<Weights>> {
+    let Some((alpha, steps)) = options.algorithm.fine_tuning() else {
+        return Ok(Vec::new());
+    };
+    let tuned = |site: &SiteData| fine_tune(task, global, &site.train, alpha, steps);
+    dataset.sites.iter().map(|site| Ok(tuned(site)?)).collect()
+}
+
 /// The baseline: every site alone, for as many epochs as it trains in all federated rounds.
 fn local_only(
     task: &dyn Task,
@@ -230,7 +257,8 @@ fn local_only(
         let mut weights = initial.clone();
         // The same epochs at the same learning rates as in the federated rounds.
         for round in 0..rounds {
-            let options = at_round(training, position, round, rounds);
+            let plain = TrainOptions { algorithm: Algorithm::FedAvg, ..training.clone() };
+            let options = at_round(&plain, position, round, rounds);
             bar.set_message(site.site.clone());
             weights = train(task, &weights, &site.train, &options, &mut |step| {
                 let rounds_before = position * rounds as usize + round as usize;

@@ -12,11 +12,16 @@ mod error;
 pub mod model;
 mod parameters;
 pub mod picture;
+pub mod server;
 pub mod task;
 pub mod train;
 
 pub use data::{DataError, DataOptions, Dataset, Sample, SiteData, Split};
 pub use error::LearnError;
 pub use parameters::Parameters;
+pub use server::{ServerOptimizer, ServerState};
 pub use task::{Classification, Score, Scores, Segmentation, Task};
-pub use train::{Optimizer, Progress, TrainOptions, evaluate, predict, train, train_and_select};
+pub use train::{
+    Algorithm, MetaGradient, Optimizer, Progress, TrainOptions, evaluate, fine_tune, predict,
+    train, train_and_select,
+};

@@ -5,8 +5,8 @@
 
 use ringfence::learning::data::phantom::{PhantomOptions, generate};
 use ringfence::learning::{
-    Classification, Dataset, LearnError, Optimizer, Progress, Sample, Segmentation, Task,
-    TrainOptions, evaluate, picture, predict, train, train_and_select,
+    Algorithm, Classification, Dataset, LearnError, Optimizer, Progress, Sample, Segmentation,
+    Task, TrainOptions, evaluate, picture, predict, train, train_and_select,
 };
 use ringfence::weights::Weights;
 
@@ -16,6 +16,7 @@ fn phantoms() -> Dataset {
 
 fn options(epochs: usize) -> TrainOptions {
     TrainOptions {
+        algorithm: Algorithm::FedAvg,
         epochs,
         batch: 4,
         learning_rate: 0.005,

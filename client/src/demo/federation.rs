@@ -16,7 +16,7 @@ use super::aggregator::Aggregator;
 use super::fault::{Fate, Faults};
 use super::report::RoundSummary;
 use super::{DemoOptions, at_round, progress_bar};
-use crate::learning::{Dataset, SiteData, Task, TrainOptions, train};
+use crate::learning::{Dataset, ServerState, SiteData, Task, TrainOptions, train};
 use crate::model;
 use crate::site::{Done, RoundEnd, Site, now};
 use crate::transport::Transport;
@@ -29,6 +29,7 @@ pub(crate) struct Federation {
     sites: Vec<Site>,
     faults: Faults,
     model: Weights,
+    server: ServerState,
     round_seconds: u32,
     planned: u32,
     /// What every round showed.
@@ -102,6 +103,7 @@ impl Federation {
             sites,
             faults,
             model: initial.clone(),
+            server: ServerState::new(options.algorithm.server()),
             round_seconds: options.round_seconds,
             planned: rounds,
             rounds: Vec::new(),
@@ -161,7 +163,7 @@ impl Federation {
         let mut summary = RoundSummary::new(round, initiator, self.sites.first().map(Site::study));
         summary.train_seconds = train_seconds;
         let plain = plain.into_inner().unwrap_or_default();
-        let mut next: Option<Weights> = None;
+        let mut next: Option<(Weights, ServerState)> = None;
         for (part, site) in parts.into_iter().zip(&self.sites) {
             summary.contributed(site.id(), part.sent, part.contribute_seconds, part.held);
             let done = match part.end {
@@ -175,17 +177,20 @@ impl Federation {
                     RoundEnd::Aborted => bail!("round {round} ended in a certified abort"),
                 },
             };
-            let model = self.model.add(&Weights::from_values(&shapes, done.mean.clone())?)?;
+            // Every site computes the next model for itself.
+            let mut server = self.server.clone();
+            let mean = Weights::from_values(&shapes, done.mean.clone())?;
+            let model = server.apply(&self.model, &mean)?;
             summary.opened(&done.sum, &plain, &done.unusable);
             ensure!(
-                next.as_ref().is_none_or(|known| *known == model),
+                next.as_ref().is_none_or(|(known, _)| *known == model),
                 "round {round}: {} computed another model than the sites before it",
                 site.id()
             );
             acknowledge(done, &model).await?;
-            next = Some(model);
+            next = Some((model, server));
         }
-        self.model = next.context("no site took part")?;
+        (self.model, self.server) = next.context("no site took part")?;
         summary.seconds = started.elapsed().as_secs_f64();
         self.rounds.push(summary.clone());
         ensure!(summary.mismatches == 0, "round {round}: the opened sum is not the plain sum");

@@ -118,16 +118,25 @@ pub(crate) struct SiteScores {
     before: Scores,
     pub(crate) local: Option<Scores>,
     pub(crate) federated: Option<Scores>,
+    /// After fine-tuning the federated model at the site.
+    pub(crate) personal: Option<Scores>,
 }
 
 impl SiteScores {
     pub(crate) fn start(site: &str, before: Scores) -> Self {
-        Self { site: site.to_owned(), before, local: None, federated: None }
+        Self { site: site.to_owned(), before, local: None, federated: None, personal: None }
     }
 
-    fn row(&self, name: &str) -> [f64; 3] {
-        let get = |scores: Option<&Scores>| scores.and_then(|s| s.get(name)).unwrap_or(f64::NAN);
-        [get(Some(&self.before)), get(self.local.as_ref()), get(self.federated.as_ref())]
+    /// The scores of this name that there are, each with its column's.
+    fn row(&self, name: &str) -> Vec<(&'static str, f64)> {
+        let columns = [
+            ("before", Some(&self.before)),
+            ("local only", self.local.as_ref()),
+            ("federated", self.federated.as_ref()),
+            ("personalised", self.personal.as_ref()),
+        ];
+        let get = |(column, scores): (_, Option<&Scores>)| Some((column, scores?.get(name)?));
+        columns.into_iter().filter_map(get).collect()
     }
 }
 
@@ -165,6 +174,7 @@ impl Report {
                 path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
             }),
             "seed": options.seed,
+            "algorithm": options.algorithm.name(),
             "sites": names,
             "study": federation.study().map(Study::digest),
             "threshold": federation.study().map(|study| study.threshold),
@@ -172,8 +182,12 @@ impl Report {
             "rounds": federation.rounds,
             "scores": sites.iter().map(|site| {
                 let rows: Vec<_> = metrics.iter().map(|metric| {
-                    let [before, local, federated] = site.row(metric);
-                    serde_json::json!({"metric": metric, "before": before, "local": local, "federated": federated})
+                    let values = site.row(metric).into_iter();
+                    let mut row: serde_json::Map<_, _> = values
+                        .map(|(column, value)| (column.replace(' ', "_"), value.into()))
+                        .collect();
+                    row.insert("metric".into(), (*metric).into());
+                    row
                 }).collect();
                 serde_json::json!({"site": site.site, "scores": rows})
             }).collect::<Vec<_>>(),
@@ -200,21 +214,19 @@ impl Report {
 }
 
 fn metric_table(metric: &str, sites: &[SiteScores]) -> String {
-    let mut table =
-        format!("\n{:<26} {:>8} {:>11} {:>10}\n", metric, "before", "local only", "federated");
-    let mut sums = [0.0; 3];
-    for site in sites {
-        let row = site.row(metric);
-        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-        table +=
-            &format!("  {:<24} {:>8.3} {:>11.3} {:>10.3}\n", site.site, row[0], row[1], row[2]);
+    let rows: Vec<_> = sites.iter().map(|site| (site.site.as_str(), site.row(metric))).collect();
+    let Some((_, first)) = rows.first() else { return String::new() };
+    let mean = first.iter().enumerate().map(|(index, (column, _))| {
+        let values = rows.iter().filter_map(|(_, row)| row.get(index));
+        (*column, values.map(|(_, value)| value).sum::<f64>() / rows.len() as f64)
+    });
+    let mut table = format!("\n{metric:<26}");
+    first.iter().for_each(|(column, _)| table += &format!(" {column:>12}"));
+    for (site, row) in rows.iter().cloned().chain([("mean of sites", mean.collect())]) {
+        table += &format!("\n  {site:<24}");
+        row.iter().for_each(|(_, value)| table += &format!(" {value:>12.3}"));
     }
-    let mean = sums.map(|sum| sum / sites.len().max(1) as f64);
-    table += &format!(
-        "  {:<24} {:>8.3} {:>11.3} {:>10.3}\n",
-        "mean of sites", mean[0], mean[1], mean[2]
-    );
-    table
+    table + "\n"
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -92,6 +92,24 @@ impl Parameters {
         }
     }
 
+    /// Trainable parameters at `w + factor * direction`, `direction` in the order of the names.
+    ///
+    /// # Errors
+    /// When a direction's shape is not its tensor's.
+    pub(crate) fn shifted(&self, direction: &[Tensor], factor: f64) -> Result<Self> {
+        let mut variables = BTreeMap::new();
+        for ((name, tensor), direction) in self.tensors.iter().zip(direction) {
+            let moved = (tensor + (direction * factor)?)?;
+            variables.insert(name.clone(), Var::from_tensor(&moved.detach())?);
+        }
+        Ok(Self::of(variables))
+    }
+
+    /// The tensors in the order of their names.
+    pub(crate) fn tensors(&self) -> Vec<Tensor> {
+        self.tensors.values().cloned().collect()
+    }
+
     /// The variables in the order of their names; none if the parameters are fixed.
     #[must_use]
     pub fn variables(&self) -> Vec<Var> {

@@ -1,15 +1,19 @@
 //! Training and judging: weights in, weights or scores out.
 
+mod algorithm;
 mod optimizer;
+mod personalise;
 
 use rand::rngs::ChaCha20Rng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rayon::prelude::*;
 
+pub use algorithm::{Algorithm, MetaGradient};
 use candle_core::Tensor;
 pub use optimizer::Optimizer;
 use optimizer::Stepper;
+pub use personalise::fine_tune;
 
 use super::data::Sample;
 use super::task::{Scores, Task, stack_images};
@@ -25,7 +29,10 @@ const PART: usize = 1;
 /// How a site trains between two versions of the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainOptions {
-    /// Passes over the site's training samples.
+    /// What is descended.
+    pub algorithm: Algorithm,
+    /// Passes over the site's training samples. An algorithm whose steps take several batches
+    /// passes over them with each.
     pub epochs: usize,
     /// Samples a step.
     pub batch: usize,
@@ -159,20 +166,28 @@ fn run(
     samples.iter().try_for_each(|sample| task.check_sample(sample))?;
 
     let parameters = Parameters::trainable(start)?;
+    let first = Parameters::fixed(start)?.tensors();
     let mut stepper =
         Stepper::new(options.optimizer, options.learning_rate, parameters.variables())?;
     let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
-    let mut order: Vec<usize> = (0..samples.len()).collect();
+    // One order for each of the independent batches of a step.
+    let order: Vec<usize> = (0..samples.len()).collect();
+    let mut orders = vec![order; options.algorithm.batches()];
     let batches = samples.len().div_ceil(options.batch);
     for epoch in 1..=options.epochs {
-        order.shuffle(&mut rng);
-        for (index, chosen) in order.chunks(options.batch).enumerate() {
-            let batch: Vec<Sample> = chosen
+        orders.iter_mut().for_each(|order| order.shuffle(&mut rng));
+        for index in 0..batches {
+            let chosen: Vec<Vec<Sample>> = orders
                 .iter()
-                .map(|index| augment(&samples[*index], options.flip, &mut rng))
+                .filter_map(|order| order.chunks(options.batch).nth(index))
+                .map(|chosen| {
+                    let chosen = chosen.iter();
+                    chosen.map(|i| augment(&samples[*i], options.flip, &mut rng)).collect()
+                })
                 .collect();
-            let (loss, gradients) = gradients(task, &parameters, &batch)?;
-            stepper.step(&gradients)?;
+            let (loss, direction) =
+                options.algorithm.direction(task, &parameters, &first, &chosen)?;
+            stepper.step(&direction)?;
             progress(Progress { epoch, epochs: options.epochs, batch: index + 1, batches, loss });
         }
         after_epoch(&parameters)?;
@@ -251,7 +266,8 @@ impl TrainOptions {
             "classification" => (1, 8, 0.002),
             _ => (4, 4, 0.003),
         };
-        Self { epochs, batch, learning_rate, optimizer: Optimizer::Adam, flip: true, seed: 1 }
+        let (algorithm, optimizer) = (Algorithm::FedAvg, Optimizer::Adam);
+        Self { algorithm, epochs, batch, learning_rate, optimizer, flip: true, seed: 1 }
     }
 
     /// These options for round `round` of `rounds`, from 0: the learning rate falls by half a cosine
@@ -268,6 +284,7 @@ impl TrainOptions {
     }
 
     fn check(&self) -> Result<(), LearnError> {
+        self.algorithm.check()?;
         let refuse = |option, expected, found| Err(LearnError::Option { option, expected, found });
         if self.epochs == 0 {
             return refuse("epochs", "at least 1", "0".to_string());
