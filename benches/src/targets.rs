@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::FinishedRound;
 use crate::schemes::report::digits;
 use crate::schemes::ringfence::{MeasuredRound, sharing_seconds};
-use crate::schemes::workload::{CLIP, median, time};
+use crate::schemes::workload::{CLIP, time};
 
 /// Parameters, sites and bits that times are stated for.
 const PARAMETERS: usize = 1_000_000;
@@ -133,22 +133,13 @@ fn encrypting(
 ) -> anyhow::Result<(f64, f64)> {
     let values: Vec<f32> = (0..PARAMETERS).map(value).collect();
     let mut body = Vec::with_capacity(round.body.len());
-    let (mut singles, mut doubles) = (Vec::new(), Vec::new());
-    // Some milliseconds each: more of them.
-    for repetition in 0..=5 * repetitions {
-        let mut run = |pool: &ThreadPool| {
-            let start = std::time::Instant::now();
-            pool.install(|| round.encrypt(black_box(&values), &mut body))?;
-            anyhow::Ok(start.elapsed().as_secs_f64())
-        };
-        let (single, double) = (run(one)?, run(two)?);
-        // The first ones warm up.
-        if repetition > 0 {
-            singles.push(single);
-            doubles.push(double);
-        }
-    }
-    let (single, double) = (median(singles), median(doubles));
+    // Some milliseconds each: more of them. One pool after the other: threads that have slept wake up
+    // on one core, and the system takes milliseconds to move one of them.
+    let mut seconds = |pool: &ThreadPool| {
+        let encrypt = || round.encrypt(black_box(&values), &mut body);
+        pool.install(|| time(5 * repetitions, encrypt)).map(|(seconds, ())| seconds)
+    };
+    let (single, double) = (seconds(one)?, seconds(two)?);
     Ok((single, single / double))
 }
 

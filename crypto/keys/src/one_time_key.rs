@@ -73,9 +73,9 @@ use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
 use crate::transform::product;
 
-/// Blocks a thread that are encrypted before they are written: little enough for a cache, and all
-/// the memory that an encryption takes.
-const BATCH: usize = 4;
+/// Blocks a thread that are encrypted before they are written: little enough for a cache, enough to
+/// share out among threads, and all the memory that an encryption takes.
+const BATCH: usize = 16;
 
 /// A fresh uniform key in NTT order.
 pub struct OneTimeKey(SecretWords);
