@@ -47,8 +47,8 @@ pub(crate) struct AlgorithmOptions {
     server_rate: f64,
 }
 
-/// Displacement of the Hessian-free form's central difference: of the order of the fourth root of
-/// 32-bit floats' precision, where rounding and curvature's change balance.
+/// Displacement of the Hessian-free form's central difference: of the order of the cube root of
+/// 32-bit floats' precision (4e-3), where rounding and the curvature's change balance.
 const DELTA: f64 = 0.01;
 
 impl AlgorithmOptions {
