@@ -1,6 +1,7 @@
 //! The products of a convolution for each type of number.
 
 use candle_core::WithDType;
+use rayon::prelude::*;
 
 use super::gather::{Direction, Gather};
 use super::kernel_gradient::KernelGradient;
@@ -50,18 +51,19 @@ impl Shape {
         let taps = window.taps();
         let table = window.inputs_of_outputs();
         let mut patches = vec![0.0; images * window.outputs() * patch];
-        for (index, patch) in patches.chunks_exact_mut(patch).enumerate() {
-            let (image, pixel) = (index / window.outputs(), index % window.outputs());
-            let x = &x[image * window.inputs() * depth..];
-            for (tap, input) in table[pixel * taps..(pixel + 1) * taps].iter().enumerate() {
-                if *input != NONE {
+        let images = patches
+            .par_chunks_mut(window.outputs() * patch)
+            .zip(x.par_chunks(window.inputs() * depth));
+        images.for_each(|(patches, x)| {
+            for (patch, table) in patches.chunks_exact_mut(patch).zip(table.chunks_exact(taps)) {
+                for (tap, input) in table.iter().enumerate().filter(|(_, input)| **input != NONE) {
                     let from = &x[*input as usize * depth..][..depth];
                     for (value, out) in from.iter().zip(patch[tap..].iter_mut().step_by(taps)) {
                         *out = *value;
                     }
                 }
             }
-        }
+        });
         patches
     }
 

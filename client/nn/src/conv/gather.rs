@@ -65,16 +65,22 @@ impl Gather<'_> {
             let (group, first) = (index / blocks, index % blocks * columns);
             let used = columns.min(width - first);
             match direction {
-                // Rows of the kernel go to columns: sixteen taps and channels at a time, so that
-                // the lines written stay in the cache.
+                // Rows of the kernel go to columns: two channels at a time, so that the lines
+                // written stay in the cache.
                 Direction::Forward => {
-                    for start in (0..depth * taps).step_by(16) {
-                        let end = (start + 16).min(depth * taps);
+                    for start in (0..depth).step_by(2) {
+                        let end = (start + 2).min(depth);
                         for column in 0..used {
                             let row = (group * width + first + column) * depth * taps;
-                            for (from, value) in (start..end).zip(&kernel[row + start..row + end]) {
-                                let (channel, tap) = (from / taps, from % taps);
-                                packed[(tap * depth + channel) * columns + column] = *value;
+                            let rows = kernel[row + start * taps..row + end * taps]
+                                .chunks_exact(taps)
+                                .enumerate();
+                            for (channel, of_taps) in rows {
+                                let to = &mut packed[(start + channel) * columns + column..];
+                                let to = to.iter_mut().step_by(depth * columns);
+                                for (value, packed) in of_taps.iter().zip(to) {
+                                    *packed = *value;
+                                }
                             }
                         }
                     }
@@ -85,8 +91,10 @@ impl Gather<'_> {
                         for (column, of_taps) in
                             kernel[row..row + used * taps].chunks_exact(taps).enumerate()
                         {
-                            for (tap, value) in of_taps.iter().enumerate() {
-                                packed[(tap * depth + channel) * columns + column] = *value;
+                            let to = &mut packed[channel * columns + column..];
+                            let to = to.iter_mut().step_by(depth * columns);
+                            for (value, packed) in of_taps.iter().zip(to) {
+                                *packed = *value;
                             }
                         }
                     }

@@ -49,14 +49,21 @@ impl KernelGradient<'_> {
         let Self { taps, depth, width, groups, .. } = *self;
         let row_blocks = depth.div_ceil(rows);
         let mut kernel = vec![0.0; groups * width * depth * taps];
-        kernel.par_chunks_mut((16 * depth * taps).max(1)).enumerate().for_each(
-            |(index, kernel)| {
-                for (at, out) in kernel.chunks_exact_mut(depth * taps).enumerate() {
-                    let (group, o) = ((index * 16 + at) / width, (index * 16 + at) % width);
-                    for (c, out) in out.chunks_exact_mut(taps).enumerate() {
-                        let block = group * row_blocks + c / rows;
-                        for (tap, out) in out.iter_mut().enumerate() {
-                            *out = sums[((block * taps + tap) * rows + c % rows) * padded + o];
+        // Sixteen output channels at a time: a line of the sums is read as a whole, and the
+        // sixteen lines written stay in the cache until they are full.
+        kernel.par_chunks_mut((width * depth * taps).max(1)).enumerate().for_each(
+            |(group, kernel)| {
+                for (block, rows_out) in kernel.chunks_mut(16 * depth * taps).enumerate() {
+                    let first = block * 16;
+                    let count = rows_out.len() / (depth * taps);
+                    for c in 0..depth {
+                        let start = (group * row_blocks + c / rows) * taps * rows + c % rows;
+                        for tap in 0..taps {
+                            let from = (start + tap * rows) * padded + first;
+                            let to = rows_out[c * taps + tap..].iter_mut().step_by(depth * taps);
+                            for (out, value) in to.zip(&sums[from..from + count]) {
+                                *out = *value;
+                            }
                         }
                     }
                 }
@@ -181,10 +188,9 @@ impl Task<'_> {
                 let mut part = [0.0; ROWS];
                 let values = if WHOLE {
                     let (whole, _) = S::as_simd_f32s(&g[to..to + columns]);
-                    for (factor, value) in factors.iter_mut().zip(whole) {
-                        *factor = *value;
-                    }
+                    let Some(whole) = whole.first_chunk::<REGISTERS>() else { continue };
                     let Some(values) = x[start..].first_chunk::<ROWS>() else { continue };
+                    factors = *whole;
                     values
                 } else {
                     let some = &g[to..to + columns.min(width - first)];

@@ -1,8 +1,9 @@
 //! The passes over memory of a group normalisation.
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::vector::{Float, Loop, vectorized};
+use crate::vector::Float;
 
 /// Sizes of images `[images, pixels, channels]`.
 #[derive(Clone, Copy, Debug)]
@@ -57,16 +58,17 @@ pub(super) fn forward<T: Float>(
     bias: &[T],
 ) -> (Vec<T>, Vec<Moments>) {
     let mut out = vec![T::default(); x.len()];
+    let arch = Arch::new();
     let moments: Vec<Vec<Moments>> = out
         .par_chunks_mut(sizes.image())
         .zip(x.par_chunks(sizes.image()))
         .map(|(out, x)| {
-            let zeros = vec![T::default(); sizes.channels];
-            let sums = reduce(Sum { x, mean: &zeros });
+            let mut sums = vec![T::default(); sizes.channels];
+            arch.dispatch(Sum { x, mean: None, sums: &mut sums });
             let means = sizes.group_means(sums.iter().map(|sum| sum.to_f64()));
             let mean: Vec<T> = sizes.of_channels(|group| means[group]);
-            let squares = reduce(Squares { x, mean: &mean });
-            let variances = sizes.group_means(squares.iter().map(|sum| sum.to_f64()));
+            arch.dispatch(Sum { x, mean: Some(&mean), sums: &mut sums });
+            let variances = sizes.group_means(sums.iter().map(|sum| sum.to_f64()));
             let moments: Vec<Moments> = means
                 .iter()
                 .zip(&variances)
@@ -76,7 +78,7 @@ pub(super) fn forward<T: Float>(
                 })
                 .collect();
             let (factor, offset) = affine(sizes, &moments, scale, bias);
-            vectorized(Write { relu, x, factor: &factor, offset: &offset, out });
+            arch.dispatch(Write { relu, x, factor: &factor, offset: &offset, out });
             moments
         })
         .collect();
@@ -112,6 +114,8 @@ pub(super) fn backward<T: Float>(
     g: &[T],
 ) -> Gradients<T> {
     let mut of_x = vec![T::default(); x.len()];
+    let arch = Arch::new();
+    let least = if relu { T::default() } else { T::from_f64(f64::NEG_INFINITY) };
     let sums: Vec<(Vec<T>, Vec<T>)> = of_x
         .par_chunks_mut(sizes.image())
         .zip(x.par_chunks(sizes.image()))
@@ -121,8 +125,10 @@ pub(super) fn backward<T: Float>(
             let (factor, offset) = affine(sizes, moments, scale, bias);
             let mean: Vec<T> = sizes.of_channels(|group| moments[group].mean);
             let inverse: Vec<T> = sizes.of_channels(|group| moments[group].inverse);
-            let masked = Masked { relu, x, g, factor: &factor, offset: &offset, mean: &mean };
-            let (of_g, of_gx) = masked.sums();
+            let masked = Masked { least, x, g, factor: &factor, offset: &offset, mean: &mean };
+            let mut of_g = vec![T::default(); sizes.channels];
+            let mut of_gx = vec![T::default(); sizes.channels];
+            arch.dispatch(MaskedSums { masked, of_g: &mut of_g, of_gx: &mut of_gx });
             let of_gn: Vec<T> = of_gx.iter().zip(&inverse).map(|(sum, i)| *sum * *i).collect();
             let weighted = |sums: &[T]| -> Vec<f64> {
                 let products = sums.iter().zip(scale).map(|(sum, s)| sum.to_f64() * s.to_f64());
@@ -133,7 +139,7 @@ pub(super) fn backward<T: Float>(
                 sizes.of_channels(|group| mean_u[group] * moments[group].inverse);
             let slope: Vec<T> =
                 sizes.of_channels(|group| mean_un[group] * moments[group].inverse.powi(2));
-            vectorized(WriteGradient { masked, constant: &constant, slope: &slope, out });
+            arch.dispatch(WriteGradient { masked, constant: &constant, slope: &slope, out });
             (of_g, of_gn)
         })
         .collect();
@@ -149,199 +155,46 @@ pub(super) fn backward<T: Float>(
     out
 }
 
-/// Channels summed at a time in registers.
-const LANES: usize = 16;
 /// Pixels taken side by side, so that additions need not wait for each other.
 const AHEAD: usize = 4;
 
-/// Something summed over pixels for each channel.
-trait Reduction<T: Float>: Copy {
-    fn channels(&self) -> usize;
-    fn pixels(&self) -> usize;
-    /// Adds the terms of `N` channels of a pixel, starting at `index` in the image and at
-    /// `channel` in the pixel.
-    fn add<const N: usize>(&self, index: usize, channel: usize, sums: &mut [T; N]);
-}
-
-#[derive(Clone, Copy)]
+/// Each channel's sum of its values or, with the channels' `mean`, of the squares of their
+/// distances from it.
 struct Sum<'a, T> {
     x: &'a [T],
-    mean: &'a [T],
+    mean: Option<&'a [T]>,
+    sums: &'a mut [T],
 }
 
-impl<T: Float> Reduction<T> for Sum<'_, T> {
+impl<T: Float> WithSimd for Sum<'_, T> {
+    type Output = ();
     #[inline(always)]
-    fn channels(&self) -> usize {
-        self.mean.len()
-    }
-    #[inline(always)]
-    fn pixels(&self) -> usize {
-        self.x.len() / self.mean.len()
-    }
-    #[inline(always)]
-    fn add<const N: usize>(&self, index: usize, _: usize, sums: &mut [T; N]) {
-        let x = &self.x[index..index + N];
-        for lane in 0..N {
-            sums[lane] += x[lane];
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Squares<'a, T> {
-    x: &'a [T],
-    mean: &'a [T],
-}
-
-impl<T: Float> Reduction<T> for Squares<'_, T> {
-    #[inline(always)]
-    fn channels(&self) -> usize {
-        self.mean.len()
-    }
-    #[inline(always)]
-    fn pixels(&self) -> usize {
-        self.x.len() / self.mean.len()
-    }
-    #[inline(always)]
-    fn add<const N: usize>(&self, index: usize, channel: usize, sums: &mut [T; N]) {
-        let x = &self.x[index..index + N];
-        let mean = &self.mean[channel..channel + N];
-        for lane in 0..N {
-            let centred = x[lane] - mean[lane];
-            sums[lane] += centred * centred;
-        }
-    }
-}
-
-/// The sums of each channel.
-fn reduce<T: Float, R: Reduction<T>>(of: R) -> Vec<T> {
-    struct Reduce<T, R>(R, std::marker::PhantomData<T>);
-    impl<T: Float, R: Reduction<T>> Loop for Reduce<T, R> {
-        type Output = Vec<T>;
-        #[inline(always)]
-        fn run(self) -> Vec<T> {
-            let (channels, pixels) = (self.0.channels(), self.0.pixels());
-            let mut out = vec![T::default(); channels];
-            let (blocks, rest) = out.as_chunks_mut::<LANES>();
-            let whole = blocks.len() * LANES;
-            for (block, out) in blocks.iter_mut().enumerate() {
-                *out = sum_channels(self.0, channels, pixels, block * LANES);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (channels, count) = (self.sums.len(), T::count::<S>());
+        for (block, out) in self.sums.chunks_mut(count).enumerate() {
+            let (first, width) = (block * count, out.len());
+            let zero = T::splat(simd, T::default());
+            let mean = self.mean.map(|mean| T::load(simd, &mean[first..first + width]));
+            let mut sums = [zero; AHEAD];
+            for pixels in self.x.chunks(AHEAD * channels) {
+                for (sum, pixel) in sums.iter_mut().zip(pixels.chunks_exact(channels)) {
+                    let x = T::load(simd, &pixel[first..first + width]);
+                    *sum = match mean {
+                        None => T::sum(simd, *sum, x),
+                        Some(mean) => {
+                            let centred = T::difference(simd, x, mean);
+                            T::multiply_add(simd, centred, centred, *sum)
+                        }
+                    };
+                }
             }
-            let (blocks, rest) = rest.as_chunks_mut::<4>();
-            let tail = whole + blocks.len() * 4;
-            for (block, out) in blocks.iter_mut().enumerate() {
-                *out = sum_channels(self.0, channels, pixels, whole + block * 4);
-            }
-            for (k, out) in rest.iter_mut().enumerate() {
-                [*out] = sum_channels(self.0, channels, pixels, tail + k);
-            }
-            out
-        }
-    }
-    vectorized(Reduce(of, std::marker::PhantomData))
-}
-
-#[inline(always)]
-fn sum_channels<T: Float, R: Reduction<T>, const N: usize>(
-    of: R,
-    channels: usize,
-    pixels: usize,
-    channel: usize,
-) -> [T; N] {
-    let mut sums = [[T::default(); N]; AHEAD];
-    let whole = pixels / AHEAD * AHEAD;
-    for first in (0..whole).step_by(AHEAD) {
-        for (ahead, sums) in sums.iter_mut().enumerate() {
-            of.add((first + ahead) * channels + channel, channel, sums);
-        }
-    }
-    for pixel in whole..pixels {
-        of.add(pixel * channels + channel, channel, &mut sums[0]);
-    }
-    let [mut total, others @ ..] = sums;
-    for other in others {
-        for lane in 0..N {
-            total[lane] += other[lane];
-        }
-    }
-    total
-}
-
-/// The gradient with what ReLU stopped left out.
-#[derive(Clone, Copy)]
-struct Masked<'a, T> {
-    relu: bool,
-    x: &'a [T],
-    g: &'a [T],
-    factor: &'a [T],
-    offset: &'a [T],
-    mean: &'a [T],
-}
-
-/// Sum of `g'`.
-#[derive(Clone, Copy)]
-struct OfG<'a, T>(Masked<'a, T>);
-/// Sum of `g' (x - mean)`.
-#[derive(Clone, Copy)]
-struct OfGx<'a, T>(Masked<'a, T>);
-
-impl<T: Float> Masked<'_, T> {
-    fn sums(&self) -> (Vec<T>, Vec<T>) {
-        (reduce(OfG(*self)), reduce(OfGx(*self)))
-    }
-
-    #[inline(always)]
-    fn masked<const N: usize>(&self, index: usize, channel: usize) -> [T; N] {
-        let (x, g) = (&self.x[index..index + N], &self.g[index..index + N]);
-        let factor = &self.factor[channel..channel + N];
-        let offset = &self.offset[channel..channel + N];
-        let mut masked = [T::default(); N];
-        for lane in 0..N {
-            let positive = !self.relu || x[lane] * factor[lane] + offset[lane] > T::default();
-            masked[lane] = if positive { g[lane] } else { T::default() };
-        }
-        masked
-    }
-}
-
-impl<T: Float> Reduction<T> for OfG<'_, T> {
-    #[inline(always)]
-    fn channels(&self) -> usize {
-        self.0.mean.len()
-    }
-    #[inline(always)]
-    fn pixels(&self) -> usize {
-        self.0.x.len() / self.0.mean.len()
-    }
-    #[inline(always)]
-    fn add<const N: usize>(&self, index: usize, channel: usize, sums: &mut [T; N]) {
-        let masked = self.0.masked::<N>(index, channel);
-        for lane in 0..N {
-            sums[lane] += masked[lane];
+            let [a, b, c, d] = sums;
+            T::write(simd, T::sum(simd, T::sum(simd, a, b), T::sum(simd, c, d)), out);
         }
     }
 }
 
-impl<T: Float> Reduction<T> for OfGx<'_, T> {
-    #[inline(always)]
-    fn channels(&self) -> usize {
-        self.0.mean.len()
-    }
-    #[inline(always)]
-    fn pixels(&self) -> usize {
-        self.0.x.len() / self.0.mean.len()
-    }
-    #[inline(always)]
-    fn add<const N: usize>(&self, index: usize, channel: usize, sums: &mut [T; N]) {
-        let masked = self.0.masked::<N>(index, channel);
-        let x = &self.0.x[index..index + N];
-        let mean = &self.0.mean[channel..channel + N];
-        for lane in 0..N {
-            sums[lane] += masked[lane] * (x[lane] - mean[lane]);
-        }
-    }
-}
-
+/// `max(x factor + offset, 0)`, or without the maximum.
 struct Write<'a, T> {
     relu: bool,
     x: &'a [T],
@@ -350,22 +203,79 @@ struct Write<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Float> Loop for Write<'_, T> {
+impl<T: Float> WithSimd for Write<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run(self) {
-        let channels = self.factor.len();
-        let pixels = self.out.chunks_exact_mut(channels).zip(self.x.chunks_exact(channels));
-        for (out, x) in pixels {
-            let affine = self.factor.iter().zip(self.offset);
-            for ((out, x), (factor, offset)) in out.iter_mut().zip(x).zip(affine) {
-                let y = *x * *factor + *offset;
-                *out = if self.relu && y < T::default() { T::default() } else { y };
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (channels, count) = (self.factor.len(), T::count::<S>());
+        let zero = T::splat(simd, T::default());
+        let parameters = self.factor.chunks(count).zip(self.offset.chunks(count));
+        for (block, (factor, offset)) in parameters.enumerate() {
+            let (first, width) = (block * count, factor.len());
+            let (factor, offset) = (T::load(simd, factor), T::load(simd, offset));
+            let pixels = self.out.chunks_exact_mut(channels).zip(self.x.chunks_exact(channels));
+            for (out, x) in pixels {
+                let x = T::load(simd, &x[first..first + width]);
+                let y = T::multiply_add(simd, x, factor, offset);
+                let y = if self.relu { T::where_greater(simd, y, zero, y) } else { y };
+                T::write(simd, y, &mut out[first..first + width]);
             }
         }
     }
 }
 
+/// Inputs of the way back: `g` counts where `x factor + offset` is above `least`.
+#[derive(Clone, Copy)]
+struct Masked<'a, T> {
+    least: T,
+    x: &'a [T],
+    g: &'a [T],
+    factor: &'a [T],
+    offset: &'a [T],
+    mean: &'a [T],
+}
+
+/// Each channel's sums of `g'` and of `g' (x - mean)`.
+struct MaskedSums<'a, T> {
+    masked: Masked<'a, T>,
+    of_g: &'a mut [T],
+    of_gx: &'a mut [T],
+}
+
+impl<T: Float> WithSimd for MaskedSums<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Masked { least, x, g, factor, offset, mean } = self.masked;
+        let (channels, count) = (factor.len(), T::count::<S>());
+        let (zero, least) = (T::splat(simd, T::default()), T::splat(simd, least));
+        let outs = self.of_g.chunks_mut(count).zip(self.of_gx.chunks_mut(count));
+        for (block, (of_g, of_gx)) in outs.enumerate() {
+            let here = block * count..block * count + of_g.len();
+            let factor = T::load(simd, &factor[here.clone()]);
+            let offset = T::load(simd, &offset[here.clone()]);
+            let mean = T::load(simd, &mean[here.clone()]);
+            let mut sums = [(zero, zero); AHEAD];
+            for (x, g) in x.chunks(AHEAD * channels).zip(g.chunks(AHEAD * channels)) {
+                let pixels = x.chunks_exact(channels).zip(g.chunks_exact(channels));
+                for ((of_g, of_gx), (x, g)) in sums.iter_mut().zip(pixels) {
+                    let x = T::load(simd, &x[here.clone()]);
+                    let g = T::load(simd, &g[here.clone()]);
+                    let y = T::multiply_add(simd, x, factor, offset);
+                    let g = T::where_greater(simd, y, least, g);
+                    *of_g = T::sum(simd, *of_g, g);
+                    *of_gx = T::multiply_add(simd, g, T::difference(simd, x, mean), *of_gx);
+                }
+            }
+            let [a, b, c, d] = sums;
+            let total = |a, b, c, d| T::sum(simd, T::sum(simd, a, b), T::sum(simd, c, d));
+            T::write(simd, total(a.0, b.0, c.0, d.0), of_g);
+            T::write(simd, total(a.1, b.1, c.1, d.1), of_gx);
+        }
+    }
+}
+
+/// `g' factor - constant - (x - mean) slope`.
 struct WriteGradient<'a, T> {
     masked: Masked<'a, T>,
     constant: &'a [T],
@@ -373,21 +283,34 @@ struct WriteGradient<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Float> Loop for WriteGradient<'_, T> {
+impl<T: Float> WithSimd for WriteGradient<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run(self) {
-        let Masked { relu, x, g, factor, offset, mean } = self.masked;
-        let channels = factor.len();
-        let inputs = x.chunks_exact(channels).zip(g.chunks_exact(channels));
-        for (out, (x, g)) in self.out.chunks_exact_mut(channels).zip(inputs) {
-            let affine = factor.iter().zip(offset).zip(mean);
-            let means = self.constant.iter().zip(self.slope);
-            let values = out.iter_mut().zip(x).zip(g).zip(affine).zip(means);
-            for ((((out, x), g), ((factor, offset), mean)), (constant, slope)) in values {
-                let positive = !relu || *x * *factor + *offset > T::default();
-                let g = if positive { *g } else { T::default() };
-                *out = g * *factor - *constant - (*x - *mean) * *slope;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Masked { least, x, g, factor, offset, mean } = self.masked;
+        let (channels, count) = (factor.len(), T::count::<S>());
+        let least = T::splat(simd, least);
+        for first in (0..channels).step_by(count) {
+            let here = first..(first + count).min(channels);
+            let factor = T::load(simd, &factor[here.clone()]);
+            let offset = T::load(simd, &offset[here.clone()]);
+            let mean = T::load(simd, &mean[here.clone()]);
+            let constant = T::load(simd, &self.constant[here.clone()]);
+            let slope = T::load(simd, &self.slope[here.clone()]);
+            let inputs = x.chunks_exact(channels).zip(g.chunks_exact(channels));
+            for (out, (x, g)) in self.out.chunks_exact_mut(channels).zip(inputs) {
+                let x = T::load(simd, &x[here.clone()]);
+                let g = T::load(simd, &g[here.clone()]);
+                let y = T::multiply_add(simd, x, factor, offset);
+                let g = T::where_greater(simd, y, least, g);
+                // (mean - x) slope - constant, then g' factor added to it.
+                let away = T::difference(simd, mean, x);
+                let rest = T::difference(
+                    simd,
+                    T::multiply_add(simd, away, slope, T::splat(simd, T::default())),
+                    constant,
+                );
+                T::write(simd, T::multiply_add(simd, g, factor, rest), &mut out[here.clone()]);
             }
         }
     }
