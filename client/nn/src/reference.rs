@@ -5,6 +5,7 @@
 //! the classifier's flattened pixels differs.
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use rayon::prelude::*;
 
 use crate::{Conv2d, GroupNorm, join_upsampled, max_pool2};
 
@@ -160,6 +161,54 @@ impl Network {
             }
         }
     }
+}
+
+/// One step of gradient descent, `p <- p - rate * gradient`, on a batch taken in parts of `part`
+/// images, each part on one thread. Gradients of parts are added in their order, so that the
+/// number of threads changes no bit.
+///
+/// # Errors
+/// When the shapes do not fit, or the batch is not a multiple of the part.
+pub fn step(
+    network: Network,
+    engine: Engine,
+    parameters: &[Var],
+    (images, targets): (&Tensor, &Tensor),
+    part: usize,
+    rate: f64,
+) -> Result<()> {
+    let batch = images.dim(0)?;
+    if part == 0 || batch == 0 || batch % part != 0 {
+        bail!("expected a batch in parts of {part} images, found {batch}");
+    }
+    let share = part as f64 / batch as f64;
+    let parts: Vec<Vec<Tensor>> = (0..batch / part)
+        .into_par_iter()
+        .map(|index| {
+            let logits =
+                network.logits(engine, parameters, &images.narrow(0, index * part, part)?)?;
+            let loss = network.loss(&logits, &targets.narrow(0, index * part, part)?)?;
+            let mut found = (loss * share)?.backward()?;
+            let gradient = |parameter: &Var| match found.remove(parameter) {
+                Some(gradient) => Ok(gradient),
+                None => parameter.zeros_like(),
+            };
+            parameters.iter().map(gradient).collect()
+        })
+        .collect::<Result<_>>()?;
+    parameters.par_iter().enumerate().try_for_each(|(index, parameter)| {
+        let mut sum: Option<Tensor> = None;
+        for gradient in parts.iter().filter_map(|part| part.get(index)) {
+            sum = Some(match sum {
+                Some(sum) => (sum + gradient)?,
+                None => gradient.clone(),
+            });
+        }
+        match sum {
+            Some(sum) => parameter.set(&(parameter.as_tensor() - (sum * rate)?)?),
+            None => Ok(()),
+        }
+    })
 }
 
 struct Layers<'a> {

@@ -141,10 +141,8 @@ impl Element for f32 {
                 .copied()
                 .collect();
         }
-        let by_output = window.inputs_of_outputs();
-        let by_tap = |tap| by_output.iter().skip(tap).step_by(taps);
         let product = KernelGradient {
-            table: &(0..taps).flat_map(by_tap).copied().collect::<Vec<_>>(),
+            table: &window.inputs_of_taps(),
             taps,
             input_pixels: window.inputs(),
             output_pixels: outputs,

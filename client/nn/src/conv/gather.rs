@@ -64,39 +64,24 @@ impl Gather<'_> {
         values.par_chunks_mut(block.max(1)).enumerate().for_each(|(index, packed)| {
             let (group, first) = (index / blocks, index % blocks * columns);
             let used = columns.min(width - first);
+            let to = packed.chunks_exact_mut(columns);
             match direction {
-                // Rows of the kernel go to columns: two channels at a time, so that the lines
-                // written stay in the cache.
+                // A column's values are a row of the kernel: lines of all the rows stay in the
+                // cache while their taps and channels are taken one after another.
                 Direction::Forward => {
-                    for start in (0..depth).step_by(2) {
-                        let end = (start + 2).min(depth);
-                        for column in 0..used {
-                            let row = (group * width + first + column) * depth * taps;
-                            let rows = kernel[row + start * taps..row + end * taps]
-                                .chunks_exact(taps)
-                                .enumerate();
-                            for (channel, of_taps) in rows {
-                                let to = &mut packed[(start + channel) * columns + column..];
-                                let to = to.iter_mut().step_by(depth * columns);
-                                for (value, packed) in of_taps.iter().zip(to) {
-                                    *packed = *value;
-                                }
-                            }
-                        }
+                    let rows = &kernel[(group * width + first) * depth * taps..];
+                    for (at, packed) in to.enumerate() {
+                        let (tap, channel) = (at / depth, at % depth);
+                        let values = rows[channel * taps + tap..].iter().step_by(depth * taps);
+                        packed.iter_mut().take(used).zip(values).for_each(|(to, of)| *to = *of);
                     }
                 }
                 Direction::Backward => {
-                    for channel in 0..depth {
+                    for (at, packed) in to.enumerate() {
+                        let (tap, channel) = (at / depth, at % depth);
                         let row = ((group * depth + channel) * width + first) * taps;
-                        for (column, of_taps) in
-                            kernel[row..row + used * taps].chunks_exact(taps).enumerate()
-                        {
-                            let to = &mut packed[channel * columns + column..];
-                            let to = to.iter_mut().step_by(depth * columns);
-                            for (value, packed) in of_taps.iter().zip(to) {
-                                *packed = *value;
-                            }
-                        }
+                        let values = kernel[row + tap..].iter().step_by(taps);
+                        packed.iter_mut().take(used).zip(values).for_each(|(to, of)| *to = *of);
                     }
                 }
             }

@@ -67,6 +67,17 @@ impl Window {
         table
     }
 
+    /// `[tap][output pixel]`: the same, a tap at a time.
+    pub(super) fn inputs_of_taps(&self) -> Vec<u32> {
+        let mut table = vec![NONE; self.outputs() * self.taps()];
+        self.pairs(|output, tap, input| {
+            if let Some(entry) = table.get_mut(tap * self.outputs() + output) {
+                *entry = input as u32;
+            }
+        });
+        table
+    }
+
     /// `[input pixel][tap]`: the output pixel to which the input pixel goes through the tap.
     pub(super) fn outputs_of_inputs(&self) -> Vec<u32> {
         let mut table = vec![NONE; self.inputs() * self.taps()];
