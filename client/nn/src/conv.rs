@@ -1,6 +1,6 @@
 //! Two-dimensional convolution, its gradients, and theirs.
 
-mod element;
+pub(crate) mod element;
 mod gather;
 mod kernel_gradient;
 mod lanes;
@@ -10,7 +10,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 
 use crate::resample::sum_to_channels;
 use crate::storage::{for_float, recorded, values};
-use element::Element;
+pub(crate) use element::Element;
 use window::Window;
 
 /// A convolution's settings.
@@ -67,7 +67,7 @@ impl Conv2d {
         out.permute((0, 3, 1, 2))?.contiguous()
     }
 
-    fn shape(
+    pub(crate) fn shape(
         &self,
         (images, h, w, channels): (usize, usize, usize, usize),
         (o, depth, kh, kw): (usize, usize, usize, usize),
@@ -95,7 +95,6 @@ impl Convolution {
         bias: Option<(&CpuStorage, &Layout)>,
     ) -> Result<(CpuStorage, Shape)> {
         let shape = self.0.shape(x_at.shape().dims4()?, k_at.shape().dims4()?)?;
-        let (h, w) = shape.window.output;
         let channels = shape.groups * shape.width;
         if let Some((_, at)) = bias
             && at.dims() != [channels]
@@ -106,7 +105,7 @@ impl Convolution {
             let bias = bias.map(|(bias, at)| values::<T>(bias, at)).transpose()?;
             T::convolve(&shape, values(x, x_at)?, values(k, k_at)?, bias)
         });
-        Ok((out, Shape::from((shape.images, h, w, channels))))
+        Ok((out, Shape::from(shape.output())))
     }
 
     fn backward(
@@ -185,9 +184,9 @@ impl CustomOp3 for Convolution {
 
 /// `(g, kernel)` to the gradient for `x` of `sum(g * convolution(x, kernel))`.
 #[derive(Clone, Copy, Debug)]
-struct InputGradient {
-    settings: Conv2d,
-    input: (usize, usize),
+pub(crate) struct InputGradient {
+    pub(crate) settings: Conv2d,
+    pub(crate) input: (usize, usize),
 }
 
 impl CustomOp2 for InputGradient {
@@ -231,9 +230,9 @@ impl CustomOp2 for InputGradient {
 
 /// `(x, g)` to the gradient for the kernel of `sum(g * convolution(x, kernel))`.
 #[derive(Clone, Copy, Debug)]
-struct KernelGradient {
-    settings: Conv2d,
-    kernel: (usize, usize),
+pub(crate) struct KernelGradient {
+    pub(crate) settings: Conv2d,
+    pub(crate) kernel: (usize, usize),
 }
 
 impl CustomOp2 for KernelGradient {
@@ -274,9 +273,8 @@ impl CustomOp2 for KernelGradient {
 }
 
 fn check_gradient(shape: &element::Shape, g_at: &Layout, fits: bool) -> Result<()> {
-    let (h, w) = shape.window.output;
-    let expected = [shape.images, h, w, shape.groups * shape.width];
-    if !fits || g_at.dims() != expected {
+    let expected = shape.output();
+    if !fits || g_at.shape().dims4()? != expected {
         bail!("expected a gradient {expected:?}, found {:?}", g_at.shape());
     }
     Ok(())

@@ -41,7 +41,9 @@
 //!   input's gradient. A tile of 12 or 24 pixels by 32 or 16 channels (AVX-512; half of it for AVX2)
 //!   is summed in registers over all taps and channels, from a kernel packed once a call. 1x1
 //!   convolutions are the case of one tap. Vector units are reached through pulp's safe tokens.
-//! - Normalisation, scale, bias and ReLU are one operation of three passes forward and two back.
+//! - Normalisation, scale, bias and ReLU are one operation of three passes forward and two back;
+//!   [`ConvNorm`] joins the convolution before them to it, so that candle neither clears nor adds
+//!   up a gradient of what lies between.
 //! - Values are `f32`. `f64` works too, written as the definitions read, so that derivatives can be
 //!   checked by finite differences: all of them are, first and second, in every configuration.
 //! - Threads are those of the rayon pool from which an operation is called. No sum depends on
@@ -52,6 +54,7 @@
 //! Winograd's algorithm (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
 //! 2016) is not used: direct sums reach the target, and have no error of transforms to watch.
 
+mod block;
 mod conv;
 mod norm;
 mod pool;
@@ -60,6 +63,7 @@ mod resample;
 mod storage;
 mod vector;
 
+pub use block::ConvNorm;
 pub use conv::Conv2d;
 pub use norm::GroupNorm;
 pub use pool::max_pool2;

@@ -5,7 +5,7 @@
 //! gradient that training needs. A gradient that is itself differentiated is put together from
 //! candle's operations, and so has derivatives of any order.
 
-mod passes;
+pub(crate) mod passes;
 
 use std::sync::OnceLock;
 
@@ -50,7 +50,7 @@ impl GroupNorm {
         x.contiguous()?.apply_op3(&scale, &bias, operation)
     }
 
-    fn sizes(&self, x: &Shape) -> Result<Sizes> {
+    pub(crate) fn sizes(&self, x: &Shape) -> Result<Sizes> {
         let (images, h, w, channels) = x.dims4()?;
         if self.groups == 0 || channels % self.groups != 0 || x.elem_count() == 0 {
             bail!("expected images with channels in {} equal groups, found {x:?}", self.groups);
@@ -105,7 +105,7 @@ impl CustomOp3 for Operation {
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (of_x, of_scale, of_bias) = if keeps_graph() {
-            self.differentiable(x, scale, y, g)?
+            differentiable(&self.settings, x, scale, y, g)?
         } else {
             self.fused(x, scale, bias, g)?
         };
@@ -146,33 +146,34 @@ impl Operation {
             found => bail!("expected f32 or f64 values, found {found:?}"),
         })
     }
+}
 
-    /// With `n = (x - mean) / deviation`, `g' = g` where `y > 0`, `u = g' scale`: `sum g'` for the
-    /// bias, `sum g' n` for the scale, `(u - mean(u) - n mean(u n)) / deviation` for `x`, with
-    /// means over groups.
-    fn differentiable(
-        &self,
-        x: &Tensor,
-        scale: &Tensor,
-        y: &Tensor,
-        g: &Tensor,
-    ) -> Result<(Tensor, Tensor, Tensor)> {
-        let Sizes { images, pixels, channels, groups } = self.settings.sizes(x.shape())?;
-        let grouped = (images, pixels, groups, channels / groups);
-        let mean = |x: &Tensor| x.mean_keepdim((1, 3));
-        let g = match self.settings.relu {
-            true => (g * y.detach().gt(0.0)?.to_dtype(g.dtype())?)?,
-            false => g.clone(),
-        };
-        let g = g.reshape(grouped)?;
-        let centred = x.reshape(grouped)?;
-        let centred = centred.broadcast_sub(&mean(&centred)?)?;
-        let deviation = (mean(&centred.sqr()?)? + self.settings.epsilon)?.sqrt()?;
-        let n = centred.broadcast_div(&deviation)?;
-        let u = g.broadcast_mul(&scale.reshape((1, 1, groups, channels / groups))?)?;
-        let of_n = n.broadcast_mul(&mean(&(&u * &n)?)?)?;
-        let of_x = (u.broadcast_sub(&mean(&u)?)? - of_n)?.broadcast_div(&deviation)?;
-        let to_channels = |of: Tensor| of.sum((0, 1))?.reshape(channels);
-        Ok((of_x.reshape(x.shape())?, to_channels((&g * n)?)?, to_channels(g)?))
-    }
+/// The gradients for `x`, scale and bias as candle's operations. With
+/// `n = (x - mean) / deviation`, `g' = g` where `y > 0`, `u = g' scale`: `sum g'` for the bias,
+/// `sum g' n` for the scale, `(u - mean(u) - n mean(u n)) / deviation` for `x`, with means over
+/// groups.
+pub(crate) fn differentiable(
+    settings: &GroupNorm,
+    x: &Tensor,
+    scale: &Tensor,
+    y: &Tensor,
+    g: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let Sizes { images, pixels, channels, groups } = settings.sizes(x.shape())?;
+    let grouped = (images, pixels, groups, channels / groups);
+    let mean = |x: &Tensor| x.mean_keepdim((1, 3));
+    let g = match settings.relu {
+        true => (g * y.detach().gt(0.0)?.to_dtype(g.dtype())?)?,
+        false => g.clone(),
+    };
+    let g = g.reshape(grouped)?;
+    let centred = x.reshape(grouped)?;
+    let centred = centred.broadcast_sub(&mean(&centred)?)?;
+    let deviation = (mean(&centred.sqr()?)? + settings.epsilon)?.sqrt()?;
+    let n = centred.broadcast_div(&deviation)?;
+    let u = g.broadcast_mul(&scale.reshape((1, 1, groups, channels / groups))?)?;
+    let of_n = n.broadcast_mul(&mean(&(&u * &n)?)?)?;
+    let of_x = (u.broadcast_sub(&mean(&u)?)? - of_n)?.broadcast_div(&deviation)?;
+    let to_channels = |of: Tensor| of.sum((0, 1))?.reshape(channels);
+    Ok((of_x.reshape(x.shape())?, to_channels((&g * n)?)?, to_channels(g)?))
 }

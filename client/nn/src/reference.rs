@@ -7,7 +7,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use crate::{Conv2d, GroupNorm, join_upsampled, max_pool2};
+use crate::{Conv2d, ConvNorm, GroupNorm, join_upsampled, max_pool2};
 
 /// Groups of each normalisation.
 const GROUPS: usize = 8;
@@ -240,12 +240,18 @@ impl<'a> Layers<'a> {
 
     /// 3x3 convolution, normalisation, ReLU.
     fn normed(&mut self, x: &Tensor) -> Result<Tensor> {
-        let x = self.conv(x, 1)?;
-        let [scale, bias] = self.take()?;
+        let padding = 1;
         match self.engine {
-            Engine::Own => GroupNorm::new(GROUPS).with_relu().apply(&x, scale, bias),
+            Engine::Own => {
+                let [kernel, conv_bias, scale, bias] = self.take()?;
+                let conv = Conv2d { padding, ..Conv2d::default() };
+                let norm = GroupNorm::new(GROUPS).with_relu();
+                ConvNorm { conv, norm }.apply(x, kernel, Some(conv_bias), scale, bias)
+            }
             // As candle_nn::GroupNorm does it, except that this one has second derivatives.
             Engine::Candle => {
+                let x = self.conv(x, padding)?;
+                let [scale, bias] = self.take()?;
                 let shape = x.dims().to_vec();
                 let (b, c) = (x.dim(0)?, x.dim(1)?);
                 let grouped = x.reshape((b, GROUPS, ()))?;

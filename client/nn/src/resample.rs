@@ -250,6 +250,18 @@ struct SumToChannels;
 /// Values that one task adds: fixed, so that the order of additions is, too.
 const SUMMED: usize = 1 << 16;
 
+/// The sums over pixels of `channels` channels each.
+pub(crate) fn channel_sums<T: Float>(x: &[T], channels: usize) -> Vec<T> {
+    let task = (SUMMED / channels).max(1) * channels;
+    let parts: Vec<Vec<T>> =
+        x.par_chunks(task).map(|part| vectorized(AddPixels { channels, part })).collect();
+    let mut sums = vec![T::default(); channels];
+    for part in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}
+
 impl CustomOp1 for SumToChannels {
     fn name(&self) -> &'static str {
         "sum-to-channels"
@@ -259,18 +271,7 @@ impl CustomOp1 for SumToChannels {
         let Some(&channels) = x_at.dims().last().filter(|channels| **channels > 0) else {
             bail!("expected a tensor with channels, found {:?}", x_at.shape());
         };
-        let task = (SUMMED / channels).max(1) * channels;
-        let out = for_float!(x, T => {
-            let parts: Vec<Vec<T>> = values::<T>(x, x_at)?
-                .par_chunks(task)
-                .map(|part| vectorized(AddPixels { channels, part }))
-                .collect();
-            let mut sums = vec![T::default(); channels];
-            for part in parts {
-                sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
-            }
-            sums
-        });
+        let out = for_float!(x, T => channel_sums(values::<T>(x, x_at)?, channels));
         Ok((out, Shape::from(channels)))
     }
 

@@ -5,7 +5,9 @@ mod support;
 
 use candle_core::{DType, Device, Tensor, Var};
 use ringfence_nn::reference::{Engine, Network};
-use ringfence_nn::{GroupNorm, join_upsampled, max_pool2, mean_pool2, sum_to_channels, upsample2};
+use ringfence_nn::{
+    Conv2d, ConvNorm, GroupNorm, join_upsampled, max_pool2, mean_pool2, sum_to_channels, upsample2,
+};
 use support::{check_first, check_second, dot, error, keeps_graphs, numbers};
 
 /// Groups, `[b, h, w, c]`: channels in whole registers and beside them.
@@ -52,6 +54,35 @@ fn check_norms(check: fn(&str, &[Tensor], support::Function)) {
     }
 }
 
+#[test]
+fn a_convolution_joined_to_its_normalisation_equals_one_after_the_other() {
+    let (conv, x) = joined();
+    let norm = GroupNorm::new(3);
+    for (norm, bias) in [(norm, None), (norm.with_relu(), Some(&x[4]))] {
+        let y = conv.apply(&x[0], &x[1], bias).unwrap();
+        let expected = norm.apply(&y, &x[2], &x[3]).unwrap();
+        let found = ConvNorm { conv, norm }.apply(&x[0], &x[1], bias, &x[2], &x[3]).unwrap();
+        assert!(error(&found, &expected) < 1e-14);
+    }
+}
+
+/// A convolution; an image, kernel, scale, shift and bias for it.
+fn joined() -> (Conv2d, Vec<Tensor>) {
+    let conv = Conv2d { stride: 2, padding: 1, ..Conv2d::default() };
+    let scale = (numbers(&[6], 3) * 0.3).unwrap();
+    let x = [numbers(&[2, 5, 6, 4], 1), numbers(&[6, 4, 3, 3], 2), (scale + 1.0).unwrap()];
+    (conv, x.into_iter().chain([numbers(&[6], 4), numbers(&[6], 5)]).collect())
+}
+
+fn check_joined(check: fn(&str, &[Tensor], support::Function)) {
+    let (conv, x) = joined();
+    let block = ConvNorm { conv, norm: GroupNorm::new(3).with_relu() };
+    let f = |x: &[Tensor]| block.apply(&x[0], &x[1], Some(&x[4]), &x[2], &x[3]);
+    check("joined with a bias", &x, &f);
+    let f = |x: &[Tensor]| block.apply(&x[0], &x[1], None, &x[2], &x[3]);
+    check("joined without a bias", &x[..4], &f);
+}
+
 type Operation = (&'static str, fn(&[Tensor]) -> candle_core::Result<Tensor>, Vec<Tensor>);
 
 fn operations() -> Vec<Operation> {
@@ -69,6 +100,7 @@ fn operations() -> Vec<Operation> {
 #[test]
 fn first_derivatives_equal_finite_differences() {
     check_norms(check_first);
+    check_joined(check_first);
     for (name, f, inputs) in operations() {
         check_first(name, &inputs, &f);
     }
@@ -79,6 +111,8 @@ fn second_derivatives_equal_finite_differences() {
     if keeps_graphs("second_derivatives_equal_finite_differences") {
         check_norms(check_first);
         check_norms(check_second);
+        check_joined(check_first);
+        check_joined(check_second);
         for (name, f, inputs) in operations() {
             check_first(name, &inputs, &f);
             check_second(name, &inputs, &f);

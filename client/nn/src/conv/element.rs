@@ -9,7 +9,7 @@ use super::window::{NONE, Window};
 
 /// A type of numbers that can be convolved. `f32` runs on vector units; `f64` is written as the
 /// definition reads, for checking derivatives by finite differences.
-pub(super) trait Element: WithDType {
+pub(crate) trait Element: WithDType {
     /// The convolution of `x` `[b, inputs, groups * depth]`: `[b, outputs, groups * width]`.
     fn convolve(shape: &Shape, x: &[Self], kernel: &[Self], bias: Option<&[Self]>) -> Vec<Self>;
 
@@ -22,7 +22,7 @@ pub(super) trait Element: WithDType {
 
 /// A convolution's sizes: the kernel is `[groups * width, depth, taps]`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     pub(super) images: usize,
     pub(super) window: Window,
     pub(super) groups: usize,
@@ -39,6 +39,12 @@ const FEW_CHANNELS: usize = 8;
 const PATCH: usize = 16;
 
 impl Shape {
+    /// `[b, h, w, o]` of the outputs.
+    pub(crate) fn output(&self) -> (usize, usize, usize, usize) {
+        let (h, w) = self.window.output;
+        (self.images, h, w, self.groups * self.width)
+    }
+
     /// Values of a patch if patches are to be copied.
     fn patch(&self) -> Option<usize> {
         let few = self.groups == 1 && self.depth < FEW_CHANNELS && self.window.taps() > 1;

@@ -9,10 +9,10 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// A convolution's sizes in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(crate) struct Window {
     pub(super) input: (usize, usize),
     pub(super) kernel: (usize, usize),
-    pub(super) output: (usize, usize),
+    pub(crate) output: (usize, usize),
     settings: Conv2d,
 }
 

@@ -7,25 +7,25 @@ use crate::vector::Float;
 
 /// Sizes of images `[images, pixels, channels]`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
-    pub(super) images: usize,
-    pub(super) pixels: usize,
-    pub(super) channels: usize,
-    pub(super) groups: usize,
+pub(crate) struct Sizes {
+    pub(crate) images: usize,
+    pub(crate) pixels: usize,
+    pub(crate) channels: usize,
+    pub(crate) groups: usize,
 }
 
 /// Mean, and one over the deviation, of one image's group.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moments {
+pub(crate) struct Moments {
     mean: f64,
     inverse: f64,
 }
 
 /// Gradients for the three inputs.
-pub(super) struct Gradients<T> {
-    pub(super) x: Vec<T>,
-    pub(super) scale: Vec<T>,
-    pub(super) bias: Vec<T>,
+pub(crate) struct Gradients<T> {
+    pub(crate) x: Vec<T>,
+    pub(crate) scale: Vec<T>,
+    pub(crate) bias: Vec<T>,
 }
 
 impl Sizes {
@@ -49,7 +49,7 @@ impl Sizes {
 }
 
 /// The result, and each image's groups' moments.
-pub(super) fn forward<T: Float>(
+pub(crate) fn forward<T: Float>(
     sizes: Sizes,
     epsilon: f64,
     relu: bool,
@@ -104,7 +104,7 @@ fn affine<T: Float>(
 /// With `n = (x - mean) / deviation`, `g' = g` where the result is positive, `u = g' scale`:
 /// `sum g'` for the bias, `sum g' n` for the scale, `(u - mean(u) - n mean(u n)) / deviation` for
 /// `x`, with means over groups.
-pub(super) fn backward<T: Float>(
+pub(crate) fn backward<T: Float>(
     sizes: Sizes,
     relu: bool,
     moments: &[Moments],
