@@ -51,8 +51,11 @@ struct Operation {
     between: OnceLock<(CpuStorage, Vec<Moments>)>,
 }
 
+/// Scale, shift and, if there is one, bias.
+type Rows<'a, T> = (&'a [T], &'a [T], Option<&'a [T]>);
+
 /// The rows of `[scale, shift]` or `[scale, shift, bias]`.
-fn split<T>(rows: &[T], width: usize) -> Result<(&[T], &[T], Option<&[T]>)> {
+fn split<T>(rows: &[T], width: usize) -> Result<Rows<'_, T>> {
     let mut rows = rows.chunks_exact(width.max(1));
     match (rows.next(), rows.next()) {
         (Some(scale), Some(shift)) => Ok((scale, shift, rows.next())),
