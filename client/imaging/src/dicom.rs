@@ -9,6 +9,7 @@ mod codec;
 mod colour;
 mod file;
 mod grey;
+mod native;
 mod rle;
 mod structure;
 

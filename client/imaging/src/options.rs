@@ -53,7 +53,10 @@ pub enum Slices {
 
 impl Slices {
     /// The indices asked for, of `count`.
-    pub(crate) fn of(&self, count: usize) -> Result<Vec<usize>, Fault> {
+    ///
+    /// # Errors
+    /// [`Fault::Index`] for a slice that there is not, [`Fault::Option`] for a step of 0.
+    pub fn of(&self, count: usize) -> Result<Vec<usize>, Fault> {
         match self {
             Self::All => Ok((0..count).collect()),
             Self::Every(0) => Err(Fault::Option {

@@ -80,7 +80,7 @@ fn image_fault(format: Format, error: ImageError) -> Fault {
     match error {
         ImageError::Unsupported(error) => Fault::Unsupported {
             format,
-            what: error.to_string(),
+            what: format!("an unusual encoding ({error})"),
             advice: "save it as an ordinary 8- or 16-bit PNG",
         },
         ImageError::Limits(error) => {

@@ -2,17 +2,15 @@
 
 use std::borrow::Cow;
 
-use dicom_core::PrimitiveValue;
 use dicom_core::value::Value;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
-use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_BIG_ENDIAN;
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 use jpeg_decoder::{PixelFormat, UnsupportedFeature};
 
 use super::attributes::Attributes;
 use super::file::Syntax;
-use super::{damaged, rle, unsupported};
+use super::{damaged, native, rle, unsupported};
 use crate::{Fault, picture};
 
 /// The samples of one frame, as stored.
@@ -69,7 +67,11 @@ impl<'a> Frames<'a> {
     ) -> Result<Self, Fault> {
         let element = object.get(tags::PIXEL_DATA).ok_or_else(|| damaged("no pixel data"))?;
         let data = match element.value() {
-            Value::Primitive(value) => Data::Native(native(value, attributes, syntax)?),
+            Value::Primitive(_) if Codec::of(&syntax.uid).is_some() => {
+                let name = &syntax.name;
+                return Err(damaged(format!("expected fragments of {name}, found plain pixels")));
+            }
+            Value::Primitive(value) => Data::Native(native::bytes(value, attributes, syntax)?),
             Value::PixelSequence(sequence) => {
                 let codec = Codec::of(&syntax.uid).ok_or_else(|| syntax.refuse(""))?;
                 let offsets = sequence.offset_table();
@@ -85,7 +87,7 @@ impl<'a> Frames<'a> {
     pub(super) fn decode(&self, frame: usize) -> Result<Samples, Fault> {
         let attributes = self.attributes;
         let samples = match &self.data {
-            Data::Native(bytes) => native_frame(bytes, attributes, frame),
+            Data::Native(bytes) => native::frame(bytes, attributes, frame),
             Data::Encoded(codec, frames) => {
                 let missing = || damaged(format!("frame {frame} is missing"));
                 let bytes = frames.get(frame).ok_or_else(missing)?;
@@ -204,66 +206,6 @@ impl<'a> Frames<'a> {
 fn signed_components(bytes: &[u8]) -> bool {
     let start = bytes.windows(4).position(|window| window == [0xff, 0x4f, 0xff, 0x51]);
     start.and_then(|start| bytes.get(start + 42)).is_some_and(|ssiz| ssiz & 0x80 != 0)
-}
-
-fn native<'a>(
-    value: &'a PrimitiveValue,
-    attributes: &Attributes,
-    syntax: &Syntax,
-) -> Result<Cow<'a, [u8]>, Fault> {
-    if Codec::of(&syntax.uid).is_some() {
-        return Err(damaged(format!("expected fragments of {}, found plain pixels", syntax.name)));
-    }
-    let big_endian = syntax.uid == EXPLICIT_VR_BIG_ENDIAN.uid();
-    match value {
-        PrimitiveValue::U8(bytes) if big_endian && attributes.bits_allocated > 8 => {
-            let size = usize::from(attributes.bits_allocated / 8);
-            let samples = bytes.chunks_exact(size);
-            Ok(Cow::Owned(samples.flat_map(|sample| sample.iter().rev().copied()).collect()))
-        }
-        PrimitiveValue::U8(bytes) => Ok(Cow::Borrowed(bytes)),
-        PrimitiveValue::U16(_) if big_endian && attributes.bits_allocated == 32 => {
-            Err(unsupported("32-bit pixels in big-endian words", "export it little-endian"))
-        }
-        // The first of two 8-bit pixels is the low byte of a word in either byte order (PS3.5, 8.2).
-        PrimitiveValue::U16(words) => {
-            Ok(Cow::Owned(words.iter().flat_map(|word| word.to_le_bytes()).collect()))
-        }
-        PrimitiveValue::Empty => Ok(Cow::Borrowed(&[])),
-        _ => Err(damaged("expected pixel data of bytes or words")),
-    }
-}
-
-fn native_frame(bytes: &[u8], attributes: &Attributes, frame: usize) -> Result<Samples, Fault> {
-    if attributes.photometric == "YBR_FULL_422" {
-        return Err(unsupported("subsampled colour (YBR_FULL_422)", "export it as RGB"));
-    }
-    let count = attributes.values();
-    let bits = usize::from(attributes.bits_allocated);
-    // Frames of single bits follow each other without filling (PS3.5, 8.1.1).
-    let (first, last) = (frame.checked_mul(count), (frame + 1).checked_mul(count));
-    let needed = last.and_then(|last| last.checked_mul(bits)).map(|bits| bits.div_ceil(8));
-    let (Some(first), Some(needed)) = (first, needed) else {
-        return Err(damaged("more frames than can be counted"));
-    };
-    if bytes.len() < needed {
-        let found = bytes.len();
-        return Err(damaged(format!(
-            "expected {needed} bytes of pixel data up to frame {frame}, found {found}"
-        )));
-    }
-    let values = if bits == 1 {
-        let bit = |index: usize| bytes.get(index / 8).map_or(0, |byte| byte >> (index % 8) & 1);
-        (first..first + count).map(|index| i64::from(bit(index))).collect()
-    } else {
-        let samples = bytes.chunks_exact(bits / 8).skip(first).take(count);
-        samples.map(little_endian).collect()
-    };
-    Ok(Samples { values, planar: attributes.planar, is_rgb: false })
-}
-
-fn little_endian(bytes: &[u8]) -> i64 {
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | i64::from(*byte))
 }
 
 fn run_lengths(bytes: &[u8], attributes: &Attributes) -> Result<Samples, Fault> {
