@@ -28,6 +28,7 @@ pub mod constant_time;
 pub mod machine;
 pub mod schemes;
 pub mod targets;
+pub mod training;
 
 /// A study with its identities, and one finished round.
 pub struct FinishedRound {

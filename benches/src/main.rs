@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use ringfence_benches::machine::Machine;
 use ringfence_benches::schemes::workload::Workload;
 use ringfence_benches::schemes::{self, chart, report};
-use ringfence_benches::{constant_time, targets};
+use ringfence_benches::{constant_time, targets, training};
 use serde::Serialize;
 
 /// Comparisons with checked results.
@@ -29,6 +29,32 @@ enum Comparison {
     Targets(Targets),
     /// Whether the time of operations on secrets depends on them.
     ConstantTime(ConstantTime),
+    /// Training steps beside stock candle's and PyTorch's.
+    Training(Training),
+}
+
+#[derive(Args)]
+struct Training {
+    /// Times that each engine has its turn; the best step counts.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Without stock candle, whose turns take most of the time.
+    #[arg(long)]
+    without_candle: bool,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Training {
+    fn run(&self) -> anyhow::Result<()> {
+        let rows = training::run(self.rounds.max(1), !self.without_candle)?;
+        match self.json {
+            true => println!("{}", serde_json::to_string_pretty(&rows)?),
+            false => print!("{}", training::table(&rows)),
+        }
+        Ok(())
+    }
 }
 
 #[derive(Args)]
@@ -168,6 +194,7 @@ fn main() -> ExitCode {
         Comparison::Schemes(schemes) => schemes.run(),
         Comparison::Targets(options) => options.run(),
         Comparison::ConstantTime(options) => options.run(),
+        Comparison::Training(options) => options.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,17 +9,20 @@ mod folder;
 mod grey;
 mod medmnist;
 pub mod phantom;
+mod stack;
 mod table;
 
 use std::path::Path;
 
 pub use error::DataError;
 pub use folder::write as write_folder;
+pub use ringfence_imaging::ReadOptions;
 
 /// One image of one site.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Name of the sample: its path in the folder, or its number in the file.
+    /// Name of the sample: its path in the folder (with `#` and the slice of a volume), or its
+    /// number in the file.
     pub name: String,
     /// The patient or volume it belongs to. A group is never in two splits.
     pub group: String,
@@ -133,6 +136,9 @@ pub struct DataOptions {
     /// right only where all sites' data are at hand: one site may not have every class. A label
     /// that is a number and no class's name counts as an index into this list.
     pub classes: Vec<String>,
+    /// How the files of a folder are read: the window of NIfTI and DICOM images, and which slices
+    /// along which axis are taken of a volume whose row in `labels.csv` names none.
+    pub imaging: ReadOptions,
 }
 
 impl Default for DataOptions {
@@ -147,6 +153,7 @@ impl Default for DataOptions {
             dirichlet_alpha: 0.5,
             ignore_split: false,
             classes: Vec::new(),
+            imaging: ReadOptions::default(),
         }
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Both normalise by groups of channels within one image, never over a batch: batch statistics
 //! of several sites do not average to those of their union, and they tie images together, which
-//! differential privacy forbids.
+//! differential privacy forbids. Their operations are those of `ringfence-nn`: images have their
+//! channels last between the first layer and the logits.
 
 mod cnn;
 pub(crate) mod layers;
-pub mod norm;
-pub mod ops;
 mod unet;
 
 pub use cnn::Cnn;

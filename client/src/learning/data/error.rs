@@ -58,12 +58,15 @@ pub enum DataError {
         /// The table or file.
         path: PathBuf,
     },
-    /// A file that is not an image, or a damaged one.
-    #[error("{}: cannot be decoded as PNG, JPEG or TIFF: {source}; replace the file", path.display())]
+    /// A file that is not an image, or a damaged one, or one in an encoding that is not read.
+    #[error(transparent)]
+    Imaging(#[from] ringfence_imaging::ImagingError),
+    /// An image that cannot be written.
+    #[error("{}: cannot be written as PNG: {source}; check the folder", path.display())]
     Image {
         /// The image.
         path: PathBuf,
-        /// What the decoder said.
+        /// What the encoder said.
         source: image::ImageError,
     },
     /// A mask of another size than its image.
@@ -72,9 +75,19 @@ pub enum DataError {
         /// The mask.
         path: PathBuf,
         /// Width and height of the image.
-        expected: (u32, u32),
+        expected: (usize, usize),
         /// Width and height of the mask.
-        found: (u32, u32),
+        found: (usize, usize),
+    },
+    /// A mask with another number of slices than its image.
+    #[error("{}: expected a mask of {expected} slices like its image, found {found}; name one slice in the column `slice`, or the mask of the volume", path.display())]
+    MaskSlices {
+        /// The mask.
+        path: PathBuf,
+        /// Slices of the image.
+        expected: usize,
+        /// Slices of the mask.
+        found: usize,
     },
     /// A group in two splits: the test would measure memory.
     #[error("{}: {column} `{group}` of site `{site}` is in both `{first}` and `{second}`; put all its images into one split", path.display())]

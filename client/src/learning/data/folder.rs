@@ -3,23 +3,24 @@
 use std::fs;
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::divide::{self, Plan};
 use super::table::{self, Row};
-use super::{DataError, DataOptions, Dataset, Sample, SiteData, Split, grey};
+use super::{DataError, DataOptions, Dataset, Sample, SiteData, Split, grey, stack};
 
 const TABLE: &str = "labels.csv";
 
 /// Reads the folder: the table is checked first, then every image that is used is decoded.
+///
+/// A row that names a volume and no slice gives a sample for each slice that is asked for.
 pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     let path = folder.join(TABLE);
     let (rows, classes) = table::read(&path, options)?;
+    let rows = stack::expand(folder, rows, options)?;
     let items: Vec<_> = rows.iter().map(|row| row.item.clone()).collect();
     let (plans, left_out) = divide::divide(&path, &items, options)?;
     let sites = plans
         .into_iter()
-        .map(|plan| read_site(folder, &rows, plan, options.side))
+        .map(|plan| read_site(folder, &rows, plan, options))
         .collect::<Result<_, _>>()?;
     Ok(Dataset { side: options.side, classes, sites, left_out })
 }
@@ -72,31 +73,17 @@ fn read_site(
     folder: &Path,
     rows: &[Row],
     mut plan: Plan,
-    side: usize,
+    options: &DataOptions,
 ) -> Result<SiteData, DataError> {
     let mut read = |split| -> Result<Vec<Sample>, DataError> {
         let chosen = plan.samples.remove(&split).unwrap_or_default();
-        chosen.into_par_iter().map(|index| read_sample(folder, &rows[index], side)).collect()
+        let chosen: Vec<&Row> = chosen.into_iter().filter_map(|index| rows.get(index)).collect();
+        stack::read(folder, &chosen, options)
     };
     Ok(SiteData {
         train: read(Split::Train)?,
         validation: read(Split::Validation)?,
         test: read(Split::Test)?,
         site: plan.site,
-    })
-}
-
-fn read_sample(folder: &Path, row: &Row, side: usize) -> Result<Sample, DataError> {
-    let (image, size) = grey::read_image(&folder.join(&row.file), side)?;
-    let mask = match &row.mask {
-        Some(mask) => Some(grey::read_mask(&folder.join(mask), size, side)?),
-        None => None,
-    };
-    Ok(Sample {
-        name: row.file.clone(),
-        group: row.item.group.clone(),
-        image,
-        label: row.label,
-        mask,
     })
 }

@@ -12,6 +12,8 @@ use super::{DataError, DataOptions, Split};
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) file: String,
+    /// Which slice of a volume.
+    pub(super) slice: Option<usize>,
     pub(super) mask: Option<String>,
     pub(super) label: Option<u32>,
     pub(super) item: Item,
@@ -20,8 +22,9 @@ pub(super) struct Row {
 /// Reads the table at `path`: its rows, and the names of the classes in the order of their labels.
 ///
 /// Columns: `file`; at least one of `label` and `mask`; and optionally `site`, `split`, a group
-/// (`patient` or `volume`) and `label_name`, which names the class where `label` is a number.
-/// Others are ignored. Without a group column each file is a group of its own.
+/// (`patient` or `volume`), `slice`, a slice of a volume counted from 0, and `label_name`, which names
+/// the class where `label` is a number. Others are ignored. Without a group column each file is a
+/// group of its own, with all its slices.
 pub(super) fn read(
     path: &Path,
     options: &DataOptions,
@@ -48,7 +51,8 @@ pub(super) fn read(
         .into_iter()
         .map(|line| {
             let label = classes.number(&columns, &line)?;
-            Ok(Row { file: line.file, mask: line.mask, label, item: line.item })
+            let Line { file, slice, mask, item, .. } = line;
+            Ok(Row { file, slice, mask, label, item })
         })
         .collect::<Result<_, DataError>>()?;
     Ok((rows, classes.names))
@@ -58,6 +62,7 @@ pub(super) fn read(
 struct Columns {
     path: PathBuf,
     file: usize,
+    slice: Option<usize>,
     label: Option<usize>,
     label_name: Option<usize>,
     site: Option<usize>,
@@ -82,6 +87,7 @@ impl Columns {
         Ok(Self {
             path: path.to_path_buf(),
             file: at("file").ok_or_else(|| missing("file"))?,
+            slice: at("slice"),
             label,
             label_name: at("label_name"),
             site: at("site"),
@@ -112,6 +118,7 @@ impl Columns {
 struct Line {
     number: u64,
     file: String,
+    slice: Option<usize>,
     mask: Option<String>,
     label: Option<String>,
     label_name: Option<String>,
@@ -146,8 +153,13 @@ impl Line {
                 }
             }),
         };
+        let slice = optional(columns.slice).map(|field| {
+            let expected = "a slice's number, from 0";
+            field.parse().map_err(|_| columns.field_error(number, "slice", expected, &field))
+        });
         Ok(Self {
             number,
+            slice: slice.transpose()?,
             mask: optional(columns.mask),
             label: optional(columns.label),
             label_name: optional(columns.label_name),

@@ -1,9 +1,9 @@
 //! A small convolutional network for classification, with group normalisation.
 
 use candle_core::{Result, Tensor};
+use ringfence_nn::mean_pool2;
 
 use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, dense, initial};
-use super::ops;
 use crate::learning::{LearnError, Parameters};
 use crate::weights::Weights;
 
@@ -69,9 +69,11 @@ impl Cnn {
     /// # Errors
     /// When the parameters are of another model or the images of another side.
     pub fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
-        let mut x = images.clone();
+        let (b, _, h, w) = images.dims4()?;
+        // One channel: first and last are the same.
+        let mut x = images.reshape((b, h, w, 1))?;
         for depth in 0..self.widths.len() {
-            x = ops::mean_pool2(&conv_norm_relu(p, &format!("block{depth}"), GROUPS, &x)?)?;
+            x = mean_pool2(&conv_norm_relu(p, &format!("block{depth}"), GROUPS, &x)?)?;
         }
         let hidden = dense(p, "hidden", &x.flatten_from(1)?)?.relu()?;
         dense(p, "head", &hidden)

@@ -5,9 +5,8 @@ use candle_nn::ops::sigmoid;
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use rand_distr::{Distribution, Normal};
+use ringfence_nn::{Conv2d, ConvNorm, GroupNorm};
 
-use super::norm::group_norm_relu;
-use super::ops;
 use crate::learning::{LearnError, Parameters};
 use crate::weights::Weights;
 
@@ -57,7 +56,7 @@ pub(crate) fn conv_norm_shapes(name: &str, from: usize, to: usize) -> Shapes {
     ]
 }
 
-/// 3x3 convolution, group normalisation, ReLU: `[b, c, h, w]` to `[b, o, h, w]`.
+/// 3x3 convolution, group normalisation, ReLU: `[b, h, w, c]` to `[b, h, w, o]`.
 ///
 /// The convolution has no bias, since the normalisation would take it away again.
 pub(crate) fn conv_norm_relu(
@@ -66,10 +65,12 @@ pub(crate) fn conv_norm_relu(
     groups: usize,
     x: &Tensor,
 ) -> Result<Tensor> {
-    let x = ops::conv3x3(x, p.get(&format!("{name}.conv.kernel"))?)?;
+    let kernel = p.get(&format!("{name}.conv.kernel"))?;
     let scale = p.get(&format!("{name}.norm.scale"))?;
     let bias = p.get(&format!("{name}.norm.bias"))?;
-    group_norm_relu(&x, groups, scale, bias)
+    let conv = Conv2d { padding: 1, ..Conv2d::default() };
+    let norm = GroupNorm::new(groups).with_relu();
+    ConvNorm { conv, norm }.apply(x, kernel, None, scale, bias)
 }
 
 /// `x [b, i]` times `kernel [o, i]` plus `bias [o]`: `[b, o]`.

@@ -1,9 +1,9 @@
 //! A 2-D U-Net for segmentation (Ronneberger et al., 2015) with group normalisation.
 
 use candle_core::{Result, Tensor};
+use ringfence_nn::{Conv2d, join_upsampled, mean_pool2};
 
 use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, initial};
-use super::ops;
 use crate::learning::{LearnError, Parameters};
 use crate::weights::Weights;
 
@@ -61,20 +61,22 @@ impl UNet {
     /// When the parameters are of another model, or `s` is no multiple of
     /// [`UNet::side_multiple`].
     pub fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
-        let mut x = level(p, "down0", images)?;
+        let (b, _, h, w) = images.dims4()?;
+        // One channel: first and last are the same.
+        let mut x = level(p, "down0", &images.reshape((b, h, w, 1))?)?;
         let mut skips = Vec::new();
         for depth in 1..self.widths.len() {
-            let down = level(p, &format!("down{depth}"), &ops::mean_pool2(&x)?)?;
+            let down = level(p, &format!("down{depth}"), &mean_pool2(&x)?)?;
             skips.push(x);
             x = down;
         }
         for (depth, skip) in skips.iter().enumerate().rev() {
-            let narrow = ops::conv1x1(&x, p.get(&format!("up{depth}.narrow.kernel"))?)?;
-            let joined = Tensor::cat(&[skip, &ops::repeat2(&narrow)?], 1)?;
-            x = level(p, &format!("up{depth}"), &joined)?;
+            let kernel = p.get(&format!("up{depth}.narrow.kernel"))?;
+            let narrow = Conv2d::default().apply(&x, kernel, None)?;
+            x = level(p, &format!("up{depth}"), &join_upsampled(skip, &narrow)?)?;
         }
-        let bias = p.get("head.bias")?.reshape((1, 1, 1))?;
-        ops::conv1x1(&x, p.get("head.kernel")?)?.broadcast_add(&bias)
+        let (kernel, bias) = (p.get("head.kernel")?, p.get("head.bias")?);
+        Conv2d::default().apply(&x, kernel, Some(bias))?.reshape((b, 1, h, w))
     }
 
     fn shapes(&self) -> Shapes {

@@ -1,0 +1,213 @@
+//! The attributes that describe the pixels (PS3.3, C.7.6.3).
+
+use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _};
+use dicom_core::value::Value;
+use dicom_core::{PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
+use dicom_object::InMemDicomObject;
+use dicom_object::mem::InMemElement;
+
+use super::{damaged, unsupported};
+use crate::{Fault, Format};
+
+/// Rows and Columns are 16-bit numbers (PS3.6).
+const LONGEST_SIDE: usize = u16::MAX as usize;
+
+/// What the pixels look like.
+#[derive(Clone, Debug)]
+pub(super) struct Attributes {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) frames: usize,
+    /// Samples a pixel: 1 or 3.
+    pub(super) samples: u16,
+    pub(super) photometric: String,
+    pub(super) bits_allocated: u16,
+    pub(super) bits_stored: u16,
+    /// How far the stored bits are shifted up within the allocated ones.
+    pub(super) shift: u16,
+    pub(super) signed: bool,
+    /// Colour by planes and not by pixels.
+    pub(super) planar: bool,
+    /// The first and last stored value that stand for "no picture here".
+    pub(super) padding: Option<(i64, i64)>,
+}
+
+impl Attributes {
+    pub(super) fn read(object: &InMemDicomObject) -> Result<Self, Fault> {
+        if object.get(tags::PIXEL_DATA).is_none() {
+            return Err(without_pixels(object));
+        }
+        let required = |tag, name| {
+            let missing = || damaged(format!("expected {name} {tag}, found none"));
+            integer(object, tag).ok_or_else(missing)
+        };
+        let optional = |tag, absent| integer(object, tag).unwrap_or(absent);
+        let side = |tag, name| -> Result<usize, Fault> {
+            let side = required(tag, name)?;
+            let fits = usize::try_from(side).ok().filter(|side| (1..=LONGEST_SIDE).contains(side));
+            fits.ok_or_else(|| {
+                damaged(format!("expected {name} of 1 to {LONGEST_SIDE}, found {side}"))
+            })
+        };
+        let bits_allocated = required(tags::BITS_ALLOCATED, "BitsAllocated")?;
+        if ![1, 8, 16, 32].contains(&bits_allocated) {
+            let what = format!("{bits_allocated} bits allocated a sample");
+            return Err(unsupported(what, "export it with 8, 16 or 32"));
+        }
+        let bits_stored = optional(tags::BITS_STORED, bits_allocated);
+        let stored_fits = (1..=bits_allocated).contains(&bits_stored);
+        let high_bit = optional(tags::HIGH_BIT, bits_stored.saturating_sub(1));
+        if !stored_fits || !(bits_stored - 1..bits_allocated).contains(&high_bit) {
+            return Err(damaged(format!(
+                "{bits_stored} bits up to bit {high_bit} do not fit into {bits_allocated}"
+            )));
+        }
+        let samples = optional(tags::SAMPLES_PER_PIXEL, 1);
+        let photometric =
+            text(object, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_else(|| "MONOCHROME2".into());
+        let expected = if is_single(&photometric) { 1 } else { 3 };
+        if samples != expected {
+            return Err(damaged(format!(
+                "{photometric} has {expected} samples a pixel, found {samples}"
+            )));
+        }
+        let frames = optional(tags::NUMBER_OF_FRAMES, 1);
+        let frames = usize::try_from(frames).ok().filter(|frames| *frames > 0);
+        let padding = integer(object, tags::PIXEL_PADDING_VALUE).map(|value| {
+            let other = optional(tags::PIXEL_PADDING_RANGE_LIMIT, value);
+            (value.min(other), value.max(other))
+        });
+        let narrow = |value: i64| u16::try_from(value).unwrap_or(0);
+        Ok(Self {
+            rows: side(tags::ROWS, "Rows")?,
+            columns: side(tags::COLUMNS, "Columns")?,
+            frames: frames.ok_or_else(|| damaged("expected at least 1 frame, found fewer"))?,
+            samples: narrow(samples),
+            photometric,
+            bits_allocated: narrow(bits_allocated),
+            bits_stored: narrow(bits_stored),
+            shift: narrow(high_bit + 1 - bits_stored),
+            signed: optional(tags::PIXEL_REPRESENTATION, 0) == 1,
+            planar: optional(tags::PLANAR_CONFIGURATION, 0) == 1,
+            padding,
+        })
+    }
+
+    pub(super) fn pixels(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Samples of a frame.
+    pub(super) fn values(&self) -> usize {
+        self.pixels() * usize::from(self.samples)
+    }
+
+    pub(super) fn is_monochrome(&self) -> bool {
+        self.photometric.starts_with("MONOCHROME")
+    }
+
+    /// Whether low values are shown bright.
+    pub(super) fn inverted(&self) -> bool {
+        self.photometric == "MONOCHROME1"
+    }
+
+    /// The greatest value of an unsigned sample.
+    pub(super) fn greatest(&self) -> f64 {
+        2_f64.powi(i32::from(self.bits_stored)) - 1.0
+    }
+
+    /// A sample as it is meant: the stored bits, with their sign.
+    pub(super) fn meant(&self, sample: i64) -> i64 {
+        let mask = (1_i64 << self.bits_stored) - 1;
+        let value = (sample >> self.shift) & mask;
+        if self.signed && value >> (self.bits_stored - 1) == 1 { value - mask - 1 } else { value }
+    }
+}
+
+fn is_single(photometric: &str) -> bool {
+    matches!(photometric, "MONOCHROME1" | "MONOCHROME2" | "PALETTE COLOR")
+}
+
+fn without_pixels(object: &InMemDicomObject) -> Fault {
+    let floats = [tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA];
+    if floats.iter().any(|tag| object.get(*tag).is_some()) {
+        return unsupported("floating-point pixel data", "export it with integers");
+    }
+    let modality = text(object, tags::MODALITY).unwrap_or_else(|| "unknown".into());
+    let what = format!("no pixel data (modality {modality})");
+    Fault::NoImage { format: Format::Dicom, what }
+}
+
+/// A text attribute, trimmed; `None` where it is missing or empty.
+pub(super) fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
+    let element = object.get(tag)?;
+    let text = match unknown(element) {
+        Some(bytes) => String::from_utf8_lossy(bytes),
+        None => element.to_str().ok()?,
+    };
+    let text = text.trim_matches(['\0', ' ']);
+    (!text.is_empty()).then(|| text.to_string())
+}
+
+/// The first value of an integer attribute.
+pub(super) fn integer(object: &InMemDicomObject, tag: Tag) -> Option<i64> {
+    let element = object.get(tag)?;
+    match unknown(element) {
+        Some(_) => number(object, tag).map(|number| number as i64),
+        None => element.to_int().ok(),
+    }
+}
+
+/// The first value of a numeric attribute, if it is finite.
+pub(super) fn number(object: &InMemDicomObject, tag: Tag) -> Option<f64> {
+    let element = object.get(tag)?;
+    let first = match unknown(element) {
+        Some(bytes) => of_unknown(tag, bytes)?,
+        None => *element.to_multi_float64().ok()?.first()?,
+    };
+    first.is_finite().then_some(first)
+}
+
+/// The bytes of an element whose value representation an earlier program did not know.
+fn unknown(element: &InMemElement) -> Option<&[u8]> {
+    match element.value() {
+        Value::Primitive(PrimitiveValue::U8(bytes)) if element.vr() == VR::UN => Some(bytes),
+        _ => None,
+    }
+}
+
+/// The first number in such bytes, which are little-endian (PS3.5, 6.2.2), by what the dictionary
+/// says of the tag.
+fn of_unknown(tag: Tag, bytes: &[u8]) -> Option<f64> {
+    let word = || bytes.get(..2)?.try_into().ok();
+    match StandardDataDictionary.by_tag(tag)?.vr().relaxed() {
+        VR::DS | VR::IS => {
+            let first = std::str::from_utf8(bytes).ok()?.split('\\').next()?;
+            first.trim_matches(['\0', ' ']).parse().ok()
+        }
+        VR::SS => word().map(i16::from_le_bytes).map(f64::from),
+        _ => word().map(u16::from_le_bytes).map(f64::from),
+    }
+}
+
+/// The data set that holds an attribute of a frame: an item of the frame's or of the shared
+/// functional groups in an enhanced multi-frame object (PS3.3, C.7.6.16), else the object itself.
+pub(super) fn group(object: &InMemDicomObject, frame: usize, sequence: Tag) -> &InMemDicomObject {
+    let own = item(object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame)
+        .and_then(|groups| item(groups, sequence, 0));
+    let shared = || {
+        item(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0)
+            .and_then(|groups| item(groups, sequence, 0))
+    };
+    own.or_else(shared).unwrap_or(object)
+}
+
+/// An item of a sequence.
+pub(super) fn item(
+    object: &InMemDicomObject,
+    sequence: Tag,
+    index: usize,
+) -> Option<&InMemDicomObject> {
+    object.get(sequence)?.items()?.get(index)
+}

@@ -1,0 +1,137 @@
+//! Colour to grey, and lookup tables.
+
+use dicom_core::value::Value;
+use dicom_core::{PrimitiveValue, Tag};
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+
+use super::attributes::Attributes;
+use super::codec::Samples;
+use super::{damaged, unsupported};
+use crate::Fault;
+use crate::intensity::luma;
+
+/// A lookup table (PS3.3, C.11.1.1.1 and C.7.6.3.1.5).
+pub(super) struct Table {
+    first: i64,
+    values: Vec<f64>,
+    /// The greatest value that its entries may have.
+    greatest: f64,
+}
+
+impl Table {
+    pub(super) fn read(
+        object: &InMemDicomObject,
+        descriptor: Tag,
+        data: Tag,
+    ) -> Result<Self, Fault> {
+        let missing = |tag: Tag| damaged(format!("expected a lookup table in {tag}, found none"));
+        let numbers = object.get(descriptor).and_then(|element| element.to_multi_int::<i64>().ok());
+        let Some([count, first, bits]) = numbers.as_deref() else {
+            return Err(missing(descriptor));
+        };
+        // 65,536 does not fit into the field and is written as 0.
+        let count = if *count == 0 { 1 << 16 } else { usize::try_from(*count).unwrap_or(0) };
+        let words = match object.get(data).map(|element| element.value()) {
+            Some(Value::Primitive(PrimitiveValue::U16(words))) => words.to_vec(),
+            Some(Value::Primitive(PrimitiveValue::U8(bytes))) => {
+                bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect()
+            }
+            _ => return Err(missing(data)),
+        };
+        // Entries of 8 bits may stand two in a word, the first one low.
+        let values: Vec<f64> = if *bits <= 8 && words.len() == count.div_ceil(2) {
+            words.iter().flat_map(|word| word.to_le_bytes()).map(f64::from).take(count).collect()
+        } else {
+            words.into_iter().map(f64::from).take(count).collect()
+        };
+        if values.len() < count || values.is_empty() || !(1..=16).contains(bits) {
+            let found = values.len();
+            return Err(damaged(format!(
+                "expected a table of {count} entries of 1 to 16 bits, found {found} of {bits}"
+            )));
+        }
+        Ok(Self { first: *first, values, greatest: f64::from((1_u32 << bits) - 1) })
+    }
+
+    /// The entry of a value; what lies outside takes the entry at the end.
+    pub(super) fn at(&self, value: i64) -> f64 {
+        let last = self.values.len().saturating_sub(1);
+        let index = usize::try_from(value.saturating_sub(self.first)).unwrap_or(0).min(last);
+        self.values.get(index).copied().unwrap_or(0.0)
+    }
+}
+
+/// The grey values of a frame in colour: in `[0, 1]` if `unit`, else in the samples' own units.
+pub(super) fn to_grey(
+    object: &InMemDicomObject,
+    attributes: &Attributes,
+    samples: &Samples,
+    unit: bool,
+) -> Result<Vec<f32>, Fault> {
+    if attributes.photometric == "PALETTE COLOR" {
+        return palette(object, attributes, samples, unit);
+    }
+    let greatest = attributes.greatest();
+    let scale = if unit { 1.0 / greatest } else { 1.0 };
+    let to_rgb: fn([f64; 3], f64) -> [f64; 3] = match attributes.photometric.as_str() {
+        _ if samples.is_rgb => |rgb, _| rgb,
+        "RGB" => |rgb, _| rgb,
+        "YBR_FULL" => ybr_to_rgb,
+        other => {
+            let what = format!("photometric interpretation {other}");
+            return Err(unsupported(what, "export it as RGB or MONOCHROME2"));
+        }
+    };
+    let pixels = attributes.pixels();
+    let sample = |pixel: usize, channel: usize| {
+        let index = if samples.planar { channel * pixels + pixel } else { 3 * pixel + channel };
+        let sample = samples.values.get(index).copied().unwrap_or(0);
+        attributes.meant(sample) as f64
+    };
+    let grey = |pixel| {
+        let [red, green, blue] = to_rgb([0, 1, 2].map(|channel| sample(pixel, channel)), greatest);
+        (luma(red, green, blue) * scale) as f32
+    };
+    Ok((0..pixels).map(grey).collect())
+}
+
+/// YBR_FULL to RGB, clamped (PS3.3, C.7.6.3.1.2, inverted).
+fn ybr_to_rgb([y, blue, red]: [f64; 3], greatest: f64) -> [f64; 3] {
+    let middle = (greatest + 1.0) / 2.0;
+    let (blue, red) = (blue - middle, red - middle);
+    [y + 1.402 * red, y - 0.344_136 * blue - 0.714_136 * red, y + 1.772 * blue]
+        .map(|value| value.clamp(0.0, greatest))
+}
+
+fn palette(
+    object: &InMemDicomObject,
+    attributes: &Attributes,
+    samples: &Samples,
+    unit: bool,
+) -> Result<Vec<f32>, Fault> {
+    if object.get(tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA).is_some() {
+        return Err(unsupported("a segmented palette", "export it as RGB"));
+    }
+    let red = Table::read(
+        object,
+        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    )?;
+    let green = Table::read(
+        object,
+        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    )?;
+    let blue = Table::read(
+        object,
+        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    )?;
+    let scale = if unit { 1.0 / red.greatest } else { 1.0 };
+    let grey = |sample: &i64| {
+        let index = attributes.meant(*sample);
+        (luma(red.at(index), green.at(index), blue.at(index)) * scale) as f32
+    };
+    Ok(samples.values.iter().map(grey).collect())
+}

@@ -1,0 +1,154 @@
+//! Stored values to modality values to grey (PS3.3, C.11.1 and C.11.2).
+
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+
+use super::attributes::{self, Attributes};
+use super::codec::Samples;
+use super::colour::Table;
+use crate::intensity::to_unit;
+use crate::{Fault, Intensity};
+
+/// The values of a frame in the modality's units: by a lookup table, or by slope and intercept.
+/// Padding is no number if `hide_padding`.
+pub(super) fn modality(
+    object: &InMemDicomObject,
+    attributes: &Attributes,
+    frame: usize,
+    samples: &Samples,
+    hide_padding: bool,
+) -> Result<Vec<f32>, Fault> {
+    let table = attributes::item(object, tags::MODALITY_LUT_SEQUENCE, 0)
+        .map(|item| Table::read(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA))
+        .transpose()?;
+    let (slope, intercept) = rescale(object, frame);
+    let padding = attributes.padding.filter(|_| hide_padding);
+    let value = |sample: &i64| {
+        let sample = attributes.meant(*sample);
+        if padding.is_some_and(|(first, last)| (first..=last).contains(&sample)) {
+            f32::NAN
+        } else if let Some(table) = &table {
+            table.at(sample) as f32
+        } else {
+            (sample as f64 * slope + intercept) as f32
+        }
+    };
+    Ok(samples.values.iter().map(value).collect())
+}
+
+/// Slope and intercept of a frame; 1 and 0 where it has none.
+fn rescale(object: &InMemDicomObject, frame: usize) -> (f64, f64) {
+    let group = attributes::group(object, frame, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
+    let number = |tag, absent| attributes::number(group, tag).unwrap_or(absent);
+    (number(tags::RESCALE_SLOPE, 1.0), number(tags::RESCALE_INTERCEPT, 0.0))
+}
+
+/// The whole range of a frame of at most 8 unsigned bits that mean nothing else.
+pub(super) fn full_scale(
+    object: &InMemDicomObject,
+    attributes: &Attributes,
+    frame: usize,
+) -> Option<(f64, f64)> {
+    let plain = attributes.bits_stored <= 8
+        && !attributes.signed
+        && rescale(object, frame) == (1.0, 0.0)
+        && object.get(tags::MODALITY_LUT_SEQUENCE).is_none();
+    plain.then(|| (0.0, attributes.greatest()))
+}
+
+/// How values become shades.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Shades {
+    /// From one value to another.
+    Range(f64, f64),
+    /// The VOI LUT function LINEAR, which leaves out half a unit at either end.
+    Linear(f64, f64),
+    /// The VOI LUT function SIGMOID.
+    Sigmoid(f64, f64),
+}
+
+/// A frame's first window that can be used. A VOI lookup table is not.
+pub(super) fn stored_window(object: &InMemDicomObject, frame: usize) -> Option<Shades> {
+    let group = attributes::group(object, frame, tags::FRAME_VOILUT_SEQUENCE);
+    let center = attributes::number(group, tags::WINDOW_CENTER)?;
+    let width = attributes::number(group, tags::WINDOW_WIDTH)?;
+    match attributes::text(group, tags::VOILUT_FUNCTION).as_deref() {
+        Some("SIGMOID") if width > 0.0 => Some(Shades::Sigmoid(center, width)),
+        Some("LINEAR_EXACT") if width > 0.0 => {
+            Some(Shades::Range(center - width / 2.0, center + width / 2.0))
+        }
+        Some("SIGMOID" | "LINEAR_EXACT") => None,
+        _ => (width >= 1.0).then_some(Shades::Linear(center, width)),
+    }
+}
+
+impl Shades {
+    /// Of one frame; `found` is the range of the file where it was looked for.
+    pub(super) fn of(
+        object: &InMemDicomObject,
+        attributes: &Attributes,
+        frame: usize,
+        intensity: Intensity,
+        found: Option<(f64, f64)>,
+    ) -> Self {
+        let range = |(low, high)| Self::Range(low, high);
+        let found = range(found.unwrap_or_default());
+        match intensity {
+            Intensity::Window { center, width } => {
+                Self::Range(center - width / 2.0, center + width / 2.0)
+            }
+            Intensity::Auto => stored_window(object, frame)
+                .or_else(|| full_scale(object, attributes, frame).map(range))
+                .unwrap_or(found),
+            _ => found,
+        }
+    }
+
+    /// What becomes black and what becomes white; of a sigmoid, which has no ends, its width.
+    pub(super) fn range(self) -> (f64, f64) {
+        match self {
+            Self::Range(low, high) => (low, high),
+            Self::Linear(center, width) => {
+                let half = (width - 1.0) / 2.0;
+                (center - 0.5 - half, center - 0.5 + half)
+            }
+            Self::Sigmoid(center, width) => (center - width / 2.0, center + width / 2.0),
+        }
+    }
+
+    /// Brings values to `[0, 1]`, exchanged if `inverted`. What is no number becomes 0.
+    pub(super) fn apply(self, values: &mut [f32], inverted: bool) {
+        let padded: Vec<usize> = if inverted {
+            (0..values.len())
+                .filter(|index| values.get(*index).is_some_and(|v| v.is_nan()))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        match self {
+            Self::Range(..) | Self::Linear(..) => {
+                let (low, high) = self.range();
+                // A linear window of width 1 is a step at `center - 0.5`.
+                if let (Self::Linear(..), true) = (self, low >= high) {
+                    values.iter_mut().for_each(|value| {
+                        *value = f32::from(f64::from(*value) > low);
+                    });
+                } else {
+                    to_unit(values, low, high);
+                }
+            }
+            Self::Sigmoid(center, width) => values.iter_mut().for_each(|value| {
+                let shade = 1.0 / (1.0 + (-4.0 * (f64::from(*value) - center) / width).exp());
+                *value = if shade.is_nan() { 0.0 } else { shade as f32 };
+            }),
+        }
+        if inverted {
+            values.iter_mut().for_each(|value| *value = 1.0 - *value);
+            for index in padded {
+                if let Some(value) = values.get_mut(index) {
+                    *value = 0.0;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Uncompressed pixel data.
+
+use std::borrow::Cow;
+
+use dicom_core::PrimitiveValue;
+use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_BIG_ENDIAN;
+
+use super::attributes::Attributes;
+use super::codec::Samples;
+use super::file::Syntax;
+use super::{damaged, unsupported};
+use crate::Fault;
+
+/// The bytes of all frames, in little-endian order.
+pub(super) fn bytes<'a>(
+    value: &'a PrimitiveValue,
+    attributes: &Attributes,
+    syntax: &Syntax,
+) -> Result<Cow<'a, [u8]>, Fault> {
+    let big_endian = syntax.uid == EXPLICIT_VR_BIG_ENDIAN.uid();
+    match value {
+        PrimitiveValue::U8(bytes) if big_endian && attributes.bits_allocated > 8 => {
+            let size = usize::from(attributes.bits_allocated / 8);
+            let samples = bytes.chunks_exact(size);
+            Ok(Cow::Owned(samples.flat_map(|sample| sample.iter().rev().copied()).collect()))
+        }
+        PrimitiveValue::U8(bytes) => Ok(Cow::Borrowed(bytes)),
+        PrimitiveValue::U16(_) if big_endian && attributes.bits_allocated == 32 => {
+            Err(unsupported("32-bit pixels in big-endian words", "export it little-endian"))
+        }
+        // The first of two 8-bit pixels is the low byte of a word in either byte order (PS3.5, 8.2).
+        PrimitiveValue::U16(words) => {
+            Ok(Cow::Owned(words.iter().flat_map(|word| word.to_le_bytes()).collect()))
+        }
+        PrimitiveValue::Empty => Ok(Cow::Borrowed(&[])),
+        _ => Err(damaged("expected pixel data of bytes or words")),
+    }
+}
+
+/// The samples of one frame.
+pub(super) fn frame(bytes: &[u8], attributes: &Attributes, frame: usize) -> Result<Samples, Fault> {
+    if attributes.photometric == "YBR_FULL_422" {
+        return Err(unsupported("subsampled colour (YBR_FULL_422)", "export it as RGB"));
+    }
+    let count = attributes.values();
+    let bits = usize::from(attributes.bits_allocated);
+    // Frames of single bits follow each other without filling (PS3.5, 8.1.1).
+    let (first, last) = (frame.checked_mul(count), (frame + 1).checked_mul(count));
+    let needed = last.and_then(|last| last.checked_mul(bits)).map(|bits| bits.div_ceil(8));
+    let (Some(first), Some(needed)) = (first, needed) else {
+        return Err(damaged("more frames than can be counted"));
+    };
+    if bytes.len() < needed {
+        let found = bytes.len();
+        return Err(damaged(format!(
+            "expected {needed} bytes of pixel data up to frame {frame}, found {found}"
+        )));
+    }
+    let values = if bits == 1 {
+        let bit = |index: usize| bytes.get(index / 8).map_or(0, |byte| byte >> (index % 8) & 1);
+        (first..first + count).map(|index| i64::from(bit(index))).collect()
+    } else {
+        let samples = bytes.chunks_exact(bits / 8).skip(first).take(count);
+        samples.map(little_endian).collect()
+    };
+    Ok(Samples { values, planar: attributes.planar, is_rgb: false })
+}
+
+fn little_endian(bytes: &[u8]) -> i64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | i64::from(*byte))
+}

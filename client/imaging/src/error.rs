@@ -1,0 +1,115 @@
+//! What can be wrong with an image file.
+
+use std::path::PathBuf;
+
+use crate::Format;
+
+/// A file that was not read: which one, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {fault}", path.display())]
+pub struct ImagingError {
+    /// The file.
+    pub path: PathBuf,
+    /// The reason.
+    pub fault: Fault,
+}
+
+/// Why a file was not read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The operating system refused.
+    #[error("{0}; check that the path exists and may be read")]
+    File(#[from] std::io::Error),
+    /// A file without content.
+    #[error("expected an image, found an empty file; fetch it again or take it off the list")]
+    Empty,
+    /// None of the formats.
+    #[error(
+        "expected PNG, JPEG, TIFF, GIF, NIfTI or DICOM, found {found}; convert the file to one of them"
+    )]
+    Unknown {
+        /// What its first bytes look like.
+        found: String,
+    },
+    /// Bytes that break the format.
+    #[error("cannot be decoded as {format}: {what}; fetch or export the file again")]
+    Damaged {
+        /// The format its first bytes promise.
+        format: Format,
+        /// What was expected and what came.
+        what: String,
+    },
+    /// Within the format, but not read here.
+    #[error("{format} file with {what}, which is not read; {advice}")]
+    Unsupported {
+        /// The format.
+        format: Format,
+        /// What is not read.
+        what: String,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// DICOM pixel data in an encoding that is not decoded.
+    #[error(
+        "DICOM transfer syntax {uid} ({name}) is not decoded{reason}; convert the file to Explicit VR Little Endian, JPEG Lossless or RLE"
+    )]
+    TransferSyntax {
+        /// The transfer syntax's UID.
+        uid: String,
+        /// Its name in the standard.
+        name: String,
+        /// What of it is not decoded, where it is not the whole; empty or starting with `: `.
+        reason: String,
+    },
+    /// A file of the right format without a picture in it.
+    #[error("{format} file without a picture: {what}; take it off the list")]
+    NoImage {
+        /// The format.
+        format: Format,
+        /// What is missing.
+        what: String,
+    },
+    /// More than may be allocated for one file.
+    #[error(
+        "{what}: expected at most {most}, found {found}; crop or divide the file, or raise the limit"
+    )]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// The limit.
+        most: u64,
+        /// What the file holds or claims to hold.
+        found: u64,
+    },
+    /// A slice or time that the file does not have.
+    #[error("expected a {what} below {count}, found {asked}; they are counted from 0")]
+    Index {
+        /// `slice` or `time`.
+        what: &'static str,
+        /// Which one was asked for.
+        asked: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// An option outside its range.
+    #[error("option `{option}`: expected {expected}, found {found}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What came.
+        found: String,
+    },
+}
+
+impl Fault {
+    pub(crate) fn damaged(format: Format, what: impl Into<String>) -> Self {
+        Self::Damaged { format, what: what.into() }
+    }
+
+    pub(crate) fn limit(what: &'static str, most: u64, found: u64) -> Result<(), Self> {
+        if found > most { Err(Self::TooLarge { what, most, found }) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,224 @@
+//! The header: NIfTI-1 by the `nifti` crate, which does not know NIfTI-2; that one by its offsets.
+
+use std::io::Read;
+
+use nifti::{Endianness, NiftiHeader, NiftiType};
+
+use super::orientation;
+use crate::{Fault, Format};
+
+/// What is needed of either header.
+pub(super) struct Header {
+    /// Length of the header in bytes.
+    pub(super) length: u64,
+    /// Voxels along the first three axes.
+    pub(super) shape: [usize; 3],
+    /// Volumes: the product of all further axes.
+    pub(super) times: usize,
+    pub(super) datatype: NiftiType,
+    pub(super) big_endian: bool,
+    /// Where the voxels start, from the start of the file.
+    pub(super) offset: u64,
+    /// `scl_slope` and `scl_inter`; `None` where nothing is to be scaled.
+    pub(super) rescale: Option<(f64, f64)>,
+    /// `cal_min` and `cal_max`.
+    pub(super) display: (f64, f64),
+    /// How far a step along each stored axis (column) moves along each coordinate (row).
+    pub(super) directions: [[f64; 3]; 3],
+}
+
+/// `sizeof_hdr` of NIfTI-1 and NIfTI-2.
+const SIZES: [usize; 2] = [348, 540];
+
+impl Header {
+    pub(super) fn read(source: &mut dyn Read) -> Result<Self, Fault> {
+        let mut bytes = Vec::new();
+        let broken = |error: std::io::Error| damaged(error.to_string());
+        source.take(SIZES[0] as u64).read_to_end(&mut bytes).map_err(broken)?;
+        let second = bytes.get(4..7).is_some_and(|magic| magic == b"n+2" || magic == b"ni2");
+        let magic = bytes.get(if second { 4..8 } else { 344..348 });
+        let pair = matches!(magic, Some(b"ni1\0" | b"ni2\0"));
+        if pair {
+            return Err(Fault::Unsupported {
+                format: Format::Nifti,
+                what: "its voxels in another file (.hdr and .img)".to_string(),
+                advice: "convert the pair to one .nii file",
+            });
+        }
+        if second {
+            let more = (SIZES[1] - SIZES[0]) as u64;
+            source.take(more).read_to_end(&mut bytes).map_err(broken)?;
+        }
+        let length = SIZES[usize::from(second)];
+        if bytes.len() < length {
+            let found = bytes.len();
+            return Err(damaged(format!("expected a header of {length} bytes, found {found}")));
+        }
+        if second { Second::new(&bytes).header() } else { first(&bytes) }
+    }
+
+    /// Voxels of one volume, if they can be counted.
+    pub(super) fn voxels(&self) -> Option<u64> {
+        self.shape.iter().try_fold(1_u64, |product, side| product.checked_mul(*side as u64))
+    }
+}
+
+fn damaged(what: impl Into<String>) -> Fault {
+    Fault::damaged(Format::Nifti, what)
+}
+
+fn first(bytes: &[u8]) -> Result<Header, Fault> {
+    let header = NiftiHeader::from_reader(bytes).map_err(|error| damaged(error.to_string()))?;
+    let dims = header.dim().map_err(|error| damaged(error.to_string()))?;
+    let dims: Vec<i64> = dims.iter().map(|side| i64::from(side.cast_signed())).collect();
+    let datatype = header.data_type().map_err(|error| damaged(error.to_string()))?;
+    let (shape, times) = shape(&dims, i32::from(header.intent_code))?;
+    let pixdim = [0, 1, 2, 3].map(|index: usize| f64::from(header.pixdim[index]));
+    let rows = [header.srow_x, header.srow_y, header.srow_z];
+    Ok(Header {
+        length: SIZES[0] as u64,
+        shape,
+        times,
+        datatype,
+        big_endian: header.endianness == Endianness::Big,
+        offset: offset(f64::from(header.vox_offset), SIZES[0])?,
+        rescale: rescale(f64::from(header.scl_slope), f64::from(header.scl_inter)),
+        display: (f64::from(header.cal_min), f64::from(header.cal_max)),
+        directions: directions(
+            (header.sform_code, rows.map(|row| [row[0], row[1], row[2]].map(f64::from))),
+            (
+                header.qform_code,
+                [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from),
+            ),
+            pixdim,
+        ),
+    })
+}
+
+/// The first three sides, and the product of the others.
+fn shape(dims: &[i64], intent: i32) -> Result<([usize; 3], usize), Fault> {
+    // NIFTI_INTENT_CONNECTIVITY_*: matrices over brain regions (CIFTI-2), not pictures.
+    if (3000..3100).contains(&intent) {
+        let what = "it holds a connectivity matrix (CIFTI)".to_string();
+        return Err(Fault::NoImage { format: Format::Nifti, what });
+    }
+    if let Some(side) = dims.iter().find(|side| **side <= 0) {
+        return Err(damaged(format!("expected sides of at least 1 voxel, found {side}")));
+    }
+    let side = |axis: usize| dims.get(axis).map_or(Ok(1), |side| usize::try_from(*side));
+    let sides = [side(0), side(1), side(2)];
+    let [Ok(x), Ok(y), Ok(z)] = sides else { return Err(damaged("a side beyond the machine's")) };
+    let times = dims.iter().skip(3).try_fold(1_usize, |product, side| {
+        usize::try_from(*side).ok().and_then(|side| product.checked_mul(side))
+    });
+    Ok(([x, y, z], times.ok_or_else(|| damaged("more volumes than can be counted"))?))
+}
+
+/// A slope of zero, or one that is no number, means that nothing is scaled.
+fn rescale(slope: f64, inter: f64) -> Option<(f64, f64)> {
+    let given = slope != 0.0 && slope.is_finite() && inter.is_finite();
+    (given && (slope, inter) != (1.0, 0.0)).then_some((slope, inter))
+}
+
+/// Where the voxels start. Zero is written by tools that mean "after the header and its four bytes
+/// of extension flags".
+fn offset(offset: f64, length: usize) -> Result<u64, Fault> {
+    let least = length as f64;
+    if offset == 0.0 {
+        Ok(length as u64 + 4)
+    } else if offset >= least && offset <= (1_u64 << 53) as f64 {
+        Ok(offset as u64)
+    } else {
+        Err(damaged(format!("expected voxels after byte {length}, found vox_offset {offset}")))
+    }
+}
+
+/// The orientation: `sform`, else `qform`, else none, and then the stored axes are taken to run
+/// left to right, back to front and bottom to top.
+fn directions(
+    sform: (i16, [[f64; 3]; 3]),
+    qform: (i16, [f64; 3]),
+    pixdim: [f64; 4],
+) -> [[f64; 3]; 3] {
+    if sform.0 > 0 {
+        sform.1
+    } else if qform.0 > 0 {
+        let [b, c, d] = qform.1;
+        orientation::of_quaternion(b, c, d, pixdim)
+    } else {
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    }
+}
+
+/// A NIfTI-2 header, whose fields stand at the offsets of `nifti2.h` (nifti.nimh.nih.gov).
+struct Second<'a> {
+    bytes: &'a [u8],
+    big_endian: bool,
+}
+
+impl<'a> Second<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let big_endian = bytes.first().is_some_and(|byte| *byte == 0);
+        Self { bytes, big_endian }
+    }
+
+    fn field<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut field = [0; N];
+        if let Some(bytes) = self.bytes.get(at..at + N) {
+            field.copy_from_slice(bytes);
+        }
+        if self.big_endian {
+            field.reverse();
+        }
+        field
+    }
+
+    fn short(&self, at: usize) -> i16 {
+        i16::from_le_bytes(self.field(at))
+    }
+
+    fn int(&self, at: usize) -> i32 {
+        i32::from_le_bytes(self.field(at))
+    }
+
+    fn long(&self, at: usize) -> i64 {
+        i64::from_le_bytes(self.field(at))
+    }
+
+    fn double(&self, at: usize) -> f64 {
+        f64::from_le_bytes(self.field(at))
+    }
+
+    fn header(&self) -> Result<Header, Fault> {
+        let rank = usize::try_from(self.long(16)).ok().filter(|rank| (1..=7).contains(rank));
+        let rank = rank.ok_or_else(|| {
+            damaged(format!("expected 1 to 7 dimensions, found {}", self.long(16)))
+        })?;
+        let dims: Vec<i64> = (1..=rank).map(|axis| self.long(16 + 8 * axis)).collect();
+        let (shape, times) = shape(&dims, self.int(504))?;
+        let code = self.short(12);
+        let number = nifti_type(code).ok_or_else(|| damaged(format!("unknown datatype {code}")))?;
+        let row = |at: usize| [self.double(at), self.double(at + 8), self.double(at + 16)];
+        let code = |at| i16::try_from(self.int(at)).unwrap_or(0);
+        Ok(Header {
+            length: SIZES[1] as u64,
+            shape,
+            times,
+            datatype: number,
+            big_endian: self.big_endian,
+            offset: offset(self.long(168) as f64, SIZES[1])?,
+            rescale: rescale(self.double(176), self.double(184)),
+            display: (self.double(200), self.double(192)),
+            directions: directions(
+                (code(348), [row(400), row(432), row(464)]),
+                (code(344), row(352)),
+                [104, 112, 120, 128].map(|at| self.double(at)),
+            ),
+        })
+    }
+}
+
+/// The datatype of a code, by the crate's own table.
+fn nifti_type(code: i16) -> Option<NiftiType> {
+    NiftiHeader { datatype: code, ..NiftiHeader::default() }.data_type().ok()
+}

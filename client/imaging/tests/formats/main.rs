@@ -1,0 +1,12 @@
+//! What is read, what it becomes, and what is refused with which words. All files are made here.
+
+// The lint's exception for tests does not reach the helper functions of an integration test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod dicom;
+mod hostile;
+mod jpeg_2000;
+mod make;
+mod nifti;
+mod pictures;
+mod samples;

@@ -1,0 +1,170 @@
+//! NIfTI-1 and NIfTI-2.
+
+use ringfence_imaging::{
+    Axis, Fault, Intensity, Limits, ReadOptions, Scale, SliceOptions, Slices, Stack, decode,
+};
+
+use crate::make::{self, Nifti, Ordered};
+
+const UINT8: (i16, i16) = (2, 8);
+const INT16: (i16, i16) = (4, 16);
+
+fn stored(axis: Axis) -> ReadOptions {
+    let slices = SliceOptions { axis, ..SliceOptions::default() };
+    ReadOptions { slices, intensity: Intensity::Stored, ..ReadOptions::default() }
+}
+
+/// Values of a plane as whole numbers.
+fn plane(stack: &Stack, index: usize) -> Vec<i64> {
+    stack.planes[index].values.iter().map(|value| *value as i64).collect()
+}
+
+#[test]
+fn each_datatype_reads_in_either_byte_order_and_version() {
+    fn check<T: Ordered>(datatype: (i16, i16), number: impl Fn(usize) -> T) {
+        for (big, second) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut file = Nifti::counting(&[3, 2, 2], datatype, big, &number);
+            file.second = second;
+            let bytes = file.bytes();
+            for bytes in [make::gzip(&bytes), bytes] {
+                let stack = decode(&bytes, &stored(Axis::Axial)).unwrap();
+                assert_eq!((stack.width, stack.height, stack.planes.len()), (3, 2, 2));
+                assert_eq!((stack.info.bits, stack.info.slices), (datatype.1 as u16, 2));
+                assert_eq!(plane(&stack, 1), [11, 10, 9, 8, 7, 6], "{datatype:?} {big} {second}");
+            }
+        }
+    }
+    check(UINT8, |index| index as u8);
+    check((256, 8), |index| index as i8);
+    check(INT16, |index| index as i16);
+    check((512, 16), |index| index as u16);
+    check((8, 32), |index| index as i32);
+    check((768, 32), |index| index as u32);
+    check((1024, 64), |index| index as i64);
+    check((1280, 64), |index| index as u64);
+    check((16, 32), |index| index as f32);
+    check((64, 64), |index| index as f64);
+}
+
+#[test]
+fn colour_becomes_grey() {
+    let voxels = vec![200, 0, 0, 0, 100, 0];
+    let file = Nifti {
+        voxels,
+        datatype: (128, 24),
+        ..Nifti::counting(&[2, 1, 1], UINT8, false, |_| 0_u8)
+    };
+    let stack = decode(&file.bytes(), &stored(Axis::Axial)).unwrap();
+    assert_eq!(stack.planes[0].values, [71.52, 42.52]);
+}
+
+#[test]
+fn slices_are_cut_across_the_anatomical_axis() {
+    // Voxel (x, y, z) has the value x + 2 y + 6 z.
+    let mut file = Nifti::counting(&[2, 3, 4], UINT8, false, |index| index as u8);
+    let axial = decode(&file.bytes(), &stored(Axis::Axial)).unwrap();
+    assert_eq!((axial.width, axial.height, axial.planes.len()), (2, 3, 4));
+    // The right and the front come first.
+    assert_eq!(plane(&axial, 0), [5, 4, 3, 2, 1, 0]);
+    assert_eq!(plane(&axial, 3), [23, 22, 21, 20, 19, 18]);
+    let coronal = decode(&file.bytes(), &stored(Axis::Coronal)).unwrap();
+    assert_eq!((coronal.width, coronal.height, coronal.planes.len()), (2, 4, 3));
+    assert_eq!(plane(&coronal, 0), [19, 18, 13, 12, 7, 6, 1, 0]);
+    let sagittal = decode(&file.bytes(), &stored(Axis::Sagittal)).unwrap();
+    assert_eq!((sagittal.width, sagittal.height, sagittal.planes.len()), (3, 4, 2));
+    assert_eq!(plane(&sagittal, 1), [23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1]);
+    // Stored right to left, front to back: as the slices are seen.
+    file.rows = Some([[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]]);
+    let axial = decode(&file.bytes(), &stored(Axis::Axial)).unwrap();
+    assert_eq!(plane(&axial, 0), [0, 1, 2, 3, 4, 5]);
+    // The first stored axis runs from bottom to top.
+    file.rows = Some([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]);
+    let axial = decode(&file.bytes(), &stored(Axis::Axial)).unwrap();
+    assert_eq!((axial.width, axial.height, axial.planes.len()), (3, 4, 2));
+    assert_eq!(plane(&axial, 1), [23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1]);
+}
+
+#[test]
+fn slices_and_times_are_chosen() {
+    let file = Nifti::counting(&[2, 2, 5, 2], UINT8, false, |index| index as u8).bytes();
+    let chosen = |which, time| {
+        let slices = SliceOptions { which, time, axis: Axis::Axial };
+        let options =
+            ReadOptions { slices, intensity: Intensity::Stored, ..ReadOptions::default() };
+        decode(&file, &options).map(|stack| {
+            let planes = stack.planes.iter();
+            planes.map(|plane| (plane.index, plane.values[3])).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(chosen(Slices::Every(2), 0).unwrap(), [(0, 0.0), (2, 8.0), (4, 16.0)]);
+    assert_eq!(chosen(Slices::At(vec![4, 1]), 1).unwrap(), [(4, 36.0), (1, 24.0)]);
+    let error = chosen(Slices::At(vec![5]), 0).unwrap_err();
+    assert!(matches!(error, Fault::Index { what: "slice", asked: 5, count: 5 }), "{error}");
+    let error = chosen(Slices::All, 2).unwrap_err();
+    assert!(matches!(error, Fault::Index { what: "time", asked: 2, count: 2 }), "{error}");
+    assert!(matches!(chosen(Slices::Every(0), 0).unwrap_err(), Fault::Option { .. }));
+}
+
+#[test]
+fn values_are_rescaled_and_shaded() {
+    let mut file = Nifti::counting(&[101, 1, 1], INT16, true, |index| index as i16);
+    file.rescale = (2.0, -100.0);
+    let read = |file: &Nifti, intensity| {
+        let options = ReadOptions { intensity, ..ReadOptions::default() };
+        let stack = decode(&file.bytes(), &options).unwrap();
+        let mut values = stack.planes[0].values.clone();
+        values.reverse();
+        (values, stack.info.scale)
+    };
+    let (values, scale) = read(&file, Intensity::Stored);
+    assert_eq!((values[0], values[100], scale), (-100.0, 100.0, Scale::Stored));
+    let (values, scale) = read(&file, Intensity::Window { center: 0.0, width: 40.0 });
+    assert_eq!(scale, Scale::Unit { low: -20.0, high: 20.0 });
+    assert_eq!([values[0], values[40], values[45], values[60]], [0.0, 0.0, 0.25, 1.0]);
+    let (values, _) = read(&file, Intensity::MinMax);
+    assert_eq!([values[0], values[50], values[100]], [0.0, 0.5, 1.0]);
+    let (_, scale) = read(&file, Intensity::Percentiles { low: 10.0, high: 90.0 });
+    assert_eq!(scale, Scale::Unit { low: -80.0, high: 80.0 });
+    let (_, scale) = read(&file, Intensity::Auto);
+    assert_eq!(scale, Scale::Unit { low: -99.0, high: 99.0 });
+    file.display = (-10.0, 30.0);
+    let (_, scale) = read(&file, Intensity::Auto);
+    assert_eq!(scale, Scale::Unit { low: -10.0, high: 30.0 });
+    for (center, width) in [(0.0, 0.0), (f64::NAN, 1.0)] {
+        let intensity = Intensity::Window { center, width };
+        let options = ReadOptions { intensity, ..ReadOptions::default() };
+        assert!(matches!(decode(&file.bytes(), &options).unwrap_err(), Fault::Option { .. }));
+    }
+}
+
+#[test]
+fn what_is_damaged_or_too_large_is_refused() {
+    let whole = Nifti::counting(&[4, 4, 4], INT16, false, |index| index as i16);
+    let refused = |bytes: &[u8], limits: Limits| {
+        decode(bytes, &ReadOptions { limits, ..ReadOptions::default() }).unwrap_err().to_string()
+    };
+    let bytes = whole.bytes();
+    let error = refused(&bytes[..bytes.len() - 1], Limits::default());
+    assert!(error.contains("expected 132 bytes after the header, found 131"), "{error}");
+    let zipped = make::gzip(&bytes);
+    refused(&zipped[..zipped.len() / 2], Limits::default());
+    let error = refused(&bytes, Limits { values: 63, ..Limits::default() });
+    assert!(error.contains("at most 63, found 64"), "{error}");
+    // A bomb: a few kilobytes that claim and hold 64 MB.
+    let bomb = Nifti { dims: vec![4096, 4096, 4], voxels: Vec::new(), ..whole };
+    let mut header = bomb.bytes();
+    header.resize(header.len() + (1 << 20), 0);
+    let error = refused(&make::gzip(&header), Limits { bytes: 1 << 24, ..Limits::default() });
+    assert!(error.contains("at most 16777216"), "{error}");
+    let mut pair = whole_again().bytes();
+    pair[344..348].copy_from_slice(b"ni1\0");
+    assert!(refused(&pair, Limits::default()).contains(".hdr and .img"));
+    let complex = Nifti { datatype: (32, 64), ..whole_again() };
+    assert!(refused(&complex.bytes(), Limits::default()).contains("Complex64"));
+    let sideless = Nifti { dims: vec![4, 0, 4], ..whole_again() };
+    assert!(refused(&sideless.bytes(), Limits::default()).contains("cannot be decoded as NIfTI"));
+}
+
+fn whole_again() -> Nifti {
+    Nifti::counting(&[4, 4, 4], INT16, false, |index| index as i16)
+}

@@ -1,0 +1,188 @@
+//! Convolution, normalisation and ReLU as one operation.
+//!
+//! One after the other they compute the same. As one, candle neither keeps nor clears nor adds up
+//! a gradient of what lies between them, three passes over memory for each convolution.
+
+use std::sync::OnceLock;
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+
+use crate::conv::{Conv2d, Element, InputGradient, KernelGradient, element};
+use crate::norm::passes::{self, Moments, Sizes};
+use crate::norm::{GroupNorm, differentiable};
+use crate::resample::{channel_sums, sum_to_channels};
+use crate::storage::{for_float, keeps_graph, tensor_values, values};
+
+/// A convolution and the normalisation that follows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvNorm {
+    /// The convolution.
+    pub conv: Conv2d,
+    /// The normalisation, with its ReLU if it has one.
+    pub norm: GroupNorm,
+}
+
+impl ConvNorm {
+    /// [`Conv2d::apply`] of `x`, `kernel` and `bias`, then [`GroupNorm::apply`] with `scale` and
+    /// `shift`. Derivatives of any order exist for all five.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn apply(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        bias: Option<&Tensor>,
+        scale: &Tensor,
+        shift: &Tensor,
+    ) -> Result<Tensor> {
+        let rows: Vec<&Tensor> = [scale, shift].into_iter().chain(bias).collect();
+        let rows = Tensor::stack(&rows, 0)?.contiguous()?;
+        let operation = Operation { settings: *self, between: OnceLock::new() };
+        x.contiguous()?.apply_op3(&kernel.contiguous()?, &rows, operation)
+    }
+}
+
+/// `(x, kernel, [scale, shift] or [scale, shift, bias])` to the result.
+#[derive(Debug)]
+struct Operation {
+    settings: ConvNorm,
+    /// The convolution and each image's groups' moments, kept for the way back.
+    between: OnceLock<(CpuStorage, Vec<Moments>)>,
+}
+
+/// Scale, shift and, if there is one, bias.
+type Rows<'a, T> = (&'a [T], &'a [T], Option<&'a [T]>);
+
+/// The rows of `[scale, shift]` or `[scale, shift, bias]`.
+fn split<T>(rows: &[T], width: usize) -> Result<Rows<'_, T>> {
+    let mut rows = rows.chunks_exact(width.max(1));
+    match (rows.next(), rows.next()) {
+        (Some(scale), Some(shift)) => Ok((scale, shift, rows.next())),
+        _ => bail!("expected a scale and a shift of {width} channels"),
+    }
+}
+
+impl Operation {
+    fn shapes(&self, x: &Shape, kernel: &Shape) -> Result<(element::Shape, Shape, Sizes)> {
+        let shape = self.settings.conv.shape(x.dims4()?, kernel.dims4()?)?;
+        let out = Shape::from(shape.output());
+        let sizes = self.settings.norm.sizes(&out)?;
+        Ok((shape, out, sizes))
+    }
+}
+
+impl CustomOp3 for Operation {
+    fn name(&self) -> &'static str {
+        "convolution-group-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_at: &Layout,
+        kernel: &CpuStorage,
+        kernel_at: &Layout,
+        rows: &CpuStorage,
+        rows_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (shape, out_shape, sizes) = self.shapes(x_at.shape(), kernel_at.shape())?;
+        if rows_at.dims().last() != Some(&sizes.channels) {
+            bail!("expected {} channels to scale and shift, found {rows_at:?}", sizes.channels);
+        }
+        let GroupNorm { epsilon, relu, .. } = self.settings.norm;
+        let out = for_float!(x, T => {
+            let (scale, shift, bias) = split(values::<T>(rows, rows_at)?, sizes.channels)?;
+            let y = T::convolve(&shape, values(x, x_at)?, values(kernel, kernel_at)?, bias);
+            let (out, moments) = passes::forward(sizes, epsilon, relu, &y, scale, shift);
+            // Fails if the operation runs a second time, on the same input then.
+            let _ = self.between.set((<T as crate::vector::Float>::store(y), moments));
+            out
+        });
+        Ok((out, out_shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        rows: &Tensor,
+        result: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        match keeps_graph() {
+            true => self.differentiable(x, kernel, rows, result, g),
+            false => self.fused(x, kernel, rows, &g.contiguous()?),
+        }
+    }
+}
+
+impl Operation {
+    fn fused(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        rows: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (shape, _, sizes) = self.shapes(x.shape(), kernel.shape())?;
+        let relu = self.settings.norm.relu;
+        let Some((y, moments)) = self.between.get() else {
+            bail!("expected the convolution from the forward pass, found none");
+        };
+        macro_rules! run {
+            ($type:ty) => {{
+                let inputs = [x, kernel, rows, g];
+                let (of_x, of_kernel, of_rows) =
+                    tensor_values::<$type, _, 4>(inputs, |[x_values, k, rows, g]| {
+                        let (scale, shift, bias) = split(rows, sizes.channels)?;
+                        let y = y.as_slice::<$type>()?;
+                        let found = passes::backward(sizes, relu, moments, y, scale, shift, g);
+                        let of_x =
+                            x.track_op().then(|| <$type>::input_gradient(&shape, &found.x, k));
+                        let of_k = <$type>::kernel_gradient(&shape, x_values, &found.x);
+                        let of_bias = bias.map(|_| channel_sums(&found.x, sizes.channels));
+                        let of_rows: Vec<$type> = [found.scale, found.bias]
+                            .into_iter()
+                            .chain(of_bias)
+                            .flatten()
+                            .collect();
+                        candle_core::Result::Ok((of_x, of_k, of_rows))
+                    })??;
+                let device = x.device();
+                (
+                    of_x.map(|of_x| Tensor::from_vec(of_x, x.shape(), device)).transpose()?,
+                    Some(Tensor::from_vec(of_kernel, kernel.shape(), device)?),
+                    Some(Tensor::from_vec(of_rows, rows.shape(), device)?),
+                )
+            }};
+        }
+        Ok(match x.dtype() {
+            DType::F32 => run!(f32),
+            DType::F64 => run!(f64),
+            found => bail!("expected f32 or f64 values, found {found:?}"),
+        })
+    }
+
+    fn differentiable(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        rows: &Tensor,
+        result: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let ConvNorm { conv, norm } = self.settings;
+        let bias = (rows.dim(0)? > 2).then(|| rows.get(2)).transpose()?;
+        let y = conv.apply(x, kernel, bias.as_ref())?;
+        let (of_y, of_scale, of_shift) = differentiable(&norm, &y, &rows.get(0)?, result, g)?;
+        let of_y = of_y.contiguous()?;
+        let (_, h, w, _) = x.dims4()?;
+        let (_, _, kh, kw) = kernel.dims4()?;
+        let of_x = of_y.apply_op2(kernel, InputGradient { settings: conv, input: (h, w) })?;
+        let of_k = x.apply_op2(&of_y, KernelGradient { settings: conv, kernel: (kh, kw) })?;
+        let of_bias = bias.is_some().then(|| sum_to_channels(&of_y)).transpose()?;
+        let of_rows: Vec<Tensor> = [of_scale, of_shift].into_iter().chain(of_bias).collect();
+        Ok((Some(of_x), Some(of_k), Some(Tensor::stack(&of_rows, 0)?)))
+    }
+}

@@ -1,0 +1,179 @@
+//! Group normalisation with scale, bias and, if wanted, ReLU as one operation.
+//!
+//! Put together from candle's own operations it takes some thirty passes over memory forward and
+//! back. Here it takes three forward (sum, squares, result) and two back, the first-order
+//! gradient that training needs. A gradient that is itself differentiated is put together from
+//! candle's operations, and so has derivatives of any order.
+
+pub(crate) mod passes;
+
+use std::sync::OnceLock;
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+
+use crate::storage::{for_float, keeps_graph, tensor_values, values};
+use passes::{Moments, Sizes};
+
+/// Settings of a group normalisation (Wu and He, "Group Normalization", 2018).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupNorm {
+    /// Equal groups of neighbouring channels; each is normalised by itself in each image.
+    pub groups: usize,
+    /// Added to a variance before its root is taken; 1e-5 as in the paper and in PyTorch.
+    pub epsilon: f64,
+    /// Whether negative results become 0.
+    pub relu: bool,
+}
+
+impl GroupNorm {
+    /// With the usual epsilon, 1e-5, and no ReLU.
+    #[must_use]
+    pub fn new(groups: usize) -> Self {
+        Self { groups, epsilon: 1e-5, relu: false }
+    }
+
+    /// Followed by a ReLU.
+    #[must_use]
+    pub fn with_relu(self) -> Self {
+        Self { relu: true, ..self }
+    }
+
+    /// `x` `[b, h, w, c]`, channels last: each image's channels, taken in equal groups, are
+    /// brought to mean 0 and variance 1, then channel `k` is multiplied by `scale[k]` and moved by
+    /// `bias[k]`; `scale` and `bias` are `[c]`. Derivatives of any order exist for all three.
+    ///
+    /// # Errors
+    /// When shapes or types do not fit.
+    pub fn apply(&self, x: &Tensor, scale: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        let (scale, bias) = (scale.contiguous()?, bias.contiguous()?);
+        let operation = Operation { settings: *self, moments: OnceLock::new() };
+        x.contiguous()?.apply_op3(&scale, &bias, operation)
+    }
+
+    pub(crate) fn sizes(&self, x: &Shape) -> Result<Sizes> {
+        let (images, h, w, channels) = x.dims4()?;
+        if self.groups == 0 || channels % self.groups != 0 || x.elem_count() == 0 {
+            bail!("expected images with channels in {} equal groups, found {x:?}", self.groups);
+        }
+        Ok(Sizes { images, pixels: h * w, channels, groups: self.groups })
+    }
+}
+
+#[derive(Debug)]
+struct Operation {
+    settings: GroupNorm,
+    /// Each image's groups, kept for the way back.
+    moments: OnceLock<Vec<Moments>>,
+}
+
+impl CustomOp3 for Operation {
+    fn name(&self) -> &'static str {
+        "group-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_at: &Layout,
+        scale: &CpuStorage,
+        scale_at: &Layout,
+        bias: &CpuStorage,
+        bias_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let sizes = self.settings.sizes(x_at.shape())?;
+        let expected = [sizes.channels];
+        if scale_at.dims() != expected || bias_at.dims() != expected {
+            bail!("expected a scale and a bias {expected:?}, found {scale_at:?}, {bias_at:?}");
+        }
+        let GroupNorm { epsilon, relu, .. } = self.settings;
+        let out = for_float!(x, T => {
+            let (scale, bias) = (values::<T>(scale, scale_at)?, values::<T>(bias, bias_at)?);
+            let (out, moments) = passes::forward(sizes, epsilon, relu, values(x, x_at)?, scale, bias);
+            // Fails if the operation runs a second time, on the same input then.
+            let _ = self.moments.set(moments);
+            out
+        });
+        Ok((out, x_at.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        bias: &Tensor,
+        y: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (of_x, of_scale, of_bias) = if keeps_graph() {
+            differentiable(&self.settings, x, scale, y, g)?
+        } else {
+            self.fused(x, scale, bias, g)?
+        };
+        Ok((Some(of_x), Some(of_scale), Some(of_bias)))
+    }
+}
+
+impl Operation {
+    fn fused(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        bias: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Tensor, Tensor, Tensor)> {
+        let sizes = self.settings.sizes(x.shape())?;
+        let relu = self.settings.relu;
+        let Some(moments) = self.moments.get() else {
+            bail!("expected the groups' moments from the forward pass, found none");
+        };
+        let g = g.contiguous()?;
+        macro_rules! run {
+            ($type:ty) => {{
+                let found =
+                    tensor_values::<$type, _, 4>([x, scale, bias, &g], |[x, scale, bias, g]| {
+                        passes::backward(sizes, relu, moments, x, scale, bias, g)
+                    })?;
+                (
+                    Tensor::from_vec(found.x, x.shape(), x.device())?,
+                    Tensor::from_vec(found.scale, sizes.channels, x.device())?,
+                    Tensor::from_vec(found.bias, sizes.channels, x.device())?,
+                )
+            }};
+        }
+        Ok(match x.dtype() {
+            DType::F32 => run!(f32),
+            DType::F64 => run!(f64),
+            found => bail!("expected f32 or f64 values, found {found:?}"),
+        })
+    }
+}
+
+/// The gradients for `x`, scale and bias as candle's operations. With
+/// `n = (x - mean) / deviation`, `g' = g` where `y > 0`, `u = g' scale`: `sum g'` for the bias,
+/// `sum g' n` for the scale, `(u - mean(u) - n mean(u n)) / deviation` for `x`, with means over
+/// groups.
+pub(crate) fn differentiable(
+    settings: &GroupNorm,
+    x: &Tensor,
+    scale: &Tensor,
+    y: &Tensor,
+    g: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let Sizes { images, pixels, channels, groups } = settings.sizes(x.shape())?;
+    let grouped = (images, pixels, groups, channels / groups);
+    let mean = |x: &Tensor| x.mean_keepdim((1, 3));
+    let g = match settings.relu {
+        true => (g * y.detach().gt(0.0)?.to_dtype(g.dtype())?)?,
+        false => g.clone(),
+    };
+    let g = g.reshape(grouped)?;
+    let centred = x.reshape(grouped)?;
+    let centred = centred.broadcast_sub(&mean(&centred)?)?;
+    let deviation = (mean(&centred.sqr()?)? + settings.epsilon)?.sqrt()?;
+    let n = centred.broadcast_div(&deviation)?;
+    let u = g.broadcast_mul(&scale.reshape((1, 1, groups, channels / groups))?)?;
+    let of_n = n.broadcast_mul(&mean(&(&u * &n)?)?)?;
+    let of_x = (u.broadcast_sub(&mean(&u)?)? - of_n)?.broadcast_div(&deviation)?;
+    let to_channels = |of: Tensor| of.sum((0, 1))?.reshape(channels);
+    Ok((of_x.reshape(x.shape())?, to_channels((&g * n)?)?, to_channels(g)?))
+}
