@@ -18,6 +18,7 @@ pub mod train;
 
 pub use data::{DataError, DataOptions, Dataset, Sample, SiteData, Split};
 pub use error::LearnError;
+pub use model::ModelName;
 pub use parameters::Parameters;
 pub use server::{ServerOptimizer, ServerState};
 pub use task::{Classification, Score, Scores, Segmentation, Task};

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use ringfence_nn::mean_pool2;
 
-use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, dense, initial};
+use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, dense, dense_shapes, initial};
 use crate::learning::{LearnError, Parameters};
 use crate::weights::Weights;
 
@@ -36,17 +36,8 @@ impl Cnn {
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
         super::check_widths(widths, GROUPS)?;
-        if side == 0 || !side.is_multiple_of(1 << widths.len()) {
-            let multiple = 1 << widths.len();
-            return Err(LearnError::Model(format!(
-                "expected images whose side is a multiple of {multiple}, found {side}; resize them"
-            )));
-        }
-        if classes < 2 {
-            return Err(LearnError::Model(format!(
-                "expected at least two classes, found {classes}"
-            )));
-        }
+        super::check_side(side, 1 << widths.len())?;
+        super::check_classes(classes)?;
         Ok(Self { widths: widths.to_vec(), side, classes })
     }
 
@@ -87,10 +78,8 @@ impl Cnn {
             from = width;
         }
         let pixels = (self.side >> self.widths.len()).pow(2);
-        shapes.push(("hidden.kernel".to_string(), vec![from, from * pixels]));
-        shapes.push(("hidden.bias".to_string(), vec![from]));
-        shapes.push(("head.kernel".to_string(), vec![self.classes, from]));
-        shapes.push(("head.bias".to_string(), vec![self.classes]));
+        shapes.extend(dense_shapes("hidden", from * pixels, from));
+        shapes.extend(dense_shapes("head", from, self.classes));
         shapes
     }
 }

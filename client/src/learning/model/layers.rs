@@ -73,6 +73,11 @@ pub(crate) fn conv_norm_relu(
     ConvNorm { conv, norm }.apply(x, kernel, None, scale, bias)
 }
 
+/// Shapes of a [`dense`] layer.
+pub(crate) fn dense_shapes(name: &str, from: usize, to: usize) -> Shapes {
+    vec![(format!("{name}.kernel"), vec![to, from]), (format!("{name}.bias"), vec![to])]
+}
+
 /// `x [b, i]` times `kernel [o, i]` plus `bias [o]`: `[b, o]`.
 pub(crate) fn dense(p: &Parameters, name: &str, x: &Tensor) -> Result<Tensor> {
     let kernel = p.get(&format!("{name}.kernel"))?;

@@ -7,13 +7,13 @@ use candle_nn::loss::cross_entropy;
 
 use super::{Panel, Score, Scores, Task, check_side, grey_picture, ratio};
 use crate::learning::data::{DataError, Dataset, Sample};
-use crate::learning::model::Cnn;
+use crate::learning::model::{Classifier, ModelName};
 use crate::learning::{LearnError, Parameters};
 use crate::weights::Weights;
 
 const NAME: &str = "classification";
 
-/// Classification with a CNN, trained by cross-entropy.
+/// Classification with one of the [`Classifier`]s, trained by cross-entropy.
 ///
 /// Scores: `accuracy`, the share of samples whose highest logit is their class; `macro-F1`, the
 /// mean over the classes of `F1 = 2 TP / (2 TP + FP + FN)`, where a class that neither occurs
@@ -22,17 +22,17 @@ const NAME: &str = "classification";
 /// commonest class cannot raise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classification {
-    model: Cnn,
+    model: Classifier,
     classes: Vec<String>,
 }
 
 impl Classification {
-    /// Classification of `side` x `side` images, with a CNN of these channel widths.
+    /// Classification of `side` x `side` images by the model of this name.
     ///
     /// # Errors
-    /// [`LearnError::Model`] as [`Cnn::new`].
-    pub fn new(widths: &[usize], side: usize, classes: &[String]) -> Result<Self, LearnError> {
-        let model = Cnn::new(widths, side, classes.len())?;
+    /// [`LearnError::Model`] as [`Classifier::new`].
+    pub fn new(model: ModelName, side: usize, classes: &[String]) -> Result<Self, LearnError> {
+        let model = Classifier::new(model, side, classes.len())?;
         Ok(Self { model, classes: classes.to_vec() })
     }
 
@@ -41,7 +41,7 @@ impl Classification {
     /// # Errors
     /// [`LearnError::Model`] when `side` is no multiple of 16 or there are fewer than two classes.
     pub fn light(side: usize, classes: &[String]) -> Result<Self, LearnError> {
-        Self::new(&Cnn::LIGHT, side, classes)
+        Self::new(ModelName::CnnLight, side, classes)
     }
 
     fn label(&self, sample: &Sample) -> Result<u32, LearnError> {

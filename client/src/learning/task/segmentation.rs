@@ -5,8 +5,8 @@ use image::{Rgb, RgbImage};
 
 use super::{Panel, Score, Scores, Task, check_side, grey_picture, ratio};
 use crate::learning::data::Sample;
-use crate::learning::model::UNet;
 use crate::learning::model::layers::{binary_cross_entropy, dice_loss};
+use crate::learning::model::{ModelName, UNet, check_side as check_model_side};
 use crate::learning::{LearnError, Parameters};
 use crate::weights::Weights;
 
@@ -30,17 +30,18 @@ pub struct Segmentation {
 }
 
 impl Segmentation {
-    /// Segmentation of `side` x `side` images.
+    /// Segmentation of `side` x `side` images by the model of this name.
     ///
     /// # Errors
-    /// [`LearnError::Model`] when the model cannot halve the side often enough.
-    pub fn new(model: UNet, side: usize) -> Result<Self, LearnError> {
-        let multiple = model.side_multiple();
-        if side == 0 || !side.is_multiple_of(multiple) {
-            return Err(LearnError::Model(format!(
-                "expected images whose side is a multiple of {multiple}, found {side}; resize them"
-            )));
-        }
+    /// [`LearnError::Model`] when the model is none for segmentation, or cannot halve the side
+    /// often enough.
+    pub fn new(model: ModelName, side: usize) -> Result<Self, LearnError> {
+        let model = match model {
+            ModelName::UnetLight => UNet::new(&UNet::LIGHT)?,
+            ModelName::Unet => UNet::new(&UNet::PAPER)?,
+            other => return Err(other.misfit(NAME)),
+        };
+        check_model_side(side, model.side_multiple())?;
         Ok(Self { model, side })
     }
 
@@ -49,7 +50,7 @@ impl Segmentation {
     /// # Errors
     /// [`LearnError::Model`] when `side` is no multiple of 8.
     pub fn light(side: usize) -> Result<Self, LearnError> {
-        Self::new(UNet::new(&UNet::LIGHT)?, side)
+        Self::new(ModelName::UnetLight, side)
     }
 
     fn mask<'a>(&self, sample: &'a Sample) -> Result<&'a [f32], LearnError> {
