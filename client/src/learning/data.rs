@@ -3,6 +3,7 @@
 //! Everything is checked before training starts: every image is decoded, every mask has its
 //! image's size, and no patient is in two splits.
 
+mod device;
 mod divide;
 mod error;
 mod folder;
@@ -14,6 +15,7 @@ mod table;
 
 use std::path::Path;
 
+pub use device::Device;
 pub use error::DataError;
 pub use folder::write as write_folder;
 pub use ringfence_imaging::ReadOptions;
@@ -136,6 +138,10 @@ pub struct DataOptions {
     /// right only where all sites' data are at hand: one site may not have every class. A label
     /// that is a number and no class's name counts as an index into this list.
     pub classes: Vec<String>,
+    /// Strength, in `[0, 1]`, at which every site's images are made anew by a device of its own (see
+    /// [`Device::of_site`]), those for testing too: a hospital's scanner
+    /// makes its test images as well. `None` leaves them as they are.
+    pub devices: Option<f32>,
     /// How the files of a folder are read: the window of NIfTI and DICOM images, and which slices
     /// along which axis are taken of a volume whose row in `labels.csv` names none.
     pub imaging: ReadOptions,
@@ -153,6 +159,7 @@ impl Default for DataOptions {
             dirichlet_alpha: 0.5,
             ignore_split: false,
             classes: Vec::new(),
+            devices: None,
             imaging: ReadOptions::default(),
         }
     }
@@ -188,6 +195,11 @@ pub(crate) fn class_number(classes: &[String], name: &str, label: &str) -> Optio
 }
 
 impl DataOptions {
+    /// The device of the site at `position` among the sorted sites.
+    fn device(&self, position: usize) -> Device {
+        Device::of_site(self.seed, position, self.devices.unwrap_or(0.0))
+    }
+
     fn check(&self) -> Result<(), DataError> {
         let refuse =
             |option, expected, found: String| Err(DataError::Option { option, expected, found });
@@ -210,6 +222,9 @@ impl DataOptions {
                 "a positive number",
                 self.dirichlet_alpha.to_string(),
             );
+        }
+        if let Some(strength) = self.devices.filter(|strength| !(0.0..=1.0).contains(strength)) {
+            return refuse("devices", "a strength from 0 to 1", strength.to_string());
         }
         Ok(())
     }

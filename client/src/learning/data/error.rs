@@ -129,6 +129,18 @@ pub enum DataError {
         /// What limits them.
         why: String,
     },
+    /// An image that is not square.
+    #[error(
+        "sample `{sample}`: expected an image of {side} x {side} pixels, found {found} pixels; bring it to a square first"
+    )]
+    Square {
+        /// Name of the sample.
+        sample: String,
+        /// The side it was taken to have.
+        side: usize,
+        /// Its number of pixels.
+        found: usize,
+    },
     /// An option outside its range.
     #[error("data option `{option}`: expected {expected}, found {found}")]
     Option {

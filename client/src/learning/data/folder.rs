@@ -20,7 +20,8 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
     let (plans, left_out) = divide::divide(&path, &items, options)?;
     let sites = plans
         .into_iter()
-        .map(|plan| read_site(folder, &rows, plan, options))
+        .enumerate()
+        .map(|(position, plan)| read_site(folder, &rows, plan, position, options))
         .collect::<Result<_, _>>()?;
     Ok(Dataset { side: options.side, classes, sites, left_out })
 }
@@ -69,21 +70,38 @@ pub fn write(dataset: &Dataset, folder: &Path) -> Result<(), DataError> {
     writer.flush().map_err(file)
 }
 
+/// Reads the samples of one site that it keeps, as its device shows them. A slice's neighbours are
+/// read with it where the device averages them, also those that the site does not keep.
 fn read_site(
     folder: &Path,
     rows: &[Row],
-    mut plan: Plan,
+    whole: Plan,
+    position: usize,
     options: &DataOptions,
 ) -> Result<SiteData, DataError> {
-    let mut read = |split| -> Result<Vec<Sample>, DataError> {
-        let chosen = plan.samples.remove(&split).unwrap_or_default();
-        let chosen: Vec<&Row> = chosen.into_iter().filter_map(|index| rows.get(index)).collect();
-        stack::read(folder, &chosen, options)
+    let device = options.device(position);
+    let mut kept = whole.clone();
+    divide::cap(&mut kept, options.max_per_site, options.seed);
+    let read = |split| -> Result<Vec<Sample>, DataError> {
+        let of = |plan: &Plan| plan.samples.get(&split).cloned().unwrap_or_default();
+        let kept = of(&kept);
+        let place = |index: usize| {
+            rows.get(index).map(|row| (row.item.group.clone(), row.name())).unwrap_or_default()
+        };
+        let needed = device.needs(&of(&whole), &kept, place);
+        let chosen: Vec<&Row> = needed.iter().filter_map(|index| rows.get(*index)).collect();
+        let mut samples = stack::read(folder, &chosen, options)?;
+        device.apply_to(&mut samples, &whole.site, options.seed)?;
+        let made = needed.into_iter().zip(samples);
+        Ok(made
+            .filter(|(index, _)| kept.binary_search(index).is_ok())
+            .map(|(_, sample)| sample)
+            .collect())
     };
     Ok(SiteData {
         train: read(Split::Train)?,
         validation: read(Split::Validation)?,
         test: read(Split::Test)?,
-        site: plan.site,
+        site: whole.site.clone(),
     })
 }

@@ -49,20 +49,23 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
     let mut samples: Vec<Option<Sample>> = samples.into_iter().map(Some).collect();
     let sites = plans
         .into_iter()
-        .map(|mut plan| {
+        .enumerate()
+        .map(|(position, mut plan)| {
             divide::cap(&mut plan, options.max_per_site, options.seed);
             let mut take = |split| {
                 let chosen = plan.samples.remove(&split).unwrap_or_default();
                 chosen.into_iter().filter_map(|index| samples[index].take()).collect()
             };
-            SiteData {
+            let mut site = SiteData {
                 train: take(Split::Train),
                 validation: take(Split::Validation),
                 test: take(Split::Test),
                 site: plan.site,
-            }
+            };
+            options.device(position).apply(&mut site, options.seed)?;
+            Ok(site)
         })
-        .collect();
+        .collect::<Result<_, DataError>>()?;
     Ok(Dataset { side: options.side, classes, sites, left_out: Vec::new() })
 }
 

@@ -9,10 +9,10 @@ mod anatomy;
 mod noise;
 
 use rand::{Rng, RngExt};
-use rand_distr::{Distribution, Normal};
 use rayon::prelude::*;
 
 use self::anatomy::{Cases, Patient, Tissue};
+use super::device::detect;
 use super::divide::rng;
 use super::{DataError, Dataset, Sample, SiteData, Split};
 
@@ -204,20 +204,14 @@ fn scan(
     device: Device,
     rng: &mut impl Rng,
 ) -> (Vec<f32>, Vec<f32>) {
-    let (mut hounsfield, mask) = slab(patient, z, side, device.thickness);
-    // The detector's own grid: noise arises there and is blurred with the image.
-    let grid = ((side as f32 * device.resolution).round() as usize).max(8);
-    hounsfield = resample(&hounsfield, side, grid);
-    if let Ok(normal) = Normal::new(0.0, device.noise) {
-        hounsfield.iter_mut().for_each(|value| *value += normal.sample(rng));
-    }
-    hounsfield = resample(&hounsfield, grid, side);
+    let (hounsfield, mask) = slab(patient, z, side, device.thickness);
+    let seen = detect(&hounsfield, side, device.resolution, device.noise, rng);
     let (black, white) = device.window;
     let shown = |value: f32| {
         let grey = ((value - black) / (white - black)).clamp(0.0, 1.0);
         (grey * 255.0).round() / 255.0
     };
-    (hounsfield.into_iter().map(shown).collect(), mask)
+    (seen.into_iter().map(shown).collect(), mask)
 }
 
 /// The mean of `thickness` sub-slices around `z`, with 2 x 2 rays a pixel: HU, and a mask of the
@@ -243,29 +237,6 @@ fn slab(patient: &Patient, z: f32, side: usize, thickness: usize) -> (Vec<f32>, 
     }
     let mask = lesion.into_iter().map(|share| f32::from(share >= 0.5)).collect();
     (hounsfield, mask)
-}
-
-/// A square image of another side, by bilinear interpolation.
-fn resample(values: &[f32], from: usize, to: usize) -> Vec<f32> {
-    if from == to {
-        return values.to_vec();
-    }
-    let place = |index: usize| {
-        let at = (index as f32 + 0.5) * from as f32 / to as f32 - 0.5;
-        let at = at.clamp(0.0, (from - 1) as f32);
-        (at as usize, (at as usize + 1).min(from - 1), at.fract())
-    };
-    let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
-    let mut out = Vec::with_capacity(to * to);
-    for y in 0..to {
-        let (top, bottom, down) = place(y);
-        for x in 0..to {
-            let (left, right, across) = place(x);
-            let row = |y: usize| mix(values[y * from + left], values[y * from + right], across);
-            out.push(mix(row(top), row(bottom), down));
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -19,6 +19,14 @@ pub(super) struct Row {
     pub(super) item: Item,
 }
 
+impl Row {
+    /// The name that the sample will have: the file, with `#` and the slice of a volume.
+    pub(super) fn name(&self) -> String {
+        let slice = self.slice.map(|slice| format!("#{slice}")).unwrap_or_default();
+        format!("{}{slice}", self.file)
+    }
+}
+
 /// Reads the table at `path`: its rows, and the names of the classes in the order of their labels.
 ///
 /// Columns: `file`; at least one of `label` and `mask`; and optionally `site`, `split`, a group
