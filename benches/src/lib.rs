@@ -12,7 +12,7 @@ use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::statement::{
     Certificate, Closing, Endorsement, HolderKeys, Included, Manifest, PublicKey, Statement, Study,
-    sign,
+    WeightPolicy, sign,
 };
 use ringfence_crypto::wire::message::OpeningFrame;
 use ringfence_keys::check::CheckKey;
@@ -87,6 +87,7 @@ impl FinishedRound {
             value_bits: bits,
             layout: Layout { tensors: vec![tensor] },
             initial_model: Digest::of(b"bench"),
+            weights: WeightPolicy::Equal,
             min_round_seconds: 1,
             review_seconds: 1,
             initiator_timeout_seconds: 1,

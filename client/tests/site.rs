@@ -14,7 +14,9 @@ use ringfence::transport::Transport;
 use ringfence::weights::Weights;
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::{Checkpoint, LogHash};
-use ringfence_crypto::statement::{Closing, Manifest, Signed, SignedStudy, Statement};
+use ringfence_crypto::statement::{
+    Closing, Manifest, Signed, SignedStudy, Statement, WeightPolicy,
+};
 use ringfence_crypto::wire::json;
 use ringfence_keys::contribution::RuleError;
 use ringfence_keys::draft::StudyDraft;
@@ -56,6 +58,7 @@ impl Trio {
             value_bits: 16,
             layout: model::layout(&weights, 0.5),
             initial_model: base,
+            weights: WeightPolicy::Equal,
             min_round_seconds: 2,
             review_seconds: 2,
             initiator_timeout_seconds: 1,

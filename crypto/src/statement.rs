@@ -10,6 +10,7 @@ mod opening;
 mod round_keys;
 mod signed;
 mod study;
+mod weights;
 
 pub use acknowledgement::{Acknowledgement, FailureClass, Outcome};
 pub use closing::{
@@ -23,5 +24,6 @@ pub use round_keys::{HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError};
 pub use signed::{PublicKey, SignatureError, Signed, Statement, sign};
 pub use study::{
     CheckKeySeals, HexBytes, KEM_KEY_BYTES, PrivacyPolicy, SignedStudy, Site, SiteSignature, Study,
-    StudyError, WeightPolicy,
+    StudyError,
 };
+pub use weights::{WeightPolicy, WeightsError};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{PublicKey, SignedStudy, Site, Statement, Study};
+use ringfence_crypto::statement::{PublicKey, SignedStudy, Site, Statement, Study, WeightPolicy};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
 use ringfence_keys::draft::StudyDraft;
@@ -64,6 +64,10 @@ pub(crate) struct New {
     /// Fewest contributions a sum is opened for.
     #[arg(long)]
     min_sites: Option<u16>,
+    /// Training samples of each site, in the order of --site, that contributions are weighted by;
+    /// public, and all equal unless given.
+    #[arg(long, value_delimiter = ',')]
+    sample_counts: Option<Vec<u32>>,
     /// A round must stay open at least this many seconds.
     #[arg(long, default_value_t = 60)]
     min_round_seconds: u32,
@@ -159,6 +163,7 @@ impl New {
             value_bits: self.bits,
             layout: model::layout(&weights, self.clip),
             initial_model: model::digest(&weights),
+            weights: self.sample_counts.map_or(WeightPolicy::Equal, WeightPolicy::SampleCounts),
             min_round_seconds: self.min_round_seconds,
             review_seconds: self.review_seconds,
             initiator_timeout_seconds: self.initiator_timeout_seconds,

@@ -1,7 +1,7 @@
 //! Contributing: encrypt, make durable, send; after a crash, send exactly the same bytes again.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{HolderKeys, Manifest, Receipt, Signed};
+use ringfence_crypto::statement::{HolderKeys, Manifest, Receipt, Signed, WeightPolicy};
 use ringfence_crypto::wire::frame;
 use ringfence_crypto::wire::message::EnvelopeFrame;
 use ringfence_keys::contribution::{Contribution, ContributionContext, Contributor};
@@ -119,6 +119,16 @@ impl<'a> Joined<'a> {
         let round = manifest.round;
         let mut rng =
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
+        let factor = study.weights.factor(study.position(identity.site()).unwrap_or_default());
+        let weighted: Vec<f32>;
+        let update = match study.weights {
+            WeightPolicy::Equal => update,
+            WeightPolicy::SampleCounts(_) => {
+                let scale = |value: &f32| (f64::from(*value) * factor) as f32;
+                weighted = update.iter().map(scale).collect();
+                &weighted
+            }
+        };
         let values = QuantizedUpdate::quantize(update, &study.layout, &study.packing, &mut rng)?;
         quantized(&values);
         let context = ContributionContext { study, manifest, holder_keys, identity, check_key };

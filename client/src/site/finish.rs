@@ -5,7 +5,7 @@ use std::io::{BufReader, Seek};
 use ringfence_crypto::Digest;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Manifest, Outcome, Signed, SiteId, Statement,
+    Acknowledgement, Certificate, Manifest, Outcome, Signed, SiteId, Statement, Study, WeightPolicy,
 };
 use ringfence_keys::open::{OpenError, OpenedSum, OpeningContext, unseal};
 use ringfence_keys::quantize;
@@ -86,7 +86,13 @@ impl Site {
                 return Err(error);
             }
         };
-        let mean = quantize::mean(sum.sums(), sum.sites, &self.study.layout, &self.study.packing);
+        let Study { layout, packing, weights, .. } = &*self.study;
+        let mut mean = quantize::mean(sum.sums(), sum.sites, layout, packing);
+        if *weights != WeightPolicy::Equal {
+            let places = closing.included.iter().filter_map(|s| self.study.position(&s.site));
+            let correction = weights.correction(places);
+            mean.iter_mut().for_each(|value| *value = (f64::from(*value) * correction) as f32);
+        }
         let manifest = manifest.digest();
         Ok(RoundEnd::Done(Done { site: self, manifest, certificate, sum, mean, unusable }))
     }

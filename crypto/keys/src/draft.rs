@@ -34,6 +34,8 @@ pub struct StudyDraft {
     pub layout: Layout,
     /// Digest of the model before round 0.
     pub initial_model: Digest,
+    /// How contributions are weighted; counts in roster order.
+    pub weights: WeightPolicy,
     /// A manifest must leave at least this long.
     pub min_round_seconds: u32,
     /// How long holders have to review.
@@ -82,7 +84,7 @@ impl StudyDraft {
             packing,
             layout: self.layout,
             initial_model: self.initial_model,
-            weights: WeightPolicy::Equal,
+            weights: self.weights,
             privacy: PrivacyPolicy::None,
             min_round_seconds: self.min_round_seconds,
             review_seconds: self.review_seconds,

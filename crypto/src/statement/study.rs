@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::name::SiteId;
 use super::signed::{PublicKey, SignatureError, Signed, Statement, signature_hex};
+use super::weights::{WeightPolicy, WeightsError};
 use crate::digest::Digest;
 use crate::layout::{Layout, LayoutError};
 use crate::packing::{Packing, PackingError};
@@ -63,22 +64,6 @@ pub struct CheckKeySeals {
     pub sealed: Vec<HexBytes>,
 }
 canonical!(CheckKeySeals { commitment, sealed });
-
-/// How contributions are weighted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WeightPolicy {
-    /// Every site counts the same.
-    Equal,
-}
-
-impl Canonical for WeightPolicy {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Equal => 0u8.encode(out),
-        }
-    }
-}
 
 /// The study's differential-privacy policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,6 +234,9 @@ pub enum StudyError {
     /// A layout that no model has.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// Weights that are not the roster's.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     /// Check keys are missing.
     #[error("expected one sealed check key for each of {sites} sites, got {got}")]
     CheckKeys {
@@ -304,6 +292,7 @@ impl Study {
         self.packing.check(sites)?;
         self.layout.check()?;
         self.packing.blocks(self.layout.values())?;
+        self.weights.check(sites, self.packing.value_limit())?;
         if self.check_key.sealed.len() != sites {
             return Err(StudyError::CheckKeys { sites, got: self.check_key.sealed.len() });
         }

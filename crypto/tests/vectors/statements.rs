@@ -7,6 +7,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
     Opening, PublicKey, Receipt, Review, RoundKeys, Signed, SignedStudy, SiteId, Statement,
+    WeightPolicy,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
@@ -125,7 +126,16 @@ pub(crate) struct StudyFile {
     body_bytes: u64,
     signing_seeds: Vec<HexBytes>,
     signature_bytes: Vec<HexBytes>,
+    weighted: Weighted,
     thresholds: Vec<ThresholdCase>,
+}
+
+/// The same study with other weights.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Weighted {
+    weights: WeightPolicy,
+    digest: Digest,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +168,11 @@ pub(crate) fn study(_: &str, file: StudyFile) {
     // Through text: a float32 has fewer digits there than as a double.
     let text = String::from_utf8(json::compact(&signed)).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), file.signed);
+
+    let Weighted { weights, digest } = file.weighted;
+    let weighted = Study { weights, ..study.clone() };
+    weighted.check().unwrap();
+    assert_eq!(weighted.digest(), digest);
 
     let mut resigned = SignedStudy::unsigned(study.clone());
     assert_eq!(file.signing_seeds.len(), study.roster.len());

@@ -10,7 +10,7 @@ use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::statement::{
     Certificate, Closing, Endorsement, HolderKeys, Included, Manifest, PublicKey, Statement, Study,
-    sign,
+    WeightPolicy, sign,
 };
 use ringfence_keys::check::CheckKey;
 use ringfence_keys::contribution::{Contribution, ContributionContext};
@@ -69,6 +69,7 @@ impl Parties {
             value_bits: 16,
             layout: Layout { tensors: vec![tensor] },
             initial_model: Digest::of(b"initial model"),
+            weights: WeightPolicy::Equal,
             min_round_seconds: 1,
             review_seconds: 1,
             initiator_timeout_seconds: 1,

@@ -12,7 +12,7 @@ use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::{Checkpoint, StudyLog};
 use ringfence_crypto::statement::{
     Closing, Excluded, Header, Included, Manifest, Previous, PublicKey, Receipt, Review, RoundKeys,
-    Signed, SiteId, Statement, Study, sign,
+    Signed, SiteId, Statement, Study, WeightPolicy, sign,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::draft::StudyDraft;
@@ -81,6 +81,7 @@ impl Parties {
             value_bits: 16,
             layout: Layout { tensors: vec![tensor] },
             initial_model: Digest::of(b"initial model"),
+            weights: WeightPolicy::Equal,
             min_round_seconds: 1,
             review_seconds: REVIEW_SECONDS,
             initiator_timeout_seconds: TIMEOUT_SECONDS,

@@ -59,6 +59,12 @@ def outcome(value):
     return U8(1) + structure(("class", classes))(value["failed"])
 
 
+def weights(value):
+    if value == "equal":
+        return U8(0)
+    return U8(1) + structure(("sample_counts", listing(U32)))(value)
+
+
 SITE = structure(("id", string), ("signature_key", fixed), ("kem_key", counted_bytes))
 THRESHOLD = structure(
     *((name, U16) for name in ("holders", "collusion", "packing", "opening", "endorsements"))
@@ -87,7 +93,7 @@ SCHEMAS = {
         ("packing", PACKING),
         ("layout", LAYOUT),
         ("initial_model", fixed),
-        ("weights", named(["equal"])),
+        ("weights", weights),
         ("privacy", named(["none"])),
         ("min_round_seconds", U32),
         ("review_seconds", U32),

@@ -42,6 +42,18 @@ def studies():
             {"/check_key/sealed": study["check_key"]["sealed"][:4]},
             "expected one sealed check key for each of 5 sites, got 4",
         ),
+        "weights_missing": (
+            {"/weights": {"sample_counts": [1, 2, 3, 4]}},
+            "expected one sample count for each of the 5 sites, in roster order, got 4",
+        ),
+        "weight_zero": (
+            {"/weights": {"sample_counts": [1, 2, 0, 4, 5]}},
+            "the site at place 2 of the roster (from 0) has a sample count of 0",
+        ),
+        "weights_too_far_apart": (
+            {"/weights": {"sample_counts": [1, 2, 3, 4, 65536]}},
+            "the largest sample count, 65536, is over 65535 times the smallest, 1",
+        ),
         "no_name": ({"/name": ""}, "expected a study name of 1 to 200 bytes, got 0"),
         "changed_after_signing": (
             {"/review_seconds": 31},

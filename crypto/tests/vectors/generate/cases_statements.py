@@ -66,12 +66,14 @@ def study():
         signatures.append({"site": site, "signature": signature})
         signed_bytes.append(canonical.statement_bytes("study-signature", signed).hex())
     layout = canonical.labelled("layout", canonical.LAYOUT(statement["layout"]))
+    weights = {"sample_counts": [181, 60, 250, 33, 120]}
     write(
         "study",
         "public",
         "study",
         "A study of five sites with all signatures. `signature_bytes` are what each site signs, "
-        "`signing_seeds` the Ed25519 seeds it signs with. `thresholds` are derived from (m, c, l).",
+        "`signing_seeds` the Ed25519 seeds it signs with. `thresholds` are derived from (m, c, l). "
+        "`weighted` is the digest of the same study with other weights.",
         signed={"study": statement, "signatures": signatures},
         canonical=canonical.statement_bytes("study", statement).hex(),
         digest=parties.study_digest(),
@@ -81,6 +83,10 @@ def study():
         body_bytes=len(story.body_sum()),
         signing_seeds=[signing_seed(site).hex() for site in SITES],
         signature_bytes=signed_bytes,
+        weighted={
+            "weights": weights,
+            "digest": canonical.digest("study", {**statement, "weights": weights}),
+        },
         thresholds=[
             {"sites": sites, "min_sites_floor": max(3, c + 2), **sharing.thresholds(m, c, l)}
             for sites, m, c, l in [
