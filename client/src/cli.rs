@@ -2,7 +2,9 @@
 
 mod identity;
 mod member;
+pub(crate) mod options;
 mod plan;
+mod predict;
 mod round;
 mod study;
 
@@ -27,6 +29,14 @@ pub struct Command {
 enum Action {
     /// Run a whole encrypted study on this machine, with five simulated hospitals.
     Demo(crate::demo::DemoOptions),
+    /// Take part in a study from the first round to the last: train, contribute, hold keys, open.
+    Join(Box<crate::join::Join>),
+    /// Compare methods on one set of data over several seeds.
+    Experiment(Box<crate::experiment::Experiment>),
+    /// Make a study's initial model with its training plan.
+    Init(predict::Init),
+    /// Apply a model to images: masks, labels, pictures.
+    Predict(predict::Predict),
     /// Make a site's identity: a secret file and a public one.
     Keygen(identity::Keygen),
     /// Work out what a study would cost and tolerate, and refuse what cannot work.
@@ -56,6 +66,10 @@ impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::Demo(options) => crate::demo::run(options).await,
+            Action::Join(join) => join.run().await,
+            Action::Experiment(experiment) => experiment.run().await,
+            Action::Init(init) => init.run(),
+            Action::Predict(predict) => predict.run(),
             Action::Keygen(keygen) => keygen.run(),
             Action::Plan(plan) => plan.run(),
             Action::Study(study) => study.run().await,
@@ -80,7 +94,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Writes a file completely or not at all.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     use std::io::Write;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),

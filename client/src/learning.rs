@@ -7,12 +7,15 @@
 //! Everything is a function of its arguments and a seed: the same call gives the same bits on
 //! the same machine, whatever the number of threads is busy with.
 
+pub mod chart;
 pub mod data;
 mod error;
 pub mod model;
 mod parameters;
 pub mod picture;
+pub mod plan;
 pub mod server;
+mod simulation;
 pub mod task;
 pub mod train;
 
@@ -20,9 +23,11 @@ pub use data::{DataError, DataOptions, Dataset, Sample, SiteData, Split};
 pub use error::LearnError;
 pub use model::ModelName;
 pub use parameters::Parameters;
+pub use plan::{FineTuning, PlanError, TaskName, TrainingPlan};
 pub use server::{ServerOptimizer, ServerState};
+pub use simulation::{Simulation, train_alone};
 pub use task::{Classification, Score, Scores, Segmentation, Task};
 pub use train::{
-    Algorithm, MetaGradient, Optimizer, Progress, TrainOptions, evaluate, fine_tune, predict,
-    train, train_and_select,
+    Algorithm, Checkpoint, MetaGradient, Optimizer, Progress, TrainOptions, evaluate, fine_tune,
+    predict, train, train_and_select, train_from,
 };

@@ -7,6 +7,8 @@
 
 pub mod cli;
 pub mod demo;
+pub mod experiment;
+pub mod join;
 pub mod learning;
 pub mod model;
 pub mod site;

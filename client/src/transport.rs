@@ -82,6 +82,11 @@ impl TransportError {
             _ => None,
         }
     }
+
+    /// Whether the same request may succeed later: the aggregator is away, or busy.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Network { .. }) || self.status() == Some(503)
+    }
 }
 
 /// A connection to one aggregator.
@@ -221,7 +226,7 @@ impl Transport {
             match self.once(path, limit, &request).await {
                 // Every request is idempotent, so a broken connection or an overloaded server is
                 // simply tried again.
-                Err(error) if attempt < ATTEMPTS && is_transient(&error) => {
+                Err(error) if attempt < ATTEMPTS && error.is_transient() => {
                     tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
                 }
                 result => return result,
@@ -251,14 +256,6 @@ impl Transport {
 
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
-
-fn is_transient(error: &TransportError) -> bool {
-    match error {
-        TransportError::Network { .. } => true,
-        TransportError::Refused { status, .. } => *status == 503,
-        _ => false,
-    }
-}
 
 /// Turns a refusal into an error that carries the problem's detail.
 async fn accepted(response: Response) -> Result<Response, TransportError> {

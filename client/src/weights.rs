@@ -4,8 +4,9 @@
 //! knows of a tensor library or of encryption. The order is the names' byte order, so that
 //! two sites which hold the same model flatten it to the same vector.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -133,9 +134,19 @@ impl Weights {
     /// [`WeightsError::File`], [`WeightsError::Format`] or [`WeightsError::Dtype`]. Values are
     /// not judged: see [`Weights::check_finite`].
     pub fn load(path: &Path) -> Result<Self, WeightsError> {
+        Ok(Self::load_with(path)?.0)
+    }
+
+    /// Reads a safetensors file as [`Weights::load`] does, with the texts of its metadata.
+    ///
+    /// # Errors
+    /// As [`Weights::load`].
+    pub fn load_with(path: &Path) -> Result<(Self, HashMap<String, String>), WeightsError> {
         let bytes = fs::read(path).map_err(|source| file_error(path, "read", source))?;
         let format = |source| WeightsError::Format { path: path.to_path_buf(), source };
         let file = SafeTensors::deserialize(&bytes).map_err(format)?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
         let mut tensors = BTreeMap::new();
         for (tensor, view) in file.iter() {
             if view.dtype() != Dtype::F32 {
@@ -149,7 +160,7 @@ impl Weights {
             let values = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
             tensors.insert(tensor.to_string(), Values { shape: view.shape().to_vec(), values });
         }
-        Ok(Self { tensors })
+        Ok((Self { tensors }, metadata))
     }
 
     /// Writes a safetensors file. The file appears whole or not at all: it is written beside
@@ -158,6 +169,14 @@ impl Weights {
     /// # Errors
     /// [`WeightsError::File`] or, for a tensor the format cannot hold, [`WeightsError::Format`].
     pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
+        self.save_with(path, &[])
+    }
+
+    /// Writes a safetensors file as [`Weights::save`] does, with texts in its metadata.
+    ///
+    /// # Errors
+    /// As [`Weights::save`].
+    pub fn save_with(&self, path: &Path, metadata: &[(&str, &str)]) -> Result<(), WeightsError> {
         let format = |source| WeightsError::Format { path: path.to_path_buf(), source };
         let bytes: Vec<Vec<u8>> = self.tensors.values().map(Values::to_le_bytes).collect();
         let views = self
@@ -169,12 +188,20 @@ impl Weights {
                 Ok((name.as_str(), view.map_err(format)?))
             })
             .collect::<Result<Vec<_>, WeightsError>>()?;
-        let file = safetensors::serialize(views, None).map_err(format)?;
+        let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let metadata = (!metadata.is_empty()).then(|| metadata.iter().map(text).collect());
+        let file = safetensors::serialize(views, metadata).map_err(format)?;
 
         let mut unfinished = path.as_os_str().to_os_string();
         unfinished.push(format!(".{}.unfinished", std::process::id()));
         let unfinished = PathBuf::from(unfinished);
-        let written = fs::write(&unfinished, file).and_then(|()| fs::rename(&unfinished, path));
+        let write = || {
+            let mut out = fs::File::create(&unfinished)?;
+            out.write_all(&file)?;
+            out.sync_all()?;
+            fs::rename(&unfinished, path)
+        };
+        let written = write();
         if written.is_err() {
             // What matters is the first error; a left-over file is only untidy.
             let _ = fs::remove_file(&unfinished);

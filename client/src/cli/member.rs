@@ -32,6 +32,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// Folder of the site's durable state.
+    pub(crate) fn state(&self) -> &std::path::Path {
+        &self.state
+    }
+
     /// Opens the site.
     ///
     /// # Errors

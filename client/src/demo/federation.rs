@@ -14,9 +14,10 @@ use ringfence_keys::identity::Identity;
 
 use super::aggregator::Aggregator;
 use super::fault::{Fate, Faults};
+use super::progress_bar;
 use super::report::RoundSummary;
-use super::{DemoOptions, at_round, progress_bar};
-use crate::learning::{Dataset, ServerState, SiteData, Task, TrainOptions, train};
+use crate::cli::options::FederationArgs;
+use crate::learning::{Dataset, ServerState, SiteData, TrainingPlan, train};
 use crate::model;
 use crate::site::{Done, RoundEnd, Site, now};
 use crate::transport::Transport;
@@ -31,7 +32,7 @@ pub(crate) struct Federation {
     model: Weights,
     server: ServerState,
     round_seconds: u32,
-    planned: u32,
+    plan: TrainingPlan,
     /// What every round showed.
     pub(crate) rounds: Vec<RoundSummary>,
 }
@@ -39,25 +40,25 @@ pub(crate) struct Federation {
 impl Federation {
     /// Starts the aggregator, makes identities and study, has every site sign, registers it.
     pub(crate) async fn start(
-        options: &DemoOptions,
-        rounds: u32,
+        state: &Path,
+        args: &FederationArgs,
+        faults: Faults,
+        plan: &TrainingPlan,
         dataset: &Dataset,
-        initial: &Weights,
     ) -> anyhow::Result<Self> {
         // A fresh study every time: state of an earlier run would rightly refuse the same model.
-        let state = options.out.join("state");
         if state.exists() {
-            std::fs::remove_dir_all(&state)
+            std::fs::remove_dir_all(state)
                 .with_context(|| format!("cannot clear {}", state.display()))?;
         }
         let names: Vec<String> = dataset.sites.iter().map(|site| site.site.clone()).collect();
-        let faults = Faults { drop: options.drop.clone(), mute: options.mute.clone() };
-        if let Some(stray) = faults.stray(&names, rounds) {
+        let initial = plan.initial_weights()?;
+        if let Some(stray) = faults.stray(&names, plan.rounds) {
             bail!(
                 "the fault {stray} names no site or round of this run; sites are 0 to {} or one of {}, rounds 0 to {}",
                 names.len() - 1,
                 names.join(", "),
-                rounds - 1
+                plan.rounds - 1
             );
         }
         let aggregator = Aggregator::start(&state.join("aggregator")).await?;
@@ -73,10 +74,11 @@ impl Federation {
             aggregator_key: aggregator.public_key(),
             threshold: None,
             min_sites: None,
-            value_bits: options.bits,
-            layout: model::layout(initial, options.clip),
-            initial_model: model::digest(initial),
-            min_round_seconds: options.round_seconds.min(5),
+            value_bits: args.bits,
+            layout: model::layout(&initial, args.clip),
+            initial_model: model::digest(&initial),
+            weights: args.policy(dataset),
+            min_round_seconds: args.round_seconds.min(5),
             review_seconds: 5,
             initiator_timeout_seconds: 2,
         }
@@ -87,7 +89,7 @@ impl Federation {
         }
         let transport = Transport::new(aggregator.url(), false)?;
         transport.register(&signed, aggregator.token()).await?;
-        let patience = Duration::from_secs(options.patience);
+        let patience = Duration::from_secs(args.patience);
         let sites = identities
             .into_iter()
             .map(|identity| {
@@ -102,10 +104,10 @@ impl Federation {
             aggregator,
             sites,
             faults,
-            model: initial.clone(),
-            server: ServerState::new(options.algorithm.server()),
-            round_seconds: options.round_seconds,
-            planned: rounds,
+            model: initial,
+            server: ServerState::new(plan.server),
+            round_seconds: args.round_seconds,
+            plan: plan.clone(),
             rounds: Vec::new(),
         })
     }
@@ -131,9 +133,7 @@ impl Federation {
     pub(crate) async fn round(
         &mut self,
         round: u32,
-        task: &dyn Task,
         dataset: &Dataset,
-        training: &TrainOptions,
     ) -> anyhow::Result<RoundSummary> {
         let fates: Vec<Fate> = self
             .sites
@@ -142,7 +142,7 @@ impl Federation {
             .map(|(position, site)| self.faults.fate(position, site.id().as_str(), round))
             .collect();
         let started = Instant::now();
-        let updates = self.train(round, task, &dataset.sites, training, &fates)?;
+        let updates = self.train(round, &dataset.sites, &fates)?;
         let train_seconds = started.elapsed().as_secs_f64();
 
         let started = Instant::now();
@@ -201,11 +201,10 @@ impl Federation {
     fn train(
         &self,
         round: u32,
-        task: &dyn Task,
         sites: &[SiteData],
-        training: &TrainOptions,
         fates: &[Fate],
     ) -> anyhow::Result<Vec<Option<Vec<f32>>>> {
+        let task = self.plan.task()?;
         let bar = progress_bar("training");
         let mut updates = Vec::new();
         for (position, (site, fate)) in sites.iter().zip(fates).enumerate() {
@@ -213,8 +212,8 @@ impl Federation {
                 updates.push(None);
                 continue;
             }
-            let options = at_round(training, position, round, self.planned);
-            let trained = train(task, &self.model, &site.train, &options, &mut |step| {
+            let options = self.plan.at(position, round);
+            let trained = train(task.as_ref(), &self.model, &site.train, &options, &mut |step| {
                 bar.set_length((sites.len() * step.epochs) as u64);
                 bar.set_position((position * step.epochs + step.epoch - 1) as u64);
                 bar.set_message(format!("round {round}, {}", site.site));

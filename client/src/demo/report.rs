@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::federation::Federation;
 use super::{DemoOptions, ring};
-use crate::learning::Scores;
+use crate::learning::{Scores, TrainingPlan};
 
 /// One round, as it is printed and written.
 #[derive(Clone, Debug, Serialize)]
@@ -150,6 +150,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(
         options: &DemoOptions,
+        plan: &TrainingPlan,
         federation: &Federation,
         sites: Vec<SiteScores>,
         elapsed: Duration,
@@ -169,12 +170,10 @@ impl Report {
         }
         table += &format!("\nwhole run  {:.0} s\n", elapsed.as_secs_f64());
         let json = serde_json::json!({
-            "task": format!("{:?}", options.task).to_lowercase(),
+            "plan": plan,
             "data": options.data.as_ref().map_or("generated phantoms".to_owned(), |path| {
                 path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
             }),
-            "seed": options.seed,
-            "algorithm": options.algorithm.name(),
             "sites": names,
             "study": federation.study().map(Study::digest),
             "threshold": federation.study().map(|study| study.threshold),

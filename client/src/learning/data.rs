@@ -19,6 +19,7 @@ pub use device::Device;
 pub use error::DataError;
 pub use folder::write as write_folder;
 pub use ringfence_imaging::ReadOptions;
+pub use stack::{Picture, read_pictures};
 
 /// One image of one site.
 #[derive(Clone, Debug, PartialEq)]

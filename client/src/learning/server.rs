@@ -5,10 +5,13 @@
 //! and square roots of doubles, which IEEE 754 rounds alike on every machine. A site whose state
 //! differed would hold another model, and the next manifest's digest would say so.
 
+use serde::{Deserialize, Serialize};
+
 use crate::weights::{Weights, WeightsError};
 
 /// The rule by which the mean of the sites' updates changes the common model.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ServerOptimizer {
     /// `w <- w + d`, `d` the mean update: FedAvg.
     #[default]

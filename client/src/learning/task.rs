@@ -33,6 +33,15 @@ pub trait Task: Send + Sync {
     /// [`LearnError::Sample`] saying what was expected and what the sample has.
     fn check_sample(&self, sample: &Sample) -> Result<(), LearnError>;
 
+    /// Checks that the task's model can be applied to a sample, whatever is known of its truth.
+    ///
+    /// # Errors
+    /// [`LearnError::Sample`] for an image of another size. Unless a task says otherwise, there is
+    /// nothing to check.
+    fn check_image(&self, _sample: &Sample) -> Result<(), LearnError> {
+        Ok(())
+    }
+
     /// Checks that the task can learn from a study's data, before training starts.
     ///
     /// # Errors
@@ -61,11 +70,29 @@ pub trait Task: Send + Sync {
     /// When a sample lacks what the task learns.
     fn scores(&self, samples: &[Sample], logits: &[Vec<f32>]) -> Result<Scores, LearnError>;
 
+    /// What the model's flattened output says of an image: its numbers, unless a task knows better.
+    fn prediction(&self, logits: &[f32]) -> Prediction {
+        let number = |(index, value): (usize, &f32)| (index.to_string(), f64::from(*value));
+        let values = logits.iter().enumerate().map(number).collect();
+        Prediction { values, ..Prediction::default() }
+    }
+
     /// A picture of one sample with the prediction, or with the truth if `logits` is `None`.
     ///
     /// # Errors
     /// When a sample lacks what the task learns.
     fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError>;
+}
+
+/// What a model says of one image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prediction {
+    /// The class, where classes are learnt.
+    pub class: Option<String>,
+    /// Named numbers: the probability of each class, or the share of the image that is segmented.
+    pub values: Vec<(String, f64)>,
+    /// The probability of each pixel, `side * side`, where pixels are learnt.
+    pub mask: Option<Vec<f32>>,
 }
 
 /// One picture of a prediction sheet.

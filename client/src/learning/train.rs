@@ -1,6 +1,7 @@
 //! Training and judging: weights in, weights or scores out.
 
 mod algorithm;
+mod checkpoint;
 mod optimizer;
 mod personalise;
 
@@ -8,14 +9,17 @@ use rand::rngs::ChaCha20Rng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 pub use algorithm::{Algorithm, MetaGradient};
 use candle_core::Tensor;
+pub use checkpoint::Checkpoint;
 pub use optimizer::Optimizer;
 use optimizer::Stepper;
 pub use personalise::fine_tune;
 
 use super::data::Sample;
+use super::plan::TaskName;
 use super::task::{Scores, Task, stack_images};
 use super::{LearnError, Parameters};
 use crate::weights::Weights;
@@ -27,7 +31,8 @@ use crate::weights::Weights;
 const PART: usize = 1;
 
 /// How a site trains between two versions of the model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TrainOptions {
     /// What is descended.
     pub algorithm: Algorithm,
@@ -76,11 +81,27 @@ pub fn train(
     options: &TrainOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Weights, LearnError> {
-    let mut last = start.clone();
-    run(task, start, samples, options, progress, &mut |parameters| {
-        last = parameters.to_weights()?;
-        Ok(())
-    })?;
+    train_from(task, start, samples, options, None, progress, &mut |_| Ok(()))
+}
+
+/// Trains like [`train()`], from a checkpoint of the same training if there is one, and hands out a
+/// checkpoint after each epoch. The weights are the same bits however often training was stopped.
+///
+/// # Errors
+/// As [`train()`], and what `save` returns. A checkpoint of another model is not used.
+pub fn train_from(
+    task: &dyn Task,
+    start: &Weights,
+    samples: &[Sample],
+    options: &TrainOptions,
+    checkpoint: Option<&Checkpoint>,
+    progress: &mut dyn FnMut(Progress),
+    save: &mut dyn FnMut(&Checkpoint) -> Result<(), LearnError>,
+) -> Result<Weights, LearnError> {
+    let mut after_epoch = |epoch, parameters: &Parameters, stepper: &Stepper| {
+        save(&Checkpoint::new(epoch, parameters, stepper)?)
+    };
+    let last = run(task, start, samples, options, checkpoint, progress, &mut after_epoch)?;
     last.check_finite()?;
     Ok(last)
 }
@@ -99,7 +120,7 @@ pub fn train_and_select(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Weights, Scores), LearnError> {
     let mut best = (start.clone(), evaluate(task, start, validation)?);
-    run(task, start, samples, options, progress, &mut |parameters| {
+    run(task, start, samples, options, None, progress, &mut |_, parameters, _| {
         let weights = parameters.to_weights()?;
         weights.check_finite()?;
         let scores = evaluate(task, &weights, validation)?;
@@ -120,7 +141,7 @@ pub fn predict(
     weights: &Weights,
     samples: &[Sample],
 ) -> Result<Vec<Vec<f32>>, LearnError> {
-    samples.iter().try_for_each(|sample| task.check_sample(sample))?;
+    samples.iter().try_for_each(|sample| task.check_image(sample))?;
     let parameters = Parameters::fixed(weights)?;
     let parts: Vec<Vec<Vec<f32>>> = samples
         .par_chunks(PART)
@@ -155,9 +176,10 @@ fn run(
     start: &Weights,
     samples: &[Sample],
     options: &TrainOptions,
+    checkpoint: Option<&Checkpoint>,
     progress: &mut dyn FnMut(Progress),
-    after_epoch: &mut dyn FnMut(&Parameters) -> Result<(), LearnError>,
-) -> Result<(), LearnError> {
+    after_epoch: &mut dyn FnMut(usize, &Parameters, &Stepper) -> Result<(), LearnError>,
+) -> Result<Weights, LearnError> {
     if samples.is_empty() {
         return Err(LearnError::NoSamples("train on"));
     }
@@ -169,12 +191,19 @@ fn run(
     let first = Parameters::fixed(start)?.tensors();
     let mut stepper =
         Stepper::new(options.optimizer, options.learning_rate, parameters.variables())?;
-    let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
-    // One order for each of the independent batches of a step.
-    let order: Vec<usize> = (0..samples.len()).collect();
-    let mut orders = vec![order; options.algorithm.batches()];
+    let mut done = 0;
+    if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.fits(start)) {
+        checkpoint.restore(&parameters.variables(), &mut stepper)?;
+        done = checkpoint.epoch;
+    }
     let batches = samples.len().div_ceil(options.batch);
-    for epoch in 1..=options.epochs {
+    for epoch in done + 1..=options.epochs {
+        // A generator for each epoch, so that a later one can be entered without the earlier ones.
+        let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
+        rng.set_stream(epoch as u64);
+        // One order for each of the independent batches of a step.
+        let order: Vec<usize> = (0..samples.len()).collect();
+        let mut orders = vec![order; options.algorithm.batches()];
         orders.iter_mut().for_each(|order| order.shuffle(&mut rng));
         for index in 0..batches {
             let chosen: Vec<Vec<Sample>> = orders
@@ -190,9 +219,9 @@ fn run(
             stepper.step(&direction)?;
             progress(Progress { epoch, epochs: options.epochs, batch: index + 1, batches, loss });
         }
-        after_epoch(&parameters)?;
+        after_epoch(epoch, &parameters, &stepper)?;
     }
-    Ok(())
+    parameters.to_weights()
 }
 
 /// Mean loss of a batch, and its gradient for each variable in the order of their names.
@@ -261,10 +290,10 @@ impl TrainOptions {
     /// Dirichlet 0.5): after two or three passes each names its own commonest class, and the mean
     /// never leaves that.
     #[must_use]
-    pub fn for_task(task: &dyn Task) -> Self {
-        let (epochs, batch, learning_rate) = match task.name() {
-            "classification" => (1, 8, 0.002),
-            _ => (4, 4, 0.003),
+    pub fn for_task(task: TaskName) -> Self {
+        let (epochs, batch, learning_rate) = match task {
+            TaskName::Classification => (1, 8, 0.002),
+            TaskName::Segmentation => (4, 4, 0.003),
         };
         let (algorithm, optimizer) = (Algorithm::FedAvg, Optimizer::Adam);
         Self { algorithm, epochs, batch, learning_rate, optimizer, flip: true, seed: 1 }
@@ -283,7 +312,7 @@ impl TrainOptions {
         Self { learning_rate, seed: self.seed.wrapping_add(step), ..self.clone() }
     }
 
-    fn check(&self) -> Result<(), LearnError> {
+    pub(crate) fn check(&self) -> Result<(), LearnError> {
         self.algorithm.check()?;
         let refuse = |option, expected, found| Err(LearnError::Option { option, expected, found });
         if self.epochs == 0 {
@@ -302,11 +331,10 @@ impl TrainOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learning::Segmentation;
 
     #[test]
     fn the_learning_rate_falls_by_half_a_cosine_and_never_to_zero() {
-        let options = TrainOptions::for_task(&Segmentation::light(16).unwrap());
+        let options = TrainOptions::for_task(TaskName::Segmentation);
         let rate = |round| options.at_round(round, 6).learning_rate / options.learning_rate;
         assert!((rate(0) - 1.0).abs() < 1e-12);
         assert!((rate(2) - 0.75).abs() < 1e-12);

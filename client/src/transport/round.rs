@@ -16,9 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
-use super::{
-    ATTEMPTS, BYTES, JSON, POLL, Transport, TransportError, accepted, bounded, is_transient,
-};
+use super::{ATTEMPTS, BYTES, JSON, POLL, Transport, TransportError, accepted, bounded};
 
 /// The resources of one round of one study.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +156,7 @@ impl RoundTransport<'_> {
                 // 409: the stored length moved, for instance by what a broken upload delivered.
                 Err(error)
                     if attempt < ATTEMPTS
-                        && (is_transient(&error) || error.status() == Some(409)) =>
+                        && (error.is_transient() || error.status() == Some(409)) =>
                 {
                     tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
                 }

@@ -128,3 +128,46 @@ fn of_imaging(error: ImagingError) -> DataError {
         fault => DataError::Imaging(ImagingError { path: error.path, fault }),
     }
 }
+
+/// An image to predict on, as it is in its file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    /// The image as a model sees it, without label or mask.
+    pub sample: Sample,
+    /// Its slice, where the file has several.
+    pub slice: Option<usize>,
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Grey values in `[0, 1]`, row-major.
+    pub values: Vec<f32>,
+}
+
+/// Reads the images of a file, brought to `side * side` beside their own size.
+///
+/// # Errors
+/// [`DataError`] naming the file.
+pub fn read_pictures(
+    path: &Path,
+    side: usize,
+    options: &ReadOptions,
+) -> Result<Vec<Picture>, DataError> {
+    let stack = ringfence_imaging::read(path, options).map_err(of_imaging)?;
+    let size = (stack.width, stack.height);
+    let name = path.display().to_string();
+    let pictures = stack.planes.into_iter().map(|plane| Picture {
+        sample: Sample {
+            name: name.clone(),
+            group: name.clone(),
+            image: grey::square(plane.values.clone(), size, side),
+            label: None,
+            mask: None,
+        },
+        slice: (stack.info.slices > 1).then_some(plane.index),
+        width: size.0,
+        height: size.1,
+        values: plane.values,
+    });
+    Ok(pictures.collect())
+}

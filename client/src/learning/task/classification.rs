@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use candle_core::{Device, Tensor};
 use candle_nn::loss::cross_entropy;
 
-use super::{Panel, Score, Scores, Task, check_side, grey_picture, ratio};
+use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio};
 use crate::learning::data::{DataError, Dataset, Sample};
 use crate::learning::model::{Classifier, ModelName};
 use crate::learning::{LearnError, Parameters};
@@ -86,6 +86,19 @@ impl Task for Classification {
         Ok(())
     }
 
+    fn check_image(&self, sample: &Sample) -> Result<(), LearnError> {
+        check_side(NAME, sample, self.model.side())
+    }
+
+    fn prediction(&self, logits: &[f32]) -> Prediction {
+        let shares = softmax(logits);
+        Prediction {
+            class: self.classes.get(highest(logits)).cloned(),
+            values: self.classes.iter().cloned().zip(shares).collect(),
+            mask: None,
+        }
+    }
+
     fn logits(&self, parameters: &Parameters, images: &Tensor) -> candle_core::Result<Tensor> {
         self.model.logits(parameters, images)
     }
@@ -127,11 +140,18 @@ impl Task for Classification {
             return Ok(Panel { picture, caption: self.classes[truth].clone(), right: None });
         };
         let named = highest(logits);
-        let top = logits[named];
-        let total: f32 = logits.iter().map(|logit| (logit - top).exp()).sum();
-        let caption = format!("{} {:.0} %", self.classes[named], 100.0 / total);
+        let share = softmax(logits)[named];
+        let caption = format!("{} {:.0} %", self.classes[named], 100.0 * share);
         Ok(Panel { picture, caption, right: Some(named == truth) })
     }
+}
+
+/// Probabilities of the classes: `exp(z) / sum(exp(z))`, shifted so that nothing overflows.
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - top).exp()).collect();
+    let total: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / total).collect()
 }
 
 /// Index of the highest value, the first of equals.

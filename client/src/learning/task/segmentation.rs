@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use image::{Rgb, RgbImage};
 
-use super::{Panel, Score, Scores, Task, check_side, grey_picture, ratio};
+use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio};
 use crate::learning::data::Sample;
 use crate::learning::model::layers::{binary_cross_entropy, dice_loss};
 use crate::learning::model::{ModelName, UNet, check_side as check_model_side};
@@ -96,6 +96,21 @@ impl Task for Segmentation {
     fn check_sample(&self, sample: &Sample) -> Result<(), LearnError> {
         check_side(NAME, sample, self.side)?;
         self.mask(sample).map(|_| ())
+    }
+
+    fn check_image(&self, sample: &Sample) -> Result<(), LearnError> {
+        check_side(NAME, sample, self.side)
+    }
+
+    fn prediction(&self, logits: &[f32]) -> Prediction {
+        let inside = logits.iter().filter(|logit| **logit >= THRESHOLD).count();
+        let share = ratio(inside as f64, logits.len() as f64, 0.0);
+        let mask = logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect();
+        Prediction {
+            class: None,
+            values: vec![("share of pixels".to_owned(), share)],
+            mask: Some(mask),
+        }
     }
 
     fn logits(&self, parameters: &Parameters, images: &Tensor) -> candle_core::Result<Tensor> {

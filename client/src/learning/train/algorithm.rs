@@ -1,6 +1,7 @@
 //! The local part of a federated algorithm: the direction in which a site steps.
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use super::gradients;
 use crate::learning::data::Sample;
@@ -8,7 +9,8 @@ use crate::learning::task::Task;
 use crate::learning::{LearnError, Parameters};
 
 /// What a site descends between two versions of the common model.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// The site's own loss (McMahan et al., "Communication-Efficient Learning of Deep Networks
     /// from Decentralized Data", 2017): FedAvg where updates are averaged, and training alone
@@ -34,7 +36,8 @@ pub enum Algorithm {
 }
 
 /// The gradient of `f(w - alpha grad f(w))` is `(1 - alpha H) g'`, `H` the Hessian at `w`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MetaGradient {
     /// `g'`: the Hessian is left out.
     FirstOrder,

@@ -1,9 +1,11 @@
 //! The rules by which a gradient moves the parameters.
 
 use candle_core::{Result, Tensor, Var};
+use serde::{Deserialize, Serialize};
 
 /// How a step follows from gradients `g`, with step size `r`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Optimizer {
     /// `v <- momentum * v + g; w <- w - r * v` (Sutskever et al., 2013, in PyTorch's form).
     Sgd {
@@ -36,6 +38,16 @@ impl Stepper {
             || variables.iter().map(|variable| variable.zeros_like()).collect::<Result<Vec<_>>>();
         let (first, second) = (zeros()?, zeros()?);
         Ok(Self { rule, learning_rate, variables, first, second, steps: 0 })
+    }
+
+    /// First and second moments and the number of steps, for a checkpoint.
+    pub(super) fn state(&self) -> (&[Tensor], &[Tensor], i32) {
+        (&self.first, &self.second, self.steps)
+    }
+
+    /// Goes on from a checkpoint's state.
+    pub(super) fn restore(&mut self, first: Vec<Tensor>, second: Vec<Tensor>, steps: i32) {
+        (self.first, self.second, self.steps) = (first, second, steps);
     }
 
     /// One step; `gradients` are in the order of the variables.

@@ -1,6 +1,10 @@
-//! Which federated algorithm the demo runs.
+//! Which federated algorithm runs.
 
-use crate::learning::{Algorithm, MetaGradient, ServerOptimizer};
+use std::fmt;
+
+use clap::ValueEnum;
+
+use crate::learning::{Algorithm, FineTuning, MetaGradient, ServerOptimizer};
 
 /// What a site descends in its rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -24,12 +28,20 @@ pub(crate) enum ServerName {
     Adam,
 }
 
-/// Arguments that choose the algorithm.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct AlgorithmOptions {
+/// The algorithm of a study.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct AlgorithmChoice {
     /// What a site descends.
     #[arg(long, value_enum, default_value_t = AlgorithmName::Fedavg)]
-    algorithm: AlgorithmName,
+    pub(crate) algorithm: AlgorithmName,
+    /// What becomes of the mean update.
+    #[arg(long, value_enum, default_value_t = ServerName::Mean)]
+    pub(crate) server: ServerName,
+}
+
+/// Settings of the algorithms.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct AlgorithmSettings {
     /// FedProx: pull to the common model.
     #[arg(long, default_value_t = 0.01)]
     mu: f64,
@@ -38,10 +50,7 @@ pub(crate) struct AlgorithmOptions {
     alpha: f64,
     /// Fine-tuning steps at each site after the last round; 1 for PerFedAvg, else 0, unless given.
     #[arg(long)]
-    fine_tune_steps: Option<usize>,
-    /// What becomes of the mean update.
-    #[arg(long, value_enum, default_value_t = ServerName::Mean)]
-    server: ServerName,
+    pub(crate) fine_tune_steps: Option<usize>,
     /// FedAdam's step size.
     #[arg(long, default_value_t = 0.01)]
     server_rate: f64,
@@ -51,10 +60,10 @@ pub(crate) struct AlgorithmOptions {
 /// 32-bit floats' precision (4e-3), where rounding and the curvature's change balance.
 const DELTA: f64 = 0.01;
 
-impl AlgorithmOptions {
-    pub(super) fn local(&self) -> Algorithm {
+impl AlgorithmSettings {
+    pub(crate) fn local(&self, choice: AlgorithmChoice) -> Algorithm {
         let alpha = self.alpha;
-        match self.algorithm {
+        match choice.algorithm {
             AlgorithmName::Fedavg => Algorithm::FedAvg,
             AlgorithmName::Fedprox => Algorithm::FedProx { mu: self.mu },
             AlgorithmName::Perfedavg => {
@@ -67,28 +76,34 @@ impl AlgorithmOptions {
         }
     }
 
-    pub(super) fn server(&self) -> ServerOptimizer {
-        match self.server {
+    pub(crate) fn server(&self, choice: AlgorithmChoice) -> ServerOptimizer {
+        match choice.server {
             ServerName::Mean => ServerOptimizer::Mean,
             ServerName::Adam => ServerOptimizer::adam(self.server_rate),
         }
     }
 
-    /// Step size and number of fine-tuning steps; `None` without any.
-    pub(super) fn fine_tuning(&self) -> Option<(f64, usize)> {
-        let usual = usize::from(self.local().inner_step().is_some());
-        let steps = self.fine_tune_steps.unwrap_or(usual);
-        (steps > 0).then_some((self.alpha, steps))
+    pub(crate) fn fine_tuning(&self, choice: AlgorithmChoice) -> Option<FineTuning> {
+        let usual = usize::from(self.local(choice).inner_step().is_some());
+        self.fine_tuning_steps(self.fine_tune_steps.unwrap_or(usual))
     }
 
-    /// As written in the report.
-    pub(super) fn name(&self) -> String {
-        use clap::ValueEnum;
-        let name = |value: Option<clap::builder::PossibleValue>| {
-            value.map(|value| value.get_name().to_owned()).unwrap_or_default()
-        };
-        let (local, server) =
-            (name(self.algorithm.to_possible_value()), name(self.server.to_possible_value()));
-        if server == "mean" { local } else { format!("{local}, server {server}") }
+    pub(crate) fn fine_tuning_steps(&self, steps: usize) -> Option<FineTuning> {
+        (steps > 0).then_some(FineTuning { alpha: self.alpha, steps })
     }
+}
+
+impl fmt::Display for AlgorithmChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", name(self.algorithm))?;
+        match self.server {
+            ServerName::Mean => Ok(()),
+            server => write!(f, ", server {}", name(server)),
+        }
+    }
+}
+
+/// A choice's name, as it stands on the command line.
+pub(crate) fn name(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -1,0 +1,11 @@
+//! Arguments that several commands take.
+
+mod algorithm;
+mod data;
+mod federation;
+mod plan;
+
+pub(crate) use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, ServerName, name};
+pub(crate) use data::DataArgs;
+pub(crate) use federation::FederationArgs;
+pub(crate) use plan::PlanArgs;
