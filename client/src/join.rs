@@ -93,6 +93,7 @@ impl Join {
             data: &data,
             round_seconds: self.round_seconds,
         };
+        at_work.acknowledge_again(&state).await;
         let (started, first) = (Instant::now(), state.next());
         while state.next() < plan.rounds {
             at_work.round(&mut state).await?;
@@ -174,7 +175,7 @@ impl Participant<'_> {
                 );
                 let mean = Weights::from_values(&state.model().shapes(), done.mean.clone())?;
                 state.opened(&mean)?;
-                self.acknowledge(done, state.model()).await?;
+                self.acknowledge(done, state).await?;
             }
         }
         Ok(())
@@ -239,20 +240,29 @@ impl Participant<'_> {
         }
     }
 
-    async fn acknowledge(&self, done: Done<'_>, model: &Weights) -> anyhow::Result<()> {
-        let digest = model::digest(model);
-        let round = done.certificate().closing.statement.round;
-        match done.acknowledge(&digest).await {
+    /// After a restart: the last round may have been opened and not acknowledged, and the others
+    /// wait for that. Acknowledging twice does no harm.
+    async fn acknowledge_again(&self, state: &State) {
+        let Some(last) = state.next().checked_sub(1) else { return };
+        let digest = model::digest(state.model());
+        let again = || async {
+            match self.site.join(last).await?.finish().await? {
+                RoundEnd::Done(done) => done.acknowledge(&digest).await,
+                RoundEnd::Aborted => Ok(()),
+            }
+        };
+        if let Err(error) = patiently(again).await {
+            eprintln!("  round {last} could not be acknowledged again: {error}");
+        }
+    }
+
+    async fn acknowledge(&self, done: Done<'_>, state: &State) -> anyhow::Result<()> {
+        match done.acknowledge(&model::digest(state.model())).await {
             Ok(()) => Ok(()),
+            // The mean is on disk; the round is opened again to say so.
             Err(error) if is_transient(&error) => {
-                // The mean is on disk; the round is opened again to say so.
-                let again = || async {
-                    match self.site.join(round).await?.finish().await? {
-                        RoundEnd::Done(done) => done.acknowledge(&digest).await,
-                        RoundEnd::Aborted => Ok(()),
-                    }
-                };
-                Ok(patiently(again).await?)
+                self.acknowledge_again(state).await;
+                Ok(())
             }
             Err(error) => Err(error.into()),
         }

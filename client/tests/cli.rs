@@ -6,22 +6,9 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
 
 use ringfence::weights::Weights;
-
-fn ringfence(folder: &Path, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("RINGFENCE_SERVER")
-        .output()
-        .unwrap();
-    match output.status.success() {
-        true => Ok(String::from_utf8(output.stdout).unwrap()),
-        false => Err(String::from_utf8(output.stderr).unwrap()),
-    }
-}
+use support::ringfence;
 
 fn model(path: &Path, shape: usize, value: f32) {
     let shapes = [("w".to_owned(), vec![shape])];

@@ -18,6 +18,20 @@ pub fn binaries() -> PathBuf {
     folder
 }
 
+/// Runs the command in a folder: its output, or what it says on failing.
+pub fn ringfence(folder: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("RINGFENCE_SERVER")
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
 /// A running aggregator; killed when dropped.
 pub struct Aggregator {
     child: Child,

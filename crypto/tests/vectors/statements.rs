@@ -6,7 +6,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use ringfence_crypto::Digest;
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
-    Opening, PublicKey, Receipt, Review, RoundKeys, Signed, SignedStudy, SiteId, Statement,
+    Opening, PublicKey, Receipt, Review, RoundKeys, Signed, SignedStudy, SiteId, Statement, Study,
     WeightPolicy,
 };
 use ringfence_crypto::threshold::Threshold;

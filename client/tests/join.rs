@@ -1,0 +1,189 @@
+//! Three sites as processes of their own, from the first round to the last, one of them killed over
+//! and over; and the model that comes of it in use.
+
+// The lint's exception for tests does not reach the helper functions of an integration test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ringfence::learning::data::phantom::{self, PhantomOptions};
+use ringfence::learning::data::{self, write_folder};
+use ringfence::learning::{DataOptions, Dataset, Simulation, TrainingPlan};
+use ringfence::weights::Weights;
+use support::{Aggregator, ringfence};
+
+const SITES: [&str; 3] = ["a", "b", "c"];
+const ROUNDS: u32 = 3;
+
+/// Every site's images in a folder of its own, as at a hospital; of different numbers.
+fn write_images(folder: &Path) -> Vec<usize> {
+    let options =
+        PhantomOptions { side: 16, sites: 3, patients: 6, slices: 3, ..PhantomOptions::default() };
+    let dataset = phantom::generate(&options).unwrap();
+    let mut counts = Vec::new();
+    for (number, (name, mut site)) in SITES.iter().zip(dataset.sites.clone()).enumerate() {
+        site.train.truncate(3 + 2 * number);
+        counts.push(site.train.len());
+        let own = Dataset { sites: vec![site], ..dataset.clone() };
+        write_folder(&own, &folder.join(format!("images-{name}"))).unwrap();
+    }
+    counts
+}
+
+fn join(folder: &Path, url: &str, site: &str) -> Child {
+    let log = std::fs::File::options().create(true).append(true);
+    let log = log.open(folder.join(format!("{site}.log"))).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(["join", "--model", "model.safetensors", "--server", url, "--round-seconds", "120"])
+        .args(["--identity", &format!("{site}.identity"), "--state", &format!("state-{site}")])
+        .args(["--data", &format!("images-{site}"), "--out", &format!("out-{site}")])
+        .current_dir(folder)
+        .stdout(log.try_clone().unwrap())
+        .stderr(Stdio::from(log))
+        .spawn()
+        .unwrap()
+}
+
+fn prepare(folder: &Path, aggregator: &Aggregator, counts: &[usize]) {
+    let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
+    run(&["init", "--side", "16", "--rounds", &ROUNDS.to_string(), "--epochs", "6", "--alpha", "0.1"]);
+    SITES.iter().for_each(|site| _ = run(&["keygen", "--site", site]));
+    let counts = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    let mut new = vec!["study", "new", "--name", "t", "--aggregator-key", &aggregator.public_key];
+    new.extend(["--model", "model.safetensors", "--clip", "0.5", "--sample-counts", &counts]);
+    new.extend(["--min-round-seconds", "1", "--review-seconds", "5"]);
+    new.extend(["--initiator-timeout-seconds", "2"]);
+    let public: Vec<String> = SITES.iter().map(|site| format!("{site}.public.json")).collect();
+    public.iter().for_each(|site| new.extend(["--site", site]));
+    run(&new);
+    for site in SITES {
+        run(&["study", "sign", "--identity", &format!("{site}.identity")]);
+    }
+    run(&["study", "register", "--server", &aggregator.url, "--admin-token-file", "admin.token"]);
+}
+
+/// What the same sites do without encryption.
+fn simulated(folder: &Path, counts: &[usize]) -> Weights {
+    let (plan, _) = TrainingPlan::load(&folder.join("model.safetensors")).unwrap();
+    let mut sites = Vec::new();
+    for site in SITES {
+        let options = DataOptions { side: 16, sites: Some(1), ..DataOptions::default() };
+        let own = data::load(&folder.join(format!("images-{site}")), &options).unwrap();
+        sites.extend(own.sites);
+    }
+    let dataset = Dataset { side: 16, classes: Vec::new(), sites, ..Dataset::default() };
+    let weights: Vec<f64> = counts.iter().map(|count| *count as f64).collect();
+    let mut simulation = Simulation::new(&plan).unwrap();
+    for round in 0..ROUNDS {
+        simulation.round(round, &dataset, &weights, &mut |_, _| ()).unwrap();
+    }
+    simulation.model().clone()
+}
+
+fn distance(a: &Weights, b: &Weights) -> f32 {
+    a.difference(b).unwrap().values().map(|value| value * value).sum::<f32>().sqrt()
+}
+
+#[test]
+fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_predicts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = Aggregator::start(folder);
+    let counts = write_images(folder);
+    prepare(folder, &aggregator, &counts);
+
+    let mut processes = SITES.map(|site| join(folder, &aggregator.url, site));
+    let started = Instant::now();
+    let (mut kills, mut pause) = (0, 150);
+    while processes[1].try_wait().unwrap().is_none() && kills < 12 {
+        sleep(Duration::from_millis(pause));
+        // The pauses grow, so that every step of a round is hit and yet the study ends.
+        pause += 130;
+        if processes[1].try_wait().unwrap().is_none() {
+            processes[1].kill().unwrap();
+            processes[1].wait().unwrap();
+            kills += 1;
+            processes[1] = join(folder, &aggregator.url, "b");
+        }
+    }
+    assert!(kills >= 2, "the study was over after {kills} kills");
+    let log = |site: &str| std::fs::read_to_string(folder.join(format!("{site}.log"))).unwrap();
+    for (process, site) in processes.iter_mut().zip(SITES) {
+        let end = loop {
+            if let Some(end) = process.try_wait().unwrap() {
+                break end;
+            }
+            assert!(started.elapsed() < Duration::from_secs(300), "{site} hangs: {}", log(site));
+            sleep(Duration::from_millis(100));
+        };
+        assert!(end.success(), "{site}: {}", log(site));
+    }
+
+    let model = |site: &str| {
+        TrainingPlan::load(&folder.join(format!("out-{site}/model.safetensors"))).unwrap().1
+    };
+    let common = model("a");
+    assert_eq!(common, model("b"));
+    assert_eq!(common, model("c"));
+    // Quantizing to 16 bits moves a mean by some 1e-5 a value, and training carries that on.
+    let (plain, initial) = (simulated(folder, &counts), {
+        TrainingPlan::load(&folder.join("model.safetensors")).unwrap().1
+    });
+    let (apart, moved) = (distance(&common, &plain), distance(&initial, &plain));
+    assert!(apart < 0.02 * moved, "{apart} apart after moving by {moved}: {}", log("b"));
+    for name in ["report.json", "curve.svg", "predictions.png"] {
+        assert!(folder.join("out-b").join(name).is_file(), "{name}");
+    }
+    // Started again after the end, a site does nothing but say so.
+    let mut again = join(folder, &aggregator.url, "b");
+    assert!(again.wait().unwrap().success(), "{}", log("b"));
+
+    // The model in use, by somebody who has nothing but the file and images.
+    let predict =
+        ["predict", "--model", "out-a/model.safetensors", "images-a/images", "--out", "predicted"];
+    let output = ringfence(folder, &predict).unwrap();
+    assert!(output.contains("0 files not read"), "{output}");
+    let table = std::fs::read_to_string(folder.join("predicted/predictions.csv")).unwrap();
+    assert!(table.starts_with("file,slice,class,share of pixels\n"), "{table}");
+    let masks = std::fs::read_dir(folder.join("predicted")).unwrap();
+    let masks = masks.filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().ends_with("-mask.png")
+    });
+    assert_eq!(masks.count(), table.lines().count() - 1);
+}
+
+#[test]
+fn wrong_models_and_images_are_refused_before_anything_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = Aggregator::start(folder);
+    let counts = write_images(folder);
+    prepare(folder, &aggregator, &counts);
+    let refused = |changed: &[&str], expected: &str| {
+        let mut arguments = vec!["join", "--identity", "a.identity", "--state", "s"];
+        arguments.extend(["--server", &aggregator.url]);
+        arguments.extend(changed);
+        let error = ringfence(folder, &arguments).unwrap_err();
+        assert!(error.contains(expected), "{changed:?}: {error}");
+    };
+    let good = ["--model", "model.safetensors"];
+    let plain = TrainingPlan::load(&folder.join("model.safetensors")).unwrap().1;
+    plain.save(&folder.join("plain.safetensors")).unwrap();
+    refused(&["--model", "plain.safetensors", "--data", "images-a"], "no training plan");
+    refused(&[good[0], good[1], "--data", "nowhere"], "nowhere");
+    refused(&[good[0], good[1], "--data", "images-a", "--data-site", "x"], "--data-site x");
+    ringfence(folder, &["init", "--side", "16", "--seed", "2", "--out", "other.safetensors"]).unwrap();
+    refused(&["--model", "other.safetensors", "--data", "images-a"], "use the study's initial model");
+    std::fs::write(folder.join("images-a/images/00/0000.png"), "no picture").unwrap();
+    refused(&[good[0], good[1], "--data", "images-a"], "0000.png");
+    let error = ringfence(folder, &["init", "--task", "classification"]).unwrap_err();
+    assert!(error.contains("--classes normal,pneumonia"), "{error}");
+    let error =
+        ringfence(folder, &["init", "--model", "cnn"]).unwrap_err();
+    assert!(error.contains("unet-light"), "{error}");
+}
