@@ -225,6 +225,11 @@ fn print_study(
     for (site, reason) in &dataset.left_out {
         println!("  {site:<24} left out: {reason}");
     }
+    if options.task == TaskName::Classification {
+        for (site, note) in &dataset.notes {
+            println!("  {site:<24} note: {note}");
+        }
+    }
 }
 
 /// The common model fine-tuned at every site, where that is asked for.
