@@ -160,6 +160,11 @@ fn print_study(options: &DemoOptions, dataset: &Dataset, plan: &TrainingPlan, in
     for (site, reason) in &dataset.left_out {
         println!("  {site:<24} left out: {reason}");
     }
+    if options.task == TaskName::Classification {
+        for (site, note) in &dataset.notes {
+            println!("  {site:<24} note: {note}");
+        }
+    }
 }
 
 /// The common model fine-tuned at every site, where that is asked for.

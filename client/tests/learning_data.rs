@@ -1,68 +1,14 @@
-//! Reading data: what is accepted, how it is divided, and what is refused with which words.
+//! Reading data: what is accepted and how it is divided.
 
 // The lint's exception for tests does not reach the helper functions of an integration test.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+mod folders;
 
-use image::{ImageBuffer, Luma};
-use npyz::WriterBuilder as _;
-use npyz::npz::NpzWriter;
-use ringfence::learning::data::{self, DataError, DataOptions, Dataset, Split, phantom};
+use std::collections::BTreeSet;
 
-fn options() -> DataOptions {
-    DataOptions { side: 16, ..DataOptions::default() }
-}
-
-/// A folder with this table; every file named `*.png` in it is written, 16 px wide.
-fn folder(table: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("labels.csv"), table).unwrap();
-    for (number, file) in
-        table.split([',', '\n']).filter(|field| field.ends_with(".png")).enumerate()
-    {
-        let grey = |x: u32, y: u32| Luma([(x * 9 + y * 5) as u8 ^ number as u8]);
-        ImageBuffer::from_fn(16, 16, grey).save(folder.path().join(file)).unwrap();
-    }
-    folder
-}
-
-/// `groups` volumes of `images` images at each of the named sites.
-fn table(sites: &[(&str, usize, usize)]) -> String {
-    let mut table = "file,label,site,volume\n".to_string();
-    for (site, groups, images) in sites {
-        for group in 0..*groups {
-            for image in 0..*images {
-                table += &format!("{site}{group}{image}.png,{},{site},{site}{group}\n", image % 2);
-            }
-        }
-    }
-    table
-}
-
-fn refused(folder: &Path, options: &DataOptions) -> String {
-    data::load(folder, options).unwrap_err().to_string()
-}
-
-/// Group to split, checking that no group is in two splits or at two sites.
-fn splits(data: &Dataset) -> BTreeMap<String, (String, Split)> {
-    let mut found = BTreeMap::new();
-    for site in &data.sites {
-        assert!(!site.train.is_empty() && !site.test.is_empty(), "{}", site.site);
-        for (split, sample) in site.samples() {
-            let place = (site.site.clone(), split);
-            assert_eq!(*found.entry(sample.group.clone()).or_insert(place.clone()), place);
-        }
-    }
-    found
-}
-
-fn names(data: &Dataset) -> Vec<&str> {
-    data.sites.iter().map(|site| site.site.as_str()).collect()
-}
+use folders::{folder, names, options, refused, splits, table};
+use ringfence::learning::data::{self, DataError, DataOptions, Split, phantom};
 
 #[test]
 fn volumes_are_divided_without_straddling_and_always_alike() {
@@ -172,68 +118,6 @@ fn a_cap_keeps_every_split() {
 }
 
 #[test]
-fn bad_tables_and_files_are_refused_by_name() {
-    let cases = [
-        ("label,site\n1,a\n", "expected a column `file`, found [\"label\", \"site\"]"),
-        ("file,site\n1.png,a\n", "expected a column `label`"),
-        ("file,label\n", "found none"),
-        ("file,label,split\n1.png,0,trian\n", "line 2, column `split`: expected train, val"),
-        ("file,label,site\n1.png,0,\n", "line 2, column `site`"),
-        ("file,label,site\n1.png,0\n", "not a valid CSV table"),
-        ("file,label,site,patient\n1.png,0,a,p\n2.png,1,a,p\n", "has one patient or volume only"),
-    ];
-    for (table, expected) in cases {
-        let folder = folder(table);
-        let error = refused(folder.path(), &options());
-        assert!(error.contains(expected) && error.contains("labels.csv"), "{table:?}: {error}");
-    }
-    let empty = tempfile::tempdir().unwrap();
-    assert!(refused(empty.path(), &options()).contains("labels.csv"));
-    assert!(refused(&empty.path().join("nowhere"), &options()).contains("nowhere"));
-    fs::write(empty.path().join("notes.txt"), "x").unwrap();
-    assert!(refused(&empty.path().join("notes.txt"), &options()).contains("expected a folder"));
-}
-
-#[test]
-fn damaged_absent_and_misfitting_images_are_refused_by_name() {
-    let table = "file,mask,site,patient\n1.png,m1.png,a,p\n2.png,m2.png,a,q\n";
-    let folder = folder(table);
-    data::load(folder.path(), &options()).unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let whole = fs::read(path("2.png")).unwrap();
-    fs::write(path("2.png"), &whole[..whole.len() / 2]).unwrap();
-    let error = refused(folder.path(), &options());
-    assert!(error.contains("2.png") && error.contains("cannot be decoded"), "{error}");
-    fs::write(path("2.png"), "not an image").unwrap();
-    assert!(refused(folder.path(), &options()).contains("2.png"));
-    fs::remove_file(path("2.png")).unwrap();
-    assert!(refused(folder.path(), &options()).contains("2.png"));
-    fs::write(path("2.png"), whole).unwrap();
-    ImageBuffer::from_pixel(16, 15, Luma([1_u8])).save(path("m2.png")).unwrap();
-    let error = refused(folder.path(), &options());
-    assert!(
-        error.contains("m2.png") && error.contains("16 x 16") && error.contains("16 x 15"),
-        "{error}"
-    );
-}
-
-#[test]
-fn options_out_of_range_are_refused() {
-    let folder = folder(&table(&[("a", 4, 1)]));
-    for bad in [
-        DataOptions { side: 4, ..options() },
-        DataOptions { sites: Some(0), ..options() },
-        DataOptions { max_per_site: Some(2), ..options() },
-        DataOptions { dirichlet_alpha: f64::NAN, ..options() },
-    ] {
-        assert!(
-            matches!(data::load(folder.path(), &bad), Err(DataError::Option { .. })),
-            "{bad:?}"
-        );
-    }
-}
-
-#[test]
 fn a_dataset_is_written_and_read_back_the_same() {
     let options = phantom::PhantomOptions { side: 16, sites: 2, patients: 3, slices: 2, seed: 1 };
     let mut data = phantom::generate(&options).unwrap();
@@ -248,98 +132,4 @@ fn a_dataset_is_written_and_read_back_the_same() {
         }
     }
     assert_eq!(read, data);
-}
-
-/// A MedMNIST file whose image number `i` of each split is all `i`, with label `i % 2`.
-fn medmnist(folder: &Path, side: u64, labels_short: bool) -> PathBuf {
-    let path = folder.join("small.npz");
-    let mut file = NpzWriter::create(&path).unwrap();
-    let stored = Default::default();
-    for (split, count) in [("train", 120), ("val", 20), ("test", 40)] {
-        let mut images = file
-            .array(&format!("{split}_images"), stored)
-            .unwrap()
-            .default_dtype()
-            .shape(&[count, side, side])
-            .begin_nd()
-            .unwrap();
-        images.extend((0..count).flat_map(|i| vec![i as u8; (side * side) as usize])).unwrap();
-        images.finish().unwrap();
-        let count = count - u64::from(labels_short);
-        let mut labels = file
-            .array(&format!("{split}_labels"), stored)
-            .unwrap()
-            .default_dtype()
-            .shape(&[count, 1])
-            .begin_nd()
-            .unwrap();
-        labels.extend((0..count).map(|i| (i % 2) as u8)).unwrap();
-        labels.finish().unwrap();
-    }
-    path
-}
-
-#[test]
-fn medmnist_is_spread_by_label_skew_and_padded() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = medmnist(folder.path(), 28, false);
-    let load = |alpha| {
-        let options = DataOptions { side: 32, sites: Some(4), dirichlet_alpha: alpha, ..options() };
-        data::load(&path, &options).unwrap()
-    };
-    let data = load(0.5);
-    assert_eq!(splits(&data).len(), 180);
-    let sizes: Vec<usize> = data.sites.iter().map(|site| site.train.len()).collect();
-    assert_eq!(sizes.iter().sum::<usize>(), 120);
-    assert!(sizes.iter().all(|size| *size >= 10), "{sizes:?}");
-    let sample = data.sites[0]
-        .samples()
-        .map(|(_, s)| s)
-        .find(|s| s.name == "train-00077" || s.name.starts_with("train"))
-        .unwrap();
-    let number: f32 = sample.name.trim_start_matches("train-").parse().unwrap();
-    assert_eq!(sample.label, Some(number as u32 % 2));
-    assert_eq!((sample.image[0], sample.image[32 * 16]), (0.0, 0.0));
-    assert!((sample.image[2 * 32 + 2] - number / 255.0).abs() < 1e-6);
-    // The share of class 1 differs more between sites the smaller alpha is.
-    let unevenness = |data: &Dataset| {
-        let share = |site: &data::SiteData| {
-            site.train.iter().filter(|s| s.label == Some(1)).count() as f64
-                / site.train.len() as f64
-        };
-        let shares: Vec<f64> = data.sites.iter().map(share).collect();
-        shares.iter().fold(0.0_f64, |most, s| most.max((s - 0.5).abs()))
-    };
-    assert!(unevenness(&data) > unevenness(&load(1000.0)) + 0.1);
-}
-
-#[test]
-fn damaged_numpy_archives_are_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = medmnist(folder.path(), 28, true);
-    let error = refused(&path, &options());
-    assert!(error.contains("train_labels") && error.contains("small.npz"), "{error}");
-    let path = medmnist(folder.path(), 28, false);
-    let whole = fs::read(&path).unwrap();
-    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert!(refused(&path, &options()).contains("small.npz"));
-    // A damaged byte inside the first image array: decompression or the archive's checksum tells.
-    let mut flipped = whole;
-    flipped[300] ^= 1;
-    fs::write(&path, flipped).unwrap();
-    assert!(refused(&path, &options()).contains("train_images"));
-    let mut file = NpzWriter::new(File::create(&path).unwrap());
-    let mut labels = file
-        .array("train_labels", Default::default())
-        .unwrap()
-        .default_dtype()
-        .shape(&[1])
-        .begin_nd()
-        .unwrap();
-    labels.push(&0_u8).unwrap();
-    labels.finish().unwrap();
-    file.zip_writer().flush().ok();
-    drop(file);
-    let error = refused(&path, &options());
-    assert!(error.contains("train_images") && error.contains("no array"), "{error}");
 }

@@ -9,10 +9,13 @@ mod error;
 mod folder;
 mod grey;
 mod medmnist;
+mod memory;
 pub mod phantom;
+mod skew;
 mod stack;
 mod table;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use device::Device;
@@ -106,6 +109,9 @@ pub struct Dataset {
     pub sites: Vec<SiteData>,
     /// Sites that cannot take part, each with the reason.
     pub left_out: Vec<(String, String)>,
+    /// Sites that take part, but with data that classification can learn less from than it may
+    /// seem, each with what to know of them.
+    pub notes: Vec<(String, String)>,
 }
 
 impl Dataset {
@@ -113,6 +119,30 @@ impl Dataset {
     #[must_use]
     pub fn site(&self, name: &str) -> Option<&SiteData> {
         self.sites.iter().find(|site| site.site == name)
+    }
+
+    /// Sites whose training images are all of one class, unless that is so of the whole study,
+    /// which [`Task::check`](super::Task::check) refuses.
+    fn one_class_sites(&self) -> Vec<(String, String)> {
+        let labels = |samples: &mut dyn Iterator<Item = &Sample>| -> BTreeSet<u32> {
+            samples.filter_map(|sample| sample.label).collect()
+        };
+        let all = labels(
+            &mut self.sites.iter().flat_map(|site| site.samples()).map(|(_, sample)| sample),
+        );
+        if all.len() < 2 {
+            return Vec::new();
+        }
+        let only = |site: &SiteData| {
+            let found = labels(&mut site.train.iter());
+            let label = found.first().filter(|_| found.len() == 1)?;
+            let class = self.classes.get(*label as usize).cloned().unwrap_or_default();
+            let text = format!(
+                "has training images of the class `{class}` only: alone it learns to name nothing else; give it others, or expect little of its local model"
+            );
+            Some((site.site.clone(), text))
+        };
+        self.sites.iter().filter_map(only).collect()
     }
 }
 
@@ -129,8 +159,9 @@ pub struct DataOptions {
     /// Keeps at most this many samples a site (of which each split keeps its share, and no split
     /// becomes empty), so that training stays short. Which ones is drawn with `seed`.
     pub max_per_site: Option<usize>,
-    /// Concentration of the Dirichlet distribution by which a MedMNIST file's classes are spread
-    /// over sites: near 0 each class sits at one site, large values make all sites alike.
+    /// Concentration of the Dirichlet distribution by which classes are spread over sites where the
+    /// data name none, as in MedMNIST files and tables without a column `site`: near 0 each class
+    /// sits at one site, large values make all sites alike.
     pub dirichlet_alpha: f64,
     /// Divides by group anew even if there is a `split` column: for data whose split was made by
     /// site, so that no site has both training and test images.
@@ -143,6 +174,8 @@ pub struct DataOptions {
     /// [`Device::of_site`]), those for testing too: a hospital's scanner
     /// makes its test images as well. `None` leaves them as they are.
     pub devices: Option<f32>,
+    /// Bytes that the samples may take; `None` asks the system what is free, where it tells (Linux).
+    pub memory: Option<u64>,
     /// How the files of a folder are read: the window of NIfTI and DICOM images, and which slices
     /// along which axis are taken of a volume whose row in `labels.csv` names none.
     pub imaging: ReadOptions,
@@ -161,6 +194,7 @@ impl Default for DataOptions {
             ignore_split: false,
             classes: Vec::new(),
             devices: None,
+            memory: None,
             imaging: ReadOptions::default(),
         }
     }
@@ -175,16 +209,18 @@ pub(crate) const DEFAULT_SITES: usize = 5;
 /// [`DataError`], naming the file and, where there is one, the line, site or group at fault.
 pub fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     options.check()?;
-    if path.is_dir() {
-        folder::load(path, options)
+    let mut dataset = if path.is_dir() {
+        folder::load(path, options)?
     } else if path.extension().is_some_and(|extension| extension == "npz") {
-        medmnist::load(path, options)
+        medmnist::load(path, options)?
     } else if path.exists() {
-        Err(DataError::Unknown { path: path.to_path_buf() })
+        return Err(DataError::Unknown { path: path.to_path_buf() });
     } else {
         let source = std::io::ErrorKind::NotFound.into();
-        Err(DataError::File { path: path.to_path_buf(), source })
-    }
+        return Err(DataError::File { path: path.to_path_buf(), source });
+    };
+    dataset.notes = dataset.one_class_sites();
+    Ok(dataset)
 }
 
 /// The class a label means in a study's list of classes: by the class's name, else by the label

@@ -7,14 +7,15 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use rand::seq::SliceRandom;
 
-use super::{DEFAULT_SITES, DataError, DataOptions, Split};
+use super::{DEFAULT_SITES, DataError, DataOptions, Split, skew};
 
-/// What division needs to know of a sample: `site` and `split` only where the data name them.
+/// What division needs to know of a sample: all but the group only where the data name it.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) site: Option<String>,
     pub(super) group: String,
     pub(super) split: Option<Split>,
+    pub(super) label: Option<u32>,
 }
 
 /// One site of the result: indices into the items, by split.
@@ -29,14 +30,17 @@ pub(super) type Division = (Vec<Plan>, Vec<(String, String)>);
 
 /// All samples of one patient or volume at one site.
 #[derive(Clone, Debug)]
-struct Group {
-    samples: Vec<usize>,
-    split: Option<Split>,
+pub(super) struct Group {
+    pub(super) samples: Vec<usize>,
+    pub(super) split: Option<Split>,
+    /// The commonest label of its samples, the first of equals.
+    pub(super) class: Option<u32>,
 }
 
 /// Divides samples among `options.sites` sites.
 ///
-/// More sites than the data name: each of theirs is cut into parts by whole groups, the largest
+/// Data that name no site are spread by label skew (see `skew`) if their groups have several
+/// classes, else cut. More sites than the data name: each of theirs is cut into parts by whole groups, the largest
 /// first, so that a new site's data come from one origin and the sites stay as different as
 /// hospitals are. Fewer: the largest are kept. Splits are the data's own, or drawn by group, about
 /// 60 : 20 : 20. No site is capped yet.
@@ -76,7 +80,12 @@ pub(super) fn divide(
     let mut plans = Vec::with_capacity(asked);
     for ((site, groups), parts) in sites.into_iter().zip(parts) {
         let width = parts.to_string().len();
-        for (index, part) in cut(groups, parts, options.seed).into_iter().enumerate() {
+        let skewed = site.is_none() && groups.iter().any(|group| group.class != groups[0].class);
+        let cut = match skewed && parts > 1 {
+            true => skew::spread(path, &groups, parts, options)?,
+            false => cut(groups, parts, options.seed),
+        };
+        for (index, part) in cut.into_iter().enumerate() {
             let name = match &site {
                 Some(site) if parts == 1 => site.clone(),
                 Some(site) => format!("{site}-{:0width$}", index + 1),
@@ -118,15 +127,29 @@ pub(super) fn cap(plan: &mut Plan, max: Option<usize>, seed: u64) {
 }
 
 fn collect(items: &[Item]) -> BTreeMap<Option<String>, Vec<Group>> {
-    let mut sites: BTreeMap<Option<String>, BTreeMap<&str, Group>> = BTreeMap::new();
+    let mut sites: BTreeMap<Option<String>, BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
         let groups = sites.entry(item.site.clone()).or_default();
-        let group = groups
-            .entry(&item.group)
-            .or_insert_with(|| Group { samples: Vec::new(), split: item.split });
-        group.samples.push(index);
+        groups.entry(&item.group).or_default().push(index);
     }
-    sites.into_iter().map(|(site, groups)| (site, groups.into_values().collect())).collect()
+    let group = |samples: Vec<usize>| {
+        let of = |index: &usize| items.get(*index);
+        Group {
+            split: samples.first().and_then(of).and_then(|item| item.split),
+            class: commonest(samples.iter().filter_map(of).filter_map(|item| item.label)),
+            samples,
+        }
+    };
+    let groups = |groups: BTreeMap<&str, Vec<usize>>| groups.into_values().map(group).collect();
+    sites.into_iter().map(|(site, found)| (site, groups(found))).collect()
+}
+
+/// The commonest of these labels, the first of equals.
+fn commonest(labels: impl Iterator<Item = u32>) -> Option<u32> {
+    let mut counts = BTreeMap::new();
+    labels.for_each(|label| *counts.entry(label).or_insert(0_usize) += 1);
+    let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
+    most.map(|(label, _)| label)
 }
 
 /// Why a site can neither train nor be tested, if so.

@@ -141,6 +141,20 @@ pub enum DataError {
         /// Its number of pixels.
         found: usize,
     },
+    /// More samples than there is memory for.
+    #[error("{}: expected {needed} MiB of free memory for {samples} images of {side} x {side} pixels, found {free} MiB; keep fewer images a site (max_per_site), make them smaller (side), or free memory", path.display())]
+    Memory {
+        /// The folder or file.
+        path: PathBuf,
+        /// How many samples there are to be read.
+        samples: usize,
+        /// Their height and width.
+        side: usize,
+        /// What they take, in MiB.
+        needed: u64,
+        /// What is free, in MiB.
+        free: u64,
+    },
     /// An option outside its range.
     #[error("data option `{option}`: expected {expected}, found {found}")]
     Option {
@@ -153,7 +167,7 @@ pub enum DataError {
     },
     /// Data that have nothing to tell apart.
     #[error(
-        "classification expected samples of at least two classes, found {found:?} only; add samples of another class or choose segmentation"
+        "classification expected samples of at least two classes, found {found:?} only at all sites together; add samples of another class or choose segmentation"
     )]
     OneClass {
         /// The classes found.

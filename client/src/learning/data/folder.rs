@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::divide::{self, Plan};
 use super::table::{self, Row};
-use super::{DataError, DataOptions, Dataset, Sample, SiteData, Split, grey, stack};
+use super::{DataError, DataOptions, Dataset, Sample, SiteData, Split, grey, memory, stack};
 
 const TABLE: &str = "labels.csv";
 
@@ -18,12 +18,19 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
     let rows = stack::expand(folder, rows, options)?;
     let items: Vec<_> = rows.iter().map(|row| row.item.clone()).collect();
     let (plans, left_out) = divide::divide(&path, &items, options)?;
+    let samples = plans.iter().enumerate().map(|(position, plan)| {
+        // At most: neighbouring slices may be the same ones.
+        let whole: usize = plan.samples.values().map(Vec::len).sum();
+        let kept = options.max_per_site.unwrap_or(whole);
+        kept.saturating_mul(options.device(position).slices).min(whole)
+    });
+    memory::check(folder, samples.sum(), options)?;
     let sites = plans
         .into_iter()
         .enumerate()
         .map(|(position, plan)| read_site(folder, &rows, plan, position, options))
         .collect::<Result<_, _>>()?;
-    Ok(Dataset { side: options.side, classes, sites, left_out })
+    Ok(Dataset { side: options.side, classes, sites, left_out, notes: Vec::new() })
 }
 
 /// Writes a dataset as a folder that [`load`](super::load) reads back: `images/`, `masks/` and

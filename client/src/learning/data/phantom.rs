@@ -119,7 +119,10 @@ pub fn generate(options: &PhantomOptions) -> Result<Dataset, DataError> {
         .map(|index| site(options, &format!("hospital-{:0width$}", index + 1), DEVICES[index % 5]))
         .collect();
     let classes = ["healthy", "lesion"].map(String::from).to_vec();
-    Ok(Dataset { side: options.side, classes, sites, left_out: Vec::new() })
+    let (left_out, notes) = (Vec::new(), Vec::new());
+    let mut dataset = Dataset { side: options.side, classes, sites, left_out, notes };
+    dataset.notes = dataset.one_class_sites();
+    Ok(dataset)
 }
 
 impl PhantomOptions {

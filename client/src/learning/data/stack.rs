@@ -84,7 +84,7 @@ fn read_file(
                 name: format!("{}{slice}", row.file),
                 group: row.item.group.clone(),
                 image: grey::square(plane.values, size, options.side),
-                label: row.label,
+                label: row.item.label,
                 mask,
             },
         ));

@@ -15,7 +15,6 @@ pub(super) struct Row {
     /// Which slice of a volume.
     pub(super) slice: Option<usize>,
     pub(super) mask: Option<String>,
-    pub(super) label: Option<u32>,
     pub(super) item: Item,
 }
 
@@ -60,7 +59,7 @@ pub(super) fn read(
         .map(|line| {
             let label = classes.number(&columns, &line)?;
             let Line { file, slice, mask, item, .. } = line;
-            Ok(Row { file, slice, mask, label, item })
+            Ok(Row { file, slice, mask, item: Item { label, ..item } })
         })
         .collect::<Result<_, DataError>>()?;
     Ok((rows, classes.names))
@@ -171,7 +170,7 @@ impl Line {
             mask: optional(columns.mask),
             label: optional(columns.label),
             label_name: optional(columns.label_name),
-            item: Item { site, group, split },
+            item: Item { site, group, split, label: None },
             file,
         })
     }

@@ -230,7 +230,13 @@ mod tests {
             validation: vec![],
             test: vec![sample(Some(1))],
         };
-        let mut data = Dataset { side: 16, classes: vec![], sites: vec![site], left_out: vec![] };
+        let mut data = Dataset {
+            side: 16,
+            classes: vec![],
+            sites: vec![site],
+            left_out: vec![],
+            notes: vec![],
+        };
         let error = task.check(&data).unwrap_err().to_string();
         assert!(error.contains("[\"lesion\"] only"), "{error}");
         data.sites[0].train.push(sample(Some(0)));
