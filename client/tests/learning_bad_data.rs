@@ -24,7 +24,10 @@ fn bad_tables_and_files_are_refused_by_name() {
         ("file,label,split\n1.png,0,trian\n", "line 2, column `split`: expected train, val"),
         ("file,label,site\n1.png,0,\n", "line 2, column `site`"),
         ("file,label,site\n1.png,0\n", "not a valid CSV table"),
-        ("file,label,site,patient\n1.png,0,a,p\n2.png,1,a,p\n", "has one patient or volume only"),
+        (
+            "file,label,site,patient\n1.png,0,a,p\n2.png,1,a,p\n",
+            "has one patient or volume only, and needs one to train on and another to test on); mend the data",
+        ),
     ];
     for (table, expected) in cases {
         let folder = folder(table);

@@ -20,6 +20,7 @@ use super::{DataError, Sample, SiteData};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Device {
     /// Neighbouring slices of a volume averaged into each, an odd number; 1 leaves them thin.
+    /// Neighbours are a file's slices, or a group's images called alike but for their last number.
     pub slices: usize,
     /// Standard deviation of the detector's Gaussian noise, in grey values (black 0, white 1).
     pub noise: f32,

@@ -80,7 +80,7 @@ pub(super) fn divide(
     let mut plans = Vec::with_capacity(asked);
     for ((site, groups), parts) in sites.into_iter().zip(parts) {
         let width = parts.to_string().len();
-        let skewed = site.is_none() && groups.iter().any(|group| group.class != groups[0].class);
+        let skewed = site.is_none() && groups.windows(2).any(|pair| pair[0].class != pair[1].class);
         let cut = match skewed && parts > 1 {
             true => skew::spread(path, &groups, parts, options)?,
             false => cut(groups, parts, options.seed),

@@ -118,7 +118,7 @@ pub enum DataError {
         found: String,
     },
     /// Fewer sites than asked for can be made.
-    #[error("{}: expected {asked} sites, but at most {possible} can be made ({why}); ask for fewer sites", path.display())]
+    #[error("{}: expected {asked} sites, but at most {possible} can be made ({why}); {}", path.display(), if *possible > 0 { "ask for fewer sites" } else { "mend the data" })]
     Sites {
         /// The table or file.
         path: PathBuf,

@@ -1,40 +1,53 @@
 //! Which samples are neighbouring slices of one volume.
 
-/// Indices by volume, each in the order of its slices: the natural order of names, in which 10
-/// comes after 9. The images of a group within one folder, or one file's slices, are a volume.
+/// Indices by volume, each in the order of its slices.
+///
+/// The slices of a file are a volume, as are a group's images whose names differ in their last
+/// number only, by which they are ordered: 10 comes after 9. X-rays of one patient that are called
+/// by anything else are not averaged, since they are no slices.
 pub(super) fn volumes(places: impl Iterator<Item = (String, String)>) -> Vec<Vec<usize>> {
-    let mut order: Vec<(String, String, usize)> =
-        places.enumerate().map(|(index, (group, name))| (group, name, index)).collect();
-    let key = |(group, name, index): &(String, String, usize)| {
-        (group.clone(), within(name).to_string(), natural(name), *index)
-    };
-    order.sort_by_cached_key(key);
-    let same = |(group, name, _): &(String, String, usize),
-                (other, next, _): &(String, String, usize)| {
-        group == other && within(name) == within(next)
-    };
-    order.chunk_by(same).map(|volume| volume.iter().map(|(_, _, index)| *index).collect()).collect()
-}
-
-/// The file of a slice `file#number`, else the folder of an image.
-fn within(name: &str) -> &str {
-    let parts = name.rsplit_once('#').or_else(|| name.rsplit_once('/'));
-    parts.map_or("", |(within, _)| within)
-}
-
-/// A key by which names sort with their numbers by value.
-fn natural(name: &str) -> Vec<(bool, usize, Vec<u8>)> {
-    let parts = name.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
-    parts
-        .map(|part| match part.first() {
-            Some(digit) if digit.is_ascii_digit() => {
-                let digits: Vec<u8> =
-                    part.iter().copied().skip_while(|digit| *digit == b'0').collect();
-                (true, digits.len(), digits)
-            }
-            _ => (false, 0, part.to_vec()),
+    let mut slices: Vec<Slice> = places
+        .enumerate()
+        .map(|(index, (group, name))| {
+            let (volume, number) = split(&name);
+            Slice { volume: (group, volume), number, index }
         })
-        .collect()
+        .collect();
+    slices.sort();
+    let volumes = slices.chunk_by(|one, next| one.volume == next.volume);
+    volumes.map(|volume| volume.iter().map(|slice| slice.index).collect()).collect()
+}
+
+/// A sample's place; sorts by volume, then by number.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Slice {
+    /// The group, and the name without its last number.
+    volume: (String, String),
+    /// Digits of the last number without leading zeros, more of them being more.
+    number: (usize, String),
+    index: usize,
+}
+
+/// The volume's name, which is the sample's without its last number and a file's extension, and the
+/// number.
+fn split(name: &str) -> (String, (usize, String)) {
+    let stem = match name.rsplit_once('.') {
+        // What stands behind `#` is a slice; an extension has letters and no folders.
+        Some((stem, extension))
+            if !name.contains('#')
+                && !extension.contains('/')
+                && extension.contains(|c: char| c.is_ascii_alphabetic()) =>
+        {
+            stem
+        }
+        _ => name,
+    };
+    let rest = stem.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let before = rest.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = rest.strip_prefix(before).unwrap_or_default().trim_start_matches('0');
+    let after = stem.strip_prefix(rest).unwrap_or_default();
+    // The number's place is marked, so that `1a` and `a1` are of two volumes.
+    (format!("{before}\0{after}"), (digits.len(), digits.to_string()))
 }
 
 #[cfg(test)]
@@ -42,10 +55,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_sort_by_value_and_folders_and_files_stay_apart() {
-        let names = ["a/s10.png", "a/s9.png", "b/s1.png", "a/s009b.png", "v.nii#2", "v.nii#10"];
+    fn slices_sort_by_number_and_other_names_stay_apart() {
+        let names = [
+            "a/s10.png",
+            "a/s009.png",
+            "b/s11.png",
+            "v.nii#2",
+            "v.nii#10",
+            "han_fff13f3a.png",
+            "han_b343e657.png",
+            "frontal.png",
+            "lateral.png",
+            "1.2.840.12",
+            "1.2.840.9",
+            "x2.jp2",
+            "x1.jp2",
+        ];
         let places = names.iter().map(|name| ("p".to_string(), (*name).to_string()));
-        assert_eq!(volumes(places), [vec![1, 3, 0], vec![2], vec![4, 5]]);
+        let mut found = volumes(places);
+        found.sort();
+        let expected: [&[usize]; 9] =
+            [&[1, 0], &[2], &[3, 4], &[5], &[6], &[7], &[8], &[10, 9], &[12, 11]];
+        assert_eq!(found, expected);
         assert!(volumes(std::iter::empty()).is_empty());
+        let two = ["p", "q"].map(|group| (group.to_string(), "s1.png".to_string()));
+        assert_eq!(volumes(two.into_iter()), [[0], [1]]);
     }
 }
