@@ -18,7 +18,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::options::{AlgorithmChoice, DataArgs, FederationArgs, PlanArgs};
 use crate::learning::data::phantom::{self, PhantomOptions};
 use crate::learning::{
-    Dataset, FineTuning, SiteData, Task, TrainingPlan, evaluate, fine_tune, picture, train_alone,
+    Dataset, FineTuning, SiteData, Task, TaskName, TrainingPlan, evaluate, fine_tune, picture,
+    train_alone,
 };
 use crate::weights::Weights;
 pub use fault::Fault;
@@ -160,7 +161,7 @@ fn print_study(options: &DemoOptions, dataset: &Dataset, plan: &TrainingPlan, in
     for (site, reason) in &dataset.left_out {
         println!("  {site:<24} left out: {reason}");
     }
-    if options.task == TaskName::Classification {
+    if plan.task == TaskName::Classification {
         for (site, note) in &dataset.notes {
             println!("  {site:<24} note: {note}");
         }

@@ -94,6 +94,7 @@ impl DataArgs {
             classes: classes.to_vec(),
             devices: self.devices,
             imaging: self.imaging(),
+            ..DataOptions::default()
         };
         data::load(path, &options).with_context(|| format!("the data in {}", path.display()))
     }
