@@ -5,8 +5,9 @@
 
 use ringfence::learning::data::phantom::{PhantomOptions, generate};
 use ringfence::learning::{
-    Algorithm, Classification, Dataset, LearnError, Optimizer, Progress, Sample, Segmentation,
-    Task, TrainOptions, evaluate, picture, predict, train, train_and_select,
+    Algorithm, Checkpoint, Classification, Dataset, LearnError, Optimizer, Progress, Sample,
+    Segmentation, Task, TrainOptions, evaluate, picture, predict, train, train_and_select,
+    train_from,
 };
 use ringfence::weights::Weights;
 
@@ -48,14 +49,14 @@ fn segmentation_learns_lesions_of_other_patients() {
     let start = task.initial_weights(1).unwrap();
     let mut steps = Vec::new();
     let trained =
-        train(&task, &start, &site.train, &options(12), &mut |step: Progress| steps.push(step))
+        train(&task, &start, &site.train, &options(16), &mut |step: Progress| steps.push(step))
             .unwrap();
     let before = evaluate(&task, &start, &site.test).unwrap().primary().value;
     let after = evaluate(&task, &trained, &site.test).unwrap().primary().value;
     assert!(before < 0.1 && after > 0.4, "Dice {before} before and {after} after");
-    assert_eq!(steps.len(), 12 * site.train.len().div_ceil(4));
+    assert_eq!(steps.len(), 16 * site.train.len().div_ceil(4));
     let last = steps.last().unwrap();
-    assert_eq!((last.epoch, last.epochs, last.batch, last.batches), (12, 12, last.batches, 5));
+    assert_eq!((last.epoch, last.epochs, last.batch, last.batches), (16, 16, last.batches, 5));
     let mean =
         |steps: &[Progress]| steps.iter().map(|step| step.loss).sum::<f64>() / steps.len() as f64;
     assert!(mean(&steps[steps.len() - 10..]) < 0.7 * mean(&steps[..10]));
@@ -221,4 +222,52 @@ fn sheets_show_image_truth_and_predictions() {
     let page = picture::sheet(&classification, &samples, &[("initial", &start)]).unwrap();
     assert_eq!(page.width(), 12 + 3 * 204);
     assert!(matches!(picture::sheet(&classification, &[], &[]), Err(LearnError::NoSamples(_))));
+}
+
+#[test]
+fn training_goes_on_from_a_checkpoint_with_the_same_bits() {
+    let data = phantoms();
+    let task = Segmentation::light(32).unwrap();
+    let start = task.initial_weights(1).unwrap();
+    let samples = &data.sites[0].train;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    for optimizer in [Optimizer::Adam, Optimizer::Sgd { momentum: 0.9 }] {
+        let options = TrainOptions { optimizer, ..options(4) };
+        let whole = quietly(&task, &start, samples, &options);
+        // Killed in the third epoch: what is on disk is the second's.
+        let mut save = |made: &Checkpoint| match made.epoch {
+            3 => made.save(&folder.path().join("not/there"), "this training"),
+            _ => made.save(&path, "this training"),
+        };
+        let killed = train_from(&task, &start, samples, &options, None, &mut |_| {}, &mut save);
+        assert!(killed.is_err());
+        assert!(Checkpoint::load(&path, "another training").is_none());
+        let checkpoint = Checkpoint::load(&path, "this training").unwrap();
+        assert_eq!(checkpoint.epoch, 2);
+        let mut epochs = Vec::new();
+        let resumed = train_from(
+            &task,
+            &start,
+            samples,
+            &options,
+            Some(&checkpoint),
+            &mut |step| epochs.push(step.epoch),
+            &mut |_| Ok(()),
+        );
+        assert_eq!(bits(&resumed.unwrap()), bits(&whole));
+        assert_eq!(epochs.first(), Some(&3));
+    }
+    // One that is cut short, or of another model, is not used.
+    let bytes = std::fs::read(&path).unwrap();
+    let whole = Checkpoint::load(&path, "this training").unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(Checkpoint::load(&path, "this training").is_none());
+    let other = Classification::light(32, &["a".to_owned(), "b".to_owned()]).unwrap();
+    let start = other.initial_weights(1).unwrap();
+    let from = |checkpoint| {
+        let (mut quiet, mut drop) = (|_| {}, |_: &Checkpoint| Ok(()));
+        train_from(&other, &start, samples, &options(1), checkpoint, &mut quiet, &mut drop).unwrap()
+    };
+    assert_eq!(bits(&from(Some(&whole))), bits(&from(None)));
 }

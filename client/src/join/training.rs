@@ -36,7 +36,7 @@ pub(super) async fn update(
                 bar.set_position(((step.epoch - 1) * step.batches + step.batch) as u64);
                 bar.set_message(format!("round {round}, loss {:.3}", step.loss));
             },
-            &mut |checkpoint| Ok(checkpoint.save(&path, &of)?),
+            &mut |checkpoint| checkpoint.save(&path, &of),
         );
         bar.finish_and_clear();
         let update = trained?.difference(&base)?;

@@ -63,6 +63,7 @@ pub fn curves(path: &Path, title: &str, score: &str, curves: &[Curve]) -> Result
         let highest = points().flat_map(|(_, runs)| runs).copied().fold(0.0, f64::max);
         let mut chart = ChartBuilder::on(&area)
             .margin_right(24)
+            .margin_left(14)
             .x_label_area_size(44)
             .y_label_area_size(60)
             .build_cartesian_2d(0.0..f64::from(last), 0.0..ceiling(highest))?;
@@ -113,6 +114,7 @@ pub fn bars(
         let highest = all.copied().fold(0.0, f64::max);
         let mut chart = ChartBuilder::on(&area)
             .margin_right(16)
+            .margin_left(14)
             .x_label_area_size(40)
             .y_label_area_size(60)
             .build_cartesian_2d(0.0..groups.len() as f64, 0.0..ceiling(highest))?;

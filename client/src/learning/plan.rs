@@ -102,7 +102,13 @@ pub enum PlanError {
     },
     /// The plan asks for what cannot be built.
     #[error(transparent)]
-    Learn(#[from] LearnError),
+    Learn(Box<LearnError>),
+}
+
+impl From<LearnError> for PlanError {
+    fn from(error: LearnError) -> Self {
+        Self::Learn(Box::new(error))
+    }
 }
 
 /// Key of the plan in a safetensors file's metadata.

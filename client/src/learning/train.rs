@@ -22,13 +22,22 @@ use super::data::Sample;
 use super::plan::TaskName;
 use super::task::{Scores, Task, stack_images};
 use super::{LearnError, Parameters};
-use crate::weights::Weights;
+use crate::weights::{Weights, WeightsError};
 
-/// Images whose forward and backward pass run as one unit on one thread. Both losses are means
-/// over images, so that this changes speed and rounding only. One at a time is fastest: its
-/// patches stay in the cache, and its tensors stay below the size from which candle spreads an
-/// addition over threads that wait for each other.
-const PART: usize = 1;
+/// Units of a step's batch that run at once at most, each on one thread: what is summed in which order
+/// must not depend on how many threads there are.
+const UNITS: usize = 16;
+
+/// Pixels of the images in a unit at most: few enough for the caches.
+const UNIT_PIXELS: usize = 1 << 15;
+
+/// Images whose forward and backward pass run as one unit. Both losses are means over images, so that
+/// this changes speed and rounding only. Large units save packing kernels and adding up gradients,
+/// small ones keep all threads busy.
+fn unit(samples: &[Sample]) -> usize {
+    let pixels = samples.first().map_or(1, |sample| sample.image.len().max(1));
+    (samples.len() / UNITS).clamp(1, (UNIT_PIXELS / pixels).max(1))
+}
 
 /// How a site trains between two versions of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,10 +105,10 @@ pub fn train_from(
     options: &TrainOptions,
     checkpoint: Option<&Checkpoint>,
     progress: &mut dyn FnMut(Progress),
-    save: &mut dyn FnMut(&Checkpoint) -> Result<(), LearnError>,
+    save: &mut dyn FnMut(&Checkpoint) -> Result<(), WeightsError>,
 ) -> Result<Weights, LearnError> {
     let mut after_epoch = |epoch, parameters: &Parameters, stepper: &Stepper| {
-        save(&Checkpoint::new(epoch, parameters, stepper)?)
+        Ok(save(&Checkpoint::new(epoch, parameters, stepper)?)?)
     };
     let last = run(task, start, samples, options, checkpoint, progress, &mut after_epoch)?;
     last.check_finite()?;
@@ -144,7 +153,7 @@ pub fn predict(
     samples.iter().try_for_each(|sample| task.check_image(sample))?;
     let parameters = Parameters::fixed(weights)?;
     let parts: Vec<Vec<Vec<f32>>> = samples
-        .par_chunks(PART)
+        .par_chunks(unit(samples))
         .map(|part| {
             let part: Vec<&Sample> = part.iter().collect();
             let logits = task.logits(&parameters, &images(&part)?)?;
@@ -232,7 +241,7 @@ fn gradients(
 ) -> Result<(f64, Vec<Tensor>), LearnError> {
     let variables = parameters.variables();
     let parts: Vec<(f64, Vec<Tensor>)> = batch
-        .par_chunks(PART)
+        .par_chunks(unit(batch))
         .map(|part| {
             let part: Vec<&Sample> = part.iter().collect();
             let logits = task.logits(parameters, &images(&part)?)?;
