@@ -251,6 +251,11 @@ async fn together(
         bar.set_message(format!("{key}: validation {score:.3}"));
     }
     bar.finish_and_clear();
+    if let Rounds::Encrypted(federation) = rounds {
+        // What the aggregator and the sites kept of this run: hundreds of bodies, and nothing to learn.
+        drop(federation);
+        std::fs::remove_dir_all(folder.join("state")).context("cannot clear the run's state")?;
+    }
     let models = vec![best.model; dataset.sites.len()];
     Ok(Outcome { validation, chosen: vec![best.round], models })
 }
