@@ -4,6 +4,7 @@ mod edges;
 mod fixture;
 mod log;
 mod refusals;
+mod refused_openings;
 mod tfhe_oracle;
 mod vectors;
 mod whole_round;
