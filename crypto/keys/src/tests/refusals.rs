@@ -11,7 +11,7 @@ use super::fixture::{Fixture, Made, START, apply, log_of, proofs_of};
 use crate::holder::{ClosingView, Decision, HolderError, open_envelope};
 use crate::logged::LogProofs;
 
-fn refused(round: &Round, result: Result<(), RoundError>, before: &Round, text: &str) {
+pub(super) fn refused(round: &Round, result: Result<(), RoundError>, before: &Round, text: &str) {
     let error = result.unwrap_err().to_string();
     assert!(error.contains(text), "{error}");
     assert_eq!(round.status(), before.status(), "a refusal changed the round");

@@ -3,10 +3,10 @@
 use ringfence_crypto::Digest;
 use ringfence_crypto::ciphertext::{add_words, block_bytes, pack, to_word};
 use ringfence_crypto::params::RING_DEGREE;
-use ringfence_crypto::statement::{Endorsement, FailureClass, HolderKeys, Statement};
+use ringfence_crypto::statement::{Endorsement, FailureClass, HolderKeys};
 
 use super::fixture::{Fixture, apply};
-use super::refusals::closed;
+use super::refusals::{closed, refused};
 use crate::holder::{Holder, HolderError, open_envelope, open_share_sum};
 use crate::identity::Identity;
 use crate::open::{OpenError, OpeningContext, unseal};
