@@ -76,7 +76,7 @@ fn simulated(folder: &Path, counts: &[usize]) -> Weights {
     dataset.sites.extend(b.sites.into_iter().chain(c.sites));
     let weights: Vec<f64> = counts.iter().map(|count| *count as f64).collect();
     let mut simulation = Simulation::new(&plan).unwrap();
-    simulation.round(0, &dataset, &weights, &mut |_, _| ()).unwrap();
+    simulation.round(0, &dataset, &weights).unwrap();
     simulation.model().clone()
 }
 

@@ -53,7 +53,7 @@ fn segmentation_learns_lesions_of_other_patients() {
             .unwrap();
     let before = evaluate(&task, &start, &site.test).unwrap().primary().value;
     let after = evaluate(&task, &trained, &site.test).unwrap().primary().value;
-    assert!(before < 0.1 && after > 0.35, "Dice {before} before and {after} after");
+    assert!(before < 0.1 && after > 0.4, "Dice {before} before and {after} after");
     assert_eq!(steps.len(), 24 * site.train.len().div_ceil(4));
     let last = steps.last().unwrap();
     assert_eq!((last.epoch, last.epochs, last.batch, last.batches), (24, 24, last.batches, 5));

@@ -12,8 +12,7 @@ use super::method::MethodName;
 use crate::cli::options::{FederationArgs, name};
 use crate::demo::{Faults, Federation, progress_bar};
 use crate::learning::{
-    Dataset, FineTuning, Scores, Simulation, SiteData, Task, TrainingPlan, evaluate, fine_tune,
-    train_alone,
+    Dataset, FineTuning, Simulation, SiteData, Task, TrainingPlan, evaluate, fine_tune, train_alone,
 };
 use crate::weights::Weights;
 
@@ -147,14 +146,14 @@ pub(super) async fn run(
     };
     let mut test = Vec::new();
     for (site, model) in dataset.sites.iter().zip(&outcome.models) {
-        test.push((site.site.clone(), pairs(&evaluate(task.as_ref(), model, &site.test)?)));
+        test.push((site.site.clone(), evaluate(task.as_ref(), model, &site.test)?.pairs()));
     }
     let mut personalised = None;
     if let (true, Some(tuning)) = (key.method.is_federated(), plan.fine_tuning) {
         let mut table = Vec::new();
         for (site, model) in dataset.sites.iter().zip(&mut outcome.models) {
             let tuned = tune(task.as_ref(), model, site, tuning)?;
-            table.push((site.site.clone(), pairs(&evaluate(task.as_ref(), &tuned, &site.test)?)));
+            table.push((site.site.clone(), evaluate(task.as_ref(), &tuned, &site.test)?.pairs()));
             if key.method.is_personal() {
                 plan.save(&tuned, &folder.join(format!("model-{}.safetensors", site.site)))?;
             }
@@ -289,9 +288,7 @@ impl Rounds {
 
     async fn step(&mut self, round: u32, dataset: &Dataset) -> anyhow::Result<()> {
         match self {
-            Self::Plain(simulation, weights) => {
-                Ok(simulation.round(round, dataset, weights, &mut |_, _| ())?)
-            }
+            Self::Plain(simulation, weights) => Ok(simulation.round(round, dataset, weights)?),
             Self::Encrypted(federation) => federation.round(round, dataset).await.map(|_| ()),
         }
     }
@@ -336,8 +333,4 @@ fn tune(
 fn validate(task: &dyn Task, model: &Weights, site: &SiteData) -> anyhow::Result<f64> {
     let samples = if site.validation.is_empty() { &site.train } else { &site.validation };
     Ok(evaluate(task, model, samples)?.primary().value)
-}
-
-fn pairs(scores: &Scores) -> Vec<(String, f64)> {
-    scores.iter().map(|score| (score.name.to_owned(), score.value)).collect()
 }

@@ -47,7 +47,7 @@ pub(super) fn progress(
     println!("  validation: {}", line(&scores));
     let mut history = history(state);
     history.retain(|entry| entry.rounds < state.next());
-    history.push(Entry { rounds: state.next(), scores: pairs(&scores) });
+    history.push(Entry { rounds: state.next(), scores: scores.pairs() });
     let path = state.history();
     std::fs::write(&path, serde_json::to_vec(&history)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -83,7 +83,7 @@ pub(super) fn finish(
     for (name, model) in &models {
         let scores = evaluate(task.as_ref(), model, &data.test)?;
         println!("test, {name}: {}", line(&scores));
-        test.push(TestScores { model: name, scores: pairs(&scores) });
+        test.push(TestScores { model: name, scores: scores.pairs() });
     }
     let report = Report { plan, validation: history(state), test };
     let path = out.join("report.json");
@@ -101,10 +101,6 @@ pub(super) fn finish(
 fn history(state: &State) -> Vec<Entry> {
     let bytes = std::fs::read(state.history()).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
-}
-
-fn pairs(scores: &Scores) -> Vec<(String, f64)> {
-    scores.iter().map(|score| (score.name.to_owned(), score.value)).collect()
 }
 
 fn line(scores: &Scores) -> String {

@@ -34,7 +34,7 @@ impl Simulation {
     }
 
     /// One round: every site trains, and the mean of their updates, weighted by `weights` (one for
-    /// each site), goes into the common model. `progress` is told the site's place beside the step.
+    /// each site), goes into the common model.
     ///
     /// # Errors
     /// As [`train()`].
@@ -43,15 +43,13 @@ impl Simulation {
         round: u32,
         dataset: &Dataset,
         weights: &[f64],
-        progress: &mut dyn FnMut(usize, Progress),
     ) -> Result<(), LearnError> {
         let total: f64 = weights.iter().sum();
         let mut mean = vec![0.0f64; self.model.len()];
         for (place, (site, weight)) in dataset.sites.iter().zip(weights).enumerate() {
             let options = self.plan.at(place, round);
             let task = self.task.as_ref();
-            let step = &mut |step| progress(place, step);
-            let trained = train(task, &self.model, &site.train, &options, step)?;
+            let trained = train(task, &self.model, &site.train, &options, &mut |_| ())?;
             let update = trained.difference(&self.model)?;
             for (mean, value) in mean.iter_mut().zip(update.values()) {
                 *mean += f64::from(value) * weight / total;

@@ -140,6 +140,12 @@ impl Scores {
         std::iter::once(&self.primary).chain(&self.others)
     }
 
+    /// All scores as names and values, for a file.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(String, f64)> {
+        self.iter().map(|score| (score.name.to_owned(), score.value)).collect()
+    }
+
     /// The value of the score of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<f64> {
