@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use image::imageops::{self, FilterType};
-use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
+use image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use indicatif::ProgressIterator;
 
 use super::options::{AlgorithmChoice, DataArgs, PlanArgs};
 use crate::learning::data::{Picture, read_pictures};
-use crate::learning::task::Prediction;
+use crate::learning::task::{Prediction, tinted};
 use crate::learning::{TaskName, TrainingPlan, predict};
 use crate::model;
 
@@ -72,10 +72,6 @@ pub(crate) struct Predict {
     #[arg(long, default_value = "out")]
     out: PathBuf,
 }
-
-/// Colour and strength of a predicted mask over its image.
-const MASK: [f32; 3] = [255.0, 64.0, 48.0];
-const OVERLAY: f32 = 0.45;
 
 impl Predict {
     pub(crate) fn run(self) -> anyhow::Result<()> {
@@ -151,11 +147,8 @@ impl Predict {
         let mut overlay = RgbImage::new(width, height);
         for ((pixel, inside), grey) in overlay.pixels_mut().zip(mask.pixels()).zip(&picture.values)
         {
-            let grey = grey.clamp(0.0, 1.0) * 255.0;
-            let strength = if inside.0[0] == 0 { 0.0 } else { OVERLAY };
-            let mix =
-                MASK.map(|colour| (grey * (1.0 - strength) + colour * strength).round() as u8);
-            *pixel = Rgb(mix);
+            let grey = (grey.clamp(0.0, 1.0) * 255.0).round() as u8;
+            *pixel = tinted(grey, inside.0[0] != 0);
         }
         for (kind, image) in [
             ("mask", image::DynamicImage::from(mask)),

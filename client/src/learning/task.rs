@@ -7,7 +7,7 @@ mod classification;
 mod segmentation;
 
 use candle_core::{Device, Tensor};
-use image::RgbImage;
+use image::{Rgb, RgbImage};
 
 pub use classification::Classification;
 pub use segmentation::Segmentation;
@@ -193,6 +193,16 @@ pub(crate) fn grey_picture(sample: &Sample, side: usize) -> RgbImage {
     let grey = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
     let pixels = sample.image.iter().flat_map(|value| [grey(*value); 3]).collect();
     RgbImage::from_raw(side, side, pixels).unwrap_or_default()
+}
+
+/// Colour and strength of a mask over its image.
+const MASK: [f32; 3] = [255.0, 64.0, 48.0];
+const OVERLAY: f32 = 0.45;
+
+/// A grey pixel, tinted where it is inside a mask.
+pub(crate) fn tinted(grey: u8, inside: bool) -> Rgb<u8> {
+    let mix = |colour: f32| (f32::from(grey) * (1.0 - OVERLAY) + colour * OVERLAY) as u8;
+    Rgb(if inside { MASK.map(mix) } else { [grey; 3] })
 }
 
 /// `a / b`, or `empty` where there is nothing to divide by.

@@ -1,9 +1,9 @@
 //! Segmentation of lesions: which pixels belong to them.
 
 use candle_core::{Device, Tensor};
-use image::{Rgb, RgbImage};
+use image::RgbImage;
 
-use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio};
+use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio, tinted};
 use crate::learning::data::Sample;
 use crate::learning::model::layers::{binary_cross_entropy, dice_loss};
 use crate::learning::model::{ModelName, UNet, check_side as check_model_side};
@@ -13,8 +13,6 @@ use crate::weights::Weights;
 const NAME: &str = "segmentation";
 /// A pixel counts as lesion from this logit on, which is probability one half.
 const THRESHOLD: f32 = 0.0;
-const MASK_COLOUR: [f32; 3] = [255.0, 64.0, 48.0];
-const OVERLAY: f32 = 0.45;
 
 /// Segmentation with a U-Net, trained by binary cross-entropy plus soft Dice loss.
 ///
@@ -71,14 +69,7 @@ impl Segmentation {
     fn overlay(&self, sample: &Sample, inside: impl Iterator<Item = bool>) -> RgbImage {
         let mut picture = grey_picture(sample, self.side);
         for (pixel, inside) in picture.pixels_mut().zip(inside) {
-            if inside {
-                let mix = |grey: u8, colour: f32| {
-                    (f32::from(grey) * (1.0 - OVERLAY) + colour * OVERLAY) as u8
-                };
-                let [r, g, b] = pixel.0;
-                let [red, green, blue] = MASK_COLOUR;
-                *pixel = Rgb([mix(r, red), mix(g, green), mix(b, blue)]);
-            }
+            *pixel = tinted(pixel.0[0], inside);
         }
         picture
     }
