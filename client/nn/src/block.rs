@@ -36,6 +36,9 @@ impl ConvNorm {
         scale: &Tensor,
         shift: &Tensor,
     ) -> Result<Tensor> {
+        if !x.device().is_cpu() {
+            return self.norm.apply(&self.conv.apply(x, kernel, bias)?, scale, shift);
+        }
         let rows: Vec<&Tensor> = [scale, shift].into_iter().chain(bias).collect();
         let rows = Tensor::stack(&rows, 0)?.contiguous()?;
         let operation = Operation { settings: *self, between: OnceLock::new() };

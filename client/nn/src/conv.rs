@@ -8,6 +8,7 @@ mod window;
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
+use crate::portable;
 use crate::resample::sum_to_channels;
 use crate::storage::{for_float, recorded, values};
 pub(crate) use element::Element;
@@ -45,6 +46,9 @@ impl Conv2d {
     /// # Errors
     /// When shapes or types do not fit each other or the settings.
     pub fn apply(&self, x: &Tensor, kernel: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        if !x.device().is_cpu() {
+            return portable::convolution(*self, x, kernel, bias);
+        }
         let (x, kernel) = (x.contiguous()?, kernel.contiguous()?);
         match bias {
             None => x.apply_op2(&kernel, Convolution(*self)),

@@ -51,6 +51,8 @@
 //! - A gradient's own graph is kept only where candle keeps it: with `CANDLE_GRAD_DO_NOT_DETACH` in
 //!   the environment, which candle and this crate read once a thread.
 //!
+//! Tensors on another device go through [`portable`], the same operations put together from candle's.
+//!
 //! Winograd's algorithm (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
 //! 2016) is not used: direct sums reach the target, and have no error of transforms to watch.
 
@@ -58,6 +60,7 @@ mod block;
 mod conv;
 mod norm;
 mod pool;
+pub mod portable;
 pub mod reference;
 mod resample;
 mod storage;

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
+use crate::portable;
 use crate::storage::{for_float, keeps_graph, tensor_values, values};
 use passes::{Moments, Sizes};
 
@@ -45,6 +46,9 @@ impl GroupNorm {
     /// # Errors
     /// When shapes or types do not fit.
     pub fn apply(&self, x: &Tensor, scale: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        if !x.device().is_cpu() {
+            return portable::group_norm(*self, x, scale, bias);
+        }
         let (scale, bias) = (scale.contiguous()?, bias.contiguous()?);
         let operation = Operation { settings: *self, moments: OnceLock::new() };
         x.contiguous()?.apply_op3(&scale, &bias, operation)

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::portable;
 use crate::storage::{for_float, values};
 use crate::vector::{Float, Loop, vectorized};
 
@@ -14,6 +15,9 @@ use crate::vector::{Float, Loop, vectorized};
 /// # Errors
 /// When a side is odd, or the tensor has not four dimensions or no floats.
 pub fn max_pool2(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return portable::max_pool2(x);
+    }
     x.contiguous()?.apply_op1(MaxPool { places: OnceLock::new() })
 }
 

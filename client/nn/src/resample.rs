@@ -4,6 +4,7 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::portable;
 use crate::storage::{for_float, values};
 use crate::vector::{Float, Loop, vectorized};
 
@@ -12,6 +13,9 @@ use crate::vector::{Float, Loop, vectorized};
 /// # Errors
 /// When the tensor has not four dimensions or no floats.
 pub fn upsample2(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return portable::upsample2(x);
+    }
     let channels = x.dims4()?.3;
     Resample { factor: 2, start: 0, total: channels }.widen(x)
 }
@@ -21,6 +25,9 @@ pub fn upsample2(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When a side is odd, or the tensor has not four dimensions or no floats.
 pub fn mean_pool2(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return portable::mean_pool2(x);
+    }
     let channels = x.dims4()?.3;
     Resample { factor: 2, start: 0, total: channels }.narrow(x, channels)? * 0.25
 }
@@ -31,6 +38,9 @@ pub fn mean_pool2(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When the shapes do not fit.
 pub fn join_upsampled(skip: &Tensor, below: &Tensor) -> Result<Tensor> {
+    if !skip.device().is_cpu() {
+        return portable::join_upsampled(skip, below);
+    }
     skip.contiguous()?.apply_op2(&below.contiguous()?, JoinUpsampled)
 }
 
@@ -39,6 +49,9 @@ pub fn join_upsampled(skip: &Tensor, below: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When the tensor has no dimension or no floats.
 pub fn sum_to_channels(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return portable::sum_to_channels(x);
+    }
     x.contiguous()?.apply_op1(SumToChannels)
 }
 

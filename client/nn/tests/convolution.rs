@@ -6,7 +6,7 @@
 mod support;
 
 use candle_core::{DType, Tensor, Var};
-use ringfence_nn::Conv2d;
+use ringfence_nn::{Conv2d, portable};
 use support::{check_first, check_second, dot, error, keeps_graphs, numbers};
 
 /// A configuration: settings, `[b, h, w, c]`, outputs, kernel.
@@ -48,16 +48,13 @@ fn values_equal_candles() {
     for case in cases() {
         let [x, k, bias] = inputs(&case);
         let conv = case.0;
-        let first = x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
-        let theirs = first
-            .conv2d(&k, conv.padding, conv.stride, conv.dilation, conv.groups)
-            .unwrap()
-            .broadcast_add(&bias.reshape((1, (), 1, 1)).unwrap())
-            .unwrap();
-        let ours = conv.apply_channels_first(&first, &k, Some(&bias)).unwrap();
-        assert!(error(&ours, &theirs) < 1e-12, "{case:?}");
+        let theirs = portable::convolution(conv, &x, &k, Some(&bias)).unwrap();
+        assert!(error(&conv.apply(&x, &k, Some(&bias)).unwrap(), &theirs) < 1e-12, "{case:?}");
+        let first = |x: &Tensor| x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
+        let ours = conv.apply_channels_first(&first(&x), &k, Some(&bias)).unwrap();
+        assert!(error(&ours, &first(&theirs)) < 1e-12, "{case:?}");
         let f32 = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
-        let fast = conv.apply_channels_first(&f32(&first), &f32(&k), Some(&f32(&bias))).unwrap();
+        let fast = conv.apply(&f32(&x), &f32(&k), Some(&f32(&bias))).unwrap();
         assert!(error(&fast, &theirs) < 2e-6, "{case:?}: {}", error(&fast, &theirs));
     }
 }
@@ -68,10 +65,9 @@ fn gradients_equal_candles_where_candle_has_them() {
     for case in cases().into_iter().filter(|(conv, ..)| conv.groups == 1 && conv.stride == 1) {
         let [x, k, _] = inputs(&case);
         let conv = case.0;
-        let first = x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
-        let (x, k) = (Var::from_tensor(&first).unwrap(), Var::from_tensor(&k).unwrap());
-        let theirs = x.conv2d(&k, conv.padding, 1, conv.dilation, 1).unwrap();
-        let ours = conv.apply_channels_first(&x, &k, None).unwrap();
+        let (x, k) = (Var::from_tensor(&x).unwrap(), Var::from_tensor(&k).unwrap());
+        let theirs = portable::convolution(conv, &x, &k, None).unwrap();
+        let ours = conv.apply(&x, &k, None).unwrap();
         let g = numbers(theirs.dims(), 4);
         let (theirs, ours) =
             (dot(&theirs, &g).backward().unwrap(), dot(&ours, &g).backward().unwrap());

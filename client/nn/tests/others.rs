@@ -9,7 +9,8 @@ mod support;
 use candle_core::{DType, Device, Tensor, Var};
 use ringfence_nn::reference::{Engine, Network};
 use ringfence_nn::{
-    Conv2d, ConvNorm, GroupNorm, join_upsampled, max_pool2, mean_pool2, sum_to_channels, upsample2,
+    Conv2d, ConvNorm, GroupNorm, join_upsampled, max_pool2, mean_pool2, portable, sum_to_channels,
+    upsample2,
 };
 use support::{check_first, check_second, dot, error, keeps_graphs, numbers};
 
@@ -23,21 +24,12 @@ fn norm_inputs((_, images): (usize, [usize; 4])) -> [Tensor; 3] {
     [numbers(&images, 1), (scale + 1.0).unwrap(), numbers(&[images[3]], 3)]
 }
 
-fn plain_norm(groups: usize, x: &[Tensor]) -> Tensor {
-    let (b, h, w, c) = x[0].dims4().unwrap();
-    let grouped = x[0].reshape((b, h * w, groups, c / groups)).unwrap();
-    let centred = grouped.broadcast_sub(&grouped.mean_keepdim((1, 3)).unwrap()).unwrap();
-    let variance = centred.sqr().unwrap().mean_keepdim((1, 3)).unwrap();
-    let normed = centred.broadcast_div(&(variance + 1e-5).unwrap().sqrt().unwrap()).unwrap();
-    let scaled = normed.reshape((b, h, w, c)).unwrap().broadcast_mul(&x[1]).unwrap();
-    scaled.broadcast_add(&x[2]).unwrap()
-}
-
 #[test]
 fn normalisation_equals_its_definition() {
     for case in NORMS {
         let inputs = norm_inputs(case);
-        let expected = plain_norm(case.0, &inputs);
+        let [x, scale, bias] = &inputs;
+        let expected = portable::group_norm(GroupNorm::new(case.0), x, scale, bias).unwrap();
         let f32 = inputs.clone().map(|x| x.to_dtype(DType::F32).unwrap());
         for (x, bound) in [(&inputs, 1e-12), (&f32, 1e-5)] {
             let norm = GroupNorm::new(case.0);
@@ -53,6 +45,8 @@ fn check_norms(check: fn(&str, &[Tensor], support::Function)) {
         for norm in [GroupNorm::new(case.0), GroupNorm::new(case.0).with_relu()] {
             let f = |x: &[Tensor]| norm.apply(&x[0], &x[1], &x[2]);
             check(&format!("{norm:?} {case:?}"), &norm_inputs(case), &f);
+            let f = |x: &[Tensor]| portable::group_norm(norm, &x[0], &x[1], &x[2]);
+            check(&format!("portable {norm:?} {case:?}"), &norm_inputs(case), &f);
         }
     }
 }
@@ -95,8 +89,17 @@ fn operations() -> Vec<Operation> {
         ("max-pool", |x| max_pool2(&x[0])?.powf(3.0), vec![(&x + 2.0).unwrap()]),
         ("mean-pool", |x| mean_pool2(&x[0])?.sqr(), vec![x.clone()]),
         ("upsample", |x| upsample2(&x[0])?.sqr(), vec![x.clone()]),
-        ("join", |x| join_upsampled(&x[0], &x[1])?.sqr(), vec![x.clone(), below]),
-        ("sum", |x| sum_to_channels(&x[0])?.sqr(), vec![x]),
+        ("join", |x| join_upsampled(&x[0], &x[1])?.sqr(), vec![x.clone(), below.clone()]),
+        ("sum", |x| sum_to_channels(&x[0])?.sqr(), vec![x.clone()]),
+        ("portable max-pool", |x| portable::max_pool2(&x[0])?.powf(3.0), vec![(&x + 2.0).unwrap()]),
+        ("portable mean-pool", |x| portable::mean_pool2(&x[0])?.sqr(), vec![x.clone()]),
+        ("portable upsample", |x| portable::upsample2(&x[0])?.sqr(), vec![x.clone()]),
+        (
+            "portable join",
+            |x| portable::join_upsampled(&x[0], &x[1])?.sqr(),
+            vec![x.clone(), below],
+        ),
+        ("portable sum", |x| portable::sum_to_channels(&x[0])?.sqr(), vec![x]),
     ]
 }
 
@@ -127,31 +130,44 @@ fn second_derivatives_equal_finite_differences() {
 fn pooling_and_resampling_equal_candles() {
     let x = numbers(&[2, 4, 6, 5], 1);
     let first = |x: &Tensor| x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
-    let equal = |ours: Tensor, theirs: Tensor| assert!(error(&first(&ours), &theirs) < 1e-14);
-    equal(max_pool2(&x).unwrap(), first(&x).max_pool2d(2).unwrap());
-    equal(mean_pool2(&x).unwrap(), first(&x).avg_pool2d(2).unwrap());
-    equal(upsample2(&x).unwrap(), first(&x).upsample_nearest2d(8, 12).unwrap());
+    let equal = |ours: Tensor, portable: Tensor, theirs: Tensor| {
+        assert!(error(&first(&ours), &theirs) < 1e-14);
+        assert!(error(&first(&portable), &theirs) < 1e-14);
+    };
+    let pooled = first(&x).max_pool2d(2).unwrap();
+    equal(max_pool2(&x).unwrap(), portable::max_pool2(&x).unwrap(), pooled);
+    let pooled = first(&x).avg_pool2d(2).unwrap();
+    equal(mean_pool2(&x).unwrap(), portable::mean_pool2(&x).unwrap(), pooled);
+    let wide = first(&x).upsample_nearest2d(8, 12).unwrap();
+    equal(upsample2(&x).unwrap(), portable::upsample2(&x).unwrap(), wide.clone());
     let skip = numbers(&[2, 8, 12, 3], 2);
-    let joined = Tensor::cat(&[&first(&skip), &first(&x).upsample_nearest2d(8, 12).unwrap()], 1);
-    equal(join_upsampled(&skip, &x).unwrap(), joined.unwrap());
+    let joined = Tensor::cat(&[&first(&skip), &wide], 1).unwrap();
+    let (ours, slow) = (join_upsampled(&skip, &x), portable::join_upsampled(&skip, &x));
+    equal(ours.unwrap(), slow.unwrap(), joined);
     let sums = x.sum((0, 1, 2)).unwrap();
     assert!(error(&sum_to_channels(&x).unwrap(), &sums) < 1e-14);
+    assert!(error(&portable::sum_to_channels(&x).unwrap(), &sums) < 1e-14);
 }
 
 #[test]
 fn of_equal_maxima_the_first_gets_the_gradient() {
-    let x = Var::new(&[[[[1_f32], [3.0]], [[3.0], [2.0]]]], &Device::Cpu).unwrap();
-    let found = max_pool2(&x).unwrap().sum_all().unwrap().backward().unwrap();
-    let gradient = found.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    assert_eq!(gradient, [0.0, 1.0, 0.0, 0.0]);
+    for pool in [max_pool2, portable::max_pool2] {
+        let x = Var::new(&[[[[1_f32], [3.0]], [[3.0], [2.0]]]], &Device::Cpu).unwrap();
+        let found = pool(&x).unwrap().sum_all().unwrap().backward().unwrap();
+        let gradient = found.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(gradient, [0.0, 1.0, 0.0, 0.0]);
+    }
 }
 
 #[test]
 fn odd_sides_and_wrong_shapes_are_refused() {
     let x = numbers(&[1, 3, 4, 6], 1);
-    assert!(max_pool2(&x).is_err());
-    assert!(mean_pool2(&x).is_err());
-    assert!(join_upsampled(&x, &numbers(&[1, 2, 2, 6], 1)).is_err());
+    for pool in [max_pool2, mean_pool2, portable::max_pool2, portable::mean_pool2] {
+        assert!(pool(&x).is_err());
+    }
+    for join in [join_upsampled, portable::join_upsampled] {
+        assert!(join(&x, &numbers(&[1, 2, 2, 6], 1)).is_err());
+    }
     let of = |c: usize| numbers(&[c], 1);
     assert!(GroupNorm::new(4).apply(&x, &of(6), &of(6)).is_err());
     assert!(GroupNorm::new(0).apply(&x, &of(6), &of(6)).is_err());
