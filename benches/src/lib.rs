@@ -20,7 +20,7 @@ use ringfence_keys::contribution::{Contribution, ContributionContext};
 use ringfence_keys::draft::StudyDraft;
 use ringfence_keys::holder::{Holder, open_envelope, open_share_sum};
 use ringfence_keys::identity::Identity;
-use ringfence_keys::open::{OpenedSum, OpeningContext, unseal};
+use ringfence_keys::open::{OpenedMean, OpenedSum, OpeningContext, unseal};
 use ringfence_keys::quantize::QuantizedUpdate;
 use ringfence_keys::reconstruct::KeySum;
 
@@ -170,26 +170,29 @@ impl FinishedRound {
         Ok(KeySum::reconstruct(&openings, &self.study.threshold)?)
     }
 
-    /// A recipient's work: decrypt and check the sum.
+    /// Decrypts and checks the sum.
     ///
     /// # Errors
     /// When the sum does not check or is not the plain sum.
     pub fn decode(&self, keys: &KeySum) -> anyhow::Result<OpenedSum> {
-        let opened = self.open_sum(keys)?;
+        let (sites, round) = (self.identities.len(), self.manifest.digest());
+        let mut reader = self.sum.as_slice();
+        let (study, check_key) = (&self.study, &self.check_key);
+        let opened = OpenedSum::open(study, &round, sites, keys, check_key, &mut reader)?;
         anyhow::ensure!(opened.sums() == self.plain, "the opened sum is not the plain sum");
         Ok(opened)
     }
 
-    /// As [`FinishedRound::decode`], for the time that it takes: without comparing.
+    /// A recipient's work: decrypt and check the sum, to the mean. For the time that it takes; nothing
+    /// is compared.
     ///
     /// # Errors
     /// When the sum does not check.
-    pub fn open_sum(&self, keys: &KeySum) -> anyhow::Result<OpenedSum> {
+    pub fn open_mean(&self, keys: &KeySum) -> anyhow::Result<OpenedMean> {
         let (sites, round) = (self.identities.len(), self.manifest.digest());
         let mut reader = self.sum.as_slice();
-        let opened =
-            OpenedSum::open(&self.study, &round, sites, keys, &self.check_key, &mut reader)?;
-        Ok(opened)
+        let (study, check_key) = (&self.study, &self.check_key);
+        Ok(OpenedMean::open(study, &round, sites, keys, check_key, &mut reader)?)
     }
 }
 

@@ -13,7 +13,6 @@ use ringfence_crypto::packing::Packing;
 use ringfence_keys::check::CheckKey;
 use ringfence_keys::one_time_key::{EncryptionContext, OneTimeKey};
 use ringfence_keys::plan::{Plan, PlanRequest};
-use ringfence_keys::quantize::mean;
 use serde::Serialize;
 
 use crate::FinishedRound;
@@ -88,12 +87,7 @@ pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
     let gigabytes = one.install(|| adding(&round, &body, repetitions))?;
     let reading = reading(&body, repetitions)?;
     drop(body);
-    let (decode, _) = one.install(|| {
-        time(repetitions, || {
-            let opened = round.open_sum(black_box(&keys))?;
-            Ok(mean(opened.sums(), opened.sites, &round.study.layout, &round.study.packing))
-        })
-    })?;
+    let (decode, _) = one.install(|| time(repetitions, || round.open_mean(black_box(&keys))))?;
     let (whole_open, _) = one.install(|| time(repetitions, || round.open()))?;
     let (share, open) = one.install(|| holders(repetitions))?;
     let add = round.body.len() as f64 / gigabytes / 1e9;

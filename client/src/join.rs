@@ -37,6 +37,8 @@ pub struct Join {
     data_site: Option<String>,
     #[command(flatten)]
     images: DataArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Seconds that a round which this site opens takes contributions: long enough for the slowest
     /// site's training. It ends as soon as all have contributed.
     #[arg(long, default_value_t = 3600)]

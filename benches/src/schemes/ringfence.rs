@@ -9,7 +9,6 @@ use ringfence_crypto::statement::HolderKeys;
 use ringfence_crypto::wire::{frame, json};
 use ringfence_keys::contribution::{Contribution, ContributionContext};
 use ringfence_keys::one_time_key::{EncryptionContext, OneTimeKey};
-use ringfence_keys::quantize::mean;
 
 use super::report::Row;
 use super::workload::{CLIP, Workload, time};
@@ -60,8 +59,7 @@ impl MeasuredRound for FinishedRound {
     }
 
     fn open(&self) -> anyhow::Result<Vec<f32>> {
-        let opened = self.open_sum(&self.key_sum()?)?;
-        Ok(mean(opened.sums(), opened.sites, &self.study.layout, &self.study.packing))
+        Ok(self.open_mean(&self.key_sum()?)?.mean().to_vec())
     }
 }
 

@@ -149,11 +149,11 @@ impl Mean {
         for (holder, reason) in &done.unusable {
             println!("round {round}: the opening of {holder} was not used: {reason}");
         }
-        let mean = Weights::from_values(&base.shapes(), done.mean.clone())?;
+        let mean = Weights::from_values(&base.shapes(), done.mean())?;
         let model = base.add(&mean)?;
         mean.save(&self.out)?;
         model.save(&self.model_out)?;
-        let (sites, noise) = (done.sum.sites, done.sum.noise);
+        let (sites, noise) = (done.opened.sites, done.opened.noise);
         done.acknowledge(&model::digest(&model)).await?;
         println!(
             "round {round}: mean of {sites} sites over {} values, noise margin {:.1} bits",

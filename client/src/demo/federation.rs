@@ -11,6 +11,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::statement::{SignedStudy, SiteId};
 use ringfence_keys::draft::StudyDraft;
 use ringfence_keys::identity::Identity;
+use ringfence_keys::quantize;
 
 use super::aggregator::Aggregator;
 use super::fault::{Fate, Faults};
@@ -179,9 +180,11 @@ impl Federation {
             };
             // Every site computes the next model for itself.
             let mut server = self.server.clone();
-            let mean = Weights::from_values(&shapes, done.mean.clone())?;
+            let mean = Weights::from_values(&shapes, done.mean())?;
             let model = server.apply(&self.model, &mean)?;
-            summary.opened(&done.sum, &plain, &done.unusable);
+            let study = site.study();
+            let expected = quantize::mean(&plain, done.opened.sites, &study.layout, &study.packing);
+            summary.opened(&done.opened, &expected, &done.unusable);
             ensure!(
                 next.as_ref().is_none_or(|(known, _)| *known == model),
                 "round {round}: {} computed another model than the sites before it",
@@ -193,7 +196,10 @@ impl Federation {
         (self.model, self.server) = next.context("no site took part")?;
         summary.seconds = started.elapsed().as_secs_f64();
         self.rounds.push(summary.clone());
-        ensure!(summary.mismatches == 0, "round {round}: the opened sum is not the plain sum");
+        ensure!(
+            summary.mismatches == 0,
+            "round {round}: the opened mean is not that of the plain sum"
+        );
         Ok(summary)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ringfence_crypto::statement::{SiteId, Statement, Study};
-use ringfence_keys::open::OpenedSum;
+use ringfence_keys::open::OpenedMean;
 use serde::Serialize;
 
 use super::federation::Federation;
@@ -20,7 +20,7 @@ pub(crate) struct RoundSummary {
     pub(crate) holders: Vec<String>,
     pub(crate) opened_by: Vec<String>,
     pub(crate) contributions: usize,
-    /// Values in which the opened sum differs from the plain sum, over all recipients.
+    /// Values in which the opened mean differs from that of the plain sum, over all recipients.
     pub(crate) mismatches: usize,
     pub(crate) parameters: usize,
     pub(crate) noise_margin_bits: f64,
@@ -68,14 +68,21 @@ impl RoundSummary {
         }
     }
 
-    /// Compares one recipient's opened sum with the plain one, value by value.
-    pub(crate) fn opened(&mut self, sum: &OpenedSum, plain: &[u64], unusable: &[(SiteId, String)]) {
-        let differing = sum.sums().iter().zip(plain).filter(|(a, b)| a != b).count();
-        self.mismatches += differing + sum.sums().len().abs_diff(plain.len());
-        self.parameters = sum.sums().len();
-        self.noise_margin_bits = sum.noise.margin_bits;
-        self.noise_largest = sum.noise.largest;
-        self.noise_bound = sum.noise.bound;
+    /// Compares one recipient's opened mean with that of the plain sum, value by value and to the bit.
+    /// With 16 bits and some hundred sites at most, unequal sums have unequal means.
+    pub(crate) fn opened(
+        &mut self,
+        opened: &OpenedMean,
+        expected: &[f32],
+        unusable: &[(SiteId, String)],
+    ) {
+        let mean = opened.mean();
+        let differing = mean.iter().zip(expected).filter(|(a, b)| a.to_bits() != b.to_bits());
+        self.mismatches += differing.count() + mean.len().abs_diff(expected.len());
+        self.parameters = mean.len();
+        self.noise_margin_bits = opened.noise.margin_bits;
+        self.noise_largest = opened.noise.largest;
+        self.noise_bound = opened.noise.bound;
         self.unusable_openings =
             unusable.iter().map(|(site, why)| (site.to_string(), why.clone())).collect();
     }
@@ -90,7 +97,7 @@ impl RoundSummary {
             self.opened_by.len()
         );
         println!(
-            "  proof    opened sum = plain integer sum: {} mismatches over {} parameters",
+            "  proof    opened mean = mean of the plain integer sum: {} mismatches over {} parameters",
             self.mismatches, self.parameters
         );
         println!(

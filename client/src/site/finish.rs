@@ -5,10 +5,9 @@ use std::io::{BufReader, Seek};
 use ringfence_crypto::Digest;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Manifest, Outcome, Signed, SiteId, Statement, Study, WeightPolicy,
+    Acknowledgement, Certificate, Manifest, Outcome, Signed, SiteId, Statement, WeightPolicy,
 };
-use ringfence_keys::open::{OpenError, OpenedSum, OpeningContext, unseal};
-use ringfence_keys::quantize;
+use ringfence_keys::open::{OpenError, OpenedMean, OpeningContext, unseal};
 use ringfence_keys::reconstruct::{KeySum, ReconstructError};
 
 use super::{Contributed, Joined, Site, SiteError};
@@ -29,10 +28,10 @@ pub struct Done<'a> {
     site: &'a Site,
     manifest: Digest,
     certificate: Certificate,
-    /// The sum, as integers.
-    pub sum: OpenedSum,
-    /// The mean update, in layout order.
-    pub mean: Vec<f32>,
+    /// The mean of the encrypted updates.
+    pub opened: OpenedMean,
+    /// What their mean is multiplied by, where the study weights them.
+    correction: Option<f64>,
     /// Holders whose openings could not be used, each with the reason.
     pub unusable: Vec<(SiteId, String)>,
 }
@@ -76,7 +75,8 @@ impl Site {
         if closing.is_abort() {
             return Ok(RoundEnd::Aborted);
         }
-        let (sum, unusable) = match self.open_certified(&manifest.statement, &certificate).await {
+        let (opened, unusable) = match self.open_certified(&manifest.statement, &certificate).await
+        {
             Ok(opened) => opened,
             Err(error) => {
                 if let SiteError::Open(error) = &error {
@@ -86,15 +86,13 @@ impl Site {
                 return Err(error);
             }
         };
-        let Study { layout, packing, weights, .. } = &*self.study;
-        let mut mean = quantize::mean(sum.sums(), sum.sites, layout, packing);
-        if *weights != WeightPolicy::Equal {
+        let weights = &self.study.weights;
+        let correction = (*weights != WeightPolicy::Equal).then(|| {
             let places = closing.included.iter().filter_map(|s| self.study.position(&s.site));
-            let correction = weights.correction(places);
-            mean.iter_mut().for_each(|value| *value = (f64::from(*value) * correction) as f32);
-        }
+            weights.correction(places)
+        });
         let manifest = manifest.digest();
-        Ok(RoundEnd::Done(Done { site: self, manifest, certificate, sum, mean, unusable }))
+        Ok(RoundEnd::Done(Done { site: self, manifest, certificate, opened, correction, unusable }))
     }
 
     /// Fetches sum and openings of a certified set and opens it.
@@ -102,7 +100,7 @@ impl Site {
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
-    ) -> Result<(OpenedSum, Vec<(SiteId, String)>), SiteError> {
+    ) -> Result<(OpenedMean, Vec<(SiteId, String)>), SiteError> {
         let round = manifest.round;
         let closing = &certificate.closing.statement;
         let scratch = self.journal.round(self.digest, round)?.scratch()?;
@@ -118,7 +116,7 @@ impl Site {
         file.rewind().map_err(OpenError::from)?;
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let opened = tokio::task::block_in_place(|| {
-            OpenedSum::open(&self.study, &digest, sites, &keys, &self.check_key, &mut reader)
+            OpenedMean::open(&self.study, &digest, sites, &keys, &self.check_key, &mut reader)
         })?;
         Ok((opened, unusable))
     }
@@ -191,6 +189,15 @@ impl Site {
 }
 
 impl Done<'_> {
+    /// The mean update, in layout order, weighted as the study says.
+    pub fn mean(&self) -> Vec<f32> {
+        let mean = self.opened.mean();
+        match self.correction {
+            None => mean.to_vec(),
+            Some(factor) => mean.iter().map(|v| (f64::from(*v) * factor) as f32).collect(),
+        }
+    }
+
     /// The certificate of the opened set.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use rand::CryptoRng;
-use ringfence_crypto::layout::Layout;
+use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::packing::Packing;
 use ringfence_crypto::params::RING_DEGREE;
 use ringfence_crypto::vectorized;
@@ -101,17 +101,51 @@ impl fmt::Debug for QuantizedUpdate {
 /// the same bits: it is computed as `((sum / (n (2^b - 1))) * 2) * C - C`, every operation in double
 /// precision, and rounded to float32 once, at the end.
 pub fn mean(sums: &[u64], sites: usize, layout: &Layout, packing: &Packing) -> Vec<f32> {
-    let limit = packing.value_limit() as f64 * sites as f64;
-    let mut mean = vec![0.0; sums.len().min(layout.values())];
-    let (mut rest, mut out) = (sums, mean.as_mut_slice());
-    for tensor in &layout.tensors {
-        let size = tensor.values().unwrap_or(0).min(rest.len()).min(out.len());
-        let (of_tensor, out_of_tensor);
-        (of_tensor, rest) = rest.split_at(size);
-        (out_of_tensor, out) = out.split_at_mut(size);
-        mean_run(of_tensor, limit, f64::from(tensor.clip), out_of_tensor);
+    let mut means = Means::new(sites, layout, packing);
+    means.extend(sums);
+    means.finish()
+}
+
+/// [`mean`] of sums that come in pieces.
+pub(crate) struct Means<'a> {
+    tensors: std::slice::Iter<'a, TensorLayout>,
+    /// Clip bound and values to come of the tensor at hand.
+    clip: f64,
+    left: usize,
+    limit: f64,
+    mean: Vec<f32>,
+}
+
+impl<'a> Means<'a> {
+    pub(crate) fn new(sites: usize, layout: &'a Layout, packing: &Packing) -> Self {
+        let limit = packing.value_limit() as f64 * sites as f64;
+        let mean = Vec::with_capacity(layout.values());
+        Self { tensors: layout.tensors.iter(), clip: 0.0, left: 0, limit, mean }
     }
-    mean
+
+    /// Takes further sums; those beyond the layout are left out.
+    pub(crate) fn extend(&mut self, mut sums: &[u64]) {
+        while !sums.is_empty() {
+            while self.left == 0 {
+                let Some(tensor) = self.tensors.next() else { return };
+                (self.clip, self.left) = (f64::from(tensor.clip), tensor.values().unwrap_or(0));
+            }
+            let run;
+            (run, sums) = sums.split_at(self.left.min(sums.len()));
+            self.left -= run.len();
+            // The vectorised loop wants places to write to: a piece at a time stays in the cache.
+            let mut piece = [0.0; 1024];
+            for run in run.chunks(piece.len()) {
+                let piece = &mut piece[..run.len()];
+                mean_run(run, self.limit, self.clip, piece);
+                self.mean.extend_from_slice(piece);
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<f32> {
+        self.mean
+    }
 }
 
 vectorized! {

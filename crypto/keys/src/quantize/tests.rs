@@ -4,7 +4,6 @@ use super::*;
 use crate::testing::rng;
 use proptest::prelude::*;
 use rand::Rng;
-use ringfence_crypto::layout::TensorLayout;
 use ringfence_crypto::packing::VALUE_BITS;
 
 fn layout(values: usize, clip: f32) -> Layout {
@@ -28,6 +27,29 @@ proptest! {
             let clipped = value.clamp(-0.5, 0.5);
             prop_assert!((back - clipped).abs() <= step + 1e-7, "{} from {}", back, value);
         }
+    }
+}
+
+/// Pieces of any size, tensors of different bounds, one of them empty.
+#[test]
+fn means_in_pieces_are_those_of_the_whole() {
+    let tensor = |size: u32, clip| TensorLayout { name: size.to_string(), shape: vec![size], clip };
+    let layout = Layout { tensors: vec![tensor(1500, 0.5), tensor(0, 9.0), tensor(7, 2.0)] };
+    let packing = Packing::derive(16, 3).unwrap();
+    let sums: Vec<u64> = (0..1507).map(|k| k * 131 % (3 * 65535)).collect();
+    let expected: Vec<f32> = (0..)
+        .zip(&sums)
+        .map(|(k, sum)| {
+            let clip = if k < 1500 { 0.5 } else { 2.0 };
+            (*sum as f64 / (65535.0 * 3.0) * 2.0 * clip - clip) as f32
+        })
+        .collect();
+    assert_eq!(mean(&sums, 3, &layout, &packing), expected);
+    for piece in [1, 6, 1499, 1500, 1501] {
+        let mut means = Means::new(3, &layout, &packing);
+        sums.chunks(piece).for_each(|piece| means.extend(piece));
+        means.extend(&[1, 2]);
+        assert_eq!(means.finish(), expected, "pieces of {piece}");
     }
 }
 

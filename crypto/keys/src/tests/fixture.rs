@@ -21,8 +21,8 @@ use crate::contribution::{Contribution, ContributionContext};
 use crate::holder::{self, Decision, Holder, open_envelope, open_share_sum};
 use crate::identity::Identity;
 use crate::logged::LogProofs;
-use crate::open::{OpenError, OpenedSum, OpeningContext, unseal};
-use crate::quantize::QuantizedUpdate;
+use crate::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, unseal};
+use crate::quantize::{self, QuantizedUpdate};
 use crate::reconstruct::KeySum;
 use crate::round_secret::{self, RoundSecret};
 use crate::testing::rng;
@@ -262,7 +262,19 @@ impl Fixture {
         let keys = self.key_sum(recipient, closing.digest(), frames)?;
         let sites = closing.statement.included.len();
         let digest = self.manifest().digest();
-        OpenedSum::open(&self.study, &digest, sites, &keys, &self.check_key(), &mut &sum[..])
+        let (study, check_key) = (&self.study, self.check_key());
+        let opened = OpenedSum::open(study, &digest, sites, &keys, &check_key, &mut &sum[..]);
+        let mean = OpenedMean::open(study, &digest, sites, &keys, &check_key, &mut &sum[..]);
+        match (&opened, &mean) {
+            (Ok(opened), Ok(mean)) => {
+                let expected = quantize::mean(opened.sums(), sites, &study.layout, &study.packing);
+                assert!(mean.mean() == expected && mean.noise == opened.noise);
+                assert_eq!(mean.sites, sites);
+            }
+            (Err(opened), Err(mean)) => assert_eq!(opened.to_string(), mean.to_string()),
+            _ => panic!("{opened:?}, but {mean:?}"),
+        }
+        opened
     }
 }
 

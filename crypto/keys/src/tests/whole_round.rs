@@ -8,7 +8,17 @@ use crate::quantize;
 
 /// A round with some holders silent; every site opens the plain integer sum.
 fn run(sites: usize, window: Option<(u16, u16, u16)>, contributors: usize, silent: &[usize]) {
-    let mut fixture = Fixture::new(sites, window, 9000);
+    run_over(9000, sites, window, contributors, silent);
+}
+
+fn run_over(
+    values: u32,
+    sites: usize,
+    window: Option<(u16, u16, u16)>,
+    contributors: usize,
+    silent: &[usize],
+) {
+    let mut fixture = Fixture::new(sites, window, values);
     let made: Vec<_> = (0..contributors).map(|k| fixture.contribute(k)).collect();
     let mut round = fixture.round();
     fixture.collect(&mut round, &made);
@@ -34,6 +44,14 @@ fn every_window_opens_the_plain_sum() {
     run(10, Some((10, 2, 2)), 10, &[]);
     run(17, None, 17, &[]);
     run(32, Some((32, 8, 8)), 20, &[]);
+}
+
+#[test]
+fn a_model_of_many_batches_opens_on_one_thread_and_on_three() {
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| run_over(300_001, 3, None, 3, &[]));
+    }
 }
 
 #[test]
