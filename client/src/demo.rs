@@ -15,12 +15,9 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::options::{AlgorithmChoice, DataArgs, FederationArgs, PlanArgs};
+use crate::cli::options::{AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs};
 use crate::learning::data::phantom::{self, PhantomOptions};
-use crate::learning::{
-    Dataset, FineTuning, SiteData, Task, TaskName, TrainingPlan, evaluate, fine_tune, picture,
-    train_alone,
-};
+use crate::learning::{Dataset, Task, TaskName, TrainingPlan, evaluate, picture, train_alone};
 use crate::weights::Weights;
 pub use fault::Fault;
 pub(crate) use fault::Faults;
@@ -44,6 +41,8 @@ pub struct DemoOptions {
     images: DataArgs,
     #[command(flatten)]
     federation: FederationArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Site k (from 0, or its name) vanishes in round r: K@R before contributing, K@R:after after.
     #[arg(long, value_name = "K@R")]
     drop: Vec<Fault>,
@@ -61,6 +60,7 @@ pub struct DemoOptions {
 /// When the data cannot be used, or a round cannot be finished (too few key holders, say).
 pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
+    options.device.choose()?;
     let sites = options.images.sites.unwrap_or(DEFAULT_SITES);
     ensure!(
         sites >= 3,
@@ -174,10 +174,8 @@ fn personalise(
     dataset: &Dataset,
     global: &Weights,
 ) -> anyhow::Result<Vec<Weights>> {
-    let Some(FineTuning { alpha, steps }) = plan.fine_tuning else { return Ok(Vec::new()) };
-    let task = plan.task()?;
-    let tuned = |site: &SiteData| fine_tune(task.as_ref(), global, &site.train, alpha, steps);
-    dataset.sites.iter().map(|site| Ok(tuned(site)?)).collect()
+    let tuned = dataset.sites.iter().map(|site| plan.personalise(global, site));
+    Ok(tuned.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// The baseline: every site alone, for as many epochs as it trains in all federated rounds.

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use crate::cli::options::{DataArgs, FederationArgs, PlanArgs};
+use crate::cli::options::{DataArgs, DeviceArgs, FederationArgs, PlanArgs};
 use crate::learning::data::phantom::{self, PhantomOptions};
 use crate::learning::{Dataset, TrainingPlan};
 use method::MethodName;
@@ -42,6 +42,8 @@ pub struct Experiment {
     encrypted: bool,
     #[command(flatten)]
     federation: FederationArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Folder for runs, report, charts and pictures.
     #[arg(long, default_value = "out")]
     out: PathBuf,
@@ -53,6 +55,7 @@ impl Experiment {
     /// # Errors
     /// When the data cannot be used, or the folder holds runs of another experiment.
     pub async fn run(self) -> anyhow::Result<()> {
+        self.device.choose()?;
         ensure!(!self.seeds.is_empty() && !self.methods.is_empty(), "nothing to compare");
         let runs = self.out.join("runs");
         std::fs::create_dir_all(&runs)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use crate::cli::Member;
-use crate::cli::options::DataArgs;
+use crate::cli::options::{DataArgs, DeviceArgs};
 use crate::learning::{SiteData, TrainingPlan};
 use crate::model;
 use crate::site::{Done, RoundEnd, Site, SiteError};
@@ -63,6 +63,7 @@ impl Join {
     /// What cannot be mended by waiting: wrong files, a rule of the protocol that stands against
     /// going on. A server that is away or sites that are late are waited for.
     pub async fn run(self) -> anyhow::Result<()> {
+        self.device.choose()?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
         let data = self.site_data(&plan)?;
         let site = self.member.open()?;
@@ -173,9 +174,9 @@ impl Participant<'_> {
                 }
                 println!(
                     "  mean of {} sites opened, noise margin {:.1} bits",
-                    done.sum.sites, done.sum.noise.margin_bits
+                    done.opened.sites, done.opened.noise.margin_bits
                 );
-                let mean = Weights::from_values(&state.model().shapes(), done.mean.clone())?;
+                let mean = Weights::from_values(&state.model().shapes(), done.mean())?;
                 state.opened(&mean)?;
                 self.acknowledge(done, state).await?;
             }

@@ -8,6 +8,7 @@
 //! the same machine, whatever the number of threads is busy with.
 
 pub mod chart;
+pub mod compute;
 pub mod data;
 mod error;
 pub mod model;

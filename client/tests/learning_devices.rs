@@ -91,7 +91,8 @@ fn equal_images_become_each_sites_own() {
 #[test]
 fn a_strength_out_of_range_is_refused() {
     let folder = folder();
-    for bad in [-0.1, 1.5, f32::NAN] {
+    assert!(data::load(folder.path(), &options(Some(3.0))).is_ok());
+    for bad in [-0.1, 3.5, f32::NAN] {
         let error = data::load(folder.path(), &options(Some(bad))).unwrap_err();
         assert!(matches!(error, DataError::Option { option: "devices", .. }), "{error}");
     }

@@ -5,9 +5,9 @@
 
 use ringfence::learning::data::phantom::{PhantomOptions, generate};
 use ringfence::learning::{
-    Algorithm, Checkpoint, Classification, Dataset, LearnError, Optimizer, Progress, Sample,
-    Segmentation, Task, TrainOptions, evaluate, picture, predict, train, train_and_select,
-    train_from,
+    Algorithm, Checkpoint, Classification, Dataset, FineTuning, LearnError, ModelName, Optimizer,
+    Progress, Sample, Segmentation, ServerOptimizer, SiteData, Task, TaskName, TrainOptions,
+    TrainingPlan, evaluate, fine_tune, picture, predict, train, train_and_select, train_from,
 };
 use ringfence::weights::Weights;
 
@@ -143,6 +143,47 @@ fn the_best_checkpoint_is_chosen_on_validation_data() {
     assert_eq!(choose(1e-12).0, start);
     let none = train_and_select(&task, &start, &site.train, &[], &options(1), &mut |_| {});
     assert!(matches!(none, Err(LearnError::NoSamples(_))));
+}
+
+#[test]
+fn personalisation_keeps_the_epoch_that_does_best_at_the_site() {
+    let data = phantoms();
+    let site = &data.sites[0];
+    let plan = |fine_tuning| TrainingPlan {
+        task: TaskName::Segmentation,
+        model: ModelName::UnetLight,
+        side: 32,
+        classes: Vec::new(),
+        rounds: 1,
+        training: options(1),
+        server: ServerOptimizer::Mean,
+        fine_tuning,
+    };
+    let task = Segmentation::light(32).unwrap();
+    let start = task.initial_weights(1).unwrap();
+    assert!(plan(None).personalise(&start, site).unwrap().is_none());
+    let tuned = |alpha, steps, epochs| {
+        let plan = plan(Some(FineTuning { alpha, steps, epochs }));
+        plan.personalise(&start, site).unwrap().unwrap()
+    };
+    let stepped = fine_tune(&task, &start, &site.train, 0.1, 2).unwrap();
+    assert_eq!(tuned(0.1, 2, 0), stepped);
+    assert_eq!(tuned(0.1, 0, 0), start);
+    // Of ten epochs after two steps the best on validation images, which here is not the start.
+    let score =
+        |weights: &Weights| evaluate(&task, weights, &site.validation).unwrap().primary().value;
+    let chosen = tuned(0.1, 2, 10);
+    let mut best = score(&stepped);
+    for epochs in 1..=10 {
+        best = best.max(score(&quietly(&task, &stepped, &site.train, &options(epochs))));
+    }
+    assert!(best > score(&stepped));
+    assert_eq!(score(&chosen), best);
+    // Where there is nothing to choose by, training images serve.
+    let alone = SiteData { validation: Vec::new(), ..site.clone() };
+    assert_eq!(alone.choosing().len(), site.train.len());
+    let plan = plan(Some(FineTuning { alpha: 0.1, steps: 1, epochs: 1 }));
+    assert!(plan.personalise(&start, &alone).unwrap().is_some());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use image::imageops::{self, FilterType};
 use image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use indicatif::ProgressIterator;
 
-use super::options::{AlgorithmChoice, DataArgs, PlanArgs};
+use super::options::{AlgorithmChoice, DataArgs, DeviceArgs, PlanArgs};
 use crate::learning::data::{Picture, read_pictures};
 use crate::learning::task::{Prediction, tinted};
 use crate::learning::{TaskName, TrainingPlan, predict};
@@ -68,6 +68,8 @@ pub(crate) struct Predict {
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     images: DataArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Folder for masks, pictures and predictions.csv.
     #[arg(long, default_value = "out")]
     out: PathBuf,
@@ -75,6 +77,7 @@ pub(crate) struct Predict {
 
 impl Predict {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        self.device.choose()?;
         let (plan, weights) = TrainingPlan::load(&self.model)?;
         let task = plan.task()?;
         let files = files(&self.inputs)?;

@@ -12,7 +12,7 @@ use super::method::MethodName;
 use crate::cli::options::{FederationArgs, name};
 use crate::demo::{Faults, Federation, progress_bar};
 use crate::learning::{
-    Dataset, FineTuning, Simulation, SiteData, Task, TrainingPlan, evaluate, fine_tune, train_alone,
+    Dataset, FineTuning, Simulation, SiteData, Task, TrainingPlan, evaluate, train_alone,
 };
 use crate::weights::Weights;
 
@@ -140,7 +140,7 @@ pub(super) async fn run(
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let started = Instant::now();
     let task = plan.task()?;
-    let mut outcome = match key.method {
+    let outcome = match key.method {
         MethodName::Local => alone(plan, dataset)?,
         _ => together(folder, key, plan, federation, dataset).await?,
     };
@@ -149,10 +149,10 @@ pub(super) async fn run(
         test.push((site.site.clone(), evaluate(task.as_ref(), model, &site.test)?.pairs()));
     }
     let mut personalised = None;
-    if let (true, Some(tuning)) = (key.method.is_federated(), plan.fine_tuning) {
+    if key.method.is_federated() && plan.fine_tuning.is_some() {
         let mut table = Vec::new();
-        for (site, model) in dataset.sites.iter().zip(&mut outcome.models) {
-            let tuned = tune(task.as_ref(), model, site, tuning)?;
+        for (site, model) in dataset.sites.iter().zip(&outcome.models) {
+            let Some(tuned) = plan.personalise(model, site)? else { continue };
             table.push((site.site.clone(), evaluate(task.as_ref(), &tuned, &site.test)?.pairs()));
             if key.method.is_personal() {
                 plan.save(&tuned, &folder.join(format!("model-{}.safetensors", site.site)))?;
@@ -214,7 +214,8 @@ fn alone(plan: &TrainingPlan, dataset: &Dataset) -> anyhow::Result<Outcome> {
 }
 
 /// A federated method: the round whose model does best on the sites' validation images, on average,
-/// after fine-tuning where the method is meant for it.
+/// after fine-tuning where the method is meant for it (its plain steps only: epochs after every round
+/// would cost more than the rounds).
 async fn together(
     folder: &Path,
     key: &Key,
@@ -228,6 +229,9 @@ async fn together(
     bar.set_length(u64::from(plan.rounds));
     let mut best = Best::new(rounds.model());
     let mut validation = Vec::new();
+    let fine_tuning = plan.fine_tuning.filter(|_| key.method.is_personal());
+    let fine_tuning = fine_tuning.map(|tuning| FineTuning { epochs: 0, ..tuning });
+    let judged = TrainingPlan { fine_tuning, ..plan.clone() };
     for round in 0..=plan.rounds {
         if let Some(before) = round.checked_sub(1) {
             rounds.step(before, dataset).await?;
@@ -235,14 +239,8 @@ async fn together(
         }
         let mut score = 0.0;
         for site in &dataset.sites {
-            let tuned;
-            let model = match plan.fine_tuning.filter(|_| key.method.is_personal()) {
-                Some(tuning) => {
-                    tuned = tune(task.as_ref(), rounds.model(), site, tuning)?;
-                    &tuned
-                }
-                None => rounds.model(),
-            };
+            let tuned = judged.personalise(rounds.model(), site)?;
+            let model = tuned.as_ref().unwrap_or(rounds.model());
             score += validate(task.as_ref(), model, site)? / dataset.sites.len() as f64;
         }
         best.offer(round, score, rounds.model());
@@ -320,17 +318,7 @@ impl Best {
     }
 }
 
-fn tune(
-    task: &dyn Task,
-    model: &Weights,
-    site: &SiteData,
-    FineTuning { alpha, steps }: FineTuning,
-) -> anyhow::Result<Weights> {
-    Ok(fine_tune(task, model, &site.train, alpha, steps)?)
-}
-
-/// The primary score on a site's validation images; on its training images where it has none.
+/// The primary score on the images by which a site chooses.
 fn validate(task: &dyn Task, model: &Weights, site: &SiteData) -> anyhow::Result<f64> {
-    let samples = if site.validation.is_empty() { &site.train } else { &site.validation };
-    Ok(evaluate(task, model, samples)?.primary().value)
+    Ok(evaluate(task, model, site.choosing())?.primary().value)
 }

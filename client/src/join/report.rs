@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::State;
 use crate::learning::chart::{self, Curve};
-use crate::learning::{FineTuning, Scores, SiteData, TrainingPlan, evaluate, fine_tune, picture};
+use crate::learning::{Scores, SiteData, TrainingPlan, evaluate, picture};
 use crate::weights::Weights;
 
 /// A model's scores on this site's validation images after a round.
@@ -73,8 +73,7 @@ pub(super) fn finish(
     plan.save(common, &out.join("model.safetensors"))?;
     let mut written = vec!["model.safetensors"];
     let mut models: Vec<(&'static str, Weights)> = vec![("federated", common.clone())];
-    if let Some(FineTuning { alpha, steps }) = plan.fine_tuning {
-        let personal = fine_tune(task.as_ref(), common, &data.train, alpha, steps)?;
+    if let Some(personal) = plan.personalise(common, data)? {
         plan.save(&personal, &out.join("model-personal.safetensors"))?;
         written.push("model-personal.safetensors");
         models.push(("personalised", personal));

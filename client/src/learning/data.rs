@@ -90,6 +90,12 @@ impl SiteData {
         }
     }
 
+    /// The samples by which models are chosen: validation, or training where there is none.
+    #[must_use]
+    pub fn choosing(&self) -> &[Sample] {
+        if self.validation.is_empty() { &self.train } else { &self.validation }
+    }
+
     /// All samples with their splits.
     pub fn samples(&self) -> impl Iterator<Item = (Split, &Sample)> {
         Split::ALL
@@ -260,8 +266,9 @@ impl DataOptions {
                 self.dirichlet_alpha.to_string(),
             );
         }
-        if let Some(strength) = self.devices.filter(|strength| !(0.0..=1.0).contains(strength)) {
-            return refuse("devices", "a strength from 0 to 1", strength.to_string());
+        let strengths = 0.0..=device::MOST_STRENGTH;
+        if let Some(strength) = self.devices.filter(|strength| !strengths.contains(strength)) {
+            return refuse("devices", "a strength from 0 to 3", strength.to_string());
         }
         Ok(())
     }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Result, Tensor, Var, bail};
+use candle_core::{Result, Tensor, Var, bail};
 use candle_nn::VarMap;
 
 use crate::learning::LearnError;
+use crate::learning::compute::device;
 use crate::weights::Weights;
 
-/// A model's parameters by name, on the CPU, in the order of their names.
+/// A model's parameters by name, on this process's device, in the order of their names.
 ///
 /// candle's own [`VarMap`] keeps them in a hash map whose order differs from run to run, so that
 /// it serves here only for exchange: see [`Parameters::from_var_map`].
@@ -26,7 +27,7 @@ impl Parameters {
     pub fn trainable(weights: &Weights) -> std::result::Result<Self, LearnError> {
         let mut variables = BTreeMap::new();
         for (name, shape, values) in weights.iter() {
-            variables.insert(name.to_string(), Var::from_slice(values, shape, &Device::Cpu)?);
+            variables.insert(name.to_string(), Var::from_slice(values, shape, device())?);
         }
         Ok(Self::of(variables))
     }
@@ -38,7 +39,7 @@ impl Parameters {
     pub fn fixed(weights: &Weights) -> std::result::Result<Self, LearnError> {
         let mut tensors = BTreeMap::new();
         for (name, shape, values) in weights.iter() {
-            tensors.insert(name.to_string(), Tensor::from_slice(values, shape, &Device::Cpu)?);
+            tensors.insert(name.to_string(), Tensor::from_slice(values, shape, device())?);
         }
         Ok(Self { tensors, variables: BTreeMap::new() })
     }

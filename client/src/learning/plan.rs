@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::data::Dataset;
-use super::train::TrainOptions;
+use super::data::{Dataset, SiteData};
+use super::train::{Algorithm, TrainOptions, fine_tune, train_and_select};
 use super::{
     Classification, DataError, LearnError, ModelName, Segmentation, ServerOptimizer, Task,
 };
@@ -37,14 +37,19 @@ impl fmt::Display for TaskName {
     }
 }
 
-/// Personalisation at a site: plain gradient steps from the common model, which stay there.
+/// Personalisation at a site, from the common model. Its result stays there.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FineTuning {
-    /// Step size.
+    /// Size of the plain gradient steps.
     pub alpha: f64,
-    /// Number of steps, each on all of the site's training samples.
+    /// Number of plain gradient steps, each on all of the site's training samples: one is what
+    /// PerFedAvg prepares the common model for.
     pub steps: usize,
+    /// Epochs of the plan's training after them, on the site's own loss. Of these the one that does best
+    /// on the site's validation samples is kept; none, if none does better.
+    #[serde(default)]
+    pub epochs: usize,
 }
 
 /// A study's training, as written in the model file's metadata.
@@ -143,6 +148,29 @@ impl TrainingPlan {
         let seed = self.training.seed.wrapping_mul(1_000_003).wrapping_add(place as u64);
         let options = TrainOptions { seed, ..self.training.clone() };
         options.at_round(round as usize, self.rounds as usize)
+    }
+
+    /// The common model, personalised at a site; `None` when the plan does not do that.
+    ///
+    /// # Errors
+    /// As [`fine_tune`] and [`train_and_select`].
+    pub fn personalise(
+        &self,
+        common: &Weights,
+        site: &SiteData,
+    ) -> Result<Option<Weights>, LearnError> {
+        let Some(FineTuning { alpha, steps, epochs }) = self.fine_tuning else { return Ok(None) };
+        let task = self.task()?;
+        let stepped = fine_tune(task.as_ref(), common, &site.train, alpha, steps)?;
+        if epochs == 0 {
+            return Ok(Some(stepped));
+        }
+        let algorithm = Algorithm::FedAvg;
+        let options = TrainOptions { algorithm, epochs, ..self.training.clone() };
+        let (train, choose) = (&site.train, site.choosing());
+        let chosen =
+            train_and_select(task.as_ref(), &stepped, train, choose, &options, &mut |_| ())?;
+        Ok(Some(chosen.0))
     }
 
     /// Checks data against the plan before any time is spent on training.

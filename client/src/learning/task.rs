@@ -6,12 +6,13 @@
 mod classification;
 mod segmentation;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use image::{Rgb, RgbImage};
 
 pub use classification::Classification;
 pub use segmentation::Segmentation;
 
+use super::compute::device;
 use super::data::{Dataset, Sample};
 use super::{LearnError, Parameters};
 use crate::weights::Weights;
@@ -167,7 +168,7 @@ pub(crate) fn stack_images(samples: &[&Sample], side: usize) -> candle_core::Res
             sample.image.iter().map(|value| ((f64::from(*value) - mean) / deviation) as f32),
         );
     }
-    Tensor::from_vec(values, (samples.len(), 1, side, side), &Device::Cpu)
+    Tensor::from_vec(values, (samples.len(), 1, side, side), device())
 }
 
 /// Checks that a sample's image has `side * side` values.

@@ -18,23 +18,32 @@ pub use optimizer::Optimizer;
 use optimizer::Stepper;
 pub use personalise::fine_tune;
 
+use super::compute::device;
 use super::data::Sample;
 use super::plan::TaskName;
 use super::task::{Scores, Task, stack_images};
 use super::{LearnError, Parameters};
 use crate::weights::{Weights, WeightsError};
 
-/// Units of a step's batch that run at once at most, each on one thread: what is summed in which order
-/// must not depend on how many threads there are.
-const UNITS: usize = 16;
+/// Units of a step's batch at most, which run at once: what is summed in which order must not depend
+/// on how many threads there are. Threads beyond that share the images within a unit.
+const UNITS: usize = 4;
 
 /// Pixels of the images in a unit at most: few enough for the caches.
 const UNIT_PIXELS: usize = 1 << 15;
 
+/// Images in a unit on a GPU.
+const GPU_UNIT: usize = 64;
+
 /// Images whose forward and backward pass run as one unit. Both losses are means over images, so that
 /// this changes speed and rounding only. Large units save packing kernels and adding up gradients,
 /// small ones keep all threads busy.
+///
+/// A GPU wants many images at once, and runs one unit after the other anyway.
 fn unit(samples: &[Sample]) -> usize {
+    if !device().is_cpu() {
+        return GPU_UNIT;
+    }
     let pixels = samples.first().map_or(1, |sample| sample.image.len().max(1));
     (samples.len() / UNITS).clamp(1, (UNIT_PIXELS / pixels).max(1))
 }
@@ -258,14 +267,13 @@ fn gradients(
             Ok((f64::from(loss.to_scalar::<f32>()?), gradients))
         })
         .collect::<Result<_, LearnError>>()?;
-    let mut parts = parts.into_iter();
-    let (mut loss, mut sums) = parts.next().ok_or(LearnError::NoSamples("train on"))?;
-    for (part_loss, part) in parts {
-        loss += part_loss;
-        for (sum, gradient) in sums.iter_mut().zip(part) {
-            *sum = (&*sum + gradient)?;
-        }
-    }
+    let loss = parts.iter().map(|(loss, _)| loss).sum();
+    let sum = |index: usize| {
+        let mut parts = parts.iter().filter_map(|(_, part)| part.get(index));
+        let first = parts.next().ok_or(LearnError::NoSamples("train on"))?;
+        Ok(parts.try_fold(first.clone(), |sum, gradient| sum + gradient)?)
+    };
+    let sums = (0..variables.len()).into_par_iter().map(sum).collect::<Result<_, LearnError>>()?;
     Ok((loss, sums))
 }
 

@@ -51,6 +51,10 @@ pub(crate) struct AlgorithmSettings {
     /// Fine-tuning steps at each site after the last round; 1 for PerFedAvg, else 0, unless given.
     #[arg(long)]
     pub(crate) fine_tune_steps: Option<usize>,
+    /// Epochs of training at each site after these steps; the one that does best on the site's own
+    /// validation images is kept.
+    #[arg(long, default_value_t = 0)]
+    fine_tune_epochs: usize,
     /// FedAdam's step size.
     #[arg(long, default_value_t = 0.01)]
     server_rate: f64,
@@ -89,7 +93,8 @@ impl AlgorithmSettings {
     }
 
     pub(crate) fn fine_tuning_steps(&self, steps: usize) -> Option<FineTuning> {
-        (steps > 0).then_some(FineTuning { alpha: self.alpha, steps })
+        let Self { alpha, fine_tune_epochs: epochs, .. } = *self;
+        (steps > 0 || epochs > 0).then_some(FineTuning { alpha, steps, epochs })
     }
 }
 

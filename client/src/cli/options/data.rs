@@ -32,7 +32,7 @@ pub(crate) struct DataArgs {
     #[arg(long)]
     ignore_split: bool,
     /// Simulate devices: each site's images as another scanner takes them, at this strength (1.0 is
-    /// the documented range; 0 leaves them as they are).
+    /// the documented range; 0 leaves them as they are; up to 3).
     #[arg(long, value_name = "STRENGTH")]
     devices: Option<f32>,
     /// Window of NIfTI and DICOM images: CENTER,WIDTH in the file's own units; the lung window is

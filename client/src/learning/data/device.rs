@@ -42,6 +42,8 @@ const MOST_GAMMA: f32 = 0.6;
 const MOST_CONTRAST: f32 = 0.4;
 /// Powers of two by which the grid is coarser at most: half the pixels along a side.
 const MOST_BLUR: f32 = 1.0;
+/// The largest strength: beyond what scanners differ by, to see at which differences methods part.
+pub(super) const MOST_STRENGTH: f32 = 3.0;
 
 impl Device {
     /// The device that leaves images as they are.
@@ -52,11 +54,11 @@ impl Device {
     ///
     /// At strength 1: 1, 3 or 5 slices, in turn from site to site; noise 0 to 0.06; gamma
     /// `2^-0.6` to `2^0.6`; contrast `2^-0.4` to `2^0.4`; resolution 1/2 to 1, uniform in its
-    /// logarithm. A smaller strength narrows all ranges in proportion, those of gamma, contrast
-    /// and resolution by their logarithm; 0 is [`Device::PLAIN`] everywhere.
+    /// logarithm. Another strength, up to 3, narrows or widens all ranges in proportion, those of gamma,
+    /// contrast and resolution by their logarithm; 0 is [`Device::PLAIN`] everywhere.
     #[must_use]
     pub fn of_site(seed: u64, position: usize, strength: f32) -> Self {
-        let strength = strength.clamp(0.0, 1.0);
+        let strength = strength.clamp(0.0, MOST_STRENGTH);
         let turn: usize = rng(seed, "device", "turn").random_range(0..3);
         let mut rng = rng(seed, "device", &position.to_string());
         let mut drawn = |low: f32, high: f32| strength * rng.random_range(low..=high);

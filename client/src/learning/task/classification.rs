@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use candle_nn::loss::cross_entropy;
 
 use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio};
@@ -106,7 +106,7 @@ impl Task for Classification {
     fn loss(&self, logits: &Tensor, samples: &[&Sample]) -> Result<Tensor, LearnError> {
         let labels =
             samples.iter().map(|sample| self.label(sample)).collect::<Result<Vec<_>, _>>()?;
-        let labels = Tensor::from_vec(labels, samples.len(), &Device::Cpu)?;
+        let labels = Tensor::from_vec(labels, samples.len(), logits.device())?;
         Ok(cross_entropy(logits, &labels)?)
     }
 
@@ -180,6 +180,8 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::learning::data::SiteData;
 

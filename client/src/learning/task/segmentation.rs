@@ -1,6 +1,6 @@
 //! Segmentation of lesions: which pixels belong to them.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use image::RgbImage;
 
 use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio, tinted};
@@ -114,7 +114,7 @@ impl Task for Segmentation {
             masks.extend_from_slice(self.mask(sample)?);
         }
         let shape = (samples.len(), self.side * self.side);
-        let masks = Tensor::from_vec(masks, shape, &Device::Cpu)?;
+        let masks = Tensor::from_vec(masks, shape, logits.device())?;
         let logits = logits.reshape(shape)?;
         Ok((binary_cross_entropy(&logits, &masks)? + dice_loss(&logits, &masks)?)?)
     }
@@ -197,6 +197,8 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     fn sample(mask: [f32; 64]) -> Sample {

@@ -1,6 +1,7 @@
 //! The rules by which a gradient moves the parameters.
 
 use candle_core::{Result, Tensor, Var};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How a step follows from gradients `g`, with step size `r`.
@@ -55,10 +56,11 @@ impl Stepper {
         self.steps += 1;
         let correct1 = 1.0 - BETA1.powi(self.steps);
         let correct2 = 1.0 - BETA2.powi(self.steps);
-        for (index, variable) in self.variables.iter().enumerate() {
-            let (first, second, g) =
-                (&mut self.first[index], &mut self.second[index], &gradients[index]);
-            let step = match self.rule {
+        let (rule, rate) = (self.rule, self.learning_rate);
+        let moments = self.first.par_iter_mut().zip(&mut self.second);
+        let moved = self.variables.par_iter().zip(moments).zip(gradients);
+        moved.try_for_each(|((variable, (first, second)), g)| {
+            let step = match rule {
                 Optimizer::Sgd { momentum } => {
                     *first = ((&*first * momentum)? + g)?;
                     first.clone()
@@ -70,9 +72,8 @@ impl Stepper {
                     ((&*first / correct1)? / root)?
                 }
             };
-            variable.set(&(variable.as_tensor() - (step * self.learning_rate)?)?)?;
-        }
-        Ok(())
+            variable.set(&(variable.as_tensor() - (step * rate)?)?)
+        })
     }
 }
 
