@@ -206,19 +206,18 @@ impl<V: Value> Encryption<'_, V> {
             self.pending.extend_from_slice(values);
             return Ok(());
         }
-        let (head, mut rest) = values.split_at(missing);
-        if self.next == 0 || !self.pending.is_empty() {
-            // Only this block's values are copied; it was begun by an earlier piece.
-            self.pending.extend_from_slice(head);
-            let pending = std::mem::take(&mut *self.pending);
-            let pending = Zeroizing::new(pending);
-            self.write_blocks(&[pending.as_slice()], body)?;
+        let (head, rest) = values.split_at(missing);
+        // Only the values of a block that an earlier piece has begun are copied.
+        let mut begun = Zeroizing::new(std::mem::take(&mut *self.pending));
+        let first = if begun.is_empty() {
+            head
         } else {
-            rest = values;
-        }
+            begun.extend_from_slice(head);
+            begun.as_slice()
+        };
         let blocks = rest.chunks_exact(self.cipher.packing.block_values());
         let remainder = blocks.remainder();
-        self.write_blocks(&blocks.collect::<Vec<_>>(), body)?;
+        self.write_blocks(&std::iter::once(first).chain(blocks).collect::<Vec<_>>(), body)?;
         self.pending = Zeroizing::new(Vec::with_capacity(self.capacity(self.next)));
         self.pending.extend_from_slice(remainder);
         Ok(())
@@ -329,6 +328,8 @@ impl BlockCipher<'_> {
             .par_chunks_mut(bytes)
             .zip(blocks)
             .enumerate()
+            // A few at a time: rayon would hand out eight, and all threads wait for the last ones.
+            .with_max_len(4)
             .map(|(index, (out, values))| {
                 let mut scratch = self.scratch();
                 let words = self.encrypt_block(first + index, values, &mut scratch, out);
