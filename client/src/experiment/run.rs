@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::method::MethodName;
 use crate::cli::options::{FederationArgs, name};
 use crate::demo::{Faults, Federation, progress_bar};
+use crate::learning::compute;
 use crate::learning::{
     Dataset, FineTuning, Simulation, SiteData, Task, TrainingPlan, evaluate, train_alone,
 };
@@ -71,6 +72,7 @@ pub(super) fn settings(
     };
     serde_json::json!({
         "plan": plan,
+        "device": compute::kind(),
         "weights": federation.policy(dataset),
         "bits": federation.bits,
         "clip": federation.clip,

@@ -74,6 +74,11 @@ pub(crate) fn device() -> &'static Device {
     DEVICE.get_or_init(|| Device::Cpu)
 }
 
+/// Its kind, for a report: runs on another kind of device differ by rounding.
+pub(crate) fn kind() -> &'static str {
+    if device().is_cpu() { "cpu" } else { "cuda" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
