@@ -45,6 +45,7 @@ pub struct Site {
     journal: Journal,
     transport: Transport,
     patience: Duration,
+    keeps_sums: bool,
 }
 
 impl Site {
@@ -67,7 +68,13 @@ impl Site {
         let digest = study.study.digest();
         let journal = Journal::open(state)?;
         let study = Arc::new(study.study);
-        Ok(Self { study, digest, identity, check_key, journal, transport, patience })
+        let keeps_sums = false;
+        Ok(Self { study, digest, identity, check_key, journal, transport, patience, keeps_sums })
+    }
+
+    /// Opens every sum a second time to keep its integers in [`Done::sums`]: for the demo's proof.
+    pub(crate) fn keeping_sums(self) -> Self {
+        Self { keeps_sums: true, ..self }
     }
 
     /// The site's name.

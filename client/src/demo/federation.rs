@@ -11,6 +11,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::statement::{SignedStudy, SiteId};
 use ringfence_keys::draft::StudyDraft;
 use ringfence_keys::identity::Identity;
+use ringfence_keys::open::OpenedSum;
 use ringfence_keys::quantize;
 
 use super::aggregator::Aggregator;
@@ -95,7 +96,9 @@ impl Federation {
             .into_iter()
             .map(|identity| {
                 let folder = state.join(identity.site().as_str());
-                Ok(Site::open(signed.clone(), identity, &folder, transport.clone(), patience)?)
+                let site =
+                    Site::open(signed.clone(), identity, &folder, transport.clone(), patience)?;
+                Ok(site.keeping_sums())
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         for site in &sites {
@@ -184,7 +187,9 @@ impl Federation {
             let model = server.apply(&self.model, &mean)?;
             let study = site.study();
             let expected = quantize::mean(&plain, done.opened.sites, &study.layout, &study.packing);
-            summary.opened(&done.opened, &expected, &done.unusable);
+            let sums = done.sums.as_ref().map(OpenedSum::sums).unwrap_or_default();
+            summary.compare((sums, &plain), (done.opened.mean(), &expected));
+            summary.opened(done.opened.noise, &done.unusable);
             ensure!(
                 next.as_ref().is_none_or(|(known, _)| *known == model),
                 "round {round}: {} computed another model than the sites before it",
@@ -196,10 +201,7 @@ impl Federation {
         (self.model, self.server) = next.context("no site took part")?;
         summary.seconds = started.elapsed().as_secs_f64();
         self.rounds.push(summary.clone());
-        ensure!(
-            summary.mismatches == 0,
-            "round {round}: the opened mean is not that of the plain sum"
-        );
+        ensure!(summary.mismatches == 0, "round {round}: the opened sum is not the plain sum");
         Ok(summary)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ringfence_crypto::statement::{SiteId, Statement, Study};
-use ringfence_keys::open::OpenedMean;
+use ringfence_keys::open::NoiseReport;
 use serde::Serialize;
 
 use super::federation::Federation;
@@ -20,7 +20,7 @@ pub(crate) struct RoundSummary {
     pub(crate) holders: Vec<String>,
     pub(crate) opened_by: Vec<String>,
     pub(crate) contributions: usize,
-    /// Values in which the opened mean differs from that of the plain sum, over all recipients.
+    /// Values in which the opened sum or its mean differs from the plain one, over all recipients.
     pub(crate) mismatches: usize,
     pub(crate) parameters: usize,
     pub(crate) noise_margin_bits: f64,
@@ -68,21 +68,23 @@ impl RoundSummary {
         }
     }
 
-    /// Compares one recipient's opened mean with that of the plain sum, value by value and to the bit.
-    /// With 16 bits and some hundred sites at most, unequal sums have unequal means.
-    pub(crate) fn opened(
-        &mut self,
-        opened: &OpenedMean,
-        expected: &[f32],
-        unusable: &[(SiteId, String)],
-    ) {
-        let mean = opened.mean();
-        let differing = mean.iter().zip(expected).filter(|(a, b)| a.to_bits() != b.to_bits());
-        self.mismatches += differing.count() + mean.len().abs_diff(expected.len());
-        self.parameters = mean.len();
-        self.noise_margin_bits = opened.noise.margin_bits;
-        self.noise_largest = opened.noise.largest;
-        self.noise_bound = opened.noise.bound;
+    /// Compares one recipient's opened sum with the plain one and its mean with that one's, value by
+    /// value and to the bit. The mean is opened by itself, as every site does.
+    pub(crate) fn compare(&mut self, sums: (&[u64], &[u64]), means: (&[f32], &[f32])) {
+        let same_sum = |at: usize| sums.0.get(at) == sums.1.get(at);
+        let bits = |mean: &[f32], at: usize| mean.get(at).map(|value| value.to_bits());
+        let same_mean = |at: usize| bits(means.0, at) == bits(means.1, at);
+        let lengths = [sums.0.len(), sums.1.len(), means.0.len(), means.1.len()];
+        let longest = lengths.into_iter().max().unwrap_or(0);
+        self.mismatches += (0..longest).filter(|at| !same_sum(*at) || !same_mean(*at)).count();
+        self.parameters = sums.0.len();
+    }
+
+    /// Notes how one recipient's opening went.
+    pub(crate) fn opened(&mut self, noise: NoiseReport, unusable: &[(SiteId, String)]) {
+        self.noise_margin_bits = noise.margin_bits;
+        self.noise_largest = noise.largest;
+        self.noise_bound = noise.bound;
         self.unusable_openings =
             unusable.iter().map(|(site, why)| (site.to_string(), why.clone())).collect();
     }
@@ -97,7 +99,7 @@ impl RoundSummary {
             self.opened_by.len()
         );
         println!(
-            "  proof    opened mean = mean of the plain integer sum: {} mismatches over {} parameters",
+            "  proof    opened sum = plain integer sum: {} mismatches over {} parameters",
             self.mismatches, self.parameters
         );
         println!(

@@ -7,7 +7,7 @@ use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Manifest, Outcome, Signed, SiteId, Statement, WeightPolicy,
 };
-use ringfence_keys::open::{OpenError, OpenedMean, OpeningContext, unseal};
+use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, unseal};
 use ringfence_keys::reconstruct::{KeySum, ReconstructError};
 
 use super::{Contributed, Joined, Site, SiteError};
@@ -30,6 +30,8 @@ pub struct Done<'a> {
     certificate: Certificate,
     /// The mean of the encrypted updates.
     pub opened: OpenedMean,
+    /// The sums that it is the mean of, where the site keeps them.
+    pub(crate) sums: Option<OpenedSum>,
     /// What their mean is multiplied by, where the study weights them.
     correction: Option<f64>,
     /// Holders whose openings could not be used, each with the reason.
@@ -75,8 +77,8 @@ impl Site {
         if closing.is_abort() {
             return Ok(RoundEnd::Aborted);
         }
-        let (opened, unusable) = match self.open_certified(&manifest.statement, &certificate).await
-        {
+        let opened = self.open_certified(&manifest.statement, &certificate).await;
+        let (opened, sums, unusable) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 if let SiteError::Open(error) = &error {
@@ -92,7 +94,15 @@ impl Site {
             weights.correction(places)
         });
         let manifest = manifest.digest();
-        Ok(RoundEnd::Done(Done { site: self, manifest, certificate, opened, correction, unusable }))
+        Ok(RoundEnd::Done(Done {
+            site: self,
+            manifest,
+            certificate,
+            opened,
+            sums,
+            correction,
+            unusable,
+        }))
     }
 
     /// Fetches sum and openings of a certified set and opens it.
@@ -100,7 +110,7 @@ impl Site {
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
-    ) -> Result<(OpenedMean, Vec<(SiteId, String)>), SiteError> {
+    ) -> Result<(OpenedMean, Option<OpenedSum>, Vec<(SiteId, String)>), SiteError> {
         let round = manifest.round;
         let closing = &certificate.closing.statement;
         let scratch = self.journal.round(self.digest, round)?.scratch()?;
@@ -112,13 +122,21 @@ impl Site {
         let (keys, unusable) = self.key_sum(manifest, certificate).await?;
         let sites = closing.included.len();
         let digest = manifest.digest();
-        let mut file = scratch.reopen().map_err(OpenError::from)?;
-        file.rewind().map_err(OpenError::from)?;
-        let mut reader = BufReader::with_capacity(1 << 20, file);
+        let reader = || -> Result<_, OpenError> {
+            let mut file = scratch.reopen()?;
+            file.rewind()?;
+            Ok(BufReader::with_capacity(1 << 20, file))
+        };
+        let (study, check_key) = (&*self.study, &self.check_key);
         let opened = tokio::task::block_in_place(|| {
-            OpenedMean::open(&self.study, &digest, sites, &keys, &self.check_key, &mut reader)
+            OpenedMean::open(study, &digest, sites, &keys, check_key, &mut reader()?)
         })?;
-        Ok((opened, unusable))
+        let sums = self.keeps_sums.then(|| {
+            tokio::task::block_in_place(|| {
+                OpenedSum::open(study, &digest, sites, &keys, check_key, &mut reader()?)
+            })
+        });
+        Ok((opened, sums.transpose()?, unusable))
     }
 
     /// Reconstructs the key sum from all openings present; waits for more while they do not do.
