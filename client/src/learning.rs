@@ -11,6 +11,7 @@ pub mod chart;
 pub mod compute;
 pub mod data;
 mod error;
+mod memory;
 pub mod model;
 mod parameters;
 pub mod picture;

@@ -1,5 +1,6 @@
 //! What can go wrong while a model is built, trained or judged.
 
+use crate::learning::ModelName;
 use crate::learning::data::DataError;
 use crate::weights::WeightsError;
 
@@ -40,6 +41,22 @@ pub enum LearnError {
         expected: String,
         /// What the sample has.
         found: String,
+    },
+    /// A step of training takes more memory than is free.
+    #[error(
+        "expected {needed} MiB of free memory to train `{model}` on {side} x {side} pixels in batches of {batch}, found {free} MiB; make the images smaller (side), choose a lighter model, smaller batches or fewer threads (RAYON_NUM_THREADS), or free memory"
+    )]
+    Memory {
+        /// The model.
+        model: ModelName,
+        /// Height and width of the images.
+        side: usize,
+        /// Images a step.
+        batch: usize,
+        /// What a step takes, in MiB.
+        needed: u64,
+        /// What is free, in MiB.
+        free: u64,
     },
     /// The tensor library refused an operation.
     #[error("tensor computation failed: {0}; the weights may be of another model than the task's")]

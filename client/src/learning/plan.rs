@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::data::{Dataset, SiteData};
 use super::train::{Algorithm, TrainOptions, fine_tune, train_and_select};
 use super::{
-    Classification, DataError, LearnError, ModelName, Segmentation, ServerOptimizer, Task,
+    Classification, DataError, LearnError, ModelName, Segmentation, ServerOptimizer, Task, memory,
 };
 use crate::weights::{Weights, WeightsError};
 
@@ -173,10 +173,20 @@ impl TrainingPlan {
         Ok(Some(chosen.0))
     }
 
-    /// Checks data against the plan before any time is spent on training.
+    /// Bytes of memory that a step of this training takes on this machine's processors, at most: the
+    /// images, gradients and moments of as many parts of a batch as run at once.
     ///
     /// # Errors
-    /// Images of another size, other classes, or what the task cannot use.
+    /// As [`TrainingPlan::task`].
+    pub fn memory(&self) -> Result<u64, LearnError> {
+        let values = self.initial_weights()?.len();
+        Ok(memory::of_step(self, values, rayon::current_num_threads()))
+    }
+
+    /// Checks data and free memory against the plan before any time is spent on training.
+    ///
+    /// # Errors
+    /// Images of another size, other classes, what the task cannot use, or too little memory for a step.
     pub fn check(&self, dataset: &Dataset) -> Result<(), LearnError> {
         if self.task == TaskName::Classification && dataset.classes != self.classes {
             let list = |classes: &[String]| classes.join(", ");
@@ -186,7 +196,8 @@ impl TrainingPlan {
                 found: format!("{} (the plan has {})", list(&dataset.classes), list(&self.classes)),
             }));
         }
-        self.task()?.check(dataset)
+        self.task()?.check(dataset)?;
+        memory::check(self, memory::free())
     }
 
     /// Writes weights with this plan in the file's metadata.

@@ -35,17 +35,27 @@ const UNIT_PIXELS: usize = 1 << 15;
 /// Images in a unit on a GPU.
 const GPU_UNIT: usize = 64;
 
-/// Images whose forward and backward pass run as one unit. Both losses are means over images, so that
-/// this changes speed and rounding only. Large units save packing kernels and adding up gradients,
-/// small ones keep all threads busy.
+/// Images whose forward and backward pass run as one unit, of so many. Both losses are means over
+/// images, so that this changes speed and rounding only. Large units save packing kernels and adding
+/// up gradients, small ones keep all threads busy.
 ///
 /// A GPU wants many images at once, and runs one unit after the other anyway.
 fn unit(samples: &[Sample]) -> usize {
+    unit_of(samples.len(), samples.first().map_or(1, |sample| sample.image.len()))
+}
+
+/// The same for `images` images of `pixels` pixels.
+fn unit_of(images: usize, pixels: usize) -> usize {
     if !device().is_cpu() {
         return GPU_UNIT;
     }
-    let pixels = samples.first().map_or(1, |sample| sample.image.len().max(1));
-    (samples.len() / UNITS).clamp(1, (UNIT_PIXELS / pixels).max(1))
+    (images / UNITS).clamp(1, (UNIT_PIXELS / pixels.max(1)).max(1))
+}
+
+/// Images in a unit and units in a batch of `batch` images.
+pub(super) fn units(batch: usize, pixels: usize) -> (usize, usize) {
+    let unit = unit_of(batch, pixels);
+    (unit, batch.div_ceil(unit))
 }
 
 /// How a site trains between two versions of the model.
