@@ -220,6 +220,9 @@ impl Participant<'_> {
         match self.site.join(round).await?.contribute(base, update, |_| ()).await {
             Ok(contributed) => {
                 println!("  contributed {:.2} MiB", contributed.bytes() as f64 / (1 << 20) as f64);
+                if let Some(clipped) = contributed.clipped() {
+                    println!("  {clipped}");
+                }
                 contributed.finish().await
             }
             Err(error) if conflict(&error) => {

@@ -5,8 +5,8 @@
 
 use peak_alloc::PeakAlloc;
 use ringfence::learning::{
-    Dataset, LearnError, ModelName, Sample, ServerOptimizer, TaskName, TrainOptions,
-    TrainingPlan, train,
+    Dataset, LearnError, ModelName, Sample, ServerOptimizer, TaskName, TrainOptions, TrainingPlan,
+    train,
 };
 
 #[global_allocator]
@@ -57,7 +57,11 @@ fn a_step_takes_no_more_than_is_said_and_not_much_less() {
             let plan = plan(model, side, batch);
             let (said, taken) = (plan.memory().unwrap() as f64, peak(&plan));
             let share = taken / said;
-            println!("{model} {side} px, batch {batch}: {:.1} of {:.1} MB", taken / 1e6, said / 1e6);
+            println!(
+                "{model} {side} px, batch {batch}: {:.1} of {:.1} MB",
+                taken / 1e6,
+                said / 1e6
+            );
             if !(0.4..=1.0).contains(&share) {
                 wrong.push((model, side, batch, share));
             }

@@ -46,6 +46,9 @@ fn the_documented_round_runs_as_written() {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     assert!(out.contains("no silent holder tolerated"), "{out}");
+    let clipped = "123 of 123 values lay beyond the study's clip bound";
+    assert_eq!(out.matches("clip bound").count(), 1, "{out}");
+    assert!(out.contains(clipped) && out.contains("-0.9 in \"kernel\", to 0.5"), "{out}");
     assert!(out.contains("mean of 3 sites over 123 values"), "{out}");
     assert!(out.contains("round 1: Collecting, opened by b"), "{out}");
 

@@ -116,6 +116,9 @@ impl Contribute {
         let contributed = site.join(round).await?.contribute(&digest, &values, |_| ()).await?;
         let receipt = contributed.receipt();
         println!("round {round}: receipt for contribution {}", receipt.header);
+        if let Some(clipped) = contributed.clipped() {
+            println!("{clipped}");
+        }
         Ok(())
     }
 }

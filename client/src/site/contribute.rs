@@ -9,6 +9,7 @@ use ringfence_keys::quantize::QuantizedUpdate;
 
 use super::journal::ContributionRecord;
 use super::{Site, SiteError};
+use crate::model::{self, Clipped};
 
 /// A site that has joined a round and not yet contributed.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct Contributed<'a> {
     pub(super) manifest: Signed<Manifest>,
     receipt: Signed<Receipt>,
     bytes: u64,
+    clipped: Option<Clipped>,
 }
 
 impl<'a> Joined<'a> {
@@ -48,8 +50,8 @@ impl<'a> Joined<'a> {
     ) -> Result<Contributed<'a>, SiteError> {
         let (site, round) = (self.site, self.manifest.statement.round);
         let journal = site.journal.round(site.digest, round)?;
-        let record = match journal.contribution()? {
-            Some(record) => record,
+        let (record, clipped) = match journal.contribution()? {
+            Some(record) => (record, None),
             None => {
                 self.check_rules(base_model)?;
                 site.agreed(round, base_model).await?;
@@ -80,7 +82,7 @@ impl<'a> Joined<'a> {
             return Err(SiteError::Receipt(round));
         }
         journal.save_receipt(&receipt)?;
-        Ok(Contributed { site, manifest: self.manifest, receipt, bytes })
+        Ok(Contributed { site, manifest: self.manifest, receipt, bytes, clipped })
     }
 
     /// Refuses a base model that is not the one this round starts from.
@@ -113,7 +115,7 @@ impl<'a> Joined<'a> {
         base_model: &Digest,
         update: &[f32],
         quantized: impl FnOnce(&QuantizedUpdate),
-    ) -> Result<ContributionRecord, SiteError> {
+    ) -> Result<(ContributionRecord, Option<Clipped>), SiteError> {
         let Site { study, digest, identity, check_key, journal, .. } = self.site;
         let manifest = &self.manifest.statement;
         let round = manifest.round;
@@ -131,14 +133,16 @@ impl<'a> Joined<'a> {
         };
         let values = QuantizedUpdate::quantize(update, &study.layout, &study.packing, &mut rng)?;
         quantized(&values);
+        let clipped = model::clipped(update, &study.layout);
         let context = ContributionContext { study, manifest, holder_keys, identity, check_key };
-        journal.round(*digest, round)?.contribute(|body| {
+        let record = journal.round(*digest, round)?.contribute(|body| {
             let Contribution { header, envelopes } =
                 Contribution::make(context, &values, &mut rng, body).map_err(SiteError::from)?;
             let envelopes =
                 frame::encode(&EnvelopeFrame { envelopes }).map_err(super::TransportError::from)?;
             Ok::<_, SiteError>((envelopes, ContributionRecord { base_model: *base_model, header }))
-        })
+        })?;
+        Ok((record, clipped))
     }
 }
 
@@ -146,6 +150,11 @@ impl Contributed<'_> {
     /// The aggregator's receipt.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt.statement
+    }
+
+    /// What clipping took from the update; `None` also when the contribution was made earlier.
+    pub fn clipped(&self) -> Option<&Clipped> {
+        self.clipped.as_ref()
     }
 
     /// Bytes of body and envelopes.
