@@ -51,8 +51,9 @@
 //! fn serialise(number: &u32) -> impl serde::Serialize { number }
 //! ```
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::CryptoRng;
 use rayon::prelude::*;
@@ -73,9 +74,9 @@ use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
 use crate::transform::product;
 
-/// Blocks a thread that are encrypted before they are written: little enough for a cache, enough to
-/// share out among threads, and all the memory that an encryption takes.
-const BATCH: usize = 16;
+/// Blocks a thread between two moments at which all threads wait for the last one: all the memory that an
+/// encryption takes if one thread stands still; mostly it is a block a thread.
+const BATCH: usize = 64;
 
 /// A fresh uniform key in NTT order.
 pub struct OneTimeKey(SecretWords);
@@ -215,9 +216,15 @@ impl<V: Value> Encryption<'_, V> {
             begun.extend_from_slice(head);
             begun.as_slice()
         };
-        let blocks = rest.chunks_exact(self.cipher.packing.block_values());
-        let remainder = blocks.remainder();
-        self.write_blocks(&std::iter::once(first).chain(blocks).collect::<Vec<_>>(), body)?;
+        let chunks = rest.chunks_exact(self.cipher.packing.block_values());
+        let mut remainder = chunks.remainder();
+        let mut blocks: Vec<&[V]> = std::iter::once(first).chain(chunks).collect();
+        if got == expected {
+            // Nothing else comes: the last blocks need not wait for `finish`.
+            blocks.push(std::mem::take(&mut remainder));
+            blocks.resize(self.blocks - self.next, &[]);
+        }
+        self.write_blocks(&blocks, body)?;
         self.pending = Zeroizing::new(Vec::with_capacity(self.capacity(self.next)));
         self.pending.extend_from_slice(remainder);
         Ok(())
@@ -250,30 +257,48 @@ impl<V: Value> Encryption<'_, V> {
         self.cipher.packing.block_values() - usize::from(block == 0)
     }
 
-    /// Encrypts blocks batch by batch; one batch is written while the next is encrypted.
+    /// Encrypts blocks batch by batch, and writes each as soon as those before it are written.
     fn write_blocks(
         &mut self,
         blocks: &[&[V]],
         body: &mut (impl Write + Send),
     ) -> Result<(), EncryptError> {
-        let bytes = block_bytes(self.cipher.packing.wire_bits);
-        let (mut ready, mut other) = (Vec::new(), Vec::new());
         // Until everything is written: whatever ends this early leaves it set.
         self.failed = true;
         for batch in blocks.chunks(BATCH * rayon::current_num_threads()) {
-            let (cipher, first) = (&self.cipher, self.next);
-            other.resize(batch.len() * bytes, 0);
-            let (written, check) = rayon::join(
-                || body.write_all(&ready),
-                || cipher.encrypt_batch(first, batch, &mut other),
-            );
-            written?;
-            self.check.add(&check?);
+            let sink =
+                Mutex::new(Sink { body: &mut *body, next: self.next, early: BTreeMap::new() });
+            self.check.add(&self.cipher.encrypt_batch(self.next, batch, &sink)?);
             self.next += batch.len();
-            std::mem::swap(&mut ready, &mut other);
         }
-        body.write_all(&ready)?;
         self.failed = false;
+        Ok(())
+    }
+}
+
+/// Where the blocks of a batch go, in order.
+struct Sink<'a, W> {
+    body: &'a mut W,
+    /// The block to be written next.
+    next: usize,
+    /// Blocks that are done before it.
+    early: BTreeMap<usize, Vec<u8>>,
+}
+
+impl<W: Write> Sink<'_, W> {
+    /// Writes a block and those that have waited for it, or lets it wait; `bytes` may be used again.
+    /// After an error nothing more is written.
+    fn put(&mut self, block: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+        if block != self.next {
+            self.early.insert(block, std::mem::take(bytes));
+            return Ok(());
+        }
+        self.body.write_all(bytes)?;
+        self.next += 1;
+        while let Some(early) = self.early.remove(&self.next) {
+            self.body.write_all(&early)?;
+            self.next += 1;
+        }
         Ok(())
     }
 }
@@ -300,11 +325,15 @@ struct Scratch {
     dither: Zeroizing<Vec<u8>>,
 }
 
+/// A panic in another thread is that thread's: it ends the encryption, whatever was locked then.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl BlockCipher<'_> {
     /// Working memory that another block has left, or fresh one.
     fn scratch(&self) -> Box<Scratch> {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| {
+        lock(&self.spare).pop().unwrap_or_else(|| {
             Box::new(Scratch {
                 public: [0; RING_DEGREE],
                 message: Zeroizing::new([0; RING_DEGREE]),
@@ -316,29 +345,36 @@ impl BlockCipher<'_> {
         })
     }
 
-    /// Encrypts successive blocks into `out`; returns what they add to the check words.
+    /// Encrypts successive blocks into `sink`; returns what they add to the check words.
+    ///
+    /// Each thread takes the next block when it has done one: cores of a shared machine are not equally
+    /// fast.
     fn encrypt_batch<V: Value>(
         &self,
         first: usize,
         blocks: &[&[V]],
-        out: &mut [u8],
+        sink: &Mutex<Sink<'_, impl Write + Send>>,
     ) -> Result<CheckWords, EncryptError> {
-        let bytes = block_bytes(self.packing.wire_bits);
-        let words: Vec<CheckWords> = out
-            .par_chunks_mut(bytes)
-            .zip(blocks)
-            .enumerate()
-            // A few at a time: rayon would hand out eight, and all threads wait for the last ones.
-            .with_max_len(4)
-            .map(|(index, (out, values))| {
-                let mut scratch = self.scratch();
-                let words = self.encrypt_block(first + index, values, &mut scratch, out);
-                self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-                words
+        let work = Mutex::new((first..).zip(blocks));
+        // A closure, so that the lock is not held while the block is encrypted.
+        let next = || lock(&work).next();
+        let sums: Vec<CheckWords> = (0..rayon::current_num_threads().min(blocks.len()))
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|_| {
+                let (mut scratch, mut sum) = (self.scratch(), CheckWords::zero());
+                let mut out = Vec::new();
+                while let Some((block, values)) = next() {
+                    out.resize(block_bytes(self.packing.wire_bits), 0);
+                    sum.add(&self.encrypt_block(block, values, &mut scratch, &mut out)?);
+                    lock(sink).put(block, &mut out)?;
+                }
+                lock(&self.spare).push(scratch);
+                Ok(sum)
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, EncryptError>>()?;
         let mut sum = CheckWords::zero();
-        words.iter().for_each(|words| sum.add(words));
+        sums.iter().for_each(|words| sum.add(words));
         Ok(sum)
     }
 
@@ -393,6 +429,25 @@ mod tests {
     use super::*;
     use crate::testing::rng;
     use ringfence_crypto::layout::TensorLayout;
+
+    #[test]
+    fn blocks_are_written_in_order_and_none_after_an_error() {
+        let put = |mut body: &mut dyn Write, order: &[usize]| -> Vec<io::Result<()>> {
+            let mut sink = Sink { body: &mut body, next: 3, early: BTreeMap::new() };
+            order.iter().map(|block| sink.put(*block, &mut vec![*block as u8; 2])).collect()
+        };
+        let mut body = Vec::new();
+        assert!(put(&mut body, &[5, 3, 7, 4, 6]).iter().all(Result::is_ok));
+        assert_eq!(body, [3, 3, 4, 4, 5, 5, 6, 6, 7, 7]);
+        // Room for one block and a half.
+        let mut full = [0; 3];
+        let results = put(&mut full.as_mut_slice(), &[3, 5, 4, 6]);
+        assert_eq!(
+            results.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [true, true, false, true]
+        );
+        assert_eq!(full, [3, 3, 4]);
+    }
 
     #[test]
     fn a_failed_encryption_encrypts_nothing_more() {
