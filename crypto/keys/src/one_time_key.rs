@@ -142,16 +142,17 @@ impl OneTimeKey {
         rng: &mut impl CryptoRng,
     ) -> Result<Encryption<'a, V>, EncryptError> {
         let EncryptionContext { round, packing, layout, check_key } = context;
+        let quantizer = Quantizer::new(layout, packing);
         let cipher = BlockCipher {
             round,
             packing,
-            quantizer: Quantizer::new(layout, packing),
+            blocks: packing.blocks(quantizer.values())?,
+            quantizer,
             key: self.0,
             check: check_key.vectors(&round, packing),
             randomness: BulkRandomness::draw(rng),
             spare: Mutex::new(Vec::new()),
         };
-        let blocks = packing.blocks(cipher.quantizer.values())?;
         let pending = Zeroizing::new(Vec::with_capacity(packing.block_values()));
         Ok(Encryption {
             cipher,
@@ -159,7 +160,6 @@ impl OneTimeKey {
             pending,
             taken: 0,
             next: 0,
-            blocks,
             failed: false,
         })
     }
@@ -177,8 +177,6 @@ pub struct Encryption<'a, V: Value> {
     taken: usize,
     /// The next block.
     next: usize,
-    /// Blocks of the whole body.
-    blocks: usize,
     /// A block may have been encrypted that does not count: it must never be encrypted again.
     failed: bool,
 }
@@ -222,7 +220,7 @@ impl<V: Value> Encryption<'_, V> {
         if got == expected {
             // Nothing else comes: the last blocks need not wait for `finish`.
             blocks.push(std::mem::take(&mut remainder));
-            blocks.resize(self.blocks - self.next, &[]);
+            blocks.resize(self.cipher.blocks - self.next, &[]);
         }
         self.write_blocks(&blocks, body)?;
         self.pending = Zeroizing::new(Vec::with_capacity(self.capacity(self.next)));
@@ -243,7 +241,7 @@ impl<V: Value> Encryption<'_, V> {
             return Err(QuantizeError::Length { expected, got: self.taken }.into());
         }
         let pending = std::mem::replace(&mut self.pending, Zeroizing::new(Vec::new()));
-        let left = self.blocks - self.next;
+        let left = self.cipher.blocks - self.next;
         let blocks: Vec<&[V]> = std::iter::once(pending.as_slice())
             .chain(std::iter::repeat(&[][..]))
             .take(left)
@@ -307,6 +305,8 @@ impl<W: Write> Sink<'_, W> {
 struct BlockCipher<'a> {
     round: Digest,
     packing: &'a Packing,
+    /// Blocks of the whole body.
+    blocks: usize,
     quantizer: Quantizer<'a>,
     key: SecretWords,
     check: CheckVectors<'a>,
@@ -369,7 +369,10 @@ impl BlockCipher<'_> {
                     sum.add(&self.encrypt_block(block, values, &mut scratch, &mut out)?);
                     lock(sink).put(block, &mut out)?;
                 }
-                lock(&self.spare).push(scratch);
+                // After the last block each thread wipes its own.
+                if first + blocks.len() < self.blocks {
+                    lock(&self.spare).push(scratch);
+                }
                 Ok(sum)
             })
             .collect::<Result<_, EncryptError>>()?;
