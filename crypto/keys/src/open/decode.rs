@@ -49,7 +49,7 @@ pub(super) fn decode(
         let count = batch.min(blocks - first);
         let (buffer, slots) = (&mut buffer[..count * bytes], &mut slots[..count * block_values]);
         sum.read_exact(buffer)?;
-        let decoded: Vec<(u64, CheckWords)> = slots
+        let decoded: Vec<Result<(u64, CheckWords), OpenError>> = slots
             .par_chunks_mut(block_values)
             .zip(buffer.par_chunks(bytes))
             .enumerate()
@@ -59,10 +59,12 @@ pub(super) fn decode(
                 let noise = decoder.decode(block, scratch, slots)?;
                 Ok((noise, check.of_block(block, &scratch.message)))
             })
-            .collect::<Result<_, OpenError>>()?;
-        for (noise, words) in &decoded {
-            largest = largest.max(*noise);
-            total.add(words);
+            .collect();
+        // The first block's error, whichever thread was faster.
+        for block in decoded {
+            let (noise, words) = block?;
+            largest = largest.max(noise);
+            total.add(&words);
         }
         // Value 0 is the count; the sums and the padding follow.
         let sums = if first == 0 {
