@@ -50,7 +50,7 @@ static DEVICE: OnceLock<Device> = OnceLock::new();
 ///
 /// # Errors
 /// [`LearnError::Option`] when this build has no GPU code or a device was in use already,
-/// [`LearnError::Tensor`] when there is no such GPU.
+/// [`LearnError::Device`] when there is no such GPU.
 pub fn choose(compute: Compute) -> Result<(), LearnError> {
     let refuse = |expected, found| Err(LearnError::Option { option: "device", expected, found });
     let chosen = match compute {
@@ -59,7 +59,8 @@ pub fn choose(compute: Compute) -> Result<(), LearnError> {
             let expected = "cpu: this build has no GPU code (build with `--features cuda`)";
             return refuse(expected, compute.to_string());
         }
-        Compute::Cuda(number) => Device::new_cuda(number)?,
+        Compute::Cuda(number) => Device::new_cuda(number)
+            .map_err(|error| LearnError::Device { number, reason: error.to_string() })?,
     };
     match DEVICE.set(chosen) {
         Err(chosen) if !chosen.same_device(device()) => {

@@ -58,6 +58,16 @@ pub enum LearnError {
         /// What is free, in MiB.
         free: u64,
     },
+    /// A GPU that is not there, or that its driver does not give.
+    #[error(
+        "GPU {number} cannot be used: {reason}; see whether `nvidia-smi` lists it, or train on the CPU (--device cpu)"
+    )]
+    Device {
+        /// Its number.
+        number: usize,
+        /// What the driver says.
+        reason: String,
+    },
     /// The tensor library refused an operation.
     #[error("tensor computation failed: {0}; the weights may be of another model than the task's")]
     Tensor(#[from] candle_core::Error),
