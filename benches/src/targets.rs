@@ -180,15 +180,14 @@ fn value(k: usize) -> f32 {
     (k % 1000) as f32 / 1000.0 * (2.0 * CLIP) - CLIP
 }
 
-/// Encrypts a large model that comes from memory in pieces of 10^6 values, in turns on each of the pools;
-/// the times, and the body.
+/// Encrypts a large model from memory, in turns on each of the pools; the times, and the body.
 fn large_model(repetitions: usize, pools: [&ThreadPool; 2]) -> anyhow::Result<(Turns, Vec<u8>)> {
     let tensor = TensorLayout { name: "w".into(), shape: vec![LARGE as u32], clip: CLIP };
     let layout = Layout { tensors: vec![tensor] };
     let packing = Packing::derive(BITS, SITES)?;
     let mut rng = ringfence_keys::system_rng()?;
     let check_key = CheckKey::generate(&mut rng);
-    let values: Vec<f32> = (0..PARAMETERS).map(value).collect();
+    let values: Vec<f32> = (0..LARGE).map(value).collect();
     let expected = packing.body_bytes(LARGE)?;
     let mut body = Vec::with_capacity(usize::try_from(expected)?);
     let round = Digest::of(b"large");
@@ -197,10 +196,7 @@ fn large_model(repetitions: usize, pools: [&ThreadPool; 2]) -> anyhow::Result<(T
         body.clear();
         let context = EncryptionContext { round, packing, layout, check_key };
         let mut encryption = OneTimeKey::generate(&mut rng).start(context, &mut rng)?;
-        for first in (0..LARGE).step_by(PARAMETERS) {
-            let count = PARAMETERS.min(LARGE - first);
-            encryption.update(values.get(..count).context("no values")?, &mut body)?;
-        }
+        encryption.update(&values, &mut body)?;
         encryption.finish(&mut body)?;
         Ok(())
     };

@@ -76,7 +76,7 @@ use crate::transform::product;
 
 /// Blocks a thread between two moments at which all threads wait for the last one: all the memory that an
 /// encryption takes if one thread stands still; mostly it is a block a thread.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 
 /// A fresh uniform key in NTT order.
 pub struct OneTimeKey(SecretWords);
