@@ -4,11 +4,15 @@ use std::fs;
 use std::path::Path;
 
 use super::compute::device;
-use super::{LearnError, ModelName, TrainingPlan};
+use super::train::units;
+use super::{LearnError, ModelName, TrainOptions, TrainingPlan};
 
 /// Copies of the model's values beside one gradient for each unit that runs at once: the start, the
 /// first weights, the variables, the optimiser's two moments, the step's direction and temporaries.
 const COPIES: u64 = 10;
+
+/// Bytes of a pixel of an image that waits for its turn, and of its mask.
+const SAMPLE_BYTES: u64 = 8;
 
 /// Heap in bytes for each pixel of each image in work, at the peak of a step forward and back:
 /// up to twice what a step was measured to take (`client/tests/learning_memory.rs` measures it
@@ -26,12 +30,15 @@ fn bytes_a_pixel(model: ModelName) -> u64 {
 
 /// Heap in bytes that a step of this plan takes with so many threads on the CPU.
 pub(super) fn of_step(plan: &TrainingPlan, values: usize, threads: usize) -> u64 {
-    let pixels = (plan.side as u64).saturating_pow(2);
-    let (unit, units) = super::train::units(plan.training.batch, plan.side * plan.side);
+    let TrainOptions { algorithm, batch, .. } = &plan.training;
+    let pixels = plan.side.saturating_mul(plan.side);
+    let (unit, units) = units(*batch, pixels);
     let at_once = (unit * units.min(threads.max(1))) as u64;
-    let values = 4 * values as u64;
-    let images = at_once.saturating_mul(pixels).saturating_mul(bytes_a_pixel(plan.model));
-    images.saturating_add(values.saturating_mul(COPIES + units as u64))
+    let waiting = (batch.saturating_mul(algorithm.batches())) as u64;
+    let a_pixel = at_once.saturating_mul(bytes_a_pixel(plan.model));
+    let a_pixel = a_pixel.saturating_add(waiting.saturating_mul(SAMPLE_BYTES));
+    let a_value = 4 * (COPIES + units as u64);
+    (pixels as u64).saturating_mul(a_pixel).saturating_add(a_value.saturating_mul(values as u64))
 }
 
 /// Checks that a step of training fits into what is free, as far as that is known; a GPU's memory is

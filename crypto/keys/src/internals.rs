@@ -52,7 +52,13 @@ impl Round {
     pub fn mask(&self, message: &[u64; RING_DEGREE]) -> [u64; RING_DEGREE] {
         let Packing { delta_bits, wire_bits, .. } = self.packing;
         let mut words = self.public;
-        crate::one_time_key::mask(&[0; RING_DEGREE], message, delta_bits, wire_bits, &mut words);
+        crate::one_time_key::blocks::mask(
+            &[0; RING_DEGREE],
+            message,
+            delta_bits,
+            wire_bits,
+            &mut words,
+        );
         words
     }
 

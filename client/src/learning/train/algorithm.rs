@@ -52,7 +52,7 @@ pub enum MetaGradient {
 
 impl Algorithm {
     /// Independent batches that one step takes.
-    pub(super) fn batches(self) -> usize {
+    pub(in crate::learning) fn batches(self) -> usize {
         match self {
             Self::FedAvg | Self::FedProx { .. } => 1,
             Self::PerFedAvg { meta: MetaGradient::FirstOrder, .. } => 2,
