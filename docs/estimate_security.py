@@ -7,6 +7,11 @@ Needs Sage (the passagemath packages will do) and the lattice estimator
 
 One row an error width, one column a cost model; each cell is the smallest log2 of operations over
 primal uSVP, primal BDD, the dual hybrid and the dual attack. It runs for about an hour.
+
+    python3 docs/estimate_security.py --primal
+
+needs nothing but Python and a second. It works out the primal uSVP attack alone, from its formulas: a check of
+the estimator's figures that shares no code with it.
 """
 
 import argparse
@@ -52,6 +57,50 @@ def estimate(width, cost):
     return min(bits.values()), bits
 
 
+def log_delta(beta):
+    """Logarithm of BKZ's root Hermite factor at block size beta (Chen, thesis, 2013)."""
+    return math.log((math.pi * beta) ** (1 / beta) * beta / (2 * math.pi * math.e)) / (2 * (beta - 1))
+
+
+def dimensions(beta, width):
+    """Dimensions in which block size beta finds the error, as a range: sqrt(beta) sigma is at most
+    delta^(2 beta - d - 1) q^(m / d), m = d - n - 1 (Alkim et al., "NewHope", 2016; uniform keys are brought
+    to the error's distribution)."""
+    n, log_q, step = RING_DEGREE, math.log(MODULUS), log_delta(beta)
+    needed = math.log(width) + math.log(beta) / 2
+    return [
+        d
+        for d in range(n + 2, 4 * n)
+        if (2 * beta - d - 1) * step + (d - n - 1) / d * log_q >= needed
+    ]
+
+
+# Slope and offset in log2 of a lattice sieve's gates, from MATZOV, "Report on the Security of LWE", 2022: list
+# decoding, classical and quantum (depth times width).
+MATZOV = {
+    "MATZOV classical": (0.29613500308205365, 20.387885985467914),
+    "MATZOV quantum": (0.2663676536352464, 25.299541499216627),
+}
+
+
+def primal(width):
+    """log2 of operations of primal uSVP, by cost model."""
+    low, beta = 60, 4000  # fails at the one, succeeds at the other
+    while beta - low > 1:
+        middle = (low + beta) // 2
+        low, beta = (low, middle) if dimensions(middle, width) else (middle, beta)
+    # One sieve in dimension beta (Alkim et al.).
+    bits = {"core-SVP classical": 0.292 * beta, "core-SVP quantum": 0.265 * beta}
+    for model, (slope, offset) in MATZOV.items():
+        # d - beta sieves, each progressive (c times the last one's cost), a few dimensions of each for free
+        # (Ducas, "Shortest Vector from Lattice Sieving", 2018).
+        free = beta * math.log(4 / 3) / math.log(beta / (2 * math.pi * math.e))
+        c = 1 / (1 - 2**-slope)
+        sieves = c * (min(dimensions(beta, width)) - beta)
+        bits[model] = math.log2(sieves * c) + slope * (beta - free) + offset
+    return bits
+
+
 def cost_models():
     from estimator import RC
 
@@ -67,7 +116,16 @@ def cost_models():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print every attack's figure as JSON")
+    parser.add_argument("--primal", action="store_true", help="primal uSVP alone, without Sage")
     options = parser.parse_args()
+    if options.primal:
+        rows = {name: primal(width) for name, width in WIDTHS.items()}
+        if options.json:
+            print(json.dumps(rows, indent=1))
+            return
+        cells = {name: " | ".join(f"{b:.1f}" for b in bits.values()) for name, bits in rows.items()}
+        table(next(iter(rows.values())), [f"| {name} | {row} |" for name, row in cells.items()])
+        return
     models = cost_models()
     rows, details = [], []
     for name, width in WIDTHS.items():
@@ -81,6 +139,10 @@ def main():
     if options.json:
         print(json.dumps(details, indent=1))
         return
+    table(models, rows)
+
+
+def table(models, rows):
     print(f"| error width | {' | '.join(models)} |")
     print("| --- " * (len(models) + 1) + "|")
     print("\n".join(rows))
