@@ -48,8 +48,13 @@ fn peak(plan: &TrainingPlan) -> f64 {
     (HEAP.peak_usage() - before) as f64
 }
 
-/// One test, since tests beside it would count, too.
+/// One test for both, since a test beside it would count, too.
 #[test]
+fn a_step_takes_what_is_said_and_one_that_does_not_fit_is_refused() {
+    a_step_takes_no_more_than_is_said_and_not_much_less();
+    a_step_that_does_not_fit_is_refused_before_it();
+}
+
 fn a_step_takes_no_more_than_is_said_and_not_much_less() {
     let mut wrong = vec![];
     for model in ModelName::ALL {
@@ -70,7 +75,6 @@ fn a_step_takes_no_more_than_is_said_and_not_much_less() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-#[test]
 fn a_step_that_does_not_fit_is_refused_before_it() {
     // 65,536 pixels a side take terabytes.
     let plan = plan(ModelName::UnetLight, 1 << 16, 4);
