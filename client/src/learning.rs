@@ -30,6 +30,6 @@ pub use server::{ServerOptimizer, ServerState};
 pub use simulation::{Simulation, train_alone};
 pub use task::{Classification, Score, Scores, Segmentation, Task};
 pub use train::{
-    Algorithm, Checkpoint, MetaGradient, Optimizer, Progress, TrainOptions, evaluate, fine_tune,
-    predict, train, train_and_select, train_from,
+    Algorithm, Augmentation, Checkpoint, MetaGradient, Optimizer, Progress, TrainOptions, evaluate,
+    fine_tune, predict, train, train_and_select, train_from,
 };

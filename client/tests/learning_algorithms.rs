@@ -8,8 +8,8 @@ use candle_core::Tensor;
 use image::RgbImage;
 use ringfence::learning::task::Panel;
 use ringfence::learning::{
-    Algorithm, LearnError, MetaGradient, Optimizer, Parameters, Sample, Score, Scores, Task,
-    TrainOptions, fine_tune, train,
+    Algorithm, Augmentation, LearnError, MetaGradient, Optimizer, Parameters, Sample, Score,
+    Scores, Task, TrainOptions, fine_tune, train,
 };
 use ringfence::weights::Weights;
 
@@ -78,7 +78,7 @@ fn options(algorithm: Algorithm, steps: usize) -> TrainOptions {
         batch: 3,
         learning_rate: 0.1,
         optimizer,
-        flip: false,
+        augmentation: Augmentation::default(),
         seed: 4,
     }
 }

@@ -7,8 +7,8 @@
 use candle_core::{Device, Tensor};
 use ringfence::learning::data::phantom::{PhantomOptions, generate};
 use ringfence::learning::{
-    Algorithm, Classification, ModelName, Optimizer, Parameters, Sample, Segmentation, Task,
-    TrainOptions, predict, train,
+    Algorithm, Augmentation, Classification, ModelName, Optimizer, Parameters, Sample,
+    Segmentation, Task, TrainOptions, predict, train,
 };
 use ringfence::weights::Weights;
 
@@ -165,7 +165,7 @@ fn every_model_learns_a_handful_of_images_by_heart_and_is_saved_and_loaded() {
             batch: 4,
             learning_rate: 0.003,
             optimizer: Optimizer::Adam,
-            flip: false,
+            augmentation: Augmentation::default(),
             seed: 1,
         };
         let mut losses = Vec::new();

@@ -5,9 +5,10 @@
 
 use ringfence::learning::data::phantom::{PhantomOptions, generate};
 use ringfence::learning::{
-    Algorithm, Checkpoint, Classification, Dataset, FineTuning, LearnError, ModelName, Optimizer,
-    Progress, Sample, Segmentation, ServerOptimizer, SiteData, Task, TaskName, TrainOptions,
-    TrainingPlan, evaluate, fine_tune, picture, predict, train, train_and_select, train_from,
+    Algorithm, Augmentation, Checkpoint, Classification, Dataset, FineTuning, LearnError,
+    ModelName, Optimizer, Progress, Sample, Segmentation, ServerOptimizer, SiteData, Task,
+    TaskName, TrainOptions, TrainingPlan, evaluate, fine_tune, picture, predict, train,
+    train_and_select, train_from,
 };
 use ringfence::weights::Weights;
 
@@ -22,7 +23,7 @@ fn options(epochs: usize) -> TrainOptions {
         batch: 4,
         learning_rate: 0.005,
         optimizer: Optimizer::Adam,
-        flip: true,
+        augmentation: Augmentation::FLIP,
         seed: 9,
     }
 }
@@ -112,7 +113,7 @@ fn one_step_of_gradient_descent_does_not_depend_on_the_order_of_samples() {
     let once = TrainOptions {
         optimizer: Optimizer::Sgd { momentum: 0.0 },
         learning_rate: 0.1,
-        flip: false,
+        augmentation: Augmentation::default(),
         ..options(1)
     };
     let (a, b) = (quietly(&task, &start, samples, &once), quietly(&task, &start, &turned, &once));

@@ -1,17 +1,19 @@
 //! Training and judging: weights in, weights or scores out.
 
 mod algorithm;
+mod augment;
 mod checkpoint;
 mod optimizer;
 mod personalise;
 
+use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use rand::seq::SliceRandom;
-use rand::{Rng, RngExt, SeedableRng};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use algorithm::{Algorithm, MetaGradient};
+pub use augment::Augmentation;
 use candle_core::Tensor;
 pub use checkpoint::Checkpoint;
 pub use optimizer::Optimizer;
@@ -73,9 +75,9 @@ pub struct TrainOptions {
     pub learning_rate: f64,
     /// The rule for a step.
     pub optimizer: Optimizer,
-    /// Whether each image is mirrored left to right with probability one half.
-    pub flip: bool,
-    /// Fixes the order of samples and the flips. Give every site and round another one.
+    /// How images differ each time they are seen.
+    pub augmentation: Augmentation,
+    /// Fixes the order of samples and how they are augmented. Give every site and round another one.
     pub seed: u64,
 }
 
@@ -239,7 +241,7 @@ fn run(
                 .filter_map(|order| order.chunks(options.batch).nth(index))
                 .map(|chosen| {
                     let chosen = chosen.iter();
-                    chosen.map(|i| augment(&samples[*i], options.flip, &mut rng)).collect()
+                    chosen.map(|i| options.augmentation.apply(&samples[*i], &mut rng)).collect()
                 })
                 .collect();
             let (loss, direction) =
@@ -292,19 +294,6 @@ fn images(part: &[&Sample]) -> Result<Tensor, LearnError> {
     Ok(stack_images(part, pixels.isqrt())?)
 }
 
-/// The sample, mirrored left to right in one of two cases.
-fn augment(sample: &Sample, flip: bool, rng: &mut impl Rng) -> Sample {
-    let mut sample = sample.clone();
-    if flip && rng.random_bool(0.5) {
-        let side = sample.image.len().isqrt();
-        sample.image.chunks_exact_mut(side).for_each(<[f32]>::reverse);
-        if let Some(mask) = &mut sample.mask {
-            mask.chunks_exact_mut(side).for_each(<[f32]>::reverse);
-        }
-    }
-    sample
-}
-
 impl TrainOptions {
     /// One round's training at a site. Segmentation: four passes in batches of four by Adam at
     /// 0.003, for about six rounds. Classification: one pass in batches of eight at 0.002, for ten
@@ -322,8 +311,15 @@ impl TrainOptions {
             TaskName::Classification => (1, 8, 0.002),
             TaskName::Segmentation => (4, 4, 0.003),
         };
-        let (algorithm, optimizer) = (Algorithm::FedAvg, Optimizer::Adam);
-        Self { algorithm, epochs, batch, learning_rate, optimizer, flip: true, seed: 1 }
+        Self {
+            algorithm: Algorithm::FedAvg,
+            epochs,
+            batch,
+            learning_rate,
+            optimizer: Optimizer::Adam,
+            augmentation: Augmentation::FLIP,
+            seed: 1,
+        }
     }
 
     /// These options for round `round` of `rounds`, from 0: the learning rate falls by half a cosine
@@ -341,6 +337,7 @@ impl TrainOptions {
 
     pub(crate) fn check(&self) -> Result<(), LearnError> {
         self.algorithm.check()?;
+        self.augmentation.check()?;
         let refuse = |option, expected, found| Err(LearnError::Option { option, expected, found });
         if self.epochs == 0 {
             return refuse("epochs", "at least 1", "0".to_string());

@@ -1,7 +1,9 @@
 //! What is trained, and how.
 
 use super::{AlgorithmChoice, AlgorithmSettings};
-use crate::learning::{LearnError, ModelName, Optimizer, TaskName, TrainOptions, TrainingPlan};
+use crate::learning::{
+    Augmentation, LearnError, ModelName, Optimizer, TaskName, TrainOptions, TrainingPlan,
+};
 
 /// Arguments that make a training plan.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,6 +33,14 @@ pub(crate) struct PlanArgs {
     /// Train by SGD with this momentum instead of Adam.
     #[arg(long)]
     momentum: Option<f64>,
+    /// Turn, scale and move training images at random, masks with them, at this strength (1.0 is the
+    /// documented range; up to 3).
+    #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
+    augment_geometry: f32,
+    /// Give training images the noise, grey curve, contrast and resolution of random devices, at this
+    /// strength (1.0 is the range of --devices; up to 3).
+    #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
+    augment_intensity: f32,
     /// Seed of data, splits, initial weights and training (never of keys).
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -60,6 +70,11 @@ impl PlanArgs {
             optimizer: match self.momentum {
                 Some(momentum) => Optimizer::Sgd { momentum },
                 None => usual.optimizer,
+            },
+            augmentation: Augmentation {
+                geometry: self.augment_geometry,
+                intensity: self.augment_intensity,
+                ..usual.augmentation
             },
             seed: self.seed,
             algorithm: self.settings.local(choice),

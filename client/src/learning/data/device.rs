@@ -60,17 +60,34 @@ impl Device {
     pub fn of_site(seed: u64, position: usize, strength: f32) -> Self {
         let strength = strength.clamp(0.0, MOST_STRENGTH);
         let turn: usize = rng(seed, "device", "turn").random_range(0..3);
-        let mut rng = rng(seed, "device", &position.to_string());
-        let mut drawn = |low: f32, high: f32| strength * rng.random_range(low..=high);
         let level = (position % 3 + turn) % 3;
         let beside = (strength * level as f32).round() as usize;
+        let drawn = Self::drawn(strength, &mut rng(seed, "device", &position.to_string()));
+        Self { slices: (1 + 2 * beside).min(MOST_SLICES), ..drawn }
+    }
+
+    /// A device of thin slices by chance, in the ranges of [`Device::of_site`].
+    pub(in crate::learning) fn drawn(strength: f32, rng: &mut impl Rng) -> Self {
+        let mut drawn = |low: f32, high: f32| strength * rng.random_range(low..=high);
         Self {
-            slices: (1 + 2 * beside).min(MOST_SLICES),
+            slices: 1,
             noise: drawn(0.0, MOST_NOISE),
             gamma: drawn(-MOST_GAMMA, MOST_GAMMA).exp2(),
             contrast: drawn(-MOST_CONTRAST, MOST_CONTRAST).exp2(),
             resolution: drawn(-MOST_BLUR, 0.0).exp2(),
         }
+    }
+
+    /// What this device makes of a square image of `side * side` pixels.
+    pub(in crate::learning) fn seen(
+        &self,
+        image: &[f32],
+        side: usize,
+        rng: &mut impl Rng,
+    ) -> Vec<f32> {
+        let mut seen = detect(image, side, self.resolution, self.noise, rng);
+        seen.iter_mut().for_each(|grey| *grey = self.shown(*grey));
+        seen
     }
 
     /// Makes the images of one site anew; `seed` and the samples' names fix the noise.
@@ -110,8 +127,7 @@ impl Device {
                     return Err(DataError::Square { sample: sample.name.clone(), side, found });
                 }
                 let mut rng = rng(seed, "device noise", &format!("{site}/{}", sample.name));
-                let image = detect(&mean(&slab), side, self.resolution, self.noise, &mut rng);
-                sample.image = image.into_iter().map(|value| self.shown(value)).collect();
+                sample.image = self.seen(&mean(&slab), side, &mut rng);
             }
         }
         Ok(())
