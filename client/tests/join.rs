@@ -50,7 +50,9 @@ fn join(folder: &Path, url: &str, site: &str) -> Child {
 
 fn prepare(folder: &Path, aggregator: &Aggregator, counts: &[usize]) {
     let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
-    let init = ["init", "--side", "16", "--rounds", "3", "--epochs", "6"];
+    let mut init = vec!["init", "--side", "16", "--rounds", "3", "--epochs", "6"];
+    // Chance in every image, so that training that goes on must draw it again.
+    init.extend(["--augment-geometry", "1", "--augment-intensity", "0.5"]);
     run(&init);
     SITES.iter().for_each(|site| _ = run(&["keygen", "--site", site]));
     let counts = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
@@ -195,4 +197,6 @@ fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     assert!(error.contains("--classes normal,pneumonia"), "{error}");
     let error = ringfence(folder, &["init", "--model", "cnn"]).unwrap_err();
     assert!(error.contains("unet-light"), "{error}");
+    let error = ringfence(folder, &["init", "--augment-geometry", "4"]).unwrap_err();
+    assert!(error.contains("geometry") && error.contains("from 0 to 3"), "{error}");
 }

@@ -16,9 +16,6 @@ mod unet;
 use std::fmt;
 
 pub use classifier::Classifier;
-pub use cnn::Cnn;
-pub use dense::Dense;
-pub use residual::Residual;
 use serde::{Deserialize, Serialize};
 pub use unet::UNet;
 

@@ -78,7 +78,6 @@ impl PlanArgs {
             },
             seed: self.seed,
             algorithm: self.settings.local(choice),
-            ..usual
         };
         let classes = match self.task {
             TaskName::Segmentation => Vec::new(),

@@ -2,18 +2,25 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Cnn, Dense, ModelName, Residual};
+use super::ModelName;
+use super::cnn::Cnn;
+use super::dense::Dense;
+use super::layers::initial;
+use super::residual::Residual;
 use crate::learning::{LearnError, Parameters};
 use crate::weights::Weights;
 
 /// A network that gives each image one logit a class.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Classifier {
-    /// A plain convolutional network.
+pub struct Classifier {
+    network: Network,
+    side: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Network {
     Cnn(Cnn),
-    /// A residual network.
     Residual(Residual),
-    /// One hidden layer.
     Dense(Dense),
 }
 
@@ -28,23 +35,24 @@ impl Classifier {
         side: usize,
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
-        Ok(match name {
-            ModelName::CnnLight => Self::Cnn(Cnn::new(&Cnn::LIGHT, side, classes)?),
-            ModelName::Cnn => Self::Cnn(Cnn::new(&Cnn::WIDE, side, classes)?),
-            ModelName::Residual => Self::Residual(Residual::new(&Residual::WIDTHS, side, classes)?),
-            ModelName::Dense => Self::Dense(Dense::new(Dense::HIDDEN, side, classes)?),
+        super::check_classes(classes)?;
+        let cnn = |widths| Ok::<_, LearnError>(Network::Cnn(Cnn::new(widths, side, classes)?));
+        let network = match name {
+            ModelName::CnnLight => cnn(&Cnn::LIGHT)?,
+            ModelName::Cnn => cnn(&Cnn::WIDE)?,
+            ModelName::Residual => {
+                Network::Residual(Residual::new(&Residual::WIDTHS, side, classes)?)
+            }
+            ModelName::Dense => Network::Dense(Dense::new(Dense::HIDDEN, side, classes)?),
             ModelName::UnetLight | ModelName::Unet => return Err(name.misfit("classification")),
-        })
+        };
+        Ok(Self { network, side })
     }
 
     /// Side of the images, in pixels.
     #[must_use]
     pub fn side(&self) -> usize {
-        match self {
-            Self::Cnn(model) => model.side(),
-            Self::Residual(model) => model.side(),
-            Self::Dense(model) => model.side(),
-        }
+        self.side
     }
 
     /// First weights, fixed by `seed`.
@@ -52,11 +60,12 @@ impl Classifier {
     /// # Errors
     /// Only if the model's own layout is wrong.
     pub fn initial_weights(&self, seed: u64) -> std::result::Result<Weights, LearnError> {
-        match self {
-            Self::Cnn(model) => model.initial_weights(seed),
-            Self::Residual(model) => model.initial_weights(seed),
-            Self::Dense(model) => model.initial_weights(seed),
-        }
+        let shapes = match &self.network {
+            Network::Cnn(model) => model.shapes(),
+            Network::Residual(model) => model.shapes(),
+            Network::Dense(model) => model.shapes(),
+        };
+        initial(shapes, 0.0, seed)
     }
 
     /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
@@ -64,10 +73,10 @@ impl Classifier {
     /// # Errors
     /// When the parameters are of another model or the images of another side.
     pub fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Cnn(model) => model.logits(p, images),
-            Self::Residual(model) => model.logits(p, images),
-            Self::Dense(model) => model.logits(p, images),
+        match &self.network {
+            Network::Cnn(model) => model.logits(p, images),
+            Network::Residual(model) => model.logits(p, images),
+            Network::Dense(model) => model.logits(p, images),
         }
     }
 }

@@ -3,14 +3,13 @@
 use candle_core::{Result, Tensor};
 use ringfence_nn::mean_pool2;
 
-use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, dense, dense_shapes, initial};
+use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, dense, dense_shapes};
 use crate::learning::{LearnError, Parameters};
-use crate::weights::Weights;
 
 /// A classifier of grey images: per width (3x3 convolution, group normalisation, ReLU, 2x2 mean),
 /// then a dense layer of the last width, ReLU, and a dense layer to one logit a class.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cnn {
+pub(super) struct Cnn {
     widths: Vec<usize>,
     side: usize,
     classes: usize,
@@ -21,45 +20,30 @@ const GROUPS: usize = 4;
 
 impl Cnn {
     /// Widths of the light model: about 90,000 parameters at 64 px.
-    pub const LIGHT: [usize; 4] = [8, 16, 32, 64];
+    pub(super) const LIGHT: [usize; 4] = [8, 16, 32, 64];
     /// The wider model: about 360,000 parameters at 64 px.
-    pub const WIDE: [usize; 4] = [16, 32, 64, 128];
+    pub(super) const WIDE: [usize; 4] = [16, 32, 64, 128];
 
     /// A classifier of `side` x `side` images into `classes` classes.
     ///
     /// # Errors
-    /// [`LearnError::Model`] when a width is not a positive multiple of 4, the side cannot be
-    /// halved once a width, or there are fewer than two classes.
-    pub fn new(
+    /// [`LearnError::Model`] when a width is not a positive multiple of 4, or the side cannot be
+    /// halved once a width.
+    pub(super) fn new(
         widths: &[usize],
         side: usize,
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
         super::check_widths(widths, GROUPS)?;
         super::check_side(side, 1 << widths.len())?;
-        super::check_classes(classes)?;
         Ok(Self { widths: widths.to_vec(), side, classes })
-    }
-
-    /// Side of the images, in pixels.
-    #[must_use]
-    pub fn side(&self) -> usize {
-        self.side
-    }
-
-    /// First weights, fixed by `seed`.
-    ///
-    /// # Errors
-    /// Only if the model's own layout is wrong.
-    pub fn initial_weights(&self, seed: u64) -> std::result::Result<Weights, LearnError> {
-        initial(self.shapes(), 0.0, seed)
     }
 
     /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
     ///
     /// # Errors
     /// When the parameters are of another model or the images of another side.
-    pub fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
+    pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
         let (b, _, h, w) = images.dims4()?;
         // One channel: first and last are the same.
         let mut x = images.reshape((b, h, w, 1))?;
@@ -70,7 +54,8 @@ impl Cnn {
         dense(p, "head", &hidden)
     }
 
-    fn shapes(&self) -> Shapes {
+    /// Names and shapes of the parameters.
+    pub(super) fn shapes(&self) -> Shapes {
         let mut shapes = Vec::new();
         let mut from = 1;
         for (depth, &width) in self.widths.iter().enumerate() {

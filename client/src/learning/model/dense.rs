@@ -2,9 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::layers::{dense, dense_shapes, initial};
+use super::layers::{Shapes, dense, dense_shapes};
 use crate::learning::{LearnError, Parameters};
-use crate::weights::Weights;
 
 /// A classifier of grey images: all pixels to a dense layer, ReLU, and a dense layer to one logit
 /// a class.
@@ -12,7 +11,7 @@ use crate::weights::Weights;
 /// Its first layer gives away images: the gradient of a hidden unit's kernel is the image times
 /// that of its bias. No model shows better what encryption of updates is for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Dense {
+pub(super) struct Dense {
     hidden: usize,
     side: usize,
     classes: usize,
@@ -20,14 +19,13 @@ pub struct Dense {
 
 impl Dense {
     /// Hidden units of the model by name: 262,338 parameters for two classes at 64 px.
-    pub const HIDDEN: usize = 64;
+    pub(super) const HIDDEN: usize = 64;
 
     /// A classifier of `side` x `side` images into `classes` classes with `hidden` hidden units.
     ///
     /// # Errors
-    /// [`LearnError::Model`] when there is no pixel or hidden unit, or there are fewer than two
-    /// classes.
-    pub fn new(
+    /// [`LearnError::Model`] when there is no pixel or hidden unit.
+    pub(super) fn new(
         hidden: usize,
         side: usize,
         classes: usize,
@@ -36,31 +34,21 @@ impl Dense {
             return Err(LearnError::Model("expected at least one hidden unit, found none".into()));
         }
         super::check_side(side, 1)?;
-        super::check_classes(classes)?;
         Ok(Self { hidden, side, classes })
     }
 
-    /// Side of the images, in pixels.
-    #[must_use]
-    pub fn side(&self) -> usize {
-        self.side
-    }
-
-    /// First weights, fixed by `seed`.
-    ///
-    /// # Errors
-    /// Only if the model's own layout is wrong.
-    pub fn initial_weights(&self, seed: u64) -> std::result::Result<Weights, LearnError> {
+    /// Names and shapes of the parameters.
+    pub(super) fn shapes(&self) -> Shapes {
         let mut shapes = dense_shapes("hidden", self.side * self.side, self.hidden);
         shapes.extend(dense_shapes("head", self.hidden, self.classes));
-        initial(shapes, 0.0, seed)
+        shapes
     }
 
     /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
     ///
     /// # Errors
     /// When the parameters are of another model or the images of another side.
-    pub fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
+    pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
         let hidden = dense(p, "hidden", &images.flatten_from(1)?)?.relu()?;
         dense(p, "head", &hidden)
     }

@@ -3,9 +3,8 @@
 use candle_core::{Result, Tensor};
 use ringfence_nn::{Conv2d, ConvNorm, GroupNorm, mean_pool2};
 
-use super::layers::{Shapes, dense, dense_shapes, initial};
+use super::layers::{Shapes, dense, dense_shapes};
 use crate::learning::{LearnError, Parameters};
-use crate::weights::Weights;
 
 /// A classifier of grey images: a pre-activation residual network (He et al., "Identity Mappings in
 /// Deep Residual Networks", 2016).
@@ -17,9 +16,8 @@ use crate::weights::Weights;
 ///
 /// The mean over all pixels makes the number of parameters independent of the images' side.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Residual {
+pub(super) struct Residual {
     widths: Vec<usize>,
-    side: usize,
     classes: usize,
 }
 
@@ -30,43 +28,28 @@ const BLOCKS: usize = 2;
 
 impl Residual {
     /// Widths of the model by name: 174,258 parameters for two classes.
-    pub const WIDTHS: [usize; 3] = [16, 32, 64];
+    pub(super) const WIDTHS: [usize; 3] = [16, 32, 64];
 
     /// A classifier of `side` x `side` images into `classes` classes, with a stage for each width.
     ///
     /// # Errors
-    /// [`LearnError::Model`] when a width is not a positive multiple of 4, the side cannot be
-    /// halved once a width, or there are fewer than two classes.
-    pub fn new(
+    /// [`LearnError::Model`] when a width is not a positive multiple of 4, or the side cannot be
+    /// halved once a width.
+    pub(super) fn new(
         widths: &[usize],
         side: usize,
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
         super::check_widths(widths, GROUPS)?;
         super::check_side(side, 1 << widths.len())?;
-        super::check_classes(classes)?;
-        Ok(Self { widths: widths.to_vec(), side, classes })
-    }
-
-    /// Side of the images, in pixels.
-    #[must_use]
-    pub fn side(&self) -> usize {
-        self.side
-    }
-
-    /// First weights, fixed by `seed`.
-    ///
-    /// # Errors
-    /// Only if the model's own layout is wrong.
-    pub fn initial_weights(&self, seed: u64) -> std::result::Result<Weights, LearnError> {
-        initial(self.shapes(), 0.0, seed)
+        Ok(Self { widths: widths.to_vec(), classes })
     }
 
     /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
     ///
     /// # Errors
     /// When the parameters are of another model or the images of another side.
-    pub fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
+    pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
         let (b, _, h, w) = images.dims4()?;
         // One channel: first and last are the same.
         let mut x = conv3(p, "stem", &images.reshape((b, h, w, 1))?)?;
@@ -93,7 +76,8 @@ impl Residual {
         })
     }
 
-    fn shapes(&self) -> Shapes {
+    /// Names and shapes of the parameters.
+    pub(super) fn shapes(&self) -> Shapes {
         let (first, last) =
             (self.widths.first().copied().unwrap_or(0), self.widths.last().copied().unwrap_or(0));
         let mut shapes = vec![kernel_shape("stem", 1, first, 3)];
