@@ -76,6 +76,7 @@ pub struct TrainOptions {
     /// The rule for a step.
     pub optimizer: Optimizer,
     /// How images differ each time they are seen.
+    #[serde(alias = "flip")]
     pub augmentation: Augmentation,
     /// Fixes the order of samples and how they are augmented. Give every site and round another one.
     pub seed: u64,

@@ -12,18 +12,33 @@ use crate::learning::data::{Device, Sample};
 ///
 /// The kinds of change are those of nnU-Net (Isensee et al., 2021); the ranges are this file's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Written")]
 pub struct Augmentation {
     /// Mirrored left to right with probability one half.
     pub flip: bool,
     /// Strength of turning, scaling and moving, the mask with the image: at 1 up to 15 degrees, by
     /// `2^-0.3` to `2^0.3`, and by a tenth of the side. 0 leaves the geometry alone.
-    #[serde(default)]
     pub geometry: f32,
     /// Strength of another device's noise, grey curve, contrast and resolution, in the ranges of
     /// [`Device::of_site`]. 0 leaves the grey values alone.
-    #[serde(default)]
     pub intensity: f32,
+}
+
+/// As it stands in a plan: earlier plans say `flip` and whether, and nothing else.
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Written {
+    Flip(bool),
+    All { flip: bool, geometry: f32, intensity: f32 },
+}
+
+impl From<Written> for Augmentation {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Flip(flip) => Self { flip, ..Self::default() },
+            Written::All { flip, geometry, intensity } => Self { flip, geometry, intensity },
+        }
+    }
 }
 
 /// Turn at most, in radians.
@@ -134,6 +149,7 @@ mod tests {
     use rand::rngs::ChaCha20Rng;
 
     use super::*;
+    use crate::learning::{TaskName, TrainOptions};
 
     fn rng() -> ChaCha20Rng {
         ChaCha20Rng::seed_from_u64(5)
@@ -215,6 +231,26 @@ mod tests {
         assert_ne!(first.image, sample.image);
         assert_ne!(first.image, augmentation.apply(&sample, &mut rng).image);
         assert_eq!(Augmentation::default().apply(&sample, &mut rng), sample);
+    }
+
+    #[test]
+    fn plans_are_read_as_they_were_written_before_too() {
+        let options = TrainOptions {
+            augmentation: Augmentation { flip: true, geometry: 1.0, intensity: 0.5 },
+            ..TrainOptions::for_task(TaskName::Segmentation)
+        };
+        let mut json = serde_json::to_value(&options).unwrap();
+        assert_eq!(options, serde_json::from_value(json.clone()).unwrap());
+        let fields = json.as_object_mut().unwrap();
+        fields.remove("augmentation");
+        for (flip, expected) in [(true, Augmentation::FLIP), (false, Augmentation::default())] {
+            let mut before = fields.clone();
+            before.insert("flip".into(), flip.into());
+            let read: TrainOptions = serde_json::from_value(before.into()).unwrap();
+            assert_eq!(read, TrainOptions { augmentation: expected, ..options.clone() });
+        }
+        fields.insert("augmentation".into(), serde_json::json!({ "flip": true, "turn": 1 }));
+        assert!(serde_json::from_value::<TrainOptions>(json).is_err());
     }
 
     #[test]
