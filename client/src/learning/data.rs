@@ -3,7 +3,7 @@
 //! Everything is checked before training starts: every image is decoded, every mask has its
 //! image's size, and no patient is in two splits.
 
-mod device;
+pub(super) mod device;
 mod divide;
 mod error;
 mod folder;

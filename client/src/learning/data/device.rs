@@ -43,7 +43,7 @@ const MOST_CONTRAST: f32 = 0.4;
 /// Powers of two by which the grid is coarser at most: half the pixels along a side.
 const MOST_BLUR: f32 = 1.0;
 /// The largest strength: beyond what scanners differ by, to see at which differences methods part.
-pub(super) const MOST_STRENGTH: f32 = 3.0;
+pub(in crate::learning) const MOST_STRENGTH: f32 = 3.0;
 
 impl Device {
     /// The device that leaves images as they are.
@@ -205,22 +205,24 @@ fn resample(values: &[f32], from: usize, to: usize) -> Vec<f32> {
     if from == to {
         return values.to_vec();
     }
-    let place = |index: usize| {
-        let at = (index as f32 + 0.5) * from as f32 / to as f32 - 0.5;
-        let at = at.clamp(0.0, (from - 1) as f32);
-        (at as usize, (at as usize + 1).min(from - 1), at.fract())
+    let place = |index: usize| (index as f32 + 0.5) * from as f32 / to as f32 - 0.5;
+    let pixels = (0..to * to).map(|i| bilinear(values, from, place(i % to), place(i / to)));
+    pixels.collect()
+}
+
+/// The value of a square image between its pixels, by bilinear interpolation; beyond the border, what
+/// stands at it.
+pub(in crate::learning) fn bilinear(values: &[f32], side: usize, x: f32, y: f32) -> f32 {
+    let last = side.saturating_sub(1);
+    let place = |at: f32| {
+        let at = at.clamp(0.0, last as f32);
+        (at as usize, (at as usize + 1).min(last), at.fract())
     };
     let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
-    let mut out = Vec::with_capacity(to * to);
-    for y in 0..to {
-        let (top, bottom, down) = place(y);
-        for x in 0..to {
-            let (left, right, across) = place(x);
-            let row = |y: usize| mix(values[y * from + left], values[y * from + right], across);
-            out.push(mix(row(top), row(bottom), down));
-        }
-    }
-    out
+    let ((left, right, across), (top, bottom, down)) = (place(x), place(y));
+    let at = |x: usize, y: usize| values.get(y * side + x).copied().unwrap_or_default();
+    let row = |y: usize| mix(at(left, y), at(right, y), across);
+    mix(row(top), row(bottom), down)
 }
 
 /// The mean of images of one size.

@@ -6,6 +6,7 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::learning::LearnError;
+use crate::learning::data::device::{MOST_STRENGTH, bilinear};
 use crate::learning::data::{Device, Sample};
 
 /// How a training image may differ from the one on disk, each time by chance.
@@ -26,7 +27,11 @@ pub struct Augmentation {
 
 /// As it stands in a plan: earlier plans say `flip` and whether, and nothing else.
 #[derive(Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected an augmentation of `flip`, `geometry` and `intensity`"
+)]
 enum Written {
     Flip(bool),
     All { flip: bool, geometry: f32, intensity: f32 },
@@ -47,8 +52,6 @@ const MOST_TURN: f32 = 15.0 * PI / 180.0;
 const MOST_SCALE: f32 = 0.3;
 /// Move at most, as a share of the side.
 const MOST_MOVE: f32 = 0.1;
-/// The largest strength: images move by up to a third of their side and turn by 45 degrees.
-const MOST_STRENGTH: f32 = 3.0;
 
 impl Augmentation {
     /// Mirroring alone.
@@ -117,29 +120,16 @@ impl Placement {
         }
     }
 
-    /// The image in its new place, by bilinear interpolation. Beyond the border stands what stands
-    /// at it.
+    /// The image in its new place.
     fn of(&self, image: &[f32], side: usize) -> Vec<f32> {
         let middle = (side as f32 - 1.0) / 2.0;
-        let last = side.saturating_sub(1);
-        let at = |x: usize, y: usize| image.get(y * side + x).copied().unwrap_or_default();
-        let mut out = Vec::with_capacity(image.len());
-        for y in 0..side {
-            for x in 0..side {
-                let (dx, dy) = (x as f32 - middle, y as f32 - middle);
-                let from_x = self.cos * dx - self.sin * dy + middle + self.right;
-                let from_y = self.sin * dx + self.cos * dy + middle + self.down;
-                let from_x = from_x.clamp(0.0, last as f32);
-                let from_y = from_y.clamp(0.0, last as f32);
-                let (left, top) = (from_x as usize, from_y as usize);
-                let (next, below) = ((left + 1).min(last), (top + 1).min(last));
-                let (across, along) = (from_x.fract(), from_y.fract());
-                let upper = at(left, top) + (at(next, top) - at(left, top)) * across;
-                let lower = at(left, below) + (at(next, below) - at(left, below)) * across;
-                out.push(upper + (lower - upper) * along);
-            }
-        }
-        out
+        let pixel = |index: usize| {
+            let (dx, dy) = ((index % side) as f32 - middle, (index / side) as f32 - middle);
+            let x = self.cos * dx - self.sin * dy + middle + self.right;
+            let y = self.sin * dx + self.cos * dy + middle + self.down;
+            bilinear(image, side, x, y)
+        };
+        (0..side * side).map(pixel).collect()
     }
 }
 
@@ -193,9 +183,9 @@ mod tests {
             let inside: Vec<f32> = seen.image.iter().map(|v| f32::from(*v >= 0.5)).collect();
             assert_eq!(seen.mask.as_ref(), Some(&inside));
             assert_eq!((seen.label, &seen.name), (sample.label, &sample.name));
-            // 197 pixels, by a scale between 2^-0.3 and 2^0.3 along each side.
-            let area: f32 = inside.iter().sum();
-            assert!((0.6..1.6).contains(&(area / 197.0)), "{area}");
+            // By a scale between 2^-0.3 and 2^0.3 along each side.
+            let area: f32 = inside.iter().sum::<f32>() / sample.image.iter().sum::<f32>();
+            assert!((0.6..1.6).contains(&area), "{area}");
             moved += usize::from(seen.mask != sample.mask);
         }
         assert!(moved > 45, "{moved} of 50 have moved");
@@ -250,7 +240,8 @@ mod tests {
             assert_eq!(read, TrainOptions { augmentation: expected, ..options.clone() });
         }
         fields.insert("augmentation".into(), serde_json::json!({ "flip": true, "turn": 1 }));
-        assert!(serde_json::from_value::<TrainOptions>(json).is_err());
+        let error = serde_json::from_value::<TrainOptions>(json).unwrap_err().to_string();
+        assert!(error.contains("`flip`, `geometry` and `intensity`"), "{error}");
     }
 
     #[test]
