@@ -12,6 +12,7 @@
 pub mod ciphertext;
 pub mod digest;
 pub mod field;
+pub mod id;
 pub mod layout;
 pub mod log;
 pub mod noise;

@@ -1,0 +1,222 @@
+//! Files that after a crash are there whole or not at all.
+//!
+//! A file is written beside its place under a name of its own, synced, moved to its place, and then
+//! the folder is synced: a name is durable only once its folder is. What a crash leaves half-written
+//! begins with [`UNFINISHED`], and [`clear_unfinished`] removes it.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// How the names of files begin that are still being written.
+pub const UNFINISHED: &str = ".unfinished-";
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Its owner alone.
+    Owner,
+    /// Whoever the user's settings (umask) let read it.
+    Usual,
+}
+
+/// Writes a file; one that is there is replaced. Durable when it returns.
+///
+/// # Errors
+/// What the operating system says; the file is then as it was.
+pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let mut file = Unfinished::new(path, readers)?;
+    file.write_all(bytes)?;
+    file.replace()
+}
+
+/// Writes a file that must not be there yet: a decision is made once. Durable when it returns.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], or what the operating system says; nothing was written then.
+pub fn create(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let mut file = Unfinished::new(path, readers)?;
+    file.write_all(bytes)?;
+    file.create()
+}
+
+/// A file that is being written and not at its place yet. Dropping it leaves nothing behind.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins the file that is to lie at `path`, in the same folder.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn new(path: &Path, readers: Readers) -> io::Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(UNFINISHED);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(match readers {
+            Readers::Owner => 0o600,
+            Readers::Usual => 0o666,
+        }));
+        #[cfg(not(unix))]
+        let _ = readers;
+        Ok(Self { file: builder.tempfile_in(folder(path))?, path: path.to_owned() })
+    }
+
+    /// Where the bytes are until the file is finished.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Brings the file to its place, in the place of one that is there.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn replace(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.path)?;
+        sync_folder_of(&self.path)
+    }
+
+    /// Brings the file to its place unless one is there.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`], or what the operating system says.
+    pub fn create(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist_noclobber(&self.path)?;
+        sync_folder_of(&self.path)
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Gives a finished file another name in its folder, durably.
+///
+/// # Errors
+/// What the operating system says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    File::open(from)?.sync_all()?;
+    fs::rename(from, to)?;
+    sync_folder_of(to)
+}
+
+/// Makes what was created, renamed or removed in the folder of `path` durable.
+///
+/// # Errors
+/// What the operating system says.
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
+/// Makes a folder and those above it, each durable in its own.
+///
+/// # Errors
+/// What the operating system says.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = folder(path);
+    if above != path {
+        create_folder(above)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    sync_folder_of(path)
+}
+
+/// Removes what a crash left half-written in a folder. Nobody may be writing there meanwhile.
+///
+/// # Errors
+/// What the operating system says.
+pub fn clear_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder of a path; a bare file name lies in the working folder.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_a_decision_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create(&path, b"first", Readers::Owner).unwrap();
+        let again = create(&path, b"second", Readers::Owner).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        write(&path, b"third", Readers::Owner).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"third");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_not_finished_is_not_there_and_is_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut file = Unfinished::new(&path, Readers::Usual).unwrap();
+        file.write_all(b"half").unwrap();
+        assert!(!path.exists());
+        drop(file);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        // As a kill leaves it.
+        fs::write(folder.path().join(".unfinished-x"), b"half").unwrap();
+        fs::write(&path, b"whole").unwrap();
+        clear_unfinished(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        create_folder(&deep).unwrap();
+        create_folder(&deep).unwrap();
+        assert!(deep.is_dir());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str, readers| {
+            let path = folder.path().join(name);
+            write(&path, b"", readers).unwrap();
+            fs::metadata(path).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!(mode("secret", Readers::Owner), 0o600);
+        assert_ne!(mode("usual", Readers::Usual) & 0o600, 0);
+    }
+}
