@@ -1,11 +1,12 @@
-//! Messages that are not statements: answers of the REST service and binary frames.
+//! The REST service's messages that are not statements: its answers and its binary frames.
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::id::{HeaderId, StudyId};
 use crate::log::LogHash;
 use crate::round::RoundStatus;
-use crate::statement::{Opening, Receipt, Signed};
+use crate::signature::Signed;
+use crate::statement::{Opening, Receipt};
 
 /// An RFC 9457 problem: what a refused request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +29,8 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContributionProgress {
-    /// Digest of the header that was announced.
-    pub header: Digest,
+    /// The header that was announced.
+    pub header: HeaderId,
     /// Whether the envelopes are stored.
     pub envelopes: bool,
     /// Bytes of the body that are stored: where to go on.
@@ -42,8 +43,8 @@ pub struct ContributionProgress {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudyStatus {
-    /// Digest of the study.
-    pub study: Digest,
+    /// The study.
+    pub study: StudyId,
     /// Its name.
     pub name: String,
     /// Rounds opened so far.

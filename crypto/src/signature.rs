@@ -15,9 +15,13 @@ pub trait Statement: Canonical + Serialize + DeserializeOwned {
     /// Separates this kind's bytes from every other kind's.
     const LABEL: &'static str;
 
-    /// Digest of the canonical bytes.
-    fn digest(&self) -> Digest {
-        canonical::digest(Self::LABEL, self)
+    /// What names one statement of this kind: a type of its own, or a plain digest where nothing
+    /// could be mistaken for it.
+    type Id: From<Digest> + Into<Digest> + Copy + Eq + fmt::Debug + fmt::Display;
+
+    /// The name of this statement: the digest of its canonical bytes.
+    fn id(&self) -> Self::Id {
+        canonical::digest(Self::LABEL, self).into()
     }
 
     /// The bytes that are signed.
@@ -145,9 +149,9 @@ impl<T: Statement> Signed<T> {
         })
     }
 
-    /// Digest of the statement, without the signature.
-    pub fn digest(&self) -> Digest {
-        self.statement.digest()
+    /// The name of the statement; the signature is no part of it.
+    pub fn id(&self) -> T::Id {
+        self.statement.id()
     }
 }
 

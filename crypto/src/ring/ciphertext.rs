@@ -4,12 +4,10 @@
 //! `round(c * 2^w / q) mod 2^w`, and words add modulo `2^w`: whoever adds them needs neither q nor
 //! any key.
 
-mod words;
+pub use super::words::{LengthError, add_words, block_bytes};
 
-pub use words::{GROUP, LengthError, add_words, block_bytes, from_word, pack, to_word, unpack};
-
-use crate::digest::Digest;
-use crate::params::{MODULUS, RING_DEGREE};
+use super::params::{MODULUS, RING_DEGREE};
+use crate::id::ManifestId;
 use crate::vectorized;
 
 const PUBLIC_POLYNOMIAL_LABEL: &[u8] = b"ringfence/a/1";
@@ -59,25 +57,26 @@ fn skip_large(words: &mut [u64]) -> usize {
 
 /// The public polynomial `a_j` of a round: word `k` is its value at `psi^(2 bitrev(k) + 1)`,
 /// `psi = 7^((q-1)/8192)`. The words are those that [`residues_from_xof`] takes from BLAKE3 over
-/// `"ringfence/a/1" || round digest || LE64(j)`.
+/// `"ringfence/a/1" || manifest digest || LE64(j)`.
 ///
-/// It is seeded by the digest of the whole manifest: a site that was shown another model, roster
+/// It is seeded by the name of the whole manifest: a site that was shown another model, roster
 /// or policy has another `a`, and its contribution decodes with nobody else's.
-pub fn public_polynomial(round: &Digest, block: u64, values: &mut [u64; RING_DEGREE]) {
+pub fn public_polynomial(manifest: ManifestId, block: u64, values: &mut [u64; RING_DEGREE]) {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(PUBLIC_POLYNOMIAL_LABEL).update(&round.0).update(&block.to_le_bytes());
+    hasher.update(PUBLIC_POLYNOMIAL_LABEL).update(&manifest.0.0).update(&block.to_le_bytes());
     residues_from_xof(&mut hasher.finalize_xof(), values);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
 
     #[test]
-    fn polynomials_differ_by_round_and_block() {
-        let polynomial = |round: &[u8], block| {
+    fn polynomials_differ_by_manifest_and_block() {
+        let polynomial = |manifest: &[u8], block| {
             let mut values = [0; RING_DEGREE];
-            public_polynomial(&Digest::of(round), block, &mut values);
+            public_polynomial(Digest::of(manifest).into(), block, &mut values);
             values
         };
         assert_eq!(polynomial(b"r", 0), polynomial(b"r", 0));

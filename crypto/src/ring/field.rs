@@ -3,7 +3,7 @@
 //! Every function takes and returns canonical residues (`< q`). Since `2^64 = 2^32 - 1` and
 //! `2^96 = -1` modulo q, a product is reduced by shifts and additions only.
 
-use crate::params::MODULUS;
+use crate::ring::params::MODULUS;
 
 /// `2^64 mod q`.
 const EPSILON: u64 = 0xFFFF_FFFF;

@@ -5,7 +5,7 @@
 //! two-sided Chernoff bound on the exact cumulant generating function, united over every
 //! coefficient of a largest model. Derivation and figures: `docs/security.md`.
 
-use crate::params::{ERROR_SIGMA, ERROR_TAIL, MAX_BLOCKS, MODULUS, RING_DEGREE};
+use crate::ring::params::{ERROR_SIGMA, ERROR_TAIL, MAX_BLOCKS, MODULUS, RING_DEGREE};
 
 /// A wrong digit anywhere in a whole model is less likely than `2^-FAILURE_LOG2`.
 pub const FAILURE_LOG2: f64 = 64.0;

@@ -8,9 +8,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ciphertext::block_bytes;
-use crate::noise::NoiseModel;
-use crate::params::{MAX_BLOCKS, MIN_BLOCKS, MODULUS, RING_DEGREE};
+use crate::ring::noise_bound::NoiseModel;
+use crate::ring::params::{MAX_BLOCKS, MIN_BLOCKS, MODULUS, RING_DEGREE};
+use crate::ring::words::block_bytes;
 use crate::wire::canonical::canonical;
 
 /// Smallest and largest number of bits a quantized value may take.
@@ -240,9 +240,9 @@ fn quiet(sites: usize, wire_bits: u8, delta_bits: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ciphertext::{from_word, to_word};
-    use crate::field;
-    use crate::params::ERROR_TAIL;
+    use crate::ring::field;
+    use crate::ring::params::ERROR_TAIL;
+    use crate::ring::words::{from_word, to_word};
     use proptest::prelude::*;
 
     /// `(b, n, S, w)`: the table in docs/security.md. All but three cells were first computed

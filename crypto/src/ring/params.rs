@@ -1,8 +1,10 @@
-//! Parameter set `std64`. The noise that follows from it: [`crate::noise`].
+//! Parameter set `std64`. The noise that follows from it: [`crate::ring::noise_bound`].
 //!
 //! Derivations and the lattice estimator's figures: `docs/security.md`.
 
 use serde::{Deserialize, Serialize};
+
+use crate::wire::canonical::Canonical;
 
 /// Ring degree `N` of `R_q = Z_q[X]/(X^N + 1)`.
 ///
@@ -58,6 +60,12 @@ impl ParameterSet {
         match self {
             Self::Std64 => "std64",
         }
+    }
+}
+
+impl Canonical for ParameterSet {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.name().encode(out);
     }
 }
 

@@ -7,7 +7,7 @@
 //! step below does the same to eight neighbouring numbers, which is what vector units are for, and
 //! a word of any width costs exactly `w` bits.
 
-use crate::params::RING_DEGREE;
+use crate::ring::params::RING_DEGREE;
 use crate::vectorized;
 
 /// Words of a group.
@@ -66,7 +66,7 @@ pub const fn from_word(word: u64, wire_bits: u8) -> u64 {
     let high = borrow - below;
     // W q / 2^w = W' - (high 2^64 + product) / 2^64, rounded to the nearest.
     let up = (product > 1 << 63) as u64;
-    crate::field::canonical(aligned.wrapping_sub(high).wrapping_sub(up))
+    crate::ring::field::canonical(aligned.wrapping_sub(high).wrapping_sub(up))
 }
 
 vectorized! {
@@ -206,8 +206,8 @@ vectorized! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field;
-    use crate::params::MODULUS;
+    use crate::ring::field;
+    use crate::ring::params::MODULUS;
     use proptest::prelude::*;
 
     fn naive_word(residue: u64, wire_bits: u8) -> u64 {

@@ -1,10 +1,10 @@
-//! A site's contribution, and the aggregator's receipt for it.
+//! A site's header: its signed promise of one contribution.
 
 use serde::{Deserialize, Serialize};
 
-use super::name::SiteId;
-use super::signed::Statement;
 use crate::digest::Digest;
+use crate::id::{HeaderId, ManifestId, RoundNumber, SiteId, StudyId};
+use crate::signature::Statement;
 use crate::wire::canonical::canonical;
 
 /// A site's signed promise of one body and one envelope for each key holder. A site signs at most
@@ -12,12 +12,12 @@ use crate::wire::canonical::canonical;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// Digest of the study.
-    pub study: Digest,
+    /// The study.
+    pub study: StudyId,
     /// Round number.
-    pub round: u32,
-    /// Digest of the manifest.
-    pub manifest: Digest,
+    pub round: RoundNumber,
+    /// The round's manifest.
+    pub manifest: ManifestId,
     /// Who contributes.
     pub site: SiteId,
     /// Bytes of the body.
@@ -31,23 +31,5 @@ canonical!(Header { study, round, manifest, site, body_bytes, body, envelopes })
 
 impl Statement for Header {
     const LABEL: &'static str = "header";
-}
-
-/// The aggregator's signed word that a contribution is durably stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Receipt {
-    /// Digest of the manifest.
-    pub manifest: Digest,
-    /// Who contributed.
-    pub site: SiteId,
-    /// Digest of the header.
-    pub header: Digest,
-    /// Unix seconds.
-    pub received_at: u64,
-}
-canonical!(Receipt { manifest, site, header, received_at });
-
-impl Statement for Receipt {
-    const LABEL: &'static str = "receipt";
+    type Id = HeaderId;
 }

@@ -1,7 +1,7 @@
 //! How contributions are weighted: public, and pinned by the study.
 //!
 //! A site multiplies its update by its factor before quantizing, so that the sum is weighted already;
-//! everyone divides by the factors of the sites in it. Weights never pass through the cipher.
+//! everyone divides by the factors of the sites in it. No weight passes through the cipher.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +10,14 @@ use crate::wire::canonical::Canonical;
 /// How contributions are weighted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WeightPolicy {
+pub enum Weighting {
     /// Every site counts the same.
     Equal,
     /// Every site counts by its number of training samples, in roster order.
     SampleCounts(Vec<u32>),
 }
 
-impl Canonical for WeightPolicy {
+impl Canonical for Weighting {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Equal => 0u8.encode(out),
@@ -29,9 +29,9 @@ impl Canonical for WeightPolicy {
     }
 }
 
-/// Weights that no study can have.
+/// A weighting that no study can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WeightsError {
+pub enum WeightingError {
     /// Not one count a site.
     #[error("expected one sample count for each of the {sites} sites, in roster order, got {got}")]
     Number {
@@ -62,20 +62,20 @@ pub enum WeightsError {
     },
 }
 
-impl WeightPolicy {
-    /// Refuses weights that are not one a site, or that leave a site no say at all.
-    pub(super) fn check(&self, sites: usize, limit: u64) -> Result<(), WeightsError> {
+impl Weighting {
+    /// Refuses counts that are not one a site, or that leave a site no say at all.
+    pub(super) fn check(&self, sites: usize, limit: u64) -> Result<(), WeightingError> {
         let Self::SampleCounts(counts) = self else { return Ok(()) };
         if counts.len() != sites {
-            return Err(WeightsError::Number { sites, got: counts.len() });
+            return Err(WeightingError::Number { sites, got: counts.len() });
         }
         if let Some(place) = counts.iter().position(|count| *count == 0) {
-            return Err(WeightsError::Zero { place });
+            return Err(WeightingError::Zero { place });
         }
         let largest = counts.iter().copied().max().unwrap_or(1);
         let smallest = counts.iter().copied().min().unwrap_or(1);
         if u64::from(largest) > limit.saturating_mul(u64::from(smallest)) {
-            return Err(WeightsError::Spread { largest, smallest, limit });
+            return Err(WeightingError::Spread { largest, smallest, limit });
         }
         Ok(())
     }
@@ -108,26 +108,26 @@ mod tests {
 
     #[test]
     fn factors_and_their_correction_by_hand() {
-        let policy = WeightPolicy::SampleCounts(vec![30, 60, 15]);
-        policy.check(3, 65_535).unwrap();
-        assert_eq!([0, 1, 2].map(|place| policy.factor(place)), [0.5, 1.0, 0.25]);
+        let weighting = Weighting::SampleCounts(vec![30, 60, 15]);
+        weighting.check(3, 65_535).unwrap();
+        assert_eq!([0, 1, 2].map(|place| weighting.factor(place)), [0.5, 1.0, 0.25]);
         // Updates 1, 2 and 4: (30 * 1 + 60 * 2 + 15 * 4) / 105 = 2, from the plain mean of the
         // weighted ones, (0.5 + 2 + 1) / 3.
-        let mean = (0.5 + 2.0 + 1.0) / 3.0 * policy.correction(0..3);
+        let mean = (0.5 + 2.0 + 1.0) / 3.0 * weighting.correction(0..3);
         assert!((mean - 2.0).abs() < 1e-15);
         // The second site is missing: (30 * 1 + 15 * 4) / 45 = 2.
-        let mean = (0.5 + 1.0) / 2.0 * policy.correction([0, 2].into_iter());
+        let mean = (0.5 + 1.0) / 2.0 * weighting.correction([0, 2].into_iter());
         assert!((mean - 2.0).abs() < 1e-15);
-        assert_eq!(WeightPolicy::Equal.correction(0..7), 1.0);
+        assert_eq!(Weighting::Equal.correction(0..7), 1.0);
     }
 
     #[test]
-    fn weights_that_are_not_the_rosters_are_refused() {
-        let check = |counts: &[u32]| WeightPolicy::SampleCounts(counts.to_vec()).check(3, 255);
-        assert_eq!(check(&[1, 2]), Err(WeightsError::Number { sites: 3, got: 2 }));
-        assert_eq!(check(&[1, 0, 2]), Err(WeightsError::Zero { place: 1 }));
+    fn counts_that_are_not_the_rosters_are_refused() {
+        let check = |counts: &[u32]| Weighting::SampleCounts(counts.to_vec()).check(3, 255);
+        assert_eq!(check(&[1, 2]), Err(WeightingError::Number { sites: 3, got: 2 }));
+        assert_eq!(check(&[1, 0, 2]), Err(WeightingError::Zero { place: 1 }));
         assert!(check(&[1, 255, 2]).is_ok());
         let refused = check(&[1, 256, 2]);
-        assert_eq!(refused, Err(WeightsError::Spread { largest: 256, smallest: 1, limit: 255 }));
+        assert_eq!(refused, Err(WeightingError::Spread { largest: 256, smallest: 1, limit: 255 }));
     }
 }

@@ -10,15 +10,14 @@ use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::{Checkpoint, StudyLog};
-use ringfence_crypto::statement::{
-    Closing, Excluded, Header, Included, Manifest, Previous, PublicKey, Receipt, Review, RoundKeys,
-    Signed, SiteId, Statement, Study, WeightPolicy, sign,
-};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
+use ringfence_crypto::statement::{Closing, Excluded, Header, Included, Manifest, Previous, Receipt, Review, RoundKeys, Study, Weighting};
 use ringfence_crypto::threshold::Threshold;
-use ringfence_keys::draft::StudyDraft;
-use ringfence_keys::holder::ClosingView;
+use ringfence_keys::study::draft::StudyDraft;
+use ringfence_keys::duties::holder::ClosingView;
 use ringfence_keys::identity::Identity;
-use ringfence_keys::logged::{LogProofs, Seen};
+use ringfence_keys::duties::logged::{LogProofs, Seen};
 
 /// When the study was made, Unix seconds.
 pub(crate) const START: u64 = 1_000_000;

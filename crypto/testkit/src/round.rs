@@ -6,24 +6,24 @@ use std::ops::Deref;
 use rand::Rng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::add_words;
+use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
-use ringfence_crypto::statement::{
-    Certificate, Closing, Header, HolderKeys, Manifest, Receipt, RoundKeys, Signed, SiteId,
-    Statement, sign,
-};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::{Signed, Statement, sign};
+use ringfence_crypto::statement::{Certificate, Closing, Header, HolderKeys, Manifest, Receipt, RoundKeys};
 use ringfence_crypto::threshold::Threshold;
-use ringfence_crypto::wire::message::OpeningFrame;
+use ringfence_crypto::api::OpeningFrame;
 
-use crate::check::CheckKey;
-use crate::contribution::{Contribution, ContributionContext};
-use crate::holder::{self, Decision, Holder, open_envelope, open_share_sum};
+use crate::encrypt::check::CheckKey;
+use crate::encrypt::contribution::{Contribution, ContributionContext};
+use crate::duties::holder::{self, Decision, Holder, open_share_sum};
+use crate::share::envelope::open_envelope;
 use crate::identity::Identity;
-use crate::logged::LogProofs;
+use crate::duties::logged::LogProofs;
 use crate::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, unseal};
-use crate::quantize::{self, QuantizedUpdate};
-use crate::reconstruct::KeySum;
+use crate::update::quantize::{self, QuantizedUpdate};
+use crate::share::reconstruct::KeySum;
 use crate::round_secret::{self, RoundSecret};
 use crate::testing::rng;
 
@@ -157,7 +157,7 @@ impl Fixture {
         &self,
         made: &Made,
         holder: &SiteId,
-    ) -> Result<crate::share::Share, crate::holder::EnvelopeError> {
+    ) -> Result<crate::share::share::Share, crate::share::envelope::EnvelopeError> {
         let header = &made.contribution.header.statement;
         let offset = self.study.holder_offset(0, holder).unwrap();
         let sealed = &made.contribution.envelopes[offset];

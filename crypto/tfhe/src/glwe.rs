@@ -7,18 +7,17 @@
 //! packing. Only sums have keys that anybody ever sees.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{
-    block_bytes, from_word, pack, public_polynomial, to_word, unpack,
-};
-use ringfence_crypto::field::ResidueError;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::ciphertext::public_polynomial;
+use ringfence_crypto::ring::words::{block_bytes, from_word, pack, to_word, unpack};
+use ringfence_crypto::ring::field::ResidueError;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 use tfhe::core_crypto::prelude::{
     CiphertextModulus, GlweCiphertextOwned, GlweSecretKey, GlweSecretKeyOwned, PolynomialSize,
 };
 
-use crate::reconstruct::KeySum;
-use crate::transform::{forward, product};
+use crate::share::reconstruct::KeySum;
+use crate::encrypt::transform::{forward, product};
 
 /// The modulus q as tfhe names it.
 pub fn modulus() -> CiphertextModulus<u64> {

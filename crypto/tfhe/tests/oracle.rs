@@ -2,9 +2,9 @@
 //! there to the same integers, and what tfhe encrypts under a round's public polynomials decrypts
 //! here.
 
-use ringfence_crypto::ciphertext::block_bytes;
-use ringfence_crypto::field;
-use ringfence_crypto::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::words::block_bytes;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 use tfhe::core_crypto::algorithms::slice_algorithms::{
     slice_wrapping_add_assign_custom_mod, slice_wrapping_scalar_mul_assign_custom_mod,
 };
@@ -15,7 +15,7 @@ use tfhe::core_crypto::prelude::{
 };
 
 use super::fixture::{Fixture, plain_sum};
-use crate::glwe;
+use ringfence_tfhe::glwe;
 
 #[test]
 fn a_sum_of_ours_decrypts_adds_and_scales_in_tfhe() {

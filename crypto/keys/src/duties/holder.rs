@@ -7,28 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use rand::CryptoRng;
-use ringfence_crypto::Digest;
-use ringfence_crypto::field::ResidueError;
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::{ClosingId, HeaderId, RoundNumber, SiteId};
+use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Certificate, CertificateError, Closing, ClosingError, Endorsement, Header, Manifest, Opening,
-    Receipt, Review, Signed, SiteId, Statement, Study,
+    Certificate, CertificateError, Closing, ClosingError, Endorsement, Header, Manifest, Receipt,
+    Review, Study,
 };
-use ringfence_crypto::threshold::Threshold;
-use ringfence_crypto::wire::canonical::{self, Canonical};
-use ringfence_crypto::wire::frame::{self, FrameError};
-use ringfence_crypto::wire::message::OpeningFrame;
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
-use crate::contribution::EnvelopeBinding;
+use super::logged::{LogError, LogProofs, Seen};
 use crate::identity::Identity;
-use crate::logged::{LogError, LogProofs, Seen};
-use crate::round_secret::RoundSecret;
-use crate::seal::{Purpose, SEAL_OVERHEAD, SealError, seal};
-use crate::share::{Share, share_words};
+use crate::open::{OpeningContext, SealOpeningError, seal_opening};
+use crate::share::share::Share;
 
 /// What a key holder refuses to do, and why.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +30,7 @@ pub enum HolderError {
         /// This site.
         site: SiteId,
         /// The round.
-        round: u32,
+        round: RoundNumber,
     },
     /// The closing should not be endorsed.
     #[error(transparent)]
@@ -50,11 +41,11 @@ pub enum HolderError {
     )]
     Endorsed {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// On record.
-        endorsed: Digest,
+        endorsed: ClosingId,
         /// As shown.
-        shown: Digest,
+        shown: ClosingId,
     },
     /// Certified is another closing than the one that this holder endorsed.
     #[error(
@@ -62,11 +53,11 @@ pub enum HolderError {
     )]
     EndorsedOther {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// On record.
-        endorsed: Digest,
+        endorsed: ClosingId,
         /// As certified.
-        certified: Digest,
+        certified: ClosingId,
     },
     /// The closing leaves out this site's own receipt.
     #[error(
@@ -74,9 +65,9 @@ pub enum HolderError {
     )]
     ReceiptOmitted {
         /// The round.
-        round: u32,
-        /// Digest of the header.
-        header: Digest,
+        round: RoundNumber,
+        /// The header.
+        header: HeaderId,
     },
     /// The log lacks something, or is another one than before.
     #[error(transparent)]
@@ -87,14 +78,14 @@ pub enum HolderError {
     )]
     Abstains {
         /// Last round of abstention.
-        through: u32,
+        through: RoundNumber,
     },
     /// Not certified.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// A certified abort has nothing to open.
     #[error("round {0} ended in a certified abort: nothing may be opened")]
-    Aborted(u32),
+    Aborted(RoundNumber),
     /// Shares missing or of sites outside the set.
     #[error(
         "the shares at hand are not those of the certified set: {missing} missing, {extra} too many"
@@ -105,70 +96,9 @@ pub enum HolderError {
         /// At hand, not in the set.
         extra: usize,
     },
-    /// Sealing failed.
+    /// The opening could not be sealed.
     #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The frame is too long.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-}
-
-/// An envelope that its holder complains about.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EnvelopeError {
-    /// Not the envelope that the header names.
-    #[error("the envelope of {dealer} is not the one its header names")]
-    Digest {
-        /// Who dealt it.
-        dealer: SiteId,
-    },
-    /// Sealed to somebody else or altered.
-    #[error("the envelope of {dealer} does not open: {source}")]
-    Seal {
-        /// Who dealt it.
-        dealer: SiteId,
-        /// Why.
-        source: SealError,
-    },
-    /// No residues inside.
-    #[error("the envelope of {dealer} holds no share: {source}")]
-    Share {
-        /// Who dealt it.
-        dealer: SiteId,
-        /// Why.
-        source: ResidueError,
-    },
-}
-
-/// Opens the envelope that `header`'s site dealt to this holder: with the round's secret, or with
-/// the long-term one (`None`) where the manifest names no round keys of this holder.
-///
-/// # Errors
-/// [`EnvelopeError`]: a reason to complain about the dealer.
-pub fn open_envelope(
-    identity: &Identity,
-    round_secret: Option<&RoundSecret>,
-    study: &Study,
-    header: &Header,
-    sealed: &[u8],
-) -> Result<Share, EnvelopeError> {
-    let dealer = || header.site.clone();
-    let offset = study.holder_offset(header.round, identity.site());
-    let named = offset.and_then(|offset| Some((offset, header.envelopes.get(offset)?)));
-    let Some((offset, _)) = named.filter(|(_, digest)| **digest == Digest::of(sealed)) else {
-        return Err(EnvelopeError::Digest { dealer: dealer() });
-    };
-    let binding = EnvelopeBinding {
-        manifest: header.manifest,
-        dealer: &header.site,
-        holder: identity.site(),
-    };
-    let bytes = round_secret
-        .map_or(identity.kem(), RoundSecret::kem)
-        .open(Purpose::Envelope, &binding, sealed)
-        .map_err(|source| EnvelopeError::Seal { dealer: dealer(), source })?;
-    Share::from_dealt(&bytes, &study.threshold, offset)
-        .map_err(|source| EnvelopeError::Share { dealer: dealer(), source })
+    Opening(#[from] SealOpeningError),
 }
 
 /// What a holder is shown before it endorses.
@@ -202,8 +132,8 @@ pub enum Decision {
 pub struct Holder {
     study: Arc<Study>,
     site: SiteId,
-    endorsed: BTreeMap<u32, Endorsement>,
-    abstains_through: Option<u32>,
+    endorsed: BTreeMap<RoundNumber, Endorsement>,
+    abstains_through: Option<RoundNumber>,
     seen: Option<Seen>,
 }
 
@@ -215,7 +145,7 @@ impl Holder {
         study: Arc<Study>,
         site: SiteId,
         endorsed: impl IntoIterator<Item = Endorsement>,
-        abstains_through: Option<u32>,
+        abstains_through: Option<RoundNumber>,
         seen: Option<Seen>,
     ) -> Self {
         let endorsed = endorsed.into_iter().map(|record| (record.round, record)).collect();
@@ -233,7 +163,7 @@ impl Holder {
         if self.study.holder_offset(round, &self.site).is_none() {
             return Err(HolderError::NoHolder { site: self.site.clone(), round });
         }
-        let shown = closing.digest();
+        let shown = closing.id();
         if let Some(record) = self.endorsed.get(&round) {
             return match record.closing == shown {
                 true => Ok(Decision::Repeat(record.clone())),
@@ -295,7 +225,7 @@ impl Holder {
             return Err(HolderError::NoHolder { site: self.site.clone(), round });
         }
         certificate.check(&self.study, manifest)?;
-        let certified = certificate.closing.digest();
+        let certified = certificate.closing.id();
         if let Some(record) = self.endorsed.get(&round).filter(|own| own.closing != certified) {
             return Err(HolderError::EndorsedOther { round, endorsed: record.closing, certified });
         }
@@ -303,7 +233,7 @@ impl Holder {
         if closing.is_abort() {
             return Err(HolderError::Aborted(round));
         }
-        Ok(CertifiedSet { closing, digest: certified })
+        Ok(CertifiedSet { closing, id: certified })
     }
 }
 
@@ -311,57 +241,15 @@ impl Holder {
 #[derive(Clone, Debug)]
 pub struct CertifiedSet<'a> {
     closing: &'a Closing,
-    digest: Digest,
+    id: ClosingId,
 }
 
 impl CertifiedSet<'_> {
     /// The contributions whose shares are to be summed.
-    pub fn sites(&self) -> impl Iterator<Item = (&SiteId, Digest)> {
+    pub fn sites(&self) -> impl Iterator<Item = (&SiteId, HeaderId)> {
         self.closing.included.iter().map(|entry| (&entry.site, entry.header))
     }
 }
-
-/// What an opening is bound to.
-pub(crate) struct OpeningBinding<'a> {
-    pub(crate) manifest: Digest,
-    pub(crate) closing: Digest,
-    pub(crate) holder: &'a SiteId,
-    /// A recipient of the content key; none for the content itself.
-    pub(crate) recipient: Option<&'a SiteId>,
-}
-
-impl Canonical for OpeningBinding<'_> {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.manifest.encode(out);
-        self.closing.encode(out);
-        self.holder.encode(out);
-        self.recipient.cloned().encode(out);
-    }
-}
-
-/// The content, encrypted once, and its key sealed to each recipient.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct SealedOpening {
-    /// The content key, sealed to each site in roster order.
-    pub(crate) keys: Vec<Vec<u8>>,
-    /// Salt and share words under ChaCha20-Poly1305; the key is used once, the nonce is zero. The
-    /// associated data are the canonical bytes of an [`OpeningBinding`] without recipient, under the
-    /// label `opening-content`. The statement's plaintext digest is that of salt and words.
-    pub(crate) content: Vec<u8>,
-}
-
-/// Bytes of the salt ahead of the share words: a digest of the words alone could be guessed at.
-pub(crate) const SALT_BYTES: usize = 32;
-
-/// Bytes of a sealed opening for a roster of `sites` sites: content, and a content key for each.
-pub fn opening_bytes(threshold: &Threshold, sites: usize) -> usize {
-    // The frame's counts take eight bytes each.
-    let content = SALT_BYTES + share_words(threshold) * 8 + TAG_BYTES;
-    8 + sites * (8 + SEAL_OVERHEAD + 32) + 8 + content
-}
-
-/// Bytes of a ChaCha20-Poly1305 tag.
-const TAG_BYTES: usize = 16;
 
 /// Sums the shares dealt to this holder over the certified set and seals the sum to every site.
 ///
@@ -383,48 +271,9 @@ pub fn open_share_sum(
         });
     }
     let sum = Share::sum(shares.iter().map(|(_, share)| share), &study.threshold);
-    seal_opening(identity, study, (set.closing.manifest, set.digest), &sum.to_bytes(), rng)
-}
-
-/// Seals a share of the key sum to every site, for a manifest and a closing.
-pub(crate) fn seal_opening(
-    identity: &Identity,
-    study: &Study,
-    (manifest, closing): (Digest, Digest),
-    share: &[u8],
-    rng: &mut impl CryptoRng,
-) -> Result<OpeningFrame, HolderError> {
-    let mut plaintext = Zeroizing::new(vec![0; SALT_BYTES + share.len()]);
-    let (salt, words) = plaintext.split_at_mut(SALT_BYTES);
-    rng.fill_bytes(salt);
-    words.copy_from_slice(share);
-
-    let holder = identity.site();
-    let binding = OpeningBinding { manifest, closing, holder, recipient: None };
-    let mut content_key = Zeroizing::new(Key::default());
-    rng.fill_bytes(content_key.as_mut_slice());
-    let associated = canonical::bytes("opening-content", &binding);
-    let content = ChaCha20Poly1305::new(&content_key)
-        .encrypt(&Nonce::default(), Payload { msg: &plaintext, aad: &associated })
-        .map_err(|_| SealError::Key)?;
-    let keys = study
-        .roster
-        .iter()
-        .map(|site| {
-            let recipient = Some(&site.id);
-            let binding = OpeningBinding { manifest, closing, holder, recipient };
-            seal(&site.kem_key, Purpose::Opening, &binding, content_key.as_slice(), rng)
-        })
-        .collect::<Result<_, _>>()?;
-    let sealed = frame::encode(&SealedOpening { keys, content })?;
-    let statement = identity.sign(Opening {
-        manifest,
-        closing,
-        holder: holder.clone(),
-        sealed: Digest::of(&sealed),
-        plaintext: Digest::of(&plaintext),
-    });
-    Ok(OpeningFrame { statement, sealed })
+    let Closing { round, manifest, .. } = *set.closing;
+    let context = OpeningContext { study, round, manifest, closing: set.id };
+    Ok(seal_opening(identity, context, &sum.to_bytes(), rng)?)
 }
 
 /// A holder's review of the envelopes it was dealt: complaints ascending by name.
@@ -434,7 +283,7 @@ pub fn review(
     complaints: BTreeSet<SiteId>,
 ) -> Signed<Review> {
     identity.sign(Review {
-        manifest: manifest.digest(),
+        manifest: manifest.id(),
         holder: identity.site().clone(),
         complaints: complaints.into_iter().collect(),
     })

@@ -2,6 +2,7 @@
 //! it, and it is still the log that this site saw last.
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::{Checkpoint, ConsistencyProof, InclusionProof, ProofError};
 use ringfence_crypto::statement::{Closing, Manifest, Receipt};
 
@@ -14,7 +15,7 @@ pub enum LogError {
     )]
     NotLogged {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// Kind of the statement.
         statement: &'static str,
         /// Its digest.
@@ -28,7 +29,7 @@ pub enum LogError {
     )]
     Proofs {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// One for each statement that the checkpoint must contain.
         expected: usize,
         /// As shown.
@@ -40,7 +41,7 @@ pub enum LogError {
     )]
     NoConsistency {
         /// The round.
-        round: u32,
+        round: RoundNumber,
     },
     /// A later round with a smaller log.
     #[error(
@@ -48,11 +49,11 @@ pub enum LogError {
     )]
     Shrunk {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// As shown.
         shown: Checkpoint,
         /// Round of the last checkpoint that was seen.
-        before: u32,
+        before: RoundNumber,
         /// That checkpoint.
         seen: Checkpoint,
     },
@@ -62,11 +63,11 @@ pub enum LogError {
     )]
     Forked {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// As shown.
         shown: Checkpoint,
         /// Round of the last checkpoint that was seen.
-        before: u32,
+        before: RoundNumber,
         /// That checkpoint.
         seen: Checkpoint,
         /// Why the proof does not hold.
@@ -88,7 +89,7 @@ pub struct LogProofs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The round.
-    pub round: u32,
+    pub round: RoundNumber,
     /// Its closing's checkpoint.
     pub checkpoint: Checkpoint,
 }

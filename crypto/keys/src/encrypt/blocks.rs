@@ -5,21 +5,38 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
-use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{block_bytes, pack, public_polynomial, to_word};
-use ringfence_crypto::field;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::RING_DEGREE;
+use ringfence_crypto::id::ManifestId;
+use ringfence_crypto::ring::ciphertext::public_polynomial;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::packing::{Packing, PackingError};
+use ringfence_crypto::ring::params::RING_DEGREE;
+use ringfence_crypto::ring::words::{block_bytes, pack, to_word};
 use ringfence_crypto::vectorized;
 use zeroize::Zeroizing;
 
-use super::EncryptError;
-use crate::check::{CheckVectors, CheckWords};
-use crate::noise::{UNIFORM_BYTES, errors_from_uniform};
-use crate::quantize::{Quantizer, Value, fill_block};
+use super::check::{CheckVectors, CheckWords};
+use super::rlwe_noise::{UNIFORM_BYTES, errors_from_uniform};
+use super::transform::product;
 use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
-use crate::transform::product;
+use crate::update::quantize::{QuantizeError, Quantizer, Value};
+
+/// Encryption could not be finished; nothing of it may be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum EncryptError {
+    /// More values than a key may encrypt.
+    #[error(transparent)]
+    Packing(#[from] PackingError),
+    /// An update that does not fit the study.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// The body could not be written.
+    #[error("could not write the encrypted body: {0}")]
+    Io(#[from] io::Error),
+    /// An earlier step failed: going on would encrypt other values under the same key and errors.
+    #[error("this encryption has failed before; start again with a fresh key")]
+    Failed,
+}
 
 /// Where the blocks of a batch go, in order.
 pub(super) struct Sink<'a, W> {
@@ -55,8 +72,7 @@ impl<'a, W: Write> Sink<'a, W> {
 
 /// Everything that encrypting a block needs.
 pub(super) struct BlockCipher<'a> {
-    pub(super) round: Digest,
-    pub(super) packing: &'a Packing,
+    pub(super) manifest: ManifestId,
     /// Blocks of the whole body.
     pub(super) blocks: usize,
     pub(super) quantizer: Quantizer<'a>,
@@ -83,6 +99,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl BlockCipher<'_> {
+    /// Slots, scale and wire words.
+    pub(super) fn packing(&self) -> &Packing {
+        self.quantizer.packing()
+    }
+
     /// Working memory that another block has left, or fresh one.
     fn scratch(&self) -> Box<Scratch> {
         lock(&self.spare).pop().unwrap_or_else(|| {
@@ -92,7 +113,7 @@ impl BlockCipher<'_> {
                 errors: Zeroizing::new([0; RING_DEGREE]),
                 words: Zeroizing::new([0; RING_DEGREE]),
                 uniform: Zeroizing::new([0; UNIFORM_BYTES]),
-                dither: Zeroizing::new(vec![0; self.packing.block_values() * 4]),
+                dither: Zeroizing::new(vec![0; self.packing().block_values() * 4]),
             })
         })
     }
@@ -117,7 +138,7 @@ impl BlockCipher<'_> {
                 let (mut scratch, mut sum) = (self.scratch(), CheckWords::zero());
                 let mut out = Vec::new();
                 while let Some((block, values)) = next() {
-                    out.resize(block_bytes(self.packing.wire_bits), 0);
+                    out.resize(block_bytes(self.packing().wire_bits), 0);
                     sum.add(&self.encrypt_block(block, values, &mut scratch, &mut out)?);
                     lock(sink).put(block, &mut out)?;
                 }
@@ -145,11 +166,11 @@ impl BlockCipher<'_> {
         let mut stream = self.randomness.block(block as u64);
         stream.fill(uniform.as_mut_slice());
         stream.fill(dither);
-        fill_block(&self.quantizer, self.packing, block, values, dither, message)?;
+        self.quantizer.fill_block(block, values, dither, message)?;
         errors_from_uniform(uniform, errors);
-        public_polynomial(&self.round, block as u64, public);
+        public_polynomial(self.manifest, block as u64, public);
         product(public, self.key.as_slice(), words);
-        let Packing { delta_bits, wire_bits, .. } = *self.packing;
+        let Packing { delta_bits, wire_bits, .. } = *self.packing();
         mask(errors.as_slice(), message.as_slice(), delta_bits, wire_bits, words.as_mut_slice());
         pack(words.as_slice(), wire_bits, out);
         Ok(self.check.of_block(block, message))

@@ -1,6 +1,6 @@
 //! Check words and keyed digests: what the study's check key is for.
 //!
-//! The check key is known to every site and to no aggregator. From it and the round digest come
+//! The check key is known to every site and to no aggregator. From it and the manifest digest come
 //! two vectors `rho` over `F_q`; a site's check words are `tau = sum rho_{j,k} m_{j,k}` over its
 //! packed coefficients. Their sum opens with the key sum and never passes the aggregator, so an
 //! aggregator that shifts the sum of the bodies is caught but for a chance of 2^-126.
@@ -9,10 +9,11 @@ use std::fmt;
 
 use rand::CryptoRng;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::residues_from_xof;
-use ringfence_crypto::field;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::{CHECK_WORDS, RING_DEGREE};
+use ringfence_crypto::id::{ManifestId, ModelId};
+use ringfence_crypto::ring::ciphertext::residues_from_xof;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::{CHECK_WORDS, RING_DEGREE};
 use ringfence_crypto::vectorized;
 use subtle::ConstantTimeEq;
 use zeroize::ZeroizeOnDrop;
@@ -50,16 +51,15 @@ impl CheckKey {
     }
 
     /// A digest that stands in the study, so that every site sees that all got the same key: keyed
-    /// BLAKE3 over `"ringfence/check-key/1"`. The
-    /// key has 256 bits of entropy: the digest tells nothing of it.
+    /// BLAKE3 over `"ringfence/check-key/1"`. The key has 256 bits of entropy: the digest tells nothing of it.
     pub fn commitment(&self) -> Digest {
         self.keyed(b"ringfence/check-key/1", &[])
     }
 
     /// The digest under which a model is named to the aggregator, which cannot test a guess: keyed
     /// BLAKE3 over `"ringfence/model/1" || model digest`.
-    pub fn model(&self, model: &Digest) -> Digest {
-        self.keyed(b"ringfence/model/1", &model.0)
+    pub fn model(&self, model: &ModelId) -> Digest {
+        self.keyed(b"ringfence/model/1", &model.0.0)
     }
 
     fn keyed(&self, label: &[u8], bytes: &[u8]) -> Digest {
@@ -69,16 +69,16 @@ impl CheckKey {
     }
 
     /// The vectors of a round.
-    pub(crate) fn vectors(&self, round: &Digest, packing: &Packing) -> CheckVectors<'_> {
+    pub(crate) fn vectors(&self, manifest: ManifestId, packing: &Packing) -> CheckVectors<'_> {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(b"ringfence/check/1").update(&round.0);
+        hasher.update(b"ringfence/check/1").update(&manifest.0.0);
         let mut reader = hasher.finalize_xof();
         let mut inside = [SecretWords::zeros(RING_DEGREE), SecretWords::zeros(RING_DEGREE)];
         for rho in &mut inside {
             residues_from_xof(&mut reader, rho.as_mut_slice());
         }
         let bits = u64::BITS - u32::from(packing.delta_bits);
-        CheckVectors { key: self, round: *round, inside, bits }
+        CheckVectors { key: self, manifest, inside, bits }
     }
 }
 
@@ -114,8 +114,8 @@ impl CheckWords {
 /// The vectors of a round: `rho_{j,k} = sigma_j rho_k` for coefficient `k` of block `j`, twice.
 ///
 /// All are residues ([`residues_from_xof`]) of BLAKE3's extendable output under the check key: first
-/// the N of the first `rho`, then the N of the second, over `"ringfence/check/1" || round digest`;
-/// and for each block both `sigma_j`, over `"ringfence/check-block/1" || round digest || LE64(j)`.
+/// the N of the first `rho`, then the N of the second, over `"ringfence/check/1" || manifest digest`;
+/// and for each block both `sigma_j`, over `"ringfence/check-block/1" || manifest digest || LE64(j)`.
 ///
 /// A difference of sums that is not zero has, in some block, an inner product with `rho` that is
 /// not zero but for a chance of 1/q; then the combination of blocks with the `sigma_j` is not zero
@@ -123,7 +123,7 @@ impl CheckWords {
 /// words leave a chance of `(2/q)^2`, 2^-126.
 pub(crate) struct CheckVectors<'a> {
     key: &'a CheckKey,
-    round: Digest,
+    manifest: ManifestId,
     /// `rho` of each check word.
     inside: [SecretWords; CHECK_WORDS],
     /// Bits of a coefficient: it is below `q / Delta`.
@@ -134,7 +134,7 @@ impl CheckVectors<'_> {
     /// What a block's packed coefficients add to the check words.
     pub(crate) fn of_block(&self, block: usize, coefficients: &[u64; RING_DEGREE]) -> CheckWords {
         let mut hasher = blake3::Hasher::new_keyed(&self.key.0);
-        hasher.update(b"ringfence/check-block/1").update(&self.round.0);
+        hasher.update(b"ringfence/check-block/1").update(&self.manifest.0.0);
         hasher.update(&(block as u64).to_le_bytes());
         let mut words = CheckWords([0; CHECK_WORDS]);
         residues_from_xof(&mut hasher.finalize_xof(), &mut words.0);
@@ -178,13 +178,13 @@ vectorized! {
 mod tests {
     use super::*;
     use crate::testing::rng;
-    use ringfence_crypto::params::MODULUS;
+    use ringfence_crypto::ring::params::MODULUS;
 
     #[test]
     fn linear_and_sensitive_to_every_coefficient_and_block() {
         let key = CheckKey::generate(&mut rng(1));
-        let round = Digest::of(b"round");
-        let vectors = key.vectors(&round, &Packing::derive(16, 10).unwrap());
+        let manifest = Digest::of(b"round").into();
+        let vectors = key.vectors(manifest, &Packing::derive(16, 10).unwrap());
         let words = |blocks: &[[u64; RING_DEGREE]]| {
             let mut sum = CheckWords::zero();
             let parts = blocks.iter().enumerate().map(|(j, block)| vectors.of_block(j, block));

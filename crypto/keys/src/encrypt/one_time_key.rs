@@ -4,7 +4,7 @@
 //! comes of it can only be shared, once. This compiles:
 //!
 //! ```
-//! # use ringfence_keys::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
+//! # use ringfence_keys::encrypt::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
 //! fn encrypt<'a>(
 //!     key: OneTimeKey,
 //!     context: EncryptionContext<'a>,
@@ -17,7 +17,7 @@
 //! A second encryption under the same key does not:
 //!
 //! ```compile_fail
-//! # use ringfence_keys::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
+//! # use ringfence_keys::encrypt::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
 //! fn encrypt<'a>(
 //!     key: OneTimeKey,
 //!     context: EncryptionContext<'a>,
@@ -31,44 +31,44 @@
 //! Nor does a copy of a key, its text, or its serialised form:
 //!
 //! ```compile_fail
-//! # use ringfence_keys::one_time_key::OneTimeKey;
+//! # use ringfence_keys::encrypt::one_time_key::OneTimeKey;
 //! fn copy(key: &OneTimeKey) -> OneTimeKey { key.clone() }
 //! ```
 //! ```compile_fail
-//! # use ringfence_keys::one_time_key::OneTimeKey;
+//! # use ringfence_keys::encrypt::one_time_key::OneTimeKey;
 //! fn show(key: &OneTimeKey) -> String { format!("{key:?}") }
 //! ```
 //! ```compile_fail
-//! # use ringfence_keys::one_time_key::OneTimeKey;
+//! # use ringfence_keys::encrypt::one_time_key::OneTimeKey;
 //! fn serialise(key: &OneTimeKey) -> impl serde::Serialize { key }
 //! ```
 //!
 //! What all three fail for is the missing trait; this compiles:
 //!
 //! ```
-//! # use ringfence_keys::one_time_key::OneTimeKey;
+//! # use ringfence_keys::encrypt::one_time_key::OneTimeKey;
 //! fn keep(key: OneTimeKey) -> OneTimeKey { key }
 //! fn serialise(number: &u32) -> impl serde::Serialize { number }
 //! ```
 
-pub(crate) mod blocks;
-
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::Mutex;
 
-use blocks::{BlockCipher, Sink};
 use rand::CryptoRng;
-use ringfence_crypto::Digest;
+use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::layout::Layout;
-use ringfence_crypto::packing::{Packing, PackingError};
-use ringfence_crypto::params::{KEY_WORDS, RING_DEGREE};
-use ringfence_crypto::statement::{Manifest, Statement, Study};
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::{KEY_WORDS, RING_DEGREE};
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Manifest, Study};
 use zeroize::Zeroizing;
 
-use crate::check::{CheckKey, CheckWords};
-use crate::quantize::{QuantizeError, Quantizer, Value};
+pub use super::blocks::EncryptError;
+use super::blocks::{BlockCipher, Sink};
+use super::check::{CheckKey, CheckWords};
 use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
+use crate::update::quantize::{QuantizeError, Quantizer, Value};
 
 /// Blocks a thread between two moments at which all threads wait for the last one: all the memory that an
 /// encryption takes if one thread stands still; mostly it is a block a thread.
@@ -83,28 +83,11 @@ pub struct UsedKey {
     check: CheckWords,
 }
 
-/// Encryption could not be finished; nothing of it may be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum EncryptError {
-    /// More values than a key may encrypt.
-    #[error(transparent)]
-    Packing(#[from] PackingError),
-    /// An update that does not fit the study.
-    #[error(transparent)]
-    Quantize(#[from] QuantizeError),
-    /// The body could not be written.
-    #[error("could not write the encrypted body: {0}")]
-    Io(#[from] io::Error),
-    /// An earlier step failed: going on would encrypt other values under the same key and errors.
-    #[error("this encryption has failed before; start again with a fresh key")]
-    Failed,
-}
-
 /// What a round's encryption depends on besides the key.
 #[derive(Clone, Copy, Debug)]
 pub struct EncryptionContext<'a> {
-    /// Digest of the manifest: it seeds the public polynomials.
-    pub round: Digest,
+    /// The round's manifest: it seeds the public polynomials.
+    pub manifest: ManifestId,
     /// Slots, scale and wire words.
     pub packing: &'a Packing,
     /// Tensors and clip bounds.
@@ -117,7 +100,7 @@ impl<'a> EncryptionContext<'a> {
     /// The context of a round of a study.
     pub fn new(study: &'a Study, manifest: &Manifest, check_key: &'a CheckKey) -> Self {
         let (packing, layout) = (&study.packing, &study.layout);
-        Self { round: manifest.digest(), packing, layout, check_key }
+        Self { manifest: manifest.id(), packing, layout, check_key }
     }
 }
 
@@ -137,15 +120,14 @@ impl OneTimeKey {
         context: EncryptionContext<'a>,
         rng: &mut impl CryptoRng,
     ) -> Result<Encryption<'a, V>, EncryptError> {
-        let EncryptionContext { round, packing, layout, check_key } = context;
+        let EncryptionContext { manifest, packing, layout, check_key } = context;
         let quantizer = Quantizer::new(layout, packing);
         let cipher = BlockCipher {
-            round,
-            packing,
+            manifest,
             blocks: packing.blocks(quantizer.values())?,
             quantizer,
             key: self.0,
-            check: check_key.vectors(&round, packing),
+            check: check_key.vectors(manifest, packing),
             randomness: BulkRandomness::draw(rng),
             spare: Mutex::new(Vec::new()),
         };
@@ -210,7 +192,7 @@ impl<V: Value> Encryption<'_, V> {
             begun.extend_from_slice(head);
             begun.as_slice()
         };
-        let chunks = rest.chunks_exact(self.cipher.packing.block_values());
+        let chunks = rest.chunks_exact(self.cipher.packing().block_values());
         let mut remainder = chunks.remainder();
         let mut blocks: Vec<&[V]> = std::iter::once(first).chain(chunks).collect();
         if got == expected {
@@ -248,7 +230,7 @@ impl<V: Value> Encryption<'_, V> {
 
     /// Values of the update that lie in a block: one less in the first, which counts the site.
     fn capacity(&self, block: usize) -> usize {
-        self.cipher.packing.block_values() - usize::from(block == 0)
+        self.cipher.packing().block_values() - usize::from(block == 0)
     }
 
     /// Encrypts blocks batch by batch, and writes each as soon as those before it are written.
@@ -285,6 +267,7 @@ impl UsedKey {
 mod tests {
     use super::*;
     use crate::testing::rng;
+    use ringfence_crypto::Digest;
     use ringfence_crypto::layout::TensorLayout;
 
     #[test]
@@ -296,8 +279,8 @@ mod tests {
         let mut rng = rng(1);
         let check_key = CheckKey::generate(&mut rng);
         let (packing, layout, check_key) = (&packing, &layout, &check_key);
-        let round = Digest::of(b"round");
-        let context = EncryptionContext { round, packing, layout, check_key };
+        let manifest = Digest::of(b"round").into();
+        let context = EncryptionContext { manifest, packing, layout, check_key };
         let part = vec![0.5f32; values / 2];
         let mut start = || OneTimeKey::generate(&mut rng).start::<f32>(context, &mut rng).unwrap();
 
@@ -332,8 +315,8 @@ mod tests {
         let layout = Layout { tensors: vec![tensor] };
         let check_key = CheckKey::generate(&mut rng(1));
         let (packing, layout, check_key) = (&packing, &layout, &check_key);
-        let round = Digest::of(b"round");
-        let context = EncryptionContext { round, packing, layout, check_key };
+        let manifest = Digest::of(b"round").into();
+        let context = EncryptionContext { manifest, packing, layout, check_key };
         let start = || {
             // The same key, errors and dithers each time, as only a test may have them.
             let mut rng = rng(2);

@@ -11,7 +11,7 @@
 //! independent numbers: the distance is below `2^23 * 2^-116 = 2^-93` a block and 2^-79 a largest
 //! body. Cutting at ten sigma and rounding entries to 128 bits cost less than 2^-75 a sample.
 
-use ringfence_crypto::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 use ringfence_crypto::vectorized;
 
 /// `TABLE[k] = floor(2^128 * P(|X| <= k))` for the discrete Gaussian with
@@ -163,7 +163,7 @@ mod search {
 
     use pulp::x86::V4;
     use pulp::{NullaryFnOnce, cast};
-    use ringfence_crypto::params::RING_DEGREE;
+    use ringfence_crypto::ring::params::RING_DEGREE;
 
     pub(super) fn count_reached(simd: V4, limits: &[u64; 64], numbers: &mut [u64; RING_DEGREE]) {
         simd.vectorize(Search { simd, limits, numbers });
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use crate::testing::rng;
     use rand::Rng;
-    use ringfence_crypto::params::{ERROR_SIGMA, ERROR_TAIL, MODULUS};
+    use ringfence_crypto::ring::params::{ERROR_SIGMA, ERROR_TAIL, MODULUS};
 
     /// The probability that the table gives to `|X| = k`, and the formula's.
     fn probabilities(k: usize) -> (f64, f64) {

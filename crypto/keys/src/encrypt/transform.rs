@@ -9,8 +9,8 @@ mod lanes;
 
 pub(crate) use inverse::product;
 
-use ringfence_crypto::field;
-use ringfence_crypto::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 
 /// `psi`, a primitive 8192nd root of unity.
 const PSI: u64 = field::pow(7, (MODULUS - 1) / (2 * RING_DEGREE as u64));
@@ -25,8 +25,8 @@ const fn reversed(k: usize, bits: u32) -> usize {
     if bits == 0 { 0 } else { k.reverse_bits() >> (usize::BITS - bits) }
 }
 
-/// Values of a polynomial, plainly: for tests, and for keys that come as coefficients.
-#[cfg(any(test, feature = "tfhe"))]
+/// Values of a polynomial, plainly: for tests.
+#[cfg(test)]
 pub(crate) fn forward(coefficients: &[u64; RING_DEGREE]) -> Vec<u64> {
     let mut words = coefficients.to_vec();
     // Modulo X^(2h) - delta^2 = (X^h - delta)(X^h + delta), down to the evaluation points.

@@ -3,12 +3,12 @@
 //! The openings at one position are a Reed-Solomon codeword of dimension t. All openings present
 //! are used: `k` of them correct `(k - t) / 2` lies at each position (Berlekamp and Welch).
 
-use ringfence_crypto::field;
-use ringfence_crypto::params::KEY_WORDS;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::params::KEY_WORDS;
 use ringfence_crypto::threshold::Threshold;
 
 use crate::secret::SecretWords;
-use crate::share::{Share, holder_point, lagrange, secret_point, share_words};
+use crate::share::share::{Share, holder_point, lagrange, secret_point, share_words};
 
 /// The sum of the keys and check words over a certified set.
 #[derive(Debug)]
@@ -81,8 +81,8 @@ impl KeySum {
         }
     }
 
-    /// Key words (NTT order) and check words.
-    pub(crate) fn words(&self) -> &[u64] {
+    /// Key words (NTT order), then check words. Only a sum has words that anybody ever sees.
+    pub fn words(&self) -> &[u64] {
         self.words.as_slice()
     }
 }
@@ -201,7 +201,7 @@ fn solve(rows: &mut [Vec<u64>], unknowns: usize) -> Option<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::share::tests::{secret, shares_of};
+    use crate::share::share::tests::{secret, shares_of};
     use proptest::prelude::*;
 
     /// Opens a sharing with some holders silent and some lying in some words.

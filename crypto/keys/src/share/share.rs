@@ -16,12 +16,12 @@
 use std::fmt;
 
 use rand::CryptoRng;
-use ringfence_crypto::ciphertext::residues_from_xof;
-use ringfence_crypto::field::{self, ResidueError};
-use ringfence_crypto::params::{KEY_WORDS, MODULUS};
+use ringfence_crypto::ring::ciphertext::residues_from_xof;
+use ringfence_crypto::ring::field::{self, ResidueError};
+use ringfence_crypto::ring::params::{KEY_WORDS, MODULUS};
 use ringfence_crypto::threshold::Threshold;
 
-use crate::one_time_key::UsedKey;
+use crate::encrypt::one_time_key::UsedKey;
 use crate::secret::SecretWords;
 
 /// One holder's share of one key vector, or of a sum of them.

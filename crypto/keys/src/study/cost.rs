@@ -1,18 +1,20 @@
 //! What a study would cost and tolerate, computed from the same functions that make and check it.
 
-use ringfence_crypto::noise::NoiseModel;
-use ringfence_crypto::packing::{Packing, PackingError};
-use ringfence_crypto::params::{MAX_SITES, RING_DEGREE, SECURITY_CLASSICAL, SECURITY_QUANTUM};
+use ringfence_crypto::ring::noise_bound::NoiseModel;
+use ringfence_crypto::ring::packing::{Packing, PackingError};
+use ringfence_crypto::ring::params::{
+    MAX_SITES, RING_DEGREE, SECURITY_CLASSICAL, SECURITY_QUANTUM,
+};
 use ringfence_crypto::threshold::{Threshold, ThresholdError};
 use serde::Serialize;
 
-use crate::holder::opening_bytes;
-use crate::seal::SEAL_OVERHEAD;
-use crate::share::dealt_bytes;
+use crate::open::opening_bytes;
+use crate::share::seal::SEAL_OVERHEAD;
+use crate::share::share::dealt_bytes;
 
 /// What the author of a study knows before making it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlanRequest {
+pub struct CostRequest {
     /// Values of the model.
     pub parameters: usize,
     /// `n`: sites of the roster.
@@ -31,7 +33,7 @@ pub struct PlanRequest {
 
 /// A study as it would be: every number of it follows from the request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Plan {
+pub struct StudyCost {
     /// Values of the model.
     pub parameters: usize,
     /// Sites of the roster.
@@ -69,7 +71,7 @@ pub struct Plan {
 
 /// A study that cannot work, and why.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum PlanError {
+pub enum CostError {
     /// Too few or too many sites.
     #[error(
         "expected 3 to {MAX_SITES} sites, got {0}: of two sites each could subtract its own update from the sum"
@@ -122,33 +124,33 @@ pub enum PlanError {
     },
 }
 
-impl Plan {
+impl StudyCost {
     /// Works a request out.
     ///
     /// # Errors
-    /// [`PlanError`] with the reason why such a study cannot work.
-    pub fn derive(request: PlanRequest) -> Result<Self, PlanError> {
-        let PlanRequest { parameters, sites, value_bits, drop_outs, .. } = request;
+    /// [`CostError`] with the reason why such a study cannot work.
+    pub fn derive(request: CostRequest) -> Result<Self, CostError> {
+        let CostRequest { parameters, sites, value_bits, drop_outs, .. } = request;
         if !(3..=MAX_SITES).contains(&sites) {
-            return Err(PlanError::Sites(sites));
+            return Err(CostError::Sites(sites));
         }
         if parameters == 0 {
-            return Err(PlanError::NoParameters);
+            return Err(CostError::NoParameters);
         }
-        let PlanRequest { holders, collusion, packing, .. } = request;
+        let CostRequest { holders, collusion, packing, .. } = request;
         let threshold = Threshold::choose(sites, holders, collusion, packing)?;
         let Threshold { holders, collusion, .. } = threshold;
         let floor = threshold.min_sites_floor();
         let left = sites.saturating_sub(drop_outs.into());
         if left < usize::from(floor) {
-            return Err(PlanError::TooFewLeft { drop_outs, sites, left, floor, collusion });
+            return Err(CostError::TooFewLeft { drop_outs, sites, left, floor, collusion });
         }
         let tolerated = threshold.silent_tolerated();
         if drop_outs > tolerated {
             let Threshold { endorsements, opening, .. } = threshold;
             let left = holders.saturating_sub(drop_outs);
             let needed = endorsements.max(opening);
-            return Err(PlanError::TooFewHolders {
+            return Err(CostError::TooFewHolders {
                 drop_outs,
                 left,
                 holders,
@@ -203,8 +205,8 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn request(sites: usize, value_bits: u8) -> PlanRequest {
-        PlanRequest {
+    fn request(sites: usize, value_bits: u8) -> CostRequest {
+        CostRequest {
             parameters: 1_000_000,
             sites,
             value_bits,
@@ -221,37 +223,37 @@ mod tests {
         for (sites, bits, limit) in
             [(10, 16, 2.78), (100, 16, 3.29), (500, 16, 3.67), (10, 8, 1.66)]
         {
-            let plan = Plan::derive(request(sites, bits)).unwrap();
-            assert!(plan.body_bytes_per_parameter <= limit, "{plan:?}");
-            assert!(plan.failure_log2.is_none_or(|log2| log2 < -64.0), "{plan:?}");
-            assert_eq!(plan.failure_log2.is_none(), sites == 10, "{plan:?}");
+            let cost = StudyCost::derive(request(sites, bits)).unwrap();
+            assert!(cost.body_bytes_per_parameter <= limit, "{cost:?}");
+            assert!(cost.failure_log2.is_none_or(|log2| log2 < -64.0), "{cost:?}");
+            assert_eq!(cost.failure_log2.is_none(), sites == 10, "{cost:?}");
         }
-        let wide = PlanRequest {
+        let wide = CostRequest {
             holders: Some(32),
             collusion: Some(8),
             packing: Some(8),
             ..request(100, 16)
         };
-        let plan = Plan::derive(wide).unwrap();
-        assert!(plan.envelope_bytes < 150_000, "{plan:?}");
-        assert_eq!((plan.threshold.opening, plan.threshold.endorsements), (16, 21));
+        let cost = StudyCost::derive(wide).unwrap();
+        assert!(cost.envelope_bytes < 150_000, "{cost:?}");
+        assert_eq!((cost.threshold.opening, cost.threshold.endorsements), (16, 21));
     }
 
     #[test]
     fn what_cannot_work_is_refused_with_the_reason() {
         let refused = |request, text: &str| {
-            let error = Plan::derive(request).unwrap_err().to_string();
+            let error = StudyCost::derive(request).unwrap_err().to_string();
             assert!(error.contains(text), "{error}");
         };
         refused(request(2, 16), "expected 3 to 10000 sites, got 2");
         refused(request(10, 30), "2 to 24 bits");
-        refused(PlanRequest { parameters: 0, ..request(5, 16) }, "at least one parameter");
-        refused(PlanRequest { parameters: 1 << 40, ..request(5, 16) }, "a key encrypts at most");
-        refused(PlanRequest { collusion: Some(0), ..request(5, 16) }, "collusion bound c");
-        refused(PlanRequest { collusion: Some(4), ..request(5, 16) }, "at least 6 only");
-        refused(PlanRequest { packing: Some(5), ..request(5, 16) }, "m = 5; lower c or l");
-        refused(PlanRequest { drop_outs: 1, ..request(3, 16) }, "2 contributions are left");
-        refused(PlanRequest { drop_outs: 2, ..request(5, 16) }, "at most 1 may be silent");
-        assert!(Plan::derive(PlanRequest { drop_outs: 1, ..request(5, 16) }).is_ok());
+        refused(CostRequest { parameters: 0, ..request(5, 16) }, "at least one parameter");
+        refused(CostRequest { parameters: 1 << 40, ..request(5, 16) }, "a key encrypts at most");
+        refused(CostRequest { collusion: Some(0), ..request(5, 16) }, "collusion bound c");
+        refused(CostRequest { collusion: Some(4), ..request(5, 16) }, "at least 6 only");
+        refused(CostRequest { packing: Some(5), ..request(5, 16) }, "m = 5; lower c or l");
+        refused(CostRequest { drop_outs: 1, ..request(3, 16) }, "2 contributions are left");
+        refused(CostRequest { drop_outs: 2, ..request(5, 16) }, "at most 1 may be silent");
+        assert!(StudyCost::derive(CostRequest { drop_outs: 1, ..request(5, 16) }).is_ok());
     }
 }

@@ -1,25 +1,26 @@
 //! Drafting a study: from what its author decides to a study file that can be signed.
 
 use rand::CryptoRng;
-use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ModelId, UnixSeconds};
 use ringfence_crypto::layout::Layout;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::ParameterSet;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::ParameterSet;
+use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::{
-    PrivacyPolicy, PublicKey, Site, Study, StudyError, WeightPolicy,
+    CheckKeySeals, HexBytes, PrivacyPolicy, Site, Study, StudyError, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
-use crate::identity::seal_check_key;
-use crate::seal::SealError;
+use crate::encrypt::check::CheckKey;
+use crate::share::seal::{Purpose, SealError, seal};
 
 /// What the author of a study decides. Everything else follows from it.
 #[derive(Clone, Debug)]
 pub struct StudyDraft {
     /// For people.
     pub name: String,
-    /// Unix seconds.
-    pub created_at: u64,
+    /// When the draft is made.
+    pub created_at: UnixSeconds,
     /// The sites in ring order.
     pub roster: Vec<Site>,
     /// Verifies the aggregator's receipts and closings.
@@ -32,10 +33,10 @@ pub struct StudyDraft {
     pub value_bits: u8,
     /// Tensors and clip bounds.
     pub layout: Layout,
-    /// Digest of the model before round 0.
-    pub initial_model: Digest,
+    /// The model before round 0.
+    pub initial_model: ModelId,
     /// How contributions are weighted; counts in roster order.
-    pub weights: WeightPolicy,
+    pub weighting: Weighting,
     /// A manifest must leave at least this long.
     pub min_round_seconds: u32,
     /// How long holders have to review.
@@ -84,7 +85,7 @@ impl StudyDraft {
             packing,
             layout: self.layout,
             initial_model: self.initial_model,
-            weights: self.weights,
+            weighting: self.weighting,
             privacy: PrivacyPolicy::None,
             min_round_seconds: self.min_round_seconds,
             review_seconds: self.review_seconds,
@@ -93,4 +94,23 @@ impl StudyDraft {
         study.check()?;
         Ok(study)
     }
+}
+
+/// Seals a fresh check key to every site of a roster: what a study's author does once.
+///
+/// # Errors
+/// [`SealError::Key`] when a site's KEM key is no X-Wing key.
+pub fn seal_check_key(
+    roster: &[Site],
+    rng: &mut impl CryptoRng,
+) -> Result<CheckKeySeals, SealError> {
+    let key = CheckKey::generate(rng);
+    let sealed = roster
+        .iter()
+        .map(|site| {
+            let bytes = key.expose();
+            seal(&site.kem_key, Purpose::CheckKey, &site.id, bytes, rng).map(HexBytes)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(CheckKeySeals { commitment: key.commitment(), sealed })
 }

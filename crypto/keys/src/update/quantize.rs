@@ -9,8 +9,8 @@ use std::fmt;
 
 use rand::CryptoRng;
 use ringfence_crypto::layout::{Layout, TensorLayout};
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::RING_DEGREE;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::vectorized;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
@@ -201,6 +201,7 @@ pub struct Place<'a> {
 /// Clip bounds by place in the flat update, and the number of steps.
 pub struct Quantizer<'a> {
     layout: &'a Layout,
+    packing: &'a Packing,
     /// Place of the first value after each tensor.
     ends: Vec<usize>,
     limit: f64,
@@ -208,7 +209,7 @@ pub struct Quantizer<'a> {
 
 impl<'a> Quantizer<'a> {
     /// The quantizer of a study.
-    pub(crate) fn new(layout: &'a Layout, packing: &Packing) -> Self {
+    pub(crate) fn new(layout: &'a Layout, packing: &'a Packing) -> Self {
         let sizes = layout.tensors.iter().map(|tensor| tensor.values().unwrap_or(0));
         let ends = sizes
             .scan(0, |end, size| {
@@ -216,12 +217,48 @@ impl<'a> Quantizer<'a> {
                 Some(*end)
             })
             .collect();
-        Self { layout, ends, limit: packing.value_limit() as f64 }
+        Self { layout, packing, ends, limit: packing.value_limit() as f64 }
+    }
+
+    /// Slots, scale and wire words.
+    pub(crate) fn packing(&self) -> &'a Packing {
+        self.packing
     }
 
     /// Number of values of the whole update.
     pub(crate) fn values(&self) -> usize {
         self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// Fills the coefficients of a block with its values, slot by slot; the first value of all counts
+    /// the site. `values` are those of the update that lie in the block, `dither` four bytes for each
+    /// value of a block.
+    pub(crate) fn fill_block<V: Value>(
+        &self,
+        block: usize,
+        values: &[V],
+        dither: &[u8],
+        coefficients: &mut [u64; RING_DEGREE],
+    ) -> Result<(), QuantizeError> {
+        let packing = self.packing;
+        coefficients.fill(0);
+        // Value v of a block is the update's value v - 1 in block 0, where value 0 is the count.
+        let counted = usize::from(block == 0);
+        coefficients[0] = counted as u64;
+        let first = block * packing.block_values() - (1 - counted);
+        for slot in 0..usize::from(packing.slots) {
+            let skipped = if slot == 0 { counted } else { 0 };
+            let start = (slot * RING_DEGREE + skipped - counted).min(values.len());
+            let end = ((slot + 1) * RING_DEGREE - counted).min(values.len());
+            let at = Place {
+                quantizer: self,
+                first: first + start,
+                dither: &dither[(slot * RING_DEGREE + skipped) * 4..],
+                shift: slot as u32 * u32::from(packing.slot_bits),
+            };
+            V::place(&values[start..end], at, &mut coefficients[skipped..])?;
+        }
+        Ok(())
     }
 
     fn place(&self, values: &[f32], at: Place<'_>, out: &mut [u64]) -> Result<(), QuantizeError> {
@@ -292,37 +329,6 @@ vectorized! {
         }
         finite
     }
-}
-
-/// Fills the coefficients of a block with its values, slot by slot; the first value of all counts
-/// the site. `values` are those of the update that lie in the block, `dither` four bytes for each
-/// value of a block.
-pub(crate) fn fill_block<V: Value>(
-    quantizer: &Quantizer<'_>,
-    packing: &Packing,
-    block: usize,
-    values: &[V],
-    dither: &[u8],
-    coefficients: &mut [u64; RING_DEGREE],
-) -> Result<(), QuantizeError> {
-    coefficients.fill(0);
-    // Value v of a block is the update's value v - 1 in block 0, where value 0 is the count.
-    let counted = usize::from(block == 0);
-    coefficients[0] = counted as u64;
-    let first = block * packing.block_values() - (1 - counted);
-    for slot in 0..usize::from(packing.slots) {
-        let skipped = if slot == 0 { counted } else { 0 };
-        let start = (slot * RING_DEGREE + skipped - counted).min(values.len());
-        let end = ((slot + 1) * RING_DEGREE - counted).min(values.len());
-        let at = Place {
-            quantizer,
-            first: first + start,
-            dither: &dither[(slot * RING_DEGREE + skipped) * 4..],
-            shift: slot as u32 * u32::from(packing.slot_bits),
-        };
-        V::place(&values[start..end], at, &mut coefficients[skipped..])?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use ringfence_crypto::log::{Checkpoint, ConsistencyProof, LogEntry, LogHash, StudyLog};
 use ringfence_crypto::round::Round;
-use ringfence_crypto::statement::{Closing, Header, Signed, sign};
+use ringfence_crypto::signature::{Signed, sign};
+use ringfence_crypto::statement::{Closing, Header};
 
 use super::fixture::{Fixture, Made, log_of, proofs_of};
-use crate::holder::{ClosingView, Decision, Holder, HolderError};
-use crate::logged::{LogError, LogProofs, Seen};
+use crate::duties::holder::{ClosingView, Decision, Holder, HolderError};
+use crate::duties::logged::{LogError, LogProofs, Seen};
 
 /// A closed round, and what its holder 1 is shown.
 struct Shown {

@@ -2,14 +2,13 @@
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::round::{Event, Fault, Round, RoundError};
-use ringfence_crypto::statement::{
-    HolderKeys, ManifestError, RoundKeys, RoundKeysError, Signed, SignedStudy, Statement,
-    StudyError, sign,
-};
+use ringfence_crypto::signature::{Signed, Statement, sign};
+use ringfence_crypto::statement::{HolderKeys, ManifestError, RoundKeys, RoundKeysError, SignedStudy, StudyError};
 
 use super::fixture::{Fixture, Made, START, apply, log_of, proofs_of};
-use crate::holder::{ClosingView, Decision, HolderError, open_envelope};
-use crate::logged::LogProofs;
+use crate::duties::holder::{ClosingView, Decision, HolderError};
+use crate::share::envelope::open_envelope;
+use crate::duties::logged::LogProofs;
 
 pub(super) fn refused(round: &Round, result: Result<(), RoundError>, before: &Round, text: &str) {
     let error = result.unwrap_err().to_string();
@@ -185,7 +184,7 @@ fn a_restored_holder_abstains() {
     let (fixture, round, _, _) = closed();
     let site = fixture.identities[1].site().clone();
     let holder =
-        crate::holder::Holder::restore(fixture.study.clone(), site, [], Some(round.number()), None);
+        crate::duties::holder::Holder::restore(fixture.study.clone(), site, [], Some(round.number()), None);
     let manifest = round.manifest().statement.clone();
     let closing = round.closing().unwrap();
     let (headers, reviews, log) = (&[], &[], &LogProofs::default());
@@ -271,7 +270,7 @@ fn reviews_of_strangers_and_faults_of_errors() {
     let before = round.clone();
     let manifest = round.manifest().statement.clone();
     let stranger = ["site-7".parse().unwrap()].into();
-    let review = crate::holder::review(&fixture.identities[0], &manifest, stranger);
+    let review = crate::duties::holder::review(&fixture.identities[0], &manifest, stranger);
     let result = apply(&mut round, |round| round.review(&review));
     refused(&round, result, &before, "who has no receipt");
     let late = round.receipt(fixture.identities[0].site(), START + 500).unwrap_err();

@@ -1,13 +1,14 @@
 //! What key holders and recipients refuse once a round is closed.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{add_words, block_bytes, pack, to_word};
-use ringfence_crypto::params::RING_DEGREE;
+use ringfence_crypto::ring::words::{add_words, block_bytes, pack, to_word};
+use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::statement::{Endorsement, FailureClass, HolderKeys};
 
 use super::fixture::{Fixture, apply};
 use super::refusals::{closed, refused};
-use crate::holder::{Holder, HolderError, open_envelope, open_share_sum};
+use crate::duties::holder::{Holder, HolderError, open_share_sum};
+use crate::share::envelope::open_envelope;
 use crate::identity::Identity;
 use crate::open::{OpenError, OpeningContext, unseal};
 use crate::testing::rng;
@@ -131,20 +132,20 @@ fn envelopes_and_openings_that_do_not_fit() {
 fn residues_at_or_above_q_are_refused_in_envelopes_and_openings() {
     let (mut fixture, mut round, made, _) = closed();
     let study = fixture.study.clone();
-    let mut words = vec![0u8; crate::share::share_words(&study.threshold) * 8];
-    words[8..16].copy_from_slice(&ringfence_crypto::params::MODULUS.to_le_bytes());
+    let mut words = vec![0u8; crate::share::share::share_words(&study.threshold) * 8];
+    words[8..16].copy_from_slice(&ringfence_crypto::ring::params::MODULUS.to_le_bytes());
     // Properly sealed, and named by the header; the first holders are dealt seeds.
     let last = 4;
-    assert_eq!(crate::share::dealt_bytes(&study.threshold, last), words.len());
+    assert_eq!(crate::share::share::dealt_bytes(&study.threshold, last), words.len());
     let (dealer, holder) = (fixture.identities[0].site(), &study.roster[last]);
-    let binding = crate::contribution::EnvelopeBinding {
+    let binding = crate::share::envelope::EnvelopeBinding {
         manifest: round.digest(),
         dealer,
         holder: &holder.id,
     };
-    let purpose = crate::seal::Purpose::Envelope;
+    let purpose = crate::share::seal::Purpose::Envelope;
     let sealed =
-        crate::seal::seal(&holder.kem_key, purpose, &binding, &words, &mut rng(1)).unwrap();
+        crate::share::seal::seal(&holder.kem_key, purpose, &binding, &words, &mut rng(1)).unwrap();
     let mut header = made[0].contribution.header.statement.clone();
     header.envelopes[last] = Digest::of(&sealed);
     let error =
@@ -156,7 +157,7 @@ fn residues_at_or_above_q_are_refused_in_envelopes_and_openings() {
     let frames = fixture.openings(&mut round, &made, &[]);
     let closing = round.closing().unwrap().digest();
     let context = OpeningContext { study: &study, round: 0, manifest: round.digest(), closing };
-    let bad = crate::holder::seal_opening(
+    let bad = crate::open::seal_opening(
         &fixture.identities[2],
         &study,
         (round.digest(), closing),
@@ -209,7 +210,7 @@ fn a_site_that_was_shown_another_manifest_spoils_the_round_but_no_mean() {
     let mut made: Vec<_> = (0..5).map(|k| fixture.contribute(k)).collect();
     let mut manifest = fixture.manifest().statement;
     manifest.base_model = Digest::of(b"another model");
-    let quantized = crate::quantize::QuantizedUpdate::quantize(
+    let quantized = crate::update::quantize::QuantizedUpdate::quantize(
         &[0.1; 100],
         &fixture.parties.study.layout,
         &fixture.parties.study.packing,
@@ -221,14 +222,14 @@ fn a_site_that_was_shown_another_manifest_spoils_the_round_but_no_mean() {
     let key = fixture.check_key();
     let study = fixture.study.clone();
     let rng = &mut fixture.rng;
-    let context = crate::contribution::ContributionContext {
+    let context = crate::encrypt::contribution::ContributionContext {
         study: &study,
         manifest: &manifest,
         holder_keys: &HolderKeys::resolve(&study, &manifest, &fixture.round_keys).unwrap(),
         identity,
         check_key: &key,
     };
-    crate::contribution::Contribution::make(context, &quantized, rng, &mut body).unwrap();
+    crate::encrypt::contribution::Contribution::make(context, &quantized, rng, &mut body).unwrap();
     let header = &mut made[4].contribution.header;
     header.statement.body = Digest::of(&body);
     *header = identity.sign(header.statement.clone());

@@ -1,10 +1,10 @@
 //! Rounds that must succeed, at every recipient, whoever is silent or lies within the bounds.
 
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::Statement;
+use ringfence_crypto::signature::Statement;
 
 use super::fixture::{Fixture, plain_sum};
-use crate::quantize;
+use crate::update::quantize;
 
 /// A round with some holders silent; every site opens the plain integer sum.
 fn run(sites: usize, window: Option<(u16, u16, u16)>, contributors: usize, silent: &[usize]) {
@@ -27,7 +27,7 @@ fn run_over(
     assert_eq!(round.state(), RoundState::Certified);
     let frames = fixture.openings(&mut round, &made, silent);
     assert_eq!(round.state(), RoundState::Opened);
-    let opening = crate::holder::opening_bytes(&fixture.study.threshold, sites);
+    let opening = crate::open::opening_bytes(&fixture.study.threshold, sites);
     assert!(frames.iter().all(|frame| frame.sealed.len() == opening));
     for recipient in [0, sites - 1] {
         let opened = fixture.open(recipient, &closing, &frames, &sum).unwrap();
@@ -83,7 +83,7 @@ fn a_lying_holder_is_corrected_and_named() {
     let study = fixture.study.clone();
     let mut rng = crate::testing::rng(99);
     frames[3] =
-        crate::holder::open_share_sum(fixture.identity(&liar), &study, &set, &shares, &mut rng)
+        crate::duties::holder::open_share_sum(fixture.identity(&liar), &study, &set, &shares, &mut rng)
             .unwrap();
     let keys = fixture.key_sum(0, closing.digest(), &frames).unwrap();
     assert_eq!(keys.disagreeing, [3]);

@@ -7,8 +7,8 @@
 //! rounded one would be multiplied by the large key). Under a binary key words may be rounded to
 //! the modulus 2^64, where everything is tfhe's: sample extraction, key switch, bootstrapping.
 
-use ringfence_crypto::params::{MODULUS, RING_DEGREE};
-use ringfence_keys::glwe;
+use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
+use ringfence_tfhe::glwe;
 use tfhe::core_crypto::algorithms::polynomial_algorithms::polynomial_wrapping_add_mul_assign_custom_mod;
 use tfhe::core_crypto::algorithms::slice_algorithms::slice_wrapping_sub_assign_custom_mod;
 use tfhe::core_crypto::prelude::*;

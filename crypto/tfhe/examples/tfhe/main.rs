@@ -15,11 +15,11 @@
 use std::error::Error;
 use std::time::Instant;
 
-use ringfence_crypto::ciphertext::block_bytes;
-use ringfence_crypto::field;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::{MODULUS, RING_DEGREE};
-use ringfence_keys::glwe;
+use ringfence_crypto::ring::words::block_bytes;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
+use ringfence_tfhe::glwe;
 use tfhe::core_crypto::algorithms::slice_algorithms::{
     slice_wrapping_add_assign_custom_mod, slice_wrapping_scalar_mul_assign_custom_mod,
 };

@@ -16,8 +16,8 @@
 use std::sync::LazyLock;
 
 use pulp::NullaryFnOnce;
-use ringfence_crypto::field;
-use ringfence_crypto::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 
 use super::lanes::{Lanes, Residues, Scalar};
 use super::{point, reversed};
@@ -213,7 +213,7 @@ fn butterfly<L: Lanes>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transform::lanes::EPSILON;
+    use crate::encrypt::transform::lanes::EPSILON;
     use proptest::prelude::*;
 
     const EDGES: [u64; 9] =

@@ -1,6 +1,6 @@
 //! Residues modulo q side by side: eight with AVX-512, four with AVX2, else one.
 
-use ringfence_crypto::params::MODULUS;
+use ringfence_crypto::ring::params::MODULUS;
 
 /// `2^64 mod q`, which is also `2^64 - q`.
 pub(super) const EPSILON: u64 = 0xFFFF_FFFF;

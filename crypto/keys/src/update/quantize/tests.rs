@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::rng;
 use proptest::prelude::*;
 use rand::Rng;
-use ringfence_crypto::packing::VALUE_BITS;
+use ringfence_crypto::ring::packing::VALUE_BITS;
 
 fn layout(values: usize, clip: f32) -> Layout {
     let tensor = TensorLayout { name: "w".into(), shape: vec![values as u32], clip };

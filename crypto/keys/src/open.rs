@@ -1,0 +1,14 @@
+//! Opening the sum, at the sites: unseal the holders' openings, reconstruct the key sum, decrypt,
+//! check everything, and only then have a mean.
+
+mod decode;
+mod error;
+mod opening;
+mod sum;
+
+pub use decode::{NoiseReport, SumContext};
+pub use error::OpenError;
+pub use opening::{OpeningContext, OpeningError, SealOpeningError, opening_bytes, unseal};
+pub use sum::{OpenedMean, OpenedSum};
+
+pub(crate) use opening::seal_opening;

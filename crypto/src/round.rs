@@ -1,0 +1,19 @@
+//! The aggregator's round machine: no IO, no clock, no randomness.
+//!
+//! `Collecting -> Reviewing -> Closed -> Certified -> Opened`, or `Aborted` when the certified
+//! closing has an empty set. A message is first *decided* ([`Round::announce`] and its like: a
+//! [`Verdict`], or an error that leaves everything as it was), the resulting [`Event`] is made
+//! durable by the caller, and only then *applied* ([`Round::apply`]). After a crash the same
+//! events, applied in order, give the same round.
+
+mod decide;
+mod error;
+mod event;
+mod machine;
+mod status;
+
+pub use decide::ClosedSet;
+pub use error::{Fault, RoundError};
+pub use event::{Event, Verdict};
+pub use machine::{Contribution, Round};
+pub use status::{RoundState, RoundStatus};
