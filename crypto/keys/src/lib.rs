@@ -36,15 +36,6 @@ pub fn system_rng() -> Result<rand::rngs::ChaCha20Rng, rand::rngs::SysError> {
 }
 
 #[cfg(test)]
-mod testing {
-    use rand::SeedableRng;
-    use rand::rngs::ChaCha20Rng;
-
-    /// Reproducible randomness, for tests only.
-    pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
-        ChaCha20Rng::seed_from_u64(seed)
-    }
-}
-
+mod testing;
 #[cfg(test)]
 mod tests;

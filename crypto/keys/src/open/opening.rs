@@ -193,3 +193,23 @@ pub fn unseal(
     let share = Share::from_bytes(words, &study.threshold).map_err(|e| wrong(e.to_string()))?;
     Ok((offset, share))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{rng, study};
+    use ringfence_crypto::ring::params::MODULUS;
+
+    #[test]
+    fn residues_at_or_above_q_are_refused_and_their_holder_named() {
+        let (study, identities) = study(5);
+        let mut words = vec![0u8; share_words(&study.threshold) * 8];
+        words[8..16].copy_from_slice(&MODULUS.to_le_bytes());
+        let (manifest, closing) = (Digest::of(b"manifest").into(), Digest::of(b"closing").into());
+        let context = OpeningContext { study: &study, round: RoundNumber(0), manifest, closing };
+        let bad = seal_opening(&identities[2], context, &words, &mut rng(2)).unwrap();
+        let error = unseal(&identities[4], context, &bad).unwrap_err().to_string();
+        assert!(error.contains("site-2"), "{error}");
+        assert!(error.contains("expected a residue below q"), "{error}");
+    }
+}

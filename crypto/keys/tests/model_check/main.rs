@@ -49,8 +49,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program, helpers included")]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod decisions;
 mod model;
 mod state;
