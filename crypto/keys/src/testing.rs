@@ -1,5 +1,6 @@
-//! What unit tests need: reproducible randomness, and a small study with real keys. Whole rounds are
-//! tested from outside, in `tests/`, with `ringfence-testkit`, whose types are another build's here.
+//! What unit tests need: reproducible randomness, and a small study with real keys. Whole rounds
+//! are tested from outside, in `tests/`, with `ringfence-testkit`, whose types are another build's
+//! here.
 
 use ed25519_dalek::SigningKey;
 use rand::SeedableRng;

@@ -64,7 +64,8 @@ pub struct Made {
 
 impl Rehearsal {
     /// A study of `sites` sites with a window `(m, c, l)`, or the recommended one, over a model of
-    /// so many 16-bit values clipped to `[-0.25, 0.25]`. Every second holder holds under round keys.
+    /// so many 16-bit values clipped to `[-0.25, 0.25]`. Every second holder holds under round
+    /// keys.
     pub fn new(sites: usize, window: Option<(u16, u16, u16)>, parameters: u32) -> Self {
         let rng = crate::rng(sites as u64 * 1000 + u64::from(parameters));
         let threshold = window.map(|(m, c, l)| Threshold::derive(m, c, l, sites).unwrap());

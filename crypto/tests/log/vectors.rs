@@ -1,5 +1,5 @@
-//! Certificate Transparency's roots and proofs, the vectors of the independent generator, and a note
-//! of the Go checksum database.
+//! Certificate Transparency's roots and proofs, the vectors of the independent generator, and a
+//! note of the Go checksum database.
 
 use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;

@@ -1,5 +1,5 @@
-//! What a site checks of the study's log before it endorses: everything that the closing names is in
-//! it, and it is still the log that this site saw last.
+//! What a site checks of the study's log before it endorses: everything that the closing names is
+//! in it, and it is still the log that this site saw last.
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::RoundNumber;

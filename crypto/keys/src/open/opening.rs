@@ -55,8 +55,8 @@ pub(crate) struct SealedOpening {
     /// The content key, sealed to each site in roster order.
     pub(crate) keys: Vec<Vec<u8>>,
     /// Salt and share words under ChaCha20-Poly1305; the key is used once, the nonce is zero. The
-    /// associated data are the canonical bytes of an [`OpeningBinding`] without recipient, under the
-    /// label `opening-content`. The statement's plaintext digest is that of salt and words.
+    /// associated data are the canonical bytes of an [`OpeningBinding`] without recipient, under
+    /// the label `opening-content`. The statement's plaintext digest is that of salt and words.
     pub(crate) content: Vec<u8>,
 }
 

@@ -123,7 +123,8 @@ fn a_checkpoint_that_omits_a_header() {
         entries.retain(|entry| entry.digest() != header.into());
         let log: StudyLog = entries.into_iter().collect();
         let closing = shown.on(log.checkpoint());
-        // The best that the aggregator can do: true proofs of all else, and any for what is missing.
+        // The best that the aggregator can do: true proofs of all else, and any for what is
+        // missing.
         let mut proofs = LogProofs::default();
         let own = shown.round.contribution(shown.rehearsal.identities[1].site()).unwrap();
         let receipt = own.receipt.as_ref().map(|signed| &signed.statement);

@@ -140,8 +140,8 @@ impl Cipher {
         }
     }
 
-    /// The share that a holder finds in its envelope of a contribution, with a round's secret or its
-    /// long-term one.
+    /// The share that a holder finds in its envelope of a contribution, with a round's secret or
+    /// its long-term one.
     fn share(&self, by: Opener<'_>, posted: &Posted) -> Result<Share, EnvelopeError> {
         let (parties, secret) = (&self.parties, by.secret.map(|secret| &secret.secret));
         let header = &posted.header.statement;
@@ -163,8 +163,8 @@ impl Cipher {
         envelope.first() == Some(&GOOD) && envelope.ends_with(&Digest::of(&key.0).0)
     }
 
-    /// A holder's opening of a certified set; none when an envelope of the set does not open. A liar
-    /// answers for another sum of shares: the first one, as often as the set has members.
+    /// A holder's opening of a certified set; none when an envelope of the set does not open. A
+    /// liar answers for another sum of shares: the first one, as often as the set has members.
     pub(crate) fn open(
         &self,
         by: Opener<'_>,
