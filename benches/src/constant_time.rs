@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
-use ringfence_crypto::params::{KEY_WORDS, MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::params::{KEY_WORDS, MODULUS, RING_DEGREE};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::internals;
 use serde::Serialize;
@@ -152,8 +152,8 @@ const BATCH: usize = 32;
 /// Measures `operation` on a fixed and on random inputs, in random order.
 ///
 /// Inputs are prepared in batches, and each is copied to the same place before it is measured, with
-/// everything that was written complete by then: where an input lies and how it came there must tell
-/// nothing.
+/// everything that was written complete by then: where an input lies and how it came there must
+/// tell nothing.
 fn measure<I: Copy>(
     measurements: usize,
     rng: &mut rand::rngs::ChaCha20Rng,

@@ -7,6 +7,7 @@
 //!
 //! Nothing here has IO, a clock or a key: [`Tree`] holds hashes, [`note::NoteKey::sign`] is handed
 //! a signer.
+#![warn(clippy::indexing_slicing, reason = "texts and proofs come from strangers")]
 
 pub mod checkpoint;
 mod entry;
@@ -14,6 +15,7 @@ mod hash;
 pub mod note;
 pub mod proof;
 mod study_log;
+mod text;
 pub mod tlog_proof;
 mod tree;
 
@@ -26,9 +28,9 @@ pub use study_log::{StudyLog, StudyLogError};
 pub use tlog_proof::TlogProof;
 pub use tree::{BeyondEnd, Tree};
 
-use crate::digest::Digest;
+use crate::id::StudyId;
 
 /// The origin of a study's log, and the name of the key that signs its checkpoints.
-pub fn origin(study: Digest) -> String {
+pub fn origin(study: StudyId) -> String {
     format!("ringfence/{study}")
 }

@@ -51,8 +51,8 @@ struct Time {
     passed: Duration,
 }
 
-/// A moment on a clock that only moves forwards, whatever is done to the time of day. Moments of two
-/// clocks cannot be compared.
+/// A moment on a clock that only moves forwards, whatever is done to the time of day. Moments of
+/// two clocks cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Duration);
 

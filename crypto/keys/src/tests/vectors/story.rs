@@ -5,18 +5,20 @@ use std::convert::Infallible;
 
 use rand::{TryCryptoRng, TryRng};
 use ringfence_crypto::Digest;
-use ringfence_crypto::field;
+use ringfence_crypto::id::ModelId;
 use ringfence_crypto::log::{LogEntry, StudyLog};
+use ringfence_crypto::ring::field;
+use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Closing, Header, HexBytes, Manifest, Receipt, RoundKeys, Signed, SignedStudy, Statement, Study,
+    Closing, Header, HexBytes, Manifest, Receipt, RoundKeys, SignedStudy, Study,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::FOLDER;
 use super::files::{self, Word, numbers};
+use crate::duties::logged::LogProofs;
 use crate::identity::Identity;
-use crate::logged::LogProofs;
 use crate::round_secret::RoundSecret;
 
 /// Randomness that is written down: gives these bytes, in order, and fails after the last.
@@ -97,7 +99,7 @@ pub(super) struct SiteSecrets {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Model {
-    pub(super) model: Digest,
+    pub(super) model: ModelId,
     pub(super) keyed: Digest,
 }
 
@@ -113,8 +115,8 @@ pub(super) struct Logged {
 /// closing names.
 pub(super) fn proofs(entries: &[Logged], manifest: &Manifest, closing: &Closing) -> LogProofs {
     let entry = |logged: &Logged| match logged.label.as_str() {
-        Manifest::LABEL => LogEntry::of::<Manifest>(logged.digest),
-        Header::LABEL => LogEntry::of::<Header>(logged.digest),
+        Manifest::LABEL => LogEntry::of::<Manifest>(logged.digest.into()),
+        Header::LABEL => LogEntry::of::<Header>(logged.digest.into()),
         Receipt::LABEL => LogEntry::of::<Receipt>(logged.digest),
         label => panic!("nothing of kind {label:?} comes before the closing"),
     };
