@@ -3,34 +3,41 @@
 //! A [`Sum`] can be made here only, and only from a [`ClosedSet`], which the round machine makes
 //! only when its set is fixed.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{LengthError, add_words, block_bytes};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::ring::ciphertext::{LengthError, add_words, block_bytes};
 use ringfence_crypto::round::ClosedSet;
 
-use crate::files::{RoundFiles, sync_parent};
+use crate::core::refusal::Refusal;
+use crate::store::blobs::{Blob, Blobs};
+use crate::store::terms::{RoundId, StoreError};
 
 /// Blocks of every body that are added at a time, about half a megabyte: the running sum stays in
-/// the processor's cache. Memory is two such chunks, whatever the number of sites and the size of
+/// the processor's cache. Memory is a few such chunks, whatever the number of sites and the size of
 /// the model.
 const CHUNK_BLOCKS: usize = 20;
+
+/// Chunks that are read ahead while one is added.
+const READ_AHEAD: usize = 2;
 
 /// The sum could not be made; nothing was published.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SumError {
-    /// The disk failed.
+    /// The store failed.
     #[error("adding up failed: {0}")]
-    Io(#[from] io::Error),
+    Store(#[from] StoreError),
     /// A body that has a receipt is not whole.
-    #[error("the body of {site} has {got} bytes on disk, expected {expected}: the disk lost it")]
+    #[error("the body of {site} has {got} bytes in the store, expected {expected}: it lost some")]
     Length {
         /// Whose body.
-        site: String,
+        site: SiteId,
         /// By the study.
         expected: u64,
-        /// On disk.
+        /// As stored.
         got: u64,
     },
     /// The study's body length is no whole number of words.
@@ -41,66 +48,93 @@ pub(crate) enum SumError {
     Empty,
 }
 
-/// The sum over a closed set, durable on disk.
+impl From<SumError> for Refusal {
+    fn from(error: SumError) -> Self {
+        match error {
+            SumError::Store(error) => error.into(),
+            SumError::Length { .. } | SumError::Words(_) | SumError::Empty => {
+                Self::internal(&error)
+            }
+        }
+    }
+}
+
+/// Where the bodies of a round are, and what their words look like.
+#[derive(Clone, Debug)]
+pub(crate) struct Addition {
+    /// The store.
+    pub(crate) blobs: Arc<dyn Blobs>,
+    /// The round.
+    pub(crate) round: RoundId,
+    /// How long every body is.
+    pub(crate) body_bytes: u64,
+    /// Bits of a word.
+    pub(crate) wire_bits: u8,
+}
+
+/// The sum over a closed set, stored and durable.
 #[derive(Debug)]
 pub(crate) struct Sum {
     digest: Digest,
 }
 
 impl Sum {
-    /// Adds up the bodies of `set`, each `length` bytes of `wire_bits`-bit words, into the round's
-    /// sum file.
-    ///
-    /// It is a pure function of the set: a crash in the middle only means doing it again.
-    pub(crate) fn add_up(
-        set: &ClosedSet,
-        files: &RoundFiles,
-        length: u64,
-        wire_bits: u8,
-    ) -> Result<Self, SumError> {
-        if set.included().is_empty() {
-            return Err(SumError::Empty);
-        }
-        for entry in set.included() {
-            let got = std::fs::metadata(files.body(&entry.site))?.len();
-            if got != length {
-                return Err(SumError::Length {
-                    site: entry.site.to_string(),
-                    expected: length,
-                    got,
-                });
-            }
-        }
-        let unfinished = files.sum_unfinished();
-        let mut out = File::create(&unfinished)?;
-        let mut hasher = blake3::Hasher::new();
-        let chunk = CHUNK_BLOCKS * block_bytes(wire_bits);
-        let (mut total, mut words) = (vec![0u8; chunk], vec![0u8; chunk]);
-        let mut offset = 0;
-        while offset < length {
-            // At most a chunk, so it fits.
-            let size = (length - offset).min(chunk as u64) as usize;
-            let (total, words) = (&mut total[..size], &mut words[..size]);
-            total.fill(0);
-            for entry in set.included() {
-                // Opened anew for every chunk: one open body at a time, however many sites.
-                let mut body = File::open(files.body(&entry.site))?;
-                body.seek(SeekFrom::Start(offset))?;
-                body.read_exact(words)?;
-                add_words(total, words, wire_bits)?;
-            }
-            hasher.update(total);
-            out.write_all(total)?;
-            offset += size as u64;
-        }
-        out.sync_all()?;
-        std::fs::rename(&unfinished, files.sum())?;
-        sync_parent(&files.sum())?;
-        Ok(Self { digest: Digest::finish(&hasher) })
-    }
-
     /// BLAKE3 root of the sum.
     pub(crate) fn digest(&self) -> Digest {
         self.digest
+    }
+}
+
+impl Addition {
+    /// Adds up the bodies of `set` into the round's sum.
+    ///
+    /// It is a pure function of the set: a crash in the middle only means doing it again.
+    pub(crate) async fn add_up(&self, set: &ClosedSet) -> Result<Sum, SumError> {
+        if set.included().is_empty() {
+            return Err(SumError::Empty);
+        }
+        let bodies: Vec<Blob> =
+            set.included().iter().map(|entry| Blob::Body(entry.site.clone())).collect();
+        for entry in set.included() {
+            self.check_length(&entry.site).await?;
+        }
+        let mut sum = self.blobs.write_sum(self.round).await?;
+        let mut hasher = blake3::Hasher::new();
+        let chunk = (CHUNK_BLOCKS * block_bytes(self.wire_bits)) as u64;
+        let mut offset = 0;
+        while offset < self.body_bytes {
+            let end = self.body_bytes.min(offset + chunk);
+            let total = self.add_range(&bodies, offset..end).await?;
+            hasher.update(&total);
+            sum.write(total).await?;
+            offset = end;
+        }
+        sum.finish().await?;
+        Ok(Sum { digest: Digest::finish(&hasher) })
+    }
+
+    async fn check_length(&self, site: &SiteId) -> Result<(), SumError> {
+        let stored = self.blobs.extent(self.round, &Blob::Body(site.clone())).await?;
+        let (expected, got) = (self.body_bytes, stored.map_or(0, |stored| stored.bytes));
+        match got == expected {
+            true => Ok(()),
+            false => Err(SumError::Length { site: site.clone(), expected, got }),
+        }
+    }
+
+    /// Adds up one range of every body.
+    async fn add_range(
+        &self,
+        bodies: &[Blob],
+        range: std::ops::Range<u64>,
+    ) -> Result<Bytes, SumError> {
+        let read = |body| self.blobs.read(self.round, body, range.clone());
+        let mut parts = stream::iter(bodies).map(read).buffered(READ_AHEAD);
+        let mut total = Vec::new();
+        while let Some(words) = parts.try_next().await? {
+            total.resize(words.len(), 0);
+            add_words(&mut total, &words, self.wire_bits)?;
+        }
+        Ok(total.into())
     }
 }

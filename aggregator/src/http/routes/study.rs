@@ -2,42 +2,44 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use ringfence_crypto::wire::json;
 
-use super::request::{OfStudy, answer, made, raw_json};
-use crate::aggregator::{self, Aggregator};
-use crate::incoming::drain;
-use crate::problem::Refusal;
+use crate::core::incoming::Incoming;
+use crate::core::refusal::{Kind, Refusal};
+use crate::core::studies::Studies;
+use crate::http::answer::{answer, made, raw_json};
+use crate::http::extract::OfStudy;
+use crate::http::front::Front;
 
 /// `POST /studies`: a signed study and the administrator's token.
-pub(super) async fn register(
-    State(aggregator): State<Arc<Aggregator>>,
+pub(crate) async fn register(
+    State(front): State<Front>,
     headers: HeaderMap,
-    body: Body,
+    body: Incoming,
 ) -> Result<Response, Refusal> {
-    if !aggregator.admin.admits(&headers) {
-        drain(body.into_data_stream(), json::MAX_STUDY as u64).await;
-        return Err(Refusal::unauthorised());
+    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    if !front.admin.admits(authorization) {
+        body.drain(json::MAX_STUDY as u64).await;
+        let detail = "expected the header `Authorization: Bearer TOKEN` with the administrator's token; only the administrator registers studies";
+        return Err(Refusal::new(Kind::Unauthorised, detail));
     }
-    let message = aggregator.inbox.read(body, json::MAX_STUDY).await?;
-    let (created, status) = aggregator.register(message.bytes).await?;
+    let message = front.inbox.read(body, json::MAX_STUDY).await?;
+    let (created, status) = front.studies.register(message.bytes).await?;
     Ok(made(created, &status))
 }
 
 /// `GET /studies/{study}`: the signed study as it was posted.
-pub(super) async fn file(
-    State(aggregator): State<Arc<Aggregator>>,
+pub(crate) async fn file(
+    State(studies): State<Arc<Studies>>,
     OfStudy(study): OfStudy,
 ) -> Result<Response, Refusal> {
-    let file = aggregator.store.study(study.digest).await?;
-    Ok(raw_json(file.ok_or_else(|| Refusal::internal(&"a live study has no row"))?))
+    Ok(raw_json(studies.file(study.served.id).await?))
 }
 
 /// `GET /studies/{study}/status`.
-pub(super) async fn status(OfStudy(study): OfStudy) -> Response {
-    answer(&aggregator::status(&study))
+pub(crate) async fn status(OfStudy(study): OfStudy) -> Response {
+    answer(&study.status())
 }

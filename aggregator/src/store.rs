@@ -1,0 +1,38 @@
+//! What is stored, and what a backend promises: the contract.
+//!
+//! Two traits. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
+//! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. A backend
+//! implements both and lies in a folder of its own, with a README that tells the life of one
+//! statement; every backend passes the tests in `conformance.rs`.
+//!
+//! What holds for both: when a write returns, it survives the loss of power, unless its method says
+//! otherwise. A write that fails may have happened all the same: whoever gets an error reads again
+//! before going on. One aggregator at a time has a backend's data; the backend sees to it.
+
+pub(crate) mod blobs;
+#[cfg(test)]
+mod conformance;
+pub(crate) mod sqlite_files;
+pub(crate) mod statements;
+pub(crate) mod terms;
+
+use std::fmt;
+use std::sync::Arc;
+
+use blobs::Blobs;
+use statements::Statements;
+
+/// Everything that is stored.
+#[derive(Clone)]
+pub(crate) struct Store {
+    /// What was said.
+    pub(crate) statements: Arc<dyn Statements>,
+    /// The bytes that statements name.
+    pub(crate) blobs: Arc<dyn Blobs>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store(..)")
+    }
+}
