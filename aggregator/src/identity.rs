@@ -63,12 +63,12 @@ impl Identity {
         getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
         let mut line = Zeroizing::new(hex::encode(seed.as_ref()));
         line.push('\n');
-        ringfence_durable::create(path, line.as_bytes(), Readers::Owner).map_err(
-            |source| match source.kind() {
+        ringfence_durable::create(path, line.as_bytes(), Readers::Owner).map_err(|source| {
+            match source.kind() {
                 io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
                 _ => IdentityError::Io { path: path.to_owned(), source },
-            },
-        )?;
+            }
+        })?;
         Ok(Self { key: SigningKey::from_bytes(&seed) })
     }
 

@@ -57,9 +57,8 @@ impl LiveRound {
     async fn step(self: &Arc<Self>) -> Result<(), Refusal> {
         let due = self.read().freeze(self.of.shared.clock.now()).is_some();
         if due {
-            let freeze = self.commit(|round, now| {
-                Ok(round.freeze(now).map_or(Verdict::Repeat, Verdict::Fresh))
-            });
+            let freeze = self
+                .commit(|round, now| Ok(round.freeze(now).map_or(Verdict::Repeat, Verdict::Fresh)));
             freeze.await?;
         }
         let set = self.read().closed_set(self.of.shared.clock.now());

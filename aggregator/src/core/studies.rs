@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ringfence_crypto::api::StudyStatus;
 use ringfence_crypto::id::StudyId;
+use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::SignedStudy;
 use ringfence_crypto::wire::json;
 
@@ -58,9 +59,8 @@ impl Studies {
         let unsound = |reason: String| LoadError::Study { study: id, reason };
         let statements = &self.shared.store.statements;
         let file = statements.study(id).await?;
-        let file = file.ok_or_else(|| {
-            unsound("its file is not there: the database was altered".to_owned())
-        })?;
+        let file = file
+            .ok_or_else(|| unsound("its file is not there: the database was altered".to_owned()))?;
         // What was stored had passed every check: only the database itself could have altered it.
         let signed: SignedStudy = json::parse(&file, json::MAX_STUDY, "signed study")
             .map_err(|error| unsound(error.to_string()))?;

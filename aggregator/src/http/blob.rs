@@ -56,9 +56,8 @@ pub(crate) async fn blob(
 /// The status that the request's dates call for instead of an answer, if any.
 fn precondition(request: &HeaderMap, modified: SystemTime) -> Option<StatusCode> {
     let modified = HttpDate::from(modified);
-    let date = |name: HeaderName| -> Option<HttpDate> {
-        request.get(name)?.to_str().ok()?.parse().ok()
-    };
+    let date =
+        |name: HeaderName| -> Option<HttpDate> { request.get(name)?.to_str().ok()?.parse().ok() };
     if date(header::IF_UNMODIFIED_SINCE).is_some_and(|since| modified > since) {
         return Some(StatusCode::PRECONDITION_FAILED);
     }

@@ -121,10 +121,5 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
     fn extent<'a>(&'a self, round: RoundId, blob: &'a Blob) -> Answer<'a, Option<Extent>>;
 
     /// Reads exactly this range of a blob; one that is not there is an error.
-    fn read<'a>(
-        &'a self,
-        round: RoundId,
-        blob: &'a Blob,
-        range: Range<u64>,
-    ) -> Answer<'a, Bytes>;
+    fn read<'a>(&'a self, round: RoundId, blob: &'a Blob, range: Range<u64>) -> Answer<'a, Bytes>;
 }

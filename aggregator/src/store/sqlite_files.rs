@@ -39,3 +39,31 @@ fn lock(data: &Path) -> Result<File, OpenError> {
         Err(TryLockError::Error(source)) => Err(folder(source)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::conformance::{Backend, conformance_tests};
+
+    struct Folder(TempDir);
+
+    impl Backend for Folder {
+        async fn open(&self) -> Store {
+            open(&self.0.path().join("data")).await.unwrap()
+        }
+    }
+
+    conformance_tests!(Folder(TempDir::new().unwrap()));
+
+    #[tokio::test]
+    async fn one_process_at_a_time_has_a_folder() {
+        let folder = TempDir::new().unwrap();
+        let first = open(folder.path()).await.unwrap();
+        let second = open(folder.path()).await.unwrap_err();
+        assert!(matches!(second, OpenError::Locked(_)), "{second}");
+        drop(first);
+        open(folder.path()).await.unwrap();
+    }
+}

@@ -58,7 +58,7 @@ pub enum StoreError {
 }
 
 /// Why a backend failed, in its own words.
-pub type Cause = Box<dyn Error + Send + Sync>;
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {

@@ -57,7 +57,8 @@ pub(crate) async fn upload(
     offset: Result<Parameters<Offset>, Refusal>,
     bytes: Incoming,
 ) -> Result<Response, Refusal> {
-    let place = offset.and_then(|Parameters(Offset { offset })| Ok((offset, front.inbox.upload()?)));
+    let place =
+        offset.and_then(|Parameters(Offset { offset })| Ok((offset, front.inbox.upload()?)));
     match place {
         Ok((offset, place)) => {
             let piece = Piece { offset, place, bytes };

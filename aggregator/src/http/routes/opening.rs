@@ -36,10 +36,7 @@ pub(crate) async fn fetch(
 }
 
 /// `GET .../sum`: the whole sum or one range of it.
-pub(crate) async fn sum(
-    OfRound(round): OfRound,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
+pub(crate) async fn sum(OfRound(round): OfRound, headers: HeaderMap) -> Result<Response, Refusal> {
     let sum = round.sum()?;
     blob(&round, sum, &headers).await
 }

@@ -169,10 +169,9 @@ impl RoundFiles {
         file.take(length).read_to_end(&mut bytes)?;
         match bytes.len() as u64 == length {
             true => Ok(bytes.into()),
-            false => Err(StoreError::Lost(format!(
-                "bytes {} to {} of {blob}",
-                range.start, range.end
-            ))),
+            false => {
+                Err(StoreError::Lost(format!("bytes {} to {} of {blob}", range.start, range.end)))
+            }
         }
     }
 }
@@ -252,12 +251,7 @@ impl Blobs for FileBlobs {
         blocking(move || Ok(files.extent(&blob)?)).boxed()
     }
 
-    fn read<'a>(
-        &'a self,
-        round: RoundId,
-        blob: &'a Blob,
-        range: Range<u64>,
-    ) -> Answer<'a, Bytes> {
+    fn read<'a>(&'a self, round: RoundId, blob: &'a Blob, range: Range<u64>) -> Answer<'a, Bytes> {
         let (files, blob) = (self.round(round), blob.clone());
         blocking(move || files.read(&blob, range)).boxed()
     }
