@@ -1,9 +1,7 @@
 //! The HTTP server: listens, limits, and stops in good order.
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,21 +9,29 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use ringfence_clock::Clock;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::aggregator::{Aggregator, LoadError};
+use crate::auth::AdminToken;
 use crate::config::Config;
-use crate::files::{create_folder, sync_parent};
-use crate::identity::{AdminToken, Identity, IdentityError};
-use crate::routes;
-use crate::store::{Store, StoreError};
+use crate::core::incoming::Inbox;
+use crate::core::shared::Shared;
+use crate::core::studies::{LoadError, Studies};
+use crate::http::front::Front;
+use crate::http::routes;
+use crate::identity::{Identity, IdentityError};
+use crate::store::sqlite_files;
+use crate::store::terms::OpenError;
 
 /// Connections at the same time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
 
 /// A request's headers must be complete after so long.
 const HEADER_TIME: Duration = Duration::from_secs(15);
+
+/// After a connection could not be accepted, so long passes before the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Requests in flight at a shutdown have so long to end.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
@@ -38,17 +44,6 @@ pub enum StartError {
         "{0} is reachable from other machines and this server speaks plain HTTP; listen on a loopback address behind a proxy that adds TLS, or give --allow-plain-http"
     )]
     PlainHttp(SocketAddr),
-    /// Another server has the data folder.
-    #[error("{0} is in use by another aggregator; two must not share a data folder")]
-    Locked(PathBuf),
-    /// The data folder cannot be used.
-    #[error("the data folder {path} cannot be used: {source}")]
-    Data {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -60,9 +55,9 @@ pub enum StartError {
     /// Key or token.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The database.
+    /// The data folder.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] OpenError),
     /// A stored study.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -71,12 +66,11 @@ pub enum StartError {
 /// A server that has loaded everything and listens.
 #[derive(Debug)]
 pub struct Server {
-    aggregator: Arc<Aggregator>,
+    front: Front,
+    clock: Clock,
     listener: TcpListener,
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    // Held while the server lives; the operating system gives it back even after a kill.
-    _lock: File,
 }
 
 impl Server {
@@ -84,23 +78,22 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`] says what is wrong and what to do.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
         if !config.may_listen() {
             return Err(StartError::PlainHttp(config.listen));
         }
-        let lock = lock(config)?;
-        let identity = Identity::load(&config.key)?;
+        let identity = Arc::new(Identity::load(&config.key)?);
         let admin = AdminToken::load(&config.admin_token_file)?;
-        let database = config.data.join("statements.sqlite");
-        let store = Store::open(&database).await?;
-        let data = |source| StartError::Data { path: config.data.clone(), source };
-        sync_parent(&database).map_err(data)?;
+        let store = sqlite_files::open(&config.data).await?;
         let (stop, stopping) = watch::channel(false);
-        let aggregator = Aggregator::load(identity, admin, store, config, stopping).await?;
+        let shared = Shared { store, identity, clock: clock.clone(), stopping };
+        let studies = Arc::new(Studies::load(shared).await?);
+        let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
+        let front = Front { studies, inbox, admin };
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { aggregator, listener, address, stop, _lock: lock })
+        Ok(Self { front, clock, listener, address, stop })
     }
 
     /// Where it listens; the port is the real one when port 0 was asked for.
@@ -110,7 +103,7 @@ impl Server {
 
     /// Serves until `shutdown` is ready, and then ends what is in flight, for at most 10 s.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let router = routes::router(self.aggregator.clone());
+        let router = routes::router(self.front.clone());
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         tokio::pin!(shutdown);
@@ -139,9 +132,9 @@ impl Server {
         drop(self.listener);
         let end = async {
             graceful.shutdown().await;
-            self.aggregator.store.close().await;
+            self.front.studies.close().await;
         };
-        if tokio::time::timeout(SHUTDOWN_TIME, end).await.is_err() {
+        if self.clock.timeout(SHUTDOWN_TIME, end).await.is_err() {
             tracing::warn!("requests in flight took too long; what they sent can be resumed");
         }
     }
@@ -149,7 +142,7 @@ impl Server {
     async fn accept(
         &self,
         connections: &Arc<Semaphore>,
-    ) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
         let place = connections.clone().acquire_owned().await.ok()?;
         match self.listener.accept().await {
             Ok((stream, _)) => {
@@ -160,20 +153,9 @@ impl Server {
             Err(error) => {
                 // Out of descriptors, most likely: others must end before this gets better.
                 tracing::warn!(%error, "accepting a connection failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.clock.sleep(ACCEPT_PAUSE).await;
                 None
             }
         }
-    }
-}
-
-fn lock(config: &Config) -> Result<File, StartError> {
-    let data = |source| StartError::Data { path: config.data.clone(), source };
-    create_folder(&config.data).map_err(data)?;
-    let lock = File::create(config.data.join("lock")).map_err(data)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StartError::Locked(config.data.clone())),
-        Err(TryLockError::Error(source)) => Err(data(source)),
     }
 }

@@ -1,10 +1,9 @@
-//! The routes under `/v1`. Each handler parses, calls the round machine, persists and answers.
+//! The routes under `/v1`.
 
 mod closing;
 mod contribution;
 mod log;
 mod opening;
-mod request;
 mod round;
 mod round_keys;
 mod study;
@@ -17,11 +16,12 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
 use tower_http::trace::TraceLayer;
 
-use crate::aggregator::Aggregator;
-use crate::problem::Refusal;
+use crate::core::refusal::{Kind, Refusal};
+use crate::core::studies::Studies;
+use crate::http::front::Front;
 
 /// All routes of the service.
-pub(crate) fn router(aggregator: Arc<Aggregator>) -> Router {
+pub(crate) fn router(front: Front) -> Router {
     let round = "/v1/studies/{study}/rounds/{round}";
     let path = |rest: &str| format!("{round}/{rest}");
     Router::new()
@@ -63,7 +63,7 @@ pub(crate) fn router(aggregator: Arc<Aggregator>) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(TraceLayer::new_for_http())
-        .with_state(aggregator)
+        .with_state(front)
 }
 
 /// The process runs.
@@ -71,12 +71,9 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The database answers, too.
-async fn readyz(State(aggregator): State<Arc<Aggregator>>) -> Result<&'static str, Refusal> {
-    aggregator.store.ping().await.map_err(|error| {
-        tracing::error!(%error, "not ready");
-        Refusal::busy("the statement database does not answer")
-    })?;
+/// The store answers, too.
+async fn readyz(State(studies): State<Arc<Studies>>) -> Result<&'static str, Refusal> {
+    studies.ready().await?;
     Ok("ready\n")
 }
 
@@ -88,5 +85,5 @@ async fn unknown_route(method: Method, uri: Uri) -> Refusal {
 }
 
 async fn unknown_method(method: Method, uri: Uri) -> Refusal {
-    Refusal::method(format!("{} does not take {method}", uri.path()))
+    Refusal::new(Kind::Method, format!("{} does not take {method}", uri.path()))
 }

@@ -1,20 +1,21 @@
-//! A study's log: in memory for proofs; on the disk it is the order of the statements themselves.
+//! A study's log: in memory for proofs; in the store it is the order of the statements themselves.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use ringfence_crypto::Digest;
+use ringfence_crypto::id::StudyId;
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::store::{Store, StoreError};
+use crate::store::statements::Statements;
+use crate::store::terms::StoreError;
 
 /// The log of one study over all of its rounds.
-#[derive(Debug)]
 pub(crate) struct LiveLog {
-    study: Digest,
-    store: Store,
+    study: StudyId,
+    statements: Arc<dyn Statements>,
     log: RwLock<StudyLog>,
-    /// Whether a write began and is not known to have happened: then what is on the disk counts.
+    /// Whether a write began and is not known to have happened: then what is stored counts.
     stale: Mutex<bool>,
 }
 
@@ -27,21 +28,29 @@ pub(crate) struct LogWriter<'a> {
 
 impl LiveLog {
     /// The log of a study without rounds.
-    pub(crate) fn empty(study: Digest, store: Store) -> Self {
-        Self { study, store, log: RwLock::default(), stale: Mutex::default() }
+    pub(crate) fn empty(study: StudyId, statements: Arc<dyn Statements>) -> Self {
+        Self { study, statements, log: RwLock::default(), stale: Mutex::default() }
     }
 
-    /// The log of what the database holds.
-    pub(crate) async fn load(study: Digest, store: Store) -> Result<Self, StoreError> {
-        let live = Self::empty(study, store);
+    /// The log of what is stored.
+    pub(crate) async fn load(
+        study: StudyId,
+        statements: Arc<dyn Statements>,
+    ) -> Result<Self, StoreError> {
+        let live = Self::empty(study, statements);
         live.reload().await?;
         Ok(live)
     }
 
     async fn reload(&self) -> Result<(), StoreError> {
-        let entries = self.store.log(self.study).await?;
+        let entries = self.statements.log(self.study).await?;
         *self.log.write().unwrap_or_else(PoisonError::into_inner) = entries.into_iter().collect();
         Ok(())
+    }
+
+    /// Whose log.
+    pub(crate) fn study(&self) -> StudyId {
+        self.study
     }
 
     /// The log as it stands: of durable statements only. Never hold the guard across an await.
@@ -60,15 +69,21 @@ impl LiveLog {
     }
 }
 
+impl fmt::Debug for LiveLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LiveLog({}, {} leaves)", self.study.short(), self.read().size())
+    }
+}
+
 impl LogWriter<'_> {
     /// The place of the next leaf. Until [`LogWriter::appended`] says that its statement is durable,
-    /// the disk counts: whoever appends next reads it first.
+    /// the store counts: whoever appends next reads it first.
     pub(crate) fn reserve(&mut self) -> u64 {
         *self.stale = true;
         self.live.read().size()
     }
 
-    /// The statement at the reserved place is on the disk.
+    /// The statement at the reserved place is durable.
     pub(crate) fn appended(mut self, entry: LogEntry) {
         self.live.log.write().unwrap_or_else(PoisonError::into_inner).append(entry);
         *self.stale = false;
