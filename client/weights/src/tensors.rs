@@ -1,15 +1,8 @@
-//! A model's weights as plain numbers: named `f32` tensors in the order of their names.
-//!
-//! This is the only form in which the learning side and the cipher side meet. Nothing here
-//! knows of a tensor library or of encryption. The order is the names' byte order, so that
-//! two sites which hold the same model flatten it to the same vector.
+//! Named `f32` tensors in the order of their names, and what is reckoned with them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use crate::error::WeightsError;
 
 /// Named `f32` tensors, sorted by name.
 ///
@@ -23,192 +16,17 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
-    tensors: BTreeMap<String, Values>,
+    pub(crate) tensors: BTreeMap<String, Values>,
 }
 
 /// One tensor: its shape, and its values in row-major order (as many as the shape says).
 #[derive(Clone, Debug, PartialEq)]
-struct Values {
-    shape: Vec<usize>,
-    values: Vec<f32>,
-}
-
-/// Why weights could not be read, written, built or combined.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WeightsError {
-    /// The file could not be read or written.
-    #[error("{}: cannot {verb} the weights: {source}; check that the path exists and may be accessed", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What was being done: `read` or `write`.
-        verb: &'static str,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// The file is not a safetensors file.
-    #[error("{}: not a valid safetensors file ({source}); it may be cut short, fetch it again", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said.
-        source: safetensors::SafeTensorError,
-    },
-    /// A tensor of another number format than 32-bit floats.
-    #[error("{}: tensor `{tensor}` is {dtype}, expected F32; convert the model to 32-bit floats first", path.display())]
-    Dtype {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// The number format found.
-        dtype: String,
-    },
-    /// A tensor that only one of two models has.
-    #[error(
-        "tensor `{tensor}` is in the {present} weights but not in the {absent} ones; both must be of the same model"
-    )]
-    Missing {
-        /// The tensor.
-        tensor: String,
-        /// The side that has it.
-        present: &'static str,
-        /// The side that lacks it.
-        absent: &'static str,
-    },
-    /// A tensor whose shape differs between two models.
-    #[error(
-        "tensor `{tensor}`: expected shape {expected:?}, found {found:?}; both must be of the same model"
-    )]
-    Shape {
-        /// The tensor.
-        tensor: String,
-        /// The shape expected.
-        expected: Vec<usize>,
-        /// The shape that came.
-        found: Vec<usize>,
-    },
-    /// The flat vector is longer or shorter than the shapes say.
-    #[error("the shapes hold {expected} values, but {found} came; the vector is of another model")]
-    Count {
-        /// How many values the shapes hold.
-        expected: usize,
-        /// How many values came.
-        found: usize,
-    },
-    /// The names are not in strictly rising order, so that the flat order would be unclear.
-    #[error(
-        "tensor `{tensor}` is repeated or out of order; list the shapes sorted by name, each name once"
-    )]
-    Order {
-        /// The first tensor that is not after the one before it.
-        tensor: String,
-    },
-    /// A shape whose number of values exceeds the address space.
-    #[error("tensor `{tensor}`: shape {shape:?} is too large; the layout is damaged")]
-    TooLarge {
-        /// The tensor.
-        tensor: String,
-        /// Its shape.
-        shape: Vec<usize>,
-    },
-    /// A value that is not a finite number.
-    #[error(
-        "tensor `{tensor}` holds {value} at index {index}; training diverged, lower the learning rate and start again from finite weights"
-    )]
-    NotFinite {
-        /// The tensor.
-        tensor: String,
-        /// Index of the first bad value, row-major within the tensor.
-        index: usize,
-        /// The value: NaN or an infinity.
-        value: f32,
-    },
+pub(crate) struct Values {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
 }
 
 impl Weights {
-    /// Reads a safetensors file whose tensors are all 32-bit floats.
-    ///
-    /// # Errors
-    /// [`WeightsError::File`], [`WeightsError::Format`] or [`WeightsError::Dtype`]. Values are
-    /// not judged: see [`Weights::check_finite`].
-    pub fn load(path: &Path) -> Result<Self, WeightsError> {
-        Ok(Self::load_with(path)?.0)
-    }
-
-    /// Reads a safetensors file as [`Weights::load`] does, with the texts of its metadata.
-    ///
-    /// # Errors
-    /// As [`Weights::load`].
-    pub fn load_with(path: &Path) -> Result<(Self, HashMap<String, String>), WeightsError> {
-        let bytes = fs::read(path).map_err(|source| file_error(path, "read", source))?;
-        let format = |source| WeightsError::Format { path: path.to_path_buf(), source };
-        let file = SafeTensors::deserialize(&bytes).map_err(format)?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let mut tensors = BTreeMap::new();
-        for (tensor, view) in file.iter() {
-            if view.dtype() != Dtype::F32 {
-                return Err(WeightsError::Dtype {
-                    path: path.to_path_buf(),
-                    tensor: tensor.to_string(),
-                    dtype: format!("{:?}", view.dtype()),
-                });
-            }
-            let (words, _) = view.data().as_chunks::<4>();
-            let values = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
-            tensors.insert(tensor.to_string(), Values { shape: view.shape().to_vec(), values });
-        }
-        Ok((Self { tensors }, metadata))
-    }
-
-    /// Writes a safetensors file. The file appears whole or not at all: it is written beside
-    /// `path` under another name and then renamed.
-    ///
-    /// # Errors
-    /// [`WeightsError::File`] or, for a tensor the format cannot hold, [`WeightsError::Format`].
-    pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
-        self.save_with(path, &[])
-    }
-
-    /// Writes a safetensors file as [`Weights::save`] does, with texts in its metadata.
-    ///
-    /// # Errors
-    /// As [`Weights::save`].
-    pub fn save_with(&self, path: &Path, metadata: &[(&str, &str)]) -> Result<(), WeightsError> {
-        let format = |source| WeightsError::Format { path: path.to_path_buf(), source };
-        let bytes: Vec<Vec<u8>> = self.tensors.values().map(Values::to_le_bytes).collect();
-        let views = self
-            .tensors
-            .iter()
-            .zip(&bytes)
-            .map(|((name, tensor), bytes)| {
-                let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
-                Ok((name.as_str(), view.map_err(format)?))
-            })
-            .collect::<Result<Vec<_>, WeightsError>>()?;
-        let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        let metadata = (!metadata.is_empty()).then(|| metadata.iter().map(text).collect());
-        let file = safetensors::serialize(views, metadata).map_err(format)?;
-
-        let mut unfinished = path.as_os_str().to_os_string();
-        unfinished.push(format!(".{}.unfinished", std::process::id()));
-        let unfinished = PathBuf::from(unfinished);
-        let write = || {
-            let mut out = fs::File::create(&unfinished)?;
-            out.write_all(&file)?;
-            out.sync_all()?;
-            fs::rename(&unfinished, path)
-        };
-        let written = write();
-        if written.is_err() {
-            // What matters is the first error; a left-over file is only untidy.
-            let _ = fs::remove_file(&unfinished);
-        }
-        written.map_err(|source| file_error(path, "write", source))
-    }
-
     /// Splits a flat vector into tensors: the inverse of [`Weights::shapes`] and
     /// [`Weights::values`].
     ///
@@ -219,8 +37,9 @@ impl Weights {
         shapes: &[(String, Vec<usize>)],
         values: Vec<f32>,
     ) -> Result<Self, WeightsError> {
-        if let Some(pair) = shapes.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
-            return Err(WeightsError::Order { tensor: pair[1].0.clone() });
+        let mut pairs = shapes.iter().zip(shapes.iter().skip(1));
+        if let Some((_, after)) = pairs.find(|(before, after)| before.0 >= after.0) {
+            return Err(WeightsError::Order { tensor: after.0.clone() });
         }
         let too_large = |(tensor, shape): &(String, Vec<usize>)| WeightsError::TooLarge {
             tensor: tensor.clone(),
@@ -308,8 +127,8 @@ impl Weights {
     /// [`WeightsError::NotFinite`] naming the tensor and the index of the first NaN or infinity.
     pub fn check_finite(&self) -> Result<(), WeightsError> {
         for (name, tensor) in &self.tensors {
-            if let Some(index) = tensor.values.iter().position(|value| !value.is_finite()) {
-                let value = tensor.values[index];
+            let mut values = tensor.values.iter().copied().enumerate();
+            if let Some((index, value)) = values.find(|(_, value)| !value.is_finite()) {
                 return Err(WeightsError::NotFinite { tensor: name.clone(), index, value });
             }
         }
@@ -346,16 +165,6 @@ impl Weights {
         }
         Ok(Self { tensors })
     }
-}
-
-impl Values {
-    fn to_le_bytes(&self) -> Vec<u8> {
-        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
-    }
-}
-
-fn file_error(path: &Path, verb: &'static str, source: std::io::Error) -> WeightsError {
-    WeightsError::File { path: path.to_path_buf(), verb, source }
 }
 
 #[cfg(test)]
@@ -423,35 +232,5 @@ mod tests {
         assert!(
             matches!(&error, WeightsError::NotFinite { tensor, index: 2, .. } if tensor == "a.kernel")
         );
-    }
-
-    #[test]
-    fn file_round_trip_is_exact_and_leaves_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.safetensors");
-        let model = weights([f32::MIN_POSITIVE, -0.0, 1e-42, f32::MAX], [0.1, 1.0 / 3.0]);
-        model.save(&path).unwrap();
-        let back = Weights::load(&path).unwrap();
-        let bits = |weights: &Weights| weights.values().map(f32::to_bits).collect::<Vec<_>>();
-        assert_eq!(bits(&back), bits(&model));
-        assert_eq!(back.shapes(), model.shapes());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn damaged_absent_and_half_precision_files_are_refused_by_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.safetensors");
-        assert!(matches!(Weights::load(&path), Err(WeightsError::File { .. })));
-        weights([1.0; 4], [1.0; 2]).save(&path).unwrap();
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
-        let error = Weights::load(&path).unwrap_err();
-        assert!(matches!(error, WeightsError::Format { .. }));
-        assert!(error.to_string().contains("model.safetensors"), "{error}");
-        let view = TensorView::new(Dtype::F16, vec![1], &[0, 0]).unwrap();
-        fs::write(&path, safetensors::serialize([("half", view)], None).unwrap()).unwrap();
-        let error = Weights::load(&path).unwrap_err().to_string();
-        assert!(error.contains("`half` is F16, expected F32"), "{error}");
     }
 }
