@@ -1,79 +1,84 @@
-//! A site in a study: what it keeps, what it checks, and its part in a round.
-//!
-//! A round is driven by typestate: [`Site::join`] gives a [`Joined`], contributing moves that into
-//! a [`Contributed`], opening the sum into a [`Done`]. The duties of a key holder run beside it
-//! ([`Site::hold`]). Every step is durable before it leaves and may be repeated after a crash.
+//! A site: its keys, its durable state, its connection, and how it waits for others.
 
-mod contribute;
-mod error;
-mod finish;
-mod hold;
-mod journal;
-mod round_keys;
-
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-pub use contribute::{Contributed, Joined};
-pub use error::SiteError;
-pub use finish::{Done, RoundEnd};
-pub use hold::HoldReport;
-pub use journal::{ContributionRecord, Journal, JournalError, RoundJournal, RoundKeysJournal};
-use ringfence_crypto::Digest;
+use ringfence_clock::{Clock, TimedOut};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::round::{RoundState, RoundStatus};
-use ringfence_crypto::statement::{
-    Certificate, Manifest, Outcome, Previous, Signed, SignedStudy, SiteId, Statement, Study,
-};
-use ringfence_keys::check::CheckKey;
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{SignedStudy, Study};
+use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::identity::Identity;
 
-use crate::transport::{RoundTransport, Transport, TransportError, is_missing};
+use crate::error::SiteError;
+use crate::journal::Journal;
+use crate::transport::{RoundTransport, Transport, TransportError};
 
-/// Unix seconds now.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+/// The pause between two looks at what changes without a sign.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Which site in which study, where its state lies, and how it reaches and waits for the others.
+#[derive(Debug)]
+pub struct Membership {
+    /// The study, signed by its whole roster.
+    pub study: SignedStudy,
+    /// The site's secrets.
+    pub identity: Identity,
+    /// Folder of the site's durable state; never shared between sites.
+    pub state: PathBuf,
+    /// The connection to the aggregator.
+    pub transport: Transport,
+    /// How long each step of a round waits for others.
+    pub patience: Duration,
+    /// What tells the time and how long to wait.
+    pub clock: Clock,
 }
 
 /// One site of a study, with its keys, its durable state and its connection.
 #[derive(Debug)]
 pub struct Site {
-    study: Arc<Study>,
-    digest: Digest,
-    identity: Identity,
-    check_key: CheckKey,
-    journal: Journal,
-    transport: Transport,
-    patience: Duration,
-    keeps_sums: bool,
+    pub(crate) study: Arc<Study>,
+    pub(crate) study_id: StudyId,
+    pub(crate) identity: Identity,
+    pub(crate) check_key: CheckKey,
+    pub(crate) journal: Journal,
+    pub(crate) transport: Transport,
+    pub(crate) patience: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) keeps_sums: bool,
 }
 
 impl Site {
     /// Opens a site's state for a study that its whole roster signed.
     ///
-    /// `patience` bounds how long each step of a round waits for others.
-    ///
     /// # Errors
     /// [`SiteError`] when the study is unsound or unsigned, the identity is not on its roster, or
     /// the state cannot be locked.
-    pub fn open(
-        study: SignedStudy,
-        identity: Identity,
-        state: &Path,
-        transport: Transport,
-        patience: Duration,
-    ) -> Result<Self, SiteError> {
+    pub fn open(membership: Membership) -> Result<Self, SiteError> {
+        let Membership { study, identity, state, transport, patience, clock } = membership;
         study.verify()?;
         let check_key = identity.check_key(&study.study)?;
-        let digest = study.study.digest();
-        let journal = Journal::open(state)?;
-        let study = Arc::new(study.study);
-        let keeps_sums = false;
-        Ok(Self { study, digest, identity, check_key, journal, transport, patience, keeps_sums })
+        let study_id = study.study.id();
+        let journal = Journal::open(&state)?;
+        Ok(Self {
+            study: Arc::new(study.study),
+            study_id,
+            identity,
+            check_key,
+            journal,
+            transport,
+            patience,
+            clock,
+            keeps_sums: false,
+        })
     }
 
-    /// Opens every sum a second time to keep its integers in [`Done::sums`]: for the demo's proof.
-    pub(crate) fn keeping_sums(self) -> Self {
+    /// Opens every sum a second time to keep its integers in [`Done::sums`](crate::Done::sums).
+    /// For the proof of a demo or test that the opened sum is the plain one; no round needs it.
+    #[must_use]
+    pub fn keeping_sums(self) -> Self {
         Self { keeps_sums: true, ..self }
     }
 
@@ -87,208 +92,27 @@ impl Site {
         &self.study
     }
 
-    /// Digest of the study.
-    pub fn study_digest(&self) -> Digest {
-        self.digest
+    /// The study's identity.
+    pub fn study_id(&self) -> StudyId {
+        self.study_id
     }
 
-    /// Rounds opened so far.
+    /// The clock that this site waits by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How many rounds have been opened so far: the number of the next one.
     ///
     /// # Errors
     /// [`SiteError`].
     pub async fn rounds(&self) -> Result<u32, SiteError> {
-        Ok(self.transport.status(self.digest).await?.rounds)
+        Ok(self.transport.status(self.study_id).await?.rounds)
     }
 
-    /// Opens the next round as its initiator, on the base model with this digest. Once the
-    /// initiator's time is over its successors on the ring may do so; the earliest moment for
-    /// this site is waited for.
-    ///
-    /// # Errors
-    /// [`SiteError`] when this site's model is not the one that the sites agreed on, or the
-    /// aggregator refuses.
-    pub async fn open_round(
-        &self,
-        base_model: &Digest,
-        seconds: u32,
-    ) -> Result<RoundStatus, SiteError> {
-        let round = self.rounds().await?;
-        let previous = match round.checked_sub(1) {
-            None => None,
-            Some(last) => Some(self.ended(last).await?),
-        };
-        self.agreed(round, base_model).await?;
-        let n = self.study.roster.len();
-        let turns = (0..n).find(|turns| self.study.initiator(round, *turns).id == *self.id());
-        let since = previous.as_ref().map_or(self.study.created_at, |previous| previous.closed_at);
-        let timeout = u64::from(self.study.initiator_timeout_seconds);
-        let due = since.saturating_add(timeout.saturating_mul(turns.unwrap_or(n) as u64));
-        while now() < due {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        self.publish_round_keys().await?;
-        let holder_keys = self.holder_keys(round).await?;
-        let opened_at = now();
-        let manifest = self.identity.sign(Manifest {
-            study: self.digest,
-            round,
-            initiator: self.id().clone(),
-            opened_at,
-            deadline: opened_at + u64::from(seconds.max(self.study.min_round_seconds)),
-            holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
-            holder_keys,
-            base_model: self.check_key.model(base_model),
-            previous: previous.map(|previous| previous.closing),
-        });
-        Ok(self.at(round).open(&manifest).await?)
-    }
-
-    /// Joins a round that was opened: its manifest is checked, and every round before it.
-    ///
-    /// # Errors
-    /// [`SiteError`] when the manifest is not the study's next, or a round before it has no
-    /// certificate.
-    pub async fn join(&self, round: u32) -> Result<Joined<'_>, SiteError> {
-        let manifest = self.manifest(round).await?;
-        self.publish_round_keys().await?;
-        Ok(Joined { site: self, manifest })
-    }
-
-    fn at(&self, round: u32) -> RoundTransport<'_> {
-        self.transport.round(self.digest, round)
-    }
-
-    /// The checked manifest of a round; kept, so that no second one is ever believed.
-    async fn manifest(&self, round: u32) -> Result<Signed<Manifest>, SiteError> {
-        // Rounds are checked from the first one that is not on disk: each stands on the one before.
-        let mut first = round;
-        while first > 0 && self.journal.round(self.digest, first)?.manifest()?.is_none() {
-            first -= 1;
-        }
-        for number in first..round {
-            Box::pin(self.checked_manifest(number)).await?;
-            self.certificate(number).await?;
-        }
-        self.checked_manifest(round).await
-    }
-
-    async fn checked_manifest(&self, round: u32) -> Result<Signed<Manifest>, SiteError> {
-        let journal = self.journal.round(self.digest, round)?;
-        if let Some(known) = journal.manifest()? {
-            return Ok(known);
-        }
-        let previous = match round.checked_sub(1) {
-            None => None,
-            Some(last) => {
-                let certificate = self.journal.round(self.digest, last)?.certificate()?;
-                let certificate = certificate.ok_or(SiteError::NoCertificate(last))?;
-                Some(previous_of(last, &certificate))
-            }
-        };
-        let manifest = self.at(round).manifest().await?;
-        Manifest::check(&manifest, &self.study, self.digest, previous.as_ref())?;
-        journal.save_manifest(&manifest)?;
-        Ok(manifest)
-    }
-
-    /// The checked certificate of a round whose manifest is on disk, fetched if need be.
-    async fn certificate(&self, round: u32) -> Result<Certificate, SiteError> {
-        let journal = self.journal.round(self.digest, round)?;
-        if let Some(known) = journal.certificate()? {
-            return Ok(known);
-        }
-        let manifest = journal.manifest()?.ok_or(SiteError::NoManifest(round))?;
-        let certificate = self.at(round).certificate().await?;
-        certificate.check(&self.study, &manifest.statement)?;
-        journal.save_certificate(&certificate)?;
-        Ok(certificate)
-    }
-
-    async fn ended(&self, round: u32) -> Result<Previous, SiteError> {
-        self.manifest(round).await?;
-        Ok(previous_of(round, &self.certificate(round).await?))
-    }
-
-    /// Refuses to go on from a model that the sites have not agreed on: before the first opened
-    /// set it must be the study's initial model, afterwards one that Q sites acknowledged.
-    async fn agreed(&self, round: u32, base_model: &Digest) -> Result<(), SiteError> {
-        let mut last = round;
-        let set = loop {
-            let Some(number) = last.checked_sub(1) else { break None };
-            last = number;
-            self.manifest(number).await?;
-            let certificate = self.certificate(number).await?;
-            if !certificate.closing.statement.is_abort() {
-                break Some((number, certificate.closing.digest()));
-            }
-        };
-        let Some((number, closing)) = set else {
-            return match *base_model == self.study.initial_model {
-                true => Ok(()),
-                false => Err(SiteError::NotInitialModel {
-                    expected: self.study.initial_model,
-                    got: *base_model,
-                }),
-            };
-        };
-        let needed = self.study.threshold.endorsements;
-        let own = Outcome::Applied { model: self.check_key.model(base_model) };
-        let deadline = Instant::now() + self.patience;
-        loop {
-            let acknowledgements = self.at(number).acknowledgements().await?;
-            let agreeing = self
-                .study
-                .roster
-                .iter()
-                .filter(|site| {
-                    acknowledgements.iter().any(|signed| {
-                        let statement = &signed.statement;
-                        statement.site == site.id
-                            && statement.closing == closing
-                            && statement.outcome == own
-                            && signed.verify(&site.signature_key, &site.id).is_ok()
-                    })
-                })
-                .count();
-            if agreeing >= usize::from(needed) {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                return Err(SiteError::NotAgreed { round: number, needed, agreeing });
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    /// Waits until a round's status satisfies `ready`, within this site's patience.
-    async fn wait(
-        &self,
-        round: u32,
-        what: &'static str,
-        ready: impl Fn(&RoundStatus) -> bool,
-    ) -> Result<RoundStatus, SiteError> {
-        let mut status = self.at(round).status().await?;
-        let mut since = Instant::now();
-        while !ready(&status) {
-            // Contributions are waited for to the deadline; patience begins after it.
-            let end = match status.state {
-                RoundState::Collecting => {
-                    let seconds = status.deadline.saturating_sub(now());
-                    Instant::now() + Duration::from_secs(seconds) + self.patience
-                }
-                _ => since + self.patience,
-            };
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(SiteError::Impatient { what, status: Box::new(status) });
-            }
-            let before = status.state;
-            status = self.at(round).changed(status.version, left).await?;
-            if before == RoundState::Collecting && status.state != before {
-                since = Instant::now();
-            }
-        }
-        Ok(status)
+    /// Whether this site is among the key holders of a round.
+    pub fn holds(&self, round: RoundNumber) -> bool {
+        self.study.holder_offset(round, self.id()).is_some()
     }
 
     /// Abstains from contributing and endorsing through the highest round that the aggregator shows, plus one:
@@ -296,24 +120,60 @@ impl Site {
     ///
     /// # Errors
     /// [`SiteError`].
-    pub async fn abstain(&self) -> Result<u32, SiteError> {
+    pub async fn abstain(&self) -> Result<RoundNumber, SiteError> {
         // Rounds 0..k are open, so k - 1 is the highest seen, and k is one more.
-        let through = self.rounds().await?;
-        self.journal.abstain(self.digest, through)?;
+        let through = RoundNumber(self.rounds().await?);
+        self.journal.abstain(self.study_id, through)?;
         Ok(through)
     }
-}
 
-fn previous_of(round: u32, certificate: &Certificate) -> Previous {
-    let closing = &certificate.closing;
-    Previous { round, closing: closing.digest(), closed_at: closing.statement.closed_at }
-}
+    pub(crate) fn at(&self, round: RoundNumber) -> RoundTransport<'_> {
+        self.transport.round(self.study_id, round)
+    }
 
-/// `None` for a refusal that says that something is not there yet.
-fn present<T>(result: Result<T, TransportError>) -> Result<Option<T>, TransportError> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(error),
+    /// Waits until a round's status satisfies `ready`, within this site's patience.
+    pub(crate) async fn wait(
+        &self,
+        round: RoundNumber,
+        what: &'static str,
+        ready: impl Fn(&RoundStatus) -> bool,
+    ) -> Result<RoundStatus, SiteError> {
+        let mut status = self.at(round).status().await?;
+        let mut since = self.clock.moment();
+        while !ready(&status) {
+            let now = self.clock.moment();
+            // Contributions are waited for to the deadline; patience begins after it.
+            let end = match status.state {
+                RoundState::Collecting => {
+                    now.after(status.deadline.since(self.clock.now())).after(self.patience)
+                }
+                _ => since.after(self.patience),
+            };
+            let left = end.since(now);
+            if left.is_zero() {
+                return Err(SiteError::Impatient { what, status: Box::new(status) });
+            }
+            let before = status.state;
+            status = self.changed(round, status.version, left).await?;
+            if before == RoundState::Collecting && status.state != before {
+                since = self.clock.moment();
+            }
+        }
+        Ok(status)
+    }
+
+    /// A round's status once it has changed beyond a version, or as it stands after so much time.
+    pub(crate) async fn changed(
+        &self,
+        round: RoundNumber,
+        version: u64,
+        left: Duration,
+    ) -> Result<RoundStatus, TransportError> {
+        let at = self.at(round);
+        match self.clock.timeout(left, at.changed(version, left)).await {
+            Ok(status) => status,
+            // This site's clock may run ahead of the aggregator's long poll.
+            Err(TimedOut) => at.status().await,
+        }
     }
 }

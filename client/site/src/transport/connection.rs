@@ -1,108 +1,38 @@
-//! HTTP to the aggregator: bounded answers, problems as errors, retries of what is idempotent.
-
-mod log;
-mod round;
+//! One connection: which addresses it speaks to, how much of an answer it takes, what it repeats.
 
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, Response, StatusCode, Url};
-use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{RoundKeys, Signed, SignedStudy, SiteId};
-use ringfence_crypto::wire::frame::FrameError;
-use ringfence_crypto::wire::json::{self, JsonError, MAX_MESSAGE, MAX_STUDY};
-use ringfence_crypto::wire::message::{Problem, StudyStatus};
-pub use round::RoundTransport;
+use reqwest::{RequestBuilder, Response, Url};
+use ringfence_clock::Clock;
+use ringfence_crypto::api::Problem;
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::de::DeserializeOwned;
 
+use super::error::TransportError;
+
 /// Longest a long poll is asked to wait.
-const POLL: Duration = Duration::from_secs(20);
+pub(super) const POLL: Duration = Duration::from_secs(20);
 /// Attempts at a request before its network error is reported; the pauses between them double.
-const ATTEMPTS: u32 = 6;
-
-/// A request that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum TransportError {
-    /// No URL that this program speaks.
-    #[error("expected an aggregator URL like http://127.0.0.1:8080, got {url}: {reason}")]
-    Url {
-        /// As given.
-        url: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The aggregator could not be reached or broke off.
-    #[error(
-        "the aggregator at {url} could not be reached: {source}; check that it runs and the URL is right"
-    )]
-    Network {
-        /// The request's URL.
-        url: String,
-        /// What the HTTP client said.
-        source: reqwest::Error,
-    },
-    /// The aggregator refused, and said why.
-    #[error("the aggregator refused ({status}): {detail}")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// The problem's detail.
-        detail: String,
-    },
-    /// An answer longer than such an answer can be.
-    #[error(
-        "the answer of {url} is longer than {limit} bytes; this is no Ringfence aggregator, or another version"
-    )]
-    TooLong {
-        /// The request's URL.
-        url: String,
-        /// Most bytes expected.
-        limit: usize,
-    },
-    /// Not the JSON that was expected.
-    #[error(transparent)]
-    Json(#[from] JsonError),
-    /// Not the frame that was expected.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// A local file.
-    #[error("{path}: {source}")]
-    File {
-        /// The file.
-        path: String,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-}
-
-impl TransportError {
-    /// The HTTP status of a refusal.
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Refused { status, .. } => Some(*status),
-            _ => None,
-        }
-    }
-
-    /// Whether the same request may succeed later: the aggregator is away, or busy.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Network { .. }) || self.status() == Some(503)
-    }
-}
+pub(super) const ATTEMPTS: u32 = 6;
+/// The pause after the first attempt.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A connection to one aggregator.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    client: reqwest::Client,
+    pub(super) client: reqwest::Client,
     base: Url,
+    clock: Clock,
 }
 
 impl Transport {
-    /// Prepares to talk to the aggregator at `url`. Nothing is sent yet.
+    /// Prepares to talk to the aggregator at `url`; pauses before repeating a request by `clock`.
+    /// Nothing is sent yet.
     ///
     /// # Errors
     /// [`TransportError::Url`] unless it is `http://` on a loopback address (or anywhere, with
     /// `allow_plain_http`): contributions are encrypted, but who talks to whom is not.
-    pub fn new(url: &str, allow_plain_http: bool) -> Result<Self, TransportError> {
+    pub fn new(url: &str, allow_plain_http: bool, clock: Clock) -> Result<Self, TransportError> {
         let refuse = |reason: &str| TransportError::Url { url: url.into(), reason: reason.into() };
         let mut base: Url = url.parse().map_err(|_| refuse("it is no URL"))?;
         if base.scheme() != "http" {
@@ -124,77 +54,10 @@ impl Transport {
             .read_timeout(POLL + Duration::from_secs(40))
             .build()
             .map_err(|source| TransportError::Network { url: url.into(), source })?;
-        Ok(Self { client, base })
+        Ok(Self { client, base, clock })
     }
 
-    /// Registers a signed study with the admin's token.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn register(
-        &self,
-        study: &SignedStudy,
-        token: &str,
-    ) -> Result<StudyStatus, TransportError> {
-        let bytes = json::compact(study);
-        let request = |url| {
-            self.client
-                .post(url)
-                .bearer_auth(token.trim())
-                .header("content-type", JSON)
-                .body(bytes.clone())
-        };
-        self.json("studies", MAX_MESSAGE, "study status", request).await
-    }
-
-    /// Fetches a signed study.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn study(&self, study: Digest) -> Result<SignedStudy, TransportError> {
-        self.get(&format!("studies/{study}"), MAX_STUDY, "signed study").await
-    }
-
-    /// Where a study stands.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn status(&self, study: Digest) -> Result<StudyStatus, TransportError> {
-        self.get(&format!("studies/{study}/status"), MAX_MESSAGE, "study status").await
-    }
-
-    /// Publishes a site's KEM keys for coming rounds.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn put_round_keys(&self, keys: &Signed<RoundKeys>) -> Result<(), TransportError> {
-        let RoundKeys { study, site, .. } = &keys.statement;
-        let bytes = json::compact(keys);
-        let request = |url| self.client.put(url).header("content-type", JSON).body(bytes.clone());
-        let path = format!("studies/{study}/round-keys/{site}");
-        self.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
-    }
-
-    /// The KEM keys of a site that cover a round.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn round_keys(
-        &self,
-        study: Digest,
-        site: &SiteId,
-        round: u32,
-    ) -> Result<Signed<RoundKeys>, TransportError> {
-        let path = format!("studies/{study}/round-keys/{site}?round={round}");
-        self.get(&path, MAX_MESSAGE, "round keys").await
-    }
-
-    /// The resources of one round.
-    pub fn round(&self, study: Digest, round: u32) -> RoundTransport<'_> {
-        RoundTransport { transport: self, study, round }
-    }
-
-    async fn get<T: DeserializeOwned>(
+    pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         limit: usize,
@@ -203,7 +66,7 @@ impl Transport {
         self.json(path, limit, expected, |url| self.client.get(url)).await
     }
 
-    async fn json<T: DeserializeOwned>(
+    pub(super) async fn json<T: DeserializeOwned>(
         &self,
         path: &str,
         limit: usize,
@@ -214,7 +77,7 @@ impl Transport {
         Ok(json::parse(&bytes, limit, expected)?)
     }
 
-    async fn bytes(
+    pub(super) async fn bytes(
         &self,
         path: &str,
         limit: usize,
@@ -227,11 +90,16 @@ impl Transport {
                 // Every request is idempotent, so a broken connection or an overloaded server is
                 // simply tried again.
                 Err(error) if attempt < ATTEMPTS && error.is_transient() => {
-                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+                    self.pause(attempt).await;
                 }
                 result => return result,
             }
         }
+    }
+
+    /// Waits before the attempt after this one, counted from 1.
+    pub(super) async fn pause(&self, attempt: u32) {
+        self.clock.sleep(PAUSE * (1 << (attempt - 1))).await;
     }
 
     async fn once(
@@ -247,18 +115,18 @@ impl Transport {
         bounded(response, limit).await
     }
 
-    fn url(&self, path: &str) -> Result<Url, TransportError> {
+    pub(super) fn url(&self, path: &str) -> Result<Url, TransportError> {
         self.base
             .join(path)
             .map_err(|error| TransportError::Url { url: path.into(), reason: error.to_string() })
     }
 }
 
-const JSON: &str = "application/json";
-const BYTES: &str = "application/octet-stream";
+pub(super) const JSON: &str = "application/json";
+pub(super) const BYTES: &str = "application/octet-stream";
 
 /// Turns a refusal into an error that carries the problem's detail.
-async fn accepted(response: Response) -> Result<Response, TransportError> {
+pub(super) async fn accepted(response: Response) -> Result<Response, TransportError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -271,7 +139,10 @@ async fn accepted(response: Response) -> Result<Response, TransportError> {
     Err(TransportError::Refused { status: status.as_u16(), detail })
 }
 
-async fn bounded(mut response: Response, limit: usize) -> Result<Vec<u8>, TransportError> {
+pub(super) async fn bounded(
+    mut response: Response,
+    limit: usize,
+) -> Result<Vec<u8>, TransportError> {
     let url = response.url().to_string();
     let mut bytes = Vec::new();
     loop {
@@ -285,23 +156,19 @@ async fn bounded(mut response: Response, limit: usize) -> Result<Vec<u8>, Transp
     }
 }
 
-/// Whether a refusal says that something is not there (yet).
-pub(crate) fn is_missing(error: &TransportError) -> bool {
-    error.status() == Some(StatusCode::NOT_FOUND.as_u16())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn plain_http_stays_on_loopback_unless_told() {
+        let new = |url, allow| Transport::new(url, allow, Clock::system());
         for good in ["http://127.0.0.1:1", "http://localhost:8080/", "http://[::1]:9"] {
-            assert!(Transport::new(good, false).is_ok(), "{good}");
+            assert!(new(good, false).is_ok(), "{good}");
         }
         for bad in ["http://10.0.0.1:1", "https://127.0.0.1", "ftp://localhost", "localhost"] {
-            assert!(Transport::new(bad, false).is_err(), "{bad}");
+            assert!(new(bad, false).is_err(), "{bad}");
         }
-        assert!(Transport::new("http://aggregator.example:1", true).is_ok());
+        assert!(new("http://aggregator.example:1", true).is_ok());
     }
 }
