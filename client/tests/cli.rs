@@ -7,7 +7,7 @@ mod support;
 
 use std::path::Path;
 
-use ringfence::weights::Weights;
+use ringfence_weights::Weights;
 use support::ringfence;
 
 fn model(path: &Path, shape: usize, value: f32) {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ringfence::learning::data::phantom::{self, PhantomOptions};
 use ringfence::learning::data::{self, write_folder};
 use ringfence::learning::{DataOptions, Dataset, Simulation, TrainingPlan};
-use ringfence::weights::Weights;
+use ringfence_weights::Weights;
 use support::{Aggregator, ringfence};
 
 const SITES: [&str; 3] = ["a", "b", "c"];

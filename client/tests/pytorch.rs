@@ -10,7 +10,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use ringfence::weights::Weights;
+use ringfence_weights::Weights;
 use support::{Aggregator, ringfence};
 
 const SITES: [&str; 3] = ["a", "b", "c"];

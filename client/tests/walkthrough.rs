@@ -8,7 +8,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use ringfence::weights::Weights;
+use ringfence_weights::Weights;
 
 fn tensors(path: &Path, value: f32) {
     let shapes = [("bias".to_owned(), vec![3]), ("kernel".to_owned(), vec![3, 40])];

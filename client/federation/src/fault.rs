@@ -1,0 +1,105 @@
+//! Faults that are played: a site that vanishes, a key holder that never answers.
+
+use std::str::FromStr;
+
+use ringfence_crypto::id::RoundNumber;
+
+/// What befalls one site in one round: `K@R` or `K@R:after`, K its place on the roster or its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    site: String,
+    round: RoundNumber,
+    after: bool,
+}
+
+/// Text that is no fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected K@R or K@R:after (site number or name, round number, both from 0), got {0:?}")]
+pub struct FaultError(String);
+
+impl FromStr for Fault {
+    type Err = FaultError;
+
+    fn from_str(text: &str) -> Result<Self, FaultError> {
+        let refuse = || FaultError(text.to_owned());
+        let (site, rest) = text.split_once('@').ok_or_else(refuse)?;
+        let (round, after) = match rest.split_once(':') {
+            None | Some((_, "before")) => (rest.split(':').next().unwrap_or(rest), false),
+            Some((round, "after")) => (round, true),
+            Some(_) => return Err(refuse()),
+        };
+        if site.is_empty() {
+            return Err(refuse());
+        }
+        Ok(Self { site: site.to_owned(), round: round.parse().map_err(|_| refuse())?, after })
+    }
+}
+
+impl Fault {
+    fn strikes(&self, position: usize, site: &str, round: RoundNumber) -> bool {
+        self.round == round && (self.site == site || self.site == position.to_string())
+    }
+}
+
+/// What befalls a site in a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fate {
+    /// It takes no part at all.
+    pub absent: bool,
+    /// It contributes and then answers nothing.
+    pub silent: bool,
+}
+
+/// The faults of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Sites that vanish, before they contribute or after.
+    pub drop: Vec<Fault>,
+    /// Sites that contribute and then answer nothing.
+    pub mute: Vec<Fault>,
+}
+
+impl Faults {
+    /// What befalls the site at `position` in `round`.
+    pub(crate) fn fate(&self, position: usize, site: &str, round: RoundNumber) -> Fate {
+        let dropped =
+            |after| self.drop.iter().any(|f| f.after == after && f.strikes(position, site, round));
+        let muted = self.mute.iter().any(|fault| fault.strikes(position, site, round));
+        Fate { absent: dropped(false), silent: muted || dropped(true) }
+    }
+
+    /// The first fault that names no site of the study or no round of the run.
+    pub(crate) fn stray(&self, sites: &[String], rounds: u32) -> Option<String> {
+        self.drop.iter().chain(&self.mute).find_map(|fault| {
+            let known = sites
+                .iter()
+                .enumerate()
+                .any(|(position, site)| fault.strikes(position, site, fault.round));
+            (!known || fault.round.0 >= rounds).then(|| format!("{}@{}", fault.site, fault.round))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_and_strikes() {
+        let faults = Faults {
+            drop: vec!["2@1".parse().unwrap(), "b@0:after".parse().unwrap()],
+            mute: vec!["0@3".parse().unwrap()],
+        };
+        assert_eq!(faults.fate(2, "c", RoundNumber(1)), Fate { absent: true, silent: false });
+        assert_eq!(faults.fate(1, "b", RoundNumber(0)), Fate { absent: false, silent: true });
+        assert_eq!(faults.fate(0, "a", RoundNumber(3)), Fate { absent: false, silent: true });
+        assert_eq!(faults.fate(0, "a", RoundNumber(2)), Fate::default());
+        let sites = ["a", "b", "c"].map(String::from);
+        assert_eq!(faults.stray(&sites, 4), None);
+        assert_eq!(faults.stray(&sites, 3), Some("0@3".into()));
+        assert_eq!(faults.stray(&sites[..2], 4), Some("2@1".into()));
+        for bad in ["", "2", "@1", "2@", "2@x", "2@1:later"] {
+            assert!(bad.parse::<Fault>().is_err(), "{bad}");
+        }
+    }
+}

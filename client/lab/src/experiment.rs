@@ -1,0 +1,131 @@
+//! `ringfence experiment`: methods side by side on one set of data, over several seeds.
+//!
+//! Checkpoints are chosen on validation images: of each run the round whose model does best there, on
+//! the mean of the sites. Test images are scored once, with that model. Every run is kept in a file of
+//! its own, and a run that is there already is not repeated.
+
+mod method;
+mod report;
+mod run;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+
+use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, PlanArgs};
+use ringfence_learning::data::phantom::{self, PhantomOptions};
+use ringfence_learning::{Dataset, TrainingPlan};
+use method::MethodName;
+use run::Run;
+
+/// Arguments of `ringfence experiment`.
+#[derive(Debug, clap::Args)]
+pub struct Experiment {
+    /// An image folder with labels.csv, or a MedMNIST .npz; generated phantoms unless given.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    images: DataArgs,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// What is compared.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [
+        MethodName::Local, MethodName::Fedavg, MethodName::Perfedavg,
+    ])]
+    methods: Vec<MethodName>,
+    /// Seeds of divisions, initial weights and training; --seed is not used.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
+    seeds: Vec<u64>,
+    /// Run every federated method a second time through the aggregator, encrypted.
+    #[arg(long)]
+    encrypted: bool,
+    #[command(flatten)]
+    federation: FederationArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Folder for runs, report, charts and pictures.
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+}
+
+impl Experiment {
+    /// Runs what is not there yet, and reports on all.
+    ///
+    /// # Errors
+    /// When the data cannot be used, or the folder holds runs of another experiment.
+    pub async fn run(self) -> anyhow::Result<()> {
+        self.device.choose()?;
+        ensure!(!self.seeds.is_empty() && !self.methods.is_empty(), "nothing to compare");
+        let runs = self.out.join("runs");
+        std::fs::create_dir_all(&runs)
+            .with_context(|| format!("cannot make the folder {}", runs.display()))?;
+        let ways: &[bool] = if self.encrypted { &[false, true] } else { &[false] };
+        let (started, mut done) = (Instant::now(), Vec::new());
+        for seed in &self.seeds {
+            let dataset = self.dataset(*seed)?;
+            for method in &self.methods {
+                for encrypted in ways.iter().copied().filter(|e| !e || method.is_federated()) {
+                    let plan = self.plan_of(*method, *seed, &dataset)?;
+                    plan.check(&dataset)?;
+                    let key = run::Key { method: *method, seed: *seed, encrypted };
+                    done.push(self.one(&key, &plan, &dataset).await?);
+                }
+            }
+        }
+        println!("\n{} runs, {:.0} s now", done.len(), started.elapsed().as_secs_f64());
+        report::write(&self.out, &self.plan, &done)?;
+        // Pictures of the first seed's models.
+        if let Some(seed) = self.seeds.first() {
+            let dataset = self.dataset(*seed)?;
+            let of_seed: Vec<&Run> = done.iter().filter(|run| run.key.seed == *seed).collect();
+            let plan = self.plan_of(MethodName::Fedavg, *seed, &dataset)?;
+            report::pictures(&self.out, &plan, &dataset, &of_seed)?;
+        }
+        Ok(())
+    }
+
+    /// A run from its file, or anew.
+    async fn one(
+        &self,
+        key: &run::Key,
+        plan: &TrainingPlan,
+        dataset: &Dataset,
+    ) -> anyhow::Result<Run> {
+        let folder = self.out.join("runs").join(key.to_string());
+        let settings = run::settings(plan, &self.federation, dataset);
+        if let Some(run) = Run::load(&folder, key, &settings)? {
+            println!("{key:<28} kept      {}", run.headline());
+            return Ok(run);
+        }
+        let run = run::run(&folder, key, plan, &self.federation, dataset, settings).await?;
+        println!("{key:<28} {:>6.0} s  {}", run.seconds, run.headline());
+        Ok(run)
+    }
+
+    fn plan_of(
+        &self,
+        method: MethodName,
+        seed: u64,
+        dataset: &Dataset,
+    ) -> anyhow::Result<TrainingPlan> {
+        let mut args = self.plan.clone();
+        args.seed = seed;
+        let mut plan = args.plan(&dataset.classes, method.choice())?;
+        // Every common model is fine-tuned, too: otherwise what fine-tuning does and what the
+        // algorithm does could not be told apart.
+        let steps = self.plan.settings.fine_tune_steps.unwrap_or(1);
+        plan.fine_tuning = self.plan.settings.fine_tuning_steps(steps);
+        Ok(plan)
+    }
+
+    fn dataset(&self, seed: u64) -> anyhow::Result<Dataset> {
+        let side = self.plan.side;
+        let Some(path) = &self.data else {
+            let sites = self.images.sites.unwrap_or(PhantomOptions::default().sites);
+            let options = PhantomOptions { side, sites, seed, ..PhantomOptions::default() };
+            return Ok(phantom::generate(&options)?);
+        };
+        self.images.load(path, side, seed, &[])
+    }
+}

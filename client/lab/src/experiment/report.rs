@@ -1,0 +1,175 @@
+//! What an experiment shows: a table, a JSON file, charts and prediction sheets.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::run::{Run, Table};
+use ringfence_options::PlanArgs;
+use ringfence_learning::chart::{self, Bars, Curve};
+use ringfence_learning::{Dataset, TrainingPlan, picture};
+
+/// One row of the table: a method's runs.
+#[derive(Serialize)]
+struct Row<'a> {
+    name: String,
+    runs: Vec<&'a Run>,
+    /// Whether the scores are those after fine-tuning.
+    fine_tuned: bool,
+}
+
+impl Row<'_> {
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.runs.iter().filter_map(|run| match self.fine_tuned {
+            true => run.personalised.as_ref(),
+            false => Some(&run.test),
+        })
+    }
+
+    /// One score of a site in each run.
+    fn of_site(&self, site: &str, score: &str) -> Vec<f64> {
+        let tables = self.tables();
+        tables
+            .filter_map(|table| value(&table.iter().find(|(name, _)| name == site)?.1, score))
+            .collect()
+    }
+
+    /// The mean over sites in each run.
+    fn means(&self, score: &str) -> Vec<f64> {
+        self.tables().map(|table| super::run::mean(table, score)).collect()
+    }
+}
+
+fn value(scores: &[(String, f64)], name: &str) -> Option<f64> {
+    scores.iter().find(|(score, _)| score == name).map(|(_, value)| *value)
+}
+
+/// Prints the tables, and writes `report.json`, `curves.svg` and `bars.svg`.
+pub(super) fn write(out: &Path, plan: &PlanArgs, runs: &[Run]) -> anyhow::Result<()> {
+    let rows = rows(runs);
+    let Some(first) = runs.first() else { return Ok(()) };
+    let sites: Vec<String> = first.test.iter().map(|(site, _)| site.clone()).collect();
+    let scores = first.test.first().map(|(_, scores)| scores.clone()).unwrap_or_default();
+    for (score, _) in &scores {
+        print!("{}", table(score, &sites, &rows));
+    }
+    let Some((primary, _)) = scores.first() else { return Ok(()) };
+    let summary = rows.iter().map(|row| {
+        let all = scores.iter().map(|(score, _)| {
+            let means = row.means(score);
+            let (mean, deviation) = spread(&means);
+            (
+                score.clone(),
+                serde_json::json!({"mean": mean, "deviation": deviation, "runs": means}),
+            )
+        });
+        serde_json::json!({
+            "row": row.name,
+            "mean_of_sites": all.collect::<serde_json::Map<_, _>>(),
+        })
+    });
+    let json = serde_json::json!({
+        "task": plan.task.to_string(),
+        "summary": summary.collect::<Vec<_>>(),
+        "runs": runs,
+    });
+    let path = out.join("report.json");
+    crate::cli::write(&path, &serde_json::to_vec_pretty(&json)?)?;
+
+    let curves: Vec<Curve> = rows
+        .iter()
+        .filter(|row| row.fine_tuned == row.runs.iter().any(|run| run.key.method.is_personal()))
+        .map(|row| {
+            let rounds = row.runs.iter().map(|run| run.validation.len()).min().unwrap_or(0);
+            let at = |round: usize| row.runs.iter().map(|run| run.validation[round]).collect();
+            let points = (0..rounds).map(|round| (round as u32, at(round))).collect();
+            Curve { name: row.name.clone(), points }
+        })
+        .collect();
+    let title = "Validation images, mean of sites (line: mean of seeds, band: their range)";
+    chart::curves(&out.join("curves.svg"), title, primary, &curves)?;
+    let bars: Vec<Bars> = rows
+        .iter()
+        .map(|row| {
+            let mut values: Vec<_> = sites.iter().map(|s| row.of_site(s, primary)).collect();
+            values.push(row.means(primary));
+            Bars { name: row.name.clone(), values }
+        })
+        .collect();
+    let groups: Vec<String> = sites.into_iter().chain(["mean".to_owned()]).collect();
+    let title = "Test images by site (bar: mean of seeds, line: their range)";
+    chart::bars(&out.join("bars.svg"), title, primary, &groups, &bars)?;
+    println!(
+        "\nwritten to {}: report.json, curves.svg, bars.svg, predictions-*.png",
+        out.display()
+    );
+    Ok(())
+}
+
+/// Draws what each method's model makes of each site's test images.
+pub(super) fn pictures(
+    out: &Path,
+    plan: &TrainingPlan,
+    dataset: &Dataset,
+    runs: &[&Run],
+) -> anyhow::Result<()> {
+    let task = plan.task()?;
+    for site in &dataset.sites {
+        let mut models = Vec::new();
+        for run in runs {
+            models.push((run.key.row(), run.model(out, &site.site)?));
+        }
+        let columns: Vec<_> = models.iter().map(|(name, model)| (name.as_str(), model)).collect();
+        let samples = picture::spread(&site.test, 4);
+        let path = out.join(format!("predictions-{}.png", site.site));
+        picture::save_sheet(&path, task.as_ref(), &samples, &columns)
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn rows(runs: &[Run]) -> Vec<Row<'_>> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for run in runs {
+        for fine_tuned in [false, true] {
+            if fine_tuned && run.personalised.is_none() {
+                continue;
+            }
+            let name = run.key.row() + if fine_tuned { ", fine-tuned" } else { "" };
+            match rows.iter_mut().find(|row| row.name == name) {
+                Some(row) => row.runs.push(run),
+                None => rows.push(Row { name, runs: vec![run], fine_tuned }),
+            }
+        }
+    }
+    rows
+}
+
+fn table(score: &str, sites: &[String], rows: &[Row<'_>]) -> String {
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(score.len());
+    let columns: Vec<&str> = sites.iter().map(String::as_str).chain(["mean"]).collect();
+    let mut table = format!("\n{score:<width$}");
+    columns.iter().for_each(|column| table += &format!("  {column:>15}"));
+    for row in rows {
+        table += &format!("\n{:<width$}", row.name);
+        let values = sites.iter().map(|site| row.of_site(site, score));
+        for values in values.chain([row.means(score)]) {
+            let (mean, deviation) = spread(&values);
+            let cell = match values.len() {
+                1 => format!("{mean:.3}"),
+                _ => format!("{mean:.3} +- {deviation:.3}"),
+            };
+            table += &format!("  {cell:>15}");
+        }
+    }
+    table + "\n"
+}
+
+/// Mean and standard deviation of a sample (by `n - 1`).
+fn spread(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count.max(1.0);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0).max(1.0)).sqrt())
+}

@@ -1,0 +1,35 @@
+//! Training and judging models at a site, on plain data that never leaves it.
+//!
+//! [`data`] reads a site's images, a [`Task`] says what is learnt from them, [`train()`] turns
+//! [`Weights`](ringfence_weights::Weights) into better ones, [`evaluate`] scores them and
+//! [`picture`] shows what they predict. Federation happens elsewhere, on weights alone.
+//!
+//! Everything is a function of its arguments and a seed: the same call gives the same bits on
+//! the same machine, whatever the number of threads is busy with.
+
+pub mod chart;
+pub mod compute;
+pub mod data;
+mod error;
+mod memory;
+pub mod model;
+mod parameters;
+pub mod picture;
+pub mod plan;
+pub mod server;
+mod simulation;
+pub mod task;
+pub mod train;
+
+pub use data::{DataError, DataOptions, Dataset, Sample, SiteData, Split};
+pub use error::LearnError;
+pub use model::ModelName;
+pub use parameters::Parameters;
+pub use plan::{FineTuning, PlanError, TaskName, TrainingPlan};
+pub use server::{ServerOptimizer, ServerState};
+pub use simulation::{Simulation, train_alone};
+pub use task::{Classification, Score, Scores, Segmentation, Task};
+pub use train::{
+    Algorithm, Augmentation, Checkpoint, MetaGradient, Optimizer, Progress, TrainOptions, evaluate,
+    fine_tune, predict, train, train_and_select, train_from,
+};

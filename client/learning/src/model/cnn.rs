@@ -1,0 +1,70 @@
+//! A small convolutional network for classification, with group normalisation.
+
+use candle_core::{Result, Tensor};
+use ringfence_nn::mean_pool2;
+
+use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, dense, dense_shapes};
+use crate::{LearnError, Parameters};
+
+/// A classifier of grey images: per width (3x3 convolution, group normalisation, ReLU, 2x2 mean),
+/// then a dense layer of the last width, ReLU, and a dense layer to one logit a class.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Cnn {
+    widths: Vec<usize>,
+    side: usize,
+    classes: usize,
+}
+
+/// Groups of the normalisation. Four, so that the light model's eight channels make whole groups.
+const GROUPS: usize = 4;
+
+impl Cnn {
+    /// Widths of the light model: about 90,000 parameters at 64 px.
+    pub(super) const LIGHT: [usize; 4] = [8, 16, 32, 64];
+    /// The wider model: about 360,000 parameters at 64 px.
+    pub(super) const WIDE: [usize; 4] = [16, 32, 64, 128];
+
+    /// A classifier of `side` x `side` images into `classes` classes.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when a width is not a positive multiple of 4, or the side cannot be
+    /// halved once a width.
+    pub(super) fn new(
+        widths: &[usize],
+        side: usize,
+        classes: usize,
+    ) -> std::result::Result<Self, LearnError> {
+        super::check_widths(widths, GROUPS)?;
+        super::check_side(side, 1 << widths.len())?;
+        Ok(Self { widths: widths.to_vec(), side, classes })
+    }
+
+    /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
+    ///
+    /// # Errors
+    /// When the parameters are of another model or the images of another side.
+    pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
+        let (b, _, h, w) = images.dims4()?;
+        // One channel: first and last are the same.
+        let mut x = images.reshape((b, h, w, 1))?;
+        for depth in 0..self.widths.len() {
+            x = mean_pool2(&conv_norm_relu(p, &format!("block{depth}"), GROUPS, &x)?)?;
+        }
+        let hidden = dense(p, "hidden", &x.flatten_from(1)?)?.relu()?;
+        dense(p, "head", &hidden)
+    }
+
+    /// Names and shapes of the parameters.
+    pub(super) fn shapes(&self) -> Shapes {
+        let mut shapes = Vec::new();
+        let mut from = 1;
+        for (depth, &width) in self.widths.iter().enumerate() {
+            shapes.extend(conv_norm_shapes(&format!("block{depth}"), from, width));
+            from = width;
+        }
+        let pixels = (self.side >> self.widths.len()).pow(2);
+        shapes.extend(dense_shapes("hidden", from * pixels, from));
+        shapes.extend(dense_shapes("head", from, self.classes));
+        shapes
+    }
+}

@@ -1,0 +1,55 @@
+//! A network of one hidden layer: what is learnt without convolutions, the baseline.
+
+use candle_core::{Result, Tensor};
+
+use super::layers::{Shapes, dense, dense_shapes};
+use crate::{LearnError, Parameters};
+
+/// A classifier of grey images: all pixels to a dense layer, ReLU, and a dense layer to one logit
+/// a class.
+///
+/// Its first layer gives away images: the gradient of a hidden unit's kernel is the image times
+/// that of its bias. No model shows better what encryption of updates is for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Dense {
+    hidden: usize,
+    side: usize,
+    classes: usize,
+}
+
+impl Dense {
+    /// Hidden units of the model by name: 262,338 parameters for two classes at 64 px.
+    pub(super) const HIDDEN: usize = 64;
+
+    /// A classifier of `side` x `side` images into `classes` classes with `hidden` hidden units.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when there is no pixel or hidden unit.
+    pub(super) fn new(
+        hidden: usize,
+        side: usize,
+        classes: usize,
+    ) -> std::result::Result<Self, LearnError> {
+        if hidden == 0 {
+            return Err(LearnError::Model("expected at least one hidden unit, found none".into()));
+        }
+        super::check_side(side, 1)?;
+        Ok(Self { hidden, side, classes })
+    }
+
+    /// Names and shapes of the parameters.
+    pub(super) fn shapes(&self) -> Shapes {
+        let mut shapes = dense_shapes("hidden", self.side * self.side, self.hidden);
+        shapes.extend(dense_shapes("head", self.hidden, self.classes));
+        shapes
+    }
+
+    /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
+    ///
+    /// # Errors
+    /// When the parameters are of another model or the images of another side.
+    pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
+        let hidden = dense(p, "hidden", &images.flatten_from(1)?)?.relu()?;
+        dense(p, "head", &hidden)
+    }
+}

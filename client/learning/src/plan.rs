@@ -1,0 +1,250 @@
+//! A training plan: what all sites of a study train, and how, from the first round to the last.
+//!
+//! It travels in the metadata of the model's safetensors file, so that one file is all that a site
+//! needs beside the study, and a model that is used later still says what it is. What must be alike
+//! at all sites for the rounds to work at all (the initial model, the layout, the weights) is pinned
+//! by the study itself; a site with another plan would hold another model after a round, and its
+//! acknowledgement would show it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::data::{Dataset, SiteData};
+use super::train::{Algorithm, TrainOptions, fine_tune, train_and_select};
+use super::{
+    Classification, DataError, LearnError, ModelName, Segmentation, ServerOptimizer, Task, memory,
+};
+use ringfence_weights::{Weights, WeightsError};
+
+/// What is learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskName {
+    /// Outline the lesions (Dice).
+    Segmentation,
+    /// Name the class of the image (macro-F1, accuracy).
+    Classification,
+}
+
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Segmentation => "segmentation",
+            Self::Classification => "classification",
+        })
+    }
+}
+
+/// Personalisation at a site, from the common model. Its result stays there.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FineTuning {
+    /// Size of the plain gradient steps.
+    pub alpha: f64,
+    /// Number of plain gradient steps, each on all of the site's training samples: one is what
+    /// PerFedAvg prepares the common model for.
+    pub steps: usize,
+    /// Epochs of the plan's training after them, on the site's own loss. Of these the one that does best
+    /// on the site's validation samples is kept; none, if none does better.
+    #[serde(default)]
+    pub epochs: usize,
+}
+
+/// A study's training, as written in the model file's metadata.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingPlan {
+    /// What is learnt.
+    pub task: TaskName,
+    /// The model.
+    pub model: ModelName,
+    /// Height and width of the images, in pixels.
+    pub side: usize,
+    /// Names of the classes, in the order of their labels; empty for segmentation.
+    pub classes: Vec<String>,
+    /// Number of rounds.
+    pub rounds: u32,
+    /// Training at a site in one round; its seed is also that of the first weights.
+    pub training: TrainOptions,
+    /// What becomes of the mean update.
+    pub server: ServerOptimizer,
+    /// Personalisation after the last round, where there is any.
+    pub fine_tuning: Option<FineTuning>,
+}
+
+/// Why a model file's plan cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The model file.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// No plan in the file.
+    #[error(
+        "{}: the file has tensors but no training plan in its metadata; make the model by `ringfence init`, or give one that `ringfence` has written", .0.display()
+    )]
+    Missing(PathBuf),
+    /// A plan that is none.
+    #[error("{}: the training plan in the file's metadata cannot be read: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Tensors and plan do not belong together.
+    #[error(
+        "{}: the tensors are not those of the plan's model ({expected}): {found}", path.display()
+    )]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// The model by the plan.
+        expected: String,
+        /// The first tensor that differs.
+        found: String,
+    },
+    /// The plan asks for what cannot be built.
+    #[error(transparent)]
+    Learn(Box<LearnError>),
+}
+
+impl From<LearnError> for PlanError {
+    fn from(error: LearnError) -> Self {
+        Self::Learn(Box::new(error))
+    }
+}
+
+/// Key of the plan in a safetensors file's metadata.
+const KEY: &str = "ringfence.plan";
+
+impl TrainingPlan {
+    /// The task, with its model.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when the model does not fit the task, the side or the classes.
+    pub fn task(&self) -> Result<Box<dyn Task>, LearnError> {
+        Ok(match self.task {
+            TaskName::Segmentation => Box::new(Segmentation::new(self.model, self.side)?),
+            TaskName::Classification => {
+                Box::new(Classification::new(self.model, self.side, &self.classes)?)
+            }
+        })
+    }
+
+    /// The model before round 0.
+    ///
+    /// # Errors
+    /// As [`TrainingPlan::task`].
+    pub fn initial_weights(&self) -> Result<Weights, LearnError> {
+        self.task()?.initial_weights(self.training.seed)
+    }
+
+    /// Training of the site at this place of the ring in round `round`: the learning rate falls over
+    /// the rounds, and every site shuffles differently.
+    #[must_use]
+    pub fn at(&self, place: usize, round: u32) -> TrainOptions {
+        let seed = self.training.seed.wrapping_mul(1_000_003).wrapping_add(place as u64);
+        let options = TrainOptions { seed, ..self.training.clone() };
+        options.at_round(round as usize, self.rounds as usize)
+    }
+
+    /// The common model, personalised at a site; `None` when the plan does not do that.
+    ///
+    /// # Errors
+    /// As [`fine_tune`] and [`train_and_select`].
+    pub fn personalise(
+        &self,
+        common: &Weights,
+        site: &SiteData,
+    ) -> Result<Option<Weights>, LearnError> {
+        let Some(FineTuning { alpha, steps, epochs }) = self.fine_tuning else { return Ok(None) };
+        let task = self.task()?;
+        let stepped = fine_tune(task.as_ref(), common, &site.train, alpha, steps)?;
+        if epochs == 0 {
+            return Ok(Some(stepped));
+        }
+        let algorithm = Algorithm::FedAvg;
+        let options = TrainOptions { algorithm, epochs, ..self.training.clone() };
+        let (train, choose) = (&site.train, site.choosing());
+        let chosen =
+            train_and_select(task.as_ref(), &stepped, train, choose, &options, &mut |_| ())?;
+        Ok(Some(chosen.0))
+    }
+
+    /// Bytes of memory that a step of this training takes on this machine's processors, at most: the
+    /// images, gradients and moments of as many parts of a batch as run at once.
+    ///
+    /// # Errors
+    /// As [`TrainingPlan::task`].
+    pub fn memory(&self) -> Result<u64, LearnError> {
+        let values = self.initial_weights()?.len();
+        Ok(memory::of_step(self, values, rayon::current_num_threads()))
+    }
+
+    /// Checks data and free memory against the plan before any time is spent on training.
+    ///
+    /// # Errors
+    /// Images of another size, other classes, what the task cannot use, or too little memory for a step.
+    pub fn check(&self, dataset: &Dataset) -> Result<(), LearnError> {
+        if self.task == TaskName::Classification && dataset.classes != self.classes {
+            let list = |classes: &[String]| classes.join(", ");
+            return Err(LearnError::Data(DataError::Option {
+                option: "classes",
+                expected: "the classes of the training plan, in its order",
+                found: format!("{} (the plan has {})", list(&dataset.classes), list(&self.classes)),
+            }));
+        }
+        self.task()?.check(dataset)?;
+        memory::check(self, memory::free())
+    }
+
+    /// Writes weights with this plan in the file's metadata.
+    ///
+    /// # Errors
+    /// [`WeightsError::File`].
+    pub fn save(&self, weights: &Weights, path: &Path) -> Result<(), PlanError> {
+        let format = |error: serde_json::Error| PlanError::Format {
+            path: path.to_path_buf(),
+            reason: error.to_string(),
+        };
+        let plan = serde_json::to_string(self).map_err(format)?;
+        Ok(weights.save_with(path, &[(KEY, &plan)])?)
+    }
+
+    /// Reads weights with their plan, and checks that they belong together.
+    ///
+    /// # Errors
+    /// [`PlanError`] naming the file.
+    pub fn load(path: &Path) -> Result<(Self, Weights), PlanError> {
+        let (weights, metadata) = Weights::load_with(path)?;
+        let text = metadata.get(KEY).ok_or_else(|| PlanError::Missing(path.to_path_buf()))?;
+        let format = |error: serde_json::Error| PlanError::Format {
+            path: path.to_path_buf(),
+            reason: error.to_string(),
+        };
+        let plan: Self = serde_json::from_str(text).map_err(format)?;
+        plan.check_shapes(&weights, path)?;
+        weights.check_finite()?;
+        Ok((plan, weights))
+    }
+
+    fn check_shapes(&self, weights: &Weights, path: &Path) -> Result<(), PlanError> {
+        let (expected, found) = (self.initial_weights()?.shapes(), weights.shapes());
+        if expected == found {
+            return Ok(());
+        }
+        let differs = (0..).find(|index| expected.get(*index) != found.get(*index));
+        let found = match differs.map(|index| (expected.get(index), found.get(index))) {
+            Some((Some((name, shape)), Some((other, of_other)))) => {
+                format!("expected `{name}` {shape:?}, found `{other}` {of_other:?}")
+            }
+            Some((Some((name, shape)), None)) => format!("`{name}` {shape:?} is missing"),
+            Some((None, Some((name, _)))) => format!("`{name}` is one too many"),
+            _ => String::new(),
+        };
+        let expected = self.model.to_string();
+        Err(PlanError::Model { path: path.to_path_buf(), expected, found })
+    }
+}

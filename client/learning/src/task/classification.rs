@@ -1,0 +1,251 @@
+//! Classification of images: which class each belongs to.
+
+use std::collections::BTreeSet;
+
+use candle_core::Tensor;
+use candle_nn::loss::cross_entropy;
+
+use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio};
+use crate::data::{DataError, Dataset, Sample};
+use crate::model::{Classifier, ModelName};
+use crate::{LearnError, Parameters};
+use ringfence_weights::Weights;
+
+const NAME: &str = "classification";
+
+/// Classification with one of the [`Classifier`]s, trained by cross-entropy.
+///
+/// Scores: `accuracy`, the share of samples whose highest logit is their class; `macro-F1`, the
+/// mean over the classes of `F1 = 2 TP / (2 TP + FP + FN)`, where a class that neither occurs
+/// nor is predicted among the samples is left out of the mean; and with two classes `F1` of the
+/// second, the finding. The primary score is macro-F1, which a model that always names the
+/// commonest class cannot raise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classification {
+    model: Classifier,
+    classes: Vec<String>,
+}
+
+impl Classification {
+    /// Classification of `side` x `side` images by the model of this name.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] as [`Classifier::new`].
+    pub fn new(model: ModelName, side: usize, classes: &[String]) -> Result<Self, LearnError> {
+        let model = Classifier::new(model, side, classes.len())?;
+        Ok(Self { model, classes: classes.to_vec() })
+    }
+
+    /// With the light CNN.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when `side` is no multiple of 16 or there are fewer than two classes.
+    pub fn light(side: usize, classes: &[String]) -> Result<Self, LearnError> {
+        Self::new(ModelName::CnnLight, side, classes)
+    }
+
+    fn label(&self, sample: &Sample) -> Result<u32, LearnError> {
+        let refuse = |found| LearnError::Sample {
+            sample: sample.name.clone(),
+            task: NAME,
+            expected: format!("a label of {} classes", self.classes.len()),
+            found,
+        };
+        match sample.label {
+            Some(label) if (label as usize) < self.classes.len() => Ok(label),
+            Some(label) => Err(refuse(format!("class number {label}"))),
+            None => Err(refuse("no label".to_string())),
+        }
+    }
+}
+
+impl Task for Classification {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn initial_weights(&self, seed: u64) -> Result<Weights, LearnError> {
+        self.model.initial_weights(seed)
+    }
+
+    fn check_sample(&self, sample: &Sample) -> Result<(), LearnError> {
+        check_side(NAME, sample, self.model.side())?;
+        self.label(sample).map(|_| ())
+    }
+
+    fn check(&self, dataset: &Dataset) -> Result<(), LearnError> {
+        let mut seen = BTreeSet::new();
+        for (_, sample) in dataset.sites.iter().flat_map(|site| site.samples()) {
+            self.check_sample(sample)?;
+            seen.insert(self.label(sample)? as usize);
+        }
+        if seen.len() < 2 {
+            let found = seen.iter().map(|class| self.classes[*class].clone()).collect();
+            return Err(DataError::OneClass { found }.into());
+        }
+        Ok(())
+    }
+
+    fn check_image(&self, sample: &Sample) -> Result<(), LearnError> {
+        check_side(NAME, sample, self.model.side())
+    }
+
+    fn prediction(&self, logits: &[f32]) -> Prediction {
+        let shares = softmax(logits);
+        Prediction {
+            class: self.classes.get(highest(logits)).cloned(),
+            values: self.classes.iter().cloned().zip(shares).collect(),
+            mask: None,
+        }
+    }
+
+    fn logits(&self, parameters: &Parameters, images: &Tensor) -> candle_core::Result<Tensor> {
+        self.model.logits(parameters, images)
+    }
+
+    fn loss(&self, logits: &Tensor, samples: &[&Sample]) -> Result<Tensor, LearnError> {
+        let labels =
+            samples.iter().map(|sample| self.label(sample)).collect::<Result<Vec<_>, _>>()?;
+        let labels = Tensor::from_vec(labels, samples.len(), logits.device())?;
+        Ok(cross_entropy(logits, &labels)?)
+    }
+
+    fn scores(&self, samples: &[Sample], logits: &[Vec<f32>]) -> Result<Scores, LearnError> {
+        let mut counts = vec![Counts::default(); self.classes.len()];
+        let mut right = 0;
+        for (sample, logits) in samples.iter().zip(logits) {
+            let (truth, named) = (self.label(sample)? as usize, highest(logits));
+            if truth == named {
+                right += 1;
+                counts[truth].true_positive += 1;
+            } else {
+                counts[truth].false_negative += 1;
+                counts[named].false_positive += 1;
+            }
+        }
+        let f1: Vec<f64> = counts.iter().filter_map(Counts::f1).collect();
+        let macro_f1 = ratio(f1.iter().sum(), f1.len() as f64, 0.0);
+        let accuracy = ratio(f64::from(right), samples.len() as f64, 0.0);
+        let mut others = vec![Score { name: "accuracy", value: accuracy }];
+        if let [_, finding] = counts.as_slice() {
+            others.push(Score { name: "F1", value: finding.f1().unwrap_or(1.0) });
+        }
+        Ok(Scores::new(Score { name: "macro-F1", value: macro_f1 }, others))
+    }
+
+    fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError> {
+        let truth = self.label(sample)? as usize;
+        let picture = grey_picture(sample, self.model.side());
+        let Some(logits) = logits else {
+            return Ok(Panel { picture, caption: self.classes[truth].clone(), right: None });
+        };
+        let named = highest(logits);
+        let share = softmax(logits)[named];
+        let caption = format!("{} {:.0} %", self.classes[named], 100.0 * share);
+        Ok(Panel { picture, caption, right: Some(named == truth) })
+    }
+}
+
+/// Probabilities of the classes: `exp(z) / sum(exp(z))`, shifted so that nothing overflows.
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - top).exp()).collect();
+    let total: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / total).collect()
+}
+
+/// Index of the highest value, the first of equals.
+fn highest(logits: &[f32]) -> usize {
+    let better = |best: usize, (index, logit): (usize, &f32)| {
+        if *logit > logits[best] { index } else { best }
+    };
+    logits.iter().enumerate().fold(0, better)
+}
+
+/// Samples of one class by truth and prediction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    true_positive: u32,
+    false_positive: u32,
+    false_negative: u32,
+}
+
+impl Counts {
+    /// `None` where the class neither occurs nor is predicted.
+    fn f1(&self) -> Option<f64> {
+        let all = 2 * self.true_positive + self.false_positive + self.false_negative;
+        (all > 0).then(|| f64::from(2 * self.true_positive) / f64::from(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::data::SiteData;
+
+    fn sample(label: Option<u32>) -> Sample {
+        Sample { name: "a".into(), group: "p".into(), image: vec![0.5; 256], label, mask: None }
+    }
+
+    fn task(classes: &[&str]) -> Classification {
+        let classes: Vec<String> = classes.iter().map(ToString::to_string).collect();
+        Classification::light(16, &classes).unwrap()
+    }
+
+    #[test]
+    fn scores_by_hand() {
+        let two = task(&["normal", "lesion"]);
+        let samples = [0, 0, 0, 1].map(|label| sample(Some(label)));
+        let logits =
+            [0, 0, 1, 1].map(|class| if class == 1 { vec![-1.0, 1.0] } else { vec![1.0, -1.0] });
+        let scores = two.scores(&samples, &logits).unwrap();
+        // normal: TP 2, FN 1: 4/5; lesion: TP 1, FP 1: 2/3.
+        assert!((scores.get("macro-F1").unwrap() - (0.8 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+        assert_eq!(scores.get("accuracy"), Some(0.75));
+        assert!((scores.get("F1").unwrap() - 2.0 / 3.0).abs() < 1e-12);
+
+        let three = task(&["a", "b", "c"]);
+        let samples = [0, 1].map(|label| sample(Some(label)));
+        let scores = three.scores(&samples, &[vec![1.0, 0.0, 0.0], vec![1.0, 0.0, 0.0]]).unwrap();
+        // a: TP 1, FP 1: 2/3; b: FN 1: 0; c is nowhere and does not count.
+        assert!((scores.primary().value - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(scores.get("F1"), None);
+    }
+
+    #[test]
+    fn loss_is_the_mean_negative_log_likelihood() {
+        let task = task(&["normal", "lesion"]);
+        let logits = Tensor::new(&[[0.0_f32, 0.0], [2.0, 0.0]], &Device::Cpu).unwrap();
+        let loss = task.loss(&logits, &[&sample(Some(1)), &sample(Some(0))]).unwrap();
+        let expected = (std::f32::consts::LN_2 + (1.0 + (-2.0_f32).exp()).ln()) / 2.0;
+        assert!((loss.to_scalar::<f32>().unwrap() - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn one_class_or_no_label_is_refused_before_training() {
+        let task = task(&["normal", "lesion"]);
+        let site = SiteData {
+            site: "s".into(),
+            train: vec![sample(Some(1))],
+            validation: vec![],
+            test: vec![sample(Some(1))],
+        };
+        let mut data = Dataset {
+            side: 16,
+            classes: vec![],
+            sites: vec![site],
+            left_out: vec![],
+            notes: vec![],
+        };
+        let error = task.check(&data).unwrap_err().to_string();
+        assert!(error.contains("[\"lesion\"] only"), "{error}");
+        data.sites[0].train.push(sample(Some(0)));
+        task.check(&data).unwrap();
+        data.sites[0].train.push(sample(None));
+        assert!(task.check(&data).unwrap_err().to_string().contains("no label"));
+        data.sites[0].train[2].label = Some(2);
+        assert!(task.check(&data).unwrap_err().to_string().contains("class number 2"));
+    }
+}

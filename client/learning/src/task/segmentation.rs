@@ -1,0 +1,267 @@
+//! Segmentation of lesions: which pixels belong to them.
+
+use candle_core::Tensor;
+use image::RgbImage;
+
+use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio, tinted};
+use crate::data::Sample;
+use crate::model::layers::{binary_cross_entropy, dice_loss};
+use crate::model::{ModelName, UNet, check_side as check_model_side};
+use crate::{LearnError, Parameters};
+use ringfence_weights::Weights;
+
+const NAME: &str = "segmentation";
+/// A pixel counts as lesion from this logit on, which is probability one half.
+const THRESHOLD: f32 = 0.0;
+
+/// Segmentation with a U-Net, trained by binary cross-entropy plus soft Dice loss.
+///
+/// Scores are pooled over all pixels of all samples given, as one large image would score:
+/// `Dice = 2 TP / (2 TP + FP + FN)`, `Jaccard = TP / (TP + FP + FN)`, `accuracy` = share of
+/// pixels that are right. Pooling keeps healthy slices in the count (a false lesion there lowers
+/// the score) and needs no rule for an empty mask's own Dice, which is 0/0. It gives a large
+/// lesion more weight than a small one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segmentation {
+    model: UNet,
+    side: usize,
+}
+
+impl Segmentation {
+    /// Segmentation of `side` x `side` images by the model of this name.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when the model is none for segmentation, or cannot halve the side
+    /// often enough.
+    pub fn new(model: ModelName, side: usize) -> Result<Self, LearnError> {
+        let model = match model {
+            ModelName::UnetLight => UNet::new(&UNet::LIGHT)?,
+            ModelName::Unet => UNet::new(&UNet::PAPER)?,
+            other => return Err(other.misfit(NAME)),
+        };
+        check_model_side(side, model.side_multiple())?;
+        Ok(Self { model, side })
+    }
+
+    /// With the light U-Net.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when `side` is no multiple of 8.
+    pub fn light(side: usize) -> Result<Self, LearnError> {
+        Self::new(ModelName::UnetLight, side)
+    }
+
+    fn mask<'a>(&self, sample: &'a Sample) -> Result<&'a [f32], LearnError> {
+        let expected = self.side * self.side;
+        let refuse = |found| LearnError::Sample {
+            sample: sample.name.clone(),
+            task: NAME,
+            expected: format!("a mask of {} x {} pixels", self.side, self.side),
+            found,
+        };
+        match &sample.mask {
+            Some(mask) if mask.len() == expected => Ok(mask),
+            Some(mask) => Err(refuse(format!("{} pixels", mask.len()))),
+            None => Err(refuse("no mask (the column `mask` of labels.csv is empty)".to_string())),
+        }
+    }
+
+    fn overlay(&self, sample: &Sample, inside: impl Iterator<Item = bool>) -> RgbImage {
+        let mut picture = grey_picture(sample, self.side);
+        for (pixel, inside) in picture.pixels_mut().zip(inside) {
+            *pixel = tinted(pixel.0[0], inside);
+        }
+        picture
+    }
+}
+
+impl Task for Segmentation {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn initial_weights(&self, seed: u64) -> Result<Weights, LearnError> {
+        self.model.initial_weights(seed)
+    }
+
+    fn check_sample(&self, sample: &Sample) -> Result<(), LearnError> {
+        check_side(NAME, sample, self.side)?;
+        self.mask(sample).map(|_| ())
+    }
+
+    fn check_image(&self, sample: &Sample) -> Result<(), LearnError> {
+        check_side(NAME, sample, self.side)
+    }
+
+    fn prediction(&self, logits: &[f32]) -> Prediction {
+        let inside = logits.iter().filter(|logit| **logit >= THRESHOLD).count();
+        let share = ratio(inside as f64, logits.len() as f64, 0.0);
+        let mask = logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect();
+        Prediction {
+            class: None,
+            values: vec![("share of pixels".to_owned(), share)],
+            mask: Some(mask),
+        }
+    }
+
+    fn logits(&self, parameters: &Parameters, images: &Tensor) -> candle_core::Result<Tensor> {
+        self.model.logits(parameters, images)
+    }
+
+    fn loss(&self, logits: &Tensor, samples: &[&Sample]) -> Result<Tensor, LearnError> {
+        let mut masks = Vec::with_capacity(samples.len() * self.side * self.side);
+        for sample in samples {
+            masks.extend_from_slice(self.mask(sample)?);
+        }
+        let shape = (samples.len(), self.side * self.side);
+        let masks = Tensor::from_vec(masks, shape, logits.device())?;
+        let logits = logits.reshape(shape)?;
+        Ok((binary_cross_entropy(&logits, &masks)? + dice_loss(&logits, &masks)?)?)
+    }
+
+    fn scores(&self, samples: &[Sample], logits: &[Vec<f32>]) -> Result<Scores, LearnError> {
+        let mut counts = Counts::default();
+        for (sample, logits) in samples.iter().zip(logits) {
+            counts.count(self.mask(sample)?, logits);
+        }
+        Ok(Scores::new(
+            Score { name: "Dice", value: counts.dice() },
+            vec![
+                Score { name: "Jaccard", value: counts.jaccard() },
+                Score { name: "accuracy", value: counts.accuracy() },
+            ],
+        ))
+    }
+
+    fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError> {
+        let mask = self.mask(sample)?;
+        let Some(logits) = logits else {
+            let picture = self.overlay(sample, mask.iter().map(|value| *value >= 0.5));
+            let lesion = mask.iter().filter(|value| **value >= 0.5).count();
+            let share = ratio(lesion as f64, mask.len() as f64, 0.0);
+            return Ok(Panel {
+                picture,
+                caption: format!("lesion {:.1} %", share * 100.0),
+                right: None,
+            });
+        };
+        let mut counts = Counts::default();
+        counts.count(mask, logits);
+        let picture = self.overlay(sample, logits.iter().map(|logit| *logit >= THRESHOLD));
+        Ok(Panel { picture, caption: format!("Dice {:.2}", counts.dice()), right: None })
+    }
+}
+
+/// Pixels by truth and prediction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    true_positive: u64,
+    false_positive: u64,
+    false_negative: u64,
+    true_negative: u64,
+}
+
+impl Counts {
+    fn count(&mut self, mask: &[f32], logits: &[f32]) {
+        for (truth, logit) in mask.iter().zip(logits) {
+            match (*truth >= 0.5, *logit >= THRESHOLD) {
+                (true, true) => self.true_positive += 1,
+                (false, true) => self.false_positive += 1,
+                (true, false) => self.false_negative += 1,
+                (false, false) => self.true_negative += 1,
+            }
+        }
+    }
+
+    fn wrong(&self) -> f64 {
+        (self.false_positive + self.false_negative) as f64
+    }
+
+    // Without lesion and without a false one the prediction is perfect: hence the 1.
+
+    fn dice(&self) -> f64 {
+        let both = 2.0 * self.true_positive as f64;
+        ratio(both, both + self.wrong(), 1.0)
+    }
+
+    fn jaccard(&self) -> f64 {
+        let both = self.true_positive as f64;
+        ratio(both, both + self.wrong(), 1.0)
+    }
+
+    fn accuracy(&self) -> f64 {
+        let right = (self.true_positive + self.true_negative) as f64;
+        ratio(right, right + self.wrong(), 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    fn sample(mask: [f32; 64]) -> Sample {
+        Sample {
+            name: "a".into(),
+            group: "p".into(),
+            image: vec![0.5; 64],
+            label: None,
+            mask: Some(mask.to_vec()),
+        }
+    }
+
+    fn with_ones(ones: &[usize], off: f32, on: f32) -> [f32; 64] {
+        let mut values = [off; 64];
+        ones.iter().for_each(|i| values[*i] = on);
+        values
+    }
+
+    #[test]
+    fn scores_are_pooled_over_samples() {
+        let task = Segmentation::light(8).unwrap();
+        // TP 2, FN 1 in the first; FP 1 in the second, healthy one.
+        let samples = [sample(with_ones(&[0, 1, 2], 0.0, 1.0)), sample([0.0; 64])];
+        let logits = [with_ones(&[0, 1], -3.0, 3.0).to_vec(), with_ones(&[9], -3.0, 0.5).to_vec()];
+        let scores = task.scores(&samples, &logits).unwrap();
+        assert_eq!(scores.primary().name, "Dice");
+        assert!((scores.get("Dice").unwrap() - 4.0 / 6.0).abs() < 1e-12);
+        assert!((scores.get("Jaccard").unwrap() - 2.0 / 4.0).abs() < 1e-12);
+        assert!((scores.get("accuracy").unwrap() - 126.0 / 128.0).abs() < 1e-12);
+        let healthy = task.scores(&samples[1..], &[vec![-1.0; 64]]).unwrap();
+        assert_eq!(healthy.get("Dice"), Some(1.0));
+    }
+
+    #[test]
+    fn loss_is_the_sum_of_both_formulas_and_a_mean_over_samples() {
+        let task = Segmentation::light(8).unwrap();
+        let (first, second) = (sample(with_ones(&[0, 1], 0.0, 1.0)), sample([0.0; 64]));
+        let logits =
+            |value: f32, b: usize| Tensor::full(value, (b, 1, 8, 8), &Device::Cpu).unwrap();
+        let loss = |value, samples: &[&Sample]| {
+            task.loss(&logits(value, samples.len()), samples).unwrap().to_scalar::<f32>().unwrap()
+        };
+        // At logit 0 every p is 1/2: BCE = ln 2; Dice = (2 * 1 + 1) / (32 + 2 + 1).
+        let expected = std::f32::consts::LN_2 + 1.0 - 3.0 / 35.0;
+        assert!((loss(0.0, &[&first]) - expected).abs() < 1e-5);
+        let mean = (loss(0.3, &[&first]) + loss(0.3, &[&second])) / 2.0;
+        assert!((loss(0.3, &[&first, &second]) - mean).abs() < 1e-5);
+        // A healthy image is judged by cross-entropy alone; large logits do not overflow.
+        assert!(loss(-200.0, &[&second]).abs() < 1e-5);
+        assert!((loss(200.0, &[&second]) - 200.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn samples_without_a_fitting_mask_are_refused() {
+        let task = Segmentation::light(8).unwrap();
+        let mut bad = sample([0.0; 64]);
+        bad.mask = None;
+        let error = task.check_sample(&bad).unwrap_err().to_string();
+        assert!(error.contains("sample `a`") && error.contains("no mask"), "{error}");
+        bad.mask = Some(vec![0.0; 63]);
+        assert!(task.check_sample(&bad).is_err());
+        bad.image.pop();
+        assert!(task.check_sample(&bad).unwrap_err().to_string().contains("8 x 8"));
+        assert!(Segmentation::light(20).is_err());
+    }
+}

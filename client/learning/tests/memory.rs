@@ -1,0 +1,87 @@
+//! What a step of training takes, counted, beside what is said before any time is spent on it.
+
+// The lint's exception for tests does not reach the helper functions of an integration test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use peak_alloc::PeakAlloc;
+use ringfence_learning::{
+    Dataset, LearnError, ModelName, Sample, ServerOptimizer, TaskName, TrainOptions, TrainingPlan,
+    train,
+};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+fn plan(model: ModelName, side: usize, batch: usize) -> TrainingPlan {
+    let task = match model.fits("segmentation") {
+        true => TaskName::Segmentation,
+        false => TaskName::Classification,
+    };
+    let classes = match task {
+        TaskName::Segmentation => vec![],
+        TaskName::Classification => vec!["well".to_owned(), "ill".to_owned()],
+    };
+    let training = TrainOptions { epochs: 1, batch, ..TrainOptions::for_task(task) };
+    let server = ServerOptimizer::default();
+    TrainingPlan { task, model, side, classes, rounds: 1, training, server, fine_tuning: None }
+}
+
+fn samples(side: usize, count: usize) -> Vec<Sample> {
+    let pixels = |from: usize| (from..from + side * side).map(|i| (i % 7 < 2) as u8 as f32);
+    let sample = |i: usize| Sample {
+        name: i.to_string(),
+        group: i.to_string(),
+        image: pixels(i).collect(),
+        label: Some(i as u32 % 2),
+        mask: Some(pixels(i + 1).collect()),
+    };
+    (0..count).map(sample).collect()
+}
+
+/// Bytes of heap that training took at its peak, beyond what was there before.
+fn peak(plan: &TrainingPlan) -> f64 {
+    let (task, start) = (plan.task().unwrap(), plan.initial_weights().unwrap());
+    let samples = samples(plan.side, plan.training.batch);
+    HEAP.reset_peak_usage();
+    let before = HEAP.current_usage();
+    train(task.as_ref(), &start, &samples, &plan.training, &mut |_| {}).unwrap();
+    (HEAP.peak_usage() - before) as f64
+}
+
+/// One test for both, since a test beside it would count, too.
+#[test]
+fn a_step_takes_what_is_said_and_one_that_does_not_fit_is_refused() {
+    a_step_takes_no_more_than_is_said_and_not_much_less();
+    a_step_that_does_not_fit_is_refused_before_it();
+}
+
+fn a_step_takes_no_more_than_is_said_and_not_much_less() {
+    let mut wrong = vec![];
+    for model in ModelName::ALL {
+        for (side, batch) in [(64, 16), (128, 8), (256, 2)] {
+            let plan = plan(model, side, batch);
+            let (said, taken) = (plan.memory().unwrap() as f64, peak(&plan));
+            let share = taken / said;
+            println!(
+                "{model} {side} px, batch {batch}: {:.1} of {:.1} MB",
+                taken / 1e6,
+                said / 1e6
+            );
+            if !(0.4..=1.0).contains(&share) {
+                wrong.push((model, side, batch, share));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+fn a_step_that_does_not_fit_is_refused_before_it() {
+    // 65,536 pixels a side take terabytes.
+    let plan = plan(ModelName::UnetLight, 1 << 16, 4);
+    let (sites, notes) = (vec![], vec![]);
+    let data = Dataset { side: 1 << 16, classes: vec![], sites, left_out: vec![], notes };
+    let error = plan.check(&data).unwrap_err();
+    assert!(matches!(error, LearnError::Memory { side: 65_536, batch: 4, .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("unet-light") && text.contains("side"), "{text}");
+}

@@ -1,0 +1,101 @@
+//! How images are read and divided.
+
+use std::path::Path;
+
+use anyhow::Context;
+use ringfence_imaging::{Axis, Intensity, ReadOptions, SliceOptions, Slices};
+
+use ringfence_learning::{DataOptions, Dataset, data};
+
+/// The anatomical axis across which a volume is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum AxisName {
+    Axial,
+    Coronal,
+    Sagittal,
+}
+
+/// Arguments that say how a data folder or MedMNIST file is read.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct DataArgs {
+    /// Number of sites: the data's own sites are divided or the largest kept.
+    #[arg(long)]
+    pub(crate) sites: Option<usize>,
+    /// Most images a site; all unless given.
+    #[arg(long)]
+    pub(crate) max_per_site: Option<usize>,
+    /// Concentration of the Dirichlet distribution that spreads classes over sites where the data
+    /// name none: near 0 each class sits at one site.
+    #[arg(long, default_value_t = 0.5)]
+    dirichlet: f64,
+    /// Divide by patient anew even if the data have a `split` column.
+    #[arg(long)]
+    ignore_split: bool,
+    /// Simulate devices: each site's images as another scanner takes them, at this strength (1.0 is
+    /// the documented range; 0 leaves them as they are; up to 3).
+    #[arg(long, value_name = "STRENGTH")]
+    devices: Option<f32>,
+    /// Window of NIfTI and DICOM images: CENTER,WIDTH in the file's own units; the lung window is
+    /// -600,1500. The file's own unless given.
+    #[arg(long, value_name = "CENTER,WIDTH", value_parser = window, allow_hyphen_values = true)]
+    window: Option<Intensity>,
+    /// Axis across which volumes are cut into slices.
+    #[arg(long, value_enum, default_value_t = AxisName::Axial)]
+    axis: AxisName,
+    /// Take every K-th slice of a volume.
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    every: usize,
+}
+
+fn window(text: &str) -> Result<Intensity, String> {
+    let wrong =
+        || format!("expected CENTER,WIDTH with a width above 0, as in -600,1500; got {text}");
+    let (center, width) = text.split_once(',').ok_or_else(wrong)?;
+    match (center.trim().parse::<f64>(), width.trim().parse::<f64>()) {
+        (Ok(center), Ok(width)) if center.is_finite() && width.is_finite() && width > 0.0 => {
+            Ok(Intensity::Window { center, width })
+        }
+        _ => Err(wrong()),
+    }
+}
+
+impl DataArgs {
+    /// How files are read, without a table beside them.
+    pub(crate) fn imaging(&self) -> ReadOptions {
+        let axis = match self.axis {
+            AxisName::Axial => Axis::Axial,
+            AxisName::Coronal => Axis::Coronal,
+            AxisName::Sagittal => Axis::Sagittal,
+        };
+        let which = if self.every == 1 { Slices::All } else { Slices::Every(self.every) };
+        let slices = SliceOptions { axis, which, time: 0 };
+        let intensity = self.window.unwrap_or_default();
+        ReadOptions { slices, intensity, ..ReadOptions::default() }
+    }
+
+    /// Reads and divides the data.
+    ///
+    /// # Errors
+    /// What is wrong with them, naming the file.
+    pub(crate) fn load(
+        &self,
+        path: &Path,
+        side: usize,
+        seed: u64,
+        classes: &[String],
+    ) -> anyhow::Result<Dataset> {
+        let options = DataOptions {
+            side,
+            seed,
+            sites: self.sites,
+            max_per_site: self.max_per_site,
+            dirichlet_alpha: self.dirichlet,
+            ignore_split: self.ignore_split,
+            classes: classes.to_vec(),
+            devices: self.devices,
+            imaging: self.imaging(),
+            ..DataOptions::default()
+        };
+        data::load(path, &options).with_context(|| format!("the data in {}", path.display()))
+    }
+}

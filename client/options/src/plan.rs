@@ -1,0 +1,100 @@
+//! What is trained, and how.
+
+use super::{AlgorithmChoice, AlgorithmSettings};
+use ringfence_learning::{
+    Augmentation, LearnError, ModelName, Optimizer, TaskName, TrainOptions, TrainingPlan,
+};
+
+/// Arguments that make a training plan.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PlanArgs {
+    /// What is learnt.
+    #[arg(long, value_enum, default_value_t = TaskName::Segmentation)]
+    pub(crate) task: TaskName,
+    /// The model; the task's light one unless given.
+    #[arg(long, value_enum)]
+    model: Option<ModelName>,
+    /// Side of the square images, in pixels.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) side: usize,
+    /// Number of federated rounds; 6 for segmentation, 10 for classification unless given.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Local epochs a round; chosen for the task unless given.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Images a step; chosen for the task unless given.
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Step size of the first round, which falls by half a cosine over the rounds; chosen for the
+    /// task unless given.
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Train by SGD with this momentum instead of Adam.
+    #[arg(long)]
+    momentum: Option<f64>,
+    /// Turn, scale and move training images at random, masks with them, at this strength (1.0 is the
+    /// documented range; up to 3).
+    #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
+    augment_geometry: f32,
+    /// Give training images the noise, grey curve, contrast and resolution of random devices, at this
+    /// strength (1.0 is the range of --devices; up to 3).
+    #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
+    augment_intensity: f32,
+    /// Seed of data, splits, initial weights and training (never of keys).
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) settings: AlgorithmSettings,
+}
+
+impl PlanArgs {
+    /// The plan for these classes.
+    ///
+    /// # Errors
+    /// When the model does not fit the task, the side or the classes.
+    pub(crate) fn plan(
+        &self,
+        classes: &[String],
+        choice: AlgorithmChoice,
+    ) -> Result<TrainingPlan, LearnError> {
+        let (model, rounds) = match self.task {
+            TaskName::Segmentation => (ModelName::UnetLight, 6),
+            TaskName::Classification => (ModelName::CnnLight, 10),
+        };
+        let usual = TrainOptions::for_task(self.task);
+        let training = TrainOptions {
+            epochs: self.epochs.unwrap_or(usual.epochs),
+            batch: self.batch.unwrap_or(usual.batch),
+            learning_rate: self.learning_rate.unwrap_or(usual.learning_rate),
+            optimizer: match self.momentum {
+                Some(momentum) => Optimizer::Sgd { momentum },
+                None => usual.optimizer,
+            },
+            augmentation: Augmentation {
+                geometry: self.augment_geometry,
+                intensity: self.augment_intensity,
+                ..usual.augmentation
+            },
+            seed: self.seed,
+            algorithm: self.settings.local(choice),
+        };
+        let classes = match self.task {
+            TaskName::Segmentation => Vec::new(),
+            TaskName::Classification => classes.to_vec(),
+        };
+        let plan = TrainingPlan {
+            task: self.task,
+            model: self.model.unwrap_or(model),
+            side: self.side,
+            classes,
+            rounds: self.rounds.unwrap_or(rounds),
+            training,
+            server: self.settings.server(choice),
+            fine_tuning: self.settings.fine_tuning(choice),
+        };
+        plan.task()?;
+        plan.training.check()?;
+        Ok(plan)
+    }
+}

@@ -1,0 +1,171 @@
+//! Contributing: encrypt, make durable, send; after a crash, send exactly the same bytes again.
+
+use ringfence_crypto::api::EnvelopeFrame;
+use ringfence_crypto::id::{ModelId, RoundNumber};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{HolderKeys, Manifest, Receipt};
+use ringfence_crypto::wire::frame;
+use ringfence_keys::duties::contributor::Contributor;
+use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
+use ringfence_keys::update::clip::{Clipped, clipped};
+use ringfence_keys::update::quantize::QuantizedUpdate;
+use ringfence_keys::update::weigh::weigh;
+
+use crate::error::SiteError;
+use crate::journal::ContributionRecord;
+use crate::site::Site;
+use crate::transport::TransportError;
+
+/// A site that has joined a round and not yet contributed.
+#[derive(Debug)]
+pub struct Joined<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) manifest: Signed<Manifest>,
+}
+
+/// A site whose contribution has a receipt.
+#[derive(Debug)]
+pub struct Contributed<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) manifest: Signed<Manifest>,
+    receipt: Signed<Receipt>,
+    bytes: u64,
+    clipped: Option<Clipped>,
+}
+
+impl Site {
+    /// Joins a round that was opened: its manifest is checked, and every round before it.
+    ///
+    /// # Errors
+    /// [`SiteError`] when the manifest is not the study's next, or a round before it has no
+    /// certificate.
+    pub async fn join(&self, round: RoundNumber) -> Result<Joined<'_>, SiteError> {
+        let manifest = self.manifest(round).await?;
+        self.publish_round_keys().await?;
+        Ok(Joined { site: self, manifest })
+    }
+}
+
+impl<'a> Joined<'a> {
+    /// The round's checked manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest.statement
+    }
+
+    /// Quantizes, encrypts, makes durable and sends an update (values in layout order) that was
+    /// computed from this base model. `quantized` is shown the integers.
+    ///
+    /// If a contribution to this round is on disk already, exactly that one is sent again.
+    ///
+    /// # Errors
+    /// [`SiteError`] when the update does not fit, a rule of safety stands against it, or the
+    /// aggregator refuses or cannot be reached (then run it again).
+    pub async fn contribute(
+        self,
+        base_model: ModelId,
+        update: &[f32],
+        quantized: impl FnOnce(&QuantizedUpdate),
+    ) -> Result<Contributed<'a>, SiteError> {
+        let (site, round) = (self.site, self.manifest.statement.round);
+        let journal = site.journal.round(site.study_id, round)?;
+        let (record, clipped) = match journal.contribution()? {
+            Some(record) => (record, None),
+            None => {
+                self.check_rules(base_model)?;
+                site.agreed(round, base_model).await?;
+                let holder_keys = site.resolve_holder_keys(&self.manifest.statement).await?;
+                self.make(&holder_keys, base_model, update, quantized)?
+            }
+        };
+        let at = site.at(round);
+        let envelopes = journal.envelopes()?;
+        let bytes = record.header.statement.body_bytes + envelopes.len() as u64;
+        let mut progress = at.put_header(&record.header).await?;
+        if !progress.envelopes {
+            progress = at.put_envelopes(site.id(), envelopes).await?;
+        }
+        let receipt = match progress.receipt {
+            Some(receipt) => receipt,
+            None => {
+                let progress = at.put_body(site.id(), &journal.body()).await?;
+                progress.receipt.ok_or(SiteError::Receipt(round))?
+            }
+        };
+        receipt.verify(&site.study.aggregator_key, &"the aggregator")?;
+        let Receipt { manifest, site: of_site, header, received_at: _ } = &receipt.statement;
+        if *manifest != self.manifest.id() || of_site != site.id() || *header != record.header.id()
+        {
+            return Err(SiteError::Receipt(round));
+        }
+        journal.save_receipt(&receipt)?;
+        Ok(Contributed { site, manifest: self.manifest, receipt, bytes, clipped })
+    }
+
+    /// Refuses a base model that is not the one this round starts from.
+    ///
+    /// # Errors
+    /// [`SiteError::BaseModel`].
+    pub fn check_base(&self, base_model: ModelId) -> Result<(), SiteError> {
+        let manifest = &self.manifest.statement;
+        if self.site.check_key.model(&base_model) != manifest.base_model {
+            return Err(SiteError::BaseModel { round: manifest.round, got: base_model });
+        }
+        Ok(())
+    }
+
+    /// The rules of safety, over everything that this site has on disk.
+    fn check_rules(&self, base_model: ModelId) -> Result<(), SiteError> {
+        self.check_base(base_model)?;
+        let Site { study_id, journal, .. } = self.site;
+        let mut rules = Contributor::restore(journal.contributions()?);
+        if let Some(through) = journal.abstains_through(*study_id)? {
+            rules.abstain(*study_id, through);
+        }
+        Ok(rules.may_contribute(*study_id, self.manifest.statement.round, base_model)?)
+    }
+
+    /// Encrypts and makes everything durable. Nothing has left yet.
+    fn make(
+        &self,
+        holder_keys: &HolderKeys,
+        base_model: ModelId,
+        update: &[f32],
+        quantized: impl FnOnce(&QuantizedUpdate),
+    ) -> Result<(ContributionRecord, Option<Clipped>), SiteError> {
+        let Site { study, study_id, identity, check_key, journal, .. } = self.site;
+        let manifest = &self.manifest.statement;
+        let round = manifest.round;
+        let mut rng =
+            ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
+        let update = weigh(update, study, identity.site())?;
+        let values = QuantizedUpdate::quantize(&update, &study.layout, &study.packing, &mut rng)?;
+        quantized(&values);
+        let clipped = clipped(&update, &study.layout);
+        let context = ContributionContext { study, manifest, holder_keys, identity, check_key };
+        let record = journal.round(*study_id, round)?.contribute(|body| {
+            let Contribution { header, envelopes } =
+                Contribution::make(context, &values, &mut rng, body).map_err(SiteError::from)?;
+            let envelopes =
+                frame::encode(&EnvelopeFrame { envelopes }).map_err(TransportError::from)?;
+            Ok::<_, SiteError>((envelopes, ContributionRecord { base_model, header }))
+        })?;
+        Ok((record, clipped))
+    }
+}
+
+impl Contributed<'_> {
+    /// The aggregator's receipt.
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt.statement
+    }
+
+    /// What clipping took from the update; `None` also when the contribution was made earlier.
+    pub fn clipped(&self) -> Option<&Clipped> {
+        self.clipped.as_ref()
+    }
+
+    /// Bytes of body and envelopes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

@@ -1,0 +1,165 @@
+//! What can go wrong at a site, and what to do about it.
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
+use ringfence_crypto::ring::packing::PackingError;
+use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::signature::SignatureError;
+use ringfence_crypto::statement::{
+    CertificateError, ClosingError, ManifestError, RoundKeysError, StudyError,
+};
+use ringfence_keys::duties::contributor::RuleError;
+use ringfence_keys::duties::holder::HolderError;
+use ringfence_keys::encrypt::contribution::ContributeError;
+use ringfence_keys::identity::IdentityError;
+use ringfence_keys::open::OpenError;
+use ringfence_keys::share::seal::SealError;
+use ringfence_keys::update::quantize::QuantizeError;
+use ringfence_keys::update::weigh::WeighError;
+
+use crate::journal::JournalError;
+use crate::transport::TransportError;
+
+/// Why a site's step failed. Nothing was sent that is not on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The study is unsound or not signed by all.
+    #[error(transparent)]
+    Study(#[from] StudyError),
+    /// The identity does not belong to the study.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The state directory.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The aggregator.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The manifest is not the study's next.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The certificate certifies nothing.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The closing is wrong.
+    #[error(transparent)]
+    Closing(#[from] ClosingError),
+    /// A signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A key holder's round keys are missing or wrong.
+    #[error(transparent)]
+    RoundKeys(#[from] RoundKeysError),
+    /// The secret half of this site's round key is gone.
+    #[error(
+        "round {round} has this site hold under its round keys {statement}, and their secret for this round is not in the state directory (destroyed after its round, or restored from a backup); this site cannot hold in this round, the others go on without it"
+    )]
+    RoundSecret {
+        /// The round.
+        round: RoundNumber,
+        /// Digest of the statement.
+        statement: Digest,
+    },
+    /// A round secret could not be made.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Contributing would break a rule.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// The site's updates have no weight.
+    #[error(transparent)]
+    Weigh(#[from] WeighError),
+    /// The update does not fit.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// Encrypting or sealing failed.
+    #[error(transparent)]
+    Contribute(#[from] ContributeError),
+    /// The key holder refuses.
+    #[error(transparent)]
+    Holder(#[from] HolderError),
+    /// The sum did not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The study's own numbers.
+    #[error(transparent)]
+    Packing(#[from] PackingError),
+    /// No certificate of an earlier round.
+    #[error("this site holds no certificate of round {0}; finish that round first")]
+    NoCertificate(RoundNumber),
+    /// This site never has a turn to open a round.
+    #[error(
+        "site {0} is not on the study's ring and has no turn to open a round; check that study and identity belong together"
+    )]
+    NoTurn(SiteId),
+    /// No manifest of a round.
+    #[error("this site has not joined round {0}")]
+    NoManifest(RoundNumber),
+    /// The randomness of the operating system failed.
+    #[error("the operating system gives no randomness ({0}); nothing can be encrypted safely")]
+    Randomness(String),
+    /// The first round starts from another model.
+    #[error(
+        "the study starts from the model with digest {expected}, the model given has {got}; use the study's initial model"
+    )]
+    NotInitialModel {
+        /// The study's.
+        expected: ModelId,
+        /// This site's.
+        got: ModelId,
+    },
+    /// The manifest's base model is not this site's.
+    #[error(
+        "round {round} starts from another model than this site's ({got}); the initiator or this site has a wrong model, nothing was sent"
+    )]
+    BaseModel {
+        /// The round.
+        round: RoundNumber,
+        /// This site's model.
+        got: ModelId,
+    },
+    /// Too few sites hold the same model.
+    #[error(
+        "{agreeing} sites acknowledged this site's model after round {round}, needed {needed}; wait for more, or find out who differs"
+    )]
+    NotAgreed {
+        /// The last opened round.
+        round: RoundNumber,
+        /// Q.
+        needed: u16,
+        /// Sites that hold the same model.
+        agreeing: usize,
+    },
+    /// Waited too long.
+    #[error("round {} did not come to {what}: it is {:?} with {} contributions, {} reviews, {} of {} endorsements needed and {} of {} openings needed; too few key holders answered in time, run the step again once they are back",
+        .status.round, .status.state, .status.received.len(), .status.reviewed.len(),
+        .status.endorsed.len(), .status.endorsements_needed, .status.opened.len(), .status.openings_needed)]
+    Impatient {
+        /// What was waited for.
+        what: &'static str,
+        /// The round as it stood.
+        status: Box<RoundStatus>,
+    },
+    /// The receipt is not for what was sent.
+    #[error(
+        "the aggregator's receipt for round {0} is not for this site's contribution; keep it as evidence"
+    )]
+    Receipt(RoundNumber),
+    /// The closing leaves this site out.
+    #[error(
+        "the certified set of round {0} does not hold this site's contribution, for which it has a receipt"
+    )]
+    LeftOut(RoundNumber),
+    /// The sum that came is not the certified one.
+    #[error(
+        "the sum of round {round} has digest {got}, the certified closing says {expected}; the aggregator sent another sum"
+    )]
+    Sum {
+        /// The round.
+        round: RoundNumber,
+        /// By the closing.
+        expected: Digest,
+        /// What came.
+        got: Digest,
+    },
+}

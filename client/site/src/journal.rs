@@ -1,0 +1,180 @@
+//! A site's durable state: every file is complete or absent, and nothing leaves before it is here.
+//!
+//! ```text
+//! STATE/lock                                   one process at a time
+//! STATE/abstain.json                           after a restore from a backup
+//! STATE/studies/<study>/rounds/<round>/
+//!     manifest.json  certificate.json          checked
+//!     body.bin  envelopes.bin  contribution.json   what was or will be sent, byte for byte
+//!     receipt.json  endorsement.json  closing.json  opening.bin
+//!     refused-<closing>.json                   closings on a log that this site refuses
+//! STATE/studies/<study>/round-keys/            see `round_keys`
+//! ```
+//!
+//! What a crash left half-written is removed when the state is opened again.
+
+mod error;
+mod files;
+mod round;
+mod round_keys;
+
+use std::cmp::Reverse;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+pub use error::JournalError;
+use ringfence_crypto::id::{RoundNumber, StudyId};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Closing, Endorsement};
+use ringfence_crypto::wire::json;
+use ringfence_keys::duties::contributor::{End, Record};
+pub use round::{ContributionRecord, RoundJournal};
+pub use round_keys::RoundKeysJournal;
+use serde::{Deserialize, Serialize};
+
+/// That a site abstains through a round, in `abstain.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Abstain {
+    study: StudyId,
+    through: RoundNumber,
+}
+
+/// The state directory of one site.
+#[derive(Debug)]
+pub struct Journal {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Journal {
+    /// Opens (or makes) a state directory and locks it.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`] while another process holds it.
+    pub fn open(root: &Path) -> Result<Self, JournalError> {
+        files::folder(root)?;
+        let path = root.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|source| JournalError::io(&path, source))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(JournalError::Locked(root.display().to_string()));
+            }
+            Err(TryLockError::Error(source)) => return Err(JournalError::io(&path, source)),
+        }
+        // Under the lock, so that nobody is writing.
+        files::clear(root)?;
+        Ok(Self { root: root.to_owned(), _lock: lock })
+    }
+
+    /// The files of one round.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] when the folder cannot be made.
+    pub fn round(&self, study: StudyId, round: RoundNumber) -> Result<RoundJournal, JournalError> {
+        let folder = self.rounds(study).join(format!("{:06}", round.0));
+        files::folder(&folder)?;
+        Ok(RoundJournal { folder })
+    }
+
+    /// The files of a study's round keys.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] when the folder cannot be made.
+    pub fn round_keys(&self, study: StudyId) -> Result<RoundKeysJournal, JournalError> {
+        let folder = self.root.join("studies").join(study.to_string()).join("round-keys");
+        files::folder(&folder)?;
+        Ok(RoundKeysJournal { folder })
+    }
+
+    fn rounds(&self, study: StudyId) -> PathBuf {
+        self.root.join("studies").join(study.to_string()).join("rounds")
+    }
+
+    /// Every contribution of this site in every study, for the rules of safety.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a record cannot be read: without it no rule could be kept.
+    pub fn contributions(&self) -> Result<Vec<Record>, JournalError> {
+        let mut records = Vec::new();
+        for study in files::children(&self.root.join("studies"))? {
+            for folder in files::children(&study.join("rounds"))? {
+                let round = RoundJournal { folder };
+                let Some(contribution) = round.contribution()? else { continue };
+                let end = round.certificate()?.map(|c| End::from(&c.closing.statement));
+                let header = &contribution.header.statement;
+                let (study, round) = (header.study, header.round);
+                records.push(Record { study, round, base_model: contribution.base_model, end });
+            }
+        }
+        Ok(records)
+    }
+
+    /// Every endorsement of this site in a study.
+    ///
+    /// # Errors
+    /// [`JournalError`] when one cannot be read.
+    pub fn endorsements(&self, study: StudyId) -> Result<Vec<Endorsement>, JournalError> {
+        let mut endorsements = Vec::new();
+        for folder in files::children(&self.rounds(study))? {
+            endorsements.extend(RoundJournal { folder }.endorsement()?);
+        }
+        Ok(endorsements)
+    }
+
+    /// The closing of the highest round of which this site has endorsed one or holds a certificate:
+    /// its checkpoint is the last that the site saw. Signed as it is, it is evidence should the log
+    /// turn out to have been forked.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a record cannot be read.
+    pub fn last_closing(&self, study: StudyId) -> Result<Option<Signed<Closing>>, JournalError> {
+        let mut folders = files::children(&self.rounds(study))?;
+        folders.sort_by_key(|folder| Reverse(number(folder)));
+        for folder in folders {
+            let round = RoundJournal { folder };
+            if let Some(closing) = round.closing()? {
+                return Ok(Some(closing));
+            }
+            if let Some(certificate) = round.certificate()? {
+                return Ok(Some(certificate.closing));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The round through which this site abstains in a study after a restore.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the record cannot be read.
+    pub fn abstains_through(&self, study: StudyId) -> Result<Option<RoundNumber>, JournalError> {
+        let records: Option<Vec<Abstain>> = files::read(&self.root.join("abstain.json"))?;
+        let of_study = records.into_iter().flatten().filter(|record| record.study == study);
+        Ok(of_study.map(|record| record.through).max())
+    }
+
+    /// Abstains from contributing and endorsing through a round: after a restore from a backup.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the record cannot be written.
+    pub fn abstain(&self, study: StudyId, through: RoundNumber) -> Result<(), JournalError> {
+        let path = self.root.join("abstain.json");
+        let mut records: Vec<Abstain> = files::read(&path)?.unwrap_or_default();
+        records.push(Abstain { study, through });
+        files::write(&path, &json::pretty(&records))
+    }
+}
+
+/// The round that a folder is of.
+fn number(folder: &Path) -> Option<u32> {
+    folder.file_name()?.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

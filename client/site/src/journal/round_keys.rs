@@ -1,0 +1,143 @@
+//! A site's KEM keys for single rounds on disk.
+//!
+//! ```text
+//! STATE/studies/<study>/round-keys/
+//!     <first round>.json  <first round>.sent    the statement, and that the aggregator has it
+//!     <round>.secret                            until the round has ended
+//! ```
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::RoundKeys;
+use ringfence_crypto::wire::json;
+use ringfence_keys::round_secret::RoundSecret;
+use zeroize::Zeroizing;
+
+use super::error::JournalError;
+use super::files;
+
+/// The files of a study's round keys.
+#[derive(Clone, Debug)]
+pub struct RoundKeysJournal {
+    pub(super) folder: PathBuf,
+}
+
+impl RoundKeysJournal {
+    fn statements(&self) -> Result<Vec<(PathBuf, Signed<RoundKeys>)>, JournalError> {
+        let mut statements = Vec::new();
+        for path in files::children(&self.folder)? {
+            if path.extension().is_some_and(|extension| extension == "json") {
+                statements.extend(files::read(&path)?.map(|statement| (path, statement)));
+            }
+        }
+        Ok(statements)
+    }
+
+    fn secret_path(&self, round: RoundNumber) -> PathBuf {
+        self.folder.join(format!("{:06}.secret", round.0))
+    }
+
+    /// The round after the last one that has a key.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn covered(&self) -> Result<RoundNumber, JournalError> {
+        let ends = self.statements()?.into_iter().map(|(_, signed)| {
+            let RoundKeys { first_round, keys, .. } = &signed.statement;
+            RoundNumber(first_round.0.saturating_add(keys.len() as u32))
+        });
+        Ok(ends.max().unwrap_or(RoundNumber::FIRST))
+    }
+
+    /// Makes secrets and, last, their statement durable. Nothing has left yet.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn save(
+        &self,
+        statement: &Signed<RoundKeys>,
+        secrets: &[RoundSecret],
+    ) -> Result<(), JournalError> {
+        let first = statement.statement.first_round.0;
+        for (round, secret) in (first..).zip(secrets) {
+            // A crash may have left secrets whose statement was never made: they are replaced.
+            let text = Zeroizing::new(hex::encode(secret.expose()));
+            files::write(&self.secret_path(RoundNumber(round)), text.as_bytes())?;
+        }
+        files::decide(&self.folder.join(format!("{first:06}.json")), &json::compact(statement))
+    }
+
+    /// Statements that the aggregator has not confirmed yet.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn unsent(&self) -> Result<Vec<Signed<RoundKeys>>, JournalError> {
+        let statements = self.statements()?.into_iter();
+        let unsent = statements.filter(|(path, _)| !path.with_extension("sent").exists());
+        Ok(unsent.map(|(_, statement)| statement).collect())
+    }
+
+    /// Takes note that the aggregator has a statement.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn sent(&self, statement: &Signed<RoundKeys>) -> Result<(), JournalError> {
+        let first = statement.statement.first_round.0;
+        files::write(&self.folder.join(format!("{first:06}.sent")), b"")
+    }
+
+    /// The secret of a round, if it is of the statement that a manifest names and not destroyed.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn secret(
+        &self,
+        round: RoundNumber,
+        statement: Digest,
+    ) -> Result<Option<RoundSecret>, JournalError> {
+        let mut statements = self.statements()?.into_iter();
+        let named = statements
+            .any(|(_, signed)| signed.id() == statement && signed.statement.key(round).is_some());
+        let path = self.secret_path(round);
+        let Some(text) = files::bytes(&path)?.map(Zeroizing::new).filter(|_| named) else {
+            return Ok(None);
+        };
+        let secret = hex::decode(text.as_slice()).map(Zeroizing::new).ok();
+        Ok(secret.and_then(|bytes| RoundSecret::from_bytes(&bytes).ok()))
+    }
+
+    /// Rounds whose secrets are still here.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn secret_rounds(&self) -> Result<Vec<RoundNumber>, JournalError> {
+        let paths = files::children(&self.folder)?.into_iter();
+        let secrets = paths.filter(|path| path.extension().is_some_and(|e| e == "secret"));
+        let numbers = secrets.filter_map(|path| path.file_stem()?.to_str()?.parse().ok());
+        Ok(numbers.map(RoundNumber).collect())
+    }
+
+    /// Destroys the secret of a round: overwritten as far as the disk obeys, then deleted.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn destroy(&self, round: RoundNumber) -> Result<(), JournalError> {
+        let path = self.secret_path(round);
+        if !path.exists() {
+            return Ok(());
+        }
+        let destroyed = || {
+            let mut file = fs::File::options().write(true).open(&path)?;
+            file.write_all(&[b'0'; 64])?;
+            file.sync_all()?;
+            fs::remove_file(&path)?;
+            ringfence_durable::sync_folder_of(&path)
+        };
+        destroyed().map_err(|source| JournalError::io(&path, source))
+    }
+}

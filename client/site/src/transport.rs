@@ -1,0 +1,13 @@
+//! HTTP to the aggregator: bounded answers, problems as errors, retries of what is idempotent.
+
+mod connection;
+mod contributions;
+mod error;
+mod log;
+mod round;
+mod study;
+
+pub use connection::Transport;
+pub use error::TransportError;
+pub(crate) use error::present;
+pub use round::RoundTransport;

@@ -1,0 +1,48 @@
+//! Proofs about the study's log.
+
+use ringfence_crypto::api::{InclusionQuery, MAX_PROOFS};
+use ringfence_crypto::id::StudyId;
+use ringfence_crypto::log::{ConsistencyProof, InclusionProof, LogHash};
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
+
+use super::connection::{JSON, Transport};
+use super::error::TransportError;
+
+impl Transport {
+    /// Fetches the inclusion proofs of leaves in the log of a size, in their order; not yet checked.
+    ///
+    /// # Errors
+    /// [`TransportError`]; a leaf that is not in the log of that size is refused.
+    pub async fn inclusion(
+        &self,
+        study: StudyId,
+        size: u64,
+        leaves: &[LogHash],
+    ) -> Result<Vec<InclusionProof>, TransportError> {
+        let path = format!("studies/{study}/log/inclusion");
+        let mut proofs = Vec::with_capacity(leaves.len());
+        for leaves in leaves.chunks(MAX_PROOFS) {
+            let query = json::compact(&InclusionQuery { size, leaves: leaves.to_vec() });
+            let request =
+                |url| self.client.post(url).header("content-type", JSON).body(query.clone());
+            let some: Vec<InclusionProof> =
+                self.json(&path, MAX_MESSAGE, "list of inclusion proofs", request).await?;
+            proofs.extend(some);
+        }
+        Ok(proofs)
+    }
+
+    /// Fetches the proof that the log of `to` leaves begins with that of `from`; not yet checked.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn consistency(
+        &self,
+        study: StudyId,
+        from: u64,
+        to: u64,
+    ) -> Result<ConsistencyProof, TransportError> {
+        let path = format!("studies/{study}/log/consistency?from={from}&to={to}");
+        self.get(&path, MAX_MESSAGE, "consistency proof").await
+    }
+}

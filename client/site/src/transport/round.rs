@@ -1,0 +1,221 @@
+//! The resources of one round: manifest, reviews, closing, certificate, openings, sum.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Method;
+use ringfence_crypto::Digest;
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Manifest, Review,
+};
+use ringfence_crypto::wire::frame::{self, MAX_FRAME};
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::AsyncWriteExt;
+
+use super::connection::{BYTES, JSON, POLL, Transport, accepted};
+use super::error::TransportError;
+
+/// The resources of one round of one study.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundTransport<'a> {
+    pub(super) transport: &'a Transport,
+    study: StudyId,
+    round: RoundNumber,
+}
+
+impl Transport {
+    /// The resources of one round.
+    pub fn round(&self, study: StudyId, round: RoundNumber) -> RoundTransport<'_> {
+        RoundTransport { transport: self, study, round }
+    }
+}
+
+impl RoundTransport<'_> {
+    pub(super) fn path(&self, rest: &str) -> String {
+        format!("studies/{}/rounds/{}{rest}", self.study, self.round)
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        rest: &str,
+        expected: &'static str,
+    ) -> Result<T, TransportError> {
+        self.transport.get(&self.path(rest), MAX_MESSAGE, expected).await
+    }
+
+    async fn put<T: Serialize>(&self, rest: &str, body: &T) -> Result<(), TransportError> {
+        let bytes = json::compact(body);
+        let request =
+            |url| self.transport.client.put(url).header("content-type", JSON).body(bytes.clone());
+        self.transport.bytes(&self.path(rest), MAX_MESSAGE, request).await.map(|_| ())
+    }
+
+    pub(super) async fn send<T: Serialize, A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &T,
+        expected: &'static str,
+    ) -> Result<A, TransportError> {
+        let bytes = json::compact(body);
+        let request = |url| {
+            let request = self.transport.client.request(method.clone(), url);
+            request.header("content-type", JSON).body(bytes.clone())
+        };
+        self.transport.json(path, MAX_MESSAGE, expected, request).await
+    }
+
+    /// Opens the round.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn open(&self, manifest: &Signed<Manifest>) -> Result<RoundStatus, TransportError> {
+        let path = format!("studies/{}/rounds", self.study);
+        self.send(Method::POST, &path, manifest, "round status").await
+    }
+
+    /// The round at a glance, at once.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn status(&self) -> Result<RoundStatus, TransportError> {
+        self.get("", "round status").await
+    }
+
+    /// The round at a glance, as soon as it has changed beyond `version` or `wait` is over.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn changed(
+        &self,
+        version: u64,
+        wait: Duration,
+    ) -> Result<RoundStatus, TransportError> {
+        let wait = wait.min(POLL).as_secs().max(1);
+        self.get(&format!("?wait={wait}&after={version}"), "round status").await
+    }
+
+    /// The signed manifest.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn manifest(&self) -> Result<Signed<Manifest>, TransportError> {
+        self.get("/manifest", "manifest").await
+    }
+
+    /// Sends a review.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_review(&self, review: &Signed<Review>) -> Result<(), TransportError> {
+        self.put(&format!("/reviews/{}", review.statement.holder), review).await
+    }
+
+    /// The holders' reviews.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn reviews(&self) -> Result<Vec<Signed<Review>>, TransportError> {
+        self.get("/reviews", "list of reviews").await
+    }
+
+    /// The signed closing.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn closing(&self) -> Result<Signed<Closing>, TransportError> {
+        self.get("/closing", "closing").await
+    }
+
+    /// Sends an endorsement.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_endorsement(
+        &self,
+        endorsement: &Signed<Endorsement>,
+    ) -> Result<(), TransportError> {
+        self.put(&format!("/endorsements/{}", endorsement.statement.holder), endorsement).await
+    }
+
+    /// The certificate.
+    ///
+    /// # Errors
+    /// [`TransportError`]; before there is one, the refusal says how many endorsements are needed.
+    pub async fn certificate(&self) -> Result<Certificate, TransportError> {
+        self.get("/certificate", "certificate").await
+    }
+
+    /// Sends an opening.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_opening(&self, opening: &OpeningFrame) -> Result<(), TransportError> {
+        let bytes = frame::encode(opening)?;
+        let path = self.path(&format!("/openings/{}", opening.statement.statement.holder));
+        let request =
+            |url| self.transport.client.put(url).header("content-type", BYTES).body(bytes.clone());
+        self.transport.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
+    }
+
+    /// A holder's opening.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn opening(&self, holder: &SiteId) -> Result<OpeningFrame, TransportError> {
+        let path = self.path(&format!("/openings/{holder}"));
+        let get = |url| self.transport.client.get(url);
+        let bytes = self.transport.bytes(&path, 2 * MAX_FRAME, get).await?;
+        Ok(frame::decode(&bytes, "an opening")?)
+    }
+
+    /// Sends an acknowledgement.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_acknowledgement(
+        &self,
+        acknowledgement: &Signed<Acknowledgement>,
+    ) -> Result<(), TransportError> {
+        self.put(&format!("/acks/{}", acknowledgement.statement.site), acknowledgement).await
+    }
+
+    /// The sites' acknowledgements.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn acknowledgements(&self) -> Result<Vec<Signed<Acknowledgement>>, TransportError> {
+        self.get("/acks", "list of acknowledgements").await
+    }
+
+    /// Streams the sum of the bodies into a file; returns its digest.
+    ///
+    /// # Errors
+    /// [`TransportError`]; more than `bytes` bytes are refused.
+    pub async fn sum(&self, file: &Path, bytes: u64) -> Result<Digest, TransportError> {
+        let at = |source| TransportError::File { path: file.display().to_string(), source };
+        let url = self.transport.url(&self.path("/sum"))?;
+        let network = |source| TransportError::Network { url: url.to_string(), source };
+        let response = self.transport.client.get(url.clone()).send().await.map_err(network)?;
+        let mut response = accepted(response).await?;
+        let mut out = tokio::fs::File::create(file).await.map_err(at)?;
+        let (mut hasher, mut received) = (blake3::Hasher::new(), 0);
+        while let Some(chunk) = response.chunk().await.map_err(network)? {
+            received += chunk.len() as u64;
+            if received > bytes {
+                let limit = usize::try_from(bytes).unwrap_or(usize::MAX);
+                return Err(TransportError::TooLong { url: url.to_string(), limit });
+            }
+            hasher.update(&chunk);
+            out.write_all(&chunk).await.map_err(at)?;
+        }
+        out.flush().await.map_err(at)?;
+        Ok(Digest::finish(&hasher))
+    }
+}

@@ -1,0 +1,118 @@
+//! What a site sees of its study: scores by round, a curve, and at the end models and pictures.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::state::State;
+use ringfence_learning::chart::{self, Curve};
+use ringfence_learning::{Scores, SiteData, TrainingPlan, evaluate, picture};
+use ringfence_weights::Weights;
+
+/// A model's scores on this site's validation images after a round.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    /// Rounds done.
+    rounds: u32,
+    scores: Vec<(String, f64)>,
+}
+
+/// The final report, `report.json`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    plan: &'a TrainingPlan,
+    validation: Vec<Entry>,
+    test: Vec<TestScores>,
+}
+
+#[derive(Debug, Serialize)]
+struct TestScores {
+    model: &'static str,
+    scores: Vec<(String, f64)>,
+}
+
+/// Scores the common model on this site's validation images, and draws the curve so far.
+pub(super) fn progress(
+    out: &Path,
+    plan: &TrainingPlan,
+    data: &SiteData,
+    state: &State,
+) -> anyhow::Result<()> {
+    if data.validation.is_empty() {
+        return Ok(());
+    }
+    let scores = evaluate(plan.task()?.as_ref(), state.model(), &data.validation)?;
+    println!("  validation: {}", line(&scores));
+    let mut history = history(state);
+    history.retain(|entry| entry.rounds < state.next());
+    history.push(Entry { rounds: state.next(), scores: scores.pairs() });
+    let path = state.history();
+    std::fs::write(&path, serde_json::to_vec(&history)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let points = history.iter().filter_map(|entry| {
+        let (_, value) = entry.scores.first()?;
+        Some((entry.rounds, vec![*value]))
+    });
+    let curve = Curve { name: data.site.clone(), points: points.collect() };
+    let title = "Common model on this site's validation images";
+    chart::curves(&out.join("curve.svg"), title, scores.primary().name, &[curve])?;
+    Ok(())
+}
+
+/// Writes the common model, the personalised one if the plan has it, scores and pictures.
+pub(super) fn finish(
+    out: &Path,
+    plan: &TrainingPlan,
+    data: &SiteData,
+    state: &State,
+) -> anyhow::Result<()> {
+    let task = plan.task()?;
+    let common = state.model();
+    plan.save(common, &out.join("model.safetensors"))?;
+    let mut written = vec!["model.safetensors"];
+    let mut models: Vec<(&'static str, Weights)> = vec![("federated", common.clone())];
+    if let Some(personal) = plan.personalise(common, data)? {
+        plan.save(&personal, &out.join("model-personal.safetensors"))?;
+        written.push("model-personal.safetensors");
+        models.push(("personalised", personal));
+    }
+    let mut test = Vec::new();
+    for (name, model) in &models {
+        let scores = evaluate(task.as_ref(), model, &data.test)?;
+        println!("test, {name}: {}", line(&scores));
+        test.push(TestScores { model: name, scores: scores.pairs() });
+    }
+    let report = Report { plan, validation: history(state), test };
+    let path = out.join("report.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(&report)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
+    let samples = picture::spread(&data.test, 4);
+    picture::save_sheet(&out.join("predictions.png"), task.as_ref(), &samples, &columns)?;
+    written.extend(["report.json", "curve.svg", "predictions.png"]);
+    println!("written to {}: {}", out.display(), written.join(", "));
+    Ok(())
+}
+
+/// The scores of earlier rounds; those that cannot be read are done without.
+fn history(state: &State) -> Vec<Entry> {
+    let bytes = std::fs::read(state.history()).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+fn line(scores: &Scores) -> String {
+    let each = scores.iter().map(|score| format!("{} {:.3}", score.name, score.value));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// A time left, in the two largest units that say something.
+pub(super) fn duration(left: Duration) -> String {
+    let seconds = left.as_secs();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
