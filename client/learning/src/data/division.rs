@@ -1,155 +1,149 @@
 //! Who gets which sample: sites from sites, and splits by group.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rand::SeedableRng;
-use rand::rngs::ChaCha20Rng;
 use rand::seq::SliceRandom;
 
-use super::{DEFAULT_SITES, DataError, DataOptions, Split, skew};
+use super::chance::rng;
+use super::dataset::Split;
+use super::error::DataError;
+use super::group::{Group, Item, collect};
+use super::options::DataOptions;
+use super::skew;
 
-/// What division needs to know of a sample: all but the group only where the data name it.
-#[derive(Clone, Debug)]
-pub(super) struct Item {
-    pub(super) site: Option<String>,
-    pub(super) group: String,
-    pub(super) split: Option<Split>,
-    pub(super) label: Option<u32>,
-}
+/// Sites that are made where the data name none.
+const DEFAULT_SITES: usize = 5;
 
-/// One site of the result: indices into the items, by split.
+/// The samples of one site of a division: indices into the items, by split.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Plan {
+pub(super) struct SitePart {
     pub(super) site: String,
     pub(super) samples: BTreeMap<Split, Vec<usize>>,
 }
 
-/// The sites, sorted by name, and those left out with the reason.
-pub(super) type Division = (Vec<Plan>, Vec<(String, String)>);
-
-/// All samples of one patient or volume at one site.
-#[derive(Clone, Debug)]
-pub(super) struct Group {
-    pub(super) samples: Vec<usize>,
-    pub(super) split: Option<Split>,
-    /// The commonest label of its samples, the first of equals.
-    pub(super) class: Option<u32>,
+/// Who gets which sample.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Division {
+    /// The sites, sorted by name.
+    pub(super) sites: Vec<SitePart>,
+    /// The sites that get none, with the reason.
+    pub(super) left_out: Vec<(String, String)>,
 }
 
-/// Divides samples among `options.sites` sites.
-///
-/// Data that name no site are spread by label skew (see `skew`) if their groups have several
-/// classes, else cut. More sites than the data name: each of theirs is cut into parts by whole groups, the largest
-/// first, so that a new site's data come from one origin and the sites stay as different as
-/// hospitals are. Fewer: the largest are kept. Splits are the data's own, or drawn by group, about
-/// 60 : 20 : 20. No site is capped yet.
-pub(super) fn divide(
-    path: &Path,
-    items: &[Item],
-    options: &DataOptions,
-) -> Result<Division, DataError> {
-    let mut left_out = Vec::new();
-    let mut sites = BTreeMap::new();
-    for (site, groups) in collect(items) {
-        match unfit(&groups) {
-            None => _ = sites.insert(site, groups),
-            Some(reason) => left_out.push((site.unwrap_or_else(|| "all data".to_string()), reason)),
+impl Division {
+    /// Divides samples among `options.sites` sites.
+    ///
+    /// Data that name no site are spread by label skew (see `skew`) if their groups have several
+    /// classes, else cut. More sites than the data name: each of theirs is cut into parts by whole
+    /// groups, the largest first, so that a new site's data come from one origin and the sites stay
+    /// as different as hospitals are. Fewer: the largest are kept. Splits are the data's own, or
+    /// drawn by group, about 60 : 20 : 20. No site is capped yet.
+    pub(super) fn of(
+        path: &Path,
+        items: &[Item],
+        options: &DataOptions,
+    ) -> Result<Self, DataError> {
+        let mut left_out = Vec::new();
+        let mut sites = BTreeMap::new();
+        for (site, groups) in collect(items) {
+            match unfit(&groups) {
+                None => _ = sites.insert(site, groups),
+                Some(reason) => left_out.push((site.unwrap_or_else(|| "all data".to_string()), reason)),
+            }
         }
-    }
-    let unnamed = sites.contains_key(&None);
-    let asked = options.sites.unwrap_or(if unnamed { DEFAULT_SITES } else { sites.len().max(1) });
-    let possible = sites.values().map(|groups| most_parts(groups)).sum();
-    if asked > possible {
-        let why = match left_out.first() {
-            Some((site, reason)) if possible == 0 => format!("site `{site}` {reason}"),
-            _ => "each needs a patient or volume to train on and another to test on".to_string(),
-        };
-        return Err(DataError::Sites { path: path.to_path_buf(), asked, possible, why });
-    }
-    while sites.len() > asked {
-        let size = |groups: &[Group]| groups.iter().map(|group| group.samples.len()).sum::<usize>();
-        // Sorted by name, so that of equals the last goes.
-        let least =
-            sites.iter().rev().min_by_key(|(_, groups)| size(groups)).map(|(site, _)| site.clone());
-        if let Some(Some(site)) = least.inspect(|site| _ = sites.remove(site)) {
-            left_out.push((site, format!("is smaller than the {asked} sites asked for")));
-        }
-    }
-    let parts = parts_per_site(&sites, asked);
-    let mut plans = Vec::with_capacity(asked);
-    for ((site, groups), parts) in sites.into_iter().zip(parts) {
-        let width = parts.to_string().len();
-        let skewed = site.is_none() && groups.windows(2).any(|pair| pair[0].class != pair[1].class);
-        let cut = match skewed && parts > 1 {
-            true => skew::spread(path, &groups, parts, options)?,
-            false => cut(groups, parts, options.seed),
-        };
-        for (index, part) in cut.into_iter().enumerate() {
-            let name = match &site {
-                Some(site) if parts == 1 => site.clone(),
-                Some(site) => format!("{site}-{:0width$}", index + 1),
-                None => format!("site-{:0width$}", index + 1),
+        let unnamed = sites.contains_key(&None);
+        let asked = options.sites.unwrap_or(if unnamed { DEFAULT_SITES } else { sites.len().max(1) });
+        let possible = sites.values().map(|groups| most_parts(groups)).sum();
+        if asked > possible {
+            let why = match left_out.first() {
+                Some((site, reason)) if possible == 0 => format!("site `{site}` {reason}"),
+                _ => "each needs a patient or volume to train on and another to test on".to_string(),
             };
-            plans.push(plan(name, part, options));
+            return Err(DataError::Sites { path: path.to_path_buf(), asked, possible, why });
+        }
+        while sites.len() > asked {
+            let size = |groups: &[Group]| groups.iter().map(|group| group.samples.len()).sum::<usize>();
+            // Sorted by name, so that of equals the last goes.
+            let least =
+                sites.iter().rev().min_by_key(|(_, groups)| size(groups)).map(|(site, _)| site.clone());
+            if let Some(Some(site)) = least.inspect(|site| _ = sites.remove(site)) {
+                left_out.push((site, format!("is smaller than the {asked} sites asked for")));
+            }
+        }
+        let counts = parts_per_site(&sites, asked);
+        let mut parts = Vec::with_capacity(asked);
+        for ((site, groups), count) in sites.into_iter().zip(counts) {
+            let width = count.to_string().len();
+            let skewed = site.is_none() && groups.windows(2).any(|pair| pair[0].class != pair[1].class);
+            let cut = if skewed && count > 1 {
+                skew::spread(path, &groups, count, options)?
+            } else {
+                cut(groups, count, options.seed)
+            };
+            for (index, part) in cut.into_iter().enumerate() {
+                let name = match &site {
+                    Some(site) if count == 1 => site.clone(),
+                    Some(site) => format!("{site}-{:0width$}", index + 1),
+                    None => format!("site-{:0width$}", index + 1),
+                };
+                parts.push(SitePart::split(name, part, options));
+            }
+        }
+        parts.sort_by(|left, right| left.site.cmp(&right.site));
+        Ok(Self { sites: parts, left_out })
+    }
+}
+
+impl SitePart {
+    /// Keeps at most `max` samples of a site; each split its share, at least one where it has any.
+    pub(super) fn cap(&mut self, max: Option<usize>, seed: u64) {
+        let total: usize = self.samples.values().map(Vec::len).sum();
+        let Some(max) = max.filter(|max| *max < total) else { return };
+        let mut rng = rng(seed, "cap", &self.site);
+        let mut left = max;
+        for split in [Split::Test, Split::Validation, Split::Train] {
+            let Some(samples) = self.samples.get_mut(&split) else { continue };
+            let share = if split == Split::Train { left } else { samples.len() * max / total };
+            let share = share.clamp(1, samples.len());
+            samples.shuffle(&mut rng);
+            samples.truncate(share);
+            samples.sort_unstable();
+            left = left.saturating_sub(share);
         }
     }
-    plans.sort_by(|left, right| left.site.cmp(&right.site));
-    Ok((plans, left_out))
-}
 
-/// A generator of its own for each purpose and site, so that one site's division does not depend
-/// on which others there are.
-pub(super) fn rng(seed: u64, purpose: &str, site: &str) -> ChaCha20Rng {
-    let mut hasher = blake3::Hasher::new_derive_key("ringfence learning data division v1");
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(&(purpose.len() as u64).to_le_bytes());
-    hasher.update(purpose.as_bytes());
-    hasher.update(site.as_bytes());
-    ChaCha20Rng::from_seed(*hasher.finalize().as_bytes())
-}
-
-/// Keeps at most `max` samples of a site; each split its share, at least one where it has any.
-pub(super) fn cap(plan: &mut Plan, max: Option<usize>, seed: u64) {
-    let total: usize = plan.samples.values().map(Vec::len).sum();
-    let Some(max) = max.filter(|max| *max < total) else { return };
-    let mut rng = rng(seed, "cap", &plan.site);
-    let mut left = max;
-    for split in [Split::Test, Split::Validation, Split::Train] {
-        let Some(samples) = plan.samples.get_mut(&split) else { continue };
-        let share = if split == Split::Train { left } else { samples.len() * max / total };
-        let share = share.clamp(1, samples.len());
-        samples.shuffle(&mut rng);
-        samples.truncate(share);
-        samples.sort_unstable();
-        left = left.saturating_sub(share);
-    }
-}
-
-fn collect(items: &[Item]) -> BTreeMap<Option<String>, Vec<Group>> {
-    let mut sites: BTreeMap<Option<String>, BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
-    for (index, item) in items.iter().enumerate() {
-        let groups = sites.entry(item.site.clone()).or_default();
-        groups.entry(&item.group).or_default().push(index);
-    }
-    let group = |samples: Vec<usize>| {
-        let of = |index: &usize| items.get(*index);
-        Group {
-            split: samples.first().and_then(of).and_then(|item| item.split),
-            class: commonest(samples.iter().filter_map(of).filter_map(|item| item.label)),
-            samples,
+    /// One site's groups, in the splits that they have or get now.
+    fn split(site: String, mut groups: Vec<Group>, options: &DataOptions) -> Self {
+        if groups.iter().all(|group| group.split.is_none()) {
+            groups.sort_by_key(|group| group.samples.first().copied());
+            groups.shuffle(&mut rng(options.seed, "split", &site));
+            // A volume of a few slices would make a test of nothing: it serves to learn from.
+            let mut sizes: Vec<usize> = groups.iter().map(|group| group.samples.len()).collect();
+            sizes.sort_unstable();
+            let median = sizes.get(sizes.len() / 2).copied().unwrap_or(0);
+            groups.sort_by_key(|group| 2 * group.samples.len() < median);
+            let count = groups.len();
+            let fifth = (count + 2) / 5; // a fifth, rounded
+            let test = fifth.max(1);
+            let validation = if count >= 4 { fifth.max(1) } else { 0 };
+            for (index, group) in groups.iter_mut().enumerate() {
+                group.split = Some(match index {
+                    index if index < test => Split::Test,
+                    index if index < test + validation => Split::Validation,
+                    _ => Split::Train,
+                });
+            }
         }
-    };
-    let groups = |groups: BTreeMap<&str, Vec<usize>>| groups.into_values().map(group).collect();
-    sites.into_iter().map(|(site, found)| (site, groups(found))).collect()
-}
-
-/// The commonest of these labels, the first of equals.
-fn commonest(labels: impl Iterator<Item = u32>) -> Option<u32> {
-    let mut counts = BTreeMap::new();
-    labels.for_each(|label| *counts.entry(label).or_insert(0_usize) += 1);
-    let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
-    most.map(|(label, _)| label)
+        let mut part = Self { site, samples: BTreeMap::new() };
+        for group in groups {
+            let split = group.split.unwrap_or(Split::Train);
+            part.samples.entry(split).or_default().extend(group.samples);
+        }
+        part.samples.values_mut().for_each(|samples| samples.sort_unstable());
+        part
+    }
 }
 
 /// Why a site can neither train nor be tested, if so.
@@ -213,7 +207,7 @@ fn cut(mut groups: Vec<Group>, parts: usize, seed: u64) -> Vec<Vec<Group>> {
         return vec![groups];
     }
     groups.shuffle(&mut rng(seed, "cut", ""));
-    groups.sort_by_key(|group| (group.split, std::cmp::Reverse(group.samples.len())));
+    groups.sort_by_key(|group| (group.split, Reverse(group.samples.len())));
     let mut cut: Vec<Vec<Group>> = vec![Vec::new(); parts];
     for group in groups {
         let key = |part: &Vec<Group>| {
@@ -227,35 +221,4 @@ fn cut(mut groups: Vec<Group>, parts: usize, seed: u64) -> Vec<Vec<Group>> {
         }
     }
     cut
-}
-
-/// The splits of one site.
-fn plan(site: String, mut groups: Vec<Group>, options: &DataOptions) -> Plan {
-    if groups.iter().all(|group| group.split.is_none()) {
-        groups.sort_by_key(|group| group.samples.first().copied());
-        groups.shuffle(&mut rng(options.seed, "split", &site));
-        // A volume of a few slices would make a test of nothing: it serves to learn from.
-        let mut sizes: Vec<usize> = groups.iter().map(|group| group.samples.len()).collect();
-        sizes.sort_unstable();
-        let median = sizes.get(sizes.len() / 2).copied().unwrap_or(0);
-        groups.sort_by_key(|group| 2 * group.samples.len() < median);
-        let count = groups.len();
-        let fifth = (count + 2) / 5; // a fifth, rounded
-        let test = fifth.max(1);
-        let validation = if count >= 4 { fifth.max(1) } else { 0 };
-        for (index, group) in groups.iter_mut().enumerate() {
-            group.split = Some(match index {
-                index if index < test => Split::Test,
-                index if index < test + validation => Split::Validation,
-                _ => Split::Train,
-            });
-        }
-    }
-    let mut plan = Plan { site, samples: BTreeMap::new() };
-    for group in groups {
-        let split = group.split.unwrap_or(Split::Train);
-        plan.samples.entry(split).or_default().extend(group.samples);
-    }
-    plan.samples.values_mut().for_each(|samples| samples.sort_unstable());
-    plan
 }

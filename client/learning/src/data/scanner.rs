@@ -1,5 +1,5 @@
-//! Hospitals' devices, simulated: what a scanner of other slices, noise, contrast and resolution
-//! would have made of the images.
+//! Hospitals' scanners, simulated: what one of other slices, noise, contrast and resolution would
+//! have made of the images.
 //!
 //! In the manner of PPPML-HMI (Zhou et al., arXiv 2302.11571), which trains hospitals that differ by
 //! their devices and settings; the ranges are this file's. A mask stays that of its slice: the
@@ -10,15 +10,16 @@ mod volumes;
 use std::collections::BTreeSet;
 
 use rand::{Rng, RngExt};
-use rand_distr::{Distribution, Normal};
 
 use self::volumes::volumes;
-use super::divide::rng;
-use super::{DataError, Sample, SiteData};
+use super::chance::rng;
+use super::dataset::{Sample, SiteData};
+use super::detector::detect;
+use super::error::DataError;
 
-/// How a site's device makes images.
+/// How a site's scanner makes images.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Device {
+pub struct Scanner {
     /// Neighbouring slices of a volume averaged into each, an odd number; 1 leaves them thin.
     /// Neighbours are a file's slices, or a group's images called alike but for their last number.
     pub slices: usize,
@@ -37,7 +38,7 @@ const MOST_SLICES: usize = 5;
 /// Noise at most: 90 HU in the usual lung window of 1500 HU, a low-dose scan.
 const MOST_NOISE: f32 = 0.06;
 /// Powers of two by which gamma and contrast go up or down at most: gamma 0.66 to 1.52, contrast
-/// 0.76 to 1.32. Beyond that an image is badly exported rather than another device's.
+/// 0.76 to 1.32. Beyond that an image is badly exported rather than another scanner's.
 const MOST_GAMMA: f32 = 0.6;
 const MOST_CONTRAST: f32 = 0.4;
 /// Powers of two by which the grid is coarser at most: half the pixels along a side.
@@ -45,20 +46,21 @@ const MOST_BLUR: f32 = 1.0;
 /// The largest strength: beyond what scanners differ by, to see at which differences methods part.
 pub(crate) const MOST_STRENGTH: f32 = 3.0;
 
-impl Device {
-    /// The device that leaves images as they are.
+impl Scanner {
+    /// The scanner that leaves images as they are.
     pub const PLAIN: Self =
         Self { slices: 1, noise: 0.0, gamma: 1.0, contrast: 1.0, resolution: 1.0 };
 
-    /// The device of the site at `position` (from 0) among a study's sites.
+    /// The scanner of the site at `position` (from 0) among a study's sites.
     ///
     /// At strength 1: 1, 3 or 5 slices, in turn from site to site; noise 0 to 0.06; gamma
     /// `2^-0.6` to `2^0.6`; contrast `2^-0.4` to `2^0.4`; resolution 1/2 to 1, uniform in its
     /// logarithm. Another strength, up to 3, narrows or widens all ranges in proportion, those of gamma,
-    /// contrast and resolution by their logarithm; 0 is [`Device::PLAIN`] everywhere.
+    /// contrast and resolution by their logarithm; 0 is [`Scanner::PLAIN`] everywhere.
     #[must_use]
     pub fn of_site(seed: u64, position: usize, strength: f32) -> Self {
         let strength = strength.clamp(0.0, MOST_STRENGTH);
+        // The generators' labels say `device`, as published divisions were drawn.
         let turn: usize = rng(seed, "device", "turn").random_range(0..3);
         let level = (position % 3 + turn) % 3;
         let beside = (strength * level as f32).round() as usize;
@@ -66,7 +68,7 @@ impl Device {
         Self { slices: (1 + 2 * beside).min(MOST_SLICES), ..drawn }
     }
 
-    /// A device of thin slices by chance, in the ranges of [`Device::of_site`].
+    /// A scanner of thin slices by chance, in the ranges of [`Scanner::of_site`].
     pub(crate) fn drawn(strength: f32, rng: &mut impl Rng) -> Self {
         let mut drawn = |low: f32, high: f32| strength * rng.random_range(low..=high);
         Self {
@@ -78,13 +80,8 @@ impl Device {
         }
     }
 
-    /// What this device makes of a square image of `side * side` pixels.
-    pub(crate) fn seen(
-        &self,
-        image: &[f32],
-        side: usize,
-        rng: &mut impl Rng,
-    ) -> Vec<f32> {
+    /// What this scanner makes of a square image of `side * side` pixels.
+    pub(crate) fn seen(&self, image: &[f32], side: usize, rng: &mut impl Rng) -> Vec<f32> {
         let mut seen = detect(image, side, self.resolution, self.noise, rng);
         seen.iter_mut().for_each(|grey| *grey = self.shown(*grey));
         seen
@@ -155,7 +152,7 @@ impl Device {
         needed.into_iter().collect()
     }
 
-    /// A grey value in this device's window and curve.
+    /// A grey value in this scanner's window and curve.
     fn shown(&self, grey: f32) -> f32 {
         let window = (0.5 + self.contrast * (grey - 0.5)).clamp(0.0, 1.0);
         window.powf(self.gamma)
@@ -180,49 +177,6 @@ impl Device {
         }
         Ok(())
     }
-}
-
-/// What a detector sees of a square image: noise arises on its own grid, of `resolution` pixels
-/// for one of the image, and is blurred with the image when that is brought back to its side.
-pub(super) fn detect(
-    values: &[f32],
-    side: usize,
-    resolution: f32,
-    noise: f32,
-    rng: &mut impl Rng,
-) -> Vec<f32> {
-    let grid = ((side as f32 * resolution).round() as usize).max(8);
-    let mut seen = resample(values, side, grid);
-    if let Ok(normal) = Normal::new(0.0, noise) {
-        seen.iter_mut().for_each(|value| *value += normal.sample(rng));
-    }
-    resample(&seen, grid, side)
-}
-
-/// A square image of another side, by bilinear interpolation. Down to half the side that takes
-/// every pixel into account.
-fn resample(values: &[f32], from: usize, to: usize) -> Vec<f32> {
-    if from == to {
-        return values.to_vec();
-    }
-    let place = |index: usize| (index as f32 + 0.5) * from as f32 / to as f32 - 0.5;
-    let pixels = (0..to * to).map(|i| bilinear(values, from, place(i % to), place(i / to)));
-    pixels.collect()
-}
-
-/// The value of a square image between its pixels, by bilinear interpolation; beyond the border, what
-/// stands at it.
-pub(crate) fn bilinear(values: &[f32], side: usize, x: f32, y: f32) -> f32 {
-    let last = side.saturating_sub(1);
-    let place = |at: f32| {
-        let at = at.clamp(0.0, last as f32);
-        (at as usize, (at as usize + 1).min(last), at.fract())
-    };
-    let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
-    let ((left, right, across), (top, bottom, down)) = (place(x), place(y));
-    let at = |x: usize, y: usize| values.get(y * side + x).copied().unwrap_or_default();
-    let row = |y: usize| mix(at(left, y), at(right, y), across);
-    mix(row(top), row(bottom), down)
 }
 
 /// The mean of images of one size.
@@ -253,8 +207,8 @@ mod tests {
         }
     }
 
-    fn made(device: Device, mut samples: Vec<Sample>) -> Vec<Sample> {
-        device.apply_to(&mut samples, "site", 1).unwrap();
+    fn made(scanner: Scanner, mut samples: Vec<Sample>) -> Vec<Sample> {
+        scanner.apply_to(&mut samples, "site", 1).unwrap();
         samples
     }
 
@@ -265,7 +219,7 @@ mod tests {
         let mut samples: Vec<Sample> =
             names.iter().zip([0.9, 0.1, 0.2, 0.7]).map(|(n, grey)| sample("p", n, grey)).collect();
         samples.push(sample("q", "v#11", 0.5));
-        let three = Device { slices: 3, ..Device::PLAIN };
+        let three = Scanner { slices: 3, ..Scanner::PLAIN };
         let made = made(three, samples.clone());
         let close = |index: usize, grey: f32| {
             assert!(made[index].image.iter().all(|v| (v - grey).abs() < 1e-6), "{index}");
@@ -281,12 +235,12 @@ mod tests {
             (sample.group.clone(), sample.name.clone())
         };
         assert_eq!(three.needs(&[0, 1, 2, 3, 4], &[0, 4], place), [0, 2, 4]);
-        assert_eq!(Device::PLAIN.needs(&[0, 1, 2, 3, 4], &[0, 4], place), [0, 4]);
+        assert_eq!(Scanner::PLAIN.needs(&[0, 1, 2, 3, 4], &[0, 4], place), [0, 4]);
     }
 
     #[test]
     fn noise_has_its_variance_and_resolution_its_blur() {
-        let noisy = Device { noise: 0.05, ..Device::PLAIN };
+        let noisy = Scanner { noise: 0.05, ..Scanner::PLAIN };
         let image = &made(noisy, vec![sample("p", "a", 0.5)])[0].image;
         let count = image.len() as f64;
         let mean = image.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
@@ -297,55 +251,55 @@ mod tests {
         // Columns of 0 and 1 are all 1/2 on a grid of half as many, and stay so.
         let mut stripes = sample("p", "a", 0.0);
         stripes.image.iter_mut().enumerate().for_each(|(i, v)| *v = f32::from(i % 2 == 1));
-        let half = Device { resolution: 0.5, ..Device::PLAIN };
+        let half = Scanner { resolution: 0.5, ..Scanner::PLAIN };
         assert!(made(half, vec![stripes])[0].image.iter().all(|v| (v - 0.5).abs() < 1e-6));
     }
 
     #[test]
     fn gamma_and_contrast_are_their_formulas() {
-        let grey = |device, grey| made(device, vec![sample("p", "a", grey)])[0].image[0];
-        let gamma = Device { gamma: 2.0, ..Device::PLAIN };
+        let grey = |scanner, grey| made(scanner, vec![sample("p", "a", grey)])[0].image[0];
+        let gamma = Scanner { gamma: 2.0, ..Scanner::PLAIN };
         assert!((grey(gamma, 0.3) - 0.09).abs() < 1e-6);
-        let steep = Device { contrast: 2.0, ..Device::PLAIN };
+        let steep = Scanner { contrast: 2.0, ..Scanner::PLAIN };
         assert!((grey(steep, 0.6) - 0.7).abs() < 1e-6);
         assert_eq!((grey(steep, 0.1), grey(steep, 0.9)), (0.0, 1.0));
-        let both = Device { contrast: 2.0, gamma: 2.0, ..Device::PLAIN };
+        let both = Scanner { contrast: 2.0, gamma: 2.0, ..Scanner::PLAIN };
         assert!((grey(both, 0.6) - 0.49).abs() < 1e-6);
     }
 
     #[test]
     fn sites_differ_within_the_documented_ranges_and_strength_scales_them() {
-        let devices: Vec<Device> = (0..60).map(|site| Device::of_site(1, site, 1.0)).collect();
-        for (site, device) in devices.iter().enumerate() {
-            assert_eq!(*device, Device::of_site(1, site, 1.0));
-            assert_ne!(*device, Device::of_site(2, site, 1.0));
-            assert!([1, 3, 5].contains(&device.slices));
-            assert!((0.0..=0.06).contains(&device.noise));
-            assert!((0.659..1.516).contains(&device.gamma));
-            assert!((0.757..1.32).contains(&device.contrast));
-            assert!((0.5..=1.0).contains(&device.resolution));
-            assert!(devices.iter().filter(|other| *other == device).count() == 1);
-            let weak = Device::of_site(1, site, 0.5);
-            assert!((weak.noise - device.noise / 2.0).abs() < 1e-6);
-            assert!((weak.gamma.powi(2) - device.gamma).abs() < 1e-4);
-            assert!(weak.slices <= device.slices.min(3));
-            assert_eq!(Device::of_site(1, site, 0.0), Device::PLAIN);
+        let scanners: Vec<Scanner> = (0..60).map(|site| Scanner::of_site(1, site, 1.0)).collect();
+        for (site, scanner) in scanners.iter().enumerate() {
+            assert_eq!(*scanner, Scanner::of_site(1, site, 1.0));
+            assert_ne!(*scanner, Scanner::of_site(2, site, 1.0));
+            assert!([1, 3, 5].contains(&scanner.slices));
+            assert!((0.0..=0.06).contains(&scanner.noise));
+            assert!((0.659..1.516).contains(&scanner.gamma));
+            assert!((0.757..1.32).contains(&scanner.contrast));
+            assert!((0.5..=1.0).contains(&scanner.resolution));
+            assert!(scanners.iter().filter(|other| *other == scanner).count() == 1);
+            let weak = Scanner::of_site(1, site, 0.5);
+            assert!((weak.noise - scanner.noise / 2.0).abs() < 1e-6);
+            assert!((weak.gamma.powi(2) - scanner.gamma).abs() < 1e-4);
+            assert!(weak.slices <= scanner.slices.min(3));
+            assert_eq!(Scanner::of_site(1, site, 0.0), Scanner::PLAIN);
         }
         // Any three sites in a row have the three thicknesses.
-        for three in devices.windows(3) {
-            let slices: BTreeSet<usize> = three.iter().map(|device| device.slices).collect();
+        for three in scanners.windows(3) {
+            let slices: BTreeSet<usize> = three.iter().map(|scanner| scanner.slices).collect();
             assert_eq!(slices.len(), 3);
         }
     }
 
     #[test]
-    fn impossible_devices_and_images_are_refused() {
+    fn impossible_scanners_and_images_are_refused() {
         for bad in [
-            Device { slices: 2, ..Device::PLAIN },
-            Device { noise: -1.0, ..Device::PLAIN },
-            Device { gamma: 0.0, ..Device::PLAIN },
-            Device { contrast: f32::NAN, ..Device::PLAIN },
-            Device { resolution: 1.5, ..Device::PLAIN },
+            Scanner { slices: 2, ..Scanner::PLAIN },
+            Scanner { noise: -1.0, ..Scanner::PLAIN },
+            Scanner { gamma: 0.0, ..Scanner::PLAIN },
+            Scanner { contrast: f32::NAN, ..Scanner::PLAIN },
+            Scanner { resolution: 1.5, ..Scanner::PLAIN },
         ] {
             let mut samples = [sample("p", "a", 0.5)];
             let error = bad.apply_to(&mut samples, "site", 1).unwrap_err();
@@ -353,7 +307,7 @@ mod tests {
         }
         let mut samples = [sample("p", "a", 0.5)];
         samples[0].image.pop();
-        let gamma = Device { gamma: 2.0, ..Device::PLAIN };
+        let gamma = Scanner { gamma: 2.0, ..Scanner::PLAIN };
         let error = gamma.apply_to(&mut samples, "site", 1).unwrap_err().to_string();
         assert!(error.contains("sample `a`"), "{error}");
     }

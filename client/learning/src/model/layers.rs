@@ -7,7 +7,8 @@ use rand::rngs::ChaCha20Rng;
 use rand_distr::{Distribution, Normal};
 use ringfence_nn::{Conv2d, ConvNorm, GroupNorm};
 
-use crate::{LearnError, Parameters};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 use ringfence_weights::Weights;
 
 /// Names and shapes of a model's tensors.

@@ -3,8 +3,10 @@
 use candle_core::{Result, Tensor};
 use ringfence_nn::{Conv2d, ConvNorm, GroupNorm, mean_pool2};
 
+use super::check::{check_side, check_widths};
 use super::layers::{Shapes, dense, dense_shapes};
-use crate::{LearnError, Parameters};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 
 /// A classifier of grey images: a pre-activation residual network (He et al., "Identity Mappings in
 /// Deep Residual Networks", 2016).
@@ -40,8 +42,8 @@ impl Residual {
         side: usize,
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
-        super::check_widths(widths, GROUPS)?;
-        super::check_side(side, 1 << widths.len())?;
+        check_widths(widths, GROUPS)?;
+        check_side(side, 1 << widths.len())?;
         Ok(Self { widths: widths.to_vec(), classes })
     }
 

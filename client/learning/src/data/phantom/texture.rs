@@ -1,7 +1,7 @@
 //! Smooth noise in space: what makes tissue uneven and borders irregular.
 
 /// Value noise in `[-1, 1]`: a number by chance at each lattice point, smoothly interpolated.
-pub(super) fn noise(seed: u32, x: f32, y: f32, z: f32) -> f32 {
+pub(super) fn texture(seed: u32, x: f32, y: f32, z: f32) -> f32 {
     let (cell, fraction) = split([x, y, z]);
     let weight = fraction.map(|t| t * t * (3.0 - 2.0 * t));
     let mut sum = 0.0;
@@ -41,12 +41,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn noise_is_smooth_bounded_and_uneven() {
-        let values: Vec<f32> = (0..2000).map(|i| noise(7, i as f32 * 0.05, 1.3, 2.7)).collect();
+    fn texture_is_smooth_bounded_and_uneven() {
+        let values: Vec<f32> = (0..2000).map(|i| texture(7, i as f32 * 0.05, 1.3, 2.7)).collect();
         assert!(values.iter().all(|value| value.abs() <= 1.0));
         assert!(values.windows(2).all(|pair| (pair[0] - pair[1]).abs() < 0.2));
         let spread = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         assert!(spread > 0.4);
-        assert_ne!(noise(7, 0.5, 0.5, 0.5), noise(8, 0.5, 0.5, 0.5));
+        assert_ne!(texture(7, 0.5, 0.5, 0.5), texture(8, 0.5, 0.5, 0.5));
     }
 }
