@@ -6,8 +6,7 @@ use crate::task::name::TaskName;
 
 /// The refusal of a model for a task that it does not serve.
 pub(crate) fn misfit(model: ModelName, task: TaskName) -> LearnError {
-    let fitting: Vec<&str> =
-        ModelName::for_task(task).into_iter().map(ModelName::name).collect();
+    let fitting: Vec<&str> = ModelName::for_task(task).into_iter().map(ModelName::name).collect();
     LearnError::Model(format!(
         "the task `{task}` expected one of the models {}, found `{model}`",
         fitting.join(", ")

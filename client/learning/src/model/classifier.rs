@@ -47,7 +47,9 @@ impl Classifier {
                 Network::Residual(Residual::new(&Residual::WIDTHS, side, classes)?)
             }
             ModelName::Dense => Network::Dense(Dense::new(Dense::HIDDEN, side, classes)?),
-            ModelName::UnetLight | ModelName::Unet => return Err(misfit(name, TaskName::Classification)),
+            ModelName::UnetLight | ModelName::Unet => {
+                return Err(misfit(name, TaskName::Classification));
+            }
         };
         Ok(Self { network, side })
     }

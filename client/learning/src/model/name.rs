@@ -48,9 +48,7 @@ impl ModelName {
     pub fn about(self) -> &'static str {
         match self {
             Self::UnetLight => "Segmentation: a U-Net of widths 8 to 64, 112,913 values",
-            Self::Unet => {
-                "Segmentation: a U-Net of PPPML-HMI's widths 16 to 256, 1,811,489 values"
-            }
+            Self::Unet => "Segmentation: a U-Net of PPPML-HMI's widths 16 to 256, 1,811,489 values",
             Self::CnnLight => "Classification: four convolutions of widths 8 to 64",
             Self::Cnn => "Classification: four convolutions of widths 16 to 128",
             Self::Residual => {

@@ -1,7 +1,7 @@
 //! A small residual network for classification, with group normalisation.
 
 use candle_core::{Result, Tensor};
-use ringfence_nn::{Conv2d, ConvNorm, GroupNorm, mean_pool2};
+use ringfence_nn::{Conv2d, ConvNorm, ConvNormParameters, GroupNorm, mean_pool2};
 
 use super::check::{check_side, check_widths};
 use super::layers::{Shapes, dense, dense_shapes};
@@ -108,10 +108,11 @@ impl Block {
         let active = activate(p, &self.name("first"), x)?;
         let second = self.name("second");
         let kernel = p.get(&format!("{}.conv.kernel", self.name("first")))?;
-        let (scale, bias) =
-            (p.get(&format!("{second}.norm.scale"))?, p.get(&format!("{second}.norm.bias"))?);
+        let scale = p.get(&format!("{second}.norm.scale"))?;
+        let shift = p.get(&format!("{second}.norm.bias"))?;
         let between = ConvNorm { conv: THREE, norm: GroupNorm::new(GROUPS).with_relu() };
-        let between = between.apply(&active, kernel, None, scale, bias)?;
+        let between =
+            between.apply(&active, &ConvNormParameters { kernel, bias: None, scale, shift })?;
         let change = conv3(p, &second, &between)?;
         if self.from == self.to {
             return x + change;
