@@ -154,9 +154,9 @@ pub fn bars(
 fn write(
     path: &Path,
     size: (u32, u32),
-    draw: &dyn Fn(&Area<'_>) -> Result<(), Box<dyn Error>>,
+    draw: &dyn Fn(&Area<'_>) -> Drawn,
 ) -> Result<(), ChartError> {
-    let chart = || -> Result<(), Box<dyn Error>> {
+    let chart = || -> Drawn {
         let mut svg = String::new();
         let page = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         draw(&page)?;
@@ -167,14 +167,12 @@ fn write(
     chart().map_err(|error| ChartError { path: path.to_path_buf(), reason: error.to_string() })
 }
 
+type Drawn = Result<(), Box<dyn Error>>;
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 /// Draws the title and the legend below it; the area that is left.
-fn heading<'a>(
-    root: &Area<'a>,
-    title: &str,
-    names: &[&str],
-) -> Result<Area<'a>, Box<dyn Error>> {
+fn heading<'a>(root: &Area<'a>, title: &str, names: &[&str]) -> Result<Area<'a>, Box<dyn Error>> {
     let (head, rest) = root.split_vertically(64);
     head.draw(&Text::new(title.to_owned(), (16, 10), text(18)))?;
     let mut x = 16;

@@ -50,24 +50,33 @@ impl Division {
         for (site, groups) in collect(items) {
             match unfit(&groups) {
                 None => _ = sites.insert(site, groups),
-                Some(reason) => left_out.push((site.unwrap_or_else(|| "all data".to_string()), reason)),
+                Some(reason) => {
+                    left_out.push((site.unwrap_or_else(|| "all data".to_string()), reason))
+                }
             }
         }
         let unnamed = sites.contains_key(&None);
-        let asked = options.sites.unwrap_or(if unnamed { DEFAULT_SITES } else { sites.len().max(1) });
+        let asked =
+            options.sites.unwrap_or(if unnamed { DEFAULT_SITES } else { sites.len().max(1) });
         let possible = sites.values().map(|groups| most_parts(groups)).sum();
         if asked > possible {
             let why = match left_out.first() {
                 Some((site, reason)) if possible == 0 => format!("site `{site}` {reason}"),
-                _ => "each needs a patient or volume to train on and another to test on".to_string(),
+                _ => {
+                    "each needs a patient or volume to train on and another to test on".to_string()
+                }
             };
             return Err(DataError::Sites { path: path.to_path_buf(), asked, possible, why });
         }
         while sites.len() > asked {
-            let size = |groups: &[Group]| groups.iter().map(|group| group.samples.len()).sum::<usize>();
+            let size =
+                |groups: &[Group]| groups.iter().map(|group| group.samples.len()).sum::<usize>();
             // Sorted by name, so that of equals the last goes.
-            let least =
-                sites.iter().rev().min_by_key(|(_, groups)| size(groups)).map(|(site, _)| site.clone());
+            let least = sites
+                .iter()
+                .rev()
+                .min_by_key(|(_, groups)| size(groups))
+                .map(|(site, _)| site.clone());
             if let Some(Some(site)) = least.inspect(|site| _ = sites.remove(site)) {
                 left_out.push((site, format!("is smaller than the {asked} sites asked for")));
             }
@@ -76,7 +85,8 @@ impl Division {
         let mut parts = Vec::with_capacity(asked);
         for ((site, groups), count) in sites.into_iter().zip(counts) {
             let width = count.to_string().len();
-            let skewed = site.is_none() && groups.windows(2).any(|pair| pair[0].class != pair[1].class);
+            let skewed =
+                site.is_none() && groups.windows(2).any(|pair| pair[0].class != pair[1].class);
             let cut = if skewed && count > 1 {
                 skew::spread(path, &groups, count, options)?
             } else {

@@ -117,7 +117,9 @@ pub fn generate(options: &PhantomOptions) -> Result<Dataset, DataError> {
     options.check()?;
     let width = options.sites.to_string().len();
     let sites = (0..options.sites)
-        .map(|index| site(options, &format!("hospital-{:0width$}", index + 1), HOSPITALS[index % 5]))
+        .map(|index| {
+            site(options, &format!("hospital-{:0width$}", index + 1), HOSPITALS[index % 5])
+        })
         .collect();
     let classes = ["healthy", "lesion"].map(String::from).to_vec();
     let (left_out, notes) = (Vec::new(), Vec::new());

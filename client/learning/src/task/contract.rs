@@ -76,4 +76,3 @@ pub trait Task: Send + Sync {
     /// When a sample lacks what the task learns.
     fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError>;
 }
-

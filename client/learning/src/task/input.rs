@@ -26,11 +26,7 @@ pub(crate) fn stack_images(samples: &[&Sample]) -> candle_core::Result<Tensor> {
 }
 
 /// Checks that a sample's image has `side * side` values.
-pub(super) fn check_side(
-    task: TaskName,
-    sample: &Sample,
-    side: usize,
-) -> Result<(), LearnError> {
+pub(super) fn check_side(task: TaskName, sample: &Sample, side: usize) -> Result<(), LearnError> {
     if sample.image.len() == side * side {
         return Ok(());
     }
@@ -41,4 +37,3 @@ pub(super) fn check_side(
         found: format!("{} pixels", sample.image.len()),
     })
 }
-

@@ -44,4 +44,3 @@ pub fn tinted(grey: u8, inside: bool) -> Rgb<u8> {
     let mix = |colour: f32| (f32::from(grey) * (1.0 - OVERLAY) + colour * OVERLAY) as u8;
     Rgb(if inside { MASK.map(mix) } else { [grey; 3] })
 }
-

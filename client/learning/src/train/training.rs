@@ -145,7 +145,13 @@ impl Training<'_> {
                 let (loss, direction) =
                     options.algorithm.direction(task, &parameters, &first, &chosen)?;
                 stepper.step(&direction)?;
-                progress(Progress { epoch, epochs: options.epochs, batch: index + 1, batches, loss });
+                progress(Progress {
+                    epoch,
+                    epochs: options.epochs,
+                    batch: index + 1,
+                    batches,
+                    loss,
+                });
             }
             after_epoch(epoch, &parameters, &stepper)?;
         }

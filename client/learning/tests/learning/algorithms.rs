@@ -1,15 +1,12 @@
 //! Federated algorithms on a quadratic, where every step is known in closed form. The quadratic is a
 //! third task, of which the library knows nothing.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use candle_core::Tensor;
 use image::RgbImage;
 use ringfence_learning::task::Panel;
 use ringfence_learning::{
     Algorithm, Augmentation, LearnError, MetaGradient, Optimizer, Parameters, Sample, Score,
-    Scores, Task, TrainOptions, fine_tune, train,
+    Scores, Task, TrainOptions, Training, fine_tune,
 };
 use ringfence_weights::Weights;
 
@@ -85,7 +82,15 @@ fn options(algorithm: Algorithm, steps: usize) -> TrainOptions {
 
 fn trained(algorithm: Algorithm, steps: usize) -> Weights {
     let start = Quadratic.initial_weights(1).unwrap();
-    train(&Quadratic, &start, &samples(), &options(algorithm, steps), &mut |_| {}).unwrap()
+    training(&start, &samples(), &options(algorithm, steps)).run(&mut |_| {}).unwrap()
+}
+
+fn training<'a>(
+    start: &'a Weights,
+    samples: &'a [Sample],
+    options: &'a TrainOptions,
+) -> Training<'a> {
+    Training { task: &Quadratic, start, samples, options }
 }
 
 /// `w_k = x_k + factor(a_k, distance of the start)`.
@@ -157,7 +162,7 @@ fn equal_seeds_give_equal_bits() {
         let once = |seed| {
             let start = Quadratic.initial_weights(1).unwrap();
             let options = TrainOptions { batch: 1, seed, ..options(algorithm, 3) };
-            train(&Quadratic, &start, &samples(), &options, &mut |_| {}).unwrap()
+            training(&start, &samples(), &options).run(&mut |_| {}).unwrap()
         };
         assert_eq!(once(1), once(1), "{algorithm:?}");
         assert_ne!(once(1), once(2), "{algorithm:?}: the order of batches matters");
@@ -169,7 +174,7 @@ fn options_out_of_range_are_refused() {
     let start = Quadratic.initial_weights(1).unwrap();
     let refused = |algorithm, name: &str| {
         let options = options(algorithm, 1);
-        let error = train(&Quadratic, &start, &samples(), &options, &mut |_| {}).unwrap_err();
+        let error = training(&start, &samples(), &options).run(&mut |_| {}).unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
     };
     refused(Algorithm::FedProx { mu: -1.0 }, "`mu`");

@@ -1,14 +1,9 @@
 //! Data that are refused, and with which words: the file or site, what was expected, what to do.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod folders;
-
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use folders::{folder, medmnist, options, refused, table};
+use crate::folders::{folder, medmnist, names, options, refused, table};
 use image::{ImageBuffer, Luma};
 use npyz::WriterBuilder as _;
 use npyz::npz::NpzWriter;
@@ -178,7 +173,7 @@ fn a_site_of_one_class_is_noted_and_a_study_of_one_class_refused() {
 fn a_site_of_a_single_patient_is_left_out_by_name() {
     let folder = folder(&table(&[("a", 4, 2), ("b", 1, 6)]));
     let data = data::load(folder.path(), &options()).unwrap();
-    assert_eq!(folders::names(&data), ["a"]);
+    assert_eq!(names(&data), ["a"]);
     assert_eq!(data.left_out[0].0, "b");
     assert!(data.left_out[0].1.contains("one patient or volume only"), "{:?}", data.left_out);
     let error = refused(folder.path(), &DataOptions { sites: Some(5), ..options() });

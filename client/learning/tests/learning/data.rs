@@ -1,13 +1,8 @@
 //! Reading data: what is accepted and how it is divided.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod folders;
-
 use std::collections::BTreeSet;
 
-use folders::{folder, names, options, refused, splits, table};
+use crate::folders::{folder, names, options, refused, splits, table};
 use ringfence_learning::data::{self, DataError, DataOptions, Split, phantom};
 
 #[test]

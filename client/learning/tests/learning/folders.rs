@@ -1,6 +1,4 @@
 //! What the tests of reading data share: folders and files to read.
-#![allow(dead_code, reason = "each test program uses its own part of it")]
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,12 +10,12 @@ use npyz::npz::NpzWriter;
 use ringfence_learning::data::{self, DataOptions, Dataset, Split};
 
 /// 16 px, all else as usual.
-pub fn options() -> DataOptions {
+pub(crate) fn options() -> DataOptions {
     DataOptions { side: 16, ..DataOptions::default() }
 }
 
 /// A folder with this table; every file named `*.png` in it is written, 16 px wide.
-pub fn folder(table: &str) -> tempfile::TempDir {
+pub(crate) fn folder(table: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("labels.csv"), table).unwrap();
     for (number, file) in
@@ -30,7 +28,7 @@ pub fn folder(table: &str) -> tempfile::TempDir {
 }
 
 /// `groups` volumes of `images` images at each of the named sites.
-pub fn table(sites: &[(&str, usize, usize)]) -> String {
+pub(crate) fn table(sites: &[(&str, usize, usize)]) -> String {
     let mut table = "file,label,site,volume\n".to_string();
     for (site, groups, images) in sites {
         for group in 0..*groups {
@@ -43,12 +41,12 @@ pub fn table(sites: &[(&str, usize, usize)]) -> String {
 }
 
 /// The words with which data are refused.
-pub fn refused(folder: &Path, options: &DataOptions) -> String {
+pub(crate) fn refused(folder: &Path, options: &DataOptions) -> String {
     data::load(folder, options).unwrap_err().to_string()
 }
 
 /// Group to split, checking that no group is in two splits or at two sites.
-pub fn splits(data: &Dataset) -> BTreeMap<String, (String, Split)> {
+pub(crate) fn splits(data: &Dataset) -> BTreeMap<String, (String, Split)> {
     let mut found = BTreeMap::new();
     for site in &data.sites {
         assert!(!site.train.is_empty() && !site.test.is_empty(), "{}", site.site);
@@ -61,12 +59,12 @@ pub fn splits(data: &Dataset) -> BTreeMap<String, (String, Split)> {
 }
 
 /// The names of a study's sites.
-pub fn names(data: &Dataset) -> Vec<&str> {
+pub(crate) fn names(data: &Dataset) -> Vec<&str> {
     data.sites.iter().map(|site| site.site.as_str()).collect()
 }
 
 /// A MedMNIST file whose image number `i` of each split is all `i`, with label `i % 2`.
-pub fn medmnist(folder: &Path, side: u64, labels_short: bool) -> PathBuf {
+pub(crate) fn medmnist(folder: &Path, side: u64, labels_short: bool) -> PathBuf {
     let path = folder.join("small.npz");
     let mut file = NpzWriter::create(&path).unwrap();
     let stored = Default::default();

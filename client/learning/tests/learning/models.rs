@@ -1,14 +1,11 @@
 //! The models: their sizes, that they learn, and their gradients against finite differences,
 //! through the loss and every layer.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use candle_core::{Device, Tensor};
 use ringfence_learning::data::phantom::{PhantomOptions, generate};
 use ringfence_learning::{
     Algorithm, Augmentation, Classification, ModelName, Optimizer, Parameters, Sample,
-    Segmentation, Task, TrainOptions, predict, train,
+    Segmentation, Task, TaskName, TrainOptions, Training, predict,
 };
 use ringfence_weights::Weights;
 
@@ -98,10 +95,9 @@ fn classifiers_gradients_equal_finite_differences() {
 /// The task that the model is for, of two classes.
 fn task(name: ModelName, side: usize) -> Box<dyn Task> {
     let classes = ["normal", "lesion"].map(String::from);
-    if name.fits("segmentation") {
-        Box::new(Segmentation::new(name, side).unwrap())
-    } else {
-        Box::new(Classification::new(name, side, &classes).unwrap())
+    match name.task() {
+        TaskName::Segmentation => Box::new(Segmentation::new(name, side).unwrap()),
+        TaskName::Classification => Box::new(Classification::new(name, side, &classes).unwrap()),
     }
 }
 
@@ -169,9 +165,9 @@ fn every_model_learns_a_handful_of_images_by_heart_and_is_saved_and_loaded() {
             seed: 1,
         };
         let mut losses = Vec::new();
-        let trained =
-            train(task.as_ref(), &start, &samples, &options, &mut |step| losses.push(step.loss))
-                .unwrap();
+        let training =
+            Training { task: task.as_ref(), start: &start, samples: &samples, options: &options };
+        let trained = training.run(&mut |step| losses.push(step.loss)).unwrap();
         let (first, last) =
             (losses[..2].iter().sum::<f64>(), losses[2 * epochs - 2..].iter().sum::<f64>());
         assert!(last < 0.4 * first, "{name}: loss {first} first, {last} last");
@@ -193,14 +189,14 @@ fn every_model_learns_a_handful_of_images_by_heart_and_is_saved_and_loaded() {
 fn a_model_of_another_task_is_refused_with_those_that_fit() {
     let classes = ["normal", "lesion"].map(String::from);
     for name in ModelName::ALL {
-        let wrong = if name.fits("segmentation") {
+        let wrong = if name.task() == TaskName::Segmentation {
             Classification::new(name, 32, &classes).unwrap_err().to_string()
         } else {
             Segmentation::new(name, 32).unwrap_err().to_string()
         };
-        let fitting = match name.fits("segmentation") {
-            true => "cnn-light, cnn, residual, dense",
-            false => "unet-light, unet",
+        let fitting = match name.task() {
+            TaskName::Segmentation => "cnn-light, cnn, residual, dense",
+            TaskName::Classification => "unet-light, unet",
         };
         assert!(wrong.contains(&format!("one of the models {fitting}, found `{name}`")), "{wrong}");
     }
@@ -214,11 +210,16 @@ fn a_model_of_another_task_is_refused_with_those_that_fit() {
 
 #[test]
 fn names_are_the_same_on_the_command_line_and_in_files() {
-    use clap::ValueEnum as _;
     for name in ModelName::ALL {
-        assert_eq!(name.to_possible_value().unwrap().get_name(), name.name());
         assert_eq!(serde_json::to_string(&name).unwrap(), format!("\"{name}\""));
-        assert_eq!(ModelName::from_str(name.name(), false), Ok(name));
+        assert_eq!(name.name().parse(), Ok(name));
     }
-    assert_eq!(ModelName::for_task("segmentation"), [ModelName::UnetLight, ModelName::Unet]);
+    for task in TaskName::ALL {
+        assert_eq!(serde_json::to_string(&task).unwrap(), format!("\"{task}\""));
+        assert_eq!(task.name().parse(), Ok(task));
+    }
+    assert!("unet-heavy".parse::<ModelName>().unwrap_err().contains("cnn-light, cnn"));
+    assert!("detection".parse::<TaskName>().unwrap_err().contains("segmentation, classification"));
+    let fitting = ModelName::for_task(TaskName::Segmentation);
+    assert_eq!(fitting, [ModelName::UnetLight, ModelName::Unet]);
 }

@@ -1,16 +1,13 @@
-//! Simulated devices, as a study's data are read through them.
-
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
+//! Simulated scanners, as a study's data are read through them.
 
 use std::fs;
 
 use image::{ImageBuffer, Luma};
 use ringfence_learning::data::phantom::{self, PhantomOptions};
-use ringfence_learning::data::{self, DataError, DataOptions, Dataset, Device, Sample};
+use ringfence_learning::data::{self, DataError, DataOptions, Dataset, Sample, Scanner};
 
-fn options(devices: Option<f32>) -> DataOptions {
-    DataOptions { side: 32, sites: Some(3), devices, ..DataOptions::default() }
+fn options(scanners: Option<f32>) -> DataOptions {
+    DataOptions { side: 32, sites: Some(3), scanners, ..DataOptions::default() }
 }
 
 /// A folder of phantoms: three sites of six patients with eight slices.
@@ -26,7 +23,7 @@ fn samples(data: &Dataset) -> Vec<&Sample> {
 }
 
 #[test]
-fn devices_change_all_splits_images_and_nothing_else() {
+fn scanners_change_all_splits_images_and_nothing_else() {
     let folder = folder();
     let load = |options: &DataOptions| data::load(folder.path(), options).unwrap();
     let (plain, made) = (load(&options(None)), load(&options(Some(1.0))));
@@ -51,7 +48,7 @@ fn a_capped_site_has_the_images_of_the_whole_one() {
     let capped = DataOptions { max_per_site: Some(6), ..options(Some(1.0)) };
     let capped = data::load(folder.path(), &capped).unwrap();
     // Some site averages slices, most of whose neighbours are not kept.
-    assert!((0..3).any(|site| Device::of_site(1, site, 1.0).slices == 5));
+    assert!((0..3).any(|site| Scanner::of_site(1, site, 1.0).slices == 5));
     let whole = samples(&whole);
     for site in &capped.sites {
         assert_eq!(site.samples().count(), 6);
@@ -94,6 +91,6 @@ fn a_strength_out_of_range_is_refused() {
     assert!(data::load(folder.path(), &options(Some(3.0))).is_ok());
     for bad in [-0.1, 3.5, f32::NAN] {
         let error = data::load(folder.path(), &options(Some(bad))).unwrap_err();
-        assert!(matches!(error, DataError::Option { option: "devices", .. }), "{error}");
+        assert!(matches!(error, DataError::Option { option: "scanners", .. }), "{error}");
     }
 }

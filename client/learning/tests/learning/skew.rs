@@ -1,13 +1,8 @@
 //! Label skew: data that name no site, in MedMNIST files and in folders.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod folders;
-
 use std::fs;
 
-use folders::{folder, medmnist, options, splits};
+use crate::folders::{folder, medmnist, options, splits};
 use image::{ImageBuffer, Luma};
 use ringfence_learning::data::{self, DataError, DataOptions, Dataset, Split};
 

@@ -1,16 +1,12 @@
 //! Training, selection, scores and pictures, on data small enough to learn in seconds.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use ringfence_learning::data::phantom::{PhantomOptions, generate};
 use ringfence_learning::{
     Algorithm, Augmentation, Checkpoint, Classification, Dataset, FineTuning, LearnError,
-    ModelName, Optimizer, Progress, Sample, Segmentation, ServerOptimizer, SiteData, Task,
-    TaskName, TrainOptions, TrainingPlan, evaluate, fine_tune, picture, predict, train,
-    train_and_select, train_from,
+    ModelName, Optimizer, Progress, Sample, Segmentation, SiteData, Task, TaskName, TrainOptions,
+    Training, TrainingPlan, evaluate, fine_tune, picture, predict,
 };
-use ringfence_weights::Weights;
+use ringfence_weights::{MeanStep, Weights};
 
 fn phantoms() -> Dataset {
     generate(&PhantomOptions { side: 32, sites: 1, patients: 12, slices: 4, seed: 2 }).unwrap()
@@ -34,7 +30,7 @@ fn quietly(
     samples: &[Sample],
     options: &TrainOptions,
 ) -> Weights {
-    train(task, start, samples, options, &mut |_| {}).unwrap()
+    Training { task, start, samples, options }.run(&mut |_| {}).unwrap()
 }
 
 fn bits(weights: &Weights) -> Vec<u32> {
@@ -49,9 +45,9 @@ fn segmentation_learns_lesions_of_other_patients() {
     task.check(&data).unwrap();
     let start = task.initial_weights(1).unwrap();
     let mut steps = Vec::new();
-    let trained =
-        train(&task, &start, &site.train, &options(24), &mut |step: Progress| steps.push(step))
-            .unwrap();
+    let training =
+        Training { task: &task, start: &start, samples: &site.train, options: &options(24) };
+    let trained = training.run(&mut |step: Progress| steps.push(step)).unwrap();
     let before = evaluate(&task, &start, &site.test).unwrap().primary().value;
     let after = evaluate(&task, &trained, &site.test).unwrap().primary().value;
     assert!(before < 0.1 && after > 0.4, "Dice {before} before and {after} after");
@@ -129,10 +125,11 @@ fn the_best_checkpoint_is_chosen_on_validation_data() {
     let site = &data.sites[0];
     let task = Segmentation::light(32).unwrap();
     let start = task.initial_weights(1).unwrap();
+    let samples = &site.train;
     let choose = |rate| {
-        let options = TrainOptions { learning_rate: rate, ..options(3) };
-        train_and_select(&task, &start, &site.train, &site.validation, &options, &mut |_| {})
-            .unwrap()
+        let options = &TrainOptions { learning_rate: rate, ..options(3) };
+        let training = Training { task: &task, start: &start, samples, options };
+        training.select(&site.validation, &mut |_| {}).unwrap()
     };
     let (weights, scores) = choose(0.005);
     assert_eq!(evaluate(&task, &weights, &site.validation).unwrap(), scores);
@@ -142,7 +139,8 @@ fn the_best_checkpoint_is_chosen_on_validation_data() {
     );
     // Steps too small to change any prediction: the start is as good, and comes first.
     assert_eq!(choose(1e-12).0, start);
-    let none = train_and_select(&task, &start, &site.train, &[], &options(1), &mut |_| {});
+    let training = Training { task: &task, start: &start, samples, options: &options(1) };
+    let none = training.select(&[], &mut |_| {});
     assert!(matches!(none, Err(LearnError::NoSamples(_))));
 }
 
@@ -157,7 +155,7 @@ fn personalisation_keeps_the_epoch_that_does_best_at_the_site() {
         classes: Vec::new(),
         rounds: 1,
         training: options(1),
-        server: ServerOptimizer::Mean,
+        mean_step: MeanStep::Add,
         fine_tuning,
     };
     let task = Segmentation::light(32).unwrap();
@@ -194,7 +192,8 @@ fn what_cannot_be_trained_is_refused_before_the_first_step() {
     let task = Segmentation::light(32).unwrap();
     let start = task.initial_weights(1).unwrap();
     let refused = |start: &Weights, samples: &[Sample], options: &TrainOptions| {
-        train(&task, start, samples, options, &mut |_| panic!("a step was taken")).unwrap_err()
+        let training = Training { task: &task, start, samples, options };
+        training.run(&mut |_| panic!("a step was taken")).unwrap_err()
     };
     assert!(matches!(refused(&start, &[], &options(1)), LearnError::NoSamples(_)));
     for bad in [
@@ -219,7 +218,8 @@ fn what_cannot_be_trained_is_refused_before_the_first_step() {
         learning_rate: 1e30,
         ..options(3)
     };
-    let error = train(&task, &start, samples, &diverged, &mut |_| {}).unwrap_err().to_string();
+    let training = Training { task: &task, start: &start, samples, options: &diverged };
+    let error = training.run(&mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("diverged"), "{error}");
 }
 
@@ -282,21 +282,14 @@ fn training_goes_on_from_a_checkpoint_with_the_same_bits() {
             3 => made.save(&folder.path().join("not/there"), "this training"),
             _ => made.save(&path, "this training"),
         };
-        let killed = train_from(&task, &start, samples, &options, None, &mut |_| {}, &mut save);
-        assert!(killed.is_err());
+        let training = Training { task: &task, start: &start, samples, options: &options };
+        assert!(training.run_from(None, &mut |_| {}, &mut save).is_err());
         assert!(Checkpoint::load(&path, "another training").is_none());
         let checkpoint = Checkpoint::load(&path, "this training").unwrap();
         assert_eq!(checkpoint.epoch, 2);
         let mut epochs = Vec::new();
-        let resumed = train_from(
-            &task,
-            &start,
-            samples,
-            &options,
-            Some(&checkpoint),
-            &mut |step| epochs.push(step.epoch),
-            &mut |_| Ok(()),
-        );
+        let mut progress = |step: Progress| epochs.push(step.epoch);
+        let resumed = training.run_from(Some(&checkpoint), &mut progress, &mut |_| Ok(()));
         assert_eq!(bits(&resumed.unwrap()), bits(&whole));
         assert_eq!(epochs.first(), Some(&3));
     }
@@ -309,7 +302,8 @@ fn training_goes_on_from_a_checkpoint_with_the_same_bits() {
     let start = other.initial_weights(1).unwrap();
     let from = |checkpoint| {
         let (mut quiet, mut drop) = (|_| {}, |_: &Checkpoint| Ok(()));
-        train_from(&other, &start, samples, &options(1), checkpoint, &mut quiet, &mut drop).unwrap()
+        let training = Training { task: &other, start: &start, samples, options: &options(1) };
+        training.run_from(checkpoint, &mut quiet, &mut drop).unwrap()
     };
     assert_eq!(bits(&from(Some(&whole))), bits(&from(None)));
 }

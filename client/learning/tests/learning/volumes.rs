@@ -1,13 +1,10 @@
 //! Folders that name volumes: NIfTI files as images and masks, slice by slice.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::fs;
 use std::path::Path;
 
-use ringfence_learning::data::{self, DataError, DataOptions, ReadOptions, SiteData};
 use ringfence_imaging::{Intensity, SliceOptions, Slices};
+use ringfence_learning::data::{self, DataError, DataOptions, ReadOptions, SiteData};
 
 /// Writes a NIfTI-1 file of `16 * 16 * slices` bytes, `value(slice)` everywhere in a slice.
 fn volume(path: &Path, slices: u16, value: impl Fn(u16) -> u8) {
