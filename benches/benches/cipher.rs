@@ -9,9 +9,9 @@ use std::io;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringfence_benches::FinishedRound;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{add_words, block_bytes};
-use ringfence_keys::one_time_key::{EncryptionContext, OneTimeKey};
-use ringfence_keys::quantize::QuantizedUpdate;
+use ringfence_crypto::ring::words::{add_words, block_bytes};
+use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
+use ringfence_keys::update::quantize::QuantizedUpdate;
 
 const SITES: usize = 10;
 

@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
-use ringfence_crypto::params::{KEY_WORDS, MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::params::{KEY_WORDS, MODULUS, RING_DEGREE};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::internals;
 use serde::Serialize;

@@ -7,22 +7,21 @@ use std::sync::Arc;
 use anyhow::Context;
 use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::add_words;
+use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::{LogEntry, StudyLog};
-use ringfence_crypto::statement::{
-    Certificate, Closing, Endorsement, HolderKeys, Included, Manifest, PublicKey, Statement, Study,
-    WeightPolicy, sign,
-};
-use ringfence_crypto::wire::message::OpeningFrame;
-use ringfence_keys::check::CheckKey;
-use ringfence_keys::contribution::{Contribution, ContributionContext};
-use ringfence_keys::draft::StudyDraft;
-use ringfence_keys::holder::{Holder, open_envelope, open_share_sum};
+use ringfence_crypto::signature::{PublicKey, Statement, sign};
+use ringfence_crypto::statement::{Certificate, Closing, Endorsement, HolderKeys, Included, Manifest, Study, Weighting};
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_keys::encrypt::check::CheckKey;
+use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
+use ringfence_keys::study::draft::StudyDraft;
+use ringfence_keys::duties::holder::{Holder, open_share_sum};
+use ringfence_keys::share::envelope::open_envelope;
 use ringfence_keys::identity::Identity;
 use ringfence_keys::open::{OpenedMean, OpenedSum, OpeningContext, unseal};
-use ringfence_keys::quantize::QuantizedUpdate;
-use ringfence_keys::reconstruct::KeySum;
+use ringfence_keys::update::quantize::QuantizedUpdate;
+use ringfence_keys::share::reconstruct::KeySum;
 
 pub mod constant_time;
 pub mod machine;

@@ -8,12 +8,12 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use rayon::ThreadPool;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::block_bytes;
+use ringfence_crypto::ring::words::block_bytes;
 use ringfence_crypto::layout::{Layout, TensorLayout};
-use ringfence_crypto::packing::Packing;
-use ringfence_keys::check::CheckKey;
-use ringfence_keys::one_time_key::{EncryptionContext, OneTimeKey};
-use ringfence_keys::plan::{Plan, PlanRequest};
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_keys::encrypt::check::CheckKey;
+use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
+use ringfence_keys::study::cost::{CostRequest, StudyCost};
 use serde::Serialize;
 
 use crate::FinishedRound;

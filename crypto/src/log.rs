@@ -14,6 +14,7 @@ mod hash;
 pub mod note;
 pub mod proof;
 mod study_log;
+mod text;
 pub mod tlog_proof;
 mod tree;
 
@@ -26,9 +27,9 @@ pub use study_log::{StudyLog, StudyLogError};
 pub use tlog_proof::TlogProof;
 pub use tree::{BeyondEnd, Tree};
 
-use crate::digest::Digest;
+use crate::id::StudyId;
 
 /// The origin of a study's log, and the name of the key that signs its checkpoints.
-pub fn origin(study: Digest) -> String {
+pub fn origin(study: StudyId) -> String {
     format!("ringfence/{study}")
 }

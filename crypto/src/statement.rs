@@ -1,29 +1,34 @@
-//! What the parties sign. A statement's digest is that of its canonical bytes; it excludes the
-//! signature, so nobody can give one statement two digests.
+//! What the parties sign: one file for each kind of statement. A statement's name is the digest of
+//! its canonical bytes; it excludes the signature, so nobody can give one statement two names.
 
 mod acknowledgement;
+mod certificate;
+mod check_key;
 mod closing;
-mod contribution;
+mod header;
 mod manifest;
-mod name;
 mod opening;
+mod privacy_policy;
+mod receipt;
+mod review;
 mod round_keys;
-mod signed;
+mod signed_study;
+mod site;
 mod study;
-mod weights;
+mod weighting;
 
 pub use acknowledgement::{Acknowledgement, FailureClass, Outcome};
-pub use closing::{
-    Certificate, CertificateError, Closing, ClosingError, Endorsement, Excluded, Included, Review,
-};
-pub use contribution::{Header, Receipt};
+pub use certificate::{Certificate, CertificateError, Endorsement};
+pub use check_key::CheckKeySeals;
+pub use closing::{Closing, ClosingError, Excluded, Included};
+pub use header::Header;
 pub use manifest::{Manifest, ManifestError, Previous};
-pub use name::{SiteId, SiteIdError};
 pub use opening::Opening;
+pub use privacy_policy::PrivacyPolicy;
+pub use receipt::Receipt;
+pub use review::Review;
 pub use round_keys::{HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError};
-pub use signed::{PublicKey, SignatureError, Signed, Statement, sign};
-pub use study::{
-    CheckKeySeals, HexBytes, KEM_KEY_BYTES, PrivacyPolicy, SignedStudy, Site, SiteSignature, Study,
-    StudyError,
-};
-pub use weights::{WeightPolicy, WeightsError};
+pub use signed_study::{SignedStudy, SiteSignature};
+pub use site::{HexBytes, KEM_KEY_BYTES, Site};
+pub use study::{Study, StudyError};
+pub use weighting::{Weighting, WeightingError};

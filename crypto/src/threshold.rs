@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::canonical::canonical;
+
 /// Most key holders of a round. Windows larger than 32 gain nothing but traffic.
 pub const MAX_HOLDERS: u16 = 64;
 
@@ -24,6 +26,7 @@ pub struct Threshold {
     /// `Q = floor((m + c)/2) + 1`: endorsements that make a certificate.
     pub endorsements: u16,
 }
+canonical!(Threshold { holders, collusion, packing, opening, endorsements });
 
 /// Thresholds that cannot protect or cannot finish.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

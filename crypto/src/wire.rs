@@ -6,4 +6,3 @@
 pub mod canonical;
 pub mod frame;
 pub mod json;
-pub mod message;

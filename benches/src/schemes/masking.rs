@@ -17,8 +17,8 @@ use chacha20::ChaCha20Rng;
 use chacha20poly1305::aead::Aead;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use rand::{CryptoRng, Rng, SeedableRng};
-use ringfence_crypto::field;
-use ringfence_crypto::params::MODULUS;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::params::MODULUS;
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::report::Row;

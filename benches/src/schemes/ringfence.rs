@@ -4,11 +4,11 @@
 use std::hint::black_box;
 
 use anyhow::Context;
-use ringfence_crypto::ciphertext::add_words;
+use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::statement::HolderKeys;
 use ringfence_crypto::wire::{frame, json};
-use ringfence_keys::contribution::{Contribution, ContributionContext};
-use ringfence_keys::one_time_key::{EncryptionContext, OneTimeKey};
+use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
+use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
 
 use super::report::Row;
 use super::workload::{CLIP, Workload, time};

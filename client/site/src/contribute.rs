@@ -1,31 +1,49 @@
 //! Contributing: encrypt, make durable, send; after a crash, send exactly the same bytes again.
 
-use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{HolderKeys, Manifest, Receipt, Signed, WeightPolicy};
+use ringfence_crypto::api::EnvelopeFrame;
+use ringfence_crypto::id::{ModelId, RoundNumber};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{HolderKeys, Manifest, Receipt};
 use ringfence_crypto::wire::frame;
-use ringfence_crypto::wire::message::EnvelopeFrame;
-use ringfence_keys::contribution::{Contribution, ContributionContext, Contributor};
-use ringfence_keys::quantize::QuantizedUpdate;
+use ringfence_keys::duties::contributor::Contributor;
+use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
+use ringfence_keys::update::clip::{Clipped, clipped};
+use ringfence_keys::update::quantize::QuantizedUpdate;
+use ringfence_keys::update::weigh::weigh;
 
-use super::journal::ContributionRecord;
-use super::{Site, SiteError};
-use crate::model::{self, Clipped};
+use crate::error::SiteError;
+use crate::journal::ContributionRecord;
+use crate::site::Site;
+use crate::transport::TransportError;
 
 /// A site that has joined a round and not yet contributed.
 #[derive(Debug)]
 pub struct Joined<'a> {
-    pub(super) site: &'a Site,
-    pub(super) manifest: Signed<Manifest>,
+    pub(crate) site: &'a Site,
+    pub(crate) manifest: Signed<Manifest>,
 }
 
 /// A site whose contribution has a receipt.
 #[derive(Debug)]
 pub struct Contributed<'a> {
-    pub(super) site: &'a Site,
-    pub(super) manifest: Signed<Manifest>,
+    pub(crate) site: &'a Site,
+    pub(crate) manifest: Signed<Manifest>,
     receipt: Signed<Receipt>,
     bytes: u64,
     clipped: Option<Clipped>,
+}
+
+impl Site {
+    /// Joins a round that was opened: its manifest is checked, and every round before it.
+    ///
+    /// # Errors
+    /// [`SiteError`] when the manifest is not the study's next, or a round before it has no
+    /// certificate.
+    pub async fn join(&self, round: RoundNumber) -> Result<Joined<'_>, SiteError> {
+        let manifest = self.manifest(round).await?;
+        self.publish_round_keys().await?;
+        Ok(Joined { site: self, manifest })
+    }
 }
 
 impl<'a> Joined<'a> {
@@ -35,7 +53,7 @@ impl<'a> Joined<'a> {
     }
 
     /// Quantizes, encrypts, makes durable and sends an update (values in layout order) that was
-    /// computed from the base model with this digest. `quantized` is shown the integers.
+    /// computed from this base model. `quantized` is shown the integers.
     ///
     /// If a contribution to this round is on disk already, exactly that one is sent again.
     ///
@@ -44,12 +62,12 @@ impl<'a> Joined<'a> {
     /// aggregator refuses or cannot be reached (then run it again).
     pub async fn contribute(
         self,
-        base_model: &Digest,
+        base_model: ModelId,
         update: &[f32],
         quantized: impl FnOnce(&QuantizedUpdate),
     ) -> Result<Contributed<'a>, SiteError> {
         let (site, round) = (self.site, self.manifest.statement.round);
-        let journal = site.journal.round(site.digest, round)?;
+        let journal = site.journal.round(site.study_id, round)?;
         let (record, clipped) = match journal.contribution()? {
             Some(record) => (record, None),
             None => {
@@ -75,9 +93,7 @@ impl<'a> Joined<'a> {
         };
         receipt.verify(&site.study.aggregator_key, &"the aggregator")?;
         let Receipt { manifest, site: of_site, header, received_at: _ } = &receipt.statement;
-        if *manifest != self.manifest.digest()
-            || of_site != site.id()
-            || *header != record.header.digest()
+        if *manifest != self.manifest.id() || of_site != site.id() || *header != record.header.id()
         {
             return Err(SiteError::Receipt(round));
         }
@@ -89,58 +105,49 @@ impl<'a> Joined<'a> {
     ///
     /// # Errors
     /// [`SiteError::BaseModel`].
-    pub fn check_base(&self, base_model: &Digest) -> Result<(), SiteError> {
+    pub fn check_base(&self, base_model: ModelId) -> Result<(), SiteError> {
         let manifest = &self.manifest.statement;
-        match self.site.check_key.model(base_model) == manifest.base_model {
-            true => Ok(()),
-            false => Err(SiteError::BaseModel { round: manifest.round, got: *base_model }),
+        if self.site.check_key.model(&base_model) != manifest.base_model {
+            return Err(SiteError::BaseModel { round: manifest.round, got: base_model });
         }
+        Ok(())
     }
 
     /// The rules of safety, over everything that this site has on disk.
-    fn check_rules(&self, base_model: &Digest) -> Result<(), SiteError> {
+    fn check_rules(&self, base_model: ModelId) -> Result<(), SiteError> {
         self.check_base(base_model)?;
-        let Site { digest, journal, .. } = self.site;
+        let Site { study_id, journal, .. } = self.site;
         let mut rules = Contributor::restore(journal.contributions()?);
-        if let Some(through) = journal.abstains_through(*digest)? {
-            rules.abstain(*digest, through);
+        if let Some(through) = journal.abstains_through(*study_id)? {
+            rules.abstain(*study_id, through);
         }
-        Ok(rules.may_contribute(*digest, self.manifest.statement.round, *base_model)?)
+        Ok(rules.may_contribute(*study_id, self.manifest.statement.round, base_model)?)
     }
 
     /// Encrypts and makes everything durable. Nothing has left yet.
     fn make(
         &self,
         holder_keys: &HolderKeys,
-        base_model: &Digest,
+        base_model: ModelId,
         update: &[f32],
         quantized: impl FnOnce(&QuantizedUpdate),
     ) -> Result<(ContributionRecord, Option<Clipped>), SiteError> {
-        let Site { study, digest, identity, check_key, journal, .. } = self.site;
+        let Site { study, study_id, identity, check_key, journal, .. } = self.site;
         let manifest = &self.manifest.statement;
         let round = manifest.round;
         let mut rng =
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
-        let factor = study.weights.factor(study.position(identity.site()).unwrap_or_default());
-        let weighted: Vec<f32>;
-        let update = match study.weights {
-            WeightPolicy::Equal => update,
-            WeightPolicy::SampleCounts(_) => {
-                let scale = |value: &f32| (f64::from(*value) * factor) as f32;
-                weighted = update.iter().map(scale).collect();
-                &weighted
-            }
-        };
-        let values = QuantizedUpdate::quantize(update, &study.layout, &study.packing, &mut rng)?;
+        let update = weigh(update, study, identity.site())?;
+        let values = QuantizedUpdate::quantize(&update, &study.layout, &study.packing, &mut rng)?;
         quantized(&values);
-        let clipped = model::clipped(update, &study.layout);
+        let clipped = clipped(&update, &study.layout);
         let context = ContributionContext { study, manifest, holder_keys, identity, check_key };
-        let record = journal.round(*digest, round)?.contribute(|body| {
+        let record = journal.round(*study_id, round)?.contribute(|body| {
             let Contribution { header, envelopes } =
                 Contribution::make(context, &values, &mut rng, body).map_err(SiteError::from)?;
             let envelopes =
-                frame::encode(&EnvelopeFrame { envelopes }).map_err(super::TransportError::from)?;
-            Ok::<_, SiteError>((envelopes, ContributionRecord { base_model: *base_model, header }))
+                frame::encode(&EnvelopeFrame { envelopes }).map_err(TransportError::from)?;
+            Ok::<_, SiteError>((envelopes, ContributionRecord { base_model, header }))
         })?;
         Ok((record, clipped))
     }

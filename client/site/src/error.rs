@@ -1,19 +1,23 @@
 //! What can go wrong at a site, and what to do about it.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::packing::PackingError;
+use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
+use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
-    CertificateError, ClosingError, ManifestError, RoundKeysError, SignatureError, StudyError,
+    CertificateError, ClosingError, ManifestError, RoundKeysError, StudyError,
 };
-use ringfence_keys::contribution::{ContributeError, RuleError};
-use ringfence_keys::holder::HolderError;
+use ringfence_keys::duties::contributor::RuleError;
+use ringfence_keys::duties::holder::HolderError;
+use ringfence_keys::encrypt::contribution::ContributeError;
 use ringfence_keys::identity::IdentityError;
 use ringfence_keys::open::OpenError;
-use ringfence_keys::quantize::QuantizeError;
-use ringfence_keys::seal::SealError;
+use ringfence_keys::share::seal::SealError;
+use ringfence_keys::update::quantize::QuantizeError;
+use ringfence_keys::update::weigh::WeighError;
 
-use super::journal::JournalError;
+use crate::journal::JournalError;
 use crate::transport::TransportError;
 
 /// Why a site's step failed. Nothing was sent that is not on disk.
@@ -52,7 +56,7 @@ pub enum SiteError {
     )]
     RoundSecret {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// Digest of the statement.
         statement: Digest,
     },
@@ -62,6 +66,9 @@ pub enum SiteError {
     /// Contributing would break a rule.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// The site's updates have no weight.
+    #[error(transparent)]
+    Weigh(#[from] WeighError),
     /// The update does not fit.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
@@ -79,10 +86,15 @@ pub enum SiteError {
     Packing(#[from] PackingError),
     /// No certificate of an earlier round.
     #[error("this site holds no certificate of round {0}; finish that round first")]
-    NoCertificate(u32),
+    NoCertificate(RoundNumber),
+    /// This site never has a turn to open a round.
+    #[error(
+        "site {0} is not on the study's ring and has no turn to open a round; check that study and identity belong together"
+    )]
+    NoTurn(SiteId),
     /// No manifest of a round.
     #[error("this site has not joined round {0}")]
-    NoManifest(u32),
+    NoManifest(RoundNumber),
     /// The randomness of the operating system failed.
     #[error("the operating system gives no randomness ({0}); nothing can be encrypted safely")]
     Randomness(String),
@@ -92,9 +104,9 @@ pub enum SiteError {
     )]
     NotInitialModel {
         /// The study's.
-        expected: Digest,
+        expected: ModelId,
         /// This site's.
-        got: Digest,
+        got: ModelId,
     },
     /// The manifest's base model is not this site's.
     #[error(
@@ -102,9 +114,9 @@ pub enum SiteError {
     )]
     BaseModel {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// This site's model.
-        got: Digest,
+        got: ModelId,
     },
     /// Too few sites hold the same model.
     #[error(
@@ -112,7 +124,7 @@ pub enum SiteError {
     )]
     NotAgreed {
         /// The last opened round.
-        round: u32,
+        round: RoundNumber,
         /// Q.
         needed: u16,
         /// Sites that hold the same model.
@@ -132,19 +144,19 @@ pub enum SiteError {
     #[error(
         "the aggregator's receipt for round {0} is not for this site's contribution; keep it as evidence"
     )]
-    Receipt(u32),
+    Receipt(RoundNumber),
     /// The closing leaves this site out.
     #[error(
         "the certified set of round {0} does not hold this site's contribution, for which it has a receipt"
     )]
-    LeftOut(u32),
+    LeftOut(RoundNumber),
     /// The sum that came is not the certified one.
     #[error(
         "the sum of round {round} has digest {got}, the certified closing says {expected}; the aggregator sent another sum"
     )]
     Sum {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// By the closing.
         expected: Digest,
         /// What came.

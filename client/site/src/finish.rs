@@ -2,15 +2,16 @@
 
 use std::io::{BufReader, Seek};
 
-use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Manifest, Outcome, Signed, SiteId, Statement, WeightPolicy,
-};
-use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, unseal};
-use ringfence_keys::reconstruct::{KeySum, ReconstructError};
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Manifest, Outcome, Weighting};
+use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal};
+use ringfence_keys::share::reconstruct::{KeySum, ReconstructError};
 
-use super::{Contributed, Joined, Site, SiteError};
+use crate::contribute::{Contributed, Joined};
+use crate::error::SiteError;
+use crate::site::Site;
 
 /// How a round ended.
 #[derive(Debug)]
@@ -26,12 +27,12 @@ pub enum RoundEnd<'a> {
 #[derive(Debug)]
 pub struct Done<'a> {
     site: &'a Site,
-    manifest: Digest,
+    manifest: ManifestId,
     certificate: Certificate,
     /// The mean of the encrypted updates.
     pub opened: OpenedMean,
     /// The sums that it is the mean of, where the site keeps them.
-    pub(crate) sums: Option<OpenedSum>,
+    sums: Option<OpenedSum>,
     /// What their mean is multiplied by, where the study weights them.
     correction: Option<f64>,
     /// Holders whose openings could not be used, each with the reason.
@@ -83,17 +84,17 @@ impl Site {
             Err(error) => {
                 if let SiteError::Open(error) = &error {
                     let outcome = Outcome::Failed { class: error.class() };
-                    let _ = self.acknowledge(manifest.digest(), &certificate, outcome).await;
+                    let _ = self.acknowledge(manifest.id(), &certificate, outcome).await;
                 }
                 return Err(error);
             }
         };
-        let weights = &self.study.weights;
-        let correction = (*weights != WeightPolicy::Equal).then(|| {
+        let weighting = &self.study.weighting;
+        let correction = (*weighting != Weighting::Equal).then(|| {
             let places = closing.included.iter().filter_map(|s| self.study.position(&s.site));
-            weights.correction(places)
+            weighting.correction(places)
         });
-        let manifest = manifest.digest();
+        let manifest = manifest.id();
         Ok(RoundEnd::Done(Done {
             site: self,
             manifest,
@@ -113,7 +114,7 @@ impl Site {
     ) -> Result<(OpenedMean, Option<OpenedSum>, Vec<(SiteId, String)>), SiteError> {
         let round = manifest.round;
         let closing = &certificate.closing.statement;
-        let scratch = self.journal.round(self.digest, round)?.scratch()?;
+        let scratch = self.journal.round(self.study_id, round)?.scratch()?;
         let bytes = self.study.body_bytes()?;
         let got = self.at(round).sum(scratch.path(), bytes).await?;
         if let Some(expected) = closing.sum.filter(|expected| *expected != got) {
@@ -121,21 +122,17 @@ impl Site {
         }
         let (keys, unusable) = self.key_sum(manifest, certificate).await?;
         let sites = closing.included.len();
-        let digest = manifest.digest();
+        let (study, check_key) = (&*self.study, &self.check_key);
+        let context = SumContext { study, manifest: manifest.id(), sites, keys: &keys, check_key };
         let reader = || -> Result<_, OpenError> {
             let mut file = scratch.reopen()?;
             file.rewind()?;
             Ok(BufReader::with_capacity(1 << 20, file))
         };
-        let (study, check_key) = (&*self.study, &self.check_key);
-        let opened = tokio::task::block_in_place(|| {
-            OpenedMean::open(study, &digest, sites, &keys, check_key, &mut reader()?)
-        })?;
-        let sums = self.keeps_sums.then(|| {
-            tokio::task::block_in_place(|| {
-                OpenedSum::open(study, &digest, sites, &keys, check_key, &mut reader()?)
-            })
-        });
+        let opened = tokio::task::block_in_place(|| OpenedMean::open(context, &mut reader()?))?;
+        let sums = self
+            .keeps_sums
+            .then(|| tokio::task::block_in_place(|| OpenedSum::open(context, &mut reader()?)));
         Ok((opened, sums.transpose()?, unusable))
     }
 
@@ -150,10 +147,10 @@ impl Site {
         let context = OpeningContext {
             study: &self.study,
             round,
-            manifest: manifest.digest(),
-            closing: certificate.closing.digest(),
+            manifest: manifest.id(),
+            closing: certificate.closing.id(),
         };
-        let end = std::time::Instant::now() + self.patience;
+        let end = self.clock.moment().after(self.patience);
         let mut status = self.at(round).status().await?;
         loop {
             let (mut openings, mut unusable) = (Vec::new(), Vec::new());
@@ -174,7 +171,7 @@ impl Site {
                     return Ok((keys, unusable));
                 }
                 Err(error) => {
-                    let left = end.saturating_duration_since(std::time::Instant::now());
+                    let left = end.since(self.clock.moment());
                     let all = status.opened.len() == holders.len();
                     if all || left.is_zero() {
                         return Err(OpenError::from(error).into());
@@ -183,7 +180,7 @@ impl Site {
                         error,
                         ReconstructError::TooFew { .. } | ReconstructError::Inconsistent { .. }
                     ));
-                    status = self.at(round).changed(status.version, left).await?;
+                    status = self.changed(round, status.version, left).await?;
                 }
             }
         }
@@ -191,13 +188,13 @@ impl Site {
 
     async fn acknowledge(
         &self,
-        manifest: Digest,
+        manifest: ManifestId,
         certificate: &Certificate,
         outcome: Outcome,
     ) -> Result<(), SiteError> {
         let statement = Acknowledgement {
             manifest,
-            closing: certificate.closing.digest(),
+            closing: certificate.closing.id(),
             site: self.id().clone(),
             outcome,
         };
@@ -216,6 +213,11 @@ impl Done<'_> {
         }
     }
 
+    /// The sums that the mean is of, where the site keeps them ([`Site::keeping_sums`]).
+    pub fn sums(&self) -> Option<&OpenedSum> {
+        self.sums.as_ref()
+    }
+
     /// The certificate of the opened set.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
@@ -225,8 +227,8 @@ impl Done<'_> {
     ///
     /// # Errors
     /// [`SiteError`] when the aggregator refuses or cannot be reached.
-    pub async fn acknowledge(self, model: &Digest) -> Result<(), SiteError> {
-        let outcome = Outcome::Applied { model: self.site.check_key.model(model) };
+    pub async fn acknowledge(self, model: ModelId) -> Result<(), SiteError> {
+        let outcome = Outcome::Applied { model: self.site.check_key.model(&model) };
         self.site.acknowledge(self.manifest, &self.certificate, outcome).await
     }
 }

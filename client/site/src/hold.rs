@@ -3,20 +3,24 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::log::{LogEntry, LogHash};
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{Closing, Header, Manifest, Receipt, Signed, SiteId};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Closing, Header, Manifest, Receipt};
 use ringfence_crypto::wire::frame;
-use ringfence_crypto::wire::message::OpeningFrame;
-use ringfence_keys::holder::{
-    self, CertifiedSet, ClosingView, Decision, Holder, open_envelope, open_share_sum,
+use ringfence_keys::duties::holder::{
+    self, CertifiedSet, ClosingView, Decision, Holder, HolderError, open_share_sum,
 };
-use ringfence_keys::logged::{LogProofs, Seen};
+use ringfence_keys::duties::logged::{LogProofs, Seen};
 use ringfence_keys::round_secret::RoundSecret;
-use ringfence_keys::share::Share;
+use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
+use ringfence_keys::share::share::Share;
 
-use super::{Site, SiteError, present};
-use crate::transport::TransportError;
+use crate::error::SiteError;
+use crate::site::Site;
+use crate::transport::{TransportError, present};
 
 /// What a holder did in a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,28 +32,23 @@ pub struct HoldReport {
 }
 
 impl Site {
-    /// Whether this site is among the key holders of a round.
-    pub fn holds(&self, round: u32) -> bool {
-        self.study.holder_offset(round, self.id()).is_some()
-    }
-
     /// Does a key holder's duties in a round, from review to opening, waiting for the others.
     ///
     /// # Errors
     /// [`SiteError`] when this site is no holder, refuses what it is shown, or too few answer.
-    pub async fn hold(&self, round: u32) -> Result<HoldReport, SiteError> {
+    pub async fn hold(&self, round: RoundNumber) -> Result<HoldReport, SiteError> {
         let manifest = self.manifest(round).await?.statement;
-        let journal = self.journal.round(self.digest, round)?;
+        let journal = self.journal.round(self.study_id, round)?;
         let mut holder = Holder::restore(
             Arc::clone(&self.study),
             self.id().clone(),
-            self.journal.endorsements(self.digest)?,
-            self.journal.abstains_through(self.digest)?,
-            self.journal.last_closing(self.digest)?.map(|last| Seen::from(&last.statement)),
+            self.journal.endorsements(self.study_id)?,
+            self.journal.abstains_through(self.study_id)?,
+            self.journal.last_closing(self.study_id)?.map(|last| Seen::from(&last.statement)),
         );
         if !self.holds(round) {
             let site = self.id().clone();
-            return Err(holder::HolderError::NoHolder { site, round }.into());
+            return Err(HolderError::NoHolder { site, round }.into());
         }
         let complaints = match journal.opening()? {
             // The secret may be gone by now.
@@ -122,7 +121,7 @@ impl Site {
         for site in sites.chain(named.excluded.iter().map(|entry| &entry.site)) {
             headers.push(self.header(round, site).await?);
         }
-        let journal = self.journal.round(self.digest, round)?;
+        let journal = self.journal.round(self.study_id, round)?;
         let receipt = journal.receipt()?;
         let log = self.log_proofs(manifest, named, receipt.as_ref(), holder.seen()).await?;
         let view = ClosingView {
@@ -134,7 +133,7 @@ impl Site {
             log: &log,
         };
         let decision = holder.endorse(view);
-        if let Err(holder::HolderError::Log(_)) = &decision {
+        if let Err(HolderError::Log(_)) = &decision {
             // Its signature has been checked: with the closing before, it is the evidence.
             journal.save_refused(&closing)?;
         }
@@ -164,13 +163,13 @@ impl Site {
         let entries = closing.logged(manifest, receipt.map(|receipt| &receipt.statement));
         let leaves: Vec<LogHash> = entries.iter().map(LogEntry::leaf).collect();
         let size = closing.checkpoint.size;
-        let inclusion = self.transport.inclusion(self.digest, size, &leaves).await?;
+        let inclusion = self.transport.inclusion(self.study_id, size, &leaves).await?;
         let mut consistency = None;
         if let Some(seen) = seen.map(|seen| seen.checkpoint.size) {
             let (from, to) = (seen.min(size), seen.max(size));
             // An aggregator that has lost a part of its log cannot prove anything about it: the
             // holder says so.
-            consistency = present(self.transport.consistency(self.digest, from, to).await)?;
+            consistency = present(self.transport.consistency(self.study_id, from, to).await)?;
         }
         Ok(LogProofs { inclusion, consistency })
     }
@@ -182,12 +181,12 @@ impl Site {
     ) -> Result<OpeningFrame, SiteError> {
         let secret = self.round_secret(manifest)?;
         let mut shares = Vec::new();
-        for (site, digest) in set.sites() {
+        for (site, named) in set.sites() {
             let header = self.header(manifest.round, site).await?;
             // A dealer with at most c complaints stays in the set; a holder that it cheated cannot
             // open, which the threshold allows for: it is one of the missing shares then.
             if let (true, Ok(share)) =
-                (header.digest() == digest, self.dealt(secret.as_ref(), &header.statement).await?)
+                (header.id() == named, self.dealt(secret.as_ref(), &header.statement).await?)
             {
                 shares.push((site.clone(), share));
             }
@@ -197,7 +196,7 @@ impl Site {
         Ok(open_share_sum(&self.identity, &self.study, set, &shares, &mut rng)?)
     }
 
-    async fn header(&self, round: u32, site: &SiteId) -> Result<Signed<Header>, SiteError> {
+    async fn header(&self, round: RoundNumber, site: &SiteId) -> Result<Signed<Header>, SiteError> {
         Ok(self.at(round).header(site).await?)
     }
 
@@ -207,7 +206,7 @@ impl Site {
         &self,
         secret: Option<&RoundSecret>,
         header: &Header,
-    ) -> Result<Result<Share, holder::EnvelopeError>, SiteError> {
+    ) -> Result<Result<Share, EnvelopeError>, SiteError> {
         let sealed = present(self.at(header.round).envelope(&header.site, self.id()).await)?;
         let sealed = sealed.unwrap_or_default();
         Ok(open_envelope(&self.identity, secret, &self.study, header, &sealed))

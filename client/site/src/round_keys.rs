@@ -1,10 +1,14 @@
 //! KEM keys for single rounds: made and published ahead, destroyed when their round has ended.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys, Signed, SiteId};
+use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys};
 use ringfence_keys::round_secret::{self, RoundSecret};
 
-use super::{Site, SiteError, present};
+use crate::error::SiteError;
+use crate::site::Site;
+use crate::transport::present;
 
 /// Rounds that one statement covers.
 const BATCH: u32 = 16;
@@ -19,28 +23,28 @@ impl Site {
     /// # Errors
     /// [`SiteError`].
     pub async fn publish_round_keys(&self) -> Result<(), SiteError> {
-        let journal = self.journal.round_keys(self.digest)?;
+        let journal = self.journal.round_keys(self.study_id)?;
         for round in journal.secret_rounds()? {
             if self.duties_done(round)? {
                 journal.destroy(round)?;
             }
         }
         let next = self.rounds().await?;
-        if journal.covered()? < next.saturating_add(AHEAD) {
+        if journal.covered()?.0 < next.saturating_add(AHEAD) {
             let mut rng =
                 ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
-            let mut first = journal.covered()?.max(next);
+            let mut first = journal.covered()?.max(RoundNumber(next));
             // A site that has lost its state has published keys that it knows nothing of any more.
             // It cannot hold in their rounds, but goes on after them.
             while let Some(published) = self.published(self.id(), first).await? {
                 let keys = u32::try_from(published.statement.keys.len()).unwrap_or(u32::MAX);
-                let end = published.statement.first_round.saturating_add(keys);
-                first = end.max(first.saturating_add(1));
+                let end = published.statement.first_round.0.saturating_add(keys);
+                first = RoundNumber(end).max(first.next());
             }
             let secrets = (0..BATCH)
                 .map(|_| RoundSecret::generate(&mut rng).map_err(SiteError::from))
                 .collect::<Result<Vec<_>, _>>()?;
-            let statement = round_secret::publish(&self.identity, self.digest, first, &secrets);
+            let statement = round_secret::publish(&self.identity, self.study_id, first, &secrets);
             journal.save(&statement, &secrets)?;
         }
         // Sent again until the aggregator has it: the same statement is taken any number of times.
@@ -52,23 +56,26 @@ impl Site {
     }
 
     /// The digests that a manifest for `round` names: each holder's published keys, if it has any.
-    pub(super) async fn holder_keys(&self, round: u32) -> Result<Vec<Option<Digest>>, SiteError> {
+    pub(crate) async fn holder_keys(
+        &self,
+        round: RoundNumber,
+    ) -> Result<Vec<Option<Digest>>, SiteError> {
         let mut digests = Vec::new();
         for holder in self.study.holders(round) {
             let keys = self.published(&holder.id, round).await?;
             // Keys that do not check are not used: the holder's long-term key counts then.
             let sound = keys.filter(|keys| {
-                RoundKeys::check(keys, &self.study, self.digest).is_ok()
+                RoundKeys::check(keys, &self.study, self.study_id).is_ok()
                     && keys.statement.site == holder.id
                     && keys.statement.key(round).is_some()
             });
-            digests.push(sound.map(|keys| keys.digest()));
+            digests.push(sound.map(|keys| keys.id()));
         }
         Ok(digests)
     }
 
     /// The keys that the holders of a checked manifest hold under.
-    pub(super) async fn resolve_holder_keys(
+    pub(crate) async fn resolve_holder_keys(
         &self,
         manifest: &Manifest,
     ) -> Result<HolderKeys, SiteError> {
@@ -81,22 +88,22 @@ impl Site {
     }
 
     /// This site's secret for a round, when the manifest names round keys of it.
-    pub(super) fn round_secret(
+    pub(crate) fn round_secret(
         &self,
         manifest: &Manifest,
     ) -> Result<Option<RoundSecret>, SiteError> {
         let offset = self.study.holder_offset(manifest.round, self.id());
         let named = offset.and_then(|offset| manifest.holder_keys.get(offset).copied().flatten());
         let Some(named) = named else { return Ok(None) };
-        let secret = self.journal.round_keys(self.digest)?.secret(manifest.round, named)?;
+        let secret = self.journal.round_keys(self.study_id)?.secret(manifest.round, named)?;
         let missing = || SiteError::RoundSecret { round: manifest.round, statement: named };
         secret.ok_or_else(missing).map(Some)
     }
 
     /// Whether nothing that was sealed to this site in a round is needed again: its opening is on
     /// disk, or the round ended in an abort, or without it as a holder.
-    fn duties_done(&self, round: u32) -> Result<bool, SiteError> {
-        let journal = self.journal.round(self.digest, round)?;
+    fn duties_done(&self, round: RoundNumber) -> Result<bool, SiteError> {
+        let journal = self.journal.round(self.study_id, round)?;
         let ended = journal.certificate()?;
         let idle = ended.is_some_and(|c| c.closing.statement.is_abort() || !self.holds(round));
         Ok(idle || journal.opening()?.is_some())
@@ -105,16 +112,16 @@ impl Site {
     async fn published(
         &self,
         site: &SiteId,
-        round: u32,
+        round: RoundNumber,
     ) -> Result<Option<Signed<RoundKeys>>, SiteError> {
-        Ok(present(self.transport.round_keys(self.digest, site, round).await)?)
+        Ok(present(self.transport.round_keys(self.study_id, site, round).await)?)
     }
 
     /// Destroys the secret of a round, once its duties are done.
-    pub(super) fn destroy_round_secret(&self, round: u32) -> Result<(), SiteError> {
-        match self.duties_done(round)? {
-            true => Ok(self.journal.round_keys(self.digest)?.destroy(round)?),
-            false => Ok(()),
+    pub(crate) fn destroy_round_secret(&self, round: RoundNumber) -> Result<(), SiteError> {
+        if self.duties_done(round)? {
+            self.journal.round_keys(self.study_id)?.destroy(round)?;
         }
+        Ok(())
     }
 }

@@ -1,21 +1,23 @@
-//! What becomes of the mean update: the "server's" optimiser, computed by every site for itself.
+//! The step that an opened mean makes: how the mean update changes the common model.
 //!
-//! The aggregator sees no mean, so there is nothing for a server to compute. Every site opens the same
-//! mean, bit for bit, and applies the same rule to it: only additions, multiplications, divisions
-//! and square roots of doubles, which IEEE 754 rounds alike on every machine. A site whose state
-//! differed would hold another model, and the next manifest's digest would say so.
+//! Other systems call this rule the server's optimiser. Here the aggregator sees no mean, so every
+//! site applies the rule for itself. Every site opens the same mean, bit for bit, and does with it
+//! only additions, multiplications, divisions and square roots of doubles, which IEEE 754 rounds
+//! alike on every machine. A site whose state differed would hold another model, and the next
+//! manifest's digest would say so.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Weights, WeightsError};
+use crate::error::WeightsError;
+use crate::tensors::Weights;
 
 /// The rule by which the mean of the sites' updates changes the common model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ServerOptimizer {
+pub enum MeanStep {
     /// `w <- w + d`, `d` the mean update: FedAvg.
     #[default]
-    Mean,
+    Add,
     /// FedAdam (Reddi et al., "Adaptive Federated Optimization", 2021, algorithm 2):
     /// `m <- b1 m + (1 - b1) d`, `v <- b2 v + (1 - b2) d^2`, `w <- w + rate m / (sqrt(v) + tau)`.
     Adam {
@@ -30,7 +32,7 @@ pub enum ServerOptimizer {
     },
 }
 
-impl ServerOptimizer {
+impl MeanStep {
     /// FedAdam with the paper's constants and this step size.
     #[must_use]
     pub fn adam(rate: f64) -> Self {
@@ -41,17 +43,17 @@ impl ServerOptimizer {
 /// The rule with its memory of earlier rounds. A site that was away applies the means that it
 /// missed, in order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ServerState {
-    rule: ServerOptimizer,
+pub struct MeanStepState {
+    rule: MeanStep,
     /// `m` and `v`, one number for each weight in layout order; empty before the first round.
     first: Vec<f64>,
     second: Vec<f64>,
 }
 
-impl ServerState {
+impl MeanStepState {
     /// Before the first round.
     #[must_use]
-    pub fn new(rule: ServerOptimizer) -> Self {
+    pub fn new(rule: MeanStep) -> Self {
         Self { rule, first: Vec::new(), second: Vec::new() }
     }
 
@@ -61,7 +63,7 @@ impl ServerState {
     /// [`WeightsError`] when the mean is of another model or not finite.
     pub fn apply(&mut self, model: &Weights, mean: &Weights) -> Result<Weights, WeightsError> {
         mean.check_finite()?;
-        let ServerOptimizer::Adam { rate, beta1, beta2, tau } = self.rule else {
+        let MeanStep::Adam { rate, beta1, beta2, tau } = self.rule else {
             return model.add(mean);
         };
         // Names and shapes are compared before anything is remembered.
@@ -90,15 +92,15 @@ mod tests {
 
     #[test]
     fn the_mean_is_added() {
-        let mut state = ServerState::new(ServerOptimizer::Mean);
+        let mut state = MeanStepState::new(MeanStep::Add);
         let model = state.apply(&weights(&[1.0, 2.0]), &weights(&[0.5, -0.25])).unwrap();
         assert_eq!(model, weights(&[1.5, 1.75]));
     }
 
     #[test]
     fn adam_by_hand() {
-        let rule = ServerOptimizer::Adam { rate: 0.1, beta1: 0.5, beta2: 0.75, tau: 0.5 };
-        let mut state = ServerState::new(rule);
+        let rule = MeanStep::Adam { rate: 0.1, beta1: 0.5, beta2: 0.75, tau: 0.5 };
+        let mut state = MeanStepState::new(rule);
         // m = 0.5, v = 0.75 * 0.25 + 0.25 = 0.4375; w = 1 + 0.05 / (0.661438 + 0.5).
         let model = state.apply(&weights(&[1.0]), &weights(&[1.0])).unwrap();
         let expected = 1.0 + 0.05 / (0.4375f64.sqrt() + 0.5);
@@ -111,10 +113,19 @@ mod tests {
 
     #[test]
     fn a_mean_of_another_model_is_refused_and_nothing_is_remembered() {
-        let mut state = ServerState::new(ServerOptimizer::adam(0.01));
+        let mut state = MeanStepState::new(MeanStep::adam(0.01));
         let before = state.clone();
         assert!(state.apply(&weights(&[1.0]), &weights(&[1.0, 2.0])).is_err());
         assert!(state.apply(&weights(&[1.0]), &weights(&[f32::NAN])).is_err());
         assert_eq!(state, before);
+    }
+
+    #[test]
+    fn plans_and_reports_name_the_rule() {
+        let json = |rule| serde_json::to_string(&rule).unwrap();
+        assert_eq!(json(MeanStep::Add), r#""add""#);
+        let adam = r#"{"adam":{"rate":0.01,"beta1":0.9,"beta2":0.99,"tau":0.001}}"#;
+        assert_eq!(json(MeanStep::adam(0.01)), adam);
+        assert_eq!(serde_json::from_str::<MeanStep>(adam).unwrap(), MeanStep::adam(0.01));
     }
 }

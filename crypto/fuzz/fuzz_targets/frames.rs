@@ -5,12 +5,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringfence_crypto::params::MODULUS;
+use ringfence_crypto::ring::params::MODULUS;
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::frame;
-use ringfence_crypto::wire::message::{EnvelopeFrame, OpeningFrame};
-use ringfence_crypto::field;
-use ringfence_keys::share::{Share, share_words};
+use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame};
+use ringfence_crypto::ring::field;
+use ringfence_keys::share::share::{Share, share_words};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(value) = frame::decode::<EnvelopeFrame>(bytes, "envelopes") {

@@ -8,12 +8,10 @@
 use libfuzzer_sys::fuzz_target;
 use ringfence_crypto::log::{Checkpoint, ConsistencyProof, InclusionProof, LogHash};
 use ringfence_crypto::round::{Event, RoundStatus};
-use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review,
-    RoundKeys, Signed, SignedStudy, Site, Statement,
-};
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review, RoundKeys, SignedStudy, Site};
 use ringfence_crypto::wire::json;
-use ringfence_crypto::wire::message::{ContributionProgress, Problem, StudyStatus};
+use ringfence_crypto::api::{ContributionProgress, Problem, StudyStatus};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

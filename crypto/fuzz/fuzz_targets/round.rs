@@ -13,13 +13,12 @@ use libfuzzer_sys::fuzz_target;
 use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::StudyLog;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::ParameterSet;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
-use ringfence_crypto::statement::{
-    Acknowledgement, CheckKeySeals, Endorsement, FailureClass, Header, HexBytes, Manifest, Opening,
-    Outcome, PrivacyPolicy, Review, Signed, Site, SiteId, Statement, Study, WeightPolicy, sign,
-};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::{Signed, Statement, sign};
+use ringfence_crypto::statement::{Acknowledgement, CheckKeySeals, Endorsement, FailureClass, Header, HexBytes, Manifest, Opening, Outcome, PrivacyPolicy, Review, Site, Study, Weighting};
 use ringfence_crypto::threshold::Threshold;
 
 const SITES: usize = 4;

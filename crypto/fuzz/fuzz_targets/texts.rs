@@ -8,7 +8,8 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::log::checkpoint::CheckpointText;
 use ringfence_crypto::log::note::{NoteKey, SignedNote};
 use ringfence_crypto::log::tlog_proof::TlogProof;
-use ringfence_crypto::statement::{PublicKey, SiteId};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::PublicKey;
 use ringfence_keys::identity::Identity;
 
 fn one_spelling<T: std::str::FromStr + std::fmt::Display>(text: &str) {

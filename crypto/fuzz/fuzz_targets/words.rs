@@ -6,10 +6,10 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use ringfence_crypto::ciphertext::{GROUP, add_words, from_word, pack, to_word, unpack};
-use ringfence_crypto::field;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::MODULUS;
+use ringfence_crypto::ring::words::{GROUP, add_words, from_word, pack, to_word, unpack};
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::MODULUS;
 use ringfence_crypto::threshold::Threshold;
 
 #[derive(Arbitrary, Debug)]

@@ -14,9 +14,9 @@ use std::time::Instant;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
-use ringfence_crypto::packing::Packing;
-use ringfence_keys::check::CheckKey;
-use ringfence_keys::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_keys::encrypt::check::CheckKey;
+use ringfence_keys::encrypt::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
 use ringfence_keys::system_rng;
 
 const PARAMETERS: usize = 1_000_000;

@@ -4,11 +4,13 @@ use std::fmt;
 
 use ed25519_dalek::{Signature, Signer, SigningKey};
 use rand::CryptoRng;
-use ringfence_crypto::statement::{PublicKey, Signed, Site, SiteId, Statement, Study, sign};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
+use ringfence_crypto::statement::{Site, Study};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::check::CheckKey;
-use crate::seal::{KemSecret, Purpose, SealError};
+use crate::encrypt::check::CheckKey;
+use crate::share::seal::{KemSecret, Purpose, SealError};
 
 /// What a site is known by and what it keeps secret.
 pub struct Identity {
@@ -151,26 +153,6 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({}, keys not shown)", self.site)
     }
-}
-
-/// Seals a fresh check key to every site of a roster: what a study's author does once.
-///
-/// # Errors
-/// [`SealError::Key`] when a site's KEM key is no X-Wing key.
-pub fn seal_check_key(
-    roster: &[Site],
-    rng: &mut impl CryptoRng,
-) -> Result<ringfence_crypto::statement::CheckKeySeals, SealError> {
-    let key = CheckKey::generate(rng);
-    let sealed = roster
-        .iter()
-        .map(|site| {
-            let bytes = key.expose();
-            crate::seal::seal(&site.kem_key, Purpose::CheckKey, &site.id, bytes, rng)
-                .map(ringfence_crypto::statement::HexBytes)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(ringfence_crypto::statement::CheckKeySeals { commitment: key.commitment(), sealed })
 }
 
 #[cfg(test)]

@@ -5,22 +5,22 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
-use ringfence_crypto::packing::{Packing, PackingError};
-use ringfence_crypto::params::{KEY_WORDS, RING_DEGREE};
+use ringfence_crypto::ring::packing::{Packing, PackingError};
+use ringfence_crypto::ring::params::{KEY_WORDS, RING_DEGREE};
 use ringfence_crypto::threshold::Threshold;
 
-use crate::check::CheckKey;
-use crate::noise;
-use crate::quantize::{QuantizeError, QuantizedUpdate};
+use crate::encrypt::check::CheckKey;
+use crate::encrypt::rlwe_noise;
+use crate::encrypt::transform::product;
 use crate::secret::SecretWords;
-use crate::transform::product;
+use crate::update::quantize::{QuantizeError, QuantizedUpdate};
 
 /// Bytes of randomness that a block's errors take.
-pub const UNIFORM_BYTES: usize = noise::UNIFORM_BYTES;
+pub const UNIFORM_BYTES: usize = rlwe_noise::UNIFORM_BYTES;
 
 /// Errors of a block from uniform bytes, as residues.
 pub fn errors_from_uniform(uniform: &[u8; UNIFORM_BYTES], errors: &mut [u64; RING_DEGREE]) {
-    noise::errors_from_uniform(uniform, errors);
+    rlwe_noise::errors_from_uniform(uniform, errors);
 }
 
 /// What a round's operations depend on besides secrets.
@@ -52,26 +52,21 @@ impl Round {
     pub fn mask(&self, message: &[u64; RING_DEGREE]) -> [u64; RING_DEGREE] {
         let Packing { delta_bits, wire_bits, .. } = self.packing;
         let mut words = self.public;
-        crate::one_time_key::blocks::mask(
-            &[0; RING_DEGREE],
-            message,
-            delta_bits,
-            wire_bits,
-            &mut words,
-        );
+        blocks::mask(&[0; RING_DEGREE], message, delta_bits, wire_bits, &mut words);
         words
     }
 
     /// Check words of a message.
     pub fn check(&self, message: &[u64; RING_DEGREE]) -> [u64; 2] {
-        self.check_key.vectors(&Digest::of(b"round"), &self.packing).of_block(0, message).0
+        self.check_key.vectors(Digest::of(b"round").into(), &self.packing).of_block(0, message).0
     }
 }
 
 /// Shares a key vector; `seed` stands for the operating system's randomness.
 pub fn share(key: &[u64; KEY_WORDS], threshold: &Threshold, seed: [u8; 32]) -> usize {
     let key = SecretWords::from(key.to_vec());
-    let dealt = crate::share::share_vector(&key, threshold, &mut ChaCha20Rng::from_seed(seed));
+    let dealt =
+        crate::share::share::share_vector(&key, threshold, &mut ChaCha20Rng::from_seed(seed));
     dealt.iter().map(|dealt| dealt.as_bytes().len()).sum()
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use rand::CryptoRng;
-use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{RoundKeys, Signed};
+use ringfence_crypto::id::{RoundNumber, StudyId};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::RoundKeys;
 use zeroize::Zeroizing;
 
 use crate::identity::Identity;
-use crate::seal::{KemSecret, SealError};
+use crate::share::seal::{KemSecret, SealError};
 
 /// The decapsulation key of one round. Dropping it and deleting its file is what gives forward
 /// secrecy: shares that were sealed to it are closed for good then.
@@ -56,8 +57,8 @@ impl fmt::Debug for RoundSecret {
 /// The statement that publishes the public halves of secrets for the rounds from `first_round` on.
 pub fn publish(
     identity: &Identity,
-    study: Digest,
-    first_round: u32,
+    study: StudyId,
+    first_round: RoundNumber,
     secrets: &[RoundSecret],
 ) -> Signed<RoundKeys> {
     let keys = secrets.iter().map(|secret| secret.kem.public()).collect();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rand::CryptoRng;
-use ringfence_crypto::params::MODULUS;
+use ringfence_crypto::ring::params::MODULUS;
 use zeroize::ZeroizeOnDrop;
 
 /// A vector of secret residues.

@@ -1,10 +1,4 @@
-//! Whole rounds through the shipped machines, without network or disk, and what must go wrong.
+//! Tests that look at what is private. Those that drive rounds from outside are in `tests/`.
 
 mod edges;
-mod fixture;
-mod log;
-mod refusals;
-mod refused_openings;
-mod tfhe_oracle;
 mod vectors;
-mod whole_round;

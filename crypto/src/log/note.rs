@@ -13,8 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Signer};
 use sha2::{Digest as _, Sha256};
 
-use super::checkpoint::{MAX_LINE, shown};
-use crate::statement::PublicKey;
+use super::text::{MAX_LINE, shown};
+use crate::signature::PublicKey;
 
 /// Most bytes of a note: 16 signatures, which every reader must take, of a post-quantum 5 kB each are
 /// 107 kB in base64.

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, LogHash};
+use super::checkpoint::Checkpoint;
+use super::hash::LogHash;
 
 /// Most hashes of a proof: one a level below the root, and sizes have 64 bits. A consistency proof
 /// has one more, the hash that it starts from.

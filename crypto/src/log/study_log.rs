@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{BeyondEnd, Checkpoint, ConsistencyProof, InclusionProof, LogEntry, LogHash, Tree};
+use super::checkpoint::Checkpoint;
+use super::entry::LogEntry;
+use super::hash::LogHash;
+use super::proof::{ConsistencyProof, InclusionProof};
+use super::tree::{BeyondEnd, Tree};
 
 /// The log of a study. Every statement that becomes an event of its rounds is a leaf, in the order
 /// in which the events became durable: manifests, headers, receipts, reviews, closings,
@@ -90,33 +94,5 @@ impl FromIterator<LogEntry> for StudyLog {
             log.append(entry);
         });
         log
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::digest::Digest;
-    use crate::statement::Header;
-
-    fn entry(label: &str) -> LogEntry {
-        LogEntry::of::<Header>(Digest::of(label.as_bytes()))
-    }
-
-    #[test]
-    fn proofs_by_leaf_and_their_refusals() {
-        let log: StudyLog = ["a", "b", "c", "b"].map(entry).into_iter().collect();
-        assert_eq!(log.size(), 4);
-        let leaf = entry("b").leaf();
-        let proof = log.inclusion(leaf, 4).unwrap();
-        assert_eq!(proof.index, 1);
-        assert_eq!(proof.verify(leaf, &log.checkpoint()), Ok(()));
-        let unknown = entry("x").leaf();
-        assert_eq!(log.inclusion(unknown, 4), Err(StudyLogError::Unknown(unknown)));
-        let later = StudyLogError::Later { leaf: entry("c").leaf(), index: 2, size: 2 };
-        assert_eq!(log.inclusion(entry("c").leaf(), 2), Err(later));
-        let beyond = BeyondEnd { size: 4, asked: 5 };
-        assert_eq!(log.inclusion(leaf, 5), Err(StudyLogError::Beyond(beyond)));
-        assert_eq!(log.consistency(2, 5), Err(StudyLogError::Beyond(beyond)));
     }
 }

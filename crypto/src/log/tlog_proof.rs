@@ -7,10 +7,11 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::checkpoint::{CheckpointError, decimal, shown};
-use super::note::{MAX_NOTE, NoteError};
-use super::proof::{MAX_HASHES, ProofError};
-use super::{Checkpoint, CheckpointText, InclusionProof, LogHash, NoteKey, SignedNote};
+use super::checkpoint::{Checkpoint, CheckpointError, CheckpointText};
+use super::hash::LogHash;
+use super::note::{MAX_NOTE, NoteError, NoteKey, SignedNote};
+use super::proof::{InclusionProof, MAX_HASHES, ProofError};
+use super::text::{decimal, shown};
 
 /// The first line.
 const FIRST: &str = "c2sp.org/tlog-proof@v1";

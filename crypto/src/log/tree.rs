@@ -1,6 +1,8 @@
 //! The append-only tree.
 
-use super::{Checkpoint, ConsistencyProof, InclusionProof, LogHash};
+use super::checkpoint::Checkpoint;
+use super::hash::LogHash;
+use super::proof::{ConsistencyProof, InclusionProof};
 
 /// The hashes of a log: `levels[k]` holds the roots of its whole subtrees of `2^k` leaves, left to
 /// right. That is about two hashes a leaf in memory; a leaf costs one node on average to append,

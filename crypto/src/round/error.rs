@@ -1,9 +1,10 @@
 //! Why the round machine refuses a message, and whose fault that is.
 
 use super::status::RoundState;
-use crate::digest::Digest;
-use crate::packing::PackingError;
-use crate::statement::{ManifestError, SignatureError, SiteId};
+use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId, UnixSeconds};
+use crate::ring::packing::PackingError;
+use crate::signature::SignatureError;
+use crate::statement::ManifestError;
 
 /// Whose fault a refusal is, and so which HTTP status it becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub enum RoundError {
         /// Who spoke.
         site: SiteId,
         /// The round.
-        round: u32,
+        round: RoundNumber,
     },
     /// Of another round or manifest.
     #[error(
@@ -46,9 +47,9 @@ pub enum RoundError {
     )]
     OtherRound {
         /// This round's manifest.
-        expected: Digest,
+        expected: ManifestId,
         /// As stated.
-        got: Digest,
+        got: ManifestId,
     },
     /// Of another closing.
     #[error(
@@ -56,9 +57,9 @@ pub enum RoundError {
     )]
     OtherClosing {
         /// This round's closing.
-        expected: Digest,
+        expected: ClosingId,
         /// As stated.
-        got: Digest,
+        got: ClosingId,
     },
     /// A body of a wrong length.
     #[error("the header promises a body of {got} bytes, expected {expected} for this study")]
@@ -87,11 +88,11 @@ pub enum RoundError {
     )]
     Late {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// Its deadline.
-        deadline: u64,
+        deadline: UnixSeconds,
         /// The aggregator's clock.
-        now: u64,
+        now: UnixSeconds,
     },
     /// No header came.
     #[error("site {0} has announced no contribution to this round; put the header first")]
@@ -123,7 +124,7 @@ pub enum RoundError {
         /// Where the round stands.
         state: RoundState,
         /// The round.
-        round: u32,
+        round: RoundNumber,
     },
     /// No certificate of a set, so nothing may be opened.
     #[error(
@@ -131,7 +132,7 @@ pub enum RoundError {
     )]
     Uncertified {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// Where it stands.
         state: RoundState,
         /// Q.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::UnixSeconds;
 use crate::log::LogEntry;
-use crate::statement::{
-    Acknowledgement, Closing, Endorsement, Header, Opening, Receipt, Review, Signed,
-};
+use crate::signature::Signed;
+use crate::statement::{Acknowledgement, Closing, Endorsement, Header, Opening, Receipt, Review};
 
 /// A change of a round. The events of a round, in order, are its whole state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,8 +17,8 @@ pub enum Event {
     Received(Signed<Receipt>),
     /// No more contributions are taken.
     Frozen {
-        /// Unix seconds.
-        at: u64,
+        /// When.
+        at: UnixSeconds,
     },
     /// A holder reviewed the envelopes sealed to it.
     Reviewed(Signed<Review>),

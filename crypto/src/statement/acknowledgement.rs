@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::SiteId;
-use super::signed::Statement;
 use crate::digest::Digest;
+use crate::id::{ClosingId, ManifestId, SiteId};
+use crate::signature::Statement;
 use crate::wire::canonical::{Canonical, canonical};
 
 /// A site's signed word on the end of a round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledgement {
-    /// Digest of the manifest.
-    pub manifest: Digest,
-    /// Digest of the certified closing.
-    pub closing: Digest,
+    /// The round's manifest.
+    pub manifest: ManifestId,
+    /// The certified closing.
+    pub closing: ClosingId,
     /// Who speaks.
     pub site: SiteId,
     /// What became of the round there.
@@ -24,6 +24,7 @@ canonical!(Acknowledgement { manifest, closing, site, outcome });
 
 impl Statement for Acknowledgement {
     const LABEL: &'static str = "acknowledgement";
+    type Id = Digest;
 }
 
 /// Applied, or failed with nothing but the error's class.

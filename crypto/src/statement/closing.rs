@@ -1,32 +1,17 @@
-//! The end of a round: reviews by the holders, the aggregator's closing, Q endorsements of it.
+//! The aggregator's closing of a round: the set that is fixed, and the sum over it.
 
 use serde::{Deserialize, Serialize};
 
-use super::contribution::{Header, Receipt};
+use super::header::Header;
 use super::manifest::Manifest;
-use super::name::SiteId;
-use super::signed::{SignatureError, Signed, Statement};
+use super::receipt::Receipt;
+use super::review::{Review, complaints};
 use super::study::Study;
 use crate::digest::Digest;
+use crate::id::{ClosingId, HeaderId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::log::{Checkpoint, LogEntry};
+use crate::signature::{SignatureError, Signed, Statement};
 use crate::wire::canonical::canonical;
-
-/// A key holder's word, before the set is fixed, on the envelopes that were sealed to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Review {
-    /// Digest of the manifest.
-    pub manifest: Digest,
-    /// Who reviewed.
-    pub holder: SiteId,
-    /// Dealers whose envelope did not open or held no residues, ascending by name.
-    pub complaints: Vec<SiteId>,
-}
-canonical!(Review { manifest, holder, complaints });
-
-impl Statement for Review {
-    const LABEL: &'static str = "review";
-}
 
 /// One contribution of the set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,8 +19,8 @@ impl Statement for Review {
 pub struct Included {
     /// Who contributed.
     pub site: SiteId,
-    /// Digest of the header.
-    pub header: Digest,
+    /// Its header.
+    pub header: HeaderId,
 }
 canonical!(Included { site, header });
 
@@ -45,8 +30,8 @@ canonical!(Included { site, header });
 pub struct Excluded {
     /// The dealer.
     pub site: SiteId,
-    /// Digest of the header.
-    pub header: Digest,
+    /// Its header.
+    pub header: HeaderId,
     /// Digests of the reviews that complain.
     pub reviews: Vec<Digest>,
 }
@@ -57,14 +42,14 @@ canonical!(Excluded { site, header, reviews });
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Closing {
-    /// Digest of the study.
-    pub study: Digest,
+    /// The study.
+    pub study: StudyId,
     /// Round number.
-    pub round: u32,
-    /// Digest of the manifest.
-    pub manifest: Digest,
-    /// Unix seconds.
-    pub closed_at: u64,
+    pub round: RoundNumber,
+    /// The round's manifest.
+    pub manifest: ManifestId,
+    /// When the set was fixed.
+    pub closed_at: UnixSeconds,
     /// The set, ascending by name.
     pub included: Vec<Included>,
     /// Receipts that are not in the set, ascending by name, each with its reason.
@@ -78,6 +63,7 @@ canonical!(Closing { study, round, manifest, closed_at, included, excluded, sum,
 
 impl Statement for Closing {
     const LABEL: &'static str = "closing";
+    type Id = ClosingId;
 }
 
 /// A closing that nobody should endorse.
@@ -89,13 +75,13 @@ pub enum ClosingError {
     )]
     Round {
         /// This round.
-        expected: u32,
+        expected: RoundNumber,
         /// This round's manifest.
-        expected_manifest: Digest,
+        expected_manifest: ManifestId,
         /// As stated.
-        got: u32,
+        got: RoundNumber,
         /// As stated.
-        got_manifest: Digest,
+        got_manifest: ManifestId,
     },
     /// A set too small to protect its members.
     #[error(
@@ -129,9 +115,9 @@ pub enum ClosingError {
         /// Whose header.
         site: SiteId,
         /// What the site signed.
-        expected: Option<Digest>,
+        expected: Option<HeaderId>,
         /// As stated.
-        got: Digest,
+        got: HeaderId,
     },
     /// A contribution left out without cause.
     #[error(
@@ -157,12 +143,12 @@ impl Closing {
     }
 
     /// Whether the set contains the contribution with this header.
-    pub fn includes(&self, site: &SiteId, header: &Digest) -> bool {
+    pub fn includes(&self, site: &SiteId, header: &HeaderId) -> bool {
         self.included.iter().any(|entry| entry.site == *site && entry.header == *header)
     }
 
-    /// The header digest under which a site's contribution is in the set.
-    pub fn header_of(&self, site: &SiteId) -> Option<Digest> {
+    /// The header under which a site's contribution is in the set.
+    pub fn header_of(&self, site: &SiteId) -> Option<HeaderId> {
         self.included.iter().find(|entry| entry.site == *site).map(|entry| entry.header)
     }
 
@@ -177,7 +163,7 @@ impl Closing {
             .chain(manifest.previous.map(LogEntry::of::<Self>))
             .chain(included.chain(excluded).map(LogEntry::of::<Header>))
             .chain(reviews.map(|review| LogEntry::of::<Review>(*review)))
-            .chain(receipt.map(|receipt| LogEntry::of::<Receipt>(receipt.digest())))
+            .chain(receipt.map(|receipt| LogEntry::of::<Receipt>(receipt.id())))
             .collect()
     }
 
@@ -193,7 +179,7 @@ impl Closing {
     ) -> Result<(), ClosingError> {
         let closing = &signed.statement;
         signed.verify(&study.aggregator_key, &"the aggregator")?;
-        let expected_manifest = manifest.digest();
+        let expected_manifest = manifest.id();
         if closing.study != manifest.study
             || closing.round != manifest.round
             || closing.manifest != expected_manifest
@@ -242,7 +228,7 @@ impl Closing {
             .chain(self.excluded.iter().map(|entry| (&entry.site, entry.header)));
         for (site, got) in entries {
             let header = headers.iter().find(|header| header.statement.site == *site);
-            let expected = header.map(Signed::digest);
+            let expected = header.map(Signed::id);
             let (Some(header), Some(member)) = (header, study.site(site)) else {
                 return Err(ClosingError::Header { site: site.clone(), expected, got });
             };
@@ -264,32 +250,6 @@ impl Closing {
     }
 }
 
-/// Digests of the reviews, by different holders of the round, that complain about `dealer`.
-///
-/// # Errors
-/// [`SignatureError`] when a review that counts is not its holder's.
-pub(crate) fn complaints(
-    study: &Study,
-    round: u32,
-    manifest: Digest,
-    dealer: &SiteId,
-    reviews: &[Signed<Review>],
-) -> Result<Vec<Digest>, SignatureError> {
-    let mut found = Vec::new();
-    for holder in study.holders(round) {
-        let complaint = reviews.iter().find(|review| {
-            review.statement.holder == holder.id
-                && review.statement.manifest == manifest
-                && review.statement.complaints.contains(dealer)
-        });
-        if let Some(review) = complaint {
-            review.verify(&holder.signature_key, &holder.id)?;
-            found.push(review.digest());
-        }
-    }
-    Ok(found)
-}
-
 fn ascending<'a>(
     study: &Study,
     sites: impl Iterator<Item = &'a SiteId>,
@@ -302,92 +262,4 @@ fn ascending<'a>(
         previous = Some(site);
     }
     Ok(())
-}
-
-/// A key holder's one endorsement for a study and round number.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Endorsement {
-    /// Digest of the study.
-    pub study: Digest,
-    /// Round number: at most one endorsement for each, whatever manifests exist.
-    pub round: u32,
-    /// Digest of the closing.
-    pub closing: Digest,
-    /// Who endorses.
-    pub holder: SiteId,
-}
-canonical!(Endorsement { study, round, closing, holder });
-
-impl Statement for Endorsement {
-    const LABEL: &'static str = "endorsement";
-}
-
-/// Q endorsements of one closing by different holders. At most one exists per round.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Certificate {
-    /// The closing.
-    pub closing: Signed<Closing>,
-    /// Endorsements of it.
-    pub endorsements: Vec<Signed<Endorsement>>,
-}
-
-/// A certificate that certifies nothing.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum CertificateError {
-    /// The closing itself is wrong.
-    #[error(transparent)]
-    Closing(#[from] ClosingError),
-    /// An endorsement of something else, by no holder, or a second one.
-    #[error(
-        "an endorsement by {0} is for another closing, by no key holder of the round, or stands twice"
-    )]
-    Endorsement(SiteId),
-    /// Signature does not hold.
-    #[error(transparent)]
-    Signature(#[from] SignatureError),
-    /// Too few endorsements.
-    #[error(
-        "round {round} has {got} endorsements of its closing, needed {needed}: too few key holders answered, so nothing may be opened"
-    )]
-    TooFew {
-        /// The round.
-        round: u32,
-        /// Q.
-        needed: u16,
-        /// Endorsements that came.
-        got: usize,
-    },
-}
-
-impl Certificate {
-    /// Checks closing and endorsements; only what passes here may be opened.
-    ///
-    /// # Errors
-    /// [`CertificateError`] with the first thing that is wrong.
-    pub fn check(&self, study: &Study, manifest: &Manifest) -> Result<(), CertificateError> {
-        Closing::check(&self.closing, study, manifest)?;
-        let closing = self.closing.digest();
-        let mut endorsed = std::collections::BTreeSet::new();
-        for endorsement in &self.endorsements {
-            let Endorsement { study: of_study, round, closing: of_closing, holder } =
-                &endorsement.statement;
-            let refuse = || CertificateError::Endorsement(holder.clone());
-            let offset = study.holder_offset(manifest.round, holder).ok_or_else(refuse)?;
-            let matches =
-                *of_study == manifest.study && *round == manifest.round && *of_closing == closing;
-            if !matches || !endorsed.insert(offset) {
-                return Err(refuse());
-            }
-            let site = study.site(holder).ok_or_else(refuse)?;
-            endorsement.verify(&site.signature_key, holder)?;
-        }
-        let needed = study.threshold.endorsements;
-        if endorsed.len() < usize::from(needed) {
-            let (round, got) = (manifest.round, endorsed.len());
-            return Err(CertificateError::TooFew { round, needed, got });
-        }
-        Ok(())
-    }
 }

@@ -2,29 +2,29 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::SiteId;
-use super::signed::{SignatureError, Signed, Statement};
 use super::study::Study;
 use crate::digest::Digest;
+use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
+use crate::signature::{SignatureError, Signed, Statement};
 use crate::wire::canonical::canonical;
 
 /// Longest time between opening and deadline: 90 days.
 const MAX_ROUND_SECONDS: u64 = 90 * 24 * 3600;
 
-/// What a round is about. Its digest, the *round digest*, seeds the public polynomials.
+/// What a round is about. Its name, the digest of it, seeds the public polynomials.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Digest of the study.
-    pub study: Digest,
+    /// The study.
+    pub study: StudyId,
     /// Round number; numbers only rise, by one.
-    pub round: u32,
+    pub round: RoundNumber,
     /// Who opens the round.
     pub initiator: SiteId,
-    /// Unix seconds.
-    pub opened_at: u64,
-    /// Unix seconds after which no contribution is taken.
-    pub deadline: u64,
+    /// When it was opened.
+    pub opened_at: UnixSeconds,
+    /// After this moment no contribution is taken.
+    pub deadline: UnixSeconds,
     /// The key holders, in window order.
     pub holders: Vec<SiteId>,
     /// For each of them the digest of its statement of round keys that shares are sealed under, or
@@ -32,8 +32,8 @@ pub struct Manifest {
     pub holder_keys: Vec<Option<Digest>>,
     /// Keyed digest of the model that the updates start from (the aggregator cannot test a guess).
     pub base_model: Digest,
-    /// Digest of the previous round's certified closing; none in round 0.
-    pub previous: Option<Digest>,
+    /// The previous round's certified closing; none in round 0.
+    pub previous: Option<ClosingId>,
 }
 canonical!(Manifest {
     study,
@@ -49,17 +49,18 @@ canonical!(Manifest {
 
 impl Statement for Manifest {
     const LABEL: &'static str = "manifest";
+    type Id = ManifestId;
 }
 
 /// How the previous round ended, as far as the next manifest is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Previous {
     /// Number of the round that ended.
-    pub round: u32,
-    /// Digest of its certified closing.
-    pub closing: Digest,
-    /// When it was closed, Unix seconds.
-    pub closed_at: u64,
+    pub round: RoundNumber,
+    /// Its certified closing.
+    pub closing: ClosingId,
+    /// When it was closed.
+    pub closed_at: UnixSeconds,
 }
 
 /// A manifest that a site or the aggregator refuses.
@@ -69,9 +70,9 @@ pub enum ManifestError {
     #[error("the manifest is for study {got}, expected {expected}")]
     Study {
         /// This study.
-        expected: Digest,
+        expected: StudyId,
         /// As stated.
-        got: Digest,
+        got: StudyId,
     },
     /// Not the next round.
     #[error(
@@ -79,17 +80,17 @@ pub enum ManifestError {
     )]
     Round {
         /// The next number.
-        expected: u32,
+        expected: RoundNumber,
         /// As stated.
-        got: u32,
+        got: RoundNumber,
     },
     /// Another predecessor.
     #[error("the manifest names {got:?} as the previous round's closing, expected {expected:?}")]
     Previous {
         /// The certified closing.
-        expected: Option<Digest>,
+        expected: Option<ClosingId>,
         /// As stated.
-        got: Option<Digest>,
+        got: Option<ClosingId>,
     },
     /// Signed by somebody whose turn it is not.
     #[error(
@@ -101,10 +102,13 @@ pub enum ManifestError {
         /// Whose turn it is.
         due: SiteId,
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// The study's time-out.
         timeout: u32,
     },
+    /// A study that [`Study::check`] refuses.
+    #[error("the study's roster is empty: nobody can open a round")]
+    NoSites,
     /// Another window of holders.
     #[error(
         "the manifest's key holders are not the {expected} sites from ring position {start} on"
@@ -149,14 +153,14 @@ impl Manifest {
     pub fn check(
         signed: &Signed<Self>,
         study: &Study,
-        study_digest: Digest,
+        study_id: StudyId,
         previous: Option<&Previous>,
     ) -> Result<(), ManifestError> {
         let manifest = &signed.statement;
-        if manifest.study != study_digest {
-            return Err(ManifestError::Study { expected: study_digest, got: manifest.study });
+        if manifest.study != study_id {
+            return Err(ManifestError::Study { expected: study_id, got: manifest.study });
         }
-        let expected = previous.map_or(0, |previous| previous.round.saturating_add(1));
+        let expected = previous.map_or(RoundNumber::FIRST, |previous| previous.round.next());
         if manifest.round != expected {
             return Err(ManifestError::Round { expected, got: manifest.round });
         }
@@ -167,26 +171,26 @@ impl Manifest {
         let ended_at = previous.map_or(study.created_at, |previous| previous.closed_at);
         let turns = manifest.turns(study, ended_at)?;
         if !manifest.holders.iter().eq(study.holders(manifest.round).map(|site| &site.id)) {
-            let start = manifest.round as usize % study.roster.len();
+            let start = study.ring_start(manifest.round);
             return Err(ManifestError::Holders { expected: study.threshold.holders, start });
         }
         let (expected, got) = (study.threshold.holders, manifest.holder_keys.len());
         if got != usize::from(expected) {
             return Err(ManifestError::HolderKeys { expected, got });
         }
-        let got = manifest.deadline.saturating_sub(manifest.opened_at);
+        let got = manifest.deadline.seconds_since(manifest.opened_at);
         if got < u64::from(study.min_round_seconds) || got > MAX_ROUND_SECONDS {
             return Err(ManifestError::Deadline { min: study.min_round_seconds, got });
         }
-        let initiator = study.initiator(manifest.round, turns);
+        let initiator = study.initiator(manifest.round, turns).ok_or(ManifestError::NoSites)?;
         signed.verify(&initiator.signature_key, &initiator.id)?;
         Ok(())
     }
 
     /// How many places after the initiator that is due the signer stands on the ring; each must
     /// have waited one more time-out since the previous round ended.
-    fn turns(&self, study: &Study, ended_at: u64) -> Result<usize, ManifestError> {
-        let due = &study.initiator(self.round, 0).id;
+    fn turns(&self, study: &Study, ended_at: UnixSeconds) -> Result<usize, ManifestError> {
+        let due = &study.initiator(self.round, 0).ok_or(ManifestError::NoSites)?.id;
         let refuse = || ManifestError::Initiator {
             got: self.initiator.clone(),
             due: due.clone(),
@@ -194,10 +198,13 @@ impl Manifest {
             timeout: study.initiator_timeout_seconds,
         };
         let turns = (0..study.roster.len())
-            .find(|turns| study.initiator(self.round, *turns).id == self.initiator)
+            .find(|turns| {
+                let member = study.initiator(self.round, *turns);
+                member.is_some_and(|member| member.id == self.initiator)
+            })
             .ok_or_else(refuse)?;
         let wait = (turns as u64).saturating_mul(u64::from(study.initiator_timeout_seconds));
-        if self.opened_at < ended_at.saturating_add(wait) {
+        if self.opened_at < ended_at.after(wait) {
             return Err(refuse());
         }
         Ok(turns)

@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::SiteId;
-use super::signed::Statement;
 use crate::digest::Digest;
+use crate::id::{ClosingId, ManifestId, SiteId};
+use crate::signature::Statement;
 use crate::wire::canonical::canonical;
 
 /// The signed statement that goes with a sealed opening.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Opening {
-    /// Digest of the manifest.
-    pub manifest: Digest,
-    /// Digest of the certified closing.
-    pub closing: Digest,
+    /// The round's manifest.
+    pub manifest: ManifestId,
+    /// The certified closing.
+    pub closing: ClosingId,
     /// Who answers.
     pub holder: SiteId,
     /// Digest of the sealed frame.
@@ -26,4 +26,5 @@ canonical!(Opening { manifest, closing, holder, sealed, plaintext });
 
 impl Statement for Opening {
     const LABEL: &'static str = "opening";
+    type Id = Digest;
 }

@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
-use super::name::SiteId;
-use super::signed::{SignatureError, Signed, Statement};
-use super::study::{HexBytes, KEM_KEY_BYTES, Study};
+use super::site::{HexBytes, KEM_KEY_BYTES, Site};
+use super::study::Study;
 use crate::digest::Digest;
+use crate::id::{RoundNumber, SiteId, StudyId};
+use crate::signature::{SignatureError, Signed, Statement};
 use crate::wire::canonical::canonical;
 
 /// Most rounds that one statement covers: 64 keys take 156 kB of JSON.
@@ -19,12 +20,12 @@ pub const MAX_ROUND_KEYS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoundKeys {
-    /// Digest of the study.
-    pub study: Digest,
+    /// The study.
+    pub study: StudyId,
     /// Whose keys.
     pub site: SiteId,
     /// Round of the first key; the others follow.
-    pub first_round: u32,
+    pub first_round: RoundNumber,
     /// 1 to 64 keys.
     pub keys: Vec<HexBytes>,
 }
@@ -32,6 +33,7 @@ canonical!(RoundKeys { study, site, first_round, keys });
 
 impl Statement for RoundKeys {
     const LABEL: &'static str = "round-keys";
+    type Id = Digest;
 }
 
 /// Round keys that cannot be used.
@@ -45,9 +47,9 @@ pub enum RoundKeysError {
         /// Whose keys.
         site: SiteId,
         /// This study.
-        expected: Digest,
+        expected: StudyId,
         /// As stated.
-        got: Digest,
+        got: StudyId,
     },
     /// None, too many, or not of the KEM.
     #[error(
@@ -65,7 +67,7 @@ pub enum RoundKeysError {
     )]
     Missing {
         /// The round.
-        round: u32,
+        round: RoundNumber,
         /// The key holder.
         holder: SiteId,
         /// Digest of the statement that the manifest names.
@@ -84,15 +86,14 @@ impl RoundKeys {
     pub fn check(
         signed: &Signed<Self>,
         study: &Study,
-        study_digest: Digest,
+        study_id: StudyId,
     ) -> Result<(), RoundKeysError> {
         let Self { study: got, site, first_round, keys } = &signed.statement;
-        let other =
-            || RoundKeysError::Other { site: site.clone(), expected: study_digest, got: *got };
-        let member = study.site(site).filter(|_| *got == study_digest).ok_or_else(other)?;
+        let other = || RoundKeysError::Other { site: site.clone(), expected: study_id, got: *got };
+        let member = study.site(site).filter(|_| *got == study_id).ok_or_else(other)?;
         let wrong = keys.iter().find(|key| key.0.len() != KEM_KEY_BYTES);
         let count = keys.len();
-        let last = u32::try_from(count).ok().and_then(|count| first_round.checked_add(count));
+        let last = u32::try_from(count).ok().and_then(|count| first_round.0.checked_add(count));
         if wrong.is_some() || !(1..=MAX_ROUND_KEYS).contains(&count) || last.is_none() {
             let bytes = wrong.or(keys.first()).map_or(0, |key| key.0.len());
             return Err(RoundKeysError::Keys { count, bytes });
@@ -101,8 +102,8 @@ impl RoundKeys {
     }
 
     /// The key for a round, if it is among them.
-    pub fn key(&self, round: u32) -> Option<&HexBytes> {
-        self.keys.get(round.checked_sub(self.first_round)? as usize)
+    pub fn key(&self, round: RoundNumber) -> Option<&HexBytes> {
+        self.keys.get(round.0.checked_sub(self.first_round.0)? as usize)
     }
 }
 
@@ -123,11 +124,11 @@ impl HolderKeys {
         statements: &[Signed<RoundKeys>],
     ) -> Result<Self, RoundKeysError> {
         let round = manifest.round;
-        let resolve = |(holder, named): (&super::study::Site, &Option<Digest>)| {
+        let resolve = |(holder, named): (&Site, &Option<Digest>)| {
             let Some(digest) = named else { return Ok(holder.kem_key.clone()) };
             let signed = statements
                 .iter()
-                .find(|signed| signed.statement.site == holder.id && signed.digest() == *digest);
+                .find(|signed| signed.statement.site == holder.id && signed.id() == *digest);
             let key = signed.and_then(|signed| signed.statement.key(round));
             let (Some(signed), Some(key)) = (signed, key) else {
                 let (holder, digest) = (holder.id.clone(), *digest);

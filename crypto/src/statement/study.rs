@@ -1,85 +1,20 @@
-//! The study file: everything that must not change between rounds, signed by the whole roster.
+//! The study file: everything that must not change between rounds.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use ed25519_dalek::{Signature, Signer};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::name::SiteId;
-use super::signed::{PublicKey, SignatureError, Signed, Statement, signature_hex};
-use super::weights::{WeightPolicy, WeightsError};
-use crate::digest::Digest;
+use super::check_key::CheckKeySeals;
+use super::privacy_policy::PrivacyPolicy;
+use super::site::{KEM_KEY_BYTES, Site};
+use super::weighting::{Weighting, WeightingError};
+use crate::id::{ModelId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::layout::{Layout, LayoutError};
-use crate::packing::{Packing, PackingError};
-use crate::params::{MAX_SITES, ParameterSet};
+use crate::ring::packing::{Packing, PackingError};
+use crate::ring::params::{MAX_SITES, ParameterSet};
+use crate::signature::{PublicKey, SignatureError, Statement};
 use crate::threshold::{Threshold, ThresholdError};
-use crate::wire::canonical::{Canonical, canonical};
-
-/// Bytes of an X-Wing encapsulation key.
-pub const KEM_KEY_BYTES: usize = 1216;
-
-/// Bytes shown as hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HexBytes(pub Vec<u8>);
-
-impl Canonical for HexBytes {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.0.encode(out);
-    }
-}
-
-impl Serialize for HexBytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for HexBytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        hex::decode(text).map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-/// One site of the roster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Site {
-    /// Its name.
-    pub id: SiteId,
-    /// Verifies what it signs.
-    pub signature_key: PublicKey,
-    /// X-Wing encapsulation key: what is sealed to it.
-    pub kem_key: HexBytes,
-}
-canonical!(Site { id, signature_key, kem_key });
-
-/// The study's check key, sealed to every site and never to the aggregator.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CheckKeySeals {
-    /// Digest of the key, so that every site knows that all were given the same one.
-    pub commitment: Digest,
-    /// One sealed key a site, in roster order.
-    pub sealed: Vec<HexBytes>,
-}
-canonical!(CheckKeySeals { commitment, sealed });
-
-/// The study's differential-privacy policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PrivacyPolicy {
-    /// No noise: the opened sum is exact and may itself leak (see `docs/security.md`).
-    None,
-}
-
-impl Canonical for PrivacyPolicy {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::None => 0u8.encode(out),
-        }
-    }
-}
+use crate::wire::canonical::canonical;
 
 /// Everything that the roster agrees on before the first round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,8 +22,8 @@ impl Canonical for PrivacyPolicy {
 pub struct Study {
     /// For people.
     pub name: String,
-    /// Unix seconds at which the file was made.
-    pub created_at: u64,
+    /// When the file was made.
+    pub created_at: UnixSeconds,
     /// The sites in ring order.
     pub roster: Vec<Site>,
     /// Verifies receipts and closings.
@@ -103,10 +38,11 @@ pub struct Study {
     pub packing: Packing,
     /// The model's tensors and clip bounds.
     pub layout: Layout,
-    /// Digest of the model before round 0.
-    pub initial_model: Digest,
-    /// How contributions are weighted.
-    pub weights: WeightPolicy,
+    /// The model before round 0.
+    pub initial_model: ModelId,
+    /// How contributions are weighted. Files and vectors of version 1 call it `weights`.
+    #[serde(rename = "weights")]
+    pub weighting: Weighting,
     /// Noise that sites add before encryption.
     pub privacy: PrivacyPolicy,
     /// A manifest must leave at least this long for contributions.
@@ -129,7 +65,7 @@ canonical!(Study {
     packing,
     layout,
     initial_model,
-    weights,
+    weighting,
     privacy,
     min_round_seconds,
     review_seconds,
@@ -137,57 +73,9 @@ canonical!(Study {
     check_key,
 });
 
-impl Canonical for ParameterSet {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.name().encode(out);
-    }
-}
-
-impl Canonical for Threshold {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let Self { holders, collusion, packing, opening, endorsements } = self;
-        for number in [holders, collusion, packing, opening, endorsements] {
-            number.encode(out);
-        }
-    }
-}
-
 impl Statement for Study {
     const LABEL: &'static str = "study";
-}
-
-/// What a site signs: the digest, so that checking a large roster hashes the study once.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StudySignature {
-    study: Digest,
-    site: SiteId,
-}
-canonical!(StudySignature { study, site });
-
-impl Statement for StudySignature {
-    const LABEL: &'static str = "study-signature";
-}
-
-/// One site's signature of a study.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SiteSignature {
-    /// Who signed.
-    pub site: SiteId,
-    /// Ed25519 over the study's digest and the site's name.
-    #[serde(with = "signature_hex")]
-    pub signature: Signature,
-}
-
-/// A study with the signatures it has so far; complete when the whole roster signed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SignedStudy {
-    /// The study.
-    pub study: Study,
-    /// Signatures, in any order, one a site.
-    pub signatures: Vec<SiteSignature>,
+    type Id = StudyId;
 }
 
 /// A study that cannot run or is not signed by its roster.
@@ -234,9 +122,9 @@ pub enum StudyError {
     /// A layout that no model has.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// Weights that are not the roster's.
+    /// A weighting that is not the roster's.
     #[error(transparent)]
-    Weights(#[from] WeightsError),
+    Weighting(#[from] WeightingError),
     /// Check keys are missing.
     #[error("expected one sealed check key for each of {sites} sites, got {got}")]
     CheckKeys {
@@ -272,7 +160,7 @@ impl Study {
         if self.name.is_empty() || self.name.len() > 200 {
             return Err(StudyError::Name(self.name.len()));
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for site in &self.roster {
             let Site { id, signature_key, kem_key } = site;
             if kem_key.0.len() != KEM_KEY_BYTES {
@@ -292,7 +180,7 @@ impl Study {
         self.packing.check(sites)?;
         self.layout.check()?;
         self.packing.blocks(self.layout.values())?;
-        self.weights.check(sites, self.packing.value_limit())?;
+        self.weighting.check(sites, self.packing.value_limit())?;
         if self.check_key.sealed.len() != sites {
             return Err(StudyError::CheckKeys { sites, got: self.check_key.sealed.len() });
         }
@@ -310,20 +198,26 @@ impl Study {
     }
 
     /// The key holders of a round: `m` consecutive sites from ring position `round mod n`.
-    pub fn holders(&self, round: u32) -> impl ExactSizeIterator<Item = &Site> + Clone {
-        let start = round as usize % self.roster.len();
-        (0..usize::from(self.threshold.holders))
-            .map(move |offset| &self.roster[(start + offset) % self.roster.len()])
+    pub fn holders(&self, round: RoundNumber) -> impl Iterator<Item = &Site> + Clone {
+        let (before, from) = self.roster.split_at(self.ring_start(round));
+        from.iter().chain(before).take(self.threshold.holders.into())
+    }
+
+    /// `round mod n`: the ring position of a round's first key holder and of its initiator.
+    pub(super) fn ring_start(&self, round: RoundNumber) -> usize {
+        round.0 as usize % self.roster.len().max(1)
     }
 
     /// Window offset of a site among the holders of a round, if it is one.
-    pub fn holder_offset(&self, round: u32, site: &SiteId) -> Option<usize> {
+    pub fn holder_offset(&self, round: RoundNumber, site: &SiteId) -> Option<usize> {
         self.holders(round).position(|holder| holder.id == *site)
     }
 
-    /// The initiator of a round when `turns` predecessors on the ring stayed silent.
-    pub fn initiator(&self, round: u32, turns: usize) -> &Site {
-        &self.roster[(round as usize % self.roster.len() + turns) % self.roster.len()]
+    /// The initiator of a round when `turns` predecessors on the ring stayed silent; none if there
+    /// are no sites.
+    pub fn initiator(&self, round: RoundNumber, turns: usize) -> Option<&Site> {
+        let sites = self.roster.len().max(1);
+        self.roster.get((self.ring_start(round) + turns % sites) % sites)
     }
 
     /// Blocks of a contribution's body.
@@ -340,55 +234,5 @@ impl Study {
     /// As for [`Study::blocks`].
     pub fn body_bytes(&self) -> Result<u64, PackingError> {
         self.packing.body_bytes(self.layout.values())
-    }
-}
-
-impl SignedStudy {
-    /// A study that nobody has signed yet.
-    pub fn unsigned(study: Study) -> Self {
-        Self { study, signatures: Vec::new() }
-    }
-
-    /// Adds one site's signature.
-    ///
-    /// # Errors
-    /// [`StudyError::Signer`] when `site` is not on the roster or signed already, and
-    /// [`StudyError::Signature`] when `signer` is not the key that the roster names.
-    pub fn sign(
-        &mut self,
-        site: &SiteId,
-        signer: &impl Signer<Signature>,
-    ) -> Result<(), StudyError> {
-        let statement = StudySignature { study: self.study.digest(), site: site.clone() };
-        let signed = super::signed::sign(statement, signer);
-        let member = self.study.site(site).ok_or_else(|| StudyError::Signer(site.clone()))?;
-        if self.signatures.iter().any(|signature| signature.site == *site) {
-            return Err(StudyError::Signer(site.clone()));
-        }
-        signed.verify(&member.signature_key, site)?;
-        self.signatures.push(SiteSignature { site: site.clone(), signature: signed.signature });
-        Ok(())
-    }
-
-    /// Refuses anything but a sound study that the whole roster signed.
-    ///
-    /// # Errors
-    /// [`StudyError`] names what is wrong or who has not signed.
-    pub fn verify(&self) -> Result<(), StudyError> {
-        self.study.check()?;
-        let study = self.study.digest();
-        let mut missing: BTreeMap<&SiteId, &PublicKey> =
-            self.study.roster.iter().map(|site| (&site.id, &site.signature_key)).collect();
-        for SiteSignature { site, signature } in &self.signatures {
-            let Some(key) = missing.remove(site) else {
-                return Err(StudyError::Signer(site.clone()));
-            };
-            let statement = StudySignature { study, site: site.clone() };
-            Signed { statement, signature: *signature }.verify(key, site)?;
-        }
-        if !missing.is_empty() {
-            return Err(StudyError::Unsigned(missing.into_keys().cloned().collect()));
-        }
-        Ok(())
     }
 }

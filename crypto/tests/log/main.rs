@@ -5,8 +5,12 @@ mod proofs;
 mod refusals;
 mod vectors;
 
-use ringfence_crypto::log::{Checkpoint, LogHash, Tree};
-use ringfence_crypto::statement::{Manifest, Statement};
+use ringfence_crypto::Digest;
+use ringfence_crypto::log::{
+    BeyondEnd, Checkpoint, LogEntry, LogHash, StudyLog, StudyLogError, Tree,
+};
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::Manifest;
 
 fn tree(leaves: impl IntoIterator<Item = LogHash>) -> Tree {
     let mut tree = Tree::default();
@@ -30,4 +34,32 @@ fn json_and_canonical_bytes_of_a_checkpoint() {
     // A statement's signed bytes always hold a byte that no note may.
     assert!(std::str::from_utf8(&bytes[..4]).unwrap().contains('\0'));
     assert_eq!(Manifest::LABEL, "manifest");
+}
+
+#[test]
+fn layout_of_an_entrys_data() {
+    let digest = Digest::of(b"a manifest");
+    let entry = LogEntry::of::<Manifest>(digest.into());
+    let mut expected = b"\x16\0\0\0ringfence/v1/log-entry\x08\0\0\0manifest".to_vec();
+    expected.extend_from_slice(&digest.0);
+    assert_eq!(entry.data(), expected);
+    assert_ne!(entry.leaf(), LogEntry::of::<Header>(digest.into()).leaf());
+}
+
+#[test]
+fn proofs_by_leaf_and_their_refusals() {
+    let entry = |label: &str| LogEntry::of::<Header>(Digest::of(label.as_bytes()).into());
+    let log: StudyLog = ["a", "b", "c", "b"].map(entry).into_iter().collect();
+    assert_eq!(log.size(), 4);
+    let leaf = entry("b").leaf();
+    let proof = log.inclusion(leaf, 4).unwrap();
+    assert_eq!(proof.index, 1);
+    assert_eq!(proof.verify(leaf, &log.checkpoint()), Ok(()));
+    let unknown = entry("x").leaf();
+    assert_eq!(log.inclusion(unknown, 4), Err(StudyLogError::Unknown(unknown)));
+    let later = StudyLogError::Later { leaf: entry("c").leaf(), index: 2, size: 2 };
+    assert_eq!(log.inclusion(entry("c").leaf(), 2), Err(later));
+    let beyond = BeyondEnd { size: 4, asked: 5 };
+    assert_eq!(log.inclusion(leaf, 5), Err(StudyLogError::Beyond(beyond)));
+    assert_eq!(log.consistency(2, 5), Err(StudyLogError::Beyond(beyond)));
 }

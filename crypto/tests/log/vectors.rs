@@ -3,13 +3,8 @@
 
 use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
-use ringfence_crypto::log::{
-    CheckpointText, ConsistencyProof, InclusionProof, LogEntry, LogHash, NoteKey, SignedNote,
-    TlogProof, Tree, origin,
-};
-use ringfence_crypto::statement::{
-    Acknowledgement, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review,
-};
+use ringfence_crypto::log::{CheckpointText, ConsistencyProof, InclusionProof, LogEntry, LogHash, NoteKey, SignedNote, TlogProof, Tree, origin};
+use ringfence_crypto::statement::{Acknowledgement, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review};
 use serde::Deserialize;
 
 use crate::tree;

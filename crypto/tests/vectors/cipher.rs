@@ -1,13 +1,12 @@
 //! Public polynomials, residues, wire words and packings.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{
-    add_words, block_bytes, from_word, pack, public_polynomial, to_word, unpack,
-};
-use ringfence_crypto::field;
-use ringfence_crypto::noise::NoiseModel;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::ciphertext::public_polynomial;
+use ringfence_crypto::ring::words::{add_words, block_bytes, from_word, pack, to_word, unpack};
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::noise_bound::NoiseModel;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 use ringfence_crypto::statement::HexBytes;
 use serde::Deserialize;
 

@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::round::{Event, Round, RoundState, Verdict};
-use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
-    Opening, Previous, Receipt, Review, RoundKeys, Signed, SignedStudy, Statement, Study,
-};
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest, Opening, Previous, Receipt, Review, RoundKeys, SignedStudy, Study};
 use ringfence_crypto::wire::frame::{self, FrameError};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
-use ringfence_crypto::wire::message::EnvelopeFrame;
+use ringfence_crypto::api::EnvelopeFrame;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -4,15 +4,14 @@ use std::fmt::Debug;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
-    Opening, PublicKey, Receipt, Review, RoundKeys, Signed, SignedStudy, SiteId, Statement, Study,
-    WeightPolicy,
-};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::{PublicKey, Signed, Statement};
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest, Opening, Receipt, Review, RoundKeys, SignedStudy, Study, Weighting};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
-use ringfence_crypto::wire::{frame, message};
+use ringfence_crypto::api;
+use ringfence_crypto::wire::frame;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -4,9 +4,9 @@
 //! 2^64, the product is the schoolbook's, the packing is Ringfence's (q is just below 2^64, so what
 //! fits there fits here), and bodies are added by the aggregator's own function at 64-bit words.
 
-use ringfence_crypto::ciphertext::add_words;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::RING_DEGREE;
+use ringfence_crypto::ring::words::add_words;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::RING_DEGREE;
 
 use super::*;
 

@@ -1,22 +1,25 @@
 //! A site's KEM keys for single rounds on disk.
 //!
 //! ```text
-//! STATE/studies/<digest>/round-keys/
+//! STATE/studies/<study>/round-keys/
 //!     <first round>.json  <first round>.sent    the statement, and that the aggregator has it
 //!     <round>.secret                            until the round has ended
 //! ```
 
 use std::fs;
-use std::io;
+use std::io::Write;
 use std::path::PathBuf;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{RoundKeys, Signed};
+use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::RoundKeys;
 use ringfence_crypto::wire::json;
 use ringfence_keys::round_secret::RoundSecret;
 use zeroize::Zeroizing;
 
-use super::{JournalError, children, decide, io_error, read, write};
+use super::error::JournalError;
+use super::files;
 
 /// The files of a study's round keys.
 #[derive(Clone, Debug)]
@@ -27,28 +30,28 @@ pub struct RoundKeysJournal {
 impl RoundKeysJournal {
     fn statements(&self) -> Result<Vec<(PathBuf, Signed<RoundKeys>)>, JournalError> {
         let mut statements = Vec::new();
-        for path in children(&self.folder)? {
+        for path in files::children(&self.folder)? {
             if path.extension().is_some_and(|extension| extension == "json") {
-                statements.extend(read(&path)?.map(|statement| (path, statement)));
+                statements.extend(files::read(&path)?.map(|statement| (path, statement)));
             }
         }
         Ok(statements)
     }
 
-    fn secret_path(&self, round: u32) -> PathBuf {
-        self.folder.join(format!("{round:06}.secret"))
+    fn secret_path(&self, round: RoundNumber) -> PathBuf {
+        self.folder.join(format!("{:06}.secret", round.0))
     }
 
     /// The round after the last one that has a key.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn covered(&self) -> Result<u32, JournalError> {
+    pub fn covered(&self) -> Result<RoundNumber, JournalError> {
         let ends = self.statements()?.into_iter().map(|(_, signed)| {
             let RoundKeys { first_round, keys, .. } = &signed.statement;
-            first_round.saturating_add(keys.len() as u32)
+            RoundNumber(first_round.0.saturating_add(keys.len() as u32))
         });
-        Ok(ends.max().unwrap_or(0))
+        Ok(ends.max().unwrap_or(RoundNumber::FIRST))
     }
 
     /// Makes secrets and, last, their statement durable. Nothing has left yet.
@@ -60,13 +63,13 @@ impl RoundKeysJournal {
         statement: &Signed<RoundKeys>,
         secrets: &[RoundSecret],
     ) -> Result<(), JournalError> {
-        let first = statement.statement.first_round;
+        let first = statement.statement.first_round.0;
         for (round, secret) in (first..).zip(secrets) {
             // A crash may have left secrets whose statement was never made: they are replaced.
             let text = Zeroizing::new(hex::encode(secret.expose()));
-            write(&self.secret_path(round), text.as_bytes())?;
+            files::write(&self.secret_path(RoundNumber(round)), text.as_bytes())?;
         }
-        decide(&self.folder.join(format!("{first:06}.json")), &json::compact(statement))
+        files::decide(&self.folder.join(format!("{first:06}.json")), &json::compact(statement))
     }
 
     /// Statements that the aggregator has not confirmed yet.
@@ -84,8 +87,8 @@ impl RoundKeysJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn sent(&self, statement: &Signed<RoundKeys>) -> Result<(), JournalError> {
-        let first = statement.statement.first_round;
-        write(&self.folder.join(format!("{first:06}.sent")), b"")
+        let first = statement.statement.first_round.0;
+        files::write(&self.folder.join(format!("{first:06}.sent")), b"")
     }
 
     /// The secret of a round, if it is of the statement that a manifest names and not destroyed.
@@ -94,19 +97,15 @@ impl RoundKeysJournal {
     /// [`JournalError`].
     pub fn secret(
         &self,
-        round: u32,
+        round: RoundNumber,
         statement: Digest,
     ) -> Result<Option<RoundSecret>, JournalError> {
         let mut statements = self.statements()?.into_iter();
-        let named = statements.any(|(_, signed)| {
-            signed.digest() == statement && signed.statement.key(round).is_some()
-        });
+        let named = statements
+            .any(|(_, signed)| signed.id() == statement && signed.statement.key(round).is_some());
         let path = self.secret_path(round);
-        let text = match fs::read(&path).map(Zeroizing::new) {
-            Ok(text) if named => text,
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(io_error(&path, source)),
+        let Some(text) = files::bytes(&path)?.map(Zeroizing::new).filter(|_| named) else {
+            return Ok(None);
         };
         let secret = hex::decode(text.as_slice()).map(Zeroizing::new).ok();
         Ok(secret.and_then(|bytes| RoundSecret::from_bytes(&bytes).ok()))
@@ -116,25 +115,29 @@ impl RoundKeysJournal {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn secret_rounds(&self) -> Result<Vec<u32>, JournalError> {
-        let paths = children(&self.folder)?.into_iter();
+    pub fn secret_rounds(&self) -> Result<Vec<RoundNumber>, JournalError> {
+        let paths = files::children(&self.folder)?.into_iter();
         let secrets = paths.filter(|path| path.extension().is_some_and(|e| e == "secret"));
-        Ok(secrets.filter_map(|path| path.file_stem()?.to_str()?.parse().ok()).collect())
+        let numbers = secrets.filter_map(|path| path.file_stem()?.to_str()?.parse().ok());
+        Ok(numbers.map(RoundNumber).collect())
     }
 
     /// Destroys the secret of a round: overwritten as far as the disk obeys, then deleted.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn destroy(&self, round: u32) -> Result<(), JournalError> {
+    pub fn destroy(&self, round: RoundNumber) -> Result<(), JournalError> {
         let path = self.secret_path(round);
         if !path.exists() {
             return Ok(());
         }
-        let at = |source| io_error(&path, source);
-        let file = fs::File::options().write(true).open(&path).map_err(at)?;
-        io::Write::write_all(&mut &file, &[b'0'; 64]).map_err(at)?;
-        file.sync_all().map_err(at)?;
-        fs::remove_file(&path).map_err(at)
+        let destroyed = || {
+            let mut file = fs::File::options().write(true).open(&path)?;
+            file.write_all(&[b'0'; 64])?;
+            file.sync_all()?;
+            fs::remove_file(&path)?;
+            ringfence_durable::sync_folder_of(&path)
+        };
+        destroyed().map_err(|source| JournalError::io(&path, source))
     }
 }

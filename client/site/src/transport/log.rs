@@ -1,11 +1,12 @@
 //! Proofs about the study's log.
 
-use ringfence_crypto::Digest;
+use ringfence_crypto::api::{InclusionQuery, MAX_PROOFS};
+use ringfence_crypto::id::StudyId;
 use ringfence_crypto::log::{ConsistencyProof, InclusionProof, LogHash};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
-use ringfence_crypto::wire::message::{InclusionQuery, MAX_PROOFS};
 
-use super::{JSON, Transport, TransportError};
+use super::connection::{JSON, Transport};
+use super::error::TransportError;
 
 impl Transport {
     /// Fetches the inclusion proofs of leaves in the log of a size, in their order; not yet checked.
@@ -14,7 +15,7 @@ impl Transport {
     /// [`TransportError`]; a leaf that is not in the log of that size is refused.
     pub async fn inclusion(
         &self,
-        study: Digest,
+        study: StudyId,
         size: u64,
         leaves: &[LogHash],
     ) -> Result<Vec<InclusionProof>, TransportError> {
@@ -37,7 +38,7 @@ impl Transport {
     /// [`TransportError`].
     pub async fn consistency(
         &self,
-        study: Digest,
+        study: StudyId,
         from: u64,
         to: u64,
     ) -> Result<ConsistencyProof, TransportError> {

@@ -1,37 +1,47 @@
-//! The resources of one round: contributions, reviews, closing, certificate, openings.
+//! The resources of one round: manifest, reviews, closing, certificate, openings, sum.
 
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Review, Signed, SiteId,
+    Acknowledgement, Certificate, Closing, Endorsement, Manifest, Review,
 };
 use ringfence_crypto::wire::frame::{self, MAX_FRAME};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
-use ringfence_crypto::wire::message::{ContributionProgress, OpeningFrame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
-use super::{ATTEMPTS, BYTES, JSON, POLL, Transport, TransportError, accepted, bounded};
+use super::connection::{BYTES, JSON, POLL, Transport, accepted};
+use super::error::TransportError;
 
 /// The resources of one round of one study.
 #[derive(Clone, Copy, Debug)]
 pub struct RoundTransport<'a> {
     pub(super) transport: &'a Transport,
-    pub(super) study: Digest,
-    pub(super) round: u32,
+    study: StudyId,
+    round: RoundNumber,
+}
+
+impl Transport {
+    /// The resources of one round.
+    pub fn round(&self, study: StudyId, round: RoundNumber) -> RoundTransport<'_> {
+        RoundTransport { transport: self, study, round }
+    }
 }
 
 impl RoundTransport<'_> {
-    fn path(&self, rest: &str) -> String {
+    pub(super) fn path(&self, rest: &str) -> String {
         format!("studies/{}/rounds/{}{rest}", self.study, self.round)
     }
 
-    async fn get<T: DeserializeOwned>(
+    pub(super) async fn get<T: DeserializeOwned>(
         &self,
         rest: &str,
         expected: &'static str,
@@ -46,7 +56,7 @@ impl RoundTransport<'_> {
         self.transport.bytes(&self.path(rest), MAX_MESSAGE, request).await.map(|_| ())
     }
 
-    async fn send<T: Serialize, A: DeserializeOwned>(
+    pub(super) async fn send<T: Serialize, A: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -97,114 +107,6 @@ impl RoundTransport<'_> {
     /// [`TransportError`].
     pub async fn manifest(&self) -> Result<Signed<Manifest>, TransportError> {
         self.get("/manifest", "manifest").await
-    }
-
-    /// Announces a contribution.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn put_header(
-        &self,
-        header: &Signed<Header>,
-    ) -> Result<ContributionProgress, TransportError> {
-        let path = self.path(&format!("/contributions/{}/header", header.statement.site));
-        self.send(Method::PUT, &path, header, "contribution progress").await
-    }
-
-    /// Sends the envelopes: the bytes of an
-    /// [`EnvelopeFrame`](ringfence_crypto::wire::message::EnvelopeFrame).
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn put_envelopes(
-        &self,
-        site: &SiteId,
-        frame: Vec<u8>,
-    ) -> Result<ContributionProgress, TransportError> {
-        let path = self.path(&format!("/contributions/{site}/envelopes"));
-        let request =
-            |url| self.transport.client.put(url).header("content-type", BYTES).body(frame.clone());
-        self.transport.json(&path, MAX_MESSAGE, "contribution progress", request).await
-    }
-
-    /// How far a contribution has come.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn progress(&self, site: &SiteId) -> Result<ContributionProgress, TransportError> {
-        self.get(&format!("/contributions/{site}"), "contribution progress").await
-    }
-
-    /// Streams the body from a file, resuming where the aggregator has stopped; ends with the
-    /// receipt.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn put_body(
-        &self,
-        site: &SiteId,
-        file: &Path,
-    ) -> Result<ContributionProgress, TransportError> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let progress = self.progress(site).await?;
-            if progress.receipt.is_some() {
-                return Ok(progress);
-            }
-            match self.body_from(site, file, progress.body_bytes).await {
-                // 409: the stored length moved, for instance by what a broken upload delivered.
-                Err(error)
-                    if attempt < ATTEMPTS
-                        && (error.is_transient() || error.status() == Some(409)) =>
-                {
-                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    async fn body_from(
-        &self,
-        site: &SiteId,
-        path: &Path,
-        offset: u64,
-    ) -> Result<ContributionProgress, TransportError> {
-        let at = |source| TransportError::File { path: path.display().to_string(), source };
-        let mut file = tokio::fs::File::open(path).await.map_err(at)?;
-        let length = file.metadata().await.map_err(at)?.len().saturating_sub(offset);
-        file.seek(std::io::SeekFrom::Start(offset)).await.map_err(at)?;
-        let url = self
-            .transport
-            .url(&self.path(&format!("/contributions/{site}/body?offset={offset}")))?;
-        let network = |source| TransportError::Network { url: url.to_string(), source };
-        let request = self.transport.client.put(url.clone());
-        let request = request.header("content-type", BYTES).header("content-length", length);
-        let response = request.body(file).send().await.map_err(network)?;
-        let bytes = bounded(accepted(response).await?, MAX_MESSAGE).await?;
-        Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
-    }
-
-    /// A site's signed header.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn header(&self, site: &SiteId) -> Result<Signed<Header>, TransportError> {
-        self.get(&format!("/contributions/{site}/header"), "header").await
-    }
-
-    /// The envelope that `dealer` sealed to `holder`.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn envelope(
-        &self,
-        dealer: &SiteId,
-        holder: &SiteId,
-    ) -> Result<Vec<u8>, TransportError> {
-        let path = self.path(&format!("/contributions/{dealer}/envelopes/{holder}"));
-        self.transport.bytes(&path, MAX_FRAME, |url| self.transport.client.get(url)).await
     }
 
     /// Sends a review.

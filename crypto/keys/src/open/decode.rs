@@ -3,19 +3,46 @@
 use std::io::Read;
 
 use rayon::prelude::*;
-use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{block_bytes, from_word, public_polynomial, unpack};
-use ringfence_crypto::field;
-use ringfence_crypto::noise::NoiseModel;
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::RING_DEGREE;
+use ringfence_crypto::id::ManifestId;
+use ringfence_crypto::ring::ciphertext::public_polynomial;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::noise_bound::NoiseModel;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::RING_DEGREE;
+use ringfence_crypto::ring::words::{block_bytes, from_word, unpack};
 use ringfence_crypto::statement::Study;
 use ringfence_crypto::vectorized;
 
-use super::{NoiseReport, OpenError};
-use crate::check::{CheckKey, CheckWords};
-use crate::reconstruct::KeySum;
-use crate::transform::product;
+use super::error::OpenError;
+use crate::encrypt::check::{CheckKey, CheckWords};
+use crate::encrypt::transform::product;
+use crate::share::reconstruct::KeySum;
+
+/// What a sum is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct SumContext<'a> {
+    /// The study.
+    pub study: &'a Study,
+    /// The round's manifest.
+    pub manifest: ManifestId,
+    /// Contributions in the certified set.
+    pub sites: usize,
+    /// The sum of their keys.
+    pub keys: &'a KeySum,
+    /// The study's check key.
+    pub check_key: &'a CheckKey,
+}
+
+/// How far the noise of a sum stayed from spoiling it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoiseReport {
+    /// Largest absolute noise of any coefficient.
+    pub largest: u64,
+    /// Largest that would have been accepted.
+    pub bound: u64,
+    /// `log2((Delta/2) / largest)`: bits between the noise and a wrong digit.
+    pub margin_bits: f64,
+}
 
 /// Blocks a thread that are read and decoded at a time: their slots stay in the cache until they are
 /// taken, and enough for the threads to share out.
@@ -25,18 +52,15 @@ const BATCH: usize = 8;
 ///
 /// What `take` got is good only if this returns no error: count and check words are of the whole.
 pub(super) fn decode(
-    study: &Study,
-    round: &Digest,
-    sites: usize,
-    keys: &KeySum,
-    check_key: &CheckKey,
+    context: SumContext<'_>,
     sum: &mut impl Read,
     mut take: impl FnMut(&[u64]),
 ) -> Result<NoiseReport, OpenError> {
+    let SumContext { study, manifest, sites, keys, check_key } = context;
     let (key, check_words) = keys.words().split_at(RING_DEGREE);
     let values = study.layout.values();
-    let decoder = Decoder::new(&study.packing, sites, values, *round);
-    let check = check_key.vectors(round, &study.packing);
+    let decoder = Decoder::new(&study.packing, sites, values, manifest);
+    let check = check_key.vectors(manifest, &study.packing);
     let blocks = study.blocks()?;
     let (bytes, block_values) =
         (block_bytes(study.packing.wire_bits), study.packing.block_values());
@@ -107,22 +131,22 @@ struct Decoder<'a> {
     packing: &'a Packing,
     sites: usize,
     values: usize,
-    round: Digest,
+    manifest: ManifestId,
     bound: u64,
     mean_square_bound: f64,
 }
 
 impl<'a> Decoder<'a> {
-    fn new(packing: &'a Packing, sites: usize, values: usize, round: Digest) -> Self {
+    fn new(packing: &'a Packing, sites: usize, values: usize, manifest: ManifestId) -> Self {
         let noise = NoiseModel::new(sites, packing.wire_bits);
         let (bound, mean_square_bound) = (noise.bound(), noise.mean_square_bound());
-        Self { packing, sites, values, round, bound, mean_square_bound }
+        Self { packing, sites, values, manifest, bound, mean_square_bound }
     }
 
     /// Coefficients of a block of the sum with their masks taken off: `Delta M` and noise.
     fn decrypt(&self, block: usize, bytes: &[u8], key: &[u64], scratch: &mut Scratch) {
         let Scratch { public, message, coefficients } = scratch;
-        public_polynomial(&self.round, block as u64, public);
+        public_polynomial(self.manifest, block as u64, public);
         // The message is found last; until then its place holds the masks.
         let masks = message;
         product(public, key, masks);

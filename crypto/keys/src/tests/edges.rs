@@ -3,18 +3,18 @@
 //! one step past each bound.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{block_bytes, from_word, pack, to_word};
-use ringfence_crypto::field;
-use ringfence_crypto::noise::NoiseModel;
-use ringfence_crypto::packing::{Packing, VALUE_BITS};
-use ringfence_crypto::params::{CHECK_WORDS, KEY_WORDS, MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::noise_bound::NoiseModel;
+use ringfence_crypto::ring::packing::{Packing, VALUE_BITS};
+use ringfence_crypto::ring::params::{CHECK_WORDS, KEY_WORDS, MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::words::{block_bytes, from_word, pack, to_word};
 use ringfence_crypto::statement::Study;
 
 use super::fixture::Fixture;
-use crate::check::{CheckKey, CheckWords};
+use crate::encrypt::check::{CheckKey, CheckWords};
 use crate::open::{OpenError, OpenedSum};
-use crate::reconstruct::KeySum;
-use crate::share::Share;
+use crate::share::reconstruct::KeySum;
+use crate::share::share::Share;
 
 /// Coefficients of a block with the largest noise: the count's own, the last one, and two between.
 /// Few, so that the mean square stays in bounds.

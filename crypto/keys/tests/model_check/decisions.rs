@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::statement::{Certificate, Closing, Manifest};
-use ringfence_keys::contribution::{Contributor, End, Record};
-use ringfence_keys::holder::{Decision, Holder};
-use ringfence_keys::logged::Seen;
+use ringfence_keys::duties::contributor::{Contributor, End, Record};
+use ringfence_keys::duties::holder::{Decision, Holder};
+use ringfence_keys::duties::logged::Seen;
 
 use crate::common::{Parties, previous_of, proofs, view};
 use crate::world::{ClosingId, Disk, KnownClosing, ManifestId, ROUNDS, World};

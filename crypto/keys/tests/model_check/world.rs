@@ -2,9 +2,9 @@
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::{Checkpoint, LogEntry, StudyLog};
-use ringfence_crypto::statement::{
-    Closing, Endorsement, Header, Included, Manifest, Signed, SiteId, Study,
-};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Closing, Endorsement, Header, Included, Manifest, Study};
 use ringfence_crypto::threshold::Threshold;
 
 use crate::common::{Parties, Set, TIMEOUT_SECONDS, previous_of};

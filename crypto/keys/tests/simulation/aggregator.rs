@@ -8,8 +8,9 @@ use std::sync::Arc;
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::round::{Event, Round, RoundError, RoundState, Verdict};
-use ringfence_crypto::statement::{Manifest, Previous, RoundKeys, Signed, sign};
-use ringfence_crypto::wire::message::OpeningFrame;
+use ringfence_crypto::signature::{Signed, sign};
+use ringfence_crypto::statement::{Manifest, Previous, RoundKeys};
+use ringfence_crypto::api::OpeningFrame;
 
 use crate::checks::{REFUSALS, REPLAY};
 use crate::common::Parties;

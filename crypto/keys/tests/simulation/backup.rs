@@ -2,7 +2,7 @@
 //! so it abstains through the highest round that the aggregator shows, plus one.
 
 use ringfence_crypto::Digest;
-use ringfence_keys::contribution::End;
+use ringfence_keys::duties::contributor::End;
 
 use crate::site::Site;
 use crate::world::{Served, World};

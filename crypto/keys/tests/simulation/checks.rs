@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{
-    Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt, Signed, SiteId,
-};
-use ringfence_crypto::wire::message::OpeningFrame;
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt};
+use ringfence_crypto::api::OpeningFrame;
 
 use crate::common::Parties;
 use crate::tally::Tally;

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::add_words;
-use ringfence_crypto::statement::{
-    Certificate, HexBytes, HolderKeys, Manifest, Opening, Statement, Study,
-};
-use ringfence_crypto::wire::message::OpeningFrame;
-use ringfence_keys::check::CheckKey;
-use ringfence_keys::contribution::{Contribution, ContributionContext};
-use ringfence_keys::holder::{CertifiedSet, EnvelopeError, open_envelope, open_share_sum};
+use ringfence_crypto::ring::words::add_words;
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Certificate, HexBytes, HolderKeys, Manifest, Opening, Study};
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_keys::encrypt::check::CheckKey;
+use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
+use ringfence_keys::duties::holder::{CertifiedSet, open_share_sum};
+use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
 use ringfence_keys::open::{OpenedSum, OpeningContext, unseal};
-use ringfence_keys::quantize::QuantizedUpdate;
-use ringfence_keys::reconstruct::KeySum;
+use ringfence_keys::update::quantize::QuantizedUpdate;
+use ringfence_keys::share::reconstruct::KeySum;
 use ringfence_keys::round_secret::RoundSecret;
-use ringfence_keys::share::Share;
+use ringfence_keys::share::share::Share;
 
 use crate::common::{CLIP, Parties};
 use crate::world::{Level, Posted};

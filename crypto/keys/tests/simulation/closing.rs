@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::{ClosedSet, Event};
-use ringfence_crypto::statement::{Closing, Signed, Statement, sign};
+use ringfence_crypto::signature::{Signed, Statement, sign};
+use ringfence_crypto::statement::Closing;
 
 use crate::aggregator::Aggregator;
 use crate::cipher;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Manifest, Outcome, Signed, Statement,
-};
-use ringfence_keys::contribution::{End, Record};
-use ringfence_keys::holder::Decision;
-use ringfence_keys::logged::Seen;
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Manifest, Outcome};
+use ringfence_keys::duties::contributor::{End, Record};
+use ringfence_keys::duties::holder::Decision;
+use ringfence_keys::duties::logged::Seen;
 
 use crate::cipher;
 use crate::common::{previous_of, proofs, view};

@@ -45,7 +45,7 @@ use std::time::Instant;
 use aggregator::Aggregator;
 use common::Parties;
 use ringfence_crypto::threshold::Threshold;
-use ringfence_keys::check::CheckKey;
+use ringfence_keys::encrypt::check::CheckKey;
 use site::Site;
 use tally::Tally;
 use world::{Broken, Crash, Level, To, World};

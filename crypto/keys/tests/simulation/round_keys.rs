@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys, Signed, Statement};
-use ringfence_keys::contribution::End;
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys};
+use ringfence_keys::duties::contributor::End;
 use ringfence_keys::round_secret::{RoundSecret, publish};
 
 use crate::aggregator::Aggregator;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{
-    Endorsement, Manifest, Previous, Receipt, RoundKeys, Signed, SiteId, Statement,
-};
-use ringfence_crypto::wire::message::OpeningFrame;
-use ringfence_keys::contribution::{Contributor, End, Record, RuleError};
-use ringfence_keys::holder::{self, Holder};
-use ringfence_keys::logged::Seen;
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{Endorsement, Manifest, Previous, Receipt, RoundKeys};
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_keys::duties::contributor::{Contributor, End, Record, RuleError};
+use ringfence_keys::duties::holder::{self, Holder};
+use ringfence_keys::duties::logged::Seen;
 
 use crate::cipher::{self, Secret};
 use crate::common::{Parties, TIMEOUT_SECONDS};

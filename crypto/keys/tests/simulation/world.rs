@@ -9,12 +9,10 @@ use rand::{Rng, SeedableRng};
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, HolderKeys, Manifest, Receipt,
-    Review, RoundKeys, Signed, Study,
-};
-use ringfence_crypto::wire::message::OpeningFrame;
-use ringfence_keys::check::CheckKey;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Header, HolderKeys, Manifest, Receipt, Review, RoundKeys, Study};
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_keys::encrypt::check::CheckKey;
 
 use crate::checks::Observer;
 use crate::common::{Parties, START};

@@ -1,23 +1,23 @@
 //! Whole contributions and envelopes.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{block_bytes, residues_from_xof, unpack};
-use ringfence_crypto::field;
-use ringfence_crypto::params::RING_DEGREE;
-use ringfence_crypto::statement::{
-    Header, HexBytes, HolderKeys, Manifest, RoundKeys, Signed, Statement, Study,
-};
+use ringfence_crypto::ring::ciphertext::residues_from_xof;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::params::RING_DEGREE;
+use ringfence_crypto::ring::words::{block_bytes, unpack};
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{Header, HexBytes, HolderKeys, Manifest, RoundKeys, Study};
 use serde::Deserialize;
 
 use super::FOLDER;
 use super::files::{self, Word, numbers, refused, stream};
 use super::story::{Script, Shown, identity, round_secret, study};
-use crate::contribution::{Contribution, ContributionContext, HashingWriter};
-use crate::holder::open_envelope;
-use crate::noise::{UNIFORM_BYTES, errors_from_uniform};
-use crate::one_time_key::{Encryption, EncryptionContext, OneTimeKey, UsedKey};
-use crate::quantize::{Quantizer, fill_block};
+use crate::encrypt::contribution::{Contribution, ContributionContext, HashingWriter};
+use crate::encrypt::one_time_key::{Encryption, EncryptionContext, OneTimeKey, UsedKey};
+use crate::encrypt::rlwe_noise::{UNIFORM_BYTES, errors_from_uniform};
 use crate::randomness::BulkRandomness;
+use crate::share::envelope::open_envelope;
+use crate::update::quantize::{Quantizer, fill_block};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

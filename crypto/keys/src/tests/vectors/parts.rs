@@ -1,20 +1,20 @@
 //! Transform, sampler, quantizer and check words.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::residues_from_xof;
-use ringfence_crypto::field;
 use ringfence_crypto::layout::{Layout, TensorLayout};
-use ringfence_crypto::packing::Packing;
-use ringfence_crypto::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::ciphertext::residues_from_xof;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 use ringfence_crypto::statement::HexBytes;
 use serde::Deserialize;
 
 use super::files::{Word, numbers, stream};
 use super::story::Shown;
-use crate::check::{CheckKey, CheckWords};
-use crate::noise::{UNIFORM_BYTES, errors_from_uniform};
-use crate::quantize::{Quantizer, fill_block, mean};
-use crate::transform;
+use crate::encrypt::check::{CheckKey, CheckWords};
+use crate::encrypt::rlwe_noise::{UNIFORM_BYTES, errors_from_uniform};
+use crate::encrypt::transform;
+use crate::update::quantize::{Quantizer, fill_block, mean};
 
 type Polynomial = [u64; RING_DEGREE];
 

@@ -1,15 +1,17 @@
 //! Identities, the study's sealed check key, and sealing.
 
 use ed25519_dalek::SigningKey;
-use ringfence_crypto::statement::{HexBytes, PublicKey, SiteId, Statement};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::{PublicKey, Statement};
+use ringfence_crypto::statement::HexBytes;
 use serde::Deserialize;
 
 use super::files::refused;
 use super::story::{Identities, Script, identity, study};
-use crate::check::CheckKey;
-use crate::identity::seal_check_key;
+use crate::encrypt::check::CheckKey;
 use crate::round_secret::{RoundSecret, publish};
-use crate::seal::{self, KemSecret, Purpose};
+use crate::share::seal::{self, KemSecret, Purpose};
+use crate::study::draft::seal_check_key;
 
 pub(super) fn identities(_: &str, file: Identities) {
     let study = study();

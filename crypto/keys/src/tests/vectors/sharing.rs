@@ -1,7 +1,7 @@
 //! Sharing of a key vector among the holders, and its reconstruction.
 
-use ringfence_crypto::field;
-use ringfence_crypto::params::KEY_WORDS;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::params::KEY_WORDS;
 use ringfence_crypto::statement::HexBytes;
 use ringfence_crypto::threshold::Threshold;
 use serde::Deserialize;
@@ -10,8 +10,8 @@ use super::FOLDER;
 use super::contributions::Contributions;
 use super::files::{self, refused};
 use super::story::{Script, Shown};
-use crate::reconstruct::{KeySum, ReconstructError};
-use crate::share::{Dealt, Share, dealt_bytes, share_words};
+use crate::share::reconstruct::{KeySum, ReconstructError};
+use crate::share::share::{Dealt, Share, dealt_bytes, share_words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

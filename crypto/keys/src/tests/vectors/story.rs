@@ -5,18 +5,19 @@ use std::convert::Infallible;
 
 use rand::{TryCryptoRng, TryRng};
 use ringfence_crypto::Digest;
-use ringfence_crypto::field;
 use ringfence_crypto::log::{LogEntry, StudyLog};
+use ringfence_crypto::ring::field;
+use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Closing, Header, HexBytes, Manifest, Receipt, RoundKeys, Signed, SignedStudy, Statement, Study,
+    Closing, Header, HexBytes, Manifest, Receipt, RoundKeys, SignedStudy, Study,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::FOLDER;
 use super::files::{self, Word, numbers};
+use crate::duties::logged::LogProofs;
 use crate::identity::Identity;
-use crate::logged::LogProofs;
 use crate::round_secret::RoundSecret;
 
 /// Randomness that is written down: gives these bytes, in order, and fails after the last.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::ciphertext::{add_words, block_bytes, pack, unpack};
-use ringfence_crypto::params::RING_DEGREE;
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::ring::params::RING_DEGREE;
+use ringfence_crypto::ring::words::{add_words, block_bytes, pack, unpack};
+use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Certificate, Closing, Endorsement, Header, HexBytes, Manifest, Receipt, Signed, Statement,
-    Study,
+    Certificate, Closing, Endorsement, Header, HexBytes, Manifest, Receipt, Study,
 };
 use ringfence_crypto::wire::frame;
-use ringfence_crypto::wire::message::OpeningFrame;
 use serde::Deserialize;
 
 use super::FOLDER;
@@ -18,11 +18,12 @@ use super::contributions::made;
 use super::files::{self, Word, refused};
 use super::parts::floats;
 use super::story::{Logged, Script, Shown, identity, proofs, round_secret, study};
-use crate::holder::{ClosingView, Decision, Holder, open_envelope, open_share_sum};
+use crate::duties::holder::{ClosingView, Decision, Holder, open_share_sum};
 use crate::open::{OpenError, OpenedSum, OpeningContext, unseal};
-use crate::quantize::mean;
-use crate::reconstruct::KeySum;
-use crate::share::Share;
+use crate::share::envelope::open_envelope;
+use crate::share::reconstruct::KeySum;
+use crate::share::share::Share;
+use crate::update::quantize::mean;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,137 @@
+//! The rounds before: each manifest stands on the certificate before it, each model on acknowledgements.
+
+use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Certificate, Manifest, Outcome, Previous};
+
+use crate::error::SiteError;
+use crate::site::{LOOK_AGAIN, Site};
+
+impl Site {
+    /// The checked manifest of a round; kept, so that no second one is ever believed.
+    pub(crate) async fn manifest(&self, round: RoundNumber) -> Result<Signed<Manifest>, SiteError> {
+        // Rounds are checked from the first one that is not on disk: each stands on the one before.
+        let mut first = round;
+        while let Some(before) = first.before() {
+            if self.journal.round(self.study_id, first)?.manifest()?.is_some() {
+                break;
+            }
+            first = before;
+        }
+        while first < round {
+            self.checked_manifest(first).await?;
+            self.certificate(first).await?;
+            first = first.next();
+        }
+        self.checked_manifest(round).await
+    }
+
+    async fn checked_manifest(&self, round: RoundNumber) -> Result<Signed<Manifest>, SiteError> {
+        let journal = self.journal.round(self.study_id, round)?;
+        if let Some(known) = journal.manifest()? {
+            return Ok(known);
+        }
+        let previous = match round.before() {
+            None => None,
+            Some(last) => {
+                let certificate = self.journal.round(self.study_id, last)?.certificate()?;
+                let certificate = certificate.ok_or(SiteError::NoCertificate(last))?;
+                Some(previous_of(last, &certificate))
+            }
+        };
+        let manifest = self.at(round).manifest().await?;
+        Manifest::check(&manifest, &self.study, self.study_id, previous.as_ref())?;
+        journal.save_manifest(&manifest)?;
+        Ok(manifest)
+    }
+
+    /// The checked certificate of a round whose manifest is on disk, fetched if need be.
+    pub(crate) async fn certificate(&self, round: RoundNumber) -> Result<Certificate, SiteError> {
+        let journal = self.journal.round(self.study_id, round)?;
+        if let Some(known) = journal.certificate()? {
+            return Ok(known);
+        }
+        let manifest = journal.manifest()?.ok_or(SiteError::NoManifest(round))?;
+        let certificate = self.at(round).certificate().await?;
+        certificate.check(&self.study, &manifest.statement)?;
+        journal.save_certificate(&certificate)?;
+        Ok(certificate)
+    }
+
+    /// What the round after this one stands on.
+    pub(crate) async fn ended(&self, round: RoundNumber) -> Result<Previous, SiteError> {
+        self.manifest(round).await?;
+        Ok(previous_of(round, &self.certificate(round).await?))
+    }
+
+    /// Refuses to go on from a model that the sites have not agreed on: before the first opened
+    /// set it must be the study's initial model, afterwards one that Q sites acknowledged.
+    pub(crate) async fn agreed(
+        &self,
+        round: RoundNumber,
+        base_model: ModelId,
+    ) -> Result<(), SiteError> {
+        let Some((last, closing)) = self.last_opened(round).await? else {
+            let expected = self.study.initial_model;
+            if base_model != expected {
+                return Err(SiteError::NotInitialModel { expected, got: base_model });
+            }
+            return Ok(());
+        };
+        let needed = self.study.threshold.endorsements;
+        let own = Outcome::Applied { model: self.check_key.model(&base_model) };
+        let deadline = self.clock.moment().after(self.patience);
+        loop {
+            let agreeing = self.agreeing(last, closing, &own).await?;
+            if agreeing >= usize::from(needed) {
+                return Ok(());
+            }
+            if self.clock.moment() >= deadline {
+                return Err(SiteError::NotAgreed { round: last, needed, agreeing });
+            }
+            self.clock.sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// The last round before this one whose set was opened, with its closing.
+    async fn last_opened(
+        &self,
+        round: RoundNumber,
+    ) -> Result<Option<(RoundNumber, ClosingId)>, SiteError> {
+        let mut last = round;
+        while let Some(number) = last.before() {
+            last = number;
+            self.manifest(number).await?;
+            let certificate = self.certificate(number).await?;
+            if !certificate.closing.statement.is_abort() {
+                return Ok(Some((number, certificate.closing.id())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many sites have signed this outcome of a round.
+    async fn agreeing(
+        &self,
+        round: RoundNumber,
+        closing: ClosingId,
+        outcome: &Outcome,
+    ) -> Result<usize, SiteError> {
+        let acknowledgements = self.at(round).acknowledgements().await?;
+        let sites = self.study.roster.iter().filter(|site| {
+            acknowledgements.iter().any(|signed| {
+                let statement = &signed.statement;
+                statement.site == site.id
+                    && statement.closing == closing
+                    && statement.outcome == *outcome
+                    && signed.verify(&site.signature_key, &site.id).is_ok()
+            })
+        });
+        Ok(sites.count())
+    }
+}
+
+fn previous_of(round: RoundNumber, certificate: &Certificate) -> Previous {
+    let closing = &certificate.closing;
+    Previous { round, closing: closing.id(), closed_at: closing.statement.closed_at }
+}

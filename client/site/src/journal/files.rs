@@ -1,0 +1,70 @@
+//! Reading and writing one file of the state: whole or not at all, for its owner's eyes only.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ringfence_crypto::wire::json::{self, MAX_STUDY};
+use ringfence_durable::{self as durable, Readers};
+use serde::de::DeserializeOwned;
+
+use super::error::JournalError;
+
+/// Makes a folder and those above it, durably.
+pub(super) fn folder(path: &Path) -> Result<(), JournalError> {
+    durable::create_folder(path).map_err(|source| JournalError::io(path, source))
+}
+
+/// A file's bytes; `None` when it is not there.
+pub(super) fn bytes(path: &Path) -> Result<Option<Vec<u8>>, JournalError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(JournalError::io(path, source)),
+    }
+}
+
+/// A file's record; `None` when it is not there.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, JournalError> {
+    let Some(bytes) = bytes(path)? else { return Ok(None) };
+    json::parse(&bytes, MAX_STUDY, "journal record")
+        .map(Some)
+        .map_err(|source| JournalError::Damaged { path: path.display().to_string(), source })
+}
+
+/// Writes a file so that after a crash it is there completely or not at all.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    durable::write(path, bytes, Readers::Owner).map_err(|source| JournalError::io(path, source))
+}
+
+/// Like [`write`], but fails when the file exists: a decision is made once.
+pub(super) fn decide(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    durable::create(path, bytes, Readers::Owner).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => JournalError::Exists(path.display().to_string()),
+        _ => JournalError::io(path, source),
+    })
+}
+
+/// What lies in a folder; nothing when there is no such folder.
+pub(super) fn children(folder: &Path) -> Result<Vec<PathBuf>, JournalError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(JournalError::io(folder, source)),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>();
+    paths.map_err(|source| JournalError::io(folder, source))
+}
+
+/// Removes what a crash left half-written in a folder and those below it. Nobody may be writing
+/// there meanwhile.
+pub(super) fn clear(folder: &Path) -> Result<(), JournalError> {
+    durable::clear_unfinished(folder).map_err(|source| JournalError::io(folder, source))?;
+    for child in children(folder)? {
+        // A link may lead anywhere; this program makes none.
+        if child.is_dir() && !child.is_symlink() {
+            clear(&child)?;
+        }
+    }
+    Ok(())
+}

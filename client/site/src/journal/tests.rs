@@ -1,0 +1,134 @@
+//! The journal: what is decided once stays decided.
+
+use std::fs;
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::ClosingId;
+use ringfence_crypto::statement::Certificate;
+use ringfence_crypto::wire::json::MAX_STUDY;
+
+use super::*;
+
+const THREE: RoundNumber = RoundNumber(3);
+
+fn study(name: &[u8]) -> StudyId {
+    StudyId(Digest::of(name))
+}
+
+fn endorsement(closing: &[u8]) -> Endorsement {
+    Endorsement {
+        study: study(b"study"),
+        round: THREE,
+        closing: ClosingId(Digest::of(closing)),
+        holder: "a".parse().unwrap(),
+    }
+}
+
+#[test]
+fn an_endorsement_is_written_once_and_survives() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = study(b"study");
+    {
+        let journal = Journal::open(folder.path()).unwrap();
+        journal.round(study, THREE).unwrap().endorse(&endorsement(b"first")).unwrap();
+        let second = journal.round(study, THREE).unwrap().endorse(&endorsement(b"second"));
+        assert!(matches!(second, Err(JournalError::Exists(_))));
+    }
+    let (journal, other) = (Journal::open(folder.path()).unwrap(), self::study(b"other"));
+    assert_eq!(journal.endorsements(study).unwrap(), [endorsement(b"first")]);
+    assert_eq!(journal.endorsements(other).unwrap(), []);
+}
+
+#[test]
+fn the_last_closing_is_that_of_the_highest_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let study = study(b"study");
+    assert_eq!(journal.last_closing(study).unwrap(), None);
+    let closing = |round: u32| -> Signed<Closing> {
+        let (zero, signature) = ("00".repeat(32), "00".repeat(64));
+        let statement = format!(
+            r#"{{"study":"{study}","round":{round},"manifest":"{zero}","closed_at":0,"included":[],
+            "excluded":[],"sum":null,"checkpoint":{{"size":{round},"root":"{zero}"}}}}"#
+        );
+        let signed = format!(r#"{{"statement":{statement},"signature":"{signature}"}}"#);
+        json::parse(signed.as_bytes(), MAX_STUDY, "closing").unwrap()
+    };
+    let saved = |round| journal.round(study, RoundNumber(round)).unwrap().closing().unwrap();
+    // The last two do not sort by their names.
+    for round in [7, 3, 999_999, 1_000_000] {
+        journal.round(study, RoundNumber(round)).unwrap().save_closing(&closing(round)).unwrap();
+        assert_eq!(saved(round), Some(closing(round)));
+        let expected = if round == 3 { 7 } else { round };
+        assert_eq!(journal.last_closing(study).unwrap(), Some(closing(expected)));
+    }
+    // A round without a closing of its own, but with a certificate; and one with neither.
+    let (closing, endorsements) = (closing(1_000_001), Vec::new());
+    let certificate = Certificate { closing: closing.clone(), endorsements };
+    journal.round(study, RoundNumber(1_000_001)).unwrap().save_certificate(&certificate).unwrap();
+    journal.round(study, RoundNumber(1_000_002)).unwrap();
+    assert_eq!(journal.last_closing(study).unwrap(), Some(closing));
+    let other = self::study(b"other");
+    assert_eq!(journal.last_closing(other).unwrap(), None);
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = Journal::open(folder.path()).unwrap();
+    assert!(matches!(Journal::open(folder.path()), Err(JournalError::Locked(_))));
+}
+
+#[test]
+fn damage_is_an_error_and_abstention_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let study = study(b"study");
+    assert_eq!(journal.abstains_through(study).unwrap(), None);
+    journal.abstain(study, RoundNumber(4)).unwrap();
+    journal.abstain(study, RoundNumber(2)).unwrap();
+    assert_eq!(journal.abstains_through(study).unwrap(), Some(RoundNumber(4)));
+    let round = journal.round(study, RoundNumber(0)).unwrap();
+    fs::write(round.folder.join("contribution.json"), b"{").unwrap();
+    assert!(matches!(journal.contributions(), Err(JournalError::Damaged { .. })));
+}
+
+#[test]
+fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = study(b"study");
+    let round = {
+        let journal = Journal::open(folder.path()).unwrap();
+        let round = journal.round(study, THREE).unwrap();
+        round.endorse(&endorsement(b"first")).unwrap();
+        round.save_opening(b"opening").unwrap();
+        // As a kill leaves them: a decision, a body and a sum, half-written.
+        for name in ["endorsement", "body", "sum"] {
+            let name = format!("{}{name}", ringfence_durable::UNFINISHED);
+            fs::write(round.folder.join(name), b"half").unwrap();
+        }
+        // A second process does not come as far as to remove anything.
+        assert!(matches!(Journal::open(folder.path()), Err(JournalError::Locked(_))));
+        assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 5);
+        round
+    };
+    let journal = Journal::open(folder.path()).unwrap();
+    assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 2);
+    assert_eq!(journal.endorsements(study).unwrap(), [endorsement(b"first")]);
+    assert_eq!(round.opening().unwrap().as_deref(), Some(&b"opening"[..]));
+    let again = round.save_opening(b"another").unwrap_err();
+    assert!(again.to_string().contains("made once and never again"), "{again}");
+    assert_eq!(round.opening().unwrap().as_deref(), Some(&b"opening"[..]));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_state_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let round = journal.round(study(b"study"), THREE).unwrap();
+    round.endorse(&endorsement(b"first")).unwrap();
+    let mode = fs::metadata(round.folder.join("endorsement.json")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+}

@@ -1,0 +1,179 @@
+//! A site: its keys, its durable state, its connection, and how it waits for others.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringfence_clock::{Clock, TimedOut};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{SignedStudy, Study};
+use ringfence_keys::encrypt::check::CheckKey;
+use ringfence_keys::identity::Identity;
+
+use crate::error::SiteError;
+use crate::journal::Journal;
+use crate::transport::{RoundTransport, Transport, TransportError};
+
+/// The pause between two looks at what changes without a sign.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Which site in which study, where its state lies, and how it reaches and waits for the others.
+#[derive(Debug)]
+pub struct Membership {
+    /// The study, signed by its whole roster.
+    pub study: SignedStudy,
+    /// The site's secrets.
+    pub identity: Identity,
+    /// Folder of the site's durable state; never shared between sites.
+    pub state: PathBuf,
+    /// The connection to the aggregator.
+    pub transport: Transport,
+    /// How long each step of a round waits for others.
+    pub patience: Duration,
+    /// What tells the time and how long to wait.
+    pub clock: Clock,
+}
+
+/// One site of a study, with its keys, its durable state and its connection.
+#[derive(Debug)]
+pub struct Site {
+    pub(crate) study: Arc<Study>,
+    pub(crate) study_id: StudyId,
+    pub(crate) identity: Identity,
+    pub(crate) check_key: CheckKey,
+    pub(crate) journal: Journal,
+    pub(crate) transport: Transport,
+    pub(crate) patience: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) keeps_sums: bool,
+}
+
+impl Site {
+    /// Opens a site's state for a study that its whole roster signed.
+    ///
+    /// # Errors
+    /// [`SiteError`] when the study is unsound or unsigned, the identity is not on its roster, or
+    /// the state cannot be locked.
+    pub fn open(membership: Membership) -> Result<Self, SiteError> {
+        let Membership { study, identity, state, transport, patience, clock } = membership;
+        study.verify()?;
+        let check_key = identity.check_key(&study.study)?;
+        let study_id = study.study.id();
+        let journal = Journal::open(&state)?;
+        Ok(Self {
+            study: Arc::new(study.study),
+            study_id,
+            identity,
+            check_key,
+            journal,
+            transport,
+            patience,
+            clock,
+            keeps_sums: false,
+        })
+    }
+
+    /// Opens every sum a second time to keep its integers in [`Done::sums`](crate::Done::sums).
+    /// For the proof of a demo or test that the opened sum is the plain one; no round needs it.
+    #[must_use]
+    pub fn keeping_sums(self) -> Self {
+        Self { keeps_sums: true, ..self }
+    }
+
+    /// The site's name.
+    pub fn id(&self) -> &SiteId {
+        self.identity.site()
+    }
+
+    /// The study.
+    pub fn study(&self) -> &Study {
+        &self.study
+    }
+
+    /// The study's identity.
+    pub fn study_id(&self) -> StudyId {
+        self.study_id
+    }
+
+    /// The clock that this site waits by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How many rounds have been opened so far: the number of the next one.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    pub async fn rounds(&self) -> Result<u32, SiteError> {
+        Ok(self.transport.status(self.study_id).await?.rounds)
+    }
+
+    /// Whether this site is among the key holders of a round.
+    pub fn holds(&self, round: RoundNumber) -> bool {
+        self.study.holder_offset(round, self.id()).is_some()
+    }
+
+    /// Abstains from contributing and endorsing through the highest round that the aggregator shows, plus one:
+    /// what a site does after its state was restored from a backup.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    pub async fn abstain(&self) -> Result<RoundNumber, SiteError> {
+        // Rounds 0..k are open, so k - 1 is the highest seen, and k is one more.
+        let through = RoundNumber(self.rounds().await?);
+        self.journal.abstain(self.study_id, through)?;
+        Ok(through)
+    }
+
+    pub(crate) fn at(&self, round: RoundNumber) -> RoundTransport<'_> {
+        self.transport.round(self.study_id, round)
+    }
+
+    /// Waits until a round's status satisfies `ready`, within this site's patience.
+    pub(crate) async fn wait(
+        &self,
+        round: RoundNumber,
+        what: &'static str,
+        ready: impl Fn(&RoundStatus) -> bool,
+    ) -> Result<RoundStatus, SiteError> {
+        let mut status = self.at(round).status().await?;
+        let mut since = self.clock.moment();
+        while !ready(&status) {
+            let now = self.clock.moment();
+            // Contributions are waited for to the deadline; patience begins after it.
+            let end = match status.state {
+                RoundState::Collecting => {
+                    now.after(status.deadline.since(self.clock.now())).after(self.patience)
+                }
+                _ => since.after(self.patience),
+            };
+            let left = end.since(now);
+            if left.is_zero() {
+                return Err(SiteError::Impatient { what, status: Box::new(status) });
+            }
+            let before = status.state;
+            status = self.changed(round, status.version, left).await?;
+            if before == RoundState::Collecting && status.state != before {
+                since = self.clock.moment();
+            }
+        }
+        Ok(status)
+    }
+
+    /// A round's status once it has changed beyond a version, or as it stands after so much time.
+    pub(crate) async fn changed(
+        &self,
+        round: RoundNumber,
+        version: u64,
+        left: Duration,
+    ) -> Result<RoundStatus, TransportError> {
+        let at = self.at(round);
+        match self.clock.timeout(left, at.changed(version, left)).await {
+            Ok(status) => status,
+            // This site's clock may run ahead of the aggregator's long poll.
+            Err(TimedOut) => at.status().await,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The contributions of one round: announced, sent in parts that may break off, fetched by holders.
+
+use std::path::Path;
+
+use reqwest::Method;
+use ringfence_crypto::api::ContributionProgress;
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::Header;
+use ringfence_crypto::wire::frame::MAX_FRAME;
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
+use tokio::io::AsyncSeekExt;
+
+use super::connection::{ATTEMPTS, BYTES, accepted, bounded};
+use super::error::TransportError;
+use super::round::RoundTransport;
+
+impl RoundTransport<'_> {
+    /// Announces a contribution.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_header(
+        &self,
+        header: &Signed<Header>,
+    ) -> Result<ContributionProgress, TransportError> {
+        let path = self.path(&format!("/contributions/{}/header", header.statement.site));
+        self.send(Method::PUT, &path, header, "contribution progress").await
+    }
+
+    /// Sends the envelopes: the bytes of an
+    /// [`EnvelopeFrame`](ringfence_crypto::api::EnvelopeFrame).
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_envelopes(
+        &self,
+        site: &SiteId,
+        frame: Vec<u8>,
+    ) -> Result<ContributionProgress, TransportError> {
+        let path = self.path(&format!("/contributions/{site}/envelopes"));
+        let request =
+            |url| self.transport.client.put(url).header("content-type", BYTES).body(frame.clone());
+        self.transport.json(&path, MAX_MESSAGE, "contribution progress", request).await
+    }
+
+    /// How far a contribution has come.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn progress(&self, site: &SiteId) -> Result<ContributionProgress, TransportError> {
+        self.get(&format!("/contributions/{site}"), "contribution progress").await
+    }
+
+    /// Streams the body from a file, resuming where the aggregator has stopped; ends with the
+    /// receipt.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_body(
+        &self,
+        site: &SiteId,
+        file: &Path,
+    ) -> Result<ContributionProgress, TransportError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let progress = self.progress(site).await?;
+            if progress.receipt.is_some() {
+                return Ok(progress);
+            }
+            match self.body_from(site, file, progress.body_bytes).await {
+                // 409: the stored length moved, for instance by what a broken upload delivered.
+                Err(error)
+                    if attempt < ATTEMPTS
+                        && (error.is_transient() || error.status() == Some(409)) =>
+                {
+                    self.transport.pause(attempt).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn body_from(
+        &self,
+        site: &SiteId,
+        path: &Path,
+        offset: u64,
+    ) -> Result<ContributionProgress, TransportError> {
+        let at = |source| TransportError::File { path: path.display().to_string(), source };
+        let mut file = tokio::fs::File::open(path).await.map_err(at)?;
+        let length = file.metadata().await.map_err(at)?.len().saturating_sub(offset);
+        file.seek(std::io::SeekFrom::Start(offset)).await.map_err(at)?;
+        let url = self
+            .transport
+            .url(&self.path(&format!("/contributions/{site}/body?offset={offset}")))?;
+        let network = |source| TransportError::Network { url: url.to_string(), source };
+        let request = self.transport.client.put(url.clone());
+        let request = request.header("content-type", BYTES).header("content-length", length);
+        let response = request.body(file).send().await.map_err(network)?;
+        let bytes = bounded(accepted(response).await?, MAX_MESSAGE).await?;
+        Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
+    }
+
+    /// A site's signed header.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn header(&self, site: &SiteId) -> Result<Signed<Header>, TransportError> {
+        self.get(&format!("/contributions/{site}/header"), "header").await
+    }
+
+    /// The envelope that `dealer` sealed to `holder`.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn envelope(
+        &self,
+        dealer: &SiteId,
+        holder: &SiteId,
+    ) -> Result<Vec<u8>, TransportError> {
+        let path = self.path(&format!("/contributions/{dealer}/envelopes/{holder}"));
+        self.transport.bytes(&path, MAX_FRAME, |url| self.transport.client.get(url)).await
+    }
+}

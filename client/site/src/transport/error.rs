@@ -1,0 +1,89 @@
+//! What can go wrong on the way to the aggregator, and what to do about it.
+
+use reqwest::StatusCode;
+use ringfence_crypto::wire::frame::FrameError;
+use ringfence_crypto::wire::json::JsonError;
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// No URL that this program speaks.
+    #[error("expected an aggregator URL like http://127.0.0.1:8080, got {url}: {reason}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The aggregator could not be reached or broke off.
+    #[error(
+        "the aggregator at {url} could not be reached: {source}; check that it runs and the URL is right"
+    )]
+    Network {
+        /// The request's URL.
+        url: String,
+        /// What the HTTP client said.
+        source: reqwest::Error,
+    },
+    /// The aggregator refused, and said why.
+    #[error("the aggregator refused ({status}): {detail}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The problem's detail.
+        detail: String,
+    },
+    /// An answer longer than such an answer can be.
+    #[error(
+        "the answer of {url} is longer than {limit} bytes; this is no Ringfence aggregator, or another version"
+    )]
+    TooLong {
+        /// The request's URL.
+        url: String,
+        /// Most bytes expected.
+        limit: usize,
+    },
+    /// Not the JSON that was expected.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// Not the frame that was expected.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A local file.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+impl TransportError {
+    /// The HTTP status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the aggregator says that something is not there (yet).
+    pub fn is_missing(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND.as_u16())
+    }
+
+    /// Whether the same request may succeed later: the aggregator is away, or busy.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Network { .. }) || self.status() == Some(503)
+    }
+}
+
+/// `None` for a refusal that says that something is not there yet.
+pub(crate) fn present<T>(result: Result<T, TransportError>) -> Result<Option<T>, TransportError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

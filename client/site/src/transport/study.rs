@@ -1,0 +1,74 @@
+//! The resources of a study: the study itself, where it stands, and the sites' round keys.
+
+use ringfence_crypto::api::StudyStatus;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{RoundKeys, SignedStudy};
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
+
+use super::connection::{JSON, Transport};
+use super::error::TransportError;
+
+impl Transport {
+    /// Registers a signed study with the admin's token.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn register(
+        &self,
+        study: &SignedStudy,
+        token: &str,
+    ) -> Result<StudyStatus, TransportError> {
+        let bytes = json::compact(study);
+        let request = |url| {
+            self.client
+                .post(url)
+                .bearer_auth(token.trim())
+                .header("content-type", JSON)
+                .body(bytes.clone())
+        };
+        self.json("studies", MAX_MESSAGE, "study status", request).await
+    }
+
+    /// Fetches a signed study.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn study(&self, study: StudyId) -> Result<SignedStudy, TransportError> {
+        self.get(&format!("studies/{study}"), MAX_STUDY, "signed study").await
+    }
+
+    /// Where a study stands.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn status(&self, study: StudyId) -> Result<StudyStatus, TransportError> {
+        self.get(&format!("studies/{study}/status"), MAX_MESSAGE, "study status").await
+    }
+
+    /// Publishes a site's KEM keys for coming rounds.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_round_keys(&self, keys: &Signed<RoundKeys>) -> Result<(), TransportError> {
+        let RoundKeys { study, site, .. } = &keys.statement;
+        let bytes = json::compact(keys);
+        let request = |url| self.client.put(url).header("content-type", JSON).body(bytes.clone());
+        let path = format!("studies/{study}/round-keys/{site}");
+        self.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
+    }
+
+    /// The KEM keys of a site that cover a round.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn round_keys(
+        &self,
+        study: StudyId,
+        site: &SiteId,
+        round: RoundNumber,
+    ) -> Result<Signed<RoundKeys>, TransportError> {
+        let path = format!("studies/{study}/round-keys/{site}?round={round}");
+        self.get(&path, MAX_MESSAGE, "round keys").await
+    }
+}

@@ -1,0 +1,6 @@
+//! What a site owes the others: the rules of contributing, a key holder's duties, and what the log
+//! must show.
+
+pub mod contributor;
+pub mod holder;
+pub mod logged;

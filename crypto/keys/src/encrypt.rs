@@ -1,0 +1,8 @@
+//! Encryption under a key for one round, and the contribution that comes of it.
+
+mod blocks;
+pub mod check;
+pub mod contribution;
+pub mod one_time_key;
+pub(crate) mod rlwe_noise;
+pub(crate) mod transform;

@@ -1,0 +1,213 @@
+//! Encrypting blocks on all threads, and writing them in order.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+use ringfence_crypto::id::ManifestId;
+use ringfence_crypto::ring::ciphertext::public_polynomial;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::packing::{Packing, PackingError};
+use ringfence_crypto::ring::params::RING_DEGREE;
+use ringfence_crypto::ring::words::{block_bytes, pack, to_word};
+use ringfence_crypto::vectorized;
+use zeroize::Zeroizing;
+
+use super::check::{CheckVectors, CheckWords};
+use super::rlwe_noise::{UNIFORM_BYTES, errors_from_uniform};
+use super::transform::product;
+use crate::randomness::BulkRandomness;
+use crate::secret::SecretWords;
+use crate::update::quantize::{QuantizeError, Quantizer, Value};
+
+/// Encryption could not be finished; nothing of it may be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum EncryptError {
+    /// More values than a key may encrypt.
+    #[error(transparent)]
+    Packing(#[from] PackingError),
+    /// An update that does not fit the study.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// The body could not be written.
+    #[error("could not write the encrypted body: {0}")]
+    Io(#[from] io::Error),
+    /// An earlier step failed: going on would encrypt other values under the same key and errors.
+    #[error("this encryption has failed before; start again with a fresh key")]
+    Failed,
+}
+
+/// Where the blocks of a batch go, in order.
+pub(super) struct Sink<'a, W> {
+    body: &'a mut W,
+    /// The block to be written next.
+    next: usize,
+    /// Blocks that are done before it.
+    early: BTreeMap<usize, Vec<u8>>,
+}
+
+impl<'a, W: Write> Sink<'a, W> {
+    /// A place for blocks from `next` on.
+    pub(super) fn new(body: &'a mut W, next: usize) -> Self {
+        Self { body, next, early: BTreeMap::new() }
+    }
+
+    /// Writes a block and those that have waited for it, or lets it wait; `bytes` may be used again.
+    /// After an error nothing more is written.
+    fn put(&mut self, block: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+        if block != self.next {
+            self.early.insert(block, std::mem::take(bytes));
+            return Ok(());
+        }
+        self.body.write_all(bytes)?;
+        self.next += 1;
+        while let Some(early) = self.early.remove(&self.next) {
+            self.body.write_all(&early)?;
+            self.next += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that encrypting a block needs.
+pub(super) struct BlockCipher<'a> {
+    pub(super) manifest: ManifestId,
+    /// Blocks of the whole body.
+    pub(super) blocks: usize,
+    pub(super) quantizer: Quantizer<'a>,
+    pub(super) key: SecretWords,
+    pub(super) check: CheckVectors<'a>,
+    pub(super) randomness: BulkRandomness,
+    /// Working memory that no block is using.
+    pub(super) spare: Mutex<Vec<Box<Scratch>>>,
+}
+
+/// A thread's working memory, wiped when the encryption is done, however it ends.
+pub(super) struct Scratch {
+    public: [u64; RING_DEGREE],
+    message: Zeroizing<[u64; RING_DEGREE]>,
+    errors: Zeroizing<[u64; RING_DEGREE]>,
+    words: Zeroizing<[u64; RING_DEGREE]>,
+    uniform: Zeroizing<[u8; UNIFORM_BYTES]>,
+    dither: Zeroizing<Vec<u8>>,
+}
+
+/// A panic in another thread is that thread's: it ends the encryption, whatever was locked then.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl BlockCipher<'_> {
+    /// Slots, scale and wire words.
+    pub(super) fn packing(&self) -> &Packing {
+        self.quantizer.packing()
+    }
+
+    /// Working memory that another block has left, or fresh one.
+    fn scratch(&self) -> Box<Scratch> {
+        lock(&self.spare).pop().unwrap_or_else(|| {
+            Box::new(Scratch {
+                public: [0; RING_DEGREE],
+                message: Zeroizing::new([0; RING_DEGREE]),
+                errors: Zeroizing::new([0; RING_DEGREE]),
+                words: Zeroizing::new([0; RING_DEGREE]),
+                uniform: Zeroizing::new([0; UNIFORM_BYTES]),
+                dither: Zeroizing::new(vec![0; self.packing().block_values() * 4]),
+            })
+        })
+    }
+
+    /// Encrypts successive blocks into `sink`; returns what they add to the check words.
+    ///
+    /// Each thread takes the next block when it has done one: cores of a shared machine are not equally
+    /// fast.
+    pub(super) fn encrypt_batch<V: Value>(
+        &self,
+        first: usize,
+        blocks: &[&[V]],
+        sink: &Mutex<Sink<'_, impl Write + Send>>,
+    ) -> Result<CheckWords, EncryptError> {
+        let work = Mutex::new((first..).zip(blocks));
+        // A closure, so that the lock is not held while the block is encrypted.
+        let next = || lock(&work).next();
+        let sums: Vec<CheckWords> = (0..rayon::current_num_threads().min(blocks.len()))
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|_| {
+                let (mut scratch, mut sum) = (self.scratch(), CheckWords::zero());
+                let mut out = Vec::new();
+                while let Some((block, values)) = next() {
+                    out.resize(block_bytes(self.packing().wire_bits), 0);
+                    sum.add(&self.encrypt_block(block, values, &mut scratch, &mut out)?);
+                    lock(sink).put(block, &mut out)?;
+                }
+                // After the last block each thread wipes its own.
+                if first + blocks.len() < self.blocks {
+                    lock(&self.spare).push(scratch);
+                }
+                Ok(sum)
+            })
+            .collect::<Result<_, EncryptError>>()?;
+        let mut sum = CheckWords::zero();
+        sums.iter().for_each(|words| sum.add(words));
+        Ok(sum)
+    }
+
+    /// `c_j = a_j s + e_j + Delta m_j`, rounded to wire words.
+    fn encrypt_block<V: Value>(
+        &self,
+        block: usize,
+        values: &[V],
+        scratch: &mut Scratch,
+        out: &mut [u8],
+    ) -> Result<CheckWords, EncryptError> {
+        let Scratch { public, message, errors, words, uniform, dither } = scratch;
+        let mut stream = self.randomness.block(block as u64);
+        stream.fill(uniform.as_mut_slice());
+        stream.fill(dither);
+        self.quantizer.fill_block(block, values, dither, message)?;
+        errors_from_uniform(uniform, errors);
+        public_polynomial(self.manifest, block as u64, public);
+        product(public, self.key.as_slice(), words);
+        let Packing { delta_bits, wire_bits, .. } = *self.packing();
+        mask(errors.as_slice(), message.as_slice(), delta_bits, wire_bits, words.as_mut_slice());
+        pack(words.as_slice(), wire_bits, out);
+        Ok(self.check.of_block(block, message))
+    }
+}
+
+vectorized! {
+    /// Adds errors and scaled messages to masks and rounds the sums to wire words. The packing
+    /// keeps `Delta m` below q.
+    pub(crate) fn mask(errors: &[u64], messages: &[u64], delta_bits: u8, wire_bits: u8, words: &mut [u64]) {
+        for ((word, error), message) in words.iter_mut().zip(errors).zip(messages) {
+            let noisy = field::add(*error, message << delta_bits);
+            *word = to_word(field::add(*word, noisy), wire_bits);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_written_in_order_and_none_after_an_error() {
+        let put = |mut body: &mut dyn Write, order: &[usize]| -> Vec<io::Result<()>> {
+            let mut sink = Sink::new(&mut body, 3);
+            order.iter().map(|block| sink.put(*block, &mut vec![*block as u8; 2])).collect()
+        };
+        let mut body = Vec::new();
+        assert!(put(&mut body, &[5, 3, 7, 4, 6]).iter().all(Result::is_ok));
+        assert_eq!(body, [3, 3, 4, 4, 5, 5, 6, 6, 7, 7]);
+        // Room for one block and a half.
+        let mut full = [0; 3];
+        let results = put(&mut full.as_mut_slice(), &[3, 5, 4, 6]);
+        assert_eq!(
+            results.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [true, true, false, true]
+        );
+        assert_eq!(full, [3, 3, 4]);
+    }
+}

@@ -1,0 +1,130 @@
+//! A site's contribution: body, envelopes and signed header.
+
+use std::io::{self, Write};
+
+use rand::CryptoRng;
+use ringfence_crypto::Digest;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Header, HolderKeys, Manifest, Study};
+
+use super::check::CheckKey;
+use super::one_time_key::{EncryptError, Encryption, EncryptionContext, OneTimeKey};
+use crate::identity::Identity;
+use crate::share::envelope::EnvelopeBinding;
+use crate::share::seal::{Purpose, SealError, seal};
+use crate::update::quantize::{QuantizedUpdate, Value};
+
+/// Everything but the body, which was written as it was made.
+#[derive(Debug)]
+pub struct Contribution {
+    /// The signed header.
+    pub header: Signed<Header>,
+    /// One sealed share for each key holder, in window order.
+    pub envelopes: Vec<Vec<u8>>,
+}
+
+/// What a contribution is made for, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct ContributionContext<'a> {
+    /// The study.
+    pub study: &'a Study,
+    /// The checked manifest of the round.
+    pub manifest: &'a Manifest,
+    /// The key holders' KEM keys.
+    pub holder_keys: &'a HolderKeys,
+    /// The site.
+    pub identity: &'a Identity,
+    /// The study's check key.
+    pub check_key: &'a CheckKey,
+}
+
+/// A contribution that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ContributeError {
+    /// The body could not be encrypted or written.
+    #[error(transparent)]
+    Encrypt(#[from] EncryptError),
+    /// A share could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl Contribution {
+    /// Encrypts a quantized update under a fresh key for the round of a checked manifest, shares
+    /// the key among the round's holders and signs the header. The caller makes body, envelopes
+    /// and header durable before any byte of them leaves.
+    ///
+    /// # Errors
+    /// [`ContributeError`]; nothing may be sent then.
+    pub fn make(
+        context: ContributionContext<'_>,
+        update: &QuantizedUpdate,
+        rng: &mut impl CryptoRng,
+        body: &mut (impl Write + Send),
+    ) -> Result<Self, ContributeError> {
+        let feed = |encryption: &mut Encryption<'_, u32>, body: &mut HashingWriter<'_, _>| {
+            encryption.update(update.expose(), body)
+        };
+        Self::stream(context, rng, body, feed)
+    }
+
+    /// As [`Contribution::make`], for values that come piece by piece and are quantized on the
+    /// way: `feed` gives them to the encryption in layout order, with the writer that it is given.
+    /// Memory is bounded by a batch of blocks, whatever the size of the model.
+    ///
+    /// # Errors
+    /// [`ContributeError`], or what `feed` returns; nothing may be sent then.
+    pub fn stream<V: Value, W: Write + Send, E: Into<ContributeError>>(
+        context: ContributionContext<'_>,
+        rng: &mut impl CryptoRng,
+        body: &mut W,
+        feed: impl FnOnce(&mut Encryption<'_, V>, &mut HashingWriter<'_, W>) -> Result<(), E>,
+    ) -> Result<Self, ContributeError> {
+        let ContributionContext { study, manifest, holder_keys, identity, check_key } = context;
+        let context = EncryptionContext::new(study, manifest, check_key);
+        let id = context.manifest;
+        let mut body = HashingWriter { inner: body, hasher: blake3::Hasher::new(), bytes: 0 };
+        let mut encryption = OneTimeKey::generate(rng).start(context, rng)?;
+        feed(&mut encryption, &mut body).map_err(Into::into)?;
+        let used = encryption.finish(&mut body)?;
+        let shares = used.share(&study.threshold, rng);
+        let mut envelopes = Vec::with_capacity(shares.len());
+        let holders = study.holders(manifest.round).zip(holder_keys.iter());
+        for (share, (holder, key)) in shares.iter().zip(holders) {
+            let (dealer, holder) = (identity.site(), &holder.id);
+            let binding = EnvelopeBinding { manifest: id, dealer, holder };
+            envelopes.push(seal(key, Purpose::Envelope, &binding, share.as_bytes(), rng)?);
+        }
+        let header = identity.sign(Header {
+            study: manifest.study,
+            round: manifest.round,
+            manifest: id,
+            site: identity.site().clone(),
+            body_bytes: body.bytes,
+            body: Digest::finish(&body.hasher),
+            envelopes: envelopes.iter().map(|envelope| Digest::of(envelope)).collect(),
+        });
+        Ok(Self { header, envelopes })
+    }
+}
+
+/// Hashes a body as it is written.
+#[derive(Debug)]
+pub struct HashingWriter<'a, W> {
+    inner: &'a mut W,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl<W: Write> Write for HashingWriter<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or(bytes));
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,349 @@
+//! A site's key for one round: drawn, used for one encryption, shared, gone.
+//!
+//! The types make misuse a compile error: [`OneTimeKey::start`] takes the key by value, and what
+//! comes of it can only be shared, once. This compiles:
+//!
+//! ```
+//! # use ringfence_keys::encrypt::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
+//! fn encrypt<'a>(
+//!     key: OneTimeKey,
+//!     context: EncryptionContext<'a>,
+//!     rng: &mut impl ringfence_keys::CryptoRng,
+//! ) -> Encryption<'a, f32> {
+//!     key.start(context, rng).unwrap()
+//! }
+//! ```
+//!
+//! A second encryption under the same key does not:
+//!
+//! ```compile_fail
+//! # use ringfence_keys::encrypt::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
+//! fn encrypt<'a>(
+//!     key: OneTimeKey,
+//!     context: EncryptionContext<'a>,
+//!     rng: &mut impl ringfence_keys::CryptoRng,
+//! ) -> Encryption<'a, f32> {
+//!     key.start::<f32>(context, rng).unwrap();
+//!     key.start(context, rng).unwrap()
+//! }
+//! ```
+//!
+//! Nor does a copy of a key, its text, or its serialised form:
+//!
+//! ```compile_fail
+//! # use ringfence_keys::encrypt::one_time_key::OneTimeKey;
+//! fn copy(key: &OneTimeKey) -> OneTimeKey { key.clone() }
+//! ```
+//! ```compile_fail
+//! # use ringfence_keys::encrypt::one_time_key::OneTimeKey;
+//! fn show(key: &OneTimeKey) -> String { format!("{key:?}") }
+//! ```
+//! ```compile_fail
+//! # use ringfence_keys::encrypt::one_time_key::OneTimeKey;
+//! fn serialise(key: &OneTimeKey) -> impl serde::Serialize { key }
+//! ```
+//!
+//! What all three fail for is the missing trait; this compiles:
+//!
+//! ```
+//! # use ringfence_keys::encrypt::one_time_key::OneTimeKey;
+//! fn keep(key: OneTimeKey) -> OneTimeKey { key }
+//! fn serialise(number: &u32) -> impl serde::Serialize { number }
+//! ```
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use rand::CryptoRng;
+use ringfence_crypto::id::ManifestId;
+use ringfence_crypto::layout::Layout;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::{KEY_WORDS, RING_DEGREE};
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Manifest, Study};
+use zeroize::Zeroizing;
+
+pub use super::blocks::EncryptError;
+use super::blocks::{BlockCipher, Sink};
+use super::check::{CheckKey, CheckWords};
+use crate::randomness::BulkRandomness;
+use crate::secret::SecretWords;
+use crate::update::quantize::{QuantizeError, Quantizer, Value};
+
+/// Blocks a thread between two moments at which all threads wait for the last one: all the memory that an
+/// encryption takes if one thread stands still; mostly it is a block a thread.
+const BATCH: usize = 256;
+
+/// A fresh uniform key in NTT order.
+pub struct OneTimeKey(SecretWords);
+
+/// A key that has encrypted its one body, with the check words of what it encrypted.
+pub struct UsedKey {
+    key: SecretWords,
+    check: CheckWords,
+}
+
+/// What a round's encryption depends on besides the key.
+#[derive(Clone, Copy, Debug)]
+pub struct EncryptionContext<'a> {
+    /// The round's manifest: it seeds the public polynomials.
+    pub manifest: ManifestId,
+    /// Slots, scale and wire words.
+    pub packing: &'a Packing,
+    /// Tensors and clip bounds.
+    pub layout: &'a Layout,
+    /// The study's check key.
+    pub check_key: &'a CheckKey,
+}
+
+impl<'a> EncryptionContext<'a> {
+    /// The context of a round of a study.
+    pub fn new(study: &'a Study, manifest: &Manifest, check_key: &'a CheckKey) -> Self {
+        let (packing, layout) = (&study.packing, &study.layout);
+        Self { manifest: manifest.id(), packing, layout, check_key }
+    }
+}
+
+impl OneTimeKey {
+    /// Draws a key. `rng` must be seeded by the operating system (see [`crate::system_rng`]);
+    /// only tests may do otherwise.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        Self(SecretWords::uniform(RING_DEGREE, rng))
+    }
+
+    /// Starts the one encryption of this key. `rng` as for [`OneTimeKey::generate`].
+    ///
+    /// # Errors
+    /// [`EncryptError::Packing`] when the study's model is too large for one key.
+    pub fn start<'a, V: Value>(
+        self,
+        context: EncryptionContext<'a>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Encryption<'a, V>, EncryptError> {
+        let EncryptionContext { manifest, packing, layout, check_key } = context;
+        let quantizer = Quantizer::new(layout, packing);
+        let cipher = BlockCipher {
+            manifest,
+            blocks: packing.blocks(quantizer.values())?,
+            quantizer,
+            key: self.0,
+            check: check_key.vectors(manifest, packing),
+            randomness: BulkRandomness::draw(rng),
+            spare: Mutex::new(Vec::new()),
+        };
+        let pending = Zeroizing::new(Vec::with_capacity(packing.block_values()));
+        Ok(Encryption {
+            cipher,
+            check: CheckWords::zero(),
+            pending,
+            taken: 0,
+            next: 0,
+            failed: false,
+        })
+    }
+}
+
+/// An encryption under way: values go in, in layout order and pieces of any size; wire words come
+/// out. Its memory is that of a batch of blocks, whatever the model's size, and the work is spread
+/// over the threads of the current rayon pool.
+pub struct Encryption<'a, V: Value> {
+    cipher: BlockCipher<'a>,
+    check: CheckWords,
+    /// Values of the next block that is not full yet.
+    pending: Zeroizing<Vec<V>>,
+    /// Values that have come.
+    taken: usize,
+    /// The next block.
+    next: usize,
+    /// A block may have been encrypted that does not count: it must never be encrypted again.
+    failed: bool,
+}
+
+impl<V: Value> Encryption<'_, V> {
+    /// Encrypts further values and writes the blocks that are complete to `body`.
+    ///
+    /// # Errors
+    /// [`EncryptError`] when there are more values than in the layout, one is not finite, or
+    /// `body` cannot be written. Nothing more can be encrypted after the last two.
+    pub fn update(
+        &mut self,
+        values: &[V],
+        body: &mut (impl Write + Send),
+    ) -> Result<(), EncryptError> {
+        if self.failed {
+            return Err(EncryptError::Failed);
+        }
+        let (expected, got) = (self.cipher.quantizer.values(), self.taken + values.len());
+        if got > expected {
+            return Err(QuantizeError::Length { expected, got }.into());
+        }
+        self.taken = got;
+        let missing = self.capacity(self.next) - self.pending.len();
+        if values.len() < missing {
+            self.pending.extend_from_slice(values);
+            return Ok(());
+        }
+        let (head, rest) = values.split_at(missing);
+        // Only the values of a block that an earlier piece has begun are copied.
+        let mut begun = Zeroizing::new(std::mem::take(&mut *self.pending));
+        let first = if begun.is_empty() {
+            head
+        } else {
+            begun.extend_from_slice(head);
+            begun.as_slice()
+        };
+        let chunks = rest.chunks_exact(self.cipher.packing().block_values());
+        let mut remainder = chunks.remainder();
+        let mut blocks: Vec<&[V]> = std::iter::once(first).chain(chunks).collect();
+        if got == expected {
+            // Nothing else comes: the last blocks need not wait for `finish`.
+            blocks.push(std::mem::take(&mut remainder));
+            blocks.resize(self.cipher.blocks - self.next, &[]);
+        }
+        self.write_blocks(&blocks, body)?;
+        self.pending = Zeroizing::new(Vec::with_capacity(self.capacity(self.next)));
+        self.pending.extend_from_slice(remainder);
+        Ok(())
+    }
+
+    /// Pads and writes the last blocks; the key is ready to be shared.
+    ///
+    /// # Errors
+    /// [`EncryptError`] when values are missing or `body` cannot be written.
+    pub fn finish(mut self, body: &mut (impl Write + Send)) -> Result<UsedKey, EncryptError> {
+        if self.failed {
+            return Err(EncryptError::Failed);
+        }
+        let expected = self.cipher.quantizer.values();
+        if self.taken != expected {
+            return Err(QuantizeError::Length { expected, got: self.taken }.into());
+        }
+        let pending = std::mem::replace(&mut self.pending, Zeroizing::new(Vec::new()));
+        let left = self.cipher.blocks - self.next;
+        let blocks: Vec<&[V]> = std::iter::once(pending.as_slice())
+            .chain(std::iter::repeat(&[][..]))
+            .take(left)
+            .collect();
+        self.write_blocks(&blocks, body)?;
+        Ok(UsedKey { key: self.cipher.key, check: self.check })
+    }
+
+    /// Values of the update that lie in a block: one less in the first, which counts the site.
+    fn capacity(&self, block: usize) -> usize {
+        self.cipher.packing().block_values() - usize::from(block == 0)
+    }
+
+    /// Encrypts blocks batch by batch, and writes each as soon as those before it are written.
+    fn write_blocks(
+        &mut self,
+        blocks: &[&[V]],
+        body: &mut (impl Write + Send),
+    ) -> Result<(), EncryptError> {
+        // Until everything is written: whatever ends this early leaves it set.
+        self.failed = true;
+        for batch in blocks.chunks(BATCH * rayon::current_num_threads()) {
+            let sink = Mutex::new(Sink::new(&mut *body, self.next));
+            self.check.add(&self.cipher.encrypt_batch(self.next, batch, &sink)?);
+            self.next += batch.len();
+        }
+        self.failed = false;
+        Ok(())
+    }
+}
+
+impl UsedKey {
+    /// The vector that is shared among the holders: N key words and the check words.
+    pub(crate) fn into_key_vector(self) -> SecretWords {
+        let mut vector = SecretWords::zeros(KEY_WORDS);
+        let words = self.key.as_slice().iter().chain(&self.check.0);
+        for (slot, word) in vector.as_mut_slice().iter_mut().zip(words) {
+            *slot = *word;
+        }
+        vector
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::rng;
+    use ringfence_crypto::Digest;
+    use ringfence_crypto::layout::TensorLayout;
+
+    #[test]
+    fn a_failed_encryption_encrypts_nothing_more() {
+        let packing = Packing::derive(16, 3).unwrap();
+        let values = packing.block_values() * 2;
+        let tensor = TensorLayout { name: "w".into(), shape: vec![values as u32], clip: 1.0 };
+        let layout = Layout { tensors: vec![tensor] };
+        let mut rng = rng(1);
+        let check_key = CheckKey::generate(&mut rng);
+        let (packing, layout, check_key) = (&packing, &layout, &check_key);
+        let manifest = Digest::of(b"round").into();
+        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let part = vec![0.5f32; values / 2];
+        let mut start = || OneTimeKey::generate(&mut rng).start::<f32>(context, &mut rng).unwrap();
+
+        // The disk is full: the same block must not be encrypted again, over other values.
+        let mut encryption = start();
+        let mut full = [0u8; 10];
+        let error = encryption.update(&part, &mut full.as_mut_slice()).unwrap_err();
+        assert!(matches!(error, EncryptError::Io(_)), "{error}");
+        let mut body = Vec::new();
+        assert!(matches!(encryption.update(&part, &mut body), Err(EncryptError::Failed)));
+        assert!(matches!(encryption.finish(&mut body), Err(EncryptError::Failed)));
+        assert!(body.is_empty());
+
+        let mut encryption = start();
+        let mut bad = part.clone();
+        bad[7] = f32::NAN;
+        let error = encryption.update(&bad, &mut body).unwrap_err();
+        assert!(matches!(error, EncryptError::Quantize(_)), "{error}");
+        assert!(matches!(encryption.update(&part, &mut body), Err(EncryptError::Failed)));
+
+        let mut encryption = start();
+        encryption.update(&part, &mut body).unwrap();
+        encryption.update(&part, &mut body).unwrap();
+        assert!(encryption.finish(&mut body).is_ok());
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_body() {
+        let packing = Packing::derive(16, 3).unwrap();
+        let count = packing.block_values() * 3 + 5;
+        let tensor = TensorLayout { name: "w".into(), shape: vec![count as u32], clip: 1.0 };
+        let layout = Layout { tensors: vec![tensor] };
+        let check_key = CheckKey::generate(&mut rng(1));
+        let (packing, layout, check_key) = (&packing, &layout, &check_key);
+        let manifest = Digest::of(b"round").into();
+        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let start = || {
+            // The same key, errors and dithers each time, as only a test may have them.
+            let mut rng = rng(2);
+            OneTimeKey::generate(&mut rng).start::<f32>(context, &mut rng).unwrap()
+        };
+        let values: Vec<f32> = (0..count).map(|k| (k % 77) as f32 / 80.0).collect();
+        let body = |piece: usize| {
+            let (mut encryption, mut body) = (start(), Vec::new());
+            for values in values.chunks(piece) {
+                encryption.update(values, &mut body).unwrap();
+            }
+            let used = encryption.finish(&mut body).unwrap();
+            (body, used.check.0)
+        };
+        let whole = body(count);
+        let block = packing.block_values();
+        for piece in [1, 1000, block - 1, block, block + 1, 2 * block] {
+            assert!(body(piece) == whole, "pieces of {piece}");
+        }
+
+        let (mut encryption, mut body) = (start(), Vec::new());
+        encryption.update(&values, &mut body).unwrap();
+        let error = encryption.update(&[0.5], &mut body).unwrap_err().to_string();
+        assert!(error.contains(&count.to_string()), "{error}");
+        let mut encryption = start();
+        encryption.update(&values[1..], &mut body).unwrap();
+        let error = encryption.finish(&mut body).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(&(count - 1).to_string()), "{error}");
+    }
+}

@@ -1,0 +1,85 @@
+//! Envelopes: what a dealer's share for one key holder is bound to, and how the holder opens it.
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ManifestId, SiteId};
+use ringfence_crypto::ring::field::ResidueError;
+use ringfence_crypto::statement::{Header, Study};
+use ringfence_crypto::wire::canonical::Canonical;
+
+use super::seal::{Purpose, SealError};
+use super::share::Share;
+use crate::identity::Identity;
+use crate::round_secret::RoundSecret;
+
+/// What an envelope is bound to.
+pub(crate) struct EnvelopeBinding<'a> {
+    pub(crate) manifest: ManifestId,
+    pub(crate) dealer: &'a SiteId,
+    pub(crate) holder: &'a SiteId,
+}
+
+impl Canonical for EnvelopeBinding<'_> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.manifest.encode(out);
+        self.dealer.encode(out);
+        self.holder.encode(out);
+    }
+}
+
+/// An envelope that its holder complains about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Not the envelope that the header names.
+    #[error("the envelope of {dealer} is not the one its header names")]
+    Digest {
+        /// Who dealt it.
+        dealer: SiteId,
+    },
+    /// Sealed to somebody else or altered.
+    #[error("the envelope of {dealer} does not open: {source}")]
+    Seal {
+        /// Who dealt it.
+        dealer: SiteId,
+        /// Why.
+        source: SealError,
+    },
+    /// No residues inside.
+    #[error("the envelope of {dealer} holds no share: {source}")]
+    Share {
+        /// Who dealt it.
+        dealer: SiteId,
+        /// Why.
+        source: ResidueError,
+    },
+}
+
+/// Opens the envelope that `header`'s site dealt to this holder: with the round's secret, or with
+/// the long-term one (`None`) where the manifest names no round keys of this holder.
+///
+/// # Errors
+/// [`EnvelopeError`]: a reason to complain about the dealer.
+pub fn open_envelope(
+    identity: &Identity,
+    round_secret: Option<&RoundSecret>,
+    study: &Study,
+    header: &Header,
+    sealed: &[u8],
+) -> Result<Share, EnvelopeError> {
+    let dealer = || header.site.clone();
+    let offset = study.holder_offset(header.round, identity.site());
+    let named = offset.and_then(|offset| Some((offset, header.envelopes.get(offset)?)));
+    let Some((offset, _)) = named.filter(|(_, digest)| **digest == Digest::of(sealed)) else {
+        return Err(EnvelopeError::Digest { dealer: dealer() });
+    };
+    let binding = EnvelopeBinding {
+        manifest: header.manifest,
+        dealer: &header.site,
+        holder: identity.site(),
+    };
+    let bytes = round_secret
+        .map_or(identity.kem(), RoundSecret::kem)
+        .open(Purpose::Envelope, &binding, sealed)
+        .map_err(|source| EnvelopeError::Seal { dealer: dealer(), source })?;
+    Share::from_dealt(&bytes, &study.threshold, offset)
+        .map_err(|source| EnvelopeError::Share { dealer: dealer(), source })
+}

@@ -1,0 +1,281 @@
+//! From openings to the sum of the keys: interpolation, and correction of lies.
+//!
+//! The openings at one position are a Reed-Solomon codeword of dimension t. All openings present
+//! are used: `k` of them correct `(k - t) / 2` lies at each position (Berlekamp and Welch).
+
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::params::KEY_WORDS;
+use ringfence_crypto::threshold::Threshold;
+
+use crate::secret::SecretWords;
+use crate::share::share::{Share, holder_point, lagrange, secret_point, share_words};
+
+/// The sum of the keys and check words over a certified set.
+#[derive(Debug)]
+pub struct KeySum {
+    words: SecretWords,
+    /// Window offsets whose openings disagreed: a lying holder, or a dealer who lied to it.
+    pub disagreeing: Vec<usize>,
+}
+
+/// The openings do not determine the sum.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReconstructError {
+    /// Too few of them.
+    #[error("{got} openings came, needed {needed}: too few key holders answered")]
+    TooFew {
+        /// t.
+        needed: u16,
+        /// Openings that came.
+        got: usize,
+    },
+    /// More lies than can be corrected.
+    #[error(
+        "the {got} openings disagree, and at most {correctable} lies can be corrected (t = {needed}); more openings are needed"
+    )]
+    Inconsistent {
+        /// t.
+        needed: u16,
+        /// Openings that came.
+        got: usize,
+        /// `(k - t) / 2`.
+        correctable: usize,
+    },
+}
+
+impl KeySum {
+    /// Reconstructs from openings by different holders, each with its window offset.
+    ///
+    /// # Errors
+    /// [`ReconstructError`] when there are too few or too many of them lie.
+    pub fn reconstruct(
+        openings: &[(usize, Share)],
+        threshold: &Threshold,
+    ) -> Result<Self, ReconstructError> {
+        let (needed, l) = (threshold.opening, usize::from(threshold.packing));
+        let (t, got) = (usize::from(needed), openings.len());
+        if got < t {
+            return Err(ReconstructError::TooFew { needed, got });
+        }
+        let correctable = (got - t) / 2;
+        let mut trusted: Vec<&(usize, Share)> = openings.iter().collect();
+        let mut disagreeing = Vec::new();
+        // Each pass either agrees everywhere or unmasks at least one liar, who is then left out.
+        loop {
+            let points: Vec<u64> = trusted.iter().map(|(k, _)| holder_point(*k)).collect();
+            let Some(position) = first_disagreement(&trusted, &points, t, share_words(threshold))
+            else {
+                return Ok(Self { words: interpolate(&trusted, &points, t, l), disagreeing });
+            };
+            let values: Vec<u64> = trusted.iter().map(|(_, s)| s.words()[position]).collect();
+            let lies = (trusted.len() - t) / 2;
+            let liars = find_lies(&points, &values, t, lies).filter(|liars| {
+                !liars.is_empty() && disagreeing.len() + liars.len() <= correctable
+            });
+            let Some(liars) = liars else {
+                return Err(ReconstructError::Inconsistent { needed, got, correctable });
+            };
+            disagreeing.extend(liars.iter().filter_map(|i| trusted.get(*i)).map(|(k, _)| *k));
+            disagreeing.sort_unstable();
+            trusted.retain(|(k, _)| !disagreeing.contains(k));
+        }
+    }
+
+    /// Key words (NTT order), then check words. Only a sum has words that anybody ever sees.
+    pub fn words(&self) -> &[u64] {
+        self.words.as_slice()
+    }
+}
+
+/// The first word position at which the openings are no codeword: the polynomial through the first
+/// t of them misses another one.
+fn first_disagreement(
+    openings: &[&(usize, Share)],
+    points: &[u64],
+    t: usize,
+    words: usize,
+) -> Option<usize> {
+    let (base, rest) = openings.split_at(t);
+    let weights: Vec<Vec<u64>> = points[t..].iter().map(|x| lagrange(&points[..t], *x)).collect();
+    (0..words).find(|position| {
+        rest.iter().zip(&weights).any(|((_, share), weights)| {
+            combine(base, weights, *position) != share.words()[*position]
+        })
+    })
+}
+
+fn combine(base: &[&(usize, Share)], weights: &[u64], position: usize) -> u64 {
+    base.iter().zip(weights).fold(0, |sum, ((_, share), weight)| {
+        field::add(sum, field::mul(*weight, share.words()[position]))
+    })
+}
+
+/// Values at the secrets' points of the polynomials through the first t openings.
+fn interpolate(openings: &[&(usize, Share)], points: &[u64], t: usize, l: usize) -> SecretWords {
+    let weights: Vec<Vec<u64>> = (0..l).map(|i| lagrange(&points[..t], secret_point(i))).collect();
+    let mut words = SecretWords::zeros(KEY_WORDS);
+    for (place, word) in words.as_mut_slice().iter_mut().enumerate() {
+        *word = combine(&openings[..t], &weights[place % l], place / l);
+    }
+    words
+}
+
+/// Berlekamp-Welch: indexes of the wrong values among `values` of a polynomial of degree below `t`,
+/// if at most `lies` are wrong.
+fn find_lies(points: &[u64], values: &[u64], t: usize, lies: usize) -> Option<Vec<usize>> {
+    // Find Q of degree < t + e and monic E of degree e with Q(x) = y E(x) at every point.
+    let unknowns = t + 2 * lies;
+    let mut rows: Vec<Vec<u64>> = points
+        .iter()
+        .zip(values)
+        .map(|(x, y)| {
+            let powers: Vec<u64> = std::iter::successors(Some(1), |p| Some(field::mul(*p, *x)))
+                .take(t + lies)
+                .collect();
+            let of_e = powers.iter().take(lies).map(|p| field::neg(field::mul(*y, *p)));
+            let right = field::mul(*y, field::pow(*x, lies as u64));
+            powers.iter().copied().chain(of_e).chain([right]).collect()
+        })
+        .collect();
+    let solution = solve(&mut rows, unknowns)?;
+    let (q, e) = solution.split_at(t + lies);
+    let evaluate =
+        |c: &[u64], x: u64| c.iter().rev().fold(0, |s, c| field::add(field::mul(s, x), *c));
+    let monic: Vec<u64> = e.iter().copied().chain([1]).collect();
+    // P = Q / E must divide; where E does not vanish, Q / E is P's value.
+    let good: Vec<(usize, u64)> = (0..points.len())
+        .filter_map(|i| {
+            let at = field::inv(evaluate(&monic, points[i]))?;
+            Some((i, field::mul(evaluate(q, points[i]), at)))
+        })
+        .collect();
+    let (nodes, base): (Vec<u64>, Vec<u64>) =
+        good.iter().take(t).map(|(i, value)| (points[*i], *value)).unzip();
+    if nodes.len() < t {
+        return None;
+    }
+    let wrong: Vec<usize> = (0..points.len())
+        .filter(|i| {
+            let weights = lagrange(&nodes, points[*i]);
+            let value = weights
+                .iter()
+                .zip(&base)
+                .fold(0, |sum, (weight, value)| field::add(sum, field::mul(*weight, *value)));
+            value != values[*i]
+        })
+        .collect();
+    (wrong.len() <= lies).then_some(wrong)
+}
+
+/// Gauss-Jordan elimination over `F_q`; free unknowns are zero. `None` without a solution.
+fn solve(rows: &mut [Vec<u64>], unknowns: usize) -> Option<Vec<u64>> {
+    let mut pivots = Vec::new();
+    for column in 0..unknowns {
+        let rank = pivots.len();
+        let Some(pivot) = (rank..rows.len()).find(|row| rows[*row][column] != 0) else { continue };
+        rows.swap(rank, pivot);
+        let inverse = field::inv(rows[rank][column])?;
+        rows[rank].iter_mut().for_each(|cell| *cell = field::mul(*cell, inverse));
+        let leading = rows[rank].clone();
+        for (index, row) in rows.iter_mut().enumerate() {
+            let factor = row[column];
+            if index == rank || factor == 0 {
+                continue;
+            }
+            for (cell, lead) in row.iter_mut().zip(&leading) {
+                *cell = field::sub(*cell, field::mul(factor, *lead));
+            }
+        }
+        pivots.push(column);
+    }
+    if rows.iter().skip(pivots.len()).any(|row| row[unknowns] != 0) {
+        return None;
+    }
+    let mut solution = vec![0; unknowns];
+    for (row, column) in rows.iter().zip(&pivots) {
+        solution[*column] = row[unknowns];
+    }
+    Some(solution)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::share::share::tests::{secret, shares_of};
+    use proptest::prelude::*;
+
+    /// Opens a sharing with some holders silent and some lying in some words.
+    fn open(
+        (m, c, l): (u16, u16, u16),
+        silent: &[usize],
+        liars: &[usize],
+    ) -> (Vec<u64>, Result<KeySum, ReconstructError>) {
+        let threshold = Threshold::derive(m, c, l, usize::from(m)).unwrap();
+        let secret = secret(5);
+        let openings: Vec<(usize, Share)> = shares_of(&secret, &threshold, 6)
+            .into_iter()
+            .enumerate()
+            .filter(|(k, _)| !silent.contains(k))
+            .map(|(k, share)| {
+                let mut words = share.words().to_vec();
+                if liars.contains(&k) {
+                    for word in words.iter_mut().skip(3 + k).step_by(5) {
+                        *word = field::add(*word, 77 + k as u64);
+                    }
+                }
+                (k, Share::from_bytes(&field::to_bytes(&words), &threshold).unwrap())
+            })
+            .collect();
+        (secret, KeySum::reconstruct(&openings, &threshold))
+    }
+
+    #[test]
+    fn every_window_opens_with_all_holders_and_with_just_t() {
+        for window in [(3, 1, 1), (5, 1, 1), (10, 2, 2), (16, 4, 4)] {
+            let (secret, sum) = open(window, &[], &[]);
+            assert_eq!(sum.unwrap().words(), secret, "{window:?}");
+            let threshold = Threshold::derive(window.0, window.1, window.2, 64).unwrap();
+            let spare: Vec<usize> =
+                (0..usize::from(threshold.holders - threshold.opening)).collect();
+            let (secret, sum) = open(window, &spare, &[]);
+            assert_eq!(sum.unwrap().words(), secret, "{window:?}");
+            let too_many: Vec<usize> = (0..=spare.len()).collect();
+            assert!(matches!(open(window, &too_many, &[]).1, Err(ReconstructError::TooFew { .. })));
+        }
+    }
+
+    #[test]
+    fn c_lies_are_corrected_and_named() {
+        for (window, liars) in [
+            ((5, 1, 1), vec![0]),
+            ((5, 1, 1), vec![4]),
+            ((10, 2, 2), vec![1, 7]),
+            ((16, 4, 4), vec![0, 2, 9, 15]),
+        ] {
+            let (secret, sum) = open(window, &[], &liars);
+            let sum = sum.unwrap();
+            assert_eq!(sum.words(), secret, "{window:?}");
+            assert_eq!(sum.disagreeing, liars, "{window:?}");
+        }
+    }
+
+    #[test]
+    fn more_lies_than_can_be_corrected_are_an_error_never_a_wrong_sum() {
+        // Three holders, c = 1: t = 2, one lie is seen but not corrected.
+        let result = open((3, 1, 1), &[], &[1]).1;
+        assert!(matches!(result, Err(ReconstructError::Inconsistent { correctable: 0, .. })));
+        let result = open((5, 1, 1), &[], &[1, 3]).1;
+        assert!(matches!(result, Err(ReconstructError::Inconsistent { correctable: 1, .. })));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn any_subset_of_t_opens(subset in prop::sample::subsequence((0..8usize).collect::<Vec<_>>(), 4)) {
+            // (8, 2, 1): t = max(3, 4) = 4.
+            let (secret, sum) = open((8, 2, 1), &subset, &[]);
+            let sum = sum.unwrap();
+            prop_assert_eq!(sum.words(), secret);
+        }
+    }
+}

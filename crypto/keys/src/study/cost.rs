@@ -1,0 +1,259 @@
+//! What a study would cost and tolerate, computed from the same functions that make and check it.
+
+use ringfence_crypto::ring::noise_bound::NoiseModel;
+use ringfence_crypto::ring::packing::{Packing, PackingError};
+use ringfence_crypto::ring::params::{
+    MAX_SITES, RING_DEGREE, SECURITY_CLASSICAL, SECURITY_QUANTUM,
+};
+use ringfence_crypto::threshold::{Threshold, ThresholdError};
+use serde::Serialize;
+
+use crate::open::opening_bytes;
+use crate::share::seal::SEAL_OVERHEAD;
+use crate::share::share::dealt_bytes;
+
+/// What the author of a study knows before making it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CostRequest {
+    /// Values of the model.
+    pub parameters: usize,
+    /// `n`: sites of the roster.
+    pub sites: usize,
+    /// `b`: bits of a quantized value.
+    pub value_bits: u8,
+    /// `m`: key holders, or none for all sites up to 16.
+    pub holders: Option<u16>,
+    /// `c`: sites that may collude, or none for a quarter of the holders.
+    pub collusion: Option<u16>,
+    /// `l`: key words a sharing polynomial, or none for as many as cost no further opening.
+    pub packing: Option<u16>,
+    /// Sites, key holders among them, that may be gone in a round that must succeed all the same.
+    pub drop_outs: u16,
+}
+
+/// A study as it would be: every number of it follows from the request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StudyCost {
+    /// Values of the model.
+    pub parameters: usize,
+    /// Sites of the roster.
+    pub sites: usize,
+    /// Bits, slots, scale and wire words.
+    pub packing: Packing,
+    /// `(m, c, l, t, Q)`.
+    pub threshold: Threshold,
+    /// Fewest contributions a sum is opened for.
+    pub min_sites: u16,
+    /// Sites that may be gone.
+    pub drop_outs: u16,
+    /// Blocks of a body.
+    pub blocks: usize,
+    /// Bytes of a body.
+    pub body_bytes: u64,
+    /// Bytes of a body for each value.
+    pub body_bytes_per_parameter: f64,
+    /// Bytes of the envelopes of one contribution.
+    pub envelope_bytes: u64,
+    /// Bytes of a key holder's opening.
+    pub opening_bytes: u64,
+    /// What a site that is also a key holder sends in a round.
+    pub upload_bytes: u64,
+    /// What it fetches: the sum, the openings, and as key holder the envelopes dealt to it.
+    pub download_bytes: u64,
+    /// log2 of a bound on the probability that any digit of the opened model is wrong; none when
+    /// the noise cannot reach one, whatever happens.
+    pub failure_log2: Option<f64>,
+    /// Security of a single update in bits, core-SVP, classical.
+    pub security_classical: f64,
+    /// Security of a single update in bits, core-SVP, quantum.
+    pub security_quantum: f64,
+}
+
+/// A study that cannot work, and why.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum CostError {
+    /// Too few or too many sites.
+    #[error(
+        "expected 3 to {MAX_SITES} sites, got {0}: of two sites each could subtract its own update from the sum"
+    )]
+    Sites(usize),
+    /// No model.
+    #[error("expected a model of at least one parameter")]
+    NoParameters,
+    /// Thresholds that do not work.
+    #[error(transparent)]
+    Threshold(#[from] ThresholdError),
+    /// Sums would overflow, or the model is too large.
+    #[error(transparent)]
+    Packing(#[from] PackingError),
+    /// Too few sites would be left.
+    #[error(
+        "with {drop_outs} of {sites} sites gone, {left} contributions are left, and a sum is opened for at least {floor} only (c + 2 for c = {collusion}, and 3): two honest sites must be in it; lower --drop-outs or --collusion, or add sites"
+    )]
+    TooFewLeft {
+        /// Sites that may be gone.
+        drop_outs: u16,
+        /// Roster size.
+        sites: usize,
+        /// Contributions left.
+        left: usize,
+        /// `max(3, c + 2)`.
+        floor: u16,
+        /// `c`.
+        collusion: u16,
+    },
+    /// Too few key holders would be left.
+    #[error(
+        "with {drop_outs} key holders gone, {left} of {holders} are left, and {needed} must answer (Q = {endorsements} endorsements, t = {opening} openings); at most {tolerated} may be silent: lower --drop-outs or --collusion, or take more --holders"
+    )]
+    TooFewHolders {
+        /// Sites that may be gone.
+        drop_outs: u16,
+        /// Key holders left.
+        left: u16,
+        /// `m`.
+        holders: u16,
+        /// `max(Q, t)`.
+        needed: u16,
+        /// `Q`.
+        endorsements: u16,
+        /// `t`.
+        opening: u16,
+        /// `m - max(Q, t)`.
+        tolerated: u16,
+    },
+}
+
+impl StudyCost {
+    /// Works a request out.
+    ///
+    /// # Errors
+    /// [`CostError`] with the reason why such a study cannot work.
+    pub fn derive(request: CostRequest) -> Result<Self, CostError> {
+        let CostRequest { parameters, sites, value_bits, drop_outs, .. } = request;
+        if !(3..=MAX_SITES).contains(&sites) {
+            return Err(CostError::Sites(sites));
+        }
+        if parameters == 0 {
+            return Err(CostError::NoParameters);
+        }
+        let CostRequest { holders, collusion, packing, .. } = request;
+        let threshold = Threshold::choose(sites, holders, collusion, packing)?;
+        let Threshold { holders, collusion, .. } = threshold;
+        let floor = threshold.min_sites_floor();
+        let left = sites.saturating_sub(drop_outs.into());
+        if left < usize::from(floor) {
+            return Err(CostError::TooFewLeft { drop_outs, sites, left, floor, collusion });
+        }
+        let tolerated = threshold.silent_tolerated();
+        if drop_outs > tolerated {
+            let Threshold { endorsements, opening, .. } = threshold;
+            let left = holders.saturating_sub(drop_outs);
+            let needed = endorsements.max(opening);
+            return Err(CostError::TooFewHolders {
+                drop_outs,
+                left,
+                holders,
+                needed,
+                endorsements,
+                opening,
+                tolerated,
+            });
+        }
+        let two_thirds = (2 * sites).div_ceil(3);
+        // Both are at most MAX_SITES.
+        let min_sites = floor.max(two_thirds.min(left) as u16);
+        let packing = Packing::derive(value_bits, sites)?;
+        let body_bytes = packing.body_bytes(parameters)?;
+        let envelope = |k| (dealt_bytes(&threshold, k) + SEAL_OVERHEAD) as u64;
+        let envelope_bytes = (0..usize::from(holders)).map(envelope).sum();
+        let opening_bytes = opening_bytes(&threshold, sites) as u64;
+        // The last holder is dealt words, never a seed.
+        let dealt = envelope(usize::from(holders) - 1) * sites as u64;
+        let half = (1u64 << (packing.delta_bits - 1)) as f64;
+        let blocks = packing.blocks(parameters)?;
+        let noise = NoiseModel::new(sites, packing.wire_bits);
+        Ok(Self {
+            parameters,
+            sites,
+            packing,
+            threshold,
+            min_sites,
+            drop_outs,
+            blocks,
+            body_bytes,
+            body_bytes_per_parameter: body_bytes as f64 / parameters as f64,
+            envelope_bytes,
+            opening_bytes,
+            upload_bytes: body_bytes + envelope_bytes + opening_bytes,
+            download_bytes: body_bytes + opening_bytes * u64::from(holders) + dealt,
+            failure_log2: Some(noise.failure_log2(half, (blocks * RING_DEGREE) as f64))
+                .filter(|log2| log2.is_finite()),
+            security_classical: SECURITY_CLASSICAL,
+            security_quantum: SECURITY_QUANTUM,
+        })
+    }
+
+    /// Seconds that a site's traffic of one round takes on a link of so many Mbit/s each way, by
+    /// computation: bytes over the link's rate, no latency, nothing at the same time.
+    pub fn link_seconds(&self, megabits: f64) -> f64 {
+        (self.upload_bytes + self.download_bytes) as f64 * 8.0 / (megabits * 1e6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(sites: usize, value_bits: u8) -> CostRequest {
+        CostRequest {
+            parameters: 1_000_000,
+            sites,
+            value_bits,
+            holders: None,
+            collusion: None,
+            packing: None,
+            drop_outs: 0,
+        }
+    }
+
+    #[test]
+    fn bytes_stay_under_the_targets() {
+        // Whole blocks cost up to one block more than the exact w / 8 S.
+        for (sites, bits, limit) in
+            [(10, 16, 2.78), (100, 16, 3.29), (500, 16, 3.67), (10, 8, 1.66)]
+        {
+            let cost = StudyCost::derive(request(sites, bits)).unwrap();
+            assert!(cost.body_bytes_per_parameter <= limit, "{cost:?}");
+            assert!(cost.failure_log2.is_none_or(|log2| log2 < -64.0), "{cost:?}");
+            assert_eq!(cost.failure_log2.is_none(), sites == 10, "{cost:?}");
+        }
+        let wide = CostRequest {
+            holders: Some(32),
+            collusion: Some(8),
+            packing: Some(8),
+            ..request(100, 16)
+        };
+        let cost = StudyCost::derive(wide).unwrap();
+        assert!(cost.envelope_bytes < 150_000, "{cost:?}");
+        assert_eq!((cost.threshold.opening, cost.threshold.endorsements), (16, 21));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_reason() {
+        let refused = |request, text: &str| {
+            let error = StudyCost::derive(request).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        };
+        refused(request(2, 16), "expected 3 to 10000 sites, got 2");
+        refused(request(10, 30), "2 to 24 bits");
+        refused(CostRequest { parameters: 0, ..request(5, 16) }, "at least one parameter");
+        refused(CostRequest { parameters: 1 << 40, ..request(5, 16) }, "a key encrypts at most");
+        refused(CostRequest { collusion: Some(0), ..request(5, 16) }, "collusion bound c");
+        refused(CostRequest { collusion: Some(4), ..request(5, 16) }, "at least 6 only");
+        refused(CostRequest { packing: Some(5), ..request(5, 16) }, "m = 5; lower c or l");
+        refused(CostRequest { drop_outs: 1, ..request(3, 16) }, "2 contributions are left");
+        refused(CostRequest { drop_outs: 2, ..request(5, 16) }, "at most 1 may be silent");
+        assert!(StudyCost::derive(CostRequest { drop_outs: 1, ..request(5, 16) }).is_ok());
+    }
+}

@@ -1,0 +1,116 @@
+//! Drafting a study: from what its author decides to a study file that can be signed.
+
+use rand::CryptoRng;
+use ringfence_crypto::id::{ModelId, UnixSeconds};
+use ringfence_crypto::layout::Layout;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::ParameterSet;
+use ringfence_crypto::signature::PublicKey;
+use ringfence_crypto::statement::{
+    CheckKeySeals, HexBytes, PrivacyPolicy, Site, Study, StudyError, Weighting,
+};
+use ringfence_crypto::threshold::Threshold;
+
+use crate::encrypt::check::CheckKey;
+use crate::share::seal::{Purpose, SealError, seal};
+
+/// What the author of a study decides. Everything else follows from it.
+#[derive(Clone, Debug)]
+pub struct StudyDraft {
+    /// For people.
+    pub name: String,
+    /// When the draft is made.
+    pub created_at: UnixSeconds,
+    /// The sites in ring order.
+    pub roster: Vec<Site>,
+    /// Verifies the aggregator's receipts and closings.
+    pub aggregator_key: PublicKey,
+    /// `(m, c, l)`, or none for the recommended window.
+    pub threshold: Option<Threshold>,
+    /// Fewest contributions, or none for `max(3, c + 2, ceil(2n/3))`.
+    pub min_sites: Option<u16>,
+    /// Bits of a quantized value.
+    pub value_bits: u8,
+    /// Tensors and clip bounds.
+    pub layout: Layout,
+    /// The model before round 0.
+    pub initial_model: ModelId,
+    /// How contributions are weighted; counts in roster order.
+    pub weighting: Weighting,
+    /// A manifest must leave at least this long.
+    pub min_round_seconds: u32,
+    /// How long holders have to review.
+    pub review_seconds: u32,
+    /// After this long the initiator's successor may step in.
+    pub initiator_timeout_seconds: u32,
+}
+
+/// A draft that makes no study.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum DraftError {
+    /// The study would be refused.
+    #[error(transparent)]
+    Study(#[from] StudyError),
+    /// A site's KEM key is none.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl StudyDraft {
+    /// Derives thresholds, slots and sealed check keys, and checks the result.
+    ///
+    /// # Errors
+    /// [`DraftError`] with the reason why the study could not run.
+    pub fn into_study(self, rng: &mut impl CryptoRng) -> Result<Study, DraftError> {
+        let sites = self.roster.len();
+        if sites < 3 {
+            return Err(StudyError::Roster(sites).into());
+        }
+        let threshold = match self.threshold {
+            Some(threshold) => threshold,
+            None => Threshold::recommended(sites).map_err(StudyError::from)?,
+        };
+        let two_thirds = (2 * sites).div_ceil(3) as u16;
+        let min_sites = self.min_sites.unwrap_or(threshold.min_sites_floor().max(two_thirds));
+        let packing = Packing::derive(self.value_bits, sites).map_err(StudyError::from)?;
+        let study = Study {
+            check_key: seal_check_key(&self.roster, rng)?,
+            name: self.name,
+            created_at: self.created_at,
+            roster: self.roster,
+            aggregator_key: self.aggregator_key,
+            parameters: ParameterSet::Std64,
+            threshold,
+            min_sites,
+            packing,
+            layout: self.layout,
+            initial_model: self.initial_model,
+            weighting: self.weighting,
+            privacy: PrivacyPolicy::None,
+            min_round_seconds: self.min_round_seconds,
+            review_seconds: self.review_seconds,
+            initiator_timeout_seconds: self.initiator_timeout_seconds,
+        };
+        study.check()?;
+        Ok(study)
+    }
+}
+
+/// Seals a fresh check key to every site of a roster: what a study's author does once.
+///
+/// # Errors
+/// [`SealError::Key`] when a site's KEM key is no X-Wing key.
+pub fn seal_check_key(
+    roster: &[Site],
+    rng: &mut impl CryptoRng,
+) -> Result<CheckKeySeals, SealError> {
+    let key = CheckKey::generate(rng);
+    let sealed = roster
+        .iter()
+        .map(|site| {
+            let bytes = key.expose();
+            seal(&site.kem_key, Purpose::CheckKey, &site.id, bytes, rng).map(HexBytes)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(CheckKeySeals { commitment: key.commitment(), sealed })
+}

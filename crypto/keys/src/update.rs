@@ -1,0 +1,5 @@
+//! All that precedes encryption: weigh an update, see what clipping takes from it, quantize it.
+
+pub mod clip;
+pub mod quantize;
+pub mod weigh;

@@ -1,0 +1,284 @@
+//! What must be refused, with an error that says what was expected and what came.
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::round::{Event, Fault, Round, RoundError};
+use ringfence_crypto::signature::{Signed, Statement, sign};
+use ringfence_crypto::statement::{HolderKeys, ManifestError, RoundKeys, RoundKeysError, SignedStudy, StudyError};
+
+use super::fixture::{Fixture, Made, START, apply, log_of, proofs_of};
+use crate::duties::holder::{ClosingView, Decision, HolderError};
+use crate::share::envelope::open_envelope;
+use crate::duties::logged::LogProofs;
+
+pub(super) fn refused(round: &Round, result: Result<(), RoundError>, before: &Round, text: &str) {
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains(text), "{error}");
+    assert_eq!(round.status(), before.status(), "a refusal changed the round");
+}
+
+pub(super) fn closed() -> (Fixture, Round, Vec<Made>, Vec<u8>) {
+    let mut fixture = Fixture::new(5, None, 100);
+    let made: Vec<_> = (0..5).map(|k| fixture.contribute(k)).collect();
+    let mut round = fixture.round();
+    fixture.collect(&mut round, &made);
+    let (_, sum) = fixture.close(&mut round, &made);
+    (fixture, round, made, sum)
+}
+
+#[test]
+fn contributions() {
+    let mut fixture = Fixture::new(5, None, 100);
+    let (made, second) = (fixture.contribute(0), fixture.contribute(0));
+    let mut round = fixture.round();
+    let before = round.clone();
+    let mut try_header = |alter: &dyn Fn(&mut Signed<_>), now, text: &str| {
+        let mut header = made.contribution.header.clone();
+        alter(&mut header);
+        let result = apply(&mut round, |round| round.announce(&header, now));
+        refused(&round, result, &before, text);
+    };
+    try_header(&|h| h.statement.body_bytes += 8, START, "expected 41984");
+    try_header(&|h| h.statement.envelopes.truncate(4), START, "names 4 envelopes");
+    try_header(&|h| h.statement.body = Digest::of(b""), START, "does not verify");
+    try_header(&|h| h.statement.site = "nobody".parse().unwrap(), START, "not on the study's");
+    try_header(&|h| h.statement.manifest = Digest::of(b""), START, "fetch the manifest again");
+    try_header(&|_| (), START + 101, "takes no more contributions");
+
+    fixture.collect(&mut round, std::slice::from_ref(&made));
+    let before = round.clone();
+    let header = &second.contribution.header;
+    let result = apply(&mut round, |round| round.announce(header, START));
+    refused(&round, result, &before, "only the same bytes may be sent again");
+    apply(&mut round, |round| round.announce(&made.contribution.header, START)).unwrap();
+    assert_eq!(round.status(), before.status(), "a repeat changed the round");
+}
+
+#[test]
+fn manifests() {
+    let fixture = Fixture::new(5, None, 100);
+    let open = |signer: usize, alter: &dyn Fn(&mut ringfence_crypto::statement::Manifest)| {
+        let mut manifest = fixture.manifest().statement;
+        alter(&mut manifest);
+        let signed = fixture.identities[signer].sign(manifest);
+        Round::open(fixture.study.clone(), fixture.study.digest(), signed, None).map(|_| ())
+    };
+    let manifest_error = |result| match result {
+        Err(RoundError::Manifest(error)) => error,
+        other => panic!("expected a manifest error, got {other:?}"),
+    };
+    open(0, &|_| ()).unwrap();
+    assert!(matches!(manifest_error(open(1, &|_| ())), ManifestError::Signature(_)));
+    let site = fixture.identities[1].site().clone();
+    let early = open(1, &|m| m.initiator = site.clone());
+    assert!(matches!(manifest_error(early), ManifestError::Initiator { .. }));
+    // The successor may step in once the initiator's time is over.
+    open(1, &|m| {
+        m.initiator = site.clone();
+        (m.opened_at, m.deadline) = (START + 60, START + 100);
+    })
+    .unwrap();
+    let error = manifest_error(open(0, &|m| m.round = 1));
+    assert!(matches!(error, ManifestError::Round { expected: 0, got: 1 }));
+    let error = manifest_error(open(0, &|m| m.study = Digest::of(b"")));
+    assert!(matches!(error, ManifestError::Study { .. }));
+    let error = manifest_error(open(0, &|m| m.holders.swap(0, 1)));
+    assert!(matches!(error, ManifestError::Holders { .. }));
+    let error = manifest_error(open(0, &|m| m.holder_keys.truncate(4)));
+    assert!(matches!(error, ManifestError::HolderKeys { expected: 5, got: 4 }));
+    let error = manifest_error(open(0, &|m| m.deadline = m.opened_at));
+    assert!(matches!(error, ManifestError::Deadline { .. }));
+    let error = manifest_error(open(0, &|m| m.previous = Some(Digest::of(b""))));
+    assert!(matches!(error, ManifestError::Previous { .. }));
+}
+
+#[test]
+fn round_keys() {
+    let fixture = Fixture::new(5, None, 100);
+    let (study, digest) = (&fixture.study, fixture.study.digest());
+    let sound = &fixture.round_keys[0];
+    RoundKeys::check(sound, study, digest).unwrap();
+    assert_eq!(sound.statement.key(2), sound.statement.keys.get(2));
+    assert_eq!(sound.statement.key(3), None);
+    let check = |alter: &dyn Fn(&mut RoundKeys)| {
+        let mut statement = sound.statement.clone();
+        alter(&mut statement);
+        RoundKeys::check(&fixture.identities[1].sign(statement), study, digest).unwrap_err()
+    };
+    let other = fixture.identities[0].site().clone();
+    assert!(matches!(check(&|k| k.study = Digest::of(b"")), RoundKeysError::Other { .. }));
+    assert!(matches!(check(&|k| k.site = other.clone()), RoundKeysError::Signature(_)));
+    assert!(matches!(check(&|k| k.keys.clear()), RoundKeysError::Keys { count: 0, .. }));
+    let many = check(&|k| k.keys = vec![k.keys[0].clone(); 65]);
+    assert!(matches!(many, RoundKeysError::Keys { count: 65, .. }));
+    let short = check(&|k| k.keys[1].0.truncate(1215));
+    assert!(matches!(short, RoundKeysError::Keys { bytes: 1215, .. }));
+    assert!(matches!(check(&|k| k.first_round = u32::MAX), RoundKeysError::Keys { .. }));
+
+    let mut manifest = fixture.manifest().statement;
+    let error = HolderKeys::resolve(study, &manifest, &[]).unwrap_err();
+    assert!(matches!(error, RoundKeysError::Missing { round: 0, .. }), "{error}");
+    manifest.round = 5;
+    manifest.holder_keys.iter_mut().for_each(|key| *key = key.map(|_| sound.digest()));
+    let error = HolderKeys::resolve(study, &manifest, &fixture.round_keys).unwrap_err();
+    assert!(matches!(error, RoundKeysError::Missing { round: 5, .. }), "{error}");
+}
+
+#[test]
+fn an_envelope_under_a_round_key_stays_closed_without_its_secret() {
+    let mut fixture = Fixture::new(5, None, 100);
+    let made = fixture.contribute(0);
+    let identity = &fixture.identities[1];
+    let secret = &fixture.secrets[identity.site()];
+    let header = &made.contribution.header.statement;
+    let open = |secret| {
+        let sealed = &made.contribution.envelopes[1];
+        open_envelope(identity, secret, &fixture.study, header, sealed).map(|_| ())
+    };
+    open(Some(secret)).unwrap();
+    open(None).unwrap_err();
+    let again = crate::round_secret::RoundSecret::from_bytes(secret.expose()).unwrap();
+    open(Some(&again)).unwrap();
+    assert_eq!(format!("{again:?}"), "RoundSecret(not shown)");
+}
+
+#[test]
+fn a_second_endorsement_is_refused_by_both_sides() {
+    let (fixture, mut round, _, _) = closed();
+    let headers: Vec<_> = round.received().map(|(_, header)| header.clone()).collect();
+    let reviews: Vec<_> = round.reviews().cloned().collect();
+    let manifest = round.manifest().statement.clone();
+    let closing = round.closing().unwrap().clone();
+    let other = {
+        let mut other = closing.statement.clone();
+        other.closed_at += 1;
+        sign(other, &fixture.aggregator)
+    };
+    let proofs = proofs_of(&log_of(&round), &closing.statement, &manifest, None);
+    let view = |closing| ClosingView {
+        manifest: &manifest,
+        closing,
+        headers: &headers,
+        reviews: &reviews,
+        receipt: None,
+        log: &proofs,
+    };
+    let identity = &fixture.identities[1];
+    let mut holder = fixture.holder(identity.site());
+    let Decision::Fresh(first) = holder.endorse(view(&closing)).unwrap() else { panic!() };
+    holder.record(first.clone(), &closing.statement);
+    assert_eq!(holder.endorse(view(&closing)).unwrap(), Decision::Repeat(first.clone()));
+    let error = holder.endorse(view(&other)).unwrap_err();
+    assert!(matches!(error, HolderError::Endorsed { round: 0, .. }), "{error}");
+
+    let mut second = first.clone();
+    second.closing = other.digest();
+    let (first, second) = (identity.sign(first), identity.sign(second));
+    apply(&mut round, |round| round.endorse(&first)).unwrap();
+    let before = round.clone();
+    let result = apply(&mut round, |round| round.endorse(&second));
+    refused(&round, result, &before, "has already endorsed");
+}
+
+#[test]
+fn a_restored_holder_abstains() {
+    let (fixture, round, _, _) = closed();
+    let site = fixture.identities[1].site().clone();
+    let holder =
+        crate::duties::holder::Holder::restore(fixture.study.clone(), site, [], Some(round.number()), None);
+    let manifest = round.manifest().statement.clone();
+    let closing = round.closing().unwrap();
+    let (headers, reviews, log) = (&[], &[], &LogProofs::default());
+    let view = ClosingView { manifest: &manifest, closing, headers, reviews, receipt: None, log };
+    let error = holder.endorse(view).unwrap_err();
+    assert!(matches!(error, HolderError::Abstains { through: 0 }), "{error}");
+}
+
+#[test]
+fn closings_that_nobody_should_endorse() {
+    let (fixture, round, _, _) = closed();
+    let headers: Vec<_> = round.received().map(|(_, header)| header.clone()).collect();
+    let reviews: Vec<_> = round.reviews().cloned().collect();
+    let manifest = round.manifest().statement.clone();
+    let holder = fixture.holder(fixture.identities[0].site());
+    let try_closing = |alter: &dyn Fn(&mut ringfence_crypto::statement::Closing), text: &str| {
+        let mut closing = round.closing().unwrap().statement.clone();
+        alter(&mut closing);
+        let closing = &sign(closing, &fixture.aggregator);
+        let own = round.contribution(fixture.identities[0].site()).unwrap();
+        let view = ClosingView {
+            manifest: &manifest,
+            closing,
+            headers: &headers,
+            reviews: &reviews,
+            receipt: own.receipt.as_ref(),
+            log: &LogProofs::default(),
+        };
+        let error = holder.endorse(view).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    try_closing(&|c| drop(c.included.remove(0)), "leaves out this site's contribution");
+    try_closing(&|c| c.included.truncate(2), "at least 3");
+    try_closing(&|c| c.included.swap(0, 1), "out of order");
+    try_closing(&|c| c.included[4].site = "site-9".parse().unwrap(), "not on the roster");
+    try_closing(&|c| c.included[1].header = Digest::of(b""), "what that site signed");
+    try_closing(&|c| c.sum = None, "if and only if");
+    try_closing(&|c| c.checkpoint.size = 5, "has 5 leaves, expected at least 6");
+    try_closing(&|c| c.round = 1, "expected round 0");
+    try_closing(
+        &|c| {
+            let ringfence_crypto::statement::Included { site, header } = c.included.remove(3);
+            let reviews = vec![Digest::of(b"made up"); 2];
+            c.excluded = vec![ringfence_crypto::statement::Excluded { site, header, reviews }];
+        },
+        "more than c = 1 are needed",
+    );
+}
+
+#[test]
+fn studies() {
+    let fixture = Fixture::new(3, None, 100);
+    let mut signed = SignedStudy::unsigned((*fixture.study).clone());
+    assert!(matches!(signed.verify(), Err(StudyError::Unsigned(missing)) if missing.len() == 3));
+    for identity in &fixture.identities {
+        signed.sign(identity.site(), identity.signer()).unwrap();
+    }
+    signed.verify().unwrap();
+    let identity = &fixture.identities[0];
+    let again = signed.sign(identity.site(), identity.signer());
+    assert!(matches!(again, Err(StudyError::Signer(_))));
+    let altered = |alter: &dyn Fn(&mut ringfence_crypto::statement::Study), text: &str| {
+        let mut signed = signed.clone();
+        alter(&mut signed.study);
+        let error = signed.verify().unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    altered(&|s| s.name.push('!'), "does not verify");
+    altered(&|s| drop(s.roster.pop()), "expected 3 to 10000 sites, got 2");
+    altered(&|s| s.packing.slots += 1, "overflow the modulus");
+    altered(&|s| s.packing.slot_bits += 1, "need slots of 18 bits");
+    altered(&|s| s.packing.wire_bits -= 1, "use more wire bits");
+    altered(&|s| s.min_sites = 2, "min_sites is 2");
+    altered(&|s| s.threshold.endorsements = 2, "give Q = 3");
+    altered(&|s| s.layout.tensors[0].shape = vec![u32::MAX; 3], "has shape");
+    altered(&|s| s.layout.tensors[0].shape = vec![1 << 28], "blocks");
+    altered(&|s| s.roster[1].id = s.roster[0].id.clone(), "stands twice");
+}
+
+#[test]
+fn reviews_of_strangers_and_faults_of_errors() {
+    let (fixture, mut round, _, _) = closed();
+    let before = round.clone();
+    let manifest = round.manifest().statement.clone();
+    let stranger = ["site-7".parse().unwrap()].into();
+    let review = crate::duties::holder::review(&fixture.identities[0], &manifest, stranger);
+    let result = apply(&mut round, |round| round.review(&review));
+    refused(&round, result, &before, "who has no receipt");
+    let late = round.receipt(fixture.identities[0].site(), START + 500).unwrap_err();
+    assert_eq!(late.fault(), Fault::Conflict);
+    // The same events in the same order give the same round.
+    let mut replayed = fixture.round();
+    let header = round.contribution(fixture.identities[0].site()).unwrap();
+    replayed.apply(Event::Announced(header.header.clone()));
+    replayed.apply(Event::Received(header.receipt.clone().unwrap()));
+    assert_eq!(replayed.received().count(), 1);
+}

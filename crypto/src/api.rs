@@ -1,0 +1,84 @@
+//! The REST service's messages that are not statements: its answers and its binary frames.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{HeaderId, StudyId};
+use crate::log::LogHash;
+use crate::round::RoundStatus;
+use crate::signature::Signed;
+use crate::statement::{Opening, Receipt};
+
+/// An RFC 9457 problem: what a refused request is answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A relative reference that names the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The HTTP status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was expected, what came, and what to do.
+    pub detail: String,
+}
+
+/// The media type of a [`Problem`].
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// How far a contribution has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContributionProgress {
+    /// The header that was announced.
+    pub header: HeaderId,
+    /// Whether the envelopes are stored.
+    pub envelopes: bool,
+    /// Bytes of the body that are stored: where to go on.
+    pub body_bytes: u64,
+    /// Given once everything is durable.
+    pub receipt: Option<Signed<Receipt>>,
+}
+
+/// A study as the aggregator runs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StudyStatus {
+    /// The study.
+    pub study: StudyId,
+    /// Its name.
+    pub name: String,
+    /// Rounds opened so far.
+    pub rounds: u32,
+    /// The last of them.
+    pub latest: Option<RoundStatus>,
+}
+
+/// Most proofs in one answer: 512 of at most 64 hashes of 67 bytes in JSON take 2.2 MB, within
+/// [`MAX_MESSAGE`](crate::wire::json::MAX_MESSAGE). Who needs more asks again.
+pub const MAX_PROOFS: usize = 512;
+
+/// Asks for the inclusion proofs of leaves in the log of a size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InclusionQuery {
+    /// Leaves of the log.
+    pub size: u64,
+    /// Hashes of at most [`MAX_PROOFS`] leaves; the answer keeps their order.
+    pub leaves: Vec<LogHash>,
+}
+
+/// The envelopes of one contribution in window order, as a binary frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvelopeFrame {
+    /// Sealed bytes, one entry for each key holder.
+    pub envelopes: Vec<Vec<u8>>,
+}
+
+/// A holder's opening and its statement, as a binary frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpeningFrame {
+    /// The signed statement.
+    pub statement: Signed<Opening>,
+    /// What the statement's `sealed` digest is of.
+    pub sealed: Vec<u8>,
+}

@@ -1,0 +1,280 @@
+//! What a round accepts and what it refuses: every decision on a message, and when collecting ends
+//! and the set is fixed.
+
+use super::error::RoundError;
+use super::event::{Event, Verdict};
+use super::machine::Round;
+use super::status::RoundState;
+use crate::digest::Digest;
+use crate::id::{ClosingId, ManifestId, SiteId, UnixSeconds};
+use crate::log::Checkpoint;
+use crate::signature::Signed;
+use crate::statement::{
+    Acknowledgement, Closing, Endorsement, Excluded, Header, Included, Opening, Receipt, Review,
+    Site,
+};
+
+/// The fixed set of a round: what may be added up. Only [`Round::closed_set`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClosedSet {
+    included: Vec<Included>,
+    excluded: Vec<Excluded>,
+}
+
+impl ClosedSet {
+    /// The contributions to add; empty for an abort, else at least `min_sites`.
+    pub fn included(&self) -> &[Included] {
+        &self.included
+    }
+}
+
+impl Round {
+    /// Decides on a site's header.
+    ///
+    /// # Errors
+    /// [`RoundError`] when the site is unknown, the header is not for this round, comes late, has
+    /// wrong lengths, is not signed by the site, or differs from the one that came before.
+    pub fn announce(
+        &self,
+        header: &Signed<Header>,
+        now: UnixSeconds,
+    ) -> Result<Verdict, RoundError> {
+        let Header { study, round, manifest, site, body_bytes, body: _, envelopes } =
+            &header.statement;
+        let member = self.member(site)?;
+        self.same_round(*manifest)?;
+        if *study != self.manifest.statement.study || *round != self.number() {
+            return Err(RoundError::OtherRound { expected: self.id, got: *manifest });
+        }
+        let expected = self.study.body_bytes()?;
+        if *body_bytes != expected {
+            return Err(RoundError::BodyLength { expected, got: *body_bytes });
+        }
+        let holders = self.study.threshold.holders;
+        if envelopes.len() != usize::from(holders) {
+            return Err(RoundError::Envelopes { expected: holders, got: envelopes.len() });
+        }
+        header.verify(&member.signature_key, site)?;
+        if let Some(known) = self.contributions.get(site) {
+            return match known.header == *header {
+                true => Ok(Verdict::Repeat),
+                false => Err(RoundError::SecondContribution(site.clone())),
+            };
+        }
+        self.still_collecting(now)?;
+        Ok(Verdict::Fresh(Event::Announced(header.clone())))
+    }
+
+    /// The receipt to sign for a contribution whose body and envelopes are durable.
+    ///
+    /// # Errors
+    /// [`RoundError`] when nothing was announced or the deadline has passed meanwhile.
+    pub fn receipt(&self, site: &SiteId, now: UnixSeconds) -> Result<Receipt, RoundError> {
+        let contribution = self.contribution(site)?;
+        self.still_collecting(now)?;
+        Ok(Receipt {
+            manifest: self.id,
+            site: site.clone(),
+            header: contribution.header.id(),
+            received_at: now,
+        })
+    }
+
+    /// Whether collecting ends now: everybody has come, or the deadline has passed.
+    pub fn freeze(&self, now: UnixSeconds) -> Option<Event> {
+        let complete = self.received().count() == self.study.roster.len();
+        let due = complete || now > self.manifest.statement.deadline;
+        (self.frozen_at.is_none() && due).then_some(Event::Frozen { at: now })
+    }
+
+    /// Decides on a holder's review of the envelopes.
+    ///
+    /// # Errors
+    /// [`RoundError`] when the reviewer is no holder, it is too early or too late, a complaint
+    /// names no contributor, or another review came before.
+    pub fn review(&self, review: &Signed<Review>) -> Result<Verdict, RoundError> {
+        let Review { manifest, holder, complaints } = &review.statement;
+        self.same_round(*manifest)?;
+        review.verify(&self.holder(holder)?.signature_key, holder)?;
+        let ordered = complaints.is_sorted_by(|a, b| a < b);
+        if let Some(stranger) = complaints.iter().find(|d| !ordered || !self.has_receipt(d)) {
+            return Err(RoundError::Complaint(stranger.clone()));
+        }
+        if let Some(known) = self.reviews.get(holder) {
+            return known_or(known == review, || RoundError::SecondReview(holder.clone()));
+        }
+        if self.frozen_at.is_none() || self.closing.is_some() {
+            return Err(self.not_now("a review"));
+        }
+        Ok(Verdict::Fresh(Event::Reviewed(review.clone())))
+    }
+
+    /// The set, once it is to be fixed: all holders have reviewed, their time is over, or there
+    /// are too few contributions to review. `None` before, and once the round is closed.
+    pub fn closed_set(&self, now: UnixSeconds) -> Option<ClosedSet> {
+        let frozen_at = self.frozen_at.filter(|_| self.closing.is_none())?;
+        let (mut included, mut excluded) = (Vec::new(), Vec::new());
+        for (site, header) in self.received() {
+            let reviews: Vec<Digest> = self
+                .reviews
+                .values()
+                .filter(|review| review.statement.complaints.contains(site))
+                .map(Signed::id)
+                .collect();
+            let (site, header) = (site.clone(), header.id());
+            match reviews.len() > usize::from(self.study.threshold.collusion) {
+                true => excluded.push(Excluded { site, header, reviews }),
+                false => included.push(Included { site, header }),
+            }
+        }
+        let enough = included.len() >= usize::from(self.study.min_sites);
+        let reviewed = self.reviews.len() == usize::from(self.study.threshold.holders)
+            || now >= frozen_at.after(self.study.review_seconds.into());
+        match (enough, reviewed) {
+            (true, true) => Some(ClosedSet { included, excluded }),
+            (true, false) => None,
+            // Too few for a sum: an abort. It lists no contribution, and it opens nothing.
+            (false, _) => Some(ClosedSet { included: Vec::new(), excluded: Vec::new() }),
+        }
+    }
+
+    /// The closing to sign for a set and the digest of the sum over it (none for an abort), with the
+    /// checkpoint of the study's log after everything so far.
+    pub fn closing_of(
+        &self,
+        set: ClosedSet,
+        sum: Option<Digest>,
+        checkpoint: Checkpoint,
+        now: UnixSeconds,
+    ) -> Closing {
+        Closing {
+            study: self.manifest.statement.study,
+            round: self.number(),
+            manifest: self.id,
+            closed_at: now,
+            included: set.included,
+            excluded: set.excluded,
+            sum,
+            checkpoint,
+        }
+    }
+
+    /// Decides on a holder's endorsement of the closing.
+    ///
+    /// # Errors
+    /// [`RoundError`] when the endorser is no holder, there is no closing, it endorses another one,
+    /// or it has endorsed before.
+    pub fn endorse(&self, endorsement: &Signed<Endorsement>) -> Result<Verdict, RoundError> {
+        let Endorsement { study, round, closing, holder } = &endorsement.statement;
+        endorsement.verify(&self.holder(holder)?.signature_key, holder)?;
+        if let Some(known) = self.endorsements.get(holder) {
+            let second = || RoundError::SecondEndorsement(holder.clone());
+            return known_or(known == endorsement, second);
+        }
+        let expected = self.closing_id().ok_or_else(|| self.not_now("an endorsement"))?;
+        let of_study = self.manifest.statement.study;
+        if *closing != expected || *study != of_study || *round != self.number() {
+            return Err(RoundError::OtherClosing { expected, got: *closing });
+        }
+        Ok(Verdict::Fresh(Event::Endorsed(endorsement.clone())))
+    }
+
+    /// Decides on a holder's opening.
+    ///
+    /// # Errors
+    /// [`RoundError`] when the sender is no holder, the round has no certificate or is an abort, or
+    /// the opening is for another closing or differs from the one that came before.
+    pub fn open_sum(&self, opening: &Signed<Opening>) -> Result<Verdict, RoundError> {
+        let Opening { manifest, closing, holder, sealed: _, plaintext: _ } = &opening.statement;
+        self.same_round(*manifest)?;
+        opening.verify(&self.holder(holder)?.signature_key, holder)?;
+        let expected = self.closing_id().ok_or_else(|| self.uncertified())?;
+        if *closing != expected {
+            return Err(RoundError::OtherClosing { expected, got: *closing });
+        }
+        if !matches!(self.state(), RoundState::Certified | RoundState::Opened) {
+            return Err(self.uncertified());
+        }
+        if let Some(known) = self.openings.get(holder) {
+            return known_or(known == opening, || RoundError::SecondOpening(holder.clone()));
+        }
+        Ok(Verdict::Fresh(Event::Opened(opening.clone())))
+    }
+
+    /// Decides on a site's acknowledgement.
+    ///
+    /// # Errors
+    /// [`RoundError`] when the site is unknown, nothing was opened, or another one came before.
+    pub fn acknowledge(
+        &self,
+        acknowledgement: &Signed<Acknowledgement>,
+    ) -> Result<Verdict, RoundError> {
+        let Acknowledgement { manifest, closing, site, outcome: _ } = &acknowledgement.statement;
+        self.same_round(*manifest)?;
+        acknowledgement.verify(&self.member(site)?.signature_key, site)?;
+        let expected = self.closing_id().ok_or_else(|| self.uncertified())?;
+        if *closing != expected {
+            return Err(RoundError::OtherClosing { expected, got: *closing });
+        }
+        if !matches!(self.state(), RoundState::Certified | RoundState::Opened) {
+            return Err(self.uncertified());
+        }
+        if let Some(known) = self.acknowledgements.get(site) {
+            let second = || RoundError::SecondAcknowledgement(site.clone());
+            return known_or(known == acknowledgement, second);
+        }
+        Ok(Verdict::Fresh(Event::Acknowledged(acknowledgement.clone())))
+    }
+
+    fn member(&self, site: &SiteId) -> Result<&Site, RoundError> {
+        self.study.site(site).ok_or_else(|| RoundError::UnknownSite(site.clone()))
+    }
+
+    fn holder(&self, site: &SiteId) -> Result<&Site, RoundError> {
+        let member = self.member(site)?;
+        match self.study.holder_offset(self.number(), site) {
+            Some(_) => Ok(member),
+            None => Err(RoundError::NoHolder { site: site.clone(), round: self.number() }),
+        }
+    }
+
+    fn has_receipt(&self, site: &SiteId) -> bool {
+        self.contributions.get(site).is_some_and(|known| known.receipt.is_some())
+    }
+
+    fn same_round(&self, got: ManifestId) -> Result<(), RoundError> {
+        match got == self.id {
+            true => Ok(()),
+            false => Err(RoundError::OtherRound { expected: self.id, got }),
+        }
+    }
+
+    fn still_collecting(&self, now: UnixSeconds) -> Result<(), RoundError> {
+        let deadline = self.manifest.statement.deadline;
+        if self.frozen_at.is_some() || now > deadline {
+            return Err(RoundError::Late { round: self.number(), deadline, now });
+        }
+        Ok(())
+    }
+
+    fn closing_id(&self) -> Option<ClosingId> {
+        self.closing.as_ref().map(Signed::id)
+    }
+
+    fn not_now(&self, what: &'static str) -> RoundError {
+        RoundError::NotNow { what, state: self.state(), round: self.number() }
+    }
+
+    fn uncertified(&self) -> RoundError {
+        RoundError::Uncertified {
+            round: self.number(),
+            state: self.state(),
+            needed: self.study.threshold.endorsements,
+            got: self.endorsements.len(),
+        }
+    }
+}
+
+fn known_or(same: bool, other: impl FnOnce() -> RoundError) -> Result<Verdict, RoundError> {
+    if same { Ok(Verdict::Repeat) } else { Err(other()) }
+}

@@ -1,0 +1,208 @@
+//! The round itself: what it has seen, how an event changes it, and what it shows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::error::RoundError;
+use super::event::Event;
+use super::status::{RoundState, RoundStatus};
+use crate::id::{ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
+use crate::signature::Signed;
+use crate::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Previous,
+    Receipt, Review, Study,
+};
+
+/// A contribution as far as it has come.
+#[derive(Clone, Debug)]
+pub struct Contribution {
+    /// The site's signed promise.
+    pub header: Signed<Header>,
+    /// Given once body and envelopes are durable.
+    pub receipt: Option<Signed<Receipt>>,
+}
+
+/// One round of a study, as the aggregator knows it.
+#[derive(Clone, Debug)]
+pub struct Round {
+    pub(super) study: Arc<Study>,
+    pub(super) manifest: Signed<Manifest>,
+    pub(super) id: ManifestId,
+    version: u64,
+    pub(super) contributions: BTreeMap<SiteId, Contribution>,
+    pub(super) frozen_at: Option<UnixSeconds>,
+    pub(super) reviews: BTreeMap<SiteId, Signed<Review>>,
+    pub(super) closing: Option<Signed<Closing>>,
+    pub(super) endorsements: BTreeMap<SiteId, Signed<Endorsement>>,
+    pub(super) openings: BTreeMap<SiteId, Signed<Opening>>,
+    pub(super) acknowledgements: BTreeMap<SiteId, Signed<Acknowledgement>>,
+}
+
+impl Round {
+    /// Opens a round by its manifest.
+    ///
+    /// # Errors
+    /// [`RoundError::Manifest`] when the manifest is not the study's next.
+    pub fn open(
+        study: Arc<Study>,
+        study_id: StudyId,
+        manifest: Signed<Manifest>,
+        previous: Option<&Previous>,
+    ) -> Result<Self, RoundError> {
+        Manifest::check(&manifest, &study, study_id, previous)?;
+        let id = manifest.id();
+        Ok(Self {
+            study,
+            manifest,
+            id,
+            version: 0,
+            contributions: BTreeMap::new(),
+            frozen_at: None,
+            reviews: BTreeMap::new(),
+            closing: None,
+            endorsements: BTreeMap::new(),
+            openings: BTreeMap::new(),
+            acknowledgements: BTreeMap::new(),
+        })
+    }
+
+    /// Applies a decided and durable event.
+    pub fn apply(&mut self, event: Event) {
+        self.version += 1;
+        match event {
+            Event::Announced(header) => {
+                let site = header.statement.site.clone();
+                self.contributions.insert(site, Contribution { header, receipt: None });
+            }
+            Event::Received(receipt) => {
+                if let Some(known) = self.contributions.get_mut(&receipt.statement.site) {
+                    known.receipt = Some(receipt);
+                }
+            }
+            Event::Frozen { at } => self.frozen_at = Some(at),
+            Event::Reviewed(review) => {
+                self.reviews.insert(review.statement.holder.clone(), review);
+            }
+            Event::Closed(closing) => self.closing = Some(closing),
+            Event::Endorsed(endorsement) => {
+                self.endorsements.insert(endorsement.statement.holder.clone(), endorsement);
+            }
+            Event::Opened(opening) => {
+                self.openings.insert(opening.statement.holder.clone(), opening);
+            }
+            Event::Acknowledged(acknowledgement) => {
+                let site = acknowledgement.statement.site.clone();
+                self.acknowledgements.insert(site, acknowledgement);
+            }
+        }
+    }
+
+    /// Round number.
+    pub fn number(&self) -> RoundNumber {
+        self.manifest.statement.round
+    }
+
+    /// The name of the manifest.
+    pub fn manifest_id(&self) -> ManifestId {
+        self.id
+    }
+
+    /// The signed manifest.
+    pub fn manifest(&self) -> &Signed<Manifest> {
+        &self.manifest
+    }
+
+    /// A site's contribution as far as it has come.
+    ///
+    /// # Errors
+    /// [`RoundError::NoContribution`] when it has not announced one.
+    pub fn contribution(&self, site: &SiteId) -> Result<&Contribution, RoundError> {
+        let none = || RoundError::NoContribution(site.clone());
+        self.contributions.get(site).ok_or_else(none)
+    }
+
+    /// Sites and headers of the contributions that got receipts, ascending by name.
+    pub fn received(&self) -> impl Iterator<Item = (&SiteId, &Signed<Header>)> {
+        let with_receipt = |contribution: &&Contribution| contribution.receipt.is_some();
+        self.contributions
+            .values()
+            .filter(with_receipt)
+            .map(|contribution| (&contribution.header.statement.site, &contribution.header))
+    }
+
+    /// The holders' reviews.
+    pub fn reviews(&self) -> impl Iterator<Item = &Signed<Review>> {
+        self.reviews.values()
+    }
+
+    /// The openings' statements.
+    pub fn openings(&self) -> impl Iterator<Item = &Signed<Opening>> {
+        self.openings.values()
+    }
+
+    /// The sites' acknowledgements.
+    pub fn acknowledgements(&self) -> impl Iterator<Item = &Signed<Acknowledgement>> {
+        self.acknowledgements.values()
+    }
+
+    /// The closing, once the set is fixed.
+    pub fn closing(&self) -> Option<&Signed<Closing>> {
+        self.closing.as_ref()
+    }
+
+    /// The certificate, once Q holders have endorsed.
+    pub fn certificate(&self) -> Option<Certificate> {
+        let closing = self.closing.clone()?;
+        let endorsements: Vec<_> = self.endorsements.values().cloned().collect();
+        let enough = endorsements.len() >= usize::from(self.study.threshold.endorsements);
+        enough.then_some(Certificate { closing, endorsements })
+    }
+
+    /// How this round ended for the next one's manifest: once its closing is certified.
+    pub fn ended(&self) -> Option<Previous> {
+        let closing = self.certificate()?.closing;
+        let (round, closed_at) = (self.number(), closing.statement.closed_at);
+        Some(Previous { round, closing: closing.id(), closed_at })
+    }
+
+    /// Where the round stands, derived from what it has seen.
+    pub fn state(&self) -> RoundState {
+        let threshold = &self.study.threshold;
+        let Some(closing) = &self.closing else {
+            return match self.frozen_at {
+                None => RoundState::Collecting,
+                Some(_) => RoundState::Reviewing,
+            };
+        };
+        if self.endorsements.len() < usize::from(threshold.endorsements) {
+            RoundState::Closed
+        } else if closing.statement.is_abort() {
+            RoundState::Aborted
+        } else if self.openings.len() < usize::from(threshold.opening) {
+            RoundState::Certified
+        } else {
+            RoundState::Opened
+        }
+    }
+
+    /// The round at a glance.
+    pub fn status(&self) -> RoundStatus {
+        let manifest = &self.manifest.statement;
+        RoundStatus {
+            study: manifest.study,
+            round: manifest.round,
+            version: self.version,
+            state: self.state(),
+            deadline: manifest.deadline,
+            initiator: manifest.initiator.clone(),
+            holders: manifest.holders.clone(),
+            received: self.received().map(|(site, _)| site.clone()).collect(),
+            reviewed: self.reviews.keys().cloned().collect(),
+            endorsed: self.endorsements.keys().cloned().collect(),
+            endorsements_needed: self.study.threshold.endorsements,
+            opened: self.openings.keys().cloned().collect(),
+            openings_needed: self.study.threshold.opening,
+            acknowledged: self.acknowledgements.keys().cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A study with the signatures of its roster.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::{Signature, Signer};
+use serde::{Deserialize, Serialize};
+
+use super::study::{Study, StudyError};
+use crate::digest::Digest;
+use crate::id::{SiteId, StudyId};
+use crate::signature::{PublicKey, Signed, Statement, sign, signature_hex};
+use crate::wire::canonical::canonical;
+
+/// What a site signs: the study's name, so that checking a large roster hashes the study once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StudySignature {
+    study: StudyId,
+    site: SiteId,
+}
+canonical!(StudySignature { study, site });
+
+impl Statement for StudySignature {
+    const LABEL: &'static str = "study-signature";
+    type Id = Digest;
+}
+
+/// One site's signature of a study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteSignature {
+    /// Who signed.
+    pub site: SiteId,
+    /// Ed25519 over the study's digest and the site's name.
+    #[serde(with = "signature_hex")]
+    pub signature: Signature,
+}
+
+/// A study with the signatures it has so far; complete when the whole roster signed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedStudy {
+    /// The study.
+    pub study: Study,
+    /// Signatures, in any order, one a site.
+    pub signatures: Vec<SiteSignature>,
+}
+
+impl SignedStudy {
+    /// A study that nobody has signed yet.
+    pub fn unsigned(study: Study) -> Self {
+        Self { study, signatures: Vec::new() }
+    }
+
+    /// Adds one site's signature.
+    ///
+    /// # Errors
+    /// [`StudyError::Signer`] when `site` is not on the roster or signed already, and
+    /// [`StudyError::Signature`] when `signer` is not the key that the roster names.
+    pub fn sign(
+        &mut self,
+        site: &SiteId,
+        signer: &impl Signer<Signature>,
+    ) -> Result<(), StudyError> {
+        let statement = StudySignature { study: self.study.id(), site: site.clone() };
+        let signed = sign(statement, signer);
+        let member = self.study.site(site).ok_or_else(|| StudyError::Signer(site.clone()))?;
+        if self.signatures.iter().any(|signature| signature.site == *site) {
+            return Err(StudyError::Signer(site.clone()));
+        }
+        signed.verify(&member.signature_key, site)?;
+        self.signatures.push(SiteSignature { site: site.clone(), signature: signed.signature });
+        Ok(())
+    }
+
+    /// Refuses anything but a sound study that the whole roster signed.
+    ///
+    /// # Errors
+    /// [`StudyError`] names what is wrong or who has not signed.
+    pub fn verify(&self) -> Result<(), StudyError> {
+        self.study.check()?;
+        let study = self.study.id();
+        let mut missing: BTreeMap<&SiteId, &PublicKey> =
+            self.study.roster.iter().map(|site| (&site.id, &site.signature_key)).collect();
+        for SiteSignature { site, signature } in &self.signatures {
+            let Some(key) = missing.remove(site) else {
+                return Err(StudyError::Signer(site.clone()));
+            };
+            let statement = StudySignature { study, site: site.clone() };
+            Signed { statement, signature: *signature }.verify(key, site)?;
+        }
+        if !missing.is_empty() {
+            return Err(StudyError::Unsigned(missing.into_keys().cloned().collect()));
+        }
+        Ok(())
+    }
+}
