@@ -1,6 +1,7 @@
 //! The `ringfence-lab` command: methods side by side on one set of data.
 
 mod experiment;
+mod files;
 
 use std::process::ExitCode;
 

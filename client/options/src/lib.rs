@@ -16,4 +16,4 @@ pub use device::DeviceArgs;
 pub use federation::FederationArgs;
 pub use names::name;
 pub use plan::PlanArgs;
-pub use progress::progress_bar;
+pub use progress::{progress_bar, train_round};

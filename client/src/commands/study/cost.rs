@@ -1,18 +1,19 @@
-//! `ringfence plan`: what a study would cost and tolerate, before anybody makes it.
+//! `ringfence study cost`: what a study would cost and tolerate, before anybody makes it.
 
 use std::time::Instant;
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::wire::json;
-use ringfence_keys::check::CheckKey;
-use ringfence_keys::one_time_key::{EncryptionContext, OneTimeKey};
-use ringfence_keys::plan::{Plan, PlanRequest};
+use ringfence_keys::encrypt::check::CheckKey;
+use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
+use ringfence_keys::study::cost::{CostRequest, StudyCost};
 use serde::Serialize;
 
-/// Arguments of `ringfence plan`.
+/// Arguments of `ringfence study cost`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct PlanOptions {
+pub(crate) struct Cost {
     /// Values of the model.
     #[arg(long)]
     parameters: usize,
@@ -39,11 +40,11 @@ pub(crate) struct PlanOptions {
     json: bool,
 }
 
-/// What is printed: the plan, and what was measured here.
+/// What is printed: the cost, and what was measured here.
 #[derive(Serialize)]
-struct Planned {
+struct Printed {
     #[serde(flatten)]
-    plan: Plan,
+    cost: StudyCost,
     /// Seconds to quantize and encrypt on this machine, from a measured sample.
     encrypt_seconds: f64,
     /// Threads that the sample used.
@@ -55,9 +56,9 @@ struct Planned {
 /// Values of the sample that is encrypted to estimate the time: about 60 blocks.
 const SAMPLE: usize = 500_000;
 
-impl PlanOptions {
+impl Cost {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let plan = Plan::derive(PlanRequest {
+        let cost = StudyCost::derive(CostRequest {
             parameters: self.parameters,
             sites: self.sites,
             value_bits: self.bits,
@@ -66,23 +67,24 @@ impl PlanOptions {
             packing: self.packing,
             drop_outs: self.drop_outs,
         })?;
-        let planned = Planned {
-            encrypt_seconds: encrypt_seconds(&plan)?,
+        let printed = Printed {
+            encrypt_seconds: encrypt_seconds(&cost)?,
             threads: rayon::current_num_threads(),
-            link_seconds: [10.0, 100.0, 1000.0].map(|rate| plan.link_seconds(rate)),
-            plan,
+            link_seconds: [10.0, 100.0, 1000.0].map(|rate| cost.link_seconds(rate)),
+            cost,
         };
-        match self.json {
-            true => println!("{}", String::from_utf8_lossy(&json::pretty(&planned))),
-            false => print!("{}", describe(&planned)),
+        if self.json {
+            println!("{}", String::from_utf8_lossy(&json::pretty(&printed)));
+        } else {
+            print!("{}", describe(&printed));
         }
         Ok(())
     }
 }
 
 /// Encrypts a sample, best of three, and scales the time to the model.
-fn encrypt_seconds(plan: &Plan) -> anyhow::Result<f64> {
-    let sample = plan.parameters.min(SAMPLE);
+fn encrypt_seconds(cost: &StudyCost) -> anyhow::Result<f64> {
+    let sample = cost.parameters.min(SAMPLE);
     let tensor = TensorLayout { name: "w".into(), shape: vec![u32::try_from(sample)?], clip: 1.0 };
     let layout = Layout { tensors: vec![tensor] };
     let values = vec![0.5f32; sample];
@@ -92,8 +94,8 @@ fn encrypt_seconds(plan: &Plan) -> anyhow::Result<f64> {
     for _ in 0..3 {
         let start = Instant::now();
         let context = EncryptionContext {
-            round: Digest::of(b"plan"),
-            packing: &plan.packing,
+            manifest: ManifestId(Digest::of(b"cost")),
+            packing: &cost.packing,
             layout: &layout,
             check_key: &check_key,
         };
@@ -102,13 +104,13 @@ fn encrypt_seconds(plan: &Plan) -> anyhow::Result<f64> {
         encryption.finish(&mut std::io::sink())?;
         best = best.min(start.elapsed().as_secs_f64());
     }
-    let blocks = plan.packing.blocks(sample)?;
-    Ok(best * plan.blocks as f64 / blocks as f64)
+    let blocks = cost.packing.blocks(sample)?;
+    Ok(best * cost.blocks as f64 / blocks as f64)
 }
 
-fn describe(planned: &Planned) -> String {
-    let Planned { plan, encrypt_seconds, threads, link_seconds } = planned;
-    let (packing, threshold) = (&plan.packing, &plan.threshold);
+fn describe(printed: &Printed) -> String {
+    let Printed { cost, encrypt_seconds, threads, link_seconds } = printed;
+    let (packing, threshold) = (&cost.packing, &cost.threshold);
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let [slow, middle, fast] = link_seconds;
     let rows = [
@@ -116,7 +118,7 @@ fn describe(planned: &Planned) -> String {
             "model",
             format!(
                 "{} values of {} bits, {} sites",
-                plan.parameters, packing.value_bits, plan.sites
+                cost.parameters, packing.value_bits, cost.sites
             ),
         ),
         (
@@ -127,31 +129,31 @@ fn describe(planned: &Planned) -> String {
                 packing.slots,
                 packing.slot_bits,
                 packing.delta_bits,
-                plan.blocks
+                cost.blocks
             ),
         ),
         (
             "body",
             format!(
                 "{:.3} MB, {:.3} bytes a parameter (float32: 4)",
-                megabytes(plan.body_bytes),
-                plan.body_bytes_per_parameter
+                megabytes(cost.body_bytes),
+                cost.body_bytes_per_parameter
             ),
         ),
         (
             "envelopes",
             format!(
                 "{:.1} kB a contribution, {:.1} kB an opening",
-                plan.envelope_bytes as f64 / 1e3,
-                plan.opening_bytes as f64 / 1e3
+                cost.envelope_bytes as f64 / 1e3,
+                cost.opening_bytes as f64 / 1e3
             ),
         ),
         (
             "a site's traffic",
             format!(
                 "{:.3} MB up, {:.3} MB down a round, as key holder",
-                megabytes(plan.upload_bytes),
-                megabytes(plan.download_bytes)
+                megabytes(cost.upload_bytes),
+                megabytes(cost.download_bytes)
             ),
         ),
         (
@@ -178,17 +180,17 @@ fn describe(planned: &Planned) -> String {
                 threshold.collusion, threshold.packing
             ),
         ),
-        ("contributions", format!("at least {} of {} for a sum", plan.min_sites, plan.sites)),
+        ("contributions", format!("at least {} of {} for a sum", cost.min_sites, cost.sites)),
         (
             "security",
             format!(
                 "{:.1} bits classical, {:.1} bits quantum (core-SVP, two honest sites in the sum)",
-                plan.security_classical, plan.security_quantum
+                cost.security_classical, cost.security_quantum
             ),
         ),
         (
             "wrong digit",
-            match plan.failure_log2 {
+            match cost.failure_log2 {
                 Some(log2) => format!("below 2^{log2:.0} for the whole model"),
                 None => "impossible: the noise is bounded below half the scale".to_owned(),
             },
