@@ -5,28 +5,48 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ringfence_crypto::statement::PublicKey;
+use ringfence_clock::Clock;
+use ringfence_crypto::signature::PublicKey;
+use ringfence_durable::Readers;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 const BINARY: &str = "ringfence-aggregator";
 
+/// How long the aggregator may take until it listens.
+const START: Duration = Duration::from_secs(30);
+
 /// A running aggregator; killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Aggregator {
-    child: Child,
-    url: String,
+pub struct Aggregator {
+    binary: PathBuf,
+    folder: PathBuf,
+    running: Running,
     public_key: PublicKey,
     token: String,
 }
 
+/// The process, and where it listens.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    pid: u32,
+    /// Address and port.
+    address: String,
+    url: String,
+}
+
 impl Aggregator {
-    /// Starts the binary that lies beside this program, with its data under `folder`.
-    pub(crate) async fn start(folder: &Path) -> anyhow::Result<Self> {
-        let binary = beside()?;
-        std::fs::create_dir_all(folder)
+    /// Makes a key and a token under `folder` and starts the binary, with its data there, too. The
+    /// binary lies beside this program, or one folder up for a test program.
+    ///
+    /// # Errors
+    /// When there is no such binary, or it does not come to listen; its log then says why.
+    pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+        let binary = binary()?;
+        ringfence_durable::create_folder(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        let (key, token_file) = (folder.join("aggregator.key"), folder.join("admin.token"));
+        let key = folder.join("aggregator.key");
         let keygen = Command::new(&binary).arg("keygen").arg("--key").arg(&key).output().await;
         let keygen = keygen.with_context(|| format!("cannot run {}", binary.display()))?;
         if !keygen.status.success() {
@@ -34,54 +54,82 @@ impl Aggregator {
         }
         let public_key = String::from_utf8_lossy(&keygen.stdout).trim().parse()?;
         let token = random_token()?;
-        super::federation::secret_file(&token_file, token.as_bytes())?;
-        let log = folder.join("aggregator.log");
-        let log_file = std::fs::File::create(&log)
-            .with_context(|| format!("cannot write {}", log.display()))?;
-        let mut child = Command::new(&binary)
-            .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.join("data"))
-            .arg("--key")
-            .arg(&key)
-            .arg("--admin-token-file")
-            .arg(&token_file)
-            .stdout(Stdio::piped())
-            .stderr(log_file)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot run {}", binary.display()))?;
-        let stdout = child.stdout.take().context("the aggregator has no standard output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
-        let line = line.ok().and_then(Result::ok).flatten();
-        let url = line.as_deref().and_then(|line| line.strip_prefix("listening on "));
-        let Some(url) = url.map(str::to_owned) else {
-            bail!("the aggregator did not start; its log is {}", log.display());
-        };
-        Ok(Self { child, url, public_key, token })
+        let token_file = folder.join("admin.token");
+        ringfence_durable::write(&token_file, token.as_bytes(), Readers::Owner)
+            .with_context(|| format!("cannot write {}", token_file.display()))?;
+        let running = serve(&binary, folder, "127.0.0.1:0").await?;
+        Ok(Self { binary, folder: folder.to_owned(), running, public_key, token })
     }
 
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    /// Kills it without warning and starts it again at the same address, on the same data.
+    ///
+    /// # Errors
+    /// When it does not come to listen again.
+    pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+        self.running.child.kill().await.context("cannot kill the aggregator")?;
+        self.running = serve(&self.binary, &self.folder, &self.running.address).await?;
+        Ok(())
     }
 
-    pub(crate) fn public_key(&self) -> PublicKey {
+    /// Its URL, on loopback.
+    pub fn url(&self) -> &str {
+        &self.running.url
+    }
+
+    /// The key that it signs receipts, closings and checkpoints with.
+    pub fn public_key(&self) -> PublicKey {
         self.public_key
     }
 
-    pub(crate) fn token(&self) -> &str {
+    /// The token that registers studies.
+    pub fn token(&self) -> &str {
         &self.token
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id().unwrap_or(0)
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.running.pid
     }
 }
 
-fn beside() -> anyhow::Result<PathBuf> {
+async fn serve(binary: &Path, folder: &Path, listen: &str) -> anyhow::Result<Running> {
+    let log = folder.join("aggregator.log");
+    let log_file = std::fs::File::options().create(true).append(true).open(&log);
+    let log_file = log_file.with_context(|| format!("cannot write {}", log.display()))?;
+    let mut child = Command::new(binary)
+        .args(["serve", "--listen", listen, "--data"])
+        .arg(folder.join("data"))
+        .arg("--key")
+        .arg(folder.join("aggregator.key"))
+        .arg("--admin-token-file")
+        .arg(folder.join("admin.token"))
+        .stdout(Stdio::piped())
+        .stderr(log_file)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot run {}", binary.display()))?;
+    let pid = child.id().context("the aggregator ended at once")?;
+    let stdout = child.stdout.take().context("the aggregator has no standard output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let line = Clock::system().timeout(START, lines.next_line()).await;
+    let line = line.ok().and_then(Result::ok).flatten();
+    let url = line.as_deref().and_then(|line| line.strip_prefix("listening on "));
+    let address = url.and_then(|url| url.strip_prefix("http://"));
+    let (Some(url), Some(address)) = (url, address) else {
+        bail!("the aggregator did not start; its log is {}", log.display());
+    };
+    Ok(Running { child, pid, address: address.to_owned(), url: url.to_owned() })
+}
+
+/// The binary that was built with this program. Cargo puts test programs one folder down, in `deps`.
+fn binary() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;
-    let path = own.with_file_name(BINARY).with_extension(std::env::consts::EXE_EXTENSION);
+    let folder = own.parent().context("this program lies in no folder")?;
+    let folder = match folder.parent() {
+        Some(above) if folder.ends_with("deps") => above,
+        _ => folder,
+    };
+    let path = folder.join(BINARY).with_extension(std::env::consts::EXE_EXTENSION);
     if !path.is_file() {
         bail!(
             "expected the aggregator's binary at {}; `cargo build --release` builds both",

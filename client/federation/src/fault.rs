@@ -1,12 +1,14 @@
-//! Faults that the demo plays: a site that vanishes, a key holder that never answers.
+//! Faults that are played: a site that vanishes, a key holder that never answers.
 
 use std::str::FromStr;
 
-/// `K@R` or `K@R:after`.
+use ringfence_crypto::id::RoundNumber;
+
+/// What befalls one site in one round: `K@R` or `K@R:after`, K its place on the roster or its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     site: String,
-    round: u32,
+    round: RoundNumber,
     after: bool,
 }
 
@@ -34,30 +36,32 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    fn strikes(&self, position: usize, site: &str, round: u32) -> bool {
+    fn strikes(&self, position: usize, site: &str, round: RoundNumber) -> bool {
         self.round == round && (self.site == site || self.site == position.to_string())
     }
 }
 
 /// What befalls a site in a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fate {
+pub struct Fate {
     /// It takes no part at all.
-    pub(crate) absent: bool,
+    pub absent: bool,
     /// It contributes and then answers nothing.
-    pub(crate) silent: bool,
+    pub silent: bool,
 }
 
 /// The faults of a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Faults {
-    pub(crate) drop: Vec<Fault>,
-    pub(crate) mute: Vec<Fault>,
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Sites that vanish, before they contribute or after.
+    pub drop: Vec<Fault>,
+    /// Sites that contribute and then answer nothing.
+    pub mute: Vec<Fault>,
 }
 
 impl Faults {
     /// What befalls the site at `position` in `round`.
-    pub(crate) fn fate(&self, position: usize, site: &str, round: u32) -> Fate {
+    pub(crate) fn fate(&self, position: usize, site: &str, round: RoundNumber) -> Fate {
         let dropped =
             |after| self.drop.iter().any(|f| f.after == after && f.strikes(position, site, round));
         let muted = self.mute.iter().any(|fault| fault.strikes(position, site, round));
@@ -71,7 +75,7 @@ impl Faults {
                 .iter()
                 .enumerate()
                 .any(|(position, site)| fault.strikes(position, site, fault.round));
-            (!known || fault.round >= rounds).then(|| format!("{}@{}", fault.site, fault.round))
+            (!known || fault.round.0 >= rounds).then(|| format!("{}@{}", fault.site, fault.round))
         })
     }
 }
@@ -86,10 +90,10 @@ mod tests {
             drop: vec!["2@1".parse().unwrap(), "b@0:after".parse().unwrap()],
             mute: vec!["0@3".parse().unwrap()],
         };
-        assert_eq!(faults.fate(2, "c", 1), Fate { absent: true, silent: false });
-        assert_eq!(faults.fate(1, "b", 0), Fate { absent: false, silent: true });
-        assert_eq!(faults.fate(0, "a", 3), Fate { absent: false, silent: true });
-        assert_eq!(faults.fate(0, "a", 2), Fate::default());
+        assert_eq!(faults.fate(2, "c", RoundNumber(1)), Fate { absent: true, silent: false });
+        assert_eq!(faults.fate(1, "b", RoundNumber(0)), Fate { absent: false, silent: true });
+        assert_eq!(faults.fate(0, "a", RoundNumber(3)), Fate { absent: false, silent: true });
+        assert_eq!(faults.fate(0, "a", RoundNumber(2)), Fate::default());
         let sites = ["a", "b", "c"].map(String::from);
         assert_eq!(faults.stray(&sites, 4), None);
         assert_eq!(faults.stray(&sites, 3), Some("0@3".into()));

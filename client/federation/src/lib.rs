@@ -1,1 +1,24 @@
-//! stub
+//! A whole study on one machine: many sites in one process, the aggregator as a child process, and
+//! real HTTP between them.
+//!
+//! [`Federation`] drives whole rounds: demo, laboratory and tests do so through it. It knows nothing
+//! of training: it is given the sites' updates and gives back the next model.
+//!
+//! ```text
+//! federation   the sites, their study, their model
+//! round        one round, from the manifest to the last acknowledgement
+//! report       what a round showed          fault   what befalls sites on purpose
+//! aggregator   the child process
+//! ```
+#![forbid(unsafe_code)]
+
+mod aggregator;
+mod fault;
+mod federation;
+mod report;
+mod round;
+
+pub use aggregator::Aggregator;
+pub use fault::{Fate, Fault, FaultError, Faults};
+pub use federation::{Federation, FederationOptions, Setup};
+pub use report::RoundReport;

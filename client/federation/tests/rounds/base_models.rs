@@ -1,0 +1,75 @@
+//! One opened set for each base model, whoever asks for a second one.
+
+use ringfence_clock::Clock;
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ModelId, RoundNumber};
+use ringfence_crypto::statement::Manifest;
+use ringfence_keys::duties::contributor::RuleError;
+use ringfence_site::{Site, SiteError};
+
+use crate::trio::{Trio, VALUES, finish, update};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
+    let trio = Trio::start().await;
+    let sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
+    // Round 0: one contribution is too few; the abort is certified by all three.
+    sites[0].open_round(trio.base, 2).await.unwrap();
+    trio.contribute(&sites[1], 1, RoundNumber(0)).await.unwrap();
+    // Before the certificate, no contribution to a later round would be allowed.
+    let means = finish(&sites, RoundNumber(0)).await;
+    assert!(means.iter().all(Vec::is_empty), "an abort opens nothing");
+
+    // Round 1, on the same base model, is allowed now; and ends in an opened set.
+    sites[1].open_round(trio.base, 600).await.unwrap();
+    for (k, site) in sites.iter().enumerate() {
+        trio.contribute(site, k, RoundNumber(1)).await.unwrap();
+    }
+    assert!(finish(&sites, RoundNumber(1)).await.iter().all(|mean| mean.len() == VALUES));
+
+    // In round 0 only the initiator had published round keys; from then on all have. A round's
+    // secrets are gone once its opening is durable, or its abort certified.
+    let transport = trio.transport();
+    let study = trio.study_id();
+    for (round, named) in [(0, 1), (1, 3)] {
+        let manifest =
+            transport.round(study, RoundNumber(round)).manifest().await.unwrap().statement;
+        assert_eq!(manifest.holder_keys.iter().flatten().count(), named, "round {round}");
+    }
+    for k in 0..3 {
+        let secret = |round: u32| {
+            let keys = format!("state-{k}/studies/{study}/round-keys/{round:06}.secret");
+            trio.folder.path().join(keys).exists()
+        };
+        assert!(secret(2) && !secret(1) && !(k == 0 && secret(0)), "site {k}");
+    }
+
+    // Round 2 on the base model of round 1: an honest initiator does not open it ...
+    let refused = sites[2].open_round(trio.base, 600).await.unwrap_err();
+    assert!(matches!(refused, SiteError::NotAgreed { needed: 3, agreeing: 0, .. }), "{refused}");
+    // ... and sites refuse it from a dishonest one.
+    let identity = trio.identity(2);
+    let closing = transport.round(study, RoundNumber(1)).closing().await.unwrap();
+    let now = Clock::system().now();
+    let manifest = identity.sign(Manifest {
+        study,
+        round: RoundNumber(2),
+        initiator: identity.site().clone(),
+        opened_at: now,
+        deadline: now.after(600),
+        holders: trio.study.study.holders(RoundNumber(2)).map(|site| site.id.clone()).collect(),
+        holder_keys: vec![None; trio.study.study.threshold.holders.into()],
+        base_model: identity.check_key(&trio.study.study).unwrap().model(&trio.base),
+        previous: Some(closing.id()),
+    });
+    transport.round(study, RoundNumber(2)).open(&manifest).await.unwrap();
+    let refused = trio.contribute(&sites[0], 0, RoundNumber(2)).await.unwrap_err();
+    assert!(
+        matches!(refused, SiteError::Rule(RuleError::BaseModelSpent { round: RoundNumber(1), .. })),
+        "{refused}"
+    );
+    let joined = sites[0].join(RoundNumber(2)).await.unwrap();
+    let own = ModelId(Digest::of(b"own model"));
+    let other = joined.contribute(own, &update(0), |_| ()).await.unwrap_err();
+    assert!(matches!(other, SiteError::BaseModel { round: RoundNumber(2), .. }), "{other}");
+}
