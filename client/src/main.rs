@@ -1,16 +1,122 @@
-//! The `ringfence` command.
+//! The `ringfence` command: what it understands, and which command runs.
+
+mod commands;
+mod files;
+mod member;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use ringfence_options::retired::Anything;
+
+use commands::{
+    contribute, demo, hold, init, join, keygen, mean, open, predict, restored, status, study,
+};
+
+/// Federated learning whose server adds ciphertexts and never sees a plaintext.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, about, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run a whole encrypted study on this machine, with five simulated hospitals.
+    Demo(Box<demo::Demo>),
+    /// Take part in a study from the first round to the last: train, contribute, hold keys, open.
+    Join(Box<join::Join>),
+    /// Make a study's initial model with its training plan.
+    Init(Box<init::Init>),
+    /// Apply a model to images: masks, labels, pictures.
+    Predict(Box<predict::Predict>),
+    /// Make a site's identity: a secret file and a public one.
+    Keygen(keygen::Keygen),
+    /// Make, sign, check and register study files; work out what a study would cost.
+    #[command(subcommand)]
+    Study(study::StudyCommand),
+    /// Open a round as its initiator.
+    Open(open::Open),
+    /// Encrypt an update and send it to the open round.
+    Contribute(contribute::Contribute),
+    /// Answer as key holder: review, endorse, open.
+    Hold(hold::Hold),
+    /// Open the sum and write the mean update and the new model.
+    Mean(mean::Mean),
+    /// Show where a study stands.
+    Status(status::Status),
+    /// After restoring this site's state from a backup: abstain where it may have signed already.
+    Restored(restored::Restored),
+    /// What `ringfence-lab experiment` was.
+    #[command(hide = true)]
+    Experiment(Anything),
+    /// What `ringfence study cost` was.
+    #[command(hide = true)]
+    Plan(Anything),
+}
+
+impl Command {
+    async fn run(self) -> anyhow::Result<()> {
+        match self.action {
+            Action::Demo(demo) => demo.run().await,
+            Action::Join(join) => join.run().await,
+            Action::Init(init) => init.run(),
+            Action::Predict(predict) => predict.run(),
+            Action::Keygen(keygen) => keygen.run(),
+            Action::Study(study) => study.run().await,
+            Action::Open(open) => open.run().await,
+            Action::Contribute(contribute) => contribute.run().await,
+            Action::Hold(hold) => hold.run().await,
+            Action::Mean(mean) => mean.run().await,
+            Action::Status(status) => status.run().await,
+            Action::Restored(restored) => restored.run().await,
+            Action::Experiment(anything) => anything.refuse(
+                "`ringfence experiment` is `ringfence-lab experiment` now (cargo run --release -p ringfence-lab)",
+            ),
+            Action::Plan(anything) => {
+                anything.refuse("`ringfence plan` is `ringfence study cost` now")
+            }
+        }
+    }
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match ringfence::cli::Command::parse().run().await {
+    match Command::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ringfence: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Action, Command};
+
+    #[test]
+    fn command_line_is_consistent() {
+        use clap::CommandFactory;
+        Command::command().debug_assert();
+    }
+
+    #[tokio::test]
+    async fn commands_that_have_moved_say_where_whatever_follows() {
+        for (words, now) in [
+            (&["experiment"][..], "`ringfence-lab experiment` now (cargo run --release -p"),
+            (&["experiment", "--methods", "local", "--encrypted"], "`ringfence-lab experiment`"),
+            (&["experiment", "--help"], "`ringfence-lab experiment`"),
+            (&["plan", "--parameters", "1000", "--json"], "`ringfence study cost`"),
+        ] {
+            let words = ["ringfence"].into_iter().chain(words.iter().copied());
+            let command = Command::try_parse_from(words).unwrap();
+            assert!(matches!(command.action, Action::Experiment(_) | Action::Plan(_)));
+            let error = command.run().await.unwrap_err().to_string();
+            assert!(error.contains(now), "{error}");
         }
     }
 }

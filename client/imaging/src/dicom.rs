@@ -7,26 +7,23 @@
 mod attributes;
 mod codec;
 mod colour;
+mod fault;
 mod file;
 mod grey;
 mod native;
 mod rle;
+mod samples;
 mod structure;
 
+use crate::error::Fault;
+use crate::format::Format;
 use crate::intensity::{min_max, percentiles};
-use crate::{Fault, Format, Info, Intensity, Limits, Plane, ReadOptions, Scale, Stack};
+use crate::options::{Intensity, Limits, ReadOptions};
+use crate::stack::{Info, Plane, Scale, Stack};
 use attributes::Attributes;
 use codec::Frames;
 
 pub(crate) use file::looks_bare;
-
-fn damaged(what: impl Into<String>) -> Fault {
-    Fault::damaged(Format::Dicom, what)
-}
-
-fn unsupported(what: impl Into<String>, advice: &'static str) -> Fault {
-    Fault::Unsupported { format: Format::Dicom, what: what.into(), advice }
-}
 
 /// Reads the frames asked for.
 pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> {

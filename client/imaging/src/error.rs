@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Format;
+use crate::format::Format;
 
 /// A file that was not read: which one, and why.
 #[derive(Debug, thiserror::Error)]

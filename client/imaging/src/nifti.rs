@@ -8,16 +8,22 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::error::Fault;
+use crate::format::Format;
 use crate::intensity::{min_max, percentiles, to_unit};
-use crate::{
-    Axis, Fault, Format, Info, Intensity, Limits, Plane, ReadOptions, Scale, Stack, format,
-};
+use crate::options::{Axis, Intensity, Limits, ReadOptions};
+use crate::stack::{Info, Plane, Scale, Stack};
 use header::Header;
+
+/// Whether a NIfTI file is gzipped.
+pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b])
+}
 
 /// Reads the slices asked for of the volume asked for.
 pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> {
     let mut source: Box<dyn Read> =
-        if format::is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
+        if is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
     let header = Header::read(&mut source)?;
     let values = volume(&header, &mut source, options.slices.time, options.limits)?;
     let cut = Cut::new(&header, options.slices.axis);
@@ -58,7 +64,7 @@ pub(crate) fn slices(bytes: &[u8], axis: Axis) -> Result<usize, Fault> {
 }
 
 fn inflated(bytes: &[u8]) -> Box<dyn Read + '_> {
-    if format::is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) }
+    if is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) }
 }
 
 /// The range that becomes `[0, 1]`; `None` leaves the values as they are. A volume without any

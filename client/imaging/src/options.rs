@@ -1,6 +1,6 @@
 //! What of a file is read, and how its values become grey.
 
-use crate::Fault;
+use crate::error::Fault;
 
 /// How a file is read.
 #[derive(Clone, Debug, Default, PartialEq)]

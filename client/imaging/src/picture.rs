@@ -4,7 +4,10 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader};
 
-use crate::{Fault, Format, Info, Plane, ReadOptions, Scale, Stack};
+use crate::error::Fault;
+use crate::format::Format;
+use crate::options::ReadOptions;
+use crate::stack::{Info, Plane, Scale, Stack};
 
 /// Reads a picture as one plane, scaled by its bits to `[0, 1]`.
 ///

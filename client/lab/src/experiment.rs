@@ -1,27 +1,31 @@
-//! `ringfence experiment`: methods side by side on one set of data, over several seeds.
+//! `ringfence-lab experiment`: methods side by side on one set of data, over several seeds.
 //!
 //! Checkpoints are chosen on validation images: of each run the round whose model does best there, on
 //! the mean of the sites. Test images are scored once, with that model. Every run is kept in a file of
 //! its own, and a run that is there already is not repeated.
 
+mod job;
 mod method;
 mod report;
+mod rounds;
 mod run;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
-
-use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, PlanArgs};
+use anyhow::ensure;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::{Dataset, TrainingPlan};
-use method::MethodName;
-use run::Run;
+use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, PlanArgs};
 
-/// Arguments of `ringfence experiment`.
+use crate::files::make_folder;
+use job::Job;
+use method::MethodName;
+use run::{Key, Run};
+
+/// Arguments of `ringfence-lab experiment`.
 #[derive(Debug, clap::Args)]
-pub struct Experiment {
+pub(crate) struct Experiment {
     /// An image folder with labels.csv, or a MedMNIST .npz; generated phantoms unless given.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -54,12 +58,11 @@ impl Experiment {
     ///
     /// # Errors
     /// When the data cannot be used, or the folder holds runs of another experiment.
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.device.choose()?;
         ensure!(!self.seeds.is_empty() && !self.methods.is_empty(), "nothing to compare");
         let runs = self.out.join("runs");
-        std::fs::create_dir_all(&runs)
-            .with_context(|| format!("cannot make the folder {}", runs.display()))?;
+        make_folder(&runs)?;
         let ways: &[bool] = if self.encrypted { &[false, true] } else { &[false] };
         let (started, mut done) = (Instant::now(), Vec::new());
         for seed in &self.seeds {
@@ -68,13 +71,13 @@ impl Experiment {
                 for encrypted in ways.iter().copied().filter(|e| !e || method.is_federated()) {
                     let plan = self.plan_of(*method, *seed, &dataset)?;
                     plan.check(&dataset)?;
-                    let key = run::Key { method: *method, seed: *seed, encrypted };
-                    done.push(self.one(&key, &plan, &dataset).await?);
+                    let key = Key { method: *method, seed: *seed, encrypted };
+                    done.push(self.one(key, &plan, &dataset).await?);
                 }
             }
         }
         println!("\n{} runs, {:.0} s now", done.len(), started.elapsed().as_secs_f64());
-        report::write(&self.out, &self.plan, &done)?;
+        report::write(&self.out, self.plan.task, &done)?;
         // Pictures of the first seed's models.
         if let Some(seed) = self.seeds.first() {
             let dataset = self.dataset(*seed)?;
@@ -86,19 +89,15 @@ impl Experiment {
     }
 
     /// A run from its file, or anew.
-    async fn one(
-        &self,
-        key: &run::Key,
-        plan: &TrainingPlan,
-        dataset: &Dataset,
-    ) -> anyhow::Result<Run> {
+    async fn one(&self, key: Key, plan: &TrainingPlan, dataset: &Dataset) -> anyhow::Result<Run> {
         let folder = self.out.join("runs").join(key.to_string());
-        let settings = run::settings(plan, &self.federation, dataset);
-        if let Some(run) = Run::load(&folder, key, &settings)? {
+        let federation = &self.federation.options(dataset);
+        let job = Job { folder: &folder, key, plan, federation, dataset };
+        if let Some(run) = Run::load(&folder, key, &job.settings())? {
             println!("{key:<28} kept      {}", run.headline());
             return Ok(run);
         }
-        let run = run::run(&folder, key, plan, &self.federation, dataset, settings).await?;
+        let run = job.run().await?;
         println!("{key:<28} {:>6.0} s  {}", run.seconds, run.headline());
         Ok(run)
     }
@@ -114,8 +113,7 @@ impl Experiment {
         let mut plan = args.plan(&dataset.classes, method.choice())?;
         // Every common model is fine-tuned, too: otherwise what fine-tuning does and what the
         // algorithm does could not be told apart.
-        let steps = self.plan.settings.fine_tune_steps.unwrap_or(1);
-        plan.fine_tuning = self.plan.settings.fine_tuning_steps(steps);
+        plan.fine_tuning = self.plan.settings.fine_tuning_usually(1);
         Ok(plan)
     }
 

@@ -1,14 +1,27 @@
-//! `ringfence experiment` on phantoms: kept runs, refused ones, and what encryption changes.
-
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
+//! `ringfence-lab experiment` on phantoms: kept runs, refused ones, and what encryption changes.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the lint's exception for tests does not reach the helper functions"
+)]
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
-use support::ringfence;
+
+/// Runs the command in a folder: its output, or what it says on failing.
+fn lab(folder: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringfence-lab"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
 
 const ARGUMENTS: [&str; 16] = [
     "experiment",
@@ -36,10 +49,9 @@ fn run(folder: &Path, name: &str) -> Value {
 
 #[test]
 fn runs_are_kept_and_encryption_changes_rounding_only() {
-    support::binaries();
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let output = ringfence(folder, &ARGUMENTS).unwrap();
+    let output = lab(folder, &ARGUMENTS).unwrap();
     for row in ["local", "fedavg-encrypted, fine-tuned", "perfedavg", "perfedavg, fine-tuned"] {
         assert!(output.contains(&format!("\n{row} ")), "{row}: {output}");
     }
@@ -61,13 +73,13 @@ fn runs_are_kept_and_encryption_changes_rounding_only() {
     // A lost run is repeated with the same bits; the others are kept.
     let before = run(folder, "perfedavg-seed-2");
     std::fs::remove_dir_all(folder.join("out/runs/perfedavg-seed-2")).unwrap();
-    let again = ringfence(folder, &ARGUMENTS).unwrap();
+    let again = lab(folder, &ARGUMENTS).unwrap();
     assert_eq!(again.matches(" kept ").count(), 9, "{again}");
     for part in ["validation", "test", "personalised", "chosen"] {
         assert_eq!(run(folder, "perfedavg-seed-2")[part], before[part], "{part}");
     }
     let mut other = ARGUMENTS.to_vec();
     other.extend(["--learning-rate", "0.1"]);
-    let error = ringfence(folder, &other).unwrap_err();
+    let error = lab(folder, &other).unwrap_err();
     assert!(error.contains("other settings or data"), "{error}");
 }

@@ -1,9 +1,11 @@
 //! Charts as SVG: learning curves and bars by site.
 
-use std::path::Path;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use ringfence_durable::Readers;
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito, "Color Universal Design",
 /// 2008), the darkest first.
@@ -26,7 +28,7 @@ const LETTER: f64 = 7.5;
 #[derive(Debug, thiserror::Error)]
 #[error("{}: the chart cannot be written: {reason}", path.display())]
 pub struct ChartError {
-    path: std::path::PathBuf,
+    path: PathBuf,
     reason: String,
 }
 
@@ -53,11 +55,10 @@ pub struct Bars {
 /// # Errors
 /// [`ChartError`] naming the file.
 pub fn curves(path: &Path, title: &str, score: &str, curves: &[Curve]) -> Result<(), ChartError> {
-    let draw = || -> Result<(), Box<dyn std::error::Error>> {
-        let page = SVGBackend::new(path, (820, 460)).into_drawing_area();
+    write(path, (820, 460), &|page| {
         page.fill(&WHITE)?;
         let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
-        let area = heading(&page, title, &names)?;
+        let area = heading(page, title, &names)?;
         let points = || curves.iter().flat_map(|curve| &curve.points);
         let last = points().map(|(round, _)| *round).max().unwrap_or(1).max(1);
         let highest = points().flat_map(|(_, runs)| runs).copied().fold(0.0, f64::max);
@@ -87,10 +88,8 @@ pub fn curves(path: &Path, title: &str, score: &str, curves: &[Curve]) -> Result
             chart.draw_series([Polygon::new(band, colour.mix(0.15))])?;
             chart.draw_series(LineSeries::new(at(mean), colour.stroke_width(2)))?;
         }
-        page.present()?;
         Ok(())
-    };
-    draw().map_err(|error| ChartError { path: path.to_path_buf(), reason: error.to_string() })
+    })
 }
 
 /// Writes bars by group (a site, say): the mean over runs as a bar, least to greatest as a line.
@@ -104,12 +103,11 @@ pub fn bars(
     groups: &[String],
     series: &[Bars],
 ) -> Result<(), ChartError> {
-    let draw = || -> Result<(), Box<dyn std::error::Error>> {
-        let width = (140 + groups.len() * (40 + 26 * series.len())).clamp(560, 1600);
-        let page = SVGBackend::new(path, (u32::try_from(width)?, 460)).into_drawing_area();
+    let width = (140 + groups.len() * (40 + 26 * series.len())).clamp(560, 1600);
+    write(path, (u32::try_from(width).unwrap_or(1600), 460), &|page| {
         page.fill(&WHITE)?;
         let names: Vec<&str> = series.iter().map(|bars| bars.name.as_str()).collect();
-        let area = heading(&page, title, &names)?;
+        let area = heading(page, title, &names)?;
         let all = series.iter().flat_map(|bars| bars.values.iter().flatten());
         let highest = all.copied().fold(0.0, f64::max);
         let mut chart = ChartBuilder::on(&area)
@@ -148,20 +146,33 @@ pub fn bars(
             let (x, y) = chart.backend_coord(&(group as f64 + 0.5, 0.0));
             page.draw(&Text::new(name.as_str(), (x, y + 8), style.clone()))?;
         }
-        page.present()?;
         Ok(())
-    };
-    draw().map_err(|error| ChartError { path: path.to_path_buf(), reason: error.to_string() })
+    })
 }
+
+/// Draws a chart of this size and writes it.
+fn write(
+    path: &Path,
+    size: (u32, u32),
+    draw: &dyn Fn(&Area<'_>) -> Drawn,
+) -> Result<(), ChartError> {
+    let chart = || -> Drawn {
+        let mut svg = String::new();
+        let page = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        draw(&page)?;
+        page.present()?;
+        drop(page);
+        Ok(ringfence_durable::write(path, svg.as_bytes(), Readers::Usual)?)
+    };
+    chart().map_err(|error| ChartError { path: path.to_path_buf(), reason: error.to_string() })
+}
+
+type Drawn = Result<(), Box<dyn Error>>;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 /// Draws the title and the legend below it; the area that is left.
-fn heading<'a>(
-    root: &Area<'a>,
-    title: &str,
-    names: &[&str],
-) -> Result<Area<'a>, Box<dyn std::error::Error>> {
+fn heading<'a>(root: &Area<'a>, title: &str, names: &[&str]) -> Result<Area<'a>, Box<dyn Error>> {
     let (head, rest) = root.split_vertically(64);
     head.draw(&Text::new(title.to_owned(), (16, 10), text(18)))?;
     let mut x = 16;

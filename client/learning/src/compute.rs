@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use candle_core::Device;
 
-use super::LearnError;
+use crate::error::LearnError;
 
 /// A device by its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,8 @@ impl fmt::Display for Compute {
 
 static DEVICE: OnceLock<Device> = OnceLock::new();
 
-/// Makes this process train and predict there. Once, before anything else of [`crate::learning`].
+/// Makes this process train and predict there. Once, before anything else of this
+/// library.
 ///
 /// # Errors
 /// [`LearnError::Option`] when this build has no GPU code or a device was in use already,
@@ -76,7 +77,8 @@ pub(crate) fn device() -> &'static Device {
 }
 
 /// Its kind, for a report: runs on another kind of device differ by rounding.
-pub(crate) fn kind() -> &'static str {
+#[must_use]
+pub fn kind() -> &'static str {
     if device().is_cpu() { "cpu" } else { "cuda" }
 }
 

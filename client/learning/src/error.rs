@@ -1,7 +1,7 @@
 //! What can go wrong while a model is built, trained or judged.
 
-use crate::ModelName;
-use crate::data::DataError;
+use crate::data::error::DataError;
+use crate::model::name::ModelName;
 use ringfence_weights::WeightsError;
 
 /// Why training, prediction or scoring stopped.

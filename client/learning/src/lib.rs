@@ -1,6 +1,6 @@
 //! Training and judging models at a site, on plain data that never leaves it.
 //!
-//! [`data`] reads a site's images, a [`Task`] says what is learnt from them, [`train()`] turns
+//! [`data`] reads a site's images, a [`Task`] says what is learnt from them, a [`Training`] turns
 //! [`Weights`](ringfence_weights::Weights) into better ones, [`evaluate`] scores them and
 //! [`picture`] shows what they predict. Federation happens elsewhere, on weights alone.
 //!
@@ -16,8 +16,7 @@ pub mod model;
 mod parameters;
 pub mod picture;
 pub mod plan;
-pub mod server;
-mod simulation;
+pub mod simulation;
 pub mod task;
 pub mod train;
 
@@ -25,11 +24,10 @@ pub use data::{DataError, DataOptions, Dataset, Sample, SiteData, Split};
 pub use error::LearnError;
 pub use model::ModelName;
 pub use parameters::Parameters;
-pub use plan::{FineTuning, PlanError, TaskName, TrainingPlan};
-pub use server::{ServerOptimizer, ServerState};
-pub use simulation::{Simulation, train_alone};
-pub use task::{Classification, Score, Scores, Segmentation, Task};
+pub use plan::{FineTuning, PlanError, TrainingPlan};
+pub use simulation::{RoundStart, Simulation};
+pub use task::{Classification, Score, Scores, Segmentation, Task, TaskName};
 pub use train::{
-    Algorithm, Augmentation, Checkpoint, MetaGradient, Optimizer, Progress, TrainOptions, evaluate,
-    fine_tune, predict, train, train_and_select, train_from,
+    Algorithm, Augmentation, Checkpoint, MetaGradient, Optimizer, Progress, TrainOptions, Training,
+    evaluate, fine_tune, predict,
 };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor, Var, bail};
 use candle_nn::VarMap;
 
-use crate::LearnError;
 use crate::compute::device;
+use crate::error::LearnError;
 use ringfence_weights::Weights;
 
 /// A model's parameters by name, on this process's device, in the order of their names.

@@ -2,16 +2,19 @@
 
 mod text;
 
+use std::io::Cursor;
 use std::path::Path;
 
 use image::{Rgb, RgbImage, imageops};
 
-use super::LearnError;
-use super::data::{DataError, Sample};
-use super::task::{Panel, Task};
-use super::train::predict;
+use self::text::{Line, Size, width};
+use crate::data::{DataError, Sample};
+use crate::error::LearnError;
+use crate::task::panel::grey_picture;
+use crate::task::{Panel, Task};
+use crate::train::predict;
+use ringfence_durable::Readers;
 use ringfence_weights::Weights;
-use text::{Size, draw_centred, width};
 
 /// Side of a panel on the sheet, in pixels: images are enlarged to it.
 const PANEL: u32 = 192;
@@ -50,11 +53,12 @@ pub fn sheet(
     let titles = ["image", "truth"].into_iter().chain(columns.iter().map(|(caption, _)| *caption));
     for (column, title) in titles.enumerate() {
         let title = shortened(title, Size::Title);
-        draw_centred(&mut page, &title, centre(column), HEADER / 2, Size::Title, INK);
+        let line = Line { text: &title, size: Size::Title, colour: INK };
+        line.draw_centred(&mut page, centre(column), HEADER / 2);
     }
     for (row, sample) in samples.iter().enumerate() {
         let image = Panel {
-            picture: super::task::grey_picture(sample, sample.image.len().isqrt()),
+            picture: grey_picture(sample, sample.image.len().isqrt()),
             caption: sample.group.clone(),
             right: None,
         };
@@ -80,7 +84,10 @@ pub fn save_sheet(
     columns: &[(&str, &Weights)],
 ) -> Result<(), LearnError> {
     let page = sheet(task, samples, columns)?;
-    let saved = page.save_with_format(path, image::ImageFormat::Png);
+    let mut file = Cursor::new(Vec::new());
+    let saved = page
+        .write_to(&mut file, image::ImageFormat::Png)
+        .and_then(|()| Ok(ringfence_durable::write(path, file.get_ref(), Readers::Usual)?));
     saved.map_err(|source| DataError::Image { path: path.to_path_buf(), source }.into())
 }
 
@@ -117,7 +124,8 @@ fn draw_panel(page: &mut RgbImage, panel: &Panel, column: usize, row: usize) {
         None => INK,
     };
     let caption = shortened(&panel.caption, Size::Caption);
-    draw_centred(page, &caption, centre(column), top + PANEL + CAPTION / 2, Size::Caption, colour);
+    let line = Line { text: &caption, size: Size::Caption, colour };
+    line.draw_centred(page, centre(column), top + PANEL + CAPTION / 2);
 }
 
 fn centre(column: usize) -> u32 {

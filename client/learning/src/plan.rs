@@ -6,36 +6,18 @@
 //! by the study itself; a site with another plan would hold another model after a round, and its
 //! acknowledgement would show it.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::data::{Dataset, SiteData};
-use super::train::{Algorithm, TrainOptions, fine_tune, train_and_select};
-use super::{
-    Classification, DataError, LearnError, ModelName, Segmentation, ServerOptimizer, Task, memory,
-};
-use ringfence_weights::{Weights, WeightsError};
-
-/// What is learnt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskName {
-    /// Outline the lesions (Dice).
-    Segmentation,
-    /// Name the class of the image (macro-F1, accuracy).
-    Classification,
-}
-
-impl fmt::Display for TaskName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Segmentation => "segmentation",
-            Self::Classification => "classification",
-        })
-    }
-}
+use crate::data::{DataError, Dataset, SiteData};
+use crate::error::LearnError;
+use crate::memory::free;
+use crate::model::ModelName;
+use crate::task::{Classification, Segmentation, Task, TaskName};
+use crate::train::memory::Step;
+use crate::train::{Algorithm, TrainOptions, Training, fine_tune};
+use ringfence_weights::{MeanStep, Weights, WeightsError};
 
 /// Personalisation at a site, from the common model. Its result stays there.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +51,7 @@ pub struct TrainingPlan {
     /// Training at a site in one round; its seed is also that of the first weights.
     pub training: TrainOptions,
     /// What becomes of the mean update.
-    pub server: ServerOptimizer,
+    pub mean_step: MeanStep,
     /// Personalisation after the last round, where there is any.
     pub fine_tuning: Option<FineTuning>,
 }
@@ -153,7 +135,7 @@ impl TrainingPlan {
     /// The common model, personalised at a site; `None` when the plan does not do that.
     ///
     /// # Errors
-    /// As [`fine_tune`] and [`train_and_select`].
+    /// As [`fine_tune`] and [`Training::select`].
     pub fn personalise(
         &self,
         common: &Weights,
@@ -167,10 +149,14 @@ impl TrainingPlan {
         }
         let algorithm = Algorithm::FedAvg;
         let options = TrainOptions { algorithm, epochs, ..self.training.clone() };
-        let (train, choose) = (&site.train, site.choosing());
-        let chosen =
-            train_and_select(task.as_ref(), &stepped, train, choose, &options, &mut |_| ())?;
-        Ok(Some(chosen.0))
+        let training = Training {
+            task: task.as_ref(),
+            start: &stepped,
+            samples: &site.train,
+            options: &options,
+        };
+        let (chosen, _) = training.select(site.choosing(), &mut |_| ())?;
+        Ok(Some(chosen))
     }
 
     /// Bytes of memory that a step of this training takes on this machine's processors, at most: the
@@ -179,8 +165,13 @@ impl TrainingPlan {
     /// # Errors
     /// As [`TrainingPlan::task`].
     pub fn memory(&self) -> Result<u64, LearnError> {
+        Ok(self.step()?.bytes(rayon::current_num_threads()))
+    }
+
+    fn step(&self) -> Result<Step<'_>, LearnError> {
         let values = self.initial_weights()?.len();
-        Ok(memory::of_step(self, values, rayon::current_num_threads()))
+        let Self { model, side, training, .. } = self;
+        Ok(Step { model: *model, values, side: *side, training })
     }
 
     /// Checks data and free memory against the plan before any time is spent on training.
@@ -197,7 +188,7 @@ impl TrainingPlan {
             }));
         }
         self.task()?.check(dataset)?;
-        memory::check(self, memory::free())
+        self.step()?.check(rayon::current_num_threads(), free())
     }
 
     /// Writes weights with this plan in the file's metadata.

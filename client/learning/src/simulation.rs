@@ -1,19 +1,77 @@
-//! A federation in one process, in plaintext: for experiments, and as what the encrypted one is
-//! compared with.
+//! A round's training at all sites on this machine, and a federation in plaintext: for experiments,
+//! and as what the encrypted one is compared with.
 
-use super::data::{Dataset, SiteData};
-use super::plan::TrainingPlan;
-use super::server::ServerState;
-use super::train::{Algorithm, TrainOptions, train};
-use super::{LearnError, Progress, Task};
-use ringfence_weights::Weights;
+use crate::data::{Dataset, SiteData};
+use crate::error::LearnError;
+use crate::plan::TrainingPlan;
+use crate::train::{Algorithm, Progress, TrainOptions, Training};
+use ringfence_weights::{MeanStepState, Weights};
+
+/// What every site starts a round from.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundStart<'a> {
+    /// The study's training.
+    pub plan: &'a TrainingPlan,
+    /// The common model before the round.
+    pub model: &'a Weights,
+    /// The round, from 0.
+    pub round: u32,
+}
+
+impl RoundStart<'_> {
+    /// Trains at one site after the other: the update of each, `None` for a site that is absent.
+    ///
+    /// A site's place is its position among the dataset's sites. `absent` holds one value for each
+    /// of them; sites beyond its end are there. `progress` is told the place that trains.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub fn updates(
+        &self,
+        dataset: &Dataset,
+        absent: &[bool],
+        progress: &mut dyn FnMut(usize, Progress),
+    ) -> Result<Vec<Option<Vec<f32>>>, LearnError> {
+        let task = self.plan.task()?;
+        let mut updates = Vec::with_capacity(dataset.sites.len());
+        for (place, site) in dataset.sites.iter().enumerate() {
+            if absent.get(place).is_some_and(|absent| *absent) {
+                updates.push(None);
+                continue;
+            }
+            let options = self.plan.at(place, self.round);
+            let (task, start, samples) = (task.as_ref(), self.model, &site.train);
+            let training = Training { task, start, samples, options: &options };
+            let trained = training.run(&mut |step| progress(place, step))?;
+            updates.push(Some(trained.difference(self.model)?.values().collect()));
+        }
+        Ok(updates)
+    }
+
+    /// The weights of a site that trains alone, after one round's worth of training: the same epochs
+    /// at the same learning rates as in the federation, its own loss.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub fn train_alone(
+        &self,
+        place: usize,
+        site: &SiteData,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Weights, LearnError> {
+        let task = self.plan.task()?;
+        let at = self.plan.at(place, self.round);
+        let options = TrainOptions { algorithm: Algorithm::FedAvg, ..at };
+        let (task, start, samples) = (task.as_ref(), self.model, &site.train);
+        Training { task, start, samples, options: &options }.run(progress)
+    }
+}
 
 /// The common model between rounds.
 pub struct Simulation {
     plan: TrainingPlan,
-    task: Box<dyn Task>,
     model: Weights,
-    server: ServerState,
+    mean_step: MeanStepState,
 }
 
 impl Simulation {
@@ -22,9 +80,8 @@ impl Simulation {
     /// # Errors
     /// When the plan's model cannot be built.
     pub fn new(plan: &TrainingPlan) -> Result<Self, LearnError> {
-        let task = plan.task()?;
         let model = plan.initial_weights()?;
-        Ok(Self { plan: plan.clone(), task, model, server: ServerState::new(plan.server) })
+        Ok(Self { plan: plan.clone(), model, mean_step: MeanStepState::new(plan.mean_step) })
     }
 
     /// The common model.
@@ -33,47 +90,29 @@ impl Simulation {
         &self.model
     }
 
-    /// One round: every site trains, and the mean of their updates, weighted by `weights` (one for
-    /// each site), goes into the common model.
+    /// One round: every site trains, and the mean of their updates, weighted by `weighting` (one
+    /// factor for each site), goes into the common model.
     ///
     /// # Errors
-    /// As [`train()`].
+    /// As [`Training::run`].
     pub fn round(
         &mut self,
         round: u32,
         dataset: &Dataset,
-        weights: &[f64],
+        weighting: &[f64],
     ) -> Result<(), LearnError> {
-        let total: f64 = weights.iter().sum();
+        let start = RoundStart { plan: &self.plan, model: &self.model, round };
+        let updates = start.updates(dataset, &[], &mut |_, _| ())?;
+        let total: f64 = weighting.iter().sum();
         let mut mean = vec![0.0f64; self.model.len()];
-        for (place, (site, weight)) in dataset.sites.iter().zip(weights).enumerate() {
-            let options = self.plan.at(place, round);
-            let task = self.task.as_ref();
-            let trained = train(task, &self.model, &site.train, &options, &mut |_| ())?;
-            let update = trained.difference(&self.model)?;
-            for (mean, value) in mean.iter_mut().zip(update.values()) {
-                *mean += f64::from(value) * weight / total;
+        for (update, factor) in updates.into_iter().flatten().zip(weighting) {
+            for (mean, value) in mean.iter_mut().zip(update) {
+                *mean += f64::from(value) * factor / total;
             }
         }
         let mean = mean.into_iter().map(|value| value as f32).collect();
         let mean = Weights::from_values(&self.model.shapes(), mean)?;
-        self.model = self.server.apply(&self.model, &mean)?;
+        self.model = self.mean_step.apply(&self.model, &mean)?;
         Ok(())
     }
-}
-
-/// One round's worth of training of a site that trains alone: the same epochs at the same learning
-/// rates as in the federation, its own loss.
-///
-/// # Errors
-/// As [`train()`].
-pub fn train_alone(
-    plan: &TrainingPlan,
-    model: &Weights,
-    site: &SiteData,
-    (place, round): (usize, u32),
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Weights, LearnError> {
-    let options = TrainOptions { algorithm: Algorithm::FedAvg, ..plan.at(place, round) };
-    train(plan.task()?.as_ref(), model, &site.train, &options, progress)
 }

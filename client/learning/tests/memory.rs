@@ -1,29 +1,28 @@
 //! What a step of training takes, counted, beside what is said before any time is spent on it.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "the lint's exception for tests does not reach the helper functions"
+)]
 
 use peak_alloc::PeakAlloc;
 use ringfence_learning::{
-    Dataset, LearnError, ModelName, Sample, ServerOptimizer, TaskName, TrainOptions, TrainingPlan,
-    train,
+    Dataset, LearnError, ModelName, Sample, TaskName, TrainOptions, Training, TrainingPlan,
 };
+use ringfence_weights::MeanStep;
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
 fn plan(model: ModelName, side: usize, batch: usize) -> TrainingPlan {
-    let task = match model.fits("segmentation") {
-        true => TaskName::Segmentation,
-        false => TaskName::Classification,
-    };
+    let task = model.task();
     let classes = match task {
         TaskName::Segmentation => vec![],
         TaskName::Classification => vec!["well".to_owned(), "ill".to_owned()],
     };
     let training = TrainOptions { epochs: 1, batch, ..TrainOptions::for_task(task) };
-    let server = ServerOptimizer::default();
-    TrainingPlan { task, model, side, classes, rounds: 1, training, server, fine_tuning: None }
+    let mean_step = MeanStep::default();
+    TrainingPlan { task, model, side, classes, rounds: 1, training, mean_step, fine_tuning: None }
 }
 
 fn samples(side: usize, count: usize) -> Vec<Sample> {
@@ -44,7 +43,8 @@ fn peak(plan: &TrainingPlan) -> f64 {
     let samples = samples(plan.side, plan.training.batch);
     HEAP.reset_peak_usage();
     let before = HEAP.current_usage();
-    train(task.as_ref(), &start, &samples, &plan.training, &mut |_| {}).unwrap();
+    let (task, options) = (task.as_ref(), &plan.training);
+    Training { task, start: &start, samples: &samples, options }.run(&mut |_| {}).unwrap();
     (HEAP.peak_usage() - before) as f64
 }
 

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use ringfence_nn::reference::{Engine, Network, step};
+use ringfence_nn::reference::{Descent, Engine, Network};
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -22,11 +22,12 @@ fn main() -> Result<()> {
         Network::Cnn => Tensor::zeros(batch, DType::U32, &Device::Cpu)?,
         Network::UNet => images.ge(0.5)?.to_dtype(DType::F32)?,
     };
+    let descent = Descent { network, engine, part, rate: 0.01 };
     let mut best = f64::MAX;
     let start = Instant::now();
     while start.elapsed().as_secs() < 6 {
         let begin = Instant::now();
-        step(network, engine, &parameters, (&images, &targets), part, 0.01)?;
+        descent.step(&parameters, (&images, &targets))?;
         best = best.min(begin.elapsed().as_secs_f64());
     }
     println!("{network:?} {side} {batch}/{part} {:.1} images/s", batch as f64 / best);

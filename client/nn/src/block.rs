@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
 use crate::conv::{Conv2d, Element, InputGradient, KernelGradient, element};
-use crate::norm::passes::{self, Moments, Sizes};
+use crate::norm::passes::{Moments, Passes, Sizes};
 use crate::norm::{GroupNorm, differentiable};
 use crate::resample::{channel_sums, sum_to_channels};
 use crate::storage::{for_float, keeps_graph, tensor_values, values};
@@ -22,20 +22,27 @@ pub struct ConvNorm {
     pub norm: GroupNorm,
 }
 
+/// The tensors that a [`ConvNorm`] is applied with.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvNormParameters<'a> {
+    /// The convolution's kernel.
+    pub kernel: &'a Tensor,
+    /// The convolution's bias, if it has one.
+    pub bias: Option<&'a Tensor>,
+    /// The normalisation's scale.
+    pub scale: &'a Tensor,
+    /// What the normalisation adds: its bias.
+    pub shift: &'a Tensor,
+}
+
 impl ConvNorm {
-    /// [`Conv2d::apply`] of `x`, `kernel` and `bias`, then [`GroupNorm::apply`] with `scale` and
-    /// `shift`. Derivatives of any order exist for all five.
+    /// [`Conv2d::apply`] of `x`, kernel and bias, then [`GroupNorm::apply`] with scale and shift.
+    /// Derivatives of any order exist for all five.
     ///
     /// # Errors
     /// As theirs.
-    pub fn apply(
-        &self,
-        x: &Tensor,
-        kernel: &Tensor,
-        bias: Option<&Tensor>,
-        scale: &Tensor,
-        shift: &Tensor,
-    ) -> Result<Tensor> {
+    pub fn apply(&self, x: &Tensor, parameters: &ConvNormParameters<'_>) -> Result<Tensor> {
+        let ConvNormParameters { kernel, bias, scale, shift } = *parameters;
         if !x.device().is_cpu() {
             return self.norm.apply(&self.conv.apply(x, kernel, bias)?, scale, shift);
         }
@@ -54,6 +61,14 @@ struct Operation {
     between: OnceLock<(CpuStorage, Vec<Moments>)>,
 }
 
+/// The operation's inputs, on the way back.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    x: &'a Tensor,
+    kernel: &'a Tensor,
+    rows: &'a Tensor,
+}
+
 /// Scale, shift and, if there is one, bias.
 type Rows<'a, T> = (&'a [T], &'a [T], Option<&'a [T]>);
 
@@ -68,9 +83,9 @@ fn split<T>(rows: &[T], width: usize) -> Result<Rows<'_, T>> {
 
 impl Operation {
     fn shapes(&self, x: &Shape, kernel: &Shape) -> Result<(element::Shape, Shape, Sizes)> {
-        let shape = self.settings.conv.shape(x.dims4()?, kernel.dims4()?)?;
+        let shape = element::Shape::of(&self.settings.conv, x.dims4()?, kernel.dims4()?)?;
         let out = Shape::from(shape.output());
-        let sizes = self.settings.norm.sizes(&out)?;
+        let sizes = Sizes::of(&self.settings.norm, &out)?;
         Ok((shape, out, sizes))
     }
 }
@@ -97,7 +112,8 @@ impl CustomOp3 for Operation {
         let out = for_float!(x, T => {
             let (scale, shift, bias) = split(values::<T>(rows, rows_at)?, sizes.channels)?;
             let y = T::convolve(&shape, values(x, x_at)?, values(kernel, kernel_at)?, bias);
-            let (out, moments) = passes::forward(sizes, epsilon, relu, &y, scale, shift);
+            let passes = Passes { sizes, relu, scale, bias: shift };
+            let (out, moments) = passes.forward(epsilon, &y);
             // Fails if the operation runs a second time, on the same input then.
             let _ = self.between.set((<T as crate::vector::Float>::store(y), moments));
             out
@@ -113,9 +129,11 @@ impl CustomOp3 for Operation {
         result: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        match keeps_graph() {
-            true => self.differentiable(x, kernel, rows, result, g),
-            false => self.fused(x, kernel, rows, &g.contiguous()?),
+        let inputs = Inputs { x, kernel, rows };
+        if keeps_graph() {
+            self.differentiable(inputs, result, g)
+        } else {
+            self.fused(inputs, &g.contiguous()?)
         }
     }
 }
@@ -123,9 +141,7 @@ impl CustomOp3 for Operation {
 impl Operation {
     fn fused(
         &self,
-        x: &Tensor,
-        kernel: &Tensor,
-        rows: &Tensor,
+        Inputs { x, kernel, rows }: Inputs<'_>,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (shape, _, sizes) = self.shapes(x.shape(), kernel.shape())?;
@@ -140,7 +156,8 @@ impl Operation {
                     tensor_values::<$type, _, 4>(inputs, |[x_values, k, rows, g]| {
                         let (scale, shift, bias) = split(rows, sizes.channels)?;
                         let y = y.as_slice::<$type>()?;
-                        let found = passes::backward(sizes, relu, moments, y, scale, shift, g);
+                        let passes = Passes { sizes, relu, scale, bias: shift };
+                        let found = passes.backward(moments, y, g);
                         let of_x =
                             x.track_op().then(|| <$type>::input_gradient(&shape, &found.x, k));
                         let of_k = <$type>::kernel_gradient(&shape, x_values, &found.x);
@@ -169,9 +186,7 @@ impl Operation {
 
     fn differentiable(
         &self,
-        x: &Tensor,
-        kernel: &Tensor,
-        rows: &Tensor,
+        Inputs { x, kernel, rows }: Inputs<'_>,
         result: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {

@@ -4,6 +4,7 @@ pub(crate) mod element;
 mod gather;
 mod kernel_gradient;
 mod lanes;
+pub(crate) mod settings;
 mod window;
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
@@ -12,27 +13,7 @@ use crate::portable;
 use crate::resample::sum_to_channels;
 use crate::storage::{for_float, recorded, values};
 pub(crate) use element::Element;
-use window::Window;
-
-/// A convolution's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv2d {
-    /// Pixels from one output to the next.
-    pub stride: usize,
-    /// Pixels of zeros around the image.
-    pub padding: usize,
-    /// Pixels from one of the kernel's taps to the next.
-    pub dilation: usize,
-    /// Equal groups of input and output channels; a group's outputs see its inputs only.
-    pub groups: usize,
-}
-
-impl Default for Conv2d {
-    /// Stride 1, no padding, dilation 1, one group.
-    fn default() -> Self {
-        Self { stride: 1, padding: 0, dilation: 1, groups: 1 }
-    }
-}
+pub use settings::Conv2d;
 
 impl Conv2d {
     /// The convolution of `x` `[b, h, w, c]`, channels last, with `kernel` `[o, c / groups, i, j]`
@@ -70,21 +51,6 @@ impl Conv2d {
         let out = self.apply(&x.permute((0, 2, 3, 1))?, kernel, bias)?;
         out.permute((0, 3, 1, 2))?.contiguous()
     }
-
-    pub(crate) fn shape(
-        &self,
-        (images, h, w, channels): (usize, usize, usize, usize),
-        (o, depth, kh, kw): (usize, usize, usize, usize),
-    ) -> Result<element::Shape> {
-        let groups = self.groups;
-        if groups == 0 || o % groups != 0 || o == 0 || depth == 0 || channels != depth * groups {
-            bail!(
-                "expected a kernel [o, {channels} / {groups}, i, j] with o a multiple of {groups}, found [{o}, {depth}, {kh}, {kw}]"
-            );
-        }
-        let window = Window::new(*self, (h, w), (kh, kw))?;
-        Ok(element::Shape { images, window, groups, depth, width: o / groups })
-    }
 }
 
 /// `(x, kernel)` or `(x, kernel, bias)` to the convolution.
@@ -98,7 +64,7 @@ impl Convolution {
         (k, k_at): (&CpuStorage, &Layout),
         bias: Option<(&CpuStorage, &Layout)>,
     ) -> Result<(CpuStorage, Shape)> {
-        let shape = self.0.shape(x_at.shape().dims4()?, k_at.shape().dims4()?)?;
+        let shape = element::Shape::of(&self.0, x_at.shape().dims4()?, k_at.shape().dims4()?)?;
         let channels = shape.groups * shape.width;
         if let Some((_, at)) = bias
             && at.dims() != [channels]
@@ -209,7 +175,7 @@ impl CustomOp2 for InputGradient {
         let kernel = k_at.shape().dims4()?;
         let (h, w) = self.input;
         let channels = kernel.1 * self.settings.groups;
-        let shape = self.settings.shape((images, h, w, channels), kernel)?;
+        let shape = element::Shape::of(&self.settings, (images, h, w, channels), kernel)?;
         check_gradient(&shape, g_at, o == kernel.0)?;
         let out = for_float!(g, T => T::input_gradient(&shape, values(g, g_at)?, values(k, k_at)?));
         Ok((out, Shape::from((images, h, w, channels))))
@@ -255,7 +221,7 @@ impl CustomOp2 for KernelGradient {
         let (images, _, _, o) = g_at.shape().dims4()?;
         let depth = input.3 / self.settings.groups.max(1);
         let kernel = (o, depth, self.kernel.0, self.kernel.1);
-        let shape = self.settings.shape(input, kernel)?;
+        let shape = element::Shape::of(&self.settings, input, kernel)?;
         check_gradient(&shape, g_at, images == input.0)?;
         let out =
             for_float!(x, T => T::kernel_gradient(&shape, values(x, x_at)?, values(g, g_at)?));

@@ -66,7 +66,7 @@ mod resample;
 mod storage;
 mod vector;
 
-pub use block::ConvNorm;
+pub use block::{ConvNorm, ConvNormParameters};
 pub use conv::Conv2d;
 pub use norm::GroupNorm;
 pub use pool::max_pool2;

@@ -6,6 +6,7 @@
 //! candle's operations, and so has derivatives of any order.
 
 pub(crate) mod passes;
+pub(crate) mod settings;
 
 use std::sync::OnceLock;
 
@@ -13,32 +14,10 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, b
 
 use crate::portable;
 use crate::storage::{for_float, keeps_graph, tensor_values, values};
-use passes::{Moments, Sizes};
-
-/// Settings of a group normalisation (Wu and He, "Group Normalization", 2018).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GroupNorm {
-    /// Equal groups of neighbouring channels; each is normalised by itself in each image.
-    pub groups: usize,
-    /// Added to a variance before its root is taken; 1e-5 as in the paper and in PyTorch.
-    pub epsilon: f64,
-    /// Whether negative results become 0.
-    pub relu: bool,
-}
+use passes::{Moments, Passes, Sizes};
+pub use settings::GroupNorm;
 
 impl GroupNorm {
-    /// With the usual epsilon, 1e-5, and no ReLU.
-    #[must_use]
-    pub fn new(groups: usize) -> Self {
-        Self { groups, epsilon: 1e-5, relu: false }
-    }
-
-    /// Followed by a ReLU.
-    #[must_use]
-    pub fn with_relu(self) -> Self {
-        Self { relu: true, ..self }
-    }
-
     /// `x` `[b, h, w, c]`, channels last: each image's channels, taken in equal groups, are
     /// brought to mean 0 and variance 1, then channel `k` is multiplied by `scale[k]` and moved by
     /// `bias[k]`; `scale` and `bias` are `[c]`. Derivatives of any order exist for all three.
@@ -52,14 +31,6 @@ impl GroupNorm {
         let (scale, bias) = (scale.contiguous()?, bias.contiguous()?);
         let operation = Operation { settings: *self, moments: OnceLock::new() };
         x.contiguous()?.apply_op3(&scale, &bias, operation)
-    }
-
-    pub(crate) fn sizes(&self, x: &Shape) -> Result<Sizes> {
-        let (images, h, w, channels) = x.dims4()?;
-        if self.groups == 0 || channels % self.groups != 0 || x.elem_count() == 0 {
-            bail!("expected images with channels in {} equal groups, found {x:?}", self.groups);
-        }
-        Ok(Sizes { images, pixels: h * w, channels, groups: self.groups })
     }
 }
 
@@ -84,7 +55,7 @@ impl CustomOp3 for Operation {
         bias: &CpuStorage,
         bias_at: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let sizes = self.settings.sizes(x_at.shape())?;
+        let sizes = Sizes::of(&self.settings, x_at.shape())?;
         let expected = [sizes.channels];
         if scale_at.dims() != expected || bias_at.dims() != expected {
             bail!("expected a scale and a bias {expected:?}, found {scale_at:?}, {bias_at:?}");
@@ -92,7 +63,8 @@ impl CustomOp3 for Operation {
         let GroupNorm { epsilon, relu, .. } = self.settings;
         let out = for_float!(x, T => {
             let (scale, bias) = (values::<T>(scale, scale_at)?, values::<T>(bias, bias_at)?);
-            let (out, moments) = passes::forward(sizes, epsilon, relu, values(x, x_at)?, scale, bias);
+            let passes = Passes { sizes, relu, scale, bias };
+            let (out, moments) = passes.forward(epsilon, values(x, x_at)?);
             // Fails if the operation runs a second time, on the same input then.
             let _ = self.moments.set(moments);
             out
@@ -125,7 +97,7 @@ impl Operation {
         bias: &Tensor,
         g: &Tensor,
     ) -> Result<(Tensor, Tensor, Tensor)> {
-        let sizes = self.settings.sizes(x.shape())?;
+        let sizes = Sizes::of(&self.settings, x.shape())?;
         let relu = self.settings.relu;
         let Some(moments) = self.moments.get() else {
             bail!("expected the groups' moments from the forward pass, found none");
@@ -135,7 +107,7 @@ impl Operation {
             ($type:ty) => {{
                 let found =
                     tensor_values::<$type, _, 4>([x, scale, bias, &g], |[x, scale, bias, g]| {
-                        passes::backward(sizes, relu, moments, x, scale, bias, g)
+                        Passes { sizes, relu, scale, bias }.backward(moments, x, g)
                     })?;
                 (
                     Tensor::from_vec(found.x, x.shape(), x.device())?,
@@ -163,13 +135,10 @@ pub(crate) fn differentiable(
     y: &Tensor,
     g: &Tensor,
 ) -> Result<(Tensor, Tensor, Tensor)> {
-    let Sizes { images, pixels, channels, groups } = settings.sizes(x.shape())?;
+    let Sizes { images, pixels, channels, groups } = Sizes::of(settings, x.shape())?;
     let grouped = (images, pixels, groups, channels / groups);
     let mean = |x: &Tensor| x.mean_keepdim((1, 3));
-    let g = match settings.relu {
-        true => (g * y.detach().gt(0.0)?.to_dtype(g.dtype())?)?,
-        false => g.clone(),
-    };
+    let g = if settings.relu { (g * y.detach().gt(0.0)?.to_dtype(g.dtype())?)? } else { g.clone() };
     let g = g.reshape(grouped)?;
     let centred = x.reshape(grouped)?;
     let centred = centred.broadcast_sub(&mean(&centred)?)?;

@@ -6,7 +6,10 @@
 
 use candle_core::{D, Result, Tensor, bail};
 
-use crate::{Conv2d, GroupNorm};
+use crate::conv::element::Shape;
+use crate::conv::settings::Conv2d;
+use crate::norm::passes::Sizes;
+use crate::norm::settings::GroupNorm;
 
 /// [`Conv2d::apply`].
 ///
@@ -18,7 +21,7 @@ pub fn convolution(
     kernel: &Tensor,
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
-    settings.shape(x.dims4()?, kernel.dims4()?)?;
+    Shape::of(&settings, x.dims4()?, kernel.dims4()?)?;
     let Conv2d { stride, padding, dilation, groups } = settings;
     let first = x.permute((0, 3, 1, 2))?.contiguous()?;
     let out = first.conv2d(kernel, padding, stride, dilation, groups)?;
@@ -39,7 +42,7 @@ pub fn group_norm(
     scale: &Tensor,
     bias: &Tensor,
 ) -> Result<Tensor> {
-    let sizes = settings.sizes(x.shape())?;
+    let sizes = Sizes::of(&settings, x.shape())?;
     let grouped =
         x.reshape((sizes.images, sizes.pixels, sizes.groups, sizes.channels / sizes.groups))?;
     let centred = grouped.broadcast_sub(&grouped.mean_keepdim((1, 3))?)?;

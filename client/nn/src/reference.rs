@@ -7,7 +7,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use crate::{Conv2d, ConvNorm, GroupNorm, join_upsampled, max_pool2};
+use crate::{Conv2d, ConvNorm, ConvNormParameters, GroupNorm, join_upsampled, max_pool2};
 
 /// Groups of each normalisation.
 const GROUPS: usize = 8;
@@ -163,52 +163,60 @@ impl Network {
     }
 }
 
-/// One step of gradient descent, `p <- p - rate * gradient`, on a batch taken in parts of `part`
-/// images, each part on one thread. Gradients of parts are added in their order, so that the
-/// number of threads changes no bit.
-///
-/// # Errors
-/// When the shapes do not fit, or the batch is not a multiple of the part.
-pub fn step(
-    network: Network,
-    engine: Engine,
-    parameters: &[Var],
-    (images, targets): (&Tensor, &Tensor),
-    part: usize,
-    rate: f64,
-) -> Result<()> {
-    let batch = images.dim(0)?;
-    if part == 0 || batch == 0 || batch % part != 0 {
-        bail!("expected a batch in parts of {part} images, found {batch}");
-    }
-    let share = part as f64 / batch as f64;
-    let parts: Vec<Vec<Tensor>> = (0..batch / part)
-        .into_par_iter()
-        .map(|index| {
-            let logits =
-                network.logits(engine, parameters, &images.narrow(0, index * part, part)?)?;
-            let loss = network.loss(&logits, &targets.narrow(0, index * part, part)?)?;
-            let mut found = (loss * share)?.backward()?;
-            let gradient = |parameter: &Var| match found.remove(parameter) {
-                Some(gradient) => Ok(gradient),
-                None => parameter.zeros_like(),
-            };
-            parameters.iter().map(gradient).collect()
+/// Gradient descent on a network, to be measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Descent {
+    /// Which network.
+    pub network: Network,
+    /// By which operations.
+    pub engine: Engine,
+    /// Images in a part of a batch; each part runs on one thread.
+    pub part: usize,
+    /// Length of a step.
+    pub rate: f64,
+}
+
+impl Descent {
+    /// One step, `p <- p - rate * gradient`, on a batch taken in parts. Gradients of parts are added
+    /// in their order, so that the number of threads changes no bit.
+    ///
+    /// # Errors
+    /// When the shapes do not fit, or the batch is not a multiple of the part.
+    pub fn step(&self, parameters: &[Var], (images, targets): (&Tensor, &Tensor)) -> Result<()> {
+        let Self { network, engine, part, rate } = *self;
+        let batch = images.dim(0)?;
+        if part == 0 || batch == 0 || batch % part != 0 {
+            bail!("expected a batch in parts of {part} images, found {batch}");
+        }
+        let share = part as f64 / batch as f64;
+        let parts: Vec<Vec<Tensor>> = (0..batch / part)
+            .into_par_iter()
+            .map(|index| {
+                let logits =
+                    network.logits(engine, parameters, &images.narrow(0, index * part, part)?)?;
+                let loss = network.loss(&logits, &targets.narrow(0, index * part, part)?)?;
+                let mut found = (loss * share)?.backward()?;
+                let gradient = |parameter: &Var| match found.remove(parameter) {
+                    Some(gradient) => Ok(gradient),
+                    None => parameter.zeros_like(),
+                };
+                parameters.iter().map(gradient).collect()
+            })
+            .collect::<Result<_>>()?;
+        parameters.par_iter().enumerate().try_for_each(|(index, parameter)| {
+            let mut sum: Option<Tensor> = None;
+            for gradient in parts.iter().filter_map(|part| part.get(index)) {
+                sum = Some(match sum {
+                    Some(sum) => (sum + gradient)?,
+                    None => gradient.clone(),
+                });
+            }
+            match sum {
+                Some(sum) => parameter.set(&(parameter.as_tensor() - (sum * rate)?)?),
+                None => Ok(()),
+            }
         })
-        .collect::<Result<_>>()?;
-    parameters.par_iter().enumerate().try_for_each(|(index, parameter)| {
-        let mut sum: Option<Tensor> = None;
-        for gradient in parts.iter().filter_map(|part| part.get(index)) {
-            sum = Some(match sum {
-                Some(sum) => (sum + gradient)?,
-                None => gradient.clone(),
-            });
-        }
-        match sum {
-            Some(sum) => parameter.set(&(parameter.as_tensor() - (sum * rate)?)?),
-            None => Ok(()),
-        }
-    })
+    }
 }
 
 struct Layers<'a> {
@@ -243,10 +251,12 @@ impl<'a> Layers<'a> {
         let padding = 1;
         match self.engine {
             Engine::Own => {
-                let [kernel, conv_bias, scale, bias] = self.take()?;
+                let [kernel, bias, scale, shift] = self.take()?;
+                let bias = Some(bias.as_tensor());
                 let conv = Conv2d { padding, ..Conv2d::default() };
                 let norm = GroupNorm::new(GROUPS).with_relu();
-                ConvNorm { conv, norm }.apply(x, kernel, Some(conv_bias), scale, bias)
+                let parameters = ConvNormParameters { kernel, bias, scale, shift };
+                ConvNorm { conv, norm }.apply(x, &parameters)
             }
             // As candle_nn::GroupNorm does it, except that this one has second derivatives.
             Engine::Candle => {

@@ -1,7 +1,10 @@
 //! Convolution against candle's own, against finite differences, and `f32` against `f64`.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the lints' exception for tests does not reach the helper functions"
+)]
 
 mod support;
 

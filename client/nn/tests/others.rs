@@ -1,16 +1,19 @@
 //! Normalisation, pooling, resampling and whole networks against candle's own operations and
 //! against finite differences.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the lints' exception for tests does not reach the helper functions"
+)]
 
 mod support;
 
 use candle_core::{DType, Device, Tensor, Var};
 use ringfence_nn::reference::{Engine, Network};
 use ringfence_nn::{
-    Conv2d, ConvNorm, GroupNorm, join_upsampled, max_pool2, mean_pool2, portable, sum_to_channels,
-    upsample2,
+    Conv2d, ConvNorm, ConvNormParameters, GroupNorm, join_upsampled, max_pool2, mean_pool2,
+    portable, sum_to_channels, upsample2,
 };
 use support::{check_first, check_second, dot, error, keeps_graphs, numbers};
 
@@ -58,7 +61,8 @@ fn a_convolution_joined_to_its_normalisation_equals_one_after_the_other() {
     for (norm, bias) in [(norm, None), (norm.with_relu(), Some(&x[4]))] {
         let y = conv.apply(&x[0], &x[1], bias).unwrap();
         let expected = norm.apply(&y, &x[2], &x[3]).unwrap();
-        let found = ConvNorm { conv, norm }.apply(&x[0], &x[1], bias, &x[2], &x[3]).unwrap();
+        let parameters = ConvNormParameters { kernel: &x[1], bias, scale: &x[2], shift: &x[3] };
+        let found = ConvNorm { conv, norm }.apply(&x[0], &parameters).unwrap();
         assert!(error(&found, &expected) < 1e-14);
     }
 }
@@ -74,9 +78,11 @@ fn joined() -> (Conv2d, Vec<Tensor>) {
 fn check_joined(check: fn(&str, &[Tensor], support::Function)) {
     let (conv, x) = joined();
     let block = ConvNorm { conv, norm: GroupNorm::new(3).with_relu() };
-    let f = |x: &[Tensor]| block.apply(&x[0], &x[1], Some(&x[4]), &x[2], &x[3]);
+    let f = |x: &[Tensor]| {
+        let (kernel, bias, scale, shift) = (&x[1], x.get(4), &x[2], &x[3]);
+        block.apply(&x[0], &ConvNormParameters { kernel, bias, scale, shift })
+    };
     check("joined with a bias", &x, &f);
-    let f = |x: &[Tensor]| block.apply(&x[0], &x[1], None, &x[2], &x[3]);
     check("joined without a bias", &x[..4], &f);
 }
 

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use ringfence_imaging::{Axis, Intensity, ReadOptions, SliceOptions, Slices};
-
 use ringfence_learning::{DataOptions, Dataset, data};
+
+use crate::retired::{Retired, renamed};
 
 /// The anatomical axis across which a volume is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -17,13 +18,13 @@ enum AxisName {
 
 /// Arguments that say how a data folder or MedMNIST file is read.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct DataArgs {
+pub struct DataArgs {
     /// Number of sites: the data's own sites are divided or the largest kept.
     #[arg(long)]
-    pub(crate) sites: Option<usize>,
+    pub sites: Option<usize>,
     /// Most images a site; all unless given.
     #[arg(long)]
-    pub(crate) max_per_site: Option<usize>,
+    pub max_per_site: Option<usize>,
     /// Concentration of the Dirichlet distribution that spreads classes over sites where the data
     /// name none: near 0 each class sits at one site.
     #[arg(long, default_value_t = 0.5)]
@@ -31,10 +32,10 @@ pub(crate) struct DataArgs {
     /// Divide by patient anew even if the data have a `split` column.
     #[arg(long)]
     ignore_split: bool,
-    /// Simulate devices: each site's images as another scanner takes them, at this strength (1.0 is
+    /// Simulate scanners: each site's images as another scanner takes them, at this strength (1.0 is
     /// the documented range; 0 leaves them as they are; up to 3).
     #[arg(long, value_name = "STRENGTH")]
-    devices: Option<f32>,
+    scanners: Option<f32>,
     /// Window of NIfTI and DICOM images: CENTER,WIDTH in the file's own units; the lung window is
     /// -600,1500. The file's own unless given.
     #[arg(long, value_name = "CENTER,WIDTH", value_parser = window, allow_hyphen_values = true)]
@@ -45,6 +46,10 @@ pub(crate) struct DataArgs {
     /// Take every K-th slice of a volume.
     #[arg(long, value_name = "K", default_value_t = 1)]
     every: usize,
+    /// The name that --scanners had.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "",
+        value_parser = renamed("--devices", "--scanners"))]
+    devices: Option<Retired>,
 }
 
 fn window(text: &str) -> Result<Intensity, String> {
@@ -61,7 +66,8 @@ fn window(text: &str) -> Result<Intensity, String> {
 
 impl DataArgs {
     /// How files are read, without a table beside them.
-    pub(crate) fn imaging(&self) -> ReadOptions {
+    #[must_use]
+    pub fn imaging(&self) -> ReadOptions {
         let axis = match self.axis {
             AxisName::Axial => Axis::Axial,
             AxisName::Coronal => Axis::Coronal,
@@ -77,7 +83,7 @@ impl DataArgs {
     ///
     /// # Errors
     /// What is wrong with them, naming the file.
-    pub(crate) fn load(
+    pub fn load(
         &self,
         path: &Path,
         side: usize,
@@ -92,7 +98,7 @@ impl DataArgs {
             dirichlet_alpha: self.dirichlet,
             ignore_split: self.ignore_split,
             classes: classes.to_vec(),
-            devices: self.devices,
+            scanners: self.scanners,
             imaging: self.imaging(),
             ..DataOptions::default()
         };

@@ -5,7 +5,7 @@ use ringfence_learning::compute::{self, Compute};
 
 /// The argument that says where networks run.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub(crate) struct DeviceArgs {
+pub struct DeviceArgs {
     /// Where to train and predict: cpu, cuda, or cuda:NUMBER (in a build with `--features cuda`).
     #[arg(long, value_name = "DEVICE", default_value_t = Compute::Cpu)]
     device: Compute,
@@ -16,7 +16,7 @@ impl DeviceArgs {
     ///
     /// # Errors
     /// When there is no such device.
-    pub(crate) fn choose(self) -> Result<(), LearnError> {
+    pub fn choose(self) -> Result<(), LearnError> {
         compute::choose(self.device)
     }
 }

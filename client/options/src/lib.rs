@@ -1,13 +1,19 @@
-//! Arguments that several commands take.
+//! Arguments that the commands of `ringfence` and `ringfence-lab` share, and the progress bar that
+//! they show.
 
 mod algorithm;
 mod data;
 mod device;
 mod federation;
+mod names;
 mod plan;
+mod progress;
+pub mod retired;
 
-pub(crate) use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, ServerName, name};
-pub(crate) use data::DataArgs;
-pub(crate) use device::DeviceArgs;
-pub(crate) use federation::FederationArgs;
-pub(crate) use plan::PlanArgs;
+pub use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, MeanStepName};
+pub use data::DataArgs;
+pub use device::DeviceArgs;
+pub use federation::FederationArgs;
+pub use names::name;
+pub use plan::PlanArgs;
+pub use progress::{progress_bar, train_round};

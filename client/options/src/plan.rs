@@ -1,22 +1,24 @@
 //! What is trained, and how.
 
-use super::{AlgorithmChoice, AlgorithmSettings};
 use ringfence_learning::{
     Augmentation, LearnError, ModelName, Optimizer, TaskName, TrainOptions, TrainingPlan,
 };
 
+use crate::algorithm::{AlgorithmChoice, AlgorithmSettings};
+use crate::names;
+
 /// Arguments that make a training plan.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct PlanArgs {
+pub struct PlanArgs {
     /// What is learnt.
-    #[arg(long, value_enum, default_value_t = TaskName::Segmentation)]
-    pub(crate) task: TaskName,
+    #[arg(long, value_parser = names::task(), default_value_t = TaskName::Segmentation)]
+    pub task: TaskName,
     /// The model; the task's light one unless given.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = names::model())]
     model: Option<ModelName>,
     /// Side of the square images, in pixels.
     #[arg(long, default_value_t = 64)]
-    pub(crate) side: usize,
+    pub side: usize,
     /// Number of federated rounds; 6 for segmentation, 10 for classification unless given.
     #[arg(long)]
     rounds: Option<u32>,
@@ -37,15 +39,16 @@ pub(crate) struct PlanArgs {
     /// documented range; up to 3).
     #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
     augment_geometry: f32,
-    /// Give training images the noise, grey curve, contrast and resolution of random devices, at this
-    /// strength (1.0 is the range of --devices; up to 3).
+    /// Give training images the noise, grey curve, contrast and resolution of random scanners, at this
+    /// strength (1.0 is the range of --scanners; up to 3).
     #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
     augment_intensity: f32,
     /// Seed of data, splits, initial weights and training (never of keys).
     #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    pub seed: u64,
+    /// Settings of the algorithms.
     #[command(flatten)]
-    pub(crate) settings: AlgorithmSettings,
+    pub settings: AlgorithmSettings,
 }
 
 impl PlanArgs {
@@ -53,7 +56,7 @@ impl PlanArgs {
     ///
     /// # Errors
     /// When the model does not fit the task, the side or the classes.
-    pub(crate) fn plan(
+    pub fn plan(
         &self,
         classes: &[String],
         choice: AlgorithmChoice,
@@ -90,7 +93,7 @@ impl PlanArgs {
             classes,
             rounds: self.rounds.unwrap_or(rounds),
             training,
-            server: self.settings.server(choice),
+            mean_step: self.settings.mean_step(choice),
             fine_tuning: self.settings.fine_tuning(choice),
         };
         plan.task()?;

@@ -4,32 +4,31 @@
 //! are generated phantoms. What is real: the aggregator is its own binary in its own process, and
 //! every contribution, endorsement and opening goes through it over HTTP.
 
-mod aggregator;
-mod fault;
-mod federation;
 mod report;
 mod ring;
+mod rounds;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
-
-use ringfence_options::{AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs};
+use ringfence_federation::{Fault, Faults, Federation, Setup};
 use ringfence_learning::data::phantom::{self, PhantomOptions};
-use ringfence_learning::{Dataset, Task, TaskName, TrainingPlan, evaluate, picture, train_alone};
+use ringfence_learning::{Dataset, RoundStart, TaskName, TrainingPlan, evaluate, picture};
+use ringfence_options::{
+    AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs, progress_bar, train_round,
+};
 use ringfence_weights::Weights;
-pub use fault::Fault;
-pub(crate) use fault::Faults;
-pub(crate) use federation::Federation;
-use report::{Report, SiteScores};
+
+use report::{Outcome, Report, SiteScores};
+use rounds::DemoRound;
 
 /// Simulated hospitals unless `--sites` says otherwise.
 const DEFAULT_SITES: usize = 5;
 
 /// Arguments of `ringfence demo`.
 #[derive(Debug, clap::Args)]
-pub struct DemoOptions {
+pub(crate) struct Demo {
     /// An image folder with labels.csv, or a MedMNIST .npz; generated phantoms unless given.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -54,118 +53,180 @@ pub struct DemoOptions {
     out: PathBuf,
 }
 
-/// Runs a whole study and prints what it shows.
-///
-/// # Errors
-/// When the data cannot be used, or a round cannot be finished (too few key holders, say).
-pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
-    let started = std::time::Instant::now();
-    options.device.choose()?;
-    let sites = options.images.sites.unwrap_or(DEFAULT_SITES);
-    ensure!(
-        sites >= 3,
-        "expected at least 3 sites, got --sites {sites}: with two, each could subtract its own update from the sum"
-    );
-    let dataset = load(&options, sites)?;
-    let plan = options.plan.plan(&dataset.classes, options.algorithm)?;
-    let task = plan.task()?;
-    plan.check(&dataset)?;
-    let initial = plan.initial_weights()?;
-    print_study(&options, &dataset, &plan, &initial);
-    let mut sites = Vec::new();
-    for site in &dataset.sites {
-        sites.push(SiteScores::start(&site.site, evaluate(task.as_ref(), &initial, &site.test)?));
-    }
-    let local = local_only(&plan, &dataset, &initial)?;
-    let mut federation = Federation::start(
-        &options.out.join("state"),
-        &options.federation,
-        Faults { drop: options.drop.clone(), mute: options.mute.clone() },
-        &plan,
-        &dataset,
-    )
-    .await?;
-    println!(
-        "\naggregator  pid {} at {} (its own process, real HTTP)",
-        federation.aggregator.pid(),
-        federation.aggregator.url()
-    );
-    println!("study       {}\n", federation.digest());
-    for round in 0..plan.rounds {
-        let summary = federation.round(round, &dataset).await?;
-        summary.print();
-    }
-    let global = federation.model().clone();
-    for ((scores, site), local) in sites.iter_mut().zip(&dataset.sites).zip(&local) {
-        scores.local = Some(evaluate(task.as_ref(), local, &site.test)?);
-        scores.federated = Some(evaluate(task.as_ref(), &global, &site.test)?);
-    }
-    let personal = personalise(&plan, &dataset, &global)?;
-    for ((scores, site), personal) in sites.iter_mut().zip(&dataset.sites).zip(&personal) {
-        scores.personal = Some(evaluate(task.as_ref(), personal, &site.test)?);
-    }
-    let report = Report::new(&options, &plan, &federation, sites, started.elapsed());
-    report.print();
-    pictures(&options, task.as_ref(), &dataset, &local, &global)?;
-    plan.save(&global, &options.out.join("model.safetensors"))?;
-    for (site, personal) in dataset.sites.iter().zip(&personal) {
-        plan.save(personal, &options.out.join(format!("model-{}.safetensors", site.site)))?;
-    }
-    report.save(&options.out)?;
-    println!(
-        "\nwritten to {}: report.json, ring.svg, predictions-*.png, model.safetensors",
-        options.out.display()
-    );
-    Ok(())
-}
-
-fn load(options: &DemoOptions, sites: usize) -> anyhow::Result<Dataset> {
-    let PlanArgs { side, seed, .. } = options.plan;
-    if let Some(path) = &options.data {
-        let mut images = options.images.clone();
-        images.sites = Some(sites);
-        return images.load(path, side, seed, &[]);
-    }
-    let phantoms = PhantomOptions { side, sites, seed, ..PhantomOptions::default() };
-    let mut dataset = phantom::generate(&phantoms)?;
-    for site in &mut dataset.sites {
-        site.train.truncate(options.images.max_per_site.unwrap_or(usize::MAX));
-    }
-    Ok(dataset)
-}
-
-fn print_study(options: &DemoOptions, dataset: &Dataset, plan: &TrainingPlan, initial: &Weights) {
-    let source = match &options.data {
-        Some(path) => format!("images of {}", path.display()),
-        None => "generated lung-CT phantoms (simulated images)".to_owned(),
-    };
-    println!("Ringfence demo: {} on {source}, seed {}", plan.task, plan.training.seed);
-    println!(
-        "model       {}, {} values; {}, {} rounds of {} local epochs; {} px",
-        plan.model,
-        initial.len(),
-        options.algorithm,
-        plan.rounds,
-        plan.training.epochs,
-        dataset.side
-    );
-    for site in &dataset.sites {
-        println!(
-            "  {:<24} {:>4} training, {:>3} validation, {:>3} test images",
-            site.site,
-            site.train.len(),
-            site.validation.len(),
-            site.test.len()
+impl Demo {
+    /// Runs a whole study and prints what it shows.
+    ///
+    /// # Errors
+    /// When the data cannot be used, or a round cannot be finished (too few key holders, say).
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        self.device.choose()?;
+        let sites = self.images.sites.unwrap_or(DEFAULT_SITES);
+        ensure!(
+            sites >= 3,
+            "expected at least 3 sites, got --sites {sites}: with two, each could subtract its own update from the sum"
         );
+        let dataset = self.load(sites)?;
+        let plan = self.plan.plan(&dataset.classes, self.algorithm)?;
+        let task = plan.task()?;
+        plan.check(&dataset)?;
+        let initial = plan.initial_weights()?;
+        self.print_study(&dataset, &plan, &initial);
+        let mut sites = Vec::new();
+        for site in &dataset.sites {
+            let scores = evaluate(task.as_ref(), &initial, &site.test)?;
+            sites.push(SiteScores::start(&site.site, scores));
+        }
+        let local = local_only(&plan, &dataset, &initial)?;
+        let mut federation = self.start(&plan, &dataset, initial).await?;
+        let rounds = federate(&mut federation, &plan, &dataset).await?;
+        let global = federation.model().clone();
+        for ((scores, site), local) in sites.iter_mut().zip(&dataset.sites).zip(&local) {
+            scores.local = Some(evaluate(task.as_ref(), local, &site.test)?);
+            scores.federated = Some(evaluate(task.as_ref(), &global, &site.test)?);
+        }
+        let personal = personalise(&plan, &dataset, &global)?;
+        for ((scores, site), personal) in sites.iter_mut().zip(&dataset.sites).zip(&personal) {
+            scores.personal = Some(evaluate(task.as_ref(), personal, &site.test)?);
+        }
+        let outcome = Outcome {
+            data: self.data.as_deref(),
+            plan: &plan,
+            federation: &federation,
+            rounds: &rounds,
+            sites: &sites,
+            elapsed: started.elapsed(),
+        };
+        let report = Report::of(&outcome);
+        report.print();
+        self.pictures(&plan, &dataset, &local, &global)?;
+        plan.save(&global, &self.out.join("model.safetensors"))?;
+        for (site, personal) in dataset.sites.iter().zip(&personal) {
+            plan.save(personal, &self.out.join(format!("model-{}.safetensors", site.site)))?;
+        }
+        report.save(&self.out)?;
+        println!(
+            "\nwritten to {}: report.json, ring.svg, predictions-*.png, model.safetensors",
+            self.out.display()
+        );
+        Ok(())
     }
-    for (site, reason) in &dataset.left_out {
-        println!("  {site:<24} left out: {reason}");
+
+    fn load(&self, sites: usize) -> anyhow::Result<Dataset> {
+        let PlanArgs { side, seed, .. } = self.plan;
+        if let Some(path) = &self.data {
+            let mut images = self.images.clone();
+            images.sites = Some(sites);
+            return images.load(path, side, seed, &[]);
+        }
+        let phantoms = PhantomOptions { side, sites, seed, ..PhantomOptions::default() };
+        let mut dataset = phantom::generate(&phantoms)?;
+        for site in &mut dataset.sites {
+            site.train.truncate(self.images.max_per_site.unwrap_or(usize::MAX));
+        }
+        Ok(dataset)
     }
-    if plan.task == TaskName::Classification {
-        for (site, note) in &dataset.notes {
-            println!("  {site:<24} note: {note}");
+
+    /// Starts the aggregator and the sites.
+    async fn start(
+        &self,
+        plan: &TrainingPlan,
+        dataset: &Dataset,
+        initial: Weights,
+    ) -> anyhow::Result<Federation> {
+        let setup = Setup {
+            names: dataset.sites.iter().map(|site| site.site.clone()).collect(),
+            initial,
+            mean_step: plan.mean_step,
+            options: self.federation.options(dataset),
+            faults: Faults { drop: self.drop.clone(), mute: self.mute.clone() },
+            rounds: plan.rounds,
+        };
+        let federation = Federation::start(&self.out.join("state"), setup).await?;
+        let aggregator = federation.aggregator();
+        println!(
+            "\naggregator  pid {} at {} (its own process, real HTTP)",
+            aggregator.pid(),
+            aggregator.url()
+        );
+        println!("study       {}\n", federation.study_id());
+        Ok(federation)
+    }
+
+    fn print_study(&self, dataset: &Dataset, plan: &TrainingPlan, initial: &Weights) {
+        let source = match &self.data {
+            Some(path) => format!("images of {}", path.display()),
+            None => "generated lung-CT phantoms (simulated images)".to_owned(),
+        };
+        println!("Ringfence demo: {} on {source}, seed {}", plan.task, plan.training.seed);
+        println!(
+            "model       {}, {} values; {}, {} rounds of {} local epochs; {} px",
+            plan.model,
+            initial.len(),
+            self.algorithm,
+            plan.rounds,
+            plan.training.epochs,
+            dataset.side
+        );
+        for site in &dataset.sites {
+            println!(
+                "  {:<24} {:>4} training, {:>3} validation, {:>3} test images",
+                site.site,
+                site.train.len(),
+                site.validation.len(),
+                site.test.len()
+            );
+        }
+        for (site, reason) in &dataset.left_out {
+            println!("  {site:<24} left out: {reason}");
+        }
+        if plan.task == TaskName::Classification {
+            for (site, note) in &dataset.notes {
+                println!("  {site:<24} note: {note}");
+            }
         }
     }
+
+    /// Prediction sheets of every site: image, truth, local-only model, federated model.
+    fn pictures(
+        &self,
+        plan: &TrainingPlan,
+        dataset: &Dataset,
+        local: &[Weights],
+        global: &Weights,
+    ) -> anyhow::Result<()> {
+        let task = plan.task()?;
+        for (site, local) in dataset.sites.iter().zip(local) {
+            let samples = picture::spread(&site.test, 4);
+            let path = self.out.join(format!("predictions-{}.png", site.site));
+            let models = [("local only", local), ("federated", global)];
+            picture::save_sheet(&path, task.as_ref(), &samples, &models)
+                .with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// All rounds: every site trains, then the federation adds up.
+async fn federate(
+    federation: &mut Federation,
+    plan: &TrainingPlan,
+    dataset: &Dataset,
+) -> anyhow::Result<Vec<DemoRound>> {
+    let mut rounds = Vec::new();
+    for _ in 0..plan.rounds {
+        let round = federation.next_round();
+        let absent: Vec<bool> = federation.fates(round).iter().map(|fate| fate.absent).collect();
+        let started = Instant::now();
+        let start = RoundStart { plan, model: federation.model(), round: round.0 };
+        let updates = train_round(&start, dataset, &absent)?;
+        let train_seconds = started.elapsed().as_secs_f64();
+        let report = federation.round(&updates).await?.clone();
+        let round = DemoRound { report, train_seconds };
+        round.print();
+        rounds.push(round);
+    }
+    Ok(rounds)
 }
 
 /// The common model fine-tuned at every site, where that is asked for.
@@ -194,7 +255,8 @@ fn local_only(
         // The same epochs at the same learning rates as in the federated rounds.
         for round in 0..plan.rounds {
             let before = position * epochs + round as usize * plan.training.epochs;
-            weights = train_alone(plan, &weights, site, (position, round), &mut |step| {
+            let start = RoundStart { plan, model: &weights, round };
+            weights = start.train_alone(position, site, &mut |step| {
                 bar.set_position((before + step.epoch - 1) as u64);
             })?;
         }
@@ -202,29 +264,4 @@ fn local_only(
     }
     bar.finish_and_clear();
     Ok(models)
-}
-
-/// A progress bar on standard error; silent when that is no terminal.
-pub(crate) fn progress_bar(prefix: &'static str) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{prefix:>12} [{bar:30}] {percent:>3}% {eta:>4} left  {msg}");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
-    ProgressBar::new(1).with_style(style).with_prefix(prefix)
-}
-
-/// Prediction sheets of every site: image, truth, local-only model, federated model.
-fn pictures(
-    options: &DemoOptions,
-    task: &dyn Task,
-    dataset: &Dataset,
-    local: &[Weights],
-    global: &Weights,
-) -> anyhow::Result<()> {
-    for (site, local) in dataset.sites.iter().zip(local) {
-        let samples = picture::spread(&site.test, 4);
-        let path = options.out.join(format!("predictions-{}.png", site.site));
-        picture::save_sheet(&path, task, &samples, &[("local only", local), ("federated", global)])
-            .with_context(|| path.display().to_string())?;
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! `ringfence init` and `predict`: a model before its first round, and in use.
+//! `ringfence predict`: a model in use.
 
 use std::path::{Path, PathBuf};
 
@@ -6,56 +6,12 @@ use anyhow::{Context, ensure};
 use image::imageops::{self, FilterType};
 use image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use indicatif::ProgressIterator;
-
-use ringfence_options::{AlgorithmChoice, DataArgs, DeviceArgs, PlanArgs};
 use ringfence_learning::data::{Picture, read_pictures};
 use ringfence_learning::task::{Prediction, tinted};
-use ringfence_learning::{TaskName, TrainingPlan, predict};
-use ringfence_site::model;
+use ringfence_learning::{TrainingPlan, predict};
+use ringfence_options::{DataArgs, DeviceArgs};
 
-/// Arguments of `ringfence init`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Init {
-    #[command(flatten)]
-    plan: PlanArgs,
-    #[command(flatten)]
-    algorithm: AlgorithmChoice,
-    /// Names of the classes, in the order of their labels: the same for all sites.
-    #[arg(long, value_delimiter = ',')]
-    classes: Vec<String>,
-    /// Where to write the model with its plan.
-    #[arg(long, default_value = "model.safetensors")]
-    out: PathBuf,
-}
-
-impl Init {
-    pub(crate) fn run(self) -> anyhow::Result<()> {
-        ensure!(
-            self.plan.task == TaskName::Segmentation || self.classes.len() >= 2,
-            "expected at least two classes, as in --classes normal,pneumonia; got {}",
-            self.classes.len()
-        );
-        let plan = self.plan.plan(&self.classes, self.algorithm)?;
-        let weights = plan.initial_weights()?;
-        plan.save(&weights, &self.out)?;
-        println!(
-            "{}: {} for {}, {} values at {} px; {} rounds of {} local epochs",
-            self.out.display(),
-            plan.model,
-            plan.task,
-            weights.len(),
-            plan.side,
-            plan.rounds,
-            plan.training.epochs
-        );
-        println!("digest {}", model::digest(&weights));
-        println!(
-            "next: `ringfence study new --model {}`, and every site runs `ringfence join`",
-            self.out.display()
-        );
-        Ok(())
-    }
-}
+use crate::files::make_folder;
 
 /// Arguments of `ringfence predict`.
 #[derive(Debug, clap::Args)]
@@ -81,8 +37,7 @@ impl Predict {
         let (plan, weights) = TrainingPlan::load(&self.model)?;
         let task = plan.task()?;
         let files = files(&self.inputs)?;
-        std::fs::create_dir_all(&self.out)
-            .with_context(|| format!("cannot make the folder {}", self.out.display()))?;
+        make_folder(&self.out)?;
         let options = self.images.imaging();
         let table = self.out.join("predictions.csv");
         let mut rows = csv::Writer::from_path(&table)

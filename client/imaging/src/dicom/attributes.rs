@@ -7,8 +7,9 @@ use dicom_dictionary_std::{StandardDataDictionary, tags};
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
-use super::{damaged, unsupported};
-use crate::{Fault, Format};
+use super::fault::{damaged, unsupported};
+use crate::error::Fault;
+use crate::format::Format;
 
 /// Rows and Columns are 16-bit numbers (PS3.6).
 const LONGEST_SIDE: usize = u16::MAX as usize;

@@ -9,18 +9,12 @@ use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 use jpeg_decoder::{PixelFormat, UnsupportedFeature};
 
 use super::attributes::Attributes;
+use super::fault::{damaged, unsupported};
 use super::file::Syntax;
-use super::{damaged, native, rle, unsupported};
-use crate::{Fault, picture};
-
-/// The samples of one frame, as stored.
-pub(super) struct Samples {
-    pub(super) values: Vec<i64>,
-    /// Colour by planes and not by pixels.
-    pub(super) planar: bool,
-    /// Whether a codec has already made RGB of the colour space that the attributes name.
-    pub(super) is_rgb: bool,
-}
+use super::samples::Samples;
+use super::{native, rle};
+use crate::error::Fault;
+use crate::picture;
 
 /// The frames of a file.
 pub(super) struct Frames<'a> {

@@ -6,9 +6,9 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::attributes::Attributes;
-use super::codec::Samples;
-use super::{damaged, unsupported};
-use crate::Fault;
+use super::fault::{damaged, unsupported};
+use super::samples::Samples;
+use crate::error::Fault;
 use crate::intensity::luma;
 
 /// A lookup table (PS3.3, C.11.1.1.1 and C.7.6.3.1.5).

@@ -11,9 +11,10 @@ use dicom_transfer_syntax_registry::entries::{
     EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN,
 };
 
-use super::damaged;
+use super::fault::damaged;
 use super::structure::{self, Cursor, Encoding};
-use crate::{Fault, Limits};
+use crate::error::Fault;
+use crate::options::Limits;
 
 const EXPLICIT: Encoding = Encoding { explicit: true, big_endian: false };
 const IMPLICIT: Encoding = Encoding { explicit: false, big_endian: false };

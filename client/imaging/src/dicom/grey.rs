@@ -4,10 +4,11 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::attributes::{self, Attributes};
-use super::codec::Samples;
 use super::colour::Table;
+use super::samples::Samples;
+use crate::error::Fault;
 use crate::intensity::to_unit;
-use crate::{Fault, Intensity};
+use crate::options::Intensity;
 
 /// The values of a frame in the modality's units: by a lookup table, or by slope and intercept.
 /// Padding is no number if `hide_padding`.

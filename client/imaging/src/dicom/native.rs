@@ -6,10 +6,10 @@ use dicom_core::PrimitiveValue;
 use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_BIG_ENDIAN;
 
 use super::attributes::Attributes;
-use super::codec::Samples;
+use super::fault::{damaged, unsupported};
 use super::file::Syntax;
-use super::{damaged, unsupported};
-use crate::Fault;
+use super::samples::Samples;
+use crate::error::Fault;
 
 /// The bytes of all frames, in little-endian order.
 pub(super) fn bytes<'a>(

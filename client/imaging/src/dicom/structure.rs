@@ -5,8 +5,8 @@ use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
-use super::damaged;
-use crate::Fault;
+use super::fault::damaged;
+use crate::error::Fault;
 
 /// How a data set is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

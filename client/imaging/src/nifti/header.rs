@@ -5,7 +5,8 @@ use std::io::Read;
 use nifti::{Endianness, NiftiHeader, NiftiType};
 
 use super::orientation;
-use crate::{Fault, Format};
+use crate::error::Fault;
+use crate::format::Format;
 
 /// What is needed of either header.
 pub(super) struct Header {

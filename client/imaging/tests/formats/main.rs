@@ -1,7 +1,10 @@
 //! What is read, what it becomes, and what is refused with which words. All files are made here.
-
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the lints' exception for tests does not reach the helper functions"
+)]
 
 mod dicom;
 mod hostile;

@@ -1,6 +1,6 @@
 //! What is compared.
 
-use ringfence_options::{AlgorithmChoice, AlgorithmName, ServerName};
+use ringfence_options::{AlgorithmChoice, AlgorithmName, MeanStepName};
 
 /// A way to train at several sites.
 #[derive(
@@ -43,13 +43,13 @@ impl MethodName {
     }
 
     pub(super) fn choice(self) -> AlgorithmChoice {
-        let (algorithm, server) = match self {
-            Self::Local | Self::Fedavg => (AlgorithmName::Fedavg, ServerName::Mean),
-            Self::Fedprox => (AlgorithmName::Fedprox, ServerName::Mean),
-            Self::Fedadam => (AlgorithmName::Fedavg, ServerName::Adam),
-            Self::Perfedavg => (AlgorithmName::Perfedavg, ServerName::Mean),
-            Self::PerfedavgHf => (AlgorithmName::PerfedavgHf, ServerName::Mean),
+        let (algorithm, mean_step) = match self {
+            Self::Local | Self::Fedavg => (AlgorithmName::Fedavg, MeanStepName::Add),
+            Self::Fedprox => (AlgorithmName::Fedprox, MeanStepName::Add),
+            Self::Fedadam => (AlgorithmName::Fedavg, MeanStepName::Adam),
+            Self::Perfedavg => (AlgorithmName::Perfedavg, MeanStepName::Add),
+            Self::PerfedavgHf => (AlgorithmName::PerfedavgHf, MeanStepName::Add),
         };
-        AlgorithmChoice { algorithm, server }
+        AlgorithmChoice::new(algorithm, mean_step)
     }
 }

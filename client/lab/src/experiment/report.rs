@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::Context;
+use ringfence_learning::chart::{self, Bars, Curve};
+use ringfence_learning::{Dataset, TaskName, TrainingPlan, picture};
 use serde::Serialize;
 
-use super::run::{Run, Table};
-use ringfence_options::PlanArgs;
-use ringfence_learning::chart::{self, Bars, Curve};
-use ringfence_learning::{Dataset, TrainingPlan, picture};
+use super::run::{Run, Table, mean};
+use crate::files;
 
 /// One row of the table: a method's runs.
 #[derive(Serialize)]
@@ -21,9 +21,8 @@ struct Row<'a> {
 
 impl Row<'_> {
     fn tables(&self) -> impl Iterator<Item = &Table> {
-        self.runs.iter().filter_map(|run| match self.fine_tuned {
-            true => run.personalised.as_ref(),
-            false => Some(&run.test),
+        self.runs.iter().filter_map(|run| {
+            if self.fine_tuned { run.personalised.as_ref() } else { Some(&run.test) }
         })
     }
 
@@ -37,7 +36,7 @@ impl Row<'_> {
 
     /// The mean over sites in each run.
     fn means(&self, score: &str) -> Vec<f64> {
-        self.tables().map(|table| super::run::mean(table, score)).collect()
+        self.tables().map(|table| mean(table, score)).collect()
     }
 }
 
@@ -46,7 +45,7 @@ fn value(scores: &[(String, f64)], name: &str) -> Option<f64> {
 }
 
 /// Prints the tables, and writes `report.json`, `curves.svg` and `bars.svg`.
-pub(super) fn write(out: &Path, plan: &PlanArgs, runs: &[Run]) -> anyhow::Result<()> {
+pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<()> {
     let rows = rows(runs);
     let Some(first) = runs.first() else { return Ok(()) };
     let sites: Vec<String> = first.test.iter().map(|(site, _)| site.clone()).collect();
@@ -70,12 +69,11 @@ pub(super) fn write(out: &Path, plan: &PlanArgs, runs: &[Run]) -> anyhow::Result
         })
     });
     let json = serde_json::json!({
-        "task": plan.task.to_string(),
+        "task": task.to_string(),
         "summary": summary.collect::<Vec<_>>(),
         "runs": runs,
     });
-    let path = out.join("report.json");
-    crate::cli::write(&path, &serde_json::to_vec_pretty(&json)?)?;
+    files::write(&out.join("report.json"), &serde_json::to_vec_pretty(&json)?)?;
 
     let curves: Vec<Curve> = rows
         .iter()

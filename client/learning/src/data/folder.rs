@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::divide::{self, Plan};
+use super::dataset::{Dataset, Sample, SiteData, Split};
+use super::division::{Division, SitePart};
+use super::error::DataError;
+use super::options::DataOptions;
 use super::table::{self, Row};
-use super::{DataError, DataOptions, Dataset, Sample, SiteData, Split, grey, memory, stack};
+use super::{grey, memory, stack};
 
 const TABLE: &str = "labels.csv";
 
@@ -17,18 +20,18 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
     let (rows, classes) = table::read(&path, options)?;
     let rows = stack::expand(folder, rows, options)?;
     let items: Vec<_> = rows.iter().map(|row| row.item.clone()).collect();
-    let (plans, left_out) = divide::divide(&path, &items, options)?;
-    let samples = plans.iter().enumerate().map(|(position, plan)| {
+    let Division { sites: parts, left_out } = Division::of(&path, &items, options)?;
+    let samples = parts.iter().enumerate().map(|(position, part)| {
         // At most: neighbouring slices may be the same ones.
-        let whole: usize = plan.samples.values().map(Vec::len).sum();
+        let whole: usize = part.samples.values().map(Vec::len).sum();
         let kept = options.max_per_site.unwrap_or(whole);
-        kept.saturating_mul(options.device(position).slices).min(whole)
+        kept.saturating_mul(options.scanner(position).slices).min(whole)
     });
     memory::check(folder, samples.sum(), options)?;
-    let sites = plans
+    let sites = parts
         .into_iter()
         .enumerate()
-        .map(|(position, plan)| read_site(folder, &rows, plan, position, options))
+        .map(|(position, part)| read_site(folder, &rows, part, position, options))
         .collect::<Result<_, _>>()?;
     Ok(Dataset { side: options.side, classes, sites, left_out, notes: Vec::new() })
 }
@@ -77,28 +80,28 @@ pub fn write(dataset: &Dataset, folder: &Path) -> Result<(), DataError> {
     writer.flush().map_err(file)
 }
 
-/// Reads the samples of one site that it keeps, as its device shows them. A slice's neighbours are
-/// read with it where the device averages them, also those that the site does not keep.
+/// Reads the samples of one site that it keeps, as its scanner shows them. A slice's neighbours are
+/// read with it where the scanner averages them, also those that the site does not keep.
 fn read_site(
     folder: &Path,
     rows: &[Row],
-    whole: Plan,
+    whole: SitePart,
     position: usize,
     options: &DataOptions,
 ) -> Result<SiteData, DataError> {
-    let device = options.device(position);
+    let scanner = options.scanner(position);
     let mut kept = whole.clone();
-    divide::cap(&mut kept, options.max_per_site, options.seed);
+    kept.cap(options.max_per_site, options.seed);
     let read = |split| -> Result<Vec<Sample>, DataError> {
-        let of = |plan: &Plan| plan.samples.get(&split).cloned().unwrap_or_default();
+        let of = |part: &SitePart| part.samples.get(&split).cloned().unwrap_or_default();
         let kept = of(&kept);
         let place = |index: usize| {
             rows.get(index).map(|row| (row.item.group.clone(), row.name())).unwrap_or_default()
         };
-        let needed = device.needs(&of(&whole), &kept, place);
+        let needed = scanner.needs(&of(&whole), &kept, place);
         let chosen: Vec<&Row> = needed.iter().filter_map(|index| rows.get(*index)).collect();
         let mut samples = stack::read(folder, &chosen, options)?;
-        device.apply_to(&mut samples, &whole.site, options.seed)?;
+        scanner.apply_to(&mut samples, &whole.site, options.seed)?;
         let made = needed.into_iter().zip(samples);
         Ok(made
             .filter(|(index, _)| kept.binary_search(index).is_ok())

@@ -6,7 +6,7 @@ use image::imageops::FilterType;
 use image::{ImageBuffer, ImageError, Luma};
 use ringfence_imaging::Format;
 
-use super::DataError;
+use super::error::DataError;
 
 type Grey = ImageBuffer<Luma<f32>, Vec<f32>>;
 

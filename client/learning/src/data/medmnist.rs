@@ -8,8 +8,14 @@ use std::path::Path;
 
 use npyz::npz::NpzArchive;
 
-use super::divide::{self, Item, Plan};
-use super::{DataError, DataOptions, Dataset, Sample, SiteData, Split, memory};
+use super::classes::class_number;
+use super::dataset::{Dataset, Sample, SiteData, Split};
+use super::division::{Division, SitePart};
+use super::error::DataError;
+use super::grey;
+use super::group::Item;
+use super::memory;
+use super::options::DataOptions;
 
 /// No MedMNIST file comes near this; a damaged header may claim more.
 const MAX_VALUES: u64 = 1 << 32;
@@ -38,10 +44,10 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
             label: Some(*label),
         }));
     }
-    let (mut plans, left_out) = divide::divide(path, &items, options)?;
-    plans.iter_mut().for_each(|plan| divide::cap(plan, options.max_per_site, options.seed));
+    let Division { sites: mut parts, left_out } = Division::of(path, &items, options)?;
+    parts.iter_mut().for_each(|part| part.cap(options.max_per_site, options.seed));
     let kept: BTreeSet<usize> =
-        plans.iter().flat_map(|plan| plan.samples.values().flatten().copied()).collect();
+        parts.iter().flat_map(|part| part.samples.values().flatten().copied()).collect();
     memory::check(path, kept.len(), options)?;
     let mut samples = BTreeMap::new();
     for (split, start) in starts {
@@ -54,21 +60,21 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
             samples.insert(start + index, sample);
         }
     }
-    let site = |(position, mut plan): (usize, Plan)| {
+    let site = |(position, mut part): (usize, SitePart)| {
         let mut take = |split| {
-            let chosen = plan.samples.remove(&split).unwrap_or_default();
+            let chosen = part.samples.remove(&split).unwrap_or_default();
             chosen.into_iter().filter_map(|index| samples.remove(&index)).collect()
         };
         let mut site = SiteData {
             train: take(Split::Train),
             validation: take(Split::Validation),
             test: take(Split::Test),
-            site: plan.site,
+            site: part.site,
         };
-        options.device(position).apply(&mut site, options.seed)?;
+        options.scanner(position).apply(&mut site, options.seed)?;
         Ok(site)
     };
-    let sites = plans.into_iter().enumerate().map(site).collect::<Result<_, DataError>>()?;
+    let sites = parts.into_iter().enumerate().map(site).collect::<Result<_, DataError>>()?;
     Ok(Dataset { side: options.side, classes, sites, left_out, notes: Vec::new() })
 }
 
@@ -85,7 +91,7 @@ fn classes(
     for (split, labels) in labels {
         for label in labels {
             let text = label.to_string();
-            let number = super::class_number(named, &text, &text);
+            let number = class_number(named, &text, &text);
             *label = number.and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
                 DataError::Array {
                     path: path.to_path_buf(),
@@ -145,7 +151,7 @@ impl<'a> Archive<'a> {
                 pixels.push(value);
             }
             if keep(index) {
-                images.push((index, super::grey::fit(&luma(&pixels, channels), from, side)));
+                images.push((index, grey::fit(&luma(&pixels, channels), from, side)));
             }
         }
         // To the end, where the archive's checksum is compared.

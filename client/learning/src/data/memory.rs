@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{DataError, DataOptions};
+use super::error::DataError;
+use super::options::DataOptions;
 use crate::memory::free;
 
 /// Bytes of a pixel: an image and a mask, or an image and its copy in a batch, as 32-bit floats.

@@ -1,27 +1,28 @@
-//! Generated lung CT with lesions, from hospitals whose devices differ: for demonstrations and
+//! Generated lung CT with lesions, from hospitals whose scanners differ: for demonstrations and
 //! tests where no patient's data may be used.
 //!
-//! Each patient is a small volume of Hounsfield units (see `anatomy`), each hospital a device
+//! Each patient is a small volume of Hounsfield units (see `anatomy`), each hospital a scanner
 //! that averages neighbouring slices, blurs, adds noise and applies its window, and a mix of
 //! early and severe cases. The pictures resemble CT; nothing learnt from them is of medical use.
 
 mod anatomy;
-mod noise;
+mod texture;
 
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
 use self::anatomy::{Cases, Patient, Tissue};
-use super::device::detect;
-use super::divide::rng;
-use super::{DataError, Dataset, Sample, SiteData, Split};
+use super::chance::rng;
+use super::dataset::{Dataset, Sample, SiteData, Split};
+use super::detector::detect;
+use super::error::DataError;
 
 /// What to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhantomOptions {
     /// Height and width of an image, in pixels.
     pub side: usize,
-    /// Number of hospitals. From the sixth on, devices repeat with other patients.
+    /// Number of hospitals. From the sixth on, scanners repeat with other patients.
     pub sites: usize,
     /// Patients a hospital: half are for testing, an eighth (one at least) for validation,
     /// the rest to learn from.
@@ -41,9 +42,9 @@ impl Default for PhantomOptions {
     }
 }
 
-/// A device and the cases it sees.
+/// A hospital: how its scanner is set, and the cases it sees.
 #[derive(Clone, Copy, Debug)]
-struct Device {
+struct Hospital {
     /// Neighbouring sub-slices, 1/64 of the lung's height apart, averaged into a slice.
     thickness: usize,
     /// Standard deviation of the noise, HU.
@@ -55,7 +56,7 @@ struct Device {
     cases: Cases,
 }
 
-impl Device {
+impl Hospital {
     /// No two patients are scanned alike: dose follows the body, and whoever exports the images
     /// chooses the window by eye. Three patients do not show all of it.
     fn for_patient(self, rng: &mut impl Rng) -> Self {
@@ -69,36 +70,36 @@ impl Device {
 
 /// Windows are variants of the usual lung window (level -600, width 1500 HU); noise and slice
 /// thickness span thin-slice diagnostic to thick-slice low-dose protocols.
-const DEVICES: [Device; 5] = [
-    Device {
+const HOSPITALS: [Hospital; 5] = [
+    Hospital {
         thickness: 1,
         noise: 25.0,
         window: (-1350.0, 150.0),
         resolution: 1.0,
         cases: Cases { lesions: 3.0, radius: 0.15, density: 0.5, healthy: 0.2 },
     },
-    Device {
+    Hospital {
         thickness: 5,
         noise: 15.0,
         window: (-1200.0, 200.0),
         resolution: 0.8,
         cases: Cases { lesions: 3.0, radius: 0.14, density: 0.3, healthy: 0.3 },
     },
-    Device {
+    Hospital {
         thickness: 1,
         noise: 65.0,
         window: (-1400.0, 100.0),
         resolution: 1.0,
         cases: Cases { lesions: 5.0, radius: 0.19, density: 0.8, healthy: 0.1 },
     },
-    Device {
+    Hospital {
         thickness: 3,
         noise: 30.0,
         window: (-1000.0, 400.0),
         resolution: 0.6,
         cases: Cases { lesions: 3.0, radius: 0.13, density: 0.6, healthy: 0.2 },
     },
-    Device {
+    Hospital {
         thickness: 2,
         noise: 45.0,
         window: (-1600.0, 500.0),
@@ -116,7 +117,9 @@ pub fn generate(options: &PhantomOptions) -> Result<Dataset, DataError> {
     options.check()?;
     let width = options.sites.to_string().len();
     let sites = (0..options.sites)
-        .map(|index| site(options, &format!("hospital-{:0width$}", index + 1), DEVICES[index % 5]))
+        .map(|index| {
+            site(options, &format!("hospital-{:0width$}", index + 1), HOSPITALS[index % 5])
+        })
         .collect();
     let classes = ["healthy", "lesion"].map(String::from).to_vec();
     let (left_out, notes) = (Vec::new(), Vec::new());
@@ -157,10 +160,10 @@ impl PhantomOptions {
     }
 }
 
-fn site(options: &PhantomOptions, name: &str, device: Device) -> SiteData {
+fn site(options: &PhantomOptions, name: &str, hospital: Hospital) -> SiteData {
     let samples: Vec<Vec<Sample>> = (0..options.patients)
         .into_par_iter()
-        .map(|patient| volume(options, name, patient, device))
+        .map(|patient| volume(options, name, patient, hospital))
         .collect();
     let mut site = SiteData {
         site: name.to_string(),
@@ -178,16 +181,16 @@ fn site(options: &PhantomOptions, name: &str, device: Device) -> SiteData {
     site
 }
 
-fn volume(options: &PhantomOptions, site: &str, number: usize, device: Device) -> Vec<Sample> {
+fn volume(options: &PhantomOptions, site: &str, number: usize, hospital: Hospital) -> Vec<Sample> {
     let group = format!("{site}-p{:03}", number + 1);
     let mut rng = rng(options.seed, "phantom", &group);
-    let patient = Patient::draw(&device.cases, &mut rng);
-    let device = device.for_patient(&mut rng);
+    let patient = Patient::draw(&hospital.cases, &mut rng);
+    let hospital = hospital.for_patient(&mut rng);
     (0..options.slices)
         .map(|slice| {
             // The outermost eighths, above the apex and inside the liver, show little lung.
             let z = 0.125 + 0.75 * (slice as f32 + 0.5) / options.slices as f32;
-            let (image, mask) = scan(&patient, z, options.side, device, &mut rng);
+            let (image, mask) = scan(&patient, z, options.side, hospital, &mut rng);
             Sample {
                 name: format!("{group}-s{:02}", slice + 1),
                 group: group.clone(),
@@ -199,17 +202,17 @@ fn volume(options: &PhantomOptions, site: &str, number: usize, device: Device) -
         .collect()
 }
 
-/// One slice as the device shows it, and its lesion mask.
+/// One slice as the hospital shows it, and its lesion mask.
 fn scan(
     patient: &Patient,
     z: f32,
     side: usize,
-    device: Device,
+    hospital: Hospital,
     rng: &mut impl Rng,
 ) -> (Vec<f32>, Vec<f32>) {
-    let (hounsfield, mask) = slab(patient, z, side, device.thickness);
-    let seen = detect(&hounsfield, side, device.resolution, device.noise, rng);
-    let (black, white) = device.window;
+    let (hounsfield, mask) = slab(patient, z, side, hospital.thickness);
+    let seen = detect(&hounsfield, side, hospital.resolution, hospital.noise, rng);
+    let (black, white) = hospital.window;
     let shown = |value: f32| {
         let grey = ((value - black) / (white - black)).clamp(0.0, 1.0);
         (grey * 255.0).round() / 255.0
@@ -256,7 +259,7 @@ mod tests {
         assert_eq!(data, generate(&small()).unwrap());
         let other = generate(&PhantomOptions { seed: 4, ..small() }).unwrap();
         assert_ne!(data.sites[0].train[0].image, other.sites[0].train[0].image);
-        // Site 6 has the device of site 1, but not its patients.
+        // Site 6 has the scanner of site 1, but not its patients.
         assert_ne!(data.sites[0].train[0].image, data.sites[5].train[0].image);
     }
 

@@ -6,8 +6,11 @@ use rand::rngs::ChaCha20Rng;
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, Gamma};
 
-use super::divide::{Group, rng};
-use super::{DataError, DataOptions, Split};
+use super::chance::rng;
+use super::dataset::Split;
+use super::error::DataError;
+use super::group::Group;
+use super::options::DataOptions;
 
 /// How often a division is drawn again that leaves a site without enough samples.
 const DRAWS: usize = 200;
@@ -33,9 +36,12 @@ pub(super) fn spread(
         trained.map(|group| group.samples.len()).sum()
     };
     let least = MIN_TRAIN.min(samples(groups).div_ceil(2 * sites)).max(1);
-    let tested = |groups: &[Group]| match undivided {
-        true => groups.len() >= 2,
-        false => groups.iter().any(|group| group.split == Some(Split::Test)),
+    let tested = |groups: &[Group]| {
+        if undivided {
+            groups.len() >= 2
+        } else {
+            groups.iter().any(|group| group.split == Some(Split::Test))
+        }
     };
     // In the order of the data, whatever the groups are called.
     let mut groups = groups.to_vec();

@@ -6,8 +6,11 @@ use std::path::Path;
 use rayon::prelude::*;
 use ringfence_imaging::{Fault, ImagingError, Intensity, ReadOptions, Slices, Stack, slices};
 
+use super::dataset::Sample;
+use super::error::DataError;
+use super::grey;
+use super::options::DataOptions;
 use super::table::Row;
-use super::{DataError, DataOptions, Sample, grey};
 
 /// Puts one row for each slice in the place of a row that names a volume and no slice. A file that
 /// cannot be read keeps its row: it is refused when it is used.

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::divide::Item;
-use super::{DataError, DataOptions, Split};
+use super::classes::class_number;
+use super::dataset::Split;
+use super::error::DataError;
+use super::group::Item;
+use super::options::DataOptions;
 
 /// One line: an image with what is known of it.
 #[derive(Clone, Debug)]
@@ -224,7 +227,7 @@ impl Classes {
             let number = if named.is_empty() {
                 Some(index)
             } else {
-                super::class_number(named, &name(label), label)
+                class_number(named, &name(label), label)
             };
             if let Some(number) = number.and_then(|number| u32::try_from(number).ok()) {
                 numbers.insert((*label).to_string(), number);

@@ -2,12 +2,15 @@
 
 use candle_core::{Result, Tensor};
 
-use super::ModelName;
+use super::check::{check_classes, misfit};
 use super::cnn::Cnn;
 use super::dense::Dense;
 use super::layers::initial;
+use super::name::ModelName;
 use super::residual::Residual;
-use crate::{LearnError, Parameters};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
+use crate::task::name::TaskName;
 use ringfence_weights::Weights;
 
 /// A network that gives each image one logit a class.
@@ -35,7 +38,7 @@ impl Classifier {
         side: usize,
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
-        super::check_classes(classes)?;
+        check_classes(classes)?;
         let cnn = |widths| Ok::<_, LearnError>(Network::Cnn(Cnn::new(widths, side, classes)?));
         let network = match name {
             ModelName::CnnLight => cnn(&Cnn::LIGHT)?,
@@ -44,7 +47,9 @@ impl Classifier {
                 Network::Residual(Residual::new(&Residual::WIDTHS, side, classes)?)
             }
             ModelName::Dense => Network::Dense(Dense::new(Dense::HIDDEN, side, classes)?),
-            ModelName::UnetLight | ModelName::Unet => return Err(name.misfit("classification")),
+            ModelName::UnetLight | ModelName::Unet => {
+                return Err(misfit(name, TaskName::Classification));
+            }
         };
         Ok(Self { network, side })
     }

@@ -3,8 +3,10 @@
 use candle_core::{Result, Tensor};
 use ringfence_nn::mean_pool2;
 
+use super::check::{check_side, check_widths};
 use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, dense, dense_shapes};
-use crate::{LearnError, Parameters};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 
 /// A classifier of grey images: per width (3x3 convolution, group normalisation, ReLU, 2x2 mean),
 /// then a dense layer of the last width, ReLU, and a dense layer to one logit a class.
@@ -34,8 +36,8 @@ impl Cnn {
         side: usize,
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
-        super::check_widths(widths, GROUPS)?;
-        super::check_side(side, 1 << widths.len())?;
+        check_widths(widths, GROUPS)?;
+        check_side(side, 1 << widths.len())?;
         Ok(Self { widths: widths.to_vec(), side, classes })
     }
 

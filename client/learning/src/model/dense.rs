@@ -2,8 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
+use super::check::check_side;
 use super::layers::{Shapes, dense, dense_shapes};
-use crate::{LearnError, Parameters};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 
 /// A classifier of grey images: all pixels to a dense layer, ReLU, and a dense layer to one logit
 /// a class.
@@ -33,7 +35,7 @@ impl Dense {
         if hidden == 0 {
             return Err(LearnError::Model("expected at least one hidden unit, found none".into()));
         }
-        super::check_side(side, 1)?;
+        check_side(side, 1)?;
         Ok(Self { hidden, side, classes })
     }
 

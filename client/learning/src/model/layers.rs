@@ -5,9 +5,10 @@ use candle_nn::ops::sigmoid;
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use rand_distr::{Distribution, Normal};
-use ringfence_nn::{Conv2d, ConvNorm, GroupNorm};
+use ringfence_nn::{Conv2d, ConvNorm, ConvNormParameters, GroupNorm};
 
-use crate::{LearnError, Parameters};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 use ringfence_weights::Weights;
 
 /// Names and shapes of a model's tensors.
@@ -67,10 +68,10 @@ pub(crate) fn conv_norm_relu(
 ) -> Result<Tensor> {
     let kernel = p.get(&format!("{name}.conv.kernel"))?;
     let scale = p.get(&format!("{name}.norm.scale"))?;
-    let bias = p.get(&format!("{name}.norm.bias"))?;
+    let shift = p.get(&format!("{name}.norm.bias"))?;
     let conv = Conv2d { padding: 1, ..Conv2d::default() };
     let norm = GroupNorm::new(groups).with_relu();
-    ConvNorm { conv, norm }.apply(x, kernel, None, scale, bias)
+    ConvNorm { conv, norm }.apply(x, &ConvNormParameters { kernel, bias: None, scale, shift })
 }
 
 /// Shapes of a [`dense`] layer.

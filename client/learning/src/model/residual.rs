@@ -1,10 +1,12 @@
 //! A small residual network for classification, with group normalisation.
 
 use candle_core::{Result, Tensor};
-use ringfence_nn::{Conv2d, ConvNorm, GroupNorm, mean_pool2};
+use ringfence_nn::{Conv2d, ConvNorm, ConvNormParameters, GroupNorm, mean_pool2};
 
+use super::check::{check_side, check_widths};
 use super::layers::{Shapes, dense, dense_shapes};
-use crate::{LearnError, Parameters};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 
 /// A classifier of grey images: a pre-activation residual network (He et al., "Identity Mappings in
 /// Deep Residual Networks", 2016).
@@ -40,8 +42,8 @@ impl Residual {
         side: usize,
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
-        super::check_widths(widths, GROUPS)?;
-        super::check_side(side, 1 << widths.len())?;
+        check_widths(widths, GROUPS)?;
+        check_side(side, 1 << widths.len())?;
         Ok(Self { widths: widths.to_vec(), classes })
     }
 
@@ -106,10 +108,11 @@ impl Block {
         let active = activate(p, &self.name("first"), x)?;
         let second = self.name("second");
         let kernel = p.get(&format!("{}.conv.kernel", self.name("first")))?;
-        let (scale, bias) =
-            (p.get(&format!("{second}.norm.scale"))?, p.get(&format!("{second}.norm.bias"))?);
+        let scale = p.get(&format!("{second}.norm.scale"))?;
+        let shift = p.get(&format!("{second}.norm.bias"))?;
         let between = ConvNorm { conv: THREE, norm: GroupNorm::new(GROUPS).with_relu() };
-        let between = between.apply(&active, kernel, None, scale, bias)?;
+        let between =
+            between.apply(&active, &ConvNormParameters { kernel, bias: None, scale, shift })?;
         let change = conv3(p, &second, &between)?;
         if self.from == self.to {
             return x + change;

@@ -3,8 +3,10 @@
 use candle_core::{Result, Tensor};
 use ringfence_nn::{Conv2d, join_upsampled, mean_pool2};
 
+use super::check::check_widths;
 use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, initial};
-use crate::{LearnError, Parameters};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 use ringfence_weights::Weights;
 
 /// A U-Net from one grey channel to one logit a pixel.
@@ -36,7 +38,7 @@ impl UNet {
     /// # Errors
     /// [`LearnError::Model`] when there is no width, or one is not a positive multiple of 4.
     pub fn new(widths: &[usize]) -> std::result::Result<Self, LearnError> {
-        super::check_widths(widths, GROUPS)?;
+        check_widths(widths, GROUPS)?;
         Ok(Self { widths: widths.to_vec() })
     }
 

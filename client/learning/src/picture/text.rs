@@ -34,23 +34,27 @@ pub(super) fn width(text: &str, size: Size) -> u32 {
     letters.saturating_mul(font.character_size.width + font.character_spacing)
 }
 
-/// Draws a line of text around `(x, y)`. What falls outside the page is cut off.
-pub(super) fn draw_centred(
-    page: &mut RgbImage,
-    text: &str,
-    x: u32,
-    y: u32,
-    size: Size,
-    colour: Rgb<u8>,
-) {
-    let font = size.font();
-    let [r, g, b] = colour.0;
-    let style = MonoTextStyle::new(&font, Rgb888::new(r, g, b));
-    let layout =
-        TextStyleBuilder::new().alignment(Alignment::Center).baseline(Baseline::Middle).build();
-    let at = Point::new(i32::try_from(x).unwrap_or(i32::MAX), i32::try_from(y).unwrap_or(i32::MAX));
-    // Drawing on a page cannot fail: its error type has no value.
-    let Ok(_) = Text::with_text_style(text, at, style, layout).draw(&mut Page(page));
+/// A line of text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) text: &'a str,
+    pub(super) size: Size,
+    pub(super) colour: Rgb<u8>,
+}
+
+impl Line<'_> {
+    /// Draws it around `(x, y)`. What falls outside the page is cut off.
+    pub(super) fn draw_centred(&self, page: &mut RgbImage, x: u32, y: u32) {
+        let font = self.size.font();
+        let [r, g, b] = self.colour.0;
+        let style = MonoTextStyle::new(&font, Rgb888::new(r, g, b));
+        let layout =
+            TextStyleBuilder::new().alignment(Alignment::Center).baseline(Baseline::Middle).build();
+        let place = |at: u32| i32::try_from(at).unwrap_or(i32::MAX);
+        let at = Point::new(place(x), place(y));
+        // Drawing on a page cannot fail: its error type has no value.
+        let Ok(_) = Text::with_text_style(self.text, at, style, layout).draw(&mut Page(page));
+    }
 }
 
 struct Page<'a>(&'a mut RgbImage);
@@ -89,11 +93,13 @@ mod tests {
         let white = Rgb([255; 3]);
         let red = Rgb([200, 0, 0]);
         let mut page = RgbImage::from_pixel(60, 30, white);
-        draw_centred(&mut page, "Dice", 30, 15, Size::Caption, red);
+        let line = Line { text: "Dice", size: Size::Caption, colour: red };
+        line.draw_centred(&mut page, 30, 15);
         let drawn = page.pixels().filter(|pixel| **pixel == red).count();
         assert!(drawn > 40, "{drawn} pixels");
         assert!(page.pixels().all(|pixel| *pixel == red || *pixel == white));
         assert_eq!(width("Dice", Size::Caption), 36);
-        draw_centred(&mut page, "a text wider than the page", 0, 29, Size::Title, red);
+        let line = Line { text: "a text wider than the page", size: Size::Title, colour: red };
+        line.draw_centred(&mut page, 0, 29);
     }
 }

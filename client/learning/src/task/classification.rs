@@ -5,13 +5,20 @@ use std::collections::BTreeSet;
 use candle_core::Tensor;
 use candle_nn::loss::cross_entropy;
 
-use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio};
-use crate::data::{DataError, Dataset, Sample};
-use crate::model::{Classifier, ModelName};
-use crate::{LearnError, Parameters};
+use super::contract::Task;
+use super::input::check_side;
+use super::name::TaskName;
+use super::panel::{Panel, Prediction, grey_picture};
+use super::score::{Score, Scores, ratio};
+use crate::data::dataset::{Dataset, Sample};
+use crate::data::error::DataError;
+use crate::error::LearnError;
+use crate::model::Classifier;
+use crate::model::name::ModelName;
+use crate::parameters::Parameters;
 use ringfence_weights::Weights;
 
-const NAME: &str = "classification";
+const TASK: TaskName = TaskName::Classification;
 
 /// Classification with one of the [`Classifier`]s, trained by cross-entropy.
 ///
@@ -47,7 +54,7 @@ impl Classification {
     fn label(&self, sample: &Sample) -> Result<u32, LearnError> {
         let refuse = |found| LearnError::Sample {
             sample: sample.name.clone(),
-            task: NAME,
+            task: TASK.name(),
             expected: format!("a label of {} classes", self.classes.len()),
             found,
         };
@@ -61,7 +68,7 @@ impl Classification {
 
 impl Task for Classification {
     fn name(&self) -> &'static str {
-        NAME
+        TASK.name()
     }
 
     fn initial_weights(&self, seed: u64) -> Result<Weights, LearnError> {
@@ -69,7 +76,7 @@ impl Task for Classification {
     }
 
     fn check_sample(&self, sample: &Sample) -> Result<(), LearnError> {
-        check_side(NAME, sample, self.model.side())?;
+        check_side(TASK, sample, self.model.side())?;
         self.label(sample).map(|_| ())
     }
 
@@ -87,7 +94,7 @@ impl Task for Classification {
     }
 
     fn check_image(&self, sample: &Sample) -> Result<(), LearnError> {
-        check_side(NAME, sample, self.model.side())
+        check_side(TASK, sample, self.model.side())
     }
 
     fn prediction(&self, logits: &[f32]) -> Prediction {
@@ -183,7 +190,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::data::SiteData;
+    use crate::data::dataset::SiteData;
 
     fn sample(label: Option<u32>) -> Sample {
         Sample { name: "a".into(), group: "p".into(), image: vec![0.5; 256], label, mask: None }

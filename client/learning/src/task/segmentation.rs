@@ -3,14 +3,21 @@
 use candle_core::Tensor;
 use image::RgbImage;
 
-use super::{Panel, Prediction, Score, Scores, Task, check_side, grey_picture, ratio, tinted};
-use crate::data::Sample;
+use super::contract::Task;
+use super::input::check_side;
+use super::name::TaskName;
+use super::panel::{Panel, Prediction, grey_picture, tinted};
+use super::score::{Score, Scores, ratio};
+use crate::data::dataset::Sample;
+use crate::error::LearnError;
+use crate::model::UNet;
+use crate::model::check::{check_side as check_model_side, misfit};
 use crate::model::layers::{binary_cross_entropy, dice_loss};
-use crate::model::{ModelName, UNet, check_side as check_model_side};
-use crate::{LearnError, Parameters};
+use crate::model::name::ModelName;
+use crate::parameters::Parameters;
 use ringfence_weights::Weights;
 
-const NAME: &str = "segmentation";
+const TASK: TaskName = TaskName::Segmentation;
 /// A pixel counts as lesion from this logit on, which is probability one half.
 const THRESHOLD: f32 = 0.0;
 
@@ -37,7 +44,7 @@ impl Segmentation {
         let model = match model {
             ModelName::UnetLight => UNet::new(&UNet::LIGHT)?,
             ModelName::Unet => UNet::new(&UNet::PAPER)?,
-            other => return Err(other.misfit(NAME)),
+            other => return Err(misfit(other, TASK)),
         };
         check_model_side(side, model.side_multiple())?;
         Ok(Self { model, side })
@@ -55,7 +62,7 @@ impl Segmentation {
         let expected = self.side * self.side;
         let refuse = |found| LearnError::Sample {
             sample: sample.name.clone(),
-            task: NAME,
+            task: TASK.name(),
             expected: format!("a mask of {} x {} pixels", self.side, self.side),
             found,
         };
@@ -77,7 +84,7 @@ impl Segmentation {
 
 impl Task for Segmentation {
     fn name(&self) -> &'static str {
-        NAME
+        TASK.name()
     }
 
     fn initial_weights(&self, seed: u64) -> Result<Weights, LearnError> {
@@ -85,12 +92,12 @@ impl Task for Segmentation {
     }
 
     fn check_sample(&self, sample: &Sample) -> Result<(), LearnError> {
-        check_side(NAME, sample, self.side)?;
+        check_side(TASK, sample, self.side)?;
         self.mask(sample).map(|_| ())
     }
 
     fn check_image(&self, sample: &Sample) -> Result<(), LearnError> {
-        check_side(NAME, sample, self.side)
+        check_side(TASK, sample, self.side)
     }
 
     fn prediction(&self, logits: &[f32]) -> Prediction {

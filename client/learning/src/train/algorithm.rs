@@ -3,10 +3,11 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::gradients;
-use crate::data::Sample;
+use super::gradient::gradients;
+use crate::data::dataset::Sample;
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 use crate::task::Task;
-use crate::{LearnError, Parameters};
 
 /// What a site descends between two versions of the common model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -111,13 +112,12 @@ impl Algorithm {
     }
 
     pub(super) fn check(self) -> Result<(), LearnError> {
-        let positive = |option, value: f64| match value.is_finite() && value > 0.0 {
-            true => Ok(()),
-            false => Err(LearnError::Option {
-                option,
-                expected: "a positive number",
-                found: value.to_string(),
-            }),
+        let positive = |option, value: f64| {
+            if value.is_finite() && value > 0.0 {
+                return Ok(());
+            }
+            let (expected, found) = ("a positive number", value.to_string());
+            Err(LearnError::Option { option, expected, found })
         };
         match self {
             Self::FedAvg => Ok(()),

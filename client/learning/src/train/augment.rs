@@ -5,9 +5,10 @@ use std::f32::consts::PI;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::LearnError;
-use crate::data::device::{MOST_STRENGTH, bilinear};
-use crate::data::{Device, Sample};
+use crate::data::dataset::Sample;
+use crate::data::detector::bilinear;
+use crate::data::scanner::{MOST_STRENGTH, Scanner};
+use crate::error::LearnError;
 
 /// How a training image may differ from the one on disk, each time by chance.
 ///
@@ -20,8 +21,8 @@ pub struct Augmentation {
     /// Strength of turning, scaling and moving, the mask with the image: at 1 up to 15 degrees, by
     /// `2^-0.3` to `2^0.3`, and by a tenth of the side. 0 leaves the geometry alone.
     pub geometry: f32,
-    /// Strength of another device's noise, grey curve, contrast and resolution, in the ranges of
-    /// [`Device::of_site`]. 0 leaves the grey values alone.
+    /// Strength of another scanner's noise, grey curve, contrast and resolution, in the ranges of
+    /// [`Scanner::of_site`]. 0 leaves the grey values alone.
     pub intensity: f32,
 }
 
@@ -75,7 +76,7 @@ impl Augmentation {
             }
         }
         if self.intensity > 0.0 {
-            sample.image = Device::drawn(self.intensity, rng).seen(&sample.image, side, rng);
+            sample.image = Scanner::drawn(self.intensity, rng).seen(&sample.image, side, rng);
         }
         sample
     }
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn other_devices_change_grey_values_and_nothing_else() {
+    fn other_scanners_change_grey_values_and_nothing_else() {
         let sample = disc(64);
         let augmentation = Augmentation { intensity: 1.0, ..Augmentation::default() };
         let mut rng = rng();

@@ -5,7 +5,8 @@ use std::path::Path;
 use candle_core::{Tensor, Var};
 
 use super::optimizer::Stepper;
-use crate::{LearnError, Parameters};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 use ringfence_weights::{Weights, WeightsError};
 
 /// The weights and the optimiser's state after `epoch` epochs. Going on from it gives the same bits as

@@ -21,7 +21,7 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// An optimiser's state. It starts from zero with every call of `train`: state of one site's
+/// An optimiser's state. It starts from zero with every training: state of one site's
 /// data must not leave it, so that the federated form of both rules restarts each round.
 #[derive(Debug)]
 pub(super) struct Stepper {

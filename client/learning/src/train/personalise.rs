@@ -1,9 +1,10 @@
 //! Fine-tuning the common model at a site.
 
-use super::gradients;
-use crate::data::Sample;
+use super::gradient::gradients;
+use crate::data::dataset::Sample;
+use crate::error::LearnError;
+use crate::parameters::Parameters;
 use crate::task::Task;
-use crate::{LearnError, Parameters};
 use ringfence_weights::Weights;
 
 /// Samples whose gradients are held at once.

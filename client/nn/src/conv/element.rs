@@ -1,10 +1,11 @@
 //! The products of a convolution for each type of number.
 
-use candle_core::WithDType;
+use candle_core::{Result, WithDType, bail};
 use rayon::prelude::*;
 
 use super::gather::{Direction, Gather};
 use super::kernel_gradient::KernelGradient;
+use super::settings::Conv2d;
 use super::window::{NONE, Window};
 
 /// A type of numbers that can be convolved. `f32` runs on vector units; `f64` is written as the
@@ -39,6 +40,25 @@ const FEW_CHANNELS: usize = 8;
 const PATCH: usize = 16;
 
 impl Shape {
+    /// The sizes of a convolution of `[b, h, w, c]` with a kernel `[o, c / groups, i, j]`.
+    ///
+    /// # Errors
+    /// When they do not fit each other or the settings.
+    pub(crate) fn of(
+        settings: &Conv2d,
+        (images, h, w, channels): (usize, usize, usize, usize),
+        (o, depth, kh, kw): (usize, usize, usize, usize),
+    ) -> Result<Self> {
+        let groups = settings.groups;
+        if groups == 0 || o % groups != 0 || o == 0 || depth == 0 || channels != depth * groups {
+            bail!(
+                "expected a kernel [o, {channels} / {groups}, i, j] with o a multiple of {groups}, found [{o}, {depth}, {kh}, {kw}]"
+            );
+        }
+        let window = Window::new(*settings, (h, w), (kh, kw))?;
+        Ok(Self { images, window, groups, depth, width: o / groups })
+    }
+
     /// `[b, h, w, o]` of the outputs.
     pub(crate) fn output(&self) -> (usize, usize, usize, usize) {
         let (h, w) = self.window.output;

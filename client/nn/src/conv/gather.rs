@@ -126,6 +126,14 @@ struct Task<'a> {
     target: &'a mut [f32],
 }
 
+/// The part of a kernel that a tile's source pixels are multiplied with.
+#[derive(Clone, Copy)]
+struct Factors<'a, V, const REGISTERS: usize> {
+    /// The first source channel.
+    channel: usize,
+    panel: &'a [[V; REGISTERS]],
+}
+
 impl WithSimd for Task<'_> {
     type Output = ();
 
@@ -165,7 +173,7 @@ impl Task<'_> {
             for first_row in (0..pixels).step_by(ROWS) {
                 let rows = self.rows::<ROWS>(first_row, pixels);
                 let mut sums = [start; ROWS];
-                self.sum(simd, &mut sums, rows, group * depth, panel);
+                self.sum(simd, &mut sums, rows, Factors { channel: group * depth, panel });
                 let outs = self.target[first_row * channels..].chunks_exact_mut(channels);
                 for (sums, out) in sums.iter().zip(outs) {
                     let out = &mut out[column..column + used];
@@ -209,8 +217,7 @@ impl Task<'_> {
         simd: S,
         sums: &mut [[S::f32s; REGISTERS]; ROWS],
         rows: [Option<(usize, &[u32])>; ROWS],
-        channel: usize,
-        panel: &[[S::f32s; REGISTERS]],
+        Factors { channel, panel }: Factors<'_, S::f32s, REGISTERS>,
     ) {
         let Gather { depth, groups, .. } = *self.gather;
         let channels = groups * depth;

@@ -1,5 +1,7 @@
 //! The product behind the gradient of a convolution's kernel.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -84,6 +86,16 @@ struct Task<'a> {
     sums: &'a mut [f32],
 }
 
+/// What a tile is summed over, and where in the kernel it lies.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    images: &'a Range<usize>,
+    pixels: &'a Range<usize>,
+    tap: usize,
+    /// The first output channel, within the group.
+    first: usize,
+}
+
 impl WithSimd for Task<'_> {
     type Output = ();
 
@@ -127,8 +139,8 @@ impl Task<'_> {
     fn strip<S: Simd, const ROWS: usize, const REGISTERS: usize>(
         &mut self,
         simd: S,
-        images: std::ops::Range<usize>,
-        pixels: std::ops::Range<usize>,
+        images: Range<usize>,
+        pixels: Range<usize>,
     ) {
         let KernelGradient { taps, depth, width, .. } = *self.product;
         let (columns, padded) = (self.tile.columns(), self.padded);
@@ -137,14 +149,11 @@ impl Task<'_> {
             let whole = whole_rows && first + columns <= width;
             for tap in 0..taps {
                 let mut tile = [[simd.splat_f32s(0.0); REGISTERS]; ROWS];
+                let place = Place { images: &images, pixels: &pixels, tap, first };
                 if whole {
-                    self.tile::<S, ROWS, REGISTERS, true>(
-                        simd, &mut tile, &images, &pixels, tap, first,
-                    );
+                    self.tile::<S, ROWS, REGISTERS, true>(simd, &mut tile, place);
                 } else {
-                    self.tile::<S, ROWS, REGISTERS, false>(
-                        simd, &mut tile, &images, &pixels, tap, first,
-                    );
+                    self.tile::<S, ROWS, REGISTERS, false>(simd, &mut tile, place);
                 }
                 let sums =
                     self.sums[tap * ROWS * padded..][..ROWS * padded].chunks_exact_mut(padded);
@@ -164,10 +173,7 @@ impl Task<'_> {
         &self,
         simd: S,
         tile: &mut [[S::f32s; REGISTERS]; ROWS],
-        images: &std::ops::Range<usize>,
-        pixels: &std::ops::Range<usize>,
-        tap: usize,
-        first: usize,
+        Place { images, pixels, tap, first }: Place<'_>,
     ) {
         let KernelGradient { table, input_pixels, output_pixels, groups, depth, width, .. } =
             *self.product;

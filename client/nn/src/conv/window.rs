@@ -2,7 +2,7 @@
 
 use candle_core::{Result, bail};
 
-use super::Conv2d;
+use super::settings::Conv2d;
 
 /// No pixel: the tap meets the padding.
 pub(super) const NONE: u32 = u32::MAX;

@@ -1,8 +1,10 @@
 //! The passes over memory of a group normalisation.
 
+use candle_core::{Result, Shape, bail};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::settings::GroupNorm;
 use crate::vector::Float;
 
 /// Sizes of images `[images, pixels, channels]`.
@@ -29,6 +31,18 @@ pub(crate) struct Gradients<T> {
 }
 
 impl Sizes {
+    /// The sizes of a normalisation of `[b, h, w, c]`.
+    ///
+    /// # Errors
+    /// When the channels do not fall into the groups, or there is no value.
+    pub(crate) fn of(settings: &GroupNorm, x: &Shape) -> Result<Self> {
+        let (images, h, w, channels) = x.dims4()?;
+        if settings.groups == 0 || channels % settings.groups != 0 || x.elem_count() == 0 {
+            bail!("expected images with channels in {} equal groups, found {x:?}", settings.groups);
+        }
+        Ok(Self { images, pixels: h * w, channels, groups: settings.groups })
+    }
+
     fn image(&self) -> usize {
         self.pixels * self.channels
     }
@@ -48,111 +62,107 @@ impl Sizes {
     }
 }
 
-/// The result, and each image's groups' moments.
-pub(crate) fn forward<T: Float>(
-    sizes: Sizes,
-    epsilon: f64,
-    relu: bool,
-    x: &[T],
-    scale: &[T],
-    bias: &[T],
-) -> (Vec<T>, Vec<Moments>) {
-    let mut out = vec![T::default(); x.len()];
-    let arch = Arch::new();
-    let moments: Vec<Vec<Moments>> = out
-        .par_chunks_mut(sizes.image())
-        .zip(x.par_chunks(sizes.image()))
-        .map(|(out, x)| {
-            let mut sums = vec![T::default(); sizes.channels];
-            arch.dispatch(Sum { x, mean: None, sums: &mut sums });
-            let means = sizes.group_means(sums.iter().map(|sum| sum.to_f64()));
-            let mean: Vec<T> = sizes.of_channels(|group| means[group]);
-            arch.dispatch(Sum { x, mean: Some(&mean), sums: &mut sums });
-            let variances = sizes.group_means(sums.iter().map(|sum| sum.to_f64()));
-            let moments: Vec<Moments> = means
-                .iter()
-                .zip(&variances)
-                .map(|(mean, variance)| Moments {
-                    mean: *mean,
-                    inverse: 1.0 / (variance + epsilon).sqrt(),
-                })
-                .collect();
-            let (factor, offset) = affine(sizes, &moments, scale, bias);
-            arch.dispatch(Write { relu, x, factor: &factor, offset: &offset, out });
-            moments
-        })
-        .collect();
-    (out, moments.into_iter().flatten().collect())
+/// A normalisation with its channels' scale and bias.
+#[derive(Clone, Copy)]
+pub(crate) struct Passes<'a, T> {
+    pub(crate) sizes: Sizes,
+    /// Whether negative results become 0.
+    pub(crate) relu: bool,
+    pub(crate) scale: &'a [T],
+    pub(crate) bias: &'a [T],
 }
 
-/// For each channel the two numbers that lead from an input to its result.
-fn affine<T: Float>(
-    sizes: Sizes,
-    moments: &[Moments],
-    scale: &[T],
-    bias: &[T],
-) -> (Vec<T>, Vec<T>) {
-    let factor: Vec<T> = sizes.of_channels(|group| moments[group].inverse);
-    let mean: Vec<T> = sizes.of_channels(|group| moments[group].mean);
-    let factor: Vec<T> =
-        factor.iter().zip(scale).map(|(inverse, scale)| *inverse * *scale).collect();
-    let offset = bias.iter().zip(&mean).zip(&factor).map(|((bias, mean), f)| *bias - *mean * *f);
-    let offset = offset.collect();
-    (factor, offset)
-}
-
-/// With `n = (x - mean) / deviation`, `g' = g` where the result is positive, `u = g' scale`:
-/// `sum g'` for the bias, `sum g' n` for the scale, `(u - mean(u) - n mean(u n)) / deviation` for
-/// `x`, with means over groups.
-pub(crate) fn backward<T: Float>(
-    sizes: Sizes,
-    relu: bool,
-    moments: &[Moments],
-    x: &[T],
-    scale: &[T],
-    bias: &[T],
-    g: &[T],
-) -> Gradients<T> {
-    let mut of_x = vec![T::default(); x.len()];
-    let arch = Arch::new();
-    let least = if relu { T::default() } else { T::from_f64(f64::NEG_INFINITY) };
-    let sums: Vec<(Vec<T>, Vec<T>)> = of_x
-        .par_chunks_mut(sizes.image())
-        .zip(x.par_chunks(sizes.image()))
-        .zip(g.par_chunks(sizes.image()))
-        .zip(moments.par_chunks(sizes.groups))
-        .map(|(((out, x), g), moments)| {
-            let (factor, offset) = affine(sizes, moments, scale, bias);
-            let mean: Vec<T> = sizes.of_channels(|group| moments[group].mean);
-            let inverse: Vec<T> = sizes.of_channels(|group| moments[group].inverse);
-            let masked = Masked { least, x, g, factor: &factor, offset: &offset, mean: &mean };
-            let mut of_g = vec![T::default(); sizes.channels];
-            let mut of_gx = vec![T::default(); sizes.channels];
-            arch.dispatch(MaskedSums { masked, of_g: &mut of_g, of_gx: &mut of_gx });
-            let of_gn: Vec<T> = of_gx.iter().zip(&inverse).map(|(sum, i)| *sum * *i).collect();
-            let weighted = |sums: &[T]| -> Vec<f64> {
-                let products = sums.iter().zip(scale).map(|(sum, s)| sum.to_f64() * s.to_f64());
-                sizes.group_means(products)
-            };
-            let (mean_u, mean_un) = (weighted(&of_g), weighted(&of_gn));
-            let constant: Vec<T> =
-                sizes.of_channels(|group| mean_u[group] * moments[group].inverse);
-            let slope: Vec<T> =
-                sizes.of_channels(|group| mean_un[group] * moments[group].inverse.powi(2));
-            arch.dispatch(WriteGradient { masked, constant: &constant, slope: &slope, out });
-            (of_g, of_gn)
-        })
-        .collect();
-    let mut out = Gradients {
-        x: of_x,
-        scale: vec![T::default(); sizes.channels],
-        bias: vec![T::default(); sizes.channels],
-    };
-    for (of_g, of_gn) in sums {
-        out.bias.iter_mut().zip(of_g).for_each(|(sum, value)| *sum += value);
-        out.scale.iter_mut().zip(of_gn).for_each(|(sum, value)| *sum += value);
+impl<T: Float> Passes<'_, T> {
+    /// The result, and each image's groups' moments.
+    pub(crate) fn forward(&self, epsilon: f64, x: &[T]) -> (Vec<T>, Vec<Moments>) {
+        let Self { sizes, relu, .. } = *self;
+        let mut out = vec![T::default(); x.len()];
+        let arch = Arch::new();
+        let moments: Vec<Vec<Moments>> = out
+            .par_chunks_mut(sizes.image())
+            .zip(x.par_chunks(sizes.image()))
+            .map(|(out, x)| {
+                let mut sums = vec![T::default(); sizes.channels];
+                arch.dispatch(Sum { x, mean: None, sums: &mut sums });
+                let means = sizes.group_means(sums.iter().map(|sum| sum.to_f64()));
+                let mean: Vec<T> = sizes.of_channels(|group| means[group]);
+                arch.dispatch(Sum { x, mean: Some(&mean), sums: &mut sums });
+                let variances = sizes.group_means(sums.iter().map(|sum| sum.to_f64()));
+                let moments: Vec<Moments> = means
+                    .iter()
+                    .zip(&variances)
+                    .map(|(mean, variance)| Moments {
+                        mean: *mean,
+                        inverse: 1.0 / (variance + epsilon).sqrt(),
+                    })
+                    .collect();
+                let (factor, offset) = self.affine(&moments);
+                arch.dispatch(Write { relu, x, factor: &factor, offset: &offset, out });
+                moments
+            })
+            .collect();
+        (out, moments.into_iter().flatten().collect())
     }
-    out
+
+    /// For each channel the two numbers that lead from an input to its result.
+    fn affine(&self, moments: &[Moments]) -> (Vec<T>, Vec<T>) {
+        let Self { sizes, scale, bias, .. } = *self;
+        let factor: Vec<T> = sizes.of_channels(|group| moments[group].inverse);
+        let mean: Vec<T> = sizes.of_channels(|group| moments[group].mean);
+        let factor: Vec<T> =
+            factor.iter().zip(scale).map(|(inverse, scale)| *inverse * *scale).collect();
+        let offset =
+            bias.iter().zip(&mean).zip(&factor).map(|((bias, mean), f)| *bias - *mean * *f);
+        let offset = offset.collect();
+        (factor, offset)
+    }
+
+    /// With `n = (x - mean) / deviation`, `g' = g` where the result is positive, `u = g' scale`:
+    /// `sum g'` for the bias, `sum g' n` for the scale, `(u - mean(u) - n mean(u n)) / deviation` for
+    /// `x`, with means over groups.
+    pub(crate) fn backward(&self, moments: &[Moments], x: &[T], g: &[T]) -> Gradients<T> {
+        let Self { sizes, relu, scale, .. } = *self;
+        let mut of_x = vec![T::default(); x.len()];
+        let arch = Arch::new();
+        let least = if relu { T::default() } else { T::from_f64(f64::NEG_INFINITY) };
+        let sums: Vec<(Vec<T>, Vec<T>)> = of_x
+            .par_chunks_mut(sizes.image())
+            .zip(x.par_chunks(sizes.image()))
+            .zip(g.par_chunks(sizes.image()))
+            .zip(moments.par_chunks(sizes.groups))
+            .map(|(((out, x), g), moments)| {
+                let (factor, offset) = self.affine(moments);
+                let mean: Vec<T> = sizes.of_channels(|group| moments[group].mean);
+                let inverse: Vec<T> = sizes.of_channels(|group| moments[group].inverse);
+                let masked = Masked { least, x, g, factor: &factor, offset: &offset, mean: &mean };
+                let mut of_g = vec![T::default(); sizes.channels];
+                let mut of_gx = vec![T::default(); sizes.channels];
+                arch.dispatch(MaskedSums { masked, of_g: &mut of_g, of_gx: &mut of_gx });
+                let of_gn: Vec<T> = of_gx.iter().zip(&inverse).map(|(sum, i)| *sum * *i).collect();
+                let weighted = |sums: &[T]| -> Vec<f64> {
+                    let products = sums.iter().zip(scale).map(|(sum, s)| sum.to_f64() * s.to_f64());
+                    sizes.group_means(products)
+                };
+                let (mean_u, mean_un) = (weighted(&of_g), weighted(&of_gn));
+                let constant: Vec<T> =
+                    sizes.of_channels(|group| mean_u[group] * moments[group].inverse);
+                let slope: Vec<T> =
+                    sizes.of_channels(|group| mean_un[group] * moments[group].inverse.powi(2));
+                arch.dispatch(WriteGradient { masked, constant: &constant, slope: &slope, out });
+                (of_g, of_gn)
+            })
+            .collect();
+        let mut out = Gradients {
+            x: of_x,
+            scale: vec![T::default(); sizes.channels],
+            bias: vec![T::default(); sizes.channels],
+        };
+        for (of_g, of_gn) in sums {
+            out.bias.iter_mut().zip(of_g).for_each(|(sum, value)| *sum += value);
+            out.scale.iter_mut().zip(of_gn).for_each(|(sum, value)| *sum += value);
+        }
+        out
+    }
 }
 
 /// Pixels taken side by side, so that additions need not wait for each other.

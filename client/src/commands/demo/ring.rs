@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 
-use super::report::RoundSummary;
+use ringfence_federation::RoundReport;
 
 /// The ring on one line: `*` opened the round, `[...]` held keys.
-pub(crate) fn line(sites: &[&str], round: &RoundSummary) -> String {
+pub(super) fn line(sites: &[&str], round: &RoundReport) -> String {
     let mark = |site: &&str| {
-        let star = if round.initiator == *site { "*" } else { "" };
-        match round.holders.iter().any(|holder| holder == site) {
-            true => format!("[{star}{site}]"),
-            false => format!("{star}{site}"),
+        let star = if round.initiator.as_str() == *site { "*" } else { "" };
+        if round.holders.iter().any(|holder| holder.as_str() == *site) {
+            format!("[{star}{site}]")
+        } else {
+            format!("{star}{site}")
         }
     };
     format!("{} -> (round again)", sites.iter().map(mark).collect::<Vec<_>>().join(" -> "))
@@ -22,7 +23,7 @@ const COLUMNS: usize = 3;
 const LEGEND: f64 = 620.0;
 
 /// The ring of every round as an SVG picture.
-pub(crate) fn svg(sites: &[&str], rounds: &[RoundSummary]) -> String {
+pub(super) fn svg(sites: &[&str], rounds: &[RoundReport]) -> String {
     let columns = rounds.len().clamp(1, COLUMNS);
     let rows = rounds.len().div_ceil(columns);
     let (width, height) = ((columns as f64 * SIDE).max(LEGEND), rows as f64 * SIDE + 40.0);
@@ -52,7 +53,7 @@ pub(crate) fn svg(sites: &[&str], rounds: &[RoundSummary]) -> String {
     out
 }
 
-fn draw(out: &mut String, sites: &[&str], round: &RoundSummary, x: f64, y: f64) {
+fn draw(out: &mut String, sites: &[&str], round: &RoundReport, x: f64, y: f64) {
     let (cx, cy, radius) = (x + SIDE / 2.0, y + SIDE / 2.0 + 6.0, SIDE * 0.29);
     let _ = writeln!(
         out,
@@ -69,15 +70,15 @@ fn draw(out: &mut String, sites: &[&str], round: &RoundSummary, x: f64, y: f64) 
         let angle = std::f64::consts::TAU * position as f64 / sites.len() as f64
             - std::f64::consts::FRAC_PI_2;
         let (px, py) = (cx + radius * angle.cos(), cy + radius * angle.sin());
-        let holder = round.holders.iter().any(|holder| holder == site);
-        let opened = round.opened_by.iter().any(|holder| holder == site);
+        let holder = round.holders.iter().any(|holder| holder.as_str() == *site);
+        let opened = round.opened_by.iter().any(|holder| holder.as_str() == *site);
         let style = match (holder, opened) {
             (true, true) => r##"fill="#1b6ca8""##,
             (true, false) => r##"fill="#ffffff" stroke="#1b6ca8" stroke-width="2""##,
             (false, _) => r##"fill="#c9ced4""##,
         };
         let _ = writeln!(out, r##"<circle cx="{px:.1}" cy="{py:.1}" r="10" {style}/>"##);
-        if round.initiator == *site {
+        if round.initiator.as_str() == *site {
             let _ = writeln!(
                 out,
                 r##"<circle cx="{px:.1}" cy="{py:.1}" r="14" fill="none" stroke="#d9822b" stroke-width="3"/>"##

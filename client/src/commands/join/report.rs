@@ -1,15 +1,16 @@
 //! What a site sees of its study: scores by round, a curve, and at the end models and pictures.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
-use serde::{Deserialize, Serialize};
-
-use super::state::State;
 use ringfence_learning::chart::{self, Curve};
 use ringfence_learning::{Scores, SiteData, TrainingPlan, evaluate, picture};
 use ringfence_weights::Weights;
+use serde::{Deserialize, Serialize};
+
+use super::state::State;
+use crate::files;
 
 /// A model's scores on this site's validation images after a round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,11 +47,9 @@ pub(super) fn progress(
     let scores = evaluate(plan.task()?.as_ref(), state.model(), &data.validation)?;
     println!("  validation: {}", line(&scores));
     let mut history = history(state);
-    history.retain(|entry| entry.rounds < state.next());
-    history.push(Entry { rounds: state.next(), scores: scores.pairs() });
-    let path = state.history();
-    std::fs::write(&path, serde_json::to_vec(&history)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    history.retain(|entry| entry.rounds < state.done());
+    history.push(Entry { rounds: state.done(), scores: scores.pairs() });
+    files::write(&state.history(), &serde_json::to_vec(&history)?)?;
     let points = history.iter().filter_map(|entry| {
         let (_, value) = entry.scores.first()?;
         Some((entry.rounds, vec![*value]))
@@ -85,9 +84,7 @@ pub(super) fn finish(
         test.push(TestScores { model: name, scores: scores.pairs() });
     }
     let report = Report { plan, validation: history(state), test };
-    let path = out.join("report.json");
-    std::fs::write(&path, serde_json::to_vec_pretty(&report)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    files::write(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
     let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
     let samples = picture::spread(&data.test, 4);
     picture::save_sheet(&out.join("predictions.png"), task.as_ref(), &samples, &columns)?;
@@ -98,8 +95,17 @@ pub(super) fn finish(
 
 /// The scores of earlier rounds; those that cannot be read are done without.
 fn history(state: &State) -> Vec<Entry> {
-    let bytes = std::fs::read(state.history()).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+    let path = state.history();
+    let read = match std::fs::read(&path) {
+        // Before the first round.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => Err(error.to_string()),
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+    };
+    read.unwrap_or_else(|reason| {
+        eprintln!("  earlier scores cannot be read and are left out: {}: {reason}", path.display());
+        Vec::new()
+    })
 }
 
 fn line(scores: &Scores) -> String {

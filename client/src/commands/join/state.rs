@@ -3,38 +3,41 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use ringfence_crypto::id::RoundNumber;
+use ringfence_learning::TrainingPlan;
+use ringfence_site::{Site, model};
+use ringfence_weights::{MeanStepState, Weights};
 
-use ringfence_learning::{ServerState, TrainingPlan};
-use ringfence_site::model;
-use ringfence_site::Site;
-use ringfence_weights::Weights;
+use crate::files;
 
 /// The common model as of the rounds that are done.
 ///
 /// On disk is the mean of each opened round, and an empty file for an aborted one. The model and the
-/// server optimiser's memory follow from the initial model and the means, in order: there are not
+/// mean step's memory follow from the initial model and the means, in order: there are not
 /// two files that could disagree after a crash.
 #[derive(Debug)]
 pub(super) struct State {
     folder: PathBuf,
     model: Weights,
-    server: ServerState,
-    next: u32,
+    mean_step: MeanStepState,
+    done: u32,
 }
 
 impl State {
-    /// Opens the folder and applies the means that are there.
+    /// Opens the folder and applies the means that are there. The site holds the lock on its state, so
+    /// that nobody else writes here.
     pub(super) fn open(
         state: &Path,
         site: &Site,
         plan: &TrainingPlan,
         initial: Weights,
     ) -> anyhow::Result<Self> {
-        let folder = state.join("training").join(site.study_digest().to_string());
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let server = ServerState::new(plan.server);
-        let mut this = Self { folder, model: initial, server, next: 0 };
+        let folder = state.join("training").join(site.study_id().to_string());
+        files::make_folder(&folder)?;
+        ringfence_durable::clear_unfinished(&folder)
+            .with_context(|| format!("cannot clear {}", folder.display()))?;
+        let mean_step = MeanStepState::new(plan.mean_step);
+        let mut this = Self { folder, model: initial, mean_step, done: 0 };
         loop {
             let path = this.mean_path();
             if path.exists() {
@@ -43,7 +46,7 @@ impl State {
                     .with_context(|| path.display().to_string())?;
                 this.apply(&mean)?;
             } else if this.abort_path().exists() {
-                this.next += 1;
+                this.done += 1;
             } else {
                 break;
             }
@@ -51,9 +54,14 @@ impl State {
         Ok(this)
     }
 
+    /// How many rounds are done.
+    pub(super) fn done(&self) -> u32 {
+        self.done
+    }
+
     /// The round that comes next.
-    pub(super) fn next(&self) -> u32 {
-        self.next
+    pub(super) fn next(&self) -> RoundNumber {
+        RoundNumber(self.done)
     }
 
     /// The model that it starts from.
@@ -79,30 +87,28 @@ impl State {
 
     /// Notes that a round was aborted: the model stays.
     pub(super) fn aborted(&mut self) -> anyhow::Result<()> {
-        let path = self.abort_path();
-        let made = std::fs::File::create(&path).and_then(|file| file.sync_all());
-        made.with_context(|| format!("cannot write {}", path.display()))?;
-        self.next += 1;
+        files::write(&self.abort_path(), b"")?;
+        self.done += 1;
         Ok(())
     }
 
     fn apply(&mut self, mean: &Weights) -> anyhow::Result<()> {
-        let next = self.server.apply(&self.model, mean)?;
+        let next = self.mean_step.apply(&self.model, mean)?;
         ensure!(
             next.check_finite().is_ok(),
             "round {}: the model is not finite any more",
-            self.next
+            self.done
         );
         self.model = next;
-        self.next += 1;
+        self.done += 1;
         Ok(())
     }
 
     fn mean_path(&self) -> PathBuf {
-        self.folder.join(format!("mean-{:05}.safetensors", self.next))
+        self.folder.join(format!("mean-{:05}.safetensors", self.done))
     }
 
     fn abort_path(&self) -> PathBuf {
-        self.folder.join(format!("aborted-{:05}", self.next))
+        self.folder.join(format!("aborted-{:05}", self.done))
     }
 }

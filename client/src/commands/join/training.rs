@@ -1,36 +1,35 @@
 //! A round's training, beside the site's other duties.
 
 use anyhow::Context;
+use ringfence_learning::{Checkpoint, SiteData, Training, TrainingPlan};
+use ringfence_options::progress_bar;
+use ringfence_site::Site;
 
-use super::Participant;
 use super::state::State;
-use crate::demo::progress_bar;
-use ringfence_learning::{Checkpoint, train_from};
 
 /// Trains the common model on the site's images; the update, in layout order. A checkpoint of the same
 /// training is gone on from.
 pub(super) async fn update(
-    participant: &Participant<'_>,
+    site: &Site,
+    plan: &TrainingPlan,
+    data: &SiteData,
     state: &State,
 ) -> anyhow::Result<Vec<f32>> {
-    let Participant { site, plan, data, .. } = participant;
     let round = state.next();
-    let place = site.study().position(site.id()).unwrap_or_default();
-    let options = plan.at(place, round);
+    let place = site.study().position(site.id());
+    let place = place.with_context(|| format!("{} is not on the study's roster", site.id()))?;
+    let options = plan.at(place, round.0);
     let (path, base, samples) = (state.checkpoint(), state.model().clone(), data.train.clone());
-    let of = format!("{} round {round} of {}: {options:?}", site.id(), site.study_digest());
+    let of = format!("{} round {round} of {}: {options:?}", site.id(), site.study_id());
     let task = plan.task()?;
     // A thread of its own: training takes minutes, and this site must answer meanwhile.
     let trained = tokio::task::spawn_blocking(move || {
         let bar = progress_bar("training");
+        let training =
+            Training { task: task.as_ref(), start: &base, samples: &samples, options: &options };
         let checkpoint = Checkpoint::load(&path, &of);
-        let start = checkpoint.as_ref();
-        let trained = train_from(
-            task.as_ref(),
-            &base,
-            &samples,
-            &options,
-            start,
+        let trained = training.run_from(
+            checkpoint.as_ref(),
             &mut |step| {
                 bar.set_length((step.epochs * step.batches) as u64);
                 bar.set_position(((step.epoch - 1) * step.batches + step.batch) as u64);

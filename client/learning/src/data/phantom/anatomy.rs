@@ -3,13 +3,13 @@
 //! Coordinates: `x` from the patient's right (-1) to the left (1), `y` from front (-1) to back
 //! (1), as an axial CT slice is shown, and `z` from the lungs' apex (0) to the diaphragm (1).
 //! Tissue values are textbook ones: air -1000, lung -860, fat -100, soft tissue 40, bone 300 to
-//! 700; ground glass -620 to -380, consolidation (partly aerated, so
-//! that it stands out from the mediastinum) -300 to -80.
+//! 700; ground glass -620 to -380, consolidation (partly aerated, so that it stands out from the
+//! mediastinum) -300 to -80.
 
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Poisson};
 
-use super::noise::noise;
+use super::texture::texture;
 
 const AIR: f32 = -1000.0;
 const LUNG: f32 = -860.0;
@@ -207,18 +207,18 @@ impl Slice<'_> {
         let heart = (((x - 0.13) / hx).hypot((y + 0.14) / hy) - 1.0) * hx.min(hy);
         let dome = [(x + 0.36) / 0.4, (y + 0.02) / 0.42, (self.z - 1.08) / 0.34];
         let liver = (dome.iter().map(|t| t * t).sum::<f32>().sqrt() - 1.0) * 0.34;
-        let rough = 0.008 * noise(patient.texture ^ 1, x * 9.0, y * 9.0, self.z * 9.0);
+        let rough = 0.008 * texture(patient.texture ^ 1, x * 9.0, y * 9.0, self.z * 9.0);
         [mediastinum, spine, heart, liver].into_iter().fold(cavity, smooth_min) + rough
     }
 
     fn lung(&self, x: f32, y: f32, depth: f32) -> Tissue {
         let place = [x, y, self.z];
-        let texture = self.patient.texture;
+        let seed = self.patient.texture;
         // Blood sinks to the back of a lying patient: about 60 HU over the height of a lung.
         let mut hounsfield = LUNG
             + 60.0 * (y + 0.5)
-            + 35.0 * noise(texture, x * 14.0, y * 14.0, self.z * 20.0)
-            + 20.0 * noise(texture ^ 2, x * 40.0, y * 40.0, self.z * 40.0);
+            + 35.0 * texture(seed, x * 14.0, y * 14.0, self.z * 20.0)
+            + 20.0 * texture(seed ^ 2, x * 40.0, y * 40.0, self.z * 40.0);
         let mut inside = 0.0_f32;
         for lesion in &self.lesions {
             let share = lesion.share(place);
@@ -253,7 +253,7 @@ impl Slice<'_> {
         if let Some(airway) = self.airway(x, y) {
             return airway;
         }
-        let uneven = 14.0 * noise(patient.texture ^ 3, x * 20.0, y * 20.0, self.z * 10.0);
+        let uneven = 14.0 * texture(patient.texture ^ 3, x * 20.0, y * 20.0, self.z * 10.0);
         if skin < 0.012 {
             MUSCLE - 20.0
         } else if skin < 0.012 + patient.fat {
@@ -317,13 +317,13 @@ impl Lesion {
             return 0.0;
         }
         let [x, y, z] = place.map(|t| t / self.radii[0]);
-        let uneven = 0.35 * noise(self.texture, x * 1.6, y * 1.6, z * 1.6)
-            + 0.15 * noise(self.texture ^ 5, x * 4.0, y * 4.0, z * 4.0);
+        let uneven = 0.35 * texture(self.texture, x * 1.6, y * 1.6, z * 1.6)
+            + 0.15 * texture(self.texture ^ 5, x * 4.0, y * 4.0, z * 4.0);
         smooth(1.0 - away + uneven, -0.1, 0.2)
     }
 
     fn hounsfield_at(&self, [x, y, z]: [f32; 3]) -> f32 {
-        self.hounsfield + 70.0 * noise(self.texture ^ 9, x * 25.0, y * 25.0, z * 25.0)
+        self.hounsfield + 70.0 * texture(self.texture ^ 9, x * 25.0, y * 25.0, z * 25.0)
     }
 }
 

@@ -1,0 +1,66 @@
+//! Reading a file of any of the formats.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::detect::detect;
+use crate::error::{Fault, ImagingError};
+use crate::format::Format;
+use crate::options::{Limits, ReadOptions};
+use crate::stack::Stack;
+use crate::{dicom, nifti, picture};
+
+/// Reads the file at `path`.
+///
+/// # Errors
+/// [`ImagingError`], which names the file and says why it was not read.
+pub fn read(path: &Path, options: &ReadOptions) -> Result<Stack, ImagingError> {
+    load(path, options.limits)
+        .and_then(|bytes| decode(&bytes, options))
+        .map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
+}
+
+/// How many slices the file at `path` has along the axis, without decoding it. Of a picture nothing
+/// but the first bytes is read.
+///
+/// # Errors
+/// [`ImagingError`] if the file cannot be read, or its format or header is not understood.
+pub fn slices(path: &Path, options: &ReadOptions) -> Result<usize, ImagingError> {
+    let count = || {
+        let mut start = Vec::new();
+        File::open(path)?.take(START).read_to_end(&mut start)?;
+        match detect(&start)? {
+            Format::Nifti => nifti::slices(&load(path, options.limits)?, options.slices.axis),
+            Format::Dicom => dicom::slices(&load(path, options.limits)?, options.limits),
+            Format::Png | Format::Jpeg | Format::Tiff | Format::Gif => Ok(1),
+        }
+    };
+    count().map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
+}
+
+/// Bytes that tell the format: more than a gzipped NIfTI header takes.
+const START: u64 = 4096;
+
+/// Reads a file that is already in memory.
+///
+/// # Errors
+/// [`Fault`]: why it was not read.
+pub fn decode(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> {
+    options.intensity.check()?;
+    Fault::limit("bytes of the file", options.limits.bytes, bytes.len() as u64)?;
+    match detect(bytes)? {
+        Format::Nifti => nifti::read(bytes, options),
+        Format::Dicom => dicom::read(bytes, options),
+        picture => picture::read(bytes, picture, options),
+    }
+}
+
+fn load(path: &Path, limits: Limits) -> Result<Vec<u8>, Fault> {
+    let file = File::open(path)?;
+    Fault::limit("bytes of the file", limits.bytes, file.metadata()?.len())?;
+    let mut bytes = Vec::new();
+    // One more than the limit, so that a file that grows meanwhile is refused by `decode`.
+    file.take(limits.bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,232 @@
+//! A run to be made: a method with a seed, in plaintext or encrypted.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use ringfence_crypto::statement::Weighting;
+use ringfence_federation::{Faults, Federation, FederationOptions, Setup};
+use ringfence_learning::{
+    Dataset, FineTuning, RoundStart, Simulation, SiteData, Task, TrainingPlan, compute, evaluate,
+};
+use ringfence_options::progress_bar;
+use ringfence_weights::Weights;
+
+use super::method::MethodName;
+use super::rounds::Rounds;
+use super::run::{Key, Run, Table};
+use crate::files;
+
+/// What a run is made from.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    /// Where its models and its report go.
+    pub(super) folder: &'a Path,
+    pub(super) key: Key,
+    pub(super) plan: &'a TrainingPlan,
+    pub(super) federation: &'a FederationOptions,
+    pub(super) dataset: &'a Dataset,
+}
+
+/// The chosen model of each site.
+struct Outcome {
+    validation: Vec<f64>,
+    chosen: Vec<u32>,
+    models: Vec<Weights>,
+}
+
+impl Job<'_> {
+    /// Everything that the run follows from, beside the images.
+    pub(super) fn settings(&self) -> serde_json::Value {
+        let sizes = |site: &SiteData| {
+            let (train, validation) = (site.train.len(), site.validation.len());
+            serde_json::json!([site.site, train, validation, site.test.len()])
+        };
+        serde_json::json!({
+            "plan": self.plan,
+            "device": compute::kind(),
+            "weighting": self.federation.weighting,
+            "bits": self.federation.bits,
+            "clip": self.federation.clip,
+            "sites": self.dataset.sites.iter().map(sizes).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Makes the run, and writes models and `run.json`.
+    pub(super) async fn run(&self) -> anyhow::Result<Run> {
+        let Self { folder, key, plan, dataset, .. } = *self;
+        files::make_folder(folder)?;
+        let started = Instant::now();
+        let outcome = match key.method {
+            MethodName::Local => self.alone()?,
+            _ => self.together().await?,
+        };
+        let task = plan.task()?;
+        let test = table(task.as_ref(), dataset, &outcome.models)?;
+        let mut personalised = None;
+        if key.method.is_federated() && plan.fine_tuning.is_some() {
+            personalised = Some(self.personalise(task.as_ref(), &outcome.models)?);
+        }
+        match (key.method, outcome.models.first()) {
+            (MethodName::Local, _) => {
+                for (site, model) in dataset.sites.iter().zip(&outcome.models) {
+                    plan.save(model, &self.model_of(site))?;
+                }
+            }
+            (_, Some(common)) => plan.save(common, &folder.join("model.safetensors"))?,
+            (_, None) => {}
+        }
+        let Outcome { validation, chosen, .. } = outcome;
+        let (settings, seconds) = (self.settings(), started.elapsed().as_secs_f64());
+        let run = Run { key, settings, validation, chosen, test, personalised, seconds };
+        files::write(&folder.join("run.json"), &serde_json::to_vec_pretty(&run)?)?;
+        Ok(run)
+    }
+
+    /// Test scores after fine-tuning at each site; keeps the models of methods meant for it.
+    fn personalise(&self, task: &dyn Task, models: &[Weights]) -> anyhow::Result<Table> {
+        let mut table = Vec::new();
+        for (site, model) in self.dataset.sites.iter().zip(models) {
+            let Some(tuned) = self.plan.personalise(model, site)? else { continue };
+            table.push((site.site.clone(), evaluate(task, &tuned, &site.test)?.pairs()));
+            if self.key.method.is_personal() {
+                self.plan.save(&tuned, &self.model_of(site))?;
+            }
+        }
+        Ok(table)
+    }
+
+    fn model_of(&self, site: &SiteData) -> PathBuf {
+        self.folder.join(format!("model-{}.safetensors", site.site))
+    }
+
+    /// Where aggregator and sites of an encrypted run keep their state.
+    fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    /// Every site alone: of each the round that does best on its own validation images.
+    fn alone(&self) -> anyhow::Result<Outcome> {
+        let Self { plan, dataset, .. } = *self;
+        let task = plan.task()?;
+        let bar = progress_bar("local");
+        bar.set_length(dataset.sites.len() as u64 * u64::from(plan.rounds));
+        let mut validation = vec![0.0; plan.rounds as usize + 1];
+        let (mut chosen, mut models) = (Vec::new(), Vec::new());
+        for (place, site) in dataset.sites.iter().enumerate() {
+            bar.set_message(site.site.clone());
+            let mut weights = plan.initial_weights()?;
+            let mut best = Best::new(&weights);
+            for round in 0..=plan.rounds {
+                if let Some(before) = round.checked_sub(1) {
+                    let start = RoundStart { plan, model: &weights, round: before };
+                    weights = start.train_alone(place, site, &mut |_| ())?;
+                    bar.inc(1);
+                }
+                let score = validate(task.as_ref(), &weights, site)?;
+                best.offer(round, score, &weights);
+                if let Some(sum) = validation.get_mut(round as usize) {
+                    *sum += score / dataset.sites.len() as f64;
+                }
+            }
+            chosen.push(best.round);
+            models.push(best.model);
+        }
+        bar.finish_and_clear();
+        Ok(Outcome { validation, chosen, models })
+    }
+
+    /// A federated method: the round whose model does best on the sites' validation images, on average,
+    /// after fine-tuning where the method is meant for it (its plain steps only: epochs after every round
+    /// would cost more than the rounds).
+    async fn together(&self) -> anyhow::Result<Outcome> {
+        let Self { key, plan, dataset, .. } = *self;
+        let task = plan.task()?;
+        let mut rounds = self.rounds().await?;
+        let bar = progress_bar("federated");
+        bar.set_length(u64::from(plan.rounds));
+        let mut best = Best::new(rounds.model());
+        let mut validation = Vec::new();
+        let fine_tuning = plan.fine_tuning.filter(|_| key.method.is_personal());
+        let fine_tuning = fine_tuning.map(|tuning| FineTuning { epochs: 0, ..tuning });
+        let judged = TrainingPlan { fine_tuning, ..plan.clone() };
+        for round in 0..=plan.rounds {
+            if let Some(before) = round.checked_sub(1) {
+                rounds.step(plan, dataset, before).await?;
+                bar.inc(1);
+            }
+            let mut score = 0.0;
+            for site in &dataset.sites {
+                let tuned = judged.personalise(rounds.model(), site)?;
+                let model = tuned.as_ref().unwrap_or(rounds.model());
+                score += validate(task.as_ref(), model, site)? / dataset.sites.len() as f64;
+            }
+            best.offer(round, score, rounds.model());
+            validation.push(score);
+            bar.set_message(format!("{key}: validation {score:.3}"));
+        }
+        bar.finish_and_clear();
+        if let Rounds::Encrypted(federation) = rounds {
+            // What the aggregator and the sites kept of this run: hundreds of bodies, and nothing to learn.
+            drop(federation);
+            std::fs::remove_dir_all(self.state()).context("cannot clear the run's state")?;
+        }
+        let models = vec![best.model; dataset.sites.len()];
+        Ok(Outcome { validation, chosen: vec![best.round], models })
+    }
+
+    /// The federation before its first round.
+    async fn rounds(&self) -> anyhow::Result<Rounds> {
+        let Self { plan, dataset, .. } = *self;
+        if self.key.encrypted {
+            let setup = Setup {
+                names: dataset.sites.iter().map(|site| site.site.clone()).collect(),
+                initial: plan.initial_weights()?,
+                mean_step: plan.mean_step,
+                options: self.federation.clone(),
+                faults: Faults::default(),
+                rounds: plan.rounds,
+            };
+            let federation = Federation::start(&self.state(), setup).await?;
+            return Ok(Rounds::Encrypted(Box::new(federation)));
+        }
+        let weighting = match &self.federation.weighting {
+            Weighting::Equal => vec![1.0; dataset.sites.len()],
+            Weighting::SampleCounts(counts) => counts.iter().copied().map(f64::from).collect(),
+        };
+        Ok(Rounds::Plain(Box::new(Simulation::new(plan)?), weighting))
+    }
+}
+
+/// Every site's test scores of its model.
+fn table(task: &dyn Task, dataset: &Dataset, models: &[Weights]) -> anyhow::Result<Table> {
+    let mut table = Vec::new();
+    for (site, model) in dataset.sites.iter().zip(models) {
+        table.push((site.site.clone(), evaluate(task, model, &site.test)?.pairs()));
+    }
+    Ok(table)
+}
+
+/// The best model so far, the first of equals.
+struct Best {
+    round: u32,
+    score: f64,
+    model: Weights,
+}
+
+impl Best {
+    fn new(model: &Weights) -> Self {
+        Self { round: 0, score: f64::NEG_INFINITY, model: model.clone() }
+    }
+
+    fn offer(&mut self, round: u32, score: f64, model: &Weights) {
+        if score > self.score {
+            *self = Self { round, score, model: model.clone() };
+        }
+    }
+}
+
+/// The primary score on the images by which a site chooses.
+fn validate(task: &dyn Task, model: &Weights, site: &SiteData) -> anyhow::Result<f64> {
+    Ok(evaluate(task, model, site.choosing())?.primary().value)
+}

@@ -1,0 +1,45 @@
+//! The `ringfence-lab` command: methods side by side on one set of data.
+
+mod experiment;
+mod files;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use experiment::Experiment;
+
+/// The laboratory of Ringfence: methods side by side on one set of data. Not for hospitals.
+#[derive(Debug, clap::Parser)]
+#[command(name = "ringfence-lab", version, about, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Compare methods on one set of data over several seeds.
+    Experiment(Box<Experiment>),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Action::Experiment(experiment) = Command::parse().action;
+    match experiment.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringfence-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn command_line_is_consistent() {
+        use clap::CommandFactory;
+        super::Command::command().debug_assert();
+    }
+}

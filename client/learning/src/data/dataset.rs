@@ -1,0 +1,131 @@
+//! A study's images, by site and by what they are for.
+
+use std::collections::BTreeSet;
+
+/// One image of one site.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Name of the sample: its path in the folder (with `#` and the slice of a volume), or its
+    /// number in the file.
+    pub name: String,
+    /// The patient or volume it belongs to. A group is never in two splits.
+    pub group: String,
+    /// Grey values in `[0, 1]`, row-major, `side * side` of them.
+    pub image: Vec<f32>,
+    /// Index into [`Dataset::classes`].
+    pub label: Option<u32>,
+    /// 0 outside and 1 inside what is to be segmented; as many values as `image`.
+    pub mask: Option<Vec<f32>>,
+}
+
+/// What a sample is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Split {
+    /// Weights are learnt from it.
+    Train,
+    /// Checkpoints and settings are chosen by it.
+    Validation,
+    /// The final score is taken on it, and nothing else.
+    Test,
+}
+
+impl Split {
+    /// The three of them.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+
+    /// As written in `labels.csv`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// One site's samples. `train` and `test` are never empty; `validation` may be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SiteData {
+    /// Name of the site.
+    pub site: String,
+    /// Samples to learn from.
+    pub train: Vec<Sample>,
+    /// Samples to choose checkpoints by.
+    pub validation: Vec<Sample>,
+    /// Samples to score on.
+    pub test: Vec<Sample>,
+}
+
+impl SiteData {
+    /// The samples of one split.
+    #[must_use]
+    pub fn split(&self, split: Split) -> &[Sample] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// The samples by which models are chosen: validation, or training where there is none.
+    #[must_use]
+    pub fn choosing(&self) -> &[Sample] {
+        if self.validation.is_empty() { &self.train } else { &self.validation }
+    }
+
+    /// All samples with their splits.
+    pub fn samples(&self) -> impl Iterator<Item = (Split, &Sample)> {
+        Split::ALL
+            .into_iter()
+            .flat_map(|split| self.split(split).iter().map(move |sample| (split, sample)))
+    }
+}
+
+/// A study's data, by site.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Height and width of every image, in pixels.
+    pub side: usize,
+    /// Names of the classes; labels index into it. Empty when nothing is labelled.
+    pub classes: Vec<String>,
+    /// The sites, sorted by name.
+    pub sites: Vec<SiteData>,
+    /// Sites that cannot take part, each with the reason.
+    pub left_out: Vec<(String, String)>,
+    /// Sites that take part, but with data that classification can learn less from than it may
+    /// seem, each with what to know of them.
+    pub notes: Vec<(String, String)>,
+}
+
+impl Dataset {
+    /// The site of this name.
+    #[must_use]
+    pub fn site(&self, name: &str) -> Option<&SiteData> {
+        self.sites.iter().find(|site| site.site == name)
+    }
+
+    /// Sites whose training images are all of one class, unless that is so of the whole study,
+    /// which [`Task::check`](crate::Task::check) refuses.
+    pub(super) fn one_class_sites(&self) -> Vec<(String, String)> {
+        let labels = |samples: &mut dyn Iterator<Item = &Sample>| -> BTreeSet<u32> {
+            samples.filter_map(|sample| sample.label).collect()
+        };
+        let all = labels(
+            &mut self.sites.iter().flat_map(|site| site.samples()).map(|(_, sample)| sample),
+        );
+        if all.len() < 2 {
+            return Vec::new();
+        }
+        let only = |site: &SiteData| {
+            let found = labels(&mut site.train.iter());
+            let label = found.first().filter(|_| found.len() == 1)?;
+            let class = self.classes.get(*label as usize).cloned().unwrap_or_default();
+            let text = format!(
+                "has training images of the class `{class}` only: alone it learns to name nothing else; give it others, or expect little of its local model"
+            );
+            Some((site.site.clone(), text))
+        };
+        self.sites.iter().filter_map(only).collect()
+    }
+}

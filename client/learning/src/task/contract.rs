@@ -1,0 +1,78 @@
+//! What a task must do.
+
+use candle_core::Tensor;
+
+use super::panel::{Panel, Prediction};
+use super::score::Scores;
+use crate::data::dataset::{Dataset, Sample};
+use crate::error::LearnError;
+use crate::parameters::Parameters;
+use ringfence_weights::Weights;
+
+/// What is learnt from samples.
+pub trait Task: Send + Sync {
+    /// Name of the task, as in configuration: `segmentation`, `classification`.
+    fn name(&self) -> &'static str;
+
+    /// First weights of the task's model, fixed by `seed`.
+    ///
+    /// # Errors
+    /// Only if the model's layout is wrong.
+    fn initial_weights(&self, seed: u64) -> Result<Weights, LearnError>;
+
+    /// Checks that the task can use one sample: its size, and that it has what the task learns.
+    ///
+    /// # Errors
+    /// [`LearnError::Sample`] saying what was expected and what the sample has.
+    fn check_sample(&self, sample: &Sample) -> Result<(), LearnError>;
+
+    /// Checks that the task's model can be applied to a sample, whatever is known of its truth.
+    ///
+    /// # Errors
+    /// [`LearnError::Sample`] for an image of another size. Unless a task says otherwise, there is
+    /// nothing to check.
+    fn check_image(&self, _sample: &Sample) -> Result<(), LearnError> {
+        Ok(())
+    }
+
+    /// Checks that the task can learn from a study's data, before training starts.
+    ///
+    /// # Errors
+    /// The first sample's [`LearnError::Sample`], or what the data as a whole lack.
+    fn check(&self, dataset: &Dataset) -> Result<(), LearnError> {
+        let samples = dataset.sites.iter().flat_map(|site| site.samples());
+        samples.into_iter().try_for_each(|(_, sample)| self.check_sample(sample))
+    }
+
+    /// The model's output for `images` `[b, 1, side, side]`; the first dimension is `b`.
+    ///
+    /// # Errors
+    /// When the parameters are of another model.
+    fn logits(&self, parameters: &Parameters, images: &Tensor) -> candle_core::Result<Tensor>;
+
+    /// The loss of these logits for the samples they were computed from: a scalar, the mean of
+    /// one loss a sample, so that it may be summed over parts of a batch.
+    ///
+    /// # Errors
+    /// When a sample lacks what the task learns.
+    fn loss(&self, logits: &Tensor, samples: &[&Sample]) -> Result<Tensor, LearnError>;
+
+    /// Scores of predictions: `logits[i]` is the model's flattened output for `samples[i]`.
+    ///
+    /// # Errors
+    /// When a sample lacks what the task learns.
+    fn scores(&self, samples: &[Sample], logits: &[Vec<f32>]) -> Result<Scores, LearnError>;
+
+    /// What the model's flattened output says of an image: its numbers, unless a task knows better.
+    fn prediction(&self, logits: &[f32]) -> Prediction {
+        let number = |(index, value): (usize, &f32)| (index.to_string(), f64::from(*value));
+        let values = logits.iter().enumerate().map(number).collect();
+        Prediction { values, ..Prediction::default() }
+    }
+
+    /// A picture of one sample with the prediction, or with the truth if `logits` is `None`.
+    ///
+    /// # Errors
+    /// When a sample lacks what the task learns.
+    fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError>;
+}

@@ -1,0 +1,76 @@
+//! What memory a step of training takes: asked before any time is spent on it.
+
+use super::options::TrainOptions;
+use super::units::units;
+use crate::compute::device;
+use crate::error::LearnError;
+use crate::model::ModelName;
+
+/// Copies of the model's values beside one gradient for each unit that runs at once: the start, the
+/// first weights, the variables, the optimiser's two moments, the step's direction and temporaries.
+const COPIES: u64 = 10;
+
+/// Bytes of a pixel of an image that waits for its turn, and of its mask.
+const SAMPLE_BYTES: u64 = 8;
+
+/// Heap in bytes for each pixel of each image in work, at the peak of a step forward and back:
+/// up to twice what a step was measured to take (`client/learning/tests/memory.rs` measures it
+/// again).
+fn bytes_a_pixel(model: ModelName) -> u64 {
+    match model {
+        ModelName::UnetLight => 1000,
+        ModelName::Unet => 2000,
+        ModelName::CnnLight => 400,
+        ModelName::Cnn => 640,
+        ModelName::Residual => 700,
+        ModelName::Dense => 32,
+    }
+}
+
+/// A step of training, as far as its memory depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step<'a> {
+    /// The model.
+    pub(crate) model: ModelName,
+    /// Values of the model.
+    pub(crate) values: usize,
+    /// Height and width of the images.
+    pub(crate) side: usize,
+    /// How is trained.
+    pub(crate) training: &'a TrainOptions,
+}
+
+impl Step<'_> {
+    /// Heap in bytes that the step takes with so many threads on the CPU.
+    pub(crate) fn bytes(&self, threads: usize) -> u64 {
+        let TrainOptions { algorithm, batch, .. } = self.training;
+        let pixels = self.side.saturating_mul(self.side);
+        let (unit, units) = units(*batch, pixels);
+        let at_once = (unit * units.min(threads.max(1))) as u64;
+        let waiting = (batch.saturating_mul(algorithm.batches())) as u64;
+        let a_pixel = at_once.saturating_mul(bytes_a_pixel(self.model));
+        let a_pixel = a_pixel.saturating_add(waiting.saturating_mul(SAMPLE_BYTES));
+        let a_value = 4 * (COPIES + units as u64);
+        let values = a_value.saturating_mul(self.values as u64);
+        (pixels as u64).saturating_mul(a_pixel).saturating_add(values)
+    }
+
+    /// Checks that the step fits into what is free, as far as that is known; a GPU's memory is not.
+    ///
+    /// # Errors
+    /// [`LearnError::Memory`] when it does not.
+    pub(crate) fn check(&self, threads: usize, free: Option<u64>) -> Result<(), LearnError> {
+        let Some(free) = free.filter(|_| device().is_cpu()) else { return Ok(()) };
+        let needed = self.bytes(threads);
+        if needed <= free {
+            return Ok(());
+        }
+        Err(LearnError::Memory {
+            model: self.model,
+            side: self.side,
+            batch: self.training.batch,
+            needed: needed.div_ceil(1 << 20),
+            free: free >> 20,
+        })
+    }
+}

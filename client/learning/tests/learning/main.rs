@@ -1,0 +1,16 @@
+//! Reading, dividing and learning from images, as a caller of the library sees it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the lints' exception for tests does not reach the helper functions"
+)]
+
+mod algorithms;
+mod bad_data;
+mod data;
+mod folders;
+mod models;
+mod scanners;
+mod skew;
+mod train;
+mod volumes;

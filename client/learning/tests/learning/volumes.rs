@@ -1,0 +1,108 @@
+//! Folders that name volumes: NIfTI files as images and masks, slice by slice.
+
+use std::fs;
+use std::path::Path;
+
+use ringfence_imaging::{Intensity, SliceOptions, Slices};
+use ringfence_learning::data::{self, DataError, DataOptions, ReadOptions, SiteData};
+
+/// Writes a NIfTI-1 file of `16 * 16 * slices` bytes, `value(slice)` everywhere in a slice.
+fn volume(path: &Path, slices: u16, value: impl Fn(u16) -> u8) {
+    let mut file = vec![0; 352];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &348_i32.to_le_bytes());
+    put(344, b"n+1\0");
+    for (index, side) in [3, 16, 16, slices].into_iter().enumerate() {
+        put(40 + 2 * index, &side.to_le_bytes());
+    }
+    // Unsigned bytes, after the header.
+    put(70, &2_i16.to_le_bytes());
+    put(72, &8_i16.to_le_bytes());
+    put(108, &352_f32.to_le_bytes());
+    file.extend((0..slices).flat_map(|slice| [value(slice); 256]));
+    fs::write(path, file).unwrap();
+}
+
+/// Five volumes of four slices with masks, and the table.
+fn folder(table: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..5 {
+        volume(&folder.path().join(format!("{number}.nii")), 4, |slice| slice as u8 * 60);
+        // The labels 1 and 2 in the last two slices.
+        let mask = folder.path().join(format!("m{number}.nii"));
+        volume(&mask, 4, |slice| (slice as u8).saturating_sub(1));
+    }
+    fs::write(folder.path().join("labels.csv"), table).unwrap();
+    folder
+}
+
+fn options(which: Slices) -> DataOptions {
+    let slices = SliceOptions { which, ..SliceOptions::default() };
+    let intensity = Intensity::Window { center: 127.5, width: 255.0 };
+    let imaging = ReadOptions { slices, intensity, ..ReadOptions::default() };
+    DataOptions { side: 16, sites: Some(1), imaging, ..DataOptions::default() }
+}
+
+fn samples(site: &SiteData) -> Vec<(&str, &str, f32, f32)> {
+    let sample = |sample: &'_ data::Sample| sample.mask.as_ref().map_or(-1.0, |mask| mask[0]);
+    site.samples()
+        .map(|(_, s)| (s.name.as_str(), s.group.as_str(), s.image[0], sample(s)))
+        .collect()
+}
+
+const WHOLE: &str = "file,mask,site\n0.nii,m0.nii,a\n1.nii,m1.nii,a\n2.nii,m2.nii,a\n3.nii,m3.nii,a\n4.nii,m4.nii,a\n";
+
+#[test]
+fn a_volume_gives_its_slices_and_stays_in_one_split() {
+    let folder = folder(WHOLE);
+    let data = data::load(folder.path(), &options(Slices::All)).unwrap();
+    let site = &data.sites[0];
+    assert_eq!([site.train.len(), site.validation.len(), site.test.len()], [12, 4, 4]);
+    for (name, group, image, mask) in samples(site) {
+        let (file, slice) = name.split_once('#').unwrap();
+        let slice: u8 = slice.parse().unwrap();
+        assert_eq!(file, group);
+        assert!((image - f32::from(slice) * 60.0 / 255.0).abs() < 1e-6, "{name}: {image}");
+        assert_eq!(mask, f32::from(slice >= 2), "{name}");
+    }
+    let every = data::load(folder.path(), &options(Slices::Every(2))).unwrap();
+    assert_eq!(every.sites[0].samples().count(), 10);
+}
+
+#[test]
+fn rows_name_single_slices() {
+    let rows = |column: &str| {
+        let row = |number| format!("{number}.nii,{column},{},a\n", number % 2);
+        let rows: String = (0..5).map(row).collect();
+        folder(&format!("file,slice,label,site\n{rows}"))
+    };
+    let data = data::load(rows("3").path(), &options(Slices::All)).unwrap();
+    let found = samples(&data.sites[0]);
+    assert_eq!(found.len(), 5);
+    assert!(found.iter().all(|(name, _, image, _)| name.ends_with("#3") && *image > 0.7));
+    let error = data::load(rows("4").path(), &options(Slices::All)).unwrap_err().to_string();
+    assert!(error.contains(".nii: expected a slice below 4, found 4"), "{error}");
+    let error = data::load(rows("last").path(), &options(Slices::All)).unwrap_err().to_string();
+    assert!(error.contains("line 2, column `slice`") && error.contains("found `last`"), "{error}");
+}
+
+#[test]
+fn misfitting_masks_are_refused_by_name() {
+    let folder = folder(WHOLE);
+    let mask = folder.path().join("m2.nii");
+    volume(&mask, 3, |_| 1);
+    let error = data::load(folder.path(), &options(Slices::All)).unwrap_err();
+    assert!(matches!(error, DataError::MaskSlices { expected: 4, found: 3, .. }), "{error}");
+    assert!(error.to_string().contains("m2.nii"), "{error}");
+    fs::write(&mask, "no volume").unwrap();
+    let error = data::load(folder.path(), &options(Slices::All)).unwrap_err();
+    assert!(error.to_string().contains("m2.nii: expected PNG"), "{error}");
+    let whole = fs::read(folder.path().join("1.nii")).unwrap();
+    fs::write(&mask, &whole[..900]).unwrap();
+    let error = data::load(folder.path(), &options(Slices::All)).unwrap_err().to_string();
+    assert!(error.contains("m2.nii: cannot be decoded as NIfTI"), "{error}");
+    fs::write(&mask, whole).unwrap();
+    volume(&folder.path().join("3.nii"), 0, |_| 0);
+    let error = data::load(folder.path(), &options(Slices::All)).unwrap_err().to_string();
+    assert!(error.contains("3.nii"), "{error}");
+}

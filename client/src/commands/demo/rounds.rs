@@ -1,0 +1,49 @@
+//! A round of the demo, as it is printed and written.
+
+use ringfence_federation::RoundReport;
+use serde::Serialize;
+
+/// What a round showed, and how long the training before it took.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct DemoRound {
+    #[serde(flatten)]
+    pub(super) report: RoundReport,
+    pub(super) train_seconds: f64,
+}
+
+impl DemoRound {
+    pub(super) fn print(&self) {
+        let report = &self.report;
+        let all = report.holders.len();
+        println!(
+            "round {:<3} opened by {}; {} contributions; {} of {all} key holders opened",
+            report.round.0,
+            report.initiator,
+            report.contributions,
+            report.opened_by.len()
+        );
+        println!(
+            "  proof    opened sum = plain integer sum: {} mismatches over {} parameters",
+            report.mismatches, report.parameters
+        );
+        println!(
+            "  noise    largest {} of {} allowed, margin {:.1} bits",
+            report.noise_largest, report.noise_bound, report.noise_margin_bits
+        );
+        println!(
+            "  cost     {} a site up ({:.2} bytes a parameter); {:.2} s to encrypt and send, {:.2} s for the round, {:.1} s training before it",
+            mebibytes(report.upload_bytes),
+            report.upload_bytes as f64 / report.parameters.max(1) as f64,
+            report.contribute_seconds,
+            report.seconds,
+            self.train_seconds
+        );
+        for (holder, reason) in &report.unusable_openings {
+            println!("  opening  of {holder} not used: {reason}");
+        }
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.2} MiB", bytes as f64 / (1 << 20) as f64)
+}

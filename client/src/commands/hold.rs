@@ -1,0 +1,32 @@
+//! `ringfence hold`: a key holder's duties in a round.
+
+use ringfence_crypto::id::RoundNumber;
+
+use crate::member::{Member, which_round};
+
+/// Arguments of `ringfence hold`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    member: Member,
+    /// The round; the latest unless given.
+    #[arg(long)]
+    round: Option<RoundNumber>,
+}
+
+impl Hold {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let site = self.member.open()?;
+        let round = which_round(&site, self.round).await?;
+        let report = site.hold(round).await?;
+        for dealer in &report.complaints {
+            println!("round {round}: complained about {dealer}, whose envelope does not open");
+        }
+        if report.opened {
+            println!("round {round}: endorsed the closing and opened its certified set");
+        } else {
+            println!("round {round}: endorsed the abort; nothing is opened");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! `ringfence mean`: opening the sum, and the model that follows.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use ringfence_crypto::id::RoundNumber;
+use ringfence_site::{RoundEnd, model};
+use ringfence_weights::Weights;
+
+use crate::files::read_weights;
+use crate::member::{Member, which_round};
+
+/// Arguments of `ringfence mean`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Mean {
+    #[command(flatten)]
+    member: Member,
+    /// The round; the latest unless given.
+    #[arg(long)]
+    round: Option<RoundNumber>,
+    /// The model that the updates started from (safetensors).
+    #[arg(long)]
+    base: PathBuf,
+    /// Where to write the mean update.
+    #[arg(long)]
+    out: PathBuf,
+    /// Where to write the new model, base plus mean: the base of the next round.
+    #[arg(long)]
+    model_out: PathBuf,
+}
+
+impl Mean {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let site = self.member.open()?;
+        let base = read_weights(&self.base, site.study())?;
+        let round = which_round(&site, self.round).await?;
+        let joined = site.join(round).await?;
+        joined.check_base(model::id(&base))?;
+        let RoundEnd::Done(done) = joined.finish().await? else {
+            bail!("round {round} ended in a certified abort: no mean, the base model stays");
+        };
+        for (holder, reason) in &done.unusable {
+            println!("round {round}: the opening of {holder} was not used: {reason}");
+        }
+        let mean = Weights::from_values(&base.shapes(), done.mean())?;
+        let model = base.add(&mean)?;
+        mean.save(&self.out)?;
+        model.save(&self.model_out)?;
+        let (sites, noise) = (done.opened.sites, done.opened.noise);
+        done.acknowledge(model::id(&model)).await?;
+        println!(
+            "round {round}: mean of {sites} sites over {} values, noise margin {:.1} bits",
+            mean.len(),
+            noise.margin_bits
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! `ringfence study new`: a study file for a roster and an initial model.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use ringfence_clock::Clock;
+use ringfence_crypto::signature::PublicKey;
+use ringfence_crypto::statement::{SignedStudy, Site, Weighting};
+use ringfence_crypto::threshold::Threshold;
+use ringfence_crypto::wire::json;
+use ringfence_keys::study::draft::StudyDraft;
+use ringfence_site::model;
+use ringfence_weights::Weights;
+
+use super::show::describe;
+use crate::files;
+
+/// Arguments of `ringfence study new`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct New {
+    /// Name of the study, for people.
+    #[arg(long)]
+    name: String,
+    /// Public site files in ring order, one --site each.
+    #[arg(long = "site", required = true)]
+    sites: Vec<PathBuf>,
+    /// The aggregator's public key (printed by `ringfence-aggregator keygen`).
+    #[arg(long)]
+    aggregator_key: PublicKey,
+    /// The model before round 0 (safetensors): its tensors are the layout of every update.
+    #[arg(long)]
+    model: PathBuf,
+    /// Updates are clipped to [-CLIP, CLIP] before quantization.
+    #[arg(long)]
+    clip: f32,
+    /// Bits of a quantized value.
+    #[arg(long, default_value_t = 16)]
+    bits: u8,
+    /// Key holders a round (m); recommended unless given: all sites up to 16.
+    #[arg(long)]
+    holders: Option<u16>,
+    /// Sites that may collude (c).
+    #[arg(long)]
+    collusion: Option<u16>,
+    /// Key words a sharing polynomial (l); as many as cost no further opening unless given.
+    #[arg(long)]
+    packing: Option<u16>,
+    /// Fewest contributions a sum is opened for.
+    #[arg(long)]
+    min_sites: Option<u16>,
+    /// Training samples of each site, in the order of --site, that contributions are weighted by;
+    /// public, and all equal unless given.
+    #[arg(long, value_delimiter = ',')]
+    sample_counts: Option<Vec<u32>>,
+    /// A round must stay open at least this many seconds.
+    #[arg(long, default_value_t = 60)]
+    min_round_seconds: u32,
+    /// Seconds that key holders have to review the envelopes.
+    #[arg(long, default_value_t = 600)]
+    review_seconds: u32,
+    /// Seconds after which the initiator's successor on the ring may open the round.
+    #[arg(long, default_value_t = 3600)]
+    initiator_timeout_seconds: u32,
+    /// Where to write the study file.
+    #[arg(long, default_value = "study.json")]
+    out: PathBuf,
+}
+
+impl New {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let weights = Weights::load(&self.model)?;
+        weights.check_finite().with_context(|| self.model.display().to_string())?;
+        let roster: Vec<Site> = self
+            .sites
+            .iter()
+            .map(|path| files::read_public(path))
+            .collect::<anyhow::Result<_>>()?;
+        let Self { holders, collusion, packing, .. } = self;
+        // Of fewer than three sites the draft says what is wrong.
+        let threshold = match roster.len() {
+            ..3 => None,
+            sites => Some(Threshold::choose(sites, holders, collusion, packing)?),
+        };
+        let mut rng = ringfence_keys::system_rng().context("no randomness")?;
+        let study = StudyDraft {
+            name: self.name,
+            created_at: Clock::system().now(),
+            roster,
+            aggregator_key: self.aggregator_key,
+            threshold,
+            min_sites: self.min_sites,
+            value_bits: self.bits,
+            layout: model::layout(&weights, self.clip),
+            initial_model: model::id(&weights),
+            weighting: self.sample_counts.map_or(Weighting::Equal, Weighting::SampleCounts),
+            min_round_seconds: self.min_round_seconds,
+            review_seconds: self.review_seconds,
+            initiator_timeout_seconds: self.initiator_timeout_seconds,
+        }
+        .into_study(&mut rng)?;
+        let signed = SignedStudy::unsigned(study);
+        files::write(&self.out, &json::pretty(&signed))?;
+        print!("{}", describe(&signed));
+        println!("written to {}; next, every site runs `ringfence study sign`", self.out.display());
+        Ok(())
+    }
+}

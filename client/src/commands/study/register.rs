@@ -1,0 +1,35 @@
+//! `ringfence study register`: a signed study, made known to the aggregator.
+
+use std::path::PathBuf;
+
+use ringfence_clock::Clock;
+use zeroize::Zeroizing;
+
+use crate::files;
+use crate::member::Server;
+
+/// Arguments of `ringfence study register`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Register {
+    /// The study file, signed by all.
+    #[arg(long, default_value = "study.json")]
+    study: PathBuf,
+    #[command(flatten)]
+    server: Server,
+    /// File with the aggregator's admin token.
+    #[arg(long)]
+    admin_token_file: PathBuf,
+}
+
+impl Register {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let study = files::read_study(&self.study)?;
+        study.verify()?;
+        let token = files::read(&self.admin_token_file)?;
+        let token = Zeroizing::new(String::from_utf8(token)?);
+        let transport = self.server.connect(Clock::system())?;
+        let status = transport.register(&study, &token).await?;
+        println!("registered study {}", status.study);
+        Ok(())
+    }
+}

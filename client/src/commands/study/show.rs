@@ -1,0 +1,72 @@
+//! `ringfence study verify` and `show`: what a study says, and whether it holds.
+
+use std::path::PathBuf;
+
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{SignedStudy, Study};
+
+use crate::files::read_study;
+
+/// Arguments of `ringfence study verify` and `show`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// The study file.
+    #[arg(long, default_value = "study.json")]
+    study: PathBuf,
+}
+
+impl Show {
+    /// Checks that the study is sound and signed by all.
+    pub(super) fn verify(self) -> anyhow::Result<()> {
+        let study = read_study(&self.study)?;
+        study.verify()?;
+        println!("sound, and signed by all {} sites", study.study.roster.len());
+        println!("study {}", study.study.id());
+        Ok(())
+    }
+
+    /// Prints it.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        print!("{}", describe(&read_study(&self.study)?));
+        Ok(())
+    }
+}
+
+/// A study in a few lines.
+pub(super) fn describe(signed: &SignedStudy) -> String {
+    let Study { roster, threshold, packing, layout, .. } = &signed.study;
+    let id = signed.study.id();
+    let sites: Vec<&str> = roster.iter().map(|site| site.id.as_str()).collect();
+    let silent = match threshold.silent_tolerated() {
+        0 => "no silent holder tolerated".to_owned(),
+        1 => "1 silent holder tolerated".to_owned(),
+        n => format!("{n} silent holders tolerated"),
+    };
+    let bytes = signed.study.body_bytes().unwrap_or(0);
+    let values = layout.values();
+    let per_value = bytes as f64 / values.max(1) as f64;
+    format!(
+        "study       {} ({id})\n\
+         ring        {}\n\
+         thresholds  m = {}, c = {}, l = {}, Q = {}, t = {}: {silent}\n\
+         fewest      {} contributions, signatures {} of {}\n\
+         model       {} tensors, {values} values, initial model {}\n\
+         encoding    {} bits a value, {} slots of {} bits, Delta = 2^{}; body {bytes} bytes ({per_value:.2} a value)\n",
+        signed.study.name,
+        sites.join(" -> "),
+        threshold.holders,
+        threshold.collusion,
+        threshold.packing,
+        threshold.endorsements,
+        threshold.opening,
+        signed.study.min_sites,
+        signed.signatures.len(),
+        roster.len(),
+        layout.tensors.len(),
+        signed.study.initial_model.short(),
+        packing.value_bits,
+        packing.slots,
+        packing.slot_bits,
+        packing.delta_bits,
+    )
+}

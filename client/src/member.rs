@@ -1,0 +1,84 @@
+//! Arguments that every command of a site in a study takes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use ringfence_clock::Clock;
+use ringfence_crypto::id::RoundNumber;
+use ringfence_site::transport::Transport;
+use ringfence_site::{Membership, Site};
+
+use crate::files::{read_identity, read_study};
+
+/// Which site in which study, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Member {
+    /// The study file, signed by all.
+    #[arg(long, default_value = "study.json")]
+    study: PathBuf,
+    /// The site's secret identity file.
+    #[arg(long)]
+    identity: PathBuf,
+    /// Folder for this site's durable state; never share it between sites.
+    #[arg(long)]
+    state: PathBuf,
+    #[command(flatten)]
+    server: Server,
+    /// Seconds to wait for other sites in each step.
+    #[arg(long, default_value_t = 600)]
+    patience: u64,
+}
+
+/// Where the aggregator is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Server {
+    /// URL of the aggregator.
+    #[arg(long, env = "RINGFENCE_SERVER")]
+    server: String,
+    /// Speak plain HTTP beyond loopback.
+    #[arg(long)]
+    allow_plain_http: bool,
+}
+
+impl Server {
+    /// The connection to it.
+    pub(crate) fn connect(&self, clock: Clock) -> anyhow::Result<Transport> {
+        Ok(Transport::new(&self.server, self.allow_plain_http, clock)?)
+    }
+}
+
+impl Member {
+    /// Folder of the site's durable state.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Opens the site.
+    ///
+    /// # Errors
+    /// When a file is wrong, the study unsigned, or the state in use.
+    pub(crate) fn open(&self) -> anyhow::Result<Site> {
+        let clock = Clock::system();
+        Ok(Site::open(Membership {
+            study: read_study(&self.study)?,
+            identity: read_identity(&self.identity)?,
+            state: self.state.clone(),
+            transport: self.server.connect(clock.clone())?,
+            patience: Duration::from_secs(self.patience),
+            clock,
+        })?)
+    }
+}
+
+/// The round that is meant: the one that is named, or the latest.
+pub(crate) async fn which_round(
+    site: &Site,
+    named: Option<RoundNumber>,
+) -> anyhow::Result<RoundNumber> {
+    if let Some(round) = named {
+        return Ok(round);
+    }
+    let opened = RoundNumber(site.rounds().await?);
+    opened.before().context("no round is open yet; the initiator runs `ringfence open`")
+}
