@@ -16,7 +16,6 @@
 #![forbid(unsafe_code)]
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "tests and benchmarks only: what cannot be made stops them"
 )]

@@ -106,12 +106,12 @@ fn entry(label: &str, digest: Digest) -> LogEntry {
     let of = [
         LogEntry::of::<Manifest>(digest.into()),
         LogEntry::of::<Header>(digest.into()),
-        LogEntry::of::<Receipt>(digest.into()),
-        LogEntry::of::<Review>(digest.into()),
+        LogEntry::of::<Receipt>(digest),
+        LogEntry::of::<Review>(digest),
         LogEntry::of::<Closing>(digest.into()),
-        LogEntry::of::<Endorsement>(digest.into()),
-        LogEntry::of::<Opening>(digest.into()),
-        LogEntry::of::<Acknowledgement>(digest.into()),
+        LogEntry::of::<Endorsement>(digest),
+        LogEntry::of::<Opening>(digest),
+        LogEntry::of::<Acknowledgement>(digest),
     ];
     of.into_iter().find(|entry| entry.label() == label).unwrap()
 }
