@@ -23,7 +23,7 @@ impl LiveRound {
     /// Deadlines are times of day, which may jump; so the round looks at the clock every now and
     /// then, and does not sleep until a deadline.
     pub(crate) async fn drive(self: Arc<Self>) {
-        let shared = &self.of.shared;
+        let shared = &self.served.shared;
         let mut stopping = shared.stopping.clone();
         let mut changes = self.versions();
         loop {
@@ -55,13 +55,13 @@ impl LiveRound {
 
     /// Freezes and closes the round as far as it is time to.
     async fn step(self: &Arc<Self>) -> Result<(), Refusal> {
-        let due = self.read().freeze(self.of.shared.clock.now()).is_some();
+        let due = self.read().freeze(self.served.now()).is_some();
         if due {
             let freeze = self
                 .commit(|round, now| Ok(round.freeze(now).map_or(Verdict::Repeat, Verdict::Fresh)));
             freeze.await?;
         }
-        let set = self.read().closed_set(self.of.shared.clock.now());
+        let set = self.read().closed_set(self.served.now());
         match set {
             Some(set) => self.close(set).await,
             None => Ok(()),
@@ -74,7 +74,7 @@ impl LiveRound {
             true => None,
             false => Some(self.add_up(set.clone()).await?.digest()),
         };
-        let signer = self.of.clone();
+        let signer = self.served.clone();
         let close = self.commit(move |round, now| {
             // A review that came while the bodies were added may have changed the set. It counts:
             // then this sum is void, and the next step makes another.
@@ -91,10 +91,10 @@ impl LiveRound {
 
     async fn add_up(&self, set: ClosedSet) -> Result<Sum, Refusal> {
         let addition = Addition {
-            blobs: self.of.shared.store.blobs.clone(),
+            blobs: self.served.blobs().clone(),
             round: self.id,
-            body_bytes: self.of.body_bytes,
-            wire_bits: self.of.study.packing.wire_bits,
+            body_bytes: self.served.body_bytes,
+            wire_bits: self.served.study.packing.wire_bits,
         };
         // Adding and hashing keep a processor busy: off the threads that serve requests.
         let runtime = Handle::current();

@@ -39,7 +39,7 @@ impl LiveContribution {
                 "envelope {index} of {site} is not the one that its header promises; send the promised bytes"
             )));
         }
-        let blobs = &self.live.of.shared.store.blobs;
+        let blobs = self.live.served.blobs();
         // The header fixes every byte: what is there is the same.
         if !blobs.has_envelopes(self.live.id, site).await? {
             blobs.write_envelopes(self.live.id, site, envelopes).await?;
@@ -51,11 +51,15 @@ impl LiveContribution {
     pub(crate) async fn envelope(&self, holder: &SiteId) -> Result<Vec<u8>, Refusal> {
         let site = &self.site;
         let header = self.known()?.header.statement;
-        let index = self.live.of.study.holder_offset(header.round, holder).ok_or_else(|| {
-            Refusal::missing(format!("site {holder} is no key holder of round {}", header.round))
-        })?;
+        let index =
+            self.live.served.study.holder_offset(header.round, holder).ok_or_else(|| {
+                Refusal::missing(format!(
+                    "site {holder} is no key holder of round {}",
+                    header.round
+                ))
+            })?;
         let place = EnvelopePlace { index, count: header.envelopes.len() };
-        let blobs = &self.live.of.shared.store.blobs;
+        let blobs = self.live.served.blobs();
         let envelope = blobs.envelope(self.live.id, site, place).await?.ok_or_else(|| {
             Refusal::missing(format!("the envelopes of {site} have not come yet"))
         })?;

@@ -28,7 +28,7 @@ impl LiveRound {
         }
         // Nothing is written for a message that is refused.
         self.read().open_sum(&statement)?;
-        self.of.shared.store.blobs.write_opening(self.id, got, sealed).await?;
+        self.served.blobs().write_opening(self.id, got, sealed).await?;
         self.commit(move |round, _| round.open_sum(&statement)).await
     }
 
@@ -37,7 +37,7 @@ impl LiveRound {
         let found = self.read().openings().find(|o| o.statement.holder == *holder).cloned();
         let missing = || Refusal::missing(format!("site {holder} has not opened in this round"));
         let statement = found.ok_or_else(missing)?;
-        let blobs = &self.of.shared.store.blobs;
+        let blobs = self.served.blobs();
         let sealed = blobs.opening(self.id, statement.statement.sealed).await?;
         Ok(OpeningFrame { statement, sealed })
     }

@@ -31,7 +31,7 @@ struct Writer {
 #[derive(Debug)]
 pub(crate) struct LiveRound {
     /// The study that it belongs to.
-    pub(crate) of: ServedStudy,
+    pub(crate) served: ServedStudy,
     /// What the store calls it.
     pub(crate) id: RoundId,
     manifest: Signed<Manifest>,
@@ -45,16 +45,17 @@ pub(crate) struct LiveRound {
 impl LiveRound {
     /// Checks a manifest and replays the events that its round has seen.
     pub(crate) async fn load(
-        of: &ServedStudy,
+        served: &ServedStudy,
         manifest: Signed<Manifest>,
         previous: Option<Previous>,
     ) -> Result<Arc<Self>, Refusal> {
-        let fresh = Round::open(of.study.clone(), of.id, manifest.clone(), previous.as_ref())?;
-        let id = RoundId { study: of.id, round: fresh.number() };
-        let (round, sequence) = replay(of, id, fresh).await?;
-        of.shared.store.blobs.begin(id).await?;
+        let fresh =
+            Round::open(served.study.clone(), served.id, manifest.clone(), previous.as_ref())?;
+        let id = RoundId { study: served.id, round: fresh.number() };
+        let (round, sequence) = replay(served, id, fresh).await?;
+        served.blobs().begin(id).await?;
         Ok(Arc::new(Self {
-            of: of.clone(),
+            served: served.clone(),
             id,
             manifest,
             previous,
@@ -88,11 +89,11 @@ impl LiveRound {
     /// Waits for more events than `seen`, for at most so long, and not when the service ends.
     pub(crate) async fn news(&self, seen: u64, wait: Duration) {
         let mut versions = self.versions();
-        let mut stopping = self.of.shared.stopping.clone();
+        let mut stopping = self.served.shared.stopping.clone();
         tokio::select! {
             _ = versions.wait_for(|version| *version > seen) => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
-            () = self.of.shared.clock.sleep(wait) => {}
+            () = self.served.shared.clock.sleep(wait) => {}
         }
     }
 
@@ -149,13 +150,13 @@ impl LiveRound {
         if writer.stale {
             self.reload(&mut writer).await?;
         }
-        let mut log = self.of.log.writer().await?;
-        let verdict = decide(&self.read(), self.of.shared.clock.now())?;
+        let mut log = self.served.log.writer().await?;
+        let verdict = decide(&self.read(), self.served.now())?;
         let Verdict::Fresh(event) = verdict else { return Ok(()) };
         let sequence = writer.sequence;
         let entry = event.entry();
         let next = NextEvent { sequence, event: &event, leaf: entry.map(|_| log.reserve()) };
-        if let Err(error) = self.of.shared.store.statements.append(self.id, next).await {
+        if let Err(error) = self.served.statements().append(self.id, next).await {
             writer.stale = true;
             return Err(error.into());
         }
@@ -177,9 +178,9 @@ impl LiveRound {
 
     /// Takes the round from the store again after a write whose outcome is unknown.
     async fn reload(&self, writer: &mut Writer) -> Result<(), Refusal> {
-        let (study, manifest) = (self.of.study.clone(), self.manifest.clone());
-        let fresh = Round::open(study, self.of.id, manifest, self.previous.as_ref())?;
-        let (round, sequence) = replay(&self.of, self.id, fresh).await?;
+        let (study, manifest) = (self.served.study.clone(), self.manifest.clone());
+        let fresh = Round::open(study, self.served.id, manifest, self.previous.as_ref())?;
+        let (round, sequence) = replay(&self.served, self.id, fresh).await?;
         *self.write() = round;
         *writer = Writer { sequence, stale: false };
         self.version.send_replace(sequence);
@@ -212,8 +213,12 @@ impl Drop for UploadPlace {
 }
 
 /// Applies a round's stored events to it; answers with the next sequence number, too.
-async fn replay(of: &ServedStudy, id: RoundId, mut round: Round) -> Result<(Round, u64), Refusal> {
-    let events = of.shared.store.statements.events(id).await?;
+async fn replay(
+    served: &ServedStudy,
+    id: RoundId,
+    mut round: Round,
+) -> Result<(Round, u64), Refusal> {
+    let events = served.statements().events(id).await?;
     let sequence = events.len() as u64;
     events.into_iter().for_each(|event| round.apply(event));
     Ok((round, sequence))

@@ -26,7 +26,7 @@ impl LiveStudy {
                 "the keys reach to round {end}, expected at most round {most}, {MAX_AHEAD} rounds ahead; publish them later"
             )));
         }
-        let statements = &served.shared.store.statements;
+        let statements = served.statements();
         let before = statements.round_keys(served.id, site, *first_round).await?;
         let stored = statements.insert_round_keys(signed).await?;
         match (stored.as_ref() == Some(signed), before) {
@@ -44,7 +44,7 @@ impl LiveStudy {
         site: &SiteId,
         round: RoundNumber,
     ) -> Result<Signed<RoundKeys>, Refusal> {
-        let statements = &self.served.shared.store.statements;
+        let statements = self.served.statements();
         let stored = statements.round_keys(self.served.id, site, round).await?;
         stored.ok_or_else(|| {
             Refusal::missing(format!(

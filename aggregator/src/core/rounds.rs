@@ -112,10 +112,10 @@ impl LiveStudy {
         if known.is_some() {
             return Err(other_manifest(number));
         }
-        timely(&manifest.statement, served.shared.clock.now())?;
+        timely(&manifest.statement, served.now())?;
         let mut log = served.log.writer().await?;
         let leaf = log.reserve();
-        let stored = served.shared.store.statements.insert_round(&manifest, leaf).await?;
+        let stored = served.statements().insert_round(&manifest, leaf).await?;
         match stored.leaf == Some(leaf) {
             true => log.appended(LogEntry::of_signed(&stored.manifest)),
             // An earlier row: whoever writes next takes the log from the store.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringfence_crypto::id::StudyId;
+use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::log::{SignedNote, origin};
 use ringfence_crypto::ring::packing::PackingError;
@@ -10,6 +10,8 @@ use ringfence_crypto::statement::Study;
 
 use crate::core::log::LiveLog;
 use crate::core::shared::Shared;
+use crate::store::blobs::Blobs;
+use crate::store::statements::Statements;
 
 /// A registered study and its log.
 #[derive(Clone, Debug)]
@@ -35,6 +37,21 @@ impl ServedStudy {
         let body_bytes = study.body_bytes()?;
         let id = log.study();
         Ok(Self { shared, study: Arc::new(study), id, body_bytes, log: Arc::new(log) })
+    }
+
+    /// Where its statements are.
+    pub(crate) fn statements(&self) -> &Arc<dyn Statements> {
+        &self.shared.store.statements
+    }
+
+    /// Where its bodies are.
+    pub(crate) fn blobs(&self) -> &Arc<dyn Blobs> {
+        &self.shared.store.blobs
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> UnixSeconds {
+        self.shared.clock.now()
     }
 
     /// The log's checkpoint, signed by us as a note.

@@ -52,7 +52,7 @@ impl LiveContribution {
     /// How far it has come, changing nothing.
     async fn report(&self) -> Result<ContributionProgress, Refusal> {
         let Contribution { header, receipt } = self.known()?;
-        let blobs = &self.live.of.shared.store.blobs;
+        let blobs = self.live.served.blobs();
         let envelopes = blobs.has_envelopes(self.live.id, &self.site).await?;
         let body_bytes = blobs.body_bytes(self.live.id, &self.site).await?;
         Ok(ContributionProgress { header: header.id(), envelopes, body_bytes, receipt })
@@ -65,7 +65,7 @@ impl LiveContribution {
             let Piece { offset, place, mut bytes } = piece;
             let outcome = self.take(offset, &mut bytes).await;
             drop(place);
-            bytes.drain(self.live.of.body_bytes).await;
+            bytes.drain(self.live.served.body_bytes).await;
             outcome?;
             self.report().await
         });
@@ -78,7 +78,7 @@ impl LiveContribution {
             return Ok(());
         }
         // Refused now rather than at the end when collecting is over already.
-        self.live.read().receipt(&self.site, self.live.of.shared.clock.now())?;
+        self.live.read().receipt(&self.site, self.live.served.now())?;
         let header = contribution.header.statement;
         let place = self.begin(bytes)?;
         let progress = self.report().await?;
@@ -112,7 +112,7 @@ impl LiveContribution {
         mut stored: u64,
         bytes: &mut Incoming,
     ) -> Result<(), Refusal> {
-        let blobs = &self.live.of.shared.store.blobs;
+        let blobs = self.live.served.blobs();
         let mut body = blobs.append_body(self.live.id, &self.site).await?;
         let outcome = async {
             while let Some(chunk) = bytes.next().await? {
@@ -134,7 +134,7 @@ impl LiveContribution {
     async fn settle(&self) -> Result<(), Refusal> {
         let header = self.known()?.header.statement;
         let progress = self.report().await?;
-        let now = self.live.of.shared.clock.now();
+        let now = self.live.served.now();
         let timely = self.live.read().receipt(&self.site, now).is_ok();
         if !timely || !is_whole(&progress, &header) {
             return Ok(());
@@ -150,7 +150,7 @@ impl LiveContribution {
         if !is_whole(&progress, header) {
             return Ok(());
         }
-        match self.live.of.shared.store.blobs.finish_body(self.live.id, header).await? {
+        match self.live.served.blobs().finish_body(self.live.id, header).await? {
             BodyCheck::Right => self.acknowledge().await,
             BodyCheck::Discarded { got } => Err(Refusal::message(format!(
                 "the body of {} has digest {got}, its header promises {}; it was discarded: send the promised bytes from offset=0",
@@ -161,7 +161,7 @@ impl LiveContribution {
 
     /// Signs and stores the receipt of a contribution whose body and envelopes are durable.
     async fn acknowledge(&self) -> Result<(), Refusal> {
-        let (identity, site) = (self.live.of.shared.identity.clone(), self.site.clone());
+        let (identity, site) = (self.live.served.shared.identity.clone(), self.site.clone());
         let receipt = self.live.commit(move |round, now| {
             if round.contribution(&site)?.receipt.is_some() {
                 return Ok(Verdict::Repeat);

@@ -22,7 +22,7 @@ pub(crate) async fn blob(
     blob: Blob,
     request: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let extent = round.of.shared.store.blobs.extent(round.id, &blob).await?;
+    let extent = round.served.blobs().extent(round.id, &blob).await?;
     // It has a receipt or a closing: its absence is our fault.
     let extent = extent.ok_or_else(|| Refusal::internal(&format!("{blob} is gone")))?;
     if let Some(status) = precondition(request, extent.modified) {
@@ -67,21 +67,19 @@ fn precondition(request: &HeaderMap, modified: SystemTime) -> Option<StatusCode>
 
 /// The range that a `Range` header asks for, if it is one within the blob.
 fn one_range(asked: &str, extent: Extent) -> Result<Range<u64>, Refusal> {
-    let parsed = http_range_header::parse_range_header(asked);
-    let ranges = parsed.and_then(|parsed| parsed.validate(extent.bytes)).unwrap_or_default();
-    match ranges.as_slice() {
-        [range] => Ok(*range.start()..range.end().saturating_add(1).min(extent.bytes)),
-        _ => {
-            let asked = Some(asked);
-            let detail = format!("the range {asked:?} is not one range within the file");
-            Err(Refusal::new(Kind::Range, detail))
-        }
+    let ranges = http_range_header::parse_range_header(asked)
+        .and_then(|ranges| ranges.validate(extent.bytes));
+    if let Ok([range]) = ranges.as_deref() {
+        return Ok(*range.start()..range.end().saturating_add(1).min(extent.bytes));
     }
+    let asked = Some(asked);
+    let detail = format!("the range {asked:?} is not one range within the file");
+    Err(Refusal::new(Kind::Range, detail))
 }
 
 /// Reads a range piece by piece, as fast as the peer takes it.
 fn stream_of(round: &LiveRound, blob: Blob, range: Range<u64>) -> Body {
-    let (blobs, id) = (round.of.shared.store.blobs.clone(), round.id);
+    let (blobs, id) = (round.served.blobs().clone(), round.id);
     Body::from_stream(stream::try_unfold(range.start, move |from| {
         let (blobs, blob) = (blobs.clone(), blob.clone());
         let to = range.end.min(from.saturating_add(CHUNK));

@@ -1,15 +1,15 @@
 //! The default backend: statements in SQLite, everything else in files, all in one folder that one
 //! process has at a time. `sqlite_files/README.md` tells the life of one statement.
 
-mod blobs;
-mod statements;
+mod files;
+mod sqlite;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
-use blobs::FileBlobs;
-use statements::SqliteStatements;
+use files::FileBlobs;
+use sqlite::SqliteStatements;
 
 use crate::store::Store;
 use crate::store::terms::OpenError;

@@ -47,7 +47,7 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     fn studies(&self) -> Answer<'_, Vec<StudyId>>;
 
     /// Stores a manifest at a leaf of its study's log, unless its round has one; answers with the one
-    /// that the round has. A leaf is used once: another statement at it is an error.
+    /// that the round has. Two manifests at one leaf are an error.
     fn insert_round<'a>(
         &'a self,
         manifest: &'a Signed<Manifest>,
@@ -57,14 +57,15 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     /// All manifests of a study, in the order of their rounds.
     fn rounds(&self, study: StudyId) -> Answer<'_, Vec<Signed<Manifest>>>;
 
-    /// Stores a round's next event. A sequence number and a leaf are used once: another event at
-    /// either is an error.
+    /// Stores a round's next event. Two events of a round with one sequence number, or of a study at
+    /// one leaf, are an error.
     fn append<'a>(&'a self, round: RoundId, next: NextEvent<'a>) -> Answer<'a, ()>;
 
     /// A round's events, in order; a gap is an error.
     fn events(&self, round: RoundId) -> Answer<'_, Vec<Event>>;
 
-    /// The entries of a study's log, in order, from its statements; a gap is an error.
+    /// The entries of a study's log, in order, from its statements; a gap is an error, and so is an
+    /// event at the leaf of a manifest.
     fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>>;
 
     /// Stores a site's round keys unless it has published others for one of their rounds; answers

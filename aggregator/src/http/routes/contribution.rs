@@ -65,7 +65,7 @@ pub(crate) async fn upload(
             Ok(answer(&contribution.upload(piece).await?))
         }
         Err(refusal) => {
-            bytes.drain(contribution.live.of.body_bytes).await;
+            bytes.drain(contribution.live.served.body_bytes).await;
             Err(refusal)
         }
     }
