@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::io;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringfence_benches::FinishedRound;
+use ringfence_benches::{decode, key_sum, round_of};
 use ringfence_crypto::Digest;
 use ringfence_crypto::ring::words::{add_words, block_bytes};
 use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
@@ -20,8 +20,8 @@ fn cipher(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("10 sites, 16 bits");
     group.sample_size(20);
     for parameters in [100_000u32, 1_000_000] {
-        let round = FinishedRound::run(SITES, parameters).expect("a finished round");
-        let study = &round.study;
+        let round = round_of(SITES, parameters).expect("a finished round");
+        let study = &round.parties.study;
         group.throughput(Throughput::Elements(u64::from(parameters)));
 
         let values = vec![0.125f32; parameters as usize];
@@ -35,7 +35,7 @@ fn cipher(criterion: &mut Criterion) {
         for threads in [1, 2] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
             let name = format!("quantize, pack, encrypt; {threads} threads");
-            let context = EncryptionContext::new(study, &round.manifest, &round.check_key);
+            let context = EncryptionContext::new(study, &round.manifest, &round.parties.check_key);
             group.bench_function(BenchmarkId::new(name, parameters), |bencher| {
                 bencher.iter(|| {
                     pool.install(|| {
@@ -50,13 +50,13 @@ fn cipher(criterion: &mut Criterion) {
         group.bench_function(
             BenchmarkId::new("open: unseal and reconstruct", parameters),
             |bencher| {
-                bencher.iter(|| round.key_sum().expect("key sum"));
+                bencher.iter(|| key_sum(&round));
             },
         );
-        let keys = round.key_sum().expect("key sum");
+        let keys = key_sum(&round);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
         group.bench_function(BenchmarkId::new("open: decode and check", parameters), |bencher| {
-            bencher.iter(|| pool.install(|| round.decode(&keys).expect("opened")));
+            bencher.iter(|| pool.install(|| decode(&round, &keys).expect("opened")));
         });
 
         group.throughput(Throughput::Bytes(round.body.len() as u64));

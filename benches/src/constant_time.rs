@@ -152,8 +152,8 @@ const BATCH: usize = 32;
 /// Measures `operation` on a fixed and on random inputs, in random order.
 ///
 /// Inputs are prepared in batches, and each is copied to the same place before it is measured, with
-/// everything that was written complete by then: where an input lies and how it came there must tell
-/// nothing.
+/// everything that was written complete by then: where an input lies and how it came there must
+/// tell nothing.
 fn measure<I: Copy>(
     measurements: usize,
     rng: &mut rand::rngs::ChaCha20Rng,

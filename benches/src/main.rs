@@ -1,4 +1,5 @@
-//! What Ringfence costs beside other schemes: `cargo run --release -p ringfence-benches -- schemes`.
+//! What Ringfence costs beside other schemes: `cargo run --release -p ringfence-benches --
+//! schemes`.
 
 use std::fs;
 use std::path::PathBuf;

@@ -11,9 +11,6 @@
 //! values and scale linearly. Rows marked `quoted` are not measured.
 
 use anyhow::{bail, ensure};
-use chacha20::ChaCha20Rng;
-use rand::SeedableRng;
-use rand::rngs::SysRng;
 
 use report::Row;
 use workload::Workload;
@@ -24,6 +21,7 @@ mod cyclic;
 mod fheuint;
 mod glwe;
 mod masking;
+mod measured;
 mod paillier;
 mod python;
 mod quoted;
@@ -81,45 +79,6 @@ pub fn run(
     }
     ensure!(!rows.is_empty(), "no row could be measured: see the notes above");
     Ok(rows)
-}
-
-/// What was measured over a workload's values, in whole.
-struct Costs {
-    encrypt_seconds: f64,
-    share_seconds: f64,
-    body_bytes: f64,
-    upload_bytes: f64,
-    add_seconds: f64,
-    open_seconds: f64,
-    max_error: f64,
-}
-
-/// A row; times that grow with the model are scaled to the parameters that were asked for.
-fn row(scheme: &str, workload: &Workload, costs: Costs, settings: String) -> Row {
-    let measured = workload.parameters() as f64;
-    let scale = workload.asked as f64 / measured;
-    Row {
-        scheme: scheme.into(),
-        parameters: workload.asked,
-        sites: workload.sites(),
-        bits: workload.bits,
-        threads: 1,
-        encrypt_seconds: Some(costs.encrypt_seconds * scale),
-        share_seconds: Some(costs.share_seconds),
-        body_bytes_per_parameter: Some(costs.body_bytes / measured),
-        bytes_per_parameter: Some(costs.upload_bytes / measured),
-        add_seconds: Some(costs.add_seconds * scale),
-        open_seconds: Some(costs.open_seconds * scale),
-        max_error: Some(costs.max_error),
-        settings: format!("{settings} Median of {} repetitions.", workload.repetitions),
-        extrapolated: false,
-        quoted: false,
-        source: String::new(),
-    }
-}
-
-fn system_rng() -> anyhow::Result<ChaCha20Rng> {
-    Ok(ChaCha20Rng::try_from_rng(&mut SysRng)?)
 }
 
 #[cfg(test)]

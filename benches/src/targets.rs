@@ -8,18 +8,19 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use rayon::ThreadPool;
 use ringfence_crypto::Digest;
-use ringfence_crypto::ring::words::block_bytes;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::words::block_bytes;
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
 use ringfence_keys::study::cost::{CostRequest, StudyCost};
 use serde::Serialize;
 
-use crate::FinishedRound;
 use crate::schemes::report::digits;
 use crate::schemes::ringfence::{MeasuredRound, sharing_seconds};
 use crate::schemes::workload::{CLIP, median, time};
+use crate::{decode, key_sum, round_of};
+use ringfence_testkit::FinishedRound;
 
 /// Parameters, sites and bits that times are stated for.
 const PARAMETERS: usize = 1_000_000;
@@ -79,10 +80,10 @@ fn computed(name: String, value: f64, unit: &'static str, target: Option<Bound>)
 pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
     let [one, two] = [1, 2].map(pool);
     let (one, two) = (one?, two?);
-    let round = one.install(|| FinishedRound::run(SITES, PARAMETERS as u32))?;
-    let keys = round.key_sum()?;
+    let round = one.install(|| round_of(SITES, PARAMETERS as u32))?;
+    let keys = key_sum(&round);
     // Refuses a sum that is not exactly the plain one.
-    round.decode(&keys)?;
+    decode(&round, &keys)?;
     let values: Vec<f32> = (0..PARAMETERS).map(value).collect();
     let mut body = Vec::with_capacity(round.body.len());
     let mut encrypt = || round.encrypt(black_box(&values), &mut body);
@@ -98,7 +99,7 @@ pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
     let coding = in_turns(repetitions, |turn| {
         one.install(|| match turn {
             Turn::First => time(RUNS, &mut encrypt).map(|(seconds, ())| seconds),
-            Turn::Second => time(RUNS, || round.open_mean(black_box(&keys))).map(|(s, _)| s),
+            Turn::Second => time(RUNS, || Ok(round.open_mean(black_box(&keys)))).map(|(s, _)| s),
         })
     })?;
     let (large, body) = large_model(repetitions, [&one, &two])?;
@@ -109,7 +110,7 @@ pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
     let rate = |seconds: f64| body.len() as f64 / seconds / 1e9;
     let (reading, gigabytes) = (rate(memory.first), rate(memory.second));
     drop(body);
-    let (whole_open, _) = one.install(|| time(repetitions, || round.open()))?;
+    let (whole_open, _) = one.install(|| time(repetitions, || Ok(round.open_all())))?;
     let (share, open) = one.install(|| holders(repetitions))?;
     let add = round.body.len() as f64 / gigabytes / 1e9;
 
@@ -129,12 +130,12 @@ pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
         measured("unseal and reconstruct, same", open * 1e3, "ms", at_most(20.0)),
     ];
     figures.extend(sizes()?);
-    let plan = Plan::derive(request(SITES, BITS))?;
+    let cost = StudyCost::derive(request(SITES, BITS))?;
     // One after the other: nothing overlaps, no latency, the aggregator's link is no bottleneck.
     let work = threads.first + share + SITES as f64 * add + whole_open;
     figures.extend([10.0, 100.0, 1000.0].map(|rate| {
         let name = format!("a round of 10^6 parameters, {SITES} sites, links of {rate} Mbit/s");
-        computed(name, work + plan.link_seconds(rate), "s", None)
+        computed(name, work + cost.link_seconds(rate), "s", None)
     }));
     Ok(figures)
 }
@@ -143,8 +144,8 @@ fn pool(threads: usize) -> anyhow::Result<ThreadPool> {
     Ok(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?)
 }
 
-/// Runs of some milliseconds in a turn, after one that is not timed: threads that have slept wake up on
-/// one core, and the system takes milliseconds to move one of them.
+/// Runs of some milliseconds in a turn, after one that is not timed: threads that have slept wake
+/// up on one core, and the system takes milliseconds to move one of them.
 const RUNS: usize = 5;
 
 /// Which of two steps.
@@ -163,8 +164,8 @@ struct Turns {
     ratio: f64,
 }
 
-/// Measures two steps in turns, so that whatever else the machine does, and its clock, which changes
-/// from one moment to the next on a shared one, meets both.
+/// Measures two steps in turns, so that whatever else the machine does, and its clock, which
+/// changes from one moment to the next on a shared one, meets both.
 fn in_turns(
     repetitions: usize,
     mut seconds: impl FnMut(Turn) -> anyhow::Result<f64>,
@@ -190,11 +191,11 @@ fn large_model(repetitions: usize, pools: [&ThreadPool; 2]) -> anyhow::Result<(T
     let values: Vec<f32> = (0..LARGE).map(value).collect();
     let expected = packing.body_bytes(LARGE)?;
     let mut body = Vec::with_capacity(usize::try_from(expected)?);
-    let round = Digest::of(b"large");
+    let manifest = Digest::of(b"large").into();
     let (packing, layout, check_key) = (&packing, &layout, &check_key);
     let mut encrypt = || -> anyhow::Result<()> {
         body.clear();
-        let context = EncryptionContext { round, packing, layout, check_key };
+        let context = EncryptionContext { manifest, packing, layout, check_key };
         let mut encryption = OneTimeKey::generate(&mut rng).start(context, &mut rng)?;
         encryption.update(&values, &mut body)?;
         encryption.finish(&mut body)?;
@@ -213,10 +214,10 @@ fn large_model(repetitions: usize, pools: [&ThreadPool; 2]) -> anyhow::Result<(T
 /// Blocks of the sum that the aggregator keeps in hand while bodies stream by.
 const SUM_BLOCKS: usize = 20;
 
-/// Seconds to add a body as the aggregator adds: bodies come from memory (together larger than caches
-/// are), a few blocks of the sum stay.
+/// Seconds to add a body as the aggregator adds: bodies come from memory (together larger than
+/// caches are), a few blocks of the sum stay.
 fn adding(round: &FinishedRound, body: &[u8]) -> anyhow::Result<f64> {
-    let mut sum = vec![0; SUM_BLOCKS * block_bytes(round.study.packing.wire_bits)];
+    let mut sum = vec![0; SUM_BLOCKS * block_bytes(round.parties.study.packing.wire_bits)];
     let (seconds, ()) = time(1, || {
         for part in black_box(body).chunks(sum.len()) {
             round.add(sum.get_mut(..part.len()).context("no sum")?, part)?;
@@ -236,8 +237,8 @@ fn reading(body: &[u8]) -> anyhow::Result<f64> {
     Ok(seconds)
 }
 
-/// Seconds a run when steps run side by side, each on a thread of its own: what this machine gives threads
-/// that have nothing to do with each other.
+/// Seconds a run when steps run side by side, each on a thread of its own: what this machine gives
+/// threads that have nothing to do with each other.
 fn apart<S>(steps: impl Iterator<Item = S>) -> anyhow::Result<f64>
 where
     S: FnMut() -> anyhow::Result<()> + Send,
@@ -256,19 +257,19 @@ where
 
 /// Seconds to share and seal a key among 16 holders, and to put their openings together.
 fn holders(repetitions: usize) -> anyhow::Result<(f64, f64)> {
-    let round = FinishedRound::run(16, 1)?;
-    let threshold = &round.study.threshold;
+    let round = round_of(16, 1)?;
+    let threshold = &round.parties.study.threshold;
     let (m, c, l) = (threshold.holders, threshold.collusion, threshold.packing);
     ensure!((m, c, l, threshold.opening) == (16, 4, 4, 8), "other thresholds: {threshold:?}");
-    round.decode(&round.key_sum()?)?;
+    decode(&round, &key_sum(&round))?;
     let share = sharing_seconds(&round, &[0.25], repetitions)?;
-    let (open, _) = time(repetitions, || round.key_sum())?;
+    let (open, _) = time(repetitions, || Ok(key_sum(&round)))?;
     Ok((share, open))
 }
 
-fn request(sites: usize, value_bits: u8) -> PlanRequest {
+fn request(sites: usize, value_bits: u8) -> CostRequest {
     let (holders, collusion, packing) = (None, None, None);
-    PlanRequest {
+    CostRequest {
         parameters: PARAMETERS,
         sites,
         value_bits,
@@ -283,18 +284,18 @@ fn request(sites: usize, value_bits: u8) -> PlanRequest {
 fn sizes() -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (sites, bits, most) in [(10, 16, 3.0), (100, 16, 3.5), (500, 16, 4.0), (10, 8, 1.75)] {
-        let plan = Plan::derive(PlanRequest { parameters: LARGE, ..request(sites, bits) })?;
+        let cost = StudyCost::derive(CostRequest { parameters: LARGE, ..request(sites, bits) })?;
         let name = format!("body, 25.6 million parameters of {bits} bits, {sites} sites");
-        let bytes = plan.body_bytes_per_parameter;
+        let bytes = cost.body_bytes_per_parameter;
         figures.push(computed(name, bytes, "bytes/parameter", Some(Bound::AtMost(most))));
     }
     let (holders, collusion, packing) = (Some(32), Some(8), Some(8));
-    let wide = Plan::derive(PlanRequest { holders, collusion, packing, ..request(100, 16) })?;
+    let wide = StudyCost::derive(CostRequest { holders, collusion, packing, ..request(100, 16) })?;
     let name = "envelopes of one contribution, m = 32, c = 8, l = 8".into();
     let kilobytes = wide.envelope_bytes as f64 / 1e3;
     figures.push(computed(name, kilobytes, "kB", Some(Bound::AtMost(150.0))));
-    let plan = Plan::derive(request(SITES, BITS))?;
-    for (what, bytes) in [("up", plan.upload_bytes), ("down", plan.download_bytes)] {
+    let cost = StudyCost::derive(request(SITES, BITS))?;
+    for (what, bytes) in [("up", cost.upload_bytes), ("down", cost.download_bytes)] {
         let name = format!("a key holder's traffic {what}, 10^6 parameters, {SITES} sites");
         figures.push(computed(name, bytes as f64 / 1e6, "MB", None));
     }

@@ -171,15 +171,6 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
-/// The interpreter: `python3`, or what the variable `PYTHON` names.
-fn python() -> std::ffi::OsString {
-    std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into())
-}
-
-fn number(line: &str) -> anyhow::Result<f64> {
-    line.trim().parse().with_context(|| format!("expected a number from PyTorch, found {line:?}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

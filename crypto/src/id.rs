@@ -1,6 +1,8 @@
-//! What things are called: one type for each kind of name, so that swapped arguments do not compile.
+//! What things are called: one type for each kind of name, so that swapped arguments do not
+//! compile.
 //!
 //! On the wire an identity is the digest or number that it holds; the types exist in the code only.
+#![warn(clippy::indexing_slicing, reason = "names come from strangers")]
 
 use std::fmt;
 use std::str::FromStr;
@@ -124,8 +126,8 @@ impl Canonical for RoundNumber {
     }
 }
 
-/// A moment in whole seconds since 1970, as parties tell it each other. It may come from outside, so
-/// that all arithmetic saturates.
+/// A moment in whole seconds since 1970, as parties tell it each other. It may come from outside,
+/// so that all arithmetic saturates.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -5,8 +5,9 @@
 //!
 //! Reading order: [`ring`] (the ring's arithmetic, how values lie in coefficients and words, public
 //! polynomials and the one operation on bodies: addition), [`id`] and [`signature`] (what things
-//! are called, and who said them), [`statement`] (what the parties sign), [`log`] (the Merkle log of
-//! what was said), [`round`] (the aggregator's state machine), [`api`] (the REST service's messages).
+//! are called, and who said them), [`statement`] (what the parties sign), [`log`] (the Merkle log
+//! of what was said), [`round`] (the aggregator's state machine), [`api`] (the REST service's
+//! messages).
 #![forbid(unsafe_code)]
 
 pub mod api;

@@ -7,6 +7,7 @@
 //!
 //! Nothing here has IO, a clock or a key: [`Tree`] holds hashes, [`note::NoteKey::sign`] is handed
 //! a signer.
+#![warn(clippy::indexing_slicing, reason = "texts and proofs come from strangers")]
 
 pub mod checkpoint;
 mod entry;

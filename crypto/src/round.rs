@@ -5,6 +5,7 @@
 //! [`Verdict`], or an error that leaves everything as it was), the resulting [`Event`] is made
 //! durable by the caller, and only then *applied* ([`Round::apply`]). After a crash the same
 //! events, applied in order, give the same round.
+#![warn(clippy::indexing_slicing, reason = "messages come from strangers")]
 
 mod decide;
 mod error;

@@ -1,5 +1,6 @@
 //! What the parties sign: one file for each kind of statement. A statement's name is the digest of
 //! its canonical bytes; it excludes the signature, so nobody can give one statement two names.
+#![warn(clippy::indexing_slicing, reason = "statements come from strangers")]
 
 mod acknowledgement;
 mod certificate;

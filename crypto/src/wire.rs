@@ -2,6 +2,7 @@
 //!
 //! Signatures and digests cover canonical bytes, never JSON and never bincode. Nothing outside
 //! this module names serde_json or bincode.
+#![warn(clippy::indexing_slicing, reason = "bytes come from strangers")]
 
 pub mod canonical;
 pub mod frame;

@@ -1,7 +1,7 @@
 //! concrete-core 1.0.2, the library that tfhe replaced: a legacy baseline.
 //!
-//! The same ring as tfhe's row (k = 1, N = 2048, binary key, native 64-bit modulus). It has Gaussian
-//! noise only; its width is the one that tfhe 1.8 publishes for this ring at 128 bits
+//! The same ring as tfhe's row (k = 1, N = 2048, binary key, native 64-bit modulus). It has
+//! Gaussian noise only; its width is the one that tfhe 1.8 publishes for this ring at 128 bits
 //! (PARAM_MESSAGE_2_CARRY_2_KS_PBS_GAUSSIAN_2M128), since concrete-core's own older widths are
 //! below today's estimates. The engine offers no GLWE addition, so words are added directly.
 
@@ -19,10 +19,10 @@ use concrete_core::prelude::{
 };
 use rand::Rng;
 
+use super::measured::{Costs, row, system_rng};
 use super::report::Row;
 use super::slots::Slots;
 use super::workload::Workload;
-use super::{Costs, row, system_rng};
 
 const BLOCK: usize = 2048;
 const DIMENSION: usize = 1;

@@ -16,9 +16,9 @@ use anyhow::{Context, ensure};
 use rand::CryptoRng;
 
 use super::glwe::{self, BLOCK, Expanded, SharedKey};
+use super::measured::{Costs, row, system_rng};
 use super::report::Row;
 use super::workload::{CLIP, Workload};
-use super::{Costs, row, system_rng};
 
 /// Width of the initiator's mask, twice the clipping bound; the paper does not derive one.
 const MASK_SIGMA: f64 = 2.0 * CLIP as f64;

@@ -10,9 +10,9 @@ use tfhe::prelude::{FheDecrypt, FheTryEncrypt};
 use tfhe::safe_serialization::safe_serialized_size;
 use tfhe::{CompressedFheUint32, ConfigBuilder, FheUint32, generate_keys, set_server_key};
 
+use super::measured::{Costs, row};
 use super::report::Row;
 use super::workload::{Workload, time};
-use super::{Costs, row};
 
 /// Values that are measured; one addition takes about a second on one thread.
 const VALUES: usize = 2;

@@ -19,10 +19,10 @@ use tfhe::shortint::parameters::{
     ClassicPBSParameters, PARAM_MESSAGE_2_CARRY_2_KS_PBS_TUNIFORM_2M128,
 };
 
+use super::measured::{Costs, row};
 use super::report::Row;
 use super::slots::Slots;
 use super::workload::Workload;
-use super::{Costs, row};
 
 const PARAMETERS: ClassicPBSParameters = PARAM_MESSAGE_2_CARRY_2_KS_PBS_TUNIFORM_2M128;
 

@@ -3,9 +3,9 @@
 //!
 //! Each pair of sites agrees on a seed by X25519; the lower index adds its expansion, the higher
 //! one subtracts it, so pair masks cancel in the sum. A self mask of each site, whose seed is
-//! Shamir-shared among all (threshold `min(floor(2n/3) + 1, n - 1)`), is taken off by the server after the
-//! unmasking round. Masks are ChaCha20 streams over 64-bit words that carry as many packed values
-//! as fit: fewer bytes and less expansion than one value a word.
+//! Shamir-shared among all (threshold `min(floor(2n/3) + 1, n - 1)`), is taken off by the server
+//! after the unmasking round. Masks are ChaCha20 streams over 64-bit words that carry as many
+//! packed values as fit: fewer bytes and less expansion than one value a word.
 //!
 //! Simulated: no network, no signatures, nobody drops out (then no pair mask has to be rebuilt,
 //! which is the protocol's expensive case), an honest server.
@@ -21,10 +21,10 @@ use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::MODULUS;
 use x25519_dalek::{PublicKey, StaticSecret};
 
+use super::measured::{Costs, row, system_rng};
 use super::report::Row;
 use super::slots::Slots;
 use super::workload::Workload;
-use super::{Costs, row, system_rng};
 
 type Seed = [u8; 32];
 

@@ -12,9 +12,9 @@ use fast_paillier::backend::Integer;
 use fast_paillier::{Ciphertext, DecryptionKey};
 use rand_core_06::OsRng;
 
+use super::measured::{Costs, row};
 use super::report::Row;
 use super::workload::{Workload, time};
-use super::{Costs, row};
 
 const MODULUS_BITS: u32 = 2048;
 

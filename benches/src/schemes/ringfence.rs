@@ -1,5 +1,5 @@
 //! Ringfence itself. Everything of the comparison that touches `ringfence-keys` is in this file
-//! and in [`FinishedRound`].
+//! and in this package's root.
 
 use std::hint::black_box;
 
@@ -9,11 +9,12 @@ use ringfence_crypto::statement::HolderKeys;
 use ringfence_crypto::wire::{frame, json};
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
 use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
+use ringfence_testkit::{FinishedRound, Parties};
 
+use super::measured::{Costs, row};
 use super::report::Row;
 use super::workload::{CLIP, Workload, time};
-use super::{Costs, row};
-use crate::FinishedRound;
+use crate::{decode, key_sum, round_over};
 
 /// What measuring asks of a round; an API change of the cipher ends here.
 pub(crate) trait MeasuredRound {
@@ -24,13 +25,14 @@ pub(crate) trait MeasuredRound {
     /// Add one body.
     fn add(&self, sum: &mut [u8], body: &[u8]) -> anyhow::Result<()>;
     /// Unseal the openings, reconstruct the key sum, decrypt, check, decode.
-    fn open(&self) -> anyhow::Result<Vec<f32>>;
+    fn open_all(&self) -> Vec<f32>;
 }
 
 impl MeasuredRound for FinishedRound {
     fn encrypt(&self, update: &[f32], body: &mut Vec<u8>) -> anyhow::Result<()> {
         let mut rng = ringfence_keys::system_rng()?;
-        let context = EncryptionContext::new(&self.study, &self.manifest, &self.check_key);
+        let Parties { study, check_key, .. } = &*self.parties;
+        let context = EncryptionContext::new(study, &self.manifest, check_key);
         body.clear();
         let mut encryption = OneTimeKey::generate(&mut rng).start(context, &mut rng)?;
         encryption.update(update, body)?;
@@ -40,12 +42,13 @@ impl MeasuredRound for FinishedRound {
 
     fn contribute(&self, update: &[f32]) -> anyhow::Result<(Contribution, Vec<u8>)> {
         let mut rng = ringfence_keys::system_rng()?;
+        let Parties { study, check_key, identities, .. } = &*self.parties;
         let context = ContributionContext {
-            study: &self.study,
+            study,
             manifest: &self.manifest,
-            holder_keys: &HolderKeys::resolve(&self.study, &self.manifest, &[])?,
-            identity: self.identities.first().context("no sites")?,
-            check_key: &self.check_key,
+            holder_keys: &HolderKeys::resolve(study, &self.manifest, &[])?,
+            identity: identities.first().context("no sites")?,
+            check_key,
         };
         let mut body = Vec::with_capacity(self.body.len());
         let made = Contribution::stream(context, &mut rng, &mut body, |encryption, body| {
@@ -55,11 +58,11 @@ impl MeasuredRound for FinishedRound {
     }
 
     fn add(&self, sum: &mut [u8], body: &[u8]) -> anyhow::Result<()> {
-        Ok(add_words(sum, body, self.study.packing.wire_bits)?)
+        Ok(add_words(sum, body, self.parties.study.packing.wire_bits)?)
     }
 
-    fn open(&self) -> anyhow::Result<Vec<f32>> {
-        Ok(self.open_mean(&self.key_sum()?)?.mean().to_vec())
+    fn open_all(&self) -> Vec<f32> {
+        self.open_mean(&key_sum(self)).mean().to_vec()
     }
 }
 
@@ -85,26 +88,26 @@ pub(super) fn run(workload: &Workload) -> anyhow::Result<Option<Row>> {
 }
 
 fn measure(workload: &Workload) -> anyhow::Result<Row> {
-    let round = FinishedRound::of(&workload.updates, workload.bits, CLIP)?;
+    let round = round_over(&workload.updates, workload.bits, CLIP)?;
     let update = workload.one()?;
     // Into memory that is there already, as a body goes to a file or the network.
     let mut body = Vec::with_capacity(round.body.len());
     let (encrypt_seconds, ()) = workload.time(|| round.encrypt(black_box(update), &mut body))?;
     let mut sum = round.sum.clone();
     let (add_seconds, ()) = workload.time(|| round.add(&mut sum, black_box(&round.body)))?;
-    let (open_seconds, mean) = workload.time(|| round.open())?;
+    let (open_seconds, mean) = workload.time(|| Ok(round.open_all()))?;
     // Refuses a sum that is not exactly the plain one.
-    round.decode(&round.key_sum()?)?;
+    decode(&round, &key_sum(&round))?;
 
     let tiny = workload.first(1);
-    let tiny_round = FinishedRound::of(&tiny.updates, workload.bits, CLIP)?;
+    let tiny_round = round_over(&tiny.updates, workload.bits, CLIP)?;
     let share_seconds = sharing_seconds(&tiny_round, tiny.one()?, workload.repetitions)?;
 
     let (made, body) = round.contribute(update)?;
     let envelopes: usize = made.envelopes.iter().map(Vec::len).sum();
     let opening = round.openings.first().context("no openings")?;
     let control = json::compact(&made.header).len() + frame::encode(opening)?.len();
-    let study = &round.study;
+    let study = &round.parties.study;
     let threshold = &study.threshold;
     let mut row = row(
         "ringfence",

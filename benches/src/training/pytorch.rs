@@ -6,8 +6,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::Context;
 
-use super::{number, python};
-
 /// A network being trained by PyTorch.
 pub(super) struct PyTorch {
     child: Child,
@@ -66,4 +64,13 @@ impl Drop for PyTorch {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The interpreter: `python3`, or what the variable `PYTHON` names.
+fn python() -> std::ffi::OsString {
+    std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into())
+}
+
+fn number(line: &str) -> anyhow::Result<f64> {
+    line.trim().parse().with_context(|| format!("expected a number from PyTorch, found {line:?}"))
 }

@@ -39,7 +39,7 @@ enum Source {
     /// This machine's clock; moments count from here.
     System(Instant),
     /// A hand that a test turns.
-    Mock(watch::Receiver<Time>, Arc<watch::Sender<Time>>),
+    Mock(Arc<watch::Sender<Time>>),
 }
 
 /// What a mock clock shows.
@@ -51,8 +51,8 @@ struct Time {
     passed: Duration,
 }
 
-/// A moment on a clock that only moves forwards, whatever is done to the time of day. Moments of two
-/// clocks cannot be compared.
+/// A moment on a clock that only moves forwards, whatever is done to the time of day. Moments of
+/// two clocks cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Duration);
 
@@ -82,10 +82,9 @@ impl Clock {
     /// A clock that stands still until the hand that comes with it is turned.
     pub fn mock(now: UnixSeconds) -> (Self, Hand) {
         let time = Time { wall: Duration::from_secs(now.0), passed: Duration::ZERO };
-        let (sender, receiver) = watch::channel(time);
-        let sender = Arc::new(sender);
-        let hand = Hand { sender: sender.clone() };
-        (Self { source: Source::Mock(receiver, sender) }, hand)
+        let sender = Arc::new(watch::Sender::new(time));
+        let hand = Hand { sender: Arc::clone(&sender) };
+        (Self { source: Source::Mock(sender) }, hand)
     }
 
     /// The time of day, as it is told to others. It may jump when somebody sets the clock.
@@ -94,7 +93,7 @@ impl Clock {
             Source::System(_) => {
                 SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
             }
-            Source::Mock(time, _) => time.borrow().wall.as_secs(),
+            Source::Mock(time) => time.borrow().wall.as_secs(),
         })
     }
 
@@ -102,7 +101,7 @@ impl Clock {
     pub fn moment(&self) -> Moment {
         Moment(match &self.source {
             Source::System(start) => start.elapsed(),
-            Source::Mock(time, _) => time.borrow().passed,
+            Source::Mock(time) => time.borrow().passed,
         })
     }
 
@@ -115,9 +114,9 @@ impl Clock {
     pub async fn sleep_until(&self, moment: Moment) {
         match &self.source {
             Source::System(_) => tokio::time::sleep(moment.since(self.moment())).await,
-            Source::Mock(time, _) => {
+            Source::Mock(time) => {
                 // The clock itself keeps the sender alive, so this ends only when it is time.
-                let _ = time.clone().wait_for(|time| time.passed >= moment.0).await;
+                let _ = time.subscribe().wait_for(|time| time.passed >= moment.0).await;
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Files that after a crash are there whole or not at all.
 //!
 //! A file is written beside its place under a name of its own, synced, moved to its place, and then
-//! the folder is synced: a name is durable only once its folder is. What a crash leaves half-written
-//! begins with [`UNFINISHED`], and [`clear_unfinished`] removes it.
+//! the folder is synced: a name is durable only once its folder is. What a crash leaves
+//! half-written begins with [`UNFINISHED`], and [`clear_unfinished`] removes it.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};

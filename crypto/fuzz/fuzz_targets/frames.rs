@@ -5,11 +5,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame};
+use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::MODULUS;
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::frame;
-use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame};
-use ringfence_crypto::ring::field;
 use ringfence_keys::share::share::{Share, share_words};
 
 fuzz_target!(|bytes: &[u8]| {

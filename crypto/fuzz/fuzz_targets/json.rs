@@ -6,12 +6,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use ringfence_crypto::api::{ContributionProgress, Problem, StudyStatus};
+use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::{Checkpoint, ConsistencyProof, InclusionProof, LogHash};
 use ringfence_crypto::round::{Event, RoundStatus};
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review, RoundKeys, SignedStudy, Site};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review,
+    RoundKeys, SignedStudy, Site,
+};
 use ringfence_crypto::wire::json;
-use ringfence_crypto::api::{ContributionProgress, Problem, StudyStatus};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -70,7 +74,10 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = signed.verify();
             if signed.study.check().is_ok() {
                 assert!(signed.study.body_bytes().is_ok());
-                assert!(signed.study.holders(7).count() == usize::from(signed.study.threshold.holders));
+                assert!(
+                    signed.study.holders(RoundNumber(7)).count()
+                        == usize::from(signed.study.threshold.holders)
+                );
             }
         }
     }

@@ -11,14 +11,17 @@ use arbitrary::Arbitrary;
 use ed25519_dalek::SigningKey;
 use libfuzzer_sys::fuzz_target;
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
-use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::{Signed, Statement, sign};
-use ringfence_crypto::statement::{Acknowledgement, CheckKeySeals, Endorsement, FailureClass, Header, HexBytes, Manifest, Opening, Outcome, PrivacyPolicy, Review, Site, Study, Weighting};
+use ringfence_crypto::statement::{
+    Acknowledgement, CheckKeySeals, Endorsement, FailureClass, Header, HexBytes, Manifest, Opening,
+    Outcome, PrivacyPolicy, Review, Site, Study, Weighting,
+};
 use ringfence_crypto::threshold::Threshold;
 
 const SITES: usize = 4;
@@ -38,7 +41,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let id = |k: usize| -> SiteId { format!("s{k}").parse().expect("a name") };
     let study = Study {
         name: "fuzz".into(),
-        created_at: 0,
+        created_at: UnixSeconds(0),
         roster: (0..SITES)
             .map(|k| Site {
                 id: id(k),
@@ -54,8 +57,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         layout: Layout {
             tensors: vec![TensorLayout { name: "w".into(), shape: vec![1], clip: 1.0 }],
         },
-        initial_model: Digest([0; 32]),
-        weights: WeightPolicy::Equal,
+        initial_model: ModelId(Digest([0; 32])),
+        weighting: Weighting::Equal,
         privacy: PrivacyPolicy::None,
         min_round_seconds: 1,
         review_seconds: 5,
@@ -68,12 +71,12 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     study.check().expect("a sound study");
     let m = study.threshold.holders;
     let manifest = Manifest {
-        study: study.digest(),
-        round: 0,
+        study: study.id(),
+        round: RoundNumber(0),
         initiator: id(0),
-        opened_at: 0,
-        deadline: 10,
-        holders: study.holders(0).map(|site| site.id.clone()).collect(),
+        opened_at: UnixSeconds(0),
+        deadline: UnixSeconds(10),
+        holders: study.holders(RoundNumber(0)).map(|site| site.id.clone()).collect(),
         holder_keys: vec![None; m.into()],
         base_model: Digest([1; 32]),
         previous: None,
@@ -83,9 +86,9 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let headers = (0..2 * SITES)
         .map(|k| {
             let header = Header {
-                study: study.digest(),
-                round: 0,
-                manifest: manifest.digest(),
+                study: study.id(),
+                round: RoundNumber(0),
+                manifest: manifest.id(),
                 site: id(k % SITES),
                 body_bytes: study.body_bytes().expect("a small model"),
                 body: Digest([k as u8; 32]),
@@ -110,14 +113,19 @@ enum Step {
     Wait { seconds: u8 },
 }
 
-fn decide(world: &World, round: &Round, step: &Step, now: u64) -> Result<Verdict, RoundError> {
+fn decide(
+    world: &World,
+    round: &Round,
+    step: &Step,
+    now: UnixSeconds,
+) -> Result<Verdict, RoundError> {
     let site = |k: u8| usize::from(k) % SITES;
     let id = |k: u8| world.study.roster[site(k)].id.clone();
-    let manifest = round.digest();
+    let manifest = round.manifest_id();
     let fresh = |event: Option<Event>| event.map_or(Verdict::Repeat, Verdict::Fresh);
     let closing = |other: bool| match (round.closing(), other) {
-        (Some(closing), false) => closing.digest(),
-        _ => Digest([3; 32]),
+        (Some(closing), false) => closing.id(),
+        _ => ClosingId(Digest([3; 32])),
     };
     match *step {
         Step::Announce { header } => {
@@ -140,13 +148,13 @@ fn decide(world: &World, round: &Round, step: &Step, now: u64) -> Result<Verdict
         Step::Close { other_time } => Ok(fresh(round.closed_set(now).map(|set| {
             let sum = (!set.included().is_empty()).then_some(Digest([5; 32]));
             let checkpoint = StudyLog::default().checkpoint();
-            let closing = round.closing_of(set, sum, checkpoint, now + u64::from(other_time));
+            let closing = round.closing_of(set, sum, checkpoint, now.after(other_time.into()));
             Event::Closed(sign(closing, &world.aggregator))
         }))),
         Step::Endorse { holder, other } => {
             let endorsement = Endorsement {
                 study: world.manifest.statement.study,
-                round: 0,
+                round: RoundNumber(0),
                 closing: closing(other),
                 holder: id(holder),
             };
@@ -179,13 +187,13 @@ fn decide(world: &World, round: &Round, step: &Step, now: u64) -> Result<Verdict
 fuzz_target!(|steps: Vec<Step>| {
     let world = &*WORLD;
     let open = || {
-        let digest = world.manifest.statement.study;
-        Round::open(world.study.clone(), digest, world.manifest.clone(), None).expect("opens")
+        let study = world.manifest.statement.study;
+        Round::open(world.study.clone(), study, world.manifest.clone(), None).expect("opens")
     };
-    let (mut round, mut applied, mut now) = (open(), Vec::new(), 0u64);
+    let (mut round, mut applied, mut now) = (open(), Vec::new(), UnixSeconds(0));
     for step in steps.iter().take(64) {
         if let Step::Wait { seconds } = step {
-            now += u64::from(*seconds % 8);
+            now = now.after(u64::from(*seconds % 8));
         }
         let before = round.status();
         match decide(world, &round, step, now) {
@@ -199,7 +207,7 @@ fuzz_target!(|steps: Vec<Step>| {
         if let Some(closing) = round.closing() {
             for entry in &closing.statement.included {
                 let known = round.contribution(&entry.site).expect("a contribution");
-                assert!(known.receipt.is_some() && known.header.digest() == entry.header);
+                assert!(known.receipt.is_some() && known.header.id() == entry.header);
             }
         }
         if let Some(certificate) = round.certificate() {

@@ -5,10 +5,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::SiteId;
 use ringfence_crypto::log::checkpoint::CheckpointText;
 use ringfence_crypto::log::note::{NoteKey, SignedNote};
 use ringfence_crypto::log::tlog_proof::TlogProof;
-use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::PublicKey;
 use ringfence_keys::identity::Identity;
 

@@ -6,10 +6,10 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use ringfence_crypto::ring::words::{GROUP, add_words, from_word, pack, to_word, unpack};
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::MODULUS;
+use ringfence_crypto::ring::words::{GROUP, add_words, from_word, pack, to_word, unpack};
 use ringfence_crypto::threshold::Threshold;
 
 #[derive(Arbitrary, Debug)]
@@ -42,7 +42,8 @@ fuzz_target!(|input: Input| {
 
     let bits = input.wire_bits % 56 + 8;
     let mask = u64::MAX >> (64 - bits);
-    let word = |list: &[u64], k: usize| list.get(k % list.len().max(1)).copied().unwrap_or(0) & mask;
+    let word =
+        |list: &[u64], k: usize| list.get(k % list.len().max(1)).copied().unwrap_or(0) & mask;
     let a: Vec<u64> = (0..GROUP).map(|k| word(&input.a, k)).collect();
     let b: Vec<u64> = (0..GROUP).map(|k| word(&input.b, k)).collect();
     let (mut sum, mut other) = (vec![0; 64 * usize::from(bits)], vec![0; 64 * usize::from(bits)]);

@@ -109,8 +109,8 @@ impl Study {
 
     fn start(&self) -> Encryption<'_, f32> {
         let Self { packing, layout, check_key } = self;
-        let context =
-            EncryptionContext { round: Digest::of(b"example"), packing, layout, check_key };
+        let manifest = Digest::of(b"example").into();
+        let context = EncryptionContext { manifest, packing, layout, check_key };
         let mut rng = system_rng().unwrap();
         OneTimeKey::generate(&mut rng).start(context, &mut rng).unwrap()
     }

@@ -1,5 +1,6 @@
 //! What a site owes the others: the rules of contributing, a key holder's duties, and what the log
 //! must show.
+#![warn(clippy::indexing_slicing, reason = "what is shown comes from strangers")]
 
 pub mod contributor;
 pub mod holder;

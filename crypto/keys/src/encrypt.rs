@@ -1,6 +1,6 @@
 //! Encryption under a key for one round, and the contribution that comes of it.
 
-mod blocks;
+pub(crate) mod blocks;
 pub mod check;
 pub mod contribution;
 pub mod one_time_key;

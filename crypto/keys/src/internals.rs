@@ -52,7 +52,7 @@ impl Round {
     pub fn mask(&self, message: &[u64; RING_DEGREE]) -> [u64; RING_DEGREE] {
         let Packing { delta_bits, wire_bits, .. } = self.packing;
         let mut words = self.public;
-        blocks::mask(&[0; RING_DEGREE], message, delta_bits, wire_bits, &mut words);
+        crate::encrypt::blocks::mask(&[0; RING_DEGREE], message, delta_bits, wire_bits, &mut words);
         words
     }
 

@@ -3,7 +3,8 @@
 //! In the order of a round: [`identity`] and [`round_secret`] (a site's keys), [`study`] (drafting
 //! one), [`update`] (what precedes encryption), [`encrypt`] (one-time keys and contributions under
 //! them), [`share`] (keys in shares, sealed and reconstructed), [`duties`] (when to contribute, to
-//! endorse and to open), [`open`](mod@open) (the sum). The aggregator does not depend on this crate.
+//! endorse and to open), [`open`](mod@open) (the sum). The aggregator does not depend on this
+//! crate.
 //!
 //! Time and randomness are arguments. Secrets are newtypes without `Clone`, `Serialize` or a
 //! derived `Debug`, zeroized when dropped; sampling and key arithmetic have no secret-dependent
@@ -36,15 +37,6 @@ pub fn system_rng() -> Result<rand::rngs::ChaCha20Rng, rand::rngs::SysError> {
 }
 
 #[cfg(test)]
-mod testing {
-    use rand::SeedableRng;
-    use rand::rngs::ChaCha20Rng;
-
-    /// Reproducible randomness, for tests only.
-    pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
-        ChaCha20Rng::seed_from_u64(seed)
-    }
-}
-
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 //!
 //! The stream of block `j` is keyed BLAKE3's extendable output over
 //! `"ringfence/randomness/1" || LE64(j)`. An encryption takes from it the uniform bytes of the
-//! block's errors ([`crate::encrypt::rlwe_noise`]), then four bytes for the rounding of each value of the block, in
-//! order, whether there is such a value or not (value 0 of block 0 is the count).
+//! block's errors ([`crate::encrypt::rlwe_noise`]), then four bytes for the rounding of each value
+//! of the block, in order, whether there is such a value or not (value 0 of block 0 is the count).
 //!
 //! Rounding and errors of a body of 10^6 values take 8 MB of randomness. A 32-byte seed is drawn
 //! for the one encryption, never stored, and expanded block by block, so that blocks can be

@@ -1,9 +1,9 @@
 //! Signed notes: text, a blank line, signature lines (<https://c2sp.org/signed-note>), with Ed25519
 //! keys only.
 //!
-//! The aggregator signs its log's checkpoints with the key of its receipts and closings. Neither can
-//! be taken for the other: a statement's signed bytes begin with a 32-bit count and so hold zero
-//! bytes, and a note's text holds no control character but the newline.
+//! The aggregator signs its log's checkpoints with the key of its receipts and closings. Neither
+//! can be taken for the other: a statement's signed bytes begin with a 32-bit count and so hold
+//! zero bytes, and a note's text holds no control character but the newline.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 use super::text::{MAX_LINE, shown};
 use crate::signature::PublicKey;
 
-/// Most bytes of a note: 16 signatures, which every reader must take, of a post-quantum 5 kB each are
-/// 107 kB in base64.
+/// Most bytes of a note: 16 signatures, which every reader must take, of a post-quantum 5 kB each
+/// are 107 kB in base64.
 pub const MAX_NOTE: usize = 256 << 10;
 
 /// Most signature lines of a note: far more than the 16 that every reader must take.
@@ -211,8 +211,8 @@ struct NoteSignature {
     bytes: Vec<u8>,
 }
 
-/// A text and its signatures. It parses from exactly one text and shows as that; what it says counts
-/// only once [`SignedNote::verify`] has found the signature of a known key.
+/// A text and its signatures. It parses from exactly one text and shows as that; what it says
+/// counts only once [`SignedNote::verify`] has found the signature of a known key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedNote {
     text: String,

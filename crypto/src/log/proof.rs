@@ -1,7 +1,7 @@
 //! Proofs about the log and their verification, which needs no log.
 //!
-//! The algorithms are those of RFC 9162, sections 2.1.3.2 and 2.1.4.2. They fix the length of a proof
-//! by index and sizes: a hash too few or too many is refused.
+//! The algorithms are those of RFC 9162, sections 2.1.3.2 and 2.1.4.2. They fix the length of a
+//! proof by index and sizes: a hash too few or too many is refused.
 
 use serde::{Deserialize, Serialize};
 

@@ -64,8 +64,8 @@ pub enum TlogProofError {
 }
 
 impl TlogProof {
-    /// Puts a proof and its signed checkpoint together. `extra` is not authenticated by itself; empty
-    /// means none.
+    /// Puts a proof and its signed checkpoint together. `extra` is not authenticated by itself;
+    /// empty means none.
     ///
     /// # Errors
     /// [`TlogProofError::Extra`].

@@ -12,8 +12,8 @@ use crate::vectorized;
 
 const PUBLIC_POLYNOMIAL_LABEL: &[u8] = b"ringfence/a/1";
 
-/// Fills `residues` from an extendable output, read as 8-byte little-endian words: words at or above
-/// q are skipped, the next one takes their place.
+/// Fills `residues` from an extendable output, read as 8-byte little-endian words: words at or
+/// above q are skipped, the next one takes their place.
 ///
 /// The chance of a skip is 2^-32 a word, and what is skipped is public or never used.
 pub fn residues_from_xof(reader: &mut blake3::OutputReader, residues: &mut [u64]) {

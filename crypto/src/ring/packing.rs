@@ -150,7 +150,8 @@ impl Packing {
             let (slot_bits, slots) = (slot_bits as u8, slots as u8);
             Some(Self { value_bits, slot_bits, slots, delta_bits, wire_bits })
         });
-        // Fewest wire bits a value, w / S (360360 is divisible by 1 to 15); of equals the one with more slots, hence less work.
+        // Fewest wire bits a value, w / S (360360 is divisible by 1 to 15); of equals the one with
+        // more slots, hence less work.
         candidates
             .min_by_key(|p| (u32::from(p.wire_bits) * 360_360 / u32::from(p.slots), 64 - p.slots))
             .ok_or(overflow)

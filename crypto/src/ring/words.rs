@@ -72,8 +72,8 @@ pub const fn from_word(word: u64, wire_bits: u8) -> u64 {
 vectorized! {
     /// Lays `w`-bit words out in bytes.
     ///
-    /// `words` are whole groups and `bytes` is `w / 8` times as many; what is left over of the longer
-    /// one is not touched.
+    /// `words` are whole groups and `bytes` is `w / 8` times as many; what is left over of the
+    /// longer one is not touched.
     pub fn pack(words: &[u64], wire_bits: u8, bytes: &mut [u8]) {
         let width = u32::from(wire_bits);
         let (groups, _) = words.as_chunks::<GROUP>();
@@ -172,8 +172,9 @@ pub fn add_words(sum: &mut [u8], body: &[u8], wire_bits: u8) -> Result<(), Lengt
     Ok(())
 }
 
-/// Pieces of a body, a cache line each, by which memory is read ahead of the addition. The processor's own
-/// prefetching leaves it waiting: with this it adds 9 % more from memory, with 4 pieces or 64 alike.
+/// Pieces of a body, a cache line each, by which memory is read ahead of the addition. The
+/// processor's own prefetching leaves it waiting: with this it adds 9 % more from memory, with 4
+/// pieces or 64 alike.
 const AHEAD: usize = 8;
 
 vectorized! {

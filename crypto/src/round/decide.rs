@@ -138,8 +138,8 @@ impl Round {
         }
     }
 
-    /// The closing to sign for a set and the digest of the sum over it (none for an abort), with the
-    /// checkpoint of the study's log after everything so far.
+    /// The closing to sign for a set and the digest of the sum over it (none for an abort), with
+    /// the checkpoint of the study's log after everything so far.
     pub fn closing_of(
         &self,
         set: ClosedSet,

@@ -152,9 +152,9 @@ impl Closing {
         self.included.iter().find(|entry| entry.site == *site).map(|entry| entry.header)
     }
 
-    /// What the checkpoint must contain, as far as a site can tell: the manifest, the closing before,
-    /// every header and review that this closing names, and the site's own receipt. Proofs are
-    /// asked for and checked in this order.
+    /// What the checkpoint must contain, as far as a site can tell: the manifest, the closing
+    /// before, every header and review that this closing names, and the site's own receipt. Proofs
+    /// are asked for and checked in this order.
     pub fn logged(&self, manifest: &Manifest, receipt: Option<&Receipt>) -> Vec<LogEntry> {
         let included = self.included.iter().map(|entry| entry.header);
         let excluded = self.excluded.iter().map(|entry| entry.header);

@@ -1,7 +1,8 @@
 //! How contributions are weighted: public, and pinned by the study.
 //!
-//! A site multiplies its update by its factor before quantizing, so that the sum is weighted already;
-//! everyone divides by the factors of the sites in it. No weight passes through the cipher.
+//! A site multiplies its update by its factor before quantizing, so that the sum is weighted
+//! already; everyone divides by the factors of the sites in it. No weight passes through the
+//! cipher.
 
 use serde::{Deserialize, Serialize};
 

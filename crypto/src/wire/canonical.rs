@@ -3,8 +3,9 @@
 //! Integers are little-endian; strings (UTF-8), byte strings and lists carry a 32-bit count ahead;
 //! digests and keys of 32 bytes do not; a float32 is its bits; options have a byte 0 or 1 ahead;
 //! enumerations are a byte, from 0 in the order of their variants, and then the variant's fields
-//! (but a parameter set is its name); structures are their fields in order. A label, itself a counted
-//! string, comes first and separates the kinds of statements: `"ringfence/v1/"` and the kind's name.
+//! (but a parameter set is its name); structures are their fields in order. A label, itself a
+//! counted string, comes first and separates the kinds of statements: `"ringfence/v1/"` and the
+//! kind's name.
 
 use crate::digest::Digest;
 

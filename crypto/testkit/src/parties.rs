@@ -1,75 +1,111 @@
-//! A study with real keys, and the one place where manifests, headers, closings and closing views
-//! are put together: for the tests that drive the machines from outside, and for the library's own
-//! (`src/tests/fixture.rs` includes this file).
+//! A study with real keys, and the one place where tests put manifests, headers and closings
+//! together.
 
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::layout::{Layout, TensorLayout};
-use ringfence_crypto::log::{Checkpoint, StudyLog};
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::log::Checkpoint;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
-use ringfence_crypto::statement::{Closing, Excluded, Header, Included, Manifest, Previous, Receipt, Review, RoundKeys, Study, Weighting};
+use ringfence_crypto::statement::{
+    Closing, Excluded, Header, Included, Manifest, Previous, RoundKeys, Study, Weighting,
+};
 use ringfence_crypto::threshold::Threshold;
-use ringfence_keys::study::draft::StudyDraft;
-use ringfence_keys::duties::holder::ClosingView;
+use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::identity::Identity;
-use ringfence_keys::duties::logged::{LogProofs, Seen};
+use ringfence_keys::study::draft::StudyDraft;
 
-/// When the study was made, Unix seconds.
-pub(crate) const START: u64 = 1_000_000;
+/// When the study was made.
+pub const START: UnixSeconds = UnixSeconds(1_000_000);
 /// Seconds from a manifest to its deadline.
-pub(crate) const ROUND_SECONDS: u64 = 100;
+pub const ROUND_SECONDS: u64 = 100;
 /// Seconds that holders have to review.
-pub(crate) const REVIEW_SECONDS: u32 = 10;
+pub const REVIEW_SECONDS: u32 = 10;
 /// Seconds after which the initiator's successor may step in.
-pub(crate) const TIMEOUT_SECONDS: u32 = 60;
+pub const TIMEOUT_SECONDS: u32 = 60;
 /// Largest quantized value at 16 bits. With this clip bound twice over, a step of the quantizer
 /// is exactly 1, so that an integer `v` is quantized from `v - CLIP` to exactly `v`.
-pub(crate) const CLIP: f32 = 65535.0 / 2.0;
+pub const CLIP: f32 = 65535.0 / 2.0;
+
+/// What distinguishes one test's study from another's.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Sites of the roster.
+    pub sites: usize,
+    /// `(m, c, l)`, or none for the recommended window.
+    pub threshold: Option<Threshold>,
+    /// Values of the model.
+    pub parameters: u32,
+    /// Clip bound of every value.
+    pub clip: f32,
+    /// Bits of a quantized value.
+    pub value_bits: u8,
+}
 
 /// Everybody's keys, and the study that they signed up to.
-pub(crate) struct Parties {
-    pub(crate) study: Arc<Study>,
-    pub(crate) digest: Digest,
-    pub(crate) identities: Vec<Identity>,
-    pub(crate) aggregator: SigningKey,
+#[derive(Debug)]
+pub struct Parties {
+    /// The study.
+    pub study: Arc<Study>,
+    /// Its name.
+    pub id: StudyId,
+    /// The sites, in ring order.
+    pub identities: Vec<Identity>,
+    /// The study's check key, which every site holds.
+    pub check_key: CheckKey,
+    /// What the aggregator signs with.
+    pub aggregator: SigningKey,
 }
 
 /// What a closing says beyond the round it closes.
-#[derive(Default)]
-pub(crate) struct Set {
-    pub(crate) included: Vec<Included>,
-    pub(crate) excluded: Vec<Excluded>,
-    pub(crate) sum: Option<Digest>,
+#[derive(Debug, Default)]
+pub struct Set {
+    /// The set.
+    pub included: Vec<Included>,
+    /// Receipts that are not in it.
+    pub excluded: Vec<Excluded>,
+    /// The sum over it; none for an abort.
+    pub sum: Option<Digest>,
+}
+
+/// What an initiator decides about a round.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposal<'a> {
+    /// Ring position of who signs.
+    pub initiator: usize,
+    /// How the round before ended.
+    pub previous: Option<&'a Previous>,
+    /// The base model, by its keyed digest.
+    pub base_model: Digest,
+    /// When the round is opened.
+    pub opened_at: UnixSeconds,
+    /// What holders have published; each holds under the keys that cover the round, if any do.
+    pub round_keys: &'a [Signed<RoundKeys>],
 }
 
 impl Parties {
     /// `sites` sites, all of them key holders, of whom `collusion` may collude, and two values at
     /// [`CLIP`]. `alter` may make the study one that [`Study::check`] would refuse; the machines do
     /// not check it again.
-    pub(crate) fn new(sites: usize, collusion: u16, alter: impl FnOnce(&mut Study)) -> Self {
+    pub fn new(sites: usize, collusion: u16, alter: impl FnOnce(&mut Study)) -> Self {
         let threshold = Threshold::derive(sites as u16, collusion, 1, sites).unwrap();
-        let mut rng = ChaCha20Rng::seed_from_u64(sites as u64);
-        Self::drafted(threshold, sites, (2, CLIP), alter, &mut rng)
+        let setup =
+            Setup { sites, threshold: Some(threshold), parameters: 2, clip: CLIP, value_bits: 16 };
+        Self::drafted(setup, alter, &mut crate::rng(sites as u64))
     }
 
-    /// `sites` sites and a model of so many values with this clip bound.
-    pub(crate) fn drafted(
-        threshold: Threshold,
-        sites: usize,
-        (values, clip): (u32, f32),
-        alter: impl FnOnce(&mut Study),
-        rng: &mut ChaCha20Rng,
-    ) -> Self {
+    /// As [`Parties::new`], from a setup.
+    pub fn drafted(setup: Setup, alter: impl FnOnce(&mut Study), rng: &mut ChaCha20Rng) -> Self {
+        let Setup { sites, threshold, parameters, clip, value_bits } = setup;
         let identities: Vec<Identity> = (0..sites)
             .map(|k| Identity::generate(format!("site-{k}").parse().unwrap(), rng).unwrap())
             .collect();
         let aggregator = SigningKey::from_bytes(&[9; 32]);
-        let tensor = TensorLayout { name: "w".into(), shape: vec![values], clip };
+        let threshold = threshold.unwrap_or_else(|| Threshold::recommended(sites).unwrap());
+        let tensor = TensorLayout { name: "w".into(), shape: vec![parameters], clip };
         let mut study = StudyDraft {
             name: "machines".into(),
             created_at: START,
@@ -77,10 +113,10 @@ impl Parties {
             aggregator_key: PublicKey::from(aggregator.verifying_key()),
             threshold: Some(threshold),
             min_sites: Some(threshold.min_sites_floor()),
-            value_bits: 16,
+            value_bits,
             layout: Layout { tensors: vec![tensor] },
-            initial_model: Digest::of(b"initial model"),
-            weights: WeightPolicy::Equal,
+            initial_model: Digest::of(b"initial model").into(),
+            weighting: Weighting::Equal,
             min_round_seconds: 1,
             review_seconds: REVIEW_SECONDS,
             initiator_timeout_seconds: TIMEOUT_SECONDS,
@@ -88,34 +124,39 @@ impl Parties {
         .into_study(rng)
         .unwrap();
         alter(&mut study);
-        let digest = study.digest();
-        Self { study: Arc::new(study), digest, identities, aggregator }
+        let check_key = identities.first().unwrap().check_key(&study).unwrap();
+        let id = study.id();
+        Self { study: Arc::new(study), id, identities, check_key, aggregator }
     }
 
-    /// The manifest by which `initiator` opens the round after `previous`, on a base model named
-    /// by its keyed digest; each holder holds under the round keys that it has published, if any.
-    pub(crate) fn manifest(
-        &self,
-        initiator: usize,
-        previous: Option<&Previous>,
-        base_model: Digest,
-        opened_at: u64,
-        round_keys: &[Signed<RoundKeys>],
-    ) -> Signed<Manifest> {
+    /// The identity of a site by its name.
+    pub fn identity(&self, site: &SiteId) -> &Identity {
+        self.identities.iter().find(|identity| identity.site() == site).unwrap()
+    }
+
+    /// The names of a round's key holders, in window order.
+    pub fn holders(&self, round: RoundNumber) -> Vec<SiteId> {
+        self.study.holders(round).map(|site| site.id.clone()).collect()
+    }
+
+    /// The manifest by which a site opens the round after the previous one.
+    pub fn manifest(&self, proposal: Proposal<'_>) -> Signed<Manifest> {
+        let Proposal { initiator, previous, base_model, opened_at, round_keys } = proposal;
         let keys = |holder: &SiteId, round| {
             let of = |keys: &&Signed<RoundKeys>| {
                 keys.statement.site == *holder && keys.statement.key(round).is_some()
             };
-            round_keys.iter().find(of).map(Signed::digest)
+            round_keys.iter().find(of).map(Signed::id)
         };
-        let round = previous.map_or(0, |previous| previous.round + 1);
-        self.identities[initiator].sign(Manifest {
-            study: self.digest,
+        let round = previous.map_or(RoundNumber::FIRST, |previous| previous.round.next());
+        let initiator = self.identities.get(initiator).unwrap();
+        initiator.sign(Manifest {
+            study: self.id,
             round,
-            initiator: self.identities[initiator].site().clone(),
+            initiator: initiator.site().clone(),
             opened_at,
-            deadline: opened_at + ROUND_SECONDS,
-            holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
+            deadline: opened_at.after(ROUND_SECONDS),
+            holders: self.holders(round),
             holder_keys: self.study.holders(round).map(|site| keys(&site.id, round)).collect(),
             base_model,
             previous: previous.map(|previous| previous.closing),
@@ -123,18 +164,19 @@ impl Parties {
     }
 
     /// A header over a body and envelopes that only their digests are known of.
-    pub(crate) fn header(
+    pub fn header(
         &self,
         manifest: &Manifest,
         site: usize,
         body: Digest,
         envelopes: Vec<Digest>,
     ) -> Signed<Header> {
-        self.identities[site].sign(Header {
+        let identity = self.identities.get(site).unwrap();
+        identity.sign(Header {
             study: manifest.study,
             round: manifest.round,
-            manifest: manifest.digest(),
-            site: self.identities[site].site().clone(),
+            manifest: manifest.id(),
+            site: identity.site().clone(),
             body_bytes: self.study.body_bytes().unwrap(),
             body,
             envelopes,
@@ -142,18 +184,18 @@ impl Parties {
     }
 
     /// A closing over any set, as a malicious aggregator may sign it.
-    pub(crate) fn closing(
+    pub fn closing(
         &self,
         manifest: &Manifest,
         set: Set,
         checkpoint: Checkpoint,
-        closed_at: u64,
+        closed_at: UnixSeconds,
     ) -> Signed<Closing> {
         let Set { included, excluded, sum } = set;
         let closing = Closing {
             study: manifest.study,
             round: manifest.round,
-            manifest: manifest.digest(),
+            manifest: manifest.id(),
             closed_at,
             included,
             excluded,
@@ -164,41 +206,8 @@ impl Parties {
     }
 }
 
-/// What a holder is shown of a closing.
-pub(crate) fn view<'a>(
-    manifest: &'a Manifest,
-    closing: &'a Signed<Closing>,
-    headers: &'a [Signed<Header>],
-    reviews: &'a [Signed<Review>],
-    receipt: Option<&'a Signed<Receipt>>,
-    log: &'a LogProofs,
-) -> ClosingView<'a> {
-    ClosingView { manifest, closing, headers, reviews, receipt, log }
-}
-
-/// What `log` proves of a closing to a site that holds `receipt` and has seen `seen`.
-pub(crate) fn proofs(
-    log: &StudyLog,
-    manifest: &Manifest,
-    closing: &Closing,
-    receipt: Option<&Receipt>,
-    seen: Option<Seen>,
-) -> LogProofs {
-    let size = closing.checkpoint.size;
-    let inclusion = closing
-        .logged(manifest, receipt)
-        .iter()
-        .map(|entry| log.inclusion(entry.leaf(), size).unwrap())
-        .collect();
-    let consistency = seen.map(|seen| {
-        let seen = seen.checkpoint.size;
-        log.consistency(seen.min(size), seen.max(size)).unwrap()
-    });
-    LogProofs { inclusion, consistency }
-}
-
 /// How a round ended, as the next manifest refers to it.
-pub(crate) fn previous_of(closing: &Signed<Closing>) -> Previous {
+pub fn previous_of(closing: &Signed<Closing>) -> Previous {
     let Closing { round, closed_at, .. } = closing.statement;
-    Previous { round, closing: closing.digest(), closed_at }
+    Previous { round, closing: closing.id(), closed_at }
 }

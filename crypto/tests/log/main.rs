@@ -1,5 +1,5 @@
 //! The log against vectors that it did not make, and against a naive oracle.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
 mod proofs;
 mod refusals;
@@ -10,7 +10,7 @@ use ringfence_crypto::log::{
     BeyondEnd, Checkpoint, LogEntry, LogHash, StudyLog, StudyLogError, Tree,
 };
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::Manifest;
+use ringfence_crypto::statement::{Header, Manifest};
 
 fn tree(leaves: impl IntoIterator<Item = LogHash>) -> Tree {
     let mut tree = Tree::default();

@@ -1,7 +1,9 @@
 //! Every proof against the definitions of RFC 6962, and every alteration of it.
 
 use proptest::prelude::*;
-use ringfence_crypto::log::{Checkpoint, ConsistencyProof, InclusionProof, LogHash, ProofError, Tree};
+use ringfence_crypto::log::{
+    Checkpoint, ConsistencyProof, InclusionProof, LogHash, ProofError, Tree,
+};
 
 use crate::tree;
 

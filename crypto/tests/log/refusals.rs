@@ -1,7 +1,10 @@
 //! Notes, proof files and sizes that must be refused.
 
 use ed25519_dalek::SigningKey;
-use ringfence_crypto::log::{Checkpoint, CheckpointText, ConsistencyProof, InclusionProof, LogHash, NoteKey, SignedNote, TlogProof};
+use ringfence_crypto::log::{
+    Checkpoint, CheckpointText, ConsistencyProof, InclusionProof, LogHash, NoteKey, SignedNote,
+    TlogProof,
+};
 
 use crate::proofs::leaves;
 use crate::tree;

@@ -1,10 +1,16 @@
-//! Certificate Transparency's roots and proofs, the vectors of the independent generator, and a note
-//! of the Go checksum database.
+//! Certificate Transparency's roots and proofs, the vectors of the independent generator, and a
+//! note of the Go checksum database.
 
 use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
-use ringfence_crypto::log::{CheckpointText, ConsistencyProof, InclusionProof, LogEntry, LogHash, NoteKey, SignedNote, TlogProof, Tree, origin};
-use ringfence_crypto::statement::{Acknowledgement, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review};
+use ringfence_crypto::id::StudyId;
+use ringfence_crypto::log::{
+    CheckpointText, ConsistencyProof, InclusionProof, LogEntry, LogHash, NoteKey, SignedNote,
+    TlogProof, Tree, origin,
+};
+use ringfence_crypto::statement::{
+    Acknowledgement, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review,
+};
 use serde::Deserialize;
 
 use crate::tree;
@@ -98,16 +104,16 @@ pub(crate) fn vectors() -> Vectors {
 
 fn entry(label: &str, digest: Digest) -> LogEntry {
     let of = [
-        LogEntry::of::<Manifest>,
-        LogEntry::of::<Header>,
-        LogEntry::of::<Receipt>,
-        LogEntry::of::<Review>,
-        LogEntry::of::<Closing>,
-        LogEntry::of::<Endorsement>,
-        LogEntry::of::<Opening>,
-        LogEntry::of::<Acknowledgement>,
+        LogEntry::of::<Manifest>(digest.into()),
+        LogEntry::of::<Header>(digest.into()),
+        LogEntry::of::<Receipt>(digest),
+        LogEntry::of::<Review>(digest),
+        LogEntry::of::<Closing>(digest.into()),
+        LogEntry::of::<Endorsement>(digest),
+        LogEntry::of::<Opening>(digest),
+        LogEntry::of::<Acknowledgement>(digest),
     ];
-    of.into_iter().map(|of| of(digest)).find(|entry| entry.label() == label).unwrap()
+    of.into_iter().find(|entry| entry.label() == label).unwrap()
 }
 
 #[test]
@@ -136,7 +142,8 @@ fn vectors_of_the_python_generator() {
     // The note and the proof file, byte for byte.
     let NoteVector { seed, verifier, text, note } = &vectors.note;
     let signer = SigningKey::from_bytes(&seed_of(seed));
-    let key = NoteKey::new(&origin(Digest([0xab; 32])), signer.verifying_key().into()).unwrap();
+    let key =
+        NoteKey::new(&origin(StudyId(Digest([0xab; 32]))), signer.verifying_key().into()).unwrap();
     assert_eq!(key.to_string(), *verifier);
     assert_eq!(verifier.parse(), Ok(key.clone()));
     let checkpoint = CheckpointText::new(key.name().as_str(), tree.checkpoint()).unwrap();

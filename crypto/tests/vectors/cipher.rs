@@ -1,12 +1,13 @@
 //! Public polynomials, residues, wire words and packings.
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::ring::ciphertext::public_polynomial;
-use ringfence_crypto::ring::words::{add_words, block_bytes, from_word, pack, to_word, unpack};
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::noise_bound::NoiseModel;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::words::{add_words, block_bytes, from_word, pack, to_word, unpack};
 use ringfence_crypto::statement::HexBytes;
 use serde::Deserialize;
 
@@ -25,7 +26,7 @@ pub(crate) struct Polynomials {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Polynomial {
-    round: Digest,
+    round: ManifestId,
     block: u64,
     skipped: Vec<Skipped>,
     first: Vec<Word>,
@@ -45,7 +46,7 @@ struct Skipped {
 pub(crate) fn polynomials(_: &str, file: Polynomials) {
     for case in &file.cases {
         let mut values = [0; RING_DEGREE];
-        public_polynomial(&case.round, case.block, &mut values);
+        public_polynomial(case.round, case.block, &mut values);
         assert_eq!(values[..4], numbers(&case.first));
         assert_eq!(values[case.from..][..4], numbers(&case.middle));
         assert_eq!(values[RING_DEGREE - 4..], numbers(&case.last));
@@ -53,7 +54,7 @@ pub(crate) fn polynomials(_: &str, file: Polynomials) {
         for Skipped { index, word } in &case.skipped {
             let mut reader = blake3::Hasher::new()
                 .update(b"ringfence/a/1")
-                .update(&case.round.0)
+                .update(&case.round.0.0)
                 .update(&case.block.to_le_bytes())
                 .finalize_xof();
             let mut bytes = [0; 8];

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ClosingId, RoundNumber, UnixSeconds};
+use ringfence_crypto::api::EnvelopeFrame;
 use ringfence_crypto::round::{Event, Round, RoundState, Verdict};
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest, Opening, Previous, Receipt, Review, RoundKeys, SignedStudy, Study};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
+    Opening, Previous, Receipt, Review, RoundKeys, SignedStudy, Study,
+};
 use ringfence_crypto::wire::frame::{self, FrameError};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
-use ringfence_crypto::api::EnvelopeFrame;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -47,7 +50,7 @@ pub(crate) struct BadSigned<T> {
 pub(crate) fn signature(_: &str, file: BadSigned<Signed<Manifest>>) {
     let study = signed_study().study;
     refused(file.signed.verify(&study.roster[0].signature_key, &study.roster[0].id), &file.error);
-    refused(Manifest::check(&file.signed, &study, study.digest(), None), &file.error);
+    refused(Manifest::check(&file.signed, &study, study.id(), None), &file.error);
 }
 
 #[derive(Deserialize)]
@@ -61,9 +64,9 @@ pub(crate) struct BadManifest {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Before {
-    round: u32,
-    closing: Digest,
-    closed_at: u64,
+    round: RoundNumber,
+    closing: ClosingId,
+    closed_at: UnixSeconds,
 }
 
 pub(crate) fn manifest(_: &str, file: BadManifest) {
@@ -73,8 +76,8 @@ pub(crate) fn manifest(_: &str, file: BadManifest) {
         closing,
         closed_at,
     });
-    let digest = study.digest();
-    refused(Manifest::check(&file.signed, &study, digest, previous.as_ref()), &file.error);
+    let id = study.id();
+    refused(Manifest::check(&file.signed, &study, id, previous.as_ref()), &file.error);
     // Signed by whom it names where that is a site: the signature is not what is wrong.
     let manifest = &file.signed.statement;
     if let Some(site) = study.site(&manifest.initiator) {
@@ -84,7 +87,7 @@ pub(crate) fn manifest(_: &str, file: BadManifest) {
 
 pub(crate) fn round_keys(_: &str, file: BadSigned<Signed<RoundKeys>>) {
     let study = signed_study().study;
-    refused(RoundKeys::check(&file.signed, &study, study.digest()), &file.error);
+    refused(RoundKeys::check(&file.signed, &study, study.id()), &file.error);
 }
 
 #[derive(Deserialize)]
@@ -97,15 +100,15 @@ pub(crate) struct BadHolderKeys {
 
 pub(crate) fn holder_keys(_: &str, file: BadHolderKeys) {
     let study = signed_study().study;
-    Manifest::check(&file.manifest, &study, study.digest(), None).unwrap();
+    Manifest::check(&file.manifest, &study, study.id(), None).unwrap();
     let keys = HolderKeys::resolve(&study, &file.manifest.statement, &file.round_keys);
     refused(keys, &file.error);
 }
 
 /// The round of the story before anything was contributed.
 fn opened(study: Study, manifest: &Signed<Manifest>) -> Round {
-    let digest = study.digest();
-    Round::open(Arc::new(study), digest, manifest.clone(), None).unwrap()
+    let id = study.id();
+    Round::open(Arc::new(study), id, manifest.clone(), None).unwrap()
 }
 
 fn apply(round: &mut Round, verdict: Verdict) {
@@ -130,7 +133,7 @@ fn certified() -> Round {
         assert_eq!(round.receipt(site, *received_at).as_ref(), Ok(&receipt.statement));
         round.apply(Event::Received(receipt));
     }
-    let frozen = round.freeze(deadline + 1).unwrap();
+    let frozen = round.freeze(deadline.after(1)).unwrap();
     round.apply(frozen);
     let Certificate { closing, endorsements } = story.certificate;
     let set = round.closed_set(closing.statement.closed_at).unwrap();

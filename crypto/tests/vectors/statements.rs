@@ -3,15 +3,17 @@
 use std::fmt::Debug;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use ringfence_crypto::Digest;
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement};
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest, Opening, Receipt, Review, RoundKeys, SignedStudy, Study, Weighting};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
+    Opening, Receipt, Review, RoundKeys, SignedStudy, Study, Weighting,
+};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
-use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
-use ringfence_crypto::api;
 use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
+use ringfence_crypto::{Digest, api};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -102,7 +104,7 @@ fn check_all<T: Statement + PartialEq + Debug>(cases: &[Case]) {
         let text = serde_json::to_vec(shown).unwrap();
         let signed: Signed<T> = json::parse(&text, MAX_MESSAGE, T::LABEL).unwrap();
         assert_eq!(signed.statement.signed_bytes(), canonical.0, "{name}");
-        assert_eq!(signed.digest(), *digest, "{name}");
+        assert_eq!(signed.id().into(), *digest, "{name}");
         let expected = match signer.as_str() {
             "aggregator" => study.aggregator_key,
             site => study.site(&site.parse().unwrap()).unwrap().signature_key,
@@ -118,7 +120,7 @@ fn check_all<T: Statement + PartialEq + Debug>(cases: &[Case]) {
 pub(crate) struct StudyFile {
     signed: Value,
     canonical: HexBytes,
-    digest: Digest,
+    digest: StudyId,
     layout_digest: Digest,
     values: usize,
     blocks: usize,
@@ -129,12 +131,13 @@ pub(crate) struct StudyFile {
     thresholds: Vec<ThresholdCase>,
 }
 
-/// The same study with other weights.
+/// The same study with another weighting.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Weighted {
-    weights: WeightPolicy,
-    digest: Digest,
+    #[serde(rename = "weights")]
+    weighting: Weighting,
+    digest: StudyId,
 }
 
 #[derive(Deserialize)]
@@ -159,7 +162,7 @@ pub(crate) fn study(_: &str, file: StudyFile) {
     signed.verify().unwrap();
     let SignedStudy { study, signatures } = &signed;
     assert_eq!(study.signed_bytes(), file.canonical.0);
-    assert_eq!(study.digest(), file.digest);
+    assert_eq!(study.id(), file.digest);
     assert_eq!(study.layout.digest(), file.layout_digest);
     assert_eq!(study.layout.values(), file.values);
     assert_eq!(study.blocks(), Ok(file.blocks));
@@ -168,10 +171,10 @@ pub(crate) fn study(_: &str, file: StudyFile) {
     let text = String::from_utf8(json::compact(&signed)).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), file.signed);
 
-    let Weighted { weights, digest } = file.weighted;
-    let weighted = Study { weights, ..study.clone() };
+    let Weighted { weighting, digest } = file.weighted;
+    let weighted = Study { weighting, ..study.clone() };
     weighted.check().unwrap();
-    assert_eq!(weighted.digest(), digest);
+    assert_eq!(weighted.id(), digest);
 
     let mut resigned = SignedStudy::unsigned(study.clone());
     assert_eq!(file.signing_seeds.len(), study.roster.len());
@@ -202,10 +205,10 @@ pub(crate) struct HolderKeysFile {
 
 pub(crate) fn holder_keys(_: &str, file: HolderKeysFile) {
     let study = signed_study().study;
-    let digest = study.digest();
-    Manifest::check(&file.manifest, &study, digest, None).unwrap();
+    let id = study.id();
+    Manifest::check(&file.manifest, &study, id, None).unwrap();
     for statement in &file.round_keys {
-        RoundKeys::check(statement, &study, digest).unwrap();
+        RoundKeys::check(statement, &study, id).unwrap();
     }
     let keys = HolderKeys::resolve(&study, &file.manifest.statement, &file.round_keys).unwrap();
     assert!(keys.iter().eq(&file.keys));
@@ -222,7 +225,7 @@ pub(crate) struct CertificateFile {
 pub(crate) fn certificate(_: &str, file: CertificateFile) {
     let (study, manifest) = (signed_study().study, &file.manifest.statement);
     let Certificate { closing, endorsements } = &file.certificate;
-    Manifest::check(&file.manifest, &study, study.digest(), None).unwrap();
+    Manifest::check(&file.manifest, &study, study.id(), None).unwrap();
     Closing::check(closing, &study, manifest).unwrap();
     closing.statement.check_set(&study, &file.headers, &[]).unwrap();
     file.certificate.check(&study, manifest).unwrap();
@@ -258,13 +261,13 @@ pub(crate) struct Frames {
 
 pub(crate) fn frame(_: &str, file: Frames) {
     let envelopes = file.envelopes.iter().map(|envelope| envelope.0.clone()).collect();
-    let expected = message::EnvelopeFrame { envelopes };
+    let expected = api::EnvelopeFrame { envelopes };
     let bytes = &file.envelope_frame.0;
     assert_eq!(frame::decode(bytes, "envelopes").as_ref(), Ok(&expected));
     assert_eq!(frame::encode(&expected).as_ref(), Ok(bytes));
 
     let bytes = &file.opening_frame.0;
-    let opening: message::OpeningFrame = frame::decode(bytes, "an opening").unwrap();
+    let opening: api::OpeningFrame = frame::decode(bytes, "an opening").unwrap();
     assert_eq!(opening.statement, file.opening);
     assert_eq!(Digest::of(&opening.sealed), file.sealed_digest);
     assert_eq!(file.opening.statement.sealed, file.sealed_digest);

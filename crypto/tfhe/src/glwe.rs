@@ -6,18 +6,18 @@
 //! the opened key sum. tfhe decrypts it to `Delta M` plus noise, with `Delta = 2^delta` of the
 //! packing. Only sums have keys that anybody ever sees.
 
-use ringfence_crypto::Digest;
+use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::ring::ciphertext::public_polynomial;
-use ringfence_crypto::ring::words::{block_bytes, from_word, pack, to_word, unpack};
 use ringfence_crypto::ring::field::ResidueError;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::words::{block_bytes, from_word, pack, to_word, unpack};
+use ringfence_keys::share::reconstruct::KeySum;
 use tfhe::core_crypto::prelude::{
     CiphertextModulus, GlweCiphertextOwned, GlweSecretKey, GlweSecretKeyOwned, PolynomialSize,
 };
 
-use crate::share::reconstruct::KeySum;
-use crate::encrypt::transform::{forward, product};
+use crate::transform::{forward, inverse};
 
 /// The modulus q as tfhe names it.
 pub fn modulus() -> CiphertextModulus<u64> {
@@ -49,17 +49,10 @@ pub enum GlweError {
     Residue(#[from] ResidueError),
 }
 
-/// Coefficients of the polynomial with these values.
-fn coefficients(values: &[u64; RING_DEGREE]) -> Vec<u64> {
-    let mut out = [0; RING_DEGREE];
-    product(values, &[1; RING_DEGREE], &mut out);
-    out.to_vec()
-}
-
-fn mask(round: &Digest, block: u64) -> Vec<u64> {
+fn mask(manifest: ManifestId, block: u64) -> Vec<u64> {
     let mut public = [0; RING_DEGREE];
-    public_polynomial(round, block, &mut public);
-    coefficients(&public)
+    public_polynomial(manifest, block, &mut public);
+    inverse(&public)
 }
 
 /// Block `block` of a body or of a sum, as the GLWE ciphertext that it is.
@@ -68,7 +61,7 @@ fn mask(round: &Digest, block: u64) -> Vec<u64> {
 /// [`GlweError::Length`] unless `bytes` is one block.
 pub fn ciphertext(
     packing: &Packing,
-    round: &Digest,
+    manifest: ManifestId,
     block: u64,
     bytes: &[u8],
 ) -> Result<GlweCiphertextOwned<u64>, GlweError> {
@@ -78,7 +71,7 @@ pub fn ciphertext(
     }
     let mut words = [0; RING_DEGREE];
     unpack(bytes, packing.wire_bits, &mut words);
-    let mut container = mask(round, block);
+    let mut container = mask(manifest, block);
     container.extend(words.iter().map(|word| from_word(*word, packing.wire_bits)));
     Ok(GlweCiphertextOwned::from_container(container, PolynomialSize(RING_DEGREE), modulus()))
 }
@@ -90,7 +83,7 @@ pub fn ciphertext(
 /// [`GlweError`] when it has other parameters, another mask or coefficients at or above q.
 pub fn block(
     packing: &Packing,
-    round: &Digest,
+    manifest: ManifestId,
     block: u64,
     ciphertext: &GlweCiphertextOwned<u64>,
 ) -> Result<Vec<u8>, GlweError> {
@@ -101,12 +94,10 @@ pub fn block(
         return Err(GlweError::Parameters);
     }
     let (of_mask, body) = ciphertext.as_ref().split_at(RING_DEGREE);
-    if of_mask != mask(round, block) {
+    if of_mask != mask(manifest, block) {
         return Err(GlweError::Mask(block));
     }
-    if let Some(index) = body.iter().position(|word| *word >= MODULUS) {
-        return Err(ResidueError::TooLarge { index, value: body[index] }.into());
-    }
+    residues(body)?;
     let words: Vec<u64> = body.iter().map(|word| to_word(*word, packing.wire_bits)).collect();
     let mut bytes = vec![0; block_bytes(packing.wire_bits)];
     pack(&words, packing.wire_bits, &mut bytes);
@@ -115,9 +106,8 @@ pub fn block(
 
 /// An opened key sum as tfhe's secret key, which decrypts the sum that it was opened for.
 pub fn secret_key(keys: &KeySum) -> GlweSecretKeyOwned<u64> {
-    let mut values = [0; RING_DEGREE];
-    values.copy_from_slice(&keys.words()[..RING_DEGREE]);
-    GlweSecretKey::from_container(coefficients(&values), PolynomialSize(RING_DEGREE))
+    let (key, _check_words) = keys.words().split_at(RING_DEGREE);
+    GlweSecretKey::from_container(inverse(key), PolynomialSize(RING_DEGREE))
 }
 
 /// A tfhe secret key modulo q by its values, in the order in which key words are shared.
@@ -127,8 +117,14 @@ pub fn secret_key(keys: &KeySum) -> GlweSecretKeyOwned<u64> {
 pub fn key_words(key: &GlweSecretKeyOwned<u64>) -> Result<Vec<u64>, GlweError> {
     let coefficients: &[u64; RING_DEGREE] =
         key.as_ref().try_into().map_err(|_| GlweError::Parameters)?;
-    if let Some(index) = coefficients.iter().position(|word| *word >= MODULUS) {
-        return Err(ResidueError::TooLarge { index, value: coefficients[index] }.into());
-    }
+    residues(coefficients)?;
     Ok(forward(coefficients))
+}
+
+/// Refuses words at or above q.
+fn residues(words: &[u64]) -> Result<(), ResidueError> {
+    match words.iter().enumerate().find(|(_, word)| **word >= MODULUS) {
+        Some((index, value)) => Err(ResidueError::TooLarge { index, value: *value }),
+        None => Ok(()),
+    }
 }

@@ -1,10 +1,11 @@
 //! tfhe's own GLWE decryption under the same modulus as the oracle: a sum made by us decrypts
 //! there to the same integers, and what tfhe encrypts under a round's public polynomials decrypts
 //! here.
+#![allow(clippy::unwrap_used, reason = "a test program")]
 
-use ringfence_crypto::ring::words::block_bytes;
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::words::block_bytes;
 use tfhe::core_crypto::algorithms::slice_algorithms::{
     slice_wrapping_add_assign_custom_mod, slice_wrapping_scalar_mul_assign_custom_mod,
 };
@@ -19,16 +20,14 @@ use ringfence_tfhe::glwe;
 
 #[test]
 fn a_sum_of_ours_decrypts_adds_and_scales_in_tfhe() {
-    let mut fixture = Fixture::new(5, None, 3 * RING_DEGREE as u32);
-    let made: Vec<_> = (0..5).map(|k| fixture.contribute(k)).collect();
-    let mut round = fixture.round();
-    fixture.collect(&mut round, &made);
-    let (closing, sum) = fixture.close(&mut round, &made);
-    fixture.endorse(&mut round, &[]);
-    let frames = fixture.openings(&mut round, &made, &[]);
-    let keys = fixture.key_sum(1, closing.digest(), &frames).unwrap();
+    let values = 3 * RING_DEGREE;
+    let value = |k: usize, i: usize| ((i * 7 + k * 13) % 100) as f32 / 150.0 - 0.3;
+    let update = |k: usize| (0..values).map(|i| value(k, i)).collect();
+    let updates: Vec<Vec<f32>> = (0..5).map(update).collect();
+    let round = Rehearsal::new(5, None, values as u32).run(&updates);
+    let keys = round.key_sum(1);
 
-    let (packing, digest) = (&fixture.study.packing, round.digest());
+    let (packing, manifest) = (&round.parties.study.packing, round.manifest_id());
     let key = glwe::secret_key(&keys);
     assert_eq!(glwe::key_words(&key).unwrap(), keys.words()[..RING_DEGREE]);
     let messages = |ciphertext: &GlweCiphertextOwned<u64>| {
@@ -41,9 +40,9 @@ fn a_sum_of_ours_decrypts_adds_and_scales_in_tfhe() {
     };
     let mut slots = Vec::new();
     let bytes = block_bytes(packing.wire_bits);
-    for (block, words) in sum.chunks(bytes).enumerate() {
-        let ciphertext = glwe::ciphertext(packing, &digest, block as u64, words).unwrap();
-        assert_eq!(glwe::block(packing, &digest, block as u64, &ciphertext).unwrap(), words);
+    for (block, words) in round.sum.chunks(bytes).enumerate() {
+        let ciphertext = glwe::ciphertext(packing, manifest, block as u64, words).unwrap();
+        assert_eq!(glwe::block(packing, manifest, block as u64, &ciphertext).unwrap(), words);
         let found = messages(&ciphertext);
         for slot in 0..packing.slots {
             let of_slot =
@@ -68,18 +67,18 @@ fn a_sum_of_ours_decrypts_adds_and_scales_in_tfhe() {
         assert_eq!(field::add(phase, half) >> packing.delta_bits, 2 * found[77], "block {block}");
     }
     assert_eq!(slots[0], 5, "the count of sites");
-    let expected = plain_sum(&made);
+    let expected = &round.plain;
     let mismatches = expected.iter().zip(&slots[1..]).filter(|(a, b)| a != b).count();
     assert_eq!(mismatches, 0, "of {} values", expected.len());
 }
 
 #[test]
 fn what_is_no_block_of_the_round_is_refused() {
-    let fixture = Fixture::new(3, None, 100);
-    let (packing, round) = (&fixture.study.packing, fixture.round().digest());
+    let rehearsal = Rehearsal::new(3, None, 100);
+    let (packing, manifest) = (&rehearsal.study.packing, rehearsal.manifest().id());
     let bytes = vec![7; block_bytes(packing.wire_bits)];
-    let ciphertext = glwe::ciphertext(packing, &round, 1, &bytes).unwrap();
-    assert_eq!(glwe::block(packing, &round, 0, &ciphertext), Err(glwe::GlweError::Mask(0)));
-    let short = glwe::ciphertext(packing, &round, 1, &bytes[1..]);
+    let ciphertext = glwe::ciphertext(packing, manifest, 1, &bytes).unwrap();
+    assert_eq!(glwe::block(packing, manifest, 0, &ciphertext), Err(glwe::GlweError::Mask(0)));
+    let short = glwe::ciphertext(packing, manifest, 1, &bytes[1..]);
     assert!(matches!(short, Err(glwe::GlweError::Length { .. })));
 }

@@ -1,12 +1,13 @@
 //! concrete-core's GLWE against Ringfence's arithmetic, both at the native modulus 2^64.
 //!
-//! Ringfence's cipher is `c = a s + e + Delta m` in `Z_q[X]/(X^N + 1)` with keys that add. Here q is
-//! 2^64, the product is the schoolbook's, the packing is Ringfence's (q is just below 2^64, so what
-//! fits there fits here), and bodies are added by the aggregator's own function at 64-bit words.
+//! Ringfence's cipher is `c = a s + e + Delta m` in `Z_q[X]/(X^N + 1)` with keys that add. Here q
+//! is 2^64, the product is the schoolbook's, the packing is Ringfence's (q is just below 2^64, so
+//! what fits there fits here), and bodies are added by the aggregator's own function at 64-bit
+//! words.
 
-use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::RING_DEGREE;
+use ringfence_crypto::ring::words::add_words;
 
 use super::*;
 

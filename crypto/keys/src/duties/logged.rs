@@ -1,5 +1,5 @@
-//! What a site checks of the study's log before it endorses: everything that the closing names is in
-//! it, and it is still the log that this site saw last.
+//! What a site checks of the study's log before it endorses: everything that the closing names is
+//! in it, and it is still the log that this site saw last.
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::RoundNumber;
@@ -151,5 +151,43 @@ impl LogProofs {
             source: source.into(),
         };
         proof.verify(&old, &new).map_err(forked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfence_crypto::id::{ManifestId, StudyId, UnixSeconds};
+    use ringfence_crypto::log::{LogEntry, StudyLog};
+    use ringfence_crypto::statement::Header;
+
+    #[test]
+    fn a_shrunk_log() {
+        let entry = |name: &[u8]| LogEntry::of::<Header>(Digest::of(name).into());
+        let mut log: StudyLog = [entry(b"a"), entry(b"b")].into_iter().collect();
+        let shorter = log.checkpoint();
+        log.append(entry(b"c"));
+        let seen = Seen { round: RoundNumber(0), checkpoint: log.checkpoint() };
+        let consistency = Some(log.consistency(shorter.size, log.size()).unwrap());
+        let proofs = LogProofs { inclusion: Vec::new(), consistency };
+        // Round 1's closing, on what was the log before round 0's.
+        let closing = Closing {
+            study: StudyId(Digest::of(b"study")),
+            round: RoundNumber(1),
+            manifest: ManifestId(Digest::of(b"manifest")),
+            closed_at: UnixSeconds(7),
+            included: Vec::new(),
+            excluded: Vec::new(),
+            sum: None,
+            checkpoint: shorter,
+        };
+        let error = proofs.check_consistency(&closing, Some(seen)).unwrap_err();
+        let (round, before) = (RoundNumber(1), RoundNumber(0));
+        let expected = LogError::Shrunk { round, shown: shorter, before, seen: seen.checkpoint };
+        assert_eq!(error, expected);
+        assert!(error.to_string().contains("keep both signed closings"), "{error}");
+        // The same closing late, after that of a later round: one log, so fine.
+        let later = Some(Seen { round: RoundNumber(2), ..seen });
+        assert_eq!(proofs.check_consistency(&closing, later), Ok(()));
     }
 }

@@ -53,8 +53,8 @@ impl<'a, W: Write> Sink<'a, W> {
         Self { body, next, early: BTreeMap::new() }
     }
 
-    /// Writes a block and those that have waited for it, or lets it wait; `bytes` may be used again.
-    /// After an error nothing more is written.
+    /// Writes a block and those that have waited for it, or lets it wait; `bytes` may be used
+    /// again. After an error nothing more is written.
     fn put(&mut self, block: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
         if block != self.next {
             self.early.insert(block, std::mem::take(bytes));
@@ -120,8 +120,8 @@ impl BlockCipher<'_> {
 
     /// Encrypts successive blocks into `sink`; returns what they add to the check words.
     ///
-    /// Each thread takes the next block when it has done one: cores of a shared machine are not equally
-    /// fast.
+    /// Each thread takes the next block when it has done one: cores of a shared machine are not
+    /// equally fast.
     pub(super) fn encrypt_batch<V: Value>(
         &self,
         first: usize,

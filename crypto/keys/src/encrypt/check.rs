@@ -51,7 +51,8 @@ impl CheckKey {
     }
 
     /// A digest that stands in the study, so that every site sees that all got the same key: keyed
-    /// BLAKE3 over `"ringfence/check-key/1"`. The key has 256 bits of entropy: the digest tells nothing of it.
+    /// BLAKE3 over `"ringfence/check-key/1"`. The key has 256 bits of entropy: the digest tells
+    /// nothing of it.
     pub fn commitment(&self) -> Digest {
         self.keyed(b"ringfence/check-key/1", &[])
     }
@@ -113,9 +114,10 @@ impl CheckWords {
 
 /// The vectors of a round: `rho_{j,k} = sigma_j rho_k` for coefficient `k` of block `j`, twice.
 ///
-/// All are residues ([`residues_from_xof`]) of BLAKE3's extendable output under the check key: first
-/// the N of the first `rho`, then the N of the second, over `"ringfence/check/1" || manifest digest`;
-/// and for each block both `sigma_j`, over `"ringfence/check-block/1" || manifest digest || LE64(j)`.
+/// All are residues ([`residues_from_xof`]) of BLAKE3's extendable output under the check key:
+/// first the N of the first `rho`, then the N of the second, over `"ringfence/check/1" || manifest
+/// digest`; and for each block both `sigma_j`, over `"ringfence/check-block/1" || manifest digest
+/// || LE64(j)`.
 ///
 /// A difference of sums that is not zero has, in some block, an inner product with `rho` that is
 /// not zero but for a chance of 1/q; then the combination of blocks with the `sigma_j` is not zero

@@ -70,8 +70,8 @@ use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
 use crate::update::quantize::{QuantizeError, Quantizer, Value};
 
-/// Blocks a thread between two moments at which all threads wait for the last one: all the memory that an
-/// encryption takes if one thread stands still; mostly it is a block a thread.
+/// Blocks a thread between two moments at which all threads wait for the last one: all the memory
+/// that an encryption takes if one thread stands still; mostly it is a block a thread.
 const BATCH: usize = 256;
 
 /// A fresh uniform key in NTT order.

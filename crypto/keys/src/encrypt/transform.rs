@@ -6,28 +6,17 @@
 
 mod inverse;
 mod lanes;
+mod points;
 
 pub(crate) use inverse::product;
 
-use ringfence_crypto::ring::field;
-use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
-
-/// `psi`, a primitive 8192nd root of unity.
-const PSI: u64 = field::pow(7, (MODULUS - 1) / (2 * RING_DEGREE as u64));
-
-/// The evaluation point of word `k`.
-const fn point(k: usize) -> u64 {
-    field::pow(PSI, 2 * reversed(k, RING_DEGREE.ilog2()) as u64 + 1)
-}
-
-/// The lowest `bits` bits of `k` in reversed order.
-const fn reversed(k: usize, bits: u32) -> usize {
-    if bits == 0 { 0 } else { k.reverse_bits() >> (usize::BITS - bits) }
-}
+#[cfg(test)]
+use ringfence_crypto::ring::{field, params::RING_DEGREE};
 
 /// Values of a polynomial, plainly: for tests.
 #[cfg(test)]
 pub(crate) fn forward(coefficients: &[u64; RING_DEGREE]) -> Vec<u64> {
+    use points::{PSI, reversed};
     let mut words = coefficients.to_vec();
     // Modulo X^(2h) - delta^2 = (X^h - delta)(X^h + delta), down to the evaluation points.
     for depth in 0..RING_DEGREE.ilog2() {
@@ -46,9 +35,11 @@ pub(crate) fn forward(coefficients: &[u64; RING_DEGREE]) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::points::point;
     use super::*;
     use crate::secret::SecretWords;
     use crate::testing::rng;
+    use ringfence_crypto::ring::params::MODULUS;
 
     fn uniform(seed: u64) -> [u64; RING_DEGREE] {
         SecretWords::uniform(RING_DEGREE, &mut rng(seed)).as_slice().try_into().unwrap()

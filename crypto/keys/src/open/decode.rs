@@ -44,8 +44,8 @@ pub struct NoiseReport {
     pub margin_bits: f64,
 }
 
-/// Blocks a thread that are read and decoded at a time: their slots stay in the cache until they are
-/// taken, and enough for the threads to share out.
+/// Blocks a thread that are read and decoded at a time: their slots stay in the cache until they
+/// are taken, and enough for the threads to share out.
 const BATCH: usize = 8;
 
 /// Decrypts a sum, and hands its sums to `take`, in order and all of the layout's values.

@@ -55,8 +55,8 @@ pub(crate) struct SealedOpening {
     /// The content key, sealed to each site in roster order.
     pub(crate) keys: Vec<Vec<u8>>,
     /// Salt and share words under ChaCha20-Poly1305; the key is used once, the nonce is zero. The
-    /// associated data are the canonical bytes of an [`OpeningBinding`] without recipient, under the
-    /// label `opening-content`. The statement's plaintext digest is that of salt and words.
+    /// associated data are the canonical bytes of an [`OpeningBinding`] without recipient, under
+    /// the label `opening-content`. The statement's plaintext digest is that of salt and words.
     pub(crate) content: Vec<u8>,
 }
 
@@ -192,4 +192,24 @@ pub fn unseal(
     let words = plaintext.get(SALT_BYTES..).unwrap_or_default();
     let share = Share::from_bytes(words, &study.threshold).map_err(|e| wrong(e.to_string()))?;
     Ok((offset, share))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{rng, study};
+    use ringfence_crypto::ring::params::MODULUS;
+
+    #[test]
+    fn residues_at_or_above_q_are_refused_and_their_holder_named() {
+        let (study, identities) = study(5);
+        let mut words = vec![0u8; share_words(&study.threshold) * 8];
+        words[8..16].copy_from_slice(&MODULUS.to_le_bytes());
+        let (manifest, closing) = (Digest::of(b"manifest").into(), Digest::of(b"closing").into());
+        let context = OpeningContext { study: &study, round: RoundNumber(0), manifest, closing };
+        let bad = seal_opening(&identities[2], context, &words, &mut rng(2)).unwrap();
+        let error = unseal(&identities[4], context, &bad).unwrap_err().to_string();
+        assert!(error.contains("site-2"), "{error}");
+        assert!(error.contains("expected a residue below q"), "{error}");
+    }
 }

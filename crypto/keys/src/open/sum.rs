@@ -39,7 +39,8 @@ impl OpenedSum {
     }
 }
 
-/// The mean update of the certified set, without the sums that it comes from: a third of their memory.
+/// The mean update of the certified set, without the sums that it comes from: a third of their
+/// memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenedMean {
     /// Contributions in it.
@@ -50,7 +51,8 @@ pub struct OpenedMean {
 }
 
 impl OpenedMean {
-    /// One value for each of the layout: [`mean`](crate::update::quantize::mean()) of the opened sum.
+    /// One value for each of the layout: [`mean`](crate::update::quantize::mean()) of the opened
+    /// sum.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }

@@ -83,3 +83,40 @@ pub fn open_envelope(
     Share::from_dealt(&bytes, &study.threshold, offset)
         .map_err(|source| EnvelopeError::Share { dealer: dealer(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::seal::seal;
+    use super::super::share::{dealt_bytes, share_words};
+    use super::*;
+    use crate::testing::{rng, study};
+    use ringfence_crypto::id::RoundNumber;
+    use ringfence_crypto::ring::params::MODULUS;
+    use ringfence_crypto::signature::Statement;
+
+    #[test]
+    fn residues_at_or_above_q_are_refused() {
+        let (study, identities) = study(5);
+        let mut words = vec![0u8; share_words(&study.threshold) * 8];
+        words[8..16].copy_from_slice(&MODULUS.to_le_bytes());
+        // Properly sealed, and named by the header; the first holders are dealt seeds.
+        let last = 4;
+        assert_eq!(dealt_bytes(&study.threshold, last), words.len());
+        let (dealer, holder) = (identities[0].site(), &study.roster[last]);
+        let manifest = ManifestId(Digest::of(b"manifest"));
+        let binding = EnvelopeBinding { manifest, dealer, holder: &holder.id };
+        let sealed = seal(&holder.kem_key, Purpose::Envelope, &binding, &words, &mut rng(1));
+        let sealed = sealed.unwrap();
+        let header = Header {
+            study: study.id(),
+            round: RoundNumber(0),
+            manifest,
+            site: dealer.clone(),
+            body_bytes: 0,
+            body: Digest::of(b"body"),
+            envelopes: vec![Digest::of(&sealed); 5],
+        };
+        let error = open_envelope(&identities[last], None, &study, &header, &sealed).unwrap_err();
+        assert!(error.to_string().contains("word 1 is 18446744069414584321"), "{error}");
+    }
+}

@@ -3,8 +3,8 @@
 //!
 //! Sealed bytes are the encapsulated key (ML-KEM's ciphertext, then X25519's ephemeral key), then
 //! ciphertext and tag of the first message. HPKE's info is `"ringfence/v1/seal/"` and the purpose's
-//! name; the associated data are the canonical bytes, under the label `seal`, of what the message is
-//! bound to: for an envelope manifest digest, dealer and holder; for an opening's content key
+//! name; the associated data are the canonical bytes, under the label `seal`, of what the message
+//! is bound to: for an envelope manifest digest, dealer and holder; for an opening's content key
 //! manifest digest, closing digest, holder and the recipient as an option that is present; for the
 //! check key the site's name.
 

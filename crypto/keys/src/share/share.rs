@@ -10,8 +10,8 @@
 //!
 //! The first t - l holders' shares are expanded from 32-byte seeds, and only the seeds are dealt to
 //! them: what is random need not travel in full. A seed's share is the residues
-//! ([`residues_from_xof`]) of BLAKE3's extendable output over `"ringfence/share/1" || seed`. The other
-//! holders are dealt their share's words as 8-byte little-endian numbers.
+//! ([`residues_from_xof`]) of BLAKE3's extendable output over `"ringfence/share/1" || seed`. The
+//! other holders are dealt their share's words as 8-byte little-endian numbers.
 
 use std::fmt;
 

@@ -10,11 +10,11 @@ use ringfence_crypto::ring::params::{CHECK_WORDS, KEY_WORDS, MODULUS, RING_DEGRE
 use ringfence_crypto::ring::words::{block_bytes, from_word, pack, to_word};
 use ringfence_crypto::statement::Study;
 
-use super::fixture::Fixture;
 use crate::encrypt::check::{CheckKey, CheckWords};
-use crate::open::{OpenError, OpenedSum};
+use crate::open::{OpenError, OpenedSum, SumContext};
 use crate::share::reconstruct::KeySum;
 use crate::share::share::Share;
+use crate::testing;
 
 /// Coefficients of a block with the largest noise: the count's own, the last one, and two between.
 /// Few, so that the mean square stays in bounds.
@@ -33,8 +33,8 @@ struct Edge {
 
 impl Edge {
     /// Slots are all at their limit, all zero, or by turns, coefficient by coefficient.
-    fn new(fixture: &Fixture, packing: Packing, sites: usize) -> Self {
-        let mut study = Study::clone(&fixture.study);
+    fn new(study: &Study, check_key: CheckKey, packing: Packing, sites: usize) -> Self {
+        let mut study = study.clone();
         study.packing = packing;
         study.layout.tensors[0].shape = vec![2 * packing.block_values() as u32 - 1];
         let limit = packing.slot_limit(sites);
@@ -50,7 +50,7 @@ impl Edge {
         let mut blocks = [std::array::from_fn(message), std::array::from_fn(|k| message(k + 1))];
         let count_mask = (1 << packing.slot_bits) - 1;
         blocks[0][0] = blocks[0][0] & !count_mask | sites as u64;
-        let mut edge = Self { study, check_key: fixture.check_key(), sites, blocks, words: vec![] };
+        let mut edge = Self { study, check_key, sites, blocks, words: vec![] };
         let (bound, nearest) = (edge.bound(), |at| edge.nearest(at));
         let words = (0..2 * RING_DEGREE).map(|at| match NOISY.contains(&(at % RING_DEGREE)) {
             true => edge.outermost(at, at % 2 == 0, bound),
@@ -99,8 +99,8 @@ impl Edge {
 
     fn open(&self) -> Result<OpenedSum, OpenError> {
         let Study { packing, threshold, .. } = &self.study;
-        let round = Digest::of(b"round");
-        let vectors = self.check_key.vectors(&round, packing);
+        let manifest = Digest::of(b"round").into();
+        let vectors = self.check_key.vectors(manifest, packing);
         let mut check = CheckWords::zero();
         for (block, coefficients) in self.blocks.iter().enumerate() {
             check.add(&vectors.of_block(block, coefficients));
@@ -116,8 +116,9 @@ impl Edge {
         for (words, out) in self.words.chunks(RING_DEGREE).zip(sum.chunks_mut(bytes)) {
             pack(words, packing.wire_bits, out);
         }
-        let (key, sites) = (&self.check_key, self.sites);
-        OpenedSum::open(&self.study, &round, sites, &keys, key, &mut &sum[..])
+        let (study, keys, check_key) = (&self.study, &keys, &self.check_key);
+        let context = SumContext { study, manifest, sites: self.sites, keys, check_key };
+        OpenedSum::open(context, &mut &sum[..])
     }
 
     /// What the coefficients hold, slot by slot, without the count.
@@ -136,14 +137,15 @@ impl Edge {
 
 /// All value widths, with the numbers of sites at which a slot is full, just over-full, and large.
 fn edges(mut test: impl FnMut(Edge)) {
-    let fixture = Fixture::new(3, None, 5);
-    assert_eq!((fixture.study.threshold.packing, fixture.study.threshold.opening), (1, 2));
+    let (study, identities) = testing::study(3);
+    assert_eq!((study.threshold.packing, study.threshold.opening), (1, 2));
     for bits in VALUE_BITS {
         for sites in [3, 4, 5, 8, 9, 64, 100, 1000, 8192, 10_000] {
             let packing = Packing::derive(bits, sites).unwrap();
             // The narrowest words that do, and the widest.
             for wire_bits in [packing.wire_bits, 64] {
-                test(Edge::new(&fixture, Packing { wire_bits, ..packing }, sites));
+                let check_key = identities[0].check_key(&study).unwrap();
+                test(Edge::new(&study, check_key, Packing { wire_bits, ..packing }, sites));
             }
         }
     }

@@ -29,8 +29,8 @@ impl fmt::Display for Clipped {
     }
 }
 
-/// What clipping to the layout's bounds takes from an update, its values in layout order; `None` when
-/// it takes nothing.
+/// What clipping to the layout's bounds takes from an update, its values in layout order; `None`
+/// when it takes nothing.
 pub fn clipped(update: &[f32], layout: &Layout) -> Option<Clipped> {
     let mut rest = update;
     let by_tensor = layout.tensors.iter().map(|TensorLayout { name, shape, clip }| {

@@ -97,9 +97,9 @@ impl fmt::Debug for QuantizedUpdate {
 
 /// The mean that an opened sum stands for: `-C + 2C * sum / (n (2^b - 1))`, tensor by tensor.
 ///
-/// `sums` holds one sum for each value of the layout, over `sites` contributions. All sites must get
-/// the same bits: it is computed as `((sum / (n (2^b - 1))) * 2) * C - C`, every operation in double
-/// precision, and rounded to float32 once, at the end.
+/// `sums` holds one sum for each value of the layout, over `sites` contributions. All sites must
+/// get the same bits: it is computed as `((sum / (n (2^b - 1))) * 2) * C - C`, every operation in
+/// double precision, and rounded to float32 once, at the end.
 pub fn mean(sums: &[u64], sites: usize, layout: &Layout, packing: &Packing) -> Vec<f32> {
     let mut means = Means::new(sites, layout, packing);
     means.extend(sums);
@@ -230,9 +230,9 @@ impl<'a> Quantizer<'a> {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Fills the coefficients of a block with its values, slot by slot; the first value of all counts
-    /// the site. `values` are those of the update that lie in the block, `dither` four bytes for each
-    /// value of a block.
+    /// Fills the coefficients of a block with its values, slot by slot; the first value of all
+    /// counts the site. `values` are those of the update that lie in the block, `dither` four bytes
+    /// for each value of a block.
     pub(crate) fn fill_block<V: Value>(
         &self,
         block: usize,

@@ -6,25 +6,26 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::statement::{Certificate, Closing, Manifest};
 use ringfence_keys::duties::contributor::{Contributor, End, Record};
-use ringfence_keys::duties::holder::{Decision, Holder};
+use ringfence_keys::duties::holder::{ClosingView, Decision, Holder};
 use ringfence_keys::duties::logged::Seen;
 
-use crate::common::{Parties, previous_of, proofs, view};
-use crate::world::{ClosingId, Disk, KnownClosing, ManifestId, ROUNDS, World};
+use crate::world::{ClosingAt, Disk, KnownClosing, ManifestAt, ROUNDS, World};
+use ringfence_testkit::{Parties, previous_of, proofs};
 
 /// Decisions taken so far.
 #[derive(Default)]
 pub(crate) struct Decisions {
-    manifests: Memo<(ManifestId, Option<ClosingId>)>,
-    contributions: Memo<(Vec<SpentRound>, bool, ManifestId)>,
-    endorsements: Memo<(usize, [Option<ClosingId>; ROUNDS], bool, ClosingId)>,
-    certificates: Memo<(ClosingId, u8)>,
-    openings: Memo<(usize, Option<ClosingId>, ClosingId, u8)>,
+    manifests: Memo<(ManifestAt, Option<ClosingAt>)>,
+    contributions: Memo<(Vec<SpentRound>, bool, ManifestAt)>,
+    endorsements: Memo<(usize, [Option<ClosingAt>; ROUNDS], bool, ClosingAt)>,
+    certificates: Memo<(ClosingAt, u8)>,
+    openings: Memo<(usize, Option<ClosingAt>, ClosingAt, u8)>,
 }
 
-type SpentRound = (usize, Option<ClosingId>, Option<Ended>);
+type SpentRound = (usize, Option<ClosingAt>, Option<Ended>);
 
 /// [`End`], hashable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,7 +62,7 @@ impl<K: Hash + Eq + Clone> Memo<K> {
 impl World {
     /// Whether a site that has these files takes part under a manifest: [`Manifest::check`]
     /// against the certified end of the round before, as it holds it.
-    pub(crate) fn accepts(&self, disk: &Disk, manifest: ManifestId) -> bool {
+    pub(crate) fn accepts(&self, disk: &Disk, manifest: ManifestAt) -> bool {
         let known = self.manifest(manifest);
         let previous = match known.round {
             0 => None,
@@ -72,13 +73,13 @@ impl World {
         };
         self.decisions.manifests.get((manifest, previous), |_| {
             let ended = previous.map(|closing| previous_of(&self.closing(closing).signed));
-            let Parties { study, digest, .. } = &self.parties;
-            Manifest::check(&known.signed, study, *digest, ended.as_ref()).is_ok()
+            let Parties { study, id, .. } = &self.parties;
+            Manifest::check(&known.signed, study, *id, ended.as_ref()).is_ok()
         })
     }
 
     /// [`Contributor::may_contribute`], over the records on disk.
-    pub(crate) fn may_contribute(&self, disk: &Disk, manifest: ManifestId) -> bool {
+    pub(crate) fn may_contribute(&self, disk: &Disk, manifest: ManifestAt) -> bool {
         let records: Vec<SpentRound> = (0..ROUNDS)
             .filter_map(|round| {
                 let base = self.manifest(disk.contributed[round]?).base;
@@ -93,11 +94,12 @@ impl World {
         let known = self.manifest(manifest);
         self.decisions.contributions.get((records, disk.restored, manifest), |key| {
             let (records, restored, _) = key;
-            let study = self.parties.digest;
-            let model = |base: Option<ClosingId>| Digest::of(format!("{base:?}").as_bytes());
+            let study = self.parties.id;
+            let model =
+                |base: Option<ClosingAt>| ModelId(Digest::of(format!("{base:?}").as_bytes()));
             let record = |(round, base, end): &SpentRound, with_end: bool| Record {
                 study,
-                round: *round as u32,
+                round: RoundNumber(*round as u32),
                 base_model: model(*base),
                 end: end.filter(|_| with_end).map(|end| match end {
                     Ended::Set => End::Set,
@@ -116,7 +118,7 @@ impl World {
                 running.record(record(r, true));
             }
             let ask = |machine: &Contributor| {
-                machine.may_contribute(study, known.round as u32, model(known.base))
+                machine.may_contribute(study, RoundNumber(known.round as u32), model(known.base))
             };
             assert_eq!(ask(&restarted), ask(&running), "a crash changed a decision");
             ask(&restarted).is_ok()
@@ -124,24 +126,22 @@ impl World {
     }
 
     /// [`Holder::endorse`], by a site with these endorsements on disk.
-    pub(crate) fn endorses(&self, site: usize, disk: &Disk, closing: ClosingId) -> bool {
-        let key = (site, disk.endorsed, disk.restored, closing);
+    pub(crate) fn endorses(&self, site: usize, disk: &Disk, id: ClosingAt) -> bool {
+        let key = (site, disk.endorsed, disk.restored, id);
         self.decisions.endorsements.get(key, |_| {
-            let KnownClosing { signed, manifest, headers, .. } = self.closing(closing);
+            let KnownClosing { signed, manifest, headers, .. } = self.closing(id);
             let manifest = &self.manifest(*manifest).signed.statement;
             let records: Vec<_> = disk.endorsed.iter().flatten().copied().collect();
             let [restarted, running] = self.holders(site, disk.restored, &records);
             assert_eq!(restarted.seen(), running.seen(), "a crash lost the last checkpoint");
             let log = proofs(&self.log, manifest, &signed.statement, None, running.seen());
-            let ask = |machine: &Holder| {
-                machine
-                    .endorse(view(manifest, signed, headers, &[], None, &log))
-                    .map_err(|e| e.to_string())
-            };
+            let (closing, headers, log) = (signed, &headers[..], &log);
+            let view = ClosingView { manifest, closing, headers, reviews: &[], receipt: None, log };
+            let ask = |machine: &Holder| machine.endorse(view).map_err(|e| e.to_string());
             assert_eq!(ask(&restarted), ask(&running), "a crash changed a decision");
             match ask(&restarted) {
                 Ok(Decision::Fresh(endorsement) | Decision::Repeat(endorsement)) => {
-                    assert_eq!(endorsement, self.endorsement(site, closing));
+                    assert_eq!(endorsement, self.endorsement(site, id));
                     true
                 }
                 Err(_) => false,
@@ -150,18 +150,18 @@ impl World {
     }
 
     /// The last round that is explored: nothing that follows a restore is.
-    fn abstains(&self, restored: bool) -> Option<u32> {
-        (restored && self.abstains).then_some(self.menu.rounds as u32)
+    fn abstains(&self, restored: bool) -> Option<RoundNumber> {
+        (restored && self.abstains).then_some(RoundNumber(self.menu.rounds as u32))
     }
 
     /// A holder started from what is on disk, and one that recorded the same while running.
-    fn holders(&self, site: usize, restored: bool, endorsed: &[ClosingId]) -> [Holder; 2] {
+    fn holders(&self, site: usize, restored: bool, endorsed: &[ClosingAt]) -> [Holder; 2] {
         let abstains = self.abstains(restored);
         let new = |records, seen| {
             let study = Arc::clone(&self.parties.study);
             Holder::restore(study, self.site_id(site), records, abstains, seen)
         };
-        let closing = |id: &ClosingId| &self.closing(*id).signed.statement;
+        let closing = |id: &ClosingAt| &self.closing(*id).signed.statement;
         let records = endorsed.iter().map(|id| self.endorsement(site, *id)).collect();
         let last = endorsed.iter().map(closing).max_by_key(|closing| closing.checkpoint.size);
         let (restarted, mut running) = (new(records, last.map(Seen::from)), new(Vec::new(), None));
@@ -173,7 +173,7 @@ impl World {
 
     /// The certificate that the adversary can put together from these honest sites' endorsements
     /// of a closing and its own.
-    fn certificate(&self, closing: ClosingId, endorsers: u8) -> Certificate {
+    fn certificate(&self, closing: ClosingAt, endorsers: u8) -> Certificate {
         let sign =
             |site: usize| self.parties.identities[site].sign(self.endorsement(site, closing));
         let round = self.round_of(closing);
@@ -186,13 +186,13 @@ impl World {
     }
 
     pub(crate) fn is_holder(&self, site: usize, round: usize) -> bool {
-        self.parties.study.holder_offset(round as u32, &self.site_id(site)).is_some()
+        self.parties.study.holder_offset(RoundNumber(round as u32), &self.site_id(site)).is_some()
     }
 
     /// Whether any certificate passes [`Certificate::check`], honestly made or padded with
     /// endorsements that stand twice, are of another closing, or by corrupt sites outside the
     /// window.
-    pub(crate) fn certified(&self, closing: ClosingId, endorsers: u8) -> bool {
+    pub(crate) fn certified(&self, closing: ClosingAt, endorsers: u8) -> bool {
         self.decisions.certificates.get((closing, endorsers), |_| {
             let known = self.closing(closing);
             let manifest = &self.manifest(known.manifest).signed.statement;
@@ -224,8 +224,8 @@ impl World {
     pub(crate) fn opens(
         &self,
         site: usize,
-        endorsed: Option<ClosingId>,
-        closing: ClosingId,
+        endorsed: Option<ClosingAt>,
+        closing: ClosingAt,
         endorsers: u8,
     ) -> bool {
         self.decisions.openings.get((site, endorsed, closing, endorsers), |_| {
@@ -237,7 +237,7 @@ impl World {
     }
 
     /// Whether a closing by itself holds up, without certificate: [`Closing::check`].
-    pub(crate) fn closing_checks(&self, closing: ClosingId) -> bool {
+    pub(crate) fn closing_checks(&self, closing: ClosingAt) -> bool {
         let known = self.closing(closing);
         let manifest = &self.manifest(known.manifest).signed.statement;
         Closing::check(&known.signed, &self.parties.study, manifest).is_ok()

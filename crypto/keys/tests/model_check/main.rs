@@ -14,8 +14,8 @@
 //!
 //! The three rules are checked in every reachable state, and taking any rule of the protocol away
 //! must let the checker find an attack: those are printed, and kept in `attacks/` as they are
-//! printed (run with `UPDATE_ATTACKS=1` to write them anew). One endorsement fewer than `Q` is found
-//! in every study below.
+//! printed (run with `UPDATE_ATTACKS=1` to write them anew). One endorsement fewer than `Q` is
+//! found in every study below.
 //!
 //! What is exhausted (sets beside the abort: all sites; all but the first, or all but any one of
 //! some; "twins" are a second closing over the same set), and the number of states:
@@ -49,8 +49,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program, helpers included")]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod decisions;
 mod model;
 mod state;

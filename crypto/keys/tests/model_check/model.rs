@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use stateright::{Model, Property};
 
 use crate::state::{Message, State};
-use crate::world::{ClosingId, Disk, ManifestId, World};
+use crate::world::{ClosingAt, Disk, ManifestAt, World};
 
 /// At most one certified set per round number.
 pub(crate) const ONE_CERTIFIED: &str = "at most one certified closing per round number";
@@ -58,20 +58,20 @@ pub(crate) struct Exploration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// A site is shown a manifest and contributes (or sends again what it has on disk).
-    Contribute { site: u8, manifest: ManifestId, crash: bool },
+    Contribute { site: u8, manifest: ManifestAt, crash: bool },
     /// A holder is shown a closing and endorses it (or sends again what it has on disk).
-    Endorse { site: u8, closing: ClosingId, crash: bool },
+    Endorse { site: u8, closing: ClosingAt, crash: bool },
     /// A site is shown a certificate and keeps it.
-    Learn { site: u8, closing: ClosingId },
+    Learn { site: u8, closing: ClosingAt },
     /// A holder is shown a certificate and opens.
-    Open { site: u8, closing: ClosingId },
+    Open { site: u8, closing: ClosingAt },
     /// A site's disk is lost; it goes on from a backup in which nothing had happened yet.
     Restore { site: u8 },
 }
 
 impl Exploration {
     /// Whether the adversary has the headers of all honest members of a set.
-    fn can_close(&self, state: &State, closing: ClosingId) -> bool {
+    fn can_close(&self, state: &State, closing: ClosingAt) -> bool {
         let known = self.world.closing(closing);
         (0..self.world.honest() as u8).all(|site| {
             known.members >> site & 1 == 0
@@ -79,23 +79,23 @@ impl Exploration {
         })
     }
 
-    fn certified(&self, state: &State, closing: ClosingId) -> bool {
+    fn certified(&self, state: &State, closing: ClosingAt) -> bool {
         self.world.certified(closing, state.endorsers(closing))
     }
 
     /// A closing that a site takes for the certified end of its round.
-    fn believes(&self, state: &State, closing: ClosingId) -> bool {
+    fn believes(&self, state: &State, closing: ClosingAt) -> bool {
         let uncertified = self.without == Without::CertifiedAborts
             && self.world.closing(closing).members == 0
             && self.world.closing_checks(closing);
         uncertified || self.certified(state, closing)
     }
 
-    fn may_contribute(&self, disk: &Disk, manifest: ManifestId) -> bool {
+    fn may_contribute(&self, disk: &Disk, manifest: ManifestAt) -> bool {
         self.without == Without::ContributionRules || self.world.may_contribute(disk, manifest)
     }
 
-    fn opens(&self, state: &State, site: u8, closing: ClosingId) -> bool {
+    fn opens(&self, state: &State, site: u8, closing: ClosingAt) -> bool {
         let disk = &state.disks[usize::from(site)];
         let round = self.world.round_of(closing);
         let endorsed = disk.endorsed[round] == Some(closing);
@@ -109,7 +109,7 @@ impl Exploration {
     }
 
     /// The steps of one site under one manifest that it accepts.
-    fn site_actions(&self, state: &State, site: u8, of: ManifestId, actions: &mut Vec<Action>) {
+    fn site_actions(&self, state: &State, site: u8, of: ManifestAt, actions: &mut Vec<Action>) {
         let disk = &state.disks[usize::from(site)];
         let known = self.world.manifest(of);
         let mut twice = |action: &dyn Fn(bool) -> Action| {
@@ -232,7 +232,7 @@ impl Model for Exploration {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
             Property::always(ONE_CERTIFIED, |model: &Self, state: &State| {
-                let endorsed: BTreeSet<ClosingId> = state
+                let endorsed: BTreeSet<ClosingAt> = state
                     .seen
                     .iter()
                     .filter_map(|message| match message {

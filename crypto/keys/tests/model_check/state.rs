@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::{ClosingId, Disk, ManifestId, World};
+use crate::world::{ClosingAt, Disk, ManifestAt, World};
 
 /// A message of an honest site that the adversary has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Message {
-    Header(u8, ManifestId),
-    Endorsement(u8, ClosingId),
+    Header(u8, ManifestAt),
+    Endorsement(u8, ClosingAt),
     /// By some honest holder; one is as bad as many.
-    Opening(ClosingId),
+    Opening(ClosingAt),
 }
 
 /// What survives crashes at the honest sites, and what the adversary has seen. A site's machine
@@ -24,14 +24,14 @@ pub(crate) struct State {
 
 impl State {
     /// Honest sites whose endorsements of a closing the adversary has, as bits.
-    pub(crate) fn endorsers(&self, closing: ClosingId) -> u8 {
+    pub(crate) fn endorsers(&self, closing: ClosingAt) -> u8 {
         self.seen.iter().fold(0, |endorsers, message| match message {
             Message::Endorsement(site, of) if *of == closing => endorsers | 1 << site,
             _ => endorsers,
         })
     }
 
-    pub(crate) fn opened(&self) -> impl Iterator<Item = ClosingId> + Clone {
+    pub(crate) fn opened(&self) -> impl Iterator<Item = ClosingAt> + Clone {
         self.seen.iter().filter_map(|message| match message {
             Message::Opening(closing) => Some(*closing),
             _ => None,

@@ -1,11 +1,11 @@
 //! Sets, manifests and steps in words.
 
 use crate::model::{Action, Exploration, Without};
-use crate::world::{ClosingId, ManifestId, World};
+use crate::world::{ClosingAt, ManifestAt, World};
 
 impl World {
     /// A set in words.
-    pub(crate) fn describe(&self, closing: ClosingId) -> String {
+    pub(crate) fn describe(&self, closing: ClosingAt) -> String {
         let known = self.closing(closing);
         let round = self.round_of(closing);
         let manifest = self.describe_manifest(known.manifest);
@@ -22,7 +22,7 @@ impl World {
     }
 
     /// A manifest in words.
-    pub(crate) fn describe_manifest(&self, manifest: ManifestId) -> String {
+    pub(crate) fn describe_manifest(&self, manifest: ManifestAt) -> String {
         let known = self.manifest(manifest);
         let base = match known.base {
             None => "the initial model".to_owned(),

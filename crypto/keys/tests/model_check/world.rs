@@ -1,43 +1,43 @@
 //! Everything that can be signed in a small study, made once and named by small numbers.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::log::{Checkpoint, LogEntry, StudyLog};
 use ringfence_crypto::id::SiteId;
+use ringfence_crypto::log::{Checkpoint, LogEntry, StudyLog};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Closing, Endorsement, Header, Included, Manifest, Study};
 use ringfence_crypto::threshold::Threshold;
 
-use crate::common::{Parties, Set, TIMEOUT_SECONDS, previous_of};
 use crate::decisions::Decisions;
+use ringfence_testkit::{Parties, Proposal, Set, TIMEOUT_SECONDS, previous_of};
 
 /// Most rounds that are explored.
 pub(crate) const ROUNDS: usize = 3;
 
 /// Index into [`World::manifests`].
-pub(crate) type ManifestId = u16;
+pub(crate) type ManifestAt = u16;
 /// Index into [`World::closings`].
-pub(crate) type ClosingId = u16;
+pub(crate) type ClosingAt = u16;
 
 /// A manifest that some initiator signed, and what it stands on.
 pub(crate) struct KnownManifest {
     pub(crate) signed: Signed<Manifest>,
     pub(crate) round: usize,
-    pub(crate) previous: Option<ClosingId>,
+    pub(crate) previous: Option<ClosingAt>,
     /// The set that made the base model; none for the initial one.
-    pub(crate) base: Option<ClosingId>,
-    pub(crate) closings: Vec<ClosingId>,
+    pub(crate) base: Option<ClosingAt>,
+    pub(crate) closings: Vec<ClosingAt>,
 }
 
 /// A closing that the malicious aggregator may sign.
 pub(crate) struct KnownClosing {
     pub(crate) signed: Signed<Closing>,
-    pub(crate) manifest: ManifestId,
+    pub(crate) manifest: ManifestAt,
     /// Bit `k`: site `k` is in the set.
     pub(crate) members: u8,
     /// Headers that the set names.
     pub(crate) headers: Vec<Signed<Header>>,
     /// Manifests of the next round that name this closing.
-    pub(crate) next: Vec<ManifestId>,
+    pub(crate) next: Vec<ManifestAt>,
 }
 
 /// What the adversary has at its disposal in every round.
@@ -59,9 +59,9 @@ pub(crate) struct Menu {
 /// What a site has on disk, by round.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Disk {
-    pub(crate) contributed: [Option<ManifestId>; ROUNDS],
-    pub(crate) endorsed: [Option<ClosingId>; ROUNDS],
-    pub(crate) ended: [Option<ClosingId>; ROUNDS],
+    pub(crate) contributed: [Option<ManifestAt>; ROUNDS],
+    pub(crate) endorsed: [Option<ClosingAt>; ROUNDS],
+    pub(crate) ended: [Option<ClosingAt>; ROUNDS],
     /// Restored from a backup of its first day: all above was lost, and it abstains in all these
     /// rounds.
     pub(crate) restored: bool,
@@ -72,7 +72,7 @@ pub(crate) struct World {
     pub(crate) menu: Menu,
     pub(crate) manifests: Vec<KnownManifest>,
     /// Manifests of round 0.
-    pub(crate) first: Vec<ManifestId>,
+    pub(crate) first: Vec<ManifestAt>,
     pub(crate) closings: Vec<KnownClosing>,
     /// Whether a holder that was restored from a backup abstains, as it must.
     pub(crate) abstains: bool,
@@ -84,11 +84,11 @@ pub(crate) struct World {
 }
 
 /// A closing and the last set up to it.
-type RoundEnd = (Option<ClosingId>, Option<ClosingId>);
+type RoundEnd = (Option<ClosingAt>, Option<ClosingAt>);
 
 /// A closing to be signed.
 struct Draft {
-    manifest: ManifestId,
+    manifest: ManifestAt,
     members: u8,
     twin: bool,
     headers: Vec<Signed<Header>>,
@@ -154,21 +154,26 @@ impl World {
     fn add_manifest(
         &mut self,
         round: usize,
-        previous: Option<ClosingId>,
-        base: Option<ClosingId>,
+        previous: Option<ClosingAt>,
+        base: Option<ClosingAt>,
         variant: u8,
-    ) -> ManifestId {
+    ) -> ManifestAt {
         let n = self.menu.sites;
         let due = round % n;
         let initiator = if variant == 0 { due } else { n - 1 };
         let turns = ((initiator + n - due) % n) as u64;
         let ended = previous.map(|closing| previous_of(&self.closing(closing).signed));
         let since = ended.map_or(self.parties.study.created_at, |ended| ended.closed_at);
-        let opened_at = since + turns * u64::from(TIMEOUT_SECONDS) + u64::from(variant);
-        let model = Digest::of(format!("keyed {base:?}").as_bytes());
-        let signed = self.parties.manifest(initiator, ended.as_ref(), model, opened_at, &[]);
+        let opened_at = since.after(turns * u64::from(TIMEOUT_SECONDS) + u64::from(variant));
+        let signed = self.parties.manifest(Proposal {
+            initiator,
+            previous: ended.as_ref(),
+            base_model: Digest::of(format!("keyed {base:?}").as_bytes()),
+            opened_at,
+            round_keys: &[],
+        });
         self.log.append(LogEntry::of_signed(&signed));
-        let id = self.manifests.len() as ManifestId;
+        let id = self.manifests.len() as ManifestAt;
         let closings = Vec::new();
         self.manifests.push(KnownManifest { signed, round, previous, base, closings });
         match previous {
@@ -179,7 +184,7 @@ impl World {
     }
 
     /// The headers of a set's members, logged.
-    fn headers(&mut self, manifest: ManifestId, members: u8, twin: bool) -> Vec<Signed<Header>> {
+    fn headers(&mut self, manifest: ManifestAt, members: u8, twin: bool) -> Vec<Signed<Header>> {
         let of = &self.manifests[usize::from(manifest)].signed.statement;
         let mut headers = Vec::new();
         for site in (0..self.menu.sites).filter(|site| members >> site & 1 == 1) {
@@ -193,19 +198,19 @@ impl World {
         headers
     }
 
-    fn add_closing(&mut self, draft: Draft, checkpoint: Checkpoint) -> ClosingId {
+    fn add_closing(&mut self, draft: Draft, checkpoint: Checkpoint) -> ClosingAt {
         let Draft { manifest, members, twin, headers } = draft;
         let of = &self.manifests[usize::from(manifest)].signed.statement;
         let included = headers
             .iter()
-            .map(|h| Included { site: h.statement.site.clone(), header: h.digest() })
+            .map(|h| Included { site: h.statement.site.clone(), header: h.id() })
             .collect();
         let sum = (members != 0).then(|| Digest::of(&[members, u8::from(twin)]));
         let set = Set { included, sum, ..Set::default() };
-        let closed_at = of.deadline + u64::from(twin);
+        let closed_at = of.deadline.after(twin.into());
         let signed = self.parties.closing(of, set, checkpoint, closed_at);
         self.log.append(LogEntry::of_signed(&signed));
-        let id = self.closings.len() as ClosingId;
+        let id = self.closings.len() as ClosingAt;
         let next = Vec::new();
         self.closings.push(KnownClosing { signed, manifest, members, headers, next });
         self.manifests[usize::from(manifest)].closings.push(id);
@@ -219,15 +224,15 @@ impl World {
         self.parties.header(manifest, site, body, envelopes)
     }
 
-    pub(crate) fn manifest(&self, id: ManifestId) -> &KnownManifest {
+    pub(crate) fn manifest(&self, id: ManifestAt) -> &KnownManifest {
         &self.manifests[usize::from(id)]
     }
 
-    pub(crate) fn closing(&self, id: ClosingId) -> &KnownClosing {
+    pub(crate) fn closing(&self, id: ClosingAt) -> &KnownClosing {
         &self.closings[usize::from(id)]
     }
 
-    pub(crate) fn round_of(&self, closing: ClosingId) -> usize {
+    pub(crate) fn round_of(&self, closing: ClosingAt) -> usize {
         self.manifest(self.closing(closing).manifest).round
     }
 
@@ -240,11 +245,11 @@ impl World {
     }
 
     /// The endorsement of a closing by a site, whether or not it ever gave one.
-    pub(crate) fn endorsement(&self, site: usize, closing: ClosingId) -> Endorsement {
+    pub(crate) fn endorsement(&self, site: usize, closing: ClosingAt) -> Endorsement {
         let of = &self.closing(closing).signed;
         let study = of.statement.study;
         let holder = self.site_id(site);
-        Endorsement { study, round: of.statement.round, closing: of.digest(), holder }
+        Endorsement { study, round: of.statement.round, closing: of.id(), holder }
     }
 
     pub(crate) fn site_id(&self, site: usize) -> SiteId {

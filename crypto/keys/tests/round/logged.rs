@@ -1,30 +1,32 @@
 //! Closings on a log that lacks something, was forked, shrank, or is not proved.
 
+use ringfence_crypto::Digest;
 use ringfence_crypto::log::{Checkpoint, ConsistencyProof, LogEntry, LogHash, StudyLog};
 use ringfence_crypto::round::Round;
 use ringfence_crypto::signature::{Signed, sign};
 use ringfence_crypto::statement::{Closing, Header};
 
-use super::fixture::{Fixture, Made, log_of, proofs_of};
-use crate::duties::holder::{ClosingView, Decision, Holder, HolderError};
-use crate::duties::logged::{LogError, LogProofs, Seen};
+use ringfence_crypto::id::RoundNumber;
+use ringfence_keys::duties::holder::{ClosingView, Decision, Holder, HolderError};
+use ringfence_keys::duties::logged::{LogError, LogProofs, Seen};
+use ringfence_testkit::{Made, Rehearsal, log_of, proofs};
 
 /// A closed round, and what its holder 1 is shown.
 struct Shown {
-    fixture: Fixture,
+    rehearsal: Rehearsal,
     round: Round,
     log: StudyLog,
 }
 
 impl Shown {
     fn new() -> Self {
-        let mut fixture = Fixture::new(5, None, 100);
-        let made: Vec<Made> = (0..5).map(|k| fixture.contribute(k)).collect();
-        let mut round = fixture.round();
-        fixture.collect(&mut round, &made);
-        fixture.close(&mut round, &made);
+        let mut rehearsal = Rehearsal::new(5, None, 100);
+        let made: Vec<Made> = (0..5).map(|k| rehearsal.contribute(k)).collect();
+        let mut round = rehearsal.round();
+        rehearsal.collect(&mut round, &made);
+        rehearsal.close(&mut round, &made);
         let log = log_of(&round);
-        Self { fixture, round, log }
+        Self { rehearsal, round, log }
     }
 
     fn closing(&self) -> Closing {
@@ -49,19 +51,19 @@ impl Shown {
 
     /// The closing with another checkpoint, signed by the aggregator.
     fn on(&self, checkpoint: Checkpoint) -> Signed<Closing> {
-        sign(Closing { checkpoint, ..self.closing() }, &self.fixture.aggregator)
+        sign(Closing { checkpoint, ..self.closing() }, &self.rehearsal.aggregator)
     }
 
     /// Proofs of an aggregator that keeps this log, with this site's receipt.
     fn proofs(&self, log: &StudyLog, closing: &Closing) -> LogProofs {
-        let own = self.round.contribution(self.fixture.identities[1].site()).unwrap();
+        let own = self.round.contribution(self.rehearsal.identities[1].site()).unwrap();
         let receipt = own.receipt.as_ref().map(|signed| &signed.statement);
-        proofs_of(log, closing, &self.round.manifest().statement, receipt)
+        proofs(log, &self.round.manifest().statement, closing, receipt, None)
     }
 
     fn holder(&self, seen: Option<Seen>) -> Holder {
-        let site = self.fixture.identities[1].site().clone();
-        Holder::restore(self.fixture.study.clone(), site, [], None, seen)
+        let site = self.rehearsal.identities[1].site().clone();
+        Holder::restore(self.rehearsal.study.clone(), site, [], None, seen)
     }
 
     fn endorse(
@@ -73,7 +75,7 @@ impl Shown {
         let headers: Vec<Signed<Header>> =
             self.round.received().map(|(_, header)| header.clone()).collect();
         let reviews: Vec<_> = self.round.reviews().cloned().collect();
-        let own = self.round.contribution(self.fixture.identities[1].site()).unwrap();
+        let own = self.round.contribution(self.rehearsal.identities[1].site()).unwrap();
         self.holder(seen).endorse(ClosingView {
             manifest: &self.round.manifest().statement,
             closing,
@@ -105,7 +107,10 @@ fn a_whole_log_is_endorsed_and_remembered() {
     };
     let mut holder = shown.holder(None);
     holder.record(endorsement, &closing.statement);
-    assert_eq!(holder.seen(), Some(Seen { round: 0, checkpoint: shown.log.checkpoint() }));
+    assert_eq!(
+        holder.seen(),
+        Some(Seen { round: RoundNumber(0), checkpoint: shown.log.checkpoint() })
+    );
 }
 
 #[test]
@@ -115,12 +120,13 @@ fn a_checkpoint_that_omits_a_header() {
     for without in 0..5 {
         let header = closing.statement.included[without].header;
         let mut entries = shown.entries();
-        entries.retain(|entry| entry.digest() != header);
+        entries.retain(|entry| entry.digest() != header.into());
         let log: StudyLog = entries.into_iter().collect();
         let closing = shown.on(log.checkpoint());
-        // The best that the aggregator can do: true proofs of all else, and any for what is missing.
+        // The best that the aggregator can do: true proofs of all else, and any for what is
+        // missing.
         let mut proofs = LogProofs::default();
-        let own = shown.round.contribution(shown.fixture.identities[1].site()).unwrap();
+        let own = shown.round.contribution(shown.rehearsal.identities[1].site()).unwrap();
         let receipt = own.receipt.as_ref().map(|signed| &signed.statement);
         let manifest = &shown.round.manifest().statement;
         for entry in closing.statement.logged(manifest, receipt) {
@@ -131,7 +137,7 @@ fn a_checkpoint_that_omits_a_header() {
         }
         let error = shown.refusal(None, &closing, &proofs);
         assert!(
-            matches!(error, LogError::NotLogged { statement: "header", digest, .. } if digest == header),
+            matches!(error, LogError::NotLogged { statement: "header", digest, .. } if digest == header.into()),
             "{error}"
         );
     }
@@ -174,10 +180,10 @@ fn forked_shrunk_and_unproved_logs() {
     // Whatever was seen of the same log is fine, and so is the very same checkpoint.
     for before in 1..=size {
         let prefix: StudyLog = shown.prefix(before);
-        let seen = Seen { round: 0, checkpoint: prefix.checkpoint() };
+        let seen = Seen { round: RoundNumber(0), checkpoint: prefix.checkpoint() };
         assert!(shown.endorse(Some(seen), closing, &with(before, size)).is_ok());
         let error = shown.refusal(Some(seen), closing, &proofs);
-        assert_eq!(error, LogError::NoConsistency { round: 0 });
+        assert_eq!(error, LogError::NoConsistency { round: RoundNumber(0) });
         let wrong = with(before - 1, size);
         let error = shown.refusal(Some(seen), closing, &wrong);
         assert!(matches!(error, LogError::Forked { .. }), "{error}");
@@ -185,8 +191,8 @@ fn forked_shrunk_and_unproved_logs() {
     // A log that went another way at any place before.
     for before in 1..=size {
         let mut other: StudyLog = shown.prefix(before - 1);
-        other.append(LogEntry::of::<Header>(closing.digest()));
-        let seen = Seen { round: 0, checkpoint: other.checkpoint() };
+        other.append(LogEntry::of::<Header>(Digest::from(closing.id()).into()));
+        let seen = Seen { round: RoundNumber(0), checkpoint: other.checkpoint() };
         let error = shown.refusal(Some(seen), closing, &with(before, size));
         let both = format!("{error}");
         assert!(matches!(error, LogError::Forked { .. }), "{error}");
@@ -206,29 +212,11 @@ fn forked_shrunk_and_unproved_logs() {
     let checkpoint = longer.checkpoint();
     let consistency = Some(longer.consistency(size, size + 1).unwrap());
     let late = LogProofs { consistency, ..proofs.clone() };
-    assert!(shown.endorse(Some(Seen { round: 1, checkpoint }), closing, &late).is_ok());
+    assert!(
+        shown.endorse(Some(Seen { round: RoundNumber(1), checkpoint }), closing, &late).is_ok()
+    );
     let root = LogHash::leaf(b"");
-    let forked = Seen { round: 1, checkpoint: Checkpoint { root, ..checkpoint } };
+    let forked = Seen { round: RoundNumber(1), checkpoint: Checkpoint { root, ..checkpoint } };
     let error = shown.refusal(Some(forked), closing, &late);
     assert!(matches!(error, LogError::Forked { .. }), "{error}");
-}
-
-#[test]
-fn a_shrunk_log() {
-    let shown = Shown::new();
-    let closing = shown.closing();
-    let mut longer = shown.log.clone();
-    longer.append(LogEntry::of_signed(shown.round.closing().unwrap()));
-    let seen = Seen { round: 0, checkpoint: longer.checkpoint() };
-    let proofs = LogProofs {
-        consistency: Some(longer.consistency(closing.checkpoint.size, longer.size()).unwrap()),
-        ..LogProofs::default()
-    };
-    // Round 1's closing, with what was the whole log before round 0's.
-    let next = Closing { round: 1, ..closing.clone() };
-    let error = proofs.check_consistency(&next, Some(seen)).unwrap_err();
-    let (shown, before) = (closing.checkpoint, 0);
-    let expected = LogError::Shrunk { round: 1, shown, before, seen: seen.checkpoint };
-    assert_eq!(error, expected);
-    assert!(error.to_string().contains("keep both signed closings"), "{error}");
 }

@@ -2,13 +2,18 @@
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::round::{Event, Fault, Round, RoundError};
-use ringfence_crypto::signature::{Signed, Statement, sign};
-use ringfence_crypto::statement::{HolderKeys, ManifestError, RoundKeys, RoundKeysError, SignedStudy, StudyError};
+use ringfence_crypto::signature::{Signed, sign};
+use ringfence_crypto::statement::{
+    Closing, Excluded, HolderKeys, Included, Manifest, ManifestError, RoundKeys, RoundKeysError,
+    SignedStudy, Study, StudyError,
+};
 
-use super::fixture::{Fixture, Made, START, apply, log_of, proofs_of};
-use crate::duties::holder::{ClosingView, Decision, HolderError};
-use crate::share::envelope::open_envelope;
-use crate::duties::logged::LogProofs;
+use ringfence_crypto::id::RoundNumber;
+use ringfence_keys::duties::holder::{ClosingView, Decision, Holder, HolderError, review};
+use ringfence_keys::duties::logged::LogProofs;
+use ringfence_keys::round_secret::RoundSecret;
+use ringfence_keys::share::envelope::open_envelope;
+use ringfence_testkit::{Made, Rehearsal, START, apply, log_of, proofs};
 
 pub(super) fn refused(round: &Round, result: Result<(), RoundError>, before: &Round, text: &str) {
     let error = result.unwrap_err().to_string();
@@ -16,20 +21,20 @@ pub(super) fn refused(round: &Round, result: Result<(), RoundError>, before: &Ro
     assert_eq!(round.status(), before.status(), "a refusal changed the round");
 }
 
-pub(super) fn closed() -> (Fixture, Round, Vec<Made>, Vec<u8>) {
-    let mut fixture = Fixture::new(5, None, 100);
-    let made: Vec<_> = (0..5).map(|k| fixture.contribute(k)).collect();
-    let mut round = fixture.round();
-    fixture.collect(&mut round, &made);
-    let (_, sum) = fixture.close(&mut round, &made);
-    (fixture, round, made, sum)
+pub(super) fn closed() -> (Rehearsal, Round, Vec<Made>, Vec<u8>) {
+    let mut rehearsal = Rehearsal::new(5, None, 100);
+    let made: Vec<_> = (0..5).map(|k| rehearsal.contribute(k)).collect();
+    let mut round = rehearsal.round();
+    rehearsal.collect(&mut round, &made);
+    let (_, sum) = rehearsal.close(&mut round, &made);
+    (rehearsal, round, made, sum)
 }
 
 #[test]
 fn contributions() {
-    let mut fixture = Fixture::new(5, None, 100);
-    let (made, second) = (fixture.contribute(0), fixture.contribute(0));
-    let mut round = fixture.round();
+    let mut rehearsal = Rehearsal::new(5, None, 100);
+    let (made, second) = (rehearsal.contribute(0), rehearsal.contribute(0));
+    let mut round = rehearsal.round();
     let before = round.clone();
     let mut try_header = |alter: &dyn Fn(&mut Signed<_>), now, text: &str| {
         let mut header = made.contribution.header.clone();
@@ -41,10 +46,14 @@ fn contributions() {
     try_header(&|h| h.statement.envelopes.truncate(4), START, "names 4 envelopes");
     try_header(&|h| h.statement.body = Digest::of(b""), START, "does not verify");
     try_header(&|h| h.statement.site = "nobody".parse().unwrap(), START, "not on the study's");
-    try_header(&|h| h.statement.manifest = Digest::of(b""), START, "fetch the manifest again");
-    try_header(&|_| (), START + 101, "takes no more contributions");
+    try_header(
+        &|h| h.statement.manifest = Digest::of(b"").into(),
+        START,
+        "fetch the manifest again",
+    );
+    try_header(&|_| (), START.after(101), "takes no more contributions");
 
-    fixture.collect(&mut round, std::slice::from_ref(&made));
+    rehearsal.collect(&mut round, std::slice::from_ref(&made));
     let before = round.clone();
     let header = &second.contribution.header;
     let result = apply(&mut round, |round| round.announce(header, START));
@@ -55,12 +64,12 @@ fn contributions() {
 
 #[test]
 fn manifests() {
-    let fixture = Fixture::new(5, None, 100);
-    let open = |signer: usize, alter: &dyn Fn(&mut ringfence_crypto::statement::Manifest)| {
-        let mut manifest = fixture.manifest().statement;
+    let rehearsal = Rehearsal::new(5, None, 100);
+    let open = |signer: usize, alter: &dyn Fn(&mut Manifest)| {
+        let mut manifest = rehearsal.manifest().statement;
         alter(&mut manifest);
-        let signed = fixture.identities[signer].sign(manifest);
-        Round::open(fixture.study.clone(), fixture.study.digest(), signed, None).map(|_| ())
+        let signed = rehearsal.identities[signer].sign(manifest);
+        Round::open(rehearsal.study.clone(), rehearsal.id, signed, None).map(|_| ())
     };
     let manifest_error = |result| match result {
         Err(RoundError::Manifest(error)) => error,
@@ -68,18 +77,21 @@ fn manifests() {
     };
     open(0, &|_| ()).unwrap();
     assert!(matches!(manifest_error(open(1, &|_| ())), ManifestError::Signature(_)));
-    let site = fixture.identities[1].site().clone();
+    let site = rehearsal.identities[1].site().clone();
     let early = open(1, &|m| m.initiator = site.clone());
     assert!(matches!(manifest_error(early), ManifestError::Initiator { .. }));
     // The successor may step in once the initiator's time is over.
     open(1, &|m| {
         m.initiator = site.clone();
-        (m.opened_at, m.deadline) = (START + 60, START + 100);
+        (m.opened_at, m.deadline) = (START.after(60), START.after(100));
     })
     .unwrap();
-    let error = manifest_error(open(0, &|m| m.round = 1));
-    assert!(matches!(error, ManifestError::Round { expected: 0, got: 1 }));
-    let error = manifest_error(open(0, &|m| m.study = Digest::of(b"")));
+    let error = manifest_error(open(0, &|m| m.round = RoundNumber(1)));
+    assert!(matches!(
+        error,
+        ManifestError::Round { expected: RoundNumber(0), got: RoundNumber(1) }
+    ));
+    let error = manifest_error(open(0, &|m| m.study = Digest::of(b"").into()));
     assert!(matches!(error, ManifestError::Study { .. }));
     let error = manifest_error(open(0, &|m| m.holders.swap(0, 1)));
     assert!(matches!(error, ManifestError::Holders { .. }));
@@ -87,73 +99,76 @@ fn manifests() {
     assert!(matches!(error, ManifestError::HolderKeys { expected: 5, got: 4 }));
     let error = manifest_error(open(0, &|m| m.deadline = m.opened_at));
     assert!(matches!(error, ManifestError::Deadline { .. }));
-    let error = manifest_error(open(0, &|m| m.previous = Some(Digest::of(b""))));
+    let error = manifest_error(open(0, &|m| m.previous = Some(Digest::of(b"").into())));
     assert!(matches!(error, ManifestError::Previous { .. }));
 }
 
 #[test]
 fn round_keys() {
-    let fixture = Fixture::new(5, None, 100);
-    let (study, digest) = (&fixture.study, fixture.study.digest());
-    let sound = &fixture.round_keys[0];
-    RoundKeys::check(sound, study, digest).unwrap();
-    assert_eq!(sound.statement.key(2), sound.statement.keys.get(2));
-    assert_eq!(sound.statement.key(3), None);
+    let rehearsal = Rehearsal::new(5, None, 100);
+    let (study, id) = (&rehearsal.study, rehearsal.id);
+    let sound = &rehearsal.round_keys[0];
+    RoundKeys::check(sound, study, id).unwrap();
+    assert_eq!(sound.statement.key(RoundNumber(2)), sound.statement.keys.get(2));
+    assert_eq!(sound.statement.key(RoundNumber(3)), None);
     let check = |alter: &dyn Fn(&mut RoundKeys)| {
         let mut statement = sound.statement.clone();
         alter(&mut statement);
-        RoundKeys::check(&fixture.identities[1].sign(statement), study, digest).unwrap_err()
+        RoundKeys::check(&rehearsal.identities[1].sign(statement), study, id).unwrap_err()
     };
-    let other = fixture.identities[0].site().clone();
-    assert!(matches!(check(&|k| k.study = Digest::of(b"")), RoundKeysError::Other { .. }));
+    let other = rehearsal.identities[0].site().clone();
+    assert!(matches!(check(&|k| k.study = Digest::of(b"").into()), RoundKeysError::Other { .. }));
     assert!(matches!(check(&|k| k.site = other.clone()), RoundKeysError::Signature(_)));
     assert!(matches!(check(&|k| k.keys.clear()), RoundKeysError::Keys { count: 0, .. }));
     let many = check(&|k| k.keys = vec![k.keys[0].clone(); 65]);
     assert!(matches!(many, RoundKeysError::Keys { count: 65, .. }));
     let short = check(&|k| k.keys[1].0.truncate(1215));
     assert!(matches!(short, RoundKeysError::Keys { bytes: 1215, .. }));
-    assert!(matches!(check(&|k| k.first_round = u32::MAX), RoundKeysError::Keys { .. }));
+    assert!(matches!(
+        check(&|k| k.first_round = RoundNumber(u32::MAX)),
+        RoundKeysError::Keys { .. }
+    ));
 
-    let mut manifest = fixture.manifest().statement;
+    let mut manifest = rehearsal.manifest().statement;
     let error = HolderKeys::resolve(study, &manifest, &[]).unwrap_err();
-    assert!(matches!(error, RoundKeysError::Missing { round: 0, .. }), "{error}");
-    manifest.round = 5;
-    manifest.holder_keys.iter_mut().for_each(|key| *key = key.map(|_| sound.digest()));
-    let error = HolderKeys::resolve(study, &manifest, &fixture.round_keys).unwrap_err();
-    assert!(matches!(error, RoundKeysError::Missing { round: 5, .. }), "{error}");
+    assert!(matches!(error, RoundKeysError::Missing { round: RoundNumber(0), .. }), "{error}");
+    manifest.round = RoundNumber(5);
+    manifest.holder_keys.iter_mut().for_each(|key| *key = key.map(|_| sound.id()));
+    let error = HolderKeys::resolve(study, &manifest, &rehearsal.round_keys).unwrap_err();
+    assert!(matches!(error, RoundKeysError::Missing { round: RoundNumber(5), .. }), "{error}");
 }
 
 #[test]
 fn an_envelope_under_a_round_key_stays_closed_without_its_secret() {
-    let mut fixture = Fixture::new(5, None, 100);
-    let made = fixture.contribute(0);
-    let identity = &fixture.identities[1];
-    let secret = &fixture.secrets[identity.site()];
+    let mut rehearsal = Rehearsal::new(5, None, 100);
+    let made = rehearsal.contribute(0);
+    let identity = &rehearsal.identities[1];
+    let secret = &rehearsal.secrets[identity.site()];
     let header = &made.contribution.header.statement;
     let open = |secret| {
         let sealed = &made.contribution.envelopes[1];
-        open_envelope(identity, secret, &fixture.study, header, sealed).map(|_| ())
+        open_envelope(identity, secret, &rehearsal.study, header, sealed).map(|_| ())
     };
     open(Some(secret)).unwrap();
     open(None).unwrap_err();
-    let again = crate::round_secret::RoundSecret::from_bytes(secret.expose()).unwrap();
+    let again = RoundSecret::from_bytes(secret.expose()).unwrap();
     open(Some(&again)).unwrap();
     assert_eq!(format!("{again:?}"), "RoundSecret(not shown)");
 }
 
 #[test]
 fn a_second_endorsement_is_refused_by_both_sides() {
-    let (fixture, mut round, _, _) = closed();
+    let (rehearsal, mut round, _, _) = closed();
     let headers: Vec<_> = round.received().map(|(_, header)| header.clone()).collect();
     let reviews: Vec<_> = round.reviews().cloned().collect();
     let manifest = round.manifest().statement.clone();
     let closing = round.closing().unwrap().clone();
     let other = {
         let mut other = closing.statement.clone();
-        other.closed_at += 1;
-        sign(other, &fixture.aggregator)
+        other.closed_at = other.closed_at.after(1);
+        sign(other, &rehearsal.aggregator)
     };
-    let proofs = proofs_of(&log_of(&round), &closing.statement, &manifest, None);
+    let proofs = proofs(&log_of(&round), &manifest, &closing.statement, None, None);
     let view = |closing| ClosingView {
         manifest: &manifest,
         closing,
@@ -162,16 +177,16 @@ fn a_second_endorsement_is_refused_by_both_sides() {
         receipt: None,
         log: &proofs,
     };
-    let identity = &fixture.identities[1];
-    let mut holder = fixture.holder(identity.site());
+    let identity = &rehearsal.identities[1];
+    let mut holder = rehearsal.holder(identity.site());
     let Decision::Fresh(first) = holder.endorse(view(&closing)).unwrap() else { panic!() };
     holder.record(first.clone(), &closing.statement);
     assert_eq!(holder.endorse(view(&closing)).unwrap(), Decision::Repeat(first.clone()));
     let error = holder.endorse(view(&other)).unwrap_err();
-    assert!(matches!(error, HolderError::Endorsed { round: 0, .. }), "{error}");
+    assert!(matches!(error, HolderError::Endorsed { round: RoundNumber(0), .. }), "{error}");
 
     let mut second = first.clone();
-    second.closing = other.digest();
+    second.closing = other.id();
     let (first, second) = (identity.sign(first), identity.sign(second));
     apply(&mut round, |round| round.endorse(&first)).unwrap();
     let before = round.clone();
@@ -181,30 +196,29 @@ fn a_second_endorsement_is_refused_by_both_sides() {
 
 #[test]
 fn a_restored_holder_abstains() {
-    let (fixture, round, _, _) = closed();
-    let site = fixture.identities[1].site().clone();
-    let holder =
-        crate::duties::holder::Holder::restore(fixture.study.clone(), site, [], Some(round.number()), None);
+    let (rehearsal, round, _, _) = closed();
+    let site = rehearsal.identities[1].site().clone();
+    let holder = Holder::restore(rehearsal.study.clone(), site, [], Some(round.number()), None);
     let manifest = round.manifest().statement.clone();
     let closing = round.closing().unwrap();
     let (headers, reviews, log) = (&[], &[], &LogProofs::default());
     let view = ClosingView { manifest: &manifest, closing, headers, reviews, receipt: None, log };
     let error = holder.endorse(view).unwrap_err();
-    assert!(matches!(error, HolderError::Abstains { through: 0 }), "{error}");
+    assert!(matches!(error, HolderError::Abstains { through: RoundNumber(0) }), "{error}");
 }
 
 #[test]
 fn closings_that_nobody_should_endorse() {
-    let (fixture, round, _, _) = closed();
+    let (rehearsal, round, _, _) = closed();
     let headers: Vec<_> = round.received().map(|(_, header)| header.clone()).collect();
     let reviews: Vec<_> = round.reviews().cloned().collect();
     let manifest = round.manifest().statement.clone();
-    let holder = fixture.holder(fixture.identities[0].site());
-    let try_closing = |alter: &dyn Fn(&mut ringfence_crypto::statement::Closing), text: &str| {
+    let holder = rehearsal.holder(rehearsal.identities[0].site());
+    let try_closing = |alter: &dyn Fn(&mut Closing), text: &str| {
         let mut closing = round.closing().unwrap().statement.clone();
         alter(&mut closing);
-        let closing = &sign(closing, &fixture.aggregator);
-        let own = round.contribution(fixture.identities[0].site()).unwrap();
+        let closing = &sign(closing, &rehearsal.aggregator);
+        let own = round.contribution(rehearsal.identities[0].site()).unwrap();
         let view = ClosingView {
             manifest: &manifest,
             closing,
@@ -220,15 +234,15 @@ fn closings_that_nobody_should_endorse() {
     try_closing(&|c| c.included.truncate(2), "at least 3");
     try_closing(&|c| c.included.swap(0, 1), "out of order");
     try_closing(&|c| c.included[4].site = "site-9".parse().unwrap(), "not on the roster");
-    try_closing(&|c| c.included[1].header = Digest::of(b""), "what that site signed");
+    try_closing(&|c| c.included[1].header = Digest::of(b"").into(), "what that site signed");
     try_closing(&|c| c.sum = None, "if and only if");
     try_closing(&|c| c.checkpoint.size = 5, "has 5 leaves, expected at least 6");
-    try_closing(&|c| c.round = 1, "expected round 0");
+    try_closing(&|c| c.round = RoundNumber(1), "expected round 0");
     try_closing(
         &|c| {
-            let ringfence_crypto::statement::Included { site, header } = c.included.remove(3);
+            let Included { site, header } = c.included.remove(3);
             let reviews = vec![Digest::of(b"made up"); 2];
-            c.excluded = vec![ringfence_crypto::statement::Excluded { site, header, reviews }];
+            c.excluded = vec![Excluded { site, header, reviews }];
         },
         "more than c = 1 are needed",
     );
@@ -236,17 +250,17 @@ fn closings_that_nobody_should_endorse() {
 
 #[test]
 fn studies() {
-    let fixture = Fixture::new(3, None, 100);
-    let mut signed = SignedStudy::unsigned((*fixture.study).clone());
+    let rehearsal = Rehearsal::new(3, None, 100);
+    let mut signed = SignedStudy::unsigned((*rehearsal.study).clone());
     assert!(matches!(signed.verify(), Err(StudyError::Unsigned(missing)) if missing.len() == 3));
-    for identity in &fixture.identities {
+    for identity in &rehearsal.identities {
         signed.sign(identity.site(), identity.signer()).unwrap();
     }
     signed.verify().unwrap();
-    let identity = &fixture.identities[0];
+    let identity = &rehearsal.identities[0];
     let again = signed.sign(identity.site(), identity.signer());
     assert!(matches!(again, Err(StudyError::Signer(_))));
-    let altered = |alter: &dyn Fn(&mut ringfence_crypto::statement::Study), text: &str| {
+    let altered = |alter: &dyn Fn(&mut Study), text: &str| {
         let mut signed = signed.clone();
         alter(&mut signed.study);
         let error = signed.verify().unwrap_err().to_string();
@@ -266,18 +280,18 @@ fn studies() {
 
 #[test]
 fn reviews_of_strangers_and_faults_of_errors() {
-    let (fixture, mut round, _, _) = closed();
+    let (rehearsal, mut round, _, _) = closed();
     let before = round.clone();
     let manifest = round.manifest().statement.clone();
     let stranger = ["site-7".parse().unwrap()].into();
-    let review = crate::duties::holder::review(&fixture.identities[0], &manifest, stranger);
+    let review = review(&rehearsal.identities[0], &manifest, stranger);
     let result = apply(&mut round, |round| round.review(&review));
     refused(&round, result, &before, "who has no receipt");
-    let late = round.receipt(fixture.identities[0].site(), START + 500).unwrap_err();
+    let late = round.receipt(rehearsal.identities[0].site(), START.after(500)).unwrap_err();
     assert_eq!(late.fault(), Fault::Conflict);
     // The same events in the same order give the same round.
-    let mut replayed = fixture.round();
-    let header = round.contribution(fixture.identities[0].site()).unwrap();
+    let mut replayed = rehearsal.round();
+    let header = round.contribution(rehearsal.identities[0].site()).unwrap();
     replayed.apply(Event::Announced(header.header.clone()));
     replayed.apply(Event::Received(header.receipt.clone().unwrap()));
     assert_eq!(replayed.received().count(), 1);

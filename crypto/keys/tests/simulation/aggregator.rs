@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::{ClosingId, HeaderId, ManifestId, RoundNumber};
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::round::{Event, Round, RoundError, RoundState, Verdict};
 use ringfence_crypto::signature::{Signed, sign};
 use ringfence_crypto::statement::{Manifest, Previous, RoundKeys};
-use ringfence_crypto::api::OpeningFrame;
 
 use crate::checks::{REFUSALS, REPLAY};
-use crate::common::Parties;
-use crate::world::{Broken, Crash, Message, Posted, Served, To, World};
+use crate::cipher::Posted;
+use crate::world::{Broken, Crash, Message, Served, To, World};
+use ringfence_testkit::Parties;
 
 /// One round as one machine sees it: everything from which the machine is made again.
 #[derive(Clone)]
@@ -29,10 +31,8 @@ pub(crate) struct Face {
 pub(crate) struct Store {
     pub(crate) faces: Vec<Face>,
     pub(crate) entries: Vec<LogEntry>,
-    /// By digest of the header.
-    pub(crate) posted: BTreeMap<Digest, Arc<Posted>>,
-    /// By digest of the closing.
-    pub(crate) sums: BTreeMap<Digest, Arc<Vec<u8>>>,
+    pub(crate) posted: BTreeMap<HeaderId, Arc<Posted>>,
+    pub(crate) sums: BTreeMap<ClosingId, Arc<Vec<u8>>>,
     /// By digest of the signed statement.
     pub(crate) frames: BTreeMap<Digest, Arc<OpeningFrame>>,
     pub(crate) round_keys: Vec<Signed<RoundKeys>>,
@@ -49,10 +49,10 @@ impl Aggregator {
     /// Starts again from what is durable, and compares with what was in memory: an event may have
     /// been written and not yet applied, everything else must be the same.
     pub(crate) fn restart(&mut self, world: &mut World) {
-        let Parties { study, digest, .. } = &*world.parties;
+        let Parties { study, id, .. } = &*world.parties;
         let replay = |face: &Face| {
             let (manifest, previous) = (face.manifest.clone(), face.previous.as_ref());
-            let mut round = Round::open(Arc::clone(study), *digest, manifest, previous).unwrap();
+            let mut round = Round::open(Arc::clone(study), *id, manifest, previous).unwrap();
             face.events.iter().cloned().for_each(|event| round.apply(event));
             round
         };
@@ -85,7 +85,7 @@ impl Aggregator {
 
     /// What sites may ask for.
     pub(crate) fn served(&self) -> Served<'_> {
-        let rounds = self.machines.last().map_or(0, |round| round.number() + 1);
+        let rounds = self.machines.last().map_or(0, |round| round.number().0 + 1);
         Served { log: &self.log, round_keys: &self.store.round_keys, rounds }
     }
 
@@ -97,7 +97,7 @@ impl Aggregator {
 
     /// Whether so many rounds have ended.
     pub(crate) fn has_ended(&self, rounds: u32) -> bool {
-        self.ended().is_some_and(|ended| ended.round + 1 >= rounds)
+        self.ended().is_some_and(|ended| ended.round.next().0 >= rounds)
     }
 
     /// Rounds opened and events of all of them so far.
@@ -105,15 +105,16 @@ impl Aggregator {
         self.store.faces.iter().map(|face| 1 + face.events.len()).sum()
     }
 
-    pub(crate) fn faces_of(&self, round: u32) -> impl Iterator<Item = usize> + use<> {
+    pub(crate) fn faces_of(&self, round: RoundNumber) -> impl Iterator<Item = usize> + use<> {
         let faces: Vec<usize> =
             (0..self.machines.len()).filter(|k| self.machines[*k].number() == round).collect();
         faces.into_iter()
     }
 
-    fn faces_under(&self, manifest: Digest) -> impl Iterator<Item = usize> + use<> {
-        let faces: Vec<usize> =
-            (0..self.machines.len()).filter(|k| self.machines[*k].digest() == manifest).collect();
+    fn faces_under(&self, manifest: ManifestId) -> impl Iterator<Item = usize> + use<> {
+        let faces: Vec<usize> = (0..self.machines.len())
+            .filter(|k| self.machines[*k].manifest_id() == manifest)
+            .collect();
         faces.into_iter()
     }
 
@@ -200,7 +201,7 @@ impl Aggregator {
             }
             Message::Opening(frame) => {
                 for k in self.faces_under(frame.statement.statement.manifest) {
-                    let (digest, copy) = (frame.statement.digest(), Arc::clone(&frame));
+                    let (digest, copy) = (frame.statement.id(), Arc::clone(&frame));
                     let opened = self.machines[k].openings().count();
                     world
                         .write(&mut self.store, |store| drop(store.frames.insert(digest, copy)))?;
@@ -229,9 +230,10 @@ impl Aggregator {
         if self.store.round_keys.contains(&keys) {
             return Ok(());
         }
-        let Parties { study, digest, .. } = &*world.parties;
-        RoundKeys::check(&keys, study, *digest).unwrap();
-        let rounds = |keys: &RoundKeys| keys.first_round..keys.first_round + keys.keys.len() as u32;
+        let Parties { study, id, .. } = &*world.parties;
+        RoundKeys::check(&keys, study, *id).unwrap();
+        let rounds =
+            |keys: &RoundKeys| keys.first_round.0..keys.first_round.0 + keys.keys.len() as u32;
         let taken = self.store.round_keys.iter().any(|known| {
             let (old, new) = (rounds(&known.statement), rounds(&keys.statement));
             known.statement.site == keys.statement.site
@@ -247,9 +249,9 @@ impl Aggregator {
     fn open(&mut self, world: &mut World, manifest: Signed<Manifest>) -> Result<(), Crash> {
         let previous = self.ended();
         let running = self.machines.last().is_some() && previous.is_none();
-        let Parties { study, digest, .. } = &*Arc::clone(&world.parties);
+        let Parties { study, id, .. } = &*Arc::clone(&world.parties);
         let study = Arc::clone(study);
-        match Round::open(study, *digest, manifest.clone(), previous.as_ref()) {
+        match Round::open(study, *id, manifest.clone(), previous.as_ref()) {
             Ok(round) if !running => {
                 let entry = LogEntry::of_signed(&manifest);
                 let face = Face { manifest, previous, events: Vec::new() };
@@ -278,7 +280,7 @@ impl Aggregator {
             let digests = posted.envelopes.iter().map(|envelope| Digest::of(envelope));
             assert!(digests.eq(header.statement.envelopes.iter().copied()));
             assert_eq!(header.statement.body, Digest::of(&posted.body));
-            let (digest, copy) = (header.digest(), Arc::clone(posted));
+            let (digest, copy) = (header.id(), Arc::clone(posted));
             world.write(&mut self.store, |store| drop(store.posted.insert(digest, copy)))?;
             if self.machines[k].contribution(site).unwrap().receipt.is_none() {
                 let Ok(receipt) = self.machines[k].receipt(site, now) else {

@@ -1,7 +1,7 @@
 //! A site that loses its disk and goes on from an old backup. What it did since it has forgotten:
 //! so it abstains through the highest round that the aggregator shows, plus one.
 
-use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_keys::duties::contributor::End;
 
 use crate::site::Site;
@@ -24,14 +24,14 @@ impl Site {
             let old = self.backup.clone().unwrap_or_else(|| Site::new_disk(&world.parties));
             self.disk = old;
             // Rounds 0 to k - 1 are open: k is one more than the highest.
-            self.disk.abstains_through = Some(served.rounds);
+            self.disk.abstains_through = Some(RoundNumber(served.rounds));
             self.restart(world);
         }
     }
 
     /// Whether a restored site may start from this model: it may have forgotten which ones it has
     /// used, so it follows the certified rounds, as every site does outside this simulation.
-    pub(crate) fn follows(&self, round: u32, model: Digest) -> bool {
+    pub(crate) fn follows(&self, round: RoundNumber, model: ModelId) -> bool {
         let mut sets = self.disk.ended.range(..round).filter(|(_, (_, end))| *end == End::Set);
         let last = match sets.next_back() {
             Some((set, _)) => self.disk.applied.get(set),

@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::round::RoundState;
-use ringfence_crypto::id::SiteId;
-use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt};
 use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::{ClosingId, HeaderId, ManifestId, ModelId, RoundNumber, SiteId};
+use ringfence_crypto::round::RoundState;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{
+    Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt,
+};
 
-use crate::common::Parties;
 use crate::tally::Tally;
 use crate::world::{Faults, Message};
+use ringfence_testkit::Parties;
 
 pub(crate) const EXACT: &str = "an opened sum is the oracle's sum over the certified set";
 pub(crate) const OPENS: &str = "a certified set opens when lies can be corrected";
@@ -44,16 +46,16 @@ pub(crate) struct Observer {
     pub(crate) tally: Tally,
     /// The first rule that was broken, and how.
     pub(crate) broken: Option<(&'static str, String)>,
-    made: BTreeMap<Digest, Known>,
+    made: BTreeMap<HeaderId, Known>,
     /// By site and round: the header that left, and when it was made.
-    headers: BTreeMap<SiteId, BTreeMap<u32, (usize, Digest)>>,
-    receipts: BTreeMap<Digest, BTreeMap<SiteId, Digest>>,
-    complaints: BTreeMap<Digest, BTreeSet<(SiteId, SiteId)>>,
-    closings: BTreeMap<Digest, (Signed<Closing>, Manifest)>,
-    endorsements: BTreeMap<Digest, BTreeMap<SiteId, Signed<Endorsement>>>,
-    certified: BTreeMap<u32, Digest>,
-    opened: BTreeMap<Digest, Digest>,
-    reached: BTreeSet<Digest>,
+    headers: BTreeMap<SiteId, BTreeMap<RoundNumber, (usize, HeaderId)>>,
+    receipts: BTreeMap<ManifestId, BTreeMap<SiteId, HeaderId>>,
+    complaints: BTreeMap<ManifestId, BTreeSet<(SiteId, SiteId)>>,
+    closings: BTreeMap<ClosingId, (Signed<Closing>, Manifest)>,
+    endorsements: BTreeMap<ClosingId, BTreeMap<SiteId, Signed<Endorsement>>>,
+    certified: BTreeMap<RoundNumber, ClosingId>,
+    opened: BTreeMap<Digest, ClosingId>,
+    reached: BTreeSet<ClosingId>,
 }
 
 impl Observer {
@@ -83,9 +85,9 @@ impl Observer {
 
     /// A site's update of a model: a power of `n + 1`, whose digit in a sum counts how often the
     /// site is in it, and 16 bits that differ from model to model.
-    pub(crate) fn update(&self, site: usize, model: Digest) -> [u32; 2] {
+    pub(crate) fn update(&self, site: usize, model: ModelId) -> [u32; 2] {
         let power = (self.parties.identities.len() as u32 + 1).pow(site as u32);
-        let other = Digest::of(&[&model.0[..], &[site as u8]].concat()).0;
+        let other = Digest::of(&[&model.0.0[..], &[site as u8]].concat()).0;
         [power, u32::from(u16::from_le_bytes([other[0], other[1]]))]
     }
 
@@ -93,11 +95,11 @@ impl Observer {
     pub(crate) fn made(&mut self, header: &Signed<Header>, of: &Manifest, values: [u32; 2]) {
         let (site, base) = (header.statement.site.clone(), of.base_model);
         let before = self.made.len();
-        self.made.insert(header.digest(), Known { site, base, values, before });
+        self.made.insert(header.id(), Known { site, base, values, before });
     }
 
     pub(crate) fn closed(&mut self, closing: &Signed<Closing>, manifest: &Manifest) {
-        self.closings.insert(closing.digest(), (closing.clone(), manifest.clone()));
+        self.closings.insert(closing.id(), (closing.clone(), manifest.clone()));
     }
 
     pub(crate) fn reached(&mut self, state: RoundState) {
@@ -135,8 +137,7 @@ impl Observer {
     }
 
     fn header(&mut self, header: &Signed<Header>) {
-        let (site, round, digest) =
-            (&header.statement.site, header.statement.round, header.digest());
+        let (site, round, digest) = (&header.statement.site, header.statement.round, header.id());
         let made = self.made[&digest].before;
         let left = self.headers.entry(site.clone()).or_default();
         // The same bytes may leave again at any time, or for the first time long after they were
@@ -168,7 +169,7 @@ impl Observer {
         if certificate.check(&self.parties.study, manifest).is_err() {
             return;
         }
-        let in_order = *round == 0 || self.certified.contains_key(&(round - 1));
+        let in_order = round.before().is_none_or(|before| self.certified.contains_key(&before));
         let first = *self.certified.entry(*round).or_insert(*digest);
         self.check(ONE_CERTIFIED, first == *digest, || format!("{round}: {first} and {digest}"));
         self.check(RISING, in_order, || format!("round {round} is certified out of order"));
@@ -248,7 +249,7 @@ impl Observer {
             }
         };
         self.tally.sums += 1;
-        self.reached.insert(certificate.closing.digest());
+        self.reached.insert(certificate.closing.id());
         let mut oracle = vec![0; sums.len()];
         for entry in &closing.included {
             let known = &self.made[&entry.header];

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::{HeaderId, RoundNumber};
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::{ClosedSet, Event};
 use ringfence_crypto::signature::{Signed, Statement, sign};
 use ringfence_crypto::statement::Closing;
 
 use crate::aggregator::Aggregator;
-use crate::cipher;
 use crate::world::{Broken, Crash, Message, Shown, To, World};
 
 impl Aggregator {
@@ -32,7 +32,7 @@ impl Aggregator {
         } else if !closing.is_abort() && world.dice.percent(70) {
             (second.included, second.excluded) = (Vec::new(), Vec::new());
         } else {
-            second.closed_at += 1;
+            second.closed_at = second.closed_at.after(1);
         }
         let (mut fork, mut machine) = (self.store.faces[k].clone(), self.machines[k].clone());
         let closing = self.add_up(world, closing)?;
@@ -63,25 +63,26 @@ impl Aggregator {
         world: &mut World,
         mut closing: Closing,
     ) -> Result<Signed<Closing>, Crash> {
-        let study = Arc::clone(&world.parties.study);
+        let cipher = world.cipher();
         let mut sum = Vec::new();
-        let mut members: Vec<Digest> = closing.included.iter().map(|entry| entry.header).collect();
+        let mut members: Vec<HeaderId> =
+            closing.included.iter().map(|entry| entry.header).collect();
         match world.broken {
             Some(Broken::AddsTwice) => members.extend(members.first().copied()),
             Some(Broken::AddsOneLess) => drop(members.pop()),
             _ => {}
         }
         for header in members {
-            cipher::add(world.level, &study, &mut sum, &self.store.posted[&header].body);
+            cipher.add(&mut sum, &self.store.posted[&header].body);
         }
         closing.sum = (!closing.is_abort()).then(|| Digest::of(&sum));
-        let digest = closing.digest();
+        let digest = closing.id();
         world.write(&mut self.store, |store| drop(store.sums.insert(digest, Arc::new(sum))))?;
         Ok(sign(closing, &world.parties.aggregator))
     }
 
     /// Shows one site what there is, from the first round on that it asks for.
-    pub(crate) fn show(&self, world: &mut World, site: usize, from: u32) {
+    pub(crate) fn show(&self, world: &mut World, site: usize, from: RoundNumber) {
         for k in 0..self.machines.len() {
             if self.machines[k].number() >= from {
                 self.publish(world, k, Some(site));
@@ -92,15 +93,15 @@ impl Aggregator {
     /// Shows a round to one site or to all. Two faces are shown to different sites.
     pub(crate) fn publish(&self, world: &mut World, k: usize, site: Option<usize>) {
         let round = &self.machines[k];
-        let frame = |opening: &Signed<_>| self.store.frames.get(&Signed::digest(opening)).cloned();
+        let frame = |opening: &Signed<_>| self.store.frames.get(&Signed::id(opening)).cloned();
         let closing = round.closing().cloned();
-        let sum = closing.as_ref().and_then(|closing| self.store.sums.get(&closing.digest()));
+        let sum = closing.as_ref().and_then(|closing| self.store.sums.get(&closing.id()));
         let shown = Arc::new(Shown {
             manifest: round.manifest().clone(),
             state: round.state(),
             posted: round
                 .received()
-                .filter_map(|(_, header)| self.store.posted.get(&header.digest()).cloned())
+                .filter_map(|(_, header)| self.store.posted.get(&header.id()).cloned())
                 .collect(),
             reviews: round.reviews().cloned().collect(),
             sum: sum.cloned(),

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::ModelId;
 use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Manifest, Outcome};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Manifest, Outcome,
+};
 use ringfence_keys::duties::contributor::{End, Record};
-use ringfence_keys::duties::holder::Decision;
+use ringfence_keys::duties::holder::{ClosingView, Decision};
 use ringfence_keys::duties::logged::Seen;
 
-use crate::cipher;
-use crate::common::{previous_of, proofs, view};
+use crate::cipher::Opener;
 use crate::round_keys::RoundKey;
 use crate::site::Site;
 use crate::world::{Broken, Crash, Message, Shown, To, World};
+use ringfence_testkit::{previous_of, proofs};
 
 impl Site {
     pub(crate) fn endorse(
@@ -27,11 +30,11 @@ impl Site {
     ) -> Result<(), Crash> {
         let manifest = &shown.manifest.statement;
         let round = manifest.round;
-        if self.memory.refused.contains(&closing.digest()) && !world.dice.percent(20) {
+        if self.memory.refused.contains(&closing.id()) && !world.dice.percent(20) {
             return Ok(());
         }
         let endorsement = if world.faults.corrupt(self.index).is_some_and(|c| c.endorses) {
-            let (study, closing, holder) = (manifest.study, closing.digest(), self.id.clone());
+            let (study, closing, holder) = (manifest.study, closing.id(), self.id.clone());
             Endorsement { study, round, closing, holder }
         } else {
             let receipt = self.disk.receipts.get(&round).cloned();
@@ -41,7 +44,8 @@ impl Site {
             let signed = receipt.map(|signed| &signed.statement);
             let log = proofs(log, manifest, statement, signed, self.holder.seen());
             let headers: Vec<_> = shown.posted.iter().map(|posted| posted.header.clone()).collect();
-            let view = view(manifest, closing, &headers, &shown.reviews, receipt, &log);
+            let (headers, reviews, log) = (&headers[..], &shown.reviews[..], &log);
+            let view = ClosingView { manifest, closing, headers, reviews, receipt, log };
             let endorsement = match self.holder.endorse(view) {
                 Ok(Decision::Repeat(endorsement)) => {
                     if world.is(Broken::NeverRepeats) || !self.tell(world, "endorsement", round) {
@@ -67,7 +71,7 @@ impl Site {
                     endorsement
                 }
                 Err(_) => {
-                    self.memory.refused.insert(closing.digest());
+                    self.memory.refused.insert(closing.id());
                     world.observer.tally.refusals += 1;
                     return Ok(());
                 }
@@ -77,7 +81,8 @@ impl Site {
         };
         if world.is(Broken::OpensEarly) {
             let certificate = Certificate { closing: closing.clone(), endorsements: Vec::new() };
-            let frame = cipher::stub(&world.parties, self.index, &certificate, false);
+            let by = Opener::honest(self.index, None);
+            let frame = world.cipher().stub(by, &certificate);
             world.send(To::Aggregator, Message::Opening(Arc::new(frame)));
         }
         let signed = world.parties.identities[self.index].sign(endorsement);
@@ -94,7 +99,7 @@ impl Site {
     ) -> Result<(), Crash> {
         let round = manifest.round;
         if let Some((known, _)) = self.disk.ended.get(&round) {
-            assert_eq!(known.closing, certificate.closing.digest(), "see the rule on certificates");
+            assert_eq!(known.closing, certificate.closing.id(), "see the rule on certificates");
             return Ok(());
         }
         certificate.check(&world.parties.study, manifest).unwrap();
@@ -130,21 +135,13 @@ impl Site {
                 return Ok(());
             };
             let lies = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.lies);
-            let (level, parties) = (world.level, &*world.parties);
             let key = self.round_key(world, &shown.manifest.statement);
             if matches!(key, RoundKey::Lost) {
                 return Ok(());
             }
-            let rng = &mut world.dice.0;
-            let frame = cipher::open(
-                level,
-                parties,
-                (self.index, key.secret()),
-                (certificate, &set),
-                &shown.posted,
-                lies,
-                rng,
-            );
+            let by = Opener { holder: self.index, secret: key.secret(), lies };
+            let (cipher, rng) = (world.cipher(), &mut world.dice.0);
+            let frame = cipher.open(by, (certificate, &set), &shown.posted, rng);
             let Some(frame) = frame.map(Arc::new) else { return Ok(()) };
             world.write(&mut self.disk, |disk| drop(disk.openings.insert(round, frame)))?;
             self.destroy_secrets(world)?;
@@ -176,33 +173,24 @@ impl Site {
             return Ok(());
         }
         if !again {
-            let parties = (&*world.parties, &*world.check_key);
             let frames = &shown.openings;
-            let opened = cipher::recover(
-                world.level,
-                parties,
-                self.index,
-                manifest,
-                certificate,
-                frames,
-                sum,
-            );
+            let opened = world.cipher().recover(self.index, (manifest, certificate), frames, sum);
             world.observer.recovered(manifest, certificate, frames, &opened);
             let Ok(sums) = opened else {
                 self.memory.tried = Some((round, frames.len()));
                 return Ok(());
             };
             let text = format!("{} {sums:?}", manifest.base_model);
-            let model = Digest::of(text.as_bytes());
+            let model = ModelId(Digest::of(text.as_bytes()));
             world.write(&mut self.disk, |disk| {
                 disk.applied.insert(round, model);
                 disk.models.push(model);
             })?;
         }
-        let model = world.check_key.model(&self.disk.applied[&round]);
+        let model = world.parties.check_key.model(&self.disk.applied[&round]);
         let acknowledgement = world.parties.identities[self.index].sign(Acknowledgement {
-            manifest: manifest.digest(),
-            closing: certificate.closing.digest(),
+            manifest: manifest.id(),
+            closing: certificate.closing.id(),
             site: self.id.clone(),
             outcome: Outcome::Applied { model },
         });

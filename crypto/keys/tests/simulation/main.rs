@@ -30,9 +30,6 @@ mod backup;
 mod checks;
 mod cipher;
 mod closing;
-#[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "shared with other test programs, which use other parts of it")]
-mod common;
 mod ending;
 mod round_keys;
 mod site;
@@ -43,12 +40,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aggregator::Aggregator;
-use common::Parties;
+use cipher::Level;
 use ringfence_crypto::threshold::Threshold;
-use ringfence_keys::encrypt::check::CheckKey;
+use ringfence_testkit::Parties;
 use site::Site;
 use tally::Tally;
-use world::{Broken, Crash, Level, To, World};
+use world::{Broken, Crash, To, World};
 
 /// Rounds of a study.
 const ROUNDS: u32 = 3;
@@ -58,19 +55,15 @@ const ROUNDS: u32 = 3;
 /// on only as a new epoch.
 const PATIENCE: [usize; 2] = [600, 60];
 
-/// A study and its check key.
-type Setting = (Arc<Parties>, Arc<CheckKey>);
-
 /// Studies of 3, 4 and 5 sites that all hold keys, and of 6 with a window of 4. More than half of
 /// the sites are needed for a sum, so that two sets on one base model would share a site.
-fn settings() -> Vec<Setting> {
+fn settings() -> Vec<Arc<Parties>> {
     let setting = |sites: usize, window: u16| {
         let parties = Parties::new(sites, 1, |study| {
             study.threshold = Threshold::derive(window, 1, 1, sites).unwrap();
             study.min_sites = study.threshold.min_sites_floor().max(sites as u16 / 2 + 1);
         });
-        let key = parties.identities[0].check_key(&parties.study).unwrap();
-        (Arc::new(parties), Arc::new(key))
+        Arc::new(parties)
     };
     vec![setting(3, 3), setting(4, 4), setting(5, 5), setting(6, 4)]
 }
@@ -82,8 +75,8 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn new(seed: u64, level: Level, broken: Option<Broken>, setting: Setting) -> Self {
-        let world = World::new(seed, level, broken, setting);
+    fn new(seed: u64, level: Level, broken: Option<Broken>, parties: Arc<Parties>) -> Self {
+        let world = World::new(seed, level, broken, parties);
         let sites = (0..world.parties.identities.len())
             .map(|index| Site::new(index, &world.parties))
             .collect();
@@ -122,12 +115,12 @@ impl Simulation {
 
     fn step(&mut self) {
         let Self { world, aggregator, sites } = self;
-        world.now += world.dice.below(2) as u64;
+        world.now = world.now.after(world.dice.below(2) as u64);
         let site = world.dice.below(sites.len());
         if world.queue.is_empty() || world.dice.percent(4) {
             // Somebody looks at the clock; when all stands still, time passes.
             if world.queue.is_empty() {
-                world.now += world.dice.below(30) as u64;
+                world.now = world.now.after(world.dice.below(30) as u64);
             }
             if aggregator.tick(world).is_err() {
                 world.observer.tally.aggregator_crashes += 1;
@@ -176,8 +169,8 @@ fn simulate(level: Level, count: u64) {
     let count = seeds.end - seeds.start;
     let mut total = Tally::default();
     for seed in seeds {
-        let setting = settings[seed as usize % settings.len()].clone();
-        let world = Simulation::new(seed, level, None, setting).run();
+        let parties = Arc::clone(&settings[seed as usize % settings.len()]);
+        let world = Simulation::new(seed, level, None, parties).run();
         let broken = &world.observer.broken;
         assert!(broken.is_none(), "seed {seed} at level {level:?}: {broken:?}\n{:?}", world.faults);
         total.add(&world.observer.tally);
@@ -227,8 +220,8 @@ fn broken_parties_are_caught() {
         (Broken::AppliesRefused, Level::Statements, checks::REFUSALS),
     ] {
         let caught = (0..most).find_map(|seed| {
-            let setting = settings[seed as usize % settings.len()].clone();
-            let world = Simulation::new(seed, level, Some(broken), setting).run();
+            let parties = Arc::clone(&settings[seed as usize % settings.len()]);
+            let world = Simulation::new(seed, level, Some(broken), parties).run();
             world.observer.broken.map(|broken| (seed, broken))
         });
         let (seed, (caught, how)) =

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys};
@@ -10,7 +11,7 @@ use ringfence_keys::round_secret::{RoundSecret, publish};
 
 use crate::aggregator::Aggregator;
 use crate::checks::FORWARD;
-use crate::cipher::{Secret, envelope_opens};
+use crate::cipher::{Opener, Secret};
 use crate::site::Site;
 use crate::world::{Broken, Crash, Message, Served, To, World};
 
@@ -36,8 +37,8 @@ impl RoundKey {
 }
 
 /// The round after the last one that a statement covers.
-fn end(keys: &Signed<RoundKeys>) -> u32 {
-    keys.statement.first_round + keys.statement.keys.len() as u32
+fn end(keys: &Signed<RoundKeys>) -> RoundNumber {
+    RoundNumber(keys.statement.first_round.0 + keys.statement.keys.len() as u32)
 }
 
 impl Site {
@@ -51,19 +52,19 @@ impl Site {
         if !world.faults.publish.contains(&self.index) {
             return Ok(());
         }
-        let covered = self.disk.published.iter().map(end).max().unwrap_or(0);
+        let covered = self.disk.published.iter().map(end).max().unwrap_or_default();
         let next = self.next_round();
         if covered <= next {
             // What a site published before its disk was lost covers rounds in which it cannot hold.
             let known = served.round_keys.iter().filter(|keys| keys.statement.site == self.id);
-            let first = known.map(end).max().unwrap_or(0).max(covered).max(next);
+            let first = known.map(end).max().unwrap_or_default().max(covered).max(next);
             let rng = &mut world.dice.0;
             let secrets: Vec<_> = (0..BATCH).map(|_| RoundSecret::generate(rng).unwrap()).collect();
             let identity = &world.parties.identities[self.index];
-            let signed = publish(identity, world.parties.digest, first, &secrets);
+            let signed = publish(identity, world.parties.id, first, &secrets);
             let keys = signed.statement.keys.iter().cloned().zip(secrets);
             let keys = keys.map(|(key, secret)| Arc::new(Secret { secret, key }));
-            let secrets: Vec<_> = (first..).zip(keys).collect();
+            let secrets: Vec<_> = (first.0..).map(RoundNumber).zip(keys).collect();
             world.write(&mut self.disk, |disk| {
                 disk.secrets.extend(secrets);
                 disk.published.push(signed);
@@ -89,20 +90,20 @@ impl Site {
         // Every dealer checks the same signatures, with the same result.
         let resolve =
             || HolderKeys::resolve(&world.parties.study, &manifest, served.round_keys).unwrap();
-        world.resolved.entry(manifest.digest()).or_insert_with(resolve).clone()
+        world.resolved.entry(manifest.id()).or_insert_with(resolve).clone()
     }
 
     /// What this holder opens its envelopes of a round with.
     pub(crate) fn round_key(&self, world: &World, manifest: &Manifest) -> RoundKey {
         let offset = world.parties.study.holder_offset(manifest.round, &self.id).unwrap();
         let Some(named) = manifest.holder_keys[offset] else { return RoundKey::LongTerm };
-        let known = self.disk.published.iter().find(|keys| keys.digest() == named);
+        let known = self.disk.published.iter().find(|keys| keys.id() == named);
         let secret = self.disk.secrets.get(&manifest.round).filter(|_| known.is_some());
         secret.map_or(RoundKey::Lost, |secret| RoundKey::Round(Arc::clone(secret)))
     }
 
     /// Whether nothing that was sealed to this site in a round is needed again.
-    fn is_done(&self, world: &World, round: u32) -> bool {
+    fn is_done(&self, world: &World, round: RoundNumber) -> bool {
         let holds = world.parties.study.holder_offset(round, &self.id).is_some();
         let ended = self.disk.ended.get(&round);
         self.disk.openings.contains_key(&round)
@@ -111,7 +112,7 @@ impl Site {
 
     pub(crate) fn destroy_secrets(&mut self, world: &mut World) -> Result<(), Crash> {
         let rounds = self.disk.secrets.keys().copied();
-        let done: Vec<u32> = rounds.filter(|round| self.is_done(world, *round)).collect();
+        let done: Vec<RoundNumber> = rounds.filter(|round| self.is_done(world, *round)).collect();
         if done.is_empty() || world.is(Broken::KeepsSecrets) {
             return Ok(());
         }
@@ -131,12 +132,12 @@ impl Site {
             if !named || !over || !self.is_done(world, manifest.round) {
                 continue;
             }
-            let (level, parties) = (world.level, Arc::clone(&world.parties));
+            let cipher = world.cipher();
             let secrets = self.disk.secrets.values().map(Arc::as_ref).map(Some);
             for secret in secrets.chain([None]) {
                 for (_, header) in round.received() {
-                    let posted = &aggregator.store.posted[&header.digest()];
-                    let opens = envelope_opens(level, &parties, (self.index, secret), posted);
+                    let posted = &aggregator.store.posted[&header.id()];
+                    let opens = cipher.envelope_opens(Opener::honest(self.index, secret), posted);
                     world.observer.tally.closed += 1;
                     let how = || format!("{} in round {}", self.id, manifest.round);
                     world.observer.check(FORWARD, !opens, how);

@@ -4,39 +4,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ringfence_crypto::Digest;
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber, SiteId};
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{Endorsement, Manifest, Previous, Receipt, RoundKeys};
-use ringfence_crypto::api::OpeningFrame;
 use ringfence_keys::duties::contributor::{Contributor, End, Record, RuleError};
 use ringfence_keys::duties::holder::{self, Holder};
 use ringfence_keys::duties::logged::Seen;
 
-use crate::cipher::{self, Secret};
-use crate::common::{Parties, TIMEOUT_SECONDS};
+use crate::cipher::{Dealing, Opener, Posted, Secret};
 use crate::round_keys::RoundKey;
-use crate::world::{Broken, Crash, Message, Posted, Served, Shown, To, World};
+use crate::world::{Broken, Crash, Message, Served, Shown, To, World};
+use ringfence_testkit::{Parties, Proposal, TIMEOUT_SECONDS};
 
 /// What survives a crash.
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
-    pub(crate) proposed: BTreeMap<u32, Signed<Manifest>>,
-    pub(crate) posted: BTreeMap<u32, Arc<Posted>>,
-    pub(crate) records: BTreeMap<u32, Record>,
-    pub(crate) receipts: BTreeMap<u32, Signed<Receipt>>,
-    pub(crate) endorsed: BTreeMap<u32, Endorsement>,
+    pub(crate) proposed: BTreeMap<RoundNumber, Signed<Manifest>>,
+    pub(crate) posted: BTreeMap<RoundNumber, Arc<Posted>>,
+    pub(crate) records: BTreeMap<RoundNumber, Record>,
+    pub(crate) receipts: BTreeMap<RoundNumber, Signed<Receipt>>,
+    pub(crate) endorsed: BTreeMap<RoundNumber, Endorsement>,
     pub(crate) seen: Option<Seen>,
-    pub(crate) ended: BTreeMap<u32, (Previous, End)>,
-    pub(crate) openings: BTreeMap<u32, Arc<OpeningFrame>>,
+    pub(crate) ended: BTreeMap<RoundNumber, (Previous, End)>,
+    pub(crate) openings: BTreeMap<RoundNumber, Arc<OpeningFrame>>,
     /// Models that it may train on: the initial one, and one for each opened sum that it applied.
-    pub(crate) models: Vec<Digest>,
-    pub(crate) applied: BTreeMap<u32, Digest>,
+    pub(crate) models: Vec<ModelId>,
+    pub(crate) applied: BTreeMap<RoundNumber, ModelId>,
     pub(crate) published: Vec<Signed<RoundKeys>>,
-    pub(crate) secrets: BTreeMap<u32, Arc<Secret>>,
+    pub(crate) secrets: BTreeMap<RoundNumber, Arc<Secret>>,
     /// Set when this disk was restored from a backup.
-    pub(crate) abstains_through: Option<u32>,
+    pub(crate) abstains_through: Option<RoundNumber>,
 }
 
 pub(crate) struct Site {
@@ -56,11 +55,11 @@ pub(crate) struct Memory {
     /// Manifests that passed.
     pub(crate) accepted: Vec<Signed<Manifest>>,
     /// Round and number of openings at hand when a sum did not open.
-    pub(crate) tried: Option<(u32, usize)>,
+    pub(crate) tried: Option<(RoundNumber, usize)>,
     /// What was sent, in which round.
-    pub(crate) told: BTreeSet<(&'static str, u32)>,
+    pub(crate) told: BTreeSet<(&'static str, RoundNumber)>,
     /// Closings that were not endorsed.
-    pub(crate) refused: BTreeSet<Digest>,
+    pub(crate) refused: BTreeSet<ClosingId>,
 }
 
 impl Site {
@@ -96,29 +95,34 @@ impl Site {
         self.memory = Memory::default();
         self.contributor = Contributor::restore(disk.records.values().cloned());
         if let Some(through) = abstains(Broken::ContributesAfterRestore) {
-            self.contributor.abstain(world.parties.digest, through);
+            self.contributor.abstain(world.parties.id, through);
         }
     }
 
     /// The first round whose end, or whose opened sum, this site lacks.
-    pub(crate) fn lacks(&self) -> u32 {
-        let unapplied = |(round, (_, end)): (&u32, &(Previous, End))| {
+    pub(crate) fn lacks(&self) -> RoundNumber {
+        let unapplied = |(round, (_, end)): (&RoundNumber, &(Previous, End))| {
             (*end == End::Set && !self.disk.applied.contains_key(round)).then_some(*round)
         };
         self.disk.ended.iter().find_map(unapplied).unwrap_or(self.next_round())
     }
 
     /// Whether to send something that may have been sent already: not each time.
-    pub(crate) fn tell(&mut self, world: &mut World, what: &'static str, round: u32) -> bool {
+    pub(crate) fn tell(
+        &mut self,
+        world: &mut World,
+        what: &'static str,
+        round: RoundNumber,
+    ) -> bool {
         self.memory.told.insert((what, round)) || world.dice.percent(20)
     }
 
-    pub(crate) fn next_round(&self) -> u32 {
-        self.disk.ended.last_key_value().map_or(0, |(round, _)| round + 1)
+    pub(crate) fn next_round(&self) -> RoundNumber {
+        self.disk.ended.last_key_value().map_or(RoundNumber::FIRST, |(round, _)| round.next())
     }
 
-    fn previous(&self, round: u32) -> Option<&Previous> {
-        self.disk.ended.get(&round.checked_sub(1)?).map(|(previous, _)| previous)
+    fn previous(&self, round: RoundNumber) -> Option<&Previous> {
+        self.disk.ended.get(&round.before()?).map(|(previous, _)| previous)
     }
 
     /// Opens the next round if it is this site's turn.
@@ -131,18 +135,23 @@ impl Site {
             return Ok(());
         }
         let n = world.parties.identities.len();
-        let turns = (self.index + n - round as usize % n) % n;
+        let turns = (self.index + n - round.0 as usize % n) % n;
         let study = &world.parties.study;
         let since = self.previous(round).map_or(study.created_at, |previous| previous.closed_at);
-        if world.now < since + turns as u64 * u64::from(TIMEOUT_SECONDS) {
+        if world.now < since.after(turns as u64 * u64::from(TIMEOUT_SECONDS)) {
             return Ok(());
         }
         if !self.disk.proposed.contains_key(&round) {
             let models = self.disk.models.len();
             let at = if stale { world.dice.below(models) } else { models - 1 };
-            let base = world.check_key.model(&self.disk.models[at]);
-            let (previous, keys) = (self.previous(round), served.round_keys);
-            let signed = world.parties.manifest(self.index, previous, base, world.now, keys);
+            let base_model = world.parties.check_key.model(&self.disk.models[at]);
+            let signed = world.parties.manifest(Proposal {
+                initiator: self.index,
+                previous: self.previous(round),
+                base_model,
+                opened_at: world.now,
+                round_keys: served.round_keys,
+            });
             world.write(&mut self.disk, |disk| drop(disk.proposed.insert(round, signed)))?;
         }
         world.send(To::Aggregator, Message::Manifest(self.disk.proposed[&round].clone()));
@@ -167,7 +176,7 @@ impl Site {
             return Ok(());
         }
         receipt.verify(&world.parties.study.aggregator_key, &"the aggregator").unwrap();
-        let of = |posted: &&Arc<Posted>| posted.header.digest() == receipt.statement.header;
+        let of = |posted: &&Arc<Posted>| posted.header.id() == receipt.statement.header;
         let Some(round) = self.disk.posted.values().find(of).map(|p| p.header.statement.round)
         else {
             return Ok(());
@@ -178,12 +187,12 @@ impl Site {
     fn shown(&mut self, world: &mut World, served: Served<'_>, shown: &Shown) -> Result<(), Crash> {
         let manifest = &shown.manifest.statement;
         let round = manifest.round;
-        if round > 0 && self.previous(round).is_none() {
+        if round > RoundNumber::FIRST && self.previous(round).is_none() {
             return Ok(());
         }
-        let Parties { study, digest, .. } = &*Arc::clone(&world.parties);
+        let Parties { study, id, .. } = &*Arc::clone(&world.parties);
         if !self.memory.accepted.contains(&shown.manifest) {
-            if Manifest::check(&shown.manifest, study, *digest, self.previous(round)).is_err() {
+            if Manifest::check(&shown.manifest, study, *id, self.previous(round)).is_err() {
                 world.observer.tally.refusals += 1;
                 return Ok(());
             }
@@ -217,11 +226,11 @@ impl Site {
         manifest: &Manifest,
     ) -> Result<(), Crash> {
         let round = manifest.round;
-        let keyed = |model: &&Digest| world.check_key.model(model) == manifest.base_model;
+        let keyed = |model: &&ModelId| world.parties.check_key.model(model) == manifest.base_model;
         let Some(model) = self.disk.models.iter().find(keyed).copied() else { return Ok(()) };
         if let Some(posted) = self.disk.posted.get(&round) {
             let (posted, same) =
-                (Arc::clone(posted), posted.header.statement.manifest == manifest.digest());
+                (Arc::clone(posted), posted.header.statement.manifest == manifest.id());
             if same && self.tell(world, "contribution", round) {
                 world.send(To::Aggregator, Message::Contribution(posted));
             }
@@ -240,10 +249,8 @@ impl Site {
         let values = world.observer.update(self.index, model);
         let broken = world.faults.corrupt(self.index).map_or(0, |corrupt| corrupt.broken);
         let holder_keys = Self::holder_keys(world, served, manifest);
-        let (level, parties) = (world.level, (&*world.parties, &*world.check_key));
-        let (rng, of) = (&mut world.dice.0, (manifest, &holder_keys));
-        let posted = cipher::contribute(level, parties, of, self.index, values, broken, rng);
-        let posted = Arc::new(posted);
+        let of = Dealing { manifest, holder_keys: &holder_keys, site: self.index, values, broken };
+        let posted = Arc::new(world.cipher().contribute(of, &mut world.dice.0));
         world.observer.made(&posted.header, manifest, values);
         let record = Record { study: manifest.study, round, base_model: model, end: None };
         if !world.is(Broken::ForgetsContributions) {
@@ -267,14 +274,14 @@ impl Site {
         if matches!(key, RoundKey::Lost) && !world.is(Broken::ComplainsWithoutSecret) {
             return;
         }
-        let with = (self.index, key.secret());
+        let (cipher, with) = (world.cipher(), Opener::honest(self.index, key.secret()));
         let complains = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.complains);
         let complaints = shown
             .posted
             .iter()
             .enumerate()
             .filter(|(at, posted)| {
-                let opens = cipher::envelope_opens(world.level, &world.parties, with, posted);
+                let opens = cipher.envelope_opens(with, posted);
                 !opens || (complains && *at == 0)
             })
             .map(|(_, posted)| posted.header.statement.site.clone())

@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
-use ringfence_crypto::Digest;
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::{ManifestId, UnixSeconds};
 use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Closing, Endorsement, Header, HolderKeys, Manifest, Receipt, Review, RoundKeys, Study};
-use ringfence_crypto::api::OpeningFrame;
-use ringfence_keys::encrypt::check::CheckKey;
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, HolderKeys, Manifest, Receipt, Review,
+    RoundKeys, Study,
+};
 
 use crate::checks::Observer;
-use crate::common::{Parties, START};
+use crate::cipher::{Cipher, Level, Posted};
+use ringfence_testkit::{Parties, START};
 
 /// The schedule's only source of chance.
 pub(crate) struct Dice(pub(crate) ChaCha20Rng);
@@ -28,15 +31,6 @@ impl Dice {
     pub(crate) fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
     }
-}
-
-/// How contributions and openings are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
-    /// Signed statements and the machines; bodies in the clear, envelopes and openings are stubs.
-    Statements,
-    /// Everything: encryption, sharing, sealing, opening.
-    Full,
 }
 
 /// A fault that is put into a party on purpose, to see that the checks find it.
@@ -168,14 +162,6 @@ impl Faults {
     }
 }
 
-/// A contribution as it travels.
-#[derive(Debug)]
-pub(crate) struct Posted {
-    pub(crate) header: Signed<Header>,
-    pub(crate) envelopes: Vec<Vec<u8>>,
-    pub(crate) body: Vec<u8>,
-}
-
 /// What the aggregator shows of a round at some moment; old ones may come late.
 #[derive(Debug)]
 pub(crate) struct Shown {
@@ -228,15 +214,13 @@ pub(crate) struct World {
     pub(crate) level: Level,
     pub(crate) broken: Option<Broken>,
     pub(crate) parties: Arc<Parties>,
-    pub(crate) check_key: Arc<CheckKey>,
     pub(crate) faults: Faults,
     pub(crate) dice: Dice,
-    /// Unix seconds.
-    pub(crate) now: u64,
+    pub(crate) now: UnixSeconds,
     pub(crate) queue: Vec<(To, Message)>,
     past: Vec<(To, Message)>,
-    /// The keys to seal to, by digest of the manifest.
-    pub(crate) resolved: BTreeMap<Digest, HolderKeys>,
+    /// The keys to seal to.
+    pub(crate) resolved: BTreeMap<ManifestId, HolderKeys>,
     pub(crate) observer: Observer,
 }
 
@@ -245,7 +229,7 @@ impl World {
         seed: u64,
         level: Level,
         broken: Option<Broken>,
-        (parties, check_key): (Arc<Parties>, Arc<CheckKey>),
+        parties: Arc<Parties>,
     ) -> Self {
         let mut dice = Dice(ChaCha20Rng::seed_from_u64(seed));
         let mut faults = Faults::draw(&mut dice, parties.identities.len());
@@ -255,19 +239,12 @@ impl World {
         let observer = Observer::new(Arc::clone(&parties), faults.clone());
         let (queue, past) = (Vec::new(), Vec::new());
         let (resolved, now) = (BTreeMap::new(), START);
-        Self {
-            level,
-            broken,
-            parties,
-            check_key,
-            faults,
-            dice,
-            now,
-            queue,
-            past,
-            resolved,
-            observer,
-        }
+        Self { level, broken, parties, faults, dice, now, queue, past, resolved, observer }
+    }
+
+    /// How contributions and openings are made here.
+    pub(crate) fn cipher(&self) -> Cipher {
+        Cipher { level: self.level, parties: Arc::clone(&self.parties) }
     }
 
     pub(crate) fn is(&self, broken: Broken) -> bool {

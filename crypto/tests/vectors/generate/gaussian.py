@@ -1,5 +1,5 @@
 """Errors: the cumulative table of the discrete Gaussian of width 6.4 and the sampler on uniform
-bytes. `python3 gaussian.py` prints the table as it stands in crypto/keys/src/noise.rs."""
+bytes. `python3 gaussian.py` prints the table as it stands in crypto/keys/src/encrypt/rlwe_noise.rs."""
 
 import struct
 from decimal import Decimal, localcontext

@@ -1,12 +1,12 @@
 //! TFHE computation goes on from encrypted sums.
 //!
 //! Two rounds of aggregation, each under its own keys. tfhe computes `first + 2 second` on the two
-//! encrypted sums without any key, takes one value out of the packed result, decrypts all of it with
-//! the opened key sums, and bootstraps some of it to encrypted bits. What comes out is compared with
-//! the plain sums.
+//! encrypted sums without any key, takes one value out of the packed result, decrypts all of it
+//! with the opened key sums, and bootstraps some of it to encrypted bits. What comes out is
+//! compared with the plain sums.
 //!
 //! ```sh
-//! cargo run --release -p ringfence-keys --features tfhe --example tfhe
+//! cargo run --release -p ringfence-tfhe --example tfhe
 //! ```
 //!
 //! The opened key sum is what decrypts here, so whoever computes on must not have it; that is for
@@ -15,10 +15,11 @@
 use std::error::Error;
 use std::time::Instant;
 
-use ringfence_crypto::ring::words::block_bytes;
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::words::block_bytes;
+use ringfence_testkit::{FinishedRound, Rehearsal, Setup};
 use ringfence_tfhe::glwe;
 use tfhe::core_crypto::algorithms::slice_algorithms::{
     slice_wrapping_add_assign_custom_mod, slice_wrapping_scalar_mul_assign_custom_mod,
@@ -29,10 +30,7 @@ use tfhe::core_crypto::prelude::{
     extract_lwe_sample_from_glwe_ciphertext,
 };
 
-use round::{CLIP, Parties, Round};
-
 mod bootstrap;
-mod round;
 
 /// Sites of the roster: slots have room for so many values.
 const ROSTER: usize = 64;
@@ -42,12 +40,21 @@ const SITES: usize = 6;
 /// How much the second sum counts.
 const WEIGHT: u64 = 2;
 const PARAMETERS: usize = 20_000;
+/// The updates are clipped to `[-CLIP, CLIP]`.
+const CLIP: f32 = 0.5;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let parties = Parties::new(ROSTER, PARAMETERS as u32)?;
-    let packing = &parties.study.packing;
-    let first = parties.aggregate(0, None, &updates(0))?;
-    let second = parties.aggregate(1, Some(&first), &updates(1))?;
+    let setup = Setup {
+        sites: ROSTER,
+        threshold: None,
+        parameters: PARAMETERS as u32,
+        clip: CLIP,
+        value_bits: 16,
+    };
+    let mut rehearsal = Rehearsal::of(setup, ringfence_keys::system_rng()?);
+    let first = rehearsal.run(&updates(0));
+    let second = rehearsal.run(&updates(1));
+    let packing = &rehearsal.study.packing;
     println!("two rounds: {SITES} of {ROSTER} sites, {PARAMETERS} values of 16 bits");
 
     // The computing server: encrypted sums in, an encrypted result out.
@@ -55,8 +62,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = block_bytes(packing.wire_bits);
     let results = (first.sum.chunks(bytes).zip(second.sum.chunks(bytes)).zip(0u64..))
         .map(|((one, other), block)| {
-            let one = glwe::ciphertext(packing, &first.digest, block, one)?;
-            let mut other = glwe::ciphertext(packing, &second.digest, block, other)?;
+            let one = glwe::ciphertext(packing, first.manifest_id(), block, one)?;
+            let mut other = glwe::ciphertext(packing, second.manifest_id(), block, other)?;
             // tfhe's wrappers of these take moduli that are powers of two only.
             slice_wrapping_scalar_mul_assign_custom_mod(other.as_mut(), WEIGHT, MODULUS);
             Ok(joined(&one, &other))
@@ -182,8 +189,8 @@ fn joined(
 }
 
 /// The key of [`joined`] sums.
-fn joined_key(first: &Round, second: &Round) -> GlweSecretKeyOwned<u64> {
-    let keys = [glwe::secret_key(&first.keys), glwe::secret_key(&second.keys)];
+fn joined_key(first: &FinishedRound, second: &FinishedRound) -> GlweSecretKeyOwned<u64> {
+    let keys = [first, second].map(|round| glwe::secret_key(&round.key_sum(ROSTER - 1)));
     let container = keys.iter().flat_map(|key| key.as_ref().iter().copied()).collect();
     GlweSecretKey::from_container(container, PolynomialSize(RING_DEGREE))
 }

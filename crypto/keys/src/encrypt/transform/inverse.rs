@@ -20,7 +20,7 @@ use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 
 use super::lanes::{Lanes, Residues, Scalar};
-use super::{point, reversed};
+use super::points::{point, reversed};
 
 /// Length of either step.
 const SIDE: usize = 64;
@@ -109,8 +109,8 @@ impl<L: Lanes> NullaryFnOnce for Product<'_, L> {
                 lanes.store(lanes.reduce(*vector), &mut out[m * SIDE + column..]);
             }
         }
-        // What is left of them gives coefficients of the product with the key. Vectors are no type that
-        // zeroize knows; the compiler may not leave out a store that is looked at.
+        // What is left of them gives coefficients of the product with the key. Vectors are no type
+        // that zeroize knows; the compiler may not leave out a store that is looked at.
         vectors.fill(lanes.splat(0));
         std::hint::black_box(&vectors);
     }
@@ -212,8 +212,8 @@ fn butterfly<L: Lanes>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::lanes::EPSILON;
     use super::*;
-    use crate::encrypt::transform::lanes::EPSILON;
     use proptest::prelude::*;
 
     const EDGES: [u64; 9] =

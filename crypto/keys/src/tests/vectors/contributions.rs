@@ -1,6 +1,7 @@
 //! Whole contributions and envelopes.
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, StudyId};
 use ringfence_crypto::ring::ciphertext::residues_from_xof;
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::RING_DEGREE;
@@ -17,12 +18,12 @@ use crate::encrypt::one_time_key::{Encryption, EncryptionContext, OneTimeKey, Us
 use crate::encrypt::rlwe_noise::{UNIFORM_BYTES, errors_from_uniform};
 use crate::randomness::BulkRandomness;
 use crate::share::envelope::open_envelope;
-use crate::update::quantize::{Quantizer, fill_block};
+use crate::update::quantize::Quantizer;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Contributions {
-    study: Digest,
+    study: StudyId,
     manifest: Signed<Manifest>,
     round_keys: Vec<Signed<RoundKeys>>,
     cases: Vec<Case>,
@@ -133,7 +134,7 @@ pub(super) fn made() -> Vec<(Contribution, Vec<u8>)> {
 
 pub(super) fn contribution(_: &str, file: Contributions) {
     let (study, manifest) = (study(), &file.manifest.statement);
-    assert_eq!(study.digest(), file.study);
+    assert_eq!(study.id(), file.study);
     Manifest::check(&file.manifest, &study, file.study, None).unwrap();
     for (index, case) in file.cases.iter().enumerate() {
         check_parts(case, &study);
@@ -158,7 +159,7 @@ pub(super) fn contribution(_: &str, file: Contributions) {
         }
         assert_eq!(case.dealt.len(), made.envelopes.len());
         for (holder, (envelope, shown)) in
-            study.holders(0).zip(made.envelopes.iter().zip(&case.dealt))
+            study.holders(RoundNumber(0)).zip(made.envelopes.iter().zip(&case.dealt))
         {
             let holder = holder.id.as_str();
             let secret = round_secret(holder);
@@ -190,7 +191,7 @@ fn check_parts(case: &Case, study: &Study) {
         let capacity = packing.block_values() - usize::from(block == 0);
         let (values, after) = rest.split_at(capacity.min(rest.len()));
         let mut message = [0; RING_DEGREE];
-        fill_block(&quantizer, packing, block, values, &dither, &mut message).unwrap();
+        quantizer.fill_block(block, values, &dither, &mut message).unwrap();
         shown.check(&message);
         for slot in 0..packing.slots {
             let shift = slot * packing.slot_bits;
@@ -219,7 +220,7 @@ pub(super) struct BadEnvelope {
 pub(super) fn envelope_bad(_: &str, file: BadEnvelope) {
     let study = study();
     let header = &file.header.statement;
-    assert_eq!(header.manifest, file.manifest.digest());
+    assert_eq!(header.manifest, file.manifest.id());
     HolderKeys::resolve(&study, &file.manifest.statement, &file.round_keys).unwrap();
     file.header.verify(&study.site(&header.site).unwrap().signature_key, &header.site).unwrap();
     let (identity, secret) = (identity(&file.holder), round_secret(&file.holder));

@@ -1,6 +1,7 @@
 //! Transform, sampler, quantizer and check words.
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::ciphertext::residues_from_xof;
 use ringfence_crypto::ring::field;
@@ -14,7 +15,7 @@ use super::story::Shown;
 use crate::encrypt::check::{CheckKey, CheckWords};
 use crate::encrypt::rlwe_noise::{UNIFORM_BYTES, errors_from_uniform};
 use crate::encrypt::transform;
-use crate::update::quantize::{Quantizer, fill_block, mean};
+use crate::update::quantize::{Quantizer, mean};
 
 type Polynomial = [u64; RING_DEGREE];
 
@@ -182,7 +183,7 @@ pub(super) fn quantize(_: &str, file: Quantize) {
         let dither = case.dither.0.repeat(packing.block_values());
         let mut coefficients = [0; RING_DEGREE];
         let quantizer = Quantizer::new(&layout, &packing);
-        fill_block(&quantizer, &packing, 0, &values, &dither, &mut coefficients).unwrap();
+        quantizer.fill_block(0, &values, &dither, &mut coefficients).unwrap();
         assert_eq!(coefficients[0], 1, "the count");
         assert_eq!(coefficients[1..][..values.len()], case.quantized, "{} bits", case.value_bits);
     }
@@ -199,7 +200,7 @@ pub(super) fn quantize(_: &str, file: Quantize) {
 #[serde(deny_unknown_fields)]
 pub(super) struct CheckWordsFile {
     key: HexBytes,
-    round: Digest,
+    round: ManifestId,
     rho: Vec<Ends>,
     scales: Vec<Vec<Word>>,
     blocks: Vec<Block>,
@@ -223,7 +224,7 @@ enum Block {
 pub(super) fn check_words(_: &str, file: CheckWordsFile) {
     let key = CheckKey::from_bytes(&file.key.0).unwrap();
     // Room for the file's coefficients, the largest of which is 2^50.
-    let vectors = key.vectors(&file.round, &Packing::derive(16, 3).unwrap());
+    let vectors = key.vectors(file.round, &Packing::derive(16, 3).unwrap());
     // A block with a single 1 shows that word of rho times the block's scale.
     let shown = |block, k| vectors.of_block(block, &from_terms(&[(k, Word(1))])).0;
     for (block, scales) in file.scales.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Identities, the study's sealed check key, and sealing.
 
 use ed25519_dalek::SigningKey;
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::signature::{PublicKey, Statement};
 use ringfence_crypto::statement::HexBytes;
 use serde::Deserialize;
@@ -37,7 +37,7 @@ pub(super) fn identities(_: &str, file: Identities) {
     let secrets: Vec<_> =
         file.round_key_seeds.iter().map(|seed| RoundSecret::from_bytes(&seed.0).unwrap()).collect();
     let of_site = identity(file.round_keys.statement.site.as_str());
-    assert_eq!(publish(&of_site, study.digest(), 0, &secrets), file.round_keys);
+    assert_eq!(publish(&of_site, study.id(), RoundNumber(0), &secrets), file.round_keys);
 }
 
 #[derive(Deserialize)]

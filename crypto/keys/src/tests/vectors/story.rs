@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use rand::{TryCryptoRng, TryRng};
 use ringfence_crypto::Digest;
+use ringfence_crypto::id::ModelId;
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::ring::field;
 use ringfence_crypto::signature::{Signed, Statement};
@@ -98,7 +99,7 @@ pub(super) struct SiteSecrets {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Model {
-    pub(super) model: Digest,
+    pub(super) model: ModelId,
     pub(super) keyed: Digest,
 }
 
@@ -114,8 +115,8 @@ pub(super) struct Logged {
 /// closing names.
 pub(super) fn proofs(entries: &[Logged], manifest: &Manifest, closing: &Closing) -> LogProofs {
     let entry = |logged: &Logged| match logged.label.as_str() {
-        Manifest::LABEL => LogEntry::of::<Manifest>(logged.digest),
-        Header::LABEL => LogEntry::of::<Header>(logged.digest),
+        Manifest::LABEL => LogEntry::of::<Manifest>(logged.digest.into()),
+        Header::LABEL => LogEntry::of::<Header>(logged.digest.into()),
         Receipt::LABEL => LogEntry::of::<Receipt>(logged.digest),
         label => panic!("nothing of kind {label:?} comes before the closing"),
     };

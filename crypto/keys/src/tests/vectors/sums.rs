@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::{HeaderId, RoundNumber};
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{add_words, block_bytes, pack, unpack};
 use ringfence_crypto::signature::{Signed, Statement};
@@ -19,7 +20,7 @@ use super::files::{self, Word, refused};
 use super::parts::floats;
 use super::story::{Logged, Script, Shown, identity, proofs, round_secret, study};
 use crate::duties::holder::{ClosingView, Decision, Holder, open_share_sum};
-use crate::open::{OpenError, OpenedSum, OpeningContext, unseal};
+use crate::open::{OpenError, OpenedSum, OpeningContext, SumContext, unseal};
 use crate::share::envelope::open_envelope;
 use crate::share::reconstruct::KeySum;
 use crate::share::share::Share;
@@ -60,7 +61,7 @@ fn decoded(bytes: &[u8]) -> OpeningFrame {
 
 impl Opened {
     fn context<'a>(&self, study: &'a Study) -> OpeningContext<'a> {
-        let (manifest, closing) = (self.manifest.digest(), self.certificate.closing.digest());
+        let (manifest, closing) = (self.manifest.id(), self.certificate.closing.id());
         OpeningContext { study, round: self.manifest.statement.round, manifest, closing }
     }
 
@@ -74,7 +75,8 @@ impl Opened {
     fn open(&self, study: &Study, sites: usize, mut sum: &[u8]) -> Result<OpenedSum, OpenError> {
         let keys = KeySum::reconstruct(&self.unseal(study, "south"), &study.threshold)?;
         let check_key = identity("south").check_key(study).unwrap();
-        OpenedSum::open(study, &self.manifest.digest(), sites, &keys, &check_key, &mut sum)
+        let (manifest, keys, check_key) = (self.manifest.id(), &keys, &check_key);
+        OpenedSum::open(SumContext { study, manifest, sites, keys, check_key }, &mut sum)
     }
 }
 
@@ -103,8 +105,8 @@ fn check_making(file: &Opened, study: &Study) {
 
         let set = holder.may_open(manifest, &file.certificate).unwrap();
         let offset = study.holder_offset(manifest.round, identity.site()).unwrap();
-        let share = |(site, header): (&_, Digest)| {
-            let (made, _) = made.iter().find(|(made, _)| made.header.digest() == header).unwrap();
+        let share = |(site, header): (&_, HeaderId)| {
+            let (made, _) = made.iter().find(|(made, _)| made.header.id() == header).unwrap();
             let (header, envelope) = (&made.header.statement, &made.envelopes[offset]);
             let share = open_envelope(&identity, secret.as_ref(), study, header, envelope);
             (Clone::clone(site), share.unwrap())
@@ -121,7 +123,7 @@ fn check_making(file: &Opened, study: &Study) {
 
 pub(super) fn opened(_: &str, file: Opened) {
     let study = study();
-    Manifest::check(&file.manifest, &study, study.digest(), None).unwrap();
+    Manifest::check(&file.manifest, &study, study.id(), None).unwrap();
     check_making(&file, &study);
     assert_eq!(Digest::of(&file.sum.0), file.sum_digest);
     assert_eq!(file.certificate.closing.statement.sum, Some(file.sum_digest));
@@ -195,7 +197,7 @@ pub(super) struct BadEndorsement {
     headers: Vec<Signed<Header>>,
     receipt: Option<Signed<Receipt>>,
     endorsed: Option<Endorsement>,
-    abstains_through: Option<u32>,
+    abstains_through: Option<RoundNumber>,
     log: Vec<Logged>,
     error: String,
 }

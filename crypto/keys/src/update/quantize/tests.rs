@@ -190,8 +190,8 @@ proptest! {
             let integers: Vec<u32> = wide.iter().map(|value| *value as u32).collect();
             let mut blocks = [[0; RING_DEGREE]; 2];
             let [floats, whole] = &mut blocks;
-            fill_block(&quantizer, &packing, block, values, &dither, floats).unwrap();
-            fill_block(&quantizer, &packing, block, &integers, &dither, whole).unwrap();
+            quantizer.fill_block(block, values, &dither, floats).unwrap();
+            quantizer.fill_block(block, &integers, &dither, whole).unwrap();
             prop_assert!(blocks[0] == blocks[1], "block {}", block);
         }
     }
@@ -219,27 +219,15 @@ fn count_comes_first_and_slots_are_runs_of_values() {
     let values: Vec<u32> = (0..count as u32).map(|v| v + 1).collect();
     let mut coefficients = [0; RING_DEGREE];
     let capacity = packing.block_values();
-    fill_block(
-        &quantizer,
-        &packing,
-        0,
-        &values[..capacity - 1],
-        &vec![0; capacity * 4],
-        &mut coefficients,
-    )
-    .unwrap();
+    quantizer
+        .fill_block(0, &values[..capacity - 1], &vec![0; capacity * 4], &mut coefficients)
+        .unwrap();
     // Value v is v: the count is value 0 and happens to be 1 here.
     assert_eq!(coefficients[0], 1 | (RING_DEGREE as u64) << bits);
     assert_eq!(coefficients[7], 7 | (RING_DEGREE as u64 + 7) << bits);
-    fill_block(
-        &quantizer,
-        &packing,
-        1,
-        &values[capacity - 1..],
-        &vec![0; capacity * 4],
-        &mut coefficients,
-    )
-    .unwrap();
+    quantizer
+        .fill_block(1, &values[capacity - 1..], &vec![0; capacity * 4], &mut coefficients)
+        .unwrap();
     assert_eq!(coefficients[0], capacity as u64 | ((capacity + RING_DEGREE) as u64) << bits);
     assert_eq!(coefficients[4095], capacity as u64 + 4095, "padding is zero");
 }
@@ -267,7 +255,7 @@ fn blocks_of_floats_are_quantized_like_the_whole() {
     for block in 0..packing.blocks(update.len()).unwrap() {
         let (values, after) = rest.split_at(rest.len().min(capacity - usize::from(block == 0)));
         let mut coefficients = [0; RING_DEGREE];
-        fill_block(&quantizer, &packing, block, values, &dither, &mut coefficients).unwrap();
+        quantizer.fill_block(block, values, &dither, &mut coefficients).unwrap();
         for slot in 0..packing.slots {
             let of_slot =
                 |c: &u64| *c >> (slot * packing.slot_bits) & ((1 << packing.slot_bits) - 1);

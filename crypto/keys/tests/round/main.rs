@@ -1,0 +1,8 @@
+//! Rounds through the shipped machines, without network or disk: those that must succeed, and what
+//! must be refused.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
+
+mod logged;
+mod opened;
+mod refusals;
+mod refused_openings;

@@ -1,0 +1,94 @@
+//! What a round leaves: what a recipient opens it with, and what must come out.
+
+use std::sync::Arc;
+
+use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::ManifestId;
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{Closing, Manifest};
+use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal};
+use ringfence_keys::share::reconstruct::KeySum;
+use ringfence_keys::update::quantize;
+
+use crate::parties::Parties;
+
+/// A finished round.
+#[derive(Debug)]
+pub struct FinishedRound {
+    /// Everybody's keys.
+    pub parties: Arc<Parties>,
+    /// The round's manifest.
+    pub manifest: Manifest,
+    /// Its certified closing.
+    pub closing: Signed<Closing>,
+    /// The last site's body.
+    pub body: Vec<u8>,
+    /// Wire words of the sum.
+    pub sum: Vec<u8>,
+    /// The plain sum, which nobody has in a real round: an opening must give it.
+    pub plain: Vec<u64>,
+    /// The holders' openings.
+    pub openings: Vec<OpeningFrame>,
+}
+
+impl FinishedRound {
+    /// The name of the manifest.
+    pub fn manifest_id(&self) -> ManifestId {
+        self.manifest.id()
+    }
+
+    /// A recipient's work: unseal the openings, reconstruct the key sum.
+    pub fn key_sum(&self, recipient: usize) -> KeySum {
+        let context = OpeningContext {
+            study: &self.parties.study,
+            round: self.manifest.round,
+            manifest: self.manifest_id(),
+            closing: self.closing.id(),
+        };
+        let recipient = self.parties.identities.get(recipient).unwrap();
+        let unseal = |frame: &OpeningFrame| unseal(recipient, context, frame).unwrap();
+        let openings: Vec<_> = self.openings.iter().map(unseal).collect();
+        KeySum::reconstruct(&openings, &self.parties.study.threshold).unwrap()
+    }
+
+    fn context<'a>(&'a self, keys: &'a KeySum) -> SumContext<'a> {
+        SumContext {
+            study: &self.parties.study,
+            manifest: self.manifest_id(),
+            sites: self.closing.statement.included.len(),
+            keys,
+            check_key: &self.parties.check_key,
+        }
+    }
+
+    /// A recipient's work: decrypt and check the sum.
+    pub fn open(&self, keys: &KeySum) -> OpenedSum {
+        OpenedSum::open(self.context(keys), &mut self.sum.as_slice()).unwrap()
+    }
+
+    /// A recipient's work: decrypt and check the sum, to the mean alone.
+    pub fn open_mean(&self, keys: &KeySum) -> OpenedMean {
+        OpenedMean::open(self.context(keys), &mut self.sum.as_slice()).unwrap()
+    }
+
+    /// Decrypts and checks any sum, to the sums and to the mean, which must say the same.
+    ///
+    /// # Errors
+    /// [`OpenError`] with what is out of bounds.
+    pub fn try_open(&self, keys: &KeySum, sum: &[u8]) -> Result<OpenedSum, OpenError> {
+        let context = self.context(keys);
+        let opened = OpenedSum::open(context, &mut &*sum);
+        match (&opened, &OpenedMean::open(context, &mut &*sum)) {
+            (Ok(opened), Ok(mean)) => {
+                let (study, sites) = (context.study, context.sites);
+                let sums = opened.sums();
+                let expected = quantize::mean(sums, sites, &study.layout, &study.packing);
+                assert!(mean.mean() == expected && mean.noise == opened.noise);
+                assert_eq!(mean.sites, sites);
+            }
+            (Err(opened), Err(mean)) => assert_eq!(opened.to_string(), mean.to_string()),
+            (opened, mean) => panic!("{opened:?}, but {mean:?}"),
+        }
+        opened
+    }
+}
