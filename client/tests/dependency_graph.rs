@@ -1,44 +1,210 @@
-//! The claim that the aggregator cannot decrypt, as a reader can run it: nothing that can open a
-//! contribution is in its dependency graph, and no server is in the client's.
+//! The map of the packages, as a reader can check it: what each of them may not reach.
+//!
+//! The aggregator cannot decrypt, no hospital runs the server or the laboratory's code, a site's part
+//! does not need the networks, and training does not see a key: whatever a package does not depend
+//! on, it cannot do. The picture with the reasons is in `docs/architecture.md`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the lints' exception for tests does not reach the helper functions"
+)]
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
+use std::collections::BTreeSet;
 use std::process::Command;
 
-fn tree(package: &str, edges: &str) -> Vec<String> {
+/// A package, and what it may be built from.
+struct Rule {
+    package: &'static str,
+    /// Packages of this workspace that it may reach, without `ringfence-`.
+    ours: &'static [&'static str],
+    /// Foreign packages that it must not reach; `*` stands for any end.
+    never: &'static [&'static str],
+    /// Whether its tests are held to the same.
+    with_tests: bool,
+}
+
+/// What opens a contribution.
+const DECRYPTS: [&str; 5] = ["tfhe*", "concrete-*", "hpke", "x-wing", "candle-*"];
+
+const RULES: [Rule; 16] = [
+    Rule { package: "ringfence-crypto", ours: &[], never: &["tokio"], with_tests: true },
+    Rule { package: "ringfence-clock", ours: &["crypto"], never: &DECRYPTS, with_tests: true },
+    Rule { package: "ringfence-durable", ours: &[], never: &["tokio"], with_tests: true },
+    Rule {
+        package: "ringfence-keys",
+        ours: &["crypto"],
+        never: &["tfhe*", "tokio", "reqwest", "candle-*"],
+        with_tests: false,
+    },
+    Rule {
+        package: "ringfence-tfhe",
+        ours: &["crypto", "keys"],
+        never: &["tokio", "candle-*"],
+        with_tests: false,
+    },
+    Rule {
+        package: "ringfence-testkit",
+        ours: &["crypto", "keys"],
+        never: &["tfhe*", "tokio", "candle-*"],
+        with_tests: true,
+    },
+    Rule {
+        package: "ringfence-aggregator",
+        ours: &["crypto", "clock", "durable"],
+        never: &DECRYPTS,
+        with_tests: true,
+    },
+    Rule {
+        package: "ringfence-weights",
+        ours: &["durable"],
+        never: &["tokio", "candle-*"],
+        with_tests: true,
+    },
+    Rule {
+        package: "ringfence-site",
+        ours: &["crypto", "keys", "weights", "clock", "durable"],
+        never: &["candle-*", "clap", "axum", "sqlx*", "tfhe*"],
+        with_tests: false,
+    },
+    Rule {
+        package: "ringfence-federation",
+        ours: &["crypto", "keys", "site", "weights", "clock", "durable"],
+        never: &["candle-*", "clap", "axum", "sqlx*", "tfhe*"],
+        with_tests: false,
+    },
+    Rule { package: "ringfence-nn", ours: &[], never: &["tokio"], with_tests: true },
+    Rule {
+        package: "ringfence-imaging",
+        ours: &[],
+        never: &["candle-*", "tokio"],
+        with_tests: true,
+    },
+    Rule {
+        package: "ringfence-learning",
+        ours: &["weights", "nn", "imaging", "durable"],
+        never: &["hpke", "x-wing", "reqwest", "clap", "axum", "tfhe*"],
+        with_tests: true,
+    },
+    Rule {
+        package: "ringfence-options",
+        ours: &[
+            "crypto",
+            "keys",
+            "site",
+            "weights",
+            "clock",
+            "durable",
+            "federation",
+            "nn",
+            "imaging",
+            "learning",
+        ],
+        never: &["axum", "sqlx*", "tfhe*"],
+        with_tests: true,
+    },
+    Rule {
+        package: "ringfence-lab",
+        ours: &[
+            "crypto",
+            "keys",
+            "site",
+            "weights",
+            "clock",
+            "durable",
+            "federation",
+            "nn",
+            "imaging",
+            "learning",
+            "options",
+        ],
+        never: &["axum", "sqlx*", "tfhe*"],
+        with_tests: true,
+    },
+    Rule {
+        package: "ringfence",
+        ours: &[
+            "crypto",
+            "keys",
+            "site",
+            "weights",
+            "clock",
+            "durable",
+            "federation",
+            "nn",
+            "imaging",
+            "learning",
+            "options",
+        ],
+        never: &["axum", "sqlx*", "tfhe*"],
+        with_tests: true,
+    },
+];
+
+/// The names of the packages that `cargo tree` lists.
+fn tree(arguments: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--offline", "--prefix", "none", "--format", "{p}"])
-        .args(["-p", package, "-e", edges])
+        .args(arguments)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    let names = text.lines().filter_map(|line| line.split(' ').next());
+    names.filter(|name| !name.is_empty() && !name.starts_with('[')).map(str::to_owned).collect()
 }
 
-fn offending(tree: &[String], banned: impl Fn(&str) -> bool) -> Vec<&String> {
-    tree.iter().filter(|package| banned(package)).collect()
+fn is_ours(package: &str) -> bool {
+    package == "ringfence" || package.starts_with("ringfence-")
 }
 
-#[test]
-fn the_aggregator_has_nothing_that_can_decrypt() {
-    let tree = tree("ringfence-aggregator", "normal,build,dev");
-    assert!(tree.iter().any(|package| package == "ringfence-crypto"), "{tree:?}");
-    let decrypts = |package: &str| {
-        matches!(package, "ringfence-keys" | "ringfence" | "concrete-core" | "hpke" | "x-wing")
-            || ["tfhe", "candle"].iter().any(|family| package.starts_with(family))
-    };
-    assert_eq!(offending(&tree, decrypts), Vec::<&String>::new());
+fn matches(package: &str, pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => package.starts_with(start),
+        None => package == pattern,
+    }
 }
 
 #[test]
-fn the_client_does_not_carry_the_server() {
-    let tree = tree("ringfence", "normal,build");
-    assert!(tree.iter().any(|package| package == "ringfence-keys"), "{tree:?}");
-    let serves = |package: &str| {
-        matches!(package, "ringfence-aggregator" | "axum" | "sqlx" | "sqlx-core" | "tfhe")
-    };
-    assert_eq!(offending(&tree, serves), Vec::<&String>::new());
+fn every_package_reaches_what_it_may_and_nothing_else() {
+    for Rule { package, ours, never, with_tests } in RULES {
+        let edges = if with_tests { "normal,build,dev" } else { "normal,build" };
+        let mut tree = tree(&["-p", package, "-e", edges]);
+        assert!(tree.remove(package), "{package} is not in its own tree: {tree:?}");
+        let allowed = |found: &str| {
+            let ours = ours.iter().any(|name| found == format!("ringfence-{name}"));
+            ours || !is_ours(found) && !never.iter().any(|pattern| matches(found, pattern))
+        };
+        let offending: Vec<_> = tree.iter().filter(|found| !allowed(found)).collect();
+        assert!(offending.is_empty(), "{package} must not reach {offending:?}");
+    }
+}
+
+#[test]
+fn every_package_has_its_rule() {
+    let members = tree(&["--workspace", "--depth", "0"]);
+    let mut ruled: BTreeSet<String> = RULES.iter().map(|rule| rule.package.to_owned()).collect();
+    // They compare with everything, and nothing is built from them.
+    ruled.insert("ringfence-benches".to_owned());
+    assert_eq!(members, ruled);
+}
+
+#[test]
+fn a_round_in_memory_serves_tests_and_benches_only() {
+    let mut users = tree(&["--workspace", "-i", "ringfence-testkit", "-e", "all", "--depth", "1"]);
+    users.remove("ringfence-testkit");
+    let may = ["keys", "tfhe", "site", "federation", "benches"];
+    let offending: Vec<_> = users
+        .iter()
+        .filter(|user| !may.iter().any(|name| **user == format!("ringfence-{name}")))
+        .collect();
+    assert!(users.len() > 1 && offending.is_empty(), "{users:?}");
+}
+
+#[test]
+fn nothing_is_built_from_the_laboratory_the_benches_or_a_command() {
+    for package in ["ringfence-lab", "ringfence-benches", "ringfence"] {
+        let users = tree(&["--workspace", "-i", package, "-e", "normal,build"]);
+        assert_eq!(users.into_iter().collect::<Vec<_>>(), [package]);
+    }
 }

@@ -10,7 +10,7 @@ use ringfence_weights::WeightsError;
 pub enum LearnError {
     /// The data cannot be read or are not fit for the task.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(Box<DataError>),
     /// The weights are of another model, or not finite.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -71,4 +71,10 @@ pub enum LearnError {
     /// The tensor library refused an operation.
     #[error("tensor computation failed: {0}; the weights may be of another model than the task's")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl From<DataError> for LearnError {
+    fn from(error: DataError) -> Self {
+        Self::Data(Box::new(error))
+    }
 }

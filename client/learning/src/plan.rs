@@ -181,7 +181,7 @@ impl TrainingPlan {
     pub fn check(&self, dataset: &Dataset) -> Result<(), LearnError> {
         if self.task == TaskName::Classification && dataset.classes != self.classes {
             let list = |classes: &[String]| classes.join(", ");
-            return Err(LearnError::Data(DataError::Option {
+            return Err(LearnError::from(DataError::Option {
                 option: "classes",
                 expected: "the classes of the training plan, in its order",
                 found: format!("{} (the plan has {})", list(&dataset.classes), list(&self.classes)),

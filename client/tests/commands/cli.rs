@@ -1,14 +1,10 @@
 //! The `ringfence` command on wrong files and wrong orders: what a person reads then.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
-
 use std::path::Path;
 
 use ringfence_weights::Weights;
-use support::ringfence;
+
+use crate::support::ringfence;
 
 fn model(path: &Path, shape: usize, value: f32) {
     let shapes = [("w".to_owned(), vec![shape])];
@@ -43,13 +39,17 @@ fn every_wrong_step_says_what_to_do() {
     }
     refused(&["keygen", "--site", "a"], "never overwritten");
     refused(&["keygen", "--site", "A/B"], "lower-case letters");
-    refused(&["plan", "--parameters", "1000", "--sites", "2"], "expected 3 to 10000 sites");
-    let plan = run(&["plan", "--parameters", "1000000", "--sites", "10"]).unwrap();
-    assert!(plan.contains("2.771 bytes a parameter"), "{plan}");
-    let plan = run(&["plan", "--parameters", "1000000", "--sites", "10", "--json"]).unwrap();
-    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
-    assert_eq!(plan["packing"]["wire_bits"], 44);
-    assert!(plan["encrypt_seconds"].as_f64().unwrap() > 0.0);
+    refused(
+        &["study", "cost", "--parameters", "1000", "--sites", "2"],
+        "expected 3 to 10000 sites",
+    );
+    let cost = ["study", "cost", "--parameters", "1000000", "--sites", "10"];
+    let said = run(&cost).unwrap();
+    assert!(said.contains("2.771 bytes a parameter"), "{said}");
+    let said = run(&[&cost[..], &["--json"]].concat()).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["packing"]["wire_bits"], 44);
+    assert!(said["encrypt_seconds"].as_f64().unwrap() > 0.0);
     let mode = std::os::unix::fs::MetadataExt::mode(
         &std::fs::metadata(folder.path().join("a.identity")).unwrap(),
     );
@@ -105,4 +105,28 @@ fn every_wrong_step_says_what_to_do() {
     refused(&["study", "verify"], "min_sites is 2, expected 3 to 3");
     std::fs::write(folder.path().join("study.json"), "{").unwrap();
     refused(&["study", "verify"], "expected the JSON of a study file");
+}
+
+#[test]
+fn old_names_say_what_they_are_called_now() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, now) in [
+        (&["demo", "--devices", "1.0"][..], "--devices is called --scanners now"),
+        (&["demo", "--weights", "samples"], "--weights is called --weighting now"),
+        (&["demo", "--server", "adam"], "--server is called --mean-step now"),
+        (&["init", "--server", "adam"], "--server is called --mean-step now"),
+        (&["init", "--server-rate", "0.1"], "--server-rate is called --mean-step-rate now"),
+        (&["plan", "--sites", "10"], "`ringfence plan` is `ringfence study cost` now"),
+        (
+            &["experiment", "--methods", "local", "--encrypted"],
+            "`ringfence experiment` is `ringfence-lab experiment` now (cargo run --release -p ringfence-lab)",
+        ),
+    ] {
+        let error = ringfence(folder.path(), arguments).unwrap_err();
+        assert!(error.contains(now), "{arguments:?}: {error}");
+    }
+    // Of a site in a study `--server` is the aggregator's URL, as before.
+    let status = ["status", "--server", "http://127.0.0.1:1", "--digest", KEY];
+    let error = ringfence(folder.path(), &status).unwrap_err();
+    assert!(error.contains("could not be reached"), "{error}");
 }

@@ -1,15 +1,12 @@
 //! `ringfence demo` as a person runs it, with and without faults.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::binaries;
+
 fn demo(out: &Path, arguments: &[&str]) -> Output {
-    support::binaries();
+    binaries();
     Command::new(env!("CARGO_BIN_EXE_ringfence"))
         .args(["demo", "--epochs", "1", "--side", "32", "--max-per-site", "8", "--out"])
         .arg(out)

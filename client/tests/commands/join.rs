@@ -1,21 +1,18 @@
 //! Three sites as processes of their own, from the first round to the last, one of them killed over
 //! and over; and the model that comes of it in use.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ringfence::learning::data::phantom::{self, PhantomOptions};
-use ringfence::learning::data::{self, write_folder};
-use ringfence::learning::{DataOptions, Dataset, Simulation, TrainingPlan};
+use ringfence_federation::Aggregator;
+use ringfence_learning::data::phantom::{self, PhantomOptions};
+use ringfence_learning::data::{self, write_folder};
+use ringfence_learning::{DataOptions, Dataset, Simulation, TrainingPlan};
 use ringfence_weights::Weights;
-use support::{Aggregator, ringfence};
+
+use crate::support::ringfence;
 
 const SITES: [&str; 3] = ["a", "b", "c"];
 
@@ -56,7 +53,8 @@ fn prepare(folder: &Path, aggregator: &Aggregator, counts: &[usize]) {
     run(&init);
     SITES.iter().for_each(|site| _ = run(&["keygen", "--site", site]));
     let counts = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-    let mut new = vec!["study", "new", "--name", "t", "--aggregator-key", &aggregator.public_key];
+    let key = aggregator.public_key().to_string();
+    let mut new = vec!["study", "new", "--name", "t", "--aggregator-key", &key];
     new.extend(["--model", "model.safetensors", "--clip", "0.5", "--sample-counts", &counts]);
     new.extend(["--min-round-seconds", "1", "--review-seconds", "5"]);
     new.extend(["--initiator-timeout-seconds", "2"]);
@@ -66,7 +64,7 @@ fn prepare(folder: &Path, aggregator: &Aggregator, counts: &[usize]) {
     for site in SITES {
         run(&["study", "sign", "--identity", &format!("{site}.identity")]);
     }
-    run(&["study", "register", "--server", &aggregator.url, "--admin-token-file", "admin.token"]);
+    run(&["study", "register", "--server", aggregator.url(), "--admin-token-file", "admin.token"]);
 }
 
 /// The common model after the first round of the same sites without encryption.
@@ -85,22 +83,19 @@ fn simulated(folder: &Path, counts: &[usize]) -> Weights {
 /// The file of this name somewhere below a folder.
 fn walk(folder: &Path, name: &str) -> PathBuf {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let found = entries.map(|path| match path.is_dir() {
-        true => walk(&path, name),
-        false => path,
-    });
+    let found = entries.map(|path| if path.is_dir() { walk(&path, name) } else { path });
     found.into_iter().find(|path| path.ends_with(name)).unwrap()
 }
 
-#[test]
-fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_predicts() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_predicts() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let aggregator = Aggregator::start(folder);
+    let aggregator = Aggregator::start(folder).await.unwrap();
     let counts = write_images(folder);
     prepare(folder, &aggregator, &counts);
 
-    let mut processes = SITES.map(|site| join(folder, &aggregator.url, site));
+    let mut processes = SITES.map(|site| join(folder, aggregator.url(), site));
     let started = Instant::now();
     let (mut kills, mut pause) = (0, 150);
     while processes[1].try_wait().unwrap().is_none() && kills < 12 {
@@ -111,7 +106,7 @@ fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_predicts
             processes[1].kill().unwrap();
             processes[1].wait().unwrap();
             kills += 1;
-            processes[1] = join(folder, &aggregator.url, "b");
+            processes[1] = join(folder, aggregator.url(), "b");
         }
     }
     assert!(kills >= 2, "the study was over after {kills} kills");
@@ -148,7 +143,7 @@ fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_predicts
         assert!(folder.join("out-b").join(name).is_file(), "{name}");
     }
     // Started again after the end, a site does nothing but say so.
-    let mut again = join(folder, &aggregator.url, "b");
+    let mut again = join(folder, aggregator.url(), "b");
     assert!(again.wait().unwrap().success(), "{}", log("b"));
 
     // The model in use, by somebody who has nothing but the file and images.
@@ -165,16 +160,16 @@ fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_predicts
     assert_eq!(masks.count(), table.lines().count() - 1);
 }
 
-#[test]
-fn wrong_models_and_images_are_refused_before_anything_is_sent() {
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let aggregator = Aggregator::start(folder);
+    let aggregator = Aggregator::start(folder).await.unwrap();
     let counts = write_images(folder);
     prepare(folder, &aggregator, &counts);
     let refused = |changed: &[&str], expected: &str| {
         let mut arguments = vec!["join", "--identity", "a.identity", "--state", "s"];
-        arguments.extend(["--server", &aggregator.url]);
+        arguments.extend(["--server", aggregator.url()]);
         arguments.extend(changed);
         let error = ringfence(folder, &arguments).unwrap_err();
         assert!(error.contains(expected), "{changed:?}: {error}");

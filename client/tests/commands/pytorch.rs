@@ -1,22 +1,18 @@
 //! The PyTorch example as a site would run it. It needs Python with torch and safetensors (`PYTHON`
 //! names one); where there is none, the test says so and checks nothing.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
-
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 
+use ringfence_federation::Aggregator;
 use ringfence_weights::Weights;
-use support::{Aggregator, ringfence};
+
+use crate::support::{binaries, ringfence};
 
 const SITES: [&str; 3] = ["a", "b", "c"];
 
-#[test]
-fn an_update_from_pytorch_reaches_the_mean() {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_from_pytorch_reaches_the_mean() {
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let imports = Command::new(&python).args(["-c", "import torch, safetensors.torch"]).output();
     if !imports.is_ok_and(|output| output.status.success()) {
@@ -25,7 +21,8 @@ fn an_update_from_pytorch_reaches_the_mean() {
     }
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let aggregator = Aggregator::start(folder);
+    let aggregator = Aggregator::start(folder).await.unwrap();
+    let key = aggregator.public_key().to_string();
     let shapes: Vec<(String, Vec<usize>)> = [
         ("0.bias", vec![8]),
         ("0.weight", vec![8, 4]),
@@ -42,18 +39,18 @@ fn an_update_from_pytorch_reaches_the_mean() {
 
     let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
     SITES.iter().for_each(|site| _ = run(&["keygen", "--site", site]));
-    let mut new = vec!["study", "new", "--name", "t", "--aggregator-key", &aggregator.public_key];
+    let mut new = vec!["study", "new", "--name", "t", "--aggregator-key", &key];
     new.extend(["--model", "base.safetensors", "--clip", "2", "--min-round-seconds", "1"]);
     new.extend(["--site", "a.public.json", "--site", "b.public.json", "--site", "c.public.json"]);
     run(&new);
     for site in SITES {
         run(&["study", "sign", "--identity", &format!("{site}.identity")]);
     }
-    run(&["study", "register", "--server", &aggregator.url, "--admin-token-file", "admin.token"]);
+    run(&["study", "register", "--server", aggregator.url(), "--admin-token-file", "admin.token"]);
     let member = |site: &str| -> Vec<String> {
         let identity = format!("{site}.identity");
         let state = format!("state-{site}");
-        ["--identity", &identity, "--state", &state, "--server", &aggregator.url]
+        ["--identity", &identity, "--state", &state, "--server", aggregator.url()]
             .map(str::to_owned)
             .into()
     };
@@ -64,7 +61,7 @@ fn an_update_from_pytorch_reaches_the_mean() {
     };
     step("a", &["open", "--base", "base.safetensors", "--seconds", "120"]);
     let path = std::env::join_paths(
-        std::iter::once(support::binaries())
+        std::iter::once(binaries())
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
     );
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pytorch_update.py");

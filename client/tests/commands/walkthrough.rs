@@ -1,14 +1,11 @@
 //! Executes every `sh` block of docs/walkthrough.md, in order, in one shell.
 
-// The lint's exception for tests does not reach the helper functions of an integration test.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 
 use ringfence_weights::Weights;
+
+use crate::support::binaries;
 
 fn tensors(path: &Path, value: f32) {
     let shapes = [("bias".to_owned(), vec![3]), ("kernel".to_owned(), vec![3, 40])];
@@ -35,7 +32,7 @@ fn the_documented_round_runs_as_written() {
         tensors(&folder.path().join(site).join("update.safetensors"), value);
     }
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let path = format!("{}:{}", support::binaries().display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", binaries().display(), std::env::var("PATH").unwrap());
     let output = Command::new("bash")
         .args(["-c", &format!("trap 'kill $(jobs -p) 2>/dev/null' EXIT\n{}", script(port))])
         .current_dir(folder.path())

@@ -7,7 +7,7 @@ use crate::compute::device;
 use crate::data::dataset::Sample;
 use crate::error::LearnError;
 
-/// Stacks samples' images to `[b, 1, side, side]`, each brought to mean 0 and variance 1: devices
+/// Stacks samples' images to `[b, 1, side, side]`, each brought to mean 0 and variance 1: scanners
 /// differ in brightness and contrast, and what is left of that must be learnt (Isensee et al.,
 /// "nnU-Net", 2021, normalise each image in the same way). A blank image becomes zeros.
 pub(crate) fn stack_images(samples: &[&Sample]) -> candle_core::Result<Tensor> {

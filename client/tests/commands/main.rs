@@ -1,0 +1,14 @@
+//! The `ringfence` command as a person runs it: its answers to wrong steps, the demo, a study of
+//! three processes, PyTorch, and the documented walk-through.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the lints' exception for tests does not reach the helper functions"
+)]
+
+mod cli;
+mod demo;
+mod join;
+mod pytorch;
+mod support;
+mod walkthrough;
