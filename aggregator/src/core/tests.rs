@@ -150,6 +150,7 @@ async fn when_only_the_time_of_day_jumps_the_deadlines_jump_with_it() {
     let late = start.after(2 * DAY.as_secs());
     let sites = play.roster.ids.clone();
     play.contribute(&sites[..3]).await;
+    assert_eq!(play.rest().await, RoundState::Collecting);
 
     // Forth: contributions are late at once, and the round freezes when it next looks at the clock.
     play.hand.set(late);
