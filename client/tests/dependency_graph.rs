@@ -193,7 +193,7 @@ fn every_package_has_its_rule() {
 fn a_round_in_memory_serves_tests_and_benches_only() {
     let mut users = tree(&["--workspace", "-i", "ringfence-testkit", "-e", "all", "--depth", "1"]);
     users.remove("ringfence-testkit");
-    let may = ["keys", "tfhe", "site", "federation", "benches"];
+    let may = ["keys", "tfhe", "benches"];
     let offending: Vec<_> = users
         .iter()
         .filter(|user| !may.iter().any(|name| **user == format!("ringfence-{name}")))

@@ -61,7 +61,13 @@ impl Run {
         settings: &serde_json::Value,
     ) -> anyhow::Result<Option<Self>> {
         let path = folder.join("run.json");
-        let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
         let run: Self = serde_json::from_slice(&bytes).with_context(|| {
             format!("{} is no finished run; delete it, and it is repeated", path.display())
         })?;

@@ -100,7 +100,7 @@ impl New {
         .into_study(&mut rng)?;
         let signed = SignedStudy::unsigned(study);
         files::write(&self.out, &json::pretty(&signed))?;
-        print!("{}", describe(&signed));
+        print!("{}", describe(&signed)?);
         println!("written to {}; next, every site runs `ringfence study sign`", self.out.display());
         Ok(())
     }

@@ -27,13 +27,13 @@ impl Show {
 
     /// Prints it.
     pub(super) fn run(self) -> anyhow::Result<()> {
-        print!("{}", describe(&read_study(&self.study)?));
+        print!("{}", describe(&read_study(&self.study)?)?);
         Ok(())
     }
 }
 
 /// A study in a few lines.
-pub(super) fn describe(signed: &SignedStudy) -> String {
+pub(super) fn describe(signed: &SignedStudy) -> anyhow::Result<String> {
     let Study { roster, threshold, packing, layout, .. } = &signed.study;
     let id = signed.study.id();
     let sites: Vec<&str> = roster.iter().map(|site| site.id.as_str()).collect();
@@ -42,10 +42,10 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
         1 => "1 silent holder tolerated".to_owned(),
         n => format!("{n} silent holders tolerated"),
     };
-    let bytes = signed.study.body_bytes().unwrap_or(0);
+    let bytes = signed.study.body_bytes()?;
     let values = layout.values();
     let per_value = bytes as f64 / values.max(1) as f64;
-    format!(
+    Ok(format!(
         "study       {} ({id})\n\
          ring        {}\n\
          thresholds  m = {}, c = {}, l = {}, Q = {}, t = {}: {silent}\n\
@@ -68,5 +68,5 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
         packing.slots,
         packing.slot_bits,
         packing.delta_bits,
-    )
+    ))
 }
