@@ -21,7 +21,7 @@ import sys
 
 RING_DEGREE = 4096
 MODULUS = 2**64 - 2**32 + 1
-# Most samples that one key gives: 2^14 blocks of N coefficients (crypto/src/params.rs).
+# Most samples that one key gives: 2^14 blocks of N coefficients (crypto/src/ring/params.rs).
 SAMPLES = 2**14 * RING_DEGREE
 FRESH = 6.4
 WIDTHS = {

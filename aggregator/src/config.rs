@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How to run the service.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,5 +45,10 @@ impl Config {
     /// Whether plain HTTP on this address stays on this machine or was explicitly wanted.
     pub(crate) fn may_listen(&self) -> bool {
         self.listen.ip().is_loopback() || self.allow_plain_http
+    }
+
+    /// How long the sender of a body may be silent.
+    pub(crate) fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_seconds.into())
     }
 }

@@ -1,23 +1,21 @@
-//! The aggregator's signing key and the administrator's token: its only secrets, and neither opens
-//! a contribution.
+//! The aggregator's signing key. With the administrator's token it is all that is secret here, and
+//! neither opens a contribution.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use axum::http::{HeaderMap, header};
 use ed25519_dalek::SigningKey;
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::log::{Checkpoint, CheckpointText, NoteKey, SignedNote};
-use ringfence_crypto::statement::{PublicKey, Signed, Statement, sign};
+use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
+use ringfence_durable::Readers;
 use zeroize::Zeroizing;
 
-use crate::files::sync_parent;
-
 /// Shorter tokens could be guessed.
-const MIN_TOKEN_BYTES: usize = 16;
+pub(crate) const MIN_TOKEN_BYTES: usize = 16;
 
 /// A key or token file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -61,20 +59,16 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] when the file exists or cannot be written.
     pub fn generate(path: &Path) -> Result<Self, IdentityError> {
-        let io = |source| IdentityError::Io { path: path.to_owned(), source };
         let mut seed = Zeroizing::new([0u8; 32]);
         getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(
-            |error| match error.kind() {
-                io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
-                _ => io(error),
-            },
-        )?;
         let mut line = Zeroizing::new(hex::encode(seed.as_ref()));
         line.push('\n');
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-        sync_parent(path).map_err(io)?;
+        ringfence_durable::create(path, line.as_bytes(), Readers::Owner).map_err(|source| {
+            match source.kind() {
+                io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
+                _ => IdentityError::Io { path: path.to_owned(), source },
+            }
+        })?;
         Ok(Self { key: SigningKey::from_bytes(&seed) })
     }
 
@@ -119,40 +113,8 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The administrator's token, kept as its hash only.
-#[derive(Clone, Copy)]
-pub(crate) struct AdminToken {
-    hash: blake3::Hash,
-}
-
-impl AdminToken {
-    /// Reads the token: one line of at least 16 bytes.
-    pub(crate) fn load(path: &Path) -> Result<Self, IdentityError> {
-        let text = read_secret(path)?;
-        let token = text.trim();
-        if token.len() < MIN_TOKEN_BYTES || token.contains(char::is_whitespace) {
-            return Err(IdentityError::Token { path: path.to_owned(), got: token.len() });
-        }
-        Ok(Self { hash: blake3::hash(token.as_bytes()) })
-    }
-
-    /// Whether a request carries the token. `blake3::Hash` compares in constant time, and what is
-    /// compared are hashes, so that nothing can be learned byte by byte.
-    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let token = value.and_then(|value| value.strip_prefix(b"Bearer "));
-        token.is_some_and(|token| blake3::hash(token) == self.hash)
-    }
-}
-
-impl fmt::Debug for AdminToken {
-    /// Nothing of it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminToken(..)")
-    }
-}
-
-fn read_secret(path: &Path) -> Result<Zeroizing<String>, IdentityError> {
+/// Reads a file that only its owner should be able to read.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, IdentityError> {
     let io = |source| IdentityError::Io { path: path.to_owned(), source };
     let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
     let mode = fs::metadata(path).map_err(io)?.permissions().mode();

@@ -1,12 +1,19 @@
 //! Ringfence's aggregator: stores ciphertexts and signed statements, adds words, signs what it did.
 //!
 //! It depends on `ringfence-crypto` and on nothing that can decrypt: no key of a site, no plaintext
-//! type and no number-theoretic transform is in its dependency tree. What it holds is in
-//! [`store`] (statements) and in files (bodies, envelopes, openings, sums); all it computes from
-//! bodies is their sum, and that only from a closed round of at least `min_sites` contributions.
+//! type and no number-theoretic transform is in its dependency tree. All it computes from bodies is
+//! their sum, and that only from a closed round of at least `min_sites` contributions.
 //!
-//! Order of every change: the round machine decides, SQLite has it on the disk, memory follows,
-//! and then the answer leaves. A receipt therefore survives a kill at any instruction.
+//! | module | holds |
+//! |---|---|
+//! | `core` | the service itself: studies, rounds, uploads, closing, the sum. No HTTP, no database |
+//! | `store` | what is stored and what a backend promises; a folder for each backend |
+//! | `http` | the server, its routes, and what a refusal looks like on the wire |
+//! | `auth`, `identity` | the administrator's token; the key that signs receipts and closings |
+//! | `config` | what the operator says |
+//!
+//! Order of every change: the round machine decides, the store has it, memory follows, and then the
+//! answer leaves. A receipt therefore survives a kill at any instruction.
 //!
 //! # What is not protected here yet
 //! Statements are signed and checked, and envelopes and bodies must match the digests in signed
@@ -17,29 +24,21 @@
 //! proxy must say who may connect.
 #![forbid(unsafe_code)]
 
-mod aggregator;
-mod closing;
+mod auth;
 mod config;
-mod files;
+mod core;
+mod http;
 mod identity;
-mod incoming;
-mod log;
-mod problem;
-mod rounds;
-mod routes;
-mod server;
-pub mod store;
-mod sum;
-mod upload;
+mod store;
 
-pub use aggregator::LoadError;
-pub use config::Config;
-pub use identity::{Identity, IdentityError};
-pub use server::{Server, StartError};
+pub use crate::config::Config;
+pub use crate::core::studies::LoadError;
+pub use crate::http::server::{Server, StartError};
+pub use crate::identity::{Identity, IdentityError};
+pub use crate::store::terms::{OpenError, StoreError};
 
-/// Runs what blocks (files, hashing, adding) off the threads that serve requests.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, problem::Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| problem::Refusal::internal(&error))
-}
+/// The roster that the service's tests play with, for the tests beside the code, too.
+#[cfg(test)]
+#[path = "../tests/service/roster.rs"]
+#[allow(dead_code, reason = "the tests of the binary use all of it")]
+mod roster;

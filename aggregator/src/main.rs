@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use ringfence_aggregator::{Config, Identity, Server};
+use ringfence_clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -60,7 +61,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let server = Server::start(config).await?;
+    let server = Server::start(config, Clock::system()).await?;
     say(&format!("listening on http://{}", server.address()))?;
     server
         .run(async {

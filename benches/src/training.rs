@@ -9,7 +9,6 @@ mod pytorch;
 use std::fmt::Write;
 use std::time::Instant;
 
-use anyhow::Context;
 use candle_core::{DType, Device, Tensor, Var};
 use ringfence_nn::reference::{Engine, Network, step};
 use serde::Serialize;

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use ringfence_crypto::statement::PublicKey;
+use ringfence_crypto::api::{PROBLEM_JSON, Problem};
+use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::wire::json;
-use ringfence_crypto::wire::message::{PROBLEM_JSON, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;

@@ -1,16 +1,18 @@
 //! The command itself: keys, addresses, the lock, a graceful end, and what it is made of.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use ringfence_crypto::api::ContributionProgress;
 use ringfence_crypto::round::RoundStatus;
-use ringfence_crypto::wire::message::ContributionProgress;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::child::{Aggregator, TOKEN, binary, serve_command};
-use crate::sites::{Play, Roster, Shape};
+use crate::play::Play;
+use crate::roster::{Roster, Shape};
 use crate::uploads::begin_upload;
 
 #[track_caller]
@@ -119,13 +121,34 @@ fn the_dependency_tree_has_nothing_that_decrypts() {
     let tree = String::from_utf8(output.stdout).unwrap();
     let packages: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(packages.contains(&"ringfence-crypto"), "this is not the tree: {tree}");
+    const ALLOWED: [&str; 4] =
+        ["ringfence-aggregator", "ringfence-clock", "ringfence-crypto", "ringfence-durable"];
     let ours: Vec<_> = packages.iter().filter(|name| name.starts_with("ringfence")).collect();
-    assert!(
-        ours.iter().all(|name| ["ringfence-aggregator", "ringfence-crypto"].contains(name)),
-        "{ours:?}"
-    );
+    assert!(ours.iter().all(|name| ALLOWED.contains(name)), "{ours:?}");
     for banned in ["tfhe", "candle", "concrete", "hpke", "chacha20poly1305", "x-wing", "ml-kem"] {
         let found = packages.iter().find(|name| name.starts_with(banned));
         assert_eq!(found, None, "{banned} must not be under the aggregator");
+    }
+}
+
+/// The core can be read, tested and moved without the web server and the database around it.
+#[test]
+fn the_core_names_neither_web_server_nor_database() {
+    let mut files = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/core.rs")];
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/core")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    assert!(files.len() > 10, "this is not the core: {files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        let found = words.find(|word| {
+            ["axum", "sqlx", "hyper", "hyper_util", "tower", "tower_http"].contains(word)
+        });
+        assert_eq!(found, None, "{}", file.display());
     }
 }

@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
-use ringfence_crypto::Digest;
+use ringfence_crypto::api::ContributionProgress;
+use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::{RoundState, RoundStatus};
-use ringfence_crypto::statement::{Closing, Receipt, Signed, SignedStudy, SiteId};
-use ringfence_crypto::wire::message::ContributionProgress;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Closing, Receipt, SignedStudy};
 use ringfence_crypto::wire::{frame, json};
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::child::{Aggregator, Client};
-use crate::sites::{LARGE, Play, Roster, Shape};
+use crate::play::Play;
+use crate::roster::{LARGE, Roster, Shape};
 use crate::uploads::begin_upload;
 
 /// The server's database, also while it runs.
@@ -34,7 +36,7 @@ pub(crate) async fn sql(aggregator: &Aggregator, statement: &'static str) -> u64
 }
 
 fn round_folder(aggregator: &Aggregator, play: &Play) -> std::path::PathBuf {
-    aggregator.data().join("studies").join(play.roster.digest().to_string()).join("0")
+    aggregator.data().join("studies").join(play.roster.id().to_string()).join("0")
 }
 
 async fn finish(play: &Play) {
@@ -44,7 +46,7 @@ async fn finish(play: &Play) {
     }
     play.reach(RoundState::Closed).await;
     play.check_sum(play.ids()).await;
-    let closing = play.closing().await.digest();
+    let closing = play.closing().await.id();
     for holder in play.ids() {
         play.put_endorsement(holder, closing).await.ok();
     }
@@ -92,7 +94,7 @@ async fn killed_in_the_middle_of_an_upload_and_after_receipts() {
     assert_eq!(play.status().await, before);
     play.check_sum(&sites).await;
     // And the next round builds on the one that was replayed.
-    let closing = play.closing().await.digest();
+    let closing = play.closing().await.id();
     Play::open(play.client.clone(), roster, 1, 600, Some(closing)).await;
 }
 
@@ -163,8 +165,10 @@ async fn killed_while_adding_up() {
     play.put_review(&sites[0], &[]).await.ok();
     aggregator.kill();
     let folder = round_folder(&aggregator, &play);
-    std::fs::write(folder.join("sum.part"), b"half of a sum").unwrap();
+    let half = folder.join(".unfinished-sum");
+    std::fs::write(&half, b"half of a sum").unwrap();
     aggregator.restart();
+    assert!(!half.exists(), "what a crash left half-written is cleared");
     play.reach(RoundState::Closed).await;
     play.check_sum(&sites).await;
     let sum = play.closing().await.statement.sum;
@@ -182,7 +186,7 @@ async fn killed_while_adding_up() {
 }
 
 async fn finish_closed(play: &Play) {
-    let closing = play.closing().await.digest();
+    let closing = play.closing().await.id();
     for holder in play.ids() {
         play.put_endorsement(holder, closing).await.ok();
         play.put_endorsement(holder, closing).await.ok();
@@ -216,7 +220,7 @@ async fn a_write_that_fails_changes_nothing_and_one_that_only_seemed_to_fail_cou
     let event = ringfence_crypto::round::Event::Announced(play.contribution(&sites[1]).header);
     let mut connection = database(&aggregator).await;
     sqlx::query("INSERT INTO events (study, round, sequence, event, leaf) VALUES (?, 0, 1, ?, 2)")
-        .bind(play.roster.digest().to_string())
+        .bind(play.roster.id().to_string())
         .bind(json::compact(&event))
         .execute(&mut connection)
         .await
@@ -284,7 +288,7 @@ async fn insist_on_holding(play: Play, holder: SiteId) {
     let path = play.at(&format!("reviews/{holder}"));
     insist::<RoundStatus>(client, Method::PUT, &path, &review).await;
     let closing: Signed<Closing> = insist(client, Method::GET, &play.at("closing"), &[]).await;
-    let closing: Digest = closing.digest();
+    let closing = closing.id();
     let endorsement = json::compact(&play.endorsement(&holder, closing));
     let path = play.at(&format!("endorsements/{holder}"));
     insist::<RoundStatus>(client, Method::PUT, &path, &endorsement).await;

@@ -1,16 +1,19 @@
 //! The study's log: what is in it, in which order, the proofs, and that it comes back.
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::InclusionQuery;
+use ringfence_crypto::id::{HeaderId, SiteId};
 use ringfence_crypto::log::{
     Checkpoint, CheckpointText, ConsistencyProof, InclusionProof, LogEntry, NoteKey, SignedNote,
     StudyLog, origin,
 };
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::statement::{Acknowledgement, Header, Receipt, Signed, SiteId};
-use ringfence_crypto::wire::message::InclusionQuery;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Acknowledgement, Header, Receipt};
 
 use crate::child::{Aggregator, Client};
-use crate::sites::{Play, Roster, Shape};
+use crate::play::Play;
+use crate::roster::{Roster, Shape};
 
 /// Asks for a study's log.
 struct Log<'a> {
@@ -29,7 +32,7 @@ impl Log<'_> {
         assert_eq!(answer.kind, "text/plain; charset=utf-8");
         let note: SignedNote = std::str::from_utf8(&answer.bytes).unwrap().parse().unwrap();
         let key = self.roster.study().aggregator_key;
-        let key = NoteKey::new(&origin(self.roster.digest()), key).unwrap();
+        let key = NoteKey::new(&origin(self.roster.id()), key).unwrap();
         CheckpointText::verified(&note, &key).unwrap().checkpoint()
     }
 
@@ -114,24 +117,24 @@ async fn every_statement_is_a_leaf_and_the_log_survives_a_kill() {
     }
 
     for holder in &sites {
-        play.put_endorsement(holder, closing.digest()).await.ok();
-        let endorsement = play.endorsement(holder, closing.digest());
+        play.put_endorsement(holder, closing.id()).await.ok();
+        let endorsement = play.endorsement(holder, closing.id());
         log.follow(&mut oracle, [LogEntry::of_signed(&endorsement)]).await;
     }
     for holder in &sites {
-        play.put_opening(holder, closing.digest()).await.ok();
-        let opening = play.opening(holder, closing.digest());
+        play.put_opening(holder, closing.id()).await.ok();
+        let opening = play.opening(holder, closing.id());
         log.follow(&mut oracle, [LogEntry::of_signed(&opening.statement)]).await;
     }
 
     // The next round while acknowledgements of this one still come: one log, in the order in which
     // they became durable, also after a kill.
-    play.put_ack(&sites[0], closing.digest(), b"model").await.ok();
-    let next = Play::open(client.clone(), roster.clone(), 1, 600, Some(closing.digest())).await;
-    play.put_ack(&sites[1], closing.digest(), b"model").await.ok();
+    play.put_ack(&sites[0], closing.id(), b"model").await.ok();
+    let next = Play::open(client.clone(), roster.clone(), 1, 600, Some(closing.id())).await;
+    play.put_ack(&sites[1], closing.id(), b"model").await.ok();
     let header = LogEntry::of_signed(&next.contribution(&sites[0]).header);
     let receipt = receipt(&next, &sites[0]).await;
-    play.put_ack(&sites[2], closing.digest(), b"model").await.ok();
+    play.put_ack(&sites[2], closing.id(), b"model").await.ok();
     let acks: Vec<Signed<Acknowledgement>> = client.get(&play.at("acks")).await.json();
     let ack = |k: usize| {
         LogEntry::of_signed(acks.iter().find(|ack| ack.statement.site == sites[k]).unwrap())
@@ -199,7 +202,7 @@ async fn refusals() {
     let log = Log { client: &play.client, roster: &roster };
     let get = async |rest: &str| play.client.get(&log.path(rest)).await;
     let manifest = LogEntry::of_signed(&play.manifest).leaf();
-    let stranger = LogEntry::of::<Header>(Digest::of(b"stranger")).leaf();
+    let stranger = LogEntry::of::<Header>(HeaderId(Digest::of(b"stranger"))).leaf();
     let header = LogEntry::of_signed(&play.contribution(&play.ids()[0]).header).leaf();
     play.put_header(&play.ids()[0]).await.ok();
 

@@ -2,15 +2,17 @@
 
 use reqwest::Method;
 use ringfence_crypto::Digest;
-use ringfence_crypto::packing::Packing;
+use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame};
+use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId};
+use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::round::{RoundState, RoundStatus};
-use ringfence_crypto::statement::{Header, Manifest, SignedStudy, SiteId};
+use ringfence_crypto::statement::{Header, Manifest, SignedStudy};
 use ringfence_crypto::threshold::Threshold;
-use ringfence_crypto::wire::message::{EnvelopeFrame, OpeningFrame};
 use ringfence_crypto::wire::{frame, json};
 
 use crate::child::{Aggregator, Client};
-use crate::sites::{Play, Roster, Shape, now, study};
+use crate::play::Play;
+use crate::roster::{Roster, Shape, Term, now, study};
 
 async fn play(aggregator: &Aggregator) -> Play {
     let mut roster = Roster::new(aggregator.key, Shape::default());
@@ -31,13 +33,13 @@ async fn collected(aggregator: &Aggregator) -> (Play, Vec<SiteId>) {
     (play, sites)
 }
 
-async fn closed(aggregator: &Aggregator) -> (Play, Vec<SiteId>, Digest) {
+async fn closed(aggregator: &Aggregator) -> (Play, Vec<SiteId>, ClosingId) {
     let (play, sites) = collected(aggregator).await;
     for holder in &sites[..4] {
         play.put_review(holder, &[]).await.ok();
     }
     play.reach(RoundState::Closed).await;
-    let closing = play.closing().await.digest();
+    let closing = play.closing().await.id();
     (play, sites, closing)
 }
 
@@ -129,27 +131,29 @@ async fn manifests() {
         let (signed, client, rounds) = (roster.signed(signer, manifest), &client, &rounds);
         async move { client.post_json(rounds, &signed).await }
     };
-    let sound = roster.manifest(0, 600, None);
+    let sound = roster.manifest(RoundNumber(0), Term::now(600), None);
 
     post(&successor, sound.clone())
         .await
         .refused(403, &["does not verify under the key of site-0"]);
     let early = Manifest { initiator: successor.clone(), ..sound.clone() };
     post(&successor, early).await.refused(403, &["the initiator is site-0", "3600 s"]);
-    let skipping = roster.manifest(1, 600, None);
+    let skipping = roster.manifest(RoundNumber(1), Term::now(600), None);
     post(&successor, skipping).await.refused(409, &["opens round 1, expected round 0"]);
-    let other = Manifest { study: Digest::of(b"other"), ..sound.clone() };
+    let other = Manifest { study: StudyId(Digest::of(b"other")), ..sound.clone() };
     post(&due, other).await.refused(409, &["for study"]);
-    let previous = Manifest { previous: Some(Digest::of(b"nothing")), ..sound.clone() };
+    let previous = Manifest { previous: Some(ClosingId(Digest::of(b"nothing"))), ..sound.clone() };
     post(&due, previous).await.refused(409, &["previous round's closing"]);
     let fewer = Manifest { holders: sound.holders[1..].to_vec(), ..sound.clone() };
     post(&due, fewer).await.refused(422, &["key holders are not the 5 sites"]);
     let hasty = Manifest { deadline: sound.opened_at, ..sound.clone() };
     post(&due, hasty).await.refused(422, &["leaves 0 s"]);
 
-    let ahead = Manifest { opened_at: now() + 400, deadline: now() + 800, ..sound.clone() };
+    let ahead =
+        Manifest { opened_at: now().after(400), deadline: now().after(800), ..sound.clone() };
     post(&due, ahead).await.refused(409, &["ahead of the aggregator's clock"]);
-    let past = Manifest { opened_at: now() - 100, deadline: now() - 1, ..sound.clone() };
+    let past =
+        Manifest { opened_at: now().earlier(100), deadline: now().earlier(1), ..sound.clone() };
     post(&due, past).await.refused(409, &["deadline", "is past"]);
     client.get(&format!("{rounds}/0")).await.refused(404, &["no round 0"]);
 
@@ -157,7 +161,10 @@ async fn manifests() {
     assert_eq!(post(&due, sound.clone()).await.status, 200);
     let second = Manifest { base_model: Digest::of(b"another model"), ..sound.clone() };
     post(&due, second).await.refused(409, &["was opened by another manifest"]);
-    let next = Manifest { initiator: successor.clone(), ..roster.manifest(1, 600, None) };
+    let next = Manifest {
+        initiator: successor.clone(),
+        ..roster.manifest(RoundNumber(1), Term::now(600), None)
+    };
     post(&successor, next).await.refused(409, &["each once the one before is certified"]);
     client.get(&format!("{rounds}/0?later=1")).await.refused(400, &["later"]);
 }
@@ -189,7 +196,8 @@ async fn headers_and_envelopes() {
     put(path.clone(), site, shorter).await.refused(422, &["promises a body of"]);
     let fewer = Header { envelopes: sound.envelopes[1..].to_vec(), ..sound.clone() };
     put(path.clone(), site, fewer).await.refused(422, &["names 3 envelopes", "4 key holders"]);
-    let elsewhere = Header { manifest: Digest::of(b"another manifest"), ..sound.clone() };
+    let elsewhere =
+        Header { manifest: ManifestId(Digest::of(b"another manifest")), ..sound.clone() };
     put(path.clone(), site, elsewhere).await.refused(409, &["fetch the manifest again"]);
     play.client.put(&path, "{}").await.refused(400, &["expected the JSON of a header"]);
     let long = vec![b' '; json::MAX_MESSAGE + 1];
@@ -287,7 +295,7 @@ async fn reviews() {
 async fn endorsements_and_certificates() {
     let aggregator = Aggregator::start();
     let (play, sites) = collected(&aggregator).await;
-    let guess = Digest::of(b"a closing that is not there");
+    let guess = ClosingId(Digest::of(b"a closing that is not there"));
     let refused = play.put_endorsement(&sites[0], guess).await;
     refused.refused(409, &["an endorsement does not fit", "Reviewing"]);
     play.client.get(&play.at("certificate")).await.refused(404, &["is not closed"]);
@@ -310,7 +318,7 @@ async fn endorsements_and_certificates() {
     // A closed round takes no reviews, and no manifest follows before the certificate.
     let status: RoundStatus = play.status().await;
     assert_eq!((status.state, status.endorsed.len()), (RoundState::Closed, 1));
-    let next = play.roster.manifest(1, 600, Some(closing));
+    let next = play.roster.manifest(RoundNumber(1), Term::now(600), Some(closing));
     let next = play.roster.signed(&sites[1], next);
     let rounds = format!("{}/rounds", play.roster.path());
     play.client.post_json(&rounds, &next).await.refused(409, &["once the one before is certified"]);
@@ -329,7 +337,7 @@ async fn openings_and_acknowledgements() {
     play.put_ack(&sites[0], closing, b"model").await.refused(409, &words);
     play.put_endorsement(&sites[2], closing).await.ok();
 
-    let guess = Digest::of(b"another closing");
+    let guess = ClosingId(Digest::of(b"another closing"));
     play.put_opening(&sites[0], guess).await.refused(409, &["expected", "showed you two"]);
     play.put_opening(&sites[4], closing).await.refused(403, &["site-4 is no key holder"]);
     let sound = play.opening(&sites[0], closing);

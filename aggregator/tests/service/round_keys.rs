@@ -1,15 +1,21 @@
 //! KEM keys for single rounds: published once, never replaced, found by round.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::statement::{HexBytes, RoundKeys, Signed, SiteId};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{HexBytes, RoundKeys};
 
 use crate::child::Aggregator;
-use crate::sites::{Play, Roster, Shape};
+use crate::play::Play;
+use crate::roster::{Roster, Shape};
 
 fn keys(play: &Play, site: &SiteId, first_round: u32, count: usize) -> Signed<RoundKeys> {
     let keys = vec![HexBytes(vec![first_round as u8; 1216]); count];
-    let study = play.roster.digest();
-    play.roster.signed(site, RoundKeys { study, site: site.clone(), first_round, keys })
+    let study = play.roster.id();
+    play.roster.signed(
+        site,
+        RoundKeys { study, site: site.clone(), first_round: RoundNumber(first_round), keys },
+    )
 }
 
 #[tokio::test]
@@ -35,7 +41,7 @@ async fn published_once_and_found_by_round_also_after_a_restart() {
     forged.statement.keys[0].0[0] ^= 1;
     play.client.put_json(&path, &forged).await.refused(403, &["does not verify"]);
     let mut foreign = first.clone();
-    foreign.statement.study = Digest::of(b"other");
+    foreign.statement.study = StudyId(Digest::of(b"other"));
     play.client.put_json(&path, &foreign).await.refused(422, &["expected study"]);
     let other = keys(&play, &play.ids()[2].clone(), 2, 1);
     play.client.put_json(&path, &other).await.refused(422, &["the path names site-1"]);
@@ -48,6 +54,6 @@ async fn published_once_and_found_by_round_also_after_a_restart() {
         assert_eq!(found, *expected);
     }
     let found: Signed<RoundKeys> = play.client.get(&get(5)).await.json();
-    assert_eq!(found.statement.first_round, 5);
+    assert_eq!(found.statement.first_round, RoundNumber(5));
     play.client.get(&get(6)).await.refused(404, &["round 6"]);
 }

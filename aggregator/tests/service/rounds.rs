@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::{OpeningFrame, StudyStatus};
+use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Header, Manifest, Review, Signed, SignedStudy,
+    Acknowledgement, Certificate, Header, Manifest, Review, SignedStudy,
 };
 use ringfence_crypto::wire::frame;
-use ringfence_crypto::wire::message::{OpeningFrame, StudyStatus};
 
 use crate::child::{Aggregator, Client};
-use crate::sites::{LARGE, Play, Roster, Shape};
+use crate::play::Play;
+use crate::roster::{LARGE, Roster, Shape};
 
 #[tokio::test]
 async fn a_whole_round_and_the_next() {
@@ -22,7 +25,7 @@ async fn a_whole_round_and_the_next() {
     let posted = client.post_study(&roster.signed).await;
     assert_eq!(posted.status, 201);
     let status: StudyStatus = posted.json();
-    assert_eq!((status.study, status.rounds, status.latest), (roster.digest(), 0, None));
+    assert_eq!((status.study, status.rounds, status.latest), (roster.id(), 0, None));
     assert_eq!(client.post_study(&roster.signed).await.status, 200);
     assert_eq!(client.get(&roster.path()).await.json::<SignedStudy>(), roster.signed);
 
@@ -75,30 +78,30 @@ async fn a_whole_round_and_the_next() {
     closing.statement.check_set(roster.study(), &headers, &reviews).unwrap();
     let needed = usize::from(roster.study().threshold.endorsements);
     for holder in &sites[..needed] {
-        play.put_endorsement(holder, closing.digest()).await.ok();
+        play.put_endorsement(holder, closing.id()).await.ok();
     }
     let certificate: Certificate = client.get(&play.at("certificate")).await.json();
     certificate.check(roster.study(), &play.manifest.statement).unwrap();
 
     let needed = usize::from(roster.study().threshold.opening);
     for (count, holder) in sites[..needed].iter().enumerate() {
-        let status: RoundStatus = play.put_opening(holder, closing.digest()).await.json();
+        let status: RoundStatus = play.put_opening(holder, closing.id()).await.json();
         assert_eq!(status.state == RoundState::Opened, count + 1 == needed);
         let opening = client.get(&play.at(&format!("openings/{holder}"))).await.ok();
         let opening: OpeningFrame = frame::decode(&opening.bytes, "opening").unwrap();
-        assert_eq!(opening, play.opening(holder, closing.digest()));
+        assert_eq!(opening, play.opening(holder, closing.id()));
     }
     for site in &sites {
-        play.put_ack(site, closing.digest(), b"model").await.ok();
+        play.put_ack(site, closing.id(), b"model").await.ok();
     }
     let acks: Vec<Signed<Acknowledgement>> = client.get(&play.at("acks")).await.json();
     assert_eq!(acks.len(), sites.len());
 
     // The next round names this one's closing, and its window has moved on.
-    let next = Play::open(client.clone(), roster, 1, 600, Some(closing.digest())).await;
+    let next = Play::open(client.clone(), roster, 1, 600, Some(closing.id())).await;
     assert_eq!(next.status().await.holders[0], sites[1]);
     let status: StudyStatus = client.get(&format!("{}/status", play.roster.path())).await.json();
-    assert_eq!((status.rounds, status.latest.unwrap().round), (2, 1));
+    assert_eq!((status.rounds, status.latest.unwrap().round), (2, RoundNumber(1)));
 }
 
 #[tokio::test]
@@ -116,13 +119,13 @@ async fn too_few_contributions_are_an_abort_without_a_sum() {
     assert!(closing.statement.is_abort() && closing.statement.sum.is_none());
     play.client.get(&play.at("sum")).await.refused(404, &["aborted", "no sum"]);
     for holder in &sites[..4] {
-        play.put_endorsement(holder, closing.digest()).await.ok();
+        play.put_endorsement(holder, closing.id()).await.ok();
     }
     assert_eq!(play.status().await.state, RoundState::Aborted);
-    let refused = play.put_opening(&sites[0], closing.digest()).await;
+    let refused = play.put_opening(&sites[0], closing.id()).await;
     refused.refused(409, &["Aborted", "nothing may be opened"]);
     // An abort ends the round like a set does.
-    Play::open(play.client.clone(), roster, 1, 600, Some(closing.digest())).await;
+    Play::open(play.client.clone(), roster, 1, 600, Some(closing.id())).await;
 }
 
 #[tokio::test]

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use ringfence_crypto::api::ContributionProgress;
+use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::RoundStatus;
-use ringfence_crypto::statement::SiteId;
-use ringfence_crypto::wire::message::ContributionProgress;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::child::Aggregator;
-use crate::sites::{Play, Roster, Shape};
+use crate::play::Play;
+use crate::roster::{Roster, Shape};
 
 async fn play(aggregator: &Aggregator) -> Play {
     Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await

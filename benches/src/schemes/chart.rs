@@ -56,18 +56,18 @@ pub fn svg(rows: &[Row], title: &str) -> String {
          width=\"{WIDTH}\" height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\" \
          font-size=\"13\" fill=\"#222\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
-    text(&mut svg, 24.0, 32.0, "start", "font-size=\"18\" font-weight=\"bold\"", title);
+    text(&mut svg, [24.0, 32.0], "start", "font-size=\"18\" font-weight=\"bold\"", title);
     for (index, row) in drawn.iter().enumerate() {
         let weight = if row.scheme == "ringfence" { "font-weight=\"bold\"" } else { "" };
         let name = if row.extrapolated { format!("{} *", row.scheme) } else { row.scheme.clone() };
-        text(&mut svg, LABELS - 10.0, middle(index), "end", weight, &name);
+        text(&mut svg, [LABELS - 10.0, middle(index)], "end", weight, &name);
     }
     for panel in panels() {
         draw(&mut svg, &panel, &drawn, bottom);
     }
     let note = "Log scales; shorter is better. * measured on fewer values, scaled linearly. \
                 Settings of each scheme: see the JSON beside this chart.";
-    text(&mut svg, 24.0, height - 14.0, "start", "font-size=\"12\" fill=\"#555\"", note);
+    text(&mut svg, [24.0, height - 14.0], "start", "font-size=\"12\" fill=\"#555\"", note);
     svg.push_str("</svg>\n");
     svg
 }
@@ -87,7 +87,7 @@ fn draw(svg: &mut String, panel: &Panel, rows: &[&Row], bottom: f64) {
     let (first, last) = ((low / 1.5).log10().floor(), high.log10().ceil());
     let decades = (last - first).max(1.0);
     let place = |value: f64| panel.left + PANEL * (value.log10() - first) / decades;
-    text(svg, panel.left, 66.0, "start", "font-weight=\"bold\"", panel.title);
+    text(svg, [panel.left, 66.0], "start", "font-weight=\"bold\"", panel.title);
     // Seven labels fit.
     let every = (decades / 6.0).ceil() as usize;
     for decade in (0..=decades as usize).step_by(every) {
@@ -99,7 +99,7 @@ fn draw(svg: &mut String, panel: &Panel, rows: &[&Row], bottom: f64) {
             TOP - 8.0
         );
         let style = "font-size=\"11\" fill=\"#666\"";
-        text(svg, x, bottom + 16.0, "middle", style, &(panel.tick)(value));
+        text(svg, [x, bottom + 16.0], "middle", style, &(panel.tick)(value));
     }
     for (index, row) in rows.iter().enumerate() {
         let Some(value) = (panel.figure)(row).filter(|value| *value > 0.0) else { continue };
@@ -115,11 +115,11 @@ fn draw(svg: &mut String, panel: &Panel, rows: &[&Row], bottom: f64) {
             panel.left,
             end - panel.left
         );
-        text(svg, end + 6.0, middle(index), "start", "", &(panel.show)(value));
+        text(svg, [end + 6.0, middle(index)], "start", "", &(panel.show)(value));
     }
 }
 
-fn text(svg: &mut String, x: f64, y: f64, anchor: &str, style: &str, content: &str) {
+fn text(svg: &mut String, [x, y]: [f64; 2], anchor: &str, style: &str, content: &str) {
     let content = content.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let _ = writeln!(
         svg,

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::id::{RoundNumber, SiteId};
 
 /// What befalls one site in one round: `K@R` or `K@R:after`, K its place on the roster or its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +69,12 @@ impl Faults {
     }
 
     /// The first fault that names no site of the study or no round of the run.
-    pub(crate) fn stray(&self, sites: &[String], rounds: u32) -> Option<String> {
+    pub(crate) fn stray(&self, sites: &[SiteId], rounds: u32) -> Option<String> {
         self.drop.iter().chain(&self.mute).find_map(|fault| {
             let known = sites
                 .iter()
                 .enumerate()
-                .any(|(position, site)| fault.strikes(position, site, fault.round));
+                .any(|(position, site)| fault.strikes(position, site.as_str(), fault.round));
             (!known || fault.round.0 >= rounds).then(|| format!("{}@{}", fault.site, fault.round))
         })
     }
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(faults.fate(1, "b", RoundNumber(0)), Fate { absent: false, silent: true });
         assert_eq!(faults.fate(0, "a", RoundNumber(3)), Fate { absent: false, silent: true });
         assert_eq!(faults.fate(0, "a", RoundNumber(2)), Fate::default());
-        let sites = ["a", "b", "c"].map(String::from);
+        let sites = ["a", "b", "c"].map(|site| site.parse().unwrap());
         assert_eq!(faults.stray(&sites, 4), None);
         assert_eq!(faults.stray(&sites, 3), Some("0@3".into()));
         assert_eq!(faults.stray(&sites[..2], 4), Some("2@1".into()));

@@ -83,14 +83,15 @@ impl Federation {
             std::fs::remove_dir_all(state)
                 .with_context(|| format!("cannot clear {}", state.display()))?;
         }
-        setup.check()?;
-        let Setup { names, initial, mean_step, options, faults, rounds: _ } = setup;
+        let Setup { names, initial, mean_step, options, faults, rounds } = setup;
+        let names = names.iter().map(|name| site_id(name)).collect::<anyhow::Result<Vec<_>>>()?;
+        check(&faults, &names, rounds)?;
         let clock = Clock::system();
         let aggregator = Aggregator::start(&state.join("aggregator")).await?;
         let mut rng = ringfence_keys::system_rng().context("no randomness")?;
         let identities: Vec<Identity> = names
-            .iter()
-            .map(|name| Ok(Identity::generate(site_id(name)?, &mut rng)?))
+            .into_iter()
+            .map(|site| Ok(Identity::generate(site, &mut rng)?))
             .collect::<anyhow::Result<_>>()?;
         let draft = StudyDraft {
             name: "one machine".into(),
@@ -183,19 +184,18 @@ impl Federation {
     }
 }
 
-impl Setup {
-    /// Refuses a fault that would never strike: it was meant for another site or round.
-    fn check(&self) -> anyhow::Result<()> {
-        if let Some(stray) = self.faults.stray(&self.names, self.rounds) {
-            bail!(
-                "the fault {stray} names no site or round of this run; sites are 0 to {} or one of {}, rounds 0 to {}",
-                self.names.len().saturating_sub(1),
-                self.names.join(", "),
-                self.rounds.saturating_sub(1)
-            );
-        }
-        Ok(())
+/// Refuses a fault that would never strike: it was meant for another site or round.
+fn check(faults: &Faults, sites: &[SiteId], rounds: u32) -> anyhow::Result<()> {
+    if let Some(stray) = faults.stray(sites, rounds) {
+        let names: Vec<&str> = sites.iter().map(SiteId::as_str).collect();
+        bail!(
+            "the fault {stray} names no site or round of this run; sites are 0 to {} or one of {}, rounds 0 to {}",
+            names.len().saturating_sub(1),
+            names.join(", "),
+            rounds.saturating_sub(1)
+        );
     }
+    Ok(())
 }
 
 /// A site's name in the protocol: what the data calls it, in lower case and dashes.

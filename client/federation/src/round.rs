@@ -40,19 +40,19 @@ impl Federation {
         let started = self.clock.moment();
         let base = model::id(&self.model);
         let initiator = self.open(round, base, &there).await?;
-        let task = Task {
+        let shared = Shared {
             round,
             base,
             clock: &self.clock,
             plain: Mutex::new(vec![0u64; self.model.len()]),
         };
         let parts = self.sites.iter().zip(&there).zip(&fates);
-        let parts = parts.map(|((site, update), fate)| task.part(site, *update, fate.silent));
+        let parts = parts.map(|((site, update), fate)| shared.part(site, *update, fate.silent));
         let parts = join_all(parts).await.into_iter().collect::<anyhow::Result<Vec<_>>>();
         let parts =
             parts.map_err(|error| anyhow!("round {round} could not be finished: {error:#}"))?;
 
-        let plain = task.plain.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let plain = shared.plain.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut report = RoundReport::new(round, initiator, &self.study);
         let next = self.close(parts, &plain, &mut report).await?;
         report.seconds = self.clock.moment().since(started).as_secs_f64();
@@ -131,8 +131,8 @@ impl Federation {
     }
 }
 
-/// What all sites do in a round.
-struct Task<'a> {
+/// What the parts of all sites in a round share.
+struct Shared<'a> {
     round: RoundNumber,
     base: ModelId,
     clock: &'a Clock,
@@ -155,7 +155,7 @@ struct Sent {
     seconds: f64,
 }
 
-impl Task<'_> {
+impl Shared<'_> {
     /// One site's part; without an update it is not there. A silent site contributes and is gone.
     async fn part<'s>(
         &self,

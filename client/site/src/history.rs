@@ -1,4 +1,4 @@
-//! The rounds before: each manifest stands on the certificate before it, each model on acknowledgements.
+//! The rounds before: every manifest stands on a certificate, every model on acknowledgements.
 
 use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber};
 use ringfence_crypto::signature::Signed;

@@ -185,10 +185,9 @@ impl Site {
             let header = self.header(manifest.round, site).await?;
             // A dealer with at most c complaints stays in the set; a holder that it cheated cannot
             // open, which the threshold allows for: it is one of the missing shares then.
-            if let (true, Ok(share)) =
-                (header.id() == named, self.dealt(secret.as_ref(), &header.statement).await?)
-            {
-                shares.push((site.clone(), share));
+            match self.dealt(secret.as_ref(), &header.statement).await? {
+                Ok(share) if header.id() == named => shares.push((site.clone(), share)),
+                _ => {}
             }
         }
         let mut rng =

@@ -115,8 +115,8 @@ impl Site {
         self.study.holder_offset(round, self.id()).is_some()
     }
 
-    /// Abstains from contributing and endorsing through the highest round that the aggregator shows, plus one:
-    /// what a site does after its state was restored from a backup.
+    /// Abstains from contributing and endorsing through the highest round that the aggregator
+    /// shows, plus one: what a site does after its state was restored from a backup.
     ///
     /// # Errors
     /// [`SiteError`].

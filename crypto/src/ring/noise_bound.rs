@@ -3,7 +3,7 @@
 //! A coefficient of an opened sum over `n` contributions carries `n` errors (discrete Gaussians),
 //! `n` roundings to wire words and one rounding when the sum is lifted back. The bound here is a
 //! two-sided Chernoff bound on the exact cumulant generating function, united over every
-//! coefficient of a largest model. Derivation and figures: `docs/security.md`.
+//! coefficient of a largest model. Derivation and figures: `docs/parameters.md`.
 
 use crate::ring::params::{ERROR_SIGMA, ERROR_TAIL, MAX_BLOCKS, MODULUS, RING_DEGREE};
 

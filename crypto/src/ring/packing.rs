@@ -246,7 +246,7 @@ mod tests {
     use crate::ring::words::{from_word, to_word};
     use proptest::prelude::*;
 
-    /// `(b, n, S, w)`: the table in docs/security.md. All but three cells were first computed
+    /// `(b, n, S, w)`: the table in docs/parameters.md. All but three cells were first computed
     /// independently of this code, for models of 25.6 million values, with the same result; for 3
     /// sites that computation needed one bit more at 8 and 16 bits, and (2, 30) at 12, since it did
     /// not use that three roundings together stay below three half widths.

@@ -1,6 +1,6 @@
 //! Parameter set `std64`. The noise that follows from it: [`crate::ring::noise_bound`].
 //!
-//! Derivations and the lattice estimator's figures: `docs/security.md`.
+//! Derivations and the lattice estimator's figures: `docs/parameters.md`.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::wire::canonical::Canonical;
 /// Ring degree `N` of `R_q = Z_q[X]/(X^N + 1)`.
 ///
 /// With `q` of 64 bits, N = 4096 gives at least 192 bits in the core-SVP quantum model even after
-/// the sum of two honest sites' errors is known (`docs/security.md`).
+/// the sum of two honest sites' errors is known (`docs/parameters.md`).
 pub const RING_DEGREE: usize = 4096;
 
 /// Modulus `q = 2^64 - 2^32 + 1`: prime, with `2^32 | q - 1`, so the negacyclic NTT of length N
@@ -40,7 +40,7 @@ pub const CHECK_WORDS: usize = 2;
 
 /// Bits of security of a single update after a sum with two honest sites or more was opened
 /// (error width `6.4 / sqrt 2`): the lattice estimator's smallest figure over the attacks, core-SVP
-/// cost, classical. `docs/security.md` says how it is reproduced.
+/// cost, classical. `docs/parameters.md` says how it is reproduced.
 pub const SECURITY_CLASSICAL: f64 = 213.5;
 
 /// As [`SECURITY_CLASSICAL`], for quantum computers.

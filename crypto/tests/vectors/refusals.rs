@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ringfence_crypto::id::{ClosingId, RoundNumber, UnixSeconds};
 use ringfence_crypto::api::EnvelopeFrame;
+use ringfence_crypto::id::{ClosingId, RoundNumber, UnixSeconds};
 use ringfence_crypto::round::{Event, Round, RoundState, Verdict};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{

@@ -15,7 +15,7 @@ use tfhe::core_crypto::prelude::{
     lwe_ciphertext_add_assign,
 };
 
-use super::fixture::{Fixture, plain_sum};
+use ringfence_testkit::Rehearsal;
 use ringfence_tfhe::glwe;
 
 #[test]

@@ -35,3 +35,23 @@ pub fn weigh<'a>(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_site_weighs_by_its_own_count_and_a_stranger_not_at_all() {
+        let (mut study, identities) = testing::study(3);
+        let update = [0.5f32, -0.25];
+        let [first, second, _] = &identities[..] else { panic!("three sites") };
+        assert!(matches!(weigh(&update, &study, first.site()), Ok(Cow::Borrowed(_))));
+        study.weighting = Weighting::SampleCounts(vec![30, 60, 15]);
+        assert_eq!(*weigh(&update, &study, first.site()).unwrap(), [0.25, -0.125]);
+        assert_eq!(*weigh(&update, &study, second.site()).unwrap(), update);
+        let stranger = "elsewhere".parse().unwrap();
+        let error = weigh(&update, &study, &stranger).unwrap_err().to_string();
+        assert!(error.contains("site elsewhere is not on the study's roster"), "{error}");
+    }
+}

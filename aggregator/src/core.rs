@@ -1,0 +1,24 @@
+//! The service itself: studies, their rounds, and what happens to a contribution. No HTTP, no
+//! database; time comes from a clock that is given.
+//!
+//! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] (the round
+//! machine with a lock and a store), [`rounds`] and [`studies`] (how they are opened and loaded),
+//! [`upload`] and [`contribution`] (what a site sends), [`closing`] and [`sum`] (how a round ends).
+#![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
+
+pub(crate) mod closing;
+pub(crate) mod contribution;
+pub(crate) mod incoming;
+pub(crate) mod log;
+pub(crate) mod opening;
+pub(crate) mod refusal;
+pub(crate) mod round;
+pub(crate) mod round_keys;
+pub(crate) mod rounds;
+pub(crate) mod shared;
+pub(crate) mod studies;
+pub(crate) mod study;
+pub(crate) mod sum;
+#[cfg(test)]
+mod tests;
+pub(crate) mod upload;

@@ -1,0 +1,103 @@
+//! The closing driver: one task a round that freezes it, adds up its set and signs the closing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringfence_crypto::round::{ClosedSet, Event, Verdict};
+use tokio::runtime::Handle;
+
+use crate::core::refusal::Refusal;
+use crate::core::round::LiveRound;
+use crate::core::shared::blocking;
+use crate::core::sum::{Addition, Sum};
+
+/// How often a round looks at the clock. Deadlines are in whole seconds.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How long to wait after a failure of ours (a full disk) before trying again.
+const RETRY: Duration = Duration::from_secs(5);
+
+impl LiveRound {
+    /// Drives the round until it is closed: on every event, and with the clock.
+    ///
+    /// Deadlines are times of day, which may jump; so the round looks at the clock every now and
+    /// then, and does not sleep until a deadline.
+    pub(crate) async fn drive(self: Arc<Self>) {
+        let shared = &self.served.shared;
+        let mut stopping = shared.stopping.clone();
+        let mut changes = self.versions();
+        loop {
+            changes.mark_unchanged();
+            // Taken before the step reads the time of day: time that passes meanwhile counts.
+            let looked = shared.clock.moment();
+            let outcome = self.step().await;
+            if self.read().closing().is_some() {
+                return;
+            }
+            let pause = async {
+                match outcome {
+                    Ok(()) => tokio::select! {
+                        _ = changes.changed() => {}
+                        () = shared.clock.sleep_until(looked.after(TICK)) => {}
+                    },
+                    Err(refusal) => {
+                        tracing::error!(reason = refusal.detail(), "closing failed; trying again");
+                        shared.clock.sleep(RETRY).await;
+                    }
+                }
+            };
+            tokio::select! {
+                () = pause => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+        }
+    }
+
+    /// Freezes and closes the round as far as it is time to.
+    async fn step(self: &Arc<Self>) -> Result<(), Refusal> {
+        let due = self.read().freeze(self.served.now()).is_some();
+        if due {
+            let freeze = self
+                .commit(|round, now| Ok(round.freeze(now).map_or(Verdict::Repeat, Verdict::Fresh)));
+            freeze.await?;
+        }
+        let set = self.read().closed_set(self.served.now());
+        match set {
+            Some(set) => self.close(set).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Adds up a set outside the lock, and closes the round if it is still the set to close with.
+    async fn close(self: &Arc<Self>, set: ClosedSet) -> Result<(), Refusal> {
+        let sum = match set.included().is_empty() {
+            true => None,
+            false => Some(self.add_up(set.clone()).await?.digest()),
+        };
+        let signer = self.served.clone();
+        let close = self.commit(move |round, now| {
+            // A review that came while the bodies were added may have changed the set. It counts:
+            // then this sum is void, and the next step makes another.
+            if round.closed_set(now).as_ref() != Some(&set) {
+                return Ok(Verdict::Repeat);
+            }
+            // Commit holds the log: this is its size until the closing itself is appended.
+            let checkpoint = signer.log.read().checkpoint();
+            let closing = round.closing_of(set, sum, checkpoint, now);
+            Ok(Verdict::Fresh(Event::Closed(signer.shared.identity.sign(closing))))
+        });
+        close.await.map(drop)
+    }
+
+    async fn add_up(&self, set: ClosedSet) -> Result<Sum, Refusal> {
+        let addition = Addition {
+            blobs: self.served.blobs().clone(),
+            round: self.id,
+            body_bytes: self.served.body_bytes,
+            wire_bits: self.served.study.packing.wire_bits,
+        };
+        // Adding and hashing keep a processor busy: off the threads that serve requests.
+        let runtime = Handle::current();
+        Ok(blocking(move || runtime.block_on(addition.add_up(&set))).await??)
+    }
+}

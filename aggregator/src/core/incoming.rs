@@ -1,0 +1,166 @@
+//! What peers send: bounded in bytes, in time and, over all requests together, in memory.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use ringfence_clock::Clock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::core::refusal::Refusal;
+
+/// A message must be complete after so long. A largest frame (16 MiB) then needs 0.5 Mbit/s.
+const WHOLE: Duration = Duration::from_secs(300);
+
+/// Bytes of messages that are held at the same time: 32 of the largest frames.
+const MEMORY: usize = 512 << 20;
+
+/// How long a refused sender may go on, see [`Incoming::drain`].
+const DRAIN_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes as they come, or in words why no more will.
+pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, String>>;
+
+/// The bytes of one request, and how long its sender may be silent.
+pub(crate) struct Incoming {
+    stream: ByteStream,
+    announced: Option<u64>,
+    clock: Clock,
+    idle: Duration,
+}
+
+impl Incoming {
+    /// How many bytes the request says that there will be, if it says so.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// How long the sender may be silent.
+    pub(crate) fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// The next bytes, `None` at the end.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when the sender is silent for too long or breaks off.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        match self.clock.timeout(self.idle, self.stream.next()).await {
+            Err(_) => Err(Refusal::slow(format!(
+                "nothing came for {} s; send it again",
+                self.idle.as_secs()
+            ))),
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+            Ok(Some(Err(error))) => {
+                Err(Refusal::malformed(format!("the body broke off: {error}; send it again")))
+            }
+        }
+    }
+
+    /// Reads and forgets the rest of what is refused, at most `limit` bytes, so that the sender sees
+    /// the refusal: a connection that is closed on unread bytes is reset, and that overtakes the
+    /// answer.
+    pub(crate) async fn drain(mut self, limit: u64) {
+        let rest = async {
+            let mut drained = 0u64;
+            while let Some(Ok(bytes)) = self.stream.next().await {
+                drained += bytes.len() as u64;
+                if drained > limit {
+                    break;
+                }
+            }
+        };
+        // Either way nothing more is read.
+        let _ = self.clock.timeout(DRAIN_TIME, rest).await;
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Incoming({:?} bytes)", self.announced)
+    }
+}
+
+/// The memory that messages share, and the places for uploads.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox {
+    memory: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    clock: Clock,
+    idle: Duration,
+}
+
+/// A message in memory; dropping it makes room for others.
+#[derive(Debug, Default)]
+pub(crate) struct Message {
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Inbox {
+    /// An empty one, for so many uploads at the same time; a sender may be silent for `idle`.
+    pub(crate) fn new(clock: Clock, idle: Duration, uploads: u16) -> Self {
+        let memory = Arc::new(Semaphore::new(MEMORY));
+        Self { memory, uploads: Arc::new(Semaphore::new(uploads.into())), clock, idle }
+    }
+
+    /// The bytes of one request.
+    pub(crate) fn incoming(&self, stream: ByteStream, announced: Option<u64>) -> Incoming {
+        Incoming { stream, announced, clock: self.clock.clone(), idle: self.idle }
+    }
+
+    /// A place among the uploads at the same time; dropping it makes room.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when there is none.
+    pub(crate) fn upload(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let busy = |_| Refusal::busy("too many uploads at once; go on later");
+        self.uploads.clone().try_acquire_owned().map_err(busy)
+    }
+
+    /// Reads a whole message of at most `limit` bytes. Memory is taken for bytes that came, not
+    /// for bytes that were announced.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when it is longer, too slow, or the memory for messages is used up.
+    pub(crate) async fn read(
+        &self,
+        mut incoming: Incoming,
+        limit: usize,
+    ) -> Result<Message, Refusal> {
+        let read = self.collect(&mut incoming, limit);
+        let outcome = self.clock.timeout(WHOLE, read).await.unwrap_or_else(|_| {
+            let seconds = WHOLE.as_secs();
+            Err(Refusal::slow(format!("the message was not complete after {seconds} s")))
+        });
+        if outcome.is_err() {
+            incoming.drain(limit as u64).await;
+        }
+        outcome
+    }
+
+    async fn collect(&self, incoming: &mut Incoming, limit: usize) -> Result<Message, Refusal> {
+        let mut message = Message::default();
+        while let Some(chunk) = incoming.next().await? {
+            if message.bytes.len() + chunk.len() > limit {
+                return Err(Refusal::too_long(format!(
+                    "expected a message of at most {limit} bytes, got more"
+                )));
+            }
+            let busy = || Refusal::busy("too many messages at once; send it again later");
+            let size = u32::try_from(chunk.len()).map_err(|_| busy())?;
+            let permit = self.memory.clone().try_acquire_many_owned(size).map_err(|_| busy())?;
+            match &mut message.memory {
+                Some(memory) => memory.merge(permit),
+                None => message.memory = Some(permit),
+            }
+            message.bytes.extend_from_slice(&chunk);
+        }
+        Ok(message)
+    }
+}

@@ -1,0 +1,62 @@
+//! A study that is served: what all of its rounds share.
+
+use std::sync::Arc;
+
+use ringfence_crypto::id::{StudyId, UnixSeconds};
+use ringfence_crypto::log::checkpoint::CheckpointError;
+use ringfence_crypto::log::{SignedNote, origin};
+use ringfence_crypto::ring::packing::PackingError;
+use ringfence_crypto::statement::Study;
+
+use crate::core::log::LiveLog;
+use crate::core::shared::Shared;
+use crate::store::blobs::Blobs;
+use crate::store::statements::Statements;
+
+/// A registered study and its log.
+#[derive(Clone, Debug)]
+pub(crate) struct ServedStudy {
+    /// Store, key and clock.
+    pub(crate) shared: Shared,
+    /// What the roster signed.
+    pub(crate) study: Arc<Study>,
+    /// Its name.
+    pub(crate) id: StudyId,
+    /// How long every body is.
+    pub(crate) body_bytes: u64,
+    /// The log over all rounds.
+    pub(crate) log: Arc<LiveLog>,
+}
+
+impl ServedStudy {
+    /// A study that has passed its check, and its log.
+    ///
+    /// # Errors
+    /// [`PackingError`] when its bodies have no length; the check excludes it.
+    pub(crate) fn new(shared: Shared, study: Study, log: LiveLog) -> Result<Self, PackingError> {
+        let body_bytes = study.body_bytes()?;
+        let id = log.study();
+        Ok(Self { shared, study: Arc::new(study), id, body_bytes, log: Arc::new(log) })
+    }
+
+    /// Where its statements are.
+    pub(crate) fn statements(&self) -> &Arc<dyn Statements> {
+        &self.shared.store.statements
+    }
+
+    /// Where its bodies are.
+    pub(crate) fn blobs(&self) -> &Arc<dyn Blobs> {
+        &self.shared.store.blobs
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> UnixSeconds {
+        self.shared.clock.now()
+    }
+
+    /// The log's checkpoint, signed by us as a note.
+    pub(crate) fn checkpoint(&self) -> Result<SignedNote, CheckpointError> {
+        let checkpoint = self.log.read().checkpoint();
+        self.shared.identity.sign_checkpoint(&origin(self.id), checkpoint)
+    }
+}

@@ -1,0 +1,202 @@
+//! Rounds on a clock that the test turns: a day passes in a moment.
+#![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly must fail")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use ringfence_clock::{Clock, Hand};
+use ringfence_crypto::Digest;
+use ringfence_crypto::api::ContributionProgress;
+use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::round::RoundState;
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::wire::json;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use crate::core::incoming::{ByteStream, Inbox};
+use crate::core::refusal::{Kind, Refusal};
+use crate::core::round::LiveRound;
+use crate::core::shared::Shared;
+use crate::core::studies::Studies;
+use crate::core::upload::{LiveContribution, Piece};
+use crate::identity::Identity;
+use crate::roster::{Roster, Shape, Term, now};
+use crate::store::sqlite_files;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A round that has just been opened, for a day.
+struct Play {
+    roster: Roster,
+    live: Arc<LiveRound>,
+    inbox: Inbox,
+    clock: Clock,
+    hand: Hand,
+    _stop: watch::Sender<bool>,
+    _folder: TempDir,
+}
+
+impl Play {
+    async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let identity = Arc::new(Identity::generate(&folder.path().join("key")).unwrap());
+        let roster = Roster::new(identity.public_key(), Shape::default());
+        let store = sqlite_files::open(&folder.path().join("data")).await.unwrap();
+        let (clock, hand) = Clock::mock(now());
+        let (stop, stopping) = watch::channel(false);
+        let shared = Shared { store, identity, clock: clock.clone(), stopping };
+        let studies = Studies::load(shared).await.unwrap();
+        studies.register(json::compact(&roster.signed)).await.unwrap();
+        let study = studies.study(roster.id()).unwrap();
+        let term = Term { opened_at: clock.now(), seconds: DAY.as_secs() };
+        let manifest = roster.manifest(RoundNumber::FIRST, term, None);
+        let manifest = roster.signed(&manifest.initiator.clone(), manifest);
+        let (_, live) = study.open_round(manifest).await.unwrap();
+        let inbox = Inbox::new(clock.clone(), IDLE, 8);
+        Self { roster, live, inbox, clock, hand, _stop: stop, _folder: folder }
+    }
+
+    fn of(&self, site: &SiteId) -> LiveContribution {
+        LiveContribution { live: self.live.clone(), site: site.clone() }
+    }
+
+    async fn announce(&self, site: &SiteId) -> Result<ContributionProgress, Refusal> {
+        let contribution = self.roster.contribution(self.live.manifest(), site);
+        let header = contribution.header.statement.clone();
+        self.of(site).announce(contribution.header).await?;
+        self.of(site).put_envelopes(&header, contribution.envelopes.envelopes).await
+    }
+
+    fn piece(&self, offset: u64, bytes: ByteStream) -> Piece {
+        let bytes = self.inbox.incoming(bytes, None);
+        Piece { offset, place: self.inbox.upload().unwrap(), bytes }
+    }
+
+    async fn contribute(&self, sites: &[SiteId]) {
+        for site in sites {
+            self.announce(site).await.unwrap();
+            let body = self.roster.contribution(self.live.manifest(), site).body;
+            let body = stream::iter([Ok(Bytes::from(body))]).boxed();
+            let progress = self.of(site).upload(self.piece(0, body)).await.unwrap();
+            assert!(progress.receipt.is_some());
+        }
+    }
+
+    /// Waits for the driver to bring the round here. No time passes on the round's clock.
+    async fn reach(&self, state: RoundState) {
+        let mut versions = self.live.versions();
+        let reached = versions.wait_for(|_| self.live.status().state == state);
+        let patience = Duration::from_secs(60);
+        tokio::time::timeout(patience, reached).await.expect("in time").unwrap();
+    }
+
+    /// Lets the driver do whatever it is ready to do, and says where the round stands.
+    async fn rest(&self) -> RoundState {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.live.status().state
+    }
+}
+
+#[tokio::test]
+async fn a_round_freezes_at_its_deadline_and_closes_when_the_reviews_are_due() {
+    let play = Play::start().await;
+    let sites = play.roster.ids[..3].to_vec();
+    play.contribute(&sites).await;
+    play.hand.advance(DAY);
+    assert_eq!(play.rest().await, RoundState::Collecting, "the deadline itself still counts");
+    play.hand.advance(SECOND);
+    play.reach(RoundState::Reviewing).await;
+
+    let review_seconds = play.roster.study().review_seconds.into();
+    play.hand.advance(Duration::from_secs(review_seconds) - SECOND);
+    assert_eq!(play.rest().await, RoundState::Reviewing);
+    play.hand.advance(SECOND);
+    play.reach(RoundState::Closed).await;
+    let closing = play.live.closing().unwrap().statement;
+    assert_eq!(closing.closed_at, play.clock.now());
+    let included: Vec<SiteId> = closing.included.iter().map(|entry| entry.site.clone()).collect();
+    assert_eq!(included, sites);
+    let sum = play.roster.oracle(play.live.manifest(), &sites);
+    assert_eq!(closing.sum, Some(Digest::of(&sum)));
+}
+
+#[tokio::test]
+async fn all_reviews_close_a_round_before_any_time_has_passed() {
+    let play = Play::start().await;
+    let sites = play.roster.ids.clone();
+    play.contribute(&sites).await;
+    play.reach(RoundState::Reviewing).await;
+    for site in &sites {
+        let review = play.roster.review(play.live.manifest(), site, &[]);
+        play.live.review(review).await.unwrap();
+    }
+    play.reach(RoundState::Closed).await;
+    let manifest = &play.live.manifest().statement;
+    assert_eq!(play.live.closing().unwrap().statement.closed_at, manifest.opened_at);
+}
+
+/// Deadlines are times of day, so whoever sets the aggregator's clock moves them.
+#[tokio::test]
+async fn when_only_the_time_of_day_jumps_the_deadlines_jump_with_it() {
+    let play = Play::start().await;
+    let start = play.clock.now();
+    let late = start.after(2 * DAY.as_secs());
+    let sites = play.roster.ids.clone();
+    play.contribute(&sites[..3]).await;
+    assert_eq!(play.rest().await, RoundState::Collecting);
+
+    // Forth: contributions are late at once, and the round freezes when it next looks at the clock.
+    play.hand.set(late);
+    let refused = play.announce(&sites[3]).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Conflict, "{refused:?}");
+    assert_eq!(play.rest().await, RoundState::Collecting);
+    // And back before it looked: nothing has happened.
+    play.hand.set(start);
+    play.announce(&sites[3]).await.unwrap();
+    play.hand.advance(SECOND);
+    assert_eq!(play.rest().await, RoundState::Collecting);
+    play.hand.set(late);
+    play.hand.advance(SECOND);
+    play.reach(RoundState::Reviewing).await;
+
+    // Back: what is frozen stays so, and the time for reviews begins when the clock is there again.
+    play.hand.set(start);
+    let refused = play.announce(&sites[4]).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Conflict, "{refused:?}");
+    play.hand.advance(DAY);
+    assert_eq!(play.rest().await, RoundState::Reviewing);
+    play.hand.set(late.after(play.roster.study().review_seconds.into()));
+    play.hand.advance(SECOND);
+    play.reach(RoundState::Closed).await;
+    let closing = play.live.closing().unwrap().statement;
+    assert_eq!(closing.closed_at, play.clock.now());
+    assert_eq!(closing.manifest, play.live.manifest().statement.id());
+}
+
+#[tokio::test]
+async fn a_silent_sender_is_given_up_and_what_it_sent_is_kept() {
+    let play = Play::start().await;
+    let site = play.roster.ids[0].clone();
+    play.announce(&site).await.unwrap();
+    let body = play.roster.contribution(play.live.manifest(), &site).body;
+    let sent = Bytes::copy_from_slice(&body[..1000]);
+    let silent = stream::iter([Ok(sent)]).chain(stream::pending()).boxed();
+    let upload = tokio::spawn(play.of(&site).upload(play.piece(0, silent)));
+    while !upload.is_finished() {
+        play.hand.advance(IDLE);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let refused = upload.await.unwrap().unwrap_err();
+    assert_eq!(refused.kind(), Kind::Slow, "{refused:?}");
+    assert_eq!(play.of(&site).progress().await.unwrap().body_bytes, 1000);
+    let rest = stream::iter([Ok(Bytes::from(body[1000..].to_vec()))]).boxed();
+    let progress = play.of(&site).upload(play.piece(1000, rest)).await.unwrap();
+    assert!(progress.receipt.is_some());
+}

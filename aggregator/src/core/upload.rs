@@ -1,0 +1,197 @@
+//! A contribution's body: streamed to the store, resumable by offset, and the receipt at its end.
+
+use std::sync::Arc;
+
+use ringfence_crypto::api::ContributionProgress;
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::round::{Contribution, Event, Verdict};
+use ringfence_crypto::statement::Header;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::core::incoming::Incoming;
+use crate::core::refusal::{Kind, Refusal};
+use crate::core::round::{LiveRound, UploadPlace};
+use crate::store::blobs::BodyCheck;
+
+/// One site's contribution to a round.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveContribution {
+    /// The round.
+    pub(crate) live: Arc<LiveRound>,
+    /// Whose contribution.
+    pub(crate) site: SiteId,
+}
+
+/// One request with bytes of a body.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// Where its bytes go.
+    pub(crate) offset: u64,
+    /// Its place among the uploads at the same time.
+    pub(crate) place: OwnedSemaphorePermit,
+    /// Its bytes.
+    pub(crate) bytes: Incoming,
+}
+
+impl LiveContribution {
+    /// What the round has of it.
+    pub(crate) fn known(&self) -> Result<Contribution, Refusal> {
+        Ok(self.live.read().contribution(&self.site)?.clone())
+    }
+
+    /// How far it has come. If it is complete but for its receipt (a crash came in between, or the
+    /// envelopes came last), the receipt is issued now.
+    pub(crate) async fn progress(&self) -> Result<ContributionProgress, Refusal> {
+        // The round may have ended, or the body may have been a wrong one: the report says so.
+        match self.settle().await {
+            Err(refusal) if refusal.kind().is_ours() => Err(refusal),
+            _ => self.report().await,
+        }
+    }
+
+    /// How far it has come, changing nothing.
+    async fn report(&self) -> Result<ContributionProgress, Refusal> {
+        let Contribution { header, receipt } = self.known()?;
+        let blobs = self.live.served.blobs();
+        let envelopes = blobs.has_envelopes(self.live.id, &self.site).await?;
+        let body_bytes = blobs.body_bytes(self.live.id, &self.site).await?;
+        Ok(ContributionProgress { header: header.id(), envelopes, body_bytes, receipt })
+    }
+
+    /// Takes a piece of the body and answers how far the contribution has come.
+    pub(crate) async fn upload(self, piece: Piece) -> Result<ContributionProgress, Refusal> {
+        // A task of its own: when the client hangs up, what came is still stored.
+        let task = tokio::spawn(async move {
+            let Piece { offset, place, mut bytes } = piece;
+            let outcome = self.take(offset, &mut bytes).await;
+            drop(place);
+            bytes.drain(self.live.served.body_bytes).await;
+            outcome?;
+            self.report().await
+        });
+        task.await.map_err(|error| Refusal::internal(&error))?
+    }
+
+    async fn take(&self, offset: u64, bytes: &mut Incoming) -> Result<(), Refusal> {
+        let contribution = self.known()?;
+        if contribution.receipt.is_some() {
+            return Ok(());
+        }
+        // Refused now rather than at the end when collecting is over already.
+        self.live.read().receipt(&self.site, self.live.served.now())?;
+        let header = contribution.header.statement;
+        let place = self.begin(bytes)?;
+        let progress = self.report().await?;
+        if !progress.envelopes {
+            return Err(Refusal::conflict(format!(
+                "the envelopes of {} are not stored; put them before the body",
+                self.site
+            )));
+        }
+        let stored = progress.body_bytes;
+        if offset != stored {
+            let detail = format!(
+                "the body of {} has {stored} bytes so far, got offset {offset}; go on at offset={stored}",
+                self.site
+            );
+            return Err(Refusal::new(Kind::Offset, detail));
+        }
+        if bytes.announced().is_some_and(|more| stored.saturating_add(more) > header.body_bytes) {
+            return Err(too_long(&header));
+        }
+        if stored < header.body_bytes {
+            self.append(&header, stored, bytes).await?;
+        }
+        self.complete(&header, &place).await
+    }
+
+    /// Streams to the store. Whatever happens, what is stored is a beginning of what was sent.
+    async fn append(
+        &self,
+        header: &Header,
+        mut stored: u64,
+        bytes: &mut Incoming,
+    ) -> Result<(), Refusal> {
+        let blobs = self.live.served.blobs();
+        let mut body = blobs.append_body(self.live.id, &self.site).await?;
+        let outcome = async {
+            while let Some(chunk) = bytes.next().await? {
+                stored += chunk.len() as u64;
+                if stored > header.body_bytes {
+                    return Err(too_long(header));
+                }
+                body.write(chunk).await?;
+            }
+            Ok(())
+        }
+        .await;
+        // Also what came before an error is kept: the client goes on behind it.
+        body.finish().await?;
+        outcome
+    }
+
+    /// Issues the receipt if everything is there and it is not too late.
+    async fn settle(&self) -> Result<(), Refusal> {
+        let header = self.known()?.header.statement;
+        let progress = self.report().await?;
+        let now = self.live.served.now();
+        let timely = self.live.read().receipt(&self.site, now).is_ok();
+        if !timely || !is_whole(&progress, &header) {
+            return Ok(());
+        }
+        // While an upload runs, it is the one to finish.
+        let Some(place) = self.live.begin_upload(&self.site) else { return Ok(()) };
+        self.complete(&header, &place).await
+    }
+
+    /// Checks, keeps and acknowledges a body all of whose bytes are there; nothing before.
+    async fn complete(&self, header: &Header, _: &UploadPlace) -> Result<(), Refusal> {
+        let progress = self.report().await?;
+        if !is_whole(&progress, header) {
+            return Ok(());
+        }
+        match self.live.served.blobs().finish_body(self.live.id, header).await? {
+            BodyCheck::Right => self.acknowledge().await,
+            BodyCheck::Discarded { got } => Err(Refusal::message(format!(
+                "the body of {} has digest {got}, its header promises {}; it was discarded: send the promised bytes from offset=0",
+                header.site, header.body
+            ))),
+        }
+    }
+
+    /// Signs and stores the receipt of a contribution whose body and envelopes are durable.
+    async fn acknowledge(&self) -> Result<(), Refusal> {
+        let (identity, site) = (self.live.served.shared.identity.clone(), self.site.clone());
+        let receipt = self.live.commit(move |round, now| {
+            if round.contribution(&site)?.receipt.is_some() {
+                return Ok(Verdict::Repeat);
+            }
+            let receipt = round.receipt(&site, now)?;
+            Ok(Verdict::Fresh(Event::Received(identity.sign(receipt))))
+        });
+        receipt.await.map(drop)
+    }
+
+    fn begin(&self, bytes: &Incoming) -> Result<UploadPlace, Refusal> {
+        self.live.begin_upload(&self.site).ok_or_else(|| {
+            Refusal::conflict(format!(
+                "another upload of {} is running; if it is a connection that was lost, it is given up after {} s without bytes",
+                self.site,
+                bytes.idle().as_secs()
+            ))
+            .retry_after(5)
+        })
+    }
+}
+
+/// Whether all bytes are there and only the receipt is missing.
+fn is_whole(progress: &ContributionProgress, header: &Header) -> bool {
+    progress.receipt.is_none() && progress.envelopes && progress.body_bytes >= header.body_bytes
+}
+
+fn too_long(header: &Header) -> Refusal {
+    Refusal::too_long(format!(
+        "the header of {} promises a body of {} bytes, got more",
+        header.site, header.body_bytes
+    ))
+}

@@ -1,0 +1,11 @@
+//! How the service is reached: HTTP/1.1 and JSON, RFC 9457 problems, streams of bytes.
+//!
+//! Handlers are thin: they parse, call the core, and answer.
+
+mod answer;
+mod blob;
+mod extract;
+mod front;
+mod problem;
+mod routes;
+pub(crate) mod server;

@@ -1,0 +1,63 @@
+//! Problems: every answer that is no success is an RFC 9457 problem.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ringfence_crypto::api::{PROBLEM_JSON, Problem};
+use ringfence_crypto::wire::json;
+
+use crate::core::refusal::{Kind, Refusal};
+
+/// A kind's HTTP status, and its name in the problem's type.
+fn on_the_wire(kind: Kind) -> (StatusCode, &'static str) {
+    match kind {
+        Kind::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
+        Kind::Unauthorised => (StatusCode::UNAUTHORIZED, "unauthorised"),
+        Kind::Sender => (StatusCode::FORBIDDEN, "sender"),
+        Kind::Missing => (StatusCode::NOT_FOUND, "missing"),
+        Kind::Method => (StatusCode::METHOD_NOT_ALLOWED, "method"),
+        Kind::Slow => (StatusCode::REQUEST_TIMEOUT, "slow"),
+        Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
+        Kind::Offset => (StatusCode::CONFLICT, "offset"),
+        Kind::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "too-long"),
+        Kind::Range => (StatusCode::RANGE_NOT_SATISFIABLE, "range"),
+        Kind::Message => (StatusCode::UNPROCESSABLE_ENTITY, "message"),
+        Kind::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        Kind::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, name) = on_the_wire(self.kind());
+        let problem = Problem {
+            kind: format!("/problems/{name}"),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: self.detail().to_owned(),
+        };
+        let mut response = (status, json::pretty(&problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if self.kind() == Kind::Unauthorised {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_seconds() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_at_fault_is_in_the_status() {
+        for kind in [Kind::Sender, Kind::Offset, Kind::Slow, Kind::Busy, Kind::Full, Kind::Internal]
+        {
+            assert_eq!(on_the_wire(kind).0.is_server_error(), kind.is_ours(), "{kind:?}");
+        }
+    }
+}

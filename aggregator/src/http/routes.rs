@@ -1,0 +1,89 @@
+//! The routes under `/v1`.
+
+mod closing;
+mod contribution;
+mod log;
+mod opening;
+mod round;
+mod round_keys;
+mod study;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post, put};
+use tower_http::trace::TraceLayer;
+
+use crate::core::refusal::{Kind, Refusal};
+use crate::core::studies::Studies;
+use crate::http::front::Front;
+
+/// All routes of the service.
+pub(crate) fn router(front: Front) -> Router {
+    let round = "/v1/studies/{study}/rounds/{round}";
+    let path = |rest: &str| format!("{round}/{rest}");
+    Router::new()
+        .route("/v1/studies", post(study::register))
+        .route("/v1/studies/{study}", get(study::file))
+        .route("/v1/studies/{study}/status", get(study::status))
+        .route("/v1/studies/{study}/log/checkpoint", get(log::checkpoint))
+        .route("/v1/studies/{study}/log/consistency", get(log::consistency))
+        .route("/v1/studies/{study}/log/inclusion", get(log::inclusion).post(log::inclusions))
+        .route(
+            "/v1/studies/{study}/round-keys/{site}",
+            put(round_keys::publish).get(round_keys::fetch),
+        )
+        .route("/v1/studies/{study}/rounds", post(round::open))
+        .route(round, get(round::status))
+        .route(&path("manifest"), get(round::manifest))
+        .route(&path("contributions/{site}"), get(contribution::progress))
+        .route(
+            &path("contributions/{site}/header"),
+            put(contribution::announce).get(contribution::header),
+        )
+        .route(&path("contributions/{site}/envelopes"), put(contribution::envelopes))
+        .route(&path("contributions/{site}/envelopes/{holder}"), get(contribution::envelope))
+        .route(
+            &path("contributions/{site}/body"),
+            put(contribution::upload).get(contribution::body),
+        )
+        .route(&path("reviews/{site}"), put(closing::review))
+        .route(&path("reviews"), get(closing::reviews))
+        .route(&path("closing"), get(closing::closing))
+        .route(&path("endorsements/{site}"), put(closing::endorse))
+        .route(&path("certificate"), get(closing::certificate))
+        .route(&path("sum"), get(opening::sum))
+        .route(&path("openings/{site}"), put(opening::post).get(opening::fetch))
+        .route(&path("acks/{site}"), put(opening::acknowledge))
+        .route(&path("acks"), get(opening::acknowledgements))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(TraceLayer::new_for_http())
+        .with_state(front)
+}
+
+/// The process runs.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The store answers, too.
+async fn readyz(State(studies): State<Arc<Studies>>) -> Result<&'static str, Refusal> {
+    studies.ready().await?;
+    Ok("ready\n")
+}
+
+async fn unknown_route(method: Method, uri: Uri) -> Refusal {
+    Refusal::missing(format!(
+        "there is no route {method} {}; all routes start with /v1",
+        uri.path()
+    ))
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> Refusal {
+    Refusal::new(Kind::Method, format!("{} does not take {method}", uri.path()))
+}

@@ -1,0 +1,45 @@
+//! Studies: registered by the administrator, signed by their rosters.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use ringfence_crypto::wire::json;
+
+use crate::core::incoming::Incoming;
+use crate::core::refusal::{Kind, Refusal};
+use crate::core::studies::Studies;
+use crate::http::answer::{answer, made, raw_json};
+use crate::http::extract::OfStudy;
+use crate::http::front::Front;
+
+/// `POST /studies`: a signed study and the administrator's token.
+pub(crate) async fn register(
+    State(front): State<Front>,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Result<Response, Refusal> {
+    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    if !front.admin.admits(authorization) {
+        body.drain(json::MAX_STUDY as u64).await;
+        let detail = "expected the header `Authorization: Bearer TOKEN` with the administrator's token; only the administrator registers studies";
+        return Err(Refusal::new(Kind::Unauthorised, detail));
+    }
+    let message = front.inbox.read(body, json::MAX_STUDY).await?;
+    let (created, status) = front.studies.register(message.bytes).await?;
+    Ok(made(created, &status))
+}
+
+/// `GET /studies/{study}`: the signed study as it was posted.
+pub(crate) async fn file(
+    State(studies): State<Arc<Studies>>,
+    OfStudy(study): OfStudy,
+) -> Result<Response, Refusal> {
+    Ok(raw_json(studies.file(study.served.id).await?))
+}
+
+/// `GET /studies/{study}/status`.
+pub(crate) async fn status(OfStudy(study): OfStudy) -> Response {
+    answer(&study.status())
+}

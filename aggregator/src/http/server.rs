@@ -1,0 +1,161 @@
+//! The HTTP server: listens, limits, and stops in good order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use ringfence_clock::Clock;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::auth::AdminToken;
+use crate::config::Config;
+use crate::core::incoming::Inbox;
+use crate::core::shared::Shared;
+use crate::core::studies::{LoadError, Studies};
+use crate::http::front::Front;
+use crate::http::routes;
+use crate::identity::{Identity, IdentityError};
+use crate::store::sqlite_files;
+use crate::store::terms::OpenError;
+
+/// Connections at the same time; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// A request's headers must be complete after so long.
+const HEADER_TIME: Duration = Duration::from_secs(15);
+
+/// After a connection could not be accepted, so long passes before the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Requests in flight at a shutdown have so long to end.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
+
+/// The service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Plain HTTP to other machines.
+    #[error(
+        "{0} is reachable from other machines and this server speaks plain HTTP; listen on a loopback address behind a proxy that adds TLS, or give --allow-plain-http"
+    )]
+    PlainHttp(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Key or token.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The data folder.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// A stored study.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// A server that has loaded everything and listens.
+#[derive(Debug)]
+pub struct Server {
+    front: Front,
+    clock: Clock,
+    listener: TcpListener,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Locks the data folder, loads every study and round, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong and what to do.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        if !config.may_listen() {
+            return Err(StartError::PlainHttp(config.listen));
+        }
+        let identity = Arc::new(Identity::load(&config.key)?);
+        let admin = AdminToken::load(&config.admin_token_file)?;
+        let store = sqlite_files::open(&config.data).await?;
+        let (stop, stopping) = watch::channel(false);
+        let shared = Shared { store, identity, clock: clock.clone(), stopping };
+        let studies = Arc::new(Studies::load(shared).await?);
+        let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
+        let front = Front { studies, inbox, admin };
+        let listen = |source| StartError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        Ok(Self { front, clock, listener, address, stop })
+    }
+
+    /// Where it listens; the port is the real one when port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is ready, and then ends what is in flight, for at most 10 s.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let router = routes::router(self.front.clone());
+        let graceful = GracefulShutdown::new();
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        tokio::pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept(&connections) => accepted,
+                () = &mut shutdown => break,
+            };
+            let Some((stream, place)) = accepted else { continue };
+            let service = TowerToHyperService::new(router.clone());
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIME)
+                .serve_connection(TokioIo::new(stream), service);
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                drop(place);
+            });
+        }
+        tracing::info!("shutting down");
+        // Ends long polls and closing drivers.
+        self.stop.send_replace(true);
+        drop(self.listener);
+        let end = async {
+            graceful.shutdown().await;
+            self.front.studies.close().await;
+        };
+        if self.clock.timeout(SHUTDOWN_TIME, end).await.is_err() {
+            tracing::warn!("requests in flight took too long; what they sent can be resumed");
+        }
+    }
+
+    async fn accept(
+        &self,
+        connections: &Arc<Semaphore>,
+    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+        let place = connections.clone().acquire_owned().await.ok()?;
+        match self.listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are small and waited for.
+                let _ = stream.set_nodelay(true);
+                Some((stream, place))
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others must end before this gets better.
+                tracing::warn!(%error, "accepting a connection failed");
+                self.clock.sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
+}

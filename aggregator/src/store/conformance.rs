@@ -1,0 +1,327 @@
+//! What every backend must pass, by the words of the contract.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
+use ringfence_crypto::log::LogEntry;
+use ringfence_crypto::round::Event;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Header, HexBytes, Manifest, RoundKeys};
+
+use crate::roster::{Roster, Shape, Term};
+use crate::store::Store;
+use crate::store::blobs::{Blob, BodyCheck, EnvelopePlace};
+use crate::store::statements::{NextEvent, StoredManifest};
+use crate::store::terms::{RoundId, StoreError};
+
+/// A backend under test, and where its data lies while it is closed.
+pub(crate) trait Backend {
+    /// Opens it. The one that was open before has been closed and dropped.
+    async fn open(&self) -> Store;
+}
+
+/// Makes a test of each of the backend's duties; `$backend` makes a new and empty one.
+macro_rules! conformance_tests {
+    ($backend:expr) => {
+        $crate::store::conformance::conformance_tests!($backend;
+            a_study_stays_as_it_was_posted,
+            a_round_has_one_manifest_and_a_leaf_one_statement,
+            events_come_back_in_order_and_a_place_is_used_once,
+            a_gap_in_the_log_is_an_error,
+            round_keys_are_never_replaced,
+            a_body_grows_and_is_compared_at_its_end,
+            a_wrong_body_is_discarded,
+            an_unfinished_writer_leaves_a_beginning,
+            one_envelope_is_read_alone,
+            openings_lie_under_their_digests,
+            a_sum_is_there_whole_or_not_at_all,
+            rounds_and_sites_do_not_mix,
+        );
+    };
+    ($backend:expr; $($name:ident),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                $crate::store::conformance::$name(&$backend).await;
+            }
+        )+
+    };
+}
+pub(crate) use conformance_tests;
+
+fn roster() -> Roster {
+    let key = SigningKey::from_bytes(&[9; 32]).verifying_key();
+    Roster::new(key.into(), Shape::default())
+}
+
+fn manifest(roster: &Roster, round: u32) -> Signed<Manifest> {
+    let manifest = roster.manifest(RoundNumber(round), Term::now(600), None);
+    roster.signed(&manifest.initiator.clone(), manifest)
+}
+
+fn id(roster: &Roster, round: u32) -> RoundId {
+    RoundId { study: roster.id(), round: RoundNumber(round) }
+}
+
+fn announced(roster: &Roster, manifest: &Signed<Manifest>, site: usize) -> Event {
+    Event::Announced(roster.contribution(manifest, &roster.ids[site]).header)
+}
+
+fn entry(event: &Event) -> LogEntry {
+    event.entry().unwrap()
+}
+
+async fn reopened(backend: &impl Backend, store: Store) -> Store {
+    store.statements.close().await;
+    drop(store);
+    backend.open().await
+}
+
+/// A store with a study and its round 0.
+async fn begun(backend: &impl Backend) -> (Store, Roster, Signed<Manifest>) {
+    let (store, roster) = (backend.open().await, roster());
+    let manifest = manifest(&roster, 0);
+    store.statements.insert_study(roster.id(), b"file").await.unwrap();
+    store.statements.insert_round(&manifest, 0).await.unwrap();
+    store.blobs.begin(id(&roster, 0)).await.unwrap();
+    (store, roster, manifest)
+}
+
+pub(crate) async fn a_study_stays_as_it_was_posted(backend: &impl Backend) {
+    let store = backend.open().await;
+    let [first, second, unknown] = [b"b", b"a", b"c"].map(|name| StudyId(Digest::of(name)));
+    store.statements.ping().await.unwrap();
+    assert!(store.statements.studies().await.unwrap().is_empty());
+    store.statements.insert_study(first, b"a file").await.unwrap();
+    store.statements.insert_study(second, b"").await.unwrap();
+    store.statements.insert_study(first, b"another file").await.unwrap();
+    let store = reopened(backend, store).await;
+    assert_eq!(store.statements.studies().await.unwrap(), [first, second]);
+    assert_eq!(store.statements.study(first).await.unwrap().as_deref(), Some(&b"a file"[..]));
+    assert_eq!(store.statements.study(second).await.unwrap().as_deref(), Some(&b""[..]));
+    assert_eq!(store.statements.study(unknown).await.unwrap(), None);
+}
+
+pub(crate) async fn a_round_has_one_manifest_and_a_leaf_one_statement(backend: &impl Backend) {
+    let (store, roster, first) = begun(backend).await;
+    let stored = StoredManifest { manifest: first.clone(), leaf: Some(0) };
+    let mut other = first.clone();
+    other.statement.base_model = Digest::of(b"another model");
+    for again in [&first, &other] {
+        let answer = store.statements.insert_round(again, 1).await.unwrap();
+        assert_eq!(answer, stored, "the round has its manifest");
+    }
+    let next = manifest(&roster, 1);
+    store.statements.insert_round(&next, 0).await.unwrap_err();
+    store.statements.insert_round(&next, 1).await.unwrap();
+    let store = reopened(backend, store).await;
+    assert_eq!(store.statements.rounds(roster.id()).await.unwrap(), [first, next]);
+    assert!(store.statements.rounds(StudyId(Digest::of(b"?"))).await.unwrap().is_empty());
+}
+
+pub(crate) async fn events_come_back_in_order_and_a_place_is_used_once(backend: &impl Backend) {
+    let (store, roster, manifest) = begun(backend).await;
+    let round = id(&roster, 0);
+    let header = announced(&roster, &manifest, 0);
+    let frozen = Event::Frozen { at: UnixSeconds(7) };
+    let other = announced(&roster, &manifest, 1);
+    let append = async |sequence, event, leaf| {
+        store.statements.append(round, NextEvent { sequence, event, leaf }).await
+    };
+    append(0, &header, Some(1)).await.unwrap();
+    append(1, &frozen, None).await.unwrap();
+    append(1, &other, Some(2)).await.unwrap_err();
+    append(2, &other, Some(1)).await.unwrap_err();
+    append(2, &other, Some(2)).await.unwrap();
+    let store = reopened(backend, store).await;
+    let events = store.statements.events(round).await.unwrap();
+    assert_eq!(events, [header.clone(), frozen, other.clone()]);
+    assert!(store.statements.events(id(&roster, 1)).await.unwrap().is_empty());
+    let log = store.statements.log(roster.id()).await.unwrap();
+    assert_eq!(log, [LogEntry::of_signed(&manifest), entry(&header), entry(&other)]);
+
+    let next = NextEvent { sequence: 4, event: &Event::Frozen { at: UnixSeconds(8) }, leaf: None };
+    store.statements.append(round, next).await.unwrap();
+    let gap = store.statements.events(round).await.unwrap_err();
+    assert!(matches!(gap, StoreError::Gap { expected: 3, .. }), "{gap}");
+}
+
+pub(crate) async fn a_gap_in_the_log_is_an_error(backend: &impl Backend) {
+    let (store, roster, manifest) = begun(backend).await;
+    let append = async |sequence, leaf| {
+        let event = announced(&roster, &manifest, sequence as usize);
+        let next = NextEvent { sequence, event: &event, leaf: Some(leaf) };
+        store.statements.append(id(&roster, 0), next).await
+    };
+    append(0, 2).await.unwrap();
+    let gap = store.statements.log(roster.id()).await.unwrap_err();
+    assert!(matches!(gap, StoreError::LogGap { expected: 1, .. }), "{gap}");
+    // Where the manifest is: refused at once, or found when the log is read.
+    if append(1, 0).await.is_ok() {
+        let twice = store.statements.log(roster.id()).await.unwrap_err();
+        assert!(matches!(twice, StoreError::LogGap { expected: 1, .. }), "{twice}");
+    }
+}
+
+pub(crate) async fn round_keys_are_never_replaced(backend: &impl Backend) {
+    let (store, roster, _) = begun(backend).await;
+    let (study, site) = (roster.id(), &roster.ids[0]);
+    let keys = |first: u32, count: usize| {
+        let keys = vec![HexBytes(vec![first as u8; 3]); count];
+        let first_round = RoundNumber(first);
+        roster.signed(site, RoundKeys { study, site: site.clone(), first_round, keys })
+    };
+    let insert = async |keys: &_| store.statements.insert_round_keys(keys).await.unwrap();
+    let first = keys(2, 3);
+    assert_eq!(insert(&first).await.as_ref(), Some(&first));
+    assert_eq!(insert(&first).await.as_ref(), Some(&first), "the same again");
+    assert_eq!(insert(&keys(4, 1)).await.as_ref(), Some(&first), "round 4 has a key");
+    assert_eq!(insert(&keys(0, 3)).await, None, "round 2 has a key");
+    let (one, two) = (keys(6, 2), keys(7, 2));
+    let (got_one, got_two) = tokio::join!(insert(&one), insert(&two));
+    let kept = [got_one.as_ref() == Some(&one), got_two.as_ref() == Some(&two)];
+    assert_eq!(kept.iter().filter(|kept| **kept).count(), 1, "at the same time: {kept:?}");
+    let store = reopened(backend, store).await;
+    for (round, expected) in [(1, None), (2, Some(&first)), (4, Some(&first)), (5, None)] {
+        let found = store.statements.round_keys(study, site, RoundNumber(round)).await.unwrap();
+        assert_eq!(found.as_ref(), expected, "round {round}");
+    }
+    let other = store.statements.round_keys(study, &roster.ids[1], RoundNumber(2)).await.unwrap();
+    assert_eq!(other, None);
+}
+
+async fn append(store: &Store, round: RoundId, site: &SiteId, bytes: &[u8]) {
+    let mut writer = store.blobs.append_body(round, site).await.unwrap();
+    for chunk in bytes.chunks(10_000) {
+        writer.write(Bytes::copy_from_slice(chunk)).await.unwrap();
+    }
+    writer.finish().await.unwrap();
+}
+
+pub(crate) async fn a_body_grows_and_is_compared_at_its_end(backend: &impl Backend) {
+    let (store, roster, manifest) = begun(backend).await;
+    let (round, site) = (id(&roster, 0), &roster.ids[0]);
+    let contribution = roster.contribution(&manifest, site);
+    let (header, body) = (contribution.header.statement, contribution.body);
+    let (blob, length) = (Blob::Body(site.clone()), body.len() as u64);
+    assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 0);
+    append(&store, round, site, &body[..25_001]).await;
+    assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 25_001);
+    // Beginning again keeps what can go on.
+    store.blobs.begin(round).await.unwrap();
+    append(&store, round, site, &body[25_001..]).await;
+    assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), length);
+    assert_eq!(store.blobs.extent(round, &blob).await.unwrap(), None, "not compared yet");
+    for _ in 0..2 {
+        let check = store.blobs.finish_body(round, &header).await.unwrap();
+        assert_eq!(check, BodyCheck::Right);
+    }
+    let store = reopened(backend, store).await;
+    store.blobs.begin(round).await.unwrap();
+    assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), length);
+    assert_eq!(store.blobs.extent(round, &blob).await.unwrap().unwrap().bytes, length);
+    for (from, to) in [(0, length), (0, 0), (1000, 2000), (length - 8, length), (length, length)] {
+        let read = store.blobs.read(round, &blob, from..to).await.unwrap();
+        assert_eq!(read, body[from as usize..to as usize]);
+    }
+    store.blobs.read(round, &blob, length - 8..length + 1).await.unwrap_err();
+}
+
+pub(crate) async fn a_wrong_body_is_discarded(backend: &impl Backend) {
+    let (store, roster, manifest) = begun(backend).await;
+    let (round, site) = (id(&roster, 0), &roster.ids[0]);
+    let header = roster.contribution(&manifest, site).header.statement;
+    append(&store, round, site, b"something else").await;
+    let check = store.blobs.finish_body(round, &header).await.unwrap();
+    assert_eq!(check, BodyCheck::Discarded { got: Digest::of(b"something else") });
+    assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 0);
+    let right = Header { body: Digest::of(b"the right one"), ..header };
+    append(&store, round, site, b"the right one").await;
+    assert_eq!(store.blobs.finish_body(round, &right).await.unwrap(), BodyCheck::Right);
+}
+
+pub(crate) async fn an_unfinished_writer_leaves_a_beginning(backend: &impl Backend) {
+    let (store, roster, manifest) = begun(backend).await;
+    let (round, site) = (id(&roster, 0), &roster.ids[0]);
+    let contribution = roster.contribution(&manifest, site);
+    let mut writer = store.blobs.append_body(round, site).await.unwrap();
+    writer.write(Bytes::copy_from_slice(&contribution.body[..5000])).await.unwrap();
+    drop(writer);
+    let store = reopened(backend, store).await;
+    store.blobs.begin(round).await.unwrap();
+    let kept = store.blobs.body_bytes(round, site).await.unwrap() as usize;
+    assert!(kept <= 5000, "{kept}");
+    append(&store, round, site, &contribution.body[kept..]).await;
+    let check = store.blobs.finish_body(round, &contribution.header.statement).await.unwrap();
+    assert_eq!(check, BodyCheck::Right, "after {kept} bytes");
+}
+
+pub(crate) async fn one_envelope_is_read_alone(backend: &impl Backend) {
+    let (store, roster, _) = begun(backend).await;
+    let (round, site) = (id(&roster, 0), &roster.ids[0]);
+    let place = |index| EnvelopePlace { index, count: 3 };
+    assert!(!store.blobs.has_envelopes(round, site).await.unwrap());
+    assert_eq!(store.blobs.envelope(round, site, place(0)).await.unwrap(), None);
+    let envelopes = [b"first".to_vec(), Vec::new(), b"the third".to_vec()];
+    store.blobs.write_envelopes(round, site, envelopes.to_vec()).await.unwrap();
+    let store = reopened(backend, store).await;
+    store.blobs.begin(round).await.unwrap();
+    assert!(store.blobs.has_envelopes(round, site).await.unwrap());
+    for (index, envelope) in envelopes.iter().enumerate() {
+        let read = store.blobs.envelope(round, site, place(index)).await.unwrap();
+        assert_eq!(read.as_ref(), Some(envelope));
+    }
+    store.blobs.envelope(round, site, place(3)).await.unwrap_err();
+}
+
+pub(crate) async fn openings_lie_under_their_digests(backend: &impl Backend) {
+    let (store, roster, _) = begun(backend).await;
+    let round = id(&roster, 0);
+    let digest = |sealed: &[u8]| Digest::of(sealed);
+    store.blobs.opening(round, digest(b"one")).await.unwrap_err();
+    // Two requests with the same bytes at the same time.
+    let write = || store.blobs.write_opening(round, digest(b"one"), b"one".to_vec());
+    let (first, second) = tokio::join!(write(), write());
+    first.and(second).unwrap();
+    store.blobs.write_opening(round, digest(b"two"), b"two".to_vec()).await.unwrap();
+    let store = reopened(backend, store).await;
+    store.blobs.begin(round).await.unwrap();
+    assert_eq!(store.blobs.opening(round, digest(b"one")).await.unwrap(), b"one");
+    assert_eq!(store.blobs.opening(round, digest(b"two")).await.unwrap(), b"two");
+}
+
+pub(crate) async fn a_sum_is_there_whole_or_not_at_all(backend: &impl Backend) {
+    let (store, roster, _) = begun(backend).await;
+    let round = id(&roster, 0);
+    let mut given_up = store.blobs.write_sum(round).await.unwrap();
+    given_up.write(Bytes::from_static(b"half")).await.unwrap();
+    drop(given_up);
+    assert_eq!(store.blobs.extent(round, &Blob::Sum).await.unwrap(), None);
+    // The second one is as after a crash between the sum and its closing.
+    for _ in 0..2 {
+        let mut writer = store.blobs.write_sum(round).await.unwrap();
+        writer.write(Bytes::from_static(b"the ")).await.unwrap();
+        writer.write(Bytes::from_static(b"sum")).await.unwrap();
+        writer.finish().await.unwrap();
+    }
+    let store = reopened(backend, store).await;
+    store.blobs.begin(round).await.unwrap();
+    assert_eq!(store.blobs.extent(round, &Blob::Sum).await.unwrap().unwrap().bytes, 7);
+    assert_eq!(store.blobs.read(round, &Blob::Sum, 2..7).await.unwrap(), b"e sum"[..]);
+}
+
+pub(crate) async fn rounds_and_sites_do_not_mix(backend: &impl Backend) {
+    let (store, roster, _) = begun(backend).await;
+    let blobs = Arc::clone(&store.blobs);
+    blobs.begin(id(&roster, 1)).await.unwrap();
+    let (site, other) = (&roster.ids[0], &roster.ids[1]);
+    append(&store, id(&roster, 0), site, b"of round 0").await;
+    blobs.write_envelopes(id(&roster, 0), site, vec![b"0".to_vec()]).await.unwrap();
+    for (round, site) in [(id(&roster, 1), site), (id(&roster, 0), other)] {
+        assert_eq!(blobs.body_bytes(round, site).await.unwrap(), 0);
+        assert!(!blobs.has_envelopes(round, site).await.unwrap());
+    }
+}

@@ -1,0 +1,69 @@
+//! The default backend: statements in SQLite, everything else in files, all in one folder that one
+//! process has at a time. `sqlite_files/README.md` tells the life of one statement.
+
+mod files;
+mod sqlite;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+
+use files::FileBlobs;
+use sqlite::SqliteStatements;
+
+use crate::store::Store;
+use crate::store::terms::OpenError;
+
+/// Opens a data folder, or makes one, and locks it.
+///
+/// # Errors
+/// [`OpenError`] when another process has it, or it cannot be used.
+pub(crate) async fn open(data: &Path) -> Result<Store, OpenError> {
+    let folder = |source| OpenError::Folder { path: data.to_owned(), source };
+    let lock = lock(data)?;
+    let database = data.join("statements.sqlite");
+    let statements = SqliteStatements::open(&database).await?;
+    ringfence_durable::sync_folder_of(&database).map_err(folder)?;
+    let blobs = FileBlobs::new(data, lock);
+    Ok(Store { statements: Arc::new(statements), blobs: Arc::new(blobs) })
+}
+
+/// The lock of a data folder. The operating system gives it back even after a kill.
+fn lock(data: &Path) -> Result<File, OpenError> {
+    let folder = |source| OpenError::Folder { path: data.to_owned(), source };
+    ringfence_durable::create_folder(data).map_err(folder)?;
+    let lock = File::create(data.join("lock")).map_err(folder)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(data.to_owned())),
+        Err(TryLockError::Error(source)) => Err(folder(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::conformance::{Backend, conformance_tests};
+
+    struct Folder(TempDir);
+
+    impl Backend for Folder {
+        async fn open(&self) -> Store {
+            open(&self.0.path().join("data")).await.unwrap()
+        }
+    }
+
+    conformance_tests!(Folder(TempDir::new().unwrap()));
+
+    #[tokio::test]
+    async fn one_process_at_a_time_has_a_folder() {
+        let folder = TempDir::new().unwrap();
+        let first = open(folder.path()).await.unwrap();
+        let second = open(folder.path()).await.unwrap_err();
+        assert!(matches!(second, OpenError::Locked(_)), "{second}");
+        drop(first);
+        open(folder.path()).await.unwrap();
+    }
+}

@@ -1,0 +1,356 @@
+//! Bodies, envelopes, openings and the sum of a round, as files.
+//!
+//! `DATA/studies/STUDY/ROUND/{bodies,envelopes,openings}/NAME` and `.../sum`. A file under its
+//! final name is whole and on the disk. What is on its way has a dot in its name, which no site's
+//! name and no digest has.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::statement::Header;
+use ringfence_durable::{Readers, Unfinished};
+use tokio::fs::OpenOptions;
+use tokio::io::{AsyncWriteExt, BufWriter};
+
+use crate::store::blobs::{Blob, Blobs, BodyCheck, EnvelopePlace, Extent, Writer};
+use crate::store::terms::{Answer, RoundId, StoreError};
+
+const BODIES: &str = "bodies";
+const ENVELOPES: &str = "envelopes";
+const OPENINGS: &str = "openings";
+const LENGTH_BYTES: usize = 8;
+
+/// Bytes of a body that are gathered before they go to the file.
+const WRITE_BUFFER: usize = 1 << 20;
+
+/// The files of all rounds.
+#[derive(Debug)]
+pub(crate) struct FileBlobs {
+    data: PathBuf,
+    // Held while the files are used.
+    _lock: File,
+}
+
+impl FileBlobs {
+    /// The files of a data folder that is locked.
+    pub(crate) fn new(data: &Path, lock: File) -> Self {
+        Self { data: data.to_owned(), _lock: lock }
+    }
+
+    fn round(&self, id: RoundId) -> RoundFiles {
+        let (study, round) = (id.study.to_string(), id.round.to_string());
+        RoundFiles { root: self.data.join("studies").join(study).join(round) }
+    }
+}
+
+/// The files of one round.
+#[derive(Debug, Clone)]
+struct RoundFiles {
+    root: PathBuf,
+}
+
+impl RoundFiles {
+    /// Makes the folders of a round, durably, and clears what a crash left half-written.
+    fn begin(&self) -> io::Result<()> {
+        for folder in [BODIES, ENVELOPES, OPENINGS] {
+            ringfence_durable::create_folder(&self.root.join(folder))?;
+            ringfence_durable::clear_unfinished(&self.root.join(folder))?;
+        }
+        ringfence_durable::clear_unfinished(&self.root)
+    }
+
+    /// The body of a site, whole.
+    fn body(&self, site: &SiteId) -> PathBuf {
+        self.root.join(BODIES).join(site.as_str())
+    }
+
+    /// The body of a site as far as it has come: always a beginning of what was sent.
+    fn partial_body(&self, site: &SiteId) -> PathBuf {
+        self.root.join(BODIES).join(format!("{site}.part"))
+    }
+
+    fn envelopes(&self, site: &SiteId) -> PathBuf {
+        self.root.join(ENVELOPES).join(site.as_str())
+    }
+
+    fn opening(&self, digest: Digest) -> PathBuf {
+        self.root.join(OPENINGS).join(digest.to_string())
+    }
+
+    fn sum(&self) -> PathBuf {
+        self.root.join("sum")
+    }
+
+    fn blob(&self, blob: &Blob) -> PathBuf {
+        match blob {
+            Blob::Body(site) => self.body(site),
+            Blob::Sum => self.sum(),
+        }
+    }
+
+    fn body_bytes(&self, site: &SiteId) -> io::Result<u64> {
+        match size(&self.body(site))? {
+            Some(bytes) => Ok(bytes),
+            None => Ok(size(&self.partial_body(site))?.unwrap_or(0)),
+        }
+    }
+
+    fn finish_body(&self, header: &Header) -> io::Result<BodyCheck> {
+        let (partial, body) = (self.partial_body(&header.site), self.body(&header.site));
+        let renamed = size(&body)?.is_some();
+        let found = if renamed { &body } else { &partial };
+        let mut file = File::open(found)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(&mut file)?;
+        let got = Digest::finish(&hasher);
+        if got != header.body {
+            fs::remove_file(found)?;
+            return Ok(BodyCheck::Discarded { got });
+        }
+        match renamed {
+            // A crash may have come between the new name and the sync of its folder.
+            true => ringfence_durable::sync_folder_of(&body)?,
+            false => ringfence_durable::rename(&partial, &body)?,
+        }
+        Ok(BodyCheck::Right)
+    }
+
+    /// Writes the envelopes' lengths, then their bytes, so that one can be read alone.
+    fn write_envelopes(&self, site: &SiteId, envelopes: &[Vec<u8>]) -> io::Result<()> {
+        let mut file = Unfinished::new(&self.envelopes(site), Readers::Usual)?;
+        for envelope in envelopes {
+            file.write_all(&(envelope.len() as u64).to_le_bytes())?;
+        }
+        for envelope in envelopes {
+            file.write_all(envelope)?;
+        }
+        file.replace()
+    }
+
+    fn envelope(&self, site: &SiteId, place: EnvelopePlace) -> io::Result<Option<Vec<u8>>> {
+        let mut file = match File::open(self.envelopes(site)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let mut lengths = vec![0u8; place.count * LENGTH_BYTES];
+        file.read_exact(&mut lengths)?;
+        let (lengths, _) = lengths.as_chunks::<LENGTH_BYTES>();
+        let mut lengths = lengths.iter().map(|length| u64::from_le_bytes(*length));
+        let before: u64 = lengths.by_ref().take(place.index).sum();
+        let length = lengths.next().ok_or(io::ErrorKind::UnexpectedEof)?;
+        file.seek(SeekFrom::Start((place.count * LENGTH_BYTES) as u64 + before))?;
+        let mut envelope = Vec::new();
+        file.take(length).read_to_end(&mut envelope)?;
+        Ok(Some(envelope))
+    }
+
+    fn extent(&self, blob: &Blob) -> io::Result<Option<Extent>> {
+        match fs::metadata(self.blob(blob)) {
+            Ok(metadata) => {
+                Ok(Some(Extent { bytes: metadata.len(), modified: metadata.modified()? }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&self, blob: &Blob, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let length = range.end.saturating_sub(range.start);
+        // Opened anew every time: as many files are open as are being read, however many there are.
+        let mut file = File::open(self.blob(blob))?;
+        file.seek(SeekFrom::Start(range.start))?;
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        file.take(length).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 == length {
+            true => Ok(bytes.into()),
+            false => {
+                Err(StoreError::Lost(format!("bytes {} to {} of {blob}", range.start, range.end)))
+            }
+        }
+    }
+}
+
+impl Blobs for FileBlobs {
+    fn begin(&self, round: RoundId) -> Answer<'_, ()> {
+        let files = self.round(round);
+        blocking(move || Ok(files.begin()?)).boxed()
+    }
+
+    fn body_bytes<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, u64> {
+        let (files, site) = (self.round(round), site.clone());
+        blocking(move || Ok(files.body_bytes(&site)?)).boxed()
+    }
+
+    fn append_body<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, Box<dyn Writer>> {
+        async move {
+            let path = self.round(round).partial_body(site);
+            let file = OpenOptions::new().create(true).append(true).open(path).await?;
+            let file = BufWriter::with_capacity(WRITE_BUFFER, file);
+            Ok(Box::new(PartialBody { file }) as Box<dyn Writer>)
+        }
+        .boxed()
+    }
+
+    fn finish_body<'a>(&'a self, round: RoundId, header: &'a Header) -> Answer<'a, BodyCheck> {
+        let (files, header) = (self.round(round), header.clone());
+        blocking(move || Ok(files.finish_body(&header)?)).boxed()
+    }
+
+    fn write_envelopes<'a>(
+        &'a self,
+        round: RoundId,
+        site: &'a SiteId,
+        envelopes: Vec<Vec<u8>>,
+    ) -> Answer<'a, ()> {
+        let (files, site) = (self.round(round), site.clone());
+        blocking(move || Ok(files.write_envelopes(&site, &envelopes)?)).boxed()
+    }
+
+    fn has_envelopes<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, bool> {
+        let path = self.round(round).envelopes(site);
+        blocking(move || Ok(size(&path)?.is_some())).boxed()
+    }
+
+    fn envelope<'a>(
+        &'a self,
+        round: RoundId,
+        site: &'a SiteId,
+        place: EnvelopePlace,
+    ) -> Answer<'a, Option<Vec<u8>>> {
+        let (files, site) = (self.round(round), site.clone());
+        blocking(move || Ok(files.envelope(&site, place)?)).boxed()
+    }
+
+    fn write_opening(&self, round: RoundId, digest: Digest, sealed: Vec<u8>) -> Answer<'_, ()> {
+        let path = self.round(round).opening(digest);
+        blocking(move || Ok(ringfence_durable::write(&path, &sealed, Readers::Usual)?)).boxed()
+    }
+
+    fn opening(&self, round: RoundId, digest: Digest) -> Answer<'_, Vec<u8>> {
+        let path = self.round(round).opening(digest);
+        blocking(move || Ok(fs::read(path)?)).boxed()
+    }
+
+    fn write_sum(&self, round: RoundId) -> Answer<'_, Box<dyn Writer>> {
+        let path = self.round(round).sum();
+        blocking(move || {
+            let file = Unfinished::new(&path, Readers::Usual)?;
+            Ok(Box::new(UnfinishedSum { file: Some(file) }) as Box<dyn Writer>)
+        })
+        .boxed()
+    }
+
+    fn extent<'a>(&'a self, round: RoundId, blob: &'a Blob) -> Answer<'a, Option<Extent>> {
+        let (files, blob) = (self.round(round), blob.clone());
+        blocking(move || Ok(files.extent(&blob)?)).boxed()
+    }
+
+    fn read<'a>(&'a self, round: RoundId, blob: &'a Blob, range: Range<u64>) -> Answer<'a, Bytes> {
+        let (files, blob) = (self.round(round), blob.clone());
+        blocking(move || files.read(&blob, range)).boxed()
+    }
+}
+
+/// A body on its way: what is flushed is in the file.
+#[derive(Debug)]
+struct PartialBody {
+    file: BufWriter<tokio::fs::File>,
+}
+
+impl Writer for PartialBody {
+    fn write(&mut self, bytes: Bytes) -> Answer<'_, ()> {
+        async move { Ok(self.file.write_all(&bytes).await?) }.boxed()
+    }
+
+    fn finish(mut self: Box<Self>) -> Answer<'static, ()> {
+        async move { Ok(self.file.flush().await?) }.boxed()
+    }
+}
+
+/// A sum on its way, in a file beside its place.
+#[derive(Debug)]
+struct UnfinishedSum {
+    /// Away while it is written to, and after a write that failed.
+    file: Option<Unfinished>,
+}
+
+impl UnfinishedSum {
+    fn take(&mut self) -> Result<Unfinished, StoreError> {
+        let broken = || StoreError::Failed("an earlier write of the sum failed".into());
+        self.file.take().ok_or_else(broken)
+    }
+}
+
+impl Writer for UnfinishedSum {
+    fn write(&mut self, bytes: Bytes) -> Answer<'_, ()> {
+        async move {
+            let mut file = self.take()?;
+            let written = blocking(move || {
+                file.write_all(&bytes)?;
+                Ok(file)
+            });
+            self.file = Some(written.await?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn finish(mut self: Box<Self>) -> Answer<'static, ()> {
+        async move {
+            let file = self.take()?;
+            blocking(move || Ok(file.replace()?)).await
+        }
+        .boxed()
+    }
+}
+
+/// Runs what waits for the disk off the threads that serve requests.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(StoreError::Failed(error.into())),
+    }
+}
+
+fn size(path: &Path) -> io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_crypto::id::{RoundNumber, StudyId};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_crash_left_half_written_is_cleared_and_what_can_be_resumed_is_kept() {
+        let folder = TempDir::new().unwrap();
+        let lock = File::create(folder.path().join("lock")).unwrap();
+        let blobs = FileBlobs::new(folder.path(), lock);
+        let id = RoundId { study: StudyId(Digest::of(b"study")), round: RoundNumber(0) };
+        blobs.begin(id).await.unwrap();
+        let site: SiteId = "site".parse().unwrap();
+        let files = blobs.round(id);
+        let halves = [&files.root, &files.root.join(ENVELOPES)].map(|f| f.join(".unfinished-7"));
+        for half in &halves {
+            fs::write(half, b"half").unwrap();
+        }
+        fs::write(files.partial_body(&site), b"prefix").unwrap();
+        blobs.begin(id).await.unwrap();
+        assert!(halves.iter().all(|half| !half.exists()));
+        assert_eq!(blobs.body_bytes(id, &site).await.unwrap(), 6);
+    }
+}

@@ -1,0 +1,348 @@
+//! Studies, manifests, events and round keys in SQLite: what must survive any crash.
+//!
+//! Every write is its own transaction and is on the disk (`synchronous = FULL`) before it returns.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryStreamExt};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::log::LogEntry;
+use ringfence_crypto::round::Event;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Manifest, RoundKeys};
+use ringfence_crypto::wire::json;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::store::statements::{NextEvent, Statements, StoredManifest};
+use crate::store::terms::{Answer, RoundId, StoreError};
+
+/// Versioned and embedded: an older database is brought up to date when it is opened.
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/sqlite_files/migrations");
+
+/// SQLite's primary result code for a full disk (`SQLITE_FULL`).
+const SQLITE_FULL: i32 = 13;
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match is_full(&error) {
+            true => Self::Full(error.into()),
+            false => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        Self::Failed(format!("the statement database could not be migrated: {error}").into())
+    }
+}
+
+fn is_full(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    // Extended result codes carry the primary one in their low byte.
+    code.is_some_and(|code| code & 0xff == SQLITE_FULL)
+}
+
+/// The statements of all studies.
+#[derive(Debug)]
+pub(crate) struct SqliteStatements {
+    pool: SqlitePool,
+}
+
+impl SqliteStatements {
+    /// Opens or creates the database and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file is no such database or cannot be written.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        MIGRATIONS.run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    async fn stored_manifest(&self, round: RoundId) -> Result<StoredManifest, StoreError> {
+        let (manifest, leaf): (Vec<u8>, Option<i64>) =
+            sqlx::query_as("SELECT manifest, leaf FROM rounds WHERE study = ? AND round = ?")
+                .bind(round.study.to_string())
+                .bind(round.round.0)
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(StoredManifest { manifest: manifest_of(&manifest)?, leaf: leaf.map(i64::cast_unsigned) })
+    }
+
+    async fn keys_of(
+        &self,
+        study: StudyId,
+        site: &SiteId,
+        round: RoundNumber,
+    ) -> Result<Option<Signed<RoundKeys>>, StoreError> {
+        let row: Option<Vec<u8>> = sqlx::query_scalar(
+            "SELECT statement FROM round_keys
+             WHERE study = ? AND site = ? AND first_round <= ? AND end_round > ?",
+        )
+        .bind(study.to_string())
+        .bind(site.as_str())
+        .bind(round.0)
+        .bind(round.0)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| Ok(json::parse(&row, json::MAX_MESSAGE, "signed round keys")?)).transpose()
+    }
+}
+
+impl Statements for SqliteStatements {
+    fn ping(&self) -> Answer<'_, ()> {
+        async move {
+            sqlx::query("SELECT 1").execute(&self.pool).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn insert_study<'a>(&'a self, study: StudyId, file: &'a [u8]) -> Answer<'a, ()> {
+        async move {
+            sqlx::query("INSERT INTO studies (study, file) VALUES (?, ?) ON CONFLICT DO NOTHING")
+                .bind(study.to_string())
+                .bind(file)
+                .execute(&self.pool)
+                .await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn study(&self, study: StudyId) -> Answer<'_, Option<Vec<u8>>> {
+        async move {
+            let query = sqlx::query_scalar("SELECT file FROM studies WHERE study = ?");
+            Ok(query.bind(study.to_string()).fetch_optional(&self.pool).await?)
+        }
+        .boxed()
+    }
+
+    fn studies(&self) -> Answer<'_, Vec<StudyId>> {
+        async move {
+            let rows: Vec<String> = sqlx::query_scalar("SELECT study FROM studies ORDER BY rowid")
+                .fetch_all(&self.pool)
+                .await?;
+            let parse = |row: &String| row.parse().map_err(|_| unnamed(row));
+            rows.iter().map(parse).collect()
+        }
+        .boxed()
+    }
+
+    fn insert_round<'a>(
+        &'a self,
+        manifest: &'a Signed<Manifest>,
+        leaf: u64,
+    ) -> Answer<'a, StoredManifest> {
+        async move {
+            let Manifest { study, round, .. } = manifest.statement;
+            sqlx::query(
+                "INSERT INTO rounds (study, round, manifest, leaf) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (study, round) DO NOTHING",
+            )
+            .bind(study.to_string())
+            .bind(round.0)
+            .bind(json::compact(manifest))
+            .bind(leaf.cast_signed())
+            .execute(&self.pool)
+            .await?;
+            self.stored_manifest(RoundId { study, round }).await
+        }
+        .boxed()
+    }
+
+    fn rounds(&self, study: StudyId) -> Answer<'_, Vec<Signed<Manifest>>> {
+        async move {
+            let rows: Vec<Vec<u8>> =
+                sqlx::query_scalar("SELECT manifest FROM rounds WHERE study = ? ORDER BY round")
+                    .bind(study.to_string())
+                    .fetch_all(&self.pool)
+                    .await?;
+            rows.iter().map(|row| manifest_of(row)).collect()
+        }
+        .boxed()
+    }
+
+    fn append<'a>(&'a self, round: RoundId, next: NextEvent<'a>) -> Answer<'a, ()> {
+        async move {
+            sqlx::query(
+                "INSERT INTO events (study, round, sequence, event, leaf) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(round.study.to_string())
+            .bind(round.round.0)
+            // SQLite's integers are signed; no round sees 2^63 events.
+            .bind(next.sequence.cast_signed())
+            .bind(json::compact(next.event))
+            .bind(next.leaf.map(u64::cast_signed))
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn events(&self, id: RoundId) -> Answer<'_, Vec<Event>> {
+        async move {
+            let RoundId { study, round } = id;
+            let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
+                "SELECT sequence, event FROM events WHERE study = ? AND round = ? ORDER BY sequence",
+            )
+            .bind(study.to_string())
+            .bind(round.0)
+            .fetch(&self.pool);
+            let mut events = Vec::new();
+            while let Some((sequence, event)) = rows.try_next().await? {
+                let expected = events.len() as u64;
+                if sequence.cast_unsigned() != expected {
+                    return Err(StoreError::Gap { study, round, expected });
+                }
+                events.push(json::parse(&event, json::MAX_MESSAGE, "event")?);
+            }
+            Ok(events)
+        }
+        .boxed()
+    }
+
+    fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>> {
+        async move {
+            let mut rows = sqlx::query_as::<_, (Option<i64>, bool, Vec<u8>)>(
+                "SELECT leaf, TRUE, manifest FROM rounds WHERE study = ?1
+                 UNION ALL
+                 SELECT leaf, FALSE, event FROM events WHERE study = ?1 AND leaf IS NOT NULL
+                 ORDER BY leaf",
+            )
+            .bind(study.to_string())
+            .fetch(&self.pool);
+            let mut entries = Vec::new();
+            while let Some((leaf, opens, row)) = rows.try_next().await? {
+                let expected = entries.len() as u64;
+                let entry = match opens {
+                    true => Some(LogEntry::of_signed(&manifest_of(&row)?)),
+                    false => json::parse::<Event>(&row, json::MAX_MESSAGE, "event")?.entry(),
+                };
+                let entry = entry.filter(|_| leaf == Some(expected.cast_signed()));
+                entries.push(entry.ok_or(StoreError::LogGap { study, expected })?);
+            }
+            Ok(entries)
+        }
+        .boxed()
+    }
+
+    fn insert_round_keys<'a>(
+        &'a self,
+        signed: &'a Signed<RoundKeys>,
+    ) -> Answer<'a, Option<Signed<RoundKeys>>> {
+        async move {
+            let RoundKeys { study, site, first_round, keys } = &signed.statement;
+            let end_round = u64::from(first_round.0) + keys.len() as u64;
+            // One statement, so that two requests at the same time cannot both find them free.
+            sqlx::query(
+                "INSERT INTO round_keys (study, site, first_round, end_round, statement)
+                 SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (
+                     SELECT 1 FROM round_keys
+                     WHERE study = ?1 AND site = ?2 AND first_round < ?4 AND end_round > ?3)",
+            )
+            .bind(study.to_string())
+            .bind(site.as_str())
+            .bind(first_round.0)
+            .bind(end_round.cast_signed())
+            .bind(json::compact(signed))
+            .execute(&self.pool)
+            .await?;
+            self.keys_of(*study, site, *first_round).await
+        }
+        .boxed()
+    }
+
+    fn round_keys<'a>(
+        &'a self,
+        study: StudyId,
+        site: &'a SiteId,
+        round: RoundNumber,
+    ) -> Answer<'a, Option<Signed<RoundKeys>>> {
+        self.keys_of(study, site, round).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.pool.close().boxed()
+    }
+}
+
+fn manifest_of(row: &[u8]) -> Result<Signed<Manifest>, StoreError> {
+    Ok(json::parse(row, json::MAX_MESSAGE, "signed manifest")?)
+}
+
+fn unnamed(row: &str) -> StoreError {
+    StoreError::Failed(format!("a study's row is called {row:?}, which is no digest").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_crypto::Digest;
+    use ringfence_crypto::id::UnixSeconds;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    async fn open(folder: &TempDir) -> SqliteStatements {
+        SqliteStatements::open(&folder.path().join("statements.sqlite")).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_from_a_broken_one() {
+        let folder = TempDir::new().unwrap();
+        let store = open(&folder).await;
+        let study = StudyId(Digest::of(b"study"));
+        // SQLite's own limit gives the very error of a full disk. It holds for one connection, so
+        // all of the pool get it.
+        let mut connections = Vec::new();
+        for _ in 0..store.pool.options().get_max_connections() {
+            let mut connection = store.pool.acquire().await.unwrap();
+            let limit = sqlx::query("PRAGMA max_page_count = 64");
+            limit.execute(&mut *connection).await.unwrap();
+            connections.push(connection);
+        }
+        drop(connections);
+        let full = store.insert_study(study, &vec![1; 1 << 20]).await.unwrap_err();
+        assert!(matches!(full, StoreError::Full(_)), "{full}");
+        assert_eq!(store.study(study).await.unwrap(), None);
+        store.insert_study(study, b"small").await.unwrap();
+        assert_eq!(store.study(study).await.unwrap().unwrap(), b"small");
+        store.close().await;
+        let broken = store.ping().await.unwrap_err();
+        assert!(matches!(broken, StoreError::Failed(_)), "{broken}");
+    }
+
+    #[tokio::test]
+    async fn a_gap_in_the_events_is_not_skipped() {
+        let folder = TempDir::new().unwrap();
+        let store = open(&folder).await;
+        let id = RoundId { study: StudyId(Digest::of(b"study")), round: RoundNumber(0) };
+        store.insert_study(id.study, b"file").await.unwrap();
+        sqlx::query("INSERT INTO rounds VALUES (?, 0, x'00', 0)")
+            .bind(id.study.to_string())
+            .execute(&store.pool)
+            .await
+            .unwrap();
+        for sequence in [0, 1, 3] {
+            let event = Event::Frozen { at: UnixSeconds(sequence) };
+            store.append(id, NextEvent { sequence, event: &event, leaf: None }).await.unwrap();
+        }
+        let error = store.events(id).await.unwrap_err();
+        assert!(matches!(error, StoreError::Gap { expected: 2, .. }), "{error}");
+    }
+}

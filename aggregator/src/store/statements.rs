@@ -1,0 +1,89 @@
+//! The contract's first half: statements in the order in which they were accepted.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::log::LogEntry;
+use ringfence_crypto::round::Event;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Manifest, RoundKeys};
+
+use crate::store::terms::{Answer, RoundId};
+
+/// A round's next event, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextEvent<'a> {
+    /// Its place among the round's events: 0, 1, 2, ... without a gap.
+    pub(crate) sequence: u64,
+    /// The event.
+    pub(crate) event: &'a Event,
+    /// Its place in the study's log, if it is a statement.
+    pub(crate) leaf: Option<u64>,
+}
+
+/// The manifest that a round has.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredManifest {
+    /// The manifest.
+    pub(crate) manifest: Signed<Manifest>,
+    /// The leaf of the log that it has; rounds from before the log have none.
+    pub(crate) leaf: Option<u64>,
+}
+
+/// What was said. Nothing here is ever altered or removed: a round is the replay of its events, and
+/// a study's log the order of its statements.
+pub(crate) trait Statements: fmt::Debug + Send + Sync {
+    /// Whether the backend answers.
+    fn ping(&self) -> Answer<'_, ()>;
+
+    /// Stores a signed study as it was posted; one that is there already stays as it is.
+    fn insert_study<'a>(&'a self, study: StudyId, file: &'a [u8]) -> Answer<'a, ()>;
+
+    /// A signed study, byte for byte as it was posted.
+    fn study(&self, study: StudyId) -> Answer<'_, Option<Vec<u8>>>;
+
+    /// All studies, in the order in which they came.
+    fn studies(&self) -> Answer<'_, Vec<StudyId>>;
+
+    /// Stores a manifest at a leaf of its study's log, unless its round has one; answers with the one
+    /// that the round has. Two manifests at one leaf are an error.
+    fn insert_round<'a>(
+        &'a self,
+        manifest: &'a Signed<Manifest>,
+        leaf: u64,
+    ) -> Answer<'a, StoredManifest>;
+
+    /// All manifests of a study, in the order of their rounds.
+    fn rounds(&self, study: StudyId) -> Answer<'_, Vec<Signed<Manifest>>>;
+
+    /// Stores a round's next event. Two events of a round with one sequence number, or of a study at
+    /// one leaf, are an error.
+    fn append<'a>(&'a self, round: RoundId, next: NextEvent<'a>) -> Answer<'a, ()>;
+
+    /// A round's events, in order; a gap is an error.
+    fn events(&self, round: RoundId) -> Answer<'_, Vec<Event>>;
+
+    /// The entries of a study's log, in order, from its statements; a gap is an error, and so is an
+    /// event at the leaf of a manifest.
+    fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>>;
+
+    /// Stores a site's round keys unless it has published others for one of their rounds; answers
+    /// with what is stored for the first of them, or nothing when a later one is taken. Two requests
+    /// at the same time cannot both find the rounds free.
+    fn insert_round_keys<'a>(
+        &'a self,
+        keys: &'a Signed<RoundKeys>,
+    ) -> Answer<'a, Option<Signed<RoundKeys>>>;
+
+    /// The round keys of a site that cover a round.
+    fn round_keys<'a>(
+        &'a self,
+        study: StudyId,
+        site: &'a SiteId,
+        round: RoundNumber,
+    ) -> Answer<'a, Option<Signed<RoundKeys>>>;
+
+    /// Ends after the last write.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

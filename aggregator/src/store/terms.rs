@@ -1,0 +1,89 @@
+//! The contract's terms: what a round is called, what a backend answers, and its errors.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use futures_util::future::BoxFuture;
+use ringfence_crypto::id::{RoundNumber, StudyId};
+use ringfence_crypto::wire::json::JsonError;
+
+/// What a backend answers.
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// One round of one study.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RoundId {
+    /// The study.
+    pub(crate) study: StudyId,
+    /// The round's number in it.
+    pub(crate) round: RoundNumber,
+}
+
+/// The backend failed, or holds what this program did not write.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No room for more.
+    #[error("the store is full: {0}")]
+    Full(Cause),
+    /// It failed.
+    #[error("the store failed: {0}")]
+    Failed(Cause),
+    /// A stored statement does not parse.
+    #[error("the store holds an unreadable statement: {0}")]
+    Unreadable(#[from] JsonError),
+    /// What a statement names is not there.
+    #[error("the store lacks {0}: it was altered, or the disk lost it")]
+    Lost(String),
+    /// Events are missing.
+    #[error("round {round} of study {study} lacks event {expected}: the database was altered")]
+    Gap {
+        /// The study.
+        study: StudyId,
+        /// The round.
+        round: RoundNumber,
+        /// The first sequence number that is not there.
+        expected: u64,
+    },
+    /// A statement of the log is missing, stands twice or is none.
+    #[error(
+        "the log of study {study} lacks leaf {expected}: the database was altered, or is of a version without a log"
+    )]
+    LogGap {
+        /// The study.
+        study: StudyId,
+        /// The first leaf that is not there.
+        expected: u64,
+    },
+}
+
+/// Why a backend failed, in its own words.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(error.into()),
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// A backend that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server has the data.
+    #[error("{0} is in use by another aggregator; two must not share a data folder")]
+    Locked(PathBuf),
+    /// The data folder cannot be used.
+    #[error("the data folder {path} cannot be used: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The backend failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,222 @@
+//! A roster of sites that sign real statements over random bytes, without a service.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ed25519_dalek::SigningKey;
+use ringfence_crypto::Digest;
+use ringfence_crypto::api::EnvelopeFrame;
+use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber, SiteId, StudyId, UnixSeconds};
+use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::ParameterSet;
+use ringfence_crypto::ring::words::{pack, unpack};
+use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
+use ringfence_crypto::statement::{
+    CheckKeySeals, Header, HexBytes, Manifest, PrivacyPolicy, Review, SignedStudy, Site, Study,
+    Weighting,
+};
+use ringfence_crypto::threshold::Threshold;
+
+/// Values of a model whose bodies take 3 MiB: several chunks of the sum.
+pub(crate) const LARGE: u32 = 1_150_000;
+
+pub(crate) fn now() -> UnixSeconds {
+    UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+}
+
+/// Bytes that differ for every label.
+pub(crate) fn noise(label: &str, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(label.as_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// What a test may want different in a study.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) sites: usize,
+    pub(crate) values: u32,
+    pub(crate) review_seconds: u32,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { sites: 5, values: 1000, review_seconds: 60 }
+    }
+}
+
+/// When a round is opened, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Term {
+    pub(crate) opened_at: UnixSeconds,
+    pub(crate) seconds: u64,
+}
+
+impl Term {
+    pub(crate) fn now(seconds: u64) -> Self {
+        Self { opened_at: now(), seconds }
+    }
+}
+
+/// The sites of a study, and the study.
+#[derive(Clone)]
+pub(crate) struct Roster {
+    pub(crate) ids: Vec<SiteId>,
+    pub(crate) keys: Vec<SigningKey>,
+    pub(crate) signed: SignedStudy,
+}
+
+pub(crate) fn study(aggregator_key: PublicKey, shape: Shape, keys: &[SigningKey]) -> Study {
+    let Shape { sites, values, review_seconds } = shape;
+    let roster = (0..sites).map(|index| Site {
+        id: format!("site-{index}").parse().unwrap(),
+        signature_key: keys[index].verifying_key().into(),
+        kem_key: HexBytes(noise(&format!("kem {index}"), 1216)),
+    });
+    let tensor = TensorLayout { name: "weights".into(), shape: vec![values], clip: 0.5 };
+    let threshold = Threshold::recommended(sites.max(3)).unwrap();
+    Study {
+        name: "a test".into(),
+        created_at: now().earlier(1000),
+        roster: roster.collect(),
+        aggregator_key,
+        parameters: ParameterSet::Std64,
+        threshold,
+        min_sites: threshold.min_sites_floor(),
+        packing: Packing::derive(16, sites).unwrap(),
+        layout: Layout { tensors: vec![tensor] },
+        initial_model: ModelId(Digest::of(b"model")),
+        weighting: Weighting::Equal,
+        privacy: PrivacyPolicy::None,
+        min_round_seconds: 1,
+        review_seconds,
+        initiator_timeout_seconds: 3600,
+        check_key: CheckKeySeals {
+            commitment: Digest::of(b"check"),
+            sealed: vec![HexBytes(noise("seal", 48)); sites],
+        },
+    }
+}
+
+impl Roster {
+    pub(crate) fn new(aggregator_key: PublicKey, shape: Shape) -> Self {
+        let keys: Vec<SigningKey> = (0..shape.sites)
+            .map(|index| SigningKey::from_bytes(&Digest::of(&[7, index as u8]).0))
+            .collect();
+        Self::of(study(aggregator_key, shape, &keys), keys)
+    }
+
+    /// Signs any study, sound or not.
+    pub(crate) fn of(study: Study, keys: Vec<SigningKey>) -> Self {
+        let ids: Vec<SiteId> = study.roster.iter().map(|site| site.id.clone()).collect();
+        let mut signed = SignedStudy::unsigned(study);
+        for (id, key) in ids.iter().zip(&keys) {
+            signed.sign(id, key).unwrap();
+        }
+        Self { ids, keys, signed }
+    }
+
+    pub(crate) fn study(&self) -> &Study {
+        &self.signed.study
+    }
+
+    pub(crate) fn id(&self) -> StudyId {
+        self.study().id()
+    }
+
+    pub(crate) fn key(&self, site: &SiteId) -> &SigningKey {
+        &self.keys[self.study().position(site).unwrap()]
+    }
+
+    pub(crate) fn path(&self) -> String {
+        format!("/v1/studies/{}", self.id())
+    }
+
+    /// The manifest that the initiator of a round would sign.
+    pub(crate) fn manifest(
+        &self,
+        round: RoundNumber,
+        term: Term,
+        previous: Option<ClosingId>,
+    ) -> Manifest {
+        Manifest {
+            study: self.id(),
+            round,
+            initiator: self.study().initiator(round, 0).unwrap().id.clone(),
+            opened_at: term.opened_at,
+            deadline: term.opened_at.after(term.seconds),
+            holders: self.study().holders(round).map(|site| site.id.clone()).collect(),
+            holder_keys: vec![None; self.study().threshold.holders.into()],
+            base_model: Digest::of(&round.0.to_le_bytes()),
+            previous,
+        }
+    }
+
+    pub(crate) fn signed<T: Statement>(&self, site: &SiteId, statement: T) -> Signed<T> {
+        sign(statement, self.key(site))
+    }
+
+    /// What a site sends in a round.
+    pub(crate) fn contribution(&self, manifest: &Signed<Manifest>, site: &SiteId) -> Contribution {
+        let study = self.study();
+        let length = study.body_bytes().unwrap() as usize;
+        let round = manifest.statement.round;
+        let body = noise(&format!("body {site} {round}"), length);
+        let envelopes: Vec<Vec<u8>> = study
+            .holders(round)
+            .map(|holder| noise(&format!("to {} from {site} {round}", holder.id), 2000))
+            .collect();
+        let header = Header {
+            study: self.id(),
+            round,
+            manifest: manifest.id(),
+            site: site.clone(),
+            body_bytes: body.len() as u64,
+            body: Digest::of(&body),
+            envelopes: envelopes.iter().map(|envelope| Digest::of(envelope)).collect(),
+        };
+        let header = self.signed(site, header);
+        Contribution { header, envelopes: EnvelopeFrame { envelopes }, body }
+    }
+
+    /// A holder's review of a round.
+    pub(crate) fn review(
+        &self,
+        manifest: &Signed<Manifest>,
+        holder: &SiteId,
+        complaints: &[&SiteId],
+    ) -> Signed<Review> {
+        let review = Review {
+            manifest: manifest.id(),
+            holder: holder.clone(),
+            complaints: complaints.iter().map(|site| (*site).clone()).collect(),
+        };
+        self.signed(holder, review)
+    }
+
+    /// The naive sum of whole bodies.
+    pub(crate) fn oracle(&self, manifest: &Signed<Manifest>, sites: &[SiteId]) -> Vec<u8> {
+        let study = self.study();
+        let bits = study.packing.wire_bits;
+        let bytes = study.body_bytes().unwrap() as usize;
+        let mut words = vec![0u64; bytes * 8 / usize::from(bits)];
+        let mut of_site = words.clone();
+        for site in sites {
+            unpack(&self.contribution(manifest, site).body, bits, &mut of_site);
+            for (word, other) in words.iter_mut().zip(&of_site) {
+                *word = word.wrapping_add(*other) & (u64::MAX >> (64 - bits));
+            }
+        }
+        let mut sum = vec![0; bytes];
+        pack(&words, bits, &mut sum);
+        sum
+    }
+}
+
+/// What one site sends in one round.
+#[derive(Clone)]
+pub(crate) struct Contribution {
+    pub(crate) header: Signed<Header>,
+    pub(crate) envelopes: EnvelopeFrame,
+    pub(crate) body: Vec<u8>,
+}
