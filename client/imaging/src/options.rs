@@ -33,7 +33,8 @@ pub enum Axis {
     /// Slices from inferior to superior; the patient's right at the left edge, anterior at the top.
     #[default]
     Axial,
-    /// Slices from posterior to anterior; the patient's right at the left edge, superior at the top.
+    /// Slices from posterior to anterior; the patient's right at the left edge, superior at the
+    /// top.
     Coronal,
     /// Slices from left to right; anterior at the left edge, superior at the top.
     Sagittal,

@@ -1,8 +1,8 @@
 //! `ringfence-lab experiment`: methods side by side on one set of data, over several seeds.
 //!
-//! Checkpoints are chosen on validation images: of each run the round whose model does best there, on
-//! the mean of the sites. Test images are scored once, with that model. Every run is kept in a file of
-//! its own, and a run that is there already is not repeated.
+//! Checkpoints are chosen on validation images: of each run the round whose model does best there,
+//! on the mean of the sites. Test images are scored once, with that model. Every run is kept in a
+//! file of its own, and a run that is there already is not repeated.
 
 mod job;
 mod method;

@@ -1,7 +1,8 @@
 //! Where networks run: on the CPU, or on a GPU in a build with the feature `cuda`.
 //!
-//! That is a property of this process, like its number of threads, and of no plan or study: sites with
-//! and without GPUs train together. Nothing but training and prediction goes there; keys never do.
+//! That is a property of this process, like its number of threads, and of no plan or study: sites
+//! with and without GPUs train together. Nothing but training and prediction goes there; keys never
+//! do.
 
 use std::fmt;
 use std::str::FromStr;

@@ -3,8 +3,8 @@
 //!
 //! All that normalise do so by groups of channels within one image, never over a batch: batch
 //! statistics of several sites do not average to those of their union, and they tie images
-//! together, which differential privacy forbids. Their operations are those of `ringfence-nn`: images
-//! have their channels last between the first layer and the logits.
+//! together, which differential privacy forbids. Their operations are those of `ringfence-nn`:
+//! images have their channels last between the first layer and the logits.
 
 pub(crate) mod check;
 mod classifier;

@@ -2,9 +2,9 @@
 //!
 //! It travels in the metadata of the model's safetensors file, so that one file is all that a site
 //! needs beside the study, and a model that is used later still says what it is. What must be alike
-//! at all sites for the rounds to work at all (the initial model, the layout, the weights) is pinned
-//! by the study itself; a site with another plan would hold another model after a round, and its
-//! acknowledgement would show it.
+//! at all sites for the rounds to work at all (the initial model, the layout, the weights) is
+//! pinned by the study itself; a site with another plan would hold another model after a round, and
+//! its acknowledgement would show it.
 
 use std::path::{Path, PathBuf};
 
@@ -28,8 +28,8 @@ pub struct FineTuning {
     /// Number of plain gradient steps, each on all of the site's training samples: one is what
     /// PerFedAvg prepares the common model for.
     pub steps: usize,
-    /// Epochs of the plan's training after them, on the site's own loss. Of these the one that does best
-    /// on the site's validation samples is kept; none, if none does better.
+    /// Epochs of the plan's training after them, on the site's own loss. Of these the one that does
+    /// best on the site's validation samples is kept; none, if none does better.
     #[serde(default)]
     pub epochs: usize,
 }
@@ -123,8 +123,8 @@ impl TrainingPlan {
         self.task()?.initial_weights(self.training.seed)
     }
 
-    /// Training of the site at this place of the ring in round `round`: the learning rate falls over
-    /// the rounds, and every site shuffles differently.
+    /// Training of the site at this place of the ring in round `round`: the learning rate falls
+    /// over the rounds, and every site shuffles differently.
     #[must_use]
     pub fn at(&self, place: usize, round: u32) -> TrainOptions {
         let seed = self.training.seed.wrapping_mul(1_000_003).wrapping_add(place as u64);
@@ -159,8 +159,8 @@ impl TrainingPlan {
         Ok(Some(chosen))
     }
 
-    /// Bytes of memory that a step of this training takes on this machine's processors, at most: the
-    /// images, gradients and moments of as many parts of a batch as run at once.
+    /// Bytes of memory that a step of this training takes on this machine's processors, at most:
+    /// the images, gradients and moments of as many parts of a batch as run at once.
     ///
     /// # Errors
     /// As [`TrainingPlan::task`].
@@ -177,7 +177,8 @@ impl TrainingPlan {
     /// Checks data and free memory against the plan before any time is spent on training.
     ///
     /// # Errors
-    /// Images of another size, other classes, what the task cannot use, or too little memory for a step.
+    /// Images of another size, other classes, what the task cannot use, or too little memory for a
+    /// step.
     pub fn check(&self, dataset: &Dataset) -> Result<(), LearnError> {
         if self.task == TaskName::Classification && dataset.classes != self.classes {
             let list = |classes: &[String]| classes.join(", ");

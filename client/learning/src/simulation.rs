@@ -48,8 +48,8 @@ impl RoundStart<'_> {
         Ok(updates)
     }
 
-    /// The weights of a site that trains alone, after one round's worth of training: the same epochs
-    /// at the same learning rates as in the federation, its own loss.
+    /// The weights of a site that trains alone, after one round's worth of training: the same
+    /// epochs at the same learning rates as in the federation, its own loss.
     ///
     /// # Errors
     /// As [`Training::run`].

@@ -177,8 +177,8 @@ pub struct Descent {
 }
 
 impl Descent {
-    /// One step, `p <- p - rate * gradient`, on a batch taken in parts. Gradients of parts are added
-    /// in their order, so that the number of threads changes no bit.
+    /// One step, `p <- p - rate * gradient`, on a batch taken in parts. Gradients of parts are
+    /// added in their order, so that the number of threads changes no bit.
     ///
     /// # Errors
     /// When the shapes do not fit, or the batch is not a multiple of the part.

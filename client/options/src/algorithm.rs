@@ -107,8 +107,8 @@ impl AlgorithmSettings {
         }
     }
 
-    /// Personalisation after the last round: where the algorithm is made for it, unless its steps are
-    /// given.
+    /// Personalisation after the last round: where the algorithm is made for it, unless its steps
+    /// are given.
     pub(crate) fn fine_tuning(&self, choice: AlgorithmChoice) -> Option<FineTuning> {
         self.fine_tuning_usually(usize::from(self.local(choice).inner_step().is_some()))
     }

@@ -32,8 +32,8 @@ pub struct DataArgs {
     /// Divide by patient anew even if the data have a `split` column.
     #[arg(long)]
     ignore_split: bool,
-    /// Simulate scanners: each site's images as another scanner takes them, at this strength (1.0 is
-    /// the documented range; 0 leaves them as they are; up to 3).
+    /// Simulate scanners: each site's images as another scanner takes them, at this strength (1.0
+    /// is the documented range; 0 leaves them as they are; up to 3).
     #[arg(long, value_name = "STRENGTH")]
     scanners: Option<f32>,
     /// Window of NIfTI and DICOM images: CENTER,WIDTH in the file's own units; the lung window is

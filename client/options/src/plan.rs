@@ -35,12 +35,12 @@ pub struct PlanArgs {
     /// Train by SGD with this momentum instead of Adam.
     #[arg(long)]
     momentum: Option<f64>,
-    /// Turn, scale and move training images at random, masks with them, at this strength (1.0 is the
-    /// documented range; up to 3).
+    /// Turn, scale and move training images at random, masks with them, at this strength (1.0 is
+    /// the documented range; up to 3).
     #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
     augment_geometry: f32,
-    /// Give training images the noise, grey curve, contrast and resolution of random scanners, at this
-    /// strength (1.0 is the range of --scanners; up to 3).
+    /// Give training images the noise, grey curve, contrast and resolution of random scanners, at
+    /// this strength (1.0 is the range of --scanners; up to 3).
     #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
     augment_intensity: f32,
     /// Seed of data, splits, initial weights and training (never of keys).

@@ -1,8 +1,8 @@
 //! `ringfence join`: a site as a long-running process, from the first round to the last.
 //!
-//! Everything that must survive is on disk before it is needed: the rounds in the site's journal, the
-//! opened means and the training's checkpoint in `state`. Killed at any moment and started again
-//! with the same arguments, it goes on where it was.
+//! Everything that must survive is on disk before it is needed: the rounds in the site's journal,
+//! the opened means and the training's checkpoint in `state`. Killed at any moment and started
+//! again with the same arguments, it goes on where it was.
 
 mod participant;
 mod patience;

@@ -128,8 +128,8 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
     let common = model("a");
     assert_eq!(common, model("b"));
     assert_eq!(common, model("c"));
-    // What the sites opened in the first round is the mean of their updates weighted by the counts, up
-    // to one step of the 16-bit quantizer for each site.
+    // What the sites opened in the first round is the mean of their updates weighted by the counts,
+    // up to one step of the 16-bit quantizer for each site.
     let initial = TrainingPlan::load(&folder.join("model.safetensors")).unwrap().1;
     let plain = simulated(folder, &counts).difference(&initial).unwrap();
     let opened = walk(&folder.join("state-b/training"), "mean-00000.safetensors");

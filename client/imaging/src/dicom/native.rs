@@ -28,7 +28,8 @@ pub(super) fn bytes<'a>(
         PrimitiveValue::U16(_) if big_endian && attributes.bits_allocated == 32 => {
             Err(unsupported("32-bit pixels in big-endian words", "export it little-endian"))
         }
-        // The first of two 8-bit pixels is the low byte of a word in either byte order (PS3.5, 8.2).
+        // The first of two 8-bit pixels is the low byte of a word in either byte order (PS3.5,
+        // 8.2).
         PrimitiveValue::U16(words) => {
             Ok(Cow::Owned(words.iter().flat_map(|word| word.to_le_bytes()).collect()))
         }

@@ -1,5 +1,5 @@
-//! The samples `index * 173 % 4096` of the tests of DICOM, 20 x 12 of 16 bits, as a lossless JPEG 2000
-//! codestream, which no crate here writes: encoded by OpenJPEG 2.5.4.
+//! The samples `index * 173 % 4096` of the tests of DICOM, 20 x 12 of 16 bits, as a lossless JPEG
+//! 2000 codestream, which no crate here writes: encoded by OpenJPEG 2.5.4.
 
 #[rustfmt::skip]
 pub(crate) const JPEG_2000: [u8; 353] = [

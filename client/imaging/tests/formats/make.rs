@@ -263,8 +263,8 @@ pub(crate) fn rle(planes: &[Vec<u8>]) -> Vec<u8> {
     [header.iter().flat_map(|word| word.to_le_bytes()).collect(), body].concat()
 }
 
-/// JPEG Lossless, Process 14, selection value 1 (ITU T.81, annex H): each sample is predicted by its
-/// left neighbour, and the difference's size is coded in five bits whatever it is.
+/// JPEG Lossless, Process 14, selection value 1 (ITU T.81, annex H): each sample is predicted by
+/// its left neighbour, and the difference's size is coded in five bits whatever it is.
 pub(crate) fn jpeg_lossless(samples: &[u16], width: usize, bits: u8) -> Vec<u8> {
     let height = samples.len() / width;
     let side = |side: usize| (side as u16).to_be_bytes();

@@ -136,9 +136,9 @@ impl Job<'_> {
         Ok(Outcome { validation, chosen, models })
     }
 
-    /// A federated method: the round whose model does best on the sites' validation images, on average,
-    /// after fine-tuning where the method is meant for it (its plain steps only: epochs after every round
-    /// would cost more than the rounds).
+    /// A federated method: the round whose model does best on the sites' validation images, on
+    /// average, after fine-tuning where the method is meant for it (its plain steps only: epochs
+    /// after every round would cost more than the rounds).
     async fn together(&self) -> anyhow::Result<Outcome> {
         let Self { key, plan, dataset, .. } = *self;
         let task = plan.task()?;
@@ -167,7 +167,8 @@ impl Job<'_> {
         }
         bar.finish_and_clear();
         if let Rounds::Encrypted(federation) = rounds {
-            // What the aggregator and the sites kept of this run: hundreds of bodies, and nothing to learn.
+            // What the aggregator and the sites kept of this run: hundreds of bodies, and nothing
+            // to learn.
             drop(federation);
             std::fs::remove_dir_all(self.state()).context("cannot clear the run's state")?;
         }

@@ -31,8 +31,8 @@ fn resample(values: &[f32], from: usize, to: usize) -> Vec<f32> {
     pixels.collect()
 }
 
-/// The value of a square image between its pixels, by bilinear interpolation; beyond the border, what
-/// stands at it.
+/// The value of a square image between its pixels, by bilinear interpolation; beyond the border,
+/// what stands at it.
 pub(crate) fn bilinear(values: &[f32], side: usize, x: f32, y: f32) -> f32 {
     let last = side.saturating_sub(1);
     let place = |at: f32| {

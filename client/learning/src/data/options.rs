@@ -29,11 +29,12 @@ pub struct DataOptions {
     /// right only where all sites' data are at hand: one site may not have every class. A label
     /// that is a number and no class's name counts as an index into this list.
     pub classes: Vec<String>,
-    /// Strength, in `[0, 3]`, at which every site's images are made anew by a scanner of its own (see
-    /// [`Scanner::of_site`]), those for testing too: a hospital's scanner makes its test images as
-    /// well. `None` leaves them as they are.
+    /// Strength, in `[0, 3]`, at which every site's images are made anew by a scanner of its own
+    /// (see [`Scanner::of_site`]), those for testing too: a hospital's scanner makes its test
+    /// images as well. `None` leaves them as they are.
     pub scanners: Option<f32>,
-    /// Bytes that the samples may take; `None` asks the system what is free, where it tells (Linux).
+    /// Bytes that the samples may take; `None` asks the system what is free, where it tells
+    /// (Linux).
     pub memory: Option<u64>,
     /// How the files of a folder are read: the window of NIfTI and DICOM images, and which slices
     /// along which axis are taken of a volume whose row in `labels.csv` names none.

@@ -1,8 +1,8 @@
 //! Hospitals' scanners, simulated: what one of other slices, noise, contrast and resolution would
 //! have made of the images.
 //!
-//! In the manner of PPPML-HMI (Zhou et al., arXiv 2302.11571), which trains hospitals that differ by
-//! their devices and settings; the ranges are this file's. A mask stays that of its slice: the
+//! In the manner of PPPML-HMI (Zhou et al., arXiv 2302.11571), which trains hospitals that differ
+//! by their devices and settings; the ranges are this file's. A mask stays that of its slice: the
 //! patient is the same.
 
 mod volumes;
@@ -55,8 +55,8 @@ impl Scanner {
     ///
     /// At strength 1: 1, 3 or 5 slices, in turn from site to site; noise 0 to 0.06; gamma
     /// `2^-0.6` to `2^0.6`; contrast `2^-0.4` to `2^0.4`; resolution 1/2 to 1, uniform in its
-    /// logarithm. Another strength, up to 3, narrows or widens all ranges in proportion, those of gamma,
-    /// contrast and resolution by their logarithm; 0 is [`Scanner::PLAIN`] everywhere.
+    /// logarithm. Another strength, up to 3, narrows or widens all ranges in proportion, those of
+    /// gamma, contrast and resolution by their logarithm; 0 is [`Scanner::PLAIN`] everywhere.
     #[must_use]
     pub fn of_site(seed: u64, position: usize, strength: f32) -> Self {
         let strength = strength.clamp(0.0, MOST_STRENGTH);

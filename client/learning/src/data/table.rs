@@ -32,9 +32,9 @@ impl Row {
 /// Reads the table at `path`: its rows, and the names of the classes in the order of their labels.
 ///
 /// Columns: `file`; at least one of `label` and `mask`; and optionally `site`, `split`, a group
-/// (`patient` or `volume`), `slice`, a slice of a volume counted from 0, and `label_name`, which names
-/// the class where `label` is a number. Others are ignored. Without a group column each file is a
-/// group of its own, with all its slices.
+/// (`patient` or `volume`), `slice`, a slice of a volume counted from 0, and `label_name`, which
+/// names the class where `label` is a number. Others are ignored. Without a group column each file
+/// is a group of its own, with all its slices.
 pub(super) fn read(
     path: &Path,
     options: &DataOptions,

@@ -9,8 +9,8 @@ use crate::error::LearnError;
 use crate::parameters::Parameters;
 use ringfence_weights::{Weights, WeightsError};
 
-/// The weights and the optimiser's state after `epoch` epochs. Going on from it gives the same bits as
-/// never having stopped, since every epoch draws from a generator of its own.
+/// The weights and the optimiser's state after `epoch` epochs. Going on from it gives the same bits
+/// as never having stopped, since every epoch draws from a generator of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Epochs that are done.
@@ -72,8 +72,9 @@ impl Checkpoint {
         self.state.save_with(path, &[("of", of), ("epoch", &epoch), ("steps", &steps)])
     }
 
-    /// Reads a checkpoint of the training `of`. `None` when there is none, when it cannot be read, or
-    /// when it is of another training: then training starts over, which costs time and nothing else.
+    /// Reads a checkpoint of the training `of`. `None` when there is none, when it cannot be read,
+    /// or when it is of another training: then training starts over, which costs time and nothing
+    /// else.
     #[must_use]
     pub fn load(path: &Path, of: &str) -> Option<Self> {
         let (state, metadata) = Weights::load_with(path).ok()?;

@@ -104,7 +104,8 @@ mod tests {
         // v: 1, 0.5 * 1 + 0.9 = 1.4; w: 1 - 0.1 = 0.9, 0.9 - 0.1 * 1.4 = 0.76.
         close(path(Optimizer::Sgd { momentum: 0.5 }, 0.1, 2), &[0.9, 0.76]);
         // Adam's first step is the learning rate itself, whatever the gradient. In the second,
-        // m/c1 = (0.09 + 0.09) / 0.19 = 0.947368, v/c2 = (0.000999 + 0.00081) / 0.001999 = 0.904952.
+        // m/c1 = (0.09 + 0.09) / 0.19 = 0.947368, v/c2 = (0.000999 + 0.00081) / 0.001999 =
+        // 0.904952.
         close(path(Optimizer::Adam, 0.1, 2), &[0.9, 0.9 - 0.1 * 0.947_368_4 / 0.951_290]);
     }
 }

@@ -26,7 +26,8 @@ pub struct TrainOptions {
     /// How images differ each time they are seen.
     #[serde(alias = "flip")]
     pub augmentation: Augmentation,
-    /// Fixes the order of samples and how they are augmented. Give every site and round another one.
+    /// Fixes the order of samples and how they are augmented. Give every site and round another
+    /// one.
     pub seed: u64,
 }
 
@@ -58,10 +59,10 @@ impl TrainOptions {
         }
     }
 
-    /// These options for round `round` of `rounds`, from 0: the learning rate falls by half a cosine
-    /// (Loshchilov and Hutter, "SGDR", 2017), `rate * (1 + cos(pi round / rounds)) / 2`, so that
-    /// the sites' last steps are small and their mean is close to each of them; and the seed is
-    /// another one each round. A site that trains alone for comparison should do the same.
+    /// These options for round `round` of `rounds`, from 0: the learning rate falls by half a
+    /// cosine (Loshchilov and Hutter, "SGDR", 2017), `rate * (1 + cos(pi round / rounds)) / 2`, so
+    /// that the sites' last steps are small and their mean is close to each of them; and the seed
+    /// is another one each round. A site that trains alone for comparison should do the same.
     #[must_use]
     pub fn at_round(&self, round: usize, rounds: usize) -> Self {
         let share = round as f64 / rounds.max(1) as f64;

@@ -10,8 +10,8 @@ use ringfence_weights::Weights;
 /// Samples whose gradients are held at once.
 const PART: usize = 16;
 
-/// A personalised model: `steps` plain gradient steps of size `alpha` from `weights`, each on all of
-/// the site's `samples`. One step is what PerFedAvg prepares the common model for.
+/// A personalised model: `steps` plain gradient steps of size `alpha` from `weights`, each on all
+/// of the site's `samples`. One step is what PerFedAvg prepares the common model for.
 ///
 /// The result stays at the site. It is a function of its arguments: there is no chance in it.
 ///

@@ -59,8 +59,8 @@ impl Training<'_> {
     }
 
     /// Trains like [`Training::run`], from a checkpoint of the same training if there is one, and
-    /// hands out a checkpoint after each epoch. The weights are the same bits however often training
-    /// was stopped.
+    /// hands out a checkpoint after each epoch. The weights are the same bits however often
+    /// training was stopped.
     ///
     /// # Errors
     /// As [`Training::run`], and what `save` returns. A checkpoint of another model is not used.
@@ -126,7 +126,8 @@ impl Training<'_> {
         }
         let batches = samples.len().div_ceil(options.batch);
         for epoch in done + 1..=options.epochs {
-            // A generator for each epoch, so that a later one can be entered without the earlier ones.
+            // A generator for each epoch, so that a later one can be entered without the earlier
+            // ones.
             let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
             rng.set_stream(epoch as u64);
             // One order for each of the independent batches of a step.

@@ -3,8 +3,8 @@
 use crate::compute::device;
 use crate::data::dataset::Sample;
 
-/// Units of a step's batch at most, which run at once: what is summed in which order must not depend
-/// on how many threads there are. Threads beyond that share the images within a unit.
+/// Units of a step's batch at most, which run at once: what is summed in which order must not
+/// depend on how many threads there are. Threads beyond that share the images within a unit.
 const UNITS: usize = 4;
 
 /// Pixels of the images in a unit at most: few enough for the caches.
@@ -14,8 +14,8 @@ const UNIT_PIXELS: usize = 1 << 15;
 const GPU_UNIT: usize = 64;
 
 /// Images whose forward and backward pass run as one unit, of so many. Both losses are means over
-/// images, so that this changes speed and rounding only. Large units save packing kernels and adding
-/// up gradients, small ones keep all threads busy.
+/// images, so that this changes speed and rounding only. Large units save packing kernels and
+/// adding up gradients, small ones keep all threads busy.
 ///
 /// A GPU wants many images at once, and runs one unit after the other anyway.
 pub(super) fn unit(samples: &[Sample]) -> usize {

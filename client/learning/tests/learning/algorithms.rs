@@ -1,5 +1,5 @@
-//! Federated algorithms on a quadratic, where every step is known in closed form. The quadratic is a
-//! third task, of which the library knows nothing.
+//! Federated algorithms on a quadratic, where every step is known in closed form. The quadratic is
+//! a third task, of which the library knows nothing.
 
 use candle_core::Tensor;
 use image::RgbImage;

@@ -118,8 +118,8 @@ impl<T: Float> Passes<'_, T> {
     }
 
     /// With `n = (x - mean) / deviation`, `g' = g` where the result is positive, `u = g' scale`:
-    /// `sum g'` for the bias, `sum g' n` for the scale, `(u - mean(u) - n mean(u n)) / deviation` for
-    /// `x`, with means over groups.
+    /// `sum g'` for the bias, `sum g' n` for the scale,
+    /// `(u - mean(u) - n mean(u n)) / deviation` for `x`, with means over groups.
     pub(crate) fn backward(&self, moments: &[Moments], x: &[T], g: &[T]) -> Gradients<T> {
         let Self { sizes, relu, scale, .. } = *self;
         let mut of_x = vec![T::default(); x.len()];

@@ -35,9 +35,9 @@ pub(crate) fn error(found: &Tensor, expected: &Tensor) -> f64 {
 pub(crate) type Function<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
 
 fn moved(inputs: &[Tensor], which: usize, direction: &Tensor, by: f64) -> Vec<Var> {
-    let moved = |(k, x): (usize, &Tensor)| match k == which {
-        true => Var::from_tensor(&(x + (direction * by).unwrap()).unwrap()).unwrap(),
-        false => Var::from_tensor(x).unwrap(),
+    let moved = |(k, x): (usize, &Tensor)| {
+        let x = if k == which { (x + (direction * by).unwrap()).unwrap() } else { x.clone() };
+        Var::from_tensor(&x).unwrap()
     };
     inputs.iter().enumerate().map(moved).collect()
 }

@@ -119,8 +119,8 @@ impl Participant<'_> {
         }
     }
 
-    /// A holder's duties. What stands in their way concerns this holder alone: the others' shares do
-    /// without it up to the study's bound, so that this site's own part goes on.
+    /// A holder's duties. What stands in their way concerns this holder alone: the others' shares
+    /// do without it up to the study's bound, so that this site's own part goes on.
     async fn hold(&self, round: RoundNumber) {
         match self.patiently(|| self.site.hold(round)).await {
             Ok(report) => {

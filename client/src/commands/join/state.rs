@@ -12,8 +12,8 @@ use crate::files;
 
 /// The common model as of the rounds that are done.
 ///
-/// On disk is the mean of each opened round, and an empty file for an aborted one. The model and the
-/// mean step's memory follow from the initial model and the means, in order: there are not
+/// On disk is the mean of each opened round, and an empty file for an aborted one. The model and
+/// the mean step's memory follow from the initial model and the means, in order: there are not
 /// two files that could disagree after a crash.
 #[derive(Debug)]
 pub(super) struct State {
@@ -24,8 +24,8 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Opens the folder and applies the means that are there. The site holds the lock on its state, so
-    /// that nobody else writes here.
+    /// Opens the folder and applies the means that are there. The site holds the lock on its state,
+    /// so that nobody else writes here.
     pub(super) fn open(
         state: &Path,
         site: &Site,

@@ -7,8 +7,8 @@ use ringfence_site::Site;
 
 use super::state::State;
 
-/// Trains the common model on the site's images; the update, in layout order. A checkpoint of the same
-/// training is gone on from.
+/// Trains the common model on the site's images; the update, in layout order. A checkpoint of the
+/// same training is gone on from.
 pub(super) async fn update(
     site: &Site,
     plan: &TrainingPlan,
