@@ -7,7 +7,7 @@ use ringfence_crypto::statement::{HolderKeys, Manifest, Receipt};
 use ringfence_crypto::wire::frame;
 use ringfence_keys::duties::contributor::Contributor;
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
-use ringfence_keys::update::clip::{Clipped, clipped};
+use ringfence_keys::update::clipped::{Clipped, clipped};
 use ringfence_keys::update::quantize::QuantizedUpdate;
 use ringfence_keys::update::weigh::weigh;
 

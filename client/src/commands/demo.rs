@@ -4,9 +4,9 @@
 //! are generated phantoms. What is real: the aggregator is its own binary in its own process, and
 //! every contribution, endorsement and opening goes through it over HTTP.
 
+mod demo_round;
 mod report;
 mod ring;
-mod rounds;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -20,8 +20,8 @@ use ringfence_options::{
 };
 use ringfence_weights::Weights;
 
+use demo_round::DemoRound;
 use report::{Outcome, Report, SiteScores};
-use rounds::DemoRound;
 
 /// Simulated hospitals unless `--sites` says otherwise.
 const DEFAULT_SITES: usize = 5;

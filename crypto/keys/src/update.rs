@@ -1,5 +1,5 @@
 //! All that precedes encryption: weigh an update, see what clipping takes from it, quantize it.
 
-pub mod clip;
+pub mod clipped;
 pub mod quantize;
 pub mod weigh;

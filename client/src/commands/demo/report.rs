@@ -6,8 +6,8 @@ use std::time::Duration;
 use ringfence_federation::Federation;
 use ringfence_learning::{Scores, TrainingPlan};
 
+use super::demo_round::DemoRound;
 use super::ring;
-use super::rounds::DemoRound;
 use crate::files;
 
 /// One site's test scores.
