@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use ringfence_crypto::statement::{SignedStudy, Site, Study};
+use ringfence_crypto::statement::{RosterEntry, SignedStudy, Study};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
 use ringfence_durable::Readers;
 use ringfence_keys::identity::Identity;
@@ -43,7 +43,7 @@ pub(crate) fn read_identity(path: &Path) -> anyhow::Result<Identity> {
 }
 
 /// Reads a public site file.
-pub(crate) fn read_public(path: &Path) -> anyhow::Result<Site> {
+pub(crate) fn read_public(path: &Path) -> anyhow::Result<RosterEntry> {
     let bytes = read(path)?;
     json::parse(&bytes, MAX_MESSAGE, "public site file").with_context(|| path.display().to_string())
 }

@@ -16,5 +16,5 @@ mod status;
 pub use decide::ClosedSet;
 pub use error::{Fault, RoundError};
 pub use event::{Event, Verdict};
-pub use machine::{Contribution, Round};
+pub use machine::{AnnouncedContribution, Round};
 pub use status::{RoundState, RoundStatus};

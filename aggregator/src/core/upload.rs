@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringfence_crypto::api::ContributionProgress;
 use ringfence_crypto::id::SiteId;
-use ringfence_crypto::round::{Contribution, Event, Verdict};
+use ringfence_crypto::round::{AnnouncedContribution, Event, Verdict};
 use ringfence_crypto::statement::Header;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -35,7 +35,7 @@ pub(crate) struct Piece {
 
 impl LiveContribution {
     /// What the round has of it.
-    pub(crate) fn known(&self) -> Result<Contribution, Refusal> {
+    pub(crate) fn known(&self) -> Result<AnnouncedContribution, Refusal> {
         Ok(self.live.read().contribution(&self.site)?.clone())
     }
 
@@ -51,7 +51,7 @@ impl LiveContribution {
 
     /// How far it has come, changing nothing.
     async fn report(&self) -> Result<ContributionProgress, Refusal> {
-        let Contribution { header, receipt } = self.known()?;
+        let AnnouncedContribution { header, receipt } = self.known()?;
         let blobs = self.live.served.blobs();
         let envelopes = blobs.has_envelopes(self.live.id, &self.site).await?;
         let body_bytes = blobs.body_bytes(self.live.id, &self.site).await?;

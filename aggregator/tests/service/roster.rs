@@ -12,8 +12,8 @@ use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::ring::words::{pack, unpack};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    CheckKeySeals, Header, HexBytes, Manifest, PrivacyPolicy, Review, SignedStudy, Site, Study,
-    Weighting,
+    CheckKeySeals, Header, HexBytes, Manifest, PrivacyPolicy, Review, RosterEntry, SignedStudy,
+    Study, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
@@ -68,7 +68,7 @@ pub(crate) struct Roster {
 
 pub(crate) fn study(aggregator_key: PublicKey, shape: Shape, keys: &[SigningKey]) -> Study {
     let Shape { sites, values, review_seconds } = shape;
-    let roster = (0..sites).map(|index| Site {
+    let roster = (0..sites).map(|index| RosterEntry {
         id: format!("site-{index}").parse().unwrap(),
         signature_key: keys[index].verifying_key().into(),
         kem_key: HexBytes(noise(&format!("kem {index}"), 1216)),

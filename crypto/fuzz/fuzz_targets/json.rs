@@ -13,7 +13,7 @@ use ringfence_crypto::round::{Event, RoundStatus};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review,
-    RoundKeys, SignedStudy, Site,
+    RosterEntry, RoundKeys, SignedStudy,
 };
 use ringfence_crypto::wire::json;
 use serde::Serialize;
@@ -66,7 +66,7 @@ fuzz_target!(|bytes: &[u8]| {
         12 => drop(parse::<ContributionProgress>(bytes)),
         13 => drop(parse::<StudyStatus>(bytes)),
         14 => drop(parse::<Problem>(bytes)),
-        15 => drop(parse::<Site>(bytes)),
+        15 => drop(parse::<RosterEntry>(bytes)),
         16 => proof::<InclusionProof>(bytes, |p, c| p.verify(LogHash([0; 32]), c).is_ok()),
         17 => proof::<ConsistencyProof>(bytes, |p, c| p.verify(&OTHER, c).is_ok()),
         _ => {

@@ -20,7 +20,7 @@ use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use ringfence_crypto::signature::{Signed, Statement, sign};
 use ringfence_crypto::statement::{
     Acknowledgement, CheckKeySeals, Endorsement, FailureClass, Header, HexBytes, Manifest, Opening,
-    Outcome, PrivacyPolicy, Review, Site, Study, Weighting,
+    Outcome, PrivacyPolicy, Review, RosterEntry, Study, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
@@ -43,7 +43,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         name: "fuzz".into(),
         created_at: UnixSeconds(0),
         roster: (0..SITES)
-            .map(|k| Site {
+            .map(|k| RosterEntry {
                 id: id(k),
                 signature_key: keys[k].verifying_key().into(),
                 kem_key: HexBytes(vec![k as u8; 1216]),

@@ -6,7 +6,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey};
 use rand::CryptoRng;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
-use ringfence_crypto::statement::{Site, Study};
+use ringfence_crypto::statement::{RosterEntry, Study};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::encrypt::check::CheckKey;
@@ -95,8 +95,8 @@ impl Identity {
     }
 
     /// The public half, for the roster.
-    pub fn public(&self) -> Site {
-        Site {
+    pub fn public(&self) -> RosterEntry {
+        RosterEntry {
             id: self.site.clone(),
             signature_key: PublicKey::from(self.signing.verifying_key()),
             kem_key: self.kem.public(),

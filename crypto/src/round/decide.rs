@@ -11,7 +11,7 @@ use crate::log::Checkpoint;
 use crate::signature::Signed;
 use crate::statement::{
     Acknowledgement, Closing, Endorsement, Excluded, Header, Included, Opening, Receipt, Review,
-    Site,
+    RosterEntry,
 };
 
 /// The fixed set of a round: what may be added up. Only [`Round::closed_set`] makes one.
@@ -226,11 +226,11 @@ impl Round {
         Ok(Verdict::Fresh(Event::Acknowledged(acknowledgement.clone())))
     }
 
-    fn member(&self, site: &SiteId) -> Result<&Site, RoundError> {
+    fn member(&self, site: &SiteId) -> Result<&RosterEntry, RoundError> {
         self.study.site(site).ok_or_else(|| RoundError::UnknownSite(site.clone()))
     }
 
-    fn holder(&self, site: &SiteId) -> Result<&Site, RoundError> {
+    fn holder(&self, site: &SiteId) -> Result<&RosterEntry, RoundError> {
         let member = self.member(site)?;
         match self.study.holder_offset(self.number(), site) {
             Some(_) => Ok(member),

@@ -15,7 +15,7 @@ use crate::statement::{
 
 /// A contribution as far as it has come.
 #[derive(Clone, Debug)]
-pub struct Contribution {
+pub struct AnnouncedContribution {
     /// The site's signed promise.
     pub header: Signed<Header>,
     /// Given once body and envelopes are durable.
@@ -29,7 +29,7 @@ pub struct Round {
     pub(super) manifest: Signed<Manifest>,
     pub(super) id: ManifestId,
     version: u64,
-    pub(super) contributions: BTreeMap<SiteId, Contribution>,
+    pub(super) contributions: BTreeMap<SiteId, AnnouncedContribution>,
     pub(super) frozen_at: Option<UnixSeconds>,
     pub(super) reviews: BTreeMap<SiteId, Signed<Review>>,
     pub(super) closing: Option<Signed<Closing>>,
@@ -72,7 +72,7 @@ impl Round {
         match event {
             Event::Announced(header) => {
                 let site = header.statement.site.clone();
-                self.contributions.insert(site, Contribution { header, receipt: None });
+                self.contributions.insert(site, AnnouncedContribution { header, receipt: None });
             }
             Event::Received(receipt) => {
                 if let Some(known) = self.contributions.get_mut(&receipt.statement.site) {
@@ -116,14 +116,14 @@ impl Round {
     ///
     /// # Errors
     /// [`RoundError::NoContribution`] when it has not announced one.
-    pub fn contribution(&self, site: &SiteId) -> Result<&Contribution, RoundError> {
+    pub fn contribution(&self, site: &SiteId) -> Result<&AnnouncedContribution, RoundError> {
         let none = || RoundError::NoContribution(site.clone());
         self.contributions.get(site).ok_or_else(none)
     }
 
     /// Sites and headers of the contributions that got receipts, ascending by name.
     pub fn received(&self) -> impl Iterator<Item = (&SiteId, &Signed<Header>)> {
-        let with_receipt = |contribution: &&Contribution| contribution.receipt.is_some();
+        let with_receipt = |contribution: &&AnnouncedContribution| contribution.receipt.is_some();
         self.contributions
             .values()
             .filter(with_receipt)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::site::HexBytes;
+use super::roster_entry::HexBytes;
 use crate::digest::Digest;
 use crate::wire::canonical::canonical;
 

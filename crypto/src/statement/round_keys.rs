@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
-use super::site::{HexBytes, KEM_KEY_BYTES, Site};
+use super::roster_entry::{HexBytes, KEM_KEY_BYTES, RosterEntry};
 use super::study::Study;
 use crate::digest::Digest;
 use crate::id::{RoundNumber, SiteId, StudyId};
@@ -124,7 +124,7 @@ impl HolderKeys {
         statements: &[Signed<RoundKeys>],
     ) -> Result<Self, RoundKeysError> {
         let round = manifest.round;
-        let resolve = |(holder, named): (&Site, &Option<Digest>)| {
+        let resolve = |(holder, named): (&RosterEntry, &Option<Digest>)| {
             let Some(digest) = named else { return Ok(holder.kem_key.clone()) };
             let signed = statements
                 .iter()

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_key::CheckKeySeals;
 use super::privacy_policy::PrivacyPolicy;
-use super::site::{KEM_KEY_BYTES, Site};
+use super::roster_entry::{KEM_KEY_BYTES, RosterEntry};
 use super::weighting::{Weighting, WeightingError};
 use crate::id::{ModelId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::layout::{Layout, LayoutError};
@@ -25,7 +25,7 @@ pub struct Study {
     /// When the file was made.
     pub created_at: UnixSeconds,
     /// The sites in ring order.
-    pub roster: Vec<Site>,
+    pub roster: Vec<RosterEntry>,
     /// Verifies receipts and closings.
     pub aggregator_key: PublicKey,
     /// The cipher's parameter set.
@@ -162,7 +162,7 @@ impl Study {
         }
         let mut seen = BTreeSet::new();
         for site in &self.roster {
-            let Site { id, signature_key, kem_key } = site;
+            let RosterEntry { id, signature_key, kem_key } = site;
             if kem_key.0.len() != KEM_KEY_BYTES {
                 return Err(StudyError::KemKey { site: id.clone(), got: kem_key.0.len() });
             }
@@ -193,12 +193,12 @@ impl Study {
     }
 
     /// The roster's entry of a site.
-    pub fn site(&self, site: &SiteId) -> Option<&Site> {
+    pub fn site(&self, site: &SiteId) -> Option<&RosterEntry> {
         self.roster.iter().find(|member| member.id == *site)
     }
 
     /// The key holders of a round: `m` consecutive sites from ring position `round mod n`.
-    pub fn holders(&self, round: RoundNumber) -> impl Iterator<Item = &Site> + Clone {
+    pub fn holders(&self, round: RoundNumber) -> impl Iterator<Item = &RosterEntry> + Clone {
         let (before, from) = self.roster.split_at(self.ring_start(round));
         from.iter().chain(before).take(self.threshold.holders.into())
     }
@@ -215,7 +215,7 @@ impl Study {
 
     /// The initiator of a round when `turns` predecessors on the ring stayed silent; none if there
     /// are no sites.
-    pub fn initiator(&self, round: RoundNumber, turns: usize) -> Option<&Site> {
+    pub fn initiator(&self, round: RoundNumber, turns: usize) -> Option<&RosterEntry> {
         let sites = self.roster.len().max(1);
         self.roster.get((self.ring_start(round) + turns % sites) % sites)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use ringfence_clock::Clock;
 use ringfence_crypto::signature::PublicKey;
-use ringfence_crypto::statement::{SignedStudy, Site, Weighting};
+use ringfence_crypto::statement::{RosterEntry, SignedStudy, Weighting};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
 use ringfence_keys::study::draft::StudyDraft;
@@ -70,7 +70,7 @@ impl New {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let weights = Weights::load(&self.model)?;
         weights.check_finite().with_context(|| self.model.display().to_string())?;
-        let roster: Vec<Site> = self
+        let roster: Vec<RosterEntry> = self
             .sites
             .iter()
             .map(|path| files::read_public(path))

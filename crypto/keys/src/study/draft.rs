@@ -7,7 +7,7 @@ use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::{
-    CheckKeySeals, HexBytes, PrivacyPolicy, Site, Study, StudyError, Weighting,
+    CheckKeySeals, HexBytes, PrivacyPolicy, RosterEntry, Study, StudyError, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
@@ -22,7 +22,7 @@ pub struct StudyDraft {
     /// When the draft is made.
     pub created_at: UnixSeconds,
     /// The sites in ring order.
-    pub roster: Vec<Site>,
+    pub roster: Vec<RosterEntry>,
     /// Verifies the aggregator's receipts and closings.
     pub aggregator_key: PublicKey,
     /// `(m, c, l)`, or none for the recommended window.
@@ -101,7 +101,7 @@ impl StudyDraft {
 /// # Errors
 /// [`SealError::Key`] when a site's KEM key is no X-Wing key.
 pub fn seal_check_key(
-    roster: &[Site],
+    roster: &[RosterEntry],
     rng: &mut impl CryptoRng,
 ) -> Result<CheckKeySeals, SealError> {
     let key = CheckKey::generate(rng);

@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for HexBytes {
 /// One site of the roster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Site {
+pub struct RosterEntry {
     /// Its name.
     pub id: SiteId,
     /// Verifies what it signs.
@@ -43,4 +43,4 @@ pub struct Site {
     /// X-Wing encapsulation key: what is sealed to it.
     pub kem_key: HexBytes,
 }
-canonical!(Site { id, signature_key, kem_key });
+canonical!(RosterEntry { id, signature_key, kem_key });
