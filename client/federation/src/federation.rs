@@ -156,7 +156,7 @@ impl Federation {
         &self.study
     }
 
-    /// The study's identity.
+    /// The study's id.
     pub fn study_id(&self) -> StudyId {
         self.study.id()
     }

@@ -92,7 +92,7 @@ impl Site {
         &self.study
     }
 
-    /// The study's identity.
+    /// The study's id.
     pub fn study_id(&self) -> StudyId {
         self.study_id
     }
