@@ -24,6 +24,7 @@ pub struct Aggregator {
     running: Running,
     public_key: PublicKey,
     token: String,
+    clock: Clock,
 }
 
 /// The process, and where it listens.
@@ -38,11 +39,12 @@ struct Running {
 
 impl Aggregator {
     /// Makes a key and a token under `folder` and starts the binary, with its data there, too. The
-    /// binary lies beside this program, or one folder up for a test program.
+    /// binary lies beside this program, or one folder up for a test program. `clock` limits
+    /// how long it may take to listen.
     ///
     /// # Errors
     /// When there is no such binary, or it does not come to listen; its log then says why.
-    pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+    pub async fn start(folder: &Path, clock: Clock) -> anyhow::Result<Self> {
         let binary = binary()?;
         ringfence_durable::create_folder(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -57,8 +59,8 @@ impl Aggregator {
         let token_file = folder.join("admin.token");
         ringfence_durable::write(&token_file, token.as_bytes(), Readers::Owner)
             .with_context(|| format!("cannot write {}", token_file.display()))?;
-        let running = serve(&binary, folder, "127.0.0.1:0").await?;
-        Ok(Self { binary, folder: folder.to_owned(), running, public_key, token })
+        let running = serve(&binary, folder, "127.0.0.1:0", &clock).await?;
+        Ok(Self { binary, folder: folder.to_owned(), running, public_key, token, clock })
     }
 
     /// Kills it without warning and starts it again at the same address, on the same data.
@@ -67,7 +69,8 @@ impl Aggregator {
     /// When it does not come to listen again.
     pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         self.running.child.kill().await.context("cannot kill the aggregator")?;
-        self.running = serve(&self.binary, &self.folder, &self.running.address).await?;
+        let Self { binary, folder, clock, .. } = &*self;
+        self.running = serve(binary, folder, &self.running.address, clock).await?;
         Ok(())
     }
 
@@ -92,7 +95,12 @@ impl Aggregator {
     }
 }
 
-async fn serve(binary: &Path, folder: &Path, listen: &str) -> anyhow::Result<Running> {
+async fn serve(
+    binary: &Path,
+    folder: &Path,
+    listen: &str,
+    clock: &Clock,
+) -> anyhow::Result<Running> {
     let log = folder.join("aggregator.log");
     let log_file = std::fs::File::options().create(true).append(true).open(&log);
     let log_file = log_file.with_context(|| format!("cannot write {}", log.display()))?;
@@ -111,7 +119,7 @@ async fn serve(binary: &Path, folder: &Path, listen: &str) -> anyhow::Result<Run
     let pid = child.id().context("the aggregator ended at once")?;
     let stdout = child.stdout.take().context("the aggregator has no standard output")?;
     let mut lines = BufReader::new(stdout).lines();
-    let line = Clock::system().timeout(START, lines.next_line()).await;
+    let line = clock.timeout(START, lines.next_line()).await;
     let line = line.ok().and_then(Result::ok).flatten();
     let url = line.as_deref().and_then(|line| line.strip_prefix("listening on "));
     let address = url.and_then(|url| url.strip_prefix("http://"));

@@ -42,7 +42,7 @@ pub struct FederationOptions {
 
 /// What a federation starts from.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct FederationSetup {
     /// The sites' names as the data have them, in roster order; at least three.
     pub names: Vec<String>,
     /// The model before the first round.
@@ -55,6 +55,8 @@ pub struct Setup {
     pub faults: Faults,
     /// Rounds that are planned; a fault beyond them is a mistake.
     pub rounds: u32,
+    /// What tells the time and how long to wait, for every site.
+    pub clock: Clock,
 }
 
 /// The running study: every site with its own keys, state and connection, and the aggregator.
@@ -77,17 +79,16 @@ impl Federation {
     /// # Errors
     /// When a fault names no site or round, the aggregator does not start, or no sound study can be
     /// made of this setup: of fewer than three sites, for instance.
-    pub async fn start(state: &Path, setup: Setup) -> anyhow::Result<Self> {
+    pub async fn start(state: &Path, setup: FederationSetup) -> anyhow::Result<Self> {
         // A fresh study every time: state of an earlier run would rightly refuse the same model.
         if state.exists() {
             std::fs::remove_dir_all(state)
                 .with_context(|| format!("cannot clear {}", state.display()))?;
         }
-        let Setup { names, initial, mean_step, options, faults, rounds } = setup;
+        let FederationSetup { names, initial, mean_step, options, faults, rounds, clock } = setup;
         let names = names.iter().map(|name| site_id(name)).collect::<anyhow::Result<Vec<_>>>()?;
         check(&faults, &names, rounds)?;
-        let clock = Clock::system();
-        let aggregator = Aggregator::start(&state.join("aggregator")).await?;
+        let aggregator = Aggregator::start(&state.join("aggregator"), clock.clone()).await?;
         let mut rng = ringfence_keys::system_rng().context("no randomness")?;
         let identities: Vec<Identity> = names
             .into_iter()
@@ -156,7 +157,7 @@ impl Federation {
         &self.study
     }
 
-    /// The study's identity.
+    /// The study's id.
     pub fn study_id(&self) -> StudyId {
         self.study.id()
     }

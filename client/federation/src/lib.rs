@@ -20,5 +20,5 @@ mod round;
 
 pub use aggregator::Aggregator;
 pub use fault::{Fate, Fault, FaultError, Faults};
-pub use federation::{Federation, FederationOptions, Setup};
+pub use federation::{Federation, FederationOptions, FederationSetup};
 pub use report::RoundReport;

@@ -19,7 +19,7 @@ impl Site {
         base_model: ModelId,
         seconds: u32,
     ) -> Result<RoundStatus, SiteError> {
-        let round = RoundNumber(self.rounds().await?);
+        let round = self.next_round().await?;
         let previous = match round.before() {
             None => None,
             Some(last) => Some(self.ended(last).await?),

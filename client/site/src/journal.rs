@@ -11,10 +11,12 @@
 //! STATE/studies/<study>/round-keys/            see `round_keys`
 //! ```
 //!
-//! What a crash left half-written is removed when the state is opened again.
+//! What a crash left half-written is removed when the state is opened again. What else lies in the
+//! state is left alone.
 
 mod error;
 mod files;
+mod recover;
 mod round;
 mod round_keys;
 
@@ -69,7 +71,7 @@ impl Journal {
             Err(TryLockError::Error(source)) => return Err(JournalError::io(&path, source)),
         }
         // Under the lock, so that nobody is writing.
-        files::clear(root)?;
+        recover::recover(root)?;
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
 
@@ -78,7 +80,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Io`] when the folder cannot be made.
     pub fn round(&self, study: StudyId, round: RoundNumber) -> Result<RoundJournal, JournalError> {
-        let folder = self.rounds(study).join(format!("{:06}", round.0));
+        let folder = self.rounds(study).join(recover::round_name(&round));
         files::folder(&folder)?;
         Ok(RoundJournal { folder })
     }

@@ -1,11 +1,11 @@
-//! A model as the protocol sees it: an identity, and a layout with clip bounds.
+//! A model as the protocol sees it: an id, and a layout with clip bounds.
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::ModelId;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_weights::Weights;
 
-/// A model's identity: the digest of its names, shapes and values.
+/// A model's id: the digest of its names, shapes and values.
 pub fn id(weights: &Weights) -> ModelId {
     ModelId(Digest(weights.digest()))
 }

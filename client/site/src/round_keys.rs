@@ -29,11 +29,11 @@ impl Site {
                 journal.destroy(round)?;
             }
         }
-        let next = self.rounds().await?;
-        if journal.covered()?.0 < next.saturating_add(AHEAD) {
+        let next = self.next_round().await?;
+        if journal.covered()?.0 < next.0.saturating_add(AHEAD) {
             let mut rng =
                 ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
-            let mut first = journal.covered()?.max(RoundNumber(next));
+            let mut first = journal.covered()?.max(next);
             // A site that has lost its state has published keys that it knows nothing of any more.
             // It cannot hold in their rounds, but goes on after them.
             while let Some(published) = self.published(self.id(), first).await? {

@@ -92,7 +92,7 @@ impl Site {
         &self.study
     }
 
-    /// The study's identity.
+    /// The study's id.
     pub fn study_id(&self) -> StudyId {
         self.study_id
     }
@@ -102,12 +102,12 @@ impl Site {
         &self.clock
     }
 
-    /// How many rounds have been opened so far: the number of the next one.
+    /// The number that the next round will have: as many are open.
     ///
     /// # Errors
     /// [`SiteError`].
-    pub async fn rounds(&self) -> Result<u32, SiteError> {
-        Ok(self.transport.status(self.study_id).await?.rounds)
+    pub async fn next_round(&self) -> Result<RoundNumber, SiteError> {
+        Ok(RoundNumber(self.transport.status(self.study_id).await?.rounds))
     }
 
     /// Whether this site is among the key holders of a round.
@@ -122,7 +122,7 @@ impl Site {
     /// [`SiteError`].
     pub async fn abstain(&self) -> Result<RoundNumber, SiteError> {
         // Rounds 0..k are open, so k - 1 is the highest seen, and k is one more.
-        let through = RoundNumber(self.rounds().await?);
+        let through = self.next_round().await?;
         self.journal.abstain(self.study_id, through)?;
         Ok(through)
     }

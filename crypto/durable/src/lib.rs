@@ -114,15 +114,27 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_folder_of(to)
 }
 
+/// Makes what was created, renamed or removed in a folder durable.
+///
+/// # Errors
+/// What the operating system says.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
 /// Makes what was created, renamed or removed in the folder of `path` durable.
 ///
 /// # Errors
 /// What the operating system says.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
-    File::open(folder(path))?.sync_all()
+    sync_folder(folder(path))
 }
 
-/// Makes a folder and those above it, each durable in its own.
+/// Makes a folder and those above it. Those that this call makes are durable when it returns.
+///
+/// A folder that is there already is left as it is, unsynced: where an earlier process crashed
+/// between making it and syncing the one above, it may still be lost. Who builds on folders of
+/// earlier processes calls [`sync_folder`], once at its start, on each folder that holds some.
 ///
 /// # Errors
 /// What the operating system says.

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::Weighting;
-use ringfence_federation::{Fate, Faults, Federation, FederationOptions, Setup};
+use ringfence_federation::{Fate, Faults, Federation, FederationOptions, FederationSetup};
 use ringfence_site::model;
 use ringfence_weights::{MeanStep, Weights};
 
 const VALUES: usize = 300;
 
-fn setup(sites: usize, faults: Faults) -> Setup {
-    Setup {
+fn setup(sites: usize, faults: Faults) -> FederationSetup {
+    FederationSetup {
         names: (0..sites).map(|k| format!("Site {k}")).collect(),
         initial: Weights::from_values(&[("w".into(), vec![VALUES])], vec![0.25; VALUES]).unwrap(),
         mean_step: MeanStep::Add,
@@ -24,6 +25,7 @@ fn setup(sites: usize, faults: Faults) -> Setup {
         },
         faults,
         rounds: 3,
+        clock: Clock::system(),
     }
 }
 

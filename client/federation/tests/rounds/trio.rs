@@ -34,7 +34,8 @@ impl Trio {
     /// With a study that differs in something from the usual one.
     pub(crate) async fn start_with(alter: impl FnOnce(&mut StudyDraft)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let aggregator = Aggregator::start(&folder.path().join("aggregator")).await.unwrap();
+        let data = folder.path().join("aggregator");
+        let aggregator = Aggregator::start(&data, Clock::system()).await.unwrap();
         let mut rng = ringfence_keys::system_rng().unwrap();
         let identities: Vec<Identity> = ["a", "b", "c"]
             .map(|site| Identity::generate(site.parse().unwrap(), &mut rng).unwrap())

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::JournalError;
 
-/// Makes a folder and those above it, durably.
+/// Makes a folder and those above it, durably. What an earlier process made, `recover` has synced.
 pub(super) fn folder(path: &Path) -> Result<(), JournalError> {
     durable::create_folder(path).map_err(|source| JournalError::io(path, source))
 }
@@ -54,17 +54,4 @@ pub(super) fn children(folder: &Path) -> Result<Vec<PathBuf>, JournalError> {
     };
     let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>();
     paths.map_err(|source| JournalError::io(folder, source))
-}
-
-/// Removes what a crash left half-written in a folder and those below it. Nobody may be writing
-/// there meanwhile.
-pub(super) fn clear(folder: &Path) -> Result<(), JournalError> {
-    durable::clear_unfinished(folder).map_err(|source| JournalError::io(folder, source))?;
-    for child in children(folder)? {
-        // A link may lead anywhere; this program makes none.
-        if child.is_dir() && !child.is_symlink() {
-            clear(&child)?;
-        }
-    }
-    Ok(())
 }

@@ -121,6 +121,53 @@ fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
     assert_eq!(round.opening().unwrap().as_deref(), Some(&b"opening"[..]));
 }
 
+#[test]
+fn what_others_keep_in_the_state_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = format!("studies/{}", study(b"study"));
+    let foreign = [
+        "other-site".into(),
+        format!("other-site/{study}/rounds/000003"),
+        "studies/notes".into(),
+        format!("{study}/notes"),
+        // Numbers, but not as this program writes them.
+        format!("{study}/rounds/3"),
+        format!("{study}/rounds/+00003"),
+    ];
+    let own = [String::new(), format!("{study}/rounds/000003"), format!("{study}/round-keys")];
+    let unfinished = |place: &String| {
+        let place = folder.path().join(place);
+        fs::create_dir_all(&place).unwrap();
+        let path = place.join(".unfinished-x");
+        fs::write(&path, b"half").unwrap();
+        path
+    };
+    let (foreign, own) = (foreign.map(|f| unfinished(&f)), own.map(|o| unfinished(&o)));
+    Journal::open(folder.path()).unwrap();
+    for path in foreign {
+        assert!(path.exists(), "{}", path.display());
+    }
+    for path in own {
+        assert!(!path.exists(), "{}", path.display());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_beside_the_state_does_no_harm() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let foreign = folder.path().join("lost+found");
+    fs::create_dir(&foreign).unwrap();
+    let allow = |mode| fs::set_permissions(&foreign, fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o000);
+    // Root can read everything: nothing is tested then.
+    let opened = fs::read_dir(&foreign).is_err().then(|| Journal::open(folder.path()));
+    // So that it can be deleted.
+    allow(0o700);
+    opened.map(Result::unwrap);
+}
+
 #[cfg(unix)]
 #[test]
 fn the_state_is_its_owners_alone() {
