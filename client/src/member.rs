@@ -79,6 +79,6 @@ pub(crate) async fn which_round(
     if let Some(round) = named {
         return Ok(round);
     }
-    let opened = RoundNumber(site.rounds().await?);
-    opened.before().context("no round is open yet; the initiator runs `ringfence open`")
+    let latest = site.next_round().await?.before();
+    latest.context("no round is open yet; the initiator runs `ringfence open`")
 }

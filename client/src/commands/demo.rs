@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use ringfence_federation::{Fault, Faults, Federation, Setup};
+use ringfence_clock::Clock;
+use ringfence_federation::{Fault, Faults, Federation, FederationSetup};
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::{Dataset, RoundStart, TaskName, TrainingPlan, evaluate, picture};
 use ringfence_options::{
@@ -134,13 +135,14 @@ impl Demo {
         dataset: &Dataset,
         initial: Weights,
     ) -> anyhow::Result<Federation> {
-        let setup = Setup {
+        let setup = FederationSetup {
             names: dataset.sites.iter().map(|site| site.site.clone()).collect(),
             initial,
             mean_step: plan.mean_step,
             options: self.federation.options(dataset),
             faults: Faults { drop: self.drop.clone(), mute: self.mute.clone() },
             rounds: plan.rounds,
+            clock: Clock::system(),
         };
         let federation = Federation::start(&self.out.join("state"), setup).await?;
         let aggregator = federation.aggregator();

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ringfence_clock::Clock;
 use ringfence_federation::Aggregator;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::data::{self, write_folder};
@@ -91,7 +92,7 @@ fn walk(folder: &Path, name: &str) -> PathBuf {
 async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_predicts() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let aggregator = Aggregator::start(folder).await.unwrap();
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
     let counts = write_images(folder);
     prepare(folder, &aggregator, &counts);
 
@@ -164,7 +165,7 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
 async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let aggregator = Aggregator::start(folder).await.unwrap();
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
     let counts = write_images(folder);
     prepare(folder, &aggregator, &counts);
     let refused = |changed: &[&str], expected: &str| {

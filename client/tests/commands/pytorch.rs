@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use ringfence_clock::Clock;
 use ringfence_federation::Aggregator;
 use ringfence_weights::Weights;
 
@@ -21,7 +22,7 @@ async fn an_update_from_pytorch_reaches_the_mean() {
     }
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let aggregator = Aggregator::start(folder).await.unwrap();
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
     let key = aggregator.public_key().to_string();
     let shapes: Vec<(String, Vec<usize>)> = [
         ("0.bias", vec![8]),

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
+use ringfence_clock::Clock;
 use ringfence_crypto::statement::Weighting;
-use ringfence_federation::{Faults, Federation, FederationOptions, Setup};
+use ringfence_federation::{Faults, Federation, FederationOptions, FederationSetup};
 use ringfence_learning::{
     Dataset, FineTuning, RoundStart, Simulation, SiteData, Task, TrainingPlan, compute, evaluate,
 };
@@ -180,13 +181,14 @@ impl Job<'_> {
     async fn rounds(&self) -> anyhow::Result<Rounds> {
         let Self { plan, dataset, .. } = *self;
         if self.key.encrypted {
-            let setup = Setup {
+            let setup = FederationSetup {
                 names: dataset.sites.iter().map(|site| site.site.clone()).collect(),
                 initial: plan.initial_weights()?,
                 mean_step: plan.mean_step,
                 options: self.federation.clone(),
                 faults: Faults::default(),
                 rounds: plan.rounds,
+                clock: Clock::system(),
             };
             let federation = Federation::start(&self.state(), setup).await?;
             return Ok(Rounds::Encrypted(Box::new(federation)));

@@ -73,7 +73,7 @@ impl Participant<'_> {
     /// Waits until the round is open, and opens it when that falls to this site.
     async fn opened(&self, round: RoundNumber, base: ModelId) -> anyhow::Result<()> {
         loop {
-            if self.patiently(|| self.site.rounds()).await? > round.0 {
+            if self.patiently(|| self.site.next_round()).await? > round {
                 return Ok(());
             }
             tokio::select! {
@@ -90,7 +90,7 @@ impl Participant<'_> {
 
     /// Waits until somebody has opened the round.
     async fn seen(&self, round: RoundNumber) -> anyhow::Result<()> {
-        while self.patiently(|| self.site.rounds()).await? <= round.0 {
+        while self.patiently(|| self.site.next_round()).await? <= round {
             self.pause().await;
         }
         Ok(())
