@@ -96,8 +96,15 @@ impl LiveRound {
             body_bytes: self.served.body_bytes,
             wire_bits: self.served.study.packing.wire_bits,
         };
+        let places = self.served.shared.sums.clone();
+        let place = places.acquire_owned().await.map_err(|error| Refusal::internal(&error))?;
         // Adding and hashing keep a processor busy: off the threads that serve requests.
         let runtime = Handle::current();
-        Ok(blocking(move || runtime.block_on(addition.add_up(&set))).await??)
+        let add_up = move || {
+            // Kept for as long as the thread, even if nobody waits for the sum any more.
+            let _place = place;
+            runtime.block_on(addition.add_up(&set))
+        };
+        Ok(blocking(add_up).await??)
     }
 }

@@ -86,7 +86,7 @@ impl Server {
         let admin = AdminToken::load(&config.admin_token_file)?;
         let store = sqlite_files::open(&config.data).await?;
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared { store, identity, clock: clock.clone(), stopping };
+        let shared = Shared::new(store, identity, clock.clone(), stopping);
         let studies = Arc::new(Studies::load(shared).await?);
         let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
         let front = Front { studies, inbox, admin };
