@@ -30,7 +30,12 @@ impl LiveRound {
             changes.mark_unchanged();
             // Taken before the step reads the time of day: time that passes meanwhile counts.
             let looked = shared.clock.moment();
-            let outcome = self.step().await;
+            // Whatever a step has begun to store is stored all the same, and a sum that nobody waits
+            // for any more is made again at the next start.
+            let outcome = tokio::select! {
+                outcome = self.step() => outcome,
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            };
             if self.read().closing().is_some() {
                 return;
             }
