@@ -1,6 +1,7 @@
 //! How the service is reached: HTTP/1.1 and JSON, RFC 9457 problems, streams of bytes.
 //!
 //! Handlers are thin: they parse, call the core, and answer.
+#![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
 mod answer;
 mod blob;

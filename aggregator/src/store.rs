@@ -8,6 +8,7 @@
 //! What holds for both: when a write returns, it survives the loss of power, unless its method says
 //! otherwise. A write that fails may have happened all the same: whoever gets an error reads again
 //! before going on. One aggregator at a time has a backend's data; the backend sees to it.
+#![warn(clippy::indexing_slicing, reason = "what is stored must not be able to stop the service")]
 
 pub(crate) mod blobs;
 #[cfg(test)]

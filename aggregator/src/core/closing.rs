@@ -30,7 +30,12 @@ impl LiveRound {
             changes.mark_unchanged();
             // Taken before the step reads the time of day: time that passes meanwhile counts.
             let looked = shared.clock.moment();
-            let outcome = self.step().await;
+            // Whatever a step has begun to store is stored all the same, and a sum that nobody waits
+            // for any more is made again at the next start.
+            let outcome = tokio::select! {
+                outcome = self.step() => outcome,
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            };
             if self.read().closing().is_some() {
                 return;
             }
@@ -96,8 +101,15 @@ impl LiveRound {
             body_bytes: self.served.body_bytes,
             wire_bits: self.served.study.packing.wire_bits,
         };
+        let places = self.served.shared.sums.clone();
+        let place = places.acquire_owned().await.map_err(|error| Refusal::internal(&error))?;
         // Adding and hashing keep a processor busy: off the threads that serve requests.
         let runtime = Handle::current();
-        Ok(blocking(move || runtime.block_on(addition.add_up(&set))).await??)
+        let add_up = move || {
+            // Kept for as long as the thread, even if nobody waits for the sum any more.
+            let _place = place;
+            runtime.block_on(addition.add_up(&set))
+        };
+        Ok(blocking(add_up).await??)
     }
 }

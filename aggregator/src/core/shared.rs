@@ -1,15 +1,23 @@
 //! What all studies and rounds of one aggregator share.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 
 use ringfence_clock::Clock;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::core::refusal::Refusal;
 use crate::identity::Identity;
 use crate::store::Store;
 
-/// Store, key, clock, and whether the service is about to end.
+/// Sums at once, at most, however many processors there are.
+///
+/// A sum keeps one of the runtime's blocking threads and waits for others, which read and write. If
+/// sums could take all of them (512 by default), none would ever end.
+const MAX_SUMS: usize = 64;
+
+/// Store, key, clock, the places for sums, and whether the service is about to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     /// Where everything is stored.
@@ -18,8 +26,28 @@ pub(crate) struct Shared {
     pub(crate) identity: Arc<Identity>,
     /// What time it is, and waiting.
     pub(crate) clock: Clock,
+    /// Places for sums: whoever adds up takes one first.
+    pub(crate) sums: Arc<Semaphore>,
     /// Turns true when the service ends: whoever waits stops waiting.
     pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// What is shared, with every place for a sum free.
+    pub(crate) fn new(
+        store: Store,
+        identity: Arc<Identity>,
+        clock: Clock,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let sums = Arc::new(Semaphore::new(sum_places()));
+        Self { store, identity, clock, sums, stopping }
+    }
+}
+
+/// How many sums are made at once: each keeps a processor busy, so more would end no sooner.
+pub(crate) fn sum_places() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MAX_SUMS)
 }
 
 /// Runs what takes long (checking signatures, adding) off the threads that serve requests.

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::core::incoming::{ByteStream, Inbox};
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round::LiveRound;
-use crate::core::shared::Shared;
+use crate::core::shared::{Shared, sum_places};
 use crate::core::studies::Studies;
 use crate::core::upload::{LiveContribution, Piece};
 use crate::identity::Identity;
@@ -30,6 +30,29 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const IDLE: Duration = Duration::from_secs(30);
 
+/// A service without HTTP.
+struct Service {
+    studies: Studies,
+    identity: Arc<Identity>,
+    clock: Clock,
+    hand: Hand,
+    _stop: watch::Sender<bool>,
+    _folder: TempDir,
+}
+
+impl Service {
+    async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let identity = Arc::new(Identity::generate(&folder.path().join("key")).unwrap());
+        let store = sqlite_files::open(&folder.path().join("data")).await.unwrap();
+        let (clock, hand) = Clock::mock(now());
+        let (stop, stopping) = watch::channel(false);
+        let shared = Shared::new(store, identity.clone(), clock.clone(), stopping);
+        let studies = Studies::load(shared).await.unwrap();
+        Self { studies, identity, clock, hand, _stop: stop, _folder: folder }
+    }
+}
+
 /// A round that has just been opened, for a day.
 struct Play {
     roster: Roster,
@@ -37,28 +60,25 @@ struct Play {
     inbox: Inbox,
     clock: Clock,
     hand: Hand,
-    _stop: watch::Sender<bool>,
-    _folder: TempDir,
+    _service: Arc<Service>,
 }
 
 impl Play {
     async fn start() -> Self {
-        let folder = TempDir::new().unwrap();
-        let identity = Arc::new(Identity::generate(&folder.path().join("key")).unwrap());
-        let roster = Roster::new(identity.public_key(), Shape::default());
-        let store = sqlite_files::open(&folder.path().join("data")).await.unwrap();
-        let (clock, hand) = Clock::mock(now());
-        let (stop, stopping) = watch::channel(false);
-        let shared = Shared { store, identity, clock: clock.clone(), stopping };
-        let studies = Studies::load(shared).await.unwrap();
-        studies.register(json::compact(&roster.signed)).await.unwrap();
-        let study = studies.study(roster.id()).unwrap();
+        Self::begin(&Arc::new(Service::start().await), Shape::default()).await
+    }
+
+    async fn begin(service: &Arc<Service>, shape: Shape) -> Self {
+        let (clock, hand) = (service.clock.clone(), service.hand.clone());
+        let roster = Roster::new(service.identity.public_key(), shape);
+        service.studies.register(json::compact(&roster.signed)).await.unwrap();
+        let study = service.studies.study(roster.id()).unwrap();
         let term = Term { opened_at: clock.now(), seconds: DAY.as_secs() };
         let manifest = roster.manifest(RoundNumber::FIRST, term, None);
         let manifest = roster.signed(&manifest.initiator.clone(), manifest);
         let (_, live) = study.open_round(manifest).await.unwrap();
         let inbox = Inbox::new(clock.clone(), IDLE, 8);
-        Self { roster, live, inbox, clock, hand, _stop: stop, _folder: folder }
+        Self { roster, live, inbox, clock, hand, _service: service.clone() }
     }
 
     fn of(&self, site: &SiteId) -> LiveContribution {
@@ -125,6 +145,32 @@ async fn a_round_freezes_at_its_deadline_and_closes_when_the_reviews_are_due() {
     assert_eq!(included, sites);
     let sum = play.roster.oracle(play.live.manifest(), &sites);
     assert_eq!(closing.sum, Some(Digest::of(&sum)));
+}
+
+/// A sum holds a blocking thread and needs another one to read: here only one is free of sums.
+#[test]
+fn rounds_that_are_due_together_all_close_though_threads_are_few() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(sum_places() + 1).build().unwrap();
+    runtime.block_on(async {
+        let service = Arc::new(Service::start().await);
+        let mut plays = Vec::new();
+        for more in 0..4 * sum_places() as u32 {
+            // Studies differ in what their models are.
+            let shape = Shape { values: 1000 + more, ..Shape::default() };
+            let play = Play::begin(&service, shape).await;
+            play.contribute(&play.roster.ids[..3]).await;
+            plays.push(play);
+        }
+        service.hand.advance(DAY + SECOND);
+        for play in &plays {
+            play.reach(RoundState::Reviewing).await;
+        }
+        service.hand.advance(Duration::from_secs(Shape::default().review_seconds.into()));
+        for play in &plays {
+            play.reach(RoundState::Closed).await;
+        }
+    });
 }
 
 #[tokio::test]

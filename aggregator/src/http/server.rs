@@ -22,7 +22,7 @@ use crate::http::front::Front;
 use crate::http::routes;
 use crate::identity::{Identity, IdentityError};
 use crate::store::sqlite_files;
-use crate::store::terms::OpenError;
+use crate::store::terms::StoreOpenError;
 
 /// Connections at the same time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
@@ -57,7 +57,7 @@ pub enum StartError {
     Identity(#[from] IdentityError),
     /// The data folder.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] StoreOpenError),
     /// A stored study.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -86,7 +86,7 @@ impl Server {
         let admin = AdminToken::load(&config.admin_token_file)?;
         let store = sqlite_files::open(&config.data).await?;
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared { store, identity, clock: clock.clone(), stopping };
+        let shared = Shared::new(store, identity, clock.clone(), stopping);
         let studies = Arc::new(Studies::load(shared).await?);
         let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
         let front = Front { studies, inbox, admin };

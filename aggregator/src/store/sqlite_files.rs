@@ -12,14 +12,14 @@ use files::FileBlobs;
 use sqlite::SqliteStatements;
 
 use crate::store::Store;
-use crate::store::terms::OpenError;
+use crate::store::terms::StoreOpenError;
 
 /// Opens a data folder, or makes one, and locks it.
 ///
 /// # Errors
-/// [`OpenError`] when another process has it, or it cannot be used.
-pub(crate) async fn open(data: &Path) -> Result<Store, OpenError> {
-    let folder = |source| OpenError::Folder { path: data.to_owned(), source };
+/// [`StoreOpenError`] when another process has it, or it cannot be used.
+pub(crate) async fn open(data: &Path) -> Result<Store, StoreOpenError> {
+    let folder = |source| StoreOpenError::Folder { path: data.to_owned(), source };
     let lock = lock(data)?;
     let database = data.join("statements.sqlite");
     let statements = SqliteStatements::open(&database).await?;
@@ -29,13 +29,13 @@ pub(crate) async fn open(data: &Path) -> Result<Store, OpenError> {
 }
 
 /// The lock of a data folder. The operating system gives it back even after a kill.
-fn lock(data: &Path) -> Result<File, OpenError> {
-    let folder = |source| OpenError::Folder { path: data.to_owned(), source };
+fn lock(data: &Path) -> Result<File, StoreOpenError> {
+    let folder = |source| StoreOpenError::Folder { path: data.to_owned(), source };
     ringfence_durable::create_folder(data).map_err(folder)?;
     let lock = File::create(data.join("lock")).map_err(folder)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(data.to_owned())),
+        Err(TryLockError::WouldBlock) => Err(StoreOpenError::Locked(data.to_owned())),
         Err(TryLockError::Error(source)) => Err(folder(source)),
     }
 }
@@ -62,7 +62,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let first = open(folder.path()).await.unwrap();
         let second = open(folder.path()).await.unwrap_err();
-        assert!(matches!(second, OpenError::Locked(_)), "{second}");
+        assert!(matches!(second, StoreOpenError::Locked(_)), "{second}");
         drop(first);
         open(folder.path()).await.unwrap();
     }

@@ -71,7 +71,7 @@ impl From<io::Error> for StoreError {
 
 /// A backend that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum StoreOpenError {
     /// Another server has the data.
     #[error("{0} is in use by another aggregator; two must not share a data folder")]
     Locked(PathBuf),
