@@ -31,16 +31,14 @@
 //! # How
 //!
 //! - Images have their channels **last**, `[b, h, w, c]`. Then a convolution, its input's gradient
-//!   and its kernel's gradient are all sums of *one value of a pixel times a row of channels*,
-//! which
+//!   and its kernel's gradient are all sums of *one value of a pixel times a row of channels*, which
 //!   need neither transposing nor padding, and lose nothing at the small sides of deep layers.
 //!   Kernels are laid out as everywhere else; [`Conv2d::apply_channels_first`] is there for other
 //!   images.
 //! - No patches are copied (except for images of a few channels). A table says which pixel each tap
 //!   of each output meets (Dukhan, "The Indirect Convolution Algorithm", 2019): that is the
 //!   same code for every stride, padding and dilation, and with the table turned round for the
-//!   input's gradient. A tile of 12 or 24 pixels by 32 or 16 channels (AVX-512; half of it for
-//! AVX2)
+//!   input's gradient. A tile of 12 or 24 pixels by 32 or 16 channels (AVX-512; half of it for AVX2)
 //!   is summed in registers over all taps and channels, from a kernel packed once a call. 1x1
 //!   convolutions are the case of one tap. Vector units are reached through pulp's safe tokens.
 //! - Normalisation, scale, bias and ReLU are one operation of three passes forward and two back;
@@ -53,8 +51,7 @@
 //! - A gradient's own graph is kept only where candle keeps it: with `CANDLE_GRAD_DO_NOT_DETACH` in
 //!   the environment, which candle and this crate read once a thread.
 //!
-//! Tensors on another device go through [`portable`], the same operations put together from
-//! candle's.
+//! Tensors on another device go through [`portable`], the same operations put together from candle's.
 //!
 //! Winograd's algorithm (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
 //! 2016) is not used: direct sums reach the target, and have no error of transforms to watch.
