@@ -62,6 +62,10 @@ impl RoundFiles {
             ringfence_durable::create_folder(&self.root.join(folder))?;
             ringfence_durable::clear_unfinished(&self.root.join(folder))?;
         }
+        // Folders that an earlier process made: a crash may have come before it synced the one above.
+        for folder in self.root.ancestors().take(3) {
+            ringfence_durable::sync_folder(folder)?;
+        }
         ringfence_durable::clear_unfinished(&self.root)
     }
 
