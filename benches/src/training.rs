@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor, Var};
-use ringfence_nn::reference::{Engine, Network, step};
+use ringfence_nn::reference::{Descent, Engine, Network};
 use serde::Serialize;
 
 use pytorch::PyTorch;
@@ -131,12 +131,14 @@ impl Trainer {
 
     /// Seconds of the best step in a turn.
     fn turn(&mut self) -> anyhow::Result<f64> {
+        let (network, engine, part) = (self.workload.network, self.engine, self.part);
+        let descent = Descent { network, engine, part, rate: RATE };
         let start = Instant::now();
         let mut best = f64::MAX;
         while best == f64::MAX || start.elapsed().as_secs_f64() < TURN {
             let begin = Instant::now();
             let data = (&self.images, &self.targets);
-            step(self.workload.network, self.engine, &self.parameters, data, self.part, RATE)?;
+            descent.step(&self.parameters, data)?;
             best = best.min(begin.elapsed().as_secs_f64());
         }
         // Steps that lead nowhere are not measured.
