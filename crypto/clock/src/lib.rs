@@ -11,12 +11,8 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let (clock, hand) = Clock::mock(UnixSeconds(1_000));
 //! let day = Duration::from_secs(24 * 3600);
-//! let waiting = tokio::spawn({
-//!     let clock = clock.clone();
-//!     async move { clock.sleep(day).await }
-//! });
-//! hand.advance(day);
-//! waiting.await.unwrap();
+//! let tomorrow = clock.moment().after(day);
+//! tokio::join!(clock.sleep_until(tomorrow), async { hand.advance(day) });
 //! assert_eq!(clock.now(), UnixSeconds(1_000 + 24 * 3600));
 //! # });
 //! ```
