@@ -26,6 +26,35 @@ struct Rule {
 /// What opens a contribution.
 const DECRYPTS: [&str; 5] = ["tfhe*", "concrete-*", "hpke", "x-wing", "candle-*"];
 
+/// What the arguments that both programs take may be built from.
+const OPTIONS: [&str; 10] = [
+    "crypto",
+    "keys",
+    "site",
+    "weights",
+    "clock",
+    "durable",
+    "federation",
+    "nn",
+    "imaging",
+    "learning",
+];
+
+/// What a program may be built from: the same, and the arguments.
+const PROGRAM: [&str; 11] = [
+    "crypto",
+    "keys",
+    "site",
+    "weights",
+    "clock",
+    "durable",
+    "federation",
+    "nn",
+    "imaging",
+    "learning",
+    "options",
+];
+
 const RULES: [Rule; 16] = [
     Rule { package: "ringfence-crypto", ours: &[], never: &["tokio"], with_tests: true },
     Rule { package: "ringfence-clock", ours: &["crypto"], never: &DECRYPTS, with_tests: true },
@@ -87,54 +116,19 @@ const RULES: [Rule; 16] = [
     },
     Rule {
         package: "ringfence-options",
-        ours: &[
-            "crypto",
-            "keys",
-            "site",
-            "weights",
-            "clock",
-            "durable",
-            "federation",
-            "nn",
-            "imaging",
-            "learning",
-        ],
+        ours: &OPTIONS,
         never: &["axum", "sqlx*", "tfhe*"],
         with_tests: true,
     },
     Rule {
         package: "ringfence-lab",
-        ours: &[
-            "crypto",
-            "keys",
-            "site",
-            "weights",
-            "clock",
-            "durable",
-            "federation",
-            "nn",
-            "imaging",
-            "learning",
-            "options",
-        ],
+        ours: &PROGRAM,
         never: &["axum", "sqlx*", "tfhe*"],
         with_tests: true,
     },
     Rule {
         package: "ringfence",
-        ours: &[
-            "crypto",
-            "keys",
-            "site",
-            "weights",
-            "clock",
-            "durable",
-            "federation",
-            "nn",
-            "imaging",
-            "learning",
-            "options",
-        ],
+        ours: &PROGRAM,
         never: &["axum", "sqlx*", "tfhe*"],
         with_tests: true,
     },
