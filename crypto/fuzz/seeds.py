@@ -61,7 +61,7 @@ def kind(message):
 
 def main():
     seen = {}
-    for path in sorted((VECTORS / "v1").glob("*.json")):
+    for path in sorted((VECTORS / "v2").glob("*.json")):
         for message in objects(json.loads(path.read_text())):
             number = kind(message)
             # Two of a kind are enough: the fuzzer finds the rest.
@@ -71,7 +71,7 @@ def main():
             if len(data) < 40_000:
                 seen[number] = seen.get(number, 0) + 1
                 write("json", f"kind-{number:02}-{seen[number]}", bytes([number]) + data)
-    for path in sorted((VECTORS / "v1").glob("frame*.json")):
+    for path in sorted((VECTORS / "v2").glob("frame*.json")):
         found = [t for t in texts(json.loads(path.read_text())) if len(t) > 8 and len(t) < 20_000]
         for index, text in enumerate(found):
             try:

@@ -1,4 +1,4 @@
-//! The routes under `/v1`.
+//! The routes under `/v2`.
 
 mod closing;
 mod contribution;
@@ -22,20 +22,20 @@ use crate::http::front::Front;
 
 /// All routes of the service.
 pub(crate) fn router(front: Front) -> Router {
-    let round = "/v1/studies/{study}/rounds/{round}";
+    let round = "/v2/studies/{study}/rounds/{round}";
     let path = |rest: &str| format!("{round}/{rest}");
     Router::new()
-        .route("/v1/studies", post(study::register))
-        .route("/v1/studies/{study}", get(study::file))
-        .route("/v1/studies/{study}/status", get(study::status))
-        .route("/v1/studies/{study}/log/checkpoint", get(log::checkpoint))
-        .route("/v1/studies/{study}/log/consistency", get(log::consistency))
-        .route("/v1/studies/{study}/log/inclusion", get(log::inclusion).post(log::inclusions))
+        .route("/v2/studies", post(study::register))
+        .route("/v2/studies/{study}", get(study::file))
+        .route("/v2/studies/{study}/status", get(study::status))
+        .route("/v2/studies/{study}/log/checkpoint", get(log::checkpoint))
+        .route("/v2/studies/{study}/log/consistency", get(log::consistency))
+        .route("/v2/studies/{study}/log/inclusion", get(log::inclusion).post(log::inclusions))
         .route(
-            "/v1/studies/{study}/round-keys/{site}",
+            "/v2/studies/{study}/round-keys/{site}",
             put(round_keys::publish).get(round_keys::fetch),
         )
-        .route("/v1/studies/{study}/rounds", post(round::open))
+        .route("/v2/studies/{study}/rounds", post(round::open))
         .route(round, get(round::status))
         .route(&path("manifest"), get(round::manifest))
         .route(&path("contributions/{site}"), get(contribution::progress))
@@ -79,7 +79,7 @@ async fn readyz(State(studies): State<Arc<Studies>>) -> Result<&'static str, Ref
 
 async fn unknown_route(method: Method, uri: Uri) -> Refusal {
     Refusal::missing(format!(
-        "there is no route {method} {}; all routes start with /v1",
+        "there is no route {method} {}; all routes start with /v2",
         uri.path()
     ))
 }

@@ -172,7 +172,7 @@ impl Client {
     }
 
     pub(crate) async fn post_study<T: Serialize>(&self, study: &T) -> Answer {
-        let request = self.request(Method::POST, "/v1/studies").bearer_auth(TOKEN);
+        let request = self.request(Method::POST, "/v2/studies").bearer_auth(TOKEN);
         Self::send(request.body(json::compact(study))).await.unwrap()
     }
 }

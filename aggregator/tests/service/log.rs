@@ -228,7 +228,7 @@ async fn refusals() {
     post(&query).await.refused(404, &["no leaf"]);
     let empty = InclusionQuery { size: 1, leaves: Vec::new() };
     assert!(post(&empty).await.json::<Vec<InclusionProof>>().is_empty());
-    let unknown = format!("/v1/studies/{}/log/checkpoint", Digest::of(b"unknown"));
+    let unknown = format!("/v2/studies/{}/log/checkpoint", Digest::of(b"unknown"));
     play.client.get(&unknown).await.refused(404, &["no study"]);
     play.client.put(&log.path("checkpoint"), "").await.refused(405, &["does not take PUT"]);
 }

@@ -50,14 +50,14 @@ async fn routes_and_tokens() {
     assert_eq!(client.get("/healthz").await.ok().bytes, b"ok\n");
     assert_eq!(client.get("/readyz").await.ok().bytes, b"ready\n");
     client.get("/v2/studies").await.refused(404, &["no route GET /v2/studies"]);
-    client.get("/v1/studies").await.refused(405, &["does not take GET"]);
-    client.get("/v1/studies/xyz").await.refused(404, &["64 hexadecimal digits"]);
+    client.get("/v2/studies").await.refused(405, &["does not take GET"]);
+    client.get("/v2/studies/xyz").await.refused(404, &["64 hexadecimal digits"]);
     let unknown = Digest::of(b"no such study");
-    client.get(&format!("/v1/studies/{unknown}")).await.refused(404, &["is registered here"]);
+    client.get(&format!("/v2/studies/{unknown}")).await.refused(404, &["is registered here"]);
 
     let roster = Roster::new(aggregator.key, Shape::default());
     let body = json::compact(&roster.signed);
-    let post = || client.request(Method::POST, "/v1/studies").body(body.clone());
+    let post = || client.request(Method::POST, "/v2/studies").body(body.clone());
     for request in [
         post(),
         post().bearer_auth("another-token-of-16-bytes"),
@@ -107,7 +107,7 @@ async fn studies_that_cannot_run() {
     client.post_study(&elsewhere).await.refused(422, &words.map(|w| w as &str));
 
     let post = |body: Vec<u8>| {
-        let request = client.request(Method::POST, "/v1/studies").bearer_auth(crate::child::TOKEN);
+        let request = client.request(Method::POST, "/v2/studies").bearer_auth(crate::child::TOKEN);
         async move { Client::send(request.body(body)).await.unwrap() }
     };
     post(b"{".to_vec()).await.refused(400, &["expected the JSON of a signed study"]);

@@ -129,7 +129,7 @@ impl Roster {
     }
 
     pub(crate) fn path(&self) -> String {
-        format!("/v1/studies/{}", self.id())
+        format!("/v2/studies/{}", self.id())
     }
 
     /// The manifest that the initiator of a round would sign.

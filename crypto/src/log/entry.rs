@@ -14,7 +14,7 @@ const LABEL: &str = "log-entry";
 /// `log-entry` over the statement's label, as a counted string, and its digest, 32 bytes:
 ///
 /// ```text
-/// LE32(22) || "ringfence/v1/log-entry" || LE32(len(label)) || label || digest
+/// LE32(22) || "ringfence/v2/log-entry" || LE32(len(label)) || label || digest
 /// ```
 ///
 /// The statement's label is the one it is signed under without the prefix: `manifest`, `header`,

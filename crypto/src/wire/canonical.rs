@@ -4,13 +4,13 @@
 //! digests and keys of 32 bytes do not; a float32 is its bits; options have a byte 0 or 1 ahead;
 //! enumerations are a byte, from 0 in the order of their variants, and then the variant's fields
 //! (but a parameter set is its name); structures are their fields in order. A label, itself a
-//! counted string, comes first and separates the kinds of statements: `"ringfence/v1/"` and the
+//! counted string, comes first and separates the kinds of statements: `"ringfence/v2/"` and the
 //! kind's name.
 
 use crate::digest::Digest;
 
 /// Every label starts with this: protocol name and version.
-const PREFIX: &str = "ringfence/v1/";
+const PREFIX: &str = "ringfence/v2/";
 
 /// A value with canonical bytes.
 pub trait Canonical {
@@ -131,6 +131,6 @@ mod tests {
     #[test]
     fn layout_of_the_bytes() {
         let encoded = bytes("x", &(0x0102u16));
-        assert_eq!(encoded, b"\x0e\0\0\0ringfence/v1/x\x02\x01");
+        assert_eq!(encoded, b"\x0e\0\0\0ringfence/v2/x\x02\x01");
     }
 }

@@ -40,7 +40,7 @@ fn json_and_canonical_bytes_of_a_checkpoint() {
 fn layout_of_an_entrys_data() {
     let digest = Digest::of(b"a manifest");
     let entry = LogEntry::of::<Manifest>(digest.into());
-    let mut expected = b"\x16\0\0\0ringfence/v1/log-entry\x08\0\0\0manifest".to_vec();
+    let mut expected = b"\x16\0\0\0ringfence/v2/log-entry\x08\0\0\0manifest".to_vec();
     expected.extend_from_slice(&digest.0);
     assert_eq!(entry.data(), expected);
     assert_ne!(entry.leaf(), LogEntry::of::<Header>(digest.into()).leaf());

@@ -84,7 +84,7 @@ pub(crate) fn each<T: DeserializeOwned>(
 /// Every file names its half, and every one of this half a kind that has a check.
 pub(crate) fn all_known(folder: &str, half: &str, kinds: &[&str]) {
     for (name, mut file) in all(folder) {
-        assert_eq!(take(&name, &mut file, "version"), "v1", "{name}");
+        assert_eq!(take(&name, &mut file, "version"), "v2", "{name}");
         let (of, kind) = (take(&name, &mut file, "half"), take(&name, &mut file, "kind"));
         assert!(["public", "secret"].contains(&of.as_str()), "{name}: half {of:?}");
         assert!(of != half || kinds.contains(&kind.as_str()), "{name}: no check of {kind:?}");

@@ -30,7 +30,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn writes_the_committed_files() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vectors-v1");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vectors-v2");
     let _ = std::fs::remove_dir_all(&folder);
     if python("generate.py", &[&folder]) {
         let (committed, written) = (contents(Path::new(FOLDER)), contents(&folder));

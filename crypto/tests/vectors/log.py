@@ -124,7 +124,7 @@ def counted(text):
 
 
 def log_entry(label, digest):
-    return counted("ringfence/v1/log-entry") + counted(label) + digest
+    return counted("ringfence/v2/log-entry") + counted(label) + digest
 
 
 def main():

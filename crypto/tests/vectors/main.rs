@@ -1,4 +1,4 @@
-//! The test vectors `v1` against the public half. See README.md beside this file.
+//! The test vectors `v2` against the public half. See README.md beside this file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test program")]
 
 mod cipher;
@@ -9,7 +9,7 @@ mod refusals;
 mod statements;
 
 /// Where the vectors lie.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/v1");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/v2");
 
 checks! { FOLDER, "public";
     polynomials => cipher::polynomials,

@@ -46,7 +46,7 @@ impl Transport {
         if !loopback && !allow_plain_http {
             return Err(refuse("plain HTTP beyond loopback needs --allow-plain-http"));
         }
-        base.set_path("/v1/");
+        base.set_path("/v2/");
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             // Below the server's time for request headers, which also closes idle connections.

@@ -2,7 +2,7 @@
 //! ChaCha20-Poly1305, so that recorded traffic stays closed to a quantum computer.
 //!
 //! Sealed bytes are the encapsulated key (ML-KEM's ciphertext, then X25519's ephemeral key), then
-//! ciphertext and tag of the first message. HPKE's info is `"ringfence/v1/seal/"` and the purpose's
+//! ciphertext and tag of the first message. HPKE's info is `"ringfence/v2/seal/"` and the purpose's
 //! name; the associated data are the canonical bytes, under the label `seal`, of what the message
 //! is bound to: for an envelope manifest digest, dealer and holder; for an opening's content key
 //! manifest digest, closing digest, holder and the recipient as an option that is present; for the
@@ -37,9 +37,9 @@ pub enum Purpose {
 impl Purpose {
     fn info(self) -> &'static [u8] {
         match self {
-            Self::Envelope => b"ringfence/v1/seal/envelope",
-            Self::Opening => b"ringfence/v1/seal/opening",
-            Self::CheckKey => b"ringfence/v1/seal/check-key",
+            Self::Envelope => b"ringfence/v2/seal/envelope",
+            Self::Opening => b"ringfence/v2/seal/opening",
+            Self::CheckKey => b"ringfence/v2/seal/check-key",
         }
     }
 }

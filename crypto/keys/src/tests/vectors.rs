@@ -1,4 +1,4 @@
-//! The test vectors `v1` against the secret half. See `crypto/tests/vectors/README.md`.
+//! The test vectors `v2` against the secret half. See `crypto/tests/vectors/README.md`.
 
 #[macro_use]
 #[path = "../../../tests/vectors/files.rs"]
@@ -11,7 +11,7 @@ mod story;
 mod sums;
 
 /// Where the vectors lie.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/v1");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/v2");
 
 checks! { FOLDER, "secret";
     transform => parts::transform,

@@ -160,7 +160,7 @@ SCHEMAS = {
 
 
 def labelled(label, encoded):
-    return string("ringfence/v1/" + label) + encoded
+    return string("ringfence/v2/" + label) + encoded
 
 
 def statement_bytes(label, statement):

@@ -1,4 +1,4 @@
-"""Writes the vectors: `python3 generate.py [FOLDER]`, by default ../v1 beside this folder."""
+"""Writes the vectors: `python3 generate.py [FOLDER]`, by default ../v2 beside this folder."""
 
 import pathlib
 import sys
@@ -14,7 +14,7 @@ import output
 
 if __name__ == "__main__":
     here = pathlib.Path(__file__).resolve().parent
-    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here.parent / "v1"
+    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here.parent / "v2"
     folder.mkdir(parents=True, exist_ok=True)
     for cases in (
         cases_cipher,

@@ -12,7 +12,7 @@ def write(name, half, kind, about, **content):
     """Adds the file `name`. `half` says which test program reads it: `public` (crypto/tests) or
     `secret` (crypto/keys); `kind` which of its checks."""
     assert name not in FILES, name
-    FILES[name] = {"version": "v1", "half": half, "kind": kind, "about": about, **content}
+    FILES[name] = {"version": "v2", "half": half, "kind": kind, "about": about, **content}
 
 
 def bad(kind, name, about, error, **content):

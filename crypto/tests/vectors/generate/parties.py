@@ -57,7 +57,7 @@ CHECK_KEY = seed("check-key")
 
 def seal(secret, purpose, binding, plaintext, randomness):
     """HPKE to the owner of `secret`; `binding` is canonical bytes without a label."""
-    info = b"ringfence/v1/seal/" + purpose.encode()
+    info = b"ringfence/v2/seal/" + purpose.encode()
     associated = canonical.labelled("seal", binding)
     return hpke.seal(kem_key(secret), info, associated, plaintext, randomness)
 
@@ -77,7 +77,7 @@ def study():
         for site in SITES
     ]
     return {
-        "name": "vectors v1",
+        "name": "vectors v2",
         "created_at": START,
         "roster": roster,
         "aggregator_key": ed25519.public_key(AGGREGATOR).hex(),
