@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use ringfence_crypto::statement::{RosterEntry, SignedStudy, Study};
-use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use ringfence_durable::Readers;
 use ringfence_keys::identity::Identity;
 use ringfence_site::model;
@@ -31,7 +31,7 @@ pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
 /// Reads a study file.
 pub(crate) fn read_study(path: &Path) -> anyhow::Result<SignedStudy> {
     let bytes = read(path)?;
-    json::parse(&bytes, MAX_STUDY, "study file").with_context(|| path.display().to_string())
+    SignedStudy::parse(&bytes).with_context(|| path.display().to_string())
 }
 
 /// Reads a secret identity file.

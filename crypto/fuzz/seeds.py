@@ -51,7 +51,7 @@ def texts(value):
 def kind(message):
     if set(message) == {"closing", "endorsements"}:
         return 9
-    if set(message) == {"study", "signatures"}:
+    if set(message) == {"protocol", "study", "signatures"}:
         return 18
     if set(message) != {"statement", "signature"} or not isinstance(message["statement"], dict):
         return None

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod id;
 pub mod layout;
 pub mod log;
+pub mod protocol;
 pub mod ring;
 pub mod round;
 pub mod signature;

@@ -189,6 +189,7 @@ impl From<JsonError> for Refusal {
         match &error {
             JsonError::TooLong { .. } => Self::too_long(error.to_string()),
             JsonError::Malformed { .. } => Self::malformed(error.to_string()),
+            JsonError::Protocol(_) => Self::message(error.to_string()),
         }
     }
 }

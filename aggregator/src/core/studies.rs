@@ -7,7 +7,6 @@ use ringfence_crypto::api::StudyStatus;
 use ringfence_crypto::id::StudyId;
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::SignedStudy;
-use ringfence_crypto::wire::json;
 
 use crate::core::log::LiveLog;
 use crate::core::refusal::Refusal;
@@ -62,8 +61,7 @@ impl Studies {
         let file = file
             .ok_or_else(|| unsound("its file is not there: the database was altered".to_owned()))?;
         // What was stored had passed every check: only the database itself could have altered it.
-        let signed: SignedStudy = json::parse(&file, json::MAX_STUDY, "signed study")
-            .map_err(|error| unsound(error.to_string()))?;
+        let signed = SignedStudy::parse(&file).map_err(|error| unsound(error.to_string()))?;
         let got = signed.study.id();
         if got != id {
             return Err(unsound(format!("its digest is {got}: the database was altered")));
@@ -137,7 +135,7 @@ impl Studies {
 
 /// The study in a file that was posted, if it can be served here.
 fn checked(shared: Shared, file: Vec<u8>) -> Result<(Vec<u8>, ServedStudy), Refusal> {
-    let signed: SignedStudy = json::parse(&file, json::MAX_STUDY, "signed study")?;
+    let signed = SignedStudy::parse(&file)?;
     signed.verify()?;
     let (got, key) = (signed.study.aggregator_key, shared.identity.public_key());
     if got != key {

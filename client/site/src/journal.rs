@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! STATE/lock                                   one process at a time
+//! STATE/format.json                            the version of the protocol that made all this
 //! STATE/abstain.json                           after a restore from a backup
 //! STATE/studies/<study>/rounds/<round>/
 //!     manifest.json  certificate.json          checked
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::JournalError;
 use ringfence_crypto::id::{RoundNumber, StudyId};
+use ringfence_crypto::protocol::{ProtocolVersion, VERSION};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Closing, Endorsement};
 use ringfence_crypto::wire::json;
@@ -71,6 +73,7 @@ impl Journal {
             Err(TryLockError::Error(source)) => return Err(JournalError::io(&path, source)),
         }
         // Under the lock, so that nobody is writing.
+        check_version(root)?;
         recover::recover(root)?;
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
@@ -171,6 +174,26 @@ impl Journal {
         records.push(Abstain { study, through });
         files::write(&path, &json::pretty(&records))
     }
+}
+
+/// Which version of the protocol a state directory holds, in `format.json`.
+#[derive(Serialize, Deserialize)]
+struct Format {
+    protocol: u32,
+}
+
+/// Refuses the state of another version of the protocol; version 1 wrote no `format.json`.
+fn check_version(root: &Path) -> Result<(), JournalError> {
+    let path = root.join("format.json");
+    let stated: Option<Format> = files::read(&path)?;
+    let found = match stated {
+        Some(Format { protocol }) => protocol,
+        None if root.join("studies").exists() => 1,
+        None => return files::write(&path, &json::pretty(&Format { protocol: VERSION })),
+    };
+    ProtocolVersion::of(found)
+        .map(|_| ())
+        .map_err(|source| JournalError::Version { root: root.display().to_string(), source })
 }
 
 /// The round that a folder is of.

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use ed25519_dalek::{Signature, Signer};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::study::{Study, StudyError};
 use crate::digest::Digest;
 use crate::id::{SiteId, StudyId};
+use crate::protocol::ProtocolVersion;
 use crate::signature::{PublicKey, Signed, Statement, sign, signature_hex};
 use crate::wire::canonical::canonical;
+use crate::wire::json::{self, JsonError, MAX_STUDY};
 
 /// What a site signs: the study's name, so that checking a large roster hashes the study once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,8 @@ pub struct SiteSignature {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedStudy {
+    /// Which protocol the study runs under.
+    pub protocol: ProtocolVersion,
     /// The study.
     pub study: Study,
     /// Signatures, in any order, one a site.
@@ -49,7 +54,28 @@ pub struct SignedStudy {
 impl SignedStudy {
     /// A study that nobody has signed yet.
     pub fn unsigned(study: Study) -> Self {
-        Self { study, signatures: Vec::new() }
+        Self { protocol: ProtocolVersion, study, signatures: Vec::new() }
+    }
+
+    /// Reads a study file of at most [`MAX_STUDY`] bytes.
+    ///
+    /// # Errors
+    /// [`JsonError::Protocol`] for a study of another version of the protocol, whatever its fields
+    /// are; [`JsonError`] for anything else that is no study file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
+        // Version 1 stated none.
+        #[derive(Deserialize)]
+        struct Stated {
+            #[serde(rename = "study")]
+            _study: IgnoredAny,
+            protocol: Option<u32>,
+        }
+        if bytes.len() <= MAX_STUDY
+            && let Ok(Stated { protocol, .. }) = serde_json::from_slice(bytes)
+        {
+            ProtocolVersion::of(protocol.unwrap_or(1)).map_err(JsonError::Protocol)?;
+        }
+        json::parse(bytes, MAX_STUDY, "signed study")
     }
 
     /// Adds one site's signature.
@@ -93,5 +119,21 @@ impl SignedStudy {
             return Err(StudyError::Unsigned(missing.into_keys().cloned().collect()));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_study_of_version_1_is_told_from_a_broken_file() {
+        let error = SignedStudy::parse(br#"{"study": {"name": "old"}, "signatures": []}"#);
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("this is of protocol version 1, and this program"), "{error}");
+        for broken in [&b"{}"[..], b"[]", br#"{"protocol": 2, "study": {}, "signatures": []}"#] {
+            let error = SignedStudy::parse(broken).unwrap_err().to_string();
+            assert!(error.starts_with("expected the JSON of a signed study"), "{error}");
+        }
     }
 }

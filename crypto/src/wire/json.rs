@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::protocol::OtherVersion;
+
 /// Most bytes of a control message: a closing of 10,000 sites takes about 3 MB.
 pub const MAX_MESSAGE: usize = 4 << 20;
 
@@ -28,6 +30,9 @@ pub enum JsonError {
         /// Where and why parsing stopped.
         source: serde_json::Error,
     },
+    /// Of another version of the protocol.
+    #[error(transparent)]
+    Protocol(#[from] OtherVersion),
 }
 
 /// Parses one message of at most `limit` bytes; left-over bytes and unknown fields are errors.

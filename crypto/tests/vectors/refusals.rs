@@ -12,7 +12,7 @@ use ringfence_crypto::statement::{
     Opening, Previous, Receipt, Review, RoundKeys, SignedStudy, Study,
 };
 use ringfence_crypto::wire::frame::{self, FrameError};
-use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,7 +34,7 @@ pub(crate) fn study(_: &str, file: BadStudy) {
         *study.pointer_mut(&pointer).unwrap() = value;
     }
     let text = serde_json::to_vec(&study).unwrap();
-    match json::parse::<SignedStudy>(&text, MAX_STUDY, "signed study") {
+    match SignedStudy::parse(&text) {
         Ok(study) => refused(study.verify(), &file.error),
         Err(error) => refused(Err::<(), _>(error), &file.error),
     }

@@ -160,7 +160,7 @@ pub(crate) fn signed_study() -> SignedStudy {
 pub(crate) fn study(_: &str, file: StudyFile) {
     let signed: SignedStudy = serde_json::from_value(file.signed.clone()).unwrap();
     signed.verify().unwrap();
-    let SignedStudy { study, signatures } = &signed;
+    let SignedStudy { protocol: _, study, signatures } = &signed;
     assert_eq!(study.signed_bytes(), file.canonical.0);
     assert_eq!(study.id(), file.digest);
     assert_eq!(study.layout.digest(), file.layout_digest);

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use ringfence_crypto::protocol::OtherVersion;
 use ringfence_crypto::wire::json::JsonError;
 
 /// The state directory cannot be used.
@@ -25,6 +26,14 @@ pub enum JournalError {
         path: String,
         /// Why.
         source: JsonError,
+    },
+    /// Made by another version of the protocol.
+    #[error("{root}: {source}; give --state another folder for the new study")]
+    Version {
+        /// The state directory.
+        root: String,
+        /// Which version.
+        source: OtherVersion,
     },
     /// Another process uses it.
     #[error("{0} is in use by another ringfence process of this site; wait for it, or stop it")]

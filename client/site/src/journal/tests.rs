@@ -40,6 +40,23 @@ fn an_endorsement_is_written_once_and_survives() {
 }
 
 #[test]
+fn the_state_of_another_version_of_the_protocol_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Journal::open(folder.path()).unwrap());
+    drop(Journal::open(folder.path()).unwrap());
+    let format = folder.path().join("format.json");
+    fs::write(&format, r#"{"protocol": 3, "more": true}"#).unwrap();
+    let error = Journal::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("of protocol version 3, and this program speaks version 2"), "{error}");
+    // Version 1 wrote no such file.
+    fs::remove_file(&format).unwrap();
+    fs::create_dir_all(folder.path().join("studies")).unwrap();
+    let error = Journal::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("of protocol version 1"), "{error}");
+    assert!(!format.exists());
+}
+
+#[test]
 fn the_last_closing_is_that_of_the_highest_round() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path()).unwrap();

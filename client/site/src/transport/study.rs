@@ -35,7 +35,9 @@ impl Transport {
     /// # Errors
     /// [`TransportError`].
     pub async fn study(&self, study: StudyId) -> Result<SignedStudy, TransportError> {
-        self.get(&format!("studies/{study}"), MAX_STUDY, "signed study").await
+        let path = format!("studies/{study}");
+        let bytes = self.bytes(&path, MAX_STUDY, |url| self.client.get(url)).await?;
+        Ok(SignedStudy::parse(&bytes)?)
     }
 
     /// Where a study stands.

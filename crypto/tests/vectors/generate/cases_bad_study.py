@@ -75,6 +75,10 @@ def studies():
         signatures.append({"site": site, "signature": made["signature"]})
     swapped = [{**signatures[0], "signature": signatures[1]["signature"]}, *signatures[1:]]
     error = "does not verify under the key of north"
+    version = "this is of protocol version {}, and this program speaks version 2 only"
+    for other in (1, 3):
+        name, error_of = f"protocol_version_{other}", version.format(other)
+        bad("study", name, about, error_of, replace={"/protocol": other})
     bad("study", "swapped_signature", about, error, replace={"/signatures": swapped})
     error = "the study lacks the signatures of south;"
     unsigned = signatures[:2] + signatures[3:]

@@ -74,7 +74,7 @@ def study():
         "A study of five sites with all signatures. `signature_bytes` are what each site signs, "
         "`signing_seeds` the Ed25519 seeds it signs with. `thresholds` are derived from (m, c, l). "
         "`weighted` is the digest of the same study with other weights.",
-        signed={"study": statement, "signatures": signatures},
+        signed={"protocol": 2, "study": statement, "signatures": signatures},
         canonical=canonical.statement_bytes("study", statement).hex(),
         digest=parties.study_digest(),
         layout_digest=blake3.digest(layout).hex(),
