@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod dealing;
 pub mod digest;
 pub mod id;
 pub mod layout;

@@ -2,6 +2,7 @@
 //! coefficients in words, and the noise of a sum.
 
 pub mod ciphertext;
+pub mod codeword;
 pub mod field;
 pub mod noise_bound;
 pub mod packing;
