@@ -4,6 +4,7 @@
     .ci/mutations.py              # all rules
     .ci/mutations.py restore key  # rules whose name contains one of these words
     .ci/mutations.py --table      # the table for docs/security.md, nothing is run
+    .ci/mutations.py --check      # only that every rule's text stands in its file, in a moment
 
 A rule stands in `mutations.toml`: where it is in the code (`file`, `old`), what replaces it (`new`),
 and the test that must fail then (`package`, `target`, `test`). The script works on a copy of the
@@ -63,12 +64,22 @@ def table(rules):
         print(f"| {rule['rule']} | `{rule['package']}`, {target}: `{rule['test']}` |")
 
 
+def standing(rules):
+    """Whether every rule's text stands in its file exactly once."""
+    lost = [r for r in rules if (TREE / r["file"]).read_text().count(r["old"]) != 1]
+    for rule in lost:
+        print(f"{rule['file']} does not hold the text of this rule once: {rule['rule']}")
+    return not lost
+
+
 def main():
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     rules = tomllib.loads((HERE / "mutations.toml").read_text())["rules"]
     rules = [r for r in rules if not words or any(word in r["rule"] for word in words)]
     if "--table" in sys.argv:
         return table(rules)
+    if "--check" in sys.argv:
+        sys.exit(0 if standing(rules) else 1)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder) / "tree"
