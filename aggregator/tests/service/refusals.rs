@@ -3,7 +3,7 @@
 use reqwest::Method;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame};
-use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId};
+use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::statement::{Header, Manifest, SignedStudy};
@@ -148,10 +148,21 @@ async fn manifests() {
     post(&due, fewer).await.refused(422, &["key holders are not the 5 sites"]);
     let hasty = Manifest { deadline: sound.opened_at, ..sound.clone() };
     post(&due, hasty).await.refused(422, &["leaves 0 s"]);
+    let longest = roster.study().longest_round_seconds;
+    let open =
+        Manifest { deadline: sound.opened_at.after(u64::from(longest) + 1), ..sound.clone() };
+    post(&due, open).await.refused(422, &["leaves 2592001 s", "expected 1 to 2592000 s"]);
+    let never = Manifest { deadline: UnixSeconds(u64::MAX), ..sound.clone() };
+    post(&due, never).await.refused(422, &["expected 1 to 2592000 s"]);
+    let never = Manifest { opened_at: UnixSeconds(u64::MAX - 60), ..sound.clone() };
+    let never = Manifest { deadline: UnixSeconds(u64::MAX), ..never };
+    post(&due, never).await.refused(409, &["ahead of the aggregator's clock"]);
 
     let ahead =
         Manifest { opened_at: now().after(400), deadline: now().after(800), ..sound.clone() };
-    post(&due, ahead).await.refused(409, &["ahead of the aggregator's clock"]);
+    post(&due, ahead)
+        .await
+        .refused(409, &["ahead of the aggregator's clock", "clock of the initiator, site-0"]);
     let past =
         Manifest { opened_at: now().earlier(100), deadline: now().earlier(1), ..sound.clone() };
     post(&due, past).await.refused(409, &["deadline", "is past"]);
