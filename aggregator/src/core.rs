@@ -1,8 +1,8 @@
 //! The service itself: studies, their rounds, and what happens to a contribution. No HTTP, no
 //! database; time comes from a clock that is given.
 //!
-//! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] (the round
-//! machine with a lock and a store), [`rounds`] and [`studies`] (how they are opened and loaded),
+//! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] and
+//! [`round_time`] (the round machine with a lock, a store and a time), [`rounds`] and [`studies`] (how they are opened and loaded),
 //! [`upload`] and [`contribution`] (what a site sends), [`closing`] and [`sum`] (how a round ends).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
@@ -14,6 +14,7 @@ pub(crate) mod opening;
 pub(crate) mod refusal;
 pub(crate) mod round;
 pub(crate) mod round_keys;
+pub(crate) mod round_time;
 pub(crate) mod rounds;
 pub(crate) mod shared;
 pub(crate) mod studies;

@@ -11,6 +11,9 @@ use ringfence_site::{Membership, Site};
 
 use crate::files::{read_identity, read_study};
 
+/// Seconds that a step waits for others unless told.
+const PATIENCE: u64 = 600;
+
 /// Which site in which study, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Member {
@@ -25,9 +28,10 @@ pub(crate) struct Member {
     state: PathBuf,
     #[command(flatten)]
     server: Server,
-    /// Seconds to wait for other sites in each step.
-    #[arg(long, default_value_t = 600)]
-    patience: u64,
+    /// Seconds to wait for others in each step, beyond the time that the study gives it: 600 unless
+    /// given, for `ringfence join` 86400.
+    #[arg(long)]
+    patience: Option<u64>,
 }
 
 /// Where the aggregator is.
@@ -59,13 +63,21 @@ impl Member {
     /// # Errors
     /// When a file is wrong, the study unsigned, or the state in use.
     pub(crate) fn open(&self) -> anyhow::Result<Site> {
+        self.open_for(PATIENCE)
+    }
+
+    /// Opens the site, with so many seconds of patience unless told otherwise.
+    ///
+    /// # Errors
+    /// As for [`Member::open`].
+    pub(crate) fn open_for(&self, patience: u64) -> anyhow::Result<Site> {
         let clock = Clock::system();
         Ok(Site::open(Membership {
             study: read_study(&self.study)?,
             identity: read_identity(&self.identity)?,
             state: self.state.clone(),
             transport: self.server.connect(clock.clone())?,
-            patience: Duration::from_secs(self.patience),
+            patience: Duration::from_secs(self.patience.unwrap_or(patience)),
             clock,
         })?)
     }

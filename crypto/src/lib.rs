@@ -5,9 +5,9 @@
 //!
 //! Reading order: [`ring`] (the ring's arithmetic, how values lie in coefficients and words, public
 //! polynomials and the one operation on bodies: addition), [`id`] and [`signature`] (what things
-//! are called, and who said them), [`statement`] (what the parties sign), [`log`] (the Merkle log
-//! of what was said), [`round`] (the aggregator's state machine), [`api`] (the REST service's
-//! messages).
+//! are called, and who said them), [`time`] (how far clocks may be apart), [`statement`] (what the
+//! parties sign), [`log`] (the Merkle log of what was said), [`round`] (the aggregator's state
+//! machine), [`api`] (the REST service's messages).
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -22,6 +22,7 @@ pub mod round;
 pub mod signature;
 pub mod statement;
 pub mod threshold;
+pub mod time;
 pub mod wire;
 
 pub use digest::Digest;

@@ -31,5 +31,5 @@ pub use review::Review;
 pub use roster_entry::{HexBytes, KEM_KEY_BYTES, RosterEntry};
 pub use round_keys::{HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError};
 pub use signed_study::{SignedStudy, SiteSignature};
-pub use study::{Study, StudyError};
+pub use study::{MAX_ROUND_SECONDS, Study, StudyError};
 pub use weighting::{Weighting, WeightingError};

@@ -20,15 +20,15 @@ const RETRY: Duration = Duration::from_secs(5);
 impl LiveRound {
     /// Drives the round until it is closed: on every event, and with the clock.
     ///
-    /// Deadlines are times of day, which may jump; so the round looks at the clock every now and
-    /// then, and does not sleep until a deadline.
+    /// Ends move with events, and times are in whole seconds: the round looks at its clock every now
+    /// and then, and does not sleep until a deadline.
     pub(crate) async fn drive(self: Arc<Self>) {
         let shared = &self.served.shared;
         let mut stopping = shared.stopping.clone();
         let mut changes = self.versions();
         loop {
             changes.mark_unchanged();
-            // Taken before the step reads the time of day: time that passes meanwhile counts.
+            // Taken before the step reads the round's time: time that passes meanwhile counts.
             let looked = shared.clock.moment();
             // Whatever a step has begun to store is stored all the same, and a sum that nobody waits
             // for any more is made again at the next start.
@@ -60,13 +60,13 @@ impl LiveRound {
 
     /// Freezes and closes the round as far as it is time to.
     async fn step(self: &Arc<Self>) -> Result<(), Refusal> {
-        let due = self.read().freeze(self.served.now()).is_some();
+        let due = self.read().freeze(self.now()).is_some();
         if due {
             let freeze = self
                 .commit(|round, now| Ok(round.freeze(now).map_or(Verdict::Repeat, Verdict::Fresh)));
             freeze.await?;
         }
-        let set = self.read().closed_set(self.served.now());
+        let set = self.read().closed_set(self.now());
         match set {
             Some(set) => self.close(set).await,
             None => Ok(()),

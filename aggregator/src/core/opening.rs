@@ -79,11 +79,11 @@ impl LiveRound {
     fn not_closed(&self) -> Refusal {
         let status = self.status();
         Refusal::missing(format!(
-            "round {} is not closed: it is {:?} with {} contributions (deadline {}, in Unix seconds) and {} of {} reviews; ask again later",
+            "round {} is not closed: it is {:?} with {} contributions (deadline {}) and {} of {} reviews; ask again later",
             status.round,
             status.state,
             status.received.len(),
-            status.deadline,
+            status.deadline.utc(),
             status.reviewed.len(),
             status.holders.len()
         ))

@@ -14,6 +14,7 @@ use ringfence_crypto::statement::{Acknowledgement, Endorsement, Manifest, Previo
 use tokio::sync::watch;
 
 use crate::core::refusal::Refusal;
+use crate::core::round_time::RoundTime;
 use crate::core::study::ServedStudy;
 use crate::store::statements::NextEvent;
 use crate::store::terms::RoundId;
@@ -37,6 +38,7 @@ pub(crate) struct LiveRound {
     manifest: Signed<Manifest>,
     previous: Option<Previous>,
     round: RwLock<Round>,
+    time: RoundTime,
     writer: tokio::sync::Mutex<Writer>,
     version: watch::Sender<u64>,
     uploading: Mutex<BTreeSet<SiteId>>,
@@ -59,6 +61,7 @@ impl LiveRound {
             id,
             manifest,
             previous,
+            time: RoundTime::begin(served.shared.clock.clone(), &round),
             round: RwLock::new(round),
             writer: tokio::sync::Mutex::new(Writer { sequence, stale: false }),
             version: watch::Sender::new(sequence),
@@ -70,6 +73,11 @@ impl LiveRound {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Round> {
         // A poisoned lock would mean a panic in `apply`, which only moves values into maps.
         self.round.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time in this round.
+    pub(crate) fn now(&self) -> UnixSeconds {
+        self.time.now()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Round> {
@@ -151,7 +159,7 @@ impl LiveRound {
             self.reload(&mut writer).await?;
         }
         let mut log = self.served.log.writer().await?;
-        let verdict = decide(&self.read(), self.served.now())?;
+        let verdict = decide(&self.read(), self.now())?;
         let Verdict::Fresh(event) = verdict else { return Ok(()) };
         let sequence = writer.sequence;
         let entry = event.entry();

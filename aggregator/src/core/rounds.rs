@@ -5,16 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ringfence_crypto::api::StudyStatus;
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
 use ringfence_crypto::log::LogEntry;
-use ringfence_crypto::round::Round;
+use ringfence_crypto::round::{Round, RoundError};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
 
 use crate::core::refusal::Refusal;
 use crate::core::round::LiveRound;
 use crate::core::study::ServedStudy;
-
-/// How far an initiator's clock may be ahead of ours, in seconds.
-const MAX_CLOCK_AHEAD: u64 = 300;
 
 /// Whether a request made something, or it was there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,15 +144,13 @@ impl LiveStudy {
 /// Refuses a manifest that our clock contradicts. Not a rule of the round machine: an auditor who
 /// checks the manifest later has another time.
 fn timely(manifest: &Manifest, now: UnixSeconds) -> Result<(), Refusal> {
-    let Manifest { opened_at, deadline, .. } = manifest;
-    if *opened_at > now.after(MAX_CLOCK_AHEAD) {
-        return Err(Refusal::conflict(format!(
-            "the manifest was opened at {opened_at}, more than {MAX_CLOCK_AHEAD} s ahead of the aggregator's clock ({now}, in Unix seconds); set the initiator's clock"
-        )));
-    }
+    manifest.check_clock(now, "the aggregator's").map_err(RoundError::from)?;
+    let Manifest { initiator, deadline, .. } = manifest;
     if *deadline <= now {
         return Err(Refusal::conflict(format!(
-            "the manifest's deadline {deadline} is past by the aggregator's clock ({now}, in Unix seconds); sign one with a later deadline"
+            "the manifest's deadline, {}, is past by the aggregator's clock, which shows {}; sign one with a later deadline, and look at the clocks of {initiator} and of the aggregator if that is not so",
+            deadline.utc(),
+            now.utc()
         )));
     }
     Ok(())

@@ -49,7 +49,7 @@ impl ServedStudy {
         &self.shared.store.blobs
     }
 
-    /// What time it is.
+    /// The time of day. A round that runs has its own: see `LiveRound::now`.
     pub(crate) fn now(&self) -> UnixSeconds {
         self.shared.clock.now()
     }

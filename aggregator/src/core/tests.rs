@@ -1,7 +1,7 @@
 //! Rounds on a clock that the test turns: a day passes in a moment.
 #![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly must fail")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +9,8 @@ use futures_util::{StreamExt, stream};
 use ringfence_clock::{Clock, Hand};
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::ContributionProgress;
-use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::signature::Statement;
 use ringfence_crypto::wire::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -24,19 +23,21 @@ use crate::core::studies::Studies;
 use crate::core::upload::{LiveContribution, Piece};
 use crate::identity::Identity;
 use crate::roster::{Roster, Shape, Term, now};
-use crate::store::sqlite_files;
+use crate::store::{Store, sqlite_files};
 
 const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A service without HTTP.
 struct Service {
     studies: Studies,
+    store: Store,
     identity: Arc<Identity>,
     clock: Clock,
     hand: Hand,
-    _stop: watch::Sender<bool>,
+    stop: Mutex<watch::Sender<bool>>,
     _folder: TempDir,
 }
 
@@ -47,9 +48,18 @@ impl Service {
         let store = sqlite_files::open(&folder.path().join("data")).await.unwrap();
         let (clock, hand) = Clock::mock(now());
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared::new(store, identity.clone(), clock.clone(), stopping);
+        let shared = Shared::new(store.clone(), identity.clone(), clock.clone(), stopping);
         let studies = Studies::load(shared).await.unwrap();
-        Self { studies, identity, clock, hand, _stop: stop, _folder: folder }
+        Self { studies, store, identity, clock, hand, stop: Mutex::new(stop), _folder: folder }
+    }
+
+    /// Stops what runs; what is stored is served again, as after a crash.
+    async fn restarted(&self) -> Studies {
+        let (stop, stopping) = watch::channel(false);
+        std::mem::replace(&mut *self.stop.lock().unwrap(), stop).send_replace(true);
+        let (store, identity) = (self.store.clone(), self.identity.clone());
+        let shared = Shared::new(store, identity, self.clock.clone(), stopping);
+        Studies::load(shared).await.unwrap()
     }
 }
 
@@ -60,7 +70,7 @@ struct Play {
     inbox: Inbox,
     clock: Clock,
     hand: Hand,
-    _service: Arc<Service>,
+    service: Arc<Service>,
 }
 
 impl Play {
@@ -69,16 +79,41 @@ impl Play {
     }
 
     async fn begin(service: &Arc<Service>, shape: Shape) -> Self {
+        Self::opened(service, shape, service.clock.now()).await.unwrap()
+    }
+
+    /// By an initiator whose clock may show another time.
+    async fn opened(
+        service: &Arc<Service>,
+        shape: Shape,
+        opened_at: UnixSeconds,
+    ) -> Result<Self, Refusal> {
         let (clock, hand) = (service.clock.clone(), service.hand.clone());
         let roster = Roster::new(service.identity.public_key(), shape);
         service.studies.register(json::compact(&roster.signed)).await.unwrap();
         let study = service.studies.study(roster.id()).unwrap();
-        let term = Term { opened_at: clock.now(), seconds: DAY.as_secs() };
+        let term = Term { opened_at, seconds: DAY.as_secs() };
         let manifest = roster.manifest(RoundNumber::FIRST, term, None);
         let manifest = roster.signed(&manifest.initiator.clone(), manifest);
-        let (_, live) = study.open_round(manifest).await.unwrap();
+        let (_, live) = study.open_round(manifest).await?;
         let inbox = Inbox::new(clock.clone(), IDLE, 8);
-        Self { roster, live, inbox, clock, hand, _service: service.clone() }
+        Ok(Self { roster, live, inbox, clock, hand, service: service.clone() })
+    }
+
+    /// The same round after a restart of the service.
+    async fn restarted(self) -> Self {
+        let studies = self.service.restarted().await;
+        let study = studies.study(self.roster.id()).unwrap();
+        let live = study.round(RoundNumber::FIRST).unwrap();
+        Self { live, ..self }
+    }
+
+    /// Reviews by all holders.
+    async fn review(&self) {
+        for site in &self.roster.ids {
+            let review = self.roster.review(self.live.manifest(), site, &[]);
+            self.live.review(review).await.unwrap();
+        }
     }
 
     fn of(&self, site: &SiteId) -> LiveContribution {
@@ -179,51 +214,90 @@ async fn all_reviews_close_a_round_before_any_time_has_passed() {
     let sites = play.roster.ids.clone();
     play.contribute(&sites).await;
     play.reach(RoundState::Reviewing).await;
-    for site in &sites {
-        let review = play.roster.review(play.live.manifest(), site, &[]);
-        play.live.review(review).await.unwrap();
-    }
+    play.review().await;
     play.reach(RoundState::Closed).await;
     let manifest = &play.live.manifest().statement;
     assert_eq!(play.live.closing().unwrap().statement.closed_at, manifest.opened_at);
 }
 
-/// Deadlines are times of day, so whoever sets the aggregator's clock moves them.
+/// Whoever sets the aggregator's clock neither ends nor prolongs a round that runs.
 #[tokio::test]
-async fn when_only_the_time_of_day_jumps_the_deadlines_jump_with_it() {
+async fn when_only_the_time_of_day_jumps_no_running_round_follows() {
     let play = Play::start().await;
     let start = play.clock.now();
-    let late = start.after(2 * DAY.as_secs());
+    let review_seconds = Duration::from_secs(play.roster.study().review_seconds.into());
     let sites = play.roster.ids.clone();
     play.contribute(&sites[..3]).await;
     assert_eq!(play.rest().await, RoundState::Collecting);
 
-    // Forth: contributions are late at once, and the round freezes when it next looks at the clock.
-    play.hand.set(late);
-    let refused = play.announce(&sites[3]).await.unwrap_err();
-    assert_eq!(refused.kind(), Kind::Conflict, "{refused:?}");
-    assert_eq!(play.rest().await, RoundState::Collecting);
-    // And back before it looked: nothing has happened.
-    play.hand.set(start);
+    // Forth, beyond the deadline: contributions are taken as before.
+    play.hand.set(start.after(2 * DAY.as_secs()));
     play.announce(&sites[3]).await.unwrap();
-    play.hand.advance(SECOND);
+    play.hand.advance(HOUR);
     assert_eq!(play.rest().await, RoundState::Collecting);
-    play.hand.set(late);
+    // And back, before the round was opened: the deadline comes when the day has passed.
+    play.hand.set(start.earlier(HOUR.as_secs()));
+    play.hand.advance(DAY - HOUR);
+    assert_eq!(play.rest().await, RoundState::Collecting, "the deadline itself still counts");
     play.hand.advance(SECOND);
     play.reach(RoundState::Reviewing).await;
-
-    // Back: what is frozen stays so, and the time for reviews begins when the clock is there again.
-    play.hand.set(start);
     let refused = play.announce(&sites[4]).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Conflict, "{refused:?}");
-    play.hand.advance(DAY);
+
+    // The time for reviews, too: forth, and back.
+    play.hand.set(start.after(3 * DAY.as_secs()));
+    play.hand.advance(review_seconds - SECOND);
     assert_eq!(play.rest().await, RoundState::Reviewing);
-    play.hand.set(late.after(play.roster.study().review_seconds.into()));
+    play.hand.set(start.earlier(DAY.as_secs()));
     play.hand.advance(SECOND);
     play.reach(RoundState::Closed).await;
     let closing = play.live.closing().unwrap().statement;
-    assert_eq!(closing.closed_at, play.clock.now());
-    assert_eq!(closing.manifest, play.live.manifest().statement.id());
+    assert_eq!(closing.closed_at, start.after((DAY + SECOND + review_seconds).as_secs()));
+}
+
+#[tokio::test]
+async fn a_restart_goes_by_the_time_of_day_then() {
+    let play = Play::start().await;
+    let start = play.clock.now();
+    let review_seconds = Duration::from_secs(play.roster.study().review_seconds.into());
+    play.contribute(&play.roster.ids[..3].to_vec()).await;
+    play.hand.advance(12 * HOUR);
+    // The clock has been set back by an hour: with a restart, thirteen are left.
+    play.hand.set(start.after(11 * HOUR.as_secs()));
+    let play = play.restarted().await;
+    play.hand.advance(12 * HOUR + SECOND);
+    assert_eq!(play.rest().await, RoundState::Collecting);
+    play.hand.advance(HOUR);
+    play.reach(RoundState::Reviewing).await;
+
+    // Back by a day: the time for reviews does not grow by that.
+    play.hand.set(start);
+    let play = play.restarted().await;
+    play.hand.advance(review_seconds - SECOND);
+    assert_eq!(play.rest().await, RoundState::Reviewing);
+    play.hand.advance(SECOND);
+    play.reach(RoundState::Closed).await;
+    let closed_at = play.live.closing().unwrap().statement.closed_at;
+    assert!(closed_at > play.live.manifest().statement.deadline, "{closed_at}");
+}
+
+#[tokio::test]
+async fn an_initiators_clock_may_be_five_minutes_ahead_and_no_more() {
+    let service = Arc::new(Service::start().await);
+    let now = service.clock.now();
+    let ahead = |seconds| Play::opened(&service, Shape::default(), now.after(seconds));
+    let refused = ahead(301).await.err().unwrap();
+    assert_eq!(refused.kind(), Kind::Conflict, "{refused:?}");
+    for said in [now.after(301).utc().to_string(), now.utc().to_string()] {
+        assert!(refused.detail().contains(&said), "{refused:?}");
+    }
+    // No closing is older than its round, however fast it is over.
+    let play = ahead(300).await.unwrap();
+    play.contribute(&play.roster.ids.clone()).await;
+    play.reach(RoundState::Reviewing).await;
+    play.review().await;
+    play.reach(RoundState::Closed).await;
+    assert_eq!(play.live.closing().unwrap().statement.closed_at, now.after(300));
 }
 
 #[tokio::test]

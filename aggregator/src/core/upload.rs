@@ -78,7 +78,7 @@ impl LiveContribution {
             return Ok(());
         }
         // Refused now rather than at the end when collecting is over already.
-        self.live.read().receipt(&self.site, self.live.served.now())?;
+        self.live.read().receipt(&self.site, self.live.now())?;
         let header = contribution.header.statement;
         let place = self.begin(bytes)?;
         let progress = self.report().await?;
@@ -134,7 +134,7 @@ impl LiveContribution {
     async fn settle(&self) -> Result<(), Refusal> {
         let header = self.known()?.header.statement;
         let progress = self.report().await?;
-        let now = self.live.served.now();
+        let now = self.live.now();
         let timely = self.live.read().receipt(&self.site, now).is_ok();
         if !timely || !is_whole(&progress, &header) {
             return Ok(());

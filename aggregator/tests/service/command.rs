@@ -56,7 +56,10 @@ fn serving_is_refused_where_it_would_be_unsafe() {
     std::fs::write(folder.path().join("token"), "short").unwrap();
     failed(&serve("127.0.0.1:0"), &["a token of 5 bytes"]);
     std::fs::write(folder.path().join("token"), TOKEN).unwrap();
-    failed(&serve("0.0.0.0:0"), &["plain HTTP", "--allow-plain-http"]);
+    for beyond in ["0.0.0.0:0", "[::]:0", "10.0.0.1:0", "[::ffff:10.0.0.1]:0", "[::ffff:0.0.0.0]:0"]
+    {
+        failed(&serve(beyond), &["plain HTTP", "--allow-plain-http"]);
+    }
     failed(&serve("localhost"), &["invalid"]);
 }
 

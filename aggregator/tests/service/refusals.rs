@@ -3,7 +3,7 @@
 use reqwest::Method;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame};
-use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId};
+use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::statement::{Header, Manifest, SignedStudy};
@@ -49,7 +49,7 @@ async fn routes_and_tokens() {
     let client = aggregator.client();
     assert_eq!(client.get("/healthz").await.ok().bytes, b"ok\n");
     assert_eq!(client.get("/readyz").await.ok().bytes, b"ready\n");
-    client.get("/v2/studies").await.refused(404, &["no route GET /v2/studies"]);
+    client.get("/v1/studies").await.refused(404, &["no route GET /v1/studies"]);
     client.get("/v2/studies").await.refused(405, &["does not take GET"]);
     client.get("/v2/studies/xyz").await.refused(404, &["64 hexadecimal digits"]);
     let unknown = Digest::of(b"no such study");
@@ -148,10 +148,21 @@ async fn manifests() {
     post(&due, fewer).await.refused(422, &["key holders are not the 5 sites"]);
     let hasty = Manifest { deadline: sound.opened_at, ..sound.clone() };
     post(&due, hasty).await.refused(422, &["leaves 0 s"]);
+    let longest = roster.study().longest_round_seconds;
+    let open =
+        Manifest { deadline: sound.opened_at.after(u64::from(longest) + 1), ..sound.clone() };
+    post(&due, open).await.refused(422, &["leaves 2592001 s", "expected 1 to 2592000 s"]);
+    let never = Manifest { deadline: UnixSeconds(u64::MAX), ..sound.clone() };
+    post(&due, never).await.refused(422, &["expected 1 to 2592000 s"]);
+    let never = Manifest { opened_at: UnixSeconds(u64::MAX - 60), ..sound.clone() };
+    let never = Manifest { deadline: UnixSeconds(u64::MAX), ..never };
+    post(&due, never).await.refused(409, &["ahead of the aggregator's clock"]);
 
     let ahead =
         Manifest { opened_at: now().after(400), deadline: now().after(800), ..sound.clone() };
-    post(&due, ahead).await.refused(409, &["ahead of the aggregator's clock"]);
+    post(&due, ahead)
+        .await
+        .refused(409, &["ahead of the aggregator's clock", "clock of the initiator, site-0"]);
     let past =
         Manifest { opened_at: now().earlier(100), deadline: now().earlier(1), ..sound.clone() };
     post(&due, past).await.refused(409, &["deadline", "is past"]);

@@ -89,6 +89,7 @@ pub(crate) fn study(aggregator_key: PublicKey, shape: Shape, keys: &[SigningKey]
         weighting: Weighting::Equal,
         privacy: PrivacyPolicy::None,
         min_round_seconds: 1,
+        longest_round_seconds: 30 * 24 * 3600,
         review_seconds,
         initiator_timeout_seconds: 3600,
         check_key: CheckKeySeals {

@@ -106,6 +106,7 @@ impl Federation {
             initial_model: model::id(&initial),
             weighting: options.weighting,
             min_round_seconds: options.round_seconds.min(MIN_ROUND_SECONDS),
+            longest_round_seconds: options.round_seconds,
             review_seconds: REVIEW_SECONDS,
             initiator_timeout_seconds: INITIATOR_TIMEOUT_SECONDS,
         };

@@ -3,11 +3,11 @@
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
 use ringfence_crypto::ring::packing::PackingError;
-use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
     CertificateError, ClosingError, ManifestError, RoundKeysError, StudyError,
 };
+use ringfence_crypto::time::Utc;
 use ringfence_keys::duties::contributor::RuleError;
 use ringfence_keys::duties::holder::HolderError;
 use ringfence_keys::encrypt::contribution::ContributeError;
@@ -19,6 +19,8 @@ use ringfence_keys::update::weigh::WeighError;
 
 use crate::journal::JournalError;
 use crate::transport::TransportError;
+use crate::turn::Turn;
+use crate::wait::Overdue;
 
 /// Why a site's step failed. Nothing was sent that is not on disk.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,16 @@ pub enum SiteError {
     /// A key holder's round keys are missing or wrong.
     #[error(transparent)]
     RoundKeys(#[from] RoundKeysError),
+    /// Other round keys than those that were asked for.
+    #[error(
+        "the aggregator was asked for this site's keys for round {round} and showed keys of {of}, or for other rounds; ask its operator, nothing was published"
+    )]
+    OtherRoundKeys {
+        /// The round.
+        round: RoundNumber,
+        /// Whose keys came.
+        of: SiteId,
+    },
     /// The secret half of this site's round key is gone.
     #[error(
         "round {round} has this site hold under its round keys {statement}, and their secret for this round is not in the state directory (destroyed after its round, or restored from a backup); this site cannot hold in this round, the others go on without it"
@@ -131,14 +143,41 @@ pub enum SiteError {
         agreeing: usize,
     },
     /// Waited too long.
-    #[error("round {} did not come to {what}: it is {:?} with {} contributions, {} reviews, {} of {} endorsements needed and {} of {} openings needed; too few key holders answered in time, run the step again once they are back",
-        .status.round, .status.state, .status.received.len(), .status.reviewed.len(),
-        .status.endorsed.len(), .status.endorsements_needed, .status.opened.len(), .status.openings_needed)]
-    Impatient {
-        /// What was waited for.
-        what: &'static str,
-        /// The round as it stood.
-        status: Box<RoundStatus>,
+    #[error("{0}")]
+    Impatient(Box<Overdue>),
+    /// Waited too long for one's turn.
+    #[error(
+        "{turn}; nobody has opened it within {patience} s, as long as --patience says: ask {}, or wait longer", .turn.initiator
+    )]
+    OutOfTurn {
+        /// Whose turn it is, and from when this site may step in.
+        turn: Box<Turn>,
+        /// Seconds that were waited.
+        patience: u64,
+    },
+    /// The round before ended in this site's future.
+    #[error(
+        "round {round} may be opened from {since} on, when the round before was closed (or the study made), and this site's clock shows {now}; set this site's clock, or ask the aggregator's operator about its own"
+    )]
+    ClockBehind {
+        /// The round.
+        round: RoundNumber,
+        /// When the round before ended.
+        since: Utc,
+        /// What this site's clock shows.
+        now: Utc,
+    },
+    /// A round shorter or longer than the study allows.
+    #[error(
+        "a round is to take contributions for {got} s, the study allows {min} to {longest} s; give that many"
+    )]
+    RoundSeconds {
+        /// `min_round_seconds`.
+        min: u32,
+        /// `longest_round_seconds`.
+        longest: u32,
+        /// As asked for.
+        got: u32,
     },
     /// The receipt is not for what was sent.
     #[error(

@@ -41,6 +41,7 @@ impl Site {
         };
         let manifest = self.at(round).manifest().await?;
         Manifest::check(&manifest, &self.study, self.study_id, previous.as_ref())?;
+        self.caught_up(|now| manifest.statement.check_clock(now, "this site's")).await?;
         journal.save_manifest(&manifest)?;
         Ok(manifest)
     }

@@ -140,6 +140,7 @@ impl Site {
         let endorsement = match decision? {
             Decision::Repeat(endorsement) => endorsement,
             Decision::Fresh(endorsement) => {
+                self.caught_up(|now| named.check_clock(now)).await?;
                 journal.endorse(&endorsement)?;
                 endorsement
             }

@@ -1,34 +1,53 @@
-//! Opening a round: when it is this site's turn, and on which model.
+//! Opening a round: in one's turn, and on which model.
 
-use ringfence_crypto::id::{ModelId, RoundNumber, UnixSeconds};
+use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::RoundStatus;
-use ringfence_crypto::statement::{Manifest, Previous};
+use ringfence_crypto::statement::Manifest;
 
 use crate::error::SiteError;
-use crate::site::{LOOK_AGAIN, Site};
+use crate::site::Site;
+
+/// What the aggregator answers when it holds another manifest of the round already, among others.
+const CONFLICT: u16 = 409;
 
 impl Site {
-    /// Opens the next round as its initiator, on this base model. Once the initiator's time is
-    /// over its successors on the ring may do so; the earliest moment for this site is waited for.
+    /// Opens the next round as its initiator: see [`Site::initiate`].
     ///
     /// # Errors
-    /// [`SiteError`] when this site's model is not the one that the sites agreed on, or the
-    /// aggregator refuses.
+    /// As for [`Site::initiate`].
     pub async fn open_round(
         &self,
         base_model: ModelId,
         seconds: u32,
     ) -> Result<RoundStatus, SiteError> {
-        let round = self.next_round().await?;
-        let previous = match round.before() {
-            None => None,
-            Some(last) => Some(self.ended(last).await?),
-        };
+        self.initiate(self.next_round().await?, base_model, seconds).await
+    }
+
+    /// Opens a round as its initiator, on this base model, for contributions for so many seconds.
+    /// Once the initiator's time is over its successors on the ring may do so; this site's turn is
+    /// waited for, within its patience.
+    ///
+    /// When another site that may has opened the round meanwhile, that is as good: the answer's
+    /// initiator says who it was, and its manifest has been checked.
+    ///
+    /// # Errors
+    /// [`SiteError::OutOfTurn`] when this site's turn has not come within its patience; otherwise
+    /// when this site's model is not the one that the sites agreed on, or the aggregator refuses.
+    pub async fn initiate(
+        &self,
+        round: RoundNumber,
+        base_model: ModelId,
+        seconds: u32,
+    ) -> Result<RoundStatus, SiteError> {
+        self.check_round_seconds(seconds)?;
+        if let Some(status) = self.opened(round).await? {
+            return Ok(status);
+        }
+        let previous = self.before(round).await?;
         self.agreed(round, base_model).await?;
-        let due = self.due(round, previous.as_ref())?;
-        // Again and again: the time of day may be set meanwhile.
-        while self.clock.now() < due {
-            self.clock.sleep(LOOK_AGAIN).await;
+        let turn = self.turn_in(round, previous.as_ref())?;
+        if let Some(status) = self.own_turn(turn).await? {
+            return Ok(status);
         }
         self.publish_round_keys().await?;
         let holder_keys = self.holder_keys(round).await?;
@@ -38,29 +57,31 @@ impl Site {
             round,
             initiator: self.id().clone(),
             opened_at,
-            deadline: opened_at.after(seconds.max(self.study.min_round_seconds).into()),
+            deadline: opened_at.after(seconds.into()),
             holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
             holder_keys,
             base_model: self.check_key.model(&base_model),
             previous: previous.map(|previous| previous.closing),
         });
-        Ok(self.at(round).open(&manifest).await?)
+        match self.at(round).open(&manifest).await {
+            Ok(status) => Ok(status),
+            // Another site was faster, or something else is in the way: only the first is no error.
+            Err(refusal) if refusal.status() == Some(CONFLICT) => {
+                self.opened(round).await?.ok_or_else(|| refusal.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// The earliest moment at which this site may open a round: one time-out later for each site
-    /// between the initiator and this one.
-    fn due(
-        &self,
-        round: RoundNumber,
-        previous: Option<&Previous>,
-    ) -> Result<UnixSeconds, SiteError> {
-        let mut turns = 0..self.study.roster.len();
-        let own = turns.find(|turns| {
-            self.study.initiator(round, *turns).is_some_and(|site| site.id == *self.id())
-        });
-        let turns = own.ok_or_else(|| SiteError::NoTurn(self.id().clone()))?;
-        let since = previous.map_or(self.study.created_at, |previous| previous.closed_at);
-        let timeout = u64::from(self.study.initiator_timeout_seconds);
-        Ok(since.after(timeout.saturating_mul(turns as u64)))
+    /// Refuses a time for contributions that the study does not allow.
+    ///
+    /// # Errors
+    /// [`SiteError::RoundSeconds`].
+    pub fn check_round_seconds(&self, seconds: u32) -> Result<(), SiteError> {
+        let (min, longest) = (self.study.min_round_seconds, self.study.longest_round_seconds);
+        match (min..=longest).contains(&seconds) {
+            true => Ok(()),
+            false => Err(SiteError::RoundSeconds { min, longest, got: seconds }),
+        }
     }
 }

@@ -8,7 +8,9 @@
 //! site         Site itself and its memberships; everything else adds to it
 //!   history    the rounds before: manifests, certificates, the model that was agreed on
 //!   round_keys the site's KEM keys for single rounds
+//!   turn       whose turn it is to open a round
 //!   initiate   opening a round
+//!   wait       how long each step of a round may take
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
 //!   finish     Done
@@ -29,6 +31,8 @@ pub mod model;
 mod round_keys;
 mod site;
 pub mod transport;
+mod turn;
+mod wait;
 
 pub use contribute::{Contributed, Joined};
 pub use error::SiteError;
@@ -36,3 +40,5 @@ pub use finish::{Done, RoundEnd};
 pub use hold::HoldReport;
 pub use journal::{ContributionRecord, Journal, JournalError, RoundJournal, RoundKeysJournal};
 pub use site::{Membership, Site};
+pub use turn::Turn;
+pub use wait::Overdue;

@@ -37,6 +37,13 @@ impl Site {
             // A site that has lost its state has published keys that it knows nothing of any more.
             // It cannot hold in their rounds, but goes on after them.
             while let Some(published) = self.published(self.id(), first).await? {
+                // Signed by this site and of this round: the aggregator cannot lead it on for longer
+                // than it has published.
+                RoundKeys::check(&published, &self.study, self.study_id)?;
+                let RoundKeys { site, .. } = &published.statement;
+                if site != self.id() || published.statement.key(first).is_none() {
+                    return Err(SiteError::OtherRoundKeys { round: first, of: site.clone() });
+                }
                 let keys = u32::try_from(published.statement.keys.len()).unwrap_or(u32::MAX);
                 let end = published.statement.first_round.0.saturating_add(keys);
                 first = RoundNumber(end).max(first.next());

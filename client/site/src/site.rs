@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_clock::{Clock, TimedOut};
-use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
-use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
+use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{SignedStudy, Study};
 use ringfence_keys::encrypt::check::CheckKey;
@@ -15,9 +15,16 @@ use ringfence_keys::identity::Identity;
 use crate::error::SiteError;
 use crate::journal::Journal;
 use crate::transport::{RoundTransport, Transport, TransportError};
+use crate::wait::Waiting;
 
 /// The pause between two looks at what changes without a sign.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// A look at a round that takes longer, with all attempts, has failed.
+const LONGEST_LOOK: Duration = Duration::from_secs(120);
+
+/// Seconds that the clocks of two honest parties are expected to differ by at most.
+const CLOCK_GRACE: u64 = 60;
 
 /// Which site in which study, where its state lies, and how it reaches and waits for the others.
 #[derive(Debug)]
@@ -30,7 +37,7 @@ pub struct Membership {
     pub state: PathBuf,
     /// The connection to the aggregator.
     pub transport: Transport,
-    /// How long each step of a round waits for others.
+    /// How long each step of a round waits for others, beyond the time that the study gives it.
     pub patience: Duration,
     /// What tells the time and how long to wait.
     pub clock: Clock,
@@ -102,6 +109,11 @@ impl Site {
         &self.clock
     }
 
+    /// How long each step of a round waits for others, beyond the time that the study gives it.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// The number that the next round will have: as many are open.
     ///
     /// # Errors
@@ -131,33 +143,22 @@ impl Site {
         self.transport.round(self.study_id, round)
     }
 
-    /// Waits until a round's status satisfies `ready`, within this site's patience.
+    /// Waits until a round's status satisfies `ready`, within this site's patience. When each step
+    /// must be over is fixed by the signed manifest, the study and this site's clock.
     pub(crate) async fn wait(
         &self,
         round: RoundNumber,
         what: &'static str,
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> Result<RoundStatus, SiteError> {
-        let mut status = self.at(round).status().await?;
-        let mut since = self.clock.moment();
+        let mut waiting = Waiting::begin(self, round)?;
+        let mut status = self.look(round).await?;
         while !ready(&status) {
-            let now = self.clock.moment();
-            // Contributions are waited for to the deadline; patience begins after it.
-            let end = match status.state {
-                RoundState::Collecting => {
-                    now.after(status.deadline.since(self.clock.now())).after(self.patience)
-                }
-                _ => since.after(self.patience),
-            };
-            let left = end.since(now);
+            let left = waiting.left(status.state, self.clock.moment());
             if left.is_zero() {
-                return Err(SiteError::Impatient { what, status: Box::new(status) });
+                return Err(waiting.over(self, what, status));
             }
-            let before = status.state;
             status = self.changed(round, status.version, left).await?;
-            if before == RoundState::Collecting && status.state != before {
-                since = self.clock.moment();
-            }
         }
         Ok(status)
     }
@@ -169,11 +170,34 @@ impl Site {
         version: u64,
         left: Duration,
     ) -> Result<RoundStatus, TransportError> {
-        let at = self.at(round);
-        match self.clock.timeout(left, at.changed(version, left)).await {
+        match self.clock.timeout(left, self.at(round).changed(version, left)).await {
             Ok(status) => status,
             // This site's clock may run ahead of the aggregator's long poll.
-            Err(TimedOut) => at.status().await,
+            Err(TimedOut) => self.look(round).await,
         }
+    }
+
+    /// A round's status as it stands.
+    async fn look(&self, round: RoundNumber) -> Result<RoundStatus, TransportError> {
+        let look = self.clock.timeout(LONGEST_LOOK, self.at(round).status()).await;
+        look.unwrap_or(Err(TransportError::Silent { seconds: LONGEST_LOOK.as_secs() }))
+    }
+
+    /// Waits a little for this site's clock when a time that somebody signed is too far ahead of it.
+    /// Honest clocks differ: what the aggregator has just let pass may be refused here for seconds.
+    ///
+    /// # Errors
+    /// That of the check when it is too far ahead for that.
+    pub(crate) async fn caught_up<E>(
+        &self,
+        check: impl Fn(UnixSeconds) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Err(error) = check(self.clock.now()) {
+            if check(self.clock.now().after(CLOCK_GRACE)).is_err() {
+                return Err(error);
+            }
+            self.clock.sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
     }
 }

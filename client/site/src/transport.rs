@@ -1,5 +1,6 @@
 //! HTTP to the aggregator: bounded answers, problems as errors, retries of what is idempotent.
 
+mod address;
 mod connection;
 mod contributions;
 mod error;

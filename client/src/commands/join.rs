@@ -22,6 +22,10 @@ use crate::member::Member;
 use participant::Participant;
 use state::State;
 
+/// Seconds that a step waits for others unless told: a day, in which a server or a site that has
+/// failed is back.
+const PATIENCE: u64 = 24 * 3600;
+
 /// Arguments of `ringfence join`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Join {
@@ -54,12 +58,14 @@ impl Join {
     ///
     /// # Errors
     /// What cannot be mended by waiting: wrong files, a rule of the protocol that stands against
-    /// going on. A server that is away or sites that are late are waited for.
+    /// going on. A server that is away or sites that are late are waited for, as long as --patience
+    /// says.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.device.choose()?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
         let data = self.site_data(&plan)?;
-        let site = self.member.open()?;
+        let site = self.member.open_for(PATIENCE)?;
+        site.check_round_seconds(self.round_seconds).context("--round-seconds")?;
         model::check_layout(&initial, &site.study().layout)
             .with_context(|| self.model.display().to_string())?;
         let id = model::id(&initial);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use ringfence_site::model;
 
 use crate::files::read_weights;
@@ -15,7 +16,7 @@ pub(crate) struct Open {
     /// The model that this round's updates start from (safetensors).
     #[arg(long)]
     base: PathBuf,
-    /// Seconds that contributions may take; at least the study's minimum.
+    /// Seconds that contributions may take, within the study's bounds.
     #[arg(long, default_value_t = 3600)]
     seconds: u32,
 }
@@ -24,9 +25,19 @@ impl Open {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let site = self.member.open()?;
         let base = read_weights(&self.base, site.study())?;
-        let status = site.open_round(model::id(&base), self.seconds).await?;
+        site.check_round_seconds(self.seconds).context("--seconds")?;
+        let round = site.next_round().await?;
+        let turn = site.turn(round).await?;
+        if !turn.has_come() {
+            let patience = site.patience().as_secs();
+            println!("{turn}; waiting for at most {patience} s (--patience)");
+        }
+        let status = site.initiate(round, model::id(&base), self.seconds).await?;
+        if status.initiator != *site.id() {
+            println!("round {round} was opened by {} meanwhile", status.initiator);
+        }
         let holders: Vec<&str> = status.holders.iter().map(|holder| holder.as_str()).collect();
-        println!("round {} is open; key holders: {}", status.round, holders.join(", "));
+        println!("round {round} is open; key holders: {}", holders.join(", "));
         Ok(())
     }
 }

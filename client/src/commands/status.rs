@@ -30,6 +30,7 @@ impl Status {
         println!("study {} ({}), {} rounds", status.name, status.study.short(), status.rounds);
         let Some(round) = status.latest else { return Ok(()) };
         println!("round {}: {:?}, opened by {}", round.round, round.state, round.initiator);
+        println!("  deadline      {}", round.deadline.utc());
         println!("  holders       {}", names(&round.holders));
         println!("  contributions {}", names(&round.received));
         println!(

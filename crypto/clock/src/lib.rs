@@ -24,6 +24,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ringfence_crypto::id::UnixSeconds;
 use tokio::sync::watch;
 
+/// A longer wait is waited for in pieces, so that no wait, whatever somebody else's statement says,
+/// is too long to be told to the operating system.
+const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 3600);
+
 /// A clock: what time it is, how much time passes, and waiting for it to pass.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -109,7 +113,14 @@ impl Clock {
     /// Waits for a moment.
     pub async fn sleep_until(&self, moment: Moment) {
         match &self.source {
-            Source::System(_) => tokio::time::sleep(moment.since(self.moment())).await,
+            Source::System(_) => loop {
+                let left = moment.since(self.moment());
+                if left.is_zero() {
+                    return;
+                }
+                // The operating system's instants end before all moments do.
+                tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+            },
             Source::Mock(time) => {
                 // The clock itself keeps the sender alive, so this ends only when it is time.
                 let _ = time.subscribe().wait_for(|time| time.passed >= moment.0).await;
@@ -187,6 +198,33 @@ mod tests {
         tokio::task::yield_now().await;
         hand.advance(HOUR);
         assert_eq!(waiting.await.unwrap(), Err(TimedOut));
+    }
+
+    #[tokio::test]
+    async fn no_wait_is_too_long() {
+        let (mock, hand) = Clock::mock(UnixSeconds(u64::MAX));
+        assert_eq!(mock.now(), UnixSeconds(u64::MAX));
+        hand.advance(Duration::MAX);
+        assert_eq!(mock.now(), UnixSeconds(u64::MAX));
+        assert_eq!(mock.moment().after(Duration::MAX).since(mock.moment()), Duration::ZERO);
+        // Around the ends of the types that the operating system and tokio count in.
+        let ends = [u64::MAX, i64::MAX as u64, i64::MAX as u64 / 1000, u64::MAX / 1000];
+        let (mock, system) = (Clock::mock(UnixSeconds(0)).0, Clock::system());
+        for end in ends.map(Duration::from_secs).into_iter().chain([Duration::MAX]) {
+            for less in [0, 1, 100, 10_000_000] {
+                let wait = end.saturating_sub(Duration::from_secs(less));
+                for clock in [&mock, &system] {
+                    let moment = Duration::from_millis(1);
+                    let slept = tokio::time::timeout(moment, clock.sleep(wait)).await;
+                    assert!(slept.is_err(), "{wait:?} are not over");
+                    let waited = tokio::time::timeout(
+                        moment,
+                        clock.timeout(wait, std::future::pending::<()>()),
+                    );
+                    assert!(waited.await.is_err(), "{wait:?} are not over");
+                }
+            }
+        }
     }
 
     #[tokio::test]

@@ -61,6 +61,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         weighting: Weighting::Equal,
         privacy: PrivacyPolicy::None,
         min_round_seconds: 1,
+        longest_round_seconds: 3600,
         review_seconds: 5,
         initiator_timeout_seconds: 1,
         check_key: CheckKeySeals {

@@ -37,6 +37,7 @@ pub(crate) fn study(sites: usize) -> (Study, Vec<Identity>) {
         initial_model: Digest::of(b"initial model").into(),
         weighting: Weighting::Equal,
         min_round_seconds: 1,
+        longest_round_seconds: 3600,
         review_seconds: 1,
         initiator_timeout_seconds: 1,
     };

@@ -84,7 +84,8 @@ pub enum RoundError {
     SecondContribution(SiteId),
     /// After the deadline.
     #[error(
-        "round {round} takes no more contributions (deadline {deadline}, now {now}, in Unix seconds); contribute to the next one"
+        "round {round} takes no more contributions (deadline {}, now {} by the aggregator's clock); contribute to the next one",
+        .deadline.utc(), .now.utc()
     )]
     Late {
         /// The round.

@@ -112,6 +112,13 @@ impl Round {
         &self.manifest
     }
 
+    /// The latest time that the round states as its own: when it was opened or, once collecting has
+    /// ended, when that was. Its ends are counted from there.
+    pub fn latest_time(&self) -> UnixSeconds {
+        let opened_at = self.manifest.statement.opened_at;
+        self.frozen_at.map_or(opened_at, |frozen_at| frozen_at.max(opened_at))
+    }
+
     /// A site's contribution as far as it has come.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::id::{ClosingId, HeaderId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::log::{Checkpoint, LogEntry};
 use crate::signature::{SignatureError, Signed, Statement};
+use crate::time::{MAX_CLOCK_AHEAD, Utc};
 use crate::wire::canonical::canonical;
 
 /// One contribution of the set.
@@ -93,6 +94,26 @@ pub enum ClosingError {
         /// The study's `min_sites`.
         min: u16,
     },
+    /// Closed before it was opened.
+    #[error(
+        "the closing says that the round was closed at {closed_at}, before its manifest opened it at {opened_at}; the aggregator signed a wrong time: look at its clock"
+    )]
+    ClosedBeforeOpened {
+        /// As stated.
+        closed_at: Utc,
+        /// By the manifest.
+        opened_at: Utc,
+    },
+    /// Closed in the future.
+    #[error(
+        "the closing says that the round was closed at {closed_at}, more than {MAX_CLOCK_AHEAD} s ahead of this site's clock, which shows {now}; look at the aggregator's clock first, then at this site's"
+    )]
+    ClosedAhead {
+        /// As stated.
+        closed_at: Utc,
+        /// The time at whoever checks.
+        now: Utc,
+    },
     /// Out of order, twice, or not on the roster.
     #[error("the closing's entry {0} is out of order, stands twice or is not on the roster")]
     Entry(SiteId),
@@ -168,7 +189,7 @@ impl Closing {
     }
 
     /// Checks what the statement alone shows: the aggregator's signature, the round, the set's
-    /// size and order, the log's size.
+    /// size and order, the log's size, and that it was not closed before it was opened.
     ///
     /// # Errors
     /// [`ClosingError`] with the first thing that is wrong.
@@ -191,6 +212,10 @@ impl Closing {
                 got_manifest: closing.manifest,
             });
         }
+        if closing.closed_at < manifest.opened_at {
+            let (closed_at, opened_at) = (closing.closed_at.utc(), manifest.opened_at.utc());
+            return Err(ClosingError::ClosedBeforeOpened { closed_at, opened_at });
+        }
         let got = closing.included.len();
         if got != 0 && got < usize::from(study.min_sites) {
             return Err(ClosingError::SetSize { got, min: study.min_sites });
@@ -208,6 +233,20 @@ impl Closing {
             Some(both) => Err(ClosingError::Entry(both.site.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Refuses a closing from the future, by the clock of the holder that is to endorse it: the next
+    /// round may not be opened before that time. Not a part of [`Closing::check`]: an auditor who
+    /// checks it later has another time.
+    ///
+    /// # Errors
+    /// [`ClosingError::ClosedAhead`].
+    pub fn check_clock(&self, now: UnixSeconds) -> Result<(), ClosingError> {
+        if self.closed_at <= now.after(MAX_CLOCK_AHEAD) {
+            return Ok(());
+        }
+        let (closed_at, now) = (self.closed_at.utc(), now.utc());
+        Err(ClosingError::ClosedAhead { closed_at, now })
     }
 
     /// Checks the set against the signed headers and reviews that a holder fetched: every entry is

@@ -6,10 +6,8 @@ use super::study::Study;
 use crate::digest::Digest;
 use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::signature::{SignatureError, Signed, Statement};
+use crate::time::{MAX_CLOCK_AHEAD, Utc};
 use crate::wire::canonical::canonical;
-
-/// Longest time between opening and deadline: 90 days.
-const MAX_ROUND_SECONDS: u64 = 90 * 24 * 3600;
 
 /// What a round is about. Its name, the digest of it, seeds the public polynomials.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,13 +129,29 @@ pub enum ManifestError {
     },
     /// A deadline too near or too far.
     #[error(
-        "the manifest leaves {got} s for contributions, expected {min} to {MAX_ROUND_SECONDS} s"
+        "the manifest leaves {got} s for contributions, expected {min} to {longest} s (the study's min_round_seconds and longest_round_seconds)"
     )]
     Deadline {
         /// The study's minimum.
         min: u32,
+        /// The study's maximum.
+        longest: u32,
         /// As stated; negative spans count as 0.
         got: u64,
+    },
+    /// Opened in the future.
+    #[error(
+        "the manifest was opened at {opened_at}, more than {MAX_CLOCK_AHEAD} s ahead of {whose} clock, which shows {now}; look at the clock of the initiator, {initiator}, first, then at {whose}"
+    )]
+    OpenedAhead {
+        /// As stated.
+        opened_at: Utc,
+        /// Who signed it.
+        initiator: SiteId,
+        /// The time at whoever checks.
+        now: Utc,
+        /// Whose clock that is.
+        whose: &'static str,
     },
     /// Signature does not hold.
     #[error(transparent)]
@@ -179,12 +193,27 @@ impl Manifest {
             return Err(ManifestError::HolderKeys { expected, got });
         }
         let got = manifest.deadline.seconds_since(manifest.opened_at);
-        if got < u64::from(study.min_round_seconds) || got > MAX_ROUND_SECONDS {
-            return Err(ManifestError::Deadline { min: study.min_round_seconds, got });
+        let (min, longest) = (study.min_round_seconds, study.longest_round_seconds);
+        if !(u64::from(min)..=longest.into()).contains(&got) {
+            return Err(ManifestError::Deadline { min, longest, got });
         }
         let initiator = study.initiator(manifest.round, turns).ok_or(ManifestError::NoSites)?;
         signed.verify(&initiator.signature_key, &initiator.id)?;
         Ok(())
+    }
+
+    /// Refuses a manifest from the future, by the clock of whoever first sees it (`whose` clock, for
+    /// the error). Not a part of [`Manifest::check`]: an auditor who checks it later has another
+    /// time. One that is seen long after it was opened is fine.
+    ///
+    /// # Errors
+    /// [`ManifestError::OpenedAhead`].
+    pub fn check_clock(&self, now: UnixSeconds, whose: &'static str) -> Result<(), ManifestError> {
+        if self.opened_at <= now.after(MAX_CLOCK_AHEAD) {
+            return Ok(());
+        }
+        let (opened_at, now) = (self.opened_at.utc(), now.utc());
+        Err(ManifestError::OpenedAhead { opened_at, initiator: self.initiator.clone(), now, whose })
     }
 
     /// How many places after the initiator that is due the signer stands on the ring; each must

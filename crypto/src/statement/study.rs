@@ -16,6 +16,9 @@ use crate::signature::{PublicKey, SignatureError, Statement};
 use crate::threshold::{Threshold, ThresholdError};
 use crate::wire::canonical::canonical;
 
+/// The most seconds that a study may let a round take contributions: 90 days.
+pub const MAX_ROUND_SECONDS: u32 = 90 * 24 * 3600;
+
 /// Everything that the roster agrees on before the first round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +50,9 @@ pub struct Study {
     pub privacy: PrivacyPolicy,
     /// A manifest must leave at least this long for contributions.
     pub min_round_seconds: u32,
+    /// A manifest may leave at most this long for contributions: nobody holds a round open for
+    /// longer.
+    pub longest_round_seconds: u32,
     /// How long holders have to review the envelopes after the deadline.
     pub review_seconds: u32,
     /// After this long without a new round the initiator's successor on the ring may open it.
@@ -68,6 +74,7 @@ canonical!(Study {
     weighting,
     privacy,
     min_round_seconds,
+    longest_round_seconds,
     review_seconds,
     initiator_timeout_seconds,
     check_key,
@@ -125,6 +132,16 @@ pub enum StudyError {
     /// A weighting that is not the roster's.
     #[error(transparent)]
     Weighting(#[from] WeightingError),
+    /// A longest round that is shorter than the shortest, or longer than any study may have.
+    #[error(
+        "longest_round_seconds is {longest}, expected {min} (min_round_seconds) to {MAX_ROUND_SECONDS} (90 days)"
+    )]
+    RoundSeconds {
+        /// `min_round_seconds`.
+        min: u32,
+        /// As stated.
+        longest: u32,
+    },
     /// Check keys are missing.
     #[error("expected one sealed check key for each of {sites} sites, got {got}")]
     CheckKeys {
@@ -181,6 +198,10 @@ impl Study {
         self.layout.check()?;
         self.packing.blocks(self.layout.values())?;
         self.weighting.check(sites, self.packing.value_limit())?;
+        let (min, longest) = (self.min_round_seconds, self.longest_round_seconds);
+        if !(min..=MAX_ROUND_SECONDS).contains(&longest) {
+            return Err(StudyError::RoundSeconds { min, longest });
+        }
         if self.check_key.sealed.len() != sites {
             return Err(StudyError::CheckKeys { sites, got: self.check_key.sealed.len() });
         }

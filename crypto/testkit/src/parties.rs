@@ -118,6 +118,7 @@ impl Parties {
             initial_model: Digest::of(b"initial model").into(),
             weighting: Weighting::Equal,
             min_round_seconds: 1,
+            longest_round_seconds: 3600,
             review_seconds: REVIEW_SECONDS,
             initiator_timeout_seconds: TIMEOUT_SECONDS,
         }

@@ -6,8 +6,10 @@
 )]
 
 mod base_models;
+mod clocks;
 mod crashes;
 mod federation;
+mod liar;
 mod logs;
 mod refusals;
 mod restored;

@@ -55,6 +55,7 @@ impl Trio {
             initial_model: base,
             weighting: Weighting::Equal,
             min_round_seconds: 2,
+            longest_round_seconds: 3600,
             review_seconds: 2,
             initiator_timeout_seconds: 1,
         };

@@ -1,12 +1,17 @@
 //! Waiting for hours, by a clock that the test turns.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringfence_clock::Clock;
+use ringfence_crypto::api::{Problem, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
-use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::wire::json;
 use ringfence_site::SiteError;
+use ringfence_site::transport::Transport;
 
+use crate::liar;
 use crate::trio::Trio;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -26,7 +31,10 @@ async fn a_successor_waits_a_day_for_its_turn() {
     })
     .await;
     let (clock, hand) = Clock::mock(created_at);
-    let successor = trio.site_with(1, |membership| membership.clock = clock);
+    let successor = trio.site_with(1, |membership| {
+        membership.clock = clock;
+        membership.patience = 2 * DAY;
+    });
     let base = trio.base;
     let opening = tokio::spawn(async move { successor.open_round(base, 600).await });
 
@@ -68,11 +76,136 @@ async fn a_holders_patience_of_an_hour_ends_in_a_moment() {
     assert!(!holding.is_finished(), "an hour has not passed yet");
     hand.advance(Duration::from_secs(1));
     let error = holding.await.unwrap().unwrap_err();
-    let SiteError::Impatient { what: "a certificate", status } = error else {
+    let text = error.to_string();
+    let SiteError::Impatient(overdue) = error else {
         panic!("expected the end of its patience, got {error}")
     };
-    let RoundStatus { round, endorsed, endorsements_needed, .. } = *status;
-    assert_eq!((round, endorsed.len(), endorsements_needed), (RoundNumber::FIRST, 1, 3));
+    let RoundStatus { round, endorsed, endorsements_needed, .. } = &overdue.status;
+    assert_eq!((*round, endorsed.len(), *endorsements_needed), (RoundNumber::FIRST, 1, 3));
+    for said in ["to a certificate by 20", " UTC (", "1 of 3 endorsements", "(missing: b, c)"] {
+        assert!(text.contains(said), "{said:?} is not in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_out_of_turn_says_whose_turn_it_is_and_ends_with_its_patience() {
+    let now = Clock::system().now();
+    let trio = Trio::start_with(|draft| {
+        draft.created_at = now;
+        draft.initiator_timeout_seconds = DAY.as_secs() as u32;
+    })
+    .await;
+    let (clock, hand) = Clock::mock(now);
+    let successor = trio.site_with(1, |membership| {
+        membership.clock = clock;
+        membership.patience = HOUR;
+    });
+    let turn = successor.turn(RoundNumber::FIRST).await.unwrap();
+    assert_eq!((turn.initiator.as_str(), turn.from), ("a", now.after(DAY.as_secs())));
+    assert!(!turn.has_come());
+    let (base, asked) = (trio.base, std::sync::Arc::new(successor));
+    let open = |site: &std::sync::Arc<ringfence_site::Site>| {
+        let site = site.clone();
+        tokio::spawn(async move { site.open_round(base, 600).await })
+    };
+    let opening = open(&asked);
+    tokio::time::sleep(MOMENT).await;
+    hand.advance(HOUR);
+    let error = opening.await.unwrap().unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, SiteError::OutOfTurn { patience: 3600, .. }), "{text}");
+    let from = now.after(DAY.as_secs()).utc().to_string();
+    for said in ["the turn is a's since", "b, this site, may step in from", &from, "ask a,"] {
+        assert!(text.contains(said), "{said:?} is not in {text}");
+    }
+
+    // While it waits, the initiator opens the round: that is as good, and is said.
+    let opening = open(&asked);
+    tokio::time::sleep(MOMENT).await;
+    trio.site(0).open_round(base, 600).await.unwrap();
+    while !opening.is_finished() {
+        hand.advance(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(opening.await.unwrap().unwrap().initiator.as_str(), "a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_that_never_ends_collecting_is_waited_for_until_the_signed_deadline() {
+    let trio = Trio::start().await;
+    trio.site(0).open_round(trio.base, 600).await.unwrap();
+    let url = liar::start(trio.aggregator.url(), |asked, answer| {
+        if asked.is_round_status() {
+            answer.alter(|status: &mut RoundStatus| {
+                status.state = RoundState::Collecting;
+                status.deadline = UnixSeconds(u64::MAX);
+            });
+        }
+    });
+    let manifest = trio.transport().round(trio.study_id(), RoundNumber::FIRST).manifest().await;
+    let deadline = manifest.unwrap().statement.deadline;
+    let (clock, hand) = Clock::mock(deadline.earlier(500));
+    let site = trio.site_with(1, |membership| {
+        membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
+        membership.clock = clock;
+        membership.patience = HOUR;
+    });
+    let holding = tokio::spawn(async move { site.hold(RoundNumber::FIRST).await });
+    tokio::time::sleep(MOMENT).await;
+    hand.advance(Duration::from_secs(500) + HOUR - Duration::from_secs(1));
+    tokio::time::sleep(MOMENT).await;
+    assert!(!holding.is_finished(), "deadline and patience are not over yet");
+    hand.advance(Duration::from_secs(1));
+    let error = holding.await.unwrap().unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, SiteError::Impatient { .. }), "{text}");
+    let deadline = deadline.utc().to_string();
+    for said in ["still takes contributions", &deadline, "(missing: a, b, c)", "this site's clock"]
+    {
+        assert!(text.contains(said), "{said:?} is not in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_opening_is_an_error_unless_another_site_was_faster() {
+    let trio = Trio::start().await;
+    trio.site(0).open_round(trio.base, 600).await.unwrap();
+    let refuse = |asked: &liar::Asked<'_>, answer: &mut liar::Answer| {
+        if asked.is_opening() {
+            answer.status = 409;
+            answer.bytes = json::compact(&Problem {
+                kind: "/problems/conflict".into(),
+                title: "Conflict".into(),
+                status: 409,
+                detail: "not today".into(),
+            });
+        }
+        if asked.is_study_status() {
+            answer.alter(|status: &mut StudyStatus| status.rounds = 0);
+        }
+    };
+    let through = |url: &str| {
+        let transport = Transport::new(url, false, Clock::system()).unwrap();
+        trio.site_with(1, |membership| membership.transport = transport)
+    };
+    let site = through(&liar::start(trio.aggregator.url(), refuse));
+    let error = site.open_round(trio.base, 600).await.unwrap_err().to_string();
+    assert!(error.contains("(409)") && error.contains("not today"), "{error}");
+    drop(site);
+
+    // It does not see that a was faster until its own manifest has been refused.
+    let tried = AtomicBool::new(false);
+    let url = liar::start(trio.aggregator.url(), move |asked, answer| {
+        if asked.is_opening() {
+            tried.store(true, Ordering::SeqCst);
+        }
+        if asked.is_study_status() && !tried.load(Ordering::SeqCst) {
+            answer.alter(|status: &mut StudyStatus| status.rounds = 0);
+        }
+    });
+    let site = through(&url);
+    let status = site.open_round(trio.base, 600).await.unwrap();
+    assert_eq!((status.initiator.as_str(), status.round), ("a", RoundNumber::FIRST));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,18 +2,26 @@
 
 use std::time::Duration;
 
+use reqwest::header::LOCATION;
+use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, Url};
 use ringfence_clock::Clock;
 use ringfence_crypto::api::Problem;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::de::DeserializeOwned;
 
+use super::address::{self, LOCALHOST, LOOPBACK};
 use super::error::TransportError;
 
 /// Longest a long poll is asked to wait.
 pub(super) const POLL: Duration = Duration::from_secs(20);
 /// Attempts at a request before its network error is reported; the pauses between them double.
 pub(super) const ATTEMPTS: u32 = 6;
+/// A message, with its answer, takes at most so long, as it may at the aggregator. A largest frame
+/// (16 MiB) then needs 0.5 Mbit/s.
+const WHOLE: Duration = Duration::from_secs(300);
+/// What streams, a body or a sum, has besides a second for so many bytes: 0.13 Mbit/s.
+const SLOWEST: u64 = 16 << 10;
 /// The pause after the first attempt.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -32,22 +40,16 @@ impl Transport {
     /// # Errors
     /// [`TransportError::Url`] unless it is `http://` on a loopback address (or anywhere, with
     /// `allow_plain_http`): contributions are encrypted, but who talks to whom is not.
+    ///
+    /// No proxy is used, whatever the environment says, and no redirect is followed: what is sent,
+    /// the admin's token among it, goes to the address that was given and nowhere else.
     pub fn new(url: &str, allow_plain_http: bool, clock: Clock) -> Result<Self, TransportError> {
-        let refuse = |reason: &str| TransportError::Url { url: url.into(), reason: reason.into() };
-        let mut base: Url = url.parse().map_err(|_| refuse("it is no URL"))?;
-        if base.scheme() != "http" {
-            return Err(refuse(
-                "this version speaks plain HTTP only; for another machine use a TLS tunnel to its loopback",
-            ));
-        }
-        let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let loopback = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        if !loopback && !allow_plain_http {
-            return Err(refuse("plain HTTP beyond loopback needs --allow-plain-http"));
-        }
-        base.set_path("/v2/");
+        let base = address::base(url, allow_plain_http)?;
         let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            // Not asked of a name server, which may say anything.
+            .resolve_to_addrs(LOCALHOST, &LOOPBACK)
             .connect_timeout(Duration::from_secs(10))
             // Below the server's time for request headers, which also closes idle connections.
             .pool_idle_timeout(Duration::from_secs(10))
@@ -110,7 +112,7 @@ impl Transport {
     ) -> Result<Vec<u8>, TransportError> {
         let url = self.url(path)?;
         let network = |source| TransportError::Network { url: url.to_string(), source };
-        let response = request(url.clone()).send().await.map_err(network)?;
+        let response = request(url.clone()).timeout(WHOLE).send().await.map_err(network)?;
         let response = accepted(response).await?;
         bounded(response, limit).await
     }
@@ -122,6 +124,11 @@ impl Transport {
     }
 }
 
+/// How long a transfer of so many bytes may take: whoever trickles is given up.
+pub(super) fn transfer_time(bytes: u64) -> Duration {
+    WHOLE.saturating_add(Duration::from_secs(bytes / SLOWEST))
+}
+
 pub(super) const JSON: &str = "application/json";
 pub(super) const BYTES: &str = "application/octet-stream";
 
@@ -130,6 +137,13 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TransportEr
     let status = response.status();
     if status.is_success() {
         return Ok(response);
+    }
+    if status.is_redirection() {
+        let target = response.headers().get(LOCATION).map(|target| target.as_bytes());
+        let target =
+            target.map_or("nowhere".into(), |target| String::from_utf8_lossy(target).into());
+        let (url, status) = (response.url().to_string(), status.as_u16());
+        return Err(TransportError::Redirect { url, status, target });
     }
     let bytes = bounded(response, MAX_MESSAGE).await.unwrap_or_default();
     let detail = match json::parse::<Problem>(&bytes, MAX_MESSAGE, "problem") {
@@ -153,22 +167,5 @@ pub(super) async fn bounded(
             return Err(TransportError::TooLong { url, limit });
         }
         bytes.extend_from_slice(&chunk);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_http_stays_on_loopback_unless_told() {
-        let new = |url, allow| Transport::new(url, allow, Clock::system());
-        for good in ["http://127.0.0.1:1", "http://localhost:8080/", "http://[::1]:9"] {
-            assert!(new(good, false).is_ok(), "{good}");
-        }
-        for bad in ["http://10.0.0.1:1", "https://127.0.0.1", "ftp://localhost", "localhost"] {
-            assert!(new(bad, false).is_err(), "{bad}");
-        }
-        assert!(new("http://aggregator.example:1", true).is_ok());
     }
 }

@@ -11,7 +11,7 @@ use ringfence_crypto::wire::frame::MAX_FRAME;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use tokio::io::AsyncSeekExt;
 
-use super::connection::{ATTEMPTS, BYTES, accepted, bounded};
+use super::connection::{ATTEMPTS, BYTES, accepted, bounded, transfer_time};
 use super::error::TransportError;
 use super::round::RoundTransport;
 
@@ -96,7 +96,7 @@ impl RoundTransport<'_> {
             .transport
             .url(&self.path(&format!("/contributions/{site}/body?offset={offset}")))?;
         let network = |source| TransportError::Network { url: url.to_string(), source };
-        let request = self.transport.client.put(url.clone());
+        let request = self.transport.client.put(url.clone()).timeout(transfer_time(length));
         let request = request.header("content-type", BYTES).header("content-length", length);
         let response = request.body(file).send().await.map_err(network)?;
         let bytes = bounded(accepted(response).await?, MAX_MESSAGE).await?;

@@ -17,7 +17,8 @@ pub enum TransportError {
     },
     /// The aggregator could not be reached or broke off.
     #[error(
-        "the aggregator at {url} could not be reached: {source}; check that it runs and the URL is right"
+        "the aggregator at {url} could not be reached: {}; check that it runs and the URL is right",
+        causes(.source)
     )]
     Network {
         /// The request's URL.
@@ -32,6 +33,26 @@ pub enum TransportError {
         status: u16,
         /// The problem's detail.
         detail: String,
+    },
+    /// The aggregator points elsewhere.
+    #[error(
+        "the answer of {url} is a redirect ({status}) to {target}, and redirects are not followed: what is sent there is for this aggregator; give the aggregator's own address as --server"
+    )]
+    Redirect {
+        /// The request's URL.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// Where it points.
+        target: String,
+    },
+    /// No answer in time.
+    #[error(
+        "the aggregator did not say within {seconds} s how the round stands; check that it runs and can be reached"
+    )]
+    Silent {
+        /// How long was waited.
+        seconds: u64,
     },
     /// An answer longer than such an answer can be.
     #[error(
@@ -75,8 +96,19 @@ impl TransportError {
 
     /// Whether the same request may succeed later: the aggregator is away, or busy.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Network { .. }) || self.status() == Some(503)
+        matches!(self, Self::Network { .. } | Self::Silent { .. }) || self.status() == Some(503)
     }
+}
+
+/// What the HTTP client says, with what lies behind it: by itself it only says that it failed.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// `None` for a refusal that says that something is not there yet.

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 
-use super::connection::{BYTES, JSON, POLL, Transport, accepted};
+use super::connection::{BYTES, JSON, POLL, Transport, accepted, transfer_time};
 use super::error::TransportError;
 
 /// The resources of one round of one study.
@@ -202,7 +202,8 @@ impl RoundTransport<'_> {
         let at = |source| TransportError::File { path: file.display().to_string(), source };
         let url = self.transport.url(&self.path("/sum"))?;
         let network = |source| TransportError::Network { url: url.to_string(), source };
-        let response = self.transport.client.get(url.clone()).send().await.map_err(network)?;
+        let request = self.transport.client.get(url.clone()).timeout(transfer_time(bytes));
+        let response = request.send().await.map_err(network)?;
         let mut response = accepted(response).await?;
         let mut out = tokio::fs::File::create(file).await.map_err(at)?;
         let (mut hasher, mut received) = (blake3::Hasher::new(), 0);

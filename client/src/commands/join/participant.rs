@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use ringfence_clock::Moment;
 use ringfence_crypto::id::{ModelId, RoundNumber};
+use ringfence_crypto::round::RoundStatus;
 use ringfence_learning::{SiteData, TrainingPlan};
 use ringfence_site::{Done, RoundEnd, Site, SiteError, model};
 use ringfence_weights::Weights;
+use tokio::sync::oneshot;
 
 use super::patience::{conflict, is_transient, patiently};
 use super::state::State;
@@ -27,26 +30,25 @@ impl Participant<'_> {
         println!("round {round}");
         self.patiently(|| self.site.publish_round_keys()).await?;
         let base = model::id(state.model());
+        let (opened, is_open) = oneshot::channel();
         let part = async {
-            let (opened, update) = tokio::join!(
-                self.opened(round, base),
+            let (open, update) = tokio::join!(
+                self.opened(round, base, opened),
                 training::update(self.site, self.plan, self.data, state)
             );
-            opened?;
+            open?;
             let update = update?;
             self.patiently(|| self.take_part(round, base, &update))
                 .await
                 .map_err(anyhow::Error::from)
         };
         let duty = async {
-            if self.site.holds(round) {
-                self.seen(round).await?;
+            // No word comes when the round cannot be opened: there is nothing to hold then.
+            if self.site.holds(round) && is_open.await.is_ok() {
                 self.hold(round).await;
             }
-            Ok::<_, anyhow::Error>(())
         };
-        let (end, duty) = tokio::join!(part, duty);
-        duty?;
+        let (end, ()) = tokio::join!(part, duty);
         match end? {
             RoundEnd::Aborted => {
                 println!(
@@ -70,30 +72,66 @@ impl Participant<'_> {
         Ok(())
     }
 
-    /// Waits until the round is open, and opens it when that falls to this site.
-    async fn opened(&self, round: RoundNumber, base: ModelId) -> anyhow::Result<()> {
-        loop {
-            if self.patiently(|| self.site.next_round()).await? > round {
-                return Ok(());
+    /// Waits until the round is open, and opens it when that falls to this site; says at once whose
+    /// turn it is, and tells `opened` once it is open.
+    async fn opened(
+        &self,
+        round: RoundNumber,
+        base: ModelId,
+        opened: oneshot::Sender<()>,
+    ) -> anyhow::Result<()> {
+        let known = self.patiently(|| self.site.opened(round)).await?;
+        let status = match known {
+            Some(status) => status,
+            None => {
+                let turn = self.patiently(|| self.site.turn(round)).await?;
+                println!("  {turn}");
+                // As long as this site's turn may take to come, and its patience beyond that.
+                let wait = turn.from.since(turn.now).saturating_add(self.site.patience());
+                let end = self.site.clock().moment().after(wait);
+                tokio::select! {
+                    status = self.open(round, base, end) => status?,
+                    status = self.seen(round) => status?,
+                }
             }
-            tokio::select! {
-                opened = self.site.open_round(base, self.round_seconds) => match opened {
-                    Ok(_) => println!("  opened by this site"),
-                    // Another site was faster, or the server is away: the next look tells.
-                    Err(error) if is_transient(&error) || conflict(&error) => self.pause().await,
-                    Err(error) => return Err(error.into()),
-                },
-                seen = self.seen(round) => return seen,
+        };
+        match status.initiator == *self.site.id() {
+            true => println!("  opened by this site"),
+            false => println!("  opened by {}", status.initiator),
+        }
+        // Whoever waits for it has gone where this is not heard.
+        let _ = opened.send(());
+        Ok(())
+    }
+
+    /// Opens the round in this site's turn. A refusal is an error, unless another site that may open
+    /// the round was faster.
+    async fn open(
+        &self,
+        round: RoundNumber,
+        base: ModelId,
+        end: Moment,
+    ) -> Result<RoundStatus, SiteError> {
+        let seconds = self.round_seconds;
+        loop {
+            let opened = self.patiently(|| self.site.initiate(round, base, seconds)).await;
+            match opened {
+                Err(error @ SiteError::OutOfTurn { .. }) if self.site.clock().moment() < end => {
+                    eprintln!("  waiting: {error}");
+                }
+                opened => return opened,
             }
         }
     }
 
-    /// Waits until somebody has opened the round.
-    async fn seen(&self, round: RoundNumber) -> anyhow::Result<()> {
-        while self.patiently(|| self.site.next_round()).await? <= round {
+    /// Waits until somebody who may has opened the round. Ends with what waits beside it.
+    async fn seen(&self, round: RoundNumber) -> Result<RoundStatus, SiteError> {
+        loop {
+            if let Some(status) = self.patiently(|| self.site.opened(round)).await? {
+                return Ok(status);
+            }
             self.pause().await;
         }
-        Ok(())
     }
 
     /// Contributes unless it is too late, and opens what comes of the round.
@@ -164,7 +202,7 @@ impl Participant<'_> {
     where
         F: Future<Output = Result<T, SiteError>>,
     {
-        patiently(self.site.clock(), step).await
+        patiently(self.site, step).await
     }
 
     /// Between two looks at what changes without a sign.

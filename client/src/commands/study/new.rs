@@ -55,6 +55,9 @@ pub(crate) struct New {
     /// A round must stay open at least this many seconds.
     #[arg(long, default_value_t = 60)]
     min_round_seconds: u32,
+    /// A round may stay open at most this many seconds; 90 days is the most.
+    #[arg(long, alias = "longest-round", default_value_t = 7 * 24 * 3600)]
+    longest_round_seconds: u32,
     /// Seconds that key holders have to review the envelopes.
     #[arg(long, default_value_t = 600)]
     review_seconds: u32,
@@ -94,6 +97,7 @@ impl New {
             initial_model: model::id(&weights),
             weighting: self.sample_counts.map_or(Weighting::Equal, Weighting::SampleCounts),
             min_round_seconds: self.min_round_seconds,
+            longest_round_seconds: self.longest_round_seconds,
             review_seconds: self.review_seconds,
             initiator_timeout_seconds: self.initiator_timeout_seconds,
         }

@@ -50,6 +50,7 @@ pub(super) fn describe(signed: &SignedStudy) -> anyhow::Result<String> {
          ring        {}\n\
          thresholds  m = {}, c = {}, l = {}, Q = {}, t = {}: {silent}\n\
          fewest      {} contributions, signatures {} of {}\n\
+         times       a round {} to {} s, reviews {} s, a successor's turn after {} s\n\
          model       {} tensors, {values} values, initial model {}\n\
          encoding    {} bits a value, {} slots of {} bits, Delta = 2^{}; body {bytes} bytes ({per_value:.2} a value)\n",
         signed.study.name,
@@ -62,6 +63,10 @@ pub(super) fn describe(signed: &SignedStudy) -> anyhow::Result<String> {
         signed.study.min_sites,
         signed.signatures.len(),
         roster.len(),
+        signed.study.min_round_seconds,
+        signed.study.longest_round_seconds,
+        signed.study.review_seconds,
+        signed.study.initiator_timeout_seconds,
         layout.tensors.len(),
         signed.study.initial_model.short(),
         packing.value_bits,

@@ -39,6 +39,8 @@ pub struct StudyDraft {
     pub weighting: Weighting,
     /// A manifest must leave at least this long.
     pub min_round_seconds: u32,
+    /// A manifest may leave at most this long.
+    pub longest_round_seconds: u32,
     /// How long holders have to review.
     pub review_seconds: u32,
     /// After this long the initiator's successor may step in.
@@ -88,6 +90,7 @@ impl StudyDraft {
             weighting: self.weighting,
             privacy: PrivacyPolicy::None,
             min_round_seconds: self.min_round_seconds,
+            longest_round_seconds: self.longest_round_seconds,
             review_seconds: self.review_seconds,
             initiator_timeout_seconds: self.initiator_timeout_seconds,
         };

@@ -6,3 +6,4 @@ mod logged;
 mod opened;
 mod refusals;
 mod refused_openings;
+mod times;

@@ -97,8 +97,12 @@ fn manifests() {
     assert!(matches!(error, ManifestError::Holders { .. }));
     let error = manifest_error(open(0, &|m| m.holder_keys.truncate(4)));
     assert!(matches!(error, ManifestError::HolderKeys { expected: 5, got: 4 }));
-    let error = manifest_error(open(0, &|m| m.deadline = m.opened_at));
-    assert!(matches!(error, ManifestError::Deadline { .. }));
+    let longest = rehearsal.study.longest_round_seconds;
+    for got in [0, u64::from(longest) + 1, u64::MAX - START.0] {
+        let error = manifest_error(open(0, &|m| m.deadline = m.opened_at.after(got)));
+        assert_eq!(error, ManifestError::Deadline { min: 1, longest, got });
+    }
+    open(0, &|m| m.deadline = m.opened_at.after(longest.into())).unwrap();
     let error = manifest_error(open(0, &|m| m.previous = Some(Digest::of(b"").into())));
     assert!(matches!(error, ManifestError::Previous { .. }));
 }

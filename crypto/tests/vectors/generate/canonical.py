@@ -96,6 +96,7 @@ SCHEMAS = {
         ("weights", weights),
         ("privacy", named(["none"])),
         ("min_round_seconds", U32),
+        ("longest_round_seconds", U32),
         ("review_seconds", U32),
         ("initiator_timeout_seconds", U32),
         ("check_key", CHECK_KEY),

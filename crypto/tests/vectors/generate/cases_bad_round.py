@@ -44,6 +44,11 @@ def closings():
         "abort_with_sum": ({"included": []}, "names a sum if and only if its set is not empty"),
         "in_and_out": ({"excluded": [left_out]}, "entry south is out of order, stands twice"),
         "round": ({"round": 1}, "the closing is for round 1"),
+        "closed_before_opened": (
+            {"closed_at": story.manifest_statement()["opened_at"] - 1},
+            "closed at 2027-01-15 08:00:09 UTC (1800000009), before its manifest opened it at "
+            "2027-01-15 08:00:10 UTC (1800000010)",
+        ),
         "log_too_small": (
             {"checkpoint": {**good["checkpoint"], "size": 3}},
             "the closing's checkpoint has 3 leaves, expected at least 4",

@@ -54,6 +54,14 @@ def studies():
             {"/weights": {"sample_counts": [1, 2, 3, 4, 65536]}},
             "the largest sample count, 65536, is over 65535 times the smallest, 1",
         ),
+        "longest_round_too_short": (
+            {"/longest_round_seconds": 59},
+            "longest_round_seconds is 59, expected 60 (min_round_seconds) to 7776000 (90 days)",
+        ),
+        "longest_round_too_long": (
+            {"/longest_round_seconds": 7776001},
+            "longest_round_seconds is 7776001, expected 60 (min_round_seconds) to 7776000",
+        ),
         "no_name": ({"/name": ""}, "expected a study name of 1 to 200 bytes, got 0"),
         "changed_after_signing": (
             {"/review_seconds": 31},
@@ -156,11 +164,15 @@ def manifests():
         ),
         "deadline_too_near": (
             {**first, "deadline": first["opened_at"] + 59}, "north", None,
-            "the manifest leaves 59 s for contributions, expected 60 to 7776000 s",
+            "the manifest leaves 59 s for contributions, expected 60 to 3600 s",
         ),
         "deadline_too_far": (
-            {**first, "deadline": first["opened_at"] + 7776001}, "north", None,
-            "the manifest leaves 7776001 s for contributions",
+            {**first, "deadline": first["opened_at"] + 3601}, "north", None,
+            "the manifest leaves 3601 s for contributions, expected 60 to 3600 s",
+        ),
+        "deadline_never": (
+            {**first, "deadline": 2**64 - 1}, "north", None,
+            f"the manifest leaves {2**64 - 1 - first['opened_at']} s for contributions",
         ),
         "deadline_before_opening": (
             {**first, "deadline": first["opened_at"] - 1}, "north", None,

@@ -102,12 +102,16 @@ def opened_rounds():
     closing = story.closing_digest()
     due = story.manifest_statement(1, previous=closing)
     late = {**due, "initiator": "south", "opened_at": START + 1000, "deadline": START + 1300}
+    first = story.manifest_statement()
+    longest = {**first, "deadline": first["opened_at"] + parties.study()["longest_round_seconds"]}
     statement_file(
         "manifest",
-        "Manifests of round 0, which names one holder's round keys, and of round 1, by the "
-        "initiator and by its successor on the ring, 600 s after the closing of round 0.",
+        "Manifests of round 0, which names one holder's round keys, of the same round held open for "
+        "as long as the study allows, and of round 1, by the initiator and by its successor on the "
+        "ring, 600 s after the closing of round 0.",
         [
-            ("round 0", story.manifest_statement(), "north"),
+            ("round 0", first, "north"),
+            ("round 0, the longest", longest, "north"),
             ("round 1", due, "east"),
             ("round 1 by a successor", late, "south"),
         ],

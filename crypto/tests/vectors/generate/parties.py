@@ -90,6 +90,7 @@ def study():
         "weights": "equal",
         "privacy": "none",
         "min_round_seconds": 60,
+        "longest_round_seconds": 3600,
         "review_seconds": 30,
         "initiator_timeout_seconds": 600,
         "check_key": {

@@ -1,0 +1,145 @@
+//! Where requests go, and where they do not, whatever an answer or the environment says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the lints' exceptions for tests do not reach the helpers of an integration test"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ringfence_clock::Clock;
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
+use ringfence_site::transport::{Transport, TransportError};
+
+const STUDY: StudyId = StudyId(Digest([7; 32]));
+
+/// Where the child process of a test finds the server to ask.
+const SERVER: &str = "RINGFENCE_TEST_SERVER";
+
+/// A server on loopback that answers every request alike, and the first lines of what came.
+struct Listener {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Listener {
+    fn start(answer: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut reader = BufReader::new(stream.unwrap());
+                let (mut head, mut length) = (String::new(), 0);
+                // Whoever only connects has been here, too.
+                let _ = reader.read_line(&mut head);
+                seen.lock().unwrap().push(head);
+                let mut line = String::new();
+                while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                    line.clear();
+                }
+                let _ = reader.read_exact(&mut vec![0; length]);
+                let _ = reader.get_mut().write_all(answer.as_bytes());
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn redirect(status: &str, target: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nlocation: {target}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    )
+}
+
+fn no_content() -> String {
+    "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned()
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_error_that_names_its_target_and_is_not_followed() {
+    let elsewhere = Listener::start(no_content());
+    for status in ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect"]
+        .into_iter()
+        .chain(["308 Permanent Redirect", "300 Multiple Choices"])
+    {
+        let target = format!("{}/v2/elsewhere", elsewhere.url());
+        let aggregator = Listener::start(redirect(status, &target));
+        let transport = Transport::new(&aggregator.url(), false, Clock::system()).unwrap();
+        let sum = tempfile::NamedTempFile::new().unwrap();
+        let at = transport.round(STUDY, RoundNumber(0));
+        let errors = [
+            transport.status(STUDY).await.unwrap_err(),
+            at.manifest().await.unwrap_err(),
+            at.sum(sum.path(), 1000).await.unwrap_err(),
+            at.put_envelopes(&"a".parse().unwrap(), vec![1; 100]).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, TransportError::Redirect { .. }), "{error}");
+            assert!(!error.is_transient() && error.status().is_none(), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&target) && text.contains("not followed"), "{text}");
+            assert!(text.contains(&status[..3]), "{text}");
+        }
+        assert_eq!(aggregator.requests().len(), 4, "each was asked once");
+    }
+    assert_eq!(elsewhere.requests(), Vec::<String>::new());
+}
+
+/// Run by the test below, in a process whose environment names a proxy.
+#[tokio::test]
+#[ignore = "needs the environment that the test below gives it"]
+async fn child() {
+    let server = std::env::var(SERVER).unwrap();
+    let port = server.rsplit(':').next().unwrap();
+    for url in [format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")] {
+        let transport = Transport::new(&url, false, Clock::system()).unwrap();
+        let error = transport.status(STUDY).await.unwrap_err();
+        assert!(error.is_missing(), "{url}: {error}");
+    }
+    // Where plain HTTP beyond loopback is allowed, no proxy is asked either.
+    let (clock, hand) = Clock::mock(UnixSeconds(0));
+    let transport = Transport::new("http://aggregator.invalid:9", true, clock).unwrap();
+    let asking = tokio::spawn(async move { transport.status(STUDY).await });
+    while !asking.is_finished() {
+        hand.advance(Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let error = asking.await.unwrap().unwrap_err();
+    assert!(matches!(error, TransportError::Network { .. }), "{error}");
+}
+
+#[test]
+fn no_proxy_of_the_environment_sees_a_connection() {
+    let (aggregator, proxy) = (Listener::start(no_content()), Listener::start(no_content()));
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["child", "--exact", "--ignored"]).env(SERVER, aggregator.url());
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    {
+        child.env(name, proxy.url());
+    }
+    let output = child.env_remove("NO_PROXY").env_remove("no_proxy").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    assert_eq!(proxy.requests(), Vec::<String>::new());
+    let requests = aggregator.requests();
+    assert_eq!(requests.len(), 2, "{requests:?}");
+    assert!(requests.iter().all(|line| line.starts_with("GET /v2/studies/")), "{requests:?}");
+}
