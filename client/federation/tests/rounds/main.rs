@@ -13,3 +13,4 @@ mod refusals;
 mod restored;
 mod trio;
 mod waiting;
+mod weighting;
