@@ -140,6 +140,13 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
     let apart = plain.difference(&opened).unwrap().values().map(f32::abs).fold(0.0, f32::max);
     assert!(apart < step, "{apart} apart, a step is {step}");
     assert!(plain.values().map(f32::abs).fold(0.0, f32::max) > 100.0 * step);
+    let report = std::fs::read_to_string(folder.join("out-b/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let opened = report["opened"].as_array().unwrap();
+    assert_eq!(opened.len(), 3, "{report}");
+    let recorded = opened[0]["precision"]["step"].as_f64().unwrap();
+    // Of the clip bound, which is 0.5 here.
+    assert!((recorded * 0.5 / (f64::from(step) / counts.len() as f64) - 1.0).abs() < 1e-3);
     for name in ["report.json", "curve.svg", "predictions.png"] {
         assert!(folder.join("out-b").join(name).is_file(), "{name}");
     }
@@ -187,6 +194,17 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
         &["--model", "other.safetensors", "--data", "images-a"],
         "use the study's initial model",
     );
+    // The same initial model under another plan: each setting that differs is named.
+    let (plan, initial) = TrainingPlan::load(&folder.join("model.safetensors")).unwrap();
+    let mut training = plan.training.clone();
+    training.epochs = 7;
+    let other = TrainingPlan { rounds: 4, training, ..plan };
+    other.save(&initial, &folder.join("replanned.safetensors")).unwrap();
+    for expected in
+        ["rounds: the study says 3, this site 4", "training.epochs: the study says 6, this site 7"]
+    {
+        refused(&["--model", "replanned.safetensors", "--data", "images-a"], expected);
+    }
     std::fs::write(folder.join("images-a/images/00/0000.png"), "no picture").unwrap();
     refused(&[good[0], good[1], "--data", "images-a"], "0000.png");
     let error = ringfence(folder, &["init", "--task", "classification"]).unwrap_err();
