@@ -214,3 +214,48 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     let error = ringfence(folder, &["init", "--augment-geometry", "4"]).unwrap_err();
     assert!(error.contains("geometry") && error.contains("from 0 to 3"), "{error}");
 }
+
+/// The same weights under the same names, and labels that mean something else: version 1 let both
+/// sites take part.
+#[test]
+fn classes_in_another_order_and_studies_without_a_plan_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
+    let classes = ["--classes", "normal,pneumonia", "--side", "32"];
+    run(&[&["init", "--task", "classification"], &classes[..]].concat());
+    SITES.iter().for_each(|site| _ = run(&["keygen", "--site", site]));
+    // RFC 8032, test 1.
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let study = |out: &str, training: &str| {
+        let mut new = vec!["study", "new", "--name", "t", "--aggregator-key", key, "--out", out];
+        new.extend(["--model", "model.safetensors", "--clip", "0.5", "--training", training]);
+        new.extend(["--site", "a.public.json", "--site", "b.public.json"]);
+        new.extend(["--site", "c.public.json"]);
+        let said = run(&new);
+        for site in SITES {
+            let identity = format!("{site}.identity");
+            run(&["study", "sign", "--study", out, "--identity", &identity]);
+        }
+        said
+    };
+    let said = study("pinned.json", "plan");
+    assert!(said.contains(r#"classes = ["normal","pneumonia"]"#), "{said}");
+    study("free.json", "none");
+
+    let (plan, initial) = TrainingPlan::load(&folder.join("model.safetensors")).unwrap();
+    let swapped = TrainingPlan { classes: plan.classes.iter().rev().cloned().collect(), ..plan };
+    swapped.save(&initial, &folder.join("swapped.safetensors")).unwrap();
+    let refused = |study: &str, model: &str, expected: &str| {
+        let mut join = vec!["join", "--identity", "a.identity", "--state", "s", "--data", "none"];
+        join.extend(["--server", "http://127.0.0.1:1", "--study", study, "--model", model]);
+        let error = ringfence(folder, &join).unwrap_err();
+        assert!(error.contains(expected), "{study}, {model}: {error}");
+    };
+    let differ =
+        r#"classes: the study says ["normal","pneumonia"], this site ["pneumonia","normal"]"#;
+    refused("pinned.json", "swapped.safetensors", differ);
+    refused("free.json", "model.safetensors", "the study pins no training plan");
+    // With the study's plan it goes on to the images.
+    refused("pinned.json", "model.safetensors", "the data in none");
+}
