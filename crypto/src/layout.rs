@@ -18,7 +18,7 @@ pub struct TensorLayout {
     pub name: String,
     /// Shape; an empty shape is a scalar.
     pub shape: Vec<u32>,
-    /// `C`: update values are clipped to `[-C, C]` before quantization.
+    /// `C`: update values are clipped to `[-C, C]`, then weighted, then quantized.
     pub clip: f32,
 }
 canonical!(TensorLayout { name, shape, clip });

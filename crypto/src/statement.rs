@@ -10,12 +10,14 @@ mod header;
 mod manifest;
 mod opening;
 mod privacy_policy;
+mod reach;
 mod receipt;
 mod review;
 mod roster_entry;
 mod round_keys;
 mod signed_study;
 mod study;
+mod training;
 mod weighting;
 
 pub use acknowledgement::{Acknowledgement, FailureClass, Outcome};
@@ -26,10 +28,15 @@ pub use header::Header;
 pub use manifest::{Manifest, ManifestError, Previous};
 pub use opening::Opening;
 pub use privacy_policy::PrivacyPolicy;
+pub use reach::Reach;
 pub use receipt::Receipt;
 pub use review::Review;
 pub use roster_entry::{HexBytes, KEM_KEY_BYTES, RosterEntry};
 pub use round_keys::{HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError};
 pub use signed_study::{SignedStudy, SiteSignature};
 pub use study::{MAX_ROUND_SECONDS, Study, StudyError};
-pub use weighting::{Weighting, WeightingError};
+pub use training::{
+    MAX_SETTING_NAME, MAX_SETTING_VALUE, MAX_SETTINGS, Setting, Training, TrainingDifference,
+    TrainingError,
+};
+pub use weighting::{MAX_LOST_BITS, MIN_LEFT_BITS, Weighting, WeightingError};

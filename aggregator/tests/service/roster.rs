@@ -13,7 +13,7 @@ use ringfence_crypto::ring::words::{pack, unpack};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
     CheckKeySeals, Header, HexBytes, Manifest, PrivacyPolicy, Review, RosterEntry, SignedStudy,
-    Study, Weighting,
+    Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
@@ -88,6 +88,7 @@ pub(crate) fn study(aggregator_key: PublicKey, shape: Shape, keys: &[SigningKey]
         initial_model: ModelId(Digest::of(b"model")),
         weighting: Weighting::Equal,
         privacy: PrivacyPolicy::None,
+        training: Training::None,
         min_round_seconds: 1,
         longest_round_seconds: 30 * 24 * 3600,
         review_seconds,

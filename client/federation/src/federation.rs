@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use ringfence_clock::Clock;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{SignedStudy, Study, Weighting};
+use ringfence_crypto::statement::{SignedStudy, Study, Training, Weighting};
 use ringfence_keys::identity::Identity;
 use ringfence_keys::study::draft::StudyDraft;
 use ringfence_site::transport::Transport;
@@ -49,6 +49,8 @@ pub struct FederationSetup {
     pub initial: Weights,
     /// The step that an opened mean makes.
     pub mean_step: MeanStep,
+    /// The training plan that the study pins.
+    pub training: Training,
     /// How the sites encrypt, weight and wait.
     pub options: FederationOptions,
     /// What befalls sites on purpose.
@@ -85,7 +87,8 @@ impl Federation {
             std::fs::remove_dir_all(state)
                 .with_context(|| format!("cannot clear {}", state.display()))?;
         }
-        let FederationSetup { names, initial, mean_step, options, faults, rounds, clock } = setup;
+        let FederationSetup { names, initial, mean_step, training, options, faults, rounds, clock } =
+            setup;
         let names = names.iter().map(|name| site_id(name)).collect::<anyhow::Result<Vec<_>>>()?;
         check(&faults, &names, rounds)?;
         let aggregator = Aggregator::start(&state.join("aggregator"), clock.clone()).await?;
@@ -105,6 +108,7 @@ impl Federation {
             layout: model::layout(&initial, options.clip),
             initial_model: model::id(&initial),
             weighting: options.weighting,
+            training,
             min_round_seconds: options.round_seconds.min(MIN_ROUND_SECONDS),
             longest_round_seconds: options.round_seconds,
             review_seconds: REVIEW_SECONDS,

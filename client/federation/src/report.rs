@@ -3,6 +3,7 @@
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::statement::Study;
 use ringfence_keys::open::NoiseReport;
+use ringfence_keys::update::precision::Precision;
 use serde::Serialize;
 
 /// One round, as it is printed and written.
@@ -28,6 +29,8 @@ pub struct RoundReport {
     pub noise_largest: u64,
     /// The noise that would spoil the sum.
     pub noise_bound: u64,
+    /// How precise the mean is, over the sites in it; none before one is opened.
+    pub precision: Option<Precision>,
     /// Bytes of one contribution's body and envelopes, the largest.
     pub upload_bytes: u64,
     /// Largest time of a site from joining to its receipt: encrypt, make durable, send.
@@ -51,6 +54,7 @@ impl RoundReport {
             noise_margin_bits: 0.0,
             noise_largest: 0,
             noise_bound: 0,
+            precision: None,
             upload_bytes: 0,
             contribute_seconds: 0.0,
             seconds: 0.0,
@@ -73,10 +77,16 @@ impl RoundReport {
     }
 
     /// Notes how one recipient's opening went.
-    pub(crate) fn opened(&mut self, noise: NoiseReport, unusable: &[(SiteId, String)]) {
+    pub(crate) fn opened(
+        &mut self,
+        noise: NoiseReport,
+        precision: Precision,
+        unusable: &[(SiteId, String)],
+    ) {
         self.noise_margin_bits = noise.margin_bits;
         self.noise_largest = noise.largest;
         self.noise_bound = noise.bound;
+        self.precision = Some(precision);
         self.unusable_openings = unusable.to_vec();
     }
 }

@@ -43,6 +43,7 @@ impl Federation {
         let shared = Shared {
             round,
             base,
+            model: &self.model,
             clock: &self.clock,
             plain: Mutex::new(vec![0u64; self.model.len()]),
         };
@@ -127,7 +128,7 @@ impl Federation {
         let opened = done.sums().map(OpenedSum::sums).unwrap_or_default();
         report
             .compare(Pair { opened, plain }, Pair { opened: done.opened.mean(), plain: &expected });
-        report.opened(done.opened.noise, &done.unusable);
+        report.opened(done.opened.noise, done.precision(), &done.unusable);
     }
 }
 
@@ -135,6 +136,7 @@ impl Federation {
 struct Shared<'a> {
     round: RoundNumber,
     base: ModelId,
+    model: &'a Weights,
     clock: &'a Clock,
     /// The plain integer sum: the only place that sees all updates in the clear.
     plain: Mutex<Vec<u64>>,
@@ -167,6 +169,7 @@ impl Shared<'_> {
         let mut part = Part { site, sent: None, held: false, end: None };
         let Some(update) = update else { return Ok(part) };
         let joined = site.join(round).await.with_context(|| site.id().to_string())?;
+        joined.check_origin(self.model).with_context(|| site.id().to_string())?;
         let started = self.clock.moment();
         let contributed = joined
             .contribute(self.base, update, |quantized| self.add(quantized.expose()))

@@ -1,14 +1,14 @@
 //! A training plan: what all sites of a study train, and how, from the first round to the last.
 //!
 //! It travels in the metadata of the model's safetensors file, so that one file is all that a site
-//! needs beside the study, and a model that is used later still says what it is. What must be alike
-//! at all sites for the rounds to work at all (the initial model, the layout, the weights) is
-//! pinned by the study itself; a site with another plan would hold another model after a round, and
-//! its acknowledgement would show it.
+//! needs beside the study, and a model that is used later still says what it is. The study pins
+//! every setting of it ([`TrainingPlan::settings`]) beside the initial model, the layout and the
+//! weighting: a site with another plan is refused before it trains.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::data::{DataError, Dataset, SiteData};
 use crate::error::LearnError;
@@ -192,6 +192,22 @@ impl TrainingPlan {
         self.step()?.check(rayon::current_num_threads(), free())
     }
 
+    /// Every setting as a name and a value, ascending by name: what a study pins. They are the
+    /// plan's JSON, its objects taken apart (`training.optimizer.sgd.momentum`), so that no setting
+    /// can be forgotten and none depends on an order of fields. A text stands as it is, `null` as
+    /// `none`, a list and a number as their JSON.
+    ///
+    /// # Errors
+    /// When the plan has no JSON, which does not happen.
+    pub fn settings(&self) -> Result<Vec<(String, String)>, serde_json::Error> {
+        // Through text: a float32 has fewer digits there than as a double.
+        let plan: Value = serde_json::from_str(&serde_json::to_string(self)?)?;
+        let mut settings = Vec::new();
+        take_apart(String::new(), &plan, &mut settings);
+        settings.sort();
+        Ok(settings)
+    }
+
     /// Writes weights with this plan in the file's metadata.
     ///
     /// # Errors
@@ -238,5 +254,22 @@ impl TrainingPlan {
         };
         let expected = self.model.to_string();
         Err(PlanError::Model { path: path.to_path_buf(), expected, found })
+    }
+}
+
+/// The settings inside a value, each under its path.
+fn take_apart(path: String, value: &Value, settings: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(fields) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            for (name, value) in fields {
+                take_apart(format!("{path}{dot}{name}"), value, settings);
+            }
+        }
+        Value::Null => settings.push((path, "none".to_owned())),
+        Value::String(text) => settings.push((path, text.clone())),
+        Value::Array(_) | Value::Bool(_) | Value::Number(_) => {
+            settings.push((path, value.to_string()));
+        }
     }
 }

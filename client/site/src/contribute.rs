@@ -10,8 +10,10 @@ use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
 use ringfence_keys::update::clipped::{Clipped, clipped};
 use ringfence_keys::update::quantize::QuantizedUpdate;
 use ringfence_keys::update::weigh::weigh;
+use ringfence_weights::Weights;
 
 use crate::error::SiteError;
+use crate::fingerprint::Fingerprint;
 use crate::journal::ContributionRecord;
 use crate::site::Site;
 use crate::transport::TransportError;
@@ -52,7 +54,7 @@ impl<'a> Joined<'a> {
         &self.manifest.statement
     }
 
-    /// Quantizes, encrypts, makes durable and sends an update (values in layout order) that was
+    /// Clips, weighs, quantizes, encrypts, makes durable and sends an update (values in layout order) that was
     /// computed from this base model. `quantized` is shown the integers.
     ///
     /// If a contribution to this round is on disk already, exactly that one is sent again.
@@ -113,6 +115,36 @@ impl<'a> Joined<'a> {
         Ok(())
     }
 
+    /// Refuses to start a study from a model that is one this site contributed from in another
+    /// study, changed a little; and remembers this round's base model for the like. Within a study
+    /// the base model is the one that Q sites have acknowledged, wherever it lies.
+    ///
+    /// # Errors
+    /// [`SiteError::BaseModelNear`]; [`SiteError::Journal`] when the state cannot be read or written.
+    pub fn check_origin(&self, base: &Weights) -> Result<(), SiteError> {
+        let Site { study, study_id, journal, .. } = self.site;
+        if crate::model::id(base) == study.initial_model {
+            for (spent, fingerprint) in journal.spent_models()? {
+                let likeness = fingerprint.likeness(base);
+                if spent.study != *study_id && likeness.is_near() {
+                    return Err(SiteError::BaseModelNear {
+                        study: spent.study,
+                        round: spent.round,
+                        equal: likeness.equal,
+                        of: likeness.of,
+                    });
+                }
+            }
+        }
+        let journal = journal.round(*study_id, self.manifest.statement.round)?;
+        if journal.base_model()?.is_none() {
+            let mut rng =
+                ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
+            journal.save_base_model(&Fingerprint::of(base, &mut rng))?;
+        }
+        Ok(())
+    }
+
     /// The rules of safety, over everything that this site has on disk.
     fn check_rules(&self, base_model: ModelId) -> Result<(), SiteError> {
         self.check_base(base_model)?;
@@ -137,10 +169,11 @@ impl<'a> Joined<'a> {
         let round = manifest.round;
         let mut rng =
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
+        // Of the update as it came: what weighing takes off is no clipping.
+        let clipped = clipped(update, &study.layout);
         let update = weigh(update, study, identity.site())?;
         let values = QuantizedUpdate::quantize(&update, &study.layout, &study.packing, &mut rng)?;
         quantized(&values);
-        let clipped = clipped(&update, &study.layout);
         let context = ContributionContext { study, manifest, holder_keys, identity, check_key };
         let record = journal.round(*study_id, round)?.contribute(|body| {
             let Contribution { header, envelopes } =

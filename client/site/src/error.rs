@@ -1,7 +1,7 @@
 //! What can go wrong at a site, and what to do about it.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
+use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, StudyId};
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
@@ -129,6 +129,20 @@ pub enum SiteError {
         round: RoundNumber,
         /// This site's model.
         got: ModelId,
+    },
+    /// The study starts from a spent model with few values changed.
+    #[error(
+        "{equal} of {of} sampled values of this study's initial model are those of the model from which this site contributed in {study} round {round}: it is that model changed a little, updates from both are nearly the same, and the difference of two opened sums would reveal single updates; start from a model that does not derive from it (docs/safety.md, \"After a round that failed\")"
+    )]
+    BaseModelNear {
+        /// The study of the spent model.
+        study: StudyId,
+        /// The round there.
+        round: RoundNumber,
+        /// Sampled values with the same bits.
+        equal: usize,
+        /// Sampled values.
+        of: usize,
     },
     /// Too few sites hold the same model.
     #[error(

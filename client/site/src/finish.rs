@@ -5,9 +5,10 @@ use std::io::{BufReader, Seek};
 use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Manifest, Outcome, Weighting};
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Manifest, Outcome};
 use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal};
 use ringfence_keys::share::reconstruct::{KeySum, ReconstructError};
+use ringfence_keys::update::precision::Precision;
 
 use crate::contribute::{Contributed, Joined};
 use crate::error::SiteError;
@@ -33,8 +34,6 @@ pub struct Done<'a> {
     pub opened: OpenedMean,
     /// The sums that it is the mean of, where the site keeps them.
     sums: Option<OpenedSum>,
-    /// What their mean is multiplied by, where the study weights them.
-    correction: Option<f64>,
     /// Holders whose openings could not be used, each with the reason.
     pub unusable: Vec<(SiteId, String)>,
 }
@@ -89,21 +88,8 @@ impl Site {
                 return Err(error);
             }
         };
-        let weighting = &self.study.weighting;
-        let correction = (*weighting != Weighting::Equal).then(|| {
-            let places = closing.included.iter().filter_map(|s| self.study.position(&s.site));
-            weighting.correction(places)
-        });
         let manifest = manifest.id();
-        Ok(RoundEnd::Done(Done {
-            site: self,
-            manifest,
-            certificate,
-            opened,
-            sums,
-            correction,
-            unusable,
-        }))
+        Ok(RoundEnd::Done(Done { site: self, manifest, certificate, opened, sums, unusable }))
     }
 
     /// Fetches sum and openings of a certified set and opens it.
@@ -206,11 +192,18 @@ impl Site {
 impl Done<'_> {
     /// The mean update, in layout order, weighted as the study says.
     pub fn mean(&self) -> Vec<f32> {
-        let mean = self.opened.mean();
-        match self.correction {
-            None => mean.to_vec(),
-            Some(factor) => mean.iter().map(|v| (f64::from(*v) * factor) as f32).collect(),
-        }
+        self.site.study.weighting.weighted(self.opened.mean().to_vec(), self.places())
+    }
+
+    /// How precise the mean is, over the sites that are in it.
+    pub fn precision(&self) -> Precision {
+        Precision::of(&self.site.study, self.places())
+    }
+
+    /// The places in the roster of the sites that the mean is over.
+    fn places(&self) -> impl Iterator<Item = usize> + Clone {
+        let included = &self.certificate.closing.statement.included;
+        included.iter().filter_map(|entry| self.site.study.position(&entry.site))
     }
 
     /// The sums that the mean is of, where the site keeps them ([`Site::keeping_sums`]).

@@ -6,6 +6,7 @@
 //! STATE/abstain.json                           after a restore from a backup
 //! STATE/studies/<study>/rounds/<round>/
 //!     manifest.json  certificate.json          checked
+//!     base-model.json                          sampled values of the base model
 //!     body.bin  envelopes.bin  contribution.json   what was or will be sent, byte for byte
 //!     receipt.json  endorsement.json  closing.json  opening.bin
 //!     refused-<closing>.json                   closings on a log that this site refuses
@@ -35,6 +36,8 @@ use ringfence_keys::duties::contributor::{End, Record};
 pub use round::{ContributionRecord, RoundJournal};
 pub use round_keys::RoundKeysJournal;
 use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::Fingerprint;
 
 /// That a site abstains through a round, in `abstain.json`.
 #[derive(Serialize, Deserialize)]
@@ -119,6 +122,23 @@ impl Journal {
             }
         }
         Ok(records)
+    }
+
+    /// What is remembered of every base model that this site contributed from, in whatever study,
+    /// unless the round ended in a certified abort.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a record cannot be read.
+    pub fn spent_models(&self) -> Result<Vec<(Record, Fingerprint)>, JournalError> {
+        let mut spent = Vec::new();
+        for record in self.contributions()? {
+            if record.end == Some(End::Abort) {
+                continue;
+            }
+            let round = self.round(record.study, record.round)?;
+            spent.extend(round.base_model()?.map(|fingerprint| (record, fingerprint)));
+        }
+        Ok(spent)
     }
 
     /// Every endorsement of this site in a study.

@@ -16,12 +16,14 @@
 //!   finish     Done
 //! journal      durable state            transport   HTTP
 //! model        identities and layouts of weights
+//! fingerprint  what is remembered of a base model
 //! ```
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, reason = "a site must not stop on what it is sent or finds")]
 
 mod contribute;
 mod error;
+mod fingerprint;
 mod finish;
 mod history;
 mod hold;
@@ -36,6 +38,7 @@ mod wait;
 
 pub use contribute::{Contributed, Joined};
 pub use error::SiteError;
+pub use fingerprint::Fingerprint;
 pub use finish::{Done, RoundEnd};
 pub use hold::HoldReport;
 pub use journal::{ContributionRecord, Journal, JournalError, RoundJournal, RoundKeysJournal};

@@ -32,8 +32,15 @@ impl Contribute {
         let update = read_weights(&self.update, site.study())?;
         update.check_finite().with_context(|| self.update.display().to_string())?;
         let round = which_round(&site, self.round).await?;
+        if let Some(plan) = site.study().training.digest() {
+            println!(
+                "the study pins the training plan {}: this command cannot see how an update was trained; that it was trained by the plan is yours to keep (`ringfence study show` lists it)",
+                plan.short()
+            );
+        }
         let values: Vec<f32> = update.values().collect();
         let joined = site.join(round).await?;
+        joined.check_origin(&base)?;
         let contributed = joined.contribute(model::id(&base), &values, |_| ()).await?;
         let receipt = contributed.receipt();
         println!("round {round}: receipt for contribution {}", receipt.header);

@@ -17,7 +17,8 @@ use ringfence_federation::{Fault, Faults, Federation, FederationSetup};
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::{Dataset, RoundStart, TaskName, TrainingPlan, evaluate, picture};
 use ringfence_options::{
-    AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs, progress_bar, train_round,
+    AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs, pinned, progress_bar,
+    train_round,
 };
 use ringfence_weights::Weights;
 
@@ -139,6 +140,7 @@ impl Demo {
             names: dataset.sites.iter().map(|site| site.site.clone()).collect(),
             initial,
             mean_step: plan.mean_step,
+            training: pinned(plan)?,
             options: self.federation.options(dataset),
             faults: Faults { drop: self.drop.clone(), mute: self.mute.clone() },
             rounds: plan.rounds,

@@ -4,6 +4,7 @@
 //! the opened means and the training's checkpoint in `state`. Killed at any moment and started
 //! again with the same arguments, it goes on where it was.
 
+mod opened;
 mod participant;
 mod patience;
 mod report;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use ringfence_learning::{SiteData, TrainingPlan};
-use ringfence_options::{DataArgs, DeviceArgs};
+use ringfence_options::{DataArgs, DeviceArgs, check_pinned};
 use ringfence_site::model;
 
 use crate::files::make_folder;
@@ -63,7 +64,6 @@ impl Join {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.device.choose()?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
-        let data = self.site_data(&plan)?;
         let site = self.member.open_for(PATIENCE)?;
         site.check_round_seconds(self.round_seconds).context("--round-seconds")?;
         model::check_layout(&initial, &site.study().layout)
@@ -75,6 +75,9 @@ impl Join {
             self.model.display(),
             site.study().initial_model
         );
+        check_pinned(&site.study().training, &plan)
+            .with_context(|| self.model.display().to_string())?;
+        let data = self.site_data(&plan)?;
         make_folder(&self.out)?;
         let mut state = State::open(self.member.state(), &site, &plan, initial)?;
         println!(

@@ -21,13 +21,16 @@ pub(crate) struct Mean {
     /// The model that the updates started from (safetensors).
     #[arg(long)]
     base: PathBuf,
-    /// Where to write the mean update.
+    /// Where to write the mean update; the file's metadata say how precise it is.
     #[arg(long)]
     out: PathBuf,
     /// Where to write the new model, base plus mean: the base of the next round.
     #[arg(long)]
     model_out: PathBuf,
 }
+
+/// Key of the mean's precision, as JSON, in the metadata of its file.
+const PRECISION: &str = "ringfence.precision";
 
 impl Mean {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
@@ -44,7 +47,9 @@ impl Mean {
         }
         let mean = Weights::from_values(&base.shapes(), done.mean())?;
         let model = base.add(&mean)?;
-        mean.save(&self.out)?;
+        let precision = done.precision();
+        let recorded = serde_json::to_string(&precision)?;
+        mean.save_with(&self.out, &[(PRECISION, &recorded)])?;
         model.save(&self.model_out)?;
         let (sites, noise) = (done.opened.sites, done.opened.noise);
         done.acknowledge(model::id(&model)).await?;
@@ -53,6 +58,10 @@ impl Mean {
             mean.len(),
             noise.margin_bits
         );
+        println!("round {round}: {precision}");
+        if let Some(warning) = precision.warning() {
+            println!("round {round}: {warning}");
+        }
         Ok(())
     }
 }

@@ -16,6 +16,9 @@ const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f7075
 fn new_study<'a>(sites: &[&'a str], extra: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["study", "new", "--name", "t", "--aggregator-key", KEY];
     arguments.extend(["--model", "model.safetensors"]);
+    if !extra.contains(&"--training") {
+        arguments.extend(["--training", "none"]);
+    }
     if !extra.contains(&"--clip") {
         arguments.extend(["--clip", "0.5"]);
     }
@@ -67,7 +70,16 @@ fn every_wrong_step_says_what_to_do() {
     model(&folder.path().join("model.safetensors"), 10, f32::NAN);
     refused(&new_study(&all, &[]), "NaN");
     model(&folder.path().join("model.safetensors"), 10, 0.0);
-    run(&new_study(&all, &[])).unwrap();
+    refused(&new_study(&all, &["--training", "plan"]), "say --training none");
+    refused(
+        &new_study(&all, &["--sample-counts", "1,300,300"]),
+        "would lose 8.2 bits, expected at most 8",
+    );
+    let said = run(&new_study(&all, &["--sample-counts", "10,1000,1000"])).unwrap();
+    let expected = "moves the mean of all sites by 0.498 C at most, a malicious one by 0.498 C";
+    assert!(said.contains(expected) && said.contains("0.990 C and 0.498 C"), "{said}");
+    let said = run(&new_study(&all, &[])).unwrap();
+    assert!(said.contains("none pinned") && said.contains("all sites count alike"), "{said}");
 
     refused(&["study", "verify"], "lacks the signatures of a, b, c");
     run(&["study", "sign", "--identity", "a.identity"]).unwrap();

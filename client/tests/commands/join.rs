@@ -140,6 +140,13 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
     let apart = plain.difference(&opened).unwrap().values().map(f32::abs).fold(0.0, f32::max);
     assert!(apart < step, "{apart} apart, a step is {step}");
     assert!(plain.values().map(f32::abs).fold(0.0, f32::max) > 100.0 * step);
+    let report = std::fs::read_to_string(folder.join("out-b/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let opened = report["opened"].as_array().unwrap();
+    assert_eq!(opened.len(), 3, "{report}");
+    let recorded = opened[0]["precision"]["step"].as_f64().unwrap();
+    // Of the clip bound, which is 0.5 here.
+    assert!((recorded * 0.5 / (f64::from(step) / counts.len() as f64) - 1.0).abs() < 1e-3);
     for name in ["report.json", "curve.svg", "predictions.png"] {
         assert!(folder.join("out-b").join(name).is_file(), "{name}");
     }
@@ -187,6 +194,17 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
         &["--model", "other.safetensors", "--data", "images-a"],
         "use the study's initial model",
     );
+    // The same initial model under another plan: each setting that differs is named.
+    let (plan, initial) = TrainingPlan::load(&folder.join("model.safetensors")).unwrap();
+    let mut training = plan.training.clone();
+    training.epochs = 7;
+    let other = TrainingPlan { rounds: 4, training, ..plan };
+    other.save(&initial, &folder.join("replanned.safetensors")).unwrap();
+    for expected in
+        ["rounds: the study says 3, this site 4", "training.epochs: the study says 6, this site 7"]
+    {
+        refused(&["--model", "replanned.safetensors", "--data", "images-a"], expected);
+    }
     std::fs::write(folder.join("images-a/images/00/0000.png"), "no picture").unwrap();
     refused(&[good[0], good[1], "--data", "images-a"], "0000.png");
     let error = ringfence(folder, &["init", "--task", "classification"]).unwrap_err();
@@ -195,4 +213,49 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     assert!(error.contains("unet-light"), "{error}");
     let error = ringfence(folder, &["init", "--augment-geometry", "4"]).unwrap_err();
     assert!(error.contains("geometry") && error.contains("from 0 to 3"), "{error}");
+}
+
+/// The same weights under the same names, and labels that mean something else: version 1 let both
+/// sites take part.
+#[test]
+fn classes_in_another_order_and_studies_without_a_plan_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
+    let classes = ["--classes", "normal,pneumonia", "--side", "32"];
+    run(&[&["init", "--task", "classification"], &classes[..]].concat());
+    SITES.iter().for_each(|site| _ = run(&["keygen", "--site", site]));
+    // RFC 8032, test 1.
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let study = |out: &str, training: &str| {
+        let mut new = vec!["study", "new", "--name", "t", "--aggregator-key", key, "--out", out];
+        new.extend(["--model", "model.safetensors", "--clip", "0.5", "--training", training]);
+        new.extend(["--site", "a.public.json", "--site", "b.public.json"]);
+        new.extend(["--site", "c.public.json"]);
+        let said = run(&new);
+        for site in SITES {
+            let identity = format!("{site}.identity");
+            run(&["study", "sign", "--study", out, "--identity", &identity]);
+        }
+        said
+    };
+    let said = study("pinned.json", "plan");
+    assert!(said.contains(r#"classes = ["normal","pneumonia"]"#), "{said}");
+    study("free.json", "none");
+
+    let (plan, initial) = TrainingPlan::load(&folder.join("model.safetensors")).unwrap();
+    let swapped = TrainingPlan { classes: plan.classes.iter().rev().cloned().collect(), ..plan };
+    swapped.save(&initial, &folder.join("swapped.safetensors")).unwrap();
+    let refused = |study: &str, model: &str, expected: &str| {
+        let mut join = vec!["join", "--identity", "a.identity", "--state", "s", "--data", "none"];
+        join.extend(["--server", "http://127.0.0.1:1", "--study", study, "--model", model]);
+        let error = ringfence(folder, &join).unwrap_err();
+        assert!(error.contains(expected), "{study}, {model}: {error}");
+    };
+    let differ =
+        r#"classes: the study says ["normal","pneumonia"], this site ["pneumonia","normal"]"#;
+    refused("pinned.json", "swapped.safetensors", differ);
+    refused("free.json", "model.safetensors", "the study pins no training plan");
+    // With the study's plan it goes on to the images.
+    refused("pinned.json", "model.safetensors", "the data in none");
 }

@@ -41,6 +41,7 @@ async fn an_update_from_pytorch_reaches_the_mean() {
     let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
     SITES.iter().for_each(|site| _ = run(&["keygen", "--site", site]));
     let mut new = vec!["study", "new", "--name", "t", "--aggregator-key", &key];
+    new.extend(["--training", "none"]);
     new.extend(["--model", "base.safetensors", "--clip", "2", "--min-round-seconds", "1"]);
     new.extend(["--site", "a.public.json", "--site", "b.public.json", "--site", "c.public.json"]);
     run(&new);

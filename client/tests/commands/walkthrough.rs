@@ -44,7 +44,8 @@ fn the_documented_round_runs_as_written() {
     assert!(output.status.success(), "{out}\n{err}");
     assert!(out.contains("no silent holder tolerated"), "{out}");
     let clipped = "123 of 123 values lay beyond the study's clip bound";
-    assert_eq!(out.matches("clip bound").count(), 1, "{out}");
+    assert_eq!(out.matches("lay beyond the study's clip bound").count(), 1, "{out}");
+    assert!(out.contains("none pinned") && out.contains("round 0: a step is"), "{out}");
     assert!(out.contains(clipped) && out.contains("-0.9 in \"kernel\", to 0.5"), "{out}");
     assert!(out.contains("mean of 3 sites over 123 values"), "{out}");
     assert!(out.contains("round 1: Collecting, opened by b"), "{out}");

@@ -20,7 +20,7 @@ use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use ringfence_crypto::signature::{Signed, Statement, sign};
 use ringfence_crypto::statement::{
     Acknowledgement, CheckKeySeals, Endorsement, FailureClass, Header, HexBytes, Manifest, Opening,
-    Outcome, PrivacyPolicy, Review, RosterEntry, Study, Weighting,
+    Outcome, PrivacyPolicy, Review, RosterEntry, Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
@@ -60,6 +60,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         initial_model: ModelId(Digest([0; 32])),
         weighting: Weighting::Equal,
         privacy: PrivacyPolicy::None,
+        training: Training::None,
         min_round_seconds: 1,
         longest_round_seconds: 3600,
         review_seconds: 5,

@@ -1,5 +1,7 @@
-//! All that precedes encryption: weigh an update, see what clipping takes from it, quantize it.
+//! All that precedes encryption: see what clipping takes from an update, clip and weigh it, quantize
+//! it. And how precise the mean of such updates is.
 
 pub mod clipped;
+pub mod precision;
 pub mod quantize;
 pub mod weigh;

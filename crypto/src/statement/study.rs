@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::check_key::CheckKeySeals;
 use super::privacy_policy::PrivacyPolicy;
+use super::reach::SmallestSets;
 use super::roster_entry::{KEM_KEY_BYTES, RosterEntry};
+use super::training::{Training, TrainingError};
 use super::weighting::{Weighting, WeightingError};
 use crate::id::{ModelId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::layout::{Layout, LayoutError};
@@ -48,6 +50,8 @@ pub struct Study {
     pub weighting: Weighting,
     /// Noise that sites add before encryption.
     pub privacy: PrivacyPolicy,
+    /// What all sites train alike, or that nothing pins it.
+    pub training: Training,
     /// A manifest must leave at least this long for contributions.
     pub min_round_seconds: u32,
     /// A manifest may leave at most this long for contributions: nobody holds a round open for
@@ -73,6 +77,7 @@ canonical!(Study {
     initial_model,
     weighting,
     privacy,
+    training,
     min_round_seconds,
     longest_round_seconds,
     review_seconds,
@@ -142,6 +147,9 @@ pub enum StudyError {
         /// As stated.
         longest: u32,
     },
+    /// A training plan that cannot be pinned.
+    #[error(transparent)]
+    Training(#[from] TrainingError),
     /// Check keys are missing.
     #[error("expected one sealed check key for each of {sites} sites, got {got}")]
     CheckKeys {
@@ -197,11 +205,13 @@ impl Study {
         self.packing.check(sites)?;
         self.layout.check()?;
         self.packing.blocks(self.layout.values())?;
-        self.weighting.check(sites, self.packing.value_limit())?;
         let (min, longest) = (self.min_round_seconds, self.longest_round_seconds);
         if !(min..=MAX_ROUND_SECONDS).contains(&longest) {
             return Err(StudyError::RoundSeconds { min, longest });
         }
+        let sets = SmallestSets::of(&self.threshold, self.min_sites);
+        self.weighting.check(sites, sets.malicious, self.packing.value_bits)?;
+        self.training.check()?;
         if self.check_key.sealed.len() != sites {
             return Err(StudyError::CheckKeys { sites, got: self.check_key.sealed.len() });
         }

@@ -11,7 +11,7 @@ use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::Checkpoint;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    Closing, Excluded, Header, Included, Manifest, Previous, RoundKeys, Study, Weighting,
+    Closing, Excluded, Header, Included, Manifest, Previous, RoundKeys, Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::encrypt::check::CheckKey;
@@ -117,6 +117,7 @@ impl Parties {
             layout: Layout { tensors: vec![tensor] },
             initial_model: Digest::of(b"initial model").into(),
             weighting: Weighting::Equal,
+            training: Training::None,
             min_round_seconds: 1,
             longest_round_seconds: 3600,
             review_seconds: REVIEW_SECONDS,

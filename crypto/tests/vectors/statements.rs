@@ -7,7 +7,7 @@ use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement};
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
-    Opening, Receipt, Review, RoundKeys, SignedStudy, Study, Weighting,
+    Opening, Receipt, Review, RoundKeys, SignedStudy, Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
@@ -128,6 +128,7 @@ pub(crate) struct StudyFile {
     signing_seeds: Vec<HexBytes>,
     signature_bytes: Vec<HexBytes>,
     weighted: Weighted,
+    trained: Trained,
     thresholds: Vec<ThresholdCase>,
 }
 
@@ -138,6 +139,17 @@ struct Weighted {
     #[serde(rename = "weights")]
     weighting: Weighting,
     digest: StudyId,
+    reach_of_all: [f64; 2],
+    reach_at_worst: [f64; 2],
+}
+
+/// The same study with a training plan.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trained {
+    training: Training,
+    digest: StudyId,
+    plan_digest: Digest,
 }
 
 #[derive(Deserialize)]
@@ -171,10 +183,20 @@ pub(crate) fn study(_: &str, file: StudyFile) {
     let text = String::from_utf8(json::compact(&signed)).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), file.signed);
 
-    let Weighted { weighting, digest } = file.weighted;
+    let Weighted { weighting, digest, reach_of_all, reach_at_worst } = file.weighted;
     let weighted = Study { weighting, ..study.clone() };
     weighted.check().unwrap();
     assert_eq!(weighted.id(), digest);
+    let (all, worst) = weighted.reach();
+    for (reach, expected) in [(all, reach_of_all), (worst, reach_at_worst)] {
+        assert!((reach.honest - expected[0]).abs() < 1e-12, "{reach:?}");
+        assert!((reach.malicious - expected[1]).abs() < 1e-12, "{reach:?}");
+    }
+    let Trained { training, digest, plan_digest } = file.trained;
+    assert_eq!(training.digest(), Some(plan_digest));
+    let trained = Study { training, ..study.clone() };
+    trained.check().unwrap();
+    assert_eq!(trained.id(), digest);
 
     let mut resigned = SignedStudy::unsigned(study.clone());
     assert_eq!(file.signing_seeds.len(), study.roster.len());

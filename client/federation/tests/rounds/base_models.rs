@@ -3,9 +3,11 @@
 use ringfence_clock::Clock;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ModelId, RoundNumber};
-use ringfence_crypto::statement::Manifest;
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Manifest, SignedStudy};
 use ringfence_keys::duties::contributor::RuleError;
-use ringfence_site::{Site, SiteError};
+use ringfence_site::{Site, SiteError, model};
+use ringfence_weights::Weights;
 
 use crate::trio::{Trio, VALUES, finish, update};
 
@@ -72,4 +74,50 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
     let own = ModelId(Digest::of(b"own model"));
     let other = joined.contribute(own, &update(0), |_| ()).await.unwrap_err();
     assert!(matches!(other, SiteError::BaseModel { round: RoundNumber(2), .. }), "{other}");
+}
+
+/// After a certified set whose mean nobody applied, the same sites start a new study: from the same
+/// model with a flipped bit, and from another model.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spent_model_with_a_flipped_bit_starts_no_study() {
+    let trio = Trio::start().await;
+    let weights = |value: &dyn Fn(usize) -> f32| {
+        Weights::from_values(&[("w".into(), vec![VALUES])], (0..VALUES).map(value).collect())
+            .unwrap()
+    };
+    let sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
+    let first = RoundNumber(0);
+    sites[0].open_round(trio.base, 600).await.unwrap();
+    let joined = sites[0].join(first).await.unwrap();
+    joined.check_origin(&weights(&|_| 0.5)).unwrap();
+    joined.contribute(trio.base, &update(0), |_| ()).await.unwrap();
+    drop(sites);
+
+    let flipped = |k: usize| f32::from_bits(0.5f32.to_bits() ^ u32::from(k == 17));
+    for (name, initial, spent) in [
+        ("flipped", weights(&flipped), true),
+        ("independent", weights(&|k| (k as f32).sin()), false),
+    ] {
+        let mut study = trio.study.study.clone();
+        (study.name, study.initial_model) = (name.into(), model::id(&initial));
+        let mut study = SignedStudy::unsigned(study);
+        for k in 0..3 {
+            let identity = trio.identity(k);
+            study.sign(identity.site(), identity.signer()).unwrap();
+        }
+        trio.transport().register(&study, trio.aggregator.token()).await.unwrap();
+        let site = trio.site_with(0, |membership| membership.study = study.clone());
+        assert_ne!(study.study.id(), trio.study_id());
+        site.open_round(model::id(&initial), 600).await.unwrap();
+        let joined = site.join(first).await.unwrap();
+        // By its digest alone the flipped model is a new one.
+        joined.check_base(model::id(&initial)).unwrap();
+        match joined.check_origin(&initial) {
+            Ok(()) => assert!(!spent, "{name}"),
+            Err(error) => {
+                let near = matches!(error, SiteError::BaseModelNear { round: RoundNumber(0), .. });
+                assert!(spent && near, "{name}: {error}");
+            }
+        }
+    }
 }

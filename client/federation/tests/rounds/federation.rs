@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
-use ringfence_crypto::statement::Weighting;
+use ringfence_crypto::statement::{Training, Weighting};
 use ringfence_federation::{Fate, Faults, Federation, FederationOptions, FederationSetup};
 use ringfence_site::model;
 use ringfence_weights::{MeanStep, Weights};
@@ -16,6 +16,7 @@ fn setup(sites: usize, faults: Faults) -> FederationSetup {
         names: (0..sites).map(|k| format!("Site {k}")).collect(),
         initial: Weights::from_values(&[("w".into(), vec![VALUES])], vec![0.25; VALUES]).unwrap(),
         mean_step: MeanStep::Add,
+        training: Training::None,
         options: FederationOptions {
             bits: 16,
             clip: 0.5,

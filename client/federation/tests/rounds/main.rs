@@ -15,3 +15,4 @@ mod refusals;
 mod restored;
 mod trio;
 mod waiting;
+mod weighting;

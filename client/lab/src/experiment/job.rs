@@ -10,7 +10,7 @@ use ringfence_federation::{Faults, Federation, FederationOptions, FederationSetu
 use ringfence_learning::{
     Dataset, FineTuning, RoundStart, Simulation, SiteData, Task, TrainingPlan, compute, evaluate,
 };
-use ringfence_options::progress_bar;
+use ringfence_options::{pinned, progress_bar};
 use ringfence_weights::Weights;
 
 use super::method::MethodName;
@@ -185,6 +185,7 @@ impl Job<'_> {
                 names: dataset.sites.iter().map(|site| site.site.clone()).collect(),
                 initial: plan.initial_weights()?,
                 mean_step: plan.mean_step,
+                training: pinned(plan)?,
                 options: self.federation.clone(),
                 faults: Faults::default(),
                 rounds: plan.rounds,

@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 
 use super::error::JournalError;
 use super::files;
+use crate::fingerprint::Fingerprint;
 
 /// What stands in `contribution.json`: with it on disk, a contribution is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +53,7 @@ macro_rules! json_file {
 }
 
 impl RoundJournal {
+    json_file!(base_model, save_base_model, "base-model.json", Fingerprint);
     json_file!(certificate, save_certificate, "certificate.json", Certificate);
     json_file!(closing, save_closing, "closing.json", Signed<Closing>);
     json_file!(manifest, save_manifest, "manifest.json", Signed<Manifest>);

@@ -30,6 +30,12 @@ impl DemoRound {
             "  noise    largest {} of {} allowed, margin {:.1} bits",
             report.noise_largest, report.noise_bound, report.noise_margin_bits
         );
+        if let Some(precision) = &report.precision {
+            println!("  rounding {precision}");
+            if let Some(warning) = precision.warning() {
+                println!("  rounding {warning}");
+            }
+        }
         println!(
             "  cost     {} a site up ({:.2} bytes a parameter); {:.2} s to encrypt and send, {:.2} s for the round, {:.1} s training before it",
             mebibytes(report.upload_bytes),

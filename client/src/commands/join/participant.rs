@@ -10,9 +10,10 @@ use ringfence_site::{Done, RoundEnd, Site, SiteError, model};
 use ringfence_weights::Weights;
 use tokio::sync::oneshot;
 
+use super::opened::OpenedRound;
 use super::patience::{conflict, is_transient, patiently};
 use super::state::State;
-use super::training;
+use super::{report, training};
 
 /// One site at work.
 pub(super) struct Participant<'a> {
@@ -38,7 +39,7 @@ impl Participant<'_> {
             );
             open?;
             let update = update?;
-            self.patiently(|| self.take_part(round, base, &update))
+            self.patiently(|| self.take_part(round, state.model(), &update))
                 .await
                 .map_err(anyhow::Error::from)
         };
@@ -60,10 +61,9 @@ impl Participant<'_> {
                 for (holder, reason) in &done.unusable {
                     println!("  the opening of {holder} was not used: {reason}");
                 }
-                println!(
-                    "  mean of {} sites opened, noise margin {:.1} bits",
-                    done.opened.sites, done.opened.noise.margin_bits
-                );
+                let opened = OpenedRound::of(round, &done);
+                opened.print();
+                report::record(state, opened)?;
                 let mean = Weights::from_values(&state.model().shapes(), done.mean())?;
                 state.opened(&mean)?;
                 self.acknowledge(done, state).await?;
@@ -138,10 +138,12 @@ impl Participant<'_> {
     async fn take_part(
         &self,
         round: RoundNumber,
-        base: ModelId,
+        base: &Weights,
         update: &[f32],
     ) -> Result<RoundEnd<'_>, SiteError> {
-        match self.site.join(round).await?.contribute(base, update, |_| ()).await {
+        let joined = self.site.join(round).await?;
+        joined.check_origin(base)?;
+        match joined.contribute(model::id(base), update, |_| ()).await {
             Ok(contributed) => {
                 println!("  contributed {:.2} MiB", contributed.bytes() as f64 / (1 << 20) as f64);
                 if let Some(clipped) = contributed.clipped() {

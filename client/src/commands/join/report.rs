@@ -7,8 +7,10 @@ use std::time::Duration;
 use ringfence_learning::chart::{self, Curve};
 use ringfence_learning::{Scores, SiteData, TrainingPlan, evaluate, picture};
 use ringfence_weights::Weights;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::opened::OpenedRound;
 use super::state::State;
 use crate::files;
 
@@ -24,6 +26,8 @@ struct Entry {
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     plan: &'a TrainingPlan,
+    /// The opened rounds, with the precision of each mean.
+    opened: Vec<OpenedRound>,
     validation: Vec<Entry>,
     test: Vec<TestScores>,
 }
@@ -46,7 +50,7 @@ pub(super) fn progress(
     }
     let scores = evaluate(plan.task()?.as_ref(), state.model(), &data.validation)?;
     println!("  validation: {}", line(&scores));
-    let mut history = history(state);
+    let mut history: Vec<Entry> = recorded(&state.history(), "scores");
     history.retain(|entry| entry.rounds < state.done());
     history.push(Entry { rounds: state.done(), scores: scores.pairs() });
     files::write(&state.history(), &serde_json::to_vec(&history)?)?;
@@ -83,7 +87,8 @@ pub(super) fn finish(
         println!("test, {name}: {}", line(&scores));
         test.push(TestScores { model: name, scores: scores.pairs() });
     }
-    let report = Report { plan, validation: history(state), test };
+    let opened = recorded(&state.opened_rounds(), "openings");
+    let report = Report { plan, opened, validation: recorded(&state.history(), "scores"), test };
     files::write(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
     let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
     let samples = picture::spread(&data.test, 4);
@@ -93,17 +98,24 @@ pub(super) fn finish(
     Ok(())
 }
 
-/// The scores of earlier rounds; those that cannot be read are done without.
-fn history(state: &State) -> Vec<Entry> {
-    let path = state.history();
-    let read = match std::fs::read(&path) {
+/// Records what a round's opening showed, before its mean is applied.
+pub(super) fn record(state: &State, opened: OpenedRound) -> anyhow::Result<()> {
+    let mut rounds: Vec<OpenedRound> = recorded(&state.opened_rounds(), "openings");
+    rounds.retain(|earlier| earlier.round < opened.round);
+    rounds.push(opened);
+    files::write(&state.opened_rounds(), &serde_json::to_vec(&rounds)?)
+}
+
+/// What was recorded of earlier rounds; what cannot be read is done without, and said.
+fn recorded<T: DeserializeOwned>(path: &Path, what: &str) -> Vec<T> {
+    let read = match std::fs::read(path) {
         // Before the first round.
         Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
         Err(error) => Err(error.to_string()),
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
     };
     read.unwrap_or_else(|reason| {
-        eprintln!("  earlier scores cannot be read and are left out: {}: {reason}", path.display());
+        eprintln!("  earlier {what} cannot be read and are left out: {}: {reason}", path.display());
         Vec::new()
     })
 }

@@ -79,6 +79,11 @@ impl State {
         self.folder.join("history.json")
     }
 
+    /// What the openings of the rounds so far showed.
+    pub(super) fn opened_rounds(&self) -> PathBuf {
+        self.folder.join("opened.json")
+    }
+
     /// Makes an opened round's mean durable and goes on to the next round.
     pub(super) fn opened(&mut self, mean: &Weights) -> anyhow::Result<()> {
         mean.save(&self.mean_path())?;

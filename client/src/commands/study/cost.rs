@@ -182,6 +182,13 @@ fn describe(printed: &Printed) -> String {
         ),
         ("contributions", format!("at least {} of {} for a sum", cost.min_sites, cost.sites)),
         (
+            "one site",
+            format!(
+                "moves the mean by 1/{} of the clip bound at most, in the smallest set by {:.3} of it, a malicious one by {:.3} (equal weights)",
+                cost.sites, cost.reach_at_worst.honest, cost.reach_at_worst.malicious
+            ),
+        ),
+        (
             "security",
             format!(
                 "{:.1} bits classical, {:.1} bits quantum (core-SVP, two honest sites in the sum)",

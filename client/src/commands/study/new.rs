@@ -5,15 +5,27 @@ use std::path::PathBuf;
 use anyhow::Context;
 use ringfence_clock::Clock;
 use ringfence_crypto::signature::PublicKey;
-use ringfence_crypto::statement::{RosterEntry, SignedStudy, Weighting};
+use ringfence_crypto::statement::{RosterEntry, SignedStudy, Training, Weighting};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
 use ringfence_keys::study::draft::StudyDraft;
+use ringfence_learning::{PlanError, TrainingPlan};
+use ringfence_options::pinned;
 use ringfence_site::model;
 use ringfence_weights::Weights;
 
 use super::show::describe;
 use crate::files;
+
+/// What the study pins of training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum TrainingName {
+    /// The training plan in the model's file, every setting of it: the sites run `ringfence join`.
+    Plan,
+    /// Nothing: the sites train with another framework, and see to it themselves that they train
+    /// alike.
+    None,
+}
 
 /// Arguments of `ringfence study new`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +42,11 @@ pub(crate) struct New {
     /// The model before round 0 (safetensors): its tensors are the layout of every update.
     #[arg(long)]
     model: PathBuf,
-    /// Updates are clipped to [-CLIP, CLIP] before quantization.
+    /// What the study pins of training: the plan that `ringfence init` wrote into the model's file,
+    /// or none.
+    #[arg(long, value_enum, default_value_t = TrainingName::Plan)]
+    training: TrainingName,
+    /// Updates are clipped to [-CLIP, CLIP] before they are weighted and quantized.
     #[arg(long)]
     clip: f32,
     /// Bits of a quantized value.
@@ -69,10 +85,12 @@ pub(crate) struct New {
     out: PathBuf,
 }
 
+/// What to do where the model's file has no plan.
+const NO_PLAN: &str = "a study pins how its sites train; for a model of another framework say --training none, and then nothing but the sites' word says that they train alike";
+
 impl New {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let weights = Weights::load(&self.model)?;
-        weights.check_finite().with_context(|| self.model.display().to_string())?;
+        let (training, weights) = self.training()?;
         let roster: Vec<RosterEntry> = self
             .sites
             .iter()
@@ -96,6 +114,7 @@ impl New {
             layout: model::layout(&weights, self.clip),
             initial_model: model::id(&weights),
             weighting: self.sample_counts.map_or(Weighting::Equal, Weighting::SampleCounts),
+            training,
             min_round_seconds: self.min_round_seconds,
             longest_round_seconds: self.longest_round_seconds,
             review_seconds: self.review_seconds,
@@ -107,5 +126,23 @@ impl New {
         print!("{}", describe(&signed)?);
         println!("written to {}; next, every site runs `ringfence study sign`", self.out.display());
         Ok(())
+    }
+
+    /// What the study pins of training, and the model.
+    fn training(&self) -> anyhow::Result<(Training, Weights)> {
+        let path = || self.model.display().to_string();
+        let (training, weights) = match self.training {
+            TrainingName::None => (Training::None, Weights::load(&self.model)?),
+            TrainingName::Plan => {
+                let (plan, weights) = TrainingPlan::load(&self.model).map_err(|error| {
+                    let missing = matches!(error, PlanError::Missing(_));
+                    let error = anyhow::Error::from(error);
+                    if missing { error.context(NO_PLAN) } else { error }
+                })?;
+                (pinned(&plan)?, weights)
+            }
+        };
+        weights.check_finite().with_context(path)?;
+        Ok((training, weights))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{SignedStudy, Study};
+use ringfence_crypto::statement::{Reach, Setting, SignedStudy, Study, Training, Weighting};
 
 use crate::files::read_study;
 
@@ -45,7 +45,7 @@ pub(super) fn describe(signed: &SignedStudy) -> anyhow::Result<String> {
     let bytes = signed.study.body_bytes()?;
     let values = layout.values();
     let per_value = bytes as f64 / values.max(1) as f64;
-    Ok(format!(
+    let described = format!(
         "study       {} ({id})\n\
          ring        {}\n\
          thresholds  m = {}, c = {}, l = {}, Q = {}, t = {}: {silent}\n\
@@ -73,5 +73,37 @@ pub(super) fn describe(signed: &SignedStudy) -> anyhow::Result<String> {
         packing.slots,
         packing.slot_bits,
         packing.delta_bits,
-    ))
+    );
+    Ok(described + &weighting(&signed.study) + &training(&signed.study.training))
+}
+
+/// How contributions count, and how far one site can move the mean.
+fn weighting(study: &Study) -> String {
+    let counts = match &study.weighting {
+        Weighting::Equal => "all sites count alike".to_owned(),
+        Weighting::SampleCounts(counts) => {
+            let counts: Vec<String> = counts.iter().map(u32::to_string).collect();
+            format!("by sample counts {}, in the ring's order", counts.join(", "))
+        }
+    };
+    format!("weighting   {counts}\n{}", reach_lines(study.reach()))
+}
+
+/// How far one site can move the mean, with all sites and in the worst set that may be opened.
+fn reach_lines((all, worst): (Reach, Reach)) -> String {
+    format!(
+        "one site    moves the mean of all sites by {:.3} C at most, a malicious one by {:.3} C;\n\
+         \u{20}           in the worst set that may be opened by {:.3} C and {:.3} C (C: the clip bound)\n",
+        all.honest, all.malicious, worst.honest, worst.malicious
+    )
+}
+
+/// What the study pins of training.
+fn training(training: &Training) -> String {
+    let Some(digest) = training.digest() else {
+        return "training    none pinned: the sites train with another framework, and nothing but their word says that they train alike\n".to_owned();
+    };
+    let setting = |Setting { name, value }: &Setting| format!("            {name} = {value}\n");
+    let settings: String = training.settings().iter().map(setting).collect();
+    format!("training    plan {digest}\n{settings}")
 }

@@ -54,7 +54,7 @@ pub enum RuleError {
     NoCertificate(RoundNumber),
     /// A second set on the same base model.
     #[error(
-        "an update from this base model was contributed in {study} round {round}, which did not end in a certified abort; a second opened set on one base model would reveal single updates by subtraction; apply the mean first"
+        "an update from this base model was contributed in {study} round {round}, which did not end in a certified abort; a second opened set on one base model would reveal single updates by subtraction, and so would one on this model with a few bits changed: go on from the model after that round's mean, or, if no mean of it can be opened, in a new study from a model that does not derive from this one"
     )]
     BaseModelSpent {
         /// That study.

@@ -5,6 +5,7 @@ use ringfence_crypto::ring::packing::{Packing, PackingError};
 use ringfence_crypto::ring::params::{
     MAX_SITES, RING_DEGREE, SECURITY_CLASSICAL, SECURITY_QUANTUM,
 };
+use ringfence_crypto::statement::{Reach, Weighting};
 use ringfence_crypto::threshold::{Threshold, ThresholdError};
 use serde::Serialize;
 
@@ -44,6 +45,10 @@ pub struct StudyCost {
     pub threshold: Threshold,
     /// Fewest contributions a sum is opened for.
     pub min_sites: u16,
+    /// How far one site moves the mean of all, where all count alike.
+    pub reach_of_all: Reach,
+    /// The same in the smallest set that may be opened.
+    pub reach_at_worst: Reach,
     /// Sites that may be gone.
     pub drop_outs: u16,
     /// Blocks of a body.
@@ -179,6 +184,8 @@ impl StudyCost {
             packing,
             threshold,
             min_sites,
+            reach_of_all: Reach::of_all(&Weighting::Equal, sites),
+            reach_at_worst: Reach::at_worst(&Weighting::Equal, sites, &threshold, min_sites),
             drop_outs,
             blocks,
             body_bytes,

@@ -7,7 +7,7 @@ use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::{
-    CheckKeySeals, HexBytes, PrivacyPolicy, RosterEntry, Study, StudyError, Weighting,
+    CheckKeySeals, HexBytes, PrivacyPolicy, RosterEntry, Study, StudyError, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
@@ -37,6 +37,8 @@ pub struct StudyDraft {
     pub initial_model: ModelId,
     /// How contributions are weighted; counts in roster order.
     pub weighting: Weighting,
+    /// What all sites train alike, or that nothing pins it.
+    pub training: Training,
     /// A manifest must leave at least this long.
     pub min_round_seconds: u32,
     /// A manifest may leave at most this long.
@@ -89,6 +91,7 @@ impl StudyDraft {
             initial_model: self.initial_model,
             weighting: self.weighting,
             privacy: PrivacyPolicy::None,
+            training: self.training,
             min_round_seconds: self.min_round_seconds,
             longest_round_seconds: self.longest_round_seconds,
             review_seconds: self.review_seconds,

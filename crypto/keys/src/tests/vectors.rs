@@ -9,6 +9,7 @@ mod sealing;
 mod sharing;
 mod story;
 mod sums;
+mod weighting;
 
 /// Where the vectors lie.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/v2");
@@ -17,6 +18,7 @@ checks! { FOLDER, "secret";
     transform => parts::transform,
     gaussian => parts::gaussian,
     quantize => parts::quantize,
+    weighting => weighting::weighting,
     check_words => parts::check_words,
     identities => sealing::identities,
     seal => sealing::seal,

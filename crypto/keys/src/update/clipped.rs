@@ -1,4 +1,5 @@
-//! What clipping takes from an update, for the site to know; the quantizer itself clips.
+//! What clipping takes from an update, for the site to know: of the update as it is trained, before
+//! it is weighted.
 
 use std::fmt;
 

@@ -65,6 +65,15 @@ def weights(value):
     return U8(1) + structure(("sample_counts", listing(U32)))(value)
 
 
+SETTINGS = listing(structure(("name", string), ("value", string)))
+
+
+def training(value):
+    if value == "none":
+        return U8(0)
+    return U8(1) + structure(("plan", SETTINGS))(value)
+
+
 SITE = structure(("id", string), ("signature_key", fixed), ("kem_key", counted_bytes))
 THRESHOLD = structure(
     *((name, U16) for name in ("holders", "collusion", "packing", "opening", "endorsements"))
@@ -95,6 +104,7 @@ SCHEMAS = {
         ("initial_model", fixed),
         ("weights", weights),
         ("privacy", named(["none"])),
+        ("training", training),
         ("min_round_seconds", U32),
         ("longest_round_seconds", U32),
         ("review_seconds", U32),

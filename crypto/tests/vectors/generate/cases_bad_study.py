@@ -51,8 +51,32 @@ def studies():
             "the site at place 2 of the roster (from 0) has a sample count of 0",
         ),
         "weights_too_far_apart": (
-            {"/weights": {"sample_counts": [1, 2, 3, 4, 65536]}},
-            "the largest sample count, 65536, is over 65535 times the smallest, 1",
+            {"/weights": {"sample_counts": [1, 2, 3, 4, 257]}},
+            "the largest sample count, 257, is over 256 times the smallest, 1",
+        ),
+        "weights_let_one_site_too_far": (
+            {"/weights": {"sample_counts": [30, 41, 90, 20, 92]}},
+            "the 3 smallest sample counts sum to 91, expected at least the largest count, 92",
+        ),
+        "training_plan_empty": (
+            {"/training": {"plan": []}},
+            "expected 1 to 64 settings in the training plan, got 0",
+        ),
+        "training_plan_out_of_order": (
+            {"/training": {"plan": [{"name": "b", "value": ""}, {"name": "a", "value": ""}]}},
+            'the training plan\'s names must be strictly ascending; "a" stands after "b"',
+        ),
+        "training_plan_name": (
+            {"/training": {"plan": [{"name": 65 * "n", "value": ""}]}},
+            "expected names of 1 to 64 bytes in the training plan",
+        ),
+        "training_plan_value": (
+            {"/training": {"plan": [{"name": "classes", "value": 1025 * "v"}]}},
+            'the training plan\'s "classes" takes 1025 bytes, expected at most 1024',
+        ),
+        "training_plan_changed": (
+            {"/training": {"plan": [{"name": "epochs", "value": "2"}]}},
+            "the signature of this study-signature does not verify under the key of north",
         ),
         "longest_round_too_short": (
             {"/longest_round_seconds": 59},

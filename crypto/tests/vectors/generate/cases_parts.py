@@ -115,6 +115,97 @@ def quantizer():
     )
 
 
+def weighting():
+    """Clip, then weigh, then quantize; and the weighted mean over the sites that are there."""
+    # Counts, clip bound, bits, places that contributed: all of them, and after drop-outs. The first
+    # two are the examples of a site of few samples with a value far beyond the clip bound.
+    settings = [
+        ([10, 1000, 1000], 0.5, 16, [0, 1, 2]),
+        ([40, 60, 50, 30, 60000], 0.5, 16, [0, 1, 2, 3]),
+        ([181, 90, 250, 63, 120], 0.1, 16, [0, 1, 2, 3, 4]),
+        ([181, 90, 250, 63, 120], 0.1, 16, [4, 1, 3]),
+        ([7, 3, 5], 3.5, 24, [2, 0, 1]),
+        ([1000003, 999983, 65537, 524287], 0.25, 8, [3, 0, 2]),
+    ]
+    cases = []
+    for counts, clip, bits, places in settings:
+        clip32, limit = packing.float32(clip), (1 << bits) - 1
+        sites, sums = [], None
+        for place in places:
+            stream = seed(f"weighting/{place}", 2 * 24)
+            values = [(u % 2001 - 1000) / 800 * clip for u in struct.unpack("<24H", stream)]
+            # Far beyond the bound, beyond it, at it, and so small that the factor makes it smaller
+            # than any float32.
+            values += [40.0, 700.0, -40.0, 1.25 * clip, clip32, -clip32, 1e-45, -0.0]
+            values = [packing.float32(value) for value in values]
+            factor = packing.factor(counts, place)
+            weighed = [packing.weighed(value, clip32, factor) for value in values]
+            # What an implementation would get that weighed first: it must not be taken for this.
+            other = [packing.float32(packing.float32(value * factor)) for value in values]
+            other = [max(-clip32, min(value, clip32)) for value in other]
+            assert factor == 1.0 or other != weighed
+            dither = seed(f"weighting/dither/{place}")[:4]
+            quantized = [packing.quantize(value, clip32, bits, dither) for value in weighed]
+            sites.append(
+                {
+                    "place": place,
+                    "factor": numbers([factor], "d"),
+                    "values": numbers(values, "f"),
+                    "weighed": numbers(weighed, "f"),
+                    "weighed_before_clipping": numbers(other, "f"),
+                    "dither": dither.hex(),
+                    "quantized": quantized,
+                }
+            )
+            sums = [a + b for a, b in zip(sums or [0] * len(quantized), quantized)]
+        # Sums at the edges, too: what malicious sites can make of the mean.
+        sums += [0, len(places) * limit]
+        means = [packing.weighted_mean(s, counts, places, clip32, bits) for s in sums]
+        base = [packing.float32((k - 16) / 7) for k in range(len(means))]
+        added = [packing.float32(b + m) for b, m in zip(base, means)]
+        k, total = len(places), sum(counts[place] for place in places) / max(counts)
+        step = 2 / (limit * total)
+        # Another reading of the sentence on the mean: rounded to float32 once, at the end.
+        once = [
+            packing.float32(
+                (float(s) / (float(limit) * k) * 2.0 * clip32 - clip32)
+                * packing.correction(counts, places)
+            )
+            for s in sums
+        ]
+        cases.append(
+            {
+                "counts": counts,
+                "clip": clip,
+                "value_bits": bits,
+                "sites": sites,
+                "places": places,
+                "correction": numbers([packing.correction(counts, places)], "d"),
+                "sums": sums,
+                "mean": numbers(means, "f"),
+                "rounded_once": numbers(once, "f"),
+                "base": numbers(base, "f"),
+                "next": numbers(added, "f"),
+                "step": step,
+                "rms_error": k**0.5 / 2 * step,
+            }
+        )
+    # The readings differ somewhere.
+    assert any(case["mean"] != case["rounded_once"] for case in cases)
+    write(
+        "weighting",
+        "secret",
+        "weighting",
+        "Weighted contributions and their mean. Each site's float32 values are clipped, multiplied "
+        "by its factor and rounded to float32 (`weighed`), then quantized with four dither bytes, "
+        "the same for every value. `mean` is that of `sums` over `places`, which come in any order, "
+        "`next` the float32 sum of `base` and `mean`. `weighed_before_clipping` and `rounded_once` "
+        "show what other readings give; a reader must not get them. `step` and `rms_error` are "
+        "shares of the clip bound. Factor and correction are the eight little-endian bytes of a double.",
+        cases=cases,
+    )
+
+
 def check_words():
     key, digest = seed("check-words/key"), blake3.digest(b"any round")
     vectors = sharing.check_vectors(key, digest)
@@ -141,4 +232,5 @@ def add_all():
     transforms()
     sampler()
     quantizer()
+    weighting()
     check_words()

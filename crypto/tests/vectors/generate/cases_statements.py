@@ -66,14 +66,25 @@ def study():
         signatures.append({"site": site, "signature": signature})
         signed_bytes.append(canonical.statement_bytes("study-signature", signed).hex())
     layout = canonical.labelled("layout", canonical.LAYOUT(statement["layout"]))
-    weights = {"sample_counts": [181, 60, 250, 33, 120]}
+    weights = {"sample_counts": [181, 90, 250, 63, 120]}
+    # Settings of the shipped trainer; names ascend as bytes, values are JSON or plain text.
+    plan = [
+        {"name": "classes", "value": '["normal","pneumonia"]'},
+        {"name": "rounds", "value": "10"},
+        {"name": "side", "value": "64"},
+        {"name": "task", "value": "classification"},
+        {"name": "training.epochs", "value": "1"},
+    ]
     write(
         "study",
         "public",
         "study",
         "A study of five sites with all signatures. `signature_bytes` are what each site signs, "
         "`signing_seeds` the Ed25519 seeds it signs with. `thresholds` are derived from (m, c, l). "
-        "`weighted` is the digest of the same study with other weights.",
+        "`weighted` is the digest of the same study with other weights, and how far one site moves "
+        "the mean then: [an honest one, a malicious one] over all sites and over the worst set, as "
+        "shares of the clip bound. `trained` is the digest of the same study with a training plan, "
+        "and that of the plan.",
         signed={"protocol": 2, "study": statement, "signatures": signatures},
         canonical=canonical.statement_bytes("study", statement).hex(),
         digest=parties.study_digest(),
@@ -86,6 +97,17 @@ def study():
         weighted={
             "weights": weights,
             "digest": canonical.digest("study", {**statement, "weights": weights}),
+            # Largest count over the sum of all; the largest count (a factor of 1) over that sum.
+            "reach_of_all": [250 / 704, 250 / 704],
+            # min_sites - c = 2 sites around the largest; min_sites - c + 1 = 3 smallest.
+            "reach_at_worst": [250 / (63 + 250), 250 / (63 + 90 + 120)],
+        },
+        trained={
+            "training": {"plan": plan},
+            "digest": canonical.digest("study", {**statement, "training": {"plan": plan}}),
+            "plan_digest": blake3.digest(
+                canonical.labelled("training-plan", canonical.SETTINGS(plan))
+            ).hex(),
         },
         thresholds=[
             {"sites": sites, "min_sites_floor": max(3, c + 2), **sharing.thresholds(m, c, l)}

@@ -128,6 +128,27 @@ def mean(total, sites, clip, value_bits):
     return float32(float(total) / limit * 2.0 * clip - clip)
 
 
+def weighed(value, clip, factor):
+    """Clipped first, then times the factor, then one rounding to float32."""
+    return float32(max(-clip, min(value, clip)) * factor)
+
+
+def factor(counts, place):
+    """One division of doubles."""
+    return float(counts[place]) / float(max(counts))
+
+
+def correction(counts, places):
+    """k m / s: what the plain mean over `places` is multiplied by; m is the whole roster's largest
+    count. Product and sum are exact."""
+    return float(len(places) * max(counts)) / float(sum(counts[place] for place in places))
+
+
+def weighted_mean(total, counts, places, clip, value_bits):
+    """The plain mean, rounded to float32, times the correction, rounded to float32 again."""
+    return float32(mean(total, len(places), clip, value_bits) * correction(counts, places))
+
+
 def pack_values(values, packing):
     """Blocks of N coefficients from quantized values; value 0 counts the site."""
     slots, width = packing["slots"], packing["slot_bits"]

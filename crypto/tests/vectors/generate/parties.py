@@ -89,6 +89,7 @@ def study():
         "initial_model": digest_of("initial model"),
         "weights": "equal",
         "privacy": "none",
+        "training": "none",
         "min_round_seconds": 60,
         "longest_round_seconds": 3600,
         "review_seconds": 30,
