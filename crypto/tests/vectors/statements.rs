@@ -249,6 +249,20 @@ pub(crate) fn closing_set(_: &str, file: ClosingSet) {
     assert!(file.signed.statement.check_set(&study, &file.headers, &file.reviews[1..]).is_err());
 }
 
+pub(crate) fn closing_set_damaged(_: &str, file: ClosingSet) {
+    let study = signed_study().study;
+    let story: CertificateFile = files::read(FOLDER, "certificate");
+    Closing::check(&file.signed, &study, &story.manifest.statement).unwrap();
+    let closing = &file.signed.statement;
+    closing.check_set(&study, &file.headers, &file.reviews).unwrap();
+    let [lost] = closing.excluded.as_slice() else { panic!("one is left out: {closing:?}") };
+    assert_eq!(closing.exclusion(&lost.header), Some(&ExclusionReason::Damaged));
+    // Without the reason, nobody complains.
+    let mut without = closing.clone();
+    without.excluded[0].reason = ExclusionReason::Complaints(Vec::new());
+    assert!(without.check_set(&study, &file.headers, &file.reviews).is_err());
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Frames {
