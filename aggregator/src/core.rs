@@ -3,14 +3,17 @@
 //!
 //! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] (the round
 //! machine with a lock and a store), [`rounds`] and [`studies`] (how they are opened and loaded),
-//! [`upload`] and [`contribution`] (what a site sends), [`closing`] and [`sum`] (how a round ends).
+//! [`upload`] and [`contribution`] (what a site sends), [`closing`] and [`sum`] (how a round ends), [`damage`] and
+//! [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
 pub(crate) mod closing;
 pub(crate) mod contribution;
+pub(crate) mod damage;
 pub(crate) mod incoming;
 pub(crate) mod log;
 pub(crate) mod opening;
+pub(crate) mod recovery;
 pub(crate) mod refusal;
 pub(crate) mod round;
 pub(crate) mod round_keys;

@@ -24,6 +24,7 @@ use crate::core::studies::Studies;
 use crate::core::upload::{LiveContribution, Piece};
 use crate::identity::Identity;
 use crate::roster::{Roster, Shape, Term, now};
+use crate::store::marks::Marks;
 use crate::store::sqlite_files;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,7 +48,9 @@ impl Service {
         let store = sqlite_files::open(&folder.path().join("data")).await.unwrap();
         let (clock, hand) = Clock::mock(now());
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared::new(store, identity.clone(), clock.clone(), stopping);
+        let marks = folder.path().join("marks");
+        let marks = Marks::open(&marks, identity.clone(), false).unwrap();
+        let shared = Shared::new(store, marks, identity.clone(), clock.clone(), stopping);
         let studies = Studies::load(shared).await.unwrap();
         Self { studies, identity, clock, hand, _stop: stop, _folder: folder }
     }
