@@ -49,7 +49,7 @@ async fn routes_and_tokens() {
     let client = aggregator.client();
     assert_eq!(client.get("/healthz").await.ok().bytes, b"ok\n");
     assert_eq!(client.get("/readyz").await.ok().bytes, b"ready\n");
-    client.get("/v2/studies").await.refused(404, &["no route GET /v2/studies"]);
+    client.get("/v1/studies").await.refused(404, &["no route GET /v1/studies"]);
     client.get("/v2/studies").await.refused(405, &["does not take GET"]);
     client.get("/v2/studies/xyz").await.refused(404, &["64 hexadecimal digits"]);
     let unknown = Digest::of(b"no such study");
