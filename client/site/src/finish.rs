@@ -5,7 +5,9 @@ use std::io::{BufReader, Seek};
 use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Manifest, Outcome, Weighting};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, ExclusionReason, Manifest, Outcome, Weighting,
+};
 use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal};
 use ringfence_keys::share::reconstruct::{KeySum, ReconstructError};
 
@@ -35,6 +37,8 @@ pub struct Done<'a> {
     sums: Option<OpenedSum>,
     /// What their mean is multiplied by, where the study weights them.
     correction: Option<f64>,
+    /// Why this site's own contribution is not in the set, if it made one and the closing says so.
+    pub left_out: Option<ExclusionReason>,
     /// Holders whose openings could not be used, each with the reason.
     pub unusable: Vec<(SiteId, String)>,
 }
@@ -49,8 +53,7 @@ impl<'a> Contributed<'a> {
         let end = self.site.finish(&self.manifest).await?;
         if let RoundEnd::Done(done) = &end {
             let closing = &done.certificate.closing.statement;
-            let excluded = closing.excluded.iter().any(|entry| entry.header == header);
-            if !excluded && !closing.includes(self.site.id(), &header) {
+            if done.left_out.is_none() && !closing.includes(self.site.id(), &header) {
                 return Err(SiteError::LeftOut(closing.round));
             }
         }
@@ -72,7 +75,8 @@ impl Site {
     async fn finish(&self, manifest: &Signed<Manifest>) -> Result<RoundEnd<'_>, SiteError> {
         let round = manifest.statement.round;
         let ended = |state| matches!(state, RoundState::Opened | RoundState::Aborted);
-        self.wait(round, "its end", |status| ended(status.state)).await?;
+        self.help_if_behind().await?;
+        self.wait_and_mend(round, "its end", |status| ended(status.state)).await?;
         let certificate = self.certificate(round).await?;
         let closing = &certificate.closing.statement;
         if closing.is_abort() {
@@ -94,6 +98,8 @@ impl Site {
             let places = closing.included.iter().filter_map(|s| self.study.position(&s.site));
             weighting.correction(places)
         });
+        let own = self.journal.round(self.study_id, round)?.contribution()?;
+        let left_out = own.and_then(|own| closing.exclusion(&own.header.id()).cloned());
         let manifest = manifest.id();
         Ok(RoundEnd::Done(Done {
             site: self,
@@ -102,6 +108,7 @@ impl Site {
             opened,
             sums,
             correction,
+            left_out,
             unusable,
         }))
     }
@@ -116,7 +123,11 @@ impl Site {
         let closing = &certificate.closing.statement;
         let scratch = self.journal.round(self.study_id, round)?.scratch()?;
         let bytes = self.study.body_bytes()?;
-        let got = self.at(round).sum(scratch.path(), bytes).await?;
+        let at = self.at(round);
+        let fetch = async || at.sum(scratch.path(), bytes).await;
+        // An opened round is never over: the sum comes, or patience ends with the reason.
+        let got = self.until_mended(round, |_| false, fetch).await?;
+        let got = got.ok_or(SiteError::NoCertificate(round))?;
         if let Some(expected) = closing.sum.filter(|expected| *expected != got) {
             return Err(SiteError::Sum { round, expected, got });
         }
@@ -155,7 +166,14 @@ impl Site {
         loop {
             let (mut openings, mut unusable) = (Vec::new(), Vec::new());
             for holder in &status.opened {
-                let frame = self.at(round).opening(holder).await?;
+                let frame = match self.at(round).opening(holder).await {
+                    // The aggregator lost it, and says so; others may do.
+                    Err(error) if error.is_busy() => {
+                        unusable.push((holder.clone(), error.to_string()));
+                        continue;
+                    }
+                    frame => frame?,
+                };
                 match unseal(&self.identity, context, &frame) {
                     Ok(opening) => openings.push(opening),
                     Err(error) => unusable.push((holder.clone(), error.to_string())),
@@ -199,7 +217,10 @@ impl Site {
             outcome,
         };
         let round = certificate.closing.statement.round;
-        Ok(self.at(round).put_acknowledgement(&self.identity.sign(statement)).await?)
+        let signed = self.identity.sign(statement);
+        // Kept, to be sent back should the aggregator lose it.
+        self.journal.round(self.study_id, round)?.save_acknowledgement(&signed)?;
+        Ok(self.at(round).put_acknowledgement(&signed).await?)
     }
 }
 

@@ -12,6 +12,7 @@
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
 //!   finish     Done
+//!   mend       what an aggregator lost is sent again
 //! journal      durable state            transport   HTTP
 //! model        identities and layouts of weights
 //! ```
@@ -25,6 +26,7 @@ mod history;
 mod hold;
 mod initiate;
 mod journal;
+mod mend;
 pub mod model;
 mod round_keys;
 mod site;
