@@ -81,6 +81,40 @@ async fn a_restored_backup_signs_nothing() {
 }
 
 #[tokio::test]
+async fn a_crash_before_the_mark_is_made_good_and_a_lost_database_is_behind() {
+    let mut aggregator = Aggregator::start();
+    let play =
+        Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
+    play.contribute(&play.ids()[0]).await;
+    let mark = aggregator.mark(play.roster.id());
+    let whole = std::fs::read(&mark).unwrap();
+    assert_eq!(whole.len(), 96 * 3);
+    // Between the row and its mark: what is stored is marked, for nothing is missing.
+    aggregator.kill();
+    aggregator.unmark(2);
+    aggregator.restart();
+    assert_eq!(play.status().await.received.len(), 1);
+    assert_eq!(std::fs::read(&mark).unwrap(), whole);
+    // A database without the study: it can be registered again, and is behind.
+    aggregator.kill();
+    std::fs::remove_dir_all(aggregator.data()).unwrap();
+    aggregator.restart();
+    play.client.get(&play.path).await.refused(404, &["is registered here"]);
+    play.client.post_study(&play.roster.signed).await.ok();
+    play.client.get(&play.path).await.refused(503, &["has 0 of the 3 statements"]);
+    let path = format!("{}/recovered", play.roster.path());
+    let manifest = vec![Returned::Manifest(play.manifest.clone())];
+    let recovery: Recovery = play.client.post_json(&path, &manifest).await.json();
+    assert_eq!((recovery.stored, recovery.marked), (1, 3));
+    // No other round 0 in its place.
+    let mut other = play.manifest.statement.clone();
+    other.deadline = other.deadline.after(1);
+    let other = play.roster.signed(&other.initiator.clone(), other);
+    let rounds = format!("{}/rounds", play.roster.path());
+    play.client.post_json(&rounds, &other).await.refused(503, &["has 1 of the 3"]);
+}
+
+#[tokio::test]
 async fn a_restored_backup_goes_on_when_all_is_back() {
     let mut aggregator = Aggregator::start();
     let (play, closing, reviews) = restored(&mut aggregator).await;

@@ -6,8 +6,8 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement};
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
-    Opening, Receipt, Review, RoundKeys, SignedStudy, Study, Weighting,
+    Acknowledgement, Certificate, Closing, Endorsement, ExclusionReason, Header, HexBytes,
+    HolderKeys, Manifest, Opening, Receipt, Review, RoundKeys, SignedStudy, Study, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
