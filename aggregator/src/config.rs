@@ -15,6 +15,16 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "RINGFENCE_KEY")]
     pub key: PathBuf,
 
+    /// Folder for the marks of how far every study has come: apart from the data, so that no backup
+    /// brings it back with them; by default beside the key, its name and `.marks`
+    #[arg(long, value_name = "DIR", env = "RINGFENCE_MARKS")]
+    pub marks: Option<PathBuf>,
+
+    /// Make missing marks from the data as they are: once, when the marks were lost and the data
+    /// were never restored from a backup
+    #[arg(long)]
+    pub adopt_marks: bool,
+
     /// File with the token that registers studies, at least 16 bytes on one line
     #[arg(long, value_name = "FILE", env = "RINGFENCE_ADMIN_TOKEN_FILE")]
     pub admin_token_file: PathBuf,
@@ -45,6 +55,16 @@ impl Config {
     /// Whether plain HTTP on this address stays on this machine or was explicitly wanted.
     pub(crate) fn may_listen(&self) -> bool {
         self.listen.ip().is_loopback() || self.allow_plain_http
+    }
+
+    /// Where the marks lie.
+    pub(crate) fn marks(&self) -> PathBuf {
+        let beside_the_key = || {
+            let mut path = self.key.clone().into_os_string();
+            path.push(".marks");
+            path.into()
+        };
+        self.marks.clone().unwrap_or_else(beside_the_key)
     }
 
     /// How long the sender of a body may be silent.

@@ -2,15 +2,19 @@
 //! database; time comes from a clock that is given.
 //!
 //! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] and
-//! [`round_time`] (the round machine with a lock, a store and a time), [`rounds`] and [`studies`] (how they are opened and loaded),
-//! [`upload`] and [`contribution`] (what a site sends), [`closing`] and [`sum`] (how a round ends).
+//! [`round_time`] (the round machine with a lock, a store and a time), [`rounds`] and [`studies`]
+//! (how they are opened and loaded),
+//! [`upload`] and [`contribution`] (what a site sends), [`closing`] and [`sum`] (how a round ends), [`damage`]
+//! and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
 pub(crate) mod closing;
 pub(crate) mod contribution;
+pub(crate) mod damage;
 pub(crate) mod incoming;
 pub(crate) mod log;
 pub(crate) mod opening;
+pub(crate) mod recovery;
 pub(crate) mod refusal;
 pub(crate) mod round;
 pub(crate) mod round_keys;

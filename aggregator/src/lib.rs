@@ -35,6 +35,7 @@ pub use crate::config::Config;
 pub use crate::core::studies::LoadError;
 pub use crate::http::server::{Server, StartError};
 pub use crate::identity::{Identity, IdentityError};
+pub use crate::store::marks::MarkError;
 pub use crate::store::terms::{StoreError, StoreOpenError};
 
 /// The roster that the service's tests play with, for the tests beside the code, too.

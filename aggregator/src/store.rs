@@ -13,6 +13,7 @@
 pub(crate) mod blobs;
 #[cfg(test)]
 mod conformance;
+pub(crate) mod marks;
 pub(crate) mod sqlite_files;
 pub(crate) mod statements;
 pub(crate) mod terms;

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{HeaderId, StudyId};
-use crate::log::LogHash;
-use crate::round::RoundStatus;
+use crate::log::{LogEntry, LogHash};
+use crate::round::{Event, RoundStatus};
 use crate::signature::Signed;
-use crate::statement::{Opening, Receipt};
+use crate::statement::{Manifest, Opening, Receipt};
 
 /// An RFC 9457 problem: what a refused request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,38 @@ pub struct StudyStatus {
     pub rounds: u32,
     /// The last of them.
     pub latest: Option<RoundStatus>,
+}
+
+/// A signed statement that the aggregator lost, and that a site sends back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Returned {
+    /// The manifest of a round.
+    Manifest(Signed<Manifest>),
+    /// What came in a round. An aggregator's own note is none and refused.
+    Event(Event),
+}
+
+impl Returned {
+    /// The statement as a leaf of the study's log; none for a note.
+    pub fn entry(&self) -> Option<LogEntry> {
+        match self {
+            Self::Manifest(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Event(event) => event.entry(),
+        }
+    }
+}
+
+/// Which statements the aggregator lost, as far as it can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// Statements that it has.
+    pub stored: u64,
+    /// Statements that it has acknowledged.
+    pub marked: u64,
+    /// The leaves of the first [`MAX_PROOFS`] that are missing, in order.
+    pub missing: Vec<LogHash>,
 }
 
 /// Most proofs in one answer: 512 of at most 64 hashes of 67 bytes in JSON take 2.2 MB, within

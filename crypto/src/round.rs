@@ -11,10 +11,12 @@ mod decide;
 mod error;
 mod event;
 mod machine;
+mod replay;
 mod status;
 
 pub use decide::ClosedSet;
 pub use error::{Fault, RoundError};
 pub use event::{Event, Verdict};
-pub use machine::{AnnouncedContribution, Round};
-pub use status::{RoundState, RoundStatus};
+pub use machine::{AnnouncedContribution, Damage, Round};
+pub use replay::ReplayError;
+pub use status::{RoundState, RoundStatus, Wanted};

@@ -23,7 +23,7 @@ mod weighting;
 pub use acknowledgement::{Acknowledgement, FailureClass, Outcome};
 pub use certificate::{Certificate, CertificateError, Endorsement};
 pub use check_key::CheckKeySeals;
-pub use closing::{Closing, ClosingError, Excluded, Included};
+pub use closing::{Closing, ClosingError, Excluded, ExclusionReason, Included};
 pub use header::Header;
 pub use manifest::{Manifest, ManifestError, Previous};
 pub use opening::Opening;

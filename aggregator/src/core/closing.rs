@@ -3,19 +3,40 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::{ClosedSet, Event, Verdict};
+use ringfence_crypto::statement::Included;
 use tokio::runtime::Handle;
 
 use crate::core::refusal::Refusal;
 use crate::core::round::LiveRound;
 use crate::core::shared::blocking;
-use crate::core::sum::{Addition, Sum};
+use crate::core::sum::{Addition, Promised, Sum, SumError};
 
 /// How often a round looks at the clock. Deadlines are in whole seconds.
 const TICK: Duration = Duration::from_millis(500);
 
 /// How long to wait after a failure of ours (a full disk) before trying again.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How often a closing is tried again by itself. Then its round waits for a message or a restart,
+/// and says so to whoever asks for the closing.
+const TRIES: u32 = 60;
+
+/// Why a set was not added up.
+pub(crate) enum Unadded {
+    /// These bodies are damaged.
+    Damaged(Vec<SiteId>),
+    /// Anything else.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Unadded {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
 
 impl LiveRound {
     /// Drives the round until it is closed: on every event, and with the clock.
@@ -26,6 +47,7 @@ impl LiveRound {
         let shared = &self.served.shared;
         let mut stopping = shared.stopping.clone();
         let mut changes = self.versions();
+        let mut failures = 0;
         loop {
             changes.mark_unchanged();
             // Taken before the step reads the round's time: time that passes meanwhile counts.
@@ -39,15 +61,28 @@ impl LiveRound {
             if self.read().closing().is_some() {
                 return;
             }
+            match &outcome {
+                Ok(()) => {
+                    failures = 0;
+                    self.halt(None);
+                }
+                Err(_) => failures += 1,
+            }
             let pause = async {
                 match outcome {
                     Ok(()) => tokio::select! {
                         _ = changes.changed() => {}
                         () = shared.clock.sleep_until(looked.after(TICK)) => {}
                     },
-                    Err(refusal) => {
+                    Err(refusal) if failures < TRIES => {
                         tracing::error!(reason = refusal.detail(), "closing failed; trying again");
                         shared.clock.sleep(RETRY).await;
+                    }
+                    Err(refusal) => {
+                        tracing::error!(reason = refusal.detail(), "closing failed; giving up");
+                        self.halt(Some(refusal.detail().to_owned()));
+                        // A message may find it mended.
+                        let _ = changes.changed().await;
                     }
                 }
             };
@@ -68,16 +103,21 @@ impl LiveRound {
         }
         let set = self.read().closed_set(self.now());
         match set {
-            Some(set) => self.close(set).await,
+            Some(set) => match self.close(set).await {
+                // Their sites are asked for them; until then, there is no set to close with.
+                Err(Unadded::Damaged(sites)) => self.found_damaged(sites).await,
+                Err(Unadded::Refused(refusal)) => Err(refusal),
+                Ok(()) => Ok(()),
+            },
             None => Ok(()),
         }
     }
 
     /// Adds up a set outside the lock, and closes the round if it is still the set to close with.
-    async fn close(self: &Arc<Self>, set: ClosedSet) -> Result<(), Refusal> {
+    async fn close(self: &Arc<Self>, set: ClosedSet) -> Result<(), Unadded> {
         let sum = match set.included().is_empty() {
             true => None,
-            false => Some(self.add_up(set.clone()).await?.digest()),
+            false => Some(self.add_up(self.promised(set.included())?, None).await?.digest()),
         };
         let signer = self.served.clone();
         let close = self.commit(move |round, now| {
@@ -91,10 +131,25 @@ impl LiveRound {
             let closing = round.closing_of(set, sum, checkpoint, now);
             Ok(Verdict::Fresh(Event::Closed(signer.shared.identity.sign(closing))))
         });
-        close.await.map(drop)
+        Ok(close.await.map(drop)?)
     }
 
-    async fn add_up(&self, set: ClosedSet) -> Result<Sum, Refusal> {
+    /// What the headers of these contributions say of their bodies.
+    pub(crate) fn promised(&self, included: &[Included]) -> Result<Vec<Promised>, Refusal> {
+        let round = self.read();
+        let promised = |entry: &Included| {
+            let header = &round.contribution(&entry.site)?.header.statement;
+            Ok(Promised { site: entry.site.clone(), digest: header.body })
+        };
+        included.iter().map(promised).collect()
+    }
+
+    /// Adds up bodies on a thread of its own; see [`Addition::add_up`].
+    pub(crate) async fn add_up(
+        &self,
+        set: Vec<Promised>,
+        expected: Option<Digest>,
+    ) -> Result<Sum, Unadded> {
         let addition = Addition {
             blobs: self.served.blobs().clone(),
             round: self.id,
@@ -108,8 +163,11 @@ impl LiveRound {
         let add_up = move || {
             // Kept for as long as the thread, even if nobody waits for the sum any more.
             let _place = place;
-            runtime.block_on(addition.add_up(&set))
+            runtime.block_on(addition.add_up(&set, expected))
         };
-        Ok(blocking(add_up).await??)
+        match blocking(add_up).await? {
+            Err(SumError::Damaged(sites)) => Err(Unadded::Damaged(sites)),
+            outcome => Ok(outcome.map_err(Refusal::from)?),
+        }
     }
 }

@@ -3,12 +3,13 @@
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::ContributionProgress;
 use ringfence_crypto::id::SiteId;
+use ringfence_crypto::round::AnnouncedContribution;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
 
 use crate::core::refusal::Refusal;
 use crate::core::upload::LiveContribution;
-use crate::store::blobs::{Blob, EnvelopePlace};
+use crate::store::blobs::Blob;
 
 impl LiveContribution {
     /// Takes the header.
@@ -39,10 +40,9 @@ impl LiveContribution {
                 "envelope {index} of {site} is not the one that its header promises; send the promised bytes"
             )));
         }
-        let blobs = self.live.served.blobs();
-        // The header fixes every byte: what is there is the same.
-        if !blobs.has_envelopes(self.live.id, site).await? {
-            blobs.write_envelopes(self.live.id, site, envelopes).await?;
+        // The header fixes every byte: what is there and intact is the same.
+        if !self.live.has_envelopes(header).await? {
+            self.live.served.blobs().write_envelopes(self.live.id, site, envelopes).await?;
         }
         self.progress().await
     }
@@ -50,7 +50,8 @@ impl LiveContribution {
     /// The bytes that are sealed to one holder.
     pub(crate) async fn envelope(&self, holder: &SiteId) -> Result<Vec<u8>, Refusal> {
         let site = &self.site;
-        let header = self.known()?.header.statement;
+        let AnnouncedContribution { header, receipt, .. } = self.known()?;
+        let header = header.statement;
         let index =
             self.live.served.study.holder_offset(header.round, holder).ok_or_else(|| {
                 Refusal::missing(format!(
@@ -58,21 +59,31 @@ impl LiveContribution {
                     header.round
                 ))
             })?;
-        let place = EnvelopePlace { index, count: header.envelopes.len() };
-        let blobs = self.live.served.blobs();
-        let envelope = blobs.envelope(self.live.id, site, place).await?.ok_or_else(|| {
-            Refusal::missing(format!("the envelopes of {site} have not come yet"))
-        })?;
-        if header.envelopes.get(index) != Some(&Digest::of(&envelope)) {
-            return Err(Refusal::internal(&format!("the envelopes of {site} changed on disk")));
+        match self.live.checked_envelope(&header, index).await? {
+            Some(envelope) => Ok(envelope),
+            // Nothing was promised yet: it is put, or put again.
+            None if receipt.is_none() => {
+                Err(Refusal::missing(format!("the envelopes of {site} have not come yet")))
+            }
+            None => {
+                self.live.found_damaged(vec![site.clone()]).await?;
+                Err(self.live.refuse_wanted(&format!("the envelope of {site} for {holder}")))
+            }
         }
-        Ok(envelope)
     }
 
-    /// The body, once it has come whole.
-    pub(crate) fn body(&self) -> Result<Blob, Refusal> {
-        match self.known()?.receipt {
-            Some(_) => Ok(Blob::Body(self.site.clone())),
+    /// The body, once it has come whole, and as the header promises it.
+    pub(crate) async fn body(&self) -> Result<Blob, Refusal> {
+        let AnnouncedContribution { header, receipt, .. } = self.known()?;
+        match receipt {
+            Some(_) => {
+                let blob = Blob::Body(self.site.clone());
+                if !self.live.is_intact(&blob, header.statement.body).await? {
+                    self.live.found_damaged(vec![self.site.clone()]).await?;
+                    return Err(self.live.refuse_wanted(&blob.to_string()));
+                }
+                Ok(blob)
+            }
             None => {
                 Err(Refusal::missing(format!("the body of {} has not come whole yet", self.site)))
             }

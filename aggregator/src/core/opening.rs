@@ -9,9 +9,10 @@ use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Certificate, Closing};
 
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Kind, Refusal};
 use crate::core::round::LiveRound;
 use crate::store::blobs::Blob;
+use crate::store::terms::StoreError;
 
 impl LiveRound {
     /// Takes a holder's opening: the statement and what the holder sealed.
@@ -37,9 +38,17 @@ impl LiveRound {
         let found = self.read().openings().find(|o| o.statement.holder == *holder).cloned();
         let missing = || Refusal::missing(format!("site {holder} has not opened in this round"));
         let statement = found.ok_or_else(missing)?;
-        let blobs = self.served.blobs();
-        let sealed = blobs.opening(self.id, statement.statement.sealed).await?;
-        Ok(OpeningFrame { statement, sealed })
+        let expected = statement.statement.sealed;
+        match self.served.blobs().opening(self.id, expected).await {
+            Ok(sealed) if Digest::of(&sealed) == expected => Ok(OpeningFrame { statement, sealed }),
+            Ok(_) | Err(StoreError::Lost(_)) => {
+                tracing::error!(study = %self.id.study, round = %self.id.round, %holder, "an opening is damaged");
+                Err(Refusal::wanted(format!(
+                    "what {holder} sealed in this round is missing or altered in the aggregator's store; the holder posts the same opening again"
+                )))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The closing, once the round is closed.
@@ -63,12 +72,16 @@ impl LiveRound {
         })
     }
 
-    /// The sum, once there is one.
-    pub(crate) fn sum(&self) -> Result<Blob, Refusal> {
+    /// The sum, once there is one, with the digest that the closing names. One that is missing or
+    /// altered is made again from the bodies; if those are damaged, their sites are asked for them.
+    pub(crate) async fn sum(self: &Arc<Self>) -> Result<Blob, Refusal> {
         let closing = self.closing()?.statement;
-        match closing.is_abort() {
-            false => Ok(Blob::Sum),
-            true => Err(Refusal::missing(format!(
+        match closing.sum {
+            Some(expected) => {
+                self.checked_sum(&closing, expected).await?;
+                Ok(Blob::Sum)
+            }
+            None => Err(Refusal::missing(format!(
                 "round {} was aborted: there are too few contributions, and no sum",
                 closing.round
             ))),
@@ -78,6 +91,15 @@ impl LiveRound {
     /// Why there is nothing of a closed round yet.
     fn not_closed(&self) -> Refusal {
         let status = self.status();
+        if let Some(reason) = self.halted() {
+            return Refusal::new(
+                Kind::Internal,
+                format!(
+                    "round {} could not be closed and is not tried again until a message comes or the aggregator is started again: {reason}",
+                    status.round
+                ),
+            );
+        }
         Refusal::missing(format!(
             "round {} is not closed: it is {:?} with {} contributions (deadline {}) and {} of {} reviews; ask again later",
             status.round,

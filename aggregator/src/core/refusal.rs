@@ -38,6 +38,12 @@ pub(crate) enum Kind {
     Message,
     /// Too much at once; the same works later.
     Busy,
+    /// Bytes that we lost are wanted again from a site.
+    Wanted,
+    /// Our database is behind what we have acknowledged.
+    Behind,
+    /// Our database was altered.
+    Altered,
     /// Our fault.
     Internal,
     /// No room to store more: ours, too.
@@ -47,7 +53,10 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether it is our fault and not the peer's.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Busy | Self::Internal | Self::Full)
+        matches!(
+            self,
+            Self::Busy | Self::Wanted | Self::Behind | Self::Altered | Self::Internal | Self::Full
+        )
     }
 }
 
@@ -111,6 +120,11 @@ impl Refusal {
         let detail =
             "the aggregator failed and changed nothing; try again, and tell its administrator";
         Self::new(Kind::Internal, detail)
+    }
+
+    /// What is asked for was lost or damaged here, and its site is asked for it again.
+    pub(crate) fn wanted(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Wanted, detail).retry_after(5)
     }
 
     fn full(cause: &dyn Display) -> Self {
@@ -209,6 +223,11 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full(_) => Self::full(&error),
+            // Named, so that the administrator finds it: nothing in it is secret.
+            StoreError::Unreadable { .. } | StoreError::Gap { .. } | StoreError::LogGap { .. } => {
+                tracing::error!(%error, "what is stored was altered");
+                Self::new(Kind::Altered, error.to_string())
+            }
             _ => Self::internal(&error),
         }
     }

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use ringfence_crypto::id::{SiteId, UnixSeconds};
-use ringfence_crypto::round::{Event, Round, RoundError, RoundStatus, Verdict};
+use ringfence_crypto::round::{Event, ReplayError, Round, RoundError, RoundStatus, Verdict};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Acknowledgement, Endorsement, Manifest, Previous, Review};
 use tokio::sync::watch;
 
-use crate::core::refusal::Refusal;
+use crate::core::log::LogWriter;
+use crate::core::refusal::{Kind, Refusal};
 use crate::core::round_time::RoundTime;
 use crate::core::study::ServedStudy;
 use crate::store::statements::NextEvent;
@@ -42,6 +43,10 @@ pub(crate) struct LiveRound {
     writer: tokio::sync::Mutex<Writer>,
     version: watch::Sender<u64>,
     uploading: Mutex<BTreeSet<SiteId>>,
+    /// Held by whoever makes a lost sum again.
+    pub(crate) resuming: tokio::sync::Mutex<()>,
+    /// Why the round is not closed any more by itself.
+    halted: Mutex<Option<String>>,
 }
 
 impl LiveRound {
@@ -56,7 +61,22 @@ impl LiveRound {
         let id = RoundId { study: served.id, round: fresh.number() };
         let (round, sequence) = replay(served, id, fresh).await?;
         served.blobs().begin(id).await?;
-        Ok(Arc::new(Self {
+        let live = Self::new(served, id, (manifest, previous), (round, sequence));
+        // A crash may have come between the note of a damage and the removal of what is damaged.
+        let wanted: Vec<SiteId> = live.read().wanted().map(|wanted| wanted.site).collect();
+        for site in wanted {
+            live.recheck_body(&site).await?;
+        }
+        Ok(Arc::new(live))
+    }
+
+    fn new(
+        served: &ServedStudy,
+        id: RoundId,
+        (manifest, previous): (Signed<Manifest>, Option<Previous>),
+        (round, sequence): (Round, u64),
+    ) -> Self {
+        Self {
             served: served.clone(),
             id,
             manifest,
@@ -66,7 +86,19 @@ impl LiveRound {
             writer: tokio::sync::Mutex::new(Writer { sequence, stale: false }),
             version: watch::Sender::new(sequence),
             uploading: Mutex::default(),
-        }))
+            resuming: tokio::sync::Mutex::default(),
+            halted: Mutex::default(),
+        }
+    }
+
+    /// Why the round is not closed any more by itself, if so.
+    pub(crate) fn halted(&self) -> Option<String> {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says why the round is not closed any more by itself, or that it is again.
+    pub(crate) fn halt(&self, reason: Option<String>) {
+        *self.halted.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     /// The round as it stands. Never hold the guard across an await.
@@ -155,12 +187,23 @@ impl LiveRound {
         F: FnOnce(&Round, UnixSeconds) -> Result<Verdict, RoundError>,
     {
         let mut writer = self.writer.lock().await;
+        // First the log: what is stored is marked before it is taken into memory, where it is seen.
+        let log = self.served.log.writer().await?;
         if writer.stale {
             self.reload(&mut writer).await?;
         }
-        let mut log = self.served.log.writer().await?;
         let verdict = decide(&self.read(), self.now())?;
         let Verdict::Fresh(event) = verdict else { return Ok(()) };
+        self.store(&mut writer, log, event).await
+    }
+
+    /// Stores an event, marks it and applies it.
+    async fn store(
+        &self,
+        writer: &mut Writer,
+        mut log: LogWriter<'_>,
+        event: Event,
+    ) -> Result<(), Refusal> {
         let sequence = writer.sequence;
         let entry = event.entry();
         let next = NextEvent { sequence, event: &event, leaf: entry.map(|_| log.reserve()) };
@@ -168,20 +211,51 @@ impl LiveRound {
             writer.stale = true;
             return Err(error.into());
         }
-        if let Some(entry) = entry {
-            log.appended(entry);
+        if let Some(entry) = entry
+            && let Err(refusal) = log.appended(entry).await
+        {
+            writer.stale = true;
+            return Err(refusal);
         }
         tracing::info!(
             study = %self.id.study.short(),
             round = %self.id.round,
             sequence,
-            event = name(&event),
+            event = event.name(),
             "event"
         );
         self.write().apply(event);
         writer.sequence += 1;
         self.version.send_replace(writer.sequence);
         Ok(())
+    }
+
+    /// Takes back what the database lost: a statement whose leaf is the next one of the mark, and
+    /// before it the notes without which it could not have come.
+    pub(crate) async fn take_back(&self, event: Event) -> Result<(), Refusal> {
+        let mut writer = self.writer.lock().await;
+        let log = self.served.log.recovering_writer().await?;
+        if writer.stale {
+            self.reload(&mut writer).await?;
+        }
+        let mut round = self.read().clone();
+        let mut notes = Vec::new();
+        for note in round.notes_before(&event, self.served.now()) {
+            round.check_stored(&note, &log.log()).map_err(|error| unproven(&error))?;
+            round.apply(note.clone());
+            notes.push(note);
+        }
+        round.check_stored(&event, &log.log()).map_err(|error| unproven(&error))?;
+        for note in notes {
+            let next = NextEvent { sequence: writer.sequence, event: &note, leaf: None };
+            if let Err(error) = self.served.statements().append(self.id, next).await {
+                writer.stale = true;
+                return Err(error.into());
+            }
+            self.write().apply(note);
+            writer.sequence += 1;
+        }
+        self.store(&mut writer, log, event).await
     }
 
     /// Takes the round from the store again after a write whose outcome is unknown.
@@ -228,20 +302,22 @@ async fn replay(
 ) -> Result<(Round, u64), Refusal> {
     let events = served.statements().events(id).await?;
     let sequence = events.len() as u64;
-    events.into_iter().for_each(|event| round.apply(event));
+    for (sequence, event) in events.into_iter().enumerate() {
+        let stored = round.check_stored(&event, &served.log.read());
+        if let Err(error) = stored {
+            let RoundId { study, round } = id;
+            let kind = event.name();
+            let detail = format!(
+                "event {sequence} of round {round} of study {study} ({kind}) is not what was stored: {error}; the database was altered, bring it back from a backup"
+            );
+            return Err(Refusal::new(Kind::Altered, detail));
+        }
+        round.apply(event);
+    }
     Ok((round, sequence))
 }
 
-/// An event's kind for the log; never its contents.
-fn name(event: &Event) -> &'static str {
-    match event {
-        Event::Announced(_) => "announced",
-        Event::Received(_) => "received",
-        Event::Frozen { .. } => "frozen",
-        Event::Reviewed(_) => "reviewed",
-        Event::Closed(_) => "closed",
-        Event::Endorsed(_) => "endorsed",
-        Event::Opened(_) => "opened",
-        Event::Acknowledged(_) => "acknowledged",
-    }
+/// A statement that came back is not what it should be.
+fn unproven(error: &ReplayError) -> Refusal {
+    Refusal::message(format!("the statement cannot be taken back: {error}"))
 }

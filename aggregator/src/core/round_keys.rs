@@ -4,7 +4,7 @@ use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::RoundKeys;
 
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Kind, Refusal};
 use crate::core::rounds::{LiveStudy, Made};
 
 /// How many rounds ahead a site may publish keys: what it can fill is bounded.
@@ -46,10 +46,19 @@ impl LiveStudy {
     ) -> Result<Signed<RoundKeys>, Refusal> {
         let statements = self.served.statements();
         let stored = statements.round_keys(self.served.id, site, round).await?;
-        stored.ok_or_else(|| {
+        let stored = stored.ok_or_else(|| {
             Refusal::missing(format!(
                 "{site} has published no key for round {round}; its long-term key counts then"
             ))
-        })
+        })?;
+        match RoundKeys::check(&stored, &self.served.study, self.served.id) {
+            Ok(()) => Ok(stored),
+            Err(error) => Err(Refusal::new(
+                Kind::Altered,
+                format!(
+                    "the stored round keys of {site} for round {round} are not what it published: {error}; the database was altered, bring it back from a backup"
+                ),
+            )),
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The rounds of a study: found by number, opened by their initiators' manifests.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use ringfence_crypto::api::StudyStatus;
+use ringfence_crypto::api::{Returned, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
-use ringfence_crypto::log::LogEntry;
+use ringfence_crypto::log::{LogEntry, LogHash};
 use ringfence_crypto::round::{Round, RoundError};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
@@ -30,13 +31,20 @@ pub(crate) struct LiveStudy {
     /// Round `r` at index `r`: numbers rise by one.
     rounds: RwLock<Vec<Arc<LiveRound>>>,
     /// One manifest at a time.
-    opening: tokio::sync::Mutex<()>,
+    pub(crate) opening: tokio::sync::Mutex<()>,
+    /// What came back and waits for statements before it.
+    pub(crate) returned: Mutex<BTreeMap<LogHash, Returned>>,
 }
 
 impl LiveStudy {
     /// A study whose rounds are still to be added.
     pub(crate) fn new(served: ServedStudy) -> Self {
-        Self { served, rounds: RwLock::default(), opening: tokio::sync::Mutex::default() }
+        Self {
+            served,
+            rounds: RwLock::default(),
+            opening: tokio::sync::Mutex::default(),
+            returned: Mutex::default(),
+        }
     }
 
     /// One round.
@@ -50,6 +58,12 @@ impl LiveStudy {
             ))
         };
         rounds.get(number.0 as usize).cloned().ok_or_else(missing)
+    }
+
+    /// The last round of which this is true.
+    pub(crate) fn find(&self, is_it: impl Fn(&LiveRound) -> bool) -> Option<Arc<LiveRound>> {
+        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
+        rounds.iter().rev().find(|round| is_it(round)).cloned()
     }
 
     /// How many rounds there are, and the last one.
@@ -74,7 +88,7 @@ impl LiveStudy {
     ///
     /// Ahead of the rounds that there are, the last that *could* have a successor counts, so that
     /// the refusal names the number that is expected.
-    fn before(&self, number: RoundNumber) -> Option<Previous> {
+    pub(crate) fn before(&self, number: RoundNumber) -> Option<Previous> {
         let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
         let until = rounds.len().min(number.0 as usize);
         rounds.iter().take(until).rev().find_map(|round| round.read().ended())
@@ -114,11 +128,15 @@ impl LiveStudy {
         let leaf = log.reserve();
         let stored = served.statements().insert_round(&manifest, leaf).await?;
         match stored.leaf == Some(leaf) {
-            true => log.appended(LogEntry::of_signed(&stored.manifest)),
-            // An earlier row: whoever writes next takes the log from the store.
-            false => drop(log),
+            true => log.appended(LogEntry::of_signed(&stored.manifest)).await?,
+            // An earlier row: the log is taken from the store, and the row is marked.
+            false => {
+                drop(log);
+                served.log.writer().await?;
+            }
         }
-        let round = self.go_live(stored.manifest).await?;
+        let round = self.load_round(stored.manifest).await?;
+        self.drive(&round);
         // The row may be an earlier one whose write seemed to have failed: then it counts.
         match *round.manifest() == manifest {
             true => Ok((Made::Now, round)),
@@ -126,17 +144,27 @@ impl LiveStudy {
         }
     }
 
-    /// Loads a round, and drives it unless it is closed.
-    pub(crate) async fn go_live(
+    /// Drives a round unless it is closed.
+    pub(crate) fn drive(&self, round: &Arc<LiveRound>) {
+        if round.read().closing().is_none() {
+            tokio::spawn(round.clone().drive());
+        }
+    }
+
+    /// Goes on with every round, once nothing is missing any more.
+    pub(crate) fn drive_all(&self) {
+        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
+        rounds.iter().for_each(|round| self.drive(round));
+    }
+
+    /// Loads a round; nothing happens to it yet.
+    pub(crate) async fn load_round(
         &self,
         manifest: Signed<Manifest>,
     ) -> Result<Arc<LiveRound>, Refusal> {
         let previous = self.before(manifest.statement.round);
         let round = LiveRound::load(&self.served, manifest, previous).await?;
         self.rounds.write().unwrap_or_else(PoisonError::into_inner).push(round.clone());
-        if round.read().closing().is_none() {
-            tokio::spawn(round.clone().drive());
-        }
         Ok(round)
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::core::refusal::Refusal;
 use crate::identity::Identity;
 use crate::store::Store;
+use crate::store::marks::Marks;
 
 /// Sums at once, at most, however many processors there are.
 ///
@@ -22,6 +23,8 @@ const MAX_SUMS: usize = 64;
 pub(crate) struct Shared {
     /// Where everything is stored.
     pub(crate) store: Store,
+    /// How far every study has come, apart from the store.
+    pub(crate) marks: Marks,
     /// The key that signs receipts and closings.
     pub(crate) identity: Arc<Identity>,
     /// What time it is, and waiting.
@@ -36,12 +39,13 @@ impl Shared {
     /// What is shared, with every place for a sum free.
     pub(crate) fn new(
         store: Store,
+        marks: Marks,
         identity: Arc<Identity>,
         clock: Clock,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let sums = Arc::new(Semaphore::new(sum_places()));
-        Self { store, identity, clock, sums, stopping }
+        Self { store, marks, identity, clock, sums, stopping }
     }
 }
 

@@ -9,7 +9,7 @@ use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::SignedStudy;
 
 use crate::core::log::LiveLog;
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Kind, Refusal};
 use crate::core::rounds::{LiveStudy, Made};
 use crate::core::shared::{Shared, blocking};
 use crate::core::study::ServedStudy;
@@ -19,7 +19,8 @@ use crate::store::terms::StoreError;
 #[derive(Debug)]
 pub(crate) struct Studies {
     shared: Shared,
-    live: RwLock<HashMap<StudyId, Arc<LiveStudy>>>,
+    /// Or why one is not served.
+    live: RwLock<HashMap<StudyId, Result<Arc<LiveStudy>, String>>>,
 }
 
 /// What is stored cannot be served.
@@ -38,24 +39,59 @@ pub enum LoadError {
     Store(#[from] StoreError),
 }
 
+/// Why a study is not served.
+enum Unserved {
+    /// The others are.
+    Study(String),
+    /// Nothing is.
+    Everything(LoadError),
+}
+
+impl From<StoreError> for Unserved {
+    /// What is stored wrongly is its study's misfortune; a store that fails is everybody's.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Failed(_) | StoreError::Full(_) => Self::Everything(error.into()),
+            _ => Self::Study(error.to_string()),
+        }
+    }
+}
+
+impl Unserved {
+    fn because(study: StudyId, what: &str, refusal: &Refusal) -> Self {
+        let reason = format!("{what}{}", refusal.detail());
+        match refusal.kind() {
+            Kind::Internal | Kind::Full => Self::Everything(LoadError::Study { study, reason }),
+            _ => Self::Study(reason),
+        }
+    }
+}
+
 impl Studies {
     /// Takes studies and rounds from the store and goes on with every round.
     ///
     /// # Errors
-    /// [`LoadError`] when the store cannot be read, or a stored study or round no longer passes its
-    /// own checks.
+    /// [`LoadError`] when the store cannot be read, or a study is another aggregator's. A study that
+    /// no longer passes its own checks is refused service, and the others go on.
     pub(crate) async fn load(shared: Shared) -> Result<Self, LoadError> {
         let studies = Self { shared, live: RwLock::default() };
         for id in studies.shared.store.statements.studies().await? {
-            let study = studies.load_study(id).await?;
+            let study = match studies.load_study(id).await {
+                Err(Unserved::Everything(error)) => return Err(error),
+                Err(Unserved::Study(reason)) => {
+                    tracing::error!(study = %id, reason, "a study is not served");
+                    Err(reason)
+                }
+                Ok(study) => Ok(study),
+            };
             let mut live = studies.live.write().unwrap_or_else(PoisonError::into_inner);
             live.insert(id, study);
         }
         Ok(studies)
     }
 
-    async fn load_study(&self, id: StudyId) -> Result<Arc<LiveStudy>, LoadError> {
-        let unsound = |reason: String| LoadError::Study { study: id, reason };
+    async fn load_study(&self, id: StudyId) -> Result<Arc<LiveStudy>, Unserved> {
+        let unsound = Unserved::Study;
         let statements = &self.shared.store.statements;
         let file = statements.study(id).await?;
         let file = file
@@ -68,19 +104,37 @@ impl Studies {
         }
         let key = self.shared.identity.public_key();
         if signed.study.aggregator_key != key {
-            return Err(unsound(format!(
+            // Nothing can be signed with this key: a mistake of the operator's.
+            let reason = format!(
                 "it names the aggregator's key {}, the key file holds {key}; serve with the right key",
                 signed.study.aggregator_key
-            )));
+            );
+            return Err(Unserved::Everything(LoadError::Study { study: id, reason }));
         }
-        let log = LiveLog::load(id, statements.clone()).await;
-        let log = log.map_err(|error| unsound(error.to_string()))?;
+        // Seconds of work for a study of thousands of sites.
+        let signed = blocking(move || signed.verify().map(|()| signed)).await;
+        let signed = signed.map_err(|refusal| unsound(refusal.detail().to_owned()))?;
+        let signed =
+            signed.map_err(|error| unsound(format!("{error}: the database was altered")))?;
+        let marks = self.shared.marks.clone();
+        let mark = blocking(move || marks.load(id)).await;
+        let mark = mark.map_err(|refusal| unsound(refusal.detail().to_owned()))?;
+        let mark = mark.map_err(|error| unsound(error.to_string()))?;
+        let log = LiveLog::load(id, statements.clone(), mark).await;
+        let log = log.map_err(|refusal| Unserved::because(id, "", &refusal))?;
         let served = ServedStudy::new(self.shared.clone(), signed.study, log)
             .map_err(|error| unsound(error.to_string()))?;
         let study = Arc::new(LiveStudy::new(served));
         for manifest in statements.rounds(id).await? {
-            let live = study.go_live(manifest).await;
-            live.map_err(|refusal| unsound(refusal.detail().to_owned()))?;
+            let what = format!("round {}: ", manifest.statement.round);
+            let live = study.load_round(manifest).await;
+            live.map_err(|refusal| Unserved::because(id, &what, &refusal))?;
+        }
+        match study.served.log.check_current() {
+            Ok(()) => study.drive_all(),
+            Err(refusal) => {
+                tracing::error!(study = %id, reason = refusal.detail(), "nothing is signed");
+            }
         }
         tracing::info!(study = %id.short(), rounds = study.latest().0, "study loaded");
         Ok(study)
@@ -89,11 +143,16 @@ impl Studies {
     /// A study.
     pub(crate) fn study(&self, id: StudyId) -> Result<Arc<LiveStudy>, Refusal> {
         let studies = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        studies.get(&id).cloned().ok_or_else(|| {
-            Refusal::missing(format!(
+        match studies.get(&id) {
+            Some(Ok(study)) => Ok(study.clone()),
+            Some(Err(reason)) => Err(Refusal::new(
+                Kind::Altered,
+                format!("study {id} is not served: {reason}; tell the aggregator's administrator"),
+            )),
+            None => Err(Refusal::missing(format!(
                 "no study {id} is registered here; the administrator posts the signed study file"
-            ))
-        })
+            ))),
+        }
     }
 
     /// Registers a study that its whole roster signed; `file` is what was posted.
@@ -102,14 +161,18 @@ impl Studies {
         // Seconds of work for a study of thousands of sites.
         let (file, served) = blocking(move || checked(shared, file)).await??;
         let id = served.id;
-        if let Ok(known) = self.study(id) {
-            return Ok((Made::Before, known.status()));
+        match self.study(id) {
+            Ok(known) => return Ok((Made::Before, known.status())),
+            Err(refusal) if refusal.kind() == Kind::Altered => return Err(refusal),
+            Err(_) => {}
         }
         // A study that is there already stays as it is, so a repeat or a race does no harm.
         self.shared.store.statements.insert_study(id, &file).await?;
         tracing::info!(study = %id.short(), sites = served.study.roster.len(), "study registered");
         let mut studies = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        let known = studies.entry(id).or_insert_with(|| Arc::new(LiveStudy::new(served))).clone();
+        let known =
+            studies.entry(id).or_insert_with(|| Ok(Arc::new(LiveStudy::new(served)))).clone();
+        let known = known.map_err(|reason| Refusal::new(Kind::Altered, reason))?;
         Ok((Made::Now, known.status()))
     }
 
@@ -143,7 +206,11 @@ fn checked(shared: Shared, file: Vec<u8>) -> Result<(Vec<u8>, ServedStudy), Refu
             "the study names the aggregator's key {got}, this aggregator's is {key}; make the study with this one"
         )));
     }
-    let log = LiveLog::empty(signed.study.id(), shared.store.statements.clone());
+    // The mark comes first: a study without one was not registered, or has lost it.
+    let mark = shared.marks.create(signed.study.id());
+    let mark = mark.map_err(|error| Refusal::internal(&error))?;
+    // It is not empty where the database has lost a study: what is in it is then taken back.
+    let log = LiveLog::empty(signed.study.id(), shared.store.statements.clone(), mark);
     let served = ServedStudy::new(shared, signed.study, log);
     // The study has been checked, so its bodies have a length.
     Ok((file, served.map_err(|error| Refusal::internal(&error))?))

@@ -1,16 +1,15 @@
 //! The sum of a closed round's bodies: the only thing that is ever computed from them.
 //!
-//! A [`Sum`] can be made here only, and only from a [`ClosedSet`], which the round machine makes
-//! only when its set is fixed.
+//! A [`Sum`] can be made here only, and only from the bodies of a `ClosedSet`, which the round
+//! machine makes only when its set is fixed, or of a closing.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::ring::ciphertext::{LengthError, add_words, block_bytes};
-use ringfence_crypto::round::ClosedSet;
 
 use crate::core::refusal::Refusal;
 use crate::store::blobs::{Blob, Blobs};
@@ -30,15 +29,16 @@ pub(crate) enum SumError {
     /// The store failed.
     #[error("adding up failed: {0}")]
     Store(#[from] StoreError),
-    /// A body that has a receipt is not whole.
-    #[error("the body of {site} has {got} bytes in the store, expected {expected}: it lost some")]
-    Length {
-        /// Whose body.
-        site: SiteId,
-        /// By the study.
-        expected: u64,
-        /// As stored.
-        got: u64,
+    /// Bodies that have receipts are missing, short or altered.
+    #[error("the stored bodies of {} are missing, short or altered", names(.0))]
+    Damaged(Vec<SiteId>),
+    /// The bodies are what their headers say, and the sum is not what the closing says.
+    #[error("the bodies add up to digest {got}, the closing says {expected}")]
+    Differs {
+        /// By the closing.
+        expected: Digest,
+        /// As added up.
+        got: Digest,
     },
     /// The study's body length is no whole number of words.
     #[error(transparent)]
@@ -52,11 +52,36 @@ impl From<SumError> for Refusal {
     fn from(error: SumError) -> Self {
         match error {
             SumError::Store(error) => error.into(),
-            SumError::Length { .. } | SumError::Words(_) | SumError::Empty => {
-                Self::internal(&error)
-            }
+            SumError::Damaged(_)
+            | SumError::Differs { .. }
+            | SumError::Words(_)
+            | SumError::Empty => Self::internal(&error),
         }
     }
+}
+
+/// Names for a message.
+pub(crate) fn names(sites: &[SiteId]) -> String {
+    sites.iter().map(SiteId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A body of the set, and what its site's signed header says of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Promised {
+    /// Whose body.
+    pub(crate) site: SiteId,
+    /// Its digest.
+    pub(crate) digest: Digest,
+}
+
+/// A body while it is added.
+struct Part {
+    blob: Blob,
+    site: SiteId,
+    digest: Digest,
+    hasher: blake3::Hasher,
+    /// A piece of it is not there.
+    lost: bool,
 }
 
 /// Where the bodies of a round are, and what their words look like.
@@ -86,17 +111,27 @@ impl Sum {
 }
 
 impl Addition {
-    /// Adds up the bodies of `set` into the round's sum.
+    /// Adds up these bodies into the round's sum, which must have the digest that is `expected`, if
+    /// any. Every body is hashed on the way: nothing is stored unless all of them are what their
+    /// headers say.
     ///
     /// It is a pure function of the set: a crash in the middle only means doing it again.
-    pub(crate) async fn add_up(&self, set: &ClosedSet) -> Result<Sum, SumError> {
-        if set.included().is_empty() {
+    pub(crate) async fn add_up(
+        &self,
+        set: &[Promised],
+        expected: Option<Digest>,
+    ) -> Result<Sum, SumError> {
+        if set.is_empty() {
             return Err(SumError::Empty);
         }
-        let bodies: Vec<Blob> =
-            set.included().iter().map(|entry| Blob::Body(entry.site.clone())).collect();
-        for entry in set.included() {
-            self.check_length(&entry.site).await?;
+        let mut bodies = Vec::new();
+        for Promised { site, digest } in set {
+            let (site, digest) = (site.clone(), *digest);
+            let blob = Blob::Body(site.clone());
+            let stored = self.blobs.extent(self.round, &blob).await?;
+            // What follows in a longer one would not be hashed.
+            let lost = stored.is_none_or(|stored| stored.bytes != self.body_bytes);
+            bodies.push(Part { blob, site, digest, hasher: blake3::Hasher::new(), lost });
         }
         let mut sum = self.blobs.write_sum(self.round).await?;
         let mut hasher = blake3::Hasher::new();
@@ -104,34 +139,55 @@ impl Addition {
         let mut offset = 0;
         while offset < self.body_bytes {
             let end = self.body_bytes.min(offset + chunk);
-            let total = self.add_range(&bodies, offset..end).await?;
+            let total = self.add_range(&mut bodies, offset..end).await?;
             hasher.update(&total);
             sum.write(total).await?;
             offset = end;
         }
-        sum.finish().await?;
-        Ok(Sum { digest: Digest::finish(&hasher) })
-    }
-
-    async fn check_length(&self, site: &SiteId) -> Result<(), SumError> {
-        let stored = self.blobs.extent(self.round, &Blob::Body(site.clone())).await?;
-        let (expected, got) = (self.body_bytes, stored.map_or(0, |stored| stored.bytes));
-        match got == expected {
-            true => Ok(()),
-            false => Err(SumError::Length { site: site.clone(), expected, got }),
+        let damaged = |part: &Part| part.lost || Digest::finish(&part.hasher) != part.digest;
+        let damaged: Vec<SiteId> =
+            bodies.into_iter().filter(damaged).map(|part| part.site).collect();
+        if !damaged.is_empty() {
+            return Err(SumError::Damaged(damaged));
         }
+        let got = Digest::finish(&hasher);
+        if let Some(expected) = expected.filter(|expected| *expected != got) {
+            return Err(SumError::Differs { expected, got });
+        }
+        sum.finish().await?;
+        Ok(Sum { digest: got })
     }
 
-    /// Adds up one range of every body.
+    /// Adds up one range of every body, and hashes it.
     async fn add_range(
         &self,
-        bodies: &[Blob],
+        bodies: &mut [Part],
         range: std::ops::Range<u64>,
     ) -> Result<Bytes, SumError> {
-        let read = |body| self.blobs.read(self.round, body, range.clone());
-        let mut parts = stream::iter(bodies).map(read).buffered(READ_AHEAD);
+        let blobs: Vec<Blob> = bodies.iter().map(|part| part.blob.clone()).collect();
+        let lost: Vec<bool> = bodies.iter().map(|part| part.lost).collect();
+        let read = |(blob, lost): (_, bool)| {
+            let range = range.clone();
+            async move {
+                match lost {
+                    true => Ok(None),
+                    false => self.blobs.read(self.round, blob, range).await.map(Some),
+                }
+            }
+        };
+        let mut parts = stream::iter(blobs.iter().zip(lost)).map(read).buffered(READ_AHEAD);
         let mut total = Vec::new();
-        while let Some(words) = parts.try_next().await? {
+        for part in bodies {
+            let words = match parts.next().await {
+                Some(Ok(Some(words))) => words,
+                // The others are hashed to their ends, so that all that is damaged is known.
+                Some(Err(StoreError::Lost(_)) | Ok(None)) | None => {
+                    part.lost = true;
+                    continue;
+                }
+                Some(Err(error)) => return Err(error.into()),
+            };
+            part.hasher.update(&words);
             total.resize(words.len(), 0);
             add_words(&mut total, &words, self.wire_bits)?;
         }

@@ -23,6 +23,7 @@ use crate::core::studies::Studies;
 use crate::core::upload::{LiveContribution, Piece};
 use crate::identity::Identity;
 use crate::roster::{Roster, Shape, Term, now};
+use crate::store::marks::Marks;
 use crate::store::{Store, sqlite_files};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,6 +35,7 @@ const IDLE: Duration = Duration::from_secs(30);
 struct Service {
     studies: Studies,
     store: Store,
+    marks: Marks,
     identity: Arc<Identity>,
     clock: Clock,
     hand: Hand,
@@ -48,17 +50,21 @@ impl Service {
         let store = sqlite_files::open(&folder.path().join("data")).await.unwrap();
         let (clock, hand) = Clock::mock(now());
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared::new(store.clone(), identity.clone(), clock.clone(), stopping);
+        let marks = Marks::open(&folder.path().join("marks"), identity.clone(), false).unwrap();
+        let shared =
+            Shared::new(store.clone(), marks.clone(), identity.clone(), clock.clone(), stopping);
         let studies = Studies::load(shared).await.unwrap();
-        Self { studies, store, identity, clock, hand, stop: Mutex::new(stop), _folder: folder }
+        let stop = Mutex::new(stop);
+        Self { studies, store, marks, identity, clock, hand, stop, _folder: folder }
     }
 
     /// Stops what runs; what is stored is served again, as after a crash.
     async fn restarted(&self) -> Studies {
         let (stop, stopping) = watch::channel(false);
         std::mem::replace(&mut *self.stop.lock().unwrap(), stop).send_replace(true);
-        let (store, identity) = (self.store.clone(), self.identity.clone());
-        let shared = Shared::new(store, identity, self.clock.clone(), stopping);
+        let (store, marks) = (self.store.clone(), self.marks.clone());
+        let (identity, clock) = (self.identity.clone(), self.clock.clone());
+        let shared = Shared::new(store, marks, identity, clock, stopping);
         Studies::load(shared).await.unwrap()
     }
 }

@@ -51,9 +51,14 @@ impl LiveContribution {
 
     /// How far it has come, changing nothing.
     async fn report(&self) -> Result<ContributionProgress, Refusal> {
-        let AnnouncedContribution { header, receipt } = self.known()?;
+        let AnnouncedContribution { header, receipt, .. } = self.known()?;
+        // What is wanted again has its receipt again once it is there.
+        let receipt = receipt.filter(|_| !self.is_wanted());
         let blobs = self.live.served.blobs();
-        let envelopes = blobs.has_envelopes(self.live.id, &self.site).await?;
+        let envelopes = match receipt.is_some() {
+            true => blobs.has_envelopes(self.live.id, &self.site).await?,
+            false => self.live.has_envelopes(&header.statement).await?,
+        };
         let body_bytes = blobs.body_bytes(self.live.id, &self.site).await?;
         Ok(ContributionProgress { header: header.id(), envelopes, body_bytes, receipt })
     }
@@ -74,11 +79,14 @@ impl LiveContribution {
 
     async fn take(&self, offset: u64, bytes: &mut Incoming) -> Result<(), Refusal> {
         let contribution = self.known()?;
-        if contribution.receipt.is_some() {
+        let wanted = self.is_wanted();
+        if contribution.receipt.is_some() && !wanted {
             return Ok(());
         }
-        // Refused now rather than at the end when collecting is over already.
-        self.live.read().receipt(&self.site, self.live.now())?;
+        if !wanted {
+            // Refused now rather than at the end when collecting is over already.
+            self.live.read().receipt(&self.site, self.live.now())?;
+        }
         let header = contribution.header.statement;
         let place = self.begin(bytes)?;
         let progress = self.report().await?;
@@ -136,7 +144,7 @@ impl LiveContribution {
         let progress = self.report().await?;
         let now = self.live.now();
         let timely = self.live.read().receipt(&self.site, now).is_ok();
-        if !timely || !is_whole(&progress, &header) {
+        if !(timely || self.is_wanted()) || !is_whole(&progress, &header) {
             return Ok(());
         }
         // While an upload runs, it is the one to finish.
@@ -151,12 +159,24 @@ impl LiveContribution {
             return Ok(());
         }
         match self.live.served.blobs().finish_body(self.live.id, header).await? {
+            BodyCheck::Right if self.is_wanted() => self.mend().await,
             BodyCheck::Right => self.acknowledge().await,
             BodyCheck::Discarded { got } => Err(Refusal::message(format!(
                 "the body of {} has digest {got}, its header promises {}; it was discarded: send the promised bytes from offset=0",
                 header.site, header.body
             ))),
         }
+    }
+
+    /// Whether the site is to send again what it has a receipt for.
+    fn is_wanted(&self) -> bool {
+        self.live.read().wanted().any(|wanted| wanted.site == self.site)
+    }
+
+    /// Notes that what was damaged is there again, as the header promises it. The receipt stays.
+    async fn mend(&self) -> Result<(), Refusal> {
+        let site = self.site.clone();
+        self.live.commit(move |round, now| round.mended(&site, now)).await.map(drop)
     }
 
     /// Signs and stores the receipt of a contribution whose body and envelopes are durable.

@@ -16,8 +16,11 @@ use crate::core::rounds::LiveStudy;
 use crate::core::upload::LiveContribution;
 use crate::http::front::Front;
 
-/// The study that the path names.
+/// The study that the path names, if nothing that was acknowledged is missing in it.
 pub(crate) struct OfStudy(pub(crate) Arc<LiveStudy>);
+
+/// The study that the path names, also while statements are missing in it.
+pub(crate) struct OfRecoveringStudy(pub(crate) Arc<LiveStudy>);
 
 /// The round that the path names.
 pub(crate) struct OfRound(pub(crate) Arc<LiveRound>);
@@ -38,6 +41,16 @@ pub(crate) struct Parameters<T>(pub(crate) T);
 pub(crate) struct Stated<T>(pub(crate) Signed<T>);
 
 impl FromRequestParts<Front> for OfStudy {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Refusal> {
+        let OfRecoveringStudy(study) = OfRecoveringStudy::from_request_parts(parts, front).await?;
+        study.served.log.check_current()?;
+        Ok(Self(study))
+    }
+}
+
+impl FromRequestParts<Front> for OfRecoveringStudy {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Refusal> {

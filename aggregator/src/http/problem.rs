@@ -22,6 +22,9 @@ fn on_the_wire(kind: Kind) -> (StatusCode, &'static str) {
         Kind::Range => (StatusCode::RANGE_NOT_SATISFIABLE, "range"),
         Kind::Message => (StatusCode::UNPROCESSABLE_ENTITY, "message"),
         Kind::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        Kind::Wanted => (StatusCode::SERVICE_UNAVAILABLE, "wanted"),
+        Kind::Behind => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
+        Kind::Altered => (StatusCode::INTERNAL_SERVER_ERROR, "altered"),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         Kind::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
     }
@@ -55,8 +58,9 @@ mod tests {
 
     #[test]
     fn who_is_at_fault_is_in_the_status() {
-        for kind in [Kind::Sender, Kind::Offset, Kind::Slow, Kind::Busy, Kind::Full, Kind::Internal]
-        {
+        let ours =
+            [Kind::Busy, Kind::Wanted, Kind::Behind, Kind::Altered, Kind::Internal, Kind::Full];
+        for kind in [Kind::Sender, Kind::Offset, Kind::Slow].into_iter().chain(ours) {
             assert_eq!(on_the_wire(kind).0.is_server_error(), kind.is_ours(), "{kind:?}");
         }
     }

@@ -28,6 +28,7 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/v2/studies", post(study::register))
         .route("/v2/studies/{study}", get(study::file))
         .route("/v2/studies/{study}/status", get(study::status))
+        .route("/v2/studies/{study}/recovered", post(study::recover).get(study::lost))
         .route("/v2/studies/{study}/log/checkpoint", get(log::checkpoint))
         .route("/v2/studies/{study}/log/consistency", get(log::consistency))
         .route("/v2/studies/{study}/log/inclusion", get(log::inclusion).post(log::inclusions))

@@ -21,6 +21,7 @@ use crate::core::studies::{LoadError, Studies};
 use crate::http::front::Front;
 use crate::http::routes;
 use crate::identity::{Identity, IdentityError};
+use crate::store::marks::{MarkError, Marks};
 use crate::store::sqlite_files;
 use crate::store::terms::StoreOpenError;
 
@@ -58,6 +59,9 @@ pub enum StartError {
     /// The data folder.
     #[error(transparent)]
     Store(#[from] StoreOpenError),
+    /// The folder of marks.
+    #[error(transparent)]
+    Mark(#[from] MarkError),
     /// A stored study.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -86,7 +90,8 @@ impl Server {
         let admin = AdminToken::load(&config.admin_token_file)?;
         let store = sqlite_files::open(&config.data).await?;
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared::new(store, identity, clock.clone(), stopping);
+        let marks = Marks::open(&config.marks(), identity.clone(), config.adopt_marks)?;
+        let shared = Shared::new(store, marks, identity, clock.clone(), stopping);
         let studies = Arc::new(Studies::load(shared).await?);
         let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
         let front = Front { studies, inbox, admin };

@@ -69,7 +69,8 @@ pub(crate) trait Writer: Send {
 }
 
 /// Bodies, envelopes, openings and sums, each in its round. What is stored under a name never
-/// changes: whoever writes it again writes the same bytes.
+/// changes: whoever writes it again writes the same bytes. A disk may change it all the same: whoever
+/// uses it compares it with the digest in its statement.
 pub(crate) trait Blobs: fmt::Debug + Send + Sync {
     /// Makes room for a round. Comes before everything else of it after each start, so that what a
     /// crash left half-written can be cleared; a body that goes on is none of that.
@@ -88,7 +89,11 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
     /// durable, or discards it. It may run again after a crash at any point of it.
     fn finish_body<'a>(&'a self, round: RoundId, header: &'a Header) -> Answer<'a, BodyCheck>;
 
-    /// Stores a site's envelopes.
+    /// Removes what is stored of a site's body, because it was found damaged; nothing is left to go
+    /// on with. One that is not there is no error.
+    fn discard_body<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, ()>;
+
+    /// Stores a site's envelopes, in the place of some that are there.
     fn write_envelopes<'a>(
         &'a self,
         round: RoundId,
@@ -99,7 +104,8 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
     /// Whether a site's envelopes are stored.
     fn has_envelopes<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, bool>;
 
-    /// One envelope of a site; nothing when its envelopes are not stored.
+    /// One envelope of a site; nothing when its envelopes are not stored. Envelopes that were cut
+    /// short are [`StoreError::Lost`](crate::store::terms::StoreError::Lost).
     fn envelope<'a>(
         &'a self,
         round: RoundId,
@@ -110,7 +116,7 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
     /// Stores what a holder sealed, under its digest: two different ones cannot collide.
     fn write_opening(&self, round: RoundId, digest: Digest, sealed: Vec<u8>) -> Answer<'_, ()>;
 
-    /// What a holder sealed.
+    /// What a holder sealed, as it is stored: who serves it compares the digest.
     fn opening(&self, round: RoundId, digest: Digest) -> Answer<'_, Vec<u8>>;
 
     /// Writes the sum, in the place of one that is there. It is stored, whole and durable, when the
@@ -120,6 +126,7 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
     /// How large a blob is; nothing when it is not stored, or not whole.
     fn extent<'a>(&'a self, round: RoundId, blob: &'a Blob) -> Answer<'a, Option<Extent>>;
 
-    /// Reads exactly this range of a blob; one that is not there is an error.
+    /// Reads exactly this range of a blob, as it is stored; one that is not there, or that the disk
+    /// cannot read, is [`StoreError::Lost`](crate::store::terms::StoreError::Lost).
     fn read<'a>(&'a self, round: RoundId, blob: &'a Blob, range: Range<u64>) -> Answer<'a, Bytes>;
 }

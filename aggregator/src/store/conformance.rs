@@ -34,6 +34,7 @@ macro_rules! conformance_tests {
             round_keys_are_never_replaced,
             a_body_grows_and_is_compared_at_its_end,
             a_wrong_body_is_discarded,
+            what_is_damaged_is_discarded_and_written_anew,
             an_unfinished_writer_leaves_a_beginning,
             one_envelope_is_read_alone,
             openings_lie_under_their_digests,
@@ -241,6 +242,35 @@ pub(crate) async fn a_wrong_body_is_discarded(backend: &impl Backend) {
     let right = Header { body: Digest::of(b"the right one"), ..header };
     append(&store, round, site, b"the right one").await;
     assert_eq!(store.blobs.finish_body(round, &right).await.unwrap(), BodyCheck::Right);
+}
+
+pub(crate) async fn what_is_damaged_is_discarded_and_written_anew(backend: &impl Backend) {
+    let (store, roster, manifest) = begun(backend).await;
+    let (round, site) = (id(&roster, 0), &roster.ids[0]);
+    let contribution = roster.contribution(&manifest, site);
+    let (header, body) = (contribution.header.statement, contribution.body);
+    let blob = Blob::Body(site.clone());
+    store.blobs.discard_body(round, site).await.unwrap();
+    let missing = store.blobs.read(round, &blob, 0..1).await.unwrap_err();
+    assert!(matches!(missing, StoreError::Lost(_)), "{missing}");
+    // Whole, or on its way.
+    for whole in [true, false] {
+        append(&store, round, site, &body).await;
+        if whole {
+            store.blobs.finish_body(round, &header).await.unwrap();
+        }
+        store.blobs.discard_body(round, site).await.unwrap();
+        assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 0);
+        assert_eq!(store.blobs.extent(round, &blob).await.unwrap(), None);
+    }
+    append(&store, round, site, &body).await;
+    assert_eq!(store.blobs.finish_body(round, &header).await.unwrap(), BodyCheck::Right);
+    for envelope in [b"first", b"again"] {
+        store.blobs.write_envelopes(round, site, vec![envelope.to_vec()]).await.unwrap();
+        let place = EnvelopePlace { index: 0, count: 1 };
+        let read = store.blobs.envelope(round, site, place).await.unwrap();
+        assert_eq!(read.as_deref(), Some(&envelope[..]));
+    }
 }
 
 pub(crate) async fn an_unfinished_writer_leaves_a_beginning(backend: &impl Backend) {

@@ -30,8 +30,13 @@ pub enum StoreError {
     #[error("the store failed: {0}")]
     Failed(Cause),
     /// A stored statement does not parse.
-    #[error("the store holds an unreadable statement: {0}")]
-    Unreadable(#[from] JsonError),
+    #[error("{place} is unreadable ({reason}): the database was altered")]
+    Unreadable {
+        /// Which one.
+        place: String,
+        /// Why.
+        reason: JsonError,
+    },
     /// What a statement names is not there.
     #[error("the store lacks {0}: it was altered, or the disk lost it")]
     Lost(String),

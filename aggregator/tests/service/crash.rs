@@ -22,7 +22,7 @@ use crate::roster::{LARGE, Roster, Shape};
 use crate::uploads::begin_upload;
 
 /// The server's database, also while it runs.
-async fn database(aggregator: &Aggregator) -> SqliteConnection {
+pub(crate) async fn database(aggregator: &Aggregator) -> SqliteConnection {
     let path = aggregator.data().join("statements.sqlite");
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }
@@ -35,11 +35,11 @@ pub(crate) async fn sql(aggregator: &Aggregator, statement: &'static str) -> u64
     done.rows_affected()
 }
 
-fn round_folder(aggregator: &Aggregator, play: &Play) -> std::path::PathBuf {
+pub(crate) fn round_folder(aggregator: &Aggregator, play: &Play) -> std::path::PathBuf {
     aggregator.data().join("studies").join(play.roster.id().to_string()).join("0")
 }
 
-async fn finish(play: &Play) {
+pub(crate) async fn finish(play: &Play) {
     play.reach(RoundState::Reviewing).await;
     for holder in play.ids() {
         play.put_review(holder, &[]).await.ok();
@@ -112,6 +112,7 @@ async fn killed_between_the_body_and_its_receipt() {
     for renamed in [true, false] {
         aggregator.kill();
         assert_eq!(sql(&aggregator, "DELETE FROM events WHERE sequence = 1").await, 1);
+        aggregator.unmark(1);
         if !renamed {
             std::fs::rename(&whole, &partial).unwrap();
         }
@@ -126,6 +127,7 @@ async fn killed_between_the_body_and_its_receipt() {
     for again in ["header", "body"] {
         aggregator.kill();
         assert_eq!(sql(&aggregator, "DELETE FROM events WHERE sequence = 1").await, 1);
+        aggregator.unmark(1);
         aggregator.restart();
         let answer = match again {
             "header" => play.put_header(&sites[0]).await,
@@ -136,6 +138,7 @@ async fn killed_between_the_body_and_its_receipt() {
     // A disk that lost the middle of an unfinished body costs a new upload, not a wrong sum.
     aggregator.kill();
     assert_eq!(sql(&aggregator, "DELETE FROM events WHERE sequence = 1").await, 1);
+    aggregator.unmark(1);
     let length = play.contribution(&sites[0]).body.len();
     std::fs::remove_file(&whole).unwrap();
     std::fs::write(&partial, vec![0; length]).unwrap();
@@ -177,6 +180,7 @@ async fn killed_while_adding_up() {
     aggregator.kill();
     let delete = "DELETE FROM events WHERE json_extract(event, '$.closed') IS NOT NULL";
     assert_eq!(sql(&aggregator, delete).await, 1);
+    aggregator.unmark(1);
     std::fs::write(folder.join("sum"), b"a sum that nobody has seen").unwrap();
     aggregator.restart();
     play.reach(RoundState::Closed).await;
@@ -185,7 +189,7 @@ async fn killed_while_adding_up() {
     finish_closed(&play).await;
 }
 
-async fn finish_closed(play: &Play) {
+pub(crate) async fn finish_closed(play: &Play) {
     let closing = play.closing().await.id();
     for holder in play.ids() {
         play.put_endorsement(holder, closing).await.ok();

@@ -10,9 +10,12 @@
 mod child;
 mod command;
 mod crash;
+mod damage;
 mod log;
 mod play;
+mod recovery;
 mod refusals;
+mod replay;
 mod roster;
 mod round_keys;
 mod rounds;

@@ -1,5 +1,7 @@
 //! A round that is played against a running service: what its sites send, and what it answers.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_crypto::Digest;
@@ -8,7 +10,7 @@ use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Closing, Endorsement, Manifest, Opening, Outcome, Review,
+    Acknowledgement, Closing, Endorsement, Manifest, Opening, Outcome, Receipt, Review,
 };
 use ringfence_crypto::wire::frame;
 
@@ -22,6 +24,8 @@ pub(crate) struct Play {
     pub(crate) manifest: Signed<Manifest>,
     pub(crate) client: Client,
     pub(crate) path: String,
+    /// What the aggregator has signed for the sites, as they keep it.
+    pub(crate) receipts: Arc<Mutex<BTreeMap<SiteId, Signed<Receipt>>>>,
 }
 
 impl Play {
@@ -46,7 +50,8 @@ impl Play {
         assert_eq!(answer.status, 201);
         let status: RoundStatus = answer.json();
         assert_eq!((status.round, status.version), (RoundNumber(round), 0));
-        Self { path: format!("{rounds}/{round}"), roster, manifest, client }
+        let path = format!("{rounds}/{round}");
+        Self { path, roster, manifest, client, receipts: Arc::default() }
     }
 
     pub(crate) fn at(&self, rest: &str) -> String {
@@ -87,6 +92,7 @@ impl Play {
         let receipt = progress.receipt.as_ref().expect("a receipt");
         receipt.verify(&self.roster.study().aggregator_key, &"the aggregator").unwrap();
         assert_eq!(receipt.statement.header, self.contribution(site).header.id());
+        self.receipts.lock().unwrap().insert(site.clone(), receipt.clone());
         progress
     }
 

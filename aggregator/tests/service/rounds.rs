@@ -150,7 +150,7 @@ async fn a_dealer_with_more_than_c_complaints_is_left_out() {
     let closing = play.closing().await.statement;
     assert_eq!(closing.excluded.len(), 1);
     assert_eq!(closing.excluded[0].site, sites[1]);
-    assert_eq!(closing.excluded[0].reviews.len(), 2);
+    assert_eq!(closing.excluded[0].reason.reviews().len(), 2);
     let reviews: Vec<Signed<Review>> = play.client.get(&play.at("reviews")).await.json();
     let headers: Vec<_> = sites.iter().map(|site| play.contribution(site).header).collect();
     closing.check_set(roster.study(), &headers, &reviews).unwrap();

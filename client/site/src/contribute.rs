@@ -14,7 +14,7 @@ use ringfence_weights::Weights;
 
 use crate::error::SiteError;
 use crate::fingerprint::Fingerprint;
-use crate::journal::ContributionRecord;
+use crate::journal::{ContributionRecord, RoundJournal};
 use crate::site::Site;
 use crate::transport::TransportError;
 
@@ -36,12 +36,44 @@ pub struct Contributed<'a> {
 }
 
 impl Site {
+    /// Sends a contribution that is on disk, or what the aggregator lacks of it, and keeps the
+    /// receipt. Answers with the bytes of body and envelopes, too.
+    pub(crate) async fn send(
+        &self,
+        journal: &RoundJournal,
+        record: &ContributionRecord,
+    ) -> Result<(Signed<Receipt>, u64), SiteError> {
+        let promised = &record.header.statement;
+        let at = self.at(promised.round);
+        let envelopes = journal.envelopes()?;
+        let bytes = promised.body_bytes + envelopes.len() as u64;
+        let mut progress = at.put_header(&record.header).await?;
+        if !progress.envelopes {
+            progress = at.put_envelopes(self.id(), envelopes).await?;
+        }
+        let receipt = match progress.receipt {
+            Some(receipt) => receipt,
+            None => {
+                let progress = at.put_body(self.id(), &journal.body()).await?;
+                progress.receipt.ok_or(SiteError::Receipt(promised.round))?
+            }
+        };
+        receipt.verify(&self.study.aggregator_key, &"the aggregator")?;
+        let Receipt { manifest, site, header, received_at: _ } = &receipt.statement;
+        if *manifest != promised.manifest || site != self.id() || *header != record.header.id() {
+            return Err(SiteError::Receipt(promised.round));
+        }
+        journal.save_receipt(&receipt)?;
+        Ok((receipt, bytes))
+    }
+
     /// Joins a round that was opened: its manifest is checked, and every round before it.
     ///
     /// # Errors
     /// [`SiteError`] when the manifest is not the study's next, or a round before it has no
     /// certificate.
     pub async fn join(&self, round: RoundNumber) -> Result<Joined<'_>, SiteError> {
+        self.help_if_behind().await?;
         let manifest = self.manifest(round).await?;
         self.publish_round_keys().await?;
         Ok(Joined { site: self, manifest })
@@ -79,27 +111,7 @@ impl<'a> Joined<'a> {
                 self.make(&holder_keys, base_model, update, quantized)?
             }
         };
-        let at = site.at(round);
-        let envelopes = journal.envelopes()?;
-        let bytes = record.header.statement.body_bytes + envelopes.len() as u64;
-        let mut progress = at.put_header(&record.header).await?;
-        if !progress.envelopes {
-            progress = at.put_envelopes(site.id(), envelopes).await?;
-        }
-        let receipt = match progress.receipt {
-            Some(receipt) => receipt,
-            None => {
-                let progress = at.put_body(site.id(), &journal.body()).await?;
-                progress.receipt.ok_or(SiteError::Receipt(round))?
-            }
-        };
-        receipt.verify(&site.study.aggregator_key, &"the aggregator")?;
-        let Receipt { manifest, site: of_site, header, received_at: _ } = &receipt.statement;
-        if *manifest != self.manifest.id() || of_site != site.id() || *header != record.header.id()
-        {
-            return Err(SiteError::Receipt(round));
-        }
-        journal.save_receipt(&receipt)?;
+        let (receipt, bytes) = site.send(&journal, &record).await?;
         Ok(Contributed { site, manifest: self.manifest, receipt, bytes, clipped })
     }
 

@@ -198,6 +198,11 @@ pub enum SiteError {
         "the aggregator's receipt for round {0} is not for this site's contribution; keep it as evidence"
     )]
     Receipt(RoundNumber),
+    /// The aggregator asks again for what this site does not keep.
+    #[error(
+        "the aggregator lost bytes of this site's contribution to round {0} and asks for them again, but they are not in this state directory; the round is closed without them"
+    )]
+    NotKept(RoundNumber),
     /// The closing leaves this site out.
     #[error(
         "the certified set of round {0} does not hold this site's contribution, for which it has a receipt"

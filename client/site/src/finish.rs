@@ -5,7 +5,9 @@ use std::io::{BufReader, Seek};
 use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Manifest, Outcome};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, ExclusionReason, Manifest, Outcome,
+};
 use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal};
 use ringfence_keys::share::reconstruct::{KeySum, ReconstructError};
 use ringfence_keys::update::precision::Precision;
@@ -34,6 +36,8 @@ pub struct Done<'a> {
     pub opened: OpenedMean,
     /// The sums that it is the mean of, where the site keeps them.
     sums: Option<OpenedSum>,
+    /// Why this site's own contribution is not in the set, if it made one and the closing says so.
+    pub left_out: Option<ExclusionReason>,
     /// Holders whose openings could not be used, each with the reason.
     pub unusable: Vec<(SiteId, String)>,
 }
@@ -48,8 +52,7 @@ impl<'a> Contributed<'a> {
         let end = self.site.finish(&self.manifest).await?;
         if let RoundEnd::Done(done) = &end {
             let closing = &done.certificate.closing.statement;
-            let excluded = closing.excluded.iter().any(|entry| entry.header == header);
-            if !excluded && !closing.includes(self.site.id(), &header) {
+            if done.left_out.is_none() && !closing.includes(self.site.id(), &header) {
                 return Err(SiteError::LeftOut(closing.round));
             }
         }
@@ -71,7 +74,8 @@ impl Site {
     async fn finish(&self, manifest: &Signed<Manifest>) -> Result<RoundEnd<'_>, SiteError> {
         let round = manifest.statement.round;
         let ended = |state| matches!(state, RoundState::Opened | RoundState::Aborted);
-        self.wait(round, "its end", |status| ended(status.state)).await?;
+        self.help_if_behind().await?;
+        self.wait_and_mend(round, "its end", |status| ended(status.state)).await?;
         let certificate = self.certificate(round).await?;
         let closing = &certificate.closing.statement;
         if closing.is_abort() {
@@ -88,8 +92,18 @@ impl Site {
                 return Err(error);
             }
         };
+        let own = self.journal.round(self.study_id, round)?.contribution()?;
+        let left_out = own.and_then(|own| closing.exclusion(&own.header.id()).cloned());
         let manifest = manifest.id();
-        Ok(RoundEnd::Done(Done { site: self, manifest, certificate, opened, sums, unusable }))
+        Ok(RoundEnd::Done(Done {
+            site: self,
+            manifest,
+            certificate,
+            opened,
+            sums,
+            left_out,
+            unusable,
+        }))
     }
 
     /// Fetches sum and openings of a certified set and opens it.
@@ -102,7 +116,11 @@ impl Site {
         let closing = &certificate.closing.statement;
         let scratch = self.journal.round(self.study_id, round)?.scratch()?;
         let bytes = self.study.body_bytes()?;
-        let got = self.at(round).sum(scratch.path(), bytes).await?;
+        let at = self.at(round);
+        let fetch = async || at.sum(scratch.path(), bytes).await;
+        // An opened round is never over: the sum comes, or patience ends with the reason.
+        let got = self.until_mended(round, |_| false, fetch).await?;
+        let got = got.ok_or(SiteError::NoCertificate(round))?;
         if let Some(expected) = closing.sum.filter(|expected| *expected != got) {
             return Err(SiteError::Sum { round, expected, got });
         }
@@ -141,7 +159,14 @@ impl Site {
         loop {
             let (mut openings, mut unusable) = (Vec::new(), Vec::new());
             for holder in &status.opened {
-                let frame = self.at(round).opening(holder).await?;
+                let frame = match self.at(round).opening(holder).await {
+                    // The aggregator lost it, and says so; others may do.
+                    Err(error) if error.is_busy() => {
+                        unusable.push((holder.clone(), error.to_string()));
+                        continue;
+                    }
+                    frame => frame?,
+                };
                 match unseal(&self.identity, context, &frame) {
                     Ok(opening) => openings.push(opening),
                     Err(error) => unusable.push((holder.clone(), error.to_string())),
@@ -185,7 +210,10 @@ impl Site {
             outcome,
         };
         let round = certificate.closing.statement.round;
-        Ok(self.at(round).put_acknowledgement(&self.identity.sign(statement)).await?)
+        let signed = self.identity.sign(statement);
+        // Kept, to be sent back should the aggregator lose it.
+        self.journal.round(self.study_id, round)?.save_acknowledgement(&signed)?;
+        Ok(self.at(round).put_acknowledgement(&signed).await?)
     }
 }
 

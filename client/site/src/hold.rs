@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringfence_crypto::api::OpeningFrame;
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::log::{LogEntry, LogHash};
-use ringfence_crypto::round::RoundState;
+use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Closing, Header, Manifest, Receipt};
 use ringfence_crypto::wire::frame;
@@ -37,6 +37,7 @@ impl Site {
     /// # Errors
     /// [`SiteError`] when this site is no holder, refuses what it is shown, or too few answer.
     pub async fn hold(&self, round: RoundNumber) -> Result<HoldReport, SiteError> {
+        self.help_if_behind().await?;
         let manifest = self.manifest(round).await?.statement;
         let journal = self.journal.round(self.study_id, round)?;
         let mut holder = Holder::restore(
@@ -56,12 +57,12 @@ impl Site {
             None => self.review(&manifest).await?,
         };
         let over = |state| !matches!(state, RoundState::Collecting | RoundState::Reviewing);
-        self.wait(round, "a closing", |status| over(status.state)).await?;
+        self.wait_and_mend(round, "a closing", |status| over(status.state)).await?;
         self.endorse(&manifest, &mut holder).await?;
 
         let done = |state| !matches!(state, RoundState::Closed);
-        self.wait(round, "a certificate", |status| over(status.state) && done(status.state))
-            .await?;
+        let certified = |status: &RoundStatus| over(status.state) && done(status.state);
+        self.wait_and_mend(round, "a certificate", certified).await?;
         let certificate = self.certificate(round).await?;
         if certificate.closing.statement.is_abort() {
             self.destroy_round_secret(round)?;
@@ -98,11 +99,16 @@ impl Site {
         let mut complaints = BTreeSet::new();
         for dealer in &status.received {
             let header = self.header(round, dealer).await?;
-            if self.dealt(secret.as_ref(), &header.statement).await?.is_err() {
+            let late = |status: &RoundStatus| status.state != RoundState::Reviewing;
+            // What the aggregator lost is no fault of the dealer's.
+            let Some(sealed) = self.sealed(&header.statement, late).await? else { continue };
+            if self.dealt(secret.as_ref(), &header.statement, &sealed).is_err() {
                 complaints.insert(dealer.clone());
             }
         }
         let review = holder::review(&self.identity, manifest, complaints);
+        // Kept, to be sent back should the aggregator lose it.
+        self.journal.round(self.study_id, round)?.save_review(&review)?;
         match self.at(round).put_review(&review).await {
             Ok(()) => Ok(review.statement.complaints),
             // The time to review is over: the closing stands without this holder's word.
@@ -186,7 +192,8 @@ impl Site {
             let header = self.header(manifest.round, site).await?;
             // A dealer with at most c complaints stays in the set; a holder that it cheated cannot
             // open, which the threshold allows for: it is one of the missing shares then.
-            match self.dealt(secret.as_ref(), &header.statement).await? {
+            let Some(sealed) = self.sealed(&header.statement, |_| false).await? else { continue };
+            match self.dealt(secret.as_ref(), &header.statement, &sealed) {
                 Ok(share) if header.id() == named => shares.push((site.clone(), share)),
                 _ => {}
             }
@@ -200,15 +207,26 @@ impl Site {
         Ok(self.at(round).header(site).await?)
     }
 
-    /// The share that a contribution's header deals to this holder; the inner error is the
-    /// dealer's fault.
-    async fn dealt(
+    /// What a contribution's header seals to this holder; nothing once the round is `over` and the
+    /// aggregator has not got again what it lost.
+    async fn sealed(
+        &self,
+        header: &Header,
+        over: impl Fn(&RoundStatus) -> bool,
+    ) -> Result<Option<Vec<u8>>, SiteError> {
+        let at = self.at(header.round);
+        let ask = async || present(at.envelope(&header.site, self.id()).await);
+        let sealed = self.until_mended(header.round, over, ask).await?;
+        Ok(sealed.map(Option::unwrap_or_default))
+    }
+
+    /// The share that a contribution's header deals to this holder; an error is the dealer's fault.
+    fn dealt(
         &self,
         secret: Option<&RoundSecret>,
         header: &Header,
-    ) -> Result<Result<Share, EnvelopeError>, SiteError> {
-        let sealed = present(self.at(header.round).envelope(&header.site, self.id()).await)?;
-        let sealed = sealed.unwrap_or_default();
-        Ok(open_envelope(&self.identity, secret, &self.study, header, &sealed))
+        sealed: &[u8],
+    ) -> Result<Share, EnvelopeError> {
+        open_envelope(&self.identity, secret, &self.study, header, sealed)
     }
 }

@@ -8,7 +8,7 @@
 //!     manifest.json  certificate.json          checked
 //!     base-model.json                          sampled values of the base model
 //!     body.bin  envelopes.bin  contribution.json   what was or will be sent, byte for byte
-//!     receipt.json  endorsement.json  closing.json  opening.bin
+//!     receipt.json  review.json  endorsement.json  closing.json  opening.bin  acknowledgement.json
 //!     refused-<closing>.json                   closings on a log that this site refuses
 //! STATE/studies/<study>/round-keys/            see `round_keys`
 //! ```
@@ -89,6 +89,16 @@ impl Journal {
         let folder = self.rounds(study).join(recover::round_name(&round));
         files::folder(&folder)?;
         Ok(RoundJournal { folder })
+    }
+
+    /// The files of every round of a study of which there are some, in order.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] when the folder cannot be read.
+    pub fn kept_rounds(&self, study: StudyId) -> Result<Vec<RoundJournal>, JournalError> {
+        let mut folders = files::children(&self.rounds(study))?;
+        folders.sort_by_key(|folder| number(folder));
+        Ok(folders.into_iter().map(|folder| RoundJournal { folder }).collect())
     }
 
     /// The files of a study's round keys.

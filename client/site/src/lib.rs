@@ -14,6 +14,7 @@
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
 //!   finish     Done
+//!   mend       what an aggregator lost is sent again
 //! journal      durable state            transport   HTTP
 //! model        identities and layouts of weights
 //! fingerprint  what is remembered of a base model
@@ -29,6 +30,7 @@ mod history;
 mod hold;
 mod initiate;
 mod journal;
+mod mend;
 pub mod model;
 mod round_keys;
 mod site;

@@ -42,6 +42,9 @@ impl Mean {
         let RoundEnd::Done(done) = joined.finish().await? else {
             bail!("round {round} ended in a certified abort: no mean, the base model stays");
         };
+        if let Some(reason) = &done.left_out {
+            println!("round {round}: this site's contribution is not in the mean: {reason}");
+        }
         for (holder, reason) in &done.unusable {
             println!("round {round}: the opening of {holder} was not used: {reason}");
         }

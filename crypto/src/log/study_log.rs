@@ -63,6 +63,19 @@ impl StudyLog {
         self.tree.checkpoint()
     }
 
+    /// Size and root of the log when it had `size` leaves.
+    ///
+    /// # Errors
+    /// [`StudyLogError::Beyond`].
+    pub fn checkpoint_at(&self, size: u64) -> Result<Checkpoint, StudyLogError> {
+        Ok(self.tree.checkpoint_at(size)?)
+    }
+
+    /// The leaves from index `from` on, in order.
+    pub fn leaves(&self, from: u64) -> impl Iterator<Item = LogHash> {
+        (from..self.size()).map_while(|index| self.tree.leaf(index).ok())
+    }
+
     /// Proves that a leaf is among the first `size`.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use crate::id::{ClosingId, ManifestId, SiteId, UnixSeconds};
 use crate::log::Checkpoint;
 use crate::signature::Signed;
 use crate::statement::{
-    Acknowledgement, Closing, Endorsement, Excluded, Header, Included, Opening, Receipt, Review,
-    RosterEntry,
+    Acknowledgement, Closing, Endorsement, Excluded, ExclusionReason, Header, Included, Opening,
+    Receipt, Review, RosterEntry,
 };
 
 /// The fixed set of a round: what may be added up. Only [`Round::closed_set`] makes one.
@@ -39,6 +39,15 @@ impl Round {
         header: &Signed<Header>,
         now: UnixSeconds,
     ) -> Result<Verdict, RoundError> {
+        if !self.check_header(header)? {
+            return Ok(Verdict::Repeat);
+        }
+        self.still_collecting(now)?;
+        Ok(Verdict::Fresh(Event::Announced(header.clone())))
+    }
+
+    /// Checks a header but for its time; whether it is new.
+    pub(super) fn check_header(&self, header: &Signed<Header>) -> Result<bool, RoundError> {
         let Header { study, round, manifest, site, body_bytes, body: _, envelopes } =
             &header.statement;
         let member = self.member(site)?;
@@ -55,14 +64,11 @@ impl Round {
             return Err(RoundError::Envelopes { expected: holders, got: envelopes.len() });
         }
         header.verify(&member.signature_key, site)?;
-        if let Some(known) = self.contributions.get(site) {
-            return match known.header == *header {
-                true => Ok(Verdict::Repeat),
-                false => Err(RoundError::SecondContribution(site.clone())),
-            };
+        match self.contributions.get(site) {
+            None => Ok(true),
+            Some(known) if known.header == *header => Ok(false),
+            Some(_) => Err(RoundError::SecondContribution(site.clone())),
         }
-        self.still_collecting(now)?;
-        Ok(Verdict::Fresh(Event::Announced(header.clone())))
     }
 
     /// The receipt to sign for a contribution whose body and envelopes are durable.
@@ -70,14 +76,61 @@ impl Round {
     /// # Errors
     /// [`RoundError`] when nothing was announced or the deadline has passed meanwhile.
     pub fn receipt(&self, site: &SiteId, now: UnixSeconds) -> Result<Receipt, RoundError> {
-        let contribution = self.contribution(site)?;
+        self.contribution(site)?;
         self.still_collecting(now)?;
-        Ok(Receipt {
-            manifest: self.id,
-            site: site.clone(),
-            header: contribution.header.id(),
-            received_at: now,
-        })
+        self.receipt_at(site, now)
+    }
+
+    /// The receipt of a contribution with this time, whatever the time is.
+    pub(super) fn receipt_at(&self, site: &SiteId, at: UnixSeconds) -> Result<Receipt, RoundError> {
+        let header = self.contribution(site)?.header.id();
+        Ok(Receipt { manifest: self.id, site: site.clone(), header, received_at: at })
+    }
+
+    /// Decides that bytes of a contribution were lost or damaged.
+    ///
+    /// # Errors
+    /// [`RoundError`] when the site has no receipt, so that nothing was promised, or is left out of
+    /// the closing, so that nothing is needed.
+    pub fn damaged(&self, site: &SiteId, now: UnixSeconds) -> Result<Verdict, RoundError> {
+        let known = self.contribution(site)?;
+        if known.receipt.is_none() {
+            return Err(RoundError::NoReceipt(site.clone()));
+        }
+        self.not_left_out(site)?;
+        match known.is_wanted() {
+            true => Ok(Verdict::Repeat),
+            false => Ok(Verdict::Fresh(Event::Damaged { site: site.clone(), at: now })),
+        }
+    }
+
+    /// Decides that the bytes of a damaged contribution came again.
+    ///
+    /// # Errors
+    /// As [`Round::damaged`].
+    pub fn mended(&self, site: &SiteId, now: UnixSeconds) -> Result<Verdict, RoundError> {
+        let known = self.contribution(site)?;
+        if known.receipt.is_none() {
+            return Err(RoundError::NoReceipt(site.clone()));
+        }
+        self.not_left_out(site)?;
+        match known.is_wanted() {
+            true => Ok(Verdict::Fresh(Event::Mended { site: site.clone(), at: now })),
+            false => Ok(Verdict::Repeat),
+        }
+    }
+
+    /// Refuses bytes of a contribution that is not in the set of a closed round.
+    ///
+    /// # Errors
+    /// [`RoundError::LeftOut`].
+    pub fn not_left_out(&self, site: &SiteId) -> Result<(), RoundError> {
+        match &self.closing {
+            Some(closing) if closing.statement.header_of(site).is_none() => {
+                Err(RoundError::LeftOut { site: site.clone(), round: self.number() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether collecting ends now: everybody has come, or the deadline has passed.
@@ -110,11 +163,13 @@ impl Round {
     }
 
     /// The set, once it is to be fixed: all holders have reviewed, their time is over, or there
-    /// are too few contributions to review. `None` before, and once the round is closed.
+    /// are too few contributions to review; and nobody has time left to send again what was damaged.
+    /// `None` before, and once the round is closed.
     pub fn closed_set(&self, now: UnixSeconds) -> Option<ClosedSet> {
         let frozen_at = self.frozen_at.filter(|_| self.closing.is_none())?;
-        let (mut included, mut excluded) = (Vec::new(), Vec::new());
+        let (mut included, mut excluded, mut awaited) = (Vec::new(), Vec::new(), 0);
         for (site, header) in self.received() {
+            let damage = self.contributions.get(site).and_then(|known| known.damage);
             let reviews: Vec<Digest> = self
                 .reviews
                 .values()
@@ -122,15 +177,25 @@ impl Round {
                 .map(Signed::id)
                 .collect();
             let (site, header) = (site.clone(), header.id());
-            match reviews.len() > usize::from(self.study.threshold.collusion) {
-                true => excluded.push(Excluded { site, header, reviews }),
-                false => included.push(Included { site, header }),
+            if reviews.len() > usize::from(self.study.threshold.collusion) {
+                let reason = ExclusionReason::Complaints(reviews);
+                excluded.push(Excluded { site, header, reason });
+                continue;
+            }
+            match damage.filter(|damage| !damage.mended) {
+                None => included.push(Included { site, header }),
+                // Its site has time to send it again.
+                Some(damage) if now < self.mended_by(damage) => awaited += 1,
+                Some(_) => {
+                    excluded.push(Excluded { site, header, reason: ExclusionReason::Damaged })
+                }
             }
         }
-        let enough = included.len() >= usize::from(self.study.min_sites);
+        let enough = included.len() + awaited >= usize::from(self.study.min_sites);
         let reviewed = self.reviews.len() == usize::from(self.study.threshold.holders)
             || now >= frozen_at.after(self.study.review_seconds.into());
         match (enough, reviewed) {
+            (true, true) if awaited > 0 => None,
             (true, true) => Some(ClosedSet { included, excluded }),
             (true, false) => None,
             // Too few for a sum: an abort. It lists no contribution, and it opens nothing.

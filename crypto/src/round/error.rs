@@ -98,6 +98,17 @@ pub enum RoundError {
     /// No header came.
     #[error("site {0} has announced no contribution to this round; put the header first")]
     NoContribution(SiteId),
+    /// A contribution without a receipt.
+    #[error("the contribution of {0} has no receipt yet; send its bytes")]
+    NoReceipt(SiteId),
+    /// A contribution that is not in the set of a closed round.
+    #[error("round {round} is closed without the contribution of {site}; nothing of it is needed")]
+    LeftOut {
+        /// Whose contribution.
+        site: SiteId,
+        /// The round.
+        round: RoundNumber,
+    },
     /// A complaint about nobody.
     #[error(
         "the review complains about {0}, who has no receipt in this round or is not in ascending order"
@@ -164,6 +175,8 @@ impl RoundError {
                 Fault::Message
             }
             Self::Manifest(_)
+            | Self::NoReceipt(_)
+            | Self::LeftOut { .. }
             | Self::OtherRound { .. }
             | Self::OtherClosing { .. }
             | Self::SecondContribution(_)

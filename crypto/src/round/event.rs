@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::UnixSeconds;
+use crate::id::{SiteId, UnixSeconds};
 use crate::log::LogEntry;
 use crate::signature::Signed;
 use crate::statement::{Acknowledgement, Closing, Endorsement, Header, Opening, Receipt, Review};
@@ -15,6 +15,21 @@ pub enum Event {
     Announced(Signed<Header>),
     /// Its body and envelopes are durable.
     Received(Signed<Receipt>),
+    /// Bytes of a contribution that has a receipt were found missing or altered: its site is asked
+    /// for them again. A note of the aggregator's own and no statement.
+    Damaged {
+        /// Whose contribution.
+        site: SiteId,
+        /// When it was found.
+        at: UnixSeconds,
+    },
+    /// They came again and have the digests in the header. A note, too.
+    Mended {
+        /// Whose contribution.
+        site: SiteId,
+        /// When.
+        at: UnixSeconds,
+    },
     /// No more contributions are taken.
     Frozen {
         /// When.
@@ -33,18 +48,36 @@ pub enum Event {
 }
 
 impl Event {
-    /// The statement as a leaf of the study's log. Freezing is no statement: what it led to is in
-    /// the closing.
+    /// The statement as a leaf of the study's log. Freezing, damage and mending are no statements:
+    /// what they led to is in the closing.
     pub fn entry(&self) -> Option<LogEntry> {
         match self {
             Self::Announced(signed) => Some(LogEntry::of_signed(signed)),
             Self::Received(signed) => Some(LogEntry::of_signed(signed)),
-            Self::Frozen { .. } => None,
+            Self::Frozen { .. } | Self::Damaged { .. } | Self::Mended { .. } => None,
             Self::Reviewed(signed) => Some(LogEntry::of_signed(signed)),
             Self::Closed(signed) => Some(LogEntry::of_signed(signed)),
             Self::Endorsed(signed) => Some(LogEntry::of_signed(signed)),
             Self::Opened(signed) => Some(LogEntry::of_signed(signed)),
             Self::Acknowledged(signed) => Some(LogEntry::of_signed(signed)),
+        }
+    }
+}
+
+impl Event {
+    /// The event's kind, as it stands in JSON; never its contents.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Announced(_) => "announced",
+            Self::Received(_) => "received",
+            Self::Damaged { .. } => "damaged",
+            Self::Mended { .. } => "mended",
+            Self::Frozen { .. } => "frozen",
+            Self::Reviewed(_) => "reviewed",
+            Self::Closed(_) => "closed",
+            Self::Endorsed(_) => "endorsed",
+            Self::Opened(_) => "opened",
+            Self::Acknowledged(_) => "acknowledged",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::RoundError;
 use super::event::Event;
-use super::status::{RoundState, RoundStatus};
+use super::status::{RoundState, RoundStatus, Wanted};
 use crate::id::{ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::signature::Signed;
 use crate::statement::{
@@ -20,6 +20,24 @@ pub struct AnnouncedContribution {
     pub header: Signed<Header>,
     /// Given once body and envelopes are durable.
     pub receipt: Option<Signed<Receipt>>,
+    /// Whether bytes of it were lost or damaged since then.
+    pub damage: Option<Damage>,
+}
+
+/// That a contribution's bytes were lost or damaged after its receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// When that was found for the first time. A second loss gets no more time than the first.
+    pub found_at: UnixSeconds,
+    /// Whether they came again.
+    pub mended: bool,
+}
+
+impl AnnouncedContribution {
+    /// Whether its site is to send its bytes again.
+    pub fn is_wanted(&self) -> bool {
+        self.damage.is_some_and(|damage| !damage.mended)
+    }
 }
 
 /// One round of a study, as the aggregator knows it.
@@ -72,11 +90,24 @@ impl Round {
         match event {
             Event::Announced(header) => {
                 let site = header.statement.site.clone();
-                self.contributions.insert(site, AnnouncedContribution { header, receipt: None });
+                self.contributions
+                    .insert(site, AnnouncedContribution { header, receipt: None, damage: None });
             }
             Event::Received(receipt) => {
                 if let Some(known) = self.contributions.get_mut(&receipt.statement.site) {
                     known.receipt = Some(receipt);
+                }
+            }
+            Event::Damaged { site, at } => {
+                if let Some(known) = self.contributions.get_mut(&site) {
+                    let found_at = known.damage.map_or(at, |damage| damage.found_at);
+                    known.damage = Some(Damage { found_at, mended: false });
+                }
+            }
+            Event::Mended { site, at: _ } => {
+                let known = self.contributions.get_mut(&site);
+                if let Some(damage) = known.and_then(|known| known.damage.as_mut()) {
+                    damage.mended = true;
                 }
             }
             Event::Frozen { at } => self.frozen_at = Some(at),
@@ -135,6 +166,29 @@ impl Round {
             .values()
             .filter(with_receipt)
             .map(|contribution| (&contribution.header.statement.site, &contribution.header))
+    }
+
+    /// Until when the site of a damaged contribution has time to send its bytes again: as long as
+    /// a review may take, from when the damage was found.
+    pub(super) fn mended_by(&self, damage: Damage) -> UnixSeconds {
+        damage.found_at.after(self.study.review_seconds.into())
+    }
+
+    /// Whose bytes are to be sent again, ascending by name.
+    pub fn wanted(&self) -> impl Iterator<Item = Wanted> {
+        let kept = |site: &&AnnouncedContribution| match &self.closing {
+            None => true,
+            // What is not in the set is not needed any more.
+            Some(closing) => closing.statement.header_of(&site.header.statement.site).is_some(),
+        };
+        let damaged = self.contributions.values().filter(|known| known.is_wanted()).filter(kept);
+        damaged.map(|known| Wanted {
+            site: known.header.statement.site.clone(),
+            until: known
+                .damage
+                .filter(|_| self.closing.is_none())
+                .map(|damage| self.mended_by(damage)),
+        })
     }
 
     /// The holders' reviews.
@@ -204,6 +258,7 @@ impl Round {
             initiator: manifest.initiator.clone(),
             holders: manifest.holders.clone(),
             received: self.received().map(|(site, _)| site.clone()).collect(),
+            wanted: self.wanted().collect(),
             reviewed: self.reviews.keys().cloned().collect(),
             endorsed: self.endorsements.keys().cloned().collect(),
             endorsements_needed: self.study.threshold.endorsements,

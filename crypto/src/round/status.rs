@@ -22,6 +22,17 @@ pub enum RoundState {
     Aborted,
 }
 
+/// A contribution whose bytes the aggregator lost or damaged: its site sends them again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// Whose bytes.
+    pub site: SiteId,
+    /// From then on the contribution is left out of the closing. None once the round is closed: it
+    /// is in the set, and the sum waits for it.
+    pub until: Option<UnixSeconds>,
+}
+
 /// What anyone may know of a round: who took part, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +53,8 @@ pub struct RoundStatus {
     pub holders: Vec<SiteId>,
     /// Contributions with receipts.
     pub received: Vec<SiteId>,
+    /// Those of them whose bytes are to be sent again.
+    pub wanted: Vec<Wanted>,
     /// Holders that reviewed.
     pub reviewed: Vec<SiteId>,
     /// Holders that endorsed the closing.

@@ -1,5 +1,7 @@
 //! The aggregator's closing of a round: the set that is fixed, and the sum over it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::header::Header;
@@ -12,7 +14,7 @@ use crate::id::{ClosingId, HeaderId, ManifestId, RoundNumber, SiteId, StudyId, U
 use crate::log::{Checkpoint, LogEntry};
 use crate::signature::{SignatureError, Signed, Statement};
 use crate::time::{MAX_CLOCK_AHEAD, Utc};
-use crate::wire::canonical::canonical;
+use crate::wire::canonical::{Canonical, canonical};
 
 /// One contribution of the set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +27,52 @@ pub struct Included {
 }
 canonical!(Included { site, header });
 
-/// One contribution that got a receipt but drew more than `c` complaints.
+/// Why a contribution that got a receipt is not in the set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ExclusionReason {
+    /// More than `c` holders complain about its envelopes: the digests of their reviews.
+    Complaints(Vec<Digest>),
+    /// The aggregator lost or damaged its bytes, and did not get them again in time.
+    Damaged,
+}
+
+impl Canonical for ExclusionReason {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Complaints(reviews) => {
+                0u8.encode(out);
+                reviews.encode(out);
+            }
+            Self::Damaged => 1u8.encode(out),
+        }
+    }
+}
+
+impl fmt::Display for ExclusionReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complaints(reviews) => {
+                write!(f, "{} key holders complain about its envelopes", reviews.len())
+            }
+            Self::Damaged => f.write_str(
+                "the aggregator lost or damaged its bytes and did not get them again in time",
+            ),
+        }
+    }
+}
+
+impl ExclusionReason {
+    /// The reviews that it names.
+    pub fn reviews(&self) -> &[Digest] {
+        match self {
+            Self::Complaints(reviews) => reviews,
+            Self::Damaged => &[],
+        }
+    }
+}
+
+/// One contribution that got a receipt and is not in the set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Excluded {
@@ -33,10 +80,10 @@ pub struct Excluded {
     pub site: SiteId,
     /// Its header.
     pub header: HeaderId,
-    /// Digests of the reviews that complain.
-    pub reviews: Vec<Digest>,
+    /// Why it is left out.
+    pub reason: ExclusionReason,
 }
-canonical!(Excluded { site, header, reviews });
+canonical!(Excluded { site, header, reason });
 
 /// The aggregator's signed end of a round: the set, and the digest of the sum over it.
 /// An empty set is an *abort*.
@@ -179,7 +226,7 @@ impl Closing {
     pub fn logged(&self, manifest: &Manifest, receipt: Option<&Receipt>) -> Vec<LogEntry> {
         let included = self.included.iter().map(|entry| entry.header);
         let excluded = self.excluded.iter().map(|entry| entry.header);
-        let reviews = self.excluded.iter().flat_map(|entry| &entry.reviews);
+        let reviews = self.excluded.iter().flat_map(|entry| entry.reason.reviews());
         std::iter::once(LogEntry::of::<Manifest>(self.manifest))
             .chain(manifest.previous.map(LogEntry::of::<Self>))
             .chain(included.chain(excluded).map(LogEntry::of::<Header>))
@@ -249,8 +296,15 @@ impl Closing {
         Err(ClosingError::ClosedAhead { closed_at, now })
     }
 
+    /// The reason for which the contribution with this header is left out, if it is.
+    pub fn exclusion(&self, header: &HeaderId) -> Option<&ExclusionReason> {
+        self.excluded.iter().find(|entry| entry.header == *header).map(|entry| &entry.reason)
+    }
+
     /// Checks the set against the signed headers and reviews that a holder fetched: every entry is
-    /// what its site signed, and whoever is left out drew more than `c` complaints.
+    /// what its site signed, and whoever is left out drew more than `c` complaints, or the
+    /// aggregator signs that it lost the bytes. That it lost them nobody else can check; the set
+    /// that is left needs `min_sites` contributions all the same.
     ///
     /// # Errors
     /// [`ClosingError`] with the first contribution that is wrong.
@@ -277,6 +331,9 @@ impl Closing {
             }
         }
         for entry in &self.excluded {
+            if entry.reason == ExclusionReason::Damaged {
+                continue;
+            }
             let complaints = complaints(study, self.round, self.manifest, &entry.site, reviews)?;
             let collusion = study.threshold.collusion;
             // An abort needs no reason for each contribution: it opens nothing.

@@ -25,6 +25,7 @@ checks! { FOLDER, "public";
     holder_keys => statements::holder_keys,
     certificate => statements::certificate,
     closing_set => statements::closing_set,
+    closing_set_damaged => statements::closing_set_damaged,
     frame => statements::frame,
     study_bad => refusals::study,
     signature_bad => refusals::signature,

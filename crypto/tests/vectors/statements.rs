@@ -6,8 +6,9 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement};
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
-    Opening, Receipt, Review, RoundKeys, SignedStudy, Study, Training, Weighting,
+    Acknowledgement, Certificate, Closing, Endorsement, ExclusionReason, Header, HexBytes,
+    HolderKeys, Manifest, Opening, Receipt, Review, RoundKeys, SignedStudy, Study, Training,
+    Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
@@ -269,6 +270,20 @@ pub(crate) fn closing_set(_: &str, file: ClosingSet) {
     file.signed.statement.check_set(&study, &file.headers, &file.reviews).unwrap();
     // The complaints are what makes it right.
     assert!(file.signed.statement.check_set(&study, &file.headers, &file.reviews[1..]).is_err());
+}
+
+pub(crate) fn closing_set_damaged(_: &str, file: ClosingSet) {
+    let study = signed_study().study;
+    let story: CertificateFile = files::read(FOLDER, "certificate");
+    Closing::check(&file.signed, &study, &story.manifest.statement).unwrap();
+    let closing = &file.signed.statement;
+    closing.check_set(&study, &file.headers, &file.reviews).unwrap();
+    let [lost] = closing.excluded.as_slice() else { panic!("one is left out: {closing:?}") };
+    assert_eq!(closing.exclusion(&lost.header), Some(&ExclusionReason::Damaged));
+    // Without the reason, nobody complains.
+    let mut without = closing.clone();
+    without.excluded[0].reason = ExclusionReason::Complaints(Vec::new());
+    assert!(without.check_set(&study, &file.headers, &file.reviews).is_err());
 }
 
 #[derive(Deserialize)]

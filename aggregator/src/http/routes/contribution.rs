@@ -98,6 +98,6 @@ pub(crate) async fn body(
     OfContribution(contribution): OfContribution,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let body = contribution.body()?;
+    let body = contribution.body().await?;
     blob(&contribution.live, body, &headers).await
 }

@@ -37,7 +37,7 @@ pub(crate) async fn fetch(
 
 /// `GET .../sum`: the whole sum or one range of it.
 pub(crate) async fn sum(OfRound(round): OfRound, headers: HeaderMap) -> Result<Response, Refusal> {
-    let sum = round.sum()?;
+    let sum = round.sum().await?;
     blob(&round, sum, &headers).await
 }
 

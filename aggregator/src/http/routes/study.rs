@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use ringfence_crypto::api::Returned;
 use ringfence_crypto::wire::json;
 
 use crate::core::incoming::Incoming;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::studies::Studies;
 use crate::http::answer::{answer, made, raw_json};
-use crate::http::extract::OfStudy;
+use crate::http::extract::{OfRecoveringStudy, OfStudy};
 use crate::http::front::Front;
 
 /// `POST /studies`: a signed study and the administrator's token.
@@ -34,9 +35,26 @@ pub(crate) async fn register(
 /// `GET /studies/{study}`: the signed study as it was posted.
 pub(crate) async fn file(
     State(studies): State<Arc<Studies>>,
-    OfStudy(study): OfStudy,
+    OfRecoveringStudy(study): OfRecoveringStudy,
 ) -> Result<Response, Refusal> {
     Ok(raw_json(studies.file(study.served.id).await?))
+}
+
+/// `POST /studies/{study}/recovered`: signed statements that the aggregator lost.
+pub(crate) async fn recover(
+    State(front): State<Front>,
+    OfRecoveringStudy(study): OfRecoveringStudy,
+    body: Incoming,
+) -> Result<Response, Refusal> {
+    let message = front.inbox.read(body, json::MAX_STUDY).await?;
+    let statements: Vec<Returned> =
+        json::parse(&message.bytes, json::MAX_STUDY, "list of returned statements")?;
+    Ok(answer(&study.take_back(statements).await?))
+}
+
+/// `GET /studies/{study}/recovered`: what the aggregator lost.
+pub(crate) async fn lost(OfRecoveringStudy(study): OfRecoveringStudy) -> Response {
+    answer(&study.recovery())
 }
 
 /// `GET /studies/{study}/status`.

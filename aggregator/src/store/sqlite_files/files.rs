@@ -125,6 +125,16 @@ impl RoundFiles {
         Ok(BodyCheck::Right)
     }
 
+    fn discard_body(&self, site: &SiteId) -> io::Result<()> {
+        for path in [self.body(site), self.partial_body(site)] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        ringfence_durable::sync_folder(&self.root.join(BODIES))
+    }
+
     /// Writes the envelopes' lengths, then their bytes, so that one can be read alone.
     fn write_envelopes(&self, site: &SiteId, envelopes: &[Vec<u8>]) -> io::Result<()> {
         let mut file = Unfinished::new(&self.envelopes(site), Readers::Usual)?;
@@ -150,8 +160,11 @@ impl RoundFiles {
         let length = lengths.next().ok_or(io::ErrorKind::UnexpectedEof)?;
         file.seek(SeekFrom::Start((place.count * LENGTH_BYTES) as u64 + before))?;
         let mut envelope = Vec::new();
-        file.take(length).read_to_end(&mut envelope)?;
-        Ok(Some(envelope))
+        let read = file.take(length).read_to_end(&mut envelope)?;
+        match read as u64 == length {
+            true => Ok(Some(envelope)),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     fn extent(&self, blob: &Blob) -> io::Result<Option<Extent>> {
@@ -166,16 +179,17 @@ impl RoundFiles {
 
     fn read(&self, blob: &Blob, range: Range<u64>) -> Result<Bytes, StoreError> {
         let length = range.end.saturating_sub(range.start);
+        let lost = |error| {
+            lost_or_failed(error, || format!("bytes {} to {} of {blob}", range.start, range.end))
+        };
         // Opened anew every time: as many files are open as are being read, however many there are.
-        let mut file = File::open(self.blob(blob))?;
+        let mut file = File::open(self.blob(blob)).map_err(lost)?;
         file.seek(SeekFrom::Start(range.start))?;
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        file.take(length).read_to_end(&mut bytes)?;
+        file.take(length).read_to_end(&mut bytes).map_err(lost)?;
         match bytes.len() as u64 == length {
             true => Ok(bytes.into()),
-            false => {
-                Err(StoreError::Lost(format!("bytes {} to {} of {blob}", range.start, range.end)))
-            }
+            false => Err(lost(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 }
@@ -206,6 +220,11 @@ impl Blobs for FileBlobs {
         blocking(move || Ok(files.finish_body(&header)?)).boxed()
     }
 
+    fn discard_body<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, ()> {
+        let (files, site) = (self.round(round), site.clone());
+        blocking(move || Ok(files.discard_body(&site)?)).boxed()
+    }
+
     fn write_envelopes<'a>(
         &'a self,
         round: RoundId,
@@ -228,7 +247,11 @@ impl Blobs for FileBlobs {
         place: EnvelopePlace,
     ) -> Answer<'a, Option<Vec<u8>>> {
         let (files, site) = (self.round(round), site.clone());
-        blocking(move || Ok(files.envelope(&site, place)?)).boxed()
+        let read = move || {
+            let lost = |error| lost_or_failed(error, || format!("the envelopes of {site}"));
+            files.envelope(&site, place).map_err(lost)
+        };
+        blocking(read).boxed()
     }
 
     fn write_opening(&self, round: RoundId, digest: Digest, sealed: Vec<u8>) -> Answer<'_, ()> {
@@ -238,7 +261,8 @@ impl Blobs for FileBlobs {
 
     fn opening(&self, round: RoundId, digest: Digest) -> Answer<'_, Vec<u8>> {
         let path = self.round(round).opening(digest);
-        blocking(move || Ok(fs::read(path)?)).boxed()
+        let lost = move |error| lost_or_failed(error, || format!("the opening {digest}"));
+        blocking(move || fs::read(path).map_err(lost)).boxed()
     }
 
     fn write_sum(&self, round: RoundId) -> Answer<'_, Box<dyn Writer>> {
@@ -321,6 +345,17 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => Err(StoreError::Failed(error.into())),
+    }
+}
+
+/// A file that is gone, cut short or unreadable, told from a system that is short of something.
+fn lost_or_failed(error: io::Error, what: impl FnOnce() -> String) -> StoreError {
+    /// The disk cannot read it (`EIO`).
+    const UNREADABLE: i32 = 5;
+    let gone = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof);
+    match gone || error.raw_os_error() == Some(UNREADABLE) {
+        true => StoreError::Lost(what()),
+        false => error.into(),
     }
 }
 

@@ -99,7 +99,12 @@ impl SqliteStatements {
         .bind(round.0)
         .fetch_optional(&self.pool)
         .await?;
-        row.map(|row| Ok(json::parse(&row, json::MAX_MESSAGE, "signed round keys")?)).transpose()
+        let place = || format!("the round keys of {site} in study {study} for round {round}");
+        row.map(|row| {
+            json::parse(&row, json::MAX_MESSAGE, "signed round keys")
+                .map_err(|reason| StoreError::Unreadable { place: place(), reason })
+        })
+        .transpose()
     }
 }
 
@@ -210,7 +215,11 @@ impl Statements for SqliteStatements {
                 if sequence.cast_unsigned() != expected {
                     return Err(StoreError::Gap { study, round, expected });
                 }
-                events.push(json::parse(&event, json::MAX_MESSAGE, "event")?);
+                let event = json::parse(&event, json::MAX_MESSAGE, "event").map_err(|reason| {
+                    let place = format!("event {expected} of round {round} of study {study}");
+                    StoreError::Unreadable { place, reason }
+                });
+                events.push(event?);
             }
             Ok(events)
         }
@@ -232,7 +241,12 @@ impl Statements for SqliteStatements {
                 let expected = entries.len() as u64;
                 let entry = match opens {
                     true => Some(LogEntry::of_signed(&manifest_of(&row)?)),
-                    false => json::parse::<Event>(&row, json::MAX_MESSAGE, "event")?.entry(),
+                    false => json::parse::<Event>(&row, json::MAX_MESSAGE, "event")
+                        .map_err(|reason| {
+                            let place = format!("leaf {expected} of study {study}");
+                            StoreError::Unreadable { place, reason }
+                        })?
+                        .entry(),
                 };
                 let entry = entry.filter(|_| leaf == Some(expected.cast_signed()));
                 entries.push(entry.ok_or(StoreError::LogGap { study, expected })?);
@@ -283,7 +297,8 @@ impl Statements for SqliteStatements {
 }
 
 fn manifest_of(row: &[u8]) -> Result<Signed<Manifest>, StoreError> {
-    Ok(json::parse(row, json::MAX_MESSAGE, "signed manifest")?)
+    json::parse(row, json::MAX_MESSAGE, "signed manifest")
+        .map_err(|reason| StoreError::Unreadable { place: "a manifest".to_owned(), reason })
 }
 
 fn unnamed(row: &str) -> StoreError {

@@ -11,6 +11,7 @@ mod crashes;
 mod federation;
 mod liar;
 mod logs;
+mod mended;
 mod refusals;
 mod restored;
 mod trio;

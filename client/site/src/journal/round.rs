@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use ringfence_crypto::id::ModelId;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Certificate, Closing, Endorsement, Header, Manifest, Receipt};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Receipt, Review,
+};
 use ringfence_crypto::wire::json;
 use ringfence_durable::{Readers, UNFINISHED, Unfinished};
 use serde::{Deserialize, Serialize};
@@ -53,11 +55,18 @@ macro_rules! json_file {
 }
 
 impl RoundJournal {
+    json_file!(
+        acknowledgement,
+        save_acknowledgement,
+        "acknowledgement.json",
+        Signed<Acknowledgement>
+    );
     json_file!(base_model, save_base_model, "base-model.json", Fingerprint);
     json_file!(certificate, save_certificate, "certificate.json", Certificate);
     json_file!(closing, save_closing, "closing.json", Signed<Closing>);
     json_file!(manifest, save_manifest, "manifest.json", Signed<Manifest>);
     json_file!(receipt, save_receipt, "receipt.json", Signed<Receipt>);
+    json_file!(review, save_review, "review.json", Signed<Review>);
 
     /// Reads `contribution.json`, if a contribution was made.
     ///

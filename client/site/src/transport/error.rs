@@ -94,9 +94,15 @@ impl TransportError {
         self.status() == Some(StatusCode::NOT_FOUND.as_u16())
     }
 
+    /// Whether the aggregator says that it cannot do this now, and why (it is busy, or has lost
+    /// something).
+    pub fn is_busy(&self) -> bool {
+        self.status() == Some(StatusCode::SERVICE_UNAVAILABLE.as_u16())
+    }
+
     /// Whether the same request may succeed later: the aggregator is away, or busy.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Network { .. } | Self::Silent { .. }) || self.status() == Some(503)
+        matches!(self, Self::Network { .. } | Self::Silent { .. }) || self.is_busy()
     }
 }
 

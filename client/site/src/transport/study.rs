@@ -1,6 +1,6 @@
 //! The resources of a study: the study itself, where it stands, and the sites' round keys.
 
-use ringfence_crypto::api::StudyStatus;
+use ringfence_crypto::api::{Recovery, Returned, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RoundKeys, SignedStudy};
@@ -46,6 +46,28 @@ impl Transport {
     /// [`TransportError`].
     pub async fn status(&self, study: StudyId) -> Result<StudyStatus, TransportError> {
         self.get(&format!("studies/{study}/status"), MAX_MESSAGE, "study status").await
+    }
+
+    /// Which statements of a study the aggregator lost.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn lost(&self, study: StudyId) -> Result<Recovery, TransportError> {
+        self.get(&format!("studies/{study}/recovered"), MAX_MESSAGE, "recovery").await
+    }
+
+    /// Sends statements back that the aggregator lost; answers with what is missing then.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn give_back(
+        &self,
+        study: StudyId,
+        statements: &[Returned],
+    ) -> Result<Recovery, TransportError> {
+        let bytes = json::compact(&statements);
+        let request = |url| self.client.post(url).header("content-type", JSON).body(bytes.clone());
+        self.json(&format!("studies/{study}/recovered"), MAX_MESSAGE, "recovery", request).await
     }
 
     /// Publishes a site's KEM keys for coming rounds.

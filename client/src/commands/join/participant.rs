@@ -58,6 +58,9 @@ impl Participant<'_> {
                 state.aborted()?;
             }
             RoundEnd::Done(done) => {
+                if let Some(reason) = &done.left_out {
+                    println!("  this site's contribution is not in the mean: {reason}");
+                }
                 for (holder, reason) in &done.unusable {
                     println!("  the opening of {holder} was not used: {reason}");
                 }

@@ -108,7 +108,7 @@ fn a_dealer_with_bad_envelopes_is_left_out_with_cause() {
     let (closing, sum) = rehearsal.close(&mut round, &made);
     assert_eq!(closing.statement.included.len(), 4);
     assert_eq!(closing.statement.excluded.len(), 1);
-    assert_eq!(closing.statement.excluded[0].reviews.len(), 2);
+    assert_eq!(closing.statement.excluded[0].reason.reviews().len(), 2);
     rehearsal.endorse(&mut round, &[]);
     made.pop();
     let frames = rehearsal.openings(&mut round, &made, &[]);

@@ -4,8 +4,8 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::round::{Event, Fault, Round, RoundError};
 use ringfence_crypto::signature::{Signed, sign};
 use ringfence_crypto::statement::{
-    Closing, Excluded, HolderKeys, Included, Manifest, ManifestError, RoundKeys, RoundKeysError,
-    SignedStudy, Study, StudyError,
+    Closing, Excluded, ExclusionReason, HolderKeys, Included, Manifest, ManifestError, RoundKeys,
+    RoundKeysError, SignedStudy, Study, StudyError,
 };
 
 use ringfence_crypto::id::RoundNumber;
@@ -245,8 +245,8 @@ fn closings_that_nobody_should_endorse() {
     try_closing(
         &|c| {
             let Included { site, header } = c.included.remove(3);
-            let reviews = vec![Digest::of(b"made up"); 2];
-            c.excluded = vec![Excluded { site, header, reviews }];
+            let reason = ExclusionReason::Complaints(vec![Digest::of(b"made up"); 2]);
+            c.excluded = vec![Excluded { site, header, reason }];
         },
         "more than c = 1 are needed",
     );

@@ -52,6 +52,13 @@ def structure(*fields):
     return encode
 
 
+def exclusion_reason(value):
+    if value == "damaged":
+        return U8(1)
+    assert list(value) == ["complaints"], list(value)
+    return U8(0) + listing(fixed)(value["complaints"])
+
+
 def outcome(value):
     if "applied" in value:
         return U8(0) + structure(("model", fixed))(value["applied"])
@@ -86,7 +93,7 @@ LAYOUT = structure(
 )
 CHECK_KEY = structure(("commitment", fixed), ("sealed", listing(counted_bytes)))
 INCLUDED = structure(("site", string), ("header", fixed))
-EXCLUDED = structure(("site", string), ("header", fixed), ("reviews", listing(fixed)))
+EXCLUDED = structure(("site", string), ("header", fixed), ("reason", exclusion_reason))
 CHECKPOINT = structure(("size", U64), ("root", fixed))
 
 SCHEMAS = {

@@ -33,7 +33,8 @@ def closings():
     good = story.closing_statement()
     entries = good["included"]
     stranger = {"site": "nobody", "header": digest_of("header")}
-    left_out = {**entries[2], "reviews": []}
+    left_out = {**entries[2], "reason": {"complaints": []}}
+    lost = {**entries[2], "reason": "damaged"}
     fourth = {"site": "east", "header": digest_of("no header of east")}
     cases = {
         "set_too_small": ({"included": entries[:2]}, "set has 2 contributions, expected none (an abort) or at least 3"),
@@ -43,6 +44,15 @@ def closings():
         "sum_missing": ({"sum": None}, "names a sum if and only if its set is not empty"),
         "abort_with_sum": ({"included": []}, "names a sum if and only if its set is not empty"),
         "in_and_out": ({"excluded": [left_out]}, "entry south is out of order, stands twice"),
+        "damaged_set_too_small": (
+            {"included": entries[:2], "excluded": [lost]},
+            "set has 2 contributions, expected none (an abort) or at least 3",
+        ),
+        "damaged_in_and_out": ({"excluded": [lost]}, "entry south is out of order, stands twice"),
+        "damaged_header": (
+            {"excluded": [{**fourth, "reason": "damaged"}]},
+            f"the closing names header {digest_of('no header of east')} of east",
+        ),
         "round": ({"round": 1}, "the closing is for round 1"),
         "closed_before_opened": (
             {"closed_at": story.manifest_statement()["opened_at"] - 1},

@@ -175,6 +175,17 @@ def closing_set():
         headers=headers,
         reviews=reviews,
     )
+    signed, headers, reviews = story.exclusion([], "damaged")
+    write(
+        "closing_set_damaged",
+        "public",
+        "closing_set_damaged",
+        "A closing that leaves a contribution out whose bytes the aggregator lost: its signed word "
+        "is enough, with no complaint.",
+        signed=signed,
+        headers=headers,
+        reviews=reviews,
+    )
 
 
 def round_end():
@@ -202,16 +213,23 @@ def round_end():
         for site in ("north", "west")
     ]
     entries = story.closing_statement()["included"]
-    excluded = [{**entries[2], "reviews": reviews}]
+    excluded = [{**entries[2], "reason": {"complaints": reviews}}]
+    lost = [{**entries[2], "reason": "damaged"}]
     statement_file(
         "closing",
-        "The closing of round 0; an abort; and one that leaves a dealer out for two complaints.",
+        "The closing of round 0; an abort; one that leaves a dealer out for two complaints; and one "
+        "that leaves out a contribution that the aggregator lost.",
         [
             ("a set", story.closing_statement(), "aggregator"),
             ("an abort", story.closing_statement(included=[], sum=None), "aggregator"),
             (
                 "with an exclusion",
                 story.closing_statement(included=entries[:2], excluded=excluded),
+                "aggregator",
+            ),
+            (
+                "with a loss",
+                story.closing_statement(included=entries[:2], excluded=lost),
                 "aggregator",
             ),
         ],

@@ -186,9 +186,9 @@ def closing_digest():
     return canonical.digest("closing", closing_statement())
 
 
-def exclusion(complaining):
+def exclusion(complaining, reason=None):
     """A closing that also names a contribution of west, left out for the complaints of these
-    holders: (signed closing, signed headers, signed reviews)."""
+    holders, or for another reason: (signed closing, signed headers, signed reviews)."""
     header = {**contribution("north").header, "site": "west", "body": digest_of("no real body")}
     headers = [contribution(site).signed_header for site in CONTRIBUTORS]
     headers.append(canonical.sign("header", header, signing_seed("west")))
@@ -196,7 +196,8 @@ def exclusion(complaining):
     excluded = {
         "site": "west",
         "header": canonical.digest("header", header),
-        "reviews": [canonical.digest("review", review) for review in statements.values()],
+        "reason": reason
+        or {"complaints": [canonical.digest("review", r) for r in statements.values()]},
     }
     reviews = [canonical.sign("review", r, signing_seed(h)) for h, r in statements.items()]
     signed = canonical.sign("closing", closing_statement(excluded=[excluded]), AGGREGATOR)

@@ -1,0 +1,152 @@
+//! What an aggregator lost comes back from the sites: the bytes of their contributions, and the
+//! statements that it signed or took.
+
+use ringfence_crypto::api::{Recovery, Returned};
+use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::log::LogHash;
+use ringfence_crypto::round::{Event, RoundStatus};
+use ringfence_crypto::wire::frame;
+
+use crate::error::SiteError;
+use crate::journal::RoundJournal;
+use crate::site::{LOOK_AGAIN, Site};
+use crate::transport::TransportError;
+
+/// Statements that are sent back at a time.
+const BATCH: usize = 64;
+
+impl Site {
+    /// Waits as [`Site::wait`] does, and sends this site's contribution again whenever the
+    /// aggregator lost bytes of it: exactly those that are on disk.
+    pub(crate) async fn wait_and_mend(
+        &self,
+        round: RoundNumber,
+        what: &'static str,
+        ready: impl Fn(&RoundStatus) -> bool,
+    ) -> Result<RoundStatus, SiteError> {
+        loop {
+            let status =
+                self.wait(round, what, |status| ready(status) || self.is_wanted(status)).await?;
+            self.send_wanted(&status).await?;
+            if ready(&status) {
+                return Ok(status);
+            }
+        }
+    }
+
+    fn is_wanted(&self, status: &RoundStatus) -> bool {
+        status.wanted.iter().any(|wanted| wanted.site == *self.id())
+    }
+
+    /// Sends this site's contribution again if the aggregator lost bytes of it.
+    ///
+    /// # Errors
+    /// [`SiteError`]; also when this site has no contribution on disk, which is then lost for good.
+    pub(crate) async fn send_wanted(&self, status: &RoundStatus) -> Result<(), SiteError> {
+        if !self.is_wanted(status) {
+            return Ok(());
+        }
+        let round = status.round;
+        let journal = self.journal.round(self.study_id, round)?;
+        let record = journal.contribution()?.ok_or(SiteError::NotKept(round))?;
+        match self.send(&journal, &record).await {
+            // Too late: the round was closed without it, and its closing says why.
+            Err(SiteError::Transport(error)) if error.status() == Some(409) => Ok(()),
+            sent => sent.map(drop),
+        }
+    }
+
+    /// Asks until the aggregator has again what it lost, for at most this site's patience; nothing
+    /// once the round is `over`.
+    pub(crate) async fn until_mended<T>(
+        &self,
+        round: RoundNumber,
+        over: impl Fn(&RoundStatus) -> bool,
+        ask: impl AsyncFn() -> Result<T, TransportError>,
+    ) -> Result<Option<T>, SiteError> {
+        let end = self.clock.moment().after(self.patience);
+        loop {
+            let error = match ask().await {
+                Err(error) if error.is_busy() => error,
+                answer => return Ok(Some(answer?)),
+            };
+            let status = self.at(round).status().await?;
+            if over(&status) {
+                return Ok(None);
+            }
+            self.send_wanted(&status).await?;
+            if self.clock.moment() >= end {
+                return Err(error.into());
+            }
+            self.clock.sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Sends back what this site holds if the aggregator's database is behind.
+    pub(crate) async fn help_if_behind(&self) -> Result<(), SiteError> {
+        match self.transport.status(self.study_id).await {
+            Err(error) if error.is_busy() => self.give_back().await.map(drop),
+            answer => Ok(answer.map(drop)?),
+        }
+    }
+
+    /// Sends the aggregator the statements that it lost (its database was restored from a backup)
+    /// and that this site holds: what this site signed, and what was signed for it. Answers with
+    /// what is still missing, which other sites may hold.
+    ///
+    /// # Errors
+    /// [`SiteError`] when a record cannot be read or the aggregator cannot be reached.
+    pub async fn give_back(&self) -> Result<Recovery, SiteError> {
+        let mut recovery = self.transport.lost(self.study_id).await?;
+        if recovery.missing.is_empty() {
+            return Ok(recovery);
+        }
+        let mut held = Vec::new();
+        for journal in self.journal.kept_rounds(self.study_id)? {
+            for statement in self.held(&journal)? {
+                if let Some(entry) = statement.entry() {
+                    held.push((entry.leaf(), statement));
+                }
+            }
+        }
+        // Each is sent once, so this ends.
+        loop {
+            let missing = |leaf: &LogHash| recovery.missing.contains(leaf);
+            let mut batch = Vec::new();
+            held.retain(|(leaf, statement)| {
+                let sent = batch.len() < BATCH && missing(leaf);
+                if sent {
+                    batch.push(statement.clone());
+                }
+                !sent
+            });
+            if batch.is_empty() {
+                return Ok(recovery);
+            }
+            recovery = self.transport.give_back(self.study_id, &batch).await?;
+        }
+    }
+
+    /// The statements of one round that this site holds.
+    fn held(&self, journal: &RoundJournal) -> Result<Vec<Returned>, SiteError> {
+        let mut events = Vec::new();
+        events.extend(journal.contribution()?.map(|record| Event::Announced(record.header)));
+        events.extend(journal.receipt()?.map(Event::Received));
+        events.extend(journal.review()?.map(Event::Reviewed));
+        events.extend(journal.closing()?.map(Event::Closed));
+        if let Some(certificate) = journal.certificate()? {
+            events.push(Event::Closed(certificate.closing));
+            events.extend(certificate.endorsements.into_iter().map(Event::Endorsed));
+        }
+        let endorsement = journal.endorsement()?;
+        events.extend(endorsement.map(|own| Event::Endorsed(self.identity.sign(own))));
+        if let Some(opening) = journal.opening()? {
+            let opening: ringfence_crypto::api::OpeningFrame =
+                frame::decode(&opening, "an opening").map_err(TransportError::from)?;
+            events.push(Event::Opened(opening.statement));
+        }
+        events.extend(journal.acknowledgement()?.map(Event::Acknowledged));
+        let manifest = journal.manifest()?.map(Returned::Manifest);
+        Ok(manifest.into_iter().chain(events.into_iter().map(Returned::Event)).collect())
+    }
+}

@@ -1,0 +1,128 @@
+//! Checking what was stored: every event once more, as when it came.
+//!
+//! A database may have been altered since. What is signed is verified again, under the key of who
+//! signed it; what the aggregator decided must follow from the events before. Of times, which no
+//! event proves, only the order is checked.
+
+use super::error::RoundError;
+use super::event::{Event, Verdict};
+use super::machine::Round;
+use crate::id::UnixSeconds;
+use crate::log::StudyLog;
+use crate::signature::{SignatureError, Signed};
+use crate::statement::{Closing, ClosingError, ExclusionReason, Receipt};
+
+/// A stored event that its round would not have accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The round refuses it.
+    #[error(transparent)]
+    Round(#[from] RoundError),
+    /// The aggregator's signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The closing is unsound.
+    #[error(transparent)]
+    Closing(#[from] ClosingError),
+    /// It came before.
+    #[error("it stands there twice")]
+    Twice,
+    /// Not what follows from the events before.
+    #[error("it does not follow from the events before it: {0}")]
+    Differs(&'static str),
+}
+
+impl Round {
+    /// Checks a stored event against everything before it: signatures, and the decision. `log` is
+    /// the study's log as it is stored.
+    ///
+    /// # Errors
+    /// [`ReplayError`]: what is stored was altered.
+    pub fn check_stored(&self, event: &Event, log: &StudyLog) -> Result<(), ReplayError> {
+        match event {
+            Event::Announced(header) => {
+                let fresh = self.check_header(header)?;
+                self.collecting()?;
+                once(fresh)
+            }
+            Event::Received(receipt) => self.stored_receipt(receipt),
+            Event::Damaged { site, at } => same(event, self.damaged(site, *at)?),
+            Event::Mended { site, at } => same(event, self.mended(site, *at)?),
+            Event::Frozen { .. } => once(self.frozen_at.is_none()),
+            Event::Reviewed(review) => same(event, self.review(review)?),
+            Event::Closed(closing) => self.stored_closing(closing, log),
+            Event::Endorsed(endorsement) => same(event, self.endorse(endorsement)?),
+            Event::Opened(opening) => same(event, self.open_sum(opening)?),
+            Event::Acknowledged(acknowledgement) => same(event, self.acknowledge(acknowledgement)?),
+        }
+    }
+
+    /// The notes that must have come before a statement that was lost with them: the end of
+    /// collecting, and the damage for which a closing leaves a contribution out. When they came is
+    /// not known any more; a review or a closing says that it was not later.
+    pub fn notes_before(&self, event: &Event, now: UnixSeconds) -> Vec<Event> {
+        let (at, damaged) = match event {
+            Event::Reviewed(_) => (now, Vec::new()),
+            Event::Closed(closing) => {
+                let Closing { closed_at, excluded, .. } = &closing.statement;
+                let lost = excluded.iter().filter(|e| e.reason == ExclusionReason::Damaged);
+                (*closed_at, lost.map(|entry| entry.site.clone()).collect())
+            }
+            _ => return Vec::new(),
+        };
+        let frozen = self.frozen_at.is_none().then_some(Event::Frozen { at });
+        let unknown = damaged
+            .into_iter()
+            .filter(|site| self.contributions.get(site).is_some_and(|known| !known.is_wanted()));
+        frozen.into_iter().chain(unknown.map(|site| Event::Damaged { site, at })).collect()
+    }
+
+    fn stored_receipt(&self, receipt: &Signed<Receipt>) -> Result<(), ReplayError> {
+        receipt.verify(&self.study.aggregator_key, &"the aggregator")?;
+        let Receipt { site, received_at, .. } = &receipt.statement;
+        once(self.contribution(site)?.receipt.is_none())?;
+        self.collecting()?;
+        match receipt.statement == self.receipt_at(site, *received_at)? {
+            true => Ok(()),
+            false => Err(ReplayError::Differs("the receipt is for another contribution")),
+        }
+    }
+
+    fn stored_closing(&self, signed: &Signed<Closing>, log: &StudyLog) -> Result<(), ReplayError> {
+        once(self.closing.is_none())?;
+        Closing::check(signed, &self.study, &self.manifest.statement)?;
+        let closing = &signed.statement;
+        // Every time is over then, as it was for the aggregator when it closed.
+        let set = self.closed_set(UnixSeconds(u64::MAX));
+        let set = set.ok_or(ReplayError::Differs("collecting had not ended"))?;
+        let Closing { sum, checkpoint, closed_at, .. } = closing;
+        if self.closing_of(set, *sum, *checkpoint, *closed_at) != *closing {
+            return Err(ReplayError::Differs("the set is another one"));
+        }
+        match log.checkpoint_at(checkpoint.size) {
+            Ok(stored) if stored == *checkpoint => Ok(()),
+            _ => Err(ReplayError::Differs("its checkpoint is not of the log that is stored")),
+        }
+    }
+
+    fn collecting(&self) -> Result<(), ReplayError> {
+        match self.frozen_at {
+            None => Ok(()),
+            Some(_) => Err(ReplayError::Differs("collecting had ended")),
+        }
+    }
+}
+
+fn once(fresh: bool) -> Result<(), ReplayError> {
+    if fresh { Ok(()) } else { Err(ReplayError::Twice) }
+}
+
+fn same(event: &Event, verdict: Verdict) -> Result<(), ReplayError> {
+    match verdict {
+        Verdict::Fresh(fresh) => match fresh == *event {
+            true => Ok(()),
+            false => Err(ReplayError::Differs("it is another event")),
+        },
+        Verdict::Repeat => Err(ReplayError::Twice),
+    }
+}
