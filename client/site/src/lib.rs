@@ -26,6 +26,7 @@ mod hold;
 mod initiate;
 mod journal;
 pub mod model;
+mod openings;
 mod round_keys;
 mod site;
 pub mod transport;

@@ -9,6 +9,7 @@ mod base_models;
 mod crashes;
 mod federation;
 mod logs;
+mod openings;
 mod refusals;
 mod restored;
 mod trio;
