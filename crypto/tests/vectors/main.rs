@@ -36,5 +36,6 @@ checks! { FOLDER, "public";
     certificate_bad => refusals::certificate,
     message_bad => refusals::message,
     frame_bad => refusals::frame,
+    opening_frame_bad => statements::opening_frame_bad,
     json_bad => refusals::json,
 }
