@@ -7,10 +7,11 @@
 //! polynomials and the one operation on bodies: addition), [`id`] and [`signature`] (what things
 //! are called, and who said them), [`statement`] (what the parties sign), [`log`] (the Merkle log
 //! of what was said), [`round`] (the aggregator's state machine), [`api`] (the REST service's
-//! messages).
+//! messages), [`chunk_group`] (a part of a body, checked alone).
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod chunk_group;
 pub mod digest;
 pub mod id;
 pub mod layout;
