@@ -79,7 +79,7 @@ async fn a_damaged_opening_is_not_served_and_is_mended_by_its_holder() {
             let answer = play.client.get(&play.part(holder, site)).await;
             match position < unharmed {
                 true => drop(answer.ok()),
-                false => answer.refused(500, &words),
+                false => drop(answer.refused(500, &words)),
             }
         }
         // The others' are served all the while.

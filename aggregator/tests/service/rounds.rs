@@ -8,7 +8,7 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Header, Manifest, Review, SignedStudy,
+    Acknowledgement, Certificate, Header, Manifest, Opening, Review, SignedStudy,
 };
 
 use crate::child::{Aggregator, Client};

@@ -300,7 +300,29 @@ pub(crate) fn frame(_: &str, file: Frames) {
         part.check(context, recipient).unwrap();
         assert_eq!(opening.part(position).as_ref(), Some(&part));
         assert_eq!(frame::encode(&part).as_ref(), Ok(&expected.frame.0));
+        refused_parts(&part, context, recipient);
     }
+}
+
+/// Everything in a part is fixed by its statement, and that by signature, round and closing.
+fn refused_parts(part: &OpeningPart, context: OpeningContext<'_>, recipient: &SiteId) {
+    let refused = |change: &dyn Fn(&mut OpeningPart), text: &str| {
+        let mut part = part.clone();
+        change(&mut part);
+        files::refused(part.check(context, recipient), text);
+    };
+    refused(&|part| part.content[0] ^= 1, "the content of the opening of north has digest");
+    let root = "do not lead to the root that the opening of north names";
+    refused(&|part| part.key[0] ^= 1, root);
+    refused(&|part| part.path[0].0[0] ^= 1, root);
+    refused(&|part| drop(part.path.drain(..1)), root);
+    refused(&|part| part.statement.statement.plaintext.0[0] ^= 1, "does not verify");
+    for other in &context.study.roster {
+        let check = part.check(context, &other.id);
+        assert_eq!(check.is_ok(), other.id == *recipient, "{recipient} for {}", other.id);
+    }
+    let elsewhere = OpeningContext { closing: Digest::of(b"another").into(), ..context };
+    files::refused(part.check(elsewhere, recipient), "is for another round or closing");
 }
 
 #[derive(Deserialize)]

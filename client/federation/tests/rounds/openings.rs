@@ -132,7 +132,7 @@ async fn openings_damaged_on_the_aggregators_disk_are_waited_for_until_their_hol
     let trio = Trio::start().await;
     let sites = opened(&trio).await;
     let study = trio.study_id().to_string();
-    let folder = trio.folder.path().join("aggregator/studies").join(study).join("0/openings");
+    let folder = trio.folder.path().join("aggregator/data/studies").join(study).join("0/openings");
     let statements = trio.transport().round(trio.study_id(), ROUND).openings().await.unwrap();
     let damage = |holder: &str| {
         let found = statements.iter().find(|signed| signed.statement.holder.as_str() == holder);
