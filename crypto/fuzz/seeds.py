@@ -16,7 +16,7 @@ KINDS = {
     "received_at": 2,
     "complaints": 3,
     "included": 4,
-    "sealed": 6,
+    "recipients": 6,
     "outcome": 7,
     "first_round": 8,
 }

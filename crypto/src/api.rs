@@ -1,12 +1,20 @@
 //! The REST service's messages that are not statements: its answers and its binary frames.
 
+mod opening;
+
+pub use opening::{
+    CheckedOpening, OpeningContext, OpeningFrame, OpeningFrameError, OpeningPart, PartError,
+    SALT_BYTES, SEALED_KEY_BYTES, content_bytes, opening_frame_bytes, opening_part_bytes,
+    recipient_leaf, recipients,
+};
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{HeaderId, StudyId};
 use crate::log::{LogEntry, LogHash};
 use crate::round::{Event, RoundStatus};
 use crate::signature::Signed;
-use crate::statement::{Manifest, Opening, Receipt};
+use crate::statement::{Manifest, Receipt};
 
 /// An RFC 9457 problem: what a refused request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,13 +112,4 @@ pub struct InclusionQuery {
 pub struct EnvelopeFrame {
     /// Sealed bytes, one entry for each key holder.
     pub envelopes: Vec<Vec<u8>>,
-}
-
-/// A holder's opening and its statement, as a binary frame.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OpeningFrame {
-    /// The signed statement.
-    pub statement: Signed<Opening>,
-    /// What the statement's `sealed` digest is of.
-    pub sealed: Vec<u8>,
 }

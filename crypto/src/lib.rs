@@ -7,10 +7,12 @@
 //! polynomials and the one operation on bodies: addition), [`id`] and [`signature`] (what things
 //! are called, and who said them), [`time`] (how far clocks may be apart), [`statement`] (what the
 //! parties sign), [`log`] (the Merkle log of what was said), [`round`] (the aggregator's state
-//! machine), [`api`] (the REST service's messages).
+//! machine), [`api`] (the REST service's messages), [`chunk_group`]
+//! (a part of a body, checked alone), [`dealing`] (whose shares are sound).
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod chunk_group;
 pub mod dealing;
 pub mod digest;
 pub mod id;

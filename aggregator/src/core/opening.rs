@@ -1,54 +1,85 @@
 //! Openings, and what anybody may have of a round that is closed.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
-use ringfence_crypto::Digest;
-use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::api::{CheckedOpening, OpeningFrame, OpeningPart};
 use ringfence_crypto::id::SiteId;
+use ringfence_crypto::log::LogHash;
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Certificate, Closing};
+use ringfence_crypto::wire::frame::{self, FrameError};
+use serde::{Deserialize, Serialize};
 
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round::LiveRound;
 use crate::store::blobs::Blob;
 use crate::store::terms::StoreError;
 
+/// What is stored beside the content for one site: its sealed key, and the key's path. As a frame,
+/// so that it is read back as it was written or not at all.
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    key: Vec<u8>,
+    path: Vec<LogHash>,
+}
+
+/// Which piece of a stored opening is the content; the sites' keys follow in roster order.
+const CONTENT: usize = 0;
+
+/// Cuts a checked opening into the pieces that are stored.
+fn pieces(opening: &CheckedOpening) -> Result<Vec<Vec<u8>>, FrameError> {
+    let content = opening.frame().content.clone();
+    let keys = (0..opening.frame().keys.len()).filter_map(|position| opening.key(position));
+    let keys = keys.map(|(key, path)| frame::encode(&StoredKey { key: key.to_vec(), path }));
+    std::iter::once(Ok(content)).chain(keys).collect()
+}
+
 impl LiveRound {
-    /// Takes a holder's opening: the statement and what the holder sealed.
+    /// Takes a holder's opening: the statement, the content, and its key sealed to every site.
     pub(crate) async fn open_sum(
         self: &Arc<Self>,
         frame: OpeningFrame,
     ) -> Result<RoundStatus, Refusal> {
-        let OpeningFrame { statement, sealed } = frame;
-        let (expected, got) = (statement.statement.sealed, Digest::of(&sealed));
-        if expected != got {
-            return Err(Refusal::message(format!(
-                "the opening's sealed bytes have digest {got}, its statement names {expected}"
-            )));
-        }
-        // Nothing is written for a message that is refused.
+        let study = self.served.study.clone();
+        // Hashes up to 16 MB, off the threads that serve requests.
+        let checked = tokio::task::spawn_blocking(move || {
+            let opening = frame.check(&study)?;
+            Ok::<_, Refusal>((opening.frame().statement.clone(), pieces(&opening)?))
+        });
+        let (statement, pieces) = checked.await.map_err(|error| Refusal::internal(&error))??;
+        // Nothing is written for a message that is refused. One that came before is written again:
+        // that mends what the disk has lost.
         self.read().open_sum(&statement)?;
-        self.served.blobs().write_opening(self.id, got, sealed).await?;
+        self.served.blobs().write_opening(self.id, statement.id(), pieces).await?;
         self.commit(move |round, _| round.open_sum(&statement)).await
     }
 
-    /// The opening of a holder.
-    pub(crate) async fn opening(&self, holder: &SiteId) -> Result<OpeningFrame, Refusal> {
+    /// A site's part of the opening of a holder, checked against the holder's statement.
+    pub(crate) async fn opening_part(
+        &self,
+        holder: &SiteId,
+        recipient: &SiteId,
+    ) -> Result<OpeningPart, Refusal> {
         let found = self.read().openings().find(|o| o.statement.holder == *holder).cloned();
         let missing = || Refusal::missing(format!("site {holder} has not opened in this round"));
         let statement = found.ok_or_else(missing)?;
-        let expected = statement.statement.sealed;
-        match self.served.blobs().opening(self.id, expected).await {
-            Ok(sealed) if Digest::of(&sealed) == expected => Ok(OpeningFrame { statement, sealed }),
-            Ok(_) | Err(StoreError::Lost(_)) => {
-                tracing::error!(study = %self.id.study, round = %self.id.round, %holder, "an opening is damaged");
-                Err(Refusal::wanted(format!(
-                    "what {holder} sealed in this round is missing or altered in the aggregator's store; the holder posts the same opening again"
-                )))
-            }
-            Err(error) => Err(error.into()),
-        }
+        let study = &self.served.study;
+        let position = study.position(recipient).ok_or_else(|| {
+            Refusal::missing(format!(
+                "site {recipient} is not on the study's roster: no opening is sealed to it"
+            ))
+        })?;
+        let damaged = |cause: &dyn Display| damaged(holder, cause);
+        let pieces = [CONTENT, 1 + position];
+        let read = self.served.blobs().opening(self.id, statement.id(), pieces).await;
+        let [content, key] = read.map_err(|error| damaged(&error))?;
+        let StoredKey { key, path } =
+            frame::decode(&key, "a stored content key").map_err(|error| damaged(&error))?;
+        let part = OpeningPart { statement, key, path, content };
+        part.check_bytes(study, recipient).map_err(|error| damaged(&error))?;
+        Ok(part)
     }
 
     /// The closing, once the round is closed.
@@ -110,4 +141,13 @@ impl LiveRound {
             status.holders.len()
         ))
     }
+}
+
+/// What is stored of an opening is not what its holder signed: ours to mend, with the holder's help.
+fn damaged(holder: &SiteId, cause: &dyn Display) -> Refusal {
+    tracing::error!(%holder, %cause, "a stored opening is damaged");
+    let detail = format!(
+        "what the aggregator stored of the opening of {holder} is damaged, and it is not served; when {holder} runs `hold` for this round again, its opening is sent and stored anew: tell the aggregator's administrator"
+    );
+    Refusal::wanted(detail)
 }

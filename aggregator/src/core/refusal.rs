@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use ringfence_crypto::api::OpeningFrameError;
 use ringfence_crypto::log::StudyLogError;
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::round::{Fault, RoundError};
@@ -182,6 +183,12 @@ impl From<StudyError> for Refusal {
             StudyError::Signature(_) | StudyError::Signer(_) => Self::sender(detail),
             _ => Self::message(detail),
         }
+    }
+}
+
+impl From<OpeningFrameError> for Refusal {
+    fn from(error: OpeningFrameError) -> Self {
+        Self::message(error.to_string())
     }
 }
 

@@ -113,11 +113,19 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
         place: EnvelopePlace,
     ) -> Answer<'a, Option<Vec<u8>>>;
 
-    /// Stores what a holder sealed, under its digest: two different ones cannot collide.
-    fn write_opening(&self, round: RoundId, digest: Digest, sealed: Vec<u8>) -> Answer<'_, ()>;
+    /// Stores the pieces of a holder's opening under its statement's digest, in the place of any
+    /// that are there: two different openings cannot collide.
+    fn write_opening(&self, round: RoundId, digest: Digest, pieces: Vec<Vec<u8>>)
+    -> Answer<'_, ()>;
 
-    /// What a holder sealed, as it is stored: who serves it compares the digest.
-    fn opening(&self, round: RoundId, digest: Digest) -> Answer<'_, Vec<u8>>;
+    /// Two pieces of an opening as they are stored, by their places among those written: as much
+    /// work as they are long, however many there are. Who serves them compares the digests.
+    fn opening(
+        &self,
+        round: RoundId,
+        digest: Digest,
+        pieces: [usize; 2],
+    ) -> Answer<'_, [Vec<u8>; 2]>;
 
     /// Writes the sum, in the place of one that is there. It is stored, whole and durable, when the
     /// writer has finished; one that is dropped leaves nothing.

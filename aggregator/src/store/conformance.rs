@@ -310,17 +310,23 @@ pub(crate) async fn one_envelope_is_read_alone(backend: &impl Backend) {
 pub(crate) async fn openings_lie_under_their_digests(backend: &impl Backend) {
     let (store, roster, _) = begun(backend).await;
     let round = id(&roster, 0);
-    let digest = |sealed: &[u8]| Digest::of(sealed);
-    store.blobs.opening(round, digest(b"one")).await.unwrap_err();
+    let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
+    store.blobs.opening(round, one, [0, 1]).await.unwrap_err();
+    let pieces = |name: &str| [name, "", "of three"].map(|piece| piece.as_bytes().to_vec());
     // Two requests with the same bytes at the same time.
-    let write = || store.blobs.write_opening(round, digest(b"one"), b"one".to_vec());
+    let write = || store.blobs.write_opening(round, one, pieces("one").to_vec());
     let (first, second) = tokio::join!(write(), write());
     first.and(second).unwrap();
-    store.blobs.write_opening(round, digest(b"two"), b"two".to_vec()).await.unwrap();
+    store.blobs.write_opening(round, two, pieces("two").to_vec()).await.unwrap();
     let store = reopened(backend, store).await;
     store.blobs.begin(round).await.unwrap();
-    assert_eq!(store.blobs.opening(round, digest(b"one")).await.unwrap(), b"one");
-    assert_eq!(store.blobs.opening(round, digest(b"two")).await.unwrap(), b"two");
+    for (digest, name) in [(one, "one"), (two, "two")] {
+        let [first, empty, last] = pieces(name);
+        let read = |places| store.blobs.opening(round, digest, places);
+        assert_eq!(read([0, 2]).await.unwrap(), [first.clone(), last]);
+        assert_eq!(read([1, 0]).await.unwrap(), [empty, first]);
+        read([0, 3]).await.unwrap_err();
+    }
 }
 
 pub(crate) async fn a_sum_is_there_whole_or_not_at_all(backend: &impl Backend) {

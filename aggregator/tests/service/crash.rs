@@ -39,6 +39,60 @@ pub(crate) fn round_folder(aggregator: &Aggregator, play: &Play) -> std::path::P
     aggregator.data().join("studies").join(play.roster.id().to_string()).join("0")
 }
 
+/// What is stored of an opening is checked before it is served: a site never takes a flipped bit of
+/// the aggregator's disk for the holder's lie. Its holder's own resend mends it.
+#[tokio::test]
+async fn a_damaged_opening_is_not_served_and_is_mended_by_its_holder() {
+    let mut aggregator = Aggregator::start();
+    let roster = Roster::new(aggregator.key, Shape::default());
+    let play = Play::start(aggregator.client(), roster, 600).await;
+    for site in play.ids() {
+        play.contribute(site).await;
+    }
+    finish(&play).await;
+    let closing = play.closing().await.id();
+    let holder = &play.ids()[0].clone();
+    let statement = play.opening(holder, closing).statement.id();
+    let file = round_folder(&aggregator, &play).join("openings").join(statement.to_string());
+    let whole = std::fs::read(&file).unwrap();
+    let content = 8 + 8 * (1 + play.ids().len());
+    let key_of_last = whole.len() - 1000;
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let words = [holder.as_str(), "is damaged", "hold"];
+    // The number of pieces; the content; one site's key; nothing behind the content; nothing at all.
+    for (bytes, unharmed) in [
+        (Some(flipped(0)), 0),
+        (Some(flipped(content)), 0),
+        (Some(flipped(key_of_last)), 4),
+        (Some(whole[..content + 100].to_vec()), 0),
+        (None, 0),
+    ] {
+        match bytes {
+            Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        for (position, site) in play.ids().iter().enumerate() {
+            let answer = play.client.get(&play.part(holder, site)).await;
+            match position < unharmed {
+                true => drop(answer.ok()),
+                false => drop(answer.refused(503, &words)),
+            }
+        }
+        // The others' are served all the while.
+        play.check_parts(&play.ids()[1], closing).await;
+        play.put_opening(holder, closing).await.ok();
+        play.check_parts(holder, closing).await;
+        assert_eq!(std::fs::read(&file).unwrap(), whole);
+    }
+    aggregator.kill();
+    aggregator.restart();
+    play.check_parts(holder, closing).await;
+}
+
 pub(crate) async fn finish(play: &Play) {
     play.reach(RoundState::Reviewing).await;
     for holder in play.ids() {

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::{ContributionProgress, OpeningFrame};
+use ringfence_crypto::api::{
+    ContributionProgress, OpeningContext, OpeningFrame, OpeningPart, SEALED_KEY_BYTES,
+    content_bytes, opening_part_bytes, recipients,
+};
 use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
@@ -146,16 +149,44 @@ impl Play {
         self.client.put_json(&self.at(&format!("endorsements/{holder}")), &endorsement).await
     }
 
+    /// Random content and keys of the right lengths, and a statement that names them.
     pub(crate) fn opening(&self, holder: &SiteId, closing: ClosingId) -> OpeningFrame {
-        let sealed = noise(&format!("opening {holder} {closing}"), 40_000);
+        let study = self.roster.study();
+        let content =
+            noise(&format!("opening {holder} {closing}"), content_bytes(&study.threshold));
+        let key =
+            |site: &SiteId| noise(&format!("key {holder} {closing} {site}"), SEALED_KEY_BYTES);
+        let keys: Vec<_> = study.roster.iter().map(|site| key(&site.id)).collect();
         let opening = Opening {
             manifest: self.manifest.id(),
             closing,
             holder: holder.clone(),
-            sealed: Digest::of(&sealed),
+            content: Digest::of(&content),
+            recipients: recipients(study, &keys).checkpoint().root,
             plaintext: Digest::of(b"salted"),
         };
-        OpeningFrame { statement: self.roster.signed(holder, opening), sealed }
+        OpeningFrame { statement: self.roster.signed(holder, opening), content, keys }
+    }
+
+    /// Where a site's part of a holder's opening is.
+    pub(crate) fn part(&self, holder: &SiteId, site: &SiteId) -> String {
+        self.at(&format!("openings/{holder}/recipients/{site}"))
+    }
+
+    /// The parts of a holder's opening as all sites fetch them.
+    pub(crate) async fn check_parts(&self, holder: &SiteId, closing: ClosingId) {
+        let (study, manifest) = (self.roster.study(), &self.manifest);
+        let (round, manifest) = (manifest.statement.round, manifest.id());
+        let context = OpeningContext { study, round, manifest, closing };
+        let posted = self.opening(holder, closing);
+        for (site, key) in self.ids().iter().zip(&posted.keys) {
+            let part = self.client.get(&self.part(holder, site)).await.ok().bytes;
+            assert!(part.len() <= opening_part_bytes(&study.threshold, study.roster.len()));
+            let part: OpeningPart = frame::decode(&part, "a part").unwrap();
+            part.check(context, site).unwrap();
+            assert_eq!(part.statement, posted.statement);
+            assert_eq!((&part.content, &part.key), (&posted.content, key));
+        }
     }
 
     pub(crate) async fn put_opening(&self, holder: &SiteId, closing: ClosingId) -> Answer {

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame};
+use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame, recipients};
 use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::round::{RoundState, RoundStatus};
@@ -359,16 +359,42 @@ async fn openings_and_acknowledgements() {
     };
     put("site-1", &sound).await.refused(422, &["the path names site-1"]);
     let mut altered = sound.clone();
-    altered.sealed[0] ^= 1;
-    put("site-0", &altered).await.refused(422, &["sealed bytes have digest"]);
-    altered.statement.statement.sealed = Digest::of(&altered.sealed);
+    altered.content[0] ^= 1;
+    put("site-0", &altered).await.refused(422, &["content has digest"]);
+    altered.statement.statement.content = Digest::of(&altered.content);
     put("site-0", &altered).await.refused(403, &["does not verify"]);
-    play.client.get(&play.at("openings/site-0")).await.refused(404, &["has not opened"]);
+    // What a recipient could not check is not taken, even if the holder signed it.
+    let bad = |change: &dyn Fn(&mut OpeningFrame)| {
+        let mut bad = sound.clone();
+        change(&mut bad);
+        let mut statement = bad.statement.statement;
+        statement.content = Digest::of(&bad.content);
+        statement.recipients = recipients(play.roster.study(), &bad.keys).checkpoint().root;
+        bad.statement = play.roster.signed(&sites[0], statement);
+        bad
+    };
+    let one_less = bad(&|frame| frame.keys.truncate(4));
+    put("site-0", &one_less).await.refused(422, &["holds 4 content keys", "the 5 sites"]);
+    let shorter = bad(&|frame| frame.keys[2].truncate(1167));
+    put("site-0", &shorter).await.refused(422, &["key for site-2 has 1167 bytes", "1168"]);
+    let longer = bad(&|frame| frame.content.push(0));
+    put("site-0", &longer).await.refused(422, &["content has", "bytes, expected"]);
+    let mut swapped = sound.clone();
+    swapped.keys.swap(0, 1);
+    put("site-0", &swapped).await.refused(422, &["content keys have the root", "roster order"]);
+    let part = |site: &str| play.part(&sites[0], &site.parse().unwrap());
+    play.client.get(&part("site-4")).await.refused(404, &["has not opened"]);
     put("site-0", &sound).await.ok();
     put("site-0", &sound).await.ok();
+    play.client
+        .get(&part("stranger"))
+        .await
+        .refused(404, &["stranger is not on the study's roster"]);
+    // The whole frame is not served: nobody needs it.
+    play.client.get(&play.at("openings/site-0")).await.refused(405, &["does not take GET"]);
     // Signed by the holder itself, and still not a second one.
-    altered.statement = play.roster.signed(&sites[0], altered.statement.statement);
-    put("site-0", &altered).await.refused(409, &["an opening never changes"]);
+    let second = bad(&|frame| frame.content[0] ^= 1);
+    put("site-0", &second).await.refused(409, &["an opening never changes"]);
 
     play.put_ack(&sites[0], guess, b"model").await.refused(409, &["expected"]);
     play.put_ack(&sites[0], closing, b"model").await.ok();

@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::{OpeningFrame, StudyStatus};
+use ringfence_crypto::api::StudyStatus;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Header, Manifest, Review, SignedStudy,
+    Acknowledgement, Certificate, Header, Manifest, Opening, Review, SignedStudy,
 };
-use ringfence_crypto::wire::frame;
 
 use crate::child::{Aggregator, Client};
 use crate::play::Play;
@@ -87,10 +86,12 @@ async fn a_whole_round_and_the_next() {
     for (count, holder) in sites[..needed].iter().enumerate() {
         let status: RoundStatus = play.put_opening(holder, closing.id()).await.json();
         assert_eq!(status.state == RoundState::Opened, count + 1 == needed);
-        let opening = client.get(&play.at(&format!("openings/{holder}"))).await.ok();
-        let opening: OpeningFrame = frame::decode(&opening.bytes, "opening").unwrap();
-        assert_eq!(opening, play.opening(holder, closing.id()));
+        play.check_parts(holder, closing.id()).await;
     }
+    let openings: Vec<Signed<Opening>> = client.get(&play.at("openings")).await.json();
+    let expected =
+        sites[..needed].iter().map(|holder| play.opening(holder, closing.id()).statement);
+    assert_eq!(openings, expected.collect::<Vec<_>>());
     for site in &sites {
         play.put_ack(site, closing.id(), b"model").await.ok();
     }

@@ -106,7 +106,7 @@ fn measure(workload: &Workload) -> anyhow::Result<Row> {
     let (made, body) = round.contribute(update)?;
     let envelopes: usize = made.envelopes.iter().map(Vec::len).sum();
     let opening = round.openings.first().context("no openings")?;
-    let control = json::compact(&made.header).len() + frame::encode(opening)?.len();
+    let control = json::compact(&made.header).len() + frame::encode(opening.frame())?.len();
     let study = &round.parties.study;
     let threshold = &study.threshold;
     let mut row = row(

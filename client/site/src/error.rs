@@ -1,6 +1,7 @@
 //! What can go wrong at a site, and what to do about it.
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::PartError;
 use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, StudyId};
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::signature::SignatureError;
@@ -208,6 +209,26 @@ pub enum SiteError {
         "the certified set of round {0} does not hold this site's contribution, for which it has a receipt"
     )]
     LeftOut(RoundNumber),
+    /// The aggregator's part of an opening is not what its holder signed.
+    #[error(
+        "the aggregator did not send what {holder} signed as its opening for this site: {source}; nothing is held against {holder}, try again, and tell the aggregator's administrator if it stays so"
+    )]
+    OpeningPart {
+        /// Whose opening it should be.
+        holder: SiteId,
+        /// What is wrong.
+        source: PartError,
+    },
+    /// The aggregator sent a part of another holder's opening.
+    #[error(
+        "the aggregator was asked for the opening of {expected} and sent that of {got}; nothing is held against {expected}, try again, and tell the aggregator's administrator if it stays so"
+    )]
+    OpeningOfAnother {
+        /// Whose opening was asked for.
+        expected: SiteId,
+        /// Whose came.
+        got: SiteId,
+    },
     /// The sum that came is not the certified one.
     #[error(
         "the sum of round {round} has digest {got}, the certified closing says {expected}; the aggregator sent another sum"

@@ -1,6 +1,7 @@
 //! Finishing a round: fetch what is certified, open the sum, check everything, acknowledge.
 
 use std::io::{BufReader, Seek};
+use std::time::Duration;
 
 use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
 use ringfence_crypto::round::RoundState;
@@ -8,13 +9,17 @@ use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, ExclusionReason, Manifest, Outcome,
 };
-use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal};
+use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext};
 use ringfence_keys::share::reconstruct::{KeySum, ReconstructError};
 use ringfence_keys::update::precision::Precision;
 
 use crate::contribute::{Contributed, Joined};
 use crate::error::SiteError;
+use crate::openings::Fetched;
 use crate::site::Site;
+
+/// After how long an opening that the aggregator did not serve is asked for again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How a round ended.
 #[derive(Debug)]
@@ -158,18 +163,15 @@ impl Site {
         let mut status = self.at(round).status().await?;
         loop {
             let (mut openings, mut unusable) = (Vec::new(), Vec::new());
+            let mut served = true;
             for holder in &status.opened {
-                let frame = match self.at(round).opening(holder).await {
-                    // The aggregator lost it, and says so; others may do.
-                    Err(error) if error.is_busy() => {
-                        unusable.push((holder.clone(), error.to_string()));
-                        continue;
+                match self.fetch_opening(context, holder).await? {
+                    Fetched::Share(opening) => openings.push(opening),
+                    Fetched::Unusable(lie) => unusable.push((holder.clone(), lie.to_string())),
+                    Fetched::NotServed(fault) => {
+                        served = false;
+                        unusable.push((holder.clone(), fault.to_string()));
                     }
-                    frame => frame?,
-                };
-                match unseal(&self.identity, context, &frame) {
-                    Ok(opening) => openings.push(opening),
-                    Err(error) => unusable.push((holder.clone(), error.to_string())),
                 }
             }
             match KeySum::reconstruct(&openings, &self.study.threshold) {
@@ -183,7 +185,7 @@ impl Site {
                 }
                 Err(error) => {
                     let left = end.since(self.clock.moment());
-                    let all = status.opened.len() == holders.len();
+                    let all = served && status.opened.len() == holders.len();
                     if all || left.is_zero() {
                         return Err(OpenError::from(error).into());
                     }
@@ -191,6 +193,8 @@ impl Site {
                         error,
                         ReconstructError::TooFew { .. } | ReconstructError::Inconsistent { .. }
                     ));
+                    // An opening that is served at last is no change of the round.
+                    let left = if served { left } else { left.min(AGAIN) };
                     status = self.changed(round, status.version, left).await?;
                 }
             }

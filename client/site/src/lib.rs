@@ -32,6 +32,7 @@ mod initiate;
 mod journal;
 mod mend;
 pub mod model;
+mod openings;
 mod round_keys;
 mod site;
 pub mod transport;

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame};
+use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame, OpeningPart};
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::MODULUS;
 use ringfence_crypto::threshold::Threshold;
@@ -18,6 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(value) = frame::decode::<OpeningFrame>(bytes, "an opening") {
         // Hexadecimal text inside has one spelling, too.
+        assert_eq!(frame::encode(&value).as_deref(), Ok(bytes));
+    }
+    if let Ok(value) = frame::decode::<OpeningPart>(bytes, "a part of an opening") {
         assert_eq!(frame::encode(&value).as_deref(), Ok(bytes));
     }
     let words = bytes.len() / 8;

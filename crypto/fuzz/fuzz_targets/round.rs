@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::layout::{Layout, TensorLayout};
-use ringfence_crypto::log::StudyLog;
+use ringfence_crypto::log::{LogHash, StudyLog};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
@@ -167,7 +167,8 @@ fn decide(
                 manifest,
                 closing: closing(other),
                 holder: id(holder),
-                sealed: Digest([u8::from(other); 32]),
+                content: Digest([u8::from(other); 32]),
+                recipients: LogHash([3; 32]),
                 plaintext: Digest([2; 32]),
             };
             round.open_sum(&sign(opening, &world.keys[site(holder)]))

@@ -8,7 +8,8 @@ mod sum;
 
 pub use decode::{NoiseReport, SumContext};
 pub use error::OpenError;
-pub use opening::{OpeningContext, OpeningError, SealOpeningError, opening_bytes, unseal};
+pub use opening::{CheckedPart, SealOpeningError, UnusableOpening};
+pub use ringfence_crypto::api::OpeningContext;
 pub use sum::{OpenedMean, OpenedSum};
 
 pub(crate) use opening::seal_opening;

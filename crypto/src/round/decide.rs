@@ -250,7 +250,8 @@ impl Round {
     /// [`RoundError`] when the sender is no holder, the round has no certificate or is an abort, or
     /// the opening is for another closing or differs from the one that came before.
     pub fn open_sum(&self, opening: &Signed<Opening>) -> Result<Verdict, RoundError> {
-        let Opening { manifest, closing, holder, sealed: _, plaintext: _ } = &opening.statement;
+        let Opening { manifest, closing, holder, content: _, recipients: _, plaintext: _ } =
+            &opening.statement;
         self.same_round(*manifest)?;
         opening.verify(&self.holder(holder)?.signature_key, holder)?;
         let expected = self.closing_id().ok_or_else(|| self.uncertified())?;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::api::CheckedOpening;
 use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{Closing, Manifest};
-use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal};
+use ringfence_keys::open::{
+    CheckedPart, OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext,
+};
 use ringfence_keys::share::reconstruct::KeySum;
 use ringfence_keys::update::quantize;
 
@@ -28,7 +30,7 @@ pub struct FinishedRound {
     /// The plain sum, which nobody has in a real round: an opening must give it.
     pub plain: Vec<u64>,
     /// The holders' openings.
-    pub openings: Vec<OpeningFrame>,
+    pub openings: Vec<CheckedOpening>,
 }
 
 impl FinishedRound {
@@ -37,7 +39,7 @@ impl FinishedRound {
         self.manifest.id()
     }
 
-    /// A recipient's work: unseal the openings, reconstruct the key sum.
+    /// A recipient's work: check and unseal its parts of the openings, reconstruct the key sum.
     pub fn key_sum(&self, recipient: usize) -> KeySum {
         let context = OpeningContext {
             study: &self.parties.study,
@@ -45,8 +47,11 @@ impl FinishedRound {
             manifest: self.manifest_id(),
             closing: self.closing.id(),
         };
-        let recipient = self.parties.identities.get(recipient).unwrap();
-        let unseal = |frame: &OpeningFrame| unseal(recipient, context, frame).unwrap();
+        let identity = self.parties.identities.get(recipient).unwrap();
+        let unseal = |opening: &CheckedOpening| {
+            let part = opening.part(recipient).unwrap();
+            CheckedPart::check(identity, context, part).unwrap().unseal().unwrap()
+        };
         let openings: Vec<_> = self.openings.iter().map(unseal).collect();
         KeySum::reconstruct(&openings, &self.parties.study.threshold).unwrap()
     }

@@ -294,6 +294,7 @@ impl Rehearsal {
         sum: Vec<u8>,
         openings: Vec<OpeningFrame>,
     ) -> FinishedRound {
+        let check = |opening: OpeningFrame| opening.check(&self.study).unwrap();
         FinishedRound {
             parties: Arc::clone(&self.parties),
             manifest: round.manifest().statement.clone(),
@@ -301,7 +302,7 @@ impl Rehearsal {
             body: Vec::new(),
             sum,
             plain: Vec::new(),
-            openings,
+            openings: openings.into_iter().map(check).collect(),
         }
     }
 

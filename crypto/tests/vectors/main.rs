@@ -1,6 +1,7 @@
 //! The test vectors `v2` against the public half. See README.md beside this file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test program")]
 
+mod chunks;
 mod cipher;
 #[macro_use]
 mod files;
@@ -19,6 +20,8 @@ checks! { FOLDER, "public";
     words_bad => cipher::words_bad,
     packing => cipher::packing,
     packing_bad => cipher::packing_bad,
+    body_chunk => chunks::body_chunk,
+    body_chunk_bad => chunks::body_chunk_bad,
     canonical => statements::canonical,
     statement => statements::statement,
     study => statements::study,
@@ -37,5 +40,6 @@ checks! { FOLDER, "public";
     certificate_bad => refusals::certificate,
     message_bad => refusals::message,
     frame_bad => refusals::frame,
+    opening_frame_bad => statements::opening_frame_bad,
     json_bad => refusals::json,
 }

@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use ringfence_crypto::id::{SiteId, StudyId};
+use ringfence_crypto::api::{OpeningContext, OpeningPart, recipient_leaf};
+use ringfence_crypto::id::{ClosingId, SiteId, StudyId};
+use ringfence_crypto::log::LogHash;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement};
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, ExclusionReason, Header, HexBytes,
@@ -291,9 +293,22 @@ pub(crate) fn closing_set_damaged(_: &str, file: ClosingSet) {
 pub(crate) struct Frames {
     envelopes: Vec<HexBytes>,
     envelope_frame: HexBytes,
+    manifest: Signed<Manifest>,
+    closing: ClosingId,
     opening: Signed<Opening>,
     opening_frame: HexBytes,
-    sealed_digest: Digest,
+    parts: Vec<Part>,
+}
+
+/// A site's part of the opening.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    recipient: SiteId,
+    key_digest: Digest,
+    leaf_data: HexBytes,
+    leaf: LogHash,
+    frame: HexBytes,
 }
 
 pub(crate) fn frame(_: &str, file: Frames) {
@@ -303,12 +318,60 @@ pub(crate) fn frame(_: &str, file: Frames) {
     assert_eq!(frame::decode(bytes, "envelopes").as_ref(), Ok(&expected));
     assert_eq!(frame::encode(&expected).as_ref(), Ok(bytes));
 
+    let study = &signed_study().study;
     let bytes = &file.opening_frame.0;
     let opening: api::OpeningFrame = frame::decode(bytes, "an opening").unwrap();
     assert_eq!(opening.statement, file.opening);
-    assert_eq!(Digest::of(&opening.sealed), file.sealed_digest);
-    assert_eq!(file.opening.statement.sealed, file.sealed_digest);
     assert_eq!(frame::encode(&opening).as_ref(), Ok(bytes));
+    let opening = opening.check(study).unwrap();
+    assert_eq!(file.parts.len(), study.roster.len());
+    let (round, manifest) = (file.manifest.statement.round, file.manifest.id());
+    let context = OpeningContext { study, round, manifest, closing: file.closing };
+    for (position, expected) in file.parts.iter().enumerate() {
+        let recipient = &expected.recipient;
+        assert_eq!(study.position(recipient), Some(position));
+        let part: OpeningPart = frame::decode(&expected.frame.0, "a part").unwrap();
+        assert_eq!(Digest::of(&part.key), expected.key_digest);
+        assert_eq!(LogHash::leaf(&expected.leaf_data.0), expected.leaf);
+        assert_eq!(recipient_leaf(recipient, &part.key), expected.leaf);
+        part.check(context, recipient).unwrap();
+        assert_eq!(opening.part(position).as_ref(), Some(&part));
+        assert_eq!(frame::encode(&part).as_ref(), Ok(&expected.frame.0));
+        refused_parts(&part, context, recipient);
+    }
+}
+
+/// Everything in a part is fixed by its statement, and that by signature, round and closing.
+fn refused_parts(part: &OpeningPart, context: OpeningContext<'_>, recipient: &SiteId) {
+    let refused = |change: &dyn Fn(&mut OpeningPart), text: &str| {
+        let mut part = part.clone();
+        change(&mut part);
+        files::refused(part.check(context, recipient), text);
+    };
+    refused(&|part| part.content[0] ^= 1, "the content of the opening of north has digest");
+    let root = "do not lead to the root that the opening of north names";
+    refused(&|part| part.key[0] ^= 1, root);
+    refused(&|part| part.path[0].0[0] ^= 1, root);
+    refused(&|part| drop(part.path.drain(..1)), root);
+    refused(&|part| part.statement.statement.plaintext.0[0] ^= 1, "does not verify");
+    for other in &context.study.roster {
+        let check = part.check(context, &other.id);
+        assert_eq!(check.is_ok(), other.id == *recipient, "{recipient} for {}", other.id);
+    }
+    let elsewhere = OpeningContext { closing: Digest::of(b"another").into(), ..context };
+    files::refused(part.check(elsewhere, recipient), "is for another round or closing");
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadOpeningFrame {
+    frame: HexBytes,
+    error: String,
+}
+
+pub(crate) fn opening_frame_bad(_: &str, file: BadOpeningFrame) {
+    let opening: api::OpeningFrame = frame::decode(&file.frame.0, "an opening").unwrap();
+    files::refused(opening.check(&signed_study().study), &file.error);
 }
 
 /// A site's name that the vectors know.

@@ -25,6 +25,7 @@ const BODIES: &str = "bodies";
 const ENVELOPES: &str = "envelopes";
 const OPENINGS: &str = "openings";
 const LENGTH_BYTES: usize = 8;
+const NUMBER_BYTES: u64 = LENGTH_BYTES as u64;
 
 /// Bytes of a body that are gathered before they go to the file.
 const WRITE_BUFFER: usize = 1 << 20;
@@ -167,6 +168,27 @@ impl RoundFiles {
         }
     }
 
+    /// Writes where each piece ends, counted from the first one's start, then the pieces' bytes.
+    fn write_opening(&self, digest: Digest, pieces: &[Vec<u8>]) -> io::Result<()> {
+        let mut file = Unfinished::new(&self.opening(digest), Readers::Usual)?;
+        file.write_all(&(pieces.len() as u64).to_le_bytes())?;
+        let mut end = 0u64;
+        for piece in pieces {
+            end += piece.len() as u64;
+            file.write_all(&end.to_le_bytes())?;
+        }
+        for piece in pieces {
+            file.write_all(piece)?;
+        }
+        file.replace()
+    }
+
+    fn read_opening(&self, digest: Digest, pieces: [usize; 2]) -> io::Result<[Vec<u8>; 2]> {
+        let mut file = File::open(self.opening(digest))?;
+        let [first, second] = pieces;
+        Ok([read_piece(&mut file, first)?, read_piece(&mut file, second)?])
+    }
+
     fn extent(&self, blob: &Blob) -> io::Result<Option<Extent>> {
         match fs::metadata(self.blob(blob)) {
             Ok(metadata) => {
@@ -254,15 +276,25 @@ impl Blobs for FileBlobs {
         blocking(read).boxed()
     }
 
-    fn write_opening(&self, round: RoundId, digest: Digest, sealed: Vec<u8>) -> Answer<'_, ()> {
-        let path = self.round(round).opening(digest);
-        blocking(move || Ok(ringfence_durable::write(&path, &sealed, Readers::Usual)?)).boxed()
+    fn write_opening(
+        &self,
+        round: RoundId,
+        digest: Digest,
+        pieces: Vec<Vec<u8>>,
+    ) -> Answer<'_, ()> {
+        let files = self.round(round);
+        blocking(move || Ok(files.write_opening(digest, &pieces)?)).boxed()
     }
 
-    fn opening(&self, round: RoundId, digest: Digest) -> Answer<'_, Vec<u8>> {
-        let path = self.round(round).opening(digest);
+    fn opening(
+        &self,
+        round: RoundId,
+        digest: Digest,
+        pieces: [usize; 2],
+    ) -> Answer<'_, [Vec<u8>; 2]> {
+        let files = self.round(round);
         let lost = move |error| lost_or_failed(error, || format!("the opening {digest}"));
-        blocking(move || fs::read(path).map_err(lost)).boxed()
+        blocking(move || files.read_opening(digest, pieces).map_err(lost)).boxed()
     }
 
     fn write_sum(&self, round: RoundId) -> Answer<'_, Box<dyn Writer>> {
@@ -357,6 +389,38 @@ fn lost_or_failed(error: io::Error, what: impl FnOnce() -> String) -> StoreError
         true => StoreError::Lost(what()),
         false => error.into(),
     }
+}
+
+/// One piece of an opening's file.
+fn read_piece(file: &mut File, index: usize) -> io::Result<Vec<u8>> {
+    let lost = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let count = read_number(file, 0)?;
+    let index = index as u64;
+    if index >= count {
+        return Err(lost());
+    }
+    // The first number is the count, number `k + 1` the end of piece `k`.
+    let start = match index {
+        0 => 0,
+        _ => read_number(file, index)?,
+    };
+    let length = read_number(file, index + 1)?.checked_sub(start).ok_or_else(lost)?;
+    let before = count.checked_add(1).and_then(|numbers| numbers.checked_mul(NUMBER_BYTES));
+    let from = before.and_then(|before| before.checked_add(start)).ok_or_else(lost)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut piece = Vec::new();
+    file.take(length).read_to_end(&mut piece)?;
+    match piece.len() as u64 == length {
+        true => Ok(piece),
+        false => Err(lost()),
+    }
+}
+
+fn read_number(file: &mut File, index: u64) -> io::Result<u64> {
+    let mut bytes = [0; LENGTH_BYTES];
+    file.seek(SeekFrom::Start(index.saturating_mul(NUMBER_BYTES)))?;
+    file.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 fn size(path: &Path) -> io::Result<Option<u64>> {

@@ -12,6 +12,7 @@ mod federation;
 mod liar;
 mod logs;
 mod mended;
+mod openings;
 mod refusals;
 mod restored;
 mod trio;

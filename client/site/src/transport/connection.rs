@@ -100,7 +100,7 @@ impl Transport {
     }
 
     /// Waits before the attempt after this one, counted from 1.
-    pub(super) async fn pause(&self, attempt: u32) {
+    pub(crate) async fn pause(&self, attempt: u32) {
         self.clock.sleep(PAUSE * (1 << (attempt - 1))).await;
     }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use reqwest::Method;
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::api::{OpeningFrame, OpeningPart};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Manifest, Review,
+    Acknowledgement, Certificate, Closing, Endorsement, Manifest, Opening, Review,
 };
-use ringfence_crypto::wire::frame::{self, MAX_FRAME};
+use ringfence_crypto::wire::frame;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -164,15 +164,29 @@ impl RoundTransport<'_> {
         self.transport.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
     }
 
-    /// A holder's opening.
+    /// The statements of the holders' openings.
     ///
     /// # Errors
     /// [`TransportError`].
-    pub async fn opening(&self, holder: &SiteId) -> Result<OpeningFrame, TransportError> {
-        let path = self.path(&format!("/openings/{holder}"));
+    pub async fn openings(&self) -> Result<Vec<Signed<Opening>>, TransportError> {
+        self.get("/openings", "list of openings").await
+    }
+
+    /// The part of a holder's opening that is sealed to `recipient`, of at most `limit` bytes. It is
+    /// unchecked: the aggregator may send anything.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn opening_part(
+        &self,
+        holder: &SiteId,
+        recipient: &SiteId,
+        limit: usize,
+    ) -> Result<OpeningPart, TransportError> {
+        let path = self.path(&format!("/openings/{holder}/recipients/{recipient}"));
         let get = |url| self.transport.client.get(url);
-        let bytes = self.transport.bytes(&path, 2 * MAX_FRAME, get).await?;
-        Ok(frame::decode(&bytes, "an opening")?)
+        let bytes = self.transport.bytes(&path, limit, get).await?;
+        Ok(frame::decode(&bytes, "a part of an opening")?)
     }
 
     /// Sends an acknowledgement.

@@ -143,9 +143,10 @@ fn describe(printed: &Printed) -> String {
         (
             "envelopes",
             format!(
-                "{:.1} kB a contribution, {:.1} kB an opening",
+                "{:.1} kB a contribution; {:.1} kB an opening, of which a site fetches {:.1} kB",
                 cost.envelope_bytes as f64 / 1e3,
-                cost.opening_bytes as f64 / 1e3
+                cost.opening_bytes as f64 / 1e3,
+                cost.opening_part_bytes as f64 / 1e3
             ),
         ),
         (

@@ -1,5 +1,6 @@
 //! What a study would cost and tolerate, computed from the same functions that make and check it.
 
+use ringfence_crypto::api::{opening_frame_bytes, opening_part_bytes};
 use ringfence_crypto::ring::noise_bound::NoiseModel;
 use ringfence_crypto::ring::packing::{Packing, PackingError};
 use ringfence_crypto::ring::params::{
@@ -9,7 +10,6 @@ use ringfence_crypto::statement::{Reach, Weighting};
 use ringfence_crypto::threshold::{Threshold, ThresholdError};
 use serde::Serialize;
 
-use crate::open::opening_bytes;
 use crate::share::seal::SEAL_OVERHEAD;
 use crate::share::share::dealt_bytes;
 
@@ -59,8 +59,10 @@ pub struct StudyCost {
     pub body_bytes_per_parameter: f64,
     /// Bytes of the envelopes of one contribution.
     pub envelope_bytes: u64,
-    /// Bytes of a key holder's opening.
+    /// Bytes of a key holder's opening, as it posts it.
     pub opening_bytes: u64,
+    /// Bytes that a site fetches of one key holder's opening.
+    pub opening_part_bytes: u64,
     /// What a site that is also a key holder sends in a round.
     pub upload_bytes: u64,
     /// What it fetches: the sum, the openings, and as key holder the envelopes dealt to it.
@@ -172,7 +174,8 @@ impl StudyCost {
         let body_bytes = packing.body_bytes(parameters)?;
         let envelope = |k| (dealt_bytes(&threshold, k) + SEAL_OVERHEAD) as u64;
         let envelope_bytes = (0..usize::from(holders)).map(envelope).sum();
-        let opening_bytes = opening_bytes(&threshold, sites) as u64;
+        let opening_bytes = opening_frame_bytes(&threshold, sites) as u64;
+        let opening_part_bytes = opening_part_bytes(&threshold, sites) as u64;
         // The last holder is dealt words, never a seed.
         let dealt = envelope(usize::from(holders) - 1) * sites as u64;
         let half = (1u64 << (packing.delta_bits - 1)) as f64;
@@ -192,8 +195,9 @@ impl StudyCost {
             body_bytes_per_parameter: body_bytes as f64 / parameters as f64,
             envelope_bytes,
             opening_bytes,
+            opening_part_bytes,
             upload_bytes: body_bytes + envelope_bytes + opening_bytes,
-            download_bytes: body_bytes + opening_bytes * u64::from(holders) + dealt,
+            download_bytes: body_bytes + opening_part_bytes * u64::from(holders) + dealt,
             failure_log2: Some(noise.failure_log2(half, (blocks * RING_DEGREE) as f64))
                 .filter(|log2| log2.is_finite()),
             security_classical: SECURITY_CLASSICAL,
@@ -244,6 +248,19 @@ mod tests {
         let cost = StudyCost::derive(wide).unwrap();
         assert!(cost.envelope_bytes < 150_000, "{cost:?}");
         assert_eq!((cost.threshold.opening, cost.threshold.endorsements), (16, 21));
+    }
+
+    /// Of each opening a site fetches its own part, and not the keys that are sealed to the others:
+    /// 171 kB of 19 MB.
+    #[test]
+    fn a_site_fetches_its_own_part_of_the_openings() {
+        let cost = StudyCost::derive(request(1000, 16)).unwrap();
+        let holders = u64::from(cost.threshold.holders);
+        assert_eq!((holders, cost.threshold.packing), (16, 4));
+        assert!((168_000..172_000).contains(&(holders * cost.opening_part_bytes)), "{cost:?}");
+        assert!(holders * cost.opening_bytes > 18_900_000, "{cost:?}");
+        let others = cost.download_bytes - cost.body_bytes - holders * cost.opening_part_bytes;
+        assert!(others % 1000 == 0, "the rest are the envelopes of 1000 dealers");
     }
 
     #[test]

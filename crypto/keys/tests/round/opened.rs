@@ -1,8 +1,10 @@
 //! Rounds that must succeed, at every recipient, whoever is silent or lies within the bounds.
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::{opening_frame_bytes, opening_part_bytes};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::RoundState;
+use ringfence_crypto::wire::frame;
 use ringfence_keys::duties::holder::open_share_sum;
 use ringfence_keys::update::quantize;
 use ringfence_testkit::{Rehearsal, plain_sum, rng};
@@ -28,9 +30,18 @@ fn run_over(
     assert_eq!(round.state(), RoundState::Certified);
     let frames = rehearsal.openings(&mut round, &made, silent);
     assert_eq!(round.state(), RoundState::Opened);
-    let opening = ringfence_keys::open::opening_bytes(&rehearsal.study.threshold, sites);
-    assert!(frames.iter().all(|frame| frame.sealed.len() == opening));
+    let most = opening_frame_bytes(&rehearsal.study.threshold, sites);
+    let most_of_part = opening_part_bytes(&rehearsal.study.threshold, sites);
     let finished = rehearsal.finished(&round, sum, frames);
+    for opening in &finished.openings {
+        // All but the name of the holder has a fixed length.
+        let spare = 32 - opening.frame().statement.statement.holder.as_str().len();
+        assert_eq!(frame::encode(opening.frame()).unwrap().len() + spare, most);
+        // The first site's path is the longest one.
+        let part = |position| frame::encode(&opening.part(position).unwrap()).unwrap().len();
+        assert_eq!(part(0) + spare, most_of_part);
+        assert!(part(sites - 1) <= part(0));
+    }
     for recipient in [0, sites - 1] {
         let opened = finished.try_open(&finished.key_sum(recipient), &finished.sum).unwrap();
         assert_eq!(opened.sums(), plain_sum(&made));

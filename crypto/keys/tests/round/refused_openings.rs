@@ -1,6 +1,7 @@
 //! What key holders and recipients refuse once a round is closed.
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::{OpeningFrame, OpeningPart, SEALED_KEY_BYTES, recipients};
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{add_words, block_bytes, pack, to_word};
 use ringfence_crypto::statement::{Certificate, Endorsement, FailureClass};
@@ -8,7 +9,7 @@ use ringfence_crypto::statement::{Certificate, Endorsement, FailureClass};
 use ringfence_crypto::id::{ClosingId, RoundNumber};
 use ringfence_keys::duties::holder::{Holder, HolderError, open_share_sum};
 use ringfence_keys::identity::Identity;
-use ringfence_keys::open::{OpenError, OpeningContext, unseal};
+use ringfence_keys::open::{CheckedPart, OpenError, OpeningContext};
 use ringfence_keys::share::envelope::open_envelope;
 use ringfence_testkit::{Rehearsal, apply, rng};
 
@@ -113,19 +114,87 @@ fn envelopes_and_openings_that_do_not_fit() {
         closing: certificate.closing.id(),
     };
     let recipient = &rehearsal.identities[4];
-    assert_eq!(unseal(recipient, context, &frame).unwrap().0, 2);
-    let mut altered = frame.clone();
-    altered.sealed[100] ^= 1;
-    let error = unseal(recipient, context, &altered).unwrap_err().to_string();
-    assert!(error.contains("digest differs"), "{error}");
-    altered.statement.statement.sealed = Digest::of(&altered.sealed);
-    let error = unseal(recipient, context, &altered).unwrap_err().to_string();
-    assert!(error.contains("does not verify"), "{error}");
+    let part = frame.clone().check(&rehearsal.study).unwrap().part(4).unwrap();
+    let check = |part: &OpeningPart| CheckedPart::check(recipient, context, part.clone());
+    assert_eq!(check(&part).unwrap().unseal().unwrap().0, 2);
     let elsewhere = OpeningContext { closing: Digest::of(b"other").into(), ..context };
-    let error = unseal(recipient, elsewhere, &frame).unwrap_err().to_string();
+    let error = CheckedPart::check(recipient, elsewhere, part.clone()).unwrap_err().to_string();
     assert!(error.contains("another round or closing"), "{error}");
+    // One that the holder did not sign for this site does not come to be unsealed at all.
+    let served = |change: &dyn Fn(&mut OpeningPart), text: &str| {
+        let mut other = part.clone();
+        change(&mut other);
+        let error = check(&other).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    let root = "do not lead to the root that the opening of site-2 names";
+    served(&|part| part.content[100] ^= 1, "the content of the opening of site-2 has digest");
+    served(&|part| part.key[100] ^= 1, root);
+    served(&|part| part.path[0].0[0] ^= 1, root);
+    served(&|part| part.path.clear(), root);
+    served(&|part| part.path.push(part.path[0]), root);
+    served(&|part| part.statement.statement.plaintext.0[0] ^= 1, "does not verify");
+    let checked = frame.clone().check(&rehearsal.study).unwrap();
+    let other = checked.part(3).unwrap();
+    served(&|part| part.clone_from(&other), root);
     let stranger = Identity::generate(recipient.site().clone(), &mut rng(77)).unwrap();
-    assert!(unseal(&stranger, context, &frame).is_err());
+    let part = CheckedPart::check(&stranger, context, part.clone()).unwrap();
+    let error = part.unseal().unwrap_err().to_string();
+    assert!(error.contains("the opening of site-2 does not hold"), "{error}");
+}
+
+#[test]
+fn a_frame_that_its_statement_does_not_name_is_not_cut_into_parts() {
+    let (mut rehearsal, mut round, made, _) = closed();
+    rehearsal.endorse(&mut round, &[]);
+    let certificate = round.certificate().unwrap();
+    let site = rehearsal.identities[2].site().clone();
+    let good = rehearsal.opening(&round, &site, &certificate, &made);
+    let refused = |change: &dyn Fn(&mut OpeningFrame), text: &str| {
+        let mut frame = good.clone();
+        change(&mut frame);
+        let error = frame.check(&rehearsal.study).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    refused(
+        &|frame| drop(frame.keys.pop()),
+        "holds 4 content keys, expected one for each of the 5",
+    );
+    refused(&|frame| frame.keys.push(vec![0; SEALED_KEY_BYTES]), "holds 6 content keys");
+    refused(&|frame| frame.keys[3].push(0), "key for site-3 has 1169 bytes, expected 1168");
+    refused(&|frame| frame.keys[3].truncate(1167), "key for site-3 has 1167 bytes");
+    refused(&|frame| frame.content.push(0), "bytes, expected");
+    refused(&|frame| frame.content[0] ^= 1, "content has digest");
+    refused(&|frame| frame.keys.swap(0, 1), "content keys have the root");
+    refused(&|frame| frame.keys[4][0] ^= 1, "content keys have the root");
+    assert!(good.check(&rehearsal.study).is_ok());
+}
+
+/// A holder that gives one recipient the key of another has signed for it: its lie, and only that
+/// recipient cannot use the opening.
+#[test]
+fn a_key_that_does_not_open_is_the_holders_lie() {
+    let (mut rehearsal, mut round, made, _) = closed();
+    rehearsal.endorse(&mut round, &[]);
+    let certificate = round.certificate().unwrap();
+    let site = rehearsal.identities[2].site().clone();
+    let mut frame = rehearsal.opening(&round, &site, &certificate, &made);
+    frame.keys[4] = frame.keys[3].clone();
+    let mut statement = frame.statement.statement.clone();
+    statement.recipients = recipients(&rehearsal.study, &frame.keys).checkpoint().root;
+    frame.statement = rehearsal.identities[2].sign(statement);
+    let opening = frame.check(&rehearsal.study).unwrap();
+    let (manifest, closing) = (round.manifest_id(), certificate.closing.id());
+    let (study, round) = (&rehearsal.study, RoundNumber(0));
+    let context = OpeningContext { study, round, manifest, closing };
+    let unseal = |k: usize| {
+        let part = opening.part(k).unwrap();
+        CheckedPart::check(&rehearsal.identities[k], context, part).unwrap().unseal()
+    };
+    assert!(unseal(3).is_ok());
+    let error = unseal(4).unwrap_err();
+    assert_eq!(error.holder, site);
+    assert!(error.reason.contains("did not open"), "{error}");
 }
 
 #[test]

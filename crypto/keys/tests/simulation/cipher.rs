@@ -7,12 +7,13 @@ use rand::Rng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::log::LogHash;
 use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{Certificate, Header, HexBytes, HolderKeys, Manifest, Opening};
 use ringfence_keys::duties::holder::{CertifiedSet, open_share_sum};
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
-use ringfence_keys::open::{OpenedSum, OpeningContext, SumContext, unseal};
+use ringfence_keys::open::{CheckedPart, OpenedSum, OpeningContext, SumContext};
 use ringfence_keys::round_secret::RoundSecret;
 use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
 use ringfence_keys::share::reconstruct::KeySum;
@@ -192,19 +193,20 @@ impl Cipher {
         Some(open_share_sum(identity, &self.parties.study, set, &shares, rng).unwrap())
     }
 
-    /// An opening without content: its sealed bytes name the set that it answers for.
+    /// An opening without share and keys: its content names the set that it answers for.
     pub(crate) fn stub(&self, by: Opener<'_>, certificate: &Certificate) -> OpeningFrame {
         let closing = &certificate.closing;
         let identity = &self.parties.identities[by.holder];
-        let sealed = if by.lies { b"lie".to_vec() } else { closing.id().0.0.to_vec() };
+        let content = if by.lies { b"lie".to_vec() } else { closing.id().0.0.to_vec() };
         let statement = identity.sign(Opening {
             manifest: closing.statement.manifest,
             closing: closing.id(),
             holder: identity.site().clone(),
-            sealed: Digest::of(&sealed),
-            plaintext: Digest::of(&sealed),
+            content: Digest::of(&content),
+            recipients: LogHash::empty(),
+            plaintext: Digest::of(&content),
         });
-        OpeningFrame { statement, sealed }
+        OpeningFrame { statement, content, keys: Vec::new() }
     }
 
     /// The opened sum at one recipient that has checked the certificate.
@@ -222,7 +224,7 @@ impl Cipher {
         }
         if self.level == Level::Statements {
             let needed = usize::from(study.threshold.opening);
-            let truths = frames.iter().filter(|frame| frame.sealed == closing.id().0.0).count();
+            let truths = frames.iter().filter(|frame| frame.content == closing.id().0.0).count();
             let lies = frames.len() - truths;
             return match frames.len() >= needed + 2 * lies {
                 true => Ok(numbers(sum).collect()),
@@ -234,7 +236,12 @@ impl Cipher {
         let identity = &parties.identities[recipient];
         let openings: Vec<_> = frames
             .iter()
-            .map(|frame| unseal(identity, context, frame).map_err(|error| error.to_string()))
+            .map(|frame| {
+                let frame = OpeningFrame::clone(frame);
+                let part = frame.check(study).unwrap().part(recipient).unwrap();
+                let part = CheckedPart::check(identity, context, part).unwrap();
+                part.unseal().map_err(|error| error.to_string())
+            })
             .collect::<Result<_, _>>()?;
         let keys = KeySum::reconstruct(&openings, &study.threshold).map_err(|e| e.to_string())?;
         let sites = closing.statement.included.len();

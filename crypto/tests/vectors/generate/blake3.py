@@ -99,6 +99,24 @@ def _tree(key, data, counter, flags):
     return _Node(key, children, 0, BLOCK, flags | PARENT)
 
 
+def chaining_value(data, start):
+    """The chaining value, 32 bytes, of a subtree below the root: `data` starts at byte `start` of the
+    whole, a multiple of the chunk."""
+    return struct.pack("<8I", *_tree(IV, data, start // CHUNK, 0).chaining_value())
+
+
+def parent(left, right):
+    """The chaining value of a node below the root."""
+    words = struct.unpack("<16I", left + right)
+    return struct.pack("<8I", *_Node(IV, words, 0, BLOCK, PARENT).chaining_value())
+
+
+def root_of(left, right):
+    """The hash, 32 bytes, whose root has these children."""
+    words = struct.unpack("<16I", left + right)
+    return _Node(IV, words, 0, BLOCK, PARENT).root_bytes(0, 32)
+
+
 class Xof:
     """The extendable output, read from the front."""
 

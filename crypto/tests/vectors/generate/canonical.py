@@ -163,7 +163,8 @@ SCHEMAS = {
         ("manifest", fixed),
         ("closing", fixed),
         ("holder", string),
-        ("sealed", fixed),
+        ("content", fixed),
+        ("recipients", fixed),
         ("plaintext", fixed),
     ),
     "acknowledgement": structure(
@@ -174,6 +175,8 @@ SCHEMAS = {
     "opening-binding": structure(
         ("manifest", fixed), ("closing", fixed), ("holder", string), ("recipient", option(string))
     ),
+    # A leaf of the tree that an opening's statement names the root of.
+    "opening-recipient": structure(("site", string), ("key", fixed)),
 }
 
 
@@ -206,7 +209,17 @@ def frame_list(items):
     return U64(len(items)) + b"".join(frame_bytes(item) for item in items)
 
 
-def opening_frame(signed, sealed):
-    """A signed opening, its digests and signature as JSON's text, and the sealed bytes."""
+def opening_frame(signed, content, keys):
+    """A signed opening, its hashes and signature as JSON's text, the content and the sealed keys."""
+    return opening_statement(signed) + frame_bytes(content) + frame_list(keys)
+
+
+def opening_part(signed, key, path, content):
+    """What one site fetches: the statement, its sealed key, the key's path, the content."""
+    hashes = [node.hex().encode() for node in path]
+    return opening_statement(signed) + frame_bytes(key) + frame_list(hashes) + frame_bytes(content)
+
+
+def opening_statement(signed):
     fields = [*signed["statement"].values(), signed["signature"]]
-    return b"".join(frame_bytes(field.encode()) for field in fields) + frame_bytes(sealed)
+    return b"".join(frame_bytes(field.encode()) for field in fields)

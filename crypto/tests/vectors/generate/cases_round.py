@@ -5,6 +5,7 @@ import math
 
 import blake3
 import canonical
+import merkle
 import packing
 import parties
 import ring
@@ -157,40 +158,64 @@ def openings():
 
 
 def bad_openings():
-    """Openings that a recipient cannot use."""
-    made = story.opening("north")
-    other_closing = {**made.statement, "closing": parties.digest_of("another closing")}
-    altered = made.sealed[:-1] + bytes([made.sealed[-1] ^ 1])
-    follows = {**made.statement, "sealed": blake3.digest(altered).hex()}
+    """Parts of openings that south cannot use. One that the holder did not sign is the aggregator's
+    fault, and fetched again; one that it did sign is the holder's lie."""
+    made, south = story.opening("north"), SITES.index("south")
+    north = parties.signing_seed("north")
+    key, path, centre = made.keys[south], made.path("south"), made.keys[SITES.index("centre")]
+
+    def signed(**changes):
+        return canonical.sign("opening", {**made.statement, **changes}, north)
+
+    altered = made.content[:-1] + bytes([made.content[-1] ^ 1])
+    altered_key = key[:-1] + bytes([key[-1] ^ 1])
+    # The holder gives south the key that is sealed to centre, and signs for it.
+    swapped = [*made.keys]
+    swapped[south] = centre
+    leaves = story.recipient_leaves(swapped)
     share = ring.to_bytes([ring.Q] + [0] * 2048)
-    salted = {**made.statement, "plaintext": blake3.digest(share).hex()}
-    cases = {
-        "other_closing": (other_closing, made.sealed, "is for another round or closing"),
-        "stranger": ({**made.statement, "holder": "nobody"}, made.sealed, "nobody is no key holder"),
-        "altered": (made.statement, altered, "its digest differs"),
-        "altered_and_signed": (follows, altered, "its content does not decrypt"),
-        "other_plaintext": (salted, made.sealed, "the digest of its content differs"),
-    }
-    for name, (statement, sealed, error) in cases.items():
-        signed = canonical.sign("opening", statement, parties.signing_seed("north"))
-        frame = canonical.opening_frame(signed, sealed)
-        write(
-            f"opening_bad_{name}",
-            "secret",
-            "opening_bad",
-            "A holder's opening that a recipient of the round of opened.json cannot use.",
-            frame=frame.hex(),
-            error=error,
-        )
-    signed = {**made.signed, "signature": story.opening("east").signed["signature"]}
-    write(
-        "opening_bad_signature",
-        "secret",
-        "opening_bad",
-        "A holder's opening that a recipient of the round of opened.json cannot use.",
-        frame=canonical.opening_frame(signed, made.sealed).hex(),
-        error="the signature of this opening does not verify under the key of north",
-    )
+    other_signature = {**made.signed, "signature": story.opening("east").signed["signature"]}
+    other_closing = signed(closing=parties.digest_of("another closing"))
+    follows = signed(content=blake3.digest(altered).hex())
+    salted = signed(plaintext=blake3.digest(share).hex())
+    root = "do not lead to the root that the opening of north names"
+    at_aggregator = {
+        "other_closing": (other_closing, key, path, made.content, "is for another round or closing"),
+        "stranger": (signed(holder="nobody"), key, path, made.content, "nobody is no key holder"),
+        "signature": (
+            other_signature, key, path, made.content,
+            "the signature of this opening does not verify under the key of north",
+        ),
+        "altered": (made.signed, key, path, altered, "the content of the opening of north has digest"),
+        "altered_key": (made.signed, altered_key, path, made.content, root),
+        "of_another_recipient": (made.signed, centre, made.path("centre"), made.content, root),
+        "altered_path": (made.signed, key, [path[1], path[0], *path[2:]], made.content, root),
+        "short_path": (made.signed, key, path[:-1], made.content, root),
+        "long_path": (made.signed, key, path + path[-1:], made.content, root),
+    }  # fmt: skip
+    at_holder = {
+        "altered_and_signed": (follows, key, path, altered, "its content does not decrypt"),
+        "key_of_another": (
+            signed(recipients=merkle.root(leaves).hex()), centre, merkle.path(south, leaves),
+            made.content, "the sealed Opening did not open",
+        ),
+        "other_plaintext": (
+            salted, key, path, made.content, "the digest of what it decrypts to differs",
+        ),
+    }  # fmt: skip
+    for fault, cases in (("aggregator", at_aggregator), ("holder", at_holder)):
+        for name, (statement, sealed, hashes, content, error) in cases.items():
+            write(
+                f"opening_bad_{name}",
+                "secret",
+                "opening_bad",
+                "A part of a holder's opening that its recipient in the round of opened.json cannot "
+                "use, and whose fault that is.",
+                recipient="south",
+                part=canonical.opening_part(statement, sealed, hashes, content).hex(),
+                fault=fault,
+                error=error,
+            )
 
 
 def bad_sums(opened):

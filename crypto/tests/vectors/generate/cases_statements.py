@@ -3,11 +3,12 @@
 import blake3
 import canonical
 import ed25519
+import merkle
 import packing
 import parties
 import sharing
 import story
-from output import write
+from output import bad, write
 from parties import AGGREGATOR, SITES, START, signing_seed
 
 
@@ -261,18 +262,74 @@ def round_key_statements():
 
 def frames():
     north, envelopes = story.opening("north"), [b"\1\2", b"", b"\3"]
+    parts = []
+    for site, key in zip(SITES, north.keys):
+        digest = blake3.digest(key).hex()
+        data, leaf = merkle.recipient_leaf(site, digest)
+        parts.append(
+            {
+                "recipient": site,
+                "key_digest": digest,
+                "leaf_data": data.hex(),
+                "leaf": leaf.hex(),
+                "frame": north.part(site).hex(),
+            }
+        )
     write(
         "frame",
         "public",
         "frame",
-        "Binary frames: of envelopes (here three short stand-ins) and of an opening, whose sealed "
-        "bytes are given by their digest.",
+        "Binary frames: of envelopes (here three short stand-ins), of an opening as its holder posts "
+        "it, and of each site's part of it, with the leaf that the part's key and path lead from to "
+        "the root in the statement.",
         envelopes=[envelope.hex() for envelope in envelopes],
         envelope_frame=canonical.frame_list(envelopes).hex(),
+        manifest=story.manifest(),
+        closing=story.closing_digest(),
         opening=north.signed,
         opening_frame=north.frame.hex(),
-        sealed_digest=blake3.digest(north.sealed).hex(),
+        parts=parts,
     )
+    bad_opening_frames(north)
+
+
+def bad_opening_frames(made):
+    """What a holder may not post: not what its statement names, or not what the study asks for. The
+    statements are those of the very frames, but for the last three."""
+    keys, content = made.keys, made.content
+    longer, swapped = content + b"\0", [keys[1], keys[0], *keys[2:]]
+
+    def signed(content, keys):
+        leaves = story.recipient_leaves(keys)
+        changes = {"content": blake3.digest(content).hex(), "recipients": merkle.root(leaves).hex()}
+        statement = {**made.statement, **changes}
+        return canonical.sign("opening", statement, parties.signing_seed("north"))
+
+    shorter = [*keys[:2], keys[2][:-1], *keys[3:]]
+    altered = content[:-1] + bytes([content[-1] ^ 1])
+    cases = {
+        "key_missing": (
+            signed(content, keys[:4]), content, keys[:4],
+            "holds 4 content keys, expected one for each of the 5 sites",
+        ),
+        "short_key": (
+            signed(content, shorter), content, shorter,
+            f"content key for {SITES[2]} has 1167 bytes, expected 1168",
+        ),
+        "long_content": (
+            signed(longer, keys), longer, keys,
+            f"content has {len(longer)} bytes, expected {len(content)}",
+        ),
+        "content": (made.signed, altered, keys, "the opening's content has digest"),
+        "order": (made.signed, content, swapped, "the opening's content keys have the root"),
+        "altered_key": (
+            made.signed, content, [keys[0][:-1] + bytes([keys[0][-1] ^ 1]), *keys[1:]],
+            "the opening's content keys have the root",
+        ),
+    }  # fmt: skip
+    for name, (statement, content, keys, error) in cases.items():
+        frame = canonical.opening_frame(statement, content, keys).hex()
+        bad("opening_frame", name, "A holder's opening that is not taken.", error, frame=frame)
 
 
 def add_all():

@@ -5,6 +5,7 @@ import sys
 
 import cases_bad_round
 import cases_bad_study
+import cases_chunks
 import cases_cipher
 import cases_keys
 import cases_parts
@@ -18,6 +19,7 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     for cases in (
         cases_cipher,
+        cases_chunks,
         cases_parts,
         cases_statements,
         cases_bad_study,

@@ -235,16 +235,30 @@ class Opening:
             seal(kem_seed(site), "opening", binding(site), self.content_key, randomness)
             for site, randomness in zip(SITES, self.seal_seeds)
         ]
-        self.sealed = canonical.frame_list(self.keys) + canonical.frame_bytes(self.content)
         self.statement = {
             "manifest": manifest_digest(),
             "closing": closing_digest(),
             "holder": holder,
-            "sealed": blake3.digest(self.sealed).hex(),
+            "content": blake3.digest(self.content).hex(),
+            "recipients": merkle.root(recipient_leaves(self.keys)).hex(),
             "plaintext": blake3.digest(self.plaintext).hex(),
         }
         self.signed = canonical.sign("opening", self.statement, signing_seed(holder))
-        self.frame = canonical.opening_frame(self.signed, self.sealed)
+        self.frame = canonical.opening_frame(self.signed, self.content, self.keys)
+
+    def path(self, site):
+        return merkle.path(SITES.index(site), recipient_leaves(self.keys))
+
+    def part(self, site):
+        """The site's part of the opening."""
+        key = self.keys[SITES.index(site)]
+        return canonical.opening_part(self.signed, key, self.path(site), self.content)
+
+
+def recipient_leaves(keys):
+    """The leaves of the tree over these sealed content keys, in roster order."""
+    digests = [blake3.digest(key).hex() for key in keys]
+    return [merkle.recipient_leaf(site, digest)[1] for site, digest in zip(SITES, digests)]
 
 
 @cache

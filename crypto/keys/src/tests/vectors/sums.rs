@@ -20,7 +20,7 @@ use super::files::{self, Word, refused};
 use super::parts::floats;
 use super::story::{Logged, Script, Shown, identity, proofs, round_secret, study};
 use crate::duties::holder::{ClosingView, Decision, Holder, open_share_sum};
-use crate::open::{OpenError, OpenedSum, OpeningContext, SumContext, unseal};
+use crate::open::{CheckedPart, OpenError, OpenedSum, OpeningContext, SumContext};
 use crate::share::envelope::open_envelope;
 use crate::share::reconstruct::KeySum;
 use crate::share::share::Share;
@@ -68,8 +68,13 @@ impl Opened {
     /// The openings as a recipient unseals them.
     fn unseal(&self, study: &Study, recipient: &str) -> Vec<(usize, Share)> {
         let (identity, context) = (identity(recipient), self.context(study));
-        let unseal = |opening: &Opening| unseal(&identity, context, &decoded(&opening.frame.0));
-        self.openings.iter().map(|opening| unseal(opening).unwrap()).collect()
+        let position = study.position(identity.site()).unwrap();
+        let unseal = |opening: &Opening| {
+            let opening = decoded(&opening.frame.0).check(study).unwrap();
+            let part = opening.part(position).unwrap();
+            CheckedPart::check(&identity, context, part).unwrap().unseal().unwrap()
+        };
+        self.openings.iter().map(unseal).collect()
     }
 
     fn open(&self, study: &Study, sites: usize, mut sum: &[u8]) -> Result<OpenedSum, OpenError> {
@@ -153,14 +158,29 @@ pub(super) fn opened(_: &str, file: Opened) {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BadOpening {
-    frame: HexBytes,
+    recipient: String,
+    part: HexBytes,
+    fault: Fault,
     error: String,
+}
+
+/// Who is at fault that a part cannot be used.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Fault {
+    Aggregator,
+    Holder,
 }
 
 pub(super) fn opening_bad(_: &str, file: BadOpening) {
     let (study, good): (_, Opened) = (study(), files::read(FOLDER, "opened"));
-    let frame = decoded(&file.frame.0);
-    refused(unseal(&identity("south"), good.context(&study), &frame), &file.error);
+    let identity = identity(&file.recipient);
+    let part = frame::decode(&file.part.0, "a part of an opening").unwrap();
+    let checked = CheckedPart::check(&identity, good.context(&study), part);
+    match file.fault {
+        Fault::Aggregator => refused(checked, &file.error),
+        Fault::Holder => refused(checked.unwrap().unseal(), &file.error),
+    }
 }
 
 #[derive(Deserialize)]
