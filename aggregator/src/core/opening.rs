@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round::LiveRound;
 use crate::store::blobs::Blob;
-use crate::store::terms::StoreError;
 
 /// What is stored beside the content for one site: its sealed key, and the key's path. As a frame,
 /// so that it is read back as it was written or not at all.
