@@ -42,7 +42,7 @@ def identities():
 
 def shares():
     made, cases = story.contribution("south"), []
-    secret = made.key + made.check_words
+    secret = made.key
     for m, c, l in [(3, 1, 1), (5, 1, 2), (16, 4, 4)]:
         threshold = sharing.thresholds(m, c, l)
         seeds = [seed(f"sharing/{m}/{k}") for k in range(sharing.seeded(threshold))]
