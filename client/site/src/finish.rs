@@ -1,17 +1,21 @@
 //! Finishing a round: fetch what is certified, open the sum, check everything, acknowledge.
 
 use std::io::{BufReader, Seek};
+use std::path::PathBuf;
 
 use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{Acknowledgement, Certificate, Manifest, Outcome, Weighting};
-use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal};
+use ringfence_keys::open::{
+    Evidence, OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal,
+};
 use ringfence_keys::share::reconstruct::{KeySum, ReconstructError};
 
 use crate::contribute::{Contributed, Joined};
 use crate::error::SiteError;
 use crate::site::Site;
+use crate::sum::VerifiedSum;
 
 /// How a round ended.
 #[derive(Debug)]
@@ -37,6 +41,18 @@ pub struct Done<'a> {
     correction: Option<f64>,
     /// Holders whose openings could not be used, each with the reason.
     pub unusable: Vec<(SiteId, String)>,
+    /// What was found out about others while the sum was checked.
+    pub evidence: Vec<Evidence>,
+    /// The file that keeps it, if there is any.
+    pub evidence_file: PathBuf,
+}
+
+/// What opening a certified set gives.
+struct CertifiedSum {
+    opened: OpenedMean,
+    sums: Option<OpenedSum>,
+    unusable: Vec<(SiteId, String)>,
+    evidence: Vec<Evidence>,
 }
 
 impl<'a> Contributed<'a> {
@@ -79,7 +95,7 @@ impl Site {
             return Ok(RoundEnd::Aborted);
         }
         let opened = self.open_certified(&manifest.statement, &certificate).await;
-        let (opened, sums, unusable) = match opened {
+        let CertifiedSum { opened, sums, unusable, evidence } = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 if let SiteError::Open(error) = &error {
@@ -103,6 +119,8 @@ impl Site {
             sums,
             correction,
             unusable,
+            evidence,
+            evidence_file: self.journal.round(self.study_id, round)?.evidence(),
         }))
     }
 
@@ -111,21 +129,17 @@ impl Site {
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
-    ) -> Result<(OpenedMean, Option<OpenedSum>, Vec<(SiteId, String)>), SiteError> {
-        let round = manifest.round;
+    ) -> Result<CertifiedSum, SiteError> {
         let closing = &certificate.closing.statement;
-        let scratch = self.journal.round(self.study_id, round)?.scratch()?;
-        let bytes = self.study.body_bytes()?;
-        let got = self.at(round).sum(scratch.path(), bytes).await?;
-        if let Some(expected) = closing.sum.filter(|expected| *expected != got) {
-            return Err(SiteError::Sum { round, expected, got });
-        }
+        let VerifiedSum { file, check, evidence } =
+            self.verified_sum(manifest, certificate).await?;
         let (keys, unusable) = self.key_sum(manifest, certificate).await?;
         let sites = closing.included.len();
         let (study, check_key) = (&*self.study, &self.check_key);
-        let context = SumContext { study, manifest: manifest.id(), sites, keys: &keys, check_key };
+        let (manifest, keys, check) = (manifest.id(), &keys, &check);
+        let context = SumContext { study, manifest, sites, keys, check, check_key };
         let reader = || -> Result<_, OpenError> {
-            let mut file = scratch.reopen()?;
+            let mut file = file.reopen()?;
             file.rewind()?;
             Ok(BufReader::with_capacity(1 << 20, file))
         };
@@ -133,7 +147,7 @@ impl Site {
         let sums = self
             .keeps_sums
             .then(|| tokio::task::block_in_place(|| OpenedSum::open(context, &mut reader()?)));
-        Ok((opened, sums.transpose()?, unusable))
+        Ok(CertifiedSum { opened, sums: sums.transpose()?, unusable, evidence })
     }
 
     /// Reconstructs the key sum from all openings present; waits for more while they do not do.

@@ -28,6 +28,7 @@ mod journal;
 pub mod model;
 mod round_keys;
 mod site;
+mod sum;
 pub mod transport;
 
 pub use contribute::{Contributed, Joined};

@@ -4,11 +4,13 @@
 mod decode;
 mod error;
 mod opening;
+mod recount;
 mod sum;
 
 pub use decode::{NoiseReport, SumContext};
 pub use error::OpenError;
 pub use opening::{OpeningContext, OpeningError, SealOpeningError, opening_bytes, unseal};
+pub use recount::{Evidence, Recount, RecountError};
 pub use sum::{OpenedMean, OpenedSum};
 
 pub(crate) use opening::seal_opening;

@@ -11,5 +11,6 @@ mod federation;
 mod logs;
 mod refusals;
 mod restored;
+mod sums;
 mod trio;
 mod waiting;

@@ -58,6 +58,9 @@ impl Participant<'_> {
                 for (holder, reason) in &done.unusable {
                     println!("  the opening of {holder} was not used: {reason}");
                 }
+                for evidence in &done.evidence {
+                    println!("  {evidence}; kept in {}", done.evidence_file.display());
+                }
                 println!(
                     "  mean of {} sites opened, noise margin {:.1} bits",
                     done.opened.sites, done.opened.noise.margin_bits

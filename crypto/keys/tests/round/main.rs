@@ -4,5 +4,6 @@
 
 mod logged;
 mod opened;
+mod recount;
 mod refusals;
 mod refused_openings;
