@@ -28,6 +28,8 @@ struct Edge {
     /// Packed coefficients of each block.
     blocks: [[u64; RING_DEGREE]; 2],
     words: Vec<u64>,
+    /// The words that the headers' check words are of.
+    promised: Vec<u64>,
 }
 
 impl Edge {
@@ -49,13 +51,14 @@ impl Edge {
         let mut blocks = [std::array::from_fn(message), std::array::from_fn(|k| message(k + 1))];
         let count_mask = (1 << packing.slot_bits) - 1;
         blocks[0][0] = blocks[0][0] & !count_mask | sites as u64;
-        let mut edge = Self { study, check_key, sites, blocks, words: vec![] };
+        let mut edge = Self { study, check_key, sites, blocks, words: vec![], promised: vec![] };
         let (bound, nearest) = (edge.bound(), |at| edge.nearest(at));
         let words = (0..2 * RING_DEGREE).map(|at| match NOISY.contains(&(at % RING_DEGREE)) {
             true => edge.outermost(at, at % 2 == 0, bound),
             false => nearest(at),
         });
         edge.words = words.collect();
+        edge.promised = edge.words.clone();
         edge
     }
 
@@ -103,7 +106,7 @@ impl Edge {
         let manifest = Digest::of(b"round").into();
         let vectors = self.check_key.vectors(manifest, packing.wire_bits);
         let mut check = CheckWords::zero(packing.wire_bits);
-        for (block, words) in self.words.chunks(RING_DEGREE).enumerate() {
+        for (block, words) in self.promised.chunks(RING_DEGREE).enumerate() {
             check.add(&vectors.of_block(block, words.try_into().unwrap()));
         }
         // Shares of a constant are that constant at every holder.
