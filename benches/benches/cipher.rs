@@ -9,7 +9,7 @@ use std::io;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringfence_benches::{decode, key_sum, round_of};
 use ringfence_crypto::Digest;
-use ringfence_crypto::ring::words::{add_words, block_bytes};
+use ringfence_crypto::ring::words::{WordSum, block_bytes};
 use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
 use ringfence_keys::update::quantize::QuantizedUpdate;
 
@@ -62,14 +62,16 @@ fn cipher(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(round.body.len() as u64));
         // As the aggregator adds: a running sum of some blocks, into which bodies stream.
         let bits = study.packing.wire_bits;
-        let mut sum = vec![0; 20 * block_bytes(bits)];
+        let chunk = 20 * block_bytes(bits);
         let body = round.body.repeat(40);
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(BenchmarkId::new("add bodies", parameters), |bencher| {
             bencher.iter(|| {
-                for part in black_box(&body).chunks(sum.len()) {
-                    add_words(&mut sum[..part.len()], part, bits).expect("added");
+                let mut sum = WordSum::new(bits, chunk).expect("whole blocks");
+                for part in black_box(&body).chunks_exact(chunk) {
+                    sum.add(part).expect("added");
                 }
+                sum.finish()
             });
         });
         group.bench_function(BenchmarkId::new("BLAKE3 of the bodies", parameters), |bencher| {

@@ -89,11 +89,11 @@ pub fn run(measurements: usize) -> anyhow::Result<Vec<Finding>> {
     let t = measure(measurements, &mut rng, Box::new([0; RING_DEGREE]), small, &mut mask);
     findings.push(t.named("add a message and round", "the zero message", false));
 
-    let mut check = |message: &[u64; RING_DEGREE]| {
-        black_box(round.check(black_box(message)));
+    let mut check = |words: &[u64; RING_DEGREE]| {
+        black_box(round.check(black_box(words)));
     };
     let t = measure(measurements, &mut rng, Box::new([0; RING_DEGREE]), small, &mut check);
-    findings.push(t.named("check words", "the zero message", false));
+    findings.push(t.named("check words", "zero words", false));
 
     let mut share = |key: &[u64; KEY_WORDS]| {
         black_box(internals::share(black_box(key), &threshold, [7; 32]));

@@ -24,7 +24,7 @@ pub use acknowledgement::{Acknowledgement, FailureClass, Outcome};
 pub use certificate::{Certificate, CertificateError, Endorsement};
 pub use check_key::CheckKeySeals;
 pub use closing::{Closing, ClosingError, Excluded, ExclusionReason, Included};
-pub use header::Header;
+pub use header::{CHECK_BYTES, Header};
 pub use manifest::{Manifest, ManifestError, Previous};
 pub use opening::Opening;
 pub use privacy_policy::PrivacyPolicy;

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::SiteId;
-use ringfence_crypto::ring::ciphertext::{LengthError, add_words, block_bytes};
+use ringfence_crypto::ring::ciphertext::{LengthError, WordSum, block_bytes};
 
 use crate::core::refusal::Refusal;
 use crate::store::blobs::{Blob, Blobs};
 use crate::store::terms::{RoundId, StoreError};
 
-/// Blocks of every body that are added at a time, about half a megabyte: the running sum stays in
-/// the processor's cache. Memory is a few such chunks, whatever the number of sites and the size of
+/// Blocks of every body that are added at a time, about half a megabyte: the running sum, eight
+/// bytes a word, stays in the processor's cache. Memory is a few such chunks, whatever the number of sites and the size of
 /// the model.
 const CHUNK_BLOCKS: usize = 20;
 
@@ -176,7 +176,8 @@ impl Addition {
             }
         };
         let mut parts = stream::iter(blobs.iter().zip(lost)).map(read).buffered(READ_AHEAD);
-        let mut total = Vec::new();
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let mut total = WordSum::new(self.wire_bits, length)?;
         for part in bodies {
             let words = match parts.next().await {
                 Some(Ok(Some(words))) => words,
@@ -188,9 +189,8 @@ impl Addition {
                 Some(Err(error)) => return Err(error.into()),
             };
             part.hasher.update(&words);
-            total.resize(words.len(), 0);
-            add_words(&mut total, &words, self.wire_bits)?;
+            total.add(&words)?;
         }
-        Ok(total.into())
+        Ok(total.finish().into())
     }
 }

@@ -6,7 +6,7 @@ use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame, recipients};
 use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::round::{RoundState, RoundStatus};
-use ringfence_crypto::statement::{Header, Manifest, SignedStudy};
+use ringfence_crypto::statement::{Header, HexBytes, Manifest, SignedStudy};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::{frame, json};
 
@@ -205,6 +205,9 @@ async fn headers_and_envelopes() {
     refused.await.refused(404, &["expected a site name"]);
     let shorter = Header { body_bytes: sound.body_bytes - 8, ..sound.clone() };
     put(path.clone(), site, shorter).await.refused(422, &["promises a body of"]);
+    let unchecked = Header { check: HexBytes(vec![0; 47]), ..sound.clone() };
+    let refused = put(path.clone(), site, unchecked).await;
+    refused.refused(422, &["sealed check words of 47 bytes, expected 48"]);
     let fewer = Header { envelopes: sound.envelopes[1..].to_vec(), ..sound.clone() };
     put(path.clone(), site, fewer).await.refused(422, &["names 3 envelopes", "4 key holders"]);
     let elsewhere =

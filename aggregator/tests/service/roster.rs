@@ -9,11 +9,11 @@ use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber, SiteId, StudyId, Uni
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::ParameterSet;
-use ringfence_crypto::ring::words::{pack, unpack};
+use ringfence_crypto::ring::words::{pack, unpack, word_modulus};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    CheckKeySeals, Header, HexBytes, Manifest, PrivacyPolicy, Review, RosterEntry, SignedStudy,
-    Study, Training, Weighting,
+    CHECK_BYTES, CheckKeySeals, Header, HexBytes, Manifest, PrivacyPolicy, Review, RosterEntry,
+    SignedStudy, Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
@@ -83,7 +83,7 @@ pub(crate) fn study(aggregator_key: PublicKey, shape: Shape, keys: &[SigningKey]
         parameters: ParameterSet::Std64,
         threshold,
         min_sites: threshold.min_sites_floor(),
-        packing: Packing::derive(16, sites).unwrap(),
+        packing: Packing::derive(16, sites, threshold.collusion).unwrap(),
         layout: Layout { tensors: vec![tensor] },
         initial_model: ModelId(Digest::of(b"model")),
         weighting: Weighting::Equal,
@@ -175,6 +175,7 @@ impl Roster {
             site: site.clone(),
             body_bytes: body.len() as u64,
             body: Digest::of(&body),
+            check: HexBytes(noise(&format!("check {site} {round}"), CHECK_BYTES)),
             envelopes: envelopes.iter().map(|envelope| Digest::of(envelope)).collect(),
         };
         let header = self.signed(site, header);
@@ -206,7 +207,8 @@ impl Roster {
         for site in sites {
             unpack(&self.contribution(manifest, site).body, bits, &mut of_site);
             for (word, other) in words.iter_mut().zip(&of_site) {
-                *word = word.wrapping_add(*other) & (u64::MAX >> (64 - bits));
+                let total = u128::from(*word) + u128::from(*other);
+                *word = (total % u128::from(word_modulus(bits))) as u64;
             }
         }
         let mut sum = vec![0; bytes];

@@ -13,7 +13,7 @@ use ringfence_keys::duties::contributor::RuleError;
 use ringfence_keys::duties::holder::HolderError;
 use ringfence_keys::encrypt::contribution::ContributeError;
 use ringfence_keys::identity::IdentityError;
-use ringfence_keys::open::OpenError;
+use ringfence_keys::open::{OpenError, RecountError};
 use ringfence_keys::share::seal::SealError;
 use ringfence_keys::update::quantize::QuantizeError;
 use ringfence_keys::update::weigh::WeighError;
@@ -229,16 +229,17 @@ pub enum SiteError {
         /// Whose came.
         got: SiteId,
     },
-    /// The sum that came is not the certified one.
+    /// A header that came is not the one in the certified set.
     #[error(
-        "the sum of round {round} has digest {got}, the certified closing says {expected}; the aggregator sent another sum"
+        "the header of {site} that the aggregator sent is not the one in the certified set of round {round}; try again, and report it if it stays so"
     )]
-    Sum {
+    OtherHeader {
         /// The round.
         round: RoundNumber,
-        /// By the closing.
-        expected: Digest,
-        /// What came.
-        got: Digest,
+        /// Whose header.
+        site: SiteId,
     },
+    /// The published sum does not fit, and the bodies could not be added up.
+    #[error(transparent)]
+    Recount(#[from] RecountError),
 }

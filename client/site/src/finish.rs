@@ -1,6 +1,7 @@
 //! Finishing a round: fetch what is certified, open the sum, check everything, acknowledge.
 
 use std::io::{BufReader, Seek};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
@@ -9,7 +10,9 @@ use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, ExclusionReason, Manifest, Outcome,
 };
-use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext};
+use ringfence_keys::open::{
+    Evidence, OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext,
+};
 use ringfence_keys::share::reconstruct::{KeySum, ReconstructError};
 use ringfence_keys::update::precision::Precision;
 
@@ -17,6 +20,7 @@ use crate::contribute::{Contributed, Joined};
 use crate::error::SiteError;
 use crate::openings::Fetched;
 use crate::site::Site;
+use crate::sum::VerifiedSum;
 
 /// After how long an opening that the aggregator did not serve is asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -45,6 +49,18 @@ pub struct Done<'a> {
     pub left_out: Option<ExclusionReason>,
     /// Holders whose openings could not be used, each with the reason.
     pub unusable: Vec<(SiteId, String)>,
+    /// What was found out about others while the sum was checked.
+    pub evidence: Vec<Evidence>,
+    /// The file that keeps it, if there is any.
+    pub evidence_file: PathBuf,
+}
+
+/// What opening a certified set gives.
+struct CertifiedSum {
+    opened: OpenedMean,
+    sums: Option<OpenedSum>,
+    unusable: Vec<(SiteId, String)>,
+    evidence: Vec<Evidence>,
 }
 
 impl<'a> Contributed<'a> {
@@ -87,7 +103,7 @@ impl Site {
             return Ok(RoundEnd::Aborted);
         }
         let opened = self.open_certified(&manifest.statement, &certificate).await;
-        let (opened, sums, unusable) = match opened {
+        let CertifiedSum { opened, sums, unusable, evidence } = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 if let SiteError::Open(error) = &error {
@@ -108,6 +124,8 @@ impl Site {
             sums,
             left_out,
             unusable,
+            evidence,
+            evidence_file: self.journal.round(self.study_id, round)?.evidence(),
         }))
     }
 
@@ -116,25 +134,17 @@ impl Site {
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
-    ) -> Result<(OpenedMean, Option<OpenedSum>, Vec<(SiteId, String)>), SiteError> {
-        let round = manifest.round;
+    ) -> Result<CertifiedSum, SiteError> {
         let closing = &certificate.closing.statement;
-        let scratch = self.journal.round(self.study_id, round)?.scratch()?;
-        let bytes = self.study.body_bytes()?;
-        let at = self.at(round);
-        let fetch = async || at.sum(scratch.path(), bytes).await;
-        // An opened round is never over: the sum comes, or patience ends with the reason.
-        let got = self.until_mended(round, |_| false, fetch).await?;
-        let got = got.ok_or(SiteError::NoCertificate(round))?;
-        if let Some(expected) = closing.sum.filter(|expected| *expected != got) {
-            return Err(SiteError::Sum { round, expected, got });
-        }
+        let VerifiedSum { file, check, evidence } =
+            self.verified_sum(manifest, certificate).await?;
         let (keys, unusable) = self.key_sum(manifest, certificate).await?;
         let sites = closing.included.len();
         let (study, check_key) = (&*self.study, &self.check_key);
-        let context = SumContext { study, manifest: manifest.id(), sites, keys: &keys, check_key };
+        let (manifest, keys, check) = (manifest.id(), &keys, &check);
+        let context = SumContext { study, manifest, sites, keys, check, check_key };
         let reader = || -> Result<_, OpenError> {
-            let mut file = scratch.reopen()?;
+            let mut file = file.reopen()?;
             file.rewind()?;
             Ok(BufReader::with_capacity(1 << 20, file))
         };
@@ -142,7 +152,7 @@ impl Site {
         let sums = self
             .keeps_sums
             .then(|| tokio::task::block_in_place(|| OpenedSum::open(context, &mut reader()?)));
-        Ok((opened, sums.transpose()?, unusable))
+        Ok(CertifiedSum { opened, sums: sums.transpose()?, unusable, evidence })
     }
 
     /// Reconstructs the key sum from all openings present; waits for more while they do not do.

@@ -35,6 +35,7 @@ pub mod model;
 mod openings;
 mod round_keys;
 mod site;
+mod sum;
 pub mod transport;
 mod turn;
 mod wait;

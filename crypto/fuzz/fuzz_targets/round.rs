@@ -19,7 +19,7 @@ use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use ringfence_crypto::signature::{Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    Acknowledgement, CheckKeySeals, Endorsement, FailureClass, Header, HexBytes, Manifest, Opening,
+    Acknowledgement, CHECK_BYTES, CheckKeySeals, Endorsement, FailureClass, Header, HexBytes, Manifest, Opening,
     Outcome, PrivacyPolicy, Review, RosterEntry, Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
@@ -53,7 +53,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         parameters: ParameterSet::Std64,
         threshold: Threshold::recommended(SITES).expect("four sites"),
         min_sites: 3,
-        packing: Packing::derive(8, SITES).expect("eight bits"),
+        packing: Packing::derive(8, SITES, 1).expect("eight bits"),
         layout: Layout {
             tensors: vec![TensorLayout { name: "w".into(), shape: vec![1], clip: 1.0 }],
         },
@@ -94,6 +94,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
                 site: id(k % SITES),
                 body_bytes: study.body_bytes().expect("a small model"),
                 body: Digest([k as u8; 32]),
+                check: HexBytes(vec![k as u8; CHECK_BYTES]),
                 envelopes: vec![Digest([7; 32]); m.into()],
             };
             sign(header, &keys[k % SITES])

@@ -9,7 +9,7 @@ use ringfence_crypto::ring::packing::{Packing, PackingError};
 use ringfence_crypto::ring::params::{KEY_WORDS, RING_DEGREE};
 use ringfence_crypto::threshold::Threshold;
 
-use crate::encrypt::check::CheckKey;
+use crate::encrypt::check::{CheckKey, CheckWords};
 use crate::encrypt::rlwe_noise;
 use crate::encrypt::transform::product;
 use crate::secret::SecretWords;
@@ -38,7 +38,7 @@ impl Round {
     /// [`PackingError`] never, for 16 bits and 10 sites.
     pub fn new(public: [u64; RING_DEGREE]) -> Result<Self, PackingError> {
         let check_key = CheckKey::generate(&mut ChaCha20Rng::seed_from_u64(1));
-        Ok(Self { public, packing: Packing::derive(16, 10)?, check_key })
+        Ok(Self { public, packing: Packing::derive(16, 10, 2)?, check_key })
     }
 
     /// `a s` for a key given by its values.
@@ -56,9 +56,10 @@ impl Round {
         words
     }
 
-    /// Check words of a message.
-    pub fn check(&self, message: &[u64; RING_DEGREE]) -> [u64; 2] {
-        self.check_key.vectors(Digest::of(b"round").into(), &self.packing).of_block(0, message).0
+    /// Check words of a block's wire words.
+    pub fn check(&self, words: &[u64; RING_DEGREE]) -> CheckWords {
+        let wire_bits = self.packing.wire_bits;
+        self.check_key.vectors(Digest::of(b"round").into(), wire_bits).of_block(0, words)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Public polynomials and the one operation on bodies: addition of words.
 //!
 //! A body is a sequence of blocks of N coefficients. A coefficient `c` (mod q) travels as the word
-//! `round(c * 2^w / q) mod 2^w`, and words add modulo `2^w`: whoever adds them needs neither q nor
-//! any key.
+//! `round(c * p / q) mod p`, `p` the largest prime below `2^w`, and words add modulo `p`: whoever
+//! adds them needs neither q nor any key.
 
-pub use super::words::{LengthError, add_words, block_bytes};
+pub use super::words::{LengthError, WordSum, add_words, block_bytes};
 
 use super::params::{MODULUS, RING_DEGREE};
 use crate::id::ManifestId;

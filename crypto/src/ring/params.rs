@@ -32,11 +32,12 @@ pub const MIN_BLOCKS: usize = 2;
 /// Largest roster.
 pub const MAX_SITES: usize = 10_000;
 
-/// Words of the key vector that a site shares: its key (N words, NTT order) and two check words.
-pub const KEY_WORDS: usize = RING_DEGREE + CHECK_WORDS;
+/// Words of the key vector that a site shares: its key, in NTT order.
+pub const KEY_WORDS: usize = RING_DEGREE;
 
-/// Check words a contribution carries; two elements of `F_q` give a forgery chance of 2^-126.
-pub const CHECK_WORDS: usize = 2;
+/// Check words of a body: residues modulo the prime of its wire words. Four give a forgery chance
+/// of 2^-124 (2^-120 for words of 32 bits).
+pub const CHECK_WORDS: usize = 4;
 
 /// Bits of security of a single update after a sum with two honest sites or more was opened
 /// (error width `6.4 / sqrt 2`): the lattice estimator's smallest figure over the attacks, core-SVP

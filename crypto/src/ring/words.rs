@@ -1,5 +1,8 @@
 //! Wire words: rounding a residue to `w` bits, laying words out in bytes, adding laid-out words.
 //!
+//! Words are residues modulo `p`, the largest prime below `2^w` ([`word_modulus`]): they add without
+//! carries, and a linear function of them over `F_p` is one of the sum too.
+//!
 //! A block is eight *groups* of 512 words. A group is eight *lanes*: lane `i` carries words
 //! `8 j + i` of its group for `j = 0..63`, as one little-endian string of `64 w` bits in which word
 //! `8 j + i` takes bits `j w` up to `(j + 1) w`. The string's `w` 64-bit pieces lie eight apart:
@@ -7,6 +10,7 @@
 //! step below does the same to eight neighbouring numbers, which is what vector units are for, and
 //! a word of any width costs exactly `w` bits.
 
+use crate::ring::packing::WIRE_BITS;
 use crate::ring::params::RING_DEGREE;
 use crate::vectorized;
 
@@ -14,6 +18,27 @@ use crate::vectorized;
 pub const GROUP: usize = LANES * PER_LANE;
 const LANES: usize = 8;
 const PER_LANE: usize = 64;
+
+/// `2^w - p` of the largest prime `p` below `2^w`, for `w` from 32 to 64.
+const GAPS: [u8; 33] = [
+    5, 9, 41, 31, 5, 25, 45, 7, 87, 21, 11, 57, 17, 55, 21, 115, 59, 81, 27, 129, 47, 111, 33, 55,
+    5, 13, 27, 55, 93, 1, 57, 25, 59,
+];
+
+/// `2^w - p`.
+#[inline(always)]
+const fn gap(wire_bits: u8) -> u64 {
+    GAPS[wire_bits as usize - 32] as u64
+}
+
+/// `p`: the largest prime below `2^w`, modulo which words of `w` bits add.
+///
+/// # Panics
+/// Unless `32 <= w <= 64`, which a checked packing guarantees.
+#[inline(always)]
+pub const fn word_modulus(wire_bits: u8) -> u64 {
+    (u64::MAX >> (64 - wire_bits)) - (gap(wire_bits) - 1)
+}
 
 /// Bytes of one block of `w`-bit words: `N w / 8`.
 pub const fn block_bytes(wire_bits: u8) -> usize {
@@ -23,7 +48,7 @@ pub const fn block_bytes(wire_bits: u8) -> usize {
 /// Two buffers of words could not be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected {expected} bytes, a multiple of {group} (whole groups of {wire_bits}-bit words), got {got}",
+    "expected {expected} bytes, a multiple of {group} (whole groups of {wire_bits}-bit words, of 32 to 64 bits), got {got}",
     group = 64 * usize::from(*wire_bits)
 )]
 pub struct LengthError {
@@ -35,38 +60,73 @@ pub struct LengthError {
     pub got: usize,
 }
 
-/// The wire word of a residue: `round(c 2^w / q) mod 2^w`, for `1 <= w <= 64`.
+/// The wire word of a residue: with `s = c + floor(c / 2^32)` and `u = s - floor(k s / 2^w)`,
+/// `k = 2^w - p`, it is `floor((u + 2^(63-w)) / 2^(64-w)) mod p`, and `u mod p` for `w = 64`.
 ///
-/// Since `(2^32 - 1) 2^32 = q - 1`, `c 2^64 / q = c + c / 2^32 - d` with `0 <= d < 2^-32`, and
-/// `d = 0` for `c = 0` only. So the quotient is `floor((2^32 c + c + 2^(95-w) - 1) / 2^(96-w))`:
-/// no division, no branch on `c`.
+/// No division, no branch on `c`. It is `c p / q` rounded, but for an error of `u`: since
+/// `(2^32 - 1) 2^32 = q - 1`, `c 2^64 / q = c + c / 2^32 - d` with `0 <= d < 2^-32`, and `u` is
+/// within 1 of `c 2^64 / q (1 - k / 2^w) = 2^(64-w) c p / q`: each rounding down takes less than
+/// one, the second from what is subtracted. As `u` does not fall when `c` grows, the residues of a
+/// word are an interval, whose ends are within `q / (2p) + 2` of `W q / p`
+/// ([`ROUNDING_SLACK`](crate::ring::noise_bound::ROUNDING_SLACK)).
+///
+/// # Panics
+/// As [`word_modulus`].
 #[inline(always)]
 pub const fn to_word(residue: u64, wire_bits: u8) -> u64 {
-    if wire_bits == 64 {
-        return residue + ((residue + ((1 << 31) - 1)) >> 32);
-    }
-    // The upper 64 bits of 2^32 c + c; its lower 32 are those of c and, with the rounding
-    // constant's, carry unless they are zero.
-    let upper = residue + (residue >> 32);
-    let carry = ((residue & 0xFFFF_FFFF) + 0xFFFF_FFFF) >> 32;
-    let half = (1u64 << (63 - wire_bits)) - 1;
-    upper.wrapping_add(half).wrapping_add(carry) >> (64 - wire_bits)
+    let scaled = residue + (residue >> 32);
+    let exact = scaled - scaled_gap(scaled, wire_bits);
+    // Half a word; nothing at 64 bits, where a word is a whole number already.
+    let half = ((1u64 << 63) >> (wire_bits - 1)) >> 1;
+    let word = (exact + half) >> (64 - wire_bits);
+    reduced(word, wire_bits)
 }
 
-/// The residue of a word (of one body or of a sum): `round(W q / 2^w) mod q`. The one tie,
-/// `W = 2^(w-1)`, is rounded up.
+/// `floor(k s / 2^w)`, `k = 2^w - p`, by products of 32-bit halves, which vector units have.
+#[inline(always)]
+const fn scaled_gap(scaled: u64, wire_bits: u8) -> u64 {
+    let gap = gap(wire_bits);
+    ((scaled >> 32) * gap + (((scaled & 0xFFFF_FFFF) * gap) >> 32)) >> (wire_bits - 32)
+}
+
+/// `value mod p` for values below `2p`.
+#[inline(always)]
+const fn reduced(value: u64, wire_bits: u8) -> u64 {
+    let modulus = word_modulus(wire_bits);
+    value.wrapping_sub(modulus & ((value >= modulus) as u64).wrapping_neg())
+}
+
+/// `value mod p` for any `u128`, without a branch on it.
+///
+/// # Panics
+/// As [`word_modulus`].
+pub const fn reduce_wide(value: u128, wire_bits: u8) -> u64 {
+    let (mask, gap) = ((u64::MAX >> (64 - wire_bits)) as u128, gap(wire_bits) as u128);
+    let (mut value, mut folds) = (value, 0);
+    // Each fold takes w - 8 bits or more, until fewer than 2^w + 2^8 are left.
+    while folds < 6 {
+        value = (value & mask) + (value >> wire_bits) * gap;
+        folds += 1;
+    }
+    reduced(value as u64, wire_bits)
+}
+
+/// The residue of a word (of one body or of a sum): with `A = 2^(64-w) W`, `B = floor(k A / 2^w)`,
+/// `C = floor(k B / 2^w)` and `Y = A + B + C mod 2^64`, it is `Y - floor(Y / 2^32)`.
+///
+/// `Y` is within 2 of `2^64 W / p = A (1 + k / 2^w + (k / 2^w)^2 + ...)`, so the residue is within
+/// [`LIFTING_SLACK`](crate::ring::noise_bound::LIFTING_SLACK) of `W q / p`. A word from `p` on
+/// gives what its residue modulo `p` gives, within the same.
+///
+/// # Panics
+/// As [`word_modulus`].
 #[inline(always)]
 pub const fn from_word(word: u64, wire_bits: u8) -> u64 {
-    // W q / 2^w = (W' 2^64 - W' 2^32 + W') / 2^64 with W' = W 2^(64-w).
-    let aligned = word << (64 - wire_bits);
-    let (rounded, borrow) = (aligned & 0xFFFF_FFFF, aligned >> 32);
-    // (W' - 2^32 W'_low32 ... + 2^63) / 2^64, in 64-bit steps: W' 2^32 - W' = W' (2^32 - 1).
-    let product = (rounded << 32).wrapping_sub(aligned);
-    let below = ((rounded << 32) < aligned) as u64;
-    let high = borrow - below;
-    // W q / 2^w = W' - (high 2^64 + product) / 2^64, rounded to the nearest.
-    let up = (product > 1 << 63) as u64;
-    crate::ring::field::canonical(aligned.wrapping_sub(high).wrapping_sub(up))
+    let first = word << (64 - wire_bits);
+    let second = scaled_gap(first, wire_bits);
+    let third = scaled_gap(second, wire_bits);
+    let scaled = first.wrapping_add(second).wrapping_add(third);
+    scaled - (scaled >> 32)
 }
 
 vectorized! {
@@ -102,33 +162,75 @@ vectorized! {
 }
 
 vectorized! {
-    /// Reads `w`-bit words out of bytes: the inverse of [`pack`].
+    /// Reads `w`-bit words out of bytes: the inverse of [`pack`]. They are below `2^w`; one from
+    /// `p` on stands for its residue modulo `p`.
     pub fn unpack(bytes: &[u8], wire_bits: u8, words: &mut [u64]) {
-        let width = u32::from(wire_bits);
-        let mask = u64::MAX >> (64 - width);
-        let (groups, _) = words.as_chunks_mut::<GROUP>();
-        for (group, bytes) in groups.iter_mut().zip(bytes.chunks_exact(LANES * 8 * width as usize)) {
-            let (rows, _) = group.as_chunks_mut::<LANES>();
-            let (pieces, _) = bytes.as_chunks::<{ LANES * 8 }>();
-            let mut pieces = pieces.iter().map(load);
-            let (mut piece, mut left) = ([0; LANES], 0);
-            for row in rows {
-                if left >= width {
-                    for (word, piece) in row.iter_mut().zip(&mut piece) {
-                        *word = *piece & mask;
-                        // A whole piece is used up by a shift of 64, which is zero here.
-                        *piece = (*piece >> 1) >> (width - 1);
-                    }
-                    left -= width;
-                } else {
-                    let next = pieces.next().unwrap_or_default();
-                    let taken = width - left;
-                    for ((word, piece), next) in row.iter_mut().zip(&mut piece).zip(next) {
-                        *word = (*piece | next << left) & mask;
-                        *piece = (next >> 1) >> (taken - 1);
-                    }
-                    left = 64 - taken;
+        read_words(bytes, wire_bits, words, |word, read| *word = read);
+    }
+}
+
+vectorized! {
+    /// Adds words to sums that have room for them.
+    fn add_unpacked(bytes: &[u8], wire_bits: u8, sums: &mut [u64]) {
+        read_words(bytes, wire_bits, sums, |sum, word| *sum = sum.wrapping_add(word));
+    }
+}
+
+vectorized! {
+    /// Adds 64-bit words to sums below `p`, which they stay.
+    fn add_unpacked_64(bytes: &[u8], sums: &mut [u64]) {
+        read_words(bytes, 64, sums, |sum, word| {
+            // A carry is worth 2^64 = k; the sum without it is below p, so it has room for k.
+            let total = sum.wrapping_add(word);
+            let carry = u64::from(total < word).wrapping_neg() & gap(64);
+            *sum = reduced(total.wrapping_add(carry), 64);
+        });
+    }
+}
+
+vectorized! {
+    /// Reduces sums modulo `p`.
+    fn reduce_sums(sums: &mut [u64], wire_bits: u8) {
+        let (mask, gap) = (u64::MAX >> (64 - wire_bits), gap(wire_bits));
+        for sum in sums {
+            // What lies above the w bits is worth k each; twice, since at 32 bits the first leaves
+            // up to 6 2^32.
+            for _ in 0..2 {
+                let above = ((*sum >> (wire_bits - 1)) >> 1) & 0xFFFF_FFFF;
+                *sum = (*sum & mask) + above * gap;
+            }
+            *sum = reduced(*sum, wire_bits);
+        }
+    }
+}
+
+/// Reads whole groups of words in their order, each into a place.
+#[inline(always)]
+fn read_words(bytes: &[u8], wire_bits: u8, words: &mut [u64], put: impl Fn(&mut u64, u64)) {
+    let width = u32::from(wire_bits);
+    let mask = u64::MAX >> (64 - width);
+    let (groups, _) = words.as_chunks_mut::<GROUP>();
+    for (group, bytes) in groups.iter_mut().zip(bytes.chunks_exact(LANES * 8 * width as usize)) {
+        let (rows, _) = group.as_chunks_mut::<LANES>();
+        let (pieces, _) = bytes.as_chunks::<{ LANES * 8 }>();
+        let mut pieces = pieces.iter().map(load);
+        let (mut piece, mut left) = ([0; LANES], 0);
+        for row in rows {
+            if left >= width {
+                for (word, piece) in row.iter_mut().zip(&mut piece) {
+                    put(word, *piece & mask);
+                    // A whole piece is used up by a shift of 64, which is zero here.
+                    *piece = (*piece >> 1) >> (width - 1);
                 }
+                left -= width;
+            } else {
+                let next = pieces.next().unwrap_or_default();
+                let taken = width - left;
+                for ((word, piece), next) in row.iter_mut().zip(&mut piece).zip(next) {
+                    put(word, (*piece | next << left) & mask);
+                    *piece = (next >> 1) >> (taken - 1);
+                }
+                left = 64 - taken;
             }
         }
     }
@@ -148,86 +250,138 @@ fn store(bytes: &mut [u8; LANES * 8], numbers: &[u64; LANES]) {
     }
 }
 
-/// Adds the words of `body` into `sum`, modulo `2^w`: all that an aggregator does to ciphertexts.
+/// A running sum of words modulo `p`: all that an aggregator does to ciphertexts.
 ///
-/// Words are added where they lie: with every word's highest bit set aside, no carry leaves a word,
-/// so a lane is one long addition; the highest bits are then added without carry.
+/// Sums are kept unpacked, eight bytes a word, and reduced only when the next words might not have
+/// room: for a chunk of bodies they should fit in the processor's cache.
+#[derive(Clone, Debug)]
+pub struct WordSum {
+    wire_bits: u8,
+    /// Bytes of every body.
+    bytes: usize,
+    sums: Vec<u64>,
+    /// Bodies that can be added before the sums must be reduced.
+    room: u64,
+}
+
+impl WordSum {
+    /// The sum of no bodies of `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`LengthError`] unless that is a whole number of groups of words of 32 to 64 bits.
+    pub fn new(wire_bits: u8, bytes: usize) -> Result<Self, LengthError> {
+        let group = LANES * 8 * usize::from(wire_bits);
+        if !WIRE_BITS.contains(&wire_bits) || !bytes.is_multiple_of(group) {
+            return Err(LengthError { wire_bits, expected: bytes, got: bytes });
+        }
+        let sums = vec![0; bytes / group * GROUP];
+        Ok(Self { wire_bits, bytes, sums, room: Self::room(wire_bits) })
+    }
+
+    /// Words below `2^w` that fit above a sum below `p`.
+    fn room(wire_bits: u8) -> u64 {
+        (1 << (64 - wire_bits)) - 1
+    }
+
+    /// Adds a body, modulo `p`. A word from `p` on stands for its residue.
+    ///
+    /// # Errors
+    /// [`LengthError`] when it has another length; nothing is added then.
+    pub fn add(&mut self, body: &[u8]) -> Result<(), LengthError> {
+        let Self { wire_bits, bytes, .. } = *self;
+        if body.len() != bytes {
+            return Err(LengthError { wire_bits, expected: bytes, got: body.len() });
+        }
+        if wire_bits == 64 {
+            add_unpacked_64(body, &mut self.sums);
+            return Ok(());
+        }
+        if self.room == 0 {
+            reduce_sums(&mut self.sums, wire_bits);
+            self.room = Self::room(wire_bits);
+        }
+        add_unpacked(body, wire_bits, &mut self.sums);
+        self.room -= 1;
+        Ok(())
+    }
+
+    /// The sum's bytes.
+    pub fn finish(mut self) -> Vec<u8> {
+        reduce_sums(&mut self.sums, self.wire_bits);
+        let mut bytes = vec![0; self.bytes];
+        pack(&self.sums, self.wire_bits, &mut bytes);
+        bytes
+    }
+}
+
+/// Adds the words of `body` into `sum`, modulo `p`: for two bodies. [`WordSum`] adds many.
 ///
 /// # Errors
 /// [`LengthError`] when the lengths differ or are no whole number of groups; `sum` is untouched.
 pub fn add_words(sum: &mut [u8], body: &[u8], wire_bits: u8) -> Result<(), LengthError> {
-    let group = LANES * 8 * usize::from(wire_bits);
-    if sum.len() != body.len() || group == 0 || wire_bits > 64 || !sum.len().is_multiple_of(group) {
+    if sum.len() != body.len() {
         return Err(LengthError { wire_bits, expected: sum.len(), got: body.len() });
     }
-    let mut highest = [0u64; 64];
-    for j in 1..=PER_LANE {
-        let bit = j * usize::from(wire_bits) - 1;
-        if let Some(piece) = highest.get_mut(bit / 64) {
-            *piece |= 1 << (bit % 64);
-        }
+    WordSum::new(wire_bits, sum.len())?;
+    // A block at a time, so that memory does not grow with the body.
+    let block = block_bytes(wire_bits);
+    for (sum, body) in sum.chunks_mut(block).zip(body.chunks(block)) {
+        let mut words = WordSum::new(wire_bits, sum.len())?;
+        words.add(sum)?;
+        words.add(body)?;
+        sum.copy_from_slice(&words.finish());
     }
-    let highest = &highest[..usize::from(wire_bits)];
-    add_groups(sum, body, highest);
     Ok(())
-}
-
-/// Pieces of a body, a cache line each, by which memory is read ahead of the addition. The
-/// processor's own prefetching leaves it waiting: with this it adds 9 % more from memory, with 4
-/// pieces or 64 alike.
-const AHEAD: usize = 8;
-
-vectorized! {
-    fn add_groups(sum: &mut [u8], body: &[u8], highest: &[u64]) {
-        let (sums, _) = sum.as_chunks_mut::<{ LANES * 8 }>();
-        let (bodies, _) = body.as_chunks::<{ LANES * 8 }>();
-        let mut ahead = bodies.iter().skip(AHEAD).map(|piece| piece[0]);
-        let mut read = 0;
-        for (sums, bodies) in sums.chunks_exact_mut(highest.len()).zip(bodies.chunks_exact(highest.len()))
-        {
-            let mut carry = [0u64; LANES];
-            for ((sum, body), top) in sums.iter_mut().zip(bodies).zip(highest) {
-                read |= ahead.next().unwrap_or_default();
-                let (a, b) = (load(sum), load(body));
-                let mut out = [0; LANES];
-                for i in 0..LANES {
-                    let low = a[i] & !top;
-                    let part = low.wrapping_add(b[i] & !top);
-                    let whole = part.wrapping_add(carry[i]);
-                    carry[i] = u64::from(part < low) | u64::from(whole < part);
-                    out[i] = whole ^ ((a[i] ^ b[i]) & top);
-                }
-                store(sum, &out);
-            }
-        }
-        std::hint::black_box(read);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ring::field;
+    use crate::ring::noise_bound::LIFTING_SLACK;
     use crate::ring::params::MODULUS;
     use proptest::prelude::*;
 
-    fn naive_word(residue: u64, wire_bits: u8) -> u64 {
-        // round(c 2^w / q) by long division: c 2^w = (c 2^w div q) q + rest, bit by bit.
-        let (mut quotient, mut rest) = (0u128, u128::from(residue));
-        for _ in 0..wire_bits {
-            (quotient, rest) = (quotient << 1, rest << 1);
-            if rest >= u128::from(MODULUS) {
-                (quotient, rest) = (quotient + 1, rest - u128::from(MODULUS));
+    /// Whether `n` is prime: Miller and Rabin with the twelve bases that decide below `2^64`.
+    fn is_prime(n: u64) -> bool {
+        let bases = [2u64, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
+        let times = |a: u64, b: u64| (u128::from(a) * u128::from(b) % u128::from(n)) as u64;
+        let shift = (n - 1).trailing_zeros();
+        bases.iter().all(|base| {
+            let (mut power, mut square, mut exponent) = (1, base % n, (n - 1) >> shift);
+            while exponent > 0 {
+                if exponent & 1 == 1 {
+                    power = times(power, square);
+                }
+                square = times(square, square);
+                exponent >>= 1;
             }
-        }
-        let rounded = quotient + u128::from(2 * rest > u128::from(MODULUS));
-        (rounded % (1 << wire_bits)) as u64
+            let mut witness = power != 1;
+            for _ in 0..shift {
+                witness &= power != n - 1;
+                power = times(power, power);
+            }
+            !witness
+        })
     }
 
-    fn naive_residue(word: u64, wire_bits: u8) -> u64 {
-        let product = u128::from(word) * u128::from(MODULUS);
-        let rounded = (product >> wire_bits) + (product >> (wire_bits - 1) & 1);
-        (rounded % u128::from(MODULUS)) as u64
+    #[test]
+    fn moduli_are_the_largest_primes_below_powers_of_two() {
+        for bits in WIRE_BITS {
+            let modulus = word_modulus(bits);
+            assert!(is_prime(modulus), "{bits} bits: {modulus}");
+            let mut above = modulus + 1..=u64::MAX >> (64 - bits);
+            assert!(!above.any(is_prime), "{bits} bits: there is a larger prime");
+        }
+    }
+
+    /// `value p - c q` brought next to zero modulo `q p`, over `p`: how far a word is from a
+    /// residue, in residues. As a float: 2^-50 of it is lost.
+    fn distance(word: u64, residue: u64, bits: u8) -> f64 {
+        let (q, p) = (u128::from(MODULUS), u128::from(word_modulus(bits)));
+        let (left, right) = (u128::from(word) * q, u128::from(residue) * p);
+        let apart = left.abs_diff(right);
+        apart.min(q * p - apart) as f64 / p as f64
     }
 
     fn residue() -> impl Strategy<Value = u64> {
@@ -244,21 +398,69 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_are_the_rounded_quotients(value in residue(), bits in 8u8..=64) {
-            prop_assert_eq!(to_word(value, bits), naive_word(value, bits));
+        fn words_are_the_rounded_quotients(value in residue(), bits in WIRE_BITS) {
             let word = to_word(value, bits);
-            let back = from_word(word, bits);
-            prop_assert_eq!(back, naive_residue(word, bits));
-            let error = field::sub(back, value);
-            let bound = ((u128::from(MODULUS) >> (bits + 1)) + 1) as u64;
-            prop_assert!(error <= bound || error >= MODULUS - bound, "{}", error);
+            prop_assert!(word < word_modulus(bits));
+            let half = MODULUS as f64 / word_modulus(bits) as f64 / 2.0;
+            let off = distance(word, value, bits);
+            prop_assert!(off <= (half + 1.001) * (1.0 + 2f64.powi(-50)), "{} of {}", off, half);
         }
 
         #[test]
-        fn any_word_lifts_to_the_nearest_residue(word: u64, bits in 8u8..=64) {
-            let word = word >> (64 - bits);
-            prop_assert_eq!(from_word(word, bits), naive_residue(word, bits));
+        fn words_do_not_fall_when_residues_grow(value in residue(), bits in WIRE_BITS) {
+            let (word, next) = (to_word(value, bits), to_word(field::add(value, 1), bits));
+            // Where a residue is worth more than a word, one may be skipped.
+            let p = word_modulus(bits);
+            let step = (u128::from(next) + u128::from(p - word)) % u128::from(p);
+            prop_assert!(step <= if bits == 64 { 2 } else { 1 }, "{} to {}", word, next);
         }
+
+        #[test]
+        fn any_word_lifts_to_a_near_residue(word: u64, bits in WIRE_BITS) {
+            let word = word >> (64 - bits);
+            let residue = from_word(word, bits);
+            prop_assert!(residue < MODULUS);
+            let off = distance(word % word_modulus(bits), residue, bits);
+            prop_assert!(off < LIFTING_SLACK, "{}", off);
+        }
+
+        #[test]
+        fn sums_are_those_modulo_the_prime(seed: u64, bits in WIRE_BITS, bodies in 1usize..7) {
+            let p = u128::from(word_modulus(bits));
+            let mut expected = vec![0u128; 2 * GROUP];
+            let mut sum = WordSum::new(bits, 2 * 64 * usize::from(bits)).unwrap();
+            // As if so many had been added before: the next reduction comes in between.
+            sum.room = sum.room.min(seed % 4);
+            for body in 0..bodies as u64 {
+                let words = words(seed ^ body, bits);
+                expected.iter_mut().zip(&words).for_each(|(e, word)| *e += u128::from(*word));
+                sum.add(&bytes_of(&words, bits)).unwrap();
+            }
+            let expected: Vec<u64> = expected.iter().map(|sum| (sum % p) as u64).collect();
+            prop_assert!(sum.finish() == bytes_of(&expected, bits));
+        }
+
+        #[test]
+        fn any_wide_number_is_reduced(value: u128, bits in WIRE_BITS) {
+            let p = u128::from(word_modulus(bits));
+            for value in [value, value >> 40, u128::MAX, p, p - 1, value / p * p] {
+                prop_assert_eq!(u128::from(reduce_wide(value, bits)), value % p);
+            }
+        }
+
+        #[test]
+        fn full_sums_are_reduced(sum: u64, bits in WIRE_BITS) {
+            let mut sums = [sum, u64::MAX, 0, word_modulus(bits)];
+            let expected = sums.map(|sum| sum % word_modulus(bits));
+            reduce_sums(&mut sums, bits);
+            prop_assert_eq!(sums, expected);
+        }
+    }
+
+    fn bytes_of(words: &[u64], bits: u8) -> Vec<u8> {
+        let mut bytes = vec![0; words.len() / 8 * usize::from(bits)];
+        pack(words, bits, &mut bytes);
+        bytes
     }
 
     /// Words of two groups that reach every edge: all ones, zero, the highest bit.
@@ -277,24 +479,19 @@ mod tests {
 
     #[test]
     fn laid_out_words_come_back_and_add_one_by_one_at_every_width() {
-        for bits in 1..=64u8 {
-            let mask = u64::MAX >> (64 - bits);
-            let bytes_of = |words: &[u64]| {
-                let mut bytes = vec![0; words.len() / 8 * usize::from(bits)];
-                pack(words, bits, &mut bytes);
-                bytes
-            };
+        for bits in WIRE_BITS {
+            let p = u128::from(word_modulus(bits));
             let (a, b) = (words(3, bits), words(12, bits));
-            let mut sum = bytes_of(&a);
+            let mut sum = bytes_of(&a, bits);
             let mut back = vec![0; a.len()];
             unpack(&sum, bits, &mut back);
             assert_eq!(back, a, "{bits} bits");
-            add_words(&mut sum, &bytes_of(&b), bits).unwrap();
+            add_words(&mut sum, &bytes_of(&b, bits), bits).unwrap();
             unpack(&sum, bits, &mut back);
-            let expected: Vec<u64> =
-                a.iter().zip(&b).map(|(a, b)| a.wrapping_add(*b) & mask).collect();
+            let total = |(a, b): (&u64, &u64)| ((u128::from(*a) + u128::from(*b)) % p) as u64;
+            let expected: Vec<u64> = a.iter().zip(&b).map(total).collect();
             assert_eq!(back, expected, "{bits} bits");
-            assert_eq!(sum, bytes_of(&expected), "{bits} bits: stray bits");
+            assert_eq!(sum, bytes_of(&expected, bits), "{bits} bits: stray bits");
         }
     }
 
@@ -321,6 +518,7 @@ mod tests {
         assert!(add_words(&mut sum, &[0; 64], 44).is_err());
         assert!(add_words(&mut sum[..64], &[0; 64], 44).is_err());
         assert!(add_words(&mut sum, &[0; 64 * 44], 0).is_err());
+        assert!(add_words(&mut sum, &[0; 64 * 44], 31).is_err());
         assert!(add_words(&mut sum, &[0; 64 * 44], 65).is_err());
         let error = add_words(&mut sum, &[0; 64 * 43], 44).unwrap_err().to_string();
         assert!(error.contains("a multiple of 2816"), "{error}");

@@ -10,8 +10,8 @@ use crate::id::{ClosingId, ManifestId, SiteId, UnixSeconds};
 use crate::log::Checkpoint;
 use crate::signature::Signed;
 use crate::statement::{
-    Acknowledgement, Closing, Endorsement, Excluded, ExclusionReason, Header, Included, Opening,
-    Receipt, Review, RosterEntry,
+    Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, ExclusionReason, Header,
+    Included, Opening, Receipt, Review, RosterEntry,
 };
 
 /// The fixed set of a round: what may be added up. Only [`Round::closed_set`] makes one.
@@ -48,7 +48,7 @@ impl Round {
 
     /// Checks a header but for its time; whether it is new.
     pub(super) fn check_header(&self, header: &Signed<Header>) -> Result<bool, RoundError> {
-        let Header { study, round, manifest, site, body_bytes, body: _, envelopes } =
+        let Header { study, round, manifest, site, body_bytes, body: _, check, envelopes } =
             &header.statement;
         let member = self.member(site)?;
         self.same_round(*manifest)?;
@@ -58,6 +58,9 @@ impl Round {
         let expected = self.study.body_bytes()?;
         if *body_bytes != expected {
             return Err(RoundError::BodyLength { expected, got: *body_bytes });
+        }
+        if check.0.len() != CHECK_BYTES {
+            return Err(RoundError::CheckLength { expected: CHECK_BYTES, got: check.0.len() });
         }
         let holders = self.study.threshold.holders;
         if envelopes.len() != usize::from(holders) {

@@ -69,6 +69,14 @@ pub enum RoundError {
         /// As stated.
         got: u64,
     },
+    /// Sealed check words of a wrong length.
+    #[error("the header has sealed check words of {got} bytes, expected {expected}")]
+    CheckLength {
+        /// [`CHECK_BYTES`](crate::statement::CHECK_BYTES).
+        expected: usize,
+        /// As stated.
+        got: usize,
+    },
     /// A wrong number of envelopes.
     #[error("the header names {got} envelopes, expected one for each of {expected} key holders")]
     Envelopes {
@@ -168,6 +176,7 @@ impl RoundError {
             }
             Self::UnknownSite(_) | Self::NoContribution(_) => Fault::Missing,
             Self::BodyLength { .. }
+            | Self::CheckLength { .. }
             | Self::Envelopes { .. }
             | Self::Complaint(_)
             | Self::Packing(_)

@@ -202,7 +202,7 @@ impl Study {
         if self.min_sites < floor || usize::from(self.min_sites) > sites {
             return Err(StudyError::MinSites { got: self.min_sites, floor, sites });
         }
-        self.packing.check(sites)?;
+        self.packing.check(sites, self.threshold.collusion)?;
         self.layout.check()?;
         self.packing.blocks(self.layout.values())?;
         let (min, longest) = (self.min_round_seconds, self.longest_round_seconds);

@@ -9,7 +9,7 @@ use bincode::config;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Most bytes of one frame: 64 envelopes of a 4098-word key and their overhead take 2.3 MB, an
+/// Most bytes of one frame: 64 envelopes of a 4096-word key and their overhead take 2.3 MB, an
 /// opening's content key wrapped for 10,000 sites takes 12 MB.
 pub const MAX_FRAME: usize = 16 << 20;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ringfence_crypto::api::CheckedOpening;
 use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Closing, Manifest};
+use ringfence_crypto::statement::{Closing, Header, Manifest};
+use ringfence_keys::encrypt::check::CheckWords;
 use ringfence_keys::open::{
     CheckedPart, OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext,
 };
@@ -23,6 +24,8 @@ pub struct FinishedRound {
     pub manifest: Manifest,
     /// Its certified closing.
     pub closing: Signed<Closing>,
+    /// The signed headers of the closing's set.
+    pub headers: Vec<Signed<Header>>,
     /// The last site's body.
     pub body: Vec<u8>,
     /// Wire words of the sum.
@@ -56,24 +59,32 @@ impl FinishedRound {
         KeySum::reconstruct(&openings, &self.parties.study.threshold).unwrap()
     }
 
-    fn context<'a>(&'a self, keys: &'a KeySum) -> SumContext<'a> {
+    /// What the sum's check words must be.
+    pub fn check(&self) -> CheckWords {
+        let headers = self.headers.iter().map(|header| &header.statement);
+        let wire_bits = self.parties.study.packing.wire_bits;
+        self.parties.check_key.sum_of_headers(headers, wire_bits).unwrap()
+    }
+
+    fn context<'a>(&'a self, keys: &'a KeySum, check: &'a CheckWords) -> SumContext<'a> {
         SumContext {
             study: &self.parties.study,
             manifest: self.manifest_id(),
             sites: self.closing.statement.included.len(),
             keys,
+            check,
             check_key: &self.parties.check_key,
         }
     }
 
     /// A recipient's work: decrypt and check the sum.
     pub fn open(&self, keys: &KeySum) -> OpenedSum {
-        OpenedSum::open(self.context(keys), &mut self.sum.as_slice()).unwrap()
+        OpenedSum::open(self.context(keys, &self.check()), &mut self.sum.as_slice()).unwrap()
     }
 
     /// A recipient's work: decrypt and check the sum, to the mean alone.
     pub fn open_mean(&self, keys: &KeySum) -> OpenedMean {
-        OpenedMean::open(self.context(keys), &mut self.sum.as_slice()).unwrap()
+        OpenedMean::open(self.context(keys, &self.check()), &mut self.sum.as_slice()).unwrap()
     }
 
     /// Decrypts and checks any sum, to the sums and to the mean, which must say the same.
@@ -81,7 +92,8 @@ impl FinishedRound {
     /// # Errors
     /// [`OpenError`] with what is out of bounds.
     pub fn try_open(&self, keys: &KeySum, sum: &[u8]) -> Result<OpenedSum, OpenError> {
-        let context = self.context(keys);
+        let check = self.check();
+        let context = self.context(keys, &check);
         let opened = OpenedSum::open(context, &mut &*sum);
         match (&opened, &OpenedMean::open(context, &mut &*sum)) {
             (Ok(opened), Ok(mean)) => {

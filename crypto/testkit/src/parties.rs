@@ -11,7 +11,8 @@ use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::Checkpoint;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    Closing, Excluded, Header, Included, Manifest, Previous, RoundKeys, Study, Training, Weighting,
+    CHECK_BYTES, Closing, Excluded, Header, HexBytes, Included, Manifest, Previous, RoundKeys,
+    Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::encrypt::check::CheckKey;
@@ -165,7 +166,8 @@ impl Parties {
         })
     }
 
-    /// A header over a body and envelopes that only their digests are known of.
+    /// A header over a body and envelopes that only their digests are known of; its check words do
+    /// not open.
     pub fn header(
         &self,
         manifest: &Manifest,
@@ -181,6 +183,7 @@ impl Parties {
             site: identity.site().clone(),
             body_bytes: self.study.body_bytes().unwrap(),
             body,
+            check: HexBytes(vec![0; CHECK_BYTES]),
             envelopes,
         })
     }

@@ -295,10 +295,15 @@ impl Rehearsal {
         openings: Vec<OpeningFrame>,
     ) -> FinishedRound {
         let check = |opening: OpeningFrame| opening.check(&self.study).unwrap();
+        let closing = round.closing().unwrap().clone();
+        let included = closing.statement.included.iter();
+        let header = |site| round.contribution(site).unwrap().header.clone();
+        let headers = included.map(|entry| header(&entry.site)).collect();
         FinishedRound {
             parties: Arc::clone(&self.parties),
             manifest: round.manifest().statement.clone(),
-            closing: round.closing().unwrap().clone(),
+            closing,
+            headers,
             body: Vec::new(),
             sum,
             plain: Vec::new(),

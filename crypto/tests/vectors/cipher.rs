@@ -5,9 +5,11 @@ use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::ring::ciphertext::public_polynomial;
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::noise_bound::NoiseModel;
-use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::packing::{Packing, WIRE_BITS};
 use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
-use ringfence_crypto::ring::words::{add_words, block_bytes, from_word, pack, to_word, unpack};
+use ringfence_crypto::ring::words::{
+    WordSum, add_words, block_bytes, from_word, pack, to_word, unpack, word_modulus,
+};
 use ringfence_crypto::statement::HexBytes;
 use serde::Deserialize;
 
@@ -111,6 +113,7 @@ pub(crate) struct Words {
 #[serde(deny_unknown_fields)]
 struct Rounding {
     wire_bits: u8,
+    modulus: Word,
     residues: Vec<Word>,
     words: Vec<Word>,
     received: Vec<Word>,
@@ -130,7 +133,10 @@ struct LaidOut {
 }
 
 pub(crate) fn words(_: &str, file: Words) {
+    let widths: Vec<u8> = file.roundings.iter().map(|case| case.wire_bits).collect();
+    assert!(widths.into_iter().eq(WIRE_BITS), "every width");
     for case in &file.roundings {
+        assert_eq!(word_modulus(case.wire_bits), case.modulus.0);
         let words = case.residues.iter().map(|residue| Word(to_word(residue.0, case.wire_bits)));
         assert_eq!(words.collect::<Vec<_>>(), case.words, "w = {}", case.wire_bits);
         let lifted = case.received.iter().map(|word| Word(from_word(word.0, case.wire_bits)));
@@ -144,8 +150,12 @@ pub(crate) fn words(_: &str, file: Words) {
             assert_eq!(body[..64], case.first_bytes[index].0);
             assert_eq!(Digest::of(body), case.digests[index]);
         }
-        let mut sum = bodies[0].clone();
-        add_words(&mut sum, &bodies[1], w).unwrap();
+        let mut sum = WordSum::new(w, block_bytes(w)).unwrap();
+        bodies.iter().for_each(|body| sum.add(body).unwrap());
+        let sum = sum.finish();
+        let mut two = bodies[0].clone();
+        bodies[1..].iter().for_each(|body| add_words(&mut two, body, w).unwrap());
+        assert!(sum == two);
         assert_eq!(sum[..64], case.sum_first_bytes.0);
         assert_eq!(Digest::of(&sum), case.sum_digest);
     }
@@ -190,12 +200,13 @@ pub(crate) struct Packings {
 #[serde(deny_unknown_fields)]
 struct PackingCase {
     sites: usize,
+    collusion: u16,
     packing: Packing,
     slot_limit: u64,
     noise_bound: u64,
     mean_square_bound: f64,
     room: f64,
-    room_one_bit_less: f64,
+    room_one_bit_less: Option<f64>,
     values: Vec<usize>,
     blocks: Vec<usize>,
 }
@@ -207,15 +218,17 @@ fn close(a: f64, b: f64) {
 
 pub(crate) fn packing(_: &str, file: Packings) {
     for case in &file.cases {
-        let PackingCase { sites, packing, .. } = case;
-        assert_eq!(Packing::derive(packing.value_bits, *sites), Ok(*packing), "{sites} sites");
-        assert_eq!(packing.check(*sites), Ok(()));
+        let PackingCase { sites, collusion, packing, .. } = case;
+        assert_eq!(Packing::derive(packing.value_bits, *sites, *collusion), Ok(*packing));
+        assert_eq!(packing.check(*sites, *collusion), Ok(()), "{sites} sites");
         assert_eq!(packing.slot_limit(*sites), case.slot_limit);
-        let noise = |w| NoiseModel::new(*sites, w);
+        let noise = |w| NoiseModel::new(*sites, *collusion, w);
         let half = 2f64.powi(i32::from(packing.delta_bits) - 1);
         close(noise(packing.wire_bits).bound() as f64, case.noise_bound as f64);
         close(noise(packing.wire_bits).bound() as f64 / half, case.room);
-        close(noise(packing.wire_bits - 1).bound() as f64 / half, case.room_one_bit_less);
+        if let Some(room) = case.room_one_bit_less {
+            close(noise(packing.wire_bits - 1).bound() as f64 / half, room);
+        }
         close(noise(packing.wire_bits).mean_square_bound(), case.mean_square_bound);
         for (values, blocks) in case.values.iter().zip(&case.blocks) {
             assert_eq!(packing.blocks(*values), Ok(*blocks));
@@ -230,9 +243,10 @@ pub(crate) fn packing(_: &str, file: Packings) {
 pub(crate) struct BadPacking {
     packing: Packing,
     sites: usize,
+    collusion: u16,
     error: String,
 }
 
 pub(crate) fn packing_bad(_: &str, file: BadPacking) {
-    refused(file.packing.check(file.sites), &file.error);
+    refused(file.packing.check(file.sites, file.collusion), &file.error);
 }

@@ -106,8 +106,7 @@ pub fn block(
 
 /// An opened key sum as tfhe's secret key, which decrypts the sum that it was opened for.
 pub fn secret_key(keys: &KeySum) -> GlweSecretKeyOwned<u64> {
-    let (key, _check_words) = keys.words().split_at(RING_DEGREE);
-    GlweSecretKey::from_container(inverse(key), PolynomialSize(RING_DEGREE))
+    GlweSecretKey::from_container(inverse(keys.words()), PolynomialSize(RING_DEGREE))
 }
 
 /// A tfhe secret key modulo q by its values, in the order in which key words are shared.

@@ -7,7 +7,6 @@
 
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::RING_DEGREE;
-use ringfence_crypto::ring::words::add_words;
 
 use super::*;
 
@@ -79,19 +78,14 @@ fn plain_sums(packing: &Packing) -> Vec<u64> {
     sums
 }
 
-fn bytes(words: &[u64]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-fn words(bytes: &[u8]) -> Vec<u64> {
-    let (words, rest) = bytes.as_chunks::<8>();
-    assert!(rest.is_empty());
-    words.iter().map(|word| u64::from_le_bytes(*word)).collect()
+/// Adds words modulo 2^64.
+fn add(sum: &mut [u64], body: &[u64]) {
+    sum.iter_mut().zip(body).for_each(|(sum, word)| *sum = sum.wrapping_add(*word));
 }
 
 #[test]
 fn a_key_additive_sum_of_ours_decrypts_in_concrete_core() {
-    let packing = Packing::derive(16, SITES).unwrap();
+    let packing = Packing::derive(16, SITES, 1).unwrap();
     // Each site has a key of its own; concrete-core holds all three as one of dimension three, and
     // the mask that they share stands three times.
     let mut cipher = Cipher::generate(SITES, RING_DEGREE).unwrap();
@@ -105,7 +99,7 @@ fn a_key_additive_sum_of_ours_decrypts_in_concrete_core() {
     let mut rng = system_rng().unwrap();
     let mut word = || rng.next_u64();
     let mask: Vec<u64> = (0..RING_DEGREE).map(|_| word()).collect();
-    let mut sum = vec![0; RING_DEGREE * 8];
+    let mut sum = vec![0u64; RING_DEGREE];
     for (site, key) in keys.iter().enumerate() {
         let mut body = product(&mask, key);
         let messages = scaled(&values(site, &packing), &packing);
@@ -114,9 +108,9 @@ fn a_key_additive_sum_of_ours_decrypts_in_concrete_core() {
             let error = (word() % 129).wrapping_sub(64);
             *body = body.wrapping_add(message).wrapping_add(error);
         }
-        add_words(&mut sum, &bytes(&body), 64).unwrap();
+        add(&mut sum, &body);
     }
-    let container = [mask.repeat(SITES), words(&sum)].concat();
+    let container = [mask.repeat(SITES), sum].concat();
     let phases = cipher.decrypt(container.clone()).unwrap();
     assert!(unscaled(&phases, &packing) == plain_sums(&packing));
 
@@ -131,17 +125,16 @@ fn a_key_additive_sum_of_ours_decrypts_in_concrete_core() {
 #[test]
 fn what_concrete_core_encrypts_adds_and_decrypts_in_our_arithmetic() {
     // concrete-core's noise is wider than Ringfence's (2^15.7 of 2^64): a slot less, more scale.
-    let packing = Packing { slots: 2, delta_bits: 27, ..Packing::derive(16, SITES).unwrap() };
-    packing.check(SITES).unwrap();
+    let packing = Packing { slots: 2, delta_bits: 27, ..Packing::derive(16, SITES, 1).unwrap() };
+    packing.check(SITES, 1).unwrap();
     let mut cipher = Cipher::generate(1, RING_DEGREE).unwrap();
     let key = key_polynomials(&mut cipher, 1).remove(0);
-    let mut sum = vec![0; 2 * RING_DEGREE * 8];
+    let mut sum = vec![0u64; 2 * RING_DEGREE];
     for site in 0..SITES {
         let seeded = cipher.encrypt(&scaled(&values(site, &packing), &packing)).unwrap();
         let body = cipher.expand(seeded).unwrap();
-        add_words(&mut sum, &bytes(&body), 64).unwrap();
+        add(&mut sum, &body);
     }
-    let sum = words(&sum);
     let (mask, body) = sum.split_at(RING_DEGREE);
     let masked = product(mask, &key);
     let phases: Vec<u64> = body.iter().zip(masked).map(|(b, m)| b.wrapping_sub(m)).collect();

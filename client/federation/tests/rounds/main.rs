@@ -15,6 +15,7 @@ mod mended;
 mod openings;
 mod refusals;
 mod restored;
+mod sums;
 mod trio;
 mod waiting;
 mod weighting;

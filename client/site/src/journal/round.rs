@@ -11,6 +11,7 @@ use ringfence_crypto::statement::{
 };
 use ringfence_crypto::wire::json;
 use ringfence_durable::{Readers, UNFINISHED, Unfinished};
+use ringfence_keys::open::Evidence;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
@@ -135,6 +136,19 @@ impl RoundJournal {
     pub fn save_refused(&self, closing: &Signed<Closing>) -> Result<(), JournalError> {
         let name = format!("refused-{}.json", closing.id());
         files::write(&self.folder.join(name), &json::pretty(closing))
+    }
+
+    /// Keeps what was found out about others, in `evidence.json`. Counting again finds the same.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn save_evidence(&self, evidence: &[Evidence]) -> Result<(), JournalError> {
+        files::write(&self.evidence(), &json::pretty(&evidence))
+    }
+
+    /// Where that is kept.
+    pub fn evidence(&self) -> PathBuf {
+        self.folder.join("evidence.json")
     }
 
     /// The opening's frame, if it was made.

@@ -213,8 +213,30 @@ impl RoundTransport<'_> {
     /// # Errors
     /// [`TransportError`]; more than `bytes` bytes are refused.
     pub async fn sum(&self, file: &Path, bytes: u64) -> Result<Digest, TransportError> {
+        self.download("/sum", file, bytes).await
+    }
+
+    /// Streams a site's body into a file; returns its digest.
+    ///
+    /// # Errors
+    /// [`TransportError`]; more than `bytes` bytes are refused.
+    pub async fn body(
+        &self,
+        site: &SiteId,
+        file: &Path,
+        bytes: u64,
+    ) -> Result<Digest, TransportError> {
+        self.download(&format!("/contributions/{site}/body"), file, bytes).await
+    }
+
+    async fn download(
+        &self,
+        rest: &str,
+        file: &Path,
+        bytes: u64,
+    ) -> Result<Digest, TransportError> {
         let at = |source| TransportError::File { path: file.display().to_string(), source };
-        let url = self.transport.url(&self.path("/sum"))?;
+        let url = self.transport.url(&self.path(rest))?;
         let network = |source| TransportError::Network { url: url.to_string(), source };
         let request = self.transport.client.get(url.clone()).timeout(transfer_time(bytes));
         let response = request.send().await.map_err(network)?;

@@ -64,6 +64,9 @@ impl Participant<'_> {
                 for (holder, reason) in &done.unusable {
                     println!("  the opening of {holder} was not used: {reason}");
                 }
+                for evidence in &done.evidence {
+                    println!("  {evidence}; kept in {}", done.evidence_file.display());
+                }
                 let opened = OpenedRound::of(round, &done);
                 opened.print();
                 report::record(state, opened)?;

@@ -104,6 +104,11 @@ impl BlockCipher<'_> {
         self.quantizer.packing()
     }
 
+    /// The check words of no block.
+    pub(super) fn no_check_words(&self) -> CheckWords {
+        CheckWords::zero(self.packing().wire_bits)
+    }
+
     /// Working memory that another block has left, or fresh one.
     fn scratch(&self) -> Box<Scratch> {
         lock(&self.spare).pop().unwrap_or_else(|| {
@@ -135,7 +140,7 @@ impl BlockCipher<'_> {
             .into_par_iter()
             .with_max_len(1)
             .map(|_| {
-                let (mut scratch, mut sum) = (self.scratch(), CheckWords::zero());
+                let (mut scratch, mut sum) = (self.scratch(), self.no_check_words());
                 let mut out = Vec::new();
                 while let Some((block, values)) = next() {
                     out.resize(block_bytes(self.packing().wire_bits), 0);
@@ -149,7 +154,7 @@ impl BlockCipher<'_> {
                 Ok(sum)
             })
             .collect::<Result<_, EncryptError>>()?;
-        let mut sum = CheckWords::zero();
+        let mut sum = self.no_check_words();
         sums.iter().for_each(|words| sum.add(words));
         Ok(sum)
     }
@@ -173,7 +178,7 @@ impl BlockCipher<'_> {
         let Packing { delta_bits, wire_bits, .. } = *self.packing();
         mask(errors.as_slice(), message.as_slice(), delta_bits, wire_bits, words.as_mut_slice());
         pack(words.as_slice(), wire_bits, out);
-        Ok(self.check.of_block(block, message))
+        Ok(self.check.of_block(block, words))
     }
 }
 

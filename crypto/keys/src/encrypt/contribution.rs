@@ -7,7 +7,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Header, HolderKeys, Manifest, Study};
 
-use super::check::CheckKey;
+use super::check::{CheckBinding, CheckKey};
 use super::one_time_key::{EncryptError, Encryption, EncryptionContext, OneTimeKey};
 use crate::identity::Identity;
 use crate::share::envelope::EnvelopeBinding;
@@ -87,6 +87,9 @@ impl Contribution {
         let mut encryption = OneTimeKey::generate(rng).start(context, rng)?;
         feed(&mut encryption, &mut body).map_err(Into::into)?;
         let used = encryption.finish(&mut body)?;
+        let (bytes, body) = (body.bytes, Digest::finish(&body.hasher));
+        let binding = CheckBinding { manifest: id, site: identity.site(), body };
+        let check = check_key.seal_words(binding, used.check());
         let shares = used.share(&study.threshold, rng);
         let mut envelopes = Vec::with_capacity(shares.len());
         let holders = study.holders(manifest.round).zip(holder_keys.iter());
@@ -100,8 +103,9 @@ impl Contribution {
             round: manifest.round,
             manifest: id,
             site: identity.site().clone(),
-            body_bytes: body.bytes,
-            body: Digest::finish(&body.hasher),
+            body_bytes: bytes,
+            body,
+            check,
             envelopes: envelopes.iter().map(|envelope| Digest::of(envelope)).collect(),
         });
         Ok(Self { header, envelopes })

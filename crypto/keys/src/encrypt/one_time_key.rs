@@ -58,7 +58,7 @@ use rand::CryptoRng;
 use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::layout::Layout;
 use ringfence_crypto::ring::packing::Packing;
-use ringfence_crypto::ring::params::{KEY_WORDS, RING_DEGREE};
+use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Manifest, Study};
 use zeroize::Zeroizing;
@@ -77,7 +77,7 @@ const BATCH: usize = 256;
 /// A fresh uniform key in NTT order.
 pub struct OneTimeKey(SecretWords);
 
-/// A key that has encrypted its one body, with the check words of what it encrypted.
+/// A key that has encrypted its one body, with the check words of that body.
 pub struct UsedKey {
     key: SecretWords,
     check: CheckWords,
@@ -127,19 +127,13 @@ impl OneTimeKey {
             blocks: packing.blocks(quantizer.values())?,
             quantizer,
             key: self.0,
-            check: check_key.vectors(manifest, packing),
+            check: check_key.vectors(manifest, packing.wire_bits),
             randomness: BulkRandomness::draw(rng),
             spare: Mutex::new(Vec::new()),
         };
         let pending = Zeroizing::new(Vec::with_capacity(packing.block_values()));
-        Ok(Encryption {
-            cipher,
-            check: CheckWords::zero(),
-            pending,
-            taken: 0,
-            next: 0,
-            failed: false,
-        })
+        let check = cipher.no_check_words();
+        Ok(Encryption { cipher, check, pending, taken: 0, next: 0, failed: false })
     }
 }
 
@@ -252,14 +246,14 @@ impl<V: Value> Encryption<'_, V> {
 }
 
 impl UsedKey {
-    /// The vector that is shared among the holders: N key words and the check words.
+    /// The check words of the body, for the header.
+    pub(crate) fn check(&self) -> &CheckWords {
+        &self.check
+    }
+
+    /// The vector that is shared among the holders: the key's words.
     pub(crate) fn into_key_vector(self) -> SecretWords {
-        let mut vector = SecretWords::zeros(KEY_WORDS);
-        let words = self.key.as_slice().iter().chain(&self.check.0);
-        for (slot, word) in vector.as_mut_slice().iter_mut().zip(words) {
-            *slot = *word;
-        }
-        vector
+        self.key
     }
 }
 
@@ -272,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_failed_encryption_encrypts_nothing_more() {
-        let packing = Packing::derive(16, 3).unwrap();
+        let packing = Packing::derive(16, 3, 1).unwrap();
         let values = packing.block_values() * 2;
         let tensor = TensorLayout { name: "w".into(), shape: vec![values as u32], clip: 1.0 };
         let layout = Layout { tensors: vec![tensor] };
@@ -309,7 +303,7 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_give_the_same_body() {
-        let packing = Packing::derive(16, 3).unwrap();
+        let packing = Packing::derive(16, 3, 1).unwrap();
         let count = packing.block_values() * 3 + 5;
         let tensor = TensorLayout { name: "w".into(), shape: vec![count as u32], clip: 1.0 };
         let layout = Layout { tensors: vec![tensor] };
@@ -329,7 +323,7 @@ mod tests {
                 encryption.update(values, &mut body).unwrap();
             }
             let used = encryption.finish(&mut body).unwrap();
-            (body, used.check.0)
+            (body, used.check.numbers())
         };
         let whole = body(count);
         let block = packing.block_values();

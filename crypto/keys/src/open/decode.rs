@@ -29,6 +29,9 @@ pub struct SumContext<'a> {
     pub sites: usize,
     /// The sum of their keys.
     pub keys: &'a KeySum,
+    /// What the sum's check words must be: the sum of those in the set's headers
+    /// ([`CheckKey::sum_of_headers`]).
+    pub check: &'a CheckWords,
     /// The study's check key.
     pub check_key: &'a CheckKey,
 }
@@ -42,6 +45,11 @@ pub struct NoiseReport {
     pub bound: u64,
     /// `log2((Delta/2) / largest)`: bits between the noise and a wrong digit.
     pub margin_bits: f64,
+    /// Largest mean square of the noise over one block.
+    pub mean_square: f64,
+    /// What that stays below if every site draws its noise as it should, but for a chance of 2^-64 a
+    /// model: beyond it some site did not, within what it may.
+    pub mean_square_bound: f64,
 }
 
 /// Blocks a thread that are read and decoded at a time: their slots stay in the cache until they
@@ -56,38 +64,38 @@ pub(super) fn decode(
     sum: &mut impl Read,
     mut take: impl FnMut(&[u64]),
 ) -> Result<NoiseReport, OpenError> {
-    let SumContext { study, manifest, sites, keys, check_key } = context;
-    let (key, check_words) = keys.words().split_at(RING_DEGREE);
+    let SumContext { study, manifest, sites, keys, check: expected, check_key } = context;
     let values = study.layout.values();
-    let decoder = Decoder::new(&study.packing, sites, values, manifest);
-    let check = check_key.vectors(manifest, &study.packing);
+    let decoder = Decoder::new(study, sites, manifest);
+    let check = check_key.vectors(manifest, study.packing.wire_bits);
     let blocks = study.blocks()?;
     let (bytes, block_values) =
         (block_bytes(study.packing.wire_bits), study.packing.block_values());
     let batch = (BATCH * rayon::current_num_threads()).min(blocks).max(1);
     let mut buffer = vec![0; batch * bytes];
     let mut slots = vec![0; batch * block_values];
-    let mut total = CheckWords::zero();
-    let (mut largest, mut counted, mut left) = (0, 0, values);
+    let mut total = CheckWords::zero(study.packing.wire_bits);
+    let (mut noise, mut counted, mut left) = (BlockNoise::default(), 0, values);
     for first in (0..blocks).step_by(batch) {
         let count = batch.min(blocks - first);
         let (buffer, slots) = (&mut buffer[..count * bytes], &mut slots[..count * block_values]);
         sum.read_exact(buffer)?;
-        let decoded: Vec<Result<(u64, CheckWords), OpenError>> = slots
+        let decoded: Vec<Result<(BlockNoise, CheckWords), OpenError>> = slots
             .par_chunks_mut(block_values)
             .zip(buffer.par_chunks(bytes))
             .enumerate()
             .map_init(Scratch::boxed, |scratch, (index, (slots, bytes))| {
                 let block = first + index;
-                decoder.decrypt(block, bytes, key, scratch);
-                let noise = decoder.decode(block, scratch, slots)?;
-                Ok((noise, check.of_block(block, &scratch.message)))
+                unpack(bytes, study.packing.wire_bits, scratch.coefficients.as_mut_slice());
+                let words = check.of_block(block, &scratch.coefficients);
+                decoder.decrypt(block, keys.words(), scratch);
+                Ok((decoder.decode(block, scratch, slots)?, words))
             })
             .collect();
         // The first block's error, whichever thread was faster.
         for block in decoded {
-            let (noise, words) = block?;
-            largest = largest.max(noise);
+            let (of_block, words) = block?;
+            noise = noise.max(of_block);
             total.add(&words);
         }
         // Value 0 is the count; the sums and the padding follow.
@@ -104,10 +112,10 @@ pub(super) fn decode(
     if counted != sites as u64 {
         return Err(OpenError::Count { counted, expected: sites });
     }
-    if !total.matches(check_words) {
+    if !total.matches(expected) {
         return Err(OpenError::Check);
     }
-    Ok(decoder.report(largest))
+    Ok(decoder.report(noise))
 }
 
 /// Words that a loop handles side by side: two of the widest registers.
@@ -127,6 +135,20 @@ impl Scratch {
     }
 }
 
+/// Noise of a block, or the most of several.
+#[derive(Clone, Copy, Default)]
+struct BlockNoise {
+    largest: u64,
+    mean_square: f64,
+}
+
+impl BlockNoise {
+    fn max(self, other: Self) -> Self {
+        let largest = self.largest.max(other.largest);
+        Self { largest, mean_square: self.mean_square.max(other.mean_square) }
+    }
+}
+
 struct Decoder<'a> {
     packing: &'a Packing,
     sites: usize,
@@ -137,31 +159,32 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(packing: &'a Packing, sites: usize, values: usize, manifest: ManifestId) -> Self {
-        let noise = NoiseModel::new(sites, packing.wire_bits);
+    fn new(study: &'a Study, sites: usize, manifest: ManifestId) -> Self {
+        let (packing, values) = (&study.packing, study.layout.values());
+        let noise = NoiseModel::new(sites, study.threshold.collusion, packing.wire_bits);
         let (bound, mean_square_bound) = (noise.bound(), noise.mean_square_bound());
         Self { packing, sites, values, manifest, bound, mean_square_bound }
     }
 
-    /// Coefficients of a block of the sum with their masks taken off: `Delta M` and noise.
-    fn decrypt(&self, block: usize, bytes: &[u8], key: &[u64], scratch: &mut Scratch) {
+    /// Lifts the words of a block of the sum, which lie where its coefficients do, and takes their
+    /// masks off: `Delta M` and noise are left.
+    fn decrypt(&self, block: usize, key: &[u64], scratch: &mut Scratch) {
         let Scratch { public, message, coefficients } = scratch;
         public_polynomial(self.manifest, block as u64, public);
         // The message is found last; until then its place holds the masks.
         let masks = message;
         product(public, key, masks);
-        unpack(bytes, self.packing.wire_bits, coefficients.as_mut_slice());
         unmask(masks.as_slice(), self.packing.wire_bits, coefficients.as_mut_slice());
     }
 
     /// Takes the noise off the coefficients of a block and reads the slots of its message. Returns
-    /// the largest noise.
+    /// the noise.
     fn decode(
         &self,
         block: usize,
         scratch: &mut Scratch,
         slots: &mut [u64],
-    ) -> Result<u64, OpenError> {
+    ) -> Result<BlockNoise, OpenError> {
         let delta_bits = self.packing.delta_bits;
         let Scratch { message, coefficients, .. } = scratch;
         let (largest, squares) = split_noise(coefficients, delta_bits, message.as_mut_slice());
@@ -174,10 +197,6 @@ impl<'a> Decoder<'a> {
             let coefficient = block * RING_DEGREE + at;
             return Err(OpenError::Noise { coefficient, noise, bound: self.bound, sites });
         }
-        let (mean_square, bound) = (squares / RING_DEGREE as f64, self.mean_square_bound);
-        if mean_square > bound {
-            return Err(OpenError::NoiseMeanSquare { block, mean_square, bound, sites });
-        }
         let Packing { slot_bits, slots: count, .. } = *self.packing;
         for (slot, out) in slots.chunks_mut(RING_DEGREE).enumerate() {
             // The last slot takes all that is left: bits above it must not go unseen.
@@ -185,7 +204,7 @@ impl<'a> Decoder<'a> {
             read_slot(message.as_slice(), slot as u32 * u32::from(slot_bits), width, out);
         }
         self.check_slots(block, slots)?;
-        Ok(largest)
+        Ok(BlockNoise { largest, mean_square: squares / RING_DEGREE as f64 })
     }
 
     /// Every slot must be at most what the set can sum to, the count the number of sites, padding
@@ -209,10 +228,12 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn report(&self, largest: u64) -> NoiseReport {
+    fn report(&self, noise: BlockNoise) -> NoiseReport {
+        let BlockNoise { largest, mean_square } = noise;
+        let Self { bound, mean_square_bound, .. } = *self;
         let half = (1u64 << (self.packing.delta_bits - 1)) as f64;
         let margin_bits = (half / largest.max(1) as f64).log2();
-        NoiseReport { largest, bound: self.bound, margin_bits }
+        NoiseReport { largest, bound, margin_bits, mean_square, mean_square_bound }
     }
 }
 

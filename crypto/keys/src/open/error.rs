@@ -36,20 +36,6 @@ pub enum OpenError {
         /// Contributions in the set.
         sites: usize,
     },
-    /// A block whose noise is too large on average.
-    #[error(
-        "block {block} has a noise mean square of {mean_square:.1}, expected at most {bound:.1} for {sites} sites"
-    )]
-    NoiseMeanSquare {
-        /// The block.
-        block: usize,
-        /// What came.
-        mean_square: f64,
-        /// Largest allowed.
-        bound: f64,
-        /// Contributions in the set.
-        sites: usize,
-    },
     /// A slot beyond what the set can sum to, or padding that is not zero.
     #[error(
         "value {index} sums to {sum}, expected at most {limit} for {sites} sites: a contribution was not encoded as the study says"
@@ -72,8 +58,10 @@ pub enum OpenError {
         /// In the set.
         expected: usize,
     },
-    /// The check words do not match.
-    #[error("the check words do not match the sum: the sum of the bodies was altered on the way")]
+    /// The sum's check words are not the sum of those in the headers.
+    #[error(
+        "the sum's check words are not those of the certified headers: it is not the sum of the bodies that they name; add up the bodies to find out who is at fault"
+    )]
     Check,
 }
 
@@ -83,11 +71,9 @@ impl OpenError {
         match self {
             Self::Certificate(_) | Self::Reconstruct(_) | Self::Io(_) => FailureClass::Openings,
             Self::Check => FailureClass::Check,
-            Self::Packing(_)
-            | Self::Noise { .. }
-            | Self::NoiseMeanSquare { .. }
-            | Self::Slot { .. }
-            | Self::Count { .. } => FailureClass::Decoding,
+            Self::Packing(_) | Self::Noise { .. } | Self::Slot { .. } | Self::Count { .. } => {
+                FailureClass::Decoding
+            }
         }
     }
 }

@@ -93,6 +93,7 @@ mod tests {
     use ringfence_crypto::id::RoundNumber;
     use ringfence_crypto::ring::params::MODULUS;
     use ringfence_crypto::signature::Statement;
+    use ringfence_crypto::statement::{CHECK_BYTES, HexBytes};
 
     #[test]
     fn residues_at_or_above_q_are_refused() {
@@ -114,6 +115,7 @@ mod tests {
             site: dealer.clone(),
             body_bytes: 0,
             body: Digest::of(b"body"),
+            check: HexBytes(vec![0; CHECK_BYTES]),
             envelopes: vec![Digest::of(&sealed); 5],
         };
         let error = open_envelope(&identities[last], None, &study, &header, &sealed).unwrap_err();

@@ -10,7 +10,7 @@ use ringfence_crypto::threshold::Threshold;
 use crate::secret::SecretWords;
 use crate::share::share::{Share, holder_point, lagrange, secret_point, share_words};
 
-/// The sum of the keys and check words over a certified set.
+/// The sum of the keys over a certified set.
 #[derive(Debug)]
 pub struct KeySum {
     words: SecretWords,
@@ -81,7 +81,7 @@ impl KeySum {
         }
     }
 
-    /// Key words (NTT order), then check words. Only a sum has words that anybody ever sees.
+    /// Key words (NTT order). Only a sum has words that anybody ever sees.
     pub fn words(&self) -> &[u64] {
         self.words.as_slice()
     }

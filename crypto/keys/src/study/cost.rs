@@ -170,7 +170,7 @@ impl StudyCost {
         let two_thirds = (2 * sites).div_ceil(3);
         // Both are at most MAX_SITES.
         let min_sites = floor.max(two_thirds.min(left) as u16);
-        let packing = Packing::derive(value_bits, sites)?;
+        let packing = Packing::derive(value_bits, sites, collusion)?;
         let body_bytes = packing.body_bytes(parameters)?;
         let envelope = |k| (dealt_bytes(&threshold, k) + SEAL_OVERHEAD) as u64;
         let envelope_bytes = (0..usize::from(holders)).map(envelope).sum();
@@ -180,7 +180,7 @@ impl StudyCost {
         let dealt = envelope(usize::from(holders) - 1) * sites as u64;
         let half = (1u64 << (packing.delta_bits - 1)) as f64;
         let blocks = packing.blocks(parameters)?;
-        let noise = NoiseModel::new(sites, packing.wire_bits);
+        let noise = NoiseModel::new(sites, collusion, packing.wire_bits);
         Ok(Self {
             parameters,
             sites,

@@ -76,7 +76,8 @@ impl StudyDraft {
         };
         let two_thirds = (2 * sites).div_ceil(3) as u16;
         let min_sites = self.min_sites.unwrap_or(threshold.min_sites_floor().max(two_thirds));
-        let packing = Packing::derive(self.value_bits, sites).map_err(StudyError::from)?;
+        let packing = Packing::derive(self.value_bits, sites, threshold.collusion)
+            .map_err(StudyError::from)?;
         let study = Study {
             check_key: seal_check_key(&self.roster, rng)?,
             name: self.name,

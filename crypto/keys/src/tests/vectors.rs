@@ -24,6 +24,7 @@ checks! { FOLDER, "secret";
     seal => sealing::seal,
     seal_bad => sealing::seal_bad,
     contribution => contributions::contribution,
+    header_words_bad => contributions::header_words_bad,
     envelope_bad => contributions::envelope_bad,
     sharing => sharing::sharing,
     sharing_bad => sharing::sharing_bad,

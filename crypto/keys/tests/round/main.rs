@@ -4,6 +4,7 @@
 
 mod logged;
 mod opened;
+mod recount;
 mod refusals;
 mod refused_openings;
 mod times;

@@ -9,7 +9,7 @@ use ringfence_crypto::statement::{Certificate, Endorsement, FailureClass};
 use ringfence_crypto::id::{ClosingId, RoundNumber};
 use ringfence_keys::duties::holder::{Holder, HolderError, open_share_sum};
 use ringfence_keys::identity::Identity;
-use ringfence_keys::open::{CheckedPart, OpenError, OpeningContext};
+use ringfence_keys::open::{CheckedPart, OpenError, OpenedSum, OpeningContext, SumContext};
 use ringfence_keys::share::envelope::open_envelope;
 use ringfence_testkit::{Rehearsal, apply, rng};
 
@@ -247,6 +247,15 @@ fn a_site_that_was_shown_another_manifest_spoils_the_round_but_no_mean() {
     rehearsal.endorse(&mut round, &[]);
     let frames = rehearsal.openings(&mut round, &made, &[]);
     let finished = rehearsal.finished(&round, sum, frames);
-    let error = finished.try_open(&finished.key_sum(0), &finished.sum).unwrap_err();
+    // Its check words are sealed for the other manifest: its header is evidence against it.
+    let (study, check_key) = (&*rehearsal.study, &rehearsal.check_key);
+    let headers = finished.headers.iter().map(|header| &header.statement);
+    let error = check_key.sum_of_headers(headers, study.packing.wire_bits).unwrap_err();
+    assert_eq!(error.0, *rehearsal.identities[4].site());
+    // The sum is that of the bodies, and still no mean comes of it.
+    let (manifest, keys) = (finished.manifest_id(), &finished.key_sum(0));
+    let check = &check_key.words_of(study, manifest, &mut &finished.sum[..]).unwrap();
+    let context = SumContext { study, manifest, sites: 5, keys, check, check_key };
+    let error = OpenedSum::open(context, &mut &finished.sum[..]).unwrap_err();
     assert!(matches!(error, OpenError::Noise { .. }), "{error}");
 }

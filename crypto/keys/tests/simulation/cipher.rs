@@ -86,7 +86,7 @@ impl Cipher {
     pub(crate) fn contribute(&self, dealing: Dealing<'_>, rng: &mut ChaCha20Rng) -> Posted {
         let Dealing { manifest, holder_keys, site, values, broken } = dealing;
         let (level, parties, study) = (self.level, &*self.parties, &*self.parties.study);
-        let (mut envelopes, body, body_digest) = match level {
+        let (mut envelopes, body, mut header) = match level {
             Level::Statements => {
                 let mut stub = |key: &HexBytes| {
                     let nonce = rng.next_u64().to_le_bytes();
@@ -95,8 +95,8 @@ impl Cipher {
                 let envelopes: Vec<Vec<u8>> = holder_keys.iter().map(&mut stub).collect();
                 let body: Vec<u8> =
                     values.iter().flat_map(|value| u64::from(*value).to_le_bytes()).collect();
-                let digest = Digest::of(&body);
-                (envelopes, body, digest)
+                let header = parties.header(manifest, site, Digest::of(&body), Vec::new());
+                (envelopes, body, header.statement)
             }
             Level::Full => {
                 // Exact, see `CLIP`: the quantizer gives back these very integers.
@@ -113,15 +113,12 @@ impl Cipher {
                 };
                 let mut body = Vec::new();
                 let made = Contribution::make(context, &quantized, rng, &mut body).unwrap();
-                if broken == 0 {
-                    return Posted { header: made.header, envelopes: made.envelopes, body };
-                }
-                (made.envelopes, body, made.header.statement.body)
+                (made.envelopes, body, made.header.statement)
             }
         };
         envelopes.iter_mut().take(broken).for_each(|envelope| envelope[0] ^= GOOD);
-        let digests = envelopes.iter().map(|envelope| Digest::of(envelope)).collect();
-        let header = parties.header(manifest, site, body_digest, digests);
+        header.envelopes = envelopes.iter().map(|envelope| Digest::of(envelope)).collect();
+        let header = parties.identities[site].sign(header);
         Posted { header, envelopes, body }
     }
 
@@ -214,7 +211,7 @@ impl Cipher {
         &self,
         recipient: usize,
         (manifest, certificate): (&Manifest, &Certificate),
-        frames: &[Arc<OpeningFrame>],
+        (frames, posted): (&[Arc<OpeningFrame>], &[Arc<Posted>]),
         sum: &[u8],
     ) -> Result<Vec<u64>, String> {
         let (parties, study) = (&*self.parties, &*self.parties.study);
@@ -245,8 +242,18 @@ impl Cipher {
             .collect::<Result<_, _>>()?;
         let keys = KeySum::reconstruct(&openings, &study.threshold).map_err(|e| e.to_string())?;
         let sites = closing.statement.included.len();
-        let context =
-            SumContext { study, manifest: id, sites, keys: &keys, check_key: &parties.check_key };
+        let headers = closing
+            .statement
+            .included
+            .iter()
+            .map(|entry| posted.iter().find(|posted| posted.header.id() == entry.header))
+            .map(|posted| posted.map(|posted| &posted.header.statement))
+            .collect::<Option<Vec<_>>>()
+            .ok_or("a header of the set is not shown")?;
+        let (check_key, wire_bits) = (&parties.check_key, study.packing.wire_bits);
+        let check = check_key.sum_of_headers(headers, wire_bits).map_err(|e| e.to_string())?;
+        let (manifest, keys, check) = (id, &keys, &check);
+        let context = SumContext { study, manifest, sites, keys, check, check_key };
         OpenedSum::open(context, &mut &sum[..])
             .map(|opened| opened.sums().to_vec())
             .map_err(|error| error.to_string())

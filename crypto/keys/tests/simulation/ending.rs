@@ -174,7 +174,12 @@ impl Site {
         }
         if !again {
             let frames = &shown.openings;
-            let opened = world.cipher().recover(self.index, (manifest, certificate), frames, sum);
+            let opened = world.cipher().recover(
+                self.index,
+                (manifest, certificate),
+                (frames, &shown.posted),
+                sum,
+            );
             world.observer.recovered(manifest, certificate, frames, &opened);
             let Ok(sums) = opened else {
                 self.memory.tried = Some((round, frames.len()));

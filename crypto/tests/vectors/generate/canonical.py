@@ -140,6 +140,7 @@ SCHEMAS = {
         ("site", string),
         ("body_bytes", U64),
         ("body", fixed),
+        ("check", counted_bytes),
         ("envelopes", listing(fixed)),
     ),
     "receipt": structure(
@@ -171,6 +172,7 @@ SCHEMAS = {
         ("manifest", fixed), ("closing", fixed), ("site", string), ("outcome", outcome)
     ),
     # Not statements: what sealed messages are bound to.
+    "check-words": structure(("manifest", fixed), ("site", string), ("body", fixed)),
     "envelope-binding": structure(("manifest", fixed), ("dealer", string), ("holder", string)),
     "opening-binding": structure(
         ("manifest", fixed), ("closing", fixed), ("holder", string), ("recipient", option(string))

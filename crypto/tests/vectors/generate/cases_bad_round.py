@@ -9,6 +9,10 @@ from parties import AGGREGATOR, SITES, digest_of, signing_seed
 def headers():
     good = story.contribution("north").header
     cases = {
+        "check_length": (
+            {**good, "check": good["check"][:-2]}, "north",
+            "sealed check words of 47 bytes, expected 48",
+        ),
         "envelopes": (
             {**good, "envelopes": good["envelopes"][:4]}, "north",
             "the header names 4 envelopes, expected one for each of 5 key holders",

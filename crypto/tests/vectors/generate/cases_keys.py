@@ -42,7 +42,7 @@ def identities():
 
 def shares():
     made, cases = story.contribution("south"), []
-    secret = made.key + made.check_words
+    secret = made.key
     for m, c, l in [(3, 1, 1), (5, 1, 2), (16, 4, 4)]:
         threshold = sharing.thresholds(m, c, l)
         seeds = [seed(f"sharing/{m}/{k}") for k in range(sharing.seeded(threshold))]
@@ -96,10 +96,10 @@ def shares():
     share = sharing.expand_seed(seed("share-bad"), threshold)
     for name, values, offset, error in [
         ("residue_at_q", share[:7] + [ring.Q] + share[8:], 4, f"word 7 is {ring.Q}"),
-        ("residue_2_64", share[:-1] + [2**64 - 1], 15, f"word 1024 is {2**64 - 1}"),
-        ("short", share[:-1], 4, "expected 8200 bytes of 8-byte residues, got 8192"),
-        ("long", share + [0], 4, "expected 8200 bytes of 8-byte residues, got 8208"),
-        ("no_seed", share, 3, "expected 32 bytes of 8-byte residues, got 8200"),
+        ("residue_2_64", share[:-1] + [2**64 - 1], 15, f"word 1023 is {2**64 - 1}"),
+        ("short", share[:-1], 4, "expected 8192 bytes of 8-byte residues, got 8184"),
+        ("long", share + [0], 4, "expected 8192 bytes of 8-byte residues, got 8200"),
+        ("no_seed", share, 3, "expected 32 bytes of 8-byte residues, got 8192"),
     ]:
         write(
             f"share_bad_{name}",

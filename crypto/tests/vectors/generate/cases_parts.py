@@ -209,22 +209,25 @@ def weighting():
 def check_words():
     key, digest = seed("check-words/key"), blake3.digest(b"any round")
     vectors = sharing.check_vectors(key, digest)
-    blocks = [[0] * ring.N, [0] * ring.N, [1] * ring.N]
-    blocks[0][0], blocks[0][17], blocks[1][4095] = 5, 2**50, 7
-    cases = [sharing.check_words(key, digest, blocks[: n + 1]) for n in range(3)]
+    cases = []
+    for w in (32, 41, 44, 45, 52, 64):
+        blocks = [[0] * ring.N, [0] * ring.N, [ring.modulus(w) - 1] * ring.N]
+        blocks[0][0], blocks[0][17], blocks[1][4095] = 5, 2**31, 7
+        parts = [sharing.check_words(key, digest, blocks[: n + 1], w) for n in range(3)]
+        cases.append({"wire_bits": w, "words": [words(part) for part in parts]})
     write(
         "check_words",
         "secret",
         "check_words",
-        "Check key and round digest to rho_0, rho_1 (found by blocks with a single 1), the scales of "
-        "blocks 0 to 2 and the check words of messages of one, two and three blocks; a block lists "
-        "[coefficient, value], or is all ones.",
+        "Check key and round digest to rho_0 to rho_3 (found by blocks with a single 1), the scales of "
+        "blocks 0 to 2 and, for several widths, the check words of bodies of one, two and three blocks; "
+        "a block lists [index, wire word], or is all p - 1.",
         key=key.hex(),
         round=digest.hex(),
-        rho=[{"first": words(v[:4]), "last": words(v[-2:])} for v in vectors],
-        scales=[words(sharing.check_scales(key, digest, j)) for j in range(3)],
-        blocks=[[[0, word(5)], [17, word(2**50)]], [[4095, word(7)]], "ones"],
-        words=[words(case) for case in cases],
+        rho=[{"first": v[:4], "last": v[-2:]} for v in vectors],
+        scales=[sharing.check_scales(key, digest, j) for j in range(3)],
+        blocks=[[[0, word(5)], [17, word(2**31)]], [[4095, word(7)]], "largest"],
+        cases=cases,
     )
 
 

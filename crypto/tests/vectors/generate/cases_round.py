@@ -61,6 +61,7 @@ def encryption():
         block_1=north.body[block_bytes:].hex(),
         envelopes=[envelope.hex() for envelope in north.envelopes],
     )
+    bad_check_words()
     from_north = {
         "manifest": story.manifest(),
         "round_keys": [parties.round_keys()],
@@ -83,9 +84,9 @@ def encryption():
             error=error,
         )
     for name, plaintext, bound_to, error in [
-        ("residue_at_q", ring.to_bytes([ring.Q] + [0] * 2048), "south", f"word 0 is {ring.Q}"),
-        ("short_share", bytes(8 * 2048), "south", "expected 16392 bytes of 8-byte residues, got 16384"),
-        ("another_dealer", bytes(8 * 2049), None, "the sealed Envelope did not open"),
+        ("residue_at_q", ring.to_bytes([ring.Q] + [0] * 2047), "south", f"word 0 is {ring.Q}"),
+        ("short_share", bytes(8 * 2047), "south", "expected 16384 bytes of 8-byte residues, got 16376"),
+        ("another_dealer", bytes(8 * 2048), None, "the sealed Envelope did not open"),
     ]:
         dealer = "north" if bound_to else "centre"
         binding = {"manifest": story.manifest_digest(), "dealer": dealer, "holder": "south"}
@@ -107,6 +108,35 @@ def encryption():
         )
 
 
+def bad_check_words():
+    """Signed headers whose check words do not open."""
+    made = story.contribution("north")
+    good, error = bytes.fromhex(made.header["check"]), "the sealed check words in the signed header of"
+    p, digest = ring.modulus(parties.PACKING["wire_bits"]), made.header["body"]
+    cases = {
+        "altered": good[:-1] + bytes([good[-1] ^ 1]),
+        "short": good[:-1],
+        "empty": b"",
+        "of_another_site": bytes.fromhex(story.contribution("south").header["check"]),
+        "of_another_body": bytes.fromhex(
+            story.sealed_check_words("north", parties.digest_of("another body"), made.check_words)
+        ),
+        "at_p": bytes.fromhex(story.sealed_check_words("north", digest, [0, 0, 0, p])),
+        "three": bytes.fromhex(story.sealed_check_words("north", digest, made.check_words[:3])),
+    }
+    for name, check in cases.items():
+        header = {**made.header, "check": check.hex()}
+        write(
+            f"header_words_bad_{name}",
+            "secret",
+            "header_words_bad",
+            "A properly signed header whose sealed check words no site accepts.",
+            manifest=story.manifest(),
+            header=canonical.sign("header", header, parties.signing_seed("north")),
+            error=f"{error} north do not open",
+        )
+
+
 def openings():
     cases = []
     for holder in story.OPENERS:
@@ -121,7 +151,7 @@ def openings():
                 "frame": made.frame.hex(),
             }
         )
-    opened, total = story.opened(), story.body_sum()
+    opened, total, w = story.opened(), story.body_sum(), parties.PACKING["wire_bits"]
     largest = max(abs(noise) for block in opened.noise for noise in block)
     means = [
         packing.mean(s, len(story.CONTRIBUTORS), clip, parties.PACKING["value_bits"])
@@ -143,14 +173,17 @@ def openings():
         openings=cases,
         sum=total.hex(),
         sum_digest=blake3.digest(total).hex(),
+        check_words=words(opened.check_words),
         key_sum=shown(opened.key_sum),
         sites=len(story.CONTRIBUTORS),
         sums=numbers(opened.sums, "I"),
         mean=numbers(means, "f"),
         log=story.log_entries(),
         largest_noise=largest,
-        noise_bound=packing.noise_bound(3, parties.PACKING["wire_bits"]),
+        noise_bound=packing.noise_bound(3, parties.THRESHOLD["collusion"], w),
         margin_bits=math.log2((1 << parties.PACKING["delta_bits"] - 1) / largest),
+        mean_square=max(sum(e * e for e in block) / ring.N for block in opened.noise),
+        mean_square_bound=float(packing.mean_square_bound(3, w)),
     )
     bad_openings()
     bad_sums(opened)
@@ -173,7 +206,7 @@ def bad_openings():
     swapped = [*made.keys]
     swapped[south] = centre
     leaves = story.recipient_leaves(swapped)
-    share = ring.to_bytes([ring.Q] + [0] * 2048)
+    share = ring.to_bytes([ring.Q] + [0] * 2047)
     other_signature = {**made.signed, "signature": story.opening("east").signed["signature"]}
     other_closing = signed(closing=parties.digest_of("another closing"))
     follows = signed(content=blake3.digest(altered).hex())
@@ -219,13 +252,13 @@ def bad_openings():
 
 
 def bad_sums(opened):
-    """Sums that must not open: words are added to those of opened.json, modulo 2^w."""
+    """Sums that must not open: words are added to those of opened.json, modulo p."""
     w, delta_bits = parties.PACKING["wire_bits"], parties.PACKING["delta_bits"]
     total = ring.read_words(story.body_sum(), w)
     noise = [value for block in opened.noise for value in block]
     message = [value for block in opened.blocks for value in block]
-    bound, half = packing.noise_bound(3, w), 1 << delta_bits - 1
-    unit = 2**64 >> w  # about what one word adds to the noise: q / 2^w
+    bound, half = packing.noise_bound(3, parties.THRESHOLD["collusion"], w), 1 << delta_bits - 1
+    unit = 2**64 >> w  # about what one word adds to the noise: q / p
 
     def scaled(digit, slot=0):
         """What adds a digit to a slot."""
@@ -234,13 +267,13 @@ def bad_sums(opened):
     def case(name, changes, error, sites=3, cut=0):
         altered = list(total)
         for index, add in changes:
-            altered[index] = (altered[index] + add) % (1 << w)
+            altered[index] = (altered[index] + add) % ring.modulus(w)
         body = ring.lay_out(altered, w)
         write(
             f"sum_bad_{name}",
             "secret",
             "sum_bad",
-            "The sum of opened.json with `add` (a wire word) added to the words at `indexes`, without "
+            "The sum of opened.json with `add` (a wire word) added, modulo p, to the words at `indexes`, without "
             "its last `cut` bytes, opened as that of so many sites.",
             indexes=[index for index, _ in changes],
             add=word(changes[0][1]) if changes else word(0),
@@ -251,7 +284,7 @@ def bad_sums(opened):
         )
         assert len({add for _, add in changes}) <= 1
 
-    check = "the check words do not match the sum"
+    check = "the sum's check words are not those of the certified headers"
     case("shifted", [(1000, scaled(1))], check)
     case("shifted_in_block_1", [(ring.N + 3, scaled(-1 % ring.Q))], check)
     case("two_shifts", [(5, scaled(1)), (6, scaled(1))], check)
@@ -260,9 +293,8 @@ def bad_sums(opened):
     assert bound < noise[at] + 2 * unit < half - unit
     case("noise", [(at, 2)], f"coefficient {at} has noise")
     quiet = [k for k, value in enumerate(noise[: ring.N]) if abs(value + unit) < bound - unit // 8]
-    squares = sum((noise[k] + (unit if k in set(quiet) else 0)) ** 2 for k in range(ring.N))
-    assert squares / ring.N > 1.01 * float(packing.mean_square_bound(3, w))
-    case("mean_square", [(k, 1) for k in quiet], "block 0 has a noise mean square of")
+    # Noise within its bounds is nobody's fault, and still not what the headers promise.
+    case("noise_within_bounds", [(k, 1) for k in quiet[:2000]], check)
     limit = 3 * 65535
     slot = message[7] // 2**19 + 2**18
     error = f"value {ring.N + 7} sums to {slot}, expected at most {limit} for 3 sites"

@@ -6,7 +6,7 @@ import struct
 from decimal import Decimal, getcontext
 from functools import lru_cache
 
-from ring import N, Q
+from ring import N, Q, modulus
 
 getcontext().prec = 40
 SIGMA = Decimal("6.4")
@@ -16,13 +16,20 @@ FAILURE_LOG2 = 64
 LEVEL = (1 + (MAX_BLOCKS * N).bit_length() - 1 + FAILURE_LOG2) * Decimal(2).ln()
 
 
+# Residues by which the rounding to a word may miss half a word, and the lifting of one W q / p.
+ROUNDING, LIFTING = 2, 3
+WIRE_BITS = range(32, 65)
+TAIL = 64
+
+
 def half_width(w):
-    """Half the width of a word's rounding error."""
-    return Decimal(Q) / 2 ** (w + 1)
+    """The most that the rounding to a word errs."""
+    return Decimal(Q) / modulus(w) / 2 + ROUNDING
 
 
 def _cumulant(t, h):
-    """K(t) and K'(t) of one contribution: Gaussian t^2 sigma^2 / 2, uniform ln(sinh(th)/(th))."""
+    """K(t) and K'(t) of one contribution: Gaussian t^2 sigma^2 / 2, uniform ln(sinh(th)/(th)), and
+    2 t for roundings that are off centre."""
     x = t * h
     if x < Decimal("1e-12"):
         uniform, slope = x * x / 6, x / 3
@@ -30,7 +37,8 @@ def _cumulant(t, h):
         small = (-2 * x).exp()
         uniform = x - (2 * x).ln() + (1 - small).ln()
         slope = (1 + small) / (1 - small) - 1 / x
-    return t * t * SIGMA * SIGMA / 2 + uniform, t * SIGMA * SIGMA + h * slope
+    value = t * t * SIGMA * SIGMA / 2 + uniform + ROUNDING * t
+    return value, t * SIGMA * SIGMA + h * slope + ROUNDING
 
 
 @lru_cache(maxsize=None)
@@ -48,15 +56,17 @@ def noise_infimum(sites, w):
     return (sites * _cumulant(low, h)[0] + LEVEL) / low
 
 
-def noise_bound(sites, w):
-    """Largest noise of a coefficient but for a chance of 2^-64 a model; the lifting adds 1/2."""
-    possible = sites * (64 + half_width(w))
-    return math.ceil(min(noise_infimum(sites, w), possible) + Decimal("0.5"))
+def noise_bound(sites, c, w):
+    """Largest noise of a coefficient but for a chance of 2^-64 a model: c sites choose theirs."""
+    honest, most = max(sites - c, 0), TAIL + half_width(w)
+    bound = min(noise_infimum(honest, w), honest * most) if honest else 0
+    return math.ceil(bound + min(c, sites) * most + LIFTING)
 
 
 def mean_square_bound(sites, w):
-    """Largest mean square of the noise over one block (Hsu, Kakade and Zhang 2012)."""
-    proxy = sites * (SIGMA * SIGMA + half_width(w) ** 2 / 3) + Decimal("0.25")
+    """Largest mean square of the noise over one block, if every site draws its noise as it should
+    (Hsu, Kakade and Zhang 2012)."""
+    proxy = sites * (SIGMA * SIGMA + half_width(w) ** 2 / 3) + LIFTING**2
     ratio = LEVEL / N
     return proxy * (1 + 2 * ratio.sqrt() + 2 * ratio)
 
@@ -72,22 +82,22 @@ def fits(packing, sites):
     return (message + 1) << packing["delta_bits"] < Q
 
 
-def quiet(sites, w, delta_bits):
-    return noise_bound(sites, w) < 1 << delta_bits - 1
+def quiet(sites, c, w, delta_bits):
+    return noise_bound(sites, c, w) < 1 << delta_bits - 1
 
 
-def derive(value_bits, sites):
+def derive(value_bits, sites, c):
     """The packing with the fewest wire bits a value; of equals the one with more slots."""
     width, best = slot_bits(value_bits, sites), None
     for slots in range(1, 63 // width + 1):
         packing = {"value_bits": value_bits, "slot_bits": width, "slots": slots}
         deltas = [d for d in range(1, 63) if fits({**packing, "delta_bits": d}, sites)]
-        if not deltas or not quiet(sites, 64, max(deltas)):
+        if not deltas or not quiet(sites, c, 64, max(deltas)):
             continue
-        delta, low, high = max(deltas), 7, 64
+        delta, low, high = max(deltas), WIRE_BITS[0] - 1, 64
         while high - low > 1:  # noise falls as words widen
             middle = (low + high) // 2
-            low, high = (low, middle) if quiet(sites, middle, delta) else (middle, high)
+            low, high = (low, middle) if quiet(sites, c, middle, delta) else (middle, high)
         packing |= {"delta_bits": delta, "wire_bits": high}
         # high / slots < best, or equal with more slots.
         if best is None or high * best["slots"] <= best["wire_bits"] * slots:

@@ -18,7 +18,7 @@ LAYOUT = [
     {"name": "dense.weight", "shape": [83, 100], "clip": 0.25},
 ]
 THRESHOLD = sharing.thresholds(5, 1, 2)
-PACKING = packing.derive(16, 5)
+PACKING = packing.derive(16, 5, 1)
 VALUES = packing.values_of(LAYOUT)
 
 
@@ -121,4 +121,4 @@ def holder_secret(site):
 
 def keyed_model(text):
     model = blake3.digest(text.encode())
-    return sharing.keyed_digest(CHECK_KEY, b"ringfence/model/1", model).hex()
+    return sharing.keyed_digest(CHECK_KEY, b"ringfence/keyed-model/1", model).hex()

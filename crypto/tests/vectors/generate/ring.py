@@ -2,6 +2,7 @@
 wire words and how they lie in bytes."""
 
 import struct
+from functools import cache
 
 import blake3
 
@@ -80,14 +81,39 @@ def public_polynomial(round_digest, block):
     return residues(blake3.Xof(seed), N)
 
 
+def is_prime(n):
+    """Miller and Rabin with the bases that decide below 2^64."""
+    odd, twos = n - 1, 0
+    while odd % 2 == 0:
+        odd, twos = odd // 2, twos + 1
+    for base in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37):
+        powers = [pow(base, odd << i, n) for i in range(twos)]
+        if powers[0] != 1 and n - 1 not in powers:
+            return False
+    return True
+
+
+@cache
+def modulus(w):
+    """The largest prime below 2^w, modulo which wire words of w bits add."""
+    return next(n for n in range((1 << w) - 1, 0, -2) if is_prime(n))
+
+
 def to_word(residue, w):
-    """round(c 2^w / q) mod 2^w; q is odd, so there is never a tie."""
-    return (2 * (residue << w) + Q) // (2 * Q) % (1 << w)
+    """The wire word of a residue: c p / q, rounded by a formula without division."""
+    scaled = residue + (residue >> 32)
+    exact = scaled - ((1 << w) - modulus(w)) * scaled // (1 << w)
+    return (exact + (1 << 64 - w) // 2 >> 64 - w) % modulus(w)
 
 
 def from_word(word, w):
-    """round(W q / 2^w) mod q; the one tie, W = 2^(w-1), is rounded up."""
-    return (word * Q + (1 << w - 1) >> w) % Q
+    """The residue of a word: W q / p, rounded by a formula without division."""
+    k = (1 << w) - modulus(w)
+    first = word << 64 - w
+    second = k * first >> w
+    third = k * second >> w
+    scaled = (first + second + third) % (1 << 64)
+    return scaled - (scaled >> 32)
 
 
 def lay_out(words, w):
@@ -118,6 +144,6 @@ def read_words(data, w):
 
 
 def add_bodies(bodies, w):
-    """Words added modulo 2^w: all that the aggregator does."""
+    """Words added modulo p: all that the aggregator does."""
     columns = zip(*(read_words(body, w) for body in bodies))
-    return lay_out([sum(column) % (1 << w) for column in columns], w)
+    return lay_out([sum(column) % modulus(w) for column in columns], w)

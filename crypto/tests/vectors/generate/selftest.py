@@ -187,6 +187,11 @@ class Arithmetic(unittest.TestCase):
             value = (10 * packing._cumulant(t, h)[0] + packing.LEVEL) / t
             self.assertGreaterEqual(value, best * (1 - packing.Decimal("1e-15")))
 
+    def test_largest_primes(self):
+        # Published: the largest primes below 2^32, 2^61 (Mersenne's) and 2^64.
+        known = {32: 2**32 - 5, 61: 2**61 - 1, 64: 2**64 - 59}
+        self.assertEqual({w: ring.modulus(w) for w in known}, known)
+
     def test_sharing(self):
         threshold = sharing.thresholds(5, 1, 2)
         secret = ring.residues(blake3.Xof(b"secret"), sharing.KEY_WORDS)

@@ -3,9 +3,11 @@
 import struct
 
 import blake3
-from ring import N, Q, residues
+import chacha
+from ring import N, Q, modulus, residues, to_bytes
 
-KEY_WORDS = N + 2
+KEY_WORDS = N
+CHECK_WORDS = 4
 
 
 def thresholds(m, c, l):
@@ -24,26 +26,32 @@ def keyed_digest(check_key, label, data=b""):
 
 
 def check_vectors(check_key, round_digest):
-    """rho_0 and rho_1: successive residues of one stream."""
-    xof = blake3.Xof(b"ringfence/check/1" + round_digest, key=check_key)
-    return [residues(xof, N), residues(xof, N)]
+    """rho_0 to rho_3: successive 32-bit numbers of one stream."""
+    xof = blake3.Xof(b"ringfence/check/2" + round_digest, key=check_key)
+    return [struct.unpack(f"<{N}I", xof.read(4 * N)) for _ in range(CHECK_WORDS)]
 
 
 def check_scales(check_key, round_digest, block):
-    """sigma_{j,0} and sigma_{j,1} of block j."""
-    seed = b"ringfence/check-block/1" + round_digest + struct.pack("<Q", block)
-    return residues(blake3.Xof(seed, key=check_key), 2)
+    """sigma_{0,j} to sigma_{3,j} of block j."""
+    seed = b"ringfence/check-block/2" + round_digest + struct.pack("<Q", block)
+    return struct.unpack("<4I", blake3.Xof(seed, key=check_key).read(16))
 
 
-def check_words(check_key, round_digest, blocks):
-    """tau_i = sum_j sigma_{j,i} sum_k rho_{i,k} m_{j,k}."""
-    vectors, words = check_vectors(check_key, round_digest), [0, 0]
+def check_words(check_key, round_digest, blocks, w):
+    """tau_i = sum_j sigma_{i,j} sum_k rho_{i,k} W_{j,k} mod p over the wire words of a body."""
+    vectors, words = check_vectors(check_key, round_digest), [0] * CHECK_WORDS
     for j, block in enumerate(blocks):
         scales = check_scales(check_key, round_digest, j)
-        for i in range(2):
-            inner = sum(rho * m for rho, m in zip(vectors[i], block))
-            words[i] = (words[i] + scales[i] * inner) % Q
+        for i in range(CHECK_WORDS):
+            inner = sum(rho * word for rho, word in zip(vectors[i], block))
+            words[i] = (words[i] + scales[i] * inner) % modulus(w)
     return words
+
+
+def seal_check_words(check_key, words, binding):
+    """The check words in a header; `binding` is the canonical bytes that they are bound to."""
+    key = blake3.digest(b"ringfence/check-seal/1" + binding, key=check_key)
+    return chacha.seal(key, bytes(12), binding, to_bytes(words))
 
 
 def share_words(threshold):

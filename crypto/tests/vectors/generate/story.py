@@ -99,8 +99,9 @@ class Contribution:
             for j in range(blocks)
         ]
         self.body = b"".join(ring.lay_out(w, PACKING["wire_bits"]) for w in self.words)
-        self.check_words = sharing.check_words(CHECK_KEY, round_digest, self.messages)
-        self.shares = sharing.share(self.key + self.check_words, THRESHOLD, self.share_seeds)
+        w, body_digest = PACKING["wire_bits"], blake3.digest(self.body).hex()
+        self.check_words = sharing.check_words(CHECK_KEY, round_digest, self.words, w)
+        self.shares = sharing.share(self.key, THRESHOLD, self.share_seeds)
         dealt = self.share_seeds + [ring.to_bytes(s) for s in self.shares[len(self.share_seeds) :]]
         self.envelopes = []
         for holder, plaintext, randomness in zip(SITES, dealt, self.seal_seeds):
@@ -114,11 +115,20 @@ class Contribution:
             "manifest": manifest_digest(),
             "site": site,
             "body_bytes": len(self.body),
-            "body": blake3.digest(self.body).hex(),
+            "body": body_digest,
+            "check": sealed_check_words(site, body_digest, self.check_words),
             "envelopes": [blake3.digest(envelope).hex() for envelope in self.envelopes],
         }
         self.signed_header = canonical.sign("header", self.header, signing_seed(site))
         self.header_digest = canonical.digest("header", self.header)
+
+
+def sealed_check_words(site, body_digest, words):
+    """A header's check words."""
+    binding = {"manifest": manifest_digest(), "site": site, "body": body_digest}
+    return sharing.seal_check_words(
+        CHECK_KEY, words, canonical.statement_bytes("check-words", binding)
+    ).hex()
 
 
 def encrypt_block(round_digest, block, key, errors, message):
@@ -272,17 +282,19 @@ class Opened:
     def __init__(self):
         shares = [(SITES.index(holder), opening(holder).share) for holder in OPENERS]
         self.key_sum = sharing.reconstruct(shares, THRESHOLD)
-        key, self.check_words = self.key_sum[: ring.N], self.key_sum[ring.N :]
         w, delta = PACKING["wire_bits"], 1 << PACKING["delta_bits"]
         words = ring.read_words(body_sum(), w)
         self.blocks, self.noise = [], []
         for j in range(len(words) // ring.N):
             public = ring.public_polynomial(bytes.fromhex(manifest_digest()), j)
-            masks = ring.product(public, key)
+            masks = ring.product(public, self.key_sum)
             lifted = (ring.from_word(word, w) for word in words[j * ring.N :])
             values = [(lift - mask + delta // 2) % ring.Q for lift, mask in zip(lifted, masks)]
             self.blocks.append([value // delta for value in values])
             self.noise.append([value % delta - delta // 2 for value in values])
+        blocks = [words[j : j + ring.N] for j in range(0, len(words), ring.N)]
+        digest = bytes.fromhex(manifest_digest())
+        self.check_words = sharing.check_words(CHECK_KEY, digest, blocks, w)
         slots = packing.unpack_values(self.blocks, PACKING)
         self.count, self.sums, self.padding = slots[0], slots[1 : VALUES + 1], slots[VALUES + 1 :]
 
@@ -294,6 +306,7 @@ def opened():
     columns = zip(*(contribution(site).quantized for site in CONTRIBUTORS))
     assert result.sums == [sum(column) for column in columns]
     assert result.count == len(CONTRIBUTORS) and not any(result.padding)
-    digest = bytes.fromhex(manifest_digest())
-    assert sharing.check_words(CHECK_KEY, digest, result.blocks) == result.check_words
+    taus = zip(*(contribution(site).check_words for site in CONTRIBUTORS))
+    p = ring.modulus(PACKING["wire_bits"])
+    assert result.check_words == [sum(column) % p for column in taus]
     return result

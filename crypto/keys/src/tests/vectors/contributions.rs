@@ -146,9 +146,14 @@ pub(super) fn contribution(_: &str, file: Contributions) {
             unpack(block, study.packing.wire_bits, &mut words);
             shown.check(&words);
         }
-        let vector = used.into_key_vector();
-        assert_eq!(vector.as_slice()[..RING_DEGREE], case.key());
-        assert_eq!(vector.as_slice()[RING_DEGREE..], numbers(&case.check_words));
+        assert_eq!(used.check().numbers(), numbers(&case.check_words)[..]);
+        let check_key = identity(&case.site).check_key(&study).unwrap();
+        let read = check_key.words_of(&study, manifest.id(), &mut &body[..]).unwrap();
+        assert!(read.matches(used.check()), "read from the body");
+        let wire_bits = study.packing.wire_bits;
+        let sealed = check_key.header_words(&case.header.statement, wire_bits).unwrap();
+        assert!(sealed.matches(used.check()), "opened from the header");
+        assert_eq!(used.into_key_vector().as_slice(), case.key());
 
         let (made, streamed) = make(&file, case, &study);
         assert_eq!(streamed, body);
@@ -204,6 +209,23 @@ fn check_parts(case: &Case, study: &Study) {
     assert_eq!(quantized[..case.quantized.len()], case.quantized);
     let bytes: Vec<u8> = quantized.iter().flat_map(|value| (*value as u32).to_le_bytes()).collect();
     assert_eq!(Digest::of(&bytes), case.quantized_digest);
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BadCheckWords {
+    manifest: Signed<Manifest>,
+    header: Signed<Header>,
+    error: String,
+}
+
+pub(super) fn header_words_bad(_: &str, file: BadCheckWords) {
+    let study = study();
+    let header = &file.header.statement;
+    assert_eq!(header.manifest, file.manifest.id());
+    file.header.verify(&study.site(&header.site).unwrap().signature_key, &header.site).unwrap();
+    let check_key = identity("south").check_key(&study).unwrap();
+    refused(check_key.header_words(header, study.packing.wire_bits), &file.error);
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,8 @@ use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::ciphertext::residues_from_xof;
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::packing::Packing;
-use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::params::{CHECK_WORDS, MODULUS, RING_DEGREE};
+use ringfence_crypto::ring::words::{reduce_wide, word_modulus};
 use ringfence_crypto::statement::HexBytes;
 use serde::Deserialize;
 
@@ -179,7 +180,7 @@ pub(super) fn quantize(_: &str, file: Quantize) {
     for case in &file.cases {
         let values = floats(&case.values.0);
         let (layout, packing) =
-            (one_tensor(values.len(), case.clip), Packing::derive(case.value_bits, 3).unwrap());
+            (one_tensor(values.len(), case.clip), Packing::derive(case.value_bits, 3, 1).unwrap());
         let dither = case.dither.0.repeat(packing.block_values());
         let mut coefficients = [0; RING_DEGREE];
         let quantizer = Quantizer::new(&layout, &packing);
@@ -189,7 +190,7 @@ pub(super) fn quantize(_: &str, file: Quantize) {
     }
     for case in &file.means {
         let layout = one_tensor(case.sums.len(), case.clip);
-        let packing = Packing::derive(case.value_bits, case.sites).unwrap();
+        let packing = Packing::derive(case.value_bits, case.sites, 1).unwrap();
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         let got = mean(&case.sums, case.sites, &layout, &packing);
         assert_eq!(bits(got), bits(floats(&case.mean.0)));
@@ -202,51 +203,61 @@ pub(super) struct CheckWordsFile {
     key: HexBytes,
     round: ManifestId,
     rho: Vec<Ends>,
-    scales: Vec<Vec<Word>>,
+    scales: Vec<Vec<u32>>,
     blocks: Vec<Block>,
-    words: Vec<Vec<Word>>,
+    cases: Vec<CheckWordsCase>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ends {
-    first: Vec<Word>,
-    last: Vec<Word>,
+    first: Vec<u32>,
+    last: Vec<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Block {
     Terms(Vec<(usize, Word)>),
-    Ones(String),
+    Largest(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckWordsCase {
+    wire_bits: u8,
+    words: Vec<Vec<Word>>,
 }
 
 pub(super) fn check_words(_: &str, file: CheckWordsFile) {
     let key = CheckKey::from_bytes(&file.key.0).unwrap();
-    // Room for the file's coefficients, the largest of which is 2^50.
-    let vectors = key.vectors(file.round, &Packing::derive(16, 3).unwrap());
-    // A block with a single 1 shows that word of rho times the block's scale.
-    let shown = |block, k| vectors.of_block(block, &from_terms(&[(k, Word(1))])).0;
-    for (block, scales) in file.scales.iter().enumerate() {
-        for (i, (Ends { first, last }, scale)) in file.rho.iter().zip(scales).enumerate() {
-            let ends = first.iter().enumerate();
-            let ends = ends.chain((RING_DEGREE - last.len()..).zip(last));
-            for (k, rho) in ends {
-                assert_eq!(shown(block, k)[i], field::mul(scale.0, rho.0), "{block} {i} {k}");
+    assert_eq!((file.rho.len(), file.blocks.len(), file.scales.len()), (CHECK_WORDS, 3, 3));
+    for case in &file.cases {
+        let (bits, vectors) = (case.wire_bits, key.vectors(file.round, case.wire_bits));
+        // A block with a single 1 shows that number of rho times the block's scale.
+        let shown = |block, k| vectors.of_block(block, &from_terms(&[(k, Word(1))])).numbers();
+        for (block, scales) in file.scales.iter().enumerate() {
+            assert_eq!(vectors.scales(block), scales[..]);
+            for (i, (Ends { first, last }, scale)) in file.rho.iter().zip(scales).enumerate() {
+                let ends = first.iter().enumerate();
+                for (k, rho) in ends.chain((RING_DEGREE - last.len()..).zip(last)) {
+                    let product = reduce_wide(u128::from(*scale) * u128::from(*rho), bits);
+                    assert_eq!(shown(block, k)[i], product, "{block} {i} {k}");
+                }
             }
         }
-    }
-    let mut total = CheckWords::zero();
-    assert_eq!((file.rho.len(), file.blocks.len(), file.words.len()), (2, 3, 3));
-    for (j, (block, expected)) in file.blocks.iter().zip(&file.words).enumerate() {
-        let coefficients = match block {
-            Block::Terms(terms) => from_terms(terms),
-            Block::Ones(text) => {
-                assert_eq!(text, "ones");
-                [1; RING_DEGREE]
-            }
-        };
-        total.add(&vectors.of_block(j, &coefficients));
-        assert!(total.matches(&numbers(expected)), "{} blocks", j + 1);
+        let mut total = CheckWords::zero(bits);
+        assert_eq!(case.words.len(), file.blocks.len());
+        for (j, (block, expected)) in file.blocks.iter().zip(&case.words).enumerate() {
+            let words = match block {
+                Block::Terms(terms) => from_terms(terms),
+                Block::Largest(text) => {
+                    assert_eq!(text, "largest");
+                    [word_modulus(bits) - 1; RING_DEGREE]
+                }
+            };
+            total.add(&vectors.of_block(j, &words));
+            assert_eq!(total.numbers(), numbers(expected)[..], "{bits} bits, {} blocks", j + 1);
+        }
     }
 }

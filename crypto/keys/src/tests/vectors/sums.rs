@@ -6,7 +6,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::api::OpeningFrame;
 use ringfence_crypto::id::{HeaderId, RoundNumber};
 use ringfence_crypto::ring::params::RING_DEGREE;
-use ringfence_crypto::ring::words::{add_words, block_bytes, pack, unpack};
+use ringfence_crypto::ring::words::{add_words, block_bytes, pack, unpack, word_modulus};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
     Certificate, Closing, Endorsement, Header, HexBytes, Manifest, Receipt, Study,
@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::FOLDER;
 use super::contributions::made;
-use super::files::{self, Word, refused};
+use super::files::{self, Word, numbers, refused};
 use super::parts::floats;
 use super::story::{Logged, Script, Shown, identity, proofs, round_secret, study};
 use crate::duties::holder::{ClosingView, Decision, Holder, open_share_sum};
@@ -34,6 +34,7 @@ pub(super) struct Opened {
     openings: Vec<Opening>,
     sum: HexBytes,
     sum_digest: Digest,
+    check_words: Vec<Word>,
     key_sum: Shown,
     sites: usize,
     sums: HexBytes,
@@ -42,6 +43,8 @@ pub(super) struct Opened {
     largest_noise: u64,
     noise_bound: u64,
     margin_bits: f64,
+    mean_square: f64,
+    mean_square_bound: f64,
 }
 
 #[derive(Deserialize)]
@@ -78,10 +81,15 @@ impl Opened {
     }
 
     fn open(&self, study: &Study, sites: usize, mut sum: &[u8]) -> Result<OpenedSum, OpenError> {
+        let made = made();
+        let headers = made.iter().map(|(made, _)| &made.header.statement);
         let keys = KeySum::reconstruct(&self.unseal(study, "south"), &study.threshold)?;
         let check_key = identity("south").check_key(study).unwrap();
+        let check = check_key.sum_of_headers(headers, study.packing.wire_bits).unwrap();
+        assert_eq!(check.numbers(), numbers(&self.check_words)[..]);
         let (manifest, keys, check_key) = (self.manifest.id(), &keys, &check_key);
-        OpenedSum::open(SumContext { study, manifest, sites, keys, check_key }, &mut sum)
+        let check = &check;
+        OpenedSum::open(SumContext { study, manifest, sites, keys, check, check_key }, &mut sum)
     }
 }
 
@@ -153,6 +161,8 @@ pub(super) fn opened(_: &str, file: Opened) {
     let (bound, expected) = (opened.noise.bound as f64, file.noise_bound as f64);
     assert!((bound / expected - 1.0).abs() < 2f64.powi(-40), "{bound} {expected}");
     assert!((opened.noise.margin_bits - file.margin_bits).abs() < 1e-12);
+    assert!((opened.noise.mean_square / file.mean_square - 1.0).abs() < 1e-12);
+    assert!((opened.noise.mean_square_bound / file.mean_square_bound - 1.0).abs() < 1e-12);
 }
 
 #[derive(Deserialize)]
@@ -200,7 +210,8 @@ pub(super) fn sum_bad(_: &str, file: BadSum) {
     let mut words = vec![0; good.sum.0.len() / block_bytes(wire_bits) * RING_DEGREE];
     unpack(&good.sum.0, wire_bits, &mut words);
     for index in &file.indexes {
-        words[*index] = words[*index].wrapping_add(file.add.0) & (u64::MAX >> (64 - wire_bits));
+        let p = u128::from(word_modulus(wire_bits));
+        words[*index] = ((u128::from(words[*index]) + u128::from(file.add.0)) % p) as u64;
     }
     let mut sum = vec![0; good.sum.0.len()];
     pack(&words, wire_bits, &mut sum);

@@ -16,7 +16,7 @@ proptest! {
     fn error_stays_below_one_step(
         update in prop::collection::vec(-0.9f32..0.9, 1..50), bits in 2u8..=24, seed: u64,
     ) {
-        let packing = Packing::derive(bits, 3).unwrap();
+        let packing = Packing::derive(bits, 3, 1).unwrap();
         let layout = layout(update.len(), 0.5);
         let quantized =
             QuantizedUpdate::quantize(&update, &layout, &packing, &mut rng(seed)).unwrap();
@@ -35,7 +35,7 @@ proptest! {
 fn means_in_pieces_are_those_of_the_whole() {
     let tensor = |size: u32, clip| TensorLayout { name: size.to_string(), shape: vec![size], clip };
     let layout = Layout { tensors: vec![tensor(1500, 0.5), tensor(0, 9.0), tensor(7, 2.0)] };
-    let packing = Packing::derive(16, 3).unwrap();
+    let packing = Packing::derive(16, 3, 1).unwrap();
     let sums: Vec<u64> = (0..1507).map(|k| k * 131 % (3 * 65535)).collect();
     let expected: Vec<f32> = (0..)
         .zip(&sums)
@@ -62,7 +62,7 @@ fn rounding_is_unbiased() {
     let count = 100_000;
     let d = (42.0 * std::f64::consts::LN_2 / (2.0 * f64::from(count))).sqrt();
     for bits in VALUE_BITS {
-        let packing = Packing::derive(bits, 3).unwrap();
+        let packing = Packing::derive(bits, 3, 1).unwrap();
         let step = 1.0 / packing.value_limit() as f64;
         for value in [-0.4999f32, 0.123, 0.25] {
             let update = vec![value; count as usize];
@@ -171,7 +171,7 @@ proptest! {
             name: format!("t{at}"), shape: vec![*values], clip: 0.5 + at as f32,
         };
         let layout = Layout { tensors: sizes.iter().enumerate().map(tensor).collect() };
-        let (packing, mut rng) = (Packing::derive(bits, sites).unwrap(), rng(seed));
+        let (packing, mut rng) = (Packing::derive(bits, sites, 1).unwrap(), rng(seed));
         let quantizer = Quantizer::new(&layout, &packing);
         let update: Vec<f32> =
             (0..layout.values()).map(|_| rng.next_u32() as i32 as f32 / 6e8).collect();
@@ -199,7 +199,7 @@ proptest! {
 
 #[test]
 fn names_the_tensor_and_the_value_that_is_not_finite() {
-    let packing = Packing::derive(8, 3).unwrap();
+    let packing = Packing::derive(8, 3, 1).unwrap();
     let quantize =
         |update: &[f32]| QuantizedUpdate::quantize(update, &layout(2, 1.0), &packing, &mut rng(1));
     let error = quantize(&[0.0, f32::NAN]).unwrap_err();
@@ -210,7 +210,7 @@ fn names_the_tensor_and_the_value_that_is_not_finite() {
 
 #[test]
 fn count_comes_first_and_slots_are_runs_of_values() {
-    let packing = Packing::derive(16, 10).unwrap();
+    let packing = Packing::derive(16, 10, 1).unwrap();
     let (slots, bits) = (usize::from(packing.slots), packing.slot_bits);
     assert_eq!(slots, 2);
     let count = 3 * RING_DEGREE;
@@ -234,7 +234,7 @@ fn count_comes_first_and_slots_are_runs_of_values() {
 
 #[test]
 fn blocks_of_floats_are_quantized_like_the_whole() {
-    let packing = Packing::derive(24, 3).unwrap();
+    let packing = Packing::derive(24, 3, 1).unwrap();
     let tensors = [5000, 1, 3000, 4192].map(|values| TensorLayout {
         name: format!("t{values:05}"),
         shape: vec![values],

@@ -1,0 +1,138 @@
+//! The sum of a certified set: fetched and held against the signed headers before anything is
+//! opened; added up again from the bodies where it does not fit.
+
+use std::io::{BufReader, Seek};
+
+use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{Certificate, Header, Manifest};
+use ringfence_keys::encrypt::check::CheckWords;
+use ringfence_keys::open::{Evidence, Recount};
+use tempfile::NamedTempFile;
+
+use crate::error::SiteError;
+use crate::site::Site;
+use crate::transport::TransportError;
+
+/// The true sum of a set.
+#[derive(Debug)]
+pub(crate) struct VerifiedSum {
+    /// Its wire words.
+    pub(crate) file: NamedTempFile,
+    /// Its check words.
+    pub(crate) check: CheckWords,
+    /// What was found out about others; in the journal already.
+    pub(crate) evidence: Vec<Evidence>,
+}
+
+impl Site {
+    /// The sum of a certified set: as published, if it has the closing's digest and the check words
+    /// that the set's headers promise, else the sum of the set's bodies.
+    ///
+    /// # Errors
+    /// [`SiteError`] when headers or bodies are not those of the set, or cannot be had.
+    pub(crate) async fn verified_sum(
+        &self,
+        manifest: &Manifest,
+        certificate: &Certificate,
+    ) -> Result<VerifiedSum, SiteError> {
+        let round = manifest.round;
+        let headers = self.set_headers(certificate).await?;
+        let file = self.journal.round(self.study_id, round)?.scratch()?;
+        let closing = &certificate.closing;
+        let bytes = self.study.body_bytes()?;
+        let at = self.at(round);
+        let fetch = async || at.sum(file.path(), bytes).await;
+        // An aggregator that lost bytes asks their sites for them: that is waited for.
+        let got = match self.until_mended(round, |_| false, fetch).await {
+            Ok(got) => got,
+            // An aggregator that answers, and has no such sum: it must be made again.
+            Err(SiteError::Transport(
+                TransportError::Refused { .. } | TransportError::TooLong { .. },
+            )) => None,
+            Err(error) => return Err(error),
+        };
+        let signed = closing.statement.sum;
+        if got.is_some() && got == signed {
+            let stated = headers.iter().map(|header| &header.statement);
+            let wire_bits = self.study.packing.wire_bits;
+            let stated = self.check_key.sum_of_headers(stated, wire_bits);
+            let id = manifest.id();
+            let check = tokio::task::block_in_place(|| {
+                let mut sum = BufReader::with_capacity(1 << 20, file.reopen()?);
+                self.check_key.words_of(&self.study, id, &mut sum)
+            });
+            if let (Ok(stated), Ok(check)) = (stated, check)
+                && stated.matches(&check)
+            {
+                return Ok(VerifiedSum { file, check, evidence: Vec::new() });
+            }
+        }
+        let mut recounted = self.recount(manifest, certificate, &headers).await?;
+        if got != signed {
+            recounted.evidence.push(Evidence::OtherSum { got });
+        }
+        let journal = self.journal.round(self.study_id, round)?;
+        journal.save_evidence(&recounted.evidence)?;
+        Ok(recounted)
+    }
+
+    /// The signed headers of a certified set, in its order.
+    async fn set_headers(
+        &self,
+        certificate: &Certificate,
+    ) -> Result<Vec<Signed<Header>>, SiteError> {
+        let closing = &certificate.closing.statement;
+        let mut headers = Vec::with_capacity(closing.included.len());
+        for entry in &closing.included {
+            let (site, round) = (&entry.site, closing.round);
+            let header = self.at(round).header(site).await?;
+            let other = || SiteError::OtherHeader { round, site: site.clone() };
+            if header.id() != entry.header {
+                return Err(other());
+            }
+            let key = &self.study.site(site).ok_or_else(other)?.signature_key;
+            header.verify(key, site)?;
+            headers.push(header);
+        }
+        Ok(headers)
+    }
+
+    /// Adds up the bodies of a set, one after the other, each fetched into a scratch file.
+    async fn recount(
+        &self,
+        manifest: &Manifest,
+        certificate: &Certificate,
+        headers: &[Signed<Header>],
+    ) -> Result<VerifiedSum, SiteError> {
+        let (round, id) = (manifest.round, manifest.id());
+        let journal = self.journal.round(self.study_id, round)?;
+        let (file, part) = (journal.scratch()?, journal.scratch()?);
+        let open = || file.reopen().map_err(|error| SiteError::Recount(error.into()));
+        let mut count = Recount::new(&self.study, id, &self.check_key, open()?)?;
+        for header in headers {
+            self.body(round, &header.statement.site, &part).await?;
+            tokio::task::block_in_place(|| {
+                let mut body = part.reopen()?;
+                body.rewind()?;
+                count.add(header, &mut BufReader::with_capacity(1 << 20, body))
+            })?;
+        }
+        let ended = tokio::task::block_in_place(|| count.finish(&certificate.closing));
+        let (check, evidence) = ended?;
+        Ok(VerifiedSum { file, check, evidence })
+    }
+
+    async fn body(
+        &self,
+        round: RoundNumber,
+        site: &SiteId,
+        part: &NamedTempFile,
+    ) -> Result<(), SiteError> {
+        let bytes = self.study.body_bytes()?;
+        let at = self.at(round);
+        let fetch = async || at.body(site, part.path(), bytes).await;
+        self.until_mended(round, |_| false, fetch).await?;
+        Ok(())
+    }
+}
