@@ -12,6 +12,7 @@ pub(crate) mod incoming;
 pub(crate) mod log;
 pub(crate) mod opening;
 pub(crate) mod refusal;
+pub(crate) mod restored;
 pub(crate) mod round;
 pub(crate) mod round_keys;
 pub(crate) mod rounds;

@@ -10,6 +10,7 @@ use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
 
 use crate::core::refusal::Refusal;
+use crate::core::restored::Restores;
 use crate::core::round::LiveRound;
 use crate::core::study::ServedStudy;
 
@@ -34,12 +35,15 @@ pub(crate) struct LiveStudy {
     rounds: RwLock<Vec<Arc<LiveRound>>>,
     /// One manifest at a time.
     opening: tokio::sync::Mutex<()>,
+    /// Sites that were restored from backups, and what the others answer them.
+    pub(crate) restores: Restores,
 }
 
 impl LiveStudy {
     /// A study whose rounds are still to be added.
     pub(crate) fn new(served: ServedStudy) -> Self {
-        Self { served, rounds: RwLock::default(), opening: tokio::sync::Mutex::default() }
+        let (rounds, opening) = (RwLock::default(), tokio::sync::Mutex::default());
+        Self { served, rounds, opening, restores: Restores::default() }
     }
 
     /// One round.

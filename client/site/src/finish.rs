@@ -1,5 +1,6 @@
 //! Finishing a round: fetch what is certified, open the sum, check everything, acknowledge.
 
+use std::collections::BTreeSet;
 use std::io::{BufReader, Seek};
 
 use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
@@ -7,7 +8,8 @@ use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{Acknowledgement, Certificate, Manifest, Outcome, Weighting};
 use ringfence_keys::open::{OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext, unseal};
-use ringfence_keys::share::reconstruct::{KeySum, ReconstructError};
+use ringfence_keys::share::reconstruct::KeySum;
+use ringfence_keys::share::share::Share;
 
 use crate::contribute::{Contributed, Joined};
 use crate::error::SiteError;
@@ -82,9 +84,9 @@ impl Site {
         let (opened, sums, unusable) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                if let SiteError::Open(error) = &error {
-                    let outcome = Outcome::Failed { class: error.class() };
-                    let _ = self.acknowledge(manifest.id(), &certificate, outcome).await;
+                if let SiteError::Open(_) = &error {
+                    // Nothing but that it failed; a later run may still apply it.
+                    let _ = self.acknowledge(manifest.id(), &certificate, Outcome::Failed).await;
                 }
                 return Err(error);
             }
@@ -120,28 +122,34 @@ impl Site {
         if let Some(expected) = closing.sum.filter(|expected| *expected != got) {
             return Err(SiteError::Sum { round, expected, got });
         }
-        let (keys, unusable) = self.key_sum(manifest, certificate).await?;
-        let sites = closing.included.len();
-        let (study, check_key) = (&*self.study, &self.check_key);
-        let context = SumContext { study, manifest: manifest.id(), sites, keys: &keys, check_key };
         let reader = || -> Result<_, OpenError> {
             let mut file = scratch.reopen()?;
             file.rewind()?;
             Ok(BufReader::with_capacity(1 << 20, file))
         };
-        let opened = tokio::task::block_in_place(|| OpenedMean::open(context, &mut reader()?))?;
+        let (study, check_key) = (&*self.study, &self.check_key);
+        let (manifest_id, sites) = (manifest.id(), closing.included.len());
+        let open = |keys: &KeySum| {
+            let context = SumContext { study, manifest: manifest_id, sites, keys, check_key };
+            tokio::task::block_in_place(|| OpenedMean::open(context, &mut reader()?))
+        };
+        let (keys, opened, unusable) = self.key_sum(manifest, certificate, open).await?;
+        let context = SumContext { study, manifest: manifest_id, sites, keys: &keys, check_key };
         let sums = self
             .keeps_sums
             .then(|| tokio::task::block_in_place(|| OpenedSum::open(context, &mut reader()?)));
         Ok((opened, sums.transpose()?, unusable))
     }
 
-    /// Reconstructs the key sum from all openings present; waits for more while they do not do.
-    async fn key_sum(
+    /// Finds the key sum under which the sum opens, from all openings present; waits for more while
+    /// none does, until all have come or this site's patience is over. Whoever lies among them costs
+    /// time only: what the sum must look like tells the right key sum from the others.
+    async fn key_sum<T>(
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
-    ) -> Result<(KeySum, Vec<(SiteId, String)>), SiteError> {
+        open: impl Fn(&KeySum) -> Result<T, OpenError>,
+    ) -> Result<(KeySum, T, Vec<(SiteId, String)>), SiteError> {
         let round = manifest.round;
         let holders: Vec<SiteId> = self.study.holders(round).map(|site| site.id.clone()).collect();
         let context = OpeningContext {
@@ -151,39 +159,68 @@ impl Site {
             closing: certificate.closing.id(),
         };
         let end = self.clock.moment().after(self.patience);
+        let (mut openings, mut unusable) = (Vec::new(), Vec::<(SiteId, String)>::new());
+        // Fetched once: an opening never changes.
+        let mut fetched = BTreeSet::new();
         let mut status = self.at(round).status().await?;
         loop {
-            let (mut openings, mut unusable) = (Vec::new(), Vec::new());
+            let before = openings.len();
             for holder in &status.opened {
+                if fetched.contains(holder) {
+                    continue;
+                }
                 let frame = self.at(round).opening(holder).await?;
+                fetched.insert(holder.clone());
                 match unseal(&self.identity, context, &frame) {
                     Ok(opening) => openings.push(opening),
                     Err(error) => unusable.push((holder.clone(), error.to_string())),
                 }
             }
-            match KeySum::reconstruct(&openings, &self.study.threshold) {
-                Ok(keys) => {
-                    unusable.extend(keys.disagreeing.iter().filter_map(|offset| {
-                        let reason =
-                            "its share disagrees with the others: it lied, or a dealer lied to it";
-                        Some((holders.get(*offset)?.clone(), reason.to_owned()))
-                    }));
-                    return Ok((keys, unusable));
-                }
-                Err(error) => {
-                    let left = end.since(self.clock.moment());
-                    let all = status.opened.len() == holders.len();
-                    if all || left.is_zero() {
-                        return Err(OpenError::from(error).into());
+            // What was tried without a new opening fails again.
+            let failed = match openings.len() > before || before == 0 {
+                true => match self.try_openings(&openings, &open) {
+                    Ok((keys, opened)) => {
+                        unusable.extend(keys.disagreeing.iter().filter_map(|offset| {
+                            let reason = "its share disagrees with the others: it lied, or a dealer lied to it";
+                            Some((holders.get(*offset)?.clone(), reason.to_owned()))
+                        }));
+                        return Ok((keys, opened, unusable));
                     }
-                    debug_assert!(matches!(
-                        error,
-                        ReconstructError::TooFew { .. } | ReconstructError::Inconsistent { .. }
-                    ));
-                    status = self.changed(round, status.version, left).await?;
-                }
+                    Err(error) => Some(error),
+                },
+                false => None,
+            };
+            let left = end.since(self.clock.moment());
+            let all = holders.iter().all(|holder| fetched.contains(holder));
+            if all || left.is_zero() {
+                let error = match failed {
+                    Some(error) => error,
+                    None => match self.try_openings(&openings, &open) {
+                        Ok((keys, opened)) => return Ok((keys, opened, unusable)),
+                        Err(error) => error,
+                    },
+                };
+                return Err(error.into());
+            }
+            status = self.changed(round, status.version, left).await?;
+        }
+    }
+
+    /// The first candidate for the key sum under which the sum opens.
+    fn try_openings<T>(
+        &self,
+        openings: &[(usize, Share)],
+        open: impl Fn(&KeySum) -> Result<T, OpenError>,
+    ) -> Result<(KeySum, T), OpenError> {
+        let mut first = None;
+        for keys in KeySum::candidates(openings, &self.study.threshold)? {
+            match open(&keys) {
+                Ok(opened) => return Ok((keys, opened)),
+                Err(error) => first = first.or(Some(error)),
             }
         }
+        // There is a candidate, or an error above.
+        Err(first.unwrap_or(OpenError::Check))
     }
 
     async fn acknowledge(

@@ -1,7 +1,7 @@
 //! A key holder's duties in a round: review, endorse, open.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringfence_crypto::api::OpeningFrame;
 use ringfence_crypto::id::{RoundNumber, SiteId};
@@ -15,18 +15,21 @@ use ringfence_keys::duties::holder::{
 };
 use ringfence_keys::duties::logged::{LogProofs, Seen};
 use ringfence_keys::round_secret::RoundSecret;
-use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
+use ringfence_keys::share::envelope::{Complaint, EnvelopeError, open_envelope};
 use ringfence_keys::share::share::Share;
 
 use crate::error::SiteError;
-use crate::site::Site;
+use crate::site::{LOOK_AGAIN, Site};
 use crate::transport::{TransportError, present};
+
+/// How long an envelope that is not the right one is asked for again, within the site's patience.
+const MENDING: Duration = Duration::from_secs(30);
 
 /// What a holder did in a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldReport {
-    /// Dealers it complained about.
-    pub complaints: Vec<SiteId>,
+    /// What it complained about, each with the dealer.
+    pub complaints: Vec<Complaint>,
     /// Whether it opened a certified set; false after an abort.
     pub opened: bool,
 }
@@ -38,18 +41,21 @@ impl Site {
     /// [`SiteError`] when this site is no holder, refuses what it is shown, or too few answer.
     pub async fn hold(&self, round: RoundNumber) -> Result<HoldReport, SiteError> {
         let manifest = self.manifest(round).await?.statement;
+        self.answer_restored().await?;
         let journal = self.journal.round(self.study_id, round)?;
         let mut holder = Holder::restore(
             Arc::clone(&self.study),
             self.id().clone(),
             self.journal.endorsements(self.study_id)?,
-            self.journal.abstains_through(self.study_id)?,
+            self.abstention()?,
             self.journal.last_closing(self.study_id)?.map(|last| Seen::from(&last.statement)),
         );
         if !self.holds(round) {
             let site = self.id().clone();
             return Err(HolderError::NoHolder { site, round }.into());
         }
+        holder.takes_part(&manifest)?;
+        self.names_own_round_key(&manifest)?;
         let complaints = match journal.opening()? {
             // The secret may be gone by now.
             Some(_) => Vec::new(),
@@ -85,8 +91,10 @@ impl Site {
         Ok(HoldReport { complaints, opened: true })
     }
 
-    /// Opens every envelope that was dealt to this holder and posts its review.
-    async fn review(&self, manifest: &Manifest) -> Result<Vec<SiteId>, SiteError> {
+    /// Opens every envelope that was dealt to this holder and posts its review. A header or an
+    /// envelope that is not what its dealer signed is the aggregator's fault: it is asked for again
+    /// for a while, and without it nothing is reviewed, so that no honest dealer is complained about.
+    async fn review(&self, manifest: &Manifest) -> Result<Vec<Complaint>, SiteError> {
         let round = manifest.round;
         let status = self
             .wait(round, "the end of its contributions", |s| s.state != RoundState::Collecting)
@@ -95,18 +103,16 @@ impl Site {
             return Ok(Vec::new());
         }
         let secret = self.round_secret(manifest)?;
-        let mut complaints = BTreeSet::new();
+        let mut complaints = Vec::new();
         for dealer in &status.received {
-            let header = self.header(round, dealer).await?;
-            if self.dealt(secret.as_ref(), &header.statement).await?.is_err() {
-                complaints.insert(dealer.clone());
-            }
+            let header = self.header(manifest, dealer).await?;
+            complaints.extend(self.dealt(secret.as_ref(), &header.statement).await?.err());
         }
-        let review = holder::review(&self.identity, manifest, complaints);
+        let review = holder::review(&self.identity, manifest, &complaints);
         match self.at(round).put_review(&review).await {
-            Ok(()) => Ok(review.statement.complaints),
+            Ok(()) => Ok(complaints),
             // The time to review is over: the closing stands without this holder's word.
-            Err(error) if error.status() == Some(409) => Ok(review.statement.complaints),
+            Err(error) if error.status() == Some(409) => Ok(complaints),
             Err(error) => Err(error.into()),
         }
     }
@@ -119,7 +125,7 @@ impl Site {
         let mut headers = Vec::new();
         let sites = named.included.iter().map(|entry| &entry.site);
         for site in sites.chain(named.excluded.iter().map(|entry| &entry.site)) {
-            headers.push(self.header(round, site).await?);
+            headers.push(self.header(manifest, site).await?);
         }
         let journal = self.journal.round(self.study_id, round)?;
         let receipt = journal.receipt()?;
@@ -182,9 +188,10 @@ impl Site {
         let secret = self.round_secret(manifest)?;
         let mut shares = Vec::new();
         for (site, named) in set.sites() {
-            let header = self.header(manifest.round, site).await?;
+            let header = self.header(manifest, site).await?;
             // A dealer with at most c complaints stays in the set; a holder that it cheated cannot
-            // open, which the threshold allows for: it is one of the missing shares then.
+            // open, which the threshold allows for: it is one of the missing shares then. A wrong
+            // envelope is an error instead, and named: the aggregator's.
             match self.dealt(secret.as_ref(), &header.statement).await? {
                 Ok(share) if header.id() == named => shares.push((site.clone(), share)),
                 _ => {}
@@ -195,19 +202,36 @@ impl Site {
         Ok(open_share_sum(&self.identity, &self.study, set, &shares, &mut rng)?)
     }
 
-    async fn header(&self, round: RoundNumber, site: &SiteId) -> Result<Signed<Header>, SiteError> {
-        Ok(self.at(round).header(site).await?)
+    /// A site's header, checked: nothing that it names is judged before.
+    async fn header(
+        &self,
+        manifest: &Manifest,
+        site: &SiteId,
+    ) -> Result<Signed<Header>, SiteError> {
+        let header = self.at(manifest.round).header(site).await?;
+        Header::check(&header, &self.study, manifest, site)?;
+        Ok(header)
     }
 
-    /// The share that a contribution's header deals to this holder; the inner error is the
-    /// dealer's fault.
+    /// The share that a checked header deals to this holder; the inner error is the dealer's fault.
+    /// An envelope that is missing or wrong is asked for again: the dealer may be sending it anew.
     async fn dealt(
         &self,
         secret: Option<&RoundSecret>,
         header: &Header,
-    ) -> Result<Result<Share, EnvelopeError>, SiteError> {
-        let sealed = present(self.at(header.round).envelope(&header.site, self.id()).await)?;
-        let sealed = sealed.unwrap_or_default();
-        Ok(open_envelope(&self.identity, secret, &self.study, header, &sealed))
+    ) -> Result<Result<Share, Complaint>, SiteError> {
+        let end = self.clock.moment().after(self.patience.min(MENDING));
+        loop {
+            let sealed = present(self.at(header.round).envelope(&header.site, self.id()).await)?;
+            let sealed = sealed.unwrap_or_default();
+            match open_envelope(&self.identity, secret, &self.study, header, &sealed) {
+                Ok(share) => return Ok(Ok(share)),
+                Err(EnvelopeError::Bad(complaint)) => return Ok(Err(complaint)),
+                Err(EnvelopeError::Wrong(wrong)) if self.clock.moment() >= end => {
+                    return Err(wrong.into());
+                }
+                Err(EnvelopeError::Wrong(_)) => self.clock.sleep(LOOK_AGAIN).await,
+            }
+        }
     }
 }

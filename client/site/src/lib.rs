@@ -8,6 +8,7 @@
 //! site         Site itself and its memberships; everything else adds to it
 //!   history    the rounds before: manifests, certificates, the model that was agreed on
 //!   round_keys the site's KEM keys for single rounds
+//!   restored   after a restore from a backup: how far to abstain
 //!   initiate   opening a round
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
@@ -26,13 +27,18 @@ mod hold;
 mod initiate;
 mod journal;
 pub mod model;
+mod restored;
 mod round_keys;
 mod site;
 pub mod transport;
 
-pub use contribute::{Contributed, Joined};
+pub use contribute::{Contributed, Joined, Sealing};
 pub use error::SiteError;
 pub use finish::{Done, RoundEnd};
 pub use hold::HoldReport;
-pub use journal::{ContributionRecord, Journal, JournalError, RoundJournal, RoundKeysJournal};
+pub use journal::{
+    ContributionRecord, Journal, JournalError, RestoreRecord, RoundJournal, RoundKeysJournal,
+};
+pub use restored::RestoreRun;
+pub use round_keys::NamedKey;
 pub use site::{Membership, Site};

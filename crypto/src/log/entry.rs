@@ -18,7 +18,7 @@ const LABEL: &str = "log-entry";
 /// ```
 ///
 /// The statement's label is the one it is signed under without the prefix: `manifest`, `header`,
-/// `receipt`, `review`, `closing`, `endorsement`, `opening`, `acknowledgement` or `round-keys`.
+/// `receipt`, `review`, `closing`, `endorsement`, `opening` or `acknowledgement`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEntry {
     label: &'static str,

@@ -76,6 +76,9 @@ impl Participant<'_> {
             if self.patiently(|| self.site.next_round()).await? > round {
                 return Ok(());
             }
+            for site in self.patiently(|| self.site.answer_restored()).await? {
+                println!("  told {site}, which was restored from a backup, how far the study is");
+            }
             tokio::select! {
                 opened = self.site.open_round(base, self.round_seconds) => match opened {
                     Ok(_) => println!("  opened by this site"),
@@ -109,6 +112,9 @@ impl Participant<'_> {
                 if let Some(clipped) = contributed.clipped() {
                     println!("  {clipped}");
                 }
+                for line in contributed.sealing().to_string().lines() {
+                    println!("  {line}");
+                }
                 contributed.finish().await
             }
             Err(error) if conflict(&error) => {
@@ -124,8 +130,8 @@ impl Participant<'_> {
     async fn hold(&self, round: RoundNumber) {
         match self.patiently(|| self.site.hold(round)).await {
             Ok(report) => {
-                for dealer in &report.complaints {
-                    println!("  complained about {dealer}, whose envelope does not open");
+                for complaint in &report.complaints {
+                    println!("  complained: {complaint}");
                 }
             }
             Err(error) => println!("  as key holder: {error}"),

@@ -13,9 +13,26 @@
 
 use std::collections::BTreeMap;
 
-use ringfence_crypto::id::{RoundNumber, SiteId};
+use rand::CryptoRng;
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, Standing, Study};
+
+use crate::identity::Identity;
+
+/// A new restore request, with a fresh nonce.
+pub fn request(
+    identity: &Identity,
+    study: StudyId,
+    restored_at: UnixSeconds,
+    rng: &mut impl CryptoRng,
+) -> Signed<RestoreRequest> {
+    let mut nonce = [0; 32];
+    rng.fill_bytes(&mut nonce);
+    let (site, nonce) = (identity.site().clone(), Digest(nonce));
+    identity.sign(RestoreRequest { study, site, nonce, restored_at })
+}
 
 /// What the answers to a restore request come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,19 +105,11 @@ pub fn recall(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Identity;
-    use crate::testing::study;
-    use ringfence_crypto::Digest;
-    use ringfence_crypto::id::UnixSeconds;
+    use crate::testing::{rng, study};
     use ringfence_crypto::signature::Statement;
 
-    fn request(study: &Study, identity: &Identity, nonce: &[u8]) -> Signed<RestoreRequest> {
-        identity.sign(RestoreRequest {
-            study: study.id(),
-            site: identity.site().clone(),
-            nonce: Digest::of(nonce),
-            restored_at: UnixSeconds(7),
-        })
+    fn asked(study: &Study, identity: &Identity, seed: u64) -> Signed<RestoreRequest> {
+        request(identity, study.id(), UnixSeconds(7), &mut rng(seed))
     }
 
     fn standing(
@@ -120,54 +129,54 @@ mod tests {
     #[test]
     fn enough_holders_of_the_next_round_end_the_abstention() {
         let (study, sites) = study(5);
-        let asked = request(&study, &sites[0], b"fresh");
-        let two = [standing(&sites[1], &asked, Some(3)), standing(&sites[2], &asked, Some(2))];
-        let recalled = recall(&study, &asked, &two, |_| true);
+        let question = asked(&study, &sites[0], 1);
+        let two =
+            [standing(&sites[1], &question, Some(3)), standing(&sites[2], &question, Some(2))];
+        let recalled = recall(&study, &question, &two, |_| true);
         assert_eq!((recalled.needed, recalled.through), (3, None));
         assert_eq!(recalled.missing, [sites[4].site().clone(), sites[3].site().clone()]);
         assert!(recalled.can_suffice());
-        let third = standing(&sites[3], &asked, None);
-        let recalled = recall(&study, &asked, &[&two[..], &[third]].concat(), |_| true);
+        let third = standing(&sites[3], &question, None);
+        let recalled = recall(&study, &question, &[&two[..], &[third]].concat(), |_| true);
         assert_eq!(recalled.through, Some(RoundNumber(4)));
         // Before the first round, too.
-        let none = [1, 2, 3].map(|k: usize| standing(&sites[k], &asked, None));
-        let recalled = recall(&study, &asked, &none, |_| true);
+        let none = [1, 2, 3].map(|k: usize| standing(&sites[k], &question, None));
+        let recalled = recall(&study, &question, &none, |_| true);
         assert_eq!((recalled.highest, recalled.through), (None, Some(RoundNumber(0))));
     }
 
     #[test]
     fn an_answer_without_evidence_is_set_aside() {
         let (study, sites) = study(5);
-        let asked = request(&study, &sites[0], b"fresh");
+        let question = asked(&study, &sites[0], 1);
         let answers = [
-            standing(&sites[1], &asked, Some(9)),
-            standing(&sites[2], &asked, Some(1)),
-            standing(&sites[3], &asked, Some(1)),
+            standing(&sites[1], &question, Some(9)),
+            standing(&sites[2], &question, Some(1)),
+            standing(&sites[3], &question, Some(1)),
         ];
-        let recalled = recall(&study, &asked, &answers, |round| round < RoundNumber(2));
+        let recalled = recall(&study, &question, &answers, |round| round < RoundNumber(2));
         assert_eq!(recalled.set_aside, [(sites[1].site().clone(), RoundNumber(9))]);
         assert_eq!((recalled.highest, recalled.through), (Some(RoundNumber(1)), None));
-        let honest = standing(&sites[4], &asked, Some(2));
+        let honest = standing(&sites[4], &question, Some(2));
         let recalled =
-            recall(&study, &asked, &[&answers[..], &[honest]].concat(), |r| r < RoundNumber(2));
+            recall(&study, &question, &[&answers[..], &[honest]].concat(), |r| r < RoundNumber(2));
         assert_eq!(recalled.through, Some(RoundNumber(3)));
     }
 
     #[test]
     fn old_answers_foreign_answers_and_forged_answers_do_not_count() {
         let (study, sites) = study(5);
-        let (asked, before) =
-            (request(&study, &sites[0], b"fresh"), request(&study, &sites[0], b"before"));
-        let mut forged = standing(&sites[3], &asked, None);
+        let (question, before) = (asked(&study, &sites[0], 1), asked(&study, &sites[0], 2));
+        let mut forged = standing(&sites[3], &question, None);
         forged.statement.round = Some(RoundNumber(0));
         let answers = [
             standing(&sites[1], &before, None),
-            standing(&sites[0], &asked, None),
-            standing(&sites[2], &asked, None),
-            standing(&sites[2], &asked, None),
+            standing(&sites[0], &question, None),
+            standing(&sites[2], &question, None),
+            standing(&sites[2], &question, None),
             forged,
         ];
-        let recalled = recall(&study, &asked, &answers, |_| true);
+        let recalled = recall(&study, &question, &answers, |_| true);
         assert_eq!(recalled.counted, [sites[2].site().clone()]);
         assert_eq!(recalled.through, None);
     }

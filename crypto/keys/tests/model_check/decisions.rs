@@ -198,7 +198,12 @@ impl World {
     }
 
     /// A holder started from what is on disk, and one that recorded the same while running.
-    fn holders(&self, site: usize, restored: Option<Restored>, endorsed: &[ClosingAt]) -> [Holder; 2] {
+    fn holders(
+        &self,
+        site: usize,
+        restored: Option<Restored>,
+        endorsed: &[ClosingAt],
+    ) -> [Holder; 2] {
         let abstains = self.abstains(restored);
         let new = |records, seen| {
             let study = Arc::clone(&self.parties.study);

@@ -100,12 +100,7 @@ fn envelopes_and_openings_that_do_not_fit() {
         open_envelope(&rehearsal.identities[0], None, &rehearsal.study, header, sealed).map(|_| ())
     };
     open(&envelopes[0]).unwrap();
-    assert!(
-        open(&envelopes[1])
-            .unwrap_err()
-            .to_string()
-            .contains("not the one its header")
-    );
+    assert!(open(&envelopes[1]).unwrap_err().to_string().contains("not the one its header"));
 
     rehearsal.endorse(&mut round, &[]);
     let certificate = round.certificate().unwrap();
