@@ -13,6 +13,7 @@ mod crash;
 mod log;
 mod play;
 mod refusals;
+mod restored;
 mod roster;
 mod round_keys;
 mod rounds;

@@ -8,7 +8,6 @@ use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
     CertificateError, ClosingError, HeaderError, ManifestError, RoundKeysError, StudyError,
 };
-use ringfence_keys::duties::abstention::AbstentionError;
 use ringfence_keys::duties::contributor::RuleError;
 use ringfence_keys::duties::holder::HolderError;
 use ringfence_keys::duties::restored::Recalled;
@@ -68,9 +67,6 @@ pub enum SiteError {
     /// A round secret could not be made.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// Restored from a backup.
-    #[error(transparent)]
-    Restored(AbstentionError),
     /// Too few answers of other sites after a restore.
     #[error("{}", unanswered(.0))]
     RestoreUnanswered(Box<Recalled>),

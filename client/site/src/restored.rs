@@ -3,8 +3,8 @@
 
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Manifest, RestoreRequest, Standing};
-use ringfence_keys::duties::abstention::{Abstention, AbstentionError};
+use ringfence_crypto::statement::{RestoreRequest, Standing};
+use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::restored::{self, Recalled, recall};
 
 use crate::error::SiteError;
@@ -120,14 +120,6 @@ impl Site {
         })
     }
 
-    /// Refuses to take part in a round after a restore from a backup.
-    ///
-    /// # Errors
-    /// [`SiteError::Restored`] says why, and until when.
-    pub(crate) fn takes_part(&self, manifest: &Manifest) -> Result<(), SiteError> {
-        Ok(self.abstention()?.map_or(Ok(()), |abstention| abstention.allows(manifest))?)
-    }
-
     /// Answers the sites that were restored from backups and ask how far the study is; returns them.
     /// Every site does so whenever it runs.
     ///
@@ -201,11 +193,5 @@ pub(crate) fn unanswered(recalled: &Recalled) -> String {
                 + number
         }
         false => text + "; so many holders do not exist: " + number,
-    }
-}
-
-impl From<AbstentionError> for SiteError {
-    fn from(error: AbstentionError) -> Self {
-        Self::Restored(error)
     }
 }

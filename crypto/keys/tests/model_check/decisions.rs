@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ModelId, RoundNumber, UnixSeconds};
-use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Certificate, Closing, Manifest, RestoreRequest, Standing};
 use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::contributor::{Contributor, End, Record};

@@ -3,7 +3,8 @@
 use ringfence_crypto::Digest;
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{add_words, block_bytes, pack, to_word};
-use ringfence_crypto::statement::{Certificate, Endorsement};
+use ringfence_crypto::round::Verdict;
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Endorsement, Outcome};
 
 use ringfence_crypto::id::{ClosingId, RoundNumber};
 use ringfence_keys::duties::holder::{Holder, HolderError, open_share_sum};
@@ -179,4 +180,31 @@ fn a_site_that_was_shown_another_manifest_spoils_the_round_but_no_mean() {
     let finished = rehearsal.finished(&round, sum, frames);
     let error = finished.try_open(&finished.key_sum(0), &finished.sum).unwrap_err();
     assert!(matches!(error, OpenError::Noise { .. }), "{error}");
+}
+
+/// A site gave up on the openings that were there and found the sum later: that counts, and nothing
+/// else takes back what a site has said.
+#[test]
+fn applied_may_follow_failed_and_nothing_else_follows_anything() {
+    let (rehearsal, mut round, _, _) = closed();
+    rehearsal.endorse(&mut round, &[]);
+    let (manifest, closing) = (round.manifest_id(), round.closing().unwrap().id());
+    let identity = &rehearsal.identities[3];
+    let says = |outcome| {
+        let site = identity.site().clone();
+        identity.sign(Acknowledgement { manifest, closing, site, outcome })
+    };
+    let applied = |name: &[u8]| says(Outcome::Applied { model: Digest::of(name) });
+    let failed = says(Outcome::Failed);
+    apply(&mut round, |round| round.acknowledge(&failed)).unwrap();
+    assert_eq!(round.acknowledge(&failed).unwrap(), Verdict::Repeat);
+    apply(&mut round, |round| round.acknowledge(&applied(b"model"))).unwrap();
+    let now: Vec<_> = round.acknowledgements().cloned().collect();
+    assert_eq!(now, [applied(b"model")]);
+    assert_eq!(round.acknowledge(&applied(b"model")).unwrap(), Verdict::Repeat);
+    let before = round.clone();
+    for second in [failed, applied(b"another model")] {
+        let result = apply(&mut round, |round| round.acknowledge(&second));
+        refused(&round, result, &before, "has already acknowledged");
+    }
 }
