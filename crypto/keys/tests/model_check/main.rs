@@ -27,16 +27,16 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | 3, 3, 1 | 3 | 1 | all, a twin | crashes | 64,220 |
 //! | 3, 3, 1 | 2 | 2 | all, twins of set and abort | crashes | 330,721 |
-//! | 3, 3, 1 | 2 | 2 | all | both | 108,891 |
+//! | 3, 3, 1 | 2 | 2 | all | both | 162,585 |
 //! | 4, 4, 1 | 1 | 2 | all; all but any one | neither | 10,813 |
 //! | 4, 4, 1 | 1 | 1 | all; all but site 0 or 1 | both | 15,466 |
 //! | 4, 4, 1 | 2 | 1 | all; all but site 0 | neither | 158,455 |
 //! | 4, 4, 1 | 2 | 1 | all | both | 358,515 (*) |
-//! | 4, 3, 1 | 2 | 1 | all; all but site 0 | both | 114,865 |
+//! | 4, 3, 1 | 2 | 1 | all; all but site 0 | both | 157,817 |
 //! | 5, 5, 1 | 1 | 1 | all; all but any honest one | neither | 9,632 |
 //! | 5, 5, 1 | 2 | 1 | all; all but site 0 | neither | 228,502 (*) |
 //! | 5, 4, 1 | 2 | 1 | all; all but site 0 | neither | 165,157 (*) |
-//! | 4, 4, 2 | 2 | 1 | all, a twin | both | 7,935 |
+//! | 4, 4, 2 | 2 | 1 | all, a twin | both | 10,183 |
 //! | 5, 5, 2 | 1 | 1 | all; all but any honest one | both | 21,713 |
 //! | 5, 5, 2 | 2 | 1 | all; all but site 0 | neither | 158,455 |
 //! | 6, 5, 2 | 2 | 1 | all; all but site 0 | neither | 165,157 (*) |
