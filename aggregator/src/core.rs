@@ -16,6 +16,7 @@ pub(crate) mod log;
 pub(crate) mod opening;
 pub(crate) mod recovery;
 pub(crate) mod refusal;
+pub(crate) mod restored;
 pub(crate) mod round;
 pub(crate) mod round_keys;
 pub(crate) mod round_time;

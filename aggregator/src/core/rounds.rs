@@ -11,6 +11,7 @@ use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
 
 use crate::core::refusal::Refusal;
+use crate::core::restored::Restores;
 use crate::core::round::LiveRound;
 use crate::core::study::ServedStudy;
 
@@ -34,6 +35,8 @@ pub(crate) struct LiveStudy {
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// What came back and waits for statements before it.
     pub(crate) returned: Mutex<BTreeMap<LogHash, Returned>>,
+    /// Sites that were restored from backups, and what the others answer them.
+    pub(crate) restores: Restores,
 }
 
 impl LiveStudy {
@@ -44,6 +47,7 @@ impl LiveStudy {
             rounds: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
             returned: Mutex::default(),
+            restores: Restores::default(),
         }
     }
 

@@ -4,6 +4,7 @@ mod closing;
 mod contribution;
 mod log;
 mod opening;
+mod restored;
 mod round;
 mod round_keys;
 mod study;
@@ -36,6 +37,10 @@ pub(crate) fn router(front: Front) -> Router {
             "/v2/studies/{study}/round-keys/{site}",
             put(round_keys::publish).get(round_keys::fetch),
         )
+        .route("/v2/studies/{study}/restored", get(restored::requests))
+        .route("/v2/studies/{study}/restored/{site}", put(restored::request))
+        .route("/v2/studies/{study}/restored/{site}/standings", get(restored::standings))
+        .route("/v2/studies/{study}/restored/{site}/standings/{holder}", put(restored::stand))
         .route("/v2/studies/{study}/rounds", post(round::open))
         .route(round, get(round::status))
         .route(&path("manifest"), get(round::manifest))

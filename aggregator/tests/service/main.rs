@@ -16,6 +16,7 @@ mod play;
 mod recovery;
 mod refusals;
 mod replay;
+mod restored;
 mod roster;
 mod round_keys;
 mod rounds;

@@ -66,12 +66,17 @@ pub(crate) struct Roster {
     pub(crate) signed: SignedStudy,
 }
 
+/// Bytes that pass for an X-Wing key: the coefficients of its ML-KEM half are small enough.
+fn kem_key(name: &str) -> HexBytes {
+    HexBytes(noise(name, 1216).into_iter().map(|byte| byte & 0x77).collect())
+}
+
 pub(crate) fn study(aggregator_key: PublicKey, shape: Shape, keys: &[SigningKey]) -> Study {
     let Shape { sites, values, review_seconds } = shape;
     let roster = (0..sites).map(|index| RosterEntry {
         id: format!("site-{index}").parse().unwrap(),
         signature_key: keys[index].verifying_key().into(),
-        kem_key: HexBytes(noise(&format!("kem {index}"), 1216)),
+        kem_key: kem_key(&format!("kem {index}")),
     });
     let tensor = TensorLayout { name: "weights".into(), shape: vec![values], clip: 0.5 };
     let threshold = Threshold::recommended(sites.max(3)).unwrap();

@@ -1,9 +1,11 @@
 //! Contributing: encrypt, make durable, send; after a crash, send exactly the same bytes again.
 
+use std::fmt;
+
 use ringfence_crypto::api::EnvelopeFrame;
-use ringfence_crypto::id::{ModelId, RoundNumber};
+use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{HolderKeys, Manifest, Receipt};
+use ringfence_crypto::statement::{HolderKey, HolderKeys, Manifest, Receipt};
 use ringfence_crypto::wire::frame;
 use ringfence_keys::duties::contributor::Contributor;
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
@@ -33,6 +35,52 @@ pub struct Contributed<'a> {
     receipt: Signed<Receipt>,
     bytes: u64,
     clipped: Option<Clipped>,
+    sealing: Sealing,
+}
+
+/// Holders that this contribution's shares could not be sealed to as they should be. Both are empty
+/// also when the contribution was made earlier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sealing {
+    /// Sealed to under their long-term keys, for the manifest names no round keys of them: whoever
+    /// takes such a key later can read these envelopes.
+    pub long_term: Vec<SiteId>,
+    /// Dealt empty envelopes, for their round keys are none, each with what is wrong.
+    pub empty: Vec<(SiteId, String)>,
+}
+
+impl Sealing {
+    fn of(manifest: &Manifest, keys: &HolderKeys) -> Self {
+        let mut sealing = Self::default();
+        for (holder, key) in manifest.holders.iter().zip(keys.iter()) {
+            match key {
+                HolderKey::Round(_) => {}
+                HolderKey::LongTerm(_) => sealing.long_term.push(holder.clone()),
+                HolderKey::Unusable(fault) => {
+                    sealing.empty.push((holder.clone(), format!("its round key {fault}")));
+                }
+            }
+        }
+        sealing
+    }
+}
+
+impl fmt::Display for Sealing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names =
+            |sites: &[SiteId]| sites.iter().map(SiteId::as_str).collect::<Vec<_>>().join(", ");
+        let mut lines = Vec::new();
+        if !self.long_term.is_empty() {
+            lines.push(format!(
+                "sealed under long-term keys, without forward secrecy: {}",
+                names(&self.long_term)
+            ));
+        }
+        for (holder, fault) in &self.empty {
+            lines.push(format!("nothing could be sealed to {holder}: {fault}"));
+        }
+        f.write_str(&lines.join("\n"))
+    }
 }
 
 impl Site {
@@ -76,6 +124,7 @@ impl Site {
         self.help_if_behind().await?;
         let manifest = self.manifest(round).await?;
         self.publish_round_keys().await?;
+        self.answer_restored().await?;
         Ok(Joined { site: self, manifest })
     }
 }
@@ -102,17 +151,18 @@ impl<'a> Joined<'a> {
     ) -> Result<Contributed<'a>, SiteError> {
         let (site, round) = (self.site, self.manifest.statement.round);
         let journal = site.journal.round(site.study_id, round)?;
-        let (record, clipped) = match journal.contribution()? {
-            Some(record) => (record, None),
+        let ((record, clipped), sealing) = match journal.contribution()? {
+            Some(record) => ((record, None), Sealing::default()),
             None => {
                 self.check_rules(base_model)?;
                 site.agreed(round, base_model).await?;
                 let holder_keys = site.resolve_holder_keys(&self.manifest.statement).await?;
-                self.make(&holder_keys, base_model, update, quantized)?
+                let sealing = Sealing::of(&self.manifest.statement, &holder_keys);
+                (self.make(&holder_keys, base_model, update, quantized)?, sealing)
             }
         };
         let (receipt, bytes) = site.send(&journal, &record).await?;
-        Ok(Contributed { site, manifest: self.manifest, receipt, bytes, clipped })
+        Ok(Contributed { site, manifest: self.manifest, receipt, bytes, clipped, sealing })
     }
 
     /// Refuses a base model that is not the one this round starts from.
@@ -160,12 +210,14 @@ impl<'a> Joined<'a> {
     /// The rules of safety, over everything that this site has on disk.
     fn check_rules(&self, base_model: ModelId) -> Result<(), SiteError> {
         self.check_base(base_model)?;
+        let manifest = &self.manifest.statement;
+        self.site.names_own_round_key(manifest)?;
         let Site { study_id, journal, .. } = self.site;
         let mut rules = Contributor::restore(journal.contributions()?);
-        if let Some(through) = journal.abstains_through(*study_id)? {
-            rules.abstain(*study_id, through);
+        if let Some(abstention) = self.site.abstention()? {
+            rules.abstain(*study_id, abstention);
         }
-        Ok(rules.may_contribute(*study_id, self.manifest.statement.round, base_model)?)
+        Ok(rules.may_contribute(manifest, base_model)?)
     }
 
     /// Encrypts and makes everything durable. Nothing has left yet.
@@ -207,6 +259,11 @@ impl Contributed<'_> {
     /// What clipping took from the update; `None` also when the contribution was made earlier.
     pub fn clipped(&self) -> Option<&Clipped> {
         self.clipped.as_ref()
+    }
+
+    /// Holders that the shares could not be sealed to as they should be.
+    pub fn sealing(&self) -> &Sealing {
+        &self.sealing
     }
 
     /// Bytes of body and envelopes.

@@ -6,19 +6,23 @@ use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, StudyId};
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
-    CertificateError, ClosingError, ManifestError, RoundKeysError, StudyError,
+    CertificateError, ClosingError, HeaderError, ManifestError, RoundKeysError, StudyError,
 };
 use ringfence_crypto::time::Utc;
 use ringfence_keys::duties::contributor::RuleError;
 use ringfence_keys::duties::holder::HolderError;
+use ringfence_keys::duties::restored::Recalled;
 use ringfence_keys::encrypt::contribution::ContributeError;
 use ringfence_keys::identity::IdentityError;
 use ringfence_keys::open::{OpenError, RecountError};
+use ringfence_keys::share::envelope::WrongEnvelope;
 use ringfence_keys::share::seal::SealError;
 use ringfence_keys::update::quantize::QuantizeError;
 use ringfence_keys::update::weigh::WeighError;
 
 use crate::journal::JournalError;
+use crate::restored::unanswered;
+use crate::round_keys::NamedKey;
 use crate::transport::TransportError;
 use crate::turn::Turn;
 use crate::wait::Overdue;
@@ -76,6 +80,46 @@ pub enum SiteError {
     /// A round secret could not be made.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// Too few answers of other sites after a restore.
+    #[error("{}", unanswered(.0))]
+    RestoreUnanswered(Box<Recalled>),
+    /// Nothing to go on waiting for.
+    #[error(
+        "expected an unanswered restore request in the state directory to go on with, found none; run `ringfence restored` without --continue"
+    )]
+    NoRestoreRequest,
+    /// The aggregator shows what a site has not signed.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The aggregator shows another envelope than the one that was dealt.
+    #[error(transparent)]
+    Envelope(#[from] WrongEnvelope),
+    /// The manifest names another round key than the one that this site published.
+    #[error(
+        "the manifest of round {round} leaves out the round key that this site published ({published}) and names {named}: forward secrecy would be off, so this site takes no part; its initiator {initiator} left it out, or the aggregator hid it from {initiator}: ask both, the next round is open to this site"
+    )]
+    RoundKeyLeftOut {
+        /// The round.
+        round: RoundNumber,
+        /// Who opened it.
+        initiator: SiteId,
+        /// Digest of what this site published.
+        published: Digest,
+        /// What the manifest names.
+        named: NamedKey,
+    },
+    /// The aggregator does not show round keys any more that this site has seen.
+    #[error(
+        "the aggregator shows no round keys of {holder} for round {round}, but this site has seen a statement of {holder} that covers it ({seen}): the aggregator hides it, and a manifest without it would switch forward secrecy off; nothing was signed, ask the aggregator's administrator"
+    )]
+    RoundKeysHidden {
+        /// Whose keys.
+        holder: SiteId,
+        /// The round.
+        round: RoundNumber,
+        /// Digest of the statement.
+        seen: Digest,
+    },
     /// Contributing would break a rule.
     #[error(transparent)]
     Rule(#[from] RuleError),

@@ -1,5 +1,6 @@
 //! Finishing a round: fetch what is certified, open the sum, check everything, acknowledge.
 
+use std::collections::BTreeSet;
 use std::io::{BufReader, Seek};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use ringfence_crypto::statement::{
 use ringfence_keys::open::{
     Evidence, OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext,
 };
-use ringfence_keys::share::reconstruct::{KeySum, ReconstructError};
+use ringfence_keys::share::reconstruct::KeySum;
+use ringfence_keys::share::share::Share;
 use ringfence_keys::update::precision::Precision;
 
 use crate::contribute::{Contributed, Joined};
@@ -106,9 +108,9 @@ impl Site {
         let CertifiedSum { opened, sums, unusable, evidence } = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                if let SiteError::Open(error) = &error {
-                    let outcome = Outcome::Failed { class: error.class() };
-                    let _ = self.acknowledge(manifest.id(), &certificate, outcome).await;
+                if let SiteError::Open(_) = &error {
+                    // Nothing but that it failed; a later run may still apply it.
+                    let _ = self.acknowledge(manifest.id(), &certificate, Outcome::Failed).await;
                 }
                 return Err(error);
             }
@@ -138,29 +140,35 @@ impl Site {
         let closing = &certificate.closing.statement;
         let VerifiedSum { file, check, evidence } =
             self.verified_sum(manifest, certificate).await?;
-        let (keys, unusable) = self.key_sum(manifest, certificate).await?;
         let sites = closing.included.len();
-        let (study, check_key) = (&*self.study, &self.check_key);
-        let (manifest, keys, check) = (manifest.id(), &keys, &check);
-        let context = SumContext { study, manifest, sites, keys, check, check_key };
+        let (study, check_key, check) = (&*self.study, &self.check_key, &check);
+        let of = manifest.id();
         let reader = || -> Result<_, OpenError> {
             let mut file = file.reopen()?;
             file.rewind()?;
             Ok(BufReader::with_capacity(1 << 20, file))
         };
-        let opened = tokio::task::block_in_place(|| OpenedMean::open(context, &mut reader()?))?;
+        let open = |keys: &KeySum| {
+            let context = SumContext { study, manifest: of, sites, keys, check, check_key };
+            tokio::task::block_in_place(|| OpenedMean::open(context, &mut reader()?))
+        };
+        let (keys, opened, unusable) = self.key_sum(manifest, certificate, open).await?;
+        let context = SumContext { study, manifest: of, sites, keys: &keys, check, check_key };
         let sums = self
             .keeps_sums
             .then(|| tokio::task::block_in_place(|| OpenedSum::open(context, &mut reader()?)));
         Ok(CertifiedSum { opened, sums: sums.transpose()?, unusable, evidence })
     }
 
-    /// Reconstructs the key sum from all openings present; waits for more while they do not do.
-    async fn key_sum(
+    /// Finds the key sum under which the sum opens, from all openings present; waits for more while
+    /// none does, until all have come or this site's patience is over. Whoever lies among them costs
+    /// time only: what the sum must look like tells the right key sum from the others.
+    async fn key_sum<T>(
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
-    ) -> Result<(KeySum, Vec<(SiteId, String)>), SiteError> {
+        open: impl Fn(&KeySum) -> Result<T, OpenError>,
+    ) -> Result<(KeySum, T, Vec<(SiteId, String)>), SiteError> {
         let round = manifest.round;
         let holders: Vec<SiteId> = self.study.holders(round).map(|site| site.id.clone()).collect();
         let context = OpeningContext {
@@ -170,45 +178,75 @@ impl Site {
             closing: certificate.closing.id(),
         };
         let end = self.clock.moment().after(self.patience);
+        let (mut openings, mut unusable) = (Vec::new(), Vec::<(SiteId, String)>::new());
+        // Fetched once: an opening never changes.
+        let mut fetched = BTreeSet::new();
         let mut status = self.at(round).status().await?;
         loop {
-            let (mut openings, mut unusable) = (Vec::new(), Vec::new());
-            let mut served = true;
+            let before = openings.len();
+            let mut faults = Vec::new();
             for holder in &status.opened {
+                if fetched.contains(holder) {
+                    continue;
+                }
                 match self.fetch_opening(context, holder).await? {
                     Fetched::Share(opening) => openings.push(opening),
                     Fetched::Unusable(lie) => unusable.push((holder.clone(), lie.to_string())),
                     Fetched::NotServed(fault) => {
-                        served = false;
-                        unusable.push((holder.clone(), fault.to_string()));
+                        faults.push((holder.clone(), fault.to_string()));
+                        continue;
                     }
                 }
+                fetched.insert(holder.clone());
             }
-            match KeySum::reconstruct(&openings, &self.study.threshold) {
-                Ok(keys) => {
-                    unusable.extend(keys.disagreeing.iter().filter_map(|offset| {
-                        let reason =
-                            "its share disagrees with the others: it lied, or a dealer lied to it";
-                        Some((holders.get(*offset)?.clone(), reason.to_owned()))
-                    }));
-                    return Ok((keys, unusable));
-                }
-                Err(error) => {
-                    let left = end.since(self.clock.moment());
-                    let all = served && status.opened.len() == holders.len();
-                    if all || left.is_zero() {
-                        return Err(OpenError::from(error).into());
+            // What was tried without a new opening fails again.
+            let failed = match openings.len() > before || before == 0 {
+                true => match self.try_openings(&openings, &open) {
+                    Ok((keys, opened)) => {
+                        unusable.extend(keys.disagreeing.iter().filter_map(|offset| {
+                            let reason = "its share disagrees with the others: it lied, or a dealer lied to it";
+                            Some((holders.get(*offset)?.clone(), reason.to_owned()))
+                        }));
+                        unusable.extend(faults);
+                        return Ok((keys, opened, unusable));
                     }
-                    debug_assert!(matches!(
-                        error,
-                        ReconstructError::TooFew { .. } | ReconstructError::Inconsistent { .. }
-                    ));
-                    // An opening that is served at last is no change of the round.
-                    let left = if served { left } else { left.min(AGAIN) };
-                    status = self.changed(round, status.version, left).await?;
-                }
+                    Err(error) => Some(error),
+                },
+                false => None,
+            };
+            let left = end.since(self.clock.moment());
+            let all = holders.iter().all(|holder| fetched.contains(holder));
+            if all || left.is_zero() {
+                let error = match failed {
+                    Some(error) => error,
+                    None => match self.try_openings(&openings, &open) {
+                        Ok((keys, opened)) => return Ok((keys, opened, unusable)),
+                        Err(error) => error,
+                    },
+                };
+                return Err(error.into());
+            }
+            // An opening that is served at last is no change of the round.
+            let left = if faults.is_empty() { left } else { left.min(AGAIN) };
+            status = self.changed(round, status.version, left).await?;
+        }
+    }
+
+    /// The first candidate for the key sum under which the sum opens.
+    fn try_openings<T>(
+        &self,
+        openings: &[(usize, Share)],
+        open: impl Fn(&KeySum) -> Result<T, OpenError>,
+    ) -> Result<(KeySum, T), OpenError> {
+        let mut first = None;
+        for keys in KeySum::candidates(openings, &self.study.threshold)? {
+            match open(&keys) {
+                Ok(opened) => return Ok((keys, opened)),
+                Err(error) => first = first.or(Some(error)),
             }
         }
+        // There is a candidate, or an error above.
+        Err(first.unwrap_or(OpenError::Check))
     }
 
     async fn acknowledge(

@@ -1,7 +1,7 @@
 //! A key holder's duties in a round: review, endorse, open.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringfence_crypto::api::OpeningFrame;
 use ringfence_crypto::id::{RoundNumber, SiteId};
@@ -15,18 +15,21 @@ use ringfence_keys::duties::holder::{
 };
 use ringfence_keys::duties::logged::{LogProofs, Seen};
 use ringfence_keys::round_secret::RoundSecret;
-use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
+use ringfence_keys::share::envelope::{Complaint, EnvelopeError, open_envelope};
 use ringfence_keys::share::share::Share;
 
 use crate::error::SiteError;
-use crate::site::Site;
+use crate::site::{LOOK_AGAIN, Site};
 use crate::transport::{TransportError, present};
+
+/// How long an envelope that is not the right one is asked for again, within the site's patience.
+const MENDING: Duration = Duration::from_secs(30);
 
 /// What a holder did in a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldReport {
-    /// Dealers it complained about.
-    pub complaints: Vec<SiteId>,
+    /// What it complained about, each with the dealer.
+    pub complaints: Vec<Complaint>,
     /// Whether it opened a certified set; false after an abort.
     pub opened: bool,
 }
@@ -39,18 +42,21 @@ impl Site {
     pub async fn hold(&self, round: RoundNumber) -> Result<HoldReport, SiteError> {
         self.help_if_behind().await?;
         let manifest = self.manifest(round).await?.statement;
+        self.answer_restored().await?;
         let journal = self.journal.round(self.study_id, round)?;
         let mut holder = Holder::restore(
             Arc::clone(&self.study),
             self.id().clone(),
             self.journal.endorsements(self.study_id)?,
-            self.journal.abstains_through(self.study_id)?,
+            self.abstention()?,
             self.journal.last_closing(self.study_id)?.map(|last| Seen::from(&last.statement)),
         );
         if !self.holds(round) {
             let site = self.id().clone();
             return Err(HolderError::NoHolder { site, round }.into());
         }
+        holder.takes_part(&manifest)?;
+        self.names_own_round_key(&manifest)?;
         let complaints = match journal.opening()? {
             // The secret may be gone by now.
             Some(_) => Vec::new(),
@@ -86,8 +92,10 @@ impl Site {
         Ok(HoldReport { complaints, opened: true })
     }
 
-    /// Opens every envelope that was dealt to this holder and posts its review.
-    async fn review(&self, manifest: &Manifest) -> Result<Vec<SiteId>, SiteError> {
+    /// Opens every envelope that was dealt to this holder and posts its review. A header or an
+    /// envelope that is not what its dealer signed is the aggregator's fault: it is asked for again
+    /// for a while, and without it nothing is reviewed, so that no honest dealer is complained about.
+    async fn review(&self, manifest: &Manifest) -> Result<Vec<Complaint>, SiteError> {
         let round = manifest.round;
         let status = self
             .wait(round, "the end of its contributions", |s| s.state != RoundState::Collecting)
@@ -96,23 +104,23 @@ impl Site {
             return Ok(Vec::new());
         }
         let secret = self.round_secret(manifest)?;
-        let mut complaints = BTreeSet::new();
+        let mut complaints = Vec::new();
         for dealer in &status.received {
-            let header = self.header(round, dealer).await?;
+            let header = self.header(manifest, dealer).await?;
             let late = |status: &RoundStatus| status.state != RoundState::Reviewing;
-            // What the aggregator lost is no fault of the dealer's.
-            let Some(sealed) = self.sealed(&header.statement, late).await? else { continue };
-            if self.dealt(secret.as_ref(), &header.statement, &sealed).is_err() {
-                complaints.insert(dealer.clone());
+            match self.dealt(secret.as_ref(), &header.statement, late).await? {
+                Some(dealt) => complaints.extend(dealt.err()),
+                // The aggregator lost it, and has not got it again in time.
+                None => return Ok(Vec::new()),
             }
         }
-        let review = holder::review(&self.identity, manifest, complaints);
+        let review = holder::review(&self.identity, manifest, &complaints);
         // Kept, to be sent back should the aggregator lose it.
         self.journal.round(self.study_id, round)?.save_review(&review)?;
         match self.at(round).put_review(&review).await {
-            Ok(()) => Ok(review.statement.complaints),
+            Ok(()) => Ok(complaints),
             // The time to review is over: the closing stands without this holder's word.
-            Err(error) if error.status() == Some(409) => Ok(review.statement.complaints),
+            Err(error) if error.status() == Some(409) => Ok(complaints),
             Err(error) => Err(error.into()),
         }
     }
@@ -125,7 +133,7 @@ impl Site {
         let mut headers = Vec::new();
         let sites = named.included.iter().map(|entry| &entry.site);
         for site in sites.chain(named.excluded.iter().map(|entry| &entry.site)) {
-            headers.push(self.header(round, site).await?);
+            headers.push(self.header(manifest, site).await?);
         }
         let journal = self.journal.round(self.study_id, round)?;
         let receipt = journal.receipt()?;
@@ -189,11 +197,13 @@ impl Site {
         let secret = self.round_secret(manifest)?;
         let mut shares = Vec::new();
         for (site, named) in set.sites() {
-            let header = self.header(manifest.round, site).await?;
+            let header = self.header(manifest, site).await?;
             // A dealer with at most c complaints stays in the set; a holder that it cheated cannot
-            // open, which the threshold allows for: it is one of the missing shares then.
-            let Some(sealed) = self.sealed(&header.statement, |_| false).await? else { continue };
-            match self.dealt(secret.as_ref(), &header.statement, &sealed) {
+            // open, which the threshold allows for: it is one of the missing shares then. A wrong
+            // envelope is an error instead, and named: the aggregator's.
+            let dealt = self.dealt(secret.as_ref(), &header.statement, |_| false).await?;
+            let Some(dealt) = dealt else { continue };
+            match dealt {
                 Ok(share) if header.id() == named => shares.push((site.clone(), share)),
                 _ => {}
             }
@@ -203,8 +213,15 @@ impl Site {
         Ok(open_share_sum(&self.identity, &self.study, set, &shares, &mut rng)?)
     }
 
-    async fn header(&self, round: RoundNumber, site: &SiteId) -> Result<Signed<Header>, SiteError> {
-        Ok(self.at(round).header(site).await?)
+    /// A site's header, checked: nothing that it names is judged before.
+    async fn header(
+        &self,
+        manifest: &Manifest,
+        site: &SiteId,
+    ) -> Result<Signed<Header>, SiteError> {
+        let header = self.at(manifest.round).header(site).await?;
+        Header::check(&header, &self.study, manifest, site)?;
+        Ok(header)
     }
 
     /// What a contribution's header seals to this holder; nothing once the round is `over` and the
@@ -220,13 +237,26 @@ impl Site {
         Ok(sealed.map(Option::unwrap_or_default))
     }
 
-    /// The share that a contribution's header deals to this holder; an error is the dealer's fault.
-    fn dealt(
+    /// The share that a checked header deals to this holder; the inner error is the dealer's fault.
+    /// An envelope that is missing or wrong is asked for again: the dealer may be sending it anew.
+    /// Nothing once the round is `over` and the aggregator has not got again what it lost.
+    async fn dealt(
         &self,
         secret: Option<&RoundSecret>,
         header: &Header,
-        sealed: &[u8],
-    ) -> Result<Share, EnvelopeError> {
-        open_envelope(&self.identity, secret, &self.study, header, sealed)
+        over: impl Fn(&RoundStatus) -> bool,
+    ) -> Result<Option<Result<Share, Complaint>>, SiteError> {
+        let end = self.clock.moment().after(self.patience.min(MENDING));
+        loop {
+            let Some(sealed) = self.sealed(header, &over).await? else { return Ok(None) };
+            match open_envelope(&self.identity, secret, &self.study, header, &sealed) {
+                Ok(share) => return Ok(Some(Ok(share))),
+                Err(EnvelopeError::Bad(complaint)) => return Ok(Some(Err(complaint))),
+                Err(EnvelopeError::Wrong(wrong)) if self.clock.moment() >= end => {
+                    return Err(wrong.into());
+                }
+                Err(EnvelopeError::Wrong(_)) => self.clock.sleep(LOOK_AGAIN).await,
+            }
+        }
     }
 }

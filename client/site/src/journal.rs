@@ -3,13 +3,13 @@
 //! ```text
 //! STATE/lock                                   one process at a time
 //! STATE/format.json                            the version of the protocol that made all this
-//! STATE/abstain.json                           after a restore from a backup
 //! STATE/studies/<study>/rounds/<round>/
 //!     manifest.json  certificate.json          checked
 //!     base-model.json                          sampled values of the base model
 //!     body.bin  envelopes.bin  contribution.json   what was or will be sent, byte for byte
 //!     receipt.json  review.json  endorsement.json  closing.json  opening.bin  acknowledgement.json
 //!     refused-<closing>.json                   closings on a log that this site refuses
+//! STATE/studies/<study>/restored.json          restores from backups, how far the site abstains
 //! STATE/studies/<study>/round-keys/            see `round_keys`
 //! ```
 //!
@@ -27,10 +27,10 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 pub use error::JournalError;
-use ringfence_crypto::id::{RoundNumber, StudyId};
+use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
 use ringfence_crypto::protocol::{ProtocolVersion, VERSION};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Closing, Endorsement};
+use ringfence_crypto::statement::{Closing, Endorsement, RestoreRequest};
 use ringfence_crypto::wire::json;
 use ringfence_keys::duties::contributor::{End, Record};
 pub use round::{ContributionRecord, RoundJournal};
@@ -39,12 +39,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 
-/// That a site abstains through a round, in `abstain.json`.
-#[derive(Serialize, Deserialize)]
+/// One restore from a backup, in `restored.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Abstain {
-    study: StudyId,
-    through: RoundNumber,
+pub struct RestoreRecord {
+    /// When the site was restored, by its own clock.
+    pub restored_at: UnixSeconds,
+    /// What it asked the other sites; none when an operator gave the number.
+    pub request: Option<Signed<RestoreRequest>>,
+    /// The last round of its abstention; none while that is not known.
+    pub through: Option<RoundNumber>,
 }
 
 /// The state directory of one site.
@@ -184,25 +188,50 @@ impl Journal {
         Ok(None)
     }
 
-    /// The round through which this site abstains in a study after a restore.
+    /// This site's restores from backups in a study, in the order in which they were noted.
     ///
     /// # Errors
     /// [`JournalError`] when the record cannot be read.
-    pub fn abstains_through(&self, study: StudyId) -> Result<Option<RoundNumber>, JournalError> {
-        let records: Option<Vec<Abstain>> = files::read(&self.root.join("abstain.json"))?;
-        let of_study = records.into_iter().flatten().filter(|record| record.study == study);
-        Ok(of_study.map(|record| record.through).max())
+    pub fn restores(&self, study: StudyId) -> Result<Vec<RestoreRecord>, JournalError> {
+        Ok(files::read(&self.restores_path(study))?.unwrap_or_default())
     }
 
-    /// Abstains from contributing and endorsing through a round: after a restore from a backup.
+    /// Takes note of a restore, or of how far the site abstains after it (the same `request` again).
     ///
     /// # Errors
     /// [`JournalError`] when the record cannot be written.
-    pub fn abstain(&self, study: StudyId, through: RoundNumber) -> Result<(), JournalError> {
-        let path = self.root.join("abstain.json");
-        let mut records: Vec<Abstain> = files::read(&path)?.unwrap_or_default();
-        records.push(Abstain { study, through });
-        files::write(&path, &json::pretty(&records))
+    pub fn restored(&self, study: StudyId, record: RestoreRecord) -> Result<(), JournalError> {
+        let mut records = self.restores(study)?;
+        records.retain(|known| known.request.is_none() || known.request != record.request);
+        records.push(record);
+        files::folder(&self.rounds(study))?;
+        files::write(&self.restores_path(study), &json::pretty(&records))
+    }
+
+    fn restores_path(&self, study: StudyId) -> PathBuf {
+        self.root.join("studies").join(study.to_string()).join("restored.json")
+    }
+
+    /// The highest round that this site knows: whose manifest it has accepted, or in which it has
+    /// signed something.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a record cannot be read.
+    pub fn highest_round(&self, study: StudyId) -> Result<Option<RoundNumber>, JournalError> {
+        let mut folders = files::children(&self.rounds(study))?;
+        folders.sort_by_key(|folder| Reverse(number(folder)));
+        for folder in folders {
+            let highest = number(&folder).map(RoundNumber);
+            let round = RoundJournal { folder };
+            let known = round.manifest()?.is_some()
+                || round.contribution()?.is_some()
+                || round.endorsement()?.is_some()
+                || round.certificate()?.is_some();
+            if known {
+                return Ok(highest);
+            }
+        }
+        Ok(None)
     }
 }
 

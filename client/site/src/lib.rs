@@ -8,6 +8,7 @@
 //! site         Site itself and its memberships; everything else adds to it
 //!   history    the rounds before: manifests, certificates, the model that was agreed on
 //!   round_keys the site's KEM keys for single rounds
+//!   restored   after a restore from a backup: how far to abstain
 //!   turn       whose turn it is to open a round
 //!   initiate   opening a round
 //!   wait       how long each step of a round may take
@@ -33,6 +34,7 @@ mod journal;
 mod mend;
 pub mod model;
 mod openings;
+mod restored;
 mod round_keys;
 mod site;
 mod sum;
@@ -40,12 +42,16 @@ pub mod transport;
 mod turn;
 mod wait;
 
-pub use contribute::{Contributed, Joined};
+pub use contribute::{Contributed, Joined, Sealing};
 pub use error::SiteError;
 pub use fingerprint::Fingerprint;
 pub use finish::{Done, RoundEnd};
 pub use hold::HoldReport;
-pub use journal::{ContributionRecord, Journal, JournalError, RoundJournal, RoundKeysJournal};
+pub use journal::{
+    ContributionRecord, Journal, JournalError, RestoreRecord, RoundJournal, RoundKeysJournal,
+};
+pub use restored::RestoreRun;
+pub use round_keys::NamedKey;
 pub use site::{Membership, Site};
 pub use turn::Turn;
 pub use wait::Overdue;

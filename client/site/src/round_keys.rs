@@ -1,7 +1,9 @@
 //! KEM keys for single rounds: made and published ahead, destroyed when their round has ended.
 
+use std::fmt;
+
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys};
 use ringfence_keys::round_secret::{self, RoundSecret};
@@ -15,6 +17,34 @@ const BATCH: u32 = 16;
 
 /// A new statement is published when fewer rounds than these are covered ahead.
 const AHEAD: u32 = 4;
+
+/// Seconds around the publishing of round keys in which an initiator may have opened a round without
+/// having seen them. Keys are published rounds ahead, so this concerns a study's first rounds.
+const RACE: u64 = 5;
+
+/// Whether a manifest leaves out a holder's keys, which the aggregator has since some moment.
+fn leaves_out(
+    manifest: &Manifest,
+    named: Option<Digest>,
+    published: Digest,
+    since: UnixSeconds,
+) -> bool {
+    let raced = named.is_none() && manifest.opened_at <= since.after(RACE);
+    named != Some(published) && !raced
+}
+
+/// What a manifest names as a holder's round keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedKey(pub Option<Digest>);
+
+impl fmt::Display for NamedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(digest) => write!(f, "{digest}"),
+            None => f.write_str("none"),
+        }
+    }
+}
 
 impl Site {
     /// Sees to it that this site's keys for the coming rounds are published, and destroys secrets
@@ -57,7 +87,7 @@ impl Site {
         // Sent again until the aggregator has it: the same statement is taken any number of times.
         for statement in journal.unsent()? {
             self.transport.put_round_keys(&statement).await?;
-            journal.sent(&statement)?;
+            journal.sent(&statement, self.clock.now())?;
         }
         Ok(())
     }
@@ -68,17 +98,50 @@ impl Site {
         round: RoundNumber,
     ) -> Result<Vec<Option<Digest>>, SiteError> {
         let mut digests = Vec::new();
+        let journal = self.journal.round_keys(self.study_id)?;
         for holder in self.study.holders(round) {
             let keys = self.published(&holder.id, round).await?;
             // Keys that do not check are not used: the holder's long-term key counts then.
-            let sound = keys.filter(|keys| {
-                RoundKeys::check(keys, &self.study, self.study_id).is_ok()
-                    && keys.statement.site == holder.id
-                    && keys.statement.key(round).is_some()
-            });
+            let sound = keys.filter(|keys| self.are_sound(keys, &holder.id, round));
+            match &sound {
+                Some(keys) => journal.see(keys)?,
+                // Hidden now, they were there before: a manifest without them would switch forward
+                // secrecy off, which the aggregator must not be able to do.
+                None => {
+                    if let Some(seen) = journal.seen(&holder.id, round)? {
+                        let (holder, seen) = (holder.id.clone(), seen.id());
+                        return Err(SiteError::RoundKeysHidden { holder, round, seen });
+                    }
+                }
+            }
             digests.push(sound.map(|keys| keys.id()));
         }
         Ok(digests)
+    }
+
+    fn are_sound(&self, keys: &Signed<RoundKeys>, holder: &SiteId, round: RoundNumber) -> bool {
+        RoundKeys::check(keys, &self.study, self.study_id).is_ok()
+            && keys.statement.site == *holder
+            && keys.statement.key(round).is_some()
+    }
+
+    /// Refuses a manifest that leaves out the key that this site published for its round, or names
+    /// another one.
+    ///
+    /// # Errors
+    /// [`SiteError::RoundKeyLeftOut`].
+    pub(crate) fn names_own_round_key(&self, manifest: &Manifest) -> Result<(), SiteError> {
+        let Manifest { round, .. } = *manifest;
+        let Some(offset) = self.study.holder_offset(round, self.id()) else { return Ok(()) };
+        let journal = self.journal.round_keys(self.study_id)?;
+        let Some((keys, since)) = journal.published(round)? else { return Ok(()) };
+        let published = keys.id();
+        let named = manifest.holder_keys.get(offset).copied().flatten();
+        if !leaves_out(manifest, named, published, since) {
+            return Ok(());
+        }
+        let (initiator, named) = (manifest.initiator.clone(), NamedKey(named));
+        Err(SiteError::RoundKeyLeftOut { round, initiator, published, named })
     }
 
     /// The keys that the holders of a checked manifest hold under.
@@ -88,8 +151,13 @@ impl Site {
     ) -> Result<HolderKeys, SiteError> {
         let mut statements = Vec::new();
         let named = manifest.holders.iter().zip(&manifest.holder_keys);
+        let journal = self.journal.round_keys(self.study_id)?;
         for (holder, _) in named.filter(|(_, digest)| digest.is_some()) {
-            statements.extend(self.published(holder, manifest.round).await?);
+            let keys = self.published(holder, manifest.round).await?;
+            if let Some(keys) = keys.iter().find(|k| self.are_sound(k, holder, manifest.round)) {
+                journal.see(keys)?;
+            }
+            statements.extend(keys);
         }
         Ok(HolderKeys::resolve(&self.study, manifest, &statements)?)
     }
@@ -130,5 +198,35 @@ impl Site {
             self.journal.round_keys(self.study_id)?.destroy(round)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfence_crypto::id::StudyId;
+
+    #[test]
+    fn a_manifest_must_name_what_was_published_before_it() {
+        let manifest = |opened_at| Manifest {
+            study: StudyId(Digest::of(b"study")),
+            round: RoundNumber(3),
+            initiator: "site-0".parse().unwrap(),
+            opened_at: UnixSeconds(opened_at),
+            deadline: UnixSeconds(opened_at + 100),
+            holders: Vec::new(),
+            holder_keys: Vec::new(),
+            base_model: Digest::of(b"keyed"),
+            previous: None,
+        };
+        let (published, other) = (Digest::of(b"published"), Digest::of(b"other"));
+        let since = UnixSeconds(1000);
+        assert!(!leaves_out(&manifest(2000), Some(published), published, since));
+        assert!(leaves_out(&manifest(2000), None, published, since));
+        assert!(leaves_out(&manifest(2000), Some(other), published, since));
+        // Opened before they could be seen; but another key than this site's is never right.
+        assert!(!leaves_out(&manifest(1000 + RACE), None, published, since));
+        assert!(leaves_out(&manifest(1001 + RACE), None, published, since));
+        assert!(leaves_out(&manifest(1000), Some(other), published, since));
     }
 }

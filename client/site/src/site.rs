@@ -127,18 +127,6 @@ impl Site {
         self.study.holder_offset(round, self.id()).is_some()
     }
 
-    /// Abstains from contributing and endorsing through the highest round that the aggregator
-    /// shows, plus one: what a site does after its state was restored from a backup.
-    ///
-    /// # Errors
-    /// [`SiteError`].
-    pub async fn abstain(&self) -> Result<RoundNumber, SiteError> {
-        // Rounds 0..k are open, so k - 1 is the highest seen, and k is one more.
-        let through = self.next_round().await?;
-        self.journal.abstain(self.study_id, through)?;
-        Ok(through)
-    }
-
     pub(crate) fn at(&self, round: RoundNumber) -> RoundTransport<'_> {
         self.transport.round(self.study_id, round)
     }

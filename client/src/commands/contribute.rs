@@ -47,6 +47,10 @@ impl Contribute {
         if let Some(clipped) = contributed.clipped() {
             println!("{clipped}");
         }
+        let sealing = contributed.sealing().to_string();
+        if !sealing.is_empty() {
+            println!("{sealing}");
+        }
         Ok(())
     }
 }

@@ -19,8 +19,8 @@ impl Hold {
         let site = self.member.open()?;
         let round = which_round(&site, self.round).await?;
         let report = site.hold(round).await?;
-        for dealer in &report.complaints {
-            println!("round {round}: complained about {dealer}, whose envelope does not open");
+        for complaint in &report.complaints {
+            println!("round {round}: complained: {complaint}");
         }
         if report.opened {
             println!("round {round}: endorsed the closing and opened its certified set");

@@ -19,7 +19,7 @@ use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use ringfence_crypto::signature::{Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    Acknowledgement, CHECK_BYTES, CheckKeySeals, Endorsement, FailureClass, Header, HexBytes, Manifest, Opening,
+    Acknowledgement, CHECK_BYTES, CheckKeySeals, Endorsement, Header, HexBytes, Manifest, Opening,
     Outcome, PrivacyPolicy, Review, RosterEntry, Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
@@ -176,7 +176,7 @@ fn decide(
         }
         Step::Acknowledge { site: k, failed } => {
             let outcome = match failed {
-                true => Outcome::Failed { class: FailureClass::Check },
+                true => Outcome::Failed,
                 false => Outcome::Applied { model: Digest([4; 32]) },
             };
             let site_id = id(k);

@@ -2,6 +2,8 @@
 //! must show.
 #![warn(clippy::indexing_slicing, reason = "what is shown comes from strangers")]
 
+pub mod abstention;
 pub mod contributor;
 pub mod holder;
 pub mod logged;
+pub mod restored;

@@ -11,7 +11,7 @@ use crate::log::Checkpoint;
 use crate::signature::Signed;
 use crate::statement::{
     Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, ExclusionReason, Header,
-    Included, Opening, Receipt, Review, RosterEntry,
+    Included, Opening, Outcome, Receipt, Review, RosterEntry,
 };
 
 /// The fixed set of a round: what may be added up. Only [`Round::closed_set`] makes one.
@@ -270,7 +270,8 @@ impl Round {
         Ok(Verdict::Fresh(Event::Opened(opening.clone())))
     }
 
-    /// Decides on a site's acknowledgement.
+    /// Decides on a site's acknowledgement. A site that could not open the sum may have applied it
+    /// later: `Applied` may follow its `Failed`, and nothing else may follow anything.
     ///
     /// # Errors
     /// [`RoundError`] when the site is unknown, nothing was opened, or another one came before.
@@ -278,7 +279,7 @@ impl Round {
         &self,
         acknowledgement: &Signed<Acknowledgement>,
     ) -> Result<Verdict, RoundError> {
-        let Acknowledgement { manifest, closing, site, outcome: _ } = &acknowledgement.statement;
+        let Acknowledgement { manifest, closing, site, outcome } = &acknowledgement.statement;
         self.same_round(*manifest)?;
         acknowledgement.verify(&self.member(site)?.signature_key, site)?;
         let expected = self.closing_id().ok_or_else(|| self.uncertified())?;
@@ -288,7 +289,11 @@ impl Round {
         if !matches!(self.state(), RoundState::Certified | RoundState::Opened) {
             return Err(self.uncertified());
         }
-        if let Some(known) = self.acknowledgements.get(site) {
+        let known = self.acknowledgements.get(site);
+        let mended = known.is_some_and(|known| {
+            known.statement.outcome == Outcome::Failed && *outcome != Outcome::Failed
+        });
+        if let Some(known) = known.filter(|_| !mended) {
             let second = || RoundError::SecondAcknowledgement(site.clone());
             return known_or(known == acknowledgement, second);
         }

@@ -27,7 +27,8 @@ impl Statement for Acknowledgement {
     type Id = Digest;
 }
 
-/// Applied, or failed with nothing but the error's class.
+/// Applied or failed. Why it failed stays at the site: to an aggregator that chooses what it adds up
+/// even the kind of the failure would tell one comparison about the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Outcome {
@@ -36,11 +37,8 @@ pub enum Outcome {
         /// Keyed with the check key, so that the aggregator cannot test a guess.
         model: Digest,
     },
-    /// The sum could not be opened or did not check.
-    Failed {
-        /// The error's class; its details stay at the site.
-        class: FailureClass,
-    },
+    /// The sum could not be opened or did not check. `Applied` may follow, once more openings came.
+    Failed,
 }
 
 impl Canonical for Outcome {
@@ -50,22 +48,7 @@ impl Canonical for Outcome {
                 0u8.encode(out);
                 model.encode(out);
             }
-            Self::Failed { class } => {
-                1u8.encode(out);
-                (*class as u8).encode(out);
-            }
+            Self::Failed => 1u8.encode(out),
         }
     }
-}
-
-/// Why a sum was not applied. The details could tell about the sum, so they stay local.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureClass {
-    /// Too few openings, or more lies among them than can be corrected.
-    Openings = 0,
-    /// Noise, slots or count out of bounds.
-    Decoding = 1,
-    /// The check words do not match.
-    Check = 2,
 }

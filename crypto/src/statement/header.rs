@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::manifest::Manifest;
+use super::study::Study;
 use crate::digest::Digest;
 use crate::id::{HeaderId, ManifestId, RoundNumber, SiteId, StudyId};
 use crate::ring::params::CHECK_WORDS;
-use crate::signature::Statement;
+use crate::signature::{SignatureError, Signed, Statement};
 use crate::statement::HexBytes;
 use crate::wire::canonical::canonical;
 
@@ -39,4 +41,72 @@ canonical!(Header { study, round, manifest, site, body_bytes, body, check, envel
 impl Statement for Header {
     const LABEL: &'static str = "header";
     type Id = HeaderId;
+}
+
+/// A header that is not what a site signed for a round. The aggregator checks every header before
+/// it takes it, so one of these is the aggregator's fault and never the site's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// By nobody on the roster, or of another round.
+    #[error(
+        "the aggregator showed a header of {got} for manifest {got_manifest}, expected that of {site} for round {round} (manifest {manifest})"
+    )]
+    Other {
+        /// Whose header was asked for.
+        site: SiteId,
+        /// For this round.
+        round: RoundNumber,
+        /// Its manifest.
+        manifest: ManifestId,
+        /// By whom the one that came is.
+        got: SiteId,
+        /// Of which manifest.
+        got_manifest: ManifestId,
+    },
+    /// Another number of envelopes than there are holders.
+    #[error("the aggregator showed a header of {site} with {got} envelopes, expected {expected}")]
+    Envelopes {
+        /// Whose header.
+        site: SiteId,
+        /// `m`.
+        expected: u16,
+        /// As stated.
+        got: usize,
+    },
+    /// The signature does not hold.
+    #[error("the aggregator showed a header that its site has not signed: {0}")]
+    Signature(#[from] SignatureError),
+}
+
+impl Header {
+    /// Checks that a header is `site`'s own for the round of a checked manifest: what a holder
+    /// does before it judges anything that the header names.
+    ///
+    /// # Errors
+    /// [`HeaderError`]: the aggregator's fault.
+    pub fn check(
+        signed: &Signed<Self>,
+        study: &Study,
+        manifest: &Manifest,
+        site: &SiteId,
+    ) -> Result<(), HeaderError> {
+        let header = &signed.statement;
+        let id = manifest.id();
+        let ours = header.site == *site
+            && header.manifest == id
+            && header.study == manifest.study
+            && header.round == manifest.round;
+        let member = study.site(site).filter(|_| ours).ok_or_else(|| HeaderError::Other {
+            site: site.clone(),
+            round: manifest.round,
+            manifest: id,
+            got: header.site.clone(),
+            got_manifest: header.manifest,
+        })?;
+        let (expected, got) = (study.threshold.holders, header.envelopes.len());
+        if got != usize::from(expected) {
+            return Err(HeaderError::Envelopes { site: site.clone(), expected, got });
+        }
+        Ok(signed.verify(&member.signature_key, site)?)
+    }
 }

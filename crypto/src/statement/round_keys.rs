@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kem_key::{KemKeyError, check_kem_key};
 use super::manifest::Manifest;
-use super::roster_entry::{HexBytes, KEM_KEY_BYTES, RosterEntry};
+use super::roster_entry::{HexBytes, RosterEntry};
 use super::study::Study;
 use crate::digest::Digest;
 use crate::id::{RoundNumber, SiteId, StudyId};
@@ -51,15 +52,27 @@ pub enum RoundKeysError {
         /// As stated.
         got: StudyId,
     },
-    /// None, too many, or not of the KEM.
+    /// None, or too many.
     #[error(
-        "expected 1 to {MAX_ROUND_KEYS} round keys of {KEM_KEY_BYTES} bytes, got {count}, of which one has {bytes} bytes"
+        "expected 1 to {MAX_ROUND_KEYS} round keys, for rounds up to {last}, got {got} from round {first_round} on", last = u32::MAX
     )]
-    Keys {
+    Count {
+        /// Round of the first.
+        first_round: RoundNumber,
         /// Number of keys.
-        count: usize,
-        /// Bytes of the first that is wrong, or of the first.
-        bytes: usize,
+        got: usize,
+    },
+    /// A key that nobody could seal to.
+    #[error(
+        "the key of {site} for round {round} {source}; its statement is of no use, publish keys that `ringfence` made"
+    )]
+    Key {
+        /// Whose key.
+        site: SiteId,
+        /// For which round.
+        round: RoundNumber,
+        /// What is wrong with it.
+        source: KemKeyError,
     },
     /// The manifest names a statement that is not at hand or does not cover the round.
     #[error(
@@ -79,7 +92,8 @@ pub enum RoundKeysError {
 }
 
 impl RoundKeys {
-    /// Checks a signed statement against the study.
+    /// Checks a signed statement against the study, every key included: what the aggregator takes
+    /// and an initiator names.
     ///
     /// # Errors
     /// [`RoundKeysError`] with the first thing that is wrong.
@@ -88,15 +102,30 @@ impl RoundKeys {
         study: &Study,
         study_id: StudyId,
     ) -> Result<(), RoundKeysError> {
+        Self::check_statement(signed, study, study_id)?;
+        let Self { site, first_round, keys, .. } = &signed.statement;
+        for (round, key) in (first_round.0..).map(RoundNumber).zip(keys) {
+            check_kem_key(key).map_err(|source| {
+                let site = site.clone();
+                RoundKeysError::Key { site, round, source }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// As [`RoundKeys::check`], but for the keys themselves.
+    fn check_statement(
+        signed: &Signed<Self>,
+        study: &Study,
+        study_id: StudyId,
+    ) -> Result<(), RoundKeysError> {
         let Self { study: got, site, first_round, keys } = &signed.statement;
         let other = || RoundKeysError::Other { site: site.clone(), expected: study_id, got: *got };
         let member = study.site(site).filter(|_| *got == study_id).ok_or_else(other)?;
-        let wrong = keys.iter().find(|key| key.0.len() != KEM_KEY_BYTES);
-        let count = keys.len();
-        let last = u32::try_from(count).ok().and_then(|count| first_round.0.checked_add(count));
-        if wrong.is_some() || !(1..=MAX_ROUND_KEYS).contains(&count) || last.is_none() {
-            let bytes = wrong.or(keys.first()).map_or(0, |key| key.0.len());
-            return Err(RoundKeysError::Keys { count, bytes });
+        let got = keys.len();
+        let last = u32::try_from(got).ok().and_then(|count| first_round.0.checked_add(count));
+        if !(1..=MAX_ROUND_KEYS).contains(&got) || last.is_none() {
+            return Err(RoundKeysError::Count { first_round: *first_round, got });
         }
         Ok(signed.verify(&member.signature_key, site)?)
     }
@@ -110,14 +139,37 @@ impl RoundKeys {
 /// The KEM keys that a round's shares are sealed to, in window order: what a dealer must ask for,
 /// and only [`HolderKeys::resolve`] gives.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HolderKeys(Vec<HexBytes>);
+pub struct HolderKeys(Vec<HolderKey>);
+
+/// What is sealed to one holder under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HolderKey {
+    /// Its key for this round.
+    Round(HexBytes),
+    /// Its long-term key, for the manifest names none for the round: without forward secrecy.
+    LongTerm(HexBytes),
+    /// None: the holder signed a key for this round that is no X-Wing key. It is dealt an empty
+    /// envelope, and the contribution goes on.
+    Unusable(KemKeyError),
+}
+
+impl HolderKey {
+    /// The key to seal to, if there is one.
+    pub fn key(&self) -> Option<&HexBytes> {
+        match self {
+            Self::Round(key) | Self::LongTerm(key) => Some(key),
+            Self::Unusable(_) => None,
+        }
+    }
+}
 
 impl HolderKeys {
     /// The keys that a checked manifest names: for each holder that of the round keys' statement
     /// with the digest in the manifest, or its long-term key where the manifest names none.
     ///
     /// # Errors
-    /// [`RoundKeysError`] when a statement is missing, wrong, or does not cover the round.
+    /// [`RoundKeysError`] when a statement is missing, is not its holder's, or does not cover the
+    /// round. A key that does not parse is no error: its holder harms nobody but itself.
     pub fn resolve(
         study: &Study,
         manifest: &Manifest,
@@ -125,7 +177,9 @@ impl HolderKeys {
     ) -> Result<Self, RoundKeysError> {
         let round = manifest.round;
         let resolve = |(holder, named): (&RosterEntry, &Option<Digest>)| {
-            let Some(digest) = named else { return Ok(holder.kem_key.clone()) };
+            let Some(digest) = named else {
+                return Ok(HolderKey::LongTerm(holder.kem_key.clone()));
+            };
             let signed = statements
                 .iter()
                 .find(|signed| signed.statement.site == holder.id && signed.id() == *digest);
@@ -134,15 +188,18 @@ impl HolderKeys {
                 let (holder, digest) = (holder.id.clone(), *digest);
                 return Err(RoundKeysError::Missing { round, holder, digest });
             };
-            RoundKeys::check(signed, study, manifest.study)?;
-            Ok(key.clone())
+            RoundKeys::check_statement(signed, study, manifest.study)?;
+            Ok(match check_kem_key(key) {
+                Ok(()) => HolderKey::Round(key.clone()),
+                Err(fault) => HolderKey::Unusable(fault),
+            })
         };
         let holders = study.holders(round).zip(&manifest.holder_keys);
         holders.map(resolve).collect::<Result<_, _>>().map(Self)
     }
 
-    /// One key for each holder, in window order.
-    pub fn iter(&self) -> impl Iterator<Item = &HexBytes> {
+    /// One entry for each holder, in window order.
+    pub fn iter(&self) -> impl Iterator<Item = &HolderKey> {
         self.0.iter()
     }
 }

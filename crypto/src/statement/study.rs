@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::check_key::CheckKeySeals;
+use super::kem_key::{KemKeyError, check_kem_key};
 use super::privacy_policy::PrivacyPolicy;
 use super::reach::SmallestSets;
-use super::roster_entry::{KEM_KEY_BYTES, RosterEntry};
+use super::roster_entry::RosterEntry;
 use super::training::{Training, TrainingError};
 use super::weighting::{Weighting, WeightingError};
 use crate::id::{ModelId, RoundNumber, SiteId, StudyId, UnixSeconds};
@@ -103,15 +104,13 @@ pub enum StudyError {
         "site {0} or one of its keys stands twice in the roster; every site has a name and keys of its own"
     )]
     Twice(SiteId),
-    /// A KEM key of a wrong length.
-    #[error(
-        "the KEM key of {site} has {got} bytes, expected {KEM_KEY_BYTES} of X-Wing; use `ringfence keygen`"
-    )]
+    /// A KEM key that nobody could seal to.
+    #[error("the KEM key of {site} {source}; use `ringfence keygen`")]
     KemKey {
         /// Whose key.
         site: SiteId,
-        /// Bytes that came.
-        got: usize,
+        /// What is wrong with it.
+        source: KemKeyError,
     },
     /// Thresholds that do not work.
     #[error(transparent)]
@@ -188,9 +187,8 @@ impl Study {
         let mut seen = BTreeSet::new();
         for site in &self.roster {
             let RosterEntry { id, signature_key, kem_key } = site;
-            if kem_key.0.len() != KEM_KEY_BYTES {
-                return Err(StudyError::KemKey { site: id.clone(), got: kem_key.0.len() });
-            }
+            check_kem_key(kem_key)
+                .map_err(|source| StudyError::KemKey { site: id.clone(), source })?;
             let fresh = [id.as_str().as_bytes(), signature_key.as_bytes(), &kem_key.0]
                 .map(|bytes| seen.insert(bytes));
             if fresh.contains(&false) || *signature_key == self.aggregator_key {

@@ -184,12 +184,13 @@ impl Rehearsal {
         let event = round.freeze(now).unwrap();
         round.apply(event);
         for holder in self.holders(round.number()) {
-            let complaints = made
-                .iter()
-                .filter(|made| self.share(made, &holder).is_err())
-                .map(|made| made.contribution.header.statement.site.clone())
-                .collect();
-            let review = holder::review(self.identity(&holder), &manifest, complaints);
+            let complaint = |made| match self.share(made, &holder) {
+                Err(EnvelopeError::Bad(complaint)) => Some(complaint),
+                Err(EnvelopeError::Wrong(wrong)) => panic!("{wrong}"),
+                Ok(_) => None,
+            };
+            let complaints: Vec<_> = made.iter().filter_map(complaint).collect();
+            let review = holder::review(self.identity(&holder), &manifest, &complaints);
             apply(round, |round| round.review(&review)).unwrap();
         }
         let set = round.closed_set(now).unwrap();
@@ -205,7 +206,7 @@ impl Rehearsal {
     /// The share that a holder finds in its envelope of a contribution.
     ///
     /// # Errors
-    /// [`EnvelopeError`]: what the holder complains about.
+    /// [`EnvelopeError`], by whose fault there is none.
     pub fn share(&self, made: &Made, holder: &SiteId) -> Result<Share, EnvelopeError> {
         let header = &made.contribution.header.statement;
         let offset = self.study.holder_offset(header.round, holder).unwrap();

@@ -1,7 +1,9 @@
 //! Sites whose state was restored from a backup do nothing twice.
 
+use std::time::Duration;
+
 use ringfence_crypto::id::RoundNumber;
-use ringfence_site::Site;
+use ringfence_site::{RestoreRun, Site};
 
 use crate::trio::Trio;
 
@@ -10,9 +12,9 @@ async fn a_site_restored_from_a_backup_signs_no_second_header() {
     let trio = Trio::start().await;
     let sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
     sites[0].open_round(trio.base, 600).await.unwrap();
-    assert_eq!(sites[2].abstain().await.unwrap(), RoundNumber(1));
+    sites[2].abstain(RoundNumber(1)).unwrap();
     let error = trio.contribute(&sites[2], 2, RoundNumber(0)).await.unwrap_err().to_string();
-    assert!(error.contains("contributes to no round through 1"), "{error}");
+    assert!(error.contains("abstains through round 1"), "{error}");
     trio.contribute(&sites[1], 1, RoundNumber(0)).await.unwrap();
 }
 
@@ -24,7 +26,7 @@ async fn a_holder_restored_from_a_backup_abstains() {
     for (k, site) in sites.iter().enumerate() {
         trio.contribute(site, k, RoundNumber(0)).await.unwrap();
     }
-    assert_eq!(sites[2].abstain().await.unwrap(), RoundNumber(1));
+    sites[2].abstain(RoundNumber(1)).unwrap();
     let others =
         futures_util::future::join_all(sites[..2].iter().map(|site| site.hold(RoundNumber(0))));
     let (restored, others) = tokio::join!(sites[2].hold(RoundNumber(0)), others);
@@ -35,4 +37,40 @@ async fn a_holder_restored_from_a_backup_abstains() {
         let other = other.unwrap_err().to_string();
         assert!(other.contains("2 of 3 endorsements needed"), "{other}");
     }
+}
+
+// Three sites, c = 1, Q = 3: both others must answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_abstention_is_what_the_other_sites_sign() {
+    let trio = Trio::start().await;
+    let hasty = |k| trio.site_with(k, |m| m.patience = Duration::from_secs(1));
+    let sites: Vec<Site> = (0..3).map(hasty).collect();
+    sites[0].open_round(trio.base, 600).await.unwrap();
+    trio.contribute(&sites[0], 0, RoundNumber(0)).await.unwrap();
+    trio.contribute(&sites[1], 1, RoundNumber(0)).await.unwrap();
+
+    // The aggregator alone says nothing: without answers the site takes part in no round.
+    let error = sites[2].restored(RestoreRun::Ask).await.unwrap_err().to_string();
+    assert!(error.contains("2 must answer"), "{error}");
+    assert!(error.contains("answered: nobody"), "{error}");
+    let error = trio.contribute(&sites[2], 2, RoundNumber(0)).await.unwrap_err().to_string();
+    assert!(error.contains("takes part in none"), "{error}");
+    let error = sites[2].hold(RoundNumber(0)).await.unwrap_err().to_string();
+    assert!(error.contains("takes part in none"), "{error}");
+
+    // One answer is not enough, and who is missing is named; going on, the second one is.
+    assert_eq!(sites[0].answer_restored().await.unwrap(), [sites[2].id().clone()]);
+    let error = sites[2].restored(RestoreRun::Continue).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("missing: {}", sites[1].id())), "{error}");
+    sites[1].answer_restored().await.unwrap();
+    // Round 0 is the highest that they know: round 1 could have been opened unseen.
+    assert_eq!(sites[2].restored(RestoreRun::Continue).await.unwrap(), RoundNumber(1));
+    let error = trio.contribute(&sites[2], 2, RoundNumber(0)).await.unwrap_err().to_string();
+    assert!(error.contains("abstains through round 1"), "{error}");
+
+    // After another restore the old answers do not count, and it does not answer others itself.
+    let error = sites[2].restored(RestoreRun::Ask).await.unwrap_err().to_string();
+    assert!(error.contains("answered: nobody"), "{error}");
+    sites[1].restored(RestoreRun::Ask).await.unwrap_err();
+    assert_eq!(sites[2].answer_restored().await.unwrap(), []);
 }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! STATE/studies/<study>/round-keys/
-//!     <first round>.json  <first round>.sent    the statement, and that the aggregator has it
+//!     <first round>.json  <first round>.sent    the statement, and since when the aggregator has it
 //!     <round>.secret                            until the round has ended
+//!     <site>.<first round>.seen                 other sites' statements, as they were seen
 //! ```
 
 use std::fs;
@@ -11,7 +12,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::RoundKeys;
 use ringfence_crypto::wire::json;
@@ -40,6 +41,62 @@ impl RoundKeysJournal {
 
     fn secret_path(&self, round: RoundNumber) -> PathBuf {
         self.folder.join(format!("{:06}.secret", round.0))
+    }
+
+    /// This site's statement that covers a round, once the aggregator has confirmed it, and when.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn published(
+        &self,
+        round: RoundNumber,
+    ) -> Result<Option<(Signed<RoundKeys>, UnixSeconds)>, JournalError> {
+        for (path, signed) in self.statements()? {
+            if signed.statement.key(round).is_none() {
+                continue;
+            }
+            if let Some(at) = files::read(&path.with_extension("sent"))? {
+                return Ok(Some((signed, at)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps round keys of another site, so that it is noticed when they are hidden later.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn see(&self, keys: &Signed<RoundKeys>) -> Result<(), JournalError> {
+        let RoundKeys { site, first_round, .. } = &keys.statement;
+        let path = self.folder.join(format!("{site}.{:06}.seen", first_round.0));
+        if path.exists() {
+            return Ok(());
+        }
+        files::write(&path, &json::compact(keys))
+    }
+
+    /// Round keys of another site that cover a round and were seen before.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn seen(
+        &self,
+        site: &SiteId,
+        round: RoundNumber,
+    ) -> Result<Option<Signed<RoundKeys>>, JournalError> {
+        for path in files::children(&self.folder)? {
+            if path.extension().is_none_or(|extension| extension != "seen") {
+                continue;
+            }
+            let keys: Option<Signed<RoundKeys>> = files::read(&path)?;
+            let covers = |keys: &Signed<RoundKeys>| {
+                keys.statement.site == *site && keys.statement.key(round).is_some()
+            };
+            if let Some(keys) = keys.filter(covers) {
+                return Ok(Some(keys));
+            }
+        }
+        Ok(None)
     }
 
     /// The round after the last one that has a key.
@@ -82,13 +139,13 @@ impl RoundKeysJournal {
         Ok(unsent.map(|(_, statement)| statement).collect())
     }
 
-    /// Takes note that the aggregator has a statement.
+    /// Takes note that the aggregator has a statement, and since when by this site's clock.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn sent(&self, statement: &Signed<RoundKeys>) -> Result<(), JournalError> {
+    pub fn sent(&self, statement: &Signed<RoundKeys>, at: UnixSeconds) -> Result<(), JournalError> {
         let first = statement.statement.first_round.0;
-        files::write(&self.folder.join(format!("{first:06}.sent")), b"")
+        files::write(&self.folder.join(format!("{first:06}.sent")), &json::compact(&at))
     }
 
     /// The secret of a round, if it is of the statement that a manifest names and not destroyed.

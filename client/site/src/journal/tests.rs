@@ -3,7 +3,7 @@
 use std::fs;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::ClosingId;
+use ringfence_crypto::id::{ClosingId, UnixSeconds};
 use ringfence_crypto::statement::Certificate;
 use ringfence_crypto::wire::json::MAX_STUDY;
 
@@ -101,10 +101,14 @@ fn damage_is_an_error_and_abstention_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path()).unwrap();
     let study = study(b"study");
-    assert_eq!(journal.abstains_through(study).unwrap(), None);
-    journal.abstain(study, RoundNumber(4)).unwrap();
-    journal.abstain(study, RoundNumber(2)).unwrap();
-    assert_eq!(journal.abstains_through(study).unwrap(), Some(RoundNumber(4)));
+    assert_eq!(journal.restores(study).unwrap(), []);
+    let record = |seconds, round| {
+        let (restored_at, through) = (UnixSeconds(seconds), Some(RoundNumber(round)));
+        RestoreRecord { restored_at, request: None, through }
+    };
+    journal.restored(study, record(7, 4)).unwrap();
+    journal.restored(study, record(9, 2)).unwrap();
+    assert_eq!(journal.restores(study).unwrap(), [record(7, 4), record(9, 2)]);
     let round = journal.round(study, RoundNumber(0)).unwrap();
     fs::write(round.folder.join("contribution.json"), b"{").unwrap();
     assert!(matches!(journal.contributions(), Err(JournalError::Damaged { .. })));

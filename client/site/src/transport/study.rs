@@ -3,7 +3,7 @@
 use ringfence_crypto::api::{Recovery, Returned, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{RoundKeys, SignedStudy};
+use ringfence_crypto::statement::{RestoreRequest, RoundKeys, SignedStudy, Standing};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
 
 use super::connection::{JSON, Transport};
@@ -68,6 +68,62 @@ impl Transport {
         let bytes = json::compact(&statements);
         let request = |url| self.client.post(url).header("content-type", JSON).body(bytes.clone());
         self.json(&format!("studies/{study}/recovered"), MAX_MESSAGE, "recovery", request).await
+    }
+
+    /// Asks the other sites, after a restore from a backup.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_restore_request(
+        &self,
+        request: &Signed<RestoreRequest>,
+    ) -> Result<(), TransportError> {
+        let RestoreRequest { study, site, .. } = &request.statement;
+        let bytes = json::compact(request);
+        let put = |url| self.client.put(url).header("content-type", JSON).body(bytes.clone());
+        let path = format!("studies/{study}/restored/{site}");
+        self.bytes(&path, MAX_MESSAGE, put).await.map(|_| ())
+    }
+
+    /// The restore requests of sites that were restored; not yet checked.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn restore_requests(
+        &self,
+        study: StudyId,
+    ) -> Result<Vec<Signed<RestoreRequest>>, TransportError> {
+        let path = format!("studies/{study}/restored");
+        self.get(&path, MAX_MESSAGE, "list of restore requests").await
+    }
+
+    /// Answers the restore request of a site.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_standing(
+        &self,
+        of: &SiteId,
+        standing: &Signed<Standing>,
+    ) -> Result<(), TransportError> {
+        let Standing { study, site, .. } = &standing.statement;
+        let bytes = json::compact(standing);
+        let put = |url| self.client.put(url).header("content-type", JSON).body(bytes.clone());
+        let path = format!("studies/{study}/restored/{of}/standings/{site}");
+        self.bytes(&path, MAX_MESSAGE, put).await.map(|_| ())
+    }
+
+    /// The answers to the last restore request of a site; not yet checked.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn standings(
+        &self,
+        study: StudyId,
+        of: &SiteId,
+    ) -> Result<Vec<Signed<Standing>>, TransportError> {
+        let path = format!("studies/{study}/restored/{of}/standings");
+        self.get(&path, MAX_MESSAGE, "list of standings").await
     }
 
     /// Publishes a site's KEM keys for coming rounds.

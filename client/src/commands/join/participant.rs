@@ -155,6 +155,9 @@ impl Participant<'_> {
                 if let Some(clipped) = contributed.clipped() {
                     println!("  {clipped}");
                 }
+                for line in contributed.sealing().to_string().lines() {
+                    println!("  {line}");
+                }
                 contributed.finish().await
             }
             Err(error) if conflict(&error) => {
@@ -170,8 +173,8 @@ impl Participant<'_> {
     async fn hold(&self, round: RoundNumber) {
         match self.patiently(|| self.site.hold(round)).await {
             Ok(report) => {
-                for dealer in &report.complaints {
-                    println!("  complained about {dealer}, whose envelope does not open");
+                for complaint in &report.complaints {
+                    println!("  complained: {complaint}");
                 }
             }
             Err(error) => println!("  as key holder: {error}"),

@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringfence_crypto::id::{ModelId, RoundNumber, StudyId};
-use ringfence_crypto::statement::Closing;
+use ringfence_crypto::statement::{Closing, Manifest};
+
+use super::abstention::{Abstention, AbstentionError};
 
 /// How a round that a site contributed to ended, by certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +42,8 @@ pub enum RuleError {
         last: RoundNumber,
     },
     /// Restored from a backup.
-    #[error(
-        "this site was restored from a backup and contributes to no round through {through}: it might have signed a header there already"
-    )]
-    Abstains {
-        /// Last round of abstention.
-        through: RoundNumber,
-    },
+    #[error(transparent)]
+    Abstains(#[from] AbstentionError),
     /// An earlier contribution's round has no certificate yet.
     #[error(
         "this site contributed to round {0} and holds no certificate of how it ended; wait for it, or a set and the same set without one site could both be opened"
@@ -82,7 +79,7 @@ pub struct Record {
 pub struct Contributor {
     rounds: BTreeMap<(StudyId, RoundNumber), (ModelId, Option<End>)>,
     spent: BTreeMap<ModelId, BTreeSet<(StudyId, RoundNumber)>>,
-    abstains: BTreeMap<StudyId, RoundNumber>,
+    abstains: BTreeMap<StudyId, Abstention>,
 }
 
 impl Contributor {
@@ -93,24 +90,24 @@ impl Contributor {
         contributor
     }
 
-    /// Contributes to no round of a study through this one: after a restore from a backup, which
-    /// may have forgotten a header. The number is that of
-    /// [`Holder::restore`](super::holder::Holder::restore).
-    pub fn abstain(&mut self, study: StudyId, through: RoundNumber) {
-        let known = self.abstains.entry(study).or_insert(through);
-        *known = through.max(*known);
+    /// Keeps out of rounds of a study after a restore from a backup, which may have forgotten a
+    /// header.
+    pub fn abstain(&mut self, study: StudyId, abstention: Abstention) {
+        let known = self.abstains.entry(study).or_insert(abstention);
+        *known = known.and(abstention);
     }
 
-    /// Whether a header may be signed for this study, round number and base model.
+    /// Whether a header may be signed under this manifest (it stands for study and round number) for
+    /// an update from this base model.
     ///
     /// # Errors
     /// [`RuleError`] names the rule and the round that stands against it.
     pub fn may_contribute(
         &self,
-        study: StudyId,
-        round: RoundNumber,
+        manifest: &Manifest,
         base_model: ModelId,
     ) -> Result<(), RuleError> {
+        let Manifest { study, round, .. } = *manifest;
         let of_study =
             || self.rounds.range((study, RoundNumber(0))..=(study, RoundNumber(u32::MAX)));
         if let Some(((_, last), _)) = of_study().next_back() {
@@ -122,8 +119,8 @@ impl Contributor {
                 Ordering::Greater => {}
             }
         }
-        if let Some(through) = self.abstains.get(&study).filter(|through| round <= **through) {
-            return Err(RuleError::Abstains { through: *through });
+        if let Some(abstention) = self.abstains.get(&study) {
+            abstention.allows(manifest)?;
         }
         if let Some(((_, open), _)) = of_study().find(|(_, (_, end))| end.is_none()) {
             return Err(RuleError::NoCertificate(*open));
@@ -150,6 +147,21 @@ impl Contributor {
 mod tests {
     use super::*;
     use ringfence_crypto::Digest;
+    use ringfence_crypto::id::UnixSeconds;
+
+    fn manifest(study: StudyId, round: u32) -> Manifest {
+        Manifest {
+            study,
+            round: RoundNumber(round),
+            initiator: "site-0".parse().unwrap(),
+            opened_at: UnixSeconds(100),
+            deadline: UnixSeconds(200),
+            holders: Vec::new(),
+            holder_keys: Vec::new(),
+            base_model: Digest::of(b"keyed"),
+            previous: None,
+        }
+    }
 
     fn study(name: &[u8]) -> StudyId {
         Digest::of(name).into()
@@ -168,23 +180,23 @@ mod tests {
     fn one_opened_set_per_base_model() {
         let (of, base) = (study(b"s"), model(b"w0"));
         let mut contributor = Contributor::default();
-        assert_eq!(contributor.may_contribute(of, RoundNumber(0), base), Ok(()));
+        assert_eq!(contributor.may_contribute(&manifest(of, 0), base), Ok(()));
         contributor.record(record(b"s", 0, b"w0", None));
-        let again = contributor.may_contribute(of, RoundNumber(0), base);
+        let again = contributor.may_contribute(&manifest(of, 0), base);
         assert_eq!(again, Err(RuleError::AlreadyContributed(RoundNumber(0))));
-        let next = contributor.may_contribute(of, RoundNumber(1), model(b"w1"));
+        let next = contributor.may_contribute(&manifest(of, 1), model(b"w1"));
         assert_eq!(next, Err(RuleError::NoCertificate(RoundNumber(0))));
 
         let mut aborted = contributor.clone();
         aborted.record(record(b"s", 0, b"w0", Some(End::Abort)));
-        assert_eq!(aborted.may_contribute(of, RoundNumber(1), base), Ok(()));
+        assert_eq!(aborted.may_contribute(&manifest(of, 1), base), Ok(()));
 
         contributor.record(record(b"s", 0, b"w0", Some(End::Set)));
-        let same = contributor.may_contribute(of, RoundNumber(1), base);
+        let same = contributor.may_contribute(&manifest(of, 1), base);
         assert_eq!(same, Err(RuleError::BaseModelSpent { study: of, round: RoundNumber(0) }));
-        assert_eq!(contributor.may_contribute(of, RoundNumber(1), model(b"w1")), Ok(()));
+        assert_eq!(contributor.may_contribute(&manifest(of, 1), model(b"w1")), Ok(()));
         contributor.record(record(b"s", 3, b"w1", Some(End::Set)));
-        let falling = contributor.may_contribute(of, RoundNumber(2), model(b"w2"));
+        let falling = contributor.may_contribute(&manifest(of, 2), model(b"w2"));
         assert_eq!(
             falling,
             Err(RuleError::NotRising { got: RoundNumber(2), last: RoundNumber(3) })
@@ -195,20 +207,32 @@ mod tests {
     fn a_site_restored_from_a_backup_abstains() {
         let (of, base) = (study(b"s"), model(b"w1"));
         let mut contributor = Contributor::restore([record(b"s", 0, b"w0", Some(End::Set))]);
-        contributor.abstain(of, RoundNumber(3));
-        contributor.abstain(of, RoundNumber(2));
+        let through =
+            |round| Abstention { restored_at: UnixSeconds(100), through: Some(RoundNumber(round)) };
+        contributor.abstain(of, through(3));
+        contributor.abstain(of, through(2));
         for round in 1..=3 {
-            let abstains = contributor.may_contribute(of, RoundNumber(round), base);
-            assert_eq!(abstains, Err(RuleError::Abstains { through: RoundNumber(3) }));
+            let abstains = contributor.may_contribute(&manifest(of, round), base);
+            let (round, through) = (RoundNumber(round), RoundNumber(3));
+            assert_eq!(abstains, Err(AbstentionError::Through { round, through }.into()));
         }
-        assert_eq!(contributor.may_contribute(of, RoundNumber(4), base), Ok(()));
-        assert_eq!(contributor.may_contribute(study(b"other"), RoundNumber(0), base), Ok(()));
+        assert_eq!(contributor.may_contribute(&manifest(of, 4), base), Ok(()));
+        // Opened before the restore, by the manifest.
+        let early = Manifest { opened_at: UnixSeconds(99), ..manifest(of, 4) };
+        let error = contributor.may_contribute(&early, base).unwrap_err().to_string();
+        assert!(error.contains("before this site was restored"), "{error}");
+        let other = study(b"other");
+        assert_eq!(contributor.may_contribute(&manifest(other, 0), base), Ok(()));
+        // Restored once more, and not yet told how far.
+        contributor.abstain(of, Abstention { restored_at: UnixSeconds(0), through: None });
+        let error = contributor.may_contribute(&manifest(of, 9), base).unwrap_err();
+        assert_eq!(error, AbstentionError::Unknown.into());
     }
 
     #[test]
     fn a_second_study_on_the_same_model_is_refused() {
         let contributor = Contributor::restore([record(b"s", 0, b"w0", Some(End::Set))]);
-        let other = contributor.may_contribute(study(b"other"), RoundNumber(0), model(b"w0"));
+        let other = contributor.may_contribute(&manifest(study(b"other"), 0), model(b"w0"));
         assert!(matches!(other, Err(RuleError::BaseModelSpent { round: RoundNumber(0), .. })));
     }
 }

@@ -16,9 +16,11 @@ use ringfence_crypto::statement::{
     Review, Study,
 };
 
+use super::abstention::{Abstention, AbstentionError};
 use super::logged::{LogError, LogProofs, Seen};
 use crate::identity::Identity;
 use crate::open::{OpeningContext, SealOpeningError, seal_opening};
+use crate::share::envelope::Complaint;
 use crate::share::share::Share;
 
 /// What a key holder refuses to do, and why.
@@ -73,13 +75,8 @@ pub enum HolderError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// Restored from a backup.
-    #[error(
-        "this holder was restored from a backup and abstains through round {through}: it might have endorsed there already"
-    )]
-    Abstains {
-        /// Last round of abstention.
-        through: RoundNumber,
-    },
+    #[error(transparent)]
+    Abstains(#[from] AbstentionError),
     /// Not certified.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -133,23 +130,22 @@ pub struct Holder {
     study: Arc<Study>,
     site: SiteId,
     endorsed: BTreeMap<RoundNumber, Endorsement>,
-    abstains_through: Option<RoundNumber>,
+    abstains: Option<Abstention>,
     seen: Option<Seen>,
 }
 
 impl Holder {
-    /// From the endorsements on disk. `abstains_through` is set after a restore from a backup, to
-    /// one more than the highest round that the log or a peer shows. `seen` is the checkpoint of
-    /// the last closing on disk.
+    /// From the endorsements on disk. `abstains` is set after a restore from a backup. `seen` is the
+    /// checkpoint of the last closing on disk.
     pub fn restore(
         study: Arc<Study>,
         site: SiteId,
         endorsed: impl IntoIterator<Item = Endorsement>,
-        abstains_through: Option<RoundNumber>,
+        abstains: Option<Abstention>,
         seen: Option<Seen>,
     ) -> Self {
         let endorsed = endorsed.into_iter().map(|record| (record.round, record)).collect();
-        Self { study, site, endorsed, abstains_through, seen }
+        Self { study, site, endorsed, abstains, seen }
     }
 
     /// Whether this holder endorses the closing it is shown: at most one per round number,
@@ -170,9 +166,7 @@ impl Holder {
                 false => Err(HolderError::Endorsed { round, endorsed: record.closing, shown }),
             };
         }
-        if let Some(through) = self.abstains_through.filter(|through| round <= *through) {
-            return Err(HolderError::Abstains { through });
-        }
+        self.takes_part(manifest)?;
         Closing::check(closing, &self.study, manifest)?;
         closing.statement.check_set(&self.study, headers, reviews)?;
         if let Some(receipt) = receipt {
@@ -182,6 +176,14 @@ impl Holder {
         log.check_consistency(&closing.statement, self.seen)?;
         let (study, holder) = (manifest.study, self.site.clone());
         Ok(Decision::Fresh(Endorsement { study, round, closing: shown, holder }))
+    }
+
+    /// Whether this holder does anything in the round of a manifest: review, endorse, open.
+    ///
+    /// # Errors
+    /// [`HolderError::Abstains`] after a restore from a backup.
+    pub fn takes_part(&self, manifest: &Manifest) -> Result<(), HolderError> {
+        Ok(self.abstains.map_or(Ok(()), |abstains| abstains.allows(manifest))?)
     }
 
     /// A set must hold this site's own contribution or say why not; an abort opens nothing.
@@ -224,6 +226,7 @@ impl Holder {
         if self.study.holder_offset(round, &self.site).is_none() {
             return Err(HolderError::NoHolder { site: self.site.clone(), round });
         }
+        self.takes_part(manifest)?;
         certificate.check(&self.study, manifest)?;
         let certified = certificate.closing.id();
         if let Some(record) = self.endorsed.get(&round).filter(|own| own.closing != certified) {
@@ -276,15 +279,16 @@ pub fn open_share_sum(
     Ok(seal_opening(identity, context, &sum.to_bytes(), rng)?)
 }
 
-/// A holder's review of the envelopes it was dealt: complaints ascending by name.
+/// A holder's review of the envelopes it was dealt: whom it complains about, ascending by name.
 pub fn review(
     identity: &Identity,
     manifest: &Manifest,
-    complaints: BTreeSet<SiteId>,
+    complaints: &[Complaint],
 ) -> Signed<Review> {
+    let complaints: BTreeSet<&SiteId> = complaints.iter().map(Complaint::dealer).collect();
     identity.sign(Review {
         manifest: manifest.id(),
         holder: identity.site().clone(),
-        complaints: complaints.into_iter().collect(),
+        complaints: complaints.into_iter().cloned().collect(),
     })
 }

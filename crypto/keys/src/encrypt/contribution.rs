@@ -96,7 +96,11 @@ impl Contribution {
         for (share, (holder, key)) in shares.iter().zip(holders) {
             let (dealer, holder) = (identity.site(), &holder.id);
             let binding = EnvelopeBinding { manifest: id, dealer, holder };
-            envelopes.push(seal(key, Purpose::Envelope, &binding, share.as_bytes(), rng)?);
+            envelopes.push(match key.key() {
+                Some(key) => seal(key, Purpose::Envelope, &binding, share.as_bytes(), rng)?,
+                // Its holder published what nobody can seal to, and gets nothing: an empty envelope.
+                None => Vec::new(),
+            });
         }
         let header = identity.sign(Header {
             study: manifest.study,

@@ -3,11 +3,12 @@
 use std::io;
 
 use ringfence_crypto::ring::packing::PackingError;
-use ringfence_crypto::statement::{CertificateError, FailureClass};
+use ringfence_crypto::statement::CertificateError;
 
 use crate::share::reconstruct::ReconstructError;
 
-/// The sum could not be opened. The details stay at the site; see [`OpenError::class`].
+/// The sum could not be opened. The details stay at the site: what is posted says nothing but that
+/// it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Nothing certified.
@@ -63,17 +64,4 @@ pub enum OpenError {
         "the sum's check words are not those of the certified headers: it is not the sum of the bodies that they name; add up the bodies to find out who is at fault"
     )]
     Check,
-}
-
-impl OpenError {
-    /// What may be posted: the error's class and nothing else.
-    pub fn class(&self) -> FailureClass {
-        match self {
-            Self::Certificate(_) | Self::Reconstruct(_) | Self::Io(_) => FailureClass::Openings,
-            Self::Check => FailureClass::Check,
-            Self::Packing(_) | Self::Noise { .. } | Self::Slot { .. } | Self::Count { .. } => {
-                FailureClass::Decoding
-            }
-        }
-    }
 }

@@ -26,16 +26,26 @@ impl Canonical for EnvelopeBinding<'_> {
     }
 }
 
-/// An envelope that its holder complains about.
+/// The envelope at hand is not the one that its dealer signed for: the aggregator's fault (or that
+/// of the way), and never a reason to complain about the dealer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EnvelopeError {
-    /// Not the envelope that the header names.
-    #[error("the envelope of {dealer} is not the one its header names")]
-    Digest {
-        /// Who dealt it.
-        dealer: SiteId,
-    },
-    /// Sealed to somebody else or altered.
+#[error(
+    "the envelope of {dealer} for {holder} that the aggregator showed, {got} bytes, is not the one its header names: the aggregator lost or altered it, which is no reason to complain about {dealer}; it is asked for again, and {dealer} may send it again"
+)]
+pub struct WrongEnvelope {
+    /// Who dealt it.
+    pub dealer: SiteId,
+    /// Whom it is for.
+    pub holder: SiteId,
+    /// Bytes that came.
+    pub got: usize,
+}
+
+/// The right envelope is of no use: what a holder complains about. Only [`open_envelope`] finds it,
+/// after the envelope's digest has been checked against the header.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Complaint {
+    /// Sealed to somebody else, or rubbish.
     #[error("the envelope of {dealer} does not open: {source}")]
     Seal {
         /// Who dealt it.
@@ -53,11 +63,32 @@ pub enum EnvelopeError {
     },
 }
 
+impl Complaint {
+    /// Whom it is about.
+    pub fn dealer(&self) -> &SiteId {
+        match self {
+            Self::Seal { dealer, .. } | Self::Share { dealer, .. } => dealer,
+        }
+    }
+}
+
+/// Why there is no share: by whose fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// The aggregator's: ask for the right one.
+    #[error(transparent)]
+    Wrong(#[from] WrongEnvelope),
+    /// The dealer's: complain.
+    #[error(transparent)]
+    Bad(#[from] Complaint),
+}
+
 /// Opens the envelope that `header`'s site dealt to this holder: with the round's secret, or with
-/// the long-term one (`None`) where the manifest names no round keys of this holder.
+/// the long-term one (`None`) where the manifest names no round keys of this holder. The header
+/// must have passed [`Header::check`].
 ///
 /// # Errors
-/// [`EnvelopeError`]: a reason to complain about the dealer.
+/// [`EnvelopeError`] tells the aggregator's fault from the dealer's.
 pub fn open_envelope(
     identity: &Identity,
     round_secret: Option<&RoundSecret>,
@@ -69,7 +100,8 @@ pub fn open_envelope(
     let offset = study.holder_offset(header.round, identity.site());
     let named = offset.and_then(|offset| Some((offset, header.envelopes.get(offset)?)));
     let Some((offset, _)) = named.filter(|(_, digest)| **digest == Digest::of(sealed)) else {
-        return Err(EnvelopeError::Digest { dealer: dealer() });
+        let holder = identity.site().clone();
+        return Err(WrongEnvelope { dealer: dealer(), holder, got: sealed.len() }.into());
     };
     let binding = EnvelopeBinding {
         manifest: header.manifest,
@@ -79,9 +111,9 @@ pub fn open_envelope(
     let bytes = round_secret
         .map_or(identity.kem(), RoundSecret::kem)
         .open(Purpose::Envelope, &binding, sealed)
-        .map_err(|source| EnvelopeError::Seal { dealer: dealer(), source })?;
+        .map_err(|source| Complaint::Seal { dealer: dealer(), source })?;
     Share::from_dealt(&bytes, &study.threshold, offset)
-        .map_err(|source| EnvelopeError::Share { dealer: dealer(), source })
+        .map_err(|source| Complaint::Share { dealer: dealer(), source }.into())
 }
 
 #[cfg(test)]
@@ -120,5 +152,13 @@ mod tests {
         };
         let error = open_envelope(&identities[last], None, &study, &header, &sealed).unwrap_err();
         assert!(error.to_string().contains("word 1 is 18446744069414584321"), "{error}");
+        assert!(matches!(error, EnvelopeError::Bad(Complaint::Share { .. })), "{error:?}");
+        // Altered on the way, it is no reason to complain.
+        let error = open_envelope(&identities[last], None, &study, &header, &sealed[1..]);
+        assert!(matches!(error, Err(EnvelopeError::Wrong(_))), "{error:?}");
+        // An empty envelope that the dealer signed for is one.
+        let header = Header { envelopes: vec![Digest::of(b""); 5], ..header };
+        let error = open_envelope(&identities[last], None, &study, &header, b"");
+        assert!(matches!(error, Err(EnvelopeError::Bad(Complaint::Seal { .. }))), "{error:?}");
     }
 }

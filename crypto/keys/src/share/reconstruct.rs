@@ -1,7 +1,9 @@
 //! From openings to the sum of the keys: interpolation, and correction of lies.
 //!
 //! The openings at one position are a Reed-Solomon codeword of dimension t. All openings present
-//! are used: `k` of them correct `(k - t) / 2` lies at each position (Berlekamp and Welch).
+//! are used: `k` of them correct `(k - t) / 2` lies at each position (Berlekamp and Welch). With
+//! fewer than `t + c` on one codeword it is not determined, and there may be several: each that
+//! comes from leaving out up to `c` openings is a candidate, and the one whose sum decodes is right.
 
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::KEY_WORDS;
@@ -14,9 +16,16 @@ use crate::share::share::{Share, holder_point, lagrange, secret_point, share_wor
 #[derive(Debug)]
 pub struct KeySum {
     words: SecretWords,
-    /// Window offsets whose openings disagreed: a lying holder, or a dealer who lied to it.
+    /// Window offsets whose openings are not on the codeword: a lying holder, or a dealer who lied
+    /// to it. Only where the sum is determined: with fewer than `t + c` openings on one codeword an
+    /// honest holder might be named, and nobody is.
     pub disagreeing: Vec<usize>,
+    /// Openings that lie on the codeword.
+    pub agreeing: usize,
 }
+
+/// Most sets of openings that are left out one after the other in search of a sum that decodes.
+const MAX_CANDIDATES: usize = 512;
 
 /// The openings do not determine the sum.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +53,59 @@ pub enum ReconstructError {
 }
 
 impl KeySum {
+    /// Whether `t + c` openings lie on the codeword: at most `c` of them lie, so the other `t` fix it.
+    pub fn is_determined(&self, threshold: &Threshold) -> bool {
+        let Threshold { opening, collusion, .. } = *threshold;
+        self.agreeing >= usize::from(opening) + usize::from(collusion)
+    }
+
+    /// The sums that the openings may stand for: the one that corrects the fewest lies first, and,
+    /// unless that is determined, those that leave out up to `c` openings, where these are not too
+    /// many to try. The right one is the one that decodes; with more openings there are fewer.
+    ///
+    /// # Errors
+    /// [`ReconstructError`] when there are too few openings, or no candidate.
+    pub fn candidates(
+        openings: &[(usize, Share)],
+        threshold: &Threshold,
+    ) -> Result<impl Iterator<Item = Self>, ReconstructError> {
+        let first = Self::reconstruct(openings, threshold);
+        if let Err(error @ ReconstructError::TooFew { .. }) = first {
+            return Err(error);
+        }
+        let t = usize::from(threshold.opening);
+        let most = usize::from(threshold.collusion).min(openings.len().saturating_sub(t));
+        let left_out = match &first {
+            Ok(sum) if sum.is_determined(threshold) => Vec::new(),
+            _ => subsets(openings.len(), most),
+        };
+        let rest = left_out.into_iter().filter_map(move |left_out| {
+            let kept = openings.iter().enumerate().filter(|(place, _)| !left_out.contains(place));
+            let kept: Vec<&(usize, Share)> = kept.map(|(_, opening)| opening).collect();
+            Self::agreed(&kept, threshold)
+        });
+        let mut rest = rest.peekable();
+        let first = match first {
+            Err(error) if rest.peek().is_none() => return Err(error),
+            first => first.ok(),
+        };
+        Ok(first.into_iter().chain(rest))
+    }
+
+    /// The sum that openings stand for, if they all lie on one codeword.
+    fn agreed(openings: &[&(usize, Share)], threshold: &Threshold) -> Option<Self> {
+        let (t, l) = (usize::from(threshold.opening), usize::from(threshold.packing));
+        let points: Vec<u64> = openings.iter().map(|(k, _)| holder_point(*k)).collect();
+        let consistent = openings.len() >= t
+            && first_disagreement(openings, &points, t, share_words(threshold)).is_none();
+        let (disagreeing, agreeing) = (Vec::new(), openings.len());
+        consistent.then(|| Self {
+            words: interpolate(openings, &points, t, l),
+            disagreeing,
+            agreeing,
+        })
+    }
+
     /// Reconstructs from openings by different holders, each with its window offset.
     ///
     /// # Errors
@@ -65,7 +127,12 @@ impl KeySum {
             let points: Vec<u64> = trusted.iter().map(|(k, _)| holder_point(*k)).collect();
             let Some(position) = first_disagreement(&trusted, &points, t, share_words(threshold))
             else {
-                return Ok(Self { words: interpolate(&trusted, &points, t, l), disagreeing });
+                let (words, agreeing) = (interpolate(&trusted, &points, t, l), trusted.len());
+                let mut sum = Self { words, disagreeing, agreeing };
+                if !sum.is_determined(threshold) {
+                    sum.disagreeing.clear();
+                }
+                return Ok(sum);
             };
             let values: Vec<u64> = trusted.iter().map(|(_, s)| s.words()[position]).collect();
             let lies = (trusted.len() - t) / 2;
@@ -85,6 +152,24 @@ impl KeySum {
     pub fn words(&self) -> &[u64] {
         self.words.as_slice()
     }
+}
+
+/// The sets of 1 to `most` of the numbers below `all`, smaller ones first; none of a size of which
+/// there are too many.
+fn subsets(all: usize, most: usize) -> Vec<Vec<usize>> {
+    let (mut subsets, mut smaller) = (Vec::new(), vec![Vec::new()]);
+    for _ in 0..most {
+        let larger = smaller.iter().flat_map(|set: &Vec<usize>| {
+            let from = set.last().map_or(0, |last| last + 1);
+            (from..all).map(move |next| [&set[..], &[next]].concat())
+        });
+        smaller = larger.take(MAX_CANDIDATES + 1).collect();
+        if subsets.len() + smaller.len() > MAX_CANDIDATES {
+            break;
+        }
+        subsets.extend(smaller.iter().cloned());
+    }
+    subsets
 }
 
 /// The first word position at which the openings are no codeword: the polynomial through the first
@@ -266,6 +351,66 @@ mod tests {
         assert!(matches!(result, Err(ReconstructError::Inconsistent { correctable: 0, .. })));
         let result = open((5, 1, 1), &[], &[1, 3]).1;
         assert!(matches!(result, Err(ReconstructError::Inconsistent { correctable: 1, .. })));
+    }
+
+    /// Openings by these holders, with these liars among them.
+    fn openings(threshold: &Threshold, holders: &[usize], liars: &[usize]) -> Vec<(usize, Share)> {
+        let shares = shares_of(&secret(5), threshold, 6).into_iter().enumerate();
+        let there = shares.filter(|(k, _)| holders.contains(k));
+        let lie = |(k, share): (usize, Share)| {
+            let mut words = share.words().to_vec();
+            let wrong = words.iter_mut().filter(|_| liars.contains(&k));
+            wrong.for_each(|word| *word = field::add(*word, 77 + k as u64));
+            (k, Share::from_bytes(&field::to_bytes(&words), threshold).unwrap())
+        };
+        there.map(lie).collect()
+    }
+
+    #[test]
+    fn one_candidate_is_right_with_one_truthful_opening_more_than_t() {
+        let threshold = Threshold::derive(5, 1, 1, 5).unwrap();
+        // t = 3, four openings, one lie: nothing is corrected, and nobody is named.
+        let four = openings(&threshold, &[0, 1, 2, 3], &[1]);
+        let error = KeySum::reconstruct(&four, &threshold).unwrap_err();
+        assert!(matches!(error, ReconstructError::Inconsistent { correctable: 0, .. }));
+        let candidates: Vec<KeySum> = KeySum::candidates(&four, &threshold).unwrap().collect();
+        assert_eq!(candidates.len(), 4);
+        let right = candidates.iter().filter(|sum| sum.words() == secret(5));
+        assert_eq!(right.count(), 1);
+        assert!(candidates.iter().all(|sum| sum.disagreeing.is_empty()));
+        assert!(candidates.iter().all(|sum| !sum.is_determined(&threshold)));
+        // At exactly t there is one candidate, right or wrong, and it is not determined.
+        let three = openings(&threshold, &[0, 1, 2], &[1]);
+        let only: Vec<KeySum> = KeySum::candidates(&three, &threshold).unwrap().collect();
+        assert_eq!((only.len(), only[0].is_determined(&threshold)), (1, false));
+        assert_ne!(only[0].words(), secret(5));
+        // With all five the sum is determined and the liar named.
+        let five = openings(&threshold, &[0, 1, 2, 3, 4], &[1]);
+        let only: Vec<KeySum> = KeySum::candidates(&five, &threshold).unwrap().collect();
+        assert_eq!((only.len(), &only[0].disagreeing[..]), (1, &[1][..]));
+        assert_eq!(only[0].words(), secret(5));
+    }
+
+    #[test]
+    fn nobody_is_named_by_fewer_than_t_and_c_openings() {
+        // (8, 2, 2): t = 4. Six openings, one lie: corrected by five on one codeword, of which two
+        // might lie.
+        let threshold = Threshold::derive(8, 2, 2, 8).unwrap();
+        let six = openings(&threshold, &[0, 1, 2, 3, 4, 5], &[2]);
+        let sum = KeySum::reconstruct(&six, &threshold).unwrap();
+        assert_eq!((sum.agreeing, &sum.disagreeing[..]), (5, &[][..]));
+        assert_eq!(sum.words(), secret(5));
+        let seven = openings(&threshold, &[0, 1, 2, 3, 4, 5, 6], &[2]);
+        let sum = KeySum::reconstruct(&seven, &threshold).unwrap();
+        assert_eq!((sum.agreeing, &sum.disagreeing[..]), (6, &[2][..]));
+    }
+
+    #[test]
+    fn the_candidates_of_wide_windows_are_not_too_many() {
+        assert_eq!(subsets(4, 2).len(), 4 + 6);
+        assert_eq!(subsets(3, 1), [[0], [1], [2]]);
+        assert!(subsets(64, 16).len() <= MAX_CANDIDATES);
+        assert_eq!(subsets(16, 2).len(), 16 + 120);
     }
 
     proptest! {

@@ -6,24 +6,30 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{ModelId, RoundNumber};
-use ringfence_crypto::statement::{Certificate, Closing, Manifest};
+use ringfence_crypto::id::{ModelId, RoundNumber, UnixSeconds};
+use ringfence_crypto::statement::{Certificate, Closing, Manifest, RestoreRequest, Standing};
+use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::contributor::{Contributor, End, Record};
 use ringfence_keys::duties::holder::{ClosingView, Decision, Holder};
 use ringfence_keys::duties::logged::Seen;
+use ringfence_keys::duties::restored::recall;
 
-use crate::world::{ClosingAt, Disk, KnownClosing, ManifestAt, ROUNDS, World};
+use crate::world::{ClosingAt, Disk, KnownClosing, ManifestAt, ROUNDS, Restored, World};
 use ringfence_testkit::{Parties, previous_of, proofs};
 
 /// Decisions taken so far.
 #[derive(Default)]
 pub(crate) struct Decisions {
     manifests: Memo<(ManifestAt, Option<ClosingAt>)>,
-    contributions: Memo<(Vec<SpentRound>, bool, ManifestAt)>,
-    endorsements: Memo<(usize, [Option<ClosingAt>; ROUNDS], bool, ClosingAt)>,
+    contributions: Memo<(Vec<SpentRound>, Option<Restored>, ManifestAt)>,
+    endorsements: Memo<(usize, [Option<ClosingAt>; ROUNDS], Option<Restored>, ClosingAt)>,
     certificates: Memo<(ClosingAt, u8)>,
-    openings: Memo<(usize, Option<ClosingAt>, ClosingAt, u8)>,
+    openings: Memo<(usize, Option<ClosingAt>, Option<Restored>, ClosingAt, u8)>,
+    recalls: Mutex<HashMap<(usize, Vec<Answer>, u8), Option<u8>>>,
 }
+
+/// A site's answer to a restore request: none, or the highest round that it knows.
+pub(crate) type Answer = Option<Option<u8>>;
 
 type SpentRound = (usize, Option<ClosingAt>, Option<Ended>);
 
@@ -109,16 +115,16 @@ impl World {
             // One machine that was started from what is on disk, one that has been running.
             let mut restarted = Contributor::restore(records.iter().map(|r| record(r, true)));
             let mut running = Contributor::default();
-            if let Some(through) = self.abstains(*restored) {
-                restarted.abstain(study, through);
-                running.abstain(study, through);
+            if let Some(abstention) = self.abstains(*restored) {
+                restarted.abstain(study, abstention);
+                running.abstain(study, abstention);
             }
             for r in records {
                 running.record(record(r, false));
                 running.record(record(r, true));
             }
             let ask = |machine: &Contributor| {
-                machine.may_contribute(study, RoundNumber(known.round as u32), model(known.base))
+                machine.may_contribute(&known.signed.statement, model(known.base))
             };
             assert_eq!(ask(&restarted), ask(&running), "a crash changed a decision");
             ask(&restarted).is_ok()
@@ -149,13 +155,54 @@ impl World {
         })
     }
 
-    /// The last round that is explored: nothing that follows a restore is.
-    fn abstains(&self, restored: bool) -> Option<RoundNumber> {
-        (restored && self.abstains).then_some(RoundNumber(self.menu.rounds as u32))
+    /// What a restored site keeps out of. Every manifest passes for opened after the restore: lying
+    /// initiators sign any time.
+    fn abstains(&self, restored: Option<Restored>) -> Option<Abstention> {
+        let through = match restored.filter(|_| self.abstains)? {
+            Restored::Everywhere => None,
+            Restored::Through(round) => Some(RoundNumber(round.into())),
+        };
+        Some(Abstention { restored_at: UnixSeconds(0), through })
+    }
+
+    /// How far a restored site abstains by these answers of the others, where the rounds in
+    /// `proven` (bits) are shown to be certified: [`recall`].
+    pub(crate) fn recalls(&self, site: usize, answers: &[Answer], proven: u8) -> Option<u8> {
+        let key = (site, answers.to_vec(), proven);
+        let mut known = self.decisions.recalls.lock().unwrap();
+        *known.entry(key).or_insert_with(|| {
+            let Parties { study, id, identities, .. } = &self.parties;
+            let (nonce, site) = (Digest::of(b"fresh"), &identities[site]);
+            let (study_id, restored_at) = (*id, UnixSeconds(0));
+            let request = site.sign(RestoreRequest {
+                study: study_id,
+                site: site.site().clone(),
+                nonce,
+                restored_at,
+            });
+            let given = answers.iter().enumerate().filter_map(|(k, answer)| Some((k, (*answer)?)));
+            let sign = |(k, round): (usize, Option<u8>)| {
+                identities[k].sign(Standing {
+                    study: study_id,
+                    request: request.id(),
+                    site: identities[k].site().clone(),
+                    round: round.map(|round| RoundNumber(round.into())),
+                })
+            };
+            let standings: Vec<_> = given.map(sign).collect();
+            let proven = |round: RoundNumber| proven >> round.0 & 1 == 1;
+            let through = recall(study, &request, &standings, proven).through;
+            through.map(|round| round.0 as u8)
+        })
     }
 
     /// A holder started from what is on disk, and one that recorded the same while running.
-    fn holders(&self, site: usize, restored: bool, endorsed: &[ClosingAt]) -> [Holder; 2] {
+    fn holders(
+        &self,
+        site: usize,
+        restored: Option<Restored>,
+        endorsed: &[ClosingAt],
+    ) -> [Holder; 2] {
         let abstains = self.abstains(restored);
         let new = |records, seen| {
             let study = Arc::clone(&self.parties.study);
@@ -224,14 +271,16 @@ impl World {
     pub(crate) fn opens(
         &self,
         site: usize,
-        endorsed: Option<ClosingAt>,
+        disk: &Disk,
         closing: ClosingAt,
         endorsers: u8,
     ) -> bool {
-        self.decisions.openings.get((site, endorsed, closing, endorsers), |_| {
+        let endorsed = disk.endorsed[self.round_of(closing)];
+        let key = (site, endorsed, disk.restored, closing, endorsers);
+        self.decisions.openings.get(key, |_| {
             let manifest = &self.manifest(self.closing(closing).manifest).signed.statement;
             let endorsed: Vec<_> = endorsed.into_iter().collect();
-            let [holder, _] = self.holders(site, false, &endorsed);
+            let [holder, _] = self.holders(site, disk.restored, &endorsed);
             holder.may_open(manifest, &self.certificate(closing, endorsers)).is_ok()
         })
     }
@@ -245,12 +294,13 @@ impl World {
 
     /// Different questions that the machines were asked.
     pub(crate) fn asked(&self) -> usize {
-        let Decisions { manifests, contributions, endorsements, certificates, openings } =
+        let Decisions { manifests, contributions, endorsements, certificates, openings, recalls } =
             &self.decisions;
         manifests.len()
             + contributions.len()
             + endorsements.len()
             + certificates.len()
             + openings.len()
+            + recalls.lock().unwrap().len()
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use stateright::{Model, Property};
 
 use crate::state::{Message, State};
-use crate::world::{ClosingAt, Disk, ManifestAt, World};
+use crate::world::{ClosingAt, Disk, ManifestAt, Restored, World};
 
 /// At most one certified set per round number.
 pub(crate) const ONE_CERTIFIED: &str = "at most one certified closing per round number";
@@ -39,6 +39,8 @@ pub(crate) enum Without {
     DurableHeaders,
     /// A holder restored from a backup does not abstain.
     Abstention,
+    /// A restored site abstains through as many rounds as the aggregator says that there are.
+    Answers,
 }
 
 /// What is explored.
@@ -65,8 +67,9 @@ pub(crate) enum Action {
     Learn { site: u8, closing: ClosingAt },
     /// A holder is shown a certificate and opens.
     Open { site: u8, closing: ClosingAt },
-    /// A site's disk is lost; it goes on from a backup in which nothing had happened yet.
-    Restore { site: u8 },
+    /// A site's disk is lost; it goes on from a backup in which nothing had happened yet, and
+    /// abstains as far as the answers say that the adversary lets it have.
+    Restore { site: u8, restored: Restored },
 }
 
 impl Exploration {
@@ -104,7 +107,7 @@ impl Exploration {
             && self.world.closing(closing).members != 0;
         early || {
             let endorsers = state.endorsers(closing);
-            self.world.opens(usize::from(site), disk.endorsed[round], closing, endorsers)
+            self.world.opens(usize::from(site), disk, closing, endorsers)
         }
     }
 
@@ -150,6 +153,49 @@ impl Exploration {
         }
     }
 
+    /// How far the adversary can have a site abstain that is restored now. It lets any of the others'
+    /// answers through, as early as it likes: what they know only grows. Honest sites name the last
+    /// round that they have taken part in or seen certified (the sites that are shipped name one
+    /// whose manifest they have accepted, which is no lower), corrupt ones none at all.
+    fn recalls(&self, state: &State, site: usize) -> Vec<Restored> {
+        let rounds = self.world.menu.rounds as u8;
+        let mut ways = vec![Restored::Everywhere];
+        if self.without == Without::Answers {
+            ways.extend((0..rounds - 1).map(Restored::Through));
+            return ways;
+        }
+        let highest = |disk: &Disk| {
+            let known = |round: &usize| {
+                disk.contributed[*round].is_some()
+                    || disk.endorsed[*round].is_some()
+                    || disk.ended[*round].is_some()
+            };
+            (0..usize::from(rounds)).rev().find(known).map(|round| round as u8)
+        };
+        let certified = state.seen.iter().filter_map(|message| match message {
+            Message::Endorsement(_, closing) => Some(*closing),
+            _ => None,
+        });
+        let proven = certified
+            .filter(|closing| self.certified(state, *closing))
+            .fold(0, |proven: u8, closing| proven | 1 << self.world.round_of(closing));
+        for through in 0u8..1 << state.disks.len() {
+            let mut answers = vec![Some(None); self.world.menu.sites];
+            for (other, disk) in state.disks.iter().enumerate() {
+                let answers_it = other != site && through >> other & 1 == 1;
+                answers[other] = answers_it.then(|| highest(disk));
+            }
+            if let Some(through) = self.world.recalls(site, &answers, proven) {
+                let restored = Restored::Through(through);
+                // Whoever abstains through the last round that is explored abstains in all.
+                if through + 1 < rounds && !ways.contains(&restored) {
+                    ways.push(restored);
+                }
+            }
+        }
+        ways
+    }
+
     /// Pairs of opened sets that contain one honest site's updates from one base model.
     fn overlapping(&self, state: &State) -> impl Iterator<Item = (u8, u8)> {
         let honest = (1u8 << self.world.honest()) - 1;
@@ -182,9 +228,10 @@ impl Model for Exploration {
                     self.site_actions(state, site as u8, *manifest, actions);
                 }
             }
-            let restored = state.disks.iter().any(|disk| disk.restored);
+            let restored = state.disks.iter().any(|disk| disk.restored.is_some());
             if self.backups && !restored && disk.endorsed.iter().any(Option::is_some) {
-                actions.push(Action::Restore { site: site as u8 });
+                let ways = self.recalls(state, site).into_iter();
+                actions.extend(ways.map(|restored| Action::Restore { site: site as u8, restored }));
             }
         }
     }
@@ -219,8 +266,9 @@ impl Model for Exploration {
             Action::Open { closing, .. } => {
                 next.seen.insert(Message::Opening(closing));
             }
-            Action::Restore { site } => {
-                next.disks[usize::from(site)] = Disk { restored: true, ..Disk::default() };
+            Action::Restore { site, restored } => {
+                let restored = Some(restored);
+                next.disks[usize::from(site)] = Disk { restored, ..Disk::default() };
             }
         }
         if !self.alike.is_empty() {

@@ -1,7 +1,7 @@
 //! Sets, manifests and steps in words.
 
 use crate::model::{Action, Exploration, Without};
-use crate::world::{ClosingAt, ManifestAt, World};
+use crate::world::{ClosingAt, ManifestAt, Restored, World};
 
 impl World {
     /// A set in words.
@@ -61,9 +61,13 @@ impl Exploration {
             Action::Open { site, closing } => {
                 format!("site {site} opens the {}", world.describe(closing))
             }
-            Action::Restore { site } => {
+            Action::Restore { site, restored } => {
+                let through = match restored {
+                    Restored::Everywhere => String::new(),
+                    Restored::Through(round) => format!("; it abstains through round {round}"),
+                };
                 format!(
-                    "site {site} loses its disk and goes on from a backup in which nothing had happened yet"
+                    "site {site} loses its disk and goes on from a backup in which nothing had happened yet{through}"
                 )
             }
         }

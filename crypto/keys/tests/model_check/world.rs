@@ -62,9 +62,17 @@ pub(crate) struct Disk {
     pub(crate) contributed: [Option<ManifestAt>; ROUNDS],
     pub(crate) endorsed: [Option<ClosingAt>; ROUNDS],
     pub(crate) ended: [Option<ClosingAt>; ROUNDS],
-    /// Restored from a backup of its first day: all above was lost, and it abstains in all these
-    /// rounds.
-    pub(crate) restored: bool,
+    /// Restored from a backup of its first day: all above was lost.
+    pub(crate) restored: Option<Restored>,
+}
+
+/// How far a restored site abstains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Restored {
+    /// In every round: it has no answers, or they name as many rounds as are explored.
+    Everywhere,
+    /// Through this round.
+    Through(u8),
 }
 
 /// The menu of a study, signed, and the decisions taken so far.

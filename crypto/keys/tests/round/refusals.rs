@@ -4,15 +4,17 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::round::{Event, Fault, Round, RoundError};
 use ringfence_crypto::signature::{Signed, sign};
 use ringfence_crypto::statement::{
-    Closing, Excluded, ExclusionReason, HolderKeys, Included, Manifest, ManifestError, RoundKeys,
-    RoundKeysError, SignedStudy, Study, StudyError,
+    Closing, Excluded, ExclusionReason, Header, HolderKeys, Included, KemKeyError, Manifest,
+    ManifestError, RoundKeys, RoundKeysError, SignedStudy, Study, StudyError,
 };
 
 use ringfence_crypto::id::RoundNumber;
+use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::holder::{ClosingView, Decision, Holder, HolderError, review};
 use ringfence_keys::duties::logged::LogProofs;
 use ringfence_keys::round_secret::RoundSecret;
-use ringfence_keys::share::envelope::open_envelope;
+use ringfence_keys::share::envelope::{Complaint, EnvelopeError, open_envelope};
+use ringfence_keys::share::seal::{Purpose, SealError};
 use ringfence_testkit::{Made, Rehearsal, START, apply, log_of, proofs};
 
 pub(super) fn refused(round: &Round, result: Result<(), RoundError>, before: &Round, text: &str) {
@@ -123,14 +125,23 @@ fn round_keys() {
     let other = rehearsal.identities[0].site().clone();
     assert!(matches!(check(&|k| k.study = Digest::of(b"").into()), RoundKeysError::Other { .. }));
     assert!(matches!(check(&|k| k.site = other.clone()), RoundKeysError::Signature(_)));
-    assert!(matches!(check(&|k| k.keys.clear()), RoundKeysError::Keys { count: 0, .. }));
+    assert!(matches!(check(&|k| k.keys.clear()), RoundKeysError::Count { got: 0, .. }));
     let many = check(&|k| k.keys = vec![k.keys[0].clone(); 65]);
-    assert!(matches!(many, RoundKeysError::Keys { count: 65, .. }));
+    assert!(matches!(many, RoundKeysError::Count { got: 65, .. }));
     let short = check(&|k| k.keys[1].0.truncate(1215));
-    assert!(matches!(short, RoundKeysError::Keys { bytes: 1215, .. }));
+    let RoundKeysError::Key { round: RoundNumber(1), source, .. } = short else {
+        panic!("{short}")
+    };
+    assert_eq!(source, KemKeyError::Length(1215));
+    // What the KEM's implementation does not parse.
+    let rubbish = check(&|k| k.keys[2].0[..1184].fill(0xff));
+    assert!(
+        rubbish.to_string().contains("coefficient 0 of its ML-KEM-768 half is 4095"),
+        "{rubbish}"
+    );
     assert!(matches!(
         check(&|k| k.first_round = RoundNumber(u32::MAX)),
-        RoundKeysError::Keys { .. }
+        RoundKeysError::Count { .. }
     ));
 
     let mut manifest = rehearsal.manifest().statement;
@@ -140,6 +151,79 @@ fn round_keys() {
     manifest.holder_keys.iter_mut().for_each(|key| *key = key.map(|_| sound.id()));
     let error = HolderKeys::resolve(study, &manifest, &rehearsal.round_keys).unwrap_err();
     assert!(matches!(error, RoundKeysError::Missing { round: RoundNumber(5), .. }), "{error}");
+}
+
+/// The right statement, whose digest the manifest names, with a signature that is not its holder's:
+/// its keys may be anybody's, and a dealer must not seal to them.
+#[test]
+fn round_keys_with_a_forged_signature_are_refused_by_dealers() {
+    let rehearsal = Rehearsal::new(5, None, 100);
+    let study = &rehearsal.study;
+    let manifest = rehearsal.manifest().statement;
+    let sound = &rehearsal.round_keys;
+    HolderKeys::resolve(study, &manifest, sound).unwrap();
+    for at in 0..sound.len() {
+        let mut forged = sound.clone();
+        forged[at] = rehearsal.identities[0].sign(sound[at].statement.clone());
+        assert_eq!(forged[at].id(), sound[at].id());
+        let error = HolderKeys::resolve(study, &manifest, &forged).unwrap_err();
+        assert!(matches!(error, RoundKeysError::Signature(_)), "{error}");
+        let error = RoundKeys::check(&forged[at], study, rehearsal.id).unwrap_err();
+        assert!(matches!(error, RoundKeysError::Signature(_)), "{error}");
+    }
+}
+
+/// A holder that published what nobody can seal to gets an empty envelope; it and everybody else
+/// goes on.
+#[test]
+fn a_holder_whose_round_key_does_not_parse_is_dealt_an_empty_envelope() {
+    let mut rehearsal = Rehearsal::new(5, None, 100);
+    let mut keys = rehearsal.round_keys[0].statement.clone();
+    keys.keys[0].0[..1184].fill(0xff);
+    let site = rehearsal.identities[1].site().clone();
+    assert_eq!(keys.site, site);
+    rehearsal.round_keys[0] = rehearsal.identities[1].sign(keys);
+    let manifest = rehearsal.manifest().statement;
+    let resolved = HolderKeys::resolve(&rehearsal.study, &manifest, &rehearsal.round_keys);
+    let resolved = resolved.unwrap();
+    let unusable: Vec<_> = resolved.iter().map(|key| key.key().is_none()).collect();
+    assert_eq!(unusable, [false, true, false, false, false]);
+    let made = rehearsal.contribute(0);
+    assert_eq!(made.contribution.envelopes[1], b"");
+    assert_eq!(made.contribution.header.statement.envelopes[1], Digest::of(b""));
+    for holder in [0, 2, 3, 4] {
+        let holder = rehearsal.identities[holder].site();
+        rehearsal.share(&made, holder).unwrap();
+    }
+    let error = rehearsal.share(&made, &site).unwrap_err();
+    assert!(matches!(error, EnvelopeError::Bad(_)), "{error:?}");
+}
+
+/// A header is judged before anything that it names: by whom it is, of which manifest, signed.
+#[test]
+fn headers_that_a_holder_does_not_judge_by() {
+    let mut rehearsal = Rehearsal::new(5, None, 100);
+    let made = rehearsal.contribute(2);
+    let (signed, manifest) = (&made.contribution.header, rehearsal.manifest().statement);
+    let (study, dealer) = (rehearsal.study.clone(), rehearsal.identities[2].site().clone());
+    Header::check(signed, &study, &manifest, &dealer).unwrap();
+    let refused = |header: &Signed<Header>, manifest: &Manifest, text: &str| {
+        let error = Header::check(header, &study, manifest, &dealer).unwrap_err().to_string();
+        assert!(error.contains(text) && error.contains("the aggregator showed"), "{error}");
+    };
+    let mut forged = signed.clone();
+    forged.statement.envelopes[0] = Digest::of(b"another");
+    refused(&forged, &manifest, "does not verify");
+    let other = rehearsal.identities[3].sign(signed.statement.clone());
+    refused(&other, &manifest, "does not verify");
+    let second = Manifest { base_model: Digest::of(b"another"), ..manifest.clone() };
+    refused(signed, &second, "expected that of site-2 for round 0");
+    let mut of_another = signed.statement.clone();
+    of_another.site = "site-3".parse().unwrap();
+    refused(&rehearsal.identities[3].sign(of_another), &manifest, "a header of site-3");
+    let mut short = signed.statement.clone();
+    short.envelopes.pop();
+    refused(&rehearsal.identities[2].sign(short), &manifest, "4 envelopes, expected 5");
 }
 
 #[test]
@@ -202,13 +286,27 @@ fn a_second_endorsement_is_refused_by_both_sides() {
 fn a_restored_holder_abstains() {
     let (rehearsal, round, _, _) = closed();
     let site = rehearsal.identities[1].site().clone();
-    let holder = Holder::restore(rehearsal.study.clone(), site, [], Some(round.number()), None);
     let manifest = round.manifest().statement.clone();
+    let (restored_at, study) = (manifest.opened_at, &rehearsal.study);
+    let through = Some(round.number());
+    let abstention = |restored_at, through| Abstention { restored_at, through };
+    let holder = |abstains| Holder::restore(study.clone(), site.clone(), [], Some(abstains), None);
     let closing = round.closing().unwrap();
     let (headers, reviews, log) = (&[], &[], &LogProofs::default());
     let view = ClosingView { manifest: &manifest, closing, headers, reviews, receipt: None, log };
-    let error = holder.endorse(view).unwrap_err();
-    assert!(matches!(error, HolderError::Abstains { through: RoundNumber(0) }), "{error}");
+    let refused = |abstains, expected: &str| {
+        let error = holder(abstains).endorse(view).unwrap_err();
+        assert!(matches!(error, HolderError::Abstains(_)), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    refused(abstention(restored_at, through), "abstains through round 0");
+    refused(abstention(restored_at, None), "run `ringfence restored`");
+    // It must not open either, not even a certified set.
+    let mut certified = round.clone();
+    rehearsal.endorse(&mut certified, &[]);
+    let certificate = certified.certificate().unwrap();
+    let error = holder(abstention(restored_at, None)).may_open(&manifest, &certificate);
+    assert!(matches!(error, Err(HolderError::Abstains(_))), "{error:?}");
 }
 
 #[test]
@@ -287,8 +385,9 @@ fn reviews_of_strangers_and_faults_of_errors() {
     let (rehearsal, mut round, _, _) = closed();
     let before = round.clone();
     let manifest = round.manifest().statement.clone();
-    let stranger = ["site-7".parse().unwrap()].into();
-    let review = review(&rehearsal.identities[0], &manifest, stranger);
+    let source = SealError::Open { purpose: Purpose::Envelope, expected: 0, got: 0 };
+    let stranger = Complaint::Seal { dealer: "site-7".parse().unwrap(), source };
+    let review = review(&rehearsal.identities[0], &manifest, &[stranger]);
     let result = apply(&mut round, |round| round.review(&review));
     refused(&round, result, &before, "who has no receipt");
     let late = round.receipt(rehearsal.identities[0].site(), START.after(500)).unwrap_err();

@@ -10,13 +10,16 @@ use ringfence_crypto::api::OpeningFrame;
 use ringfence_crypto::log::LogHash;
 use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Certificate, Header, HexBytes, HolderKeys, Manifest, Opening};
+use ringfence_crypto::statement::{
+    Certificate, Header, HexBytes, HolderKey, HolderKeys, Manifest, Opening,
+};
 use ringfence_keys::duties::holder::{CertifiedSet, open_share_sum};
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
 use ringfence_keys::open::{CheckedPart, OpenedSum, OpeningContext, SumContext};
 use ringfence_keys::round_secret::RoundSecret;
-use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
+use ringfence_keys::share::envelope::{Complaint, EnvelopeError, open_envelope};
 use ringfence_keys::share::reconstruct::KeySum;
+use ringfence_keys::share::seal::{Purpose, SealError};
 use ringfence_keys::share::share::Share;
 use ringfence_keys::update::quantize::QuantizedUpdate;
 
@@ -88,7 +91,8 @@ impl Cipher {
         let (level, parties, study) = (self.level, &*self.parties, &*self.parties.study);
         let (mut envelopes, body, mut header) = match level {
             Level::Statements => {
-                let mut stub = |key: &HexBytes| {
+                let mut stub = |key: &HolderKey| {
+                    let key = key.key().expect("every key parses here");
                     let nonce = rng.next_u64().to_le_bytes();
                     [&[GOOD], nonce.as_slice(), &Digest::of(&key.0).0].concat()
                 };
@@ -146,6 +150,25 @@ impl Cipher {
         let identity = &parties.identities[by.holder];
         let offset = parties.study.holder_offset(header.round, identity.site()).unwrap();
         open_envelope(identity, secret, &parties.study, header, &posted.envelopes[offset])
+    }
+
+    /// What a holder complains about in a contribution.
+    pub(crate) fn complaint(&self, by: Opener<'_>, posted: &Posted) -> Option<Complaint> {
+        if self.level == Level::Full {
+            return match self.share(by, posted) {
+                Err(EnvelopeError::Bad(complaint)) => Some(complaint),
+                Err(EnvelopeError::Wrong(wrong)) => panic!("{wrong}"),
+                Ok(_) => None,
+            };
+        }
+        (!self.envelope_opens(by, posted)).then(|| self.made_up(posted))
+    }
+
+    /// A complaint without cause.
+    pub(crate) fn made_up(&self, posted: &Posted) -> Complaint {
+        let dealer = posted.header.statement.site.clone();
+        let source = SealError::Open { purpose: Purpose::Envelope, expected: 0, got: 0 };
+        Complaint::Seal { dealer, source }
     }
 
     /// Whether a holder can open its envelope of a contribution.

@@ -16,9 +16,10 @@
 //! up. With full cryptography (150 schedules) everything is what sites send, over a model of two
 //! values. Studies have 3 to 6 sites and 3 rounds. Some sites publish KEM keys for single rounds,
 //! which manifests name, dealers seal to and holders destroy; and in a third of the schedules one
-//! site loses its disk, up to twice, goes on from an old backup or an empty disk and abstains. Not
-//! simulated: two manifests of one round, forked logs, an aggregator that hides rounds from a site
-//! that was restored, initiators that name no round keys of a holder that has published some.
+//! site loses its disk, up to twice, goes on from an old backup or an empty disk, and abstains until
+//! the others' signed answers tell it how far it must; the corrupt site lies there, too. Not
+//! simulated: two manifests of one round, forked logs, initiators that name no round keys of a
+//! holder that has published some.
 //!
 //! `checks.rs` holds the rules and the oracle. Every rule can fail: `broken_parties_are_caught`
 //! puts a fault into a party and expects the rule that is for it to be the first that is broken.
@@ -207,6 +208,7 @@ fn broken_parties_are_caught() {
         (Broken::OmitsReceipt, Level::Statements, checks::RECEIPTS),
         (Broken::EndorsesAfterRestore, Level::Statements, checks::ONE_CERTIFIED),
         (Broken::ContributesAfterRestore, Level::Statements, checks::RISING),
+        (Broken::BelievesAggregator, Level::Statements, checks::ONE_CERTIFIED),
         (Broken::SealsToLongTerm, Level::Statements, checks::FAIR),
         (Broken::SealsToLongTerm, Level::Full, checks::FAIR),
         (Broken::ComplainsWithoutSecret, Level::Statements, checks::FAIR),

@@ -8,7 +8,10 @@ use ringfence_crypto::api::OpeningFrame;
 use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber, SiteId};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Endorsement, Manifest, Previous, Receipt, RoundKeys};
+use ringfence_crypto::statement::{
+    Endorsement, Manifest, Previous, Receipt, RestoreRequest, RoundKeys, Standing,
+};
+use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::contributor::{Contributor, End, Record, RuleError};
 use ringfence_keys::duties::holder::{self, Holder};
 use ringfence_keys::duties::logged::Seen;
@@ -35,7 +38,9 @@ pub(crate) struct Disk {
     pub(crate) published: Vec<Signed<RoundKeys>>,
     pub(crate) secrets: BTreeMap<RoundNumber, Arc<Secret>>,
     /// Set when this disk was restored from a backup.
-    pub(crate) abstains_through: Option<RoundNumber>,
+    pub(crate) abstention: Option<Abstention>,
+    /// What it asks the other sites until it knows how far it abstains.
+    pub(crate) request: Option<Signed<RestoreRequest>>,
 }
 
 pub(crate) struct Site {
@@ -58,6 +63,8 @@ pub(crate) struct Memory {
     pub(crate) tried: Option<(RoundNumber, usize)>,
     /// What was sent, in which round.
     pub(crate) told: BTreeSet<(&'static str, RoundNumber)>,
+    /// Answers to the restore request.
+    pub(crate) standings: Vec<Signed<Standing>>,
     /// Closings that were not endorsed.
     pub(crate) refused: BTreeSet<ClosingId>,
 }
@@ -89,13 +96,13 @@ impl Site {
         world.observer.tally.site_crashes += 1;
         let (study, disk) = (Arc::clone(&world.parties.study), &self.disk);
         let endorsed = disk.endorsed.values().cloned();
-        let abstains = |broken| disk.abstains_through.filter(|_| !world.is(broken));
-        let through = abstains(Broken::EndorsesAfterRestore);
-        self.holder = Holder::restore(study, self.id.clone(), endorsed, through, disk.seen);
+        let abstains = |broken| disk.abstention.filter(|_| !world.is(broken));
+        let holder = abstains(Broken::EndorsesAfterRestore);
+        self.holder = Holder::restore(study, self.id.clone(), endorsed, holder, disk.seen);
         self.memory = Memory::default();
         self.contributor = Contributor::restore(disk.records.values().cloned());
-        if let Some(through) = abstains(Broken::ContributesAfterRestore) {
-            self.contributor.abstain(world.parties.id, through);
+        if let Some(abstention) = abstains(Broken::ContributesAfterRestore) {
+            self.contributor.abstain(world.parties.id, abstention);
         }
     }
 
@@ -128,6 +135,7 @@ impl Site {
     /// Opens the next round if it is this site's turn.
     pub(crate) fn tick(&mut self, world: &mut World, served: Served<'_>) -> Result<(), Crash> {
         self.publish_keys(world, served)?;
+        self.ask(world);
         let round = self.next_round();
         let stale = world.dice.percent(world.faults.stale);
         // A set that was opened is applied first.
@@ -167,6 +175,11 @@ impl Site {
         match message {
             Message::Receipt(receipt) => self.receipt(world, receipt),
             Message::Show(shown) => self.shown(world, served, &shown),
+            Message::Restore(request) => {
+                self.answer(world, &request);
+                Ok(())
+            }
+            Message::Standing(standing) => self.standing(world, standing),
             other => panic!("not for a site: {other:?}"),
         }
     }
@@ -239,9 +252,9 @@ impl Site {
         if world.faults.silent_sites.contains(&self.index) {
             return Ok(());
         }
-        let rules = self.contributor.may_contribute(manifest.study, round, model);
+        let rules = self.contributor.may_contribute(manifest, model);
         let asks = !world.is(Broken::NoContributionRules);
-        let refuses = |error: RuleError| asks || matches!(error, RuleError::Abstains { .. });
+        let refuses = |error: RuleError| asks || matches!(error, RuleError::Abstains(_));
         if !self.follows(round, model) || rules.is_err_and(refuses) {
             world.observer.tally.refusals += 1;
             return Ok(());
@@ -267,6 +280,10 @@ impl Site {
     }
 
     fn review(&mut self, world: &mut World, shown: &Shown) {
+        if self.holder.takes_part(&shown.manifest.statement).is_err() {
+            world.observer.tally.refusals += 1;
+            return;
+        }
         if !self.tell(world, "review", shown.manifest.statement.round) {
             return;
         }
@@ -276,18 +293,13 @@ impl Site {
         }
         let (cipher, with) = (world.cipher(), Opener::honest(self.index, key.secret()));
         let complains = world.faults.corrupt(self.index).is_some_and(|corrupt| corrupt.complains);
-        let complaints = shown
-            .posted
-            .iter()
-            .enumerate()
-            .filter(|(at, posted)| {
-                let opens = cipher.envelope_opens(with, posted);
-                !opens || (complains && *at == 0)
-            })
-            .map(|(_, posted)| posted.header.statement.site.clone())
-            .collect();
+        let complaint = |(at, posted): (usize, &Arc<Posted>)| {
+            let complaint = cipher.complaint(with, posted);
+            complaint.or_else(|| (complains && at == 0).then(|| cipher.made_up(posted)))
+        };
+        let complaints: Vec<_> = shown.posted.iter().enumerate().filter_map(complaint).collect();
         let identity = &world.parties.identities[self.index];
-        let review = holder::review(identity, &shown.manifest.statement, complaints);
+        let review = holder::review(identity, &shown.manifest.statement, &complaints);
         world.send(To::Aggregator, Message::Review(review));
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) site_crashes: usize,
     pub(crate) aggregator_crashes: usize,
     pub(crate) restores: usize,
+    /// Restored sites that learnt from the others how far they abstain.
+    pub(crate) recalled: usize,
     /// Envelopes sealed to the key of a single round.
     pub(crate) round_keys: usize,
     /// Attempts to open envelopes of rounds that are over with what is left on a site's disk.
@@ -29,7 +31,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// What every simulation must have seen.
-    pub(crate) fn happened(&self) -> [(&'static str, usize); 14] {
+    pub(crate) fn happened(&self) -> [(&'static str, usize); 15] {
         [
             ("a study whose rounds must all end", self.tolerable),
             ("a certified set", self.sets),
@@ -43,6 +45,7 @@ impl Tally {
             ("a site's crash", self.site_crashes),
             ("the aggregator's crash", self.aggregator_crashes),
             ("a restore from a backup", self.restores),
+            ("answers that end an abstention", self.recalled),
             ("an envelope under a round key", self.round_keys),
             ("an attempt on a round that is over", self.closed),
         ]
@@ -63,6 +66,7 @@ impl Tally {
         self.site_crashes += other.site_crashes;
         self.aggregator_crashes += other.aggregator_crashes;
         self.restores += other.restores;
+        self.recalled += other.recalled;
         self.round_keys += other.round_keys;
         self.closed += other.closed;
     }

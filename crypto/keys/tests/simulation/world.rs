@@ -12,8 +12,8 @@ use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, HolderKeys, Manifest, Receipt, Review,
-    RoundKeys, Study,
+    Acknowledgement, Certificate, Closing, Endorsement, HolderKeys, Manifest, Receipt,
+    RestoreRequest, Review, RoundKeys, Standing, Study,
 };
 
 use crate::checks::Observer;
@@ -50,6 +50,8 @@ pub(crate) enum Broken {
     EndorsesAfterRestore,
     /// A site restored from a backup contributes where it may have contributed.
     ContributesAfterRestore,
+    /// A site restored from a backup takes the aggregator's word on how many rounds there are.
+    BelievesAggregator,
     /// Dealers seal to long-term keys where the manifest names round keys.
     SealsToLongTerm,
     /// Holders complain about envelopes that they have lost the round's secret for.
@@ -196,6 +198,8 @@ pub(crate) enum Message {
     RoundKeys(Signed<RoundKeys>),
     Receipt(Signed<Receipt>),
     Show(Arc<Shown>),
+    Restore(Signed<RestoreRequest>),
+    Standing(Signed<Standing>),
 }
 
 /// Whom a message is for.
@@ -233,7 +237,7 @@ impl World {
     ) -> Self {
         let mut dice = Dice(ChaCha20Rng::seed_from_u64(seed));
         let mut faults = Faults::draw(&mut dice, parties.identities.len());
-        if broken == Some(Broken::EndorsesAfterRestore) {
+        if matches!(broken, Some(Broken::EndorsesAfterRestore | Broken::BelievesAggregator)) {
             faults.provoke();
         }
         let observer = Observer::new(Arc::clone(&parties), faults.clone());

@@ -60,10 +60,9 @@ def exclusion_reason(value):
 
 
 def outcome(value):
-    if "applied" in value:
-        return U8(0) + structure(("model", fixed))(value["applied"])
-    classes = named(["openings", "decoding", "check"])
-    return U8(1) + structure(("class", classes))(value["failed"])
+    if value == "failed":
+        return U8(1)
+    return U8(0) + structure(("model", fixed))(value["applied"])
 
 
 def weights(value):
@@ -132,6 +131,12 @@ SCHEMAS = {
     ),
     "round-keys": structure(
         ("study", fixed), ("site", string), ("first_round", U32), ("keys", listing(counted_bytes))
+    ),
+    "restore-request": structure(
+        ("study", fixed), ("site", string), ("nonce", fixed), ("restored_at", U64)
+    ),
+    "standing": structure(
+        ("study", fixed), ("request", fixed), ("site", string), ("round", option(U32))
     ),
     "header": structure(
         ("study", fixed),

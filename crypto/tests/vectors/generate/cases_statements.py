@@ -241,10 +241,7 @@ def round_end():
     statement_file("opening", "Statements of three holders' openings.", openings)
     base = {"manifest": story.manifest_digest(), "closing": story.closing_digest()}
     outcomes = [("applied", {"applied": {"model": parties.keyed_model("second model")}})]
-    outcomes += [
-        (f"failed: {name}", {"failed": {"class": name}})
-        for name in ("openings", "decoding", "check")
-    ]
+    outcomes += [("failed", "failed")]
     statement_file(
         "acknowledgement",
         "Every outcome of a round at a site.",
@@ -257,6 +254,33 @@ def round_key_statements():
         "round-keys",
         "A site's KEM keys for rounds 0 and 1.",
         [("two rounds", parties.round_keys()["statement"], "east")],
+    )
+
+
+def restores():
+    request = {
+        "study": parties.study_digest(),
+        "site": "west",
+        "nonce": blake3.digest(b"a fresh nonce").hex(),
+        "restored_at": START + 5000,
+    }
+    statement_file(
+        "restore-request",
+        "A site that was restored from a backup asks the others how far they know the study to be.",
+        [("restored", request, "west")],
+    )
+    answer = {
+        "study": parties.study_digest(),
+        "request": canonical.digest("restore-request", request),
+        "site": "north",
+    }
+    statement_file(
+        "standing",
+        "Answers to it, by a site that knows round 1 and by one that knows none.",
+        [
+            ("round 1", {**answer, "round": 1}, "north"),
+            ("no round", {**answer, "site": "south", "round": None}, "south"),
+        ],
     )
 
 
@@ -337,6 +361,7 @@ def add_all():
     study()
     opened_rounds()
     round_key_statements()
+    restores()
     round_end()
     certificate()
     closing_set()

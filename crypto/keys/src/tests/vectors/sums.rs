@@ -19,6 +19,7 @@ use super::contributions::made;
 use super::files::{self, Word, numbers, refused};
 use super::parts::floats;
 use super::story::{Logged, Script, Shown, identity, proofs, round_secret, study};
+use crate::duties::abstention::Abstention;
 use crate::duties::holder::{ClosingView, Decision, Holder, open_share_sum};
 use crate::open::{CheckedPart, OpenError, OpenedSum, OpeningContext, SumContext};
 use crate::share::envelope::open_envelope;
@@ -235,7 +236,11 @@ pub(super) struct BadEndorsement {
 
 pub(super) fn endorse_bad(_: &str, file: BadEndorsement) {
     let holder = "east".parse().unwrap();
-    let (study, abstains) = (Arc::new(study()), file.abstains_through);
+    let study = Arc::new(study());
+    let abstains = file.abstains_through.map(|through| {
+        let (restored_at, through) = (file.manifest.statement.opened_at, Some(through));
+        Abstention { restored_at, through }
+    });
     let holder = Holder::restore(study, holder, file.endorsed, abstains, None);
     let (manifest, closing) = (&file.manifest.statement, &file.closing);
     let (headers, receipt) = (&file.headers[..], file.receipt.as_ref());

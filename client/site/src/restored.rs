@@ -1,0 +1,197 @@
+//! After a restore from a backup: how far this site abstains is what the other sites sign, or a number
+//! that an operator gives, and never what the aggregator says.
+
+use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{RestoreRequest, Standing};
+use ringfence_keys::duties::abstention::Abstention;
+use ringfence_keys::duties::restored::{self, Recalled, recall};
+
+use crate::error::SiteError;
+use crate::journal::RestoreRecord;
+use crate::site::{LOOK_AGAIN, Site};
+use crate::transport::present;
+
+/// How a restored site comes to know how far it abstains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestoreRun {
+    /// By a new question to the other sites: after every restore.
+    Ask,
+    /// By the question of an earlier run that was not answered in time. Never after another restore:
+    /// the answers might be of before it.
+    Continue,
+}
+
+impl Site {
+    /// Asks the other sites how far they know the study to be, waits for their signed answers within
+    /// this site's patience, and abstains through one round more. Until then, and after an error, it
+    /// takes part in no round at all.
+    ///
+    /// # Errors
+    /// [`SiteError::RestoreUnanswered`] names who has answered and who is missing.
+    pub async fn restored(&self, run: RestoreRun) -> Result<RoundNumber, SiteError> {
+        let request = match run {
+            RestoreRun::Ask => self.ask()?,
+            RestoreRun::Continue => {
+                let open = self.journal.restores(self.study_id)?.pop();
+                let open = open.filter(|record| record.through.is_none());
+                open.and_then(|record| record.request).ok_or(SiteError::NoRestoreRequest)?
+            }
+        };
+        let end = self.clock.moment().after(self.patience);
+        loop {
+            // Again and again: the aggregator forgets requests when it is started again.
+            self.transport.put_restore_request(&request).await?;
+            let of = (self.study_id, self.id());
+            let answers = present(self.transport.standings(of.0, of.1).await)?.unwrap_or_default();
+            let recalled = self.recalled(&request, &answers).await;
+            if let Some(through) = recalled.through {
+                let restored_at = request.statement.restored_at;
+                let (request, through) = (Some(request), Some(through));
+                self.journal
+                    .restored(self.study_id, RestoreRecord { restored_at, request, through })?;
+                return through.ok_or(SiteError::NoRestoreRequest);
+            }
+            if !recalled.can_suffice() || self.clock.moment() >= end {
+                return Err(SiteError::RestoreUnanswered(Box::new(recalled)));
+            }
+            self.clock.sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Abstains through a round that the operator gives: one more than the highest that any other
+    /// site knows.
+    ///
+    /// # Errors
+    /// [`SiteError::Journal`].
+    pub fn abstain(&self, through: RoundNumber) -> Result<(), SiteError> {
+        let (restored_at, through) = (self.clock.now(), Some(through));
+        let record = RestoreRecord { restored_at, request: None, through };
+        Ok(self.journal.restored(self.study_id, record)?)
+    }
+
+    /// A new question, on disk before it leaves.
+    fn ask(&self) -> Result<Signed<RestoreRequest>, SiteError> {
+        let mut rng =
+            ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
+        let restored_at = self.clock.now();
+        let request = restored::request(&self.identity, self.study_id, restored_at, &mut rng);
+        let (of, through) = (Some(request.clone()), None);
+        let record = RestoreRecord { restored_at, request: of, through };
+        self.journal.restored(self.study_id, record)?;
+        Ok(request)
+    }
+
+    /// What the answers come to. A round counts as certified once its certificate, fetched like any
+    /// other, has passed its check.
+    async fn recalled(
+        &self,
+        request: &Signed<RestoreRequest>,
+        answers: &[Signed<Standing>],
+    ) -> Recalled {
+        let mut proven = Vec::new();
+        for before in answers.iter().filter_map(|signed| signed.statement.round?.before()) {
+            if !proven.contains(&before) && self.ended(before).await.is_ok() {
+                proven.push(before);
+            }
+        }
+        recall(&self.study, request, answers, |round| proven.contains(&round))
+    }
+
+    /// This site's abstention after restores from backups, if there were any.
+    ///
+    /// # Errors
+    /// [`SiteError::Journal`].
+    pub fn abstention(&self) -> Result<Option<Abstention>, SiteError> {
+        let records = self.journal.restores(self.study_id)?;
+        let last = records.last().map(|record| record.through);
+        // Only the last may be open: an earlier one that was never answered is superseded by it.
+        let known = records.iter().filter_map(|record| {
+            let through = Some(record.through?);
+            Some(Abstention { restored_at: record.restored_at, through })
+        });
+        let known = known.reduce(Abstention::and);
+        Ok(match last {
+            Some(None) => records.last().map(|record| {
+                let open = Abstention { restored_at: record.restored_at, through: None };
+                known.map_or(open, |known| known.and(open))
+            }),
+            _ => known,
+        })
+    }
+
+    /// Answers the sites that were restored from backups and ask how far the study is; returns them.
+    /// Every site does so whenever it runs.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    pub async fn answer_restored(&self) -> Result<Vec<SiteId>, SiteError> {
+        let requests = self.transport.restore_requests(self.study_id).await?;
+        let asking = requests.iter().filter(|signed| {
+            let RestoreRequest { study, site, .. } = &signed.statement;
+            let member = self.study.site(site).filter(|_| site != self.id());
+            *study == self.study_id
+                && member.is_some_and(|member| signed.verify(&member.signature_key, site).is_ok())
+        });
+        let asking: Vec<_> = asking.collect();
+        if asking.is_empty() {
+            return Ok(Vec::new());
+        }
+        let round = self.journal.highest_round(self.study_id)?;
+        // A site that was restored itself may have forgotten the highest round that it has signed
+        // something in: it does not answer before it knows one after those.
+        if let Some(abstention) = self.abstention()? {
+            let known = abstention.through.zip(round);
+            if known.is_none_or(|(through, round)| round <= through) {
+                return Ok(Vec::new());
+            }
+        }
+        let mut answered = Vec::new();
+        for request in asking {
+            let standing = self.identity.sign(Standing {
+                study: self.study_id,
+                request: request.id(),
+                site: self.id().clone(),
+                round,
+            });
+            let site = &request.statement.site;
+            match self.transport.put_standing(site, &standing).await {
+                Ok(()) => answered.push(site.clone()),
+                // It has asked anew meanwhile, or the aggregator was started again.
+                Err(error) if matches!(error.status(), Some(404 | 409)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(answered)
+    }
+}
+
+/// Names in a line, or that there are none.
+fn names<'a>(sites: impl IntoIterator<Item = &'a SiteId>) -> String {
+    let names: Vec<&str> = sites.into_iter().map(SiteId::as_str).collect();
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}
+
+/// What is missing, in words.
+pub(crate) fn unanswered(recalled: &Recalled) -> String {
+    let Recalled { highest, needed, counted, missing, set_aside, .. } = recalled;
+    let next = highest.map_or(RoundNumber::FIRST, RoundNumber::next);
+    let mut text = format!(
+        "how far this site must abstain is not known yet, so it takes part in no round: of the key holders of round {next} beside it, {needed} must answer its restore request; answered: {}; missing: {}",
+        names(counted),
+        names(missing)
+    );
+    for (site, round) in set_aside {
+        text += &format!(
+            "; {site} says round {round}, and the round before is not shown to be certified: {site} lies, or the aggregator withholds that certificate"
+        );
+    }
+    let number = "ask every other site (and not the aggregator) for the highest round that it knows, the last folder in its STATE/studies/<study>/rounds, and give one more than the highest by `ringfence restored --through N`";
+    match recalled.can_suffice() {
+        true => {
+            text + "; the others answer whenever they run: go on waiting by `ringfence restored --continue`, or "
+                + number
+        }
+        false => text + "; so many holders do not exist: " + number,
+    }
+}
