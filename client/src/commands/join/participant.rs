@@ -136,6 +136,9 @@ impl Participant<'_> {
             if let Some(status) = self.patiently(|| self.site.opened(round)).await? {
                 return Ok(status);
             }
+            for site in self.patiently(|| self.site.answer_restored()).await? {
+                println!("  told {site}, which was restored from a backup, how far the study is");
+            }
             self.pause().await;
         }
     }
