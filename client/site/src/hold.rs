@@ -232,7 +232,7 @@ impl Site {
         over: impl Fn(&RoundStatus) -> bool,
     ) -> Result<Option<Vec<u8>>, SiteError> {
         let at = self.at(header.round);
-        let ask = async || present(at.envelope(&header.site, self.id()).await);
+        let ask = || async { present(at.envelope(&header.site, self.id()).await) };
         let sealed = self.until_mended(header.round, over, ask).await?;
         Ok(sealed.map(Option::unwrap_or_default))
     }

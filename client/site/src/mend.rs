@@ -58,12 +58,15 @@ impl Site {
 
     /// Asks until the aggregator has again what it lost, for at most this site's patience; nothing
     /// once the round is `over`.
-    pub(crate) async fn until_mended<T>(
+    pub(crate) async fn until_mended<T, Asked>(
         &self,
         round: RoundNumber,
         over: impl Fn(&RoundStatus) -> bool,
-        ask: impl AsyncFn() -> Result<T, TransportError>,
-    ) -> Result<Option<T>, SiteError> {
+        ask: impl Fn() -> Asked,
+    ) -> Result<Option<T>, SiteError>
+    where
+        Asked: Future<Output = Result<T, TransportError>>,
+    {
         let end = self.clock.moment().after(self.patience);
         loop {
             let error = match ask().await {

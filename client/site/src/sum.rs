@@ -42,7 +42,7 @@ impl Site {
         let closing = &certificate.closing;
         let bytes = self.study.body_bytes()?;
         let at = self.at(round);
-        let fetch = async || at.sum(file.path(), bytes).await;
+        let fetch = || at.sum(file.path(), bytes);
         // An aggregator that lost bytes asks their sites for them: that is waited for.
         let got = match self.until_mended(round, |_| false, fetch).await {
             Ok(got) => got,
@@ -131,7 +131,7 @@ impl Site {
     ) -> Result<(), SiteError> {
         let bytes = self.study.body_bytes()?;
         let at = self.at(round);
-        let fetch = async || at.body(site, part.path(), bytes).await;
+        let fetch = || at.body(site, part.path(), bytes);
         self.until_mended(round, |_| false, fetch).await?;
         Ok(())
     }
