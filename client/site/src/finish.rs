@@ -123,11 +123,14 @@ impl Site {
         let closing = &certificate.closing.statement;
         let scratch = self.journal.round(self.study_id, round)?.scratch()?;
         let bytes = self.study.body_bytes()?;
-        let at = self.at(round);
-        let fetch = async || at.sum(scratch.path(), bytes).await;
-        // An opened round is never over: the sum comes, or patience ends with the reason.
-        let got = self.until_mended(round, |_| false, fetch).await?;
-        let got = got.ok_or(SiteError::NoCertificate(round))?;
+        let end = self.clock.moment().after(self.patience);
+        let got = loop {
+            match self.at(round).sum(scratch.path(), bytes).await {
+                // The aggregator lost bytes: the sum comes, or patience ends with the reason.
+                Err(error) if error.is_busy() => self.mend(round, error, end, |_| false).await?,
+                got => break got?,
+            };
+        };
         if let Some(expected) = closing.sum.filter(|expected| *expected != got) {
             return Err(SiteError::Sum { round, expected, got });
         }

@@ -99,7 +99,7 @@ impl Site {
         let mut complaints = BTreeSet::new();
         for dealer in &status.received {
             let header = self.header(round, dealer).await?;
-            let late = |status: &RoundStatus| status.state != RoundState::Reviewing;
+            let late = |state| state != RoundState::Reviewing;
             // What the aggregator lost is no fault of the dealer's.
             let Some(sealed) = self.sealed(&header.statement, late).await? else { continue };
             if self.dealt(secret.as_ref(), &header.statement, &sealed).is_err() {
@@ -211,12 +211,19 @@ impl Site {
     async fn sealed(
         &self,
         header: &Header,
-        over: impl Fn(&RoundStatus) -> bool,
+        over: fn(RoundState) -> bool,
     ) -> Result<Option<Vec<u8>>, SiteError> {
-        let at = self.at(header.round);
-        let ask = async || present(at.envelope(&header.site, self.id()).await);
-        let sealed = self.until_mended(header.round, over, ask).await?;
-        Ok(sealed.map(Option::unwrap_or_default))
+        let end = self.clock.moment().after(self.patience);
+        loop {
+            let error = match present(self.at(header.round).envelope(&header.site, self.id()).await)
+            {
+                Err(error) if error.is_busy() => error,
+                sealed => return Ok(Some(sealed?.unwrap_or_default())),
+            };
+            if self.mend(header.round, error, end, over).await? {
+                return Ok(None);
+            }
+        }
     }
 
     /// The share that a contribution's header deals to this holder; an error is the dealer's fault.

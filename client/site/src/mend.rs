@@ -1,10 +1,11 @@
 //! What an aggregator lost comes back from the sites: the bytes of their contributions, and the
 //! statements that it signed or took.
 
+use ringfence_clock::Moment;
 use ringfence_crypto::api::{Recovery, Returned};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::LogHash;
-use ringfence_crypto::round::{Event, RoundStatus};
+use ringfence_crypto::round::{Event, RoundState, RoundStatus};
 use ringfence_crypto::wire::frame;
 
 use crate::error::SiteError;
@@ -56,30 +57,28 @@ impl Site {
         }
     }
 
-    /// Asks until the aggregator has again what it lost, for at most this site's patience; nothing
-    /// once the round is `over`.
-    pub(crate) async fn until_mended<T>(
+    /// After a request that was refused for now: sends what is wanted of this site, and waits a
+    /// moment. Answers whether the round is `over` for who asked.
+    ///
+    /// # Errors
+    /// The refusal, once `end` has come; [`SiteError`] of what is sent.
+    pub(crate) async fn mend(
         &self,
         round: RoundNumber,
-        over: impl Fn(&RoundStatus) -> bool,
-        ask: impl AsyncFn() -> Result<T, TransportError>,
-    ) -> Result<Option<T>, SiteError> {
-        let end = self.clock.moment().after(self.patience);
-        loop {
-            let error = match ask().await {
-                Err(error) if error.is_busy() => error,
-                answer => return Ok(Some(answer?)),
-            };
-            let status = self.at(round).status().await?;
-            if over(&status) {
-                return Ok(None);
-            }
-            self.send_wanted(&status).await?;
-            if self.clock.moment() >= end {
-                return Err(error.into());
-            }
-            self.clock.sleep(LOOK_AGAIN).await;
+        refusal: TransportError,
+        end: Moment,
+        over: fn(RoundState) -> bool,
+    ) -> Result<bool, SiteError> {
+        let status = self.at(round).status().await?;
+        if over(status.state) {
+            return Ok(true);
         }
+        self.send_wanted(&status).await?;
+        if self.clock.moment() >= end {
+            return Err(refusal.into());
+        }
+        self.clock.sleep(LOOK_AGAIN).await;
+        Ok(false)
     }
 
     /// Sends back what this site holds if the aggregator's database is behind.
