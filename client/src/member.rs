@@ -37,7 +37,8 @@ pub(crate) struct Member {
 /// Where the aggregator is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Server {
-    /// URL of the aggregator.
+    /// URL of the aggregator: http:// with a host and a port. No proxy is used, whatever the
+    /// environment says, and no redirect is followed.
     #[arg(long, env = "RINGFENCE_SERVER")]
     server: String,
     /// Speak plain HTTP beyond loopback.

@@ -266,7 +266,7 @@ async fn a_restart_goes_by_the_time_of_day_then() {
     let play = Play::start().await;
     let start = play.clock.now();
     let review_seconds = Duration::from_secs(play.roster.study().review_seconds.into());
-    play.contribute(&play.roster.ids[..3].to_vec()).await;
+    play.contribute(&play.roster.ids[..3]).await;
     play.hand.advance(12 * HOUR);
     // The clock has been set back by an hour: with a restart, thirteen are left.
     play.hand.set(start.after(11 * HOUR.as_secs()));
@@ -299,7 +299,7 @@ async fn an_initiators_clock_may_be_five_minutes_ahead_and_no_more() {
     }
     // No closing is older than its round, however fast it is over.
     let play = ahead(300).await.unwrap();
-    play.contribute(&play.roster.ids.clone()).await;
+    play.contribute(&play.roster.ids).await;
     play.reach(RoundState::Reviewing).await;
     play.review().await;
     play.reach(RoundState::Closed).await;

@@ -59,8 +59,8 @@ async fn a_closing_from_the_future_is_not_endorsed() {
     let error = behind.hold(RoundNumber::FIRST).await.unwrap_err();
     assert!(matches!(error, SiteError::Closing(ClosingError::ClosedAhead { .. })), "{error}");
     assert!(error.to_string().contains(&now.earlier(HOUR).utc().to_string()), "{error}");
-    let round = trio.transport();
-    let status = round.round(trio.study_id(), RoundNumber::FIRST).status().await.unwrap();
+    let transport = trio.transport();
+    let status = transport.round(trio.study_id(), RoundNumber::FIRST).status().await.unwrap();
     assert!(!status.endorsed.contains(behind.id()), "{status:?}");
     // Once its clock is right, it endorses.
     hand.set(Clock::system().now());

@@ -156,7 +156,8 @@ async fn an_aggregator_that_never_ends_collecting_is_waited_for_until_the_signed
     tokio::time::sleep(MOMENT).await;
     assert!(!holding.is_finished(), "deadline and patience are not over yet");
     hand.advance(Duration::from_secs(1));
-    let error = holding.await.unwrap().unwrap_err();
+    let end = tokio::time::timeout(Duration::from_secs(30), holding).await;
+    let error = end.expect("its patience is over").unwrap().unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, SiteError::Impatient { .. }), "{text}");
     let deadline = deadline.utc().to_string();
