@@ -98,7 +98,14 @@ impl Edge {
         while self.noise(at, word, above).is_none_or(|noise| noise > bound) {
             word = self.step(word, !above);
         }
-        word
+        // At 64 bits a residue is worth a little more than a word, and rounding may stop short.
+        loop {
+            let next = self.step(word, above);
+            if self.noise(at, next, above).is_none_or(|noise| noise > bound) {
+                return word;
+            }
+            word = next;
+        }
     }
 
     fn open(&self) -> Result<OpenedSum, OpenError> {
