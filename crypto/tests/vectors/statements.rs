@@ -6,8 +6,9 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement};
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKey, HolderKeys, Manifest,
-    Opening, Receipt, RestoreRequest, Review, RoundKeys, SignedStudy, Standing, Study, Weighting,
+    Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKey, HolderKeys,
+    Manifest, Opening, Receipt, RestoreRequest, Review, RoundKeys, SignedStudy, Standing, Study,
+    Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
