@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kem_key::{KemKeyError, check_kem_key};
 use super::manifest::Manifest;
-use super::roster_entry::{HexBytes, RosterEntry};
+use super::roster_entry::{HexBytes, KEM_KEY_BYTES, RosterEntry};
 use super::study::Study;
 use crate::digest::Digest;
 use crate::id::{RoundNumber, SiteId, StudyId};
@@ -54,7 +54,7 @@ pub enum RoundKeysError {
     },
     /// None, or too many.
     #[error(
-        "expected 1 to {MAX_ROUND_KEYS} round keys, for rounds up to {last}, got {got} from round {first_round} on", last = u32::MAX
+        "expected 1 to {MAX_ROUND_KEYS} round keys of {KEM_KEY_BYTES} bytes, got {got} from round {first_round} on, expected none beyond round {last}", last = u32::MAX
     )]
     Count {
         /// Round of the first.

@@ -223,9 +223,13 @@ def round_keys():
         "study": ({**good, "study": digest_of("another study")}, "the round keys of east are for study"),
         "site": ({**good, "site": "nobody"}, "nobody is not on its roster"),
         "none": ({**good, "keys": []}, "expected 1 to 64 round keys of 1216 bytes, got 0"),
+        "unreduced_key": (
+            {**good, "keys": ["ff" * 1184 + good["keys"][0][2368:]]},
+            "coefficient 0 of its ML-KEM-768 half is 4095, expected less than 3329",
+        ),
         "short": (
             {**good, "keys": [good["keys"][0][:-2]]},
-            "expected 1 to 64 round keys of 1216 bytes, got 1, of which one has 1215 bytes",
+            "the key of east for round 0 has 1215 bytes, expected 1216 of X-Wing",
         ),
         "rounds_overflow": ({**good, "first_round": 2**32 - 1}, "expected 1 to 64 round keys"),
     }
