@@ -5,12 +5,13 @@
 //! fewer than `t + c` on one codeword it is not determined, and there may be several: each that
 //! comes from leaving out up to `c` openings is a candidate, and the one whose sum decodes is right.
 
+use ringfence_crypto::ring::codeword::{Words, holder_point, lagrange, secret_point};
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::KEY_WORDS;
 use ringfence_crypto::threshold::Threshold;
 
 use crate::secret::SecretWords;
-use crate::share::share::{Share, holder_point, lagrange, secret_point, share_words};
+use crate::share::share::{Share, share_words};
 
 /// The sum of the keys over a certified set.
 #[derive(Debug)]
@@ -135,8 +136,8 @@ impl KeySum {
                 return Ok(sum);
             };
             let values: Vec<u64> = trusted.iter().map(|(_, s)| s.words()[position]).collect();
-            let lies = (trusted.len() - t) / 2;
-            let liars = find_lies(&points, &values, t, lies).filter(|liars| {
+            let agreeing = trusted.len() - (trusted.len() - t) / 2;
+            let liars = Words { points, values }.strays(t, agreeing).filter(|liars| {
                 !liars.is_empty() && disagreeing.len() + liars.len() <= correctable
             });
             let Some(liars) = liars else {
@@ -203,84 +204,6 @@ fn interpolate(openings: &[&(usize, Share)], points: &[u64], t: usize, l: usize)
         *word = combine(&openings[..t], &weights[place % l], place / l);
     }
     words
-}
-
-/// Berlekamp-Welch: indexes of the wrong values among `values` of a polynomial of degree below `t`,
-/// if at most `lies` are wrong.
-fn find_lies(points: &[u64], values: &[u64], t: usize, lies: usize) -> Option<Vec<usize>> {
-    // Find Q of degree < t + e and monic E of degree e with Q(x) = y E(x) at every point.
-    let unknowns = t + 2 * lies;
-    let mut rows: Vec<Vec<u64>> = points
-        .iter()
-        .zip(values)
-        .map(|(x, y)| {
-            let powers: Vec<u64> = std::iter::successors(Some(1), |p| Some(field::mul(*p, *x)))
-                .take(t + lies)
-                .collect();
-            let of_e = powers.iter().take(lies).map(|p| field::neg(field::mul(*y, *p)));
-            let right = field::mul(*y, field::pow(*x, lies as u64));
-            powers.iter().copied().chain(of_e).chain([right]).collect()
-        })
-        .collect();
-    let solution = solve(&mut rows, unknowns)?;
-    let (q, e) = solution.split_at(t + lies);
-    let evaluate =
-        |c: &[u64], x: u64| c.iter().rev().fold(0, |s, c| field::add(field::mul(s, x), *c));
-    let monic: Vec<u64> = e.iter().copied().chain([1]).collect();
-    // P = Q / E must divide; where E does not vanish, Q / E is P's value.
-    let good: Vec<(usize, u64)> = (0..points.len())
-        .filter_map(|i| {
-            let at = field::inv(evaluate(&monic, points[i]))?;
-            Some((i, field::mul(evaluate(q, points[i]), at)))
-        })
-        .collect();
-    let (nodes, base): (Vec<u64>, Vec<u64>) =
-        good.iter().take(t).map(|(i, value)| (points[*i], *value)).unzip();
-    if nodes.len() < t {
-        return None;
-    }
-    let wrong: Vec<usize> = (0..points.len())
-        .filter(|i| {
-            let weights = lagrange(&nodes, points[*i]);
-            let value = weights
-                .iter()
-                .zip(&base)
-                .fold(0, |sum, (weight, value)| field::add(sum, field::mul(*weight, *value)));
-            value != values[*i]
-        })
-        .collect();
-    (wrong.len() <= lies).then_some(wrong)
-}
-
-/// Gauss-Jordan elimination over `F_q`; free unknowns are zero. `None` without a solution.
-fn solve(rows: &mut [Vec<u64>], unknowns: usize) -> Option<Vec<u64>> {
-    let mut pivots = Vec::new();
-    for column in 0..unknowns {
-        let rank = pivots.len();
-        let Some(pivot) = (rank..rows.len()).find(|row| rows[*row][column] != 0) else { continue };
-        rows.swap(rank, pivot);
-        let inverse = field::inv(rows[rank][column])?;
-        rows[rank].iter_mut().for_each(|cell| *cell = field::mul(*cell, inverse));
-        let leading = rows[rank].clone();
-        for (index, row) in rows.iter_mut().enumerate() {
-            let factor = row[column];
-            if index == rank || factor == 0 {
-                continue;
-            }
-            for (cell, lead) in row.iter_mut().zip(&leading) {
-                *cell = field::sub(*cell, field::mul(factor, *lead));
-            }
-        }
-        pivots.push(column);
-    }
-    if rows.iter().skip(pivots.len()).any(|row| row[unknowns] != 0) {
-        return None;
-    }
-    let mut solution = vec![0; unknowns];
-    for (row, column) in rows.iter().zip(&pivots) {
-        solution[*column] = row[unknowns];
-    }
-    Some(solution)
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use std::fmt;
 
 use rand::CryptoRng;
 use ringfence_crypto::ring::ciphertext::residues_from_xof;
+use ringfence_crypto::ring::codeword::{holder_point, lagrange, secret_point};
 use ringfence_crypto::ring::field::{self, ResidueError};
-use ringfence_crypto::ring::params::{KEY_WORDS, MODULUS};
+use ringfence_crypto::ring::params::KEY_WORDS;
 use ringfence_crypto::threshold::Threshold;
 
 use crate::encrypt::one_time_key::UsedKey;
@@ -30,35 +31,6 @@ pub struct Share(SecretWords);
 /// Words of one share: one for each polynomial.
 pub fn share_words(threshold: &Threshold) -> usize {
     KEY_WORDS.div_ceil(usize::from(threshold.packing))
-}
-
-/// Evaluation point of the holder at a window offset.
-pub(crate) fn holder_point(offset: usize) -> u64 {
-    offset as u64 + 1
-}
-
-/// Evaluation point of the i-th secret of a polynomial.
-pub(crate) fn secret_point(index: usize) -> u64 {
-    field::sub(0, index as u64 % MODULUS)
-}
-
-/// Lagrange coefficients: the value at `x` of a polynomial is their sum with its values at the
-/// `nodes`, which are public, distinct and different from each other modulo q.
-pub(crate) fn lagrange(nodes: &[u64], x: u64) -> Vec<u64> {
-    nodes
-        .iter()
-        .enumerate()
-        .map(|(i, node)| {
-            let (mut numerator, mut denominator) = (1, 1);
-            for (j, other) in nodes.iter().enumerate().filter(|(j, _)| *j != i) {
-                debug_assert_ne!(i, j);
-                numerator = field::mul(numerator, field::sub(x, *other));
-                denominator = field::mul(denominator, field::sub(*node, *other));
-            }
-            // Distinct nodes: the denominator is never zero.
-            field::mul(numerator, field::inv(denominator).unwrap_or(0))
-        })
-        .collect()
 }
 
 /// What a dealer seals to one holder.
@@ -195,6 +167,7 @@ impl fmt::Debug for Share {
 pub(crate) mod tests {
     use super::*;
     use crate::testing::rng;
+    use ringfence_crypto::ring::params::MODULUS;
 
     pub(crate) fn shares_of(secret: &[u64], threshold: &Threshold, seed: u64) -> Vec<Share> {
         let dealt = share_vector(&secret.to_vec().into(), threshold, &mut rng(seed));
