@@ -211,13 +211,13 @@ impl<'a> Joined<'a> {
     fn check_rules(&self, base_model: ModelId) -> Result<(), SiteError> {
         self.check_base(base_model)?;
         let manifest = &self.manifest.statement;
-        self.site.names_own_round_key(manifest)?;
         let Site { study_id, journal, .. } = self.site;
         let mut rules = Contributor::restore(journal.contributions()?);
         if let Some(abstention) = self.site.abstention()? {
             rules.abstain(*study_id, abstention);
         }
-        Ok(rules.may_contribute(manifest, base_model)?)
+        rules.may_contribute(manifest, base_model)?;
+        self.site.names_own_round_key(manifest)
     }
 
     /// Encrypts and makes everything durable. Nothing has left yet.

@@ -57,7 +57,8 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
         study,
         round: RoundNumber(2),
         initiator: identity.site().clone(),
-        opened_at: now,
+        // Long enough after the sites have published their round keys.
+        opened_at: now.after(10),
         deadline: now.after(600),
         holders: trio.study.study.holders(RoundNumber(2)).map(|site| site.id.clone()).collect(),
         holder_keys: vec![None; trio.study.study.threshold.holders.into()],
@@ -70,6 +71,10 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
         matches!(refused, SiteError::Rule(RuleError::BaseModelSpent { round: RoundNumber(1), .. })),
         "{refused}"
     );
+    // It leaves out the holders' round keys, too: none of them holds under it.
+    let refused = sites[0].hold(RoundNumber(2)).await.unwrap_err();
+    assert!(matches!(refused, SiteError::RoundKeyLeftOut { .. }), "{refused}");
+    assert!(refused.to_string().contains("forward secrecy would be off"), "{refused}");
     let joined = sites[0].join(RoundNumber(2)).await.unwrap();
     let own = ModelId(Digest::of(b"own model"));
     let other = joined.contribute(own, &update(0), |_| ()).await.unwrap_err();
