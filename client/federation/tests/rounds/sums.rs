@@ -75,12 +75,16 @@ async fn a_site_with_wrong_check_words_is_named_and_its_body_counts() {
     let at = transport.round(trio.study_id(), ROUND);
     let manifest = at.manifest().await.unwrap().statement;
     let mut rng = ringfence_keys::system_rng().unwrap();
+    let mut keys = Vec::new();
+    for holder in &manifest.holders {
+        keys.push(transport.round_keys(trio.study_id(), holder, ROUND).await.unwrap());
+    }
     let quantized =
         QuantizedUpdate::quantize(&update(2), &study.layout, &study.packing, &mut rng).unwrap();
     let context = ContributionContext {
         study,
         manifest: &manifest,
-        holder_keys: &HolderKeys::resolve(study, &manifest, &[]).unwrap(),
+        holder_keys: &HolderKeys::resolve(study, &manifest, &keys).unwrap(),
         identity: &identity,
         check_key: &identity.check_key(study).unwrap(),
     };

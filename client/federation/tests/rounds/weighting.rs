@@ -25,9 +25,8 @@ async fn updates_are_clipped_before_they_are_weighted() {
             None => assert!((value - 0.1).abs() < 1e-6, "{value} was clipped"),
         }
     }
-    for site in &sites {
-        site.hold(round).await.unwrap();
-    }
+    let holding = sites.iter().map(|site| site.hold(round));
+    futures_util::future::join_all(holding).await.into_iter().for_each(|held| drop(held.unwrap()));
     // (10 * 0.5 + 1000 * 0.1 + 1000 * 0.1) / 2010; weighted first, it was 0.2985.
     let expected = 0.101_990_05;
     let mut models = Vec::new();

@@ -22,11 +22,20 @@ use ringfence_testkit::{Parties, previous_of, proofs};
 pub(crate) struct Decisions {
     manifests: Memo<(ManifestAt, Option<ClosingAt>)>,
     contributions: Memo<(Vec<SpentRound>, Option<Restored>, ManifestAt)>,
-    endorsements: Memo<(usize, [Option<ClosingAt>; ROUNDS], Option<Restored>, ClosingAt)>,
+    endorsements: Memo<Endorsing>,
     certificates: Memo<(ClosingAt, u8)>,
-    openings: Memo<(usize, Option<ClosingAt>, Option<Restored>, ClosingAt, u8)>,
-    recalls: Mutex<HashMap<(usize, Vec<Answer>, u8), Option<u8>>>,
+    openings: Memo<Opening>,
+    recalls: Mutex<HashMap<Recalling, Option<u8>>>,
 }
+
+/// Holder, what it has endorsed, whether it was restored, what it is shown.
+type Endorsing = (usize, [Option<ClosingAt>; ROUNDS], Option<Restored>, ClosingAt);
+
+/// Holder, what it has endorsed, whether it was restored, what is certified and by whom.
+type Opening = (usize, Option<ClosingAt>, Option<Restored>, ClosingAt, u8);
+
+/// Restored site, the answers to it, the last round that a certificate proves.
+type Recalling = (usize, Vec<Answer>, u8);
 
 /// A site's answer to a restore request: none, or the highest round that it knows.
 pub(crate) type Answer = Option<Option<u8>>;
