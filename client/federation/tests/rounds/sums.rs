@@ -76,7 +76,8 @@ async fn a_site_with_wrong_check_words_is_named_and_its_body_counts() {
     let manifest = at.manifest().await.unwrap().statement;
     let mut rng = ringfence_keys::system_rng().unwrap();
     let mut keys = Vec::new();
-    for holder in &manifest.holders {
+    let named = manifest.holders.iter().zip(&manifest.holder_keys);
+    for (holder, _) in named.filter(|(_, key)| key.is_some()) {
         keys.push(transport.round_keys(trio.study_id(), holder, ROUND).await.unwrap());
     }
     let quantized =
