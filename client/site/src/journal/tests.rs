@@ -145,6 +145,7 @@ fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
 #[test]
 fn what_others_keep_in_the_state_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
+    drop(Journal::open(folder.path()).unwrap());
     let study = format!("studies/{}", study(b"study"));
     let foreign = [
         "other-site".into(),

@@ -260,7 +260,7 @@ mod tests {
         assert!((168_000..172_000).contains(&(holders * cost.opening_part_bytes)), "{cost:?}");
         assert!(holders * cost.opening_bytes > 18_900_000, "{cost:?}");
         let others = cost.download_bytes - cost.body_bytes - holders * cost.opening_part_bytes;
-        assert!(others % 1000 == 0, "the rest are the envelopes of 1000 dealers");
+        assert!(others.is_multiple_of(1000), "the rest are the envelopes of 1000 dealers");
     }
 
     #[test]

@@ -156,12 +156,13 @@ mod tests {
         let mut rng = testing::rng(7);
         for _ in 0..50 {
             let counts: Vec<u32> = (0..5).map(|_| 10 + rng.next_u32() % 1000).collect();
-            let there: Vec<usize> = (0..5).filter(|k| *k < 2 || rng.next_u32() % 2 == 0).collect();
+            let there: Vec<usize> =
+                (0..5).filter(|k| *k < 2 || rng.next_u32().is_multiple_of(2)).collect();
             let with = |value| there.iter().map(move |k| (*k, if *k == 0 { value } else { 0.0 }));
             let moved = |value| opened(&counts, 0.5, &with(value).collect::<Vec<_>>());
             let total: u32 = there.iter().map(|place| counts[*place]).sum();
             let share = counts[0] as f32 / total as f32 * 0.5;
-            let value = if rng.next_u32() % 2 == 0 { 1e6 } else { -1e6 };
+            let value = if rng.next_u32().is_multiple_of(2) { 1e6 } else { -1e6 };
             assert!(moved(value).abs() < share + 1e-3, "{counts:?} {there:?}");
         }
     }
