@@ -75,7 +75,7 @@ impl SignedStudy {
         {
             ProtocolVersion::of(protocol.unwrap_or(1)).map_err(JsonError::Protocol)?;
         }
-        json::parse(bytes, MAX_STUDY, "signed study")
+        json::parse(bytes, MAX_STUDY, "study file")
     }
 
     /// Adds one site's signature.
@@ -133,7 +133,7 @@ mod tests {
         assert!(error.starts_with("this is of protocol version 1, and this program"), "{error}");
         for broken in [&b"{}"[..], b"[]", br#"{"protocol": 2, "study": {}, "signatures": []}"#] {
             let error = SignedStudy::parse(broken).unwrap_err().to_string();
-            assert!(error.starts_with("expected the JSON of a signed study"), "{error}");
+            assert!(error.starts_with("expected the JSON of a study file"), "{error}");
         }
     }
 }
