@@ -110,7 +110,7 @@ async fn studies_that_cannot_run() {
         let request = client.request(Method::POST, "/v2/studies").bearer_auth(crate::child::TOKEN);
         async move { Client::send(request.body(body)).await.unwrap() }
     };
-    post(b"{".to_vec()).await.refused(400, &["expected the JSON of a signed study"]);
+    post(b"{".to_vec()).await.refused(400, &["expected the JSON of a study file"]);
     let mut trailing = json::compact(&signed);
     trailing.extend(b" {}");
     post(trailing).await.refused(400, &["trailing"]);
