@@ -181,6 +181,7 @@ impl Site {
         let (mut openings, mut unusable) = (Vec::new(), Vec::<(SiteId, String)>::new());
         // Fetched once: an opening never changes.
         let mut fetched = BTreeSet::new();
+        let mut failed = None;
         let mut status = self.at(round).status().await?;
         loop {
             let before = openings.len();
@@ -200,8 +201,9 @@ impl Site {
                 fetched.insert(holder.clone());
             }
             // What was tried without a new opening fails again.
-            let failed = match openings.len() > before || before == 0 {
-                true => match self.try_openings(&openings, &open) {
+            let error = match failed.filter(|_| openings.len() == before) {
+                Some(error) => error,
+                None => match self.try_openings(&openings, &open) {
                     Ok((keys, opened)) => {
                         unusable.extend(keys.disagreeing.iter().filter_map(|offset| {
                             let reason = "its share disagrees with the others: it lied, or a dealer lied to it";
@@ -210,22 +212,15 @@ impl Site {
                         unusable.extend(faults);
                         return Ok((keys, opened, unusable));
                     }
-                    Err(error) => Some(error),
+                    Err(error) => error,
                 },
-                false => None,
             };
             let left = end.since(self.clock.moment());
             let all = holders.iter().all(|holder| fetched.contains(holder));
             if all || left.is_zero() {
-                let error = match failed {
-                    Some(error) => error,
-                    None => match self.try_openings(&openings, &open) {
-                        Ok((keys, opened)) => return Ok((keys, opened, unusable)),
-                        Err(error) => error,
-                    },
-                };
                 return Err(error.into());
             }
+            failed = Some(error);
             // An opening that is served at last is no change of the round.
             let left = if faults.is_empty() { left } else { left.min(AGAIN) };
             status = self.changed(round, status.version, left).await?;

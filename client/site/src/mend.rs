@@ -11,26 +11,40 @@ use crate::error::SiteError;
 use crate::journal::RoundJournal;
 use crate::site::{LOOK_AGAIN, Site};
 use crate::transport::TransportError;
+use crate::wait::Waiting;
 
 /// Statements that are sent back at a time.
 const BATCH: usize = 64;
 
+/// How often a contribution is sent again in one wait. An aggregator that wants it for ever would
+/// else have it for ever, and the wait would never end.
+const RESENDS: u32 = 8;
+
 impl Site {
     /// Waits as [`Site::wait`] does, and sends this site's contribution again whenever the
-    /// aggregator lost bytes of it: exactly those that are on disk.
+    /// aggregator lost bytes of it: exactly those that are on disk. That gives it no more time.
     pub(crate) async fn wait_and_mend(
         &self,
         round: RoundNumber,
         what: &'static str,
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> Result<RoundStatus, SiteError> {
+        // What was sent is asked for again only if the round has changed since.
+        let (mut left, mut seen) = (RESENDS, None);
+        let mut waiting = Waiting::begin(self, round)?;
         loop {
-            let status =
-                self.wait(round, what, |status| ready(status) || self.is_wanted(status)).await?;
-            self.send_wanted(&status).await?;
+            let wanted = |status: &RoundStatus| {
+                left > 0 && Some(status.version) > seen && self.is_wanted(status)
+            };
+            let looked = |status: &RoundStatus| ready(status) || wanted(status);
+            let status = self.wait_on(&mut waiting, round, what, looked).await?;
+            if wanted(&status) {
+                self.send_wanted(&status).await?;
+            }
             if ready(&status) {
                 return Ok(status);
             }
+            (left, seen) = (left.saturating_sub(1), Some(status.version));
         }
     }
 

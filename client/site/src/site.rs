@@ -140,6 +140,17 @@ impl Site {
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> Result<RoundStatus, SiteError> {
         let mut waiting = Waiting::begin(self, round)?;
+        self.wait_on(&mut waiting, round, what, ready).await
+    }
+
+    /// Goes on with a wait that has begun.
+    pub(crate) async fn wait_on(
+        &self,
+        waiting: &mut Waiting,
+        round: RoundNumber,
+        what: &'static str,
+        ready: impl Fn(&RoundStatus) -> bool,
+    ) -> Result<RoundStatus, SiteError> {
         let mut status = self.look(round).await?;
         while !ready(&status) {
             let left = waiting.left(status.state, self.clock.moment());

@@ -26,6 +26,11 @@ impl Asked<'_> {
         self.method == "GET" && self.path.ends_with("/status")
     }
 
+    /// Whether it announces the contribution of a site.
+    pub(crate) fn is_header_of(&self, site: &str) -> bool {
+        self.method == "PUT" && self.path.ends_with(&format!("/contributions/{site}/header"))
+    }
+
     /// Whether it opens a round.
     pub(crate) fn is_opening(&self) -> bool {
         self.method == "POST" && self.path.ends_with("/rounds")

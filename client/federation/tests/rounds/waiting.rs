@@ -1,12 +1,13 @@
 //! Waiting for hours, by a clock that the test turns.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_clock::Clock;
 use ringfence_crypto::api::{Problem, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
-use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::round::{RoundState, RoundStatus, Wanted};
 use ringfence_crypto::wire::json;
 use ringfence_site::SiteError;
 use ringfence_site::transport::Transport;
@@ -165,6 +166,39 @@ async fn an_aggregator_that_never_ends_collecting_is_waited_for_until_the_signed
     {
         assert!(text.contains(said), "{said:?} is not in {text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_that_wants_a_contribution_for_ever_ends_no_patience() {
+    let trio = Trio::start().await;
+    trio.site(0).open_round(trio.base, 600).await.unwrap();
+    let sent = Arc::new(AtomicU32::new(0));
+    let (counted, version) = (Arc::clone(&sent), AtomicU64::new(1000));
+    let url = liar::start(trio.aggregator.url(), move |asked, answer| {
+        if asked.is_header_of("b") {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        if asked.is_round_status() {
+            let version = version.fetch_add(1, Ordering::Relaxed);
+            answer.alter(|status: &mut RoundStatus| {
+                status.version = version;
+                status.state = RoundState::Closed;
+                status.wanted = vec![Wanted { site: "b".parse().unwrap(), until: None }];
+            });
+        }
+    });
+    let site = trio.site_with(1, |membership| {
+        membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
+        membership.patience = Duration::from_secs(2);
+    });
+    trio.contribute(&site, 1, RoundNumber::FIRST).await.unwrap();
+    let joined = site.join(RoundNumber::FIRST).await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(60), joined.finish()).await;
+    let error = end.expect("its patience is over").unwrap_err();
+    assert!(matches!(error, SiteError::Impatient { .. }), "{error}");
+    // Once on its own account, then as often as a site sends again in one wait.
+    let sent = sent.load(Ordering::Relaxed);
+    assert!((2..=9).contains(&sent), "sent {sent} times");
 }
 
 #[tokio::test(flavor = "multi_thread")]
