@@ -5,7 +5,7 @@ mod opening;
 pub use opening::{
     CheckedOpening, OpeningContext, OpeningFrame, OpeningFrameError, OpeningPart, PartError,
     SALT_BYTES, SEALED_KEY_BYTES, content_bytes, opening_frame_bytes, opening_part_bytes,
-    recipient_leaf, recipients,
+    opening_words, recipient_leaf, recipients, share_words,
 };
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::id::{HeaderId, StudyId};
 use crate::log::{LogEntry, LogHash};
 use crate::round::{Event, RoundStatus};
 use crate::signature::Signed;
-use crate::statement::{Manifest, Receipt};
+use crate::statement::{Manifest, Receipt, RoundKeys};
 
 /// An RFC 9457 problem: what a refused request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ pub struct StudyStatus {
 pub enum Returned {
     /// The manifest of a round.
     Manifest(Signed<Manifest>),
+    /// The keys that a site published for coming rounds.
+    RoundKeys(Signed<RoundKeys>),
     /// What came in a round. An aggregator's own note is none and refused.
     Event(Event),
 }
@@ -76,6 +78,7 @@ impl Returned {
     pub fn entry(&self) -> Option<LogEntry> {
         match self {
             Self::Manifest(signed) => Some(LogEntry::of_signed(signed)),
+            Self::RoundKeys(signed) => Some(LogEntry::of_signed(signed)),
             Self::Event(event) => event.entry(),
         }
     }

@@ -78,6 +78,12 @@ digest_id! {
     HeaderId,
     /// A round's closing: the digest of its canonical bytes.
     ClosingId,
+    /// A round's freeze: the digest of its canonical bytes. The challenge of the reviews follows it.
+    FreezeId,
+    /// A dispute: the digest of its canonical bytes.
+    DisputeId,
+    /// A verdict: the digest of its canonical bytes.
+    VerdictId,
     /// A model: the digest of its names, shapes and values.
     ModelId,
 }

@@ -8,6 +8,7 @@
 #![warn(clippy::indexing_slicing, reason = "messages come from strangers")]
 
 mod decide;
+mod disputes;
 mod error;
 mod event;
 mod machine;
@@ -19,4 +20,4 @@ pub use error::{Fault, RoundError};
 pub use event::{Event, Verdict};
 pub use machine::{AnnouncedContribution, Damage, Round};
 pub use replay::ReplayError;
-pub use status::{RoundState, RoundStatus, Wanted};
+pub use status::{DisputeStatus, RoundState, RoundStatus, Wanted};

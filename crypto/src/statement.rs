@@ -6,13 +6,18 @@ mod acknowledgement;
 mod certificate;
 mod check_key;
 mod closing;
+mod dispute;
+mod freeze;
 mod header;
 mod kem_key;
 mod manifest;
 mod opening;
 mod privacy_policy;
+mod proceedings;
+mod quorum;
 mod reach;
 mod receipt;
+pub mod reserved;
 mod restore;
 mod review;
 mod roster_entry;
@@ -25,16 +30,20 @@ mod weighting;
 pub use acknowledgement::{Acknowledgement, Outcome};
 pub use certificate::{Certificate, CertificateError, Endorsement};
 pub use check_key::CheckKeySeals;
-pub use closing::{Closing, ClosingError, Excluded, ExclusionReason, Included};
+pub use closing::{Closing, ClosingError, Excluded, ExclusionReason, Included, SetView};
+pub use dispute::{Dispute, DisputeError, Verdict};
+pub use freeze::{Freeze, FreezeError};
 pub use header::{CHECK_BYTES, Header, HeaderError};
 pub use kem_key::{KemKeyError, check_kem_key};
 pub use manifest::{Manifest, ManifestError, Previous};
-pub use opening::Opening;
-pub use privacy_policy::PrivacyPolicy;
+pub use opening::{Opening, Subject};
+pub use privacy_policy::{Guarantee, PrivacyPolicy};
+pub use proceedings::{Proceedings, Settled};
+pub use quorum::{Certifiable, Endorses, Quorum, QuorumError};
 pub use reach::Reach;
 pub use receipt::Receipt;
 pub use restore::{RestoreRequest, Standing};
-pub use review::Review;
+pub use review::{Review, ReviewError};
 pub use roster_entry::{HexBytes, KEM_KEY_BYTES, RosterEntry};
 pub use round_keys::{HolderKey, HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError};
 pub use signed_study::{SignedStudy, SiteSignature};
@@ -44,3 +53,12 @@ pub use training::{
     TrainingError,
 };
 pub use weighting::{MAX_LOST_BITS, MIN_LEFT_BITS, Weighting, WeightingError};
+
+/// A holder's endorsement of a dispute.
+pub type DisputeEndorsement = Endorses<Dispute>;
+/// A holder's endorsement of a verdict.
+pub type VerdictEndorsement = Endorses<Verdict>;
+/// A dispute that Q holders endorsed.
+pub type DisputeCertificate = Quorum<Dispute>;
+/// A verdict that Q holders endorsed.
+pub type VerdictCertificate = Quorum<Verdict>;

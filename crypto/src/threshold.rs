@@ -7,6 +7,10 @@ use crate::wire::canonical::canonical;
 /// Most key holders of a round. Windows larger than 32 gain nothing but traffic.
 pub const MAX_HOLDERS: u16 = 64;
 
+/// Most equations `c l^2` that a study's disputes may give of one key: the key keeps a dimension of
+/// `4096 - 512 - 4c` at least (`docs/safety.md`, lattice cost).
+pub const MAX_FUNCTIONALS: u16 = 512;
+
 /// How a round's key is shared, certified and opened.
 ///
 /// Two certificates of Q endorsements would share `2Q - m > c` holders, one of them honest, and an
@@ -61,6 +65,20 @@ pub enum ThresholdError {
         /// `m`.
         holders: u16,
     },
+    /// So few holders that no lie could be told from the truth.
+    #[error(
+        "c = {collusion} and l = {packing} need m >= 2c + l = {needed} key holders, the study has m = {holders}: with fewer, no review could show a wrong share; lower c or l, or add sites"
+    )]
+    NoReview {
+        /// `c`.
+        collusion: u16,
+        /// `l`.
+        packing: u16,
+        /// `2c + l`.
+        needed: u16,
+        /// `m`.
+        holders: u16,
+    },
     /// The stated `Q` and `t` are not the ones that follow from `m`, `c`, `l`.
     #[error(
         "m = {holders}, c = {collusion}, l = {packing} give Q = {expected_endorsements} and t = {expected_opening}, the study states Q = {endorsements} and t = {opening}"
@@ -111,6 +129,10 @@ impl Threshold {
         if needed > holders {
             return Err(ThresholdError::TooFewHolders { collusion, packing, needed, holders });
         }
+        let needed = collusion.saturating_mul(2).saturating_add(packing);
+        if needed > holders {
+            return Err(ThresholdError::NoReview { collusion, packing, needed, holders });
+        }
         Ok(Self { holders, collusion, packing, opening, endorsements })
     }
 
@@ -147,7 +169,7 @@ impl Threshold {
     ///
     /// By default a polynomial carries as many key words as cost no further opening: `t = m - 2c`
     /// is needed anyway to correct `c` lies, and of its `t` points `c` must be random, so
-    /// `l = m - 3c`.
+    /// `l = m - 3c`; at most as many as keep `c l^2` within [`MAX_FUNCTIONALS`].
     ///
     /// # Errors
     /// [`ThresholdError`], as for [`Threshold::derive`].
@@ -159,13 +181,37 @@ impl Threshold {
     ) -> Result<Self, ThresholdError> {
         let holders = holders.unwrap_or(sites.min(16) as u16);
         let collusion = collusion.unwrap_or((holders / 4).max(1));
-        let free = holders.saturating_sub(collusion.saturating_mul(3)).max(1);
-        Self::derive(holders, collusion, packing.unwrap_or(free), sites)
+        let free = holders.saturating_sub(collusion.saturating_mul(3));
+        let most = (MAX_FUNCTIONALS / collusion.max(1)).isqrt();
+        Self::derive(holders, collusion, packing.unwrap_or(free.min(most).max(1)), sites)
     }
 
-    /// Holders that may stay silent without stopping a round.
+    /// Holders that may stay silent without stopping a round: `Q` must endorse, and `t + c` review,
+    /// so that what they say of a dealing is determined.
     pub fn silent_tolerated(&self) -> u16 {
-        self.holders - self.endorsements.max(self.opening)
+        let reviews = self.opening.saturating_add(self.collusion);
+        self.holders.saturating_sub(self.endorsements.max(reviews))
+    }
+
+    /// Whether a spoiled round can name its culprit: `m >= 3c + l`, and then `t = m - 2c`. Otherwise
+    /// a round runs, but if a contributor spoils it, it fails and nobody is named.
+    pub fn names(&self) -> bool {
+        let needed = self.collusion.saturating_mul(3).saturating_add(self.packing);
+        needed <= self.holders
+    }
+
+    /// `c l^2`: equations without error that the disputes of a study may give of one key.
+    pub fn functionals(&self) -> u32 {
+        let packing = u32::from(self.packing);
+        u32::from(self.collusion).saturating_mul(packing.saturating_mul(packing))
+    }
+
+    /// Most contributions that a study may ask for: `n - 2c + 1` where spoiled rounds name their
+    /// culprits, so that c corrupt sites and up to `c - 1` honest ones that they accuse may be left
+    /// out; else all.
+    pub fn min_sites_ceiling(&self, sites: usize) -> usize {
+        let corrupt = usize::from(self.collusion);
+        if self.names() { (sites + 1).saturating_sub(2 * corrupt) } else { sites }
     }
 
     /// Fewest contributions a sum may be opened for: `max(3, c + 2)`, so that two honest sites
@@ -184,9 +230,9 @@ mod tests {
         for (m, c, l, q, t, silent) in [
             (3, 1, 1, 3, 2, 0),
             (5, 1, 1, 4, 3, 1),
-            (10, 2, 2, 7, 6, 3),
-            (16, 4, 4, 11, 8, 5),
-            (32, 8, 8, 21, 16, 11),
+            (10, 2, 2, 7, 6, 2),
+            (16, 4, 4, 11, 8, 4),
+            (32, 8, 8, 21, 16, 8),
         ] {
             let threshold = Threshold::derive(m, c, l, usize::from(m)).unwrap();
             assert_eq!((threshold.endorsements, threshold.opening), (q, t), "m = {m}");
@@ -201,6 +247,8 @@ mod tests {
             let Threshold { holders: m, collusion: c, packing: l, .. } = threshold;
             assert_eq!(threshold.opening, Threshold::derive(m, c, 1, sites).unwrap().opening);
             assert!(threshold.opening - l >= c, "{threshold:?}");
+            assert!(threshold.functionals() <= MAX_FUNCTIONALS.into(), "{threshold:?}");
+            assert_eq!(threshold.names(), sites > 3, "{threshold:?}");
         }
         assert_eq!(Threshold::recommended(100).unwrap(), Threshold::derive(16, 4, 4, 100).unwrap());
     }
@@ -217,7 +265,14 @@ mod tests {
     }
 
     #[test]
+    fn a_large_window_with_few_corrupt_sites_packs_no_more_than_disputes_allow() {
+        let threshold = Threshold::choose(64, Some(64), Some(1), None).unwrap();
+        assert_eq!((threshold.packing, threshold.functionals()), (22, 484));
+    }
+
+    #[test]
     fn refuses_what_cannot_work() {
+        assert!(matches!(Threshold::derive(5, 2, 2, 5), Err(ThresholdError::NoReview { .. })));
         assert!(matches!(Threshold::derive(2, 1, 1, 2), Err(ThresholdError::Holders { .. })));
         assert!(matches!(Threshold::derive(5, 1, 1, 4), Err(ThresholdError::Holders { .. })));
         assert_eq!(Threshold::derive(5, 0, 1, 5), Err(ThresholdError::NoCollusion));

@@ -12,7 +12,7 @@ use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId};
 use crate::log::{Checkpoint, InclusionProof, LogHash, Tree};
 use crate::ring::params::KEY_WORDS;
 use crate::signature::{SignatureError, Signed};
-use crate::statement::{Opening, Study};
+use crate::statement::{Opening, Study, Subject};
 use crate::threshold::Threshold;
 use crate::wire::canonical::{self, Canonical};
 
@@ -23,25 +23,41 @@ pub const SEALED_KEY_BYTES: usize = 1120 + 32 + 16;
 /// guessed at.
 pub const SALT_BYTES: usize = 32;
 
-/// Bytes of an opening's encrypted content: salt, share words and tag.
-pub fn content_bytes(threshold: &Threshold) -> usize {
-    SALT_BYTES + KEY_WORDS.div_ceil(usize::from(threshold.packing).max(1)) * 8 + 16
+/// Words of one share of a key: one for each polynomial that carries some of its words.
+pub fn share_words(threshold: &Threshold) -> usize {
+    KEY_WORDS.div_ceil(usize::from(threshold.packing).max(1))
 }
 
-/// Most bytes of an opening's statement in a frame: a name of 32 bytes, five hashes and a
-/// signature, each as text with its count.
-const STATEMENT_BYTES: usize = (8 + 32) + 5 * (8 + 64) + (8 + 128);
+/// Words of an opening on `subject`: a share of the key sum; a functional's `l` for each of `sites`
+/// sites; a share of the key of each of `sites` sites.
+pub fn opening_words(threshold: &Threshold, subject: Subject, sites: usize) -> usize {
+    match subject {
+        Subject::Sum => share_words(threshold),
+        Subject::Functionals { .. } => usize::from(threshold.packing).saturating_mul(sites),
+        Subject::Keys { .. } => share_words(threshold).saturating_mul(sites),
+    }
+}
 
-/// Most bytes of an [`OpeningFrame`] for a roster of `sites` sites: what a holder posts.
-pub fn opening_frame_bytes(threshold: &Threshold, sites: usize) -> usize {
-    let content = 8 + content_bytes(threshold);
+/// Bytes of an opening's encrypted content: salt, words and tag.
+pub fn content_bytes(words: usize) -> usize {
+    SALT_BYTES.saturating_add(words.saturating_mul(8)).saturating_add(16)
+}
+
+/// Most bytes of an opening's statement in a frame: a name of 32 bytes, six hashes and a
+/// signature, each as text with its count, and which subject.
+const STATEMENT_BYTES: usize = (8 + 32) + 6 * (8 + 64) + (8 + 128) + 8;
+
+/// Most bytes of an [`OpeningFrame`] of so many words for a roster of `sites` sites: what a holder
+/// posts.
+pub fn opening_frame_bytes(words: usize, sites: usize) -> usize {
+    let content = 8 + content_bytes(words);
     STATEMENT_BYTES + content + 8 + sites * (8 + SEALED_KEY_BYTES)
 }
 
-/// Most bytes of an [`OpeningPart`] for a roster of `sites` sites: what a site fetches of one
-/// holder's opening.
-pub fn opening_part_bytes(threshold: &Threshold, sites: usize) -> usize {
-    let content = 8 + content_bytes(threshold);
+/// Most bytes of an [`OpeningPart`] of so many words for a roster of `sites` sites: what a site
+/// fetches of one holder's opening.
+pub fn opening_part_bytes(words: usize, sites: usize) -> usize {
+    let content = 8 + content_bytes(words);
     let depth = sites.next_power_of_two().ilog2() as usize;
     STATEMENT_BYTES + (8 + SEALED_KEY_BYTES) + (8 + depth * (8 + 64)) + content
 }
@@ -88,6 +104,10 @@ pub struct OpeningContext<'a> {
     pub manifest: ManifestId,
     /// The certified closing.
     pub closing: ClosingId,
+    /// What is opened.
+    pub subject: Subject,
+    /// How many words its content holds ([`opening_words`]).
+    pub words: usize,
 }
 
 /// A holder's opening as it is posted, as a binary frame.
@@ -153,12 +173,12 @@ pub enum OpeningFrameError {
 }
 
 impl OpeningFrame {
-    /// Checks that the frame holds what its statement names, as many keys and bytes as the study
-    /// asks for. Who signed the statement and for which round is checked by the round.
+    /// Checks that the frame holds what its statement names, as many keys as the roster has
+    /// sites, and so many words. Who signed the statement and for which round is checked by the round.
     ///
     /// # Errors
     /// [`OpeningFrameError`] with the first thing that is wrong.
-    pub fn check(self, study: &Study) -> Result<CheckedOpening, OpeningFrameError> {
+    pub fn check(self, study: &Study, words: usize) -> Result<CheckedOpening, OpeningFrameError> {
         let (expected, got) = (study.roster.len(), self.keys.len());
         if expected != got {
             return Err(OpeningFrameError::Keys { expected, got });
@@ -168,7 +188,7 @@ impl OpeningFrame {
         if let Some((site, key)) = wrong {
             return Err(OpeningFrameError::KeyBytes { site: site.id.clone(), got: key.len() });
         }
-        let (expected, got) = (content_bytes(&study.threshold), self.content.len());
+        let (expected, got) = (content_bytes(words), self.content.len());
         if expected != got {
             return Err(OpeningFrameError::ContentBytes { expected, got });
         }
@@ -236,7 +256,7 @@ pub struct OpeningPart {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PartError {
     /// For another closing, or by no holder of the round.
-    #[error("the opening of {0} is for another round or closing, or {0} is no key holder")]
+    #[error("the opening of {0} is for another round, closing or subject, or {0} is no key holder")]
     Other(SiteId),
     /// Signature does not hold.
     #[error(transparent)]
@@ -283,12 +303,13 @@ impl OpeningPart {
         context: OpeningContext<'_>,
         recipient: &SiteId,
     ) -> Result<usize, PartError> {
-        let OpeningContext { study, round, manifest, closing } = context;
+        let OpeningContext { study, round, manifest, closing, subject, words: _ } = context;
         let statement = &self.statement.statement;
         let holder = &statement.holder;
         let other = || PartError::Other(holder.clone());
         let offset = study.holder_offset(round, holder).ok_or_else(other)?;
-        if statement.manifest != manifest || statement.closing != closing {
+        let stated = (statement.manifest, statement.closing, statement.subject);
+        if stated != (manifest, closing, subject) {
             return Err(other());
         }
         let site = study.site(holder).ok_or_else(other)?;

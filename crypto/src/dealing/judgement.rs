@@ -2,19 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::answer::Answer;
 use super::trust::{Broken, Trust};
 use crate::id::SiteId;
-use crate::ring::codeword::{Words, holder_point};
+use crate::ring::codeword::{Words, holder_point, lagrange};
+use crate::ring::field;
+use crate::statement::Study;
 use crate::threshold::Threshold;
-
-/// What a holder's review says of one dealer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The envelope that the dealer's header names holds no share.
-    NoShare,
-    /// Two random functionals of the share, each masked by a word that was dealt with it.
-    Masked([u64; 2]),
-}
 
 /// One holder's review.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +50,8 @@ pub enum Exclusion {
 pub struct Judgement {
     /// Trust after the round.
     pub trust: Trust,
+    /// `c'` from here on in this round: how many holders that are not set aside may lie.
+    pub free: usize,
     /// Who is left out, and why.
     pub excluded: BTreeMap<SiteId, Exclusion>,
     /// The set; empty if the round is to be aborted.
@@ -63,6 +59,8 @@ pub struct Judgement {
     /// Holders whose openings count: not set aside, and with a sound share of every dealer of the
     /// set.
     pub openers: BTreeSet<SiteId>,
+    /// Holders set aside in this round: in an entry of the trust before it or after it.
+    pub aside: BTreeSet<SiteId>,
 }
 
 /// What the reviews show of one dealer.
@@ -71,6 +69,19 @@ struct Dealing {
     edges: BTreeSet<SiteId>,
     determined: bool,
     corrupt: bool,
+}
+
+impl<'a> Judge<'a> {
+    /// The judge of a study's round.
+    pub fn of(
+        study: &'a Study,
+        window: &'a [SiteId],
+        dealers: &'a [SiteId],
+        trust: &'a Trust,
+    ) -> Self {
+        let (threshold, min_sites) = (&study.threshold, study.min_sites);
+        Self { threshold, min_sites, window, dealers, trust }
+    }
 }
 
 impl Judge<'_> {
@@ -121,7 +132,82 @@ impl Judge<'_> {
         if !enough || set.len() < usize::from(self.min_sites) {
             set.clear();
         }
-        Ok(Judgement { trust, excluded, set, openers })
+        let aside = self.window.iter().filter(|holder| aside(holder)).cloned().collect();
+        if !self.threshold.names() {
+            // With so few holders nobody is sure to be corrupt: an accusation counts in its round.
+            trust = self.trust.clone();
+        }
+        Ok(Judgement { trust, free, excluded, set, openers, aside })
+    }
+
+    /// The holders whose openings count: those of the judgement, and whoever reviewed later, is not
+    /// set aside, and agrees with every dealer of `set`. `listed` are the reviews that were judged.
+    pub fn openers(
+        &self,
+        judgement: &Judgement,
+        set: &[SiteId],
+        listed: &[Reviewed],
+        late: &[Reviewed],
+    ) -> BTreeSet<SiteId> {
+        let mut openers = judgement.openers.clone();
+        // As many as might have lied when these reviews were judged.
+        let Ok(free) = self.trust.remaining(self.threshold.collusion) else { return openers };
+        let listed = self.usable(listed);
+        for review in late {
+            let fresh =
+                !judgement.aside.contains(&review.holder) && !openers.contains(&review.holder);
+            if fresh && self.agrees(&listed, set, review, free) {
+                openers.insert(review.holder.clone());
+            }
+        }
+        openers
+    }
+
+    /// Whether a review's answers lie on the codewords that the judged ones determine, for every
+    /// dealer of the set.
+    fn agrees(
+        &self,
+        listed: &BTreeMap<&SiteId, (u64, &[Answer])>,
+        set: &[SiteId],
+        review: &Reviewed,
+        free: usize,
+    ) -> bool {
+        let Some(offset) = self.window.iter().position(|holder| *holder == review.holder) else {
+            return false;
+        };
+        let t = usize::from(self.threshold.opening);
+        let of_set = self.dealers.iter().enumerate().filter(|(_, dealer)| set.contains(dealer));
+        review.answers.len() == self.dealers.len()
+            && of_set.into_iter().all(|(place, _)| {
+                let Some(Answer::Masked(own)) = review.answers.get(place) else { return false };
+                let sound = self.sound(place, listed, free);
+                let (Some(points), true) = (sound.0.get(..t), sound.0.len() >= t + free) else {
+                    return false;
+                };
+                let weights = lagrange(points, holder_point(offset));
+                let at = |word: &dyn Fn(&[u64; 2]) -> u64| {
+                    weights.iter().zip(&sound.1).fold(0, |sum, (weight, words)| {
+                        field::add(sum, field::mul(*weight, word(words)))
+                    })
+                };
+                [at(&|[first, _]| *first), at(&|[_, second]| *second)] == *own
+            })
+    }
+
+    /// Points and words of the judged answers for one dealer that lie on its codewords.
+    fn sound(
+        &self,
+        place: usize,
+        listed: &BTreeMap<&SiteId, (u64, &[Answer])>,
+        free: usize,
+    ) -> (Vec<u64>, Vec<[u64; 2]>) {
+        let edges = self.dealing(place, listed, free).edges;
+        let sound = listed.iter().filter(|(holder, _)| !edges.contains(**holder));
+        let words = sound.filter_map(|(_, (point, answers))| match answers.get(place) {
+            Some(Answer::Masked(words)) => Some((*point, *words)),
+            _ => None,
+        });
+        words.unzip()
     }
 
     /// The reviews that count, by holder, with the holder's evaluation point.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::id::SiteId;
-use crate::wire::canonical::canonical;
+use crate::wire::canonical::{self, canonical};
 
 /// What the rounds before have shown. No site stands in two entries, and each entry stands for at
 /// least one corrupt site.
@@ -18,6 +19,13 @@ pub struct Trust {
     pub pairs: Vec<Pair>,
 }
 canonical!(Trust { barred, pairs });
+
+impl Trust {
+    /// The digest that a manifest names: of the canonical bytes, under the label `trust`.
+    pub fn digest(&self) -> Digest {
+        canonical::digest("trust", self)
+    }
+}
 
 /// A holder and a dealer, at least one of which is corrupt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,8 +17,8 @@ const LABEL: &str = "log-entry";
 /// LE32(22) || "ringfence/v2/log-entry" || LE32(len(label)) || label || digest
 /// ```
 ///
-/// The statement's label is the one it is signed under without the prefix: `manifest`, `header`,
-/// `receipt`, `review`, `closing`, `endorsement`, `opening` or `acknowledgement`.
+/// The statement's label is the one it is signed under without the prefix: `round-keys`, `manifest`,
+/// `header`, `receipt`, `review`, `closing`, `endorsement`, `opening` or `acknowledgement`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEntry {
     label: &'static str,

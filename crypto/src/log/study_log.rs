@@ -9,9 +9,9 @@ use super::proof::{ConsistencyProof, InclusionProof};
 use super::tree::{BeyondEnd, Tree};
 
 /// The log of a study. Every statement that becomes an event of its rounds is a leaf, in the order
-/// in which the events became durable: manifests, headers, receipts, reviews, closings,
-/// endorsements, openings' statements and acknowledgements. The same entries in the same order
-/// give the same log.
+/// in which the events became durable: manifests, headers, receipts, freezes, reviews, closings,
+/// endorsements (of closings, disputes and verdicts), openings' statements and acknowledgements. The
+/// same entries in the same order give the same log.
 #[derive(Clone, Debug, Default)]
 pub struct StudyLog {
     tree: Tree,

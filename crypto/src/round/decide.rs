@@ -5,18 +5,21 @@ use super::error::RoundError;
 use super::event::{Event, Verdict};
 use super::machine::Round;
 use super::status::RoundState;
+use crate::dealing::{Judge, Reviewed};
 use crate::digest::Digest;
-use crate::id::{ClosingId, ManifestId, SiteId, UnixSeconds};
+use crate::id::{ClosingId, FreezeId, ManifestId, SiteId, UnixSeconds};
 use crate::log::Checkpoint;
 use crate::signature::Signed;
 use crate::statement::{
-    Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, ExclusionReason, Header,
+    Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, ExclusionReason, Freeze, Header,
     Included, Opening, Outcome, Receipt, Review, RosterEntry,
 };
 
 /// The fixed set of a round: what may be added up. Only [`Round::closed_set`] makes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClosedSet {
+    freeze: FreezeId,
+    reviews: Vec<Digest>,
     included: Vec<Included>,
     excluded: Vec<Excluded>,
 }
@@ -51,6 +54,9 @@ impl Round {
         let Header { study, round, manifest, site, body_bytes, body: _, check, envelopes } =
             &header.statement;
         let member = self.member(site)?;
+        if self.trust.bars(site) {
+            return Err(RoundError::Barred(site.clone()));
+        }
         self.same_round(*manifest)?;
         if *study != self.manifest.statement.study || *round != self.number() {
             return Err(RoundError::OtherRound { expected: self.id, got: *manifest });
@@ -136,74 +142,124 @@ impl Round {
         }
     }
 
-    /// Whether collecting ends now: everybody has come, or the deadline has passed.
-    pub fn freeze(&self, now: UnixSeconds) -> Option<Event> {
-        let complete = self.received().count() == self.study.roster.len();
+    /// The freeze to sign, if collecting ends now: everybody who may has contributed, or the deadline
+    /// has passed.
+    pub fn freeze_due(&self, now: UnixSeconds) -> Option<Freeze> {
+        let awaited = self.study.roster.iter().filter(|site| !self.trust.bars(&site.id));
+        let complete = self.received().count() >= awaited.count();
         let due = complete || now > self.manifest.statement.deadline;
-        (self.frozen_at.is_none() && due).then_some(Event::Frozen { at: now })
+        (self.freeze.is_none() && due).then(|| self.freeze_at(now))
     }
 
-    /// Decides on a holder's review of the envelopes.
+    /// The freeze of what has come so far, with this time.
+    pub(super) fn freeze_at(&self, at: UnixSeconds) -> Freeze {
+        let entry = |(site, header): (&SiteId, &Signed<Header>)| Included {
+            site: site.clone(),
+            header: header.id(),
+        };
+        Freeze {
+            study: self.manifest.statement.study,
+            round: self.number(),
+            manifest: self.id,
+            frozen_at: at,
+            contributions: self.received().map(entry).collect(),
+        }
+    }
+
+    /// Decides on a holder's review of the shares that were dealt to it. One that comes after the
+    /// closing is not judged: it says that its holder may open.
     ///
     /// # Errors
-    /// [`RoundError`] when the reviewer is no holder, it is too early or too late, a complaint
-    /// names no contributor, or another review came before.
+    /// [`RoundError`] when the reviewer is no holder, it is too early, it is of another freeze or
+    /// lacks an answer, or another review came before.
     pub fn review(&self, review: &Signed<Review>) -> Result<Verdict, RoundError> {
-        let Review { manifest, holder, complaints } = &review.statement;
+        let Review { manifest, holder, .. } = &review.statement;
         self.same_round(*manifest)?;
-        review.verify(&self.holder(holder)?.signature_key, holder)?;
-        let ordered = complaints.is_sorted_by(|a, b| a < b);
-        if let Some(stranger) = complaints.iter().find(|d| !ordered || !self.has_receipt(d)) {
-            return Err(RoundError::Complaint(stranger.clone()));
-        }
+        self.holder(holder)?;
+        let freeze = self.freeze.as_ref().ok_or_else(|| self.not_now("a review"))?;
+        Review::check(review, &self.study, &freeze.statement)?;
         if let Some(known) = self.reviews.get(holder) {
             return known_or(known == review, || RoundError::SecondReview(holder.clone()));
-        }
-        if self.frozen_at.is_none() || self.closing.is_some() {
-            return Err(self.not_now("a review"));
         }
         Ok(Verdict::Fresh(Event::Reviewed(review.clone())))
     }
 
-    /// The set, once it is to be fixed: all holders have reviewed, their time is over, or there
-    /// are too few contributions to review; and nobody has time left to send again what was damaged.
-    /// `None` before, and once the round is closed.
+    /// The set, once it is to be fixed: all holders whose word counts have reviewed, their time is
+    /// over, or there are too few contributions to review; and nobody has time left to send again
+    /// what was damaged. `None` before, and once the round is closed.
     pub fn closed_set(&self, now: UnixSeconds) -> Option<ClosedSet> {
-        let frozen_at = self.frozen_at.filter(|_| self.closing.is_none())?;
-        let (mut included, mut excluded, mut awaited) = (Vec::new(), Vec::new(), 0);
-        for (site, header) in self.received() {
-            let damage = self.contributions.get(site).and_then(|known| known.damage);
-            let reviews: Vec<Digest> = self
-                .reviews
-                .values()
-                .filter(|review| review.statement.complaints.contains(site))
-                .map(Signed::id)
-                .collect();
-            let (site, header) = (site.clone(), header.id());
-            if reviews.len() > usize::from(self.study.threshold.collusion) {
-                let reason = ExclusionReason::Complaints(reviews);
-                excluded.push(Excluded { site, header, reason });
-                continue;
-            }
+        let freeze = self.freeze.as_ref().filter(|_| self.closing.is_none())?;
+        let list = &freeze.statement.contributions;
+        let (mut lost, mut awaited) = (Vec::new(), 0);
+        for entry in list {
+            let damage = self.contributions.get(&entry.site).and_then(|known| known.damage);
             match damage.filter(|damage| !damage.mended) {
-                None => included.push(Included { site, header }),
+                None => {}
                 // Its site has time to send it again.
                 Some(damage) if now < self.mended_by(damage) => awaited += 1,
-                Some(_) => {
-                    excluded.push(Excluded { site, header, reason: ExclusionReason::Damaged })
-                }
+                Some(_) => lost.push(&entry.site),
             }
         }
-        let enough = included.len() + awaited >= usize::from(self.study.min_sites);
-        let reviewed = self.reviews.len() == usize::from(self.study.threshold.holders)
-            || now >= frozen_at.after(self.study.review_seconds.into());
-        match (enough, reviewed) {
-            (true, true) if awaited > 0 => None,
-            (true, true) => Some(ClosedSet { included, excluded }),
-            (true, false) => None,
-            // Too few for a sum: an abort. It lists no contribution, and it opens nothing.
-            (false, _) => Some(ClosedSet { included: Vec::new(), excluded: Vec::new() }),
+        let min_sites = usize::from(self.study.min_sites);
+        let enough = list.len() - lost.len() >= min_sites;
+        let in_time = now < freeze.statement.frozen_at.after(self.study.review_seconds.into());
+        if enough && in_time && !self.all_reviewed() {
+            return None;
         }
+        let (reviews, reviewed) = self.reviews_in_order();
+        let (included, excluded) = match enough {
+            true => self.judged_set(list, &lost, &reviewed),
+            false => (Vec::new(), Vec::new()),
+        };
+        let set = included.len();
+        // Too few for a sum: an abort. It lists no contribution, and it opens nothing.
+        let (included, excluded) = match set >= min_sites {
+            // Nothing is aborted for lack of what is on its way, and nothing closed without it.
+            true if awaited > 0 => return None,
+            true => (included, excluded),
+            false => (Vec::new(), Vec::new()),
+        };
+        Some(ClosedSet { freeze: freeze.id(), reviews, included, excluded })
+    }
+
+    /// Whether every holder whose review is used has made it.
+    fn all_reviewed(&self) -> bool {
+        let mut window = self.study.holders(self.number()).map(|holder| &holder.id);
+        window.all(|holder| self.trust.sets_aside(holder) || self.reviews.contains_key(holder))
+    }
+
+    /// The reviews in window order.
+    fn reviews_in_order(&self) -> (Vec<Digest>, Vec<Reviewed>) {
+        let window = self.study.holders(self.number());
+        let reviews = window.filter_map(|holder| self.reviews.get(&holder.id));
+        reviews.map(|review| (review.id(), review.statement.reviewed())).unzip()
+    }
+
+    /// What the reviews leave of the list, and why the rest is left out. Empty where they allow no
+    /// set, or show more corrupt sites than the study allows for.
+    fn judged_set(
+        &self,
+        list: &[Included],
+        lost: &[&SiteId],
+        reviewed: &[Reviewed],
+    ) -> (Vec<Included>, Vec<Excluded>) {
+        let window = self.study.window(self.number());
+        let dealers: Vec<SiteId> = list.iter().map(|entry| entry.site.clone()).collect();
+        let judge = Judge::of(&self.study, &window, &dealers, &self.trust);
+        let (mut included, mut excluded) = (Vec::new(), Vec::new());
+        let Ok(judgement) = judge.judge(reviewed) else { return (included, excluded) };
+        if judgement.set.is_empty() {
+            return (included, excluded);
+        }
+        for Included { site, header } in list.iter().cloned() {
+            let judged = judgement.excluded.get(&site).map(|why| ExclusionReason::from(*why));
+            let damaged = lost.contains(&&site).then_some(ExclusionReason::Damaged);
+            match judged.or(damaged) {
+                Some(reason) => excluded.push(Excluded { site, header, reason }),
+                None => included.push(Included { site, header }),
+            }
+        }
+        (included, excluded)
     }
 
     /// The closing to sign for a set and the digest of the sum over it (none for an abort), with
@@ -219,9 +275,11 @@ impl Round {
             study: self.manifest.statement.study,
             round: self.number(),
             manifest: self.id,
+            freeze: set.freeze,
             closed_at: now,
             included: set.included,
             excluded: set.excluded,
+            reviews: set.reviews,
             sum,
             checkpoint,
         }
@@ -247,14 +305,14 @@ impl Round {
         Ok(Verdict::Fresh(Event::Endorsed(endorsement.clone())))
     }
 
-    /// Decides on a holder's opening.
+    /// Decides on a holder's opening: of the sum under the round's certificate, of functionals under
+    /// that of a dispute, of keys under that of the verdict of a dispute.
     ///
     /// # Errors
-    /// [`RoundError`] when the sender is no holder, the round has no certificate or is an abort, or
-    /// the opening is for another closing or differs from the one that came before.
-    pub fn open_sum(&self, opening: &Signed<Opening>) -> Result<Verdict, RoundError> {
-        let Opening { manifest, closing, holder, content: _, recipients: _, plaintext: _ } =
-            &opening.statement;
+    /// [`RoundError`] when the sender is no holder, there is no certificate or the round is an abort,
+    /// or the opening is for another closing or differs from the one that came before.
+    pub fn take_opening(&self, opening: &Signed<Opening>) -> Result<Verdict, RoundError> {
+        let Opening { manifest, closing, holder, subject, .. } = &opening.statement;
         self.same_round(*manifest)?;
         opening.verify(&self.holder(holder)?.signature_key, holder)?;
         let expected = self.closing_id().ok_or_else(|| self.uncertified())?;
@@ -264,7 +322,8 @@ impl Round {
         if !matches!(self.state(), RoundState::Certified | RoundState::Opened) {
             return Err(self.uncertified());
         }
-        if let Some(known) = self.openings.get(holder) {
+        self.opening_sites(*subject)?;
+        if let Some(known) = self.openings.get(&(*subject, holder.clone())) {
             return known_or(known == opening, || RoundError::SecondOpening(holder.clone()));
         }
         Ok(Verdict::Fresh(Event::Opened(opening.clone())))
@@ -300,20 +359,16 @@ impl Round {
         Ok(Verdict::Fresh(Event::Acknowledged(acknowledgement.clone())))
     }
 
-    fn member(&self, site: &SiteId) -> Result<&RosterEntry, RoundError> {
+    pub(super) fn member(&self, site: &SiteId) -> Result<&RosterEntry, RoundError> {
         self.study.site(site).ok_or_else(|| RoundError::UnknownSite(site.clone()))
     }
 
-    fn holder(&self, site: &SiteId) -> Result<&RosterEntry, RoundError> {
+    pub(super) fn holder(&self, site: &SiteId) -> Result<&RosterEntry, RoundError> {
         let member = self.member(site)?;
         match self.study.holder_offset(self.number(), site) {
             Some(_) => Ok(member),
             None => Err(RoundError::NoHolder { site: site.clone(), round: self.number() }),
         }
-    }
-
-    fn has_receipt(&self, site: &SiteId) -> bool {
-        self.contributions.get(site).is_some_and(|known| known.receipt.is_some())
     }
 
     fn same_round(&self, got: ManifestId) -> Result<(), RoundError> {
@@ -325,7 +380,7 @@ impl Round {
 
     fn still_collecting(&self, now: UnixSeconds) -> Result<(), RoundError> {
         let deadline = self.manifest.statement.deadline;
-        if self.frozen_at.is_some() || now > deadline {
+        if self.freeze.is_some() || now > deadline {
             return Err(RoundError::Late { round: self.number(), deadline, now });
         }
         Ok(())
@@ -335,11 +390,11 @@ impl Round {
         self.closing.as_ref().map(Signed::id)
     }
 
-    fn not_now(&self, what: &'static str) -> RoundError {
+    pub(super) fn not_now(&self, what: &'static str) -> RoundError {
         RoundError::NotNow { what, state: self.state(), round: self.number() }
     }
 
-    fn uncertified(&self) -> RoundError {
+    pub(super) fn uncertified(&self) -> RoundError {
         RoundError::Uncertified {
             round: self.number(),
             state: self.state(),
@@ -349,6 +404,9 @@ impl Round {
     }
 }
 
-fn known_or(same: bool, other: impl FnOnce() -> RoundError) -> Result<Verdict, RoundError> {
+pub(super) fn known_or(
+    same: bool,
+    other: impl FnOnce() -> RoundError,
+) -> Result<Verdict, RoundError> {
     if same { Ok(Verdict::Repeat) } else { Err(other()) }
 }

@@ -4,7 +4,7 @@ use super::status::RoundState;
 use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId, UnixSeconds};
 use crate::ring::packing::PackingError;
 use crate::signature::SignatureError;
-use crate::statement::ManifestError;
+use crate::statement::{DisputeError, ManifestError, ReviewError};
 
 /// Whose fault a refusal is, and so which HTTP status it becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +117,51 @@ pub enum RoundError {
         /// The round.
         round: RoundNumber,
     },
-    /// A complaint about nobody.
+    /// A site that may not contribute any more.
     #[error(
-        "the review complains about {0}, who has no receipt in this round or is not in ascending order"
+        "site {0} is barred from this study: an earlier round shows that it broke the protocol, and nothing of it is taken any more"
     )]
-    Complaint(SiteId),
+    Barred(SiteId),
+    /// A review that does not count.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    /// A dispute or verdict that nobody should endorse.
+    #[error(transparent)]
+    Dispute(#[from] DisputeError),
+    /// A verdict or an opening whose ground is not certified.
+    #[error(
+        "the {what} names a {ground} that is not certified in round {round}: {needed} key holders must endorse it first"
+    )]
+    NoGround {
+        /// What came.
+        what: &'static str,
+        /// What it names.
+        ground: &'static str,
+        /// The round.
+        round: RoundNumber,
+        /// Q.
+        needed: u16,
+    },
+    /// A dispute or verdict of a round that has ended.
+    #[error(
+        "a {what} of round {round} comes too late: enough sites have acknowledged one model, and who is barred is settled"
+    )]
+    Ended {
+        /// `dispute` or `verdict`.
+        what: &'static str,
+        /// The round.
+        round: RoundNumber,
+    },
+    /// A second and different endorsement of a dispute or verdict.
+    #[error(
+        "holder {holder} has already endorsed another {what} at this index; a second one is evidence against it"
+    )]
+    SecondDispute {
+        /// Who endorsed.
+        holder: SiteId,
+        /// `dispute` or `verdict`.
+        what: &'static str,
+    },
     /// A second and different review.
     #[error("holder {0} has already reviewed this round differently")]
     SecondReview(SiteId),
@@ -171,6 +211,8 @@ impl RoundError {
         match self {
             Self::Signature(_)
             | Self::NoHolder { .. }
+            | Self::Barred(_)
+            | Self::Review(ReviewError::NoHolder { .. } | ReviewError::Signature(_))
             | Self::Manifest(ManifestError::Initiator { .. } | ManifestError::Signature(_)) => {
                 Fault::Sender
             }
@@ -178,7 +220,15 @@ impl RoundError {
             Self::BodyLength { .. }
             | Self::CheckLength { .. }
             | Self::Envelopes { .. }
-            | Self::Complaint(_)
+            | Self::Review(ReviewError::Answers { .. })
+            | Self::Dispute(
+                DisputeError::NoNames { .. }
+                | DisputeError::Index { .. }
+                | DisputeError::Position { .. }
+                | DisputeError::Sites { .. }
+                | DisputeError::OutOfOrder { .. }
+                | DisputeError::Quorum(_),
+            )
             | Self::Packing(_)
             | Self::Manifest(ManifestError::Holders { .. } | ManifestError::Deadline { .. }) => {
                 Fault::Message
@@ -186,6 +236,11 @@ impl RoundError {
             Self::Manifest(_)
             | Self::NoReceipt(_)
             | Self::LeftOut { .. }
+            | Self::Review(_)
+            | Self::NoGround { .. }
+            | Self::Ended { .. }
+            | Self::Dispute(DisputeError::Other { .. })
+            | Self::SecondDispute { .. }
             | Self::OtherRound { .. }
             | Self::OtherClosing { .. }
             | Self::SecondContribution(_)

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::id::{SiteId, UnixSeconds};
 use crate::log::LogEntry;
 use crate::signature::Signed;
-use crate::statement::{Acknowledgement, Closing, Endorsement, Header, Opening, Receipt, Review};
+use crate::statement::{
+    Acknowledgement, Closing, DisputeEndorsement, Endorsement, Freeze, Header, Opening, Receipt,
+    Review, VerdictEndorsement,
+};
 
 /// A change of a round. The events of a round, in order, are its whole state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,34 +33,38 @@ pub enum Event {
         /// When.
         at: UnixSeconds,
     },
-    /// No more contributions are taken.
-    Frozen {
-        /// When.
-        at: UnixSeconds,
-    },
-    /// A holder reviewed the envelopes sealed to it.
+    /// No more contributions are taken: the list that is reviewed.
+    Frozen(Signed<Freeze>),
+    /// A holder reviewed the shares that were dealt to it, before the closing or after it.
     Reviewed(Signed<Review>),
     /// The set is fixed and added up.
     Closed(Signed<Closing>),
     /// A holder endorsed the closing.
     Endorsed(Signed<Endorsement>),
-    /// A holder opened its share of the key sum.
+    /// A holder endorsed a dispute.
+    Disputed(Signed<DisputeEndorsement>),
+    /// A holder endorsed a verdict.
+    Judged(Signed<VerdictEndorsement>),
+    /// A holder opened its share of the key sum, of functionals or of culprits' keys.
     Opened(Signed<Opening>),
     /// A site applied the mean, or could not.
     Acknowledged(Signed<Acknowledgement>),
 }
 
 impl Event {
-    /// The statement as a leaf of the study's log. Freezing, damage and mending are no statements:
+    /// The statement as a leaf of the study's log. Damage and mending are no statements:
     /// what they led to is in the closing.
     pub fn entry(&self) -> Option<LogEntry> {
         match self {
             Self::Announced(signed) => Some(LogEntry::of_signed(signed)),
             Self::Received(signed) => Some(LogEntry::of_signed(signed)),
-            Self::Frozen { .. } | Self::Damaged { .. } | Self::Mended { .. } => None,
+            Self::Damaged { .. } | Self::Mended { .. } => None,
+            Self::Frozen(signed) => Some(LogEntry::of_signed(signed)),
             Self::Reviewed(signed) => Some(LogEntry::of_signed(signed)),
             Self::Closed(signed) => Some(LogEntry::of_signed(signed)),
             Self::Endorsed(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Disputed(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Judged(signed) => Some(LogEntry::of_signed(signed)),
             Self::Opened(signed) => Some(LogEntry::of_signed(signed)),
             Self::Acknowledged(signed) => Some(LogEntry::of_signed(signed)),
         }
@@ -72,10 +79,12 @@ impl Event {
             Self::Received(_) => "received",
             Self::Damaged { .. } => "damaged",
             Self::Mended { .. } => "mended",
-            Self::Frozen { .. } => "frozen",
+            Self::Frozen(_) => "frozen",
             Self::Reviewed(_) => "reviewed",
             Self::Closed(_) => "closed",
             Self::Endorsed(_) => "endorsed",
+            Self::Disputed(_) => "disputed",
+            Self::Judged(_) => "judged",
             Self::Opened(_) => "opened",
             Self::Acknowledged(_) => "acknowledged",
         }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::disputes::Disputes;
 use super::error::RoundError;
 use super::event::Event;
 use super::status::{RoundState, RoundStatus, Wanted};
+use crate::dealing::Trust;
+use crate::digest::Digest;
 use crate::id::{ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::signature::Signed;
 use crate::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Previous,
-    Receipt, Review, Study,
+    Acknowledgement, Certificate, Closing, Endorsement, Freeze, Header, Manifest, Opening, Outcome,
+    Previous, Receipt, Review, Study, Subject,
 };
 
 /// A contribution as far as it has come.
@@ -46,13 +49,16 @@ pub struct Round {
     pub(super) study: Arc<Study>,
     pub(super) manifest: Signed<Manifest>,
     pub(super) id: ManifestId,
+    /// Before the round.
+    pub(super) trust: Trust,
     version: u64,
     pub(super) contributions: BTreeMap<SiteId, AnnouncedContribution>,
-    pub(super) frozen_at: Option<UnixSeconds>,
+    pub(super) freeze: Option<Signed<Freeze>>,
     pub(super) reviews: BTreeMap<SiteId, Signed<Review>>,
     pub(super) closing: Option<Signed<Closing>>,
     pub(super) endorsements: BTreeMap<SiteId, Signed<Endorsement>>,
-    pub(super) openings: BTreeMap<SiteId, Signed<Opening>>,
+    pub(super) disputes: Disputes,
+    pub(super) openings: BTreeMap<(Subject, SiteId), Signed<Opening>>,
     pub(super) acknowledgements: BTreeMap<SiteId, Signed<Acknowledgement>>,
 }
 
@@ -73,12 +79,14 @@ impl Round {
             study,
             manifest,
             id,
+            trust: previous.map_or_else(Trust::default, |previous| previous.trust.clone()),
             version: 0,
             contributions: BTreeMap::new(),
-            frozen_at: None,
+            freeze: None,
             reviews: BTreeMap::new(),
             closing: None,
             endorsements: BTreeMap::new(),
+            disputes: Disputes::default(),
             openings: BTreeMap::new(),
             acknowledgements: BTreeMap::new(),
         })
@@ -110,7 +118,7 @@ impl Round {
                     damage.mended = true;
                 }
             }
-            Event::Frozen { at } => self.frozen_at = Some(at),
+            Event::Frozen(freeze) => self.freeze = Some(freeze),
             Event::Reviewed(review) => {
                 self.reviews.insert(review.statement.holder.clone(), review);
             }
@@ -118,8 +126,16 @@ impl Round {
             Event::Endorsed(endorsement) => {
                 self.endorsements.insert(endorsement.statement.holder.clone(), endorsement);
             }
+            Event::Disputed(endorsement) => self.disputes.dispute(endorsement),
+            Event::Judged(endorsement) => {
+                // A verdict that was decided on has a certified dispute, or is of check words.
+                if let Some(index) = self.verdict_index(&endorsement.statement.statement) {
+                    self.disputes.judge(index, endorsement);
+                }
+            }
             Event::Opened(opening) => {
-                self.openings.insert(opening.statement.holder.clone(), opening);
+                let Opening { subject, holder, .. } = &opening.statement;
+                self.openings.insert((*subject, holder.clone()), opening);
             }
             Event::Acknowledged(acknowledgement) => {
                 let site = acknowledgement.statement.site.clone();
@@ -147,7 +163,22 @@ impl Round {
     /// ended, when that was. Its ends are counted from there.
     pub fn latest_time(&self) -> UnixSeconds {
         let opened_at = self.manifest.statement.opened_at;
-        self.frozen_at.map_or(opened_at, |frozen_at| frozen_at.max(opened_at))
+        self.frozen_at().map_or(opened_at, |frozen_at| frozen_at.max(opened_at))
+    }
+
+    /// Trust before the round.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The list that is reviewed, once collecting has ended.
+    pub fn freeze(&self) -> Option<&Signed<Freeze>> {
+        self.freeze.as_ref()
+    }
+
+    /// When collecting ended.
+    pub(super) fn frozen_at(&self) -> Option<UnixSeconds> {
+        self.freeze.as_ref().map(|freeze| freeze.statement.frozen_at)
     }
 
     /// A site's contribution as far as it has come.
@@ -196,9 +227,14 @@ impl Round {
         self.reviews.values()
     }
 
-    /// The openings' statements.
-    pub fn openings(&self) -> impl Iterator<Item = &Signed<Opening>> {
-        self.openings.values()
+    /// The statements of the openings on a subject, ascending by holder.
+    pub fn openings(&self, subject: Subject) -> impl Iterator<Item = &Signed<Opening>> {
+        self.openings.iter().filter(move |((of, _), _)| *of == subject).map(|(_, opening)| opening)
+    }
+
+    /// Who opened on a subject, ascending.
+    pub(super) fn opened(&self, subject: Subject) -> Vec<SiteId> {
+        self.openings(subject).map(|opening| opening.statement.holder.clone()).collect()
     }
 
     /// The sites' acknowledgements.
@@ -219,18 +255,48 @@ impl Round {
         enough.then_some(Certificate { closing, endorsements })
     }
 
-    /// How this round ended for the next one's manifest: once its closing is certified.
+    /// How this round ended for the next one's manifest: in a certified abort, or once Q sites have
+    /// acknowledged one model. No dispute and no verdict is taken after that, so the trust is final.
     pub fn ended(&self) -> Option<Previous> {
         let closing = self.certificate()?.closing;
+        if !closing.statement.is_abort() && self.agreed_model().is_none() {
+            return None;
+        }
         let (round, closed_at) = (self.number(), closing.statement.closed_at);
-        Some(Previous { round, closing: closing.id(), closed_at })
+        let trust = self.trust_after(&closing.statement)?;
+        Some(Previous { round, closing: closing.id(), closed_at, trust })
+    }
+
+    /// The model that Q sites have acknowledged; there is one at most. As in the manifest, a digest
+    /// keyed with the check key.
+    pub fn agreed_model(&self) -> Option<Digest> {
+        let models = || {
+            self.acknowledgements.values().filter_map(|said| match said.statement.outcome {
+                Outcome::Applied { model } => Some(model),
+                Outcome::Failed => None,
+            })
+        };
+        let needed = usize::from(self.study.threshold.endorsements);
+        models().find(|model| models().filter(|other| other == model).count() >= needed)
+    }
+
+    /// Trust after the round, as everybody computes it: by the reviews that the closing lists and the
+    /// certified verdicts.
+    fn trust_after(&self, closing: &Closing) -> Option<Trust> {
+        let reviews: Vec<Signed<Review>> = self.reviews.values().cloned().collect();
+        let freeze = &self.freeze.as_ref()?.statement;
+        let judgement = closing.judge(&self.study, &self.trust, freeze, &reviews).ok()?;
+        let mut trust = judgement.trust;
+        let verdicts = self.verdicts();
+        verdicts.for_each(|(_, verdict)| trust.bar(&verdict.sites.iter().cloned().collect()));
+        Some(trust)
     }
 
     /// Where the round stands, derived from what it has seen.
     pub fn state(&self) -> RoundState {
         let threshold = &self.study.threshold;
         let Some(closing) = &self.closing else {
-            return match self.frozen_at {
+            return match self.freeze {
                 None => RoundState::Collecting,
                 Some(_) => RoundState::Reviewing,
             };
@@ -239,7 +305,7 @@ impl Round {
             RoundState::Closed
         } else if closing.statement.is_abort() {
             RoundState::Aborted
-        } else if self.openings.len() < usize::from(threshold.opening) {
+        } else if self.openings(Subject::Sum).count() < usize::from(threshold.opening) {
             RoundState::Certified
         } else {
             RoundState::Opened
@@ -262,8 +328,9 @@ impl Round {
             reviewed: self.reviews.keys().cloned().collect(),
             endorsed: self.endorsements.keys().cloned().collect(),
             endorsements_needed: self.study.threshold.endorsements,
-            opened: self.openings.keys().cloned().collect(),
+            opened: self.opened(Subject::Sum),
             openings_needed: self.study.threshold.opening,
+            disputes: self.dispute_statuses(),
             acknowledged: self.acknowledgements.keys().cloned().collect(),
         }
     }

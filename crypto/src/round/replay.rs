@@ -10,7 +10,7 @@ use super::machine::Round;
 use crate::id::UnixSeconds;
 use crate::log::StudyLog;
 use crate::signature::{SignatureError, Signed};
-use crate::statement::{Closing, ClosingError, ExclusionReason, Receipt};
+use crate::statement::{Closing, ClosingError, ExclusionReason, Freeze, FreezeError, Receipt};
 
 /// A stored event that its round would not have accepted.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum ReplayError {
     /// The aggregator's signature does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// The freeze is unsound.
+    #[error(transparent)]
+    Freeze(#[from] FreezeError),
     /// The closing is unsound.
     #[error(transparent)]
     Closing(#[from] ClosingError),
@@ -48,33 +51,37 @@ impl Round {
             Event::Received(receipt) => self.stored_receipt(receipt),
             Event::Damaged { site, at } => same(event, self.damaged(site, *at)?),
             Event::Mended { site, at } => same(event, self.mended(site, *at)?),
-            Event::Frozen { .. } => once(self.frozen_at.is_none()),
+            Event::Frozen(freeze) => self.stored_freeze(freeze),
             Event::Reviewed(review) => same(event, self.review(review)?),
             Event::Closed(closing) => self.stored_closing(closing, log),
             Event::Endorsed(endorsement) => same(event, self.endorse(endorsement)?),
-            Event::Opened(opening) => same(event, self.open_sum(opening)?),
+            Event::Disputed(endorsement) => same(event, self.dispute(endorsement)?),
+            Event::Judged(endorsement) => same(event, self.judge(endorsement)?),
+            Event::Opened(opening) => same(event, self.take_opening(opening)?),
             Event::Acknowledged(acknowledgement) => same(event, self.acknowledge(acknowledgement)?),
         }
     }
 
-    /// The notes that must have come before a statement that was lost with them: the end of
-    /// collecting, and the damage for which a closing leaves a contribution out. When they came is
-    /// not known any more; a review or a closing says that it was not later.
-    pub fn notes_before(&self, event: &Event, now: UnixSeconds) -> Vec<Event> {
-        let (at, damaged) = match event {
-            Event::Reviewed(_) => (now, Vec::new()),
-            Event::Closed(closing) => {
-                let Closing { closed_at, excluded, .. } = &closing.statement;
-                let lost = excluded.iter().filter(|e| e.reason == ExclusionReason::Damaged);
-                (*closed_at, lost.map(|entry| entry.site.clone()).collect())
-            }
-            _ => return Vec::new(),
-        };
-        let frozen = self.frozen_at.is_none().then_some(Event::Frozen { at });
-        let unknown = damaged
-            .into_iter()
+    /// The notes that must have come before a statement that was lost with them: the damage for
+    /// which a closing leaves a contribution out. When it was found is not known any more; the
+    /// closing says that it was not later.
+    pub fn notes_before(&self, event: &Event) -> Vec<Event> {
+        let Event::Closed(closing) = event else { return Vec::new() };
+        let Closing { closed_at: at, excluded, .. } = &closing.statement;
+        let lost = excluded.iter().filter(|entry| entry.reason == ExclusionReason::Damaged);
+        let unknown = lost
+            .map(|entry| entry.site.clone())
             .filter(|site| self.contributions.get(site).is_some_and(|known| !known.is_wanted()));
-        frozen.into_iter().chain(unknown.map(|site| Event::Damaged { site, at })).collect()
+        unknown.map(|site| Event::Damaged { site, at: *at }).collect()
+    }
+
+    fn stored_freeze(&self, freeze: &Signed<Freeze>) -> Result<(), ReplayError> {
+        once(self.freeze.is_none())?;
+        Freeze::check(freeze, &self.study, &self.manifest.statement, &self.trust)?;
+        match freeze.statement == self.freeze_at(freeze.statement.frozen_at) {
+            true => Ok(()),
+            false => Err(ReplayError::Differs("the list of contributions is another one")),
+        }
     }
 
     fn stored_receipt(&self, receipt: &Signed<Receipt>) -> Result<(), ReplayError> {
@@ -106,7 +113,7 @@ impl Round {
     }
 
     fn collecting(&self) -> Result<(), ReplayError> {
-        match self.frozen_at {
+        match self.freeze {
             None => Ok(()),
             Some(_) => Err(ReplayError::Differs("collecting had ended")),
         }

@@ -33,6 +33,26 @@ pub struct Wanted {
     pub until: Option<UnixSeconds>,
 }
 
+/// How far a dispute of a round has come, or, with index 0, the verdict on wrong check words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DisputeStatus {
+    /// 1 to c; 0 for check words.
+    pub index: u16,
+    /// Holders that endorsed the dispute.
+    pub disputing: Vec<SiteId>,
+    /// Whether Q of them endorsed the same one.
+    pub disputed: bool,
+    /// Holders that opened their shares of the functionals.
+    pub answered: Vec<SiteId>,
+    /// Holders that endorsed the verdict.
+    pub judging: Vec<SiteId>,
+    /// Whether Q of them endorsed the same one.
+    pub judged: bool,
+    /// Holders that opened their shares of the culprits' keys.
+    pub removing: Vec<SiteId>,
+}
+
 /// What anyone may know of a round: who took part, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +85,8 @@ pub struct RoundStatus {
     pub opened: Vec<SiteId>,
     /// t.
     pub openings_needed: u16,
+    /// Disputes and verdicts so far, by index.
+    pub disputes: Vec<DisputeStatus>,
     /// Sites that acknowledged.
     pub acknowledged: Vec<SiteId>,
 }

@@ -1,16 +1,21 @@
 //! The aggregator's closing of a round: the set that is fixed, and the sum over it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::freeze::{Freeze, FreezeError};
 use super::header::Header;
 use super::manifest::Manifest;
 use super::receipt::Receipt;
-use super::review::{Review, complaints};
+use super::review::{Review, ReviewError};
 use super::study::Study;
+use crate::dealing::{Broken, Exclusion, Judge, Judgement, Reviewed, Trust};
 use crate::digest::Digest;
-use crate::id::{ClosingId, HeaderId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
+use crate::id::{
+    ClosingId, FreezeId, HeaderId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds,
+};
 use crate::log::{Checkpoint, LogEntry};
 use crate::signature::{SignatureError, Signed, Statement};
 use crate::time::{MAX_CLOCK_AHEAD, Utc};
@@ -28,47 +33,55 @@ pub struct Included {
 canonical!(Included { site, header });
 
 /// Why a contribution that got a receipt is not in the set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExclusionReason {
-    /// More than `c` holders complain about its envelopes: the digests of their reviews.
-    Complaints(Vec<Digest>),
+    /// The reviews show that its site is corrupt.
+    Barred,
+    /// Too few of its shares lie on one codeword to tell which are wrong.
+    Undetermined,
+    /// A holder that is still needed says that its share is not sound.
+    Accused,
     /// The aggregator lost or damaged its bytes, and did not get them again in time.
     Damaged,
 }
 
 impl Canonical for ExclusionReason {
     fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Complaints(reviews) => {
-                0u8.encode(out);
-                reviews.encode(out);
-            }
-            Self::Damaged => 1u8.encode(out),
+        let variant = match self {
+            Self::Barred => 0u8,
+            Self::Undetermined => 1,
+            Self::Accused => 2,
+            Self::Damaged => 3,
+        };
+        variant.encode(out);
+    }
+}
+
+impl From<Exclusion> for ExclusionReason {
+    fn from(exclusion: Exclusion) -> Self {
+        match exclusion {
+            Exclusion::Barred => Self::Barred,
+            Exclusion::Undetermined => Self::Undetermined,
+            Exclusion::Accused => Self::Accused,
         }
     }
 }
 
 impl fmt::Display for ExclusionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Complaints(reviews) => {
-                write!(f, "{} key holders complain about its envelopes", reviews.len())
+        f.write_str(match self {
+            Self::Barred => {
+                "the key holders' reviews show that it dealt or reviewed falsely, and it is barred"
             }
-            Self::Damaged => f.write_str(
-                "the aggregator lost or damaged its bytes and did not get them again in time",
-            ),
-        }
-    }
-}
-
-impl ExclusionReason {
-    /// The reviews that it names.
-    pub fn reviews(&self) -> &[Digest] {
-        match self {
-            Self::Complaints(reviews) => reviews,
-            Self::Damaged => &[],
-        }
+            Self::Undetermined => {
+                "too few of the key shares that it dealt lie on one polynomial to tell which are wrong"
+            }
+            Self::Accused => "a key holder that is needed says that its key share is not sound",
+            Self::Damaged => {
+                "the aggregator lost or damaged its bytes and did not get them again in time"
+            }
+        })
     }
 }
 
@@ -96,22 +109,51 @@ pub struct Closing {
     pub round: RoundNumber,
     /// The round's manifest.
     pub manifest: ManifestId,
+    /// The list of contributions that was reviewed.
+    pub freeze: FreezeId,
     /// When the set was fixed.
     pub closed_at: UnixSeconds,
     /// The set, ascending by name.
     pub included: Vec<Included>,
-    /// Receipts that are not in the set, ascending by name, each with its reason.
+    /// Those of the freeze that are not in the set, ascending by name, each with its reason; none in
+    /// an abort.
     pub excluded: Vec<Excluded>,
+    /// Digests of the reviews that were judged, in window order of their holders.
+    pub reviews: Vec<Digest>,
     /// BLAKE3 root of the sum of the bodies; none for an abort.
     pub sum: Option<Digest>,
     /// The study's log with everything that came before this closing.
     pub checkpoint: Checkpoint,
 }
-canonical!(Closing { study, round, manifest, closed_at, included, excluded, sum, checkpoint });
+canonical!(Closing {
+    study,
+    round,
+    manifest,
+    freeze,
+    closed_at,
+    included,
+    excluded,
+    reviews,
+    sum,
+    checkpoint
+});
 
 impl Statement for Closing {
     const LABEL: &'static str = "closing";
     type Id = ClosingId;
+}
+
+/// What a set is checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct SetView<'a> {
+    /// Trust before the round.
+    pub trust: &'a Trust,
+    /// The checked freeze.
+    pub freeze: &'a Freeze,
+    /// The headers of all contributions that it names.
+    pub headers: &'a [Signed<Header>],
+    /// The holders' reviews, at least those that the closing lists.
+    pub reviews: &'a [Signed<Review>],
 }
 
 /// A closing that nobody should endorse.
@@ -177,31 +219,61 @@ pub enum ClosingError {
         /// Statements that must be in it.
         min: u64,
     },
-    /// A contribution whose header is not the site's own.
-    #[error("the closing names header {got} of {site}, but what that site signed is {expected:?}")]
-    Header {
-        /// Whose header.
-        site: SiteId,
-        /// What the site signed.
-        expected: Option<HeaderId>,
+    /// The freeze names what its sites have not signed.
+    #[error(transparent)]
+    List(#[from] FreezeError),
+    /// Of another list.
+    #[error("the closing is of freeze {got}, expected {expected}; keep both freezes as evidence")]
+    Freeze {
+        /// The round's freeze.
+        expected: FreezeId,
         /// As stated.
-        got: HeaderId,
+        got: FreezeId,
     },
-    /// A contribution left out without cause.
+    /// A set and its exclusions that are not the freeze's list.
     #[error(
-        "the closing leaves out {site}, whose contribution has a receipt, with {complaints} complaints; more than c = {collusion} are needed"
+        "the closing's set and exclusions are not the contributions of its freeze: {site} is missing, or not of the freeze"
     )]
-    Omitted {
-        /// Who was left out.
+    NotTheList {
+        /// The first that differs.
         site: SiteId,
-        /// Complaints shown.
-        complaints: usize,
-        /// The study's bound.
-        collusion: u16,
     },
+    /// A review that it lists was not shown, or stands twice.
+    #[error(
+        "the closing lists the review {0}, which was not shown, stands twice or is out of window order"
+    )]
+    ReviewMissing(Digest),
+    /// A review that counts is none.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    /// More corrupt sites than the study allows for.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// A contribution left out without cause, or kept against the reviews.
+    #[error(
+        "the closing says of {site}: {got}, but its reviews say: {expected}",
+        got = said(*.got), expected = said(*.expected)
+    )]
+    Judgement {
+        /// Whose contribution.
+        site: SiteId,
+        /// What follows from the reviews; none: it belongs to the set.
+        expected: Option<ExclusionReason>,
+        /// As stated; none: it is in the set.
+        got: Option<ExclusionReason>,
+    },
+    /// A set although the reviews allow none.
+    #[error(
+        "the closing has a set, but its reviews allow none: t + c' holders that are not set aside must have reviewed, and min_sites contributions must be left"
+    )]
+    NoSet,
     /// Signature does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+}
+
+fn said(reason: Option<ExclusionReason>) -> String {
+    reason.map_or_else(|| "it belongs to the set".to_owned(), |reason| reason.to_string())
 }
 
 impl Closing {
@@ -221,16 +293,16 @@ impl Closing {
     }
 
     /// What the checkpoint must contain, as far as a site can tell: the manifest, the closing
-    /// before, every header and review that this closing names, and the site's own receipt. Proofs
+    /// before, freeze, headers and reviews that this closing names, and the site's own receipt. Proofs
     /// are asked for and checked in this order.
     pub fn logged(&self, manifest: &Manifest, receipt: Option<&Receipt>) -> Vec<LogEntry> {
         let included = self.included.iter().map(|entry| entry.header);
         let excluded = self.excluded.iter().map(|entry| entry.header);
-        let reviews = self.excluded.iter().flat_map(|entry| entry.reason.reviews());
         std::iter::once(LogEntry::of::<Manifest>(self.manifest))
             .chain(manifest.previous.map(LogEntry::of::<Self>))
+            .chain([LogEntry::of::<Freeze>(self.freeze)])
             .chain(included.chain(excluded).map(LogEntry::of::<Header>))
-            .chain(reviews.map(|review| LogEntry::of::<Review>(*review)))
+            .chain(self.reviews.iter().map(|review| LogEntry::of::<Review>(*review)))
             .chain(receipt.map(|receipt| LogEntry::of::<Receipt>(receipt.id())))
             .collect()
     }
@@ -276,6 +348,11 @@ impl Closing {
         }
         ascending(study, closing.included.iter().map(|entry| &entry.site))?;
         ascending(study, closing.excluded.iter().map(|entry| &entry.site))?;
+        if closing.is_abort()
+            && let Some(entry) = closing.excluded.first()
+        {
+            return Err(ClosingError::NotTheList { site: entry.site.clone() });
+        }
         match closing.excluded.iter().find(|entry| closing.header_of(&entry.site).is_some()) {
             Some(both) => Err(ClosingError::Entry(both.site.clone())),
             None => Ok(()),
@@ -301,48 +378,99 @@ impl Closing {
         self.excluded.iter().find(|entry| entry.header == *header).map(|entry| &entry.reason)
     }
 
-    /// Checks the set against the signed headers and reviews that a holder fetched: every entry is
-    /// what its site signed, and whoever is left out drew more than `c` complaints, or the
-    /// aggregator signs that it lost the bytes. That it lost them nobody else can check; the set
-    /// that is left needs `min_sites` contributions all the same.
+    /// What everybody concludes from the reviews that this closing lists. `trust` is the one before
+    /// the round; the freeze has been checked ([`Freeze::check`]), `reviews` are searched.
+    ///
+    /// # Errors
+    /// [`ClosingError`] when the freeze is another one, a review that is listed is missing or unsound,
+    /// or more sites are shown to be corrupt than the study allows for.
+    pub fn judge(
+        &self,
+        study: &Study,
+        trust: &Trust,
+        freeze: &Freeze,
+        reviews: &[Signed<Review>],
+    ) -> Result<Judgement, ClosingError> {
+        let reviewed = self.judged(study, freeze, reviews)?;
+        let (window, dealers) = (study.window(self.round), freeze.dealers());
+        Ok(Judge::of(study, &window, &dealers, trust).judge(&reviewed)?)
+    }
+
+    /// The reviews that this closing lists, checked, in its order.
+    ///
+    /// # Errors
+    /// [`ClosingError`], as [`Closing::judge`].
+    pub fn judged(
+        &self,
+        study: &Study,
+        freeze: &Freeze,
+        reviews: &[Signed<Review>],
+    ) -> Result<Vec<Reviewed>, ClosingError> {
+        let (expected, got) = (freeze.id(), self.freeze);
+        if expected != got {
+            return Err(ClosingError::Freeze { expected, got });
+        }
+        let shown: BTreeMap<Digest, &Signed<Review>> =
+            reviews.iter().map(|review| (review.id(), review)).collect();
+        let mut last = None;
+        let mut judged = Vec::with_capacity(self.reviews.len());
+        for digest in &self.reviews {
+            let missing = || ClosingError::ReviewMissing(*digest);
+            let review = shown.get(digest).ok_or_else(missing)?;
+            Review::check(review, study, freeze)?;
+            // Window order also says that no holder stands twice.
+            let offset = study.holder_offset(self.round, &review.statement.holder);
+            if offset <= last {
+                return Err(missing());
+            }
+            last = offset;
+            judged.push(review.statement.reviewed());
+        }
+        Ok(judged)
+    }
+
+    /// Checks the set against the signed headers and reviews that a holder fetched: set and
+    /// exclusions are the freeze's list, every entry is what its site signed, and whoever is left out
+    /// is so by the reviews, or the aggregator signs that it lost the bytes. That it lost them nobody
+    /// else can check; the set that is left needs `min_sites` contributions all the same. An abort
+    /// needs no reason: it opens nothing.
     ///
     /// # Errors
     /// [`ClosingError`] with the first contribution that is wrong.
-    pub fn check_set(
-        &self,
-        study: &Study,
-        headers: &[Signed<Header>],
-        reviews: &[Signed<Review>],
-    ) -> Result<(), ClosingError> {
-        let entries = self
-            .included
-            .iter()
-            .map(|entry| (&entry.site, entry.header))
-            .chain(self.excluded.iter().map(|entry| (&entry.site, entry.header)));
-        for (site, got) in entries {
-            let header = headers.iter().find(|header| header.statement.site == *site);
-            let expected = header.map(Signed::id);
-            let (Some(header), Some(member)) = (header, study.site(site)) else {
-                return Err(ClosingError::Header { site: site.clone(), expected, got });
-            };
-            header.verify(&member.signature_key, site)?;
-            if expected != Some(got) || header.statement.manifest != self.manifest {
-                return Err(ClosingError::Header { site: site.clone(), expected, got });
+    pub fn check_set(&self, study: &Study, shown: SetView<'_>) -> Result<Judgement, ClosingError> {
+        let SetView { trust, freeze, headers, reviews } = shown;
+        let judgement = self.judge(study, trust, freeze, reviews)?;
+        if self.is_abort() {
+            return Ok(judgement);
+        }
+        if judgement.set.is_empty() {
+            return Err(ClosingError::NoSet);
+        }
+        self.is_list(freeze)?;
+        freeze.check_headers(study, headers)?;
+        for entry in &freeze.contributions {
+            let site = &entry.site;
+            let expected = judgement.excluded.get(site).map(|why| ExclusionReason::from(*why));
+            let got = self.exclusion(&entry.header).copied();
+            if got != expected && !(expected.is_none() && got == Some(ExclusionReason::Damaged)) {
+                return Err(ClosingError::Judgement { site: site.clone(), expected, got });
             }
         }
-        for entry in &self.excluded {
-            if entry.reason == ExclusionReason::Damaged {
-                continue;
-            }
-            let complaints = complaints(study, self.round, self.manifest, &entry.site, reviews)?;
-            let collusion = study.threshold.collusion;
-            // An abort needs no reason for each contribution: it opens nothing.
-            if complaints.len() <= usize::from(collusion) && !self.is_abort() {
-                let (site, complaints) = (entry.site.clone(), complaints.len());
-                return Err(ClosingError::Omitted { site, complaints, collusion });
-            }
+        Ok(judgement)
+    }
+
+    /// Refuses a set that is not, with its exclusions, the freeze's list.
+    fn is_list(&self, freeze: &Freeze) -> Result<(), ClosingError> {
+        let included = self.included.iter().map(|entry| (&entry.site, entry.header));
+        let excluded = self.excluded.iter().map(|entry| (&entry.site, entry.header));
+        let stated: BTreeMap<&SiteId, HeaderId> = included.chain(excluded).collect();
+        let list: BTreeMap<&SiteId, HeaderId> =
+            freeze.contributions.iter().map(|entry| (&entry.site, entry.header)).collect();
+        let both = || stated.iter().chain(&list);
+        match both().find(|(site, _)| stated.get(*site) != list.get(*site)) {
+            Some((site, _)) => Err(ClosingError::NotTheList { site: (*site).clone() }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::study::Study;
+use crate::dealing::Trust;
 use crate::digest::Digest;
 use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::signature::{SignatureError, Signed, Statement};
@@ -32,6 +33,8 @@ pub struct Manifest {
     pub base_model: Digest,
     /// The previous round's certified closing; none in round 0.
     pub previous: Option<ClosingId>,
+    /// Digest of the [`Trust`] before the round: who is barred, and which pairs are in doubt.
+    pub trust: Digest,
 }
 canonical!(Manifest {
     study,
@@ -42,7 +45,8 @@ canonical!(Manifest {
     holders,
     holder_keys,
     base_model,
-    previous
+    previous,
+    trust
 });
 
 impl Statement for Manifest {
@@ -51,7 +55,7 @@ impl Statement for Manifest {
 }
 
 /// How the previous round ended, as far as the next manifest is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Previous {
     /// Number of the round that ended.
     pub round: RoundNumber,
@@ -59,6 +63,8 @@ pub struct Previous {
     pub closing: ClosingId,
     /// When it was closed.
     pub closed_at: UnixSeconds,
+    /// Trust after it, with the sites that its verdicts bar.
+    pub trust: Trust,
 }
 
 /// A manifest that a site or the aggregator refuses.
@@ -74,7 +80,7 @@ pub enum ManifestError {
     },
     /// Not the next round.
     #[error(
-        "the manifest opens round {got}, expected round {expected}: rounds are opened in order, each once the one before is certified"
+        "the manifest opens round {got}, expected round {expected}: rounds are opened in order, each once the one before has ended: in a certified abort, or with one model that enough sites have acknowledged"
     )]
     Round {
         /// The next number.
@@ -89,6 +95,16 @@ pub enum ManifestError {
         expected: Option<ClosingId>,
         /// As stated.
         got: Option<ClosingId>,
+    },
+    /// Another trust.
+    #[error(
+        "the manifest names the trust {got}, expected {expected}: initiator and reader do not agree on who is barred; fetch freeze, reviews and verdicts of the rounds before again"
+    )]
+    Trust {
+        /// As it follows from the rounds before.
+        expected: Digest,
+        /// As stated.
+        got: Digest,
     },
     /// Signed by somebody whose turn it is not.
     #[error(
@@ -182,8 +198,14 @@ impl Manifest {
         if manifest.previous != closing {
             return Err(ManifestError::Previous { expected: closing, got: manifest.previous });
         }
+        let none = Trust::default();
+        let trust = previous.map_or(&none, |previous| &previous.trust);
+        let (expected, got) = (trust.digest(), manifest.trust);
+        if expected != got {
+            return Err(ManifestError::Trust { expected, got });
+        }
         let ended_at = previous.map_or(study.created_at, |previous| previous.closed_at);
-        let turns = manifest.turns(study, ended_at)?;
+        let turns = manifest.turns(study, ended_at, trust)?;
         if !manifest.holders.iter().eq(study.holders(manifest.round).map(|site| &site.id)) {
             let start = study.ring_start(manifest.round);
             return Err(ManifestError::Holders { expected: study.threshold.holders, start });
@@ -197,7 +219,8 @@ impl Manifest {
         if !(u64::from(min)..=longest.into()).contains(&got) {
             return Err(ManifestError::Deadline { min, longest, got });
         }
-        let initiator = study.initiator(manifest.round, turns).ok_or(ManifestError::NoSites)?;
+        let initiator =
+            study.initiator(manifest.round, turns, trust).ok_or(ManifestError::NoSites)?;
         signed.verify(&initiator.signature_key, &initiator.id)?;
         Ok(())
     }
@@ -218,8 +241,13 @@ impl Manifest {
 
     /// How many places after the initiator that is due the signer stands on the ring; each must
     /// have waited one more time-out since the previous round ended.
-    fn turns(&self, study: &Study, ended_at: UnixSeconds) -> Result<usize, ManifestError> {
-        let due = &study.initiator(self.round, 0).ok_or(ManifestError::NoSites)?.id;
+    fn turns(
+        &self,
+        study: &Study,
+        ended_at: UnixSeconds,
+        trust: &Trust,
+    ) -> Result<usize, ManifestError> {
+        let due = &study.initiator(self.round, 0, trust).ok_or(ManifestError::NoSites)?.id;
         let refuse = || ManifestError::Initiator {
             got: self.initiator.clone(),
             due: due.clone(),
@@ -228,7 +256,7 @@ impl Manifest {
         };
         let turns = (0..study.roster.len())
             .find(|turns| {
-                let member = study.initiator(self.round, *turns);
+                let member = study.initiator(self.round, *turns, trust);
                 member.is_some_and(|member| member.id == self.initiator)
             })
             .ok_or_else(refuse)?;

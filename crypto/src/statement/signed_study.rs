@@ -70,12 +70,14 @@ impl SignedStudy {
             _study: IgnoredAny,
             protocol: Option<u32>,
         }
-        if bytes.len() <= MAX_STUDY
+        let parsed = json::parse(bytes, MAX_STUDY, "study file");
+        // Only a file that is none of this version is read again, to tell why.
+        if let Err(JsonError::Malformed { .. }) = &parsed
             && let Ok(Stated { protocol, .. }) = serde_json::from_slice(bytes)
         {
-            ProtocolVersion::of(protocol.unwrap_or(1)).map_err(JsonError::Protocol)?;
+            ProtocolVersion::of(protocol.unwrap_or(1))?;
         }
-        json::parse(bytes, MAX_STUDY, "study file")
+        parsed
     }
 
     /// Adds one site's signature.

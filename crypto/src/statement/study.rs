@@ -11,12 +11,13 @@ use super::reach::SmallestSets;
 use super::roster_entry::RosterEntry;
 use super::training::{Training, TrainingError};
 use super::weighting::{Weighting, WeightingError};
+use crate::dealing::Trust;
 use crate::id::{ModelId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::layout::{Layout, LayoutError};
 use crate::ring::packing::{Packing, PackingError};
 use crate::ring::params::{MAX_SITES, ParameterSet};
 use crate::signature::{PublicKey, SignatureError, Statement};
-use crate::threshold::{Threshold, ThresholdError};
+use crate::threshold::{MAX_FUNCTIONALS, Threshold, ThresholdError};
 use crate::wire::canonical::canonical;
 
 /// The most seconds that a study may let a round take contributions: 90 days.
@@ -117,15 +118,23 @@ pub enum StudyError {
     Threshold(#[from] ThresholdError),
     /// Too few sites for a safe sum.
     #[error(
-        "min_sites is {got}, expected {floor} to {sites}: a sum over fewer would leave less than two honest sites in it, one over more cannot come"
+        "min_sites is {got}, expected {floor} to {ceiling}: a sum over fewer would leave less than two honest sites in it, and more could not come while up to c sites spoil their contributions and accuse others"
     )]
     MinSites {
         /// As stated.
         got: u16,
         /// `max(3, c + 2)`.
         floor: u16,
-        /// Roster size.
-        sites: usize,
+        /// `n - 2c + 1`; `n` where a spoiled round names nobody.
+        ceiling: usize,
+    },
+    /// Disputes could reveal too much of a key.
+    #[error(
+        "c l^2 is {got}, expected at most {MAX_FUNCTIONALS}: the disputes of a study may give so many equations of each key; lower --packing"
+    )]
+    Functionals {
+        /// As it follows.
+        got: u32,
     },
     /// Sums would overflow.
     #[error(transparent)]
@@ -149,6 +158,11 @@ pub enum StudyError {
     /// A training plan that cannot be pinned.
     #[error(transparent)]
     Training(#[from] TrainingError),
+    /// A privacy policy that this version does not know how to keep.
+    #[error(
+        "the study's privacy policy is {0:?}, and this version does not enforce it: its sums would be opened without what the study promises; sign a study with the policy none, or use a version that enforces it"
+    )]
+    Privacy(PrivacyPolicy),
     /// Check keys are missing.
     #[error("expected one sealed check key for each of {sites} sites, got {got}")]
     CheckKeys {
@@ -196,9 +210,14 @@ impl Study {
             }
         }
         self.threshold.check(sites)?;
+        let got = self.threshold.functionals();
+        if self.threshold.names() && got > MAX_FUNCTIONALS.into() {
+            return Err(StudyError::Functionals { got });
+        }
         let floor = self.threshold.min_sites_floor();
-        if self.min_sites < floor || usize::from(self.min_sites) > sites {
-            return Err(StudyError::MinSites { got: self.min_sites, floor, sites });
+        let ceiling = self.threshold.min_sites_ceiling(sites);
+        if self.min_sites < floor || usize::from(self.min_sites) > ceiling {
+            return Err(StudyError::MinSites { got: self.min_sites, floor, ceiling });
         }
         self.packing.check(sites, self.threshold.collusion)?;
         self.layout.check()?;
@@ -210,6 +229,9 @@ impl Study {
         let sets = SmallestSets::of(&self.threshold, self.min_sites);
         self.weighting.check(sites, sets.malicious, self.packing.value_bits)?;
         self.training.check()?;
+        if !self.privacy.is_enforced() {
+            return Err(StudyError::Privacy(self.privacy));
+        }
         if self.check_key.sealed.len() != sites {
             return Err(StudyError::CheckKeys { sites, got: self.check_key.sealed.len() });
         }
@@ -232,6 +254,11 @@ impl Study {
         from.iter().chain(before).take(self.threshold.holders.into())
     }
 
+    /// The names of a round's key holders, in window order.
+    pub fn window(&self, round: RoundNumber) -> Vec<SiteId> {
+        self.holders(round).map(|holder| holder.id.clone()).collect()
+    }
+
     /// `round mod n`: the ring position of a round's first key holder and of its initiator.
     pub(super) fn ring_start(&self, round: RoundNumber) -> usize {
         round.0 as usize % self.roster.len().max(1)
@@ -242,11 +269,17 @@ impl Study {
         self.holders(round).position(|holder| holder.id == *site)
     }
 
-    /// The initiator of a round when `turns` predecessors on the ring stayed silent; none if there
-    /// are no sites.
-    pub fn initiator(&self, round: RoundNumber, turns: usize) -> Option<&RosterEntry> {
-        let sites = self.roster.len().max(1);
-        self.roster.get((self.ring_start(round) + turns % sites) % sites)
+    /// The initiator of a round when `turns` predecessors on the ring stayed silent; a barred site's
+    /// turn passes at once. None if there are no sites, or all are barred.
+    pub fn initiator(
+        &self,
+        round: RoundNumber,
+        turns: usize,
+        trust: &Trust,
+    ) -> Option<&RosterEntry> {
+        let (before, from) = self.roster.split_at(self.ring_start(round));
+        let ring = || from.iter().chain(before).filter(|site| !trust.bars(&site.id));
+        ring().nth(turns % ring().count().max(1))
     }
 
     /// Blocks of a contribution's body.

@@ -258,3 +258,73 @@ proptest! {
         (0..6).for_each(|number| scene.round(number));
     }
 }
+
+/// Who may open after one late review: `change` alters the one that an honest holder would sign.
+fn late(judge: &Judge<'_>, listed: &[Reviewed], review: Reviewed) -> bool {
+    let judged = judge.judge(listed).unwrap();
+    assert!(!judged.set.is_empty());
+    let holder = review.holder.clone();
+    let openers = judge.openers(&judged, &judged.set, listed, &[review]);
+    assert!(judged.openers.is_subset(&openers), "nobody who was listed is lost");
+    openers.contains(&holder)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    /// All deal honestly; `c - 1` holders lie to everybody, and one honest holder comes late.
+    #[test]
+    fn a_late_review_counts_if_and_only_if_it_agrees_with_every_dealer_of_the_set(
+        (c, l) in (1u16..4, 1u16..3), state in any::<u64>(),
+    ) {
+        let m = usize::from(3 * c + l);
+        let threshold = Threshold::derive(m as u16, c, l, m).unwrap();
+        let mut scene = Scene { state, threshold, sites: m, trust: Trust::default() };
+        let mut polynomials = || -> Vec<[Vec<u64>; 2]> {
+            let mut polynomial = || (0..threshold.opening).map(|_| scene.word()).collect();
+            (0..m).map(|_| [polynomial(), polynomial()]).collect()
+        };
+        let dealt = polynomials();
+        let at = |polynomial: &[u64], x| {
+            polynomial.iter().rev().fold(0, |sum, a| field::add(field::mul(sum, x), *a))
+        };
+        let honest = |holder: usize| {
+            let x = holder_point(holder);
+            let answers = dealt.iter().map(|[f, g]| Answer::Masked([at(f, x), at(g, x)]));
+            Reviewed { holder: site(holder), answers: answers.collect() }
+        };
+        let liars = usize::from(c) - 1;
+        let listed: Vec<Reviewed> = (0..m - 1).map(|holder| {
+            let mut review = honest(holder);
+            if holder < liars {
+                review.answers.fill_with(|| Answer::Masked([scene.word(), scene.word()]));
+            }
+            review
+        }).collect();
+        let (names, trust) = (sites(m), Trust::default());
+        let (threshold, window) = (&threshold, names.as_slice());
+        let judge = Judge { threshold, min_sites: 1, window, dealers: window, trust: &trust };
+
+        prop_assert!(late(&judge, &listed, honest(m - 1)));
+        let dealer = liars + scene.below((m - liars) as u64) as usize;
+        for word in 0..2 {
+            let mut off = honest(m - 1);
+            let Answer::Masked(words) = &mut off.answers[dealer] else { unreachable!() };
+            words[word] = field::add(words[word], 1);
+            prop_assert!(!late(&judge, &listed, off));
+        }
+        let mut none = honest(m - 1);
+        none.answers[dealer] = Answer::NoShare;
+        prop_assert!(!late(&judge, &listed, none.clone()));
+        none.answers.pop();
+        prop_assert!(!late(&judge, &listed, none), "an answer is missing");
+        let stranger = Reviewed { holder: site(m), ..honest(m - 1) };
+        prop_assert!(!late(&judge, &listed, stranger), "no holder");
+        if liars > 0 {
+            // Liars were barred, and their dealings are not in the set.
+            let mut off = honest(m - 1);
+            off.answers[0] = Answer::NoShare;
+            prop_assert!(late(&judge, &listed, off));
+            prop_assert!(!late(&judge, &listed, honest(0)), "set aside, whatever it says now");
+        }
+    }
+}
