@@ -5,4 +5,5 @@ pub mod check;
 pub mod contribution;
 pub mod one_time_key;
 pub(crate) mod rlwe_noise;
+pub mod self_check;
 pub(crate) mod transform;

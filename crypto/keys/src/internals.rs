@@ -67,7 +67,7 @@ impl Round {
 pub fn share(key: &[u64; KEY_WORDS], threshold: &Threshold, seed: [u8; 32]) -> usize {
     let key = SecretWords::from(key.to_vec());
     let dealt =
-        crate::share::share::share_vector(&key, threshold, &mut ChaCha20Rng::from_seed(seed));
+        crate::share::deal::share_vector(&key, threshold, &mut ChaCha20Rng::from_seed(seed));
     dealt.iter().map(|dealt| dealt.as_bytes().len()).sum()
 }
 

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::check::{CheckVectors, CheckWords};
 use super::rlwe_noise::{UNIFORM_BYTES, errors_from_uniform};
+use super::self_check::{EncryptedBlock, SelfCheck, SelfCheckError, SelfCheckScratch};
 use super::transform::product;
 use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
@@ -33,6 +34,9 @@ pub enum EncryptError {
     /// The body could not be written.
     #[error("could not write the encrypted body: {0}")]
     Io(#[from] io::Error),
+    /// What was encrypted does not decrypt.
+    #[error(transparent)]
+    SelfCheck(#[from] SelfCheckError),
     /// An earlier step failed: going on would encrypt other values under the same key and errors.
     #[error("this encryption has failed before; start again with a fresh key")]
     Failed,
@@ -78,6 +82,7 @@ pub(super) struct BlockCipher<'a> {
     pub(super) quantizer: Quantizer<'a>,
     pub(super) key: SecretWords,
     pub(super) check: CheckVectors<'a>,
+    pub(super) self_check: SelfCheck<'a>,
     pub(super) randomness: BulkRandomness,
     /// Working memory that no block is using.
     pub(super) spare: Mutex<Vec<Box<Scratch>>>,
@@ -91,6 +96,7 @@ pub(super) struct Scratch {
     words: Zeroizing<[u64; RING_DEGREE]>,
     uniform: Zeroizing<[u8; UNIFORM_BYTES]>,
     dither: Zeroizing<Vec<u8>>,
+    again: SelfCheckScratch,
 }
 
 /// A panic in another thread is that thread's: it ends the encryption, whatever was locked then.
@@ -119,6 +125,7 @@ impl BlockCipher<'_> {
                 words: Zeroizing::new([0; RING_DEGREE]),
                 uniform: Zeroizing::new([0; UNIFORM_BYTES]),
                 dither: Zeroizing::new(vec![0; self.packing().block_values() * 4]),
+                again: SelfCheckScratch::new(),
             })
         })
     }
@@ -159,7 +166,7 @@ impl BlockCipher<'_> {
         Ok(sum)
     }
 
-    /// `c_j = a_j s + e_j + Delta m_j`, rounded to wire words.
+    /// `c_j = a_j s + e_j + Delta m_j`, rounded to wire words; and whether they decrypt again.
     fn encrypt_block<V: Value>(
         &self,
         block: usize,
@@ -167,7 +174,7 @@ impl BlockCipher<'_> {
         scratch: &mut Scratch,
         out: &mut [u8],
     ) -> Result<CheckWords, EncryptError> {
-        let Scratch { public, message, errors, words, uniform, dither } = scratch;
+        let Scratch { public, message, errors, words, uniform, dither, again } = scratch;
         let mut stream = self.randomness.block(block as u64);
         stream.fill(uniform.as_mut_slice());
         stream.fill(dither);
@@ -178,7 +185,11 @@ impl BlockCipher<'_> {
         let Packing { delta_bits, wire_bits, .. } = *self.packing();
         mask(errors.as_slice(), message.as_slice(), delta_bits, wire_bits, words.as_mut_slice());
         pack(words.as_slice(), wire_bits, out);
-        Ok(self.check.of_block(block, words))
+        let check = self.check.of_block(block, words);
+        let made =
+            EncryptedBlock { block, values: values.len(), message, bytes: out, check: &check };
+        self.self_check.check_block(made, again)?;
+        Ok(check)
     }
 }
 

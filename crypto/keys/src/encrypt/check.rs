@@ -114,8 +114,9 @@ impl CheckKey {
         Ok(total)
     }
 
-    /// Seals a body's check words for the header that names the body.
-    pub(crate) fn seal_words(&self, binding: CheckBinding<'_>, words: &CheckWords) -> HexBytes {
+    /// Seals a body's check words for the header that names the body. Whoever has the check key can
+    /// seal any words: sites hold them against the body.
+    pub fn seal_words(&self, binding: CheckBinding<'_>, words: &CheckWords) -> HexBytes {
         let plaintext = Zeroizing::new(words.0.map(u64::to_le_bytes).concat());
         let (cipher, associated) = self.cipher(binding);
         let payload = Payload { msg: &plaintext, aad: &associated };
@@ -184,11 +185,13 @@ const BATCH: usize = 8;
 
 /// What sealed check words are bound to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CheckBinding<'a> {
-    pub(crate) manifest: ManifestId,
-    pub(crate) site: &'a SiteId,
+pub struct CheckBinding<'a> {
+    /// The round's manifest.
+    pub manifest: ManifestId,
+    /// Whose body.
+    pub site: &'a SiteId,
     /// Digest of the body.
-    pub(crate) body: Digest,
+    pub body: Digest,
 }
 
 impl Canonical for CheckBinding<'_> {

@@ -9,9 +9,10 @@ use ringfence_crypto::statement::{Header, HolderKeys, Manifest, Study};
 
 use super::check::{CheckBinding, CheckKey};
 use super::one_time_key::{EncryptError, Encryption, EncryptionContext, OneTimeKey};
+use super::self_check::SelfCheckError;
 use crate::identity::Identity;
-use crate::share::envelope::EnvelopeBinding;
-use crate::share::seal::{Purpose, SealError, seal};
+use crate::share::envelope::{EnvelopeBinding, seal_envelope};
+use crate::share::seal::SealError;
 use crate::update::quantize::{QuantizedUpdate, Value};
 
 /// Everything but the body, which was written as it was made.
@@ -43,16 +44,30 @@ pub struct ContributionContext<'a> {
 pub enum ContributeError {
     /// The body could not be encrypted or written.
     #[error(transparent)]
-    Encrypt(#[from] EncryptError),
+    Encrypt(EncryptError),
     /// A share could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The body does not decrypt to the update, or the shares are not the key's: this machine
+    /// computed wrongly.
+    #[error(transparent)]
+    SelfCheck(#[from] SelfCheckError),
+}
+
+impl From<EncryptError> for ContributeError {
+    fn from(error: EncryptError) -> Self {
+        match error {
+            EncryptError::SelfCheck(fault) => Self::SelfCheck(fault),
+            error => Self::Encrypt(error),
+        }
+    }
 }
 
 impl Contribution {
     /// Encrypts a quantized update under a fresh key for the round of a checked manifest, shares
-    /// the key among the round's holders and signs the header. The caller makes body, envelopes
-    /// and header durable before any byte of them leaves.
+    /// the key among the round's holders and signs the header, once the body has been decrypted
+    /// again and the shares are seen to be the key's: no fault of this machine is signed for. The
+    /// caller makes body, envelopes and header durable before any byte of them leaves.
     ///
     /// # Errors
     /// [`ContributeError`]; nothing may be sent then.
@@ -90,14 +105,14 @@ impl Contribution {
         let (bytes, body) = (body.bytes, Digest::finish(&body.hasher));
         let binding = CheckBinding { manifest: id, site: identity.site(), body };
         let check = check_key.seal_words(binding, used.check());
-        let shares = used.share(&study.threshold, rng);
+        let shares = used.share(&study.threshold, rng)?;
         let mut envelopes = Vec::with_capacity(shares.len());
         let holders = study.holders(manifest.round).zip(holder_keys.iter());
         for (share, (holder, key)) in shares.iter().zip(holders) {
             let (dealer, holder) = (identity.site(), &holder.id);
             let binding = EnvelopeBinding { manifest: id, dealer, holder };
             envelopes.push(match key.key() {
-                Some(key) => seal(key, Purpose::Envelope, &binding, share.as_bytes(), rng)?,
+                Some(key) => seal_envelope(key, binding, share.as_bytes(), rng)?,
                 // Its holder published what nobody can seal to, and gets nothing: an empty envelope.
                 None => Vec::new(),
             });

@@ -66,6 +66,7 @@ use zeroize::Zeroizing;
 pub use super::blocks::EncryptError;
 use super::blocks::{BlockCipher, Sink};
 use super::check::{CheckKey, CheckWords};
+use super::self_check::SelfCheck;
 use crate::randomness::BulkRandomness;
 use crate::secret::SecretWords;
 use crate::update::quantize::{QuantizeError, Quantizer, Value};
@@ -80,6 +81,8 @@ pub struct OneTimeKey(SecretWords);
 /// A key that has encrypted its one body, with the check words of that body.
 pub struct UsedKey {
     key: SecretWords,
+    /// The copy that the body was decrypted with: what is shared must be the same.
+    copy: SecretWords,
     check: CheckWords,
 }
 
@@ -126,6 +129,7 @@ impl OneTimeKey {
             manifest,
             blocks: packing.blocks(quantizer.values())?,
             quantizer,
+            self_check: SelfCheck::new(&context, &self.0),
             key: self.0,
             check: check_key.vectors(manifest, packing.wire_bits),
             randomness: BulkRandomness::draw(rng),
@@ -157,8 +161,9 @@ impl<V: Value> Encryption<'_, V> {
     /// Encrypts further values and writes the blocks that are complete to `body`.
     ///
     /// # Errors
-    /// [`EncryptError`] when there are more values than in the layout, one is not finite, or
-    /// `body` cannot be written. Nothing more can be encrypted after the last two.
+    /// [`EncryptError`] when there are more values than in the layout, one is not finite, `body`
+    /// cannot be written, or a block does not decrypt again. Nothing more can be encrypted after
+    /// the last three.
     pub fn update(
         &mut self,
         values: &[V],
@@ -203,7 +208,8 @@ impl<V: Value> Encryption<'_, V> {
     /// Pads and writes the last blocks; the key is ready to be shared.
     ///
     /// # Errors
-    /// [`EncryptError`] when values are missing or `body` cannot be written.
+    /// [`EncryptError`] when values are missing, `body` cannot be written, or a block does not
+    /// decrypt again.
     pub fn finish(mut self, body: &mut (impl Write + Send)) -> Result<UsedKey, EncryptError> {
         if self.failed {
             return Err(EncryptError::Failed);
@@ -219,7 +225,8 @@ impl<V: Value> Encryption<'_, V> {
             .take(left)
             .collect();
         self.write_blocks(&blocks, body)?;
-        Ok(UsedKey { key: self.cipher.key, check: self.check })
+        let copy = self.cipher.self_check.into_key();
+        Ok(UsedKey { key: self.cipher.key, copy, check: self.check })
     }
 
     /// Values of the update that lie in a block: one less in the first, which counts the site.
@@ -251,18 +258,21 @@ impl UsedKey {
         &self.check
     }
 
-    /// The vector that is shared among the holders: the key's words.
-    pub(crate) fn into_key_vector(self) -> SecretWords {
-        self.key
+    /// The vector that is shared among the holders, the key's words, and the copy of them that the
+    /// body decrypts with.
+    pub(crate) fn into_key_vectors(self) -> (SecretWords, SecretWords) {
+        (self.key, self.copy)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::self_check::SelfCheckError;
     use super::*;
     use crate::testing::rng;
     use ringfence_crypto::Digest;
     use ringfence_crypto::layout::TensorLayout;
+    use ringfence_crypto::threshold::Threshold;
 
     #[test]
     fn a_failed_encryption_encrypts_nothing_more() {
@@ -299,6 +309,56 @@ mod tests {
         encryption.update(&part, &mut body).unwrap();
         encryption.update(&part, &mut body).unwrap();
         assert!(encryption.finish(&mut body).is_ok());
+    }
+
+    #[test]
+    fn a_machine_that_computes_wrongly_encrypts_and_shares_nothing() {
+        let packing = Packing::derive(16, 3, 1).unwrap();
+        let values = packing.block_values() * 2;
+        let tensor = TensorLayout { name: "w".into(), shape: vec![values as u32], clip: 1.0 };
+        let layout = Layout { tensors: vec![tensor] };
+        let mut rng = rng(1);
+        let check_key = CheckKey::generate(&mut rng);
+        let (packing, layout, check_key) = (&packing, &layout, &check_key);
+        let manifest = Digest::of(b"round").into();
+        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let part = vec![0.5f32; values / 2];
+        let mut start = || OneTimeKey::generate(&mut rng).start::<f32>(context, &mut rng).unwrap();
+
+        // A bit of the key flips after the first block: the second is another key's.
+        let (mut encryption, mut body) = (start(), Vec::new());
+        encryption.update(&part, &mut body).unwrap();
+        let written = body.len();
+        assert!(written > 0, "the first block is written");
+        encryption.cipher.key.as_mut_slice()[4095] ^= 1 << 40;
+        let error = encryption.update(&part, &mut body).unwrap_err();
+        let expected = SelfCheckError::Decryption { block: 1 };
+        assert!(matches!(&error, EncryptError::SelfCheck(e) if *e == expected), "{error}");
+        assert!(error.to_string().contains("nothing was sent"), "{error}");
+        assert_eq!(body.len(), written);
+        assert!(matches!(encryption.finish(&mut body), Err(EncryptError::Failed)));
+
+        // A public polynomial that is wrong once.
+        let (mut encryption, mut body) = (start(), Vec::new());
+        encryption.cipher.manifest = Digest::of(b"another").into();
+        let error = encryption.update(&part, &mut body).unwrap_err();
+        assert!(matches!(error, EncryptError::SelfCheck(_)), "{error}");
+        assert!(body.is_empty());
+
+        // The key flips after the last block, or its copy does.
+        let threshold = Threshold::derive(3, 1, 1, 3).unwrap();
+        let mut shared = |alter: fn(&mut UsedKey)| {
+            let (mut encryption, mut body) = (start(), Vec::new());
+            encryption.update(&part, &mut body).unwrap();
+            encryption.update(&part, &mut body).unwrap();
+            let mut used = encryption.finish(&mut body).unwrap();
+            alter(&mut used);
+            used.share(&threshold, &mut crate::testing::rng(2)).map(|dealt| dealt.len())
+        };
+        assert_eq!(shared(|_| ()), Ok(3));
+        let wrong = Err(SelfCheckError::Shares);
+        assert_eq!(shared(|used| used.key.as_mut_slice()[17] ^= 2), wrong);
+        assert_eq!(shared(|used| used.copy.as_mut_slice()[17] ^= 2), wrong);
     }
 
     #[test]

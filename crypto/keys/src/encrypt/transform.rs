@@ -9,6 +9,7 @@ mod lanes;
 mod points;
 
 pub(crate) use inverse::product;
+pub(crate) use points::inverse_power;
 
 #[cfg(test)]
 use ringfence_crypto::ring::{field, params::RING_DEGREE};

@@ -1,21 +1,26 @@
 //! Envelopes: what a dealer's share for one key holder is bound to, and how the holder opens it.
 
+use rand::CryptoRng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ManifestId, SiteId};
 use ringfence_crypto::ring::field::ResidueError;
-use ringfence_crypto::statement::{Header, Study};
+use ringfence_crypto::statement::{Header, HexBytes, Study};
 use ringfence_crypto::wire::canonical::Canonical;
 
-use super::seal::{Purpose, SealError};
-use super::share::Share;
+use super::dealt::DealtShare;
+use super::seal::{Purpose, SealError, seal};
 use crate::identity::Identity;
 use crate::round_secret::RoundSecret;
 
 /// What an envelope is bound to.
-pub(crate) struct EnvelopeBinding<'a> {
-    pub(crate) manifest: ManifestId,
-    pub(crate) dealer: &'a SiteId,
-    pub(crate) holder: &'a SiteId,
+#[derive(Clone, Copy, Debug)]
+pub struct EnvelopeBinding<'a> {
+    /// The round's manifest.
+    pub manifest: ManifestId,
+    /// Who deals.
+    pub dealer: &'a SiteId,
+    /// To whom.
+    pub holder: &'a SiteId,
 }
 
 impl Canonical for EnvelopeBinding<'_> {
@@ -83,6 +88,22 @@ pub enum EnvelopeError {
     Bad(#[from] Complaint),
 }
 
+/// Seals bytes as an envelope to the owner of a KEM key. Honest dealers seal what sharing their key
+/// gives ([`Contribution`](crate::encrypt::contribution::Contribution)). Public, for whoever plays a
+/// dealer that does not: anyone can seal anything to a public key, so no honest site relies on what
+/// an envelope holds before its review.
+///
+/// # Errors
+/// [`SealError::Key`] when `recipient` is no X-Wing key.
+pub fn seal_envelope(
+    recipient: &HexBytes,
+    binding: EnvelopeBinding<'_>,
+    bytes: &[u8],
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<u8>, SealError> {
+    seal(recipient, Purpose::Envelope, &binding, bytes, rng)
+}
+
 /// Opens the envelope that `header`'s site dealt to this holder: with the round's secret, or with
 /// the long-term one (`None`) where the manifest names no round keys of this holder. The header
 /// must have passed [`Header::check`].
@@ -95,7 +116,7 @@ pub fn open_envelope(
     study: &Study,
     header: &Header,
     sealed: &[u8],
-) -> Result<Share, EnvelopeError> {
+) -> Result<DealtShare, EnvelopeError> {
     let dealer = || header.site.clone();
     let offset = study.holder_offset(header.round, identity.site());
     let named = offset.and_then(|offset| Some((offset, header.envelopes.get(offset)?)));
@@ -112,25 +133,24 @@ pub fn open_envelope(
         .map_or(identity.kem(), RoundSecret::kem)
         .open(Purpose::Envelope, &binding, sealed)
         .map_err(|source| Complaint::Seal { dealer: dealer(), source })?;
-    Share::from_dealt(&bytes, &study.threshold, offset)
+    DealtShare::from_dealt(&bytes, &study.threshold, offset)
         .map_err(|source| Complaint::Share { dealer: dealer(), source }.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::seal::seal;
-    use super::super::share::{dealt_bytes, share_words};
+    use super::super::dealt::{dealt_bytes, dealt_words};
     use super::*;
     use crate::testing::{rng, study};
     use ringfence_crypto::id::RoundNumber;
     use ringfence_crypto::ring::params::MODULUS;
     use ringfence_crypto::signature::Statement;
-    use ringfence_crypto::statement::{CHECK_BYTES, HexBytes};
+    use ringfence_crypto::statement::CHECK_BYTES;
 
     #[test]
     fn residues_at_or_above_q_are_refused() {
         let (study, identities) = study(5);
-        let mut words = vec![0u8; share_words(&study.threshold) * 8];
+        let mut words = vec![0u8; dealt_words(&study.threshold) * 8];
         words[8..16].copy_from_slice(&MODULUS.to_le_bytes());
         // Properly sealed, and named by the header; the first holders are dealt seeds.
         let last = 4;
@@ -138,8 +158,7 @@ mod tests {
         let (dealer, holder) = (identities[0].site(), &study.roster[last]);
         let manifest = ManifestId(Digest::of(b"manifest"));
         let binding = EnvelopeBinding { manifest, dealer, holder: &holder.id };
-        let sealed = seal(&holder.kem_key, Purpose::Envelope, &binding, &words, &mut rng(1));
-        let sealed = sealed.unwrap();
+        let sealed = seal_envelope(&holder.kem_key, binding, &words, &mut rng(1)).unwrap();
         let header = Header {
             study: study.id(),
             round: RoundNumber(0),

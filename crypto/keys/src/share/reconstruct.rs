@@ -1,9 +1,13 @@
 //! From openings to the sum of the keys: interpolation, and correction of lies.
 //!
 //! The openings at one position are a Reed-Solomon codeword of dimension t. All openings present
-//! are used: `k` of them correct `(k - t) / 2` lies at each position (Berlekamp and Welch). With
-//! fewer than `t + c` on one codeword it is not determined, and there may be several: each that
-//! comes from leaving out up to `c` openings is a candidate, and the one whose sum decodes is right.
+//! are used: `k` of them correct `(k - t) / 2` lies at each position (Berlekamp and Welch). Of the
+//! holders whose openings count at most `c'` lie, the round's number of corrupt sites that no entry
+//! of the trust stands for: `free` in what follows. With fewer than `t + c'` openings on one codeword
+//! it is not determined, and there may be several: each that comes from leaving out up to `c'`
+//! openings is a candidate, and the one whose sum decodes is right.
+//!
+//! One site's key is reconstructed from the holders' whole shares of it in the same way.
 
 use ringfence_crypto::ring::codeword::{Words, holder_point, lagrange, secret_point};
 use ringfence_crypto::ring::field;
@@ -13,12 +17,12 @@ use ringfence_crypto::threshold::Threshold;
 use crate::secret::SecretWords;
 use crate::share::share::{Share, share_words};
 
-/// The sum of the keys over a certified set.
+/// The sum of the keys over a certified set, or the key of one site.
 #[derive(Debug)]
 pub struct KeySum {
     words: SecretWords,
     /// Window offsets whose openings are not on the codeword: a lying holder, or a dealer who lied
-    /// to it. Only where the sum is determined: with fewer than `t + c` openings on one codeword an
+    /// to it. Only where the sum is determined: with fewer than `t + c'` openings on one codeword an
     /// honest holder might be named, and nobody is.
     pub disagreeing: Vec<usize>,
     /// Openings that lie on the codeword.
@@ -54,30 +58,31 @@ pub enum ReconstructError {
 }
 
 impl KeySum {
-    /// Whether `t + c` openings lie on the codeword: at most `c` of them lie, so the other `t` fix it.
-    pub fn is_determined(&self, threshold: &Threshold) -> bool {
-        let Threshold { opening, collusion, .. } = *threshold;
-        self.agreeing >= usize::from(opening) + usize::from(collusion)
+    /// Whether `t + c'` openings lie on the codeword, `c'` being `free`: at most `c'` of them lie, so
+    /// the other `t` fix it.
+    pub fn is_determined(&self, threshold: &Threshold, free: usize) -> bool {
+        self.agreeing >= usize::from(threshold.opening).saturating_add(free)
     }
 
     /// The sums that the openings may stand for: the one that corrects the fewest lies first, and,
-    /// unless that is determined, those that leave out up to `c` openings, where these are not too
-    /// many to try. The right one is the one that decodes; with more openings there are fewer.
+    /// unless that is determined, those that leave out up to `free` openings, where these are not
+    /// too many to try. The right one is the one that decodes; with more openings there are fewer.
     ///
     /// # Errors
     /// [`ReconstructError`] when there are too few openings, or no candidate.
     pub fn candidates(
         openings: &[(usize, Share)],
         threshold: &Threshold,
+        free: usize,
     ) -> Result<impl Iterator<Item = Self>, ReconstructError> {
-        let first = Self::reconstruct(openings, threshold);
+        let first = Self::reconstruct(openings, threshold, free);
         if let Err(error @ ReconstructError::TooFew { .. }) = first {
             return Err(error);
         }
         let t = usize::from(threshold.opening);
-        let most = usize::from(threshold.collusion).min(openings.len().saturating_sub(t));
+        let most = free.min(openings.len().saturating_sub(t));
         let left_out = match &first {
-            Ok(sum) if sum.is_determined(threshold) => Vec::new(),
+            Ok(sum) if sum.is_determined(threshold, free) => Vec::new(),
             _ => subsets(openings.len(), most),
         };
         let rest = left_out.into_iter().filter_map(move |left_out| {
@@ -107,13 +112,15 @@ impl KeySum {
         })
     }
 
-    /// Reconstructs from openings by different holders, each with its window offset.
+    /// Reconstructs from openings by different holders, each with its window offset, of which at
+    /// most `free` lie: the holders that may open, and no others.
     ///
     /// # Errors
     /// [`ReconstructError`] when there are too few or too many of them lie.
     pub fn reconstruct(
         openings: &[(usize, Share)],
         threshold: &Threshold,
+        free: usize,
     ) -> Result<Self, ReconstructError> {
         let (needed, l) = (threshold.opening, usize::from(threshold.packing));
         let (t, got) = (usize::from(needed), openings.len());
@@ -130,7 +137,7 @@ impl KeySum {
             else {
                 let (words, agreeing) = (interpolate(&trusted, &points, t, l), trusted.len());
                 let mut sum = Self { words, disagreeing, agreeing };
-                if !sum.is_determined(threshold) {
+                if !sum.is_determined(threshold, free) {
                     sum.disagreeing.clear();
                 }
                 return Ok(sum);
@@ -149,7 +156,26 @@ impl KeySum {
         }
     }
 
-    /// Key words (NTT order). Only a sum has words that anybody ever sees.
+    /// This sum less the keys of some of its sites. It counts as determined if all of them do, and
+    /// the holders that disagree with any of them are named.
+    #[must_use]
+    pub fn without<'a>(&self, keys: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut words = SecretWords::zeros(KEY_WORDS);
+        words.as_mut_slice().copy_from_slice(self.words());
+        let (mut disagreeing, mut agreeing) = (self.disagreeing.clone(), self.agreeing);
+        for key in keys {
+            for (word, of_site) in words.as_mut_slice().iter_mut().zip(key.words()) {
+                *word = field::sub(*word, *of_site);
+            }
+            disagreeing.extend(&key.disagreeing);
+            agreeing = agreeing.min(key.agreeing);
+        }
+        disagreeing.sort_unstable();
+        disagreeing.dedup();
+        Self { words, disagreeing, agreeing }
+    }
+
+    /// Key words (NTT order). Nobody sees those of one site but of one that a verdict names.
     pub fn words(&self) -> &[u64] {
         self.words.as_slice()
     }
@@ -234,7 +260,8 @@ mod tests {
                 (k, Share::from_bytes(&field::to_bytes(&words), &threshold).unwrap())
             })
             .collect();
-        (secret, KeySum::reconstruct(&openings, &threshold))
+        let sum = KeySum::reconstruct(&openings, &threshold, usize::from(c));
+        (secret, sum)
     }
 
     #[test]
@@ -294,38 +321,86 @@ mod tests {
         let threshold = Threshold::derive(5, 1, 1, 5).unwrap();
         // t = 3, four openings, one lie: nothing is corrected, and nobody is named.
         let four = openings(&threshold, &[0, 1, 2, 3], &[1]);
-        let error = KeySum::reconstruct(&four, &threshold).unwrap_err();
+        let error = KeySum::reconstruct(&four, &threshold, 1).unwrap_err();
         assert!(matches!(error, ReconstructError::Inconsistent { correctable: 0, .. }));
-        let candidates: Vec<KeySum> = KeySum::candidates(&four, &threshold).unwrap().collect();
+        let candidates: Vec<KeySum> = KeySum::candidates(&four, &threshold, 1).unwrap().collect();
         assert_eq!(candidates.len(), 4);
         let right = candidates.iter().filter(|sum| sum.words() == secret(5));
         assert_eq!(right.count(), 1);
         assert!(candidates.iter().all(|sum| sum.disagreeing.is_empty()));
-        assert!(candidates.iter().all(|sum| !sum.is_determined(&threshold)));
+        assert!(candidates.iter().all(|sum| !sum.is_determined(&threshold, 1)));
         // At exactly t there is one candidate, right or wrong, and it is not determined.
         let three = openings(&threshold, &[0, 1, 2], &[1]);
-        let only: Vec<KeySum> = KeySum::candidates(&three, &threshold).unwrap().collect();
-        assert_eq!((only.len(), only[0].is_determined(&threshold)), (1, false));
+        let only: Vec<KeySum> = KeySum::candidates(&three, &threshold, 1).unwrap().collect();
+        assert_eq!((only.len(), only[0].is_determined(&threshold, 1)), (1, false));
         assert_ne!(only[0].words(), secret(5));
         // With all five the sum is determined and the liar named.
         let five = openings(&threshold, &[0, 1, 2, 3, 4], &[1]);
-        let only: Vec<KeySum> = KeySum::candidates(&five, &threshold).unwrap().collect();
+        let only: Vec<KeySum> = KeySum::candidates(&five, &threshold, 1).unwrap().collect();
         assert_eq!((only.len(), &only[0].disagreeing[..]), (1, &[1][..]));
         assert_eq!(only[0].words(), secret(5));
     }
 
     #[test]
-    fn nobody_is_named_by_fewer_than_t_and_c_openings() {
+    fn nobody_is_named_by_fewer_than_t_and_free_openings() {
         // (8, 2, 2): t = 4. Six openings, one lie: corrected by five on one codeword, of which two
         // might lie.
         let threshold = Threshold::derive(8, 2, 2, 8).unwrap();
         let six = openings(&threshold, &[0, 1, 2, 3, 4, 5], &[2]);
-        let sum = KeySum::reconstruct(&six, &threshold).unwrap();
+        let sum = KeySum::reconstruct(&six, &threshold, 2).unwrap();
         assert_eq!((sum.agreeing, &sum.disagreeing[..]), (5, &[][..]));
         assert_eq!(sum.words(), secret(5));
         let seven = openings(&threshold, &[0, 1, 2, 3, 4, 5, 6], &[2]);
-        let sum = KeySum::reconstruct(&seven, &threshold).unwrap();
+        let sum = KeySum::reconstruct(&seven, &threshold, 2).unwrap();
         assert_eq!((sum.agreeing, &sum.disagreeing[..]), (6, &[2][..]));
+        // When one corrupt site is known, and set aside, six openings do that five agree on.
+        let sum = KeySum::reconstruct(&six, &threshold, 1).unwrap();
+        assert!(sum.is_determined(&threshold, 1) && !sum.is_determined(&threshold, 2));
+        assert_eq!((sum.agreeing, &sum.disagreeing[..]), (5, &[2][..]));
+    }
+
+    #[test]
+    fn no_more_openings_are_left_out_than_can_lie() {
+        // (8, 2, 2): t = 4. Five openings, one lie: nothing is corrected.
+        let threshold = Threshold::derive(8, 2, 2, 8).unwrap();
+        let five = openings(&threshold, &[0, 1, 2, 3, 4], &[2]);
+        let count = |free| KeySum::candidates(&five, &threshold, free).map(Iterator::count);
+        assert!(matches!(count(0), Err(ReconstructError::Inconsistent { .. })));
+        assert_eq!((count(1), count(2)), (Ok(5), Ok(5)));
+        // Six of which two lie: only without both there is a sum.
+        let six = openings(&threshold, &[0, 1, 2, 3, 4, 5], &[2, 3]);
+        let count = |free| KeySum::candidates(&six, &threshold, free).map(Iterator::count);
+        assert!(matches!(count(1), Err(ReconstructError::Inconsistent { .. })));
+        assert!(count(2).unwrap() > 0);
+        // At most none lies: t on one codeword determine it.
+        let four = openings(&threshold, &[0, 1, 2, 3], &[]);
+        assert!(KeySum::reconstruct(&four, &threshold, 0).unwrap().is_determined(&threshold, 0));
+    }
+
+    #[test]
+    fn a_sum_without_a_key_is_that_of_the_others_and_as_determined_as_either() {
+        let threshold = Threshold::derive(5, 1, 1, 5).unwrap();
+        let (own, others) = (secret(5), secret(8));
+        let shares = shares_of(&others, &threshold, 9).into_iter().enumerate();
+        let key = openings(&threshold, &[0, 1, 2, 3, 4], &[4]);
+        let both: Vec<(usize, Share)> = (shares.zip(&openings(&threshold, &[0, 1, 2, 3, 4], &[])))
+            .map(|((k, share), (_, own))| {
+                let words = share.words().iter().zip(own.words());
+                let words: Vec<u64> = words.map(|(a, b)| field::add(*a, *b)).collect();
+                (k, Share::from_words(&words, &threshold).unwrap())
+            })
+            .collect();
+        let sum = KeySum::reconstruct(&both, &threshold, 1).unwrap();
+        let key = KeySum::reconstruct(&key, &threshold, 1).unwrap();
+        assert_eq!(key.words(), own);
+        let rest = sum.without([&key]);
+        assert_eq!(rest.words(), others);
+        assert_eq!((rest.agreeing, &rest.disagreeing[..]), (4, &[4][..]));
+        assert_eq!(sum.without([]).words(), sum.words());
+        // An undetermined key leaves an undetermined rest.
+        let three = KeySum::reconstruct(&openings(&threshold, &[0, 1, 2], &[]), &threshold, 1);
+        assert!(sum.is_determined(&threshold, 1));
+        assert!(!sum.without([&three.unwrap()]).is_determined(&threshold, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a study would cost and tolerate, computed from the same functions that make and check it.
 
-use ringfence_crypto::api::{opening_frame_bytes, opening_part_bytes};
+use ringfence_crypto::api::{opening_frame_bytes, opening_part_bytes, share_words};
 use ringfence_crypto::ring::noise_bound::NoiseModel;
 use ringfence_crypto::ring::packing::{Packing, PackingError};
 use ringfence_crypto::ring::params::{
@@ -10,8 +10,8 @@ use ringfence_crypto::statement::{Reach, Weighting};
 use ringfence_crypto::threshold::{Threshold, ThresholdError};
 use serde::Serialize;
 
+use crate::share::dealt::dealt_bytes;
 use crate::share::seal::SEAL_OVERHEAD;
-use crate::share::share::dealt_bytes;
 
 /// What the author of a study knows before making it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub enum CostError {
     },
     /// Too few key holders would be left.
     #[error(
-        "with {drop_outs} key holders gone, {left} of {holders} are left, and {needed} must answer (Q = {endorsements} endorsements, t = {opening} openings); at most {tolerated} may be silent: lower --drop-outs or --collusion, or take more --holders"
+        "with {drop_outs} key holders gone, {left} of {holders} are left, and {needed} must answer (Q = {endorsements} endorsements, t + c = {opening} reviews); at most {tolerated} may be silent: lower --drop-outs or --collusion, or take more --holders"
     )]
     TooFewHolders {
         /// Sites that may be gone.
@@ -120,13 +120,13 @@ pub enum CostError {
         left: u16,
         /// `m`.
         holders: u16,
-        /// `max(Q, t)`.
+        /// `max(Q, t + c)`.
         needed: u16,
         /// `Q`.
         endorsements: u16,
-        /// `t`.
+        /// `t + c`: reviews that a closing needs.
         opening: u16,
-        /// `m - max(Q, t)`.
+        /// `m - max(Q, t + c)`.
         tolerated: u16,
     },
 }
@@ -154,8 +154,9 @@ impl StudyCost {
         }
         let tolerated = threshold.silent_tolerated();
         if drop_outs > tolerated {
-            let Threshold { endorsements, opening, .. } = threshold;
+            let Threshold { endorsements, opening, collusion, .. } = threshold;
             let left = holders.saturating_sub(drop_outs);
+            let opening = opening.saturating_add(collusion);
             let needed = endorsements.max(opening);
             return Err(CostError::TooFewHolders {
                 drop_outs,
@@ -169,13 +170,15 @@ impl StudyCost {
         }
         let two_thirds = (2 * sites).div_ceil(3);
         // Both are at most MAX_SITES.
-        let min_sites = floor.max(two_thirds.min(left) as u16);
+        let most = left.min(threshold.min_sites_ceiling(sites));
+        let min_sites = floor.max(two_thirds.min(most) as u16);
         let packing = Packing::derive(value_bits, sites, collusion)?;
         let body_bytes = packing.body_bytes(parameters)?;
         let envelope = |k| (dealt_bytes(&threshold, k) + SEAL_OVERHEAD) as u64;
         let envelope_bytes = (0..usize::from(holders)).map(envelope).sum();
-        let opening_bytes = opening_frame_bytes(&threshold, sites) as u64;
-        let opening_part_bytes = opening_part_bytes(&threshold, sites) as u64;
+        let words = share_words(&threshold);
+        let opening_bytes = opening_frame_bytes(words, sites) as u64;
+        let opening_part_bytes = opening_part_bytes(words, sites) as u64;
         // The last holder is dealt words, never a seed.
         let dealt = envelope(usize::from(holders) - 1) * sites as u64;
         let half = (1u64 << (packing.delta_bits - 1)) as f64;
@@ -257,7 +260,7 @@ mod tests {
         let cost = StudyCost::derive(request(1000, 16)).unwrap();
         let holders = u64::from(cost.threshold.holders);
         assert_eq!((holders, cost.threshold.packing), (16, 4));
-        assert!((168_000..172_000).contains(&(holders * cost.opening_part_bytes)), "{cost:?}");
+        assert!((168_000..173_000).contains(&(holders * cost.opening_part_bytes)), "{cost:?}");
         assert!(holders * cost.opening_bytes > 18_900_000, "{cost:?}");
         let others = cost.download_bytes - cost.body_bytes - holders * cost.opening_part_bytes;
         assert!(others.is_multiple_of(1000), "the rest are the envelopes of 1000 dealers");
@@ -274,7 +277,10 @@ mod tests {
         refused(CostRequest { parameters: 0, ..request(5, 16) }, "at least one parameter");
         refused(CostRequest { parameters: 1 << 40, ..request(5, 16) }, "a key encrypts at most");
         refused(CostRequest { collusion: Some(0), ..request(5, 16) }, "collusion bound c");
-        refused(CostRequest { collusion: Some(4), ..request(5, 16) }, "at least 6 only");
+        refused(
+            CostRequest { collusion: Some(4), ..request(5, 16) },
+            "m >= 2c + l = 9 key holders",
+        );
         refused(CostRequest { packing: Some(5), ..request(5, 16) }, "m = 5; lower c or l");
         refused(CostRequest { drop_outs: 1, ..request(3, 16) }, "2 contributions are left");
         refused(CostRequest { drop_outs: 2, ..request(5, 16) }, "at most 1 may be silent");

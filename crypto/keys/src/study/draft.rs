@@ -75,7 +75,9 @@ impl StudyDraft {
             None => Threshold::recommended(sites).map_err(StudyError::from)?,
         };
         let two_thirds = (2 * sites).div_ceil(3) as u16;
-        let min_sites = self.min_sites.unwrap_or(threshold.min_sites_floor().max(two_thirds));
+        let most = threshold.min_sites_ceiling(sites);
+        let most = two_thirds.min(u16::try_from(most).unwrap_or(u16::MAX));
+        let min_sites = self.min_sites.unwrap_or(threshold.min_sites_floor().max(most));
         let packing = Packing::derive(self.value_bits, sites, threshold.collusion)
             .map_err(StudyError::from)?;
         let study = Study {

@@ -15,3 +15,10 @@ pub(super) const fn point(k: usize) -> u64 {
 pub(super) const fn reversed(k: usize, bits: u32) -> usize {
     if bits == 0 { 0 } else { k.reverse_bits() >> (usize::BITS - bits) }
 }
+
+/// The evaluation point of word `k` to the power `-exponent`, for `exponent` below N.
+pub(crate) const fn inverse_power(k: usize, exponent: usize) -> u64 {
+    // The point is an odd power of psi, whose order is 2N.
+    let power = (2 * reversed(k, RING_DEGREE.ilog2()) + 1) * exponent % (2 * RING_DEGREE);
+    field::pow(PSI, (2 * RING_DEGREE - power) as u64)
+}
