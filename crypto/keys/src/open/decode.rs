@@ -13,6 +13,7 @@ use ringfence_crypto::ring::words::{block_bytes, from_word, unpack};
 use ringfence_crypto::statement::Study;
 use ringfence_crypto::vectorized;
 
+use super::coefficient::split;
 use super::error::OpenError;
 use crate::encrypt::check::{CheckKey, CheckWords};
 use crate::encrypt::transform::product;
@@ -56,6 +57,11 @@ pub struct NoiseReport {
 /// are taken, and enough for the threads to share out.
 const BATCH: usize = 8;
 
+/// Of `blocks` blocks, how many are read and decoded at a time.
+pub(super) fn batch_blocks(blocks: usize) -> usize {
+    (BATCH * rayon::current_num_threads()).min(blocks).max(1)
+}
+
 /// Decrypts a sum, and hands its sums to `take`, in order and all of the layout's values.
 ///
 /// What `take` got is good only if this returns no error: count and check words are of the whole.
@@ -71,7 +77,7 @@ pub(super) fn decode(
     let blocks = study.blocks()?;
     let (bytes, block_values) =
         (block_bytes(study.packing.wire_bits), study.packing.block_values());
-    let batch = (BATCH * rayon::current_num_threads()).min(blocks).max(1);
+    let batch = batch_blocks(blocks);
     let mut buffer = vec![0; batch * bytes];
     let mut slots = vec![0; batch * block_values];
     let mut total = CheckWords::zero(study.packing.wire_bits);
@@ -122,14 +128,14 @@ pub(super) fn decode(
 const LANES: usize = 16;
 
 /// A thread's working memory.
-struct Scratch {
+pub(super) struct Scratch {
     public: [u64; RING_DEGREE],
-    coefficients: [u64; RING_DEGREE],
+    pub(super) coefficients: [u64; RING_DEGREE],
     message: [u64; RING_DEGREE],
 }
 
 impl Scratch {
-    fn boxed() -> Box<Self> {
+    pub(super) fn boxed() -> Box<Self> {
         let zeros = [0; RING_DEGREE];
         Box::new(Self { public: zeros, coefficients: zeros, message: zeros })
     }
@@ -149,7 +155,8 @@ impl BlockNoise {
     }
 }
 
-struct Decoder<'a> {
+/// What decoding the blocks of a sum depends on, but for the keys.
+pub(super) struct Decoder<'a> {
     packing: &'a Packing,
     sites: usize,
     values: usize,
@@ -159,16 +166,22 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(study: &'a Study, sites: usize, manifest: ManifestId) -> Self {
+    /// Decodes sums over so many sites.
+    pub(super) fn new(study: &'a Study, sites: usize, manifest: ManifestId) -> Self {
         let (packing, values) = (&study.packing, study.layout.values());
         let noise = NoiseModel::new(sites, study.threshold.collusion, packing.wire_bits);
         let (bound, mean_square_bound) = (noise.bound(), noise.mean_square_bound());
         Self { packing, sites, values, manifest, bound, mean_square_bound }
     }
 
+    /// Largest noise that is accepted.
+    pub(super) fn bound(&self) -> u64 {
+        self.bound
+    }
+
     /// Lifts the words of a block of the sum, which lie where its coefficients do, and takes their
     /// masks off: `Delta M` and noise are left.
-    fn decrypt(&self, block: usize, key: &[u64], scratch: &mut Scratch) {
+    pub(super) fn decrypt(&self, block: usize, key: &[u64], scratch: &mut Scratch) {
         let Scratch { public, message, coefficients } = scratch;
         public_polynomial(self.manifest, block as u64, public);
         // The message is found last; until then its place holds the masks.
@@ -244,14 +257,6 @@ vectorized! {
             *word = field::sub(from_word(*word, wire_bits), *mask);
         }
     }
-}
-
-/// Splits `v = Delta M + noise`, `v` in `[-Delta/2, q - Delta/2)`, into `M` and noise.
-#[inline(always)]
-fn split(v: u64, delta_bits: u8) -> (u64, i64) {
-    let half = 1u64 << (delta_bits - 1);
-    let shifted = field::add(v, half);
-    (shifted >> delta_bits, (shifted & (2 * half - 1)) as i64 - half as i64)
 }
 
 vectorized! {

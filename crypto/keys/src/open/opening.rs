@@ -1,5 +1,5 @@
-//! The opening's format: one holder's share of the key sum, sealed to every site, and what a site
-//! makes of the part that is sealed to it.
+//! The opening's format: one holder's words, sealed to every site, and what a site makes of the part
+//! that is sealed to it.
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
@@ -9,7 +9,8 @@ use ringfence_crypto::api::{
     OpeningContext, OpeningFrame, OpeningPart, PartError, SALT_BYTES, recipients,
 };
 use ringfence_crypto::id::{ClosingId, ManifestId, SiteId};
-use ringfence_crypto::statement::Opening;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::statement::{Opening, Subject};
 use ringfence_crypto::wire::canonical::{self, Canonical};
 use zeroize::Zeroizing;
 
@@ -22,6 +23,7 @@ struct OpeningBinding<'a> {
     manifest: ManifestId,
     closing: ClosingId,
     holder: &'a SiteId,
+    subject: Subject,
     /// A recipient of the content key; none for the content itself.
     recipient: Option<&'a SiteId>,
 }
@@ -31,6 +33,7 @@ impl Canonical for OpeningBinding<'_> {
         self.manifest.encode(out);
         self.closing.encode(out);
         self.holder.encode(out);
+        self.subject.encode(out);
         self.recipient.cloned().encode(out);
     }
 }
@@ -43,25 +46,30 @@ pub enum SealOpeningError {
     Seal(#[from] SealError),
 }
 
-/// Seals a share of the key sum to every site.
+/// Seals words, as bytes, to every site. Honest holders seal what the [`duties`](crate::duties) let
+/// them open, and only those read the words of a share. Public, for whoever plays a holder that
+/// lies: a holder can sign any words, and sites tell by the others' openings.
 ///
 /// The content is salt and share words under ChaCha20-Poly1305; its key is used once, the nonce is
-/// zero. The associated data are the canonical bytes of an [`OpeningBinding`] without recipient,
+/// zero. The associated data are the canonical bytes of an opening binding without recipient,
 /// under the label `opening-content`. The statement's plaintext digest is that of salt and words.
-pub(crate) fn seal_opening(
+///
+/// # Errors
+/// [`SealOpeningError`] when a site's key is none.
+pub fn seal_opening(
     identity: &Identity,
     context: OpeningContext<'_>,
-    share: &[u8],
+    words: &[u8],
     rng: &mut impl CryptoRng,
 ) -> Result<OpeningFrame, SealOpeningError> {
-    let OpeningContext { study, round: _, manifest, closing } = context;
-    let mut plaintext = Zeroizing::new(vec![0; SALT_BYTES + share.len()]);
-    let (salt, words) = plaintext.split_at_mut(SALT_BYTES);
+    let OpeningContext { study, round: _, manifest, closing, subject, words: _ } = context;
+    let mut plaintext = Zeroizing::new(vec![0; SALT_BYTES + words.len()]);
+    let (salt, sealed) = plaintext.split_at_mut(SALT_BYTES);
     rng.fill_bytes(salt);
-    words.copy_from_slice(share);
+    sealed.copy_from_slice(words);
 
     let holder = identity.site();
-    let binding = OpeningBinding { manifest, closing, holder, recipient: None };
+    let binding = OpeningBinding { manifest, closing, holder, subject, recipient: None };
     let mut content_key = Zeroizing::new(Key::default());
     rng.fill_bytes(content_key.as_mut_slice());
     let associated = canonical::bytes("opening-content", &binding);
@@ -73,7 +81,7 @@ pub(crate) fn seal_opening(
         .iter()
         .map(|site| {
             let recipient = Some(&site.id);
-            let binding = OpeningBinding { manifest, closing, holder, recipient };
+            let binding = OpeningBinding { manifest, closing, holder, subject, recipient };
             seal(&site.kem_key, Purpose::Opening, &binding, content_key.as_slice(), rng)
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -81,6 +89,7 @@ pub(crate) fn seal_opening(
         manifest,
         closing,
         holder: holder.clone(),
+        subject,
         content: Digest::of(&content),
         recipients: recipients(study, &keys).checkpoint().root,
         plaintext: Digest::of(&plaintext),
@@ -128,18 +137,32 @@ impl<'a> CheckedPart<'a> {
     /// # Errors
     /// [`UnusableOpening`] names the holder and what is wrong.
     pub fn unseal(&self) -> Result<(usize, Share), UnusableOpening> {
+        let (offset, words) = self.unseal_words()?;
+        let other = || UnusableOpening {
+            holder: self.part.statement.statement.holder.clone(),
+            reason: format!("it holds {} words, which are no share", words.len()),
+        };
+        let share = Share::from_words(&words, &self.context.study.threshold).ok_or_else(other)?;
+        Ok((offset, share))
+    }
+
+    /// Unseals the holder's words, as many as the context says; with the holder's window offset.
+    ///
+    /// # Errors
+    /// [`UnusableOpening`] names the holder and what is wrong.
+    pub fn unseal_words(&self) -> Result<(usize, Zeroizing<Vec<u64>>), UnusableOpening> {
         let OpeningPart { statement, key, path: _, content } = &self.part;
-        let Opening { manifest, closing, holder, plaintext: digest, .. } = &statement.statement;
-        let (manifest, closing) = (*manifest, *closing);
+        let Opening { holder, plaintext: digest, .. } = &statement.statement;
+        let OpeningContext { manifest, closing, subject, .. } = self.context;
         let wrong = |reason: String| UnusableOpening { holder: holder.clone(), reason };
         let recipient = Some(self.identity.site());
-        let binding = OpeningBinding { manifest, closing, holder, recipient };
+        let binding = OpeningBinding { manifest, closing, holder, subject, recipient };
         let kem = self.identity.kem();
         let key = kem.open(Purpose::Opening, &binding, key).map_err(|e| wrong(e.to_string()))?;
         let key = Key::try_from(key.as_slice())
             .map(Zeroizing::new)
             .map_err(|_| wrong(format!("its content key has {} bytes, expected 32", key.len())))?;
-        let binding = OpeningBinding { manifest, closing, holder, recipient: None };
+        let binding = OpeningBinding { manifest, closing, holder, subject, recipient: None };
         let associated = canonical::bytes("opening-content", &binding);
         let plaintext = ChaCha20Poly1305::new(&key)
             .decrypt(&Nonce::default(), Payload { msg: content, aad: &associated })
@@ -149,9 +172,8 @@ impl<'a> CheckedPart<'a> {
             return Err(wrong("the digest of what it decrypts to differs".into()));
         }
         let words = plaintext.get(SALT_BYTES..).unwrap_or_default();
-        let threshold = &self.context.study.threshold;
-        let share = Share::from_bytes(words, threshold).map_err(|e| wrong(e.to_string()))?;
-        Ok((self.offset, share))
+        let words = field::parse_residues(words, self.context.words);
+        Ok((self.offset, Zeroizing::new(words.map_err(|error| wrong(error.to_string()))?)))
     }
 }
 
@@ -169,9 +191,12 @@ mod tests {
         let mut words = vec![0u8; share_words(&study.threshold) * 8];
         words[8..16].copy_from_slice(&MODULUS.to_le_bytes());
         let (manifest, closing) = (Digest::of(b"manifest").into(), Digest::of(b"closing").into());
-        let context = OpeningContext { study: &study, round: RoundNumber(0), manifest, closing };
+        let (subject, count) = (Subject::Sum, share_words(&study.threshold));
+        let round = RoundNumber(0);
+        let context =
+            OpeningContext { study: &study, round, manifest, closing, subject, words: count };
         let bad = seal_opening(&identities[2], context, &words, &mut rng(2)).unwrap();
-        let part = bad.check(&study).unwrap().part(4).unwrap();
+        let part = bad.check(&study, count).unwrap().part(4).unwrap();
         let part = CheckedPart::check(&identities[4], context, part).unwrap();
         let error = part.unseal().unwrap_err().to_string();
         assert!(error.contains("site-2"), "{error}");

@@ -7,11 +7,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ManifestId, SiteId};
 use ringfence_crypto::ring::packing::PackingError;
-use ringfence_crypto::ring::words::{LengthError, WordSum, block_bytes};
+use ringfence_crypto::ring::params::RING_DEGREE;
+use ringfence_crypto::ring::words::{
+    LengthError, WordSum, block_bytes, pack, reduce_wide, unpack, word_modulus,
+};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Closing, Header, Study};
 use serde::{Deserialize, Serialize};
 
+use super::coefficient::{CoefficientFault, Position};
 use crate::encrypt::check::{CheckKey, CheckVectors, CheckWords};
 
 /// What shows that somebody broke the protocol: a signed statement that is false, and that anybody
@@ -23,6 +27,17 @@ pub enum Evidence {
     CheckWords {
         /// The header.
         header: Signed<Header>,
+    },
+    /// The body that a header names breaks the format at a disputed coefficient.
+    Format {
+        /// The certified dispute, under which the holders' functionals were opened.
+        dispute: Digest,
+        /// The header.
+        header: Signed<Header>,
+        /// The disputed coefficient.
+        position: Position,
+        /// What is wrong there.
+        fault: CoefficientFault,
     },
     /// The sum that the aggregator signed is not that of the set that it signed.
     WrongSum {
@@ -43,7 +58,9 @@ impl Evidence {
     /// The site that it is against; the aggregator if there is none.
     pub fn against(&self) -> Option<&SiteId> {
         match self {
-            Self::CheckWords { header } => Some(&header.statement.site),
+            Self::CheckWords { header } | Self::Format { header, .. } => {
+                Some(&header.statement.site)
+            }
             Self::WrongSum { .. } | Self::OtherSum { .. } => None,
         }
     }
@@ -55,6 +72,11 @@ impl fmt::Display for Evidence {
             Self::CheckWords { header } => write!(
                 f,
                 "check words: {} signed check words that are not those of its body",
+                header.statement.site
+            ),
+            Self::Format { dispute, header, position, fault } => write!(
+                f,
+                "format: the body of {} breaks the format at {position}: {fault} (dispute {dispute})",
                 header.statement.site
             ),
             Self::WrongSum { closing, expected } => write!(
@@ -89,6 +111,16 @@ pub enum RecountError {
         expected: Digest,
         /// What came.
         got: Digest,
+    },
+    /// No such coefficient.
+    #[error(
+        "expected a position below block {blocks} and coefficient {RING_DEGREE}, got {position}"
+    )]
+    Position {
+        /// What was asked for.
+        position: Position,
+        /// Blocks of a body.
+        blocks: usize,
     },
     /// The study's own numbers.
     #[error(transparent)]
@@ -127,6 +159,18 @@ impl<'a, F: Read + Write + Seek> Recount<'a, F> {
         Ok(Self { study, check_key, vectors, sum, check, found: Vec::new() })
     }
 
+    /// Goes on from a sum whose check words are known, to take bodies out of it.
+    pub fn resume(
+        study: &'a Study,
+        manifest: ManifestId,
+        check_key: &'a CheckKey,
+        sum: F,
+        check: CheckWords,
+    ) -> Self {
+        let vectors = check_key.vectors(manifest, study.packing.wire_bits);
+        Self { study, check_key, vectors, sum, check, found: Vec::new() }
+    }
+
     /// Adds a body of the set; `header` is the one in the set, with a verified signature. Memory is
     /// that of a few blocks.
     ///
@@ -137,6 +181,48 @@ impl<'a, F: Read + Write + Seek> Recount<'a, F> {
         header: &Signed<Header>,
         body: &mut impl Read,
     ) -> Result<(), RecountError> {
+        let (digest, check) = self.merge(body, false)?;
+        header_names(&header.statement, digest)?;
+        let stated = self.check_key.header_words(&header.statement, self.study.packing.wire_bits);
+        if !stated.is_ok_and(|stated| stated.matches(&check)) {
+            self.found.push(Evidence::CheckWords { header: header.clone() });
+        }
+        self.check.add(&check);
+        Ok(())
+    }
+
+    /// Takes out a body that is in the sum, with its check words. It is read twice: before it counts
+    /// it is held against the header's digest. The caller takes out only sites of the set, and each
+    /// once.
+    ///
+    /// # Errors
+    /// [`RecountError::Body`] when it is another body, and nothing was taken out; after any other
+    /// error the sum is spoiled.
+    pub fn remove(
+        &mut self,
+        header: &Signed<Header>,
+        body: &mut (impl Read + Seek),
+    ) -> Result<(), RecountError> {
+        body.rewind()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(body.by_ref().take(self.study.body_bytes()?))?;
+        header_names(&header.statement, Digest::finish(&hasher))?;
+        body.rewind()?;
+        let (digest, check) = self.merge(body, true)?;
+        if header_names(&header.statement, digest).is_err() {
+            return Err(io::Error::other("a body changed while it was read").into());
+        }
+        self.check.add(&check);
+        Ok(())
+    }
+
+    /// Adds the words of a body to the sum, or their negatives; returns the body's digest, and the
+    /// check words of what was added.
+    fn merge(
+        &mut self,
+        body: &mut impl Read,
+        negative: bool,
+    ) -> Result<(Digest, CheckWords), RecountError> {
         let wire_bits = self.study.packing.wire_bits;
         let (blocks, bytes) = (self.study.blocks()?, block_bytes(wire_bits));
         let batch = CheckVectors::batch().min(blocks);
@@ -148,6 +234,10 @@ impl<'a, F: Read + Write + Seek> Recount<'a, F> {
             total.truncate(length);
             body.read_exact(&mut part)?;
             hasher.update(&part);
+            if negative {
+                negate(&mut part, wire_bits);
+            }
+            // A linear function of the words: the negatives' are the negative check words.
             check.add(&self.vectors.of_blocks(first, &part));
             let at = SeekFrom::Start((first * bytes) as u64);
             self.sum.seek(at)?;
@@ -158,17 +248,7 @@ impl<'a, F: Read + Write + Seek> Recount<'a, F> {
             self.sum.seek(at)?;
             self.sum.write_all(&words.finish())?;
         }
-        let Header { site, body: expected, .. } = &header.statement;
-        let got = Digest::finish(&hasher);
-        if got != *expected {
-            return Err(RecountError::Body { site: site.clone(), expected: *expected, got });
-        }
-        let stated = self.check_key.header_words(&header.statement, wire_bits);
-        if !stated.is_ok_and(|stated| stated.matches(&check)) {
-            self.found.push(Evidence::CheckWords { header: header.clone() });
-        }
-        self.check.add(&check);
-        Ok(())
+        Ok((Digest::finish(&hasher), check))
     }
 
     /// Ends the count, once every body of the closing's set was added: the check words of the sum,
@@ -188,6 +268,34 @@ impl<'a, F: Read + Write + Seek> Recount<'a, F> {
             self.found.push(Evidence::WrongSum { closing: closing.clone(), expected });
         }
         Ok((self.check, self.found))
+    }
+
+    /// The check words of the sum, once the bodies were taken out: the sum is the caller's file.
+    pub fn into_check(self) -> CheckWords {
+        self.check
+    }
+}
+
+/// Refuses a body of another digest than its header's.
+pub(super) fn header_names(header: &Header, got: Digest) -> Result<(), RecountError> {
+    let Header { site, body: expected, .. } = header;
+    match got == *expected {
+        true => Ok(()),
+        false => Err(RecountError::Body { site: site.clone(), expected: *expected, got }),
+    }
+}
+
+/// Replaces the words of whole blocks by their negatives modulo `p`.
+fn negate(blocks: &mut [u8], wire_bits: u8) {
+    let modulus = word_modulus(wire_bits);
+    let mut words = [0; RING_DEGREE];
+    for block in blocks.chunks_exact_mut(block_bytes(wire_bits)) {
+        unpack(block, wire_bits, words.as_mut_slice());
+        for word in &mut words {
+            let residue = reduce_wide((*word).into(), wire_bits);
+            *word = if residue == 0 { 0 } else { modulus - residue };
+        }
+        pack(&words, wire_bits, block);
     }
 }
 
