@@ -4,6 +4,7 @@
 
 pub mod abstention;
 pub mod contributor;
+pub mod disputes;
 pub mod holder;
 pub mod logged;
 pub mod restored;

@@ -160,6 +160,7 @@ mod tests {
             holder_keys: Vec::new(),
             base_model: Digest::of(b"keyed"),
             previous: None,
+            trust: Digest::of(b"trust"),
         }
     }
 

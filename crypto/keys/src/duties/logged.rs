@@ -175,9 +175,11 @@ mod tests {
             study: StudyId(Digest::of(b"study")),
             round: RoundNumber(1),
             manifest: ManifestId(Digest::of(b"manifest")),
+            freeze: Digest::of(b"freeze").into(),
             closed_at: UnixSeconds(7),
             included: Vec::new(),
             excluded: Vec::new(),
+            reviews: Vec::new(),
             sum: None,
             checkpoint: shorter,
         };

@@ -118,7 +118,7 @@ impl Edge {
         }
         // Shares of a constant are that constant at every holder.
         let share = |k| (k, Share::from_bytes(&[0; 8 * KEY_WORDS], threshold).unwrap());
-        let keys = KeySum::reconstruct(&[share(0), share(1)], threshold).unwrap();
+        let keys = KeySum::reconstruct(&[share(0), share(1)], threshold, 0).unwrap();
         let bytes = block_bytes(packing.wire_bits);
         let mut sum = vec![0; 2 * bytes];
         for (words, out) in self.words.chunks(RING_DEGREE).zip(sum.chunks_mut(bytes)) {

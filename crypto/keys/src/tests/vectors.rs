@@ -4,6 +4,7 @@
 #[path = "../../../tests/vectors/files.rs"]
 mod files;
 mod contributions;
+mod disputed;
 mod parts;
 mod sealing;
 mod sharing;
@@ -29,6 +30,10 @@ checks! { FOLDER, "secret";
     sharing => sharing::sharing,
     sharing_bad => sharing::sharing_bad,
     share_bad => sharing::share_bad,
+    challenge => disputed::challenge,
+    functionals => disputed::functionals,
+    coefficient => disputed::coefficient,
+    disputed => disputed::disputed,
     opened => sums::opened,
     opening_bad => sums::opening_bad,
     sum_bad => sums::sum_bad,

@@ -47,6 +47,7 @@ struct Case {
     words: Vec<Shown>,
     check_words: Vec<Word>,
     share_seeds: Vec<HexBytes>,
+    masks: Vec<Word>,
     dealt: Vec<Shown>,
     seal_randomness: Vec<HexBytes>,
     header: Signed<Header>,
@@ -115,7 +116,10 @@ fn make(file: &Contributions, case: &Case, study: &Study) -> (Contribution, Vec<
     };
     let key = field::to_bytes(&case.key());
     let mut parts = vec![key.as_slice(), &case.bulk_seed.0];
-    parts.extend(case.share_seeds.iter().chain(&case.seal_randomness).map(|seed| &seed.0[..]));
+    let masks = field::to_bytes(&numbers(&case.masks));
+    parts.extend(case.share_seeds.iter().map(|seed| &seed.0[..]));
+    parts.push(&masks);
+    parts.extend(case.seal_randomness.iter().map(|seed| &seed.0[..]));
     let (mut script, mut body) = (Script::new(&parts), Vec::new());
     let update = case.update(study.layout.values());
     let feed = |encryption: &mut Encryption<'_, f32>, body: &mut HashingWriter<'_, _>| {
@@ -153,7 +157,7 @@ pub(super) fn contribution(_: &str, file: Contributions) {
         let wire_bits = study.packing.wire_bits;
         let sealed = check_key.header_words(&case.header.statement, wire_bits).unwrap();
         assert!(sealed.matches(used.check()), "opened from the header");
-        assert_eq!(used.into_key_vector().as_slice(), case.key());
+        assert_eq!(used.into_key_vectors().0.as_slice(), case.key());
 
         let (made, streamed) = make(&file, case, &study);
         assert_eq!(streamed, body);

@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use super::FOLDER;
 use super::contributions::Contributions;
-use super::files::{self, refused};
+use super::files::{self, Word, numbers, refused};
 use super::story::{Script, Shown};
+use crate::share::dealt::{Dealt, DealtShare, dealt_bytes, dealt_words};
 use crate::share::reconstruct::{KeySum, ReconstructError};
-use crate::share::share::{Dealt, Share, dealt_bytes, share_words};
+use crate::share::share::{Share, share_words};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,7 +27,9 @@ pub(super) struct Sharing {
 struct SharingCase {
     threshold: Threshold,
     seeds: Vec<HexBytes>,
+    masks: Vec<Word>,
     share_words: usize,
+    dealt_words: usize,
     dealt_bytes: Vec<usize>,
     shares: Vec<Shown>,
     subset: Vec<usize>,
@@ -35,19 +38,21 @@ struct SharingCase {
 
 impl Sharing {
     /// The shares of a case, dealt by the shipped code, and the vector that they share.
-    fn deal(&self, case: &SharingCase) -> (Vec<Share>, Vec<u64>) {
+    fn deal(&self, case: &SharingCase) -> (Vec<DealtShare>, Vec<u64>) {
         let file: Contributions = files::read(FOLDER, "contribution");
         let used = || file.used_key(&self.of);
-        let parts: Vec<&[u8]> = case.seeds.iter().map(|seed| &seed.0[..]).collect();
+        let masks = field::to_bytes(&numbers(&case.masks));
+        let mut parts: Vec<&[u8]> = case.seeds.iter().map(|seed| &seed.0[..]).collect();
+        parts.push(&masks);
         let mut script = Script::new(&parts);
-        let dealt = used().share(&case.threshold, &mut script);
+        let dealt = used().share(&case.threshold, &mut script).unwrap();
         script.finish();
         assert!(dealt.iter().map(|dealt| dealt.as_bytes().len()).eq(case.dealt_bytes.clone()));
         let share = |(k, dealt): (usize, &Dealt)| {
-            Share::from_dealt(dealt.as_bytes(), &case.threshold, k).unwrap()
+            DealtShare::from_dealt(dealt.as_bytes(), &case.threshold, k).unwrap()
         };
         let shares = dealt.iter().enumerate().map(share).collect();
-        (shares, used().into_key_vector().as_slice().to_vec())
+        (shares, used().into_key_vectors().0.as_slice().to_vec())
     }
 }
 
@@ -61,16 +66,18 @@ fn lie(share: &Share, offset: usize, threshold: &Threshold) -> Share {
 }
 
 fn reconstruct(
-    shares: &[Share],
+    shares: &[DealtShare],
     present: &[usize],
     lies: &[usize],
     threshold: &Threshold,
 ) -> Result<KeySum, ReconstructError> {
-    let opening = |k: &usize| match lies.contains(k) {
-        true => (*k, lie(&shares[*k], *k, threshold)),
-        false => (*k, Share::from_bytes(&shares[*k].to_bytes(), threshold).unwrap()),
+    let opening = |k: &usize| {
+        let share = Share::sum(std::iter::once(&shares[*k]), threshold);
+        let share = if lies.contains(k) { lie(&share, *k, threshold) } else { share };
+        (*k, share)
     };
-    KeySum::reconstruct(&present.iter().map(opening).collect::<Vec<_>>(), threshold)
+    let openings: Vec<_> = present.iter().map(opening).collect();
+    KeySum::reconstruct(&openings, threshold, usize::from(threshold.collusion))
 }
 
 pub(super) fn sharing(_: &str, file: Sharing) {
@@ -78,6 +85,7 @@ pub(super) fn sharing(_: &str, file: Sharing) {
         let threshold = &case.threshold;
         threshold.check(usize::from(threshold.holders)).unwrap();
         assert_eq!(share_words(threshold), case.share_words);
+        assert_eq!(dealt_words(threshold), case.dealt_words);
         let lengths = (0..case.dealt_bytes.len()).map(|k| dealt_bytes(threshold, k));
         assert!(lengths.eq(case.dealt_bytes.iter().copied()));
         let (shares, secret) = file.deal(case);
@@ -120,5 +128,5 @@ pub(super) struct BadShare {
 }
 
 pub(super) fn share_bad(_: &str, file: BadShare) {
-    refused(Share::from_dealt(&file.dealt.0, &file.threshold, file.offset), &file.error);
+    refused(DealtShare::from_dealt(&file.dealt.0, &file.threshold, file.offset), &file.error);
 }

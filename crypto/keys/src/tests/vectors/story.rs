@@ -10,7 +10,7 @@ use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::ring::field;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Closing, Header, HexBytes, Manifest, Receipt, RoundKeys, SignedStudy, Study,
+    Closing, Freeze, Header, HexBytes, Manifest, Receipt, Review, RoundKeys, SignedStudy, Study,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -118,6 +118,8 @@ pub(super) fn proofs(entries: &[Logged], manifest: &Manifest, closing: &Closing)
         Manifest::LABEL => LogEntry::of::<Manifest>(logged.digest.into()),
         Header::LABEL => LogEntry::of::<Header>(logged.digest.into()),
         Receipt::LABEL => LogEntry::of::<Receipt>(logged.digest),
+        Freeze::LABEL => LogEntry::of::<Freeze>(logged.digest.into()),
+        Review::LABEL => LogEntry::of::<Review>(logged.digest),
         label => panic!("nothing of kind {label:?} comes before the closing"),
     };
     let log: StudyLog = entries.iter().map(entry).collect();

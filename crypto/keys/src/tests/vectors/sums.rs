@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{HeaderId, RoundNumber};
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{add_words, block_bytes, pack, unpack, word_modulus};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Certificate, Closing, Endorsement, Header, HexBytes, Manifest, Receipt, Study,
+    Certificate, Closing, Endorsement, Freeze, Header, HexBytes, Manifest, Receipt, Review, Study,
+    Subject,
 };
 use ringfence_crypto::wire::frame;
 use serde::Deserialize;
@@ -20,17 +22,19 @@ use super::files::{self, Word, numbers, refused};
 use super::parts::floats;
 use super::story::{Logged, Script, Shown, identity, proofs, round_secret, study};
 use crate::duties::abstention::Abstention;
-use crate::duties::holder::{ClosingView, Decision, Holder, open_share_sum};
+use crate::duties::holder::{ClosingView, Decision, Holder, Records, open_share_sum};
 use crate::open::{CheckedPart, OpenError, OpenedSum, OpeningContext, SumContext};
 use crate::share::envelope::open_envelope;
 use crate::share::reconstruct::KeySum;
-use crate::share::share::Share;
+use crate::share::share::{Share, share_words};
 use crate::update::quantize::mean;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Opened {
     manifest: Signed<Manifest>,
+    freeze: Signed<Freeze>,
+    reviews: Vec<Signed<Review>>,
     certificate: Certificate,
     openings: Vec<Opening>,
     sum: HexBytes,
@@ -66,7 +70,9 @@ fn decoded(bytes: &[u8]) -> OpeningFrame {
 impl Opened {
     fn context<'a>(&self, study: &'a Study) -> OpeningContext<'a> {
         let (manifest, closing) = (self.manifest.id(), self.certificate.closing.id());
-        OpeningContext { study, round: self.manifest.statement.round, manifest, closing }
+        let (round, subject) = (self.manifest.statement.round, Subject::Sum);
+        let words = share_words(&study.threshold);
+        OpeningContext { study, round, manifest, closing, subject, words }
     }
 
     /// The openings as a recipient unseals them.
@@ -74,7 +80,7 @@ impl Opened {
         let (identity, context) = (identity(recipient), self.context(study));
         let position = study.position(identity.site()).unwrap();
         let unseal = |opening: &Opening| {
-            let opening = decoded(&opening.frame.0).check(study).unwrap();
+            let opening = decoded(&opening.frame.0).check(study, context.words).unwrap();
             let part = opening.part(position).unwrap();
             CheckedPart::check(&identity, context, part).unwrap().unseal().unwrap()
         };
@@ -84,7 +90,9 @@ impl Opened {
     fn open(&self, study: &Study, sites: usize, mut sum: &[u8]) -> Result<OpenedSum, OpenError> {
         let made = made();
         let headers = made.iter().map(|(made, _)| &made.header.statement);
-        let keys = KeySum::reconstruct(&self.unseal(study, "south"), &study.threshold)?;
+        let threshold = &study.threshold;
+        let free = usize::from(threshold.collusion);
+        let keys = KeySum::reconstruct(&self.unseal(study, "south"), threshold, free)?;
         let check_key = identity("south").check_key(study).unwrap();
         let check = check_key.sum_of_headers(headers, study.packing.wire_bits).unwrap();
         assert_eq!(check.numbers(), numbers(&self.check_words)[..]);
@@ -105,12 +113,18 @@ fn check_making(file: &Opened, study: &Study) {
     let headers: Vec<Signed<Header>> = made.iter().map(|(made, _)| made.header.clone()).collect();
     for opening in &file.openings {
         let (identity, secret) = (identity(&opening.holder), round_secret(&opening.holder));
-        let holder =
-            Holder::restore(Arc::new(study.clone()), identity.site().clone(), [], None, None);
+        let holder = Holder::restore(
+            Arc::new(study.clone()),
+            identity.site().clone(),
+            Records::default(),
+            None,
+            None,
+        );
         let (manifest, closing) = (&file.manifest.statement, &file.certificate.closing);
         let log = &proofs(&file.log, manifest, &closing.statement);
-        let (headers, reviews, receipt) = (&headers[..], &[][..], None);
-        let view = ClosingView { manifest, closing, headers, reviews, receipt, log };
+        let (headers, reviews, receipt) = (&headers[..], &file.reviews[..], None);
+        let (trust, freeze) = (&Trust::default(), &file.freeze);
+        let view = ClosingView { manifest, trust, freeze, closing, headers, reviews, receipt, log };
         let Decision::Fresh(endorsement) = holder.endorse(view).unwrap() else {
             panic!("nothing was endorsed before")
         };
@@ -147,7 +161,9 @@ pub(super) fn opened(_: &str, file: Opened) {
             assert_eq!(study.roster[*offset].id.as_str(), opening.holder);
             opening.share.check(share.words());
         }
-        let keys = KeySum::reconstruct(&openings, &study.threshold).unwrap();
+        let threshold = &study.threshold;
+        let free = usize::from(threshold.collusion);
+        let keys = KeySum::reconstruct(&openings, threshold, free).unwrap();
         file.key_sum.check(keys.words());
     }
     let opened = file.open(&study, file.sites, &file.sum.0).unwrap();
@@ -226,7 +242,9 @@ pub(super) fn sum_bad(_: &str, file: BadSum) {
 pub(super) struct BadEndorsement {
     manifest: Signed<Manifest>,
     closing: Signed<Closing>,
+    freeze: Signed<Freeze>,
     headers: Vec<Signed<Header>>,
+    reviews: Vec<Signed<Review>>,
     receipt: Option<Signed<Receipt>>,
     endorsed: Option<Endorsement>,
     abstains_through: Option<RoundNumber>,
@@ -241,10 +259,12 @@ pub(super) fn endorse_bad(_: &str, file: BadEndorsement) {
         let (restored_at, through) = (file.manifest.statement.opened_at, Some(through));
         Abstention { restored_at, through }
     });
-    let holder = Holder::restore(study, holder, file.endorsed, abstains, None);
+    let records = Records { endorsed: file.endorsed.into_iter().collect(), ..Records::default() };
+    let holder = Holder::restore(study, holder, records, abstains, None);
     let (manifest, closing) = (&file.manifest.statement, &file.closing);
     let (headers, receipt) = (&file.headers[..], file.receipt.as_ref());
     let log = &proofs(&file.log, manifest, &closing.statement);
-    let view = ClosingView { manifest, closing, headers, reviews: &[], receipt, log };
+    let (trust, freeze, reviews) = (&Trust::default(), &file.freeze, &file.reviews[..]);
+    let view = ClosingView { manifest, trust, freeze, closing, headers, reviews, receipt, log };
     refused(holder.endorse(view), &file.error);
 }
