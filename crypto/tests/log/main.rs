@@ -1,6 +1,7 @@
 //! The log against vectors that it did not make, and against a naive oracle.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
+mod cosigned;
 mod proofs;
 mod refusals;
 mod vectors;

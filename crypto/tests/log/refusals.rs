@@ -119,6 +119,34 @@ fn bad_proof_files() {
 }
 
 #[test]
+fn bad_cases_of_the_python_generator() {
+    let vectors = vectors();
+    let refused = |name: &str, result: Result<(), String>, error: &str| {
+        let got = result.expect_err(name);
+        assert!(got.contains(error), "{name}: {got}");
+    };
+    for bad in &vectors.bad.inclusion {
+        let result = bad.proof.verify(bad.leaf, &bad.checkpoint);
+        refused(&bad.name, result.map_err(|error| error.to_string()), &bad.error);
+    }
+    for bad in &vectors.bad.consistency {
+        let result = bad.proof.verify(&bad.old, &bad.new);
+        refused(&bad.name, result.map_err(|error| error.to_string()), &bad.error);
+    }
+    let key: NoteKey = vectors.note.verifier.parse().unwrap();
+    for bad in &vectors.bad.notes {
+        let result = bad.note.parse().and_then(|note: SignedNote| note.verify(&key).map(|_| ()));
+        refused(&bad.name, result.map_err(|error| error.to_string()), &bad.error);
+    }
+    let leaf = vectors.entries[5].leaf;
+    for bad in &vectors.bad.proofs {
+        let proof = bad.text.parse::<TlogProof>();
+        let result = proof.and_then(|proof| proof.verify(leaf, &key));
+        refused(&bad.name, result.map(|_| ()).map_err(|error| error.to_string()), &bad.error);
+    }
+}
+
+#[test]
 fn beyond_the_end() {
     let tree = tree(leaves(5));
     let error = tree.inclusion(5, 5).unwrap_err();

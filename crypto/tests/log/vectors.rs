@@ -5,11 +5,12 @@ use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::StudyId;
 use ringfence_crypto::log::{
-    CheckpointText, ConsistencyProof, InclusionProof, LogEntry, LogHash, NoteKey, SignedNote,
-    TlogProof, Tree, origin,
+    Checkpoint, CheckpointText, ConsistencyProof, InclusionProof, LogEntry, LogHash, NoteKey,
+    SignedNote, TlogProof, Tree, origin,
 };
 use ringfence_crypto::statement::{
-    Acknowledgement, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review,
+    Acknowledgement, Closing, DisputeEndorsement, Endorsement, Freeze, Header, Manifest, Opening,
+    Receipt, Review, VerdictEndorsement,
 };
 use serde::Deserialize;
 
@@ -73,6 +74,74 @@ pub(crate) struct Vectors {
     consistency: Vec<ConsistencyProof>,
     pub(crate) note: NoteVector,
     pub(crate) proof: ProofVector,
+    pub(crate) bad: BadVectors,
+    pub(crate) cosigned: Cosigned,
+}
+
+/// What must be refused, with a part of the error.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadVectors {
+    pub(crate) inclusion: Vec<BadInclusion>,
+    pub(crate) consistency: Vec<BadConsistency>,
+    pub(crate) notes: Vec<BadNote>,
+    pub(crate) proofs: Vec<BadProof>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadInclusion {
+    pub(crate) name: String,
+    pub(crate) leaf: LogHash,
+    pub(crate) proof: InclusionProof,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) error: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadConsistency {
+    pub(crate) name: String,
+    pub(crate) proof: ConsistencyProof,
+    pub(crate) old: Checkpoint,
+    pub(crate) new: Checkpoint,
+    pub(crate) error: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadNote {
+    pub(crate) name: String,
+    pub(crate) note: String,
+    pub(crate) error: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadProof {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) error: String,
+}
+
+/// A note with a witness's line, as C2SP's tlog-cosignature has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cosigned {
+    pub(crate) seed: String,
+    pub(crate) verifier: String,
+    pub(crate) time: u64,
+    pub(crate) message: String,
+    pub(crate) line: String,
+    pub(crate) note: String,
+    pub(crate) bad: Vec<BadLine>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadLine {
+    pub(crate) name: String,
+    pub(crate) line: String,
 }
 
 #[derive(Deserialize)]
@@ -107,9 +176,12 @@ fn entry(label: &str, digest: Digest) -> LogEntry {
         LogEntry::of::<Manifest>(digest.into()),
         LogEntry::of::<Header>(digest.into()),
         LogEntry::of::<Receipt>(digest),
+        LogEntry::of::<Freeze>(digest.into()),
         LogEntry::of::<Review>(digest),
         LogEntry::of::<Closing>(digest.into()),
         LogEntry::of::<Endorsement>(digest),
+        LogEntry::of::<DisputeEndorsement>(digest),
+        LogEntry::of::<VerdictEndorsement>(digest),
         LogEntry::of::<Opening>(digest),
         LogEntry::of::<Acknowledgement>(digest),
     ];

@@ -36,6 +36,16 @@ struct Polynomial {
     middle: Vec<Word>,
     last: Vec<Word>,
     digest: Digest,
+    misread: Vec<Misread>,
+}
+
+/// What another reading of the specification gives.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Misread {
+    reading: String,
+    from: usize,
+    words: Vec<Word>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +63,10 @@ pub(crate) fn polynomials(_: &str, file: Polynomials) {
         assert_eq!(values[case.from..][..4], numbers(&case.middle));
         assert_eq!(values[RING_DEGREE - 4..], numbers(&case.last));
         assert_eq!(digest_of(&values), case.digest);
+        for Misread { reading, from, words } in &case.misread {
+            assert_ne!(values[*from..][..4], numbers(words), "{reading}");
+        }
+        assert_eq!(case.misread.is_empty(), case.skipped.is_empty());
         for Skipped { index, word } in &case.skipped {
             let mut reader = blake3::Hasher::new()
                 .update(b"ringfence/a/1")
@@ -235,6 +249,32 @@ pub(crate) fn packing(_: &str, file: Packings) {
             let bytes = (blocks * block_bytes(packing.wire_bits)) as u64;
             assert_eq!(packing.body_bytes(*values), Ok(bytes));
         }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoiseBounds {
+    cases: Vec<NoiseBound>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoiseBound {
+    sites: usize,
+    collusion: u16,
+    wire_bits: u8,
+    rounding: f64,
+    noise_bound: u64,
+    mean_square_bound: f64,
+}
+
+pub(crate) fn noise_bounds(_: &str, file: NoiseBounds) {
+    for case in &file.cases {
+        let model = NoiseModel::new(case.sites, case.collusion, case.wire_bits);
+        close(model.rounding_half_width(), case.rounding);
+        assert_eq!(model.bound(), case.noise_bound);
+        close(model.mean_square_bound(), case.mean_square_bound);
     }
 }
 

@@ -3,11 +3,17 @@
 
 mod chunks;
 mod cipher;
+mod closings;
+mod disputes;
 #[macro_use]
 mod files;
 mod generator;
+mod judgements;
 mod refusals;
+mod reserved;
 mod statements;
+
+use ringfence_crypto::statement::{Dispute, Verdict};
 
 /// Where the vectors lie.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/v2");
@@ -19,16 +25,26 @@ checks! { FOLDER, "public";
     words => cipher::words,
     words_bad => cipher::words_bad,
     packing => cipher::packing,
+    noise_bounds => cipher::noise_bounds,
     packing_bad => cipher::packing_bad,
     body_chunk => chunks::body_chunk,
     body_chunk_bad => chunks::body_chunk_bad,
     canonical => statements::canonical,
     statement => statements::statement,
     study => statements::study,
+    manifest_previous => statements::manifest_previous,
     holder_keys => statements::holder_keys,
-    certificate => statements::certificate,
-    closing_set => statements::closing_set,
-    closing_set_damaged => statements::closing_set_damaged,
+    certificate => closings::certificate,
+    closing_set => closings::closing_set,
+    judgement => judgements::judgement,
+    dispute_digest => disputes::digest::<Dispute>,
+    verdict_digest => disputes::digest::<Verdict>,
+    dispute_certificate => disputes::dispute_certificate,
+    verdict_certificate => disputes::verdict_certificate,
+    proceedings => disputes::proceedings,
+    opening_frame => disputes::opening_frame,
+    privacy => reserved::privacy,
+    epoch => reserved::epoch,
     frame => statements::frame,
     study_bad => refusals::study,
     signature_bad => refusals::signature,
@@ -36,7 +52,11 @@ checks! { FOLDER, "public";
     round_keys_bad => refusals::round_keys,
     holder_keys_bad => refusals::holder_keys,
     header_bad => refusals::header,
-    closing_bad => refusals::closing,
+    freeze_bad => closings::freeze_bad,
+    closing_bad => closings::closing_bad,
+    dispute_certificate_bad => disputes::dispute_certificate_bad,
+    verdict_certificate_bad => disputes::verdict_certificate_bad,
+    proceedings_bad => disputes::proceedings_bad,
     certificate_bad => refusals::certificate,
     message_bad => refusals::message,
     frame_bad => refusals::frame,

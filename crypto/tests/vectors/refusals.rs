@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringfence_crypto::api::EnvelopeFrame;
-use ringfence_crypto::id::{ClosingId, RoundNumber, UnixSeconds};
 use ringfence_crypto::round::{Event, Round, RoundState, Verdict};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
@@ -18,8 +17,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::FOLDER;
+use crate::closings::CertificateFile;
 use crate::files::{self, refused};
-use crate::statements::{CertificateFile, signed_study, site, study_json};
+use crate::statements::{Before, signed_study, site, study_json};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,21 +61,9 @@ pub(crate) struct BadManifest {
     error: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Before {
-    round: RoundNumber,
-    closing: ClosingId,
-    closed_at: UnixSeconds,
-}
-
 pub(crate) fn manifest(_: &str, file: BadManifest) {
     let study = signed_study().study;
-    let previous = file.previous.map(|Before { round, closing, closed_at }| Previous {
-        round,
-        closing,
-        closed_at,
-    });
+    let previous = file.previous.map(Previous::from);
     let id = study.id();
     refused(Manifest::check(&file.signed, &study, id, previous.as_ref()), &file.error);
     // Signed by whom it names where that is a site: the signature is not what is wrong.
@@ -133,12 +121,20 @@ fn certified() -> Round {
         assert_eq!(round.receipt(site, *received_at).as_ref(), Ok(&receipt.statement));
         round.apply(Event::Received(receipt));
     }
-    let frozen = round.freeze(deadline.after(1)).unwrap();
-    round.apply(frozen);
+    assert_eq!(round.freeze_due(deadline), None);
+    assert_eq!(round.freeze_due(deadline.after(1)).as_ref(), Some(&story.freeze.statement));
+    round.apply(Event::Frozen(story.freeze));
+    for review in &story.reviews[..4] {
+        let verdict = round.review(review).unwrap();
+        apply(&mut round, verdict);
+    }
     let Certificate { closing, endorsements } = story.certificate;
-    let set = round.closed_set(closing.statement.closed_at).unwrap();
-    assert_eq!(set.included(), closing.statement.included);
+    let Closing { sum, checkpoint, closed_at, .. } = closing.statement;
+    let set = round.closed_set(closed_at).unwrap();
+    assert_eq!(round.closing_of(set, sum, checkpoint, closed_at), closing.statement);
     round.apply(Event::Closed(closing));
+    // The fifth review comes late, and is taken.
+    assert!(matches!(round.review(&story.reviews[4]), Ok(Verdict::Fresh(Event::Reviewed(_)))));
     for endorsement in &endorsements {
         let verdict = round.endorse(endorsement).unwrap();
         apply(&mut round, verdict);
@@ -154,23 +150,6 @@ pub(crate) fn header(_: &str, file: BadSigned<Signed<Header>>) {
     refused(round.announce(&file.signed, now), &file.error);
     let good = story.headers.iter().find(|header| header.statement.site == site("north"));
     assert!(round.announce(good.unwrap(), now).is_ok());
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BadClosing {
-    signed: Signed<Closing>,
-    headers: Vec<Signed<Header>>,
-    reviews: Vec<Signed<Review>>,
-    error: String,
-}
-
-pub(crate) fn closing(_: &str, file: BadClosing) {
-    let study = signed_study().study;
-    let story: CertificateFile = files::read(FOLDER, "certificate");
-    let check = Closing::check(&file.signed, &study, &story.manifest.statement);
-    let set = || file.signed.statement.check_set(&study, &file.headers, &file.reviews);
-    refused(check.and_then(|()| set()), &file.error);
 }
 
 #[derive(Deserialize)]
@@ -202,7 +181,7 @@ pub(crate) fn message(name: &str, file: BadMessage) {
     let decided = match file.label.as_str() {
         Review::LABEL => round.review(&parsed(&file)),
         Endorsement::LABEL => round.endorse(&parsed(&file)),
-        Opening::LABEL => round.open_sum(&parsed(&file)),
+        Opening::LABEL => round.take_opening(&parsed(&file)),
         Acknowledgement::LABEL => round.acknowledge(&parsed(&file)),
         label => panic!("{name}: no message {label:?}"),
     };

@@ -4,13 +4,15 @@ use std::fmt::Debug;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use ringfence_crypto::api::{OpeningContext, OpeningPart, recipient_leaf};
-use ringfence_crypto::id::{ClosingId, SiteId, StudyId};
+use ringfence_crypto::dealing::Trust;
+use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::log::LogHash;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement};
+use ringfence_crypto::statement::reserved::{Budget, EpochSignature, Refusal};
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, ExclusionReason, Header, HexBytes,
-    HolderKey, HolderKeys, Manifest, Opening, Receipt, RestoreRequest, Review, RoundKeys,
-    SignedStudy, Standing, Study, Training, Weighting,
+    Acknowledgement, Closing, DisputeEndorsement, Endorsement, Freeze, Header, HexBytes, HolderKey,
+    HolderKeys, Manifest, Opening, Previous, Receipt, RestoreRequest, Review, RoundKeys,
+    SignedStudy, Standing, Study, Subject, Training, VerdictEndorsement, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::canonical::{self, Canonical};
@@ -94,10 +96,16 @@ pub(crate) fn statement(name: &str, file: Statements) {
         Standing::LABEL => check_all::<Standing>(cases),
         Header::LABEL => check_all::<Header>(cases),
         Receipt::LABEL => check_all::<Receipt>(cases),
+        Freeze::LABEL => check_all::<Freeze>(cases),
         Review::LABEL => check_all::<Review>(cases),
         Closing::LABEL => check_all::<Closing>(cases),
         Endorsement::LABEL => check_all::<Endorsement>(cases),
+        DisputeEndorsement::LABEL => check_all::<DisputeEndorsement>(cases),
+        VerdictEndorsement::LABEL => check_all::<VerdictEndorsement>(cases),
         Opening::LABEL => check_all::<Opening>(cases),
+        Budget::LABEL => check_all::<Budget>(cases),
+        EpochSignature::LABEL => check_all::<EpochSignature>(cases),
+        Refusal::LABEL => check_all::<Refusal>(cases),
         Acknowledgement::LABEL => check_all::<Acknowledgement>(cases),
         label => panic!("{name}: no statement has the label {label:?}"),
     }
@@ -161,6 +169,9 @@ struct Trained {
 struct ThresholdCase {
     sites: usize,
     min_sites_floor: u16,
+    names: bool,
+    silent_tolerated: u16,
+    default_packing: u16,
     #[serde(flatten)]
     threshold: Threshold,
 }
@@ -215,10 +226,49 @@ pub(crate) fn study(_: &str, file: StudyFile) {
     }
     assert_eq!(resigned, signed);
 
-    for ThresholdCase { sites, min_sites_floor, threshold } in &file.thresholds {
-        let Threshold { holders, collusion, packing, .. } = *threshold;
-        assert_eq!(Threshold::derive(holders, collusion, packing, *sites), Ok(*threshold));
-        assert_eq!(threshold.min_sites_floor(), *min_sites_floor);
+    for case in &file.thresholds {
+        let (threshold, sites) = (case.threshold, case.sites);
+        let Threshold { holders, collusion, packing, .. } = threshold;
+        assert_eq!(Threshold::derive(holders, collusion, packing, sites), Ok(threshold));
+        assert_eq!(threshold.min_sites_floor(), case.min_sites_floor);
+        assert_eq!(threshold.names(), case.names, "{threshold:?}");
+        assert_eq!(threshold.silent_tolerated(), case.silent_tolerated, "{threshold:?}");
+        let chosen = Threshold::choose(sites, Some(holders), Some(collusion), None).unwrap();
+        assert_eq!(chosen.packing, case.default_packing, "{threshold:?}");
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PreviousFile {
+    previous: Vec<Option<Before>>,
+}
+
+/// How the round before a manifest ended.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Before {
+    round: RoundNumber,
+    closing: ClosingId,
+    closed_at: UnixSeconds,
+    trust: Trust,
+}
+
+impl From<Before> for Previous {
+    fn from(Before { round, closing, closed_at, trust }: Before) -> Self {
+        Self { round, closing, closed_at, trust }
+    }
+}
+
+pub(crate) fn manifest_previous(_: &str, file: PreviousFile) {
+    let study = signed_study().study;
+    let manifests: Statements = files::read(FOLDER, "manifest");
+    assert_eq!(manifests.cases.len(), file.previous.len());
+    for (case, before) in manifests.cases.into_iter().zip(file.previous) {
+        let signed: Signed<Manifest> = serde_json::from_value(case.signed).unwrap();
+        let previous = before.map(Previous::from);
+        let checked = Manifest::check(&signed, &study, study.id(), previous.as_ref());
+        checked.unwrap_or_else(|error| panic!("{}: {error}", case.name));
     }
 }
 
@@ -239,55 +289,6 @@ pub(crate) fn holder_keys(_: &str, file: HolderKeysFile) {
     }
     let keys = HolderKeys::resolve(&study, &file.manifest.statement, &file.round_keys).unwrap();
     assert!(keys.iter().filter_map(HolderKey::key).eq(&file.keys));
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CertificateFile {
-    pub(crate) manifest: Signed<Manifest>,
-    pub(crate) headers: Vec<Signed<Header>>,
-    pub(crate) certificate: Certificate,
-}
-
-pub(crate) fn certificate(_: &str, file: CertificateFile) {
-    let (study, manifest) = (signed_study().study, &file.manifest.statement);
-    let Certificate { closing, endorsements } = &file.certificate;
-    Manifest::check(&file.manifest, &study, study.id(), None).unwrap();
-    Closing::check(closing, &study, manifest).unwrap();
-    closing.statement.check_set(&study, &file.headers, &[]).unwrap();
-    file.certificate.check(&study, manifest).unwrap();
-    assert_eq!(endorsements.len(), usize::from(study.threshold.endorsements));
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ClosingSet {
-    signed: Signed<Closing>,
-    headers: Vec<Signed<Header>>,
-    reviews: Vec<Signed<Review>>,
-}
-
-pub(crate) fn closing_set(_: &str, file: ClosingSet) {
-    let study = signed_study().study;
-    let story: CertificateFile = files::read(FOLDER, "certificate");
-    Closing::check(&file.signed, &study, &story.manifest.statement).unwrap();
-    file.signed.statement.check_set(&study, &file.headers, &file.reviews).unwrap();
-    // The complaints are what makes it right.
-    assert!(file.signed.statement.check_set(&study, &file.headers, &file.reviews[1..]).is_err());
-}
-
-pub(crate) fn closing_set_damaged(_: &str, file: ClosingSet) {
-    let study = signed_study().study;
-    let story: CertificateFile = files::read(FOLDER, "certificate");
-    Closing::check(&file.signed, &study, &story.manifest.statement).unwrap();
-    let closing = &file.signed.statement;
-    closing.check_set(&study, &file.headers, &file.reviews).unwrap();
-    let [lost] = closing.excluded.as_slice() else { panic!("one is left out: {closing:?}") };
-    assert_eq!(closing.exclusion(&lost.header), Some(&ExclusionReason::Damaged));
-    // Without the reason, nobody complains.
-    let mut without = closing.clone();
-    without.excluded[0].reason = ExclusionReason::Complaints(Vec::new());
-    assert!(without.check_set(&study, &file.headers, &file.reviews).is_err());
 }
 
 #[derive(Deserialize)]
@@ -325,10 +326,12 @@ pub(crate) fn frame(_: &str, file: Frames) {
     let opening: api::OpeningFrame = frame::decode(bytes, "an opening").unwrap();
     assert_eq!(opening.statement, file.opening);
     assert_eq!(frame::encode(&opening).as_ref(), Ok(bytes));
-    let opening = opening.check(study).unwrap();
+    let words = api::share_words(&study.threshold);
+    let opening = opening.check(study, words).unwrap();
     assert_eq!(file.parts.len(), study.roster.len());
     let (round, manifest) = (file.manifest.statement.round, file.manifest.id());
-    let context = OpeningContext { study, round, manifest, closing: file.closing };
+    let (closing, subject) = (file.closing, Subject::Sum);
+    let context = OpeningContext { study, round, manifest, closing, subject, words };
     for (position, expected) in file.parts.iter().enumerate() {
         let recipient = &expected.recipient;
         assert_eq!(study.position(recipient), Some(position));
@@ -361,7 +364,10 @@ fn refused_parts(part: &OpeningPart, context: OpeningContext<'_>, recipient: &Si
         assert_eq!(check.is_ok(), other.id == *recipient, "{recipient} for {}", other.id);
     }
     let elsewhere = OpeningContext { closing: Digest::of(b"another").into(), ..context };
-    files::refused(part.check(elsewhere, recipient), "is for another round or closing");
+    let other = "is for another round, closing or subject";
+    files::refused(part.check(elsewhere, recipient), other);
+    let subject = Subject::Keys { verdict: Digest::of(b"a verdict").into() };
+    files::refused(part.check(OpeningContext { subject, ..context }, recipient), other);
 }
 
 #[derive(Deserialize)]
@@ -373,7 +379,8 @@ pub(crate) struct BadOpeningFrame {
 
 pub(crate) fn opening_frame_bad(_: &str, file: BadOpeningFrame) {
     let opening: api::OpeningFrame = frame::decode(&file.frame.0, "an opening").unwrap();
-    files::refused(opening.check(&signed_study().study), &file.error);
+    let study = signed_study().study;
+    files::refused(opening.check(&study, api::share_words(&study.threshold)), &file.error);
 }
 
 /// A site's name that the vectors know.

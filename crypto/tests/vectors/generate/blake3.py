@@ -27,27 +27,28 @@ def _message_schedule():
 SCHEDULE = _message_schedule()
 
 
-def compress(chaining, words, counter, length, flags):
-    """The compression function: 16 words, of which the first eight are the chaining value."""
-    v = list(chaining) + list(IV[:4]) + [counter & MASK, counter >> 32 & MASK, length, flags]
+def _unrolled():
+    """The source of the compression function with all 56 quarter rounds written out, for speed."""
+    lines = ["def compress(chaining, words, counter, length, flags):"]
+    lines.append(f"    {', '.join(f'v{i}' for i in range(8))} = chaining")
+    lines.append(f"    {', '.join(f'v{i}' for i in range(8, 12))} = {IV[:4]}")
+    lines.append("    v12, v13, v14, v15 = counter & M, counter >> 32 & M, length, flags")
+    lines.append(f"    {', '.join(f'm{i}' for i in range(16))} = words")
     for order in SCHEDULE:
-        at = 0
-        for a, b, c, d in COLUMNS + DIAGONALS:
-            va, vb, vc, vd = v[a], v[b], v[c], v[d]
-            va = (va + vb + words[order[at]]) & MASK
-            vd ^= va
-            vd = (vd >> 16 | vd << 16) & MASK
-            vc = (vc + vd) & MASK
-            vb ^= vc
-            vb = (vb >> 12 | vb << 20) & MASK
-            va = (va + vb + words[order[at + 1]]) & MASK
-            vd ^= va
-            vd = (vd >> 8 | vd << 24) & MASK
-            vc = (vc + vd) & MASK
-            vb ^= vc
-            v[a], v[b], v[c], v[d] = va, (vb >> 7 | vb << 25) & MASK, vc, vd
-            at += 2
-    return [v[i] ^ v[i + 8] for i in range(8)] + [v[i + 8] ^ chaining[i] for i in range(8)]
+        for at, (a, b, c, d) in enumerate(COLUMNS + DIAGONALS):
+            for word, right, last in ((order[2 * at], 16, 12), (order[2 * at + 1], 8, 7)):
+                lines.append(f"    v{a} = v{a} + v{b} + m{word} & M; t = v{d} ^ v{a}")
+                lines.append(f"    v{d} = (t >> {right} | t << {32 - right}) & M")
+                lines.append(f"    v{c} = v{c} + v{d} & M; t = v{b} ^ v{c}")
+                lines.append(f"    v{b} = (t >> {last} | t << {32 - last}) & M")
+    ends = [f"v{i} ^ v{i + 8}" for i in range(8)] + [f"v{i + 8} ^ chaining[{i}]" for i in range(8)]
+    return "\n".join([*lines, f"    return [{', '.join(ends)}]"])
+
+
+# The compression function: 16 words, of which the first eight are the chaining value.
+_scope = {"M": MASK}
+exec(_unrolled(), _scope)
+compress = _scope["compress"]
 
 
 def _words(block):
@@ -123,6 +124,9 @@ class Xof:
     def __init__(self, data, key=None):
         words, flags = (IV, 0) if key is None else (struct.unpack("<8I", key), KEYED_HASH)
         self._root, self._at = _tree(words, data, 0, flags), 0
+
+    def skip(self, count):
+        self._at += count
 
     def read(self, count):
         out = self._root.root_bytes(self._at, count)

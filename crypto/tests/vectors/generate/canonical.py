@@ -1,4 +1,4 @@
-"""Canonical bytes of statements, their digests and signatures, and binary frames.
+"""Canonical bytes of statements, their digests and signatures.
 
 A statement is a dictionary as it stands in JSON. Its schema names the fields in the order in which
 they are encoded, each with an encoder from the JSON value to bytes."""
@@ -39,11 +39,6 @@ def option(item):
     return lambda value: b"\0" if value is None else b"\1" + item(value)
 
 
-def named(names):
-    """A number that JSON shows as one of these names."""
-    return lambda value: U8(names.index(value))
-
-
 def structure(*fields):
     def encode(value):
         assert list(value) == [name for name, _ in fields], list(value)
@@ -52,34 +47,42 @@ def structure(*fields):
     return encode
 
 
-def exclusion_reason(value):
-    if value == "damaged":
-        return U8(1)
-    assert list(value) == ["complaints"], list(value)
-    return U8(0) + listing(fixed)(value["complaints"])
+def choice(**variants):
+    """One of several, by number: one without content stands in JSON as its name, another as an object
+    with its name and content."""
+    numbers = {name: number for number, name in enumerate(variants)}
+
+    def encode(value):
+        if isinstance(value, str):
+            assert variants[value] is None, value
+            return U8(numbers[value])
+        ((name, content),) = value.items()
+        return U8(numbers[name]) + variants[name](content)
+
+    return encode
 
 
-def outcome(value):
-    if value == "failed":
-        return U8(1)
-    return U8(0) + structure(("model", fixed))(value["applied"])
+def words(count):
+    """So many words of 8 bytes."""
 
+    def encode(value):
+        assert len(value) == 16 * count, value
+        return fixed(value)
 
-def weights(value):
-    if value == "equal":
-        return U8(0)
-    return U8(1) + structure(("sample_counts", listing(U32)))(value)
+    return encode
 
 
 SETTINGS = listing(structure(("name", string), ("value", string)))
-
-
-def training(value):
-    if value == "none":
-        return U8(0)
-    return U8(1) + structure(("plan", SETTINGS))(value)
-
-
+WEIGHTS = choice(equal=None, sample_counts=listing(U32))
+TRAINING = choice(none=None, plan=SETTINGS)
+OUTCOME = choice(applied=structure(("model", fixed)), failed=None)
+ANSWER = choice(no_share=None, masked=words(2))
+REASON = choice(barred=None, undetermined=None, accused=None, damaged=None)
+SUBJECT = choice(
+    sum=None,
+    functionals=structure(("dispute", fixed)),
+    keys=structure(("verdict", fixed)),
+)
 SITE = structure(("id", string), ("signature_key", fixed), ("kem_key", counted_bytes))
 THRESHOLD = structure(
     *((name, U16) for name in ("holders", "collusion", "packing", "opening", "endorsements"))
@@ -92,8 +95,39 @@ LAYOUT = structure(
 )
 CHECK_KEY = structure(("commitment", fixed), ("sealed", listing(counted_bytes)))
 INCLUDED = structure(("site", string), ("header", fixed))
-EXCLUDED = structure(("site", string), ("header", fixed), ("reason", exclusion_reason))
+EXCLUDED = structure(("site", string), ("header", fixed), ("reason", REASON))
+PAIR = structure(("holder", string), ("dealer", string))
 CHECKPOINT = structure(("size", U64), ("root", fixed))
+
+GUARANTEE = structure(
+    *((name, F32) for name in ("clip", "noise_multiplier", "delta", "epsilon"))
+)
+PRIVACY = choice(none=None, record_level=GUARANTEE, patient_level=GUARANTEE, sets_apart=None)
+CHANGE = choice(
+    enrol=structure(("entry", SITE)),
+    rotate=structure(("entry", SITE)),
+    revoke=structure(("site", string)),
+    leave=structure(("site", string)),
+)
+REFUSED = choice(
+    unavailable=None, budget_spent=None, singles_out=None, other=structure(("why", string))
+)
+DISPUTE = structure(
+    ("study", fixed),
+    ("round", U32),
+    ("closing", fixed),
+    ("index", U16),
+    ("after", option(fixed)),
+    ("block", U64),
+    ("coefficient", U16),
+)
+VERDICT = structure(
+    ("study", fixed),
+    ("round", U32),
+    ("closing", fixed),
+    ("dispute", option(fixed)),
+    ("sites", listing(string)),
+)
 
 SCHEMAS = {
     "layout": LAYOUT,
@@ -108,9 +142,9 @@ SCHEMAS = {
         ("packing", PACKING),
         ("layout", LAYOUT),
         ("initial_model", fixed),
-        ("weights", weights),
-        ("privacy", named(["none"])),
-        ("training", training),
+        ("weights", WEIGHTS),
+        ("privacy", PRIVACY),
+        ("training", TRAINING),
         ("min_round_seconds", U32),
         ("longest_round_seconds", U32),
         ("review_seconds", U32),
@@ -128,6 +162,7 @@ SCHEMAS = {
         ("holder_keys", listing(option(fixed))),
         ("base_model", fixed),
         ("previous", option(fixed)),
+        ("trust", fixed),
     ),
     "round-keys": structure(
         ("study", fixed), ("site", string), ("first_round", U32), ("keys", listing(counted_bytes))
@@ -151,14 +186,25 @@ SCHEMAS = {
     "receipt": structure(
         ("manifest", fixed), ("site", string), ("header", fixed), ("received_at", U64)
     ),
-    "review": structure(("manifest", fixed), ("holder", string), ("complaints", listing(string))),
+    "freeze": structure(
+        ("study", fixed),
+        ("round", U32),
+        ("manifest", fixed),
+        ("frozen_at", U64),
+        ("contributions", listing(INCLUDED)),
+    ),
+    "review": structure(
+        ("manifest", fixed), ("freeze", fixed), ("holder", string), ("answers", listing(ANSWER))
+    ),
     "closing": structure(
         ("study", fixed),
         ("round", U32),
         ("manifest", fixed),
+        ("freeze", fixed),
         ("closed_at", U64),
         ("included", listing(INCLUDED)),
         ("excluded", listing(EXCLUDED)),
+        ("reviews", listing(fixed)),
         ("sum", option(fixed)),
         ("checkpoint", CHECKPOINT),
     ),
@@ -169,18 +215,50 @@ SCHEMAS = {
         ("manifest", fixed),
         ("closing", fixed),
         ("holder", string),
+        ("subject", SUBJECT),
         ("content", fixed),
         ("recipients", fixed),
         ("plaintext", fixed),
     ),
     "acknowledgement": structure(
-        ("manifest", fixed), ("closing", fixed), ("site", string), ("outcome", outcome)
+        ("manifest", fixed), ("closing", fixed), ("site", string), ("outcome", OUTCOME)
     ),
+    "dispute": DISPUTE,
+    "verdict": VERDICT,
+    "dispute-endorsement": structure(("statement", DISPUTE), ("holder", string)),
+    "verdict-endorsement": structure(("statement", VERDICT), ("holder", string)),
+    # Known to come, not built.
+    "budget": structure(
+        ("study", fixed),
+        ("round", U32),
+        ("manifest", fixed),
+        ("site", string),
+        ("epsilon", F32),
+        ("delta", F32),
+    ),
+    "epoch": structure(
+        ("study", fixed),
+        ("epoch", U32),
+        ("before", fixed),
+        ("after", fixed),
+        ("last_round", U32),
+        ("changes", listing(CHANGE)),
+    ),
+    "epoch-signature": structure(("epoch", fixed), ("site", string)),
+    "refusal": structure(
+        ("manifest", fixed), ("site", string), ("reason", REFUSED), ("refused_at", U64)
+    ),
+    # Not a statement: what a manifest names the digest of.
+    "trust": structure(("barred", listing(string)), ("pairs", listing(PAIR))),
     # Not statements: what sealed messages are bound to.
     "check-words": structure(("manifest", fixed), ("site", string), ("body", fixed)),
     "envelope-binding": structure(("manifest", fixed), ("dealer", string), ("holder", string)),
     "opening-binding": structure(
-        ("manifest", fixed), ("closing", fixed), ("holder", string), ("recipient", option(string))
+        ("manifest", fixed),
+        ("closing", fixed),
+        ("holder", string),
+        ("subject", SUBJECT),
+        ("recipient", option(string)),
     ),
     # A leaf of the tree that an opening's statement names the root of.
     "opening-recipient": structure(("site", string), ("key", fixed)),
@@ -203,30 +281,3 @@ def digest(label, statement):
 def sign(label, statement, seed):
     signature = ed25519.sign(seed, statement_bytes(label, statement)).hex()
     return {"statement": statement, "signature": signature}
-
-
-# Frames: fields in order; strings, byte strings and lists carry a 64-bit little-endian count.
-
-
-def frame_bytes(data):
-    return U64(len(data)) + data
-
-
-def frame_list(items):
-    return U64(len(items)) + b"".join(frame_bytes(item) for item in items)
-
-
-def opening_frame(signed, content, keys):
-    """A signed opening, its hashes and signature as JSON's text, the content and the sealed keys."""
-    return opening_statement(signed) + frame_bytes(content) + frame_list(keys)
-
-
-def opening_part(signed, key, path, content):
-    """What one site fetches: the statement, its sealed key, the key's path, the content."""
-    hashes = [node.hex().encode() for node in path]
-    return opening_statement(signed) + frame_bytes(key) + frame_list(hashes) + frame_bytes(content)
-
-
-def opening_statement(signed):
-    fields = [*signed["statement"].values(), signed["signature"]]
-    return b"".join(frame_bytes(field.encode()) for field in fields)

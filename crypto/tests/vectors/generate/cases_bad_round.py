@@ -1,13 +1,17 @@
 """Bad messages of a round, frames and JSON: each with the error that it must give."""
 
 import canonical
+import frames
+import manifests
+import ring
 import story
+from contribution import contribution
 from output import bad
 from parties import AGGREGATOR, SITES, digest_of, signing_seed
 
 
 def headers():
-    good = story.contribution("north").header
+    good = contribution("north").header
     cases = {
         "check_length": (
             {**good, "check": good["check"][:-2]}, "north",
@@ -33,76 +37,19 @@ def headers():
         bad("header", name, "A header that the round of manifest.json refuses.", error, signed=signed)
 
 
-def closings():
-    good = story.closing_statement()
-    entries = good["included"]
-    stranger = {"site": "nobody", "header": digest_of("header")}
-    left_out = {**entries[2], "reason": {"complaints": []}}
-    lost = {**entries[2], "reason": "damaged"}
-    fourth = {"site": "east", "header": digest_of("no header of east")}
-    cases = {
-        "set_too_small": ({"included": entries[:2]}, "set has 2 contributions, expected none (an abort) or at least 3"),
-        "out_of_order": ({"included": entries[::-1]}, "entry north is out of order"),
-        "twice": ({"included": [*entries, entries[2]]}, "entry south is out of order, stands twice"),
-        "stranger": ({"included": [entries[0], stranger, entries[2]]}, "entry nobody is out of order"),
-        "sum_missing": ({"sum": None}, "names a sum if and only if its set is not empty"),
-        "abort_with_sum": ({"included": []}, "names a sum if and only if its set is not empty"),
-        "in_and_out": ({"excluded": [left_out]}, "entry south is out of order, stands twice"),
-        "damaged_set_too_small": (
-            {"included": entries[:2], "excluded": [lost]},
-            "set has 2 contributions, expected none (an abort) or at least 3",
-        ),
-        "damaged_in_and_out": ({"excluded": [lost]}, "entry south is out of order, stands twice"),
-        "damaged_header": (
-            {"excluded": [{**fourth, "reason": "damaged"}]},
-            f"the closing names header {digest_of('no header of east')} of east",
-        ),
-        "round": ({"round": 1}, "the closing is for round 1"),
-        "closed_before_opened": (
-            {"closed_at": story.manifest_statement()["opened_at"] - 1},
-            "closed at 2027-01-15 08:00:09 UTC (1800000009), before its manifest opened it at "
-            "2027-01-15 08:00:10 UTC (1800000010)",
-        ),
-        "log_too_small": (
-            {"checkpoint": {**good["checkpoint"], "size": 3}},
-            "the closing's checkpoint has 3 leaves, expected at least 4",
-        ),
-        "header": (
-            {"included": [entries[0], fourth, *entries[1:]]},
-            f"the closing names header {digest_of('no header of east')} of east",
-        ),
-        "header_of_another": (
-            {"included": [{**entries[0], "header": entries[1]["header"]}, *entries[1:]]},
-            f"the closing names header {entries[1]['header']} of centre",
-        ),
-    }  # fmt: skip
-    for name, (changes, error) in cases.items():
-        signed = canonical.sign("closing", {**good, **changes}, AGGREGATOR)
-        about = "A closing of round 0 that nobody should endorse, and the headers that are known."
-        known = [story.contribution(site).signed_header for site in story.CONTRIBUTORS]
-        bad("closing", name, about, error, signed=signed, headers=known, reviews=[])
-    signed, known, reviews = story.exclusion(["north"])
-    error = "the closing leaves out west, whose contribution has a receipt, with 1 complaints; more"
-    about = "A closing that leaves a contribution out for too few complaints."
-    bad("closing", "left_out", about, error, signed=signed, headers=known, reviews=reviews)
-    signed = canonical.sign("closing", good, signing_seed("north"))
-    error = "the signature of this closing does not verify under the key of the aggregator"
-    bad("closing", "signer", "A closing that a site signed.", error, signed=signed, headers=[], reviews=[])
-
-
 def certificates():
     def certificate(name, endorsements, error, closing=None):
-        content = {"closing": closing or story.closing(), "endorsements": endorsements}
+        content = {"closing": closing or story.first().closing, "endorsements": endorsements}
         bad("certificate", name, "A certificate that certifies nothing.", error, certificate=content)
 
-    good = [story.endorsement(site) for site in SITES]
+    good = [story.first().endorsement(site) for site in SITES]
     certificate("too_few", good[:3], "round 0 has 3 endorsements of its closing, needed 4")
     certificate("none", [], "round 0 has 0 endorsements of its closing, needed 4")
     stands_twice = "is for another closing, by no key holder of the round, or stands twice"
     certificate("duplicate", good[:3] + good[2:3], "an endorsement by south " + stands_twice)
-    other = story.endorsement("west", closing=digest_of("another closing"))
+    other = story.first().endorsement("west", closing=digest_of("another closing"))
     certificate("other_closing", good[:3] + [other], "an endorsement by west " + stands_twice)
-    other = story.endorsement("west", round=1)
+    other = story.first().endorsement("west", round=1)
     certificate("other_round", good[:3] + [other], "an endorsement by west " + stands_twice)
     statement = {**good[3]["statement"], "holder": "nobody"}
     forged = canonical.sign("endorsement", statement, signing_seed("west"))
@@ -111,7 +58,7 @@ def certificates():
     error = "the signature of this endorsement does not verify under the key of west"
     certificate("signature", good[:3] + [forged], error)
     small = canonical.sign(
-        "closing", story.closing_statement(included=story.closing_statement()["included"][:2]), AGGREGATOR
+        "closing", story.first().closing_statement(included=story.first().closing_statement()["included"][:2]), AGGREGATOR
     )
     error = "set has 2 contributions, expected none (an abort) or at least 3"
     certificate("set_too_small", good[:4], error, closing=small)
@@ -119,15 +66,16 @@ def certificates():
 
 def late_messages():
     """Messages that the round of the story refuses, certified as it is."""
-    manifest, other = story.manifest_digest(), digest_of("another closing")
-    opening = {**story.opening("north").statement, "closing": other}
+    manifest, other = manifests.digest(), digest_of("another closing")
+    opening = {**story.first().opening("north").statement, "closing": other}
     acknowledgement = {
         "manifest": manifest,
-        "closing": story.closing_digest(),
+        "closing": story.first().closing_digest,
         "site": "nobody",
         "outcome": "failed",
     }
-    out_of_order = story.review_statement("north", ["south", "centre"])
+    review = story.first().review_statement("centre")
+    answers = review["answers"]
     cases = {
         "opening_other_closing": ("opening", opening, "north", f"the message is for closing {other}"),
         "acknowledgement_stranger": (
@@ -137,19 +85,31 @@ def late_messages():
             "acknowledgement", {**acknowledgement, "site": "north", "closing": other}, "north",
             f"the message is for closing {other}",
         ),
-        "review_out_of_order": (
-            "review", out_of_order, "north", "the review complains about south",
+        "review_too_few_answers": (
+            "review", {**review, "answers": answers[:2]}, "centre",
+            "the review of centre has 2 answers, expected one for each of 3 contributions",
         ),
-        "review_of_no_contributor": (
-            "review", story.review_statement("north", ["west"]), "north",
-            "the review complains about west",
+        "review_too_many_answers": (
+            "review", {**review, "answers": [*answers, "no_share"]}, "centre",
+            "the review of centre has 4 answers, expected one for each of 3 contributions",
+        ),
+        "review_of_another_freeze": (
+            "review", {**review, "freeze": digest_of("another freeze")}, "centre",
+            f"the review of centre is of freeze {digest_of('another freeze')}",
+        ),
+        "review_by_no_holder": (
+            "review", {**review, "holder": "nobody"}, "centre", "site nobody is not on the study's roster",
+        ),
+        "second_review": (
+            "review", {**story.first().review_statement("north"), "answers": answers}, "north",
+            "holder north has already reviewed this round differently",
         ),
         "endorsement_other_closing": (
-            "endorsement", {**story.endorsement("centre")["statement"], "closing": other}, "centre",
+            "endorsement", {**story.first().endorsement("centre")["statement"], "closing": other}, "centre",
             f"the message is for closing {other}",
         ),
         "second_endorsement": (
-            "endorsement", {**story.endorsement("north")["statement"], "closing": other}, "north",
+            "endorsement", {**story.first().endorsement("north")["statement"], "closing": other}, "north",
             "holder north has already endorsed in this round",
         ),
     }  # fmt: skip
@@ -157,16 +117,16 @@ def late_messages():
         bad(
             "message",
             name,
-            "A message that the round refuses once it has headers, receipts, the closing and the "
-            "endorsements of certificate.json.",
+            "A message that the round refuses once it has headers, receipts, the freeze, the first four "
+            "reviews, the closing and the endorsements of certificate.json.",
             error,
             label=label,
             signed=canonical.sign(label, statement, signing_seed(signer)),
         )
 
 
-def frames():
-    good = canonical.frame_list([b"\1\2", b"", b"\3"])
+def bad_frames():
+    good = frames.frame_list([b"\1\2", b"", b"\3"])
     about = "Bytes that are no frame of envelopes; `zeros` more bytes of zero follow them."
     cases = {
         "truncated": (good[:-1], 0, "expected the frame of envelopes"),
@@ -181,19 +141,24 @@ def frames():
 
 def json_texts():
     digest, signature = digest_of("x"), "00" * 64
-    fields = f'"manifest":"{digest}","holder":"north","complaints":[]'
+    q = ring.Q.to_bytes(8, "little").hex()
+    fields = f'"manifest":"{digest}","freeze":"{digest}","holder":"north","answers":["no_share"]'
     good = f'{{"statement":{{{fields}}},"signature":"{signature}"}}'
     expected = "expected the JSON of a review"
     cases = {
         "truncated": (good[:-1], 0, expected),
         "left_over": (good + "{}", 0, expected),
-        "unknown_field": (good.replace('"complaints"', '"other":1,"complaints"'), 0, "unknown field"),
-        "missing_field": (good.replace(',"complaints":[]', ""), 0, "missing field"),
-        "field_twice": (good.replace('"complaints":[]', '"complaints":[],"complaints":[]'), 0, "duplicate field"),
+        "unknown_field": (good.replace('"answers"', '"other":1,"answers"'), 0, "unknown field"),
+        "missing_field": (good.replace(',"answers":["no_share"]', ""), 0, "missing field"),
+        "field_twice": (good.replace('"answers":', '"answers":[],"answers":'), 0, "duplicate field"),
         "upper_case_digest": (good.replace(digest, digest.upper()), 0, "expected 64 hexadecimal digits of a digest"),
         "short_digest": (good.replace(digest, digest[:-2]), 0, "expected 64 hexadecimal digits of a digest"),
         "site_name": (good.replace("north", "../north"), 0, "expected a site name of 1 to 32"),
         "short_signature": (good.replace(signature, signature[2:]), 0, "expected a signature of 128 hexadecimal digits"),
+        "answer_word_at_q": (good.replace('"no_share"', '{"masked":"%s"}' % (q + "00" * 8)), 0, f"word 0 is {ring.Q}"),
+        "answer_second_word": (good.replace('"no_share"', '{"masked":"%s"}' % ("00" * 8 + "ff" * 8)), 0, f"word 1 is {2**64 - 1}"),
+        "answer_short": (good.replace('"no_share"', '{"masked":"%s"}' % ("00" * 15)), 0, "expected 16 bytes of 8-byte residues, got 15"),
+        "answer_unknown": (good.replace('"no_share"', '"no_answer"'), 0, "unknown variant"),
         "too_long": (good, 2**22, f"expected at most {2**22} bytes of JSON, got {2**22 + len(good)}"),
     }  # fmt: skip
     assert digest != digest.upper()
@@ -204,8 +169,7 @@ def json_texts():
 
 def add_all():
     headers()
-    closings()
     certificates()
     late_messages()
-    frames()
+    bad_frames()
     json_texts()

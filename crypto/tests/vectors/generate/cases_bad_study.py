@@ -2,6 +2,8 @@
 
 import canonical
 import ed25519
+import judgement
+import manifests
 import parties
 import story
 from output import bad
@@ -20,8 +22,12 @@ def studies():
         ),
         "no_collusion": ({"/threshold/collusion": 0}, "expected a collusion bound c of at least 1"),
         "too_few_holders": ({"/threshold/collusion": 4}, "need 6 holders at least"),
-        "min_sites_too_low": ({"/min_sites": 2}, "min_sites is 2, expected 3 to 5"),
-        "min_sites_too_high": ({"/min_sites": 6}, "min_sites is 6, expected 3 to 5"),
+        "no_review": (
+            {"/threshold/collusion": 2}, "c = 2 and l = 2 need m >= 2c + l = 6 key holders",
+        ),
+        "min_sites_too_low": ({"/min_sites": 2}, "min_sites is 2, expected 3 to 4"),
+        "min_sites_too_high": ({"/min_sites": 6}, "min_sites is 6, expected 3 to 4"),
+        "min_sites_lets_dealers_stop_it": ({"/min_sites": 5}, "min_sites is 5, expected 3 to 4"),
         "duplicate_site": ({"/roster/3/id": "north"}, "site north or one of its keys stands twice"),
         "duplicate_key": (
             {"/roster/3/signature_key": roster[0]["signature_key"]},
@@ -120,8 +126,8 @@ def studies():
 
 
 def signatures():
-    statement = story.manifest_statement()
-    good = bytes.fromhex(story.manifest()["signature"])
+    statement = manifests.statement()
+    good = bytes.fromhex(manifests.manifest()["signature"])
     encoded = canonical.statement_bytes("manifest", statement)
     relabelled = canonical.labelled("header", canonical.SCHEMAS["manifest"](statement))
     unlabelled = canonical.SCHEMAS["manifest"](statement)
@@ -151,14 +157,24 @@ def signatures():
         )
 
 
-def manifests():
+def bad_manifests():
     previous = {
         "round": 0,
-        "closing": story.closing_digest(),
-        "closed_at": story.closing_statement()["closed_at"],
+        "closing": story.first().closing_digest,
+        "closed_at": story.first().closing_statement()["closed_at"],
+        "trust": judgement.NOBODY,
     }
-    second = story.manifest_statement(1, previous=story.closing_digest())
-    first = story.manifest_statement()
+    barred = {"barred": ["east"], "pairs": []}
+    paired = {"barred": [], "pairs": [{"holder": "west", "dealer": "centre"}]}
+    other_way = {"barred": [], "pairs": [{"holder": "centre", "dealer": "west"}]}
+    ended = previous["closed_at"]
+
+    def at(statement, site, opened_at, trust=judgement.NOBODY):
+        times = {"opened_at": opened_at, "deadline": opened_at + 300}
+        return {**statement, "initiator": site, **times, "trust": judgement.trust_digest(trust)}
+
+    second = manifests.statement(1, previous=story.first().closing_digest)
+    first = manifests.statement()
     cases = {
         "initiator": (
             {**first, "initiator": "east"}, "east", None,
@@ -167,6 +183,39 @@ def manifests():
         "successor_too_early": (
             {**second, "initiator": "south", "opened_at": START + 999, "deadline": START + 1300},
             "south", previous, "south opened round 1, but the initiator is east",
+        ),
+        "first_successor_too_early": (
+            at(first, "east", START + 599), "east", None,
+            "east opened round 0, but the initiator is north, and its successors on the ring may step "
+            "in only after 600 s each",
+        ),
+        "first_successor_waits_once": (
+            at(first, "south", START + 600), "south", None,
+            "south opened round 0, but the initiator is north",
+        ),
+        "barred": (
+            at(second, "east", ended + 10_000, barred), "east", {**previous, "trust": barred},
+            "east opened round 1, but the initiator is south",
+        ),
+        "successor_of_barred_too_early": (
+            at(second, "west", ended + 599, barred), "west", {**previous, "trust": barred},
+            "west opened round 1, but the initiator is south",
+        ),
+        "trust": (
+            at(second, "east", ended + 10, paired), "east", previous,
+            "the manifest names the trust " + judgement.trust_digest(paired),
+        ),
+        "trust_missing": (
+            second, "east", {**previous, "trust": paired},
+            "the manifest names the trust " + judgement.trust_digest(judgement.NOBODY),
+        ),
+        "trust_other_way": (
+            at(second, "east", ended + 10, other_way), "east", {**previous, "trust": paired},
+            "the manifest names the trust " + judgement.trust_digest(other_way),
+        ),
+        "trust_in_round_0": (
+            at(first, "north", START + 10, paired), "north", None,
+            "the manifest names the trust " + judgement.trust_digest(paired),
         ),
         "initiator_unknown": (
             {**first, "initiator": "nobody"}, "north", None, "nobody opened round 0",
@@ -203,7 +252,7 @@ def manifests():
             "the manifest leaves 0 s for contributions",
         ),
         "round": (
-            story.manifest_statement(2, previous=story.closing_digest()), "south", previous,
+            manifests.statement(2, previous=story.first().closing_digest), "south", previous,
             "the manifest opens round 2, expected round 1",
         ),
         "study": (
@@ -236,7 +285,7 @@ def round_keys():
     for name, (statement, error) in cases.items():
         signed = canonical.sign("round-keys", statement, signing_seed("east"))
         bad("round_keys", name, "Round keys that are refused.", error, signed=signed)
-    unknown = story.manifest_statement()
+    unknown = manifests.statement()
     unknown["holder_keys"] = [None, digest_of("no such statement"), None, None, None]
     bad(
         "holder_keys",
@@ -251,5 +300,5 @@ def round_keys():
 def add_all():
     studies()
     signatures()
-    manifests()
+    bad_manifests()
     round_keys()

@@ -1,5 +1,6 @@
 """Vectors of the cipher's public half: public polynomials, residues, wire words, packing."""
 
+import math
 import struct
 from decimal import Decimal
 
@@ -37,6 +38,7 @@ def polynomials():
                 "middle": words(values[at - 1 : at + 3]),
                 "last": words(values[-4:]),
                 "digest": digest_of_words(values),
+                "misread": misreadings(digest, block, values, at - 1) if skipped else [],
             }
         )
     assert [case["skipped"] != [] for case in cases] == [False, False, False, True]
@@ -46,7 +48,70 @@ def polynomials():
         "polynomials",
         "Round digest and block to the values of a_j: first, some middle and last words, and the "
         "BLAKE3 digest of all 4096 as 8-byte little-endian words. `skipped` are the words of the "
-        "extendable output, by their index in it, that are at or above q.",
+        "extendable output, by their index in it, that are at or above q. `misread` shows what other "
+        "readings of the page give at `from`; a reader must not get them.",
+        cases=cases,
+    )
+
+
+def misreadings(digest, block, values, at):
+    """Four words from index `at` on, as they are not."""
+    label, count = b"ringfence/a/1", 8 * (ring.N + 1)
+
+    def read(data):
+        return struct.unpack(f"<{ring.N + 1}Q", blake3.Xof(data).read(count))
+
+    right = label + digest + struct.pack("<Q", block)
+    one_stream = blake3.Xof(label + digest)
+    one_stream.skip(8 * ring.N * block)
+    readings = {
+        "a word at or above q is reduced, and not skipped": [word % ring.Q for word in read(right)],
+        "the block's number has the highest byte first": read(label + digest + struct.pack(">Q", block)),
+        "the block's number has four bytes": read(label + digest + struct.pack("<I", block)),
+        "the block's number stands before the digest": read(label + struct.pack("<Q", block) + digest),
+        "the label is left out": read(digest + struct.pack("<Q", block)),
+        "one stream goes through all blocks": struct.unpack(f"<{ring.N}Q", one_stream.read(8 * ring.N)),
+        "coefficients for values": ring.transform(values),
+        "words with the highest byte first": struct.unpack(
+            f">{ring.N}Q", blake3.Xof(right).read(8 * ring.N)
+        ),
+    }
+    shown = [
+        {"reading": name, "from": at, "words": words(read_words[at : at + 4])}
+        for name, read_words in readings.items()
+    ]
+    assert all(case["words"] != words(values[at : at + 4]) for case in shown)
+    return shown
+
+
+def noise_bounds():
+    cases = []
+    for sites in (3, 5, 16, 100, 1000, 10_000):
+        for c in sorted({1, max(1, sites // 4), min(sites, 64)}):
+            for w in (32, 41, 52, 64):
+                cases.append(
+                    {
+                        "sites": sites,
+                        "collusion": c,
+                        "wire_bits": w,
+                        "rounding": float(packing.half_width(w)),
+                        "noise_bound": packing.noise_bound(sites, c, w),
+                        "mean_square_bound": float(packing.mean_square_bound(sites, w)),
+                    }
+                )
+    # Where all sites choose their noise, nothing is left to chance: tail, rounding and lifting.
+    alone = packing.noise_bound(1, 1, 41)
+    assert alone == packing.sixteen_bits(
+        math.ceil(packing.TAIL + packing.half_width(41) + packing.LIFTING)
+    )
+    write(
+        "noise_bounds",
+        "public",
+        "noise_bounds",
+        "Sites, how many of them may choose their noise, and the width of a wire word, to the most that "
+        "the rounding of a word errs, the largest noise of a coefficient and the largest mean square of a "
+        "block's noise; by docs/parameters.md and docs/wire.md. Noise bounds are rounded up "
+        "to 16 significant bits: floating point must give exactly these.",
         cases=cases,
     )
 
@@ -178,8 +243,7 @@ def packings():
         "Value bits, sites and how many of them may choose their noise, to slots, scale and wire words. "
         "`room` is the noise bound over half "
         "the scale, and with one bit less a word (none below 32): the first is below 1, the second not, "
-        "and neither is within half a percent of it, so that no implementation's floating point decides. Noise bounds are "
-        "minima over a real variable: compare them to a relative error of 2^-40.",
+        "and neither is within half a percent of it, so that no implementation's floating point decides.",
         cases=cases,
     )
     base = packing.derive(16, 5, 1)
@@ -211,3 +275,4 @@ def add_all():
     residues()
     wire_words()
     packings()
+    noise_bounds()

@@ -1,12 +1,13 @@
 """Vectors of the sites' secrets, of sharing and of sealing."""
 
+import blake3
 import canonical
 import hpke
 import parties
 import ring
 import sharing
-import story
-from output import shown, write
+from contribution import contribution
+from output import shown, words, write
 from parties import SITES, seed
 
 
@@ -41,12 +42,14 @@ def identities():
 
 
 def shares():
-    made, cases = story.contribution("south"), []
+    made, cases = contribution("south"), []
     secret = made.key
     for m, c, l in [(3, 1, 1), (5, 1, 2), (16, 4, 4)]:
         threshold = sharing.thresholds(m, c, l)
         seeds = [seed(f"sharing/{m}/{k}") for k in range(sharing.seeded(threshold))]
-        dealt = sharing.share(secret, threshold, seeds)
+        count = sharing.MASKS * l
+        masks = ring.residues(blake3.Xof(seed(f"sharing/masks/{m}")), count)
+        dealt = sharing.share(secret, masks, threshold, seeds)
         t = threshold["opening"]
         subset = list(range(m - t, m))
         assert sharing.reconstruct([(k, dealt[k]) for k in subset], threshold) == secret
@@ -55,9 +58,11 @@ def shares():
             {
                 "threshold": threshold,
                 "seeds": [value.hex() for value in seeds],
+                "masks": words(masks),
                 "share_words": sharing.share_words(threshold),
+                "dealt_words": sharing.dealt_words(threshold),
                 "dealt_bytes": [32] * len(seeds)
-                + [8 * sharing.share_words(threshold)] * (m - len(seeds)),
+                + [8 * sharing.dealt_words(threshold)] * (m - len(seeds)),
                 "shares": [shown(share) for share in dealt],
                 "subset": subset,
                 "lies": sorted(lies),
@@ -68,7 +73,7 @@ def shares():
         "secret",
         "sharing",
         "The key vector of south's contribution, shared among (m, c, l) holders: seeds of the first "
-        "t - l shares, all shares; t holders whose shares give the vector back; and holders that may "
+        "t - l shares, the values of the two masks at 0, -1, ..., -(l-1), all shares as they are dealt; t holders whose shares give the vector back; and holders that may "
         "lie in any words (here: every fifth word from 3 + offset on, plus 77 + offset) without "
         "changing it, whose offsets are found.",
         of="south",
@@ -96,10 +101,11 @@ def shares():
     share = sharing.expand_seed(seed("share-bad"), threshold)
     for name, values, offset, error in [
         ("residue_at_q", share[:7] + [ring.Q] + share[8:], 4, f"word 7 is {ring.Q}"),
-        ("residue_2_64", share[:-1] + [2**64 - 1], 15, f"word 1023 is {2**64 - 1}"),
-        ("short", share[:-1], 4, "expected 8192 bytes of 8-byte residues, got 8184"),
-        ("long", share + [0], 4, "expected 8192 bytes of 8-byte residues, got 8200"),
-        ("no_seed", share, 3, "expected 32 bytes of 8-byte residues, got 8192"),
+        ("residue_2_64", share[:-1] + [2**64 - 1], 15, f"word 1025 is {2**64 - 1}"),
+        ("short", share[:-1], 4, "expected 8208 bytes of 8-byte residues, got 8200"),
+        ("no_masks", share[:-2], 4, "expected 8208 bytes of 8-byte residues, got 8192"),
+        ("long", share + [0], 4, "expected 8208 bytes of 8-byte residues, got 8216"),
+        ("no_seed", share, 3, "expected 32 bytes of 8-byte residues, got 8208"),
     ]:
         write(
             f"share_bad_{name}",

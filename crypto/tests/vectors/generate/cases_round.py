@@ -5,11 +5,15 @@ import math
 
 import blake3
 import canonical
+import frames
+import manifests
 import merkle
+import openings
 import packing
 import parties
 import ring
 import story
+from contribution import contribution, sealed_check_words
 from output import digest_of_words, numbers, shown, word, words, write
 from parties import SITES, seed
 
@@ -17,7 +21,7 @@ from parties import SITES, seed
 def encryption():
     cases = []
     for site in story.CONTRIBUTORS:
-        made = story.contribution(site)
+        made = contribution(site)
         cases.append(
             {
                 "site": site,
@@ -38,12 +42,13 @@ def encryption():
                 "words": [shown(block) for block in made.words],
                 "check_words": words(made.check_words),
                 "share_seeds": [value.hex() for value in made.share_seeds],
+                "masks": words(made.masks),
                 "dealt": [shown(share) for share in made.shares],
                 "seal_randomness": [value.hex() for value in made.seal_seeds],
                 "header": made.signed_header,
             }
         )
-    north = story.contribution("north")
+    north = contribution("north")
     block_bytes = ring.N * parties.PACKING["wire_bits"] // 8
     write(
         "contribution",
@@ -52,10 +57,11 @@ def encryption():
         "Three whole contributions to round 0 of study.json. The update is (u mod 2001 - 1000) / "
         "2048 for the 2-byte little-endian numbers u of the extendable output of BLAKE3 over its "
         "label; the key that of the residues of the extendable output over `key_seed`. A site draws "
-        "in this order: key, bulk seed, share seeds, 64 bytes of sealing randomness for each holder. "
+        "in this order: key, bulk seed, share seeds, the values of the two masks at 0 and -1 as 8-byte "
+        "words, 64 bytes of sealing randomness for each holder. "
         "Of the first contribution, block 1 of the body and all envelopes stand here in full.",
         study=parties.study_digest(),
-        manifest=story.manifest(),
+        manifest=manifests.manifest(),
         round_keys=[parties.round_keys()],
         cases=cases,
         block_1=north.body[block_bytes:].hex(),
@@ -63,7 +69,7 @@ def encryption():
     )
     bad_check_words()
     from_north = {
-        "manifest": story.manifest(),
+        "manifest": manifests.manifest(),
         "round_keys": [parties.round_keys()],
         "header": north.signed_header,
     }
@@ -84,12 +90,13 @@ def encryption():
             error=error,
         )
     for name, plaintext, bound_to, error in [
-        ("residue_at_q", ring.to_bytes([ring.Q] + [0] * 2047), "south", f"word 0 is {ring.Q}"),
-        ("short_share", bytes(8 * 2047), "south", "expected 16384 bytes of 8-byte residues, got 16376"),
-        ("another_dealer", bytes(8 * 2048), None, "the sealed Envelope did not open"),
+        ("residue_at_q", ring.to_bytes([ring.Q] + [0] * 2049), "south", f"word 0 is {ring.Q}"),
+        ("short_share", bytes(8 * 2049), "south", "expected 16400 bytes of 8-byte residues, got 16392"),
+        ("no_masks", bytes(8 * 2048), "south", "expected 16400 bytes of 8-byte residues, got 16384"),
+        ("another_dealer", bytes(8 * 2050), None, "the sealed Envelope did not open"),
     ]:
         dealer = "north" if bound_to else "centre"
-        binding = {"manifest": story.manifest_digest(), "dealer": dealer, "holder": "south"}
+        binding = {"manifest": manifests.digest(), "dealer": dealer, "holder": "south"}
         encoded = canonical.SCHEMAS["envelope-binding"](binding)
         randomness = seed(f"envelope-bad/{name}", 64)
         sealed = parties.seal(parties.kem_seed("south"), "envelope", encoded, plaintext, randomness)
@@ -110,19 +117,19 @@ def encryption():
 
 def bad_check_words():
     """Signed headers whose check words do not open."""
-    made = story.contribution("north")
+    made = contribution("north")
     good, error = bytes.fromhex(made.header["check"]), "the sealed check words in the signed header of"
     p, digest = ring.modulus(parties.PACKING["wire_bits"]), made.header["body"]
     cases = {
         "altered": good[:-1] + bytes([good[-1] ^ 1]),
         "short": good[:-1],
         "empty": b"",
-        "of_another_site": bytes.fromhex(story.contribution("south").header["check"]),
+        "of_another_site": bytes.fromhex(contribution("south").header["check"]),
         "of_another_body": bytes.fromhex(
-            story.sealed_check_words("north", parties.digest_of("another body"), made.check_words)
+            sealed_check_words("north", parties.digest_of("another body"), made.check_words)
         ),
-        "at_p": bytes.fromhex(story.sealed_check_words("north", digest, [0, 0, 0, p])),
-        "three": bytes.fromhex(story.sealed_check_words("north", digest, made.check_words[:3])),
+        "at_p": bytes.fromhex(sealed_check_words("north", digest, [0, 0, 0, p])),
+        "three": bytes.fromhex(sealed_check_words("north", digest, made.check_words[:3])),
     }
     for name, check in cases.items():
         header = {**made.header, "check": check.hex()}
@@ -131,27 +138,27 @@ def bad_check_words():
             "secret",
             "header_words_bad",
             "A properly signed header whose sealed check words no site accepts.",
-            manifest=story.manifest(),
+            manifest=manifests.manifest(),
             header=canonical.sign("header", header, parties.signing_seed("north")),
             error=f"{error} north do not open",
         )
 
 
-def openings():
+def opening_the_sum():
     cases = []
     for holder in story.OPENERS:
-        made = story.opening(holder)
+        made = story.first().opening(holder)
         cases.append(
             {
                 "holder": holder,
-                "share": shown(made.share),
+                "share": shown(made.words),
                 "salt": made.salt.hex(),
                 "content_key": made.content_key.hex(),
                 "seal_randomness": [value.hex() for value in made.seal_seeds],
                 "frame": made.frame.hex(),
             }
         )
-    opened, total, w = story.opened(), story.body_sum(), parties.PACKING["wire_bits"]
+    opened, total, w = story.opened(), story.first().sum, parties.PACKING["wire_bits"]
     largest = max(abs(noise) for block in opened.noise for noise in block)
     means = [
         packing.mean(s, len(story.CONTRIBUTORS), clip, parties.PACKING["value_bits"])
@@ -165,11 +172,10 @@ def openings():
         "draws in this order: salt, content key, 64 bytes for each site of the roster), the sum of the "
         "keys, the integers that it opens to, and their mean. Sums are 4-byte little-endian numbers, "
         "means float32.",
-        manifest=story.manifest(),
-        certificate={
-            "closing": story.closing(),
-            "endorsements": [story.endorsement(site) for site in SITES[:4]],
-        },
+        manifest=manifests.manifest(),
+        freeze=story.first().freeze,
+        reviews=story.first().reviews(),
+        certificate=story.first().certificate(),
         openings=cases,
         sum=total.hex(),
         sum_digest=blake3.digest(total).hex(),
@@ -178,7 +184,7 @@ def openings():
         sites=len(story.CONTRIBUTORS),
         sums=numbers(opened.sums, "I"),
         mean=numbers(means, "f"),
-        log=story.log_entries(),
+        log=story.first().log_entries(),
         largest_noise=largest,
         noise_bound=packing.noise_bound(3, parties.THRESHOLD["collusion"], w),
         margin_bits=math.log2((1 << parties.PACKING["delta_bits"] - 1) / largest),
@@ -193,7 +199,7 @@ def openings():
 def bad_openings():
     """Parts of openings that south cannot use. One that the holder did not sign is the aggregator's
     fault, and fetched again; one that it did sign is the holder's lie."""
-    made, south = story.opening("north"), SITES.index("south")
+    made, south = story.first().opening("north"), SITES.index("south")
     north = parties.signing_seed("north")
     key, path, centre = made.keys[south], made.path("south"), made.keys[SITES.index("centre")]
 
@@ -205,15 +211,19 @@ def bad_openings():
     # The holder gives south the key that is sealed to centre, and signs for it.
     swapped = [*made.keys]
     swapped[south] = centre
-    leaves = story.recipient_leaves(swapped)
+    leaves = openings.recipient_leaves(swapped)
     share = ring.to_bytes([ring.Q] + [0] * 2047)
-    other_signature = {**made.signed, "signature": story.opening("east").signed["signature"]}
+    other_signature = {**made.signed, "signature": story.first().opening("east").signed["signature"]}
     other_closing = signed(closing=parties.digest_of("another closing"))
     follows = signed(content=blake3.digest(altered).hex())
     salted = signed(plaintext=blake3.digest(share).hex())
     root = "do not lead to the root that the opening of north names"
     at_aggregator = {
-        "other_closing": (other_closing, key, path, made.content, "is for another round or closing"),
+        "other_closing": (other_closing, key, path, made.content, "is for another round, closing or subject"),
+        "other_subject": (
+            signed(subject={"keys": {"verdict": parties.digest_of("a verdict")}}),
+            key, path, made.content, "is for another round, closing or subject",
+        ),
         "stranger": (signed(holder="nobody"), key, path, made.content, "nobody is no key holder"),
         "signature": (
             other_signature, key, path, made.content,
@@ -245,7 +255,7 @@ def bad_openings():
                 "A part of a holder's opening that its recipient in the round of opened.json cannot "
                 "use, and whose fault that is.",
                 recipient="south",
-                part=canonical.opening_part(statement, sealed, hashes, content).hex(),
+                part=frames.opening_part(statement, sealed, hashes, content).hex(),
                 fault=fault,
                 error=error,
             )
@@ -254,7 +264,7 @@ def bad_openings():
 def bad_sums(opened):
     """Sums that must not open: words are added to those of opened.json, modulo p."""
     w, delta_bits = parties.PACKING["wire_bits"], parties.PACKING["delta_bits"]
-    total = ring.read_words(story.body_sum(), w)
+    total = ring.read_words(story.first().sum, w)
     noise = [value for block in opened.noise for value in block]
     message = [value for block in opened.blocks for value in block]
     bound, half = packing.noise_bound(3, parties.THRESHOLD["collusion"], w), 1 << delta_bits - 1
@@ -310,17 +320,17 @@ def bad_sums(opened):
 
 def bad_closings():
     """Closings that a holder does not endorse, beyond those that anybody refuses."""
-    headers = [story.contribution(site).signed_header for site in story.CONTRIBUTORS]
-    own = {**story.receipt_statement("north"), "site": "east", "header": parties.digest_of("own")}
+    headers = [contribution(site).signed_header for site in story.CONTRIBUTORS]
+    own = story.receipt_statement("east", parties.digest_of("own"))
     about = "What the holder east is shown, and does not endorse."
     receipt = canonical.sign("receipt", own, parties.AGGREGATOR)
     cases = {
         "own_receipt_omitted": (
             receipt, None, None,
-            "the closing of round 0 leaves out this site's contribution " + own["header"],
+            "the freeze of round 0 leaves out this site's contribution " + own["header"],
         ),
         "endorsed_another": (
-            None, story.endorsement("east", closing=parties.digest_of("another"))["statement"], None,
+            None, story.first().endorsement("east", closing=parties.digest_of("another"))["statement"], None,
             "this holder has endorsed closing " + parties.digest_of("another") + " in round 0",
         ),
         "restored": (None, None, 1, "abstains through round 1"),
@@ -331,17 +341,19 @@ def bad_closings():
             "secret",
             "endorse_bad",
             about,
-            manifest=story.manifest(),
-            closing=story.closing(),
+            manifest=manifests.manifest(),
+            closing=story.first().closing,
+            freeze=story.first().freeze,
             headers=headers,
+            reviews=story.first().reviews(),
             receipt=shown_receipt,
             endorsed=endorsed,
             abstains_through=abstains,
-            log=story.log_entries(),
+            log=story.first().log_entries(),
             error=error,
         )
 
 
 def add_all():
     encryption()
-    openings()
+    opening_the_sum()

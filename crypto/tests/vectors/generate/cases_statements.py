@@ -1,13 +1,20 @@
 """Vectors of canonical bytes, statements, signatures and frames."""
 
+import math
+
 import blake3
 import canonical
 import ed25519
+import frames
+import judgement
+import manifests
 import merkle
+import openings
 import packing
 import parties
 import sharing
 import story
+from contribution import contribution
 from output import bad, write
 from parties import AGGREGATOR, SITES, START, signing_seed
 
@@ -27,13 +34,14 @@ def case(name, label, signed, signer, seed):
     }
 
 
-def statement_file(label, about, statements):
+def statement_file(label, about, statements, name=None):
     """`statements`: (name, statement, signing site or the aggregator)."""
+    file = name or label.replace("-", "_")
     cases = []
     for name, statement, signer in statements:
         seed = AGGREGATOR if signer == "aggregator" else signing_seed(signer)
         cases.append(case(name, label, canonical.sign(label, statement, seed), signer, seed))
-    write(label.replace("-", "_"), "public", "statement", about, label=label, cases=cases)
+    write(file, "public", "statement", about, label=label, cases=cases)
 
 
 def primitives():
@@ -81,7 +89,8 @@ def study():
         "public",
         "study",
         "A study of five sites with all signatures. `signature_bytes` are what each site signs, "
-        "`signing_seeds` the Ed25519 seeds it signs with. `thresholds` are derived from (m, c, l). "
+        "`signing_seeds` the Ed25519 seeds it signs with. `thresholds` are derived from (m, c, l); "
+        "`names`: a spoiled round can name its culprit; `default_packing` is the l chosen for (m, c). "
         "`weighted` is the digest of the same study with other weights, and how far one site moves "
         "the mean then: [an honest one, a malicious one] over all sites and over the worst set, as "
         "shares of the clip bound. `trained` is the digest of the same study with a training plan, "
@@ -92,7 +101,7 @@ def study():
         layout_digest=blake3.digest(layout).hex(),
         values=parties.VALUES,
         blocks=packing.blocks_of(parties.PACKING, parties.VALUES),
-        body_bytes=len(story.body_sum()),
+        body_bytes=len(story.first().sum),
         signing_seeds=[signing_seed(site).hex() for site in SITES],
         signature_bytes=signed_bytes,
         weighted={
@@ -111,7 +120,14 @@ def study():
             ).hex(),
         },
         thresholds=[
-            {"sites": sites, "min_sites_floor": max(3, c + 2), **sharing.thresholds(m, c, l)}
+            {
+                "sites": sites,
+                "min_sites_floor": max(3, c + 2),
+                "names": m >= 3 * c + l,
+                "silent_tolerated": m - max((m + c) // 2 + 1, sharing.thresholds(m, c, l)["opening"] + c),
+                "default_packing": max(1, min(m - 3 * c, math.isqrt(512 // c))),
+                **sharing.thresholds(m, c, l),
+            }
             for sites, m, c, l in [
                 (3, 3, 1, 1), (5, 5, 1, 1), (5, 5, 1, 2), (10, 10, 2, 2), (16, 16, 4, 4),
                 (100, 16, 4, 4), (32, 32, 8, 8), (64, 64, 16, 16),
@@ -121,23 +137,56 @@ def study():
 
 
 def opened_rounds():
-    """Manifests: round 0, and round 1 by its initiator and by a successor after one time-out."""
-    closing = story.closing_digest()
-    due = story.manifest_statement(1, previous=closing)
-    late = {**due, "initiator": "south", "opened_at": START + 1000, "deadline": START + 1300}
-    first = story.manifest_statement()
+    """Manifests: round 0 and round 1, by those whose turn it is and by their successors."""
+    closing, closed_at = story.first().closing_digest, START + 400
+    previous = {
+        "round": 0, "closing": closing, "closed_at": closed_at, "trust": judgement.NOBODY,
+    }  # fmt: skip
+    paired = {"barred": [], "pairs": [{"holder": "west", "dealer": "centre"}]}
+    barred = {"barred": ["east"], "pairs": []}
+    first, due = manifests.statement(), manifests.statement(1, previous=closing)
     longest = {**first, "deadline": first["opened_at"] + parties.study()["longest_round_seconds"]}
+
+    def opened(statement, site, opened_at, trust=judgement.NOBODY):
+        times = {"opened_at": opened_at, "deadline": opened_at + 300}
+        return {**statement, "initiator": site, **times, "trust": judgement.trust_digest(trust)}
+
+    cases = [
+        ("round 0", first, None),
+        ("round 0, the longest", longest, None),
+        ("round 0 by a successor", opened(first, "east", START + 600), None),
+        ("round 0 by the last of the ring", opened(first, "centre", START + 2400), None),
+        ("round 1", due, previous),
+        ("round 1 by a successor", opened(due, "south", closed_at + 600), previous),
+        (
+            "round 1 with a pair",
+            opened(due, "east", closed_at, paired),
+            {**previous, "trust": paired},
+        ),
+        (
+            "round 1, its initiator barred",
+            opened(due, "south", closed_at, barred),
+            {**previous, "trust": barred},
+        ),
+        (
+            "round 1 by the successor of one who is barred",
+            opened(due, "west", closed_at + 600, barred),
+            {**previous, "trust": barred},
+        ),
+    ]
     statement_file(
         "manifest",
         "Manifests of round 0, which names one holder's round keys, of the same round held open for "
-        "as long as the study allows, and of round 1, by the initiator and by its successor on the "
-        "ring, 600 s after the closing of round 0.",
-        [
-            ("round 0", first, "north"),
-            ("round 0, the longest", longest, "north"),
-            ("round 1", due, "east"),
-            ("round 1 by a successor", late, "south"),
-        ],
+        "as long as the study allows, and of round 1; by the initiator and by its successors on the "
+        "ring, 600 s later each. A barred site's turn passes at once.",
+        [(name, statement, statement["initiator"]) for name, statement, _ in cases],
+    )
+    write(
+        "manifest_previous",
+        "public",
+        "manifest_previous",
+        "How the round before ended, for each manifest of manifest.json: each is accepted.",
+        previous=[before for _, _, before in cases],
     )
     write(
         "holder_keys",
@@ -145,52 +194,31 @@ def opened_rounds():
         "holder_keys",
         "The KEM keys that shares of round 0 are sealed to, in window order: those of the round "
         "keys' statement for its site, long-term keys for the others.",
-        manifest=story.manifest(),
+        manifest=manifests.manifest(),
         round_keys=[parties.round_keys()],
         keys=[parties.kem_key(parties.holder_secret(site)).hex() for site in SITES],
     )
 
 
 def certificate():
-    endorsements = [story.endorsement(site) for site in SITES[:4]]
-    headers = [story.contribution(site).signed_header for site in story.CONTRIBUTORS]
+    headers = [contribution(site).signed_header for site in story.CONTRIBUTORS]
     write(
         "certificate",
         "public",
         "certificate",
-        "The closing of round 0 with Q = 4 endorsements, and the headers that it names.",
-        manifest=story.manifest(),
+        "Round 0 as far as its certificate: the headers, the freeze that lists them, the reviews in the "
+        "order in which they came, of which the last is not listed in the closing, and the closing with "
+        "Q = 4 endorsements.",
+        manifest=manifests.manifest(),
         headers=headers,
-        certificate={"closing": story.closing(), "endorsements": endorsements},
-    )
-
-
-def closing_set():
-    signed, headers, reviews = story.exclusion(["north", "south"])
-    write(
-        "closing_set",
-        "public",
-        "closing_set",
-        "A closing that rightly leaves a contribution out: two holders complain, and c = 1.",
-        signed=signed,
-        headers=headers,
-        reviews=reviews,
-    )
-    signed, headers, reviews = story.exclusion([], "damaged")
-    write(
-        "closing_set_damaged",
-        "public",
-        "closing_set_damaged",
-        "A closing that leaves a contribution out whose bytes the aggregator lost: its signed word "
-        "is enough, with no complaint.",
-        signed=signed,
-        headers=headers,
-        reviews=reviews,
+        freeze=story.first().freeze,
+        reviews=story.first().reviews() + [story.first().review("centre")],
+        certificate=story.first().certificate(),
     )
 
 
 def round_end():
-    contributions = [story.contribution(site) for site in story.CONTRIBUTORS]
+    contributions = [contribution(site) for site in story.CONTRIBUTORS]
     statement_file(
         "header",
         "Headers of the three contributions to round 0.",
@@ -199,47 +227,61 @@ def round_end():
     statement_file(
         "receipt",
         "Receipts of the aggregator for the three contributions.",
-        [(f"for {c.site}", story.receipt_statement(c.site), "aggregator") for c in contributions],
+        [
+            (f"for {c.site}", story.receipt_statement(c.site, c.header_digest), "aggregator")
+            for c in contributions
+        ],
     )
+    statement_file(
+        "freeze",
+        "The freeze of round 0: three contributions, ascending by site; and one of none.",
+        [
+            ("three contributions", story.first().freeze_statement, "aggregator"),
+            ("none", {**story.first().freeze_statement, "contributions": []}, "aggregator"),
+        ],
+    )
+    answers = [*story.first().answers("west")[:2], "no_share"]
     statement_file(
         "review",
-        "A review without and one with complaints.",
+        "Reviews of the freeze: with an answer for every dealer; and one that found no share of "
+        "south's in its envelope.",
         [
-            ("no complaint", story.review_statement("north"), "north"),
-            ("two complaints", story.review_statement("west", ["centre", "south"]), "west"),
+            *((site, story.first().review_statement(site), site) for site in SITES),
+            ("no share", story.first().review_statement("west", answers=answers), "west"),
         ],
     )
-    reviews = [
-        canonical.digest("review", story.review_statement(site, ["south"]))
-        for site in ("north", "west")
+    entries = story.first().closing_statement()["included"]
+    excluded = [
+        [{**entries[2], "reason": reason}]
+        for reason in ("barred", "undetermined", "accused", "damaged")
     ]
-    entries = story.closing_statement()["included"]
-    excluded = [{**entries[2], "reason": {"complaints": reviews}}]
-    lost = [{**entries[2], "reason": "damaged"}]
+    abort = {"included": [], "excluded": [], "sum": None}
     statement_file(
         "closing",
-        "The closing of round 0; an abort; one that leaves a dealer out for two complaints; and one "
-        "that leaves out a contribution that the aggregator lost.",
+        "The closing of round 0; an abort; and one with every reason for which a dealer is left out.",
         [
-            ("a set", story.closing_statement(), "aggregator"),
-            ("an abort", story.closing_statement(included=[], sum=None), "aggregator"),
+            ("a set", story.first().closing_statement(), "aggregator"),
+            ("an abort", story.first().closing_statement(**abort), "aggregator"),
             (
-                "with an exclusion",
-                story.closing_statement(included=entries[:2], excluded=excluded),
+                "an abort for want of reviews",
+                story.first().closing_statement(**abort, reviews=[]),
                 "aggregator",
             ),
-            (
-                "with a loss",
-                story.closing_statement(included=entries[:2], excluded=lost),
-                "aggregator",
+            *(
+                (
+                    left_out[0]["reason"],
+                    story.first().closing_statement(included=entries[:2], excluded=left_out),
+                    "aggregator",
+                )
+                for left_out in excluded
             ),
         ],
     )
-    endorsements = [(site, story.endorsement(site)["statement"], site) for site in SITES[:4]]
+    endorsements = [(site, story.first().endorsement(site)["statement"], site) for site in SITES[:4]]
     statement_file("endorsement", "Endorsements of the closing of round 0.", endorsements)
-    openings = [(site, story.opening(site).statement, site) for site in story.OPENERS]
+    openings = [(site, story.first().opening(site).statement, site) for site in story.OPENERS]
     statement_file("opening", "Statements of three holders' openings.", openings)
-    base = {"manifest": story.manifest_digest(), "closing": story.closing_digest()}
+    base = {"manifest": manifests.digest(), "closing": story.first().closing_digest}
     outcomes = [("applied", {"applied": {"model": parties.keyed_model("second model")}})]
     outcomes += [("failed", "failed")]
     statement_file(
@@ -284,8 +326,8 @@ def restores():
     )
 
 
-def frames():
-    north, envelopes = story.opening("north"), [b"\1\2", b"", b"\3"]
+def binary_frames():
+    north, envelopes = story.first().opening("north"), [b"\1\2", b"", b"\3"]
     parts = []
     for site, key in zip(SITES, north.keys):
         digest = blake3.digest(key).hex()
@@ -307,9 +349,9 @@ def frames():
         "it, and of each site's part of it, with the leaf that the part's key and path lead from to "
         "the root in the statement.",
         envelopes=[envelope.hex() for envelope in envelopes],
-        envelope_frame=canonical.frame_list(envelopes).hex(),
-        manifest=story.manifest(),
-        closing=story.closing_digest(),
+        envelope_frame=frames.frame_list(envelopes).hex(),
+        manifest=manifests.manifest(),
+        closing=story.first().closing_digest,
         opening=north.signed,
         opening_frame=north.frame.hex(),
         parts=parts,
@@ -324,7 +366,7 @@ def bad_opening_frames(made):
     longer, swapped = content + b"\0", [keys[1], keys[0], *keys[2:]]
 
     def signed(content, keys):
-        leaves = story.recipient_leaves(keys)
+        leaves = openings.recipient_leaves(keys)
         changes = {"content": blake3.digest(content).hex(), "recipients": merkle.root(leaves).hex()}
         statement = {**made.statement, **changes}
         return canonical.sign("opening", statement, parties.signing_seed("north"))
@@ -352,7 +394,7 @@ def bad_opening_frames(made):
         ),
     }  # fmt: skip
     for name, (statement, content, keys, error) in cases.items():
-        frame = canonical.opening_frame(statement, content, keys).hex()
+        frame = frames.opening_frame(statement, content, keys).hex()
         bad("opening_frame", name, "A holder's opening that is not taken.", error, frame=frame)
 
 
@@ -364,5 +406,4 @@ def add_all():
     restores()
     round_end()
     certificate()
-    closing_set()
-    frames()
+    binary_frames()

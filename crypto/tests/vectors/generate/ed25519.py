@@ -36,14 +36,27 @@ def add(a, b):
     return x % P, y % P
 
 
+def _add_projective(a, b):
+    """The same formula without division, for points x/z, y/z given as (x, y, z)."""
+    (x1, y1, z1), (x2, y2, z2) = a, b
+    z = z1 * z2 % P
+    square, product = z * z % P, D * x1 * x2 * y1 * y2 % P
+    minus, plus = (square - product) % P, (square + product) % P
+    x = z * minus * (x1 * y2 + x2 * y1) % P
+    y = z * plus * (y1 * y2 + x1 * x2) % P
+    return x, y, minus * plus % P
+
+
 def multiply(scalar, point):
-    result = IDENTITY
+    result, doubled = (0, 1, 1), (*point, 1)
     while scalar:
         if scalar & 1:
-            result = add(result, point)
-        point = add(point, point)
+            result = _add_projective(result, doubled)
+        doubled = _add_projective(doubled, doubled)
         scalar >>= 1
-    return result
+    x, y, z = result
+    inverse = pow(z, -1, P)
+    return x * inverse % P, y * inverse % P
 
 
 def compress(point):

@@ -7,9 +7,14 @@ import cases_bad_round
 import cases_bad_study
 import cases_chunks
 import cases_cipher
+import cases_closings
+import cases_disputes
+import cases_judgement
 import cases_keys
 import cases_parts
+import cases_reserved
 import cases_round
+import cases_spoiled
 import cases_statements
 import output
 
@@ -24,8 +29,13 @@ if __name__ == "__main__":
         cases_statements,
         cases_bad_study,
         cases_bad_round,
+        cases_closings,
+        cases_judgement,
+        cases_disputes,
+        cases_reserved,
         cases_keys,
         cases_round,
+        cases_spoiled,
     ):
         cases.add_all()
     output.save(folder)

@@ -60,7 +60,13 @@ def noise_bound(sites, c, w):
     """Largest noise of a coefficient but for a chance of 2^-64 a model: c sites choose theirs."""
     honest, most = max(sites - c, 0), TAIL + half_width(w)
     bound = min(noise_infimum(honest, w), honest * most) if honest else 0
-    return math.ceil(bound + min(c, sites) * most + LIFTING)
+    return sixteen_bits(math.ceil(bound + min(c, sites) * most + LIFTING))
+
+
+def sixteen_bits(number):
+    """The next number of 16 significant bits: floating point elsewhere comes to the same."""
+    step = 1 << max(0, number.bit_length() - 16)
+    return -(-number // step) * step
 
 
 def mean_square_bound(sites, w):

@@ -75,6 +75,7 @@ def product(values_a, values_b):
     return inverse_transform([a * b % Q for a, b in zip(values_a, values_b)])
 
 
+@cache
 def public_polynomial(round_digest, block):
     """The values of a_j."""
     seed = b"ringfence/a/1" + round_digest + struct.pack("<Q", block)

@@ -195,7 +195,8 @@ class Arithmetic(unittest.TestCase):
     def test_sharing(self):
         threshold = sharing.thresholds(5, 1, 2)
         secret = ring.residues(blake3.Xof(b"secret"), sharing.KEY_WORDS)
-        shares = sharing.share(secret, threshold, [bytes(32)])
+        masks = ring.residues(blake3.Xof(b"masks"), 4)
+        shares = sharing.share(secret, masks, threshold, [bytes(32)])
         for subset in ([0, 1, 2], [4, 2, 0], [1, 3, 4]):
             points = [(k, shares[k]) for k in subset]
             self.assertEqual(sharing.reconstruct(points, threshold), secret)

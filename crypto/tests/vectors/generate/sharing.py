@@ -1,6 +1,7 @@
 """Thresholds, check words, and sharing of a key vector among the key holders."""
 
 import struct
+from functools import cache
 
 import blake3
 import chacha
@@ -8,6 +9,7 @@ from ring import N, Q, modulus, residues, to_bytes
 
 KEY_WORDS = N
 CHECK_WORDS = 4
+MASKS = 2
 
 
 def thresholds(m, c, l):
@@ -25,6 +27,7 @@ def keyed_digest(check_key, label, data=b""):
     return blake3.digest(label + data, key=check_key)
 
 
+@cache
 def check_vectors(check_key, round_digest):
     """rho_0 to rho_3: successive 32-bit numbers of one stream."""
     xof = blake3.Xof(b"ringfence/check/2" + round_digest, key=check_key)
@@ -55,7 +58,13 @@ def seal_check_words(check_key, words, binding):
 
 
 def share_words(threshold):
+    """Polynomials of the key, and so words of an opening."""
     return -(-KEY_WORDS // threshold["packing"])
+
+
+def dealt_words(threshold):
+    """Words that a share is dealt with: two masks more."""
+    return share_words(threshold) + MASKS
 
 
 def seeded(threshold):
@@ -76,13 +85,15 @@ def lagrange(nodes, x):
 
 
 def expand_seed(seed, threshold):
-    return residues(blake3.Xof(b"ringfence/share/1" + seed), share_words(threshold))
+    return residues(blake3.Xof(b"ringfence/share/1" + seed), dealt_words(threshold))
 
 
-def share(secret, threshold, seeds):
-    """All m shares as words: the first t - l from seeds, the others by interpolation."""
+def share(secret, masks, threshold, seeds):
+    """All m shares as words: the first t - l from seeds, the others by interpolation. `masks` are the
+    values of the two mask polynomials at 0, -1, ..., -(l-1): 2 l random residues."""
     l, count = threshold["packing"], share_words(threshold)
-    padded = secret + [0] * (count * l - len(secret))
+    padded = secret + [0] * (count * l - len(secret)) + masks
+    assert len(masks) == MASKS * l
     shares = [expand_seed(seed, threshold) for seed in seeds]
     known = [padded[i::l] for i in range(l)] + shares
     nodes = [-i % Q for i in range(l)] + [k + 1 for k in range(len(seeds))]
@@ -100,7 +111,7 @@ def reconstruct(shares, threshold):
     parts = []
     for i in range(l):
         weights = lagrange(nodes, -i % Q)
-        columns = zip(*(words for _, words in shares[:t]))
+        columns = zip(*(words[: share_words(threshold)] for _, words in shares[:t]))
         parts.append([sum(w * v for w, v in zip(weights, column)) % Q for column in columns])
     return [word for group in zip(*parts) for word in group][:KEY_WORDS]
 

@@ -1,307 +1,245 @@
-"""The first round of the study: three of five sites contribute, three holders open. What most
-vectors are taken from."""
+"""The first round of the study: three of five sites contribute, four holders review, three open. What
+most vectors are taken from."""
 
-import struct
-from functools import cache
+from functools import cache, cached_property
+from types import SimpleNamespace
 
 import blake3
 import canonical
-import chacha
-import gaussian
+import challenge
+import judgement
+import manifests
 import merkle
 import packing
 import ring
 import sharing
+from contribution import contribution
+from openings import Opening
 from parties import (
     AGGREGATOR,
     CHECK_KEY,
-    LAYOUT,
     PACKING,
     SITES,
     START,
     THRESHOLD,
     VALUES,
     digest_of,
-    holder_secret,
-    kem_seed,
-    keyed_model,
-    round_keys,
-    seal,
     seed,
     signing_seed,
     study_digest,
 )
 
-CONTRIBUTORS = ["north", "south", "centre"]
+CONTRIBUTORS = ["north", "south", "centre"]  # in the order in which they come
+REVIEWERS = ["north", "east", "south", "west"]  # whose reviews the closing lists; centre's is late
 OPENERS = ["north", "east", "west"]
 
 
-def manifest_statement(round_number=0, **changes):
-    start = round_number % len(SITES)
-    holders = SITES[start:] + SITES[:start]
-    keys = canonical.digest("round-keys", round_keys()["statement"])
-    statement = {
-        "study": study_digest(),
-        "round": round_number,
-        "initiator": holders[0],
-        "opened_at": START + 1000 * round_number + 10,
-        "deadline": START + 1000 * round_number + 310,
-        "holders": holders,
-        "holder_keys": [keys if holder == "east" else None for holder in holders],
-        "base_model": keyed_model("initial model" if round_number == 0 else "second model"),
-        "previous": None,
-    }
-    return {**statement, **changes}
+class Round:
+    """Round 0 with these contributions, as far as its closing."""
 
+    def __init__(self, contributions, reviewers=REVIEWERS):
+        self.contributions = {made.site: made for made in contributions}
+        self.sites, self.reviewers = sorted(self.contributions), reviewers
 
-@cache
-def manifest():
-    return canonical.sign("manifest", manifest_statement(), signing_seed("north"))
+    def entry(self, site):
+        return {"site": site, "header": self.contributions[site].header_digest}
 
-
-@cache
-def manifest_digest():
-    return canonical.digest("manifest", manifest_statement())
-
-
-def update(site):
-    """Multiples of 1/2048 in [-0.49, 0.49], some beyond the clip bounds; exact in float32."""
-    stream = seed(f"update/{site}", 2 * VALUES)
-    return [(u % 2001 - 1000) / 2048 for u in struct.unpack(f"<{VALUES}H", stream)]
-
-
-class Contribution:
-    """A site's contribution and all that it was made from."""
-
-    def __init__(self, site):
-        self.site, round_digest = site, bytes.fromhex(manifest_digest())
-        self.update = update(site)
-        self.key = ring.residues(blake3.Xof(seed(f"one-time-key/{site}")), ring.N)
-        self.bulk_seed = seed(f"bulk/{site}")
-        self.share_seeds = [seed(f"share/{site}/{k}") for k in range(sharing.seeded(THRESHOLD))]
-        self.seal_seeds = [seed(f"seal/{site}/{holder}", 64) for holder in SITES]
-        blocks, capacity = packing.blocks_of(PACKING, VALUES), PACKING["slots"] * ring.N
-        streams = []
-        for j in range(blocks):
-            label = b"ringfence/randomness/1" + struct.pack("<Q", j)
-            xof = blake3.Xof(label, key=self.bulk_seed)
-            streams.append((xof.read(gaussian.UNIFORM_BYTES), xof.read(4 * capacity)))
-        # Value v of the update is value v + 1 of the body.
-        dither = b"".join(stream[1] for stream in streams)[4:]
-        self.quantized = [
-            packing.quantize(value, clip, PACKING["value_bits"], dither[4 * v : 4 * v + 4])
-            for v, (value, clip) in enumerate(zip(self.update, packing.clips_of(LAYOUT)))
-        ]
-        self.messages = packing.pack_values(self.quantized, PACKING)
-        self.errors = [gaussian.errors(stream[0]) for stream in streams]
-        self.words = [
-            encrypt_block(round_digest, j, self.key, self.errors[j], self.messages[j])
-            for j in range(blocks)
-        ]
-        self.body = b"".join(ring.lay_out(w, PACKING["wire_bits"]) for w in self.words)
-        w, body_digest = PACKING["wire_bits"], blake3.digest(self.body).hex()
-        self.check_words = sharing.check_words(CHECK_KEY, round_digest, self.words, w)
-        self.shares = sharing.share(self.key, THRESHOLD, self.share_seeds)
-        dealt = self.share_seeds + [ring.to_bytes(s) for s in self.shares[len(self.share_seeds) :]]
-        self.envelopes = []
-        for holder, plaintext, randomness in zip(SITES, dealt, self.seal_seeds):
-            binding = {"manifest": manifest_digest(), "dealer": site, "holder": holder}
-            encoded = canonical.SCHEMAS["envelope-binding"](binding)
-            secret = holder_secret(holder)
-            self.envelopes.append(seal(secret, "envelope", encoded, plaintext, randomness))
-        self.header = {
+    @cached_property
+    def freeze_statement(self):
+        return {
             "study": study_digest(),
             "round": 0,
-            "manifest": manifest_digest(),
-            "site": site,
-            "body_bytes": len(self.body),
-            "body": body_digest,
-            "check": sealed_check_words(site, body_digest, self.check_words),
-            "envelopes": [blake3.digest(envelope).hex() for envelope in self.envelopes],
+            "manifest": manifests.digest(),
+            "frozen_at": manifests.statement()["deadline"] + 1,
+            "contributions": [self.entry(site) for site in self.sites],
         }
-        self.signed_header = canonical.sign("header", self.header, signing_seed(site))
-        self.header_digest = canonical.digest("header", self.header)
 
+    @cached_property
+    def freeze(self):
+        return canonical.sign("freeze", self.freeze_statement, AGGREGATOR)
 
-def sealed_check_words(site, body_digest, words):
-    """A header's check words."""
-    binding = {"manifest": manifest_digest(), "site": site, "body": body_digest}
-    return sharing.seal_check_words(
-        CHECK_KEY, words, canonical.statement_bytes("check-words", binding)
-    ).hex()
+    @cached_property
+    def freeze_digest(self):
+        return canonical.digest("freeze", self.freeze_statement)
 
+    @cached_property
+    def factors(self):
+        return challenge.factors(self.freeze_digest, sharing.share_words(THRESHOLD))
 
-def encrypt_block(round_digest, block, key, errors, message):
-    """Wire words of c = a s + e + Delta m."""
-    masks = ring.product(ring.public_polynomial(round_digest, block), key)
-    delta = 1 << PACKING["delta_bits"]
-    sums = ((mask + e + delta * m) % ring.Q for mask, e, m in zip(masks, errors, message))
-    return [ring.to_word(c, PACKING["wire_bits"]) for c in sums]
+    @cache
+    def answers(self, holder):
+        offset = SITES.index(holder)
+        return [self.dealt_answer(site, offset) for site in self.sites]
+
+    def dealt_answer(self, site, offset):
+        """What follows from the site's share for the holder at this window offset."""
+        return challenge.answer(self.contributions[site].shares[offset], self.factors)
+
+    def review_statement(self, holder, **changes):
+        fields = {"manifest": manifests.digest(), "freeze": self.freeze_digest, "holder": holder}
+        return {**fields, "answers": self.answers(holder), **changes}
+
+    def review(self, holder):
+        return canonical.sign("review", self.review_statement(holder), signing_seed(holder))
+
+    def reviews(self):
+        return [self.review(holder) for holder in self.reviewers]
+
+    def judge(self, trust=judgement.NOBODY):
+        reviews = [self.review_statement(holder) for holder in self.reviewers]
+        return judgement.judge(THRESHOLD, 3, SITES, self.sites, trust, reviews)
+
+    @cached_property
+    def sum(self):
+        bodies = [self.contributions[site].body for site in self.sites]
+        return ring.add_bodies(bodies, PACKING["wire_bits"])
+
+    def log_entries(self):
+        """What the study's log holds before the closing of round 0, in order."""
+        entries = [("manifest", manifests.digest())]
+        for site, made in self.contributions.items():
+            entries.append(("header", made.header_digest))
+            receipt = receipt_statement(site, made.header_digest)
+            entries.append(("receipt", canonical.digest("receipt", receipt)))
+        entries.append(("freeze", self.freeze_digest))
+        entries += [("review", digest) for digest in self.review_digests()]
+        return [{"label": label, "digest": digest} for label, digest in entries]
+
+    def review_digests(self):
+        return [canonical.digest("review", self.review_statement(h)) for h in self.reviewers]
+
+    def closing_statement(self, **changes):
+        leaves = [merkle.leaf(entry["label"], entry["digest"]) for entry in self.log_entries()]
+        statement = {
+            "study": study_digest(),
+            "round": 0,
+            "manifest": manifests.digest(),
+            "freeze": self.freeze_digest,
+            "closed_at": START + 400,
+            "included": [self.entry(site) for site in self.sites],
+            "excluded": [],
+            "reviews": self.review_digests(),
+            "sum": blake3.digest(self.sum).hex(),
+            "checkpoint": {"size": len(leaves), "root": merkle.root(leaves).hex()},
+        }
+        return {**statement, **changes}
+
+    @cached_property
+    def closing(self):
+        return canonical.sign("closing", self.closing_statement(), AGGREGATOR)
+
+    @cached_property
+    def closing_digest(self):
+        return canonical.digest("closing", self.closing_statement())
+
+    def endorsement(self, holder, **changes):
+        fields = {"study": study_digest(), "round": 0, "closing": self.closing_digest}
+        statement = {**fields, "holder": holder, **changes}
+        return canonical.sign("endorsement", statement, signing_seed(holder))
+
+    def certificate(self):
+        endorsements = [self.endorsement(site) for site in SITES[: THRESHOLD["endorsements"]]]
+        return {"closing": self.closing, "endorsements": endorsements}
+
+    @cache
+    def opening(self, holder):
+        """The holder's opening of the sum: the sum of its shares of the set's keys."""
+        offset, count = SITES.index(holder), sharing.share_words(THRESHOLD)
+        shares = [self.contributions[site].shares[offset][:count] for site in self.sites]
+        return Opening(self.closing_digest, holder, "sum", sharing.add_vectors(shares))
 
 
 @cache
-def contribution(site):
-    return Contribution(site)
+def first():
+    """The round of the story."""
+    return Round([contribution(site) for site in CONTRIBUTORS])
+
+
+def receipt_statement(site, header):
+    return {"manifest": manifests.digest(), "site": site, "header": header, "received_at": START + 99}
 
 
 @cache
-def body_sum():
-    bodies = [contribution(site).body for site in CONTRIBUTORS]
-    return ring.add_bodies(bodies, PACKING["wire_bits"])
+def dealt(label):
+    """What a dealer's sound shares make the holders answer: two random polynomials of degree below t
+    at the holders' points."""
+    nodes = range(1, THRESHOLD["opening"] + 1)
+    points = [(x, tuple(ring.residues(blake3.Xof(seed(f"{label}/{x}")), 2))) for x in nodes]
+    return [judgement.masked(judgement.value_at(points, x + 1)) for x in range(len(SITES))]
 
 
-def receipt_statement(site):
-    header = contribution(site).header_digest
-    return {"manifest": manifest_digest(), "site": site, "header": header, "received_at": START + 99}
+class Excluding(Round):
+    """A round to which west contributes, too, and is accused; its header names no real body. These
+    holders say something else of these dealers than what they were dealt."""
 
+    def __init__(self, said, reviewers=SITES):
+        real = [contribution(site) for site in CONTRIBUTORS]
+        header = {**real[0].header, "site": "west", "body": digest_of("no real body")}
+        west = SimpleNamespace(
+            site="west",
+            signed_header=canonical.sign("header", header, signing_seed("west")),
+            header_digest=canonical.digest("header", header),
+        )
+        super().__init__([*real, west], reviewers)
+        self.said = said
 
-def review_statement(holder, complaints=()):
-    return {"manifest": manifest_digest(), "holder": holder, "complaints": list(complaints)}
-
-
-def log_entries():
-    """What the study's log holds before the closing of round 0, in order."""
-    entries = [("manifest", manifest_digest())]
-    for site in CONTRIBUTORS:
-        entries.append(("header", contribution(site).header_digest))
-        entries.append(("receipt", canonical.digest("receipt", receipt_statement(site))))
-    return [{"label": label, "digest": digest} for label, digest in entries]
-
-
-def closing_statement(**changes):
-    included = [
-        {"site": site, "header": contribution(site).header_digest} for site in sorted(CONTRIBUTORS)
-    ]
-    leaves = [merkle.leaf(entry["label"], entry["digest"]) for entry in log_entries()]
-    statement = {
-        "study": study_digest(),
-        "round": 0,
-        "manifest": manifest_digest(),
-        "closed_at": START + 400,
-        "included": included,
-        "excluded": [],
-        "sum": blake3.digest(body_sum()).hex(),
-        "checkpoint": {"size": len(leaves), "root": merkle.root(leaves).hex()},
-    }
-    return {**statement, **changes}
-
-
-@cache
-def closing():
-    return canonical.sign("closing", closing_statement(), AGGREGATOR)
-
-
-@cache
-def closing_digest():
-    return canonical.digest("closing", closing_statement())
-
-
-def exclusion(complaining, reason=None):
-    """A closing that also names a contribution of west, left out for the complaints of these
-    holders, or for another reason: (signed closing, signed headers, signed reviews)."""
-    header = {**contribution("north").header, "site": "west", "body": digest_of("no real body")}
-    headers = [contribution(site).signed_header for site in CONTRIBUTORS]
-    headers.append(canonical.sign("header", header, signing_seed("west")))
-    statements = {holder: review_statement(holder, ["west"]) for holder in complaining}
-    excluded = {
-        "site": "west",
-        "header": canonical.digest("header", header),
-        "reason": reason
-        or {"complaints": [canonical.digest("review", r) for r in statements.values()]},
-    }
-    reviews = [canonical.sign("review", r, signing_seed(h)) for h, r in statements.items()]
-    signed = canonical.sign("closing", closing_statement(excluded=[excluded]), AGGREGATOR)
-    return signed, headers, reviews
-
-
-def endorsement(holder, **changes):
-    statement = {
-        "study": study_digest(),
-        "round": 0,
-        "closing": closing_digest(),
-        "holder": holder,
-    }
-    return canonical.sign("endorsement", {**statement, **changes}, signing_seed(holder))
-
-
-class Opening:
-    """A holder's opening: its share of the key sum, sealed to every site."""
-
-    def __init__(self, holder):
-        self.holder, offset = holder, SITES.index(holder)
-        self.share = sharing.add_vectors([contribution(s).shares[offset] for s in CONTRIBUTORS])
-        self.salt, self.content_key = seed(f"salt/{holder}"), seed(f"content-key/{holder}")
-        self.seal_seeds = [seed(f"opening/{holder}/{site}", 64) for site in SITES]
-
-        def binding(recipient):
-            fields = {"manifest": manifest_digest(), "closing": closing_digest()}
-            fields |= {"holder": holder, "recipient": recipient}
-            return canonical.SCHEMAS["opening-binding"](fields)
-
-        self.plaintext = self.salt + ring.to_bytes(self.share)
-        associated = canonical.labelled("opening-content", binding(None))
-        self.content = chacha.seal(self.content_key, bytes(12), associated, self.plaintext)
-        self.keys = [
-            seal(kem_seed(site), "opening", binding(site), self.content_key, randomness)
-            for site, randomness in zip(SITES, self.seal_seeds)
+    @cache
+    def answers(self, holder):
+        offset = SITES.index(holder)
+        answers = [
+            dealt("dealt/west")[offset] if site == "west" else self.dealt_answer(site, offset)
+            for site in self.sites
         ]
-        self.statement = {
-            "manifest": manifest_digest(),
-            "closing": closing_digest(),
-            "holder": holder,
-            "content": blake3.digest(self.content).hex(),
-            "recipients": merkle.root(recipient_leaves(self.keys)).hex(),
-            "plaintext": blake3.digest(self.plaintext).hex(),
-        }
-        self.signed = canonical.sign("opening", self.statement, signing_seed(holder))
-        self.frame = canonical.opening_frame(self.signed, self.content, self.keys)
+        return [self.said.get((holder, site), a) for site, a in zip(self.sites, answers)]
 
-    def path(self, site):
-        return merkle.path(SITES.index(site), recipient_leaves(self.keys))
+    @cached_property
+    def sum(self):
+        return first().sum
 
-    def part(self, site):
-        """The site's part of the opening."""
-        key = self.keys[SITES.index(site)]
-        return canonical.opening_part(self.signed, key, self.path(site), self.content)
+    def closing_of(self, reasons, **changes):
+        """A closing that leaves these sites out for these reasons."""
+        statement = self.closing_statement(
+            included=[self.entry(site) for site in self.sites if site not in reasons],
+            excluded=[{**self.entry(site), "reason": why} for site, why in sorted(reasons.items())],
+        )
+        return canonical.sign("closing", {**statement, **changes}, AGGREGATOR)
+
+    def headers(self):
+        return [made.signed_header for made in self.contributions.values()]
 
 
-def recipient_leaves(keys):
-    """The leaves of the tree over these sealed content keys, in roster order."""
-    digests = [blake3.digest(key).hex() for key in keys]
-    return [merkle.recipient_leaf(site, digest)[1] for site, digest in zip(SITES, digests)]
-
-
-@cache
-def opening(holder):
-    return Opening(holder)
+def review_signed_by(round_, holder, signer):
+    return canonical.sign("review", round_.review_statement(holder), signing_seed(signer))
 
 
 class Opened:
-    """The sum as a recipient opens it."""
+    """A sum of bodies as a recipient opens it."""
 
-    def __init__(self):
-        shares = [(SITES.index(holder), opening(holder).share) for holder in OPENERS]
-        self.key_sum = sharing.reconstruct(shares, THRESHOLD)
-        w, delta = PACKING["wire_bits"], 1 << PACKING["delta_bits"]
-        words = ring.read_words(body_sum(), w)
+    def __init__(self, body, key_sum, sites):
+        self.key_sum, w, delta = key_sum, PACKING["wire_bits"], 1 << PACKING["delta_bits"]
+        words, digest = ring.read_words(body, w), bytes.fromhex(manifests.digest())
         self.blocks, self.noise = [], []
         for j in range(len(words) // ring.N):
-            public = ring.public_polynomial(bytes.fromhex(manifest_digest()), j)
-            masks = ring.product(public, self.key_sum)
+            masks = ring.product(ring.public_polynomial(digest, j), key_sum)
             lifted = (ring.from_word(word, w) for word in words[j * ring.N :])
             values = [(lift - mask + delta // 2) % ring.Q for lift, mask in zip(lifted, masks)]
             self.blocks.append([value // delta for value in values])
             self.noise.append([value % delta - delta // 2 for value in values])
         blocks = [words[j : j + ring.N] for j in range(0, len(words), ring.N)]
-        digest = bytes.fromhex(manifest_digest())
         self.check_words = sharing.check_words(CHECK_KEY, digest, blocks, w)
         slots = packing.unpack_values(self.blocks, PACKING)
         self.count, self.sums, self.padding = slots[0], slots[1 : VALUES + 1], slots[VALUES + 1 :]
+        self.sites = sites
+
+
+def key_sum(round_):
+    shares = [(SITES.index(holder), round_.opening(holder).words) for holder in OPENERS]
+    return sharing.reconstruct(shares, THRESHOLD)
 
 
 @cache
 def opened():
-    result = Opened()
+    result = Opened(first().sum, key_sum(first()), len(CONTRIBUTORS))
     # The story is consistent: what was opened is what was put in.
     columns = zip(*(contribution(site).quantized for site in CONTRIBUTORS))
     assert result.sums == [sum(column) for column in columns]
@@ -309,4 +247,5 @@ def opened():
     taus = zip(*(contribution(site).check_words for site in CONTRIBUTORS))
     p = ring.modulus(PACKING["wire_bits"])
     assert result.check_words == [sum(column) % p for column in taus]
+    assert first().judge()["set"] == first().sites
     return result
