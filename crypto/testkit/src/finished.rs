@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ringfence_crypto::api::CheckedOpening;
+use ringfence_crypto::api::{CheckedOpening, share_words};
 use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Closing, Header, Manifest};
+use ringfence_crypto::statement::{Closing, Header, Manifest, Subject};
 use ringfence_keys::encrypt::check::CheckWords;
 use ringfence_keys::open::{
     CheckedPart, OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext,
@@ -49,6 +49,8 @@ impl FinishedRound {
             round: self.manifest.round,
             manifest: self.manifest_id(),
             closing: self.closing.id(),
+            subject: Subject::Sum,
+            words: share_words(&self.parties.study.threshold),
         };
         let identity = self.parties.identities.get(recipient).unwrap();
         let unseal = |opening: &CheckedOpening| {
@@ -56,7 +58,8 @@ impl FinishedRound {
             CheckedPart::check(identity, context, part).unwrap().unseal().unwrap()
         };
         let openings: Vec<_> = self.openings.iter().map(unseal).collect();
-        KeySum::reconstruct(&openings, &self.parties.study.threshold).unwrap()
+        let threshold = &self.parties.study.threshold;
+        KeySum::reconstruct(&openings, threshold, threshold.collusion.into()).unwrap()
     }
 
     /// What the sum's check words must be.

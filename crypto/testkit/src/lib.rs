@@ -20,10 +20,12 @@
     reason = "tests and benchmarks only: what cannot be made stops them"
 )]
 
+mod disputes;
 mod finished;
 mod log;
 mod parties;
 mod rehearsal;
+mod shown;
 
 pub use finished::FinishedRound;
 pub use log::{log_of, proofs};
@@ -32,6 +34,7 @@ pub use parties::{
     previous_of,
 };
 pub use rehearsal::{Made, Rehearsal, apply, plain_sum};
+pub use shown::Shown;
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;

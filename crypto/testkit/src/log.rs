@@ -15,6 +15,7 @@ pub fn log_of(round: &Round) -> StudyLog {
         .chain(round.manifest().statement.previous.map(LogEntry::of::<Closing>))
         .chain(contributions().map(|known| LogEntry::of_signed(&known.header)))
         .chain(receipts)
+        .chain(round.freeze().map(LogEntry::of_signed))
         .chain(round.reviews().map(LogEntry::of_signed))
         .collect()
 }

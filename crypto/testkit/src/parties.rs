@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
+use ringfence_crypto::dealing::Trust;
+use ringfence_crypto::id::{FreezeId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::Checkpoint;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
@@ -62,8 +63,12 @@ pub struct Parties {
 }
 
 /// What a closing says beyond the round it closes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Set {
+    /// The freeze that it is of.
+    pub freeze: FreezeId,
+    /// Digests of the reviews that it was judged by.
+    pub reviews: Vec<Digest>,
     /// The set.
     pub included: Vec<Included>,
     /// Receipts that are not in it.
@@ -163,6 +168,7 @@ impl Parties {
             holder_keys: self.study.holders(round).map(|site| keys(&site.id, round)).collect(),
             base_model,
             previous: previous.map(|previous| previous.closing),
+            trust: previous.map_or_else(Trust::default, |before| before.trust.clone()).digest(),
         })
     }
 
@@ -196,14 +202,16 @@ impl Parties {
         checkpoint: Checkpoint,
         closed_at: UnixSeconds,
     ) -> Signed<Closing> {
-        let Set { included, excluded, sum } = set;
+        let Set { freeze, reviews, included, excluded, sum } = set;
         let closing = Closing {
             study: manifest.study,
             round: manifest.round,
             manifest: manifest.id(),
+            freeze,
             closed_at,
             included,
             excluded,
+            reviews,
             sum,
             checkpoint,
         };
@@ -211,8 +219,8 @@ impl Parties {
     }
 }
 
-/// How a round ended, as the next manifest refers to it.
+/// How a round ended, as the next manifest refers to it, where nobody came into doubt.
 pub fn previous_of(closing: &Signed<Closing>) -> Previous {
     let Closing { round, closed_at, .. } = closing.statement;
-    Previous { round, closing: closing.id(), closed_at }
+    Previous { round, closing: closing.id(), closed_at, trust: Trust::default() }
 }

@@ -9,24 +9,28 @@ use rand::Rng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::dealing::{Answer, Trust};
 use ringfence_crypto::id::{HeaderId, RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use ringfence_crypto::signature::{Signed, sign};
 use ringfence_crypto::statement::{
-    Certificate, Closing, Header, HolderKeys, Manifest, Previous, RoundKeys,
+    Acknowledgement, Certificate, Closing, HolderKeys, Manifest, Outcome, Previous, Review,
+    RoundKeys, Subject,
 };
 use ringfence_crypto::threshold::Threshold;
-use ringfence_keys::duties::holder::{self, ClosingView, Decision, Holder, open_share_sum};
+use ringfence_keys::duties::holder::{Decision, Holder, Records, open_share_sum, sign_review};
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
 use ringfence_keys::round_secret::{self, RoundSecret};
+use ringfence_keys::share::challenge::Challenge;
+use ringfence_keys::share::dealt::DealtShare;
 use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
-use ringfence_keys::share::share::Share;
 use ringfence_keys::update::quantize::QuantizedUpdate;
 
 use crate::finished::FinishedRound;
-use crate::log::{log_of, proofs};
+use crate::log::log_of;
 use crate::parties::{Parties, Proposal, ROUND_SECONDS, START, Setup};
+use crate::shown::Shown;
 
 /// A study whose rounds are run in memory.
 #[derive(Debug)]
@@ -92,15 +96,19 @@ impl Rehearsal {
 
     /// When the next round is opened.
     fn opened_at(&self) -> UnixSeconds {
-        self.previous.map_or(START, |previous| previous.closed_at)
+        self.previous.as_ref().map_or(START, |previous| previous.closed_at)
     }
 
     /// The next round's manifest, by the initiator whose turn it is.
     pub fn manifest(&self) -> Signed<Manifest> {
-        let round = self.previous.map_or(RoundNumber::FIRST, |previous| previous.round.next());
+        let previous = self.previous.as_ref();
+        let round = previous.map_or(RoundNumber::FIRST, |previous| previous.round.next());
+        let none = Trust::default();
+        let trust = previous.map_or(&none, |previous| &previous.trust);
+        let initiator = &self.study.initiator(round, 0, trust).unwrap().id;
         self.parties.manifest(Proposal {
-            initiator: round.0 as usize % self.identities.len(),
-            previous: self.previous.as_ref(),
+            initiator: self.study.position(initiator).unwrap(),
+            previous,
             base_model: Digest::of(b"keyed model"),
             opened_at: self.opened_at(),
             round_keys: &self.round_keys,
@@ -179,18 +187,11 @@ impl Rehearsal {
         made: &[Made],
         add_up: impl FnOnce(&[HeaderId]) -> Vec<u8>,
     ) -> (Signed<Closing>, Vec<u8>) {
-        let manifest = round.manifest().statement.clone();
-        let now = manifest.opened_at.after(ROUND_SECONDS + 1);
-        let event = round.freeze(now).unwrap();
-        round.apply(event);
+        let now = round.manifest().statement.opened_at.after(ROUND_SECONDS + 1);
+        let freeze = sign(round.freeze_due(now).unwrap(), &self.aggregator);
+        round.apply(Event::Frozen(freeze));
         for holder in self.holders(round.number()) {
-            let complaint = |made| match self.share(made, &holder) {
-                Err(EnvelopeError::Bad(complaint)) => Some(complaint),
-                Err(EnvelopeError::Wrong(wrong)) => panic!("{wrong}"),
-                Ok(_) => None,
-            };
-            let complaints: Vec<_> = made.iter().filter_map(complaint).collect();
-            let review = holder::review(self.identity(&holder), &manifest, &complaints);
+            let review = self.review(round, &holder, made);
             apply(round, |round| round.review(&review)).unwrap();
         }
         let set = round.closed_set(now).unwrap();
@@ -203,11 +204,30 @@ impl Rehearsal {
         (closing, sum)
     }
 
+    /// A holder's review of the round's freeze: answers for the shares that it finds.
+    pub fn review(&self, round: &Round, holder: &SiteId, made: &[Made]) -> Signed<Review> {
+        let freeze = round.freeze().unwrap();
+        let shown = Shown::of(round);
+        let Decision::Fresh(id) = self.holder(holder).review(shown.freeze_view()).unwrap() else {
+            panic!("{holder} has reviewed before");
+        };
+        let challenge = Challenge::of(id, &self.study.threshold);
+        let answers = freeze.statement.contributions.iter().map(|entry| {
+            let made = made.iter().find(|made| made.contribution.header.id() == entry.header);
+            match self.share(made.unwrap(), holder) {
+                Ok(share) => Answer::Masked(share.answer(&challenge)),
+                Err(EnvelopeError::Bad(_)) => Answer::NoShare,
+                Err(EnvelopeError::Wrong(wrong)) => panic!("{wrong}"),
+            }
+        });
+        sign_review(self.identity(holder), round.manifest_id(), id, answers.collect())
+    }
+
     /// The share that a holder finds in its envelope of a contribution.
     ///
     /// # Errors
     /// [`EnvelopeError`], by whose fault there is none.
-    pub fn share(&self, made: &Made, holder: &SiteId) -> Result<Share, EnvelopeError> {
+    pub fn share(&self, made: &Made, holder: &SiteId) -> Result<DealtShare, EnvelopeError> {
         let header = &made.contribution.header.statement;
         let offset = self.study.holder_offset(header.round, holder).unwrap();
         let sealed = made.contribution.envelopes.get(offset).unwrap();
@@ -217,32 +237,22 @@ impl Rehearsal {
 
     /// A key holder that has endorsed nothing.
     pub fn holder(&self, site: &SiteId) -> Holder {
-        Holder::restore(Arc::clone(&self.study), site.clone(), [], None, None)
+        let study = Arc::clone(&self.study);
+        Holder::restore(study, site.clone(), Records::default(), None, None)
     }
 
     /// The round's holders but the silent ones, by their window offsets.
-    fn answering(&self, round: &Round, silent: &[usize]) -> Vec<SiteId> {
+    pub(crate) fn answering(&self, round: &Round, silent: &[usize]) -> Vec<SiteId> {
         let holders = self.holders(round.number()).into_iter().enumerate();
         holders.filter(|(k, _)| !silent.contains(k)).map(|(_, holder)| holder).collect()
     }
 
     /// Endorses by all holders but the silent ones.
     pub fn endorse(&self, round: &mut Round, silent: &[usize]) {
-        let closing = round.closing().unwrap().clone();
-        let headers: Vec<Signed<Header>> = round.received().map(|(_, h)| h.clone()).collect();
-        let reviews: Vec<_> = round.reviews().cloned().collect();
-        let manifest = round.manifest().statement.clone();
-        let log = proofs(&log_of(round), &manifest, &closing.statement, None, None);
+        let shown = Shown::of(round);
         for holder in self.answering(round, silent) {
-            let view = ClosingView {
-                manifest: &manifest,
-                closing: &closing,
-                headers: &headers,
-                reviews: &reviews,
-                receipt: None,
-                log: &log,
-            };
-            let Decision::Fresh(endorsement) = self.holder(&holder).endorse(view).unwrap() else {
+            let decision = self.holder(&holder).endorse(shown.closing_view()).unwrap();
+            let Decision::Fresh(endorsement) = decision else {
                 panic!("{holder} has endorsed before");
             };
             let signed = self.identity(&holder).sign(endorsement);
@@ -282,7 +292,7 @@ impl Rehearsal {
         let mut frames = Vec::new();
         for holder in self.answering(round, silent) {
             let frame = self.opening(round, &holder, &certificate, made);
-            apply(round, |round| round.open_sum(&frame.statement)).unwrap();
+            apply(round, |round| round.take_opening(&frame.statement)).unwrap();
             frames.push(frame);
         }
         frames
@@ -295,7 +305,8 @@ impl Rehearsal {
         sum: Vec<u8>,
         openings: Vec<OpeningFrame>,
     ) -> FinishedRound {
-        let check = |opening: OpeningFrame| opening.check(&self.study).unwrap();
+        let words = round.opening_words(Subject::Sum).unwrap();
+        let check = |opening: OpeningFrame| opening.check(&self.study, words).unwrap();
         let closing = round.closing().unwrap().clone();
         let included = closing.statement.included.iter();
         let header = |site| round.contribution(site).unwrap().header.clone();
@@ -309,6 +320,20 @@ impl Rehearsal {
             sum,
             plain: Vec::new(),
             openings: openings.into_iter().map(check).collect(),
+        }
+    }
+
+    /// All sites acknowledge one model.
+    pub fn agree(&self, round: &mut Round) {
+        let closing = round.closing().unwrap().id();
+        for identity in &self.identities {
+            let acknowledgement = identity.sign(Acknowledgement {
+                manifest: round.manifest_id(),
+                closing,
+                site: identity.site().clone(),
+                outcome: Outcome::Applied { model: Digest::of(b"keyed model") },
+            });
+            apply(round, |round| round.acknowledge(&acknowledgement)).unwrap();
         }
     }
 
@@ -334,6 +359,7 @@ impl Rehearsal {
         });
         self.endorse(&mut round, &[]);
         let openings = self.openings(&mut round, &made, &[]);
+        self.agree(&mut round);
         self.previous = round.ended();
         FinishedRound { plain, body, ..self.finished(&round, sum, openings) }
     }

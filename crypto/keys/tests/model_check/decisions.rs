@@ -6,11 +6,12 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{ModelId, RoundNumber, UnixSeconds};
 use ringfence_crypto::statement::{Certificate, Closing, Manifest, RestoreRequest, Standing};
 use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::contributor::{Contributor, End, Record};
-use ringfence_keys::duties::holder::{ClosingView, Decision, Holder};
+use ringfence_keys::duties::holder::{ClosingView, Decision, Holder, Records};
 use ringfence_keys::duties::logged::Seen;
 use ringfence_keys::duties::restored::recall;
 
@@ -50,7 +51,7 @@ enum Ended {
 }
 
 /// Answers to one kind of question.
-struct Memo<K>(Mutex<HashMap<K, bool>>);
+pub(crate) struct Memo<K>(Mutex<HashMap<K, bool>>);
 
 impl<K> Default for Memo<K> {
     fn default() -> Self {
@@ -59,7 +60,7 @@ impl<K> Default for Memo<K> {
 }
 
 impl<K: Hash + Eq + Clone> Memo<K> {
-    fn get(&self, key: K, decide: impl FnOnce(&K) -> bool) -> bool {
+    pub(crate) fn get(&self, key: K, decide: impl FnOnce(&K) -> bool) -> bool {
         let mut known = self.0.lock().unwrap();
         if let Some(answer) = known.get(&key) {
             return *answer;
@@ -144,14 +145,22 @@ impl World {
     pub(crate) fn endorses(&self, site: usize, disk: &Disk, id: ClosingAt) -> bool {
         let key = (site, disk.endorsed, disk.restored, id);
         self.decisions.endorsements.get(key, |_| {
-            let KnownClosing { signed, manifest, headers, .. } = self.closing(id);
+            let KnownClosing { signed, manifest, list, .. } = self.closing(id);
             let manifest = &self.manifest(*manifest).signed.statement;
             let records: Vec<_> = disk.endorsed.iter().flatten().copied().collect();
             let [restarted, running] = self.holders(site, disk.restored, &records);
             assert_eq!(restarted.seen(), running.seen(), "a crash lost the last checkpoint");
             let log = proofs(&self.log, manifest, &signed.statement, None, running.seen());
-            let (closing, headers, log) = (signed, &headers[..], &log);
-            let view = ClosingView { manifest, closing, headers, reviews: &[], receipt: None, log };
+            let view = ClosingView {
+                manifest,
+                trust: &Trust::default(),
+                freeze: &list.freeze,
+                closing: signed,
+                headers: &list.headers,
+                reviews: &list.reviews,
+                receipt: None,
+                log: &log,
+            };
             let ask = |machine: &Holder| machine.endorse(view).map_err(|e| e.to_string());
             assert_eq!(ask(&restarted), ask(&running), "a crash changed a decision");
             match ask(&restarted) {
@@ -213,8 +222,9 @@ impl World {
         endorsed: &[ClosingAt],
     ) -> [Holder; 2] {
         let abstains = self.abstains(restored);
-        let new = |records, seen| {
+        let new = |endorsed, seen| {
             let study = Arc::clone(&self.parties.study);
+            let records = Records { endorsed, ..Records::default() };
             Holder::restore(study, self.site_id(site), records, abstains, seen)
         };
         let closing = |id: &ClosingAt| &self.closing(*id).signed.statement;
@@ -229,7 +239,7 @@ impl World {
 
     /// The certificate that the adversary can put together from these honest sites' endorsements
     /// of a closing and its own.
-    fn certificate(&self, closing: ClosingAt, endorsers: u8) -> Certificate {
+    pub(crate) fn certificate(&self, closing: ClosingAt, endorsers: u8) -> Certificate {
         let sign =
             |site: usize| self.parties.identities[site].sign(self.endorsement(site, closing));
         let round = self.round_of(closing);

@@ -10,7 +10,9 @@
 //! contributions of its own sites and their endorsements of everything. It never gives a receipt: a
 //! receipt can only make a holder refuse more. Honest sites keep no manifest in mind and are as
 //! ready to start from the initial model again as from a mean, so that nothing but the machines'
-//! own rules stands in the adversary's way.
+//! own rules stands in the adversary's way. It has reviews of every list that it may freeze, which is
+//! more than honest holders give it. What follows a certified set, disputes and verdicts, is a small
+//! model of its own, in `disputes.rs`.
 //!
 //! A restored site abstains as far as the others' signed answers say, of which the aggregator lets
 //! through what it likes, and in which corrupt sites lie.
@@ -36,7 +38,6 @@
 //! | 5, 5, 1 | 1 | 1 | all; all but any honest one | neither | 9,632 |
 //! | 5, 5, 1 | 2 | 1 | all; all but site 0 | neither | 228,502 (*) |
 //! | 5, 4, 1 | 2 | 1 | all; all but site 0 | neither | 165,157 (*) |
-//! | 4, 4, 2 | 2 | 1 | all, a twin | both | 10,183 |
 //! | 5, 5, 2 | 1 | 1 | all; all but any honest one | both | 21,713 |
 //! | 5, 5, 2 | 2 | 1 | all; all but site 0 | neither | 158,455 |
 //! | 6, 5, 2 | 2 | 1 | all; all but site 0 | neither | 165,157 (*) |
@@ -52,6 +53,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program, helpers included")]
 
 mod decisions;
+mod disputes;
 mod model;
 mod state;
 mod words;
@@ -142,7 +144,6 @@ fn windows_of_some_sites_keep_the_rules() {
 
 #[test]
 fn two_corrupt_sites_break_no_rule() {
-    explore(window((4, 4, 2), 2, &[0, 0b1111, 0b1111]), true, true, false);
     explore(window((5, 5, 2), 1, &[0, 0b11111, 0b11110, 0b11101, 0b11011]), true, true, false);
     explore(window((5, 5, 2), 2, &[0, 0b11111, 0b11110]), false, false, false);
 }
@@ -219,7 +220,7 @@ fn every_rule_is_needed() {
 #[test]
 fn no_endorsement_is_one_too_many() {
     for (sites, holders, corrupt) in
-        [(3, 3, 1), (4, 3, 1), (4, 4, 1), (4, 4, 2), (5, 4, 1), (5, 5, 1), (5, 5, 2), (6, 5, 2)]
+        [(3, 3, 1), (4, 3, 1), (4, 4, 1), (5, 4, 1), (5, 5, 1), (5, 5, 2), (6, 5, 2)]
     {
         for symmetry in [false, true] {
             let all = (1 << sites) - 1;

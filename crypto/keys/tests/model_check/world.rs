@@ -1,10 +1,13 @@
 //! Everything that can be signed in a small study, made once and named by small numbers.
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::dealing::Answer;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::log::{Checkpoint, LogEntry, StudyLog};
-use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Closing, Endorsement, Header, Included, Manifest, Study};
+use ringfence_crypto::signature::{Signed, Statement, sign};
+use ringfence_crypto::statement::{
+    Closing, Endorsement, Freeze, Header, Included, Manifest, Review, Study,
+};
 use ringfence_crypto::threshold::Threshold;
 
 use crate::decisions::Decisions;
@@ -34,10 +37,18 @@ pub(crate) struct KnownClosing {
     pub(crate) manifest: ManifestAt,
     /// Bit `k`: site `k` is in the set.
     pub(crate) members: u8,
-    /// Headers that the set names.
-    pub(crate) headers: Vec<Signed<Header>>,
+    /// What it is of.
+    pub(crate) list: List,
     /// Manifests of the next round that name this closing.
     pub(crate) next: Vec<ManifestAt>,
+}
+
+/// A list of contributions that was frozen, and what all holders say of it: nobody is accused. Honest
+/// holders review one list a round; here the adversary has their reviews of every list.
+pub(crate) struct List {
+    pub(crate) freeze: Signed<Freeze>,
+    pub(crate) headers: Vec<Signed<Header>>,
+    pub(crate) reviews: Vec<Signed<Review>>,
 }
 
 /// What the adversary has at its disposal in every round.
@@ -99,7 +110,7 @@ struct Draft {
     manifest: ManifestAt,
     members: u8,
     twin: bool,
-    headers: Vec<Signed<Header>>,
+    list: List,
 }
 
 impl World {
@@ -143,7 +154,8 @@ impl World {
                 for (at, members) in sets.iter().enumerate() {
                     let twin = sets[..at].contains(members);
                     let headers = self.headers(manifest, *members, twin);
-                    drafts.push((last_set, Draft { manifest, members: *members, twin, headers }));
+                    let list = self.list(manifest, headers);
+                    drafts.push((last_set, Draft { manifest, members: *members, twin, list }));
                 }
             }
         }
@@ -171,7 +183,8 @@ impl World {
         let initiator = if variant == 0 { due } else { n - 1 };
         let turns = ((initiator + n - due) % n) as u64;
         let ended = previous.map(|closing| previous_of(&self.closing(closing).signed));
-        let since = ended.map_or(self.parties.study.created_at, |ended| ended.closed_at);
+        let created_at = self.parties.study.created_at;
+        let since = ended.as_ref().map_or(created_at, |ended| ended.closed_at);
         let opened_at = since.after(turns * u64::from(TIMEOUT_SECONDS) + u64::from(variant));
         let signed = self.parties.manifest(Proposal {
             initiator,
@@ -206,21 +219,61 @@ impl World {
         headers
     }
 
-    fn add_closing(&mut self, draft: Draft, checkpoint: Checkpoint) -> ClosingAt {
-        let Draft { manifest, members, twin, headers } = draft;
+    /// Freeze and reviews of these headers, logged.
+    fn list(&mut self, manifest: ManifestAt, headers: Vec<Signed<Header>>) -> List {
         let of = &self.manifests[usize::from(manifest)].signed.statement;
-        let included = headers
-            .iter()
-            .map(|h| Included { site: h.statement.site.clone(), header: h.id() })
-            .collect();
+        let entry = |header: &Signed<Header>| {
+            let site = header.statement.site.clone();
+            Included { site, header: header.id() }
+        };
+        let freeze = Freeze {
+            study: of.study,
+            round: of.round,
+            manifest: of.id(),
+            frozen_at: of.deadline,
+            contributions: headers.iter().map(entry).collect(),
+        };
+        let freeze = sign(freeze, &self.parties.aggregator);
+        // The zero polynomial: all lie on it.
+        let answers = vec![Answer::Masked([0, 0]); headers.len()];
+        let review = |holder: &SiteId| {
+            let (manifest, freeze) = (of.id(), freeze.id());
+            let answers = answers.clone();
+            self.parties.identity(holder).sign(Review {
+                manifest,
+                freeze,
+                holder: holder.clone(),
+                answers,
+            })
+        };
+        let reviews: Vec<_> = match headers.is_empty() {
+            true => Vec::new(),
+            false => of.holders.iter().map(review).collect(),
+        };
+        self.log.append(LogEntry::of_signed(&freeze));
+        reviews.iter().for_each(|review| {
+            self.log.append(LogEntry::of_signed(review));
+        });
+        List { freeze, headers, reviews }
+    }
+
+    fn add_closing(&mut self, draft: Draft, checkpoint: Checkpoint) -> ClosingAt {
+        let Draft { manifest, members, twin, list } = draft;
+        let of = &self.manifests[usize::from(manifest)].signed.statement;
         let sum = (members != 0).then(|| Digest::of(&[members, u8::from(twin)]));
-        let set = Set { included, sum, ..Set::default() };
+        let set = Set {
+            freeze: list.freeze.id(),
+            reviews: list.reviews.iter().map(Signed::id).collect(),
+            included: list.freeze.statement.contributions.clone(),
+            excluded: Vec::new(),
+            sum,
+        };
         let closed_at = of.deadline.after(twin.into());
         let signed = self.parties.closing(of, set, checkpoint, closed_at);
         self.log.append(LogEntry::of_signed(&signed));
         let id = self.closings.len() as ClosingAt;
         let next = Vec::new();
-        self.closings.push(KnownClosing { signed, manifest, members, headers, next });
+        self.closings.push(KnownClosing { signed, manifest, members, list, next });
         self.manifests[usize::from(manifest)].closings.push(id);
         id
     }

@@ -7,7 +7,7 @@ use ringfence_crypto::signature::{Signed, sign};
 use ringfence_crypto::statement::{Closing, Header};
 
 use ringfence_crypto::id::RoundNumber;
-use ringfence_keys::duties::holder::{ClosingView, Decision, Holder, HolderError};
+use ringfence_keys::duties::holder::{ClosingView, Decision, Holder, HolderError, Records};
 use ringfence_keys::duties::logged::{LogError, LogProofs, Seen};
 use ringfence_testkit::{Made, Rehearsal, log_of, proofs};
 
@@ -40,6 +40,7 @@ impl Shown {
         all.extend(self.round.received().map(|(site, _)| {
             LogEntry::of_signed(self.round.contribution(site).unwrap().receipt.as_ref().unwrap())
         }));
+        all.extend(self.round.freeze().map(LogEntry::of_signed));
         all.extend(self.round.reviews().map(LogEntry::of_signed));
         all
     }
@@ -63,7 +64,7 @@ impl Shown {
 
     fn holder(&self, seen: Option<Seen>) -> Holder {
         let site = self.rehearsal.identities[1].site().clone();
-        Holder::restore(self.rehearsal.study.clone(), site, [], None, seen)
+        Holder::restore(self.rehearsal.study.clone(), site, Records::default(), None, seen)
     }
 
     fn endorse(
@@ -72,18 +73,11 @@ impl Shown {
         closing: &Signed<Closing>,
         log: &LogProofs,
     ) -> Result<Decision, HolderError> {
-        let headers: Vec<Signed<Header>> =
-            self.round.received().map(|(_, header)| header.clone()).collect();
-        let reviews: Vec<_> = self.round.reviews().cloned().collect();
+        let shown = ringfence_testkit::Shown::of(&self.round);
         let own = self.round.contribution(self.rehearsal.identities[1].site()).unwrap();
-        self.holder(seen).endorse(ClosingView {
-            manifest: &self.round.manifest().statement,
-            closing,
-            headers: &headers,
-            reviews: &reviews,
-            receipt: own.receipt.as_ref(),
-            log,
-        })
+        let receipt = own.receipt.as_ref();
+        let view = ClosingView { closing, receipt, log, ..shown.closing_view() };
+        self.holder(seen).endorse(view)
     }
 
     fn refusal(&self, seen: Option<Seen>, closing: &Signed<Closing>, log: &LogProofs) -> LogError {
@@ -100,8 +94,8 @@ fn a_whole_log_is_endorsed_and_remembered() {
     let closing = shown.round.closing().unwrap();
     assert_eq!(closing.statement.checkpoint, shown.log.checkpoint());
     let proofs = shown.proofs(&shown.log, &closing.statement);
-    // Manifest, five headers, own receipt.
-    assert_eq!(proofs.inclusion.len(), 7);
+    // Manifest, freeze, five headers, five reviews, own receipt.
+    assert_eq!(proofs.inclusion.len(), 13);
     let Decision::Fresh(endorsement) = shown.endorse(None, closing, &proofs).unwrap() else {
         panic!("endorsed before")
     };
@@ -154,13 +148,15 @@ fn wrong_missing_and_surplus_proofs() {
         let error = shown.refusal(None, closing, &proofs).to_string();
         assert!(error.contains(text), "{error}");
     };
-    refused(&|p| drop(p.inclusion.pop()), "6 inclusion proofs, expected 7");
-    refused(&|p| p.inclusion.push(p.inclusion[0].clone()), "8 inclusion proofs, expected 7");
+    refused(&|p| drop(p.inclusion.pop()), "12 inclusion proofs, expected 13");
+    refused(&|p| p.inclusion.push(p.inclusion[0].clone()), "14 inclusion proofs, expected 13");
     refused(&|p| p.inclusion.swap(0, 1), "contain the manifest");
     refused(&|p| p.inclusion[3].hashes[1].0[5] ^= 1, "contain the header");
-    refused(&|p| p.inclusion[6].hashes.truncate(1), "contain the receipt");
+    refused(&|p| p.inclusion[12].hashes.truncate(1), "contain the receipt");
+    refused(&|p| p.inclusion[1].hashes.truncate(1), "contain the freeze");
+    refused(&|p| p.inclusion[7].hashes.truncate(1), "contain the review");
     refused(&|p| p.inclusion[2].index += 1, "contain the header");
-    refused(&|p| p.inclusion[0].size -= 1, "expected one for the checkpoint's 16");
+    refused(&|p| p.inclusion[0].size -= 1, "expected one for the checkpoint's 17");
     // Another root under the same size.
     let other = shown.on(Checkpoint { root: LogHash::leaf(b""), ..closing.statement.checkpoint });
     let error = shown.refusal(None, &other, &good);

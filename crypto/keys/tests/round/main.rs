@@ -2,9 +2,12 @@
 //! must be refused.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
+mod disputed;
+mod disputing;
 mod logged;
 mod opened;
 mod recount;
 mod refusals;
 mod refused_openings;
+mod reviewing;
 mod times;

@@ -1,9 +1,10 @@
 //! Rounds that must succeed, at every recipient, whoever is silent or lies within the bounds.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::{opening_frame_bytes, opening_part_bytes};
+use ringfence_crypto::api::{opening_frame_bytes, opening_part_bytes, share_words};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::RoundState;
+use ringfence_crypto::statement::{ExclusionReason, Subject};
 use ringfence_crypto::wire::frame;
 use ringfence_keys::duties::holder::open_share_sum;
 use ringfence_keys::update::quantize;
@@ -30,15 +31,27 @@ fn run_over(
     assert_eq!(round.state(), RoundState::Certified);
     let frames = rehearsal.openings(&mut round, &made, silent);
     assert_eq!(round.state(), RoundState::Opened);
-    let most = opening_frame_bytes(&rehearsal.study.threshold, sites);
-    let most_of_part = opening_part_bytes(&rehearsal.study.threshold, sites);
+    let words = round.opening_words(Subject::Sum).unwrap();
+    assert_eq!(words, share_words(&rehearsal.study.threshold));
+    let (most, most_of_part) =
+        (opening_frame_bytes(words, sites), opening_part_bytes(words, sites));
     let finished = rehearsal.finished(&round, sum, frames);
     for opening in &finished.openings {
-        // All but the name of the holder has a fixed length.
+        // All but the name of the holder has a fixed length, and the subject: a certified statement
+        // is the longest.
         let spare = 32 - opening.frame().statement.statement.holder.as_str().len();
-        assert_eq!(frame::encode(opening.frame()).unwrap().len() + spare, most);
+        let longest = Subject::Functionals { dispute: Digest::of(b"dispute").into() };
+        let mut frame = opening.frame().clone();
+        frame.statement.statement.subject = longest;
+        // Eight bytes are allowed for which subject, and four are used.
+        let spare = spare + 4;
+        assert_eq!(frame::encode(&frame).unwrap().len() + spare, most);
         // The first site's path is the longest one.
-        let part = |position| frame::encode(&opening.part(position).unwrap()).unwrap().len();
+        let part = |position| {
+            let mut part = opening.part(position).unwrap();
+            part.statement.statement.subject = longest;
+            frame::encode(&part).unwrap().len()
+        };
         assert_eq!(part(0) + spare, most_of_part);
         assert!(part(sites - 1) <= part(0));
     }
@@ -119,13 +132,17 @@ fn a_dealer_with_bad_envelopes_is_left_out_with_cause() {
     let (closing, sum) = rehearsal.close(&mut round, &made);
     assert_eq!(closing.statement.included.len(), 4);
     assert_eq!(closing.statement.excluded.len(), 1);
-    assert_eq!(closing.statement.excluded[0].reason.reviews().len(), 2);
+    assert_eq!(closing.statement.excluded[0].reason, ExclusionReason::Barred);
     rehearsal.endorse(&mut round, &[]);
     made.pop();
     let frames = rehearsal.openings(&mut round, &made, &[]);
     let finished = rehearsal.finished(&round, sum, frames);
     let opened = finished.try_open(&finished.key_sum(2), &finished.sum).unwrap();
     assert_eq!(opened.sums(), plain_sum(&made));
+    // More edges than sites that may lie: it is barred for the rest of the study.
+    rehearsal.agree(&mut round);
+    let trust = round.ended().unwrap().trust;
+    assert_eq!(trust.barred, [rehearsal.identities[4].site().clone()]);
 }
 
 #[test]

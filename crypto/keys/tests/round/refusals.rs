@@ -5,17 +5,15 @@ use ringfence_crypto::round::{Event, Fault, Round, RoundError};
 use ringfence_crypto::signature::{Signed, sign};
 use ringfence_crypto::statement::{
     Closing, Excluded, ExclusionReason, Header, HolderKeys, Included, KemKeyError, Manifest,
-    ManifestError, RoundKeys, RoundKeysError, SignedStudy, Study, StudyError,
+    ManifestError, Review, RoundKeys, RoundKeysError, SignedStudy, Study, StudyError,
 };
 
 use ringfence_crypto::id::RoundNumber;
 use ringfence_keys::duties::abstention::Abstention;
-use ringfence_keys::duties::holder::{ClosingView, Decision, Holder, HolderError, review};
-use ringfence_keys::duties::logged::LogProofs;
+use ringfence_keys::duties::holder::{ClosingView, Decision, Holder, HolderError, Records};
 use ringfence_keys::round_secret::RoundSecret;
-use ringfence_keys::share::envelope::{Complaint, EnvelopeError, open_envelope};
-use ringfence_keys::share::seal::{Purpose, SealError};
-use ringfence_testkit::{Made, Rehearsal, START, apply, log_of, proofs};
+use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
+use ringfence_testkit::{Made, Rehearsal, START, Shown, apply};
 
 pub(super) fn refused(round: &Round, result: Result<(), RoundError>, before: &Round, text: &str) {
     let error = result.unwrap_err().to_string();
@@ -247,24 +245,14 @@ fn an_envelope_under_a_round_key_stays_closed_without_its_secret() {
 #[test]
 fn a_second_endorsement_is_refused_by_both_sides() {
     let (rehearsal, mut round, _, _) = closed();
-    let headers: Vec<_> = round.received().map(|(_, header)| header.clone()).collect();
-    let reviews: Vec<_> = round.reviews().cloned().collect();
-    let manifest = round.manifest().statement.clone();
+    let shown = Shown::of(&round);
     let closing = round.closing().unwrap().clone();
     let other = {
         let mut other = closing.statement.clone();
         other.closed_at = other.closed_at.after(1);
         sign(other, &rehearsal.aggregator)
     };
-    let proofs = proofs(&log_of(&round), &manifest, &closing.statement, None, None);
-    let view = |closing| ClosingView {
-        manifest: &manifest,
-        closing,
-        headers: &headers,
-        reviews: &reviews,
-        receipt: None,
-        log: &proofs,
-    };
+    let view = |closing| ClosingView { closing, ..shown.closing_view() };
     let identity = &rehearsal.identities[1];
     let mut holder = rehearsal.holder(identity.site());
     let Decision::Fresh(first) = holder.endorse(view(&closing)).unwrap() else { panic!() };
@@ -290,14 +278,17 @@ fn a_restored_holder_abstains() {
     let (restored_at, study) = (manifest.opened_at, &rehearsal.study);
     let through = Some(round.number());
     let abstention = |restored_at, through| Abstention { restored_at, through };
-    let holder = |abstains| Holder::restore(study.clone(), site.clone(), [], Some(abstains), None);
-    let closing = round.closing().unwrap();
-    let (headers, reviews, log) = (&[], &[], &LogProofs::default());
-    let view = ClosingView { manifest: &manifest, closing, headers, reviews, receipt: None, log };
+    let holder = |abstains| {
+        let records = Records::default();
+        Holder::restore(study.clone(), site.clone(), records, Some(abstains), None)
+    };
+    let shown = Shown::of(&round);
     let refused = |abstains, expected: &str| {
-        let error = holder(abstains).endorse(view).unwrap_err();
+        let error = holder(abstains).endorse(shown.closing_view()).unwrap_err();
         assert!(matches!(error, HolderError::Abstains(_)), "{error}");
         assert!(error.to_string().contains(expected), "{error}");
+        let error = holder(abstains).review(shown.freeze_view()).unwrap_err();
+        assert!(matches!(error, HolderError::Abstains(_)), "{error}");
     };
     refused(abstention(restored_at, through), "abstains through round 0");
     refused(abstention(restored_at, None), "run `ringfence restored`");
@@ -312,42 +303,37 @@ fn a_restored_holder_abstains() {
 #[test]
 fn closings_that_nobody_should_endorse() {
     let (rehearsal, round, _, _) = closed();
-    let headers: Vec<_> = round.received().map(|(_, header)| header.clone()).collect();
-    let reviews: Vec<_> = round.reviews().cloned().collect();
-    let manifest = round.manifest().statement.clone();
+    let shown = Shown::of(&round);
     let holder = rehearsal.holder(rehearsal.identities[0].site());
     let try_closing = |alter: &dyn Fn(&mut Closing), text: &str| {
         let mut closing = round.closing().unwrap().statement.clone();
         alter(&mut closing);
         let closing = &sign(closing, &rehearsal.aggregator);
-        let own = round.contribution(rehearsal.identities[0].site()).unwrap();
-        let view = ClosingView {
-            manifest: &manifest,
-            closing,
-            headers: &headers,
-            reviews: &reviews,
-            receipt: own.receipt.as_ref(),
-            log: &LogProofs::default(),
-        };
+        let view = ClosingView { closing, ..shown.closing_view() };
         let error = holder.endorse(view).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     };
-    try_closing(&|c| drop(c.included.remove(0)), "leaves out this site's contribution");
+    let not_the_list = "are not the contributions of its freeze";
+    try_closing(&|c| drop(c.included.remove(0)), not_the_list);
+    try_closing(&|c| c.included[1].header = Digest::of(b"").into(), not_the_list);
+    try_closing(&|c| c.freeze = Digest::of(b"").into(), "keep both freezes as evidence");
+    try_closing(&|c| c.reviews.swap(0, 1), "out of window order");
+    try_closing(&|c| c.reviews[0] = Digest::of(b""), "which was not shown");
+    try_closing(&|c| c.reviews.truncate(3), "its reviews allow none");
     try_closing(&|c| c.included.truncate(2), "at least 3");
     try_closing(&|c| c.included.swap(0, 1), "out of order");
     try_closing(&|c| c.included[4].site = "site-9".parse().unwrap(), "not on the roster");
-    try_closing(&|c| c.included[1].header = Digest::of(b"").into(), "what that site signed");
     try_closing(&|c| c.sum = None, "if and only if");
-    try_closing(&|c| c.checkpoint.size = 5, "has 5 leaves, expected at least 6");
+    try_closing(&|c| c.checkpoint.size = 5, "has 5 leaves, expected at least 12");
     try_closing(&|c| c.round = RoundNumber(1), "expected round 0");
-    try_closing(
-        &|c| {
+    for reason in [ExclusionReason::Barred, ExclusionReason::Undetermined, ExclusionReason::Accused]
+    {
+        let leaves_out = |c: &mut Closing| {
             let Included { site, header } = c.included.remove(3);
-            let reason = ExclusionReason::Complaints(vec![Digest::of(b"made up"); 2]);
             c.excluded = vec![Excluded { site, header, reason }];
-        },
-        "more than c = 1 are needed",
-    );
+        };
+        try_closing(&leaves_out, "but its reviews say: it belongs to the set");
+    }
 }
 
 #[test]
@@ -381,15 +367,21 @@ fn studies() {
 }
 
 #[test]
-fn reviews_of_strangers_and_faults_of_errors() {
+fn reviews_that_do_not_answer_and_faults_of_errors() {
     let (rehearsal, mut round, _, _) = closed();
     let before = round.clone();
-    let manifest = round.manifest().statement.clone();
-    let source = SealError::Open { purpose: Purpose::Envelope, expected: 0, got: 0 };
-    let stranger = Complaint::Seal { dealer: "site-7".parse().unwrap(), source };
-    let review = review(&rehearsal.identities[0], &manifest, &[stranger]);
-    let result = apply(&mut round, |round| round.review(&review));
-    refused(&round, result, &before, "who has no receipt");
+    let first = round.reviews().next().unwrap().statement.clone();
+    let mut refuse = |alter: &dyn Fn(&mut Review), text: &str| {
+        let mut review = first.clone();
+        alter(&mut review);
+        let review = rehearsal.identity(&first.holder).sign(review);
+        let result = apply(&mut round, |round| round.review(&review));
+        refused(&round, result, &before, text);
+    };
+    refuse(&|r| r.answers.truncate(4), "has 4 answers, expected one for each of 5");
+    refuse(&|r| r.freeze = Digest::of(b"").into(), "a holder reviews once a round");
+    refuse(&|r| r.answers.swap(0, 1), "has already reviewed");
+    refuse(&|r| r.holder = "site-3".parse().unwrap(), "does not verify");
     let late = round.receipt(rehearsal.identities[0].site(), START.after(500)).unwrap_err();
     assert_eq!(late.fault(), Fault::Conflict);
     // The same events in the same order give the same round.

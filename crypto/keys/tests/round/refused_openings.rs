@@ -1,14 +1,14 @@
 //! What key holders and recipients refuse once a round is closed.
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::{OpeningFrame, OpeningPart, SEALED_KEY_BYTES, recipients};
+use ringfence_crypto::api::{OpeningFrame, OpeningPart, SEALED_KEY_BYTES, recipients, share_words};
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{add_words, block_bytes, pack, to_word};
 use ringfence_crypto::round::Verdict;
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Endorsement, Outcome};
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Endorsement, Outcome, Subject};
 
 use ringfence_crypto::id::{ClosingId, RoundNumber};
-use ringfence_keys::duties::holder::{Holder, HolderError, open_share_sum};
+use ringfence_keys::duties::holder::{Holder, HolderError, Records, open_share_sum};
 use ringfence_keys::identity::Identity;
 use ringfence_keys::open::{CheckedPart, OpenError, OpenedSum, OpeningContext, SumContext};
 use ringfence_keys::share::envelope::open_envelope;
@@ -34,14 +34,14 @@ fn nothing_opens_without_a_certificate_or_for_another_closing() {
     let site = rehearsal.identities[0].site().clone();
     let frame = rehearsal.opening(&round, &site, &certificate, &made);
     let before = round.clone();
-    let result = apply(&mut round, |round| round.open_sum(&frame.statement));
+    let result = apply(&mut round, |round| round.take_opening(&frame.statement));
     refused(&round, result, &before, "has 3 of 4 endorsements");
 
     let mut other = frame.statement.statement.clone();
     other.closing = Digest::of(b"other").into();
     let other = rehearsal.identities[0].sign(other);
     let before = certified.clone();
-    let result = apply(&mut certified, |round| round.open_sum(&other));
+    let result = apply(&mut certified, |round| round.take_opening(&other));
     refused(&certified, result, &before, "fetch the closing again");
 }
 
@@ -55,7 +55,8 @@ fn a_holder_opens_no_other_set_than_the_one_it_endorsed() {
     let on_record = |closing: ClosingId| {
         let (study, holder) = (manifest.study, site.clone());
         let record = Endorsement { study, round: RoundNumber(0), closing, holder };
-        Holder::restore(rehearsal.study.clone(), site.clone(), [record], None, None)
+        let records = Records { endorsed: vec![record], ..Records::default() };
+        Holder::restore(rehearsal.study.clone(), site.clone(), records, None, None)
     };
     let certified = certificate.closing.id();
     assert!(on_record(certified).may_open(&manifest, &certificate).is_ok());
@@ -113,14 +114,16 @@ fn envelopes_and_openings_that_do_not_fit() {
         round: RoundNumber(0),
         manifest: round.manifest_id(),
         closing: certificate.closing.id(),
+        subject: Subject::Sum,
+        words: share_words(&rehearsal.study.threshold),
     };
     let recipient = &rehearsal.identities[4];
-    let part = frame.clone().check(&rehearsal.study).unwrap().part(4).unwrap();
+    let part = frame.clone().check(&rehearsal.study, context.words).unwrap().part(4).unwrap();
     let check = |part: &OpeningPart| CheckedPart::check(recipient, context, part.clone());
     assert_eq!(check(&part).unwrap().unseal().unwrap().0, 2);
     let elsewhere = OpeningContext { closing: Digest::of(b"other").into(), ..context };
     let error = CheckedPart::check(recipient, elsewhere, part.clone()).unwrap_err().to_string();
-    assert!(error.contains("another round or closing"), "{error}");
+    assert!(error.contains("another round, closing or subject"), "{error}");
     // One that the holder did not sign for this site does not come to be unsealed at all.
     let served = |change: &dyn Fn(&mut OpeningPart), text: &str| {
         let mut other = part.clone();
@@ -135,7 +138,7 @@ fn envelopes_and_openings_that_do_not_fit() {
     served(&|part| part.path.clear(), root);
     served(&|part| part.path.push(part.path[0]), root);
     served(&|part| part.statement.statement.plaintext.0[0] ^= 1, "does not verify");
-    let checked = frame.clone().check(&rehearsal.study).unwrap();
+    let checked = frame.clone().check(&rehearsal.study, context.words).unwrap();
     let other = checked.part(3).unwrap();
     served(&|part| part.clone_from(&other), root);
     let stranger = Identity::generate(recipient.site().clone(), &mut rng(77)).unwrap();
@@ -151,10 +154,11 @@ fn a_frame_that_its_statement_does_not_name_is_not_cut_into_parts() {
     let certificate = round.certificate().unwrap();
     let site = rehearsal.identities[2].site().clone();
     let good = rehearsal.opening(&round, &site, &certificate, &made);
+    let words = share_words(&rehearsal.study.threshold);
     let refused = |change: &dyn Fn(&mut OpeningFrame), text: &str| {
         let mut frame = good.clone();
         change(&mut frame);
-        let error = frame.check(&rehearsal.study).unwrap_err().to_string();
+        let error = frame.check(&rehearsal.study, words).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     };
     refused(
@@ -168,7 +172,7 @@ fn a_frame_that_its_statement_does_not_name_is_not_cut_into_parts() {
     refused(&|frame| frame.content[0] ^= 1, "content has digest");
     refused(&|frame| frame.keys.swap(0, 1), "content keys have the root");
     refused(&|frame| frame.keys[4][0] ^= 1, "content keys have the root");
-    assert!(good.check(&rehearsal.study).is_ok());
+    assert!(good.check(&rehearsal.study, words).is_ok());
 }
 
 /// A holder that gives one recipient the key of another has signed for it: its lie, and only that
@@ -184,10 +188,12 @@ fn a_key_that_does_not_open_is_the_holders_lie() {
     let mut statement = frame.statement.statement.clone();
     statement.recipients = recipients(&rehearsal.study, &frame.keys).checkpoint().root;
     frame.statement = rehearsal.identities[2].sign(statement);
-    let opening = frame.check(&rehearsal.study).unwrap();
+    let words = share_words(&rehearsal.study.threshold);
+    let opening = frame.check(&rehearsal.study, words).unwrap();
     let (manifest, closing) = (round.manifest_id(), certificate.closing.id());
     let (study, round) = (&rehearsal.study, RoundNumber(0));
-    let context = OpeningContext { study, round, manifest, closing };
+    let subject = Subject::Sum;
+    let context = OpeningContext { study, round, manifest, closing, subject, words };
     let unseal = |k: usize| {
         let part = opening.part(k).unwrap();
         CheckedPart::check(&rehearsal.identities[k], context, part).unwrap().unseal()

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::OpeningFrame;
-use ringfence_crypto::id::{ClosingId, HeaderId, ManifestId, RoundNumber};
+use ringfence_crypto::dealing::Trust;
+use ringfence_crypto::id::{ClosingId, HeaderId, ManifestId, RoundNumber, UnixSeconds};
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::round::{Event, Round, RoundError, RoundState, Verdict};
 use ringfence_crypto::signature::{Signed, sign};
@@ -97,7 +98,8 @@ impl Aggregator {
 
     /// Whether so many rounds have ended.
     pub(crate) fn has_ended(&self, rounds: u32) -> bool {
-        self.ended().is_some_and(|ended| ended.round.next().0 >= rounds)
+        let last = self.machines.last().map_or(0, |round| round.number().next().0);
+        last >= rounds && self.ended().is_some()
     }
 
     /// Rounds opened and events of all of them so far.
@@ -170,8 +172,10 @@ impl Aggregator {
             Ok(Verdict::Repeat) => false,
             Err(_) => true,
         };
-        if refused && world.is(Broken::AppliesRefused) {
-            let event = Event::Frozen { at: world.now };
+        let ever = UnixSeconds(u64::MAX);
+        let freeze = self.machines[k].freeze_due(ever).filter(|_| refused);
+        if let Some(freeze) = freeze.filter(|_| world.is(Broken::AppliesRefused)) {
+            let event = Event::Frozen(sign(freeze, &world.parties.aggregator));
             self.store.faces[k].events.push(event.clone());
             self.machines[k].apply(event);
         }
@@ -199,15 +203,32 @@ impl Aggregator {
                 }
                 Ok(())
             }
+            Message::Dispute(endorsement) => {
+                for k in self.faces_of(endorsement.statement.statement.round) {
+                    let before = self.certified(k);
+                    self.decide(world, k, |round| round.dispute(&endorsement))?;
+                    self.publish_more(world, k, before);
+                }
+                Ok(())
+            }
+            Message::Verdict(endorsement) => {
+                for k in self.faces_of(endorsement.statement.statement.round) {
+                    let before = self.certified(k);
+                    self.decide(world, k, |round| round.judge(&endorsement))?;
+                    self.publish_more(world, k, before);
+                }
+                Ok(())
+            }
             Message::Opening(frame) => {
                 for k in self.faces_under(frame.statement.statement.manifest) {
                     let (digest, copy) = (frame.statement.id(), Arc::clone(&frame));
-                    let opened = self.machines[k].openings().count();
+                    let subject = frame.statement.statement.subject;
+                    let opened = self.machines[k].openings(subject).count();
                     world
                         .write(&mut self.store, |store| drop(store.frames.insert(digest, copy)))?;
-                    self.decide(world, k, |round| round.open_sum(&frame.statement))?;
+                    self.decide(world, k, |round| round.take_opening(&frame.statement))?;
                     // More than t openings help against lies.
-                    let more = self.machines[k].openings().count() > opened;
+                    let more = self.machines[k].openings(subject).count() > opened;
                     if more && self.machines[k].state() == RoundState::Opened {
                         self.publish(world, k, None);
                     }
@@ -216,12 +237,27 @@ impl Aggregator {
             }
             Message::Acknowledgement(acknowledgement) => {
                 for k in self.faces_under(acknowledgement.statement.manifest) {
+                    let before = self.certified(k);
                     self.decide(world, k, |round| round.acknowledge(&acknowledgement))?;
+                    self.publish_more(world, k, before);
                 }
                 Ok(())
             }
             Message::RoundKeys(keys) => self.publish_keys(world, keys),
             other => panic!("not for the aggregator: {other:?}"),
+        }
+    }
+
+    /// How much of a round is certified after its closing: disputes, verdicts, and its model.
+    fn certified(&self, k: usize) -> usize {
+        let round = &self.machines[k];
+        let disputes = (1..=2).filter(|index| round.certified_dispute(*index).is_some()).count();
+        disputes + round.verdicts().count() + usize::from(round.agreed_model().is_some())
+    }
+
+    fn publish_more(&self, world: &mut World, k: usize, before: usize) {
+        if self.certified(k) > before {
+            self.publish(world, k, None);
         }
     }
 
@@ -247,7 +283,10 @@ impl Aggregator {
     }
 
     fn open(&mut self, world: &mut World, manifest: Signed<Manifest>) -> Result<(), Crash> {
-        let previous = self.ended();
+        let mut previous = self.ended();
+        if let Some(previous) = previous.as_mut().filter(|_| world.is(Broken::ForgetsTrust)) {
+            previous.trust = Trust::default();
+        }
         let running = self.machines.last().is_some() && previous.is_none();
         let Parties { study, id, .. } = &*Arc::clone(&world.parties);
         let study = Arc::clone(study);
@@ -300,8 +339,8 @@ impl Aggregator {
     /// What is due by the clock.
     pub(crate) fn tick(&mut self, world: &mut World) -> Result<(), Crash> {
         for k in 0..self.machines.len() {
-            if let Some(event) = self.machines[k].freeze(world.now) {
-                self.commit(world, k, event)?;
+            if let Some(freeze) = self.machines[k].freeze_due(world.now) {
+                self.freeze(world, k, freeze)?;
             }
             if let Some(set) = self.machines[k].closed_set(world.now) {
                 self.close(world, k, set)?;

@@ -61,6 +61,7 @@ impl Site {
         let disk = &self.disk;
         let highest = [
             disk.posted.keys().next_back(),
+            disk.reviewed.keys().next_back(),
             disk.endorsed.keys().next_back(),
             disk.ended.keys().next_back(),
             disk.proposed.keys().next_back(),
@@ -78,7 +79,7 @@ impl Site {
         if forgetful {
             return;
         }
-        if world.faults.corrupt(self.index).is_some() {
+        if world.corrupt(self.index).is_some() {
             // Helps to hide rounds, or makes one up.
             round = [None, round.map(RoundNumber::next)][world.dice.below(2)];
         }

@@ -1,29 +1,34 @@
 //! What must hold in every schedule, checked on what leaves the parties by one who sees it all and
-//! knows every update: the naive oracle.
+//! knows every update: the naive oracle. What must hold of reviews and disputes is in `named.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::OpeningFrame;
 use ringfence_crypto::id::{ClosingId, HeaderId, ManifestId, ModelId, RoundNumber, SiteId};
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::signature::Signed;
+use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt,
+    Certificate, Closing, Endorsement, Freeze, Header, Manifest, Opening, Receipt, Subject,
 };
 
+use crate::cipher::Posted;
+use crate::decode::Counted;
+use crate::faults::{Cheats, Faults};
+use crate::named::Named;
 use crate::tally::Tally;
-use crate::world::{Faults, Message};
+use crate::toy;
+use crate::world::Message;
 use ringfence_testkit::Parties;
 
-pub(crate) const EXACT: &str = "an opened sum is the oracle's sum over the certified set";
+pub(crate) const EXACT: &str = "an opened sum is the oracle's sum over the set without culprits";
 pub(crate) const OPENS: &str = "a certified set opens when lies can be corrected";
 pub(crate) const DOUBLED: &str = "nothing counts twice";
+pub(crate) const SUMS: &str = "an honest aggregator signs the sum of the bodies";
 pub(crate) const ONE_CERTIFIED: &str = "one certified closing per round number";
 pub(crate) const CERTIFIED_FIRST: &str = "honest holders open what is certified only";
 pub(crate) const ONE_OPENED: &str = "one opened set per base model";
-pub(crate) const RECEIPTS: &str = "a receipt is in the set, unless excluded with cause or aborted";
+pub(crate) const RECEIPTS: &str = "a receipt is in the freeze, and no set leaves it out unseen";
 pub(crate) const FAIR: &str = "honest holders complain about nobody honest";
 pub(crate) const FORWARD: &str = "who takes a site later opens no envelope of a round that is over";
 pub(crate) const RISING: &str = "round numbers rise, one header in each";
@@ -32,48 +37,51 @@ pub(crate) const ENDS: &str = "rounds end while the aggregator is honest and eno
 pub(crate) const REPLAY: &str = "the durable events give the same round again";
 
 /// A contribution as the oracle knows it.
-struct Known {
-    site: SiteId,
+pub(crate) struct Known {
+    pub(crate) site: SiteId,
     base: Digest,
-    values: [u32; 2],
+    pub(crate) plain: toy::Pair,
+    pub(crate) odd: bool,
     /// Contributions made before this one, by any site.
     before: usize,
 }
 
 pub(crate) struct Observer {
-    parties: Arc<Parties>,
-    faults: Faults,
+    pub(crate) parties: Arc<Parties>,
+    pub(crate) faults: Faults,
+    pub(crate) corrupt: BTreeSet<SiteId>,
     pub(crate) tally: Tally,
     /// The first rule that was broken, and how.
     pub(crate) broken: Option<(&'static str, String)>,
-    made: BTreeMap<HeaderId, Known>,
+    pub(crate) made: BTreeMap<HeaderId, Known>,
     /// By site and round: the header that left, and when it was made.
     headers: BTreeMap<SiteId, BTreeMap<RoundNumber, (usize, HeaderId)>>,
     receipts: BTreeMap<ManifestId, BTreeMap<SiteId, HeaderId>>,
-    complaints: BTreeMap<ManifestId, BTreeSet<(SiteId, SiteId)>>,
-    closings: BTreeMap<ClosingId, (Signed<Closing>, Manifest)>,
+    pub(crate) closings: BTreeMap<ClosingId, (Signed<Closing>, Manifest)>,
     endorsements: BTreeMap<ClosingId, BTreeMap<SiteId, Signed<Endorsement>>>,
     certified: BTreeMap<RoundNumber, ClosingId>,
     opened: BTreeMap<Digest, ClosingId>,
-    reached: BTreeSet<ClosingId>,
+    /// What is known of disputes.
+    pub(crate) named: Named,
 }
 
 impl Observer {
     pub(crate) fn new(parties: Arc<Parties>, faults: Faults) -> Self {
+        let corrupt = faults.corrupt_sites(&parties.study);
         Self {
             parties,
             faults,
+            corrupt,
             tally: Tally::default(),
             broken: None,
             made: BTreeMap::new(),
             headers: BTreeMap::new(),
             receipts: BTreeMap::new(),
-            complaints: BTreeMap::new(),
             closings: BTreeMap::new(),
             endorsements: BTreeMap::new(),
             certified: BTreeMap::new(),
             opened: BTreeMap::new(),
-            reached: BTreeSet::new(),
+            named: Named::default(),
         }
     }
 
@@ -92,10 +100,11 @@ impl Observer {
     }
 
     /// A site made a contribution; it may not have left yet.
-    pub(crate) fn made(&mut self, header: &Signed<Header>, of: &Manifest, values: [u32; 2]) {
-        let (site, base) = (header.statement.site.clone(), of.base_model);
+    pub(crate) fn made(&mut self, posted: &Posted, of: &Manifest) {
+        let (site, base) = (posted.site().clone(), of.base_model);
+        let (plain, odd) = (posted.plain, posted.odd);
         let before = self.made.len();
-        self.made.insert(header.id(), Known { site, base, values, before });
+        self.made.insert(posted.header.id(), Known { site, base, plain, odd, before });
     }
 
     pub(crate) fn closed(&mut self, closing: &Signed<Closing>, manifest: &Manifest) {
@@ -118,18 +127,9 @@ impl Observer {
                 let Receipt { manifest, site, header, .. } = &receipt.statement;
                 self.receipts.entry(*manifest).or_default().insert(site.clone(), *header);
             }
-            Message::Review(review) => {
-                let review = &review.statement;
-                let corrupt = self.faults.corrupt.map(|corrupt| corrupt.site);
-                let corrupt = corrupt.map(|site| self.parties.identities[site].site());
-                let fair = corrupt == Some(&review.holder)
-                    || review.complaints.iter().all(|dealer| corrupt == Some(dealer));
-                let how = format!("{review:?}");
-                self.check(FAIR, fair, || how);
-                let pair = |dealer: &SiteId| (review.holder.clone(), dealer.clone());
-                let complaints = review.complaints.iter().map(pair);
-                self.complaints.entry(review.manifest).or_default().extend(complaints);
-            }
+            Message::Review(review) => self.review(&review.statement),
+            Message::Dispute(endorsement) => self.dispute(endorsement),
+            Message::Verdict(endorsement) => self.verdict(endorsement),
             Message::Endorsement(endorsement) => self.endorsement(endorsement),
             Message::Opening(frame) => self.opening(&frame.statement.statement),
             _ => {}
@@ -180,32 +180,36 @@ impl Observer {
     fn certified_set(&mut self, certificate: &Certificate) {
         let closing = &certificate.closing.statement;
         self.tally.excluded += closing.excluded.len();
+        self.reviewed_late(closing);
         let receipts = self.receipts.get(&closing.manifest).cloned().unwrap_or_default();
-        if closing.is_abort() || self.faults.equivocates {
+        if closing.is_abort() || matches!(self.faults.cheats, Cheats::Closings | Cheats::Freezes) {
             return;
         }
         for (site, header) in receipts {
-            let complaints = self.complaints.get(&closing.manifest).into_iter().flatten();
-            let drawn = complaints.filter(|(_, dealer)| *dealer == site).count();
-            let excluded = closing.excluded.iter().any(|entry| entry.header == header)
-                && drawn > usize::from(self.parties.study.threshold.collusion);
+            let excluded = closing.excluded.iter().any(|entry| entry.header == header);
             let kept = excluded != closing.includes(&site, &header);
-            self.check(RECEIPTS, kept, || format!("{site} in {closing:?}, {drawn} complaints"));
+            self.check(RECEIPTS, kept, || format!("{site} in {closing:?}"));
         }
     }
 
-    /// An honest holder endorses no closing without its own receipt.
-    pub(crate) fn endorses(&mut self, closing: &Signed<Closing>, own: Option<&Signed<Receipt>>) {
-        let closing = &closing.statement;
+    /// An honest holder reviews no freeze without its own receipt, and endorses no closing of it.
+    pub(crate) fn freezes(&mut self, freeze: &Freeze, own: Option<&Signed<Receipt>>) {
+        self.named.frozen.insert(freeze.id(), freeze.dealers());
         let Some(Receipt { site, header, .. }) = own.map(|receipt| &receipt.statement) else {
             return;
         };
-        let excluded = closing.excluded.iter().any(|entry| entry.header == *header);
-        let kept = closing.is_abort() || excluded || closing.includes(site, header);
-        self.check(RECEIPTS, kept, || format!("{site} endorses {closing:?}"));
+        let listed = freeze.contributions.iter().any(|entry| entry.header == *header);
+        let kept = listed || self.corrupt.contains(site);
+        self.check(RECEIPTS, kept, || format!("{site} takes part under {freeze:?}"));
     }
 
     fn opening(&mut self, opening: &Opening) {
+        if self.corrupt.contains(&opening.holder) {
+            return;
+        }
+        if opening.subject != Subject::Sum {
+            return self.opened_in_dispute(opening);
+        }
         let (closing, manifest) = &self.closings[&opening.closing];
         let (round, base) = (manifest.round, manifest.base_model);
         let set = !closing.statement.is_abort();
@@ -223,48 +227,54 @@ impl Observer {
         self.check(ONE_OPENED, same, || format!("{first} and {} on {base}", opening.closing));
     }
 
-    /// A site opened a sum, or could not.
+    /// A site added the bodies up itself.
+    pub(crate) fn counted(&mut self, counted: &Counted) {
+        self.tally.recounts += 1;
+        self.check(SUMS, counted.named, || "it signed another sum".into());
+    }
+
+    /// No sum decoded with the openings of these holders, by window offset, or only one that is
+    /// determined.
+    pub(crate) fn undecoded(
+        &mut self,
+        manifest: &Manifest,
+        counting: &[usize],
+        free: usize,
+        determined: bool,
+    ) {
+        self.tally.undecoded += 1;
+        let honest = counting.iter().filter(|at| !self.corrupt.contains(&manifest.holders[**at]));
+        let enough = usize::from(self.parties.study.threshold.opening) + free;
+        let excused = determined || honest.count() < enough;
+        self.check(OPENS, excused, || format!("{counting:?} have opened, c' = {free}"));
+    }
+
+    /// A site opened a sum over a set less these sites.
     pub(crate) fn recovered(
         &mut self,
         manifest: &Manifest,
-        certificate: &Certificate,
-        frames: &[Arc<OpeningFrame>],
-        opened: &Result<Vec<u64>, String>,
+        closing: &Closing,
+        removed: &BTreeSet<SiteId>,
+        sums: &[u64],
     ) {
-        let closing = &certificate.closing.statement;
-        let liar = self.faults.corrupt.filter(|corrupt| corrupt.lies);
-        let liar = liar.map(|corrupt| self.parties.identities[corrupt.site].site().clone());
-        let lies = frames
-            .iter()
-            .filter(|frame| Some(&frame.statement.statement.holder) == liar.as_ref())
-            .count();
-        let needed = usize::from(self.parties.study.threshold.opening) + 2 * lies;
-        let sums = match opened {
-            Ok(sums) => sums,
-            Err(error) => {
-                self.tally.spoiled += 1;
-                let excused = frames.len() < needed;
-                self.check(OPENS, excused, || format!("{lies} lies, {error}"));
-                return;
-            }
-        };
         self.tally.sums += 1;
-        self.reached.insert(certificate.closing.id());
-        let mut oracle = vec![0; sums.len()];
-        for entry in &closing.included {
+        self.tally.removals += removed.len();
+        let mut plain = [0; toy::WORDS];
+        let mut spoiled = false;
+        for entry in closing.included.iter().filter(|entry| !removed.contains(&entry.site)) {
             let known = &self.made[&entry.header];
             assert_eq!((&known.site, known.base), (&entry.site, manifest.base_model));
-            for (sum, value) in oracle.iter_mut().zip(known.values) {
-                *sum += u64::from(value);
-            }
+            spoiled |= known.plain.iter().any(|word| !toy::in_bounds(*word, 1));
+            plain = toy::add(plain, known.plain);
         }
+        let oracle = plain.map(toy::value);
         let base = self.parties.identities.len() as u64 + 1;
         let mut powers = sums[0];
-        while powers > 0 {
+        while powers > 0 && !spoiled {
             let digit = powers % base;
             self.check(DOUBLED, digit <= 1, || format!("{sums:?}, oracle {oracle:?}"));
             powers /= base;
         }
-        self.check(EXACT, *sums == oracle, || format!("{sums:?}, oracle {oracle:?}"));
+        self.check(EXACT, sums == oracle, || format!("{sums:?}, oracle {oracle:?}"));
     }
 }

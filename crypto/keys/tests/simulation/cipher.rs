@@ -1,5 +1,6 @@
-//! Contributions and openings at both levels: with full cryptography, or as stubs that keep the
-//! statements and leave the ciphertexts out.
+//! Contributions, answers and openings at both levels: with full cryptography, or as stubs that keep
+//! statements, shares and codewords and leave the ciphertexts out. What becomes of them is in
+//! `decode.rs`.
 
 use std::sync::Arc;
 
@@ -7,27 +8,39 @@ use rand::Rng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::dealing::Answer;
+use ringfence_crypto::id::{FreezeId, SiteId};
 use ringfence_crypto::log::LogHash;
-use ringfence_crypto::ring::words::add_words;
+use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::params::RING_DEGREE;
+use ringfence_crypto::ring::words::{add_words, block_bytes, pack, to_word};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Certificate, Header, HexBytes, HolderKey, HolderKeys, Manifest, Opening,
+    CHECK_BYTES, Closing, Dispute, Header, HexBytes, HolderKey, HolderKeys, Manifest, Opening,
+    Subject,
+};
+use ringfence_keys::duties::disputes::{
+    CertifiedDispute, CertifiedVerdict, open_functionals, open_keys,
 };
 use ringfence_keys::duties::holder::{CertifiedSet, open_share_sum};
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
-use ringfence_keys::open::{CheckedPart, OpenedSum, OpeningContext, SumContext};
 use ringfence_keys::round_secret::RoundSecret;
-use ringfence_keys::share::envelope::{Complaint, EnvelopeError, open_envelope};
-use ringfence_keys::share::reconstruct::KeySum;
-use ringfence_keys::share::seal::{Purpose, SealError};
-use ringfence_keys::share::share::Share;
+use ringfence_keys::share::challenge::Challenge;
+use ringfence_keys::share::dealt::DealtShare;
+use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
 use ringfence_keys::update::quantize::QuantizedUpdate;
 
+use crate::toy;
 use ringfence_testkit::{CLIP, Parties};
 
-/// First byte of a stub envelope that opens. A nonce follows, and last the digest of the key that
-/// it is sealed to.
+/// First byte of a stub envelope that opens. A nonce follows, the digest of the key that it is sealed
+/// to, and the share's words.
 const GOOD: u8 = 1;
+/// Bytes before those words.
+const PREFIX: usize = 1 + 8 + 32;
+
+/// Coefficients that a spoiled body in full breaks the format at: the count, and padding.
+pub(crate) const SPOILED: [usize; 2] = [0, 100];
 
 /// The secret of a round, and its public half.
 #[derive(Debug)]
@@ -39,7 +52,8 @@ pub(crate) struct Secret {
 /// How contributions and openings are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// Signed statements and the machines; bodies in the clear, envelopes and openings are stubs.
+    /// Signed statements and the machines; keys and bodies of two words, envelopes and openings in
+    /// the clear.
     Statements,
     /// Everything: encryption, sharing, sealing, opening.
     Full,
@@ -57,6 +71,37 @@ pub(crate) struct Posted {
     pub(crate) header: Signed<Header>,
     pub(crate) envelopes: Vec<Vec<u8>>,
     pub(crate) body: Vec<u8>,
+    /// What it holds in the clear, for the oracle.
+    pub(crate) plain: toy::Pair,
+    /// Whether its key may be another than the one that some holders' shares stand for.
+    pub(crate) odd: bool,
+}
+
+impl Posted {
+    pub(crate) fn site(&self) -> &SiteId {
+        &self.header.statement.site
+    }
+}
+
+/// How a contribution breaks the protocol.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wrongs {
+    /// Window offsets of holders that are dealt rubbish.
+    pub(crate) rubbish: Vec<usize>,
+    /// Of holders that are dealt wrong shares, at the level of statements.
+    pub(crate) shares: Vec<usize>,
+    /// What is added to a word of the body.
+    pub(crate) spoils: Option<(usize, Spoil)>,
+    /// Its check words are not those of its body.
+    pub(crate) check: bool,
+}
+
+/// How a body breaks the format, at the level of statements; in full see [`SPOILED`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spoil {
+    Count,
+    Value(u64),
+    Random(u64),
 }
 
 /// What a contribution is made of.
@@ -65,8 +110,7 @@ pub(crate) struct Dealing<'a> {
     pub(crate) holder_keys: &'a HolderKeys,
     pub(crate) site: usize,
     pub(crate) values: [u32; 2],
-    /// Holders to whom broken envelopes are dealt.
-    pub(crate) broken: usize,
+    pub(crate) wrongs: Wrongs,
 }
 
 /// A key holder, with what it opens its envelopes of a round with.
@@ -84,67 +128,122 @@ impl<'a> Opener<'a> {
     }
 }
 
+/// What a holder may open.
+#[derive(Clone, Copy)]
+pub(crate) enum Ticket<'a> {
+    Sum(&'a CertifiedSet<'a>),
+    Functionals(&'a CertifiedDispute<'a>, &'a Dispute),
+    Keys(&'a CertifiedVerdict<'a>),
+}
+
+impl Ticket<'_> {
+    /// Sites whose words are opened one by one.
+    fn parts(&self) -> usize {
+        match self {
+            Self::Sum(_) => 1,
+            Self::Functionals(..) | Self::Keys(_) => self.sites().len(),
+        }
+    }
+
+    fn sites(&self) -> Vec<SiteId> {
+        match self {
+            Self::Sum(set) => set.sites().map(|(site, _)| site.clone()).collect(),
+            Self::Functionals(dispute, _) => dispute.sites(),
+            Self::Keys(verdict) => verdict.sites().to_vec(),
+        }
+    }
+}
+
+/// What an opening is about.
+#[derive(Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) closing: &'a Signed<Closing>,
+    pub(crate) subject: Subject,
+}
+
 impl Cipher {
-    /// A contribution of two values, with envelopes for the holders in `broken` that do not open.
+    /// A contribution of two values.
     pub(crate) fn contribute(&self, dealing: Dealing<'_>, rng: &mut ChaCha20Rng) -> Posted {
-        let Dealing { manifest, holder_keys, site, values, broken } = dealing;
-        let (level, parties, study) = (self.level, &*self.parties, &*self.parties.study);
-        let (mut envelopes, body, mut header) = match level {
-            Level::Statements => {
-                let mut stub = |key: &HolderKey| {
-                    let key = key.key().unwrap();
-                    let nonce = rng.next_u64().to_le_bytes();
-                    [&[GOOD], nonce.as_slice(), &Digest::of(&key.0).0].concat()
-                };
-                let envelopes: Vec<Vec<u8>> = holder_keys.iter().map(&mut stub).collect();
-                let body: Vec<u8> =
-                    values.iter().flat_map(|value| u64::from(*value).to_le_bytes()).collect();
-                let header = parties.header(manifest, site, Digest::of(&body), Vec::new());
-                (envelopes, body, header.statement)
-            }
-            Level::Full => {
-                // Exact, see `CLIP`: the quantizer gives back these very integers.
-                let update = values.map(|value| value as f32 - CLIP);
-                let quantized =
-                    QuantizedUpdate::quantize(&update, &study.layout, &study.packing, rng).unwrap();
-                assert_eq!(quantized.expose(), values, "the oracle's values are quantized exactly");
-                let context = ContributionContext {
-                    study,
-                    manifest,
-                    holder_keys,
-                    identity: &parties.identities[site],
-                    check_key: &parties.check_key,
-                };
-                let mut body = Vec::new();
-                let made = Contribution::make(context, &quantized, rng, &mut body).unwrap();
-                (made.envelopes, body, made.header.statement)
-            }
+        let Dealing { manifest, site, values, wrongs, .. } = &dealing;
+        let mut posted = match self.level {
+            Level::Statements => self.stub(&dealing, rng),
+            Level::Full => self.encrypt(&dealing, rng),
         };
-        envelopes.iter_mut().take(broken).for_each(|envelope| envelope[0] ^= GOOD);
-        header.envelopes = envelopes.iter().map(|envelope| Digest::of(envelope)).collect();
-        let header = parties.identities[site].sign(header);
-        Posted { header, envelopes, body }
+        for holder in &wrongs.rubbish {
+            posted.envelopes[*holder][0] ^= GOOD;
+        }
+        let header = &mut posted.header.statement;
+        header.envelopes = posted.envelopes.iter().map(|envelope| Digest::of(envelope)).collect();
+        if wrongs.check {
+            header.check.0[0] ^= 1;
+        }
+        assert_eq!((&header.manifest, values.len()), (&manifest.id(), toy::WORDS));
+        posted.header = self.parties.identities[*site].sign(header.clone());
+        posted
     }
 
-    /// Adds a body into the sum.
-    pub(crate) fn add(&self, sum: &mut Vec<u8>, body: &[u8]) {
-        if sum.is_empty() {
-            sum.resize(body.len(), 0);
+    fn stub(&self, dealing: &Dealing<'_>, rng: &mut ChaCha20Rng) -> Posted {
+        let Dealing { manifest, holder_keys, site, values, wrongs } = dealing;
+        let threshold = &self.parties.study.threshold;
+        let key = [toy::residue(rng), toy::residue(rng)];
+        let mut plain = values.map(toy::plain);
+        if let Some((at, spoil)) = wrongs.spoils {
+            plain[at] = match spoil {
+                Spoil::Count => field::add(plain[at], toy::plain(0)),
+                Spoil::Value(value) => field::add(plain[at], value),
+                Spoil::Random(word) => word,
+            };
         }
-        match self.level {
-            Level::Full => add_words(sum, body, self.parties.study.packing.wire_bits).unwrap(),
-            Level::Statements => {
-                for (sum, word) in sum.chunks_mut(8).zip(numbers(body)) {
-                    let total = u64::from_le_bytes((&*sum).try_into().unwrap()) + word;
-                    sum.copy_from_slice(&total.to_le_bytes());
-                }
-            }
+        let body = toy::add(key, plain);
+        let mut shares = toy::deal(key, threshold, rng);
+        for holder in &wrongs.shares {
+            shares[*holder].iter_mut().for_each(|word| *word = toy::residue(rng));
         }
+        let mut seal = |(key, share): (&HolderKey, &Vec<u64>)| {
+            let nonce = rng.next_u64().to_le_bytes();
+            let key = Digest::of(&key.key().unwrap().0).0;
+            [&[GOOD], nonce.as_slice(), &key, &field::to_bytes(share)].concat()
+        };
+        let envelopes = holder_keys.iter().zip(&shares).map(&mut seal).collect();
+        let words = field::to_bytes(&body);
+        let mut header = self.parties.header(manifest, *site, Digest::of(&words), Vec::new());
+        let check = toy::check(body).to_le_bytes();
+        header.statement.check = HexBytes([&check[..], &[0; CHECK_BYTES - 8]].concat());
+        Posted { header, envelopes, body: words, plain, odd: !wrongs.shares.is_empty() }
     }
 
-    /// The share that a holder finds in its envelope of a contribution, with a round's secret or
-    /// its long-term one.
-    fn share(&self, by: Opener<'_>, posted: &Posted) -> Result<Share, EnvelopeError> {
+    fn encrypt(&self, dealing: &Dealing<'_>, rng: &mut ChaCha20Rng) -> Posted {
+        let Dealing { manifest, holder_keys, site, values, wrongs } = dealing;
+        let (parties, study) = (&*self.parties, &*self.parties.study);
+        // Exact, see `CLIP`: the quantizer gives back these very integers.
+        let update = values.map(|value| value as f32 - CLIP);
+        let quantized =
+            QuantizedUpdate::quantize(&update, &study.layout, &study.packing, rng).unwrap();
+        assert_eq!(quantized.expose(), values, "the oracle's values are quantized exactly");
+        let context = ContributionContext {
+            study,
+            manifest,
+            holder_keys,
+            identity: &parties.identities[*site],
+            check_key: &parties.check_key,
+        };
+        let (mut body, mut plain) = (Vec::new(), values.map(toy::plain));
+        let Contribution { mut header, envelopes } =
+            Contribution::make(context, &quantized, rng, &mut body).unwrap();
+        if let Some((at, _)) = wrongs.spoils {
+            let (bits, mut words) = (study.packing.wire_bits, [0; RING_DEGREE]);
+            words[SPOILED[at]] = to_word(1 << study.packing.delta_bits, bits);
+            let mut block = vec![0; block_bytes(bits)];
+            pack(&words, bits, &mut block);
+            add_words(&mut body[..block.len()], &block, bits).unwrap();
+            header.statement.body = Digest::of(&body);
+            plain[at] += 1 << 50;
+        }
+        Posted { header, envelopes, body, plain, odd: false }
+    }
+
+    /// The share that a holder finds in its envelope of a contribution, in full.
+    fn share(&self, by: Opener<'_>, posted: &Posted) -> Result<DealtShare, EnvelopeError> {
         let (parties, secret) = (&self.parties, by.secret.map(|secret| &secret.secret));
         let header = &posted.header.statement;
         let identity = &parties.identities[by.holder];
@@ -152,137 +251,125 @@ impl Cipher {
         open_envelope(identity, secret, &parties.study, header, &posted.envelopes[offset])
     }
 
-    /// What a holder complains about in a contribution.
-    pub(crate) fn complaint(&self, by: Opener<'_>, posted: &Posted) -> Option<Complaint> {
-        if self.level == Level::Full {
-            return match self.share(by, posted) {
-                Err(EnvelopeError::Bad(complaint)) => Some(complaint),
-                Err(EnvelopeError::Wrong(wrong)) => panic!("{wrong}"),
-                Ok(_) => None,
-            };
-        }
-        (!self.envelope_opens(by, posted)).then(|| self.made_up(posted))
+    /// The same of a stub: its words.
+    fn stub_share(&self, by: Opener<'_>, posted: &Posted) -> Option<Vec<u64>> {
+        let (header, study) = (&posted.header.statement, &self.parties.study);
+        let site = &study.roster[by.holder];
+        let offset = study.holder_offset(header.round, &site.id).unwrap();
+        let key = Digest::of(&by.secret.map_or(&site.kem_key, |secret| &secret.key).0);
+        let envelope = &posted.envelopes[offset];
+        let opens = envelope.first() == Some(&GOOD) && envelope[9..PREFIX] == key.0;
+        opens.then(|| toy::words(&envelope[PREFIX..]).unwrap())
     }
 
-    /// A complaint without cause.
-    pub(crate) fn made_up(&self, posted: &Posted) -> Complaint {
-        let dealer = posted.header.statement.site.clone();
-        let source = SealError::Open { purpose: Purpose::Envelope, expected: 0, got: 0 };
-        Complaint::Seal { dealer, source }
+    /// What a holder answers for a contribution of a freeze.
+    pub(crate) fn answer(&self, by: Opener<'_>, posted: &Posted, freeze: FreezeId) -> Answer {
+        let words = match self.level {
+            Level::Statements => {
+                self.stub_share(by, posted).map(|share| toy::answer(&share, freeze))
+            }
+            Level::Full => match self.share(by, posted) {
+                Err(EnvelopeError::Bad(_)) => None,
+                Err(EnvelopeError::Wrong(wrong)) => panic!("{wrong}"),
+                Ok(share) => {
+                    Some(share.answer(&Challenge::of(freeze, &self.parties.study.threshold)))
+                }
+            },
+        };
+        words.map_or(Answer::NoShare, Answer::Masked)
     }
 
     /// Whether a holder can open its envelope of a contribution.
     pub(crate) fn envelope_opens(&self, by: Opener<'_>, posted: &Posted) -> bool {
-        if self.level == Level::Full {
-            return self.share(by, posted).is_ok();
+        match self.level {
+            Level::Statements => self.stub_share(by, posted).is_some(),
+            Level::Full => self.share(by, posted).is_ok(),
         }
-        let (header, study) = (&posted.header.statement, &self.parties.study);
-        let site = &study.roster[by.holder];
-        let offset = study.holder_offset(header.round, &site.id).unwrap();
-        let key = by.secret.map_or(&site.kem_key, |secret| &secret.key);
-        let envelope = &posted.envelopes[offset];
-        envelope.first() == Some(&GOOD) && envelope.ends_with(&Digest::of(&key.0).0)
     }
 
-    /// A holder's opening of a certified set; none when an envelope of the set does not open. A
-    /// liar answers for another sum of shares: the first one, as often as the set has members.
+    /// A holder's opening; none when an envelope that it needs does not open. A liar answers for
+    /// another site's share, or with words that it makes up.
     pub(crate) fn open(
         &self,
         by: Opener<'_>,
-        (certificate, set): (&Certificate, &CertifiedSet<'_>),
+        (ticket, about): (Ticket<'_>, About<'_>),
         posted: &[Arc<Posted>],
         rng: &mut ChaCha20Rng,
     ) -> Option<OpeningFrame> {
-        let members: Vec<&Posted> = set
-            .sites()
-            .map(|(_, header)| posted.iter().find(|posted| posted.header.id() == header))
-            .map(|posted| posted.map(Arc::as_ref))
-            .collect::<Option<_>>()?;
+        let set = &about.closing.statement;
+        let of = |site: &SiteId| {
+            let header = set.header_of(site)?;
+            posted.iter().map(Arc::as_ref).find(|posted| posted.header.id() == header)
+        };
+        let sites = ticket.sites();
+        let members: Vec<&Posted> = sites.iter().map(of).collect::<Option<_>>()?;
+        let (identity, study) = (&self.parties.identities[by.holder], &self.parties.study);
         if self.level == Level::Statements {
-            let opens = members.iter().all(|member| self.envelope_opens(by, member));
-            return opens.then(|| self.stub(by, certificate));
+            let shares: Vec<Vec<u64>> =
+                members.iter().map(|member| self.stub_share(by, member)).collect::<Option<_>>()?;
+            let mut words = self.words(ticket, &shares);
+            if by.lies {
+                // About all sites, or about one.
+                let each = words.len() / ticket.parts();
+                let first = rng.next_u64() as usize % ticket.parts() * each;
+                let about = if rng.next_u64().is_multiple_of(2) {
+                    0..words.len()
+                } else {
+                    first..first + each
+                };
+                words[about].iter_mut().for_each(|word| *word = toy::residue(rng));
+            }
+            return Some(self.stub_opening(by.holder, about, &words));
         }
-        let shares: Vec<_> = members
-            .iter()
-            .map(|member| {
-                let of = if by.lies { members[0] } else { member };
-                Some((member.header.statement.site.clone(), self.share(by, of).ok()?))
-            })
-            .collect::<Option<_>>()?;
-        let identity = &self.parties.identities[by.holder];
-        Some(open_share_sum(identity, &self.parties.study, set, &shares, rng).unwrap())
+        let other = if by.lies { Some(members[0]) } else { None };
+        let share = |(site, member): (&SiteId, &&Posted)| {
+            Some((site.clone(), self.share(by, other.unwrap_or(member)).ok()?))
+        };
+        let shares: Vec<_> = sites.iter().zip(&members).map(share).collect::<Option<_>>()?;
+        let frame = match ticket {
+            Ticket::Sum(set) => open_share_sum(identity, study, set, &shares, rng),
+            Ticket::Functionals(dispute, _) => {
+                open_functionals(identity, study, dispute, &shares, rng)
+            }
+            Ticket::Keys(verdict) => open_keys(identity, study, verdict, &shares, rng),
+        };
+        Some(frame.unwrap())
     }
 
-    /// An opening without share and keys: its content names the set that it answers for.
-    pub(crate) fn stub(&self, by: Opener<'_>, certificate: &Certificate) -> OpeningFrame {
-        let closing = &certificate.closing;
-        let identity = &self.parties.identities[by.holder];
-        let content = if by.lies { b"lie".to_vec() } else { closing.id().0.0.to_vec() };
+    /// What a stub opens.
+    fn words(&self, ticket: Ticket<'_>, shares: &[Vec<u64>]) -> Vec<u64> {
+        let threshold = &self.parties.study.threshold;
+        let carrying = toy::polynomials(threshold);
+        match ticket {
+            Ticket::Sum(_) => (0..carrying)
+                .map(|p| shares.iter().fold(0, |sum, share| field::add(sum, share[p])))
+                .collect(),
+            Ticket::Functionals(_, dispute) => {
+                let at = usize::from(dispute.coefficient) % toy::WORDS;
+                shares.iter().flat_map(|share| toy::functional(share, at, threshold)).collect()
+            }
+            Ticket::Keys(_) => shares.iter().flat_map(|share| share[..carrying].to_vec()).collect(),
+        }
+    }
+
+    /// An opening of these words in the clear, without keys.
+    pub(crate) fn stub_opening(
+        &self,
+        holder: usize,
+        about: About<'_>,
+        words: &[u64],
+    ) -> OpeningFrame {
+        let identity = &self.parties.identities[holder];
+        let content = field::to_bytes(words);
         let statement = identity.sign(Opening {
-            manifest: closing.statement.manifest,
-            closing: closing.id(),
+            manifest: about.closing.statement.manifest,
+            closing: about.closing.id(),
             holder: identity.site().clone(),
+            subject: about.subject,
             content: Digest::of(&content),
             recipients: LogHash::empty(),
             plaintext: Digest::of(&content),
         });
         OpeningFrame { statement, content, keys: Vec::new() }
     }
-
-    /// The opened sum at one recipient that has checked the certificate.
-    pub(crate) fn recover(
-        &self,
-        recipient: usize,
-        (manifest, certificate): (&Manifest, &Certificate),
-        (frames, posted): (&[Arc<OpeningFrame>], &[Arc<Posted>]),
-        sum: &[u8],
-    ) -> Result<Vec<u64>, String> {
-        let (parties, study) = (&*self.parties, &*self.parties.study);
-        let closing = &certificate.closing;
-        if closing.statement.sum != Some(Digest::of(sum)) {
-            return Err("not the sum that the closing names".into());
-        }
-        if self.level == Level::Statements {
-            let needed = usize::from(study.threshold.opening);
-            let truths = frames.iter().filter(|frame| frame.content == closing.id().0.0).count();
-            let lies = frames.len() - truths;
-            return match frames.len() >= needed + 2 * lies {
-                true => Ok(numbers(sum).collect()),
-                false => Err(format!("{truths} openings agree and {lies} do not")),
-            };
-        }
-        let (round, id) = (manifest.round, manifest.id());
-        let context = OpeningContext { study, round, manifest: id, closing: closing.id() };
-        let identity = &parties.identities[recipient];
-        let openings: Vec<_> = frames
-            .iter()
-            .map(|frame| {
-                let frame = OpeningFrame::clone(frame);
-                let part = frame.check(study).unwrap().part(recipient).unwrap();
-                let part = CheckedPart::check(identity, context, part).unwrap();
-                part.unseal().map_err(|error| error.to_string())
-            })
-            .collect::<Result<_, _>>()?;
-        let keys = KeySum::reconstruct(&openings, &study.threshold).map_err(|e| e.to_string())?;
-        let sites = closing.statement.included.len();
-        let headers = closing
-            .statement
-            .included
-            .iter()
-            .map(|entry| posted.iter().find(|posted| posted.header.id() == entry.header))
-            .map(|posted| posted.map(|posted| &posted.header.statement))
-            .collect::<Option<Vec<_>>>()
-            .ok_or("a header of the set is not shown")?;
-        let (check_key, wire_bits) = (&parties.check_key, study.packing.wire_bits);
-        let check = check_key.sum_of_headers(headers, wire_bits).map_err(|e| e.to_string())?;
-        let (manifest, keys, check) = (id, &keys, &check);
-        let context = SumContext { study, manifest, sites, keys, check, check_key };
-        OpenedSum::open(context, &mut &sum[..])
-            .map(|opened| opened.sums().to_vec())
-            .map_err(|error| error.to_string())
-    }
-}
-
-fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()))
 }

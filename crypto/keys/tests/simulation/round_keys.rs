@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use ringfence_crypto::id::RoundNumber;
-use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys};
-use ringfence_keys::duties::contributor::End;
+use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys, Subject};
 use ringfence_keys::round_secret::{RoundSecret, publish};
 
 use crate::aggregator::Aggregator;
@@ -102,12 +100,11 @@ impl Site {
         secret.map_or(RoundKey::Lost, |secret| RoundKey::Round(Arc::clone(secret)))
     }
 
-    /// Whether nothing that was sealed to this site in a round is needed again.
+    /// Whether nothing that was sealed to this site in a round is needed again: the round was aborted,
+    /// or Q sites hold one model.
     fn is_done(&self, world: &World, round: RoundNumber) -> bool {
-        let holds = world.parties.study.holder_offset(round, &self.id).is_some();
-        let ended = self.disk.ended.get(&round);
-        self.disk.openings.contains_key(&round)
-            || ended.is_some_and(|(_, end)| *end == End::Abort || !holds)
+        let opened = self.disk.openings.contains_key(&(round, Subject::Sum));
+        self.disk.settled.contains_key(&round) || world.is(Broken::DestroysOpened) && opened
     }
 
     pub(crate) fn destroy_secrets(&mut self, world: &mut World) -> Result<(), Crash> {
@@ -128,8 +125,7 @@ impl Site {
             let manifest = &round.manifest().statement;
             let holds = world.parties.study.holder_offset(manifest.round, &self.id);
             let named = holds.is_some_and(|offset| manifest.holder_keys[offset].is_some());
-            let over = matches!(round.state(), RoundState::Opened | RoundState::Aborted);
-            if !named || !over || !self.is_done(world, manifest.round) {
+            if !named || !self.is_done(world, manifest.round) {
                 continue;
             }
             let cipher = world.cipher();

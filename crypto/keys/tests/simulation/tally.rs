@@ -13,8 +13,24 @@ pub(crate) struct Tally {
     pub(crate) opened: usize,
     /// Sums that sites opened.
     pub(crate) sums: usize,
-    /// Sums that sites could not open for lies.
+    /// Times that a site could not open a sum yet.
+    pub(crate) undecoded: usize,
+    /// Bodies that break the format.
     pub(crate) spoiled: usize,
+    /// Times that a site added up the bodies itself.
+    pub(crate) recounts: usize,
+    /// Verdicts of disputes that sites took for certified.
+    pub(crate) verdicts: usize,
+    /// Openings of functionals and of keys.
+    pub(crate) functionals: usize,
+    pub(crate) keys: usize,
+    /// Culprits that sites took out of sums.
+    pub(crate) removals: usize,
+    /// Barred sites and pairs in the trust that sites started rounds with.
+    pub(crate) barred: usize,
+    pub(crate) pairs: usize,
+    /// Holders found to lie in an opening.
+    pub(crate) liars: usize,
     pub(crate) excluded: usize,
     pub(crate) equivocations: usize,
     pub(crate) refusals: usize,
@@ -31,14 +47,23 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// What every simulation must have seen.
-    pub(crate) fn happened(&self) -> [(&'static str, usize); 15] {
+    pub(crate) fn happened(&self) -> [(&'static str, usize); 24] {
         [
             ("a study whose rounds must all end", self.tolerable),
             ("a certified set", self.sets),
             ("a certified abort", self.aborts),
             ("a retry after an abort", self.retries),
             ("an opened sum", self.sums),
-            ("a sum that lies kept closed", self.spoiled),
+            ("a sum that did not open yet", self.undecoded),
+            ("a spoiled body", self.spoiled),
+            ("bodies added up", self.recounts),
+            ("a certified verdict", self.verdicts),
+            ("functionals opened", self.functionals),
+            ("keys opened", self.keys),
+            ("a culprit taken out of a sum", self.removals),
+            ("a barred site", self.barred),
+            ("a pair", self.pairs),
+            ("a lying holder found", self.liars),
             ("a dealer left out with cause", self.excluded),
             ("two closings shown", self.equivocations),
             ("a refusal", self.refusals),
@@ -59,7 +84,16 @@ impl Tally {
         self.retries += other.retries;
         self.opened += other.opened;
         self.sums += other.sums;
+        self.undecoded += other.undecoded;
         self.spoiled += other.spoiled;
+        self.recounts += other.recounts;
+        self.verdicts += other.verdicts;
+        self.functionals += other.functionals;
+        self.keys += other.keys;
+        self.removals += other.removals;
+        self.barred += other.barred;
+        self.pairs += other.pairs;
+        self.liars += other.liars;
         self.excluded += other.excluded;
         self.equivocations += other.equivocations;
         self.refusals += other.refusals;

@@ -1,7 +1,7 @@
 //! What a schedule is drawn from: dice, faults, a mock clock, a network that loses, repeats and
 //! reorders, and durable writes that are crashed into.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::rngs::ChaCha20Rng;
@@ -12,12 +12,14 @@ use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, HolderKeys, Manifest, Receipt,
-    RestoreRequest, Review, RoundKeys, Standing, Study,
+    Acknowledgement, Certificate, Closing, DisputeCertificate, DisputeEndorsement, Endorsement,
+    Freeze, HolderKeys, Manifest, Receipt, RestoreRequest, Review, RoundKeys, Standing,
+    VerdictCertificate, VerdictEndorsement,
 };
 
 use crate::checks::Observer;
 use crate::cipher::{Cipher, Level, Posted};
+use crate::faults::{Corrupt, Faults};
 use ringfence_testkit::{Parties, START};
 
 /// The schedule's only source of chance.
@@ -58,15 +60,33 @@ pub(crate) enum Broken {
     ComplainsWithoutSecret,
     /// Holders keep the secrets of rounds that are over for them.
     KeepsSecrets,
-    /// Holders destroy a round's secret when they endorse, not when their opening is durable.
+    /// Holders destroy a round's secret when they endorse, not when Q sites hold one model.
     DestroysEarly,
+    /// Holders destroy a round's secret when their opening is durable.
+    DestroysOpened,
+    /// Holders review every freeze that they are shown.
+    ReviewsTwice,
+    /// Sites take openings for determined that are fewer than `t + c'`.
+    BelievesFew,
+    /// Sites count openings of holders whose reviews do not agree with the set's dealers.
+    CountsDisagreeing,
+    /// Holders endorse disputes that they are shown, at positions that they have not found.
+    DisputesUnseen,
+    /// Holders endorse a second dispute with the same index.
+    DisputesTwice,
+    /// Sites find culprits by functionals that are not determined.
+    NamesUndetermined,
+    /// Holders open keys of culprits that no verdict names yet.
+    OpensKeysEarly,
+    /// Sites and aggregator start every round without trust.
+    ForgetsTrust,
     /// Holders do not send again what they wrote before a crash.
     NeverRepeats,
     /// The aggregator adds one body twice.
     AddsTwice,
     /// The aggregator leaves one body out of the sum.
     AddsOneLess,
-    /// The aggregator leaves a receipt out of the set.
+    /// The aggregator leaves a receipt out of the freeze.
     OmitsReceipt,
     /// The aggregator applies an event before it is durable.
     AppliesFirst,
@@ -76,105 +96,24 @@ pub(crate) enum Broken {
     AppliesRefused,
 }
 
-/// The one site that may be corrupt (`c = 1`).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Corrupt {
-    pub(crate) site: usize,
-    /// Endorses everything it is shown.
-    pub(crate) endorses: bool,
-    /// Opens wrong shares.
-    pub(crate) lies: bool,
-    /// Complains about a good envelope.
-    pub(crate) complains: bool,
-    /// Holders to whom it deals broken envelopes.
-    pub(crate) broken: usize,
-}
-
-/// What goes wrong in a schedule.
-#[derive(Clone, Debug)]
-pub(crate) struct Faults {
-    /// Chance of a crash before a durable write, and again after it, in percent.
-    pub(crate) crash: usize,
-    /// Of a message lost, delivered again later, or replayed from the past.
-    pub(crate) lost: usize,
-    pub(crate) again: usize,
-    pub(crate) replay: usize,
-    /// The aggregator signs two closings for a round and shows both.
-    pub(crate) equivocates: bool,
-    pub(crate) corrupt: Option<Corrupt>,
-    /// Neither reviews, endorses nor opens.
-    pub(crate) silent_holder: Option<usize>,
-    /// Does not contribute.
-    pub(crate) silent_sites: Vec<usize>,
-    /// Publish KEM keys for single rounds; the others are sealed to under their long-term keys.
-    pub(crate) publish: Vec<usize>,
-    /// Loses its disk now and then, and is restored from an old backup.
-    pub(crate) restored: Option<usize>,
-    /// Chance that an initiator opens a round on an old model, in percent.
-    pub(crate) stale: usize,
-}
-
-impl Faults {
-    pub(crate) fn draw(dice: &mut Dice, sites: usize) -> Self {
-        let rate = |dice: &mut Dice, most: usize| match dice.percent(50) {
-            true => dice.below(most + 1),
-            false => 0,
-        };
-        let one = |dice: &mut Dice, chance| dice.percent(chance).then(|| dice.below(sites));
-        let equivocates = dice.percent(35);
-        let corrupt = one(dice, 40).map(|site| Corrupt {
-            site,
-            endorses: dice.percent(70),
-            lies: dice.percent(40),
-            complains: dice.percent(30),
-            broken: if dice.percent(40) { 1 + dice.below(sites) } else { 0 },
-        });
-        Self {
-            crash: rate(dice, 6),
-            lost: rate(dice, 15),
-            again: rate(dice, 25),
-            replay: rate(dice, 10),
-            equivocates,
-            corrupt,
-            silent_holder: one(dice, 20),
-            silent_sites: (0..sites).filter(|_| dice.percent(8)).collect(),
-            publish: (0..sites).filter(|_| dice.percent(60)).collect(),
-            restored: one(dice, 35),
-            stale: rate(dice, 40),
-        }
-    }
-
-    /// What it takes for one holder's second endorsement to certify a second set: rare by chance.
-    fn provoke(&mut self) {
-        let corrupt = Corrupt { site: 0, endorses: true, lies: false, complains: false, broken: 0 };
-        (self.equivocates, self.corrupt, self.restored) = (true, Some(corrupt), Some(1));
-        (self.silent_holder, self.silent_sites) = (None, Vec::new());
-    }
-
-    /// Whether every round must end all the same.
-    pub(crate) fn tolerable(&self, study: &Study) -> bool {
-        // A holder that was restored abstains, and may have lost its round's secret.
-        let silent: BTreeSet<_> = self.silent_holder.into_iter().chain(self.restored).collect();
-        let answer = silent.len() <= usize::from(study.threshold.silent_tolerated());
-        !self.equivocates && self.corrupt.is_none() && answer
-    }
-
-    pub(crate) fn corrupt(&self, site: usize) -> Option<Corrupt> {
-        self.corrupt.filter(|corrupt| corrupt.site == site)
-    }
-}
-
 /// What the aggregator shows of a round at some moment; old ones may come late.
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) manifest: Signed<Manifest>,
     pub(crate) state: RoundState,
     pub(crate) posted: Vec<Arc<Posted>>,
+    pub(crate) freeze: Option<Signed<Freeze>>,
     pub(crate) reviews: Vec<Signed<Review>>,
     pub(crate) closing: Option<Signed<Closing>>,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) openings: Vec<Arc<OpeningFrame>>,
     pub(crate) sum: Option<Arc<Vec<u8>>>,
+    /// Endorsements of disputes, certified or not.
+    pub(crate) disputing: Vec<Signed<DisputeEndorsement>>,
+    /// What is certified of disputes and verdicts, by index.
+    pub(crate) disputed: BTreeMap<u16, DisputeCertificate>,
+    pub(crate) judged: BTreeMap<u16, VerdictCertificate>,
+    pub(crate) acknowledgements: Vec<Signed<Acknowledgement>>,
 }
 
 /// What sites ask the aggregator for when they need it.
@@ -193,6 +132,8 @@ pub(crate) enum Message {
     Contribution(Arc<Posted>),
     Review(Signed<Review>),
     Endorsement(Signed<Endorsement>),
+    Dispute(Signed<DisputeEndorsement>),
+    Verdict(Signed<VerdictEndorsement>),
     Opening(Arc<OpeningFrame>),
     Acknowledgement(Signed<Acknowledgement>),
     RoundKeys(Signed<RoundKeys>),
@@ -236,11 +177,10 @@ impl World {
         parties: Arc<Parties>,
     ) -> Self {
         let mut dice = Dice(ChaCha20Rng::seed_from_u64(seed));
-        let mut faults = Faults::draw(&mut dice, parties.identities.len());
-        if matches!(broken, Some(Broken::EndorsesAfterRestore | Broken::BelievesAggregator)) {
-            faults.provoke();
-        }
-        let observer = Observer::new(Arc::clone(&parties), faults.clone());
+        let mut faults = Faults::draw(&mut dice, &parties.study);
+        faults.provoke(broken);
+        let mut observer = Observer::new(Arc::clone(&parties), faults.clone());
+        observer.named.level = Some(level);
         let (queue, past) = (Vec::new(), Vec::new());
         let (resolved, now) = (BTreeMap::new(), START);
         Self { level, broken, parties, faults, dice, now, queue, past, resolved, observer }
@@ -249,6 +189,11 @@ impl World {
     /// How contributions and openings are made here.
     pub(crate) fn cipher(&self) -> Cipher {
         Cipher { level: self.level, parties: Arc::clone(&self.parties) }
+    }
+
+    /// How a site is corrupt, if it is.
+    pub(crate) fn corrupt(&self, site: usize) -> Option<&Corrupt> {
+        self.faults.corrupt(site)
     }
 
     pub(crate) fn is(&self, broken: Broken) -> bool {
