@@ -14,11 +14,12 @@ KINDS = {
     "base_model": 0,
     "body_bytes": 1,
     "received_at": 2,
-    "complaints": 3,
+    "answers": 3,
     "included": 4,
     "recipients": 6,
     "outcome": 7,
     "first_round": 8,
+    "contributions": 18,
 }
 
 
@@ -52,10 +53,14 @@ def kind(message):
     if set(message) == {"closing", "endorsements"}:
         return 9
     if set(message) == {"protocol", "study", "signatures"}:
-        return 18
+        return 23
+    if set(message) == {"statement", "endorsements"}:
+        return 21 if "coefficient" in message["statement"] else 22
     if set(message) != {"statement", "signature"} or not isinstance(message["statement"], dict):
         return None
     fields = message["statement"]
+    if set(fields) == {"statement", "holder"}:
+        return 19 if "coefficient" in fields["statement"] else 20
     return next((number for field, number in KINDS.items() if field in fields), 5)
 
 

@@ -12,8 +12,9 @@ use ringfence_crypto::log::{Checkpoint, ConsistencyProof, InclusionProof, LogHas
 use ringfence_crypto::round::{Event, RoundStatus};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Opening, Receipt, Review,
-    RosterEntry, RoundKeys, SignedStudy,
+    Acknowledgement, Certificate, Closing, DisputeCertificate, DisputeEndorsement, Endorsement,
+    Freeze, Header, Manifest, Opening, Receipt, Review, RosterEntry, RoundKeys, SignedStudy,
+    VerdictCertificate, VerdictEndorsement,
 };
 use ringfence_crypto::wire::json;
 use serde::Serialize;
@@ -50,7 +51,7 @@ fn proof<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    match kind % 19 {
+    match kind % 24 {
         0 => statement::<Manifest>(bytes),
         1 => statement::<Header>(bytes),
         2 => statement::<Receipt>(bytes),
@@ -69,6 +70,11 @@ fuzz_target!(|bytes: &[u8]| {
         15 => drop(parse::<RosterEntry>(bytes)),
         16 => proof::<InclusionProof>(bytes, |p, c| p.verify(LogHash([0; 32]), c).is_ok()),
         17 => proof::<ConsistencyProof>(bytes, |p, c| p.verify(&OTHER, c).is_ok()),
+        18 => statement::<Freeze>(bytes),
+        19 => statement::<DisputeEndorsement>(bytes),
+        20 => statement::<VerdictEndorsement>(bytes),
+        21 => drop(parse::<DisputeCertificate>(bytes)),
+        22 => drop(parse::<VerdictCertificate>(bytes)),
         _ => {
             let Ok(signed) = SignedStudy::parse(bytes) else { return };
             drop(parse::<SignedStudy>(bytes));
