@@ -3,14 +3,15 @@
 //!
 //! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] and
 //! [`round_time`] (the round machine with a lock, a store and a time), [`rounds`] and [`studies`]
-//! (how they are opened and loaded),
-//! [`upload`] and [`contribution`] (what a site sends), [`closing`] and [`sum`] (how a round ends), [`damage`]
-//! and [`recovery`] (what happens when the store loses bytes or statements).
+//! (how they are opened and loaded), [`upload`] and [`contribution`] (what a site sends), [`closing`]
+//! and [`sum`] (how a round ends), [`opening`] and [`dispute`] (what is opened under which
+//! certificate), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
 pub(crate) mod closing;
 pub(crate) mod contribution;
 pub(crate) mod damage;
+pub(crate) mod dispute;
 pub(crate) mod incoming;
 pub(crate) mod log;
 pub(crate) mod opening;

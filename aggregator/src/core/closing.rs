@@ -95,11 +95,9 @@ impl LiveRound {
 
     /// Freezes and closes the round as far as it is time to.
     async fn step(self: &Arc<Self>) -> Result<(), Refusal> {
-        let due = self.read().freeze(self.now()).is_some();
+        let due = self.read().freeze_due(self.now()).is_some();
         if due {
-            let freeze = self
-                .commit(|round, now| Ok(round.freeze(now).map_or(Verdict::Repeat, Verdict::Fresh)));
-            freeze.await?;
+            self.freeze().await?;
         }
         let set = self.read().closed_set(self.now());
         match set {
@@ -111,6 +109,17 @@ impl LiveRound {
             },
             None => Ok(()),
         }
+    }
+
+    /// Signs the list of what has come, unless it is signed already. What is signed leaves once it is
+    /// stored, so that after a crash another list is signed only if nobody has seen the first.
+    async fn freeze(self: &Arc<Self>) -> Result<(), Refusal> {
+        let signer = self.served.clone();
+        let freeze = self.commit(move |round, now| {
+            let sign = |freeze| Event::Frozen(signer.shared.identity.sign(freeze));
+            Ok(round.freeze_due(now).map_or(Verdict::Repeat, |due| Verdict::Fresh(sign(due))))
+        });
+        freeze.await.map(drop)
     }
 
     /// Adds up a set outside the lock, and closes the round if it is still the set to close with.

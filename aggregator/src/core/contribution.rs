@@ -72,13 +72,14 @@ impl LiveContribution {
         }
     }
 
-    /// The body, once it has come whole, and as the header promises it.
-    pub(crate) async fn body(&self) -> Result<Blob, Refusal> {
+    /// The body, once it has come whole, and as the header promises it; `ranged` if only a range of
+    /// it is asked for.
+    pub(crate) async fn body(&self, ranged: bool) -> Result<Blob, Refusal> {
         let AnnouncedContribution { header, receipt, .. } = self.known()?;
         match receipt {
             Some(_) => {
                 let blob = Blob::Body(self.site.clone());
-                if !self.live.is_intact(&blob, header.statement.body).await? {
+                if !self.live.has_body(&header.statement, ranged).await? {
                     self.live.found_damaged(vec![self.site.clone()]).await?;
                     return Err(self.live.refuse_wanted(&blob.to_string()));
                 }

@@ -1,7 +1,7 @@
 //! What is stored is checked when it is used: what was lost or altered is never served and never
 //! added, and the site whose it is sends it again.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::SiteId;
@@ -67,6 +67,24 @@ impl LiveRound {
                 names(&sites)
             )),
         }
+    }
+
+    /// Whether a contribution's body is stored and the one that its header promises. For a range of
+    /// it, one that was found so since it was written is not hashed again: what the disk altered
+    /// without a write is found when the whole body is read, at the latest when it is added.
+    pub(crate) async fn has_body(&self, header: &Header, ranged: bool) -> Result<bool, Refusal> {
+        let blob = Blob::Body(header.site.clone());
+        let stored = self.served.blobs().extent(self.id, &blob).await?;
+        let known = || self.intact.lock().unwrap_or_else(PoisonError::into_inner);
+        if ranged && stored.is_some() && known().get(&header.site).copied() == stored {
+            return Ok(true);
+        }
+        let intact = self.is_intact(&blob, header.body).await?;
+        match stored.filter(|_| intact) {
+            Some(stored) => known().insert(header.site.clone(), stored),
+            None => known().remove(&header.site),
+        };
+        Ok(intact)
     }
 
     /// Whether a stored blob has this digest.

@@ -184,6 +184,11 @@ impl LogWriter<'_> {
         self.live.read().size()
     }
 
+    /// The store has answered that it wrote nothing at the reserved place.
+    pub(crate) fn unused(mut self) {
+        *self.stale = false;
+    }
+
     /// The log as it stands.
     pub(crate) fn log(&self) -> RwLockReadGuard<'_, StudyLog> {
         self.live.read()

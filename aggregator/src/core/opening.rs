@@ -1,4 +1,4 @@
-//! Openings, and what anybody may have of a round that is closed.
+//! Openings, and what anybody may have of a round that is frozen or closed.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::log::LogHash;
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Certificate, Closing};
+use ringfence_crypto::statement::{Certificate, Closing, Freeze, Subject};
 use ringfence_crypto::wire::frame::{self, FrameError};
 use serde::{Deserialize, Serialize};
 
+use crate::core::dispute::named;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round::LiveRound;
 use crate::store::blobs::Blob;
@@ -37,32 +38,37 @@ fn pieces(opening: &CheckedOpening) -> Result<Vec<Vec<u8>>, FrameError> {
 
 impl LiveRound {
     /// Takes a holder's opening: the statement, the content, and its key sealed to every site.
-    pub(crate) async fn open_sum(
+    pub(crate) async fn take_opening(
         self: &Arc<Self>,
         frame: OpeningFrame,
     ) -> Result<RoundStatus, Refusal> {
+        // Nothing is hashed or written for a message that is refused. One that came before is written
+        // again: that mends what the disk has lost.
+        self.read().take_opening(&frame.statement)?;
+        let words = self.read().opening_words(frame.statement.statement.subject)?;
         let study = self.served.study.clone();
         // Hashes up to 16 MB, off the threads that serve requests.
         let checked = tokio::task::spawn_blocking(move || {
-            let opening = frame.check(&study)?;
+            let opening = frame.check(&study, words)?;
             Ok::<_, Refusal>((opening.frame().statement.clone(), pieces(&opening)?))
         });
         let (statement, pieces) = checked.await.map_err(|error| Refusal::internal(&error))??;
-        // Nothing is written for a message that is refused. One that came before is written again:
-        // that mends what the disk has lost.
-        self.read().open_sum(&statement)?;
         self.served.blobs().write_opening(self.id, statement.id(), pieces).await?;
-        self.commit(move |round, _| round.open_sum(&statement)).await
+        self.commit(move |round, _| round.take_opening(&statement)).await
     }
 
-    /// A site's part of the opening of a holder, checked against the holder's statement.
+    /// A site's part of the opening of a holder on a subject, checked against the holder's statement.
     pub(crate) async fn opening_part(
         &self,
+        subject: Subject,
         holder: &SiteId,
         recipient: &SiteId,
     ) -> Result<OpeningPart, Refusal> {
-        let found = self.read().openings().find(|o| o.statement.holder == *holder).cloned();
-        let missing = || Refusal::missing(format!("site {holder} has not opened in this round"));
+        let found = self.read().openings(subject).find(|o| o.statement.holder == *holder).cloned();
+        let missing = || {
+            let what = named(subject);
+            Refusal::missing(format!("site {holder} has not opened {what} in this round"))
+        };
         let statement = found.ok_or_else(missing)?;
         let study = &self.served.study;
         let position = study.position(recipient).ok_or_else(|| {
@@ -79,6 +85,20 @@ impl LiveRound {
         let part = OpeningPart { statement, key, path, content };
         part.check_bytes(study, recipient).map_err(|error| damaged(&error))?;
         Ok(part)
+    }
+
+    /// The freeze, once collecting has ended.
+    pub(crate) fn freeze_statement(&self) -> Result<Signed<Freeze>, Refusal> {
+        let freeze = self.read().freeze().cloned();
+        freeze.ok_or_else(|| {
+            let status = self.status();
+            Refusal::missing(format!(
+                "round {} has no freeze yet: contributions are taken until {} or until all have come, and {} did; ask again later",
+                status.round,
+                status.deadline.utc(),
+                status.received.len()
+            ))
+        })
     }
 
     /// The closing, once the round is closed.

@@ -63,6 +63,7 @@ impl LiveStudy {
             let Some(statement) = self.waiting().remove(&leaf) else { break };
             match statement {
                 Returned::Manifest(manifest) => self.take_manifest(manifest).await?,
+                Returned::RoundKeys(keys) => self.take_back_round_keys(&keys).await?,
                 Returned::Event(event) => self.round_of(&event)?.take_back(event).await?,
             }
         }
@@ -100,12 +101,15 @@ impl LiveStudy {
         let manifest: ManifestId = match event {
             Event::Announced(signed) => signed.statement.manifest,
             Event::Received(signed) => signed.statement.manifest,
+            Event::Frozen(signed) => signed.statement.manifest,
             Event::Reviewed(signed) => signed.statement.manifest,
             Event::Closed(signed) => signed.statement.manifest,
             Event::Endorsed(signed) => return self.round(signed.statement.round),
+            Event::Disputed(signed) => return self.round(signed.statement.statement.round),
+            Event::Judged(signed) => return self.round(signed.statement.statement.round),
             Event::Opened(signed) => signed.statement.manifest,
             Event::Acknowledged(signed) => signed.statement.manifest,
-            Event::Frozen { .. } | Event::Damaged { .. } | Event::Mended { .. } => {
+            Event::Damaged { .. } | Event::Mended { .. } => {
                 let detail = "a note of the aggregator's is no statement and is not taken back";
                 return Err(Refusal::message(detail));
             }

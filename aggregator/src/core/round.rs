@@ -3,20 +3,24 @@
 //! A message is decided, made durable and applied under one lock a round, in that order, so that
 //! memory never says what the store does not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::round::{Event, ReplayError, Round, RoundError, RoundStatus, Verdict};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Acknowledgement, Endorsement, Manifest, Previous, Review};
+use ringfence_crypto::statement::{
+    Acknowledgement, DisputeEndorsement, Endorsement, Manifest, Previous, Review,
+    VerdictEndorsement,
+};
 use tokio::sync::watch;
 
 use crate::core::log::LogWriter;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round_time::RoundTime;
 use crate::core::study::ServedStudy;
+use crate::store::blobs::Extent;
 use crate::store::statements::NextEvent;
 use crate::store::terms::RoundId;
 
@@ -47,6 +51,8 @@ pub(crate) struct LiveRound {
     pub(crate) resuming: tokio::sync::Mutex<()>,
     /// Why the round is not closed any more by itself.
     halted: Mutex<Option<String>>,
+    /// The bodies that were found intact, each as it was stored then: one entry a site at most.
+    pub(crate) intact: Mutex<BTreeMap<SiteId, Extent>>,
 }
 
 impl LiveRound {
@@ -88,6 +94,7 @@ impl LiveRound {
             uploading: Mutex::default(),
             resuming: tokio::sync::Mutex::default(),
             halted: Mutex::default(),
+            intact: Mutex::default(),
         }
     }
 
@@ -142,7 +149,7 @@ impl LiveRound {
         &self.manifest
     }
 
-    /// Takes a holder's review of the envelopes sealed to it.
+    /// Takes a holder's review of the shares that were dealt to it, before the closing or after it.
     pub(crate) async fn review(
         self: &Arc<Self>,
         review: Signed<Review>,
@@ -156,6 +163,22 @@ impl LiveRound {
         endorsement: Signed<Endorsement>,
     ) -> Result<RoundStatus, Refusal> {
         self.commit(move |round, _| round.endorse(&endorsement)).await
+    }
+
+    /// Takes a holder's endorsement of a dispute.
+    pub(crate) async fn dispute(
+        self: &Arc<Self>,
+        endorsement: Signed<DisputeEndorsement>,
+    ) -> Result<RoundStatus, Refusal> {
+        self.commit(move |round, _| round.dispute(&endorsement)).await
+    }
+
+    /// Takes a holder's endorsement of a verdict.
+    pub(crate) async fn judge(
+        self: &Arc<Self>,
+        endorsement: Signed<VerdictEndorsement>,
+    ) -> Result<RoundStatus, Refusal> {
+        self.commit(move |round, _| round.judge(&endorsement)).await
     }
 
     /// Takes a site's word of what became of the mean.
@@ -240,7 +263,7 @@ impl LiveRound {
         }
         let mut round = self.read().clone();
         let mut notes = Vec::new();
-        for note in round.notes_before(&event, self.served.now()) {
+        for note in round.notes_before(&event) {
             round.check_stored(&note, &log.log()).map_err(|error| unproven(&error))?;
             round.apply(note.clone());
             notes.push(note);

@@ -1,9 +1,13 @@
 //! KEM keys for single rounds, published ahead by the sites.
 
+use std::sync::Arc;
+
 use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::RoundKeys;
 
+use crate::core::log::LogWriter;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::rounds::{LiveStudy, Made};
 
@@ -11,31 +15,64 @@ use crate::core::rounds::{LiveStudy, Made};
 const MAX_AHEAD: u64 = 256;
 
 impl LiveStudy {
-    /// Takes a site's keys for coming rounds. Once a round has a key, no other is taken.
+    /// Takes a site's keys for coming rounds; they are a leaf of the study's log when this returns.
+    /// Once a round has a key, no other is taken.
     pub(crate) async fn publish_round_keys(
-        &self,
-        signed: &Signed<RoundKeys>,
+        self: &Arc<Self>,
+        signed: Signed<RoundKeys>,
     ) -> Result<Made, Refusal> {
         let served = &self.served;
-        RoundKeys::check(signed, &served.study, served.id)?;
-        let RoundKeys { site, first_round, keys, .. } = &signed.statement;
-        let end = u64::from(first_round.0) + keys.len() as u64;
+        RoundKeys::check(&signed, &served.study, served.id)?;
+        let end = end(&signed.statement);
         let most = self.latest().0 as u64 + MAX_AHEAD;
         if end > most {
             return Err(Refusal::conflict(format!(
                 "the keys reach to round {end}, expected at most round {most}, {MAX_AHEAD} rounds ahead; publish them later"
             )));
         }
-        let statements = served.statements();
-        let before = statements.round_keys(served.id, site, *first_round).await?;
-        let stored = statements.insert_round_keys(signed).await?;
-        match (stored.as_ref() == Some(signed), before) {
-            (true, Some(_)) => Ok(Made::Before),
-            (true, None) => Ok(Made::Now),
-            (false, _) => Err(Refusal::conflict(format!(
-                "{site} has published other keys for one of the rounds from {first_round} to {end}; a round's key is never replaced"
-            ))),
+        let study = self.clone();
+        // A task of its own, as for every write: the client may hang up.
+        let task = tokio::spawn(async move { study.log_round_keys(&signed).await });
+        task.await.map_err(|error| Refusal::internal(&error))?
+    }
+
+    async fn log_round_keys(&self, signed: &Signed<RoundKeys>) -> Result<Made, Refusal> {
+        let (served, statements) = (&self.served, self.served.statements());
+        let RoundKeys { site, first_round, .. } = &signed.statement;
+        // First the log: what is stored is marked before it is looked up.
+        let log = served.log.writer().await?;
+        match statements.round_keys(served.id, site, *first_round).await? {
+            Some(stored) if stored.keys == *signed => return Ok(Made::Before),
+            Some(_) => return Err(published_others(&signed.statement)),
+            None => {}
         }
+        self.append_round_keys(log, signed).await?;
+        Ok(Made::Now)
+    }
+
+    /// Takes back round keys whose leaf is the next one of the mark.
+    pub(crate) async fn take_back_round_keys(
+        &self,
+        signed: &Signed<RoundKeys>,
+    ) -> Result<(), Refusal> {
+        let served = &self.served;
+        RoundKeys::check(signed, &served.study, served.id)?;
+        let log = served.log.recovering_writer().await?;
+        self.append_round_keys(log, signed).await
+    }
+
+    async fn append_round_keys(
+        &self,
+        mut log: LogWriter<'_>,
+        signed: &Signed<RoundKeys>,
+    ) -> Result<(), Refusal> {
+        let leaf = log.reserve();
+        let stored = self.served.statements().insert_round_keys(signed, leaf).await?;
+        if stored.is_none_or(|stored| stored.leaf != leaf) {
+            log.unused();
+            return Err(published_others(&signed.statement));
+        }
+        log.appended(LogEntry::of_signed(signed)).await
     }
 
     /// The statement of a site that covers a round.
@@ -51,8 +88,8 @@ impl LiveStudy {
                 "{site} has published no key for round {round}; its long-term key counts then"
             ))
         })?;
-        match RoundKeys::check(&stored, &self.served.study, self.served.id) {
-            Ok(()) => Ok(stored),
+        match RoundKeys::check(&stored.keys, &self.served.study, self.served.id) {
+            Ok(()) => Ok(stored.keys),
             Err(error) => Err(Refusal::new(
                 Kind::Altered,
                 format!(
@@ -61,4 +98,17 @@ impl LiveStudy {
             )),
         }
     }
+}
+
+/// The round after the last one that has a key in a statement.
+fn end(keys: &RoundKeys) -> u64 {
+    u64::from(keys.first_round.0) + keys.keys.len() as u64
+}
+
+fn published_others(keys: &RoundKeys) -> Refusal {
+    let RoundKeys { site, first_round, .. } = keys;
+    Refusal::conflict(format!(
+        "{site} has published other keys for one of the rounds from {first_round} to {}; a round's key is never replaced",
+        end(keys)
+    ))
 }

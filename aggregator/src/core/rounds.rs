@@ -98,6 +98,25 @@ impl LiveStudy {
         rounds.iter().take(until).rev().find_map(|round| round.read().ended())
     }
 
+    /// Refuses a manifest that starts from another model than the one that Q sites acknowledged last:
+    /// no honest site contributes to such a round, and it would only be waited for. Before the first
+    /// of them the model is the study's initial one, whose keyed digest only the sites know.
+    fn check_base(&self, manifest: &Manifest) -> Result<(), Refusal> {
+        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
+        // An abort leaves the sites with the model that they had.
+        let agreed = rounds.iter().rev().find_map(|round| {
+            let round = round.read();
+            round.agreed_model().map(|model| (round.number(), model))
+        });
+        let Manifest { round, initiator, base_model: got, .. } = manifest;
+        match agreed {
+            Some((last, expected)) if expected != *got => Err(Refusal::conflict(format!(
+                "the manifest starts round {round} from the model {got}, expected {expected}, which enough sites have acknowledged in round {last}; {initiator} signs one with that model, or the next site on the ring does when its turn has passed"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens a round by its manifest.
     pub(crate) async fn open_round(
         self: &Arc<Self>,
@@ -127,6 +146,7 @@ impl LiveStudy {
         if known.is_some() {
             return Err(other_manifest(number));
         }
+        self.check_base(&manifest.statement)?;
         timely(&manifest.statement, served.now())?;
         let mut log = served.log.writer().await?;
         let leaf = log.reserve();

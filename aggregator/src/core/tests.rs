@@ -40,7 +40,7 @@ struct Service {
     clock: Clock,
     hand: Hand,
     stop: Mutex<watch::Sender<bool>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Service {
@@ -55,7 +55,7 @@ impl Service {
             Shared::new(store.clone(), marks.clone(), identity.clone(), clock.clone(), stopping);
         let studies = Studies::load(shared).await.unwrap();
         let stop = Mutex::new(stop);
-        Self { studies, store, marks, identity, clock, hand, stop, _folder: folder }
+        Self { studies, store, marks, identity, clock, hand, stop, folder }
     }
 
     /// Stops what runs; what is stored is served again, as after a crash.
@@ -114,10 +114,11 @@ impl Play {
         Self { live, ..self }
     }
 
-    /// Reviews by all holders.
-    async fn review(&self) {
-        for site in &self.roster.ids {
-            let review = self.roster.review(self.live.manifest(), site, &[]);
+    /// Reviews by these holders.
+    async fn review(&self, holders: &[SiteId]) {
+        let freeze = self.live.freeze_statement().unwrap();
+        for site in holders {
+            let review = self.roster.review(&freeze, site, &[]);
             self.live.review(review).await.unwrap();
         }
     }
@@ -174,6 +175,8 @@ async fn a_round_freezes_at_its_deadline_and_closes_when_the_reviews_are_due() {
     assert_eq!(play.rest().await, RoundState::Collecting, "the deadline itself still counts");
     play.hand.advance(SECOND);
     play.reach(RoundState::Reviewing).await;
+    // One holder is silent.
+    play.review(&play.roster.ids[..4]).await;
 
     let review_seconds = play.roster.study().review_seconds.into();
     play.hand.advance(Duration::from_secs(review_seconds) - SECOND);
@@ -206,6 +209,7 @@ fn rounds_that_are_due_together_all_close_though_threads_are_few() {
         service.hand.advance(DAY + SECOND);
         for play in &plays {
             play.reach(RoundState::Reviewing).await;
+            play.review(&play.roster.ids[..4]).await;
         }
         service.hand.advance(Duration::from_secs(Shape::default().review_seconds.into()));
         for play in &plays {
@@ -214,13 +218,45 @@ fn rounds_that_are_due_together_all_close_though_threads_are_few() {
     });
 }
 
+/// A sum that cannot be stored is given up after five minutes of trying; a message wakes it again.
+#[tokio::test]
+async fn a_closing_that_fails_sixty_times_waits_for_a_message() {
+    let play = Play::start().await;
+    let sites = play.roster.ids.clone();
+    let folder = play.service.folder.path().join("data/studies");
+    let sum = folder.join(play.roster.id().to_string()).join("0/sum");
+    std::fs::create_dir(&sum).unwrap();
+    play.contribute(&sites).await;
+    play.reach(RoundState::Reviewing).await;
+    let freeze = play.live.freeze_statement().unwrap();
+    let review = |site| play.roster.review(&freeze, site, &[]);
+    for site in &sites[1..] {
+        play.live.review(review(site)).await.unwrap();
+    }
+    play.hand.advance(Duration::from_secs(play.roster.study().review_seconds.into()));
+    let mut pauses = 0;
+    while play.live.halted().is_none() {
+        assert!(pauses < 2000, "tried for ever");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        play.hand.advance(5 * SECOND);
+        pauses += 1;
+    }
+    assert!(pauses >= 59, "given up after {pauses} pauses");
+    std::fs::remove_dir(&sum).unwrap();
+    play.hand.advance(HOUR);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(play.rest().await, RoundState::Reviewing, "nothing has come");
+    play.live.review(review(&sites[0])).await.unwrap();
+    play.reach(RoundState::Closed).await;
+}
+
 #[tokio::test]
 async fn all_reviews_close_a_round_before_any_time_has_passed() {
     let play = Play::start().await;
     let sites = play.roster.ids.clone();
     play.contribute(&sites).await;
     play.reach(RoundState::Reviewing).await;
-    play.review().await;
+    play.review(&play.roster.ids).await;
     play.reach(RoundState::Closed).await;
     let manifest = &play.live.manifest().statement;
     assert_eq!(play.live.closing().unwrap().statement.closed_at, manifest.opened_at);
@@ -251,6 +287,7 @@ async fn when_only_the_time_of_day_jumps_no_running_round_follows() {
     assert_eq!(refused.kind(), Kind::Conflict, "{refused:?}");
 
     // The time for reviews, too: forth, and back.
+    play.review(&play.roster.ids[..4]).await;
     play.hand.set(start.after(3 * DAY.as_secs()));
     play.hand.advance(review_seconds - SECOND);
     assert_eq!(play.rest().await, RoundState::Reviewing);
@@ -277,6 +314,7 @@ async fn a_restart_goes_by_the_time_of_day_then() {
     play.reach(RoundState::Reviewing).await;
 
     // Back by a day: the time for reviews does not grow by that.
+    play.review(&play.roster.ids[..4]).await;
     play.hand.set(start);
     let play = play.restarted().await;
     play.hand.advance(review_seconds - SECOND);
@@ -301,7 +339,7 @@ async fn an_initiators_clock_may_be_five_minutes_ahead_and_no_more() {
     let play = ahead(300).await.unwrap();
     play.contribute(&play.roster.ids).await;
     play.reach(RoundState::Reviewing).await;
-    play.review().await;
+    play.review(&play.roster.ids).await;
     play.reach(RoundState::Closed).await;
     assert_eq!(play.live.closing().unwrap().statement.closed_at, now.after(300));
 }

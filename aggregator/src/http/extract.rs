@@ -31,6 +31,9 @@ pub(crate) struct OfSite(pub(crate) SiteId);
 /// The holder that the path names.
 pub(crate) struct OfHolder(pub(crate) SiteId);
 
+/// The index of a dispute that the path names; 0 is the verdict on check words.
+pub(crate) struct OfIndex(pub(crate) u16);
+
 /// The contribution that the path names.
 pub(crate) struct OfContribution(pub(crate) LiveContribution);
 
@@ -96,6 +99,18 @@ impl<S: Sync> FromRequestParts<S> for OfHolder {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         site(segment(parts, "holder").await?).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for OfIndex {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let index = segment(parts, "index").await?;
+        let index = index.parse().map_err(|_| {
+            Refusal::missing(format!("expected the index of a dispute in the path, got {index:?}"))
+        })?;
+        Ok(Self(index))
     }
 }
 

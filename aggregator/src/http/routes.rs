@@ -2,6 +2,7 @@
 
 mod closing;
 mod contribution;
+mod dispute;
 mod log;
 mod opening;
 mod restored;
@@ -55,6 +56,7 @@ pub(crate) fn router(front: Front) -> Router {
             &path("contributions/{site}/body"),
             put(contribution::upload).get(contribution::body),
         )
+        .route(&path("freeze"), get(closing::freeze))
         .route(&path("reviews/{site}"), put(closing::review))
         .route(&path("reviews"), get(closing::reviews))
         .route(&path("closing"), get(closing::closing))
@@ -64,6 +66,22 @@ pub(crate) fn router(front: Front) -> Router {
         .route(&path("openings"), get(opening::openings))
         .route(&path("openings/{holder}"), put(opening::post))
         .route(&path("openings/{holder}/recipients/{site}"), get(opening::part))
+        .route(&path("disputes/{index}"), get(dispute::certified))
+        .route(&path("disputes/{index}/endorsements/{holder}"), put(dispute::endorse))
+        .route(&path("disputes/{index}/openings"), get(dispute::functionals))
+        .route(&path("disputes/{index}/openings/{holder}"), put(dispute::post_functionals))
+        .route(
+            &path("disputes/{index}/openings/{holder}/recipients/{site}"),
+            get(dispute::functionals_part),
+        )
+        .route(&path("verdicts/{index}"), get(dispute::verdict))
+        .route(&path("verdicts/{index}/endorsements/{holder}"), put(dispute::judge))
+        .route(&path("verdicts/{index}/openings"), get(dispute::keys))
+        .route(&path("verdicts/{index}/openings/{holder}"), put(dispute::post_keys))
+        .route(
+            &path("verdicts/{index}/openings/{holder}/recipients/{site}"),
+            get(dispute::keys_part),
+        )
         .route(&path("acks/{site}"), put(opening::acknowledge))
         .route(&path("acks"), get(opening::acknowledgements))
         .route("/healthz", get(healthz))

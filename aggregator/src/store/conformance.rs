@@ -14,7 +14,7 @@ use ringfence_crypto::statement::{Header, HexBytes, Manifest, RoundKeys};
 use crate::roster::{Roster, Shape, Term};
 use crate::store::Store;
 use crate::store::blobs::{Blob, BodyCheck, EnvelopePlace};
-use crate::store::statements::{NextEvent, StoredManifest};
+use crate::store::statements::{NextEvent, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{RoundId, StoreError};
 
 /// A backend under test, and where its data lies while it is closed.
@@ -69,6 +69,11 @@ fn id(roster: &Roster, round: u32) -> RoundId {
 
 fn announced(roster: &Roster, manifest: &Signed<Manifest>, site: usize) -> Event {
     Event::Announced(roster.contribution(manifest, &roster.ids[site]).header)
+}
+
+/// A note without a leaf.
+fn damaged(roster: &Roster, at: u64) -> Event {
+    Event::Damaged { site: roster.ids[0].clone(), at: UnixSeconds(at) }
 }
 
 fn entry(event: &Event) -> LogEntry {
@@ -127,24 +132,24 @@ pub(crate) async fn events_come_back_in_order_and_a_place_is_used_once(backend: 
     let (store, roster, manifest) = begun(backend).await;
     let round = id(&roster, 0);
     let header = announced(&roster, &manifest, 0);
-    let frozen = Event::Frozen { at: UnixSeconds(7) };
+    let note = damaged(&roster, 7);
     let other = announced(&roster, &manifest, 1);
     let append = async |sequence, event, leaf| {
         store.statements.append(round, NextEvent { sequence, event, leaf }).await
     };
     append(0, &header, Some(1)).await.unwrap();
-    append(1, &frozen, None).await.unwrap();
+    append(1, &note, None).await.unwrap();
     append(1, &other, Some(2)).await.unwrap_err();
     append(2, &other, Some(1)).await.unwrap_err();
     append(2, &other, Some(2)).await.unwrap();
     let store = reopened(backend, store).await;
     let events = store.statements.events(round).await.unwrap();
-    assert_eq!(events, [header.clone(), frozen, other.clone()]);
+    assert_eq!(events, [header.clone(), note, other.clone()]);
     assert!(store.statements.events(id(&roster, 1)).await.unwrap().is_empty());
     let log = store.statements.log(roster.id()).await.unwrap();
     assert_eq!(log, [LogEntry::of_signed(&manifest), entry(&header), entry(&other)]);
 
-    let next = NextEvent { sequence: 4, event: &Event::Frozen { at: UnixSeconds(8) }, leaf: None };
+    let next = NextEvent { sequence: 4, event: &damaged(&roster, 8), leaf: None };
     store.statements.append(round, next).await.unwrap();
     let gap = store.statements.events(round).await.unwrap_err();
     assert!(matches!(gap, StoreError::Gap { expected: 3, .. }), "{gap}");
@@ -168,25 +173,33 @@ pub(crate) async fn a_gap_in_the_log_is_an_error(backend: &impl Backend) {
 }
 
 pub(crate) async fn round_keys_are_never_replaced(backend: &impl Backend) {
-    let (store, roster, _) = begun(backend).await;
+    let (store, roster, manifest) = begun(backend).await;
     let (study, site) = (roster.id(), &roster.ids[0]);
     let keys = |first: u32, count: usize| {
         let keys = vec![HexBytes(vec![first as u8; 3]); count];
         let first_round = RoundNumber(first);
         roster.signed(site, RoundKeys { study, site: site.clone(), first_round, keys })
     };
-    let insert = async |keys: &_| store.statements.insert_round_keys(keys).await.unwrap();
+    let insert = async |keys: &_, leaf| store.statements.insert_round_keys(keys, leaf).await;
     let first = keys(2, 3);
-    assert_eq!(insert(&first).await.as_ref(), Some(&first));
-    assert_eq!(insert(&first).await.as_ref(), Some(&first), "the same again");
-    assert_eq!(insert(&keys(4, 1)).await.as_ref(), Some(&first), "round 4 has a key");
-    assert_eq!(insert(&keys(0, 3)).await, None, "round 2 has a key");
+    let stored = Some(StoredRoundKeys { keys: first.clone(), leaf: 1 });
+    assert_eq!(insert(&first, 1).await.unwrap(), stored);
+    assert_eq!(insert(&first, 2).await.unwrap(), stored, "the same again");
+    assert_eq!(insert(&keys(4, 1), 2).await.unwrap(), stored, "round 4 has a key");
+    assert_eq!(insert(&keys(0, 3), 2).await.unwrap(), None, "round 2 has a key");
+    insert(&keys(9, 1), 1).await.unwrap_err();
+    let last = keys(9, 1);
+    insert(&last, 2).await.unwrap();
+    let entries = [&first, &last].map(LogEntry::of_signed);
+    let log = store.statements.log(study).await.unwrap();
+    assert_eq!(log, [&[LogEntry::of_signed(&manifest)], &entries[..]].concat());
     let (one, two) = (keys(6, 2), keys(7, 2));
-    let (got_one, got_two) = tokio::join!(insert(&one), insert(&two));
-    let kept = [got_one.as_ref() == Some(&one), got_two.as_ref() == Some(&two)];
-    assert_eq!(kept.iter().filter(|kept| **kept).count(), 1, "at the same time: {kept:?}");
+    let (got_one, got_two) = tokio::join!(insert(&one, 3), insert(&two, 4));
+    let at = |leaf| move |stored: StoredRoundKeys| (stored.leaf == leaf).then_some(stored.keys);
+    let kept = [got_one.unwrap().and_then(at(3)), got_two.unwrap().and_then(at(4))];
+    assert_eq!(kept.iter().flatten().count(), 1, "at the same time: {kept:?}");
     let store = reopened(backend, store).await;
-    for (round, expected) in [(1, None), (2, Some(&first)), (4, Some(&first)), (5, None)] {
+    for (round, expected) in [(1, None), (2, stored.as_ref()), (4, stored.as_ref()), (5, None)] {
         let found = store.statements.round_keys(study, site, RoundNumber(round)).await.unwrap();
         assert_eq!(found.as_ref(), expected, "round {round}");
     }

@@ -31,6 +31,15 @@ pub(crate) struct StoredManifest {
     pub(crate) leaf: Option<u64>,
 }
 
+/// Round keys that a site has published.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredRoundKeys {
+    /// The keys.
+    pub(crate) keys: Signed<RoundKeys>,
+    /// The leaf of the log that they have.
+    pub(crate) leaf: u64,
+}
+
 /// What was said. Nothing here is ever altered or removed: a round is the replay of its events, and
 /// a study's log the order of its statements.
 pub(crate) trait Statements: fmt::Debug + Send + Sync {
@@ -64,17 +73,19 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     /// A round's events, in order; a gap is an error.
     fn events(&self, round: RoundId) -> Answer<'_, Vec<Event>>;
 
-    /// The entries of a study's log, in order, from its statements; a gap is an error, and so is an
-    /// event at the leaf of a manifest.
+    /// The entries of a study's log, in order, from its statements; a gap is an error, and so are two
+    /// statements at one leaf.
     fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>>;
 
-    /// Stores a site's round keys unless it has published others for one of their rounds; answers
-    /// with what is stored for the first of them, or nothing when a later one is taken. Two requests
-    /// at the same time cannot both find the rounds free.
+    /// Stores a site's round keys at a leaf of its study's log, unless it has published others for
+    /// one of their rounds; answers with what is stored for the first of them, or nothing when a
+    /// later one is taken. Two requests at the same time cannot both find the rounds free. Two
+    /// statements of round keys at one leaf are an error.
     fn insert_round_keys<'a>(
         &'a self,
         keys: &'a Signed<RoundKeys>,
-    ) -> Answer<'a, Option<Signed<RoundKeys>>>;
+        leaf: u64,
+    ) -> Answer<'a, Option<StoredRoundKeys>>;
 
     /// The round keys of a site that cover a round.
     fn round_keys<'a>(
@@ -82,7 +93,7 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
         study: StudyId,
         site: &'a SiteId,
         round: RoundNumber,
-    ) -> Answer<'a, Option<Signed<RoundKeys>>>;
+    ) -> Answer<'a, Option<StoredRoundKeys>>;
 
     /// Ends after the last write.
     fn close(&self) -> BoxFuture<'_, ()>;

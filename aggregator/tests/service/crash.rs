@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
-use ringfence_crypto::api::ContributionProgress;
+use ringfence_crypto::api::{ContributionProgress, Recovery, Returned};
 use ringfence_crypto::id::SiteId;
-use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::round::{Event, RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Closing, Receipt, SignedStudy};
+use ringfence_crypto::statement::{Closing, Freeze, Receipt, SignedStudy};
 use ringfence_crypto::wire::{frame, json};
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -148,8 +148,8 @@ async fn killed_in_the_middle_of_an_upload_and_after_receipts() {
     assert_eq!(play.status().await, before);
     play.check_sum(&sites).await;
     // And the next round builds on the one that was replayed.
-    let closing = play.closing().await.id();
-    Play::open(play.client.clone(), roster, 1, 600, Some(closing)).await;
+    let previous = play.agree().await;
+    Play::open(play.client.clone(), roster, 1, 600, Some(&previous)).await;
 }
 
 #[tokio::test]
@@ -203,6 +203,48 @@ async fn killed_between_the_body_and_its_receipt() {
         play.contribute(site).await;
     }
     finish(&play).await;
+}
+
+/// What is signed is seen once it is stored and marked: holders never review two lists.
+#[tokio::test]
+async fn killed_around_the_freeze() {
+    let mut aggregator = Aggregator::start();
+    let roster = Roster::new(aggregator.key, Shape::default());
+    let play = Play::start(aggregator.client(), roster, 4).await;
+    let sites = play.ids().to_vec();
+    for site in &sites[..4] {
+        play.contribute(site).await;
+    }
+    play.client.get(&play.at("freeze")).await.refused(404, &["has no freeze yet", "ask again"]);
+    play.reach(RoundState::Reviewing).await;
+    let freeze = play.freeze().await;
+    assert_eq!(freeze.statement.dealers(), sites[..4]);
+    // Between the row and its mark: the one that is stored counts, however late it is.
+    aggregator.kill();
+    aggregator.unmark(1);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    aggregator.restart();
+    assert_eq!(play.freeze().await, freeze);
+    play.put_header(&sites[4]).await.refused(409, &["takes no more contributions"]);
+    // Seen, and lost by the database: no other is signed in its place.
+    aggregator.kill();
+    let delete = "DELETE FROM events WHERE json_extract(event, '$.frozen') IS NOT NULL";
+    assert_eq!(sql(&aggregator, delete).await, 1);
+    aggregator.restart();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    play.client.get(&play.at("freeze")).await.refused(503, &["has 9 of the 10 statements"]);
+    // The sites have it, and send it back.
+    let recovered = format!("{}/recovered", play.roster.path());
+    let back = vec![Returned::Event(Event::Frozen(freeze.clone()))];
+    let recovery: Recovery = play.client.post_json(&recovered, &back).await.json();
+    assert_eq!((recovery.stored, recovery.marked), (10, 10));
+    assert_eq!(play.freeze().await, freeze);
+    for holder in &sites {
+        play.put_review(holder, &[]).await.ok();
+    }
+    play.reach(RoundState::Closed).await;
+    play.check_sum(&sites[..4]).await;
+    assert_eq!(play.closing().await.statement.freeze, freeze.id());
 }
 
 #[tokio::test]
@@ -275,7 +317,7 @@ async fn a_write_that_fails_changes_nothing_and_one_that_only_seemed_to_fail_cou
     assert_eq!(play.status().await.version, 1);
 
     // Failed, persisted: the row is there, and the server does not know.
-    let event = ringfence_crypto::round::Event::Announced(play.contribution(&sites[1]).header);
+    let event = Event::Announced(play.contribution(&sites[1]).header);
     let mut connection = database(&aggregator).await;
     sqlx::query("INSERT INTO events (study, round, sequence, event, leaf) VALUES (?, 0, 1, ?, 2)")
         .bind(play.roster.id().to_string())
@@ -342,7 +384,8 @@ async fn insist_on_contributing(play: Play, site: SiteId) -> Signed<Receipt> {
 
 async fn insist_on_holding(play: Play, holder: SiteId) {
     let client = &play.client;
-    let review = json::compact(&play.review(&holder, &[]));
+    let freeze: Signed<Freeze> = insist(client, Method::GET, &play.at("freeze"), &[]).await;
+    let review = json::compact(&play.roster.review(&freeze, &holder, &[]));
     let path = play.at(&format!("reviews/{holder}"));
     insist::<RoundStatus>(client, Method::PUT, &path, &review).await;
     let closing: Signed<Closing> = insist(client, Method::GET, &play.at("closing"), &[]).await;

@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use reqwest::Method;
 use ringfence_crypto::api::ContributionProgress;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::{RoundState, RoundStatus};
-use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{ExclusionReason, Review};
+use ringfence_crypto::statement::ExclusionReason;
 
-use crate::child::Aggregator;
+use crate::child::{Aggregator, Client};
 use crate::crash::{finish_closed, round_folder};
 use crate::play::Play;
 use crate::roster::{Roster, Shape};
@@ -41,6 +41,13 @@ fn longer(file: &Path) {
 
 fn body(aggregator: &Aggregator, play: &Play, site: &SiteId) -> PathBuf {
     round_folder(aggregator, play).join("bodies").join(site.as_str())
+}
+
+/// As a disk does it: no write, and no other time of the file.
+fn rotten(file: &Path) {
+    let modified = std::fs::metadata(file).unwrap().modified().unwrap();
+    altered(file);
+    std::fs::File::options().write(true).open(file).unwrap().set_modified(modified).unwrap();
 }
 
 /// A round in which all sites have contributed.
@@ -121,9 +128,7 @@ async fn what_is_not_sent_again_is_left_out_with_the_reason() {
     let closing = play.closing().await.statement;
     let [lost] = closing.excluded.as_slice() else { panic!("{closing:?}") };
     assert_eq!((&lost.site, &lost.reason), (&sites[3], &ExclusionReason::Damaged));
-    let reviews: Vec<Signed<Review>> = play.client.get(&play.at("reviews")).await.json();
-    let headers: Vec<_> = sites.iter().map(|site| play.contribution(site).header).collect();
-    closing.check_set(play.roster.study(), &headers, &reviews).unwrap();
+    play.check_set().await;
     // It is needed no more: nobody is asked for it, and it is not taken.
     assert!(play.status().await.wanted.is_empty());
     let body = play.put_body(&sites[3], 0).await.json::<ContributionProgress>();
@@ -208,5 +213,26 @@ async fn a_damaged_body_is_not_served() {
         play.client.get(&path).await.refused(503, &["the body of site-4", "site-4 send"]);
         play.contribute(&sites[4]).await;
         assert_eq!(play.client.get(&path).await.ok().bytes, play.contribution(&sites[4]).body);
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_hashed_once_for_its_ranges_and_anew_when_it_was_written_or_is_read_whole() {
+    let aggregator = Aggregator::start();
+    let (play, sites) = collected(&aggregator, 60).await;
+    let range = async |site: &SiteId| {
+        let request = play.client.request(Method::GET, &play.of(site, "/body"));
+        Client::send(request.header("range", "bytes=0-15")).await.unwrap()
+    };
+    for (site, damage, served) in [(&sites[0], rotten as fn(&Path), 206), (&sites[1], altered, 503)]
+    {
+        assert_eq!(range(site).await.status, 206);
+        damage(&body(&aggregator, &play, site));
+        assert_eq!(range(site).await.status, served, "{site}");
+        play.client.get(&play.of(site, "/body")).await.refused(503, &[site.as_str()]);
+        // It is away, and another one in its place is hashed.
+        range(site).await.refused(503, &[site.as_str()]);
+        play.contribute(site).await;
+        assert_eq!(range(site).await.status, 206);
     }
 }

@@ -2,18 +2,18 @@
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::InclusionQuery;
-use ringfence_crypto::id::{HeaderId, SiteId};
+use ringfence_crypto::id::{HeaderId, RoundNumber, SiteId};
 use ringfence_crypto::log::{
     Checkpoint, CheckpointText, ConsistencyProof, InclusionProof, LogEntry, NoteKey, SignedNote,
     StudyLog, origin,
 };
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Acknowledgement, Header, Receipt};
+use ringfence_crypto::statement::{Acknowledgement, Header, Outcome, Receipt};
 
 use crate::child::{Aggregator, Client};
 use crate::play::Play;
-use crate::roster::{Roster, Shape};
+use crate::roster::{Roster, Shape, model};
 
 /// Asks for a study's log.
 struct Log<'a> {
@@ -78,19 +78,26 @@ async fn every_statement_is_a_leaf_and_the_log_survives_a_kill() {
     for site in &sites {
         let receipt = receipt(&play, site).await;
         let header = LogEntry::of_signed(&play.contribution(site).header);
+        if *site == sites[4] {
+            // The freeze follows at once.
+            oracle.append(header);
+            oracle.append(receipt);
+            break;
+        }
         log.follow(&mut oracle, [header, receipt]).await;
         // The same again is no new leaf.
         play.contribute(site).await;
         log.follow(&mut oracle, []).await;
     }
+    play.reach(RoundState::Reviewing).await;
+    log.follow(&mut oracle, [LogEntry::of_signed(&play.freeze().await)]).await;
     aggregator.kill();
     aggregator.restart();
     log.follow(&mut oracle, []).await;
 
-    play.reach(RoundState::Reviewing).await;
     for holder in &sites {
         play.put_review(holder, &[]).await.ok();
-        let review = play.review(holder, &[]);
+        let review = play.review(holder, &[]).await;
         if *holder != sites[4] {
             log.follow(&mut oracle, [LogEntry::of_signed(&review)]).await;
         } else {
@@ -102,11 +109,11 @@ async fn every_statement_is_a_leaf_and_the_log_survives_a_kill() {
     assert_eq!(closing.statement.checkpoint, oracle.checkpoint());
     log.follow(&mut oracle, [LogEntry::of_signed(&closing)]).await;
 
-    // What a holder asks for, in one request: manifest, headers, its own receipt.
+    // What a holder asks for, in one request: manifest, freeze, headers, reviews, its own receipt.
     let size = closing.statement.checkpoint.size;
     let own: Receipt = play.progress(&sites[2]).await.receipt.unwrap().statement;
     let entries = closing.statement.logged(&play.manifest.statement, Some(&own));
-    assert_eq!(entries.len(), 7);
+    assert_eq!(entries.len(), 13);
     let leaves = entries.iter().map(LogEntry::leaf).collect();
     let query = InclusionQuery { size, leaves };
     let proofs: Vec<InclusionProof> = client.post_json(&log.path("inclusion"), &query).await.json();
@@ -129,18 +136,22 @@ async fn every_statement_is_a_leaf_and_the_log_survives_a_kill() {
 
     // The next round while acknowledgements of this one still come: one log, in the order in which
     // they became durable, also after a kill.
-    play.put_ack(&sites[0], closing.id(), b"model").await.ok();
-    let next = Play::open(client.clone(), roster.clone(), 1, 600, Some(closing.id())).await;
-    play.put_ack(&sites[1], closing.id(), b"model").await.ok();
+    let outcome = Outcome::Applied { model: model(RoundNumber(1)) };
+    for site in &sites[..4] {
+        play.put_outcome(site, closing.id(), outcome).await.ok();
+    }
+    let previous = play.ended().await;
+    let next = Play::open(client.clone(), roster.clone(), 1, 600, Some(&previous)).await;
     let header = LogEntry::of_signed(&next.contribution(&sites[0]).header);
     let receipt = receipt(&next, &sites[0]).await;
-    play.put_ack(&sites[2], closing.id(), b"model").await.ok();
+    play.put_outcome(&sites[4], closing.id(), outcome).await.ok();
     let acks: Vec<Signed<Acknowledgement>> = client.get(&play.at("acks")).await.json();
     let ack = |k: usize| {
         LogEntry::of_signed(acks.iter().find(|ack| ack.statement.site == sites[k]).unwrap())
     };
-    let order = [ack(0), LogEntry::of_signed(&next.manifest), ack(1), header, receipt, ack(2)];
-    log.follow(&mut oracle, order).await;
+    let first = (0..4).map(ack);
+    let rest = [LogEntry::of_signed(&next.manifest), header, receipt, ack(4)];
+    log.follow(&mut oracle, first.chain(rest)).await;
     aggregator.kill();
     aggregator.restart();
     log.follow(&mut oracle, []).await;
@@ -172,9 +183,10 @@ async fn all_sites_at_once_and_a_failing_disk_leave_one_log() {
     for task in together.collect::<Vec<_>>() {
         task.await.unwrap();
     }
+    play.reach(RoundState::Reviewing).await;
     let now = log.checkpoint().await;
-    // A manifest, headers and receipts; perhaps no more, for freezing is no statement.
-    assert_eq!(now.size, 11);
+    // A manifest, headers and receipts, the freeze.
+    assert_eq!(now.size, 12);
     log.consistency(1, now.size).await.verify(&seen, &now).unwrap();
     for site in play.ids() {
         let header = LogEntry::of_signed(&play.contribution(site).header);

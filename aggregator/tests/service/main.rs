@@ -11,6 +11,7 @@ mod child;
 mod command;
 mod crash;
 mod damage;
+mod disputes;
 mod log;
 mod play;
 mod recovery;

@@ -7,18 +7,20 @@ use std::time::Duration;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::{
     ContributionProgress, OpeningContext, OpeningFrame, OpeningPart, SEALED_KEY_BYTES,
-    content_bytes, opening_part_bytes, recipients,
+    content_bytes, opening_part_bytes, recipients, share_words,
 };
+use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Closing, Endorsement, Manifest, Opening, Outcome, Receipt, Review,
+    Acknowledgement, Closing, Endorsement, Freeze, Manifest, Opening, Outcome, Previous, Receipt,
+    Review, SetView, Subject,
 };
 use ringfence_crypto::wire::frame;
 
 use crate::child::{Answer, Client};
-use crate::roster::{Contribution, Roster, Term, noise};
+use crate::roster::{Contribution, Roster, Term, model, noise};
 
 /// One round, seen by all of its sites.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ pub(crate) struct Play {
     pub(crate) manifest: Signed<Manifest>,
     pub(crate) client: Client,
     pub(crate) path: String,
+    /// Before the round.
+    pub(crate) trust: Trust,
     /// What the aggregator has signed for the sites, as they keep it.
     pub(crate) receipts: Arc<Mutex<BTreeMap<SiteId, Signed<Receipt>>>>,
 }
@@ -43,7 +47,7 @@ impl Play {
         roster: Roster,
         round: u32,
         seconds: u64,
-        previous: Option<ClosingId>,
+        previous: Option<&Previous>,
     ) -> Self {
         let manifest = roster.manifest(RoundNumber(round), Term::now(seconds), previous);
         let initiator = manifest.initiator.clone();
@@ -54,7 +58,8 @@ impl Play {
         let status: RoundStatus = answer.json();
         assert_eq!((status.round, status.version), (RoundNumber(round), 0));
         let path = format!("{rounds}/{round}");
-        Self { path, roster, manifest, client, receipts: Arc::default() }
+        let trust = previous.map_or_else(Trust::default, |previous| previous.trust.clone());
+        Self { path, trust, roster, manifest, client, receipts: Arc::default() }
     }
 
     pub(crate) fn at(&self, rest: &str) -> String {
@@ -119,12 +124,19 @@ impl Play {
         status
     }
 
-    pub(crate) fn review(&self, holder: &SiteId, complaints: &[&SiteId]) -> Signed<Review> {
-        self.roster.review(&self.manifest, holder, complaints)
+    pub(crate) async fn freeze(&self) -> Signed<Freeze> {
+        let freeze: Signed<Freeze> = self.client.get(&self.at("freeze")).await.json();
+        let (study, manifest) = (self.roster.study(), &self.manifest.statement);
+        Freeze::check(&freeze, study, manifest, &self.trust).unwrap();
+        freeze
     }
 
-    pub(crate) async fn put_review(&self, holder: &SiteId, complaints: &[&SiteId]) -> Answer {
-        let review = self.review(holder, complaints);
+    pub(crate) async fn review(&self, holder: &SiteId, accused: &[&SiteId]) -> Signed<Review> {
+        self.roster.review(&self.freeze().await, holder, accused)
+    }
+
+    pub(crate) async fn put_review(&self, holder: &SiteId, accused: &[&SiteId]) -> Answer {
+        let review = self.review(holder, accused).await;
         self.client.put_json(&self.at(&format!("reviews/{holder}")), &review).await
     }
 
@@ -149,18 +161,32 @@ impl Play {
         self.client.put_json(&self.at(&format!("endorsements/{holder}")), &endorsement).await
     }
 
-    /// Random content and keys of the right lengths, and a statement that names them.
+    /// Words of an opening of the sum.
+    pub(crate) fn sum_words(&self) -> usize {
+        share_words(&self.roster.study().threshold)
+    }
+
     pub(crate) fn opening(&self, holder: &SiteId, closing: ClosingId) -> OpeningFrame {
+        self.opening_of(holder, closing, (Subject::Sum, self.sum_words()))
+    }
+
+    /// Random content of so many words, keys, and a statement that names them.
+    pub(crate) fn opening_of(
+        &self,
+        holder: &SiteId,
+        closing: ClosingId,
+        (subject, words): (Subject, usize),
+    ) -> OpeningFrame {
         let study = self.roster.study();
-        let content =
-            noise(&format!("opening {holder} {closing}"), content_bytes(&study.threshold));
-        let key =
-            |site: &SiteId| noise(&format!("key {holder} {closing} {site}"), SEALED_KEY_BYTES);
+        let label = format!("{subject:?} {holder} {closing}");
+        let content = noise(&label, content_bytes(words));
+        let key = |site: &SiteId| noise(&format!("key {label} {site}"), SEALED_KEY_BYTES);
         let keys: Vec<_> = study.roster.iter().map(|site| key(&site.id)).collect();
         let opening = Opening {
             manifest: self.manifest.id(),
             closing,
             holder: holder.clone(),
+            subject,
             content: Digest::of(&content),
             recipients: recipients(study, &keys).checkpoint().root,
             plaintext: Digest::of(b"salted"),
@@ -175,13 +201,21 @@ impl Play {
 
     /// The parts of a holder's opening as all sites fetch them.
     pub(crate) async fn check_parts(&self, holder: &SiteId, closing: ClosingId) {
+        let posted = self.opening(holder, closing);
+        self.check_parts_of("openings", &posted, self.sum_words()).await;
+    }
+
+    /// The parts of an opening of so many words as all sites fetch them there.
+    pub(crate) async fn check_parts_of(&self, there: &str, posted: &OpeningFrame, words: usize) {
         let (study, manifest) = (self.roster.study(), &self.manifest);
         let (round, manifest) = (manifest.statement.round, manifest.id());
-        let context = OpeningContext { study, round, manifest, closing };
-        let posted = self.opening(holder, closing);
+        let Opening { closing, subject, holder, .. } = &posted.statement.statement;
+        let (closing, subject) = (*closing, *subject);
+        let context = OpeningContext { study, round, manifest, closing, subject, words };
         for (site, key) in self.ids().iter().zip(&posted.keys) {
-            let part = self.client.get(&self.part(holder, site)).await.ok().bytes;
-            assert!(part.len() <= opening_part_bytes(&study.threshold, study.roster.len()));
+            let path = self.at(&format!("{there}/{holder}/recipients/{site}"));
+            let part = self.client.get(&path).await.ok().bytes;
+            assert!(part.len() <= opening_part_bytes(words, study.roster.len()));
             let part: OpeningPart = frame::decode(&part, "a part").unwrap();
             part.check(context, site).unwrap();
             assert_eq!(part.statement, posted.statement);
@@ -196,11 +230,51 @@ impl Play {
     }
 
     pub(crate) async fn put_ack(&self, site: &SiteId, closing: ClosingId, model: &[u8]) -> Answer {
-        let outcome = Outcome::Applied { model: Digest::of(model) };
+        self.put_outcome(site, closing, Outcome::Applied { model: Digest::of(model) }).await
+    }
+
+    pub(crate) async fn put_outcome(
+        &self,
+        site: &SiteId,
+        closing: ClosingId,
+        outcome: Outcome,
+    ) -> Answer {
         let (manifest, site) = (self.manifest.id(), site.clone());
         let path = self.at(&format!("acks/{site}"));
         let acknowledgement = Acknowledgement { manifest, closing, site: site.clone(), outcome };
         self.client.put_json(&path, &self.roster.signed(&site, acknowledgement)).await
+    }
+
+    /// All sites acknowledge the model that the next round starts from; how the round ended.
+    pub(crate) async fn agree(&self) -> Previous {
+        let closing = self.closing().await.id();
+        let next = model(self.manifest.statement.round.next());
+        for site in self.ids() {
+            self.put_outcome(site, closing, Outcome::Applied { model: next }).await.ok();
+        }
+        self.ended().await
+    }
+
+    /// Checks set and exclusions of the closing as a holder does.
+    pub(crate) async fn check_set(&self) {
+        let freeze = self.freeze().await.statement;
+        let reviews: Vec<Signed<Review>> = self.client.get(&self.at("reviews")).await.json();
+        let headers: Vec<_> =
+            self.ids().iter().map(|site| self.contribution(site).header).collect();
+        let (trust, reviews) = (&self.trust, &reviews);
+        let shown = SetView { trust, freeze: &freeze, headers: &headers, reviews };
+        self.closing().await.statement.check_set(self.roster.study(), shown).unwrap();
+    }
+
+    /// How the round ended, as everybody works it out.
+    pub(crate) async fn ended(&self) -> Previous {
+        let (closing, freeze) = (self.closing().await, self.freeze().await.statement);
+        let reviews: Vec<Signed<Review>> = self.client.get(&self.at("reviews")).await.json();
+        let Closing { round, closed_at, .. } = closing.statement;
+        let study = self.roster.study();
+        let judged = closing.statement.judge(study, &self.trust, &freeze, &reviews);
+        let trust = self.proceedings().await.bar(judged.unwrap().trust);
+        Previous { round, closing: closing.id(), closed_at, trust }
     }
 
     /// The naive sum of whole bodies.

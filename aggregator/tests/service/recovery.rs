@@ -5,14 +5,14 @@ use std::path::Path;
 use ringfence_crypto::api::{Recovery, Returned};
 use ringfence_crypto::round::{Event, RoundState};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Closing, Review};
+use ringfence_crypto::statement::{Closing, Freeze, Review};
 
 use crate::child::Aggregator;
 use crate::crash::finish_closed;
 use crate::play::Play;
 use crate::roster::{Roster, Shape};
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -24,8 +24,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What holders have seen and signed before the closing.
+struct Seen {
+    freeze: Signed<Freeze>,
+    reviews: Vec<Signed<Review>>,
+}
+
 /// A round of which the backup has four contributions of five; and then it was closed.
-async fn restored(aggregator: &mut Aggregator) -> (Play, Signed<Closing>, Vec<Signed<Review>>) {
+async fn restored(aggregator: &mut Aggregator) -> (Play, Signed<Closing>, Seen) {
     let play =
         Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
     let sites = play.ids().to_vec();
@@ -44,25 +50,27 @@ async fn restored(aggregator: &mut Aggregator) -> (Play, Signed<Closing>, Vec<Si
     play.reach(RoundState::Closed).await;
     let closing = play.closing().await;
     let reviews = play.client.get(&play.at("reviews")).await.json();
+    let seen = Seen { freeze: play.freeze().await, reviews };
     aggregator.kill();
     std::fs::remove_dir_all(&data).unwrap();
     copy(&backup, &data);
     aggregator.restart();
-    (play, closing, reviews)
+    (play, closing, seen)
 }
 
 #[tokio::test]
 async fn a_restored_backup_signs_nothing() {
     let mut aggregator = Aggregator::start();
     let (play, ..) = restored(&mut aggregator).await;
-    let words = ["is behind", "has 9 of the 17 statements", "restore from a backup", "/recovered"];
+    let words = ["is behind", "has 9 of the 18 statements", "restore from a backup", "/recovered"];
     let problem = play.client.get(&play.path).await.refused(503, &words);
     assert_eq!(problem.kind, "/problems/behind");
     // Neither a receipt nor a review, a checkpoint or the round after.
     let log = format!("{}/log/checkpoint", play.roster.path());
     play.client.get(&log).await.refused(503, &words);
     play.put_header(&play.ids()[4]).await.refused(503, &words);
-    play.put_review(&play.ids()[0], &[]).await.refused(503, &words);
+    play.client.get(&play.at("freeze")).await.refused(503, &words);
+    play.client.put(&play.at("reviews/site-0"), "{}").await.refused(503, &words);
     play.client.get(&play.at("closing")).await.refused(503, &words);
     // Nor after the deadline by itself; another study is served.
     let other = Roster::new(aggregator.key, Shape { values: 1001, ..Shape::default() });
@@ -117,16 +125,16 @@ async fn a_crash_before_the_mark_is_made_good_and_a_lost_database_is_behind() {
 #[tokio::test]
 async fn a_restored_backup_goes_on_when_all_is_back() {
     let mut aggregator = Aggregator::start();
-    let (play, closing, reviews) = restored(&mut aggregator).await;
+    let (play, closing, Seen { freeze, reviews }) = restored(&mut aggregator).await;
     let last = play.ids()[4].clone();
     let recovered = format!("{}/recovered", play.roster.path());
     let missing: Recovery = play.client.get(&recovered).await.json();
-    assert_eq!((missing.stored, missing.marked, missing.missing.len()), (9, 17, 8));
+    assert_eq!((missing.stored, missing.marked, missing.missing.len()), (9, 18, 9));
     let send = async |statements: Vec<Returned>| -> Recovery {
         play.client.post_json(&recovered, &statements).await.json()
     };
     // What comes ahead of others waits; what was never acknowledged changes nothing.
-    let stranger = play.review(&last, &[&play.ids()[0]]);
+    let stranger = play.roster.review(&freeze, &last, &[&play.ids()[0]]);
     let ahead = send(vec![
         Returned::Event(Event::Closed(closing.clone())),
         Returned::Event(Event::Reviewed(stranger)),
@@ -140,18 +148,21 @@ async fn a_restored_backup_goes_on_when_all_is_back() {
     let forged = vec![Returned::Event(Event::Announced(forged))];
     let refused = play.client.post_json(&recovered, &forged).await;
     refused.refused(422, &["cannot be taken back", "does not verify"]);
-    let note = vec![Returned::Event(Event::Frozen { at: closing.statement.closed_at })];
+    let (site, at) = (last.clone(), closing.statement.closed_at);
+    let note = vec![Returned::Event(Event::Damaged { site, at })];
     assert_eq!(send(note).await.stored, 9);
     assert_eq!(send(vec![Returned::Event(Event::Announced(header))]).await.stored, 10);
-    play.client.get(&play.path).await.refused(503, &["has 10 of the 17"]);
+    play.client.get(&play.path).await.refused(503, &["has 10 of the 18"]);
 
     // The receipt comes from the site's own records: signing is deterministic, so the test makes it
     // anew from what the aggregator said before.
     let reviews = reviews.into_iter().map(|review| Returned::Event(Event::Reviewed(review)));
-    assert_eq!(send(reviews.collect()).await.stored, 10, "the receipt comes first");
+    let frozen = Returned::Event(Event::Frozen(freeze));
+    let ahead = reviews.chain([frozen]).collect();
+    assert_eq!(send(ahead).await.stored, 10, "the receipt comes first");
     let receipt = play.receipts.lock().unwrap().get(&last).cloned().unwrap();
     let done = send(vec![Returned::Event(Event::Received(receipt))]).await;
-    assert_eq!((done.stored, done.missing.len()), (17, 0));
+    assert_eq!((done.stored, done.missing.len()), (18, 0));
     // It has its closing again, and signs no other; the body that was lost is asked for.
     assert_eq!(play.closing().await, closing);
     play.client.get(&play.at("sum")).await.refused(503, &["site-4 send"]);

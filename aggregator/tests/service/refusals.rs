@@ -6,7 +6,9 @@ use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame, recipients};
 use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::round::{RoundState, RoundStatus};
-use ringfence_crypto::statement::{Header, HexBytes, Manifest, SignedStudy};
+use ringfence_crypto::statement::{
+    Freeze, Header, HexBytes, Manifest, Outcome, Review, SignedStudy,
+};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::{frame, json};
 
@@ -176,7 +178,7 @@ async fn manifests() {
         initiator: successor.clone(),
         ..roster.manifest(RoundNumber(1), Term::now(600), None)
     };
-    post(&successor, next).await.refused(409, &["each once the one before is certified"]);
+    post(&successor, next).await.refused(409, &["each once the one before has ended"]);
     client.get(&format!("{rounds}/0?later=1")).await.refused(400, &["later"]);
 }
 
@@ -279,17 +281,33 @@ async fn reviews() {
     let aggregator = Aggregator::start();
     let early = play(&aggregator).await;
     let sites = early.ids().to_vec();
-    early.put_review(&sites[0], &[]).await.refused(409, &["a review does not fit", "Collecting"]);
+    let manifest = early.manifest.statement.clone();
+    let nothing = Freeze {
+        study: manifest.study,
+        round: manifest.round,
+        manifest: early.manifest.id(),
+        frozen_at: manifest.opened_at,
+        contributions: Vec::new(),
+    };
+    let nothing = early.roster.signed(&sites[0], nothing);
+    let review = early.roster.review(&nothing, &sites[0], &[]);
+    let refused = early.client.put_json(&early.at("reviews/site-0"), &review).await;
+    refused.refused(409, &["a review does not fit", "Collecting"]);
     early.client.get(&early.at("closing")).await.refused(404, &["is not closed", "Collecting"]);
 
     let aggregator = Aggregator::start();
     let (play, sites) = collected(&aggregator).await;
     play.put_review(&sites[4], &[]).await.refused(403, &["site-4 is no key holder of round 0"]);
-    let words = ["complains about site-3", "ascending"];
-    play.put_review(&sites[0], &[&sites[3], &sites[1]]).await.refused(422, &words);
-    let stranger: SiteId = "stranger".parse().unwrap();
-    play.put_review(&sites[0], &[&stranger]).await.refused(422, &["complains about stranger"]);
-    let review = play.review(&sites[0], &[]);
+    let review = play.review(&sites[0], &[]).await;
+    let put = async |change: &dyn Fn(&mut Review)| {
+        let mut bad = review.statement.clone();
+        change(&mut bad);
+        play.client.put_json(&play.at("reviews/site-0"), &play.roster.signed(&sites[0], bad)).await
+    };
+    let fewer = put(&|review| review.answers.truncate(4)).await;
+    fewer.refused(422, &["has 4 answers", "each of 5 contributions"]);
+    let other = put(&|review| review.freeze = nothing.id()).await;
+    other.refused(409, &["is of freeze", "keep both as evidence"]);
     let path = play.at("reviews/site-1");
     play.client.put_json(&path, &review).await.refused(422, &["the path names site-1"]);
     let mut forged = review.clone();
@@ -329,13 +347,33 @@ async fn endorsements_and_certificates() {
     refused.refused(409, &["already endorsed", "one certified set"]);
     let words = ["3 endorsements of its closing are needed, 1 came"];
     play.client.get(&play.at("certificate")).await.refused(404, &words);
-    // A closed round takes no reviews, and no manifest follows before the certificate.
+    // No manifest follows before the certificate, nor before the sites have agreed on a model.
     let status: RoundStatus = play.status().await;
     assert_eq!((status.state, status.endorsed.len()), (RoundState::Closed, 1));
-    let next = play.roster.manifest(RoundNumber(1), Term::now(600), Some(closing));
-    let next = play.roster.signed(&sites[1], next);
+    let previous = play.ended().await;
+    let next = play.roster.manifest(RoundNumber(1), Term::now(600), Some(&previous));
     let rounds = format!("{}/rounds", play.roster.path());
-    play.client.post_json(&rounds, &next).await.refused(409, &["once the one before is certified"]);
+    let post = async |next: &Manifest| {
+        play.client.post_json(&rounds, &play.roster.signed(&sites[1], next.clone())).await
+    };
+    post(&next).await.refused(409, &["each once the one before has ended"]);
+    for holder in &sites[1..3] {
+        play.put_endorsement(holder, closing).await.ok();
+    }
+    let agreed = Outcome::Applied { model: next.base_model };
+    for (site, outcome) in [(0, agreed), (1, agreed), (2, Outcome::Failed)] {
+        play.put_outcome(&sites[site], closing, outcome).await.ok();
+    }
+    play.put_ack(&sites[3], closing, b"another model").await.ok();
+    post(&next).await.refused(409, &["each once the one before has ended"]);
+    play.put_outcome(&sites[4], closing, agreed).await.ok();
+    // It starts from that model and no other.
+    let other = Manifest { base_model: Digest::of(b"another model"), ..next.clone() };
+    let words = ["starts round 1 from the model", &next.base_model.to_string(), "site-1 signs one"];
+    post(&other).await.refused(409, &words.map(|w| w as &str));
+    let other = Manifest { trust: Digest::of(b"another trust"), ..next.clone() };
+    post(&other).await.refused(409, &["names the trust", "who is barred"]);
+    assert_eq!(post(&next).await.status, 201);
 }
 
 #[tokio::test]

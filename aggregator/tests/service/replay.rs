@@ -45,10 +45,8 @@ async fn a_flipped_bit_is_found_and_named_and_other_studies_go_on() {
         play.contribute(site).await;
     }
     finish(&play).await;
-    let closing = play.closing().await.id();
-    for site in play.ids() {
-        play.put_ack(site, closing, b"model").await.ok();
-    }
+    crate::disputes::settle(&play, 1, None, &play.ids()[2]).await;
+    play.agree().await;
     let other = Roster::new(aggregator.key, Shape { values: 1001, ..Shape::default() });
     aggregator.client().post_study(&other.signed).await.ok();
 
@@ -73,7 +71,7 @@ async fn a_flipped_bit_is_found_and_named_and_other_studies_go_on() {
         aggregator.restart();
         assert_eq!(play.status().await.state, RoundState::Opened);
     }
-    assert_eq!(kinds.len(), 7, "{kinds:?}");
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
 
     // A statement that is not JSON any more, and the signature of a site under the study.
     aggregator.kill();

@@ -5,15 +5,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::EnvelopeFrame;
-use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber, SiteId, StudyId, UnixSeconds};
+use ringfence_crypto::dealing::{Answer, Trust};
+use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::ring::words::{pack, unpack, word_modulus};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    CHECK_BYTES, CheckKeySeals, Header, HexBytes, Manifest, PrivacyPolicy, Review, RosterEntry,
-    SignedStudy, Study, Training, Weighting,
+    CHECK_BYTES, CheckKeySeals, Freeze, Header, HexBytes, Manifest, Previous, PrivacyPolicy,
+    Review, RosterEntry, SignedStudy, Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
@@ -43,6 +44,11 @@ impl Default for Shape {
     fn default() -> Self {
         Self { sites: 5, values: 1000, review_seconds: 60 }
     }
+}
+
+/// What passes for the keyed digest of the model that a round starts from.
+pub(crate) fn model(round: RoundNumber) -> Digest {
+    Digest::of(&round.0.to_le_bytes())
 }
 
 /// When a round is opened, and for how long.
@@ -144,18 +150,20 @@ impl Roster {
         &self,
         round: RoundNumber,
         term: Term,
-        previous: Option<ClosingId>,
+        previous: Option<&Previous>,
     ) -> Manifest {
+        let trust = previous.map_or_else(Trust::default, |previous| previous.trust.clone());
         Manifest {
             study: self.id(),
             round,
-            initiator: self.study().initiator(round, 0).unwrap().id.clone(),
+            initiator: self.study().initiator(round, 0, &trust).unwrap().id.clone(),
             opened_at: term.opened_at,
             deadline: term.opened_at.after(term.seconds),
             holders: self.study().holders(round).map(|site| site.id.clone()).collect(),
             holder_keys: vec![None; self.study().threshold.holders.into()],
-            base_model: Digest::of(&round.0.to_le_bytes()),
-            previous,
+            base_model: model(round),
+            previous: previous.map(|previous| previous.closing),
+            trust: trust.digest(),
         }
     }
 
@@ -187,17 +195,23 @@ impl Roster {
         Contribution { header, envelopes: EnvelopeFrame { envelopes }, body }
     }
 
-    /// A holder's review of a round.
+    /// A holder's review of a frozen list: no share of the dealers that it accuses, and of the others
+    /// the same words as every holder, which lie on a constant polynomial.
     pub(crate) fn review(
         &self,
-        manifest: &Signed<Manifest>,
+        freeze: &Signed<Freeze>,
         holder: &SiteId,
-        complaints: &[&SiteId],
+        accused: &[&SiteId],
     ) -> Signed<Review> {
+        let answer = |dealer: &SiteId| match accused.contains(&dealer) {
+            true => Answer::NoShare,
+            false => Answer::Masked([7, 8]),
+        };
         let review = Review {
-            manifest: manifest.id(),
+            manifest: freeze.statement.manifest,
+            freeze: freeze.id(),
             holder: holder.clone(),
-            complaints: complaints.iter().map(|site| (*site).clone()).collect(),
+            answers: freeze.statement.dealers().iter().map(answer).collect(),
         };
         self.signed(holder, review)
     }

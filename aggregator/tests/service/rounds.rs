@@ -8,7 +8,7 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Header, Manifest, Opening, Review, SignedStudy,
+    Acknowledgement, Certificate, ExclusionReason, Header, Manifest, Opening, Review, SignedStudy,
 };
 
 use crate::child::{Aggregator, Client};
@@ -73,8 +73,7 @@ async fn a_whole_round_and_the_next() {
     play.reach(RoundState::Closed).await;
     play.check_sum(&sites).await;
     let closing = play.closing().await;
-    let headers: Vec<_> = sites.iter().map(|site| play.contribution(site).header).collect();
-    closing.statement.check_set(roster.study(), &headers, &reviews).unwrap();
+    play.check_set().await;
     let needed = usize::from(roster.study().threshold.endorsements);
     for holder in &sites[..needed] {
         play.put_endorsement(holder, closing.id()).await.ok();
@@ -92,14 +91,12 @@ async fn a_whole_round_and_the_next() {
     let expected =
         sites[..needed].iter().map(|holder| play.opening(holder, closing.id()).statement);
     assert_eq!(openings, expected.collect::<Vec<_>>());
-    for site in &sites {
-        play.put_ack(site, closing.id(), b"model").await.ok();
-    }
+    let previous = play.agree().await;
     let acks: Vec<Signed<Acknowledgement>> = client.get(&play.at("acks")).await.json();
     assert_eq!(acks.len(), sites.len());
 
     // The next round names this one's closing, and its window has moved on.
-    let next = Play::open(client.clone(), roster, 1, 600, Some(closing.id())).await;
+    let next = Play::open(client.clone(), roster, 1, 600, Some(&previous)).await;
     assert_eq!(next.status().await.holders[0], sites[1]);
     let status: StudyStatus = client.get(&format!("{}/status", play.roster.path())).await.json();
     assert_eq!((status.rounds, status.latest.unwrap().round), (2, RoundNumber(1)));
@@ -126,11 +123,12 @@ async fn too_few_contributions_are_an_abort_without_a_sum() {
     let refused = play.put_opening(&sites[0], closing.id()).await;
     refused.refused(409, &["Aborted", "nothing may be opened"]);
     // An abort ends the round like a set does.
-    Play::open(play.client.clone(), roster, 1, 600, Some(closing.id())).await;
+    let previous = play.ended().await;
+    Play::open(play.client.clone(), roster, 1, 600, Some(&previous)).await;
 }
 
 #[tokio::test]
-async fn a_dealer_with_more_than_c_complaints_is_left_out() {
+async fn a_dealer_with_more_than_c_complaints_is_left_out_and_barred() {
     let aggregator = Aggregator::start();
     let roster = Roster::new(aggregator.key, Shape::default());
     let play = Play::start(aggregator.client(), roster.clone(), 600).await;
@@ -139,36 +137,81 @@ async fn a_dealer_with_more_than_c_complaints_is_left_out() {
         play.contribute(site).await;
     }
     play.reach(RoundState::Reviewing).await;
-    // c = 1: two complaints against site-1, one against site-2.
+    // c = 1: two complaints against site-1.
     play.put_review(&sites[0], &[&sites[1]]).await.ok();
     play.put_review(&sites[2], &[&sites[1]]).await.ok();
-    play.put_review(&sites[3], &[&sites[2]]).await.ok();
-    play.put_review(&sites[1], &[]).await.ok();
-    play.put_review(&sites[4], &[]).await.ok();
+    for holder in [1, 3, 4] {
+        play.put_review(&sites[holder], &[]).await.ok();
+    }
     play.reach(RoundState::Closed).await;
     let kept: Vec<_> = sites.iter().filter(|site| **site != sites[1]).cloned().collect();
     play.check_sum(&kept).await;
     let closing = play.closing().await.statement;
     assert_eq!(closing.excluded.len(), 1);
     assert_eq!(closing.excluded[0].site, sites[1]);
-    assert_eq!(closing.excluded[0].reason.reviews().len(), 2);
-    let reviews: Vec<Signed<Review>> = play.client.get(&play.at("reviews")).await.json();
-    let headers: Vec<_> = sites.iter().map(|site| play.contribution(site).header).collect();
-    closing.check_set(roster.study(), &headers, &reviews).unwrap();
+    assert_eq!(closing.excluded[0].reason, ExclusionReason::Barred);
+    play.check_set().await;
+
+    // It may not contribute to the next round, which is frozen without it, and its turn as initiator
+    // passes at once.
+    let closing = play.closing().await.id();
+    for holder in &sites[..4] {
+        play.put_endorsement(holder, closing).await.ok();
+    }
+    let previous = play.agree().await;
+    assert_eq!(previous.trust.barred, [sites[1].clone()]);
+    let next = Play::open(play.client.clone(), roster, 1, 600, Some(&previous)).await;
+    assert_eq!(next.manifest.statement.initiator, sites[2]);
+    next.put_header(&sites[1]).await.refused(403, &["site-1 is barred"]);
+    for site in &kept {
+        next.contribute(site).await;
+    }
+    next.reach(RoundState::Reviewing).await;
+    assert_eq!(next.freeze().await.statement.dealers(), kept);
+    // Its review is not waited for.
+    for holder in &kept {
+        next.put_review(holder, &[]).await.ok();
+    }
+    next.reach(RoundState::Closed).await;
+    next.check_sum(&kept).await;
 }
 
 #[tokio::test]
-async fn silent_reviewers_only_cost_the_time_for_reviews() {
+async fn a_silent_reviewer_only_costs_the_time_for_reviews_and_may_come_late() {
     let aggregator = Aggregator::start();
-    let shape = Shape { review_seconds: 1, ..Shape::default() };
-    let play = Play::start(aggregator.client(), Roster::new(aggregator.key, shape), 2).await;
-    let sites = play.ids()[..3].to_vec();
+    let shape = Shape { review_seconds: 6, ..Shape::default() };
+    let play = Play::start(aggregator.client(), Roster::new(aggregator.key, shape), 600).await;
+    let sites = play.ids().to_vec();
     for site in &sites {
         play.contribute(site).await;
     }
-    // At the deadline, with min_sites of five contributions and no review at all.
+    play.reach(RoundState::Reviewing).await;
+    // t + c = 4 of them are enough for a judgement.
+    for holder in &sites[..4] {
+        play.put_review(holder, &[]).await.ok();
+    }
     play.reach(RoundState::Closed).await;
     play.check_sum(&sites).await;
+    let closing = play.closing().await.statement;
+    assert_eq!(closing.reviews.len(), 4);
+    // It says that its holder may open; the closing stays as it is.
+    play.put_review(&sites[4], &[]).await.ok();
+    play.put_review(&sites[4], &[]).await.ok();
+    let reviews: Vec<Signed<Review>> = play.client.get(&play.at("reviews")).await.json();
+    assert_eq!(reviews.len(), 5);
+    assert_eq!(play.closing().await.statement, closing);
+}
+
+#[tokio::test]
+async fn without_enough_reviews_a_round_is_aborted() {
+    let aggregator = Aggregator::start();
+    let shape = Shape { review_seconds: 1, ..Shape::default() };
+    let play = Play::start(aggregator.client(), Roster::new(aggregator.key, shape), 600).await;
+    for site in play.ids() {
+        play.contribute(site).await;
+    }
+    play.reach(RoundState::Closed).await;
+    assert!(play.closing().await.statement.is_abort());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The end of a round: reviews, the closing, endorsements, the certificate.
+//! The end of a round: the freeze, reviews, the closing, endorsements, the certificate.
 
 use axum::response::Response;
 use ringfence_crypto::signature::Signed;
@@ -7,6 +7,11 @@ use ringfence_crypto::statement::{Endorsement, Review};
 use crate::core::refusal::Refusal;
 use crate::http::answer::answer;
 use crate::http::extract::{OfRound, OfSite, Stated, same_site};
+
+/// `GET .../freeze`.
+pub(crate) async fn freeze(OfRound(round): OfRound) -> Result<Response, Refusal> {
+    Ok(answer(&round.freeze_statement()?))
+}
 
 /// `PUT .../reviews/{site}`.
 pub(crate) async fn review(
@@ -18,7 +23,7 @@ pub(crate) async fn review(
     Ok(answer(&round.review(review).await?))
 }
 
-/// `GET .../reviews`.
+/// `GET .../reviews`: those that were judged, and those that came later.
 pub(crate) async fn reviews(OfRound(round): OfRound) -> Response {
     let reviews: Vec<Signed<Review>> = round.read().reviews().cloned().collect();
     answer(&reviews)

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::header::RANGE;
 use axum::response::Response;
 use ringfence_crypto::api::EnvelopeFrame;
 use ringfence_crypto::statement::Header;
@@ -98,6 +99,6 @@ pub(crate) async fn body(
     OfContribution(contribution): OfContribution,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let body = contribution.body().await?;
+    let body = contribution.body(headers.contains_key(RANGE)).await?;
     blob(&contribution.live, body, &headers).await
 }

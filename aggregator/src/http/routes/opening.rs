@@ -1,15 +1,20 @@
 //! What follows a certificate: openings, the sum, acknowledgements.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Acknowledgement, Opening};
+use ringfence_crypto::statement::{Acknowledgement, Opening, Subject};
 use ringfence_crypto::wire::frame;
 
+use crate::core::dispute::same_subject;
 use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
+use crate::core::round::LiveRound;
 use crate::http::answer::{answer, bytes};
 use crate::http::blob::blob;
 use crate::http::extract::{OfHolder, OfRound, OfSite, Stated, binary, same_site};
@@ -22,14 +27,32 @@ pub(crate) async fn post(
     OfHolder(holder): OfHolder,
     body: Incoming,
 ) -> Result<Response, Refusal> {
-    let opening: OpeningFrame = binary(&front, body, "an opening").await?;
-    same_site(&holder, &opening.statement.statement.holder)?;
-    Ok(answer(&round.open_sum(opening).await?))
+    take(&front, &round, (Ok(Subject::Sum), holder), body).await
+}
+
+/// Takes the opening of a holder on the subject that the path names. The message is read first: who
+/// is refused before has not sent it yet, and would not see why.
+pub(super) async fn take(
+    front: &Front,
+    round: &Arc<LiveRound>,
+    (subject, holder): (Result<Subject, Refusal>, SiteId),
+    body: Incoming,
+) -> Result<Response, Refusal> {
+    let opening: OpeningFrame = binary(front, body, "an opening").await?;
+    let stated = &opening.statement.statement;
+    same_site(&holder, &stated.holder)?;
+    same_subject(&holder, subject?, stated.subject)?;
+    Ok(answer(&round.take_opening(opening).await?))
 }
 
 /// `GET .../openings`: the signed statements.
 pub(crate) async fn openings(OfRound(round): OfRound) -> Response {
-    let all: Vec<Signed<Opening>> = round.read().openings().cloned().collect();
+    listed(&round, Subject::Sum)
+}
+
+/// The signed statements of the openings on a subject.
+pub(super) fn listed(round: &LiveRound, subject: Subject) -> Response {
+    let all: Vec<Signed<Opening>> = round.read().openings(subject).cloned().collect();
     answer(&all)
 }
 
@@ -39,7 +62,17 @@ pub(crate) async fn part(
     OfHolder(holder): OfHolder,
     OfSite(site): OfSite,
 ) -> Result<Response, Refusal> {
-    Ok(bytes(frame::encode(&round.opening_part(&holder, &site).await?)?))
+    part_of(&round, Subject::Sum, &holder, &site).await
+}
+
+/// A site's part of the opening of a holder on a subject.
+pub(super) async fn part_of(
+    round: &LiveRound,
+    subject: Subject,
+    holder: &SiteId,
+    site: &SiteId,
+) -> Result<Response, Refusal> {
+    Ok(bytes(frame::encode(&round.opening_part(subject, holder, site).await?)?))
 }
 
 /// `GET .../sum`: the whole sum or one range of it.

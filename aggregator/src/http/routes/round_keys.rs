@@ -16,7 +16,7 @@ pub(crate) async fn publish(
     Stated(signed): Stated<RoundKeys>,
 ) -> Result<Response, Refusal> {
     same_site(&site, &signed.statement.site)?;
-    Ok(made(study.publish_round_keys(&signed).await?, &()))
+    Ok(made(study.publish_round_keys(signed).await?, &()))
 }
 
 /// The round of interest.

@@ -13,12 +13,13 @@ use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, RoundKeys};
 use ringfence_crypto::wire::json;
+use serde::de::DeserializeOwned;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use crate::store::statements::{NextEvent, Statements, StoredManifest};
+use crate::store::statements::{NextEvent, Statements, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// Versioned and embedded: an older database is brought up to date when it is opened.
@@ -88,9 +89,9 @@ impl SqliteStatements {
         study: StudyId,
         site: &SiteId,
         round: RoundNumber,
-    ) -> Result<Option<Signed<RoundKeys>>, StoreError> {
-        let row: Option<Vec<u8>> = sqlx::query_scalar(
-            "SELECT statement FROM round_keys
+    ) -> Result<Option<StoredRoundKeys>, StoreError> {
+        let row: Option<(Vec<u8>, i64)> = sqlx::query_as(
+            "SELECT statement, leaf FROM round_keys
              WHERE study = ? AND site = ? AND first_round <= ? AND end_round > ?",
         )
         .bind(study.to_string())
@@ -100,9 +101,9 @@ impl SqliteStatements {
         .fetch_optional(&self.pool)
         .await?;
         let place = || format!("the round keys of {site} in study {study} for round {round}");
-        row.map(|row| {
-            json::parse(&row, json::MAX_MESSAGE, "signed round keys")
-                .map_err(|reason| StoreError::Unreadable { place: place(), reason })
+        row.map(|(keys, leaf)| {
+            let keys = parsed(&keys, "signed round keys", place)?;
+            Ok(StoredRoundKeys { keys, leaf: leaf.cast_unsigned() })
         })
         .transpose()
     }
@@ -215,11 +216,8 @@ impl Statements for SqliteStatements {
                 if sequence.cast_unsigned() != expected {
                     return Err(StoreError::Gap { study, round, expected });
                 }
-                let event = json::parse(&event, json::MAX_MESSAGE, "event").map_err(|reason| {
-                    let place = format!("event {expected} of round {round} of study {study}");
-                    StoreError::Unreadable { place, reason }
-                });
-                events.push(event?);
+                let place = || format!("event {expected} of round {round} of study {study}");
+                events.push(parsed(&event, "event", place)?);
             }
             Ok(events)
         }
@@ -228,25 +226,28 @@ impl Statements for SqliteStatements {
 
     fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>> {
         async move {
-            let mut rows = sqlx::query_as::<_, (Option<i64>, bool, Vec<u8>)>(
-                "SELECT leaf, TRUE, manifest FROM rounds WHERE study = ?1
+            let mut rows = sqlx::query_as::<_, (Option<i64>, String, Vec<u8>)>(
+                "SELECT leaf, 'manifest', manifest FROM rounds WHERE study = ?1
                  UNION ALL
-                 SELECT leaf, FALSE, event FROM events WHERE study = ?1 AND leaf IS NOT NULL
+                 SELECT leaf, 'round keys', statement FROM round_keys WHERE study = ?1
+                 UNION ALL
+                 SELECT leaf, 'event', event FROM events WHERE study = ?1 AND leaf IS NOT NULL
                  ORDER BY leaf",
             )
             .bind(study.to_string())
             .fetch(&self.pool);
             let mut entries = Vec::new();
-            while let Some((leaf, opens, row)) = rows.try_next().await? {
+            while let Some((leaf, kind, row)) = rows.try_next().await? {
                 let expected = entries.len() as u64;
-                let entry = match opens {
-                    true => Some(LogEntry::of_signed(&manifest_of(&row)?)),
-                    false => json::parse::<Event>(&row, json::MAX_MESSAGE, "event")
-                        .map_err(|reason| {
-                            let place = format!("leaf {expected} of study {study}");
-                            StoreError::Unreadable { place, reason }
-                        })?
-                        .entry(),
+                let place = || format!("leaf {expected} of study {study}");
+                let entry = match kind.as_str() {
+                    "manifest" => Some(LogEntry::of_signed(&manifest_of(&row)?)),
+                    "round keys" => Some(LogEntry::of_signed::<RoundKeys>(&parsed(
+                        &row,
+                        "signed round keys",
+                        place,
+                    )?)),
+                    _ => parsed::<Event>(&row, "event", place)?.entry(),
                 };
                 let entry = entry.filter(|_| leaf == Some(expected.cast_signed()));
                 entries.push(entry.ok_or(StoreError::LogGap { study, expected })?);
@@ -259,14 +260,15 @@ impl Statements for SqliteStatements {
     fn insert_round_keys<'a>(
         &'a self,
         signed: &'a Signed<RoundKeys>,
-    ) -> Answer<'a, Option<Signed<RoundKeys>>> {
+        leaf: u64,
+    ) -> Answer<'a, Option<StoredRoundKeys>> {
         async move {
             let RoundKeys { study, site, first_round, keys } = &signed.statement;
             let end_round = u64::from(first_round.0) + keys.len() as u64;
             // One statement, so that two requests at the same time cannot both find them free.
             sqlx::query(
-                "INSERT INTO round_keys (study, site, first_round, end_round, statement)
-                 SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (
+                "INSERT INTO round_keys (study, site, first_round, end_round, statement, leaf)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (
                      SELECT 1 FROM round_keys
                      WHERE study = ?1 AND site = ?2 AND first_round < ?4 AND end_round > ?3)",
             )
@@ -275,6 +277,7 @@ impl Statements for SqliteStatements {
             .bind(first_round.0)
             .bind(end_round.cast_signed())
             .bind(json::compact(signed))
+            .bind(leaf.cast_signed())
             .execute(&self.pool)
             .await?;
             self.keys_of(*study, site, *first_round).await
@@ -287,7 +290,7 @@ impl Statements for SqliteStatements {
         study: StudyId,
         site: &'a SiteId,
         round: RoundNumber,
-    ) -> Answer<'a, Option<Signed<RoundKeys>>> {
+    ) -> Answer<'a, Option<StoredRoundKeys>> {
         self.keys_of(study, site, round).boxed()
     }
 
@@ -297,8 +300,17 @@ impl Statements for SqliteStatements {
 }
 
 fn manifest_of(row: &[u8]) -> Result<Signed<Manifest>, StoreError> {
-    json::parse(row, json::MAX_MESSAGE, "signed manifest")
-        .map_err(|reason| StoreError::Unreadable { place: "a manifest".to_owned(), reason })
+    parsed(row, "signed manifest", || "a manifest".to_owned())
+}
+
+/// What a row holds; `place` says which row it is.
+fn parsed<T: DeserializeOwned>(
+    row: &[u8],
+    expected: &'static str,
+    place: impl FnOnce() -> String,
+) -> Result<T, StoreError> {
+    json::parse(row, json::MAX_MESSAGE, expected)
+        .map_err(|reason| StoreError::Unreadable { place: place(), reason })
 }
 
 fn unnamed(row: &str) -> StoreError {
@@ -354,7 +366,8 @@ mod tests {
             .await
             .unwrap();
         for sequence in [0, 1, 3] {
-            let event = Event::Frozen { at: UnixSeconds(sequence) };
+            let site = "site-0".parse().unwrap();
+            let event = Event::Damaged { site, at: UnixSeconds(sequence) };
             store.append(id, NextEvent { sequence, event: &event, leaf: None }).await.unwrap();
         }
         let error = store.events(id).await.unwrap_err();
