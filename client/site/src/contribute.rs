@@ -13,6 +13,7 @@ use ringfence_keys::update::clipped::{Clipped, clipped};
 use ringfence_keys::update::quantize::QuantizedUpdate;
 use ringfence_keys::update::weigh::weigh;
 use ringfence_weights::Weights;
+use serde::{Deserialize, Serialize};
 
 use crate::error::SiteError;
 use crate::fingerprint::Fingerprint;
@@ -38,27 +39,31 @@ pub struct Contributed<'a> {
     sealing: Sealing,
 }
 
-/// Holders that this contribution's shares could not be sealed to as they should be. Both are empty
-/// also when the contribution was made earlier.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Holders that this contribution's shares could not be sealed to as they should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sealing {
     /// Sealed to under their long-term keys, for the manifest names no round keys of them: whoever
     /// takes such a key later can read these envelopes.
     pub long_term: Vec<SiteId>,
-    /// Dealt empty envelopes, for their round keys are none, each with what is wrong.
+    /// Dealt empty envelopes, for their round keys are none, each with what is wrong. None are
+    /// listed when the contribution was made earlier.
     pub empty: Vec<(SiteId, String)>,
 }
 
 impl Sealing {
+    /// What the manifest alone shows.
+    fn by_manifest(manifest: &Manifest) -> Self {
+        let named = manifest.holders.iter().zip(&manifest.holder_keys);
+        let unnamed = named.filter(|(_, keys)| keys.is_none()).map(|(holder, _)| holder.clone());
+        Self { long_term: unnamed.collect(), empty: Vec::new() }
+    }
+
     fn of(manifest: &Manifest, keys: &HolderKeys) -> Self {
-        let mut sealing = Self::default();
+        let mut sealing = Self::by_manifest(manifest);
         for (holder, key) in manifest.holders.iter().zip(keys.iter()) {
-            match key {
-                HolderKey::Round(_) => {}
-                HolderKey::LongTerm(_) => sealing.long_term.push(holder.clone()),
-                HolderKey::Unusable(fault) => {
-                    sealing.empty.push((holder.clone(), format!("its round key {fault}")));
-                }
+            if let HolderKey::Unusable(fault) = key {
+                sealing.empty.push((holder.clone(), format!("its round key {fault}")));
             }
         }
         sealing
@@ -152,7 +157,7 @@ impl<'a> Joined<'a> {
         let (site, round) = (self.site, self.manifest.statement.round);
         let journal = site.journal.round(site.study_id, round)?;
         let ((record, clipped), sealing) = match journal.contribution()? {
-            Some(record) => ((record, None), Sealing::default()),
+            Some(record) => ((record, None), Sealing::by_manifest(&self.manifest.statement)),
             None => {
                 self.check_rules(base_model)?;
                 site.agreed(round, base_model).await?;
@@ -212,6 +217,10 @@ impl<'a> Joined<'a> {
         self.check_base(base_model)?;
         let manifest = &self.manifest.statement;
         let Site { study_id, journal, .. } = self.site;
+        let (site, round) = (self.site.id(), manifest.round);
+        if self.site.trust_before(round)?.bars(site) {
+            return Err(SiteError::Barred { site: site.clone(), round });
+        }
         let mut rules = Contributor::restore(journal.contributions()?);
         if let Some(abstention) = self.site.abstention()? {
             rules.abstain(*study_id, abstention);

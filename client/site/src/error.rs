@@ -6,7 +6,8 @@ use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, StudyId};
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
-    CertificateError, ClosingError, HeaderError, ManifestError, RoundKeysError, StudyError,
+    CertificateError, ClosingError, DisputeError, FreezeError, HeaderError, ManifestError,
+    QuorumError, RoundKeysError, StudyError,
 };
 use ringfence_crypto::time::Utc;
 use ringfence_keys::duties::contributor::RuleError;
@@ -48,6 +49,56 @@ pub enum SiteError {
     /// The certificate certifies nothing.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The freeze is wrong.
+    #[error(transparent)]
+    Freeze(#[from] FreezeError),
+    /// What was certified after the closing is wrong.
+    #[error(transparent)]
+    Dispute(#[from] DisputeError),
+    /// A dispute or verdict was certified that this site did not find.
+    #[error(
+        "what was certified in round {round} as dispute {index} (0: check words) is not what this site finds in the same bodies and openings: more sites lie than the study allows for, or this machine computes wrongly; keep this state as evidence and stop the study"
+    )]
+    OtherDispute {
+        /// The round.
+        round: RoundNumber,
+        /// Which dispute.
+        index: u16,
+    },
+    /// The sum does not decode, and the study can name nobody.
+    #[error(
+        "{source}; and nobody can be named: that needs m >= 3c + l key holders, and this study has m = {holders}. Round {round} has failed; its model is spent (docs/safety.md, \"After a round that failed\")"
+    )]
+    Unnamed {
+        /// The round.
+        round: RoundNumber,
+        /// `m`.
+        holders: u16,
+        /// Why it does not decode.
+        source: OpenError,
+    },
+    /// The sum does not decode, though as many sites as may be corrupt were taken out of it.
+    #[error(
+        "{source}; the verdicts of c = {collusion} disputes were not enough: more sites broke the format than the study allows for. Round {round} has failed; stop the study, and keep all statements as evidence"
+    )]
+    StillSpoiled {
+        /// The round.
+        round: RoundNumber,
+        /// `c`.
+        collusion: u16,
+        /// Why it does not decode.
+        source: OpenError,
+    },
+    /// A sum that did not decode, and now does.
+    #[error(
+        "the sum of round {0} did not decode, and every coefficient of it is within its bounds: this machine computes wrongly; run its memory tests"
+    )]
+    NoFailure(RoundNumber),
+    /// Nobody's coefficient is out of bounds where the sum's is.
+    #[error(
+        "the sum of round {0} does not decode, and no contribution is out of bounds where it fails: that happens by chance once in 2^64 models, so that a machine computes wrongly; the round has failed"
+    )]
+    NoCulprit(RoundNumber),
     /// The closing is wrong.
     #[error(transparent)]
     Closing(#[from] ClosingError),
@@ -96,7 +147,7 @@ pub enum SiteError {
     Envelope(#[from] WrongEnvelope),
     /// The manifest names another round key than the one that this site published.
     #[error(
-        "the manifest of round {round} leaves out the round key that this site published ({published}) and names {named}: forward secrecy would be off, so this site takes no part; its initiator {initiator} left it out, or the aggregator hid it from {initiator}: ask both, the next round is open to this site"
+        "the manifest of round {round} leaves out the round key that this site published ({published}) and names {named}: forward secrecy would be off, so this site takes no part; its initiator {initiator} left it out, or the aggregator hid it from {initiator}: ask both, with {proof}, by which the aggregator has had it in its log; the next round is open to this site"
     )]
     RoundKeyLeftOut {
         /// The round.
@@ -107,6 +158,18 @@ pub enum SiteError {
         published: Digest,
         /// What the manifest names.
         named: NamedKey,
+        /// The file that proves that the study's log contains what this site published.
+        proof: String,
+    },
+    /// The study's log is not shown to contain this site's round keys.
+    #[error(
+        "the study's log is not proved to contain this site's round keys {statement} ({reason}): the aggregator took them and could hide them; this site goes no further, ask the aggregator's administrator"
+    )]
+    RoundKeysNotLogged {
+        /// Digest of the statement.
+        statement: Digest,
+        /// Why the proof does not hold, or that there is none.
+        reason: String,
     },
     /// The aggregator does not show round keys any more that this site has seen.
     #[error(
@@ -141,12 +204,22 @@ pub enum SiteError {
     /// The study's own numbers.
     #[error(transparent)]
     Packing(#[from] PackingError),
+    /// This site is barred.
+    #[error(
+        "this site, {site}, is barred from round {round} on: what other sites signed in the rounds before shows that it broke the protocol; it contributes and opens rounds no more, and still endorses as key holder and opens the others' means; ask them for their evidence"
+    )]
+    Barred {
+        /// This site.
+        site: SiteId,
+        /// The round.
+        round: RoundNumber,
+    },
     /// No certificate of an earlier round.
     #[error("this site holds no certificate of round {0}; finish that round first")]
     NoCertificate(RoundNumber),
     /// This site never has a turn to open a round.
     #[error(
-        "site {0} is not on the study's ring and has no turn to open a round; check that study and identity belong together"
+        "site {0} has no turn to open a round: it is barred from this study, or not on its ring (then check that study and identity belong together)"
     )]
     NoTurn(SiteId),
     /// No manifest of a round.
@@ -286,4 +359,10 @@ pub enum SiteError {
     /// The published sum does not fit, and the bodies could not be added up.
     #[error(transparent)]
     Recount(#[from] RecountError),
+}
+
+impl From<QuorumError> for SiteError {
+    fn from(error: QuorumError) -> Self {
+        Self::Dispute(error.into())
+    }
 }

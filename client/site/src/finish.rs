@@ -1,61 +1,35 @@
 //! Finishing a round: fetch what is certified, open the sum, check everything, acknowledge.
 
 use std::collections::BTreeSet;
-use std::io::{BufReader, Seek};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
+use ringfence_crypto::api::opening_words;
+use ringfence_crypto::id::{ManifestId, SiteId};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, ExclusionReason, Manifest, Outcome,
+    Acknowledgement, Certificate, Manifest, Outcome, Proceedings, Subject, VerdictCertificate,
 };
+use ringfence_keys::duties::disputes::Case;
 use ringfence_keys::open::{
-    Evidence, OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext,
+    CheckedPart, Evidence, OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext,
 };
 use ringfence_keys::share::reconstruct::KeySum;
 use ringfence_keys::share::share::Share;
-use ringfence_keys::update::precision::Precision;
 
 use crate::contribute::{Contributed, Joined};
+use crate::done::{Done, RoundEnd};
 use crate::error::SiteError;
+use crate::judged::Judged;
 use crate::openings::Fetched;
-use crate::site::Site;
+use crate::site::{Hidden, Site};
+use crate::spoiled::Spoiled;
 use crate::sum::VerifiedSum;
+use crate::transport::Openings;
+use crate::wait::Awaited;
 
 /// After how long an opening that the aggregator did not serve is asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
-
-/// How a round ended.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a round, and moved on at once")]
-pub enum RoundEnd<'a> {
-    /// A certified abort: nothing was opened, the base model stays.
-    Aborted,
-    /// The sum is open.
-    Done(Done<'a>),
-}
-
-/// An opened and checked round, before its mean is applied.
-#[derive(Debug)]
-pub struct Done<'a> {
-    site: &'a Site,
-    manifest: ManifestId,
-    certificate: Certificate,
-    /// The mean of the encrypted updates.
-    pub opened: OpenedMean,
-    /// The sums that it is the mean of, where the site keeps them.
-    sums: Option<OpenedSum>,
-    /// Why this site's own contribution is not in the set, if it made one and the closing says so.
-    pub left_out: Option<ExclusionReason>,
-    /// Holders whose openings could not be used, each with the reason.
-    pub unusable: Vec<(SiteId, String)>,
-    /// What was found out about others while the sum was checked.
-    pub evidence: Vec<Evidence>,
-    /// The file that keeps it, if there is any.
-    pub evidence_file: PathBuf,
-}
 
 /// What opening a certified set gives.
 struct CertifiedSum {
@@ -63,6 +37,16 @@ struct CertifiedSum {
     sums: Option<OpenedSum>,
     unusable: Vec<(SiteId, String)>,
     evidence: Vec<Evidence>,
+    proceedings: Proceedings,
+    judged: Judged,
+}
+
+/// What the openings of a round come to.
+enum KeysFound<T> {
+    /// A key sum under which the sum opens.
+    Opened(KeySum, T),
+    /// The key sum, which is determined, and under which the sum does not open.
+    Spoiled(KeySum),
 }
 
 impl<'a> Contributed<'a> {
@@ -72,7 +56,7 @@ impl<'a> Contributed<'a> {
     /// [`SiteError`]; a wrong mean is never returned.
     pub async fn finish(self) -> Result<RoundEnd<'a>, SiteError> {
         let header = self.receipt().header;
-        let end = self.site.finish(&self.manifest).await?;
+        let end = self.site.end_of(self.manifest.clone()).await?;
         if let RoundEnd::Done(done) = &end {
             let closing = &done.certificate.closing.statement;
             if done.left_out.is_none() && !closing.includes(self.site.id(), &header) {
@@ -89,33 +73,46 @@ impl<'a> Joined<'a> {
     /// # Errors
     /// [`SiteError`]; a wrong mean is never returned.
     pub async fn finish(self) -> Result<RoundEnd<'a>, SiteError> {
-        self.site.finish(&self.manifest).await
+        self.site.end_of(self.manifest).await
     }
 }
 
 impl Site {
+    fn end_of(&self, manifest: Signed<Manifest>) -> Hidden<'_, RoundEnd<'_>> {
+        Box::pin(async move { self.finish(&manifest).await })
+    }
+
     async fn finish(&self, manifest: &Signed<Manifest>) -> Result<RoundEnd<'_>, SiteError> {
         let round = manifest.statement.round;
         let ended = |state| matches!(state, RoundState::Opened | RoundState::Aborted);
         self.help_if_behind().await?;
-        self.wait_and_mend(round, "its end", |status| ended(status.state)).await?;
+        self.wait_and_mend(round, Awaited::End, |status| ended(status.state)).await?;
         let certificate = self.certificate(round).await?;
         let closing = &certificate.closing.statement;
         if closing.is_abort() {
+            self.settle(round)?;
             return Ok(RoundEnd::Aborted);
         }
         let opened = self.open_certified(&manifest.statement, &certificate).await;
-        let CertifiedSum { opened, sums, unusable, evidence } = match opened {
+        let CertifiedSum { opened, sums, unusable, evidence, proceedings, judged } = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                if let SiteError::Open(_) = &error {
+                let failed = matches!(
+                    error,
+                    SiteError::Open(_)
+                        | SiteError::Unnamed { .. }
+                        | SiteError::StillSpoiled { .. }
+                        | SiteError::NoCulprit(_)
+                );
+                if failed {
                     // Nothing but that it failed; a later run may still apply it.
                     let _ = self.acknowledge(manifest.id(), &certificate, Outcome::Failed).await;
                 }
                 return Err(error);
             }
         };
-        let own = self.journal.round(self.study_id, round)?.contribution()?;
+        let journal = self.journal.round(self.study_id, round)?;
+        let own = journal.contribution()?;
         let left_out = own.and_then(|own| closing.exclusion(&own.header.id()).cloned());
         let manifest = manifest.id();
         Ok(RoundEnd::Done(Done {
@@ -127,71 +124,171 @@ impl Site {
             left_out,
             unusable,
             evidence,
-            evidence_file: self.journal.round(self.study_id, round)?.evidence(),
+            evidence_file: journal.evidence(),
+            trust: proceedings.bar(judged.judgement.trust),
+            trust_before: judged.trust,
+            proceedings,
+            reviews_file: journal.reviews_file(),
         }))
     }
 
-    /// Fetches sum and openings of a certified set and opens it.
+    /// Fetches sum and openings of a certified set and opens it, without those who broke the format.
     async fn open_certified(
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
     ) -> Result<CertifiedSum, SiteError> {
-        let closing = &certificate.closing.statement;
-        let VerifiedSum { file, check, evidence } =
-            self.verified_sum(manifest, certificate).await?;
-        let sites = closing.included.len();
-        let (study, check_key, check) = (&*self.study, &self.check_key, &check);
-        let of = manifest.id();
-        let reader = || -> Result<_, OpenError> {
-            let mut file = file.reopen()?;
-            file.rewind()?;
-            Ok(BufReader::with_capacity(1 << 20, file))
+        let judged = self.judged(manifest, certificate).await?;
+        let mut sum = self.verified_sum(manifest, certificate).await?;
+        let check_words = self.check_words_verdict(manifest, certificate, &sum).await?;
+        let proceedings = Proceedings { check_words, disputes: Vec::new() };
+        let mut evidence = std::mem::take(&mut sum.evidence);
+        let sites = certificate.closing.statement.included.len();
+        let open = |keys: &KeySum| self.open_sum(manifest, &sum, sites, keys);
+        let (found, unusable) = self.key_sum(manifest, certificate, &judged, open).await?;
+        let keys = match found {
+            KeysFound::Opened(keys, opened) => {
+                let sums = self.plain_sums(manifest, &sum, sites, &keys)?;
+                return Ok(CertifiedSum { opened, sums, unusable, evidence, proceedings, judged });
+            }
+            KeysFound::Spoiled(keys) => keys,
         };
-        let open = |keys: &KeySum| {
-            let context = SumContext { study, manifest: of, sites, keys, check, check_key };
-            tokio::task::block_in_place(|| OpenedMean::open(context, &mut reader()?))
-        };
-        let (keys, opened, unusable) = self.key_sum(manifest, certificate, open).await?;
-        let context = SumContext { study, manifest: of, sites, keys: &keys, check, check_key };
-        let sums = self
-            .keeps_sums
-            .then(|| tokio::task::block_in_place(|| OpenedSum::open(context, &mut reader()?)));
-        Ok(CertifiedSum { opened, sums: sums.transpose()?, unusable, evidence })
+        if !sum.recounted {
+            sum = self.recount(manifest, certificate).await?;
+            evidence.append(&mut sum.evidence);
+        }
+        let mut spoiled =
+            Spoiled { manifest, certificate, judged: &judged, proceedings, sum, keys, evidence };
+        let mut outcome = self.open_sum(manifest, &spoiled.sum, sites, &spoiled.keys);
+        let threshold = &self.study.threshold;
+        let (round, holders, collusion) = (manifest.round, threshold.holders, threshold.collusion);
+        loop {
+            let Spoiled { sum, keys, .. } = &spoiled;
+            let settled = spoiled.proceedings.disputes.len();
+            match outcome {
+                Ok(opened) => {
+                    let sums = self.plain_sums(manifest, sum, spoiled.sites(), keys)?;
+                    let Spoiled { evidence, proceedings, .. } = spoiled;
+                    return Ok(CertifiedSum {
+                        opened,
+                        sums,
+                        unusable,
+                        evidence,
+                        proceedings,
+                        judged,
+                    });
+                }
+                Err(source) if !threshold.names() => {
+                    return Err(SiteError::Unnamed { round, holders, source });
+                }
+                Err(source) if settled >= usize::from(collusion) => {
+                    return Err(SiteError::StillSpoiled { round, collusion, source });
+                }
+                Err(_) => {
+                    // Hardly ever there: not a part of every round's future.
+                    let without: Hidden<'_, Spoiled<'_>> = Box::pin(self.without_culprits(spoiled));
+                    spoiled = without.await?;
+                }
+            }
+            outcome = self.open_sum(manifest, &spoiled.sum, spoiled.sites(), &spoiled.keys);
+        }
     }
 
-    /// Finds the key sum under which the sum opens, from all openings present; waits for more while
-    /// none does, until all have come or this site's patience is over. Whoever lies among them costs
-    /// time only: what the sum must look like tells the right key sum from the others.
+    /// The verdict on the check words that were found to be wrong, if any were; its sites stay in the
+    /// mean, for their bodies are what they are.
+    async fn check_words_verdict(
+        &self,
+        manifest: &Manifest,
+        certificate: &Certificate,
+        sum: &VerifiedSum,
+    ) -> Result<Option<VerdictCertificate>, SiteError> {
+        let wrong = sum.evidence.iter().filter_map(|found| match found {
+            Evidence::CheckWords { header } => Some(header.statement.site.clone()),
+            _ => None,
+        });
+        let culprits: BTreeSet<SiteId> = wrong.collect();
+        if culprits.is_empty() || !self.study.threshold.names() {
+            return Ok(None);
+        }
+        let proceedings = &Proceedings::default();
+        let case = Case { manifest, certificate, proceedings };
+        self.certified_verdict(case, None, &culprits).await.map(Some)
+    }
+
+    fn context<'a>(
+        &'a self,
+        manifest: &Manifest,
+        sum: &'a VerifiedSum,
+        sites: usize,
+        keys: &'a KeySum,
+    ) -> SumContext<'a> {
+        let (study, check_key, check) = (&*self.study, &self.check_key, &sum.check);
+        SumContext { study, manifest: manifest.id(), sites, keys, check, check_key }
+    }
+
+    fn open_sum(
+        &self,
+        manifest: &Manifest,
+        sum: &VerifiedSum,
+        sites: usize,
+        keys: &KeySum,
+    ) -> Result<OpenedMean, OpenError> {
+        let context = self.context(manifest, sum, sites, keys);
+        tokio::task::block_in_place(|| OpenedMean::open(context, &mut sum.reader()?))
+    }
+
+    /// The sums themselves, where the site keeps them.
+    fn plain_sums(
+        &self,
+        manifest: &Manifest,
+        sum: &VerifiedSum,
+        sites: usize,
+        keys: &KeySum,
+    ) -> Result<Option<OpenedSum>, OpenError> {
+        let context = self.context(manifest, sum, sites, keys);
+        let open = || tokio::task::block_in_place(|| OpenedSum::open(context, &mut sum.reader()?));
+        self.keeps_sums.then(open).transpose()
+    }
+
+    /// Finds the key sum from the openings that count, and whether the sum opens under it; waits for
+    /// more while no candidate opens it and none is determined, until all have come or this site's
+    /// patience is over. Whoever lies among them costs time only: what the sum must look like tells
+    /// the right key sum from the others.
     async fn key_sum<T>(
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
+        judged: &Judged,
         open: impl Fn(&KeySum) -> Result<T, OpenError>,
-    ) -> Result<(KeySum, T, Vec<(SiteId, String)>), SiteError> {
+    ) -> Result<(KeysFound<T>, Vec<(SiteId, String)>), SiteError> {
         let round = manifest.round;
-        let holders: Vec<SiteId> = self.study.holders(round).map(|site| site.id.clone()).collect();
+        let holders = self.study.window(round);
+        let included = &certificate.closing.statement.included;
+        let set: Vec<SiteId> = included.iter().map(|entry| entry.site.clone()).collect();
+        let (threshold, free) = (&self.study.threshold, judged.judgement.free);
         let context = OpeningContext {
             study: &self.study,
             round,
             manifest: manifest.id(),
             closing: certificate.closing.id(),
+            subject: Subject::Sum,
+            words: opening_words(threshold, Subject::Sum, set.len()),
         };
         let end = self.clock.moment().after(self.patience);
         let (mut openings, mut unusable) = (Vec::new(), Vec::<(SiteId, String)>::new());
         // Fetched once: an opening never changes.
         let mut fetched = BTreeSet::new();
-        let mut failed = None;
+        let mut tried: Option<(usize, OpenError)> = None;
         let mut status = self.at(round).status().await?;
         loop {
-            let before = openings.len();
             let mut faults = Vec::new();
             for holder in &status.opened {
                 if fetched.contains(holder) {
                     continue;
                 }
-                match self.fetch_opening(context, holder).await? {
-                    Fetched::Share(opening) => openings.push(opening),
+                let unseal = |part: &CheckedPart<'_>| part.unseal();
+                match self.fetch_opening(context, Openings::Sum, holder, unseal).await? {
+                    Fetched::Opened(opening) => openings.push(opening),
                     Fetched::Unusable(lie) => unusable.push((holder.clone(), lie.to_string())),
                     Fetched::NotServed(fault) => {
                         faults.push((holder.clone(), fault.to_string()));
@@ -200,43 +297,67 @@ impl Site {
                 }
                 fetched.insert(holder.clone());
             }
+            // A review may come after its holder's opening.
+            let openers = self.openers(judged, &set, &status.opened).await?;
+            let (counting, others): (Vec<_>, Vec<_>) = openings
+                .drain(..)
+                .partition(|(offset, _): &(usize, Share)| openers.contains(offset));
+            let usable = counting.len();
             // What was tried without a new opening fails again.
-            let error = match failed.filter(|_| openings.len() == before) {
-                Some(error) => error,
-                None => match self.try_openings(&openings, &open) {
-                    Ok((keys, opened)) => {
-                        unusable.extend(keys.disagreeing.iter().filter_map(|offset| {
-                            let reason = "its share disagrees with the others: it lied, or a dealer lied to it";
+            let error = match tried.take().filter(|(before, _)| *before == usable) {
+                Some((_, error)) => error,
+                None => match self.try_openings(&counting, free, &open) {
+                    Ok(found) => {
+                        let (KeysFound::Opened(keys, _) | KeysFound::Spoiled(keys)) = &found;
+                        let named = |offset: &usize, reason: &str| {
                             Some((holders.get(*offset)?.clone(), reason.to_owned()))
-                        }));
+                        };
+                        let lied = "its share disagrees with the others: it lied";
+                        unusable.extend(keys.disagreeing.iter().filter_map(|at| named(at, lied)));
+                        let reason = |offset: &usize| match holders.get(*offset) {
+                            Some(holder) if judged.judgement.aside.contains(holder) => {
+                                "it is set aside: it is barred, or stands in a pair with a site that it accused or that accused it"
+                            }
+                            _ => "it has made no review that agrees with every dealer of the set",
+                        };
+                        let offsets = others.iter().map(|(offset, _)| offset);
+                        unusable.extend(offsets.filter_map(|offset| named(offset, reason(offset))));
                         unusable.extend(faults);
-                        return Ok((keys, opened, unusable));
+                        return Ok((found, unusable));
                     }
                     Err(error) => error,
                 },
             };
+            openings.extend(counting);
+            openings.extend(others);
             let left = end.since(self.clock.moment());
             let all = holders.iter().all(|holder| fetched.contains(holder));
-            if all || left.is_zero() {
+            if (all && usable == openings.len()) || left.is_zero() {
                 return Err(error.into());
             }
-            failed = Some(error);
+            tried = Some((usable, error));
             // An opening that is served at last is no change of the round.
             let left = if faults.is_empty() { left } else { left.min(AGAIN) };
             status = self.changed(round, status.version, left).await?;
         }
     }
 
-    /// The first candidate for the key sum under which the sum opens.
+    /// The first candidate for the key sum under which the sum opens; or the key sum that is
+    /// determined and under which it does not.
     fn try_openings<T>(
         &self,
         openings: &[(usize, Share)],
+        free: usize,
         open: impl Fn(&KeySum) -> Result<T, OpenError>,
-    ) -> Result<(KeySum, T), OpenError> {
+    ) -> Result<KeysFound<T>, OpenError> {
+        let threshold = &self.study.threshold;
         let mut first = None;
-        for keys in KeySum::candidates(openings, &self.study.threshold)? {
+        for keys in KeySum::candidates(openings, threshold, free)? {
             match open(&keys) {
-                Ok(opened) => return Ok((keys, opened)),
+                Ok(opened) => return Ok(KeysFound::Opened(keys, opened)),
+                Err(_) if keys.is_determined(threshold, free) => {
+                    return Ok(KeysFound::Spoiled(keys));
+                }
                 Err(error) => first = first.or(Some(error)),
             }
         }
@@ -244,7 +365,7 @@ impl Site {
         Err(first.unwrap_or(OpenError::Check))
     }
 
-    async fn acknowledge(
+    pub(crate) async fn acknowledge(
         &self,
         manifest: ManifestId,
         certificate: &Certificate,
@@ -261,42 +382,5 @@ impl Site {
         // Kept, to be sent back should the aggregator lose it.
         self.journal.round(self.study_id, round)?.save_acknowledgement(&signed)?;
         Ok(self.at(round).put_acknowledgement(&signed).await?)
-    }
-}
-
-impl Done<'_> {
-    /// The mean update, in layout order, weighted as the study says.
-    pub fn mean(&self) -> Vec<f32> {
-        self.site.study.weighting.weighted(self.opened.mean().to_vec(), self.places())
-    }
-
-    /// How precise the mean is, over the sites that are in it.
-    pub fn precision(&self) -> Precision {
-        Precision::of(&self.site.study, self.places())
-    }
-
-    /// The places in the roster of the sites that the mean is over.
-    fn places(&self) -> impl Iterator<Item = usize> + Clone {
-        let included = &self.certificate.closing.statement.included;
-        included.iter().filter_map(|entry| self.site.study.position(&entry.site))
-    }
-
-    /// The sums that the mean is of, where the site keeps them ([`Site::keeping_sums`]).
-    pub fn sums(&self) -> Option<&OpenedSum> {
-        self.sums.as_ref()
-    }
-
-    /// The certificate of the opened set.
-    pub fn certificate(&self) -> &Certificate {
-        &self.certificate
-    }
-
-    /// Says which model this site holds now. A site goes on only once Q sites say the same.
-    ///
-    /// # Errors
-    /// [`SiteError`] when the aggregator refuses or cannot be reached.
-    pub async fn acknowledge(self, model: ModelId) -> Result<(), SiteError> {
-        let outcome = Outcome::Applied { model: self.site.check_key.model(&model) };
-        self.site.acknowledge(self.manifest, &self.certificate, outcome).await
     }
 }

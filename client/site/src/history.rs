@@ -2,14 +2,21 @@
 
 use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Certificate, Manifest, Outcome, Previous};
+use ringfence_crypto::statement::{Acknowledgement, Certificate, Manifest, Outcome, Previous};
 
 use crate::error::SiteError;
-use crate::site::{LOOK_AGAIN, Site};
+use crate::site::{Hidden, LOOK_AGAIN, Site};
 
 impl Site {
     /// The checked manifest of a round; kept, so that no second one is ever believed.
-    pub(crate) async fn manifest(&self, round: RoundNumber) -> Result<Signed<Manifest>, SiteError> {
+    pub(crate) fn manifest(&self, round: RoundNumber) -> Hidden<'_, Signed<Manifest>> {
+        Box::pin(self.manifest_after_all_before(round))
+    }
+
+    async fn manifest_after_all_before(
+        &self,
+        round: RoundNumber,
+    ) -> Result<Signed<Manifest>, SiteError> {
         // Rounds are checked from the first one that is not on disk: each stands on the one before.
         let mut first = round;
         while let Some(before) = first.before() {
@@ -36,12 +43,16 @@ impl Site {
             Some(last) => {
                 let certificate = self.journal.round(self.study_id, last)?.certificate()?;
                 let certificate = certificate.ok_or(SiteError::NoCertificate(last))?;
-                Some(previous_of(last, &certificate))
+                Some(self.previous(last, &certificate).await?)
             }
         };
         let manifest = self.at(round).manifest().await?;
         Manifest::check(&manifest, &self.study, self.study_id, previous.as_ref())?;
         self.caught_up(|now| manifest.statement.check_clock(now, "this site's")).await?;
+        if let Some(Previous { round: last, trust, .. }) = &previous {
+            // The manifest names it, so it is final. First, for a manifest on disk stands on it.
+            self.journal.round(self.study_id, *last)?.save_trust(trust)?;
+        }
         journal.save_manifest(&manifest)?;
         Ok(manifest)
     }
@@ -62,7 +73,18 @@ impl Site {
     /// What the round after this one stands on.
     pub(crate) async fn ended(&self, round: RoundNumber) -> Result<Previous, SiteError> {
         self.manifest(round).await?;
-        Ok(previous_of(round, &self.certificate(round).await?))
+        let certificate = self.certificate(round).await?;
+        self.previous(round, &certificate).await
+    }
+
+    async fn previous(
+        &self,
+        round: RoundNumber,
+        certificate: &Certificate,
+    ) -> Result<Previous, SiteError> {
+        let trust = self.trust_after(round, certificate).await?;
+        let closing = &certificate.closing;
+        Ok(Previous { round, closing: closing.id(), closed_at: closing.statement.closed_at, trust })
     }
 
     /// Refuses to go on from a model that the sites have not agreed on: before the first opened
@@ -85,13 +107,39 @@ impl Site {
         loop {
             let agreeing = self.agreeing(last, closing, &own).await?;
             if agreeing >= usize::from(needed) {
-                return Ok(());
+                return self.settle(last);
             }
             if self.clock.moment() >= deadline {
                 return Err(SiteError::NotAgreed { round: last, needed, agreeing });
             }
             self.clock.sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Q sites hold one model of a round: nothing of it is in dispute any more, and what this site
+    /// could open of its keys is destroyed.
+    pub(crate) fn settle(&self, round: RoundNumber) -> Result<(), SiteError> {
+        self.journal.round(self.study_id, round)?.settle()?;
+        Ok(self.journal.round_keys(self.study_id)?.destroy(round)?)
+    }
+
+    /// Settles a certified round if Q sites hold one model of it by now.
+    pub(crate) async fn settle_if_agreed(
+        &self,
+        round: RoundNumber,
+        closing: ClosingId,
+    ) -> Result<(), SiteError> {
+        let acknowledgements = self.at(round).acknowledgements().await?;
+        let mut models: Vec<Outcome> = Vec::new();
+        for signed in &acknowledgements {
+            let outcome = signed.statement.outcome;
+            if outcome != Outcome::Failed && !models.contains(&outcome) {
+                models.push(outcome);
+            }
+        }
+        let needed = usize::from(self.study.threshold.endorsements);
+        let agreed = |model| self.count(&acknowledgements, closing, model) >= needed;
+        if models.iter().any(agreed) { self.settle(round) } else { Ok(()) }
     }
 
     /// The last round before this one whose set was opened, with its closing.
@@ -119,6 +167,15 @@ impl Site {
         outcome: &Outcome,
     ) -> Result<usize, SiteError> {
         let acknowledgements = self.at(round).acknowledgements().await?;
+        Ok(self.count(&acknowledgements, closing, outcome))
+    }
+
+    fn count(
+        &self,
+        acknowledgements: &[Signed<Acknowledgement>],
+        closing: ClosingId,
+        outcome: &Outcome,
+    ) -> usize {
         let sites = self.study.roster.iter().filter(|site| {
             acknowledgements.iter().any(|signed| {
                 let statement = &signed.statement;
@@ -128,11 +185,6 @@ impl Site {
                     && signed.verify(&site.signature_key, &site.id).is_ok()
             })
         });
-        Ok(sites.count())
+        sites.count()
     }
-}
-
-fn previous_of(round: RoundNumber, certificate: &Certificate) -> Previous {
-    let closing = &certificate.closing;
-    Previous { round, closing: closing.id(), closed_at: closing.statement.closed_at }
 }

@@ -1,37 +1,36 @@
 //! A key holder's duties in a round: review, endorse, open.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ringfence_crypto::api::OpeningFrame;
-use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::id::{HeaderId, RoundNumber, SiteId};
 use ringfence_crypto::log::{LogEntry, LogHash};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Closing, Header, Manifest, Receipt};
+use ringfence_crypto::statement::{Closing, Manifest, Receipt};
 use ringfence_crypto::wire::frame;
 use ringfence_keys::duties::holder::{
-    self, CertifiedSet, ClosingView, Decision, Holder, HolderError, open_share_sum,
+    CertifiedSet, ClosingView, Decision, Holder, HolderError, open_share_sum,
 };
 use ringfence_keys::duties::logged::{LogProofs, Seen};
-use ringfence_keys::round_secret::RoundSecret;
-use ringfence_keys::share::envelope::{Complaint, EnvelopeError, open_envelope};
-use ringfence_keys::share::share::Share;
+use ringfence_keys::share::dealt::DealtShare;
+use ringfence_keys::share::envelope::Complaint;
 
 use crate::error::SiteError;
-use crate::site::{LOOK_AGAIN, Site};
-use crate::transport::{TransportError, present};
-
-/// How long an envelope that is not the right one is asked for again, within the site's patience.
-const MENDING: Duration = Duration::from_secs(30);
+use crate::site::{Hidden, Site};
+use crate::transport::{Openings, TransportError, present};
+use crate::wait::Awaited;
 
 /// What a holder did in a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldReport {
     /// What it complained about, each with the dealer.
     pub complaints: Vec<Complaint>,
-    /// Whether it opened a certified set; false after an abort.
+    /// Whether it opened a certified set; false after an abort, or where it was cheated.
     pub opened: bool,
+    /// Dealers of the certified set that dealt it no share: it cannot open, and the others do without
+    /// it, as the threshold allows for.
+    pub cheated_by: Vec<SiteId>,
 }
 
 impl Site {
@@ -40,45 +39,55 @@ impl Site {
     /// # Errors
     /// [`SiteError`] when this site is no holder, refuses what it is shown, or too few answer.
     pub async fn hold(&self, round: RoundNumber) -> Result<HoldReport, SiteError> {
+        let held: Hidden<'_, HoldReport> = Box::pin(self.duties(round));
+        held.await
+    }
+
+    async fn duties(&self, round: RoundNumber) -> Result<HoldReport, SiteError> {
         self.help_if_behind().await?;
         let manifest = self.manifest(round).await?.statement;
         self.answer_restored().await?;
         let journal = self.journal.round(self.study_id, round)?;
-        let mut holder = Holder::restore(
-            Arc::clone(&self.study),
-            self.id().clone(),
-            self.journal.endorsements(self.study_id)?,
-            self.abstention()?,
-            self.journal.last_closing(self.study_id)?.map(|last| Seen::from(&last.statement)),
-        );
         if !self.holds(round) {
             let site = self.id().clone();
             return Err(HolderError::NoHolder { site, round }.into());
         }
+        let mut holder = self.holder()?;
         holder.takes_part(&manifest)?;
         self.names_own_round_key(&manifest)?;
-        let complaints = match journal.opening()? {
-            // The secret may be gone by now.
-            Some(_) => Vec::new(),
-            None => self.review(&manifest).await?,
+        let complaints = match journal.is_settled()? {
+            // The secret is gone by now.
+            true => Vec::new(),
+            false => self.review(&manifest, &mut holder).await?,
         };
         let over = |state| !matches!(state, RoundState::Collecting | RoundState::Reviewing);
-        self.wait_and_mend(round, "a closing", |status| over(status.state)).await?;
+        self.wait_and_mend(round, Awaited::Closing, |status| over(status.state)).await?;
         self.endorse(&manifest, &mut holder).await?;
 
         let done = |state| !matches!(state, RoundState::Closed);
         let certified = |status: &RoundStatus| over(status.state) && done(status.state);
-        self.wait_and_mend(round, "a certificate", certified).await?;
+        self.wait_and_mend(round, Awaited::Certificate, certified).await?;
         let certificate = self.certificate(round).await?;
         if certificate.closing.statement.is_abort() {
-            self.destroy_round_secret(round)?;
-            return Ok(HoldReport { complaints, opened: false });
+            // Nothing is ever opened.
+            self.settle(round)?;
+            return Ok(HoldReport { complaints, opened: false, cheated_by: Vec::new() });
         }
         let frame = match journal.opening()? {
             Some(frame) => frame,
             None => {
                 let set = holder.may_open(&manifest, &certificate)?;
-                let frame = self.opening(&manifest, &set).await?;
+                let named: Vec<(SiteId, HeaderId)> =
+                    set.sites().map(|(site, header)| (site.clone(), header)).collect();
+                // A wrong envelope is an error instead, and named: the aggregator's.
+                let shares = self.shares(&manifest, &named).await?;
+                let dealt = |site: &SiteId| shares.iter().any(|(dealer, _)| dealer == site);
+                let cheated_by: Vec<SiteId> =
+                    named.into_iter().map(|(site, _)| site).filter(|site| !dealt(site)).collect();
+                if !cheated_by.is_empty() {
+                    return Ok(HoldReport { complaints, opened: false, cheated_by });
+                }
+                let frame = self.opening(&set, &shares)?;
                 let frame = frame::encode(&frame).map_err(TransportError::from)?;
                 journal.save_opening(&frame)?;
                 frame
@@ -86,43 +95,20 @@ impl Site {
         };
         let frame: OpeningFrame =
             frame::decode(&frame, "an opening").map_err(TransportError::from)?;
-        // What was dealt is summed and durable: the key that it came under is not needed again.
-        self.destroy_round_secret(round)?;
-        self.at(round).put_opening(&frame).await?;
-        Ok(HoldReport { complaints, opened: true })
+        // What was dealt is kept until Q sites hold one model: a dispute may ask for it.
+        self.at(round).put_opening(Openings::Sum, &frame).await?;
+        Ok(HoldReport { complaints, opened: true, cheated_by: Vec::new() })
     }
 
-    /// Opens every envelope that was dealt to this holder and posts its review. A header or an
-    /// envelope that is not what its dealer signed is the aggregator's fault: it is asked for again
-    /// for a while, and without it nothing is reviewed, so that no honest dealer is complained about.
-    async fn review(&self, manifest: &Manifest) -> Result<Vec<Complaint>, SiteError> {
-        let round = manifest.round;
-        let status = self
-            .wait(round, "the end of its contributions", |s| s.state != RoundState::Collecting)
-            .await?;
-        if status.state != RoundState::Reviewing || status.reviewed.contains(self.id()) {
-            return Ok(Vec::new());
-        }
-        let secret = self.round_secret(manifest)?;
-        let mut complaints = Vec::new();
-        for dealer in &status.received {
-            let header = self.header(manifest, dealer).await?;
-            let late = |status: &RoundStatus| status.state != RoundState::Reviewing;
-            match self.dealt(secret.as_ref(), &header.statement, late).await? {
-                Some(dealt) => complaints.extend(dealt.err()),
-                // The aggregator lost it, and has not got it again in time.
-                None => return Ok(Vec::new()),
-            }
-        }
-        let review = holder::review(&self.identity, manifest, &complaints);
-        // Kept, to be sent back should the aggregator lose it.
-        self.journal.round(self.study_id, round)?.save_review(&review)?;
-        match self.at(round).put_review(&review).await {
-            Ok(()) => Ok(complaints),
-            // The time to review is over: the closing stands without this holder's word.
-            Err(error) if error.status() == Some(409) => Ok(complaints),
-            Err(error) => Err(error.into()),
-        }
+    /// This site as a key holder, with everything that it has said.
+    pub(crate) fn holder(&self) -> Result<Holder, SiteError> {
+        Ok(Holder::restore(
+            Arc::clone(&self.study),
+            self.id().clone(),
+            self.journal.holder_records(self.study_id)?,
+            self.abstention()?,
+            self.journal.last_closing(self.study_id)?.map(|last| Seen::from(&last.statement)),
+        ))
     }
 
     async fn endorse(&self, manifest: &Manifest, holder: &mut Holder) -> Result<(), SiteError> {
@@ -130,16 +116,15 @@ impl Site {
         let closing = self.at(round).closing().await?;
         let reviews = self.at(round).reviews().await?;
         let named = &closing.statement;
-        let mut headers = Vec::new();
-        let sites = named.included.iter().map(|entry| &entry.site);
-        for site in sites.chain(named.excluded.iter().map(|entry| &entry.site)) {
-            headers.push(self.header(manifest, site).await?);
-        }
+        let (freeze, trust) = (self.freeze(manifest).await?, self.trust_before(round)?);
+        let headers = self.frozen_headers(manifest, &freeze.statement).await?;
         let journal = self.journal.round(self.study_id, round)?;
         let receipt = journal.receipt()?;
         let log = self.log_proofs(manifest, named, receipt.as_ref(), holder.seen()).await?;
         let view = ClosingView {
             manifest,
+            trust: &trust,
+            freeze: &freeze,
             closing: &closing,
             headers: &headers,
             reviews: &reviews,
@@ -154,6 +139,7 @@ impl Site {
         let endorsement = match decision? {
             Decision::Repeat(endorsement) => endorsement,
             Decision::Fresh(endorsement) => {
+                self.own_round_keys_logged(manifest, &closing).await?;
                 self.caught_up(|now| named.check_clock(now)).await?;
                 journal.endorse(&endorsement)?;
                 endorsement
@@ -189,74 +175,13 @@ impl Site {
         Ok(LogProofs { inclusion, consistency })
     }
 
-    async fn opening(
+    fn opening(
         &self,
-        manifest: &Manifest,
         set: &CertifiedSet<'_>,
+        shares: &[(SiteId, DealtShare)],
     ) -> Result<OpeningFrame, SiteError> {
-        let secret = self.round_secret(manifest)?;
-        let mut shares = Vec::new();
-        for (site, named) in set.sites() {
-            let header = self.header(manifest, site).await?;
-            // A dealer with at most c complaints stays in the set; a holder that it cheated cannot
-            // open, which the threshold allows for: it is one of the missing shares then. A wrong
-            // envelope is an error instead, and named: the aggregator's.
-            let dealt = self.dealt(secret.as_ref(), &header.statement, |_| false).await?;
-            let Some(dealt) = dealt else { continue };
-            match dealt {
-                Ok(share) if header.id() == named => shares.push((site.clone(), share)),
-                _ => {}
-            }
-        }
         let mut rng =
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
-        Ok(open_share_sum(&self.identity, &self.study, set, &shares, &mut rng)?)
-    }
-
-    /// A site's header, checked: nothing that it names is judged before.
-    async fn header(
-        &self,
-        manifest: &Manifest,
-        site: &SiteId,
-    ) -> Result<Signed<Header>, SiteError> {
-        let header = self.at(manifest.round).header(site).await?;
-        Header::check(&header, &self.study, manifest, site)?;
-        Ok(header)
-    }
-
-    /// What a contribution's header seals to this holder; nothing once the round is `over` and the
-    /// aggregator has not got again what it lost.
-    async fn sealed(
-        &self,
-        header: &Header,
-        over: impl Fn(&RoundStatus) -> bool,
-    ) -> Result<Option<Vec<u8>>, SiteError> {
-        let at = self.at(header.round);
-        let ask = || async { present(at.envelope(&header.site, self.id()).await) };
-        let sealed = self.until_mended(header.round, over, ask).await?;
-        Ok(sealed.map(Option::unwrap_or_default))
-    }
-
-    /// The share that a checked header deals to this holder; the inner error is the dealer's fault.
-    /// An envelope that is missing or wrong is asked for again: the dealer may be sending it anew.
-    /// Nothing once the round is `over` and the aggregator has not got again what it lost.
-    async fn dealt(
-        &self,
-        secret: Option<&RoundSecret>,
-        header: &Header,
-        over: impl Fn(&RoundStatus) -> bool,
-    ) -> Result<Option<Result<Share, Complaint>>, SiteError> {
-        let end = self.clock.moment().after(self.patience.min(MENDING));
-        loop {
-            let Some(sealed) = self.sealed(header, &over).await? else { return Ok(None) };
-            match open_envelope(&self.identity, secret, &self.study, header, &sealed) {
-                Ok(share) => return Ok(Some(Ok(share))),
-                Err(EnvelopeError::Bad(complaint)) => return Ok(Some(Err(complaint))),
-                Err(EnvelopeError::Wrong(wrong)) if self.clock.moment() >= end => {
-                    return Err(wrong.into());
-                }
-                Err(EnvelopeError::Wrong(_)) => self.clock.sleep(LOOK_AGAIN).await,
-            }
-        }
+        Ok(open_share_sum(&self.identity, &self.study, set, shares, &mut rng)?)
     }
 }

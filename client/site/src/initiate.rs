@@ -1,5 +1,6 @@
 //! Opening a round: in one's turn, and on which model.
 
+use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::statement::Manifest;
@@ -43,8 +44,9 @@ impl Site {
         if let Some(status) = self.opened(round).await? {
             return Ok(status);
         }
-        let previous = self.before(round).await?;
+        // First: what the round before leaves is final once its model is agreed on.
         self.agreed(round, base_model).await?;
+        let previous = self.before(round).await?;
         let turn = self.turn_in(round, previous.as_ref())?;
         if let Some(status) = self.own_turn(turn).await? {
             return Ok(status);
@@ -61,7 +63,8 @@ impl Site {
             holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
             holder_keys,
             base_model: self.check_key.model(&base_model),
-            previous: previous.map(|previous| previous.closing),
+            previous: previous.as_ref().map(|previous| previous.closing),
+            trust: previous.map_or_else(Trust::default, |previous| previous.trust).digest(),
         });
         match self.at(round).open(&manifest).await {
             Ok(status) => Ok(status),

@@ -7,7 +7,10 @@
 //!     manifest.json  certificate.json          checked
 //!     base-model.json                          sampled values of the base model
 //!     body.bin  envelopes.bin  contribution.json   what was or will be sent, byte for byte
-//!     receipt.json  review.json  endorsement.json  closing.json  opening.bin  acknowledgement.json
+//!     freeze.json  review.json  dealt.bin      what was dealt to this site, until settled.json
+//!     receipt.json  endorsement.json  closing.json  opening.bin  acknowledgement.json
+//!     dispute-1.json  functionals-1.bin  verdict-1.json  keys-1.bin   what it said in disputes
+//!     trust.json                               trust after the round, once a manifest names it
 //!     refused-<closing>.json                   closings on a log that this site refuses
 //! STATE/studies/<study>/restored.json          restores from backups, how far the site abstains
 //! STATE/studies/<study>/round-keys/            see `round_keys`
@@ -30,9 +33,10 @@ pub use error::JournalError;
 use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
 use ringfence_crypto::protocol::{ProtocolVersion, VERSION};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Closing, Endorsement, RestoreRequest};
+use ringfence_crypto::statement::{Closing, RestoreRequest};
 use ringfence_crypto::wire::json;
 use ringfence_keys::duties::contributor::{End, Record};
+use ringfence_keys::duties::holder::Records;
 pub use round::{ContributionRecord, RoundJournal};
 pub use round_keys::RoundKeysJournal;
 use serde::{Deserialize, Serialize};
@@ -155,16 +159,24 @@ impl Journal {
         Ok(spent)
     }
 
-    /// Every endorsement of this site in a study.
+    /// Everything that this site has said as a key holder in a study and may say once only.
     ///
     /// # Errors
-    /// [`JournalError`] when one cannot be read.
-    pub fn endorsements(&self, study: StudyId) -> Result<Vec<Endorsement>, JournalError> {
-        let mut endorsements = Vec::new();
+    /// [`JournalError`] when a record cannot be read.
+    pub fn holder_records(&self, study: StudyId) -> Result<Records, JournalError> {
+        let mut records = Records::default();
         for folder in files::children(&self.rounds(study))? {
-            endorsements.extend(RoundJournal { folder }.endorsement()?);
+            let round = number(&folder).map(RoundNumber);
+            let journal = RoundJournal { folder };
+            records.endorsed.extend(journal.endorsement()?);
+            let Some(round) = round else { continue };
+            let review = journal.review()?;
+            records.reviewed.extend(review.map(|review| (round, review.statement.freeze)));
+            records.disputes.extend(journal.disputes()?);
+            records.verdicts.extend(journal.verdicts()?);
+            records.settled.extend(journal.is_settled()?.then_some(round));
         }
-        Ok(endorsements)
+        Ok(records)
     }
 
     /// The closing of the highest round of which this site has endorsed one or holds a certificate:

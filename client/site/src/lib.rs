@@ -14,7 +14,12 @@
 //!   wait       how long each step of a round may take
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
-//!   finish     Done
+//!   finish     from the certificate to the opened sum
+//!   done       Done
+//!   findings   what Done found out about others
+//!   judged     what the reviews come to: who is trusted, whose openings count
+//!   dealt      what was dealt to this key holder, and its review of it
+//!   spoiled    disputes: a sum without those who broke the format
 //!   mend       what an aggregator lost is sent again
 //! journal      durable state            transport   HTTP
 //! model        identities and layouts of weights
@@ -24,28 +29,34 @@
 #![warn(clippy::indexing_slicing, reason = "a site must not stop on what it is sent or finds")]
 
 mod contribute;
+mod dealt;
+mod done;
 mod error;
+mod findings;
 mod fingerprint;
 mod finish;
 mod history;
 mod hold;
 mod initiate;
 mod journal;
+mod judged;
 mod mend;
 pub mod model;
 mod openings;
 mod restored;
 mod round_keys;
 mod site;
+mod spoiled;
 mod sum;
 pub mod transport;
 mod turn;
 mod wait;
 
 pub use contribute::{Contributed, Joined, Sealing};
+pub use done::{Done, RoundEnd};
 pub use error::SiteError;
+pub use findings::Findings;
 pub use fingerprint::Fingerprint;
-pub use finish::{Done, RoundEnd};
 pub use hold::HoldReport;
 pub use journal::{
     ContributionRecord, Journal, JournalError, RestoreRecord, RoundJournal, RoundKeysJournal,
@@ -54,4 +65,4 @@ pub use restored::RestoreRun;
 pub use round_keys::NamedKey;
 pub use site::{Membership, Site};
 pub use turn::Turn;
-pub use wait::Overdue;
+pub use wait::{Awaited, Overdue};

@@ -1,20 +1,23 @@
 //! What an aggregator lost comes back from the sites: the bytes of their contributions, and the
 //! statements that it signed or took.
 
-use ringfence_crypto::api::{Recovery, Returned};
+use ringfence_crypto::api::{OpeningFrame, Recovery, Returned};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::LogHash;
 use ringfence_crypto::round::{Event, RoundStatus};
 use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
+
+use ringfence_keys::duties::disputes::{endorse_dispute, endorse_verdict};
 
 use crate::error::SiteError;
 use crate::journal::RoundJournal;
 use crate::site::{LOOK_AGAIN, Site};
 use crate::transport::TransportError;
-use crate::wait::Waiting;
+use crate::wait::{Awaited, Waiting};
 
-/// Statements that are sent back at a time.
-const BATCH: usize = 64;
+/// Bytes of statements that are sent back at a time, but for the last one: half of a message.
+const BATCH: usize = MAX_MESSAGE / 2;
 
 /// How often a contribution is sent again in one wait. An aggregator that wants it for ever would
 /// else have it for ever, and the wait would never end.
@@ -26,7 +29,7 @@ impl Site {
     pub(crate) async fn wait_and_mend(
         &self,
         round: RoundNumber,
-        what: &'static str,
+        what: Awaited,
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> Result<RoundStatus, SiteError> {
         // What was sent is asked for again only if the round has changed since.
@@ -118,21 +121,22 @@ impl Site {
         if recovery.missing.is_empty() {
             return Ok(recovery);
         }
-        let mut held = Vec::new();
+        let mut statements: Vec<Returned> = Vec::new();
+        let keys = self.journal.round_keys(self.study_id)?.kept()?;
+        statements.extend(keys.into_iter().map(Returned::RoundKeys));
         for journal in self.journal.kept_rounds(self.study_id)? {
-            for statement in self.held(&journal)? {
-                if let Some(entry) = statement.entry() {
-                    held.push((entry.leaf(), statement));
-                }
-            }
+            statements.extend(self.held(&journal)?);
         }
+        let of = |statement: Returned| Some((statement.entry()?.leaf(), statement));
+        let mut held: Vec<(LogHash, Returned)> = statements.into_iter().filter_map(of).collect();
         // Each is sent once, so this ends.
         loop {
             let missing = |leaf: &LogHash| recovery.missing.contains(leaf);
-            let mut batch = Vec::new();
+            let (mut batch, mut bytes) = (Vec::new(), 0);
             held.retain(|(leaf, statement)| {
-                let sent = batch.len() < BATCH && missing(leaf);
+                let sent = bytes < BATCH && missing(leaf);
                 if sent {
+                    bytes += json::compact(statement).len();
                     batch.push(statement.clone());
                 }
                 !sent
@@ -149,6 +153,7 @@ impl Site {
         let mut events = Vec::new();
         events.extend(journal.contribution()?.map(|record| Event::Announced(record.header)));
         events.extend(journal.receipt()?.map(Event::Received));
+        events.extend(journal.freeze()?.map(Event::Frozen));
         events.extend(journal.review()?.map(Event::Reviewed));
         events.extend(journal.closing()?.map(Event::Closed));
         if let Some(certificate) = journal.certificate()? {
@@ -157,8 +162,14 @@ impl Site {
         }
         let endorsement = journal.endorsement()?;
         events.extend(endorsement.map(|own| Event::Endorsed(self.identity.sign(own))));
-        if let Some(opening) = journal.opening()? {
-            let opening: ringfence_crypto::api::OpeningFrame =
+        for dispute in journal.disputes()? {
+            events.push(Event::Disputed(endorse_dispute(&self.identity, dispute)));
+        }
+        for verdict in journal.verdicts()? {
+            events.push(Event::Judged(endorse_verdict(&self.identity, verdict)));
+        }
+        for opening in journal.opening()?.into_iter().chain(journal.answers()?) {
+            let opening: OpeningFrame =
                 frame::decode(&opening, "an opening").map_err(TransportError::from)?;
             events.push(Event::Opened(opening.statement));
         }

@@ -2,22 +2,45 @@
 
 use ringfence_crypto::api::opening_part_bytes;
 use ringfence_crypto::id::SiteId;
+use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::statement::Subject;
 use ringfence_keys::open::{CheckedPart, OpeningContext, UnusableOpening};
-use ringfence_keys::share::share::Share;
 
 use crate::error::SiteError;
 use crate::site::Site;
-use crate::transport::TransportError;
+use crate::transport::{Openings, TransportError};
 
 /// How often a part that is not what its holder signed is asked for.
 const ATTEMPTS: u32 = 3;
 
+/// Which openings are asked for, and how many words each holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) openings: Openings,
+    pub(crate) subject: Subject,
+    pub(crate) words: usize,
+}
+
+impl Place {
+    /// The holders that have opened.
+    pub(crate) fn posted(&self, status: &RoundStatus) -> Vec<SiteId> {
+        let of = |index: u16| status.disputes.iter().find(|of| of.index == index);
+        match self.openings {
+            Openings::Sum => status.opened.clone(),
+            Openings::Functionals(index) => {
+                of(index).map(|of| of.answered.clone()).unwrap_or_default()
+            }
+            Openings::Keys(index) => of(index).map(|of| of.removing.clone()).unwrap_or_default(),
+        }
+    }
+}
+
 /// What came of fetching a holder's opening. Whose fault it is that it cannot be used is settled
 /// here and nowhere else: only what the holder signed is held against it.
 #[derive(Debug)]
-pub(crate) enum Fetched {
-    /// The holder's window offset, and its share of the key sum.
-    Share((usize, Share)),
+pub(crate) enum Fetched<T> {
+    /// What was sealed to this site.
+    Opened(T),
     /// The holder's lie: this is what it signed, and it cannot be used. It stays so.
     Unusable(UnusableOpening),
     /// The aggregator's fault: it served another thing or nothing, however often it was asked.
@@ -32,17 +55,19 @@ impl Site {
     ///
     /// # Errors
     /// [`SiteError`] when the aggregator cannot be reached.
-    pub(crate) async fn fetch_opening(
+    pub(crate) async fn fetch_opening<T>(
         &self,
         context: OpeningContext<'_>,
+        place: Openings,
         holder: &SiteId,
-    ) -> Result<Fetched, SiteError> {
+        unseal: impl Fn(&CheckedPart<'_>) -> Result<T, UnusableOpening>,
+    ) -> Result<Fetched<T>, SiteError> {
         let mut attempt = 1;
         loop {
-            let fault = match self.checked_part(context, holder).await {
+            let fault = match self.checked_part(context, place, holder).await {
                 Ok(part) => {
-                    return Ok(match part.unseal() {
-                        Ok(share) => Fetched::Share(share),
+                    return Ok(match unseal(&part) {
+                        Ok(opened) => Fetched::Opened(opened),
                         Err(lie) => Fetched::Unusable(lie),
                     });
                 }
@@ -65,11 +90,12 @@ impl Site {
     async fn checked_part<'a>(
         &'a self,
         context: OpeningContext<'a>,
+        place: Openings,
         holder: &SiteId,
     ) -> Result<CheckedPart<'a>, SiteError> {
-        let OpeningContext { study, round, .. } = context;
-        let limit = opening_part_bytes(&study.threshold, study.roster.len());
-        let part = self.at(round).opening_part(holder, self.id(), limit).await?;
+        let OpeningContext { study, round, words, .. } = context;
+        let limit = opening_part_bytes(words, study.roster.len());
+        let part = self.at(round).opening_part(place, holder, self.id(), limit).await?;
         let signer = &part.statement.statement.holder;
         if signer != holder {
             let (expected, got) = (holder.clone(), signer.clone());

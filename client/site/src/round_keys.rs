@@ -4,12 +4,16 @@ use std::fmt;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
+use ringfence_crypto::log::checkpoint::CheckpointError;
+use ringfence_crypto::log::{
+    Checkpoint, CheckpointText, InclusionProof, LogEntry, NoteKey, TlogProof, origin,
+};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{HolderKeys, Manifest, RoundKeys};
+use ringfence_crypto::statement::{Closing, HolderKeys, Manifest, RoundKeys};
 use ringfence_keys::round_secret::{self, RoundSecret};
 
 use crate::error::SiteError;
-use crate::site::Site;
+use crate::site::{Hidden, Site};
 use crate::transport::present;
 
 /// Rounds that one statement covers.
@@ -33,6 +37,10 @@ fn leaves_out(
     named != Some(published) && !raced
 }
 
+fn not_logged(statement: Digest, reason: String) -> SiteError {
+    SiteError::RoundKeysNotLogged { statement, reason }
+}
+
 /// What a manifest names as a holder's round keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamedKey(pub Option<Digest>);
@@ -47,14 +55,27 @@ impl fmt::Display for NamedKey {
 }
 
 impl Site {
-    /// Sees to it that this site's keys for the coming rounds are published, and destroys secrets
-    /// of rounds that have ended. The secrets are durable before their public halves leave.
+    /// Sees to it that this site's keys for the coming rounds are published and in the study's log,
+    /// and destroys secrets of rounds that have ended. The secrets are durable before their public
+    /// halves leave.
     ///
     /// # Errors
     /// [`SiteError`].
     pub async fn publish_round_keys(&self) -> Result<(), SiteError> {
+        let published: Hidden<'_, ()> = Box::pin(self.publish());
+        published.await
+    }
+
+    async fn publish(&self) -> Result<(), SiteError> {
+        self.help_if_behind().await?;
         let journal = self.journal.round_keys(self.study_id)?;
         for round in journal.secret_rounds()? {
+            let of = self.journal.round(self.study_id, round)?;
+            if of.opening()?.is_some()
+                && let Some(certificate) = of.certificate()?
+            {
+                self.settle_if_agreed(round, certificate.closing.id()).await?;
+            }
             if self.duties_done(round)? {
                 journal.destroy(round)?;
             }
@@ -87,9 +108,69 @@ impl Site {
         // Sent again until the aggregator has it: the same statement is taken any number of times.
         for statement in journal.unsent()? {
             self.transport.put_round_keys(&statement).await?;
-            journal.sent(&statement, self.clock.now())?;
+            let since = self.clock.now();
+            let proof = self.proof_of(&statement).await?;
+            journal.logged(&statement.statement, &proof)?;
+            journal.sent(&statement, since)?;
         }
         Ok(())
+    }
+
+    /// Fetches what proves, signed by the aggregator, that the study's log contains round keys of
+    /// this site.
+    async fn proof_of(&self, statement: &Signed<RoundKeys>) -> Result<TlogProof, SiteError> {
+        let note = self.transport.checkpoint(self.study_id).await?;
+        let digest = statement.id();
+        let signed = NoteKey::new(&origin(self.study_id), self.study.aggregator_key)
+            .map_err(CheckpointError::from)
+            .and_then(|key| CheckpointText::verified(&note, &key))
+            .map_err(|error| not_logged(digest, error.to_string()))?;
+        let inclusion = self.inclusion_of(digest, signed.checkpoint()).await?;
+        TlogProof::new(inclusion, note, Vec::new())
+            .map_err(|error| not_logged(digest, error.to_string()))
+    }
+
+    /// Fetches the proof that a log contains round keys of this site, and checks it.
+    async fn inclusion_of(
+        &self,
+        statement: Digest,
+        checkpoint: Checkpoint,
+    ) -> Result<InclusionProof, SiteError> {
+        let leaf = LogEntry::of::<RoundKeys>(statement).leaf();
+        let size = checkpoint.size;
+        let proofs = present(self.transport.inclusion(self.study_id, size, &[leaf]).await)?;
+        let proof = proofs.and_then(|proofs| proofs.into_iter().next());
+        let none = || format!("the aggregator shows no proof in its log of {size} statements");
+        let proof = proof.ok_or_else(|| not_logged(statement, none()))?;
+        proof
+            .verify(leaf, &checkpoint)
+            .map_err(|error| not_logged(statement, error.to_string()))?;
+        Ok(proof)
+    }
+
+    /// Refuses a closing whose log lacks the round keys that this site holds under: without them
+    /// nothing shows that the aggregator had them. The closing is kept as evidence; its signature
+    /// has been checked.
+    ///
+    /// # Errors
+    /// [`SiteError::RoundKeysNotLogged`].
+    pub(crate) async fn own_round_keys_logged(
+        &self,
+        manifest: &Manifest,
+        closing: &Signed<Closing>,
+    ) -> Result<(), SiteError> {
+        let Some(named) = self.named_round_keys(manifest) else { return Ok(()) };
+        let logged = self.inclusion_of(named, closing.statement.checkpoint).await;
+        if let Err(SiteError::RoundKeysNotLogged { .. }) = &logged {
+            self.journal.round(self.study_id, manifest.round)?.save_refused(closing)?;
+        }
+        logged.map(drop)
+    }
+
+    /// The round keys that a manifest has this site hold under.
+    fn named_round_keys(&self, manifest: &Manifest) -> Option<Digest> {
+        let offset = self.study.holder_offset(manifest.round, self.id())?;
+        manifest.holder_keys.get(offset).copied().flatten()
     }
 
     /// The digests that a manifest for `round` names: each holder's published keys, if it has any.
@@ -132,16 +213,19 @@ impl Site {
     /// [`SiteError::RoundKeyLeftOut`].
     pub(crate) fn names_own_round_key(&self, manifest: &Manifest) -> Result<(), SiteError> {
         let Manifest { round, .. } = *manifest;
-        let Some(offset) = self.study.holder_offset(round, self.id()) else { return Ok(()) };
+        if !self.holds(round) {
+            return Ok(());
+        }
         let journal = self.journal.round_keys(self.study_id)?;
         let Some((keys, since)) = journal.published(round)? else { return Ok(()) };
         let published = keys.id();
-        let named = manifest.holder_keys.get(offset).copied().flatten();
+        let named = self.named_round_keys(manifest);
         if !leaves_out(manifest, named, published, since) {
             return Ok(());
         }
         let (initiator, named) = (manifest.initiator.clone(), NamedKey(named));
-        Err(SiteError::RoundKeyLeftOut { round, initiator, published, named })
+        let proof = journal.proof_path(&keys.statement).display().to_string();
+        Err(SiteError::RoundKeyLeftOut { round, initiator, published, named, proof })
     }
 
     /// The keys that the holders of a checked manifest hold under.
@@ -167,21 +251,19 @@ impl Site {
         &self,
         manifest: &Manifest,
     ) -> Result<Option<RoundSecret>, SiteError> {
-        let offset = self.study.holder_offset(manifest.round, self.id());
-        let named = offset.and_then(|offset| manifest.holder_keys.get(offset).copied().flatten());
-        let Some(named) = named else { return Ok(None) };
+        let Some(named) = self.named_round_keys(manifest) else { return Ok(None) };
         let secret = self.journal.round_keys(self.study_id)?.secret(manifest.round, named)?;
         let missing = || SiteError::RoundSecret { round: manifest.round, statement: named };
         secret.ok_or_else(missing).map(Some)
     }
 
-    /// Whether nothing that was sealed to this site in a round is needed again: its opening is on
-    /// disk, or the round ended in an abort, or without it as a holder.
+    /// Whether nothing that was sealed to this site in a round is needed again: it is settled, or
+    /// ended in an abort, or without it as a holder.
     fn duties_done(&self, round: RoundNumber) -> Result<bool, SiteError> {
         let journal = self.journal.round(self.study_id, round)?;
         let ended = journal.certificate()?;
         let idle = ended.is_some_and(|c| c.closing.statement.is_abort() || !self.holds(round));
-        Ok(idle || journal.opening()?.is_some())
+        Ok(idle || journal.is_settled()?)
     }
 
     async fn published(
@@ -190,14 +272,6 @@ impl Site {
         round: RoundNumber,
     ) -> Result<Option<Signed<RoundKeys>>, SiteError> {
         Ok(present(self.transport.round_keys(self.study_id, site, round).await)?)
-    }
-
-    /// Destroys the secret of a round, once its duties are done.
-    pub(crate) fn destroy_round_secret(&self, round: RoundNumber) -> Result<(), SiteError> {
-        if self.duties_done(round)? {
-            self.journal.round_keys(self.study_id)?.destroy(round)?;
-        }
-        Ok(())
     }
 }
 
@@ -218,6 +292,7 @@ mod tests {
             holder_keys: Vec::new(),
             base_model: Digest::of(b"keyed"),
             previous: None,
+            trust: Digest::of(b"trust"),
         };
         let (published, other) = (Digest::of(b"published"), Digest::of(b"other"));
         let since = UnixSeconds(1000);

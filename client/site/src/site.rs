@@ -1,6 +1,7 @@
 //! A site: its keys, its durable state, its connection, and how it waits for others.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,11 @@ use ringfence_keys::identity::Identity;
 use crate::error::SiteError;
 use crate::journal::Journal;
 use crate::transport::{RoundTransport, Transport, TransportError};
-use crate::wait::Waiting;
+use crate::wait::{Awaited, Waiting};
+
+/// A future whose type is hidden. What drives a whole round is large; held by value, it would be laid
+/// out, moved and dropped anew in whatever calls it, in other crates too.
+pub(crate) type Hidden<'a, T> = Pin<Box<dyn Future<Output = Result<T, SiteError>> + Send + 'a>>;
 
 /// The pause between two looks at what changes without a sign.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -136,7 +141,7 @@ impl Site {
     pub(crate) async fn wait(
         &self,
         round: RoundNumber,
-        what: &'static str,
+        what: Awaited,
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> Result<RoundStatus, SiteError> {
         let mut waiting = Waiting::begin(self, round)?;
@@ -148,7 +153,7 @@ impl Site {
         &self,
         waiting: &mut Waiting,
         round: RoundNumber,
-        what: &'static str,
+        what: Awaited,
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> Result<RoundStatus, SiteError> {
         let mut status = self.look(round).await?;

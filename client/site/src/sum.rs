@@ -1,9 +1,10 @@
 //! The sum of a certified set: fetched and held against the signed headers before anything is
 //! opened; added up again from the bodies where it does not fit.
 
-use std::io::{BufReader, Seek};
+use std::fs::File;
+use std::io::{self, BufReader, Seek};
 
-use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::id::{HeaderId, RoundNumber, SiteId};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{Certificate, Header, Manifest};
 use ringfence_keys::encrypt::check::CheckWords;
@@ -23,6 +24,17 @@ pub(crate) struct VerifiedSum {
     pub(crate) check: CheckWords,
     /// What was found out about others; in the journal already.
     pub(crate) evidence: Vec<Evidence>,
+    /// Whether this site added up the bodies itself. Only then may it dispute what comes of it.
+    pub(crate) recounted: bool,
+}
+
+impl VerifiedSum {
+    /// Reads it from its start.
+    pub(crate) fn reader(&self) -> io::Result<BufReader<File>> {
+        let mut file = self.file.reopen()?;
+        file.rewind()?;
+        Ok(BufReader::with_capacity(1 << 20, file))
+    }
 }
 
 impl Site {
@@ -65,15 +77,15 @@ impl Site {
             if let (Ok(stated), Ok(check)) = (stated, check)
                 && stated.matches(&check)
             {
-                return Ok(VerifiedSum { file, check, evidence: Vec::new() });
+                let evidence = Vec::new();
+                return Ok(VerifiedSum { file, check, evidence, recounted: false });
             }
         }
-        let mut recounted = self.recount(manifest, certificate, &headers).await?;
+        let mut recounted = self.recount(manifest, certificate).await?;
         if got != signed {
             recounted.evidence.push(Evidence::OtherSum { got });
+            self.journal.round(self.study_id, round)?.save_evidence(&recounted.evidence)?;
         }
-        let journal = self.journal.round(self.study_id, round)?;
-        journal.save_evidence(&recounted.evidence)?;
         Ok(recounted)
     }
 
@@ -85,32 +97,40 @@ impl Site {
         let closing = &certificate.closing.statement;
         let mut headers = Vec::with_capacity(closing.included.len());
         for entry in &closing.included {
-            let (site, round) = (&entry.site, closing.round);
-            let header = self.at(round).header(site).await?;
-            let other = || SiteError::OtherHeader { round, site: site.clone() };
-            if header.id() != entry.header {
-                return Err(other());
-            }
-            let key = &self.study.site(site).ok_or_else(other)?.signature_key;
-            header.verify(key, site)?;
-            headers.push(header);
+            headers.push(self.set_header(closing.round, &entry.site, entry.header).await?);
         }
         Ok(headers)
     }
 
+    /// The signed header of a contribution in a certified set.
+    pub(crate) async fn set_header(
+        &self,
+        round: RoundNumber,
+        site: &SiteId,
+        named: HeaderId,
+    ) -> Result<Signed<Header>, SiteError> {
+        let header = self.at(round).header(site).await?;
+        let other = || SiteError::OtherHeader { round, site: site.clone() };
+        if header.id() != named {
+            return Err(other());
+        }
+        header.verify(&self.study.site(site).ok_or_else(other)?.signature_key, site)?;
+        Ok(header)
+    }
+
     /// Adds up the bodies of a set, one after the other, each fetched into a scratch file.
-    async fn recount(
+    pub(crate) async fn recount(
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
-        headers: &[Signed<Header>],
     ) -> Result<VerifiedSum, SiteError> {
         let (round, id) = (manifest.round, manifest.id());
+        let headers = self.set_headers(certificate).await?;
         let journal = self.journal.round(self.study_id, round)?;
         let (file, part) = (journal.scratch()?, journal.scratch()?);
         let open = || file.reopen().map_err(|error| SiteError::Recount(error.into()));
         let mut count = Recount::new(&self.study, id, &self.check_key, open()?)?;
-        for header in headers {
+        for header in &headers {
             self.body(round, &header.statement.site, &part).await?;
             tokio::task::block_in_place(|| {
                 let mut body = part.reopen()?;
@@ -120,10 +140,11 @@ impl Site {
         }
         let ended = tokio::task::block_in_place(|| count.finish(&certificate.closing));
         let (check, evidence) = ended?;
-        Ok(VerifiedSum { file, check, evidence })
+        self.journal.round(self.study_id, round)?.save_evidence(&evidence)?;
+        Ok(VerifiedSum { file, check, evidence, recounted: true })
     }
 
-    async fn body(
+    pub(crate) async fn body(
         &self,
         round: RoundNumber,
         site: &SiteId,

@@ -11,4 +11,4 @@ mod study;
 pub use connection::Transport;
 pub use error::TransportError;
 pub(crate) use error::present;
-pub use round::RoundTransport;
+pub use round::{Openings, RoundTransport};

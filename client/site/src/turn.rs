@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::statement::Previous;
@@ -79,7 +80,13 @@ impl Site {
         previous: Option<&Previous>,
     ) -> Result<Turn, SiteError> {
         let no_turn = || SiteError::NoTurn(self.id().clone());
-        let member = |turns| self.study.initiator(round, turns);
+        let none = Trust::default();
+        let trust = previous.map_or(&none, |previous| &previous.trust);
+        if trust.bars(self.id()) {
+            return Err(SiteError::Barred { site: self.id().clone(), round });
+        }
+        // A barred site's turn passes at once.
+        let member = |turns| self.study.initiator(round, turns, trust);
         let initiator = member(0).ok_or_else(no_turn)?.id.clone();
         let mut turns = 0..self.study.roster.len();
         let own = turns.find(|turns| member(*turns).is_some_and(|site| site.id == *self.id()));

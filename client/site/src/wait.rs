@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ringfence_clock::Moment;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
-use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::round::{DisputeStatus, RoundState, RoundStatus};
 use ringfence_crypto::statement::Study;
 
 use crate::error::SiteError;
@@ -14,11 +14,67 @@ use crate::site::Site;
 /// Most names that are listed; of more, the number says enough.
 const MOST_NAMES: usize = 10;
 
+/// What a site waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The end of the time for contributions.
+    Contributions,
+    /// The closing.
+    Closing,
+    /// Its certificate.
+    Certificate,
+    /// An abort, or enough openings.
+    End,
+    /// The certificate of the dispute with an index.
+    Dispute(u16),
+    /// Openings of functionals in it.
+    Functionals(u16),
+    /// The certificate of its verdict; of that on check words with index 0.
+    Verdict(u16),
+    /// Openings of the keys that it names.
+    Keys(u16),
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Contributions => f.write_str("the end of its contributions"),
+            Self::Closing => f.write_str("a closing"),
+            Self::Certificate => f.write_str("a certificate"),
+            Self::End => f.write_str("its end"),
+            Self::Dispute(index) => write!(f, "a certificate of dispute {index}"),
+            Self::Functionals(index) => write!(f, "enough openings in dispute {index}"),
+            Self::Verdict(0) => f.write_str("a certificate of its verdict on check words"),
+            Self::Verdict(index) => write!(f, "a certificate of the verdict of dispute {index}"),
+            Self::Keys(index) => {
+                write!(f, "enough openings of the keys that the verdict of dispute {index} names")
+            }
+        }
+    }
+}
+
+impl Awaited {
+    /// The holders that have said what is waited for; none where it is no step of a dispute.
+    fn said(self, status: &RoundStatus) -> Option<Vec<SiteId>> {
+        let said = |index: u16, of: fn(&DisputeStatus) -> &Vec<SiteId>| {
+            let dispute = status.disputes.iter().find(|dispute| dispute.index == index);
+            Some(dispute.map(|dispute| of(dispute).clone()).unwrap_or_default())
+        };
+        match self {
+            Self::Contributions | Self::Closing | Self::Certificate | Self::End => None,
+            Self::Dispute(index) => said(index, |dispute| &dispute.disputing),
+            Self::Functionals(index) => said(index, |dispute| &dispute.answered),
+            Self::Verdict(index) => said(index, |dispute| &dispute.judging),
+            Self::Keys(index) => said(index, |dispute| &dispute.removing),
+        }
+    }
+}
+
 /// A wait for a round that is over, and how the round stood then.
 #[derive(Clone, Debug)]
 pub struct Overdue {
     /// What was waited for.
-    pub what: &'static str,
+    pub what: Awaited,
     /// The round, as the aggregator says that it stands.
     pub status: RoundStatus,
     /// Those whose word is missing for the round's next step.
@@ -80,10 +136,10 @@ impl Waiting {
     }
 
     /// What to say when nothing is left.
-    pub(crate) fn over(&self, site: &Site, what: &'static str, status: RoundStatus) -> SiteError {
+    pub(crate) fn over(&self, site: &Site, what: Awaited, status: RoundStatus) -> SiteError {
         SiteError::Impatient(Box::new(Overdue {
             what,
-            missing: missing(&site.study, &status),
+            missing: missing(&site.study, what, &status),
             status,
             deadline: self.deadline,
             until: site.clock.now(),
@@ -104,10 +160,13 @@ fn step(state: RoundState) -> u8 {
 }
 
 /// Those of whom the round's next step is still to come.
-fn missing(study: &Study, status: &RoundStatus) -> Vec<SiteId> {
+fn missing(study: &Study, what: Awaited, status: &RoundStatus) -> Vec<SiteId> {
     let holders = study.holders(status.round).map(|site| &site.id);
     let without =
         |said: &[SiteId]| holders.clone().filter(|id| !said.contains(id)).cloned().collect();
+    if let Some(said) = what.said(status) {
+        return without(&said);
+    }
     match status.state {
         RoundState::Collecting => {
             let roster = study.roster.iter().map(|site| &site.id);
@@ -131,11 +190,33 @@ fn names(sites: &[SiteId]) -> String {
 
 impl fmt::Display for Overdue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, status, missing, deadline, until, patience } = self;
-        let RoundStatus { round, state, endorsements_needed, openings_needed, .. } = status;
-        let (deadline, until, missing) = (deadline.utc(), until.utc(), names(missing));
+        let Self { what, status, missing, until, patience, .. } = self;
+        let RoundStatus { round, endorsements_needed, .. } = status;
+        let (until, missing) = (until.utc(), names(missing));
         let seconds = patience.as_secs();
         write!(f, "round {round} had not come to {what} by {until}: ")?;
+        let disputed = what.said(status).map(|said| said.len());
+        match (what, disputed) {
+            (Awaited::Dispute(_) | Awaited::Verdict(_), Some(said)) => write!(
+                f,
+                "{said} of {endorsements_needed} endorsements needed are there (missing: {missing}); once these key holders are back, run the step again"
+            ),
+            (_, Some(said)) => write!(
+                f,
+                "the openings of {said} key holders do not determine it (missing: {missing}); once these key holders are back, run the step again"
+            ),
+            (_, None) => self.state(f, &missing),
+        }?;
+        write!(f, " (waited {seconds} s beyond the time it has, as --patience says)")
+    }
+}
+
+impl Overdue {
+    /// What the round's state says, and whose word it lacks.
+    fn state(&self, f: &mut fmt::Formatter<'_>, missing: &str) -> fmt::Result {
+        let Self { status, deadline, .. } = self;
+        let RoundStatus { state, endorsements_needed, openings_needed, .. } = status;
+        let deadline = deadline.utc();
         match state {
             RoundState::Collecting => write!(
                 f,
@@ -158,8 +239,7 @@ impl fmt::Display for Overdue {
             RoundState::Opened | RoundState::Aborted => {
                 write!(f, "it is {state:?}; run the step again")
             }
-        }?;
-        write!(f, " (waited {seconds} s beyond the time it has, as --patience says)")
+        }
     }
 }
 
@@ -212,6 +292,55 @@ mod tests {
         assert_eq!(waiting.left(RoundState::Collecting, clock.moment()), Duration::MAX);
         hand.advance(Duration::MAX);
         assert_eq!(waiting.left(RoundState::Closed, clock.moment()), Duration::ZERO);
+    }
+
+    /// Four holders, of whom two have disputed, and one has answered.
+    #[test]
+    fn a_wait_in_a_dispute_names_those_whose_word_is_missing() {
+        let ids = ["a", "b", "c", "d"].map(|site| site.parse::<SiteId>().unwrap());
+        let dispute = DisputeStatus {
+            index: 1,
+            disputing: ids[..2].to_vec(),
+            disputed: false,
+            answered: ids[1..2].to_vec(),
+            judging: Vec::new(),
+            judged: false,
+            removing: ids[..3].to_vec(),
+        };
+        let status = RoundStatus {
+            study: ringfence_crypto::Digest::of(b"study").into(),
+            round: RoundNumber(3),
+            version: 1,
+            state: RoundState::Opened,
+            deadline: UnixSeconds(0),
+            initiator: ids[0].clone(),
+            holders: ids.to_vec(),
+            received: Vec::new(),
+            wanted: Vec::new(),
+            reviewed: Vec::new(),
+            endorsed: ids.to_vec(),
+            endorsements_needed: 3,
+            opened: ids.to_vec(),
+            openings_needed: 2,
+            disputes: vec![dispute],
+            acknowledged: Vec::new(),
+        };
+        for (what, said, line) in [
+            (Awaited::Dispute(1), 2, "a certificate of dispute 1 by"),
+            (Awaited::Dispute(2), 0, "0 of 3 endorsements needed are there"),
+            (Awaited::Functionals(1), 1, "the openings of 1 key holders do not determine it"),
+            (Awaited::Verdict(1), 0, "the verdict of dispute 1 by"),
+            (Awaited::Keys(1), 3, "the openings of 3 key holders"),
+        ] {
+            let found = what.said(&status).unwrap();
+            assert_eq!(found.len(), said, "{what}");
+            let missing = ids.iter().filter(|id| !found.contains(id)).cloned().collect();
+            let (status, patience) = (status.clone(), MINUTE);
+            let (deadline, until) = (UnixSeconds(0), UnixSeconds(0));
+            let text = Overdue { what, status, missing, deadline, until, patience }.to_string();
+            assert!(text.contains(line) && text.contains("d)"), "{text}");
+        }
+        assert_eq!(Awaited::End.said(&status), None);
     }
 
     #[test]

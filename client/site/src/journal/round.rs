@@ -1,17 +1,22 @@
 //! The files of one round at one site, among them the decisions that are made once.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use ringfence_crypto::id::ModelId;
+use ringfence_crypto::dealing::Trust;
+use ringfence_crypto::id::{ModelId, SiteId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Header, Manifest, Receipt, Review,
+    Acknowledgement, Certificate, Closing, Dispute, Endorsement, Freeze, Header, Manifest, Receipt,
+    Review, Verdict,
 };
-use ringfence_crypto::wire::json;
+use ringfence_crypto::threshold::MAX_HOLDERS;
+use ringfence_crypto::wire::{frame, json};
 use ringfence_durable::{Readers, UNFINISHED, Unfinished};
 use ringfence_keys::open::Evidence;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
@@ -65,9 +70,10 @@ impl RoundJournal {
     json_file!(base_model, save_base_model, "base-model.json", Fingerprint);
     json_file!(certificate, save_certificate, "certificate.json", Certificate);
     json_file!(closing, save_closing, "closing.json", Signed<Closing>);
+    json_file!(freeze, save_freeze, "freeze.json", Signed<Freeze>);
     json_file!(manifest, save_manifest, "manifest.json", Signed<Manifest>);
     json_file!(receipt, save_receipt, "receipt.json", Signed<Receipt>);
-    json_file!(review, save_review, "review.json", Signed<Review>);
+    json_file!(trust, save_trust, "trust.json", Trust);
 
     /// Reads `contribution.json`, if a contribution was made.
     ///
@@ -129,6 +135,150 @@ impl RoundJournal {
         files::decide(&self.folder.join("endorsement.json"), &json::pretty(endorsement))
     }
 
+    /// Reads `review.json`, if this site reviewed.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn review(&self) -> Result<Option<Signed<Review>>, JournalError> {
+        files::read(&self.folder.join("review.json"))
+    }
+
+    /// Records the one review of this round number.
+    ///
+    /// # Errors
+    /// [`JournalError::Exists`] when there is one already, whatever it says.
+    pub fn save_review(&self, review: &Signed<Review>) -> Result<(), JournalError> {
+        files::decide(&self.folder.join("review.json"), &json::pretty(review))
+    }
+
+    /// Reads the disputes that this site endorsed.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn disputes(&self) -> Result<Vec<Dispute>, JournalError> {
+        self.indexed("dispute")
+    }
+
+    /// Records the one endorsed dispute with its index.
+    ///
+    /// # Errors
+    /// [`JournalError::Exists`] when there is one already, whatever it says.
+    pub fn save_dispute(&self, dispute: &Dispute) -> Result<(), JournalError> {
+        files::decide(&self.numbered("dispute", dispute.index, "json"), &json::pretty(dispute))
+    }
+
+    /// Reads the verdicts that this site endorsed.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn verdicts(&self) -> Result<Vec<Verdict>, JournalError> {
+        self.indexed("verdict")
+    }
+
+    /// Records the one endorsed verdict of the dispute with an index, or of check words with index 0.
+    ///
+    /// # Errors
+    /// [`JournalError::Exists`] when there is one already, whatever it says.
+    pub fn save_verdict(&self, index: u16, verdict: &Verdict) -> Result<(), JournalError> {
+        files::decide(&self.numbered("verdict", index, "json"), &json::pretty(verdict))
+    }
+
+    /// The frame of this site's opening in a dispute, of `functionals` or `keys`, if it was made.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn answer(&self, kind: &str, index: u16) -> Result<Option<Vec<u8>>, JournalError> {
+        files::bytes(&self.numbered(kind, index, "bin"))
+    }
+
+    /// Records that frame before it leaves.
+    ///
+    /// # Errors
+    /// [`JournalError::Exists`] when there is one already.
+    pub fn save_answer(&self, kind: &str, index: u16, frame: &[u8]) -> Result<(), JournalError> {
+        files::decide(&self.numbered(kind, index, "bin"), frame)
+    }
+
+    /// The frames of all of this site's openings in disputes, as they were made.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn answers(&self) -> Result<Vec<Vec<u8>>, JournalError> {
+        let mut found = Vec::new();
+        for index in 1..=MAX_HOLDERS {
+            found.extend(self.answer("functionals", index)?);
+            found.extend(self.answer("keys", index)?);
+        }
+        Ok(found)
+    }
+
+    fn numbered(&self, kind: &str, index: u16, extension: &str) -> PathBuf {
+        self.folder.join(format!("{kind}-{index}.{extension}"))
+    }
+
+    /// The records of a kind, from index 0; at most `c + 1`, and none is left out.
+    fn indexed<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, JournalError> {
+        let mut found = Vec::new();
+        for index in 0..=MAX_HOLDERS {
+            found.extend(files::read(&self.numbered(kind, index, "json"))?);
+        }
+        Ok(found)
+    }
+
+    /// The envelopes that were sealed to this site, by dealer, as they came.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn envelopes_dealt(&self) -> Result<Option<BTreeMap<SiteId, Vec<u8>>>, JournalError> {
+        let path = self.folder.join("dealt.bin");
+        let Some(bytes) = files::bytes(&path)? else { return Ok(None) };
+        let dealt: Option<Vec<(SiteId, Vec<u8>)>> = frame::decode(&bytes, "dealt envelopes").ok();
+        // What is damaged is fetched again.
+        Ok(dealt.map(|dealt| dealt.into_iter().collect()))
+    }
+
+    /// Keeps them until the round is settled: a dispute may need them when nobody else has them.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn save_envelopes_dealt(
+        &self,
+        dealt: &BTreeMap<SiteId, Vec<u8>>,
+    ) -> Result<(), JournalError> {
+        let path = self.folder.join("dealt.bin");
+        let dealt: Vec<(&SiteId, &Vec<u8>)> = dealt.iter().collect();
+        let bytes = frame::encode(&dealt).map_err(|error| {
+            JournalError::io(&path, std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        })?;
+        files::write(&path, &bytes)
+    }
+
+    /// Notes that Q sites hold one model of this round, and removes the envelopes.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn settle(&self) -> Result<(), JournalError> {
+        let path = self.folder.join("settled.json");
+        if !path.exists() {
+            files::write(&path, b"true\n")?;
+        }
+        let dealt = self.folder.join("dealt.bin");
+        match fs::remove_file(&dealt) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(JournalError::io(&dealt, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether Q sites hold one model of this round, as far as this site has seen.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn is_settled(&self) -> Result<bool, JournalError> {
+        Ok(files::read(&self.folder.join("settled.json"))?.unwrap_or(false))
+    }
+
     /// Keeps a closing whose log this site refuses, as evidence: `refused-` and its id.
     ///
     /// # Errors
@@ -149,6 +299,19 @@ impl RoundJournal {
     /// Where that is kept.
     pub fn evidence(&self) -> PathBuf {
         self.folder.join("evidence.json")
+    }
+
+    /// Keeps the reviews that show others why trust has changed, in `reviews.json`.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn save_reviews(&self, reviews: &[Signed<Review>]) -> Result<(), JournalError> {
+        files::write(&self.reviews_file(), &json::pretty(&reviews))
+    }
+
+    /// Where these are kept.
+    pub fn reviews_file(&self) -> PathBuf {
+        self.folder.join("reviews.json")
     }
 
     /// The opening's frame, if it was made.

@@ -3,6 +3,7 @@
 //! ```text
 //! STATE/studies/<study>/round-keys/
 //!     <first round>.json  <first round>.sent    the statement, and since when the aggregator has it
+//!     <first round>.tlog-proof                  that the study's log contains it (C2SP tlog-proof)
 //!     <round>.secret                            until the round has ended
 //!     <site>.<first round>.seen                 other sites' statements, as they were seen
 //! ```
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
+use ringfence_crypto::log::TlogProof;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::RoundKeys;
 use ringfence_crypto::wire::json;
@@ -60,6 +62,21 @@ impl RoundKeysJournal {
             }
         }
         Ok(None)
+    }
+
+    /// All statements on disk: this site's, and those of others that it has seen.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn kept(&self) -> Result<Vec<Signed<RoundKeys>>, JournalError> {
+        let mut statements = Vec::new();
+        for path in files::children(&self.folder)? {
+            if path.extension().is_some_and(|extension| extension == "json" || extension == "seen")
+            {
+                statements.extend(files::read(&path)?);
+            }
+        }
+        Ok(statements)
     }
 
     /// Keeps round keys of another site, so that it is noticed when they are hidden later.
@@ -137,6 +154,19 @@ impl RoundKeysJournal {
         let statements = self.statements()?.into_iter();
         let unsent = statements.filter(|(path, _)| !path.with_extension("sent").exists());
         Ok(unsent.map(|(_, statement)| statement).collect())
+    }
+
+    /// Where the proof lies that the study's log contains a statement.
+    pub fn proof_path(&self, statement: &RoundKeys) -> PathBuf {
+        self.folder.join(format!("{:06}.tlog-proof", statement.first_round.0))
+    }
+
+    /// Keeps the proof that the study's log contains a statement.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn logged(&self, statement: &RoundKeys, proof: &TlogProof) -> Result<(), JournalError> {
+        files::write(&self.proof_path(statement), proof.to_string().as_bytes())
     }
 
     /// Takes note that the aggregator has a statement, and since when by this site's clock.

@@ -4,7 +4,7 @@ use std::fs;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ClosingId, UnixSeconds};
-use ringfence_crypto::statement::Certificate;
+use ringfence_crypto::statement::{Certificate, Endorsement};
 use ringfence_crypto::wire::json::MAX_STUDY;
 
 use super::*;
@@ -35,8 +35,8 @@ fn an_endorsement_is_written_once_and_survives() {
         assert!(matches!(second, Err(JournalError::Exists(_))));
     }
     let (journal, other) = (Journal::open(folder.path()).unwrap(), self::study(b"other"));
-    assert_eq!(journal.endorsements(study).unwrap(), [endorsement(b"first")]);
-    assert_eq!(journal.endorsements(other).unwrap(), []);
+    assert_eq!(journal.holder_records(study).unwrap().endorsed, [endorsement(b"first")]);
+    assert_eq!(journal.holder_records(other).unwrap().endorsed, []);
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn the_last_closing_is_that_of_the_highest_round() {
     let closing = |round: u32| -> Signed<Closing> {
         let (zero, signature) = ("00".repeat(32), "00".repeat(64));
         let statement = format!(
-            r#"{{"study":"{study}","round":{round},"manifest":"{zero}","closed_at":0,"included":[],
-            "excluded":[],"sum":null,"checkpoint":{{"size":{round},"root":"{zero}"}}}}"#
+            r#"{{"study":"{study}","round":{round},"manifest":"{zero}","freeze":"{zero}","closed_at":0,
+            "included":[],"excluded":[],"reviews":[],"sum":null,"checkpoint":{{"size":{round},"root":"{zero}"}}}}"#
         );
         let signed = format!(r#"{{"statement":{statement},"signature":"{signature}"}}"#);
         json::parse(signed.as_bytes(), MAX_STUDY, "closing").unwrap()
@@ -135,7 +135,7 @@ fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
     };
     let journal = Journal::open(folder.path()).unwrap();
     assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 2);
-    assert_eq!(journal.endorsements(study).unwrap(), [endorsement(b"first")]);
+    assert_eq!(journal.holder_records(study).unwrap().endorsed, [endorsement(b"first")]);
     assert_eq!(round.opening().unwrap().as_deref(), Some(&b"opening"[..]));
     let again = round.save_opening(b"another").unwrap_err();
     assert!(again.to_string().contains("made once and never again"), "{again}");

@@ -1,6 +1,7 @@
 //! What can go wrong on the way to the aggregator, and what to do about it.
 
 use reqwest::StatusCode;
+use ringfence_crypto::log::note::NoteError;
 use ringfence_crypto::wire::frame::FrameError;
 use ringfence_crypto::wire::json::JsonError;
 
@@ -67,6 +68,9 @@ pub enum TransportError {
     /// Not the JSON that was expected.
     #[error(transparent)]
     Json(#[from] JsonError),
+    /// Not the signed note that was expected.
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// Not the frame that was expected.
     #[error(transparent)]
     Frame(#[from] FrameError),

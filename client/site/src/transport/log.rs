@@ -2,13 +2,25 @@
 
 use ringfence_crypto::api::{InclusionQuery, MAX_PROOFS};
 use ringfence_crypto::id::StudyId;
-use ringfence_crypto::log::{ConsistencyProof, InclusionProof, LogHash};
+use ringfence_crypto::log::note::{MAX_NOTE, NoteError};
+use ringfence_crypto::log::{ConsistencyProof, InclusionProof, LogHash, SignedNote};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 
 use super::connection::{JSON, Transport};
 use super::error::TransportError;
 
 impl Transport {
+    /// Fetches the current checkpoint as a signed note; its signature is not yet checked.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn checkpoint(&self, study: StudyId) -> Result<SignedNote, TransportError> {
+        let path = format!("studies/{study}/log/checkpoint");
+        let bytes = self.bytes(&path, MAX_NOTE, |url| self.client.get(url)).await?;
+        let text = String::from_utf8(bytes).map_err(|_| NoteError::Structure)?;
+        Ok(text.parse()?)
+    }
+
     /// Fetches the inclusion proofs of leaves in the log of a size, in their order; not yet checked.
     ///
     /// # Errors

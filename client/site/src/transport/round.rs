@@ -1,5 +1,6 @@
-//! The resources of one round: manifest, reviews, closing, certificate, openings, sum.
+//! The resources of one round: manifest, freeze, reviews, closing, certificates, openings, sum.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Endorsement, Manifest, Opening, Review,
+    Acknowledgement, Certificate, Closing, DisputeCertificate, DisputeEndorsement, Endorsement,
+    Freeze, Manifest, Opening, Review, VerdictCertificate, VerdictEndorsement,
 };
 use ringfence_crypto::wire::frame;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
@@ -20,6 +22,28 @@ use tokio::io::AsyncWriteExt;
 
 use super::connection::{BYTES, JSON, POLL, Transport, accepted, transfer_time};
 use super::error::TransportError;
+
+/// Which openings of a round: where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Openings {
+    /// Of the sum of the keys.
+    Sum,
+    /// Of functionals, in the dispute with this index.
+    Functionals(u16),
+    /// Of culprits' keys, under the verdict of the dispute with this index.
+    Keys(u16),
+}
+
+impl fmt::Display for Openings {
+    /// The path below the round's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sum => f.write_str("/openings"),
+            Self::Functionals(index) => write!(f, "/disputes/{index}/openings"),
+            Self::Keys(index) => write!(f, "/verdicts/{index}/openings"),
+        }
+    }
+}
 
 /// The resources of one round of one study.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +133,55 @@ impl RoundTransport<'_> {
         self.get("/manifest", "manifest").await
     }
 
+    /// The signed freeze.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn freeze(&self) -> Result<Signed<Freeze>, TransportError> {
+        self.get("/freeze", "freeze").await
+    }
+
+    /// Sends an endorsement of a dispute.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_dispute(
+        &self,
+        endorsement: &Signed<DisputeEndorsement>,
+    ) -> Result<(), TransportError> {
+        let DisputeEndorsement { statement, holder } = &endorsement.statement;
+        self.put(&format!("/disputes/{}/endorsements/{holder}", statement.index), endorsement).await
+    }
+
+    /// The certificate of a dispute.
+    ///
+    /// # Errors
+    /// [`TransportError`]; before there is one, the refusal says how many endorsements are needed.
+    pub async fn dispute(&self, index: u16) -> Result<DisputeCertificate, TransportError> {
+        self.get(&format!("/disputes/{index}"), "dispute").await
+    }
+
+    /// Sends an endorsement of the verdict of a dispute; of check words with index 0.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_verdict(
+        &self,
+        index: u16,
+        endorsement: &Signed<VerdictEndorsement>,
+    ) -> Result<(), TransportError> {
+        let holder = &endorsement.statement.holder;
+        self.put(&format!("/verdicts/{index}/endorsements/{holder}"), endorsement).await
+    }
+
+    /// The certificate of the verdict of a dispute; of check words with index 0.
+    ///
+    /// # Errors
+    /// [`TransportError`]; before there is one, the refusal says how many endorsements are needed.
+    pub async fn verdict(&self, index: u16) -> Result<VerdictCertificate, TransportError> {
+        self.get(&format!("/verdicts/{index}"), "verdict").await
+    }
+
     /// Sends a review.
     ///
     /// # Errors
@@ -156,9 +229,13 @@ impl RoundTransport<'_> {
     ///
     /// # Errors
     /// [`TransportError`].
-    pub async fn put_opening(&self, opening: &OpeningFrame) -> Result<(), TransportError> {
+    pub async fn put_opening(
+        &self,
+        of: Openings,
+        opening: &OpeningFrame,
+    ) -> Result<(), TransportError> {
         let bytes = frame::encode(opening)?;
-        let path = self.path(&format!("/openings/{}", opening.statement.statement.holder));
+        let path = self.path(&format!("{of}/{}", opening.statement.statement.holder));
         let request =
             |url| self.transport.client.put(url).header("content-type", BYTES).body(bytes.clone());
         self.transport.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
@@ -179,11 +256,12 @@ impl RoundTransport<'_> {
     /// [`TransportError`].
     pub async fn opening_part(
         &self,
+        of: Openings,
         holder: &SiteId,
         recipient: &SiteId,
         limit: usize,
     ) -> Result<OpeningPart, TransportError> {
-        let path = self.path(&format!("/openings/{holder}/recipients/{recipient}"));
+        let path = self.path(&format!("{of}/{holder}/recipients/{recipient}"));
         let get = |url| self.transport.client.get(url);
         let bytes = self.transport.bytes(&path, limit, get).await?;
         Ok(frame::decode(&bytes, "a part of an opening")?)

@@ -1,0 +1,138 @@
+//! What the reviews of a round come to: the freeze, the judgement, whose openings count, and the
+//! trust that the round leaves.
+
+use std::collections::BTreeSet;
+
+use ringfence_crypto::dealing::{Judge, Judgement, Reviewed, Trust};
+use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Certificate, Freeze, Manifest, Proceedings, Review, Settled};
+
+use crate::error::SiteError;
+use crate::site::Site;
+
+/// The reviews of a certified round, judged.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    window: Vec<SiteId>,
+    dealers: Vec<SiteId>,
+    /// Trust before the round.
+    pub(crate) trust: Trust,
+    listed: Vec<Reviewed>,
+    freeze: Signed<Freeze>,
+    /// What follows from the reviews that the closing lists.
+    pub(crate) judgement: Judgement,
+}
+
+impl Site {
+    /// The freeze of a round whose manifest is on disk, checked and kept.
+    pub(crate) async fn freeze(&self, manifest: &Manifest) -> Result<Signed<Freeze>, SiteError> {
+        let round = manifest.round;
+        let journal = self.journal.round(self.study_id, round)?;
+        if let Some(known) = journal.freeze()? {
+            return Ok(known);
+        }
+        let trust = self.trust_before(round)?;
+        let freeze = self.at(round).freeze().await?;
+        Freeze::check(&freeze, &self.study, manifest, &trust)?;
+        journal.save_freeze(&freeze)?;
+        Ok(freeze)
+    }
+
+    /// Trust before a round whose manifest is on disk: that manifest names it.
+    pub(crate) fn trust_before(&self, round: RoundNumber) -> Result<Trust, SiteError> {
+        let Some(last) = round.before() else { return Ok(Trust::default()) };
+        let known = self.journal.round(self.study_id, last)?.trust()?;
+        known.ok_or(SiteError::NoManifest(round))
+    }
+
+    /// Trust after a round: by its reviews, and by what was certified of it since.
+    pub(crate) async fn trust_after(
+        &self,
+        round: RoundNumber,
+        certificate: &Certificate,
+    ) -> Result<Trust, SiteError> {
+        let journal = self.journal.round(self.study_id, round)?;
+        if let Some(known) = journal.trust()? {
+            return Ok(known);
+        }
+        let manifest = journal.manifest()?.ok_or(SiteError::NoManifest(round))?.statement;
+        let judged = self.judged(&manifest, certificate).await?;
+        let status = self.at(round).status().await?;
+        let proceedings = self.proceedings(certificate, &status).await?;
+        Ok(proceedings.bar(judged.judgement.trust))
+    }
+
+    /// Judges the reviews that a certified closing lists.
+    pub(crate) async fn judged(
+        &self,
+        manifest: &Manifest,
+        certificate: &Certificate,
+    ) -> Result<Judged, SiteError> {
+        let round = manifest.round;
+        let freeze = self.freeze(manifest).await?;
+        let trust = self.trust_before(round)?;
+        let closing = &certificate.closing.statement;
+        let reviews = self.at(round).reviews().await?;
+        let listed = closing.judged(&self.study, &freeze.statement, &reviews)?;
+        let (window, dealers) = (self.study.window(round), freeze.statement.dealers());
+        let judge = Judge::of(&self.study, &window, &dealers, &trust);
+        let judgement = judge.judge(&listed).map_err(|broken| SiteError::Closing(broken.into()))?;
+        if judgement.trust != trust {
+            // With the freeze and the certificate, which are kept too, they show others why.
+            self.journal.round(self.study_id, round)?.save_reviews(&reviews)?;
+        }
+        Ok(Judged { window, dealers, trust, listed, freeze, judgement })
+    }
+
+    /// Window offsets of the holders whose openings count: by the reviews judged, and, if others of
+    /// those that `opened` may, by reviews that came later.
+    pub(crate) async fn openers(
+        &self,
+        judged: &Judged,
+        set: &[SiteId],
+        opened: &[SiteId],
+    ) -> Result<BTreeSet<usize>, SiteError> {
+        let Judged { window, dealers, trust, listed, freeze, judgement } = judged;
+        let known = |holder| judgement.openers.contains(holder) || judgement.aside.contains(holder);
+        let reviews = match opened.iter().all(known) {
+            true => Vec::new(),
+            false => self.at(freeze.statement.round).reviews().await?,
+        };
+        let sound = |review: &&Signed<Review>| {
+            Review::check(review, &self.study, &freeze.statement).is_ok()
+        };
+        let late: Vec<Reviewed> =
+            reviews.iter().filter(sound).map(|review| review.statement.reviewed()).collect();
+        let judge = Judge::of(&self.study, window, dealers, trust);
+        let openers = judge.openers(judgement, set, listed, &late);
+        let offsets = window.iter().enumerate().filter(|(_, holder)| openers.contains(*holder));
+        Ok(offsets.map(|(offset, _)| offset).collect())
+    }
+
+    /// What was certified of a round after its closing, as far as its status says that anything was.
+    /// A verdict that the aggregator hides is missed: then the next manifest names another trust.
+    pub(crate) async fn proceedings(
+        &self,
+        certificate: &Certificate,
+        status: &RoundStatus,
+    ) -> Result<Proceedings, SiteError> {
+        let closing = &certificate.closing.statement;
+        let at = self.at(closing.round);
+        let judged = |index| status.disputes.iter().any(|of| of.index == index && of.judged);
+        let mut proceedings = Proceedings::default();
+        if judged(0) {
+            proceedings.check_words = Some(at.verdict(0).await?);
+        }
+        for index in 1..=self.study.threshold.collusion {
+            if !judged(index) {
+                break;
+            }
+            let (dispute, verdict) = (at.dispute(index).await?, at.verdict(index).await?);
+            proceedings.disputes.push(Settled { dispute, verdict });
+        }
+        proceedings.check(&self.study, closing)?;
+        Ok(proceedings)
+    }
+}
