@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ringfence_clock::Clock;
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::signature::PublicKey;
 use ringfence_durable::Readers;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -25,6 +27,20 @@ pub struct Aggregator {
     public_key: PublicKey,
     token: String,
     clock: Clock,
+}
+
+/// A stored body of which a bit was flipped.
+#[derive(Debug)]
+pub struct Flipped {
+    path: PathBuf,
+    before: Digest,
+}
+
+impl Flipped {
+    /// Whether the body is there again as its site sent it.
+    pub fn is_mended(&self) -> bool {
+        std::fs::read(&self.path).is_ok_and(|body| Digest::of(&body) == self.before)
+    }
 }
 
 /// The process, and where it listens.
@@ -72,6 +88,27 @@ impl Aggregator {
         let Self { binary, folder, clock, .. } = &*self;
         self.running = serve(binary, folder, &self.running.address, clock).await?;
         Ok(())
+    }
+
+    /// Flips a bit of the body that it has stored of a site: plays a faulty disk.
+    ///
+    /// # Errors
+    /// When there is no such body.
+    pub fn flip_a_bit(
+        &self,
+        study: StudyId,
+        round: RoundNumber,
+        site: &SiteId,
+    ) -> anyhow::Result<Flipped> {
+        let folder = self.folder.join("data").join("studies").join(study.to_string());
+        let path = folder.join(round.to_string()).join("bodies").join(site.as_str());
+        let read = || format!("cannot flip a bit of {}", path.display());
+        let mut body = std::fs::read(&path).with_context(read)?;
+        let before = Digest::of(&body);
+        let middle = body.len() / 2;
+        *body.get_mut(middle).with_context(read)? ^= 1;
+        std::fs::write(&path, body).with_context(read)?;
+        Ok(Flipped { path, before })
     }
 
     /// Its URL, on loopback.

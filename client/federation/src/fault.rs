@@ -1,4 +1,5 @@
-//! Faults that are played: a site that vanishes, a key holder that never answers.
+//! Faults that are played: a site that vanishes, a key holder that never answers or lies, a
+//! contributor that breaks the format, a disk that alters a bit.
 
 use std::str::FromStr;
 
@@ -48,6 +49,34 @@ pub struct Fate {
     pub absent: bool,
     /// It contributes and then answers nothing.
     pub silent: bool,
+    /// Its body breaks the format.
+    pub spoils: bool,
+    /// It deals wrong shares to `c` key holders, and none to one more.
+    pub deals_badly: bool,
+    /// As key holder it opens words that are no sum of its shares.
+    pub lies: bool,
+    /// A bit of its body is altered in the aggregator's folder after its receipt.
+    pub flipped: bool,
+}
+
+impl Fate {
+    /// Whether the site itself breaks the protocol.
+    pub fn misbehaves(&self) -> bool {
+        self.spoils || self.deals_badly || self.lies
+    }
+
+    /// What is played, in words; none when nothing is.
+    pub fn words(&self) -> Vec<&'static str> {
+        let all = [
+            (self.absent, "takes no part"),
+            (self.silent, "contributes and is silent then"),
+            (self.spoils, "adds noise beyond any bound to its body"),
+            (self.deals_badly, "deals wrong shares of its key"),
+            (self.lies, "lies as key holder: it opens random words"),
+            (self.flipped, "has a bit of its body flipped on the aggregator's disk"),
+        ];
+        all.into_iter().filter_map(|(befalls, words)| befalls.then_some(words)).collect()
+    }
 }
 
 /// The faults of a run.
@@ -57,20 +86,46 @@ pub struct Faults {
     pub drop: Vec<Fault>,
     /// Sites that contribute and then answer nothing.
     pub mute: Vec<Fault>,
+    /// Contributors whose body breaks the format.
+    pub spoil: Vec<Fault>,
+    /// Contributors that deal wrong shares.
+    pub baddeal: Vec<Fault>,
+    /// Key holders that lie.
+    pub lie: Vec<Fault>,
+    /// Contributors whose body is altered on the aggregator's disk.
+    pub flip: Vec<Fault>,
 }
 
 impl Faults {
+    fn all(&self) -> impl Iterator<Item = &Fault> {
+        let Self { drop, mute, spoil, baddeal, lie, flip } = self;
+        [drop, mute, spoil, baddeal, lie, flip].into_iter().flatten()
+    }
+
     /// What befalls the site at `position` in `round`.
     pub(crate) fn fate(&self, position: usize, site: &str, round: RoundNumber) -> Fate {
+        let struck =
+            |faults: &[Fault]| faults.iter().any(|fault| fault.strikes(position, site, round));
         let dropped =
             |after| self.drop.iter().any(|f| f.after == after && f.strikes(position, site, round));
-        let muted = self.mute.iter().any(|fault| fault.strikes(position, site, round));
-        Fate { absent: dropped(false), silent: muted || dropped(true) }
+        Fate {
+            absent: dropped(false),
+            silent: struck(&self.mute) || dropped(true),
+            spoils: struck(&self.spoil),
+            deals_badly: struck(&self.baddeal),
+            lies: struck(&self.lie),
+            flipped: struck(&self.flip),
+        }
+    }
+
+    /// Whether the site at `position` misbehaves in any round: then its keys are needed for that.
+    pub(crate) fn misbehaves(&self, position: usize, site: &str) -> bool {
+        self.all().any(|fault| self.fate(position, site, fault.round).misbehaves())
     }
 
     /// The first fault that names no site of the study or no round of the run.
     pub(crate) fn stray(&self, sites: &[SiteId], rounds: u32) -> Option<String> {
-        self.drop.iter().chain(&self.mute).find_map(|fault| {
+        self.all().find_map(|fault| {
             let known = sites
                 .iter()
                 .enumerate()
@@ -89,11 +144,19 @@ mod tests {
         let faults = Faults {
             drop: vec!["2@1".parse().unwrap(), "b@0:after".parse().unwrap()],
             mute: vec!["0@3".parse().unwrap()],
+            spoil: vec!["c@2".parse().unwrap()],
+            flip: vec!["2@2".parse().unwrap()],
+            ..Faults::default()
         };
-        assert_eq!(faults.fate(2, "c", RoundNumber(1)), Fate { absent: true, silent: false });
-        assert_eq!(faults.fate(1, "b", RoundNumber(0)), Fate { absent: false, silent: true });
-        assert_eq!(faults.fate(0, "a", RoundNumber(3)), Fate { absent: false, silent: true });
+        let silent = Fate { silent: true, ..Fate::default() };
+        assert_eq!(faults.fate(2, "c", RoundNumber(1)), Fate { absent: true, ..Fate::default() });
+        assert_eq!(faults.fate(1, "b", RoundNumber(0)), silent);
+        assert_eq!(faults.fate(0, "a", RoundNumber(3)), silent);
         assert_eq!(faults.fate(0, "a", RoundNumber(2)), Fate::default());
+        let both = faults.fate(2, "c", RoundNumber(2));
+        assert_eq!(both, Fate { spoils: true, flipped: true, ..Fate::default() });
+        assert_eq!(both.words().len(), 2);
+        assert!(faults.misbehaves(2, "c") && !faults.misbehaves(0, "a"));
         let sites = ["a", "b", "c"].map(|site| site.parse().unwrap());
         assert_eq!(faults.stray(&sites, 4), None);
         assert_eq!(faults.stray(&sites, 3), Some("0@3".into()));

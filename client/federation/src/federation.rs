@@ -1,5 +1,6 @@
 //! The running study: every site with its own keys, state and connection.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -72,6 +73,9 @@ pub struct Federation {
     pub(crate) mean_step: MeanStepState,
     pub(crate) round_seconds: u32,
     pub(crate) rounds: Vec<RoundReport>,
+    pub(crate) transport: Transport,
+    /// Keys of the sites that misbehave in some round.
+    pub(crate) liars: BTreeMap<SiteId, Identity>,
     faults: Faults,
 }
 
@@ -120,8 +124,12 @@ impl Federation {
         }
         let transport = Transport::new(aggregator.url(), false, clock.clone())?;
         transport.register(&signed, aggregator.token()).await?;
-        let mut sites = Vec::new();
-        for identity in identities {
+        let (mut sites, mut liars) = (Vec::new(), BTreeMap::new());
+        for (place, identity) in identities.into_iter().enumerate() {
+            if faults.misbehaves(place, identity.site().as_str()) {
+                let copy = Identity::from_file(&identity.to_file())?;
+                liars.insert(identity.site().clone(), copy);
+            }
             let membership = Membership {
                 study: signed.clone(),
                 state: state.join(identity.site().as_str()),
@@ -143,6 +151,8 @@ impl Federation {
             mean_step: MeanStepState::new(mean_step),
             round_seconds: options.round_seconds,
             rounds: Vec::new(),
+            transport,
+            liars,
             faults,
         })
     }

@@ -8,6 +8,8 @@
 //! federation   the sites, their study, their model
 //! round        one round, from the manifest to the last acknowledgement
 //! report       what a round showed          fault   what befalls sites on purpose
+//! part         one site's part in it        plain   what the opened sum must be
+//! liar         a site that breaks the protocol, for faults and tests
 //! aggregator   the child process
 //! ```
 #![forbid(unsafe_code)]
@@ -15,10 +17,13 @@
 mod aggregator;
 mod fault;
 mod federation;
+pub mod liar;
+mod part;
+mod plain;
 mod report;
 mod round;
 
-pub use aggregator::Aggregator;
+pub use aggregator::{Aggregator, Flipped};
 pub use fault::{Fate, Fault, FaultError, Faults};
 pub use federation::{Federation, FederationOptions, FederationSetup};
 pub use report::RoundReport;

@@ -1,9 +1,11 @@
 //! What a round showed: who took part, what it cost, and whether the opened sum is the plain one.
 
+use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::statement::Study;
 use ringfence_keys::open::NoiseReport;
 use ringfence_keys::update::precision::Precision;
+use ringfence_site::{Done, Findings};
 use serde::Serialize;
 
 /// One round, as it is printed and written.
@@ -39,6 +41,14 @@ pub struct RoundReport {
     pub seconds: f64,
     /// Openings that could not be used, each with the reason.
     pub unusable_openings: Vec<(SiteId, String)>,
+    /// What was played, by site: these faults are simulated.
+    pub played: Vec<(SiteId, String)>,
+    /// What an honest site found out about others.
+    pub findings: Findings,
+    /// Trust after the round.
+    pub trust: Trust,
+    /// Bodies of which a bit was flipped, and whether their sites have mended them.
+    pub flipped: Vec<(SiteId, bool)>,
 }
 
 impl RoundReport {
@@ -59,6 +69,10 @@ impl RoundReport {
             contribute_seconds: 0.0,
             seconds: 0.0,
             unusable_openings: Vec::new(),
+            played: Vec::new(),
+            findings: Findings::default(),
+            trust: Trust::default(),
+            flipped: Vec::new(),
         }
     }
 
@@ -76,18 +90,18 @@ impl RoundReport {
         self.parameters = sums.opened.len();
     }
 
-    /// Notes how one recipient's opening went.
-    pub(crate) fn opened(
-        &mut self,
-        noise: NoiseReport,
-        precision: Precision,
-        unusable: &[(SiteId, String)],
-    ) {
-        self.noise_margin_bits = noise.margin_bits;
-        self.noise_largest = noise.largest;
-        self.noise_bound = noise.bound;
-        self.precision = Some(precision);
-        self.unusable_openings = unusable.to_vec();
+    /// Notes how one recipient's opening went and whom it trusts; its unusable openings unless they
+    /// are known.
+    pub(crate) fn found(&mut self, done: &Done<'_>, unusable_known: bool) {
+        let NoiseReport { margin_bits, largest, bound, .. } = done.opened.noise;
+        self.noise_margin_bits = margin_bits;
+        self.noise_largest = largest;
+        self.noise_bound = bound;
+        self.precision = Some(done.precision());
+        if !unusable_known {
+            self.unusable_openings = done.unusable.clone();
+        }
+        self.trust = done.trust.clone();
     }
 }
 

@@ -5,16 +5,19 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Manifest, SignedStudy};
+use ringfence_crypto::wire::json;
 use ringfence_keys::duties::contributor::RuleError;
+use ringfence_site::transport::Transport;
 use ringfence_site::{Site, SiteError, model};
 use ringfence_weights::Weights;
 
+use crate::liar;
 use crate::trio::{Trio, VALUES, finish, update};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
     let trio = Trio::start().await;
-    let sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
+    let mut sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
     // Round 0: one contribution is too few; the abort is certified by all three.
     sites[0].open_round(trio.base, 2).await.unwrap();
     trio.contribute(&sites[1], 1, RoundNumber(0)).await.unwrap();
@@ -28,9 +31,11 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
         trio.contribute(site, k, RoundNumber(1)).await.unwrap();
     }
     assert!(finish(&sites, RoundNumber(1)).await.iter().all(|mean| mean.len() == VALUES));
+    // Those who acknowledged first had not seen yet that all would.
+    finish(&sites, RoundNumber(1)).await;
 
     // In round 0 only the initiator had published round keys; from then on all have. A round's
-    // secrets are gone once its opening is durable, or its abort certified.
+    // secrets are gone once Q sites hold one model of it, or its abort is certified.
     let transport = trio.transport();
     let study = trio.study_id();
     for (round, named) in [(0, 1), (1, 3)] {
@@ -49,7 +54,7 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
     // Round 2 on the base model of round 1: an honest initiator does not open it ...
     let refused = sites[2].open_round(trio.base, 600).await.unwrap_err();
     assert!(matches!(refused, SiteError::NotAgreed { needed: 3, agreeing: 0, .. }), "{refused}");
-    // ... and sites refuse it from a dishonest one.
+    // ... and sites refuse it from a dishonest one, even if the aggregator lets it pass.
     let identity = trio.identity(2);
     let closing = transport.round(study, RoundNumber(1)).closing().await.unwrap();
     let now = Clock::system().now();
@@ -64,18 +69,29 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
         holder_keys: vec![None; trio.study.study.threshold.holders.into()],
         base_model: identity.check_key(&trio.study.study).unwrap().model(&trio.base),
         previous: Some(closing.id()),
+        trust: ringfence_crypto::dealing::Trust::default().digest(),
     });
-    transport.round(study, RoundNumber(2)).open(&manifest).await.unwrap();
-    let refused = trio.contribute(&sites[0], 0, RoundNumber(2)).await.unwrap_err();
+    let refused = transport.round(study, RoundNumber(2)).open(&manifest).await.unwrap_err();
+    assert!(refused.to_string().contains("which enough sites have acknowledged"), "{refused}");
+    let url = liar::start(trio.aggregator.url(), move |asked, answer| {
+        if asked.path.ends_with("/rounds/2/manifest") {
+            (answer.status, answer.bytes) = (200, json::compact(&manifest));
+        }
+    });
+    drop(sites.remove(0));
+    let misled = trio.site_with(0, |membership| {
+        membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
+    });
+    let refused = trio.contribute(&misled, 0, RoundNumber(2)).await.unwrap_err();
     assert!(
         matches!(refused, SiteError::Rule(RuleError::BaseModelSpent { round: RoundNumber(1), .. })),
         "{refused}"
     );
     // It leaves out the holders' round keys, too: none of them holds under it.
-    let refused = sites[0].hold(RoundNumber(2)).await.unwrap_err();
+    let refused = misled.hold(RoundNumber(2)).await.unwrap_err();
     assert!(matches!(refused, SiteError::RoundKeyLeftOut { .. }), "{refused}");
     assert!(refused.to_string().contains("forward secrecy would be off"), "{refused}");
-    let joined = sites[0].join(RoundNumber(2)).await.unwrap();
+    let joined = misled.join(RoundNumber(2)).await.unwrap();
     let own = ModelId(Digest::of(b"own model"));
     let other = joined.contribute(own, &update(0), |_| ()).await.unwrap_err();
     assert!(matches!(other, SiteError::BaseModel { round: RoundNumber(2), .. }), "{other}");

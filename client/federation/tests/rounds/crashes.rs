@@ -1,6 +1,6 @@
 //! Both sides are killed in a round, and it comes to its end.
 
-use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_site::Site;
 
 use crate::trio::{Trio, finish, update};
@@ -20,7 +20,12 @@ async fn a_round_survives_crashes_on_both_sides() {
     let restarted = trio.site(0);
     let again = restarted.join(RoundNumber(0)).await.unwrap();
     let again = again.contribute(trio.base, &update(7), |_| panic!("encrypted twice")).await;
-    assert_eq!(again.unwrap().receipt().header, first);
+    let again = again.unwrap();
+    assert_eq!(again.receipt().header, first);
+    // The others had published no keys yet when the round was opened.
+    let long_term: Vec<&str> = again.sealing().long_term.iter().map(SiteId::as_str).collect();
+    assert_eq!(long_term, ["b", "c"]);
+    drop(again);
     sites.insert(0, restarted);
 
     trio.contribute(&sites[2], 2, RoundNumber(0)).await.unwrap();

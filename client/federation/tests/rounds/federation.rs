@@ -37,8 +37,11 @@ fn updates(sites: usize) -> Vec<Option<Vec<f32>>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn rounds_with_a_site_that_is_away_and_one_that_falls_silent() {
     let folder = tempfile::tempdir().unwrap();
-    let faults =
-        Faults { drop: vec!["site-0@1".parse().unwrap()], mute: vec!["2@2".parse().unwrap()] };
+    let faults = Faults {
+        drop: vec!["site-0@1".parse().unwrap()],
+        mute: vec!["2@2".parse().unwrap()],
+        ..Faults::default()
+    };
     let mut federation = Federation::start(folder.path(), setup(5, faults)).await.unwrap();
     assert_eq!(federation.study().initial_model, model::id(federation.model()));
 

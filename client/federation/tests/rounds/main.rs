@@ -8,6 +8,8 @@
 mod base_models;
 mod clocks;
 mod crashes;
+mod dealings;
+mod disputes;
 mod federation;
 mod liar;
 mod logs;
@@ -15,6 +17,8 @@ mod mended;
 mod openings;
 mod refusals;
 mod restored;
+mod round_keys;
+mod spoiled;
 mod sums;
 mod trio;
 mod waiting;

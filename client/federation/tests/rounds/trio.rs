@@ -1,4 +1,4 @@
-//! Three sites of one study and an aggregator to talk to.
+//! Three sites of one study, or more, and an aggregator to talk to.
 
 use std::path::Path;
 use std::time::Duration;
@@ -33,13 +33,19 @@ impl Trio {
 
     /// With a study that differs in something from the usual one.
     pub(crate) async fn start_with(alter: impl FnOnce(&mut StudyDraft)) -> Self {
+        Self::start_of(3, alter).await
+    }
+
+    /// Of up to 26 sites: a, b, c and so on.
+    pub(crate) async fn start_of(sites: u8, alter: impl FnOnce(&mut StudyDraft)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("aggregator");
         let aggregator = Aggregator::start(&data, Clock::system()).await.unwrap();
         let mut rng = ringfence_keys::system_rng().unwrap();
-        let identities: Vec<Identity> = ["a", "b", "c"]
+        let names = (b'a'..).take(sites.into()).map(|letter| char::from(letter).to_string());
+        let identities: Vec<Identity> = names
             .map(|site| Identity::generate(site.parse().unwrap(), &mut rng).unwrap())
-            .into();
+            .collect();
         let weights =
             Weights::from_values(&[("w".into(), vec![VALUES])], vec![0.5; VALUES]).unwrap();
         let base = model::id(&weights);

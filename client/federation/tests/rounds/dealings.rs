@@ -1,0 +1,147 @@
+//! Shares that are wrong, by a dealer's doing or by the aggregator's.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use ringfence_clock::Clock;
+use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_federation::liar::{Liar, Misdeed};
+use ringfence_site::transport::Transport;
+use ringfence_site::{HoldReport, RoundEnd, Site, SiteError};
+
+use crate::liar;
+use crate::trio::{Trio, update};
+
+const ROUND: RoundNumber = RoundNumber(0);
+
+async fn five() -> (Trio, Vec<Site>) {
+    let trio = Trio::start_of(5, |draft| draft.review_seconds = 60).await;
+    let patience = Duration::from_secs(60);
+    let sites: Vec<Site> =
+        (0..5).map(|k| trio.site_with(k, |membership| membership.patience = patience)).collect();
+    sites[0].open_round(trio.base, 600).await.unwrap();
+    (trio, sites)
+}
+
+async fn held(sites: &[Site]) -> Vec<HoldReport> {
+    let held = join_all(sites.iter().map(|site| site.hold(ROUND))).await;
+    held.into_iter().collect::<Result<_, _>>().unwrap()
+}
+
+/// b cheats a, and c = 1: b or a is corrupt, and nobody can say which. Both are set aside as
+/// holders, and the sum opens over all. What each holder reports.
+async fn cheated(misdeed: Misdeed) -> Vec<HoldReport> {
+    let (trio, sites) = five().await;
+    for (k, site) in sites.iter().enumerate() {
+        let (identity, transport) = (trio.identity(k), trio.transport());
+        let liar = Liar { site, identity: &identity, transport: &transport };
+        let misdeed = if k == 1 { misdeed } else { Misdeed::default() };
+        liar.contribute(ROUND, &update(k), misdeed).await.unwrap();
+    }
+    let reports = held(&sites).await;
+    for site in &sites {
+        let RoundEnd::Done(done) = site.join(ROUND).await.unwrap().finish().await.unwrap() else {
+            panic!("the round was aborted")
+        };
+        let [pair] = &done.trust.pairs[..] else { panic!("{:?}", done.trust) };
+        assert_eq!((pair.holder.as_str(), pair.dealer.as_str()), ("a", "b"));
+        assert!(done.trust.barred.is_empty() && done.reviews_file.is_file());
+        assert_eq!(done.sites().count(), 5);
+        let updates = [0, 1, 2, 3, 4].map(update);
+        for (index, value) in done.mean().iter().enumerate() {
+            let expected = updates.iter().map(|update| update[index]).sum::<f32>() / 5.0;
+            assert!((value - expected).abs() < 1e-4, "value {index}: {value} for {expected}");
+        }
+    }
+    reports
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_share_for_as_many_holders_as_may_lie_makes_a_pair() {
+    let reports = cheated(Misdeed { wrong_shares: 1, ..Misdeed::default() }).await;
+    // It is well-formed: only the masked answers show it.
+    assert!(reports.iter().all(|report| report.opened && report.complaints.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_was_dealt_no_share_complains_and_the_others_open() {
+    let reports = cheated(Misdeed { no_shares: 1, ..Misdeed::default() }).await;
+    let (own, others) = reports.split_first().unwrap();
+    assert_eq!((own.complaints.len(), own.opened), (1, false));
+    assert_eq!(own.cheated_by, [own.complaints[0].dealer().clone()]);
+    assert!(others.iter().all(|report| report.opened && report.complaints.is_empty()));
+}
+
+/// One holder is shown an altered envelope, again and again: it complains about nobody, endorses
+/// nothing, and goes on once the aggregator shows it what its dealer sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_that_the_aggregator_altered_is_no_reason_to_complain() {
+    let (trio, mut sites) = five().await;
+    for (k, site) in sites.iter().enumerate() {
+        trio.contribute(site, k, ROUND).await.unwrap();
+    }
+    drop(sites.pop());
+    let url = liar::start(trio.aggregator.url(), |asked, answer| {
+        if asked.method == "GET" && asked.path.ends_with("/contributions/b/envelopes/e") {
+            answer.bytes[40] ^= 1;
+        }
+    });
+    let misled = trio.site_with(4, |membership| {
+        membership.patience = Duration::from_secs(3);
+        membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
+    });
+    let error = misled.hold(ROUND).await.unwrap_err();
+    assert!(matches!(error, SiteError::Envelope(_)), "{error}");
+    let own: SiteId = "e".parse().unwrap();
+    let status = trio.transport().round(trio.study_id(), ROUND).status().await.unwrap();
+    assert!(!status.reviewed.contains(&own) && !status.endorsed.contains(&own), "{status:?}");
+    drop(misled);
+
+    // The dealer's envelopes are damaged on the aggregator's disk as well: it sends them again.
+    let folder = trio.folder.path().join("aggregator/data/studies");
+    let envelopes = folder.join(trio.study_id().to_string()).join("0/envelopes/b");
+    std::fs::write(envelopes, b"short").unwrap();
+    sites.push(trio.site_with(4, |membership| membership.patience = Duration::from_secs(60)));
+    let reports = held(&sites).await;
+    assert!(reports.iter().all(|report| report.opened && report.complaints.is_empty()));
+    let RoundEnd::Done(done) = sites[4].join(ROUND).await.unwrap().finish().await.unwrap() else {
+        panic!("the round was aborted")
+    };
+    assert!(done.trust.barred.is_empty() && done.trust.pairs.is_empty(), "{:?}", done.trust);
+    assert_eq!(done.sites().count(), 5);
+}
+
+/// The attack that the masked reviews are for: c dealers each cheat c holders, so that together
+/// more openings would be wrong than can be corrected. The dealer that a holder which is not set
+/// aside accuses is left out; the other's victims are set aside already, and its shares count.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_cheating_dealers_as_may_be_corrupt_stop_no_round() {
+    let trio = Trio::start_of(9, |draft| draft.review_seconds = 60).await;
+    assert_eq!(trio.study.study.threshold.collusion, 2);
+    let patience = Duration::from_secs(90);
+    let sites: Vec<Site> =
+        (0..9).map(|k| trio.site_with(k, |membership| membership.patience = patience)).collect();
+    sites[0].open_round(trio.base, 600).await.unwrap();
+    for (k, site) in sites.iter().enumerate() {
+        // b cheats a and c, e cheats a and b.
+        let wrong_shares = if [1, 4].contains(&k) { 2 } else { 0 };
+        let (identity, transport) = (trio.identity(k), trio.transport());
+        let liar = Liar { site, identity: &identity, transport: &transport };
+        let misdeed = Misdeed { wrong_shares, ..Misdeed::default() };
+        liar.contribute(ROUND, &update(k), misdeed).await.unwrap();
+    }
+    held(&sites).await;
+    let RoundEnd::Done(done) = sites[8].join(ROUND).await.unwrap().finish().await.unwrap() else {
+        panic!("the round was aborted")
+    };
+    let [pair] = &done.trust.pairs[..] else { panic!("{:?}", done.trust) };
+    assert_eq!((pair.holder.as_str(), pair.dealer.as_str()), ("a", "b"));
+    assert!(done.trust.barred.is_empty(), "{:?}", done.trust);
+    let left: Vec<&str> = done.sites().map(SiteId::as_str).collect();
+    assert_eq!(left, ["a", "c", "d", "e", "f", "g", "h", "i"]);
+    let counted = [0, 2, 3, 4, 5, 6, 7, 8].map(update);
+    for (index, value) in done.mean().iter().enumerate() {
+        let expected = counted.iter().map(|update| update[index]).sum::<f32>() / 8.0;
+        assert!((value - expected).abs() < 1e-4, "value {index}: {value} for {expected}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Round keys that an aggregator hides, or leaves out of the study's log.
+
+use ringfence_clock::Clock;
+use ringfence_crypto::api::Problem;
+use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::log::{InclusionProof, LogEntry, NoteKey, TlogProof, origin};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::RoundKeys;
+use ringfence_crypto::wire::json;
+use ringfence_site::transport::Transport;
+use ringfence_site::{Site, SiteError};
+
+use crate::liar::{self, Answer, Asked};
+use crate::trio::{Trio, finish};
+
+const FIRST: RoundNumber = RoundNumber::FIRST;
+
+fn refuse(answer: &mut Answer, status: u16) {
+    answer.status = status;
+    answer.bytes = json::compact(&Problem {
+        kind: "/problems/other".into(),
+        title: "Other".into(),
+        status,
+        detail: "not today".into(),
+    });
+}
+
+/// Site `k`, whose aggregator lies.
+fn lied_to(
+    trio: &Trio,
+    k: usize,
+    lie: impl Fn(&Asked<'_>, &mut Answer) + Send + Sync + 'static,
+) -> Site {
+    let url = liar::start(trio.aggregator.url(), lie);
+    let transport = Transport::new(&url, false, Clock::system()).unwrap();
+    trio.site_with(k, |membership| membership.transport = transport)
+}
+
+fn is_inclusion(asked: &Asked<'_>) -> bool {
+    asked.path.ends_with("/log/inclusion")
+}
+
+/// Proves another leaf wherever the proof of a single one is asked for.
+fn prove_another(asked: &Asked<'_>, answer: &mut Answer) {
+    if is_inclusion(asked) {
+        answer.alter(|proofs: &mut Vec<InclusionProof>| {
+            if let [proof] = proofs.as_mut_slice() {
+                proof.hashes.iter_mut().for_each(|hash| hash.0[0] ^= 1);
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_not_published_before_the_log_has_them() {
+    let trio = Trio::start().await;
+    // So that the proof has a hash.
+    trio.site(0).publish_round_keys().await.unwrap();
+    let folder = trio.folder.path().join("state-1/studies").join(trio.study_id().to_string());
+    let file = |name: &str| folder.join("round-keys").join(name);
+    let without = |asked: &Asked<'_>, answer: &mut Answer| {
+        if is_inclusion(asked) {
+            refuse(answer, 404);
+        }
+    };
+    let refused = async |site: Site| {
+        let error = site.publish_round_keys().await.unwrap_err();
+        assert!(matches!(error, SiteError::RoundKeysNotLogged { .. }), "{error}");
+        assert!(file("000000.json").exists() && !file("000000.sent").exists());
+    };
+    refused(lied_to(&trio, 1, without)).await;
+    refused(lied_to(&trio, 1, prove_another)).await;
+
+    trio.site(1).publish_round_keys().await.unwrap();
+    assert!(file("000000.sent").exists());
+    let statement = std::fs::read(file("000000.json")).unwrap();
+    let statement: Signed<RoundKeys> = json::parse(&statement, 1 << 20, "round keys").unwrap();
+    let proof = std::fs::read_to_string(file("000000.tlog-proof")).unwrap();
+    let proof: TlogProof = proof.parse().unwrap();
+    let key = NoteKey::new(&origin(trio.study_id()), trio.study.study.aggregator_key).unwrap();
+    let checkpoint = proof.verify(LogEntry::of_signed(&statement).leaf(), &key).unwrap();
+    assert_eq!(checkpoint.size, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closing_whose_log_lacks_the_keys_it_held_under_is_not_endorsed() {
+    let trio = Trio::start_with(|draft| draft.review_seconds = 60).await;
+    let mut sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
+    for site in &sites {
+        site.publish_round_keys().await.unwrap();
+    }
+    sites[0].open_round(trio.base, 600).await.unwrap();
+    for (k, site) in sites.iter().enumerate() {
+        trio.contribute(site, k, FIRST).await.unwrap();
+    }
+    drop(sites.pop());
+    let lied = lied_to(&trio, 2, prove_another);
+    let others = futures_util::future::join_all(sites.iter().map(|site| site.hold(FIRST)));
+    let refusing = async {
+        let error = lied.hold(FIRST).await.unwrap_err();
+        assert!(matches!(error, SiteError::RoundKeysNotLogged { .. }), "{error}");
+        drop(lied);
+        let study = trio.folder.path().join("state-2/studies").join(trio.study_id().to_string());
+        let names = std::fs::read_dir(study.join("rounds/000000")).unwrap();
+        let names: Vec<String> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(names.iter().any(|name| name.starts_with("refused-")), "{names:?}");
+        assert!(!names.iter().any(|name| name == "endorsement.json"), "{names:?}");
+        // All three are needed, and the truth is as good late.
+        let site = trio.site(2);
+        site.hold(FIRST).await.unwrap();
+        site
+    };
+    let (_, site) = tokio::join!(others, refusing);
+    sites.push(site);
+    assert!(!finish(&sites, FIRST).await[0].is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_initiator_refuses_to_open_a_round_without_keys_that_it_has_seen() {
+    let trio = Trio::start().await;
+    trio.site(1).publish_round_keys().await.unwrap();
+    // It sees them, and the aggregator refuses its manifest: its clock is ahead.
+    let (clock, _hand) = Clock::mock(Clock::system().now().after(1000));
+    let seen = trio.site_with(0, |membership| membership.clock = clock);
+    seen.open_round(trio.base, 600).await.unwrap_err();
+    drop(seen);
+    let hidden = lied_to(&trio, 0, |asked, answer| {
+        if asked.method == "GET" && asked.path.contains("/round-keys/b?") {
+            refuse(answer, 404);
+        }
+    });
+    let error = hidden.open_round(trio.base, 600).await.unwrap_err();
+    assert!(matches!(&error, SiteError::RoundKeysHidden { round: FIRST, .. }), "{error}");
+    assert!(error.to_string().contains("no round keys of b"), "{error}");
+    drop(hidden);
+    // Nothing was opened; shown again, they are named.
+    let site = trio.site(0);
+    site.open_round(trio.base, 600).await.unwrap();
+    let manifest = trio.transport().round(trio.study_id(), FIRST).manifest().await.unwrap();
+    let named: Vec<bool> = manifest.statement.holder_keys.iter().map(Option::is_some).collect();
+    assert_eq!(named, [true, true, false]);
+}
