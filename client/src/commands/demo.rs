@@ -1,8 +1,10 @@
 //! `ringfence demo`: a whole encrypted study on one machine, with real HTTP.
 //!
 //! What is simulated: the hospitals are tasks of one process, and without `--data` their images
-//! are generated phantoms. What is real: the aggregator is its own binary in its own process, and
-//! every contribution, endorsement and opening goes through it over HTTP.
+//! are generated phantoms; the faults that `--drop`, `--mute`, `--spoil`, `--baddeal`, `--lie` and
+//! `--flip` ask for are played. What is real: the aggregator is its own binary in its own process,
+//! every contribution, endorsement and opening goes through it over HTTP, and the sites are told
+//! nothing of the faults that they meet.
 
 mod demo_round;
 mod report;
@@ -50,6 +52,18 @@ pub(crate) struct Demo {
     /// Key holder k never answers in round r: K@R.
     #[arg(long, value_name = "K@R")]
     mute: Vec<Fault>,
+    /// Contributor k adds noise beyond any bound to its body in round r: K@R.
+    #[arg(long, value_name = "K@R")]
+    spoil: Vec<Fault>,
+    /// Contributor k deals wrong shares to c key holders in round r, and none to one more: K@R.
+    #[arg(long, value_name = "K@R")]
+    baddeal: Vec<Fault>,
+    /// Key holder k opens random words in round r: K@R.
+    #[arg(long, value_name = "K@R")]
+    lie: Vec<Fault>,
+    /// A bit of contributor k's body flips on the aggregator's disk in round r, after its receipt: K@R.
+    #[arg(long, value_name = "K@R")]
+    flip: Vec<Fault>,
     /// Folder for pictures, reports and the sites' state.
     #[arg(long, default_value = "out")]
     out: PathBuf,
@@ -142,7 +156,7 @@ impl Demo {
             mean_step: plan.mean_step,
             training: pinned(plan)?,
             options: self.federation.options(dataset),
-            faults: Faults { drop: self.drop.clone(), mute: self.mute.clone() },
+            faults: self.faults(),
             rounds: plan.rounds,
             clock: Clock::system(),
         };
@@ -155,6 +169,17 @@ impl Demo {
         );
         println!("study       {}\n", federation.study_id());
         Ok(federation)
+    }
+
+    fn faults(&self) -> Faults {
+        Faults {
+            drop: self.drop.clone(),
+            mute: self.mute.clone(),
+            spoil: self.spoil.clone(),
+            baddeal: self.baddeal.clone(),
+            lie: self.lie.clone(),
+            flip: self.flip.clone(),
+        }
     }
 
     fn print_study(&self, dataset: &Dataset, plan: &TrainingPlan, initial: &Weights) {

@@ -22,9 +22,14 @@ impl Hold {
         for complaint in &report.complaints {
             println!("round {round}: complained: {complaint}");
         }
+        for dealer in &report.cheated_by {
+            println!(
+                "round {round}: {dealer} dealt this site no share: it cannot open, and the others do without it"
+            );
+        }
         if report.opened {
             println!("round {round}: endorsed the closing and opened its certified set");
-        } else {
+        } else if report.cheated_by.is_empty() {
             println!("round {round}: endorsed the abort; nothing is opened");
         }
         Ok(())

@@ -48,8 +48,8 @@ impl Mean {
         for (holder, reason) in &done.unusable {
             println!("round {round}: the opening of {holder} was not used: {reason}");
         }
-        for evidence in &done.evidence {
-            println!("round {round}: {evidence}; kept in {}", done.evidence_file.display());
+        for line in done.findings().to_string().lines() {
+            println!("round {round}: {line}");
         }
         let mean = Weights::from_values(&base.shapes(), done.mean())?;
         let model = base.add(&mean)?;

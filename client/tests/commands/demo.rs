@@ -42,6 +42,31 @@ fn faults_within_the_bounds_change_nothing_but_what_they_must() {
 }
 
 #[test]
+fn a_spoiler_is_named_and_the_mean_is_that_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--rounds", "2", "--round-seconds", "60", "--spoil", "1@0", "--flip", "2@1"];
+    let output = demo(folder.path(), &arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    for said in [
+        "played   hospital-2 adds noise beyond any bound to its body (simulated)",
+        "found    format: the body of hospital-2 breaks the format",
+        "found    evidence kept in ",
+        "found    hospital-2 is barred from the next round on",
+        "proof    opened sum = plain integer sum of the others: 0 mismatches over",
+        "opened by hospital-3; 4 contributions",
+        "disk     the body of hospital-3 is mended",
+    ] {
+        assert!(out.contains(said), "{said:?} is not in {out}");
+    }
+    let report = std::fs::read_to_string(folder.path().join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let findings = &report["rounds"][0]["findings"];
+    assert_eq!(findings["removed"], serde_json::json!(["hospital-2"]));
+    assert_eq!(findings["barred"], serde_json::json!(["hospital-2"]));
+}
+
+#[test]
 fn too_few_holders_end_in_an_error_that_counts_them() {
     let folder = tempfile::tempdir().unwrap();
     let output = demo(

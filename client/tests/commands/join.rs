@@ -147,6 +147,13 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
     let recorded = opened[0]["precision"]["step"].as_f64().unwrap();
     // Of the clip bound, which is 0.5 here.
     assert!((recorded * 0.5 / (f64::from(step) / counts.len() as f64) - 1.0).abs() < 1e-3);
+    // Each round's holders without a key of that round, if any, stand in the report.
+    let sealings = report["sealings"].as_array().unwrap();
+    assert_eq!(sealings.len(), 3, "{report}");
+    for (round, sealed) in sealings.iter().enumerate() {
+        assert_eq!(sealed["round"].as_u64(), Some(round as u64), "{report}");
+        assert!(sealed["sealing"]["long_term"].is_array(), "{report}");
+    }
     for name in ["report.json", "curve.svg", "predictions.png"] {
         assert!(folder.join("out-b").join(name).is_file(), "{name}");
     }

@@ -22,9 +22,21 @@ impl DemoRound {
             report.contributions,
             report.opened_by.len()
         );
+        for (site, faults) in &report.played {
+            println!("  played   {site} {faults} (simulated)");
+        }
+        for finding in report.findings.to_string().lines() {
+            println!("  found    {finding}");
+        }
+        for (site, mended) in &report.flipped {
+            let so = if *mended { "is mended: its site sent it again" } else { "is not mended" };
+            println!("  disk     the body of {site} {so}");
+        }
         println!(
-            "  proof    opened sum = plain integer sum: {} mismatches over {} parameters",
-            report.mismatches, report.parameters
+            "  proof    opened sum = plain integer sum{}: {} mismatches over {} parameters",
+            self.whose(),
+            report.mismatches,
+            report.parameters
         );
         println!(
             "  noise    largest {} of {} allowed, margin {:.1} bits",
@@ -46,6 +58,15 @@ impl DemoRound {
         );
         for (holder, reason) in &report.unusable_openings {
             println!("  opening  of {holder} not used: {reason}");
+        }
+    }
+
+    /// Over which sites the plain sum is, where some that contributed are not in it.
+    fn whose(&self) -> &'static str {
+        let findings = &self.report.findings;
+        match findings.removed.is_empty() && findings.excluded.is_empty() {
+            true => "",
+            false => " of the others",
         }
     }
 }

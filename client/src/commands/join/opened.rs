@@ -2,7 +2,7 @@
 
 use ringfence_crypto::id::RoundNumber;
 use ringfence_keys::update::precision::Precision;
-use ringfence_site::Done;
+use ringfence_site::{Done, Findings};
 use serde::{Deserialize, Serialize};
 
 /// One opened round.
@@ -13,13 +13,16 @@ pub(super) struct OpenedRound {
     precision: Precision,
     /// Bits between the largest noise and a wrong digit; none where there was no noise at all.
     noise_margin_bits: Option<f64>,
+    /// What it found out about others; nothing in rounds that earlier versions recorded.
+    #[serde(default)]
+    findings: Findings,
 }
 
 impl OpenedRound {
     pub(super) fn of(round: RoundNumber, done: &Done<'_>) -> Self {
         let margin = done.opened.noise.margin_bits;
         let noise_margin_bits = Some(margin).filter(|margin| margin.is_finite());
-        Self { round, precision: done.precision(), noise_margin_bits }
+        Self { round, precision: done.precision(), noise_margin_bits, findings: done.findings() }
     }
 
     pub(super) fn print(&self) {

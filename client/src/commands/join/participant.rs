@@ -6,7 +6,7 @@ use ringfence_clock::Moment;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_learning::{SiteData, TrainingPlan};
-use ringfence_site::{Done, RoundEnd, Site, SiteError, model};
+use ringfence_site::{Done, RoundEnd, Sealing, Site, SiteError, model};
 use ringfence_weights::Weights;
 use tokio::sync::oneshot;
 
@@ -50,7 +50,11 @@ impl Participant<'_> {
             }
         };
         let (end, ()) = tokio::join!(part, duty);
-        match end? {
+        let (end, sealing) = end?;
+        if let Some(sealing) = sealing {
+            report::record_sealing(state, round, &sealing)?;
+        }
+        match end {
             RoundEnd::Aborted => {
                 println!(
                     "  aborted, with a certificate: too few contributions came; the model stays"
@@ -64,8 +68,8 @@ impl Participant<'_> {
                 for (holder, reason) in &done.unusable {
                     println!("  the opening of {holder} was not used: {reason}");
                 }
-                for evidence in &done.evidence {
-                    println!("  {evidence}; kept in {}", done.evidence_file.display());
+                for line in done.findings().to_string().lines() {
+                    println!("  {line}");
                 }
                 let opened = OpenedRound::of(round, &done);
                 opened.print();
@@ -90,14 +94,23 @@ impl Participant<'_> {
         let status = match known {
             Some(status) => status,
             None => {
-                let turn = self.patiently(|| self.site.turn(round)).await?;
-                println!("  {turn}");
-                // As long as this site's turn may take to come, and its patience beyond that.
-                let wait = turn.from.since(turn.now).saturating_add(self.site.patience());
-                let end = self.site.clock().moment().after(wait);
-                tokio::select! {
-                    status = self.open(round, base, end) => status?,
-                    status = self.seen(round) => status?,
+                match self.patiently(|| self.site.turn(round)).await {
+                    Ok(turn) => {
+                        println!("  {turn}");
+                        // As long as this site's turn may take to come, and its patience beyond that.
+                        let wait = turn.from.since(turn.now).saturating_add(self.site.patience());
+                        let end = self.site.clock().moment().after(wait);
+                        tokio::select! {
+                            status = self.open(round, base, end) => status?,
+                            status = self.seen(round) => status?,
+                        }
+                    }
+                    // It goes on as key holder, and with the others' means.
+                    Err(barred @ SiteError::Barred { .. }) => {
+                        println!("  {barred}");
+                        self.seen(round).await?
+                    }
+                    Err(error) => return Err(error.into()),
                 }
             }
         };
@@ -143,13 +156,14 @@ impl Participant<'_> {
         }
     }
 
-    /// Contributes unless it is too late, and opens what comes of the round.
+    /// Contributes unless it is too late, and opens what comes of the round. Answers with how the
+    /// contribution's shares were sealed, if there is one.
     async fn take_part(
         &self,
         round: RoundNumber,
         base: &Weights,
         update: &[f32],
-    ) -> Result<RoundEnd<'_>, SiteError> {
+    ) -> Result<(RoundEnd<'_>, Option<Sealing>), SiteError> {
         let joined = self.site.join(round).await?;
         joined.check_origin(base)?;
         match joined.contribute(model::id(base), update, |_| ()).await {
@@ -158,14 +172,19 @@ impl Participant<'_> {
                 if let Some(clipped) = contributed.clipped() {
                     println!("  {clipped}");
                 }
-                for line in contributed.sealing().to_string().lines() {
+                let sealing = contributed.sealing().clone();
+                for line in sealing.to_string().lines() {
                     println!("  {line}");
                 }
-                contributed.finish().await
+                Ok((contributed.finish().await?, Some(sealing)))
+            }
+            Err(barred @ SiteError::Barred { .. }) => {
+                println!("  {barred}");
+                Ok((self.site.join(round).await?.finish().await?, None))
             }
             Err(error) if conflict(&error) => {
                 println!("  too late to contribute ({error}); waiting for the round's end");
-                self.site.join(round).await?.finish().await
+                Ok((self.site.join(round).await?.finish().await?, None))
             }
             Err(error) => Err(error),
         }
@@ -178,6 +197,11 @@ impl Participant<'_> {
             Ok(report) => {
                 for complaint in &report.complaints {
                     println!("  complained: {complaint}");
+                }
+                for dealer in &report.cheated_by {
+                    println!(
+                        "  as key holder: {dealer} dealt no share; the others open without it"
+                    );
                 }
             }
             Err(error) => println!("  as key holder: {error}"),

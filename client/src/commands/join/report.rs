@@ -4,8 +4,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use ringfence_crypto::id::RoundNumber;
 use ringfence_learning::chart::{self, Curve};
 use ringfence_learning::{Scores, SiteData, TrainingPlan, evaluate, picture};
+use ringfence_site::Sealing;
 use ringfence_weights::Weights;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,8 +30,18 @@ struct Report<'a> {
     plan: &'a TrainingPlan,
     /// The opened rounds, with the precision of each mean.
     opened: Vec<OpenedRound>,
+    /// The rounds that this site contributed to, with the holders that its shares were sealed to
+    /// under long-term keys or not at all.
+    sealings: Vec<SealedRound>,
     validation: Vec<Entry>,
     test: Vec<TestScores>,
+}
+
+/// How the shares of one round's contribution were sealed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SealedRound {
+    round: RoundNumber,
+    sealing: Sealing,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,7 +100,9 @@ pub(super) fn finish(
         test.push(TestScores { model: name, scores: scores.pairs() });
     }
     let opened = recorded(&state.opened_rounds(), "openings");
-    let report = Report { plan, opened, validation: recorded(&state.history(), "scores"), test };
+    let sealings = recorded(&state.sealings(), "sealings");
+    let validation = recorded(&state.history(), "scores");
+    let report = Report { plan, opened, sealings, validation, test };
     files::write(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
     let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
     let samples = picture::spread(&data.test, 4);
@@ -104,6 +118,21 @@ pub(super) fn record(state: &State, opened: OpenedRound) -> anyhow::Result<()> {
     rounds.retain(|earlier| earlier.round < opened.round);
     rounds.push(opened);
     files::write(&state.opened_rounds(), &serde_json::to_vec(&rounds)?)
+}
+
+/// Records how a contribution's shares were sealed. What was recorded when it was made stays: a
+/// repeat knows less.
+pub(super) fn record_sealing(
+    state: &State,
+    round: RoundNumber,
+    sealing: &Sealing,
+) -> anyhow::Result<()> {
+    let mut rounds: Vec<SealedRound> = recorded(&state.sealings(), "sealings");
+    if rounds.iter().any(|earlier| earlier.round == round) {
+        return Ok(());
+    }
+    rounds.push(SealedRound { round, sealing: sealing.clone() });
+    files::write(&state.sealings(), &serde_json::to_vec(&rounds)?)
 }
 
 /// What was recorded of earlier rounds; what cannot be read is done without, and said.

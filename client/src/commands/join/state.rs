@@ -84,6 +84,11 @@ impl State {
         self.folder.join("opened.json")
     }
 
+    /// How the shares of the rounds so far were sealed.
+    pub(super) fn sealings(&self) -> PathBuf {
+        self.folder.join("sealings.json")
+    }
+
     /// Makes an opened round's mean durable and goes on to the next round.
     pub(super) fn opened(&mut self, mean: &Weights) -> anyhow::Result<()> {
         mean.save(&self.mean_path())?;

@@ -175,6 +175,13 @@ fn describe(printed: &Printed) -> String {
             ),
         ),
         (
+            "culprits",
+            match threshold.names() {
+                true => "a contributor that breaks the format is named and taken out".to_owned(),
+                false => "NOBODY CAN BE NAMED (m < 3c + l): a contributor that breaks the format makes its round fail".to_owned(),
+            },
+        ),
+        (
             "collusion",
             format!(
                 "up to c = {} sites with the aggregator learn nothing of a single update; l = {}",

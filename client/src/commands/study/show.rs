@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Reach, Setting, SignedStudy, Study, Training, Weighting};
+use ringfence_crypto::threshold::Threshold;
 
 use crate::files::read_study;
 
@@ -74,7 +75,21 @@ pub(super) fn describe(signed: &SignedStudy) -> anyhow::Result<String> {
         packing.slot_bits,
         packing.delta_bits,
     );
-    Ok(described + &weighting(&signed.study) + &training(&signed.study.training))
+    let names = names(threshold);
+    Ok(described + &names + &weighting(&signed.study) + &training(&signed.study.training))
+}
+
+/// Whether a round that a contributor spoils names it.
+pub(super) fn names(threshold: &Threshold) -> String {
+    let Threshold { holders, collusion, packing, .. } = *threshold;
+    match threshold.names() {
+        true => format!(
+            "culprits    a contributor that breaks the format is named, taken out and barred, up to c = {collusion} of them\n"
+        ),
+        false => format!(
+            "culprits    NOBODY CAN BE NAMED: that needs m >= 3c + l key holders, and m = {holders}, c = {collusion}, l = {packing}; a contributor that breaks the format makes its round fail, and nobody learns who it was\n"
+        ),
+    }
 }
 
 /// How contributions count, and how far one site can move the mean.
