@@ -24,6 +24,9 @@ MODULUS = 2**64 - 2**32 + 1
 # Most samples that one key gives: 2^14 blocks of N coefficients (crypto/src/ring/params.rs).
 SAMPLES = 2**14 * RING_DEGREE
 FRESH = 6.4
+# Dimension of a secret of which disputes gave c l^2 <= 512 equations without error, and several freezes
+# 4c more, c at most 21 (docs/disputes.md, section 6).
+DISPUTED = RING_DEGREE - 512 - 4 * 21
 WIDTHS = {
     "6.4 (fresh)": FRESH,
     "4.525 (after the sum of two honest sites' errors is known)": FRESH / math.sqrt(2),
@@ -62,11 +65,11 @@ def log_delta(beta):
     return math.log((math.pi * beta) ** (1 / beta) * beta / (2 * math.pi * math.e)) / (2 * (beta - 1))
 
 
-def dimensions(beta, width):
+def dimensions(beta, width, n=RING_DEGREE):
     """Dimensions in which block size beta finds the error, as a range: sqrt(beta) sigma is at most
     delta^(2 beta - d - 1) q^(m / d), m = d - n - 1 (Alkim et al., "NewHope", 2016; uniform keys are brought
     to the error's distribution)."""
-    n, log_q, step = RING_DEGREE, math.log(MODULUS), log_delta(beta)
+    log_q, step = math.log(MODULUS), log_delta(beta)
     needed = math.log(width) + math.log(beta) / 2
     return [
         d
@@ -83,12 +86,12 @@ MATZOV = {
 }
 
 
-def primal(width):
-    """log2 of operations of primal uSVP, by cost model."""
+def primal(width, n=RING_DEGREE):
+    """log2 of operations of primal uSVP in dimension n, by cost model."""
     low, beta = 60, 4000  # fails at the one, succeeds at the other
     while beta - low > 1:
         middle = (low + beta) // 2
-        low, beta = (low, middle) if dimensions(middle, width) else (middle, beta)
+        low, beta = (low, middle) if dimensions(middle, width, n) else (middle, beta)
     # One sieve in dimension beta (Alkim et al.).
     bits = {"core-SVP classical": 0.292 * beta, "core-SVP quantum": 0.265 * beta}
     for model, (slope, offset) in MATZOV.items():
@@ -96,7 +99,7 @@ def primal(width):
         # (Ducas, "Shortest Vector from Lattice Sieving", 2018).
         free = beta * math.log(4 / 3) / math.log(beta / (2 * math.pi * math.e))
         c = 1 / (1 - 2**-slope)
-        sieves = c * (min(dimensions(beta, width)) - beta)
+        sieves = c * (min(dimensions(beta, width, n)) - beta)
         bits[model] = math.log2(sieves * c) + slope * (beta - free) + offset
     return bits
 
@@ -120,6 +123,8 @@ def main():
     options = parser.parse_args()
     if options.primal:
         rows = {name: primal(width) for name, width in WIDTHS.items()}
+        for name, width in WIDTHS.items():
+            rows[f"{name}; n = {DISPUTED}"] = primal(width, DISPUTED)
         if options.json:
             print(json.dumps(rows, indent=1))
             return
