@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::api::OpeningFrame;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::Round;
@@ -82,21 +83,12 @@ impl Rehearsal {
         dispute: &DisputeCertificate,
         made: &[Made],
     ) -> Vec<OpeningFrame> {
-        let certificate = &round.certificate().unwrap();
-        let manifest = &round.manifest().statement.clone();
-        let case = Case { manifest, certificate, proceedings };
-        let mut frames = Vec::new();
-        for holder in self.answering(round, &[]) {
-            let machine = self.holder(&holder);
+        self.all_open(round, proceedings, |holder, case, rng| {
+            let machine = self.holder(holder);
             let ticket = machine.may_answer(case, dispute).unwrap();
-            let shares = self.shares(made, &holder, &ticket.sites());
-            let (identity, mut rng) = (self.identity(&holder), crate::rng(frames.len() as u64));
-            let frame = open_functionals(identity, &self.study, &ticket, &shares, &mut rng);
-            let frame = frame.unwrap();
-            apply(round, |round| round.take_opening(&frame.statement)).unwrap();
-            frames.push(frame);
-        }
-        frames
+            let shares = self.shares(made, holder, &ticket.sites());
+            open_functionals(self.identity(holder), &self.study, &ticket, &shares, rng).unwrap()
+        })
     }
 
     /// All key holders open their shares of the keys of the sites that a certified verdict names.
@@ -107,16 +99,27 @@ impl Rehearsal {
         (dispute, verdict): (&DisputeCertificate, &VerdictCertificate),
         made: &[Made],
     ) -> Vec<OpeningFrame> {
+        self.all_open(round, proceedings, |holder, case, rng| {
+            let machine = self.holder(holder);
+            let ticket = machine.may_remove(case, dispute, verdict).unwrap();
+            let shares = self.shares(made, holder, ticket.sites());
+            open_keys(self.identity(holder), &self.study, &ticket, &shares, rng).unwrap()
+        })
+    }
+
+    /// Every key holder opens in a case; the aggregator takes each.
+    fn all_open(
+        &self,
+        round: &mut Round,
+        proceedings: &Proceedings,
+        open: impl Fn(&SiteId, Case<'_>, &mut ChaCha20Rng) -> OpeningFrame,
+    ) -> Vec<OpeningFrame> {
         let certificate = &round.certificate().unwrap();
         let manifest = &round.manifest().statement.clone();
         let case = Case { manifest, certificate, proceedings };
         let mut frames = Vec::new();
         for holder in self.answering(round, &[]) {
-            let machine = self.holder(&holder);
-            let ticket = machine.may_remove(case, dispute, verdict).unwrap();
-            let shares = self.shares(made, &holder, ticket.sites());
-            let (identity, mut rng) = (self.identity(&holder), crate::rng(frames.len() as u64));
-            let frame = open_keys(identity, &self.study, &ticket, &shares, &mut rng).unwrap();
+            let frame = open(&holder, case, &mut crate::rng(frames.len() as u64));
             apply(round, |round| round.take_opening(&frame.statement)).unwrap();
             frames.push(frame);
         }
