@@ -60,17 +60,18 @@ impl MeanStepState {
     /// The common model after a round whose opened mean update is `mean`.
     ///
     /// # Errors
-    /// [`WeightsError`] when the mean is of another model or not finite.
+    /// [`WeightsError`] when the mean is of another model, or mean or next model is not finite;
+    /// nothing is remembered then.
     pub fn apply(&mut self, model: &Weights, mean: &Weights) -> Result<Weights, WeightsError> {
         mean.check_finite()?;
         let MeanStep::Adam { rate, beta1, beta2, tau } = self.rule else {
             return model.add(mean);
         };
-        // Names and shapes are compared before anything is remembered.
-        model.add(mean)?;
-        self.first.resize(model.len(), 0.0);
-        self.second.resize(model.len(), tau * tau);
-        let moments = self.first.iter_mut().zip(&mut self.second);
+        model.check_same(mean)?;
+        let mut next = self.clone();
+        next.first.resize(model.len(), 0.0);
+        next.second.resize(model.len(), tau * tau);
+        let moments = next.first.iter_mut().zip(&mut next.second);
         let values = model.values().zip(mean.values()).zip(moments);
         let values = values.map(|((weight, update), (first, second))| {
             let update = f64::from(update);
@@ -78,7 +79,10 @@ impl MeanStepState {
             *second = beta2 * *second + (1.0 - beta2) * (update * update);
             (f64::from(weight) + rate * *first / (second.sqrt() + tau)) as f32
         });
-        Weights::from_values(&model.shapes(), values.collect())
+        let stepped = Weights::from_values(&model.shapes(), values.collect())?;
+        stepped.check_finite()?;
+        *self = next;
+        Ok(stepped)
     }
 }
 
@@ -118,6 +122,19 @@ mod tests {
         assert!(state.apply(&weights(&[1.0]), &weights(&[1.0, 2.0])).is_err());
         assert!(state.apply(&weights(&[1.0]), &weights(&[f32::NAN])).is_err());
         assert_eq!(state, before);
+    }
+
+    #[test]
+    fn a_next_model_that_is_not_finite_is_refused_and_nothing_is_remembered() {
+        let (largest, infinite) = (weights(&[0.0, f32::MAX]), weights(&[0.0, f32::INFINITY]));
+        for rule in [MeanStep::Add, MeanStep::adam(1e39)] {
+            let mut state = MeanStepState::new(rule);
+            for (model, mean) in [(&largest, &largest), (&infinite, &weights(&[0.0, 1.0]))] {
+                let refused = state.apply(model, mean);
+                assert!(matches!(refused, Err(WeightsError::NotFinite { index: 1, .. })));
+            }
+            assert_eq!(state, MeanStepState::new(rule));
+        }
     }
 
     #[test]

@@ -113,12 +113,23 @@ impl Weights {
         self.combine(base, "new", "base", |new, base| new - base)
     }
 
-    /// `self + update`.
+    /// `self + update`, each value one addition of two `f32`.
+    ///
+    /// # Errors
+    /// [`WeightsError::Missing`] or [`WeightsError::Shape`], naming the tensor;
+    /// [`WeightsError::NotFinite`] where the sum is no finite number.
+    pub fn add(&self, update: &Self) -> Result<Self, WeightsError> {
+        let sum = self.combine(update, "base", "update", |base, update| base + update)?;
+        sum.check_finite()?;
+        Ok(sum)
+    }
+
+    /// Checks that `update` has the same names and shapes.
     ///
     /// # Errors
     /// [`WeightsError::Missing`] or [`WeightsError::Shape`], naming the tensor.
-    pub fn add(&self, update: &Self) -> Result<Self, WeightsError> {
-        self.combine(update, "base", "update", |base, update| base + update)
+    pub(crate) fn check_same(&self, update: &Self) -> Result<(), WeightsError> {
+        self.combine(update, "base", "update", |base, _| base).map(drop)
     }
 
     /// Checks that every value is a finite number.
