@@ -7,7 +7,7 @@ use super::machine::Round;
 use super::status::RoundState;
 use crate::dealing::{Judge, Reviewed};
 use crate::digest::Digest;
-use crate::id::{ClosingId, FreezeId, ManifestId, SiteId, UnixSeconds};
+use crate::id::{ClosingId, FreezeId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::log::Checkpoint;
 use crate::signature::Signed;
 use crate::statement::{
@@ -58,9 +58,7 @@ impl Round {
             return Err(RoundError::Barred(site.clone()));
         }
         self.same_round(*manifest)?;
-        if *study != self.manifest.statement.study || *round != self.number() {
-            return Err(RoundError::OtherRound { expected: self.id, got: *manifest });
-        }
+        self.same_study("header", *study, *round)?;
         let expected = self.study.body_bytes()?;
         if *body_bytes != expected {
             return Err(RoundError::BodyLength { expected, got: *body_bytes });
@@ -298,10 +296,10 @@ impl Round {
             return known_or(known == endorsement, second);
         }
         let expected = self.closing_id().ok_or_else(|| self.not_now("an endorsement"))?;
-        let of_study = self.manifest.statement.study;
-        if *closing != expected || *study != of_study || *round != self.number() {
+        if *closing != expected {
             return Err(RoundError::OtherClosing { expected, got: *closing });
         }
+        self.same_study("endorsement", *study, *round)?;
         Ok(Verdict::Fresh(Event::Endorsed(endorsement.clone())))
     }
 
@@ -376,6 +374,21 @@ impl Round {
             true => Ok(()),
             false => Err(RoundError::OtherRound { expected: self.id, got }),
         }
+    }
+
+    /// Refuses a message of this manifest or closing that names another study or round beside it.
+    fn same_study(
+        &self,
+        what: &'static str,
+        study: StudyId,
+        round: RoundNumber,
+    ) -> Result<(), RoundError> {
+        let (expected, expected_study) = (self.number(), self.manifest.statement.study);
+        if study == expected_study && round == expected {
+            return Ok(());
+        }
+        let (got, got_study) = (round, study);
+        Err(RoundError::StudyOrRound { what, expected, expected_study, got, got_study })
     }
 
     fn still_collecting(&self, now: UnixSeconds) -> Result<(), RoundError> {

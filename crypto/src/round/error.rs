@@ -1,7 +1,7 @@
 //! Why the round machine refuses a message, and whose fault that is.
 
 use super::status::RoundState;
-use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId, UnixSeconds};
+use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::ring::packing::PackingError;
 use crate::signature::SignatureError;
 use crate::statement::{DisputeError, ManifestError, ReviewError};
@@ -50,6 +50,22 @@ pub enum RoundError {
         expected: ManifestId,
         /// As stated.
         got: ManifestId,
+    },
+    /// Of this manifest or closing, and still of another study or round.
+    #[error(
+        "the {what} is of round {got} of study {got_study}, expected round {expected} of study {expected_study}, as its manifest says; whoever made it has a fault"
+    )]
+    StudyOrRound {
+        /// `header` or `endorsement`.
+        what: &'static str,
+        /// This round.
+        expected: RoundNumber,
+        /// This study.
+        expected_study: StudyId,
+        /// As stated.
+        got: RoundNumber,
+        /// As stated.
+        got_study: StudyId,
     },
     /// Of another closing.
     #[error(
@@ -217,7 +233,8 @@ impl RoundError {
                 Fault::Sender
             }
             Self::UnknownSite(_) | Self::NoContribution(_) => Fault::Missing,
-            Self::BodyLength { .. }
+            Self::StudyOrRound { .. }
+            | Self::BodyLength { .. }
             | Self::CheckLength { .. }
             | Self::Envelopes { .. }
             | Self::Review(ReviewError::Answers { .. })

@@ -159,19 +159,23 @@ pub struct SetView<'a> {
 /// A closing that nobody should endorse.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ClosingError {
-    /// Of another round.
+    /// Of another round or study.
     #[error(
-        "the closing is for round {got} (manifest {got_manifest}), expected round {expected} (manifest {expected_manifest})"
+        "the closing is for round {got} (manifest {got_manifest}) of study {got_study}, expected round {expected} (manifest {expected_manifest}) of study {expected_study}"
     )]
     Round {
         /// This round.
         expected: RoundNumber,
         /// This round's manifest.
         expected_manifest: ManifestId,
+        /// This study.
+        expected_study: StudyId,
         /// As stated.
         got: RoundNumber,
         /// As stated.
         got_manifest: ManifestId,
+        /// As stated.
+        got_study: StudyId,
     },
     /// A set too small to protect its members.
     #[error(
@@ -327,8 +331,10 @@ impl Closing {
             return Err(ClosingError::Round {
                 expected: manifest.round,
                 expected_manifest,
+                expected_study: manifest.study,
                 got: closing.round,
                 got_manifest: closing.manifest,
+                got_study: closing.study,
             });
         }
         if closing.closed_at < manifest.opened_at {

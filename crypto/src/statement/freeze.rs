@@ -38,19 +38,23 @@ impl Statement for Freeze {
 /// A freeze that no holder should review.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FreezeError {
-    /// Of another round.
+    /// Of another round or study.
     #[error(
-        "the freeze is for round {got} (manifest {got_manifest}), expected round {expected} (manifest {expected_manifest})"
+        "the freeze is for round {got} (manifest {got_manifest}) of study {got_study}, expected round {expected} (manifest {expected_manifest}) of study {expected_study}"
     )]
     Round {
         /// This round.
         expected: RoundNumber,
         /// This round's manifest.
         expected_manifest: ManifestId,
+        /// This study.
+        expected_study: StudyId,
         /// As stated.
         got: RoundNumber,
         /// As stated.
         got_manifest: ManifestId,
+        /// As stated.
+        got_study: StudyId,
     },
     /// Frozen before it was opened.
     #[error(
@@ -105,8 +109,10 @@ impl Freeze {
             return Err(FreezeError::Round {
                 expected: manifest.round,
                 expected_manifest,
+                expected_study: manifest.study,
                 got: freeze.round,
                 got_manifest: freeze.manifest,
+                got_study: freeze.study,
             });
         }
         if freeze.frozen_at < manifest.opened_at {
