@@ -12,6 +12,7 @@ use crate::FOLDER;
 use crate::files::{self, refused};
 use crate::judgements::Expected;
 use crate::statements::signed_study;
+use crate::studies::signed_by;
 
 /// The round of the story as far as its certificate.
 #[derive(Deserialize)]
@@ -88,13 +89,26 @@ pub(crate) fn closing_set(name: &str, file: ClosingFile) {
     }
 }
 
-pub(crate) fn closing_bad(_: &str, file: ClosingFile) {
+pub(crate) fn closing_bad(name: &str, file: ClosingFile) {
     assert!(file.judgement.is_none());
-    let study = signed_study().study;
+    let (study, error) = (signed_study().study, file.error.as_deref().unwrap());
     let story: CertificateFile = files::read(FOLDER, "certificate");
-    let check = Closing::check(&file.signed, &study, &story.manifest.statement);
+    let manifest = &story.manifest.statement;
+    // What it is held against is sound, but for what the error names.
+    Freeze::check(&file.freeze, &study, manifest, &file.trust).unwrap();
+    let of_header = ["closing_bad_header_missing", "closing_bad_header_unsigned"].contains(&name);
+    let headers = file.freeze.statement.check_headers(&study, &file.headers);
+    assert_eq!(headers.is_err(), of_header, "{name}");
+    for review in &file.reviews {
+        let holder = study.site(&review.statement.holder).unwrap();
+        let forged = review.verify(&holder.signature_key, &holder.id).is_err();
+        assert!(!forged || name == "closing_bad_review_forged", "{name}");
+    }
+    let holds = file.signed.verify(&study.aggregator_key, &"the aggregator").is_ok();
+    assert_eq!(holds, name != "closing_bad_signer", "{name}");
+    let check = Closing::check(&file.signed, &study, manifest);
     let set = || file.signed.statement.check_set(&study, file.view()).map(|_| ());
-    refused(check.and_then(|()| set()), file.error.as_deref().unwrap());
+    refused(check.and_then(|()| set()), error);
 }
 
 #[derive(Deserialize)]
@@ -110,6 +124,7 @@ pub(crate) fn freeze_bad(_: &str, file: BadFreeze) {
     let study = signed_study().study;
     let story: CertificateFile = files::read(FOLDER, "certificate");
     let manifest = &story.manifest.statement;
+    signed_by(&file.signed, &study, "aggregator", &file.error);
     let check = Freeze::check(&file.signed, &study, manifest, &file.trust);
     let headers = || file.signed.statement.check_headers(&study, &file.headers);
     refused(check.and_then(|()| headers()), &file.error);

@@ -10,7 +10,7 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
     Certifiable, Closing, Dispute, DisputeCertificate, DisputeError, HexBytes, Opening,
-    Proceedings, Quorum, Verdict, VerdictCertificate,
+    Proceedings, Quorum, SignedStudy, Study, Verdict, VerdictCertificate,
 };
 use ringfence_crypto::wire::frame;
 use serde::Deserialize;
@@ -81,33 +81,38 @@ pub(crate) fn verdict_certificate(_: &str, file: Certified) {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BadCertificate<S: Certifiable> {
+    /// The file with the round that it is of.
+    of: String,
     #[serde(bound(deserialize = "S: Certifiable"))]
     certificate: Quorum<S>,
     error: String,
 }
 
-/// The closing of the spoiled round.
-fn closing() -> Closing {
-    files::read::<Certified>(FOLDER, "dispute_certificate").closing.statement
-}
-
-/// The certificate is not one, or what it certifies is no statement of this closing.
-fn bad<S: Certifiable>(file: &BadCertificate<S>, check: impl Fn(&S) -> Result<(), DisputeError>) {
-    let quorum = file.certificate.check(&signed_study().study).map_err(DisputeError::from);
-    refused(quorum.and_then(|()| check(&file.certificate.statement)), &file.error);
+/// The certificate is not one, or what it certifies is no statement of this closing: one of both.
+fn bad<S: Certifiable>(
+    file: &BadCertificate<S>,
+    check: impl Fn(&S, &Study, &Closing) -> Result<(), DisputeError>,
+) {
+    let (study, closing) = files::read::<ProceedingsFile>(FOLDER, &file.of).round();
+    let quorum = file.certificate.check(&study).map_err(DisputeError::from);
+    let statement = check(&file.certificate.statement, &study, &closing);
+    assert_ne!(quorum.is_err(), statement.is_err());
+    refused(quorum.and(statement), &file.error);
 }
 
 pub(crate) fn dispute_certificate_bad(_: &str, file: BadCertificate<Dispute>) {
-    bad(&file, |dispute| dispute.check(&signed_study().study, &closing()));
+    bad(&file, Dispute::check);
 }
 
 pub(crate) fn verdict_certificate_bad(_: &str, file: BadCertificate<Verdict>) {
-    bad(&file, |verdict| verdict.check(&signed_study().study, &closing()));
+    bad(&file, Verdict::check);
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProceedingsFile {
+    /// None: that of the story.
+    study: Option<SignedStudy>,
     closing: Signed<Closing>,
     proceedings: Proceedings,
     removed: BTreeSet<SiteId>,
@@ -117,13 +122,22 @@ pub(crate) struct ProceedingsFile {
     barred: Vec<SiteId>,
 }
 
+impl ProceedingsFile {
+    fn round(&self) -> (Study, Closing) {
+        let signed = self.study.clone().unwrap_or_else(signed_study);
+        signed.verify().unwrap();
+        self.closing.verify(&signed.study.aggregator_key, &"the aggregator").unwrap();
+        (signed.study, self.closing.statement.clone())
+    }
+}
+
 pub(crate) fn proceedings(_: &str, file: ProceedingsFile) {
-    let (study, closing) = (signed_study().study, &file.closing.statement);
-    file.proceedings.check(&study, closing).unwrap();
+    let (study, closing) = &file.round();
+    file.proceedings.check(study, closing).unwrap();
     assert_eq!(file.proceedings.removed(), file.removed);
     let trust = file.proceedings.bar(Trust::default());
     assert_eq!((trust.digest(), &trust), (file.trust_digest, &file.trust));
-    file.with_check_words.check(&study, closing).unwrap();
+    file.with_check_words.check(study, closing).unwrap();
     assert_eq!(file.with_check_words.removed(), file.removed, "check words remove nobody");
     assert_eq!(file.with_check_words.bar(Trust::default()).barred, file.barred);
 }
@@ -131,12 +145,25 @@ pub(crate) fn proceedings(_: &str, file: ProceedingsFile) {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BadProceedings {
+    /// The file with the round that they are of.
+    of: String,
     proceedings: Proceedings,
     error: String,
 }
 
 pub(crate) fn proceedings_bad(_: &str, file: BadProceedings) {
-    refused(file.proceedings.check(&signed_study().study, &closing()), &file.error);
+    let (study, closing) = files::read::<ProceedingsFile>(FOLDER, &file.of).round();
+    let Proceedings { check_words, disputes } = &file.proceedings;
+    for settled in disputes {
+        settled.dispute.check(&study).unwrap();
+        settled.verdict.check(&study).unwrap();
+        settled.verdict.statement.check(&study, &closing).unwrap();
+    }
+    if let Some(verdict) = check_words {
+        verdict.check(&study).unwrap();
+        verdict.statement.check(&study, &closing).unwrap();
+    }
+    refused(file.proceedings.check(&study, &closing), &file.error);
 }
 
 #[derive(Deserialize)]

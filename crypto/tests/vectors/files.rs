@@ -1,5 +1,5 @@
-//! Files of vectors: found, parsed without a field left over, each given to one check. Both test
-//! programs, that of the public half and that of the secret half, include this file.
+//! Files of vectors: found, parsed without a field left over, each given to one check. Every test
+//! program includes this file: those of the public half, of the secret half, and of models.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -86,7 +86,7 @@ pub(crate) fn all_known(folder: &str, half: &str, kinds: &[&str]) {
     for (name, mut file) in all(folder) {
         assert_eq!(take(&name, &mut file, "version"), "v2", "{name}");
         let (of, kind) = (take(&name, &mut file, "half"), take(&name, &mut file, "kind"));
-        assert!(["public", "secret"].contains(&of.as_str()), "{name}: half {of:?}");
+        assert!(["public", "secret", "model"].contains(&of.as_str()), "{name}: half {of:?}");
         assert!(of != half || kinds.contains(&kind.as_str()), "{name}: no check of {kind:?}");
         assert_eq!(kind.ends_with("_bad"), name.contains("_bad_"), "{name}");
     }

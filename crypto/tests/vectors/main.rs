@@ -12,6 +12,7 @@ mod judgements;
 mod refusals;
 mod reserved;
 mod statements;
+mod studies;
 
 use ringfence_crypto::statement::{Dispute, Verdict};
 
@@ -46,7 +47,9 @@ checks! { FOLDER, "public";
     privacy => reserved::privacy,
     epoch => reserved::epoch,
     frame => statements::frame,
-    study_bad => refusals::study,
+    study_edges => studies::edges,
+    study_bad => studies::bad,
+    study_signatures_bad => studies::signatures_bad,
     signature_bad => refusals::signature,
     manifest_bad => refusals::manifest,
     round_keys_bad => refusals::round_keys,

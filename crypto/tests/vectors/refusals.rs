@@ -1,6 +1,5 @@
 //! Bad statements and frames: each must be refused with the error that its file states.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringfence_crypto::api::EnvelopeFrame;
@@ -8,37 +7,18 @@ use ringfence_crypto::round::{Event, Round, RoundState, Verdict};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, Header, HexBytes, HolderKeys, Manifest,
-    Opening, Previous, Receipt, Review, RoundKeys, SignedStudy, Study,
+    Opening, Previous, Receipt, Review, RoundKeys, Study,
 };
 use ringfence_crypto::wire::frame::{self, FrameError};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::FOLDER;
 use crate::closings::CertificateFile;
 use crate::files::{self, refused};
-use crate::statements::{Before, signed_study, site, study_json};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BadStudy {
-    replace: BTreeMap<String, Value>,
-    error: String,
-}
-
-pub(crate) fn study(_: &str, file: BadStudy) {
-    let mut study = study_json();
-    for (pointer, value) in file.replace {
-        *study.pointer_mut(&pointer).unwrap() = value;
-    }
-    let text = serde_json::to_vec(&study).unwrap();
-    match SignedStudy::parse(&text) {
-        Ok(study) => refused(study.verify(), &file.error),
-        Err(error) => refused(Err::<(), _>(error), &file.error),
-    }
-}
+use crate::statements::{Before, signed_study, site};
+use crate::studies::{of_signature, signed_by};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +55,7 @@ pub(crate) fn manifest(_: &str, file: BadManifest) {
 
 pub(crate) fn round_keys(_: &str, file: BadSigned<Signed<RoundKeys>>) {
     let study = signed_study().study;
+    signed_by(&file.signed, &study, file.signed.statement.site.as_str(), &file.error);
     refused(RoundKeys::check(&file.signed, &study, study.id()), &file.error);
 }
 
@@ -147,6 +128,8 @@ pub(crate) fn header(_: &str, file: BadSigned<Signed<Header>>) {
     let story: CertificateFile = files::read(FOLDER, "certificate");
     let round = opened(signed_study().study, &story.manifest);
     let now = story.manifest.statement.opened_at;
+    let site_name = file.signed.statement.site.as_str();
+    signed_by(&file.signed, &signed_study().study, site_name, &file.error);
     refused(round.announce(&file.signed, now), &file.error);
     let good = story.headers.iter().find(|header| header.statement.site == site("north"));
     assert!(round.announce(good.unwrap(), now).is_ok());
@@ -162,6 +145,13 @@ pub(crate) struct BadCertificate {
 pub(crate) fn certificate(_: &str, file: BadCertificate) {
     let study = signed_study().study;
     let story: CertificateFile = files::read(FOLDER, "certificate");
+    let Certificate { closing, endorsements } = &file.certificate;
+    closing.verify(&study.aggregator_key, &"the aggregator").unwrap();
+    let holds = |endorsement: &Signed<Endorsement>| {
+        let holder = study.site(&endorsement.statement.holder);
+        holder.is_none_or(|holder| endorsement.verify(&holder.signature_key, &holder.id).is_ok())
+    };
+    assert_eq!(endorsements.iter().all(holds), !of_signature(&file.error));
     refused(file.certificate.check(&study, &story.manifest.statement), &file.error);
 }
 
@@ -174,8 +164,13 @@ pub(crate) struct BadMessage {
 }
 
 pub(crate) fn message(name: &str, file: BadMessage) {
-    fn parsed<T: DeserializeOwned>(file: &BadMessage) -> T {
-        serde_json::from_value(file.signed.clone()).unwrap()
+    /// Signed by whom it names: what is wrong is something else.
+    fn parsed<T: Statement>(file: &BadMessage) -> Signed<T> {
+        let signed: Signed<T> = serde_json::from_value(file.signed.clone()).unwrap();
+        let fields = &file.signed["statement"];
+        let signer = fields.get("holder").or(fields.get("site")).unwrap().as_str().unwrap();
+        signed_by(&signed, &signed_study().study, signer, &file.error);
+        signed
     }
     let round = certified();
     let decided = match file.label.as_str() {

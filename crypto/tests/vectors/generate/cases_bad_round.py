@@ -29,6 +29,11 @@ def headers():
             {**good, "manifest": digest_of("another manifest")}, "north",
             f"the message is for the round with manifest {digest_of('another manifest')}",
         ),
+        "study": (
+            {**good, "study": digest_of("another study")}, "north",
+            f"the header is of round 0 of study {digest_of('another study')}, expected round 0 of study",
+        ),
+        "round": ({**good, "round": 1}, "north", "the header is of round 1 of study"),
         "site_unknown": ({**good, "site": "nobody"}, "north", "site nobody is not on the study's roster"),
         "signer": (good, "south", "the signature of this header does not verify under the key of north"),
     }  # fmt: skip
@@ -57,11 +62,13 @@ def certificates():
     forged = {**good[3], "signature": good[2]["signature"]}
     error = "the signature of this endorsement does not verify under the key of west"
     certificate("signature", good[:3] + [forged], error)
-    small = canonical.sign(
-        "closing", story.first().closing_statement(included=story.first().closing_statement()["included"][:2]), AGGREGATOR
-    )
+    entries = story.first().closing_statement()["included"]
+    lost = {"included": entries[:2], "excluded": [{**entries[2], "reason": "damaged"}]}
+    small = canonical.sign("closing", story.first().closing_statement(**lost), AGGREGATOR)
+    digest = canonical.digest("closing", small["statement"])
+    of_small = [story.first().endorsement(site, closing=digest) for site in SITES[:4]]
     error = "set has 2 contributions, expected none (an abort) or at least 3"
-    certificate("set_too_small", good[:4], error, closing=small)
+    certificate("set_too_small", of_small, error, closing=small)
 
 
 def late_messages():
@@ -107,6 +114,15 @@ def late_messages():
         "endorsement_other_closing": (
             "endorsement", {**story.first().endorsement("centre")["statement"], "closing": other}, "centre",
             f"the message is for closing {other}",
+        ),
+        "endorsement_other_round": (
+            "endorsement", {**story.first().endorsement("centre")["statement"], "round": 1}, "centre",
+            "the endorsement is of round 1 of study",
+        ),
+        "endorsement_other_study": (
+            "endorsement",
+            {**story.first().endorsement("centre")["statement"], "study": digest_of("another study")},
+            "centre", f"the endorsement is of round 0 of study {digest_of('another study')}",
         ),
         "second_endorsement": (
             "endorsement", {**story.first().endorsement("north")["statement"], "closing": other}, "north",

@@ -1,304 +1,326 @@
-"""Bad studies, signatures, manifests and round keys: each with the error that it must give."""
+"""Studies that no site signs, each for one rule; studies at the limits of the rules, which are sound;
+and sound studies whose signatures do not hold."""
+
+import math
 
 import canonical
-import ed25519
-import judgement
-import manifests
 import parties
-import story
-from output import bad
-from parties import SITES, START, digest_of, signing_seed
+import sharing
+import study_rules
+from output import bad, write
+from parties import SITES, signing_seed
+from studies import bad_study, changed, of_many, replacement, signatures, signed
+
+ROSTER = "a roster has 3 to 10,000 sites"
+NAMES = "a layout has 1 to 10,000 tensors, ascending by the bytes of their names"
+SHAPES = "a tensor has at most 8 sides of at least 1"
+CLIPS = "a clip bound is finite and above 0"
+LIMITS = "m, c and l are within their limits"
+ENOUGH = "m >= 2c + l"
+MIN_SITES = "min_sites is within its limits"
+ONCE = "a name and a key stand once"
+COUNTS = "there is one sample count a site, and none is 0"
+PLAN = "a plan has 1 to 64 settings, ascending by the bytes of their names"
+ROUND = "a longest round is between the shortest one and 90 days"
 
 
-def studies():
+def threshold(m, c, l, **stated):
+    return {"/threshold": {**sharing.thresholds(m, c, l), **stated}}
+
+
+def rosters():
     study = parties.study()
     roster = study["roster"]
-    changes = {
-        "overflow": ({"/packing/slots": 3}, "overflow the modulus when 5 sites add up"),
-        "too_few_wire_bits": ({"/packing/wire_bits": 40}, "use more wire bits"),
-        "thresholds_not_derived": (
-            {"/threshold/endorsements": 3},
-            "give Q = 4 and t = 3, the study states Q = 3 and t = 3",
-        ),
-        "no_collusion": ({"/threshold/collusion": 0}, "expected a collusion bound c of at least 1"),
-        "too_few_holders": ({"/threshold/collusion": 4}, "need 6 holders at least"),
-        "no_review": (
-            {"/threshold/collusion": 2}, "c = 2 and l = 2 need m >= 2c + l = 6 key holders",
-        ),
-        "min_sites_too_low": ({"/min_sites": 2}, "min_sites is 2, expected 3 to 4"),
-        "min_sites_too_high": ({"/min_sites": 6}, "min_sites is 6, expected 3 to 4"),
-        "min_sites_lets_dealers_stop_it": ({"/min_sites": 5}, "min_sites is 5, expected 3 to 4"),
-        "duplicate_site": ({"/roster/3/id": "north"}, "site north or one of its keys stands twice"),
-        "duplicate_key": (
-            {"/roster/3/signature_key": roster[0]["signature_key"]},
-            "site west or one of its keys stands twice",
-        ),
-        "short_kem_key": (
-            {"/roster/1/kem_key": roster[1]["kem_key"][:-2]},
-            "the KEM key of east has 1215 bytes, expected 1216",
-        ),
-        "two_sites": ({"/roster": roster[:2]}, "expected 3 to 10000 sites, got 2"),
-        "tensors_out_of_order": (
-            {"/layout/tensors/1/name": "a.a"},
-            "tensor names must be strictly ascending",
-        ),
-        "clip_zero": ({"/layout/tensors/0/clip": 0.0}, 'tensor "a.bias" has clip bound 0'),
-        "model_too_large": ({"/layout/tensors/2/shape": [134217729]}, "a key encrypts at most 16384"),
-        "check_keys_missing": (
-            {"/check_key/sealed": study["check_key"]["sealed"][:4]},
-            "expected one sealed check key for each of 5 sites, got 4",
-        ),
-        "weights_missing": (
-            {"/weights": {"sample_counts": [1, 2, 3, 4]}},
-            "expected one sample count for each of the 5 sites, in roster order, got 4",
-        ),
-        "weight_zero": (
-            {"/weights": {"sample_counts": [1, 2, 0, 4, 5]}},
-            "the site at place 2 of the roster (from 0) has a sample count of 0",
-        ),
-        "weights_too_far_apart": (
-            {"/weights": {"sample_counts": [1, 2, 3, 4, 257]}},
-            "the largest sample count, 257, is over 256 times the smallest, 1",
-        ),
-        "weights_let_one_site_too_far": (
-            {"/weights": {"sample_counts": [30, 41, 90, 20, 92]}},
-            "the 3 smallest sample counts sum to 91, expected at least the largest count, 92",
-        ),
-        "training_plan_empty": (
-            {"/training": {"plan": []}},
-            "expected 1 to 64 settings in the training plan, got 0",
-        ),
-        "training_plan_out_of_order": (
-            {"/training": {"plan": [{"name": "b", "value": ""}, {"name": "a", "value": ""}]}},
-            'the training plan\'s names must be strictly ascending; "a" stands after "b"',
-        ),
-        "training_plan_name": (
-            {"/training": {"plan": [{"name": 65 * "n", "value": ""}]}},
-            "expected names of 1 to 64 bytes in the training plan",
-        ),
-        "training_plan_value": (
-            {"/training": {"plan": [{"name": "classes", "value": 1025 * "v"}]}},
-            'the training plan\'s "classes" takes 1025 bytes, expected at most 1024',
-        ),
-        "training_plan_changed": (
-            {"/training": {"plan": [{"name": "epochs", "value": "2"}]}},
-            "the signature of this study-signature does not verify under the key of north",
-        ),
-        "longest_round_too_short": (
-            {"/longest_round_seconds": 59},
-            "longest_round_seconds is 59, expected 60 (min_round_seconds) to 7776000 (90 days)",
-        ),
-        "longest_round_too_long": (
-            {"/longest_round_seconds": 7776001},
-            "longest_round_seconds is 7776001, expected 60 (min_round_seconds) to 7776000",
-        ),
-        "no_name": ({"/name": ""}, "expected a study name of 1 to 200 bytes, got 0"),
-        "changed_after_signing": (
-            {"/review_seconds": 31},
-            "the signature of this study-signature does not verify under the key of north",
-        ),
-        "weak_key": (
-            {"/roster/2/signature_key": "01" + 31 * "00"},
-            "expected an Ed25519 verification key",
-        ),
-    }
-    about = "The signed study of study.json with the values at these JSON pointers replaced."
-    for name, (replace, error) in changes.items():
-        replace = {"/study" + pointer: value for pointer, value in replace.items()}
-        bad("study", name, about, error, replace=replace)
-    signatures = []
-    for site in SITES:
-        signed = {"study": parties.study_digest(), "site": site}
-        made = canonical.sign("study-signature", signed, signing_seed(site))
-        signatures.append({"site": site, "signature": made["signature"]})
-    swapped = [{**signatures[0], "signature": signatures[1]["signature"]}, *signatures[1:]]
-    error = "does not verify under the key of north"
-    version = "this is of protocol version {}, and this program speaks version 2 only"
-    for other in (1, 3):
-        name, error_of = f"protocol_version_{other}", version.format(other)
-        bad("study", name, about, error_of, replace={"/protocol": other})
-    bad("study", "swapped_signature", about, error, replace={"/signatures": swapped})
-    error = "the study lacks the signatures of south;"
-    unsigned = signatures[:2] + signatures[3:]
-    bad("study", "unsigned", about, error, replace={"/signatures": unsigned})
-    error = "carries a signature by north, who is not on the roster or signed already"
-    bad("study", "signed_twice", about, error, replace={"/signatures": signatures + signatures[:1]})
+    bad_study("no_name", "a study's name has 1 to 200 bytes", {"/name": ""}, "name of 1 to 200 bytes, got 0")
+    bad_study(
+        "long_name", "a study's name has 1 to 200 bytes", {"/name": "ö" * 100 + "x"},
+        "expected a study name of 1 to 200 bytes, got 201",
+    )  # fmt: skip
+    bad_study(
+        "other_parameters", "there is one parameter set", {"/parameters": "std128"}, "unknown variant `std128`",
+    )  # fmt: skip
+    stands_twice = "site {} or one of its keys stands twice"
+    for name, site, changes in [
+        ("duplicate_site", "north", {"/roster/3/id": "north"}),
+        ("duplicate_key", "west", {"/roster/3/signature_key": roster[0]["signature_key"]}),
+        ("duplicate_kem_key", "west", {"/roster/3/kem_key": roster[0]["kem_key"]}),
+        ("aggregator_key", "south", {"/aggregator_key": roster[2]["signature_key"]}),
+    ]:
+        bad_study(name, ONCE, changes, stands_twice.format(site))
+    bad_study(
+        "short_kem_key", "a KEM key has its form", {"/roster/1/kem_key": roster[1]["kem_key"][:-2]},
+        "the KEM key of east has 1215 bytes, expected 1216",
+    )  # fmt: skip
+    bad_study(
+        "unreduced_kem_key", "a KEM key has its form",
+        {"/roster/1/kem_key": "ff" * 1184 + roster[1]["kem_key"][2368:]},
+        "coefficient 0 of its ML-KEM-768 half is 4095, expected less than 3329",
+    )  # fmt: skip
+    bad_study(
+        "weak_key", "a signature key is a point, and not of small order",
+        {"/roster/2/signature_key": "01" + 31 * "00"}, "expected an Ed25519 verification key",
+    )  # fmt: skip
+    bad_study(
+        "check_keys_missing", "there is one sealed check key a site",
+        {"/check_key/sealed": study["check_key"]["sealed"][:4]},
+        "expected one sealed check key for each of 5 sites, got 4",
+    )  # fmt: skip
+    two_sites()
 
 
-def signatures():
-    statement = manifests.statement()
-    good = bytes.fromhex(manifests.manifest()["signature"])
-    encoded = canonical.statement_bytes("manifest", statement)
-    relabelled = canonical.labelled("header", canonical.SCHEMAS["manifest"](statement))
-    unlabelled = canonical.SCHEMAS["manifest"](statement)
-    seed = signing_seed("north")
-    s = int.from_bytes(good[32:], "little")
-    # Of small order: R = the point of order 2. With A of order 1 and S = 0 a verifier that does
-    # not look would accept it for any message.
-    small = ed25519.compress((0, ed25519.P - 1))
-    cases = {
-        "s_not_reduced": good[:32] + (s + ed25519.L).to_bytes(32, "little"),
-        "other_label": ed25519.sign(seed, relabelled),
-        "no_label": ed25519.sign(seed, unlabelled),
-        "other_signer": ed25519.sign(signing_seed("east"), encoded),
-        "altered": bytes([good[0] ^ 1]) + good[1:],
-        "small_order_r": small + good[32:],
-        "zero": bytes(64),
-    }
-    public = ed25519.public_key(seed)
-    for name, signature in cases.items():
-        assert not ed25519.verify(public, encoded, signature), name
-        bad(
-            "signature",
-            name,
-            "A manifest of round 0 whose signature does not hold under the key of north.",
-            "the signature of this manifest does not verify under the key of north",
-            signed={"statement": statement, "signature": signature.hex()},
-        )
-
-
-def bad_manifests():
-    previous = {
-        "round": 0,
-        "closing": story.first().closing_digest,
-        "closed_at": story.first().closing_statement()["closed_at"],
-        "trust": judgement.NOBODY,
-    }
-    barred = {"barred": ["east"], "pairs": []}
-    paired = {"barred": [], "pairs": [{"holder": "west", "dealer": "centre"}]}
-    other_way = {"barred": [], "pairs": [{"holder": "centre", "dealer": "west"}]}
-    ended = previous["closed_at"]
-
-    def at(statement, site, opened_at, trust=judgement.NOBODY):
-        times = {"opened_at": opened_at, "deadline": opened_at + 300}
-        return {**statement, "initiator": site, **times, "trust": judgement.trust_digest(trust)}
-
-    second = manifests.statement(1, previous=story.first().closing_digest)
-    first = manifests.statement()
-    cases = {
-        "initiator": (
-            {**first, "initiator": "east"}, "east", None,
-            "east opened round 0, but the initiator is north",
-        ),
-        "successor_too_early": (
-            {**second, "initiator": "south", "opened_at": START + 999, "deadline": START + 1300},
-            "south", previous, "south opened round 1, but the initiator is east",
-        ),
-        "first_successor_too_early": (
-            at(first, "east", START + 599), "east", None,
-            "east opened round 0, but the initiator is north, and its successors on the ring may step "
-            "in only after 600 s each",
-        ),
-        "first_successor_waits_once": (
-            at(first, "south", START + 600), "south", None,
-            "south opened round 0, but the initiator is north",
-        ),
-        "barred": (
-            at(second, "east", ended + 10_000, barred), "east", {**previous, "trust": barred},
-            "east opened round 1, but the initiator is south",
-        ),
-        "successor_of_barred_too_early": (
-            at(second, "west", ended + 599, barred), "west", {**previous, "trust": barred},
-            "west opened round 1, but the initiator is south",
-        ),
-        "trust": (
-            at(second, "east", ended + 10, paired), "east", previous,
-            "the manifest names the trust " + judgement.trust_digest(paired),
-        ),
-        "trust_missing": (
-            second, "east", {**previous, "trust": paired},
-            "the manifest names the trust " + judgement.trust_digest(judgement.NOBODY),
-        ),
-        "trust_other_way": (
-            at(second, "east", ended + 10, other_way), "east", {**previous, "trust": paired},
-            "the manifest names the trust " + judgement.trust_digest(other_way),
-        ),
-        "trust_in_round_0": (
-            at(first, "north", START + 10, paired), "north", None,
-            "the manifest names the trust " + judgement.trust_digest(paired),
-        ),
-        "initiator_unknown": (
-            {**first, "initiator": "nobody"}, "north", None, "nobody opened round 0",
-        ),
-        "holders": (
-            {**first, "holders": SITES[1:] + SITES[:1]}, "north", None,
-            "the manifest's key holders are not the 5 sites from ring position 0 on",
-        ),
-        "holder_keys": (
-            {**first, "holder_keys": first["holder_keys"][:4]}, "north", None,
-            "the manifest names 4 holders' keys, expected one entry for each of 5",
-        ),
-        "previous": (
-            {**second, "previous": digest_of("another closing")}, "east", previous,
-            "as the previous round's closing",
-        ),
-        "previous_missing": (
-            {**second, "previous": None}, "east", previous, "as the previous round's closing",
-        ),
-        "deadline_too_near": (
-            {**first, "deadline": first["opened_at"] + 59}, "north", None,
-            "the manifest leaves 59 s for contributions, expected 60 to 3600 s",
-        ),
-        "deadline_too_far": (
-            {**first, "deadline": first["opened_at"] + 3601}, "north", None,
-            "the manifest leaves 3601 s for contributions, expected 60 to 3600 s",
-        ),
-        "deadline_never": (
-            {**first, "deadline": 2**64 - 1}, "north", None,
-            f"the manifest leaves {2**64 - 1 - first['opened_at']} s for contributions",
-        ),
-        "deadline_before_opening": (
-            {**first, "deadline": first["opened_at"] - 1}, "north", None,
-            "the manifest leaves 0 s for contributions",
-        ),
-        "round": (
-            manifests.statement(2, previous=story.first().closing_digest), "south", previous,
-            "the manifest opens round 2, expected round 1",
-        ),
-        "study": (
-            {**first, "study": digest_of("another study")}, "north", None,
-            "the manifest is for study " + digest_of("another study"),
-        ),
-    }  # fmt: skip
-    for name, (statement, signer, before, error) in cases.items():
-        signed = canonical.sign("manifest", statement, signing_seed(signer))
-        about = "A manifest that is refused; `previous` is how the round before ended."
-        bad("manifest", name, about, error, signed=signed, previous=before)
-
-
-def round_keys():
-    good = parties.round_keys()["statement"]
-    cases = {
-        "study": ({**good, "study": digest_of("another study")}, "the round keys of east are for study"),
-        "site": ({**good, "site": "nobody"}, "nobody is not on its roster"),
-        "none": ({**good, "keys": []}, "expected 1 to 64 round keys of 1216 bytes, got 0"),
-        "unreduced_key": (
-            {**good, "keys": ["ff" * 1184 + good["keys"][0][2368:]]},
-            "coefficient 0 of its ML-KEM-768 half is 4095, expected less than 3329",
-        ),
-        "short": (
-            {**good, "keys": [good["keys"][0][:-2]]},
-            "the key of east for round 0 has 1215 bytes, expected 1216 of X-Wing",
-        ),
-        "rounds_overflow": ({**good, "first_round": 2**32 - 1}, "expected 1 to 64 round keys"),
-    }
-    for name, (statement, error) in cases.items():
-        signed = canonical.sign("round-keys", statement, signing_seed("east"))
-        bad("round_keys", name, "Round keys that are refused.", error, signed=signed)
-    unknown = manifests.statement()
-    unknown["holder_keys"] = [None, digest_of("no such statement"), None, None, None]
+def two_sites():
+    """No thresholds are for two sites, so this breaks what needs three holders, too."""
+    sites = SITES[:2]
+    small = parties.study_of(sites, sharing.thresholds(2, 1, 1), 3)
+    assert study_rules.broken(small) == {ROSTER, LIMITS, ENOUGH, MIN_SITES}
     bad(
-        "holder_keys",
-        "missing",
-        "A manifest that names round keys which are not at hand.",
-        "has east hold under round keys " + digest_of("no such statement"),
-        manifest=canonical.sign("manifest", unknown, signing_seed("north")),
-        round_keys=[parties.round_keys()],
+        "study",
+        "two_sites",
+        "A signed study of two sites. No thresholds are for two sites, so that it breaks their rules, too.",
+        "expected 3 to 10000 sites, got 2",
+        rule=ROSTER,
+        replace={"/study": small, "/signatures": signatures(small)},
     )
 
 
+def thresholds():
+    bad_study(
+        "endorsements_not_derived", "Q and t follow from m, c and l", {"/threshold/endorsements": 3},
+        "give Q = 4 and t = 3, the study states Q = 3 and t = 3",
+    )  # fmt: skip
+    bad_study(
+        "opening_not_derived", "Q and t follow from m, c and l", {"/threshold/opening": 4},
+        "give Q = 4 and t = 3, the study states Q = 4 and t = 4",
+    )  # fmt: skip
+    bad_study("no_collusion", LIMITS, threshold(5, 0, 2), "expected a collusion bound c of at least 1")
+    bad_study("no_packing", LIMITS, threshold(5, 1, 0), "at least one key word a sharing polynomial, got l = 0")
+    bad_study(
+        "holders_beyond_roster", LIMITS, threshold(6, 1, 2),
+        "expected 3 to 64 key holders and no more than the 5 sites, got m = 6",
+    )  # fmt: skip
+    bad_study(
+        "too_few_holders", ENOUGH, {**threshold(5, 3, 3), "/min_sites": 5, **wider(3)},
+        "need 6 holders at least",
+    )  # fmt: skip
+    bad_study(
+        "no_review", ENOUGH, {**threshold(5, 2, 2), "/min_sites": 4, **wider(2)},
+        "c = 2 and l = 2 need m >= 2c + l = 6 key holders",
+    )  # fmt: skip
+    between = "min_sites is {}, expected {} to {}"
+    bad_study("min_sites_too_low", MIN_SITES, {"/min_sites": 2}, between.format(2, 3, 4))
+    bad_study("min_sites_lets_dealers_stop_it", MIN_SITES, {"/min_sites": 5}, between.format(5, 3, 4))
+    # m < 3c + l: a spoiled round names nobody, and all may be asked for, but not more.
+    bad_study(
+        "min_sites_beyond_roster", MIN_SITES, {**threshold(5, 1, 3), "/min_sites": 6}, between.format(6, 3, 5)
+    )
+    rule = "c l^2 <= 512 in a study that names"
+    many = of_many(23, 2, 17, 4)
+    assert study_rules.broken(many) == {rule}
+    bad(
+        "study",
+        "functionals",
+        "A study of 23 sites that all of them signed: disputes of m = 23, c = 2, l = 17 give too much.",
+        "c l^2 is 578, expected at most 512",
+        rule=rule,
+        replace={"/study": many, "/signatures": signatures(many)},
+    )
+
+
+def wider(collusion):
+    """The packing for five sites of which so many may choose their noise."""
+    return {"/packing": parties.packing.derive(16, 5, collusion)}
+
+
+def numbers():
+    bad_study(
+        "overflow", "a sum does not wrap", {"/packing/slots": 3}, "overflow the modulus when 5 sites add up"
+    )
+    bad_study(
+        "too_few_wire_bits", "noise stays below half the scale", {"/packing/wire_bits": 40}, "use more wire bits"
+    )
+    bad_study(
+        "other_slot_bits", "slot_bits follows from b and n", {"/packing/slot_bits": 18},
+        "5 sites at 16 bits need slots of 19 bits, at least one of them; the study states 2 of 18",
+    )  # fmt: skip
+    bad_study(
+        "model_too_large", "a body has at most 16,384 blocks", {"/layout/tensors/2/shape": [134217724]},
+        "134217728 values need 16385 blocks, a key encrypts at most 16384",
+    )  # fmt: skip
+    between = "longest_round_seconds is {}, expected 60 (min_round_seconds) to 7776000 (90 days)"
+    for name, seconds in [("short", 59), ("long", 7_776_001)]:
+        changes = {"/longest_round_seconds": seconds}
+        bad_study(f"longest_round_too_{name}", ROUND, changes, between.format(seconds))
+
+
+def layouts():
+    order = "tensor names must be strictly ascending and of 1 to 256 bytes; {} is not"
+    for name, tensor, text in [
+        ("tensors_out_of_order", 1, "a.a"),
+        ("tensor_twice", 1, "a.bias"),
+        ("tensor_without_name", 0, ""),
+        ("tensor_name_too_long", 2, "d" * 257),
+    ]:
+        shown = '"' + text[:256] + '"'
+        bad_study(name, NAMES, {f"/layout/tensors/{tensor}/name": text}, order.format(shown))
+    # Ascending in UTF-16, not as bytes.
+    names = {"/layout/tensors/1/name": "b\U00010000", "/layout/tensors/2/name": "b\uff5e"}
+    bad_study("tensors_out_of_order_as_bytes", NAMES, names, order.format('"b\uff5e"'))
+    bad_study("no_tensor", NAMES, {"/layout/tensors": []}, "expected 1 to 10000 tensors in the layout, got 0")
+    for name, shape in [("side_of_0", [3, 0]), ("nine_sides", [1] * 9)]:
+        error = f'tensor "a.bias" has shape {shape}; expected at most 8 sides, all positive'
+        bad_study(name, SHAPES, {"/layout/tensors/0/shape": shape}, error)
+    pointer = "/layout/tensors/0/clip"
+    for name, clip, shown in [("zero", 0.0, "0"), ("negative", -0.25, "-0.25"), ("infinite", 1e39, "inf")]:
+        encoded = {pointer: math.inf} if clip > 1e38 else None
+        bad_study("clip_" + name, CLIPS, {pointer: clip}, f'tensor "a.bias" has clip bound {shown};', encoded)
+
+
+def weightings():
+    for name, rule, counts, error in [
+        (
+            "weights_missing", COUNTS, [1, 2, 3, 4],
+            "expected one sample count for each of the 5 sites, in roster order, got 4",
+        ),
+        (
+            "weight_zero", COUNTS, [2, 3, 0, 4, 3],
+            "the site at place 2 of the roster (from 0) has a sample count of 0",
+        ),
+        (
+            "weights_too_far_apart", "max / min is at most 2^min(8, b - 4)", [1, 200, 257, 200, 200],
+            "the largest sample count, 257, is over 256 times the smallest, 1",
+        ),
+        (
+            "weights_let_one_site_too_far", "the smallest counts sum to the largest", [30, 41, 90, 20, 92],
+            "the 3 smallest sample counts sum to 91, expected at least the largest count, 92",
+        ),
+    ]:  # fmt: skip
+        bad_study(name, rule, {"/weights": {"sample_counts": counts}}, error)
+
+
+def plans():
+    def setting(name, value=""):
+        return {"name": name, "value": value}
+
+    for name, plan, error in [
+        ("empty", [], "expected 1 to 64 settings in the training plan, got 0"),
+        (
+            "too_long", [setting(f"s{number:02}") for number in range(65)],
+            "expected 1 to 64 settings in the training plan, got 65",
+        ),
+        (
+            "out_of_order", [setting("b"), setting("a")],
+            'the training plan\'s names must be strictly ascending; "a" stands after "b"',
+        ),
+        (
+            "twice", [setting("a"), setting("a", "1")],
+            'the training plan\'s names must be strictly ascending; "a" stands after "a"',
+        ),
+        ("no_name", [setting("")], "expected names of 1 to 64 bytes in the training plan"),
+        ("name", [setting(65 * "n")], "expected names of 1 to 64 bytes in the training plan"),
+        (
+            "value", [setting("classes", 1025 * "v")],
+            'the training plan\'s "classes" takes 1025 bytes, expected at most 1024',
+        ),
+    ]:  # fmt: skip
+        bad_study("training_plan_" + name, PLAN, {"/training": {"plan": plan}}, error)
+
+
+def at_limits():
+    """Sound studies."""
+    plan = [{"name": f"{number:064}", "value": ""} for number in range(64)]
+    plan[0]["value"] = "v" * 1024
+    deep = {"name": "n" * 256, "shape": [2, 1, 1, 1, 1, 1, 1, 83], "clip": 0.25}
+    # In UTF-16 the second name would be before the first.
+    layout = [{**deep, "name": name} for name in ("b\uff5e", "b\U00010000", "n" * 256)]
+    cases = {
+        "a name of 200 bytes": {"/name": "ö" * 100},
+        "min_sites at its ceiling": {"/min_sites": 4},
+        "min_sites of all, where a spoiled round names nobody": {**threshold(5, 1, 3), "/min_sites": 5},
+        "the longest round is the shortest": {"/longest_round_seconds": 60},
+        "a round of 90 days": {"/longest_round_seconds": 7_776_000},
+        "16,384 blocks": {"/layout/tensors/2/shape": [134217723]},
+        "three names, ascending as bytes, and eight sides": {"/layout/tensors": layout},
+        "counts 256 times apart": {"/weights": {"sample_counts": [256, 1, 255, 255, 255]}},
+        "the smallest counts sum to the largest": {"/weights": {"sample_counts": [30, 42, 90, 20, 92]}},
+        "64 settings": {"/training": {"plan": plan}},
+    }
+    write_edges("study_edges", parties.study(), cases)
+    # 22 holders would name up to l = 16; with l = 17 they name nobody, and the bound is none.
+    cases = {
+        "c l^2 = 512": {},
+        "c l^2 = 578, where a spoiled round names nobody": {**threshold(22, 2, 17), "/min_sites": 23},
+    }
+    write_edges("study_edges_of_23_sites", of_many(22, 2, 16, 20), cases)
+
+
+def write_edges(name, study, cases):
+    made = {case: replacement(changes, study) for case, changes in cases.items()}
+    for case, (edge, _) in made.items():
+        assert not study_rules.broken(edge), (case, study_rules.broken(edge))
+    write(
+        name,
+        "public",
+        "study_edges",
+        "A signed study, and with the values at these JSON pointers replaced: each stands at a limit, and "
+        "is accepted. Each is signed by its roster, in this or that order.",
+        signed=signed(study),
+        cases=[
+            {"name": case, "replace": {**replace, "/signatures": replace["/signatures"][turn:] + replace["/signatures"][:turn]}}
+            for turn, (case, (_, replace)) in enumerate(made.items())
+        ],
+    )
+
+
+def bad_signatures():
+    study, good = parties.study(), signatures(parties.study())
+    digest = parties.study_digest()
+    later = changed(study, {"/review_seconds": 31})
+    assert not study_rules.broken(later)
+    itself = canonical.sign("study", study, signing_seed("north"))["signature"]
+    of_nobody = canonical.sign("study-signature", {"study": digest, "site": "nobody"}, signing_seed("west"))
+    of_other = {"study": canonical.digest("study", later), "site": "north"}
+    of_other = canonical.sign("study-signature", of_other, signing_seed("north"))
+    invalid = "the signature of this study-signature does not verify under the key of north"
+    signer = "carries a signature by {}, who is not on the roster or signed already"
+
+    def first(signature):
+        return [{"site": "north", "signature": signature}, *good[1:]]
+
+    nobody = {"site": "nobody", "signature": of_nobody["signature"]}
+    about = "The signed study of study.json, which is sound, with the values at these pointers replaced."
+    for name, replace, error in [
+        ("changed_after_signing", {"/study/review_seconds": 31}, invalid),
+        ("of_another_study", {"/signatures": first(of_other["signature"])}, invalid),
+        ("swapped", {"/signatures": first(good[1]["signature"])}, invalid),
+        ("of_the_study_itself", {"/signatures": first(itself)}, invalid),
+        ("missing", {"/signatures": good[:2] + good[3:]}, "the study lacks the signatures of south;"),
+        ("twice", {"/signatures": good + good[:1]}, signer.format("north")),
+        ("of_a_stranger", {"/signatures": [*good, nobody]}, signer.format("nobody")),
+    ]:
+        bad("study_signatures", name, about, error, replace=replace)
+
+
+def versions():
+    about = "The signed study of study.json with another number of the protocol."
+    error = "this is of protocol version {}, and this program speaks version 2 only"
+    for other in (1, 3):
+        bad(
+            "study",
+            f"protocol_version_{other}",
+            about,
+            error.format(other),
+            rule="the protocol's version is 2",
+            replace={"/protocol": other},
+        )
+
+
 def add_all():
-    studies()
-    signatures()
-    bad_manifests()
-    round_keys()
+    rosters()
+    thresholds()
+    numbers()
+    layouts()
+    weightings()
+    plans()
+    versions()
+    at_limits()
+    bad_signatures()

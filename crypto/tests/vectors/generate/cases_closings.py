@@ -142,6 +142,10 @@ def bad_sets():
     of_west, forged = good["headers"][3], story.review_signed_by(sound, "north", "west")
     unsigned = {**of_west, "signature": good["headers"][0]["signature"]}
     broken = story.Excluding(BARRED | {("north", "south"): "no_share", ("east", "south"): "no_share"})
+    # With the pair from before, west stands in two: with c = 1 it is barred.
+    again = story.Excluding({("south", "west"): "no_share"})
+    before = {"barred": [], "pairs": [{"holder": "north", "dealer": "west"}]}
+    assert not again.judge()["excluded"] and again.judge(before)["excluded"] == {"west": "barred"}
     shown = {
         "header_missing": (
             {**good, "headers": good["headers"][:3]},
@@ -160,8 +164,7 @@ def bad_sets():
             "sites or pairs of sites are shown to be corrupt",
         ),
         "trust": (
-            {**good, "trust": {"barred": ["south"], "pairs": []}},
-            "the closing says of south: it belongs to the set, but its reviews say",
+            content(again, again.closing_of({}), before), says.format(stays, by_reviews),
         ),
     }
     for name, (against, error) in shown.items():
@@ -178,15 +181,19 @@ def bad_statements():
     opened_at = manifests.statement()["opened_at"]
     order, sum_iff = "out of order", "names a sum if and only if its set is not empty"
     cases = {
-        "set_too_small": ({"included": entries[:2]}, TOO_SMALL),
+        "set_too_small": ({"included": entries[:2], "excluded": [lost]}, TOO_SMALL),
         "out_of_order": ({"included": entries[::-1]}, "entry north is " + order),
         "twice": ({"included": [*entries, entries[2]]}, f"entry south is {order}, stands twice"),
         "stranger": ({"included": [entries[0], stranger, entries[2]]}, f"entry nobody is {order}"),
         "sum_missing": ({"sum": None}, sum_iff),
         "abort_with_sum": ({"included": []}, sum_iff),
         "in_and_out": ({"excluded": [lost]}, f"entry south is {order}, stands twice"),
-        "damaged_set_too_small": ({"included": entries[:2], "excluded": [lost]}, TOO_SMALL),
         "round": ({"round": 1}, "the closing is for round 1"),
+        "manifest": (
+            {"manifest": digest_of("another manifest")},
+            f"the closing is for round 0 (manifest {digest_of('another manifest')})",
+        ),
+        "study": ({"study": digest_of("another study")}, f"of study {digest_of('another study')}"),
         "closed_before_opened": (
             {"closed_at": opened_at - 1},
             "closed at 2027-01-15 08:00:09 UTC (1800000009), before its manifest opened it at "
@@ -232,7 +239,7 @@ def bad_freezes():
             {"manifest": digest_of("another manifest")},
             f"the freeze is for round 0 (manifest {digest_of('another manifest')})",
         ),
-        "study": ({"study": digest_of("another study")}, "the freeze is for round 0"),
+        "study": ({"study": digest_of("another study")}, f"of study {digest_of('another study')}"),
         "before_opened": (
             {"frozen_at": opened_at - 1}, "the freeze says that collecting ended at 2027-01-15 08:00:09",
         ),

@@ -85,15 +85,17 @@ def quorums():
             refuse(label, name, statement, error, endorsements)
 
 
-def refuse(label, name, statement, error, endorsements=None):
-    """A certificate that is refused; by default every holder endorses the statement."""
+def refuse(label, name, statement, error, endorsements=None, of="proceedings"):
+    """A certificate that is refused; by default every holder endorses the statement. `of` names the
+    file with the closing that it is held against."""
     if endorsements is None:
         endorsements = [disputed.endorse(label, statement, holder) for holder in SITES]
     bad(
         f"{label}_certificate",
         name,
-        f"Endorsements of a {label} of the spoiled round that certify nothing.",
+        f"Endorsements of a {label} of the round of {of}.json that certify nothing.",
         error,
+        of=of,
         certificate={"statement": statement, "endorsements": endorsements},
     )
 
@@ -106,7 +108,6 @@ def bad_statements():
     disputes = {
         "index_0": ({"index": 0}, first),
         "index_beyond": ({"index": c + 1, "after": verdict}, first),
-        "after_missing": ({"index": 2}, first),
         "after_at_first": ({"after": verdict}, first),
         "block_beyond": ({"block": 2}, "block 2, coefficient 7 is no position of a body of 2 blocks"),
         "coefficient_beyond": (
@@ -114,17 +115,19 @@ def bad_statements():
         ),
         "other_closing": ({"closing": digest_of("another closing")}, other.format("dispute")),
         "other_study": ({"study": digest_of("another study")}, other.format("dispute")),
+        # Of round 1 the same five sites are the holders.
+        "of_round_1": ({"round": 1}, other.format("dispute")),
     }  # fmt: skip
     for name, (changes, error) in disputes.items():
         refuse("dispute", name, disputed.dispute(**changes), error)
     sites = "the verdict names {} sites, expected 1 to c = 1 of the set, ascending by name"
     verdicts = {
         "no_site": ({"sites": []}, sites.format(0)),
-        "unsorted": ({"sites": ["west", "centre"]}, sites.format(2)),
-        "site_twice": ({"sites": ["west", "west"]}, sites.format(2)),
         "too_many": ({"sites": ["centre", "west"]}, sites.format(2)),
         "not_in_set": ({"sites": ["east"]}, sites.format(1)),
         "other_closing": ({"closing": digest_of("another closing")}, other.format("verdict")),
+        "other_study": ({"study": digest_of("another study")}, other.format("verdict")),
+        "of_round_1": ({"round": 1}, other.format("verdict")),
     }
     for name, (changes, error) in verdicts.items():
         refuse("verdict", name, disputed.verdict(**changes), error)
@@ -145,6 +148,7 @@ def proceedings():
         "The certified dispute and verdict of the spoiled round, beside its closing; who is removed from "
         "the sum, and the digest of the trust after the round. And the same with a verdict on wrong check "
         "words, which removes nobody and bars one more.",
+        study=None,
         closing=disputed.spoiled().closing,
         proceedings={"check_words": None, "disputes": [settled]},
         removed=[disputed.CULPRIT],
@@ -167,6 +171,7 @@ def proceedings():
             name,
             "Certificates of the spoiled round that do not belong together.",
             f"dispute {index} and its verdict do not follow the ones before",
+            of="proceedings",
             proceedings={"check_words": check_words, "disputes": disputes},
         )
 

@@ -8,6 +8,7 @@ import parties
 from cases_statements import statement_file
 from output import bad, write
 from parties import SITES, START, digest_of, seed, study_digest
+from studies import bad_study
 
 GUARANTEE = {"clip": 1.0, "noise_multiplier": 1.5, "delta": 0.0009765625, "epsilon": 8.0}
 
@@ -30,13 +31,19 @@ def privacy():
             for policy in policies
         ],
     )
-    about = "The signed study of study.json with the values at these JSON pointers replaced."
+    rule = "there is no privacy policy yet"
     for policy in policies[1:]:
         name = policy if isinstance(policy, str) else next(iter(policy))
         error = "this version does not enforce it"
-        bad("study", f"privacy_{name}", about, error, replace={"/study/privacy": policy})
-    error = "unknown variant"
-    bad("study", "privacy_unknown", about, error, replace={"/study/privacy": "user_level"})
+        bad_study(f"privacy_{name}", rule, {"/privacy": policy}, error)
+    bad(
+        "study",
+        "privacy_unknown",
+        "The signed study of study.json with a policy that has no place, and so no bytes to sign.",
+        "unknown variant `user_level`",
+        rule=rule,
+        replace={"/study/privacy": "user_level"},
+    )
 
 
 def entry(site):

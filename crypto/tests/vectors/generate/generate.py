@@ -3,6 +3,7 @@
 import pathlib
 import sys
 
+import cases_bad_manifest
 import cases_bad_round
 import cases_bad_study
 import cases_chunks
@@ -11,7 +12,9 @@ import cases_closings
 import cases_disputes
 import cases_judgement
 import cases_keys
+import cases_model
 import cases_parts
+import cases_proceedings
 import cases_reserved
 import cases_round
 import cases_spoiled
@@ -28,13 +31,16 @@ if __name__ == "__main__":
         cases_parts,
         cases_statements,
         cases_bad_study,
+        cases_bad_manifest,
         cases_bad_round,
         cases_closings,
         cases_judgement,
         cases_disputes,
+        cases_proceedings,
         cases_reserved,
         cases_keys,
         cases_round,
+        cases_model,
         cases_spoiled,
     ):
         cases.add_all()

@@ -27,6 +27,11 @@ def _decode(data, d):
     return [number >> i * d & mask for i in range(len(data) * 8 // d)]
 
 
+def reduced(ek):
+    """The check of an encapsulation key (FIPS 203, 7.2): every coefficient is below q."""
+    return len(ek) == EK_BYTES and max(_decode(ek[:-32], 12)) < Q
+
+
 def _compress(values, d):
     # Round half up: floor((2^d x + q/2) / q) with q odd.
     return [((x << d + 1) + Q) // (2 * Q) % (1 << d) for x in values]

@@ -9,15 +9,15 @@ FILES = {}
 
 
 def write(name, half, kind, about, **content):
-    """Adds the file `name`. `half` says which test program reads it: `public` (crypto/tests) or
-    `secret` (crypto/keys); `kind` which of its checks."""
+    """Adds the file `name`. `half` says which test program reads it: `public` (crypto/tests), `secret`
+    (crypto/keys) or `model` (client/weights); `kind` which of its checks."""
     assert name not in FILES, name
     FILES[name] = {"version": "v2", "half": half, "kind": kind, "about": about, **content}
 
 
-def bad(kind, name, about, error, **content):
-    """A bad case of the public half, with the error that it must give."""
-    write(f"{kind}_bad_{name}", "public", f"{kind}_bad", about, error=error, **content)
+def bad(kind, name, about, error, half="public", **content):
+    """A bad case, with the error that it must give."""
+    write(f"{kind}_bad_{name}", half, f"{kind}_bad", about, error=error, **content)
 
 
 def save(folder):

@@ -62,11 +62,11 @@ def seal(secret, purpose, binding, plaintext, randomness):
     return hpke.seal(kem_key(secret), info, associated, plaintext, randomness)
 
 
-@cache
-def study():
+def study_of(sites, threshold, min_sites, **changes):
+    """A study of these sites, on the ring in this order, with the packing that they get."""
     sealed = [
         seal(kem_seed(s), "check-key", canonical.string(s), CHECK_KEY, seed(f"check/{s}", 64)).hex()
-        for s in SITES
+        for s in sites
     ]
     roster = [
         {
@@ -74,17 +74,17 @@ def study():
             "signature_key": ed25519.public_key(signing_seed(site)).hex(),
             "kem_key": kem_key(kem_seed(site)).hex(),
         }
-        for site in SITES
+        for site in sites
     ]
-    return {
+    fields = {
         "name": "vectors v2",
         "created_at": START,
         "roster": roster,
         "aggregator_key": ed25519.public_key(AGGREGATOR).hex(),
         "parameters": "std64",
-        "threshold": THRESHOLD,
-        "min_sites": 3,
-        "packing": PACKING,
+        "threshold": threshold,
+        "min_sites": min_sites,
+        "packing": packing.derive(16, len(sites), threshold["collusion"]),
         "layout": {"tensors": LAYOUT},
         "initial_model": digest_of("initial model"),
         "weights": "equal",
@@ -99,6 +99,12 @@ def study():
             "sealed": sealed,
         },
     }
+    return {**fields, **changes}
+
+
+@cache
+def study():
+    return study_of(SITES, THRESHOLD, 3)
 
 
 @cache
