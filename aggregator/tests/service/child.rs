@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -120,6 +120,20 @@ pub(crate) fn serve_command(folder: &Path, listen: &str) -> Command {
     command.arg("--admin-token-file").arg(folder.join("token"));
     command.arg("--listen").arg(listen);
     command
+}
+
+/// What a server says that refuses to serve; one that serves is killed, and the test fails.
+#[track_caller]
+pub(crate) fn refusal(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    if !line.is_empty() {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(line.is_empty(), "it serves: {line}");
+    output
 }
 
 fn serve(folder: &Path, listen: &str, options: &[&str]) -> (Child, String) {

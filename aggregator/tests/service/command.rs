@@ -10,7 +10,7 @@ use ringfence_crypto::round::RoundStatus;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::child::{Aggregator, TOKEN, binary, serve_command};
+use crate::child::{Aggregator, TOKEN, binary, refusal, serve_command};
 use crate::play::Play;
 use crate::roster::{Roster, Shape};
 use crate::uploads::begin_upload;
@@ -51,7 +51,7 @@ fn serving_is_refused_where_it_would_be_unsafe() {
     let folder = TempDir::new().unwrap();
     let key = folder.path().join("key");
     assert!(binary().args(["keygen", "--key"]).arg(&key).status().unwrap().success());
-    let serve = |listen: &str| serve_command(folder.path(), listen).output().unwrap();
+    let serve = |listen: &str| refusal(&mut serve_command(folder.path(), listen));
     failed(&serve("127.0.0.1:0"), &["token", "No such file"]);
     std::fs::write(folder.path().join("token"), "short").unwrap();
     failed(&serve("127.0.0.1:0"), &["a token of 5 bytes"]);
@@ -66,7 +66,7 @@ fn serving_is_refused_where_it_would_be_unsafe() {
 #[tokio::test]
 async fn two_servers_cannot_share_a_data_folder_nor_a_study_change_its_key() {
     let mut aggregator = Aggregator::start();
-    let second = serve_command(aggregator.folder.path(), "127.0.0.1:0").output().unwrap();
+    let second = refusal(&mut serve_command(aggregator.folder.path(), "127.0.0.1:0"));
     failed(&second, &["in use by another aggregator"]);
     let roster = Roster::new(aggregator.key, Shape::default());
     aggregator.client().post_study(&roster.signed).await.ok();
@@ -75,7 +75,7 @@ async fn two_servers_cannot_share_a_data_folder_nor_a_study_change_its_key() {
     let key = aggregator.folder.path().join("key");
     std::fs::remove_file(&key).unwrap();
     assert!(binary().args(["keygen", "--key"]).arg(&key).status().unwrap().success());
-    let other = serve_command(aggregator.folder.path(), "127.0.0.1:0").output().unwrap();
+    let other = refusal(&mut serve_command(aggregator.folder.path(), "127.0.0.1:0"));
     failed(&other, &["serve with the right key"]);
 }
 
