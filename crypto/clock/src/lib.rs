@@ -24,10 +24,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ringfence_crypto::id::UnixSeconds;
 use tokio::sync::watch;
 
-/// A longer wait is waited for in pieces, so that no wait, whatever somebody else's statement says,
-/// is too long to be told to the operating system.
-const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 3600);
-
 /// A clock: what time it is, how much time passes, and waiting for it to pass.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -118,8 +114,9 @@ impl Clock {
                 if left.is_zero() {
                     return;
                 }
-                // The operating system's instants end before all moments do.
-                tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+                // For a moment after the last instant of the operating system, tokio sleeps for some
+                // decades.
+                tokio::time::sleep(left).await;
             },
             Source::Mock(time) => {
                 // The clock itself keeps the sender alive, so this ends only when it is time.

@@ -95,6 +95,8 @@ fn a_barred_end_dissolves_its_pair() {
     let judged = seven(&trust, &[], &cheats);
     assert_eq!(judged.trust, Trust { barred: vec![site(5)], pairs: vec![] });
     assert!(!judged.openers.contains(&site(0)), "its shares were not judged");
+    // Not even by a late review, which this set decides on.
+    assert_eq!(judged.aside, BTreeSet::from([site(0), site(5)]));
     assert_eq!(judged.trust.remaining(2), Ok(1));
 }
 
