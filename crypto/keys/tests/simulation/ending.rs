@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::ModelId;
+use ringfence_crypto::id::{ModelId, SiteId};
 use ringfence_crypto::log::StudyLog;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
@@ -244,7 +244,8 @@ impl Site {
         if let Ok(candidates) = KeySum::candidates(&shares, &threshold, free) {
             for keys in candidates {
                 let determined = keys.is_determined(&threshold, free);
-                world.observer.liars(manifest, &keys.disagreeing);
+                let liars = named(world, manifest, &keys.disagreeing);
+                world.observer.liars(&liars);
                 match cipher.decode(manifest, &keys, (&sum, &members)) {
                     Ok(sums) => return Ok(Some(sums)),
                     Err(at) if determined || world.is(Broken::BelievesFew) => {
@@ -268,4 +269,14 @@ impl Site {
         let Dispute { block, coefficient, .. } = shown.statement.statement;
         Some(Position { block, coefficient })
     }
+}
+
+/// The holders at these window offsets; by a planted fault, the sites at these places of the roster.
+fn named(world: &World, manifest: &Manifest, offsets: &[usize]) -> Vec<SiteId> {
+    let roster = &world.parties.study.roster;
+    let name = |offset: &usize| match world.is(Broken::NamesByRoster) {
+        true => roster[*offset].id.clone(),
+        false => manifest.holders[*offset].clone(),
+    };
+    offsets.iter().map(name).collect()
 }

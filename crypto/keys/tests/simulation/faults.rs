@@ -122,6 +122,7 @@ impl Faults {
                 Broken::DisputesUnseen
                     | Broken::DisputesTwice
                     | Broken::NamesUndetermined
+                    | Broken::NamesByRoster
                     | Broken::OpensKeysEarly
                     | Broken::ForgetsTrust
                     | Broken::DestroysOpened

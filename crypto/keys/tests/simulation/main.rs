@@ -225,6 +225,8 @@ fn broken_parties_are_caught() {
         (Broken::DisputesUnseen, Level::Statements, named::FAILS),
         (Broken::DisputesTwice, Level::Statements, named::ONE_DISPUTE),
         (Broken::NamesUndetermined, Level::Statements, named::NAMED),
+        (Broken::NamesByRoster, Level::Statements, named::LIARS),
+        (Broken::NamesByRoster, Level::Full, named::LIARS),
         (Broken::OpensKeysEarly, Level::Statements, named::CERTIFIED_KEYS),
         (Broken::ForgetsTrust, Level::Statements, named::CARRIED),
         (Broken::BelievesFew, Level::Statements, named::FAILS),

@@ -9,8 +9,7 @@ use ringfence_crypto::id::{
 };
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Closing, Dispute, DisputeEndorsement, Manifest, Opening, Review, Subject, Verdict,
-    VerdictEndorsement,
+    Closing, Dispute, DisputeEndorsement, Opening, Review, Subject, Verdict, VerdictEndorsement,
 };
 
 use crate::checks::{FAIR, Observer};
@@ -200,12 +199,10 @@ impl Observer {
         });
     }
 
-    /// A site found that these holders, by window offset, opened what disagrees with the others.
-    pub(crate) fn liars(&mut self, manifest: &Manifest, disagreeing: &[usize]) {
-        self.tally.liars += disagreeing.len();
-        let named: Vec<&SiteId> = disagreeing.iter().map(|at| &manifest.holders[*at]).collect();
-        let fair = named.iter().all(|site| self.corrupt.contains(*site));
-        let how = format!("{named:?}");
-        self.check(LIARS, fair, || how);
+    /// A site found that these holders opened what disagrees with the others.
+    pub(crate) fn liars(&mut self, named: &[SiteId]) {
+        self.tally.liars += named.len();
+        let fair = named.iter().all(|site| self.corrupt.contains(site));
+        self.check(LIARS, fair, || format!("{named:?}"));
     }
 }

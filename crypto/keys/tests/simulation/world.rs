@@ -76,6 +76,8 @@ pub(crate) enum Broken {
     DisputesTwice,
     /// Sites find culprits by functionals that are not determined.
     NamesUndetermined,
+    /// Sites take the window offset of a holder that lied for its place in the roster.
+    NamesByRoster,
     /// Holders open keys of culprits that no verdict names yet.
     OpensKeysEarly,
     /// Sites and aggregator start every round without trust.
