@@ -96,7 +96,7 @@ pub enum SiteError {
     NoFailure(RoundNumber),
     /// Nobody's coefficient is out of bounds where the sum's is.
     #[error(
-        "the sum of round {0} does not decode, and no contribution is out of bounds where it fails: that happens by chance once in 2^64 models, so that a machine computes wrongly; the round has failed"
+        "the sum of round {0} does not decode, and no contribution is out of bounds where it fails: more key holders have lied together than the study allows for, or this machine computes wrongly, for by chance it happens once in 2^64 models. Round {0} has failed; its model is spent (docs/safety.md, \"After a round that failed\")"
     )]
     NoCulprit(RoundNumber),
     /// The closing is wrong.

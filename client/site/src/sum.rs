@@ -140,7 +140,9 @@ impl Site {
         }
         let ended = tokio::task::block_in_place(|| count.finish(&certificate.closing));
         let (check, evidence) = ended?;
-        self.journal.round(self.study_id, round)?.save_evidence(&evidence)?;
+        if !evidence.is_empty() {
+            journal.save_evidence(&evidence)?;
+        }
         Ok(VerifiedSum { file, check, evidence, recounted: true })
     }
 

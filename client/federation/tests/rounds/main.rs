@@ -14,6 +14,7 @@ mod federation;
 mod liar;
 mod logs;
 mod mended;
+mod no_culprit;
 mod openings;
 mod refusals;
 mod restored;
