@@ -45,8 +45,8 @@ pub struct Done<'a> {
     pub trust: Trust,
     /// Trust before it.
     pub trust_before: Trust,
-    /// The file that keeps the reviews by which trust has changed, if it has.
-    pub reviews_file: PathBuf,
+    /// The file that keeps the reviews, if trust has changed by them.
+    pub reviews_file: Option<PathBuf>,
 }
 
 impl Done<'_> {

@@ -39,12 +39,13 @@ impl Done<'_> {
     pub fn findings(&self) -> Findings {
         let Self { trust, trust_before, proceedings, .. } = self;
         let excluded = self.certificate().closing.statement.excluded.iter();
-        let files = [&self.evidence_file, &self.reviews_file].into_iter();
+        let evidence = Some(&self.evidence_file).filter(|file| file.is_file());
+        let files = evidence.into_iter().chain(&self.reviews_file);
         let barred = trust.barred.iter().filter(|site| !trust_before.bars(site));
         let pairs = trust.pairs.iter().filter(|pair| !trust_before.pairs.contains(pair));
         Findings {
             evidence: self.evidence.iter().map(ToString::to_string).collect(),
-            evidence_files: files.filter(|file| file.is_file()).cloned().collect(),
+            evidence_files: files.cloned().collect(),
             excluded: excluded
                 .map(|entry| (entry.site.clone(), entry.reason.to_string()))
                 .collect(),

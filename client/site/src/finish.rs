@@ -128,7 +128,7 @@ impl Site {
             trust: proceedings.bar(judged.judgement.trust),
             trust_before: judged.trust,
             proceedings,
-            reviews_file: journal.reviews_file(),
+            reviews_file: judged.changed_by,
         }))
     }
 
@@ -298,7 +298,7 @@ impl Site {
                 fetched.insert(holder.clone());
             }
             // A review may come after its holder's opening.
-            let openers = self.openers(judged, &set, &status.opened).await?;
+            let openers = self.openers(judged, &set, &status.opened, &status).await?;
             let (counting, others): (Vec<_>, Vec<_>) = openings
                 .drain(..)
                 .partition(|(offset, _): &(usize, Share)| openers.contains(offset));

@@ -51,7 +51,7 @@ impl Site {
         self.caught_up(|now| manifest.statement.check_clock(now, "this site's")).await?;
         if let Some(Previous { round: last, trust, .. }) = &previous {
             // The manifest names it, so it is final. First, for a manifest on disk stands on it.
-            self.journal.round(self.study_id, *last)?.save_trust(trust)?;
+            self.trust_is_final(*last, trust)?;
         }
         journal.save_manifest(&manifest)?;
         Ok(manifest)

@@ -114,9 +114,9 @@ impl Site {
     async fn endorse(&self, manifest: &Manifest, holder: &mut Holder) -> Result<(), SiteError> {
         let round = manifest.round;
         let closing = self.at(round).closing().await?;
-        let reviews = self.at(round).reviews().await?;
         let named = &closing.statement;
         let (freeze, trust) = (self.freeze(manifest).await?, self.trust_before(round)?);
+        let reviews = self.reviews(named, &freeze.statement).await?;
         let headers = self.frozen_headers(manifest, &freeze.statement).await?;
         let journal = self.journal.round(self.study_id, round)?;
         let receipt = journal.receipt()?;

@@ -10,6 +10,9 @@
 //!     freeze.json  review.json  dealt.bin      what was dealt to this site, until settled.json
 //!     receipt.json  endorsement.json  closing.json  opening.bin  acknowledgement.json
 //!     dispute-1.json  functionals-1.bin  verdict-1.json  keys-1.bin   what it said in disputes
+//!     reviews.json                             by which the closing was judged, until trust.json;
+//!                                              for good where trust has changed by them
+//!     judged.json                              trust after the round by these reviews alone
 //!     trust.json                               trust after the round, once a manifest names it
 //!     refused-<closing>.json                   closings on a log that this site refuses
 //! STATE/studies/<study>/restored.json          restores from backups, how far the site abstains

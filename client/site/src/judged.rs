@@ -2,12 +2,16 @@
 //! trust that the round leaves.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use ringfence_crypto::dealing::{Judge, Judgement, Reviewed, Trust};
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Certificate, Freeze, Manifest, Proceedings, Review, Settled};
+use ringfence_crypto::statement::{
+    Certificate, Closing, Freeze, Manifest, Proceedings, Review, Settled,
+};
+use tokio::sync::Mutex;
 
 use crate::error::SiteError;
 use crate::site::Site;
@@ -20,9 +24,13 @@ pub(crate) struct Judged {
     /// Trust before the round.
     pub(crate) trust: Trust,
     listed: Vec<Reviewed>,
+    /// Reviews beside those, as far as they were asked for.
+    late: Mutex<Vec<Reviewed>>,
     freeze: Signed<Freeze>,
     /// What follows from the reviews that the closing lists.
     pub(crate) judgement: Judgement,
+    /// The file that keeps the reviews, if they have changed trust.
+    pub(crate) changed_by: Option<PathBuf>,
 }
 
 impl Site {
@@ -57,11 +65,53 @@ impl Site {
         if let Some(known) = journal.trust()? {
             return Ok(known);
         }
-        let manifest = journal.manifest()?.ok_or(SiteError::NoManifest(round))?.statement;
-        let judged = self.judged(&manifest, certificate).await?;
+        let judged = match journal.judged_trust()? {
+            Some(known) => known,
+            None => {
+                let manifest = journal.manifest()?.ok_or(SiteError::NoManifest(round))?.statement;
+                self.judged(&manifest, certificate).await?.judgement.trust
+            }
+        };
         let status = self.at(round).status().await?;
         let proceedings = self.proceedings(certificate, &status).await?;
-        Ok(proceedings.bar(judged.judgement.trust))
+        Ok(proceedings.bar(judged))
+    }
+
+    /// Keeps the trust after a round, which the next manifest names: it is final. The round's reviews
+    /// are needed no more then, unless they show others why trust has changed.
+    pub(crate) fn trust_is_final(
+        &self,
+        round: RoundNumber,
+        trust: &Trust,
+    ) -> Result<(), SiteError> {
+        let journal = self.journal.round(self.study_id, round)?;
+        if journal.judged_trust()? == Some(self.trust_before(round)?) {
+            // First: once trust is kept, nobody comes back to delete them.
+            journal.delete_reviews()?;
+        }
+        Ok(journal.save_trust(trust)?)
+    }
+
+    /// The reviews that a closing lists: those on disk, or fetched ones, which are kept until the
+    /// round's trust is final. What is fetched may be wrong: whoever judges it says so.
+    pub(crate) async fn reviews(
+        &self,
+        closing: &Closing,
+        freeze: &Freeze,
+    ) -> Result<Vec<Signed<Review>>, SiteError> {
+        let journal = self.journal.round(self.study_id, closing.round)?;
+        let are_listed = |reviews: &Vec<_>| closing.judged(&self.study, freeze, reviews).is_ok();
+        if let Some(kept) = journal.reviews().filter(are_listed) {
+            return Ok(kept);
+        }
+        let mut reviews = self.at(closing.round).reviews().await?;
+        if are_listed(&reviews) {
+            reviews.retain(|review| closing.reviews.contains(&review.id()));
+            if journal.trust()?.is_none() {
+                journal.save_reviews(&reviews)?;
+            }
+        }
+        Ok(reviews)
     }
 
     /// Judges the reviews that a certified closing lists.
@@ -74,37 +124,47 @@ impl Site {
         let freeze = self.freeze(manifest).await?;
         let trust = self.trust_before(round)?;
         let closing = &certificate.closing.statement;
-        let reviews = self.at(round).reviews().await?;
+        let reviews = self.reviews(closing, &freeze.statement).await?;
         let listed = closing.judged(&self.study, &freeze.statement, &reviews)?;
         let (window, dealers) = (self.study.window(round), freeze.statement.dealers());
         let judge = Judge::of(&self.study, &window, &dealers, &trust);
         let judgement = judge.judge(&listed).map_err(|broken| SiteError::Closing(broken.into()))?;
+        let journal = self.journal.round(self.study_id, round)?;
+        if journal.judged_trust()?.is_none() {
+            journal.save_judged_trust(&judgement.trust)?;
+        }
+        let mut changed_by = None;
         if judgement.trust != trust {
             // With the freeze and the certificate, which are kept too, they show others why.
-            self.journal.round(self.study_id, round)?.save_reviews(&reviews)?;
+            journal.save_reviews(&reviews)?;
+            changed_by = Some(journal.reviews_file());
         }
-        Ok(Judged { window, dealers, trust, listed, freeze, judgement })
+        let late = Mutex::default();
+        Ok(Judged { window, dealers, trust, listed, late, freeze, judgement, changed_by })
     }
 
     /// Window offsets of the holders whose openings count: by the reviews judged, and, if others of
-    /// those that `opened` may, by reviews that came later.
+    /// those that `opened` have reviewed meanwhile, by their reviews.
     pub(crate) async fn openers(
         &self,
         judged: &Judged,
         set: &[SiteId],
         opened: &[SiteId],
+        status: &RoundStatus,
     ) -> Result<BTreeSet<usize>, SiteError> {
-        let Judged { window, dealers, trust, listed, freeze, judgement } = judged;
-        let known = |holder| judgement.openers.contains(holder) || judgement.aside.contains(holder);
-        let reviews = match opened.iter().all(known) {
-            true => Vec::new(),
-            false => self.at(freeze.statement.round).reviews().await?,
+        let Judged { window, dealers, trust, listed, freeze, judgement, .. } = judged;
+        let mut late = judged.late.lock().await;
+        let lacks = |holder: &SiteId| {
+            let mut at_hand = listed.iter().chain(&*late);
+            status.reviewed.contains(holder)
+                && !judgement.aside.contains(holder)
+                && !at_hand.any(|review| review.holder == *holder)
         };
-        let sound = |review: &&Signed<Review>| {
-            Review::check(review, &self.study, &freeze.statement).is_ok()
-        };
-        let late: Vec<Reviewed> =
-            reviews.iter().filter(sound).map(|review| review.statement.reviewed()).collect();
+        if opened.iter().any(lacks) {
+            let mut reviews = self.at(freeze.statement.round).reviews().await?;
+            reviews.retain(|review| Review::check(review, &self.study, &freeze.statement).is_ok());
+            *late = reviews.iter().map(|review| review.statement.reviewed()).collect();
+        }
         let judge = Judge::of(&self.study, window, dealers, trust);
         let openers = judge.openers(judgement, set, listed, &late);
         let offsets = window.iter().enumerate().filter(|(_, holder)| openers.contains(*holder));

@@ -367,7 +367,7 @@ impl Site {
             let status = self.wait_on(&mut waiting, round, what, ready).await?;
             version = status.version;
             let posted = place.posted(&status);
-            let openers = self.openers(judged, &set, &posted).await?;
+            let openers = self.openers(judged, &set, &posted, &status).await?;
             let context = OpeningContext {
                 study: &self.study,
                 round,

@@ -18,6 +18,7 @@ mod no_culprit;
 mod openings;
 mod refusals;
 mod restored;
+mod reviews;
 mod round_keys;
 mod spoiled;
 mod sums;

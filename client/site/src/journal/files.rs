@@ -45,6 +45,14 @@ pub(super) fn decide(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
     })
 }
 
+/// Removes a file, if it is there.
+pub(super) fn delete(path: &Path) -> Result<(), JournalError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(JournalError::io(path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// What lies in a folder; nothing when there is no such folder.
 pub(super) fn children(folder: &Path) -> Result<Vec<PathBuf>, JournalError> {
     let entries = match fs::read_dir(folder) {

@@ -73,6 +73,7 @@ impl RoundJournal {
     json_file!(freeze, save_freeze, "freeze.json", Signed<Freeze>);
     json_file!(manifest, save_manifest, "manifest.json", Signed<Manifest>);
     json_file!(receipt, save_receipt, "receipt.json", Signed<Receipt>);
+    json_file!(judged_trust, save_judged_trust, "judged.json", Trust);
     json_file!(trust, save_trust, "trust.json", Trust);
 
     /// Reads `contribution.json`, if a contribution was made.
@@ -262,13 +263,7 @@ impl RoundJournal {
         if !path.exists() {
             files::write(&path, b"true\n")?;
         }
-        let dealt = self.folder.join("dealt.bin");
-        match fs::remove_file(&dealt) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(JournalError::io(&dealt, error))
-            }
-            _ => Ok(()),
-        }
+        files::delete(&self.folder.join("dealt.bin"))
     }
 
     /// Whether Q sites hold one model of this round, as far as this site has seen.
@@ -301,7 +296,13 @@ impl RoundJournal {
         self.folder.join("evidence.json")
     }
 
-    /// Keeps the reviews that show others why trust has changed, in `reviews.json`.
+    /// The reviews in `reviews.json`, unchecked; none where they are missing or damaged, for they can
+    /// be fetched again.
+    pub fn reviews(&self) -> Option<Vec<Signed<Review>>> {
+        files::read(&self.reviews_file()).ok().flatten()
+    }
+
+    /// Keeps the reviews that the round's closing lists, in `reviews.json`.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -309,7 +310,15 @@ impl RoundJournal {
         files::write(&self.reviews_file(), &json::pretty(&reviews))
     }
 
-    /// Where these are kept.
+    /// Deletes them.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn delete_reviews(&self) -> Result<(), JournalError> {
+        files::delete(&self.reviews_file())
+    }
+
+    /// Where they are kept.
     pub fn reviews_file(&self) -> PathBuf {
         self.folder.join("reviews.json")
     }
