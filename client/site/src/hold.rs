@@ -73,7 +73,7 @@ impl Site {
             self.settle(round)?;
             return Ok(HoldReport { complaints, opened: false, cheated_by: Vec::new() });
         }
-        let frame = match journal.opening()? {
+        let frame = match journal.opening(Openings::Sum)? {
             Some(frame) => frame,
             None => {
                 let set = holder.may_open(&manifest, &certificate)?;
@@ -89,7 +89,7 @@ impl Site {
                 }
                 let frame = self.opening(&set, &shares)?;
                 let frame = frame::encode(&frame).map_err(TransportError::from)?;
-                journal.save_opening(&frame)?;
+                journal.save_opening(Openings::Sum, &frame)?;
                 frame
             }
         };

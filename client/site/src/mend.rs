@@ -168,7 +168,7 @@ impl Site {
         for verdict in journal.verdicts()? {
             events.push(Event::Judged(endorse_verdict(&self.identity, verdict)));
         }
-        for opening in journal.opening()?.into_iter().chain(journal.answers()?) {
+        for opening in journal.openings()? {
             let opening: OpeningFrame =
                 frame::decode(&opening, "an opening").map_err(TransportError::from)?;
             events.push(Event::Opened(opening.statement));

@@ -14,7 +14,7 @@ use ringfence_keys::round_secret::{self, RoundSecret};
 
 use crate::error::SiteError;
 use crate::site::{Hidden, Site};
-use crate::transport::present;
+use crate::transport::{Openings, present};
 
 /// Rounds that one statement covers.
 const BATCH: u32 = 16;
@@ -71,7 +71,7 @@ impl Site {
         let journal = self.journal.round_keys(self.study_id)?;
         for round in journal.secret_rounds()? {
             let of = self.journal.round(self.study_id, round)?;
-            if of.opening()?.is_some()
+            if of.opening(Openings::Sum)?.is_some()
                 && let Some(certificate) = of.certificate()?
             {
                 self.settle_if_agreed(round, certificate.closing.id()).await?;

@@ -316,13 +316,7 @@ impl Site {
     ) -> Result<(), SiteError> {
         let manifest = spoiled.manifest;
         let journal = self.journal.round(self.study_id, manifest.round)?;
-        let (kind, index) = match place {
-            Openings::Functionals(index) => ("functionals", index),
-            Openings::Keys(index) => ("keys", index),
-            // Of the sum: no dispute asks for it.
-            Openings::Sum => return Ok(()),
-        };
-        let bytes = match journal.answer(kind, index)? {
+        let bytes = match journal.opening(place)? {
             Some(bytes) => bytes,
             None => {
                 let left = spoiled.left();
@@ -334,7 +328,7 @@ impl Site {
                     return Ok(());
                 }
                 let frame = frame::encode(&seal(&shares)?).map_err(TransportError::from)?;
-                journal.save_answer(kind, index, &frame)?;
+                journal.save_opening(place, &frame)?;
                 frame
             }
         };

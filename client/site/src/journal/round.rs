@@ -23,6 +23,7 @@ use tempfile::NamedTempFile;
 use super::error::JournalError;
 use super::files;
 use crate::fingerprint::Fingerprint;
+use crate::transport::Openings;
 
 /// What stands in `contribution.json`: with it on disk, a contribution is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,33 +185,41 @@ impl RoundJournal {
         files::decide(&self.numbered("verdict", index, "json"), &json::pretty(verdict))
     }
 
-    /// The frame of this site's opening in a dispute, of `functionals` or `keys`, if it was made.
+    /// The frame of this site's opening, if it was made.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn answer(&self, kind: &str, index: u16) -> Result<Option<Vec<u8>>, JournalError> {
-        files::bytes(&self.numbered(kind, index, "bin"))
+    pub fn opening(&self, of: Openings) -> Result<Option<Vec<u8>>, JournalError> {
+        files::bytes(&self.opening_file(of))
     }
 
-    /// Records that frame before it leaves.
+    /// Records the frame of an opening before it leaves.
     ///
     /// # Errors
     /// [`JournalError::Exists`] when there is one already.
-    pub fn save_answer(&self, kind: &str, index: u16, frame: &[u8]) -> Result<(), JournalError> {
-        files::decide(&self.numbered(kind, index, "bin"), frame)
+    pub fn save_opening(&self, of: Openings, frame: &[u8]) -> Result<(), JournalError> {
+        files::decide(&self.opening_file(of), frame)
     }
 
-    /// The frames of all of this site's openings in disputes, as they were made.
+    /// The frames of all openings that this site made, of the sum and in disputes.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn answers(&self) -> Result<Vec<Vec<u8>>, JournalError> {
-        let mut found = Vec::new();
+    pub fn openings(&self) -> Result<Vec<Vec<u8>>, JournalError> {
+        let mut found = Vec::from_iter(self.opening(Openings::Sum)?);
         for index in 1..=MAX_HOLDERS {
-            found.extend(self.answer("functionals", index)?);
-            found.extend(self.answer("keys", index)?);
+            found.extend(self.opening(Openings::Functionals(index))?);
+            found.extend(self.opening(Openings::Keys(index))?);
         }
         Ok(found)
+    }
+
+    fn opening_file(&self, of: Openings) -> PathBuf {
+        match of {
+            Openings::Sum => self.folder.join("opening.bin"),
+            Openings::Functionals(index) => self.numbered("functionals", index, "bin"),
+            Openings::Keys(index) => self.numbered("keys", index, "bin"),
+        }
     }
 
     fn numbered(&self, kind: &str, index: u16, extension: &str) -> PathBuf {
@@ -321,22 +330,6 @@ impl RoundJournal {
     /// Where they are kept.
     pub fn reviews_file(&self) -> PathBuf {
         self.folder.join("reviews.json")
-    }
-
-    /// The opening's frame, if it was made.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn opening(&self) -> Result<Option<Vec<u8>>, JournalError> {
-        files::bytes(&self.folder.join("opening.bin"))
-    }
-
-    /// Records the opening's frame before it leaves.
-    ///
-    /// # Errors
-    /// [`JournalError::Exists`] when there is one already.
-    pub fn save_opening(&self, frame: &[u8]) -> Result<(), JournalError> {
-        files::decide(&self.folder.join("opening.bin"), frame)
     }
 
     /// A scratch file for the sum, deleted when dropped.

@@ -8,6 +8,7 @@ use ringfence_crypto::statement::{Certificate, Endorsement};
 use ringfence_crypto::wire::json::MAX_STUDY;
 
 use super::*;
+use crate::transport::Openings;
 
 const THREE: RoundNumber = RoundNumber(3);
 
@@ -122,7 +123,7 @@ fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
         let journal = Journal::open(folder.path()).unwrap();
         let round = journal.round(study, THREE).unwrap();
         round.endorse(&endorsement(b"first")).unwrap();
-        round.save_opening(b"opening").unwrap();
+        round.save_opening(Openings::Sum, b"opening").unwrap();
         // As a kill leaves them: a decision, a body and a sum, half-written.
         for name in ["endorsement", "body", "sum"] {
             let name = format!("{}{name}", ringfence_durable::UNFINISHED);
@@ -136,10 +137,40 @@ fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
     let journal = Journal::open(folder.path()).unwrap();
     assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 2);
     assert_eq!(journal.holder_records(study).unwrap().endorsed, [endorsement(b"first")]);
-    assert_eq!(round.opening().unwrap().as_deref(), Some(&b"opening"[..]));
-    let again = round.save_opening(b"another").unwrap_err();
+    assert_eq!(round.opening(Openings::Sum).unwrap().as_deref(), Some(&b"opening"[..]));
+    let again = round.save_opening(Openings::Sum, b"another").unwrap_err();
     assert!(again.to_string().contains("made once and never again"), "{again}");
-    assert_eq!(round.opening().unwrap().as_deref(), Some(&b"opening"[..]));
+    assert_eq!(round.opening(Openings::Sum).unwrap().as_deref(), Some(&b"opening"[..]));
+}
+
+#[test]
+fn every_opening_is_made_once_and_all_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let round = journal.round(study(b"study"), THREE).unwrap();
+    let all = [Openings::Keys(2), Openings::Functionals(1), Openings::Keys(1), Openings::Sum];
+    for of in all {
+        assert_eq!(round.opening(of).unwrap(), None);
+        round.save_opening(of, of.to_string().as_bytes()).unwrap();
+        assert!(matches!(round.save_opening(of, b"another"), Err(JournalError::Exists(_))));
+    }
+    let [keys_2, functionals_1, keys_1, sum] = all.map(|of| of.to_string().into_bytes());
+    assert_eq!(round.openings().unwrap(), [sum, functionals_1, keys_1, keys_2]);
+}
+
+#[test]
+fn reviews_that_cannot_be_read_count_as_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let round = journal.round(study(b"study"), THREE).unwrap();
+    assert_eq!(round.reviews(), None);
+    round.delete_reviews().unwrap();
+    round.save_reviews(&[]).unwrap();
+    assert_eq!(round.reviews(), Some(Vec::new()));
+    fs::write(round.reviews_file(), b"[{").unwrap();
+    assert_eq!(round.reviews(), None);
+    round.delete_reviews().unwrap();
+    assert!(!round.reviews_file().exists());
 }
 
 #[test]
