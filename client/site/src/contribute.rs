@@ -15,7 +15,7 @@ use ringfence_keys::update::weigh::weigh;
 use ringfence_weights::Weights;
 use serde::{Deserialize, Serialize};
 
-use crate::error::SiteError;
+use crate::error::{ServedError, SiteError};
 use crate::fingerprint::Fingerprint;
 use crate::journal::{ContributionRecord, RoundJournal};
 use crate::site::Site;
@@ -108,13 +108,13 @@ impl Site {
             Some(receipt) => receipt,
             None => {
                 let progress = at.put_body(self.id(), &journal.body()).await?;
-                progress.receipt.ok_or(SiteError::Receipt(promised.round))?
+                progress.receipt.ok_or(ServedError::Receipt(promised.round))?
             }
         };
         receipt.verify(&self.study.aggregator_key, &"the aggregator")?;
         let Receipt { manifest, site, header, received_at: _ } = &receipt.statement;
         if *manifest != promised.manifest || site != self.id() || *header != record.header.id() {
-            return Err(SiteError::Receipt(promised.round));
+            return Err(ServedError::Receipt(promised.round).into());
         }
         journal.save_receipt(&receipt)?;
         Ok((receipt, bytes))

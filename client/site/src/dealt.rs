@@ -14,7 +14,7 @@ use ringfence_keys::share::challenge::Challenge;
 use ringfence_keys::share::dealt::DealtShare;
 use ringfence_keys::share::envelope::{Complaint, EnvelopeError, WrongEnvelope, open_envelope};
 
-use crate::error::SiteError;
+use crate::error::{ServedError, SiteError};
 use crate::site::{LOOK_AGAIN, Site};
 use crate::transport::present;
 use crate::wait::Awaited;
@@ -106,7 +106,7 @@ impl Site {
             let header = self.header(manifest, site).await?;
             if header.id() != *header_id {
                 let (round, site) = (manifest.round, site.clone());
-                return Err(SiteError::OtherHeader { round, site });
+                return Err(ServedError::OtherHeader { round, site }.into());
             }
             let open = |sealed: &[u8]| {
                 open_envelope(

@@ -1,7 +1,9 @@
 //! What can go wrong at a site, and what to do about it.
 
+mod served;
+mod spoiled;
+
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::PartError;
 use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, StudyId};
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::signature::SignatureError;
@@ -21,12 +23,15 @@ use ringfence_keys::share::seal::SealError;
 use ringfence_keys::update::quantize::QuantizeError;
 use ringfence_keys::update::weigh::WeighError;
 
+pub use served::ServedError;
+pub use spoiled::SpoiledError;
+
 use crate::journal::JournalError;
+use crate::overdue::Overdue;
 use crate::restored::unanswered;
 use crate::round_keys::NamedKey;
 use crate::transport::TransportError;
 use crate::turn::Turn;
-use crate::wait::Overdue;
 
 /// Why a site's step failed. Nothing was sent that is not on disk.
 #[derive(Debug, thiserror::Error)]
@@ -55,50 +60,9 @@ pub enum SiteError {
     /// What was certified after the closing is wrong.
     #[error(transparent)]
     Dispute(#[from] DisputeError),
-    /// A dispute or verdict was certified that this site did not find.
-    #[error(
-        "what was certified in round {round} as dispute {index} (0: check words) is not what this site finds in the same bodies and openings: more sites lie than the study allows for, or this machine computes wrongly; keep this state as evidence and stop the study"
-    )]
-    OtherDispute {
-        /// The round.
-        round: RoundNumber,
-        /// Which dispute.
-        index: u16,
-    },
-    /// The sum does not decode, and the study can name nobody.
-    #[error(
-        "{source}; and nobody can be named: that needs m >= 3c + l key holders, and this study has m = {holders}. Round {round} has failed; its model is spent (docs/safety.md, \"After a round that failed\")"
-    )]
-    Unnamed {
-        /// The round.
-        round: RoundNumber,
-        /// `m`.
-        holders: u16,
-        /// Why it does not decode.
-        source: OpenError,
-    },
-    /// The sum does not decode, though as many sites as may be corrupt were taken out of it.
-    #[error(
-        "{source}; the verdicts of c = {collusion} disputes were not enough: more sites broke the format than the study allows for. Round {round} has failed; stop the study, and keep all statements as evidence"
-    )]
-    StillSpoiled {
-        /// The round.
-        round: RoundNumber,
-        /// `c`.
-        collusion: u16,
-        /// Why it does not decode.
-        source: OpenError,
-    },
-    /// A sum that did not decode, and now does.
-    #[error(
-        "the sum of round {0} did not decode, and every coefficient of it is within its bounds: this machine computes wrongly; run its memory tests"
-    )]
-    NoFailure(RoundNumber),
-    /// Nobody's coefficient is out of bounds where the sum's is.
-    #[error(
-        "the sum of round {0} does not decode, and no contribution is out of bounds where it fails: more key holders have lied together than the study allows for, or this machine computes wrongly, for by chance it happens once in 2^64 models. Round {0} has failed; its model is spent (docs/safety.md, \"After a round that failed\")"
-    )]
-    NoCulprit(RoundNumber),
+    /// A sum that does not decode, and a dispute that does not mend it.
+    #[error(transparent)]
+    Spoiled(#[from] SpoiledError),
     /// The closing is wrong.
     #[error(transparent)]
     Closing(#[from] ClosingError),
@@ -108,16 +72,6 @@ pub enum SiteError {
     /// A key holder's round keys are missing or wrong.
     #[error(transparent)]
     RoundKeys(#[from] RoundKeysError),
-    /// Other round keys than those that were asked for.
-    #[error(
-        "the aggregator was asked for this site's keys for round {round} and showed keys of {of}, or for other rounds; ask its operator, nothing was published"
-    )]
-    OtherRoundKeys {
-        /// The round.
-        round: RoundNumber,
-        /// Whose keys came.
-        of: SiteId,
-    },
     /// The secret half of this site's round key is gone.
     #[error(
         "round {round} has this site hold under its round keys {statement}, and their secret for this round is not in the state directory (destroyed after its round, or restored from a backup); this site cannot hold in this round, the others go on without it"
@@ -311,11 +265,6 @@ pub enum SiteError {
         /// As asked for.
         got: u32,
     },
-    /// The receipt is not for what was sent.
-    #[error(
-        "the aggregator's receipt for round {0} is not for this site's contribution; keep it as evidence"
-    )]
-    Receipt(RoundNumber),
     /// The aggregator asks again for what this site does not keep.
     #[error(
         "the aggregator lost bytes of this site's contribution to round {0} and asks for them again, but they are not in this state directory; the round is closed without them"
@@ -326,36 +275,9 @@ pub enum SiteError {
         "the certified set of round {0} does not hold this site's contribution, for which it has a receipt"
     )]
     LeftOut(RoundNumber),
-    /// The aggregator's part of an opening is not what its holder signed.
-    #[error(
-        "the aggregator did not send what {holder} signed as its opening for this site: {source}; nothing is held against {holder}, try again, and tell the aggregator's administrator if it stays so"
-    )]
-    OpeningPart {
-        /// Whose opening it should be.
-        holder: SiteId,
-        /// What is wrong.
-        source: PartError,
-    },
-    /// The aggregator sent a part of another holder's opening.
-    #[error(
-        "the aggregator was asked for the opening of {expected} and sent that of {got}; nothing is held against {expected}, try again, and tell the aggregator's administrator if it stays so"
-    )]
-    OpeningOfAnother {
-        /// Whose opening was asked for.
-        expected: SiteId,
-        /// Whose came.
-        got: SiteId,
-    },
-    /// A header that came is not the one in the certified set.
-    #[error(
-        "the header of {site} that the aggregator sent is not the one in the certified set of round {round}; try again, and report it if it stays so"
-    )]
-    OtherHeader {
-        /// The round.
-        round: RoundNumber,
-        /// Whose header.
-        site: SiteId,
-    },
+    /// The aggregator served something else than what was asked for.
+    #[error(transparent)]
+    Served(#[from] ServedError),
     /// The published sum does not fit, and the bodies could not be added up.
     #[error(transparent)]
     Recount(#[from] RecountError),

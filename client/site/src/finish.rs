@@ -1,35 +1,26 @@
 //! Finishing a round: fetch what is certified, open the sum, check everything, acknowledge.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use ringfence_crypto::api::opening_words;
 use ringfence_crypto::id::{ManifestId, SiteId};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Manifest, Outcome, Proceedings, Subject, VerdictCertificate,
+    Acknowledgement, Certificate, Manifest, Outcome, Proceedings, VerdictCertificate,
 };
 use ringfence_keys::duties::disputes::Case;
-use ringfence_keys::open::{
-    CheckedPart, Evidence, OpenError, OpenedMean, OpenedSum, OpeningContext, SumContext,
-};
+use ringfence_keys::open::{Evidence, OpenError, OpenedMean, OpenedSum, SumContext};
 use ringfence_keys::share::reconstruct::KeySum;
-use ringfence_keys::share::share::Share;
 
 use crate::contribute::{Contributed, Joined};
 use crate::done::{Done, RoundEnd};
-use crate::error::SiteError;
+use crate::error::{SiteError, SpoiledError};
 use crate::judged::Judged;
-use crate::openings::Fetched;
+use crate::key_sum::KeysFound;
 use crate::site::{Hidden, Site};
 use crate::spoiled::Spoiled;
 use crate::sum::VerifiedSum;
-use crate::transport::Openings;
 use crate::wait::Awaited;
-
-/// After how long an opening that the aggregator did not serve is asked for again.
-const AGAIN: Duration = Duration::from_secs(2);
 
 /// What opening a certified set gives.
 struct CertifiedSum {
@@ -39,14 +30,6 @@ struct CertifiedSum {
     evidence: Vec<Evidence>,
     proceedings: Proceedings,
     judged: Judged,
-}
-
-/// What the openings of a round come to.
-enum KeysFound<T> {
-    /// A key sum under which the sum opens.
-    Opened(KeySum, T),
-    /// The key sum, which is determined, and under which the sum does not open.
-    Spoiled(KeySum),
 }
 
 impl<'a> Contributed<'a> {
@@ -100,9 +83,11 @@ impl Site {
                 let failed = matches!(
                     error,
                     SiteError::Open(_)
-                        | SiteError::Unnamed { .. }
-                        | SiteError::StillSpoiled { .. }
-                        | SiteError::NoCulprit(_)
+                        | SiteError::Spoiled(
+                            SpoiledError::Unnamed { .. }
+                                | SpoiledError::StillSpoiled { .. }
+                                | SpoiledError::NoCulprit(_)
+                        )
                 );
                 if failed {
                     // Nothing but that it failed; a later run may still apply it.
@@ -179,10 +164,10 @@ impl Site {
                     });
                 }
                 Err(source) if !threshold.names() => {
-                    return Err(SiteError::Unnamed { round, holders, source });
+                    return Err(SpoiledError::Unnamed { round, holders, source }.into());
                 }
                 Err(source) if settled >= usize::from(collusion) => {
-                    return Err(SiteError::StillSpoiled { round, collusion, source });
+                    return Err(SpoiledError::StillSpoiled { round, collusion, source }.into());
                 }
                 Err(_) => {
                     // Hardly ever there: not a part of every round's future.
@@ -248,121 +233,6 @@ impl Site {
         let context = self.context(manifest, sum, sites, keys);
         let open = || tokio::task::block_in_place(|| OpenedSum::open(context, &mut sum.reader()?));
         self.keeps_sums.then(open).transpose()
-    }
-
-    /// Finds the key sum from the openings that count, and whether the sum opens under it; waits for
-    /// more while no candidate opens it and none is determined, until all have come or this site's
-    /// patience is over. Whoever lies among them costs time only: what the sum must look like tells
-    /// the right key sum from the others.
-    async fn key_sum<T>(
-        &self,
-        manifest: &Manifest,
-        certificate: &Certificate,
-        judged: &Judged,
-        open: impl Fn(&KeySum) -> Result<T, OpenError>,
-    ) -> Result<(KeysFound<T>, Vec<(SiteId, String)>), SiteError> {
-        let round = manifest.round;
-        let holders = self.study.window(round);
-        let included = &certificate.closing.statement.included;
-        let set: Vec<SiteId> = included.iter().map(|entry| entry.site.clone()).collect();
-        let (threshold, free) = (&self.study.threshold, judged.judgement.free);
-        let context = OpeningContext {
-            study: &self.study,
-            round,
-            manifest: manifest.id(),
-            closing: certificate.closing.id(),
-            subject: Subject::Sum,
-            words: opening_words(threshold, Subject::Sum, set.len()),
-        };
-        let end = self.clock.moment().after(self.patience);
-        let (mut openings, mut unusable) = (Vec::new(), Vec::<(SiteId, String)>::new());
-        // Fetched once: an opening never changes.
-        let mut fetched = BTreeSet::new();
-        let mut tried: Option<(usize, OpenError)> = None;
-        let mut status = self.at(round).status().await?;
-        loop {
-            let mut faults = Vec::new();
-            for holder in &status.opened {
-                if fetched.contains(holder) {
-                    continue;
-                }
-                let unseal = |part: &CheckedPart<'_>| part.unseal();
-                match self.fetch_opening(context, Openings::Sum, holder, unseal).await? {
-                    Fetched::Opened(opening) => openings.push(opening),
-                    Fetched::Unusable(lie) => unusable.push((holder.clone(), lie.to_string())),
-                    Fetched::NotServed(fault) => {
-                        faults.push((holder.clone(), fault.to_string()));
-                        continue;
-                    }
-                }
-                fetched.insert(holder.clone());
-            }
-            // A review may come after its holder's opening.
-            let openers = self.openers(judged, &set, &status.opened, &status).await?;
-            let (counting, others): (Vec<_>, Vec<_>) = openings
-                .drain(..)
-                .partition(|(offset, _): &(usize, Share)| openers.contains(offset));
-            let usable = counting.len();
-            // What was tried without a new opening fails again.
-            let error = match tried.take().filter(|(before, _)| *before == usable) {
-                Some((_, error)) => error,
-                None => match self.try_openings(&counting, free, &open) {
-                    Ok(found) => {
-                        let (KeysFound::Opened(keys, _) | KeysFound::Spoiled(keys)) = &found;
-                        let named = |offset: &usize, reason: &str| {
-                            Some((holders.get(*offset)?.clone(), reason.to_owned()))
-                        };
-                        let lied = "its share disagrees with the others: it lied";
-                        unusable.extend(keys.disagreeing.iter().filter_map(|at| named(at, lied)));
-                        let reason = |offset: &usize| match holders.get(*offset) {
-                            Some(holder) if judged.judgement.aside.contains(holder) => {
-                                "it is set aside: it is barred, or stands in a pair with a site that it accused or that accused it"
-                            }
-                            _ => "it has made no review that agrees with every dealer of the set",
-                        };
-                        let offsets = others.iter().map(|(offset, _)| offset);
-                        unusable.extend(offsets.filter_map(|offset| named(offset, reason(offset))));
-                        unusable.extend(faults);
-                        return Ok((found, unusable));
-                    }
-                    Err(error) => error,
-                },
-            };
-            openings.extend(counting);
-            openings.extend(others);
-            let left = end.since(self.clock.moment());
-            let all = holders.iter().all(|holder| fetched.contains(holder));
-            if (all && usable == openings.len()) || left.is_zero() {
-                return Err(error.into());
-            }
-            tried = Some((usable, error));
-            // An opening that is served at last is no change of the round.
-            let left = if faults.is_empty() { left } else { left.min(AGAIN) };
-            status = self.changed(round, status.version, left).await?;
-        }
-    }
-
-    /// The first candidate for the key sum under which the sum opens; or the key sum that is
-    /// determined and under which it does not.
-    fn try_openings<T>(
-        &self,
-        openings: &[(usize, Share)],
-        free: usize,
-        open: impl Fn(&KeySum) -> Result<T, OpenError>,
-    ) -> Result<KeysFound<T>, OpenError> {
-        let threshold = &self.study.threshold;
-        let mut first = None;
-        for keys in KeySum::candidates(openings, threshold, free)? {
-            match open(&keys) {
-                Ok(opened) => return Ok(KeysFound::Opened(keys, opened)),
-                Err(_) if keys.is_determined(threshold, free) => {
-                    return Ok(KeysFound::Spoiled(keys));
-                }
-                Err(error) => first = first.or(Some(error)),
-            }
-        }
-        // There is a candidate, or an error above.
-        Err(first.unwrap_or(OpenError::Check))
     }
 
     pub(crate) async fn acknowledge(

@@ -22,6 +22,7 @@
 //! What a crash left half-written is removed when the state is opened again. What else lies in the
 //! state is left alone.
 
+mod disputes;
 mod error;
 mod files;
 mod recover;

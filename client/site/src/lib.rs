@@ -11,15 +11,15 @@
 //!   restored   after a restore from a backup: how far to abstain
 //!   turn       whose turn it is to open a round
 //!   initiate   opening a round
-//!   wait       how long each step of a round may take
+//!   wait       how long each step of a round may take; `overdue` says what it took longer for
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
-//!   finish     from the certificate to the opened sum
+//!   finish     from the certificate to the opened sum; `key_sum` from the openings to the key sum
 //!   done       Done
 //!   findings   what Done found out about others
 //!   judged     what the reviews come to: who is trusted, whose openings count
 //!   dealt      what was dealt to this key holder, and its review of it
-//!   spoiled    disputes: a sum without those who broke the format
+//!   spoiled    disputes: a sum without those who broke the format; `answers` what is opened in them
 //!   mend       what an aggregator lost is sent again
 //! journal      durable state            transport   HTTP
 //! model        identities and layouts of weights
@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, reason = "a site must not stop on what it is sent or finds")]
 
+mod answers;
 mod contribute;
 mod dealt;
 mod done;
@@ -40,9 +41,11 @@ mod hold;
 mod initiate;
 mod journal;
 mod judged;
+mod key_sum;
 mod mend;
 pub mod model;
 mod openings;
+mod overdue;
 mod restored;
 mod round_keys;
 mod site;
@@ -54,15 +57,16 @@ mod wait;
 
 pub use contribute::{Contributed, Joined, Sealing};
 pub use done::{Done, RoundEnd};
-pub use error::SiteError;
+pub use error::{ServedError, SiteError, SpoiledError};
 pub use findings::Findings;
 pub use fingerprint::Fingerprint;
 pub use hold::HoldReport;
 pub use journal::{
     ContributionRecord, Journal, JournalError, RestoreRecord, RoundJournal, RoundKeysJournal,
 };
+pub use overdue::Overdue;
 pub use restored::RestoreRun;
 pub use round_keys::NamedKey;
 pub use site::{Membership, Site};
 pub use turn::Turn;
-pub use wait::{Awaited, Overdue};
+pub use wait::Awaited;

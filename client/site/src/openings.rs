@@ -6,7 +6,7 @@ use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::statement::Subject;
 use ringfence_keys::open::{CheckedPart, OpeningContext, UnusableOpening};
 
-use crate::error::SiteError;
+use crate::error::{ServedError, SiteError};
 use crate::site::Site;
 use crate::transport::{Openings, TransportError};
 
@@ -99,9 +99,9 @@ impl Site {
         let signer = &part.statement.statement.holder;
         if signer != holder {
             let (expected, got) = (holder.clone(), signer.clone());
-            return Err(SiteError::OpeningOfAnother { expected, got });
+            return Err(ServedError::OpeningOfAnother { expected, got }.into());
         }
         CheckedPart::check(&self.identity, context, part)
-            .map_err(|source| SiteError::OpeningPart { holder: holder.clone(), source })
+            .map_err(|source| ServedError::OpeningPart { holder: holder.clone(), source }.into())
     }
 }

@@ -12,7 +12,7 @@ use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Closing, HolderKeys, Manifest, RoundKeys};
 use ringfence_keys::round_secret::{self, RoundSecret};
 
-use crate::error::SiteError;
+use crate::error::{ServedError, SiteError};
 use crate::site::{Hidden, Site};
 use crate::transport::{Openings, present};
 
@@ -93,7 +93,9 @@ impl Site {
                 RoundKeys::check(&published, &self.study, self.study_id)?;
                 let RoundKeys { site, .. } = &published.statement;
                 if site != self.id() || published.statement.key(first).is_none() {
-                    return Err(SiteError::OtherRoundKeys { round: first, of: site.clone() });
+                    return Err(
+                        ServedError::OtherRoundKeys { round: first, of: site.clone() }.into()
+                    );
                 }
                 let keys = u32::try_from(published.statement.keys.len()).unwrap_or(u32::MAX);
                 let end = published.statement.first_round.0.saturating_add(keys);

@@ -11,7 +11,7 @@ use ringfence_keys::encrypt::check::CheckWords;
 use ringfence_keys::open::{Evidence, Recount};
 use tempfile::NamedTempFile;
 
-use crate::error::SiteError;
+use crate::error::{ServedError, SiteError};
 use crate::site::Site;
 use crate::transport::TransportError;
 
@@ -110,7 +110,7 @@ impl Site {
         named: HeaderId,
     ) -> Result<Signed<Header>, SiteError> {
         let header = self.at(round).header(site).await?;
-        let other = || SiteError::OtherHeader { round, site: site.clone() };
+        let other = || SiteError::from(ServedError::OtherHeader { round, site: site.clone() });
         if header.id() != named {
             return Err(other());
         }

@@ -3,12 +3,15 @@
 mod address;
 mod connection;
 mod contributions;
+mod disputes;
 mod error;
 mod log;
+mod openings;
 mod round;
 mod study;
 
 pub use connection::Transport;
 pub use error::TransportError;
 pub(crate) use error::present;
-pub use round::{Openings, RoundTransport};
+pub use openings::Openings;
+pub use round::RoundTransport;

@@ -13,7 +13,7 @@ use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::statement::{Outcome, Subject};
 use ringfence_keys::open::{CheckedPart, seal_opening};
 use ringfence_site::transport::Openings;
-use ringfence_site::{Site, SiteError};
+use ringfence_site::{Site, SiteError, SpoiledError};
 
 use crate::trio::{Trio, next_model};
 
@@ -92,7 +92,7 @@ async fn a_dispute_without_a_culprit_names_nobody_and_fails_the_round() {
 
     // Three of four lie on one codeword, t + c of them: it counts as determined, and is wrong.
     for error in join_all(sites.iter().map(failure)).await {
-        assert!(matches!(error, SiteError::NoCulprit(ROUND)), "{error}");
+        assert!(matches!(error, SiteError::Spoiled(SpoiledError::NoCulprit(ROUND))), "{error}");
         let text = error.to_string();
         assert!(text.contains("more key holders have lied together"), "{text}");
         assert!(text.contains("Round 0 has failed; its model is spent"), "{text}");
@@ -115,7 +115,7 @@ async fn a_dispute_without_a_culprit_names_nobody_and_fails_the_round() {
     // A restart finds the same; and what is certified and cannot be applied has no next round.
     drop(sites);
     let site = trio.site_with(1, |membership| membership.patience = Duration::from_secs(2));
-    assert!(matches!(failure(&site).await, SiteError::NoCulprit(ROUND)));
+    assert!(matches!(failure(&site).await, SiteError::Spoiled(SpoiledError::NoCulprit(ROUND))));
     for model in [trio.base, next_model()] {
         let refused = site.open_round(model, 600).await.unwrap_err();
         let none = matches!(refused, SiteError::NotAgreed { round: ROUND, agreeing: 0, .. });

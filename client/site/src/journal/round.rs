@@ -1,4 +1,5 @@
-//! The files of one round at one site, among them the decisions that are made once.
+//! The files of one round at one site, among them the decisions that are made once. What it opened
+//! and what it said in disputes is in `disputes`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,21 +10,16 @@ use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{ModelId, SiteId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, Dispute, Endorsement, Freeze, Header, Manifest, Receipt,
-    Review, Verdict,
+    Acknowledgement, Certificate, Closing, Endorsement, Freeze, Header, Manifest, Receipt, Review,
 };
-use ringfence_crypto::threshold::MAX_HOLDERS;
 use ringfence_crypto::wire::{frame, json};
 use ringfence_durable::{Readers, UNFINISHED, Unfinished};
-use ringfence_keys::open::Evidence;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use super::error::JournalError;
 use super::files;
 use crate::fingerprint::Fingerprint;
-use crate::transport::Openings;
 
 /// What stands in `contribution.json`: with it on disk, a contribution is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,88 +149,6 @@ impl RoundJournal {
         files::decide(&self.folder.join("review.json"), &json::pretty(review))
     }
 
-    /// Reads the disputes that this site endorsed.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn disputes(&self) -> Result<Vec<Dispute>, JournalError> {
-        self.indexed("dispute")
-    }
-
-    /// Records the one endorsed dispute with its index.
-    ///
-    /// # Errors
-    /// [`JournalError::Exists`] when there is one already, whatever it says.
-    pub fn save_dispute(&self, dispute: &Dispute) -> Result<(), JournalError> {
-        files::decide(&self.numbered("dispute", dispute.index, "json"), &json::pretty(dispute))
-    }
-
-    /// Reads the verdicts that this site endorsed.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn verdicts(&self) -> Result<Vec<Verdict>, JournalError> {
-        self.indexed("verdict")
-    }
-
-    /// Records the one endorsed verdict of the dispute with an index, or of check words with index 0.
-    ///
-    /// # Errors
-    /// [`JournalError::Exists`] when there is one already, whatever it says.
-    pub fn save_verdict(&self, index: u16, verdict: &Verdict) -> Result<(), JournalError> {
-        files::decide(&self.numbered("verdict", index, "json"), &json::pretty(verdict))
-    }
-
-    /// The frame of this site's opening, if it was made.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn opening(&self, of: Openings) -> Result<Option<Vec<u8>>, JournalError> {
-        files::bytes(&self.opening_file(of))
-    }
-
-    /// Records the frame of an opening before it leaves.
-    ///
-    /// # Errors
-    /// [`JournalError::Exists`] when there is one already.
-    pub fn save_opening(&self, of: Openings, frame: &[u8]) -> Result<(), JournalError> {
-        files::decide(&self.opening_file(of), frame)
-    }
-
-    /// The frames of all openings that this site made, of the sum and in disputes.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn openings(&self) -> Result<Vec<Vec<u8>>, JournalError> {
-        let mut found = Vec::from_iter(self.opening(Openings::Sum)?);
-        for index in 1..=MAX_HOLDERS {
-            found.extend(self.opening(Openings::Functionals(index))?);
-            found.extend(self.opening(Openings::Keys(index))?);
-        }
-        Ok(found)
-    }
-
-    fn opening_file(&self, of: Openings) -> PathBuf {
-        match of {
-            Openings::Sum => self.folder.join("opening.bin"),
-            Openings::Functionals(index) => self.numbered("functionals", index, "bin"),
-            Openings::Keys(index) => self.numbered("keys", index, "bin"),
-        }
-    }
-
-    fn numbered(&self, kind: &str, index: u16, extension: &str) -> PathBuf {
-        self.folder.join(format!("{kind}-{index}.{extension}"))
-    }
-
-    /// The records of a kind, from index 0; at most `c + 1`, and none is left out.
-    fn indexed<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, JournalError> {
-        let mut found = Vec::new();
-        for index in 0..=MAX_HOLDERS {
-            found.extend(files::read(&self.numbered(kind, index, "json"))?);
-        }
-        Ok(found)
-    }
-
     /// The envelopes that were sealed to this site, by dealer, as they came.
     ///
     /// # Errors
@@ -290,19 +204,6 @@ impl RoundJournal {
     pub fn save_refused(&self, closing: &Signed<Closing>) -> Result<(), JournalError> {
         let name = format!("refused-{}.json", closing.id());
         files::write(&self.folder.join(name), &json::pretty(closing))
-    }
-
-    /// Keeps what was found out about others, in `evidence.json`. Counting again finds the same.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn save_evidence(&self, evidence: &[Evidence]) -> Result<(), JournalError> {
-        files::write(&self.evidence(), &json::pretty(&evidence))
-    }
-
-    /// Where that is kept.
-    pub fn evidence(&self) -> PathBuf {
-        self.folder.join("evidence.json")
     }
 
     /// The reviews in `reviews.json`, unchecked; none where they are missing or damaged, for they can

@@ -1,49 +1,23 @@
-//! The resources of one round: manifest, freeze, reviews, closing, certificates, openings, sum.
+//! The resources of one round: manifest, freeze, reviews, closing, certificate, sum.
 
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::{OpeningFrame, OpeningPart};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, DisputeCertificate, DisputeEndorsement, Endorsement,
-    Freeze, Manifest, Opening, Review, VerdictCertificate, VerdictEndorsement,
+    Acknowledgement, Certificate, Closing, Endorsement, Freeze, Manifest, Review,
 };
-use ringfence_crypto::wire::frame;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 
-use super::connection::{BYTES, JSON, POLL, Transport, accepted, transfer_time};
+use super::connection::{JSON, POLL, Transport, accepted, transfer_time};
 use super::error::TransportError;
-
-/// Which openings of a round: where they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Openings {
-    /// Of the sum of the keys.
-    Sum,
-    /// Of functionals, in the dispute with this index.
-    Functionals(u16),
-    /// Of culprits' keys, under the verdict of the dispute with this index.
-    Keys(u16),
-}
-
-impl fmt::Display for Openings {
-    /// The path below the round's.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sum => f.write_str("/openings"),
-            Self::Functionals(index) => write!(f, "/disputes/{index}/openings"),
-            Self::Keys(index) => write!(f, "/verdicts/{index}/openings"),
-        }
-    }
-}
 
 /// The resources of one round of one study.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +47,11 @@ impl RoundTransport<'_> {
         self.transport.get(&self.path(rest), MAX_MESSAGE, expected).await
     }
 
-    async fn put<T: Serialize>(&self, rest: &str, body: &T) -> Result<(), TransportError> {
+    pub(super) async fn put<T: Serialize>(
+        &self,
+        rest: &str,
+        body: &T,
+    ) -> Result<(), TransportError> {
         let bytes = json::compact(body);
         let request =
             |url| self.transport.client.put(url).header("content-type", JSON).body(bytes.clone());
@@ -141,47 +119,6 @@ impl RoundTransport<'_> {
         self.get("/freeze", "freeze").await
     }
 
-    /// Sends an endorsement of a dispute.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn put_dispute(
-        &self,
-        endorsement: &Signed<DisputeEndorsement>,
-    ) -> Result<(), TransportError> {
-        let DisputeEndorsement { statement, holder } = &endorsement.statement;
-        self.put(&format!("/disputes/{}/endorsements/{holder}", statement.index), endorsement).await
-    }
-
-    /// The certificate of a dispute.
-    ///
-    /// # Errors
-    /// [`TransportError`]; before there is one, the refusal says how many endorsements are needed.
-    pub async fn dispute(&self, index: u16) -> Result<DisputeCertificate, TransportError> {
-        self.get(&format!("/disputes/{index}"), "dispute").await
-    }
-
-    /// Sends an endorsement of the verdict of a dispute; of check words with index 0.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn put_verdict(
-        &self,
-        index: u16,
-        endorsement: &Signed<VerdictEndorsement>,
-    ) -> Result<(), TransportError> {
-        let holder = &endorsement.statement.holder;
-        self.put(&format!("/verdicts/{index}/endorsements/{holder}"), endorsement).await
-    }
-
-    /// The certificate of the verdict of a dispute; of check words with index 0.
-    ///
-    /// # Errors
-    /// [`TransportError`]; before there is one, the refusal says how many endorsements are needed.
-    pub async fn verdict(&self, index: u16) -> Result<VerdictCertificate, TransportError> {
-        self.get(&format!("/verdicts/{index}"), "verdict").await
-    }
-
     /// Sends a review.
     ///
     /// # Errors
@@ -223,48 +160,6 @@ impl RoundTransport<'_> {
     /// [`TransportError`]; before there is one, the refusal says how many endorsements are needed.
     pub async fn certificate(&self) -> Result<Certificate, TransportError> {
         self.get("/certificate", "certificate").await
-    }
-
-    /// Sends an opening.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn put_opening(
-        &self,
-        of: Openings,
-        opening: &OpeningFrame,
-    ) -> Result<(), TransportError> {
-        let bytes = frame::encode(opening)?;
-        let path = self.path(&format!("{of}/{}", opening.statement.statement.holder));
-        let request =
-            |url| self.transport.client.put(url).header("content-type", BYTES).body(bytes.clone());
-        self.transport.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
-    }
-
-    /// The statements of the holders' openings.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn openings(&self) -> Result<Vec<Signed<Opening>>, TransportError> {
-        self.get("/openings", "list of openings").await
-    }
-
-    /// The part of a holder's opening that is sealed to `recipient`, of at most `limit` bytes. It is
-    /// unchecked: the aggregator may send anything.
-    ///
-    /// # Errors
-    /// [`TransportError`].
-    pub async fn opening_part(
-        &self,
-        of: Openings,
-        holder: &SiteId,
-        recipient: &SiteId,
-        limit: usize,
-    ) -> Result<OpeningPart, TransportError> {
-        let path = self.path(&format!("{of}/{holder}/recipients/{recipient}"));
-        let get = |url| self.transport.client.get(url);
-        let bytes = self.transport.bytes(&path, limit, get).await?;
-        Ok(frame::decode(&bytes, "a part of an opening")?)
     }
 
     /// Sends an acknowledgement.

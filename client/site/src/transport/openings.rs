@@ -1,0 +1,80 @@
+//! What key holders open of a round: of the sum, and in disputes.
+
+use std::fmt;
+
+use ringfence_crypto::api::{OpeningFrame, OpeningPart};
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::Opening;
+use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::json::MAX_MESSAGE;
+
+use super::connection::BYTES;
+use super::error::TransportError;
+use super::round::RoundTransport;
+
+/// Which openings of a round: where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Openings {
+    /// Of the sum of the keys.
+    Sum,
+    /// Of functionals, in the dispute with this index.
+    Functionals(u16),
+    /// Of culprits' keys, under the verdict of the dispute with this index.
+    Keys(u16),
+}
+
+impl fmt::Display for Openings {
+    /// The path below the round's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sum => f.write_str("/openings"),
+            Self::Functionals(index) => write!(f, "/disputes/{index}/openings"),
+            Self::Keys(index) => write!(f, "/verdicts/{index}/openings"),
+        }
+    }
+}
+
+impl RoundTransport<'_> {
+    /// Sends an opening.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_opening(
+        &self,
+        of: Openings,
+        opening: &OpeningFrame,
+    ) -> Result<(), TransportError> {
+        let bytes = frame::encode(opening)?;
+        let path = self.path(&format!("{of}/{}", opening.statement.statement.holder));
+        let request =
+            |url| self.transport.client.put(url).header("content-type", BYTES).body(bytes.clone());
+        self.transport.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
+    }
+
+    /// The statements of the holders' openings.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn openings(&self) -> Result<Vec<Signed<Opening>>, TransportError> {
+        self.get("/openings", "list of openings").await
+    }
+
+    /// The part of a holder's opening that is sealed to `recipient`, of at most `limit` bytes. It is
+    /// unchecked: the aggregator may send anything.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn opening_part(
+        &self,
+        of: Openings,
+        holder: &SiteId,
+        recipient: &SiteId,
+        limit: usize,
+    ) -> Result<OpeningPart, TransportError> {
+        let path = self.path(&format!("{of}/{holder}/recipients/{recipient}"));
+        let get = |url| self.transport.client.get(url);
+        let bytes = self.transport.bytes(&path, limit, get).await?;
+        Ok(frame::decode(&bytes, "a part of an opening")?)
+    }
+}
