@@ -35,7 +35,8 @@ fn cipher(criterion: &mut Criterion) {
         for threads in [1, 2] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
             let name = format!("quantize, pack, encrypt; {threads} threads");
-            let context = EncryptionContext::new(study, &round.manifest, &round.parties.check_key);
+            let context =
+                EncryptionContext::new(study, 0, &round.manifest, &round.parties.check_key);
             group.bench_function(BenchmarkId::new(name, parameters), |bencher| {
                 bencher.iter(|| {
                     pool.install(|| {

@@ -11,6 +11,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::words::block_bytes;
+use ringfence_crypto::statement::Summands;
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
 use ringfence_keys::study::cost::{CostRequest, StudyCost};
@@ -195,7 +196,8 @@ fn large_model(repetitions: usize, pools: [&ThreadPool; 2]) -> anyhow::Result<(T
     let (packing, layout, check_key) = (&packing, &layout, &check_key);
     let mut encrypt = || -> anyhow::Result<()> {
         body.clear();
-        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let range = Summands::alike(1, packing);
+        let context = EncryptionContext { manifest, packing, layout, range, check_key };
         let mut encryption = OneTimeKey::generate(&mut rng).start(context, &mut rng)?;
         encryption.update(&values, &mut body)?;
         encryption.finish(&mut body)?;

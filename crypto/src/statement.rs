@@ -24,6 +24,7 @@ mod roster_entry;
 mod round_keys;
 mod signed_study;
 mod study;
+mod summands;
 mod training;
 mod weighting;
 
@@ -48,6 +49,7 @@ pub use roster_entry::{HexBytes, KEM_KEY_BYTES, RosterEntry};
 pub use round_keys::{HolderKey, HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError};
 pub use signed_study::{SignedStudy, SiteSignature};
 pub use study::{MAX_ROUND_SECONDS, Study, StudyError};
+pub use summands::Summands;
 pub use training::{
     MAX_SETTING_NAME, MAX_SETTING_VALUE, MAX_SETTINGS, Setting, Training, TrainingDifference,
     TrainingError,

@@ -32,7 +32,7 @@ impl MeasuredRound for FinishedRound {
     fn encrypt(&self, update: &[f32], body: &mut Vec<u8>) -> anyhow::Result<()> {
         let mut rng = ringfence_keys::system_rng()?;
         let Parties { study, check_key, .. } = &*self.parties;
-        let context = EncryptionContext::new(study, &self.manifest, check_key);
+        let context = EncryptionContext::new(study, 0, &self.manifest, check_key);
         body.clear();
         let mut encryption = OneTimeKey::generate(&mut rng).start(context, &mut rng)?;
         encryption.update(update, body)?;

@@ -6,7 +6,7 @@ use ringfence_crypto::id::{ManifestId, SiteId};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Manifest, Outcome, Proceedings, VerdictCertificate,
+    Acknowledgement, Certificate, Manifest, Outcome, Proceedings, Summands, VerdictCertificate,
 };
 use ringfence_keys::duties::disputes::Case;
 use ringfence_keys::open::{Evidence, OpenError, OpenedMean, OpenedSum, SumContext};
@@ -128,12 +128,13 @@ impl Site {
         let check_words = self.check_words_verdict(manifest, certificate, &sum).await?;
         let proceedings = Proceedings { check_words, disputes: Vec::new() };
         let mut evidence = std::mem::take(&mut sum.evidence);
-        let sites = certificate.closing.statement.included.len();
-        let open = |keys: &KeySum| self.open_sum(manifest, &sum, sites, keys);
+        let included = certificate.closing.statement.included.iter();
+        let summands = self.study.summands_of(included.map(|entry| &entry.site));
+        let open = |keys: &KeySum| self.open_sum(manifest, &sum, summands, keys);
         let (found, unusable) = self.key_sum(manifest, certificate, &judged, open).await?;
         let keys = match found {
             KeysFound::Opened(keys, opened) => {
-                let sums = self.plain_sums(manifest, &sum, sites, &keys)?;
+                let sums = self.plain_sums(manifest, &sum, summands, &keys)?;
                 return Ok(CertifiedSum { opened, sums, unusable, evidence, proceedings, judged });
             }
             KeysFound::Spoiled(keys) => keys,
@@ -144,7 +145,7 @@ impl Site {
         }
         let mut spoiled =
             Spoiled { manifest, certificate, judged: &judged, proceedings, sum, keys, evidence };
-        let mut outcome = self.open_sum(manifest, &spoiled.sum, sites, &spoiled.keys);
+        let mut outcome = self.open_sum(manifest, &spoiled.sum, summands, &spoiled.keys);
         let threshold = &self.study.threshold;
         let (round, holders, collusion) = (manifest.round, threshold.holders, threshold.collusion);
         loop {
@@ -152,7 +153,8 @@ impl Site {
             let settled = spoiled.proceedings.disputes.len();
             match outcome {
                 Ok(opened) => {
-                    let sums = self.plain_sums(manifest, sum, spoiled.sites(), keys)?;
+                    let sums =
+                        self.plain_sums(manifest, sum, spoiled.summands(&self.study), keys)?;
                     let Spoiled { evidence, proceedings, .. } = spoiled;
                     return Ok(CertifiedSum {
                         opened,
@@ -175,7 +177,8 @@ impl Site {
                     spoiled = without.await?;
                 }
             }
-            outcome = self.open_sum(manifest, &spoiled.sum, spoiled.sites(), &spoiled.keys);
+            let summands = spoiled.summands(&self.study);
+            outcome = self.open_sum(manifest, &spoiled.sum, summands, &spoiled.keys);
         }
     }
 
@@ -204,21 +207,21 @@ impl Site {
         &'a self,
         manifest: &Manifest,
         sum: &'a VerifiedSum,
-        sites: usize,
+        summands: Summands,
         keys: &'a KeySum,
     ) -> SumContext<'a> {
         let (study, check_key, check) = (&*self.study, &self.check_key, &sum.check);
-        SumContext { study, manifest: manifest.id(), sites, keys, check, check_key }
+        SumContext { study, manifest: manifest.id(), summands, keys, check, check_key }
     }
 
     fn open_sum(
         &self,
         manifest: &Manifest,
         sum: &VerifiedSum,
-        sites: usize,
+        summands: Summands,
         keys: &KeySum,
     ) -> Result<OpenedMean, OpenError> {
-        let context = self.context(manifest, sum, sites, keys);
+        let context = self.context(manifest, sum, summands, keys);
         tokio::task::block_in_place(|| OpenedMean::open(context, &mut sum.reader()?))
     }
 
@@ -227,10 +230,10 @@ impl Site {
         &self,
         manifest: &Manifest,
         sum: &VerifiedSum,
-        sites: usize,
+        summands: Summands,
         keys: &KeySum,
     ) -> Result<Option<OpenedSum>, OpenError> {
-        let context = self.context(manifest, sum, sites, keys);
+        let context = self.context(manifest, sum, summands, keys);
         let open = || tokio::task::block_in_place(|| OpenedSum::open(context, &mut sum.reader()?));
         self.keeps_sums.then(open).transpose()
     }

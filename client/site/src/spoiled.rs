@@ -8,7 +8,8 @@ use ringfence_crypto::id::{HeaderId, RoundNumber, SiteId};
 use ringfence_crypto::round::{DisputeStatus, RoundStatus};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{
-    Certificate, DisputeCertificate, Manifest, Proceedings, Settled, VerdictCertificate,
+    Certificate, DisputeCertificate, Manifest, Proceedings, Settled, Study, Summands,
+    VerdictCertificate,
 };
 use ringfence_keys::duties::disputes::{Case, endorse_dispute, endorse_verdict};
 use ringfence_keys::duties::holder::{Decision, HolderError};
@@ -58,9 +59,9 @@ impl Spoiled<'_> {
         left.map(|entry| (entry.site.clone(), entry.header)).collect()
     }
 
-    /// Contributions that are left.
-    pub(crate) fn sites(&self) -> usize {
-        self.left().len()
+    /// What a sum over those that are left may be.
+    pub(crate) fn summands(&self, study: &Study) -> Summands {
+        study.summands_of(self.left().iter().map(|(site, _)| site))
     }
 }
 
@@ -95,7 +96,7 @@ impl Site {
         let context = SumContext {
             study: &self.study,
             manifest: manifest.id(),
-            sites: spoiled.sites(),
+            summands: spoiled.summands(&self.study),
             keys,
             check: &sum.check,
             check_key: &self.check_key,
@@ -209,7 +210,9 @@ impl Site {
             })?;
             // All of them are there: the functionals were waited for.
             let functional = functionals.get(&site).copied().unwrap_or_default();
-            if let Err(fault) = judge_coefficient(&self.study, at, word, functional) {
+            // A set's sites are in the roster.
+            let place = self.study.position(&site).unwrap_or(self.study.roster.len());
+            if let Err(fault) = judge_coefficient(&self.study, place, at, word, functional) {
                 let dispute = dispute.statement.id().into();
                 found.push(Evidence::Format { dispute, header, position: at, fault });
                 culprits.insert(site);

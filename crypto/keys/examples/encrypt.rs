@@ -15,6 +15,7 @@ use std::time::Instant;
 use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::statement::Summands;
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::encrypt::one_time_key::{Encryption, EncryptionContext, OneTimeKey};
 use ringfence_keys::system_rng;
@@ -110,7 +111,8 @@ impl Study {
     fn start(&self) -> Encryption<'_, f32> {
         let Self { packing, layout, check_key } = self;
         let manifest = Digest::of(b"example").into();
-        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let range = Summands::alike(1, packing);
+        let context = EncryptionContext { manifest, packing, layout, range, check_key };
         let mut rng = system_rng().unwrap();
         OneTimeKey::generate(&mut rng).start(context, &mut rng).unwrap()
     }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::check_key::CheckKeySeals;
 use super::kem_key::{KemKeyError, check_kem_key};
 use super::privacy_policy::PrivacyPolicy;
-use super::reach::SmallestSets;
 use super::roster_entry::RosterEntry;
 use super::training::{Training, TrainingError};
 use super::weighting::{Weighting, WeightingError};
@@ -226,8 +225,7 @@ impl Study {
         if !(min..=MAX_ROUND_SECONDS).contains(&longest) {
             return Err(StudyError::RoundSeconds { min, longest });
         }
-        let sets = SmallestSets::of(&self.threshold, self.min_sites);
-        self.weighting.check(sites, sets.malicious, self.packing.value_bits)?;
+        self.weighting.check(sites, self.packing.value_bits)?;
         self.training.check()?;
         if !self.privacy.is_enforced() {
             return Err(StudyError::Privacy(self.privacy));

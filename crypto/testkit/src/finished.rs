@@ -70,10 +70,11 @@ impl FinishedRound {
     }
 
     fn context<'a>(&'a self, keys: &'a KeySum, check: &'a CheckWords) -> SumContext<'a> {
+        let included = self.closing.statement.included.iter().map(|entry| &entry.site);
         SumContext {
             study: &self.parties.study,
             manifest: self.manifest_id(),
-            sites: self.closing.statement.included.len(),
+            summands: self.parties.study.summands_of(included),
             keys,
             check,
             check_key: &self.parties.check_key,
@@ -100,7 +101,7 @@ impl FinishedRound {
         let opened = OpenedSum::open(context, &mut &*sum);
         match (&opened, &OpenedMean::open(context, &mut &*sum)) {
             (Ok(opened), Ok(mean)) => {
-                let (study, sites) = (context.study, context.sites);
+                let (study, sites) = (context.study, context.summands.sites);
                 let sums = opened.sums();
                 let expected = quantize::mean(sums, sites, &study.layout, &study.packing);
                 assert!(mean.mean() == expected && mean.noise == opened.noise);

@@ -5,6 +5,7 @@ use std::time::Instant;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::ManifestId;
 use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::statement::Summands;
 use ringfence_crypto::wire::json;
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
@@ -97,6 +98,7 @@ fn encrypt_seconds(cost: &StudyCost) -> anyhow::Result<f64> {
             manifest: ManifestId(Digest::of(b"cost")),
             packing: &cost.packing,
             layout: &layout,
+            range: Summands::alike(1, &cost.packing),
             check_key: &check_key,
         };
         let mut encryption = OneTimeKey::generate(&mut rng).start(context, &mut rng)?;
@@ -192,8 +194,8 @@ fn describe(printed: &Printed) -> String {
         (
             "one site",
             format!(
-                "moves the mean by 1/{} of the clip bound at most, in the smallest set by {:.3} of it, a malicious one by {:.3} (equal weights)",
-                cost.sites, cost.reach_at_worst.honest, cost.reach_at_worst.malicious
+                "moves the mean by 1/{} of the clip bound at most, in the smallest set by {:.3} of it (equal weights); a malicious one to anywhere within the clip bound if it guesses the others' sum",
+                cost.sites, cost.reach.at_worst
             ),
         ),
         (

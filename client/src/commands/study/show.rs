@@ -105,11 +105,12 @@ fn weighting(study: &Study) -> String {
 }
 
 /// How far one site can move the mean, with all sites and in the worst set that may be opened.
-fn reach_lines((all, worst): (Reach, Reach)) -> String {
+fn reach_lines(reach: Reach) -> String {
     format!(
-        "one site    moves the mean of all sites by {:.3} C at most, a malicious one by {:.3} C;\n\
-         \u{20}           in the worst set that may be opened by {:.3} C and {:.3} C (C: the clip bound)\n",
-        all.honest, all.malicious, worst.honest, worst.malicious
+        "one site    moves the mean of all sites by {:.3} C at most, in the worst set that may be\n\
+         \u{20}           opened by {:.3} C (C: the clip bound); a malicious one that guesses the sum of\n\
+         \u{20}           the others moves it to anywhere from -C to C, and is named if it goes beyond\n",
+        reach.of_all, reach.at_worst
     )
 }
 

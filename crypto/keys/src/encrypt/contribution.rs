@@ -96,7 +96,9 @@ impl Contribution {
         feed: impl FnOnce(&mut Encryption<'_, V>, &mut HashingWriter<'_, W>) -> Result<(), E>,
     ) -> Result<Self, ContributeError> {
         let ContributionContext { study, manifest, holder_keys, identity, check_key } = context;
-        let context = EncryptionContext::new(study, manifest, check_key);
+        // Nobody takes a contribution of a site that has no place.
+        let place = study.position(identity.site()).unwrap_or(study.roster.len());
+        let context = EncryptionContext::new(study, place, manifest, check_key);
         let id = context.manifest;
         let mut body = HashingWriter { inner: body, hasher: blake3::Hasher::new(), bytes: 0 };
         let mut encryption = OneTimeKey::generate(rng).start(context, rng)?;

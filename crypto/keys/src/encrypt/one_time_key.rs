@@ -60,7 +60,7 @@ use ringfence_crypto::layout::Layout;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{Manifest, Study};
+use ringfence_crypto::statement::{Manifest, Study, Summands};
 use zeroize::Zeroizing;
 
 pub use super::blocks::EncryptError;
@@ -95,15 +95,22 @@ pub struct EncryptionContext<'a> {
     pub packing: &'a Packing,
     /// Tensors and clip bounds.
     pub layout: &'a Layout,
+    /// Between what the site's values lie.
+    pub range: Summands,
     /// The study's check key.
     pub check_key: &'a CheckKey,
 }
 
 impl<'a> EncryptionContext<'a> {
-    /// The context of a round of a study.
-    pub fn new(study: &'a Study, manifest: &Manifest, check_key: &'a CheckKey) -> Self {
-        let (packing, layout) = (&study.packing, &study.layout);
-        Self { manifest: manifest.id(), packing, layout, check_key }
+    /// The context of a round of a study, for the site at a place of the roster.
+    pub fn new(
+        study: &'a Study,
+        place: usize,
+        manifest: &Manifest,
+        check_key: &'a CheckKey,
+    ) -> Self {
+        let (packing, layout, range) = (&study.packing, &study.layout, study.summands([place]));
+        Self { manifest: manifest.id(), packing, layout, range, check_key }
     }
 }
 
@@ -123,7 +130,7 @@ impl OneTimeKey {
         context: EncryptionContext<'a>,
         rng: &mut impl CryptoRng,
     ) -> Result<Encryption<'a, V>, EncryptError> {
-        let EncryptionContext { manifest, packing, layout, check_key } = context;
+        let EncryptionContext { manifest, packing, layout, check_key, .. } = context;
         let quantizer = Quantizer::new(layout, packing);
         let cipher = BlockCipher {
             manifest,
@@ -284,7 +291,8 @@ mod tests {
         let check_key = CheckKey::generate(&mut rng);
         let (packing, layout, check_key) = (&packing, &layout, &check_key);
         let manifest = Digest::of(b"round").into();
-        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let range = Summands::alike(1, packing);
+        let context = EncryptionContext { manifest, packing, layout, range, check_key };
         let part = vec![0.5f32; values / 2];
         let mut start = || OneTimeKey::generate(&mut rng).start::<f32>(context, &mut rng).unwrap();
 
@@ -321,7 +329,8 @@ mod tests {
         let check_key = CheckKey::generate(&mut rng);
         let (packing, layout, check_key) = (&packing, &layout, &check_key);
         let manifest = Digest::of(b"round").into();
-        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let range = Summands::alike(1, packing);
+        let context = EncryptionContext { manifest, packing, layout, range, check_key };
         let part = vec![0.5f32; values / 2];
         let mut start = || OneTimeKey::generate(&mut rng).start::<f32>(context, &mut rng).unwrap();
 
@@ -370,7 +379,8 @@ mod tests {
         let check_key = CheckKey::generate(&mut rng(1));
         let (packing, layout, check_key) = (&packing, &layout, &check_key);
         let manifest = Digest::of(b"round").into();
-        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let range = Summands::alike(1, packing);
+        let context = EncryptionContext { manifest, packing, layout, range, check_key };
         let start = || {
             // The same key, errors and dithers each time, as only a test may have them.
             let mut rng = rng(2);

@@ -15,6 +15,7 @@ use ringfence_crypto::ring::noise_bound::NoiseModel;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{from_word, unpack};
+use ringfence_crypto::statement::Summands;
 use ringfence_crypto::vectorized;
 use zeroize::Zeroizing;
 
@@ -34,9 +35,9 @@ pub enum SelfCheckError {
         /// The block.
         block: usize,
     },
-    /// A value beyond its slot's limit, a count that is not one, or padding that is not zero.
+    /// A value out of the site's range, a count that is not one, or padding that is not zero.
     #[error(
-        "block {block} of the update holds values out of their bounds: this machine computed wrongly; nothing was sent; run memory tests before it contributes again"
+        "block {block} of the update holds values out of this site's bounds: they were not clipped and weighted as the study says, or this machine computed wrongly; nothing was sent; if they were, run memory tests before it contributes again"
     )]
     Message {
         /// The block.
@@ -72,6 +73,7 @@ pub(super) struct EncryptedBlock<'a> {
 pub(super) struct SelfCheck<'a> {
     manifest: ManifestId,
     packing: &'a Packing,
+    range: Summands,
     key: SecretWords,
     check: CheckVectors<'a>,
     /// Most noise that one contribution can have: the sampler's tail, rounding and lifting.
@@ -95,12 +97,13 @@ impl SelfCheckScratch {
 impl<'a> SelfCheck<'a> {
     /// The check of an encryption under this key.
     pub(super) fn new(context: &EncryptionContext<'a>, key: &SecretWords) -> Self {
-        let EncryptionContext { manifest, packing, check_key, .. } = *context;
+        let EncryptionContext { manifest, packing, range, check_key, .. } = *context;
         let mut copy = SecretWords::zeros(RING_DEGREE);
         copy.as_mut_slice().copy_from_slice(key.as_slice());
         Self {
             manifest,
             packing,
+            range,
             key: copy,
             check: check_key.vectors(manifest, packing.wire_bits),
             most_noise: NoiseModel::new(1, 1, packing.wire_bits).bound(),
@@ -157,8 +160,9 @@ impl<'a> SelfCheck<'a> {
             let (count, values) = inside.split_at(if slot == 0 { counted } else { 0 });
             beyond |= largest_slot(count, shift, mask) ^ if slot == 0 { counted as u64 } else { 0 };
             beyond |= largest_slot(padding, shift, mask);
-            let limit = self.packing.value_limit();
-            beyond |= u64::from(largest_slot(values, shift, mask) > limit);
+            let Summands { least, most, .. } = self.range;
+            let (low, high) = slot_range(values, shift, mask, least);
+            beyond |= u64::from(low < least) | u64::from(high > most);
         }
         beyond == 0
     }
@@ -174,6 +178,16 @@ vectorized! {
             largest = noise.min(field::neg(noise)).max(largest);
         }
         largest
+    }
+}
+
+vectorized! {
+    /// Least and largest slot; of none, `least` and 0.
+    fn slot_range(messages: &[u64], shift: u32, mask: u64, least: u64) -> (u64, u64) {
+        messages.iter().fold((least, 0), |(low, high), message| {
+            let slot = message >> shift & mask;
+            (low.min(slot), high.max(slot))
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::RING_DEGREE;
-use ringfence_crypto::statement::Study;
+use ringfence_crypto::statement::{Study, Summands};
 use serde::{Deserialize, Serialize};
 
 /// A coefficient of a body or of a sum. Positions are ordered by block, then coefficient.
@@ -52,15 +52,17 @@ pub enum CoefficientFault {
         /// The number of sites.
         expected: u64,
     },
-    /// A value beyond its limit.
-    #[error("value {value} is {got}, expected at most {limit}")]
+    /// A value out of its range.
+    #[error("value {value} is {got}, expected {least} to {most}")]
     Slot {
         /// Index over all slots; 0 is the count.
         value: u64,
         /// What came.
         got: u64,
+        /// Least allowed.
+        least: u64,
         /// Largest allowed.
-        limit: u64,
+        most: u64,
     },
     /// Padding that is not zero.
     #[error("value {value}, beyond the last of the layout, is {got}, expected 0")]
@@ -78,16 +80,13 @@ pub(super) struct SlotLimits<'a> {
     packing: &'a Packing,
     /// Values of the layout, after the count.
     values: u64,
-    sites: u64,
-    limit: u64,
+    summands: Summands,
 }
 
 impl<'a> SlotLimits<'a> {
-    /// The limits of a sum over so many sites.
-    pub(super) fn new(study: &'a Study, sites: usize) -> Self {
-        let packing = &study.packing;
-        let (values, limit) = (study.layout.values() as u64, packing.slot_limit(sites));
-        Self { packing, values, sites: sites as u64, limit }
+    /// The limits of a sum over these sites.
+    pub(super) fn new(study: &'a Study, summands: Summands) -> Self {
+        Self { packing: &study.packing, values: study.layout.values() as u64, summands }
     }
 
     /// `delta`: a coefficient's message is scaled by `2^delta`.
@@ -114,20 +113,21 @@ impl<'a> SlotLimits<'a> {
     #[cfg(test)]
     pub(super) fn largest(&self, position: Position, slot: u8) -> u64 {
         match position.value(slot, self.packing) {
-            0 => self.sites,
+            0 => self.summands.sites as u64,
             value if value > self.values => 0,
-            _ => self.limit,
+            _ => self.summands.most,
         }
     }
 
     fn check_value(&self, value: u64, got: u64) -> Result<(), CoefficientFault> {
-        let (expected, limit) = (self.sites, self.limit);
+        let Summands { sites, least, most } = self.summands;
+        let expected = sites as u64;
         match value {
             0 if got != expected => Err(CoefficientFault::Count { counted: got, expected }),
             0 => Ok(()),
             _ if value > self.values && got != 0 => Err(CoefficientFault::Padding { value, got }),
-            _ if got > limit => Err(CoefficientFault::Slot { value, got, limit }),
-            _ => Ok(()),
+            _ if value > self.values || (least..=most).contains(&got) => Ok(()),
+            _ => Err(CoefficientFault::Slot { value, got, least, most }),
         }
     }
 }

@@ -24,15 +24,15 @@ use super::recount::{RecountError, header_names};
 /// have no fault is within the sum's bound, but for the chance that the bound leaves to the noise
 /// of honest sites, 2^-64 a model.
 ///
-/// A value may be up to `2^b - 1` whatever the site's weight: the limit of a sum's slot is as many
-/// times that as there are sites, the count is that number and padding zero, so what is within
-/// these limits at every site is so in the sum. A weight is not part of the format that a sum is
-/// held against.
+/// A value lies in the range of the site at this place of the roster ([`Study::summands`]), the
+/// count is one and padding zero. A sum's ranges are the sums of its sites', so what is within
+/// these limits at every site is so in the sum.
 ///
 /// # Errors
 /// [`CoefficientFault`]: the site broke the format. Noise comes first, then the lowest slot.
 pub fn judge_coefficient(
     study: &Study,
+    place: usize,
     position: Position,
     word: u64,
     functional: u64,
@@ -55,7 +55,7 @@ pub fn judge_coefficient(
         let noise = noise + i64::from(noise >= 0 && part > 0);
         return Err(CoefficientFault::Noise { noise, bound });
     }
-    SlotLimits::new(study, 1).check(position, message)
+    SlotLimits::new(study, study.summands([place])).check(position, message)
 }
 
 /// [`ROUNDING_SLACK`] as an integer.

@@ -10,7 +10,7 @@ use ringfence_crypto::ring::noise_bound::NoiseModel;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{block_bytes, from_word, unpack};
-use ringfence_crypto::statement::Study;
+use ringfence_crypto::statement::{Study, Summands};
 use ringfence_crypto::vectorized;
 
 use super::coefficient::split;
@@ -26,8 +26,8 @@ pub struct SumContext<'a> {
     pub study: &'a Study,
     /// The round's manifest.
     pub manifest: ManifestId,
-    /// Contributions in the certified set.
-    pub sites: usize,
+    /// The contributions that are in the sum ([`Study::summands`]).
+    pub summands: Summands,
     /// The sum of their keys.
     pub keys: &'a KeySum,
     /// What the sum's check words must be: the sum of those in the set's headers
@@ -70,9 +70,9 @@ pub(super) fn decode(
     sum: &mut impl Read,
     mut take: impl FnMut(&[u64]),
 ) -> Result<NoiseReport, OpenError> {
-    let SumContext { study, manifest, sites, keys, check: expected, check_key } = context;
+    let SumContext { study, manifest, summands, keys, check: expected, check_key } = context;
     let values = study.layout.values();
-    let decoder = Decoder::new(study, sites, manifest);
+    let decoder = Decoder::new(study, summands, manifest);
     let check = check_key.vectors(manifest, study.packing.wire_bits);
     let blocks = study.blocks()?;
     let (bytes, block_values) =
@@ -115,8 +115,8 @@ pub(super) fn decode(
         take(sums.get(..used).unwrap_or_default());
         left -= used;
     }
-    if counted != sites as u64 {
-        return Err(OpenError::Count { counted, expected: sites });
+    if counted != summands.sites as u64 {
+        return Err(OpenError::Count { counted, expected: summands.sites });
     }
     if !total.matches(expected) {
         return Err(OpenError::Check);
@@ -158,7 +158,7 @@ impl BlockNoise {
 /// What decoding the blocks of a sum depends on, but for the keys.
 pub(super) struct Decoder<'a> {
     packing: &'a Packing,
-    sites: usize,
+    summands: Summands,
     values: usize,
     manifest: ManifestId,
     bound: u64,
@@ -166,12 +166,12 @@ pub(super) struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Decodes sums over so many sites.
-    pub(super) fn new(study: &'a Study, sites: usize, manifest: ManifestId) -> Self {
+    /// Decodes sums over these sites.
+    pub(super) fn new(study: &'a Study, summands: Summands, manifest: ManifestId) -> Self {
         let (packing, values) = (&study.packing, study.layout.values());
-        let noise = NoiseModel::new(sites, study.threshold.collusion, packing.wire_bits);
+        let noise = NoiseModel::new(summands.sites, study.threshold.collusion, packing.wire_bits);
         let (bound, mean_square_bound) = (noise.bound(), noise.mean_square_bound());
-        Self { packing, sites, values, manifest, bound, mean_square_bound }
+        Self { packing, summands, values, manifest, bound, mean_square_bound }
     }
 
     /// Largest noise that is accepted.
@@ -201,7 +201,7 @@ impl<'a> Decoder<'a> {
         let delta_bits = self.packing.delta_bits;
         let Scratch { message, coefficients, .. } = scratch;
         let (largest, squares) = split_noise(coefficients, delta_bits, message.as_mut_slice());
-        let sites = self.sites;
+        let sites = self.summands.sites;
         if largest > self.bound {
             let noise = |coefficient: &u64| split(*coefficient, delta_bits).1;
             let mut noises = coefficients.iter().map(noise).enumerate();
@@ -220,21 +220,26 @@ impl<'a> Decoder<'a> {
         Ok(BlockNoise { largest, mean_square: squares / RING_DEGREE as f64 })
     }
 
-    /// Every slot must be at most what the set can sum to, the count the number of sites, padding
-    /// zero.
+    /// Every slot must be one that the set can sum to, the count at most the number of sites,
+    /// padding zero.
     fn check_slots(&self, block: usize, slots: &[u64]) -> Result<(), OpenError> {
         let first = block * slots.len();
         let used = (self.values + 1).saturating_sub(first).min(slots.len());
         let (used, padding) = slots.split_at(used);
         let (count, sums) = used.split_at(usize::from(block == 0).min(used.len()));
         let mut start = first;
-        let limits = [self.sites as u64, self.packing.slot_limit(self.sites), 0];
-        for (part, limit) in [count, sums, padding].into_iter().zip(limits) {
+        let Summands { sites, least, most } = self.summands;
+        for (part, least, most) in [(count, 0, sites as u64), (sums, least, most), (padding, 0, 0)]
+        {
             // One pass that vectorises; which one it was matters to an error only.
-            let sum = part.iter().copied().fold(0, u64::max);
-            if sum > limit {
-                let index = start + part.iter().position(|slot| *slot == sum).unwrap_or(0);
-                return Err(OpenError::Slot { index, sum, limit, sites: self.sites });
+            let (low, high) = part
+                .iter()
+                .fold((most, least), |(low, high), slot| (low.min(*slot), high.max(*slot)));
+            if low < least || high > most {
+                let beyond = |slot: &u64| !(least..=most).contains(slot);
+                let at = part.iter().position(beyond).unwrap_or(0);
+                let (index, sum) = (start + at, part.get(at).copied().unwrap_or(0));
+                return Err(OpenError::Slot { index, sum, least, most, sites });
             }
             start += part.len();
         }

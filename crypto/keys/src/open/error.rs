@@ -37,17 +37,19 @@ pub enum OpenError {
         /// Contributions in the set.
         sites: usize,
     },
-    /// A slot beyond what the set can sum to, or padding that is not zero.
+    /// A slot out of what the set can sum to, or padding that is not zero.
     #[error(
-        "value {index} sums to {sum}, expected at most {limit} for {sites} sites: a contribution was not encoded as the study says"
+        "value {index} sums to {sum}, expected {least} to {most} for these {sites} sites: a contribution was not encoded as the study says"
     )]
     Slot {
         /// Index over all slots; 0 is the count.
         index: usize,
         /// What came.
         sum: u64,
+        /// Least allowed.
+        least: u64,
         /// Largest allowed.
-        limit: u64,
+        most: u64,
         /// Contributions in the set.
         sites: usize,
     },

@@ -11,7 +11,7 @@ use super::decode::{Decoder, Scratch, SumContext, batch_blocks};
 use super::error::OpenError;
 
 /// The first position of a sum, by block and then coefficient, at which the noise is beyond the
-/// sum's bound or a slot beyond what the sites can sum to: the count must be the number of sites,
+/// sum's bound or a slot is none that the sites can sum to: the count must be the number of sites,
 /// padding zero. None if there is no such position. The check words are not looked at.
 ///
 /// [`OpenedMean::open`](super::OpenedMean::open) refuses a sum for noise, slots or count exactly if
@@ -24,9 +24,9 @@ pub fn first_failure(
     context: SumContext<'_>,
     sum: &mut impl Read,
 ) -> Result<Option<Position>, OpenError> {
-    let SumContext { study, manifest, sites, keys, .. } = context;
-    let decoder = Decoder::new(study, sites, manifest);
-    let limits = SlotLimits::new(study, sites);
+    let SumContext { study, manifest, summands, keys, .. } = context;
+    let decoder = Decoder::new(study, summands, manifest);
+    let limits = SlotLimits::new(study, summands);
     let (blocks, wire_bits) = (study.blocks()?, study.packing.wire_bits);
     let (batch, bytes) = (batch_blocks(blocks), block_bytes(wire_bits));
     let mut buffer = vec![0; batch * bytes];

@@ -31,11 +31,11 @@ impl OpenedSum {
     /// # Errors
     /// [`OpenError`] with the first thing that is out of bounds.
     pub fn open(context: SumContext<'_>, sum: &mut impl Read) -> Result<Self, OpenError> {
-        let SumContext { study, sites, .. } = context;
+        let SumContext { study, summands, .. } = context;
         let mut sums = Vec::with_capacity(study.layout.values());
         let take = |part: &[u64]| sums.extend_from_slice(part);
         let noise = decode(context, sum, take)?;
-        Ok(Self { sites, noise, sums })
+        Ok(Self { sites: summands.sites, noise, sums })
     }
 }
 
@@ -62,9 +62,9 @@ impl OpenedMean {
     /// # Errors
     /// As [`OpenedSum::open`].
     pub fn open(context: SumContext<'_>, sum: &mut impl Read) -> Result<Self, OpenError> {
-        let SumContext { study, sites, .. } = context;
-        let mut means = Means::new(sites, &study.layout, &study.packing);
+        let SumContext { study, summands, .. } = context;
+        let mut means = Means::new(summands.sites, &study.layout, &study.packing);
         let noise = decode(context, sum, |part| means.extend(part))?;
-        Ok(Self { sites, noise, mean: means.finish() })
+        Ok(Self { sites: summands.sites, noise, mean: means.finish() })
     }
 }

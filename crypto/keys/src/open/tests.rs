@@ -15,6 +15,7 @@ use crate::share::reconstruct::KeySum;
 use crate::share::share::Share;
 use crate::testing::{rng, study};
 use crate::update::quantize::{QuantizedUpdate, mean};
+use crate::update::weigh::clip_and_weigh;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ManifestId, RoundNumber};
 use ringfence_crypto::ring::ciphertext::public_polynomial;
@@ -23,7 +24,7 @@ use ringfence_crypto::ring::noise_bound::NoiseModel;
 use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 use ringfence_crypto::ring::words::{block_bytes, pack, to_word, unpack};
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Header, Study};
+use ringfence_crypto::statement::{Header, Study, Weighting};
 
 const SITES: usize = 7;
 const CHEAT: usize = 4;
@@ -62,9 +63,11 @@ impl Round {
         let Self { study, check_key, manifest, .. } = self;
         let mut rng = rng(100 + site as u64);
         let (packing, layout, manifest) = (&study.packing, &study.layout, *manifest);
-        let values: Vec<f32> = (0..5).map(|k| (site + k) as f32 / 50.0 - 0.1).collect();
+        let mut values: Vec<f32> = (0..5).map(|k| (site + k) as f32 / 50.0 - 0.1).collect();
+        clip_and_weigh(&mut values, layout, study.weighting.factor(site));
         let update = QuantizedUpdate::quantize(&values, layout, packing, &mut rng).unwrap();
-        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let range = study.summands([site]);
+        let context = EncryptionContext { manifest, packing, layout, range, check_key };
         let mut encryption = OneTimeKey::generate(&mut rng).start(context, &mut rng).unwrap();
         let mut body = Vec::new();
         encryption.update(update.expose(), &mut body).unwrap();
@@ -153,12 +156,13 @@ impl Round {
 
     fn context<'a>(
         &'a self,
-        sites: usize,
+        places: impl IntoIterator<Item = usize>,
         keys: &'a KeySum,
         check: &'a CheckWords,
     ) -> SumContext<'a> {
         let Self { study, check_key, manifest, .. } = self;
-        SumContext { study, manifest: *manifest, sites, keys, check, check_key }
+        let summands = study.summands(places);
+        SumContext { study, manifest: *manifest, summands, keys, check, check_key }
     }
 
     /// Opens the sum, finds who is at fault, and opens it without; the cheat's fault.
@@ -166,7 +170,7 @@ impl Round {
         let all: Vec<usize> = (0..SITES).collect();
         let (sum, check) = self.sum();
         let keys = self.keys(&all);
-        let context = self.context(SITES, &keys, &check);
+        let context = self.context(0..SITES, &keys, &check);
         assert_eq!(first_failure(context, &mut &sum[..]).unwrap(), Some(expected));
         let error = OpenedMean::open(context, &mut &sum[..]).unwrap_err();
         let out_of_bounds = matches!(
@@ -178,7 +182,7 @@ impl Round {
         let judge = |site: &Site| {
             let header = &site.header.statement;
             let word = wire_word(&self.study, header, expected, &mut &site.body[..]).unwrap();
-            judge_coefficient(&self.study, expected, word, self.functional(&site.key, expected))
+            judge_coefficient(&self.study, 0, expected, word, self.functional(&site.key, expected))
         };
         let faults: Vec<_> = self.sites.iter().map(|site| judge(site).err()).collect();
         let convicted: Vec<usize> = (0..SITES).filter(|k| faults[*k].is_some()).collect();
@@ -196,7 +200,7 @@ impl Round {
         assert!(check.matches(&stated), "the check words of the six headers");
 
         let keys = keys.without([&self.keys(&[CHEAT])]);
-        let context = self.context(SITES - 1, &keys, &check);
+        let context = self.context((0..SITES).filter(|k| *k != CHEAT), &keys, &check);
         let sum = sum.into_inner();
         assert_eq!(first_failure(context, &mut &sum[..]).unwrap(), None);
         let plain: Vec<u64> =
@@ -217,7 +221,7 @@ fn nobody_is_removed_from_a_good_sum() {
     let round = Round::new();
     let all: Vec<usize> = (0..SITES).collect();
     let ((sum, check), keys) = (round.sum(), round.keys(&all));
-    let context = round.context(SITES, &keys, &check);
+    let context = round.context(0..SITES, &keys, &check);
     assert_eq!(first_failure(context, &mut &sum[..]).unwrap(), None);
     let opened = OpenedSum::open(context, &mut &sum[..]).unwrap();
     let plain = |value: usize| round.sites.iter().map(|s| u64::from(s.values[value])).sum::<u64>();
@@ -258,6 +262,26 @@ fn a_value_beyond_what_all_sites_can_sum_to_convicts_its_site() {
     assert!(matches!(fault, CoefficientFault::Slot { got, .. } if got == limit + 1), "{fault}");
 }
 
+/// The mean would leave the clip bounds, though each slot could hold as much with equal weights.
+#[test]
+fn a_value_beyond_what_the_weights_leave_convicts_its_site() {
+    let (mut study, identities) = study(SITES);
+    study.weighting = Weighting::SampleCounts(vec![90, 100, 70, 80, 60, 50, 90]);
+    let mut round = Round::of(study, identities);
+    let most = round.study.summands(0..SITES).most;
+    assert!(most < round.study.packing.slot_limit(SITES));
+    let others = round.sites.iter().map(|site| u64::from(site.values[2]));
+    let others = others.sum::<u64>() - u64::from(round.sites[CHEAT].values[2]);
+    // As much as the sum may be is not noticed.
+    round.encrypt(VALUE, most - others, 0);
+    let (keys, (sum, check)) = (round.keys(&(0..SITES).collect::<Vec<_>>()), round.sum());
+    assert_eq!(first_failure(round.context(0..SITES, &keys, &check), &mut &sum[..]).unwrap(), None);
+    round.encrypt(VALUE, most - others + 1, 0);
+    let fault = round.settled(VALUE);
+    let got = most - others + 1;
+    assert!(matches!(fault, CoefficientFault::Slot { got: seen, .. } if seen == got), "{fault}");
+}
+
 #[test]
 fn noise_just_beyond_the_sum_s_bound_convicts_its_site() {
     let (mut study, identities) = study(SITES);
@@ -274,7 +298,7 @@ fn noise_just_beyond_the_sum_s_bound_convicts_its_site() {
     loop {
         round.encrypt(VALUE, value, noise);
         let (sum, check) = round.sum();
-        let failure = first_failure(round.context(SITES, &keys, &check), &mut &sum[..]).unwrap();
+        let failure = first_failure(round.context(0..SITES, &keys, &check), &mut &sum[..]).unwrap();
         if failure.is_some() {
             break;
         }

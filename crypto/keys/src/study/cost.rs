@@ -45,10 +45,8 @@ pub struct StudyCost {
     pub threshold: Threshold,
     /// Fewest contributions a sum is opened for.
     pub min_sites: u16,
-    /// How far one site moves the mean of all, where all count alike.
-    pub reach_of_all: Reach,
-    /// The same in the smallest set that may be opened.
-    pub reach_at_worst: Reach,
+    /// How far one honest site moves the mean, where all count alike.
+    pub reach: Reach,
     /// Sites that may be gone.
     pub drop_outs: u16,
     /// Blocks of a body.
@@ -190,8 +188,7 @@ impl StudyCost {
             packing,
             threshold,
             min_sites,
-            reach_of_all: Reach::of_all(&Weighting::Equal, sites),
-            reach_at_worst: Reach::at_worst(&Weighting::Equal, sites, &threshold, min_sites),
+            reach: Reach::of(&Weighting::Equal, sites, &threshold, min_sites),
             drop_outs,
             blocks,
             body_bytes,

@@ -8,7 +8,7 @@ use ringfence_crypto::ring::noise_bound::NoiseModel;
 use ringfence_crypto::ring::packing::{Packing, VALUE_BITS};
 use ringfence_crypto::ring::params::{KEY_WORDS, MODULUS, RING_DEGREE};
 use ringfence_crypto::ring::words::{block_bytes, from_word, pack, to_word, word_modulus};
-use ringfence_crypto::statement::Study;
+use ringfence_crypto::statement::{Study, Summands};
 
 use crate::encrypt::check::{CheckKey, CheckWords};
 use crate::open::{OpenError, OpenedSum, SumContext};
@@ -125,7 +125,8 @@ impl Edge {
             pack(words, packing.wire_bits, out);
         }
         let (study, keys, check, check_key) = (&self.study, &keys, &check, &self.check_key);
-        let context = SumContext { study, manifest, sites: self.sites, keys, check, check_key };
+        let summands = Summands::alike(self.sites, &packing);
+        let context = SumContext { study, manifest, summands, keys, check, check_key };
         OpenedSum::open(context, &mut &sum[..])
     }
 

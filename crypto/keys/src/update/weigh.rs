@@ -4,7 +4,7 @@
 //! `min(max(x, -C), C) * f`, in double precision, rounded to float32. Clipping comes first, so that
 //! an honest site's part of the sum lies in `[-f C, f C]`: over whatever set is opened it moves the
 //! mean by its share of the clip bound, `f / sum f`, and no more. (Were values weighed first, a
-//! site that counts little could move it by `C / sum f`, as a malicious one can.)
+//! site that counts little could move it by `C / sum f`.)
 //!
 //! The sum is weighted already then, and everyone divides by the factors of the sites in it
 //! ([`Weighting::correction`]).

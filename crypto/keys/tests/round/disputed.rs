@@ -9,7 +9,7 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{add_words, block_bytes, pack, to_word};
 use ringfence_crypto::round::Round;
-use ringfence_crypto::statement::{DisputeCertificate, Proceedings, Settled};
+use ringfence_crypto::statement::{DisputeCertificate, Proceedings, Settled, Summands};
 use ringfence_keys::encrypt::check::CheckWords;
 use ringfence_keys::open::{
     Evidence, OpenedSum, Position, Recount, SumContext, first_failure, judge_coefficient, wire_word,
@@ -61,7 +61,8 @@ fn context<'a>(
     check: &'a CheckWords,
 ) -> SumContext<'a> {
     let (study, check_key) = (&*rehearsal.study, &rehearsal.check_key);
-    SumContext { study, manifest: round.manifest_id(), sites, keys, check, check_key }
+    let summands = Summands::alike(sites, &study.packing);
+    SumContext { study, manifest: round.manifest_id(), summands, keys, check, check_key }
 }
 
 /// Who is out of bounds at a position by what holders opened, as one recipient finds it.
@@ -83,7 +84,7 @@ fn culprits(
         let made = body_of(made, site);
         let header = &made.contribution.header.statement;
         let word = wire_word(study, header, at, &mut &made.body[..]).unwrap();
-        if judge_coefficient(study, at, word, functional.value).is_err() {
+        if judge_coefficient(study, 0, at, word, functional.value).is_err() {
             culprits.insert(site.clone());
         }
     }

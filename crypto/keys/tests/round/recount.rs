@@ -6,7 +6,7 @@ use std::io::Cursor;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::{Signed, sign};
-use ringfence_crypto::statement::Closing;
+use ringfence_crypto::statement::{Closing, Summands};
 use ringfence_keys::open::{Evidence, OpenError, OpenedSum, Recount, RecountError, SumContext};
 use ringfence_testkit::{FinishedRound, Made, Rehearsal, plain_sum};
 
@@ -47,7 +47,7 @@ fn recounted(
     let context = SumContext {
         study,
         manifest,
-        sites: made.len(),
+        summands: Summands::alike(made.len(), &study.packing),
         keys: &finished.key_sum(3),
         check: &check,
         check_key: &rehearsal.check_key,

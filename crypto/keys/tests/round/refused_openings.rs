@@ -228,11 +228,11 @@ fn a_shifted_sum_fails_its_check_words() {
     let error = open(delta, 1).unwrap_err();
     assert!(matches!(error, OpenError::Check), "{error}");
     let error = open(delta, 0).unwrap_err();
-    assert!(matches!(error, OpenError::Slot { index: 0, sum: 6, limit: 5, .. }), "{error}");
+    assert!(matches!(error, OpenError::Slot { index: 0, sum: 6, most: 5, .. }), "{error}");
     let error = open(delta / 2, 3).unwrap_err();
     assert!(matches!(error, OpenError::Noise { coefficient: 3, .. }), "{error}");
     let error = open(delta, 5000).unwrap_err();
-    assert!(matches!(error, OpenError::Slot { limit: 0, .. }), "padding: {error}");
+    assert!(matches!(error, OpenError::Slot { most: 0, .. }), "padding: {error}");
     assert!(open(0, 0).is_ok());
 }
 
@@ -261,7 +261,8 @@ fn a_site_that_was_shown_another_manifest_spoils_the_round_but_no_mean() {
     // The sum is that of the bodies, and still no mean comes of it.
     let (manifest, keys) = (finished.manifest_id(), &finished.key_sum(0));
     let check = &check_key.words_of(study, manifest, &mut &finished.sum[..]).unwrap();
-    let context = SumContext { study, manifest, sites: 5, keys, check, check_key };
+    let context =
+        SumContext { study, manifest, summands: study.summands(0..5), keys, check, check_key };
     let error = OpenedSum::open(context, &mut &finished.sum[..]).unwrap_err();
     assert!(matches!(error, OpenError::Noise { .. }), "{error}");
 }

@@ -10,7 +10,7 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Closing, Manifest, Subject};
+use ringfence_crypto::statement::{Closing, Manifest, Subject, Summands};
 use ringfence_keys::open::{
     CheckedPart, OpenedSum, OpeningContext, Position, SumContext, first_failure, judge_coefficient,
     wire_word,
@@ -175,7 +175,8 @@ impl Cipher {
         let (manifest, check_key) = (manifest.id(), &parties.check_key);
         // Of this very sum, which was added up or checked.
         let check = &check_key.words_of(study, manifest, &mut &sum[..]).unwrap();
-        let context = SumContext { study, manifest, sites, keys, check, check_key };
+        let summands = Summands::alike(sites, &study.packing);
+        let context = SumContext { study, manifest, summands, keys, check, check_key };
         OpenedSum::open(context, &mut &sum[..]).map(|opened| opened.sums().to_vec()).map_err(
             |error| {
                 let at = first_failure(context, &mut &sum[..]).unwrap();
@@ -204,7 +205,7 @@ impl Cipher {
                 Level::Full => {
                     let mut body = Cursor::new(&posted.body);
                     let word = wire_word(study, &posted.header.statement, at, &mut body).unwrap();
-                    judge_coefficient(study, at, word, found.value).is_ok()
+                    judge_coefficient(study, 0, at, word, found.value).is_ok()
                 }
             };
             if !sound {

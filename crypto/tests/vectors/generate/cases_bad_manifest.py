@@ -18,16 +18,13 @@ def signatures():
     unlabelled = canonical.SCHEMAS["manifest"](statement)
     seed = signing_seed("north")
     s = int.from_bytes(good[32:], "little")
-    # Of small order: R = the point of order 2. With A of order 1 and S = 0 a verifier that does
-    # not look would accept it for any message.
-    small = ed25519.compress((0, ed25519.P - 1))
     cases = {
         "s_not_reduced": good[:32] + (s + ed25519.L).to_bytes(32, "little"),
         "other_label": ed25519.sign(seed, relabelled),
         "no_label": ed25519.sign(seed, unlabelled),
         "other_signer": ed25519.sign(signing_seed("east"), encoded),
         "altered": bytes([good[0] ^ 1]) + good[1:],
-        "small_order_r": small + good[32:],
+        "small_order_r": ed25519.sign_with_small_r(seed, encoded),
         "zero": bytes(64),
     }
     public = ed25519.public_key(seed)

@@ -155,11 +155,15 @@ def weighting():
                     "weighed_before_clipping": numbers(other, "f"),
                     "dither": dither.hex(),
                     "quantized": quantized,
+                    "range": packing.value_range(counts, place, bits),
                 }
             )
+            least, most = sites[-1]["range"]
+            assert all(least <= value <= most for value in quantized)
             sums = [a + b for a, b in zip(sums or [0] * len(quantized), quantized)]
         # Sums at the edges, too: what malicious sites can make of the mean.
-        sums += [0, len(places) * limit]
+        of_sum = [sum(site["range"][end] for site in sites) for end in (0, 1)]
+        sums += of_sum
         means = [packing.weighted_mean(s, counts, places, clip32, bits) for s in sums]
         base = [packing.float32((k - 16) / 7) for k in range(len(means))]
         added = [packing.float32(b + m) for b, m in zip(base, means)]
@@ -181,6 +185,7 @@ def weighting():
                 "sites": sites,
                 "places": places,
                 "correction": numbers([packing.correction(counts, places)], "d"),
+                "range": of_sum,
                 "sums": sums,
                 "mean": numbers(means, "f"),
                 "rounded_once": numbers(once, "f"),
@@ -198,7 +203,8 @@ def weighting():
         "weighting",
         "Weighted contributions and their mean. Each site's float32 values are clipped, multiplied "
         "by its factor and rounded to float32 (`weighed`), then quantized with four dither bytes, "
-        "the same for every value. `mean` is that of `sums` over `places`, which come in any order, "
+        "the same for every value; `range` is between what they may lie, at a site and in the sum. "
+        "`mean` is that of `sums` over `places`, which come in any order, "
         "`next` the float32 sum of `base` and `mean`. `weighed_before_clipping` and `rounded_once` "
         "show what other readings give; a reader must not get them. `step` and `rms_error` are "
         "shares of the clip bound. Factor and correction are the eight little-endian bytes of a double.",

@@ -91,9 +91,9 @@ def study():
         "A study of five sites with all signatures. `signature_bytes` are what each site signs, "
         "`signing_seeds` the Ed25519 seeds it signs with. `thresholds` are derived from (m, c, l); "
         "`names`: a spoiled round can name its culprit; `default_packing` is the l chosen for (m, c). "
-        "`weighted` is the digest of the same study with other weights, and how far one site moves "
-        "the mean then: [an honest one, a malicious one] over all sites and over the worst set, as "
-        "shares of the clip bound. `trained` is the digest of the same study with a training plan, "
+        "`weighted` is the digest of the same study with other weights, and how far one honest "
+        "site moves the mean then, over all sites and over the worst set, as shares of the clip "
+        "bound. `trained` is the digest of the same study with a training plan, "
         "and that of the plan.",
         signed={"protocol": 2, "study": statement, "signatures": signatures},
         canonical=canonical.statement_bytes("study", statement).hex(),
@@ -107,10 +107,10 @@ def study():
         weighted={
             "weights": weights,
             "digest": canonical.digest("study", {**statement, "weights": weights}),
-            # Largest count over the sum of all; the largest count (a factor of 1) over that sum.
-            "reach_of_all": [250 / 704, 250 / 704],
-            # min_sites - c = 2 sites around the largest; min_sites - c + 1 = 3 smallest.
-            "reach_at_worst": [250 / (63 + 250), 250 / (63 + 90 + 120)],
+            # Largest count over the sum of all.
+            "reach_of_all": 250 / 704,
+            # min_sites - c = 2 sites: the largest and the smallest.
+            "reach_at_worst": 250 / (63 + 250),
         },
         trained={
             "training": {"plan": plan},

@@ -98,6 +98,13 @@ def sign(seed, message):
     return encoded + s.to_bytes(32, "little")
 
 
+def sign_with_small_r(seed, message):
+    """R is the identity, S = H(R, A, M) a: the equation holds, and only a strict verifier refuses."""
+    encoded = compress(IDENTITY)
+    s = _challenge(encoded, public_key(seed), message) * _expand(seed)[0] % L
+    return encoded + s.to_bytes(32, "little")
+
+
 def verify(public, message, signature):
     """Strictly: canonical encodings and no point of small order, the equation without cofactor."""
     if len(signature) != 64:

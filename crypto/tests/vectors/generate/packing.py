@@ -160,6 +160,14 @@ def correction(counts, places):
     return float(len(places) * max(counts)) / float(sum(counts[place] for place in places))
 
 
+def value_range(counts, place, value_bits):
+    """Least and largest value of a site: rounded outwards, and a step further."""
+    limit, m, n = (1 << value_bits) - 1, max(counts), counts[place]
+    least = (m - n) * limit // (2 * m) - 1
+    most = -(-(m + n) * limit // (2 * m)) + 1
+    return [max(0, least), min(limit, most)]
+
+
 def weighted_mean(total, counts, places, clip, value_bits):
     """The plain mean, rounded to float32, times the correction, rounded to float32 again."""
     return float32(mean(total, len(places), clip, value_bits) * correction(counts, places))

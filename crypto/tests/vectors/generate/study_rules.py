@@ -37,7 +37,6 @@ def broken(study):
         "a longest round is between the shortest one and 90 days": round_seconds,
         "there is one sample count a site, and none is 0": counts,
         "max / min is at most 2^min(8, b - 4)": spread,
-        "the smallest counts sum to the largest": reach,
         "a plan has 1 to 64 settings, ascending by the bytes of their names": settings,
         "there is no privacy policy yet": lambda study: study["privacy"] == "none",
         "there is one sealed check key a site": check_keys,
@@ -160,11 +159,6 @@ def spread(study):
     stated, b = sample_counts(study), study["packing"]["value_bits"]
     # A count of 0 is another rule's.
     return max(stated) <= max(1, min(stated)) * 2 ** max(0, min(8, b - 4))
-
-
-def reach(study):
-    (_, c, _), stated = mcl(study), sample_counts(study)
-    return sum(stated[: study["min_sites"] - c + 1]) >= max(stated)
 
 
 def settings(study):

@@ -12,6 +12,7 @@ use rand::Rng;
 /// A block in the making, which tests spoil.
 struct Making {
     packing: Packing,
+    range: Summands,
     check_key: CheckKey,
     key: SecretWords,
     block: usize,
@@ -44,7 +45,8 @@ impl Making {
         errors_from_uniform(&uniform, &mut errors);
         let key = SecretWords::uniform(RING_DEGREE, &mut rng);
         let check_key = CheckKey::generate(&mut rng);
-        Self { packing, check_key, key, block, values, message, errors }
+        let range = Summands::alike(1, &packing);
+        Self { packing, range, check_key, key, block, values, message, errors }
     }
 
     /// Encrypts, lets `spoil` alter the wire words, and checks. Check words are those of the
@@ -56,7 +58,8 @@ impl Making {
     ) -> Result<(), SelfCheckError> {
         let (manifest, packing) = (Digest::of(b"round").into(), &self.packing);
         let (check_key, layout) = (&self.check_key, &Layout { tensors: vec![] });
-        let context = EncryptionContext { manifest, packing, layout, check_key };
+        let range = self.range;
+        let context = EncryptionContext { manifest, packing, layout, range, check_key };
         let (mut public, mut words) = ([0; RING_DEGREE], [0; RING_DEGREE]);
         public_polynomial(manifest, self.block as u64, &mut public);
         product(&public, self.key.as_slice(), &mut words);
@@ -153,5 +156,25 @@ fn messages_out_of_their_bounds_are_noticed() {
         // Padding, and what lies above all slots.
         spoilt(2, 4095, &|message| *message |= 1 << top);
         spoilt(2, 4095 - 100, &|message| *message |= 1 << 63);
+    }
+}
+
+/// Of a site that counts less than others: values that were not weighted.
+#[test]
+fn a_value_out_of_the_site_s_range_is_noticed() {
+    for packing in packings() {
+        let making = Making::new(packing, 2);
+        let with = |least, most| Making {
+            range: Summands { sites: 1, least, most },
+            ..Making::new(packing, 2)
+        };
+        let slot = |at: usize| making.message[at] & packing.value_limit();
+        let (least, most) = (0..4096)
+            .fold((u64::MAX, 0), |(least, most), at| (least.min(slot(at)), most.max(slot(at))));
+        assert_eq!((least < most, most), (true, packing.value_limit()), "{packing:?}");
+        assert_eq!(with(0, most).checked(|_| (), true), Ok(()), "{packing:?}");
+        let expected = Err(SelfCheckError::Message { block: 2 });
+        assert_eq!(with(0, most - 1).checked(|_| (), true), expected, "{packing:?}");
+        assert_eq!(with(least + 1, most).checked(|_| (), true), expected, "{packing:?}");
     }
 }

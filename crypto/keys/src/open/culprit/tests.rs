@@ -5,6 +5,7 @@ use rand::Rng;
 use ringfence_crypto::ring::noise_bound::{LIFTING_SLACK, NoiseModel};
 use ringfence_crypto::ring::packing::{Packing, VALUE_BITS, WIRE_BITS};
 use ringfence_crypto::ring::words::{from_word, to_word};
+use ringfence_crypto::statement::Summands;
 use std::cell::Cell;
 
 /// Any packing that some roster may have: value bits, sites, colluding ones; wire bits are raised
@@ -38,7 +39,7 @@ fn with_packing(study: &Study, packing: Packing, collusion: u16, padding: usize)
 /// What a site that keeps to the format may send at a position.
 fn message(study: &Study, position: Position, rng: &mut impl Rng) -> u64 {
     let Packing { slots, slot_bits, .. } = study.packing;
-    let limits = SlotLimits::new(study, 1);
+    let limits = SlotLimits::new(study, Summands::alike(1, &study.packing));
     let values = (0..slots).map(|slot| {
         let largest = limits.largest(position, slot);
         let value = match rng.next_u32() % 4 {
@@ -76,7 +77,7 @@ fn a_coefficient_in_the_format_has_no_fault() {
         for _ in 0..64 {
             let (functional, message) = (rng.next_u64() % MODULUS, message(&study, position, &mut rng));
             let word = word(&study, functional, error(&mut rng), message);
-            let judged = judge_coefficient(&study, position, word, functional);
+            let judged = judge_coefficient(&study, 0, position, word, functional);
             prop_assert_eq!(judged, Ok(()), "{:?}", packing);
         }
     });
@@ -103,12 +104,12 @@ fn noise_is_judged_to_the_word() {
         let tail = if above { ERROR_TAIL as i64 } else { -(ERROR_TAIL as i64) };
         let message = message(&study, position, &mut rng);
         let functional = field::sub(end, residue(&study, 0, tail, message));
-        let judged = judge_coefficient(&study, position, of, functional);
+        let judged = judge_coefficient(&study, 0, position, of, functional);
         prop_assert_eq!(judged, Ok(()), "{:?}", packing);
         // Where a word is worth more than what the rounding formulas may miss.
         if packing.wire_bits <= 61 {
             let next = if above { of + 1 } else { of - 1 };
-            let fault = judge_coefficient(&study, position, next, functional).unwrap_err();
+            let fault = judge_coefficient(&study, 0, position, next, functional).unwrap_err();
             let CoefficientFault::Noise { noise, bound } = fault else { panic!("{fault}") };
             prop_assert!(noise.unsigned_abs() > bound && (noise > 0) == above, "{}", fault);
         }
@@ -125,7 +126,7 @@ fn each_fault_is_named() {
     let Packing { slot_bits, slots, delta_bits, .. } = packing;
     let study = with_packing(&study, packing, 2, 1);
     let judge = |position, error, message| {
-        judge_coefficient(&study, position, word(&study, 77, error, message), 77)
+        judge_coefficient(&study, 0, position, word(&study, 77, error, message), 77)
     };
     let at = |block, coefficient| Position { block, coefficient };
     let last = slot_bits * (slots - 1);
@@ -138,7 +139,7 @@ fn each_fault_is_named() {
     let limit = packing.value_limit();
     for (slot, value) in [(0, 3), (slots - 1, (u64::from(slots) - 1) * 4096 + 3)] {
         assert_eq!(judge(at(0, 3), 0, limit << (slot * slot_bits)), Ok(()));
-        let fault = CoefficientFault::Slot { value, got: limit + 1, limit };
+        let fault = CoefficientFault::Slot { value, got: limit + 1, least: 0, most: limit };
         assert_eq!(judge(at(0, 3), 0, (limit + 1) << (slot * slot_bits)), Err(fault));
     }
     // Above the highest slot.
@@ -158,8 +159,8 @@ fn each_fault_is_named() {
     // A word from p on is the residue that it adds up as.
     let modulus = word_modulus(packing.wire_bits);
     let (low, functional) = (0, field::neg(residue(&study, 0, 0, 5)));
-    assert_eq!(judge_coefficient(&study, at(1, 9), low, functional), Ok(()));
-    assert_eq!(judge_coefficient(&study, at(1, 9), modulus, functional), Ok(()));
+    assert_eq!(judge_coefficient(&study, 0, at(1, 9), low, functional), Ok(()));
+    assert_eq!(judge_coefficient(&study, 0, at(1, 9), modulus, functional), Ok(()));
 }
 
 /// The sum of some sites' coefficients at one position.
@@ -177,7 +178,7 @@ impl Total {
         self.word = ((u128::from(self.word) + u128::from(word)) % modulus) as u64;
         self.functional = field::add(self.functional, functional);
         self.sites += 1;
-        let judged = judge_coefficient(study, position, word, functional);
+        let judged = judge_coefficient(study, 0, position, word, functional);
         self.faults += usize::from(judged.is_err());
     }
 
@@ -193,7 +194,9 @@ impl Total {
         let lifted = from_word(self.word, wire_bits);
         let (message, noise) = split(field::sub(lifted, self.functional), delta_bits);
         noise.unsigned_abs() <= bound
-            && SlotLimits::new(study, self.sites).check(position, message).is_ok()
+            && SlotLimits::new(study, Summands::alike(self.sites, &study.packing))
+                .check(position, message)
+                .is_ok()
     }
 }
 
@@ -204,7 +207,7 @@ fn outermost(study: &Study, position: Position, functional: u64, message: u64, a
     let mut last = word(study, functional, 0, message);
     loop {
         let next = ((u128::from(last) + by) % modulus) as u64;
-        if judge_coefficient(study, position, next, functional).is_err() {
+        if judge_coefficient(study, 0, position, next, functional).is_err() {
             return last;
         }
         last = next;

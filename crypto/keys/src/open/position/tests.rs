@@ -13,7 +13,7 @@ use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::packing::{Packing, VALUE_BITS};
 use ringfence_crypto::ring::params::MODULUS;
 use ringfence_crypto::ring::words::{pack, to_word};
-use ringfence_crypto::statement::Study;
+use ringfence_crypto::statement::{Study, Summands};
 
 const BLOCKS: usize = 2;
 
@@ -49,7 +49,9 @@ impl Sum<'_> {
         let keys = KeySum::reconstruct(&[share(0), share(1)], &study.threshold, 0).unwrap();
         let check = CheckWords::zero(wire_bits);
         let manifest = Digest::of(b"round").into();
-        let context = SumContext { study, manifest, sites, keys: &keys, check: &check, check_key };
+        let summands = Summands::alike(sites, &study.packing);
+        let context =
+            SumContext { study, manifest, summands, keys: &keys, check: &check, check_key };
         let position = first_failure(context, &mut &sum[..]).unwrap();
         let decoded = match OpenedSum::open(context, &mut &sum[..]) {
             // Check words come last: they are those of no sum here.
@@ -68,7 +70,8 @@ impl Sum<'_> {
 fn sum<'a>(study: &'a Study, check_key: &'a CheckKey, sites: usize, seed: u64) -> Sum<'a> {
     let words = vec![0; BLOCKS * RING_DEGREE];
     let mut sum = Sum { study, check_key, sites, words };
-    let (limits, mut rng) = (SlotLimits::new(study, sites), rng(seed));
+    let (limits, mut rng) =
+        (SlotLimits::new(study, Summands::alike(sites, &study.packing)), rng(seed));
     let Packing { slots, slot_bits, .. } = study.packing;
     for at in 0..BLOCKS * RING_DEGREE {
         let position = position(at);
@@ -110,7 +113,8 @@ fn the_first_position_is_by_block_then_coefficient_whatever_fails_there() {
     assert!(packing.slots > 1);
     // The highest slot of the last 100 coefficients is padding.
     let study = with_packing(&study, packing, 1, 100);
-    let bound = Decoder::new(&study, 10, Digest::of(b"round").into()).bound() as i64;
+    let bound = Decoder::new(&study, Summands::alike(10, &packing), Digest::of(b"round").into())
+        .bound() as i64;
     let step = (u128::from(MODULUS) >> packing.wire_bits) as i64 + 8;
     let good = || sum(&study, &check_key, 10, 1);
     assert_eq!(good().position(), None);
@@ -165,7 +169,9 @@ fn a_sum_decodes_exactly_if_no_position_fails() {
         |(packing, sites, collusion, missing, seed, changes): (Packing, _, _, _, _, Vec<_>)| {
             let study = with_packing(&study, packing, collusion, missing);
             let mut sum = sum(&study, &check_key, sites, seed);
-            let bound = Decoder::new(&study, sites, Digest::of(b"round").into()).bound() as i64;
+            let bound =
+                Decoder::new(&study, Summands::alike(sites, &packing), Digest::of(b"round").into())
+                    .bound() as i64;
             let half = 1i64 << (packing.delta_bits - 1);
             for (at, quarters, random, kind) in changes {
                 let random: u64 = random;

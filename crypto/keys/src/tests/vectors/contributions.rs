@@ -92,7 +92,7 @@ impl Case {
     /// The used key and the body.
     fn encrypt(&self, study: &Study, manifest: &Manifest) -> (UsedKey, Vec<u8>) {
         let check_key = identity(&self.site).check_key(study).unwrap();
-        let context = EncryptionContext::new(study, manifest, &check_key);
+        let context = EncryptionContext::new(study, 0, manifest, &check_key);
         let mut script = Script::new(&[&field::to_bytes(&self.key()), &self.bulk_seed.0]);
         let key = OneTimeKey::generate(&mut script);
         let mut encryption = key.start::<f32>(context, &mut script).unwrap();

@@ -14,7 +14,7 @@ use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
     Certificate, DisputeCertificate, Freeze, Header, HexBytes, Manifest, Proceedings, Review,
-    SetView, Study, Subject, VerdictCertificate,
+    SetView, Study, Subject, Summands, VerdictCertificate,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::frame;
@@ -165,7 +165,7 @@ pub(super) fn coefficient(_: &str, file: Coefficients) {
     let study = study();
     for case in &file.cases {
         let position = Position { block: case.block, coefficient: case.coefficient };
-        let judged = judge_coefficient(&study, position, case.word.0, case.functional.0);
+        let judged = judge_coefficient(&study, 0, position, case.word.0, case.functional.0);
         let fault = judged.err().map(|fault| match fault {
             CoefficientFault::Noise { .. } => "noise",
             CoefficientFault::Count { .. } => "count",
@@ -336,7 +336,7 @@ pub(super) fn disputed(_: &str, file: Disputed) {
     let context = SumContext {
         study: &study,
         manifest: file.manifest.id(),
-        sites: bodies.len(),
+        summands: Summands::alike(bodies.len(), &study.packing),
         keys: &all,
         check: &check,
         check_key: &check_key,
@@ -358,7 +358,7 @@ pub(super) fn disputed(_: &str, file: Disputed) {
     let check = of_headers(honest().map(|(_, (header, _))| header).collect());
     assert_eq!(honest().count(), file.sites);
     let context = SumContext {
-        sites: file.sites,
+        summands: Summands::alike(file.sites, &study.packing),
         keys: &left,
         check: &check,
         manifest: manifest.id(),
@@ -444,7 +444,7 @@ fn check_coefficients(
         let (header, body) = &bodies[site];
         assert_eq!(wire_word(study, header, position, &mut &body[..]).unwrap(), word.0);
         let limit = study.packing.slot_limit(1);
-        let judged = judge_coefficient(study, position, word.0, functional.0);
+        let judged = judge_coefficient(study, 0, position, word.0, functional.0);
         assert_eq!(judged.is_err(), slots.iter().any(|slot| *slot > limit), "{site}");
         culprits.extend(judged.is_err().then(|| site.clone()));
     }

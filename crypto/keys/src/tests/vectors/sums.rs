@@ -11,7 +11,7 @@ use ringfence_crypto::ring::words::{add_words, block_bytes, pack, unpack, word_m
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
     Certificate, Closing, Endorsement, Freeze, Header, HexBytes, Manifest, Receipt, Review, Study,
-    Subject,
+    Subject, Summands,
 };
 use ringfence_crypto::wire::frame;
 use serde::Deserialize;
@@ -98,7 +98,8 @@ impl Opened {
         assert_eq!(check.numbers(), numbers(&self.check_words)[..]);
         let (manifest, keys, check_key) = (self.manifest.id(), &keys, &check_key);
         let check = &check;
-        OpenedSum::open(SumContext { study, manifest, sites, keys, check, check_key }, &mut sum)
+        let summands = Summands::alike(sites, &study.packing);
+        OpenedSum::open(SumContext { study, manifest, summands, keys, check, check_key }, &mut sum)
     }
 }
 

@@ -3,7 +3,7 @@
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::RING_DEGREE;
-use ringfence_crypto::statement::{HexBytes, Weighting};
+use ringfence_crypto::statement::{HexBytes, Summands, Weighting};
 use serde::Deserialize;
 
 use super::parts::floats;
@@ -27,6 +27,7 @@ struct Case {
     sites: Vec<Site>,
     places: Vec<usize>,
     correction: HexBytes,
+    range: [u64; 2],
     sums: Vec<u64>,
     mean: HexBytes,
     rounded_once: HexBytes,
@@ -46,6 +47,7 @@ struct Site {
     weighed_before_clipping: HexBytes,
     dither: HexBytes,
     quantized: Vec<u64>,
+    range: [u64; 2],
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -96,6 +98,15 @@ pub(super) fn weighting(_: &str, file: WeightingFile) {
 
         let (mut study, _) = testing::study(3);
         (study.weighting, study.packing) = (weighting, packing);
+        let sites = case.sites.iter().map(|site| (vec![site.place], site.range));
+        for (places, [least, most]) in sites.chain([(case.places.clone(), case.range)]) {
+            let expected = Summands { sites: places.len(), least, most };
+            assert_eq!(study.summands(places), expected);
+        }
+        // No sum that is opened has a mean beyond the clip bound, but for two steps a site.
+        let (clip, room) = (f64::from(case.clip), 2.0 * case.places.len() as f64 * case.step);
+        let beyond = |mean: &f32| f64::from(*mean).abs() > clip * (1.0 + room + 1e-6);
+        assert!(!mean.iter().any(beyond), "{mean:?}");
         let precision = Precision::of(&study, case.places.iter().copied());
         assert!((precision.step / case.step - 1.0).abs() < 1e-12);
         assert!((precision.rms_error / case.rms_error - 1.0).abs() < 1e-12);
