@@ -1,39 +1,44 @@
 """Two disputes of one round, in a study of seven sites of which two may collude (so Q = 5): how they
-follow each other, and what a study with c = 1 cannot show."""
+follow each other, and what a study with c = 1 cannot show. And a study that has no disputes."""
+
+from functools import cache
 
 import canonical
 import disputed
 import judgement
 from cases_disputes import refuse
 from output import bad, write
-from parties import AGGREGATOR, START, digest_of
-from studies import SEVEN, of_seven, signed
+from parties import AGGREGATOR, SITES, START, THRESHOLD, digest_of
+from studies import SEVEN, of_naming_nobody, of_seven, signed
 
 ENDORSERS = SEVEN[: of_seven()["threshold"]["endorsements"]]
 NAME = "proceedings_of_two"
 
 
-def closing():
-    """All seven contribute to round 0; nothing of it but this closing is shown."""
-    entries = [{"site": site, "header": digest_of(f"header of {site}")} for site in sorted(SEVEN)]
+@cache
+def closing(study=of_seven):
+    """All sites contribute to round 0; nothing of it but this closing is shown."""
+    sites = sorted(entry["id"] for entry in study()["roster"])
+    entries = [{"site": site, "header": digest_of(f"header of {site}")} for site in sites]
     statement = {
-        "study": canonical.digest("study", of_seven()),
+        "study": canonical.digest("study", study()),
         "round": 0,
-        "manifest": digest_of("manifest of seven"),
-        "freeze": digest_of("freeze of seven"),
+        "manifest": digest_of("a manifest"),
+        "freeze": digest_of("a freeze"),
         "closed_at": START + 400,
         "included": entries,
         "excluded": [],
         "reviews": [],
-        "sum": digest_of("sum of seven"),
-        "checkpoint": {"size": 9, "root": digest_of("root of seven")},
+        "sum": digest_of("a sum"),
+        "checkpoint": {"size": 2 + len(entries), "root": digest_of("a root")},
     }
     return canonical.sign("closing", statement, AGGREGATOR)
 
 
-def of_round(**fields):
-    closed = canonical.digest("closing", closing()["statement"])
-    return {"study": canonical.digest("study", of_seven()), "round": 0, "closing": closed, **fields}
+def of_round(study=of_seven, **fields):
+    statement = closing(study)["statement"]
+    closed = canonical.digest("closing", statement)
+    return {"study": statement["study"], "round": 0, "closing": closed, **fields}
 
 
 def dispute(index, after, **changes):
@@ -146,7 +151,37 @@ def bad_sequences():
         )
 
 
+def no_disputes():
+    """With m < 3c + l nobody is named, however many endorse it."""
+    none = {"check_words": None, "disputes": []}
+    name = "proceedings_of_none"
+    write(
+        name,
+        "public",
+        "proceedings",
+        "A study in which a spoiled round names nobody (m = 5, c = 1, l = 3), and a closing of its round 0, "
+        "of which nothing else is shown: nothing is certified after it.",
+        study=signed(of_naming_nobody()),
+        closing=closing(of_naming_nobody),
+        proceedings=none,
+        removed=[],
+        trust=judgement.NOBODY,
+        trust_digest=judgement.trust_digest(judgement.NOBODY),
+        with_check_words=none,
+        barred=[],
+    )
+    error = "this study has no disputes: naming a culprit needs m >= 3c + l key holders, and it has m = 5"
+    fields = {"index": 1, "after": None, "block": 1, "coefficient": 7}
+    dispute = of_round(of_naming_nobody, **fields)
+    of_words = of_round(of_naming_nobody, dispute=None, sites=["west"])
+    for label, statement in [("dispute", dispute), ("verdict", of_words)]:
+        holders = SITES[: THRESHOLD["endorsements"]]
+        endorsements = [disputed.endorse(label, statement, holder) for holder in holders]
+        refuse(label, "names_nobody", statement, error, endorsements, of=name)
+
+
 def add_all():
+    no_disputes()
     two_disputes()
     bad_statements()
     bad_sequences()

@@ -75,7 +75,15 @@ def encryption():
     }
     holder = SITES.index("south")
     good = north.envelopes[holder]
+    # It opens to the same share, and is not what the header names.
+    share = ring.to_bytes(north.shares[holder])
+    binding = {"manifest": manifests.digest(), "dealer": "north", "holder": "south"}
+    encoded = canonical.SCHEMAS["envelope-binding"](binding)
+    randomness = seed("envelope-bad/resealed", 64)
+    resealed = parties.seal(parties.kem_seed("south"), "envelope", encoded, share, randomness)
+    assert len(resealed) == len(good)
     for name, holder_name, data, error in [
+        ("resealed", "south", resealed, "is not the one its header names"),
         ("altered", "south", good[:-1] + bytes([good[-1] ^ 1]), "is not the one its header names"),
         ("of_another_holder", "west", good, "is not the one its header names"),
     ]:

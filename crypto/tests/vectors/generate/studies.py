@@ -21,6 +21,11 @@ def of_seven():
 
 
 @cache
+def of_naming_nobody():
+    return study_of(SITES, sharing.thresholds(5, 1, 3), 3)
+
+
+@cache
 def of_many(m, c, l, min_sites):
     return study_of(MANY, sharing.thresholds(m, c, l), min_sites)
 
