@@ -6,6 +6,7 @@
 
 mod attributes;
 mod codec;
+mod codestream;
 mod colour;
 mod fault;
 mod file;
@@ -14,6 +15,7 @@ mod native;
 mod rle;
 mod samples;
 mod structure;
+mod value;
 
 use crate::error::Fault;
 use crate::format::Format;
@@ -38,10 +40,10 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> 
     let whole = attributes.is_monochrome()
         && match options.intensity {
             Intensity::MinMax | Intensity::Percentiles { .. } => true,
-            Intensity::Auto => chosen.iter().any(|frame| {
-                grey::stored_window(&object, *frame).is_none()
-                    && grey::full_scale(&object, &attributes, *frame).is_none()
-            }),
+            Intensity::Auto => {
+                let own = |frame: &usize| grey::Shades::own(&object, &attributes, *frame);
+                chosen.iter().map(own).collect::<Result<Vec<_>, _>>()?.contains(&None)
+            }
             Intensity::Window { .. } | Intensity::Stored => false,
         };
     let decoded: Vec<usize> = if whole { (0..attributes.frames).collect() } else { chosen.clone() };
@@ -69,7 +71,7 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> 
         let mut first = None;
         for plane in &mut planes {
             let shades =
-                grey::Shades::of(&object, &attributes, plane.index, options.intensity, found);
+                grey::Shades::of(&object, &attributes, plane.index, options.intensity, found)?;
             shades.apply(&mut plane.values, attributes.inverted());
             first.get_or_insert(shades.range());
         }

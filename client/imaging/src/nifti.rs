@@ -75,8 +75,7 @@ fn range(header: &Header, values: Vec<f32>, intensity: Intensity) -> Option<(f64
         Intensity::Window { center, width } => Some((center - width / 2.0, center + width / 2.0)),
         Intensity::MinMax => min_max(&values),
         Intensity::Percentiles { low, high } => percentiles(values, low, high),
-        Intensity::Auto if header.display.0 < header.display.1 => Some(header.display),
-        Intensity::Auto => percentiles(values, 0.5, 99.5),
+        Intensity::Auto => header.display.or_else(|| percentiles(values, 0.5, 99.5)),
     };
     Some(found.unwrap_or((0.0, 0.0)))
 }

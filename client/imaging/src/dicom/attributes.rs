@@ -1,13 +1,11 @@
 //! The attributes that describe the pixels (PS3.3, C.7.6.3).
 
-use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _};
-use dicom_core::value::Value;
-use dicom_core::{PrimitiveValue, Tag, VR};
-use dicom_dictionary_std::{StandardDataDictionary, tags};
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use dicom_object::mem::InMemElement;
 
 use super::fault::{damaged, unsupported};
+use super::value::{integer, name, text};
 use crate::error::Fault;
 use crate::format::Format;
 
@@ -37,60 +35,70 @@ pub(super) struct Attributes {
 impl Attributes {
     pub(super) fn read(object: &InMemDicomObject) -> Result<Self, Fault> {
         if object.get(tags::PIXEL_DATA).is_none() {
-            return Err(without_pixels(object));
+            return Err(without_pixels(object)?);
         }
-        let required = |tag, name| {
-            let missing = || damaged(format!("expected {name} {tag}, found none"));
-            integer(object, tag).ok_or_else(missing)
+        let required = |tag| {
+            let missing = || damaged(format!("expected {}, found none", name(tag)));
+            integer(object, tag)?.ok_or_else(missing)
         };
-        let optional = |tag, absent| integer(object, tag).unwrap_or(absent);
-        let side = |tag, name| -> Result<usize, Fault> {
-            let side = required(tag, name)?;
+        let optional = |tag, absent| integer(object, tag).map(|found| found.unwrap_or(absent));
+        let flag = |tag| match optional(tag, 0)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            found => Err(damaged(format!("expected {} of 0 or 1, found {found}", name(tag)))),
+        };
+        let side = |tag| -> Result<usize, Fault> {
+            let side = required(tag)?;
             let fits = usize::try_from(side).ok().filter(|side| (1..=LONGEST_SIDE).contains(side));
             fits.ok_or_else(|| {
+                let name = name(tag);
                 damaged(format!("expected {name} of 1 to {LONGEST_SIDE}, found {side}"))
             })
         };
-        let bits_allocated = required(tags::BITS_ALLOCATED, "BitsAllocated")?;
+        let bits_allocated = required(tags::BITS_ALLOCATED)?;
         if ![1, 8, 16, 32].contains(&bits_allocated) {
             let what = format!("{bits_allocated} bits allocated a sample");
             return Err(unsupported(what, "export it with 8, 16 or 32"));
         }
-        let bits_stored = optional(tags::BITS_STORED, bits_allocated);
+        let bits_stored = optional(tags::BITS_STORED, bits_allocated)?;
         let stored_fits = (1..=bits_allocated).contains(&bits_stored);
-        let high_bit = optional(tags::HIGH_BIT, bits_stored.saturating_sub(1));
+        let high_bit = optional(tags::HIGH_BIT, bits_stored.saturating_sub(1))?;
         if !stored_fits || !(bits_stored - 1..bits_allocated).contains(&high_bit) {
             return Err(damaged(format!(
                 "{bits_stored} bits up to bit {high_bit} do not fit into {bits_allocated}"
             )));
         }
-        let samples = optional(tags::SAMPLES_PER_PIXEL, 1);
-        let photometric =
-            text(object, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_else(|| "MONOCHROME2".into());
+        let samples = optional(tags::SAMPLES_PER_PIXEL, 1)?;
+        let photometric = text(object, tags::PHOTOMETRIC_INTERPRETATION)?.ok_or_else(|| {
+            damaged(format!("expected {}, found none", name(tags::PHOTOMETRIC_INTERPRETATION)))
+        })?;
         let expected = if is_single(&photometric) { 1 } else { 3 };
         if samples != expected {
             return Err(damaged(format!(
                 "{photometric} has {expected} samples a pixel, found {samples}"
             )));
         }
-        let frames = optional(tags::NUMBER_OF_FRAMES, 1);
+        let frames = optional(tags::NUMBER_OF_FRAMES, 1)?;
         let frames = usize::try_from(frames).ok().filter(|frames| *frames > 0);
-        let padding = integer(object, tags::PIXEL_PADDING_VALUE).map(|value| {
-            let other = optional(tags::PIXEL_PADDING_RANGE_LIMIT, value);
-            (value.min(other), value.max(other))
-        });
+        let padding = match integer(object, tags::PIXEL_PADDING_VALUE)? {
+            Some(value) => {
+                let other = optional(tags::PIXEL_PADDING_RANGE_LIMIT, value)?;
+                Some((value.min(other), value.max(other)))
+            }
+            None => None,
+        };
         let narrow = |value: i64| u16::try_from(value).unwrap_or(0);
         Ok(Self {
-            rows: side(tags::ROWS, "Rows")?,
-            columns: side(tags::COLUMNS, "Columns")?,
+            rows: side(tags::ROWS)?,
+            columns: side(tags::COLUMNS)?,
             frames: frames.ok_or_else(|| damaged("expected at least 1 frame, found fewer"))?,
             samples: narrow(samples),
             photometric,
             bits_allocated: narrow(bits_allocated),
             bits_stored: narrow(bits_stored),
             shift: narrow(high_bit + 1 - bits_stored),
-            signed: optional(tags::PIXEL_REPRESENTATION, 0) == 1,
-            planar: optional(tags::PLANAR_CONFIGURATION, 0) == 1,
+            signed: flag(tags::PIXEL_REPRESENTATION)?,
+            planar: flag(tags::PLANAR_CONFIGURATION)?,
             padding,
         })
     }
@@ -130,66 +138,14 @@ fn is_single(photometric: &str) -> bool {
     matches!(photometric, "MONOCHROME1" | "MONOCHROME2" | "PALETTE COLOR")
 }
 
-fn without_pixels(object: &InMemDicomObject) -> Fault {
+fn without_pixels(object: &InMemDicomObject) -> Result<Fault, Fault> {
     let floats = [tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA];
     if floats.iter().any(|tag| object.get(*tag).is_some()) {
-        return unsupported("floating-point pixel data", "export it with integers");
+        return Ok(unsupported("floating-point pixel data", "export it with integers"));
     }
-    let modality = text(object, tags::MODALITY).unwrap_or_else(|| "unknown".into());
+    let modality = text(object, tags::MODALITY)?.unwrap_or_else(|| "unknown".into());
     let what = format!("no pixel data (modality {modality})");
-    Fault::NoImage { format: Format::Dicom, what }
-}
-
-/// A text attribute, trimmed; `None` where it is missing or empty.
-pub(super) fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
-    let element = object.get(tag)?;
-    let text = match unknown(element) {
-        Some(bytes) => String::from_utf8_lossy(bytes),
-        None => element.to_str().ok()?,
-    };
-    let text = text.trim_matches(['\0', ' ']);
-    (!text.is_empty()).then(|| text.to_string())
-}
-
-/// The first value of an integer attribute.
-pub(super) fn integer(object: &InMemDicomObject, tag: Tag) -> Option<i64> {
-    let element = object.get(tag)?;
-    match unknown(element) {
-        Some(_) => number(object, tag).map(|number| number as i64),
-        None => element.to_int().ok(),
-    }
-}
-
-/// The first value of a numeric attribute, if it is finite.
-pub(super) fn number(object: &InMemDicomObject, tag: Tag) -> Option<f64> {
-    let element = object.get(tag)?;
-    let first = match unknown(element) {
-        Some(bytes) => of_unknown(tag, bytes)?,
-        None => *element.to_multi_float64().ok()?.first()?,
-    };
-    first.is_finite().then_some(first)
-}
-
-/// The bytes of an element whose value representation an earlier program did not know.
-fn unknown(element: &InMemElement) -> Option<&[u8]> {
-    match element.value() {
-        Value::Primitive(PrimitiveValue::U8(bytes)) if element.vr() == VR::UN => Some(bytes),
-        _ => None,
-    }
-}
-
-/// The first number in such bytes, which are little-endian (PS3.5, 6.2.2), by what the dictionary
-/// says of the tag.
-fn of_unknown(tag: Tag, bytes: &[u8]) -> Option<f64> {
-    let word = || bytes.get(..2)?.try_into().ok();
-    match StandardDataDictionary.by_tag(tag)?.vr().relaxed() {
-        VR::DS | VR::IS => {
-            let first = std::str::from_utf8(bytes).ok()?.split('\\').next()?;
-            first.trim_matches(['\0', ' ']).parse().ok()
-        }
-        VR::SS => word().map(i16::from_le_bytes).map(f64::from),
-        _ => word().map(u16::from_le_bytes).map(f64::from),
-    }
+    Ok(Fault::NoImage { format: Format::Dicom, what })
 }
 
 /// The data set that holds an attribute of a frame: an item of the frame's or of the shared

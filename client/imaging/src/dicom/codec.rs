@@ -6,13 +6,13 @@ use dicom_core::value::Value;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
-use jpeg_decoder::{PixelFormat, UnsupportedFeature};
+use jpeg_decoder::{ColorTransform, PixelFormat, UnsupportedFeature};
 
 use super::attributes::Attributes;
 use super::fault::{damaged, unsupported};
 use super::file::Syntax;
 use super::samples::Samples;
-use super::{native, rle};
+use super::{codestream, native, rle};
 use crate::error::Fault;
 use crate::picture;
 
@@ -120,6 +120,9 @@ impl<'a> Frames<'a> {
             return Err(self.broken("expected an end marker after the last scan, found none"));
         }
         let mut decoder = jpeg_decoder::Decoder::new(bytes);
+        // The components as they are: what colour they mean is said by the attributes, not by APP
+        // markers or the components' names.
+        decoder.set_color_transform(ColorTransform::RGB);
         // Samples of at most two bytes.
         decoder.set_max_decoding_buffer_size(self.attributes.values().saturating_mul(2));
         let fault = |error| match error {
@@ -145,7 +148,7 @@ impl<'a> Frames<'a> {
             }
             _ => decoded.into_iter().map(i64::from).collect(),
         };
-        Ok(Samples { values, planar: false, is_rgb: channels == 3 })
+        Ok(Samples { values, planar: false, is_rgb: false })
     }
 
     fn jpeg_ls(&self, bytes: &[u8]) -> Result<Samples, Fault> {
@@ -175,14 +178,16 @@ impl<'a> Frames<'a> {
         let image = Image::new(bytes, &settings).map_err(|error| self.broken(error))?;
         let channels = u64::from(image.color_space().num_channels()) + u64::from(image.has_alpha());
         self.same_size(image.width().into(), image.height().into(), channels)?;
+        let header =
+            codestream::Header::read(bytes).ok_or_else(|| self.broken("no main header"))?;
+        let is_rgb = channels == 3 && self.undoes_transform(header)?;
         let mut context = DecoderContext::default();
         let decoded = image.decode(&mut context).map_err(|error| self.broken(error))?;
-        // The decoder shifts signed components up as it has to shift unsigned ones.
-        let signed = signed_components(bytes);
         let components = decoded.components();
         let mut values = Vec::with_capacity(self.attributes.values());
         for component in components {
-            let shift = if signed { (1_i64 << component.bit_depth()) / 2 } else { 0 };
+            // The decoder shifts signed components up as it has to shift unsigned ones.
+            let shift = if header.signed { (1_i64 << component.bit_depth()) / 2 } else { 0 };
             let most = 1_i64 << component.bit_depth();
             values.extend(
                 component
@@ -191,15 +196,24 @@ impl<'a> Frames<'a> {
                     .map(|sample| (sample.round() as i64).clamp(0, most - 1) - shift),
             );
         }
-        Ok(Samples { values, planar: true, is_rgb: components.len() == 3 })
+        Ok(Samples { values, planar: true, is_rgb })
     }
-}
 
-/// Whether the first component of a JPEG 2000 codestream is signed: the top bit of Ssiz, which
-/// stands 40 bytes after the SIZ marker (ISO 15444-1, A.5.1).
-fn signed_components(bytes: &[u8]) -> bool {
-    let start = bytes.windows(4).position(|window| window == [0xff, 0x4f, 0xff, 0x51]);
-    start.and_then(|start| bytes.get(start + 42)).is_some_and(|ssiz| ssiz & 0x80 != 0)
+    /// Whether the decoder makes RGB of a colour picture, by undoing the multiple component
+    /// transform. Refuses what it would do on a guess of its own, and a transform that the
+    /// attributes state and the codestream lacks.
+    fn undoes_transform(&self, header: codestream::Header) -> Result<bool, Fault> {
+        let photometric = &self.attributes.photometric;
+        if header.boxed || header.subsampled {
+            let what = if header.boxed { "colour within JP2 boxes" } else { "subsampled colour" };
+            return Err(self.syntax.refuse(what));
+        }
+        if matches!(photometric.as_str(), "YBR_ICT" | "YBR_RCT") && !header.transformed {
+            let what = "expected the multiple component transform of";
+            return Err(self.broken(format!("{what} {photometric}, found none")));
+        }
+        Ok(header.transformed)
+    }
 }
 
 fn run_lengths(bytes: &[u8], attributes: &Attributes) -> Result<Samples, Fault> {

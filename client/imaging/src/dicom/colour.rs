@@ -8,6 +8,7 @@ use dicom_object::InMemDicomObject;
 use super::attributes::Attributes;
 use super::fault::{damaged, unsupported};
 use super::samples::Samples;
+use super::value::numbers;
 use crate::error::Fault;
 use crate::intensity::luma;
 
@@ -26,12 +27,11 @@ impl Table {
         data: Tag,
     ) -> Result<Self, Fault> {
         let missing = |tag: Tag| damaged(format!("expected a lookup table in {tag}, found none"));
-        let numbers = object.get(descriptor).and_then(|element| element.to_multi_int::<i64>().ok());
-        let Some([count, first, bits]) = numbers.as_deref() else {
-            return Err(missing(descriptor));
-        };
-        // 65,536 does not fit into the field and is written as 0.
-        let count = if *count == 0 { 1 << 16 } else { usize::try_from(*count).unwrap_or(0) };
+        let numbers = numbers::<3>(object, descriptor)?.ok_or_else(|| missing(descriptor))?;
+        let [count, first, bits] = numbers.map(|number| number as i64);
+        // 65,536 does not fit into the field and is written as 0; counts beyond 32,767 are negative
+        // where a program wrote the field as signed.
+        let count = if count == 0 { 1 << 16 } else { usize::from(count as u16) };
         let words = match object.get(data).map(|element| element.value()) {
             Some(Value::Primitive(PrimitiveValue::U16(words))) => words.to_vec(),
             Some(Value::Primitive(PrimitiveValue::U8(bytes))) => {
@@ -40,18 +40,18 @@ impl Table {
             _ => return Err(missing(data)),
         };
         // Entries of 8 bits may stand two in a word, the first one low.
-        let values: Vec<f64> = if *bits <= 8 && words.len() == count.div_ceil(2) {
+        let values: Vec<f64> = if bits <= 8 && words.len() == count.div_ceil(2) {
             words.iter().flat_map(|word| word.to_le_bytes()).map(f64::from).take(count).collect()
         } else {
             words.into_iter().map(f64::from).take(count).collect()
         };
-        if values.len() < count || values.is_empty() || !(1..=16).contains(bits) {
+        if values.len() < count || values.is_empty() || !(1..=16).contains(&bits) {
             let found = values.len();
             return Err(damaged(format!(
                 "expected a table of {count} entries of 1 to 16 bits, found {found} of {bits}"
             )));
         }
-        Ok(Self { first: *first, values, greatest: f64::from((1_u32 << bits) - 1) })
+        Ok(Self { first, values, greatest: f64::from((1_u32 << bits) - 1) })
     }
 
     /// The entry of a value; what lies outside takes the entry at the end.
@@ -75,11 +75,12 @@ pub(super) fn to_grey(
     let greatest = attributes.greatest();
     let scale = if unit { 1.0 / greatest } else { 1.0 };
     let to_rgb: fn([f64; 3], f64) -> [f64; 3] = match attributes.photometric.as_str() {
-        _ if samples.is_rgb => |rgb, _| rgb,
         "RGB" => |rgb, _| rgb,
-        "YBR_FULL" => ybr_to_rgb,
+        // Subsampled chroma has been brought to the size of the picture.
+        "YBR_FULL" | "YBR_FULL_422" => ybr_to_rgb,
+        "YBR_ICT" | "YBR_RCT" if samples.is_rgb => |rgb, _| rgb,
         other => {
-            let what = format!("photometric interpretation {other}");
+            let what = format!("photometric interpretation {other} in this encoding");
             return Err(unsupported(what, "export it as RGB or MONOCHROME2"));
         }
     };

@@ -5,7 +5,9 @@ use dicom_object::InMemDicomObject;
 
 use super::attributes::{self, Attributes};
 use super::colour::Table;
+use super::fault::damaged;
 use super::samples::Samples;
+use super::value::{name, number, text};
 use crate::error::Fault;
 use crate::intensity::to_unit;
 use crate::options::Intensity;
@@ -22,7 +24,7 @@ pub(super) fn modality(
     let table = attributes::item(object, tags::MODALITY_LUT_SEQUENCE, 0)
         .map(|item| Table::read(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA))
         .transpose()?;
-    let (slope, intercept) = rescale(object, frame);
+    let (slope, intercept) = rescale(object, frame)?;
     let padding = attributes.padding.filter(|_| hide_padding);
     let value = |sample: &i64| {
         let sample = attributes.meant(*sample);
@@ -38,23 +40,27 @@ pub(super) fn modality(
 }
 
 /// Slope and intercept of a frame; 1 and 0 where it has none.
-fn rescale(object: &InMemDicomObject, frame: usize) -> (f64, f64) {
+fn rescale(object: &InMemDicomObject, frame: usize) -> Result<(f64, f64), Fault> {
     let group = attributes::group(object, frame, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
-    let number = |tag, absent| attributes::number(group, tag).unwrap_or(absent);
-    (number(tags::RESCALE_SLOPE, 1.0), number(tags::RESCALE_INTERCEPT, 0.0))
+    let slope = number(group, tags::RESCALE_SLOPE)?.unwrap_or(1.0);
+    if slope == 0.0 {
+        let name = name(tags::RESCALE_SLOPE);
+        return Err(damaged(format!("{name}: expected a number other than 0, found 0")));
+    }
+    Ok((slope, number(group, tags::RESCALE_INTERCEPT)?.unwrap_or(0.0)))
 }
 
 /// The whole range of a frame of at most 8 unsigned bits that mean nothing else.
-pub(super) fn full_scale(
+fn full_scale(
     object: &InMemDicomObject,
     attributes: &Attributes,
     frame: usize,
-) -> Option<(f64, f64)> {
+) -> Result<Option<(f64, f64)>, Fault> {
     let plain = attributes.bits_stored <= 8
         && !attributes.signed
-        && rescale(object, frame) == (1.0, 0.0)
+        && rescale(object, frame)? == (1.0, 0.0)
         && object.get(tags::MODALITY_LUT_SEQUENCE).is_none();
-    plain.then(|| (0.0, attributes.greatest()))
+    Ok(plain.then(|| (0.0, attributes.greatest())))
 }
 
 /// How values become shades.
@@ -68,18 +74,34 @@ pub(super) enum Shades {
     Sigmoid(f64, f64),
 }
 
-/// A frame's first window that can be used. A VOI lookup table is not.
-pub(super) fn stored_window(object: &InMemDicomObject, frame: usize) -> Option<Shades> {
+/// A frame's first window; `None` where it has none. A VOI lookup table is not applied.
+fn stored_window(object: &InMemDicomObject, frame: usize) -> Result<Option<Shades>, Fault> {
     let group = attributes::group(object, frame, tags::FRAME_VOILUT_SEQUENCE);
-    let center = attributes::number(group, tags::WINDOW_CENTER)?;
-    let width = attributes::number(group, tags::WINDOW_WIDTH)?;
-    match attributes::text(group, tags::VOILUT_FUNCTION).as_deref() {
-        Some("SIGMOID") if width > 0.0 => Some(Shades::Sigmoid(center, width)),
-        Some("LINEAR_EXACT") if width > 0.0 => {
-            Some(Shades::Range(center - width / 2.0, center + width / 2.0))
+    let center = number(group, tags::WINDOW_CENTER)?;
+    let width = number(group, tags::WINDOW_WIDTH)?;
+    let (center, width) = match (center, width) {
+        (Some(center), Some(width)) => (center, width),
+        (None, None) => return Ok(None),
+        (center, _) => {
+            let lacking = if center.is_none() { tags::WINDOW_CENTER } else { tags::WINDOW_WIDTH };
+            return Err(damaged(format!("half a window: expected {}, found none", name(lacking))));
         }
-        Some("SIGMOID" | "LINEAR_EXACT") => None,
-        _ => (width >= 1.0).then_some(Shades::Linear(center, width)),
+    };
+    let refuse = |expected: &str| {
+        let name = name(tags::WINDOW_WIDTH);
+        Err(damaged(format!("{name}: expected a width {expected}, found {width}")))
+    };
+    let function = text(group, tags::VOILUT_FUNCTION)?;
+    match function.as_deref().unwrap_or("LINEAR") {
+        "LINEAR" if width < 1.0 => refuse("of at least 1"),
+        "LINEAR" => Ok(Some(Shades::Linear(center, width))),
+        "SIGMOID" | "LINEAR_EXACT" if width <= 0.0 => refuse("above 0"),
+        "SIGMOID" => Ok(Some(Shades::Sigmoid(center, width))),
+        "LINEAR_EXACT" => Ok(Some(Shades::Range(center - width / 2.0, center + width / 2.0))),
+        other => Err(damaged(format!(
+            "{}: expected LINEAR, LINEAR_EXACT or SIGMOID, found {other}",
+            name(tags::VOILUT_FUNCTION)
+        ))),
     }
 }
 
@@ -91,18 +113,30 @@ impl Shades {
         frame: usize,
         intensity: Intensity,
         found: Option<(f64, f64)>,
-    ) -> Self {
-        let range = |(low, high)| Self::Range(low, high);
-        let found = range(found.unwrap_or_default());
-        match intensity {
-            Intensity::Window { center, width } => {
-                Self::Range(center - width / 2.0, center + width / 2.0)
-            }
-            Intensity::Auto => stored_window(object, frame)
-                .or_else(|| full_scale(object, attributes, frame).map(range))
-                .unwrap_or(found),
-            _ => found,
+    ) -> Result<Self, Fault> {
+        if let Intensity::Window { center, width } = intensity {
+            return Ok(Self::Range(center - width / 2.0, center + width / 2.0));
         }
+        if intensity == Intensity::Auto
+            && let Some(own) = Self::own(object, attributes, frame)?
+        {
+            return Ok(own);
+        }
+        let (low, high) = found.unwrap_or_default();
+        Ok(Self::Range(low, high))
+    }
+
+    /// What a frame says of itself: its window, else the range of its bits where they have one.
+    pub(super) fn own(
+        object: &InMemDicomObject,
+        attributes: &Attributes,
+        frame: usize,
+    ) -> Result<Option<Self>, Fault> {
+        if let Some(window) = stored_window(object, frame)? {
+            return Ok(Some(window));
+        }
+        let bits = full_scale(object, attributes, frame)?;
+        Ok(bits.map(|(low, high)| Self::Range(low, high)))
     }
 
     /// What becomes black and what becomes white; of a sigmoid, which has no ends, its width.

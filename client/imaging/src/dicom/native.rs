@@ -40,10 +40,13 @@ pub(super) fn bytes<'a>(
 
 /// The samples of one frame.
 pub(super) fn frame(bytes: &[u8], attributes: &Attributes, frame: usize) -> Result<Samples, Fault> {
-    if attributes.photometric == "YBR_FULL_422" {
-        return Err(unsupported("subsampled colour (YBR_FULL_422)", "export it as RGB"));
+    let subsampled = attributes.photometric == "YBR_FULL_422";
+    if subsampled && (attributes.bits_allocated != 8 || attributes.columns % 2 != 0) {
+        let what = "subsampled colour (YBR_FULL_422) of other than 8 bits or an odd width";
+        return Err(unsupported(what, "export it as RGB"));
     }
-    let count = attributes.values();
+    // Two pixels share their chroma: four samples instead of six (PS3.3, C.7.6.3.1.2).
+    let count = if subsampled { attributes.pixels() * 2 } else { attributes.values() };
     let bits = usize::from(attributes.bits_allocated);
     // Frames of single bits follow each other without filling (PS3.5, 8.1.1).
     let (first, last) = (frame.checked_mul(count), (frame + 1).checked_mul(count));
@@ -57,14 +60,25 @@ pub(super) fn frame(bytes: &[u8], attributes: &Attributes, frame: usize) -> Resu
             "expected {needed} bytes of pixel data up to frame {frame}, found {found}"
         )));
     }
-    let values = if bits == 1 {
+    let values: Vec<i64> = if bits == 1 {
         let bit = |index: usize| bytes.get(index / 8).map_or(0, |byte| byte >> (index % 8) & 1);
         (first..first + count).map(|index| i64::from(bit(index))).collect()
     } else {
         let samples = bytes.chunks_exact(bits / 8).skip(first).take(count);
         samples.map(little_endian).collect()
     };
+    if subsampled {
+        return Ok(Samples { values: whole_chroma(&values), planar: false, is_rgb: false });
+    }
     Ok(Samples { values, planar: attributes.planar, is_rgb: false })
+}
+
+/// Gives each of two pixels the chroma that they share: Y1 Y2 B R becomes Y1 B R Y2 B R.
+fn whole_chroma(values: &[i64]) -> Vec<i64> {
+    let pairs = values.as_chunks::<4>().0.iter();
+    pairs
+        .flat_map(|[first, second, blue, red]| [*first, *blue, *red, *second, *blue, *red])
+        .collect()
 }
 
 fn little_endian(bytes: &[u8]) -> i64 {

@@ -22,8 +22,8 @@ pub(super) struct Header {
     pub(super) offset: u64,
     /// `scl_slope` and `scl_inter`; `None` where nothing is to be scaled.
     pub(super) rescale: Option<(f64, f64)>,
-    /// `cal_min` and `cal_max`.
-    pub(super) display: (f64, f64),
+    /// `cal_min` and `cal_max`; `None` where they are no range.
+    pub(super) display: Option<(f64, f64)>,
     /// How far a step along each stored axis (column) moves along each coordinate (row).
     pub(super) directions: [[f64; 3]; 3],
 }
@@ -83,8 +83,8 @@ fn first(bytes: &[u8]) -> Result<Header, Fault> {
         datatype,
         big_endian: header.endianness == Endianness::Big,
         offset: offset(f64::from(header.vox_offset), SIZES[0])?,
-        rescale: rescale(f64::from(header.scl_slope), f64::from(header.scl_inter)),
-        display: (f64::from(header.cal_min), f64::from(header.cal_max)),
+        rescale: rescale(f64::from(header.scl_slope), f64::from(header.scl_inter))?,
+        display: display(f64::from(header.cal_min), f64::from(header.cal_max))?,
         directions: directions(
             (header.sform_code, rows.map(|row| [row[0], row[1], row[2]].map(f64::from))),
             (
@@ -115,10 +115,21 @@ fn shape(dims: &[i64], intent: i32) -> Result<([usize; 3], usize), Fault> {
     Ok(([x, y, z], times.ok_or_else(|| damaged("more volumes than can be counted"))?))
 }
 
-/// A slope of zero, or one that is no number, means that nothing is scaled.
-fn rescale(slope: f64, inter: f64) -> Option<(f64, f64)> {
-    let given = slope != 0.0 && slope.is_finite() && inter.is_finite();
-    (given && (slope, inter) != (1.0, 0.0)).then_some((slope, inter))
+/// A slope of zero means that nothing is scaled (NIfTI-1 standard, `nifti1.h`).
+fn rescale(slope: f64, inter: f64) -> Result<Option<(f64, f64)>, Fault> {
+    let (slope, inter) = (finite("scl_slope", slope)?, finite("scl_inter", inter)?);
+    Ok((slope != 0.0 && (slope, inter) != (1.0, 0.0)).then_some((slope, inter)))
+}
+
+/// The display range, if there is one: two equal numbers are none.
+fn display(low: f64, high: f64) -> Result<Option<(f64, f64)>, Fault> {
+    let (low, high) = (finite("cal_min", low)?, finite("cal_max", high)?);
+    Ok((low < high).then_some((low, high)))
+}
+
+fn finite(field: &str, value: f64) -> Result<f64, Fault> {
+    let refuse = || damaged(format!("header field {field}: expected a number, found {value}"));
+    value.is_finite().then_some(value).ok_or_else(refuse)
 }
 
 /// Where the voxels start. Zero is written by tools that mean "after the header and its four bytes
@@ -127,10 +138,12 @@ fn offset(offset: f64, length: usize) -> Result<u64, Fault> {
     let least = length as f64;
     if offset == 0.0 {
         Ok(length as u64 + 4)
-    } else if offset >= least && offset <= (1_u64 << 53) as f64 {
+    } else if offset >= least && offset <= (1_u64 << 53) as f64 && offset.fract() == 0.0 {
         Ok(offset as u64)
     } else {
-        Err(damaged(format!("expected voxels after byte {length}, found vox_offset {offset}")))
+        Err(damaged(format!(
+            "header field vox_offset: expected a whole number from {length}, found {offset}"
+        )))
     }
 }
 
@@ -208,8 +221,8 @@ impl<'a> Second<'a> {
             datatype: number,
             big_endian: self.big_endian,
             offset: offset(self.long(168) as f64, SIZES[1])?,
-            rescale: rescale(self.double(176), self.double(184)),
-            display: (self.double(200), self.double(192)),
+            rescale: rescale(self.double(176), self.double(184))?,
+            display: display(self.double(200), self.double(192))?,
             directions: directions(
                 (code(348), [row(400), row(432), row(464)]),
                 (code(344), row(352)),

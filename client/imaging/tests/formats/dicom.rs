@@ -169,24 +169,51 @@ fn attributes_of_unknown_representation_are_understood() {
 }
 
 #[test]
-fn colour_by_pixels_by_planes_and_by_palette() {
-    let grey =
-        |red: f64, green: f64, blue: f64| (0.2126 * red + 0.7152 * green + 0.0722 * blue) as f32;
-    let expected = [grey(255.0, 0.0, 10.0), grey(0.0, 100.0, 20.0)];
-    let mut file = Dicom::new(make::EXPLICIT, 2, 1, (8, 8));
-    file.word(0x0028, 0x0002, 3).text(0x0028, 0x0004, b"CS", "RGB");
-    assert_eq!(values(file.octets(&[255, 0, 10, 0, 100, 20]), STORED), expected);
-    file.word(0x0028, 0x0006, 1);
-    assert_eq!(values(file.octets(&[255, 0, 0, 100, 10, 20]), STORED), expected);
-    let mut palette = Dicom::new(make::EXPLICIT, 3, 1, (8, 8));
-    palette.text(0x0028, 0x0004, b"CS", "PALETTE COLOR").octets(&[4, 5, 9, 0]);
-    let words = |words: &[u16]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    for (index, table) in [[255, 0], [0, 100], [10, 20]].iter().enumerate() {
-        // Two entries, the first for the value 4.
-        palette.put(0x0028, 0x1101 + index as u16, b"US", words(&[2, 4, 8]));
-        palette.put(0x0028, 0x1201 + index as u16, b"OW", words(table));
+fn numbers_that_cannot_be_read_are_refused_by_name() {
+    let plain = || {
+        let mut file = Dicom::new(make::EXPLICIT, 2, 1, (16, 12));
+        file.words(&[10, 20]);
+        file
+    };
+    // Each attribute that is used, with a text that is no number of its kind.
+    let texts: [(u16, u16, &[u8; 2], &str, &str); 10] = [
+        (0x0028, 0x0008, b"IS", "1,0", "NumberOfFrames (0028,0008)"),
+        (0x0028, 0x0008, b"IS", "1.5", "NumberOfFrames (0028,0008): expected a whole number"),
+        (0x0028, 0x1050, b"DS", "40,5", "WindowCenter (0028,1050)"),
+        (0x0028, 0x1050, b"DS", "", "half a window: expected WindowCenter (0028,1050)"),
+        (0x0028, 0x1051, b"DS", "wide", "WindowWidth (0028,1051)"),
+        (0x0028, 0x1051, b"DS", "0", "WindowWidth (0028,1051): expected a width of at least 1"),
+        (0x0028, 0x1052, b"DS", "nan", "RescaleIntercept (0028,1052)"),
+        (0x0028, 0x1053, b"DS", "1e999", "RescaleSlope (0028,1053)"),
+        (0x0028, 0x1053, b"DS", "0", "RescaleSlope (0028,1053): expected a number other than 0"),
+        (0x0028, 0x1056, b"CS", "CURVE", "VOILUTFunction (0028,1056)"),
+    ];
+    for (group, element, vr, text, name) in texts {
+        let mut file = plain();
+        file.text(0x0028, 0x1050, b"DS", "40").text(0x0028, 0x1051, b"DS", "400");
+        file.text(group, element, vr, text);
+        let error = refused(&file.bytes()).to_string();
+        assert!(error.contains(name), "{error}, expected {name}");
     }
-    assert_eq!(values(&palette, STORED), [expected[0], expected[1], expected[1]]);
+    for (element, name) in [
+        (0x0002, "SamplesPerPixel"),
+        (0x0006, "PlanarConfiguration"),
+        (0x0010, "Rows"),
+        (0x0100, "BitsAllocated"),
+        (0x0101, "BitsStored"),
+        (0x0102, "HighBit"),
+        (0x0103, "PixelRepresentation"),
+        (0x0120, "PixelPaddingValue"),
+    ] {
+        let error = refused(&plain().text(0x0028, element, b"LO", "x").bytes()).to_string();
+        assert!(error.contains(name) && error.contains("`x`"), "{error}, expected {name}");
+    }
+    let error = refused(&plain().word(0x0028, 0x0103, 2).bytes()).to_string();
+    assert!(error.contains("PixelRepresentation (0028,0103) of 0 or 1, found 2"), "{error}");
+    // What is empty is absent.
+    let mut empty = plain();
+    empty.text(0x0028, 0x1052, b"DS", "").text(0x0028, 0x1050, b"DS", " ");
+    assert_eq!(values(&empty, Intensity::Auto), [0.0, 1.0]);
 }
 
 #[test]

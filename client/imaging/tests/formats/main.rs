@@ -6,6 +6,8 @@
     reason = "the lints' exception for tests does not reach the helper functions"
 )]
 
+mod cases;
+mod colour;
 mod dicom;
 mod hostile;
 mod jpeg_2000;

@@ -138,6 +138,28 @@ fn values_are_rescaled_and_shaded() {
 }
 
 #[test]
+fn header_fields_that_are_no_numbers_are_refused_by_name() {
+    for second in [false, true] {
+        let file = || Nifti { second, ..whole_again() };
+        let cases = [
+            (Nifti { rescale: (f32::NAN, 0.0), ..file() }, "scl_slope"),
+            (Nifti { rescale: (f32::INFINITY, 0.0), ..file() }, "scl_slope"),
+            (Nifti { rescale: (2.0, f32::NAN), ..file() }, "scl_inter"),
+            (Nifti { display: (f32::NAN, 1.0), ..file() }, "cal_min"),
+            (Nifti { display: (0.0, f32::INFINITY), ..file() }, "cal_max"),
+        ];
+        for (file, field) in cases {
+            let error = decode(&file.bytes(), &ReadOptions::default()).unwrap_err().to_string();
+            assert!(error.contains(&format!("header field {field}: expected")), "{error}");
+        }
+    }
+    let mut bytes = whole_again().bytes();
+    bytes[108..112].copy_from_slice(&352.5_f32.to_le_bytes());
+    let error = decode(&bytes, &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("header field vox_offset"), "{error}");
+}
+
+#[test]
 fn what_is_damaged_or_too_large_is_refused() {
     let whole = Nifti::counting(&[4, 4, 4], INT16, false, |index| index as i16);
     let refused = |bytes: &[u8], limits: Limits| {
