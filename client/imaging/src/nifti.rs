@@ -22,10 +22,10 @@ pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
 
 /// Reads the slices asked for of the volume asked for.
 pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> {
-    let mut source: Box<dyn Read> =
-        if is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
+    let mut source = inflated(bytes);
     let header = Header::read(&mut source)?;
     let values = volume(&header, &mut source, options.slices.time, options.limits)?;
+    finish(&mut source, options.limits)?;
     let cut = Cut::new(&header, options.slices.axis);
     let chosen = options.slices.which.of(cut.slices)?;
     let pixels = (cut.width * cut.height) as u64;
@@ -114,6 +114,16 @@ fn volume(
         return Err(Fault::damaged(Format::Nifti, what));
     }
     Ok(voxels::values(&raw, header))
+}
+
+/// Reads to the end, where gzip's checksum and length stand. Another gzip member may follow
+/// (RFC 1952, 2.2), and nothing else.
+fn finish(source: &mut dyn Read, limits: Limits) -> Result<(), Fault> {
+    let most = limits.bytes;
+    let rest = io::copy(&mut source.take(most.saturating_add(1)), &mut io::sink());
+    let rest =
+        rest.map_err(|error| Fault::damaged(Format::Nifti, format!("after its voxels: {error}")))?;
+    Fault::limit("bytes after the volume", most, rest)
 }
 
 /// How a volume is cut: for each direction of a slice, and across it, how far apart neighbours

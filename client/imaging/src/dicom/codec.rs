@@ -14,7 +14,7 @@ use super::file::Syntax;
 use super::samples::Samples;
 use super::{codestream, native, rle};
 use crate::error::Fault;
-use crate::picture;
+use crate::picture::marks;
 
 /// The frames of a file.
 pub(super) struct Frames<'a> {
@@ -116,9 +116,7 @@ impl<'a> Frames<'a> {
     }
 
     fn jpeg(&self, bytes: &[u8]) -> Result<Samples, Fault> {
-        if !picture::ends_after_its_scans(bytes) {
-            return Err(self.broken("expected an end marker after the last scan, found none"));
-        }
+        marks::jpeg(bytes).map_err(|what| self.broken(what))?;
         let mut decoder = jpeg_decoder::Decoder::new(bytes);
         // The components as they are: what colour they mean is said by the attributes, not by APP
         // markers or the components' names.
@@ -156,6 +154,7 @@ impl<'a> Frames<'a> {
         if samples != 1 {
             return Err(self.syntax.refuse("colour"));
         }
+        marks::jpeg(bytes).map_err(|what| self.broken(what))?;
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         let decoded = jpegls::decode(bytes, side(columns), side(rows));
         let (values, width, height) = decoded.map_err(|error| match error {

@@ -117,12 +117,24 @@ fn is_explicit(data_set: &[u8]) -> bool {
 /// The data set of Deflated Explicit VR Little Endian, which is deflated without a header.
 fn inflate(data_set: &[u8], limits: Limits) -> Result<Vec<u8>, Fault> {
     let mut inflated = Vec::new();
-    flate2::read::DeflateDecoder::new(data_set)
+    let mut decoder = flate2::bufread::DeflateDecoder::new(data_set);
+    (&mut decoder)
         .take(limits.bytes.saturating_add(1))
         .read_to_end(&mut inflated)
         .map_err(|error| damaged(format!("its data set cannot be inflated: {error}")))?;
     Fault::limit("bytes of the inflated data set", limits.bytes, inflated.len() as u64)?;
-    Ok(inflated)
+    // A zero makes the length even (PS3.5, A.5). Some programs leave gzip's checksum and length.
+    let mut sum = flate2::Crc::new();
+    sum.update(&inflated);
+    let trailer = [sum.sum().to_le_bytes(), sum.amount().to_le_bytes()].concat();
+    match decoder.into_inner() {
+        [] | [0] => Ok(inflated),
+        more if more == trailer => Ok(inflated),
+        more => {
+            let what = "bytes after the end of its data set, which are no checksum of it";
+            Err(damaged(format!("{} {what}", more.len())))
+        }
+    }
 }
 
 /// An error with its causes, which `dicom-object`'s own text leaves out.

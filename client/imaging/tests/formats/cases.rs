@@ -60,3 +60,31 @@ fn numbers_of_case_2_are_read_or_refused_by_name() {
     // A window that is asked for takes the place of the file's.
     grey("02_dicom_decimal_comma/dcm_wincomma.dcm", lung).unwrap();
 }
+
+#[test]
+fn checksums_of_case_3_are_compared() {
+    for name in ["nii_gzcrc.nii.gz", "nii_gzcut.nii.gz"] {
+        let name = format!("03_gzip_checksum/{name}");
+        let error = grey(&name, Intensity::Auto).unwrap_err();
+        assert!(error.contains("cannot be decoded as NIfTI: after its voxels"), "{error}");
+    }
+}
+
+#[test]
+fn pictures_of_case_8_stand_as_they_are_shown() {
+    let mask = grey("08_exif/te_m.png", Intensity::Auto).unwrap();
+    let picture = grey("08_exif/te.jpg", Intensity::Auto).unwrap();
+    let inside = picture.iter().zip(&mask).filter(|(_, mask)| **mask > 0.5).map(|(grey, _)| grey);
+    let (sum, count) = inside.fold((0.0, 0), |(sum, count), grey| (sum + grey, count + 1));
+    let mean = sum / count as f32 * 255.0;
+    assert!((mean - 230.0).abs() < 1.0, "{mean}");
+    let picture = grey("08_exif/single_exif6.jpg", Intensity::Auto).unwrap();
+    let quarter = |top: usize, left: usize| -> f32 {
+        let place = |index: usize| (top + index / 24) * 48 + left + index % 24;
+        (0..24 * 24).map(|index| picture[place(index)]).sum::<f32>() / 576.0 * 255.0
+    };
+    let quarters = [quarter(0, 0), quarter(0, 24), quarter(24, 0), quarter(24, 24)];
+    for (found, expected) in quarters.iter().zip([76.39, 50.0, 16.67, 50.0]) {
+        assert!((found - expected).abs() < 1.0, "{quarters:?}");
+    }
+}

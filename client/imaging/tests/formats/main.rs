@@ -13,5 +13,7 @@ mod hostile;
 mod jpeg_2000;
 mod make;
 mod nifti;
+mod orientation;
 mod pictures;
 mod samples;
+mod whole;
