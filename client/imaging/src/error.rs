@@ -22,7 +22,9 @@ pub enum Fault {
     #[error("{0}; check that the path exists and may be read")]
     File(#[from] std::io::Error),
     /// A file without content.
-    #[error("expected an image, found an empty file; fetch it again or take it off the list")]
+    #[error(
+        "expected an image, found an empty file or folder; fetch it again or take it off the list"
+    )]
     Empty,
     /// None of the formats.
     #[error(
@@ -82,10 +84,28 @@ pub enum Fault {
         /// What the file holds or claims to hold.
         found: u64,
     },
+    /// A folder of slices, one of which was not read.
+    #[error("its slice {file}: {fault}")]
+    Slice {
+        /// The file within the folder.
+        file: String,
+        /// The reason.
+        fault: Box<Fault>,
+    },
+    /// A mask that does not say what is inside, or not where.
+    #[error("expected a mask of {expected}, found {found}; {advice}")]
+    Mask {
+        /// What it should hold.
+        expected: String,
+        /// What it holds.
+        found: String,
+        /// What to do about it.
+        advice: &'static str,
+    },
     /// A slice or time that the file does not have.
     #[error("expected a {what} below {count}, found {asked}; they are counted from 0")]
     Index {
-        /// `slice` or `time`.
+        /// `slice`, `time` or `mask channel`.
         what: &'static str,
         /// Which one was asked for.
         asked: usize,
@@ -107,6 +127,10 @@ pub enum Fault {
 impl Fault {
     pub(crate) fn damaged(format: Format, what: impl Into<String>) -> Self {
         Self::Damaged { format, what: what.into() }
+    }
+
+    pub(crate) fn mask(expected: impl Into<String>, found: String, advice: &'static str) -> Self {
+        Self::Mask { expected: expected.into(), found, advice }
     }
 
     pub(crate) fn limit(what: &'static str, most: u64, found: u64) -> Result<(), Self> {

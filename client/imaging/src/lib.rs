@@ -19,7 +19,9 @@ mod detect;
 mod dicom;
 mod error;
 mod format;
+mod geometry;
 mod intensity;
+mod mask;
 mod nifti;
 mod options;
 mod picture;
@@ -28,6 +30,8 @@ mod stack;
 
 pub use error::{Fault, ImagingError};
 pub use format::Format;
+pub use geometry::{Geometry, Vector};
+pub use mask::{MaskOptions, read_mask};
 pub use options::{Axis, Intensity, Limits, ReadOptions, SliceOptions, Slices};
 pub use read::{decode, read, slices};
 pub use stack::{Info, Plane, Scale, Stack};

@@ -10,10 +10,13 @@ use flate2::read::MultiGzDecoder;
 
 use crate::error::Fault;
 use crate::format::Format;
+use crate::geometry::{Geometry, Vector, scale};
 use crate::intensity::{min_max, percentiles, to_unit};
+use crate::mask::{Drawn, Meaning, single_channel};
 use crate::options::{Axis, Intensity, Limits, ReadOptions};
 use crate::stack::{Info, Plane, Scale, Stack};
 use header::Header;
+use orientation::Affine;
 
 /// Whether a NIfTI file is gzipped.
 pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
@@ -24,17 +27,18 @@ pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
 pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> {
     let mut source = inflated(bytes);
     let header = Header::read(&mut source)?;
-    let values = volume(&header, &mut source, options.slices.time, options.limits)?;
+    let raw = volume(&header, &mut source, options.slices.time, options.limits)?;
     finish(&mut source, options.limits)?;
-    let cut = Cut::new(&header, options.slices.axis);
+    let values = voxels::values(&raw, &header);
+    drop(raw);
+    let cut = Cut::new(&header, directions(options.slices.axis));
     let chosen = options.slices.which.of(cut.slices)?;
     let pixels = (cut.width * cut.height) as u64;
     let most = options.limits.values;
     Fault::limit("values of the slices", most, pixels.saturating_mul(chosen.len() as u64))?;
-    let mut planes: Vec<Plane> = chosen
-        .into_iter()
-        .map(|index| Plane { index, values: cut.slice(&values, index) })
-        .collect();
+    let plane =
+        |index| Plane { index, values: cut.slice(&values, index), instance: None, frame: 0 };
+    let mut planes: Vec<Plane> = chosen.into_iter().map(plane).collect();
     let scale = match range(&header, values, options.intensity) {
         Some((low, high)) => {
             planes.iter_mut().for_each(|plane| to_unit(&mut plane.values, low, high));
@@ -43,24 +47,74 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> 
         None => Scale::Stored,
     };
     let (bits, channels) = voxels::bits(header.datatype);
-    Ok(Stack {
-        info: Info {
-            format: Format::Nifti,
-            bits,
-            channels,
-            slices: cut.slices,
-            transfer_syntax: None,
-            scale,
-        },
-        width: cut.width,
-        height: cut.height,
-        planes,
-    })
+    let info = Info {
+        format: Format::Nifti,
+        bits,
+        channels,
+        slices: cut.slices,
+        transfer_syntax: None,
+        scale,
+    };
+    let geometry = header.affine.map(|affine| cut.geometry(&affine));
+    Ok(Stack { info, width: cut.width, height: cut.height, planes, geometry })
+}
+
+/// Reads a volume as a mask, cut along the directions of its image: across, down, and from slice to
+/// slice.
+pub(crate) fn mask(
+    bytes: &[u8],
+    directions: [Vector; 3],
+    channel: Option<usize>,
+    limits: Limits,
+) -> Result<Drawn, Fault> {
+    let mut source = inflated(bytes);
+    let header = Header::read(&mut source)?;
+    let colours = voxels::bits(header.datatype).1;
+    if header.times > 1 && (channel.is_none() || colours > 1) {
+        let found = format!("{} volumes", header.times);
+        return Err(Fault::mask(
+            "one channel",
+            found,
+            "choose one by --mask-channel, counted from 0",
+        ));
+    }
+    let count = header.times;
+    let time = channel.filter(|_| colours == 1).unwrap_or(0);
+    if time >= count {
+        return Err(Fault::Index { what: "mask channel", asked: time, count });
+    }
+    let raw = volume(&header, &mut source, time, limits)?;
+    finish(&mut source, limits)?;
+    let values = if colours > 1 {
+        single_channel(voxels::channels(&raw, usize::from(colours)), colours == 4, channel)?
+    } else {
+        voxels::values(&raw, &header)
+    };
+    let cut = Cut::new(&header, directions);
+    let slices = (0..cut.slices).map(|index| cut.slice(&values, index)).collect();
+    let size = (cut.width, cut.height);
+    let mut drawn = Drawn::plain(Format::Nifti, size, slices, Meaning::Levels);
+    drawn.geometry = header.affine.map(|affine| cut.geometry(&affine));
+    Ok(drawn)
+}
+
+/// The directions in which the slices across an axis are seen: across, down, and from slice to
+/// slice.
+pub(crate) fn directions(axis: Axis) -> [Vector; 3] {
+    const LEFT: Vector = [1.0, 0.0, 0.0];
+    const BACK: Vector = [0.0, 1.0, 0.0];
+    const HEAD: Vector = [0.0, 0.0, 1.0];
+    let against = |vector| scale(vector, -1.0);
+    match axis {
+        Axis::Axial => [LEFT, BACK, HEAD],
+        Axis::Coronal => [LEFT, against(HEAD), against(BACK)],
+        Axis::Sagittal => [BACK, against(HEAD), against(LEFT)],
+    }
 }
 
 /// How many slices there are along an axis, by the header.
 pub(crate) fn slices(bytes: &[u8], axis: Axis) -> Result<usize, Fault> {
-    Ok(Cut::new(&Header::read(&mut inflated(bytes))?, axis).slices)
+    Ok(Cut::new(&Header::read(&mut inflated(bytes))?, directions(axis)).slices)
 }
 
 fn inflated(bytes: &[u8]) -> Box<dyn Read + '_> {
@@ -80,13 +134,13 @@ fn range(header: &Header, values: Vec<f32>, intensity: Intensity) -> Option<(f64
     Some(found.unwrap_or((0.0, 0.0)))
 }
 
-/// The voxels of one volume, as stored and rescaled.
+/// The bytes of the voxels of one volume.
 fn volume(
     header: &Header,
     mut source: &mut dyn Read,
     time: usize,
     limits: Limits,
-) -> Result<Vec<f32>, Fault> {
+) -> Result<Vec<u8>, Fault> {
     let (size, advice) = (voxels::size(header.datatype), "convert it to integers or floats");
     let Some(size) = size else {
         let what = format!("voxels of type {:?}", header.datatype);
@@ -113,7 +167,7 @@ fn volume(
         let what = format!("expected {} bytes after the header, found {found}", skip + bytes);
         return Err(Fault::damaged(Format::Nifti, what));
     }
-    Ok(voxels::values(&raw, header))
+    Ok(raw)
 }
 
 /// Reads to the end, where gzip's checksum and length stand. Another gzip member may follow
@@ -139,38 +193,60 @@ struct Cut {
 
 #[derive(Clone, Copy)]
 struct Steps {
+    /// The stored axis.
+    axis: usize,
     stride: usize,
     count: usize,
     reversed: bool,
 }
 
 impl Steps {
+    /// Where an index stands along the stored axis.
+    fn stored(self, index: usize) -> usize {
+        if self.reversed { self.count - 1 - index } else { index }
+    }
+
     fn at(self, index: usize) -> usize {
-        let index = if self.reversed { self.count - 1 - index } else { index };
-        index * self.stride
+        self.stored(index) * self.stride
+    }
+
+    /// How far a step goes.
+    fn step(self, affine: &Affine) -> Vector {
+        let sign = if self.reversed { -1.0 } else { 1.0 };
+        affine.steps.get(self.axis).map_or([0.0; 3], |step| scale(*step, sign))
     }
 }
 
 impl Cut {
-    fn new(header: &Header, axis: Axis) -> Self {
+    fn new(header: &Header, directions: [Vector; 3]) -> Self {
         let [nx, ny, nz] = header.shape;
         let strides = [1, nx, nx * ny];
-        let axes = orientation::closest(&header.directions);
-        // Towards the patient's right, front and top, as the header's coordinates grow.
-        let [right, front, top] = axes.map(|(stored, reversed)| Steps {
-            stride: strides[stored],
-            count: [nx, ny, nz][stored],
+        let affine = header.affine.unwrap_or(Affine::UNKNOWN);
+        let [across, down, along] = affine.along(directions).map(|(axis, reversed)| Steps {
+            axis,
+            stride: strides[axis],
+            count: [nx, ny, nz][axis],
             reversed,
         });
-        let against = |steps: Steps| Steps { reversed: !steps.reversed, ..steps };
-        let (across, down, along) = match axis {
-            Axis::Axial => (right, front, top),
-            Axis::Coronal => (right, top, front),
-            Axis::Sagittal => (front, top, right),
-        };
-        // The patient's right stands at the left edge, and the front or the top at the upper one.
-        let (across, down) = (against(across), against(down));
         Self { width: across.count, height: down.count, slices: along.count, across, down, along }
+    }
+
+    fn geometry(&self, affine: &Affine) -> Geometry {
+        let origin = |slice: usize| {
+            let mut voxel = [0; 3];
+            for (steps, index) in [(self.across, 0), (self.down, 0), (self.along, slice)] {
+                voxel[steps.axis] = steps.stored(index);
+            }
+            affine.at(voxel)
+        };
+        Geometry {
+            width: self.width,
+            height: self.height,
+            across: self.across.step(affine),
+            down: self.down.step(affine),
+            origins: (0..self.slices).map(origin).collect(),
+            frame_of_reference: None,
+        }
     }
 
     fn slice(&self, values: &[f32], index: usize) -> Vec<f32> {

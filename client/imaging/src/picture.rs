@@ -5,10 +5,14 @@ pub(crate) mod marks;
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader};
+use image::{
+    DynamicImage, GenericImageView as _, ImageBuffer, ImageDecoder as _, ImageError, ImageFormat,
+    ImageReader,
+};
 
 use crate::error::Fault;
 use crate::format::Format;
+use crate::mask::{Drawn, Meaning, check_blurred, single_channel};
 use crate::options::{Limits, ReadOptions};
 use crate::stack::{Info, Plane, Scale, Stack};
 
@@ -18,14 +22,57 @@ use crate::stack::{Info, Plane, Scale, Stack};
 /// ignored, a palette resolved. Of an animation or a file of several pages the first is read.
 pub(crate) fn read(bytes: &[u8], format: Format, options: &ReadOptions) -> Result<Stack, Fault> {
     options.slices.which.of(1)?;
-    let Picture { image, bits, channels } = Picture::decode(bytes, format, options.limits)?;
+    let Picture { mut image, orientation, bits, channels } =
+        Picture::decode(bytes, format, options.limits)?;
+    image.apply_orientation(orientation);
     let high = if wide(&image) { f64::from(u16::MAX) } else { f64::from(u8::MAX) };
     let (width, height) = (image.width() as usize, image.height() as usize);
     // The weights of white add up to a little more than 1 in 32 bits.
     let values = image.to_luma32f().into_raw().into_iter().map(|value| value.min(1.0)).collect();
     let scale = Scale::Unit { low: 0.0, high };
     let info = Info { format, bits, channels, slices: 1, transfer_syntax: None, scale };
-    Ok(Stack { info, width, height, planes: vec![Plane { index: 0, values }] })
+    let planes = vec![Plane { index: 0, values, instance: None, frame: 0 }];
+    Ok(Stack { info, width, height, planes, geometry: None })
+}
+
+/// Reads a picture as a mask, with its stored values.
+pub(crate) fn mask(
+    bytes: &[u8],
+    format: Format,
+    channel: Option<usize>,
+    limits: Limits,
+) -> Result<Drawn, Fault> {
+    let Picture { image, orientation, bits, .. } = Picture::decode(bytes, format, limits)?;
+    let (width, height) = image.dimensions();
+    let count = usize::from(image.color().channel_count());
+    let has_alpha = image.color().has_alpha();
+    // Channels of less than 8 bits have been spread over 8.
+    let spread = if bits < 8 { 255 / ((1 << bits) - 1) } else { 1 };
+    let stored: Vec<u16> = match &image {
+        image if wide(image) => image
+            .as_bytes()
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|word| u16::from_ne_bytes(*word))
+            .collect(),
+        image => image.as_bytes().iter().map(|byte| u16::from(*byte) / spread).collect(),
+    };
+    let channels = (0..count).map(|channel| stored.iter().skip(channel).step_by(count));
+    let channels = channels.map(|channel| channel.map(|value| f32::from(*value)).collect());
+    let values = single_channel(channels.collect(), has_alpha, channel)?;
+    let mut meaning = Meaning::Levels;
+    if format == Format::Jpeg {
+        meaning = Meaning::Blurred;
+        check_blurred(&values, width as usize, if count == 1 { 8 } else { 16 })?;
+    }
+    let values = values.into_iter().map(|value| value as u16).collect();
+    let buffer = ImageBuffer::from_raw(width, height, values).unwrap_or_default();
+    let mut shown = DynamicImage::ImageLuma16(buffer);
+    shown.apply_orientation(orientation);
+    let size = (shown.width() as usize, shown.height() as usize);
+    let values = shown.into_luma16().into_raw().into_iter().map(f32::from).collect();
+    Ok(Drawn::plain(format, size, vec![values], meaning))
 }
 
 /// Whether a channel has 16 bits.
@@ -34,9 +81,11 @@ fn wide(image: &DynamicImage) -> bool {
     colour.bytes_per_pixel() / colour.channel_count() > 1
 }
 
-/// A decoded picture, turned as it is shown.
+/// A decoded picture.
 struct Picture {
     image: DynamicImage,
+    /// How it is turned to be shown.
+    orientation: Orientation,
     /// Bits a channel in the file.
     bits: u16,
     /// Channels in the file.
@@ -74,7 +123,7 @@ impl Picture {
             }
             _ => decoder.orientation().map_err(fault)?,
         };
-        let mut image = DynamicImage::from_decoder(decoder).map_err(fault)?;
+        let image = DynamicImage::from_decoder(decoder).map_err(fault)?;
         if matches!(image, DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) {
             return Err(Fault::Unsupported {
                 format,
@@ -82,8 +131,7 @@ impl Picture {
                 advice: "save it with 8 or 16 bits a channel",
             });
         }
-        image.apply_orientation(orientation);
-        Ok(Self { image, bits, channels })
+        Ok(Self { image, orientation, bits, channels })
     }
 }
 

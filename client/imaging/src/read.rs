@@ -11,28 +11,36 @@ use crate::options::{Limits, ReadOptions};
 use crate::stack::Stack;
 use crate::{dicom, nifti, picture};
 
-/// Reads the file at `path`.
+/// Reads the file at `path`, or the folder of the slices of a DICOM series.
 ///
 /// # Errors
 /// [`ImagingError`], which names the file and says why it was not read.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Stack, ImagingError> {
-    load(path, options.limits)
-        .and_then(|bytes| decode(&bytes, options))
-        .map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
+    let read = || {
+        if path.is_dir() {
+            options.intensity.check()?;
+            return dicom::Volume::of_series(path, options.limits)?.read(options);
+        }
+        decode(&load(path, options.limits)?, options)
+    };
+    read().map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
 }
 
 /// How many slices the file at `path` has along the axis, without decoding it. Of a picture nothing
-/// but the first bytes is read.
+/// but the first bytes is read, and the files of a folder are counted.
 ///
 /// # Errors
 /// [`ImagingError`] if the file cannot be read, or its format or header is not understood.
 pub fn slices(path: &Path, options: &ReadOptions) -> Result<usize, ImagingError> {
     let count = || {
+        if path.is_dir() {
+            return Ok(dicom::series_files(path)?.len());
+        }
         let mut start = Vec::new();
         File::open(path)?.take(START).read_to_end(&mut start)?;
         match detect(&start)? {
             Format::Nifti => nifti::slices(&load(path, options.limits)?, options.slices.axis),
-            Format::Dicom => dicom::slices(&load(path, options.limits)?, options.limits),
+            Format::Dicom => dicom::frames(&load(path, options.limits)?, options.limits),
             Format::Png | Format::Jpeg | Format::Tiff | Format::Gif => Ok(1),
         }
     };
@@ -51,12 +59,12 @@ pub fn decode(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> {
     Fault::limit("bytes of the file", options.limits.bytes, bytes.len() as u64)?;
     match detect(bytes)? {
         Format::Nifti => nifti::read(bytes, options),
-        Format::Dicom => dicom::read(bytes, options),
+        Format::Dicom => dicom::Volume::of_file(bytes, options.limits)?.read(options),
         picture => picture::read(bytes, picture, options),
     }
 }
 
-fn load(path: &Path, limits: Limits) -> Result<Vec<u8>, Fault> {
+pub(crate) fn load(path: &Path, limits: Limits) -> Result<Vec<u8>, Fault> {
     let file = File::open(path)?;
     Fault::limit("bytes of the file", limits.bytes, file.metadata()?.len())?;
     let mut bytes = Vec::new();

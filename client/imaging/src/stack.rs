@@ -1,6 +1,7 @@
 //! What is read of a file.
 
 use crate::format::Format;
+use crate::geometry::Geometry;
 
 /// What was read of a file: one plane or several, all of one size.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +14,9 @@ pub struct Stack {
     pub height: usize,
     /// The slices asked for, in the order asked for.
     pub planes: Vec<Plane>,
+    /// Where all slices of the file lie in the patient, also those that were not asked for; `None`
+    /// where the file does not say.
+    pub geometry: Option<Geometry>,
 }
 
 /// One slice.
@@ -22,6 +26,10 @@ pub struct Plane {
     pub index: usize,
     /// Row-major values, `width * height` of them; see [`Info::scale`].
     pub values: Vec<f32>,
+    /// DICOM: the SOP Instance UID of the file that holds it, where the file says.
+    pub instance: Option<String>,
+    /// DICOM: which frame of that file it is, from 0.
+    pub frame: usize,
 }
 
 /// What a file is.

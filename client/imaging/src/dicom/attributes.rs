@@ -166,5 +166,10 @@ pub(super) fn item(
     sequence: Tag,
     index: usize,
 ) -> Option<&InMemDicomObject> {
-    object.get(sequence)?.items()?.get(index)
+    items(object, sequence).get(index)
+}
+
+/// The items of a sequence; none where there is no such sequence.
+pub(super) fn items(object: &InMemDicomObject, sequence: Tag) -> &[InMemDicomObject] {
+    object.get(sequence).and_then(|element| element.items()).unwrap_or_default()
 }

@@ -72,8 +72,27 @@ pub(super) fn to_grey(
     if attributes.photometric == "PALETTE COLOR" {
         return palette(object, attributes, samples, unit);
     }
-    let greatest = attributes.greatest();
-    let scale = if unit { 1.0 / greatest } else { 1.0 };
+    let scale = if unit { 1.0 / attributes.greatest() } else { 1.0 };
+    let grey = |[red, green, blue]: [f64; 3]| (luma(red, green, blue) * scale) as f32;
+    Ok(pixels(attributes, samples)?.map(grey).collect())
+}
+
+/// Red, green and blue of a frame, in the samples' own units.
+pub(super) fn to_rgb(attributes: &Attributes, samples: &Samples) -> Result<Vec<Vec<f32>>, Fault> {
+    let mut channels = vec![Vec::with_capacity(attributes.pixels()); 3];
+    for pixel in pixels(attributes, samples)? {
+        for (channel, value) in channels.iter_mut().zip(pixel) {
+            channel.push(value.round() as f32);
+        }
+    }
+    Ok(channels)
+}
+
+/// The pixels of a frame as RGB.
+fn pixels(
+    attributes: &Attributes,
+    samples: &Samples,
+) -> Result<impl Iterator<Item = [f64; 3]>, Fault> {
     let to_rgb: fn([f64; 3], f64) -> [f64; 3] = match attributes.photometric.as_str() {
         "RGB" => |rgb, _| rgb,
         // Subsampled chroma has been brought to the size of the picture.
@@ -84,17 +103,14 @@ pub(super) fn to_grey(
             return Err(unsupported(what, "export it as RGB or MONOCHROME2"));
         }
     };
-    let pixels = attributes.pixels();
-    let sample = |pixel: usize, channel: usize| {
-        let index = if samples.planar { channel * pixels + pixel } else { 3 * pixel + channel };
+    let (count, greatest) = (attributes.pixels(), attributes.greatest());
+    let sample = move |pixel: usize, channel: usize| {
+        let index = if samples.planar { channel * count + pixel } else { 3 * pixel + channel };
         let sample = samples.values.get(index).copied().unwrap_or(0);
         attributes.meant(sample) as f64
     };
-    let grey = |pixel| {
-        let [red, green, blue] = to_rgb([0, 1, 2].map(|channel| sample(pixel, channel)), greatest);
-        (luma(red, green, blue) * scale) as f32
-    };
-    Ok((0..pixels).map(grey).collect())
+    Ok((0..count)
+        .map(move |pixel| to_rgb([0, 1, 2].map(|channel| sample(pixel, channel)), greatest)))
 }
 
 /// YBR_FULL to RGB, clamped (PS3.3, C.7.6.3.1.2, inverted).

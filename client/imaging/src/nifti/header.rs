@@ -4,7 +4,7 @@ use std::io::Read;
 
 use nifti::{Endianness, NiftiHeader, NiftiType};
 
-use super::orientation;
+use super::orientation::Affine;
 use crate::error::Fault;
 use crate::format::Format;
 
@@ -24,8 +24,8 @@ pub(super) struct Header {
     pub(super) rescale: Option<(f64, f64)>,
     /// `cal_min` and `cal_max`; `None` where they are no range.
     pub(super) display: Option<(f64, f64)>,
-    /// How far a step along each stored axis (column) moves along each coordinate (row).
-    pub(super) directions: [[f64; 3]; 3],
+    /// From voxel indices to the patient; `None` where the header does not say.
+    pub(super) affine: Option<Affine>,
 }
 
 /// `sizeof_hdr` of NIfTI-1 and NIfTI-2.
@@ -76,6 +76,7 @@ fn first(bytes: &[u8]) -> Result<Header, Fault> {
     let (shape, times) = shape(&dims, i32::from(header.intent_code))?;
     let pixdim = [0, 1, 2, 3].map(|index: usize| f64::from(header.pixdim[index]));
     let rows = [header.srow_x, header.srow_y, header.srow_z];
+    let offsets = [header.quatern_x, header.quatern_y, header.quatern_z];
     Ok(Header {
         length: SIZES[0] as u64,
         shape,
@@ -85,13 +86,15 @@ fn first(bytes: &[u8]) -> Result<Header, Fault> {
         offset: offset(f64::from(header.vox_offset), SIZES[0])?,
         rescale: rescale(f64::from(header.scl_slope), f64::from(header.scl_inter))?,
         display: display(f64::from(header.cal_min), f64::from(header.cal_max))?,
-        directions: directions(
-            (header.sform_code, rows.map(|row| [row[0], row[1], row[2]].map(f64::from))),
+        affine: affine(
+            (i32::from(header.sform_code), rows.map(|row| row.map(f64::from))),
             (
-                header.qform_code,
+                i32::from(header.qform_code),
                 [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from),
+                offsets.map(f64::from),
             ),
             pixdim,
+            shape,
         ),
     })
 }
@@ -147,21 +150,21 @@ fn offset(offset: f64, length: usize) -> Result<u64, Fault> {
     }
 }
 
-/// The orientation: `sform`, else `qform`, else none, and then the stored axes are taken to run
-/// left to right, back to front and bottom to top.
-fn directions(
-    sform: (i16, [[f64; 3]; 3]),
-    qform: (i16, [f64; 3]),
+/// `sform`, else `qform`, else none. A matrix of zeros, or one that holds what is no number, says
+/// nothing, whatever its code.
+fn affine(
+    sform: (i32, [[f64; 4]; 3]),
+    qform: (i32, [f64; 3], [f64; 3]),
     pixdim: [f64; 4],
-) -> [[f64; 3]; 3] {
-    if sform.0 > 0 {
-        sform.1
-    } else if qform.0 > 0 {
-        let [b, c, d] = qform.1;
-        orientation::of_quaternion(b, c, d, pixdim)
-    } else {
-        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-    }
+    shape: [usize; 3],
+) -> Option<Affine> {
+    let stored = (sform.0 > 0).then(|| Affine::of_rows(sform.1));
+    let turned = || {
+        let (code, quaternion, offset) = qform;
+        (code > 0).then(|| Affine::of_quaternion(quaternion, offset, pixdim))
+    };
+    let sound = |affine: Affine| affine.sound(shape);
+    stored.and_then(sound).or_else(|| turned().and_then(sound))
 }
 
 /// A NIfTI-2 header, whose fields stand at the offsets of `nifti2.h` (nifti.nimh.nih.gov).
@@ -212,8 +215,8 @@ impl<'a> Second<'a> {
         let (shape, times) = shape(&dims, self.int(504))?;
         let code = self.short(12);
         let number = nifti_type(code).ok_or_else(|| damaged(format!("unknown datatype {code}")))?;
-        let row = |at: usize| [self.double(at), self.double(at + 8), self.double(at + 16)];
-        let code = |at| i16::try_from(self.int(at)).unwrap_or(0);
+        let row = |at: usize| [0, 8, 16, 24].map(|step| self.double(at + step));
+        let three = |at: usize| [0, 8, 16].map(|step| self.double(at + step));
         Ok(Header {
             length: SIZES[1] as u64,
             shape,
@@ -223,10 +226,11 @@ impl<'a> Second<'a> {
             offset: offset(self.long(168) as f64, SIZES[1])?,
             rescale: rescale(self.double(176), self.double(184))?,
             display: display(self.double(200), self.double(192))?,
-            directions: directions(
-                (code(348), [row(400), row(432), row(464)]),
-                (code(344), row(352)),
+            affine: affine(
+                (self.int(348), [row(400), row(432), row(464)]),
+                (self.int(344), three(352), three(376)),
                 [104, 112, 120, 128].map(|at| self.double(at)),
+                shape,
             ),
         })
     }

@@ -60,6 +60,12 @@ pub(super) fn values(raw: &[u8], header: &Header) -> Vec<f32> {
     }
 }
 
+/// The channels of voxels in colour.
+pub(super) fn channels(raw: &[u8], count: usize) -> Vec<Vec<f32>> {
+    let channel = |first| raw.iter().skip(first).step_by(count).map(|byte| f32::from(*byte));
+    (0..count).map(|first| channel(first).collect()).collect()
+}
+
 fn scaled<const N: usize>(
     raw: &[u8],
     header: &Header,

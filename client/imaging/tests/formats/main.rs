@@ -9,11 +9,15 @@
 mod cases;
 mod colour;
 mod dicom;
+mod geometry;
 mod hostile;
 mod jpeg_2000;
 mod make;
+mod masks;
 mod nifti;
 mod orientation;
 mod pictures;
 mod samples;
+mod segmentations;
+mod series;
 mod whole;

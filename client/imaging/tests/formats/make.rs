@@ -43,6 +43,8 @@ pub(crate) struct Nifti {
     pub(crate) display: (f32, f32),
     /// `sform` rows; none without.
     pub(crate) rows: Option<[[f32; 3]; 3]>,
+    /// The last column of `sform`.
+    pub(crate) offset: [f32; 3],
     pub(crate) voxels: Vec<u8>,
 }
 
@@ -58,7 +60,17 @@ impl Nifti {
         let voxels = (0..count).flat_map(|index| number(index).ordered(big)).collect();
         let dims = dims.to_vec();
         let (rescale, display) = ((0.0, 0.0), (0.0, 0.0));
-        Self { second: false, big, dims, datatype, rescale, display, rows: None, voxels }
+        Self {
+            second: false,
+            big,
+            dims,
+            datatype,
+            rescale,
+            display,
+            rows: None,
+            offset: [0.0; 3],
+            voxels,
+        }
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -87,6 +99,7 @@ impl Nifti {
                 for (axis, value) in row.iter().enumerate() {
                     put(400 + 32 * index + 8 * axis, f64::from(*value).ordered(big));
                 }
+                put(424 + 32 * index, f64::from(self.offset[index]).ordered(big));
             }
         } else {
             put(0, 348_i32.ordered(big));
@@ -107,6 +120,7 @@ impl Nifti {
                 for (axis, value) in row.iter().enumerate() {
                     put(280 + 16 * index + 4 * axis, value.ordered(big));
                 }
+                put(292 + 16 * index, self.offset[index].ordered(big));
             }
         }
         header.extend(&self.voxels);
@@ -115,6 +129,7 @@ impl Nifti {
 }
 
 /// A DICOM file in the making.
+#[derive(Clone)]
 pub(crate) struct Dicom {
     uid: &'static str,
     elements: Vec<(u16, u16, &'static [u8; 2], Vec<u8>)>,
@@ -142,6 +157,29 @@ impl Dicom {
         file.word(0x0028, 0x0100, bits.0).word(0x0028, 0x0101, bits.1);
         file.word(0x0028, 0x0102, bits.1 - 1).word(0x0028, 0x0103, 0);
         file
+    }
+
+    /// An item of a sequence, without any attribute yet.
+    pub(crate) fn item() -> Self {
+        Self { uid: EXPLICIT, elements: Vec::new(), fragments: None }
+    }
+
+    /// A sequence; only in Explicit VR Little Endian.
+    pub(crate) fn sequence(&mut self, group: u16, element: u16, items: &[Self]) -> &mut Self {
+        let mut value = Vec::new();
+        for item in items {
+            let bytes = item.data_set();
+            value.extend(b"\xfe\xff\x00\xe0");
+            value.extend((bytes.len() as u32).to_le_bytes());
+            value.extend(bytes);
+        }
+        self.put(group, element, b"SQ", value)
+    }
+
+    /// Numbers as decimal strings.
+    pub(crate) fn decimals(&mut self, group: u16, element: u16, numbers: &[f64]) -> &mut Self {
+        let texts: Vec<String> = numbers.iter().map(f64::to_string).collect();
+        self.text(group, element, b"DS", &texts.join("\\"))
     }
 
     fn big(&self) -> bool {

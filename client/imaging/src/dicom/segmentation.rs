@@ -1,0 +1,199 @@
+//! Masks in DICOM: segmentations (PS3.3, A.51 and C.8.20), and pictures of a mask.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dicom_core::Tag;
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
+
+use super::attributes::{group, item, items};
+use super::colour;
+use super::fault::damaged;
+use super::grey;
+use super::value::{integer, name, number, text};
+use super::volume::{File, Volume};
+use crate::error::Fault;
+use crate::format::Format;
+use crate::mask::{Drawn, MaskOptions, Meaning, Source, check_blurred, single_channel};
+use crate::options::Limits;
+
+/// Reads a mask: the segments chosen of a segmentation, or the values of a picture.
+pub(super) fn read(volume: &Volume, options: &MaskOptions, limits: Limits) -> Result<Drawn, Fault> {
+    let Some(file) = volume.files.first() else { return Err(Fault::Empty) };
+    let all: Vec<usize> = (0..volume.slices.len()).collect();
+    let values = (file.attributes.pixels() as u64).saturating_mul(all.len() as u64);
+    Fault::limit("values of all frames", limits.values, values)?;
+    match text(&file.object, tags::SEGMENTATION_TYPE)?.as_deref() {
+        None => picture(volume, file, &all, options),
+        Some("LABELMAP") => {
+            let mut drawn = picture(volume, file, &all, options)?;
+            refer(&mut drawn, file, &all)?;
+            Ok(drawn)
+        }
+        Some("BINARY") => segments(volume, file, 1.0, options),
+        Some("FRACTIONAL") => {
+            let most = number(&file.object, tags::MAXIMUM_FRACTIONAL_VALUE)?;
+            let most = most.filter(|most| *most > 0.0).ok_or_else(|| {
+                let name = name(tags::MAXIMUM_FRACTIONAL_VALUE);
+                damaged(format!("expected {name} above 0 in a fractional segmentation"))
+            })?;
+            segments(volume, file, most, options)
+        }
+        Some(other) => Err(damaged(format!(
+            "{}: expected BINARY, FRACTIONAL or LABELMAP, found {other}",
+            name(tags::SEGMENTATION_TYPE)
+        ))),
+    }
+}
+
+/// The values of pictures, one channel of them.
+fn picture(
+    volume: &Volume,
+    file: &File,
+    all: &[usize],
+    options: &MaskOptions,
+) -> Result<Drawn, Fault> {
+    let photometric = file.attributes.photometric.as_str();
+    let planes = volume.decode(all, |file, frame, samples| {
+        let File { object, attributes, .. } = file;
+        if photometric == "PALETTE COLOR" || attributes.is_monochrome() {
+            single_channel(
+                vec![grey::modality(object, attributes, frame, samples, false)?],
+                false,
+                options.channel,
+            )
+        } else {
+            single_channel(colour::to_rgb(attributes, samples)?, false, options.channel)
+        }
+    })?;
+    let meaning = match photometric {
+        "PALETTE COLOR" if options.labels.is_empty() && segment_count(file) != 1 => {
+            Meaning::Indices("a palette, whose numbers stand for colours")
+        }
+        "MONOCHROME1" => Meaning::Indices("MONOCHROME1, in which 0 is white"),
+        _ => Meaning::Levels,
+    };
+    let slices: Vec<Vec<f32>> = planes.into_iter().map(|plane| plane.values).collect();
+    let mut drawn = Drawn::plain(Format::Dicom, volume.size(), slices, meaning);
+    if file.syntax.uid == uids::JPEG_BASELINE8_BIT && drawn.meaning == Meaning::Levels {
+        drawn.meaning = Meaning::Blurred;
+        let block = if file.attributes.samples == 1 { 8 } else { 16 };
+        for slice in &drawn.slices {
+            check_blurred(slice, drawn.width, block)?;
+        }
+    }
+    drawn.geometry = volume.geometry();
+    Ok(drawn)
+}
+
+fn segment_count(file: &File) -> usize {
+    items(&file.object, tags::SEGMENT_SEQUENCE).len()
+}
+
+/// The frames of the segments chosen, or of the only one: 1 from half of `most` on.
+fn segments(
+    volume: &Volume,
+    file: &File,
+    most: f64,
+    options: &MaskOptions,
+) -> Result<Drawn, Fault> {
+    if let Some(asked) = options.channel.filter(|channel| *channel > 0) {
+        return Err(Fault::Index { what: "mask channel", asked, count: 1 });
+    }
+    let object = &file.object;
+    let of_frame = (0..volume.slices.len()).map(|frame| segment(object, frame));
+    let of_frame = of_frame.collect::<Result<Vec<u32>, _>>()?;
+    let names = names(object)?;
+    let known: BTreeSet<u32> = names.keys().chain(&of_frame).copied().collect();
+    let listed = || {
+        let listed = known.iter().map(|number| match names.get(number) {
+            Some(label) => format!("{number} ({label})"),
+            None => number.to_string(),
+        });
+        format!("the segments {}", listed.collect::<Vec<_>>().join(", "))
+    };
+    let advice = "choose those that are inside by --mask-label";
+    if options.labels.is_empty() && known.len() > 1 {
+        return Err(Fault::mask("one segment", listed(), advice));
+    }
+    if let Some(label) = options.labels.iter().find(|label| !known.contains(label)) {
+        return Err(Fault::mask(format!("a segment {label}"), listed(), advice));
+    }
+    let is_chosen = |frame: &usize| {
+        let number = of_frame.get(*frame);
+        options.labels.is_empty() || number.is_some_and(|number| options.labels.contains(number))
+    };
+    let chosen: Vec<usize> = (0..volume.slices.len()).filter(is_chosen).collect();
+    let planes = volume.decode(&chosen, |file, _, samples| {
+        let value = |sample: &i64| file.attributes.meant(*sample) as f64;
+        let inside = samples.values.iter().map(|sample| f32::from(2.0 * value(sample) >= most));
+        Ok(inside.collect())
+    })?;
+    let slices = planes.into_iter().map(|plane| plane.values).collect();
+    let mut drawn = Drawn::plain(Format::Dicom, volume.size(), slices, Meaning::Chosen);
+    let whole = volume.geometry();
+    drawn.geometry = whole.map(|mut geometry| {
+        let origin = |frame: &usize| geometry.origins.get(*frame).copied();
+        geometry.origins = chosen.iter().filter_map(origin).collect();
+        geometry
+    });
+    refer(&mut drawn, file, &chosen)?;
+    Ok(drawn)
+}
+
+/// Notes on which images the frames were drawn. Without any such reference, and without a place, a
+/// segmentation has a frame for each slice.
+fn refer(drawn: &mut Drawn, file: &File, frames: &[usize]) -> Result<(), Fault> {
+    let sources = frames.iter().map(|frame| sources(&file.object, *frame));
+    drawn.sources = sources.collect::<Result<_, _>>()?;
+    drawn.covered = drawn.sources.iter().flatten().map(|(uid, _)| uid.clone()).collect();
+    for series in items(&file.object, tags::REFERENCED_SERIES_SEQUENCE) {
+        for instance in items(series, tags::REFERENCED_INSTANCE_SEQUENCE) {
+            drawn.covered.extend(text(instance, tags::REFERENCED_SOP_INSTANCE_UID)?);
+        }
+    }
+    drawn.sparse = true;
+    Ok(())
+}
+
+/// The segment of a frame. A file that does not say has one.
+fn segment(object: &InMemDicomObject, frame: usize) -> Result<u32, Fault> {
+    let tag = tags::REFERENCED_SEGMENT_NUMBER;
+    let found = integer(group(object, frame, tags::SEGMENT_IDENTIFICATION_SEQUENCE), tag)?;
+    positive(tag, found.unwrap_or(1))
+}
+
+/// The labels of the segments by their numbers.
+fn names(object: &InMemDicomObject) -> Result<BTreeMap<u32, String>, Fault> {
+    let mut names = BTreeMap::new();
+    for segment in items(object, tags::SEGMENT_SEQUENCE) {
+        let tag = tags::SEGMENT_NUMBER;
+        let number = integer(segment, tag)?;
+        let number =
+            number.ok_or_else(|| damaged(format!("expected {}, found none", name(tag))))?;
+        let label = text(segment, tags::SEGMENT_LABEL)?.unwrap_or_default();
+        names.insert(positive(tag, number)?, label);
+    }
+    Ok(names)
+}
+
+fn positive(tag: Tag, number: i64) -> Result<u32, Fault> {
+    let fits = u32::try_from(number).ok().filter(|number| *number > 0);
+    fits.ok_or_else(|| damaged(format!("{}: expected at least 1, found {number}", name(tag))))
+}
+
+/// The images that a frame was drawn on.
+fn sources(object: &InMemDicomObject, frame: usize) -> Result<Vec<Source>, Fault> {
+    let own = item(object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame);
+    let Some(own) = own else { return Ok(Vec::new()) };
+    let mut sources = Vec::new();
+    for derivation in items(own, tags::DERIVATION_IMAGE_SEQUENCE) {
+        for source in items(derivation, tags::SOURCE_IMAGE_SEQUENCE) {
+            let number = integer(source, tags::REFERENCED_FRAME_NUMBER)?;
+            let number = number.and_then(|number| usize::try_from(number).ok());
+            let uid = text(source, tags::REFERENCED_SOP_INSTANCE_UID)?;
+            sources.extend(uid.map(|uid| (uid, number)));
+        }
+    }
+    Ok(sources)
+}

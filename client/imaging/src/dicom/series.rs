@@ -1,0 +1,139 @@
+//! A folder of DICOM files that are the slices of one volume.
+
+use std::fs::{self, File as Handle};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use dicom_dictionary_std::tags;
+
+use super::fault::damaged;
+use super::value::{name, text};
+use super::volume::{File, Slice, Volume};
+use crate::error::Fault;
+use crate::geometry::{Geometry, Vector, dot, length, minus, scale};
+use crate::options::Limits;
+
+/// How much the steps from slice to slice may differ, as a part of their median.
+const UNEVEN: f64 = 0.1;
+
+/// The files of a folder, in the order of their names. Those whose names start with a dot, as
+/// systems leave them, are none of them.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    if files.is_empty() { Err(Fault::Empty) } else { Ok(files) }
+}
+
+/// Reads a series and orders its slices by their positions across them.
+pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
+    let mut slices = Vec::new();
+    let mut left = limits.bytes;
+    for path in files(folder)? {
+        let file = path.file_name().unwrap_or_default().display().to_string();
+        let within = |fault| Fault::Slice { file: file.clone(), fault: Box::new(fault) };
+        let mut bytes = Vec::new();
+        let opened = Handle::open(&path).map_err(|error| within(error.into()))?;
+        let most = left.saturating_add(1);
+        opened.take(most).read_to_end(&mut bytes).map_err(|error| within(error.into()))?;
+        let found = limits.bytes - left + bytes.len() as u64;
+        Fault::limit("bytes of the series", limits.bytes, found)?;
+        left -= bytes.len() as u64;
+        if crate::detect::detect(&bytes).map_err(within)? != crate::Format::Dicom {
+            let what = "expected DICOM slices only in the folder of a series";
+            return Err(within(damaged(what)));
+        }
+        let parsed = File::parse(&bytes, limits).map_err(within)?;
+        let geometry = place(&parsed).map_err(within)?;
+        slices.push((file, geometry, parsed));
+    }
+    let order = order(&slices)?;
+    let mut files: Vec<Option<File>> =
+        slices.into_iter().map(|(.., parsed)| Some(parsed)).collect();
+    let ordered =
+        order.iter().filter_map(|index| files.get_mut(*index)?.take()).collect::<Vec<_>>();
+    let slices = (0..ordered.len()).map(|file| Slice { file, frame: 0 }).collect();
+    Ok(Volume { files: ordered, slices })
+}
+
+/// Where a slice lies. In a series each has to say so, and is alone in its file.
+fn place(file: &File) -> Result<Geometry, Fault> {
+    let found = file.attributes.frames;
+    if found > 1 {
+        return Err(damaged(format!("expected one frame a file of a series, found {found}")));
+    }
+    file.geometry.clone().ok_or_else(|| {
+        let wanted =
+            [tags::IMAGE_POSITION_PATIENT, tags::IMAGE_ORIENTATION_PATIENT, tags::PIXEL_SPACING];
+        let [position, orientation, spacing] = wanted.map(name);
+        damaged(format!("expected {position}, {orientation} and {spacing}"))
+    })
+}
+
+/// The order of the slices along their normal, of a volume without gaps.
+fn order(slices: &[(String, Geometry, File)]) -> Result<Vec<usize>, Fault> {
+    let Some((first, there, one)) = slices.first() else { return Err(Fault::Empty) };
+    for (file, here, other) in slices {
+        if let Some(what) = difference(one, there, other, here)? {
+            let both = format!("{first} and {file} differ in {what}");
+            return Err(damaged(format!("expected one series in its folder: {both}")));
+        }
+    }
+    let origin = |index: usize| {
+        let geometry = slices.get(index).map(|(_, geometry, _)| geometry);
+        geometry.and_then(|geometry| geometry.origins.first().copied()).unwrap_or_default()
+    };
+    let along = |vector| dot(vector, there.normal());
+    let mut order: Vec<usize> = (0..slices.len()).collect();
+    order.sort_by(|one, other| along(origin(*one)).total_cmp(&along(origin(*other))));
+    // With a tilted gantry slices are shifted, each by as much as the last.
+    let steps: Vec<Vector> =
+        order.windows(2).map(|pair| minus(origin(pair[1]), origin(pair[0]))).collect();
+    let mut sorted = steps.clone();
+    sorted.sort_by(|one, other| along(*one).total_cmp(&along(*other)));
+    let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    let uneven = |step: Vector| length(minus(step, median)) > UNEVEN * along(median);
+    for (pair, step) in order.windows(2).zip(&steps) {
+        if along(median) <= 0.0 || uneven(*step) {
+            let name = |index: usize| slices.get(index).map_or("", |(file, ..)| file.as_str());
+            let apart = format!("{} and {} {:?} mm", name(pair[0]), name(pair[1]), step);
+            let expected = format!("expected slices that are {median:?} mm apart");
+            return Err(damaged(format!("{expected}, found {apart} apart")));
+        }
+    }
+    Ok(order)
+}
+
+/// In what two files differ that cannot be slices of one volume.
+fn difference(
+    one: &File,
+    there: &Geometry,
+    other: &File,
+    here: &Geometry,
+) -> Result<Option<String>, Fault> {
+    let (a, b) = (&one.attributes, &other.attributes);
+    let uid = |file: &File| text(&file.object, tags::SERIES_INSTANCE_UID);
+    let apart = |one, other, steps: usize| length(scale(minus(one, other), steps as f64));
+    let tolerance = there.tolerance();
+    let crooked = apart(there.across, here.across, there.width) > tolerance
+        || apart(there.down, here.down, there.height) > tolerance;
+    let what = if uid(one)? != uid(other)? {
+        name(tags::SERIES_INSTANCE_UID)
+    } else if (a.rows, a.columns) != (b.rows, b.columns) {
+        "their size".to_string()
+    } else if (&a.photometric, a.samples) != (&b.photometric, b.samples) {
+        name(tags::PHOTOMETRIC_INTERPRETATION)
+    } else if there.frame_of_reference != here.frame_of_reference {
+        name(tags::FRAME_OF_REFERENCE_UID)
+    } else if crooked {
+        format!("{} or {}", name(tags::IMAGE_ORIENTATION_PATIENT), name(tags::PIXEL_SPACING))
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(what))
+}

@@ -1,0 +1,78 @@
+//! Masks: which channel and which values are inside, and where they lie on their image.
+
+mod drawn;
+mod inside;
+mod place;
+
+use std::path::Path;
+
+use crate::detect::detect;
+use crate::error::{Fault, ImagingError};
+use crate::format::Format;
+use crate::options::{Axis, Limits};
+use crate::read::load;
+use crate::stack::Stack;
+use crate::{dicom, nifti, picture};
+
+pub(crate) use drawn::{Drawn, Meaning, Source, single_channel};
+pub(crate) use inside::check_blurred;
+
+/// What of a mask file is taken for inside, where it holds more than inside and outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MaskOptions {
+    /// The labels that are inside: stored values of pictures and volumes, numbers of segments in
+    /// DICOM segmentations. Empty where there is only one.
+    pub labels: Vec<u32>,
+    /// The channel that holds the mask, from 0: of a picture red, green, blue and alpha (or grey and
+    /// alpha), of a four-dimensional NIfTI file the volume. `None` where there is only one.
+    pub channel: Option<usize>,
+}
+
+/// Reads the mask of an image: for each plane of `image`, in its order, `width * height` values that
+/// are 1 inside and 0 outside.
+///
+/// Where image and mask both say where they lie in the patient, they are brought together by that,
+/// else by the order of slices and pixels. `axis` is the one across which `image` was cut.
+///
+/// # Errors
+/// [`ImagingError`] if the mask cannot be read, holds more than two values and none is chosen, or
+/// does not lie on its image.
+pub fn read_mask(
+    path: &Path,
+    image: &Stack,
+    axis: Axis,
+    options: &MaskOptions,
+    limits: Limits,
+) -> Result<Vec<Vec<f32>>, ImagingError> {
+    let read = || {
+        let drawn = draw(path, image, axis, options, limits)?;
+        place::on(image, inside::decide(drawn, &options.labels)?)
+    };
+    read().map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
+}
+
+/// The mask as stored, cut as its image is.
+fn draw(
+    path: &Path,
+    image: &Stack,
+    axis: Axis,
+    options: &MaskOptions,
+    limits: Limits,
+) -> Result<Drawn, Fault> {
+    if path.is_dir() {
+        let series = dicom::Volume::of_series(path, limits)?;
+        return series.mask(options, limits);
+    }
+    let bytes = load(path, limits)?;
+    match detect(&bytes)? {
+        Format::Nifti => {
+            let directions = match &image.geometry {
+                Some(geometry) => [geometry.across, geometry.down, geometry.normal()],
+                None => nifti::directions(axis),
+            };
+            nifti::mask(&bytes, directions, options.channel, limits)
+        }
+        Format::Dicom => dicom::Volume::of_file(&bytes, limits)?.mask(options, limits),
+        picture => picture::mask(&bytes, picture, options.channel, limits),
+    }
+}

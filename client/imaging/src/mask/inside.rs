@@ -1,0 +1,129 @@
+//! Which values of a mask are inside.
+
+use super::drawn::{Drawn, Meaning};
+use crate::error::Fault;
+
+/// How many levels a refusal names.
+const NAMED: usize = 6;
+
+/// Below a quarter of white JPEG's values are dark, and from three quarters on bright.
+const DARK: f32 = 64.0;
+const BRIGHT: f32 = 192.0;
+
+/// Makes every value 1 or 0.
+///
+/// Labels that are chosen are inside. Otherwise a mask has two levels, of which 0 is outside and the
+/// other inside, or a single one. Values from 0 to 1 that are not all whole are shares of a pixel,
+/// inside where they are at least one half.
+pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<Drawn, Fault> {
+    match drawn.meaning {
+        Meaning::Chosen => return Ok(drawn),
+        Meaning::Blurred if !labels.is_empty() => {
+            let found = "JPEG, which changes values".to_string();
+            return Err(Fault::mask("labels as they were drawn", found, "save the mask as PNG"));
+        }
+        Meaning::Indices(reason) if labels.is_empty() => {
+            let advice = "choose the values that are inside by --mask-label";
+            return Err(Fault::mask("0 outside and one other value inside", reason.into(), advice));
+        }
+        Meaning::Blurred | Meaning::Levels | Meaning::Indices(_) => {}
+    }
+    let mut values = drawn.slices.iter().flatten();
+    if values.any(|value| !value.is_finite()) {
+        let found = "values that are no numbers".to_string();
+        return Err(Fault::mask("numbers", found, "write 0 outside and 1 inside"));
+    }
+    let is_inside = if !labels.is_empty() {
+        Inside::Labels(labels.iter().map(|label| *label as f32).collect())
+    } else if drawn.meaning == Meaning::Blurred {
+        Inside::From(128.0)
+    } else {
+        by_levels(&drawn.slices)?
+    };
+    for value in drawn.slices.iter_mut().flatten() {
+        *value = f32::from(is_inside.holds(*value));
+    }
+    Ok(drawn)
+}
+
+enum Inside {
+    Labels(Vec<f32>),
+    Above(f32),
+    From(f32),
+}
+
+impl Inside {
+    fn holds(&self, value: f32) -> bool {
+        match self {
+            Self::Labels(labels) => labels.contains(&value),
+            Self::Above(level) => value > *level,
+            Self::From(level) => value >= *level,
+        }
+    }
+}
+
+/// What is inside of a mask of exact values.
+fn by_levels(slices: &[Vec<f32>]) -> Result<Inside, Fault> {
+    let mut levels = Vec::new();
+    for value in slices.iter().flatten() {
+        if !levels.contains(value) {
+            levels.push(*value);
+        }
+        if levels.len() > NAMED {
+            break;
+        }
+    }
+    levels.sort_by(f32::total_cmp);
+    match levels[..] {
+        [low] if low >= 0.0 => return Ok(Inside::Above(0.0)),
+        [low, _] if low == 0.0 => return Ok(Inside::Above(0.0)),
+        _ if slices.iter().flatten().all(|value| (0.0..=1.0).contains(value)) => {
+            return Ok(Inside::From(0.5));
+        }
+        _ => {}
+    }
+    let named: Vec<String> = levels.iter().take(NAMED).map(f32::to_string).collect();
+    let more = if levels.len() > NAMED { " and more" } else { "" };
+    Err(Fault::mask(
+        "0 outside and one other value inside",
+        format!("the values {}{more}", named.join(", ")),
+        "choose those that are inside by --mask-label",
+    ))
+}
+
+/// Checks that a mask that went through JPEG had two levels, black and white.
+///
+/// JPEG blurs within its blocks, 8 x 8 for grey and up to 16 x 16 for colour: a block with values
+/// between dark and bright held both, and one without an edge keeps its level. Down to a quality of
+/// 50 no block of the masks tried was otherwise. Masks of 0 and 1 are refused: JPEG does not keep so
+/// small a step.
+pub(crate) fn check_blurred(values: &[f32], width: usize, block: usize) -> Result<(), Fault> {
+    let refuse = |found: String| {
+        let expected = "black and white, blurred by JPEG near edges only";
+        Err(Fault::mask(expected, found, "save the mask as PNG"))
+    };
+    let brightest = values.iter().copied().fold(0.0, f32::max);
+    if brightest > 0.0 && brightest < BRIGHT {
+        return refuse(format!("nothing brighter than {brightest} of 255"));
+    }
+    let height = values.len() / width.max(1);
+    for top in (0..height).step_by(block) {
+        for left in (0..width).step_by(block) {
+            let (mut dark, mut between, mut bright) = (false, None, false);
+            for row in values.chunks(width).skip(top).take(block) {
+                for value in row.iter().skip(left).take(block) {
+                    match value {
+                        ..DARK => dark = true,
+                        ..BRIGHT => between = Some(value),
+                        _ => bright = true,
+                    }
+                }
+            }
+            if let (Some(value), false) = (between, dark && bright) {
+                let place = format!("by column {left} and row {top}");
+                return refuse(format!("{value} of 255 away from an edge, {place}"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Brings a mask to the slices and pixels of its image.
+
+use super::drawn::Drawn;
+use crate::error::Fault;
+use crate::format::Format;
+use crate::geometry::{Geometry, Vector, dot, length, minus, scale};
+use crate::stack::{Plane, Stack};
+
+/// The mask of each plane of the image. Its values are 0 and 1.
+pub(super) fn on(image: &Stack, mask: Drawn) -> Result<Vec<Vec<f32>>, Fault> {
+    match (&image.geometry, &mask.geometry) {
+        (Some(there), Some(here)) => by_geometry(image, there, &mask, here),
+        (there, _) => {
+            one_space(image, there.is_some(), &mask)?;
+            same_size(image, &mask)?;
+            let known = |plane: &Plane| plane.instance.is_some();
+            if !mask.covered.is_empty() && image.planes.iter().all(known) {
+                by_reference(image, &mask)
+            } else {
+                by_order(image, &mask)
+            }
+        }
+    }
+}
+
+/// NIfTI volumes are turned by where they lie. One that says so and one that does not are turned
+/// differently, and nobody knows how.
+fn one_space(image: &Stack, there: bool, mask: &Drawn) -> Result<(), Fault> {
+    let here = mask.geometry.is_some();
+    let formats = [image.info.format, mask.format];
+    let volumes = formats.iter().all(|format| matches!(format, Format::Nifti | Format::Dicom));
+    if there == here || !volumes || !formats.contains(&Format::Nifti) {
+        return Ok(());
+    }
+    let (expected, found) = ("that both or neither say where they lie in the patient", |image| {
+        format!("that only the {} does", if image { "image" } else { "mask" })
+    });
+    Err(Fault::mask(expected, found(there), "save both with the same header"))
+}
+
+fn same_size(image: &Stack, mask: &Drawn) -> Result<(), Fault> {
+    if (image.width, image.height) == (mask.width, mask.height) {
+        return Ok(());
+    }
+    let expected = format!("{} x {} pixels like its image", image.width, image.height);
+    let found = format!("{} x {}", mask.width, mask.height);
+    Err(Fault::mask(expected, found, "draw it on the image as it is shown"))
+}
+
+/// As many slices as the image, in the same order, or the mask of one slice.
+fn by_order(image: &Stack, mask: &Drawn) -> Result<Vec<Vec<f32>>, Fault> {
+    let (expected, found) = (image.info.slices, mask.slices.len());
+    if let ([slice], [_]) = (&mask.slices[..], &image.planes[..]) {
+        return Ok(vec![slice.clone()]);
+    }
+    if expected != found {
+        return Err(Fault::mask(
+            format!("{expected} slices like its image"),
+            found.to_string(),
+            "name one slice in the column `slice`, or the mask of the volume",
+        ));
+    }
+    let slice = |plane: &Plane| mask.slices.get(plane.index).cloned();
+    Ok(image.planes.iter().filter_map(slice).collect())
+}
+
+/// By the images that a segmentation's frames were drawn on.
+fn by_reference(image: &Stack, mask: &Drawn) -> Result<Vec<Vec<f32>>, Fault> {
+    let on = |plane: &Plane| {
+        let uid = plane.instance.as_ref()?;
+        let is_source = |(source, frame): &(String, Option<usize>)| {
+            source == uid && frame.is_none_or(|frame| frame == plane.frame + 1)
+        };
+        let drawn = mask.slices.iter().zip(&mask.sources);
+        let drawn = drawn.filter(|(_, sources)| sources.iter().any(is_source));
+        let found = union(drawn.map(|(slice, _)| slice.clone()));
+        let empty = || mask.covered.contains(uid).then(|| vec![0.0; mask.width * mask.height]);
+        found.or_else(empty)
+    };
+    let missing = |plane: &Plane| {
+        let uid = plane.instance.clone().unwrap_or_default();
+        let found = format!("no reference to its instance {uid}");
+        Fault::mask("a segmentation of this image", found, "name the one that was drawn on it")
+    };
+    image.planes.iter().map(|plane| on(plane).ok_or_else(|| missing(plane))).collect()
+}
+
+/// Several frames on one slice, as of several segments that are chosen.
+fn union(slices: impl Iterator<Item = Vec<f32>>) -> Option<Vec<f32>> {
+    slices.reduce(|mut all, slice| {
+        all.iter_mut().zip(slice).for_each(|(all, value)| *all = all.max(value));
+        all
+    })
+}
+
+fn by_geometry(
+    image: &Stack,
+    there: &Geometry,
+    mask: &Drawn,
+    here: &Geometry,
+) -> Result<Vec<Vec<f32>>, Fault> {
+    let refuse = || {
+        Fault::mask(
+            format!("pixels that lie where the image's do: {there}"),
+            here.to_string(),
+            "resample the mask to its image, to a tenth of a pixel",
+        )
+    };
+    if let (Some(one), Some(other)) = (&there.frame_of_reference, &here.frame_of_reference)
+        && one != other
+    {
+        return Err(refuse());
+    }
+    let turn = there.turn_of(here).ok_or_else(refuse)?;
+    let turned = here.turned(turn);
+    let near = |one: Vector, other: Vector| length(minus(one, other)) <= there.tolerance();
+    let part = there.origins.len() == 1;
+    // A slice may be the only one that is read of its volume. A volume has all of its mask's slices.
+    let lies_on_image = |origin: &Vector| there.origins.iter().any(|slice| near(*slice, *origin));
+    if !part && !turned.origins.iter().all(lies_on_image) {
+        return Err(refuse());
+    }
+    let normal = there.normal();
+    let beside = |origin: Vector, slice: Vector| {
+        let apart = minus(slice, origin);
+        length(minus(apart, scale(normal, dot(apart, normal)))) <= there.tolerance()
+    };
+    let on = |plane: &Plane| {
+        let origin = *there.origins.get(plane.index).ok_or_else(refuse)?;
+        let slices = mask.slices.iter().zip(&turned.origins);
+        let mut drawn = slices.filter(|(_, slice)| near(origin, **slice)).map(|(values, _)| values);
+        if mask.sparse {
+            let found = union(drawn.map(|values| turn.apply(values, mask.width, mask.height)));
+            let empty = || {
+                let beside = turned.origins.iter().all(|slice| beside(origin, *slice));
+                beside.then(|| vec![0.0; mask.width * mask.height])
+            };
+            return found.or_else(empty).ok_or_else(refuse);
+        }
+        match (drawn.next(), drawn.next()) {
+            (Some(values), None) => Ok(turn.apply(values, mask.width, mask.height)),
+            _ => Err(refuse()),
+        }
+    };
+    image.planes.iter().map(on).collect()
+}

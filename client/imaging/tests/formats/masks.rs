@@ -1,0 +1,293 @@
+//! Masks: what is taken for inside, and what is refused until it is chosen.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
+use ringfence_imaging::{Axis, Limits, MaskOptions, ReadOptions, decode, read, read_mask};
+
+use crate::cases::{expected, path};
+use crate::make::{self, Dicom, Nifti};
+
+/// All planes of the mask, one after the other.
+pub(crate) fn masked(image: &Path, mask: &Path, options: &MaskOptions) -> Result<Vec<f32>, String> {
+    let image = read(image, &ReadOptions::default()).unwrap();
+    let planes = read_mask(mask, &image, Axis::Axial, options, Limits::default());
+    planes.map(|planes| planes.concat()).map_err(|error| error.to_string())
+}
+
+pub(crate) fn labels(labels: &[u32]) -> MaskOptions {
+    MaskOptions { labels: labels.to_vec(), channel: None }
+}
+
+fn channel(channel: usize) -> MaskOptions {
+    MaskOptions { labels: Vec::new(), channel: Some(channel) }
+}
+
+fn case(folder: &str, ending: &str, options: &MaskOptions) -> Result<Vec<f32>, String> {
+    let file = |name: &str| path(&format!("{folder}/{name}.{ending}"));
+    masked(&file("te"), &file("te_m"), options)
+}
+
+#[test]
+fn the_mask_of_case_4_lies_elsewhere() {
+    let error = case("04_mask_geometry", "nii.gz", &MaskOptions::default()).unwrap_err();
+    for part in ["te_m.nii.gz", "from (0, 0, 0)", "from (-63, -63, 0)", "2 slices of 64 x 64"] {
+        assert!(error.contains(part), "{error}, expected {part}");
+    }
+    // With the header of its image it lies as it was drawn.
+    let folder = tempfile::tempdir().unwrap();
+    let inflate = |name: &str| {
+        let bytes = std::fs::read(path(&format!("04_mask_geometry/{name}.nii.gz"))).unwrap();
+        let mut plain = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&bytes[..]), &mut plain)
+            .unwrap();
+        plain
+    };
+    let (image, mut mask) = (inflate("te"), inflate("te_m"));
+    mask[252..328].copy_from_slice(&image[252..328]);
+    let file = folder.path().join("te_m.nii");
+    std::fs::write(&file, mask).unwrap();
+    let found = masked(&path("04_mask_geometry/te.nii.gz"), &file, &MaskOptions::default());
+    assert_eq!(found.unwrap(), expected("04_mask_geometry/expected.npy"));
+}
+
+#[test]
+fn the_channel_of_case_5_is_chosen() {
+    let folder = "05_mask_onehot_4d";
+    let error = case(folder, "nii.gz", &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("found 2 volumes") && error.contains("--mask-channel"), "{error}");
+    let lesion = case(folder, "nii.gz", &channel(1)).unwrap();
+    assert_eq!(lesion, expected("05_mask_onehot_4d/expected.npy"));
+    let background = case(folder, "nii.gz", &channel(0)).unwrap();
+    assert!(background.iter().zip(&lesion).all(|(one, other)| one + other == 1.0));
+    let error = case(folder, "nii.gz", &channel(2)).unwrap_err();
+    assert!(error.contains("expected a mask channel below 2, found 2"), "{error}");
+}
+
+#[test]
+fn the_fractions_of_case_6_count_from_one_half() {
+    let found = case("06_seg_fractional", "dcm", &MaskOptions::default()).unwrap();
+    assert_eq!(found, expected("06_seg_fractional/expected.npy"));
+    assert_eq!(found.iter().sum::<f32>(), 173.0);
+}
+
+#[test]
+fn labels_and_channels_of_case_7_are_chosen() {
+    let folder = "07_mask_pictures/idx123";
+    let error = case(folder, "png", &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("the values 0, 1, 2, 3") && error.contains("--mask-label"), "{error}");
+    let all = case(folder, "png", &labels(&[1, 2, 3])).unwrap();
+    assert_eq!(all, expected("07_mask_pictures/idx123/expected.npy"));
+    let each = [1, 2, 3].map(|label| case(folder, "png", &labels(&[label])).unwrap());
+    for (index, all) in all.iter().enumerate() {
+        assert_eq!(each.iter().map(|mask| mask[index]).sum::<f32>(), *all);
+    }
+    assert!(each.iter().all(|mask| mask.contains(&1.0)));
+    let folder = "07_mask_pictures/alpha_mask";
+    let error = case(folder, "png", &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("transparency that is used (channel 3 of 4)"), "{error}");
+    let alpha = case(folder, "png", &channel(3)).unwrap();
+    assert_eq!(alpha, expected("07_mask_pictures/alpha_mask/expected.npy"));
+}
+
+#[test]
+fn the_mask_of_case_8_lies_on_its_picture() {
+    let (image, mask) = (path("08_exif/te.jpg"), path("08_exif/te_m.png"));
+    let found = masked(&image, &mask, &MaskOptions::default()).unwrap();
+    assert_eq!(found, expected("08_exif/expected.npy"));
+}
+
+const WIDTH: u32 = 40;
+const HEIGHT: u32 = 24;
+
+/// A disc.
+fn inside(x: u32, y: u32) -> bool {
+    (i64::from(x) - 18).pow(2) + (i64::from(y) - 11).pow(2) < 60
+}
+
+fn disc(inner: u8) -> GrayImage {
+    ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Luma([if inside(x, y) { inner } else { 0 }]))
+}
+
+/// What is read of a mask in this file on a grey picture of the same size.
+fn of(bytes: &[u8], options: &MaskOptions) -> Result<Vec<f32>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, mask) = (folder.path().join("image"), folder.path().join("mask"));
+    std::fs::write(&image, make::picture(&disc(9).into(), ImageFormat::Png)).unwrap();
+    std::fs::write(&mask, bytes).unwrap();
+    masked(&image, &mask, options)
+}
+
+fn png(image: impl Into<DynamicImage>) -> Vec<u8> {
+    make::picture(&image.into(), ImageFormat::Png)
+}
+
+fn jpeg(image: &DynamicImage, quality: u8) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, quality)).unwrap();
+    bytes.into_inner()
+}
+
+fn expected_disc() -> Vec<f32> {
+    (0..WIDTH * HEIGHT).map(|index| f32::from(inside(index % WIDTH, index / WIDTH))).collect()
+}
+
+#[test]
+fn two_levels_are_read_in_every_picture() {
+    let rgb = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Rgb([u8::from(inside(x, y)) * 255; 3]));
+    let rgba = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| {
+        let value = u8::from(inside(x, y)) * 255;
+        Rgba([value, value, value, 255])
+    });
+    let wide = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Luma([u16::from(inside(x, y)) * 700]));
+    let files = [
+        png(disc(1)),
+        png(disc(200)),
+        png(disc(255)),
+        png(rgb.clone()),
+        png(rgba.clone()),
+        png(wide),
+        make::picture(&disc(255).into(), ImageFormat::Tiff),
+        make::picture(&rgba.into(), ImageFormat::Gif),
+        jpeg(&disc(255).into(), 75),
+        jpeg(&disc(255).into(), 50),
+        jpeg(&rgb.into(), 90),
+    ];
+    for (index, file) in files.iter().enumerate() {
+        let found = of(file, &MaskOptions::default());
+        assert_eq!(found.as_ref(), Ok(&expected_disc()), "file {index}");
+    }
+    for value in [0, 1, 255] {
+        let flat = GrayImage::from_pixel(WIDTH, HEIGHT, Luma([value]));
+        let found = of(&png(flat), &MaskOptions::default()).unwrap();
+        assert!(found.iter().all(|found| *found == f32::from(value.min(1))), "{value}");
+    }
+}
+
+#[test]
+fn more_than_two_levels_are_refused_or_chosen() {
+    let ones = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Luma([1 + u8::from(inside(x, y))]));
+    let error = of(&png(ones.clone()), &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("found the values 1, 2;"), "{error}");
+    assert_eq!(of(&png(ones), &labels(&[2])).unwrap(), expected_disc());
+    let wide = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| {
+        Luma([if inside(x, y) { 300 } else { (x % 9) as u16 }])
+    });
+    let error = of(&png(wide.clone()), &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("0, 1, 2, 3, 4, 5 and more"), "{error}");
+    assert_eq!(of(&png(wide), &labels(&[300])).unwrap(), expected_disc());
+    // An anti-aliased edge is no level of its own, but neither is it told from one.
+    let mut soft = disc(255);
+    soft.put_pixel(18, 3, Luma([128]));
+    let error = of(&png(soft), &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("0, 128, 255"), "{error}");
+    assert!(of(&png(disc(255)), &labels(&[7])).unwrap().iter().all(|value| *value == 0.0));
+}
+
+#[test]
+fn colour_and_transparency_are_refused_or_chosen() {
+    let coded = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| {
+        Rgb(if inside(x, y) { [255_u8, 0, 0] } else { [0, 255, 0] })
+    });
+    let error = of(&png(coded.clone()), &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("colour (3 channels that differ)"), "{error}");
+    assert_eq!(of(&png(coded.clone()), &channel(0)).unwrap(), expected_disc());
+    let both = MaskOptions { labels: vec![0], channel: Some(1) };
+    assert_eq!(of(&png(coded), &both).unwrap(), expected_disc());
+    let alpha = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| LumaA([255, u8::from(inside(x, y))]));
+    let error = of(&png(alpha.clone()), &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("transparency that is used (channel 1 of 2)"), "{error}");
+    assert_eq!(of(&png(alpha), &channel(1)).unwrap(), expected_disc());
+}
+
+#[test]
+fn jpeg_masks_have_two_clear_levels() {
+    let refused = |image: &GrayImage| {
+        of(&jpeg(&image.clone().into(), 90), &MaskOptions::default()).unwrap_err()
+    };
+    assert!(refused(&disc(1)).contains("nothing brighter than 1 of 255"));
+    assert!(refused(&disc(128)).contains("nothing brighter than"));
+    let mut three = disc(255);
+    for (x, y) in (0..10).flat_map(|x| (0..10).map(move |y| (x, y))) {
+        three.put_pixel(x, y, Luma([128]));
+    }
+    assert!(refused(&three).contains("away from an edge, by column 0 and row 0"));
+    let error = of(&jpeg(&disc(255).into(), 90), &labels(&[255])).unwrap_err();
+    assert!(error.contains("JPEG, which changes values"), "{error}");
+}
+
+#[test]
+fn volumes_are_chosen_from_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: Vec<u8>| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let image = write("image", Nifti::counting(&[3, 1, 2], (2, 8), false, |i| i as u8).bytes());
+    let read = |values: [f32; 6], options: &MaskOptions| {
+        let file = Nifti::counting(&[3, 1, 2], (16, 32), false, |index| values[index]);
+        let mut found = masked(&image, &write("mask", file.bytes()), options)?;
+        // The right stands at the left edge.
+        found.chunks_mut(3).for_each(<[f32]>::reverse);
+        Ok::<_, String>(found)
+    };
+    let none = MaskOptions::default();
+    assert_eq!(
+        read([0.0, 0.0, 7.0, 0.0, 7.0, 0.0], &none).unwrap(),
+        [0.0, 0.0, 1.0, 0.0, 1.0, 0.0]
+    );
+    let organs = [0.0, 1.0, 2.0, 0.0, 2.0, 0.0];
+    assert!(read(organs, &none).unwrap_err().contains("the values 0, 1, 2;"));
+    assert_eq!(read(organs, &labels(&[2])).unwrap(), [0.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+    let shares = [0.0, 0.49, 0.5, 1.0, 0.7, 0.1];
+    assert_eq!(read(shares, &none).unwrap(), [0.0, 0.0, 1.0, 1.0, 1.0, 0.0]);
+    assert!(read([0.0, -1.0, 0.0, 0.0, 0.0, 0.0], &none).is_err());
+    let error = read([0.0, f32::NAN, 1.0, 0.0, 0.0, 0.0], &none).unwrap_err();
+    assert!(error.contains("no numbers"), "{error}");
+    let colours = vec![0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0, 0, 0];
+    let coded = Nifti {
+        voxels: colours,
+        datatype: (128, 24),
+        ..Nifti::counting(&[3, 1, 2], (2, 8), false, |_| 0_u8)
+    };
+    let mask = write("coded", coded.bytes());
+    assert!(masked(&image, &mask, &none).unwrap_err().contains("colour (3 channels"));
+    let found = masked(&image, &mask, &channel(0)).unwrap();
+    assert_eq!(found, [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
+}
+
+#[test]
+fn dicom_pictures_of_a_mask_are_read_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    std::fs::write(&image, Dicom::new(make::EXPLICIT, 3, 2, (8, 8)).octets(&[9; 6]).bytes())
+        .unwrap();
+    let read = |file: &Dicom, options: &MaskOptions| {
+        let mask = folder.path().join("mask");
+        std::fs::write(&mask, file.bytes()).unwrap();
+        masked(&image, &mask, options)
+    };
+    let none = MaskOptions::default();
+    let mut file = Dicom::new(make::EXPLICIT, 3, 2, (8, 8));
+    file.octets(&[0, 255, 0, 255, 0, 0]);
+    assert_eq!(read(&file, &none).unwrap(), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    file.text(0x0028, 0x0004, b"CS", "MONOCHROME1");
+    assert!(read(&file, &none).unwrap_err().contains("MONOCHROME1"));
+    assert_eq!(read(&file, &labels(&[0])).unwrap(), [1.0, 0.0, 1.0, 0.0, 1.0, 1.0]);
+    file.text(0x0028, 0x0004, b"CS", "PALETTE COLOR").octets(&[0, 1, 2, 0, 1, 2]);
+    assert!(read(&file, &none).unwrap_err().contains("a palette"));
+    assert_eq!(read(&file, &labels(&[2])).unwrap(), [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]);
+    let mut colour = Dicom::new(make::EXPLICIT, 3, 2, (8, 8));
+    colour.word(0x0028, 0x0002, 3).text(0x0028, 0x0004, b"CS", "RGB");
+    colour.octets(&[0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(read(&colour, &none).unwrap_err().contains("colour"));
+    assert_eq!(read(&colour, &channel(1)).unwrap(), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    // A picture says nothing of the size of its image beyond its own.
+    let mut other = Dicom::new(make::EXPLICIT, 2, 3, (8, 8));
+    let error = read(other.octets(&[0; 6]), &none).unwrap_err();
+    assert!(error.contains("3 x 2 pixels like its image, found 2 x 3"), "{error}");
+    decode(&other.bytes(), &ReadOptions::default()).unwrap();
+}

@@ -1,0 +1,128 @@
+//! A folder of DICOM slices is a volume.
+
+use std::path::Path;
+
+use ringfence_imaging::{
+    Intensity, Limits, MaskOptions, ReadOptions, Scale, SliceOptions, Slices, Stack, read, slices,
+};
+
+use crate::make::{self, Dicom, Nifti};
+use crate::masks::masked;
+
+/// A slice at a height, of 2 x 2 pixels with this value.
+fn slice(height: f64, value: u8) -> Dicom {
+    let mut file = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
+    file.octets(&[value; 4]).text(0x0020, 0x000e, b"UI", "1.5");
+    file.text(0x0008, 0x0018, b"UI", &format!("9.{value}")).text(0x0020, 0x0052, b"UI", "1.2.3");
+    file.decimals(0x0020, 0x0032, &[-10.0, 20.0, height]).decimals(0x0028, 0x0030, &[0.5, 0.5]);
+    file.decimals(0x0020, 0x0037, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    file
+}
+
+/// Writes slices whose names tell nothing of their order.
+fn write(folder: &Path, files: &[Dicom]) {
+    for (index, file) in files.iter().enumerate() {
+        std::fs::write(folder.join(format!("{}.dcm", index * 7 % 5)), file.bytes()).unwrap();
+    }
+}
+
+fn stored(folder: &Path, which: Slices) -> Result<Stack, String> {
+    let slices = SliceOptions { which, ..SliceOptions::default() };
+    let options = ReadOptions { slices, intensity: Intensity::Stored, ..ReadOptions::default() };
+    read(folder, &options).map_err(|error| error.to_string())
+}
+
+fn whole() -> [Dicom; 4] {
+    [slice(7.5, 4), slice(0.0, 1), slice(5.02, 3), slice(2.5, 2)]
+}
+
+#[test]
+fn slices_are_ordered_by_their_positions() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &whole());
+    std::fs::write(folder.path().join(".DS_Store"), "left by a system").unwrap();
+    assert_eq!(slices(folder.path(), &ReadOptions::default()).unwrap(), 4);
+    let stack = stored(folder.path(), Slices::All).unwrap();
+    let values: Vec<f32> = stack.planes.iter().map(|plane| plane.values[0]).collect();
+    assert_eq!(values, [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(stack.info.slices, 4);
+    assert_eq!(stack.planes[1].instance.as_deref(), Some("9.2"));
+    let geometry = stack.geometry.unwrap();
+    assert_eq!(geometry.origins[3], [-10.0, 20.0, 7.5]);
+    let stack = stored(folder.path(), Slices::At(vec![3, 0])).unwrap();
+    let values: Vec<f32> = stack.planes.iter().map(|plane| plane.values[0]).collect();
+    assert_eq!(values, [4.0, 1.0]);
+    let options = ReadOptions { intensity: Intensity::MinMax, ..ReadOptions::default() };
+    let stack = read(folder.path(), &options).unwrap();
+    assert_eq!(stack.info.scale, Scale::Unit { low: 1.0, high: 4.0 });
+    assert_eq!(stack.planes[0].values, [0.0; 4]);
+}
+
+#[test]
+fn a_mask_in_nifti_lies_on_the_slices_of_a_series() {
+    let folder = tempfile::tempdir().unwrap();
+    let series = folder.path().join("series");
+    std::fs::create_dir(&series).unwrap();
+    write(&series, &whole());
+    // As converters write it: the axes of DICOM and NIfTI run against each other, rows are stored
+    // from the back, and the first slice is at the top.
+    let drawn = |index: usize| u8::from(index == 1 || index == 14);
+    let mut mask = Nifti::counting(&[2, 2, 4], (2, 8), false, drawn);
+    mask.rows = Some([[-0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, -2.5]]);
+    mask.offset = [10.0, -20.5, 7.5];
+    let path = folder.path().join("mask.nii.gz");
+    std::fs::write(&path, make::gzip(&mask.bytes())).unwrap();
+    let found = masked(&series, &path, &MaskOptions::default()).unwrap();
+    let mut expected = vec![0.0; 16];
+    // Voxel (0, 1, 3) is in the first row of the lowest slice, (1, 0, 0) in the last of the highest.
+    (expected[0], expected[15]) = (1.0, 1.0);
+    assert_eq!(found, expected);
+    mask.offset = [10.0, -20.5, 6.0];
+    std::fs::write(&path, mask.bytes()).unwrap();
+    let error = masked(&series, &path, &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("where the image's do"), "{error}");
+}
+
+#[test]
+fn what_is_no_single_volume_is_refused() {
+    let refused = |change: &dyn Fn(&mut Vec<Dicom>)| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = whole().to_vec();
+        change(&mut files);
+        write(folder.path(), &files);
+        stored(folder.path(), Slices::All).unwrap_err()
+    };
+    let gap = refused(&|files| files[0] = slice(12.5, 4));
+    assert!(gap.contains("slices that are [0.0, 0.0, 2.5") && gap.contains("0.dcm"), "{gap}");
+    let twice = refused(&|files| files.push(slice(2.5, 9)));
+    assert!(twice.contains("1.dcm and 3.dcm [0.0, 0.0, 0.0] mm apart"), "{twice}");
+    let cases: [(&dyn Fn(&mut Dicom), &str); 8] = [
+        (&|file| _ = file.text(0x0020, 0x000e, b"UI", "1.6"), "SeriesInstanceUID"),
+        (&|file| _ = file.text(0x0020, 0x0052, b"UI", "1.6"), "FrameOfReferenceUID"),
+        (&|file| _ = file.decimals(0x0028, 0x0030, &[0.5, 0.6]), "PixelSpacing"),
+        (
+            &|file| _ = file.decimals(0x0020, 0x0037, &[0.0, 1.0, 0.0, -1.0, 0.0, 0.0]),
+            "ImageOrientationPatient",
+        ),
+        (&|file| _ = file.word(0x0028, 0x0010, 1), "their size"),
+        (&|file| _ = file.text(0x0028, 0x0004, b"CS", "MONOCHROME1"), "PhotometricInterpretation"),
+        (&|file| _ = file.text(0x0020, 0x0032, b"DS", ""), "its slice 2.dcm: cannot be decoded"),
+        (&|file| _ = file.text(0x0028, 0x0008, b"IS", "2").octets(&[0; 8]), "one frame a file"),
+    ];
+    for (change, reason) in cases {
+        let error = refused(&|files| change(&mut files[1]));
+        assert!(error.contains(reason), "{error}, expected {reason}");
+    }
+    let moved = refused(&|files| _ = files[1].decimals(0x0020, 0x0032, &[-12.0, 20.0, 0.0]));
+    assert!(moved.contains("mm apart"), "{moved}");
+    let folder = tempfile::tempdir().unwrap();
+    assert!(stored(folder.path(), Slices::All).unwrap_err().contains("empty"));
+    write(folder.path(), &whole());
+    std::fs::write(folder.path().join("notes.txt"), "not a slice").unwrap();
+    let error = stored(folder.path(), Slices::All).unwrap_err();
+    assert!(error.contains("its slice notes.txt: expected PNG"), "{error}");
+    std::fs::remove_file(folder.path().join("notes.txt")).unwrap();
+    let limits = Limits { bytes: 600, ..Limits::default() };
+    let error = read(folder.path(), &ReadOptions { limits, ..ReadOptions::default() });
+    assert!(error.unwrap_err().to_string().contains("bytes of the series"));
+}
