@@ -1,7 +1,7 @@
 //! A study's images by site: read from a folder, read from a MedMNIST file, or generated.
 //!
-//! Everything is checked before training starts: every image is decoded, every mask has its
-//! image's size, and no patient is in two splits.
+//! Everything is checked before training starts: every image is decoded, every mask lies on its
+//! image, and no patient is in two splits.
 
 mod chance;
 mod classes;
@@ -27,6 +27,6 @@ pub use error::DataError;
 pub use folder::write as write_folder;
 pub use load::load;
 pub use options::DataOptions;
-pub use ringfence_imaging::ReadOptions;
+pub use ringfence_imaging::{MaskOptions, ReadOptions};
 pub use scanner::Scanner;
 pub use stack::{Picture, read_pictures};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use ringfence_imaging::{Axis, Intensity, ReadOptions, SliceOptions, Slices};
+use ringfence_imaging::{Axis, Intensity, MaskOptions, ReadOptions, SliceOptions, Slices};
 use ringfence_learning::{DataOptions, Dataset, data};
 
 use crate::retired::{Retired, renamed};
@@ -46,6 +46,14 @@ pub struct DataArgs {
     /// Take every K-th slice of a volume.
     #[arg(long, value_name = "K", default_value_t = 1)]
     every: usize,
+    /// Labels of the masks that are inside, where they have more than one: stored values, or
+    /// numbers of segments.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    mask_label: Vec<u32>,
+    /// Channel that holds the mask, counted from 0, where a mask file has several: of a picture red,
+    /// green, blue and alpha, of a four-dimensional file the volume.
+    #[arg(long, value_name = "CHANNEL")]
+    mask_channel: Option<usize>,
     /// The name that --scanners had.
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "",
         value_parser = renamed("--devices", "--scanners"))]
@@ -100,6 +108,7 @@ impl DataArgs {
             classes: classes.to_vec(),
             scanners: self.scanners,
             imaging: self.imaging(),
+            mask: MaskOptions { labels: self.mask_label.clone(), channel: self.mask_channel },
             ..DataOptions::default()
         };
         data::load(path, &options).with_context(|| format!("the data in {}", path.display()))

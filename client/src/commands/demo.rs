@@ -198,13 +198,7 @@ impl Demo {
             dataset.side
         );
         for site in &dataset.sites {
-            println!(
-                "  {:<24} {:>4} training, {:>3} validation, {:>3} test images",
-                site.site,
-                site.train.len(),
-                site.validation.len(),
-                site.test.len()
-            );
+            println!("  {:<24} {}", site.site, site.summary());
         }
         for (site, reason) in &dataset.left_out {
             println!("  {site:<24} left out: {reason}");

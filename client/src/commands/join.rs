@@ -81,15 +81,13 @@ impl Join {
         make_folder(&self.out)?;
         let mut state = State::open(self.member.state(), &site, &plan, initial)?;
         println!(
-            "{} joins study {}: {}, {} of {} rounds done; {} training, {} validation, {} test images",
+            "{} joins study {}: {}, {} of {} rounds done; {}",
             site.id(),
             site.study_id().short(),
             plan.model,
             state.done(),
             plan.rounds,
-            data.train.len(),
-            data.validation.len(),
-            data.test.len()
+            data.summary().trim_start()
         );
         let at_work = Participant {
             site: &site,

@@ -6,6 +6,9 @@ use crate::error::Fault;
 /// How many levels a refusal names.
 const NAMED: usize = 6;
 
+/// How far a label may lie off after a slope and an intercept.
+const ROUNDING: f32 = 1e-3;
+
 /// Below a quarter of white JPEG's values are dark, and from three quarters on bright.
 const DARK: f32 = 64.0;
 const BRIGHT: f32 = 192.0;
@@ -55,7 +58,7 @@ enum Inside {
 impl Inside {
     fn holds(&self, value: f32) -> bool {
         match self {
-            Self::Labels(labels) => labels.contains(&value),
+            Self::Labels(labels) => labels.iter().any(|label| (value - label).abs() < ROUNDING),
             Self::Above(level) => value > *level,
             Self::From(level) => value >= *level,
         }

@@ -242,6 +242,8 @@ fn volumes_are_chosen_from_alike() {
     let organs = [0.0, 1.0, 2.0, 0.0, 2.0, 0.0];
     assert!(read(organs, &none).unwrap_err().contains("the values 0, 1, 2;"));
     assert_eq!(read(organs, &labels(&[2])).unwrap(), [0.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+    let rescaled = [0.0, 1.0000001, 1.9999999, 0.0, 2.0000002, 0.0];
+    assert_eq!(read(rescaled, &labels(&[2])).unwrap(), [0.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
     let shares = [0.0, 0.49, 0.5, 1.0, 0.7, 0.1];
     assert_eq!(read(shares, &none).unwrap(), [0.0, 0.0, 1.0, 1.0, 1.0, 0.0]);
     assert!(read([0.0, -1.0, 0.0, 0.0, 0.0, 0.0], &none).is_err());

@@ -74,6 +74,32 @@ impl SiteData {
         if self.validation.is_empty() { &self.train } else { &self.validation }
     }
 
+    /// Share of the pixels of this site's masks that are inside, in `[0, 1]`; `None` without masks.
+    /// An inverted mask shows here before it is learnt.
+    #[must_use]
+    pub fn share_inside(&self) -> Option<f64> {
+        let masks = || self.samples().filter_map(|(_, sample)| sample.mask.as_ref());
+        let pixels: usize = masks().map(Vec::len).sum();
+        let inside: f64 = masks().flatten().map(|value| f64::from(*value)).sum();
+        (pixels > 0).then(|| inside / pixels as f64)
+    }
+
+    /// How many images there are to train, choose and test with, and what of the masks is inside.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Self { train, validation, test, .. } = self;
+        let counts = format!(
+            "{:>4} training, {:>3} validation, {:>3} test images",
+            train.len(),
+            validation.len(),
+            test.len()
+        );
+        match self.share_inside() {
+            Some(share) => format!("{counts}, {:.1}% of the pixels inside", 100.0 * share),
+            None => counts,
+        }
+    }
+
     /// All samples with their splits.
     pub fn samples(&self) -> impl Iterator<Item = (Split, &Sample)> {
         Split::ALL

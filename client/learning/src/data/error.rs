@@ -69,26 +69,6 @@ pub enum DataError {
         /// What the encoder said.
         source: image::ImageError,
     },
-    /// A mask of another size than its image.
-    #[error("{}: expected a mask of {} x {} pixels like its image, found {} x {}", path.display(), expected.0, expected.1, found.0, found.1)]
-    MaskSize {
-        /// The mask.
-        path: PathBuf,
-        /// Width and height of the image.
-        expected: (usize, usize),
-        /// Width and height of the mask.
-        found: (usize, usize),
-    },
-    /// A mask with another number of slices than its image.
-    #[error("{}: expected a mask of {expected} slices like its image, found {found}; name one slice in the column `slice`, or the mask of the volume", path.display())]
-    MaskSlices {
-        /// The mask.
-        path: PathBuf,
-        /// Slices of the image.
-        expected: usize,
-        /// Slices of the mask.
-        found: usize,
-    },
     /// A group in two splits: the test would measure memory.
     #[error("{}: {column} `{group}` of site `{site}` is in both `{first}` and `{second}`; put all its images into one split", path.display())]
     Straddle {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use image::imageops::FilterType;
 use image::{ImageBuffer, ImageError, Luma};
-use ringfence_imaging::Format;
 
 use super::error::DataError;
 
@@ -19,24 +18,8 @@ pub(super) fn square(values: Vec<f32>, (width, height): (usize, usize), side: us
     resize(Grey::from_raw(length(width), length(height), values).unwrap_or_default(), side)
 }
 
-/// Brings a mask to `side * side` values, 0 or 1.
-///
-/// In a picture a pixel is inside when it is above half of the mask's brightest one: masks come as
-/// 0 and 1, as 0 and 255, and as JPEG with ringing. NIfTI and DICOM masks hold the numbers of
-/// labels, or probabilities: inside is what is at least one half. After resizing a pixel is inside
-/// when at least half of it is.
-pub(super) fn square_mask(
-    mut mask: Vec<f32>,
-    format: Format,
-    size: (usize, usize),
-    side: usize,
-) -> Vec<f32> {
-    if matches!(format, Format::Nifti | Format::Dicom) {
-        mask.iter_mut().for_each(|value| *value = f32::from(*value >= 0.5));
-    } else {
-        let half = mask.iter().copied().fold(0.0, f32::max) / 2.0;
-        mask.iter_mut().for_each(|value| *value = f32::from(*value > half));
-    }
+/// Brings a mask of 0 and 1 to `side * side` of them: a pixel is inside when at least half of it is.
+pub(super) fn square_mask(mask: Vec<f32>, size: (usize, usize), side: usize) -> Vec<f32> {
     square(mask, size, side).into_iter().map(|value| f32::from(value >= 0.5)).collect()
 }
 
@@ -94,17 +77,8 @@ mod tests {
         let halves = |inside: f32| -> Vec<f32> {
             (0..64 * 64).map(|index| if index % 64 >= 32 { inside } else { 0.0 }).collect()
         };
-        for (inside, format) in
-            [(1.0 / 255.0, Format::Png), (1.0, Format::Jpeg), (7.0, Format::Nifti)]
-        {
-            for row in square_mask(halves(inside), format, (64, 64), 16).chunks_exact(16) {
-                assert_eq!(row, [[0.0; 8], [1.0; 8]].concat());
-            }
+        for row in square_mask(halves(1.0), (64, 64), 16).chunks_exact(16) {
+            assert_eq!(row, [[0.0; 8], [1.0; 8]].concat());
         }
-        // The label 1 stays inside beside the label 9.
-        let mut labels = halves(1.0);
-        labels[0] = 9.0;
-        let mask = square_mask(labels, Format::Dicom, (64, 64), 64);
-        assert_eq!(mask.iter().sum::<f32>(), 32.0 * 64.0 + 1.0);
     }
 }

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader, Read as _};
 use std::path::Path;
 
-use npyz::npz::NpzArchive;
+use npyz::NpyFile;
+use npyz::npz::{NpzArchive, file_name_from_array_name};
 
 use super::classes::class_number;
 use super::dataset::{Dataset, Sample, SiteData, Split};
@@ -108,7 +109,7 @@ fn classes(
 /// An open `.npz` file.
 struct Archive<'a> {
     path: &'a Path,
-    arrays: NpzArchive<io::BufReader<File>>,
+    arrays: NpzArchive<BufReader<File>>,
 }
 
 impl<'a> Archive<'a> {
@@ -129,69 +130,73 @@ impl<'a> Archive<'a> {
     ) -> Result<Vec<(usize, Vec<f32>)>, DataError> {
         let name = format!("{}_images", split.name());
         let expected = "8-bit square images [n, h, w] or [n, h, w, 3]";
-        let (path, mut images) = (self.path, Vec::new());
+        let path = self.path;
         let error = |expected, found| array_error(path, &name, expected, found);
-        let (shape, mut values) = self.read(&name, expected)?;
-        let (from, channels) = match shape[..] {
-            [_, height, width] if height == width && height > 0 => (height, 1),
-            [_, height, width, 3] if height == width && height > 0 => (height, 3),
-            _ => return Err(error(expected, format!("shape {shape:?}"))),
-        };
-        if shape.first() != Some(&count) {
-            let found = format!("shape {shape:?} for {count} labels");
-            return Err(error("one image for each label", found));
-        }
-        let mut pixels = Vec::with_capacity(from * from * channels);
-        for index in 0..count {
-            pixels.clear();
-            for value in values.by_ref().take(from * from * channels) {
-                let value = value.map_err(|source| {
-                    error(expected, format!("damaged data in image {index} ({source})"))
-                })?;
-                pixels.push(value);
+        self.read(&name, expected, |shape, values| {
+            let (from, channels) = match shape[..] {
+                [_, height, width] if height == width && height > 0 => (height, 1),
+                [_, height, width, 3] if height == width && height > 0 => (height, 3),
+                _ => return Err(error(expected, format!("shape {shape:?}"))),
+            };
+            if shape.first() != Some(&count) {
+                let found = format!("shape {shape:?} for {count} labels");
+                return Err(error("one image for each label", found));
             }
-            if keep(index) {
-                images.push((index, grey::fit(&luma(&pixels, channels), from, side)));
+            let mut images = Vec::new();
+            let mut pixels = Vec::with_capacity(from * from * channels);
+            for index in 0..count {
+                pixels.clear();
+                for value in values.by_ref().take(from * from * channels) {
+                    let value = value.map_err(|source| {
+                        error(expected, format!("damaged data in image {index} ({source})"))
+                    })?;
+                    pixels.push(value);
+                }
+                if keep(index) {
+                    images.push((index, grey::fit(&luma(&pixels, channels), from, side)));
+                }
             }
-        }
-        // To the end, where the archive's checksum is compared.
-        match values.next() {
-            None => Ok(images),
-            Some(Ok(_)) => Err(error(expected, "more values than its shape says".to_string())),
-            Some(Err(source)) => Err(error(expected, format!("damaged data ({source})"))),
-        }
+            Ok(images)
+        })
     }
 
     fn labels(&mut self, split: Split) -> Result<Vec<u32>, DataError> {
         let name = format!("{}_labels", split.name());
         let expected = "8-bit labels [n, 1]";
         let path = self.path;
-        let (shape, values) = self.read(&name, expected)?;
-        let count = shape.iter().product::<usize>();
-        if shape.first() != Some(&count) {
-            let found = format!("shape {shape:?}");
-            return Err(array_error(path, &name, "one label for each image", found));
-        }
-        // Not with the capacity that the header claims.
-        let mut labels = Vec::new();
-        for value in values {
-            labels.push(u32::from(value.map_err(|source| {
-                array_error(path, &name, expected, format!("damaged data ({source})"))
-            })?));
-        }
-        Ok(labels)
+        self.read(&name, expected, |shape, values| {
+            let count = shape.iter().product::<usize>();
+            if shape.first() != Some(&count) {
+                let found = format!("shape {shape:?}");
+                return Err(array_error(path, &name, "one label for each image", found));
+            }
+            // Not with the capacity that the header claims.
+            let mut labels = Vec::new();
+            for value in values {
+                labels.push(u32::from(value.map_err(|source| {
+                    array_error(path, &name, expected, format!("damaged data ({source})"))
+                })?));
+            }
+            Ok(labels)
+        })
     }
 
-    /// The shape of an array of bytes, and its values in row-major order.
-    fn read(
+    /// Hands the shape of an array of bytes, and its values in row-major order, to `take`, which
+    /// takes all of them. Then the archive's checksum of the array is compared.
+    fn read<T>(
         &mut self,
         name: &str,
         expected: &'static str,
-    ) -> Result<(Vec<usize>, impl Iterator<Item = io::Result<u8>>), DataError> {
+        take: impl FnOnce(Vec<usize>, &mut Values<'_>) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
         let path = self.path;
         let error = |found: String| array_error(path, name, expected, found);
-        let array = self.arrays.by_name(name).map_err(|source| error(source.to_string()))?;
-        let array = array.ok_or_else(|| error("no array of this name".to_string()))?;
+        if !self.arrays.array_names().any(|known| known == name) {
+            return Err(error("no array of this name".to_string()));
+        }
+        let file = self.arrays.zip_archive().by_name(&file_name_from_array_name(name));
+        let mut file = BufReader::new(file.map_err(|source| error(source.to_string()))?);
+        let array = NpyFile::new(&mut file).map_err(|source| error(source.to_string()))?;
         let shape = array.shape().to_vec();
         let count = shape.iter().try_fold(1_u64, |count, dim| count.checked_mul(*dim));
         if count.is_none_or(|count| count > MAX_VALUES) {
@@ -200,12 +205,21 @@ impl<'a> Archive<'a> {
         if array.order() != npyz::Order::C {
             return Err(error("column-major order".to_string()));
         }
-        let values = array.data::<u8>().map_err(|source| error(source.to_string()))?;
+        let mut values = array.data::<u8>().map_err(|source| error(source.to_string()))?;
         let shape =
             shape.into_iter().map(|dim| usize::try_from(dim).unwrap_or(usize::MAX)).collect();
-        Ok((shape, values))
+        let taken = take(shape, &mut values)?;
+        // The archive compares at the end of the array, which the values alone do not reach.
+        match io::copy(&mut file.take(MAX_VALUES), &mut io::sink()) {
+            Ok(0) => Ok(taken),
+            Ok(_) => Err(error("more values than its shape says".to_string())),
+            Err(source) => Err(error(format!("damaged data ({source})"))),
+        }
     }
 }
+
+/// The values of an array.
+type Values<'a> = dyn Iterator<Item = io::Result<u8>> + 'a;
 
 fn array_error(path: &Path, array: &str, expected: &'static str, found: String) -> DataError {
     DataError::Array { path: path.to_path_buf(), array: array.to_string(), expected, found }

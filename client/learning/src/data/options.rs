@@ -1,6 +1,6 @@
 //! How data are read and divided.
 
-use ringfence_imaging::ReadOptions;
+use ringfence_imaging::{MaskOptions, ReadOptions};
 
 use super::error::DataError;
 use super::scanner::{MOST_STRENGTH, Scanner};
@@ -39,6 +39,9 @@ pub struct DataOptions {
     /// How the files of a folder are read: the window of NIfTI and DICOM images, and which slices
     /// along which axis are taken of a volume whose row in `labels.csv` names none.
     pub imaging: ReadOptions,
+    /// Which channel and which labels of the masks of a folder are inside. None are chosen where
+    /// masks have two levels.
+    pub mask: MaskOptions,
 }
 
 impl Default for DataOptions {
@@ -56,6 +59,7 @@ impl Default for DataOptions {
             scanners: None,
             memory: None,
             imaging: ReadOptions::default(),
+            mask: MaskOptions::default(),
         }
     }
 }

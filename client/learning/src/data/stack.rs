@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rayon::prelude::*;
-use ringfence_imaging::{Fault, ImagingError, Intensity, ReadOptions, Slices, Stack, slices};
+use ringfence_imaging::{Fault, ImagingError, ReadOptions, Slices, Stack, read_mask, slices};
 
 use super::dataset::Sample;
 use super::error::DataError;
@@ -71,9 +71,9 @@ fn read_file(
     let Some((_, first)) = rows.first() else { return Ok(Vec::new()) };
     // Rows without a slice name files that have one.
     let wanted: Vec<usize> = rows.iter().map(|(_, row)| row.slice.unwrap_or(0)).collect();
-    let image = read_slices(&folder.join(&first.file), wanted.clone(), &options.imaging)?;
+    let image = read_slices(&folder.join(&first.file), wanted, &options.imaging)?;
     let masks = match &first.mask {
-        Some(mask) => read_masks(&folder.join(mask), &image, wanted, options)?,
+        Some(mask) => read_masks(&folder.join(mask), &image, options)?,
         None => vec![None; rows.len()],
     };
     let size = (image.width, image.height);
@@ -95,27 +95,16 @@ fn read_file(
     Ok(samples)
 }
 
-/// Reads a mask, which has its image's size and as many slices, or is the mask of one slice.
+/// Reads the mask of each plane of an image.
 fn read_masks(
     path: &Path,
     image: &Stack,
-    wanted: Vec<usize>,
     options: &DataOptions,
 ) -> Result<Vec<Option<Vec<f32>>>, DataError> {
-    let stored = ReadOptions { intensity: Intensity::Stored, ..options.imaging.clone() };
-    let count = slices(path, &stored).map_err(of_imaging)?;
-    let single = count == 1 && wanted.len() == 1;
-    if count != image.info.slices && !single {
-        let path = path.to_path_buf();
-        return Err(DataError::MaskSlices { path, expected: image.info.slices, found: count });
-    }
-    let mask = read_slices(path, if single { vec![0] } else { wanted }, &stored)?;
-    let (size, expected) = ((mask.width, mask.height), (image.width, image.height));
-    if size != expected {
-        return Err(DataError::MaskSize { path: path.to_path_buf(), expected, found: size });
-    }
-    let square = |values| grey::square_mask(values, mask.info.format, size, options.side);
-    Ok(mask.planes.into_iter().map(|plane| Some(square(plane.values))).collect())
+    let ReadOptions { slices, limits, .. } = &options.imaging;
+    let masks = read_mask(path, image, slices.axis, &options.mask, *limits).map_err(of_imaging)?;
+    let size = (image.width, image.height);
+    Ok(masks.into_iter().map(|mask| Some(grey::square_mask(mask, size, options.side))).collect())
 }
 
 fn read_slices(path: &Path, wanted: Vec<usize>, options: &ReadOptions) -> Result<Stack, DataError> {

@@ -95,6 +95,20 @@ fn damaged_numpy_archives_are_refused_by_name() {
     flipped[300] ^= 1;
     fs::write(&path, flipped).unwrap();
     assert!(refused(&path, &options()).contains("train_images"));
+    // One in the values, which only the checksum tells: in the last image and the last label.
+    let path = medmnist(folder.path(), 28, false);
+    let whole = fs::read(&path).unwrap();
+    let end = |name: &str| {
+        let header = whole.windows(name.len()).position(|bytes| bytes == name.as_bytes()).unwrap();
+        header + whole[header..].windows(4).position(|mark| mark == b"PK\x03\x04").unwrap()
+    };
+    for name in ["train_images", "val_labels"] {
+        let mut flipped = whole.clone();
+        flipped[end(name) - 1] ^= 1;
+        fs::write(&path, flipped).unwrap();
+        let error = refused(&path, &options());
+        assert!(error.contains(name) && error.contains("Invalid checksum"), "{error}");
+    }
     let mut file = NpzWriter::new(File::create(&path).unwrap());
     let mut labels = file
         .array("train_labels", Default::default())

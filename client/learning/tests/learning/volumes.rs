@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use ringfence_imaging::{Intensity, SliceOptions, Slices};
-use ringfence_learning::data::{self, DataError, DataOptions, ReadOptions, SiteData};
+use ringfence_learning::data::{self, DataOptions, MaskOptions, ReadOptions, SiteData};
 
 /// Writes a NIfTI-1 file of `16 * 16 * slices` bytes, `value(slice)` everywhere in a slice.
 fn volume(path: &Path, slices: u16, value: impl Fn(u16) -> u8) {
@@ -28,9 +28,9 @@ fn folder(table: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for number in 0..5 {
         volume(&folder.path().join(format!("{number}.nii")), 4, |slice| slice as u8 * 60);
-        // The labels 1 and 2 in the last two slices.
+        // The label 2 in the last two slices.
         let mask = folder.path().join(format!("m{number}.nii"));
-        volume(&mask, 4, |slice| (slice as u8).saturating_sub(1));
+        volume(&mask, 4, |slice| if slice < 2 { 0 } else { 2 });
     }
     fs::write(folder.path().join("labels.csv"), table).unwrap();
     folder
@@ -87,13 +87,42 @@ fn rows_name_single_slices() {
 }
 
 #[test]
+fn labels_of_masks_are_chosen_and_their_share_is_said() {
+    let folder = folder(WHOLE);
+    for number in 0..5 {
+        // 1, 1, 2, 3 from slice to slice.
+        let mask = folder.path().join(format!("m{number}.nii"));
+        volume(&mask, 4, |slice| (slice as u8).max(1));
+    }
+    let error = data::load(folder.path(), &options(Slices::All)).unwrap_err().to_string();
+    assert!(error.contains("the values 1, 2, 3") && error.contains("--mask-label"), "{error}");
+    let chosen = |labels: &[u32], share, text: &str| {
+        let mask = MaskOptions { labels: labels.to_vec(), channel: None };
+        let options = DataOptions { mask, ..options(Slices::All) };
+        let site = data::load(folder.path(), &options).unwrap().sites.remove(0);
+        assert_eq!(site.share_inside(), Some(share));
+        let text = format!("  12 training,   4 validation,   4 test images, {text}");
+        assert_eq!(site.summary(), text);
+    };
+    chosen(&[2], 0.25, "25.0% of the pixels inside");
+    chosen(&[1, 3], 0.75, "75.0% of the pixels inside");
+    chosen(&[7], 0.0, "0.0% of the pixels inside");
+    let mask = MaskOptions { labels: vec![2], channel: Some(1) };
+    let error = data::load(folder.path(), &DataOptions { mask, ..options(Slices::All) });
+    assert!(error.unwrap_err().to_string().contains("mask channel below 1, found 1"));
+}
+
+#[test]
 fn misfitting_masks_are_refused_by_name() {
     let folder = folder(WHOLE);
     let mask = folder.path().join("m2.nii");
     volume(&mask, 3, |_| 1);
     let error = data::load(folder.path(), &options(Slices::All)).unwrap_err();
-    assert!(matches!(error, DataError::MaskSlices { expected: 4, found: 3, .. }), "{error}");
-    assert!(error.to_string().contains("m2.nii"), "{error}");
+    let error = error.to_string();
+    assert!(
+        error.contains("m2.nii: expected a mask of 4 slices like its image, found 3"),
+        "{error}"
+    );
     fs::write(&mask, "no volume").unwrap();
     let error = data::load(folder.path(), &options(Slices::All)).unwrap_err();
     assert!(error.to_string().contains("m2.nii: expected PNG"), "{error}");
