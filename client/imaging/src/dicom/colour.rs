@@ -79,7 +79,7 @@ pub(super) fn to_grey(
 
 /// Red, green and blue of a frame, in the samples' own units.
 pub(super) fn to_rgb(attributes: &Attributes, samples: &Samples) -> Result<Vec<Vec<f32>>, Fault> {
-    let mut channels = vec![Vec::with_capacity(attributes.pixels()); 3];
+    let mut channels = vec![Vec::new(); 3];
     for pixel in pixels(attributes, samples)? {
         for (channel, value) in channels.iter_mut().zip(pixel) {
             channel.push(value.round() as f32);

@@ -41,7 +41,7 @@ pub(super) fn bytes<'a>(
 /// The samples of one frame.
 pub(super) fn frame(bytes: &[u8], attributes: &Attributes, frame: usize) -> Result<Samples, Fault> {
     let subsampled = attributes.photometric == "YBR_FULL_422";
-    if subsampled && (attributes.bits_allocated != 8 || attributes.columns % 2 != 0) {
+    if subsampled && (attributes.bits_allocated != 8 || !attributes.columns.is_multiple_of(2)) {
         let what = "subsampled colour (YBR_FULL_422) of other than 8 bits or an odd width";
         return Err(unsupported(what, "export it as RGB"));
     }

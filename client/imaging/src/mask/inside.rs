@@ -79,7 +79,7 @@ fn by_levels(slices: &[Vec<f32>]) -> Result<Inside, Fault> {
     levels.sort_by(f32::total_cmp);
     match levels[..] {
         [low] if low >= 0.0 => return Ok(Inside::Above(0.0)),
-        [low, _] if low == 0.0 => return Ok(Inside::Above(0.0)),
+        [0.0, _] => return Ok(Inside::Above(0.0)),
         _ if slices.iter().flatten().all(|value| (0.0..=1.0).contains(value)) => {
             return Ok(Inside::From(0.5));
         }

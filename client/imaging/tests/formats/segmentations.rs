@@ -20,6 +20,13 @@ fn image(folder: &TempDir) -> PathBuf {
     write(folder, "image.dcm", &file)
 }
 
+/// A segmentation of two frames, with everything that such files say.
+pub(crate) fn sample() -> Dicom {
+    let mut file = segmentation(&[frame(10.0, &[1]), frame(0.0, &[2])], &[0b0001, 0b0010]);
+    named(shared(&mut file), &[(1, "liver"), (2, "tumour")]);
+    file
+}
+
 fn write(folder: &TempDir, name: &str, file: &Dicom) -> PathBuf {
     let path = folder.path().join(name);
     std::fs::write(&path, file.bytes()).unwrap();
