@@ -146,7 +146,7 @@ impl<'a> Archive<'a> {
             let mut pixels = Vec::with_capacity(from * from * channels);
             for index in 0..count {
                 pixels.clear();
-                for value in values.by_ref().take(from * from * channels) {
+                for value in (&mut *values).take(from * from * channels) {
                     let value = value.map_err(|source| {
                         error(expected, format!("damaged data in image {index} ({source})"))
                     })?;

@@ -95,16 +95,16 @@ fn damaged_numpy_archives_are_refused_by_name() {
     flipped[300] ^= 1;
     fs::write(&path, flipped).unwrap();
     assert!(refused(&path, &options()).contains("train_images"));
-    // One in the values, which only the checksum tells: in the last image and the last label.
+    // The checksum of an array, as the archive's directory has it: its values are as they were.
     let path = medmnist(folder.path(), 28, false);
     let whole = fs::read(&path).unwrap();
-    let end = |name: &str| {
-        let header = whole.windows(name.len()).position(|bytes| bytes == name.as_bytes()).unwrap();
-        header + whole[header..].windows(4).position(|mark| mark == b"PK\x03\x04").unwrap()
-    };
     for name in ["train_images", "val_labels"] {
+        let at = whole.windows(name.len()).rposition(|bytes| bytes == name.as_bytes()).unwrap();
+        // An entry of 46 bytes stands before its name, and the checksum 16 bytes within it.
+        let entry = at - 46;
+        assert_eq!(whole[entry..entry + 4], *b"PK\x01\x02");
         let mut flipped = whole.clone();
-        flipped[end(name) - 1] ^= 1;
+        flipped[entry + 16] ^= 1;
         fs::write(&path, flipped).unwrap();
         let error = refused(&path, &options());
         assert!(error.contains(name) && error.contains("Invalid checksum"), "{error}");

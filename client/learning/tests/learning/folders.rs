@@ -14,14 +14,19 @@ pub(crate) fn options() -> DataOptions {
     DataOptions { side: 16, ..DataOptions::default() }
 }
 
-/// A folder with this table; every file named `*.png` in it is written, 16 px wide.
+/// A folder with this table; every file named `*.png` in it is written, 16 px wide. Those whose
+/// names start with `m` are masks.
 pub(crate) fn folder(table: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("labels.csv"), table).unwrap();
     for (number, file) in
         table.split([',', '\n']).filter(|field| field.ends_with(".png")).enumerate()
     {
-        let grey = |x: u32, y: u32| Luma([(x * 9 + y * 5) as u8 ^ number as u8]);
+        let is_mask = file.starts_with('m');
+        let grey = |x: u32, y: u32| {
+            let value = (x * 9 + y * 5) as u8 ^ number as u8;
+            Luma([if is_mask { value & 0x80 } else { value }])
+        };
         ImageBuffer::from_fn(16, 16, grey).save(folder.path().join(file)).unwrap();
     }
     folder

@@ -130,7 +130,7 @@ fn misfitting_masks_are_refused_by_name() {
     fs::write(&mask, &whole[..900]).unwrap();
     let error = data::load(folder.path(), &options(Slices::All)).unwrap_err().to_string();
     assert!(error.contains("m2.nii: cannot be decoded as NIfTI"), "{error}");
-    fs::write(&mask, whole).unwrap();
+    volume(&mask, 4, |_| 1);
     volume(&folder.path().join("3.nii"), 0, |_| 0);
     let error = data::load(folder.path(), &options(Slices::All)).unwrap_err().to_string();
     assert!(error.contains("3.nii"), "{error}");
