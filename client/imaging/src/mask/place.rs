@@ -23,8 +23,8 @@ pub(super) fn on(image: &Stack, mask: Drawn) -> Result<Vec<Vec<f32>>, Fault> {
     }
 }
 
-/// NIfTI volumes are turned by where they lie. One that says so and one that does not are turned
-/// differently, and nobody knows how.
+/// NIfTI volumes are turned by where they lie. If one of two says so and the other does not, nobody
+/// knows how the other is to be turned.
 fn one_space(image: &Stack, there: bool, mask: &Drawn) -> Result<(), Fault> {
     let here = mask.geometry.is_some();
     let formats = [image.info.format, mask.format];
@@ -32,10 +32,9 @@ fn one_space(image: &Stack, there: bool, mask: &Drawn) -> Result<(), Fault> {
     if there == here || !volumes || !formats.contains(&Format::Nifti) {
         return Ok(());
     }
-    let (expected, found) = ("that both or neither say where they lie in the patient", |image| {
-        format!("that only the {} does", if image { "image" } else { "mask" })
-    });
-    Err(Fault::mask(expected, found(there), "save both with the same header"))
+    let expected = "the same kind: both or neither say where they lie in the patient";
+    let found = format!("that only the {} does", if there { "image" } else { "mask" });
+    Err(Fault::mask(expected, found, "save both with the same header"))
 }
 
 fn same_size(image: &Stack, mask: &Drawn) -> Result<(), Fault> {

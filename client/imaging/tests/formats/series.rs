@@ -83,6 +83,9 @@ fn a_mask_in_nifti_lies_on_the_slices_of_a_series() {
     assert!(error.contains("where the image's do"), "{error}");
 }
 
+/// What is done to one slice.
+type Change<'a> = &'a dyn Fn(&mut Dicom);
+
 #[test]
 fn what_is_no_single_volume_is_refused() {
     let refused = |change: &dyn Fn(&mut Vec<Dicom>)| {
@@ -96,7 +99,7 @@ fn what_is_no_single_volume_is_refused() {
     assert!(gap.contains("slices that are [0.0, 0.0, 2.5") && gap.contains("0.dcm"), "{gap}");
     let twice = refused(&|files| files.push(slice(2.5, 9)));
     assert!(twice.contains("1.dcm and 3.dcm [0.0, 0.0, 0.0] mm apart"), "{twice}");
-    let cases: [(&dyn Fn(&mut Dicom), &str); 8] = [
+    let cases: [(Change<'_>, &str); 8] = [
         (&|file| _ = file.text(0x0020, 0x000e, b"UI", "1.6"), "SeriesInstanceUID"),
         (&|file| _ = file.text(0x0020, 0x0052, b"UI", "1.6"), "FrameOfReferenceUID"),
         (&|file| _ = file.decimals(0x0028, 0x0030, &[0.5, 0.6]), "PixelSpacing"),

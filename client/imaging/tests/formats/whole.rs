@@ -101,7 +101,8 @@ fn encoded_dicom_ends_with_its_marks() {
     let lossless = make::jpeg_lossless(&samples, 20, 12);
     for (uid, stream) in [(make::JPEG_LS, jpeg_ls), (make::JPEG_LOSSLESS, lossless)] {
         let mut file = Dicom::new(uid, 20, 12, (16, 12));
-        decode(&file.fragments(&[stream.clone()]).bytes(), &ReadOptions::default()).unwrap();
+        decode(&file.fragments(std::slice::from_ref(&stream)).bytes(), &ReadOptions::default())
+            .unwrap();
         let error = refused(&file.fragments(&[stream[..stream.len() - 2].to_vec()]).bytes());
         assert!(error.contains("expected an end marker"), "{uid}: {error}");
     }
