@@ -1,4 +1,5 @@
-//! Reads PNG, JPEG, TIFF, GIF, NIfTI and DICOM files as planes of grey values.
+//! Reads PNG, JPEG, TIFF, GIF, NIfTI and DICOM files, and folders of DICOM slices, as planes of grey
+//! values, and masks as inside and outside ([`read_mask`]).
 //!
 //! The format is told by the content, never by the name: a JPEG named `.png` is read. What is not
 //! read is refused with an error that names the file, what was expected, what came and what to do.
