@@ -6,7 +6,7 @@ use dicom_core::value::Value;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
-use oxiarc_jpeg::{DecodeOptions, Decoder, JpegError};
+use jpeg_decoder::{ColorTransform, PixelFormat, UnsupportedFeature};
 
 use super::attributes::Attributes;
 use super::fault::{damaged, unsupported};
@@ -117,20 +117,35 @@ impl<'a> Frames<'a> {
 
     fn jpeg(&self, bytes: &[u8]) -> Result<Samples, Fault> {
         marks::jpeg(bytes).map_err(|what| self.broken(what))?;
+        let mut decoder = jpeg_decoder::Decoder::new(bytes);
         // The components as they are: what colour they mean is said by the attributes, not by APP
         // markers or the components' names.
-        let mut options = DecodeOptions::raw();
-        // Coefficients of two bytes, in whole blocks of up to four components.
-        let Attributes { rows, columns, .. } = *self.attributes;
-        options.limits.max_coefficient_bytes = 8 * (rows as u64 + 32) * (columns as u64 + 32);
-        let mut decoder = Decoder::with_options(bytes, options);
+        decoder.set_color_transform(ColorTransform::RGB);
+        // Samples of at most two bytes.
+        decoder.set_max_decoding_buffer_size(self.attributes.values().saturating_mul(2));
         let fault = |error| match error {
-            JpegError::Unsupported(what) => self.syntax.refuse(&what.to_string()),
+            jpeg_decoder::Error::Unsupported(UnsupportedFeature::SamplePrecision(bits)) => {
+                self.syntax.refuse(&format!("samples of {bits} bits"))
+            }
+            jpeg_decoder::Error::Unsupported(what) => self.syntax.refuse(&format!("{what:?}")),
             error => self.broken(error),
         };
-        let info = decoder.read_info().map_err(fault)?;
-        self.same_size(info.width.into(), info.height.into(), info.num_components.into())?;
-        let values = decoder.decode_u16().map_err(fault)?.into_iter().map(i64::from).collect();
+        decoder.read_info().map_err(fault)?;
+        let info = decoder.info().ok_or_else(|| self.broken("no picture"))?;
+        let channels = match info.pixel_format {
+            PixelFormat::L8 | PixelFormat::L16 => 1,
+            PixelFormat::RGB24 => 3,
+            PixelFormat::CMYK32 => 4,
+        };
+        self.same_size(info.width.into(), info.height.into(), channels)?;
+        let decoded = decoder.decode().map_err(fault)?;
+        let values = match info.pixel_format {
+            PixelFormat::L16 => {
+                let words = decoded.as_chunks::<2>().0.iter();
+                words.map(|word| i64::from(u16::from_ne_bytes(*word))).collect()
+            }
+            _ => decoded.into_iter().map(i64::from).collect(),
+        };
         Ok(Samples { values, planar: false, is_rgb: false })
     }
 

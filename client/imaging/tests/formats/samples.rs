@@ -8,8 +8,9 @@ use ringfence_imaging::{Fault, Intensity, ReadOptions, read};
 use crate::hostile;
 
 /// Refused files of docs/formats.md, with what their reason says.
-const REFUSED: [(&str, &str); 5] = [
-    ("dicom/pydicom_JPEG-lossy.dcm", "a sequential scan needs Ss == 0 and Se == 63"),
+const REFUSED: [(&str, &str); 6] = [
+    ("dicom/pydicom_JPEG-lossy.dcm", "1.2.840.10008.1.2.4.51 (JPEG Extended"),
+    ("dicom/pydicom_JPGExtended.dcm", "samples of 12 bits"),
     ("dicom/pydicom_MR_truncated.dcm", "claims 8192 bytes, found 8130"),
     ("dicom/pydicom_no_meta.dcm", "expected PNG"),
     ("dicom/pydicom_rtplan.dcm", "modality RTPLAN"),

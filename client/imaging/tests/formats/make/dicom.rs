@@ -18,7 +18,6 @@ pub(crate) const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 pub(crate) const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 pub(crate) const RLE: &str = "1.2.840.10008.1.2.5";
 pub(crate) const JPEG: &str = "1.2.840.10008.1.2.4.50";
-pub(crate) const JPEG_EXTENDED: &str = "1.2.840.10008.1.2.4.51";
 pub(crate) const JPEG_LOSSLESS: &str = "1.2.840.10008.1.2.4.70";
 pub(crate) const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
 pub(crate) const JPEG_2000: &str = "1.2.840.10008.1.2.4.90";
