@@ -11,7 +11,7 @@ use ed25519_dalek::SigningKey;
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::log::{Checkpoint, CheckpointText, NoteKey, SignedNote};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
-use ringfence_durable::Readers;
+use ringfence_durable::{Readers, text};
 use zeroize::Zeroizing;
 
 /// Shorter tokens could be guessed.
@@ -116,7 +116,8 @@ impl fmt::Debug for Identity {
 /// Reads a file that only its owner should be able to read.
 pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, IdentityError> {
     let io = |source| IdentityError::Io { path: path.to_owned(), source };
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
+    let bytes = Zeroizing::new(fs::read(path).map_err(io)?);
+    let text = Zeroizing::new(text::decode(&bytes).map_err(io)?.into_owned());
     let mode = fs::metadata(path).map_err(io)?.permissions().mode();
     if mode & 0o077 != 0 {
         tracing::warn!(

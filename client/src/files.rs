@@ -5,15 +5,17 @@ use std::path::Path;
 use anyhow::Context;
 use ringfence_crypto::statement::{RosterEntry, SignedStudy, Study};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
-use ringfence_durable::Readers;
+use ringfence_durable::{Readers, text};
 use ringfence_keys::identity::Identity;
 use ringfence_site::model;
 use ringfence_weights::Weights;
 use zeroize::Zeroizing;
 
-/// Reads a file.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+/// Reads a text file as people's editors leave it. It may be secret.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let cannot = || format!("cannot read {}", path.display());
+    let bytes = std::fs::read(path).map(Zeroizing::new).with_context(cannot)?;
+    Ok(Zeroizing::new(text::decode(&bytes).with_context(cannot)?.into_owned()))
 }
 
 /// Writes a file completely or not at all.
@@ -30,22 +32,21 @@ pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
 
 /// Reads a study file.
 pub(crate) fn read_study(path: &Path) -> anyhow::Result<SignedStudy> {
-    let bytes = read(path)?;
-    SignedStudy::parse(&bytes).with_context(|| path.display().to_string())
+    let text = read_text(path)?;
+    SignedStudy::parse(text.as_bytes()).with_context(|| path.display().to_string())
 }
 
 /// Reads a secret identity file.
 pub(crate) fn read_identity(path: &Path) -> anyhow::Result<Identity> {
-    let text = std::fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .with_context(|| format!("cannot read the identity {}", path.display()))?;
+    let text = read_text(path)?;
     Identity::from_file(&text).with_context(|| path.display().to_string())
 }
 
 /// Reads a public site file.
 pub(crate) fn read_public(path: &Path) -> anyhow::Result<RosterEntry> {
-    let bytes = read(path)?;
-    json::parse(&bytes, MAX_MESSAGE, "public site file").with_context(|| path.display().to_string())
+    let text = read_text(path)?;
+    json::parse(text.as_bytes(), MAX_MESSAGE, "public site file")
+        .with_context(|| path.display().to_string())
 }
 
 /// Reads tensors that must have the study's layout.

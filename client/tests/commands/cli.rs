@@ -119,6 +119,43 @@ fn every_wrong_step_says_what_to_do() {
     refused(&["study", "verify"], "expected the JSON of a study file");
 }
 
+/// As Windows' editors and PowerShell save them.
+#[test]
+fn files_with_a_byte_order_mark_are_read_and_other_encodings_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let run = |arguments: &[&str]| ringfence(folder.path(), arguments);
+    let marked = |name: &str| {
+        let text = std::fs::read_to_string(path(name)).unwrap();
+        std::fs::write(path(name), format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
+    };
+    let sites = ["a", "b", "c"];
+    sites.iter().for_each(|site| _ = run(&["keygen", "--site", site]).unwrap());
+    model(&path("model.safetensors"), 10, 0.0);
+    marked("a.public.json");
+    let text = std::fs::read_to_string(path("b.public.json")).unwrap();
+    let utf16 = |text: &str| -> Vec<u8> {
+        format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    std::fs::write(path("b.public.json"), utf16(&text)).unwrap();
+    let all = ["a.public.json", "b.public.json", "c.public.json"];
+    run(&new_study(&all, &[])).unwrap();
+    marked("study.json");
+    for site in sites {
+        let identity = format!("{site}.identity");
+        marked(&identity);
+        run(&["study", "sign", "--identity", &identity]).unwrap();
+    }
+    marked("study.json");
+    assert!(run(&["study", "verify"]).unwrap().contains("signed by all 3 sites"));
+
+    std::fs::write(path("c.public.json"), b"{\"id\":\"Z\xfcrich\"}").unwrap();
+    let error = run(&new_study(&all, &["--out", "other.json"])).unwrap_err();
+    for text in ["c.public.json: expected text in UTF-8", "line 1; save the file as UTF-8"] {
+        assert!(error.contains(text), "{error}");
+    }
+}
+
 #[test]
 fn old_names_say_what_they_are_called_now() {
     let folder = tempfile::tempdir().unwrap();

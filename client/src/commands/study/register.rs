@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use ringfence_clock::Clock;
-use zeroize::Zeroizing;
 
 use crate::files;
 use crate::member::Server;
@@ -25,8 +24,7 @@ impl Register {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let study = files::read_study(&self.study)?;
         study.verify()?;
-        let token = files::read(&self.admin_token_file)?;
-        let token = Zeroizing::new(String::from_utf8(token)?);
+        let token = files::read_text(&self.admin_token_file)?;
         let transport = self.server.connect(Clock::system())?;
         let status = transport.register(&study, &token).await?;
         println!("registered study {}", status.study);
