@@ -10,12 +10,14 @@ mod report;
 mod rounds;
 mod run;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::ensure;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
-use ringfence_learning::{Dataset, TrainingPlan};
+use ringfence_learning::task::remarks;
+use ringfence_learning::{Dataset, TrainingPlan, data};
 use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, PlanArgs};
 
 use crate::files::make_folder;
@@ -65,8 +67,16 @@ impl Experiment {
         make_folder(&runs)?;
         let ways: &[bool] = if self.encrypted { &[false, true] } else { &[false] };
         let (started, mut done) = (Instant::now(), Vec::new());
+        let mut said = BTreeSet::new();
         for seed in &self.seeds {
             let dataset = self.dataset(*seed)?;
+            let task = self.plan_of(MethodName::Local, *seed, &dataset)?.task()?;
+            // The same of every seed, unless its division differs.
+            for line in remarks(task.as_ref(), &dataset) {
+                if said.insert(line.clone()) {
+                    println!("{line}");
+                }
+            }
             for method in &self.methods {
                 for encrypted in ways.iter().copied().filter(|e| !e || method.is_federated()) {
                     let plan = self.plan_of(*method, *seed, &dataset)?;
@@ -124,6 +134,6 @@ impl Experiment {
             let options = PhantomOptions { side, sites, seed, ..PhantomOptions::default() };
             return Ok(phantom::generate(&options)?);
         };
-        self.images.load(path, side, seed, &[])
+        Ok(data::load(path, &self.images.options(side, seed, &[]))?)
     }
 }

@@ -78,8 +78,8 @@ fn a_step_takes_no_more_than_is_said_and_not_much_less() {
 fn a_step_that_does_not_fit_is_refused_before_it() {
     // 65,536 pixels a side take terabytes.
     let plan = plan(ModelName::UnetLight, 1 << 16, 4);
-    let (sites, notes) = (vec![], vec![]);
-    let data = Dataset { side: 1 << 16, classes: vec![], sites, left_out: vec![], notes };
+    let (sites, left_out, unused_columns) = (vec![], vec![], vec![]);
+    let data = Dataset { side: 1 << 16, classes: vec![], sites, left_out, unused_columns };
     let error = plan.check(&data).unwrap_err();
     assert!(matches!(error, LearnError::Memory { side: 65_536, batch: 4, .. }), "{error}");
     let text = error.to_string();

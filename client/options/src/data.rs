@@ -1,10 +1,7 @@
 //! How images are read and divided.
 
-use std::path::Path;
-
-use anyhow::Context;
-use ringfence_imaging::{Axis, Intensity, MaskOptions, ReadOptions, SliceOptions, Slices};
-use ringfence_learning::{DataOptions, Dataset, data};
+use ringfence_imaging::{Axis, Intensity, ReadOptions, SliceOptions, Slices};
+use ringfence_learning::DataOptions;
 
 use crate::retired::{Retired, renamed};
 
@@ -19,7 +16,8 @@ enum AxisName {
 /// Arguments that say how a data folder or MedMNIST file is read.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DataArgs {
-    /// Number of sites: the data's own sites are divided or the largest kept.
+    /// Number of sites: the data's own are divided, or the largest kept as long as these have half
+    /// of every class.
     #[arg(long)]
     pub sites: Option<usize>,
     /// Most images a site; all unless given.
@@ -87,18 +85,10 @@ impl DataArgs {
         ReadOptions { slices, intensity, ..ReadOptions::default() }
     }
 
-    /// Reads and divides the data.
-    ///
-    /// # Errors
-    /// What is wrong with them, naming the file.
-    pub fn load(
-        &self,
-        path: &Path,
-        side: usize,
-        seed: u64,
-        classes: &[String],
-    ) -> anyhow::Result<Dataset> {
-        let options = DataOptions {
+    /// How the data are read and divided.
+    #[must_use]
+    pub fn options(&self, side: usize, seed: u64, classes: &[String]) -> DataOptions {
+        DataOptions {
             side,
             seed,
             sites: self.sites,
@@ -110,7 +100,6 @@ impl DataArgs {
             imaging: self.imaging(),
             mask: MaskOptions { labels: self.mask_label.clone(), channel: self.mask_channel },
             ..DataOptions::default()
-        };
-        data::load(path, &options).with_context(|| format!("the data in {}", path.display()))
+        }
     }
 }

@@ -10,6 +10,7 @@ mod pin;
 mod plan;
 mod progress;
 pub mod retired;
+pub mod score;
 
 pub use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, MeanStepName};
 pub use data::DataArgs;

@@ -16,8 +16,12 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use ringfence_clock::Clock;
 use ringfence_federation::{Fault, Faults, Federation, FederationSetup};
-use ringfence_learning::data::phantom::{self, PhantomOptions};
-use ringfence_learning::{Dataset, RoundStart, TaskName, TrainingPlan, evaluate, picture};
+use ringfence_learning::data::{
+    self,
+    phantom::{self, PhantomOptions},
+};
+use ringfence_learning::task::remarks;
+use ringfence_learning::{DataOptions, Dataset, RoundStart, TrainingPlan, evaluate, picture};
 use ringfence_options::{
     AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs, pinned, progress_bar,
     train_round,
@@ -27,7 +31,7 @@ use ringfence_weights::Weights;
 use demo_round::DemoRound;
 use report::{Outcome, Report, SiteScores};
 
-/// Simulated hospitals unless `--sites` says otherwise.
+/// Simulated hospitals unless `--sites` says otherwise; data that name more keep theirs.
 const DEFAULT_SITES: usize = 5;
 
 /// Arguments of `ringfence demo`.
@@ -82,12 +86,13 @@ impl Demo {
             sites >= 3,
             "expected at least 3 sites, got --sites {sites}: with two, each could subtract its own update from the sum"
         );
-        let dataset = self.load(sites)?;
+        let dataset = self.load()?;
         let plan = self.plan.plan(&dataset.classes, self.algorithm)?;
         let task = plan.task()?;
         plan.check(&dataset)?;
         let initial = plan.initial_weights()?;
         self.print_study(&dataset, &plan, &initial);
+        remarks(task.as_ref(), &dataset).iter().for_each(|line| println!("  {line}"));
         let mut sites = Vec::new();
         for site in &dataset.sites {
             let scores = evaluate(task.as_ref(), &initial, &site.test)?;
@@ -128,13 +133,14 @@ impl Demo {
         Ok(())
     }
 
-    fn load(&self, sites: usize) -> anyhow::Result<Dataset> {
+    fn load(&self) -> anyhow::Result<Dataset> {
         let PlanArgs { side, seed, .. } = self.plan;
         if let Some(path) = &self.data {
-            let mut images = self.images.clone();
-            images.sites = Some(sites);
-            return images.load(path, side, seed, &[]);
+            let options = self.images.options(side, seed, &[]);
+            let options = DataOptions { least_sites: DEFAULT_SITES, ..options };
+            return Ok(data::load(path, &options)?);
         }
+        let sites = self.images.sites.unwrap_or(DEFAULT_SITES);
         let phantoms = PhantomOptions { side, sites, seed, ..PhantomOptions::default() };
         let mut dataset = phantom::generate(&phantoms)?;
         for site in &mut dataset.sites {
@@ -199,14 +205,6 @@ impl Demo {
         );
         for site in &dataset.sites {
             println!("  {:<24} {}", site.site, site.summary());
-        }
-        for (site, reason) in &dataset.left_out {
-            println!("  {site:<24} left out: {reason}");
-        }
-        if plan.task == TaskName::Classification {
-            for (site, note) in &dataset.notes {
-                println!("  {site:<24} note: {note}");
-            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! `ringfence init`: a model before its first round, with its training plan.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use ringfence_learning::TaskName;
 use ringfence_options::{AlgorithmChoice, PlanArgs};
 use ringfence_site::model;
@@ -29,7 +30,18 @@ impl Init {
             "expected at least two classes, as in --classes normal,pneumonia; got {}",
             self.classes.len()
         );
-        let plan = self.plan.plan(&self.classes, self.algorithm)?;
+        let classes: Vec<String> =
+            self.classes.iter().map(|class| class.trim().to_owned()).collect();
+        let mut folded = BTreeMap::new();
+        for class in &classes {
+            ensure!(!class.is_empty(), "expected names in --classes, got an empty one");
+            if let Some(other) = folded.insert(class.to_lowercase(), class) {
+                bail!(
+                    "expected different classes, got --classes {other} and {class}, which differ at most in case"
+                );
+            }
+        }
+        let plan = self.plan.plan(&classes, self.algorithm)?;
         let weights = plan.initial_weights()?;
         plan.save(&weights, &self.out)?;
         println!(

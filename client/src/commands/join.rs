@@ -13,8 +13,10 @@ mod training;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
-use ringfence_learning::{SiteData, TrainingPlan};
+use anyhow::{Context, ensure};
+use ringfence_learning::data::{self, OneSite};
+use ringfence_learning::task::remarks;
+use ringfence_learning::{Dataset, SiteData, TrainingPlan};
 use ringfence_options::{DataArgs, DeviceArgs, check_pinned};
 use ringfence_site::model;
 
@@ -110,29 +112,35 @@ impl Join {
         report::finish(&self.out, &plan, &data, &state)
     }
 
-    /// This site's images, checked against the plan before anything else happens.
+    /// This site's images, checked against the plan before anything else happens. Without `--sites`
+    /// they are of one site: the only one that the data name, or that of `--data-site`.
     fn site_data(&self, plan: &TrainingPlan) -> anyhow::Result<SiteData> {
-        let mut images = self.images.clone();
-        if self.data_site.is_none() {
-            images.sites = images.sites.or(Some(1));
+        let mut options = self.images.options(plan.side, plan.training.seed, &plan.classes);
+        if options.sites.is_none() {
+            options.one_site = Some(match &self.data_site {
+                Some(site) => OneSite::Named(site.clone()),
+                None => OneSite::Only,
+            });
         }
-        let dataset = images.load(&self.data, plan.side, plan.training.seed, &plan.classes)?;
-        plan.check(&dataset).with_context(|| self.data.display().to_string())?;
-        let names: Vec<&str> = dataset.sites.iter().map(|site| site.site.as_str()).collect();
-        match &self.data_site {
-            None if dataset.sites.len() > 1 => bail!(
-                "{}: the data name the sites {}; say which one is this by --data-site",
-                self.data.display(),
-                names.join(", ")
-            ),
-            None => dataset.sites.into_iter().next().context("the data have no site"),
-            Some(wanted) => dataset.site(wanted).cloned().with_context(|| {
-                format!(
-                    "{}: expected one of the data's sites {}, got --data-site {wanted}",
-                    self.data.display(),
-                    names.join(", ")
-                )
-            }),
-        }
+        let dataset = data::load(&self.data, &options)?;
+        plan.check_site(&dataset).with_context(|| self.data.display().to_string())?;
+        let mut sites = dataset.sites.iter();
+        let site = match &self.data_site {
+            None => sites.next().filter(|_| dataset.sites.len() == 1),
+            Some(wanted) => sites.find(|site| site.site == *wanted),
+        };
+        let site = site.cloned().with_context(|| {
+            let names: Vec<&str> = dataset.sites.iter().map(|site| site.site.as_str()).collect();
+            let names = names.join(", ");
+            let got = match &self.data_site {
+                Some(site) => format!("got --data-site {site}"),
+                None => "say which one is this by --data-site".to_owned(),
+            };
+            format!("{}: expected one of the sites {names}; {got}", self.data.display())
+        })?;
+        remarks(plan.task()?.as_ref(), &Dataset { sites: vec![site.clone()], ..dataset })
+            .iter()
+            .for_each(|line| println!("  {line}"));
+        Ok(site)
     }
 }

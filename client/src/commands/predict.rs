@@ -1,12 +1,13 @@
 //! `ringfence predict`: a model in use.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use image::imageops::{self, FilterType};
 use image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use indicatif::ProgressIterator;
-use ringfence_learning::data::{Picture, read_pictures};
+use ringfence_learning::data::{DataError, Picture, read_pictures};
 use ringfence_learning::task::{Prediction, tinted};
 use ringfence_learning::{TrainingPlan, predict};
 use ringfence_options::{DataArgs, DeviceArgs};
@@ -47,7 +48,7 @@ impl Predict {
             let pictures = match read_pictures(path, plan.side, &options) {
                 Ok(pictures) => pictures,
                 Err(error) => {
-                    refused.push(error.to_string());
+                    refused.push((name.clone(), reason(path, &error)));
                     continue;
                 }
             };
@@ -72,8 +73,8 @@ impl Predict {
             }
         }
         rows.flush()?;
-        for reason in &refused {
-            eprintln!("not read: {reason}");
+        if let Some(line) = not_read(&refused) {
+            eprintln!("{line}");
         }
         ensure!(count > 0, "none of the {} files could be read", files.len());
         println!(
@@ -153,6 +154,26 @@ fn collect(path: &Path, root: &Path, files: &mut Vec<(PathBuf, String)>) -> anyh
     Ok(())
 }
 
+/// Why a file was not read, without its path.
+fn reason(path: &Path, error: &DataError) -> String {
+    let text = error.to_string();
+    text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
+}
+
+/// The files that were not read in one line: how many for each reason, with the first of each.
+fn not_read(refused: &[(String, String)]) -> Option<String> {
+    let mut reasons = BTreeMap::<&str, Vec<&str>>::new();
+    refused.iter().for_each(|(name, reason)| reasons.entry(reason).or_default().push(name));
+    let lines: Vec<String> = reasons
+        .into_iter()
+        .map(|(reason, names)| match names.as_slice() {
+            [first, _, ..] => format!("{} files, the first {first}: {reason}", names.len()),
+            names => format!("{}: {reason}", names.concat()),
+        })
+        .collect();
+    (!lines.is_empty()).then(|| format!("not read: {}", lines.join("; ")))
+}
+
 /// A file name for the results: the image's own, made unique by its number where it is one of many.
 fn stem(name: &str, number: usize, slice: Option<usize>) -> String {
     let base = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
@@ -160,5 +181,22 @@ fn stem(name: &str, number: usize, slice: Option<usize>) -> String {
     match slice {
         Some(slice) => format!("{number:04}-{base}-{slice:04}"),
         None => format!("{number:04}-{base}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_read;
+
+    #[test]
+    fn files_that_are_not_read_are_one_line() {
+        let of = |name: &str, reason: &str| (name.to_owned(), reason.to_owned());
+        let mut refused = vec![of("notes.doc", "found text")];
+        refused.extend((0..108).map(|file| of(&format!("{file}.png"), "found an empty file")));
+        assert_eq!(
+            not_read(&refused).unwrap(),
+            "not read: 108 files, the first 0.png: found an empty file; notes.doc: found text"
+        );
+        assert_eq!(not_read(&[]), None);
     }
 }

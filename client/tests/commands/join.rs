@@ -195,6 +195,24 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     refused(&["--model", "plain.safetensors", "--data", "images-a"], "no training plan");
     refused(&[good[0], good[1], "--data", "nowhere"], "nowhere");
     refused(&[good[0], good[1], "--data", "images-a", "--data-site", "x"], "--data-site x");
+    // A table of two sites: neither's images are dropped in silence.
+    let table = std::fs::read_to_string(folder.join("images-a/labels.csv")).unwrap();
+    let mut lines = table.lines();
+    let mut both = format!("{}\n", lines.next().unwrap());
+    for (number, line) in lines.enumerate() {
+        let fields: Vec<&str> = line.split(',').collect();
+        let [file, label, _, patient, mask, split] = fields[..] else { panic!("{line}") };
+        let site = ["north", "south"][number % 2];
+        both += &format!("{file},{label},{site},{site}:{patient},{mask},{split}\n");
+    }
+    std::fs::write(folder.join("images-a/labels.csv"), both).unwrap();
+    let several = "images-a/labels.csv: expected the images of one site, found those of `north`, `south`; say which are yours by --data-site";
+    refused(&[good[0], good[1], "--data", "images-a"], several);
+    refused(
+        &[good[0], good[1], "--data", "images-a", "--data-site", "nord"],
+        "expected one of the data's sites `north`, `south`, got --data-site nord",
+    );
+    std::fs::write(folder.join("images-a/labels.csv"), table).unwrap();
     ringfence(folder, &["init", "--side", "16", "--seed", "2", "--out", "other.safetensors"])
         .unwrap();
     refused(
@@ -216,6 +234,11 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     refused(&[good[0], good[1], "--data", "images-a"], "0000.png");
     let error = ringfence(folder, &["init", "--task", "classification"]).unwrap_err();
     assert!(error.contains("--classes normal,pneumonia"), "{error}");
+    for classes in ["normal,Normal", "normal, normal"] {
+        let init = ["init", "--task", "classification", "--classes", classes];
+        let error = ringfence(folder, &init).unwrap_err();
+        assert!(error.contains("expected different classes"), "{error}");
+    }
     let error = ringfence(folder, &["init", "--model", "cnn"]).unwrap_err();
     assert!(error.contains("unet-light"), "{error}");
     let error = ringfence(folder, &["init", "--augment-geometry", "4"]).unwrap_err();
@@ -264,5 +287,5 @@ fn classes_in_another_order_and_studies_without_a_plan_are_refused() {
     refused("pinned.json", "swapped.safetensors", differ);
     refused("free.json", "model.safetensors", "the study pins no training plan");
     // With the study's plan it goes on to the images.
-    refused("pinned.json", "model.safetensors", "the data in none");
+    refused("pinned.json", "model.safetensors", "ringfence: none: ");
 }

@@ -1,6 +1,6 @@
 //! A study's images, by site and by what they are for.
 
-use std::collections::BTreeSet;
+use super::left_out::LeftOut;
 
 /// One image of one site.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,11 +117,10 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The sites, sorted by name.
     pub sites: Vec<SiteData>,
-    /// Sites that cannot take part, each with the reason.
-    pub left_out: Vec<(String, String)>,
-    /// Sites that take part, but with data that classification can learn less from than it may
-    /// seem, each with what to know of them.
-    pub notes: Vec<(String, String)>,
+    /// What of the data takes no part, sites by name.
+    pub left_out: Vec<LeftOut>,
+    /// Columns of the table that mean nothing here.
+    pub unused_columns: Vec<String>,
 }
 
 impl Dataset {
@@ -129,29 +128,5 @@ impl Dataset {
     #[must_use]
     pub fn site(&self, name: &str) -> Option<&SiteData> {
         self.sites.iter().find(|site| site.site == name)
-    }
-
-    /// Sites whose training images are all of one class, unless that is so of the whole study,
-    /// which [`Task::check`](crate::Task::check) refuses.
-    pub(super) fn one_class_sites(&self) -> Vec<(String, String)> {
-        let labels = |samples: &mut dyn Iterator<Item = &Sample>| -> BTreeSet<u32> {
-            samples.filter_map(|sample| sample.label).collect()
-        };
-        let all = labels(
-            &mut self.sites.iter().flat_map(|site| site.samples()).map(|(_, sample)| sample),
-        );
-        if all.len() < 2 {
-            return Vec::new();
-        }
-        let only = |site: &SiteData| {
-            let found = labels(&mut site.train.iter());
-            let label = found.first().filter(|_| found.len() == 1)?;
-            let class = self.classes.get(*label as usize).cloned().unwrap_or_default();
-            let text = format!(
-                "has training images of the class `{class}` only: alone it learns to name nothing else; give it others, or expect little of its local model"
-            );
-            Some((site.site.clone(), text))
-        };
-        self.sites.iter().filter_map(only).collect()
     }
 }

@@ -9,8 +9,9 @@ use rand::seq::SliceRandom;
 use super::chance::rng;
 use super::dataset::Split;
 use super::error::DataError;
-use super::group::{Group, Item, collect};
-use super::options::DataOptions;
+use super::group::{Group, Item, collect, labels};
+use super::left_out::{LeftOut, LeftOutReason};
+use super::options::{DataOptions, OneSite};
 use super::skew;
 
 /// Sites that are made where the data name none.
@@ -28,40 +29,48 @@ pub(super) struct SitePart {
 pub(super) struct Division {
     /// The sites, sorted by name.
     pub(super) sites: Vec<SitePart>,
-    /// The sites that get none, with the reason.
-    pub(super) left_out: Vec<(String, String)>,
+    /// What is left out.
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 impl Division {
-    /// Divides samples among `options.sites` sites.
+    /// Divides samples among sites.
     ///
     /// Data that name no site are spread by label skew (see `skew`) if their groups have several
-    /// classes, else cut. More sites than the data name: each of theirs is cut into parts by whole
-    /// groups, the largest first, so that a new site's data come from one origin and the sites stay
-    /// as different as hospitals are. Fewer: the largest are kept. Splits are the data's own, or
-    /// drawn by group, about 60 : 20 : 20. No site is capped yet.
+    /// classes, else cut. More sites asked for than the data name: each of theirs is cut into parts
+    /// by whole groups, the largest first, so that a new site's data come from one origin and the
+    /// sites stay as different as hospitals are. Fewer: the largest are kept, and the others left
+    /// out by name. Splits are the data's own, or drawn by group, about 60 : 20 : 20. No site is
+    /// capped yet.
     pub(super) fn of(
         path: &Path,
         items: &[Item],
         options: &DataOptions,
     ) -> Result<Self, DataError> {
         let mut left_out = Vec::new();
-        let mut sites = BTreeMap::new();
-        for (site, groups) in collect(items) {
-            match unfit(&groups) {
-                None => _ = sites.insert(site, groups),
-                Some(reason) => {
-                    left_out.push((site.unwrap_or_else(|| "all data".to_string()), reason))
-                }
-            }
+        let mut sites = collect(items);
+        if let Some(site) = &options.one_site {
+            one_site(path, site, &mut sites)?;
         }
-        let unnamed = sites.contains_key(&None);
-        let asked =
-            options.sites.unwrap_or(if unnamed { DEFAULT_SITES } else { sites.len().max(1) });
+        let part = |site: &Option<String>, groups: &[Group], reason| {
+            let samples = || groups.iter().flat_map(|group| group.samples.iter().copied());
+            LeftOut {
+                site: site.clone().unwrap_or_else(|| "all data".to_string()),
+                images: samples().count(),
+                labels: labels(items, samples()),
+                reason,
+            }
+        };
+        sites.retain(|site, groups| {
+            let reason = unfit(groups);
+            left_out.extend(reason.map(|reason| part(site, groups, reason)));
+            reason.is_none()
+        });
+        let asked = asked(&sites, options);
         let possible = sites.values().map(|groups| most_parts(groups)).sum();
         if asked > possible {
             let why = match left_out.first() {
-                Some((site, reason)) if possible == 0 => format!("site `{site}` {reason}"),
+                Some(part) if possible == 0 => format!("site `{}`: {}", part.site, part.reason),
                 _ => {
                     "each needs a patient or volume to train on and another to test on".to_string()
                 }
@@ -69,17 +78,11 @@ impl Division {
             return Err(DataError::Sites { path: path.to_path_buf(), asked, possible, why });
         }
         while sites.len() > asked {
-            let size =
-                |groups: &[Group]| groups.iter().map(|group| group.samples.len()).sum::<usize>();
             // Sorted by name, so that of equals the last goes.
-            let least = sites
-                .iter()
-                .rev()
-                .min_by_key(|(_, groups)| size(groups))
-                .map(|(site, _)| site.clone());
-            if let Some(Some(site)) = least.inspect(|site| _ = sites.remove(site)) {
-                left_out.push((site, format!("is smaller than the {asked} sites asked for")));
-            }
+            let least = sites.iter().rev().min_by_key(|(_, groups)| size(groups));
+            let Some(site) = least.map(|(site, _)| site.clone()) else { break };
+            let groups = sites.remove(&site).unwrap_or_default();
+            left_out.push(part(&site, &groups, LeftOutReason::Smaller(asked)));
         }
         let counts = parts_per_site(&sites, asked);
         let mut parts = Vec::with_capacity(asked);
@@ -107,11 +110,13 @@ impl Division {
 }
 
 impl SitePart {
-    /// Keeps at most `max` samples of a site; each split its share, at least one where it has any.
-    pub(super) fn cap(&mut self, max: Option<usize>, seed: u64) {
-        let total: usize = self.samples.values().map(Vec::len).sum();
-        let Some(max) = max.filter(|max| *max < total) else { return };
-        let mut rng = rng(seed, "cap", &self.site);
+    /// Keeps no more samples of a site than `options` say; each split its share, at least one where
+    /// it has any. Answers with what is left out.
+    pub(super) fn cap(&mut self, options: &DataOptions, items: &[Item]) -> Option<LeftOut> {
+        let all = labels(items, self.indices());
+        let total = self.indices().count();
+        let max = options.max_per_site.filter(|max| *max < total)?;
+        let mut rng = rng(options.seed, "cap", &self.site);
         let mut left = max;
         for split in [Split::Test, Split::Validation, Split::Train] {
             let Some(samples) = self.samples.get_mut(&split) else { continue };
@@ -122,6 +127,20 @@ impl SitePart {
             samples.sort_unstable();
             left = left.saturating_sub(share);
         }
+        let kept = labels(items, self.indices());
+        let gone = all
+            .into_iter()
+            .map(|(label, count)| (label, count - kept.get(&label).copied().unwrap_or(0)));
+        Some(LeftOut {
+            site: self.site.clone(),
+            images: total - self.indices().count(),
+            labels: gone.filter(|(_, count)| *count > 0).collect(),
+            reason: LeftOutReason::Cap(max),
+        })
+    }
+
+    fn indices(&self) -> impl Iterator<Item = usize> {
+        self.samples.values().flatten().copied()
     }
 
     /// One site's groups, in the splits that they have or get now.
@@ -156,27 +175,47 @@ impl SitePart {
     }
 }
 
+/// Leaves one site of those that the data name, if they name any.
+fn one_site(
+    path: &Path,
+    wanted: &OneSite,
+    sites: &mut BTreeMap<Option<String>, Vec<Group>>,
+) -> Result<(), DataError> {
+    let path = path.to_path_buf();
+    let found: Vec<String> = sites.keys().flatten().cloned().collect();
+    match wanted {
+        OneSite::Only if found.len() > 1 => Err(DataError::SeveralSites { path, found }),
+        OneSite::Only => Ok(()),
+        OneSite::Named(asked) if found.contains(asked) => {
+            sites.retain(|site, _| site.as_ref() == Some(asked));
+            Ok(())
+        }
+        OneSite::Named(asked) => Err(DataError::NoSite { path, asked: asked.clone(), found }),
+    }
+}
+
+/// How many sites there shall be, of these.
+fn asked(sites: &BTreeMap<Option<String>, Vec<Group>>, options: &DataOptions) -> usize {
+    if options.one_site.is_some() {
+        return 1;
+    }
+    let own = if sites.contains_key(&None) { DEFAULT_SITES } else { sites.len() };
+    options.sites.unwrap_or(own.max(options.least_sites).max(1))
+}
+
 /// Why a site can neither train nor be tested, if so.
-fn unfit(groups: &[Group]) -> Option<String> {
+fn unfit(groups: &[Group]) -> Option<LeftOutReason> {
     let has = |split| groups.iter().any(|group| group.split == Some(split));
-    let lacks = |split: Split| {
-        Some(format!(
-            "has no image in the split `{}`; give it some, or divide anew by ignoring the split column",
-            split.name()
-        ))
-    };
     if groups.iter().all(|group| group.split.is_none()) {
-        let one =
-            "has one patient or volume only, and needs one to train on and another to test on";
-        return (groups.len() < 2).then(|| one.to_string());
+        return (groups.len() < 2).then_some(LeftOutReason::OneGroup);
     }
-    if !has(Split::Train) {
-        lacks(Split::Train)
-    } else if !has(Split::Test) {
-        lacks(Split::Test)
-    } else {
-        None
-    }
+    let needed = [Split::Train, Split::Test];
+    needed.into_iter().find(|split| !has(*split)).map(LeftOutReason::NoSplit)
+}
+
+/// How many samples these groups have.
+fn size(groups: &[Group]) -> usize {
+    groups.iter().map(|group| group.samples.len()).sum()
 }
 
 /// Into how many sites these groups can be cut so that each trains and is tested.
@@ -191,8 +230,7 @@ fn most_parts(groups: &[Group]) -> usize {
 
 /// One part for each site, then one more wherever the parts are largest, until all are given out.
 fn parts_per_site(sites: &BTreeMap<Option<String>, Vec<Group>>, asked: usize) -> Vec<usize> {
-    let sizes: Vec<usize> =
-        sites.values().map(|groups| groups.iter().map(|group| group.samples.len()).sum()).collect();
+    let sizes: Vec<usize> = sites.values().map(|groups| size(groups)).collect();
     let most: Vec<usize> = sites.values().map(|groups| most_parts(groups)).collect();
     let mut parts = vec![1; sizes.len()];
     while parts.iter().sum::<usize>() < asked {

@@ -7,11 +7,19 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DataError {
     /// A file that cannot be read or written.
-    #[error("{}: {source}; check that the path exists and may be accessed", path.display())]
+    #[error("{}: {source}{}", path.display(), advice(source))]
     File {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A table in an encoding that is not read.
+    #[error("{}: {source}", path.display())]
+    Text {
+        /// The table.
+        path: PathBuf,
+        /// What was found, and what to do.
         source: std::io::Error,
     },
     /// A path that is neither a folder nor a MedMNIST file.
@@ -28,22 +36,68 @@ pub enum DataError {
         /// What the parser said.
         source: csv::Error,
     },
+    /// A quoted field that ends elsewhere than at a delimiter or a line's end.
+    #[error("{}: line {line}: expected a quoted field to be closed before the next delimiter or the line's end; close the quote, or write a quote within a field as two", path.display())]
+    Quote {
+        /// The table.
+        path: PathBuf,
+        /// The line in which the quote opens, the first line being 1.
+        line: u64,
+    },
+    /// A line with more or fewer fields than the table has columns.
+    #[error("{}: line {line}: expected {expected} fields as in the first line, found {found} (parted by {delimiter}); add the missing ones, and quote a field in which a delimiter stands", path.display())]
+    Fields {
+        /// The table.
+        path: PathBuf,
+        /// Line number, the first line being 1.
+        line: u64,
+        /// Number of columns.
+        expected: usize,
+        /// Number of fields.
+        found: usize,
+        /// What parts the fields.
+        delimiter: &'static str,
+    },
     /// A column that must be there and is not.
-    #[error("{}: expected a column `{column}`, found {found:?}; add it to the first line", path.display())]
+    #[error("{}: expected a column {column}, found {found:?} (parted by {delimiter}); name it so in the first line", path.display())]
     Column {
         /// The table.
         path: PathBuf,
-        /// The missing column.
+        /// The missing column, in backticks.
         column: &'static str,
         /// The columns found.
         found: Vec<String>,
+        /// What parts the fields.
+        delimiter: &'static str,
+    },
+    /// Two columns that mean the same.
+    #[error("{}: expected one column `{column}`, found `{first}` and `{second}`; take one away, or give it another name", path.display())]
+    TwoColumns {
+        /// The table.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// A name found.
+        first: String,
+        /// Another.
+        second: String,
+    },
+    /// A column whose name is like that of one that the table lacks.
+    #[error("{}: found a column `{found}` and none `{column}`; call it `{column}` if that is meant, and something else if not", path.display())]
+    Resembling {
+        /// The table.
+        path: PathBuf,
+        /// The column that is read.
+        column: &'static str,
+        /// The name found.
+        found: String,
     },
     /// A field of a table with a value it may not have.
     #[error("{}: line {line}, column `{column}`: expected {expected}, found `{found}`", path.display())]
     Field {
         /// The table.
         path: PathBuf,
-        /// Line number, the header being line 1.
+        /// Line number, the first line being 1.
         line: u64,
         /// The column.
         column: &'static str,
@@ -51,6 +105,86 @@ pub enum DataError {
         expected: &'static str,
         /// What stands there.
         found: String,
+    },
+    /// A label that is none of the study's classes.
+    #[error("{}: line {line}, column `label`: expected one of the study's classes {}, found `{label}`; write a class's name, or its number from 0", path.display(), quoted(classes))]
+    Class {
+        /// The table.
+        path: PathBuf,
+        /// Line number, the first line being 1.
+        line: u64,
+        /// What stands there.
+        label: String,
+        /// The study's classes.
+        classes: Vec<String>,
+    },
+    /// A label of an archive that is none of the study's classes.
+    #[error("{}: array `{array}`: expected labels of the study's classes {}, found {label}", path.display(), quoted(classes))]
+    ArrayClass {
+        /// The archive.
+        path: PathBuf,
+        /// The array.
+        array: String,
+        /// The label.
+        label: u32,
+        /// The study's classes.
+        classes: Vec<String>,
+    },
+    /// A label with two names, or two labels with one name.
+    #[error("{}: label `{}` is named `{}` in line {first_line}, and label `{}` is named `{}` in line {second_line}; give every label one name of its own", path.display(), first.0, first.1, second.0, second.1)]
+    ClassNames {
+        /// The table.
+        path: PathBuf,
+        /// A line.
+        first_line: u64,
+        /// Its label and the label's name.
+        first: (String, String),
+        /// Another line.
+        second_line: u64,
+        /// Its label and the label's name.
+        second: (String, String),
+    },
+    /// Two names that differ in case, spaces or a number's spelling only.
+    #[error("{}: column `{column}`: `{first}` in line {first_line} and `{second}` in line {second_line} differ in spelling only; write one name in one way, and different ones apart", path.display())]
+    Spelling {
+        /// The table.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// One spelling.
+        first: String,
+        /// Its line.
+        first_line: u64,
+        /// Another spelling.
+        second: String,
+        /// Its line.
+        second_line: u64,
+    },
+    /// One image, or slice of a volume, in two lines.
+    #[error("{}: `{first}` in line {first_line} and `{second}` in line {second_line} are one image{differs}; keep one line for each image, and for each slice of a volume", path.display())]
+    Twice {
+        /// The table.
+        path: PathBuf,
+        /// The image as one line names it.
+        first: String,
+        /// That line.
+        first_line: u64,
+        /// The image as another line names it.
+        second: String,
+        /// That line.
+        second_line: u64,
+        /// What else differs between the lines, if anything.
+        differs: &'static str,
+    },
+    /// An image whose mask is itself.
+    #[error("{}: line {line}: expected a picture of what is to be segmented as the mask of `{file}`, found the image itself; name the mask's file", path.display())]
+    OwnMask {
+        /// The table.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The image.
+        file: String,
     },
     /// A table without samples.
     #[error("{}: expected at least one image, found none; list them in labels.csv", path.display())]
@@ -70,20 +204,58 @@ pub enum DataError {
         source: image::ImageError,
     },
     /// A group in two splits: the test would measure memory.
-    #[error("{}: {column} `{group}` of site `{site}` is in both `{first}` and `{second}`; put all its images into one split", path.display())]
+    #[error("{}: {column} `{group}` is in `{first}` (line {first_line}) and in `{second}` (line {second_line}); put all its images into one split, or leave the column `split` aside (--ignore-split)", path.display())]
     Straddle {
         /// The table.
         path: PathBuf,
-        /// The column that groups: `patient` or `volume`.
+        /// The column that groups: `patient`, `volume` or `file`.
         column: &'static str,
         /// The group.
         group: String,
-        /// Its site.
-        site: String,
         /// One split it is in.
         first: &'static str,
+        /// A line that says so.
+        first_line: u64,
         /// Another split it is in.
         second: &'static str,
+        /// A line that says so.
+        second_line: u64,
+    },
+    /// A group at two sites: one site would be tested on what another has learnt.
+    #[error("{}: {column} `{group}` is at `{first}` (line {first_line}) and at `{second}` (line {second_line}); put all its images at one site if it is one, and call them `{first}:{group}` and `{second}:{group}` if they are two or the study takes them for two", path.display())]
+    TwoSites {
+        /// The table.
+        path: PathBuf,
+        /// The column that groups: `patient`, `volume` or `file`.
+        column: &'static str,
+        /// The group.
+        group: String,
+        /// One site it is at.
+        first: String,
+        /// A line that says so.
+        first_line: u64,
+        /// Another site it is at.
+        second: String,
+        /// A line that says so.
+        second_line: u64,
+    },
+    /// Data that name several sites where one site's are wanted.
+    #[error("{}: expected the images of one site, found those of {}; say which are yours by --data-site", path.display(), quoted(found))]
+    SeveralSites {
+        /// The table.
+        path: PathBuf,
+        /// The sites that the data name.
+        found: Vec<String>,
+    },
+    /// A site that is asked for by a name that the data do not have.
+    #[error("{}: expected one of the data's sites {}, got --data-site {asked}", path.display(), quoted(found))]
+    NoSite {
+        /// The table.
+        path: PathBuf,
+        /// The site asked for.
+        asked: String,
+        /// The sites that the data name.
+        found: Vec<String>,
     },
     /// A NumPy archive that cannot be used.
     #[error("{}: array `{array}`: expected {expected}, found {found}; fetch the file again or use a MedMNIST 2-D set", path.display())]
@@ -153,4 +325,34 @@ pub enum DataError {
         /// The classes found.
         found: Vec<String>,
     },
+    /// Keeping the largest sites leaves out most of a class.
+    #[error(
+        "the {sites} largest sites have {kept} of the {all} images of class `{class}`: expected at least half; ask for more sites, or for all of them"
+    )]
+    ClassLeftOut {
+        /// The class.
+        class: String,
+        /// Sites that are kept.
+        sites: usize,
+        /// Images of the class at these.
+        kept: usize,
+        /// Images of the class at all sites.
+        all: usize,
+    },
+}
+
+/// What to do about a file that cannot be read or written, where that can be said.
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "; check that the path exists",
+        std::io::ErrorKind::PermissionDenied => "; check that it may be accessed",
+        _ => "",
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    match names {
+        [] => "(it names none)".to_string(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
 }

@@ -7,7 +7,7 @@ use super::dataset::{Dataset, Sample, SiteData, Split};
 use super::division::{Division, SitePart};
 use super::error::DataError;
 use super::options::DataOptions;
-use super::table::{self, Row};
+use super::table::{self, Row, Table};
 use super::{grey, memory, stack};
 
 const TABLE: &str = "labels.csv";
@@ -17,10 +17,11 @@ const TABLE: &str = "labels.csv";
 /// A row that names a volume and no slice gives a sample for each slice that is asked for.
 pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     let path = folder.join(TABLE);
-    let (rows, classes) = table::read(&path, options)?;
+    let Table { rows, classes, unused_columns } = table::read(&path, options)?;
     let rows = stack::expand(folder, rows, options)?;
+    table::check_images(&path, &rows)?;
     let items: Vec<_> = rows.iter().map(|row| row.item.clone()).collect();
-    let Division { sites: parts, left_out } = Division::of(&path, &items, options)?;
+    let Division { sites: parts, mut left_out } = Division::of(&path, &items, options)?;
     let samples = parts.iter().enumerate().map(|(position, part)| {
         // At most: neighbouring slices may be the same ones.
         let whole: usize = part.samples.values().map(Vec::len).sum();
@@ -28,12 +29,13 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
         kept.saturating_mul(options.scanner(position).slices).min(whole)
     });
     memory::check(folder, samples.sum(), options)?;
-    let sites = parts
-        .into_iter()
-        .enumerate()
-        .map(|(position, part)| read_site(folder, &rows, part, position, options))
-        .collect::<Result<_, _>>()?;
-    Ok(Dataset { side: options.side, classes, sites, left_out, notes: Vec::new() })
+    let mut sites = Vec::with_capacity(parts.len());
+    for (position, whole) in parts.into_iter().enumerate() {
+        let mut kept = whole.clone();
+        left_out.extend(kept.cap(options, &items));
+        sites.push(read_site(folder, &rows, [&whole, &kept], position, options)?);
+    }
+    Ok(Dataset { side: options.side, classes, sites, left_out, unused_columns })
 }
 
 /// Writes a dataset as a folder that [`load`](super::load) reads back: `images/`, `masks/` and
@@ -80,25 +82,23 @@ pub fn write(dataset: &Dataset, folder: &Path) -> Result<(), DataError> {
     writer.flush().map_err(file)
 }
 
-/// Reads the samples of one site that it keeps, as its scanner shows them. A slice's neighbours are
+/// Reads the samples of one site that it keeps of all, as its scanner shows them. A slice's neighbours are
 /// read with it where the scanner averages them, also those that the site does not keep.
 fn read_site(
     folder: &Path,
     rows: &[Row],
-    whole: SitePart,
+    [whole, kept]: [&SitePart; 2],
     position: usize,
     options: &DataOptions,
 ) -> Result<SiteData, DataError> {
     let scanner = options.scanner(position);
-    let mut kept = whole.clone();
-    kept.cap(options.max_per_site, options.seed);
     let read = |split| -> Result<Vec<Sample>, DataError> {
         let of = |part: &SitePart| part.samples.get(&split).cloned().unwrap_or_default();
-        let kept = of(&kept);
+        let kept = of(kept);
         let place = |index: usize| {
             rows.get(index).map(|row| (row.item.group.clone(), row.name())).unwrap_or_default()
         };
-        let needed = scanner.needs(&of(&whole), &kept, place);
+        let needed = scanner.needs(&of(whole), &kept, place);
         let chosen: Vec<&Row> = needed.iter().filter_map(|index| rows.get(*index)).collect();
         let mut samples = stack::read(folder, &chosen, options)?;
         scanner.apply_to(&mut samples, &whole.site, options.seed)?;

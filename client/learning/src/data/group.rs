@@ -41,6 +41,14 @@ pub(super) fn collect(items: &[Item]) -> BTreeMap<Option<String>, Vec<Group>> {
     sites.into_iter().map(|(site, found)| (site, groups(found))).collect()
 }
 
+/// How many of these samples have which label.
+pub(super) fn labels(items: &[Item], samples: impl Iterator<Item = usize>) -> BTreeMap<u32, usize> {
+    let mut counts = BTreeMap::new();
+    let labels = samples.filter_map(|index| items.get(index)?.label);
+    labels.for_each(|label| *counts.entry(label).or_insert(0) += 1);
+    counts
+}
+
 /// The commonest of these labels, the first of equals.
 fn commonest(labels: impl Iterator<Item = u32>) -> Option<u32> {
     let mut counts = BTreeMap::new();

@@ -13,16 +13,14 @@ use super::{folder, medmnist};
 /// [`DataError`], naming the file and, where there is one, the line, site or group at fault.
 pub fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     options.check()?;
-    let mut dataset = if path.is_dir() {
-        folder::load(path, options)?
+    if path.is_dir() {
+        folder::load(path, options)
     } else if path.extension().is_some_and(|extension| extension == "npz") {
-        medmnist::load(path, options)?
+        medmnist::load(path, options)
     } else if path.exists() {
-        return Err(DataError::Unknown { path: path.to_path_buf() });
+        Err(DataError::Unknown { path: path.to_path_buf() })
     } else {
         let source = std::io::ErrorKind::NotFound.into();
-        return Err(DataError::File { path: path.to_path_buf(), source });
-    };
-    dataset.notes = dataset.one_class_sites();
-    Ok(dataset)
+        Err(DataError::File { path: path.to_path_buf(), source })
+    }
 }

@@ -45,8 +45,8 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
             label: Some(*label),
         }));
     }
-    let Division { sites: mut parts, left_out } = Division::of(path, &items, options)?;
-    parts.iter_mut().for_each(|part| part.cap(options.max_per_site, options.seed));
+    let Division { sites: mut parts, mut left_out } = Division::of(path, &items, options)?;
+    left_out.extend(parts.iter_mut().filter_map(|part| part.cap(options, &items)));
     let kept: BTreeSet<usize> =
         parts.iter().flat_map(|part| part.samples.values().flatten().copied()).collect();
     memory::check(path, kept.len(), options)?;
@@ -76,7 +76,8 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
         Ok(site)
     };
     let sites = parts.into_iter().enumerate().map(site).collect::<Result<_, DataError>>()?;
-    Ok(Dataset { side: options.side, classes, sites, left_out, notes: Vec::new() })
+    let unused_columns = Vec::new();
+    Ok(Dataset { side: options.side, classes, sites, left_out, unused_columns })
 }
 
 /// The classes' names; labels become indices into them.
@@ -91,14 +92,13 @@ fn classes(
     }
     for (split, labels) in labels {
         for label in labels {
-            let text = label.to_string();
-            let number = class_number(named, &text, &text);
+            let number = class_number(named, &label.to_string());
             *label = number.and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
-                DataError::Array {
+                DataError::ArrayClass {
                     path: path.to_path_buf(),
                     array: format!("{}_labels", split.name()),
-                    expected: "labels among the study's classes",
-                    found: format!("{text}, not one of {named:?}"),
+                    label: *label,
+                    classes: named.to_vec(),
                 }
             })?;
         }

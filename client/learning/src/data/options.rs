@@ -13,6 +13,11 @@ pub struct DataOptions {
     /// How many sites there shall be; `None` leaves the data's own sites as they are (and makes
     /// five where the data name none).
     pub sites: Option<usize>,
+    /// How many sites there shall be at least where `sites` does not say: fewer of the data's own
+    /// are cut.
+    pub least_sites: usize,
+    /// Reads the images of one site alone; `sites` means nothing then.
+    pub one_site: Option<OneSite>,
     /// Fixes every division that is drawn by chance.
     pub seed: u64,
     /// Keeps at most this many samples a site (of which each split keeps its share, and no split
@@ -44,6 +49,15 @@ pub struct DataOptions {
     pub mask: MaskOptions,
 }
 
+/// Which site's images are read, where it is one's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OneSite {
+    /// The only one that the data name, or all of data that name none. Several are refused.
+    Only,
+    /// The one of this name.
+    Named(String),
+}
+
 impl Default for DataOptions {
     /// 64 px, the data's own sites, everything kept, Dirichlet 0.5 (the usual choice for label
     /// skew since Li et al., "Federated Learning on Non-IID Data Silos", 2022).
@@ -51,6 +65,8 @@ impl Default for DataOptions {
         Self {
             side: 64,
             sites: None,
+            least_sites: 1,
+            one_site: None,
             seed: 1,
             max_per_site: None,
             dirichlet_alpha: 0.5,

@@ -122,9 +122,8 @@ pub fn generate(options: &PhantomOptions) -> Result<Dataset, DataError> {
         })
         .collect();
     let classes = ["healthy", "lesion"].map(String::from).to_vec();
-    let (left_out, notes) = (Vec::new(), Vec::new());
-    let mut dataset = Dataset { side: options.side, classes, sites, left_out, notes };
-    dataset.notes = dataset.one_class_sites();
+    let (left_out, unused_columns) = (Vec::new(), Vec::new());
+    let dataset = Dataset { side: options.side, classes, sites, left_out, unused_columns };
     Ok(dataset)
 }
 

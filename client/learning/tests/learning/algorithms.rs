@@ -42,7 +42,7 @@ impl Task for Quadratic {
     }
 
     fn scores(&self, _: &[Sample], logits: &[Vec<f32>]) -> Result<Scores, LearnError> {
-        let value = f64::from(logits.len() as u32);
+        let value = Some(f64::from(logits.len() as u32));
         Ok(Scores::new(Score { name: "samples", value }, Vec::new()))
     }
 

@@ -7,21 +7,25 @@ use crate::folders::{folder, medmnist, names, options, refused, table};
 use image::{ImageBuffer, Luma};
 use npyz::WriterBuilder as _;
 use npyz::npz::NpzWriter;
-use ringfence_learning::data::{self, DataError, DataOptions};
-use ringfence_learning::{Classification, ModelName, Task as _};
+use ringfence_learning::data::{self, DataError, DataOptions, LeftOutReason};
+use ringfence_learning::task::remarks;
+use ringfence_learning::{
+    Classification, ModelName, Task as _, TaskName, TrainOptions, TrainingPlan,
+};
+use ringfence_weights::MeanStep;
 
 #[test]
 fn bad_tables_and_files_are_refused_by_name() {
     let cases = [
         ("label,site\n1,a\n", "expected a column `file`, found [\"label\", \"site\"]"),
-        ("file,site\n1.png,a\n", "expected a column `label`"),
+        ("file,site\n1.png,a\n", "expected a column `label` or `mask`"),
         ("file,label\n", "found none"),
         ("file,label,split\n1.png,0,trian\n", "line 2, column `split`: expected train, val"),
         ("file,label,site\n1.png,0,\n", "line 2, column `site`"),
-        ("file,label,site\n1.png,0\n", "not a valid CSV table"),
+        ("file,label,site\n1.png,0\n", "line 2: expected 3 fields as in the first line, found 2"),
         (
             "file,label,site,patient\n1.png,0,a,p\n2.png,1,a,p\n",
-            "has one patient or volume only, and needs one to train on and another to test on); mend the data",
+            "site `a`: one patient or volume only, and needs one to train on and another to test on); mend the data",
         ),
     ];
     for (table, expected) in cases {
@@ -148,11 +152,11 @@ fn labels_out_of_range_are_refused_with_file_and_line() {
     let options = DataOptions { classes: classes.clone(), ..options() };
     let error = refused(folder.path(), &options);
     assert!(error.contains("labels.csv: line 3, column `label`"), "{error}");
-    assert!(error.contains("one of the study's classes, found `1`"), "{error}");
+    assert!(error.contains("one of the study's classes `normal`, found `1`"), "{error}");
     let path = medmnist(folder.path(), 28, false);
     let error = refused(&path, &options);
     assert!(error.contains("small.npz: array `train_labels`"), "{error}");
-    assert!(error.contains("found 1, not one of [\"normal\"]"), "{error}");
+    assert!(error.ends_with("the study's classes `normal`, found 1"), "{error}");
 }
 
 #[test]
@@ -166,20 +170,32 @@ fn a_site_of_one_class_is_noted_and_a_study_of_one_class_refused() {
     let two = folder(&format!("{header}{}{}", rows("a", "well"), rows("b", "ill")));
     let data = data::load(two.path(), &options()).unwrap();
     task(&data.classes).check(&data).unwrap();
-    let sites: Vec<&str> = data.notes.iter().map(|(site, _)| site.as_str()).collect();
-    assert_eq!(sites, ["a", "b"]);
-    assert!(data.notes[0].1.contains("class `well` only"), "{:?}", data.notes);
-    assert!(data.left_out.is_empty());
+    let said = remarks(&task(&data.classes), &data);
+    assert!(said[0].starts_with("training images of one class: a (well), b (ill);"), "{said:?}");
+    assert!(said[1].starts_with("test images of one class: a (well), b (ill);"), "{said:?}");
+    assert_eq!(said.len(), 2);
 
     let mixed = folder(&table(&[("a", 6, 2)]));
-    assert!(data::load(mixed.path(), &options()).unwrap().notes.is_empty());
+    let mixed = data::load(mixed.path(), &options()).unwrap();
+    assert!(remarks(&task(&mixed.classes), &mixed).is_empty());
 
+    // A site of its own may be of one class, a study may not.
     let one = folder(&format!("{header}{}{}", rows("a", "ill"), rows("b", "ill")));
     let classes = ["well", "ill"].map(String::from).to_vec();
     let options = DataOptions { classes: classes.clone(), ..options() };
     let data = data::load(one.path(), &options).unwrap();
-    assert!(data.notes.is_empty());
-    let error = task(&classes).check(&data).unwrap_err().to_string();
+    let plan = TrainingPlan {
+        task: TaskName::Classification,
+        model: ModelName::Dense,
+        side: 16,
+        classes,
+        rounds: 1,
+        training: TrainOptions::for_task(TaskName::Classification),
+        mean_step: MeanStep::Add,
+        fine_tuning: None,
+    };
+    plan.check_site(&data).unwrap();
+    let error = plan.check(&data).unwrap_err().to_string();
     assert!(error.contains("found [\"ill\"] only at all sites together"), "{error}");
 }
 
@@ -188,8 +204,8 @@ fn a_site_of_a_single_patient_is_left_out_by_name() {
     let folder = folder(&table(&[("a", 4, 2), ("b", 1, 6)]));
     let data = data::load(folder.path(), &options()).unwrap();
     assert_eq!(names(&data), ["a"]);
-    assert_eq!(data.left_out[0].0, "b");
-    assert!(data.left_out[0].1.contains("one patient or volume only"), "{:?}", data.left_out);
+    assert_eq!((data.left_out[0].site.as_str(), data.left_out[0].images), ("b", 6));
+    assert_eq!(data.left_out[0].reason, LeftOutReason::OneGroup);
     let error = refused(folder.path(), &DataOptions { sites: Some(5), ..options() });
     assert!(error.contains("labels.csv: expected 5 sites, but at most 2"), "{error}");
 }

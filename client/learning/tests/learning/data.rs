@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::folders::{folder, names, options, refused, splits, table};
-use ringfence_learning::data::{self, DataError, DataOptions, Split, phantom};
+use ringfence_learning::data::{self, DataError, DataOptions, LeftOutReason, Split, phantom};
 
 #[test]
 fn volumes_are_divided_without_straddling_and_always_alike() {
@@ -33,7 +33,8 @@ fn more_sites_are_cut_from_single_origins_and_fewer_are_the_largest() {
     assert_eq!(splits(&six).len(), 17);
     let two = sites(2).unwrap();
     assert_eq!(names(&two), ["a", "b"]);
-    assert_eq!(two.left_out[0].0, "c");
+    assert_eq!((two.left_out[0].site.as_str(), two.left_out[0].images), ("c", 2));
+    assert_eq!(two.left_out[0].reason, LeftOutReason::Smaller(2));
     let error = sites(9).unwrap_err();
     assert!(matches!(error, DataError::Sites { asked: 9, possible: 8, .. }), "{error}");
 }
@@ -66,7 +67,7 @@ fn without_a_site_column_groups_make_five_sites() {
 fn a_given_split_is_respected_and_a_straddling_patient_is_named() {
     let table = "file,label,label_name,site,patient,split,extra\n\
         1.png,7,ill,a,p1,train,\n2.png,7,ill,a,p1,train,\n3.png,2,well,a,p2,val,\n4.png,2,well,a,p3,test,\n\
-        5.png,2,well,b,p1,train,\n6.png,7,ill,b,p2,validation,\n";
+        5.png,2,well,b,p4,train,\n6.png,7,ill,b,p5,validation,\n";
     let ok = folder(table);
     let data = data::load(ok.path(), &options()).unwrap();
     assert_eq!(names(&data), ["a"]);
@@ -74,14 +75,14 @@ fn a_given_split_is_respected_and_a_straddling_patient_is_named() {
     assert_eq!([a.train.len(), a.validation.len(), a.test.len()], [2, 1, 1]);
     assert_eq!(data.classes, ["well", "ill"]);
     assert_eq!((a.train[0].label, a.test[0].label), (Some(1), Some(0)));
-    assert_eq!(data.left_out[0].0, "b");
-    assert!(data.left_out[0].1.contains("`test`"), "{:?}", data.left_out);
+    assert_eq!((data.left_out[0].site.as_str(), data.left_out[0].images), ("b", 2));
+    assert_eq!(data.left_out[0].reason, LeftOutReason::NoSplit(Split::Test));
+    assert_eq!(data.unused_columns, ["extra"]);
 
-    // Another site's patient of the same name is another patient; the same site's is not.
     let bad = folder(&table.replace("4.png,2,well,a,p3,test", "4.png,2,well,a,p1,test"));
     let error = refused(bad.path(), &options());
     assert!(
-        error.contains("patient `p1` of site `a`") && error.contains("`train` and `test`"),
+        error.contains("patient `p1` is in `train` (line 2) and in `test` (line 5)"),
         "{error}"
     );
     data::load(bad.path(), &DataOptions { ignore_split: true, ..options() }).unwrap();
@@ -99,7 +100,10 @@ fn a_study_names_its_classes_for_sites_that_lack_some() {
     assert_eq!(data.classes, ["normal", "lesion"]);
     assert_eq!(data::load(folder.path(), &options()).unwrap().classes, ["1"]);
     let error = pinned(&["normal"]).unwrap_err().to_string();
-    assert!(error.contains("line 2, column `label`") && error.contains("found `1`"), "{error}");
+    assert!(
+        error.contains("line 2, column `label`") && error.contains("classes `normal`, found `1`"),
+        "{error}"
+    );
 }
 
 #[test]

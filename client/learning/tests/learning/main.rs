@@ -12,5 +12,6 @@ mod folders;
 mod models;
 mod scanners;
 mod skew;
+mod tables;
 mod train;
 mod volumes;

@@ -1,0 +1,92 @@
+//! What of the data takes no part, and why.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::dataset::Split;
+
+/// Images of one site that take no part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The site.
+    pub site: String,
+    /// How many images.
+    pub images: usize,
+    /// How many of each label.
+    pub labels: BTreeMap<u32, usize>,
+    /// Why.
+    pub reason: LeftOutReason,
+}
+
+/// Why images take no part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOutReason {
+    /// The site has a single patient or volume, and no split.
+    OneGroup,
+    /// The site has no image in this split of the data's own.
+    NoSplit(Split),
+    /// The site is smaller than the so many that were asked for.
+    Smaller(usize),
+    /// The site keeps so many images at most.
+    Cap(usize),
+}
+
+impl fmt::Display for LeftOutReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneGroup => f.write_str(
+                "one patient or volume only, and needs one to train on and another to test on",
+            ),
+            Self::NoSplit(split) => write!(
+                f,
+                "no image in the split `{}`; give it some, or divide anew (--ignore-split)",
+                split.name()
+            ),
+            Self::Smaller(asked) => write!(f, "smaller than the {asked} largest sites (--sites)"),
+            Self::Cap(most) => write!(f, "beyond {most} images a site (--max-per-site)"),
+        }
+    }
+}
+
+/// What is left out in one line: counts for each reason, with the first site of each.
+#[must_use]
+pub fn summary(left_out: &[LeftOut]) -> Option<String> {
+    let mut reasons = BTreeMap::<LeftOutReason, Vec<&LeftOut>>::new();
+    left_out.iter().for_each(|part| reasons.entry(part.reason).or_default().push(part));
+    let lines = reasons.into_iter().filter_map(|(reason, parts)| {
+        let images: usize = parts.iter().map(|part| part.images).sum();
+        let example = &parts.first()?.site;
+        let at = match parts.len() {
+            1 => format!("site `{example}`"),
+            sites => format!("{sites} sites, the first `{example}`"),
+        };
+        let plural = if images == 1 { "" } else { "s" };
+        Some(format!("{images} image{plural} ({at}): {reason}"))
+    });
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_sites_are_one_line() {
+        let part = |site: usize, reason| LeftOut {
+            site: format!("s{site:03}"),
+            images: 2,
+            labels: BTreeMap::new(),
+            reason,
+        };
+        let mut all: Vec<LeftOut> = (0..108).map(|s| part(s, LeftOutReason::OneGroup)).collect();
+        all.push(part(200, LeftOutReason::NoSplit(Split::Test)));
+        assert_eq!(
+            summary(&all).unwrap(),
+            "216 images (108 sites, the first `s000`): one patient or volume only, and needs one \
+             to train on and another to test on; 2 images (site `s200`): no image in the split \
+             `test`; give it some, or divide anew (--ignore-split)"
+        );
+        assert_eq!(summary(&[]), None);
+    }
+}

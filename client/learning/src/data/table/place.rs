@@ -1,0 +1,38 @@
+//! Which file a path leads to.
+
+use std::path::{Component, Path, PathBuf};
+
+/// A file, however its path is spelt: through `.` and `..`, links, or other letters' case where the
+/// disk does not tell them apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// Device and number on it.
+    #[cfg(unix)]
+    Disk(u64, u64),
+    /// The path that the system calls the file's own.
+    #[cfg(not(unix))]
+    Own(PathBuf),
+    /// The path as written, where no file is.
+    Nowhere(PathBuf),
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> Self {
+        Self::on_disk(path).unwrap_or_else(|| {
+            let named = path.components().filter(|part| *part != Component::CurDir);
+            Self::Nowhere(named.collect())
+        })
+    }
+
+    #[cfg(unix)]
+    fn on_disk(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = path.metadata().ok()?;
+        Some(Self::Disk(metadata.dev(), metadata.ino()))
+    }
+
+    #[cfg(not(unix))]
+    fn on_disk(path: &Path) -> Option<Self> {
+        path.canonicalize().ok().map(Self::Own)
+    }
+}
