@@ -7,6 +7,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use ringfence_learning::data::phantom::{self, PhantomOptions};
+use ringfence_learning::data::write_folder;
+use ringfence_learning::{Dataset, SiteData};
 use serde_json::Value;
 
 /// Runs the command in a folder: its output, or what it says on failing.
@@ -82,4 +85,86 @@ fn runs_are_kept_and_encryption_changes_rounding_only() {
     other.extend(["--learning-rate", "0.1"]);
     let error = lab(folder, &other).unwrap_err();
     assert!(error.contains("other settings or data"), "{error}");
+}
+
+/// Four hospitals: two of both classes, one of sick people only, one of a single patient.
+fn uneven_hospitals(folder: &Path) {
+    let options =
+        PhantomOptions { side: 16, sites: 4, patients: 5, slices: 2, ..PhantomOptions::default() };
+    let dataset = phantom::generate(&options).unwrap();
+    let mut sites = dataset.sites;
+    for (place, site) in sites.iter_mut().enumerate() {
+        let SiteData { train, validation, test, .. } = site;
+        for samples in [train, validation, test] {
+            for (number, sample) in samples.iter_mut().enumerate() {
+                sample.label = Some(if place == 2 { 1 } else { number as u32 % 2 });
+            }
+        }
+    }
+    sites[3].validation.clear();
+    sites[3].test.clear();
+    let classes = ["well", "ill"].map(String::from).to_vec();
+    write_folder(&Dataset { classes, sites, ..dataset }, folder).unwrap();
+}
+
+#[test]
+fn what_is_left_out_of_one_class_or_untrained_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    uneven_hospitals(&folder.join("images"));
+    let mut arguments = vec!["experiment", "--data", "images", "--task", "classification"];
+    arguments.extend(["--side", "16", "--rounds", "1", "--seeds", "1,2", "--out", "out"]);
+    // Steps so small that no prediction changes.
+    arguments.extend(["--methods", "local,fedavg", "--learning-rate", "1e-12"]);
+    let output = lab(folder, &arguments).unwrap();
+    let once = |text: &str| assert_eq!(output.matches(text).count(), 1, "{text}: {output}");
+    once("(site `hospital-4`): no image in the split `test`; give it some, or divide anew");
+    once("training images of one class: hospital-3 (ill);");
+    once("* test images of one class only: hospital-3 (ill).");
+    once("fedavg-seed-1: chosen is the untrained model, which no round beat");
+    once("local-seed-2: chosen is the untrained model at 3 of 3 sites");
+    let tables: Vec<&str> = output.split("\n\n").filter(|table| table.contains("mean")).collect();
+    for (name, cell) in [("macro-F1", "undefined"), ("accuracy", " +- "), ("F1", "undefined")] {
+        let table = tables.iter().find(|table| table.trim_start().starts_with(name)).unwrap();
+        assert!(table.contains("hospital-3*") && table.contains(cell), "{table}");
+    }
+    let run = run(folder, "fedavg-seed-1");
+    let site = &run["test"][2];
+    assert_eq!((&site["site"], &site["one_class"]), (&"hospital-3".into(), &"ill".into()));
+    assert_eq!(site["scores"][0], serde_json::json!(["macro-F1", null]));
+    let report = std::fs::read_to_string(folder.join("out/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["test_images_of_one_class"]["hospital-3"], "ill");
+    assert_eq!(report["untrained"].as_array().unwrap().len(), 4);
+    let mean = report["summary"][0]["mean_of_sites"]["macro-F1"]["runs"][0].as_f64().unwrap();
+    let local = self::run(folder, "local-seed-1");
+    let of = |site: usize| local["test"][site]["scores"][0][1].as_f64().unwrap();
+    assert!((mean - (of(0) + of(1)) / 2.0).abs() < 1e-12, "{mean}");
+}
+
+/// The two largest hospitals have a quarter of the sick.
+#[test]
+fn the_largest_sites_are_refused_where_most_of_a_class_would_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    uneven_hospitals(&folder.join("images"));
+    let table = folder.join("images/labels.csv");
+    let text = std::fs::read_to_string(&table).unwrap();
+    let relabelled = text.lines().map(|line| match line.contains(",hospital-3,") {
+        false => line.replace(",ill,", ",well,").replacen("/0000.png,well", "/0000.png,ill", 1),
+        true => line.to_owned(),
+    });
+    let kept = relabelled.enumerate().filter(|(number, line)| {
+        !line.contains(",hospital-3,") || number % 2 == 0 || line.ends_with("test")
+    });
+    let lines: Vec<String> = kept.map(|(_, line)| line).collect();
+    std::fs::write(&table, lines.join("\n")).unwrap();
+    let mut arguments = vec!["experiment", "--data", "images", "--task", "classification"];
+    arguments.extend(["--side", "16", "--rounds", "1", "--sites", "2", "--out", "out"]);
+    let error = lab(folder, &arguments).unwrap_err();
+    assert!(error.contains("the 2 largest sites have 2 of the "), "{error}");
+    assert!(
+        error.contains("images of class `ill`: expected at least half; ask for more"),
+        "{error}"
+    );
 }

@@ -174,12 +174,21 @@ impl TrainingPlan {
         Ok(Step { model: *model, values, side: *side, training })
     }
 
-    /// Checks data and free memory against the plan before any time is spent on training.
+    /// Checks a study's data and free memory against the plan before any time is spent on training.
+    ///
+    /// # Errors
+    /// As [`TrainingPlan::check_site`], and what the data of all sites together lack.
+    pub fn check(&self, dataset: &Dataset) -> Result<(), LearnError> {
+        self.check_site(dataset)?;
+        self.task()?.check(dataset)
+    }
+
+    /// The same for the data of one site, which may be of one class.
     ///
     /// # Errors
     /// Images of another size, other classes, what the task cannot use, or too little memory for a
     /// step.
-    pub fn check(&self, dataset: &Dataset) -> Result<(), LearnError> {
+    pub fn check_site(&self, dataset: &Dataset) -> Result<(), LearnError> {
         if self.task == TaskName::Classification && dataset.classes != self.classes {
             let list = |classes: &[String]| classes.join(", ");
             return Err(LearnError::from(DataError::Option {
@@ -188,7 +197,9 @@ impl TrainingPlan {
                 found: format!("{} (the plan has {})", list(&dataset.classes), list(&self.classes)),
             }));
         }
-        self.task()?.check(dataset)?;
+        let task = self.task()?;
+        let samples = dataset.sites.iter().flat_map(|site| site.samples());
+        samples.into_iter().try_for_each(|(_, sample)| task.check_sample(sample))?;
         self.step()?.check(rayon::current_num_threads(), free())
     }
 

@@ -8,6 +8,7 @@ mod contract;
 pub(crate) mod input;
 pub(crate) mod name;
 pub(crate) mod panel;
+mod remarks;
 mod score;
 mod segmentation;
 
@@ -15,5 +16,6 @@ pub use classification::Classification;
 pub use contract::Task;
 pub use name::TaskName;
 pub use panel::{Panel, Prediction, tinted};
-pub use score::{Score, Scores};
+pub use remarks::remarks;
+pub use score::{Score, Scores, mean_for_choice};
 pub use segmentation::Segmentation;

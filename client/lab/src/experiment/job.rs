@@ -7,6 +7,7 @@ use anyhow::Context;
 use ringfence_clock::Clock;
 use ringfence_crypto::statement::Weighting;
 use ringfence_federation::{Faults, Federation, FederationOptions, FederationSetup};
+use ringfence_learning::task::mean_for_choice;
 use ringfence_learning::{
     Dataset, FineTuning, RoundStart, Simulation, SiteData, Task, TrainingPlan, compute, evaluate,
 };
@@ -15,7 +16,7 @@ use ringfence_weights::Weights;
 
 use super::method::MethodName;
 use super::rounds::Rounds;
-use super::run::{Key, Run, Table};
+use super::run::{Key, Run, SiteScores, Table};
 use crate::files;
 
 /// What a run is made from.
@@ -89,7 +90,7 @@ impl Job<'_> {
         let mut table = Vec::new();
         for (site, model) in self.dataset.sites.iter().zip(models) {
             let Some(tuned) = self.plan.personalise(model, site)? else { continue };
-            table.push((site.site.clone(), evaluate(task, &tuned, &site.test)?.pairs()));
+            table.push(SiteScores::new(&site.site, &evaluate(task, &tuned, &site.test)?));
             if self.key.method.is_personal() {
                 self.plan.save(&tuned, &self.model_of(site))?;
             }
@@ -112,7 +113,8 @@ impl Job<'_> {
         let task = plan.task()?;
         let bar = progress_bar("local");
         bar.set_length(dataset.sites.len() as u64 * u64::from(plan.rounds));
-        let mut validation = vec![0.0; plan.rounds as usize + 1];
+        // By round, each site's.
+        let mut validation = vec![Vec::new(); plan.rounds as usize + 1];
         let (mut chosen, mut models) = (Vec::new(), Vec::new());
         for (place, site) in dataset.sites.iter().enumerate() {
             bar.set_message(site.site.clone());
@@ -124,16 +126,17 @@ impl Job<'_> {
                     weights = start.train_alone(place, site, &mut |_| ())?;
                     bar.inc(1);
                 }
-                let score = validate(task.as_ref(), &weights, site)?;
-                best.offer(round, score, &weights);
-                if let Some(sum) = validation.get_mut(round as usize) {
-                    *sum += score / dataset.sites.len() as f64;
+                let scores = evaluate(task.as_ref(), &weights, site.choosing())?;
+                best.offer(round, mean_for_choice(std::slice::from_ref(&scores)), &weights);
+                if let Some(of_round) = validation.get_mut(round as usize) {
+                    of_round.push(scores);
                 }
             }
             chosen.push(best.round);
             models.push(best.model);
         }
         bar.finish_and_clear();
+        let validation = validation.iter().map(|scores| mean_for_choice(scores)).collect();
         Ok(Outcome { validation, chosen, models })
     }
 
@@ -156,12 +159,13 @@ impl Job<'_> {
                 rounds.step(plan, dataset, before).await?;
                 bar.inc(1);
             }
-            let mut score = 0.0;
+            let mut scores = Vec::new();
             for site in &dataset.sites {
                 let tuned = judged.personalise(rounds.model(), site)?;
                 let model = tuned.as_ref().unwrap_or(rounds.model());
-                score += validate(task.as_ref(), model, site)? / dataset.sites.len() as f64;
+                scores.push(evaluate(task.as_ref(), model, site.choosing())?);
             }
+            let score = mean_for_choice(&scores);
             best.offer(round, score, rounds.model());
             validation.push(score);
             bar.set_message(format!("{key}: validation {score:.3}"));
@@ -206,7 +210,7 @@ impl Job<'_> {
 fn table(task: &dyn Task, dataset: &Dataset, models: &[Weights]) -> anyhow::Result<Table> {
     let mut table = Vec::new();
     for (site, model) in dataset.sites.iter().zip(models) {
-        table.push((site.site.clone(), evaluate(task, model, &site.test)?.pairs()));
+        table.push(SiteScores::new(&site.site, &evaluate(task, model, &site.test)?));
     }
     Ok(table)
 }
@@ -228,9 +232,4 @@ impl Best {
             *self = Self { round, score, model: model.clone() };
         }
     }
-}
-
-/// The primary score on the images by which a site chooses.
-fn validate(task: &dyn Task, model: &Weights, site: &SiteData) -> anyhow::Result<f64> {
-    Ok(evaluate(task, model, site.choosing())?.primary().value)
 }

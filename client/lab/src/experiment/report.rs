@@ -1,10 +1,12 @@
 //! What an experiment shows: a table, a JSON file, charts and prediction sheets.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
 use ringfence_learning::chart::{self, Bars, Curve};
 use ringfence_learning::{Dataset, TaskName, TrainingPlan, picture};
+use ringfence_options::score::{marked, one_class_note};
 use serde::Serialize;
 
 use super::run::{Run, Table, mean};
@@ -26,33 +28,43 @@ impl Row<'_> {
         })
     }
 
-    /// One score of a site in each run.
+    /// One score of a site in each run where it is defined.
     fn of_site(&self, site: &str, score: &str) -> Vec<f64> {
-        let tables = self.tables();
-        tables
-            .filter_map(|table| value(&table.iter().find(|(name, _)| name == site)?.1, score))
-            .collect()
+        let of = |table: &Table| table.iter().find(|of| of.site == site)?.get(score);
+        self.tables().filter_map(of).collect()
     }
 
-    /// The mean over sites in each run.
+    /// The mean over sites in each run where it is defined.
     fn means(&self, score: &str) -> Vec<f64> {
-        self.tables().map(|table| mean(table, score)).collect()
+        self.tables().filter_map(|table| mean(table, score)).collect()
     }
 }
 
-fn value(scores: &[(String, f64)], name: &str) -> Option<f64> {
-    scores.iter().find(|(score, _)| score == name).map(|(_, value)| *value)
+/// The sites of the runs, each with the class that its test images are of where in a run there is
+/// but one.
+fn sites(runs: &[Run]) -> Vec<(String, Option<String>)> {
+    let Some(first) = runs.first() else { return Vec::new() };
+    let one_class = |site: &str| {
+        let all = runs.iter().flat_map(|run| &run.test).filter(|of| of.site == site);
+        all.filter_map(|of| of.one_class.clone()).next()
+    };
+    first.test.iter().map(|of| (of.site.clone(), one_class(&of.site))).collect()
 }
 
 /// Prints the tables, and writes `report.json`, `curves.svg` and `bars.svg`.
 pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<()> {
     let rows = rows(runs);
     let Some(first) = runs.first() else { return Ok(()) };
-    let sites: Vec<String> = first.test.iter().map(|(site, _)| site.clone()).collect();
-    let scores = first.test.first().map(|(_, scores)| scores.clone()).unwrap_or_default();
+    let sites = sites(runs);
+    let scores = first.test.first().map(|site| site.scores.clone()).unwrap_or_default();
     for (score, _) in &scores {
         print!("{}", table(score, &sites, &rows));
     }
+    let one_class = sites.iter().filter_map(|(site, class)| Some((&**site, class.as_deref()?)));
+    print!("{}", one_class_note(one_class.clone()));
+    let untrained: Vec<String> =
+        runs.iter().filter_map(|run| Some(format!("{}: {}", run.key, run.untrained()?))).collect();
+    untrained.iter().for_each(|line| println!("{line}, which no round beat on validation images"));
     let Some((primary, _)) = scores.first() else { return Ok(()) };
     let summary = rows.iter().map(|row| {
         let all = scores.iter().map(|(score, _)| {
@@ -60,7 +72,12 @@ pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<
             let (mean, deviation) = spread(&means);
             (
                 score.clone(),
-                serde_json::json!({"mean": mean, "deviation": deviation, "runs": means}),
+                match means.is_empty() {
+                    true => serde_json::Value::Null,
+                    false => {
+                        serde_json::json!({"mean": mean, "deviation": deviation, "runs": means})
+                    }
+                },
             )
         });
         serde_json::json!({
@@ -71,6 +88,8 @@ pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<
     let json = serde_json::json!({
         "task": task.to_string(),
         "summary": summary.collect::<Vec<_>>(),
+        "test_images_of_one_class": one_class.collect::<BTreeMap<_, _>>(),
+        "untrained": untrained,
         "runs": runs,
     });
     files::write(&out.join("report.json"), &serde_json::to_vec_pretty(&json)?)?;
@@ -90,12 +109,14 @@ pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<
     let bars: Vec<Bars> = rows
         .iter()
         .map(|row| {
-            let mut values: Vec<_> = sites.iter().map(|s| row.of_site(s, primary)).collect();
+            let of_site = |(site, _): &(String, _)| row.of_site(site, primary);
+            let mut values: Vec<_> = sites.iter().map(of_site).collect();
             values.push(row.means(primary));
             Bars { name: row.name.clone(), values }
         })
         .collect();
-    let groups: Vec<String> = sites.into_iter().chain(["mean".to_owned()]).collect();
+    let names = sites.iter().map(|(site, class)| marked(site, class.as_deref()));
+    let groups: Vec<String> = names.chain(["mean".to_owned()]).collect();
     let title = "Test images by site (bar: mean of seeds, line: their range)";
     chart::bars(&out.join("bars.svg"), title, primary, &groups, &bars)?;
     println!(
@@ -144,17 +165,19 @@ fn rows(runs: &[Run]) -> Vec<Row<'_>> {
     rows
 }
 
-fn table(score: &str, sites: &[String], rows: &[Row<'_>]) -> String {
+fn table(score: &str, sites: &[(String, Option<String>)], rows: &[Row<'_>]) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(score.len());
-    let columns: Vec<&str> = sites.iter().map(String::as_str).chain(["mean"]).collect();
+    let names = sites.iter().map(|(site, class)| marked(site, class.as_deref()));
+    let columns: Vec<String> = names.chain(["mean".to_owned()]).collect();
     let mut table = format!("\n{score:<width$}");
     columns.iter().for_each(|column| table += &format!("  {column:>15}"));
     for row in rows {
         table += &format!("\n{:<width$}", row.name);
-        let values = sites.iter().map(|site| row.of_site(site, score));
+        let values = sites.iter().map(|(site, _)| row.of_site(site, score));
         for values in values.chain([row.means(score)]) {
             let (mean, deviation) = spread(&values);
             let cell = match values.len() {
+                0 => "undefined".to_owned(),
                 1 => format!("{mean:.3}"),
                 _ => format!("{mean:.3} +- {deviation:.3}"),
             };

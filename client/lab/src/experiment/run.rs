@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use ringfence_learning::Scores;
 use ringfence_options::name;
+use ringfence_options::score::score;
 use ringfence_weights::Weights;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +34,29 @@ impl fmt::Display for Key {
     }
 }
 
-/// A site's test scores, by the scores' names, the primary one first.
-pub(super) type Table = Vec<(String, Vec<(String, f64)>)>;
+/// The sites' test scores.
+pub(super) type Table = Vec<SiteScores>;
+
+/// A site's test scores.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SiteScores {
+    pub(super) site: String,
+    /// The class that all test images are of, where there is but one.
+    pub(super) one_class: Option<String>,
+    /// By the scores' names, the primary one first; `None` where one is undefined.
+    pub(super) scores: Vec<(String, Option<f64>)>,
+}
+
+impl SiteScores {
+    pub(super) fn new(site: &str, scores: &Scores) -> Self {
+        let one_class = scores.one_class().map(str::to_owned);
+        Self { site: site.to_owned(), one_class, scores: scores.pairs() }
+    }
+
+    pub(super) fn get(&self, score: &str) -> Option<f64> {
+        self.scores.iter().find(|(name, _)| name == score)?.1
+    }
+}
 
 /// What a run gave.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,7 +67,8 @@ pub(super) struct Run {
     /// Primary score on validation images after each round, mean of the sites; round 0 is before
     /// the first.
     pub(super) validation: Vec<f64>,
-    /// Rounds after which the models were taken: one number, or one for each site alone.
+    /// Rounds after which the models were taken: one number, or one for each site alone. 0 is the
+    /// untrained model.
     pub(super) chosen: Vec<u32>,
     /// Test scores of each site's own or of the common model.
     pub(super) test: Table,
@@ -89,21 +113,31 @@ impl Run {
 
     /// The mean of the sites' primary test scores.
     pub(super) fn headline(&self) -> String {
-        let name = self.test.first().and_then(|(_, scores)| scores.first());
+        let name = self.test.first().and_then(|site| site.scores.first());
         let name = name.map(|(name, _)| name.clone()).unwrap_or_default();
         let personal = match &self.personalised {
-            Some(table) => format!(", fine-tuned {:.3}", mean(table, &name)),
+            Some(table) => format!(", fine-tuned {}", score(mean(table, &name))),
             None => String::new(),
         };
-        format!("{name} {:.3}{personal}", mean(&self.test, &name))
+        let untrained = self.untrained().map(|text| format!("; {text}")).unwrap_or_default();
+        format!("{name} {}{personal}{untrained}", score(mean(&self.test, &name)))
+    }
+
+    /// That the untrained model was chosen, if it was: no round did better on validation images.
+    pub(super) fn untrained(&self) -> Option<String> {
+        let untrained = self.chosen.iter().filter(|round| **round == 0).count();
+        match (untrained, self.chosen.len()) {
+            (0, _) => None,
+            (_, 1) => Some("chosen is the untrained model".to_owned()),
+            (sites, all) => {
+                Some(format!("chosen is the untrained model at {sites} of {all} sites"))
+            }
+        }
     }
 }
 
-/// The mean over sites of one score.
-pub(super) fn mean(table: &Table, score: &str) -> f64 {
-    let values: Vec<f64> = table
-        .iter()
-        .filter_map(|(_, scores)| scores.iter().find(|(name, _)| name == score).map(|(_, v)| *v))
-        .collect();
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+/// The mean of one score over the sites where it is defined, if there are any.
+pub(super) fn mean(table: &Table, score: &str) -> Option<f64> {
+    let values: Vec<f64> = table.iter().filter_map(|site| site.get(score)).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

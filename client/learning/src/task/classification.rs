@@ -1,6 +1,6 @@
 //! Classification of images: which class each belongs to.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use candle_nn::loss::cross_entropy;
@@ -12,6 +12,7 @@ use super::panel::{Panel, Prediction, grey_picture};
 use super::score::{Score, Scores, ratio};
 use crate::data::dataset::{Dataset, Sample};
 use crate::data::error::DataError;
+use crate::data::{LeftOut, LeftOutReason};
 use crate::error::LearnError;
 use crate::model::Classifier;
 use crate::model::name::ModelName;
@@ -26,7 +27,8 @@ const TASK: TaskName = TaskName::Classification;
 /// mean over the classes of `F1 = 2 TP / (2 TP + FP + FN)`, where a class that neither occurs
 /// nor is predicted among the samples is left out of the mean; and with two classes `F1` of the
 /// second, the finding. The primary score is macro-F1, which a model that always names the
-/// commonest class cannot raise.
+/// commonest class cannot raise. Of samples of one class both are undefined: always naming it
+/// would be perfect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classification {
     model: Classifier,
@@ -49,6 +51,30 @@ impl Classification {
     /// [`LearnError::Model`] when `side` is no multiple of 16 or there are fewer than two classes.
     pub fn light(side: usize, classes: &[String]) -> Result<Self, LearnError> {
         Self::new(ModelName::CnnLight, side, classes)
+    }
+
+    fn class(&self, label: u32) -> String {
+        self.classes.get(label as usize).cloned().unwrap_or_default()
+    }
+
+    /// Refuses sites that were chosen by their size where most of a class went with the others.
+    fn check_left_out(
+        &self,
+        dataset: &Dataset,
+        kept: &BTreeMap<u32, usize>,
+    ) -> Result<(), LearnError> {
+        let smaller = |part: &&LeftOut| matches!(part.reason, LeftOutReason::Smaller(_));
+        let mut gone = BTreeMap::new();
+        let labels = dataset.left_out.iter().filter(smaller).flat_map(|part| &part.labels);
+        labels.for_each(|(label, count)| *gone.entry(*label).or_insert(0) += count);
+        for (label, gone) in gone {
+            let kept = kept.get(&label).copied().unwrap_or(0);
+            if gone > kept {
+                let (class, sites) = (self.class(label), dataset.sites.len());
+                return Err(DataError::ClassLeftOut { class, sites, kept, all: kept + gone }.into());
+            }
+        }
+        Ok(())
     }
 
     fn label(&self, sample: &Sample) -> Result<u32, LearnError> {
@@ -81,16 +107,22 @@ impl Task for Classification {
     }
 
     fn check(&self, dataset: &Dataset) -> Result<(), LearnError> {
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeMap::new();
         for (_, sample) in dataset.sites.iter().flat_map(|site| site.samples()) {
             self.check_sample(sample)?;
-            seen.insert(self.label(sample)? as usize);
+            *seen.entry(self.label(sample)?).or_insert(0) += 1;
         }
         if seen.len() < 2 {
-            let found = seen.iter().map(|class| self.classes[*class].clone()).collect();
+            let found = seen.keys().map(|class| self.class(*class)).collect();
             return Err(DataError::OneClass { found }.into());
         }
-        Ok(())
+        self.check_left_out(dataset, &seen)
+    }
+
+    fn one_class(&self, samples: &[Sample]) -> Option<String> {
+        let first = samples.first()?.label?;
+        let all = samples.iter().all(|sample| sample.label == Some(first));
+        all.then(|| self.class(first))
     }
 
     fn check_image(&self, sample: &Sample) -> Result<(), LearnError> {
@@ -131,13 +163,16 @@ impl Task for Classification {
             }
         }
         let f1: Vec<f64> = counts.iter().filter_map(Counts::f1).collect();
+        let one_class = self.one_class(samples);
+        let told_apart = |value: f64| Some(value).filter(|_| one_class.is_none());
         let macro_f1 = ratio(f1.iter().sum(), f1.len() as f64, 0.0);
         let accuracy = ratio(f64::from(right), samples.len() as f64, 0.0);
-        let mut others = vec![Score { name: "accuracy", value: accuracy }];
+        let mut others = vec![Score { name: "accuracy", value: Some(accuracy) }];
         if let [_, finding] = counts.as_slice() {
-            others.push(Score { name: "F1", value: finding.f1().unwrap_or(1.0) });
+            others.push(Score { name: "F1", value: finding.f1().and_then(told_apart) });
         }
-        Ok(Scores::new(Score { name: "macro-F1", value: macro_f1 }, others))
+        let primary = Score { name: "macro-F1", value: told_apart(macro_f1) };
+        Ok(Scores::new(primary, others).of_one_class(one_class))
     }
 
     fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError> {
@@ -191,6 +226,7 @@ mod tests {
 
     use super::*;
     use crate::data::dataset::SiteData;
+    use crate::task::score::mean_for_choice;
 
     fn sample(label: Option<u32>) -> Sample {
         Sample { name: "a".into(), group: "p".into(), image: vec![0.5; 256], label, mask: None }
@@ -217,8 +253,69 @@ mod tests {
         let samples = [0, 1].map(|label| sample(Some(label)));
         let scores = three.scores(&samples, &[vec![1.0, 0.0, 0.0], vec![1.0, 0.0, 0.0]]).unwrap();
         // a: TP 1, FP 1: 2/3; b: FN 1: 0; c is nowhere and does not count.
-        assert!((scores.primary().value - 1.0 / 3.0).abs() < 1e-12);
+        assert!((scores.primary().value.unwrap() - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(scores.get("F1"), None);
+    }
+
+    #[test]
+    fn one_class_leaves_undefined_how_well_classes_are_told_apart() {
+        let two = task(&["normal", "lesion"]);
+        for (label, class) in [(0, "normal"), (1, "lesion")] {
+            let samples = [label; 3].map(|label| sample(Some(label)));
+            // Always the class that there is; always the other.
+            for (named, right) in [(label, 1.0), (1 - label, 0.0)] {
+                let logits = [named; 3].map(|named| [[1.0, 0.0], [0.0, 1.0]][named as usize]);
+                let scores = two.scores(&samples, &logits.map(|l| l.to_vec())).unwrap();
+                assert_eq!(scores.one_class(), Some(class));
+                assert_eq!((scores.get("macro-F1"), scores.get("F1")), (None, None));
+                assert_eq!(scores.get("accuracy"), Some(right));
+                assert_eq!(scores.leading(), Some(("accuracy", right)));
+                assert_eq!(scores.pairs()[0], ("macro-F1".to_string(), None));
+            }
+        }
+        let mixed = [0, 1].map(|label| sample(Some(label)));
+        let scores = two.scores(&mixed, &[vec![1.0, 0.0], vec![1.0, 0.0]]).unwrap();
+        assert_eq!((scores.one_class(), scores.get("F1")), (None, Some(0.0)));
+    }
+
+    #[test]
+    fn models_are_chosen_by_the_sites_where_the_primary_score_is_defined() {
+        let scores = |primary, accuracy| {
+            let accuracy = Score { name: "accuracy", value: Some(accuracy) };
+            Scores::new(Score { name: "macro-F1", value: primary }, vec![accuracy])
+        };
+        let (one, other) = (scores(Some(0.25), 1.0), scores(Some(0.75), 0.0));
+        let one_class = scores(None, 1.0);
+        assert_eq!(mean_for_choice(&[one.clone(), one_class.clone(), other]), 0.5);
+        assert_eq!(mean_for_choice(&[one, one_class.clone()]), 0.25);
+        assert_eq!(mean_for_choice(&[one_class, scores(None, 0.5)]), 0.75);
+    }
+
+    #[test]
+    fn the_largest_sites_are_refused_where_most_of_a_class_goes_with_the_others() {
+        let task = task(&["normal", "lesion"]);
+        let (train, test) = (vec![sample(Some(0)); 4], vec![sample(Some(1)); 3]);
+        let site = SiteData { site: "s".into(), train, validation: vec![], test };
+        let left_out = |lesions, reason| LeftOut {
+            site: "t".into(),
+            images: lesions,
+            labels: BTreeMap::from([(1, lesions)]),
+            reason,
+        };
+        let check = |left_out| {
+            let (classes, sites) = (task.classes.clone(), vec![site.clone()]);
+            let unused_columns = vec![];
+            task.check(&Dataset { side: 16, classes, sites, left_out, unused_columns })
+        };
+        check(vec![left_out(3, LeftOutReason::Smaller(1))]).unwrap();
+        check(vec![left_out(9, LeftOutReason::OneGroup)]).unwrap();
+        let two =
+            vec![left_out(3, LeftOutReason::Smaller(1)), left_out(1, LeftOutReason::Smaller(1))];
+        let error = check(two).unwrap_err().to_string();
+        assert!(
+            error.contains("1 largest sites have 3 of the 7 images of class `lesion`"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -244,7 +341,7 @@ mod tests {
             classes: vec![],
             sites: vec![site],
             left_out: vec![],
-            notes: vec![],
+            unused_columns: vec![],
         };
         let error = task.check(&data).unwrap_err().to_string();
         assert!(error.contains("[\"lesion\"] only"), "{error}");

@@ -44,6 +44,12 @@ pub trait Task: Send + Sync {
         samples.into_iter().try_for_each(|(_, sample)| self.check_sample(sample))
     }
 
+    /// The class that all these samples are of, where there is but one: scores that ask how well
+    /// classes are told apart are undefined then. Unless a task says otherwise, there are none.
+    fn one_class(&self, _samples: &[Sample]) -> Option<String> {
+        None
+    }
+
     /// The model's output for `images` `[b, 1, side, side]`; the first dimension is `b`.
     ///
     /// # Errors

@@ -27,7 +27,8 @@ const THRESHOLD: f32 = 0.0;
 /// `Dice = 2 TP / (2 TP + FP + FN)`, `Jaccard = TP / (TP + FP + FN)`, `accuracy` = share of
 /// pixels that are right. Pooling keeps healthy slices in the count (a false lesion there lowers
 /// the score) and needs no rule for an empty mask's own Dice, which is 0/0. It gives a large
-/// lesion more weight than a small one.
+/// lesion more weight than a small one. Where no mask has a lesion, or all are full of it, Dice and
+/// Jaccard are undefined: to predict nothing would be perfect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segmentation {
     model: UNet,
@@ -100,6 +101,14 @@ impl Task for Segmentation {
         check_side(TASK, sample, self.side)
     }
 
+    fn one_class(&self, samples: &[Sample]) -> Option<String> {
+        let mut pixels = samples.iter().flat_map(|sample| sample.mask.iter().flatten());
+        let inside = |value: &f32| *value >= 0.5;
+        let first = inside(pixels.next()?);
+        let class = if first { "everything inside" } else { "nothing inside" };
+        pixels.all(|value| inside(value) == first).then(|| class.to_string())
+    }
+
     fn prediction(&self, logits: &[f32]) -> Prediction {
         let inside = logits.iter().filter(|logit| **logit >= THRESHOLD).count();
         let share = ratio(inside as f64, logits.len() as f64, 0.0);
@@ -131,13 +140,14 @@ impl Task for Segmentation {
         for (sample, logits) in samples.iter().zip(logits) {
             counts.count(self.mask(sample)?, logits);
         }
-        Ok(Scores::new(
-            Score { name: "Dice", value: counts.dice() },
-            vec![
-                Score { name: "Jaccard", value: counts.jaccard() },
-                Score { name: "accuracy", value: counts.accuracy() },
-            ],
-        ))
+        let one_class = self.one_class(samples);
+        let told_apart = |value: f64| Some(value).filter(|_| one_class.is_none());
+        let others = vec![
+            Score { name: "Jaccard", value: told_apart(counts.jaccard()) },
+            Score { name: "accuracy", value: Some(counts.accuracy()) },
+        ];
+        let primary = Score { name: "Dice", value: told_apart(counts.dice()) };
+        Ok(Scores::new(primary, others).of_one_class(one_class))
     }
 
     fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError> {
@@ -236,7 +246,11 @@ mod tests {
         assert!((scores.get("Jaccard").unwrap() - 2.0 / 4.0).abs() < 1e-12);
         assert!((scores.get("accuracy").unwrap() - 126.0 / 128.0).abs() < 1e-12);
         let healthy = task.scores(&samples[1..], &[vec![-1.0; 64]]).unwrap();
-        assert_eq!(healthy.get("Dice"), Some(1.0));
+        assert_eq!(healthy.get("Dice"), None);
+        assert_eq!(healthy.get("accuracy"), Some(1.0));
+        assert_eq!(healthy.one_class(), Some("nothing inside"));
+        let full = task.scores(&[sample([1.0; 64])], &[vec![1.0; 64]]).unwrap();
+        assert_eq!((full.get("Jaccard"), full.one_class()), (None, Some("everything inside")));
     }
 
     #[test]

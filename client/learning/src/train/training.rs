@@ -78,8 +78,8 @@ impl Training<'_> {
     }
 
     /// Trains like [`Training::run`], but returns the weights of the epoch with the best primary
-    /// score on `validation` (the first of equals; the start itself counts as epoch 0), and that
-    /// score.
+    /// score on `validation` (where that is undefined, the best of [`Scores::leading`]; the first of
+    /// equals; the start itself counts as epoch 0), and its scores.
     ///
     /// # Errors
     /// As [`Training::run`], and [`LearnError::NoSamples`] without validation samples.
@@ -93,7 +93,8 @@ impl Training<'_> {
             let weights = parameters.to_weights()?;
             weights.check_finite()?;
             let scores = evaluate(self.task, &weights, validation)?;
-            if scores.primary().value > best.1.primary().value {
+            // Which score leads depends on the samples alone: they are compared by the same one.
+            if scores.leading() > best.1.leading() {
                 best = (weights, scores);
             }
             Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ringfence_federation::Federation;
 use ringfence_learning::{Scores, TrainingPlan};
+use ringfence_options::score::{marked, one_class_note, score};
 
 use super::demo_round::DemoRound;
 use super::ring;
@@ -26,7 +27,7 @@ impl SiteScores {
         Self { site: site.to_owned(), before, local: None, federated: None, personal: None }
     }
 
-    /// Each of these scores with its columns.
+    /// Each of these scores with its columns; `null` where it is undefined.
     fn json(&self, metrics: &[&str]) -> serde_json::Value {
         let row = |metric: &&str| {
             let values = self.row(metric).into_iter();
@@ -37,20 +38,26 @@ impl SiteScores {
         };
         serde_json::json!({
             "site": self.site,
+            "test_images_of_one_class": self.before.one_class(),
             "scores": metrics.iter().map(row).collect::<Vec<_>>(),
         })
     }
 
-    /// The scores of this name that there are, each with its column's.
-    fn row(&self, name: &str) -> Vec<(&'static str, f64)> {
+    /// The scores of this name in the columns that there are: `None` where it is undefined.
+    fn row(&self, name: &str) -> Vec<(&'static str, Option<f64>)> {
         let columns = [
             ("before", Some(&self.before)),
             ("local only", self.local.as_ref()),
             ("federated", self.federated.as_ref()),
             ("personalised", self.personal.as_ref()),
         ];
-        let get = |(column, scores): (_, Option<&Scores>)| Some((column, scores?.get(name)?));
+        let get = |(column, scores): (_, Option<&Scores>)| Some((column, scores?.get(name)));
         columns.into_iter().filter_map(get).collect()
+    }
+
+    /// The site's name, marked where its test images are of one class.
+    fn name(&self) -> String {
+        marked(&self.site, self.before.one_class())
     }
 }
 
@@ -88,6 +95,9 @@ impl Report {
         for metric in &metrics {
             table += &metric_table(metric, sites);
         }
+        let one_class =
+            sites.iter().filter_map(|site| Some((&*site.site, site.before.one_class()?)));
+        table += &one_class_note(one_class);
         table += &format!("\nwhole run  {:.0} s\n", elapsed.as_secs_f64());
         let study = federation.study();
         let json = serde_json::json!({
@@ -122,17 +132,18 @@ impl Report {
 }
 
 fn metric_table(metric: &str, sites: &[SiteScores]) -> String {
-    let rows: Vec<_> = sites.iter().map(|site| (site.site.as_str(), site.row(metric))).collect();
+    let rows: Vec<_> = sites.iter().map(|site| (site.name(), site.row(metric))).collect();
     let Some((_, first)) = rows.first() else { return String::new() };
     let mean = first.iter().enumerate().map(|(index, (column, _))| {
-        let values = rows.iter().filter_map(|(_, row)| row.get(index));
-        (*column, values.map(|(_, value)| value).sum::<f64>() / rows.len() as f64)
+        let values = rows.iter().filter_map(|(_, row)| row.get(index)?.1);
+        let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+        (*column, (count > 0).then(|| sum / f64::from(count)))
     });
     let mut table = format!("\n{metric:<26}");
     first.iter().for_each(|(column, _)| table += &format!(" {column:>12}"));
-    for (site, row) in rows.iter().cloned().chain([("mean of sites", mean.collect())]) {
+    for (site, row) in rows.iter().cloned().chain([("mean of sites".to_owned(), mean.collect())]) {
         table += &format!("\n  {site:<24}");
-        row.iter().for_each(|(_, value)| table += &format!(" {value:>12.3}"));
+        row.iter().for_each(|(_, value)| table += &format!(" {:>12}", score(*value)));
     }
     table + "\n"
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_learning::chart::{self, Curve};
 use ringfence_learning::{Scores, SiteData, TrainingPlan, evaluate, picture};
+use ringfence_options::score::score;
 use ringfence_site::Sealing;
 use ringfence_weights::Weights;
 use serde::de::DeserializeOwned;
@@ -21,7 +22,11 @@ use crate::files;
 struct Entry {
     /// Rounds done.
     rounds: u32,
-    scores: Vec<(String, f64)>,
+    /// `null` where a score is undefined.
+    scores: Vec<(String, Option<f64>)>,
+    /// The class that all validation images are of, where there is but one.
+    #[serde(default)]
+    one_class: Option<String>,
 }
 
 /// The final report, `report.json`.
@@ -34,6 +39,8 @@ struct Report<'a> {
     /// under long-term keys or not at all.
     sealings: Vec<SealedRound>,
     validation: Vec<Entry>,
+    /// Rounds whose mean is in the model; without any it is the study's untrained one.
+    trained_rounds: u32,
     test: Vec<TestScores>,
 }
 
@@ -47,7 +54,10 @@ struct SealedRound {
 #[derive(Debug, Serialize)]
 struct TestScores {
     model: &'static str,
-    scores: Vec<(String, f64)>,
+    /// `null` where a score is undefined.
+    scores: Vec<(String, Option<f64>)>,
+    /// The class that all test images are of, where there is but one.
+    one_class: Option<String>,
 }
 
 /// Scores the common model on this site's validation images, and draws the curve so far.
@@ -64,15 +74,17 @@ pub(super) fn progress(
     println!("  validation: {}", line(&scores));
     let mut history: Vec<Entry> = recorded(&state.history(), "scores");
     history.retain(|entry| entry.rounds < state.done());
-    history.push(Entry { rounds: state.done(), scores: scores.pairs() });
+    let one_class = scores.one_class().map(str::to_owned);
+    history.push(Entry { rounds: state.done(), scores: scores.pairs(), one_class });
     files::write(&state.history(), &serde_json::to_vec(&history)?)?;
+    let Some((leading, _)) = scores.leading() else { return Ok(()) };
     let points = history.iter().filter_map(|entry| {
-        let (_, value) = entry.scores.first()?;
-        Some((entry.rounds, vec![*value]))
+        let (_, value) = entry.scores.iter().find(|(name, _)| name == leading)?;
+        Some((entry.rounds, vec![(*value)?]))
     });
     let curve = Curve { name: data.site.clone(), points: points.collect() };
     let title = "Common model on this site's validation images";
-    chart::curves(&out.join("curve.svg"), title, scores.primary().name, &[curve])?;
+    chart::curves(&out.join("curve.svg"), title, leading, &[curve])?;
     Ok(())
 }
 
@@ -93,16 +105,21 @@ pub(super) fn finish(
         written.push("model-personal.safetensors");
         models.push(("personalised", personal));
     }
+    if state.trained() == 0 {
+        println!("no round changed the model: it is the untrained one that the study began with");
+    }
     let mut test = Vec::new();
     for (name, model) in &models {
         let scores = evaluate(task.as_ref(), model, &data.test)?;
         println!("test, {name}: {}", line(&scores));
-        test.push(TestScores { model: name, scores: scores.pairs() });
+        let one_class = scores.one_class().map(str::to_owned);
+        test.push(TestScores { model: name, scores: scores.pairs(), one_class });
     }
     let opened = recorded(&state.opened_rounds(), "openings");
     let sealings = recorded(&state.sealings(), "sealings");
     let validation = recorded(&state.history(), "scores");
-    let report = Report { plan, opened, sealings, validation, test };
+    let trained_rounds = state.trained();
+    let report = Report { plan, opened, sealings, validation, trained_rounds, test };
     files::write(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
     let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
     let samples = picture::spread(&data.test, 4);
@@ -150,8 +167,9 @@ fn recorded<T: DeserializeOwned>(path: &Path, what: &str) -> Vec<T> {
 }
 
 fn line(scores: &Scores) -> String {
-    let each = scores.iter().map(|score| format!("{} {:.3}", score.name, score.value));
-    each.collect::<Vec<_>>().join(", ")
+    let each = scores.iter().map(|of| format!("{} {}", of.name, score(of.value)));
+    let of = scores.one_class().map(|class| format!(" (images of one class only: {class})"));
+    each.collect::<Vec<_>>().join(", ") + &of.unwrap_or_default()
 }
 
 /// A time left, in the two largest units that say something.

@@ -21,6 +21,7 @@ pub(super) struct State {
     model: Weights,
     mean_step: MeanStepState,
     done: u32,
+    trained: u32,
 }
 
 impl State {
@@ -37,7 +38,7 @@ impl State {
         ringfence_durable::clear_unfinished(&folder)
             .with_context(|| format!("cannot clear {}", folder.display()))?;
         let mean_step = MeanStepState::new(plan.mean_step);
-        let mut this = Self { folder, model: initial, mean_step, done: 0 };
+        let mut this = Self { folder, model: initial, mean_step, done: 0, trained: 0 };
         loop {
             let path = this.mean_path();
             if path.exists() {
@@ -57,6 +58,11 @@ impl State {
     /// How many rounds are done.
     pub(super) fn done(&self) -> u32 {
         self.done
+    }
+
+    /// How many of them have changed the model: none that was aborted has.
+    pub(super) fn trained(&self) -> u32 {
+        self.trained
     }
 
     /// The round that comes next.
@@ -111,6 +117,7 @@ impl State {
         );
         self.model = next;
         self.done += 1;
+        self.trained += 1;
         Ok(())
     }
 
