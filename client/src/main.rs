@@ -7,6 +7,7 @@ mod member;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ringfence_options::failure;
 use ringfence_options::retired::Anything;
 
 use commands::{
@@ -86,7 +87,7 @@ async fn main() -> ExitCode {
     match Command::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringfence: {error:#}");
+            eprintln!("ringfence: {}", failure(&error));
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@ mod files;
 use std::process::ExitCode;
 
 use clap::Parser;
+use ringfence_options::failure;
 
 use experiment::Experiment;
 
@@ -29,7 +30,7 @@ async fn main() -> ExitCode {
     match experiment.run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringfence-lab: {error:#}");
+            eprintln!("ringfence-lab: {}", failure(&error));
             ExitCode::FAILURE
         }
     }

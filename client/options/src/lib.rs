@@ -4,6 +4,7 @@
 mod algorithm;
 mod data;
 mod device;
+mod failure;
 mod federation;
 mod names;
 mod pin;
@@ -15,6 +16,7 @@ pub mod score;
 pub use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, MeanStepName};
 pub use data::DataArgs;
 pub use device::DeviceArgs;
+pub use failure::failure;
 pub use federation::FederationArgs;
 pub use names::name;
 pub use pin::{check_pinned, pinned};

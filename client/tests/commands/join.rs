@@ -193,7 +193,8 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     let plain = TrainingPlan::load(&folder.join("model.safetensors")).unwrap().1;
     plain.save(&folder.join("plain.safetensors")).unwrap();
     refused(&["--model", "plain.safetensors", "--data", "images-a"], "no training plan");
-    refused(&[good[0], good[1], "--data", "nowhere"], "nowhere");
+    let nowhere = "ringfence: nowhere: entity not found; check that the path exists\n";
+    refused(&[good[0], good[1], "--data", "nowhere"], nowhere);
     refused(&[good[0], good[1], "--data", "images-a", "--data-site", "x"], "--data-site x");
     // A table of two sites: neither's images are dropped in silence.
     let table = std::fs::read_to_string(folder.join("images-a/labels.csv")).unwrap();

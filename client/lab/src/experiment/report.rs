@@ -45,8 +45,8 @@ impl Row<'_> {
 fn sites(runs: &[Run]) -> Vec<(String, Option<String>)> {
     let Some(first) = runs.first() else { return Vec::new() };
     let one_class = |site: &str| {
-        let all = runs.iter().flat_map(|run| &run.test).filter(|of| of.site == site);
-        all.filter_map(|of| of.one_class.clone()).next()
+        let mut all = runs.iter().flat_map(|run| &run.test).filter(|of| of.site == site);
+        all.find_map(|of| of.one_class.clone())
     };
     first.test.iter().map(|of| (of.site.clone(), one_class(&of.site))).collect()
 }
@@ -64,7 +64,6 @@ pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<
     print!("{}", one_class_note(one_class.clone()));
     let untrained: Vec<String> =
         runs.iter().filter_map(|run| Some(format!("{}: {}", run.key, run.untrained()?))).collect();
-    untrained.iter().for_each(|line| println!("{line}, which no round beat on validation images"));
     let Some((primary, _)) = scores.first() else { return Ok(()) };
     let summary = rows.iter().map(|row| {
         let all = scores.iter().map(|(score, _)| {

@@ -128,10 +128,10 @@ impl Run {
         let untrained = self.chosen.iter().filter(|round| **round == 0).count();
         match (untrained, self.chosen.len()) {
             (0, _) => None,
-            (_, 1) => Some("chosen is the untrained model".to_owned()),
-            (sites, all) => {
-                Some(format!("chosen is the untrained model at {sites} of {all} sites"))
-            }
+            (_, 1) => Some("no round beat the untrained model on validation images".to_owned()),
+            (sites, all) => Some(format!(
+                "no round beat the untrained model on validation images at {sites} of {all} sites"
+            )),
         }
     }
 }

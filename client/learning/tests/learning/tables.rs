@@ -5,6 +5,8 @@ use std::path::Path;
 
 use crate::folders::{folder, names, options, refused};
 use ringfence_learning::data::{self, DataOptions, Dataset, OneSite, Split};
+use ringfence_learning::task::remarks;
+use ringfence_learning::{Classification, ModelName};
 
 /// Eight images of two patients at each of two sites, one of each class: what the table says in
 /// commas, LF and plain UTF-8.
@@ -140,6 +142,9 @@ fn columns_that_mean_nothing_here_are_named() {
         .collect();
     let data = load(folder(&table).path());
     assert_eq!(data.unused_columns, ["", "age", "side", "sites"]);
+    let task = Classification::new(ModelName::Dense, 16, &data.classes).unwrap();
+    let said = "columns of the table that are not used: one without a name, age, side, sites";
+    assert_eq!(remarks(&task, &data), [said]);
     assert_eq!(data.sites, rewritten(PLAIN.as_bytes()).sites);
     assert!(rewritten(PLAIN.as_bytes()).unused_columns.is_empty());
     let apart = DataOptions { ignore_split: true, ..options() };
