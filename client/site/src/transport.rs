@@ -7,6 +7,7 @@ mod disputes;
 mod error;
 mod log;
 mod openings;
+mod printable;
 mod round;
 mod study;
 
@@ -14,4 +15,5 @@ pub use connection::Transport;
 pub use error::TransportError;
 pub(crate) use error::present;
 pub use openings::Openings;
+pub(crate) use printable::printable;
 pub use round::RoundTransport;

@@ -143,3 +143,41 @@ fn no_proxy_of_the_environment_sees_a_connection() {
     assert_eq!(requests.len(), 2, "{requests:?}");
     assert!(requests.iter().all(|line| line.starts_with("GET /v2/studies/")), "{requests:?}");
 }
+
+/// What an error and all that lies behind it say.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let behind = error.source().map(in_full).unwrap_or_default();
+    format!("{error}{behind}")
+}
+
+#[tokio::test]
+async fn what_an_aggregator_says_is_fit_for_a_terminal() {
+    let hostile = "\u{1b}[2J\u{1b}[31mred\u{202e}";
+    let json = hostile.replace('\u{1b}', r"\u001b");
+    let problem = format!(
+        r#"{{"type":"/problems/other","title":"Other","status":409,"detail":"{json}{}"}}"#,
+        "x".repeat(2000)
+    );
+    let answer = |status: &str, more: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\n{more}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+    };
+    let answers = [
+        answer("409 Conflict", "", &problem),
+        // A header takes no escape, but bytes beyond ASCII.
+        answer("302 Found", "location: http://\u{202e}red/\r\n", ""),
+        answer("200 OK", "", &format!(r#"{{"{json}":1}}"#)),
+        answer("200 OK", "", &format!(r#"{{"study":"{json}"}}"#)),
+    ];
+    for answer in answers {
+        let server = Listener::start(answer.clone());
+        let transport = Transport::new(&server.url(), false, Clock::system()).unwrap();
+        let error = transport.status(STUDY).await.unwrap_err();
+        let said = in_full(&error);
+        let unfit = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(said.contains("red") && !said.contains(unfit), "{answer:?}: {said:?}");
+        assert!(said.len() < 1000, "{}", said.len());
+    }
+}

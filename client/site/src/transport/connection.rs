@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::address::{self, LOCALHOST, LOOPBACK};
 use super::error::TransportError;
+use super::printable::printable;
 
 /// Longest a long poll is asked to wait.
 pub(super) const POLL: Duration = Duration::from_secs(20);
@@ -141,13 +142,13 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TransportEr
     if status.is_redirection() {
         let target = response.headers().get(LOCATION).map(|target| target.as_bytes());
         let target =
-            target.map_or("nowhere".into(), |target| String::from_utf8_lossy(target).into());
+            target.map_or("nowhere".into(), |target| printable(&String::from_utf8_lossy(target)));
         let (url, status) = (response.url().to_string(), status.as_u16());
         return Err(TransportError::Redirect { url, status, target });
     }
     let bytes = bounded(response, MAX_MESSAGE).await.unwrap_or_default();
     let detail = match json::parse::<Problem>(&bytes, MAX_MESSAGE, "problem") {
-        Ok(problem) => problem.detail,
+        Ok(problem) => printable(&problem.detail),
         Err(_) => status.canonical_reason().unwrap_or("no reason given").to_owned(),
     };
     Err(TransportError::Refused { status: status.as_u16(), detail })

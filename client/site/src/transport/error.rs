@@ -5,6 +5,8 @@ use ringfence_crypto::log::note::NoteError;
 use ringfence_crypto::wire::frame::FrameError;
 use ringfence_crypto::wire::json::JsonError;
 
+use super::printable::printable;
+
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
@@ -32,7 +34,7 @@ pub enum TransportError {
     Refused {
         /// HTTP status.
         status: u16,
-        /// The problem's detail.
+        /// The problem's detail, fit to be shown.
         detail: String,
     },
     /// The aggregator points elsewhere.
@@ -44,7 +46,7 @@ pub enum TransportError {
         url: String,
         /// HTTP status.
         status: u16,
-        /// Where it points.
+        /// Where it points, fit to be shown.
         target: String,
     },
     /// No answer in time.
@@ -65,15 +67,10 @@ pub enum TransportError {
         /// Most bytes expected.
         limit: usize,
     },
-    /// Not the JSON that was expected.
-    #[error(transparent)]
-    Json(#[from] JsonError),
-    /// Not the signed note that was expected.
-    #[error(transparent)]
-    Note(#[from] NoteError),
-    /// Not the frame that was expected.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
+    /// Not the JSON, the signed note or the frame that was expected: what is wrong, fit to be shown.
+    /// Behind it is no other error, for that may quote what came as it came.
+    #[error("{0}")]
+    Unreadable(String),
     /// A local file.
     #[error("{path}: {source}")]
     File {
@@ -107,6 +104,24 @@ impl TransportError {
     /// Whether the same request may succeed later: the aggregator is away, or busy.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Network { .. } | Self::Silent { .. }) || self.is_busy()
+    }
+}
+
+impl From<JsonError> for TransportError {
+    fn from(error: JsonError) -> Self {
+        Self::Unreadable(printable(&error.to_string()))
+    }
+}
+
+impl From<NoteError> for TransportError {
+    fn from(error: NoteError) -> Self {
+        Self::Unreadable(printable(&error.to_string()))
+    }
+}
+
+impl From<FrameError> for TransportError {
+    fn from(error: FrameError) -> Self {
+        Self::Unreadable(printable(&error.to_string()))
     }
 }
 
