@@ -41,6 +41,7 @@ impl Site {
         seconds: u32,
     ) -> Result<RoundStatus, SiteError> {
         self.check_round_seconds(seconds)?;
+        self.help_if_behind().await?;
         if let Some(status) = self.opened(round).await? {
             return Ok(status);
         }

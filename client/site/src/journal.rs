@@ -3,6 +3,8 @@
 //! ```text
 //! STATE/lock                                   one process at a time
 //! STATE/format.json                            the version of the protocol that made all this
+//! STATE/site.json                              whose state it is
+//! .../B3SUMS                                   the digests of a folder's files: see `sums`
 //! STATE/studies/<study>/rounds/<round>/
 //!     manifest.json  certificate.json          checked
 //!     base-model.json                          sampled values of the base model
@@ -28,16 +30,17 @@ mod files;
 mod recover;
 mod round;
 mod round_keys;
+mod sums;
 
 use std::cmp::Reverse;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 pub use error::JournalError;
-use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::protocol::{ProtocolVersion, VERSION};
-use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Closing, RestoreRequest};
+use ringfence_crypto::signature::{PublicKey, Signed};
+use ringfence_crypto::statement::{Closing, RestoreRequest, RosterEntry};
 use ringfence_crypto::wire::json;
 use ringfence_keys::duties::contributor::{End, Record};
 use ringfence_keys::duties::holder::Records;
@@ -91,6 +94,28 @@ impl Journal {
         check_version(root)?;
         recover::recover(root)?;
         Ok(Self { root: root.to_owned(), _lock: lock })
+    }
+
+    /// Binds the state to a site at its first use: an id and a signature key. One that was made before
+    /// states were bound is bound at its next use.
+    ///
+    /// # Errors
+    /// [`JournalError::OtherSite`] when it is another site's.
+    pub fn bind(&self, site: &RosterEntry) -> Result<(), JournalError> {
+        let path = self.root.join("site.json");
+        let RosterEntry { id, signature_key, .. } = site;
+        let own = Owner { id: id.clone(), signature_key: *signature_key };
+        match files::read::<Owner>(&path)? {
+            Some(owner) if owner == own => Ok(()),
+            Some(owner) => Err(JournalError::OtherSite {
+                root: self.root.display().to_string(),
+                owner: owner.id,
+                owner_key: owner.signature_key,
+                site: own.id,
+                site_key: own.signature_key,
+            }),
+            None => files::write(&path, &json::pretty(&own)),
+        }
     }
 
     /// The files of one round.
@@ -255,6 +280,14 @@ impl Journal {
 #[derive(Serialize, Deserialize)]
 struct Format {
     protocol: u32,
+}
+
+/// Whose state a state directory is, in `site.json`.
+#[derive(PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Owner {
+    id: SiteId,
+    signature_key: PublicKey,
 }
 
 /// Refuses the state of another version of the protocol; version 1 wrote no `format.json`.

@@ -21,6 +21,7 @@
 //!   dealt      what was dealt to this key holder, and its review of it
 //!   spoiled    disputes: a sum without those who broke the format; `answers` what is opened in them
 //!   mend       what an aggregator lost is sent again
+//!   damaged    what this site's own disk has damaged is fetched again
 //! journal      durable state            transport   HTTP
 //! model        identities and layouts of weights
 //! fingerprint  what is remembered of a base model
@@ -30,6 +31,7 @@
 
 mod answers;
 mod contribute;
+mod damaged;
 mod dealt;
 mod done;
 mod error;

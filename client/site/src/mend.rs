@@ -102,11 +102,15 @@ impl Site {
         }
     }
 
-    /// Sends back what this site holds if the aggregator's database is behind.
+    /// Sends back what this site holds if the aggregator's database is behind; else fetches again what
+    /// is damaged here. Each thing that a site does begins with it.
     pub(crate) async fn help_if_behind(&self) -> Result<(), SiteError> {
         match self.transport.status(self.study_id).await {
             Err(error) if error.is_busy() => self.give_back().await.map(drop),
-            answer => Ok(answer.map(drop)?),
+            answer => {
+                answer?;
+                self.mend_damaged().await
+            }
         }
     }
 

@@ -67,7 +67,7 @@ impl Site {
     ///
     /// # Errors
     /// [`SiteError`] when the study is unsound or unsigned, the identity is not on its roster, or
-    /// the state cannot be locked.
+    /// the state cannot be locked or is another site's.
     pub fn open(membership: Membership) -> Result<Self, SiteError> {
         let Membership { study, identity, state, transport, patience, clock } = membership;
         study.verify()?;
@@ -75,6 +75,7 @@ impl Site {
         let study_id = study.study.id();
         let journal = Journal::open(&state)?;
         Ok(Self {
+        journal.bind(&identity.public())?;
             study: Arc::new(study.study),
             study_id,
             identity,

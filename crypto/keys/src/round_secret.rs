@@ -5,7 +5,7 @@ use std::fmt;
 use rand::CryptoRng;
 use ringfence_crypto::id::{RoundNumber, StudyId};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::RoundKeys;
+use ringfence_crypto::statement::{HexBytes, RoundKeys};
 use zeroize::Zeroizing;
 
 use crate::identity::Identity;
@@ -43,6 +43,11 @@ impl RoundSecret {
         Ok(Self { kem: KemSecret::from_seed(&seed)?, seed: Zeroizing::new(seed) })
     }
 
+    /// The public half: what dealers seal to.
+    pub fn public(&self) -> HexBytes {
+        self.kem.public()
+    }
+
     pub(crate) fn kem(&self) -> &KemSecret {
         &self.kem
     }
@@ -61,6 +66,6 @@ pub fn publish(
     first_round: RoundNumber,
     secrets: &[RoundSecret],
 ) -> Signed<RoundKeys> {
-    let keys = secrets.iter().map(|secret| secret.kem.public()).collect();
+    let keys = secrets.iter().map(RoundSecret::public).collect();
     identity.sign(RoundKeys { study, site: identity.site().clone(), first_round, keys })
 }

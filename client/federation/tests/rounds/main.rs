@@ -8,6 +8,7 @@
 mod base_models;
 mod clocks;
 mod crashes;
+mod damaged;
 mod dealings;
 mod disputes;
 mod federation;

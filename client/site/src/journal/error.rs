@@ -3,8 +3,9 @@
 use std::io;
 use std::path::Path;
 
+use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::protocol::OtherVersion;
-use ringfence_crypto::wire::json::JsonError;
+use ringfence_crypto::signature::PublicKey;
 
 /// The state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,13 +20,49 @@ pub enum JournalError {
     },
     /// A file is damaged.
     #[error(
-        "{path} is damaged ({source}); if this state was restored from a backup, run `ringfence restored`"
+        "{path} is damaged ({reason}): something has altered it on this site's own disk, and nothing is signed on it; check the disk, put the state directory back from a backup and run `ringfence restored`"
     )]
     Damaged {
         /// The file.
         path: String,
         /// Why.
-        source: JsonError,
+        reason: String,
+    },
+    /// The secret of a round is not that of the key that was published.
+    #[error(
+        "{path} is damaged: it does not hold the secret of the round key that this site has published for round {round}, so that this site can read nothing that was sealed to it; it does not hold in this round and accuses nobody, the others go on without it; check the disk, and if you have a backup of this one file, put it back and go on"
+    )]
+    RoundSecret {
+        /// The file.
+        path: String,
+        /// The round.
+        round: RoundNumber,
+    },
+    /// A part of a contribution is gone.
+    #[error(
+        "{path} is not there, and with {kind} this site sends the contribution that it has signed: exactly those bytes, so they cannot be made again; put the file back from a backup and run the command again, or go on without: the round closes without this contribution, and this site takes part in the next"
+    )]
+    Missing {
+        /// The file.
+        path: String,
+        /// What it holds.
+        kind: &'static str,
+    },
+    /// The state of another site.
+    #[error(
+        "{root} is the state of site {owner} (signature key {owner_key}), and this is site {site} (signature key {site_key}): on another's state a site could sign twice what it may sign once; give --state this site's own folder, or a new one"
+    )]
+    OtherSite {
+        /// The state directory.
+        root: String,
+        /// Whose state it is.
+        owner: SiteId,
+        /// That site's signature key.
+        owner_key: PublicKey,
+        /// Who would use it.
+        site: SiteId,
+        /// This site's signature key.
+        site_key: PublicKey,
     },
     /// Made by another version of the protocol.
     #[error("{root}: {source}; give --state another folder for the new study")]
@@ -44,7 +81,11 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.display().to_string(), source }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: String) -> Self {
+        Self::Damaged { path: path.display().to_string(), reason }
     }
 }

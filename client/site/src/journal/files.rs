@@ -9,19 +9,16 @@ use ringfence_durable::{self as durable, Readers};
 use serde::de::DeserializeOwned;
 
 use super::error::JournalError;
+use super::sums;
 
 /// Makes a folder and those above it, durably. What an earlier process made, `recover` has synced.
 pub(super) fn folder(path: &Path) -> Result<(), JournalError> {
     durable::create_folder(path).map_err(|source| JournalError::io(path, source))
 }
 
-/// A file's bytes; `None` when it is not there.
+/// A file's bytes, as they were written; `None` when it is not there.
 pub(super) fn bytes(path: &Path) -> Result<Option<Vec<u8>>, JournalError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(JournalError::io(path, source)),
-    }
+    sums::read(path)
 }
 
 /// A file's record; `None` when it is not there.
@@ -29,19 +26,36 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Journa
     let Some(bytes) = bytes(path)? else { return Ok(None) };
     json::parse(&bytes, MAX_STUDY, "journal record")
         .map(Some)
-        .map_err(|source| JournalError::Damaged { path: path.display().to_string(), source })
+        .map_err(|source| JournalError::damaged(path, source.to_string()))
 }
 
 /// Writes a file so that after a crash it is there completely or not at all.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    sums::write(path, bytes, || write_unlisted(path, bytes))
+}
+
+/// Like [`write`], but keeps no digest: what is destroyed later leaves nothing behind.
+pub(super) fn write_unlisted(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
     durable::write(path, bytes, Readers::Owner).map_err(|source| JournalError::io(path, source))
+}
+
+/// Writes what a damaged file held, if these are the bytes; answers whether they are.
+pub(super) fn put_back(path: &Path, bytes: &[u8]) -> Result<bool, JournalError> {
+    sums::put_back(path, bytes, || write_unlisted(path, bytes))
 }
 
 /// Like [`write`], but fails when the file exists: a decision is made once.
 pub(super) fn decide(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
-    durable::create(path, bytes, Readers::Owner).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => JournalError::Exists(path.display().to_string()),
-        _ => JournalError::io(path, source),
+    let exists = || JournalError::Exists(path.display().to_string());
+    // Before its digest is listed.
+    if path.exists() {
+        return Err(exists());
+    }
+    sums::write(path, bytes, || {
+        durable::create(path, bytes, Readers::Owner).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => exists(),
+            _ => JournalError::io(path, source),
+        })
     })
 }
 

@@ -2,12 +2,13 @@
 //! and what it said in disputes is in `disputes`.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
+use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::Trust;
-use ringfence_crypto::id::{ModelId, SiteId};
+use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Closing, Endorsement, Freeze, Header, Manifest, Receipt, Review,
@@ -73,6 +74,24 @@ impl RoundJournal {
     json_file!(judged_trust, save_judged_trust, "judged.json", Trust);
     json_file!(trust, save_trust, "trust.json", Trust);
 
+    /// The round.
+    pub(crate) fn number(&self) -> Option<RoundNumber> {
+        super::number(&self.folder).map(RoundNumber)
+    }
+
+    /// Writes a statement that was fetched again over the one in a file that is damaged, if it is the
+    /// same to the byte: no second one is ever believed. Answers whether it is.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn put_back<T: Serialize>(
+        &self,
+        file: &str,
+        statement: &T,
+    ) -> Result<bool, JournalError> {
+        files::put_back(&self.folder.join(file), &json::pretty(statement))
+    }
+
     /// Reads `contribution.json`, if a contribution was made.
     ///
     /// # Errors
@@ -84,6 +103,27 @@ impl RoundJournal {
     /// Where the encrypted body lies.
     pub fn body(&self) -> PathBuf {
         self.folder.join("body.bin")
+    }
+
+    /// Sees that the body on disk is the one that a header promises.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] when it is not, [`JournalError::Missing`] when it is gone.
+    pub fn check_body(&self, promised: Digest) -> Result<(), JournalError> {
+        let path = self.body();
+        if !path.exists() {
+            let path = path.display().to_string();
+            return Err(JournalError::Missing { path, kind: "the encrypted body" });
+        }
+        let mut hasher = blake3::Hasher::new();
+        let hashed = File::open(&path).and_then(|file| hasher.update_reader(file).map(drop));
+        hashed.map_err(|source| JournalError::io(&path, source))?;
+        let got = Digest::finish(&hasher);
+        if got != promised {
+            let reason = format!("its digest is {got}, this site's header promises {promised}");
+            return Err(JournalError::damaged(&path, reason));
+        }
+        Ok(())
     }
 
     /// Writes body, envelopes and, last, the record: with the record on disk, the contribution is
@@ -111,10 +151,14 @@ impl RoundJournal {
     /// The envelopes' frame.
     ///
     /// # Errors
-    /// [`JournalError`].
+    /// [`JournalError`]; [`JournalError::Missing`] when the file is gone.
     pub fn envelopes(&self) -> Result<Vec<u8>, JournalError> {
         let path = self.folder.join("envelopes.bin");
-        fs::read(&path).map_err(|source| JournalError::io(&path, source))
+        let missing = || JournalError::Missing {
+            path: path.display().to_string(),
+            kind: "the sealed shares in it",
+        };
+        files::bytes(&path)?.ok_or_else(missing)
     }
 
     /// Reads `endorsement.json`, if this round number was endorsed.
@@ -155,9 +199,13 @@ impl RoundJournal {
     /// [`JournalError`].
     pub fn envelopes_dealt(&self) -> Result<Option<BTreeMap<SiteId, Vec<u8>>>, JournalError> {
         let path = self.folder.join("dealt.bin");
-        let Some(bytes) = files::bytes(&path)? else { return Ok(None) };
+        let bytes = match files::bytes(&path) {
+            // What is damaged is fetched again.
+            Err(JournalError::Damaged { .. }) => None,
+            bytes => bytes?,
+        };
+        let Some(bytes) = bytes else { return Ok(None) };
         let dealt: Option<Vec<(SiteId, Vec<u8>)>> = frame::decode(&bytes, "dealt envelopes").ok();
-        // What is damaged is fetched again.
         Ok(dealt.map(|dealt| dealt.into_iter().collect()))
     }
 

@@ -45,7 +45,7 @@ impl RoundKeysJournal {
         self.folder.join(format!("{:06}.secret", round.0))
     }
 
-    /// This site's statement that covers a round, once the aggregator has confirmed it, and when.
+    /// This site's statement that covers a round, once the aggregator has confirmed it.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -141,7 +141,7 @@ impl RoundKeysJournal {
         for (round, secret) in (first..).zip(secrets) {
             // A crash may have left secrets whose statement was never made: they are replaced.
             let text = Zeroizing::new(hex::encode(secret.expose()));
-            files::write(&self.secret_path(RoundNumber(round)), text.as_bytes())?;
+            files::write_unlisted(&self.secret_path(RoundNumber(round)), text.as_bytes())?;
         }
         files::decide(&self.folder.join(format!("{first:06}.json")), &json::compact(statement))
     }
@@ -187,15 +187,17 @@ impl RoundKeysJournal {
         round: RoundNumber,
         statement: Digest,
     ) -> Result<Option<RoundSecret>, JournalError> {
-        let mut statements = self.statements()?.into_iter();
-        let named = statements
-            .any(|(_, signed)| signed.id() == statement && signed.statement.key(round).is_some());
-        let path = self.secret_path(round);
-        let Some(text) = files::bytes(&path)?.map(Zeroizing::new).filter(|_| named) else {
+        let statements = self.statements()?;
+        let named = statements.iter().find(|(_, signed)| signed.id() == statement);
+        let Some(key) = named.and_then(|(_, signed)| signed.statement.key(round)) else {
             return Ok(None);
         };
-        let secret = hex::decode(text.as_slice()).map(Zeroizing::new).ok();
-        Ok(secret.and_then(|bytes| RoundSecret::from_bytes(&bytes).ok()))
+        let path = self.secret_path(round);
+        let Some(text) = files::bytes(&path)?.map(Zeroizing::new) else { return Ok(None) };
+        let bytes = hex::decode(text.as_slice()).map(Zeroizing::new).ok();
+        let secret = bytes.and_then(|bytes| RoundSecret::from_bytes(&bytes).ok());
+        let damaged = || JournalError::RoundSecret { path: path.display().to_string(), round };
+        secret.filter(|secret| secret.public() == *key).ok_or_else(damaged).map(Some)
     }
 
     /// Rounds whose secrets are still here.
@@ -212,7 +214,8 @@ impl RoundKeysJournal {
     /// Destroys the secret of a round: overwritten as far as the disk obeys, then deleted.
     ///
     /// # Errors
-    /// [`JournalError`].
+    /// [`JournalError`]; [`JournalError::RoundSecret`] when it is not the secret of the key that was
+    /// published: with another one, what honest dealers sealed to this site would look like rubbish.
     pub fn destroy(&self, round: RoundNumber) -> Result<(), JournalError> {
         let path = self.secret_path(round);
         if !path.exists() {

@@ -46,6 +46,7 @@ fn the_state_of_another_version_of_the_protocol_is_refused_and_left_alone() {
     drop(Journal::open(folder.path()).unwrap());
     drop(Journal::open(folder.path()).unwrap());
     let format = folder.path().join("format.json");
+    fs::remove_file(folder.path().join("B3SUMS")).unwrap();
     fs::write(&format, r#"{"protocol": 3, "more": true}"#).unwrap();
     let error = Journal::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("of protocol version 3, and this program speaks version 2"), "{error}");
@@ -116,6 +117,168 @@ fn damage_is_an_error_and_abstention_is_remembered() {
 }
 
 #[test]
+fn a_flipped_bit_in_any_file_is_damage_and_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let round = journal.round(study(b"study"), THREE).unwrap();
+    round.endorse(&endorsement(b"first")).unwrap();
+    round.save_opening(Openings::Sum, b"opening").unwrap();
+    round.save_trust(&ringfence_crypto::dealing::Trust::default()).unwrap();
+    let flip = |name: &str| {
+        let path = round.folder.join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 4;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    };
+    let damaged = |error: JournalError, name: &str| {
+        assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("{name} is damaged")), "{error}");
+    };
+    let name = "endorsement.json";
+    flip(name);
+    damaged(round.endorsement().unwrap_err(), name);
+    damaged(journal.holder_records(study(b"study")).unwrap_err(), name);
+    // It was decided, whatever it was: it is no empty place for another decision.
+    assert!(matches!(round.endorse(&endorsement(b"second")), Err(JournalError::Exists(_))));
+    flip(name);
+    assert_eq!(round.endorsement().unwrap(), Some(endorsement(b"first")));
+    flip("opening.bin");
+    damaged(round.opening(Openings::Sum).unwrap_err(), "opening.bin");
+    damaged(round.openings().unwrap_err(), "opening.bin");
+    flip("opening.bin");
+    // So is one in the list itself.
+    assert!(round.trust().unwrap().is_some());
+    let list = round.folder.join("B3SUMS");
+    let whole = fs::read_to_string(&list).unwrap();
+    let line = whole.lines().find(|line| line.ends_with("  trust.json")).unwrap();
+    fs::write(&list, whole.replace(line, &format!("{}  trust.json", "0".repeat(64)))).unwrap();
+    damaged(round.trust().unwrap_err(), "trust.json");
+    fs::write(&list, whole.replace(line, "g")).unwrap();
+    damaged(round.trust().unwrap_err(), "B3SUMS");
+}
+
+#[test]
+fn a_file_may_have_the_digest_before_a_crash_or_the_one_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let round = journal.round(study(b"study"), THREE).unwrap();
+    let barring = |site: &str| ringfence_crypto::dealing::Trust {
+        barred: [site.parse().unwrap()].into(),
+        ..Default::default()
+    };
+    let (first, second, third) = (barring("a"), barring("b"), barring("c"));
+    round.save_trust(&first).unwrap();
+    let path = round.folder.join("trust.json");
+    // As a crash leaves it: the digest of the next is listed, and the file is the one before. Twice.
+    for next in [&second, &third] {
+        let before = fs::read(&path).unwrap();
+        round.save_trust(next).unwrap();
+        fs::write(&path, before).unwrap();
+        assert_eq!(round.trust().unwrap().as_ref(), Some(&first));
+    }
+    round.save_trust(&second).unwrap();
+    assert_eq!(round.trust().unwrap().as_ref(), Some(&second));
+    round.save_judged_trust(&first).unwrap();
+    fs::remove_file(round.folder.join("judged.json")).unwrap();
+    round.save_trust(&third).unwrap();
+    let list = fs::read_to_string(round.folder.join("B3SUMS")).unwrap();
+    assert_eq!(list.lines().count(), 2, "{list}");
+    assert!(list.lines().all(|line| line.ends_with("  trust.json")), "{list}");
+    // The state of an earlier version has no list.
+    fs::remove_file(round.folder.join("B3SUMS")).unwrap();
+    assert_eq!(round.trust().unwrap(), Some(third));
+}
+
+#[test]
+fn only_what_a_damaged_file_held_is_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let round = journal.round(study(b"study"), THREE).unwrap();
+    round.endorse(&endorsement(b"first")).unwrap();
+    let path = round.folder.join("endorsement.json");
+    fs::write(&path, b"{").unwrap();
+    assert!(!round.put_back("endorsement.json", &endorsement(b"second")).unwrap());
+    assert!(round.endorsement().is_err());
+    assert!(round.put_back("endorsement.json", &endorsement(b"first")).unwrap());
+    assert_eq!(round.endorsement().unwrap(), Some(endorsement(b"first")));
+}
+
+#[test]
+fn a_state_is_of_one_site() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = ringfence_keys::system_rng().unwrap();
+    let mut site = |name: &str| {
+        ringfence_keys::identity::Identity::generate(name.parse().unwrap(), &mut rng)
+            .unwrap()
+            .public()
+    };
+    let (a, b, again) = (site("a"), site("b"), site("a"));
+    Journal::open(folder.path()).unwrap().bind(&a).unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    journal.bind(&a).unwrap();
+    for other in [b, again] {
+        let error = journal.bind(&other).unwrap_err().to_string();
+        let site =
+            |of: &RosterEntry| format!("site {} (signature key {})", of.id, of.signature_key);
+        assert!(error.contains(&site(&a)) && error.contains(&site(&other)), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_not_that_of_the_published_key_is_damaged() {
+    use ringfence_keys::round_secret::{RoundSecret, publish};
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let keys = journal.round_keys(study(b"study")).unwrap();
+    let mut rng = ringfence_keys::system_rng().unwrap();
+    let site =
+        ringfence_keys::identity::Identity::generate("a".parse().unwrap(), &mut rng).unwrap();
+    let secrets = [0, 1].map(|_| RoundSecret::generate(&mut rng).unwrap());
+    let statement = publish(&site, study(b"study"), THREE, &secrets);
+    keys.save(&statement, &secrets).unwrap();
+    let secret = |round| keys.secret(RoundNumber(round), statement.id());
+    assert_eq!(secret(3).unwrap().unwrap().expose(), secrets[0].expose());
+    assert!(secret(5).unwrap().is_none());
+    let path = keys.folder.join("000003.secret");
+    let whole = fs::read(&path).unwrap();
+    let flipped = match whole[7] {
+        b'0' => b'1',
+        _ => b'0',
+    };
+    for damage in [[&whole[..7], &[flipped], &whole[8..]].concat(), whole[..9].to_vec()] {
+        fs::write(&path, damage).unwrap();
+        let error = secret(3).unwrap_err().to_string();
+        assert!(error.contains("000003.secret is damaged"), "{error}");
+        assert!(error.contains("accuses nobody"), "{error}");
+        assert!(secret(4).unwrap().is_some());
+    }
+    let list = fs::read_to_string(keys.folder.join("B3SUMS")).unwrap();
+    assert!(!list.contains(".secret"), "what is destroyed leaves nothing: {list}");
+}
+
+#[test]
+fn a_missing_part_of_a_contribution_says_what_it_is_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let round = journal.round(study(b"study"), THREE).unwrap();
+    let missing = round.envelopes().unwrap_err().to_string();
+    assert!(
+        missing.contains("envelopes.bin is not there, and with the sealed shares"),
+        "{missing}"
+    );
+    assert!(missing.contains("put the file back"), "{missing}");
+    let digest = Digest::of(b"body");
+    let missing = round.check_body(digest).unwrap_err().to_string();
+    assert!(missing.contains("body.bin is not there"), "{missing}");
+    fs::write(round.body(), b"body").unwrap();
+    round.check_body(digest).unwrap();
+    fs::write(round.body(), b"bodz").unwrap();
+    let damaged = round.check_body(digest).unwrap_err().to_string();
+    assert!(damaged.contains("body.bin is damaged"), "{damaged}");
+}
+
+#[test]
 fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
     let folder = tempfile::tempdir().unwrap();
     let study = study(b"study");
@@ -131,11 +294,12 @@ fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
         }
         // A second process does not come as far as to remove anything.
         assert!(matches!(Journal::open(folder.path()), Err(JournalError::Locked(_))));
-        assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 5);
+        assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 6);
         round
     };
     let journal = Journal::open(folder.path()).unwrap();
-    assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 2);
+    // Two decisions and their digests.
+    assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 3);
     assert_eq!(journal.holder_records(study).unwrap().endorsed, [endorsement(b"first")]);
     assert_eq!(round.opening(Openings::Sum).unwrap().as_deref(), Some(&b"opening"[..]));
     let again = round.save_opening(Openings::Sum, b"another").unwrap_err();
