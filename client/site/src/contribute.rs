@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use ringfence_crypto::api::EnvelopeFrame;
+use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
 use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{HolderKey, HolderKeys, Manifest, Receipt};
+use ringfence_crypto::statement::{Header, HolderKey, HolderKeys, Manifest, Receipt};
 use ringfence_crypto::wire::frame;
 use ringfence_keys::duties::contributor::Contributor;
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
@@ -20,6 +20,12 @@ use crate::fingerprint::Fingerprint;
 use crate::journal::{ContributionRecord, RoundJournal};
 use crate::site::Site;
 use crate::transport::TransportError;
+
+/// What the aggregator answers when the bytes that it has got are not the promised ones.
+const DISCARDED: u16 = 422;
+
+/// How often a body is sent again from its start when the aggregator has discarded it.
+const RESENDS: u32 = 2;
 
 /// A site that has joined a round and not yet contributed.
 #[derive(Debug)]
@@ -107,7 +113,7 @@ impl Site {
         let receipt = match progress.receipt {
             Some(receipt) => receipt,
             None => {
-                let progress = at.put_body(self.id(), &journal.body()).await?;
+                let progress = self.send_body(journal, promised).await?;
                 progress.receipt.ok_or(ServedError::Receipt(promised.round))?
             }
         };
@@ -118,6 +124,27 @@ impl Site {
         }
         journal.save_receipt(&receipt)?;
         Ok((receipt, bytes))
+    }
+
+    /// Sends the body. An aggregator that has got other bytes than the promised ones discards them: a
+    /// stranger may have placed some of them. They are sent again from the start, if it is not this
+    /// site's own disk that holds others.
+    async fn send_body(
+        &self,
+        journal: &RoundJournal,
+        promised: &Header,
+    ) -> Result<ContributionProgress, SiteError> {
+        let mut discarded = 0;
+        loop {
+            let sent = self.at(promised.round).put_body(self.id(), &journal.body()).await;
+            match sent {
+                Err(refusal) if refusal.status() == Some(DISCARDED) && discarded < RESENDS => {
+                    journal.check_body(promised.body)?;
+                    discarded += 1;
+                }
+                sent => return Ok(sent?),
+            }
+        }
     }
 
     /// Joins a round that was opened: its manifest is checked, and every round before it.

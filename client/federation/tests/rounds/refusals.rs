@@ -1,11 +1,17 @@
 //! Contributions that are refused: of a wrong form, a second, a late and a stranger's one.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_keys::identity::Identity;
+use ringfence_site::transport::Transport;
 use ringfence_site::{Membership, Site};
 
+use crate::liar;
 use crate::trio::{Trio, update};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,4 +51,57 @@ async fn second_and_late_contributions_and_strangers_are_refused() {
     let membership = Membership { identity: stranger, ..trio.membership(0, &state) };
     let error = Site::open(membership);
     assert!(error.unwrap_err().to_string().contains("does not stand in this study's roster"));
+}
+
+/// Sends a byte as the first of a contribution's body, as anybody can.
+fn place_a_byte(address: &str, path: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("PUT {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    write!(stream, "{head}content-length: 1\r\n\r\nx").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_a_stranger_places_in_a_body_are_sent_over_again() {
+    let trio = Trio::start().await;
+    trio.site(0).open_round(trio.base, 600).await.unwrap();
+    let placed = std::sync::Arc::new(AtomicU32::new(0));
+    // Once for `b`, and for `c` whenever it asks how far its body has come.
+    let (count, address) = (placed.clone(), trio.aggregator.url()["http://".len()..].to_owned());
+    let url = liar::start(trio.aggregator.url(), move |asked, answer| {
+        let once = asked.method == "PUT" && asked.path.ends_with("/contributions/b/envelopes");
+        let again = asked.method == "GET" && asked.path.ends_with("/contributions/c");
+        if once || again {
+            let folder = asked.path.trim_end_matches("/envelopes");
+            place_a_byte(&address, &format!("{folder}/body?offset=0"));
+            count.fetch_add(1, Ordering::SeqCst);
+            // What the site is told stays true.
+            if again {
+                answer.alter(|progress: &mut ringfence_crypto::api::ContributionProgress| {
+                    progress.body_bytes = 1;
+                });
+            }
+        }
+    });
+    let site = |k| {
+        trio.site_with(k, |membership| {
+            membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
+        })
+    };
+    trio.contribute(&site(1), 1, RoundNumber(0)).await.unwrap();
+    assert_eq!(placed.load(Ordering::SeqCst), 1);
+    // Not for ever: then the refusal is reported.
+    let refused = trio.contribute(&site(2), 2, RoundNumber(0)).await.unwrap_err().to_string();
+    assert!(refused.contains("(422)") && refused.contains("it was discarded"), "{refused}");
+    assert_eq!(placed.load(Ordering::SeqCst), 4);
+    // If it is this site's own disk, the site says so.
+    let study = format!("state-2/studies/{}/rounds/000000/body.bin", trio.study_id());
+    let body = trio.folder.path().join(study);
+    let mut bytes = std::fs::read(&body).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&body, bytes).unwrap();
+    let damaged = trio.contribute(&trio.site(2), 2, RoundNumber(0)).await.unwrap_err().to_string();
+    assert!(damaged.contains("body.bin is damaged"), "{damaged}");
 }
