@@ -45,7 +45,7 @@ use ringfence_crypto::wire::json;
 use ringfence_keys::duties::contributor::{End, Record};
 use ringfence_keys::duties::holder::Records;
 pub use round::{ContributionRecord, RoundJournal};
-pub use round_keys::RoundKeysJournal;
+pub use round_keys::{Published, RoundKeysJournal};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;

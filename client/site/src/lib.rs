@@ -64,7 +64,8 @@ pub use findings::Findings;
 pub use fingerprint::Fingerprint;
 pub use hold::HoldReport;
 pub use journal::{
-    ContributionRecord, Journal, JournalError, RestoreRecord, RoundJournal, RoundKeysJournal,
+    ContributionRecord, Journal, JournalError, Published, RestoreRecord, RoundJournal,
+    RoundKeysJournal,
 };
 pub use overdue::Overdue;
 pub use restored::RestoreRun;

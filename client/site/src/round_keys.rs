@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
+use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::log::{
     Checkpoint, CheckpointText, InclusionProof, LogEntry, NoteKey, TlogProof, origin,
@@ -13,8 +13,9 @@ use ringfence_crypto::statement::{Closing, HolderKeys, Manifest, RoundKeys};
 use ringfence_keys::round_secret::{self, RoundSecret};
 
 use crate::error::{ServedError, SiteError};
+use crate::journal::Published;
 use crate::site::{Hidden, Site};
-use crate::transport::{Openings, present};
+use crate::transport::{Openings, present, printable};
 
 /// Rounds that one statement covers.
 const BATCH: u32 = 16;
@@ -24,21 +25,20 @@ const AHEAD: u32 = 4;
 
 /// Seconds around the publishing of round keys in which an initiator may have opened a round without
 /// having seen them. Keys are published rounds ahead, so this concerns a study's first rounds.
-const RACE: u64 = 5;
+pub(crate) const RACE: u64 = 5;
 
-/// Whether a manifest leaves out a holder's keys, which the aggregator has since some moment.
-fn leaves_out(
-    manifest: &Manifest,
-    named: Option<Digest>,
-    published: Digest,
-    since: UnixSeconds,
-) -> bool {
-    let raced = named.is_none() && manifest.opened_at <= since.after(RACE);
-    named != Some(published) && !raced
+/// Whether the initiator of a manifest must have been shown a site's keys, `last` being the closing of
+/// the round before. The first two do not rest on what the initiator says of its time.
+fn must_name(manifest: &Manifest, published: &Published, last: Option<&Closing>) -> bool {
+    // The initiator holds that closing, and has asked for keys after it.
+    let logged = published.index.zip(last);
+    let logged = logged.is_some_and(|(index, last)| index < last.checkpoint.size);
+    let unopened = published.unopened.is_some_and(|next| next <= manifest.round);
+    logged || unopened || manifest.opened_at > published.since.after(RACE)
 }
 
 fn not_logged(statement: Digest, reason: String) -> SiteError {
-    SiteError::RoundKeysNotLogged { statement, reason }
+    SiteError::RoundKeysNotLogged { statement, reason: printable(&reason) }
 }
 
 /// What a manifest names as a holder's round keys.
@@ -219,14 +219,21 @@ impl Site {
             return Ok(());
         }
         let journal = self.journal.round_keys(self.study_id)?;
-        let Some((keys, since)) = journal.published(round)? else { return Ok(()) };
-        let published = keys.id();
+        let Some(of) = journal.published(round)? else { return Ok(()) };
+        let published = of.keys.id();
         let named = self.named_round_keys(manifest);
-        if !leaves_out(manifest, named, published, since) {
+        let last = match round.before() {
+            Some(last) => self.journal.round(self.study_id, last)?.certificate()?,
+            None => None,
+        };
+        let last = last.as_ref().map(|certificate| &certificate.closing.statement);
+        // Another key than this site's is never right.
+        let sound = named == Some(published) || named.is_none() && !must_name(manifest, &of, last);
+        if sound {
             return Ok(());
         }
         let (initiator, named) = (manifest.initiator.clone(), NamedKey(named));
-        let proof = journal.proof_path(&keys.statement).display().to_string();
+        let proof = journal.proof_path(&of.keys.statement).display().to_string();
         Err(SiteError::RoundKeyLeftOut { round, initiator, published, named, proof })
     }
 
@@ -280,11 +287,13 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringfence_crypto::id::StudyId;
+    use ringfence_crypto::id::{StudyId, UnixSeconds};
+    use ringfence_crypto::wire::json;
 
-    #[test]
-    fn a_manifest_must_name_what_was_published_before_it() {
-        let manifest = |opened_at| Manifest {
+    const PUBLISHED: u64 = 1000;
+
+    fn manifest(opened_at: u64) -> Manifest {
+        Manifest {
             study: StudyId(Digest::of(b"study")),
             round: RoundNumber(3),
             initiator: "site-0".parse().unwrap(),
@@ -295,15 +304,51 @@ mod tests {
             base_model: Digest::of(b"keyed"),
             previous: None,
             trust: Digest::of(b"trust"),
-        };
-        let (published, other) = (Digest::of(b"published"), Digest::of(b"other"));
-        let since = UnixSeconds(1000);
-        assert!(!leaves_out(&manifest(2000), Some(published), published, since));
-        assert!(leaves_out(&manifest(2000), None, published, since));
-        assert!(leaves_out(&manifest(2000), Some(other), published, since));
-        // Opened before they could be seen; but another key than this site's is never right.
-        assert!(!leaves_out(&manifest(1000 + RACE), None, published, since));
-        assert!(leaves_out(&manifest(1001 + RACE), None, published, since));
-        assert!(leaves_out(&manifest(1000), Some(other), published, since));
+        }
+    }
+
+    fn published(index: Option<u64>, unopened: Option<u32>) -> Published {
+        let study = StudyId(Digest::of(b"study"));
+        let (zero, site) = ("00".repeat(64), "site-1");
+        let signed = format!(
+            r#"{{"statement":{{"study":"{study}","site":"{site}","first_round":0,"keys":[]}},"signature":"{zero}"}}"#
+        );
+        let keys = json::parse(signed.as_bytes(), 1 << 20, "round keys").unwrap();
+        let unopened = unopened.map(RoundNumber);
+        Published { keys, since: UnixSeconds(PUBLISHED), index, unopened }
+    }
+
+    fn closing(size: u64) -> Closing {
+        let zero = "00".repeat(32);
+        let study = StudyId(Digest::of(b"study"));
+        let statement = format!(
+            r#"{{"study":"{study}","round":2,"manifest":"{zero}","freeze":"{zero}","closed_at":0,
+            "included":[],"excluded":[],"reviews":[],"sum":null,"checkpoint":{{"size":{size},"root":"{zero}"}}}}"#
+        );
+        json::parse(statement.as_bytes(), 1 << 20, "closing").unwrap()
+    }
+
+    #[test]
+    fn a_manifest_that_was_opened_later_must_name_a_key() {
+        let unseen = published(None, None);
+        assert!(must_name(&manifest(2000), &unseen, None));
+        // Opened before they could be seen.
+        assert!(!must_name(&manifest(PUBLISHED + RACE), &unseen, None));
+        assert!(must_name(&manifest(PUBLISHED + RACE + 1), &unseen, None));
+    }
+
+    #[test]
+    fn a_manifest_must_name_what_the_log_held_at_the_closing_before_whatever_its_time() {
+        let logged = published(Some(7), None);
+        assert!(!must_name(&manifest(0), &logged, None));
+        assert!(!must_name(&manifest(0), &logged, Some(&closing(7))));
+        assert!(must_name(&manifest(0), &logged, Some(&closing(8))));
+    }
+
+    #[test]
+    fn a_manifest_must_name_what_was_published_well_before_its_round_was_open() {
+        assert!(!must_name(&manifest(0), &published(None, Some(4)), None));
+        assert!(must_name(&manifest(0), &published(None, Some(3)), None));
+        assert!(must_name(&manifest(0), &published(None, Some(0)), None));
     }
 }

@@ -15,6 +15,7 @@ use ringfence_keys::identity::Identity;
 
 use crate::error::SiteError;
 use crate::journal::Journal;
+use crate::round_keys::RACE;
 use crate::transport::{RoundTransport, Transport, TransportError};
 use crate::wait::{Awaited, Waiting};
 
@@ -74,8 +75,8 @@ impl Site {
         let check_key = identity.check_key(&study.study)?;
         let study_id = study.study.id();
         let journal = Journal::open(&state)?;
-        Ok(Self {
         journal.bind(&identity.public())?;
+        Ok(Self {
             study: Arc::new(study.study),
             study_id,
             identity,
@@ -125,7 +126,10 @@ impl Site {
     /// # Errors
     /// [`SiteError`].
     pub async fn next_round(&self) -> Result<RoundNumber, SiteError> {
-        Ok(RoundNumber(self.transport.status(self.study_id).await?.rounds))
+        let asked = self.clock.now();
+        let next = RoundNumber(self.transport.status(self.study_id).await?.rounds);
+        self.journal.round_keys(self.study_id)?.not_open(next, asked.earlier(RACE))?;
+        Ok(next)
     }
 
     /// Whether this site is among the key holders of a round.

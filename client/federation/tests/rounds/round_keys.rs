@@ -1,17 +1,20 @@
 //! Round keys that an aggregator hides, or leaves out of the study's log.
 
+use std::time::Duration;
+
 use ringfence_clock::Clock;
 use ringfence_crypto::api::Problem;
+use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::{InclusionProof, LogEntry, NoteKey, TlogProof, origin};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::RoundKeys;
+use ringfence_crypto::statement::{Manifest, RoundKeys};
 use ringfence_crypto::wire::json;
 use ringfence_site::transport::Transport;
-use ringfence_site::{Site, SiteError};
+use ringfence_site::{Journal, Site, SiteError};
 
 use crate::liar::{self, Answer, Asked};
-use crate::trio::{Trio, finish};
+use crate::trio::{Trio, finish, next_model, update};
 
 const FIRST: RoundNumber = RoundNumber::FIRST;
 
@@ -114,6 +117,97 @@ async fn a_closing_whose_log_lacks_the_keys_it_held_under_is_not_endorsed() {
     let (_, site) = tokio::join!(others, refusing);
     sites.push(site);
     assert!(!finish(&sites, FIRST).await[0].is_empty());
+}
+
+/// The initiator of round 1, in league with the aggregator, opens it with a manifest that says it was
+/// opened when round 0 was closed, and names no keys; to the other sites it was before they could be
+/// seen to be there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_back_dated_manifest_does_not_switch_forward_secrecy_off() {
+    let trio = Trio::start_with(|draft| draft.review_seconds = 60).await;
+    let sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
+    for site in &sites {
+        site.publish_round_keys().await.unwrap();
+    }
+    sites[0].open_round(trio.base, 600).await.unwrap();
+    for (k, site) in sites.iter().enumerate() {
+        trio.contribute(site, k, FIRST).await.unwrap();
+    }
+    finish(&sites, FIRST).await;
+    drop(sites);
+    let second = RoundNumber(1);
+    let closing = trio.transport().round(trio.study_id(), FIRST).closing().await.unwrap();
+    let identity = trio.identity(1);
+    let study = &trio.study.study;
+    let opened_at = closing.statement.closed_at;
+    let manifest = identity.sign(Manifest {
+        study: trio.study_id(),
+        round: second,
+        initiator: identity.site().clone(),
+        opened_at,
+        deadline: opened_at.after(3000),
+        holders: study.holders(second).map(|site| site.id.clone()).collect(),
+        holder_keys: vec![None; study.threshold.holders.into()],
+        base_model: identity.check_key(study).unwrap().model(&next_model()),
+        previous: Some(closing.id()),
+        trust: Trust::default().digest(),
+    });
+    // By this site's clock its keys came after the closing, so that the manifest's own time says
+    // nothing against it.
+    let state = trio.folder.path().join("state-2");
+    let keys = Journal::open(&state).unwrap().round_keys(trio.study_id()).unwrap();
+    let published = keys.published(second).unwrap().unwrap();
+    keys.sent(&published.keys, opened_at.after(100)).unwrap();
+    assert!(published.index.unwrap() < closing.statement.checkpoint.size);
+    let site = lied_to(&trio, 2, move |asked, answer| {
+        if asked.path.ends_with("/rounds/1/manifest") {
+            (answer.status, answer.bytes) = (200, json::compact(&manifest));
+        }
+    });
+    let error = site.hold(second).await.unwrap_err();
+    assert!(matches!(&error, SiteError::RoundKeyLeftOut { .. }), "{error}");
+    let joined = site.join(second).await.unwrap();
+    let error = joined.contribute(next_model(), &update(2), |_| ()).await.unwrap_err();
+    assert!(matches!(&error, SiteError::RoundKeyLeftOut { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_has_looked_after_publishing_knows_a_back_dated_first_manifest() {
+    let trio = Trio::start().await;
+    let (clock, hand) = Clock::mock(Clock::system().now());
+    let site = trio.site_with(2, |membership| membership.clock = clock);
+    site.publish_round_keys().await.unwrap();
+    // Its keys have been there for so long that an initiator must have seen them.
+    hand.advance(Duration::from_secs(6));
+    assert_eq!(site.next_round().await.unwrap(), FIRST);
+    let identity = trio.identity(0);
+    let study = &trio.study.study;
+    let manifest = identity.sign(Manifest {
+        study: trio.study_id(),
+        round: FIRST,
+        initiator: identity.site().clone(),
+        opened_at: study.created_at,
+        deadline: study.created_at.after(3000),
+        holders: study.holders(FIRST).map(|site| site.id.clone()).collect(),
+        holder_keys: vec![None; study.threshold.holders.into()],
+        base_model: identity.check_key(study).unwrap().model(&trio.base),
+        previous: None,
+        trust: Trust::default().digest(),
+    });
+    drop(site);
+    let late = move |asked: &Asked<'_>, answer: &mut Answer| {
+        if asked.path.ends_with("/rounds/0/manifest") {
+            (answer.status, answer.bytes) = (200, json::compact(&manifest));
+        }
+    };
+    let error = lied_to(&trio, 2, late.clone()).hold(FIRST).await.unwrap_err();
+    assert!(matches!(&error, SiteError::RoundKeyLeftOut { .. }), "{error}");
+    // One that has only just published takes part: an honest initiator may not have seen its keys.
+    let raced = lied_to(&trio, 1, late);
+    raced.publish_round_keys().await.unwrap();
+    let joined = raced.join(FIRST).await.unwrap();
+    let error = joined.contribute(next_model(), &update(1), |_| ()).await.unwrap_err();
+    assert!(matches!(&error, SiteError::BaseModel { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@
 //! STATE/studies/<study>/round-keys/
 //!     <first round>.json  <first round>.sent    the statement, and since when the aggregator has it
 //!     <first round>.tlog-proof                  that the study's log contains it (C2SP tlog-proof)
+//!     <first round>.unopened                    the first round that was not open yet when an initiator
+//!                                               must have seen the statement
 //!     <round>.secret                            until the round has ended
 //!     <site>.<first round>.seen                 other sites' statements, as they were seen
 //! ```
@@ -23,6 +25,19 @@ use zeroize::Zeroizing;
 
 use super::error::JournalError;
 use super::files;
+
+/// Round keys of this site that the aggregator has confirmed.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The statement.
+    pub keys: Signed<RoundKeys>,
+    /// Since when the aggregator has it, by this site's clock.
+    pub since: UnixSeconds,
+    /// Its place in the study's log, as far as that is kept.
+    pub index: Option<u64>,
+    /// The first round that was not open yet some time later, as far as this site has looked.
+    pub unopened: Option<RoundNumber>,
+}
 
 /// The files of a study's round keys.
 #[derive(Clone, Debug)]
@@ -49,19 +64,42 @@ impl RoundKeysJournal {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn published(
-        &self,
-        round: RoundNumber,
-    ) -> Result<Option<(Signed<RoundKeys>, UnixSeconds)>, JournalError> {
-        for (path, signed) in self.statements()? {
-            if signed.statement.key(round).is_none() {
+    pub fn published(&self, round: RoundNumber) -> Result<Option<Published>, JournalError> {
+        for (path, keys) in self.statements()? {
+            if keys.statement.key(round).is_none() {
                 continue;
             }
-            if let Some(at) = files::read(&path.with_extension("sent"))? {
-                return Ok(Some((signed, at)));
-            }
+            let Some(since) = files::read(&path.with_extension("sent"))? else { continue };
+            let index = self.place(&keys.statement)?;
+            let unopened = files::read(&path.with_extension("unopened"))?;
+            return Ok(Some(Published { keys, since, index, unopened }));
         }
         Ok(None)
+    }
+
+    /// Where the study's log contains a statement, by the proof that is kept.
+    fn place(&self, statement: &RoundKeys) -> Result<Option<u64>, JournalError> {
+        let path = self.proof_path(statement);
+        let Some(bytes) = files::bytes(&path)? else { return Ok(None) };
+        let proof = String::from_utf8(bytes).ok().and_then(|text| text.parse::<TlogProof>().ok());
+        let damaged = || JournalError::damaged(&path, "it is no tlog-proof".into());
+        Ok(Some(proof.ok_or_else(damaged)?.index()))
+    }
+
+    /// Takes note that no round from `next` on was open yet, for the statements that the aggregator
+    /// had by `by` already.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn not_open(&self, next: RoundNumber, by: UnixSeconds) -> Result<(), JournalError> {
+        for (path, _) in self.statements()? {
+            let note = path.with_extension("unopened");
+            let since: Option<UnixSeconds> = files::read(&path.with_extension("sent"))?;
+            if since.is_some_and(|since| since <= by) && !note.exists() {
+                files::write(&note, &json::compact(&next))?;
+            }
+        }
+        Ok(())
     }
 
     /// All statements on disk: this site's, and those of others that it has seen.
@@ -181,7 +219,8 @@ impl RoundKeysJournal {
     /// The secret of a round, if it is of the statement that a manifest names and not destroyed.
     ///
     /// # Errors
-    /// [`JournalError`].
+    /// [`JournalError`]; [`JournalError::RoundSecret`] when it is not the secret of the key that was
+    /// published: with another one, what honest dealers sealed to this site would look like rubbish.
     pub fn secret(
         &self,
         round: RoundNumber,
@@ -214,8 +253,7 @@ impl RoundKeysJournal {
     /// Destroys the secret of a round: overwritten as far as the disk obeys, then deleted.
     ///
     /// # Errors
-    /// [`JournalError`]; [`JournalError::RoundSecret`] when it is not the secret of the key that was
-    /// published: with another one, what honest dealers sealed to this site would look like rubbish.
+    /// [`JournalError`].
     pub fn destroy(&self, round: RoundNumber) -> Result<(), JournalError> {
         let path = self.secret_path(round);
         if !path.exists() {
