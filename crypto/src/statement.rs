@@ -46,7 +46,9 @@ pub use receipt::Receipt;
 pub use restore::{RestoreRequest, Standing};
 pub use review::{Review, ReviewError};
 pub use roster_entry::{HexBytes, KEM_KEY_BYTES, RosterEntry};
-pub use round_keys::{HolderKey, HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError};
+pub use round_keys::{
+    HolderKey, HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError, UNSEEN_SECONDS,
+};
 pub use signed_study::{SignedStudy, SiteSignature};
 pub use study::{MAX_ROUND_SECONDS, Study, StudyError};
 pub use summands::Summands;

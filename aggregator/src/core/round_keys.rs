@@ -1,11 +1,14 @@
-//! KEM keys for single rounds, published ahead by the sites.
+//! KEM keys for single rounds: published ahead by the sites, and named by the manifests.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_clock::{Clock, Moment};
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::RoundKeys;
+use ringfence_crypto::statement::{Manifest, RoundKeys, UNSEEN_SECONDS};
 
 use crate::core::log::LogWriter;
 use crate::core::refusal::{Kind, Refusal};
@@ -13,6 +16,43 @@ use crate::core::rounds::{LiveStudy, Made};
 
 /// How many rounds ahead a site may publish keys: what it can fill is bounded.
 const MAX_AHEAD: u64 = 256;
+
+/// How long before a manifest came keys may have been logged that it leaves out.
+const UNSEEN: Duration = Duration::from_secs(UNSEEN_SECONDS);
+
+/// Round keys that were logged in the last seconds: an initiator that signs a manifest at the same
+/// moment may not have seen them. A restart forgets them, and the initiator asks for them again.
+#[derive(Debug, Default)]
+pub(crate) struct FreshKeys(Mutex<Vec<Fresh>>);
+
+#[derive(Debug)]
+struct Fresh {
+    statement: Digest,
+    /// When they were logged: by how much time passes, and by the time of day.
+    logged: Moment,
+    since: UnixSeconds,
+}
+
+impl FreshKeys {
+    fn add(&self, statement: Digest, clock: &Clock) {
+        let (logged, since) = (clock.moment(), clock.now());
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|keys| logged.since(keys.logged) <= UNSEEN);
+        keys.push(Fresh { statement, logged, since });
+    }
+
+    /// Whether the initiator of a manifest that comes now may not have seen these keys. The time that
+    /// the manifest states counts, too: by that the sites judge.
+    fn may_be_unseen(&self, statement: Digest, opened_at: UnixSeconds, clock: &Clock) -> bool {
+        let now = clock.moment();
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().any(|keys| {
+            keys.statement == statement
+                && now.since(keys.logged) <= UNSEEN
+                && RoundKeys::may_be_unseen(opened_at, keys.since)
+        })
+    }
+}
 
 impl LiveStudy {
     /// Takes a site's keys for coming rounds; they are a leaf of the study's log when this returns.
@@ -46,6 +86,7 @@ impl LiveStudy {
             Some(_) => return Err(published_others(&signed.statement)),
             None => {}
         }
+        self.fresh_keys.add(signed.id(), &served.shared.clock);
         self.append_round_keys(log, signed).await?;
         Ok(Made::Now)
     }
@@ -73,6 +114,22 @@ impl LiveStudy {
             return Err(published_others(&signed.statement));
         }
         log.appended(LogEntry::of_signed(signed)).await
+    }
+
+    /// Refuses a manifest that does not name the round keys that the log has of each key holder. No
+    /// honest site takes part under it, and the study would wait for its deadline.
+    pub(crate) async fn check_holder_keys(&self, manifest: &Manifest) -> Result<(), Refusal> {
+        let Manifest { round, opened_at, .. } = *manifest;
+        let (served, clock) = (&self.served, &self.served.shared.clock);
+        for (holder, named) in manifest.holders.iter().zip(&manifest.holder_keys) {
+            let stored = served.statements().round_keys(served.id, holder, round).await?;
+            let logged = stored.map(|stored| stored.keys.id());
+            let unseen = |keys| self.fresh_keys.may_be_unseen(keys, opened_at, clock);
+            if *named != logged && !(named.is_none() && logged.is_some_and(unseen)) {
+                return Err(names_others(manifest, holder, *named, logged));
+            }
+        }
+        Ok(())
     }
 
     /// The statement of a site that covers a round.
@@ -110,5 +167,19 @@ fn published_others(keys: &RoundKeys) -> Refusal {
     Refusal::conflict(format!(
         "{site} has published other keys for one of the rounds from {first_round} to {}; a round's key is never replaced",
         end(keys)
+    ))
+}
+
+fn names_others(
+    manifest: &Manifest,
+    holder: &SiteId,
+    named: Option<Digest>,
+    logged: Option<Digest>,
+) -> Refusal {
+    let Manifest { round, initiator, .. } = manifest;
+    let shown = |keys: Option<Digest>| keys.map_or_else(|| "none".to_owned(), |d| d.to_string());
+    let (named, expected) = (shown(named), shown(logged));
+    Refusal::conflict(format!(
+        "the manifest names {named} as the round keys of {holder}, expected {expected}, by this study's log for round {round}; {initiator} fetches the holders' round keys again and signs a manifest that names them, or the next site on the ring does when its turn has passed"
     ))
 }

@@ -13,6 +13,7 @@ use ringfence_crypto::statement::{Manifest, Previous};
 use crate::core::refusal::Refusal;
 use crate::core::restored::Restores;
 use crate::core::round::LiveRound;
+use crate::core::round_keys::FreshKeys;
 use crate::core::study::ServedStudy;
 
 /// Whether a request made something, or it was there already.
@@ -35,6 +36,8 @@ pub(crate) struct LiveStudy {
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// What came back and waits for statements before it.
     pub(crate) returned: Mutex<BTreeMap<LogHash, Returned>>,
+    /// Round keys that an initiator may not have seen yet.
+    pub(crate) fresh_keys: FreshKeys,
     /// Sites that were restored from backups, and what the others answer them.
     pub(crate) restores: Restores,
 }
@@ -47,6 +50,7 @@ impl LiveStudy {
             rounds: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
             returned: Mutex::default(),
+            fresh_keys: FreshKeys::default(),
             restores: Restores::default(),
         }
     }
@@ -149,6 +153,8 @@ impl LiveStudy {
         self.check_base(&manifest.statement)?;
         timely(&manifest.statement, served.now())?;
         let mut log = served.log.writer().await?;
+        // No keys are logged while the writer is held.
+        self.check_holder_keys(&manifest.statement).await?;
         let leaf = log.reserve();
         let stored = served.statements().insert_round(&manifest, leaf).await?;
         match stored.leaf == Some(leaf) {

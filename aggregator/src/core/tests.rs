@@ -26,6 +26,8 @@ use crate::roster::{Roster, Shape, Term, now};
 use crate::store::marks::Marks;
 use crate::store::{Store, sqlite_files};
 
+mod round_keys;
+
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -1,6 +1,6 @@
 //! Opening a round: in one's turn, and on which model.
 
-use ringfence_crypto::dealing::Trust;
+use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::statement::Manifest;
@@ -53,27 +53,37 @@ impl Site {
             return Ok(status);
         }
         self.publish_round_keys().await?;
-        let holder_keys = self.holder_keys(round).await?;
-        let opened_at = self.clock.now();
-        let manifest = self.identity.sign(Manifest {
-            study: self.study_id,
-            round,
-            initiator: self.id().clone(),
-            opened_at,
-            deadline: opened_at.after(seconds.into()),
-            holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
-            holder_keys,
-            base_model: self.check_key.model(&base_model),
-            previous: previous.as_ref().map(|previous| previous.closing),
-            trust: previous.map_or_else(Trust::default, |previous| previous.trust).digest(),
-        });
-        match self.at(round).open(&manifest).await {
-            Ok(status) => Ok(status),
-            // Another site was faster, or something else is in the way: only the first is no error.
-            Err(refusal) if refusal.status() == Some(CONFLICT) => {
-                self.opened(round).await?.ok_or_else(|| refusal.into())
+        let (before, trust) = previous
+            .map_or_else(Default::default, |previous| (Some(previous.closing), previous.trust));
+        let mut holder_keys = self.holder_keys(round).await?;
+        loop {
+            let opened_at = self.clock.now();
+            let manifest = self.identity.sign(Manifest {
+                study: self.study_id,
+                round,
+                initiator: self.id().clone(),
+                opened_at,
+                deadline: opened_at.after(seconds.into()),
+                holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
+                holder_keys: holder_keys.clone(),
+                base_model: self.check_key.model(&base_model),
+                previous: before,
+                trust: trust.digest(),
+            });
+            let refusal = match self.at(round).open(&manifest).await {
+                Err(refusal) if refusal.status() == Some(CONFLICT) => refusal,
+                outcome => return Ok(outcome?),
+            };
+            // Another site was faster, or holders published round keys while those of others were
+            // fetched; everything else is an error.
+            if let Some(status) = self.opened(round).await? {
+                return Ok(status);
             }
-            Err(error) => Err(error.into()),
+            let keys = self.holder_keys(round).await?;
+            if !names_more(&holder_keys, &keys) {
+                return Err(refusal.into());
+            }
+            holder_keys = keys;
         }
     }
 
@@ -87,5 +97,26 @@ impl Site {
             true => Ok(()),
             false => Err(SiteError::RoundSeconds { min, longest, got: seconds }),
         }
+    }
+}
+
+/// Whether `later` has all round keys of `earlier` and more: that is so once a holder at most.
+fn names_more(earlier: &[Option<Digest>], later: &[Option<Digest>]) -> bool {
+    let kept = earlier.iter().zip(later).all(|(then, now)| then.is_none() || then == now);
+    kept && earlier != later
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_signed_again_for_more_round_keys_and_for_nothing_else() {
+        let [a, b] = [b"a", b"b"].map(|statement| Some(Digest::of(statement)));
+        assert!(names_more(&[None, None], &[a, None]));
+        assert!(names_more(&[a, None], &[a, b]));
+        assert!(!names_more(&[a, None], &[a, None]));
+        assert!(!names_more(&[a, None], &[b, b]));
+        assert!(!names_more(&[a, None], &[None, b]));
     }
 }

@@ -8,12 +8,16 @@ use super::manifest::Manifest;
 use super::roster_entry::{HexBytes, KEM_KEY_BYTES, RosterEntry};
 use super::study::Study;
 use crate::digest::Digest;
-use crate::id::{RoundNumber, SiteId, StudyId};
+use crate::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::signature::{SignatureError, Signed, Statement};
 use crate::wire::canonical::canonical;
 
 /// Most rounds that one statement covers: 64 keys take 156 kB of JSON.
 pub const MAX_ROUND_KEYS: usize = 64;
+
+/// Seconds after the publishing of round keys in which an initiator may open a round without having
+/// seen them. Keys are published rounds ahead, so this concerns a study's first rounds.
+pub const UNSEEN_SECONDS: u64 = 5;
 
 /// A site's X-Wing encapsulation keys for coming rounds, one for each. A site makes at most one key
 /// for a round number, and destroys the secret half when the round has ended, so that whoever
@@ -128,6 +132,12 @@ impl RoundKeys {
             return Err(RoundKeysError::Count { first_round: *first_round, got });
         }
         Ok(signed.verify(&member.signature_key, site)?)
+    }
+
+    /// Whether a manifest that was opened at `opened_at` may leave out round keys that were in the log
+    /// `since` then: its initiator may not have seen them.
+    pub fn may_be_unseen(opened_at: UnixSeconds, since: UnixSeconds) -> bool {
+        opened_at <= since.after(UNSEEN_SECONDS)
     }
 
     /// The key for a round, if it is among them.

@@ -1,5 +1,6 @@
 //! Round keys that an aggregator hides, or leaves out of the study's log.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringfence_clock::Clock;
@@ -8,7 +9,7 @@ use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::{InclusionProof, LogEntry, NoteKey, TlogProof, origin};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Manifest, RoundKeys};
+use ringfence_crypto::statement::{RoundKeys, UNSEEN_SECONDS};
 use ringfence_crypto::wire::json;
 use ringfence_site::transport::Transport;
 use ringfence_site::{Journal, Site, SiteError};
@@ -41,6 +42,12 @@ fn lied_to(
 
 fn is_inclusion(asked: &Asked<'_>) -> bool {
     asked.path.ends_with("/log/inclusion")
+}
+
+/// Of which holders the manifest of the first round names round keys.
+async fn named(trio: &Trio) -> Vec<bool> {
+    let manifest = trio.transport().round(trio.study_id(), FIRST).manifest().await.unwrap();
+    manifest.statement.holder_keys.iter().map(Option::is_some).collect()
 }
 
 /// Proves another leaf wherever the proof of a single one is asked for.
@@ -231,7 +238,42 @@ async fn an_initiator_refuses_to_open_a_round_without_keys_that_it_has_seen() {
     // Nothing was opened; shown again, they are named.
     let site = trio.site(0);
     site.open_round(trio.base, 600).await.unwrap();
-    let manifest = trio.transport().round(trio.study_id(), FIRST).manifest().await.unwrap();
-    let named: Vec<bool> = manifest.statement.holder_keys.iter().map(Option::is_some).collect();
-    assert_eq!(named, [true, true, false]);
+    assert_eq!(named(&trio).await, [true, true, false]);
+}
+
+/// Its manifest is refused for what it has not seen, and it asks again: no round is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_initiator_that_missed_round_keys_signs_again_with_them() {
+    let trio = Trio::start().await;
+    trio.site(1).publish_round_keys().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(UNSEEN_SECONDS + 1)).await;
+    let missed = AtomicBool::new(false);
+    let site = lied_to(&trio, 0, move |asked, answer| {
+        let keys = asked.method == "GET" && asked.path.contains("/round-keys/b?");
+        if keys && !missed.swap(true, Ordering::Relaxed) {
+            refuse(answer, 404);
+        }
+    });
+    site.open_round(trio.base, 600).await.unwrap();
+    assert_eq!(named(&trio).await, [true, true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_publishes_its_round_keys_before_it_waits_for_a_round() {
+    let trio = Trio::start().await;
+    let impatient = trio.site_with(2, |membership| membership.patience = Duration::from_secs(1));
+    let error = impatient.await_opening(FIRST).await.unwrap_err();
+    assert!(matches!(&error, SiteError::NotOpened { round: FIRST, .. }), "{error}");
+    assert!(error.to_string().contains("ask a, who is next on the ring"), "{error}");
+    let (waiting, initiator) = (trio.site(1), trio.site(0));
+    let open = async {
+        let b = "b".parse().unwrap();
+        while trio.transport().round_keys(trio.study_id(), &b, FIRST).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        initiator.open_round(trio.base, 600).await.unwrap();
+    };
+    let (waited, ()) = tokio::join!(waiting.await_opening(FIRST), open);
+    waited.unwrap();
+    assert_eq!(named(&trio).await, [true, true, true]);
 }
