@@ -6,7 +6,7 @@
 //! signature over the log's size and root from then on. A leaf is on the disk there before its
 //! statement leaves, and after it is in the database.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +48,11 @@ impl Statement for Mark {
 /// A mark that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MarkError {
+    /// Another server has the folder.
+    #[error(
+        "the folder of marks {0} is in use by another aggregator; two must not sign with one key, on a copy of the data neither: stop the other one, or give an aggregator with another key its own --marks"
+    )]
+    Locked(PathBuf),
     /// The operating system.
     #[error("the mark {path} cannot be used: {source}")]
     Io {
@@ -80,6 +85,7 @@ pub(crate) struct Marks {
     identity: Arc<Identity>,
     /// Whether missing marks are made from what is stored.
     adopt: bool,
+    _lock: Arc<File>,
 }
 
 /// The mark of one study.
@@ -102,11 +108,11 @@ struct MarkFile {
 }
 
 impl Marks {
-    /// The marks in a folder, which is made if it is not there. With `adopt`, a study that has no
-    /// mark gets one of what is stored.
+    /// The marks in a folder, which is made if it is not there, and locked until the last clone is
+    /// dropped. With `adopt`, a study that has no mark gets one of what is stored.
     ///
     /// # Errors
-    /// [`MarkError::Io`].
+    /// [`MarkError::Locked`] while another process has the folder, or [`MarkError::Io`].
     pub(crate) fn open(
         folder: &Path,
         identity: Arc<Identity>,
@@ -114,10 +120,16 @@ impl Marks {
     ) -> Result<Self, MarkError> {
         let at = |source| MarkError::Io { path: folder.to_owned(), source };
         ringfence_durable::create_folder(folder).map_err(at)?;
+        let lock = File::create(folder.join("lock")).map_err(at)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(MarkError::Locked(folder.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(at(source)),
+        }
         // An earlier process may have made it and crashed.
         ringfence_durable::sync_folder_of(folder).map_err(at)?;
         ringfence_durable::clear_unfinished(folder).map_err(at)?;
-        Ok(Self { folder: folder.to_owned(), identity, adopt })
+        Ok(Self { folder: folder.to_owned(), identity, adopt, _lock: Arc::new(lock) })
     }
 
     /// The mark of a study that is registered now: empty, unless it was registered before.

@@ -66,7 +66,8 @@ impl Aggregator {
     /// rows. Where rows are removed without this, the database is behind.
     pub(crate) fn unmark(&self, leaves: u64) {
         let marks = std::fs::read_dir(self.folder.path().join("key.marks")).unwrap();
-        let marks: Vec<PathBuf> = marks.map(|mark| mark.unwrap().path()).collect();
+        let marks = marks.map(|mark| mark.unwrap().path());
+        let marks: Vec<PathBuf> = marks.filter(|mark| !mark.ends_with("lock")).collect();
         let [mark] = marks.as_slice() else { panic!("one study: {marks:?}") };
         let file = std::fs::OpenOptions::new().write(true).open(mark).unwrap();
         file.set_len(file.metadata().unwrap().len() - 96 * leaves).unwrap();

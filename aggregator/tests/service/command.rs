@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::child::{Aggregator, TOKEN, binary, refusal, serve_command};
 use crate::play::Play;
+use crate::recovery::copy;
 use crate::roster::{Roster, Shape};
 use crate::uploads::begin_upload;
 
@@ -55,6 +56,18 @@ fn serving_is_refused_where_it_would_be_unsafe() {
     failed(&serve("127.0.0.1:0"), &["token", "No such file"]);
     std::fs::write(folder.path().join("token"), "short").unwrap();
     failed(&serve("127.0.0.1:0"), &["a token of 5 bytes"]);
+    for (token, words) in [
+        (&b"a token with spaces in it"[..], "byte 2 is white space"),
+        (b"a-token-with-a-\0-in-it", "byte 16 is a control character"),
+        (b"two-lines-of-a-\ntoken-file", "byte 16 is a newline"),
+        (&[b'a'; 5000], "at most 4096 bytes"),
+    ] {
+        std::fs::write(folder.path().join("token"), token).unwrap();
+        failed(&serve("127.0.0.1:0"), &[words]);
+    }
+    // Whoever registers studies must not be given the key for a token.
+    std::fs::copy(&key, folder.path().join("token")).unwrap();
+    failed(&serve("127.0.0.1:0"), &["is the aggregator's signing key"]);
     std::fs::write(folder.path().join("token"), TOKEN).unwrap();
     for beyond in ["0.0.0.0:0", "[::]:0", "10.0.0.1:0", "[::ffff:10.0.0.1]:0", "[::ffff:0.0.0.0]:0"]
     {
@@ -70,6 +83,16 @@ async fn two_servers_cannot_share_a_data_folder_nor_a_study_change_its_key() {
     failed(&second, &["in use by another aggregator"]);
     let roster = Roster::new(aggregator.key, Shape::default());
     aggregator.client().post_study(&roster.signed).await.ok();
+    // Nor on a copy of the data, where they would sign two logs.
+    let (marks, twin) = (aggregator.folder.path().join("key.marks"), TempDir::new().unwrap());
+    copy(&aggregator.data(), &twin.path().join("data"));
+    for file in ["key", "token"] {
+        std::fs::copy(aggregator.folder.path().join(file), twin.path().join(file)).unwrap();
+    }
+    let mut on_a_copy = serve_command(twin.path(), "127.0.0.1:0");
+    on_a_copy.arg("--marks").arg(&marks);
+    let refused = refusal(&mut on_a_copy);
+    failed(&refused, &["marks", "in use by another aggregator", "a copy of the data"]);
     aggregator.kill();
     // With another key it could not sign for the studies that it has.
     let key = aggregator.folder.path().join("key");
