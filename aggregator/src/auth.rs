@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::identity::{IdentityError, MIN_TOKEN_BYTES, read_secret};
+use ringfence_crypto::api::token;
+
+use crate::identity::{Identity, IdentityError, read_secret};
 
 /// The administrator's token, kept as its hash only.
 #[derive(Clone, Copy)]
@@ -12,12 +14,14 @@ pub(crate) struct AdminToken {
 }
 
 impl AdminToken {
-    /// Reads the token: one line of at least 16 bytes.
-    pub(crate) fn load(path: &Path) -> Result<Self, IdentityError> {
-        let text = read_secret(path)?;
-        let token = text.trim();
-        if token.len() < MIN_TOKEN_BYTES || token.contains(char::is_whitespace) {
-            return Err(IdentityError::Token { path: path.to_owned(), got: token.len() });
+    /// Reads the token: one line of at least 16 bytes, and not the key that the aggregator signs
+    /// with: whoever registers studies would have it.
+    pub(crate) fn load(path: &Path, identity: &Identity) -> Result<Self, IdentityError> {
+        let file = read_secret(path)?;
+        let token = token(&file)
+            .map_err(|reason| IdentityError::Token { path: path.to_owned(), reason })?;
+        if identity.is_seed(token) {
+            return Err(IdentityError::TokenIsKey(path.to_owned()));
         }
         Ok(Self { hash: blake3::hash(token.as_bytes()) })
     }

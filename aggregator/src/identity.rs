@@ -2,20 +2,20 @@
 //! neither opens a contribution.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
+use ringfence_crypto::api::TokenError;
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::log::{Checkpoint, CheckpointText, NoteKey, SignedNote};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_durable::{Readers, text};
 use zeroize::Zeroizing;
 
-/// Shorter tokens could be guessed.
-pub(crate) const MIN_TOKEN_BYTES: usize = 16;
+/// Most bytes of a key or token file: more can be neither.
+const MAX_SECRET: usize = 4096;
 
 /// A key or token file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,13 +35,18 @@ pub enum IdentityError {
     #[error("{0} holds no Ed25519 seed of 64 hexadecimal digits; make one with `keygen`")]
     Key(PathBuf),
     /// Not a token.
-    #[error("{path} holds a token of {got} bytes, expected at least {MIN_TOKEN_BYTES} on one line")]
+    #[error("{path} holds {reason}")]
     Token {
         /// The file.
         path: PathBuf,
-        /// Bytes of the token.
-        got: usize,
+        /// What is wrong with it.
+        reason: TokenError,
     },
+    /// The signing key as a token.
+    #[error(
+        "the administrator's token in {0} is the aggregator's signing key, which whoever registers a study would have then; put another secret there"
+    )]
+    TokenIsKey(PathBuf),
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes: {0}")]
     Random(getrandom::Error),
@@ -77,11 +82,17 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] when the file cannot be read or holds no key.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        let text = read_secret(path)?;
+        let file = read_secret(path)?;
         let mut seed = Zeroizing::new([0u8; 32]);
-        hex::decode_to_slice(text.trim_end(), seed.as_mut())
+        hex::decode_to_slice(file.trim_ascii_end(), seed.as_mut())
             .map_err(|_| IdentityError::Key(path.to_owned()))?;
         Ok(Self { key: SigningKey::from_bytes(&seed) })
+    }
+
+    /// Whether a text is this key's seed, as its file has it.
+    pub(crate) fn is_seed(&self, text: &str) -> bool {
+        let mut seed = Zeroizing::new([0u8; 32]);
+        hex::decode_to_slice(text, seed.as_mut()).is_ok() && *seed == *self.key.as_bytes()
     }
 
     /// What verifies receipts and closings; it stands in the study file.
@@ -114,11 +125,10 @@ impl fmt::Debug for Identity {
 }
 
 /// Reads a file that only its owner should be able to read.
-pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, IdentityError> {
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     let io = |source| IdentityError::Io { path: path.to_owned(), source };
-    let bytes = Zeroizing::new(fs::read(path).map_err(io)?);
-    let text = Zeroizing::new(text::decode(&bytes).map_err(io)?.into_owned());
-    let mode = fs::metadata(path).map_err(io)?.permissions().mode();
+    let bytes = Zeroizing::new(ringfence_durable::read(path, MAX_SECRET).map_err(io)?);
+    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
     if mode & 0o077 != 0 {
         tracing::warn!(
             path = %path.display(),
@@ -126,5 +136,5 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, IdentityErro
             "a secret that others than its owner may read; chmod 600 it"
         );
     }
-    Ok(text)
+    Ok(bytes)
 }

@@ -1,12 +1,14 @@
 //! The REST service's messages that are not statements: its answers and its binary frames.
 
 mod opening;
+mod token;
 
 pub use opening::{
     CheckedOpening, OpeningContext, OpeningFrame, OpeningFrameError, OpeningPart, PartError,
     SALT_BYTES, SEALED_KEY_BYTES, content_bytes, opening_frame_bytes, opening_part_bytes,
     opening_words, recipient_leaf, recipients, share_words,
 };
+pub use token::{MIN_TOKEN_BYTES, TokenError, token};
 
 use serde::{Deserialize, Serialize};
 

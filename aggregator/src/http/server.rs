@@ -87,7 +87,7 @@ impl Server {
             return Err(StartError::PlainHttp(config.listen));
         }
         let identity = Arc::new(Identity::load(&config.key)?);
-        let admin = AdminToken::load(&config.admin_token_file)?;
+        let admin = AdminToken::load(&config.admin_token_file, &identity)?;
         let store = sqlite_files::open(&config.data).await?;
         let (stop, stopping) = watch::channel(false);
         let marks = Marks::open(&config.marks(), identity.clone(), config.adopt_marks)?;

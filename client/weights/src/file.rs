@@ -1,7 +1,6 @@
 //! Weights as safetensors files.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::Path;
 
 use ringfence_durable::Readers;
@@ -25,7 +24,7 @@ impl Weights {
     /// # Errors
     /// As [`Weights::load`].
     pub fn load_with(path: &Path) -> Result<(Self, HashMap<String, String>), WeightsError> {
-        let bytes = fs::read(path).map_err(|source| file_error(path, "read", source))?;
+        let bytes = ringfence_durable::read_regular(path).map_err(|source| file_error(path, "read", source))?;
         let format = |source| WeightsError::Format { path: path.to_path_buf(), source };
         let file = SafeTensors::deserialize(&bytes).map_err(format)?;
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
@@ -91,6 +90,8 @@ fn file_error(path: &Path, verb: &'static str, source: std::io::Error) -> Weight
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn weights(kernel: [f32; 4], bias: [f32; 2]) -> Weights {

@@ -9,7 +9,7 @@
 pub mod text;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -107,6 +107,40 @@ impl Write for Unfinished {
     }
 }
 
+/// Reads a file whole, if it has at most `limit` bytes: another file than the one that was meant, or
+/// a device without an end, must not fill the memory.
+///
+/// # Errors
+/// [`io::ErrorKind::FileTooLarge`], with no more than `limit` bytes read, or what the operating
+/// system says.
+pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    // Made in one piece: a secret leaves no copy behind in memory that was too small.
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(length.min(limit).saturating_add(1));
+    file.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        let words =
+            format!("expected a file of at most {limit} bytes, got more: is it the right one?");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
+    }
+    Ok(bytes)
+}
+
+/// Reads a regular file whole, however long it is. A device or a pipe does not say how long, and is
+/// refused.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] when it is none, or what the operating system says.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let about = fs::metadata(path)?;
+    if !about.is_file() {
+        let words = "expected a regular file, got a device, a pipe or a folder";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+    }
+    read(path, usize::try_from(about.len()).unwrap_or(usize::MAX))
+}
+
 /// Gives a finished file another name in its folder, durably.
 ///
 /// # Errors
@@ -194,6 +228,23 @@ mod tests {
         write(&path, b"third", Readers::Owner).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"third");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_of_more_bytes_than_expected_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, b"four").unwrap();
+        assert_eq!(read(&path, 4).unwrap(), b"four");
+        assert_eq!(read_regular(&path).unwrap(), b"four");
+        assert_eq!(read(&path, 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        #[cfg(unix)]
+        {
+            let endless = read(Path::new("/dev/zero"), 1000).unwrap_err();
+            assert!(endless.to_string().contains("at most 1000 bytes"), "{endless}");
+            let endless = read_regular(Path::new("/dev/zero")).unwrap_err();
+            assert!(endless.to_string().contains("expected a regular file"), "{endless}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Transport {
         let request = |url| {
             self.client
                 .post(url)
-                .bearer_auth(token.trim())
+                .bearer_auth(token)
                 .header("content-type", JSON)
                 .body(bytes.clone())
         };

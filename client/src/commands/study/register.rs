@@ -24,7 +24,7 @@ impl Register {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let study = files::read_study(&self.study)?;
         study.verify()?;
-        let token = files::read_text(&self.admin_token_file)?;
+        let token = files::read_token(&self.admin_token_file)?;
         let transport = self.server.connect(Clock::system())?;
         let status = transport.register(&study, &token).await?;
         println!("registered study {}", status.study);
