@@ -42,8 +42,17 @@ enum Action {
     /// Encrypt an update and send it to the open round.
     Contribute(contribute::Contribute),
     /// Answer as key holder: review, endorse, open.
+    ///
+    /// Run it at all key holders at the same time: each waits for the others' reviews and
+    /// endorsements. When it has ended, run `ringfence mean`. One command at a time has a site's
+    /// state.
     Hold(hold::Hold),
     /// Open the sum and write the mean update and the new model.
+    ///
+    /// Run it at all key holders at the same time, after `ringfence hold`: when the sum does not
+    /// decode, they dispute, judge and take out who spoiled it, and each waits for the others there.
+    /// A site that holds no keys may run it at any time after that. One command at a time has a
+    /// site's state.
     Mean(mean::Mean),
     /// Show where a study stands.
     Status(status::Status),

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_site::transport::Transport;
@@ -84,14 +83,18 @@ impl Member {
     }
 }
 
-/// The round that is meant: the one that is named, or the latest.
+/// The round that is meant, once it is open: the one that is named, the latest, or the first where
+/// none is open yet. It is waited for, and this site's round keys are published before that.
 pub(crate) async fn which_round(
     site: &Site,
     named: Option<RoundNumber>,
 ) -> anyhow::Result<RoundNumber> {
-    if let Some(round) = named {
-        return Ok(round);
+    let next = site.next_round().await?;
+    let round = named.or(next.before()).unwrap_or(RoundNumber::FIRST);
+    if round >= next {
+        let patience = site.patience().as_secs();
+        println!("round {round} is not open yet; waiting for at most {patience} s (--patience)");
     }
-    let latest = site.next_round().await?.before();
-    latest.context("no round is open yet; the initiator runs `ringfence open`")
+    site.await_opening(round).await?;
+    Ok(round)
 }

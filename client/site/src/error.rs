@@ -241,6 +241,18 @@ pub enum SiteError {
         /// Seconds that were waited.
         patience: u64,
     },
+    /// Waited too long for a round to be opened.
+    #[error(
+        "round {round} is not open, and nobody has opened it within {patience} s, as long as --patience says: its initiator runs `ringfence open`, ask {initiator}, who is next on the ring, or wait longer"
+    )]
+    NotOpened {
+        /// The round.
+        round: RoundNumber,
+        /// Who stands on the ring where this round begins.
+        initiator: SiteId,
+        /// Seconds that were waited.
+        patience: u64,
+    },
     /// The round before ended in this site's future.
     #[error(
         "round {round} may be opened from {since} on, when the round before was closed (or the study made), and this site's clock shows {now}; set this site's clock, or ask the aggregator's operator about its own"

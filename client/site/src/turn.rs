@@ -130,6 +130,29 @@ impl Site {
         }
     }
 
+    /// Waits until somebody has opened a round, within this site's patience. Before that this site's
+    /// round keys are published, so that the manifest names them: without them, shares of the round
+    /// would be sealed to this site under its long-term key.
+    ///
+    /// # Errors
+    /// [`SiteError::NotOpened`] when nobody has by then; otherwise as for
+    /// [`Site::publish_round_keys`].
+    pub async fn await_opening(&self, round: RoundNumber) -> Result<(), SiteError> {
+        let end = self.clock.moment().after(self.patience);
+        self.publish_round_keys().await?;
+        while self.next_round().await? <= round {
+            if self.clock.moment() >= end {
+                let none = Trust::default();
+                let initiator = self.study.initiator(round, 0, &none);
+                let initiator = initiator.ok_or_else(|| SiteError::NoTurn(self.id().clone()))?;
+                let (initiator, patience) = (initiator.id.clone(), self.patience.as_secs());
+                return Err(SiteError::NotOpened { round, initiator, patience });
+            }
+            self.clock.sleep(LOOK_AGAIN * LOOKS).await;
+        }
+        Ok(())
+    }
+
     /// The round as it stands, and who opened it, if somebody who may has done so: its manifest is
     /// fetched and checked.
     ///

@@ -14,7 +14,7 @@ use crate::member::{Member, which_round};
 pub(crate) struct Contribute {
     #[command(flatten)]
     member: Member,
-    /// The round; the latest unless given.
+    /// The round; the latest unless given. One that is not open yet is waited for (--patience).
     #[arg(long)]
     round: Option<RoundNumber>,
     /// The model that the update starts from (safetensors).

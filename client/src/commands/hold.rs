@@ -9,7 +9,7 @@ use crate::member::{Member, which_round};
 pub(crate) struct Hold {
     #[command(flatten)]
     member: Member,
-    /// The round; the latest unless given.
+    /// The round; the latest unless given. One that is not open yet is waited for (--patience).
     #[arg(long)]
     round: Option<RoundNumber>,
 }
