@@ -1,6 +1,8 @@
 //! Faults that are played: a site that vanishes, a key holder that never answers or lies, a
 //! contributor that breaks the format, a disk that alters a bit.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::str::FromStr;
 
 use ringfence_crypto::id::{RoundNumber, SiteId};
@@ -10,7 +12,14 @@ use ringfence_crypto::id::{RoundNumber, SiteId};
 pub struct Fault {
     site: String,
     round: RoundNumber,
-    after: bool,
+    when: Option<When>,
+}
+
+/// Before the site contributes, or after; before unless given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Before,
+    After,
 }
 
 /// Text that is no fault.
@@ -24,21 +33,37 @@ impl FromStr for Fault {
     fn from_str(text: &str) -> Result<Self, FaultError> {
         let refuse = || FaultError(text.to_owned());
         let (site, rest) = text.split_once('@').ok_or_else(refuse)?;
-        let (round, after) = match rest.split_once(':') {
-            None | Some((_, "before")) => (rest.split(':').next().unwrap_or(rest), false),
-            Some((round, "after")) => (round, true),
+        let (round, when) = match rest.split_once(':') {
+            None => (rest, None),
+            Some((round, "before")) => (round, Some(When::Before)),
+            Some((round, "after")) => (round, Some(When::After)),
             Some(_) => return Err(refuse()),
         };
         if site.is_empty() {
             return Err(refuse());
         }
-        Ok(Self { site: site.to_owned(), round: round.parse().map_err(|_| refuse())?, after })
+        Ok(Self { site: site.to_owned(), round: round.parse().map_err(|_| refuse())?, when })
     }
 }
 
 impl Fault {
     fn strikes(&self, position: usize, site: &str, round: RoundNumber) -> bool {
         self.round == round && (self.site == site || self.site == position.to_string())
+    }
+
+    fn is_after(&self) -> bool {
+        self.when == Some(When::After)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.site, self.round)?;
+        match self.when {
+            None => Ok(()),
+            Some(When::Before) => f.write_str(":before"),
+            Some(When::After) => f.write_str(":after"),
+        }
     }
 }
 
@@ -102,12 +127,34 @@ impl Faults {
         [drop, mute, spoil, baddeal, lie, flip].into_iter().flatten()
     }
 
+    /// The rounds in which something happens.
+    pub(crate) fn rounds(&self) -> BTreeSet<RoundNumber> {
+        self.all().map(|fault| fault.round).collect()
+    }
+
+    /// The first fault but a drop that says when in its round, with its option.
+    pub(crate) fn suffixed(&self) -> Option<(&'static str, String)> {
+        let Self { drop: _, mute, spoil, baddeal, lie, flip } = self;
+        let options = [
+            ("--mute", mute),
+            ("--spoil", spoil),
+            ("--baddeal", baddeal),
+            ("--lie", lie),
+            ("--flip", flip),
+        ];
+        options.into_iter().find_map(|(option, faults)| {
+            let fault = faults.iter().find(|fault| fault.when.is_some())?;
+            Some((option, fault.to_string()))
+        })
+    }
+
     /// What befalls the site at `position` in `round`.
     pub(crate) fn fate(&self, position: usize, site: &str, round: RoundNumber) -> Fate {
         let struck =
             |faults: &[Fault]| faults.iter().any(|fault| fault.strikes(position, site, round));
-        let dropped =
-            |after| self.drop.iter().any(|f| f.after == after && f.strikes(position, site, round));
+        let dropped = |after| {
+            self.drop.iter().any(|f| f.is_after() == after && f.strikes(position, site, round))
+        };
         Fate {
             absent: dropped(false),
             silent: struck(&self.mute) || dropped(true),
@@ -130,7 +177,7 @@ impl Faults {
                 .iter()
                 .enumerate()
                 .any(|(position, site)| fault.strikes(position, site.as_str(), fault.round));
-            (!known || fault.round.0 >= rounds).then(|| format!("{}@{}", fault.site, fault.round))
+            (!known || fault.round.0 >= rounds).then(|| fault.to_string())
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use ringfence_clock::Clock;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::signature::Statement;
@@ -94,7 +94,7 @@ impl Federation {
         let FederationSetup { names, initial, mean_step, training, options, faults, rounds, clock } =
             setup;
         let names = names.iter().map(|name| site_id(name)).collect::<anyhow::Result<Vec<_>>>()?;
-        check(&faults, &names, rounds)?;
+        faults.check_names(&names, rounds)?;
         let aggregator = Aggregator::start(&state.join("aggregator"), clock.clone()).await?;
         let mut rng = ringfence_keys::system_rng().context("no randomness")?;
         let identities: Vec<Identity> = names
@@ -200,22 +200,11 @@ impl Federation {
     }
 }
 
-/// Refuses a fault that would never strike: it was meant for another site or round.
-fn check(faults: &Faults, sites: &[SiteId], rounds: u32) -> anyhow::Result<()> {
-    if let Some(stray) = faults.stray(sites, rounds) {
-        let names: Vec<&str> = sites.iter().map(SiteId::as_str).collect();
-        bail!(
-            "the fault {stray} names no site or round of this run; sites are 0 to {} or one of {}, rounds 0 to {}",
-            names.len().saturating_sub(1),
-            names.join(", "),
-            rounds.saturating_sub(1)
-        );
-    }
-    Ok(())
-}
-
 /// A site's name in the protocol: what the data calls it, in lower case and dashes.
-fn site_id(name: &str) -> anyhow::Result<SiteId> {
+///
+/// # Errors
+/// When nothing is left of it.
+pub fn site_id(name: &str) -> anyhow::Result<SiteId> {
     let mut id: String = name
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })

@@ -10,6 +10,7 @@
 //! report       what a round showed          fault   what befalls sites on purpose
 //! part         one site's part in it        plain   what the opened sum must be
 //! liar         a site that breaks the protocol, for faults and tests
+//! playable     which faults can be played
 //! aggregator   the child process
 //! ```
 #![forbid(unsafe_code)]
@@ -20,10 +21,12 @@ mod federation;
 pub mod liar;
 mod part;
 mod plain;
+mod playable;
 mod report;
 mod round;
 
 pub use aggregator::{Aggregator, Flipped};
 pub use fault::{Fate, Fault, FaultError, Faults};
-pub use federation::{Federation, FederationOptions, FederationSetup};
+pub use federation::{Federation, FederationOptions, FederationSetup, site_id};
+pub use playable::FaultsError;
 pub use report::RoundReport;

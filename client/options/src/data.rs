@@ -1,5 +1,8 @@
 //! How images are read and divided.
 
+use std::path::Path;
+
+use anyhow::{Context, ensure};
 use ringfence_imaging::{Axis, Intensity, ReadOptions, SliceOptions, Slices};
 use ringfence_learning::DataOptions;
 
@@ -24,9 +27,9 @@ pub struct DataArgs {
     #[arg(long)]
     pub max_per_site: Option<usize>,
     /// Concentration of the Dirichlet distribution that spreads classes over sites where the data
-    /// name none: near 0 each class sits at one site.
-    #[arg(long, default_value_t = 0.5)]
-    dirichlet: f64,
+    /// name none: near 0 each class sits at one site. 0.5 unless given.
+    #[arg(long)]
+    dirichlet: Option<f64>,
     /// Divide by patient anew even if the data have a `split` column.
     #[arg(long)]
     ignore_split: bool,
@@ -38,20 +41,12 @@ pub struct DataArgs {
     /// -600,1500. The file's own unless given.
     #[arg(long, value_name = "CENTER,WIDTH", value_parser = window, allow_hyphen_values = true)]
     window: Option<Intensity>,
-    /// Axis across which volumes are cut into slices.
-    #[arg(long, value_enum, default_value_t = AxisName::Axial)]
-    axis: AxisName,
-    /// Take every K-th slice of a volume.
-    #[arg(long, value_name = "K", default_value_t = 1)]
-    every: usize,
-    /// Labels of the masks that are inside, where they have more than one: stored values, or
-    /// numbers of segments.
-    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
-    mask_label: Vec<u32>,
-    /// Channel that holds the mask, counted from 0, where a mask file has several: of a picture red,
-    /// green, blue and alpha, of a four-dimensional file the volume.
-    #[arg(long, value_name = "CHANNEL")]
-    mask_channel: Option<usize>,
+    /// Axis across which volumes are cut into slices; axial unless given.
+    #[arg(long, value_enum)]
+    axis: Option<AxisName>,
+    /// Take every K-th slice of a volume; all unless given.
+    #[arg(long, value_name = "K")]
+    every: Option<usize>,
     /// The name that --scanners had.
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "",
         value_parser = renamed("--devices", "--scanners"))]
@@ -75,31 +70,101 @@ impl DataArgs {
     #[must_use]
     pub fn imaging(&self) -> ReadOptions {
         let axis = match self.axis {
-            AxisName::Axial => Axis::Axial,
-            AxisName::Coronal => Axis::Coronal,
-            AxisName::Sagittal => Axis::Sagittal,
+            None | Some(AxisName::Axial) => Axis::Axial,
+            Some(AxisName::Coronal) => Axis::Coronal,
+            Some(AxisName::Sagittal) => Axis::Sagittal,
         };
-        let which = if self.every == 1 { Slices::All } else { Slices::Every(self.every) };
+        let which = match self.every {
+            None | Some(1) => Slices::All,
+            Some(every) => Slices::Every(every),
+        };
         let slices = SliceOptions { axis, which, time: 0 };
         let intensity = self.window.unwrap_or_default();
         ReadOptions { slices, intensity, ..ReadOptions::default() }
     }
 
-    /// How the data are read and divided.
-    #[must_use]
-    pub fn options(&self, side: usize, seed: u64, classes: &[String]) -> DataOptions {
-        DataOptions {
+    /// Refuses what says how files are read where none are: generated images would not heed it.
+    ///
+    /// # Errors
+    /// With the options that were given.
+    pub fn check_without_data(&self) -> anyhow::Result<()> {
+        let given = [
+            ("--dirichlet", self.dirichlet.is_some()),
+            ("--ignore-split", self.ignore_split),
+            ("--scanners", self.scanners.is_some()),
+            ("--window", self.window.is_some()),
+            ("--axis", self.axis.is_some()),
+            ("--every", self.every.is_some()),
+        ];
+        let given: Vec<&str> =
+            given.iter().filter_map(|(option, given)| given.then_some(*option)).collect();
+        ensure!(
+            given.is_empty(),
+            "{} would change nothing: the images are generated; name some with --data, or leave it out",
+            given.join(", ")
+        );
+        Ok(())
+    }
+
+    /// Reads and divides the data.
+    ///
+    /// # Errors
+    /// What is wrong with them, naming the file.
+    pub fn load(
+        &self,
+        path: &Path,
+        side: usize,
+        seed: u64,
+        classes: &[String],
+    ) -> anyhow::Result<Dataset> {
+        let unless_told = DataOptions::default();
+        let options = DataOptions {
             side,
             seed,
             sites: self.sites,
             max_per_site: self.max_per_site,
-            dirichlet_alpha: self.dirichlet,
+            dirichlet_alpha: self.dirichlet.unwrap_or(unless_told.dirichlet_alpha),
             ignore_split: self.ignore_split,
             classes: classes.to_vec(),
             scanners: self.scanners,
             imaging: self.imaging(),
-            mask: MaskOptions { labels: self.mask_label.clone(), channel: self.mask_channel },
-            ..DataOptions::default()
+            ..unless_told
+        };
+        data::load(path, &options).with_context(|| format!("the data in {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        data: DataArgs,
+    }
+
+    #[test]
+    fn without_data_nothing_is_said_of_how_they_are_read() {
+        let check = |words: &[&str]| {
+            let words = ["demo"].iter().chain(words);
+            Only::try_parse_from(words).unwrap().data.check_without_data()
+        };
+        check(&["--sites", "5", "--max-per-site", "8"]).unwrap();
+        for words in [
+            &["--dirichlet", "0"][..],
+            &["--ignore-split"],
+            &["--scanners", "4"],
+            &["--window", "-600,1500"],
+            &["--axis", "axial"],
+            &["--every", "1"],
+        ] {
+            let error = check(words).unwrap_err().to_string();
+            assert!(error.contains(words[0]) && error.contains("--data"), "{error}");
         }
+        let both = check(&["--scanners", "1", "--axis", "coronal"]).unwrap_err().to_string();
+        assert!(both.contains("--scanners, --axis"), "{both}");
     }
 }

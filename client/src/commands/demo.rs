@@ -15,13 +15,9 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use ringfence_clock::Clock;
-use ringfence_federation::{Fault, Faults, Federation, FederationSetup};
-use ringfence_learning::data::{
-    self,
-    phantom::{self, PhantomOptions},
-};
-use ringfence_learning::task::remarks;
-use ringfence_learning::{DataOptions, Dataset, RoundStart, TrainingPlan, evaluate, picture};
+use ringfence_federation::{Fault, Faults, Federation, FederationSetup, site_id};
+use ringfence_learning::data::phantom::{self, PhantomOptions};
+use ringfence_learning::{Dataset, RoundStart, TaskName, TrainingPlan, evaluate, picture};
 use ringfence_options::{
     AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs, pinned, progress_bar,
     train_round,
@@ -86,10 +82,15 @@ impl Demo {
             sites >= 3,
             "expected at least 3 sites, got --sites {sites}: with two, each could subtract its own update from the sum"
         );
-        let dataset = self.load()?;
+        if self.data.is_none() {
+            self.images.check_without_data()?;
+        }
+        let dataset = self.load(sites)?;
         let plan = self.plan.plan(&dataset.classes, self.algorithm)?;
         let task = plan.task()?;
         plan.check(&dataset)?;
+        let names = dataset.sites.iter().map(|site| site_id(&site.site));
+        self.faults().check(&names.collect::<anyhow::Result<Vec<_>>>()?, plan.rounds)?;
         let initial = plan.initial_weights()?;
         self.print_study(&dataset, &plan, &initial);
         remarks(task.as_ref(), &dataset).iter().for_each(|line| println!("  {line}"));

@@ -97,6 +97,11 @@ fn refuses_what_makes_no_study() {
         (&["--drop", "9@0"], "names no site or round of this run"),
         (&["--drop", "1@9"], "names no site or round of this run"),
         (&["--mute", "nonsense"], "expected K@R"),
+        (&["--lie", "0@0", "--lie", "1@0"], "a study of 5 sites withstands c = 1"),
+        (&["--sites", "3", "--baddeal", "1@0"], "nobody can be named"),
+        (&["--flip", "2@0", "--drop", "2@0:after"], "sends no body again"),
+        (&["--spoil", "0@0:after"], "only --drop has :before and :after"),
+        (&["--scanners", "4"], "--scanners would change nothing"),
         (&["--data", "/nonexistent/folder"], "/nonexistent/folder"),
         (&["--bits", "40"], "expected 2 to 24 bits"),
     ] {
