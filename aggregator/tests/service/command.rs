@@ -58,7 +58,7 @@ fn serving_is_refused_where_it_would_be_unsafe() {
     failed(&serve("127.0.0.1:0"), &["a token of 5 bytes"]);
     for (token, words) in [
         (&b"a token with spaces in it"[..], "byte 2 is white space"),
-        (b"a-token-with-a-\0-in-it", "byte 16 is a control character"),
+        (b"a-token-with-a-\x01-in-it", "byte 16 is a control character"),
         (b"two-lines-of-a-\ntoken-file", "byte 16 is a newline"),
         (&[b'a'; 5000], "at most 4096 bytes"),
     ] {

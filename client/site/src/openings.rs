@@ -72,7 +72,9 @@ impl Site {
                     });
                 }
                 Err(SiteError::Transport(
-                    error @ (TransportError::Network { .. } | TransportError::Silent { .. }),
+                    error @ (TransportError::Network { .. }
+                    | TransportError::Silent { .. }
+                    | TransportError::NoAnswer { .. }),
                 )) => {
                     return Err(error.into());
                 }

@@ -82,7 +82,7 @@ impl Site {
             identity,
             check_key,
             journal,
-            transport,
+            transport: transport.with_patience(patience),
             patience,
             clock,
             keeps_sums: false,

@@ -103,6 +103,21 @@ async fn a_redirect_is_an_error_that_names_its_target_and_is_not_followed() {
     assert_eq!(elsewhere.requests(), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn a_silent_server_ends_patience_and_is_named() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    // Connections are taken, and stay as they are.
+    let taken = std::thread::spawn(move || silent.incoming().take(1).collect::<Vec<_>>());
+    let transport = Transport::new(&url, false, Clock::system()).unwrap();
+    let started = std::time::Instant::now();
+    let error = transport.with_patience(Duration::from_secs(2)).status(STUDY).await.unwrap_err();
+    assert!(matches!(error, TransportError::NoAnswer { seconds: 10, .. }), "{error}");
+    assert!(error.is_transient() && error.to_string().contains(&url), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(60), "it is not asked five times again");
+    assert_eq!(taken.join().unwrap().len(), 1);
+}
+
 /// Run by the test below, in a process whose environment names a proxy.
 #[tokio::test]
 #[ignore = "needs the environment that the test below gives it"]

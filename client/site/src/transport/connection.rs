@@ -1,6 +1,6 @@
 //! One connection: which addresses it speaks to, how much of an answer it takes, what it repeats.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
@@ -9,6 +9,7 @@ use ringfence_clock::Clock;
 use ringfence_crypto::api::Problem;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::address::{self, LOCALHOST, LOOPBACK};
 use super::error::TransportError;
@@ -23,6 +24,11 @@ pub(super) const ATTEMPTS: u32 = 6;
 const WHOLE: Duration = Duration::from_secs(300);
 /// What streams, a body or a sum, has besides a second for so many bytes: 0.13 Mbit/s.
 const SLOWEST: u64 = 16 << 10;
+/// How long an answer may take to begin, beside the time of a long poll: as long as patience lasts,
+/// within these bounds. A server that is not silent may still be slow.
+const SILENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(40)];
+/// Patience unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause after the first attempt.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -32,6 +38,8 @@ pub struct Transport {
     pub(super) client: reqwest::Client,
     base: Url,
     clock: Clock,
+    /// How long a request that fails is repeated.
+    patience: Duration,
 }
 
 impl Transport {
@@ -57,7 +65,13 @@ impl Transport {
             .read_timeout(POLL + Duration::from_secs(40))
             .build()
             .map_err(|source| TransportError::Network { url: url.into(), source })?;
-        Ok(Self { client, base, clock })
+        Ok(Self { client, base, clock, patience: PATIENCE })
+    }
+
+    /// Waits for an aggregator that is silent or away as long as this, and no longer.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -86,13 +100,17 @@ impl Transport {
         limit: usize,
         request: impl Fn(Url) -> RequestBuilder,
     ) -> Result<Vec<u8>, TransportError> {
-        let mut attempt = 0;
+        let (start, mut attempt) = (Instant::now(), 0);
+        let [least, _] = SILENCE;
+        let patience = self.patience.max(least);
         loop {
             attempt += 1;
             match self.once(path, limit, &request).await {
                 // Every request is idempotent, so a broken connection or an overloaded server is
                 // simply tried again.
-                Err(error) if attempt < ATTEMPTS && error.is_transient() => {
+                Err(error)
+                    if attempt < ATTEMPTS && error.is_transient() && start.elapsed() < patience =>
+                {
                     self.pause(attempt).await;
                 }
                 result => return result,
@@ -113,7 +131,13 @@ impl Transport {
     ) -> Result<Vec<u8>, TransportError> {
         let url = self.url(path)?;
         let network = |source| TransportError::Network { url: url.to_string(), source };
-        let response = request(url.clone()).timeout(WHOLE).send().await.map_err(network)?;
+        let [least, most] = SILENCE;
+        let poll = if path.contains("wait=") { POLL } else { Duration::ZERO };
+        let silence = poll + self.patience.clamp(least, most);
+        let answer = timeout(silence, request(url.clone()).timeout(WHOLE).send());
+        let silent =
+            |_| TransportError::NoAnswer { url: url.to_string(), seconds: silence.as_secs() };
+        let response = answer.await.map_err(silent)?.map_err(network)?;
         let response = accepted(response).await?;
         bounded(response, limit).await
     }

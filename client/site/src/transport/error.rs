@@ -57,6 +57,16 @@ pub enum TransportError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A connection, and nothing on it.
+    #[error(
+        "the aggregator at {url} took the request and did not begin to answer within {seconds} s; check that it runs and the URL is right"
+    )]
+    NoAnswer {
+        /// The request's URL.
+        url: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// An answer longer than such an answer can be.
     #[error(
         "the answer of {url} is longer than {limit} bytes; this is no Ringfence aggregator, or another version"
@@ -103,7 +113,9 @@ impl TransportError {
 
     /// Whether the same request may succeed later: the aggregator is away, or busy.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Network { .. } | Self::Silent { .. }) || self.is_busy()
+        let away =
+            matches!(self, Self::Network { .. } | Self::Silent { .. } | Self::NoAnswer { .. });
+        away || self.is_busy()
     }
 }
 

@@ -315,12 +315,12 @@ def bad_sums(opened):
     case("noise_within_bounds", [(k, 1) for k in quiet[:2000]], check)
     limit = 3 * 65535
     slot = message[7] // 2**19 + 2**18
-    error = f"value {ring.N + 7} sums to {slot}, expected at most {limit} for 3 sites"
+    error = f"value {ring.N + 7} sums to {slot}, expected 0 to {limit} for these 3 sites"
     case("slot", [(7, scaled(2**18, 1))], error)
     used = parties.VALUES + 1 - 2 * ring.N
-    padding = f"value {2 * ring.N + used} sums to 1, expected at most 0"
+    padding = f"value {2 * ring.N + used} sums to 1, expected 0 to 0"
     case("padding", [(ring.N + used, scaled(1))], padding)
-    case("count_too_high", [(0, scaled(1))], "value 0 sums to 4, expected at most 3")
+    case("count_too_high", [(0, scaled(1))], "value 0 sums to 4, expected 0 to 3")
     case("count_too_low", [(0, scaled(-1 % ring.Q))], "the sum counts 2 sites, the certified set has 3")
     case("another_set", [], "the sum counts 3 sites, the certified set has 4", sites=4)
     case("truncated", [], "could not read the sum of the bodies", cut=8)
