@@ -128,6 +128,8 @@ impl fmt::Debug for Identity {
 pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     let io = |source| IdentityError::Io { path: path.to_owned(), source };
     let bytes = Zeroizing::new(ringfence_durable::read(path, MAX_SECRET).map_err(io)?);
+    let text = text::decode(&bytes).map_err(io)?.into_owned();
+    let bytes = Zeroizing::new(text.into_bytes());
     let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
     if mode & 0o077 != 0 {
         tracing::warn!(

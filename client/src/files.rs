@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use ringfence_crypto::api::token;
 use ringfence_crypto::statement::{RosterEntry, SignedStudy, Study};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
-use ringfence_durable::Readers;
+use ringfence_durable::{Readers, text};
 use ringfence_keys::identity::Identity;
 use ringfence_site::model;
 use ringfence_weights::Weights;
@@ -15,15 +15,18 @@ use zeroize::Zeroizing;
 /// Most bytes of a secret file.
 const MAX_SECRET: usize = 4096;
 
-/// Reads a file of at most `limit` bytes.
-fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
-    ringfence_durable::read(path, limit).with_context(|| format!("cannot read {}", path.display()))
+/// Reads a text file of at most `limit` bytes as people's editors leave it. It may be secret.
+pub(crate) fn read_text(path: &Path, limit: usize) -> anyhow::Result<Zeroizing<String>> {
+    let cannot = || format!("cannot read {}", path.display());
+    let bytes = Zeroizing::new(ringfence_durable::read(path, limit).with_context(cannot)?);
+    Ok(Zeroizing::new(text::decode(&bytes).with_context(cannot)?.into_owned()))
 }
 
 /// Reads the administrator's token.
 pub(crate) fn read_token(path: &Path) -> anyhow::Result<Zeroizing<String>> {
-    let file = Zeroizing::new(read(path, MAX_SECRET)?);
-    let token = token(&file).map_err(|error| anyhow!("{} holds {error}", path.display()))?;
+    let file = read_text(path, MAX_SECRET)?;
+    let token = token(file.as_bytes());
+    let token = token.map_err(|error| anyhow!("{} holds {error}", path.display()))?;
     Ok(Zeroizing::new(token.to_owned()))
 }
 
@@ -41,22 +44,21 @@ pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
 
 /// Reads a study file.
 pub(crate) fn read_study(path: &Path) -> anyhow::Result<SignedStudy> {
-    let bytes = read(path, MAX_STUDY)?;
-    SignedStudy::parse(&bytes).with_context(|| path.display().to_string())
+    let text = read_text(path, MAX_STUDY)?;
+    SignedStudy::parse(text.as_bytes()).with_context(|| path.display().to_string())
 }
 
 /// Reads a secret identity file.
 pub(crate) fn read_identity(path: &Path) -> anyhow::Result<Identity> {
-    let bytes = Zeroizing::new(read(path, MAX_SECRET)?);
-    // No text is no identity either.
-    let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    Identity::from_file(text).with_context(|| path.display().to_string())
+    let text = read_text(path, MAX_SECRET)?;
+    Identity::from_file(&text).with_context(|| path.display().to_string())
 }
 
 /// Reads a public site file.
 pub(crate) fn read_public(path: &Path) -> anyhow::Result<RosterEntry> {
-    let bytes = read(path, MAX_MESSAGE)?;
-    json::parse(&bytes, MAX_MESSAGE, "public site file").with_context(|| path.display().to_string())
+    let text = read_text(path, MAX_MESSAGE)?;
+    json::parse(text.as_bytes(), MAX_MESSAGE, "public site file")
+        .with_context(|| path.display().to_string())
 }
 
 /// Reads tensors that must have the study's layout.

@@ -29,6 +29,6 @@ pub use folder::write as write_folder;
 pub use left_out::{LeftOut, LeftOutReason, summary as left_out_summary};
 pub use load::load;
 pub use options::{DataOptions, OneSite};
-pub use ringfence_imaging::ReadOptions;
+pub use ringfence_imaging::{MaskOptions, ReadOptions};
 pub use scanner::Scanner;
 pub use stack::{Picture, read_pictures};

@@ -1,9 +1,7 @@
 //! How images are read and divided.
 
-use std::path::Path;
-
-use anyhow::{Context, ensure};
-use ringfence_imaging::{Axis, Intensity, ReadOptions, SliceOptions, Slices};
+use anyhow::ensure;
+use ringfence_imaging::{Axis, Intensity, MaskOptions, ReadOptions, SliceOptions, Slices};
 use ringfence_learning::DataOptions;
 
 use crate::retired::{Retired, renamed};
@@ -47,6 +45,14 @@ pub struct DataArgs {
     /// Take every K-th slice of a volume; all unless given.
     #[arg(long, value_name = "K")]
     every: Option<usize>,
+    /// Labels of the masks that are inside, where they have more than one: stored values, or
+    /// numbers of segments.
+    #[arg(long, value_name = "LABEL", value_delimiter = ',')]
+    mask_label: Vec<u32>,
+    /// Channel that holds the mask, counted from 0, where a mask file has several: of a picture red,
+    /// green, blue and alpha, of a four-dimensional file the volume.
+    #[arg(long, value_name = "CHANNEL")]
+    mask_channel: Option<usize>,
     /// The name that --scanners had.
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "",
         value_parser = renamed("--devices", "--scanners"))]
@@ -95,6 +101,8 @@ impl DataArgs {
             ("--window", self.window.is_some()),
             ("--axis", self.axis.is_some()),
             ("--every", self.every.is_some()),
+            ("--mask-label", !self.mask_label.is_empty()),
+            ("--mask-channel", self.mask_channel.is_some()),
         ];
         let given: Vec<&str> =
             given.iter().filter_map(|(option, given)| given.then_some(*option)).collect();
@@ -106,19 +114,11 @@ impl DataArgs {
         Ok(())
     }
 
-    /// Reads and divides the data.
-    ///
-    /// # Errors
-    /// What is wrong with them, naming the file.
-    pub fn load(
-        &self,
-        path: &Path,
-        side: usize,
-        seed: u64,
-        classes: &[String],
-    ) -> anyhow::Result<Dataset> {
+    /// How the data are read and divided.
+    #[must_use]
+    pub fn options(&self, side: usize, seed: u64, classes: &[String]) -> DataOptions {
         let unless_told = DataOptions::default();
-        let options = DataOptions {
+        DataOptions {
             side,
             seed,
             sites: self.sites,
@@ -128,9 +128,9 @@ impl DataArgs {
             classes: classes.to_vec(),
             scanners: self.scanners,
             imaging: self.imaging(),
+            mask: MaskOptions { labels: self.mask_label.clone(), channel: self.mask_channel },
             ..unless_told
-        };
-        data::load(path, &options).with_context(|| format!("the data in {}", path.display()))
+        }
     }
 }
 

@@ -23,15 +23,14 @@ const BATCH: u32 = 16;
 /// A new statement is published when fewer rounds than these are covered ahead.
 const AHEAD: u32 = 4;
 
-/// Whether a manifest leaves out a holder's keys, which the aggregator has since some moment.
-fn leaves_out(
-    manifest: &Manifest,
-    named: Option<Digest>,
-    published: Digest,
-    since: UnixSeconds,
-) -> bool {
-    let unseen = named.is_none() && RoundKeys::may_be_unseen(manifest.opened_at, since);
-    named != Some(published) && !unseen
+/// Whether the initiator of a manifest must have been shown a site's keys, `last` being the closing of
+/// the round before. The first two do not rest on what the initiator says of its time.
+fn must_name(manifest: &Manifest, published: &Published, last: Option<&Closing>) -> bool {
+    // The initiator holds that closing, and has asked for keys after it.
+    let logged = published.index.zip(last);
+    let logged = logged.is_some_and(|(index, last)| index < last.checkpoint.size);
+    let unopened = published.unopened.is_some_and(|next| next <= manifest.round);
+    logged || unopened || !RoundKeys::may_be_unseen(manifest.opened_at, published.since)
 }
 
 fn not_logged(statement: Digest, reason: String) -> SiteError {
@@ -284,8 +283,9 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringfence_crypto::id::StudyId;
+    use ringfence_crypto::id::{StudyId, UnixSeconds};
     use ringfence_crypto::statement::UNSEEN_SECONDS;
+    use ringfence_crypto::wire::json;
 
     const PUBLISHED: u64 = 1000;
 
@@ -301,15 +301,51 @@ mod tests {
             base_model: Digest::of(b"keyed"),
             previous: None,
             trust: Digest::of(b"trust"),
-        };
-        let (published, other) = (Digest::of(b"published"), Digest::of(b"other"));
-        let since = UnixSeconds(1000);
-        assert!(!leaves_out(&manifest(2000), Some(published), published, since));
-        assert!(leaves_out(&manifest(2000), None, published, since));
-        assert!(leaves_out(&manifest(2000), Some(other), published, since));
-        // Opened before they could be seen; but another key than this site's is never right.
-        assert!(!leaves_out(&manifest(1000 + UNSEEN_SECONDS), None, published, since));
-        assert!(leaves_out(&manifest(1001 + UNSEEN_SECONDS), None, published, since));
-        assert!(leaves_out(&manifest(1000), Some(other), published, since));
+        }
+    }
+
+    fn published(index: Option<u64>, unopened: Option<u32>) -> Published {
+        let study = StudyId(Digest::of(b"study"));
+        let (zero, site) = ("00".repeat(64), "site-1");
+        let signed = format!(
+            r#"{{"statement":{{"study":"{study}","site":"{site}","first_round":0,"keys":[]}},"signature":"{zero}"}}"#
+        );
+        let keys = json::parse(signed.as_bytes(), 1 << 20, "round keys").unwrap();
+        let unopened = unopened.map(RoundNumber);
+        Published { keys, since: UnixSeconds(PUBLISHED), index, unopened }
+    }
+
+    fn closing(size: u64) -> Closing {
+        let zero = "00".repeat(32);
+        let study = StudyId(Digest::of(b"study"));
+        let statement = format!(
+            r#"{{"study":"{study}","round":2,"manifest":"{zero}","freeze":"{zero}","closed_at":0,
+            "included":[],"excluded":[],"reviews":[],"sum":null,"checkpoint":{{"size":{size},"root":"{zero}"}}}}"#
+        );
+        json::parse(statement.as_bytes(), 1 << 20, "closing").unwrap()
+    }
+
+    #[test]
+    fn a_manifest_that_was_opened_later_must_name_a_key() {
+        let unseen = published(None, None);
+        assert!(must_name(&manifest(2000), &unseen, None));
+        // Opened before they could be seen.
+        assert!(!must_name(&manifest(PUBLISHED + UNSEEN_SECONDS), &unseen, None));
+        assert!(must_name(&manifest(PUBLISHED + UNSEEN_SECONDS + 1), &unseen, None));
+    }
+
+    #[test]
+    fn a_manifest_must_name_what_the_log_held_at_the_closing_before_whatever_its_time() {
+        let logged = published(Some(7), None);
+        assert!(!must_name(&manifest(0), &logged, None));
+        assert!(!must_name(&manifest(0), &logged, Some(&closing(7))));
+        assert!(must_name(&manifest(0), &logged, Some(&closing(8))));
+    }
+
+    #[test]
+    fn a_manifest_must_name_what_was_published_well_before_its_round_was_open() {
+        assert!(!must_name(&manifest(0), &published(None, Some(4)), None));
+        assert!(must_name(&manifest(0), &published(None, Some(3)), None));
+        assert!(must_name(&manifest(0), &published(None, Some(0)), None));
     }
 }

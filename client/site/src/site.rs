@@ -9,13 +9,12 @@ use ringfence_clock::{Clock, TimedOut};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{SignedStudy, Study};
+use ringfence_crypto::statement::{SignedStudy, Study, UNSEEN_SECONDS};
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::identity::Identity;
 
 use crate::error::SiteError;
 use crate::journal::Journal;
-use crate::round_keys::RACE;
 use crate::transport::{RoundTransport, Transport, TransportError};
 use crate::wait::{Awaited, Waiting};
 
@@ -128,7 +127,7 @@ impl Site {
     pub async fn next_round(&self) -> Result<RoundNumber, SiteError> {
         let asked = self.clock.now();
         let next = RoundNumber(self.transport.status(self.study_id).await?.rounds);
-        self.journal.round_keys(self.study_id)?.not_open(next, asked.earlier(RACE))?;
+        self.journal.round_keys(self.study_id)?.not_open(next, asked.earlier(UNSEEN_SECONDS))?;
         Ok(next)
     }
 

@@ -16,8 +16,12 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use ringfence_clock::Clock;
 use ringfence_federation::{Fault, Faults, Federation, FederationSetup, site_id};
-use ringfence_learning::data::phantom::{self, PhantomOptions};
-use ringfence_learning::{Dataset, RoundStart, TaskName, TrainingPlan, evaluate, picture};
+use ringfence_learning::data::{
+    self,
+    phantom::{self, PhantomOptions},
+};
+use ringfence_learning::task::remarks;
+use ringfence_learning::{DataOptions, Dataset, RoundStart, TrainingPlan, evaluate, picture};
 use ringfence_options::{
     AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs, pinned, progress_bar,
     train_round,
@@ -85,7 +89,7 @@ impl Demo {
         if self.data.is_none() {
             self.images.check_without_data()?;
         }
-        let dataset = self.load(sites)?;
+        let dataset = self.load()?;
         let plan = self.plan.plan(&dataset.classes, self.algorithm)?;
         let task = plan.task()?;
         plan.check(&dataset)?;

@@ -24,7 +24,8 @@ impl Weights {
     /// # Errors
     /// As [`Weights::load`].
     pub fn load_with(path: &Path) -> Result<(Self, HashMap<String, String>), WeightsError> {
-        let bytes = ringfence_durable::read_regular(path).map_err(|source| file_error(path, "read", source))?;
+        let bytes = ringfence_durable::read_regular(path)
+            .map_err(|source| file_error(path, "read", source))?;
         let format = |source| WeightsError::Format { path: path.to_path_buf(), source };
         let file = SafeTensors::deserialize(&bytes).map_err(format)?;
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;

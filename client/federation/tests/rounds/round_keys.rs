@@ -9,7 +9,7 @@ use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::{InclusionProof, LogEntry, NoteKey, TlogProof, origin};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{RoundKeys, UNSEEN_SECONDS};
+use ringfence_crypto::statement::{Manifest, RoundKeys, UNSEEN_SECONDS};
 use ringfence_crypto::wire::json;
 use ringfence_site::transport::Transport;
 use ringfence_site::{Journal, Site, SiteError};
