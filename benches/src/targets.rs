@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use rayon::ThreadPool;
 use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};

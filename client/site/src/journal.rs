@@ -110,9 +110,9 @@ impl Journal {
             Some(owner) => Err(JournalError::OtherSite {
                 root: self.root.display().to_string(),
                 owner: owner.id,
-                owner_key: owner.signature_key,
+                owner_key: owner.signature_key.into(),
                 site: own.id,
-                site_key: own.signature_key,
+                site_key: own.signature_key.into(),
             }),
             None => files::write(&path, &json::pretty(&own)),
         }

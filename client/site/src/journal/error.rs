@@ -58,11 +58,11 @@ pub enum JournalError {
         /// Whose state it is.
         owner: SiteId,
         /// That site's signature key.
-        owner_key: PublicKey,
+        owner_key: Box<PublicKey>,
         /// Who would use it.
         site: SiteId,
         /// This site's signature key.
-        site_key: PublicKey,
+        site_key: Box<PublicKey>,
     },
     /// Made by another version of the protocol.
     #[error("{root}: {source}; give --state another folder for the new study")]

@@ -125,7 +125,7 @@ impl Edge {
             pack(words, packing.wire_bits, out);
         }
         let (study, keys, check, check_key) = (&self.study, &keys, &check, &self.check_key);
-        let summands = Summands::alike(self.sites, &packing);
+        let summands = Summands::alike(self.sites, packing);
         let context = SumContext { study, manifest, summands, keys, check, check_key };
         OpenedSum::open(context, &mut &sum[..])
     }
