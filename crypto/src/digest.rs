@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::hexadecimal;
+
 /// A BLAKE3 digest: of a statement's canonical bytes, a body, an envelope or a model.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
@@ -36,11 +38,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let mut bytes = [0; 32];
-        // One spelling per value: hex would also take upper case.
-        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(DigestError(text.chars().take(80).collect()));
-        }
-        hex::decode_to_slice(text, &mut bytes)
+        hexadecimal::decode_to_slice(text, &mut bytes)
             .map_err(|_| DigestError(text.chars().take(80).collect()))?;
         Ok(Self(bytes))
     }

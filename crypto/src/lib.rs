@@ -15,6 +15,7 @@ pub mod api;
 pub mod chunk_group;
 pub mod dealing;
 pub mod digest;
+mod hexadecimal;
 pub mod id;
 pub mod layout;
 pub mod log;

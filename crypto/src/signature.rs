@@ -160,6 +160,8 @@ pub(crate) mod signature_hex {
     use ed25519_dalek::Signature;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    use crate::hexadecimal;
+
     pub(crate) fn serialize<S: Serializer>(
         signature: &Signature,
         serializer: S,
@@ -172,8 +174,8 @@ pub(crate) mod signature_hex {
     ) -> Result<Signature, D::Error> {
         let text = String::deserialize(deserializer)?;
         let mut bytes = [0; 64];
-        hex::decode_to_slice(&text, &mut bytes).map_err(|_| {
-            serde::de::Error::custom("expected a signature of 128 hexadecimal digits")
+        hexadecimal::decode_to_slice(&text, &mut bytes).map_err(|_| {
+            serde::de::Error::custom("expected a signature of 128 lower-case hexadecimal digits")
         })?;
         Ok(Signature::from_bytes(&bytes))
     }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::hexadecimal;
 use crate::wire::canonical::Canonical;
 
 /// Ahead of a leaf's data, so that no leaf can be taken for a node (RFC 6962, 2.1).
@@ -62,11 +63,7 @@ impl FromStr for LogHash {
     fn from_str(text: &str) -> Result<Self, LogHashError> {
         let refuse = || LogHashError(text.chars().take(80).collect());
         let mut bytes = [0; 32];
-        // One spelling per value: hex would also take upper case.
-        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(refuse());
-        }
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| refuse())?;
+        hexadecimal::decode_to_slice(text, &mut bytes).map_err(|_| refuse())?;
         Ok(Self(bytes))
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::hexadecimal;
 use crate::id::SiteId;
 use crate::signature::PublicKey;
 use crate::wire::canonical::{Canonical, canonical};
@@ -28,7 +29,10 @@ impl Serialize for HexBytes {
 impl<'de> Deserialize<'de> for HexBytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        hex::decode(text).map(Self).map_err(serde::de::Error::custom)
+        let bytes = hexadecimal::decode(&text).map_err(|error| {
+            serde::de::Error::custom(format!("expected lower-case hexadecimal digits: {error}"))
+        })?;
+        Ok(Self(bytes))
     }
 }
 
