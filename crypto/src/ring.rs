@@ -9,3 +9,4 @@ pub mod packing;
 pub mod params;
 mod vectorized;
 pub mod words;
+pub mod xof;

@@ -11,6 +11,7 @@
 //! the one that the check words rest on anyway.
 
 use rand::CryptoRng;
+use ringfence_crypto::ring::xof::Xof;
 use zeroize::Zeroizing;
 
 /// The seed of one encryption.
@@ -25,9 +26,7 @@ impl BulkRandomness {
     }
 
     /// The stream of one block; wiped on drop.
-    pub(crate) fn block(&self, block: u64) -> Zeroizing<blake3::OutputReader> {
-        let mut hasher = Zeroizing::new(blake3::Hasher::new_keyed(&self.0));
-        hasher.update(b"ringfence/randomness/1").update(&block.to_le_bytes());
-        Zeroizing::new(hasher.finalize_xof())
+    pub(crate) fn block(&self, block: u64) -> Xof {
+        Xof::keyed(&self.0, &[b"ringfence/randomness/1", &block.to_le_bytes()])
     }
 }

@@ -7,6 +7,7 @@
 pub use super::words::{LengthError, WordSum, add_words, block_bytes};
 
 use super::params::{MODULUS, RING_DEGREE};
+use super::xof::Xof;
 use crate::id::ManifestId;
 use crate::vectorized;
 
@@ -16,7 +17,7 @@ const PUBLIC_POLYNOMIAL_LABEL: &[u8] = b"ringfence/a/1";
 /// above q are skipped, the next one takes their place.
 ///
 /// The chance of a skip is 2^-32 a word, and what is skipped is public or never used.
-pub fn residues_from_xof(reader: &mut blake3::OutputReader, residues: &mut [u64]) {
+pub fn residues_from_xof(reader: &mut Xof, residues: &mut [u64]) {
     let mut buffer = [0u8; 8192];
     let mut filled = 0;
     while filled < residues.len() {
@@ -62,9 +63,8 @@ fn skip_large(words: &mut [u64]) -> usize {
 /// It is seeded by the name of the whole manifest: a site that was shown another model, roster
 /// or policy has another `a`, and its contribution decodes with nobody else's.
 pub fn public_polynomial(manifest: ManifestId, block: u64, values: &mut [u64; RING_DEGREE]) {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(PUBLIC_POLYNOMIAL_LABEL).update(&manifest.0.0).update(&block.to_le_bytes());
-    residues_from_xof(&mut hasher.finalize_xof(), values);
+    let seed = [PUBLIC_POLYNOMIAL_LABEL, &manifest.0.0, &block.to_le_bytes()];
+    residues_from_xof(&mut Xof::new(&seed), values);
 }
 
 #[cfg(test)]
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_same_residues_however_many_are_asked_for() {
-        let reader = || blake3::Hasher::new().update(b"x").finalize_xof();
+        let reader = || Xof::new(&[b"x"]);
         let (mut all, mut some) = ([0; 3000], [0; 3000]);
         residues_from_xof(&mut reader(), &mut all);
         let mut reader = reader();

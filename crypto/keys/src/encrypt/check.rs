@@ -20,6 +20,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ManifestId, ModelId, SiteId};
 use ringfence_crypto::ring::params::{CHECK_WORDS, RING_DEGREE};
 use ringfence_crypto::ring::words::{block_bytes, reduce_wide, unpack, word_modulus};
+use ringfence_crypto::ring::xof::Xof;
 use ringfence_crypto::statement::{Header, HexBytes, Study};
 use ringfence_crypto::vectorized;
 use ringfence_crypto::wire::canonical::{self, Canonical};
@@ -77,9 +78,7 @@ impl CheckKey {
 
     /// The vectors of a round whose words have `wire_bits` bits.
     pub(crate) fn vectors(&self, manifest: ManifestId, wire_bits: u8) -> CheckVectors<'_> {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(b"ringfence/check/2").update(&manifest.0.0);
-        let mut reader = hasher.finalize_xof();
+        let mut reader = Xof::keyed(&self.0, &[b"ringfence/check/2", &manifest.0.0]);
         let mut bytes = Zeroizing::new([0; 4 * RING_DEGREE]);
         let inside = std::array::from_fn(|_| {
             reader.fill(bytes.as_mut_slice());

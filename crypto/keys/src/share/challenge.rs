@@ -12,6 +12,7 @@
 use ringfence_crypto::id::FreezeId;
 use ringfence_crypto::ring::ciphertext::residues_from_xof;
 use ringfence_crypto::ring::field;
+use ringfence_crypto::ring::xof::Xof;
 use ringfence_crypto::threshold::Threshold;
 
 use super::dealt::{DealtShare, MASKS};
@@ -27,9 +28,7 @@ pub struct Challenge {
 impl Challenge {
     /// The challenge of a freeze, which is given by its digest, in a study with these thresholds.
     pub fn of(freeze: FreezeId, threshold: &Threshold) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"ringfence/review/2").update(&freeze.0.0);
-        let mut reader = hasher.finalize_xof();
+        let mut reader = Xof::new(&[b"ringfence/review/2", &freeze.0.0]);
         let factors = std::array::from_fn(|_| {
             let mut factors = vec![0; share_words(threshold)];
             residues_from_xof(&mut reader, &mut factors);
@@ -194,9 +193,8 @@ mod tests {
         let threshold = threshold((5, 1, 2));
         let challenge = challenge(&threshold);
         let mut all = vec![0; 2 * share_words(&threshold)];
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"ringfence/review/2").update(&Digest::of(b"freeze").0);
-        residues_from_xof(&mut hasher.finalize_xof(), &mut all);
+        let freeze = Digest::of(b"freeze");
+        residues_from_xof(&mut Xof::new(&[b"ringfence/review/2", &freeze.0]), &mut all);
         assert_eq!(challenge.factors.concat(), all);
         assert_ne!(challenge, Challenge::of(Digest::of(b"another").into(), &threshold));
     }

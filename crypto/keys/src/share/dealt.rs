@@ -14,6 +14,7 @@ use std::fmt;
 
 use ringfence_crypto::ring::ciphertext::residues_from_xof;
 use ringfence_crypto::ring::field::{self, ResidueError};
+use ringfence_crypto::ring::xof::Xof;
 use ringfence_crypto::threshold::Threshold;
 
 use super::share::share_words;
@@ -86,11 +87,8 @@ impl DealtShare {
 
     /// The share that a seed stands for: residues from BLAKE3's extendable output.
     pub(super) fn from_seed(seed: &[u8], threshold: &Threshold) -> Self {
-        let mut hasher = zeroize::Zeroizing::new(blake3::Hasher::new());
-        hasher.update(b"ringfence/share/1").update(seed);
-        let mut reader = zeroize::Zeroizing::new(hasher.finalize_xof());
         let mut words = SecretWords::zeros(dealt_words(threshold));
-        residues_from_xof(&mut reader, words.as_mut_slice());
+        residues_from_xof(&mut Xof::new(&[b"ringfence/share/1", seed]), words.as_mut_slice());
         Self::from_words(words, threshold)
     }
 

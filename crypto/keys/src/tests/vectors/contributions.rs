@@ -6,6 +6,7 @@ use ringfence_crypto::ring::ciphertext::residues_from_xof;
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{block_bytes, unpack};
+use ringfence_crypto::ring::xof::Xof;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{Header, HexBytes, HolderKeys, Manifest, RoundKeys, Study};
 use serde::Deserialize;
@@ -83,7 +84,7 @@ impl Case {
 
     fn key(&self) -> Vec<u64> {
         let mut key = vec![0; RING_DEGREE];
-        let mut reader = blake3::Hasher::new().update(&self.key_seed.0).finalize_xof();
+        let mut reader = Xof::new(&[&self.key_seed.0]);
         residues_from_xof(&mut reader, &mut key);
         self.key.check(&key);
         key

@@ -11,6 +11,7 @@ use ringfence_crypto::ring::ciphertext::residues_from_xof;
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::KEY_WORDS;
 use ringfence_crypto::ring::words::add_words;
+use ringfence_crypto::ring::xof::Xof;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{
     Certificate, DisputeCertificate, Freeze, Header, HexBytes, Manifest, Proceedings, Review,
@@ -66,10 +67,7 @@ pub(super) fn challenge(_: &str, file: Challenges) {
         assert_eq!(answer[..], numbers(&case.answer));
         assert_ne!(answer[..], numbers(&case.masks_swapped));
         assert_ne!(answer[..], numbers(&case.factors_interleaved));
-        let mut reader = blake3::Hasher::new()
-            .update(b"ringfence/review/2")
-            .update(&case.freeze.0)
-            .finalize_xof();
+        let mut reader = Xof::new(&[b"ringfence/review/2", &case.freeze.0]);
         for factors in &case.factors {
             let mut words = vec![0; share.key_words().len()];
             residues_from_xof(&mut reader, &mut words);
@@ -81,7 +79,7 @@ pub(super) fn challenge(_: &str, file: Challenges) {
 /// A vector of key words from its seed.
 fn key_of(seed: &[u8]) -> SecretWords {
     let mut words = vec![0; KEY_WORDS];
-    let mut reader = blake3::Hasher::new().update(seed).finalize_xof();
+    let mut reader = Xof::new(&[seed]);
     residues_from_xof(&mut reader, &mut words);
     words.into()
 }

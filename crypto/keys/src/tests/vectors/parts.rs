@@ -8,6 +8,7 @@ use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::{CHECK_WORDS, MODULUS, RING_DEGREE};
 use ringfence_crypto::ring::words::{reduce_wide, word_modulus};
+use ringfence_crypto::ring::xof::Xof;
 use ringfence_crypto::statement::HexBytes;
 use serde::Deserialize;
 
@@ -73,7 +74,7 @@ pub(super) fn transform(_: &str, file: TransformFile) {
     assert_eq!(x[RING_DEGREE - 1], file.points.last.0);
     let values = |seeded: &Seeded| {
         let mut coefficients = [0; RING_DEGREE];
-        let mut reader = blake3::Hasher::new().update(&seeded.seed.0).finalize_xof();
+        let mut reader = Xof::new(&[&seeded.seed.0]);
         residues_from_xof(&mut reader, &mut coefficients);
         let values = transform::forward(&coefficients);
         seeded.values.check(&values);
