@@ -1,7 +1,7 @@
 //! Statements that this site's own disk has damaged are fetched again, where the aggregator has them.
 
 use crate::error::SiteError;
-use crate::journal::{JournalError, RoundJournal};
+use crate::journal::{DamagedKeys, JournalError};
 use crate::site::Site;
 use crate::transport::TransportError;
 
@@ -11,21 +11,34 @@ impl Site {
     /// # Errors
     /// [`SiteError::Journal`] names a damaged one that the aggregator does not show again as it was.
     pub(crate) async fn mend_damaged(&self) -> Result<(), SiteError> {
+        let keys = self.journal.round_keys(self.study_id)?;
+        for damaged in keys.damaged()? {
+            let site = damaged.site.as_ref().unwrap_or(self.id());
+            let fetched = self.transport.round_keys(self.study_id, site, damaged.first_round).await;
+            let DamagedKeys { path, damage, .. } = damaged;
+            put_back(damage, fetched, |fetched| keys.put_back(&path, fetched))?;
+        }
         for journal in self.journal.kept_rounds(self.study_id)? {
             let Some(round) = journal.number() else { continue };
             let at = self.at(round);
             if let Err(damage) = journal.manifest() {
-                self.put_back(damage, &journal, "manifest.json", at.manifest().await)?;
+                put_back(damage, at.manifest().await, |fetched| {
+                    journal.put_back("manifest.json", fetched)
+                })?;
             }
             if let Err(damage) = journal.freeze() {
-                self.put_back(damage, &journal, "freeze.json", at.freeze().await)?;
+                put_back(damage, at.freeze().await, |fetched| {
+                    journal.put_back("freeze.json", fetched)
+                })?;
             }
             if let Err(damage) = journal.closing() {
-                self.put_back(damage, &journal, "closing.json", at.closing().await)?;
+                put_back(damage, at.closing().await, |fetched| {
+                    journal.put_back("closing.json", fetched)
+                })?;
             }
             if let Err(damage) = journal.receipt() {
                 let receipt = at.progress(self.id()).await.map(|progress| progress.receipt);
-                self.put_back(damage, &journal, "receipt.json", receipt)?;
+                put_back(damage, receipt, |fetched| journal.put_back("receipt.json", fetched))?;
             }
             if let Err(damage) = journal.certificate() {
                 // Endorsements may have come since, so it may be another file. One that is missing is
@@ -38,19 +51,17 @@ impl Site {
         }
         Ok(())
     }
+}
 
-    fn put_back<T: serde::Serialize>(
-        &self,
-        damage: JournalError,
-        journal: &RoundJournal,
-        file: &str,
-        fetched: Result<T, TransportError>,
-    ) -> Result<(), SiteError> {
-        let same = match fetched {
-            Ok(fetched) => journal.put_back(file, &fetched)?,
-            // The damage is what the operator can do something about.
-            Err(_) => false,
-        };
-        if same { Ok(()) } else { Err(damage.into()) }
+/// Puts a statement back that was fetched again, or reports the damage: it is what the operator can do
+/// something about.
+fn put_back<T>(
+    damage: JournalError,
+    fetched: Result<T, TransportError>,
+    put: impl FnOnce(&T) -> Result<bool, JournalError>,
+) -> Result<(), SiteError> {
+    match fetched {
+        Ok(fetched) if put(&fetched)? => Ok(()),
+        _ => Err(damage.into()),
     }
 }

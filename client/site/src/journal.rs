@@ -45,6 +45,7 @@ use ringfence_crypto::wire::json;
 use ringfence_keys::duties::contributor::{End, Record};
 use ringfence_keys::duties::holder::Records;
 pub use round::{ContributionRecord, RoundJournal};
+pub(crate) use round_keys::DamagedKeys;
 pub use round_keys::{Published, RoundKeysJournal};
 use serde::{Deserialize, Serialize};
 

@@ -77,8 +77,15 @@ async fn a_damaged_statement_is_fetched_again_or_named() {
         held.unwrap();
     }
     let round = state(&trio, 2).join("rounds/000000");
-    let statements =
-        ["manifest.json", "freeze.json", "closing.json", "receipt.json", "certificate.json"];
+    let statements = [
+        "manifest.json",
+        "freeze.json",
+        "closing.json",
+        "receipt.json",
+        "certificate.json",
+        "../../round-keys/000000.json",
+        "../../round-keys/a.000000.seen",
+    ];
     let whole = statements.map(|name| std::fs::read(round.join(name)).unwrap());
     for (name, whole) in statements.iter().zip(&whole) {
         // A digit within the signature, the last string of each.

@@ -12,7 +12,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
@@ -37,6 +37,16 @@ pub struct Published {
     pub index: Option<u64>,
     /// The first round that was not open yet some time later, as far as this site has looked.
     pub unopened: Option<RoundNumber>,
+}
+
+/// A file with a statement that is damaged, and which statement it held by its name.
+#[derive(Debug)]
+pub(crate) struct DamagedKeys {
+    pub(crate) path: PathBuf,
+    /// Whose it is; this site's own where none is given.
+    pub(crate) site: Option<SiteId>,
+    pub(crate) first_round: RoundNumber,
+    pub(crate) damage: JournalError,
 }
 
 /// The files of a study's round keys.
@@ -115,6 +125,43 @@ impl RoundKeysJournal {
             }
         }
         Ok(statements)
+    }
+
+    /// The statements on disk that are damaged.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn damaged(&self) -> Result<Vec<DamagedKeys>, JournalError> {
+        let mut found = Vec::new();
+        for path in files::children(&self.folder)? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let (site, first) = match (name.strip_suffix(".json"), name.strip_suffix(".seen")) {
+                (Some(first), _) => (None, first),
+                (_, Some(seen)) => match seen.rsplit_once('.') {
+                    Some((site, first)) => (site.parse().ok(), first),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            let Ok(first) = first.parse() else { continue };
+            let first_round = RoundNumber(first);
+            if let Err(damage) = files::read::<Signed<RoundKeys>>(&path) {
+                found.push(DamagedKeys { path, site, first_round, damage });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a statement over a file that is damaged, if it is what that held; answers whether it is.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn put_back(
+        &self,
+        path: &Path,
+        keys: &Signed<RoundKeys>,
+    ) -> Result<bool, JournalError> {
+        files::put_back(path, &json::compact(keys))
     }
 
     /// Keeps round keys of another site, so that it is noticed when they are hidden later.
