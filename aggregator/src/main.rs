@@ -1,14 +1,16 @@
 //! The `ringfence-aggregator` command.
 #![forbid(unsafe_code)]
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use ringfence_aggregator::{Config, Identity, Server};
 use ringfence_clock::Clock;
+use ringfence_exit::{failure, quiet_on_closed_pipes};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -38,7 +40,8 @@ enum Command {
     Serve(Config),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    quiet_on_closed_pipes();
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
@@ -46,23 +49,35 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match Arguments::parse().command {
-        Command::Keygen { key } => say(&Identity::generate(&key)?.public_key().to_string()),
-        Command::PublicKey { key } => say(&Identity::load(&key)?.public_key().to_string()),
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringfence-aggregator: {}", failure(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Keygen { key } => println!("{}", Identity::generate(&key)?.public_key()),
+        Command::PublicKey { key } => println!("{}", Identity::load(&key)?.public_key()),
         Command::Serve(config) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let outcome = runtime.block_on(serve(&config));
             // Adding up may be under way; it is done again at the next start.
             runtime.shutdown_timeout(Duration::from_secs(1));
-            outcome
+            outcome?;
         }
     }
+    Ok(())
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let server = Server::start(config, Clock::system()).await?;
-    say(&format!("listening on http://{}", server.address()))?;
+    // A whole line, so at once: a program may be waiting for it.
+    println!("listening on http://{}", server.address());
     server
         .run(async {
             tokio::select! {
@@ -72,10 +87,4 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         })
         .await;
     Ok(())
-}
-
-/// One line on standard output, at once: a program may be waiting for it.
-fn say(line: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output is closed")
 }

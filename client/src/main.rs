@@ -7,7 +7,7 @@ mod member;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ringfence_options::failure;
+use ringfence_exit::{failure, quiet_on_closed_pipes};
 use ringfence_options::retired::Anything;
 
 use commands::{
@@ -93,10 +93,11 @@ impl Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    quiet_on_closed_pipes();
     match Command::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringfence: {}", failure(&error));
+            eprintln!("ringfence: {}", failure(error.as_ref()));
             ExitCode::FAILURE
         }
     }

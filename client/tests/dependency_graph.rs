@@ -41,7 +41,7 @@ const OPTIONS: [&str; 10] = [
 ];
 
 /// What a program may be built from: the same, and the arguments.
-const PROGRAM: [&str; 11] = [
+const PROGRAM: [&str; 12] = [
     "crypto",
     "keys",
     "site",
@@ -53,12 +53,14 @@ const PROGRAM: [&str; 11] = [
     "imaging",
     "learning",
     "options",
+    "exit",
 ];
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     Rule { package: "ringfence-crypto", ours: &[], never: &["tokio"], with_tests: true },
     Rule { package: "ringfence-clock", ours: &["crypto"], never: &DECRYPTS, with_tests: true },
     Rule { package: "ringfence-durable", ours: &[], never: &["tokio"], with_tests: true },
+    Rule { package: "ringfence-exit", ours: &[], never: &["*"], with_tests: true },
     Rule {
         package: "ringfence-keys",
         ours: &["crypto"],
@@ -79,7 +81,7 @@ const RULES: [Rule; 16] = [
     },
     Rule {
         package: "ringfence-aggregator",
-        ours: &["crypto", "clock", "durable"],
+        ours: &["crypto", "clock", "durable", "exit"],
         never: &DECRYPTS,
         with_tests: true,
     },

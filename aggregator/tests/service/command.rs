@@ -48,6 +48,31 @@ fn keygen_makes_a_key_once_and_shows_only_its_public_half() {
 }
 
 #[test]
+fn what_a_failure_says_stands_there_once() {
+    let folder = TempDir::new().unwrap();
+    let key = folder.path().join("key");
+    let output = binary().args(["public-key", "--key"]).arg(&key).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = format!(
+        "ringfence-aggregator: {}: No such file or directory (os error 2)\n",
+        key.display()
+    );
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_closed_pipe_ends_it_without_a_word() {
+    let folder = TempDir::new().unwrap();
+    let key = folder.path().join("key");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let keygen = binary().args(["keygen", "--key"]).arg(&key).stdout(writer).output().unwrap();
+    assert_eq!(keygen.status.code(), Some(141), "{keygen:?}");
+    assert!(keygen.stderr.is_empty(), "{keygen:?}");
+    assert!(key.is_file());
+}
+
+#[test]
 fn serving_is_refused_where_it_would_be_unsafe() {
     let folder = TempDir::new().unwrap();
     let key = folder.path().join("key");

@@ -6,7 +6,7 @@ mod files;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringfence_options::failure;
+use ringfence_exit::{failure, quiet_on_closed_pipes};
 
 use experiment::Experiment;
 
@@ -26,11 +26,12 @@ enum Action {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    quiet_on_closed_pipes();
     let Action::Experiment(experiment) = Command::parse().action;
     match experiment.run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringfence-lab: {}", failure(&error));
+            eprintln!("ringfence-lab: {}", failure(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -171,3 +171,19 @@ fn the_largest_sites_are_refused_where_most_of_a_class_would_go() {
         "{error}"
     );
 }
+
+#[test]
+fn a_closed_pipe_ends_it_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_ringfence-lab"))
+        .args(["experiment", "--side", "16", "--sites", "3", "--rounds", "1", "--epochs", "1"])
+        .args(["--methods", "local", "--seeds", "1"])
+        .current_dir(folder.path())
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(141), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}

@@ -4,7 +4,6 @@
 mod algorithm;
 mod data;
 mod device;
-mod failure;
 mod federation;
 mod names;
 mod pin;
@@ -16,7 +15,6 @@ pub mod score;
 pub use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, MeanStepName};
 pub use data::DataArgs;
 pub use device::DeviceArgs;
-pub use failure::failure;
 pub use federation::FederationArgs;
 pub use names::name;
 pub use pin::{check_pinned, pinned};

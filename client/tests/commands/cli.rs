@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ringfence_weights::Weights;
 
-use crate::support::ringfence;
+use crate::support::{command, ringfence};
 
 fn model(path: &Path, shape: usize, value: f32) {
     let shapes = [("w".to_owned(), vec![shape])];
@@ -178,4 +178,25 @@ fn old_names_say_what_they_are_called_now() {
     let status = ["status", "--server", "http://127.0.0.1:1", "--digest", KEY];
     let error = ringfence(folder.path(), &status).unwrap_err();
     assert!(error.contains("could not be reached"), "{error}");
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, code) in [
+        (&["study", "cost", "--parameters", "1000", "--sites", "10"][..], 141),
+        (&["study", "cost", "--parameters", "1000", "--sites", "10", "--json"], 141),
+        (&["keygen", "--site", "a"], 141),
+        (&["init", "--side", "16"], 141),
+        // Help is not worth an error.
+        (&["--help"], 0),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(folder.path(), arguments).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+    // What was to be made is there.
+    assert!(folder.path().join("a.public.json").is_file());
 }

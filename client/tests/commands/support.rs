@@ -15,14 +15,16 @@ pub(crate) fn binaries() -> PathBuf {
     folder
 }
 
+/// The command in a folder.
+pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+    command.args(arguments).current_dir(folder).env_remove("RINGFENCE_SERVER");
+    command
+}
+
 /// Runs the command in a folder: its output, or what it says on failing.
 pub(crate) fn ringfence(folder: &Path, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("RINGFENCE_SERVER")
-        .output()
-        .unwrap();
+    let output = command(folder, arguments).output().unwrap();
     if output.status.success() {
         Ok(String::from_utf8(output.stdout).unwrap())
     } else {
