@@ -83,7 +83,7 @@ async fn a_holders_patience_of_an_hour_ends_in_a_moment() {
     };
     let RoundStatus { round, endorsed, endorsements_needed, .. } = &overdue.status;
     assert_eq!((*round, endorsed.len(), *endorsements_needed), (RoundNumber::FIRST, 1, 3));
-    for said in ["to a certificate by 20", " UTC (", "1 of 3 endorsements", "(missing: b, c)"] {
+    for said in ["to a certificate by 20", " UTC: ", "1 of 3 endorsements", "(missing: b, c)"] {
         assert!(text.contains(said), "{said:?} is not in {text}");
     }
 }
