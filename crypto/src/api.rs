@@ -12,10 +12,10 @@ pub use token::{MIN_TOKEN_BYTES, TokenError, token};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{HeaderId, StudyId};
+use crate::id::{HeaderId, StudyId, UnixSeconds};
 use crate::log::{LogEntry, LogHash};
 use crate::round::{Event, RoundStatus};
-use crate::signature::Signed;
+use crate::signature::{PublicKey, Signed};
 use crate::statement::{Manifest, Receipt, RoundKeys};
 
 /// An RFC 9457 problem: what a refused request is answered with.
@@ -47,6 +47,17 @@ pub struct ContributionProgress {
     pub body_bytes: u64,
     /// Given once everything is durable.
     pub receipt: Option<Signed<Receipt>>,
+}
+
+/// Which aggregator it is that answers. It says so unsigned: that tells apart aggregators, and does
+/// not prove anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AggregatorStatus {
+    /// The key that it signs with; it stands in the files of its studies.
+    pub aggregator_key: PublicKey,
+    /// What its clock shows.
+    pub now: UnixSeconds,
 }
 
 /// A study as the aggregator runs it.

@@ -1,10 +1,12 @@
-//! What the routes are given: the studies, the inbox, and who is the administrator.
+//! What the routes are given: the studies, the inbox, who is the administrator, and who answers.
 
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::FromRef;
 use futures_util::{StreamExt, TryStreamExt};
+use ringfence_clock::Clock;
+use ringfence_crypto::signature::PublicKey;
 
 use crate::auth::AdminToken;
 use crate::core::incoming::{Inbox, Incoming};
@@ -19,6 +21,10 @@ pub(crate) struct Front {
     pub(crate) inbox: Inbox,
     /// Who may register studies.
     pub(crate) admin: AdminToken,
+    /// What verifies this aggregator's signatures.
+    pub(crate) key: PublicKey,
+    /// What tells the time.
+    pub(crate) clock: Clock,
 }
 
 impl Front {

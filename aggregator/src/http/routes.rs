@@ -15,11 +15,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, Uri};
+use axum::response::Response;
 use axum::routing::{get, post, put};
+use ringfence_crypto::api::AggregatorStatus;
 use tower_http::trace::TraceLayer;
 
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::studies::Studies;
+use crate::http::answer::answer;
 use crate::http::front::Front;
 
 /// All routes of the service.
@@ -27,6 +30,7 @@ pub(crate) fn router(front: Front) -> Router {
     let round = "/v2/studies/{study}/rounds/{round}";
     let path = |rest: &str| format!("{round}/{rest}");
     Router::new()
+        .route("/v2/aggregator", get(aggregator))
         .route("/v2/studies", post(study::register))
         .route("/v2/studies/{study}", get(study::file))
         .route("/v2/studies/{study}/status", get(study::status))
@@ -90,6 +94,11 @@ pub(crate) fn router(front: Front) -> Router {
         .method_not_allowed_fallback(unknown_method)
         .layer(TraceLayer::new_for_http())
         .with_state(front)
+}
+
+/// `GET /aggregator`: whose answers these are, and what its clock shows.
+async fn aggregator(State(front): State<Front>) -> Response {
+    answer(&AggregatorStatus { aggregator_key: front.key, now: front.clock.now() })
 }
 
 /// The process runs.

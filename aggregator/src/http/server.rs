@@ -71,7 +71,6 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     front: Front,
-    clock: Clock,
     listener: TcpListener,
     address: SocketAddr,
     stop: watch::Sender<bool>,
@@ -90,15 +89,16 @@ impl Server {
         let admin = AdminToken::load(&config.admin_token_file, &identity)?;
         let store = sqlite_files::open(&config.data).await?;
         let (stop, stopping) = watch::channel(false);
+        let key = identity.public_key();
         let marks = Marks::open(&config.marks(), identity.clone(), config.adopt_marks)?;
         let shared = Shared::new(store, marks, identity, clock.clone(), stopping);
         let studies = Arc::new(Studies::load(shared).await?);
         let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
-        let front = Front { studies, inbox, admin };
+        let front = Front { studies, inbox, admin, key, clock };
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { front, clock, listener, address, stop })
+        Ok(Self { front, listener, address, stop })
     }
 
     /// Where it listens; the port is the real one when port 0 was asked for.
@@ -139,7 +139,7 @@ impl Server {
             graceful.shutdown().await;
             self.front.studies.close().await;
         };
-        if self.clock.timeout(SHUTDOWN_TIME, end).await.is_err() {
+        if self.front.clock.timeout(SHUTDOWN_TIME, end).await.is_err() {
             tracing::warn!("requests in flight took too long; what they sent can be resumed");
         }
     }
@@ -158,7 +158,7 @@ impl Server {
             Err(error) => {
                 // Out of descriptors, most likely: others must end before this gets better.
                 tracing::warn!(%error, "accepting a connection failed");
-                self.clock.sleep(ACCEPT_PAUSE).await;
+                self.front.clock.sleep(ACCEPT_PAUSE).await;
                 None
             }
         }

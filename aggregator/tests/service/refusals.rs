@@ -1,8 +1,9 @@
 //! Every refusal: its status, its media type, and words that say what to do.
 
 use reqwest::Method;
+use ringfence_clock::Clock;
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame, recipients};
+use ringfence_crypto::api::{AggregatorStatus, EnvelopeFrame, OpeningFrame, recipients};
 use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::round::{RoundState, RoundStatus};
@@ -51,6 +52,9 @@ async fn routes_and_tokens() {
     let client = aggregator.client();
     assert_eq!(client.get("/healthz").await.ok().bytes, b"ok\n");
     assert_eq!(client.get("/readyz").await.ok().bytes, b"ready\n");
+    let status: AggregatorStatus = client.get("/v2/aggregator").await.json();
+    assert_eq!(status.aggregator_key, aggregator.key);
+    assert!(status.now.since(Clock::system().now()).is_zero(), "{status:?}");
     client.get("/v1/studies").await.refused(404, &["no route GET /v1/studies"]);
     client.get("/v2/studies").await.refused(405, &["does not take GET"]);
     client.get("/v2/studies/xyz").await.refused(404, &["64 hexadecimal digits"]);

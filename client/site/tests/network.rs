@@ -14,6 +14,7 @@ use std::time::Duration;
 use ringfence_clock::Clock;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
+use ringfence_crypto::signature::PublicKey;
 use ringfence_site::transport::{Transport, TransportError};
 
 const STUDY: StudyId = StudyId(Digest([7; 32]));
@@ -101,6 +102,74 @@ async fn a_redirect_is_an_error_that_names_its_target_and_is_not_followed() {
         assert_eq!(aggregator.requests().len(), 4, "each was asked once");
     }
     assert_eq!(elsewhere.requests(), Vec::<String>::new());
+}
+
+/// RFC 8032, tests 1 and 2.
+const KEYS: [&str; 2] = [
+    "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+];
+
+fn ok(body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+}
+
+fn status(key: &str, now: UnixSeconds) -> String {
+    ok(&format!(r#"{{"aggregator_key":"{key}","now":{}}}"#, now.0))
+}
+
+#[tokio::test]
+async fn whoever_is_not_the_study_s_aggregator_is_told_apart_by_the_first_request() {
+    let expected: PublicKey = KEYS[0].parse().unwrap();
+    let now = Clock::system().now();
+    for (answer, came) in [
+        (status(KEYS[1], now), format!("it is an aggregator with the key {}", KEYS[1])),
+        (no_content(), "its answer is 404 (Not Found)".to_owned()),
+        (redirect("302 Found", "/login"), "its answer is 302, a redirect to /login".to_owned()),
+        (ok("<html>It works!</html>"), "expected the JSON of a server status".to_owned()),
+        (ok(&" ".repeat(2000)), "its answer is longer than 1024 bytes".to_owned()),
+        ("SSH-2.0-OpenSSH_9.9\r\n".to_owned(), "it speaks no HTTP".to_owned()),
+    ] {
+        let stranger = Listener::start(answer);
+        let transport = Transport::new(&stranger.url(), false, Clock::system()).unwrap();
+        let error = transport.meet(&expected).await.unwrap_err();
+        assert!(matches!(error, TransportError::Stranger { .. }), "{came}: {error:?}");
+        assert!(!error.is_transient(), "waiting does not help against {came}");
+        let text = error.to_string();
+        for said in [&came, KEYS[0], &stranger.url()] {
+            assert_eq!(text.matches(said).count(), 1, "{said:?} is not there once: {text}");
+        }
+        assert_eq!(stranger.requests(), ["GET /v2/aggregator HTTP/1.1\r\n"], "{came}");
+    }
+}
+
+#[tokio::test]
+async fn the_study_s_aggregator_is_known_by_its_key_and_clocks_are_compared() {
+    let expected: PublicKey = KEYS[0].parse().unwrap();
+    let (clock, _) = Clock::mock(UnixSeconds(1_800_000_000));
+    for (now, seconds) in [
+        (1_800_000_000, None),
+        (1_800_000_029, None),
+        (1_800_000_030, Some(30)),
+        (0, Some(1_800_000_000)),
+    ] {
+        let aggregator = Listener::start(status(KEYS[0], UnixSeconds(now)));
+        let transport = Transport::new(&aggregator.url(), false, clock.clone()).unwrap();
+        let apart = transport.meet(&expected).await.unwrap();
+        assert_eq!(apart.map(|apart| apart.seconds), seconds, "{now}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_named_once() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let transport = Transport::new(&url, false, Clock::system()).unwrap();
+    let error = transport.with_patience(Duration::ZERO).status(STUDY).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert_eq!(error.to_string().matches(&url).count(), 1, "{error}");
 }
 
 #[tokio::test]

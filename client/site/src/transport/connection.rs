@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Transport {
     pub(super) client: reqwest::Client,
     base: Url,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// How long a request that fails is repeated.
     patience: Duration,
 }
@@ -64,7 +64,7 @@ impl Transport {
             .pool_idle_timeout(Duration::from_secs(10))
             .read_timeout(POLL + Duration::from_secs(40))
             .build()
-            .map_err(|source| TransportError::Network { url: url.into(), source })?;
+            .map_err(|source| TransportError::network(&base, source))?;
         Ok(Self { client, base, clock, patience: PATIENCE })
     }
 
@@ -130,16 +130,21 @@ impl Transport {
         request: &impl Fn(Url) -> RequestBuilder,
     ) -> Result<Vec<u8>, TransportError> {
         let url = self.url(path)?;
-        let network = |source| TransportError::Network { url: url.to_string(), source };
+        let network = |source| TransportError::network(&url, source);
         let [least, most] = SILENCE;
         let poll = if path.contains("wait=") { POLL } else { Duration::ZERO };
         let silence = poll + self.patience.clamp(least, most);
         let answer = timeout(silence, request(url.clone()).timeout(WHOLE).send());
         let silent =
-            |_| TransportError::NoAnswer { url: url.to_string(), seconds: silence.as_secs() };
+            |_| TransportError::NoAnswer { url: self.server(), seconds: silence.as_secs() };
         let response = answer.await.map_err(silent)?.map_err(network)?;
         let response = accepted(response).await?;
         bounded(response, limit).await
+    }
+
+    /// The server, as it may be given to `--server`.
+    pub(super) fn server(&self) -> String {
+        self.base.origin().ascii_serialization()
     }
 
     pub(super) fn url(&self, path: &str) -> Result<Url, TransportError> {
@@ -182,14 +187,14 @@ pub(super) async fn bounded(
     mut response: Response,
     limit: usize,
 ) -> Result<Vec<u8>, TransportError> {
-    let url = response.url().to_string();
+    let url = response.url().clone();
     let mut bytes = Vec::new();
     loop {
         let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|source| TransportError::Network { url: url.clone(), source })?;
+        let chunk = chunk.map_err(|source| TransportError::network(&url, source))?;
         let Some(chunk) = chunk else { return Ok(bytes) };
         if bytes.len() + chunk.len() > limit {
-            return Err(TransportError::TooLong { url, limit });
+            return Err(TransportError::TooLong { url: url.to_string(), limit });
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -95,7 +95,7 @@ impl RoundTransport<'_> {
         let url = self
             .transport
             .url(&self.path(&format!("/contributions/{site}/body?offset={offset}")))?;
-        let network = |source| TransportError::Network { url: url.to_string(), source };
+        let network = |source| TransportError::network(&url, source);
         let request = self.transport.client.put(url.clone()).timeout(transfer_time(length));
         let request = request.header("content-type", BYTES).header("content-length", length);
         let response = request.body(file).send().await.map_err(network)?;

@@ -1,7 +1,8 @@
 //! What can go wrong on the way to the aggregator, and what to do about it.
 
-use reqwest::StatusCode;
+use reqwest::{StatusCode, Url};
 use ringfence_crypto::log::note::NoteError;
+use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::wire::frame::FrameError;
 use ringfence_crypto::wire::json::JsonError;
 
@@ -24,10 +25,32 @@ pub enum TransportError {
         causes(.source)
     )]
     Network {
-        /// The request's URL.
+        /// The server: scheme, host and port.
         url: String,
         /// What the HTTP client said.
         source: reqwest::Error,
+    },
+    /// What answers, answers in no HTTP.
+    #[error(
+        "what answers at {url} speaks no HTTP ({reason}), so it is no Ringfence aggregator; check the port"
+    )]
+    NoHttp {
+        /// The server: scheme, host and port.
+        url: String,
+        /// What the HTTP client said.
+        reason: String,
+    },
+    /// What answers is not the study's aggregator.
+    #[error(
+        "what answers at {server} is not the study's aggregator, whose key is {expected}: {came}; nothing was sent to it; check --server and its port, and that the aggregator runs there"
+    )]
+    Stranger {
+        /// Address and port.
+        server: String,
+        /// The key that stands in the study.
+        expected: Box<PublicKey>,
+        /// What came instead, fit to be shown.
+        came: String,
     },
     /// The aggregator refused, and said why.
     #[error("the aggregator refused ({status}): {detail}")]
@@ -62,7 +85,7 @@ pub enum TransportError {
         "the aggregator at {url} took the request and did not begin to answer within {seconds} s; check that it runs and the URL is right"
     )]
     NoAnswer {
-        /// The request's URL.
+        /// The server: scheme, host and port.
         url: String,
         /// How long was waited.
         seconds: u64,
@@ -92,6 +115,17 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    /// What became of a request to the server of this URL, which stands in the error once.
+    pub(super) fn network(url: &Url, source: reqwest::Error) -> Self {
+        let (url, source) = (url.origin().ascii_serialization(), source.without_url());
+        let reason = causes(&source);
+        // The client has no other word for it; a test holds it to this one.
+        match reason.contains(": invalid HTTP ") {
+            true => Self::NoHttp { url, reason: printable(&reason) },
+            false => Self::Network { url, source },
+        }
+    }
+
     /// The HTTP status of a refusal.
     pub fn status(&self) -> Option<u16> {
         match self {

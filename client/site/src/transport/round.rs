@@ -210,7 +210,7 @@ impl RoundTransport<'_> {
     ) -> Result<Digest, TransportError> {
         let at = |source| TransportError::File { path: file.display().to_string(), source };
         let url = self.transport.url(&self.path(rest))?;
-        let network = |source| TransportError::Network { url: url.to_string(), source };
+        let network = |source| TransportError::network(&url, source);
         let request = self.transport.client.get(url.clone()).timeout(transfer_time(bytes));
         let response = request.send().await.map_err(network)?;
         let mut response = accepted(response).await?;

@@ -26,6 +26,9 @@ impl Register {
         study.verify()?;
         let token = files::read_token(&self.admin_token_file)?;
         let transport = self.server.connect(Clock::system())?;
+        if let Some(apart) = transport.meet(&study.study.aggregator_key).await? {
+            eprintln!("warning: {apart}");
+        }
         let status = transport.register(&study, &token).await?;
         println!("registered study {}", status.study);
         Ok(())
