@@ -25,8 +25,8 @@ pub struct RoundReport {
     pub mismatches: usize,
     /// Values of the model.
     pub parameters: usize,
-    /// Bits between the largest noise and what would spoil the sum.
-    pub noise_margin_bits: f64,
+    /// A bound on the probability that honest noise spoils such a sum; 0 where it cannot.
+    pub noise_failure_probability: f64,
     /// Largest noise of any coefficient.
     pub noise_largest: u64,
     /// The noise that would spoil the sum.
@@ -61,7 +61,7 @@ impl RoundReport {
             contributions: 0,
             mismatches: 0,
             parameters: 0,
-            noise_margin_bits: 0.0,
+            noise_failure_probability: 0.0,
             noise_largest: 0,
             noise_bound: 0,
             precision: None,
@@ -93,8 +93,8 @@ impl RoundReport {
     /// Notes how one recipient's opening went and whom it trusts; its unusable openings unless they
     /// are known.
     pub(crate) fn found(&mut self, done: &Done<'_>, unusable_known: bool) {
-        let NoiseReport { margin_bits, largest, bound, .. } = done.opened.noise;
-        self.noise_margin_bits = margin_bits;
+        let NoiseReport { failure_probability, largest, bound, .. } = done.opened.noise;
+        self.noise_failure_probability = failure_probability;
         self.noise_largest = largest;
         self.noise_bound = bound;
         self.precision = Some(done.precision());

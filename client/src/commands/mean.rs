@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use ringfence_crypto::id::RoundNumber;
+use ringfence_keys::open::failure_in_words;
 use ringfence_site::{RoundEnd, model};
 use ringfence_weights::Weights;
 
@@ -60,9 +61,9 @@ impl Mean {
         let (sites, noise) = (done.opened.sites, done.opened.noise);
         done.acknowledge(model::id(&model)).await?;
         println!(
-            "round {round}: mean of {sites} sites over {} values, noise margin {:.1} bits",
+            "round {round}: mean of {sites} sites over {} values; {}",
             mean.len(),
-            noise.margin_bits
+            failure_in_words(noise.failure_probability)
         );
         println!("round {round}: {precision}");
         if let Some(warning) = precision.warning() {

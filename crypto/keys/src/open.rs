@@ -18,7 +18,7 @@ mod tests;
 
 pub use coefficient::{CoefficientFault, Position};
 pub use culprit::{judge_coefficient, wire_word};
-pub use decode::{NoiseReport, SumContext};
+pub use decode::{NoiseReport, SumContext, failure_in_words};
 pub use error::OpenError;
 pub use opening::{CheckedPart, SealOpeningError, UnusableOpening, seal_opening};
 pub use position::first_failure;

@@ -84,6 +84,18 @@ impl NoiseModel {
         (best / std::f64::consts::LN_2 + 1.0 + coefficients.log2()).min(0.0)
     }
 
+    /// A bound on the probability that honest noise goes beyond [`bound`](Self::bound) anywhere in
+    /// a sum of so many blocks, which is then refused; a digit can only be wrong beyond the bound,
+    /// too. 0 where no noise in the format reaches as far. Never below 2^-1000 otherwise, so that
+    /// it is not 0 for want of digits.
+    pub fn failure_probability(&self, blocks: usize) -> f64 {
+        let coefficients = blocks as f64 * RING_DEGREE as f64;
+        match self.failure_log2(self.bound().saturating_add(1) as f64, coefficients) {
+            f64::NEG_INFINITY => 0.0,
+            log2 => log2.max(-1000.0).exp2(),
+        }
+    }
+
     /// `10 sigma + h`: no contribution in the format brings more noise.
     fn most(&self) -> f64 {
         ERROR_TAIL as f64 + self.rounding_half_width()
@@ -185,6 +197,20 @@ mod tests {
             assert!(model.failure_log2(bound, coefficients) <= -FAILURE_LOG2);
             assert!(model.failure_log2(bound * 0.99, coefficients) > -FAILURE_LOG2);
         }
+    }
+
+    #[test]
+    fn beyond_the_bound_is_less_likely_the_fewer_blocks_there_are() {
+        // Ten honest sites: the sum of their noise comes near the bound, and a largest model near
+        // 2^-64.
+        let ten = NoiseModel::new(10, 0, 52);
+        let largest = ten.failure_probability(MAX_BLOCKS);
+        assert!(largest <= 2f64.powi(-64) && largest > 2f64.powi(-66), "{largest}");
+        let ratio = ten.failure_probability(MAX_BLOCKS / 1024) / largest;
+        assert!((ratio * 1024.0 - 1.0).abs() < 1e-9, "{ratio}");
+        // Of three sites two words of 32 bits are most of all that is possible.
+        let three = NoiseModel::new(3, 3, 32);
+        assert_eq!(three.failure_probability(MAX_BLOCKS), 0.0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A round of the demo, as it is printed and written.
 
 use ringfence_federation::RoundReport;
+use ringfence_keys::open::failure_in_words;
 use serde::Serialize;
 
 /// What a round showed, and how long the training before it took.
@@ -39,8 +40,10 @@ impl DemoRound {
             report.parameters
         );
         println!(
-            "  noise    largest {} of {} allowed, margin {:.1} bits",
-            report.noise_largest, report.noise_bound, report.noise_margin_bits
+            "  noise    largest {} of {} accepted; {}",
+            report.noise_largest,
+            report.noise_bound,
+            failure_in_words(report.noise_failure_probability)
         );
         if let Some(precision) = &report.precision {
             println!("  rounding {precision}");

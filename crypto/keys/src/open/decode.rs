@@ -44,13 +44,26 @@ pub struct NoiseReport {
     pub largest: u64,
     /// Largest that would have been accepted.
     pub bound: u64,
-    /// `log2((Delta/2) / largest)`: bits between the noise and a wrong digit.
-    pub margin_bits: f64,
+    /// A bound on the probability that noise goes beyond that, so that the sum is refused or a
+    /// digit wrong, if all but the colluding sites draw theirs as they should
+    /// ([`NoiseModel::failure_probability`]); 0 where it cannot.
+    pub failure_probability: f64,
     /// Largest mean square of the noise over one block.
     pub mean_square: f64,
     /// What that stays below if every site draws its noise as it should, but for a chance of 2^-64 a
     /// model: beyond it some site did not, within what it may.
     pub mean_square_bound: f64,
+}
+
+/// What a [`NoiseReport::failure_probability`] means, in words.
+pub fn failure_in_words(failure_probability: f64) -> String {
+    match failure_probability {
+        0.0 => "noise in the format cannot spoil the sum".to_owned(),
+        p => format!(
+            "honest noise spoils such a sum with probability below 2^{:.0}",
+            p.log2().ceil()
+        ),
+    }
 }
 
 /// Blocks a thread that are read and decoded at a time: their slots stay in the cache until they
@@ -121,7 +134,7 @@ pub(super) fn decode(
     if !total.matches(expected) {
         return Err(OpenError::Check);
     }
-    Ok(decoder.report(noise))
+    Ok(decoder.report(noise, blocks))
 }
 
 /// Words that a loop handles side by side: two of the widest registers.
@@ -161,8 +174,8 @@ pub(super) struct Decoder<'a> {
     summands: Summands,
     values: usize,
     manifest: ManifestId,
+    noise: NoiseModel,
     bound: u64,
-    mean_square_bound: f64,
 }
 
 impl<'a> Decoder<'a> {
@@ -170,8 +183,7 @@ impl<'a> Decoder<'a> {
     pub(super) fn new(study: &'a Study, summands: Summands, manifest: ManifestId) -> Self {
         let (packing, values) = (&study.packing, study.layout.values());
         let noise = NoiseModel::new(summands.sites, study.threshold.collusion, packing.wire_bits);
-        let (bound, mean_square_bound) = (noise.bound(), noise.mean_square_bound());
-        Self { packing, summands, values, manifest, bound, mean_square_bound }
+        Self { packing, summands, values, manifest, noise, bound: noise.bound() }
     }
 
     /// Largest noise that is accepted.
@@ -246,12 +258,15 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn report(&self, noise: BlockNoise) -> NoiseReport {
+    fn report(&self, noise: BlockNoise, blocks: usize) -> NoiseReport {
         let BlockNoise { largest, mean_square } = noise;
-        let Self { bound, mean_square_bound, .. } = *self;
-        let half = (1u64 << (self.packing.delta_bits - 1)) as f64;
-        let margin_bits = (half / largest.max(1) as f64).log2();
-        NoiseReport { largest, bound, margin_bits, mean_square, mean_square_bound }
+        NoiseReport {
+            largest,
+            bound: self.bound,
+            failure_probability: self.noise.failure_probability(blocks),
+            mean_square,
+            mean_square_bound: self.noise.mean_square_bound(),
+        }
     }
 }
 

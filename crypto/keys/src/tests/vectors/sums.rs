@@ -178,7 +178,10 @@ pub(super) fn opened(_: &str, file: Opened) {
     assert_eq!(opened.noise.largest, file.largest_noise);
     let (bound, expected) = (opened.noise.bound as f64, file.noise_bound as f64);
     assert!((bound / expected - 1.0).abs() < 2f64.powi(-40), "{bound} {expected}");
-    assert!((opened.noise.margin_bits - file.margin_bits).abs() < 1e-12);
+    let half = (1u64 << (study.packing.delta_bits - 1)) as f64;
+    assert!(((half / opened.noise.largest as f64).log2() - file.margin_bits).abs() < 1e-12);
+    let failure = opened.noise.failure_probability;
+    assert!((0.0..=2f64.powi(-64)).contains(&failure), "{failure}");
     assert!((opened.noise.mean_square / file.mean_square - 1.0).abs() < 1e-12);
     assert!((opened.noise.mean_square_bound / file.mean_square_bound - 1.0).abs() < 1e-12);
 }
