@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ringfence_exit::{failure, quiet_on_closed_pipes};
 use ringfence_options::retired::Anything;
+use tokio::runtime::Runtime;
 
 use commands::{
     contribute, demo, hold, init, join, keygen, mean, open, predict, restored, status, study,
@@ -67,10 +68,11 @@ enum Action {
 }
 
 impl Command {
-    async fn run(self) -> anyhow::Result<()> {
+    async fn run(self) -> anyhow::Result<ExitCode> {
         match self.action {
             Action::Demo(demo) => demo.run().await,
-            Action::Join(join) => join.run().await,
+            // The one that signals end in good order.
+            Action::Join(join) => return join.run().await,
             Action::Init(init) => init.run(),
             Action::Predict(predict) => predict.run(),
             Action::Keygen(keygen) => keygen.run(),
@@ -87,20 +89,24 @@ impl Command {
             Action::Plan(anything) => {
                 anything.refuse("`ringfence plan` is `ringfence study cost` now")
             }
-        }
+        }?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     quiet_on_closed_pipes();
-    match Command::parse().run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ringfence: {}", failure(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    let command = Command::parse();
+    let ended = Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        let ended = runtime.block_on(command.run());
+        // A training that a signal has stopped is not waited for: it goes on from its checkpoint.
+        runtime.shutdown_background();
+        ended
+    });
+    ended.unwrap_or_else(|error| {
+        eprintln!("ringfence: {}", failure(error.as_ref()));
+        ExitCode::FAILURE
+    })
 }
 
 #[cfg(test)]

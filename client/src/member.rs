@@ -58,12 +58,17 @@ impl Member {
         &self.state
     }
 
-    /// Opens the site.
+    /// Opens the site; what happens in its rounds is printed to standard error, with times.
     ///
     /// # Errors
     /// When a file is wrong, the study unsigned, or the state in use.
     pub(crate) fn open(&self) -> anyhow::Result<Site> {
-        self.open_for(PATIENCE)
+        let site = self.open_for(PATIENCE)?;
+        let clock = site.clock().clone();
+        Ok(site.telling(move |event| {
+            let now = clock.now().utc();
+            event.to_string().lines().for_each(|line| eprintln!("{now}  {line}"));
+        }))
     }
 
     /// Opens the site, with so many seconds of patience unless told otherwise.
@@ -83,17 +88,18 @@ impl Member {
     }
 }
 
-/// The round that is meant, once it is open: the one that is named, the latest, or the first where
+/// The round that is meant, once it is open, of an aggregator that is the study's: the one that is named, the latest, or the first where
 /// none is open yet. It is waited for, and this site's round keys are published before that.
 pub(crate) async fn which_round(
     site: &Site,
     named: Option<RoundNumber>,
 ) -> anyhow::Result<RoundNumber> {
+    site.meet().await?;
     let next = site.next_round().await?;
     let round = named.or(next.before()).unwrap_or(RoundNumber::FIRST);
     if round >= next {
-        let patience = site.patience().as_secs();
-        println!("round {round} is not open yet; waiting for at most {patience} s (--patience)");
+        let until = site.clock().now().after(site.patience().as_secs()).utc();
+        println!("round {round} is not open yet; waiting until {until} at most (--patience)");
     }
     site.await_opening(round).await?;
     Ok(round)

@@ -141,6 +141,8 @@ impl Site {
                 Err(refusal) if refusal.status() == Some(DISCARDED) && discarded < RESENDS => {
                     journal.check_body(promised.body)?;
                     discarded += 1;
+                    let wanted = format!("the body that it got for round {}", promised.round);
+                    self.tell_refused(&wanted, &refusal, "it is sent again from the start");
                 }
                 sent => return Ok(sent?),
             }

@@ -76,13 +76,20 @@ impl Site {
             };
             // Another site was faster, or holders published round keys while those of others were
             // fetched; everything else is an error.
+            let wanted = format!("this site's opening of round {round}");
             if let Some(status) = self.opened(round).await? {
+                self.tell_refused(&wanted, &refusal, "another site has opened it");
                 return Ok(status);
             }
             let keys = self.holder_keys(round).await?;
             if !names_more(&holder_keys, &keys) {
                 return Err(refusal.into());
             }
+            self.tell_refused(
+                &wanted,
+                &refusal,
+                "it is signed again with the round keys that came",
+            );
             holder_keys = keys;
         }
     }

@@ -14,8 +14,10 @@ use ringfence_keys::share::share::Share;
 use crate::error::SiteError;
 use crate::judged::Judged;
 use crate::openings::Fetched;
+use crate::round_wait::RoundWait;
 use crate::site::Site;
 use crate::transport::Openings;
+use crate::wait::Awaited;
 
 /// After how long an opening that the aggregator did not serve is asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -115,6 +117,9 @@ impl Site {
                 return Err(error.into());
             }
             tried = Some((usable, error));
+            let until = self.clock.now().after(left.as_secs());
+            let wait = RoundWait::of(&self.study, Awaited::End, &status, None, until);
+            self.tell_waiting(&status, wait);
             // An opening that is served at last is no change of the round.
             let left = if faults.is_empty() { left } else { left.min(AGAIN) };
             status = self.changed(round, status.version, left).await?;

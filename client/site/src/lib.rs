@@ -12,6 +12,7 @@
 //!   turn       whose turn it is to open a round
 //!   initiate   opening a round
 //!   wait       how long each step of a round may take; `overdue` says what it took longer for
+//!   telling    what happens here is told; `event` is what, `round_wait` how a round stands
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
 //!   finish     from the certificate to the opened sum; `key_sum` from the openings to the key sum
@@ -35,6 +36,7 @@ mod damaged;
 mod dealt;
 mod done;
 mod error;
+mod event;
 mod findings;
 mod fingerprint;
 mod finish;
@@ -50,9 +52,11 @@ mod openings;
 mod overdue;
 mod restored;
 mod round_keys;
+mod round_wait;
 mod site;
 mod spoiled;
 mod sum;
+mod telling;
 pub mod transport;
 mod turn;
 mod wait;
@@ -60,6 +64,7 @@ mod wait;
 pub use contribute::{Contributed, Joined, Sealing};
 pub use done::{Done, RoundEnd};
 pub use error::{ServedError, SiteError, SpoiledError};
+pub use event::Event;
 pub use findings::Findings;
 pub use fingerprint::Fingerprint;
 pub use hold::HoldReport;
@@ -70,6 +75,7 @@ pub use journal::{
 pub use overdue::Overdue;
 pub use restored::RestoreRun;
 pub use round_keys::NamedKey;
+pub use round_wait::{Came, RoundWait};
 pub use site::{Membership, Site};
 pub use turn::Turn;
 pub use wait::Awaited;

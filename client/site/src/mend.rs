@@ -68,7 +68,11 @@ impl Site {
         let record = journal.contribution()?.ok_or(SiteError::NotKept(round))?;
         match self.send(&journal, &record).await {
             // Too late: the round was closed without it, and its closing says why.
-            Err(SiteError::Transport(error)) if error.status() == Some(409) => Ok(()),
+            Err(SiteError::Transport(error)) if error.status() == Some(409) => {
+                let wanted = format!("what it lost of this site's contribution to round {round}");
+                self.tell_refused(&wanted, &error, "the round is closed without it");
+                Ok(())
+            }
             sent => sent.map(drop),
         }
     }
@@ -85,11 +89,16 @@ impl Site {
         Asked: Future<Output = Result<T, TransportError>>,
     {
         let end = self.clock.moment().after(self.patience);
+        let mut told = false;
         loop {
             let error = match ask().await {
                 Err(error) if error.is_busy() => error,
                 answer => return Ok(Some(answer?)),
             };
+            if !std::mem::replace(&mut told, true) {
+                let wanted = format!("a download of round {round}");
+                self.tell_refused(&wanted, &error, "it is asked for again");
+            }
             let status = self.at(round).status().await?;
             if over(&status) {
                 return Ok(None);
@@ -106,7 +115,14 @@ impl Site {
     /// is damaged here. Each thing that a site does begins with it.
     pub(crate) async fn help_if_behind(&self) -> Result<(), SiteError> {
         match self.transport.status(self.study_id).await {
-            Err(error) if error.is_busy() => self.give_back().await.map(drop),
+            Err(error) if error.is_busy() => {
+                self.tell_refused(
+                    "the study's status",
+                    &error,
+                    "what this site holds is sent back",
+                );
+                self.give_back().await.map(drop)
+            }
             answer => {
                 answer?;
                 self.mend_damaged().await

@@ -50,7 +50,7 @@ pub(crate) fn missing(study: &Study, what: Awaited, status: &RoundStatus) -> Vec
 }
 
 /// Names in a row; of many, the first ones and how many more.
-fn names(sites: &[SiteId]) -> String {
+pub(crate) fn names(sites: &[SiteId]) -> String {
     let mut text = sites.iter().take(MOST_NAMES).map(SiteId::as_str).collect::<Vec<_>>().join(", ");
     if sites.len() > MOST_NAMES {
         text.push_str(&format!(" and {} more", sites.len() - MOST_NAMES));

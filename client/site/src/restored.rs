@@ -158,7 +158,10 @@ impl Site {
             match self.transport.put_standing(site, &standing).await {
                 Ok(()) => answered.push(site.clone()),
                 // It has asked anew meanwhile, or the aggregator was started again.
-                Err(error) if matches!(error.status(), Some(404 | 409)) => {}
+                Err(error) if matches!(error.status(), Some(404 | 409)) => {
+                    let wanted = format!("the answer to {site}, which was restored");
+                    self.tell_refused(&wanted, &error, "it is answered when it asks again");
+                }
                 Err(error) => return Err(error.into()),
             }
         }

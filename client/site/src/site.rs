@@ -15,6 +15,8 @@ use ringfence_keys::identity::Identity;
 
 use crate::error::SiteError;
 use crate::journal::Journal;
+use crate::round_wait::RoundWait;
+use crate::telling::Telling;
 use crate::transport::{RoundTransport, Transport, TransportError};
 use crate::wait::{Awaited, Waiting};
 
@@ -60,6 +62,7 @@ pub struct Site {
     pub(crate) patience: Duration,
     pub(crate) clock: Clock,
     pub(crate) keeps_sums: bool,
+    pub(crate) telling: Telling,
 }
 
 impl Site {
@@ -85,6 +88,7 @@ impl Site {
             patience,
             clock,
             keeps_sums: false,
+            telling: Telling::default(),
         })
     }
 
@@ -118,6 +122,19 @@ impl Site {
     /// How long each step of a round waits for others, beyond the time that the study gives it.
     pub fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// Asks the server who it is, before anything is sent to it, and compares clocks: those that
+    /// differ much are told.
+    ///
+    /// # Errors
+    /// [`TransportError::Stranger`] when it is not the study's aggregator; others when nobody
+    /// answers.
+    pub async fn meet(&self) -> Result<(), SiteError> {
+        if let Some(apart) = self.transport.meet(&self.study.aggregator_key).await? {
+            self.tell_clocks(apart);
+        }
+        Ok(())
     }
 
     /// The number that the next round will have: as many are open.
@@ -168,6 +185,8 @@ impl Site {
             if left.is_zero() {
                 return Err(waiting.over(self, what, status));
             }
+            let (ends, until) = (waiting.ends(&self.clock), self.clock.now().after(left.as_secs()));
+            self.tell_waiting(&status, RoundWait::of(&self.study, what, &status, ends, until));
             status = self.changed(round, status.version, left).await?;
         }
         Ok(status)

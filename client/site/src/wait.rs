@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ringfence_clock::Moment;
+use ringfence_clock::{Clock, Moment};
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::round::{DisputeStatus, RoundState, RoundStatus};
 
@@ -113,6 +113,18 @@ impl Waiting {
             _ => self.since,
         };
         due.after(self.patience).since(now)
+    }
+
+    /// When contributions or reviews end; steps after those have no end of their own.
+    pub(crate) fn ends(&self, clock: &Clock) -> Option<UnixSeconds> {
+        match self.step {
+            0 => Some(self.deadline),
+            1 => {
+                let left = self.since.after(self.review).since(clock.moment());
+                Some(clock.now().after(left.as_secs()))
+            }
+            _ => None,
+        }
     }
 
     /// What to say when nothing is left.

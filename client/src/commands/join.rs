@@ -5,13 +5,17 @@
 //! again with the same arguments, it goes on where it was.
 
 mod opened;
+mod output;
 mod participant;
 mod patience;
 mod report;
+mod said;
 mod state;
+mod stop;
 mod training;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use ringfence_learning::data::{self, OneSite};
@@ -22,8 +26,11 @@ use ringfence_site::model;
 
 use crate::files::make_folder;
 use crate::member::Member;
+use output::{Output, OutputArgs};
 use participant::Participant;
+use said::Said;
 use state::State;
+use stop::Writes;
 
 /// Seconds that a step waits for others unless told: a day, in which a server or a site that has
 /// failed is back.
@@ -54,16 +61,19 @@ pub(crate) struct Join {
     /// Folder for the models, scores and pictures.
     #[arg(long, default_value = "out")]
     out: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Join {
-    /// Takes part in all rounds of the plan.
+    /// Takes part in all rounds of the plan. SIGTERM and SIGINT end it before that, with an exit code
+    /// of theirs.
     ///
     /// # Errors
     /// What cannot be mended by waiting: wrong files, a rule of the protocol that stands against
     /// going on. A server that is away or sites that are late are waited for, as long as --patience
     /// says.
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         self.device.choose()?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
         let site = self.member.open_for(PATIENCE)?;
@@ -79,42 +89,67 @@ impl Join {
         );
         check_pinned(&site.study().training, &plan)
             .with_context(|| self.model.display().to_string())?;
-        let data = self.site_data(&plan)?;
+        let out = Output::new(self.output, site.clock().clone());
+        let told = out.clone();
+        let site = site.telling(move |event| told.say(event));
+        let data = self.site_data(&plan, &out)?;
         make_folder(&self.out)?;
         let mut state = State::open(self.member.state(), &site, &plan, initial)?;
-        println!(
-            "{} joins study {}: {}, {} of {} rounds done; {}",
-            site.id(),
-            site.study_id().short(),
-            plan.model,
-            state.done(),
-            plan.rounds,
-            data.summary().trim_start()
-        );
+        out.say(&Said::Joined {
+            site: site.id(),
+            study: site.study_id(),
+            model: plan.model.to_string(),
+            done: state.done(),
+            rounds: plan.rounds,
+            // Elsewhere it stands in a column.
+            data: data.summary().split_whitespace().collect::<Vec<_>>().join(" "),
+        });
+        let writes = Writes::default();
         let at_work = Participant {
             site: &site,
             plan: &plan,
             data: &data,
             round_seconds: self.round_seconds,
+            out: &out,
+            writes: &writes,
         };
-        at_work.acknowledge_again(&state).await;
+        let stopped = stop::listen()?;
+        let signal = tokio::select! {
+            ended = self.rounds(&at_work, &mut state) => {
+                ended?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(signal) = stopped => signal,
+        };
+        writes.finish();
+        let (round, done, rounds) = (state.next(), state.done(), plan.rounds);
+        let waiting = site.waiting().filter(|waiting| waiting.round == round);
+        out.say(&Said::Stopped { signal: signal.name(), round, done, rounds, waiting });
+        Ok(signal.into())
+    }
+
+    /// The rounds that are not done yet, and the end.
+    async fn rounds(&self, at_work: &Participant<'_>, state: &mut State) -> anyhow::Result<()> {
+        let Participant { site, plan, data, out, .. } = *at_work;
+        at_work.meet().await?;
+        at_work.acknowledge_again(state).await;
         let (started, before) = (site.clock().moment(), state.done());
         while state.done() < plan.rounds {
-            at_work.round(&mut state).await?;
+            at_work.round(state).await?;
             let done = state.done() - before;
             let left = plan.rounds - state.done();
             if left > 0 {
                 let left = site.clock().moment().since(started) * left / done.max(1);
-                println!("  {} left at this pace", report::duration(left));
+                out.say(&Said::TimeLeft { seconds: left.as_secs() });
             }
-            report::progress(&self.out, &plan, &data, &state)?;
+            report::progress(out, &self.out, plan, data, state)?;
         }
-        report::finish(&self.out, &plan, &data, &state)
+        report::finish(out, &self.out, plan, data, state)
     }
 
     /// This site's images, checked against the plan before anything else happens. Without `--sites`
     /// they are of one site: the only one that the data name, or that of `--data-site`.
-    fn site_data(&self, plan: &TrainingPlan) -> anyhow::Result<SiteData> {
+    fn site_data(&self, plan: &TrainingPlan, out: &Output) -> anyhow::Result<SiteData> {
         let mut options = self.images.options(plan.side, plan.training.seed, &plan.classes);
         if options.sites.is_none() {
             options.one_site = Some(match &self.data_site {
@@ -139,8 +174,8 @@ impl Join {
             format!("{}: expected one of the sites {names}; {got}", self.data.display())
         })?;
         remarks(plan.task()?.as_ref(), &Dataset { sites: vec![site.clone()], ..dataset })
-            .iter()
-            .for_each(|line| println!("  {line}"));
+            .into_iter()
+            .for_each(|text| out.say(&Said::Remark { text }));
         Ok(site)
     }
 }

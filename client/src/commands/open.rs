@@ -26,11 +26,12 @@ impl Open {
         let site = self.member.open()?;
         let base = read_weights(&self.base, site.study())?;
         site.check_round_seconds(self.seconds).context("--seconds")?;
+        site.meet().await?;
         let round = site.next_round().await?;
         let turn = site.turn(round).await?;
         if !turn.has_come() {
-            let patience = site.patience().as_secs();
-            println!("{turn}; waiting for at most {patience} s (--patience)");
+            let until = site.clock().now().after(site.patience().as_secs());
+            println!("{turn}; waiting until {} at most (--patience)", until.utc());
         }
         let status = site.initiate(round, model::id(&base), self.seconds).await?;
         if status.initiator != *site.id() {

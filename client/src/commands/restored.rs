@@ -33,6 +33,7 @@ impl Restored {
                     true => RestoreRun::Continue,
                     false => RestoreRun::Ask,
                 };
+                site.meet().await?;
                 println!(
                     "asking the other sites how far they know the study to be; they answer whenever they run"
                 );

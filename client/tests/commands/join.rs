@@ -13,12 +13,12 @@ use ringfence_learning::data::{self, write_folder};
 use ringfence_learning::{DataOptions, Dataset, Simulation, TrainingPlan};
 use ringfence_weights::Weights;
 
-use crate::support::ringfence;
+use crate::support::{command, ringfence};
 
-const SITES: [&str; 3] = ["a", "b", "c"];
+pub(crate) const SITES: [&str; 3] = ["a", "b", "c"];
 
 /// Every site's images in a folder of its own, as at a hospital; of different numbers.
-fn write_images(folder: &Path) -> Vec<usize> {
+pub(crate) fn write_images(folder: &Path) -> Vec<usize> {
     let options =
         PhantomOptions { side: 16, sites: 3, patients: 6, slices: 3, ..PhantomOptions::default() };
     let dataset = phantom::generate(&options).unwrap();
@@ -32,26 +32,41 @@ fn write_images(folder: &Path) -> Vec<usize> {
     counts
 }
 
+/// A site's `join`, ready to be started.
+pub(crate) fn joining(folder: &Path, url: &str, site: &str) -> Command {
+    let (identity, state) = (format!("{site}.identity"), format!("state-{site}"));
+    let (data, out) = (format!("images-{site}"), format!("out-{site}"));
+    let arguments = [
+        "join",
+        "--model",
+        "model.safetensors",
+        "--server",
+        url,
+        "--round-seconds",
+        "120",
+        "--identity",
+        &identity,
+        "--state",
+        &state,
+        "--data",
+        &data,
+        "--out",
+        &out,
+    ]; // fmt: skip
+    command(folder, &arguments)
+}
+
 fn join(folder: &Path, url: &str, site: &str) -> Child {
     let path = folder.join(format!("{site}.log"));
     let log = std::fs::File::options().create(true).append(true).open(path).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_ringfence"))
-        .args(["join", "--model", "model.safetensors", "--server", url, "--round-seconds", "120"])
-        .args(["--identity", &format!("{site}.identity"), "--state", &format!("state-{site}")])
-        .args(["--data", &format!("images-{site}"), "--out", &format!("out-{site}")])
-        .current_dir(folder)
-        .stdout(log.try_clone().unwrap())
-        .stderr(Stdio::from(log))
-        .spawn()
-        .unwrap()
+    let output = log.try_clone().unwrap();
+    joining(folder, url, site).stdout(output).stderr(Stdio::from(log)).spawn().unwrap()
 }
 
-fn prepare(folder: &Path, aggregator: &Aggregator, counts: &[usize]) {
+/// A study of these sites, signed and registered, trained by `plan`.
+pub(crate) fn prepare(folder: &Path, aggregator: &Aggregator, counts: &[usize], plan: &[&str]) {
     let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
-    let mut init = vec!["init", "--side", "16", "--rounds", "3", "--epochs", "6"];
-    // Chance in every image, so that training that goes on must draw it again.
-    init.extend(["--augment-geometry", "1", "--augment-intensity", "0.5"]);
-    run(&init);
+    run(&[&["init", "--side", "16"], plan].concat());
     SITES.iter().for_each(|site| _ = run(&["keygen", "--site", site]));
     let counts = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let key = aggregator.public_key().to_string();
@@ -88,13 +103,17 @@ fn walk(folder: &Path, name: &str) -> PathBuf {
     found.into_iter().find(|path| path.ends_with(name)).unwrap()
 }
 
+/// Chance in every image, so that training that goes on must draw it again.
+const PLAN: [&str; 8] =
+    ["--rounds", "3", "--epochs", "6", "--augment-geometry", "1", "--augment-intensity", "0.5"]; // fmt: skip
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_predicts() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
     let counts = write_images(folder);
-    prepare(folder, &aggregator, &counts);
+    prepare(folder, &aggregator, &counts, &PLAN);
 
     let mut processes = SITES.map(|site| join(folder, aggregator.url(), site));
     let started = Instant::now();
@@ -181,7 +200,7 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     let folder = folder.path();
     let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
     let counts = write_images(folder);
-    prepare(folder, &aggregator, &counts);
+    prepare(folder, &aggregator, &counts, &PLAN);
     let refused = |changed: &[&str], expected: &str| {
         let mut arguments = vec!["join", "--identity", "a.identity", "--state", "s"];
         arguments.extend(["--server", aggregator.url()]);

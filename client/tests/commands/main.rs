@@ -9,6 +9,8 @@
 mod cli;
 mod demo;
 mod join;
+mod join_said;
 mod pytorch;
+mod strangers;
 mod support;
 mod walkthrough;

@@ -10,32 +10,20 @@ use serde::{Deserialize, Serialize};
 pub(super) struct OpenedRound {
     pub(super) round: RoundNumber,
     /// How precise the mean is, over the sites that are in it.
-    precision: Precision,
-    /// Bits between the largest noise and a wrong digit; none where there was no noise at all.
-    noise_margin_bits: Option<f64>,
+    pub(super) precision: Precision,
+    /// A bound on the probability that honest noise spoils such a sum, 0 where it cannot; none in
+    /// rounds that earlier versions recorded.
+    #[serde(default)]
+    pub(super) noise_failure_probability: Option<f64>,
     /// What it found out about others; nothing in rounds that earlier versions recorded.
     #[serde(default)]
-    findings: Findings,
+    pub(super) findings: Findings,
 }
 
 impl OpenedRound {
     pub(super) fn of(round: RoundNumber, done: &Done<'_>) -> Self {
-        let margin = done.opened.noise.margin_bits;
-        let noise_margin_bits = Some(margin).filter(|margin| margin.is_finite());
-        Self { round, precision: done.precision(), noise_margin_bits, findings: done.findings() }
-    }
-
-    pub(super) fn print(&self) {
-        let Self { precision, noise_margin_bits, .. } = self;
-        match noise_margin_bits {
-            Some(bits) => {
-                println!("  mean of {} sites opened, noise margin {bits:.1} bits", precision.sites);
-            }
-            None => println!("  mean of {} sites opened, without noise", precision.sites),
-        }
-        println!("  {precision}");
-        if let Some(warning) = precision.warning() {
-            println!("  {warning}");
-        }
+        let noise_failure_probability = Some(done.opened.noise.failure_probability);
+        let (precision, findings) = (done.precision(), done.findings());
+        Self { round, precision, noise_failure_probability, findings }
     }
 }

@@ -6,14 +6,20 @@ use ringfence_clock::Moment;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_learning::{SiteData, TrainingPlan};
-use ringfence_site::{Done, RoundEnd, Sealing, Site, SiteError, model};
+use ringfence_site::{Done, Event, RoundEnd, Sealing, Site, SiteError, model};
 use ringfence_weights::Weights;
 use tokio::sync::oneshot;
 
 use super::opened::OpenedRound;
-use super::patience::{conflict, is_transient, patiently};
+use super::output::Output;
+use super::patience::{is_transient, patiently};
+use super::said::Said;
 use super::state::State;
+use super::stop::Writes;
 use super::{report, training};
+
+/// What the aggregator answers when it is too late, or something else came before.
+const CONFLICT: u16 = 409;
 
 /// One site at work.
 pub(super) struct Participant<'a> {
@@ -22,21 +28,28 @@ pub(super) struct Participant<'a> {
     pub(super) data: &'a SiteData,
     /// Seconds that a round which this site opens takes contributions.
     pub(super) round_seconds: u32,
+    /// Where what is said goes; the site's own events go there, too.
+    pub(super) out: &'a Output,
+    /// The training's writes.
+    pub(super) writes: &'a Writes,
 }
 
 impl Participant<'_> {
+    /// Asks the server who it is, before anything is sent to it.
+    pub(super) async fn meet(&self) -> Result<(), SiteError> {
+        self.patiently(|| self.site.meet()).await
+    }
+
     /// One round: this site trains while it answers as key holder, where it is one.
     pub(super) async fn round(&self, state: &mut State) -> anyhow::Result<()> {
         let round = state.next();
-        println!("round {round}");
+        self.out.say(&Said::RoundBegun { round, rounds: self.plan.rounds });
         self.patiently(|| self.site.publish_round_keys()).await?;
         let base = model::id(state.model());
         let (opened, is_open) = oneshot::channel();
         let part = async {
-            let (open, update) = tokio::join!(
-                self.opened(round, base, opened),
-                training::update(self.site, self.plan, self.data, state)
-            );
+            let (open, update) =
+                tokio::join!(self.opened(round, base, opened), training::update(self, state));
             open?;
             let update = update?;
             self.patiently(|| self.take_part(round, state.model(), &update))
@@ -52,28 +65,23 @@ impl Participant<'_> {
         let (end, ()) = tokio::join!(part, duty);
         let (end, sealing) = end?;
         if let Some(sealing) = sealing {
-            report::record_sealing(state, round, &sealing)?;
+            report::record_sealing(self.out, state, round, &sealing)?;
         }
         match end {
             RoundEnd::Aborted => {
-                println!(
-                    "  aborted, with a certificate: too few contributions came; the model stays"
-                );
+                self.out.say(&Said::Aborted { round });
                 state.aborted()?;
             }
             RoundEnd::Done(done) => {
                 if let Some(reason) = &done.left_out {
-                    println!("  this site's contribution is not in the mean: {reason}");
+                    self.out.say(&Said::LeftOut { round, reason: reason.to_string() });
                 }
                 for (holder, reason) in &done.unusable {
-                    println!("  the opening of {holder} was not used: {reason}");
-                }
-                for line in done.findings().to_string().lines() {
-                    println!("  {line}");
+                    self.out.say(&Said::UnusableOpening { round, holder, reason });
                 }
                 let opened = OpenedRound::of(round, &done);
-                opened.print();
-                report::record(state, opened)?;
+                self.out.say(&Said::Opened(&opened));
+                report::record(self.out, state, opened)?;
                 let mean = Weights::from_values(&state.model().shapes(), done.mean())?;
                 state.opened(&mean)?;
                 self.acknowledge(done, state).await?;
@@ -96,7 +104,7 @@ impl Participant<'_> {
             None => {
                 match self.patiently(|| self.site.turn(round)).await {
                     Ok(turn) => {
-                        println!("  {turn}");
+                        self.site.tell(&Event::Turn(turn.clone()));
                         // As long as this site's turn may take to come, and its patience beyond that.
                         let wait = turn.from.since(turn.now).saturating_add(self.site.patience());
                         let end = self.site.clock().moment().after(wait);
@@ -107,17 +115,15 @@ impl Participant<'_> {
                     }
                     // It goes on as key holder, and with the others' means.
                     Err(barred @ SiteError::Barred { .. }) => {
-                        println!("  {barred}");
+                        self.refrain(round, &barred);
                         self.seen(round).await?
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
         };
-        match status.initiator == *self.site.id() {
-            true => println!("  opened by this site"),
-            false => println!("  opened by {}", status.initiator),
-        }
+        let RoundStatus { initiator, deadline, .. } = status;
+        self.site.tell(&Event::RoundOpened { round, initiator, deadline });
         // Whoever waits for it has gone where this is not heard.
         let _ = opened.send(());
         Ok(())
@@ -134,9 +140,11 @@ impl Participant<'_> {
         let seconds = self.round_seconds;
         loop {
             let opened = self.patiently(|| self.site.initiate(round, base, seconds)).await;
+            let now = self.site.clock().moment();
             match opened {
-                Err(error @ SiteError::OutOfTurn { .. }) if self.site.clock().moment() < end => {
-                    eprintln!("  waiting: {error}");
+                Err(error @ SiteError::OutOfTurn { .. }) if now < end => {
+                    let until = self.site.clock().now().after(end.since(now).as_secs());
+                    self.site.tell(&Event::Repeating { reason: error.to_string(), until });
                 }
                 opened => return opened,
             }
@@ -150,7 +158,7 @@ impl Participant<'_> {
                 return Ok(status);
             }
             for site in self.patiently(|| self.site.answer_restored()).await? {
-                println!("  told {site}, which was restored from a backup, how far the study is");
+                self.site.tell(&Event::ToldRestored { site });
             }
             self.pause().await;
         }
@@ -168,43 +176,48 @@ impl Participant<'_> {
         joined.check_origin(base)?;
         match joined.contribute(model::id(base), update, |_| ()).await {
             Ok(contributed) => {
-                println!("  contributed {:.2} MiB", contributed.bytes() as f64 / (1 << 20) as f64);
-                if let Some(clipped) = contributed.clipped() {
-                    println!("  {clipped}");
-                }
                 let sealing = contributed.sealing().clone();
-                for line in sealing.to_string().lines() {
-                    println!("  {line}");
-                }
+                self.site.tell(&Event::Contributed {
+                    round,
+                    bytes: contributed.bytes(),
+                    clipped: contributed.clipped().map(ToString::to_string),
+                    sealing: sealing.clone(),
+                });
                 Ok((contributed.finish().await?, Some(sealing)))
             }
             Err(barred @ SiteError::Barred { .. }) => {
-                println!("  {barred}");
+                self.refrain(round, &barred);
                 Ok((self.site.join(round).await?.finish().await?, None))
             }
-            Err(error) if conflict(&error) => {
-                println!("  too late to contribute ({error}); waiting for the round's end");
+            Err(SiteError::Transport(refusal)) if refusal.status() == Some(CONFLICT) => {
+                let wanted = format!("this site's contribution to round {round}");
+                let so = "it is too late, and this site waits for the round's end";
+                self.site.tell_refused(&wanted, &refusal, so);
                 Ok((self.site.join(round).await?.finish().await?, None))
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Tells why this site does not contribute.
+    fn refrain(&self, round: RoundNumber, barred: &SiteError) {
+        self.site.tell(&Event::NotContributing { round, reason: barred.to_string() });
+    }
+
     /// A holder's duties. What stands in their way concerns this holder alone: the others' shares
     /// do without it up to the study's bound, so that this site's own part goes on.
     async fn hold(&self, round: RoundNumber) {
+        let trouble = |reason| self.site.tell(&Event::HolderTrouble { round, reason });
         match self.patiently(|| self.site.hold(round)).await {
             Ok(report) => {
                 for complaint in &report.complaints {
-                    println!("  complained: {complaint}");
+                    trouble(format!("complained: {complaint}"));
                 }
                 for dealer in &report.cheated_by {
-                    println!(
-                        "  as key holder: {dealer} dealt no share; the others open without it"
-                    );
+                    trouble(format!("{dealer} dealt no share; the others open without it"));
                 }
             }
-            Err(error) => println!("  as key holder: {error}"),
+            Err(error) => trouble(error.to_string()),
         }
     }
 
@@ -220,7 +233,7 @@ impl Participant<'_> {
             }
         };
         if let Err(error) = self.patiently(again).await {
-            eprintln!("  round {last} could not be acknowledged again: {error}");
+            self.out.say(&Said::NotAcknowledged { round: last, reason: error.to_string() });
         }
     }
 

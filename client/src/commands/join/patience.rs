@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ringfence_clock::Moment;
+use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::statement::{ClosingError, ManifestError};
 use ringfence_keys::duties::holder::HolderError;
 use ringfence_site::{Site, SiteError};
@@ -11,7 +12,8 @@ use ringfence_site::{Site, SiteError};
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Repeats a step while only waiting helps, with growing pauses, and for at most the site's patience
-/// since it first failed; the first failure says until when.
+/// since it first failed. What stands in the way is told, and until when; and that it is over.
+/// Before a step is repeated the server is asked who it is: another may have its port by then.
 pub(super) async fn patiently<T, F>(
     site: &Site,
     mut step: impl FnMut() -> F,
@@ -21,18 +23,34 @@ where
 {
     let clock = site.clock();
     let mut pause = Duration::from_secs(1);
-    let mut end: Option<Moment> = None;
+    let mut waiting: Option<(Moment, UnixSeconds, String)> = None;
     loop {
-        let error = match step().await {
-            Err(error) if is_transient(&error) => error,
-            end => return end,
+        let met = match waiting {
+            Some(_) => site.meet().await,
+            None => Ok(()),
         };
-        let now = clock.moment();
-        let end = *end.get_or_insert_with(|| {
+        let tried = match met {
+            Ok(()) => step().await,
+            Err(error) => Err(error),
+        };
+        let error = match tried {
+            Err(error) if is_transient(&error) => error,
+            ended => {
+                if ended.is_ok() {
+                    site.tell_resumed();
+                }
+                return ended;
+            }
+        };
+        let (now, reason) = (clock.moment(), error.to_string());
+        let (end, until, told) = waiting.get_or_insert_with(|| {
             let until = clock.now().after(site.patience().as_secs());
-            eprintln!("  waiting until {} at most: {error}", until.utc());
-            now.after(site.patience())
+            (now.after(site.patience()), until, String::new())
         });
+        if *told != reason {
+            site.tell_repeating(&reason, *until);
+            *told = reason;
+        }
         let left = end.since(now);
         if left.is_zero() {
             return Err(error);
@@ -53,9 +71,4 @@ pub(super) fn is_transient(error: &SiteError) -> bool {
         | SiteError::ClockBehind { .. } => true,
         _ => false,
     }
-}
-
-/// Whether the server says that it is too late, or that something else came before.
-pub(super) fn conflict(error: &SiteError) -> bool {
-    matches!(error, SiteError::Transport(error) if error.status() == Some(409))
 }

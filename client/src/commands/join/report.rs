@@ -2,31 +2,37 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Duration;
 
 use ringfence_crypto::id::RoundNumber;
 use ringfence_learning::chart::{self, Curve};
-use ringfence_learning::{Scores, SiteData, TrainingPlan, evaluate, picture};
-use ringfence_options::score::score;
+use ringfence_learning::{SiteData, TrainingPlan, evaluate, picture};
 use ringfence_site::Sealing;
 use ringfence_weights::Weights;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::opened::OpenedRound;
+use super::output::Output;
+use super::said::{Said, scores as in_a_line};
 use super::state::State;
 use crate::files;
 
 /// A model's scores on this site's validation images after a round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     /// Rounds done.
-    rounds: u32,
+    pub(super) rounds: u32,
     /// `null` where a score is undefined.
     scores: Vec<(String, Option<f64>)>,
     /// The class that all validation images are of, where there is but one.
     #[serde(default)]
     one_class: Option<String>,
+}
+
+impl Entry {
+    pub(super) fn line(&self) -> String {
+        in_a_line(&self.scores, self.one_class.as_deref())
+    }
 }
 
 /// The final report, `report.json`.
@@ -51,18 +57,27 @@ struct SealedRound {
     sealing: Sealing,
 }
 
+/// The scores of a final model on this site's test images.
 #[derive(Debug, Serialize)]
-struct TestScores {
-    model: &'static str,
+pub(super) struct TestScores {
+    /// `federated` or `personalised`.
+    pub(super) model: &'static str,
     /// `null` where a score is undefined.
     scores: Vec<(String, Option<f64>)>,
     /// The class that all test images are of, where there is but one.
     one_class: Option<String>,
 }
 
+impl TestScores {
+    pub(super) fn line(&self) -> String {
+        in_a_line(&self.scores, self.one_class.as_deref())
+    }
+}
+
 /// Scores the common model on this site's validation images, and draws the curve so far.
 pub(super) fn progress(
-    out: &Path,
+    out: &Output,
+    folder: &Path,
     plan: &TrainingPlan,
     data: &SiteData,
     state: &State,
@@ -71,11 +86,12 @@ pub(super) fn progress(
         return Ok(());
     }
     let scores = evaluate(plan.task()?.as_ref(), state.model(), &data.validation)?;
-    println!("  validation: {}", line(&scores));
-    let mut history: Vec<Entry> = recorded(&state.history(), "scores");
+    let mut history: Vec<Entry> = recorded(out, &state.history(), "scores");
     history.retain(|entry| entry.rounds < state.done());
     let one_class = scores.one_class().map(str::to_owned);
-    history.push(Entry { rounds: state.done(), scores: scores.pairs(), one_class });
+    let entry = Entry { rounds: state.done(), scores: scores.pairs(), one_class };
+    out.say(&Said::Validation(&entry));
+    history.push(entry);
     files::write(&state.history(), &serde_json::to_vec(&history)?)?;
     let Some((leading, _)) = scores.leading() else { return Ok(()) };
     let points = history.iter().filter_map(|entry| {
@@ -84,54 +100,56 @@ pub(super) fn progress(
     });
     let curve = Curve { name: data.site.clone(), points: points.collect() };
     let title = "Common model on this site's validation images";
-    chart::curves(&out.join("curve.svg"), title, leading, &[curve])?;
+    chart::curves(&folder.join("curve.svg"), title, leading, &[curve])?;
     Ok(())
 }
 
 /// Writes the common model, the personalised one if the plan has it, scores and pictures.
 pub(super) fn finish(
-    out: &Path,
+    out: &Output,
+    folder: &Path,
     plan: &TrainingPlan,
     data: &SiteData,
     state: &State,
 ) -> anyhow::Result<()> {
     let task = plan.task()?;
     let common = state.model();
-    plan.save(common, &out.join("model.safetensors"))?;
+    plan.save(common, &folder.join("model.safetensors"))?;
     let mut written = vec!["model.safetensors"];
     let mut models: Vec<(&'static str, Weights)> = vec![("federated", common.clone())];
     if let Some(personal) = plan.personalise(common, data)? {
-        plan.save(&personal, &out.join("model-personal.safetensors"))?;
+        plan.save(&personal, &folder.join("model-personal.safetensors"))?;
         written.push("model-personal.safetensors");
         models.push(("personalised", personal));
     }
     if state.trained() == 0 {
-        println!("no round changed the model: it is the untrained one that the study began with");
+        out.say(&Said::Untrained);
     }
     let mut test = Vec::new();
     for (name, model) in &models {
         let scores = evaluate(task.as_ref(), model, &data.test)?;
-        println!("test, {name}: {}", line(&scores));
         let one_class = scores.one_class().map(str::to_owned);
-        test.push(TestScores { model: name, scores: scores.pairs(), one_class });
+        let of = TestScores { model: name, scores: scores.pairs(), one_class };
+        out.say(&Said::Test(&of));
+        test.push(of);
     }
-    let opened = recorded(&state.opened_rounds(), "openings");
-    let sealings = recorded(&state.sealings(), "sealings");
-    let validation = recorded(&state.history(), "scores");
+    let opened = recorded(out, &state.opened_rounds(), "openings");
+    let sealings = recorded(out, &state.sealings(), "sealings");
+    let validation = recorded(out, &state.history(), "scores");
     let trained_rounds = state.trained();
     let report = Report { plan, opened, sealings, validation, trained_rounds, test };
-    files::write(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
+    files::write(&folder.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
     let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
     let samples = picture::spread(&data.test, 4);
-    picture::save_sheet(&out.join("predictions.png"), task.as_ref(), &samples, &columns)?;
+    picture::save_sheet(&folder.join("predictions.png"), task.as_ref(), &samples, &columns)?;
     written.extend(["report.json", "curve.svg", "predictions.png"]);
-    println!("written to {}: {}", out.display(), written.join(", "));
+    out.say(&Said::Written { folder, files: &written });
     Ok(())
 }
 
 /// Records what a round's opening showed, before its mean is applied.
-pub(super) fn record(state: &State, opened: OpenedRound) -> anyhow::Result<()> {
-    let mut rounds: Vec<OpenedRound> = recorded(&state.opened_rounds(), "openings");
+pub(super) fn record(out: &Output, state: &State, opened: OpenedRound) -> anyhow::Result<()> {
+    let mut rounds: Vec<OpenedRound> = recorded(out, &state.opened_rounds(), "openings");
     rounds.retain(|earlier| earlier.round < opened.round);
     rounds.push(opened);
     files::write(&state.opened_rounds(), &serde_json::to_vec(&rounds)?)
@@ -140,11 +158,12 @@ pub(super) fn record(state: &State, opened: OpenedRound) -> anyhow::Result<()> {
 /// Records how a contribution's shares were sealed. What was recorded when it was made stays: a
 /// repeat knows less.
 pub(super) fn record_sealing(
+    out: &Output,
     state: &State,
     round: RoundNumber,
     sealing: &Sealing,
 ) -> anyhow::Result<()> {
-    let mut rounds: Vec<SealedRound> = recorded(&state.sealings(), "sealings");
+    let mut rounds: Vec<SealedRound> = recorded(out, &state.sealings(), "sealings");
     if rounds.iter().any(|earlier| earlier.round == round) {
         return Ok(());
     }
@@ -153,7 +172,7 @@ pub(super) fn record_sealing(
 }
 
 /// What was recorded of earlier rounds; what cannot be read is done without, and said.
-fn recorded<T: DeserializeOwned>(path: &Path, what: &str) -> Vec<T> {
+fn recorded<T: DeserializeOwned>(out: &Output, path: &Path, what: &'static str) -> Vec<T> {
     let read = match std::fs::read(path) {
         // Before the first round.
         Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
@@ -161,23 +180,7 @@ fn recorded<T: DeserializeOwned>(path: &Path, what: &str) -> Vec<T> {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
     };
     read.unwrap_or_else(|reason| {
-        eprintln!("  earlier {what} cannot be read and are left out: {}: {reason}", path.display());
+        out.say(&Said::Unread { what, path: path.to_owned(), reason });
         Vec::new()
     })
-}
-
-fn line(scores: &Scores) -> String {
-    let each = scores.iter().map(|of| format!("{} {}", of.name, score(of.value)));
-    let of = scores.one_class().map(|class| format!(" (images of one class only: {class})"));
-    each.collect::<Vec<_>>().join(", ") + &of.unwrap_or_default()
-}
-
-/// A time left, in the two largest units that say something.
-pub(super) fn duration(left: Duration) -> String {
-    let seconds = left.as_secs();
-    match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{seconds} s"),
-        (0, minutes) => format!("{minutes} min"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
 }

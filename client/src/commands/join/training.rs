@@ -1,20 +1,18 @@
 //! A round's training, beside the site's other duties.
 
 use anyhow::Context;
-use ringfence_learning::{Checkpoint, SiteData, Training, TrainingPlan};
-use ringfence_options::progress_bar;
-use ringfence_site::Site;
+use ringfence_learning::{Checkpoint, Training};
 
+use super::participant::Participant;
 use super::state::State;
 
 /// Trains the common model on the site's images; the update, in layout order. A checkpoint of the
 /// same training is gone on from.
 pub(super) async fn update(
-    site: &Site,
-    plan: &TrainingPlan,
-    data: &SiteData,
+    participant: &Participant<'_>,
     state: &State,
 ) -> anyhow::Result<Vec<f32>> {
+    let Participant { site, plan, data, out, writes, .. } = *participant;
     let round = state.next();
     let place = site.study().position(site.id());
     let place = place.with_context(|| format!("{} is not on the study's roster", site.id()))?;
@@ -22,9 +20,9 @@ pub(super) async fn update(
     let (path, base, samples) = (state.checkpoint(), state.model().clone(), data.train.clone());
     let of = format!("{} round {round} of {}: {options:?}", site.id(), site.study_id());
     let task = plan.task()?;
+    let (bar, writes) = (out.progress_bar("training"), writes.clone());
     // A thread of its own: training takes minutes, and this site must answer meanwhile.
     let trained = tokio::task::spawn_blocking(move || {
-        let bar = progress_bar("training");
         let training =
             Training { task: task.as_ref(), start: &base, samples: &samples, options: &options };
         let checkpoint = Checkpoint::load(&path, &of);
@@ -35,7 +33,7 @@ pub(super) async fn update(
                 bar.set_position(((step.epoch - 1) * step.batches + step.batch) as u64);
                 bar.set_message(format!("round {round}, loss {:.3}", step.loss));
             },
-            &mut |checkpoint| checkpoint.save(&path, &of),
+            &mut |checkpoint| writes.whole(|| checkpoint.save(&path, &of)),
         );
         bar.finish_and_clear();
         let update = trained?.difference(&base)?;

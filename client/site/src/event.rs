@@ -1,0 +1,123 @@
+//! What happens at a site that its people should see: one kind of value, which commands print.
+
+use std::fmt;
+
+use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
+use serde::Serialize;
+
+use crate::contribute::Sealing;
+use crate::round_wait::RoundWait;
+use crate::transport::ClocksApart;
+use crate::turn::Turn;
+
+/// Something that has changed for a site. As JSON it is one object, whose `event` names its kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The aggregator's clock and this one differ much.
+    ClocksApart(ClocksApart),
+    /// Whose turn it is to open the next round.
+    Turn(Turn),
+    /// A round is open, and its manifest has been checked.
+    RoundOpened {
+        /// The round.
+        round: RoundNumber,
+        /// Who opened it.
+        initiator: SiteId,
+        /// Until when it takes contributions.
+        deadline: UnixSeconds,
+    },
+    /// This site waits for others in a round.
+    Waiting(RoundWait),
+    /// A step failed that may succeed later, and is repeated until it does.
+    Repeating {
+        /// What stands in the way.
+        reason: String,
+        /// When this site gives up.
+        until: UnixSeconds,
+    },
+    /// What was repeated has succeeded.
+    Resumed,
+    /// The aggregator refused something, and the site goes on.
+    Refused {
+        /// What this site wanted.
+        wanted: String,
+        /// The HTTP status.
+        status: u16,
+        /// The reason that the aggregator gave, fit to be shown.
+        detail: String,
+        /// What this site does about it.
+        so: String,
+    },
+    /// This site's contribution has a receipt.
+    Contributed {
+        /// The round.
+        round: RoundNumber,
+        /// Bytes of body and envelopes.
+        bytes: u64,
+        /// What clipping took from the update, in words.
+        clipped: Option<String>,
+        /// How its shares were sealed.
+        sealing: Sealing,
+    },
+    /// This site does not contribute to a round.
+    NotContributing {
+        /// The round.
+        round: RoundNumber,
+        /// Why.
+        reason: String,
+    },
+    /// As a key holder, this site complains about what was dealt to it, or cannot open.
+    HolderTrouble {
+        /// The round.
+        round: RoundNumber,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A site that was restored from a backup was told how far the study is.
+    ToldRestored {
+        /// That site.
+        site: SiteId,
+    },
+}
+
+impl fmt::Display for Event {
+    /// A line for each thing that is said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClocksApart(apart) => write!(f, "warning: {apart}"),
+            Self::Turn(turn) => turn.fmt(f),
+            Self::RoundOpened { round, initiator, deadline } => write!(
+                f,
+                "round {round}: opened by {initiator}; it takes contributions until {}",
+                deadline.utc()
+            ),
+            Self::Waiting(waiting) => waiting.fmt(f),
+            Self::Repeating { reason, until } => {
+                write!(f, "waiting until {} at most: {reason}", until.utc())
+            }
+            Self::Resumed => f.write_str("that is over; going on"),
+            Self::Refused { wanted, status, detail, so } => {
+                write!(f, "the aggregator refused {wanted} ({status}): {detail}; {so}")
+            }
+            Self::Contributed { round, bytes, clipped, sealing } => {
+                let mebibytes = *bytes as f64 / (1 << 20) as f64;
+                write!(f, "round {round}: contributed {mebibytes:.2} MiB")?;
+                clipped.iter().try_for_each(|clipped| write!(f, "\nround {round}: {clipped}"))?;
+                sealing
+                    .to_string()
+                    .lines()
+                    .try_for_each(|line| write!(f, "\nround {round}: {line}"))
+            }
+            Self::NotContributing { round, reason } => {
+                write!(f, "round {round}: no contribution of this site: {reason}")
+            }
+            Self::HolderTrouble { round, reason } => {
+                write!(f, "round {round}, as key holder: {reason}")
+            }
+            Self::ToldRestored { site } => {
+                write!(f, "told {site}, which was restored from a backup, how far the study is")
+            }
+        }
+    }
+}

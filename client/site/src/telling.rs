@@ -1,0 +1,183 @@
+//! Telling a site's people what happens: as it changes, not whenever somebody looks.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ringfence_crypto::id::UnixSeconds;
+use ringfence_crypto::round::RoundStatus;
+
+use crate::event::Event;
+use crate::round_wait::RoundWait;
+use crate::site::Site;
+use crate::transport::{ClocksApart, TransportError};
+
+/// Who is told.
+type Told = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Where a site's events go; nowhere unless somebody listens.
+#[derive(Clone, Default)]
+pub(crate) struct Telling {
+    told: Option<Told>,
+    /// The round that was told of last, with its version.
+    last: Arc<Mutex<Option<(u64, RoundWait)>>>,
+    /// What stands in the way of steps that are repeated.
+    obstacles: Arc<Mutex<BTreeSet<String>>>,
+    /// Whether clocks that differ were told: once is enough, whoever is met again.
+    clocks: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Telling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Telling({})", if self.told.is_some() { "somebody" } else { "nobody" })
+    }
+}
+
+impl Telling {
+    fn tell(&self, event: &Event) {
+        if let Some(told) = &self.told {
+            told(event);
+        }
+    }
+
+    /// Whether this is news: the round has another state, or others have come. A site waits in
+    /// several places at once, each with its own end; the first that sees a change tells it, and
+    /// one that sees an older version of the round is late.
+    fn is_news(&self, version: u64, wait: &RoundWait) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = match &*last {
+            Some((told, before)) if before.round == wait.round => {
+                version >= *told
+                    && (before.state, &before.came, &before.missing)
+                        != (wait.state, &wait.came, &wait.missing)
+            }
+            Some((_, before)) => wait.round > before.round,
+            None => true,
+        };
+        if news {
+            *last = Some((version, wait.clone()));
+        }
+        news
+    }
+}
+
+impl Site {
+    /// Tells somebody what happens at this site, such as a command that prints it.
+    #[must_use]
+    pub fn telling(self, told: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        let telling = Telling { told: Some(Arc::new(told)), ..Telling::default() };
+        Self { telling, ..self }
+    }
+
+    /// Tells what has happened.
+    pub fn tell(&self, event: &Event) {
+        self.telling.tell(event);
+    }
+
+    /// Tells that a step is repeated, and why; once where several steps meet the same obstacle.
+    pub fn tell_repeating(&self, reason: &str, until: UnixSeconds) {
+        let obstacles = &self.telling.obstacles;
+        let mut obstacles = obstacles.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = obstacles.insert(reason.to_owned());
+        drop(obstacles);
+        if new {
+            self.tell(&Event::Repeating { reason: reason.to_owned(), until });
+        }
+    }
+
+    /// Tells, if something stood in the way, that a step has succeeded.
+    pub fn tell_resumed(&self) {
+        let obstacles = &self.telling.obstacles;
+        let obstacles = obstacles.lock().map(|mut all| std::mem::take(&mut *all));
+        if obstacles.is_ok_and(|obstacles| !obstacles.is_empty()) {
+            self.tell(&Event::Resumed);
+        }
+    }
+
+    /// Tells of clocks that differ, the first time.
+    pub(crate) fn tell_clocks(&self, apart: ClocksApart) {
+        if !self.telling.clocks.swap(true, Ordering::Relaxed) {
+            self.tell(&Event::ClocksApart(apart));
+        }
+    }
+
+    /// How the round stands that this site waited in last.
+    pub fn waiting(&self) -> Option<RoundWait> {
+        let last = self.telling.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(_, wait)| wait.clone())
+    }
+
+    /// Tells how a round stands that this site waits in, if that is news.
+    pub(crate) fn tell_waiting(&self, status: &RoundStatus, wait: RoundWait) {
+        if self.telling.is_news(status.version, &wait) {
+            self.tell(&Event::Waiting(wait));
+        }
+    }
+
+    /// Tells that the aggregator refused what was wanted, and what this site does about it.
+    pub fn tell_refused(&self, wanted: &str, refusal: &TransportError, so: &str) {
+        if let TransportError::Refused { status, detail } = refusal {
+            let (wanted, so) = (wanted.to_owned(), so.to_owned());
+            self.tell(&Event::Refused { wanted, status: *status, detail: detail.clone(), so });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
+    use ringfence_crypto::round::RoundState;
+    use ringfence_crypto::wire::json;
+
+    use super::*;
+    use crate::round_wait::Came;
+
+    fn wait(round: u32, came: &[&str], until: u64) -> RoundWait {
+        let site = |name: &&str| name.parse::<SiteId>().unwrap();
+        let missing = ["a", "b", "c"].iter().filter(|name| !came.contains(name));
+        RoundWait {
+            round: RoundNumber(round),
+            state: RoundState::Collecting,
+            came: Came::Received(came.iter().map(site).collect()),
+            needed: 3,
+            missing: missing.map(site).collect(),
+            deadline: Some(UnixSeconds(1_800_000_000)),
+            until: UnixSeconds(until),
+        }
+    }
+
+    #[test]
+    fn only_what_changes_is_news() {
+        let telling = Telling::default();
+        assert!(telling.is_news(1, &wait(0, &["a"], 10)));
+        // Looked at again, by whoever waits, and with another end.
+        assert!(!telling.is_news(1, &wait(0, &["a"], 20)));
+        assert!(telling.is_news(2, &wait(0, &["a", "b"], 10)));
+        // An older look that arrives late.
+        assert!(!telling.is_news(1, &wait(0, &["a"], 10)));
+        assert!(telling.is_news(1, &wait(1, &[], 10)));
+        assert!(!telling.is_news(9, &wait(0, &["a", "b", "c"], 10)));
+    }
+
+    #[test]
+    fn a_wait_says_who_has_come_who_is_missing_and_until_when() {
+        assert_eq!(
+            wait(3, &["a", "c"], 1_800_003_600).to_string(),
+            "round 3: 2 of 3 contributions are there (a, c); missing: b; the time for them ends 2027-01-15 08:00:00 UTC; waiting until 2027-01-15 09:00:00 UTC at most"
+        );
+        let nobody = wait(0, &[], 1_800_003_600).to_string();
+        assert!(nobody.starts_with("round 0: 0 of 3 contributions are there; missing: a, b, c;"));
+        let all = wait(0, &["a", "b", "c"], 1_800_003_600).to_string();
+        assert_eq!(
+            all,
+            "round 0: 3 of 3 contributions are there (a, b, c); waiting for the aggregator until 2027-01-15 09:00:00 UTC at most"
+        );
+        // Under the names that the round's status has.
+        let json = json::compact(&Event::Waiting(wait(3, &["a"], 9)));
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            r#"{"event":"waiting","round":3,"state":"collecting","received":["a"],"needed":3,"missing":["b","c"],"deadline":1800000000,"until":9}"#
+        );
+    }
+}

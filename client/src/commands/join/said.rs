@@ -1,0 +1,141 @@
+//! What a training site says beside the events of its rounds ([`ringfence_site::Event`]).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_keys::open::failure_in_words;
+use ringfence_options::score::score;
+use ringfence_site::RoundWait;
+use serde::Serialize;
+
+use super::opened::OpenedRound;
+use super::report::{Entry, TestScores};
+
+/// Something that has changed. Fields that stand in `report.json`, too, have its names.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Said<'a> {
+    /// The site takes part.
+    Joined { site: &'a SiteId, study: StudyId, model: String, done: u32, rounds: u32, data: String },
+    /// Something about the images.
+    Remark { text: String },
+    /// A round begins.
+    RoundBegun { round: RoundNumber, rounds: u32 },
+    /// A round ended in a certified abort.
+    Aborted { round: RoundNumber },
+    /// This site's contribution is not in the mean.
+    LeftOut { round: RoundNumber, reason: String },
+    /// A key holder's opening was not used.
+    UnusableOpening { round: RoundNumber, holder: &'a SiteId, reason: &'a str },
+    /// The mean of a round is open.
+    Opened(&'a OpenedRound),
+    /// A round could not be acknowledged again after a restart.
+    NotAcknowledged { round: RoundNumber, reason: String },
+    /// How the common model does.
+    Validation(&'a Entry),
+    /// How long the rest takes at this pace.
+    TimeLeft { seconds: u64 },
+    /// No mean is in the model.
+    Untrained,
+    /// How a final model does.
+    Test(&'a TestScores),
+    /// The end: what lies where.
+    Written { folder: &'a Path, files: &'a [&'static str] },
+    /// What was recorded of earlier rounds and cannot be read.
+    Unread { what: &'static str, path: PathBuf, reason: String },
+    /// A signal ended it; `waiting` is where the round stood, if others were waited for.
+    Stopped {
+        signal: &'static str,
+        round: RoundNumber,
+        done: u32,
+        rounds: u32,
+        waiting: Option<RoundWait>,
+    },
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined { site, study, model, done, rounds, data } => write!(
+                f,
+                "{site} joins study {}: {model}, {done} of {rounds} rounds done; {data}",
+                study.short()
+            ),
+            Self::Remark { text } => f.write_str(text),
+            Self::RoundBegun { round, rounds } => {
+                write!(f, "round {round} begins, of {rounds} rounds")
+            }
+            Self::Aborted { round } => write!(
+                f,
+                "round {round}: aborted, with a certificate: too few contributions or reviews came; the model stays"
+            ),
+            Self::LeftOut { round, reason } => {
+                write!(f, "round {round}: this site's contribution is not in the mean: {reason}")
+            }
+            Self::UnusableOpening { round, holder, reason } => {
+                write!(f, "round {round}: the opening of {holder} was not used: {reason}")
+            }
+            Self::Opened(opened) => opened.fmt(f),
+            Self::NotAcknowledged { round, reason } => {
+                write!(f, "round {round}: it could not be acknowledged again: {reason}")
+            }
+            Self::Validation(entry) => {
+                write!(f, "after round {}, validation: {}", entry.rounds - 1, entry.line())
+            }
+            Self::TimeLeft { seconds } => {
+                write!(f, "{} left at this pace", duration(Duration::from_secs(*seconds)))
+            }
+            Self::Untrained => f.write_str(
+                "no round changed the model: it is the untrained one that the study began with",
+            ),
+            Self::Test(of) => write!(f, "test, {}: {}", of.model, of.line()),
+            Self::Written { folder, files } => {
+                write!(f, "written to {}: {}", folder.display(), files.join(", "))
+            }
+            Self::Unread { what, path, reason } => write!(
+                f,
+                "earlier {what} cannot be read and are left out: {}: {reason}",
+                path.display()
+            ),
+            Self::Stopped { signal, round, done, rounds, waiting } => {
+                write!(f, "stopped by {signal} in round {round}, {done} of {rounds} rounds done")?;
+                if let Some(waiting) = waiting {
+                    write!(f, "\n{waiting}")?;
+                }
+                write!(f, "\nwhat was done is on disk; to go on, run the same command again")
+            }
+        }
+    }
+}
+
+impl fmt::Display for OpenedRound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { round, precision, noise_failure_probability, findings } = self;
+        findings.to_string().lines().try_for_each(|line| writeln!(f, "round {round}: {line}"))?;
+        write!(f, "round {round}: mean of {} sites opened", precision.sites)?;
+        if let Some(probability) = noise_failure_probability {
+            write!(f, "; {}", failure_in_words(*probability))?;
+        }
+        write!(f, "\nround {round}: {precision}")?;
+        precision.warning().iter().try_for_each(|line| write!(f, "\nround {round}: {line}"))
+    }
+}
+
+/// Scores in a line.
+pub(super) fn scores(scores: &[(String, Option<f64>)], one_class: Option<&str>) -> String {
+    let each = scores.iter().map(|(name, value)| format!("{name} {}", score(*value)));
+    let of = one_class.map(|class| format!(" (images of one class only: {class})"));
+    each.collect::<Vec<_>>().join(", ") + &of.unwrap_or_default()
+}
+
+/// A time left, in the two largest units that say something.
+fn duration(left: Duration) -> String {
+    let seconds = left.as_secs();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}

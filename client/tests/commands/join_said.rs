@@ -1,0 +1,174 @@
+//! What `ringfence join` says in a study: with times, as JSON, not at all; and when it is stopped.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use ringfence_clock::Clock;
+use ringfence_federation::Aggregator;
+use serde_json::Value;
+
+use crate::join::{joining, prepare, write_images};
+
+const PLAN: [&str; 4] = ["--rounds", "2", "--epochs", "1"];
+
+async fn study(folder: &Path) -> Aggregator {
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
+    let counts = write_images(folder);
+    prepare(folder, &aggregator, &counts, &PLAN);
+    aggregator
+}
+
+fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Whether a line begins with a time, as in `2027-01-15 08:00:00 UTC  round 0`.
+fn has_time(line: &str) -> bool {
+    let shape = "dddd-dd-dd dd:dd:dd UTC  ";
+    line.len() > shape.len()
+        && shape.chars().zip(line.chars()).all(|(shape, got)| match shape {
+            'd' => got.is_ascii_digit(),
+            shape => got == shape,
+        })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_study_is_told_with_times_or_as_json_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = study(folder).await;
+    let url = aggregator.url();
+    let processes = [
+        start(&mut joining(folder, url, "a")),
+        start(joining(folder, url, "b").arg("--json")),
+        start(joining(folder, url, "c").arg("--quiet")),
+    ];
+    let [a, b, c] = processes.map(|process| process.wait_with_output().unwrap());
+    for output in [&a, &b, &c] {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    }
+    assert!(c.stdout.is_empty(), "{}", text(&c.stdout));
+
+    let said = text(&a.stdout);
+    said.lines().for_each(|line| assert!(has_time(line), "{line:?} has no time"));
+    for expected in [
+        "a joins study ",
+        "round 0: the turn is a's since ",
+        "round 0: opened by a; it takes contributions until ",
+        "round 0: contributed ",
+        "round 1: opened by b; ",
+        "; waiting until ",
+        "round 1: mean of 3 sites opened; ",
+        "after round 1, validation: ",
+        "written to out-a: model.safetensors",
+    ] {
+        assert!(said.contains(expected), "{expected:?} is not in {said}");
+    }
+
+    let objects: Vec<Value> =
+        text(&b.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for object in &objects {
+        assert!(object["time"].as_u64().unwrap() > 1_700_000_000, "{object}");
+        assert!(object["event"].is_string(), "{object}");
+    }
+    let of = |event: &str| -> Vec<&Value> {
+        objects.iter().filter(|object| object["event"] == event).collect()
+    };
+    assert_eq!(of("joined")[0]["site"], "b");
+    assert_eq!(of("round_opened").iter().map(|o| &o["initiator"]).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(of("contributed").len(), 2);
+    let opened = of("opened");
+    assert_eq!(opened.len(), 2);
+    // The fields of a round in `report.json`, less the time and the kind.
+    let report = std::fs::read(folder.join("out-b/report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    for (said, written) in opened.iter().zip(report["opened"].as_array().unwrap()) {
+        let written = written.as_object().unwrap();
+        assert!(written["noise_failure_probability"].as_f64().unwrap() < 2f64.powi(-64));
+        written.iter().for_each(|(name, value)| assert_eq!(said[name], *value, "{name}"));
+    }
+    // What is waited for changes from one line to the next.
+    let waits = of("waiting");
+    assert!(!waits.is_empty());
+    for wait in &waits {
+        let state = wait["state"].as_str().unwrap();
+        let came = match state {
+            "collecting" => "received",
+            "reviewing" => "reviewed",
+            "closed" => "endorsed",
+            _ => "opened",
+        };
+        assert!(wait[came].is_array(), "{wait}");
+        assert!(wait["missing"].is_array(), "{wait}");
+        assert!(wait["until"].as_u64() > wait["time"].as_u64(), "{wait}");
+    }
+    let key = |wait: &Value| [&wait["round"], &wait["state"], &wait["missing"]].map(Value::clone);
+    assert!(waits.windows(2).all(|pair| key(pair[0]) != key(pair[1])), "{waits:?}");
+}
+
+/// Sends a signal once the site has contributed and waits for the others.
+fn stopped(mut process: Child, signal: &str) -> (Vec<String>, Output) {
+    let mut said = Vec::new();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut sent = false;
+    for line in lines.map(Result::unwrap) {
+        if !sent && line.contains("missing: b, c;") {
+            sent = true;
+            let pid = process.id().to_string();
+            assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        }
+        said.push(line);
+    }
+    (said, process.wait_with_output().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_end_it_in_good_order_and_the_same_command_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = study(folder).await;
+    let url = aggregator.url();
+    for (signal, name, code) in [("-TERM", "SIGTERM", 143), ("-INT", "SIGINT", 130)] {
+        let (said, output) = stopped(start(&mut joining(folder, url, "a")), signal);
+        assert_eq!(output.status.code(), Some(code), "{said:?}");
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+        let [stopped, stands, go_on] = said.last_chunk().unwrap();
+        let expected = format!("stopped by {name} in round 0, 0 of 2 rounds done");
+        assert!(stopped.ends_with(&expected), "{said:?}");
+        assert!(stands.contains(
+            "round 0: 1 of 3 contributions are there (a); missing: b, c; the time for them ends "
+        ));
+        assert!(go_on.ends_with("to go on, run the same command again"), "{said:?}");
+    }
+    let processes = ["a", "b", "c"].map(|site| start(&mut joining(folder, url, site)));
+    for process in processes {
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    for site in ["a", "b", "c"] {
+        assert!(folder.join(format!("out-{site}/report.json")).is_file(), "{site}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_is_waited_for_and_it_is_said_once_until_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let url = study(folder).await.url().to_owned();
+    let output = joining(folder, &url, "a").args(["--patience", "12"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    let waiting: Vec<&str> = said.lines().filter(|line| line.contains("waiting until ")).collect();
+    assert_eq!(waiting.len(), 1, "{said}");
+    assert!(has_time(waiting[0]) && waiting[0].contains(" UTC at most: the aggregator at "));
+    assert_eq!(waiting[0].matches(&url).count(), 1, "{said}");
+    let error = text(&output.stderr);
+    assert!(error.starts_with("ringfence: the aggregator at "), "{error}");
+    assert_eq!(error.matches(&url).count(), 1, "{error}");
+}
