@@ -60,9 +60,10 @@ async fn a_study_is_told_with_times_or_as_json_or_not_at_all() {
     for expected in [
         "a joins study ",
         "round 0: the turn is a's since ",
-        "round 0: opened by a; it takes contributions until ",
+        "round 0: opened by ",
+        "; it takes contributions until ",
         "round 0: contributed ",
-        "round 1: opened by b; ",
+        "round 1: opened by ",
         "; waiting until ",
         "round 1: mean of 3 sites opened; ",
         "after round 1, validation: ",
@@ -81,7 +82,9 @@ async fn a_study_is_told_with_times_or_as_json_or_not_at_all() {
         objects.iter().filter(|object| object["event"] == event).collect()
     };
     assert_eq!(of("joined")[0]["site"], "b");
-    assert_eq!(of("round_opened").iter().map(|o| &o["initiator"]).collect::<Vec<_>>(), ["a", "b"]);
+    // Who opens a round is a matter of who comes first: others may step in after two seconds.
+    assert_eq!(of("round_opened").len(), 2);
+    assert!(of("round_opened").iter().all(|object| object["initiator"].is_string()));
     assert_eq!(of("contributed").len(), 2);
     let opened = of("opened");
     assert_eq!(opened.len(), 2);
