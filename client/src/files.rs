@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use ringfence_crypto::api::token;
+use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::{RosterEntry, SignedStudy, Study};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
 use ringfence_durable::{Readers, text};
@@ -59,6 +60,37 @@ pub(crate) fn read_public(path: &Path) -> anyhow::Result<RosterEntry> {
     let text = read_text(path, MAX_MESSAGE)?;
     json::parse(text.as_bytes(), MAX_MESSAGE, "public site file")
         .with_context(|| path.display().to_string())
+}
+
+/// The aggregator's public key, by its digits or by a file that holds them. What such a file holds is
+/// never shown: it may be the wrong one of the two that the aggregator's keygen makes.
+pub(crate) fn read_aggregator_key(given: &str) -> anyhow::Result<PublicKey> {
+    if let Ok(key) = given.parse() {
+        return Ok(key);
+    }
+    const EXPECTED: &str = "expected the aggregator's public key as `ringfence-aggregator keygen` prints it: 64 lower-case hexadecimal digits, or a file that holds them";
+    let path = Path::new(given);
+    let secret = only_its_owner_reads(path).with_context(|| format!("{EXPECTED}; {given}"))?;
+    // Every second secret seed has the form of a public key.
+    ensure!(
+        !secret,
+        "{given} may be read by its owner only, as secret keys are, and a study is public; {EXPECTED}. If it is that file, run `chmod a+r {given}` first"
+    );
+    let text = read_text(path, MAX_SECRET).with_context(|| EXPECTED)?;
+    text.trim().parse().map_err(|_| anyhow!("{given} holds no public key; {EXPECTED}"))
+}
+
+/// Whether a file's permissions are those of a secret.
+#[cfg(unix)]
+fn only_its_owner_reads(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::metadata(path)?.permissions().mode() & 0o077 == 0)
+}
+
+/// Elsewhere permissions do not tell.
+#[cfg(not(unix))]
+fn only_its_owner_reads(path: &Path) -> std::io::Result<bool> {
+    std::fs::metadata(path).map(|_| false)
 }
 
 /// Reads tensors that must have the study's layout.

@@ -17,5 +17,6 @@ pub use error::TransportError;
 pub(crate) use error::present;
 pub use meet::ClocksApart;
 pub use openings::Openings;
+pub use printable::escaped;
 pub(crate) use printable::printable;
 pub use round::RoundTransport;

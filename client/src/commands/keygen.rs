@@ -9,6 +9,7 @@ use ringfence_crypto::wire::json;
 use ringfence_durable::Readers;
 use ringfence_keys::identity::Identity;
 
+use super::study::describe::fingerprints;
 use crate::files;
 
 /// Arguments of `ringfence keygen`.
@@ -38,9 +39,12 @@ impl Keygen {
             ),
             made => made.with_context(|| format!("cannot write {}", secret.display()))?,
         }
-        files::write(&public, &json::pretty(&identity.public()))?;
+        let entry = identity.public();
+        files::write(&public, &json::pretty(&entry))?;
         println!("secret: {} (stays at the site, back it up)", secret.display());
         println!("public: {} (give it to the study's author)", public.display());
+        println!("before the site signs a study, `ringfence study show` must show the same keys:");
+        print!("{}", fingerprints(&entry.signature_key, &entry.kem_key.0));
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! `ringfence study new / sign / verify / show / register / cost`.
 
 mod cost;
+pub(crate) mod describe;
 mod new;
 mod register;
 mod show;
@@ -15,7 +16,7 @@ pub(crate) enum StudyCommand {
     Sign(sign::Sign),
     /// Check that a study is sound and signed by its whole roster.
     Verify(show::Show),
-    /// Show what a study says.
+    /// Show all that a study says: what a site signs with `study sign`.
     Show(show::Show),
     /// Register a signed study with the aggregator.
     Register(register::Register),

@@ -11,6 +11,6 @@ mod demo;
 mod join;
 mod join_said;
 mod pytorch;
-mod strangers;
+mod study;
 mod support;
 mod walkthrough;

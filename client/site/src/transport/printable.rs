@@ -1,25 +1,30 @@
-//! Text of an aggregator, made fit for a terminal: it may hold anything.
+//! Text of others, made fit for a terminal: it may hold anything.
 
-/// Most characters that are shown of it.
+/// Most characters that are shown of an aggregator's text.
 const LONGEST: usize = 500;
 
 /// A text without control characters and without those that turn or hide what stands beside them (such
-/// as U+202E): they are written as escapes. What is longer than [`LONGEST`] characters is cut, and
-/// says so.
-pub(crate) fn printable(text: &str) -> String {
+/// as U+202E): they are written as escapes.
+pub fn escaped(text: &str) -> String {
     let mut shown = String::new();
-    for c in text.chars().take(LONGEST) {
+    for c in text.chars() {
         match c {
             // Fit to be shown; these alone are escaped for other reasons.
             '"' | '\'' | '\\' => shown.push(c),
             c => shown.extend(c.escape_debug()),
         }
     }
-    let more = text.chars().skip(LONGEST).count();
-    if more > 0 {
-        shown += &format!("... (cut: {more} more characters)");
-    }
     shown
+}
+
+/// An aggregator's text, [`escaped`]. What is longer than [`LONGEST`] characters is cut, and says so.
+pub(crate) fn printable(text: &str) -> String {
+    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
+    let (shown, more) = text.split_at(end);
+    match more.chars().count() {
+        0 => escaped(shown),
+        more => format!("{}... (cut: {more} more characters)", escaped(shown)),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use ringfence_clock::Clock;
-use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::{RosterEntry, SignedStudy, Training, Weighting};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
@@ -14,7 +13,7 @@ use ringfence_options::pinned;
 use ringfence_site::model;
 use ringfence_weights::Weights;
 
-use super::show::describe;
+use super::describe::describe;
 use crate::files;
 
 /// What the study pins of training.
@@ -36,9 +35,10 @@ pub(crate) struct New {
     /// Public site files in ring order, one --site each.
     #[arg(long = "site", required = true)]
     sites: Vec<PathBuf>,
-    /// The aggregator's public key (printed by `ringfence-aggregator keygen`).
-    #[arg(long)]
-    aggregator_key: PublicKey,
+    /// The aggregator's public key, which `ringfence-aggregator keygen` prints: its 64 hexadecimal
+    /// digits, or a file that holds them.
+    #[arg(long, value_name = "KEY|FILE")]
+    aggregator_key: String,
     /// The model before round 0 (safetensors): its tensors are the layout of every update.
     #[arg(long)]
     model: PathBuf,
@@ -90,6 +90,7 @@ const NO_PLAN: &str = "a study pins how its sites train; for a model of another 
 
 impl New {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        let aggregator_key = files::read_aggregator_key(&self.aggregator_key)?;
         let (training, weights) = self.training()?;
         let roster: Vec<RosterEntry> = self
             .sites
@@ -107,7 +108,7 @@ impl New {
             name: self.name,
             created_at: Clock::system().now(),
             roster,
-            aggregator_key: self.aggregator_key,
+            aggregator_key,
             threshold,
             min_sites: self.min_sites,
             value_bits: self.bits,
@@ -123,7 +124,7 @@ impl New {
         .into_study(&mut rng)?;
         let signed = SignedStudy::unsigned(study);
         files::write(&self.out, &json::pretty(&signed))?;
-        print!("{}", describe(&signed)?);
+        print!("{}", describe(&signed));
         println!("written to {}; next, every site runs `ringfence study sign`", self.out.display());
         Ok(())
     }

@@ -1,0 +1,211 @@
+//! A study in words: everything that a site signs, and what follows from it.
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::layout::Layout;
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::signature::{PublicKey, Statement};
+use ringfence_crypto::statement::{
+    CheckKeySeals, HexBytes, PrivacyPolicy, Reach, RosterEntry, Setting, SignedStudy, Study,
+    Training, Weighting,
+};
+use ringfence_crypto::threshold::Threshold;
+use ringfence_site::transport::escaped;
+
+/// Before each line that goes on with the one above.
+const INDENT: &str = "            ";
+
+/// A study with the value of every field that is signed; of long keys, their BLAKE3 digests. Texts of
+/// its author are escaped. A study that is not sound is shown, too, and why it is not.
+pub(super) fn describe(signed: &SignedStudy) -> String {
+    // Without `..`: a field that is added does not compile until it is shown.
+    let Study {
+        name,
+        created_at,
+        roster,
+        aggregator_key,
+        parameters,
+        threshold,
+        min_sites,
+        packing,
+        layout,
+        initial_model,
+        weighting,
+        privacy,
+        training,
+        min_round_seconds,
+        longest_round_seconds,
+        review_seconds,
+        initiator_timeout_seconds,
+        check_key,
+    } = &signed.study;
+    let Threshold { holders, collusion, packing: words, opening, endorsements } = threshold;
+    let sound = signed.study.check();
+    let mut text = format!(
+        "study       {} ({})\n\
+         made        {}, protocol version {}, parameters {}\n",
+        escaped(name),
+        signed.study.id(),
+        created_at.utc(),
+        ringfence_crypto::protocol::VERSION,
+        parameters.name(),
+    );
+    text += &match &sound {
+        Ok(()) => "sound       yes\n".to_owned(),
+        Err(error) => {
+            format!("sound       NO, nobody should sign it: {}\n", escaped(&error.to_string()))
+        }
+    };
+    text += &signatures(signed);
+    text += &format!(
+        "aggregator  signs with the key {aggregator_key}\n\
+         ring        {}\n\
+         thresholds  m = {holders}, c = {collusion}, l = {words}, Q = {endorsements}, t = {opening}: {}\n\
+         fewest      {min_sites} contributions\n\
+         times       a round {min_round_seconds} to {longest_round_seconds} s, reviews {review_seconds} s, a successor's turn after {initiator_timeout_seconds} s\n",
+        roster.iter().map(|site| site.id.as_str()).collect::<Vec<_>>().join(" -> "),
+        silent(threshold),
+    );
+    text += &names(threshold);
+    text += &format!("model       begins as {initial_model}\n");
+    text += &tensors(layout);
+    text += &encoding(packing, sound.is_ok().then_some(&signed.study));
+    text += &weights(weighting);
+    if sound.is_ok() {
+        text += &reach_lines(signed.study.reach());
+    }
+    text += &noise(privacy);
+    text + &keys(roster, check_key) + &plan(training)
+}
+
+/// Who has signed, and who has not.
+fn signatures(signed: &SignedStudy) -> String {
+    let roster = &signed.study.roster;
+    let has = |site: &RosterEntry| signed.signatures.iter().any(|by| by.site == site.id);
+    let named = |signed: bool| {
+        let sites = roster.iter().filter(|site| has(site) == signed);
+        sites.map(|site| site.id.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let mut line = format!("signatures  {} of {}", signed.signatures.len(), roster.len());
+    for (who, sites) in [("by", named(true)), ("not yet by", named(false))] {
+        if !sites.is_empty() {
+            line += &format!("; {who} {sites}");
+        }
+    }
+    line + " (`ringfence study verify` checks them)\n"
+}
+
+fn silent(threshold: &Threshold) -> String {
+    match threshold.silent_tolerated() {
+        0 => "no silent holder tolerated".to_owned(),
+        1 => "1 silent holder tolerated".to_owned(),
+        n => format!("{n} silent holders tolerated"),
+    }
+}
+
+/// Whether a round that a contributor spoils names it.
+fn names(threshold: &Threshold) -> String {
+    let Threshold { holders, collusion, packing, .. } = *threshold;
+    match threshold.names() {
+        true => format!(
+            "culprits    a contributor that breaks the format is named, taken out and barred, up to c = {collusion} of them\n"
+        ),
+        false => format!(
+            "culprits    NOBODY CAN BE NAMED: that needs m >= 3c + l key holders, and m = {holders}, c = {collusion}, l = {packing}; a contributor that breaks the format makes its round fail, and nobody learns who it was\n"
+        ),
+    }
+}
+
+/// Every tensor with its clip bound.
+fn tensors(layout: &Layout) -> String {
+    let Layout { tensors } = layout;
+    let mut text = format!("{INDENT}{} tensors, {} values:\n", tensors.len(), layout.values());
+    for tensor in tensors {
+        let (name, shape, clip) = (escaped(&tensor.name), &tensor.shape, tensor.clip);
+        text += &format!("{INDENT}  {name} {shape:?}, updates clipped to [-{clip}, {clip}]\n");
+    }
+    text
+}
+
+/// How values are encoded; how long a body is where the study is sound.
+fn encoding(packing: &Packing, sound: Option<&Study>) -> String {
+    let Packing { value_bits, slot_bits, slots, delta_bits, wire_bits } = packing;
+    let mut line = format!(
+        "encoding    {value_bits} bits a value, {slots} slots of {slot_bits} bits, Delta = 2^{delta_bits}, wire words of {wire_bits} bits"
+    );
+    if let Some(study) = sound
+        && let Ok(bytes) = study.body_bytes()
+    {
+        let per_value = bytes as f64 / study.layout.values().max(1) as f64;
+        line += &format!("; body {bytes} bytes ({per_value:.2} a value)");
+    }
+    line + "\n"
+}
+
+/// How contributions count.
+fn weights(weighting: &Weighting) -> String {
+    let counts = match weighting {
+        Weighting::Equal => "all sites count alike".to_owned(),
+        Weighting::SampleCounts(counts) => {
+            let counts: Vec<String> = counts.iter().map(u32::to_string).collect();
+            format!("by sample counts {}, in the ring's order", counts.join(", "))
+        }
+    };
+    format!("weighting   {counts}\n")
+}
+
+/// How far one site can move the mean, with all sites and in the worst set that may be opened.
+fn reach_lines(reach: Reach) -> String {
+    format!(
+        "one site    moves the mean of all sites by {:.3} C at most, in the worst set that may be\n\
+         {INDENT}opened by {:.3} C (C: the clip bound); a malicious one that guesses the sum of\n\
+         {INDENT}the others moves it to anywhere from -C to C, and is named if it goes beyond\n",
+        reach.of_all, reach.at_worst
+    )
+}
+
+/// What the study promises of the opened sums.
+fn noise(privacy: &PrivacyPolicy) -> String {
+    match privacy {
+        PrivacyPolicy::None => {
+            "privacy     none beyond encryption: no noise is added, and the opened sums are exact\n"
+                .to_owned()
+        }
+        other => format!("privacy     {other:?}\n"),
+    }
+}
+
+/// The sites' keys: what is compared with what each site's `ringfence keygen` has printed.
+fn keys(roster: &[RosterEntry], check_key: &CheckKeySeals) -> String {
+    let CheckKeySeals { commitment, sealed } = check_key;
+    let mut text =
+        format!("check key   commitment {commitment}, sealed to {} sites\n", sealed.len());
+    text += "roster      compare each site's two lines with what its `ringfence keygen` printed\n";
+    for (place, site) in roster.iter().enumerate() {
+        let RosterEntry { id, signature_key, kem_key: HexBytes(kem_key) } = site;
+        text += &format!("{INDENT}{id}\n{}", fingerprints(signature_key, kem_key));
+        if let Some(HexBytes(sealed)) = sealed.get(place) {
+            text += &format!("{INDENT}  sealed check key {}\n", Digest::of(sealed));
+        }
+    }
+    text
+}
+
+/// A site's public keys: the signature key whole, of the KEM key its BLAKE3 digest.
+pub(crate) fn fingerprints(signature_key: &PublicKey, kem_key: &[u8]) -> String {
+    format!(
+        "{INDENT}  signature key    {signature_key}\n{INDENT}  KEM key's digest {}\n",
+        Digest::of(kem_key)
+    )
+}
+
+/// What the study pins of training.
+fn plan(training: &Training) -> String {
+    let Some(digest) = training.digest() else {
+        return "training    none pinned: the sites train with another framework, and nothing but their word says that they train alike\n".to_owned();
+    };
+    let setting = |Setting { name, value }: &Setting| {
+        format!("{INDENT}{} = {}\n", escaped(name), escaped(value))
+    };
+    let settings: String = training.settings().iter().map(setting).collect();
+    format!("training    plan {digest}\n{settings}")
+}
