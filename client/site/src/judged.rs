@@ -9,12 +9,13 @@ use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
-    Certificate, Closing, Freeze, Manifest, Proceedings, Review, Settled,
+    Certificate, Closing, Freeze, Manifest, Proceedings, Review, Settled, Study,
 };
 use tokio::sync::Mutex;
 
 use crate::error::SiteError;
 use crate::site::Site;
+use crate::transport::RoundTransport;
 
 /// The reviews of a certified round, judged.
 #[derive(Debug)]
@@ -178,21 +179,31 @@ impl Site {
         certificate: &Certificate,
         status: &RoundStatus,
     ) -> Result<Proceedings, SiteError> {
-        let closing = &certificate.closing.statement;
-        let at = self.at(closing.round);
-        let judged = |index| status.disputes.iter().any(|of| of.index == index && of.judged);
-        let mut proceedings = Proceedings::default();
-        if judged(0) {
-            proceedings.check_words = Some(at.verdict(0).await?);
-        }
-        for index in 1..=self.study.threshold.collusion {
-            if !judged(index) {
-                break;
-            }
-            let (dispute, verdict) = (at.dispute(index).await?, at.verdict(index).await?);
-            proceedings.disputes.push(Settled { dispute, verdict });
-        }
-        proceedings.check(&self.study, closing)?;
-        Ok(proceedings)
+        let round = certificate.closing.statement.round;
+        proceedings(self.at(round), &self.study, certificate, status).await
     }
+}
+
+/// What was certified of a round after its closing: fetched, and checked against the closing's
+/// certificate, which has been checked.
+pub(crate) async fn proceedings(
+    at: RoundTransport<'_>,
+    study: &Study,
+    certificate: &Certificate,
+    status: &RoundStatus,
+) -> Result<Proceedings, SiteError> {
+    let judged = |index| status.disputes.iter().any(|of| of.index == index && of.judged);
+    let mut proceedings = Proceedings::default();
+    if judged(0) {
+        proceedings.check_words = Some(at.verdict(0).await?);
+    }
+    for index in 1..=study.threshold.collusion {
+        if !judged(index) {
+            break;
+        }
+        let (dispute, verdict) = (at.dispute(index).await?, at.verdict(index).await?);
+        proceedings.disputes.push(Settled { dispute, verdict });
+    }
+    proceedings.check(study, &certificate.closing.statement)?;
+    Ok(proceedings)
 }

@@ -23,6 +23,7 @@
 //!   spoiled    disputes: a sum without those who broke the format; `answers` what is opened in them
 //!   mend       what an aggregator lost is sent again
 //!   damaged    what this site's own disk has damaged is fetched again
+//! overview     a study as anybody may see it, without a site: `steps` of each site in each round
 //! journal      durable state            transport   HTTP
 //! model        identities and layouts of weights
 //! fingerprint  what is remembered of a base model
@@ -50,6 +51,7 @@ mod mend;
 pub mod model;
 mod openings;
 mod overdue;
+pub mod overview;
 mod restored;
 mod round_keys;
 mod round_wait;

@@ -1,49 +1,149 @@
-//! `ringfence status`: where a study stands.
+//! `ringfence status`: where a study stands, by round and site.
 
-use ringfence_clock::Clock;
-use ringfence_crypto::id::{SiteId, StudyId};
+mod lines;
+mod table;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use console::Term;
+use ringfence_clock::{Clock, Moment};
+use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::wire::json;
+use ringfence_site::overview::{MOST_ROUNDS, Onlooker, Overview, OverviewError};
+use serde::Serialize;
 
+use crate::files::read_study;
 use crate::member::Server;
+
+/// Between two looks of `--watch`.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Columns where the output goes to no terminal.
+const COLUMNS: u16 = 120;
+/// Fewest columns that a table is made for.
+const FEWEST_COLUMNS: u16 = 40;
+/// Rounds on a screen that is drawn again and again.
+const ON_SCREEN: u32 = 10;
+/// Clears the screen and goes to its first place.
+const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
 /// Arguments of `ringfence status`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
-    /// The study's digest (see `ringfence study verify`).
-    #[arg(long)]
-    digest: StudyId,
+    /// The study file, signed by all.
+    #[arg(long, default_value = "study.json")]
+    study: PathBuf,
+    /// The study's digest (see `ringfence study verify`), where there is no study file: it is fetched
+    /// from the aggregator then, and checked.
+    #[arg(long, conflicts_with = "study")]
+    digest: Option<StudyId>,
     #[command(flatten)]
     server: Server,
-    /// Print the status as JSON.
+    /// Show so many of the last rounds; all unless given, on a terminal with --watch 10.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)))]
+    rounds: Option<u32>,
+    /// Look again every two seconds until the study has ended, and show what is new. What comes late
+    /// to a round before the last four is shown by a new start only.
+    #[arg(long)]
+    watch: bool,
+    /// With --watch: seconds to go on trying while the aggregator is away.
+    #[arg(long, default_value_t = 600, requires = "watch")]
+    patience: u64,
+    /// Print JSON; with --watch one line whenever something has changed.
     #[arg(long)]
     json: bool,
+    /// Columns of the output; the terminal's unless given, 120 where there is none.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(i64::from(FEWEST_COLUMNS)..))]
+    columns: Option<u16>,
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Printed<'a> {
+    /// By this machine's clock.
+    at: UnixSeconds,
+    #[serde(flatten)]
+    overview: &'a Overview,
 }
 
 impl Status {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let transport = self.server.connect(Clock::system())?;
-        let status = transport.status(self.digest).await?;
-        if self.json {
-            println!("{}", String::from_utf8_lossy(&json::pretty(&status)));
-            return Ok(());
+        let clock = Clock::system();
+        let transport = self.server.connect(clock.clone())?;
+        let mut onlooker = match self.digest {
+            Some(digest) => Onlooker::fetch(digest, transport, clock.clone()).await?,
+            None => Onlooker::new(read_study(&self.study)?, transport, clock.clone())?,
+        };
+        match self.watch {
+            true => self.watch(&mut onlooker, &clock).await,
+            false => {
+                let overview = onlooker.look(self.rounds.unwrap_or(MOST_ROUNDS)).await?;
+                self.print(&overview, clock.now(), false)
+            }
         }
-        println!("study {} ({}), {} rounds", status.name, status.study.short(), status.rounds);
-        let Some(round) = status.latest else { return Ok(()) };
-        println!("round {}: {:?}, opened by {}", round.round, round.state, round.initiator);
-        println!("  deadline      {}", round.deadline.utc());
-        println!("  holders       {}", names(&round.holders));
-        println!("  contributions {}", names(&round.received));
-        println!(
-            "  endorsements  {} (needed {})",
-            names(&round.endorsed),
-            round.endorsements_needed
-        );
-        println!("  openings      {} (needed {})", names(&round.opened), round.openings_needed);
-        println!("  acknowledged  {}", names(&round.acknowledged));
-        Ok(())
     }
-}
 
-fn names(sites: &[SiteId]) -> String {
-    sites.iter().map(SiteId::as_str).collect::<Vec<_>>().join(" ")
+    /// Looks until the study has ended.
+    async fn watch(&self, onlooker: &mut Onlooker, clock: &Clock) -> anyhow::Result<()> {
+        let redraw = std::io::stdout().is_terminal() && !self.json;
+        let rounds = self.rounds.unwrap_or(if redraw { ON_SCREEN } else { MOST_ROUNDS });
+        let mut shown: Option<Overview> = None;
+        let mut away: Option<Moment> = None;
+        loop {
+            match onlooker.look(rounds).await {
+                Ok(overview) => {
+                    away = None;
+                    if redraw || shown.as_ref() != Some(&overview) {
+                        self.print(&overview, clock.now(), redraw)?;
+                    }
+                    if overview.ended {
+                        return Ok(());
+                    }
+                    if overview.planned_rounds.is_none() && shown.is_none() {
+                        eprintln!(
+                            "the study pins no training plan, and so no number of rounds: watching until interrupted (Ctrl-C)"
+                        );
+                    }
+                    shown = Some(overview);
+                }
+                Err(OverviewError::Transport(error)) if error.is_transient() => {
+                    let now = clock.moment();
+                    let end = *away.get_or_insert_with(|| {
+                        let until = clock.now().after(self.patience).utc();
+                        eprintln!("trying again until {until} at most (--patience): {error}");
+                        now.after(Duration::from_secs(self.patience))
+                    });
+                    if now >= end {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+            clock.sleep(INTERVAL).await;
+        }
+    }
+
+    fn print(&self, overview: &Overview, at: UnixSeconds, redraw: bool) -> anyhow::Result<()> {
+        let text = match (self.json, self.watch) {
+            (true, watch) => {
+                let printed = Printed { at, overview };
+                let json = if watch { json::compact(&printed) } else { json::pretty(&printed) };
+                String::from_utf8_lossy(&json).into_owned() + "\n"
+            }
+            (false, _) => lines::text(overview, at, self.columns()),
+        };
+        let mut out = std::io::stdout().lock();
+        let clear = if redraw { CLEAR } else { "" };
+        // A table of --watch ends in an empty line where the next one follows below it.
+        let after = if self.watch && !redraw && !self.json { "\n" } else { "" };
+        write!(out, "{clear}{text}{after}")?;
+        Ok(out.flush()?)
+    }
+
+    fn columns(&self) -> usize {
+        let terminal = || Term::stdout().size_checked().map(|(_, columns)| columns);
+        let columns = self.columns.or_else(terminal).unwrap_or(COLUMNS);
+        columns.max(FEWEST_COLUMNS).into()
+    }
 }

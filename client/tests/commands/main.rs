@@ -11,6 +11,7 @@ mod demo;
 mod join;
 mod join_said;
 mod pytorch;
+mod status;
 mod study;
 mod support;
 mod walkthrough;

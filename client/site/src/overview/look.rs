@@ -1,0 +1,316 @@
+//! Asking an aggregator round by round, and checking what it shows.
+
+use std::collections::BTreeMap;
+
+use ringfence_clock::Clock;
+use ringfence_crypto::dealing::Trust;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::signature::{SignatureError, Statement};
+use ringfence_crypto::statement::{
+    CertificateError, ClosingError, Manifest, SignedStudy, Study, StudyError,
+};
+
+use super::steps::Known;
+use super::{OpenTurn, Overview, RoundOverview, planned_rounds};
+use crate::error::SiteError;
+use crate::judged::proceedings;
+use crate::transport::{Transport, TransportError};
+
+/// Most rounds of a study that is looked at.
+pub const MOST_ROUNDS: u32 = 10_000;
+
+/// Of so many of the last rounds the status is asked for in every look; what comes late to a round
+/// before them is seen in a first look only.
+const RECENT: u32 = 4;
+
+/// A look at a study that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OverviewError {
+    /// The study file.
+    #[error(transparent)]
+    Study(#[from] StudyError),
+    /// Another study than was asked for.
+    #[error("asked for the study {expected}, the aggregator sent {got}; give the file as --study")]
+    OtherStudy {
+        /// As asked.
+        expected: StudyId,
+        /// As sent.
+        got: StudyId,
+    },
+    /// The aggregator does not answer, or refuses.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// More rounds than are looked at.
+    #[error("the aggregator says that {0} rounds are open; expected at most {MOST_ROUNDS}")]
+    Rounds(u32),
+    /// A status or manifest of something else.
+    #[error(
+        "asked for round {round} of the study, the aggregator sent {what} that is not the study's; this is no Ringfence aggregator, or it was altered"
+    )]
+    NotTheRound {
+        /// The round.
+        round: RoundNumber,
+        /// What was sent.
+        what: &'static str,
+    },
+    /// A site that the study does not have.
+    #[error("the status of round {round} names {site}, which is not on the study's roster")]
+    Stranger {
+        /// The round.
+        round: RoundNumber,
+        /// Who is named.
+        site: SiteId,
+    },
+    /// A signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A certificate that certifies nothing.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Reviews that do not fit their closing.
+    #[error(transparent)]
+    Closing(#[from] ClosingError),
+    /// Proceedings that do not fit their closing.
+    #[error(transparent)]
+    Proceedings(#[from] SiteError),
+    /// Statements that bar others than the manifests name.
+    #[error(
+        "the aggregator's reviews and verdicts before round {0} bar other sites than that round's manifest says; keep both as evidence"
+    )]
+    Trust(RoundNumber),
+}
+
+/// Looks at a study again and again; what cannot change is asked for once.
+#[derive(Debug)]
+pub struct Onlooker {
+    study: Study,
+    study_id: StudyId,
+    transport: Transport,
+    clock: Clock,
+    known: BTreeMap<RoundNumber, Known>,
+    manifests: BTreeMap<RoundNumber, Manifest>,
+    /// Trust after rounds, final.
+    trust: BTreeMap<RoundNumber, Trust>,
+    /// Trust after the last round by a version of its status.
+    latest: Option<(RoundNumber, u64, Trust)>,
+}
+
+impl Onlooker {
+    /// Looks at a study that its whole roster signed.
+    ///
+    /// # Errors
+    /// [`OverviewError::Study`].
+    pub fn new(
+        study: SignedStudy,
+        transport: Transport,
+        clock: Clock,
+    ) -> Result<Self, OverviewError> {
+        study.verify()?;
+        let (study, known) = (study.study, BTreeMap::new());
+        let study_id = study.id();
+        let (manifests, trust, latest) = (BTreeMap::new(), BTreeMap::new(), None);
+        Ok(Self { study, study_id, transport, clock, known, manifests, trust, latest })
+    }
+
+    /// Looks at a study whose file the aggregator has.
+    ///
+    /// # Errors
+    /// [`OverviewError`] when it has not, or sends another one.
+    pub async fn fetch(
+        id: StudyId,
+        transport: Transport,
+        clock: Clock,
+    ) -> Result<Self, OverviewError> {
+        let study = transport.study(id).await?;
+        let got = study.study.id();
+        if got != id {
+            return Err(OverviewError::OtherStudy { expected: id, got });
+        }
+        Self::new(study, transport, clock)
+    }
+
+    /// The study.
+    pub fn study(&self) -> &Study {
+        &self.study
+    }
+
+    /// The study as it stands, with so many of its last rounds.
+    ///
+    /// # Errors
+    /// [`OverviewError`].
+    pub async fn look(&mut self, last: u32) -> Result<Overview, OverviewError> {
+        let opened = self.transport.status(self.study_id).await?.rounds;
+        if opened > MOST_ROUNDS {
+            return Err(OverviewError::Rounds(opened));
+        }
+        let first = opened.saturating_sub(last.max(1));
+        self.known.retain(|round, _| round.0 >= first);
+        let mut rounds = Vec::new();
+        for number in first..opened {
+            let round = RoundNumber(number);
+            let known = self.round(round, number.saturating_add(RECENT) >= opened).await?;
+            rounds.push(RoundOverview::of(&self.study, &known, self.clock.now()));
+        }
+        let (needed, planned) = (self.study.threshold.endorsements, planned_rounds(&self.study));
+        let latest = RoundNumber(opened).before();
+        let latest = latest.and_then(|latest| self.known.get(&latest)).cloned();
+        let trust = match &latest {
+            None => Trust::default(),
+            Some(known) => self.trust_by_now(known).await?,
+        };
+        let over = rounds.last().is_none_or(|round| round.is_over(needed));
+        let ended = over && planned.is_some_and(|planned| opened >= planned);
+        let last = latest.as_ref().map(|known| (known, &trust));
+        let turn = OpenTurn::of(&self.study, last, self.clock.now());
+        Ok(Overview {
+            study: self.study_id,
+            name: self.study.name.clone(),
+            opened_rounds: opened,
+            planned_rounds: planned,
+            ended,
+            endorsements_needed: needed,
+            openings_needed: self.study.threshold.opening,
+            barred: trust.barred,
+            rounds,
+            turn: turn.filter(|_| over && !ended),
+        })
+    }
+
+    /// What is known of a round; asked for again where it may have changed.
+    async fn round(&mut self, round: RoundNumber, recent: bool) -> Result<Known, OverviewError> {
+        if let Some(known) = self.known.get(&round) {
+            let complete = RoundOverview::of(&self.study, known, self.clock.now()).is_complete();
+            if complete || !recent {
+                return Ok(known.clone());
+            }
+        }
+        let status = self.status(round).await?;
+        let manifest = self.manifest(round).await?;
+        let trust = self.trust_before(round, &manifest).await?;
+        let at = self.transport.round(self.study_id, round);
+        let before = self.known.remove(&round);
+        let (mut freeze, mut certificate) =
+            before.map_or((None, None), |known| (known.freeze, known.certificate));
+        if status.state != RoundState::Collecting && freeze.is_none() {
+            let signed = at.freeze().await?;
+            signed.verify(&self.study.aggregator_key, &"the aggregator")?;
+            if signed.statement.manifest != manifest.id() {
+                return Err(OverviewError::NotTheRound { round, what: "a freeze" });
+            }
+            freeze = Some(signed.statement);
+        }
+        if is_certified(status.state) && certificate.is_none() {
+            let fetched = at.certificate().await?;
+            fetched.check(&self.study, &manifest)?;
+            certificate = Some(fetched);
+        }
+        let known = Known { status, manifest, freeze, certificate, trust };
+        self.known.insert(round, known.clone());
+        Ok(known)
+    }
+
+    /// The status of a round, as far as it can be checked.
+    async fn status(&self, round: RoundNumber) -> Result<RoundStatus, OverviewError> {
+        let status = self.transport.round(self.study_id, round).status().await?;
+        let window = self.study.window(round);
+        if status.study != self.study_id || status.round != round || status.holders != window {
+            return Err(OverviewError::NotTheRound { round, what: "a status" });
+        }
+        let RoundStatus { received, reviewed, endorsed, opened, acknowledged, .. } = &status;
+        let named = [received, reviewed, endorsed, opened, acknowledged].into_iter().flatten();
+        let mut named = named.chain(status.wanted.iter().map(|wanted| &wanted.site));
+        let stranger = named.find(|site| self.study.site(site).is_none()).cloned();
+        drop(named);
+        match stranger {
+            Some(site) => Err(OverviewError::Stranger { round, site }),
+            None => Ok(status),
+        }
+    }
+
+    /// The manifest of a round, signed by whom it names.
+    async fn manifest(&mut self, round: RoundNumber) -> Result<Manifest, OverviewError> {
+        if let Some(known) = self.manifests.get(&round) {
+            return Ok(known.clone());
+        }
+        let signed = self.transport.round(self.study_id, round).manifest().await?;
+        let manifest = &signed.statement;
+        let Some(initiator) = self.study.site(&manifest.initiator) else {
+            return Err(OverviewError::Stranger { round, site: manifest.initiator.clone() });
+        };
+        signed.verify(&initiator.signature_key, &initiator.id)?;
+        if manifest.study != self.study_id || manifest.round != round {
+            return Err(OverviewError::NotTheRound { round, what: "a manifest" });
+        }
+        self.manifests.insert(round, manifest.clone());
+        Ok(signed.statement)
+    }
+
+    /// Trust before a round, which its manifest names by its digest. Mostly nobody is barred; else it
+    /// is followed from the first round on, and judged where a manifest says that it has changed.
+    async fn trust_before(
+        &mut self,
+        round: RoundNumber,
+        manifest: &Manifest,
+    ) -> Result<Trust, OverviewError> {
+        let mut trust = Trust::default();
+        if manifest.trust == trust.digest() {
+            return Ok(trust);
+        }
+        let mut number = RoundNumber::FIRST;
+        if let Some((last, known)) = self.trust.range(..round).next_back() {
+            (number, trust) = (last.next(), known.clone());
+        }
+        while number < round {
+            let after = self.manifest(number.next()).await?.trust;
+            if after != trust.digest() {
+                let status = self.status(number).await?;
+                trust = self.trust_after(number, trust, &status).await?;
+            }
+            if after != trust.digest() {
+                return Err(OverviewError::Trust(number.next()));
+            }
+            self.trust.insert(number, trust.clone());
+            number = number.next();
+        }
+        Ok(trust)
+    }
+
+    /// Trust after the last round, as far as it has come.
+    async fn trust_by_now(&mut self, known: &Known) -> Result<Trust, OverviewError> {
+        if !is_certified(known.status.state) {
+            return Ok(known.trust.clone());
+        }
+        let (round, version) = (known.status.round, known.status.version);
+        match &self.latest {
+            Some((of, at, trust)) if (*of, *at) == (round, version) => return Ok(trust.clone()),
+            _ => {}
+        }
+        let trust = self.trust_after(round, known.trust.clone(), &known.status).await?;
+        self.latest = Some((round, version, trust.clone()));
+        Ok(trust)
+    }
+
+    /// Trust after a certified round: by its reviews and its verdicts.
+    async fn trust_after(
+        &mut self,
+        round: RoundNumber,
+        before: Trust,
+        status: &RoundStatus,
+    ) -> Result<Trust, OverviewError> {
+        let manifest = self.manifest(round).await?;
+        let at = self.transport.round(self.study_id, round);
+        let certificate = at.certificate().await?;
+        certificate.check(&self.study, &manifest)?;
+        let (freeze, reviews) = (at.freeze().await?.statement, at.reviews().await?);
+        let closing = &certificate.closing.statement;
+        // That the freeze is the closing's is checked there.
+        let judgement = closing.judge(&self.study, &before, &freeze, &reviews)?;
+        let proceedings = proceedings(at, &self.study, &certificate, status).await?;
+        Ok(proceedings.bar(judgement.trust))
+    }
+}
+
+fn is_certified(state: RoundState) -> bool {
+    matches!(state, RoundState::Certified | RoundState::Opened | RoundState::Aborted)
+}
