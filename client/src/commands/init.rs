@@ -1,12 +1,13 @@
 //! `ringfence init`: a model before its first round, with its training plan.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use ringfence_learning::TaskName;
 use ringfence_options::{AlgorithmChoice, PlanArgs};
 use ringfence_site::model;
+use ringfence_weights::Weights;
 
 /// Arguments of `ringfence init`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,10 @@ pub(crate) struct Init {
     /// Names of the classes, in the order of their labels: the same for all sites.
     #[arg(long, value_delimiter = ',')]
     classes: Vec<String>,
+    /// Begin with the values of this model (safetensors) of the same layout, such as the last one of
+    /// another study, instead of values drawn by the seed. Only its values are taken, not its plan.
+    #[arg(long)]
+    from: Option<PathBuf>,
     /// Where to write the model with its plan.
     #[arg(long, default_value = "model.safetensors")]
     out: PathBuf,
@@ -42,7 +47,11 @@ impl Init {
             }
         }
         let plan = self.plan.plan(&classes, self.algorithm)?;
-        let weights = plan.initial_weights()?;
+        let drawn = plan.initial_weights()?;
+        let weights = match &self.from {
+            None => drawn,
+            Some(path) => begun_from(path, &drawn)?,
+        };
         plan.save(&weights, &self.out)?;
         println!(
             "{}: {} for {}, {} values at {} px; {} rounds of {} local epochs",
@@ -61,4 +70,23 @@ impl Init {
         );
         Ok(())
     }
+}
+
+/// The values of a model that has the layout of the plan's own.
+fn begun_from(path: &Path, drawn: &Weights) -> anyhow::Result<Weights> {
+    let weights = Weights::load(path)?;
+    weights.check_finite().with_context(|| path.display().to_string())?;
+    let (expected, got) = (drawn.shapes(), weights.shapes());
+    let differs = expected.iter().zip(&got).find(|(expected, got)| expected != got);
+    let differs = differs.map_or(String::new(), |((name, shape), (other, of))| {
+        format!(": its tensor {other} {of:?} stands where {name} {shape:?} is expected")
+    });
+    ensure!(
+        expected == got,
+        "{} has {} tensors, the plan's model has {}{differs}; --from takes a model of the same --model, --side and number of --classes",
+        path.display(),
+        got.len(),
+        expected.len()
+    );
+    Ok(weights)
 }

@@ -199,3 +199,35 @@ fn the_aggregators_key_is_taken_as_text_and_from_a_file() {
     write("both", &format!("{SEED}\n{KEY}\n"), 0o644);
     refused("both", "holds no public key");
 }
+
+/// The next study of a series: with the last model's plan, or with its values and another plan.
+#[test]
+fn a_study_goes_on_from_a_model_with_its_plan_or_another() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let run = |arguments: &[&str]| ringfence(folder.path(), arguments);
+    let last = run(&["init", "--side", "16", "--seed", "9", "--rounds", "4", "--out", "last.st"]);
+    let digest =
+        |said: &str| said.lines().find_map(|line| line.strip_prefix("digest ")).unwrap().to_owned();
+    let values = digest(&last.unwrap());
+    let from = ["init", "--from", "last.st", "--rounds", "5", "--out", "next.st"];
+    let said = run(&[&from[..], &["--side", "16"]].concat()).unwrap();
+    assert_eq!(digest(&said), values, "{said}");
+    for (model, rounds) in [("last.st", "rounds = 4"), ("next.st", "rounds = 5")] {
+        let mut new = new(KEY);
+        new.extend(["--out", "other.json"]);
+        *new.iter_mut().find(|word| **word == "model.safetensors").unwrap() = model;
+        let said = run(&new).unwrap();
+        assert!(said.contains(rounds) && said.contains(&values), "{said}");
+    }
+
+    let refused = |changed: &[&str], expected: &str| {
+        let error = run(&[&from[..], changed].concat()).unwrap_err();
+        assert!(error.contains("last.st") && error.contains(expected), "{changed:?}: {error}");
+    };
+    refused(&["--side", "16", "--model", "unet"], "tensor");
+    let classes = ["--task", "classification", "--classes", "a,b", "--side", "32"];
+    refused(&classes, "--from takes a model of the same --model, --side and number of --classes");
+    let error = run(&["init", "--from", "nowhere.st"]).unwrap_err();
+    assert!(error.contains("nowhere.st"), "{error}");
+}
