@@ -1,6 +1,7 @@
 //! `ringfence status`: where a study stands, by round and site.
 
 mod lines;
+mod sentences;
 mod table;
 
 use std::io::{IsTerminal, Write};
@@ -79,7 +80,7 @@ impl Status {
             true => self.watch(&mut onlooker, &clock).await,
             false => {
                 let overview = onlooker.look(self.rounds.unwrap_or(MOST_ROUNDS)).await?;
-                self.print(&overview, clock.now(), false)
+                self.print(&overview, clock.now(), false, true)
             }
         }
     }
@@ -89,13 +90,17 @@ impl Status {
         let redraw = std::io::stdout().is_terminal() && !self.json;
         let rounds = self.rounds.unwrap_or(if redraw { ON_SCREEN } else { MOST_ROUNDS });
         let mut shown: Option<Overview> = None;
+        // Below one another, only the first table says what its marks mean.
+        let mut explained = false;
         let mut away: Option<Moment> = None;
         loop {
             match onlooker.look(rounds).await {
                 Ok(overview) => {
                     away = None;
                     if redraw || shown.as_ref() != Some(&overview) {
-                        self.print(&overview, clock.now(), redraw)?;
+                        let legend = redraw || !explained;
+                        self.print(&overview, clock.now(), redraw, legend)?;
+                        explained |= !overview.rounds.is_empty();
                     }
                     if overview.ended {
                         return Ok(());
@@ -124,14 +129,20 @@ impl Status {
         }
     }
 
-    fn print(&self, overview: &Overview, at: UnixSeconds, redraw: bool) -> anyhow::Result<()> {
+    fn print(
+        &self,
+        overview: &Overview,
+        at: UnixSeconds,
+        redraw: bool,
+        legend: bool,
+    ) -> anyhow::Result<()> {
         let text = match (self.json, self.watch) {
             (true, watch) => {
                 let printed = Printed { at, overview };
                 let json = if watch { json::compact(&printed) } else { json::pretty(&printed) };
                 String::from_utf8_lossy(&json).into_owned() + "\n"
             }
-            (false, _) => lines::text(overview, at, self.columns()),
+            (false, _) => lines::text(overview, at, self.columns(), legend),
         };
         let mut out = std::io::stdout().lock();
         let clear = if redraw { CLEAR } else { "" };

@@ -157,7 +157,7 @@ async fn a_round_is_shown_from_its_turn_to_who_is_late() {
         for line in said.lines().filter(|line| line.contains(' ')) {
             assert!(line.chars().count() <= width, "{columns}: {line}");
         }
-        assert!(said.contains("st-mar..iology") && said.contains("st-mar..hology"), "{said}");
+        assert!(said.contains("st-ma..iology") && said.contains("st-ma..hology"), "{said}");
     }
     let error = status(folder, &url, &[]).unwrap_err();
     assert!(error.contains("study.json"), "{error}");

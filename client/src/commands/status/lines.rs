@@ -2,9 +2,10 @@
 
 use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::round::RoundState;
-use ringfence_site::overview::{OpenTurn, Overview, RoundOverview, SiteRound, Step};
+use ringfence_site::overview::{Overview, RoundOverview, SiteRound, Step};
 use ringfence_site::transport::escaped;
 
+use super::sentences::{listed, next, standing};
 use super::table::{Column, blocks, shortened, wrapped};
 
 /// Most letters of a site's name where the table does not fit otherwise.
@@ -13,9 +14,9 @@ const SHORT_NAME: usize = 13;
 /// What the marks of a cell mean, in their order.
 const LEGEND: &str = "Five marks for each site: c contributed, r reviewed, e endorsed, o opened, a acknowledged; . not yet; ! late: its time is over; - not its duty (- in the middle: it holds no keys in this round). In the first place also: b barred, x contributed but left out of the sum, w contributed but wanted again.";
 
-/// The overview in lines of at most so many characters, as far as names allow. `now` is this
-/// machine's time.
-pub(super) fn text(overview: &Overview, now: UnixSeconds, columns: usize) -> String {
+/// The overview in lines of at most so many characters, as far as names allow; with what the marks
+/// mean where `legend` says so. `now` is this machine's time.
+pub(super) fn text(overview: &Overview, now: UnixSeconds, columns: usize, legend: bool) -> String {
     let line = |text: String| wrapped(&text, columns);
     let mut text = line(format!(
         "study {} ({}), {}; seen at {}",
@@ -28,13 +29,15 @@ pub(super) fn text(overview: &Overview, now: UnixSeconds, columns: usize) -> Str
         text += "\n";
         text += &table(overview, last, columns);
         text += "\n";
-        text += &line(LEGEND.to_owned());
-        text += "\n";
+        if legend {
+            text += &line(LEGEND.to_owned());
+            text += "\n";
+        }
         standing(overview, last, now).into_iter().for_each(|sentence| text += &line(sentence));
     }
     if !overview.barred.is_empty() {
-        let barred = overview.barred.iter().map(|site| site.as_str()).collect::<Vec<_>>();
-        text += &line(format!("barred, by signed reviews and verdicts: {}", barred.join(", ")));
+        let barred = listed(&overview.barred.iter().collect::<Vec<_>>());
+        text += &line(format!("barred, by signed reviews and verdicts: {barred}"));
     }
     if let Some(turn) = &overview.turn {
         text += &line(next(turn, now));
@@ -95,7 +98,7 @@ fn short_time(time: UnixSeconds) -> String {
     text.split_once(" UTC").map_or(text.clone(), |(short, _)| short.to_owned())
 }
 
-fn state(state: RoundState) -> &'static str {
+pub(super) fn state(state: RoundState) -> &'static str {
     match state {
         RoundState::Collecting => "collecting",
         RoundState::Reviewing => "reviewing",
@@ -129,74 +132,10 @@ fn marks(site: &SiteRound) -> String {
     steps.into_iter().collect()
 }
 
-/// How the last round stands, who holds its keys, who is late in it, and who is waited for.
-fn standing(overview: &Overview, round: &RoundOverview, now: UnixSeconds) -> Vec<String> {
-    let number = round.round;
-    let named = |of: &dyn Fn(&&SiteRound) -> bool| {
-        let sites = round.sites.iter().filter(of);
-        sites.map(|site| site.site.as_str()).collect::<Vec<_>>().join(", ")
-    };
-    let mut said = vec![format!("round {number}: key holders {}", named(&|site| site.holds_keys))];
-    let late = [
-        ("contribution", named(&|site| site.contributed == Step::Late)),
-        ("review", named(&|site| site.reviewed == Step::Late)),
-    ];
-    for (what, sites) in late.into_iter().filter(|(_, sites)| !sites.is_empty()) {
-        said.push(format!("round {number}: LATE with the {what}: {sites}"));
-    }
-    for site in &round.sites {
-        if let Some(reason) = site.left_out {
-            said.push(format!("round {number}: the sum goes without {}: {reason}", site.site));
-        }
-    }
-    if let Some((what, sites)) = round.awaited() {
-        let until = match round.state {
-            RoundState::Collecting => Some(round.deadline),
-            RoundState::Reviewing => round.reviews_until,
-            _ => None,
-        };
-        let until = until.map_or(String::new(), |until| match until.seconds_since(now) {
-            0 => format!(" (due since {})", until.utc()),
-            left => format!(" until {}, for {left} s", until.utc()),
-        });
-        let needed = match round.state {
-            RoundState::Closed | RoundState::Opened => Some(overview.endorsements_needed),
-            RoundState::Certified => Some(overview.openings_needed),
-            _ => None,
-        };
-        let needed = needed.map_or(String::new(), |needed| format!(" ({needed} are needed)"));
-        let sites: Vec<_> = sites.iter().map(|site| site.site.as_str()).collect();
-        let state = state(round.state);
-        said.push(format!(
-            "round {number}: {state}; still to come{until}: {what}{needed} of {}",
-            sites.join(", ")
-        ));
-    }
-    said
-}
-
-/// Who opens the next round.
-fn next(turn: &OpenTurn, now: UnixSeconds) -> String {
-    let OpenTurn { round, initiator, since, late, now: due, passes_at } = turn;
-    let since = since.utc();
-    let left = passes_at.seconds_since(now);
-    let passes = format!("from {} on (in {left} s) the next on the ring may, too", passes_at.utc());
-    match late.is_empty() {
-        true => {
-            format!("round {round} is not open: the turn is {initiator}'s since {since}; {passes}")
-        }
-        false => {
-            let late: Vec<&str> = late.iter().map(|site| site.as_str()).collect();
-            format!(
-                "round {round} is not open: LATE {}, whose turn began at {since}; {due} may open it now, {passes}",
-                late.join(", ")
-            )
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use ringfence_crypto::Digest;
     use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
     use ringfence_crypto::statement::ExclusionReason;
@@ -251,17 +190,18 @@ mod tests {
         for sites in [5, 20] {
             for columns in [80, 120] {
                 let overview = overview(sites);
-                let text = text(&overview, UnixSeconds(1_800_004_140), columns);
+                let text = text(&overview, UnixSeconds(1_800_004_140), columns, true);
                 println!("{text}");
                 for line in text.lines() {
                     assert!(line.chars().count() <= columns, "{line}");
                 }
                 // Every site has a column of its own, by a name that no other has.
-                for place in 0..sites {
-                    let heading = format!("no-{place:02}-east");
-                    let tail = &heading[heading.len() - 7..];
-                    assert!(text.contains(tail), "{tail}: {text}");
-                }
+                let headings: BTreeSet<&str> = text
+                    .lines()
+                    .filter(|line| line.starts_with("round  "))
+                    .flat_map(|line| line.split_whitespace().filter(|word| word.contains("-east")))
+                    .collect();
+                assert_eq!(headings.len(), sites, "{text}");
                 // Two rounds of each kind of cell: c, late, barred, wanted, left out.
                 for (cell, count) in [("cr..a", 0), ("cr.-.", 1), ("!..-.", 1), ("b..-.", 1)] {
                     assert_eq!(text.matches(cell).count(), count, "{cell}: {text}");
@@ -281,26 +221,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_turn_that_has_passed_names_who_is_late() {
-        let site = |name: &str| -> SiteId { name.parse().unwrap() };
-        let turn = OpenTurn {
-            round: RoundNumber(3),
-            initiator: site("a"),
-            since: UnixSeconds(1_800_000_000),
-            late: vec![site("a"), site("b")],
-            now: site("c"),
-            passes_at: UnixSeconds(1_800_003_600),
-        };
-        let said = next(&turn, UnixSeconds(1_800_003_540));
-        assert_eq!(
-            said,
-            "round 3 is not open: LATE a, b, whose turn began at 2027-01-15 08:00:00 UTC (1800000000); c may open it now, from 2027-01-15 09:00:00 UTC (1800003600) on (in 60 s) the next on the ring may, too"
-        );
-        let first = OpenTurn { late: Vec::new(), now: site("a"), ..turn };
-        let said = next(&first, UnixSeconds(1_800_000_010));
-        assert!(said.starts_with("round 3 is not open: the turn is a's since 2027"), "{said}");
     }
 }

@@ -1,6 +1,8 @@
 //! A table that fits a number of columns: long names are shortened, and columns that do not fit go
 //! on in further blocks.
 
+use std::collections::BTreeSet;
+
 /// One column: its heading, and a cell for each row. Texts are of ASCII letters.
 pub(super) struct Column {
     pub(super) heading: String,
@@ -53,31 +55,36 @@ fn lines(block: &[&Column], rows: usize) -> String {
     std::iter::once(None).chain((0..rows).map(Some)).map(line).collect()
 }
 
-/// Names of at most so many characters, cut in the middle; of more where two would be alike.
+/// What stands for the letters that are cut.
+const CUT: &str = "..";
+
+/// Names of at most so many characters, cut in the middle where that keeps them apart, else further to
+/// one side; of more characters where no cut does.
 pub(super) fn shortened(names: &[&str], most: usize) -> Vec<String> {
-    let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     for length in most..longest {
-        let short: Vec<String> = names.iter().map(|name| shorten(name, length)).collect();
-        let mut sorted: Vec<&String> = short.iter().collect();
-        sorted.sort_unstable();
-        sorted.dedup();
-        if sorted.len() == short.len() {
-            return short;
+        let kept = length.saturating_sub(CUT.len());
+        let mut tails: Vec<usize> = (1..kept).collect();
+        tails.sort_by_key(|tail| tail.abs_diff(kept / 2));
+        for tail in tails {
+            let short: Vec<String> =
+                names.iter().map(|name| shorten(name, kept - tail, tail)).collect();
+            if short.iter().collect::<BTreeSet<_>>().len() == short.len() {
+                return short;
+            }
         }
     }
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn shorten(name: &str, length: usize) -> String {
-    const CUT: &str = "..";
+/// A name's first and last characters, where that is shorter than the name.
+fn shorten(name: &str, head: usize, tail: usize) -> String {
     let count = name.chars().count();
-    if count <= length {
+    if count <= head + CUT.len() + tail {
         return name.to_owned();
     }
-    let kept = length.saturating_sub(CUT.len());
-    let (head, tail) = (kept.div_ceil(2), kept / 2);
-    let head: String = name.chars().take(head).collect();
-    head + CUT + &name.chars().skip(count - tail).collect::<String>()
+    let start: String = name.chars().take(head).collect();
+    start + CUT + &name.chars().skip(count - tail).collect::<String>()
 }
 
 /// A text in lines of at most so many characters, cut at spaces; all but the first are indented. A
@@ -107,9 +114,12 @@ mod tests {
 
     #[test]
     fn names_are_cut_in_the_middle_and_stay_apart() {
+        // In the middle both would be st-mar..ology: one letter more of the end parts them.
         let names = ["st-mary-of-the-lake-radiology", "st-mary-of-the-lake-pathology", "b"];
-        // With 13 letters both would be st-mar..ology.
-        assert_eq!(shortened(&names, 13), ["st-mar..iology", "st-mar..hology", "b"]);
+        assert_eq!(shortened(&names, 13), ["st-ma..iology", "st-ma..hology", "b"]);
+        // What parts these lies near the end, and further in than 13 letters reach.
+        let clinics = ["regional-clinic-no-07-radiology", "regional-clinic-no-08-radiology"];
+        assert_eq!(shortened(&clinics, 13), ["r..7-radiology", "r..8-radiology"]);
         assert_eq!(shortened(&["a", "bcd"], 13), ["a", "bcd"]);
         assert_eq!(shortened(&["hospital-of-the-north"], 13), ["hospit..north"]);
     }
