@@ -1,10 +1,12 @@
-//! Executes every `sh` block of docs/walkthrough.md, in order, in one shell.
+//! Executes every `sh` block of docs/walkthrough.md, in order, in one shell: a study of three
+//! processes, and a round by hand.
 
 use std::path::Path;
 use std::process::Command;
 
 use ringfence_weights::Weights;
 
+use crate::join::write_images;
 use crate::support::binaries;
 
 fn tensors(path: &Path, value: f32) {
@@ -20,16 +22,21 @@ fn script(port: u16) -> String {
     let page = page.unwrap().replace("8750", &port.to_string());
     let blocks: Vec<&str> =
         page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 8, "the walk-through has lost its blocks");
+    assert!(blocks.len() >= 14, "the walk-through has lost its blocks");
     format!("set -euo pipefail\nholders=\n{}", blocks.join("\n"))
 }
 
 #[test]
-fn the_documented_round_runs_as_written() {
+fn the_documented_study_and_round_run_as_written() {
     let folder = tempfile::tempdir().unwrap();
     tensors(&folder.path().join("model.safetensors"), 1.0);
     for (site, value) in [("a", 0.1), ("b", 0.2), ("c", -0.9)] {
         tensors(&folder.path().join(site).join("update.safetensors"), value);
+    }
+    assert_eq!(write_images(folder.path()), [3, 5, 6]);
+    for site in ["a", "b", "c"] {
+        let images = folder.path().join(format!("images-{site}"));
+        std::fs::rename(images, folder.path().join(site).join("images")).unwrap();
     }
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let path = format!("{}:{}", binaries().display(), std::env::var("PATH").unwrap());
@@ -42,13 +49,29 @@ fn the_documented_round_runs_as_written() {
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
+    // The study of three processes: before, while it runs, and afterwards.
+    for text in ["rounds = 2", "0 of 2 rounds opened", "round 0 is not open: the turn is a's"] {
+        assert!(out.contains(text), "{text}: {out}");
+    }
+    assert!(out.contains("the study has ended\n"), "{out}");
+    let study = folder.path().join("lungs.json");
+    let study: serde_json::Value = serde_json::from_slice(&std::fs::read(study).unwrap()).unwrap();
+    assert!(out.contains(study["study"]["aggregator_key"].as_str().unwrap()), "{out}");
+    let late = out.rsplit_once("study lungs (").unwrap().1;
+    let row = late.lines().find(|line| line.starts_with("1 ")).unwrap();
+    assert_eq!(row.matches("creoa").count(), 3, "{late}");
+    assert!(late.contains("0 files not read"), "{late}");
+    assert!(folder.path().join("c/out/report.json").is_file(), "{out}");
+
     assert!(out.contains("no silent holder tolerated"), "{out}");
     let clipped = "123 of 123 values lay beyond the study's clip bound";
     assert_eq!(out.matches("lay beyond the study's clip bound").count(), 1, "{out}");
     assert!(out.contains("none pinned") && out.contains("round 0: a step is"), "{out}");
     assert!(out.contains(clipped) && out.contains("-0.9 in \"kernel\", to 0.5"), "{out}");
     assert!(out.contains("mean of 3 sites over 123 values"), "{out}");
-    assert!(out.contains("round 1: Collecting, opened by b"), "{out}");
+    let now = out.rsplit_once("study walkthrough (").unwrap().1;
+    let row = now.lines().find(|line| line.starts_with("1 ")).unwrap();
+    assert!(row.contains("collecting  b "), "{now}");
 
     // (0.1 + 0.2 - 0.5) / 3: the third update is clipped at 0.5.
     let mean = Weights::load(&folder.path().join("b/mean.safetensors")).unwrap();
