@@ -3,6 +3,7 @@
 //! Statuses are the aggregator's word. Who is barred and what a sum leaves out follows from signed
 //! statements, which are checked against the study.
 
+mod error;
 mod look;
 mod steps;
 #[cfg(test)]
@@ -13,7 +14,8 @@ use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{ExclusionReason, Study};
 use serde::Serialize;
 
-pub use look::{MOST_ROUNDS, Onlooker, OverviewError};
+pub use error::OverviewError;
+pub use look::{MOST_ROUNDS, Onlooker};
 
 /// A study at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -131,8 +133,8 @@ impl RoundOverview {
         self.state == RoundState::Aborted || acknowledged.count() >= needed.into()
     }
 
-    /// The sites whose next step is waited for, with that step. Of endorsements, openings and
-    /// acknowledgements not all are needed.
+    /// The sites whose next step may still come, with that step. Of endorsements, openings and
+    /// acknowledgements not all are needed. After the deadline no contribution is taken.
     pub fn awaited(&self) -> Option<(&'static str, Vec<&SiteRound>)> {
         let (what, step): (_, fn(&SiteRound) -> Step) = match self.state {
             RoundState::Collecting => ("contributions", |site| site.contributed),
@@ -142,7 +144,12 @@ impl RoundOverview {
             RoundState::Opened => ("acknowledgements", |site| site.acknowledged),
             RoundState::Aborted => return None,
         };
-        let missing = |site: &&SiteRound| matches!(step(site), Step::Pending | Step::Late);
+        let taken_late = self.state != RoundState::Collecting;
+        let missing = |site: &&SiteRound| match step(site) {
+            Step::Pending => true,
+            Step::Late => taken_late,
+            Step::Done | Step::NotDue => false,
+        };
         let sites: Vec<_> = self.sites.iter().filter(missing).collect();
         (!sites.is_empty()).then_some((what, sites))
     }

@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 
 use ringfence_clock::Clock;
 use ringfence_crypto::dealing::Trust;
-use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::id::{RoundNumber, StudyId};
 use ringfence_crypto::round::{RoundState, RoundStatus};
-use ringfence_crypto::signature::{SignatureError, Statement};
-use ringfence_crypto::statement::{
-    CertificateError, ClosingError, Manifest, SignedStudy, Study, StudyError,
-};
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Manifest, SignedStudy, Study};
 
+use super::error::OverviewError;
 use super::steps::Known;
 use super::{OpenTurn, Overview, RoundOverview, planned_rounds};
-use crate::error::SiteError;
 use crate::judged::proceedings;
-use crate::transport::{Transport, TransportError};
+use crate::transport::Transport;
 
 /// Most rounds of a study that is looked at.
 pub const MOST_ROUNDS: u32 = 10_000;
@@ -23,63 +21,6 @@ pub const MOST_ROUNDS: u32 = 10_000;
 /// Of so many of the last rounds the status is asked for in every look; what comes late to a round
 /// before them is seen in a first look only.
 const RECENT: u32 = 4;
-
-/// A look at a study that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum OverviewError {
-    /// The study file.
-    #[error(transparent)]
-    Study(#[from] StudyError),
-    /// Another study than was asked for.
-    #[error("asked for the study {expected}, the aggregator sent {got}; give the file as --study")]
-    OtherStudy {
-        /// As asked.
-        expected: StudyId,
-        /// As sent.
-        got: StudyId,
-    },
-    /// The aggregator does not answer, or refuses.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// More rounds than are looked at.
-    #[error("the aggregator says that {0} rounds are open; expected at most {MOST_ROUNDS}")]
-    Rounds(u32),
-    /// A status or manifest of something else.
-    #[error(
-        "asked for round {round} of the study, the aggregator sent {what} that is not the study's; this is no Ringfence aggregator, or it was altered"
-    )]
-    NotTheRound {
-        /// The round.
-        round: RoundNumber,
-        /// What was sent.
-        what: &'static str,
-    },
-    /// A site that the study does not have.
-    #[error("the status of round {round} names {site}, which is not on the study's roster")]
-    Stranger {
-        /// The round.
-        round: RoundNumber,
-        /// Who is named.
-        site: SiteId,
-    },
-    /// A signature does not hold.
-    #[error(transparent)]
-    Signature(#[from] SignatureError),
-    /// A certificate that certifies nothing.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// Reviews that do not fit their closing.
-    #[error(transparent)]
-    Closing(#[from] ClosingError),
-    /// Proceedings that do not fit their closing.
-    #[error(transparent)]
-    Proceedings(#[from] SiteError),
-    /// Statements that bar others than the manifests name.
-    #[error(
-        "the aggregator's reviews and verdicts before round {0} bar other sites than that round's manifest says; keep both as evidence"
-    )]
-    Trust(RoundNumber),
-}
 
 /// Looks at a study again and again; what cannot change is asked for once.
 #[derive(Debug)]

@@ -112,14 +112,18 @@ fn what_has_not_come_is_late_once_its_time_is_over() {
     };
     assert_eq!(names(&collecting), ("contributions", "c d".to_owned()));
     // The aggregator has not frozen the round yet, and takes nothing more.
-    assert_eq!(contributed(&at(RoundState::Collecting, 1101)), [Done, Done, Late, Late]);
+    let due = at(RoundState::Collecting, 1101);
+    assert_eq!(contributed(&due), [Done, Done, Late, Late]);
+    assert!(due.awaited().is_none(), "{due:?}");
 
     let reviewing = at(RoundState::Reviewing, 1160);
     assert_eq!(contributed(&reviewing), [Done, Done, Late, Late]);
     assert_eq!(reviewed(&reviewing), [Done, Pending, Pending, NotDue]);
     assert_eq!(reviewing.reviews_until, Some(UnixSeconds(1160)));
     assert_eq!(names(&reviewing), ("reviews", "b c".to_owned()));
-    assert_eq!(reviewed(&at(RoundState::Reviewing, 1161)), [Done, Late, Late, NotDue]);
+    let due = at(RoundState::Reviewing, 1161);
+    assert_eq!(reviewed(&due), [Done, Late, Late, NotDue]);
+    assert_eq!(names(&due), ("reviews", "b c".to_owned()));
     // Whatever the clock of whoever looks: it is closed.
     let closed = at(RoundState::Closed, 1000);
     assert_eq!(reviewed(&closed), [Done, Late, Late, NotDue]);
