@@ -33,6 +33,7 @@ fn samples(side: usize, count: usize) -> Vec<Sample> {
         image: pixels(i).collect(),
         label: Some(i as u32 % 2),
         mask: Some(pixels(i + 1).collect()),
+        own_mask: None,
     };
     (0..count).map(sample).collect()
 }

@@ -9,6 +9,7 @@ mod names;
 mod pin;
 mod plan;
 mod progress;
+mod reading;
 pub mod retired;
 pub mod score;
 
@@ -20,3 +21,4 @@ pub use names::name;
 pub use pin::{check_pinned, pinned};
 pub use plan::PlanArgs;
 pub use progress::{progress_bar, train_round};
+pub use reading::ReadArgs;

@@ -1,18 +1,23 @@
 //! `ringfence predict`: a model in use.
 
+mod inputs;
+mod judged;
+
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use image::imageops::{self, FilterType};
-use image::{GrayImage, ImageBuffer, Luma, RgbImage};
+use image::{GrayImage, Luma, RgbImage};
 use indicatif::ProgressIterator;
-use ringfence_learning::data::{DataError, Picture, read_pictures};
-use ringfence_learning::task::{Prediction, tinted};
-use ringfence_learning::{TrainingPlan, predict};
-use ringfence_options::{DataArgs, DeviceArgs};
+use ringfence_learning::data::{DataError, Picture};
+use ringfence_learning::task::tinted;
+use ringfence_learning::{DataOptions, TaskName, TrainingPlan, predict};
+use ringfence_options::{DeviceArgs, ReadArgs};
 
 use crate::files::make_folder;
+use inputs::Inputs;
+use judged::{Judged, inside};
 
 /// Arguments of `ringfence predict`.
 #[derive(Debug, clap::Args)]
@@ -20,11 +25,12 @@ pub(crate) struct Predict {
     /// A model that `ringfence` wrote, with its plan.
     #[arg(long)]
     model: PathBuf,
-    /// Images, or folders of them: PNG, JPEG, TIFF, GIF, NIfTI, DICOM.
+    /// Images, or folders of them: PNG, JPEG, TIFF, GIF, NIfTI, DICOM. Where a folder has a table
+    /// labels.csv, predictions are compared with its labels or masks.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
-    images: DataArgs,
+    reading: ReadArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Folder for masks, pictures and predictions.csv.
@@ -37,18 +43,25 @@ impl Predict {
         self.device.choose()?;
         let (plan, weights) = TrainingPlan::load(&self.model)?;
         let task = plan.task()?;
-        let files = files(&self.inputs)?;
+        let options = DataOptions {
+            side: plan.side,
+            classes: plan.classes.clone(),
+            imaging: self.reading.imaging(),
+            mask: self.reading.mask(),
+            ..DataOptions::default()
+        };
+        let inputs = Inputs::find(&self.inputs, plan.task, &options)?;
+        self.check_mask_options(plan.task, &inputs)?;
         make_folder(&self.out)?;
-        let options = self.images.imaging();
-        let table = self.out.join("predictions.csv");
-        let mut rows = csv::Writer::from_path(&table)
-            .with_context(|| format!("cannot write {}", table.display()))?;
+        let mut judged = Judged::new(plan.task, &plan.classes);
+        let mut table = self.table()?;
         let (mut count, mut refused) = (0, Vec::new());
-        for (number, (path, name)) in files.iter().enumerate().progress() {
-            let pictures = match read_pictures(path, plan.side, &options) {
+        for (number, input) in inputs.files.iter().enumerate().progress() {
+            let name = &input.name;
+            let pictures = match input.read(&options) {
                 Ok(pictures) => pictures,
                 Err(error) => {
-                    refused.push((name.clone(), reason(path, &error)));
+                    refused.push((name.clone(), reason(&input.path, &error)));
                     continue;
                 }
             };
@@ -56,58 +69,78 @@ impl Predict {
             let outputs = predict(task.as_ref(), &weights, &samples)?;
             for (picture, output) in pictures.iter().zip(&outputs) {
                 let prediction = task.prediction(output);
+                let inside = inside(&prediction, picture, plan.side)?;
+                let truth = judged.add(picture, output, inside.as_deref());
+                let mut columns = vec!["file", "slice", "class"];
+                columns.extend(prediction.values.iter().map(|(name, _)| name.as_str()));
+                let slice = picture.slice.map(|slice| slice.to_string()).unwrap_or_default();
+                let mut fields =
+                    vec![name.clone(), slice, prediction.class.clone().unwrap_or_default()];
+                fields.extend(prediction.values.iter().map(|(_, value)| format!("{value:.4}")));
+                if inputs.has_table {
+                    columns.extend(judged.columns());
+                    fields.extend(truth);
+                }
                 if count == 0 {
-                    let columns = prediction.values.iter().map(|(name, _)| name.as_str());
-                    rows.write_record(["file", "slice", "class"].into_iter().chain(columns))?;
+                    table.write_record(columns)?;
                 }
                 count += 1;
-                let Prediction { class, values, .. } = &prediction;
-                let slice = picture.slice.map(|slice| slice.to_string()).unwrap_or_default();
-                let values = values.iter().map(|(_, value)| format!("{value:.4}"));
-                let start = [name.clone(), slice, class.clone().unwrap_or_default()];
-                rows.write_record(start.into_iter().chain(values))?;
-                if let Some(probabilities) = &prediction.mask {
+                table.write_record(fields)?;
+                if let Some(inside) = &inside {
                     let stem = stem(name, number, picture.slice);
-                    self.save_mask(&stem, picture, probabilities, plan.side)?;
+                    self.save_mask(&stem, picture, inside)?;
                 }
             }
         }
-        rows.flush()?;
+        table.flush()?;
         if let Some(line) = not_read(&refused) {
             eprintln!("{line}");
         }
-        ensure!(count > 0, "none of the {} files could be read", files.len());
+        ensure!(count > 0, "none of the {} files could be read", inputs.files.len());
         println!(
             "{count} images of {} files predicted, {} files not read; written to {}",
-            files.len() - refused.len(),
+            inputs.files.len() - refused.len(),
             refused.len(),
             self.out.display()
+        );
+        if let Some(left_aside) = inputs.left_aside() {
+            println!("{left_aside}");
+        }
+        if inputs.has_table {
+            println!("{}", judged.summary(count, task.as_ref())?);
+        }
+        Ok(())
+    }
+
+    /// Refuses to say what of masks is inside where none are read.
+    fn check_mask_options(&self, task: TaskName, inputs: &Inputs) -> anyhow::Result<()> {
+        let given = self.reading.given_for_masks().join(", ");
+        ensure!(
+            given.is_empty() || task == TaskName::Segmentation,
+            "{given} would change nothing: the model names classes; leave it out"
+        );
+        ensure!(
+            given.is_empty() || inputs.has_masks,
+            "{given} would change nothing: no labels.csv in the folders given names a mask; leave it out"
         );
         Ok(())
     }
 
+    fn table(&self) -> anyhow::Result<csv::Writer<File>> {
+        let path = self.out.join("predictions.csv");
+        csv::Writer::from_path(&path).with_context(|| format!("cannot write {}", path.display()))
+    }
+
     /// The mask and the image with the mask over it, both in the image's own size.
-    fn save_mask(
-        &self,
-        stem: &str,
-        picture: &Picture,
-        probabilities: &[f32],
-        side: usize,
-    ) -> anyhow::Result<()> {
+    fn save_mask(&self, stem: &str, picture: &Picture, inside: &[bool]) -> anyhow::Result<()> {
         let length = |length: usize| u32::try_from(length).context("an image too large");
-        let (width, height, side) =
-            (length(picture.width)?, length(picture.height)?, length(side)?);
-        let map: ImageBuffer<Luma<f32>, _> =
-            ImageBuffer::from_raw(side, side, probabilities.to_vec()).context("a wrong mask")?;
-        let map = imageops::resize(&map, width, height, FilterType::Triangle);
-        let mask: GrayImage = ImageBuffer::from_fn(width, height, |x, y| {
-            Luma([if map.get_pixel(x, y).0[0] >= 0.5 { 255 } else { 0 }])
-        });
+        let (width, height) = (length(picture.width)?, length(picture.height)?);
+        let mut mask = GrayImage::new(width, height);
         let mut overlay = RgbImage::new(width, height);
-        for ((pixel, inside), grey) in overlay.pixels_mut().zip(mask.pixels()).zip(&picture.values)
-        {
-            let grey = (grey.clamp(0.0, 1.0) * 255.0).round() as u8;
-            *pixel = tinted(grey, inside.0[0] != 0);
+        let places = mask.pixels_mut().zip(overlay.pixels_mut());
+        for ((mask, overlay), (inside, grey)) in places.zip(inside.iter().zip(&picture.values)) {
+            *mask = Luma([if *inside { 255 } else { 0 }]);
+            *overlay = tinted((grey.clamp(0.0, 1.0) * 255.0).round() as u8, *inside);
         }
         for (kind, image) in [
             ("mask", image::DynamicImage::from(mask)),
@@ -118,40 +151,6 @@ impl Predict {
         }
         Ok(())
     }
-}
-
-/// The files to read, in the order of their names, each with its name in the table: folders are
-/// searched through, tables and hidden files left aside.
-fn files(inputs: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, String)>> {
-    let mut files = Vec::new();
-    for input in inputs {
-        let root = if input.is_dir() { input.as_path() } else { input.parent().unwrap_or(input) };
-        let first = files.len();
-        collect(input, root, &mut files)?;
-        if let Some(found) = files.get_mut(first..) {
-            found.sort();
-        }
-    }
-    ensure!(!files.is_empty(), "there is no image file in the folders given");
-    Ok(files)
-}
-
-fn collect(path: &Path, root: &Path, files: &mut Vec<(PathBuf, String)>) -> anyhow::Result<()> {
-    let at = || format!("cannot read {}", path.display());
-    if !std::fs::metadata(path).with_context(at)?.is_dir() {
-        let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
-        files.push((path.to_path_buf(), name));
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(path).with_context(at)? {
-        let path = entry.with_context(at)?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let table = path.extension().is_some_and(|e| e == "csv" || e == "txt" || e == "md");
-        if !hidden && !table {
-            collect(&path, root, files)?;
-        }
-    }
-    Ok(())
 }
 
 /// Why a file was not read, without its path.

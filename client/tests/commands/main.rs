@@ -9,7 +9,7 @@
 mod cli;
 mod demo;
 mod join;
-mod join_said;
+mod predict;
 mod pytorch;
 mod status;
 mod study;

@@ -1,6 +1,7 @@
 //! A study's images, by site and by what they are for.
 
 use super::left_out::LeftOut;
+use super::own_mask::OwnMask;
 
 /// One image of one site.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Sample {
     pub label: Option<u32>,
     /// 0 outside and 1 inside what is to be segmented; as many values as `image`.
     pub mask: Option<Vec<f32>>,
+    /// The mask at the size of the image's file, where predictions are scored at that.
+    pub own_mask: Option<OwnMask>,
 }
 
 /// What a sample is for.

@@ -10,7 +10,8 @@ use super::options::DataOptions;
 use super::table::{self, Row, Table};
 use super::{grey, memory, stack};
 
-const TABLE: &str = "labels.csv";
+/// The table of a folder.
+pub(super) const TABLE: &str = "labels.csv";
 
 /// Reads the folder: the table is checked first, then every image that is used is decoded.
 ///

@@ -57,7 +57,8 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
         for (index, image) in archive.images(split, count, options.side, keep)? {
             let Some(item) = items.get(start + index) else { continue };
             let (name, group) = (item.group.clone(), item.group.clone());
-            let sample = Sample { name, group, image, label: item.label, mask: None };
+            let label = item.label;
+            let sample = Sample { name, group, image, label, mask: None, own_mask: None };
             samples.insert(start + index, sample);
         }
     }

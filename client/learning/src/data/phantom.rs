@@ -196,6 +196,7 @@ fn volume(options: &PhantomOptions, site: &str, number: usize, hospital: Hospita
                 image,
                 label: Some(u32::from(mask.contains(&1.0))),
                 mask: Some(mask),
+                own_mask: None,
             }
         })
         .collect()

@@ -204,6 +204,7 @@ mod tests {
             image: vec![grey; 64 * 64],
             label: Some(1),
             mask: Some(vec![1.0; 64 * 64]),
+            own_mask: None,
         }
     }
 

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rayon::prelude::*;
-use ringfence_imaging::{Fault, ImagingError, ReadOptions, Slices, Stack, read_mask, slices};
+use ringfence_imaging::{
+    Fault, ImagingError, Plane, ReadOptions, Slices, Stack, read_mask, slices,
+};
 
 use super::dataset::Sample;
 use super::error::DataError;
 use super::grey;
 use super::options::DataOptions;
-use super::table::Row;
+use super::own_mask::OwnMask;
+use super::table::{Row, check_images};
 
 /// Puts one row for each slice in the place of a row that names a volume and no slice. A file that
 /// cannot be read keeps its row: it is refused when it is used.
@@ -68,43 +71,53 @@ fn read_file(
     rows: &[Placed<'_>],
     options: &DataOptions,
 ) -> Result<Vec<(usize, Sample)>, DataError> {
-    let Some((_, first)) = rows.first() else { return Ok(Vec::new()) };
+    let places = rows.iter().map(|(place, _)| *place);
+    let rows: Vec<&Row> = rows.iter().map(|(_, row)| *row).collect();
+    let samples = read_rows(folder, &rows, options)?.into_iter().map(|picture| picture.sample);
+    Ok(places.zip(samples.map(|sample| Sample { own_mask: None, ..sample })).collect())
+}
+
+/// The images that the rows of one file name, in their order.
+fn read_rows(
+    folder: &Path,
+    rows: &[&Row],
+    options: &DataOptions,
+) -> Result<Vec<Picture>, DataError> {
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
     // Rows without a slice name files that have one.
-    let wanted: Vec<usize> = rows.iter().map(|(_, row)| row.slice.unwrap_or(0)).collect();
+    let wanted: Vec<usize> = rows.iter().map(|row| row.slice.unwrap_or(0)).collect();
     let image = read_slices(&folder.join(&first.file), wanted, &options.imaging)?;
     let masks = match &first.mask {
-        Some(mask) => read_masks(&folder.join(mask), &image, options)?,
+        Some(mask) => {
+            read_masks(&folder.join(mask), &image, options)?.into_iter().map(Some).collect()
+        }
         None => vec![None; rows.len()],
     };
     let size = (image.width, image.height);
     let is_volume = image.info.slices > 1;
-    let mut samples = Vec::with_capacity(rows.len());
-    for (((place, row), plane), mask) in rows.iter().zip(image.planes).zip(masks) {
+    let picture = |((row, plane), mask): ((&&Row, Plane), Option<Vec<f32>>)| {
         let slice = if is_volume { format!("#{}", plane.index) } else { String::new() };
-        samples.push((
-            *place,
-            Sample {
-                name: format!("{}{slice}", row.file),
-                group: row.item.group.clone(),
-                image: grey::square(plane.values, size, options.side),
-                label: row.item.label,
-                mask,
-            },
-        ));
-    }
-    Ok(samples)
+        let sample = Sample {
+            name: format!("{}{slice}", row.file),
+            group: row.item.group.clone(),
+            image: grey::square(plane.values.clone(), size, options.side),
+            label: row.item.label,
+            own_mask: mask.as_ref().map(|mask| OwnMask::new(size, mask)),
+            mask: mask.map(|mask| grey::square_mask(mask, size, options.side)),
+        };
+        Picture::of(plane, size, is_volume, sample)
+    };
+    Ok(rows.iter().zip(image.planes).zip(masks).map(picture).collect())
 }
 
-/// Reads the mask of each plane of an image.
+/// Reads the mask of each plane of an image, at the image's size.
 fn read_masks(
     path: &Path,
     image: &Stack,
     options: &DataOptions,
-) -> Result<Vec<Option<Vec<f32>>>, DataError> {
+) -> Result<Vec<Vec<f32>>, DataError> {
     let ReadOptions { slices, limits, .. } = &options.imaging;
-    let masks = read_mask(path, image, slices.axis, &options.mask, *limits).map_err(of_imaging)?;
-    let size = (image.width, image.height);
-    Ok(masks.into_iter().map(|mask| Some(grey::square_mask(mask, size, options.side))).collect())
+    read_mask(path, image, slices.axis, &options.mask, *limits).map_err(of_imaging)
 }
 
 fn read_slices(path: &Path, wanted: Vec<usize>, options: &ReadOptions) -> Result<Stack, DataError> {
@@ -124,7 +137,7 @@ fn of_imaging(error: ImagingError) -> DataError {
 /// An image to predict on, as it is in its file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
-    /// The image as a model sees it, without label or mask.
+    /// The image as a model sees it, with what a table says of it.
     pub sample: Sample,
     /// Its slice, where the file has several.
     pub slice: Option<usize>,
@@ -136,30 +149,49 @@ pub struct Picture {
     pub values: Vec<f32>,
 }
 
-/// Reads the images of a file, brought to `side * side` beside their own size.
+impl Picture {
+    fn of(plane: Plane, (width, height): (usize, usize), is_volume: bool, sample: Sample) -> Self {
+        let slice = is_volume.then_some(plane.index);
+        Self { sample, slice, width, height, values: plane.values }
+    }
+}
+
+/// Reads the images of a file of which no table says anything, brought to `options.side` beside
+/// their own size.
 ///
 /// # Errors
 /// [`DataError`] naming the file.
-pub fn read_pictures(
-    path: &Path,
-    side: usize,
-    options: &ReadOptions,
-) -> Result<Vec<Picture>, DataError> {
-    let stack = ringfence_imaging::read(path, options).map_err(of_imaging)?;
+pub fn read_pictures(path: &Path, options: &DataOptions) -> Result<Vec<Picture>, DataError> {
+    let stack = ringfence_imaging::read(path, &options.imaging).map_err(of_imaging)?;
     let size = (stack.width, stack.height);
+    let is_volume = stack.info.slices > 1;
     let name = path.display().to_string();
-    let pictures = stack.planes.into_iter().map(|plane| Picture {
-        sample: Sample {
+    let picture = |plane: Plane| {
+        let sample = Sample {
             name: name.clone(),
             group: name.clone(),
-            image: grey::square(plane.values.clone(), size, side),
+            image: grey::square(plane.values.clone(), size, options.side),
             label: None,
             mask: None,
-        },
-        slice: (stack.info.slices > 1).then_some(plane.index),
-        width: size.0,
-        height: size.1,
-        values: plane.values,
-    });
-    Ok(pictures.collect())
+            own_mask: None,
+        };
+        Picture::of(plane, size, is_volume, sample)
+    };
+    Ok(stack.planes.into_iter().map(picture).collect())
+}
+
+/// Reads the images that these rows of one file name: every slice asked for of a volume whose row
+/// names none.
+///
+/// # Errors
+/// [`DataError`] naming the file, and [`DataError::Twice`] for a slice in two rows of the table.
+pub(super) fn read_labelled(
+    table: &Path,
+    rows: Vec<Row>,
+    options: &DataOptions,
+) -> Result<Vec<Picture>, DataError> {
+    let folder = table.parent().unwrap_or(table);
+    let rows = expand(folder, rows, options)?;
+    check_images(table, &rows)?;
+    read_rows(folder, &rows.iter().collect::<Vec<_>>(), options)
 }

@@ -16,10 +16,10 @@ use super::options::DataOptions;
 use classes::Classes;
 use columns::Columns;
 use line::Line;
-use place::Place;
 use sheet::Sheet;
 
 pub(super) use check::images as check_images;
+pub(super) use place::Place;
 
 /// One line: an image with what is known of it.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use candle_nn::loss::cross_entropy;
 
+use super::auc::mean_auc;
 use super::contract::Task;
 use super::input::check_side;
 use super::name::TaskName;
@@ -27,7 +28,7 @@ const TASK: TaskName = TaskName::Classification;
 /// mean over the classes of `F1 = 2 TP / (2 TP + FP + FN)`, where a class that neither occurs
 /// nor is predicted among the samples is left out of the mean; and with two classes `F1` of the
 /// second, the finding. The primary score is macro-F1, which a model that always names the
-/// commonest class cannot raise. Of samples of one class both are undefined: always naming it
+/// commonest class cannot raise. Of samples of one class all but accuracy are undefined: always naming it
 /// would be perfect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classification {
@@ -171,6 +172,9 @@ impl Task for Classification {
         if let [_, finding] = counts.as_slice() {
             others.push(Score { name: "F1", value: finding.f1().and_then(told_apart) });
         }
+        let truths: Vec<u32> = samples.iter().filter_map(|sample| sample.label).collect();
+        let shares: Vec<Vec<f64>> = logits.iter().map(|logits| softmax(logits)).collect();
+        others.push(Score { name: "AUC", value: mean_auc(&truths, &shares, self.classes.len()) });
         let primary = Score { name: "macro-F1", value: told_apart(macro_f1) };
         Ok(Scores::new(primary, others).of_one_class(one_class))
     }
@@ -229,7 +233,8 @@ mod tests {
     use crate::task::score::mean_for_choice;
 
     fn sample(label: Option<u32>) -> Sample {
-        Sample { name: "a".into(), group: "p".into(), image: vec![0.5; 256], label, mask: None }
+        let (name, group) = ("a".into(), "p".into());
+        Sample { name, group, image: vec![0.5; 256], label, mask: None, own_mask: None }
     }
 
     fn task(classes: &[&str]) -> Classification {
@@ -248,6 +253,8 @@ mod tests {
         assert!((scores.get("macro-F1").unwrap() - (0.8 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
         assert_eq!(scores.get("accuracy"), Some(0.75));
         assert!((scores.get("F1").unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        // Of the three pairs of a lesion and a normal image two are in order, one is a tie.
+        assert!((scores.get("AUC").unwrap() - 2.5 / 3.0).abs() < 1e-12);
 
         let three = task(&["a", "b", "c"]);
         let samples = [0, 1].map(|label| sample(Some(label)));
@@ -268,6 +275,7 @@ mod tests {
                 let scores = two.scores(&samples, &logits.map(|l| l.to_vec())).unwrap();
                 assert_eq!(scores.one_class(), Some(class));
                 assert_eq!((scores.get("macro-F1"), scores.get("F1")), (None, None));
+                assert_eq!(scores.get("AUC"), None);
                 assert_eq!(scores.get("accuracy"), Some(right));
                 assert_eq!(scores.leading(), Some(("accuracy", right)));
                 assert_eq!(scores.pairs()[0], ("macro-F1".to_string(), None));

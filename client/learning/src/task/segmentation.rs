@@ -6,6 +6,7 @@ use image::RgbImage;
 use super::contract::Task;
 use super::input::check_side;
 use super::name::TaskName;
+use super::overlap::Overlap;
 use super::panel::{Panel, Prediction, grey_picture, tinted};
 use super::score::{Score, Scores, ratio};
 use crate::data::dataset::Sample;
@@ -136,9 +137,9 @@ impl Task for Segmentation {
     }
 
     fn scores(&self, samples: &[Sample], logits: &[Vec<f32>]) -> Result<Scores, LearnError> {
-        let mut counts = Counts::default();
+        let mut counts = Overlap::default();
         for (sample, logits) in samples.iter().zip(logits) {
-            counts.count(self.mask(sample)?, logits);
+            counts.add(overlap(self.mask(sample)?, logits));
         }
         let one_class = self.one_class(samples);
         let told_apart = |value: f64| Some(value).filter(|_| one_class.is_none());
@@ -162,54 +163,16 @@ impl Task for Segmentation {
                 right: None,
             });
         };
-        let mut counts = Counts::default();
-        counts.count(mask, logits);
+        let counts = overlap(mask, logits);
         let picture = self.overlay(sample, logits.iter().map(|logit| *logit >= THRESHOLD));
         Ok(Panel { picture, caption: format!("Dice {:.2}", counts.dice()), right: None })
     }
 }
 
-/// Pixels by truth and prediction.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    true_positive: u64,
-    false_positive: u64,
-    false_negative: u64,
-    true_negative: u64,
-}
-
-impl Counts {
-    fn count(&mut self, mask: &[f32], logits: &[f32]) {
-        for (truth, logit) in mask.iter().zip(logits) {
-            match (*truth >= 0.5, *logit >= THRESHOLD) {
-                (true, true) => self.true_positive += 1,
-                (false, true) => self.false_positive += 1,
-                (true, false) => self.false_negative += 1,
-                (false, false) => self.true_negative += 1,
-            }
-        }
-    }
-
-    fn wrong(&self) -> f64 {
-        (self.false_positive + self.false_negative) as f64
-    }
-
-    // Without lesion and without a false one the prediction is perfect: hence the 1.
-
-    fn dice(&self) -> f64 {
-        let both = 2.0 * self.true_positive as f64;
-        ratio(both, both + self.wrong(), 1.0)
-    }
-
-    fn jaccard(&self) -> f64 {
-        let both = self.true_positive as f64;
-        ratio(both, both + self.wrong(), 1.0)
-    }
-
-    fn accuracy(&self) -> f64 {
-        let right = (self.true_positive + self.true_negative) as f64;
-        ratio(right, right + self.wrong(), 1.0)
-    }
+/// Pixels of a mask by truth and prediction.
+fn overlap(mask: &[f32], logits: &[f32]) -> Overlap {
+    let inside = |(truth, logit): (&f32, &f32)| (*truth >= 0.5, *logit >= THRESHOLD);
+    Overlap::of(mask.iter().zip(logits).map(inside))
 }
 
 #[cfg(test)]
@@ -225,6 +188,7 @@ mod tests {
             image: vec![0.5; 64],
             label: None,
             mask: Some(mask.to_vec()),
+            own_mask: None,
         }
     }
 

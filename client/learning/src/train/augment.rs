@@ -155,7 +155,8 @@ mod tests {
         };
         let image: Vec<f32> = (0..side * side).map(inside).collect();
         let (name, group) = ("a".to_owned(), "p".to_owned());
-        Sample { name, group, mask: Some(image.clone()), image, label: Some(1) }
+        let mask = Some(image.clone());
+        Sample { name, group, mask, image, label: Some(1), own_mask: None }
     }
 
     #[test]

@@ -59,6 +59,7 @@ fn samples() -> Vec<Sample> {
         image: image.to_vec(),
         label: None,
         mask: None,
+        own_mask: None,
     };
     wanted.iter().enumerate().map(sample).collect()
 }

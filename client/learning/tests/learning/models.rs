@@ -17,6 +17,7 @@ fn sample(side: usize, label: u32, salt: f32) -> Sample {
         image: (0..pixels).map(|i| (i as f32 * 0.37 + salt).sin() * 0.5 + 0.5).collect(),
         label: Some(label),
         mask: Some((0..pixels).map(|i| f32::from(i % side < 3 && label == 1)).collect()),
+        own_mask: None,
     }
 }
 

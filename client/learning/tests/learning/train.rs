@@ -75,6 +75,7 @@ fn classification_learns_two_textures() {
             image: (0..256).map(value).collect(),
             label: Some(label as u32),
             mask: None,
+            own_mask: None,
         }
     };
     let samples: Vec<Sample> = (0..60).map(sample).collect();

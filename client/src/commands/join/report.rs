@@ -6,6 +6,7 @@ use std::path::Path;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_learning::chart::{self, Curve};
 use ringfence_learning::{SiteData, TrainingPlan, evaluate, picture};
+use ringfence_options::score::line;
 use ringfence_site::Sealing;
 use ringfence_weights::Weights;
 use serde::de::DeserializeOwned;
@@ -183,4 +184,14 @@ fn recorded<T: DeserializeOwned>(out: &Output, path: &Path, what: &'static str) 
         out.say(&Said::Unread { what, path: path.to_owned(), reason });
         Vec::new()
     })
+}
+
+/// A time left, in the two largest units that say something.
+pub(super) fn duration(left: Duration) -> String {
+    let seconds = left.as_secs();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 /// A file, however its path is spelt: through `.` and `..`, links, or other letters' case where the
 /// disk does not tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(in super::super) enum Place {
     /// Device and number on it.
     #[cfg(unix)]
     Disk(u64, u64),
@@ -17,7 +17,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    pub(super) fn of(path: &Path) -> Self {
+    pub(in super::super) fn of(path: &Path) -> Self {
         Self::on_disk(path).unwrap_or_else(|| {
             let named = path.components().filter(|part| *part != Component::CurDir);
             Self::Nowhere(named.collect())

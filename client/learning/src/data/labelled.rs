@@ -1,0 +1,100 @@
+//! Images to predict on, of which a table says what they show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::error::DataError;
+use super::folder::TABLE;
+use super::options::DataOptions;
+use super::stack::{Picture, read_labelled};
+use super::table::{self, Place, Row, Table};
+use crate::task::TaskName;
+
+/// The images that the table `labels.csv` of a folder names.
+#[derive(Clone, Debug)]
+pub struct LabelledFolder {
+    /// Each file once, in the order of their names.
+    pub images: Vec<LabelledImage>,
+    places: BTreeSet<Place>,
+    masks: BTreeSet<Place>,
+}
+
+/// An image file, or a folder of slices, with the lines of the table that name it.
+#[derive(Clone, Debug)]
+pub struct LabelledImage {
+    table: PathBuf,
+    /// Where it lies.
+    pub path: PathBuf,
+    rows: Vec<Row>,
+}
+
+impl LabelledFolder {
+    /// Reads the table of a folder as it is read for training; `None` where there is none. Sites and
+    /// splits mean nothing here. Labels are kept for classification and masks for segmentation: what
+    /// the task does not learn is not read.
+    ///
+    /// # Errors
+    /// [`DataError`] naming the table and the lines at fault.
+    pub fn read(
+        folder: &Path,
+        task: TaskName,
+        options: &DataOptions,
+    ) -> Result<Option<Self>, DataError> {
+        let table = folder.join(TABLE);
+        if !table.is_file() {
+            return Ok(None);
+        }
+        let options = DataOptions { ignore_split: true, ..options.clone() };
+        let Table { rows, .. } = table::read(&table, &options)?;
+        table::check_images(&table, &rows)?;
+        let (mut images, mut masks) = (BTreeMap::<String, Vec<Row>>::new(), BTreeSet::new());
+        for mut row in rows {
+            if let Some(mask) = &row.mask {
+                masks.insert(Place::of(&folder.join(mask)));
+            }
+            match task {
+                TaskName::Segmentation => row.item.label = None,
+                TaskName::Classification => row.mask = None,
+            }
+            // A file has one spelling in all rows.
+            images.entry(row.file.clone()).or_default().push(row);
+        }
+        let image = |(file, rows): (String, Vec<Row>)| LabelledImage {
+            table: table.clone(),
+            path: folder.join(file),
+            rows,
+        };
+        let images: Vec<LabelledImage> = images.into_iter().map(image).collect();
+        let places = images.iter().map(|image| Place::of(&image.path)).collect();
+        Ok(Some(Self { images, places, masks }))
+    }
+
+    /// Whether the table names this file or folder as an image.
+    #[must_use]
+    pub fn names(&self, path: &Path) -> bool {
+        self.places.contains(&Place::of(path))
+    }
+
+    /// Whether the table names this file or folder as a mask.
+    #[must_use]
+    pub fn is_mask(&self, path: &Path) -> bool {
+        self.masks.contains(&Place::of(path))
+    }
+
+    /// Whether the table names any mask.
+    #[must_use]
+    pub fn has_masks(&self) -> bool {
+        !self.masks.is_empty()
+    }
+}
+
+impl LabelledImage {
+    /// Reads what the table names of the file, with labels or masks: the slices that have a line, or
+    /// all that are asked for.
+    ///
+    /// # Errors
+    /// [`DataError`] naming the file.
+    pub fn read(&self, options: &DataOptions) -> Result<Vec<Picture>, DataError> {
+        read_labelled(&self.table, self.rows.clone(), options)
+    }
+}

@@ -1,0 +1,161 @@
+//! `ringfence predict` on folders with a table: predictions beside what is true, by hand.
+
+use std::path::Path;
+
+use image::{GrayImage, Luma};
+use ringfence_learning::TrainingPlan;
+use ringfence_weights::Weights;
+
+use crate::support::ringfence;
+
+/// A model whose values are known: by the tensor's name and the value's place in it.
+fn known_model(folder: &Path, init: &[&str], value: impl Fn(&str, usize) -> f32) {
+    ringfence(folder, &[&["init", "--side", "16"], init].concat()).unwrap();
+    let path = folder.join("model.safetensors");
+    let (plan, weights) = TrainingPlan::load(&path).unwrap();
+    let shapes = weights.shapes();
+    let of = |(name, shape): &(String, Vec<usize>)| {
+        (0..shape.iter().product()).map(|place| value(name, place)).collect::<Vec<f32>>()
+    };
+    let values = shapes.iter().flat_map(of).collect();
+    plan.save(&Weights::from_values(&shapes, values).unwrap(), &path).unwrap();
+}
+
+fn write(path: &Path, (width, height): (u32, u32), grey: impl Fn(u32, u32) -> u8) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    GrayImage::from_fn(width, height, |x, y| Luma([grey(x, y)])).save(path).unwrap();
+}
+
+/// The fields of a table's lines, the first of which is its header.
+fn lines(path: &Path) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn masks_of_the_table_are_compared_with_and_not_predicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Every pixel is inside with a probability of 0.99.
+    known_model(folder, &[], |name, _| if name == "head.bias" { 5.0 } else { 0.0 });
+    let images = folder.join("images");
+    let flat = |x: u32, y: u32| (x * 3 + y * 2) as u8;
+    write(&images.join("a.png"), (40, 24), flat);
+    write(&images.join("b.png"), (20, 10), flat);
+    write(&images.join("healthy.png"), (16, 16), flat);
+    write(&images.join("new/other.png"), (8, 8), flat);
+    write(&images.join("masks/a.png"), (40, 24), |x, _| if x < 10 { 255 } else { 0 });
+    write(&images.join("masks/b.png"), (20, 10), |_, y| if y < 5 { 1 } else { 0 });
+    write(&images.join("masks/healthy.png"), (16, 16), |_, _| 0);
+    let table = "file,mask,site,split\na.png,masks/a.png,x,train\nb.png,masks/b.png,y,test\n\
+                 healthy.png,masks/healthy.png,x,whatever\ngone.png,masks/a.png,x,test\n";
+    std::fs::write(images.join("labels.csv"), table).unwrap();
+    let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
+    let said = ringfence(folder, &predict).unwrap();
+    assert!(said.contains("3 images of 3 files predicted, 1 files not read;"), "{said}");
+    let left_aside = "left aside: 3 masks, 1 files that no labels.csv names";
+    assert!(said.contains(left_aside), "{said}");
+    // All of 960, 200 and 256 pixels are predicted, 240, 100 and 0 of them are inside.
+    let dice = 2.0 * 340.0 / (2.0 * 340.0 + 1076.0);
+    let scores = format!(
+        "3 of 3 images have a mask in labels.csv: Dice at own size {dice:.3}, Jaccard at own size \
+         {:.3}; mean Dice at own size of 2 images {:.3}",
+        340.0 / 1416.0,
+        (0.4 + 2.0 / 3.0) / 2.0
+    );
+    assert!(said.contains(&scores), "{said}\n{scores}");
+    assert_eq!(
+        lines(&folder.join("out/predictions.csv")),
+        [
+            "file,slice,class,share of pixels,true share of pixels,Dice at own size,\
+             Jaccard at own size",
+            "a.png,,,1.0000,0.2500,0.4000,0.2500",
+            "b.png,,,1.0000,0.5000,0.6667,0.5000",
+            "healthy.png,,,1.0000,0.0000,,",
+        ]
+        .map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>())
+    );
+    assert!(!folder.join("out/0003-a-mask.png").exists());
+
+    // A mask of other values is told of, unless it is said what of it is inside.
+    write(&images.join("masks/b.png"), (20, 10), |_, y| if y < 5 { 2 } else { (y % 2) as u8 });
+    let said = ringfence(folder, &predict).unwrap();
+    assert!(said.contains("2 images of 2 files predicted, 2 files not read"), "{said}");
+    let chosen = [&predict[..], &["--mask-label", "2,255"]].concat();
+    assert!(ringfence(folder, &chosen).unwrap().contains(&scores), "{said}");
+    let unread = [&predict[..3], &["images/new", "--mask-label", "2", "--out", "out"]].concat();
+    let error = ringfence(folder, &unread).unwrap_err();
+    assert!(error.contains("--mask-label would change nothing: no labels.csv"), "{error}");
+}
+
+#[test]
+fn labels_of_the_table_give_the_scores_of_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Finds `ill` where the left half is the brighter one, and is undecided elsewhere.
+    let init = ["--task", "classification", "--model", "dense", "--classes", "well,ill"];
+    known_model(folder, &init, |name, place| match name {
+        "hidden.kernel" if place < 256 && place % 16 < 8 => 1.0,
+        "head.kernel" if place == 64 => 1.0,
+        _ => 0.0,
+    });
+    let images = folder.join("images");
+    let bright = |left: bool| move |x: u32, _: u32| if (x < 8) == left { 200 } else { 40 };
+    for (name, left) in [("i1", true), ("i2", false), ("w1", false), ("w2", false), ("new", true)] {
+        write(&images.join(format!("{name}.png")), (16, 16), bright(left));
+    }
+    let table = "File;Label;Mask\ni1.png;ill;\ni2.png;ill;\nw1.png;well;new.png\nw2.png;well;\n";
+    std::fs::write(images.join("labels.csv"), table).unwrap();
+    let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
+    let said = ringfence(folder, &predict).unwrap();
+    // `well`: TP 2, FP 1; `ill`: TP 1, FN 1; of four pairs two are in order and two ties.
+    let scores = "4 of 4 images have a label in labels.csv: macro-F1 0.733, accuracy 0.750, \
+                  F1 0.667, AUC 0.750";
+    assert!(said.contains(scores) && said.contains("left aside: 1 masks\n"), "{said}");
+    let written = lines(&folder.join("out/predictions.csv"));
+    assert_eq!(written[0].join(","), "file,slice,class,well,ill,label");
+    assert_eq!((written[1][2].as_str(), written[1][5].as_str()), ("ill", "ill"));
+    assert_eq!(written[2].join(","), "i2.png,,well,0.5000,0.5000,ill");
+
+    let table = "file,label\ni1.png,ill\ni2.png,1\nw1.png,\n";
+    std::fs::write(images.join("labels.csv"), table).unwrap();
+    let said = ringfence(folder, &predict).unwrap();
+    let one_class = "2 of 3 images have a label in labels.csv: macro-F1 undefined, accuracy 0.500, \
+                     F1 undefined, AUC undefined (images of one class only: ill)";
+    assert!(said.contains(one_class), "{said}");
+
+    // A table that does not fit the model is refused, and the files can be named instead.
+    std::fs::write(images.join("labels.csv"), "file,label\ni1.png,mild\n").unwrap();
+    let error = ringfence(folder, &predict).unwrap_err();
+    for text in ["images/labels.csv: line 2", "`well`, `ill`, found `mild`", "name the files"] {
+        assert!(error.contains(text), "{text}: {error}");
+    }
+    let named = [&predict[..3], &["images/i1.png", "--out", "out"]].concat();
+    assert!(!ringfence(folder, &named).unwrap().contains("labels.csv"));
+    let written = lines(&folder.join("out/predictions.csv"));
+    assert_eq!(written[0].join(","), "file,slice,class,well,ill");
+    let error = ringfence(folder, &[&named[..], &["--mask-channel", "0"]].concat()).unwrap_err();
+    assert!(error.contains("--mask-channel would change nothing: the model names"), "{error}");
+}
+
+/// What says how a study's data are divided means nothing to a model in use.
+#[test]
+fn options_that_divide_data_are_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    for option in [
+        &["--sites", "3"][..],
+        &["--max-per-site", "3"],
+        &["--dirichlet", "0.5"],
+        &["--ignore-split"],
+        &["--scanners", "1"],
+    ] {
+        let command = [&["predict", "--model", "m", "images"], option].concat();
+        let error = ringfence(folder.path(), &command).unwrap_err();
+        let expected = format!("unexpected argument '{}'", option[0]);
+        assert!(error.contains(&expected), "{option:?}: {error}");
+    }
+    let help = ringfence(folder.path(), &["predict", "--help"]).unwrap();
+    for option in ["--window", "--axis", "--every", "--mask-label", "--mask-channel"] {
+        assert!(help.contains(option), "{option}: {help}");
+    }
+}
