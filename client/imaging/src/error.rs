@@ -72,6 +72,14 @@ pub enum Fault {
         /// What is missing.
         what: String,
     },
+    /// A file in grey where colour is asked for.
+    #[error(
+        "expected an image in colour, found {format} in grey; export it in colour, or train in grey (without --colour)"
+    )]
+    Grey {
+        /// The format.
+        format: Format,
+    },
     /// More than may be allocated for one file.
     #[error(
         "{what}: expected at most {most}, found {found}; crop or divide the file, or raise the limit"

@@ -1,5 +1,5 @@
 //! Reads PNG, JPEG, TIFF, GIF, NIfTI and DICOM files, and folders of DICOM slices, as planes of grey
-//! values, and masks as inside and outside ([`read_mask`]).
+//! values or of colours, and masks as inside and outside ([`read_mask`]).
 //!
 //! The format is told by the content, never by the name: a JPEG named `.png` is read. What is not
 //! read is refused with an error that names the file, what was expected, what came and what to do.
@@ -33,6 +33,6 @@ pub use error::{Fault, ImagingError};
 pub use format::Format;
 pub use geometry::{Geometry, Vector};
 pub use mask::{MaskOptions, read_mask};
-pub use options::{Axis, Intensity, Limits, ReadOptions, SliceOptions, Slices};
+pub use options::{Axis, Channels, Intensity, Limits, ReadOptions, SliceOptions, Slices};
 pub use read::{decode, read, slices};
 pub use stack::{Info, Plane, Scale, Stack};

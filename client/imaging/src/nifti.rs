@@ -13,7 +13,7 @@ use crate::format::Format;
 use crate::geometry::{Geometry, Vector, scale};
 use crate::intensity::{min_max, percentiles, to_unit};
 use crate::mask::{Drawn, Meaning, single_channel};
-use crate::options::{Axis, Intensity, Limits, ReadOptions};
+use crate::options::{Axis, Channels, Intensity, Limits, ReadOptions};
 use crate::stack::{Info, Plane, Scale, Stack};
 use header::Header;
 use orientation::Affine;
@@ -29,17 +29,34 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> 
     let header = Header::read(&mut source)?;
     let raw = volume(&header, &mut source, options.slices.time, options.limits)?;
     finish(&mut source, options.limits)?;
-    let values = voxels::values(&raw, &header);
+    let channels = match options.channels {
+        Channels::Grey => vec![voxels::values(&raw, &header)],
+        Channels::Colour => {
+            let count = usize::from(voxels::bits(header.datatype).1);
+            if count < 3 {
+                return Err(Fault::Grey { format: Format::Nifti });
+            }
+            voxels::channels(&raw, count).into_iter().take(3).collect()
+        }
+    };
     drop(raw);
     let cut = Cut::new(&header, directions(options.slices.axis));
     let chosen = options.slices.which.of(cut.slices)?;
-    let pixels = (cut.width * cut.height) as u64;
+    let values = (cut.width * cut.height * channels.len()) as u64;
     let most = options.limits.values;
-    Fault::limit("values of the slices", most, pixels.saturating_mul(chosen.len() as u64))?;
-    let plane =
-        |index| Plane { index, values: cut.slice(&values, index), instance: None, frame: 0 };
+    Fault::limit("values of the slices", most, values.saturating_mul(chosen.len() as u64))?;
+    let plane = |index| {
+        let values = channels.iter().flat_map(|values| cut.slice(values, index)).collect();
+        Plane { index, values, instance: None, frame: 0 }
+    };
     let mut planes: Vec<Plane> = chosen.into_iter().map(plane).collect();
-    let scale = match range(&header, values, options.intensity) {
+    let range = match options.channels {
+        Channels::Grey => {
+            range(&header, channels.into_iter().next().unwrap_or_default(), options.intensity)
+        }
+        Channels::Colour => (options.intensity == Intensity::Auto).then_some(BITS),
+    };
+    let scale = match range {
         Some((low, high)) => {
             planes.iter_mut().for_each(|plane| to_unit(&mut plane.values, low, high));
             Scale::Unit { low, high }
@@ -116,6 +133,9 @@ pub(crate) fn directions(axis: Axis) -> [Vector; 3] {
 pub(crate) fn slices(bytes: &[u8], axis: Axis) -> Result<usize, Fault> {
     Ok(Cut::new(&Header::read(&mut inflated(bytes))?, directions(axis)).slices)
 }
+
+/// Black and white of colours, which have 8 bits a channel.
+const BITS: (f64, f64) = (0.0, 255.0);
 
 fn inflated(bytes: &[u8]) -> Box<dyn Read + '_> {
     if is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) }

@@ -10,8 +10,47 @@ pub struct ReadOptions {
     /// How the values of NIfTI and monochrome DICOM files become grey values. Pictures, and DICOM
     /// files in colour, are always scaled by their bits.
     pub intensity: Intensity,
+    /// What of colour is read.
+    pub channels: Channels,
     /// How much may be allocated.
     pub limits: Limits,
+}
+
+impl ReadOptions {
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        self.intensity.check()?;
+        let is_scaled = !matches!(self.intensity, Intensity::Auto | Intensity::Stored);
+        if self.channels == Channels::Colour && is_scaled {
+            return Err(Fault::Option {
+                option: "window",
+                expected: "none for images in colour, which are scaled by their bits",
+                found: format!("{:?}", self.intensity),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Which channels a plane has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Channels {
+    /// One: colour becomes grey by the weights of Rec. ITU-R BT.709.
+    #[default]
+    Grey,
+    /// Red, green and blue. Files in grey are refused; those that say that they hold colour may be
+    /// grey all over.
+    Colour,
+}
+
+impl Channels {
+    /// How many there are.
+    #[must_use]
+    pub fn count(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::Colour => 3,
+        }
+    }
 }
 
 /// Which slices of a volume are read.

@@ -13,22 +13,35 @@ use image::{
 use crate::error::Fault;
 use crate::format::Format;
 use crate::mask::{Drawn, Meaning, check_blurred, single_channel};
-use crate::options::{Limits, ReadOptions};
+use crate::options::{Channels, Limits, ReadOptions};
 use crate::stack::{Info, Plane, Scale, Stack};
 
 /// Reads a picture as one plane, scaled by its bits to `[0, 1]` and turned as it is shown.
 ///
-/// Colour becomes grey by the weights of Rec. ITU-R BT.709 (0.2126, 0.7152, 0.0722); alpha is
-/// ignored, a palette resolved. Of an animation or a file of several pages the first is read.
+/// Unless it is asked for, colour becomes grey by the weights of Rec. ITU-R BT.709 (0.2126, 0.7152,
+/// 0.0722); alpha is ignored, a palette resolved to colours. Of an animation or a file of several pages the first is read.
 pub(crate) fn read(bytes: &[u8], format: Format, options: &ReadOptions) -> Result<Stack, Fault> {
     options.slices.which.of(1)?;
     let Picture { mut image, orientation, bits, channels } =
         Picture::decode(bytes, format, options.limits)?;
+    let count = options.channels.count() as u64;
+    let pixels = u64::from(image.width()) * u64::from(image.height());
+    Fault::limit("values of the picture", options.limits.values, pixels.saturating_mul(count))?;
     image.apply_orientation(orientation);
     let high = if wide(&image) { f64::from(u16::MAX) } else { f64::from(u8::MAX) };
     let (width, height) = (image.width() as usize, image.height() as usize);
-    // The weights of white add up to a little more than 1 in 32 bits.
-    let values = image.to_luma32f().into_raw().into_iter().map(|value| value.min(1.0)).collect();
+    let values = match options.channels {
+        // The weights of white add up to a little more than 1 in 32 bits.
+        Channels::Grey => {
+            image.to_luma32f().into_raw().into_iter().map(|value| value.min(1.0)).collect()
+        }
+        Channels::Colour if !image.color().has_color() => return Err(Fault::Grey { format }),
+        Channels::Colour => {
+            let pixels = image.to_rgb32f().into_raw();
+            let channel = |first: usize| pixels.iter().skip(first).step_by(3).copied();
+            (0..3).flat_map(channel).collect()
+        }
+    };
     let scale = Scale::Unit { low: 0.0, high };
     let info = Info { format, bits, channels, slices: 1, transfer_syntax: None, scale };
     let planes = vec![Plane { index: 0, values, instance: None, frame: 0 }];

@@ -18,7 +18,7 @@ use crate::{dicom, nifti, picture};
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Stack, ImagingError> {
     let read = || {
         if path.is_dir() {
-            options.intensity.check()?;
+            options.check()?;
             return dicom::Volume::of_series(path, options.limits)?.read(options);
         }
         decode(&load(path, options.limits)?, options)
@@ -55,7 +55,7 @@ const START: u64 = 4096;
 /// # Errors
 /// [`Fault`]: why it was not read.
 pub fn decode(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> {
-    options.intensity.check()?;
+    options.check()?;
     Fault::limit("bytes of the file", options.limits.bytes, bytes.len() as u64)?;
     match detect(bytes)? {
         Format::Nifti => nifti::read(bytes, options),

@@ -24,7 +24,8 @@ pub struct Stack {
 pub struct Plane {
     /// Its index along the axis; 0 in a picture.
     pub index: usize,
-    /// Row-major values, `width * height` of them; see [`Info::scale`].
+    /// Row-major values, `width * height` of them; see [`Info::scale`]. In colour three times as
+    /// many: all of red, then all of green, then all of blue.
     pub values: Vec<f32>,
     /// DICOM: the SOP Instance UID of the file that holds it, where the file says.
     pub instance: Option<String>,
@@ -52,7 +53,7 @@ pub struct Info {
 /// What a plane's values mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scale {
-    /// Grey values in `[0, 1]`: 0 stands for `low` in the file's own units, and 1 for `high`
+    /// Values in `[0, 1]`: 0 stands for `low` in the file's own units, and 1 for `high`
     /// (exchanged in MONOCHROME1, where low values are shown bright). Of a multi-frame file whose
     /// frames have windows of their own, the first plane's.
     Unit {

@@ -1,4 +1,4 @@
-//! Colour to grey, and lookup tables.
+//! Colours, colour to grey, and lookup tables.
 
 use dicom_core::value::Value;
 use dicom_core::{PrimitiveValue, Tag};
@@ -69,12 +69,39 @@ pub(super) fn to_grey(
     samples: &Samples,
     unit: bool,
 ) -> Result<Vec<f32>, Fault> {
+    let grey = |[red, green, blue]: [f64; 3]| luma(red, green, blue) as f32;
+    Ok(colours(object, attributes, samples, unit)?.map(grey).collect())
+}
+
+/// The colours of a frame, all of red, then green, then blue: in `[0, 1]` if `unit`, else in the
+/// samples' own units.
+pub(super) fn to_colour(
+    object: &InMemDicomObject,
+    attributes: &Attributes,
+    samples: &Samples,
+    unit: bool,
+) -> Result<Vec<f32>, Fault> {
+    let mut planes = [const { Vec::new() }; 3];
+    for pixel in colours(object, attributes, samples, unit)? {
+        for (plane, value) in planes.iter_mut().zip(pixel) {
+            plane.push(value as f32);
+        }
+    }
+    Ok(planes.concat())
+}
+
+/// The colours of a frame's pixels, of a palette or not.
+fn colours<'a>(
+    object: &InMemDicomObject,
+    attributes: &'a Attributes,
+    samples: &'a Samples,
+    unit: bool,
+) -> Result<Box<dyn Iterator<Item = [f64; 3]> + 'a>, Fault> {
     if attributes.photometric == "PALETTE COLOR" {
-        return palette(object, attributes, samples, unit);
+        return Ok(Box::new(palette(object, attributes, samples, unit)?));
     }
     let scale = if unit { 1.0 / attributes.greatest() } else { 1.0 };
-    let grey = |[red, green, blue]: [f64; 3]| (luma(red, green, blue) * scale) as f32;
-    Ok(pixels(attributes, samples)?.map(grey).collect())
+    Ok(Box::new(pixels(attributes, samples)?.map(move |pixel| pixel.map(|value| value * scale))))
 }
 
 /// Red, green and blue of a frame, in the samples' own units.
@@ -89,10 +116,10 @@ pub(super) fn to_rgb(attributes: &Attributes, samples: &Samples) -> Result<Vec<V
 }
 
 /// The pixels of a frame as RGB.
-fn pixels(
-    attributes: &Attributes,
-    samples: &Samples,
-) -> Result<impl Iterator<Item = [f64; 3]>, Fault> {
+fn pixels<'a>(
+    attributes: &'a Attributes,
+    samples: &'a Samples,
+) -> Result<impl Iterator<Item = [f64; 3]> + 'a, Fault> {
     let to_rgb: fn([f64; 3], f64) -> [f64; 3] = match attributes.photometric.as_str() {
         "RGB" => |rgb, _| rgb,
         // Subsampled chroma has been brought to the size of the picture.
@@ -121,12 +148,12 @@ fn ybr_to_rgb([y, blue, red]: [f64; 3], greatest: f64) -> [f64; 3] {
         .map(|value| value.clamp(0.0, greatest))
 }
 
-fn palette(
+fn palette<'a>(
     object: &InMemDicomObject,
-    attributes: &Attributes,
-    samples: &Samples,
+    attributes: &'a Attributes,
+    samples: &'a Samples,
     unit: bool,
-) -> Result<Vec<f32>, Fault> {
+) -> Result<impl Iterator<Item = [f64; 3]> + 'a, Fault> {
     if object.get(tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA).is_some() {
         return Err(unsupported("a segmented palette", "export it as RGB"));
     }
@@ -146,9 +173,8 @@ fn palette(
         tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
     )?;
     let scale = if unit { 1.0 / red.greatest } else { 1.0 };
-    let grey = |sample: &i64| {
+    Ok(samples.values.iter().map(move |sample| {
         let index = attributes.meant(*sample);
-        (luma(red.at(index), green.at(index), blue.at(index)) * scale) as f32
-    };
-    Ok(samples.values.iter().map(grey).collect())
+        [&red, &green, &blue].map(|table| table.at(index) * scale)
+    }))
 }

@@ -17,7 +17,7 @@ use crate::format::Format;
 use crate::geometry::Geometry;
 use crate::intensity::{min_max, percentiles};
 use crate::mask::{Drawn, MaskOptions};
-use crate::options::{Intensity, Limits, ReadOptions};
+use crate::options::{Channels, Intensity, Limits, ReadOptions};
 use crate::stack::{Info, Plane, Scale, Stack};
 
 /// A parsed file.
@@ -80,14 +80,21 @@ impl Volume {
         let decoded = if whole { (0..self.slices.len()).collect() } else { chosen.clone() };
         let pixels = first.attributes.pixels() as u64;
         let values = pixels.saturating_mul(decoded.len().max(chosen.len()) as u64);
+        let values = values.saturating_mul(options.channels.count() as u64);
         Fault::limit("values of all frames", options.limits.values, values)?;
 
         let stored = options.intensity == Intensity::Stored;
         let mut planes = self.decode(&decoded, |file, frame, samples| {
-            if file.attributes.is_monochrome() {
-                grey::modality(&file.object, &file.attributes, frame, samples, !stored)
-            } else {
-                colour::to_grey(&file.object, &file.attributes, samples, !stored)
+            let File { object, attributes, .. } = file;
+            match (attributes.is_monochrome(), options.channels) {
+                (true, Channels::Grey) => {
+                    grey::modality(object, attributes, frame, samples, !stored)
+                }
+                (true, Channels::Colour) => Err(Fault::Grey { format: Format::Dicom }),
+                (false, Channels::Grey) => colour::to_grey(object, attributes, samples, !stored),
+                (false, Channels::Colour) => {
+                    colour::to_colour(object, attributes, samples, !stored)
+                }
             }
         })?;
         let found = whole.then(|| range(&planes, options.intensity));

@@ -1,7 +1,7 @@
 //! Colour in DICOM: what the attributes say counts, in every encoding.
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb};
-use ringfence_imaging::{Fault, Intensity, ReadOptions, decode};
+use ringfence_imaging::{Channels, Fault, Intensity, ReadOptions, decode};
 
 use crate::make::{self, Dicom};
 
@@ -173,4 +173,53 @@ fn a_palette_gives_colours() {
     let options = ReadOptions { intensity: Intensity::Stored, ..ReadOptions::default() };
     let stack = decode(&palette.bytes(), &options).unwrap();
     assert_eq!(stack.planes[0].values, [expected[0], expected[1], expected[1]]);
+    let channels = Channels::Colour;
+    let stack = decode(&palette.bytes(), &ReadOptions { channels, ..options }).unwrap();
+    let planes = [[255.0, 0.0, 0.0], [0.0, 100.0, 100.0], [10.0, 20.0, 20.0]];
+    assert_eq!(stack.planes[0].values, planes.concat());
+}
+
+/// Red, green and blue in [0, 1] of the pixels 13 and 22, which are of the two colours.
+fn colours(bytes: &[u8]) -> Result<[[f32; 3]; 2], Fault> {
+    let options = ReadOptions { channels: Channels::Colour, ..ReadOptions::default() };
+    let stack = decode(bytes, &options)?;
+    let values = &stack.planes[0].values;
+    assert_eq!(values.len(), 3 * stack.width * stack.height);
+    Ok([13, 22].map(|pixel| [0, 1, 2].map(|channel| values[channel * 96 + pixel])))
+}
+
+#[test]
+fn colours_stay_what_they_are_where_they_are_asked_for() {
+    let close = |found: [[f32; 3]; 2], colours: [[u8; 3]; 2], most: f32, what: &str| {
+        for (found, expected) in found.as_flattened().iter().zip(colours.as_flattened()) {
+            let expected = f32::from(*expected) / 255.0;
+            assert!((found - expected).abs() <= most, "{what}: {found}, expected {expected}");
+        }
+    };
+    for planar in [0, 1] {
+        let samples = if planar == 0 { pixels(RGB) } else { planes(RGB).concat() };
+        let mut rgb = file(make::EXPLICIT, "RGB");
+        rgb.word(0x0028, 0x0006, planar).octets(&samples);
+        close(colours(&rgb.bytes()).unwrap(), RGB, 1e-6, "RGB");
+    }
+    // By the equations of PS3.3, up to rounding.
+    let of_ybr = [[200, 30, 59], [97, 201, 30]];
+    let mut ybr = file(make::EXPLICIT, "YBR_FULL");
+    ybr.octets(&pixels(YBR));
+    close(colours(&ybr.bytes()).unwrap(), of_ybr, 0.6 / 255.0, "YBR_FULL");
+    let mut jpeg_file = file(make::JPEG, "YBR_FULL_422");
+    jpeg_file.fragments(&[jpeg()]);
+    close(colours(&jpeg_file.bytes()).unwrap(), RGB, 12.0 / 255.0, "JPEG");
+
+    let mut grey = Dicom::new(make::EXPLICIT, 12, 8, (8, 8));
+    grey.octets(&[7; 96]);
+    let error = colours(&grey.bytes()).unwrap_err();
+    assert!(matches!(error, Fault::Grey { .. }), "{error}");
+    let windowed = ReadOptions {
+        channels: Channels::Colour,
+        intensity: Intensity::Window { center: 40.0, width: 80.0 },
+        ..ReadOptions::default()
+    };
+    let error = decode(&ybr.bytes(), &windowed).unwrap_err().to_string();
+    assert!(error.contains("option `window`: expected none for images in colour"), "{error}");
 }

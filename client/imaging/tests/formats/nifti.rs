@@ -1,7 +1,8 @@
 //! NIfTI-1 and NIfTI-2.
 
 use ringfence_imaging::{
-    Axis, Fault, Intensity, Limits, ReadOptions, Scale, SliceOptions, Slices, Stack, decode,
+    Axis, Channels, Fault, Format, Intensity, Limits, ReadOptions, Scale, SliceOptions, Slices,
+    Stack, decode,
 };
 
 use crate::make::{self, Nifti, Ordered};
@@ -56,6 +57,14 @@ fn colour_becomes_grey() {
     };
     let stack = decode(&file.bytes(), &stored(Axis::Axial)).unwrap();
     assert_eq!(stack.planes[0].values, [71.52, 42.52]);
+    // The patient's left comes last, in each channel.
+    let colour = ReadOptions { channels: Channels::Colour, ..ReadOptions::default() };
+    let stack = decode(&file.bytes(), &colour).unwrap();
+    let (red, green) = (200.0 / 255.0, 100.0 / 255.0);
+    assert_eq!(stack.planes[0].values, [0.0, red, green, 0.0, 0.0, 0.0]);
+    let grey = Nifti::counting(&[2, 1, 1], UINT8, false, |_| 0_u8);
+    let error = decode(&grey.bytes(), &colour).unwrap_err();
+    assert!(matches!(error, Fault::Grey { format: Format::Nifti }), "{error}");
 }
 
 #[test]
