@@ -130,10 +130,12 @@ impl Experiment {
     fn dataset(&self, seed: u64) -> anyhow::Result<Dataset> {
         let side = self.plan.side;
         let Some(path) = &self.data else {
+            self.images.check_without_data()?;
+            self.plan.check_without_data()?;
             let sites = self.images.sites.unwrap_or(PhantomOptions::default().sites);
             let options = PhantomOptions { side, sites, seed, ..PhantomOptions::default() };
             return Ok(phantom::generate(&options)?);
         };
-        Ok(data::load(path, &self.images.options(side, seed, &[]))?)
+        Ok(data::load(path, &self.images.options((side, self.plan.channels()), seed, &[])?)?)
     }
 }

@@ -10,7 +10,7 @@ use image::{Rgb, RgbImage, imageops};
 use self::text::{Line, Size, width};
 use crate::data::{DataError, Sample};
 use crate::error::LearnError;
-use crate::task::panel::grey_picture;
+use crate::task::panel::shown;
 use crate::task::{Panel, Task};
 use crate::train::predict;
 use ringfence_durable::Readers;
@@ -57,11 +57,7 @@ pub fn sheet(
         line.draw_centred(&mut page, centre(column), HEADER / 2);
     }
     for (row, sample) in samples.iter().enumerate() {
-        let image = Panel {
-            picture: grey_picture(sample, sample.image.len().isqrt()),
-            caption: sample.group.clone(),
-            right: None,
-        };
+        let image = Panel { picture: shown(sample), caption: sample.group.clone(), right: None };
         let mut panels = vec![image, task.picture(sample, None)?];
         for logits in &predictions {
             panels.push(task.picture(sample, Some(&logits[row]))?);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::data::{DataError, Dataset, SiteData};
+use crate::data::{Channels, DataError, Dataset, SiteData};
 use crate::error::LearnError;
 use crate::memory::free;
 use crate::model::ModelName;
@@ -44,6 +44,10 @@ pub struct TrainingPlan {
     pub model: ModelName,
     /// Height and width of the images, in pixels.
     pub side: usize,
+    /// Channels of the images: 1 is grey, and 3 colour. Grey is not written down, as plans from
+    /// before there was colour have it.
+    #[serde(default = "grey", skip_serializing_if = "is_grey")]
+    pub channels: usize,
     /// Names of the classes, in the order of their labels; empty for segmentation.
     pub classes: Vec<String>,
     /// Number of rounds.
@@ -54,6 +58,15 @@ pub struct TrainingPlan {
     pub mean_step: MeanStep,
     /// Personalisation after the last round, where there is any.
     pub fine_tuning: Option<FineTuning>,
+}
+
+fn grey() -> usize {
+    1
+}
+
+/// By reference, as serde asks.
+fn is_grey(channels: &usize) -> bool {
+    *channels == grey()
 }
 
 /// Why a model file's plan cannot be used.
@@ -105,14 +118,32 @@ impl TrainingPlan {
     /// The task, with its model.
     ///
     /// # Errors
-    /// [`LearnError::Model`] when the model does not fit the task, the side or the classes.
+    /// [`LearnError::Model`] when the model does not fit the task, the side, the channels or the
+    /// classes.
     pub fn task(&self) -> Result<Box<dyn Task>, LearnError> {
         Ok(match self.task {
-            TaskName::Segmentation => Box::new(Segmentation::new(self.model, self.side)?),
+            TaskName::Segmentation => {
+                let task = Segmentation::new(self.model, self.side)?;
+                Box::new(task.with_channels(self.channels)?)
+            }
             TaskName::Classification => {
-                Box::new(Classification::new(self.model, self.side, &self.classes)?)
+                let task = Classification::new(self.model, self.side, &self.classes)?;
+                Box::new(task.with_channels(self.channels)?)
             }
         })
+    }
+
+    /// How the channels of image files are read for this plan.
+    #[must_use]
+    pub fn reading(&self) -> Channels {
+        if is_grey(&self.channels) { Channels::Grey } else { Channels::Colour }
+    }
+
+    /// The images in a few words: `64 px`, `64 px in colour`.
+    #[must_use]
+    pub fn images(&self) -> String {
+        let colour = if is_grey(&self.channels) { "" } else { " in colour" };
+        format!("{} px{colour}", self.side)
     }
 
     /// The model before round 0.
@@ -170,8 +201,8 @@ impl TrainingPlan {
 
     fn step(&self) -> Result<Step<'_>, LearnError> {
         let values = self.initial_weights()?.len();
-        let Self { model, side, training, .. } = self;
-        Ok(Step { model: *model, values, side: *side, training })
+        let Self { model, side, channels, training, .. } = self;
+        Ok(Step { model: *model, values, side: *side, channels: *channels, training })
     }
 
     /// Checks a study's data and free memory against the plan before any time is spent on training.

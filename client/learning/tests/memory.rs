@@ -14,7 +14,7 @@ use ringfence_weights::MeanStep;
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-fn plan(model: ModelName, side: usize, batch: usize) -> TrainingPlan {
+fn plan(model: ModelName, channels: usize, side: usize, batch: usize) -> TrainingPlan {
     let task = model.task();
     let classes = match task {
         TaskName::Segmentation => vec![],
@@ -22,15 +22,26 @@ fn plan(model: ModelName, side: usize, batch: usize) -> TrainingPlan {
     };
     let training = TrainOptions { epochs: 1, batch, ..TrainOptions::for_task(task) };
     let mean_step = MeanStep::default();
-    TrainingPlan { task, model, side, classes, rounds: 1, training, mean_step, fine_tuning: None }
+    TrainingPlan {
+        task,
+        model,
+        side,
+        channels,
+        classes,
+        rounds: 1,
+        training,
+        mean_step,
+        fine_tuning: None,
+    }
 }
 
-fn samples(side: usize, count: usize) -> Vec<Sample> {
-    let pixels = |from: usize| (from..from + side * side).map(|i| (i % 7 < 2) as u8 as f32);
+fn samples(channels: usize, side: usize, count: usize) -> Vec<Sample> {
+    let bits = |from: usize| (from..).map(|i| (i % 7 < 2) as u8 as f32);
+    let pixels = |from: usize| bits(from).take(side * side);
     let sample = |i: usize| Sample {
         name: i.to_string(),
         group: i.to_string(),
-        image: pixels(i).collect(),
+        image: bits(i).take(channels * side * side).collect(),
         label: Some(i as u32 % 2),
         mask: Some(pixels(i + 1).collect()),
         own_mask: None,
@@ -41,7 +52,7 @@ fn samples(side: usize, count: usize) -> Vec<Sample> {
 /// Bytes of heap that training took at its peak, beyond what was there before.
 fn peak(plan: &TrainingPlan) -> f64 {
     let (task, start) = (plan.task().unwrap(), plan.initial_weights().unwrap());
-    let samples = samples(plan.side, plan.training.batch);
+    let samples = samples(plan.channels, plan.side, plan.training.batch);
     HEAP.reset_peak_usage();
     let before = HEAP.current_usage();
     let (task, options) = (task.as_ref(), &plan.training);
@@ -59,17 +70,18 @@ fn a_step_takes_what_is_said_and_one_that_does_not_fit_is_refused() {
 fn a_step_takes_no_more_than_is_said_and_not_much_less() {
     let mut wrong = vec![];
     for model in ModelName::ALL {
-        for (side, batch) in [(64, 16), (128, 8), (256, 2)] {
-            let plan = plan(model, side, batch);
+        for (channels, side, batch) in [(1, 64, 16), (1, 128, 8), (3, 128, 8), (1, 256, 2)] {
+            let plan = plan(model, channels, side, batch);
             let (said, taken) = (plan.memory().unwrap() as f64, peak(&plan));
             let share = taken / said;
             println!(
-                "{model} {side} px, batch {batch}: {:.1} of {:.1} MB",
+                "{model} {}, batch {batch}: {:.1} of {:.1} MB",
+                plan.images(),
                 taken / 1e6,
                 said / 1e6
             );
             if !(0.4..=1.0).contains(&share) {
-                wrong.push((model, side, batch, share));
+                wrong.push((model, channels, side, batch, share));
             }
         }
     }
@@ -78,7 +90,7 @@ fn a_step_takes_no_more_than_is_said_and_not_much_less() {
 
 fn a_step_that_does_not_fit_is_refused_before_it() {
     // 65,536 pixels a side take terabytes.
-    let plan = plan(ModelName::UnetLight, 1 << 16, 4);
+    let plan = plan(ModelName::UnetLight, 1, 1 << 16, 4);
     let (sites, left_out, unused_columns) = (vec![], vec![], vec![]);
     let data = Dataset { side: 1 << 16, classes: vec![], sites, left_out, unused_columns };
     let error = plan.check(&data).unwrap_err();

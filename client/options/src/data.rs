@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use ringfence_learning::DataOptions;
+use ringfence_learning::data::Channels;
 
 use crate::reading::{ReadArgs, given};
 use crate::retired::{Retired, renamed};
@@ -57,11 +58,18 @@ impl DataArgs {
         Ok(())
     }
 
-    /// How the data are read and divided.
-    #[must_use]
-    pub fn options(&self, side: usize, seed: u64, classes: &[String]) -> DataOptions {
+    /// How the data are read and divided: as images of this side with these channels.
+    ///
+    /// # Errors
+    /// As [`ReadArgs::imaging`].
+    pub fn options(
+        &self,
+        (side, channels): (usize, Channels),
+        seed: u64,
+        classes: &[String],
+    ) -> anyhow::Result<DataOptions> {
         let unless_told = DataOptions::default();
-        DataOptions {
+        Ok(DataOptions {
             side,
             seed,
             sites: self.sites,
@@ -70,10 +78,10 @@ impl DataArgs {
             ignore_split: self.ignore_split,
             classes: classes.to_vec(),
             scanners: self.scanners,
-            imaging: self.reading.imaging(),
+            imaging: self.reading.imaging(channels)?,
             mask: self.reading.mask(),
             ..unless_told
-        }
+        })
     }
 }
 
@@ -107,6 +115,10 @@ mod tests {
             let error = check(words).unwrap_err().to_string();
             assert!(error.contains(words[0]) && error.contains("--data"), "{error}");
         }
+        let window = Only::try_parse_from(["demo", "--window", "40,80"]).unwrap().data;
+        window.options((16, Channels::Grey), 1, &[]).unwrap();
+        let error = window.options((16, Channels::Colour), 1, &[]).unwrap_err().to_string();
+        assert!(error.contains("--window would change nothing: images in colour"), "{error}");
         let both = check(&["--scanners", "1", "--axis", "coronal"]).unwrap_err().to_string();
         assert!(both.contains("--scanners, --axis"), "{both}");
     }

@@ -74,14 +74,15 @@ mod tests {
             r#"classes: the study says ["normal","pneumonia"], this site ["pneumonia","normal"]"#;
         refused(&plan(&["pneumonia", "normal"], &[]), &[swapped]);
         for (flags, expected) in [
-            (["--rounds", "11"], "rounds: the study says 10, this site 11"),
-            (["--epochs", "2"], "training.epochs: the study says 1, this site 2"),
-            (["--batch", "9"], "training.batch: the study says 8, this site 9"),
-            (["--seed", "2"], "training.seed: the study says 1, this site 2"),
-            (["--augment-geometry", "0.5"], "training.augmentation.geometry: the study says 0.0"),
-            (["--fine-tune-epochs", "2"], "fine_tuning"),
+            (&["--rounds", "11"][..], "rounds: the study says 10, this site 11"),
+            (&["--epochs", "2"], "training.epochs: the study says 1, this site 2"),
+            (&["--batch", "9"], "training.batch: the study says 8, this site 9"),
+            (&["--seed", "2"], "training.seed: the study says 1, this site 2"),
+            (&["--augment-geometry", "0.5"], "training.augmentation.geometry: the study says 0.0"),
+            (&["--fine-tune-epochs", "2"], "fine_tuning"),
+            (&["--colour"], "channels: the study says nothing, this site 3"),
         ] {
-            let other = plan(&classes, &flags);
+            let other = plan(&classes, flags);
             let error = check_pinned(&study, &other).unwrap_err().to_string();
             assert!(error.contains(expected), "{flags:?}: {error}");
         }
@@ -92,16 +93,18 @@ mod tests {
         assert!(error.contains("pins no training plan"), "{error}");
     }
 
-    /// Settings are taken from the plan's own JSON: what is added to a plan is pinned, too.
+    /// Settings are taken from the plan's own JSON: what is added to a plan is pinned, too. Grey is
+    /// what nothing says, so that studies from before there was colour stay what they were.
     #[test]
     fn every_field_of_a_plan_is_pinned() {
-        let Training::Plan(settings) = pinned(&plan(&["a", "b"], &[])).unwrap() else {
+        let Training::Plan(settings) = pinned(&plan(&["a", "b"], &["--colour"])).unwrap() else {
             panic!("a plan is pinned")
         };
         let names: Vec<&str> = settings.iter().map(|setting| setting.name.as_str()).collect();
         assert_eq!(
             names,
             [
+                "channels",
                 "classes",
                 "fine_tuning",
                 "mean_step",

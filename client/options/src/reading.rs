@@ -1,6 +1,9 @@
 //! How image and mask files are read.
 
-use ringfence_imaging::{Axis, Intensity, MaskOptions, ReadOptions, SliceOptions, Slices};
+use anyhow::ensure;
+use ringfence_imaging::{
+    Axis, Channels, Intensity, MaskOptions, ReadOptions, SliceOptions, Slices,
+};
 
 /// The anatomical axis across which a volume is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -46,9 +49,15 @@ fn window(text: &str) -> Result<Intensity, String> {
 }
 
 impl ReadArgs {
-    /// How images are read.
-    #[must_use]
-    pub fn imaging(&self) -> ReadOptions {
+    /// How images are read, with these channels.
+    ///
+    /// # Errors
+    /// Where a window is given for images in colour.
+    pub fn imaging(&self, channels: Channels) -> anyhow::Result<ReadOptions> {
+        ensure!(
+            self.window.is_none() || channels == Channels::Grey,
+            "--window would change nothing: images in colour are scaled by their bits; leave it out, or train in grey (without --colour)"
+        );
         let axis = match self.axis {
             None | Some(AxisName::Axial) => Axis::Axial,
             Some(AxisName::Coronal) => Axis::Coronal,
@@ -60,7 +69,7 @@ impl ReadArgs {
         };
         let slices = SliceOptions { axis, which, time: 0 };
         let intensity = self.window.unwrap_or_default();
-        ReadOptions { slices, intensity, ..ReadOptions::default() }
+        Ok(ReadOptions { slices, intensity, channels, ..ReadOptions::default() })
     }
 
     /// What of a mask file is inside.

@@ -88,6 +88,7 @@ impl Demo {
         );
         if self.data.is_none() {
             self.images.check_without_data()?;
+            self.plan.check_without_data()?;
         }
         let dataset = self.load()?;
         let plan = self.plan.plan(&dataset.classes, self.algorithm)?;
@@ -141,7 +142,7 @@ impl Demo {
     fn load(&self) -> anyhow::Result<Dataset> {
         let PlanArgs { side, seed, .. } = self.plan;
         if let Some(path) = &self.data {
-            let options = self.images.options(side, seed, &[]);
+            let options = self.images.options((side, self.plan.channels()), seed, &[])?;
             let options = DataOptions { least_sites: DEFAULT_SITES, ..options };
             return Ok(data::load(path, &options)?);
         }
@@ -200,13 +201,13 @@ impl Demo {
         };
         println!("Ringfence demo: {} on {source}, seed {}", plan.task, plan.training.seed);
         println!(
-            "model       {}, {} values; {}, {} rounds of {} local epochs; {} px",
+            "model       {}, {} values; {}, {} rounds of {} local epochs; {}",
             plan.model,
             initial.len(),
             self.algorithm,
             plan.rounds,
             plan.training.epochs,
-            dataset.side
+            plan.images()
         );
         for site in &dataset.sites {
             println!("  {:<24} {}", site.site, site.summary());

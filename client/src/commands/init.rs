@@ -54,12 +54,12 @@ impl Init {
         };
         plan.save(&weights, &self.out)?;
         println!(
-            "{}: {} for {}, {} values at {} px; {} rounds of {} local epochs",
+            "{}: {} for {}, {} values at {}; {} rounds of {} local epochs",
             self.out.display(),
             plan.model,
             plan.task,
             weights.len(),
-            plan.side,
+            plan.images(),
             plan.rounds,
             plan.training.epochs
         );

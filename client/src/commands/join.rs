@@ -149,8 +149,9 @@ impl Join {
 
     /// This site's images, checked against the plan before anything else happens. Without `--sites`
     /// they are of one site: the only one that the data name, or that of `--data-site`.
-    fn site_data(&self, plan: &TrainingPlan, out: &Output) -> anyhow::Result<SiteData> {
-        let mut options = self.images.options(plan.side, plan.training.seed, &plan.classes);
+    fn site_data(&self, plan: &TrainingPlan) -> anyhow::Result<SiteData> {
+        let mut options =
+            self.images.options((plan.side, plan.reading()), plan.training.seed, &plan.classes)?;
         if options.sites.is_none() {
             options.one_site = Some(match &self.data_site {
                 Some(site) => OneSite::Named(site.clone()),

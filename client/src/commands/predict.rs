@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use image::{GrayImage, Luma, RgbImage};
 use indicatif::ProgressIterator;
 use ringfence_learning::data::{DataError, Picture};
-use ringfence_learning::task::tinted;
+use ringfence_learning::task::{rgb_pixels, tinted};
 use ringfence_learning::{DataOptions, TaskName, TrainingPlan, predict};
 use ringfence_options::{DeviceArgs, ReadArgs};
 
@@ -46,7 +46,7 @@ impl Predict {
         let options = DataOptions {
             side: plan.side,
             classes: plan.classes.clone(),
-            imaging: self.reading.imaging(),
+            imaging: self.reading.imaging(plan.reading())?,
             mask: self.reading.mask(),
             ..DataOptions::default()
         };
@@ -88,7 +88,7 @@ impl Predict {
                 table.write_record(fields)?;
                 if let Some(inside) = &inside {
                     let stem = stem(name, number, picture.slice);
-                    self.save_mask(&stem, picture, inside)?;
+                    self.save_mask(&stem, picture, inside, plan.channels)?;
                 }
             }
         }
@@ -132,15 +132,22 @@ impl Predict {
     }
 
     /// The mask and the image with the mask over it, both in the image's own size.
-    fn save_mask(&self, stem: &str, picture: &Picture, inside: &[bool]) -> anyhow::Result<()> {
+    fn save_mask(
+        &self,
+        stem: &str,
+        picture: &Picture,
+        inside: &[bool],
+        channels: usize,
+    ) -> anyhow::Result<()> {
         let length = |length: usize| u32::try_from(length).context("an image too large");
         let (width, height) = (length(picture.width)?, length(picture.height)?);
         let mut mask = GrayImage::new(width, height);
         let mut overlay = RgbImage::new(width, height);
         let places = mask.pixels_mut().zip(overlay.pixels_mut());
-        for ((mask, overlay), (inside, grey)) in places.zip(inside.iter().zip(&picture.values)) {
+        let pixels = rgb_pixels(&picture.values, channels);
+        for ((mask, overlay), (inside, pixel)) in places.zip(inside.iter().zip(pixels)) {
             *mask = Luma([if *inside { 255 } else { 0 }]);
-            *overlay = tinted((grey.clamp(0.0, 1.0) * 255.0).round() as u8, *inside);
+            *overlay = tinted(pixel, *inside);
         }
         for (kind, image) in [
             ("mask", image::DynamicImage::from(mask)),

@@ -102,6 +102,7 @@ fn refuses_what_makes_no_study() {
         (&["--flip", "2@0", "--drop", "2@0:after"], "sends no body again"),
         (&["--spoil", "0@0:after"], "only --drop has :before and :after"),
         (&["--scanners", "4"], "--scanners would change nothing"),
+        (&["--colour"], "--colour would change nothing: the images are generated, in grey"),
         (&["--data", "/nonexistent/folder"], "/nonexistent/folder"),
         (&["--bits", "40"], "expected 2 to 24 bits"),
     ] {

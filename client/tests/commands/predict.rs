@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use image::{GrayImage, Luma};
+use image::{GrayImage, Luma, Rgb, RgbImage};
 use ringfence_learning::TrainingPlan;
 use ringfence_weights::Weights;
 
@@ -136,6 +136,29 @@ fn labels_of_the_table_give_the_scores_of_what_was_written() {
     assert_eq!(written[0].join(","), "file,slice,class,well,ill");
     let error = ringfence(folder, &[&named[..], &["--mask-channel", "0"]].concat()).unwrap_err();
     assert!(error.contains("--mask-channel would change nothing: the model names"), "{error}");
+}
+
+#[test]
+fn a_model_of_colours_reads_and_shows_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    known_model(folder, &["--colour"], |name, _| if name == "head.bias" { -5.0 } else { 0.0 });
+    let images = folder.join("images");
+    write(&images.join("grey.png"), (20, 10), |x, _| x as u8);
+    let pixel = |x: u32, y: u32| Rgb([10 * x as u8, 20 * y as u8, 77]);
+    RgbImage::from_fn(20, 10, pixel).save(images.join("colour.png")).unwrap();
+    let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
+    let said = ringfence(folder, &predict).unwrap();
+    assert!(said.contains("1 images of 1 files predicted, 1 files not read"), "{said}");
+    // Nothing is inside, so that the image shows as it is.
+    let overlay = image::open(folder.join("out/0000-colour-overlay.png")).unwrap().into_rgb8();
+    assert!(overlay.enumerate_pixels().all(|(x, y, found)| *found == pixel(x, y)));
+    let windowed = [&predict[..], &["--window", "40,80"]].concat();
+    let error = ringfence(folder, &windowed).unwrap_err();
+    assert!(error.contains("--window would change nothing: images in colour"), "{error}");
+    std::fs::remove_file(images.join("colour.png")).unwrap();
+    let error = ringfence(folder, &predict).unwrap_err();
+    assert!(error.contains("grey.png: expected an image in colour, found PNG in grey"), "{error}");
 }
 
 /// What says how a study's data are divided means nothing to a model in use.

@@ -11,14 +11,28 @@ pub struct Sample {
     pub name: String,
     /// The patient or volume it belongs to. A group is never in two splits.
     pub group: String,
-    /// Grey values in `[0, 1]`, row-major, `side * side` of them.
+    /// Grey values in `[0, 1]`, row-major, `side * side` of them; in colour three times as many, all
+    /// of red, then green, then blue.
     pub image: Vec<f32>,
     /// Index into [`Dataset::classes`].
     pub label: Option<u32>,
-    /// 0 outside and 1 inside what is to be segmented; as many values as `image`.
+    /// 0 outside and 1 inside what is to be segmented, for each of the `side * side` pixels.
     pub mask: Option<Vec<f32>>,
     /// The mask at the size of the image's file, where predictions are scored at that.
     pub own_mask: Option<OwnMask>,
+}
+
+impl Sample {
+    /// Channels and side of the image, by the number of its values: one channel where that is a
+    /// square, three where it is three times a square, which no square is. `None` for others.
+    #[must_use]
+    pub fn shape(&self) -> Option<(usize, usize)> {
+        let values = self.image.len();
+        [1, 3].into_iter().find_map(|channels| {
+            let side = (values / channels).isqrt();
+            (channels * side * side == values).then_some((channels, side))
+        })
+    }
 }
 
 /// What a sample is for.

@@ -8,7 +8,7 @@ use super::division::{Division, SitePart};
 use super::error::DataError;
 use super::options::DataOptions;
 use super::table::{self, Row, Table};
-use super::{grey, memory, stack};
+use super::{memory, raster, stack};
 
 /// The table of a folder.
 pub(super) const TABLE: &str = "labels.csv";
@@ -42,7 +42,7 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
 /// Writes a dataset as a folder that [`load`](super::load) reads back: `images/`, `masks/` and
 /// `labels.csv` with the columns `file,label,site,patient,mask,split`.
 ///
-/// Grey values are rounded to 8 bits. Samples are numbered anew, by site and split.
+/// Values are rounded to 8 bits. Samples are numbered anew, by site and split.
 ///
 /// # Errors
 /// [`DataError::File`] or [`DataError::Image`] naming the file that could not be written.
@@ -60,11 +60,11 @@ pub fn write(dataset: &Dataset, folder: &Path) -> Result<(), DataError> {
         }
         for (index, (split, sample)) in site.samples().enumerate() {
             let image = format!("images/{number:02}/{index:04}.png");
-            grey::write(&folder.join(&image), &sample.image, dataset.side)?;
+            raster::write(&folder.join(&image), &sample.image, dataset.side)?;
             let mut mask = String::new();
             if let Some(values) = &sample.mask {
                 mask = format!("masks/{number:02}/{index:04}.png");
-                grey::write(&folder.join(&mask), values, dataset.side)?;
+                raster::write(&folder.join(&mask), values, dataset.side)?;
             }
             let class = sample.label.and_then(|label| dataset.classes.get(label as usize));
             let label = class.cloned().unwrap_or_default();

@@ -8,15 +8,16 @@ use std::path::Path;
 
 use npyz::NpyFile;
 use npyz::npz::{NpzArchive, file_name_from_array_name};
+use ringfence_imaging::Channels;
 
 use super::classes::class_number;
 use super::dataset::{Dataset, Sample, SiteData, Split};
 use super::division::{Division, SitePart};
 use super::error::DataError;
-use super::grey;
 use super::group::Item;
 use super::memory;
 use super::options::DataOptions;
+use super::raster;
 
 /// No MedMNIST file comes near this; a damaged header may claim more.
 const MAX_VALUES: u64 = 1 << 32;
@@ -54,7 +55,7 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
     for (split, start) in starts {
         let count = items.iter().filter(|item| item.split == Some(split)).count();
         let keep = |index: usize| kept.contains(&(start + index));
-        for (index, image) in archive.images(split, count, options.side, keep)? {
+        for (index, image) in archive.images(split, count, options, keep)? {
             let Some(item) = items.get(start + index) else { continue };
             let (name, group) = (item.group.clone(), item.group.clone());
             let label = item.label;
@@ -120,13 +121,13 @@ impl<'a> Archive<'a> {
         Ok(Self { path, arrays })
     }
 
-    /// The images of one split that `keep` wants, each `side * side` grey values in `[0, 1]`, with
-    /// their numbers. There must be `count` images in all.
+    /// The images of one split that `keep` wants, each `side * side` grey values in `[0, 1]`, or
+    /// three times as many in colour, with their numbers. There must be `count` images in all.
     fn images(
         &mut self,
         split: Split,
         count: usize,
-        side: usize,
+        options: &DataOptions,
         keep: impl Fn(usize) -> bool,
     ) -> Result<Vec<(usize, Vec<f32>)>, DataError> {
         let name = format!("{}_images", split.name());
@@ -139,6 +140,11 @@ impl<'a> Archive<'a> {
                 [_, height, width, 3] if height == width && height > 0 => (height, 3),
                 _ => return Err(error(expected, format!("shape {shape:?}"))),
             };
+            let wanted = options.imaging.channels;
+            if wanted == Channels::Colour && channels == 1 {
+                let expected = "images in colour [n, h, w, 3], as --colour says";
+                return Err(error(expected, format!("shape {shape:?}")));
+            }
             if shape.first() != Some(&count) {
                 let found = format!("shape {shape:?} for {count} labels");
                 return Err(error("one image for each label", found));
@@ -154,7 +160,11 @@ impl<'a> Archive<'a> {
                     pixels.push(value);
                 }
                 if keep(index) {
-                    images.push((index, grey::fit(&luma(&pixels, channels), from, side)));
+                    let values = match wanted {
+                        Channels::Grey => luma(&pixels, channels),
+                        Channels::Colour => planes(&pixels),
+                    };
+                    images.push((index, raster::fit(&values, from, options.side)));
                 }
             }
             Ok(images)
@@ -224,6 +234,12 @@ type Values<'a> = dyn Iterator<Item = io::Result<u8>> + 'a;
 
 fn array_error(path: &Path, array: &str, expected: &'static str, found: String) -> DataError {
     DataError::Array { path: path.to_path_buf(), array: array.to_string(), expected, found }
+}
+
+/// Red, then green, then blue in `[0, 1]` of an image of 3 interleaved channels.
+fn planes(image: &[u8]) -> Vec<f32> {
+    let plane = |first: usize| image.iter().skip(first).step_by(3);
+    (0..3).flat_map(plane).map(|value| f32::from(*value) / 255.0).collect()
 }
 
 /// Grey values in `[0, 1]` of an image of 1 or 3 interleaved channels; colour by the weights of

@@ -6,7 +6,8 @@ use super::error::DataError;
 use super::options::DataOptions;
 use crate::memory::free;
 
-/// Bytes of a pixel: an image and a mask, or an image and its copy in a batch, as 32-bit floats.
+/// Bytes of a pixel for each channel: an image and a mask, or an image and its copy in a batch, as
+/// 32-bit floats.
 const BYTES: u64 = 8;
 
 /// Checks that so many samples fit into what is free, as far as that is known.
@@ -16,7 +17,8 @@ const BYTES: u64 = 8;
 pub(super) fn check(path: &Path, samples: usize, options: &DataOptions) -> Result<(), DataError> {
     let Some(free) = options.memory.or_else(free) else { return Ok(()) };
     let side = options.side as u64;
-    let needed = (samples as u64).saturating_mul(side * side * BYTES);
+    let channels = options.imaging.channels.count() as u64;
+    let needed = (samples as u64).saturating_mul(side * side * channels * BYTES);
     if needed <= free {
         return Ok(());
     }
@@ -32,6 +34,8 @@ pub(super) fn check(path: &Path, samples: usize, options: &DataOptions) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use ringfence_imaging::Channels;
+
     use super::*;
 
     #[test]
@@ -41,6 +45,10 @@ mod tests {
         let path = Path::new("data");
         // Ten images of 256 pixels and their masks, 4 bytes each.
         check(path, 10, &options(20_480)).unwrap();
+        let mut colour = options(61_440);
+        colour.imaging.channels = Channels::Colour;
+        check(path, 10, &colour).unwrap();
+        assert!(check(path, 11, &colour).is_err());
         assert!(check(path, 10, &options(20_479)).is_err());
         assert!(check(path, usize::MAX, &options(u64::MAX - 1)).is_err());
     }

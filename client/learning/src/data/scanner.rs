@@ -80,9 +80,13 @@ impl Scanner {
         }
     }
 
-    /// What this scanner makes of a square image of `side * side` pixels.
+    /// What this scanner makes of a square image of `side * side` pixels: of each channel of a
+    /// colour image alike, with noise of its own.
     pub(crate) fn seen(&self, image: &[f32], side: usize, rng: &mut impl Rng) -> Vec<f32> {
-        let mut seen = detect(image, side, self.resolution, self.noise, rng);
+        let channels = image.chunks_exact((side * side).max(1));
+        let mut seen: Vec<f32> = channels
+            .flat_map(|channel| detect(channel, side, self.resolution, self.noise, &mut *rng))
+            .collect();
         seen.iter_mut().for_each(|grey| *grey = self.shown(*grey));
         seen
     }
@@ -118,9 +122,11 @@ impl Scanner {
                 let slab: Vec<&[f32]> =
                     slab.iter().filter_map(|index| thin.get(*index)).map(Vec::as_slice).collect();
                 let Some(sample) = samples.get_mut(index) else { continue };
-                let side = sample.image.len().isqrt();
-                let sizes = || slab.iter().map(|slice| slice.len()).chain([sample.image.len()]);
-                if let Some(found) = sizes().find(|size| side == 0 || *size != side * side) {
+                let values = sample.image.len();
+                let (channels, side) = sample.shape().unwrap_or((1, values.isqrt()));
+                let sizes = || slab.iter().map(|slice| slice.len()).chain([values]);
+                let wrong = |size: &usize| side == 0 || *size != channels * side * side;
+                if let Some(found) = sizes().find(wrong) {
                     return Err(DataError::Square { sample: sample.name.clone(), side, found });
                 }
                 let mut rng = rng(seed, "device noise", &format!("{site}/{}", sample.name));
@@ -266,6 +272,22 @@ mod tests {
         assert_eq!((grey(steep, 0.1), grey(steep, 0.9)), (0.0, 1.0));
         let both = Scanner { contrast: 2.0, gamma: 2.0, ..Scanner::PLAIN };
         assert!((grey(both, 0.6) - 0.49).abs() < 1e-6);
+    }
+
+    #[test]
+    fn each_channel_is_seen_alike_with_noise_of_its_own() {
+        let mut colour = sample("p", "a", 0.5);
+        colour.image = [[0.2; 4096], [0.5; 4096], [0.9; 4096]].concat();
+        let gamma = Scanner { gamma: 2.0, resolution: 0.5, ..Scanner::PLAIN };
+        let seen = &made(gamma, vec![colour.clone()])[0].image;
+        for (channel, value) in seen.chunks_exact(4096).zip([0.04, 0.25, 0.81]) {
+            assert!(channel.iter().all(|seen| (seen - value).abs() < 1e-6), "{value}");
+        }
+        let noisy = Scanner { noise: 0.02, ..Scanner::PLAIN };
+        let seen = &made(noisy, vec![colour])[0].image;
+        let noise = |channel: usize, value: f32| seen[channel * 4096] - value;
+        assert!((noise(0, 0.2) - noise(1, 0.5)).abs() > 1e-6);
+        assert!(seen.len() == 3 * 4096 && noise(2, 0.9) != 0.0);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use ringfence_imaging::{
 
 use super::dataset::Sample;
 use super::error::DataError;
-use super::grey;
 use super::options::DataOptions;
 use super::own_mask::OwnMask;
+use super::raster;
 use super::table::{Row, check_images};
 
 /// Puts one row for each slice in the place of a row that names a volume and no slice. A file that
@@ -100,10 +100,10 @@ fn read_rows(
         let sample = Sample {
             name: format!("{}{slice}", row.file),
             group: row.item.group.clone(),
-            image: grey::square(plane.values.clone(), size, options.side),
+            image: raster::square(&plane.values, size, options.side),
             label: row.item.label,
             own_mask: mask.as_ref().map(|mask| OwnMask::new(size, mask)),
-            mask: mask.map(|mask| grey::square_mask(mask, size, options.side)),
+            mask: mask.map(|mask| raster::square_mask(&mask, size, options.side)),
         };
         Picture::of(plane, size, is_volume, sample)
     };
@@ -145,7 +145,7 @@ pub struct Picture {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Grey values in `[0, 1]`, row-major.
+    /// Values in `[0, 1]`, row-major; in colour all of red, then green, then blue.
     pub values: Vec<f32>,
 }
 
@@ -170,7 +170,7 @@ pub fn read_pictures(path: &Path, options: &DataOptions) -> Result<Vec<Picture>,
         let sample = Sample {
             name: name.clone(),
             group: name.clone(),
-            image: grey::square(plane.values.clone(), size, options.side),
+            image: raster::square(&plane.values, size, options.side),
             label: None,
             mask: None,
             own_mask: None,

@@ -37,6 +37,16 @@ pub(crate) fn check_side(side: usize, multiple: usize) -> Result<(), LearnError>
     )))
 }
 
+/// Checks that images are grey or in colour.
+pub(super) fn check_channels(channels: usize) -> Result<(), LearnError> {
+    if [1, 3].contains(&channels) {
+        return Ok(());
+    }
+    Err(LearnError::Model(format!(
+        "expected images of 1 channel (grey) or 3 (colour), found {channels}"
+    )))
+}
+
 /// Checks that there is something to tell apart.
 pub(super) fn check_classes(classes: usize) -> Result<(), LearnError> {
     if classes >= 2 {

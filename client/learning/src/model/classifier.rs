@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::check::{check_classes, misfit};
+use super::check::{check_channels, check_classes, misfit};
 use super::cnn::Cnn;
 use super::dense::Dense;
 use super::layers::initial;
@@ -17,7 +17,10 @@ use ringfence_weights::Weights;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classifier {
     network: Network,
+    name: ModelName,
+    channels: usize,
     side: usize,
+    classes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +30,30 @@ enum Network {
     Dense(Dense),
 }
 
+impl Network {
+    fn new(
+        name: ModelName,
+        shape: (usize, usize),
+        classes: usize,
+    ) -> std::result::Result<Self, LearnError> {
+        check_channels(shape.0)?;
+        check_classes(classes)?;
+        Ok(match name {
+            ModelName::CnnLight => Self::Cnn(Cnn::new(&Cnn::LIGHT, shape, classes)?),
+            ModelName::Cnn => Self::Cnn(Cnn::new(&Cnn::WIDE, shape, classes)?),
+            ModelName::Residual => {
+                Self::Residual(Residual::new(&Residual::WIDTHS, shape, classes)?)
+            }
+            ModelName::Dense => Self::Dense(Dense::new(Dense::HIDDEN, shape, classes)?),
+            ModelName::UnetLight | ModelName::Unet => {
+                return Err(misfit(name, TaskName::Classification));
+            }
+        })
+    }
+}
+
 impl Classifier {
-    /// The classifier of this name for `side` x `side` images and `classes` classes.
+    /// The classifier of this name for grey `side` x `side` images and `classes` classes.
     ///
     /// # Errors
     /// [`LearnError::Model`] when the model is none for classification, the side cannot be halved
@@ -38,20 +63,23 @@ impl Classifier {
         side: usize,
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
-        check_classes(classes)?;
-        let cnn = |widths| Ok::<_, LearnError>(Network::Cnn(Cnn::new(widths, side, classes)?));
-        let network = match name {
-            ModelName::CnnLight => cnn(&Cnn::LIGHT)?,
-            ModelName::Cnn => cnn(&Cnn::WIDE)?,
-            ModelName::Residual => {
-                Network::Residual(Residual::new(&Residual::WIDTHS, side, classes)?)
-            }
-            ModelName::Dense => Network::Dense(Dense::new(Dense::HIDDEN, side, classes)?),
-            ModelName::UnetLight | ModelName::Unet => {
-                return Err(misfit(name, TaskName::Classification));
-            }
-        };
-        Ok(Self { network, side })
+        let (network, channels) = (Network::new(name, (1, side), classes)?, 1);
+        Ok(Self { network, name, channels, side, classes })
+    }
+
+    /// The same of images of so many channels: 1 is grey, and 3 colour.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] for other numbers.
+    pub fn with_channels(self, channels: usize) -> std::result::Result<Self, LearnError> {
+        let network = Network::new(self.name, (channels, self.side), self.classes)?;
+        Ok(Self { network, channels, ..self })
+    }
+
+    /// Channels of the images.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels
     }
 
     /// Side of the images, in pixels.
@@ -73,7 +101,7 @@ impl Classifier {
         initial(shapes, 0.0, seed)
     }
 
-    /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
+    /// Logits of `images`: `[b, c, s, s]` to `[b, classes]`.
     ///
     /// # Errors
     /// When the parameters are of another model or the images of another side.

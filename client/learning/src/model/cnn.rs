@@ -4,15 +4,16 @@ use candle_core::{Result, Tensor};
 use ringfence_nn::mean_pool2;
 
 use super::check::{check_side, check_widths};
-use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, dense, dense_shapes};
+use super::layers::{Shapes, channels_last, conv_norm_relu, conv_norm_shapes, dense, dense_shapes};
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 
-/// A classifier of grey images: per width (3x3 convolution, group normalisation, ReLU, 2x2 mean),
+/// A classifier of images: per width (3x3 convolution, group normalisation, ReLU, 2x2 mean),
 /// then a dense layer of the last width, ReLU, and a dense layer to one logit a class.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cnn {
     widths: Vec<usize>,
+    channels: usize,
     side: usize,
     classes: usize,
 }
@@ -26,29 +27,27 @@ impl Cnn {
     /// The wider model: about 360,000 parameters at 64 px.
     pub(super) const WIDE: [usize; 4] = [16, 32, 64, 128];
 
-    /// A classifier of `side` x `side` images into `classes` classes.
+    /// A classifier of `side` x `side` images of so many channels into `classes` classes.
     ///
     /// # Errors
     /// [`LearnError::Model`] when a width is not a positive multiple of 4, or the side cannot be
     /// halved once a width.
     pub(super) fn new(
         widths: &[usize],
-        side: usize,
+        (channels, side): (usize, usize),
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
         check_widths(widths, GROUPS)?;
         check_side(side, 1 << widths.len())?;
-        Ok(Self { widths: widths.to_vec(), side, classes })
+        Ok(Self { widths: widths.to_vec(), channels, side, classes })
     }
 
-    /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
+    /// Logits of `images`: `[b, c, s, s]` to `[b, classes]`.
     ///
     /// # Errors
     /// When the parameters are of another model or the images of another side.
     pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
-        let (b, _, h, w) = images.dims4()?;
-        // One channel: first and last are the same.
-        let mut x = images.reshape((b, h, w, 1))?;
+        let mut x = channels_last(images)?;
         for depth in 0..self.widths.len() {
             x = mean_pool2(&conv_norm_relu(p, &format!("block{depth}"), GROUPS, &x)?)?;
         }
@@ -59,7 +58,7 @@ impl Cnn {
     /// Names and shapes of the parameters.
     pub(super) fn shapes(&self) -> Shapes {
         let mut shapes = Vec::new();
-        let mut from = 1;
+        let mut from = self.channels;
         for (depth, &width) in self.widths.iter().enumerate() {
             shapes.extend(conv_norm_shapes(&format!("block{depth}"), from, width));
             from = width;

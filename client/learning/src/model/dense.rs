@@ -7,7 +7,7 @@ use super::layers::{Shapes, dense, dense_shapes};
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 
-/// A classifier of grey images: all pixels to a dense layer, ReLU, and a dense layer to one logit
+/// A classifier of images: all values to a dense layer, ReLU, and a dense layer to one logit
 /// a class.
 ///
 /// Its first layer gives away images: the gradient of a hidden unit's kernel is the image times
@@ -15,6 +15,7 @@ use crate::parameters::Parameters;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Dense {
     hidden: usize,
+    channels: usize,
     side: usize,
     classes: usize,
 }
@@ -23,30 +24,32 @@ impl Dense {
     /// Hidden units of the model by name: 262,338 parameters for two classes at 64 px.
     pub(super) const HIDDEN: usize = 64;
 
-    /// A classifier of `side` x `side` images into `classes` classes with `hidden` hidden units.
+    /// A classifier of `side` x `side` images of so many channels into `classes` classes, with
+    /// `hidden` hidden units.
     ///
     /// # Errors
     /// [`LearnError::Model`] when there is no pixel or hidden unit.
     pub(super) fn new(
         hidden: usize,
-        side: usize,
+        (channels, side): (usize, usize),
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
         if hidden == 0 {
             return Err(LearnError::Model("expected at least one hidden unit, found none".into()));
         }
         check_side(side, 1)?;
-        Ok(Self { hidden, side, classes })
+        Ok(Self { hidden, channels, side, classes })
     }
 
     /// Names and shapes of the parameters.
     pub(super) fn shapes(&self) -> Shapes {
-        let mut shapes = dense_shapes("hidden", self.side * self.side, self.hidden);
+        let values = self.channels * self.side * self.side;
+        let mut shapes = dense_shapes("hidden", values, self.hidden);
         shapes.extend(dense_shapes("head", self.hidden, self.classes));
         shapes
     }
 
-    /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
+    /// Logits of `images`: `[b, c, s, s]` to `[b, classes]`.
     ///
     /// # Errors
     /// When the parameters are of another model or the images of another side.

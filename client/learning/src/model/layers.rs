@@ -48,6 +48,13 @@ pub(crate) fn initial(
     Ok(Weights::from_values(&shapes, values)?)
 }
 
+/// Images `[b, c, h, w]` as the layers take them: `[b, h, w, c]`.
+pub(super) fn channels_last(images: &Tensor) -> Result<Tensor> {
+    let (b, c, h, w) = images.dims4()?;
+    // Of one channel, first and last are the same.
+    if c == 1 { images.reshape((b, h, w, c)) } else { images.permute((0, 2, 3, 1))?.contiguous() }
+}
+
 /// Shapes of a 3x3 convolution without bias, followed by a group normalisation.
 pub(crate) fn conv_norm_shapes(name: &str, from: usize, to: usize) -> Shapes {
     vec![

@@ -4,11 +4,11 @@ use candle_core::{Result, Tensor};
 use ringfence_nn::{Conv2d, ConvNorm, ConvNormParameters, GroupNorm, mean_pool2};
 
 use super::check::{check_side, check_widths};
-use super::layers::{Shapes, dense, dense_shapes};
+use super::layers::{Shapes, channels_last, dense, dense_shapes};
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 
-/// A classifier of grey images: a pre-activation residual network (He et al., "Identity Mappings in
+/// A classifier of images: a pre-activation residual network (He et al., "Identity Mappings in
 /// Deep Residual Networks", 2016).
 ///
 /// Stem: 3x3 convolution, 2x2 mean. Then a stage a width, the second and later ones after a 2x2
@@ -20,6 +20,7 @@ use crate::parameters::Parameters;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Residual {
     widths: Vec<usize>,
+    channels: usize,
     classes: usize,
 }
 
@@ -32,29 +33,27 @@ impl Residual {
     /// Widths of the model by name: 174,258 parameters for two classes.
     pub(super) const WIDTHS: [usize; 3] = [16, 32, 64];
 
-    /// A classifier of `side` x `side` images into `classes` classes, with a stage for each width.
+    /// A classifier of `side` x `side` images of so many channels into `classes` classes, with a stage for each width.
     ///
     /// # Errors
     /// [`LearnError::Model`] when a width is not a positive multiple of 4, or the side cannot be
     /// halved once a width.
     pub(super) fn new(
         widths: &[usize],
-        side: usize,
+        (channels, side): (usize, usize),
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
         check_widths(widths, GROUPS)?;
         check_side(side, 1 << widths.len())?;
-        Ok(Self { widths: widths.to_vec(), classes })
+        Ok(Self { widths: widths.to_vec(), channels, classes })
     }
 
-    /// Logits of `images`: `[b, 1, s, s]` to `[b, classes]`.
+    /// Logits of `images`: `[b, c, s, s]` to `[b, classes]`.
     ///
     /// # Errors
     /// When the parameters are of another model or the images of another side.
     pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
-        let (b, _, h, w) = images.dims4()?;
-        // One channel: first and last are the same.
-        let mut x = conv3(p, "stem", &images.reshape((b, h, w, 1))?)?;
+        let mut x = conv3(p, "stem", &channels_last(images)?)?;
         for block in self.blocks() {
             if block.index == 0 {
                 x = mean_pool2(&x)?;
@@ -82,7 +81,7 @@ impl Residual {
     pub(super) fn shapes(&self) -> Shapes {
         let (first, last) =
             (self.widths.first().copied().unwrap_or(0), self.widths.last().copied().unwrap_or(0));
-        let mut shapes = vec![kernel_shape("stem", 1, first, 3)];
+        let mut shapes = vec![kernel_shape("stem", self.channels, first, 3)];
         shapes.extend(self.blocks().flat_map(|block| block.shapes()));
         shapes.extend(norm_shapes("last", last));
         shapes.extend(dense_shapes("head", last, self.classes));

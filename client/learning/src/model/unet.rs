@@ -3,13 +3,13 @@
 use candle_core::{Result, Tensor};
 use ringfence_nn::{Conv2d, join_upsampled, mean_pool2};
 
-use super::check::check_widths;
-use super::layers::{Shapes, conv_norm_relu, conv_norm_shapes, initial};
+use super::check::{check_channels, check_widths};
+use super::layers::{Shapes, channels_last, conv_norm_relu, conv_norm_shapes, initial};
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 use ringfence_weights::Weights;
 
-/// A U-Net from one grey channel to one logit a pixel.
+/// A U-Net from one grey channel, or three of colour, to one logit a pixel.
 ///
 /// A level is twice (3x3 convolution, group normalisation, ReLU). Down: 2x2 mean. Up: 1x1
 /// convolution to the level's width, nearest x2, concatenation with the level's skip, level.
@@ -17,6 +17,7 @@ use ringfence_weights::Weights;
 #[derive(Clone, Debug, PartialEq)]
 pub struct UNet {
     widths: Vec<usize>,
+    channels: usize,
 }
 
 /// Groups of the normalisation. Four, so that the light model's eight channels make whole groups.
@@ -33,13 +34,28 @@ impl UNet {
     /// Widths of PPPML-HMI's model (arXiv 2302.11571): about 1.8 million parameters here.
     pub const PAPER: [usize; 5] = [16, 32, 64, 128, 256];
 
-    /// A U-Net of these channel widths, from full resolution down.
+    /// A U-Net of grey images, of these channel widths, from full resolution down.
     ///
     /// # Errors
     /// [`LearnError::Model`] when there is no width, or one is not a positive multiple of 4.
     pub fn new(widths: &[usize]) -> std::result::Result<Self, LearnError> {
         check_widths(widths, GROUPS)?;
-        Ok(Self { widths: widths.to_vec() })
+        Ok(Self { widths: widths.to_vec(), channels: 1 })
+    }
+
+    /// The same of images of so many channels: 1 is grey, and 3 colour.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] for other numbers.
+    pub fn with_channels(self, channels: usize) -> std::result::Result<Self, LearnError> {
+        check_channels(channels)?;
+        Ok(Self { channels, ..self })
+    }
+
+    /// Channels of the images.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels
     }
 
     /// The side of an image must be a multiple of this, so that every level halves exactly.
@@ -56,7 +72,7 @@ impl UNet {
         initial(self.shapes(), PRIOR, seed)
     }
 
-    /// Logits of `images`: `[b, 1, s, s]` to `[b, 1, s, s]`; `sigmoid(logit)` is the
+    /// Logits of `images`: `[b, c, s, s]` to `[b, 1, s, s]`; `sigmoid(logit)` is the
     /// probability that the pixel belongs to the lesion.
     ///
     /// # Errors
@@ -64,8 +80,7 @@ impl UNet {
     /// [`UNet::side_multiple`].
     pub fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
         let (b, _, h, w) = images.dims4()?;
-        // One channel: first and last are the same.
-        let mut x = level(p, "down0", &images.reshape((b, h, w, 1))?)?;
+        let mut x = level(p, "down0", &channels_last(images)?)?;
         let mut skips = Vec::new();
         for depth in 1..self.widths.len() {
             let down = level(p, &format!("down{depth}"), &mean_pool2(&x)?)?;
@@ -83,7 +98,7 @@ impl UNet {
 
     fn shapes(&self) -> Shapes {
         let mut shapes = Vec::new();
-        let mut from = 1;
+        let mut from = self.channels;
         for (depth, &width) in self.widths.iter().enumerate() {
             shapes.extend(level_shapes(&format!("down{depth}"), from, width));
             from = width;

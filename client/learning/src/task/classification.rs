@@ -7,9 +7,9 @@ use candle_nn::loss::cross_entropy;
 
 use super::auc::mean_auc;
 use super::contract::Task;
-use super::input::check_side;
+use super::input::check_shape;
 use super::name::TaskName;
-use super::panel::{Panel, Prediction, grey_picture};
+use super::panel::{Panel, Prediction, shown};
 use super::score::{Score, Scores, ratio};
 use crate::data::dataset::{Dataset, Sample};
 use crate::data::error::DataError;
@@ -37,13 +37,21 @@ pub struct Classification {
 }
 
 impl Classification {
-    /// Classification of `side` x `side` images by the model of this name.
+    /// Classification of grey `side` x `side` images by the model of this name.
     ///
     /// # Errors
     /// [`LearnError::Model`] as [`Classifier::new`].
     pub fn new(model: ModelName, side: usize, classes: &[String]) -> Result<Self, LearnError> {
         let model = Classifier::new(model, side, classes.len())?;
         Ok(Self { model, classes: classes.to_vec() })
+    }
+
+    /// The same of images of so many channels: 1 is grey, and 3 colour.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] for other numbers.
+    pub fn with_channels(self, channels: usize) -> Result<Self, LearnError> {
+        Ok(Self { model: self.model.with_channels(channels)?, ..self })
     }
 
     /// With the light CNN.
@@ -103,7 +111,7 @@ impl Task for Classification {
     }
 
     fn check_sample(&self, sample: &Sample) -> Result<(), LearnError> {
-        check_side(TASK, sample, self.model.side())?;
+        check_shape(TASK, sample, (self.model.channels(), self.model.side()))?;
         self.label(sample).map(|_| ())
     }
 
@@ -127,7 +135,7 @@ impl Task for Classification {
     }
 
     fn check_image(&self, sample: &Sample) -> Result<(), LearnError> {
-        check_side(TASK, sample, self.model.side())
+        check_shape(TASK, sample, (self.model.channels(), self.model.side()))
     }
 
     fn prediction(&self, logits: &[f32]) -> Prediction {
@@ -181,7 +189,7 @@ impl Task for Classification {
 
     fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError> {
         let truth = self.label(sample)? as usize;
-        let picture = grey_picture(sample, self.model.side());
+        let picture = shown(sample);
         let Some(logits) = logits else {
             return Ok(Panel { picture, caption: self.classes[truth].clone(), right: None });
         };

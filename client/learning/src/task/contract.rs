@@ -50,7 +50,7 @@ pub trait Task: Send + Sync {
         None
     }
 
-    /// The model's output for `images` `[b, 1, side, side]`; the first dimension is `b`.
+    /// The model's output for `images` `[b, c, side, side]`; the first dimension is `b`.
     ///
     /// # Errors
     /// When the parameters are of another model.

@@ -3,6 +3,7 @@
 use image::{Rgb, RgbImage};
 
 use crate::data::dataset::Sample;
+use crate::data::raster::bytes;
 
 /// What a model says of one image.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,21 +27,38 @@ pub struct Panel {
     pub right: Option<bool>,
 }
 
-/// A sample's grey picture.
-pub(crate) fn grey_picture(sample: &Sample, side: usize) -> RgbImage {
+/// A sample's image as a picture, empty where it is no square.
+pub(crate) fn shown(sample: &Sample) -> RgbImage {
+    let (channels, side) = sample.shape().unwrap_or_default();
     let side = u32::try_from(side).unwrap_or(0);
-    let grey = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
-    let pixels = sample.image.iter().flat_map(|value| [grey(*value); 3]).collect();
-    RgbImage::from_raw(side, side, pixels).unwrap_or_default()
+    let pixels = rgb_pixels(&sample.image, channels).into_iter().flat_map(|Rgb(pixel)| pixel);
+    RgbImage::from_raw(side, side, pixels.collect()).unwrap_or_default()
+}
+
+/// The pixels of an image of values in `[0, 1]`: of one channel, or of red, green and blue one after
+/// the other.
+#[must_use]
+pub fn rgb_pixels(values: &[f32], channels: usize) -> Vec<Rgb<u8>> {
+    let bytes = bytes(values, channels);
+    let rgb = |pixel: &[u8]| match *pixel {
+        [red, green, blue] => Rgb([red, green, blue]),
+        _ => Rgb([pixel.first().copied().unwrap_or_default(); 3]),
+    };
+    bytes.chunks_exact(channels.max(1)).map(rgb).collect()
 }
 
 /// Colour and strength of a mask over its image.
 const MASK: [f32; 3] = [255.0, 64.0, 48.0];
 const OVERLAY: f32 = 0.45;
 
-/// A grey pixel, tinted where it is inside a mask.
+/// A pixel, tinted where it is inside a mask.
 #[must_use]
-pub fn tinted(grey: u8, inside: bool) -> Rgb<u8> {
-    let mix = |colour: f32| (f32::from(grey) * (1.0 - OVERLAY) + colour * OVERLAY) as u8;
-    Rgb(if inside { MASK.map(mix) } else { [grey; 3] })
+pub fn tinted(Rgb(pixel): Rgb<u8>, inside: bool) -> Rgb<u8> {
+    if !inside {
+        return Rgb(pixel);
+    }
+    let mix =
+        |channel: u8, tint: f32| (f32::from(channel) * (1.0 - OVERLAY) + tint * OVERLAY) as u8;
+    let ([red, green, blue], [r, g, b]) = (pixel, MASK);
+    Rgb([mix(red, r), mix(green, g), mix(blue, b)])
 }

@@ -4,10 +4,10 @@ use candle_core::Tensor;
 use image::RgbImage;
 
 use super::contract::Task;
-use super::input::check_side;
+use super::input::check_shape;
 use super::name::TaskName;
 use super::overlap::Overlap;
-use super::panel::{Panel, Prediction, grey_picture, tinted};
+use super::panel::{Panel, Prediction, shown, tinted};
 use super::score::{Score, Scores, ratio};
 use crate::data::dataset::Sample;
 use crate::error::LearnError;
@@ -37,7 +37,7 @@ pub struct Segmentation {
 }
 
 impl Segmentation {
-    /// Segmentation of `side` x `side` images by the model of this name.
+    /// Segmentation of grey `side` x `side` images by the model of this name.
     ///
     /// # Errors
     /// [`LearnError::Model`] when the model is none for segmentation, or cannot halve the side
@@ -50,6 +50,14 @@ impl Segmentation {
         };
         check_model_side(side, model.side_multiple())?;
         Ok(Self { model, side })
+    }
+
+    /// The same of images of so many channels: 1 is grey, and 3 colour.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] for other numbers.
+    pub fn with_channels(self, channels: usize) -> Result<Self, LearnError> {
+        Ok(Self { model: self.model.with_channels(channels)?, ..self })
     }
 
     /// With the light U-Net.
@@ -76,9 +84,9 @@ impl Segmentation {
     }
 
     fn overlay(&self, sample: &Sample, inside: impl Iterator<Item = bool>) -> RgbImage {
-        let mut picture = grey_picture(sample, self.side);
+        let mut picture = shown(sample);
         for (pixel, inside) in picture.pixels_mut().zip(inside) {
-            *pixel = tinted(pixel.0[0], inside);
+            *pixel = tinted(*pixel, inside);
         }
         picture
     }
@@ -94,12 +102,12 @@ impl Task for Segmentation {
     }
 
     fn check_sample(&self, sample: &Sample) -> Result<(), LearnError> {
-        check_side(TASK, sample, self.side)?;
+        check_shape(TASK, sample, (self.model.channels(), self.side))?;
         self.mask(sample).map(|_| ())
     }
 
     fn check_image(&self, sample: &Sample) -> Result<(), LearnError> {
-        check_side(TASK, sample, self.side)
+        check_shape(TASK, sample, (self.model.channels(), self.side))
     }
 
     fn one_class(&self, samples: &[Sample]) -> Option<String> {

@@ -61,7 +61,7 @@ impl Augmentation {
     /// A sample as it is seen this time.
     pub(super) fn apply(&self, sample: &Sample, rng: &mut impl Rng) -> Sample {
         let mut sample = sample.clone();
-        let side = sample.image.len().isqrt();
+        let side = sample.shape().map_or(0, |(_, side)| side);
         if self.flip && rng.random_bool(0.5) {
             mirror(&mut sample.image, side);
             sample.mask.iter_mut().for_each(|mask| mirror(mask, side));
@@ -121,16 +121,19 @@ impl Placement {
         }
     }
 
-    /// The image in its new place.
+    /// The image in its new place, each of its channels.
     fn of(&self, image: &[f32], side: usize) -> Vec<f32> {
         let middle = (side as f32 - 1.0) / 2.0;
-        let pixel = |index: usize| {
+        let pixel = |channel: &[f32], index: usize| {
             let (dx, dy) = ((index % side) as f32 - middle, (index / side) as f32 - middle);
             let x = self.cos * dx - self.sin * dy + middle + self.right;
             let y = self.sin * dx + self.cos * dy + middle + self.down;
-            bilinear(image, side, x, y)
+            bilinear(channel, side, x, y)
         };
-        (0..side * side).map(pixel).collect()
+        let channels = image.chunks_exact((side * side).max(1));
+        channels
+            .flat_map(|channel| (0..side * side).map(move |index| pixel(channel, index)))
+            .collect()
     }
 }
 
@@ -191,6 +194,34 @@ mod tests {
             moved += usize::from(seen.mask != sample.mask);
         }
         assert!(moved > 45, "{moved} of 50 have moved");
+    }
+
+    #[test]
+    fn channels_go_where_the_image_goes_and_stay_apart() {
+        let sample = disc(32);
+        let faint: Vec<f32> = sample.image.iter().map(|value| value / 2.0).collect();
+        let image = [sample.image.clone(), faint, vec![0.25; 32 * 32]].concat();
+        let colour = Sample { image, ..sample.clone() };
+        let augmentation = Augmentation { geometry: 1.0, ..Augmentation::FLIP };
+        let (mut one, mut other) = (rng(), rng());
+        for _ in 0..10 {
+            let (grey, seen) =
+                (augmentation.apply(&sample, &mut one), augmentation.apply(&colour, &mut other));
+            assert_eq!((&seen.mask, seen.shape()), (&grey.mask, Some((3, 32))));
+            let close = |values: &[f32], share: f32| {
+                let pairs = values.iter().zip(&grey.image);
+                pairs.for_each(|(value, grey)| assert!((value - share * grey).abs() < 1e-6));
+            };
+            close(&seen.image[..1024], 1.0);
+            close(&seen.image[1024..2048], 0.5);
+            assert!(seen.image[2048..].iter().all(|value| (value - 0.25).abs() < 1e-6));
+        }
+        let intensity = Augmentation { intensity: 1.0, ..Augmentation::default() };
+        let seen = intensity.apply(&colour, &mut one);
+        // Noise of its own in each channel, on the grid of the image.
+        let noise = |from: usize| seen.image[from..from + 8].to_vec();
+        assert_eq!((seen.shape(), seen.mask), (Some((3, 32)), colour.mask.clone()));
+        assert_ne!(noise(2048), noise(2048 + 8 * 32));
     }
 
     #[test]

@@ -10,8 +10,12 @@ use crate::model::ModelName;
 /// first weights, the variables, the optimiser's two moments, the step's direction and temporaries.
 const COPIES: u64 = 10;
 
-/// Bytes of a pixel of an image that waits for its turn, and of its mask.
-const SAMPLE_BYTES: u64 = 8;
+/// Bytes of a value of an image that waits for its turn, or of its mask.
+const VALUE_BYTES: u64 = 4;
+
+/// Bytes of a pixel of an image in work for each channel beyond the first: the image is copied,
+/// brought to mean 0 and to channels last.
+const CHANNEL_BYTES: u64 = 32;
 
 /// Heap in bytes for each pixel of each image in work, at the peak of a step forward and back:
 /// up to twice what a step was measured to take (`client/learning/tests/memory.rs` measures it
@@ -36,6 +40,8 @@ pub(crate) struct Step<'a> {
     pub(crate) values: usize,
     /// Height and width of the images.
     pub(crate) side: usize,
+    /// Channels of the images.
+    pub(crate) channels: usize,
     /// How is trained.
     pub(crate) training: &'a TrainOptions,
 }
@@ -48,8 +54,11 @@ impl Step<'_> {
         let (unit, units) = units(*batch, pixels);
         let at_once = (unit * units.min(threads.max(1))) as u64;
         let waiting = (batch.saturating_mul(algorithm.batches())) as u64;
-        let a_pixel = at_once.saturating_mul(bytes_a_pixel(self.model));
-        let a_pixel = a_pixel.saturating_add(waiting.saturating_mul(SAMPLE_BYTES));
+        let channels = self.channels as u64;
+        let in_work = bytes_a_pixel(self.model) + CHANNEL_BYTES * channels.saturating_sub(1);
+        let a_pixel = at_once.saturating_mul(in_work);
+        let sample = VALUE_BYTES * (channels + 1);
+        let a_pixel = a_pixel.saturating_add(waiting.saturating_mul(sample));
         let a_value = 4 * (COPIES + units as u64);
         let values = a_value.saturating_mul(self.values as u64);
         (pixels as u64).saturating_mul(a_pixel).saturating_add(values)

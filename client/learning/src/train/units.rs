@@ -19,7 +19,8 @@ const GPU_UNIT: usize = 64;
 ///
 /// A GPU wants many images at once, and runs one unit after the other anyway.
 pub(super) fn unit(samples: &[Sample]) -> usize {
-    unit_of(samples.len(), samples.first().map_or(1, |sample| sample.image.len()))
+    let side = samples.first().and_then(Sample::shape).map_or(1, |(_, side)| side);
+    unit_of(samples.len(), side * side)
 }
 
 /// The same for `images` images of `pixels` pixels.

@@ -187,6 +187,7 @@ fn a_site_of_one_class_is_noted_and_a_study_of_one_class_refused() {
         task: TaskName::Classification,
         model: ModelName::Dense,
         side: 16,
+        channels: 1,
         classes,
         rounds: 1,
         training: TrainOptions::for_task(TaskName::Classification),

@@ -7,6 +7,7 @@
 
 mod algorithms;
 mod bad_data;
+mod colour;
 mod data;
 mod folders;
 mod models;

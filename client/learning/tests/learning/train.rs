@@ -153,6 +153,7 @@ fn personalisation_keeps_the_epoch_that_does_best_at_the_site() {
         task: TaskName::Segmentation,
         model: ModelName::UnetLight,
         side: 32,
+        channels: 1,
         classes: Vec::new(),
         rounds: 1,
         training: options(1),
