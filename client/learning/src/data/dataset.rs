@@ -18,7 +18,8 @@ pub struct Sample {
     pub label: Option<u32>,
     /// 0 outside and 1 inside what is to be segmented, for each of the `side * side` pixels.
     pub mask: Option<Vec<f32>>,
-    /// The mask at the size of the image's file, where predictions are scored at that.
+    /// The mask at the size of the image's file, where predictions are scored at that, too: of test
+    /// images only, and of data in which any of these has another size than `side`.
     pub own_mask: Option<OwnMask>,
 }
 

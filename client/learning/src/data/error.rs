@@ -307,6 +307,14 @@ pub enum DataError {
         /// What is free, in MiB.
         free: u64,
     },
+    /// Test images whose masks take too much memory at their own size.
+    #[error("{}: expected free memory for the masks of the test images at their own size, one bit a pixel, found {free} MiB for all of them; keep fewer images a site (max_per_site), make the files smaller, or free memory", path.display())]
+    OwnMasks {
+        /// The image for whose mask there was no room.
+        path: PathBuf,
+        /// What was free for all masks, in MiB.
+        free: u64,
+    },
     /// An option outside its range.
     #[error("data option `{option}`: expected {expected}, found {found}")]
     Option {

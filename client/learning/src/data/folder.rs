@@ -6,9 +6,10 @@ use std::path::Path;
 use super::dataset::{Dataset, Sample, SiteData, Split};
 use super::division::{Division, SitePart};
 use super::error::DataError;
+use super::memory::{self, Left};
 use super::options::DataOptions;
 use super::table::{self, Row, Table};
-use super::{memory, raster, stack};
+use super::{raster, stack};
 
 /// The table of a folder.
 pub(super) const TABLE: &str = "labels.csv";
@@ -29,14 +30,32 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
         let kept = options.max_per_site.unwrap_or(whole);
         kept.saturating_mul(options.scanner(position).slices).min(whole)
     });
-    memory::check(folder, samples.sum(), options)?;
+    let left = memory::check(folder, samples.sum(), options)?;
     let mut sites = Vec::with_capacity(parts.len());
     for (position, whole) in parts.into_iter().enumerate() {
         let mut kept = whole.clone();
         left_out.extend(kept.cap(options, &items));
-        sites.push(read_site(folder, &rows, [&whole, &kept], position, options)?);
+        let part = Part { folder, rows: &rows, whole: &whole, kept: &kept, position };
+        sites.push(part.read(options, &left)?);
     }
-    Ok(Dataset { side: options.side, classes, sites, left_out, unused_columns })
+    let mut dataset = Dataset { side: options.side, classes, sites, left_out, unused_columns };
+    forget_own_masks(&mut dataset);
+    Ok(dataset)
+}
+
+/// Keeps the masks at the images' own size only where that is another one than the model's, at any
+/// site: then all test images have them, so that all sites have the same scores.
+fn forget_own_masks(dataset: &mut Dataset) {
+    let side = dataset.side;
+    let test = |site: &SiteData| {
+        let mut masks = site.test.iter().filter_map(|sample| sample.own_mask.as_ref());
+        masks.any(|mask| mask.size() != (side, side))
+    };
+    if dataset.sites.iter().any(test) {
+        return;
+    }
+    let samples = dataset.sites.iter_mut().flat_map(|site| &mut site.test);
+    samples.for_each(|sample| sample.own_mask = None);
 }
 
 /// Writes a dataset as a folder that [`load`](super::load) reads back: `images/`, `masks/` and
@@ -83,17 +102,38 @@ pub fn write(dataset: &Dataset, folder: &Path) -> Result<(), DataError> {
     writer.flush().map_err(file)
 }
 
-/// Reads the samples of one site that it keeps of all, as its scanner shows them. A slice's neighbours are
-/// read with it where the scanner averages them, also those that the site does not keep.
-fn read_site(
-    folder: &Path,
-    rows: &[Row],
-    [whole, kept]: [&SitePart; 2],
+/// The part of the rows that is one site's.
+struct Part<'a> {
+    folder: &'a Path,
+    rows: &'a [Row],
+    /// All of the site's rows.
+    whole: &'a SitePart,
+    /// Those that it keeps.
+    kept: &'a SitePart,
+    /// Its place among the sites.
     position: usize,
-    options: &DataOptions,
-) -> Result<SiteData, DataError> {
-    let scanner = options.scanner(position);
-    let read = |split| -> Result<Vec<Sample>, DataError> {
+}
+
+impl Part<'_> {
+    /// Reads the samples that the site keeps, as its scanner shows them. A slice's neighbours are
+    /// read with it where the scanner averages them, also those that the site does not keep.
+    fn read(&self, options: &DataOptions, left: &Left) -> Result<SiteData, DataError> {
+        Ok(SiteData {
+            train: self.split(Split::Train, options, None)?,
+            validation: self.split(Split::Validation, options, None)?,
+            test: self.split(Split::Test, options, Some(left))?,
+            site: self.whole.site.clone(),
+        })
+    }
+
+    fn split(
+        &self,
+        split: Split,
+        options: &DataOptions,
+        own_masks: Option<&Left>,
+    ) -> Result<Vec<Sample>, DataError> {
+        let Self { folder, rows, whole, kept, position } = *self;
+        let scanner = options.scanner(position);
         let of = |part: &SitePart| part.samples.get(&split).cloned().unwrap_or_default();
         let kept = of(kept);
         let place = |index: usize| {
@@ -101,18 +141,12 @@ fn read_site(
         };
         let needed = scanner.needs(&of(whole), &kept, place);
         let chosen: Vec<&Row> = needed.iter().filter_map(|index| rows.get(*index)).collect();
-        let mut samples = stack::read(folder, &chosen, options)?;
+        let mut samples = stack::read(folder, &chosen, options, own_masks)?;
         scanner.apply_to(&mut samples, &whole.site, options.seed)?;
         let made = needed.into_iter().zip(samples);
         Ok(made
             .filter(|(index, _)| kept.binary_search(index).is_ok())
             .map(|(_, sample)| sample)
             .collect())
-    };
-    Ok(SiteData {
-        train: read(Split::Train)?,
-        validation: read(Split::Validation)?,
-        test: read(Split::Test)?,
-        site: whole.site.clone(),
-    })
+    }
 }

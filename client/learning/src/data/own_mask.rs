@@ -31,6 +31,11 @@ impl OwnMask {
         (self.width, self.height)
     }
 
+    /// Bytes that the bits take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bits.len()
+    }
+
     /// Whether each of the `width * height` pixels is inside, row-major.
     pub fn pixels(&self) -> impl Iterator<Item = bool> + '_ {
         let bits = self.bits.iter().flat_map(|byte| (0..8).map(move |place| byte >> place & 1));

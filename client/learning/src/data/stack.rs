@@ -10,6 +10,7 @@ use ringfence_imaging::{
 
 use super::dataset::Sample;
 use super::error::DataError;
+use super::memory::Left;
 use super::options::DataOptions;
 use super::own_mask::OwnMask;
 use super::raster;
@@ -45,11 +46,13 @@ pub(super) fn expand(
 /// A row and its place in the answer.
 type Placed<'a> = (usize, &'a Row);
 
-/// Reads the samples of these rows, in their order.
+/// Reads the samples of these rows, in their order. Masks at the images' own size are kept where
+/// something is left for them.
 pub(super) fn read(
     folder: &Path,
     rows: &[&Row],
     options: &DataOptions,
+    own_masks: Option<&Left>,
 ) -> Result<Vec<Sample>, DataError> {
     let mut files = BTreeMap::<_, Vec<Placed<'_>>>::new();
     for (place, row) in rows.iter().enumerate() {
@@ -58,7 +61,7 @@ pub(super) fn read(
     let files: Vec<_> = files.into_values().collect();
     let read = files
         .into_par_iter()
-        .map(|rows| read_file(folder, &rows, options))
+        .map(|rows| read_file(folder, &rows, options, own_masks))
         .collect::<Result<Vec<_>, DataError>>()?;
     let mut samples: Vec<(usize, Sample)> = read.into_iter().flatten().collect();
     samples.sort_by_key(|(place, _)| *place);
@@ -70,11 +73,19 @@ fn read_file(
     folder: &Path,
     rows: &[Placed<'_>],
     options: &DataOptions,
+    own_masks: Option<&Left>,
 ) -> Result<Vec<(usize, Sample)>, DataError> {
     let places = rows.iter().map(|(place, _)| *place);
     let rows: Vec<&Row> = rows.iter().map(|(_, row)| *row).collect();
     let samples = read_rows(folder, &rows, options)?.into_iter().map(|picture| picture.sample);
-    Ok(places.zip(samples.map(|sample| Sample { own_mask: None, ..sample })).collect())
+    let mut samples: Vec<(usize, Sample)> = places.zip(samples).collect();
+    for (_, sample) in &mut samples {
+        match (&sample.own_mask, own_masks) {
+            (Some(mask), Some(left)) => left.take(&folder.join(&sample.name), mask.bytes())?,
+            _ => sample.own_mask = None,
+        }
+    }
+    Ok(samples)
 }
 
 /// The images that the rows of one file name, in their order.

@@ -2,11 +2,13 @@
 
 use candle_core::Tensor;
 use image::RgbImage;
+use rayon::prelude::*;
 
 use super::contract::Task;
 use super::input::check_shape;
 use super::name::TaskName;
 use super::overlap::Overlap;
+use super::own_size::inside_at_own_size;
 use super::panel::{Panel, Prediction, shown, tinted};
 use super::score::{Score, Scores, ratio};
 use crate::data::dataset::Sample;
@@ -28,7 +30,8 @@ const THRESHOLD: f32 = 0.0;
 /// `Dice = 2 TP / (2 TP + FP + FN)`, `Jaccard = TP / (TP + FP + FN)`, `accuracy` = share of
 /// pixels that are right. Pooling keeps healthy slices in the count (a false lesion there lowers
 /// the score) and needs no rule for an empty mask's own Dice, which is 0/0. It gives a large
-/// lesion more weight than a small one. Where no mask has a lesion, or all are full of it, Dice and
+/// lesion more weight than a small one. Of samples that have their mask at their image's own size,
+/// Dice and Jaccard are scored there, too ([`inside_at_own_size`]). Where no mask has a lesion, or all are full of it, Dice and
 /// Jaccard are undefined: to predict nothing would be perfect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segmentation {
@@ -83,6 +86,18 @@ impl Segmentation {
         }
     }
 
+    /// The prediction, resized as it is for use, against the mask at the image's own size; `None`
+    /// where that is not known.
+    fn overlap_at_own_size(
+        &self,
+        sample: &Sample,
+        logits: &[f32],
+    ) -> Result<Option<Overlap>, LearnError> {
+        let Some(mask) = &sample.own_mask else { return Ok(None) };
+        let inside = inside_at_own_size(&probabilities(logits), self.side, mask.size())?;
+        Ok(Some(Overlap::of(mask.pixels().zip(inside))))
+    }
+
     fn overlay(&self, sample: &Sample, inside: impl Iterator<Item = bool>) -> RgbImage {
         let mut picture = shown(sample);
         for (pixel, inside) in picture.pixels_mut().zip(inside) {
@@ -121,11 +136,10 @@ impl Task for Segmentation {
     fn prediction(&self, logits: &[f32]) -> Prediction {
         let inside = logits.iter().filter(|logit| **logit >= THRESHOLD).count();
         let share = ratio(inside as f64, logits.len() as f64, 0.0);
-        let mask = logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect();
         Prediction {
             class: None,
             values: vec![("share of pixels".to_owned(), share)],
-            mask: Some(mask),
+            mask: Some(probabilities(logits)),
         }
     }
 
@@ -145,16 +159,29 @@ impl Task for Segmentation {
     }
 
     fn scores(&self, samples: &[Sample], logits: &[Vec<f32>]) -> Result<Scores, LearnError> {
-        let mut counts = Overlap::default();
-        for (sample, logits) in samples.iter().zip(logits) {
-            counts.add(overlap(self.mask(sample)?, logits));
+        let pairs: Vec<(&Sample, &Vec<f32>)> = samples.iter().zip(logits).collect();
+        // At their own size, images may have millions of pixels.
+        let overlaps = pairs
+            .into_par_iter()
+            .map(|(sample, logits)| {
+                let seen = overlap(self.mask(sample)?, logits);
+                Ok((seen, self.overlap_at_own_size(sample, logits)?.unwrap_or(seen)))
+            })
+            .collect::<Result<Vec<_>, LearnError>>()?;
+        let (mut counts, mut at_own_size) = (Overlap::default(), Overlap::default());
+        for (seen, own) in overlaps {
+            counts.add(seen);
+            at_own_size.add(own);
         }
         let one_class = self.one_class(samples);
         let told_apart = |value: f64| Some(value).filter(|_| one_class.is_none());
-        let others = vec![
+        let mut others = vec![
             Score { name: "Jaccard", value: told_apart(counts.jaccard()) },
             Score { name: "accuracy", value: Some(counts.accuracy()) },
         ];
+        if samples.iter().any(|sample| sample.own_mask.is_some()) {
+            others.extend(at_own_size.scores_at_own_size().iter().cloned());
+        }
         let primary = Score { name: "Dice", value: told_apart(counts.dice()) };
         Ok(Scores::new(primary, others).of_one_class(one_class))
     }
@@ -177,6 +204,11 @@ impl Task for Segmentation {
     }
 }
 
+/// The probability of each pixel to be inside.
+fn probabilities(logits: &[f32]) -> Vec<f32> {
+    logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect()
+}
+
 /// Pixels of a mask by truth and prediction.
 fn overlap(mask: &[f32], logits: &[f32]) -> Overlap {
     let inside = |(truth, logit): (&f32, &f32)| (*truth >= 0.5, *logit >= THRESHOLD);
@@ -188,6 +220,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::data::OwnMask;
 
     fn sample(mask: [f32; 64]) -> Sample {
         Sample {
@@ -223,6 +256,33 @@ mod tests {
         assert_eq!(healthy.one_class(), Some("nothing inside"));
         let full = task.scores(&[sample([1.0; 64])], &[vec![1.0; 64]]).unwrap();
         assert_eq!((full.get("Jaccard"), full.one_class()), (None, Some("everything inside")));
+    }
+
+    #[test]
+    fn scores_at_own_size_are_those_of_the_resized_probabilities() {
+        let task = Segmentation::light(8).unwrap();
+        // The left half, of 8 x 8 pixels and of 32 x 12, and a pixel that own size knows only.
+        let half = |width: usize, pixels: usize| -> Vec<f32> {
+            (0..pixels).map(|i| f32::from(i % width < width / 2)).collect()
+        };
+        let mut own = half(32, 384);
+        own[31] = 1.0;
+        let mut wide = sample([0.0; 64]);
+        wide.mask = Some(half(8, 64));
+        wide.own_mask = Some(OwnMask::new((32, 12), &own));
+        let logits: Vec<f32> = half(8, 64).iter().map(|value| 8.0 * value - 4.0).collect();
+        let scores = task.scores(std::slice::from_ref(&wide), &[logits.clone()]).unwrap();
+        assert_eq!(scores.get("Dice"), Some(1.0));
+        let (dice, jaccard) = (384.0 / 385.0, 192.0 / 193.0);
+        assert!((scores.get("Dice at own size").unwrap() - dice).abs() < 1e-12);
+        assert!((scores.get("Jaccard at own size").unwrap() - jaccard).abs() < 1e-12);
+        // A sample of the model's size counts beside it as it is.
+        let samples = [wide.clone(), sample(with_ones(&[0], 0.0, 1.0))];
+        let both = task.scores(&samples, &[logits.clone(), vec![-1.0; 64]]).unwrap();
+        assert!((both.get("Dice at own size").unwrap() - 384.0 / 386.0).abs() < 1e-12);
+        wide.own_mask = None;
+        let plain = task.scores(&[wide], &[logits]).unwrap();
+        assert_eq!((plain.get("Dice at own size"), plain.iter().count()), (None, 3));
     }
 
     #[test]

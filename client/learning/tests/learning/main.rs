@@ -11,6 +11,7 @@ mod colour;
 mod data;
 mod folders;
 mod models;
+mod own_size;
 mod scanners;
 mod skew;
 mod tables;
