@@ -172,18 +172,16 @@ fn the_largest_sites_are_refused_where_most_of_a_class_would_go() {
     );
 }
 
+/// As `ringfence demo` does: generated images would not heed it.
 #[test]
-fn a_closed_pipe_ends_it_without_a_word() {
+fn without_data_nothing_is_said_of_how_they_are_read() {
     let folder = tempfile::tempdir().unwrap();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = Command::new(env!("CARGO_BIN_EXE_ringfence-lab"))
-        .args(["experiment", "--side", "16", "--sites", "3", "--rounds", "1", "--epochs", "1"])
-        .args(["--methods", "local", "--seeds", "1"])
-        .current_dir(folder.path())
-        .stdout(writer)
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(141), "{output:?}");
-    assert!(output.stderr.is_empty(), "{output:?}");
+    for (option, expected) in [
+        (&["--colour"][..], "--colour would change nothing: the images are generated, in grey"),
+        (&["--scanners", "1"], "--scanners would change nothing"),
+        (&["--window", "-600,1500"], "--window would change nothing"),
+    ] {
+        let error = lab(folder.path(), &[&ARGUMENTS[..], option].concat()).unwrap_err();
+        assert!(error.contains(expected), "{option:?}: {error}");
+    }
 }
