@@ -2,16 +2,19 @@
 //! tests where no patient's data may be used.
 //!
 //! Each patient is a small volume of Hounsfield units (see `anatomy`), each hospital a scanner
-//! that averages neighbouring slices, blurs, adds noise and applies its window, and a mix of
-//! early and severe cases. The pictures resemble CT; nothing learnt from them is of medical use.
+//! that averages a slice's thickness, blurs, adds noise and applies its window, and a mix of early
+//! and severe cases (see `hospital`, with the sources). The pictures resemble CT; nothing learnt
+//! from them is of medical use.
 
 mod anatomy;
+mod hospital;
 mod texture;
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 use rayon::prelude::*;
 
-use self::anatomy::{Cases, Patient, Tissue};
+use self::anatomy::{Patient, Tissue};
+use self::hospital::{HOSPITALS, Hospital};
 use super::chance::rng;
 use super::dataset::{Dataset, Sample, SiteData, Split};
 use super::detector::detect;
@@ -41,72 +44,6 @@ impl Default for PhantomOptions {
         Self { side: 64, sites: 5, patients: 8, slices: 6, seed: 1 }
     }
 }
-
-/// A hospital: how its scanner is set, and the cases it sees.
-#[derive(Clone, Copy, Debug)]
-struct Hospital {
-    /// Neighbouring sub-slices, 1/64 of the lung's height apart, averaged into a slice.
-    thickness: usize,
-    /// Standard deviation of the noise, HU.
-    noise: f32,
-    /// Lowest and highest HU shown, black and white.
-    window: (f32, f32),
-    /// Pixels of the detector's grid for one of the image; below 1 the image is blurred.
-    resolution: f32,
-    cases: Cases,
-}
-
-impl Hospital {
-    /// No two patients are scanned alike: dose follows the body, and whoever exports the images
-    /// chooses the window by eye. Three patients do not show all of it.
-    fn for_patient(self, rng: &mut impl Rng) -> Self {
-        let (black, white) = self.window;
-        let level = (black + white) / 2.0 + rng.random_range(-120.0..120.0);
-        let half = (white - black) / 2.0 * rng.random_range(0.8..1.25);
-        let noise = self.noise * rng.random_range(0.7..1.4);
-        Self { window: (level - half, level + half), noise, ..self }
-    }
-}
-
-/// Windows are variants of the usual lung window (level -600, width 1500 HU); noise and slice
-/// thickness span thin-slice diagnostic to thick-slice low-dose protocols.
-const HOSPITALS: [Hospital; 5] = [
-    Hospital {
-        thickness: 1,
-        noise: 25.0,
-        window: (-1350.0, 150.0),
-        resolution: 1.0,
-        cases: Cases { lesions: 3.0, radius: 0.15, density: 0.5, healthy: 0.2 },
-    },
-    Hospital {
-        thickness: 5,
-        noise: 15.0,
-        window: (-1200.0, 200.0),
-        resolution: 0.8,
-        cases: Cases { lesions: 3.0, radius: 0.14, density: 0.3, healthy: 0.3 },
-    },
-    Hospital {
-        thickness: 1,
-        noise: 65.0,
-        window: (-1400.0, 100.0),
-        resolution: 1.0,
-        cases: Cases { lesions: 5.0, radius: 0.19, density: 0.8, healthy: 0.1 },
-    },
-    Hospital {
-        thickness: 3,
-        noise: 30.0,
-        window: (-1000.0, 400.0),
-        resolution: 0.6,
-        cases: Cases { lesions: 3.0, radius: 0.13, density: 0.6, healthy: 0.2 },
-    },
-    Hospital {
-        thickness: 2,
-        noise: 45.0,
-        window: (-1600.0, 500.0),
-        resolution: 0.9,
-        cases: Cases { lesions: 3.0, radius: 0.11, density: 0.4, healthy: 0.4 },
-    },
-];
 
 /// Generates a dataset with masks and the classes `healthy` and `lesion`. A slice is of the class
 /// `lesion` when its mask is not empty. Grey values are multiples of 1/255.
@@ -211,23 +148,21 @@ fn scan(
     rng: &mut impl Rng,
 ) -> (Vec<f32>, Vec<f32>) {
     let (hounsfield, mask) = slab(patient, z, side, hospital.thickness);
-    let seen = detect(&hounsfield, side, hospital.resolution, hospital.noise, rng);
-    let (black, white) = hospital.window;
-    let shown = |value: f32| {
-        let grey = ((value - black) / (white - black)).clamp(0.0, 1.0);
-        (grey * 255.0).round() / 255.0
-    };
-    (seen.into_iter().map(shown).collect(), mask)
+    let seen = detect(&hounsfield, side, hospital.resolution(side), hospital.noise, rng);
+    (seen.into_iter().map(|value| hospital.window.grey(value)).collect(), mask)
 }
 
-/// The mean of `thickness` sub-slices around `z`, with 2 x 2 rays a pixel: HU, and a mask of the
-/// pixels that are at least half lesion.
+/// Height of the lungs, from apex (0) to diaphragm (1), mm. This project's choice.
+const LUNG_HEIGHT: f32 = 256.0;
+
+/// The mean of a slice of `thickness` mm around `z`, with a layer each mm and 2 x 2 rays a pixel:
+/// HU, and a mask of the pixels that are at least half lesion.
 fn slab(patient: &Patient, z: f32, side: usize, thickness: usize) -> (Vec<f32>, Vec<f32>) {
     let mut hounsfield = vec![0.0; side * side];
     let mut lesion = vec![0.0; side * side];
     let rays = (4 * thickness) as f32;
     for layer in 0..thickness {
-        let offset = (layer as f32 - (thickness - 1) as f32 / 2.0) / 64.0;
+        let offset = (layer as f32 - (thickness - 1) as f32 / 2.0) / LUNG_HEIGHT;
         let slice = patient.slice(z + offset);
         for index in 0..side * side {
             for ray in 0..4 {

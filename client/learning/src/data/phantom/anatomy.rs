@@ -4,7 +4,8 @@
 //! (1), as an axial CT slice is shown, and `z` from the lungs' apex (0) to the diaphragm (1).
 //! Tissue values are textbook ones: air -1000, lung -860, fat -100, soft tissue 40, bone 300 to
 //! 700; ground glass -620 to -380, consolidation (partly aerated, so that it stands out from the
-//! mediastinum) -300 to -80.
+//! mediastinum) -300 to -80. Between the two stands the threshold of -300 HU (BMC Infect. Dis.,
+//! doi 10.1186/s12879-021-06556-z).
 
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Poisson};
@@ -21,10 +22,10 @@ const MUSCLE: f32 = 40.0;
 pub(super) struct Cases {
     /// Mean number of lesions of a patient who is ill.
     pub(super) lesions: f32,
-    /// Typical radius of a lesion; the lungs are about 1 high and 0.5 wide.
+    /// Typical radius of a lesion, in the patient's coordinates.
     pub(super) radius: f32,
-    /// From 0, ground glass only, to 1, mostly consolidation.
-    pub(super) density: f32,
+    /// Share of lesions that are consolidation; the others are ground glass.
+    pub(super) consolidation: f32,
     /// Share of patients without lesion.
     pub(super) healthy: f32,
 }
@@ -155,7 +156,7 @@ impl Patient {
             centre = self.place_in_lung(side, rng);
         }
         let radius = cases.radius * rng.random_range(0.6..1.6);
-        let dense = rng.random_bool(f64::from(cases.density) * 0.6);
+        let dense = rng.random_bool(f64::from(cases.consolidation));
         Lesion {
             centre,
             radii: std::array::from_fn(|_| radius * rng.random_range(0.75..1.35)),
