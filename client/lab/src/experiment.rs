@@ -18,7 +18,7 @@ use anyhow::ensure;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, TrainingPlan, data};
-use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, PlanArgs};
+use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, PlanArgs, UsualEpochs};
 
 use crate::files::make_folder;
 use job::Job;
@@ -120,10 +120,10 @@ impl Experiment {
     ) -> anyhow::Result<TrainingPlan> {
         let mut args = self.plan.clone();
         args.seed = seed;
-        let mut plan = args.plan(&dataset.classes, method.choice())?;
+        let mut plan = args.plan(&dataset.classes, method.choice(), UsualEpochs::default())?;
         // Every common model is fine-tuned, too: otherwise what fine-tuning does and what the
         // algorithm does could not be told apart.
-        plan.fine_tuning = self.plan.settings.fine_tuning_usually(1);
+        plan.fine_tuning = self.plan.settings.fine_tuning_usually(1, UsualEpochs::default())?;
         Ok(plan)
     }
 

@@ -32,6 +32,27 @@ pub struct FineTuning {
     /// best on the site's validation samples is kept; none, if none does better.
     #[serde(default)]
     pub epochs: usize,
+    /// Step size in these epochs; that of the training's first round where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+}
+
+impl FineTuning {
+    /// Checks the step sizes.
+    ///
+    /// # Errors
+    /// [`LearnError::Option`] naming the one that is not a positive number.
+    pub fn check(&self) -> Result<(), LearnError> {
+        let rates =
+            [("alpha", Some(self.alpha)), ("fine_tuning.learning_rate", self.learning_rate)];
+        for (option, rate) in rates {
+            if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+                let expected = "a positive number";
+                return Err(LearnError::Option { option, expected, found: rate.to_string() });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A study's training, as written in the model file's metadata.
@@ -172,14 +193,16 @@ impl TrainingPlan {
         common: &Weights,
         site: &SiteData,
     ) -> Result<Option<Weights>, LearnError> {
-        let Some(FineTuning { alpha, steps, epochs }) = self.fine_tuning else { return Ok(None) };
+        let Some(fine_tuning) = self.fine_tuning else { return Ok(None) };
+        let FineTuning { alpha, steps, epochs, learning_rate } = fine_tuning;
         let task = self.task()?;
         let stepped = fine_tune(task.as_ref(), common, &site.train, alpha, steps)?;
         if epochs == 0 {
             return Ok(Some(stepped));
         }
         let algorithm = Algorithm::FedAvg;
-        let options = TrainOptions { algorithm, epochs, ..self.training.clone() };
+        let learning_rate = learning_rate.unwrap_or(self.training.learning_rate);
+        let options = TrainOptions { algorithm, epochs, learning_rate, ..self.training.clone() };
         let training = Training {
             task: task.as_ref(),
             start: &stepped,
@@ -217,9 +240,10 @@ impl TrainingPlan {
     /// The same for the data of one site, which may be of one class.
     ///
     /// # Errors
-    /// Images of another size, other classes, what the task cannot use, or too little memory for a
-    /// step.
+    /// Images of another size, other classes, what the task cannot use, step sizes of fine-tuning
+    /// that are none, or too little memory for a step.
     pub fn check_site(&self, dataset: &Dataset) -> Result<(), LearnError> {
+        self.fine_tuning.as_ref().map_or(Ok(()), FineTuning::check)?;
         if self.task == TaskName::Classification && dataset.classes != self.classes {
             let list = |classes: &[String]| classes.join(", ");
             return Err(LearnError::from(DataError::Option {

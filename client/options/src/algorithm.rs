@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringfence_learning::{Algorithm, FineTuning, MetaGradient};
+use ringfence_learning::{Algorithm, FineTuning, LearnError, MetaGradient};
 use ringfence_weights::MeanStep;
 
 use crate::names::name;
@@ -53,6 +53,15 @@ impl AlgorithmChoice {
     }
 }
 
+/// Epochs of personalisation where none are given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UsualEpochs {
+    /// How many.
+    pub epochs: usize,
+    /// Their step size; that of the first round where there is none.
+    pub learning_rate: Option<f64>,
+}
+
 /// Settings of the algorithms.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct AlgorithmSettings {
@@ -65,10 +74,13 @@ pub struct AlgorithmSettings {
     /// Fine-tuning steps at each site after the last round; 1 for PerFedAvg, else 0, unless given.
     #[arg(long)]
     fine_tune_steps: Option<usize>,
-    /// Epochs of training at each site after these steps; the one that does best on the site's own
-    /// validation images is kept.
-    #[arg(long, default_value_t = 0)]
-    fine_tune_epochs: usize,
+    /// Epochs of training at each site after these steps, of which the one is kept that does best
+    /// on the site's own validation images; 8 in the demo, else 0, unless given.
+    #[arg(long)]
+    fine_tune_epochs: Option<usize>,
+    /// Step size in these epochs; 0.001 in the demo, else that of the first round, unless given.
+    #[arg(long, value_name = "RATE")]
+    fine_tune_learning_rate: Option<f64>,
     /// FedAdam's step size.
     #[arg(long, default_value_t = 0.01)]
     mean_step_rate: f64,
@@ -107,18 +119,39 @@ impl AlgorithmSettings {
         }
     }
 
-    /// Personalisation after the last round: where the algorithm is made for it, unless its steps
-    /// are given.
-    pub(crate) fn fine_tuning(&self, choice: AlgorithmChoice) -> Option<FineTuning> {
-        self.fine_tuning_usually(usize::from(self.local(choice).inner_step().is_some()))
+    /// Personalisation after the last round: one step where the algorithm is made for it, and the
+    /// usual epochs, unless they are given.
+    pub(crate) fn fine_tuning(
+        &self,
+        choice: AlgorithmChoice,
+        usual: UsualEpochs,
+    ) -> Result<Option<FineTuning>, LearnError> {
+        let steps = usize::from(self.local(choice).inner_step().is_some());
+        self.fine_tuning_usually(steps, usual)
     }
 
-    /// Personalisation of so many steps, unless they are given.
-    #[must_use]
-    pub fn fine_tuning_usually(&self, usual: usize) -> Option<FineTuning> {
-        let steps = self.fine_tune_steps.unwrap_or(usual);
-        let Self { alpha, fine_tune_epochs: epochs, .. } = *self;
-        (steps > 0 || epochs > 0).then_some(FineTuning { alpha, steps, epochs })
+    /// Personalisation of so many steps and epochs, unless they are given.
+    ///
+    /// # Errors
+    /// [`LearnError::Option`] for a step size that is not a positive number, or one of no epochs.
+    pub fn fine_tuning_usually(
+        &self,
+        steps: usize,
+        usual: UsualEpochs,
+    ) -> Result<Option<FineTuning>, LearnError> {
+        let steps = self.fine_tune_steps.unwrap_or(steps);
+        let epochs = self.fine_tune_epochs.unwrap_or(usual.epochs);
+        if let (0, Some(rate)) = (epochs, self.fine_tune_learning_rate) {
+            return Err(LearnError::Option {
+                option: "--fine-tune-learning-rate",
+                expected: "epochs that it is the step size of (--fine-tune-epochs)",
+                found: rate.to_string(),
+            });
+        }
+        let learning_rate = self.fine_tune_learning_rate.or(usual.learning_rate);
+        let fine_tuning = FineTuning { alpha: self.alpha, steps, epochs, learning_rate };
+        fine_tuning.check()?;
+        Ok((steps > 0 || epochs > 0).then_some(fine_tuning))
     }
 }
 
@@ -128,6 +161,54 @@ impl fmt::Display for AlgorithmChoice {
         match self.mean_step {
             MeanStepName::Add => Ok(()),
             step => write!(f, ", mean step {}", name(step)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        settings: AlgorithmSettings,
+    }
+
+    fn fine_tuning(flags: &[&str], usual: UsualEpochs) -> Result<Option<FineTuning>, LearnError> {
+        let arguments = ["program"].iter().chain(flags);
+        let settings = Program::try_parse_from(arguments).unwrap().settings;
+        settings.fine_tuning_usually(0, usual)
+    }
+
+    #[test]
+    fn epochs_of_fine_tuning_are_the_usual_ones_unless_given() {
+        let usual = UsualEpochs { epochs: 8, learning_rate: Some(0.001) };
+        let epochs = |flags: &[&str], usual| {
+            let fine_tuning = fine_tuning(flags, usual).unwrap();
+            fine_tuning.map(|tuning| (tuning.steps, tuning.epochs, tuning.learning_rate))
+        };
+        assert_eq!(epochs(&[], usual), Some((0, 8, Some(0.001))));
+        assert_eq!(epochs(&["--fine-tune-epochs", "0"], usual), None);
+        assert_eq!(epochs(&["--fine-tune-epochs", "3"], usual), Some((0, 3, Some(0.001))));
+        let rate = ["--fine-tune-learning-rate", "0.01"];
+        assert_eq!(epochs(&rate, usual), Some((0, 8, Some(0.01))));
+        assert_eq!(epochs(&[], UsualEpochs::default()), None);
+        let own = ["--fine-tune-epochs", "3"];
+        assert_eq!(epochs(&own, UsualEpochs::default()), Some((0, 3, None)));
+    }
+
+    #[test]
+    fn a_step_size_without_use_or_sense_is_refused() {
+        for (flags, expected) in [
+            (&["--fine-tune-learning-rate", "0.01"][..], "--fine-tune-epochs"),
+            (&["--fine-tune-epochs", "1", "--fine-tune-learning-rate", "0"], "a positive number"),
+            (&["--fine-tune-steps", "1", "--alpha", "NaN"], "a positive number"),
+        ] {
+            let error = fine_tuning(flags, UsualEpochs::default()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{flags:?}: {error}");
         }
     }
 }

@@ -13,7 +13,7 @@ mod reading;
 pub mod retired;
 pub mod score;
 
-pub use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, MeanStepName};
+pub use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, MeanStepName, UsualEpochs};
 pub use data::DataArgs;
 pub use device::DeviceArgs;
 pub use federation::FederationArgs;

@@ -40,7 +40,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{AlgorithmChoice, PlanArgs};
+    use crate::{AlgorithmChoice, PlanArgs, UsualEpochs};
 
     #[derive(Debug, Parser)]
     struct Command {
@@ -55,7 +55,7 @@ mod tests {
         words.extend(changed);
         let Command { plan, algorithm } = Command::try_parse_from(words).unwrap();
         let classes: Vec<String> = classes.iter().map(|class| (*class).to_owned()).collect();
-        plan.plan(&classes, algorithm).unwrap()
+        plan.plan(&classes, algorithm, UsualEpochs::default()).unwrap()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use ringfence_learning::{
     Augmentation, LearnError, ModelName, Optimizer, TaskName, TrainOptions, TrainingPlan,
 };
 
-use crate::algorithm::{AlgorithmChoice, AlgorithmSettings};
+use crate::algorithm::{AlgorithmChoice, AlgorithmSettings, UsualEpochs};
 use crate::names;
 
 /// Arguments that make a training plan.
@@ -21,10 +21,7 @@ pub struct PlanArgs {
     /// Side of the square images, in pixels.
     #[arg(long, default_value_t = 64)]
     pub side: usize,
-    /// Train on images in colour: red, green and blue. Otherwise colour becomes grey.
-    #[arg(long)]
-    colour: bool,
-    /// Number of federated rounds; 6 for segmentation, 10 for classification unless given.
+    /// Number of federated rounds; 16 for segmentation, 10 for classification unless given.
     #[arg(long)]
     rounds: Option<u32>,
     /// Local epochs a round; chosen for the task unless given.
@@ -57,35 +54,18 @@ pub struct PlanArgs {
 }
 
 impl PlanArgs {
-    /// The channels that images shall have.
-    #[must_use]
-    pub fn channels(&self) -> Channels {
-        if self.colour { Channels::Colour } else { Channels::Grey }
-    }
-
-    /// Refuses to train on colours where images are generated.
+    /// The plan for these classes, with the usual epochs of personalisation where none are given.
     ///
     /// # Errors
-    /// Saying so, where that was asked for.
-    pub fn check_without_data(&self) -> anyhow::Result<()> {
-        ensure!(
-            !self.colour,
-            "--colour would change nothing: the images are generated, in grey; name some with --data, or leave it out"
-        );
-        Ok(())
-    }
-
-    /// The plan for these classes.
-    ///
-    /// # Errors
-    /// When the model does not fit the task, the side or the classes.
+    /// When the model does not fit the task, the side or the classes, or an option is out of range.
     pub fn plan(
         &self,
         classes: &[String],
         choice: AlgorithmChoice,
+        usual_epochs: UsualEpochs,
     ) -> Result<TrainingPlan, LearnError> {
         let (model, rounds) = match self.task {
-            TaskName::Segmentation => (ModelName::UnetLight, 6),
+            TaskName::Segmentation => (ModelName::UnetLight, 16),
             TaskName::Classification => (ModelName::CnnLight, 10),
         };
         let usual = TrainOptions::for_task(self.task);
@@ -118,7 +98,7 @@ impl PlanArgs {
             rounds: self.rounds.unwrap_or(rounds),
             training,
             mean_step: self.settings.mean_step(choice),
-            fine_tuning: self.settings.fine_tuning(choice),
+            fine_tuning: self.settings.fine_tuning(choice, usual_epochs)?,
         };
         plan.task()?;
         plan.training.check()?;

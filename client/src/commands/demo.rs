@@ -7,8 +7,10 @@
 //! nothing of the faults that they meet.
 
 mod demo_round;
+mod gain;
 mod report;
 mod ring;
+mod train;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -21,18 +23,21 @@ use ringfence_learning::data::{
     phantom::{self, PhantomOptions},
 };
 use ringfence_learning::task::remarks;
-use ringfence_learning::{DataOptions, Dataset, RoundStart, TrainingPlan, evaluate, picture};
+use ringfence_learning::{DataOptions, Dataset, FineTuning, TrainingPlan, evaluate, picture};
 use ringfence_options::{
-    AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs, pinned, progress_bar,
-    train_round,
+    AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs, UsualEpochs, pinned,
 };
 use ringfence_weights::Weights;
 
-use demo_round::DemoRound;
 use report::{Outcome, Report, SiteScores};
+use train::{federate, local_only, personalise};
 
 /// Simulated hospitals unless `--sites` says otherwise; data that name more keep theirs.
 const DEFAULT_SITES: usize = 5;
+
+/// Personalisation at each site unless `--fine-tune-epochs` and its rate say otherwise: a third of
+/// the step size of training, at which it did better than at all of it (`docs/results.md`).
+const FINE_TUNING: UsualEpochs = UsualEpochs { epochs: 8, learning_rate: Some(0.001) };
 
 /// Arguments of `ringfence demo`.
 #[derive(Debug, clap::Args)]
@@ -91,7 +96,7 @@ impl Demo {
             self.plan.check_without_data()?;
         }
         let dataset = self.load()?;
-        let plan = self.plan.plan(&dataset.classes, self.algorithm)?;
+        let plan = self.plan.plan(&dataset.classes, self.algorithm, FINE_TUNING)?;
         let task = plan.task()?;
         plan.check(&dataset)?;
         let names = dataset.sites.iter().map(|site| site_id(&site.site));
@@ -126,14 +131,16 @@ impl Demo {
         };
         let report = Report::of(&outcome);
         report.print();
-        self.pictures(&plan, &dataset, &local, &global)?;
+        self.pictures(&plan, &dataset, &local, &global, &personal)?;
         plan.save(&global, &self.out.join("model.safetensors"))?;
         for (site, personal) in dataset.sites.iter().zip(&personal) {
             plan.save(personal, &self.out.join(format!("model-{}.safetensors", site.site)))?;
         }
         report.save(&self.out)?;
+        let personal =
+            if personal.is_empty() { "" } else { ", model-*.safetensors (personalised)" };
         println!(
-            "\nwritten to {}: report.json, ring.svg, predictions-*.png, model.safetensors",
+            "\nwritten to {}: report.json, ring.svg, predictions-*.png, model.safetensors{personal}",
             self.out.display()
         );
         Ok(())
@@ -209,86 +216,38 @@ impl Demo {
             plan.training.epochs,
             plan.images()
         );
+        if let Some(FineTuning { steps, epochs, .. }) = plan.fine_tuning {
+            println!(
+                "            then {steps} steps and up to {epochs} epochs of fine-tuning at each site"
+            );
+        }
         for site in &dataset.sites {
             println!("  {:<24} {}", site.site, site.summary());
         }
     }
 
-    /// Prediction sheets of every site: image, truth, local-only model, federated model.
+    /// Prediction sheets of every site: image, truth, and what its own model, the federated one
+    /// and, where there is one, the personalised one make of it.
     fn pictures(
         &self,
         plan: &TrainingPlan,
         dataset: &Dataset,
         local: &[Weights],
         global: &Weights,
+        personal: &[Weights],
     ) -> anyhow::Result<()> {
         let task = plan.task()?;
-        for (site, local) in dataset.sites.iter().zip(local) {
+        for (position, (site, local)) in dataset.sites.iter().zip(local).enumerate() {
             let samples = picture::spread(&site.test, 4);
             let path = self.out.join(format!("predictions-{}.png", site.site));
-            let models = [("local only", local), ("federated", global)];
+            let personal = personal.get(position).map(|model| ("personalised", model));
+            let models: Vec<(&str, &Weights)> = [("local only", local), ("federated", global)]
+                .into_iter()
+                .chain(personal)
+                .collect();
             picture::save_sheet(&path, task.as_ref(), &samples, &models)
                 .with_context(|| path.display().to_string())?;
         }
         Ok(())
     }
-}
-
-/// All rounds: every site trains, then the federation adds up.
-async fn federate(
-    federation: &mut Federation,
-    plan: &TrainingPlan,
-    dataset: &Dataset,
-) -> anyhow::Result<Vec<DemoRound>> {
-    let mut rounds = Vec::new();
-    for _ in 0..plan.rounds {
-        let round = federation.next_round();
-        let absent: Vec<bool> = federation.fates(round).iter().map(|fate| fate.absent).collect();
-        let started = Instant::now();
-        let start = RoundStart { plan, model: federation.model(), round: round.0 };
-        let updates = train_round(&start, dataset, &absent)?;
-        let train_seconds = started.elapsed().as_secs_f64();
-        let report = federation.round(&updates).await?.clone();
-        let round = DemoRound { report, train_seconds };
-        round.print();
-        rounds.push(round);
-    }
-    Ok(rounds)
-}
-
-/// The common model fine-tuned at every site, where that is asked for.
-fn personalise(
-    plan: &TrainingPlan,
-    dataset: &Dataset,
-    global: &Weights,
-) -> anyhow::Result<Vec<Weights>> {
-    let tuned = dataset.sites.iter().map(|site| plan.personalise(global, site));
-    Ok(tuned.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-}
-
-/// The baseline: every site alone, for as many epochs as it trains in all federated rounds.
-fn local_only(
-    plan: &TrainingPlan,
-    dataset: &Dataset,
-    initial: &Weights,
-) -> anyhow::Result<Vec<Weights>> {
-    let bar = progress_bar("local only");
-    let epochs = plan.rounds as usize * plan.training.epochs;
-    bar.set_length((dataset.sites.len() * epochs) as u64);
-    let mut models = Vec::new();
-    for (position, site) in dataset.sites.iter().enumerate() {
-        let mut weights = initial.clone();
-        bar.set_message(site.site.clone());
-        // The same epochs at the same learning rates as in the federated rounds.
-        for round in 0..plan.rounds {
-            let before = position * epochs + round as usize * plan.training.epochs;
-            let start = RoundStart { plan, model: &weights, round };
-            weights = start.train_alone(position, site, &mut |step| {
-                bar.set_position((before + step.epoch - 1) as u64);
-            })?;
-        }
-        models.push(weights);
-    }
-    bar.finish_and_clear();
-    Ok(models)
 }

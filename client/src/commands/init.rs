@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use ringfence_learning::TaskName;
-use ringfence_options::{AlgorithmChoice, PlanArgs};
+use ringfence_options::{AlgorithmChoice, PlanArgs, UsualEpochs};
 use ringfence_site::model;
 use ringfence_weights::Weights;
 
@@ -46,12 +46,8 @@ impl Init {
                 );
             }
         }
-        let plan = self.plan.plan(&classes, self.algorithm)?;
-        let drawn = plan.initial_weights()?;
-        let weights = match &self.from {
-            None => drawn,
-            Some(path) => begun_from(path, &drawn)?,
-        };
+        let plan = self.plan.plan(&classes, self.algorithm, UsualEpochs::default())?;
+        let weights = plan.initial_weights()?;
         plan.save(&weights, &self.out)?;
         println!(
             "{}: {} for {}, {} values at {}; {} rounds of {} local epochs",

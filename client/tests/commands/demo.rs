@@ -36,9 +36,51 @@ fn faults_within_the_bounds_change_nothing_but_what_they_must() {
         out.contains("opened by hospital-2; 5 contributions; 4 of 5 key holders opened"),
         "{out}"
     );
-    for file in ["report.json", "ring.svg", "model.safetensors", "predictions-hospital-5.png"] {
+    let personal = "model-hospital-5.safetensors";
+    for file in
+        ["report.json", "ring.svg", "model.safetensors", "predictions-hospital-5.png", personal]
+    {
         assert!(folder.path().join(file).is_file(), "{file} was not written");
     }
+    what_federation_and_personalisation_bring_agrees_with_the_table(folder.path(), &out);
+}
+
+/// The lines below the table say what its columns do, and how many sites gain and lose.
+fn what_federation_and_personalisation_bring_agrees_with_the_table(folder: &Path, out: &str) {
+    let report = std::fs::read_to_string(folder.join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let sites = report["scores"].as_array().unwrap();
+    for (what, of, over) in [
+        ("federation", "federated", "local only"),
+        ("personalisation", "personalised", "federated"),
+        ("both", "personalised", "local only"),
+    ] {
+        let line = out.lines().find(|line| line.starts_with(&format!("{what} "))).unwrap();
+        assert!(line.ends_with(&format!("(Dice, {of} over {over})")), "{line}");
+        let score = |site: &serde_json::Value, column: &str| {
+            let dice = &site["scores"][0];
+            assert_eq!(dice["metric"], "Dice");
+            dice[column.replace(' ', "_")].as_f64()
+        };
+        let places = |value: f64| (value * 1000.0).round();
+        let pairs = sites.iter().filter_map(|site| Some((score(site, of)?, score(site, over)?)));
+        let lose = pairs.clone().filter(|(a, b)| places(*a) < places(*b)).count();
+        let gain = pairs.filter(|(a, b)| places(*a) > places(*b)).count();
+        let (gains, loses) =
+            (if gain == 1 { "gains" } else { "gain" }, if lose == 1 { "s" } else { "" });
+        let sites = if gain == 1 { "site" } else { "sites" };
+        assert!(line.contains(&format!(" {gain} {sites} {gains}, {lose} lose{loses}")), "{line}");
+    }
+}
+
+#[test]
+fn without_personalisation_nothing_is_said_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = demo(folder.path(), &["--rounds", "1", "--fine-tune-epochs", "0"]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(out.contains("\nfederation ") && !out.contains("personalis"), "{out}");
+    assert!(!folder.path().join("model-hospital-5.safetensors").exists());
 }
 
 #[test]
@@ -105,6 +147,7 @@ fn refuses_what_makes_no_study() {
         (&["--colour"], "--colour would change nothing: the images are generated, in grey"),
         (&["--data", "/nonexistent/folder"], "/nonexistent/folder"),
         (&["--bits", "40"], "expected 2 to 24 bits"),
+        (&["--fine-tune-epochs", "0", "--fine-tune-learning-rate", "0.1"], "--fine-tune-epochs"),
     ] {
         let output = demo(folder.path(), arguments);
         let err = text(&output.stderr);

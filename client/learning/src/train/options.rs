@@ -32,13 +32,14 @@ pub struct TrainOptions {
 }
 
 impl TrainOptions {
-    /// One round's training at a site. Segmentation: four passes in batches of four by Adam at
-    /// 0.003, for about six rounds. Classification: one pass in batches of eight at 0.002, for ten
-    /// rounds or more.
+    /// One round's training at a site. Segmentation: two passes in batches of four by Adam at
+    /// 0.003, for about sixteen rounds. Classification: one pass in batches of eight at 0.002, for
+    /// ten rounds or more.
     ///
     /// Segmentation was chosen on generated CT at five sites: a site has some twenty images, and
-    /// small batches make steps of them. Much larger steps (0.01) drive the sites so far apart
-    /// within a round that their mean predicts nothing, although each of them has learnt. So do
+    /// small batches make steps of them; two passes exchanged often did better than four exchanged
+    /// seldom (`docs/results.md`). Much larger steps (0.01) drive the sites so far apart within a
+    /// round that their mean predicts nothing, although each of them has learnt. So do
     /// longer rounds in classification where the sites have different classes (PneumoniaMNIST by
     /// Dirichlet 0.5): after two or three passes each names its own commonest class, and the mean
     /// never leaves that.
@@ -46,7 +47,7 @@ impl TrainOptions {
     pub fn for_task(task: TaskName) -> Self {
         let (epochs, batch, learning_rate) = match task {
             TaskName::Classification => (1, 8, 0.002),
-            TaskName::Segmentation => (4, 4, 0.003),
+            TaskName::Segmentation => (2, 4, 0.003),
         };
         Self {
             algorithm: Algorithm::FedAvg,

@@ -164,7 +164,7 @@ fn personalisation_keeps_the_epoch_that_does_best_at_the_site() {
     let start = task.initial_weights(1).unwrap();
     assert!(plan(None).personalise(&start, site).unwrap().is_none());
     let tuned = |alpha, steps, epochs| {
-        let plan = plan(Some(FineTuning { alpha, steps, epochs }));
+        let plan = plan(Some(FineTuning { alpha, steps, epochs, learning_rate: None }));
         plan.personalise(&start, site).unwrap().unwrap()
     };
     let stepped = fine_tune(&task, &start, &site.train, 0.1, 2).unwrap();
@@ -184,8 +184,25 @@ fn personalisation_keeps_the_epoch_that_does_best_at_the_site() {
     // Where there is nothing to choose by, training images serve.
     let alone = SiteData { validation: Vec::new(), ..site.clone() };
     assert_eq!(alone.choosing().len(), site.train.len());
-    let plan = plan(Some(FineTuning { alpha: 0.1, steps: 1, epochs: 1 }));
-    assert!(plan.personalise(&start, &alone).unwrap().is_some());
+    let one = FineTuning { alpha: 0.1, steps: 1, epochs: 1, learning_rate: None };
+    assert!(plan(Some(one)).personalise(&start, &alone).unwrap().is_some());
+    // Its own step size: what training at that rate gives, and other weights than at the plan's.
+    let own = FineTuning { steps: 0, epochs: 10, learning_rate: Some(0.002), ..one };
+    let slower = TrainOptions { learning_rate: 0.002, ..options(10) };
+    let training = Training { task: &task, start: &start, samples: &site.train, options: &slower };
+    let (expected, _) = training.select(&site.validation, &mut |_| ()).unwrap();
+    assert_eq!(plan(Some(own)).personalise(&start, site).unwrap().unwrap(), expected);
+    assert_ne!(tuned(0.1, 0, 10), expected);
+    // A step size that is none is refused before any training.
+    plan(Some(own)).check(&data).unwrap();
+    for bad in [
+        FineTuning { learning_rate: Some(0.0), ..own },
+        FineTuning { learning_rate: Some(f64::NAN), ..own },
+        FineTuning { alpha: -0.1, ..own },
+    ] {
+        let error = plan(Some(bad)).check(&data).unwrap_err().to_string();
+        assert!(error.contains("a positive number"), "{error}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use ringfence_learning::{Scores, TrainingPlan};
 use ringfence_options::score::{marked, one_class_note, score};
 
 use super::demo_round::DemoRound;
+use super::gain::{Gain, Row};
 use super::ring;
 use crate::files;
 
@@ -44,7 +45,7 @@ impl SiteScores {
     }
 
     /// The scores of this name in the columns that there are: `None` where it is undefined.
-    fn row(&self, name: &str) -> Vec<(&'static str, Option<f64>)> {
+    fn row(&self, name: &str) -> Row {
         let columns = [
             ("before", Some(&self.before)),
             ("local only", self.local.as_ref()),
@@ -92,8 +93,16 @@ impl Report {
             .first()
             .map(|s| s.before.iter().map(|score| score.name).collect())
             .unwrap_or_default();
+        let mut gains = Vec::new();
         for metric in &metrics {
             table += &metric_table(metric, sites);
+            // The first score is the primary one.
+            if gains.is_empty() {
+                let rows: Vec<Row> = sites.iter().map(|site| site.row(metric)).collect();
+                gains = Gain::all(metric, &rows);
+                gains.iter().for_each(|gain| table += &format!("\n{gain}"));
+                table += "\n";
+            }
         }
         let one_class =
             sites.iter().filter_map(|site| Some((&*site.site, site.before.one_class()?)));
@@ -111,6 +120,7 @@ impl Report {
             "packing": study.packing,
             "rounds": rounds,
             "scores": sites.iter().map(|site| site.json(&metrics)).collect::<Vec<_>>(),
+            "gains": gains,
             "seconds": elapsed.as_secs_f64(),
         });
         Self { json, ring: ring::svg(&names, federation.rounds()), table }
