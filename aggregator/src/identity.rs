@@ -31,6 +31,16 @@ pub enum IdentityError {
     /// `keygen` on a file that is there.
     #[error("{0} exists already and may be the key of running studies; choose another file")]
     Exists(PathBuf),
+    /// A signing key that is no secret.
+    #[error(
+        "{path} may be read by others than its owner (mode {mode:o}), as public keys are; expected the signing key's file as `keygen` made it; if it is that one, nobody else may have read it: `chmod 600` it"
+    )]
+    Readable {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// Not a key.
     #[error("{0} holds no Ed25519 seed of 64 hexadecimal digits; make one with `keygen`")]
     Key(PathBuf),
@@ -82,6 +92,10 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] when the file cannot be read or holds no key.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
+        // A public key has the same form, and as a secret one everybody would know it.
+        if let Some(mode) = readable_by_others(path)? {
+            return Err(IdentityError::Readable { path: path.to_owned(), mode });
+        }
         let file = read_secret(path)?;
         let mut seed = Zeroizing::new([0u8; 32]);
         hex::decode_to_slice(file.trim_ascii_end(), seed.as_mut())
@@ -130,13 +144,19 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityErr
     let bytes = Zeroizing::new(ringfence_durable::read(path, MAX_SECRET).map_err(io)?);
     let text = text::decode(&bytes).map_err(io)?.into_owned();
     let bytes = Zeroizing::new(text.into_bytes());
-    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    if let Some(mode) = readable_by_others(path)? {
         tracing::warn!(
             path = %path.display(),
-            mode = format_args!("{:o}", mode & 0o777),
+            mode = format_args!("{mode:o}"),
             "a secret that others than its owner may read; chmod 600 it"
         );
     }
     Ok(bytes)
+}
+
+/// The mode of a file that others than its owner may read.
+fn readable_by_others(path: &Path) -> Result<Option<u32>, IdentityError> {
+    let io = |source| IdentityError::Io { path: path.to_owned(), source };
+    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
+    Ok(Some(mode).filter(|mode| mode & 0o077 != 0))
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use ringfence_aggregator::{Config, Identity, Server};
 use ringfence_clock::Clock;
@@ -73,9 +73,20 @@ fn run(command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Clocks that nobody has set show a time before 2020; from the year 10000 on HTTP has no date.
+const EARLIEST: u64 = 1_577_836_800;
+const LATEST: u64 = 253_402_300_799;
+
 async fn serve(config: &Config) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let now = clock.now();
+    ensure!(
+        (EARLIEST..=LATEST).contains(&now.0),
+        "this machine's clock shows {}; set it first: every statement of the aggregator has its time",
+        now.utc()
+    );
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let server = Server::start(config, Clock::system()).await?;
+    let server = Server::start(config, clock).await?;
     // A whole line, so at once: a program may be waiting for it.
     println!("listening on http://{}", server.address());
     server

@@ -9,6 +9,7 @@ use ringfence_crypto::log::{LogEntry, LogHash};
 use ringfence_crypto::round::{Round, RoundError};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
+use ringfence_crypto::time::MAX_CLOCK_AHEAD;
 
 use crate::core::refusal::Refusal;
 use crate::core::restored::Restores;
@@ -203,7 +204,15 @@ impl LiveStudy {
 /// checks the manifest later has another time.
 fn timely(manifest: &Manifest, now: UnixSeconds) -> Result<(), Refusal> {
     manifest.check_clock(now, "the aggregator's").map_err(RoundError::from)?;
-    let Manifest { initiator, deadline, .. } = manifest;
+    let Manifest { initiator, opened_at, deadline, .. } = manifest;
+    // Sites refuse a closing from as far ahead of their clocks.
+    if *deadline > now && now > opened_at.after(MAX_CLOCK_AHEAD) {
+        return Err(Refusal::conflict(format!(
+            "the manifest was signed at {}, more than {MAX_CLOCK_AHEAD} s before the aggregator's clock, which shows {}; sign a new one, and look at the clocks of {initiator} and of the aggregator if that is not long ago",
+            opened_at.utc(),
+            now.utc()
+        )));
+    }
     if *deadline <= now {
         return Err(Refusal::conflict(format!(
             "the manifest's deadline, {}, is past by the aggregator's clock, which shows {}; sign one with a later deadline, and look at the clocks of {initiator} and of the aggregator if that is not so",

@@ -4,7 +4,7 @@ mod served;
 mod spoiled;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, StudyId};
+use ringfence_crypto::id::{FreezeId, ModelId, RoundNumber, SiteId, StudyId};
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
@@ -124,6 +124,42 @@ pub enum SiteError {
         statement: Digest,
         /// Why the proof does not hold, or that there is none.
         reason: String,
+    },
+    /// The log of a closing lacks what it must hold.
+    #[error(
+        "the log under the closing of round {round} lacks something that it must hold: {}what the closing names ({source}); nothing was endorsed{}",
+        if *contributed { "this site's receipt or " } else { "" },
+        if *contributed { ": run `ringfence contribute` for this round again, which sends the same bytes, and then this; if that does not help, ask the aggregator's administrator" } else { ": ask the aggregator's administrator" }
+    )]
+    NotInLog {
+        /// The round.
+        round: RoundNumber,
+        /// Whether this site has a receipt that must be in it.
+        contributed: bool,
+        /// What the aggregator says.
+        source: TransportError,
+    },
+    /// The aggregator shows another freeze than the certified closing names.
+    #[error(
+        "the certified closing of round {round} names freeze {named}; this site was shown freeze {kept} before, and the aggregator does not show the named one now: ask the aggregator's administrator"
+    )]
+    FreezeNotShown {
+        /// The round.
+        round: RoundNumber,
+        /// The freeze that counts.
+        named: FreezeId,
+        /// The one on disk.
+        kept: FreezeId,
+    },
+    /// The aggregator says that rounds were opened and does not show that they were.
+    #[error(
+        "the aggregator says that round {next} is the next one, but does not show that the round before it was opened ({source}): nobody signs the number alone, and round keys for rounds so far ahead would leave those before without any; nothing was published, ask the aggregator's administrator"
+    )]
+    RoundsNotShown {
+        /// The round that the aggregator says is next.
+        next: RoundNumber,
+        /// Why the round before does not count as opened.
+        source: Box<SiteError>,
     },
     /// The aggregator does not show round keys any more that this site has seen.
     #[error(

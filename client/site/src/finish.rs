@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use ringfence_crypto::id::{ManifestId, SiteId};
+use ringfence_crypto::id::{ManifestId, RoundNumber, SiteId};
 use ringfence_crypto::round::RoundState;
-use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Manifest, Outcome, Proceedings, Summands, VerdictCertificate,
 };
@@ -39,7 +39,7 @@ impl<'a> Contributed<'a> {
     /// [`SiteError`]; a wrong mean is never returned.
     pub async fn finish(self) -> Result<RoundEnd<'a>, SiteError> {
         let header = self.receipt().header;
-        let end = self.site.end_of(self.manifest.clone()).await?;
+        let end = self.site.end_of(self.manifest.statement.round).await?;
         if let RoundEnd::Done(done) = &end {
             let closing = &done.certificate.closing.statement;
             if done.left_out.is_none() && !closing.includes(self.site.id(), &header) {
@@ -56,17 +56,16 @@ impl<'a> Joined<'a> {
     /// # Errors
     /// [`SiteError`]; a wrong mean is never returned.
     pub async fn finish(self) -> Result<RoundEnd<'a>, SiteError> {
-        self.site.end_of(self.manifest).await
+        self.site.end_of(self.manifest.statement.round).await
     }
 }
 
 impl Site {
-    fn end_of(&self, manifest: Signed<Manifest>) -> Hidden<'_, RoundEnd<'_>> {
-        Box::pin(async move { self.finish(&manifest).await })
+    fn end_of(&self, round: RoundNumber) -> Hidden<'_, RoundEnd<'_>> {
+        Box::pin(self.finish(round))
     }
 
-    async fn finish(&self, manifest: &Signed<Manifest>) -> Result<RoundEnd<'_>, SiteError> {
-        let round = manifest.statement.round;
+    async fn finish(&self, round: RoundNumber) -> Result<RoundEnd<'_>, SiteError> {
         let ended = |state| matches!(state, RoundState::Opened | RoundState::Aborted);
         self.help_if_behind().await?;
         self.wait_and_mend(round, Awaited::End, |status| ended(status.state)).await?;
@@ -76,6 +75,8 @@ impl Site {
             self.settle(round)?;
             return Ok(RoundEnd::Aborted);
         }
+        // The one that the certificate stands on: it may have replaced the one that was joined.
+        let manifest = &self.manifest(round).await?;
         let opened = self.open_certified(&manifest.statement, &certificate).await;
         let CertifiedSum { opened, sums, unusable, evidence, proceedings, judged } = match opened {
             Ok(opened) => opened,

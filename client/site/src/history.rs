@@ -2,13 +2,16 @@
 
 use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Manifest, Outcome, Previous};
+use ringfence_crypto::statement::{
+    Acknowledgement, Certificate, Freeze, Manifest, Outcome, Previous,
+};
 
 use crate::error::SiteError;
+use crate::journal::RoundJournal;
 use crate::site::{Hidden, LOOK_AGAIN, Site};
 
 impl Site {
-    /// The checked manifest of a round; kept, so that no second one is ever believed.
+    /// The checked manifest of a round; kept, and what this site signs binds it to it.
     pub(crate) fn manifest(&self, round: RoundNumber) -> Hidden<'_, Signed<Manifest>> {
         Box::pin(self.manifest_after_all_before(round))
     }
@@ -17,14 +20,10 @@ impl Site {
         &self,
         round: RoundNumber,
     ) -> Result<Signed<Manifest>, SiteError> {
-        // Rounds are checked from the first one that is not on disk: each stands on the one before.
-        let mut first = round;
-        while let Some(before) = first.before() {
-            if self.journal.round(self.study_id, first)?.manifest()?.is_some() {
-                break;
-            }
-            first = before;
-        }
+        // Rounds are checked from the last one that is on disk: each stands on the one before. Upwards,
+        // so that a round that does not exist ends it at the first one that is missing.
+        let known = self.journal.last_manifest(self.study_id, round)?;
+        let mut first = known.unwrap_or(RoundNumber::FIRST);
         while first < round {
             self.checked_manifest(first).await?;
             self.certificate(first).await?;
@@ -35,9 +34,50 @@ impl Site {
 
     async fn checked_manifest(&self, round: RoundNumber) -> Result<Signed<Manifest>, SiteError> {
         let journal = self.journal.round(self.study_id, round)?;
-        if let Some(known) = journal.manifest()? {
+        let known = journal.manifest()?;
+        if let Some(known) = known {
+            return self.unless_another(&journal, known).await;
+        }
+        let manifest = self.at(round).manifest().await?;
+        let previous = self.manifest_follows(round, &manifest).await?;
+        if let Some(Previous { round: last, trust, .. }) = &previous {
+            // The manifest names it, so it is final. First, for a manifest on disk stands on it.
+            self.trust_is_final(*last, trust)?;
+        }
+        journal.save_manifest(&manifest)?;
+        Ok(manifest)
+    }
+
+    /// The manifest that is kept, or the one that the aggregator shows now. An honest initiator signs
+    /// a second one where the first lacked round keys, and an aggregator may show both. A site that
+    /// has signed nothing under the first one goes with the others; what it has signed binds it until
+    /// a certificate names the other one ([`Site::certificate`]).
+    async fn unless_another(
+        &self,
+        journal: &RoundJournal,
+        known: Signed<Manifest>,
+    ) -> Result<Signed<Manifest>, SiteError> {
+        let round = known.statement.round;
+        if journal.certificate()?.is_some() || journal.has_signed()? {
             return Ok(known);
         }
+        match self.at(round).manifest().await {
+            Ok(shown) if shown.id() != known.id() => {
+                self.manifest_follows(round, &shown).await?;
+                journal.replace_manifest(&known, &shown)?;
+                Ok(shown)
+            }
+            // What it does not show now changes nothing.
+            _ => Ok(known),
+        }
+    }
+
+    /// Checks a manifest of a round; what it stands on.
+    async fn manifest_follows(
+        &self,
+        round: RoundNumber,
+        manifest: &Signed<Manifest>,
+    ) -> Result<Option<Previous>, SiteError> {
         let previous = match round.before() {
             None => None,
             Some(last) => {
@@ -46,15 +86,12 @@ impl Site {
                 Some(self.previous(last, &certificate).await?)
             }
         };
-        let manifest = self.at(round).manifest().await?;
-        Manifest::check(&manifest, &self.study, self.study_id, previous.as_ref())?;
-        self.caught_up(|now| manifest.statement.check_clock(now, "this site's")).await?;
-        if let Some(Previous { round: last, trust, .. }) = &previous {
-            // The manifest names it, so it is final. First, for a manifest on disk stands on it.
-            self.trust_is_final(*last, trust)?;
+        Manifest::check(manifest, &self.study, self.study_id, previous.as_ref())?;
+        if manifest.statement.round != round {
+            return Err(SiteError::NoManifest(round));
         }
-        journal.save_manifest(&manifest)?;
-        Ok(manifest)
+        self.caught_up(|now| manifest.statement.check_clock(now, "this site's")).await?;
+        Ok(previous)
     }
 
     /// The checked certificate of a round whose manifest is on disk, fetched if need be.
@@ -65,9 +102,56 @@ impl Site {
         }
         let manifest = journal.manifest()?.ok_or(SiteError::NoManifest(round))?;
         let certificate = self.at(round).certificate().await?;
+        let manifest = self.certified_manifest(&journal, manifest, &certificate).await?;
         certificate.check(&self.study, &manifest.statement)?;
+        self.certified_freeze(&journal, &manifest.statement, &certificate).await?;
         journal.save_certificate(&certificate)?;
         Ok(certificate)
+    }
+
+    /// The manifest that a certificate stands on. It replaces the one on disk: Q holders have signed
+    /// that it is the round's, and there can be no second certificate. Not where this site has endorsed
+    /// a closing under its own.
+    async fn certified_manifest(
+        &self,
+        journal: &RoundJournal,
+        kept: Signed<Manifest>,
+        certificate: &Certificate,
+    ) -> Result<Signed<Manifest>, SiteError> {
+        let round = kept.statement.round;
+        let named = certificate.closing.statement.manifest;
+        if named == kept.id() || journal.endorsement()?.is_some() {
+            return Ok(kept);
+        }
+        let shown = self.at(round).manifest().await?;
+        if shown.id() != named {
+            return Ok(kept);
+        }
+        self.manifest_follows(round, &shown).await?;
+        certificate.check(&self.study, &shown.statement)?;
+        journal.replace_manifest(&kept, &shown)?;
+        Ok(shown)
+    }
+
+    /// Takes the freeze that a checked certificate names instead of another one on disk. To review,
+    /// a site believes one freeze only; which one counts is certified.
+    async fn certified_freeze(
+        &self,
+        journal: &RoundJournal,
+        manifest: &Manifest,
+        certificate: &Certificate,
+    ) -> Result<(), SiteError> {
+        let named = certificate.closing.statement.freeze;
+        let Some(kept) = journal.freeze()?.filter(|kept| kept.id() != named) else {
+            return Ok(());
+        };
+        let shown = self.at(manifest.round).freeze().await?;
+        if shown.id() != named {
+            let (kept, round) = (kept.id(), manifest.round);
+            return Err(SiteError::FreezeNotShown { round, named, kept });
+        }
+        Freeze::check(&shown, &self.study, manifest, &self.trust_before(manifest.round)?)?;
+        Ok(journal.replace_freeze(&kept, &shown)?)
     }
 
     /// What the round after this one stands on.

@@ -54,7 +54,9 @@ impl Site {
         }
         let mut holder = self.holder()?;
         holder.takes_part(&manifest)?;
-        self.names_own_round_key(&manifest)?;
+        if let Err(left_out) = self.names_own_round_key(&manifest) {
+            return self.end_left_out(&manifest, &mut holder, left_out).await;
+        }
         let complaints = match journal.is_settled()? {
             // The secret is gone by now.
             true => Vec::new(),
@@ -76,6 +78,8 @@ impl Site {
         let frame = match journal.opening(Openings::Sum)? {
             Some(frame) => frame,
             None => {
+                // The one that the certificate stands on.
+                let manifest = self.manifest(round).await?.statement;
                 let set = holder.may_open(&manifest, &certificate)?;
                 let named: Vec<(SiteId, HeaderId)> =
                     set.sites().map(|(site, header)| (site.clone(), header)).collect();
@@ -98,6 +102,24 @@ impl Site {
         // What was dealt is kept until Q sites hold one model: a dispute may ask for it.
         self.at(round).put_opening(Openings::Sum, &frame).await?;
         Ok(HoldReport { complaints, opened: true, cheated_by: Vec::new() })
+    }
+
+    /// Endorses the closing of a round whose manifest leaves out this site's round key, and does
+    /// nothing else in it. What was sealed to its long-term key is sealed, whether the round ends or
+    /// not; the rounds after it are open to this site only when it ends.
+    async fn end_left_out(
+        &self,
+        manifest: &Manifest,
+        holder: &mut Holder,
+        left_out: SiteError,
+    ) -> Result<HoldReport, SiteError> {
+        let round = manifest.round;
+        let over = |state| !matches!(state, RoundState::Collecting | RoundState::Reviewing);
+        let closed = self.wait_and_mend(round, Awaited::Closing, |status| over(status.state)).await;
+        if closed.is_ok() {
+            self.endorse(manifest, holder).await?;
+        }
+        Err(left_out)
     }
 
     /// This site as a key holder, with everything that it has said.
@@ -164,7 +186,13 @@ impl Site {
         let entries = closing.logged(manifest, receipt.map(|receipt| &receipt.statement));
         let leaves: Vec<LogHash> = entries.iter().map(LogEntry::leaf).collect();
         let size = closing.checkpoint.size;
-        let inclusion = self.transport.inclusion(self.study_id, size, &leaves).await?;
+        let inclusion = match self.transport.inclusion(self.study_id, size, &leaves).await {
+            Err(error) if error.is_missing() => {
+                let (round, contributed) = (closing.round, receipt.is_some());
+                return Err(SiteError::NotInLog { round, contributed, source: error });
+            }
+            inclusion => inclusion?,
+        };
         let mut consistency = None;
         if let Some(seen) = seen.map(|seen| seen.checkpoint.size) {
             let (from, to) = (seen.min(size), seen.max(size));

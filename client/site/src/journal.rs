@@ -16,7 +16,8 @@
 //!                                              for good where trust has changed by them
 //!     judged.json                              trust after the round by these reviews alone
 //!     trust.json                               trust after the round, once a manifest names it
-//!     refused-<closing>.json                   closings on a log that this site refuses
+//!     refused-<statement>.json                 closings on a log that this site refuses, manifests and
+//!                                              freezes in whose place it took another
 //! STATE/studies/<study>/restored.json          restores from backups, how far the site abstains
 //! STATE/studies/<study>/round-keys/            see `round_keys`
 //! ```
@@ -252,6 +253,27 @@ impl Journal {
 
     fn restores_path(&self, study: StudyId) -> PathBuf {
         self.root.join("studies").join(study.to_string()).join("restored.json")
+    }
+
+    /// The last round up to this one whose manifest is on disk.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a record cannot be read.
+    pub(crate) fn last_manifest(
+        &self,
+        study: StudyId,
+        until: RoundNumber,
+    ) -> Result<Option<RoundNumber>, JournalError> {
+        let folders = files::children(&self.rounds(study))?.into_iter();
+        let numbered = folders.filter_map(|folder| Some((number(&folder)?, folder)));
+        let mut rounds: Vec<_> = numbered.filter(|(round, _)| *round <= until.0).collect();
+        rounds.sort_by_key(|(round, _)| Reverse(*round));
+        for (round, folder) in rounds {
+            if (RoundJournal { folder }).manifest()?.is_some() {
+                return Ok(Some(RoundNumber(round)));
+            }
+        }
+        Ok(None)
     }
 
     /// The highest round that this site knows: whose manifest it has accepted, or in which it has

@@ -111,6 +111,11 @@ impl Site {
             Some(Abstention { restored_at: record.restored_at, through })
         });
         let known = known.reduce(Abstention::and);
+        // The last run was the latest. A time before it that lies ahead of it came from a wrong clock
+        // and would shut this site out until then.
+        let latest = records.last().map(|record| record.restored_at);
+        let known =
+            known.zip(latest).map(|(known, restored_at)| Abstention { restored_at, ..known });
         Ok(match last {
             Some(None) => records.last().map(|record| {
                 let open = Abstention { restored_at: record.restored_at, through: None };

@@ -1,27 +1,19 @@
-//! KEM keys for single rounds: made and published ahead, destroyed when their round has ended.
+//! KEM keys for single rounds: which a manifest must name, and what sites hold under.
+
+mod publish;
 
 use std::fmt;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId};
-use ringfence_crypto::log::checkpoint::CheckpointError;
-use ringfence_crypto::log::{
-    Checkpoint, CheckpointText, InclusionProof, LogEntry, NoteKey, TlogProof, origin,
-};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Closing, HolderKeys, Manifest, RoundKeys};
-use ringfence_keys::round_secret::{self, RoundSecret};
+use ringfence_keys::round_secret::RoundSecret;
 
-use crate::error::{ServedError, SiteError};
-use crate::journal::Published;
-use crate::site::{Hidden, Site};
-use crate::transport::{Openings, present, printable};
-
-/// Rounds that one statement covers.
-const BATCH: u32 = 16;
-
-/// A new statement is published when fewer rounds than these are covered ahead.
-const AHEAD: u32 = 4;
+use crate::error::SiteError;
+use crate::journal::{Published, RoundKeysJournal};
+use crate::site::Site;
+use crate::transport::present;
 
 /// Whether the initiator of a manifest must have been shown a site's keys, `last` being the closing of
 /// the round before. The first two do not rest on what the initiator says of its time.
@@ -31,10 +23,6 @@ fn must_name(manifest: &Manifest, published: &Published, last: Option<&Closing>)
     let logged = logged.is_some_and(|(index, last)| index < last.checkpoint.size);
     let unopened = published.unopened.is_some_and(|next| next <= manifest.round);
     logged || unopened || !RoundKeys::may_be_unseen(manifest.opened_at, published.since)
-}
-
-fn not_logged(statement: Digest, reason: String) -> SiteError {
-    SiteError::RoundKeysNotLogged { statement, reason: printable(&reason) }
 }
 
 /// What a manifest names as a holder's round keys.
@@ -51,101 +39,6 @@ impl fmt::Display for NamedKey {
 }
 
 impl Site {
-    /// Sees to it that this site's keys for the coming rounds are published and in the study's log,
-    /// and destroys secrets of rounds that have ended. The secrets are durable before their public
-    /// halves leave.
-    ///
-    /// # Errors
-    /// [`SiteError`].
-    pub async fn publish_round_keys(&self) -> Result<(), SiteError> {
-        let published: Hidden<'_, ()> = Box::pin(self.publish());
-        published.await
-    }
-
-    async fn publish(&self) -> Result<(), SiteError> {
-        self.help_if_behind().await?;
-        let journal = self.journal.round_keys(self.study_id)?;
-        for round in journal.secret_rounds()? {
-            let of = self.journal.round(self.study_id, round)?;
-            if of.opening(Openings::Sum)?.is_some()
-                && let Some(certificate) = of.certificate()?
-            {
-                self.settle_if_agreed(round, certificate.closing.id()).await?;
-            }
-            if self.duties_done(round)? {
-                journal.destroy(round)?;
-            }
-        }
-        let next = self.next_round().await?;
-        if journal.covered()?.0 < next.0.saturating_add(AHEAD) {
-            let mut rng =
-                ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
-            let mut first = journal.covered()?.max(next);
-            // A site that has lost its state has published keys that it knows nothing of any more.
-            // It cannot hold in their rounds, but goes on after them.
-            while let Some(published) = self.published(self.id(), first).await? {
-                // Signed by this site and of this round: the aggregator cannot lead it on for longer
-                // than it has published.
-                RoundKeys::check(&published, &self.study, self.study_id)?;
-                let RoundKeys { site, .. } = &published.statement;
-                if site != self.id() || published.statement.key(first).is_none() {
-                    return Err(
-                        ServedError::OtherRoundKeys { round: first, of: site.clone() }.into()
-                    );
-                }
-                let keys = u32::try_from(published.statement.keys.len()).unwrap_or(u32::MAX);
-                let end = published.statement.first_round.0.saturating_add(keys);
-                first = RoundNumber(end).max(first.next());
-            }
-            let secrets = (0..BATCH)
-                .map(|_| RoundSecret::generate(&mut rng).map_err(SiteError::from))
-                .collect::<Result<Vec<_>, _>>()?;
-            let statement = round_secret::publish(&self.identity, self.study_id, first, &secrets);
-            journal.save(&statement, &secrets)?;
-        }
-        // Sent again until the aggregator has it: the same statement is taken any number of times.
-        for statement in journal.unsent()? {
-            self.transport.put_round_keys(&statement).await?;
-            let since = self.clock.now();
-            let proof = self.proof_of(&statement).await?;
-            journal.logged(&statement.statement, &proof)?;
-            journal.sent(&statement, since)?;
-        }
-        Ok(())
-    }
-
-    /// Fetches what proves, signed by the aggregator, that the study's log contains round keys of
-    /// this site.
-    async fn proof_of(&self, statement: &Signed<RoundKeys>) -> Result<TlogProof, SiteError> {
-        let note = self.transport.checkpoint(self.study_id).await?;
-        let digest = statement.id();
-        let signed = NoteKey::new(&origin(self.study_id), self.study.aggregator_key)
-            .map_err(CheckpointError::from)
-            .and_then(|key| CheckpointText::verified(&note, &key))
-            .map_err(|error| not_logged(digest, error.to_string()))?;
-        let inclusion = self.inclusion_of(digest, signed.checkpoint()).await?;
-        TlogProof::new(inclusion, note, Vec::new())
-            .map_err(|error| not_logged(digest, error.to_string()))
-    }
-
-    /// Fetches the proof that a log contains round keys of this site, and checks it.
-    async fn inclusion_of(
-        &self,
-        statement: Digest,
-        checkpoint: Checkpoint,
-    ) -> Result<InclusionProof, SiteError> {
-        let leaf = LogEntry::of::<RoundKeys>(statement).leaf();
-        let size = checkpoint.size;
-        let proofs = present(self.transport.inclusion(self.study_id, size, &[leaf]).await)?;
-        let proof = proofs.and_then(|proofs| proofs.into_iter().next());
-        let none = || format!("the aggregator shows no proof in its log of {size} statements");
-        let proof = proof.ok_or_else(|| not_logged(statement, none()))?;
-        proof
-            .verify(leaf, &checkpoint)
-            .map_err(|error| not_logged(statement, error.to_string()))?;
-        Ok(proof)
-    }
-
     /// Refuses a closing whose log lacks the round keys that this site holds under: without them
     /// nothing shows that the aggregator had them. The closing is kept as evidence; its signature
     /// has been checked.
@@ -182,20 +75,40 @@ impl Site {
             let keys = self.published(&holder.id, round).await?;
             // Keys that do not check are not used: the holder's long-term key counts then.
             let sound = keys.filter(|keys| self.are_sound(keys, &holder.id, round));
-            match &sound {
-                Some(keys) => journal.see(keys)?,
-                // Hidden now, they were there before: a manifest without them would switch forward
-                // secrecy off, which the aggregator must not be able to do.
-                None => {
-                    if let Some(seen) = journal.seen(&holder.id, round)? {
-                        let (holder, seen) = (holder.id.clone(), seen.id());
-                        return Err(SiteError::RoundKeysHidden { holder, round, seen });
-                    }
-                }
+            if let Some(keys) = &sound {
+                journal.see(keys)?;
             }
-            digests.push(sound.map(|keys| keys.id()));
+            let known = match &sound {
+                Some(keys) => Some(keys.id()),
+                None => self.shown_before(&journal, &holder.id, round).await?,
+            };
+            digests.push(known);
         }
         Ok(digests)
+    }
+
+    /// Round keys that the aggregator does not show, and that this site has seen or made itself, given
+    /// to the aggregator again: whoever does not show them, a manifest without them would switch
+    /// forward secrecy off.
+    async fn shown_before(
+        &self,
+        journal: &RoundKeysJournal,
+        holder: &SiteId,
+        round: RoundNumber,
+    ) -> Result<Option<Digest>, SiteError> {
+        let known = match holder == self.id() {
+            true => journal.published(round)?.map(|published| published.keys),
+            false => journal.seen(holder, round)?,
+        };
+        let Some(known) = known else { return Ok(None) };
+        let (holder, seen) = (holder.clone(), known.id());
+        match self.transport.put_round_keys(&known).await {
+            Ok(()) => Ok(Some(seen)),
+            Err(error) if error.is_refusal() => {
+                Err(SiteError::RoundKeysHidden { holder, round, seen })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn are_sound(&self, keys: &Signed<RoundKeys>, holder: &SiteId, round: RoundNumber) -> bool {
@@ -260,15 +173,6 @@ impl Site {
         let secret = self.journal.round_keys(self.study_id)?.secret(manifest.round, named)?;
         let missing = || SiteError::RoundSecret { round: manifest.round, statement: named };
         secret.ok_or_else(missing).map(Some)
-    }
-
-    /// Whether nothing that was sealed to this site in a round is needed again: it is settled, or
-    /// ended in an abort, or without it as a holder.
-    fn duties_done(&self, round: RoundNumber) -> Result<bool, SiteError> {
-        let journal = self.journal.round(self.study_id, round)?;
-        let ended = journal.certificate()?;
-        let idle = ended.is_some_and(|c| c.closing.statement.is_abort() || !self.holds(round));
-        Ok(idle || journal.is_settled()?)
     }
 
     async fn published(

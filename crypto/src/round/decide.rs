@@ -14,6 +14,7 @@ use crate::statement::{
     Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, ExclusionReason, Freeze, Header,
     Included, Opening, Outcome, Receipt, Review, RosterEntry,
 };
+use crate::time::MAX_CLOCK_AHEAD;
 
 /// The fixed set of a round: what may be added up. Only [`Round::closed_set`] makes one.
 #[derive(Clone, Debug, PartialEq)]
@@ -260,6 +261,14 @@ impl Round {
         (included, excluded)
     }
 
+    /// The latest time that a closing states: reviewing's end after the latest end of collecting, and
+    /// what clocks may differ by. A clock that runs ahead of the sites' would keep them from endorsing
+    /// until its time has come, and a closing is signed once; a time in the past does no harm.
+    fn latest_end(&self) -> UnixSeconds {
+        let reviewed = self.manifest.statement.deadline.after(self.study.review_seconds.into());
+        reviewed.after(MAX_CLOCK_AHEAD)
+    }
+
     /// The closing to sign for a set and the digest of the sum over it (none for an abort), with
     /// the checkpoint of the study's log after everything so far.
     pub fn closing_of(
@@ -274,7 +283,7 @@ impl Round {
             round: self.number(),
             manifest: self.id,
             freeze: set.freeze,
-            closed_at: now,
+            closed_at: now.min(self.latest_end()),
             included: set.included,
             excluded: set.excluded,
             reviews: set.reviews,

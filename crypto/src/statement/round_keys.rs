@@ -117,6 +117,12 @@ impl RoundKeys {
         Ok(())
     }
 
+    /// The round after the last one that it has a key for.
+    pub fn end(&self) -> RoundNumber {
+        let keys = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        RoundNumber(self.first_round.0.saturating_add(keys))
+    }
+
     /// As [`RoundKeys::check`], but for the keys themselves.
     fn check_statement(
         signed: &Signed<Self>,

@@ -53,6 +53,19 @@ fn the_set_waits_for_all_reviews_or_for_their_time() {
     assert_eq!(game.set().unwrap().included().len(), 8, "all have reviewed");
 }
 
+/// Sites refuse a closing from their future, and there is no second one: a clock that is years ahead
+/// when the aggregator is started must not stop the study for as long.
+#[test]
+fn a_closing_states_no_later_time_than_the_round_could_have_taken() {
+    let mut game = Game::frozen();
+    (0..7).for_each(|holder| game.put_review(holder, &[]));
+    let latest = game.round.manifest().statement.deadline.after(60 + 300);
+    game.now = latest.after(315_360_000);
+    let closing = game.closing_of(game.set().unwrap()).statement;
+    assert_eq!(closing.closed_at, latest);
+    check(&game, &closing).unwrap();
+}
+
 #[test]
 fn fewer_reviews_than_a_judgement_needs_are_an_abort() {
     let mut game = Game::frozen();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_site::{RestoreRun, Site};
 
@@ -73,4 +74,24 @@ async fn the_end_of_the_abstention_is_what_the_other_sites_sign() {
     assert!(error.contains("answered: nobody"), "{error}");
     sites[1].restored(RestoreRun::Ask).await.unwrap_err();
     assert_eq!(sites[2].answer_restored().await.unwrap(), []);
+}
+
+/// A restore that was noted while the clock was a day ahead does not shut the site out for a day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_noted_again_with_the_right_clock_counts() {
+    let trio = Trio::start().await;
+    let (clock, _hand) = Clock::mock(Clock::system().now().after(86_400));
+    let ahead = trio.site_with(2, |membership| membership.clock = clock);
+    // The study has no round yet: nothing is to be abstained from but the time.
+    ahead.abstain(RoundNumber(0)).unwrap();
+    drop(ahead);
+    let site = trio.site(2);
+    let noted = |site: &Site| site.abstention().unwrap().unwrap().restored_at;
+    assert!(noted(&site) > Clock::system().now().after(80_000));
+    site.abstain(RoundNumber(0)).unwrap();
+    assert!(noted(&site) <= Clock::system().now());
+    // How far it abstains is the most that it was ever told.
+    site.abstain(RoundNumber(3)).unwrap();
+    site.abstain(RoundNumber(1)).unwrap();
+    assert_eq!(site.abstention().unwrap().unwrap().through, Some(RoundNumber(3)));
 }

@@ -19,7 +19,7 @@ use crate::trio::{Trio, finish, next_model, update};
 
 const FIRST: RoundNumber = RoundNumber::FIRST;
 
-fn refuse(answer: &mut Answer, status: u16) {
+pub(crate) fn refuse(answer: &mut Answer, status: u16) {
     answer.status = status;
     answer.bytes = json::compact(&Problem {
         kind: "/problems/other".into(),
@@ -30,7 +30,7 @@ fn refuse(answer: &mut Answer, status: u16) {
 }
 
 /// Site `k`, whose aggregator lies.
-fn lied_to(
+pub(crate) fn lied_to(
     trio: &Trio,
     k: usize,
     lie: impl Fn(&Asked<'_>, &mut Answer) + Send + Sync + 'static,
@@ -45,7 +45,7 @@ fn is_inclusion(asked: &Asked<'_>) -> bool {
 }
 
 /// Of which holders the manifest of the first round names round keys.
-async fn named(trio: &Trio) -> Vec<bool> {
+pub(crate) async fn named(trio: &Trio) -> Vec<bool> {
     let manifest = trio.transport().round(trio.study_id(), FIRST).manifest().await.unwrap();
     manifest.statement.holder_keys.iter().map(Option::is_some).collect()
 }
@@ -226,8 +226,10 @@ async fn an_initiator_refuses_to_open_a_round_without_keys_that_it_has_seen() {
     let seen = trio.site_with(0, |membership| membership.clock = clock);
     seen.open_round(trio.base, 600).await.unwrap_err();
     drop(seen);
+    // It neither shows them nor takes them again.
     let hidden = lied_to(&trio, 0, |asked, answer| {
-        if asked.method == "GET" && asked.path.contains("/round-keys/b?") {
+        let path = asked.path;
+        if path.contains("/round-keys/b?") || path.ends_with("/round-keys/b") {
             refuse(answer, 404);
         }
     });

@@ -2,6 +2,7 @@
 //! and what it said in disputes is in `disputes`.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -252,6 +253,45 @@ impl RoundJournal {
     pub fn save_refused(&self, closing: &Signed<Closing>) -> Result<(), JournalError> {
         let name = format!("refused-{}.json", closing.id());
         files::write(&self.folder.join(name), &json::pretty(closing))
+    }
+
+    /// Takes another manifest than the one that is kept, which stays as `refused-` and its id.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn replace_manifest(
+        &self,
+        kept: &Signed<Manifest>,
+        by: &Signed<Manifest>,
+    ) -> Result<(), JournalError> {
+        self.set_aside(&kept.id(), kept)?;
+        self.save_manifest(by)
+    }
+
+    /// The same of a freeze.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn replace_freeze(
+        &self,
+        kept: &Signed<Freeze>,
+        by: &Signed<Freeze>,
+    ) -> Result<(), JournalError> {
+        self.set_aside(&kept.id(), kept)?;
+        self.save_freeze(by)
+    }
+
+    fn set_aside<T: Serialize>(&self, id: &dyn Display, kept: &T) -> Result<(), JournalError> {
+        files::write(&self.folder.join(format!("refused-{id}.json")), &json::pretty(kept))
+    }
+
+    /// Whether this site has signed anything in the round: contributed, reviewed or endorsed.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn has_signed(&self) -> Result<bool, JournalError> {
+        let held = self.review()?.is_some() || self.endorsement()?.is_some();
+        Ok(held || self.contribution()?.is_some())
     }
 
     /// The reviews in `reviews.json`, unchecked; none where they are missing or damaged, for they can

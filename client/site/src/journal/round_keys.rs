@@ -105,7 +105,9 @@ impl RoundKeysJournal {
         for (path, _) in self.statements()? {
             let note = path.with_extension("unopened");
             let since: Option<UnixSeconds> = files::read(&path.with_extension("sent"))?;
-            if since.is_some_and(|since| since <= by) && !note.exists() {
+            let known: Option<RoundNumber> = files::read(&note)?;
+            // The lowest: the aggregator says it, and may have said too much before.
+            if since.is_some_and(|since| since <= by) && known.is_none_or(|known| next < known) {
                 files::write(&note, &json::compact(&next))?;
             }
         }
@@ -206,10 +208,7 @@ impl RoundKeysJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn covered(&self) -> Result<RoundNumber, JournalError> {
-        let ends = self.statements()?.into_iter().map(|(_, signed)| {
-            let RoundKeys { first_round, keys, .. } = &signed.statement;
-            RoundNumber(first_round.0.saturating_add(keys.len() as u32))
-        });
+        let ends = self.statements()?.into_iter().map(|(_, signed)| signed.statement.end());
         Ok(ends.max().unwrap_or(RoundNumber::FIRST))
     }
 
@@ -239,6 +238,18 @@ impl RoundKeysJournal {
         let statements = self.statements()?.into_iter();
         let unsent = statements.filter(|(path, _)| !path.with_extension("sent").exists());
         Ok(unsent.map(|(_, statement)| statement).collect())
+    }
+
+    /// Statements that the aggregator has confirmed and that cover a round from `next` on.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn in_use(&self, next: RoundNumber) -> Result<Vec<Signed<RoundKeys>>, JournalError> {
+        let statements = self.statements()?.into_iter();
+        let in_use = statements.filter(|(path, signed)| {
+            path.with_extension("sent").exists() && signed.statement.end() > next
+        });
+        Ok(in_use.map(|(_, statement)| statement).collect())
     }
 
     /// Where the proof lies that the study's log contains a statement.

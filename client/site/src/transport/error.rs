@@ -139,6 +139,11 @@ impl TransportError {
         self.status() == Some(StatusCode::NOT_FOUND.as_u16())
     }
 
+    /// Whether the aggregator has answered that it does not take this.
+    pub fn is_refusal(&self) -> bool {
+        self.status().is_some_and(|status| (400..500).contains(&status))
+    }
+
     /// Whether the aggregator says that it cannot do this now, and why (it is busy, or has lost
     /// something).
     pub fn is_busy(&self) -> bool {
