@@ -6,23 +6,25 @@
 
 mod job;
 mod method;
+mod progress;
 mod report;
 mod rounds;
 mod run;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, TrainingPlan, data};
-use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, PlanArgs, UsualEpochs};
+use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs};
 
 use crate::files::make_folder;
 use job::Job;
 use method::MethodName;
+use progress::Progress;
 use run::{Key, Run};
 
 /// Arguments of `ringfence-lab experiment`.
@@ -35,6 +37,8 @@ pub(crate) struct Experiment {
     images: DataArgs,
     #[command(flatten)]
     plan: PlanArgs,
+    #[command(flatten)]
+    object: ObjectArg,
     /// What is compared.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [
         MethodName::Local, MethodName::Fedavg, MethodName::Perfedavg,
@@ -50,6 +54,10 @@ pub(crate) struct Experiment {
     federation: FederationArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Seconds between two lines of progress where standard error is no terminal.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    progress_seconds: u64,
     /// Folder for runs, report, charts and pictures.
     #[arg(long, default_value = "out")]
     out: PathBuf,
@@ -62,28 +70,30 @@ impl Experiment {
     /// When the data cannot be used, or the folder holds runs of another experiment.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.device.choose()?;
+        let object = self.object.name(self.plan.task, self.data.is_none())?;
         ensure!(!self.seeds.is_empty() && !self.methods.is_empty(), "nothing to compare");
         let runs = self.out.join("runs");
         make_folder(&runs)?;
-        let ways: &[bool] = if self.encrypted { &[false, true] } else { &[false] };
+        let keys = self.keys();
+        let to_make = keys.iter().filter(|key| !Run::is_kept(&runs.join(key.to_string())));
+        let progress = Progress::new(to_make.count(), Duration::from_secs(self.progress_seconds));
         let (started, mut done) = (Instant::now(), Vec::new());
         let mut said = BTreeSet::new();
         for seed in &self.seeds {
             let dataset = self.dataset(*seed)?;
             let task = self.plan_of(MethodName::Local, *seed, &dataset)?.task()?;
             // The same of every seed, unless its division differs.
-            for line in remarks(task.as_ref(), &dataset) {
+            let sites = dataset.sites.iter();
+            let sites = sites.map(|site| format!("  {:<24} {}", site.site, site.summary()));
+            for line in sites.chain(remarks(task.as_ref(), &dataset)) {
                 if said.insert(line.clone()) {
                     println!("{line}");
                 }
             }
-            for method in &self.methods {
-                for encrypted in ways.iter().copied().filter(|e| !e || method.is_federated()) {
-                    let plan = self.plan_of(*method, *seed, &dataset)?;
-                    plan.check(&dataset)?;
-                    let key = Key { method: *method, seed: *seed, encrypted };
-                    done.push(self.one(key, &plan, &dataset).await?);
-                }
+            for key in keys.iter().filter(|key| key.seed == *seed) {
+                let plan = self.plan_of(key.method, *seed, &dataset)?;
+                plan.check(&dataset)?;
+                done.push(self.one(*key, &plan, &dataset, &progress).await?);
             }
         }
         println!("\n{} runs, {:.0} s now", done.len(), started.elapsed().as_secs_f64());
@@ -93,22 +103,43 @@ impl Experiment {
             let dataset = self.dataset(*seed)?;
             let of_seed: Vec<&Run> = done.iter().filter(|run| run.key.seed == *seed).collect();
             let plan = self.plan_of(MethodName::Fedavg, *seed, &dataset)?;
-            report::pictures(&self.out, &plan, &dataset, &of_seed)?;
+            report::pictures(&self.out, &plan, &dataset, &of_seed, object)?;
         }
         Ok(())
     }
 
+    /// The runs, by seed.
+    fn keys(&self) -> Vec<Key> {
+        let ways: &[bool] = if self.encrypted { &[false, true] } else { &[false] };
+        let mut keys = Vec::new();
+        for seed in &self.seeds {
+            for method in &self.methods {
+                let ways = ways.iter().filter(|way| !**way || method.is_federated());
+                keys.extend(ways.map(|way| Key { method: *method, seed: *seed, encrypted: *way }));
+            }
+        }
+        keys
+    }
+
     /// A run from its file, or anew.
-    async fn one(&self, key: Key, plan: &TrainingPlan, dataset: &Dataset) -> anyhow::Result<Run> {
+    async fn one(
+        &self,
+        key: Key,
+        plan: &TrainingPlan,
+        dataset: &Dataset,
+        progress: &Progress,
+    ) -> anyhow::Result<Run> {
         let folder = self.out.join("runs").join(key.to_string());
         let federation = &self.federation.options(dataset);
-        let job = Job { folder: &folder, key, plan, federation, dataset };
+        let job = Job { folder: &folder, key, plan, federation, dataset, progress };
         if let Some(run) = Run::load(&folder, key, &job.settings())? {
             println!("{key:<28} kept      {}", run.headline());
             return Ok(run);
         }
+        progress.run(key);
         let run = job.run().await?;
         println!("{key:<28} {:>6.0} s  {}", run.seconds, run.headline());
+        progress.say_left();
         Ok(run)
     }
 

@@ -87,6 +87,27 @@ fn runs_are_kept_and_encryption_changes_rounding_only() {
     assert!(error.contains("other settings or data"), "{error}");
 }
 
+#[test]
+fn off_a_terminal_a_line_now_and_then_says_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut arguments = vec!["experiment", "--sites", "3", "--side", "16", "--rounds", "60"];
+    arguments.extend(["--epochs", "1", "--methods", "local", "--seeds", "4"]);
+    arguments.extend(["--progress-seconds", "1"]);
+    let output = Command::new(env!("CARGO_BIN_EXE_ringfence-lab"))
+        .args(arguments)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let (said, wrong) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+    let (said, wrong) = (said.unwrap(), wrong.unwrap());
+    assert!(output.status.success(), "{wrong}");
+    let line = wrong.lines().find(|line| line.contains("now local-seed-4")).unwrap();
+    assert!(line.starts_with("after ") && line.contains(" of 1 runs, "), "{line}");
+    // The sites stand there before anything trains, with what their masks say.
+    assert!(said.find("  hospital-3 ").unwrap() < said.find("local-seed-4").unwrap(), "{said}");
+    assert!(said.contains("% of the pixels inside"), "{said}");
+}
+
 /// Four hospitals: two of both classes, one of sick people only, one of a single patient.
 fn uneven_hospitals(folder: &Path) {
     let options =
@@ -172,16 +193,18 @@ fn the_largest_sites_are_refused_where_most_of_a_class_would_go() {
     );
 }
 
-/// As `ringfence demo` does: generated images would not heed it.
 #[test]
-fn without_data_nothing_is_said_of_how_they_are_read() {
+fn a_closed_pipe_ends_it_without_a_word() {
     let folder = tempfile::tempdir().unwrap();
-    for (option, expected) in [
-        (&["--colour"][..], "--colour would change nothing: the images are generated, in grey"),
-        (&["--scanners", "1"], "--scanners would change nothing"),
-        (&["--window", "-600,1500"], "--window would change nothing"),
-    ] {
-        let error = lab(folder.path(), &[&ARGUMENTS[..], option].concat()).unwrap_err();
-        assert!(error.contains(expected), "{option:?}: {error}");
-    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_ringfence-lab"))
+        .args(["experiment", "--side", "16", "--sites", "3", "--rounds", "1", "--epochs", "1"])
+        .args(["--methods", "local", "--seeds", "1"])
+        .current_dir(folder.path())
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(141), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
 }

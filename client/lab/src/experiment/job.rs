@@ -15,6 +15,7 @@ use ringfence_options::{pinned, progress_bar};
 use ringfence_weights::Weights;
 
 use super::method::MethodName;
+use super::progress::Progress;
 use super::rounds::Rounds;
 use super::run::{Key, Run, SiteScores, Table};
 use crate::files;
@@ -28,6 +29,7 @@ pub(super) struct Job<'a> {
     pub(super) plan: &'a TrainingPlan,
     pub(super) federation: &'a FederationOptions,
     pub(super) dataset: &'a Dataset,
+    pub(super) progress: &'a Progress,
 }
 
 /// The chosen model of each site.
@@ -125,6 +127,7 @@ impl Job<'_> {
                     let start = RoundStart { plan, model: &weights, round: before };
                     weights = start.train_alone(place, site, &mut |_| ())?;
                     bar.inc(1);
+                    self.progress.part(1.0 / (f64::from(plan.rounds) * dataset.sites.len() as f64));
                 }
                 let scores = evaluate(task.as_ref(), &weights, site.choosing())?;
                 best.offer(round, mean_for_choice(std::slice::from_ref(&scores)), &weights);
@@ -158,6 +161,7 @@ impl Job<'_> {
             if let Some(before) = round.checked_sub(1) {
                 rounds.step(plan, dataset, before).await?;
                 bar.inc(1);
+                self.progress.part(1.0 / f64::from(plan.rounds));
             }
             let mut scores = Vec::new();
             for site in &dataset.sites {

@@ -78,6 +78,11 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// Whether the folder holds a finished run, of whatever settings.
+    pub(super) fn is_kept(folder: &Path) -> bool {
+        folder.join("run.json").exists()
+    }
+
     /// A finished run from its folder.
     pub(super) fn load(
         folder: &Path,
