@@ -1,11 +1,18 @@
 //! Charts as SVG: learning curves and bars by site.
 
+mod label;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use plotters::coord::ranged1d::BoldPoints;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use ringfence_durable::Readers;
+
+pub use label::shortened;
+use label::{digits, whole};
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito, "Color Universal Design",
 /// 2008), the darkest first.
@@ -21,8 +28,12 @@ const COLOURS: [RGBColor; 7] = [
 const INK: RGBColor = RGBColor(32, 36, 44);
 const GRID: RGBColor = RGBColor(225, 227, 230);
 const FONT: &str = "sans-serif";
-/// Width for one letter of a legend's text of 14 px.
+/// Width for one letter of a text of 14 px.
 const LETTER: f64 = 7.5;
+/// Labels of the axis of scores, at most.
+const TICKS: usize = 11;
+/// Widest chart, in pixels.
+const WIDEST: u32 = 1600;
 
 /// A chart that cannot be drawn or written.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +73,7 @@ pub fn curves(path: &Path, title: &str, score: &str, curves: &[Curve]) -> Result
         let points = || curves.iter().flat_map(|curve| &curve.points);
         let last = points().map(|(round, _)| *round).max().unwrap_or(1).max(1);
         let highest = points().flat_map(|(_, runs)| runs).copied().fold(0.0, f64::max);
+        let decimals = digits(&ticks(ceiling(highest)));
         let mut chart = ChartBuilder::on(&area)
             .margin_right(24)
             .margin_left(14)
@@ -74,9 +86,10 @@ pub fn curves(path: &Path, title: &str, score: &str, curves: &[Curve]) -> Result
             .bold_line_style(GRID)
             .axis_style(INK)
             .label_style((FONT, 14).into_font().color(&INK))
-            .x_labels(usize::try_from(last.min(12)).unwrap_or(12))
-            .x_label_formatter(&|round| format!("{round:.0}"))
-            .y_label_formatter(&|value| format!("{value:.1}"))
+            .x_labels(usize::try_from(last.min(12)).unwrap_or(12) + 1)
+            .x_label_formatter(&|round| whole(*round))
+            .y_labels(TICKS)
+            .y_label_formatter(&|value| format!("{value:.decimals$}"))
             .x_desc("round")
             .y_desc(score)
             .draw()?;
@@ -103,13 +116,16 @@ pub fn bars(
     groups: &[String],
     series: &[Bars],
 ) -> Result<(), ChartError> {
-    let width = (140 + groups.len() * (40 + 26 * series.len())).clamp(560, 1600);
-    write(path, (u32::try_from(width).unwrap_or(1600), 460), &|page| {
+    let longest = groups.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let group = (40 + 26 * series.len()).max((longest + 2) * LETTER as usize);
+    let width = u32::try_from(140 + groups.len() * group).unwrap_or(WIDEST).clamp(560, WIDEST);
+    write(path, (width, 460), &|page| {
         page.fill(&WHITE)?;
         let names: Vec<&str> = series.iter().map(|bars| bars.name.as_str()).collect();
         let area = heading(page, title, &names)?;
         let all = series.iter().flat_map(|bars| bars.values.iter().flatten());
         let highest = all.copied().fold(0.0, f64::max);
+        let decimals = digits(&ticks(ceiling(highest)));
         let mut chart = ChartBuilder::on(&area)
             .margin_right(16)
             .margin_left(14)
@@ -124,7 +140,8 @@ pub fn bars(
             .axis_style(INK)
             .label_style((FONT, 14).into_font().color(&INK))
             .x_labels(0)
-            .y_label_formatter(&|value| format!("{value:.1}"))
+            .y_labels(TICKS)
+            .y_label_formatter(&|value| format!("{value:.decimals$}"))
             .y_desc(score)
             .draw()?;
         // Four fifths of a group's width for its bars, the rest between groups.
@@ -142,9 +159,11 @@ pub fn bars(
             }
         }
         let style = text(13).pos(Pos::new(HPos::Center, VPos::Top));
+        let across = f64::from(width - 90) / groups.len().max(1) as f64;
+        let letters = ((across / LETTER) as usize).saturating_sub(1);
         for (group, name) in groups.iter().enumerate() {
             let (x, y) = chart.backend_coord(&(group as f64 + 0.5, 0.0));
-            page.draw(&Text::new(name.as_str(), (x, y + 8), style.clone()))?;
+            page.draw(&Text::new(shortened(name, letters), (x, y + 8), style.clone()))?;
         }
         Ok(())
     })
@@ -171,17 +190,35 @@ type Drawn = Result<(), Box<dyn Error>>;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-/// Draws the title and the legend below it; the area that is left.
+/// Draws the title and the legend below it, in as many lines as it takes; the area that is left.
 fn heading<'a>(root: &Area<'a>, title: &str, names: &[&str]) -> Result<Area<'a>, Box<dyn Error>> {
-    let (head, rest) = root.split_vertically(64);
+    let (width, _) = root.dim_in_pixel();
+    let places = legend(names, width);
+    let lines = places.last().map_or(1, |(_, line)| line + 1);
+    let (head, rest) = root.split_vertically(44 + 20 * lines);
     head.draw(&Text::new(title.to_owned(), (16, 10), text(18)))?;
-    let mut x = 16;
-    for (name, colour) in names.iter().zip(COLOURS.iter().cycle()) {
-        head.draw(&Rectangle::new([(x, 42), (x + 12, 54)], colour.filled()))?;
-        head.draw(&Text::new((*name).to_owned(), (x + 18, 40), text(14)))?;
-        x += 40 + (name.chars().count() as f64 * LETTER) as i32;
+    for ((name, colour), (x, line)) in names.iter().zip(COLOURS.iter().cycle()).zip(places) {
+        let y = 42 + 20 * line;
+        head.draw(&Rectangle::new([(x, y), (x + 12, y + 12)], colour.filled()))?;
+        head.draw(&Text::new((*name).to_owned(), (x + 18, y - 2), text(14)))?;
     }
     Ok(rest)
+}
+
+/// Where each name of a legend begins, in pixels, and on which line.
+fn legend(names: &[&str], width: u32) -> Vec<(i32, i32)> {
+    let (mut x, mut line) = (16, 0);
+    let width = i32::try_from(width).unwrap_or(i32::MAX);
+    let place = |name: &&str| {
+        let takes = 40 + (name.chars().count() as f64 * LETTER) as i32;
+        if x > 16 && x + takes > width {
+            (x, line) = (16, line + 1);
+        }
+        let at = (x, line);
+        x += takes;
+        at
+    };
+    names.iter().map(place).collect()
 }
 
 fn text(size: u32) -> TextStyle<'static> {
@@ -191,6 +228,11 @@ fn text(size: u32) -> TextStyle<'static> {
 /// The upper end of the axis: the next tenth above the highest value, 1 at most.
 fn ceiling(highest: f64) -> f64 {
     ((highest * 10.0 + 0.5).ceil() / 10.0).clamp(0.1, 1.0)
+}
+
+/// Where the axis of scores is labelled.
+fn ticks(ceiling: f64) -> Vec<f64> {
+    RangedCoordf64::from(0.0..ceiling).key_points(BoldPoints(TICKS))
 }
 
 fn mean(runs: &[f64]) -> f64 {
@@ -203,4 +245,29 @@ fn least(runs: &[f64]) -> f64 {
 
 fn greatest(runs: &[f64]) -> f64 {
     runs.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_labels_of_an_axis_are_alike_and_none_is_rounded() {
+        for tenth in 1..=10 {
+            let ticks = ticks(f64::from(tenth) / 10.0);
+            let decimals = digits(&ticks);
+            let labels: Vec<String> = ticks.iter().map(|v| format!("{v:.decimals$}")).collect();
+            assert!(labels.windows(2).all(|two| two[0] != two[1]), "{labels:?}");
+            assert!(decimals <= 2 && ticks.len() >= 3, "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_legend_that_is_too_wide_goes_on_below() {
+        let names = ["fedavg, fine-tuned", "perfedavg, fine-tuned", "local"];
+        assert_eq!(legend(&names, 1000).iter().map(|(_, line)| *line).collect::<Vec<_>>(), [0; 3]);
+        let narrow = legend(&names, 420);
+        assert_eq!(narrow.iter().map(|(_, line)| *line).collect::<Vec<_>>(), [0, 0, 1]);
+        assert_eq!(narrow[2].0, 16);
+    }
 }
