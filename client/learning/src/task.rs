@@ -20,7 +20,7 @@ pub use contract::Task;
 pub use name::TaskName;
 pub use overlap::Overlap;
 pub use own_size::{DICE_AT_OWN_SIZE, JACCARD_AT_OWN_SIZE, inside_at_own_size};
-pub use panel::{Panel, Prediction, rgb_pixels, tinted};
+pub use panel::{Caption, Panel, Prediction, Tint, rgb_pixels, tinted};
 pub use remarks::remarks;
 pub use score::{Score, Scores, mean_for_choice};
 pub use segmentation::Segmentation;

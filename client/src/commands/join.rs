@@ -21,7 +21,7 @@ use anyhow::{Context, ensure};
 use ringfence_learning::data::{self, OneSite};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, SiteData, TrainingPlan};
-use ringfence_options::{DataArgs, DeviceArgs, check_pinned};
+use ringfence_options::{DataArgs, DeviceArgs, ObjectArg, check_pinned};
 use ringfence_site::model;
 
 use crate::files::make_folder;
@@ -52,6 +52,8 @@ pub(crate) struct Join {
     data_site: Option<String>,
     #[command(flatten)]
     images: DataArgs,
+    #[command(flatten)]
+    object: ObjectArg,
     #[command(flatten)]
     device: DeviceArgs,
     /// Seconds that a round which this site opens takes contributions: long enough for the slowest
@@ -144,12 +146,13 @@ impl Join {
             }
             report::progress(out, &self.out, plan, data, state)?;
         }
-        report::finish(out, &self.out, plan, data, state)
+        let object = self.object.name(plan.task, false)?;
+        report::finish(out, (&self.out, object), plan, data, state)
     }
 
     /// This site's images, checked against the plan before anything else happens. Without `--sites`
     /// they are of one site: the only one that the data name, or that of `--data-site`.
-    fn site_data(&self, plan: &TrainingPlan) -> anyhow::Result<SiteData> {
+    fn site_data(&self, plan: &TrainingPlan, out: &Output) -> anyhow::Result<SiteData> {
         let mut options =
             self.images.options((plan.side, plan.reading()), plan.training.seed, &plan.classes)?;
         if options.sites.is_none() {

@@ -11,9 +11,9 @@ use anyhow::{Context, ensure};
 use image::{GrayImage, Luma, RgbImage};
 use indicatif::ProgressIterator;
 use ringfence_learning::data::{DataError, Picture};
-use ringfence_learning::task::{rgb_pixels, tinted};
+use ringfence_learning::task::{Tint, rgb_pixels, tinted};
 use ringfence_learning::{DataOptions, TaskName, TrainingPlan, predict};
-use ringfence_options::{DeviceArgs, ReadArgs};
+use ringfence_options::{DeviceArgs, ObjectArg, ReadArgs};
 
 use crate::files::make_folder;
 use inputs::Inputs;
@@ -31,6 +31,8 @@ pub(crate) struct Predict {
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     reading: ReadArgs,
+    #[command(flatten)]
+    object: ObjectArg,
     #[command(flatten)]
     device: DeviceArgs,
     /// Folder for masks, pictures and predictions.csv.
@@ -50,12 +52,13 @@ impl Predict {
             mask: self.reading.mask(),
             ..DataOptions::default()
         };
+        let object = self.object.name(plan.task, false)?;
         let inputs = Inputs::find(&self.inputs, plan.task, &options)?;
         self.check_mask_options(plan.task, &inputs)?;
         make_folder(&self.out)?;
         let mut judged = Judged::new(plan.task, &plan.classes);
         let mut table = self.table()?;
-        let (mut count, mut refused) = (0, Vec::new());
+        let (mut count, mut refused, mut shares) = (0, Vec::new(), Vec::new());
         for (number, input) in inputs.files.iter().enumerate().progress() {
             let name = &input.name;
             let pictures = match input.read(&options) {
@@ -87,6 +90,8 @@ impl Predict {
                 count += 1;
                 table.write_record(fields)?;
                 if let Some(inside) = &inside {
+                    let pixels = inside.iter().filter(|inside| **inside).count();
+                    shares.push(pixels as f64 / inside.len().max(1) as f64);
                     let stem = stem(name, number, picture.slice);
                     self.save_mask(&stem, picture, inside, plan.channels)?;
                 }
@@ -103,6 +108,10 @@ impl Predict {
             refused.len(),
             self.out.display()
         );
+        if !shares.is_empty() {
+            let percent = 100.0 * shares.iter().sum::<f64>() / shares.len() as f64;
+            println!("{object}: {percent:.1} % of the pixels, mean of the images");
+        }
         if let Some(left_aside) = inputs.left_aside() {
             println!("{left_aside}");
         }
@@ -147,7 +156,7 @@ impl Predict {
         let pixels = rgb_pixels(&picture.values, channels);
         for ((mask, overlay), (inside, pixel)) in places.zip(inside.iter().zip(pixels)) {
             *mask = Luma([if *inside { 255 } else { 0 }]);
-            *overlay = tinted(pixel, *inside);
+            *overlay = tinted(pixel, *inside, Tint::Prediction);
         }
         for (kind, image) in [
             ("mask", image::DynamicImage::from(mask)),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use ringfence_learning::chart::{self, Bars, Curve};
+use ringfence_learning::picture::Heading;
 use ringfence_learning::{Dataset, TaskName, TrainingPlan, picture};
 use ringfence_options::score::{marked, one_class_note};
 use serde::Serialize;
@@ -131,6 +132,7 @@ pub(super) fn pictures(
     plan: &TrainingPlan,
     dataset: &Dataset,
     runs: &[&Run],
+    object: &str,
 ) -> anyhow::Result<()> {
     let task = plan.task()?;
     for site in &dataset.sites {
@@ -141,7 +143,9 @@ pub(super) fn pictures(
         let columns: Vec<_> = models.iter().map(|(name, model)| (name.as_str(), model)).collect();
         let samples = picture::spread(&site.test, 4);
         let path = out.join(format!("predictions-{}.png", site.site));
-        picture::save_sheet(&path, task.as_ref(), &samples, &columns)
+        let title = format!("{}: test images", site.site);
+        let heading = Heading { title: &title, object };
+        picture::save_sheet(&path, task.as_ref(), heading, &samples, &columns)
             .with_context(|| path.display().to_string())?;
     }
     Ok(())

@@ -45,11 +45,20 @@ pub(super) struct Line<'a> {
 impl Line<'_> {
     /// Draws it around `(x, y)`. What falls outside the page is cut off.
     pub(super) fn draw_centred(&self, page: &mut RgbImage, x: u32, y: u32) {
+        self.draw(page, (x, y), Alignment::Center);
+    }
+
+    /// Draws it from `(x, y)` on, `y` its middle.
+    pub(super) fn draw_from(&self, page: &mut RgbImage, x: u32, y: u32) {
+        self.draw(page, (x, y), Alignment::Left);
+    }
+
+    fn draw(&self, page: &mut RgbImage, (x, y): (u32, u32), alignment: Alignment) {
         let font = self.size.font();
         let [r, g, b] = self.colour.0;
         let style = MonoTextStyle::new(&font, Rgb888::new(r, g, b));
         let layout =
-            TextStyleBuilder::new().alignment(Alignment::Center).baseline(Baseline::Middle).build();
+            TextStyleBuilder::new().alignment(alignment).baseline(Baseline::Middle).build();
         let place = |at: u32| i32::try_from(at).unwrap_or(i32::MAX);
         let at = Point::new(place(x), place(y));
         // Drawing on a page cannot fail: its error type has no value.

@@ -9,7 +9,7 @@ use super::auc::mean_auc;
 use super::contract::Task;
 use super::input::check_shape;
 use super::name::TaskName;
-use super::panel::{Panel, Prediction, shown};
+use super::panel::{Caption, Panel, Prediction};
 use super::score::{Score, Scores, ratio};
 use crate::data::dataset::{Dataset, Sample};
 use crate::data::error::DataError;
@@ -189,14 +189,13 @@ impl Task for Classification {
 
     fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError> {
         let truth = self.label(sample)? as usize;
-        let picture = shown(sample);
-        let Some(logits) = logits else {
-            return Ok(Panel { picture, caption: self.classes[truth].clone(), right: None });
-        };
+        let panel =
+            |caption, right| Panel { picture: None, caption: Caption::Text(caption), right };
+        let Some(logits) = logits else { return Ok(panel(self.classes[truth].clone(), None)) };
         let named = highest(logits);
         let share = softmax(logits)[named];
         let caption = format!("{} {:.0} %", self.classes[named], 100.0 * share);
-        Ok(Panel { picture, caption, right: Some(named == truth) })
+        Ok(panel(caption, Some(named == truth)))
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskName {
-    /// Outline the lesions (Dice).
+    /// Outline what masks show (Dice).
     Segmentation,
     /// Name the class of the image (macro-F1, accuracy).
     Classification,
@@ -32,7 +32,7 @@ impl TaskName {
     #[must_use]
     pub fn about(self) -> &'static str {
         match self {
-            Self::Segmentation => "Outline the lesions (Dice)",
+            Self::Segmentation => "Outline what masks show (Dice)",
             Self::Classification => "Name the class of the image (macro-F1, accuracy)",
         }
     }

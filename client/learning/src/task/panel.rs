@@ -16,15 +16,24 @@ pub struct Prediction {
     pub mask: Option<Vec<f32>>,
 }
 
-/// One picture of a prediction sheet.
+/// What a prediction sheet shows of a sample's truth, or of a prediction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// The picture, `side * side` pixels.
-    pub picture: RgbImage,
-    /// A short line below it.
-    pub caption: String,
+    /// A picture of `side * side` pixels, where it shows more than the image itself.
+    pub picture: Option<RgbImage>,
+    /// A short text.
+    pub caption: Caption,
     /// Whether the prediction is right, where that is a question of yes or no.
     pub right: Option<bool>,
+}
+
+/// A panel's text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Caption {
+    /// As it stands.
+    Text(String),
+    /// Percent of the pixels inside: of what, the sheet says.
+    Inside(f64),
 }
 
 /// A sample's image as a picture, empty where it is no square.
@@ -47,18 +56,38 @@ pub fn rgb_pixels(values: &[f32], channels: usize) -> Vec<Rgb<u8>> {
     bytes.chunks_exact(channels.max(1)).map(rgb).collect()
 }
 
-/// Colour and strength of a mask over its image.
-const MASK: [f32; 3] = [255.0, 64.0, 48.0];
+/// Whose mask lies over an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tint {
+    /// The data's.
+    Truth,
+    /// A model's.
+    Prediction,
+}
+
+impl Tint {
+    /// Its colour: blue and red as people with any colour vision tell apart.
+    #[must_use]
+    pub fn colour(self) -> Rgb<u8> {
+        match self {
+            Self::Truth => Rgb([40, 150, 255]),
+            Self::Prediction => Rgb([255, 64, 48]),
+        }
+    }
+}
+
+/// Strength of a mask over its image.
 const OVERLAY: f32 = 0.45;
 
 /// A pixel, tinted where it is inside a mask.
 #[must_use]
-pub fn tinted(Rgb(pixel): Rgb<u8>, inside: bool) -> Rgb<u8> {
+pub fn tinted(Rgb(pixel): Rgb<u8>, inside: bool, tint: Tint) -> Rgb<u8> {
     if !inside {
         return Rgb(pixel);
     }
-    let mix =
-        |channel: u8, tint: f32| (f32::from(channel) * (1.0 - OVERLAY) + tint * OVERLAY) as u8;
-    let ([red, green, blue], [r, g, b]) = (pixel, MASK);
+    let mix = |channel: u8, tint: u8| {
+        (f32::from(channel) * (1.0 - OVERLAY) + f32::from(tint) * OVERLAY) as u8
+    };
+    let ([red, green, blue], Rgb([r, g, b])) = (pixel, tint.colour());
     Rgb([mix(red, r), mix(green, g), mix(blue, b)])
 }

@@ -1,4 +1,4 @@
-//! Segmentation of lesions: which pixels belong to them.
+//! Segmentation: which pixels lie inside what masks show (lesions, vessels, an organ).
 
 use candle_core::Tensor;
 use image::RgbImage;
@@ -9,7 +9,7 @@ use super::input::check_shape;
 use super::name::TaskName;
 use super::overlap::Overlap;
 use super::own_size::inside_at_own_size;
-use super::panel::{Panel, Prediction, shown, tinted};
+use super::panel::{Caption, Panel, Prediction, Tint, shown, tinted};
 use super::score::{Score, Scores, ratio};
 use crate::data::dataset::Sample;
 use crate::error::LearnError;
@@ -21,7 +21,7 @@ use crate::parameters::Parameters;
 use ringfence_weights::Weights;
 
 const TASK: TaskName = TaskName::Segmentation;
-/// A pixel counts as lesion from this logit on, which is probability one half.
+/// A pixel counts as inside from this logit on, which is probability one half.
 const THRESHOLD: f32 = 0.0;
 
 /// Segmentation with a U-Net, trained by binary cross-entropy plus soft Dice loss.
@@ -98,10 +98,10 @@ impl Segmentation {
         Ok(Some(Overlap::of(mask.pixels().zip(inside))))
     }
 
-    fn overlay(&self, sample: &Sample, inside: impl Iterator<Item = bool>) -> RgbImage {
+    fn overlay(&self, sample: &Sample, inside: impl Iterator<Item = bool>, tint: Tint) -> RgbImage {
         let mut picture = shown(sample);
         for (pixel, inside) in picture.pixels_mut().zip(inside) {
-            *pixel = tinted(*pixel, inside);
+            *pixel = tinted(*pixel, inside, tint);
         }
         picture
     }
@@ -189,18 +189,17 @@ impl Task for Segmentation {
     fn picture(&self, sample: &Sample, logits: Option<&[f32]>) -> Result<Panel, LearnError> {
         let mask = self.mask(sample)?;
         let Some(logits) = logits else {
-            let picture = self.overlay(sample, mask.iter().map(|value| *value >= 0.5));
-            let lesion = mask.iter().filter(|value| **value >= 0.5).count();
-            let share = ratio(lesion as f64, mask.len() as f64, 0.0);
-            return Ok(Panel {
-                picture,
-                caption: format!("lesion {:.1} %", share * 100.0),
-                right: None,
-            });
+            let inside = || mask.iter().map(|value| *value >= 0.5);
+            let picture = Some(self.overlay(sample, inside(), Tint::Truth));
+            let count = inside().filter(|inside| *inside).count();
+            let percent = 100.0 * ratio(count as f64, mask.len() as f64, 0.0);
+            return Ok(Panel { picture, caption: Caption::Inside(percent), right: None });
         };
         let counts = overlap(mask, logits);
-        let picture = self.overlay(sample, logits.iter().map(|logit| *logit >= THRESHOLD));
-        Ok(Panel { picture, caption: format!("Dice {:.2}", counts.dice()), right: None })
+        let inside = logits.iter().map(|logit| *logit >= THRESHOLD);
+        let picture = Some(self.overlay(sample, inside, Tint::Prediction));
+        let caption = Caption::Text(format!("Dice {:.2}", counts.dice()));
+        Ok(Panel { picture, caption, right: None })
     }
 }
 
@@ -271,7 +270,8 @@ mod tests {
         wide.mask = Some(half(8, 64));
         wide.own_mask = Some(OwnMask::new((32, 12), &own));
         let logits: Vec<f32> = half(8, 64).iter().map(|value| 8.0 * value - 4.0).collect();
-        let scores = task.scores(std::slice::from_ref(&wide), &[logits.clone()]).unwrap();
+        let scores =
+            task.scores(std::slice::from_ref(&wide), std::slice::from_ref(&logits)).unwrap();
         assert_eq!(scores.get("Dice"), Some(1.0));
         let (dice, jaccard) = (384.0 / 385.0, 192.0 / 193.0);
         assert!((scores.get("Dice at own size").unwrap() - dice).abs() < 1e-12);

@@ -2,8 +2,7 @@
 //! a third task, of which the library knows nothing.
 
 use candle_core::Tensor;
-use image::RgbImage;
-use ringfence_learning::task::Panel;
+use ringfence_learning::task::{Caption, Panel};
 use ringfence_learning::{
     Algorithm, Augmentation, LearnError, MetaGradient, Optimizer, Parameters, Sample, Score,
     Scores, Task, TrainOptions, Training, fine_tune,
@@ -47,7 +46,7 @@ impl Task for Quadratic {
     }
 
     fn picture(&self, _: &Sample, _: Option<&[f32]>) -> Result<Panel, LearnError> {
-        Ok(Panel { picture: RgbImage::new(2, 2), caption: String::new(), right: None })
+        Ok(Panel { picture: None, caption: Caption::Text(String::new()), right: None })
     }
 }
 

@@ -7,6 +7,7 @@ use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba};
 use npyz::WriterBuilder as _;
 use npyz::npz::NpzWriter;
 use ringfence_learning::data::{self, Channels, DataOptions, read_pictures};
+use ringfence_learning::picture::Heading;
 use ringfence_learning::{
     Classification, LearnError, ModelName, Sample, Segmentation, Task, TaskName, TrainOptions,
     Training, TrainingPlan, evaluate, picture,
@@ -247,7 +248,9 @@ fn pictures_show_the_colours_and_folders_keep_them() {
     sample.mask = Some((0..256).map(|i| f32::from(i < 128)).collect());
     let task = Segmentation::light(16).unwrap().with_channels(3).unwrap();
     let weights = task.initial_weights(1).unwrap();
-    let sheet = picture::sheet(&task, std::slice::from_ref(&sample), &[("model", &weights)]);
+    let heading = Heading { title: "colours", object: "nucleus" };
+    let samples = std::slice::from_ref(&sample);
+    let sheet = picture::sheet(&task, heading, samples, &[("model", &weights)]);
     let class = &data.classes[sample.label.unwrap() as usize];
     let colour = COLOURS[usize::from(class == "green")];
     let count =

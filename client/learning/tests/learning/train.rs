@@ -1,6 +1,8 @@
 //! Training, selection, scores and pictures, on data small enough to learn in seconds.
 
 use ringfence_learning::data::phantom::{PhantomOptions, generate};
+use ringfence_learning::picture::Heading;
+use ringfence_learning::task::Caption;
 use ringfence_learning::{
     Algorithm, Augmentation, Checkpoint, Classification, Dataset, FineTuning, LearnError,
     ModelName, Optimizer, Progress, Sample, Segmentation, SiteData, Task, TaskName, TrainOptions,
@@ -253,37 +255,36 @@ fn sheets_show_image_truth_and_predictions() {
     let start = segmentation.initial_weights(1).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sheet.png");
-    picture::save_sheet(
-        &path,
-        &segmentation,
-        &samples,
-        &[("a very long caption of a model", &start)],
-    )
-    .unwrap();
+    let heading = Heading { title: "hospital-1: test images", object: "lesion" };
+    let columns = [("a very long caption of a model", &start)];
+    picture::save_sheet(&path, &segmentation, heading, &samples, &columns).unwrap();
     let page = image::open(&path).unwrap().to_rgb8();
-    assert_eq!(
-        page,
-        picture::sheet(&segmentation, &samples, &[("a very long caption of a model", &start)])
-            .unwrap()
-    );
-    // The truth is overlaid in red, the image is grey.
-    let red = |left: u32, right: u32| {
-        let pixels = page.enumerate_pixels().filter(|(x, _, _)| (left..right).contains(x));
-        pixels.filter(|(_, _, pixel)| pixel[0] > pixel[1].saturating_add(40)).count()
+    assert_eq!(page, picture::sheet(&segmentation, heading, &samples, &columns).unwrap());
+    // Below the legend the truth is overlaid in blue, the image is grey.
+    let blue = |left: u32, right: u32| {
+        let pixels =
+            page.enumerate_pixels().filter(|(x, y, _)| (left..right).contains(x) && *y > 100);
+        pixels.filter(|(_, _, pixel)| pixel[2] > pixel[0].saturating_add(40)).count()
     };
-    assert_eq!(red(0, 210), 0);
-    assert!(red(210, 414) > 36);
+    assert_eq!(blue(0, 210), 0);
+    assert!(blue(210, 414) > 36);
+    assert_eq!(blue(414, 612), 0);
 
     let classification = Classification::light(32, &data.classes).unwrap();
     let start = classification.initial_weights(1).unwrap();
     let logits = predict(&classification, &start, &samples).unwrap();
     let panel = classification.picture(&samples[0], Some(&logits[0])).unwrap();
     let named = usize::from(logits[0][1] > logits[0][0]);
-    assert!(panel.caption.starts_with(&data.classes[named]), "{}", panel.caption);
+    let Caption::Text(caption) = &panel.caption else { panic!("{:?}", panel.caption) };
+    assert!(caption.starts_with(&data.classes[named]), "{caption}");
+    assert_eq!(panel.picture, None);
     assert_eq!(panel.right, Some(samples[0].label == Some(named as u32)));
-    let page = picture::sheet(&classification, &samples, &[("initial", &start)]).unwrap();
+    let page = picture::sheet(&classification, heading, &samples, &[("initial", &start)]).unwrap();
     assert_eq!(page.width(), 12 + 3 * 204);
-    assert!(matches!(picture::sheet(&classification, &[], &[]), Err(LearnError::NoSamples(_))));
+    assert!(matches!(
+        picture::sheet(&classification, heading, &[], &[]),
+        Err(LearnError::NoSamples(_))
+    ));
 }
 
 #[test]

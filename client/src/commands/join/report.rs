@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ringfence_crypto::id::RoundNumber;
 use ringfence_learning::chart::{self, Curve};
+use ringfence_learning::picture::Heading;
 use ringfence_learning::{SiteData, TrainingPlan, evaluate, picture};
-use ringfence_options::score::line;
 use ringfence_site::Sealing;
 use ringfence_weights::Weights;
 use serde::de::DeserializeOwned;
@@ -108,7 +108,7 @@ pub(super) fn progress(
 /// Writes the common model, the personalised one if the plan has it, scores and pictures.
 pub(super) fn finish(
     out: &Output,
-    folder: &Path,
+    (folder, object): (&Path, &str),
     plan: &TrainingPlan,
     data: &SiteData,
     state: &State,
@@ -142,8 +142,16 @@ pub(super) fn finish(
     files::write(&folder.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
     let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
     let samples = picture::spread(&data.test, 4);
-    picture::save_sheet(&folder.join("predictions.png"), task.as_ref(), &samples, &columns)?;
-    written.extend(["report.json", "curve.svg", "predictions.png"]);
+    let title = format!("{}: test images", data.site);
+    let heading = Heading { title: &title, object };
+    let sheet = folder.join("predictions.png");
+    picture::save_sheet(&sheet, task.as_ref(), heading, &samples, &columns)?;
+    written.push("report.json");
+    // Without validation images there is no curve.
+    if folder.join("curve.svg").exists() {
+        written.push("curve.svg");
+    }
+    written.push("predictions.png");
     out.say(&Said::Written { folder, files: &written });
     Ok(())
 }
@@ -184,14 +192,4 @@ fn recorded<T: DeserializeOwned>(out: &Output, path: &Path, what: &'static str) 
         out.say(&Said::Unread { what, path: path.to_owned(), reason });
         Vec::new()
     })
-}
-
-/// A time left, in the two largest units that say something.
-pub(super) fn duration(left: Duration) -> String {
-    let seconds = left.as_secs();
-    match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{seconds} s"),
-        (0, minutes) => format!("{minutes} min"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
 }
