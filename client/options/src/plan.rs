@@ -21,6 +21,9 @@ pub struct PlanArgs {
     /// Side of the square images, in pixels.
     #[arg(long, default_value_t = 64)]
     pub side: usize,
+    /// Train on images in colour: red, green and blue. Otherwise colour becomes grey.
+    #[arg(long)]
+    colour: bool,
     /// Number of federated rounds; 16 for segmentation, 10 for classification unless given.
     #[arg(long)]
     rounds: Option<u32>,
@@ -54,6 +57,24 @@ pub struct PlanArgs {
 }
 
 impl PlanArgs {
+    /// The channels that images shall have.
+    #[must_use]
+    pub fn channels(&self) -> Channels {
+        if self.colour { Channels::Colour } else { Channels::Grey }
+    }
+
+    /// Refuses to train on colours where images are generated.
+    ///
+    /// # Errors
+    /// Saying so, where that was asked for.
+    pub fn check_without_data(&self) -> anyhow::Result<()> {
+        ensure!(
+            !self.colour,
+            "--colour would change nothing: the images are generated, in grey; name some with --data, or leave it out"
+        );
+        Ok(())
+    }
+
     /// The plan for these classes, with the usual epochs of personalisation where none are given.
     ///
     /// # Errors

@@ -22,10 +22,11 @@ use ringfence_learning::data::{
     self,
     phantom::{self, PhantomOptions},
 };
+use ringfence_learning::picture::Heading;
 use ringfence_learning::task::remarks;
 use ringfence_learning::{DataOptions, Dataset, FineTuning, TrainingPlan, evaluate, picture};
 use ringfence_options::{
-    AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, PlanArgs, UsualEpochs, pinned,
+    AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs, pinned,
 };
 use ringfence_weights::Weights;
 
@@ -51,6 +52,8 @@ pub(crate) struct Demo {
     algorithm: AlgorithmChoice,
     #[command(flatten)]
     images: DataArgs,
+    #[command(flatten)]
+    object: ObjectArg,
     #[command(flatten)]
     federation: FederationArgs,
     #[command(flatten)]
@@ -96,6 +99,7 @@ impl Demo {
             self.plan.check_without_data()?;
         }
         let dataset = self.load()?;
+        self.object.name(self.plan.task, self.data.is_none())?;
         let plan = self.plan.plan(&dataset.classes, self.algorithm, FINE_TUNING)?;
         let task = plan.task()?;
         plan.check(&dataset)?;
@@ -109,6 +113,7 @@ impl Demo {
             let scores = evaluate(task.as_ref(), &initial, &site.test)?;
             sites.push(SiteScores::start(&site.site, scores));
         }
+        println!("\nevery hospital trains alone first, to compare with ...");
         let local = local_only(&plan, &dataset, &initial)?;
         let mut federation = self.start(&plan, &dataset, initial).await?;
         let rounds = federate(&mut federation, &plan, &dataset).await?;
@@ -116,6 +121,9 @@ impl Demo {
         for ((scores, site), local) in sites.iter_mut().zip(&dataset.sites).zip(&local) {
             scores.local = Some(evaluate(task.as_ref(), local, &site.test)?);
             scores.federated = Some(evaluate(task.as_ref(), &global, &site.test)?);
+        }
+        if plan.fine_tuning.is_some() {
+            println!("\nevery hospital fine-tunes the common model ...");
         }
         let personal = personalise(&plan, &dataset, &global)?;
         for ((scores, site), personal) in sites.iter_mut().zip(&dataset.sites).zip(&personal) {
@@ -131,7 +139,8 @@ impl Demo {
         };
         let report = Report::of(&outcome);
         report.print();
-        self.pictures(&plan, &dataset, &local, &global, &personal)?;
+        let models = Models { local: &local, global: &global, personal: &personal };
+        self.pictures(&plan, &dataset, models)?;
         plan.save(&global, &self.out.join("model.safetensors"))?;
         for (site, personal) in dataset.sites.iter().zip(&personal) {
             plan.save(personal, &self.out.join(format!("model-{}.safetensors", site.site)))?;
@@ -217,9 +226,8 @@ impl Demo {
             plan.images()
         );
         if let Some(FineTuning { steps, epochs, .. }) = plan.fine_tuning {
-            println!(
-                "            then {steps} steps and up to {epochs} epochs of fine-tuning at each site"
-            );
+            let steps = if steps > 0 { format!("{steps} steps, ") } else { String::new() };
+            println!("            then {steps}up to {epochs} epochs of fine-tuning at each site");
         }
         for site in &dataset.sites {
             println!("  {:<24} {}", site.site, site.summary());
@@ -232,11 +240,10 @@ impl Demo {
         &self,
         plan: &TrainingPlan,
         dataset: &Dataset,
-        local: &[Weights],
-        global: &Weights,
-        personal: &[Weights],
+        Models { local, global, personal }: Models<'_>,
     ) -> anyhow::Result<()> {
         let task = plan.task()?;
+        let object = self.object.name(plan.task, self.data.is_none())?;
         for (position, (site, local)) in dataset.sites.iter().zip(local).enumerate() {
             let samples = picture::spread(&site.test, 4);
             let path = self.out.join(format!("predictions-{}.png", site.site));
@@ -245,9 +252,23 @@ impl Demo {
                 .into_iter()
                 .chain(personal)
                 .collect();
-            picture::save_sheet(&path, task.as_ref(), &samples, &models)
+            let title = match self.data {
+                Some(_) => format!("{}: test images", site.site),
+                None => format!("{}: generated images", site.site),
+            };
+            let heading = Heading { title: &title, object };
+            picture::save_sheet(&path, task.as_ref(), heading, &samples, &models)
                 .with_context(|| path.display().to_string())?;
         }
         Ok(())
     }
+}
+
+/// What a demo ends with; no personal models where there is no fine-tuning.
+struct Models<'a> {
+    /// Of each site alone.
+    local: &'a [Weights],
+    global: &'a Weights,
+    /// Of each site.
+    personal: &'a [Weights],
 }

@@ -32,22 +32,22 @@ pub struct TrainOptions {
 }
 
 impl TrainOptions {
-    /// One round's training at a site. Segmentation: two passes in batches of four by Adam at
+    /// One round's training at a site. Segmentation: two passes in batches of two by Adam at
     /// 0.003, for about sixteen rounds. Classification: one pass in batches of eight at 0.002, for
     /// ten rounds or more.
     ///
-    /// Segmentation was chosen on generated CT at five sites: a site has some twenty images, and
-    /// small batches make steps of them; two passes exchanged often did better than four exchanged
-    /// seldom (`docs/results.md`). Much larger steps (0.01) drive the sites so far apart within a
-    /// round that their mean predicts nothing, although each of them has learnt. So do
-    /// longer rounds in classification where the sites have different classes (PneumoniaMNIST by
-    /// Dirichlet 0.5): after two or three passes each names its own commonest class, and the mean
-    /// never leaves that.
+    /// Segmentation was chosen on generated CT at five sites (`docs/results.md`). A site has some
+    /// twenty images: batches of two make twice the steps of batches of four, and two passes
+    /// exchanged often did better than four exchanged seldom. Much larger steps (0.01) drive the
+    /// sites so far apart within a round that their mean predicts nothing, although each of them
+    /// has learnt. So do longer rounds in classification where the sites have different classes
+    /// (PneumoniaMNIST by Dirichlet 0.5): after two or three passes each names its own commonest
+    /// class, and the mean never leaves that.
     #[must_use]
     pub fn for_task(task: TaskName) -> Self {
         let (epochs, batch, learning_rate) = match task {
             TaskName::Classification => (1, 8, 0.002),
-            TaskName::Segmentation => (2, 4, 0.003),
+            TaskName::Segmentation => (2, 2, 0.003),
         };
         Self {
             algorithm: Algorithm::FedAvg,
