@@ -74,7 +74,7 @@ pub(crate) fn read_aggregator_key(given: &str) -> anyhow::Result<PublicKey> {
     // Every second secret seed has the form of a public key.
     ensure!(
         !secret,
-        "{given} may be read by its owner only, as secret keys are, and a study is public; {EXPECTED}. If it is that file, run `chmod a+r {given}` first"
+        "{given} may be read by its owner only, as secret keys are, and a study is public; {EXPECTED}. If it is the secret key, `ringfence-aggregator public-key --key {given}` prints the public one"
     );
     let text = read_text(path, MAX_SECRET).with_context(|| EXPECTED)?;
     text.trim().parse().map_err(|_| anyhow!("{given} holds no public key; {EXPECTED}"))

@@ -47,7 +47,11 @@ impl Init {
             }
         }
         let plan = self.plan.plan(&classes, self.algorithm, UsualEpochs::default())?;
-        let weights = plan.initial_weights()?;
+        let drawn = plan.initial_weights()?;
+        let weights = match &self.from {
+            None => drawn,
+            Some(path) => begun_from(path, &drawn)?,
+        };
         plan.save(&weights, &self.out)?;
         println!(
             "{}: {} for {}, {} values at {}; {} rounds of {} local epochs",

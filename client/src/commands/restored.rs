@@ -40,8 +40,10 @@ impl Restored {
                 site.restored(run).await?
             }
         };
+        let noted = site.abstention()?.map(|noted| noted.restored_at.utc().to_string());
         println!(
-            "this site abstains from contributing and holding keys through round {through}, and in every round that was opened before now"
+            "this site abstains from contributing and holding keys through round {through}, and in every round that was opened before {}",
+            noted.unwrap_or_else(|| "now".to_owned())
         );
         Ok(())
     }

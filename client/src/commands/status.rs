@@ -13,6 +13,7 @@ use ringfence_clock::{Clock, Moment};
 use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::wire::json;
 use ringfence_site::overview::{MOST_ROUNDS, Onlooker, Overview, OverviewError};
+use ringfence_site::transport::TransportError;
 use serde::Serialize;
 
 use crate::files::read_study;
@@ -74,7 +75,15 @@ impl Status {
         let transport = self.server.connect(clock.clone())?;
         let mut onlooker = match self.digest {
             Some(digest) => Onlooker::fetch(digest, transport, clock.clone()).await?,
-            None => Onlooker::new(read_study(&self.study)?, transport, clock.clone())?,
+            None => {
+                let signed = read_study(&self.study)?;
+                // Whoever is away is waited for below; a stranger is told at once.
+                let met = transport.meet(&signed.study.aggregator_key).await;
+                if let Err(stranger @ TransportError::Stranger { .. }) = met {
+                    return Err(stranger.into());
+                }
+                Onlooker::new(signed, transport, clock.clone())?
+            }
         };
         match self.watch {
             true => self.watch(&mut onlooker, &clock).await,

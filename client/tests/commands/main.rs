@@ -9,7 +9,7 @@
 mod cli;
 mod demo;
 mod join;
-mod predict;
+mod join_said;
 mod pytorch;
 mod status;
 mod study;

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ringfence_clock::Clock;
+use ringfence_crypto::signature::PublicKey;
 use ringfence_federation::Aggregator;
 use ringfence_weights::Weights;
 use serde_json::Value;
@@ -96,7 +97,7 @@ async fn a_round_is_shown_from_its_turn_to_who_is_late() {
     let said = status(folder, &url, &["--columns", "200"]).unwrap();
     assert!(said.starts_with(r"study lungs\u{1b}[2J ("), "{said}");
     let turn = format!("round 0 is not open: the turn is {first}'s since ");
-    assert!(said.contains("0 rounds opened") && said.contains(&turn), "{said}");
+    assert!(said.contains("0 rounds begun") && said.contains(&turn), "{said}");
 
     let json = Watch::start(folder, &url, &["--json"]);
     let seen = || -> Value { serde_json::from_str(&json.line()).unwrap() };
@@ -176,14 +177,18 @@ async fn a_round_is_shown_from_its_turn_to_who_is_late() {
     assert!(error.contains("could not be reached"), "{error}");
 }
 
-/// Answers every request for a status alike.
-fn liar(answer: String) -> String {
+/// Says that it is the aggregator of this key, and answers every other request alike.
+fn liar(key: PublicKey, answer: String) -> String {
+    let now = Clock::system().now().0;
+    let meeting = format!(r#"{{"aggregator_key":"{key}","now":{now}}}"#);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut reader = BufReader::new(stream.unwrap());
             let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let answer = if line.contains(" /v2/aggregator ") { &meeting } else { &answer };
             while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
                 line.clear();
             }
@@ -204,18 +209,19 @@ async fn what_an_aggregator_may_say_is_bounded_and_checked() {
     prepare(folder, &aggregator);
     let digest = ringfence(folder, &["study", "verify"]).unwrap();
     let digest = digest.lines().find_map(|line| line.strip_prefix("study ")).unwrap();
+    let key = aggregator.public_key();
     let status_of = |rounds: u32| {
         format!(r#"{{"study":"{digest}","name":"t","rounds":{rounds},"latest":null}}"#)
     };
-    let error = status(folder, &liar(status_of(u32::MAX)), &[]).unwrap_err();
+    let error = status(folder, &liar(key, status_of(u32::MAX)), &[]).unwrap_err();
     assert!(error.contains("4294967295 rounds are open; expected at most 10000"), "{error}");
-    let error = status(folder, &liar("\u{1b}[2Jall is well".into()), &[]).unwrap_err();
+    let error = status(folder, &liar(key, "\u{1b}[2Jall is well".into()), &[]).unwrap_err();
     assert!(error.contains("expected the JSON of a study status"), "{error}");
     assert!(!error.contains('\u{1b}'), "{error}");
     // A study that was not asked for.
     let file = std::fs::read_to_string(folder.join("study.json")).unwrap();
     let other = "a".repeat(64);
-    let error = status(folder, &liar(file), &["--digest", &other]).unwrap_err();
+    let error = status(folder, &liar(key, file), &["--digest", &other]).unwrap_err();
     assert!(error.contains(&format!("asked for the study {other}, the aggregator sent {digest}")));
     for (given, expected) in [
         (["--rounds", "0"], "0 is not in 1..=10000"),

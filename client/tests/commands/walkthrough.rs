@@ -50,7 +50,7 @@ fn the_documented_study_and_round_run_as_written() {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     // The study of three processes: before, while it runs, and afterwards.
-    for text in ["rounds = 2", "0 of 2 rounds opened", "round 0 is not open: the turn is a's"] {
+    for text in ["rounds = 2", "0 of 2 rounds begun", "round 0 is not open: the turn is a's"] {
         assert!(out.contains(text), "{text}: {out}");
     }
     assert!(out.contains("the study has ended\n"), "{out}");

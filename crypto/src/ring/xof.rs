@@ -19,6 +19,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub struct Xof(Source);
 
 #[derive(Zeroize, ZeroizeOnDrop)]
+#[allow(clippy::large_enum_variant, reason = "it lives on the stack, where blocks are made")]
 enum Source {
     #[cfg(target_arch = "x86_64")]
     EightBlocks(eight_blocks::Reader),

@@ -23,6 +23,8 @@ pub(super) enum Said<'a> {
     Remark { text: String },
     /// A round begins.
     RoundBegun { round: RoundNumber, rounds: u32 },
+    /// This site trains.
+    Training { round: RoundNumber, images: usize, epochs: usize, resumed: bool },
     /// A round ended in a certified abort.
     Aborted { round: RoundNumber },
     /// This site's contribution is not in the mean.
@@ -66,6 +68,10 @@ impl fmt::Display for Said<'_> {
             Self::Remark { text } => f.write_str(text),
             Self::RoundBegun { round, rounds } => {
                 write!(f, "round {round} begins, of {rounds} rounds")
+            }
+            Self::Training { round, images, epochs, resumed } => {
+                let on = if *resumed { "goes on training" } else { "trains" };
+                write!(f, "round {round}: this site {on} on {images} images, {epochs} epochs")
             }
             Self::Aborted { round } => write!(
                 f,

@@ -4,6 +4,7 @@ use anyhow::Context;
 use ringfence_learning::{Checkpoint, Training};
 
 use super::participant::Participant;
+use super::said::Said;
 use super::state::State;
 
 /// Trains the common model on the site's images; the update, in layout order. A checkpoint of the
@@ -20,12 +21,14 @@ pub(super) async fn update(
     let (path, base, samples) = (state.checkpoint(), state.model().clone(), data.train.clone());
     let of = format!("{} round {round} of {}: {options:?}", site.id(), site.study_id());
     let task = plan.task()?;
+    let checkpoint = Checkpoint::load(&path, &of);
+    let (images, epochs, resumed) = (samples.len(), options.epochs, checkpoint.is_some());
+    out.say(&Said::Training { round, images, epochs, resumed });
     let (bar, writes) = (out.progress_bar("training"), writes.clone());
     // A thread of its own: training takes minutes, and this site must answer meanwhile.
     let trained = tokio::task::spawn_blocking(move || {
         let training =
             Training { task: task.as_ref(), start: &base, samples: &samples, options: &options };
-        let checkpoint = Checkpoint::load(&path, &of);
         let trained = training.run_from(
             checkpoint.as_ref(),
             &mut |step| {

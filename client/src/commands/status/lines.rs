@@ -50,8 +50,11 @@ pub(super) fn text(overview: &Overview, now: UnixSeconds, columns: usize, legend
 
 fn rounds(overview: &Overview) -> String {
     let planned = match overview.planned_rounds {
-        Some(planned) => format!("{} of {planned} rounds opened", overview.opened_rounds),
-        None => format!("{} rounds opened", overview.opened_rounds),
+        Some(planned) => format!("{} of {planned} rounds begun", overview.opened_rounds),
+        None => match overview.opened_rounds {
+            1 => "1 round begun".to_owned(),
+            rounds => format!("{rounds} rounds begun"),
+        },
     };
     match overview.rounds.first() {
         Some(first) if first.round.0 > 0 => format!("{planned}, shown from {} on", first.round),
@@ -211,7 +214,7 @@ mod tests {
                 }
                 let unwrapped = text.replace("\n  ", " ");
                 for sentence in [
-                    "12 of 20 rounds opened, shown from 10 on; seen at 2027-01-15 09:09:00 UTC",
+                    "12 of 20 rounds begun, shown from 10 on; seen at 2027-01-15 09:09:00 UTC",
                     "LATE with the contribution: university-hospital-no-01-east\n",
                     "for 60 s: reviews of university-hospital-no-01-east, university-hospital-no-02-east\n",
                     "barred, by signed reviews and verdicts: university-hospital-no-02-east\n",

@@ -114,7 +114,7 @@ mod tests {
         let said = next(&turn, UnixSeconds(1_800_003_540));
         assert_eq!(
             said,
-            "round 3 is not open: LATE a, b, whose turn began at 2027-01-15 08:00:00 UTC (1800000000); c may open it now, from 2027-01-15 09:00:00 UTC (1800003600) on (in 60 s) the next on the ring may, too"
+            "round 3 is not open: LATE a, b, whose turn began at 2027-01-15 08:00:00 UTC; c may open it now, from 2027-01-15 09:00:00 UTC on (in 60 s) the next on the ring may, too"
         );
         let first = OpenTurn { late: Vec::new(), now: site("a"), ..turn };
         let said = next(&first, UnixSeconds(1_800_000_010));

@@ -42,10 +42,11 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
     let sound = signed.study.check();
     let mut text = format!(
         "study       {} ({})\n\
-         made        {}, protocol version {}, parameters {}\n",
+         made        {} ({} s since 1970), protocol version {}, parameters {}\n",
         escaped(name),
         signed.study.id(),
         created_at.utc(),
+        created_at.0,
         ringfence_crypto::protocol::VERSION,
         parameters.name(),
     );
@@ -71,7 +72,7 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
     text += &encoding(packing, sound.is_ok().then_some(&signed.study));
     text += &weights(weighting);
     if sound.is_ok() {
-        text += &reach_lines(signed.study.reach());
+        text += &reach_lines(signed.study.reach(), threshold.names());
     }
     text += &noise(privacy);
     text + &keys(roster, check_key) + &plan(training)
@@ -154,11 +155,15 @@ fn weights(weighting: &Weighting) -> String {
 }
 
 /// How far one site can move the mean, with all sites and in the worst set that may be opened.
-fn reach_lines(reach: Reach) -> String {
+fn reach_lines(reach: Reach, names: bool) -> String {
+    let beyond = match names {
+        true => "is named if it goes beyond",
+        false => "makes the round fail if it goes beyond",
+    };
     format!(
         "one site    moves the mean of all sites by {:.3} C at most, in the worst set that may be\n\
          {INDENT}opened by {:.3} C (C: the clip bound); a malicious one that guesses the sum of\n\
-         {INDENT}the others moves it to anywhere from -C to C, and is named if it goes beyond\n",
+         {INDENT}the others moves it to anywhere from -C to C, and {beyond}\n",
         reach.of_all, reach.at_worst
     )
 }

@@ -58,7 +58,7 @@ pub struct NoiseReport {
 /// What a [`NoiseReport::failure_probability`] means, in words.
 pub fn failure_in_words(failure_probability: f64) -> String {
     match failure_probability {
-        0.0 => "noise in the format cannot spoil the sum".to_owned(),
+        0.0 => "honest noise cannot spoil the sum".to_owned(),
         p => format!(
             "honest noise spoils such a sum with probability below 2^{:.0}",
             p.log2().ceil()

@@ -196,8 +196,8 @@ def bad_statements():
         "study": ({"study": digest_of("another study")}, f"of study {digest_of('another study')}"),
         "closed_before_opened": (
             {"closed_at": opened_at - 1},
-            "closed at 2027-01-15 08:00:09 UTC (1800000009), before its manifest opened it at "
-            "2027-01-15 08:00:10 UTC (1800000010)",
+            "closed at 2027-01-15 08:00:09 UTC, before its manifest opened it at "
+            "2027-01-15 08:00:10 UTC",
         ),
         "log_too_small": (
             {"checkpoint": {**statement["checkpoint"], "size": 8}},
