@@ -78,8 +78,6 @@ impl Site {
         let frame = match journal.opening(Openings::Sum)? {
             Some(frame) => frame,
             None => {
-                // The one that the certificate stands on.
-                let manifest = self.manifest(round).await?.statement;
                 let set = holder.may_open(&manifest, &certificate)?;
                 let named: Vec<(SiteId, HeaderId)> =
                     set.sites().map(|(site, header)| (site.clone(), header)).collect();
