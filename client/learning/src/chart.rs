@@ -11,7 +11,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use ringfence_durable::Readers;
 
-pub use label::shortened;
+pub(crate) use label::shortened;
 use label::{digits, whole};
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito, "Color Universal Design",

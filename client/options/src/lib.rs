@@ -22,5 +22,5 @@ pub use names::name;
 pub use object::ObjectArg;
 pub use pin::{check_pinned, pinned};
 pub use plan::PlanArgs;
-pub use progress::{progress_bar, train_round};
+pub use progress::{duration, progress_bar, train_round};
 pub use reading::ReadArgs;

@@ -1,5 +1,7 @@
 //! The progress bar, and training that shows it.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use ringfence_learning::{Dataset, LearnError, RoundStart};
 
@@ -32,4 +34,26 @@ pub fn train_round(
     })?;
     bar.finish_and_clear();
     Ok(updates)
+}
+
+/// A time in the two largest units that say something.
+#[must_use]
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_units_that_say_something() {
+        let of = |seconds| duration(Duration::from_secs(seconds));
+        assert_eq!([of(0), of(59), of(119), of(7260)], ["0 s", "59 s", "1 min", "2 h 1 min"]);
+    }
 }

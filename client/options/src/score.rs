@@ -1,18 +1,16 @@
 //! Scores in tables, and the mark of those that tell nothing.
 
-use ringfence_learning::Scores;
-
 /// A score with three places, or that it is undefined.
 #[must_use]
 pub fn score(value: Option<f64>) -> String {
     value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.3}"))
 }
 
-/// All scores in one line, and the class of the samples where there is but one.
+/// Scores by their names in one line, and the class of the samples where there is but one.
 #[must_use]
-pub fn line(scores: &Scores) -> String {
-    let each = scores.iter().map(|of| format!("{} {}", of.name, score(of.value)));
-    let of = scores.one_class().map(|class| format!(" (images of one class only: {class})"));
+pub fn line(scores: &[(String, Option<f64>)], one_class: Option<&str>) -> String {
+    let each = scores.iter().map(|(name, value)| format!("{name} {}", score(*value)));
+    let of = one_class.map(|class| format!(" (images of one class only: {class})"));
     each.collect::<Vec<_>>().join(", ") + &of.unwrap_or_default()
 }
 

@@ -19,6 +19,8 @@ use serde::Serialize;
 use crate::files::read_study;
 use crate::member::Server;
 
+pub(super) use table::shortened;
+
 /// Between two looks of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Columns where the output goes to no terminal.

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringfence_options::duration;
+
 use super::run::Key;
 
 /// Runs that are to be made, and how many of these are done. Kept runs take no time and count on
@@ -59,7 +61,7 @@ impl Progress {
     pub(super) fn say_left(&self) {
         let left = lock(&self.state).left().filter(|left| !left.is_zero());
         if let Some(left) = left.filter(|_| stderr().is_terminal()) {
-            eprintln!("about {} left", shown(left));
+            eprintln!("about {} left", duration(left));
         }
     }
 }
@@ -82,29 +84,19 @@ fn left(elapsed: Duration, done: f64, planned: f64) -> Option<Duration> {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let after = shown(self.started.elapsed());
+        let after = duration(self.started.elapsed());
         // A sum of parts may miss a whole number by a rounding error.
         let whole = (self.done + 1e-6).floor();
         let percent = 100.0 * self.done / self.planned.max(1.0);
         write!(f, "after {after}: {whole:.0} of {:.0} runs, {percent:.0} %", self.planned)?;
         match self.left() {
-            Some(left) => write!(f, ", about {} left", shown(left))?,
+            Some(left) => write!(f, ", about {} left", duration(left))?,
             None => write!(f, ", time left not known yet")?,
         }
         match self.now {
             Some(key) => write!(f, "; now {key}"),
             None => write!(f, "; reading images"),
         }
-    }
-}
-
-/// A time in the two largest units that say something.
-fn shown(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{seconds} s"),
-        (0, minutes) => format!("{minutes} min"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
     }
 }
 

@@ -20,8 +20,7 @@ pub(super) fn whole(value: f64) -> String {
 
 /// A text of at most so many letters, its middle left out where it is longer: beginnings and ends
 /// tell names apart.
-#[must_use]
-pub fn shortened(text: &str, most: usize) -> String {
+pub(crate) fn shortened(text: &str, most: usize) -> String {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() <= most {
         return text.to_owned();

@@ -7,6 +7,7 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_learning::chart::{self, Curve};
 use ringfence_learning::picture::Heading;
 use ringfence_learning::{SiteData, TrainingPlan, evaluate, picture};
+use ringfence_options::score;
 use ringfence_site::Sealing;
 use ringfence_weights::Weights;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::opened::OpenedRound;
 use super::output::Output;
-use super::said::{Said, scores as in_a_line};
+use super::said::Said;
 use super::state::State;
 use crate::files;
 
@@ -32,7 +33,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn line(&self) -> String {
-        in_a_line(&self.scores, self.one_class.as_deref())
+        score::line(&self.scores, self.one_class.as_deref())
     }
 }
 
@@ -71,7 +72,7 @@ pub(super) struct TestScores {
 
 impl TestScores {
     pub(super) fn line(&self) -> String {
-        in_a_line(&self.scores, self.one_class.as_deref())
+        score::line(&self.scores, self.one_class.as_deref())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_keys::open::failure_in_words;
-use ringfence_options::score::score;
+use ringfence_options::duration;
 use ringfence_site::RoundWait;
 use serde::Serialize;
 
@@ -126,22 +126,5 @@ impl fmt::Display for OpenedRound {
         }
         write!(f, "\nround {round}: {precision}")?;
         precision.warning().iter().try_for_each(|line| write!(f, "\nround {round}: {line}"))
-    }
-}
-
-/// Scores in a line.
-pub(super) fn scores(scores: &[(String, Option<f64>)], one_class: Option<&str>) -> String {
-    let each = scores.iter().map(|(name, value)| format!("{name} {}", score(*value)));
-    let of = one_class.map(|class| format!(" (images of one class only: {class})"));
-    each.collect::<Vec<_>>().join(", ") + &of.unwrap_or_default()
-}
-
-/// A time left, in the two largest units that say something.
-fn duration(left: Duration) -> String {
-    let seconds = left.as_secs();
-    match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{seconds} s"),
-        (0, minutes) => format!("{minutes} min"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
     }
 }

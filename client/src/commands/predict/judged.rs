@@ -110,7 +110,7 @@ impl Judged {
                 format!("; mean {DICE_AT_OWN_SIZE} of {count} images {:.3}", sum / count as f64)
             }
         };
-        Ok(format!("{known}: {}{mean}", line(&scores)))
+        Ok(format!("{known}: {}{mean}", line(&scores.pairs(), scores.one_class())))
     }
 }
 

@@ -60,7 +60,7 @@ const CUT: &str = "..";
 
 /// Names of at most so many characters, cut in the middle where that keeps them apart, else further to
 /// one side; of more characters where no cut does.
-pub(super) fn shortened(names: &[&str], most: usize) -> Vec<String> {
+pub(in crate::commands) fn shortened(names: &[&str], most: usize) -> Vec<String> {
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     for length in most..longest {
         let kept = length.saturating_sub(CUT.len());

@@ -2,14 +2,14 @@
 
 use std::f64::consts::{FRAC_PI_2, TAU};
 
-use ringfence_learning::chart::shortened;
+use crate::commands::status::shortened;
 
 /// Radius of a site's dot, its initiator's mark included.
 pub(super) const DOT: f64 = 15.5;
 /// Height of a line of letters, and the most width that one letter takes, at 13 px.
 const LINE: f64 = 15.0;
 pub(super) const LETTER: f64 = 7.4;
-/// Letters of a name, at most; a longer one loses its middle.
+/// Letters of a name, at most, where so many keep it apart from the others.
 const LETTERS: usize = 20;
 /// From a dot's edge to its name.
 const BESIDE: f64 = 7.0;
@@ -39,7 +39,7 @@ pub(super) struct Place {
 impl Geometry {
     /// The first site on top, the others clockwise.
     pub(super) fn of(sites: &[&str]) -> Self {
-        let names: Vec<String> = sites.iter().map(|site| shortened(site, LETTERS)).collect();
+        let names = shortened(sites, LETTERS);
         let count = sites.len().max(1) as f64;
         // Dots need their place along the ring, and names theirs above one another.
         let radius = (count * 2.0 * DOT / TAU * 1.1).max(count * 6.0).max(98.0);
