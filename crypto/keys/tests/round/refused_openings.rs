@@ -5,7 +5,7 @@ use ringfence_crypto::api::{OpeningFrame, OpeningPart, SEALED_KEY_BYTES, recipie
 use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{add_words, block_bytes, pack, to_word};
 use ringfence_crypto::round::Verdict;
-use ringfence_crypto::statement::{Acknowledgement, Certificate, Endorsement, Outcome, Subject};
+use ringfence_crypto::statement::{Acknowledgement, Endorsement, Outcome, Subject};
 
 use ringfence_crypto::id::{ClosingId, RoundNumber};
 use ringfence_keys::duties::holder::{Holder, HolderError, Records, open_share_sum};
@@ -22,15 +22,16 @@ fn nothing_opens_without_a_certificate_or_for_another_closing() {
     rehearsal.endorse(&mut round, &[0, 1]);
     assert!(round.certificate().is_none(), "3 of 4 endorsements are no certificate");
     // A certificate with an endorsement too few is refused by the holder ...
-    let weak = Certificate { closing: round.closing().unwrap().clone(), endorsements: Vec::new() };
-    let manifest = round.manifest().statement.clone();
-    let holder = rehearsal.holder(rehearsal.identities[0].site());
-    let error = holder.may_open(&manifest, &weak).unwrap_err().to_string();
-    assert!(error.contains("has 0 endorsements of its closing, needed 4"), "{error}");
-    // ... and an opening without one by the aggregator.
     let mut certified = round.clone();
     rehearsal.endorse(&mut certified, &[2, 3, 4]);
     let certificate = certified.certificate().unwrap();
+    let mut weak = certificate.clone();
+    weak.endorsements.truncate(3);
+    let manifest = round.manifest().statement.clone();
+    let holder = rehearsal.holder(rehearsal.identities[0].site());
+    let error = holder.may_open(&manifest, &weak).unwrap_err().to_string();
+    assert!(error.contains("has 3 endorsements of its closing, needed 4"), "{error}");
+    // ... and an opening without one by the aggregator.
     let site = rehearsal.identities[0].site().clone();
     let frame = rehearsal.opening(&round, &site, &certificate, &made);
     let before = round.clone();
