@@ -7,7 +7,7 @@ use ringfence_crypto::api::token;
 use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::{RosterEntry, SignedStudy, Study};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
-use ringfence_durable::{Readers, text};
+use ringfence_durable::{Readers, place, text};
 use ringfence_keys::identity::Identity;
 use ringfence_site::model;
 use ringfence_weights::Weights;
@@ -35,6 +35,36 @@ pub(crate) fn read_token(path: &Path) -> anyhow::Result<Zeroizing<String>> {
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     ringfence_durable::write(path, bytes, Readers::Usual)
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Leave to replace files.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Replacing {
+    /// Replace what lies at the place of a file that is written; refused unless given.
+    #[arg(long)]
+    force: bool,
+}
+
+impl Replacing {
+    /// Refuses a file that cannot be written, or that is there already, before the work whose result
+    /// it is for.
+    pub(crate) fn check(self, path: &Path) -> anyhow::Result<()> {
+        match self.force {
+            true => place::check_file(path),
+            false => place::check_new_file(path, "give another name, or replace it by --force"),
+        }
+        .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Makes the folder for results, with those above it, and refuses one that takes none.
+pub(crate) fn result_folder(path: &Path) -> anyhow::Result<()> {
+    place::check_folder(path).with_context(|| format!("cannot write to {}", path.display()))
+}
+
+/// As [`result_folder`], for results that are of one run: the folder must hold nothing.
+pub(crate) fn empty_folder(path: &Path) -> anyhow::Result<()> {
+    place::check_empty_folder(path).with_context(|| format!("cannot write to {}", path.display()))
 }
 
 /// Makes a folder and those above it.

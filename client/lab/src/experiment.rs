@@ -21,7 +21,7 @@ use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, TrainingPlan, data};
 use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs};
 
-use crate::files::make_folder;
+use crate::files::{make_folder, result_folder};
 use job::Job;
 use method::MethodName;
 use progress::Progress;
@@ -58,7 +58,8 @@ pub(crate) struct Experiment {
     #[arg(long, value_name = "SECONDS", default_value_t = 60,
         value_parser = clap::value_parser!(u64).range(1..))]
     progress_seconds: u64,
-    /// Folder for runs, report, charts and pictures.
+    /// Folder for runs, report, charts and pictures. Started again, an experiment keeps the runs that
+    /// are there and writes the rest anew.
     #[arg(long, default_value = "out")]
     out: PathBuf,
 }
@@ -72,6 +73,7 @@ impl Experiment {
         self.device.choose()?;
         let object = self.object.name(self.plan.task, self.data.is_none())?;
         ensure!(!self.seeds.is_empty() && !self.methods.is_empty(), "nothing to compare");
+        result_folder(&self.out)?;
         let runs = self.out.join("runs");
         make_folder(&runs)?;
         let keys = self.keys();

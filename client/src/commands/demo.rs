@@ -30,6 +30,7 @@ use ringfence_options::{
 };
 use ringfence_weights::Weights;
 
+use crate::files::empty_folder;
 use report::{Outcome, Report, SiteScores};
 use train::{federate, local_only, personalise};
 
@@ -76,7 +77,7 @@ pub(crate) struct Demo {
     /// A bit of contributor k's body flips on the aggregator's disk in round r, after its receipt: K@R.
     #[arg(long, value_name = "K@R")]
     flip: Vec<Fault>,
-    /// Folder for pictures, reports and the sites' state.
+    /// Folder for pictures, reports and the sites' state; it must be empty or new.
     #[arg(long, default_value = "out")]
     out: PathBuf,
 }
@@ -98,6 +99,7 @@ impl Demo {
             self.images.check_without_data()?;
             self.plan.check_without_data()?;
         }
+        empty_folder(&self.out)?;
         let dataset = self.load()?;
         self.object.name(self.plan.task, self.data.is_none())?;
         let plan = self.plan.plan(&dataset.classes, self.algorithm, FINE_TUNING)?;

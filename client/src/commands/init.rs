@@ -9,6 +9,8 @@ use ringfence_options::{AlgorithmChoice, PlanArgs, UsualEpochs};
 use ringfence_site::model;
 use ringfence_weights::Weights;
 
+use crate::files::Replacing;
+
 /// Arguments of `ringfence init`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Init {
@@ -26,6 +28,8 @@ pub(crate) struct Init {
     /// Where to write the model with its plan.
     #[arg(long, default_value = "model.safetensors")]
     out: PathBuf,
+    #[command(flatten)]
+    replacing: Replacing,
 }
 
 impl Init {
@@ -47,6 +51,7 @@ impl Init {
             }
         }
         let plan = self.plan.plan(&classes, self.algorithm, UsualEpochs::default())?;
+        self.replacing.check(&self.out)?;
         let drawn = plan.initial_weights()?;
         let weights = match &self.from {
             None => drawn,

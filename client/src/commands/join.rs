@@ -24,7 +24,7 @@ use ringfence_learning::{Dataset, SiteData, TrainingPlan};
 use ringfence_options::{DataArgs, DeviceArgs, ObjectArg, check_pinned};
 use ringfence_site::model;
 
-use crate::files::make_folder;
+use crate::files::result_folder;
 use crate::member::Member;
 use output::{Output, OutputArgs};
 use participant::Participant;
@@ -60,7 +60,8 @@ pub(crate) struct Join {
     /// site's training. It ends as soon as all have contributed.
     #[arg(long, default_value_t = 3600)]
     round_seconds: u32,
-    /// Folder for the models, scores and pictures.
+    /// Folder for the models, scores and pictures. Started again, a site replaces what it has written
+    /// there; before its first round nothing of it may be there.
     #[arg(long, default_value = "out")]
     out: PathBuf,
     #[command(flatten)]
@@ -77,6 +78,7 @@ impl Join {
     /// says.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         self.device.choose()?;
+        result_folder(&self.out)?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
         let site = self.member.open_for(PATIENCE)?;
         site.check_round_seconds(self.round_seconds).context("--round-seconds")?;
@@ -91,12 +93,14 @@ impl Join {
         );
         check_pinned(&site.study().training, &plan)
             .with_context(|| self.model.display().to_string())?;
+        let mut state = State::open(self.member.state(), &site, &plan, initial)?;
+        if state.done() == 0 {
+            report::check_unused(&self.out)?;
+        }
         let out = Output::new(self.output, site.clock().clone());
         let told = out.clone();
         let site = site.telling(move |event| told.say(event));
         let data = self.site_data(&plan, &out)?;
-        make_folder(&self.out)?;
-        let mut state = State::open(self.member.state(), &site, &plan, initial)?;
         out.say(&Said::Joined {
             site: site.id(),
             study: site.study_id(),

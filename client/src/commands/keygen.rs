@@ -1,12 +1,11 @@
 //! `ringfence keygen`: a site's identity.
 
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::wire::json;
-use ringfence_durable::Readers;
+use ringfence_durable::{Readers, place};
 use ringfence_keys::identity::Identity;
 
 use super::study::describe::fingerprints;
@@ -26,21 +25,22 @@ pub(crate) struct Keygen {
 impl Keygen {
     /// Makes an identity; never overwrites one.
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        files::make_folder(&self.out)?;
+        files::result_folder(&self.out)?;
         let secret = self.out.join(format!("{}.identity", self.site));
         let public = self.out.join(format!("{}.public.json", self.site));
+        let cannot = |path: &Path| format!("cannot write {}", path.display());
+        for path in [&secret, &public] {
+            place::check_new_file(path, "an identity is never overwritten, choose another folder")
+                .with_context(|| cannot(path))?;
+        }
         let mut rng = ringfence_keys::system_rng().context("no randomness")?;
         let identity = Identity::generate(self.site, &mut rng)?;
-        let text = identity.to_file();
-        match ringfence_durable::create(&secret, text.as_bytes(), Readers::Owner) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(
-                "{} exists; an identity is never overwritten, choose another folder",
-                secret.display()
-            ),
-            made => made.with_context(|| format!("cannot write {}", secret.display()))?,
-        }
-        let entry = identity.public();
-        files::write(&public, &json::pretty(&entry))?;
+        let (text, entry) = (identity.to_file(), identity.public());
+        // The check before may be of long ago: another keygen has the same names.
+        ringfence_durable::create(&secret, text.as_bytes(), Readers::Owner)
+            .with_context(|| cannot(&secret))?;
+        ringfence_durable::create(&public, &json::pretty(&entry), Readers::Usual)
+            .with_context(|| cannot(&public))?;
         println!("secret: {} (stays at the site, back it up)", secret.display());
         println!("public: {} (give it to the study's author)", public.display());
         println!("before the site signs a study, `ringfence study show` must show the same keys:");

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_keys::open::failure_in_words;
 use ringfence_site::{RoundEnd, model};
 use ringfence_weights::Weights;
 
-use crate::files::read_weights;
+use crate::files::{Replacing, read_weights};
 use crate::member::{Member, which_round};
 
 /// Arguments of `ringfence mean`.
@@ -28,6 +28,8 @@ pub(crate) struct Mean {
     /// Where to write the new model, base plus mean: the base of the next round.
     #[arg(long)]
     model_out: PathBuf,
+    #[command(flatten)]
+    replacing: Replacing,
 }
 
 /// Key of the mean's precision, as JSON, in the metadata of its file.
@@ -35,6 +37,12 @@ const PRECISION: &str = "ringfence.precision";
 
 impl Mean {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        ensure!(
+            self.out != self.model_out,
+            "expected two files, got {} for both --out and --model-out",
+            self.out.display()
+        );
+        [&self.out, &self.model_out].into_iter().try_for_each(|path| self.replacing.check(path))?;
         let site = self.member.open()?;
         let base = read_weights(&self.base, site.study())?;
         let round = which_round(&site, self.round).await?;

@@ -15,7 +15,7 @@ use ringfence_learning::task::{Tint, rgb_pixels, tinted};
 use ringfence_learning::{DataOptions, TaskName, TrainingPlan, predict};
 use ringfence_options::{DeviceArgs, ObjectArg, ReadArgs};
 
-use crate::files::make_folder;
+use crate::files::empty_folder;
 use inputs::Inputs;
 use judged::{Judged, inside};
 
@@ -35,7 +35,7 @@ pub(crate) struct Predict {
     object: ObjectArg,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Folder for masks, pictures and predictions.csv.
+    /// Folder for masks, pictures and predictions.csv; it must be empty or new.
     #[arg(long, default_value = "out")]
     out: PathBuf,
 }
@@ -55,7 +55,7 @@ impl Predict {
         let object = self.object.name(plan.task, false)?;
         let inputs = Inputs::find(&self.inputs, plan.task, &options)?;
         self.check_mask_options(plan.task, &inputs)?;
-        make_folder(&self.out)?;
+        empty_folder(&self.out)?;
         let mut judged = Judged::new(plan.task, &plan.classes);
         let mut table = self.table()?;
         let (mut count, mut refused, mut shares) = (0, Vec::new(), Vec::new());

@@ -78,7 +78,8 @@ fn every_wrong_step_says_what_to_do() {
     let said = run(&new_study(&all, &["--sample-counts", "10,1000,1000"])).unwrap();
     let expected = "moves the mean of all sites by 0.498 C at most";
     assert!(said.contains(expected) && said.contains("opened by 0.990 C"), "{said}");
-    let said = run(&new_study(&all, &[])).unwrap();
+    refused(&new_study(&all, &[]), "cannot write study.json: it exists already; give another name");
+    let said = run(&new_study(&all, &["--force"])).unwrap();
     assert!(said.contains("none pinned") && said.contains("all sites count alike"), "{said}");
 
     refused(&["study", "verify"], "lacks the signatures of a, b, c");

@@ -215,6 +215,11 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     let nowhere = "ringfence: nowhere: entity not found; check that the path exists\n";
     refused(&[good[0], good[1], "--data", "nowhere"], nowhere);
     refused(&[good[0], good[1], "--data", "images-a", "--data-site", "x"], "--data-site x");
+    // Results of another site or study are not written over; this site has written none yet.
+    std::fs::create_dir(folder.join("used")).unwrap();
+    std::fs::write(folder.join("used/report.json"), "another's").unwrap();
+    let used = "cannot write used/report.json: it exists already; this site has written nothing";
+    refused(&[good[0], good[1], "--data", "images-a", "--out", "used"], used);
     // A table of two sites: neither's images are dropped in silence.
     let table = std::fs::read_to_string(folder.join("images-a/labels.csv")).unwrap();
     let mut lines = table.lines();

@@ -10,6 +10,7 @@ mod cli;
 mod demo;
 mod join;
 mod join_said;
+mod outputs;
 mod pytorch;
 mod status;
 mod study;

@@ -21,6 +21,12 @@ fn known_model(folder: &Path, init: &[&str], value: impl Fn(&str, usize) -> f32)
     plan.save(&Weights::from_values(&shapes, values).unwrap(), &path).unwrap();
 }
 
+/// Predicts into the folder `out` after emptying it, which is not taken otherwise.
+fn again(folder: &Path, predict: &[&str]) -> Result<String, String> {
+    std::fs::remove_dir_all(folder.join("out")).unwrap();
+    ringfence(folder, predict)
+}
+
 fn write(path: &Path, (width, height): (u32, u32), grey: impl Fn(u32, u32) -> u8) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     GrayImage::from_fn(width, height, |x, y| Luma([grey(x, y)])).save(path).unwrap();
@@ -79,10 +85,13 @@ fn masks_of_the_table_are_compared_with_and_not_predicted() {
 
     // A mask of other values is told of, unless it is said what of it is inside.
     write(&images.join("masks/b.png"), (20, 10), |_, y| if y < 5 { 2 } else { (y % 2) as u8 });
-    let said = ringfence(folder, &predict).unwrap();
+    let error = ringfence(folder, &predict).unwrap_err();
+    let expected = "cannot write to out: expected an empty or a new folder";
+    assert!(error.contains(expected) && error.contains("-a-mask.png"), "{error}");
+    let said = again(folder, &predict).unwrap();
     assert!(said.contains("2 images of 2 files predicted, 2 files not read"), "{said}");
     let chosen = [&predict[..], &["--mask-label", "2,255"]].concat();
-    assert!(ringfence(folder, &chosen).unwrap().contains(&scores), "{said}");
+    assert!(again(folder, &chosen).unwrap().contains(&scores), "{said}");
     let unread = [&predict[..3], &["images/new", "--mask-label", "2", "--out", "out"]].concat();
     let error = ringfence(folder, &unread).unwrap_err();
     assert!(error.contains("--mask-label would change nothing: no labels.csv"), "{error}");
@@ -119,7 +128,7 @@ fn labels_of_the_table_give_the_scores_of_what_was_written() {
 
     let table = "file,label\ni1.png,ill\ni2.png,1\nw1.png,\n";
     std::fs::write(images.join("labels.csv"), table).unwrap();
-    let said = ringfence(folder, &predict).unwrap();
+    let said = again(folder, &predict).unwrap();
     let one_class = "2 of 3 images have a label in labels.csv: macro-F1 undefined, accuracy 0.500, \
                      F1 undefined, AUC undefined (images of one class only: ill)";
     assert!(said.contains(one_class), "{said}");
@@ -131,7 +140,7 @@ fn labels_of_the_table_give_the_scores_of_what_was_written() {
         assert!(error.contains(text), "{text}: {error}");
     }
     let named = [&predict[..3], &["images/i1.png", "--out", "out"]].concat();
-    assert!(!ringfence(folder, &named).unwrap().contains("labels.csv"));
+    assert!(!again(folder, &named).unwrap().contains("labels.csv"));
     let written = lines(&folder.join("out/predictions.csv"));
     assert_eq!(written[0].join(","), "file,slice,class,well,ill");
     let error = ringfence(folder, &[&named[..], &["--mask-channel", "0"]].concat()).unwrap_err();
@@ -157,7 +166,7 @@ fn a_model_of_colours_reads_and_shows_them() {
     let error = ringfence(folder, &windowed).unwrap_err();
     assert!(error.contains("--window would change nothing: images in colour"), "{error}");
     std::fs::remove_file(images.join("colour.png")).unwrap();
-    let error = ringfence(folder, &predict).unwrap_err();
+    let error = again(folder, &predict).unwrap_err();
     assert!(error.contains("grey.png: expected an image in colour, found PNG in grey"), "{error}");
 }
 

@@ -144,6 +144,7 @@ fn a_sites_keys_are_shown_as_its_keygen_has_printed_them() {
     prepare(folder.path());
     let mut replaced = new(KEY);
     *replaced.last_mut().unwrap() = "d/d.public.json";
+    replaced.push("--force");
     ringfence(folder.path(), &replaced).unwrap();
     let output = ringfence(folder.path(), &["study", "show"]).unwrap();
     let lines = || printed.lines().filter(|line| line.contains(" key") && line.starts_with("  "));
@@ -173,10 +174,11 @@ fn the_aggregators_key_is_taken_as_text_and_from_a_file() {
     // As a shell's redirection writes it, and as Windows' editors leave it.
     for text in [format!("{other}\n"), format!("\u{feff}{other}\r\n")] {
         write("aggregator.pub", &text, 0o644);
+        std::fs::remove_file(folder.path().join("study.json")).unwrap();
         ringfence(folder.path(), &new("aggregator.pub")).unwrap();
         assert_eq!(key(), other);
-        std::fs::remove_file(folder.path().join("study.json")).unwrap();
     }
+    std::fs::remove_file(folder.path().join("study.json")).unwrap();
 
     let refused = |given: &str, expected: &str| {
         let error = ringfence(folder.path(), &new(given)).unwrap_err();
@@ -215,19 +217,19 @@ fn a_study_goes_on_from_a_model_with_its_plan_or_another() {
     assert_eq!(digest(&said), values, "{said}");
     for (model, rounds) in [("last.st", "rounds = 4"), ("next.st", "rounds = 5")] {
         let mut new = new(KEY);
-        new.extend(["--out", "other.json"]);
+        new.extend(["--out", "other.json", "--force"]);
         *new.iter_mut().find(|word| **word == "model.safetensors").unwrap() = model;
         let said = run(&new).unwrap();
         assert!(said.contains(rounds) && said.contains(&values), "{said}");
     }
 
     let refused = |changed: &[&str], expected: &str| {
-        let error = run(&[&from[..], changed].concat()).unwrap_err();
+        let error = run(&[&from[..], changed, &["--force"]].concat()).unwrap_err();
         assert!(error.contains("last.st") && error.contains(expected), "{changed:?}: {error}");
     };
     refused(&["--side", "16", "--model", "unet"], "tensor");
     let classes = ["--task", "classification", "--classes", "a,b", "--side", "32"];
     refused(&classes, "--from takes a model of the same --model, --side and number of --classes");
-    let error = run(&["init", "--from", "nowhere.st"]).unwrap_err();
+    let error = run(&["init", "--from", "nowhere.st", "--out", "new.st"]).unwrap_err();
     assert!(error.contains("nowhere.st"), "{error}");
 }

@@ -2,10 +2,11 @@
 //!
 //! A file is written beside its place under a name of its own, synced, moved to its place, and then
 //! the folder is synced: a name is durable only once its folder is. What a crash leaves
-//! half-written begins with [`UNFINISHED`], and [`clear_unfinished`] removes it. What people write
-//! is read by [`text::decode`].
+//! half-written begins with [`UNFINISHED`], and [`clear_unfinished`] removes it. Whether a place takes
+//! a file is asked beforehand by [`place`]. What people write is read by [`text::decode`].
 #![forbid(unsafe_code)]
 
+pub mod place;
 pub mod text;
 
 use std::fs::{self, File};

@@ -3,7 +3,9 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use anyhow::Context;
 use ringfence_crypto::id::RoundNumber;
+use ringfence_durable::place;
 use ringfence_learning::chart::{self, Curve};
 use ringfence_learning::picture::Heading;
 use ringfence_learning::{SiteData, TrainingPlan, evaluate, picture};
@@ -76,6 +78,23 @@ impl TestScores {
     }
 }
 
+/// What the folder of results gets, in the order in which it is told of.
+const MODEL: &str = "model.safetensors";
+const PERSONAL: &str = "model-personal.safetensors";
+const REPORT: &str = "report.json";
+const CURVE: &str = "curve.svg";
+const PREDICTIONS: &str = "predictions.png";
+
+/// Refuses a folder with results of another site or study: this one has written none yet.
+pub(super) fn check_unused(folder: &Path) -> anyhow::Result<()> {
+    for name in [MODEL, PERSONAL, REPORT, CURVE, PREDICTIONS] {
+        let path = folder.join(name);
+        place::check_new_file(&path, "this site has written nothing yet, so it is another's or of another study; give another folder as --out")
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
 /// Scores the common model on this site's validation images, and draws the curve so far.
 pub(super) fn progress(
     out: &Output,
@@ -102,7 +121,7 @@ pub(super) fn progress(
     });
     let curve = Curve { name: data.site.clone(), points: points.collect() };
     let title = "Common model on this site's validation images";
-    chart::curves(&folder.join("curve.svg"), title, leading, &[curve])?;
+    chart::curves(&folder.join(CURVE), title, leading, &[curve])?;
     Ok(())
 }
 
@@ -116,12 +135,12 @@ pub(super) fn finish(
 ) -> anyhow::Result<()> {
     let task = plan.task()?;
     let common = state.model();
-    plan.save(common, &folder.join("model.safetensors"))?;
-    let mut written = vec!["model.safetensors"];
+    plan.save(common, &folder.join(MODEL))?;
+    let mut written = vec![MODEL];
     let mut models: Vec<(&'static str, Weights)> = vec![("federated", common.clone())];
     if let Some(personal) = plan.personalise(common, data)? {
-        plan.save(&personal, &folder.join("model-personal.safetensors"))?;
-        written.push("model-personal.safetensors");
+        plan.save(&personal, &folder.join(PERSONAL))?;
+        written.push(PERSONAL);
         models.push(("personalised", personal));
     }
     if state.trained() == 0 {
@@ -140,19 +159,19 @@ pub(super) fn finish(
     let validation = recorded(out, &state.history(), "scores");
     let trained_rounds = state.trained();
     let report = Report { plan, opened, sealings, validation, trained_rounds, test };
-    files::write(&folder.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
+    files::write(&folder.join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
     let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
     let samples = picture::spread(&data.test, 4);
     let title = format!("{}: test images", data.site);
     let heading = Heading { title: &title, object };
-    let sheet = folder.join("predictions.png");
+    let sheet = folder.join(PREDICTIONS);
     picture::save_sheet(&sheet, task.as_ref(), heading, &samples, &columns)?;
-    written.push("report.json");
+    written.push(REPORT);
     // Without validation images there is no curve.
-    if folder.join("curve.svg").exists() {
-        written.push("curve.svg");
+    if folder.join(CURVE).exists() {
+        written.push(CURVE);
     }
-    written.push("predictions.png");
+    written.push(PREDICTIONS);
     out.say(&Said::Written { folder, files: &written });
     Ok(())
 }

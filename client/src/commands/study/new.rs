@@ -83,6 +83,8 @@ pub(crate) struct New {
     /// Where to write the study file.
     #[arg(long, default_value = "study.json")]
     out: PathBuf,
+    #[command(flatten)]
+    replacing: files::Replacing,
 }
 
 /// What to do where the model's file has no plan.
@@ -90,6 +92,7 @@ const NO_PLAN: &str = "a study pins how its sites train; for a model of another 
 
 impl New {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        self.replacing.check(&self.out)?;
         let aggregator_key = files::read_aggregator_key(&self.aggregator_key)?;
         let (training, weights) = self.training()?;
         let roster: Vec<RosterEntry> = self
