@@ -10,6 +10,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A package, and what it may be built from.
@@ -27,7 +28,7 @@ struct Rule {
 const DECRYPTS: [&str; 5] = ["tfhe*", "concrete-*", "hpke", "x-wing", "candle-*"];
 
 /// What the arguments that both programs take may be built from.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "crypto",
     "keys",
     "site",
@@ -38,10 +39,11 @@ const OPTIONS: [&str; 10] = [
     "nn",
     "imaging",
     "learning",
+    "words",
 ];
 
 /// What a program may be built from: the same, and the arguments.
-const PROGRAM: [&str; 12] = [
+const PROGRAM: [&str; 13] = [
     "crypto",
     "keys",
     "site",
@@ -54,13 +56,15 @@ const PROGRAM: [&str; 12] = [
     "learning",
     "options",
     "exit",
+    "words",
 ];
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     Rule { package: "ringfence-crypto", ours: &[], never: &["tokio"], with_tests: true },
     Rule { package: "ringfence-clock", ours: &["crypto"], never: &DECRYPTS, with_tests: true },
     Rule { package: "ringfence-durable", ours: &[], never: &["tokio"], with_tests: true },
     Rule { package: "ringfence-exit", ours: &[], never: &["*"], with_tests: true },
+    Rule { package: "ringfence-words", ours: &[], never: &["*"], with_tests: true },
     Rule {
         package: "ringfence-keys",
         ours: &["crypto"],
@@ -93,13 +97,13 @@ const RULES: [Rule; 17] = [
     },
     Rule {
         package: "ringfence-site",
-        ours: &["crypto", "keys", "weights", "clock", "durable"],
+        ours: &["crypto", "keys", "weights", "clock", "durable", "words"],
         never: &["candle-*", "clap", "axum", "sqlx*", "tfhe*"],
         with_tests: false,
     },
     Rule {
         package: "ringfence-federation",
-        ours: &["crypto", "keys", "site", "weights", "clock", "durable"],
+        ours: &["crypto", "keys", "site", "weights", "clock", "durable", "words"],
         never: &["candle-*", "clap", "axum", "sqlx*", "tfhe*"],
         with_tests: false,
     },
@@ -112,7 +116,7 @@ const RULES: [Rule; 17] = [
     },
     Rule {
         package: "ringfence-learning",
-        ours: &["weights", "nn", "imaging", "durable"],
+        ours: &["weights", "nn", "imaging", "durable", "words"],
         never: &["hpke", "x-wing", "reqwest", "clap", "axum", "tfhe*"],
         with_tests: true,
     },
@@ -203,5 +207,36 @@ fn nothing_is_built_from_the_laboratory_the_benches_or_a_command() {
     for package in ["ringfence-lab", "ringfence-benches", "ringfence"] {
         let users = tree(&["--workspace", "-i", package, "-e", "normal,build"]);
         assert_eq!(users.into_iter().collect::<Vec<_>>(), [package]);
+    }
+}
+
+/// The test programs of several files, below a folder.
+fn test_programs(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if entry.is_dir() && name != "target" && !name.starts_with('.') {
+            test_programs(&entry, found);
+        } else if name == "main.rs" && entry.components().any(|part| part.as_os_str() == "tests") {
+            found.push(entry);
+        }
+    }
+}
+
+/// A file that its `main.rs` does not name is compiled by nobody: its tests cannot fail.
+#[test]
+fn every_file_of_tests_is_run() {
+    let mut programs = Vec::new();
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    test_programs(&root.canonicalize().unwrap(), &mut programs);
+    assert!(programs.len() > 3, "{programs:?}");
+    for main in programs {
+        let text = std::fs::read_to_string(&main).unwrap();
+        for file in std::fs::read_dir(main.parent().unwrap()).unwrap() {
+            let file = file.unwrap().path();
+            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+            let is_module = file.extension().is_some_and(|ending| ending == "rs") && name != "main";
+            let named = text.lines().any(|line| line == format!("mod {name};"));
+            assert!(!is_module || named, "{} does not name `mod {name};`", main.display());
+        }
     }
 }
