@@ -137,7 +137,7 @@ impl Federation {
         }
         if let Some(honest) = honest.filter(|_| lied) {
             // All openings are there: who lied is determined.
-            let Done { unusable, .. } = done(honest.join(round).await?.finish().await?, round)?;
+            let Done { unusable, .. } = done(honest.join(round).await?.finish().await?)?;
             report.unusable_openings = unusable;
         }
         let mut next: Option<(Weights, MeanStepState)> = None;
@@ -148,7 +148,7 @@ impl Federation {
                 // A site that vanished comes back and catches up from what is public and sealed.
                 None => site.join(round).await?.finish().await?,
             };
-            let done = done(end, round)?;
+            let done = done(end)?;
             let plain = match &mut expected {
                 Some(plain) => plain,
                 none => none.insert(plain.of(&done)?),
@@ -190,11 +190,9 @@ impl Federation {
     }
 }
 
-fn done(end: RoundEnd<'_>, round: RoundNumber) -> anyhow::Result<Done<'_>> {
+fn done(end: RoundEnd<'_>) -> anyhow::Result<Done<'_>> {
     match end {
         RoundEnd::Done(done) => Ok(done),
-        RoundEnd::Aborted => {
-            bail!("round {round} ended in a certified abort: too few contributions came")
-        }
+        RoundEnd::Aborted(abort) => bail!("{abort}"),
     }
 }

@@ -33,6 +33,13 @@ const INK: Rgb<u8> = Rgb([32, 36, 44]);
 const RIGHT: Rgb<u8> = Rgb([22, 122, 62]);
 const WRONG: Rgb<u8> = Rgb([190, 36, 36]);
 
+/// The title of a sheet of a site's test images; `generated` says whether these are phantoms.
+#[must_use]
+pub fn title(site: &str, generated: bool) -> String {
+    let what = if generated { "generated phantoms, no patients" } else { "test images" };
+    format!("{site}: {what}")
+}
+
 /// What a sheet says above its pictures, and what its masks show.
 #[derive(Clone, Copy, Debug)]
 pub struct Heading<'a> {

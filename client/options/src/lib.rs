@@ -2,6 +2,7 @@
 //! they show.
 
 mod algorithm;
+mod counts;
 mod data;
 mod device;
 mod federation;
@@ -15,6 +16,7 @@ pub mod retired;
 pub mod score;
 
 pub use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, MeanStepName, UsualEpochs};
+pub use counts::{at_least_one, each_once};
 pub use data::DataArgs;
 pub use device::DeviceArgs;
 pub use federation::FederationArgs;

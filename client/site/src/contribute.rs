@@ -7,16 +7,17 @@ use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Header, HolderKey, HolderKeys, Manifest, Receipt};
 use ringfence_crypto::wire::frame;
-use ringfence_keys::duties::contributor::Contributor;
+use ringfence_keys::duties::contributor::{Contributor, Record, RuleError};
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
 use ringfence_keys::update::clipped::{Clipped, clipped};
 use ringfence_keys::update::quantize::QuantizedUpdate;
 use ringfence_keys::update::weigh::weigh;
 use ringfence_weights::Weights;
+use ringfence_words::listed;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ServedError, SiteError};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Likeness};
 use crate::journal::{ContributionRecord, RoundJournal};
 use crate::site::Site;
 use crate::transport::TransportError;
@@ -78,13 +79,11 @@ impl Sealing {
 
 impl fmt::Display for Sealing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names =
-            |sites: &[SiteId]| sites.iter().map(SiteId::as_str).collect::<Vec<_>>().join(", ");
         let mut lines = Vec::new();
         if !self.long_term.is_empty() {
             lines.push(format!(
                 "sealed under long-term keys, without forward secrecy: {}",
-                names(&self.long_term)
+                listed(&self.long_term)
             ));
         }
         for (holder, fault) in &self.empty {
@@ -161,6 +160,45 @@ impl Site {
         self.answer_restored().await?;
         Ok(Joined { site: self, manifest })
     }
+
+    /// Refuses a model that no update may be contributed from, before anything is trained on it. A
+    /// contribution to this round that is on disk already is sent again, whatever it started from.
+    ///
+    /// # Errors
+    /// [`SiteError::Rule`] or [`SiteError::BaseModelNear`] for a model that is spent;
+    /// [`SiteError::Journal`] when the state cannot be read.
+    pub fn check_unspent(&self, round: RoundNumber, base: &Weights) -> Result<(), SiteError> {
+        let records = self.journal.contributions()?;
+        if records.iter().any(|record| (record.study, record.round) == (self.study_id, round)) {
+            return Ok(());
+        }
+        Contributor::restore(records).may_start_from(crate::model::id(base))?;
+        self.check_initial(base)
+    }
+
+    /// Refuses this study's initial model where it is one that this site contributed from in another
+    /// study, as it was or changed a little.
+    fn check_initial(&self, base: &Weights) -> Result<(), SiteError> {
+        let id = crate::model::id(base);
+        if id != self.study.initial_model {
+            return Ok(());
+        }
+        for (spent, fingerprint) in self.journal.spent_models()? {
+            let Record { study, round, base_model, .. } = spent;
+            if study == self.study_id {
+                continue;
+            }
+            if base_model == id {
+                return Err(RuleError::BaseModelSpent { study, round }.into());
+            }
+            let likeness = fingerprint.likeness(base);
+            if likeness.is_near() {
+                let Likeness { equal, of } = likeness;
+                return Err(SiteError::BaseModelNear { study, round, equal, of });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Joined<'a> {
@@ -212,26 +250,15 @@ impl<'a> Joined<'a> {
     }
 
     /// Refuses to start a study from a model that is one this site contributed from in another
-    /// study, changed a little; and remembers this round's base model for the like. Within a study
+    /// study, as it was or changed a little; and remembers this round's base model for the like. Within a study
     /// the base model is the one that Q sites have acknowledged, wherever it lies.
     ///
     /// # Errors
-    /// [`SiteError::BaseModelNear`]; [`SiteError::Journal`] when the state cannot be read or written.
+    /// [`SiteError::Rule`], [`SiteError::BaseModelNear`]; [`SiteError::Journal`] when the state cannot
+    /// be read or written.
     pub fn check_origin(&self, base: &Weights) -> Result<(), SiteError> {
-        let Site { study, study_id, journal, .. } = self.site;
-        if crate::model::id(base) == study.initial_model {
-            for (spent, fingerprint) in journal.spent_models()? {
-                let likeness = fingerprint.likeness(base);
-                if spent.study != *study_id && likeness.is_near() {
-                    return Err(SiteError::BaseModelNear {
-                        study: spent.study,
-                        round: spent.round,
-                        equal: likeness.equal,
-                        of: likeness.of,
-                    });
-                }
-            }
-        }
+        let Site { study_id, journal, .. } = self.site;
+        self.site.check_initial(base)?;
         let journal = journal.round(*study_id, self.manifest.statement.round)?;
         if journal.base_model()?.is_none() {
             let mut rng =

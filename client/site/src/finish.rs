@@ -13,7 +13,7 @@ use ringfence_keys::open::{Evidence, OpenError, OpenedMean, OpenedSum, SumContex
 use ringfence_keys::share::reconstruct::KeySum;
 
 use crate::contribute::{Contributed, Joined};
-use crate::done::{Done, RoundEnd};
+use crate::done::{Abort, Done, RoundEnd};
 use crate::error::{SiteError, SpoiledError};
 use crate::judged::Judged;
 use crate::key_sum::KeysFound;
@@ -73,7 +73,9 @@ impl Site {
         let closing = &certificate.closing.statement;
         if closing.is_abort() {
             self.settle(round)?;
-            return Ok(RoundEnd::Aborted);
+            let freeze = self.journal.round(self.study_id, round)?.freeze()?;
+            let freeze = freeze.as_ref().map(|freeze| &freeze.statement);
+            return Ok(RoundEnd::Aborted(Abort::of(&self.study, &certificate, freeze)));
         }
         // The one that the certificate stands on: it may have replaced the one that was joined.
         let manifest = &self.manifest(round).await?;

@@ -64,7 +64,7 @@ mod turn;
 mod wait;
 
 pub use contribute::{Contributed, Joined, Sealing};
-pub use done::{Done, RoundEnd};
+pub use done::{Abort, Done, RoundEnd};
 pub use error::{ServedError, SiteError, SpoiledError};
 pub use event::Event;
 pub use findings::Findings;

@@ -92,7 +92,7 @@ impl Site {
         let mut told = false;
         loop {
             let error = match ask().await {
-                Err(error) if error.is_busy() => error,
+                Err(error) if error.is_failure() => error,
                 answer => return Ok(Some(answer?)),
             };
             if !std::mem::replace(&mut told, true) {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::statement::Study;
+use ringfence_words::listed;
 
 use crate::wait::Awaited;
 
-/// Most names that are listed; of more, the number says enough.
-const MOST_NAMES: usize = 10;
+/// What to do about key holders whose word is missing. That it is, the aggregator says.
+const THEN: &str =
+    "run the step again once they have answered; if they have, ask the aggregator's operator";
 
 /// A wait for a round that is over, and how the round stood then.
 #[derive(Clone, Debug)]
@@ -51,11 +53,7 @@ pub(crate) fn missing(study: &Study, what: Awaited, status: &RoundStatus) -> Vec
 
 /// Names in a row; of many, the first ones and how many more.
 pub(crate) fn names(sites: &[SiteId]) -> String {
-    let mut text = sites.iter().take(MOST_NAMES).map(SiteId::as_str).collect::<Vec<_>>().join(", ");
-    if sites.len() > MOST_NAMES {
-        text.push_str(&format!(" and {} more", sites.len() - MOST_NAMES));
-    }
-    if text.is_empty() { "nobody".to_owned() } else { text }
+    if sites.is_empty() { "nobody".to_owned() } else { listed(sites) }
 }
 
 impl fmt::Display for Overdue {
@@ -69,11 +67,11 @@ impl fmt::Display for Overdue {
         match (what, disputed) {
             (Awaited::Dispute(_) | Awaited::Verdict(_), Some(said)) => write!(
                 f,
-                "{said} of {endorsements_needed} endorsements needed are there (missing: {missing}); once these key holders are back, run the step again"
+                "{said} of {endorsements_needed} endorsements needed are there, as the aggregator says (missing: {missing}); {THEN}"
             ),
             (_, Some(said)) => write!(
                 f,
-                "the openings of {said} key holders do not determine it (missing: {missing}); once these key holders are back, run the step again"
+                "the openings of {said} key holders do not determine it (missing: {missing}); {THEN}"
             ),
             (_, None) => self.state(f, &missing),
         }?;
@@ -98,12 +96,12 @@ impl Overdue {
             ),
             RoundState::Closed => write!(
                 f,
-                "{} of {endorsements_needed} endorsements needed are there (missing: {missing}); once these key holders are back, run the step again",
+                "{} of {endorsements_needed} endorsements needed are there, as the aggregator says (missing: {missing}); {THEN}",
                 status.endorsed.len()
             ),
             RoundState::Certified => write!(
                 f,
-                "{} of {openings_needed} openings needed are there (missing: {missing}); once these key holders are back, run the step again",
+                "{} of {openings_needed} openings needed are there, as the aggregator says (missing: {missing}); {THEN}",
                 status.opened.len()
             ),
             RoundState::Opened | RoundState::Aborted => {
@@ -169,13 +167,5 @@ mod tests {
             assert!(text.contains(line) && text.contains("d)"), "{text}");
         }
         assert_eq!(Awaited::End.said(&status), None);
-    }
-
-    #[test]
-    fn of_many_names_the_first_are_listed() {
-        let sites: Vec<SiteId> = (0..12).map(|k| format!("s{k}").parse().unwrap()).collect();
-        assert_eq!(names(&sites[..2]), "s0, s1");
-        assert_eq!(names(&sites), "s0, s1, s2, s3, s4, s5, s6, s7, s8, s9 and 2 more");
-        assert_eq!(names(&[]), "nobody");
     }
 }

@@ -6,6 +6,7 @@ use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, Standing};
 use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::restored::{self, Recalled, recall};
+use ringfence_words::listed;
 
 use crate::error::SiteError;
 use crate::journal::RestoreRecord;
@@ -176,8 +177,8 @@ impl Site {
 
 /// Names in a line, or that there are none.
 fn names<'a>(sites: impl IntoIterator<Item = &'a SiteId>) -> String {
-    let names: Vec<&str> = sites.into_iter().map(SiteId::as_str).collect();
-    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    let names = listed(sites);
+    if names.is_empty() { "nobody".to_owned() } else { names }
 }
 
 /// What is missing, in words.

@@ -127,24 +127,30 @@ impl RoundWait {
         let (round, state) = (status.round, status.state);
         Self { round, state, came, needed, missing, deadline, until }
     }
+
+    /// Who has come and who is missing, in words, for whoever does not wait any more.
+    #[must_use]
+    pub fn stands(&self) -> String {
+        let Self { round, came, needed, missing, deadline, .. } = self;
+        let (sites, what) = (came.sites(), came.what());
+        let mut text = format!("round {round}: {} of {needed} {what} are there", sites.len());
+        if !sites.is_empty() {
+            text += &format!(" ({})", names(sites));
+        }
+        if !missing.is_empty() {
+            text += &format!("; missing: {}", names(missing));
+            if let Some(deadline) = deadline {
+                text += &format!("; the time for them ends {}", deadline.utc());
+            }
+        }
+        text
+    }
 }
 
 impl fmt::Display for RoundWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { round, came, needed, missing, deadline, until, .. } = self;
-        let (sites, what) = (came.sites(), came.what());
-        write!(f, "round {round}: {} of {needed} {what} are there", sites.len())?;
-        if !sites.is_empty() {
-            write!(f, " ({})", names(sites))?;
-        }
-        if missing.is_empty() {
-            // They are all there, and the aggregator has not taken the next step yet.
-            return write!(f, "; waiting for the aggregator until {} at most", until.utc());
-        }
-        write!(f, "; missing: {}", names(missing))?;
-        if let Some(deadline) = deadline {
-            write!(f, "; the time for them ends {}", deadline.utc())?;
-        }
-        write!(f, "; waiting until {} at most", until.utc())
+        // They are all there, and the aggregator has not taken the next step yet.
+        let whom = if self.missing.is_empty() { " for the aggregator" } else { "" };
+        write!(f, "{}; waiting{whom} until {} at most", self.stands(), self.until.utc())
     }
 }

@@ -1,5 +1,6 @@
 //! A site: its keys, its durable state, its connection, and how it waits for others.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -215,17 +216,27 @@ impl Site {
     /// Waits a little for this site's clock when a time that somebody signed is too far ahead of it.
     /// Honest clocks differ: what the aggregator has just let pass may be refused here for seconds.
     ///
+    /// What is waited for is told, and until when.
+    ///
     /// # Errors
     /// That of the check when it is too far ahead for that.
-    pub(crate) async fn caught_up<E>(
+    pub(crate) async fn caught_up<E: Display>(
         &self,
         check: impl Fn(UnixSeconds) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut told = false;
         while let Err(error) = check(self.clock.now()) {
-            if check(self.clock.now().after(CLOCK_GRACE)).is_err() {
+            let until = self.clock.now().after(CLOCK_GRACE);
+            if check(until).is_err() {
                 return Err(error);
             }
+            if !std::mem::replace(&mut told, true) {
+                self.tell_repeating(&error.to_string(), until);
+            }
             self.clock.sleep(LOOK_AGAIN).await;
+        }
+        if told {
+            self.tell_resumed();
         }
         Ok(())
     }

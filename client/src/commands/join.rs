@@ -18,11 +18,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
+use ringfence_crypto::statement::Weighting;
 use ringfence_learning::data::{self, OneSite};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, SiteData, TrainingPlan};
-use ringfence_options::{DataArgs, DeviceArgs, ObjectArg, check_pinned};
-use ringfence_site::model;
+use ringfence_options::{DataArgs, DeviceArgs, ObjectArg, at_least_one, check_pinned};
+use ringfence_site::{Site, model};
+use ringfence_words::listed;
 
 use crate::files::result_folder;
 use crate::member::Member;
@@ -35,6 +37,14 @@ use stop::Writes;
 /// Seconds that a step waits for others unless told: a day, in which a server or a site that has
 /// failed is back.
 const PATIENCE: u64 = 24 * 3600;
+
+/// The number of training images that the study weights this site by, where it is another one than
+/// `trained`.
+fn at_odds(site: &Site, trained: usize) -> Option<u32> {
+    let Weighting::SampleCounts(counts) = &site.study().weighting else { return None };
+    let count = counts.get(site.study().position(site.id())?)?;
+    (usize::try_from(*count) != Ok(trained)).then_some(*count)
+}
 
 /// Arguments of `ringfence join`.
 #[derive(Debug, clap::Args)]
@@ -58,7 +68,7 @@ pub(crate) struct Join {
     device: DeviceArgs,
     /// Seconds that a round which this site opens takes contributions: long enough for the slowest
     /// site's training. It ends as soon as all have contributed.
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, default_value_t = 3600, value_parser = at_least_one::<u32>)]
     round_seconds: u32,
     /// Folder for the models, scores and pictures. Started again, a site replaces what it has written
     /// there; before its first round nothing of it may be there.
@@ -101,6 +111,8 @@ impl Join {
         let told = out.clone();
         let site = site.telling(move |event| told.say(event));
         let data = self.site_data(&plan, &out)?;
+        // The data may spell it otherwise; what is written and drawn has the roster's name.
+        let data = SiteData { site: site.id().to_string(), ..data };
         out.say(&Said::Joined {
             site: site.id(),
             study: site.study_id(),
@@ -110,6 +122,9 @@ impl Join {
             // Elsewhere it stands in a column.
             data: data.summary().split_whitespace().collect::<Vec<_>>().join(" "),
         });
+        if let Some(count) = at_odds(&site, data.train.len()) {
+            out.say(&Said::SampleCount { study: count, trained: data.train.len() });
+        }
         let writes = Writes::default();
         let at_work = Participant {
             site: &site,
@@ -121,11 +136,13 @@ impl Join {
         };
         let stopped = stop::listen()?;
         let signal = tokio::select! {
+            // First: once it has come, nothing more is said of waiting.
+            biased;
+            Ok(signal) = stopped => signal,
             ended = self.rounds(&at_work, &mut state) => {
                 ended?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Ok(signal) = stopped => signal,
         };
         writes.finish();
         let (round, done, rounds) = (state.next(), state.done(), plan.rounds);
@@ -173,8 +190,7 @@ impl Join {
             Some(wanted) => sites.find(|site| site.site == *wanted),
         };
         let site = site.cloned().with_context(|| {
-            let names: Vec<&str> = dataset.sites.iter().map(|site| site.site.as_str()).collect();
-            let names = names.join(", ");
+            let names = listed(dataset.sites.iter().map(|site| &site.site));
             let got = match &self.data_site {
                 Some(site) => format!("got --data-site {site}"),
                 None => "say which one is this by --data-site".to_owned(),

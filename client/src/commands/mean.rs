@@ -48,8 +48,9 @@ impl Mean {
         let round = which_round(&site, self.round).await?;
         let joined = site.join(round).await?;
         joined.check_base(model::id(&base))?;
-        let RoundEnd::Done(done) = joined.finish().await? else {
-            bail!("round {round} ended in a certified abort: no mean, the base model stays");
+        let done = match joined.finish().await? {
+            RoundEnd::Done(done) => done,
+            RoundEnd::Aborted(abort) => bail!("there is no mean: {abort}"),
         };
         if let Some(reason) = &done.left_out {
             println!("round {round}: this site's contribution is not in the mean: {reason}");

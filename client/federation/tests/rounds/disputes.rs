@@ -58,7 +58,7 @@ async fn hold(sites: &[Site]) {
 async fn finish(site: &Site) -> Done<'_> {
     match site.join(ROUND).await.unwrap().finish().await.unwrap() {
         RoundEnd::Done(done) => done,
-        RoundEnd::Aborted => panic!("the round was aborted"),
+        RoundEnd::Aborted(_) => panic!("the round was aborted"),
     }
 }
 

@@ -53,7 +53,7 @@ async fn mean_of(site: &Site) -> Vec<f32> {
             done.acknowledge(next_model()).await.unwrap();
             mean
         }
-        RoundEnd::Aborted => panic!("aborted"),
+        RoundEnd::Aborted(_) => panic!("aborted"),
     }
 }
 

@@ -67,7 +67,7 @@ impl Counted {
     async fn finish(&self) -> Done<'_> {
         match self.site.join(ROUND).await.unwrap().finish().await.unwrap() {
             RoundEnd::Done(done) => done,
-            RoundEnd::Aborted => panic!("the round was aborted"),
+            RoundEnd::Aborted(_) => panic!("the round was aborted"),
         }
     }
 }

@@ -142,7 +142,11 @@ pub(crate) async fn finish(sites: &[Site], round: RoundNumber) -> Vec<Vec<f32>> 
                 done.acknowledge(next_model()).await.unwrap();
                 mean
             }
-            RoundEnd::Aborted => Vec::new(),
+            RoundEnd::Aborted(abort) => {
+                let contributed = abort.contributed.unwrap_or_default().len();
+                assert!(contributed < abort.needed.into() && abort.certified_by.len() >= 2);
+                Vec::new()
+            }
         }
     });
     join_all(parts).await

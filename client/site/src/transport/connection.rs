@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::address::{self, LOCALHOST, LOOPBACK};
-use super::error::TransportError;
+use super::error::{TransportError, is_failure};
 use super::printable::printable;
 
 /// Longest a long poll is asked to wait.
@@ -106,8 +106,8 @@ impl Transport {
         loop {
             attempt += 1;
             match self.once(path, limit, &request).await {
-                // Every request is idempotent, so a broken connection or an overloaded server is
-                // simply tried again.
+                // Every request is idempotent, so a broken connection, or a server that is overloaded
+                // or has failed, is simply tried again.
                 Err(error)
                     if attempt < ATTEMPTS && error.is_transient() && start.elapsed() < patience =>
                 {
@@ -178,7 +178,16 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TransportEr
     let bytes = bounded(response, MAX_MESSAGE).await.unwrap_or_default();
     let detail = match json::parse::<Problem>(&bytes, MAX_MESSAGE, "problem") {
         Ok(problem) => printable(&problem.detail),
-        Err(_) => status.canonical_reason().unwrap_or("no reason given").to_owned(),
+        Err(_) => {
+            let reason = status.canonical_reason().unwrap_or("no reason given");
+            let whose = match is_failure(status.as_u16()) {
+                true => {
+                    ", which is no answer of a Ringfence aggregator: a proxy before it may say so"
+                }
+                false => "",
+            };
+            format!("{reason}{whose}")
+        }
     };
     Err(TransportError::Refused { status: status.as_u16(), detail })
 }

@@ -141,7 +141,13 @@ impl TransportError {
 
     /// Whether the aggregator has answered that it does not take this.
     pub fn is_refusal(&self) -> bool {
-        self.status().is_some_and(|status| (400..500).contains(&status))
+        self.status().is_some_and(|status| (400..500).contains(&status)) && !self.is_failure()
+    }
+
+    /// Whether the aggregator, or a proxy before it, says that it has failed at this or has too much
+    /// to do: nothing about the request itself.
+    pub fn is_failure(&self) -> bool {
+        self.status().is_some_and(is_failure)
     }
 
     /// Whether the aggregator says that it cannot do this now, and why (it is busy, or has lost
@@ -150,12 +156,19 @@ impl TransportError {
         self.status() == Some(StatusCode::SERVICE_UNAVAILABLE.as_u16())
     }
 
-    /// Whether the same request may succeed later: the aggregator is away, or busy.
+    /// Whether the same request may succeed later: the aggregator is away, busy, or has failed.
     pub fn is_transient(&self) -> bool {
         let away =
             matches!(self, Self::Network { .. } | Self::Silent { .. } | Self::NoAnswer { .. });
-        away || self.is_busy()
+        away || self.is_failure()
     }
+}
+
+/// Whether a status says nothing about the request, so that the same one may succeed later
+/// (docs/http.md, "The connection").
+pub(super) fn is_failure(status: u16) -> bool {
+    let limits = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    status >= 500 || limits.iter().any(|limit| limit.as_u16() == status)
 }
 
 impl From<JsonError> for TransportError {

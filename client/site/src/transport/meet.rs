@@ -10,7 +10,7 @@ use ringfence_crypto::signature::PublicKey;
 use serde::Serialize;
 
 use super::connection::Transport;
-use super::error::TransportError;
+use super::error::{TransportError, is_failure};
 
 /// Most bytes of an [`AggregatorStatus`].
 const MAX_STATUS: usize = 1024;
@@ -74,7 +74,7 @@ impl Transport {
         };
         let met = soon.get::<AggregatorStatus>("aggregator", MAX_STATUS, "server status").await;
         let met = met.map_err(|error| match error {
-            TransportError::Refused { status, detail } if status < 500 => {
+            TransportError::Refused { status, detail } if !is_failure(status) => {
                 stranger(format!("its answer is {status} ({detail})"))
             }
             TransportError::Redirect { status, target, .. } => {

@@ -43,15 +43,15 @@ impl Participant<'_> {
     /// One round: this site trains while it answers as key holder, where it is one.
     pub(super) async fn round(&self, state: &mut State) -> anyhow::Result<()> {
         let round = state.next();
+        self.site.check_unspent(round, state.model())?;
         self.out.say(&Said::RoundBegun { round, rounds: self.plan.rounds });
         self.patiently(|| self.site.publish_round_keys()).await?;
         let base = model::id(state.model());
         let (opened, is_open) = oneshot::channel();
         let part = async {
-            let (open, update) =
-                tokio::join!(self.opened(round, base, opened), training::update(self, state));
-            open?;
-            let update = update?;
+            // A round that cannot be opened ends it at once: nobody waits for a training in vain.
+            let ((), update) =
+                tokio::try_join!(self.opened(round, base, opened), training::update(self, state))?;
             self.patiently(|| self.take_part(round, state.model(), &update))
                 .await
                 .map_err(anyhow::Error::from)
@@ -68,8 +68,8 @@ impl Participant<'_> {
             report::record_sealing(self.out, state, round, &sealing)?;
         }
         match end {
-            RoundEnd::Aborted => {
-                self.out.say(&Said::Aborted { round });
+            RoundEnd::Aborted(abort) => {
+                self.out.say(&Said::Aborted(&abort));
                 state.aborted()?;
             }
             RoundEnd::Done(done) => {
@@ -229,7 +229,7 @@ impl Participant<'_> {
         let again = || async {
             match self.site.join(last).await?.finish().await? {
                 RoundEnd::Done(done) => done.acknowledge(id).await,
-                RoundEnd::Aborted => Ok(()),
+                RoundEnd::Aborted(_) => Ok(()),
             }
         };
         if let Err(error) = self.patiently(again).await {

@@ -162,7 +162,7 @@ pub(super) fn finish(
     files::write(&folder.join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
     let columns: Vec<_> = models.iter().map(|(name, model)| (*name, model)).collect();
     let samples = picture::spread(&data.test, 4);
-    let title = format!("{}: test images", data.site);
+    let title = picture::title(&data.site, false);
     let heading = Heading { title: &title, object };
     let sheet = folder.join(PREDICTIONS);
     picture::save_sheet(&sheet, task.as_ref(), heading, &samples, &columns)?;

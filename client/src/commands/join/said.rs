@@ -7,7 +7,8 @@ use std::time::Duration;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_keys::open::failure_in_words;
 use ringfence_options::duration;
-use ringfence_site::RoundWait;
+use ringfence_site::{Abort, RoundWait};
+use ringfence_words::counted;
 use serde::Serialize;
 
 use super::opened::OpenedRound;
@@ -21,12 +22,14 @@ pub(super) enum Said<'a> {
     Joined { site: &'a SiteId, study: StudyId, model: String, done: u32, rounds: u32, data: String },
     /// Something about the images.
     Remark { text: String },
+    /// The study weights this site by another number of images than it trains on.
+    SampleCount { study: u32, trained: usize },
     /// A round begins.
     RoundBegun { round: RoundNumber, rounds: u32 },
     /// This site trains.
     Training { round: RoundNumber, images: usize, epochs: usize, resumed: bool },
     /// A round ended in a certified abort.
-    Aborted { round: RoundNumber },
+    Aborted(&'a Abort),
     /// This site's contribution is not in the mean.
     LeftOut { round: RoundNumber, reason: String },
     /// A key holder's opening was not used.
@@ -62,21 +65,29 @@ impl fmt::Display for Said<'_> {
         match self {
             Self::Joined { site, study, model, done, rounds, data } => write!(
                 f,
-                "{site} joins study {}: {model}, {done} of {rounds} rounds done; {data}",
-                study.short()
+                "{site} joins study {}: {model}, {done} of {} done; {data}",
+                study.short(),
+                counted(u64::from(*rounds), "round")
             ),
             Self::Remark { text } => f.write_str(text),
+            Self::SampleCount { study, trained } => write!(
+                f,
+                "warning: the study weights this site by its public number of {} (`study new --sample-counts`), and it trains on {trained}: the mean weights it by the study's number all the same; look whether --data, its split and --max-per-site are those that were counted",
+                counted(u64::from(*study), "training image"),
+            ),
             Self::RoundBegun { round, rounds } => {
-                write!(f, "round {round} begins, of {rounds} rounds")
+                write!(f, "round {round} begins, of {}", counted(u64::from(*rounds), "round"))
             }
             Self::Training { round, images, epochs, resumed } => {
                 let on = if *resumed { "goes on training" } else { "trains" };
-                write!(f, "round {round}: this site {on} on {images} images, {epochs} epochs")
+                write!(
+                    f,
+                    "round {round}: this site {on} on {}, {}",
+                    counted(*images as u64, "image"),
+                    counted(*epochs as u64, "epoch")
+                )
             }
-            Self::Aborted { round } => write!(
-                f,
-                "round {round}: aborted, with a certificate: too few contributions or reviews came; the model stays"
-            ),
+            Self::Aborted(abort) => abort.fmt(f),
             Self::LeftOut { round, reason } => {
                 write!(f, "round {round}: this site's contribution is not in the mean: {reason}")
             }
@@ -106,9 +117,13 @@ impl fmt::Display for Said<'_> {
                 path.display()
             ),
             Self::Stopped { signal, round, done, rounds, waiting } => {
-                write!(f, "stopped by {signal} in round {round}, {done} of {rounds} rounds done")?;
+                write!(
+                    f,
+                    "stopped by {signal} in round {round}, {done} of {} done",
+                    counted(u64::from(*rounds), "round")
+                )?;
                 if let Some(waiting) = waiting {
-                    write!(f, "\n{waiting}")?;
+                    write!(f, "\n{}", waiting.stands())?;
                 }
                 write!(f, "\nwhat was done is on disk; to go on, run the same command again")
             }

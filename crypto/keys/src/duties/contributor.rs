@@ -125,6 +125,14 @@ impl Contributor {
         if let Some(((_, open), _)) = of_study().find(|(_, (_, end))| end.is_none()) {
             return Err(RuleError::NoCertificate(*open));
         }
+        self.may_start_from(base_model)
+    }
+
+    /// Whether an update from this base model may be contributed in a round of any number.
+    ///
+    /// # Errors
+    /// [`RuleError::BaseModelSpent`] names the round in which one was.
+    pub fn may_start_from(&self, base_model: ModelId) -> Result<(), RuleError> {
         match self.spent.get(&base_model).and_then(BTreeSet::first) {
             Some((study, round)) => Err(RuleError::BaseModelSpent { study: *study, round: *round }),
             None => Ok(()),
