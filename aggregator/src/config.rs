@@ -43,11 +43,13 @@ pub struct Config {
     pub allow_plain_http: bool,
 
     /// Bodies that are uploaded at the same time; each takes a file and 1 MiB of memory
-    #[arg(long, value_name = "N", env = "RINGFENCE_MAX_UPLOADS", default_value_t = 256)]
+    #[arg(long, value_name = "N", env = "RINGFENCE_MAX_UPLOADS", default_value_t = 256,
+        value_parser = clap::value_parser!(u16).range(1..))]
     pub max_uploads: u16,
 
     /// Seconds without a byte after which the sender of a body is given up
-    #[arg(long, value_name = "SECONDS", env = "RINGFENCE_IDLE_SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", env = "RINGFENCE_IDLE_SECONDS", default_value_t = 30,
+        value_parser = clap::value_parser!(u16).range(1..))]
     pub idle_seconds: u16,
 }
 

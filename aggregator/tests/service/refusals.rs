@@ -64,13 +64,13 @@ async fn routes_and_tokens() {
     let roster = Roster::new(aggregator.key, Shape::default());
     let body = json::compact(&roster.signed);
     let post = || client.request(Method::POST, "/v2/studies").body(body.clone());
-    for request in [
-        post(),
-        post().bearer_auth("another-token-of-16-bytes"),
-        post().header("authorization", "x"),
+    for (request, said) in [
+        (post(), "the administrator's token, got none"),
+        (post().bearer_auth("another-token-of-16-bytes"), "is not the administrator's token"),
+        (post().header("authorization", "x"), "is not the administrator's token"),
     ] {
         let refused = Client::send(request).await.unwrap();
-        refused.refused(401, &["the administrator's token"]);
+        refused.refused(401, &[said, "only the administrator registers studies"]);
         assert_eq!(refused.headers["www-authenticate"], "Bearer");
     }
     client.get(&roster.path()).await.refused(404, &["is registered here"]);

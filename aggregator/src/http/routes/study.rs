@@ -24,7 +24,14 @@ pub(crate) async fn register(
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     if !front.admin.admits(authorization) {
         body.drain(json::MAX_STUDY as u64).await;
-        let detail = "expected the header `Authorization: Bearer TOKEN` with the administrator's token; only the administrator registers studies";
+        let detail = match authorization {
+            None => {
+                "expected the header `Authorization: Bearer TOKEN` with the administrator's token, got none; only the administrator registers studies"
+            }
+            Some(_) => {
+                "what the header `Authorization` holds is not the administrator's token (`Bearer TOKEN`); only the administrator registers studies: send the one line of the file that the aggregator was started with as --admin-token-file, and start the aggregator again if that file was changed since"
+            }
+        };
         return Err(Refusal::new(Kind::Unauthorised, detail));
     }
     let message = front.inbox.read(body, json::MAX_STUDY).await?;
