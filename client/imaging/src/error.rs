@@ -74,7 +74,7 @@ pub enum Fault {
     },
     /// A file in grey where colour is asked for.
     #[error(
-        "expected an image in colour, found {format} in grey; export it in colour, or train in grey (without --colour)"
+        "expected an image in colour, as the training plan says, found {format} in grey; export it in colour (a plan of grey images is made without --colour)"
     )]
     Grey {
         /// The format.

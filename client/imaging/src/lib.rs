@@ -32,7 +32,7 @@ mod stack;
 pub use error::{Fault, ImagingError};
 pub use format::Format;
 pub use geometry::{Geometry, Vector};
-pub use mask::{MaskOptions, read_mask};
+pub use mask::{Mask, MaskOptions, read_mask};
 pub use options::{Axis, Channels, Intensity, Limits, ReadOptions, SliceOptions, Slices};
 pub use read::{decode, read, slices};
 pub use stack::{Info, Plane, Scale, Stack};

@@ -28,8 +28,18 @@ pub struct MaskOptions {
     pub channel: Option<usize>,
 }
 
-/// Reads the mask of an image: for each plane of `image`, in its order, `width * height` values that
-/// are 1 inside and 0 outside.
+/// The mask of an image, and what it was drawn with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mask {
+    /// For each plane of the image, in its order, `width * height` values that are 1 inside and 0
+    /// outside.
+    pub planes: Vec<Vec<f32>>,
+    /// The one label, beside 0, of a mask of two levels: it was taken for inside because there is no
+    /// other. `None` where labels were chosen, or where the values say nothing of the kind.
+    pub only_label: Option<u32>,
+}
+
+/// Reads the mask of an image.
 ///
 /// Where image and mask both say where they lie in the patient, they are brought together by that,
 /// else by the order of slices and pixels. `axis` is the one across which `image` was cut.
@@ -43,10 +53,11 @@ pub fn read_mask(
     axis: Axis,
     options: &MaskOptions,
     limits: Limits,
-) -> Result<Vec<Vec<f32>>, ImagingError> {
+) -> Result<Mask, ImagingError> {
     let read = || {
         let drawn = draw(path, image, axis, options, limits)?;
-        place::on(image, inside::decide(drawn, &options.labels)?)
+        let (drawn, only_label) = inside::decide(drawn, &options.labels)?;
+        Ok(Mask { planes: place::on(image, drawn)?, only_label })
     };
     read().map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
 }

@@ -14,6 +14,7 @@ mod group;
 mod labelled;
 mod left_out;
 mod load;
+mod mask_labels;
 mod medmnist;
 mod memory;
 mod options;

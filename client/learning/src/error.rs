@@ -44,7 +44,7 @@ pub enum LearnError {
     },
     /// A step of training takes more memory than is free.
     #[error(
-        "expected {needed} MiB of free memory to train `{model}` on {side} x {side} pixels in batches of {batch}, found {free} MiB; make the images smaller (side), choose a lighter model, smaller batches or fewer threads (RAYON_NUM_THREADS), or free memory"
+        "expected {needed} MiB of free memory to train `{model}` on {side} x {side} pixels in batches of {batch}, found {free} MiB; free memory, take fewer threads (RAYON_NUM_THREADS), or train by a plan of smaller images (its --side), smaller batches (--batch) or a lighter model"
     )]
     Memory {
         /// The model.

@@ -13,14 +13,14 @@ const ROUNDING: f32 = 1e-3;
 const DARK: f32 = 64.0;
 const BRIGHT: f32 = 192.0;
 
-/// Makes every value 1 or 0.
+/// Makes every value 1 or 0. Answers with the label, too, that a mask of two levels has beside 0.
 ///
 /// Labels that are chosen are inside. Otherwise a mask has two levels, of which 0 is outside and the
 /// other inside, or a single one. Values from 0 to 1 that are not all whole are shares of a pixel,
 /// inside where they are at least one half.
-pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<Drawn, Fault> {
+pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<(Drawn, Option<u32>), Fault> {
     match drawn.meaning {
-        Meaning::Chosen => return Ok(drawn),
+        Meaning::Chosen => return Ok((drawn, None)),
         Meaning::Blurred if !labels.is_empty() => {
             let found = "JPEG, which changes values".to_string();
             return Err(Fault::mask("labels as they were drawn", found, "save the mask as PNG"));
@@ -36,17 +36,17 @@ pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<Drawn, Fault> {
         let found = "values that are no numbers".to_string();
         return Err(Fault::mask("numbers", found, "write 0 outside and 1 inside"));
     }
-    let is_inside = if !labels.is_empty() {
-        Inside::Labels(labels.iter().map(|label| *label as f32).collect())
+    let (is_inside, only_label) = if !labels.is_empty() {
+        (Inside::Labels(labels.iter().map(|label| *label as f32).collect()), None)
     } else if drawn.meaning == Meaning::Blurred {
-        Inside::From(128.0)
+        (Inside::From(128.0), None)
     } else {
         by_levels(&drawn.slices)?
     };
     for value in drawn.slices.iter_mut().flatten() {
         *value = f32::from(is_inside.holds(*value));
     }
-    Ok(drawn)
+    Ok((drawn, only_label))
 }
 
 enum Inside {
@@ -65,8 +65,8 @@ impl Inside {
     }
 }
 
-/// What is inside of a mask of exact values.
-fn by_levels(slices: &[Vec<f32>]) -> Result<Inside, Fault> {
+/// What is inside of a mask of exact values, and its only label beside 0.
+fn by_levels(slices: &[Vec<f32>]) -> Result<(Inside, Option<u32>), Fault> {
     let mut levels = Vec::new();
     for value in slices.iter().flatten() {
         if !levels.contains(value) {
@@ -78,10 +78,10 @@ fn by_levels(slices: &[Vec<f32>]) -> Result<Inside, Fault> {
     }
     levels.sort_by(f32::total_cmp);
     match levels[..] {
-        [low] if low >= 0.0 => return Ok(Inside::Above(0.0)),
-        [0.0, _] => return Ok(Inside::Above(0.0)),
+        [level] if level >= 0.0 => return Ok((Inside::Above(0.0), label(level))),
+        [0.0, level] => return Ok((Inside::Above(0.0), label(level))),
         _ if slices.iter().flatten().all(|value| (0.0..=1.0).contains(value)) => {
-            return Ok(Inside::From(0.5));
+            return Ok((Inside::From(0.5), None));
         }
         _ => {}
     }
@@ -92,6 +92,13 @@ fn by_levels(slices: &[Vec<f32>]) -> Result<Inside, Fault> {
         format!("the values {}{more}", named.join(", ")),
         "choose those that are inside by --mask-label",
     ))
+}
+
+/// A level as a label: a whole number above 0.
+fn label(level: f32) -> Option<u32> {
+    let whole = level.round();
+    let is_label = whole >= 1.0 && whole <= u32::MAX as f32 && (level - whole).abs() < ROUNDING;
+    is_label.then_some(whole as u32)
 }
 
 /// Checks that a mask that went through JPEG had two levels, black and white.

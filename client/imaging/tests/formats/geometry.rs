@@ -73,7 +73,7 @@ impl Pair {
         let image = read(&image, &ReadOptions { slices, ..ReadOptions::default() }).unwrap();
         let mask = self.write("mask.nii", mask);
         let found = read_mask(&mask, &image, axis, &MaskOptions::default(), Limits::default());
-        found.map_err(|error| error.to_string())
+        found.map(|mask| mask.planes).map_err(|error| error.to_string())
     }
 }
 

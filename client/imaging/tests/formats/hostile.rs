@@ -74,7 +74,8 @@ fn survives_as_mask(name: &str, bytes: &[u8]) {
     for labels in [vec![], vec![1, 3]] {
         let options = MaskOptions { labels, channel: None };
         match read_mask(file.path(), image, Axis::Axial, &options, LIMITS) {
-            Ok(planes) => {
+            Ok(mask) => {
+                let planes = mask.planes;
                 assert_eq!(planes.len(), image.planes.len(), "{name}");
                 let flat = planes.concat();
                 assert_eq!(flat.len(), planes.len() * image.width * image.height, "{name}");

@@ -13,8 +13,8 @@ use crate::make::{self, Dicom, Nifti};
 /// All planes of the mask, one after the other.
 pub(crate) fn masked(image: &Path, mask: &Path, options: &MaskOptions) -> Result<Vec<f32>, String> {
     let image = read(image, &ReadOptions::default()).unwrap();
-    let planes = read_mask(mask, &image, Axis::Axial, options, Limits::default());
-    planes.map(|planes| planes.concat()).map_err(|error| error.to_string())
+    let mask = read_mask(mask, &image, Axis::Axial, options, Limits::default());
+    mask.map(|mask| mask.planes.concat()).map_err(|error| error.to_string())
 }
 
 pub(crate) fn labels(labels: &[u32]) -> MaskOptions {
@@ -132,6 +132,34 @@ fn jpeg(image: &DynamicImage, quality: u8) -> Vec<u8> {
 
 fn expected_disc() -> Vec<f32> {
     (0..WIDTH * HEIGHT).map(|index| f32::from(inside(index % WIDTH, index / WIDTH))).collect()
+}
+
+#[test]
+fn a_mask_of_two_levels_says_which_label_it_took() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: Vec<u8>| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let picture = write("picture", png(disc(9)));
+    let volume = write("volume", Nifti::counting(&[3, 1, 2], (2, 8), false, |i| i as u8).bytes());
+    let label_of = |image: &Path, mask: Vec<u8>, options: &MaskOptions| {
+        let image = read(image, &ReadOptions::default()).unwrap();
+        let mask = write("mask", mask);
+        read_mask(&mask, &image, Axis::Axial, options, Limits::default()).unwrap().only_label
+    };
+    let any = MaskOptions::default();
+    for label in [1, 2, 255] {
+        assert_eq!(label_of(&picture, png(disc(label)), &any), Some(label.into()));
+        let of = |index| if index == 2 { label } else { 0_u8 };
+        let mask = Nifti::counting(&[3, 1, 2], (2, 8), false, of);
+        assert_eq!(label_of(&volume, mask.bytes(), &any), Some(label.into()));
+    }
+    // Nothing inside, chosen labels and JPEG's blurred white say nothing of the kind.
+    assert_eq!(label_of(&picture, png(disc(0)), &any), None);
+    assert_eq!(label_of(&picture, png(disc(2)), &labels(&[2])), None);
+    assert_eq!(label_of(&picture, jpeg(&disc(255).into(), 75), &any), None);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use ringfence_words::listed;
+
 /// Why data could not be used. Found before training starts.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -105,6 +107,18 @@ pub enum DataError {
         expected: &'static str,
         /// What stands there.
         found: String,
+    },
+    /// Masks of one folder that have one label each, and not the same.
+    #[error("{}: expected the same label as in the other masks, found label {other_label} beside 0, and in that of {} label {label} (1 and white are the same); say which label is inside by --mask-label, as in --mask-label {other_label}, or name both", other.display(), path.display())]
+    MaskLabels {
+        /// A mask.
+        path: PathBuf,
+        /// Its only label beside 0; white is 1.
+        label: u32,
+        /// Another mask.
+        other: PathBuf,
+        /// Its only label beside 0.
+        other_label: u32,
     },
     /// A label that is none of the study's classes.
     #[error("{}: line {line}, column `label`: expected one of the study's classes {}, found `{label}`; write a class's name, or its number from 0", path.display(), quoted(classes))]
@@ -294,7 +308,7 @@ pub enum DataError {
         found: usize,
     },
     /// More samples than there is memory for.
-    #[error("{}: expected {needed} MiB of free memory for {samples} images of {side} x {side} pixels, found {free} MiB; keep fewer images a site (max_per_site), make them smaller (side), or free memory", path.display())]
+    #[error("{}: expected {needed} MiB of free memory for {samples} images of {side} x {side} pixels, found {free} MiB; keep fewer images a site (--max-per-site), free memory, or train by a plan of smaller images (its --side)", path.display())]
     Memory {
         /// The folder or file.
         path: PathBuf,
@@ -308,7 +322,7 @@ pub enum DataError {
         free: u64,
     },
     /// Test images whose masks take too much memory at their own size.
-    #[error("{}: expected free memory for the masks of the test images at their own size, one bit a pixel, found {free} MiB for all of them; keep fewer images a site (max_per_site), make the files smaller, or free memory", path.display())]
+    #[error("{}: expected free memory for the masks of the test images at their own size, one bit a pixel, found {free} MiB for all of them; keep fewer images a site (--max-per-site), make the files smaller, or free memory", path.display())]
     OwnMasks {
         /// The image for whose mask there was no room.
         path: PathBuf,
@@ -361,6 +375,6 @@ fn advice(error: &std::io::Error) -> &'static str {
 fn quoted(names: &[String]) -> String {
     match names {
         [] => "(it names none)".to_string(),
-        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        names => listed(names.iter().map(|name| format!("`{name}`"))),
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::dataset::{Dataset, Sample, SiteData, Split};
 use super::division::{Division, SitePart};
 use super::error::DataError;
+use super::mask_labels::MaskLabels;
 use super::memory::{self, Left};
 use super::options::DataOptions;
 use super::table::{self, Row, Table};
@@ -31,13 +32,16 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
         kept.saturating_mul(options.scanner(position).slices).min(whole)
     });
     let left = memory::check(folder, samples.sum(), options)?;
+    let labels = MaskLabels::default();
     let mut sites = Vec::with_capacity(parts.len());
     for (position, whole) in parts.into_iter().enumerate() {
         let mut kept = whole.clone();
         left_out.extend(kept.cap(options, &items));
-        let part = Part { folder, rows: &rows, whole: &whole, kept: &kept, position };
+        let part =
+            Part { folder, rows: &rows, whole: &whole, kept: &kept, position, labels: &labels };
         sites.push(part.read(options, &left)?);
     }
+    labels.check()?;
     let mut dataset = Dataset { side: options.side, classes, sites, left_out, unused_columns };
     forget_own_masks(&mut dataset);
     Ok(dataset)
@@ -112,6 +116,8 @@ struct Part<'a> {
     kept: &'a SitePart,
     /// Its place among the sites.
     position: usize,
+    /// Those of all sites' masks.
+    labels: &'a MaskLabels,
 }
 
 impl Part<'_> {
@@ -132,7 +138,7 @@ impl Part<'_> {
         options: &DataOptions,
         own_masks: Option<&Left>,
     ) -> Result<Vec<Sample>, DataError> {
-        let Self { folder, rows, whole, kept, position } = *self;
+        let Self { folder, rows, whole, kept, position, labels } = *self;
         let scanner = options.scanner(position);
         let of = |part: &SitePart| part.samples.get(&split).cloned().unwrap_or_default();
         let kept = of(kept);
@@ -141,7 +147,7 @@ impl Part<'_> {
         };
         let needed = scanner.needs(&of(whole), &kept, place);
         let chosen: Vec<&Row> = needed.iter().filter_map(|index| rows.get(*index)).collect();
-        let mut samples = stack::read(folder, &chosen, options, own_masks)?;
+        let mut samples = stack::read(folder, &chosen, options, own_masks, labels)?;
         scanner.apply_to(&mut samples, &whole.site, options.seed)?;
         let made = needed.into_iter().zip(samples);
         Ok(made

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 use super::folder::TABLE;
+use super::mask_labels::MaskLabels;
 use super::options::DataOptions;
 use super::stack::{Picture, read_labelled};
 use super::table::{self, Place, Row, Table};
@@ -26,6 +27,8 @@ pub struct LabelledImage {
     /// Where it lies.
     pub path: PathBuf,
     rows: Vec<Row>,
+    /// Those of all images of the folder that have been read.
+    labels: MaskLabels,
 }
 
 impl LabelledFolder {
@@ -59,10 +62,12 @@ impl LabelledFolder {
             // A file has one spelling in all rows.
             images.entry(row.file.clone()).or_default().push(row);
         }
+        let labels = MaskLabels::default();
         let image = |(file, rows): (String, Vec<Row>)| LabelledImage {
             table: table.clone(),
             path: folder.join(file),
             rows,
+            labels: labels.clone(),
         };
         let images: Vec<LabelledImage> = images.into_iter().map(image).collect();
         let places = images.iter().map(|image| Place::of(&image.path)).collect();
@@ -95,6 +100,6 @@ impl LabelledImage {
     /// # Errors
     /// [`DataError`] naming the file.
     pub fn read(&self, options: &DataOptions) -> Result<Vec<Picture>, DataError> {
-        read_labelled(&self.table, self.rows.clone(), options)
+        read_labelled(&self.table, self.rows.clone(), options, &self.labels)
     }
 }

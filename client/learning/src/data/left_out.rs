@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ringfence_words::{counted, listed_by};
+
 use super::dataset::Split;
 
 /// Images of one site that take no part.
@@ -58,13 +60,12 @@ pub fn summary(left_out: &[LeftOut]) -> Option<String> {
         let example = &parts.first()?.site;
         let at = match parts.len() {
             1 => format!("site `{example}`"),
-            sites => format!("{sites} sites, the first `{example}`"),
+            sites => format!("{}, the first `{example}`", counted(sites as u64, "site")),
         };
-        let plural = if images == 1 { "" } else { "s" };
-        Some(format!("{images} image{plural} ({at}): {reason}"))
+        Some(format!("{} ({at}): {reason}", counted(images as u64, "image")))
     });
     let lines: Vec<String> = lines.collect();
-    (!lines.is_empty()).then(|| lines.join("; "))
+    (!lines.is_empty()).then(|| listed_by("; ", lines))
 }
 
 #[cfg(test)]

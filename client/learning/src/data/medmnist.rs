@@ -142,7 +142,7 @@ impl<'a> Archive<'a> {
             };
             let wanted = options.imaging.channels;
             if wanted == Channels::Colour && channels == 1 {
-                let expected = "images in colour [n, h, w, 3], as --colour says";
+                let expected = "images in colour [n, h, w, 3], as the training plan says";
                 return Err(error(expected, format!("shape {shape:?}")));
             }
             if shape.first() != Some(&count) {

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use ringfence_imaging::{
-    Fault, ImagingError, Plane, ReadOptions, Slices, Stack, read_mask, slices,
+    Fault, ImagingError, Mask, Plane, ReadOptions, Slices, Stack, read_mask, slices,
 };
 
 use super::dataset::Sample;
 use super::error::DataError;
+use super::mask_labels::MaskLabels;
 use super::memory::Left;
 use super::options::DataOptions;
 use super::own_mask::OwnMask;
@@ -53,6 +54,7 @@ pub(super) fn read(
     rows: &[&Row],
     options: &DataOptions,
     own_masks: Option<&Left>,
+    labels: &MaskLabels,
 ) -> Result<Vec<Sample>, DataError> {
     let mut files = BTreeMap::<_, Vec<Placed<'_>>>::new();
     for (place, row) in rows.iter().enumerate() {
@@ -61,7 +63,7 @@ pub(super) fn read(
     let files: Vec<_> = files.into_values().collect();
     let read = files
         .into_par_iter()
-        .map(|rows| read_file(folder, &rows, options, own_masks))
+        .map(|rows| read_file(folder, &rows, options, own_masks, labels))
         .collect::<Result<Vec<_>, DataError>>()?;
     let mut samples: Vec<(usize, Sample)> = read.into_iter().flatten().collect();
     samples.sort_by_key(|(place, _)| *place);
@@ -74,10 +76,12 @@ fn read_file(
     rows: &[Placed<'_>],
     options: &DataOptions,
     own_masks: Option<&Left>,
+    labels: &MaskLabels,
 ) -> Result<Vec<(usize, Sample)>, DataError> {
     let places = rows.iter().map(|(place, _)| *place);
     let rows: Vec<&Row> = rows.iter().map(|(_, row)| *row).collect();
-    let samples = read_rows(folder, &rows, options)?.into_iter().map(|picture| picture.sample);
+    let samples =
+        read_rows(folder, &rows, options, labels)?.into_iter().map(|picture| picture.sample);
     let mut samples: Vec<(usize, Sample)> = places.zip(samples).collect();
     for (_, sample) in &mut samples {
         match (&sample.own_mask, own_masks) {
@@ -93,6 +97,7 @@ fn read_rows(
     folder: &Path,
     rows: &[&Row],
     options: &DataOptions,
+    labels: &MaskLabels,
 ) -> Result<Vec<Picture>, DataError> {
     let Some(first) = rows.first() else { return Ok(Vec::new()) };
     // Rows without a slice name files that have one.
@@ -100,7 +105,10 @@ fn read_rows(
     let image = read_slices(&folder.join(&first.file), wanted, &options.imaging)?;
     let masks = match &first.mask {
         Some(mask) => {
-            read_masks(&folder.join(mask), &image, options)?.into_iter().map(Some).collect()
+            let path = folder.join(mask);
+            let mask = read_mask_of(&path, &image, options)?;
+            labels.note(&path, mask.only_label);
+            mask.planes.into_iter().map(Some).collect()
         }
         None => vec![None; rows.len()],
     };
@@ -122,11 +130,7 @@ fn read_rows(
 }
 
 /// Reads the mask of each plane of an image, at the image's size.
-fn read_masks(
-    path: &Path,
-    image: &Stack,
-    options: &DataOptions,
-) -> Result<Vec<Vec<f32>>, DataError> {
+fn read_mask_of(path: &Path, image: &Stack, options: &DataOptions) -> Result<Mask, DataError> {
     let ReadOptions { slices, limits, .. } = &options.imaging;
     read_mask(path, image, slices.axis, &options.mask, *limits).map_err(of_imaging)
 }
@@ -195,14 +199,18 @@ pub fn read_pictures(path: &Path, options: &DataOptions) -> Result<Vec<Picture>,
 /// names none.
 ///
 /// # Errors
-/// [`DataError`] naming the file, and [`DataError::Twice`] for a slice in two rows of the table.
+/// [`DataError`] naming the file, [`DataError::Twice`] for a slice in two rows of the table, and
+/// [`DataError::MaskLabels`] for a mask with another label than those before it.
 pub(super) fn read_labelled(
     table: &Path,
     rows: Vec<Row>,
     options: &DataOptions,
+    labels: &MaskLabels,
 ) -> Result<Vec<Picture>, DataError> {
     let folder = table.parent().unwrap_or(table);
     let rows = expand(folder, rows, options)?;
     check_images(table, &rows)?;
-    read_rows(folder, &rows.iter().collect::<Vec<_>>(), options)
+    let pictures = read_rows(folder, &rows.iter().collect::<Vec<_>>(), options, labels)?;
+    labels.check()?;
+    Ok(pictures)
 }

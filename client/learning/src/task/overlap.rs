@@ -54,6 +54,12 @@ impl Overlap {
         }
     }
 
+    /// Whether nothing is inside, by the truth and by the prediction.
+    #[must_use]
+    pub fn both_empty(&self) -> bool {
+        self.true_positive + self.false_positive + self.false_negative == 0
+    }
+
     fn wrong(&self) -> f64 {
         (self.false_positive + self.false_negative) as f64
     }

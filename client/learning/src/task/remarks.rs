@@ -1,6 +1,8 @@
 //! What a person should know of a study's data before training starts.
 
 use super::contract::Task;
+use ringfence_words::listed;
+
 use crate::data::{Dataset, SiteData, left_out_summary};
 
 /// Lines on what is left out, on columns that are not used, and on sites that train on one class;
@@ -14,7 +16,7 @@ pub fn remarks(task: &dyn Task, dataset: &Dataset) -> Vec<String> {
     };
     let columns: Vec<String> = dataset.unused_columns.iter().map(name).collect();
     let columns = (!columns.is_empty())
-        .then(|| format!("columns of the table that are not used: {}", columns.join(", ")));
+        .then(|| format!("columns of the table that are not used: {}", listed(&columns)));
     let training = one_class(task, dataset).map(|sites| {
         format!(
             "training images of one class: {sites}; alone such a site learns to name nothing else"
@@ -29,7 +31,6 @@ fn one_class(task: &dyn Task, dataset: &Dataset) -> Option<String> {
     let sites: Vec<String> = dataset.sites.iter().filter_map(of).collect();
     match sites.as_slice() {
         [] => None,
-        [first, ..] if sites.len() > 8 => Some(format!("{} sites, the first {first}", sites.len())),
-        sites => Some(sites.join(", ")),
+        sites => Some(listed(sites)),
     }
 }

@@ -198,7 +198,12 @@ impl Task for Segmentation {
         let counts = overlap(mask, logits);
         let inside = logits.iter().map(|logit| *logit >= THRESHOLD);
         let picture = Some(self.overlay(sample, inside, Tint::Prediction));
-        let caption = Caption::Text(format!("Dice {:.2}", counts.dice()));
+        // Right, and nothing that a coefficient could be of.
+        let caption = match counts.both_empty() {
+            true => "both empty".to_owned(),
+            false => format!("Dice {:.2}", counts.dice()),
+        };
+        let caption = Caption::Text(caption);
         Ok(Panel { picture, caption, right: None })
     }
 }
