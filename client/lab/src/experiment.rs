@@ -19,7 +19,11 @@ use anyhow::ensure;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, TrainingPlan, data};
-use ringfence_options::{DataArgs, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs};
+use ringfence_options::{
+    DataArgs, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs, duration, each_once,
+    name,
+};
+use ringfence_words::counted;
 
 use crate::files::{make_folder, result_folder};
 use job::Job;
@@ -73,6 +77,8 @@ impl Experiment {
         self.device.choose()?;
         let object = self.object.name(self.plan.task, self.data.is_none())?;
         ensure!(!self.seeds.is_empty() && !self.methods.is_empty(), "nothing to compare");
+        each_once("--seeds", &self.seeds)?;
+        each_once("--methods", self.methods.iter().map(|method| name(*method)))?;
         result_folder(&self.out)?;
         let runs = self.out.join("runs");
         make_folder(&runs)?;
@@ -98,14 +104,18 @@ impl Experiment {
                 done.push(self.one(*key, &plan, &dataset, &progress).await?);
             }
         }
-        println!("\n{} runs, {:.0} s now", done.len(), started.elapsed().as_secs_f64());
+        println!(
+            "\n{} in all; this start took {}",
+            counted(done.len() as u64, "run"),
+            duration(started.elapsed())
+        );
         report::write(&self.out, self.plan.task, &done)?;
         // Pictures of the first seed's models.
         if let Some(seed) = self.seeds.first() {
             let dataset = self.dataset(*seed)?;
             let of_seed: Vec<&Run> = done.iter().filter(|run| run.key.seed == *seed).collect();
             let plan = self.plan_of(MethodName::Fedavg, *seed, &dataset)?;
-            report::pictures(&self.out, &plan, &dataset, &of_seed, object)?;
+            report::pictures(&self.out, &plan, &dataset, &of_seed, (object, self.data.is_none()))?;
         }
         Ok(())
     }
@@ -141,6 +151,7 @@ impl Experiment {
         progress.run(key);
         let run = job.run().await?;
         println!("{key:<28} {:>6.0} s  {}", run.seconds, run.headline());
+        progress.ended(key, Duration::from_secs_f64(run.seconds));
         progress.say_left();
         Ok(run)
     }

@@ -102,7 +102,7 @@ fn off_a_terminal_a_line_now_and_then_says_how_far_it_is() {
     let (said, wrong) = (said.unwrap(), wrong.unwrap());
     assert!(output.status.success(), "{wrong}");
     let line = wrong.lines().find(|line| line.contains("now local-seed-4")).unwrap();
-    assert!(line.starts_with("after ") && line.contains(" of 1 runs, "), "{line}");
+    assert!(line.starts_with("after ") && line.contains(" of 1 run, "), "{line}");
     // The sites stand there before anything trains, with what their masks say.
     assert!(said.find("  hospital-3 ").unwrap() < said.find("local-seed-4").unwrap(), "{said}");
     assert!(said.contains("% of the pixels inside"), "{said}");

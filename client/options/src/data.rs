@@ -4,6 +4,7 @@ use anyhow::ensure;
 use ringfence_learning::DataOptions;
 use ringfence_learning::data::Channels;
 
+use crate::counts::at_least_one;
 use crate::reading::{ReadArgs, given};
 use crate::retired::{Retired, renamed};
 
@@ -12,10 +13,10 @@ use crate::retired::{Retired, renamed};
 pub struct DataArgs {
     /// Number of sites: the data's own are divided, or the largest kept as long as these have half
     /// of every class.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     pub sites: Option<usize>,
     /// Most images a site; all unless given.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     pub max_per_site: Option<usize>,
     /// Concentration of the Dirichlet distribution that spreads classes over sites where the data
     /// name none: near 0 each class sits at one site. 0.5 unless given.

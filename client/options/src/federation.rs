@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use ringfence_crypto::ring::packing::VALUE_BITS;
 use ringfence_crypto::statement::Weighting;
 use ringfence_federation::FederationOptions;
 use ringfence_learning::{Dataset, SiteData};
 
+use crate::counts::at_least_one;
 use crate::retired::{Retired, renamed};
 
 /// How the sites' updates are weighted.
@@ -24,13 +26,13 @@ pub struct FederationArgs {
     #[arg(long, value_enum, default_value_t = WeightingName::Equal)]
     weighting: WeightingName,
     /// Bits of a quantized value.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = bits)]
     bits: u8,
     /// Updates are clipped to [-CLIP, CLIP].
     #[arg(long, default_value_t = 0.5)]
     clip: f32,
     /// Seconds that a round stays open for contributions.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 15, value_parser = at_least_one::<u32>)]
     round_seconds: u32,
     /// Seconds to wait for missing key holders.
     #[arg(long, default_value_t = 60)]
@@ -39,6 +41,18 @@ pub struct FederationArgs {
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "",
         value_parser = renamed("--weights", "--weighting"))]
     weights: Option<Retired>,
+}
+
+/// The range that a study's encoding has, told before any training.
+fn bits(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(bits) if VALUE_BITS.contains(&bits) => Ok(bits),
+        _ => Err(format!(
+            "expected {} to {} bits a value, got {text}",
+            VALUE_BITS.start(),
+            VALUE_BITS.end()
+        )),
+    }
 }
 
 impl FederationArgs {

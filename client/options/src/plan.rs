@@ -7,6 +7,7 @@ use ringfence_learning::{
 };
 
 use crate::algorithm::{AlgorithmChoice, AlgorithmSettings, UsualEpochs};
+use crate::counts::at_least_one;
 use crate::names;
 
 /// Arguments that make a training plan.
@@ -25,13 +26,13 @@ pub struct PlanArgs {
     #[arg(long)]
     colour: bool,
     /// Number of federated rounds; 16 for segmentation, 10 for classification unless given.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<u32>)]
     rounds: Option<u32>,
     /// Local epochs a round; chosen for the task unless given.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     epochs: Option<usize>,
     /// Images a step; chosen for the task unless given.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     batch: Option<usize>,
     /// Step size of the first round, which falls by half a cosine over the rounds; chosen for the
     /// task unless given.

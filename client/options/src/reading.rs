@@ -5,6 +5,8 @@ use ringfence_imaging::{
     Axis, Channels, Intensity, MaskOptions, ReadOptions, SliceOptions, Slices,
 };
 
+use crate::counts::{at_least_one, each_once};
+
 /// The anatomical axis across which a volume is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum AxisName {
@@ -24,7 +26,7 @@ pub struct ReadArgs {
     #[arg(long, value_enum)]
     axis: Option<AxisName>,
     /// Take every K-th slice of a volume; all unless given.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = at_least_one::<usize>)]
     every: Option<usize>,
     /// Labels of the masks that are inside, where they have more than one: stored values, or
     /// numbers of segments.
@@ -52,12 +54,13 @@ impl ReadArgs {
     /// How images are read, with these channels.
     ///
     /// # Errors
-    /// Where a window is given for images in colour.
+    /// Where a window is given for images in colour, or a label twice.
     pub fn imaging(&self, channels: Channels) -> anyhow::Result<ReadOptions> {
         ensure!(
             self.window.is_none() || channels == Channels::Grey,
-            "--window would change nothing: images in colour are scaled by their bits; leave it out, or train in grey (without --colour)"
+            "--window would change nothing: images in colour are scaled by their bits; leave it out"
         );
+        each_once("--mask-label", &self.mask_label)?;
         let axis = match self.axis {
             None | Some(AxisName::Axial) => Axis::Axial,
             Some(AxisName::Coronal) => Axis::Coronal,

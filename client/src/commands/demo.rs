@@ -29,6 +29,7 @@ use ringfence_options::{
     AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs, pinned,
 };
 use ringfence_weights::Weights;
+use ringfence_words::counted;
 
 use crate::files::empty_folder;
 use report::{Outcome, Report, SiteScores};
@@ -100,7 +101,11 @@ impl Demo {
             self.plan.check_without_data()?;
         }
         empty_folder(&self.out)?;
-        let dataset = self.load()?;
+        let mut dataset = self.load()?;
+        // One spelling in all that is printed and written: the roster's.
+        for site in &mut dataset.sites {
+            site.site = site_id(&site.site)?.to_string();
+        }
         self.object.name(self.plan.task, self.data.is_none())?;
         let plan = self.plan.plan(&dataset.classes, self.algorithm, FINE_TUNING)?;
         let task = plan.task()?;
@@ -219,17 +224,21 @@ impl Demo {
         };
         println!("Ringfence demo: {} on {source}, seed {}", plan.task, plan.training.seed);
         println!(
-            "model       {}, {} values; {}, {} rounds of {} local epochs; {}",
+            "model       {}, {} values; {}, {} of {}; {}",
             plan.model,
             initial.len(),
             self.algorithm,
-            plan.rounds,
-            plan.training.epochs,
+            counted(plan.rounds.into(), "round"),
+            counted(plan.training.epochs as u64, "local epoch"),
             plan.images()
         );
         if let Some(FineTuning { steps, epochs, .. }) = plan.fine_tuning {
-            let steps = if steps > 0 { format!("{steps} steps, ") } else { String::new() };
-            println!("            then {steps}up to {epochs} epochs of fine-tuning at each site");
+            let parts = [(steps, "", "step"), (epochs, "up to ", "epoch")];
+            let parts = parts.iter().filter(|(count, ..)| *count > 0);
+            let parts: Vec<String> = parts
+                .map(|(count, most, of)| format!("{most}{}", counted(*count as u64, of)))
+                .collect();
+            println!("            then {} of fine-tuning at each site", parts.join(", "));
         }
         for site in &dataset.sites {
             println!("  {:<24} {}", site.site, site.summary());
@@ -254,10 +263,7 @@ impl Demo {
                 .into_iter()
                 .chain(personal)
                 .collect();
-            let title = match self.data {
-                Some(_) => format!("{}: test images", site.site),
-                None => format!("{}: generated images", site.site),
-            };
+            let title = picture::title(&site.site, self.data.is_none());
             let heading = Heading { title: &title, object };
             picture::save_sheet(&path, task.as_ref(), heading, &samples, &models)
                 .with_context(|| path.display().to_string())?;

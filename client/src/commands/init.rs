@@ -8,6 +8,7 @@ use ringfence_learning::TaskName;
 use ringfence_options::{AlgorithmChoice, PlanArgs, UsualEpochs};
 use ringfence_site::model;
 use ringfence_weights::Weights;
+use ringfence_words::counted;
 
 use crate::files::Replacing;
 
@@ -59,14 +60,14 @@ impl Init {
         };
         plan.save(&weights, &self.out)?;
         println!(
-            "{}: {} for {}, {} values at {}; {} rounds of {} local epochs",
+            "{}: {} for {}, {} values at {}; {} of {}",
             self.out.display(),
             plan.model,
             plan.task,
             weights.len(),
             plan.images(),
-            plan.rounds,
-            plan.training.epochs
+            counted(plan.rounds.into(), "round"),
+            counted(plan.training.epochs as u64, "local epoch")
         );
         println!("digest {}", model::id(&weights));
         println!(

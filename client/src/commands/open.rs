@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use ringfence_options::at_least_one;
 use ringfence_site::model;
+use ringfence_words::listed;
 
 use crate::files::read_weights;
 use crate::member::Member;
@@ -17,7 +19,7 @@ pub(crate) struct Open {
     #[arg(long)]
     base: PathBuf,
     /// Seconds that contributions may take, within the study's bounds.
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, default_value_t = 3600, value_parser = at_least_one::<u32>)]
     seconds: u32,
 }
 
@@ -37,8 +39,7 @@ impl Open {
         if status.initiator != *site.id() {
             println!("round {round} was opened by {} meanwhile", status.initiator);
         }
-        let holders: Vec<&str> = status.holders.iter().map(|holder| holder.as_str()).collect();
-        println!("round {round} is open; key holders: {}", holders.join(", "));
+        println!("round {round} is open; key holders: {}", listed(&status.holders));
         Ok(())
     }
 }

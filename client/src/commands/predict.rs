@@ -14,6 +14,7 @@ use ringfence_learning::data::{DataError, Picture};
 use ringfence_learning::task::{Tint, rgb_pixels, tinted};
 use ringfence_learning::{DataOptions, TaskName, TrainingPlan, predict};
 use ringfence_options::{DeviceArgs, ObjectArg, ReadArgs};
+use ringfence_words::{counted, listed_by};
 
 use crate::files::empty_folder;
 use inputs::Inputs;
@@ -101,11 +102,13 @@ impl Predict {
         if let Some(line) = not_read(&refused) {
             eprintln!("{line}");
         }
-        ensure!(count > 0, "none of the {} files could be read", inputs.files.len());
+        let files = |number: usize| counted(number as u64, "file");
+        ensure!(count > 0, "none of {} could be read", files(inputs.files.len()));
         println!(
-            "{count} images of {} files predicted, {} files not read; written to {}",
-            inputs.files.len() - refused.len(),
-            refused.len(),
+            "{} of {} predicted, {} not read; written to {}",
+            counted(count as u64, "image"),
+            files(inputs.files.len() - refused.len()),
+            files(refused.len()),
             self.out.display()
         );
         if !shares.is_empty() {
@@ -171,6 +174,12 @@ impl Predict {
 
 /// Why a file was not read, without its path.
 fn reason(path: &Path, error: &DataError) -> String {
+    // Of many masks with the same fault one is enough: the image says which.
+    if let DataError::Imaging(error) = error
+        && error.path != path
+    {
+        return format!("its mask: {}", error.fault);
+    }
     let text = error.to_string();
     text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
 }
@@ -182,11 +191,13 @@ fn not_read(refused: &[(String, String)]) -> Option<String> {
     let lines: Vec<String> = reasons
         .into_iter()
         .map(|(reason, names)| match names.as_slice() {
-            [first, _, ..] => format!("{} files, the first {first}: {reason}", names.len()),
+            [first, _, ..] => {
+                format!("{}, the first {first}: {reason}", counted(names.len() as u64, "file"))
+            }
             names => format!("{}: {reason}", names.concat()),
         })
         .collect();
-    (!lines.is_empty()).then(|| format!("not read: {}", lines.join("; ")))
+    (!lines.is_empty()).then(|| format!("not read: {}", listed_by("; ", lines)))
 }
 
 /// A file name for the results: the image's own, made unique by its number where it is one of many.
@@ -213,5 +224,9 @@ mod tests {
             "not read: 108 files, the first 0.png: found an empty file; notes.doc: found text"
         );
         assert_eq!(not_read(&[]), None);
+        // As many reasons as files.
+        let refused: Vec<_> = (0..4322).map(|file| of("a.png", &format!("fault {file}"))).collect();
+        let line = not_read(&refused).unwrap();
+        assert!(line.len() < 300 && line.ends_with(" ... and 4,312 more"), "{line}");
     }
 }

@@ -158,6 +158,27 @@ fn files_with_a_byte_order_mark_are_read_and_other_encodings_refused_in_words() 
 }
 
 #[test]
+fn a_count_of_nothing_and_a_thing_twice_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, option) in [
+        (&["init", "--rounds", "0"][..], "--rounds"),
+        (&["init", "--epochs", "0"], "--epochs"),
+        (&["demo", "--batch", "0"], "--batch"),
+        (&["demo", "--sites", "0"], "--sites"),
+        (&["demo", "--max-per-site", "0"], "--max-per-site"),
+        (&["demo", "--round-seconds", "0"], "--round-seconds"),
+        (&["predict", "--model", "m", "i", "--every", "0"], "--every"),
+        (&["study", "cost", "--sites", "5", "--parameters", "0"], "--parameters"),
+    ] {
+        let error = ringfence(folder.path(), arguments).unwrap_err();
+        let expected = "expected a whole number of 1 or more, got 0";
+        assert!(error.contains(option) && error.contains(expected), "{arguments:?}: {error}");
+    }
+    let error = ringfence(folder.path(), &["demo", "--bits", "40"]).unwrap_err();
+    assert!(error.contains("expected 2 to 24 bits a value, got 40"), "{error}");
+}
+
+#[test]
 fn old_names_say_what_they_are_called_now() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, now) in [

@@ -133,7 +133,6 @@ fn too_few_holders_end_in_an_error_that_counts_them() {
 
 #[test]
 fn refuses_what_makes_no_study() {
-    let folder = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
         (&["--sites", "2"][..], "at least 3 sites"),
         (&["--drop", "9@0"], "names no site or round of this run"),
@@ -149,6 +148,7 @@ fn refuses_what_makes_no_study() {
         (&["--bits", "40"], "expected 2 to 24 bits"),
         (&["--fine-tune-epochs", "0", "--fine-tune-learning-rate", "0.1"], "--fine-tune-epochs"),
     ] {
+        let folder = tempfile::tempdir().unwrap();
         let output = demo(folder.path(), arguments);
         let err = text(&output.stderr);
         assert!(!output.status.success() && err.contains(expected), "{arguments:?}: {err}");

@@ -58,8 +58,8 @@ fn masks_of_the_table_are_compared_with_and_not_predicted() {
     std::fs::write(images.join("labels.csv"), table).unwrap();
     let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
     let said = ringfence(folder, &predict).unwrap();
-    assert!(said.contains("3 images of 3 files predicted, 1 files not read;"), "{said}");
-    let left_aside = "left aside: 3 masks, 1 files that no labels.csv names";
+    assert!(said.contains("3 images of 3 files predicted, 1 file not read;"), "{said}");
+    let left_aside = "left aside: 3 masks, 1 file that no labels.csv names";
     assert!(said.contains(left_aside), "{said}");
     // All of 960, 200 and 256 pixels are predicted, 240, 100 and 0 of them are inside.
     let dice = 2.0 * 340.0 / (2.0 * 340.0 + 1076.0);
@@ -120,7 +120,7 @@ fn labels_of_the_table_give_the_scores_of_what_was_written() {
     // `well`: TP 2, FP 1; `ill`: TP 1, FN 1; of four pairs two are in order and two ties.
     let scores = "4 of 4 images have a label in labels.csv: macro-F1 0.733, accuracy 0.750, \
                   F1 0.667, AUC 0.750";
-    assert!(said.contains(scores) && said.contains("left aside: 1 masks\n"), "{said}");
+    assert!(said.contains(scores) && said.contains("left aside: 1 mask\n"), "{said}");
     let written = lines(&folder.join("out/predictions.csv"));
     assert_eq!(written[0].join(","), "file,slice,class,well,ill,label");
     assert_eq!((written[1][2].as_str(), written[1][5].as_str()), ("ill", "ill"));
@@ -158,7 +158,7 @@ fn a_model_of_colours_reads_and_shows_them() {
     RgbImage::from_fn(20, 10, pixel).save(images.join("colour.png")).unwrap();
     let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
     let said = ringfence(folder, &predict).unwrap();
-    assert!(said.contains("1 images of 1 files predicted, 1 files not read"), "{said}");
+    assert!(said.contains("1 image of 1 file predicted, 1 file not read"), "{said}");
     // Nothing is inside, so that the image shows as it is.
     let overlay = image::open(folder.join("out/0000-colour-overlay.png")).unwrap().into_rgb8();
     assert!(overlay.enumerate_pixels().all(|(x, y, found)| *found == pixel(x, y)));
@@ -167,7 +167,54 @@ fn a_model_of_colours_reads_and_shows_them() {
     assert!(error.contains("--window would change nothing: images in colour"), "{error}");
     std::fs::remove_file(images.join("colour.png")).unwrap();
     let error = again(folder, &predict).unwrap_err();
-    assert!(error.contains("grey.png: expected an image in colour, found PNG in grey"), "{error}");
+    assert!(
+        error.contains(
+            "grey.png: expected an image in colour, as the training plan says, found PNG in grey"
+        ),
+        "{error}"
+    );
+}
+
+/// 1 in one file and 2 in another: each alone would be read, and the folder means two things.
+#[test]
+fn masks_of_two_labels_in_one_folder_are_refused_unless_one_is_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    known_model(folder, &[], |name, _| if name == "head.bias" { 5.0 } else { 0.0 });
+    let images = folder.join("images");
+    let mut table = "file,mask\n".to_owned();
+    for (name, label) in [("a", 1), ("b", 255), ("c", 2)] {
+        write(&images.join(format!("{name}.png")), (16, 16), |x, y| (x * 3 + y) as u8);
+        let mask = images.join(format!("masks/{name}.png"));
+        write(&mask, (16, 16), move |x, _| if x < 4 { label } else { 0 });
+        table += &format!("{name}.png,masks/{name}.png\n");
+    }
+    std::fs::write(images.join("labels.csv"), table).unwrap();
+    let error = ringfence(folder, &["demo", "--data", "images", "--side", "16"]).unwrap_err();
+    for said in
+        ["images/masks/c.png: ", "found label 2 beside 0", "that of images/masks/a.png label 1"]
+    {
+        assert!(error.contains(said), "{said}: {error}");
+    }
+    assert!(error.contains("--mask-label 2"), "{error}");
+    let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
+    let said = ringfence(folder, &predict).unwrap();
+    assert!(said.contains("2 images of 2 files predicted, 1 file not read"), "{said}");
+    let all = [&predict[..], &["--mask-label", "1,2,255"]].concat();
+    let said = again(folder, &all).unwrap();
+    assert!(said.contains("3 images of 3 files predicted, 0 files not read"), "{said}");
+    let twice = [&predict[..], &["--mask-label", "1,1"]].concat();
+    let error = ringfence(folder, &twice).unwrap_err();
+    assert!(error.contains("expected each of --mask-label once, got 1 twice"), "{error}");
+
+    // Another fault of every mask is told once.
+    let channel = [&predict[..], &["--mask-channel", "3"]].concat();
+    std::fs::remove_dir_all(folder.join("out")).unwrap();
+    let output = crate::support::command(folder, &channel).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    let line =
+        "not read: 3 files, the first a.png: its mask: expected a mask channel below 1, found 3";
+    assert!(error.contains(line) && !error.contains("c.png"), "{error}");
 }
 
 /// What says how a study's data are divided means nothing to a model in use.

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringfence_options::duration;
+use ringfence_words::counted;
 
 use super::run::Key;
 
@@ -27,13 +28,15 @@ struct State {
     planned: f64,
     done: f64,
     now: Option<Key>,
+    /// The run that ended last, and how long it took.
+    last: Option<(Key, Duration)>,
 }
 
 impl Progress {
     /// Of so many runs to come; a line every `interval` where standard error is no terminal.
     pub(super) fn new(runs: usize, interval: Duration) -> Self {
         let planned = runs as f64;
-        let state = State { started: Instant::now(), planned, done: 0.0, now: None };
+        let state = State { started: Instant::now(), planned, done: 0.0, now: None, last: None };
         let state = Arc::new(Mutex::new(state));
         let (ends, ended) = channel::<()>();
         if !stderr().is_terminal() {
@@ -50,6 +53,12 @@ impl Progress {
     /// This run trains now.
     pub(super) fn run(&self, key: Key) {
         lock(&self.state).now = Some(key);
+    }
+
+    /// This run has ended, after so long.
+    pub(super) fn ended(&self, key: Key, took: Duration) {
+        let mut state = lock(&self.state);
+        (state.now, state.last) = (None, Some((key, took)));
     }
 
     /// This part of a run is done.
@@ -88,14 +97,16 @@ impl fmt::Display for State {
         // A sum of parts may miss a whole number by a rounding error.
         let whole = (self.done + 1e-6).floor();
         let percent = 100.0 * self.done / self.planned.max(1.0);
-        write!(f, "after {after}: {whole:.0} of {:.0} runs, {percent:.0} %", self.planned)?;
+        let planned = counted(self.planned.round() as u64, "run");
+        write!(f, "after {after}: {whole:.0} of {planned}, {percent:.0} %")?;
         match self.left() {
             Some(left) => write!(f, ", about {} left", duration(left))?,
             None => write!(f, ", time left not known yet")?,
         }
-        match self.now {
-            Some(key) => write!(f, "; now {key}"),
-            None => write!(f, "; reading images"),
+        match (self.now, &self.last) {
+            (Some(key), _) => write!(f, "; now {key}"),
+            (None, Some((key, took))) => write!(f, "; {key} is done, in {}", duration(*took)),
+            (None, None) => write!(f, "; reading images"),
         }
     }
 }
@@ -103,6 +114,7 @@ impl fmt::Display for State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::method::MethodName;
 
     #[test]
     fn only_what_was_done_now_counts_for_the_pace() {
@@ -115,6 +127,12 @@ mod tests {
         assert!(lock(&progress.state).left().is_none());
         let line = lock(&progress.state).to_string();
         assert_eq!(line, "after 0 s: 0 of 4 runs, 0 %, time left not known yet; reading images");
+        let key = Key { method: MethodName::Fedavg, seed: 1, encrypted: false };
+        progress.run(key);
+        assert!(lock(&progress.state).to_string().ends_with(&format!("; now {key}")));
+        progress.ended(key, Duration::from_secs(125));
+        let line = lock(&progress.state).to_string();
+        assert!(line.ends_with(&format!("; {key} is done, in 2 min")), "{line}");
         progress.part(4.0);
         assert_eq!(lock(&progress.state).left(), Some(Duration::ZERO));
     }

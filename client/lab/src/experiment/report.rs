@@ -126,13 +126,14 @@ pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<
     Ok(())
 }
 
-/// Draws what each method's model makes of each site's test images.
+/// Draws what each method's model makes of each site's test images; `generated` says whether these are
+/// phantoms.
 pub(super) fn pictures(
     out: &Path,
     plan: &TrainingPlan,
     dataset: &Dataset,
     runs: &[&Run],
-    object: &str,
+    (object, generated): (&str, bool),
 ) -> anyhow::Result<()> {
     let task = plan.task()?;
     for site in &dataset.sites {
@@ -143,7 +144,7 @@ pub(super) fn pictures(
         let columns: Vec<_> = models.iter().map(|(name, model)| (name.as_str(), model)).collect();
         let samples = picture::spread(&site.test, 4);
         let path = out.join(format!("predictions-{}.png", site.site));
-        let title = format!("{}: test images", site.site);
+        let title = picture::title(&site.site, generated);
         let heading = Heading { title: &title, object };
         picture::save_sheet(&path, task.as_ref(), heading, &samples, &columns)
             .with_context(|| path.display().to_string())?;

@@ -2,6 +2,7 @@
 
 use ringfence_federation::RoundReport;
 use ringfence_keys::open::failure_in_words;
+use ringfence_words::counted;
 use serde::Serialize;
 
 /// What a round showed, and how long the training before it took.
@@ -17,10 +18,10 @@ impl DemoRound {
         let report = &self.report;
         let all = report.holders.len();
         println!(
-            "round {:<3} opened by {}; {} contributions; {} of {all} key holders opened",
+            "round {:<3} opened by {}; {}; {} of {all} key holders opened",
             report.round.0,
             report.initiator,
-            report.contributions,
+            counted(report.contributions as u64, "contribution"),
             report.opened_by.len()
         );
         for (site, faults) in &report.played {

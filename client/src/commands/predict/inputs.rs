@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use ringfence_learning::data::{LabelledFolder, LabelledImage, Picture, read_pictures};
 use ringfence_learning::{DataError, DataOptions, TaskName};
+use ringfence_words::counted;
 
 /// A file to predict on, or a folder of slices that a table names.
 #[derive(Debug)]
@@ -115,11 +116,13 @@ impl Inputs {
     /// What was left aside in words; `None` where nothing was.
     pub(super) fn left_aside(&self) -> Option<String> {
         let parts = [
-            (self.masks, "masks"),
-            (self.others, "files that no labels.csv names (name them to predict on them)"),
+            (self.masks, "mask", ""),
+            (self.others, "file", " that no labels.csv names (name it to predict on it)"),
         ];
-        let parts = parts.iter().filter(|(count, _)| *count > 0);
-        let parts: Vec<String> = parts.map(|(count, what)| format!("{count} {what}")).collect();
+        let parts = parts.iter().filter(|(count, ..)| *count > 0);
+        let parts: Vec<String> = parts
+            .map(|(count, what, of)| format!("{}{of}", counted(*count as u64, what)))
+            .collect();
         (!parts.is_empty()).then(|| format!("left aside: {}", parts.join(", ")))
     }
 }

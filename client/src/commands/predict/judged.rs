@@ -6,6 +6,7 @@ use ringfence_learning::task::{
 };
 use ringfence_learning::{LearnError, Sample, Task, TaskName};
 use ringfence_options::score::line;
+use ringfence_words::counted;
 
 /// The mask that a prediction stands for, at its image's own size: whether each pixel is inside.
 /// `None` where classes are predicted.
@@ -95,7 +96,9 @@ impl Judged {
             TaskName::Segmentation => "a mask",
             TaskName::Classification => "a label",
         };
-        let known = format!("{} of {predicted} images have {truth} in labels.csv", self.count);
+        let have = if predicted == 1 { "has" } else { "have" };
+        let images = counted(predicted as u64, "image");
+        let known = format!("{} of {images} {have} {truth} in labels.csv", self.count);
         if self.count == 0 {
             return Ok(known);
         }
@@ -107,7 +110,8 @@ impl Judged {
         let mean = match self.dice {
             (_, 0) => String::new(),
             (sum, count) => {
-                format!("; mean {DICE_AT_OWN_SIZE} of {count} images {:.3}", sum / count as f64)
+                let images = counted(count as u64, "image");
+                format!("; mean {DICE_AT_OWN_SIZE} of {images} {:.3}", sum / count as f64)
             }
         };
         Ok(format!("{known}: {}{mean}", line(&scores.pairs(), scores.one_class())))

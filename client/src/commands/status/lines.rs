@@ -4,6 +4,7 @@ use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::round::RoundState;
 use ringfence_site::overview::{Overview, RoundOverview, SiteRound, Step};
 use ringfence_site::transport::escaped;
+use ringfence_words::counted;
 
 use super::sentences::{listed, next, standing};
 use super::table::{Column, blocks, shortened, wrapped};
@@ -50,11 +51,10 @@ pub(super) fn text(overview: &Overview, now: UnixSeconds, columns: usize, legend
 
 fn rounds(overview: &Overview) -> String {
     let planned = match overview.planned_rounds {
-        Some(planned) => format!("{} of {planned} rounds begun", overview.opened_rounds),
-        None => match overview.opened_rounds {
-            1 => "1 round begun".to_owned(),
-            rounds => format!("{rounds} rounds begun"),
-        },
+        Some(planned) => {
+            format!("{} of {} begun", overview.opened_rounds, counted(planned.into(), "round"))
+        }
+        None => format!("{} begun", counted(overview.opened_rounds.into(), "round")),
     };
     match overview.rounds.first() {
         Some(first) if first.round.0 > 0 => format!("{planned}, shown from {} on", first.round),

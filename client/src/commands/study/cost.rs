@@ -10,13 +10,14 @@ use ringfence_crypto::wire::json;
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
 use ringfence_keys::study::cost::{CostRequest, StudyCost};
+use ringfence_options::at_least_one;
 use serde::Serialize;
 
 /// Arguments of `ringfence study cost`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cost {
     /// Values of the model.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     parameters: usize,
     /// Sites of the roster.
     #[arg(long)]

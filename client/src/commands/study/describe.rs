@@ -10,9 +10,13 @@ use ringfence_crypto::statement::{
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_site::transport::escaped;
+use ringfence_words::{counted, listed};
 
 /// Before each line that goes on with the one above.
 const INDENT: &str = "            ";
+
+/// The settings of a training plan that a summary names.
+const DECIDING: [&str; 5] = ["task", "model", "side", "rounds", "training.epochs"];
 
 /// A study with the value of every field that is signed; of long keys, their BLAKE3 digests. Texts of
 /// its author are escaped. A study that is not sound is shown, too, and why it is not.
@@ -61,10 +65,11 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
         "aggregator  signs with the key {aggregator_key}\n\
          ring        {}\n\
          thresholds  m = {holders}, c = {collusion}, l = {words}, Q = {endorsements}, t = {opening}: {}\n\
-         fewest      {min_sites} contributions\n\
+         fewest      {}\n\
          times       a round {min_round_seconds} to {longest_round_seconds} s, reviews {review_seconds} s, a successor's turn after {initiator_timeout_seconds} s\n",
         roster.iter().map(|site| site.id.as_str()).collect::<Vec<_>>().join(" -> "),
         silent(threshold),
+        counted((*min_sites).into(), "contribution"),
     );
     text += &names(threshold);
     text += &format!("model       begins as {initial_model}\n");
@@ -76,6 +81,49 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
     }
     text += &noise(privacy);
     text + &keys(roster, check_key) + &plan(training)
+}
+
+/// What of a study decides whether a site takes part, in a few lines: who, how many, how precise, how
+/// private, trained how. Its author reads it, [`describe`] has the rest.
+pub(super) fn summary(signed: &SignedStudy) -> String {
+    let Study { name, roster, aggregator_key, threshold, min_sites, packing, .. } = &signed.study;
+    let Study { layout, initial_model, weighting, privacy, training, .. } = &signed.study;
+    let sound = signed.study.check();
+    let Threshold { holders, collusion, packing: words, opening, endorsements } = threshold;
+    let mut text = format!(
+        "study       {} ({})\n\
+         sites       {}: {}\n\
+         aggregator  signs with the key {aggregator_key}\n\
+         thresholds  m = {holders}, c = {collusion}, l = {words}, Q = {endorsements}, t = {opening}: {}\n\
+         fewest      {}\n\
+         model       begins as {initial_model}: {}, {} values\n",
+        escaped(name),
+        signed.study.id(),
+        roster.len(),
+        listed(roster.iter().map(|site| &site.id)),
+        silent(threshold),
+        counted((*min_sites).into(), "contribution"),
+        counted(layout.tensors.len() as u64, "tensor"),
+        layout.values(),
+    );
+    text += &names(threshold);
+    text += &encoding(packing, sound.is_ok().then_some(&signed.study));
+    text += &weights(weighting);
+    if sound.is_ok() {
+        text += &reach_lines(signed.study.reach(), threshold.names());
+    }
+    text += &noise(privacy);
+    text += &match training.digest() {
+        Some(digest) => {
+            let settings = counted(training.settings().len() as u64, "setting");
+            let first = training.settings().iter().filter(|of| DECIDING.contains(&&*of.name));
+            let first = first.map(|of| format!("{} = {}", escaped(&of.name), escaped(&of.value)));
+            let first = listed(first);
+            format!("training    plan {digest}, {settings}:\n{INDENT}{first}\n")
+        }
+        None => plan(training),
+    };
+    text + "`ringfence study show` has all that a site signs: every key, tensor, time limit and setting\n"
 }
 
 /// Who has signed, and who has not.
@@ -119,7 +167,8 @@ fn names(threshold: &Threshold) -> String {
 /// Every tensor with its clip bound.
 fn tensors(layout: &Layout) -> String {
     let Layout { tensors } = layout;
-    let mut text = format!("{INDENT}{} tensors, {} values:\n", tensors.len(), layout.values());
+    let count = counted(tensors.len() as u64, "tensor");
+    let mut text = format!("{INDENT}{count}, {} values:\n", layout.values());
     for tensor in tensors {
         let (name, shape, clip) = (escaped(&tensor.name), &tensor.shape, tensor.clip);
         text += &format!("{INDENT}  {name} {shape:?}, updates clipped to [-{clip}, {clip}]\n");

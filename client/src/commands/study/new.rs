@@ -13,7 +13,7 @@ use ringfence_options::pinned;
 use ringfence_site::model;
 use ringfence_weights::Weights;
 
-use super::describe::describe;
+use super::describe::summary;
 use crate::files;
 
 /// What the study pins of training.
@@ -127,7 +127,7 @@ impl New {
         .into_study(&mut rng)?;
         let signed = SignedStudy::unsigned(study);
         files::write(&self.out, &json::pretty(&signed))?;
-        print!("{}", describe(&signed));
+        print!("{}", summary(&signed));
         println!("written to {}; next, every site runs `ringfence study sign`", self.out.display());
         Ok(())
     }
