@@ -186,7 +186,7 @@ fn value(k: usize) -> f32 {
 fn large_model(repetitions: usize, pools: [&ThreadPool; 2]) -> anyhow::Result<(Turns, Vec<u8>)> {
     let tensor = TensorLayout { name: "w".into(), shape: vec![LARGE as u32], clip: CLIP };
     let layout = Layout { tensors: vec![tensor] };
-    let packing = Packing::derive(BITS, SITES, 2)?;
+    let packing = Packing::derive(BITS, 0, SITES, 2)?;
     let mut rng = ringfence_keys::system_rng()?;
     let check_key = CheckKey::generate(&mut rng);
     let values: Vec<f32> = (0..LARGE).map(value).collect();

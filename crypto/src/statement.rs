@@ -12,6 +12,7 @@ mod header;
 mod kem_key;
 mod manifest;
 mod opening;
+mod privacy_check;
 mod privacy_policy;
 mod proceedings;
 mod quorum;
@@ -23,6 +24,7 @@ mod review;
 mod roster_entry;
 mod round_keys;
 mod signed_study;
+mod spent;
 mod study;
 mod summands;
 mod training;
@@ -38,7 +40,8 @@ pub use header::{CHECK_BYTES, Header, HeaderError};
 pub use kem_key::{KemKeyError, check_kem_key};
 pub use manifest::{Manifest, ManifestError, Previous};
 pub use opening::{Opening, Subject};
-pub use privacy_policy::{Guarantee, PrivacyPolicy};
+pub use privacy_check::PolicyError;
+pub use privacy_policy::{Budget, PrivacyPolicy, PrivacyUnit, RecordLevel, SiteLevel};
 pub use proceedings::{Proceedings, Settled};
 pub use quorum::{Certifiable, Endorses, Quorum, QuorumError};
 pub use reach::Reach;
@@ -50,6 +53,7 @@ pub use round_keys::{
     HolderKey, HolderKeys, MAX_ROUND_KEYS, RoundKeys, RoundKeysError, UNSEEN_SECONDS,
 };
 pub use signed_study::{SignedStudy, SiteSignature};
+pub use spent::{Spent, SpentError};
 pub use study::{MAX_ROUND_SECONDS, Study, StudyError};
 pub use summands::Summands;
 pub use training::{

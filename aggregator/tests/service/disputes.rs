@@ -103,7 +103,7 @@ fn roster(aggregator: &Aggregator) -> Roster {
     let roster = Roster::new(aggregator.key, Shape { sites: 8, ..Shape::default() });
     let mut study = roster.study().clone();
     study.threshold = Threshold::derive(7, 2, 1, 8).unwrap();
-    study.packing = Packing::derive(16, 8, 2).unwrap();
+    study.packing = Packing::derive(16, 0, 8, 2).unwrap();
     study.min_sites = study.threshold.min_sites_floor();
     Roster::of(study, roster.keys)
 }

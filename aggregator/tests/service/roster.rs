@@ -94,7 +94,7 @@ pub(crate) fn study(aggregator_key: PublicKey, shape: Shape, keys: &[SigningKey]
         parameters: ParameterSet::Std64,
         threshold,
         min_sites: threshold.min_sites_floor(),
-        packing: Packing::derive(16, sites, threshold.collusion).unwrap(),
+        packing: Packing::derive(16, 0, sites, threshold.collusion).unwrap(),
         layout: Layout { tensors: vec![tensor] },
         initial_model: ModelId(Digest::of(b"model")),
         weighting: Weighting::Equal,
@@ -190,6 +190,7 @@ impl Roster {
             body: Digest::of(&body),
             check: HexBytes(noise(&format!("check {site} {round}"), CHECK_BYTES)),
             envelopes: envelopes.iter().map(|envelope| Digest::of(envelope)).collect(),
+            spent: None,
         };
         let header = self.signed(site, header);
         Contribution { header, envelopes: EnvelopeFrame { envelopes }, body }

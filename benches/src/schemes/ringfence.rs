@@ -49,6 +49,7 @@ impl MeasuredRound for FinishedRound {
             holder_keys: &HolderKeys::resolve(study, &self.manifest, &[])?,
             identity: identities.first().context("no sites")?,
             check_key,
+            spent: None,
         };
         let mut body = Vec::with_capacity(self.body.len());
         let made = Contribution::stream(context, &mut rng, &mut body, |encryption, body| {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use ringfence_clock::Clock;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{SignedStudy, Study, Training, Weighting};
+use ringfence_crypto::statement::{PrivacyPolicy, SignedStudy, Study, Training, Weighting};
 use ringfence_keys::identity::Identity;
 use ringfence_keys::study::draft::StudyDraft;
 use ringfence_site::transport::Transport;
@@ -112,6 +112,7 @@ impl Federation {
             layout: model::layout(&initial, options.clip),
             initial_model: model::id(&initial),
             weighting: options.weighting,
+            privacy: PrivacyPolicy::None,
             training,
             min_round_seconds: options.round_seconds.min(MIN_ROUND_SECONDS),
             longest_round_seconds: options.round_seconds,

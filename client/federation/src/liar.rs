@@ -101,7 +101,9 @@ impl Liar<'_> {
         let quantized =
             QuantizedUpdate::quantize(&update, &study.layout, &study.packing, &mut rng)?;
         let (identity, holder_keys) = (self.identity, &holder_keys);
-        let context = ContributionContext { study, manifest, holder_keys, identity, check_key };
+        let spent = None;
+        let context =
+            ContributionContext { study, manifest, holder_keys, identity, check_key, spent };
         let mut body = Vec::new();
         let made = Contribution::make(context, &quantized, &mut rng, &mut body)?;
         let (mut header, mut envelopes) = (made.header.statement, made.envelopes);

@@ -303,7 +303,9 @@ impl<'a> Joined<'a> {
         let update = weigh(update, study, identity.site())?;
         let values = QuantizedUpdate::quantize(&update, &study.layout, &study.packing, &mut rng)?;
         quantized(&values);
-        let context = ContributionContext { study, manifest, holder_keys, identity, check_key };
+        let spent = None;
+        let context =
+            ContributionContext { study, manifest, holder_keys, identity, check_key, spent };
         let record = journal.round(*study_id, round)?.contribute(|body| {
             let Contribution { header, envelopes } =
                 Contribution::make(context, &values, &mut rng, body).map_err(SiteError::from)?;

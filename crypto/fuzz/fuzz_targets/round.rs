@@ -62,7 +62,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         parameters: ParameterSet::Std64,
         threshold: Threshold::recommended(SITES).expect("four sites"),
         min_sites: 3,
-        packing: Packing::derive(8, SITES, 1).expect("eight bits"),
+        packing: Packing::derive(8, 0, SITES, 1).expect("eight bits"),
         layout: Layout {
             tensors: vec![TensorLayout { name: "w".into(), shape: vec![1], clip: 1.0 }],
         },
@@ -106,6 +106,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
                 body: Digest([k as u8; 32]),
                 check: HexBytes(vec![k as u8; CHECK_BYTES]),
                 envelopes: vec![Digest([7; 32]); m.into()],
+                spent: None,
             };
             sign(header, &keys[k % SITES])
         })

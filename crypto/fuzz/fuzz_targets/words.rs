@@ -17,6 +17,7 @@ use ringfence_crypto::threshold::Threshold;
 #[derive(Arbitrary, Debug)]
 struct Input {
     packing: [u8; 5],
+    noise_bound: u32,
     sites: u16,
     threshold: [u16; 5],
     wire_bits: u8,
@@ -27,7 +28,8 @@ struct Input {
 
 fuzz_target!(|input: Input| {
     let [value_bits, slot_bits, slots, delta_bits, wire_bits] = input.packing;
-    let packing = Packing { value_bits, slot_bits, slots, delta_bits, wire_bits };
+    let noise_bound = input.noise_bound;
+    let packing = Packing { value_bits, noise_bound, slot_bits, slots, delta_bits, wire_bits };
     let sites = usize::from(input.sites).max(1);
     if packing.check(sites, input.threshold[1]).is_ok() {
         let slot = u128::from(packing.slot_limit(sites));

@@ -102,7 +102,7 @@ impl Study {
     fn new(parameters: usize) -> Self {
         let tensor = TensorLayout { name: "w".into(), shape: vec![parameters as u32], clip: 0.5 };
         Self {
-            packing: Packing::derive(16, 10, 2).unwrap(),
+            packing: Packing::derive(16, 0, 10, 2).unwrap(),
             layout: Layout { tensors: vec![tensor] },
             check_key: CheckKey::generate(&mut system_rng().unwrap()),
         }

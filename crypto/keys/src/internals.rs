@@ -38,7 +38,7 @@ impl Round {
     /// [`PackingError`] never, for 16 bits and 10 sites.
     pub fn new(public: [u64; RING_DEGREE]) -> Result<Self, PackingError> {
         let check_key = CheckKey::generate(&mut ChaCha20Rng::seed_from_u64(1));
-        Ok(Self { public, packing: Packing::derive(16, 10, 2)?, check_key })
+        Ok(Self { public, packing: Packing::derive(16, 0, 10, 2)?, check_key })
     }
 
     /// `a s` for a key given by its values.
@@ -78,7 +78,13 @@ pub fn share(key: &[u64; KEY_WORDS], threshold: &Threshold, seed: [u8; 32]) -> u
 pub fn quantize(values: &[f32; RING_DEGREE]) -> Result<QuantizedUpdate, QuantizeError> {
     let tensor = TensorLayout { name: "w".into(), shape: vec![RING_DEGREE as u32], clip: 0.5 };
     let layout = Layout { tensors: vec![tensor] };
-    let packing =
-        Packing { value_bits: 16, slot_bits: 20, slots: 2, delta_bits: 24, wire_bits: 44 };
+    let packing = Packing {
+        value_bits: 16,
+        noise_bound: 0,
+        slot_bits: 20,
+        slots: 2,
+        delta_bits: 24,
+        wire_bits: 44,
+    };
     QuantizedUpdate::quantize(values, &layout, &packing, &mut ChaCha20Rng::seed_from_u64(1))
 }

@@ -8,7 +8,7 @@ use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::layout::{Layout, TensorLayout};
-use ringfence_crypto::statement::{Study, Training, Weighting};
+use ringfence_crypto::statement::{PrivacyPolicy, Study, Training, Weighting};
 
 use crate::identity::Identity;
 use crate::study::draft::StudyDraft;
@@ -36,6 +36,7 @@ pub(crate) fn study(sites: usize) -> (Study, Vec<Identity>) {
         layout: Layout { tensors: vec![tensor] },
         initial_model: Digest::of(b"initial model").into(),
         weighting: Weighting::Equal,
+        privacy: PrivacyPolicy::None,
         training: Training::None,
         min_round_seconds: 1,
         longest_round_seconds: 3600,

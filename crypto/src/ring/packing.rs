@@ -1,9 +1,11 @@
 //! How quantized values lie in the coefficients of a plaintext polynomial, and coefficients in
 //! wire words.
 //!
-//! A value takes `b` bits, a slot has room for the sum over the whole roster, and a coefficient
-//! carries `S` slots above `Delta = 2^delta`, below which the noise lives. Value 0 is reserved and
-//! counts the sites: each contributes 1. Slot `s` of coefficient `k` of block `j` holds value
+//! A quantized value `q` takes `b` bits. Where sites add integer noise `e` of magnitude `B` at most,
+//! for a guarantee to whole sites, what is contributed is `q + e + B`, which is not negative. A slot
+//! has room for the sum over the whole roster, and a coefficient carries `S` slots above
+//! `Delta = 2^delta`, below which the cipher's own noise lives. Value 0 is reserved and counts the
+//! sites: each contributes 1. Slot `s` of coefficient `k` of block `j` holds value
 //! `(j S + s) N + k`: a block's slots are contiguous runs of values.
 
 use serde::{Deserialize, Serialize};
@@ -16,18 +18,24 @@ use crate::wire::canonical::canonical;
 /// Smallest and largest number of bits a quantized value may take.
 pub const VALUE_BITS: std::ops::RangeInclusive<u8> = 2..=24;
 
+/// Largest noise bound: a contributed value fits 32 bits whatever its width.
+pub const MAX_NOISE_BOUND: u32 = 1 << 30;
+
 /// Smallest and largest number of bits of a wire word. Below 32 the check words, whose coefficients
 /// have 32 bits, would be weaker; no packing that is used needs fewer.
 pub const WIRE_BITS: std::ops::RangeInclusive<u8> = 32..=64;
 
-/// Slots, scale and wire words of a study: derived from value bits and roster size, pinned in the
-/// study.
+/// Slots, scale and wire words of a study: derived from value bits, noise bound and roster size,
+/// pinned in the study.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packing {
     /// `b`: bits of a quantized value.
     pub value_bits: u8,
-    /// Bits of a slot: a value's and enough to add it over the whole roster.
+    /// `B`: largest magnitude of the integer noise that a site adds to a quantized value; 0 where
+    /// sites add none.
+    pub noise_bound: u32,
+    /// Bits of a slot: a contributed value's and enough to add it over the whole roster.
     pub slot_bits: u8,
     /// `S`: slots of a coefficient.
     pub slots: u8,
@@ -36,7 +44,7 @@ pub struct Packing {
     /// `w`: bits of a coefficient on the wire.
     pub wire_bits: u8,
 }
-canonical!(Packing { value_bits, slot_bits, slots, delta_bits, wire_bits });
+canonical!(Packing { value_bits, noise_bound, slot_bits, slots, delta_bits, wire_bits });
 
 /// Numbers that cannot be summed without overflow or told from noise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,13 +55,19 @@ pub enum PackingError {
     /// A word width outside the range.
     #[error("expected {min} to {max} bits a wire word, got {0}", min = WIRE_BITS.start(), max = WIRE_BITS.end())]
     WireBits(u8),
+    /// Noise that no value has room for.
+    #[error("expected a noise bound of at most {MAX_NOISE_BOUND} for a quantized value, got {0}")]
+    NoiseBound(u32),
     /// Not even one slot fits.
     #[error(
-        "a sum of {bits}-bit values over {sites} sites needs slots of {slot_bits} bits, and none fits between the noise and the modulus of 64 bits; use fewer bits"
+        "a sum of {bits}-bit values{} over {sites} sites needs slots of {slot_bits} bits, and none fits between the cipher's noise and the modulus of 64 bits; use fewer bits{}",
+        with_noise(*.noise_bound), less_noise(*.noise_bound)
     )]
     Overflow {
         /// Bits of a value.
         bits: u8,
+        /// Largest noise that a site adds to a value.
+        noise_bound: u32,
         /// Roster size.
         sites: usize,
         /// Bits of a slot.
@@ -61,13 +75,16 @@ pub enum PackingError {
     },
     /// The slots are not what value bits and roster give.
     #[error(
-        "{sites} sites at {bits} bits need slots of {expected} bits, at least one of them; the study states {slots} of {got}"
+        "{sites} sites at {bits} bits{} need slots of {expected} bits, at least one of them; the study states {slots} of {got}",
+        with_noise(*.noise_bound)
     )]
     Slots {
         /// Roster size.
         sites: usize,
         /// Bits of a value.
         bits: u8,
+        /// Largest noise that a site adds to a value.
+        noise_bound: u32,
         /// As it follows.
         expected: u32,
         /// Slots as stated.
@@ -117,25 +134,46 @@ pub enum PackingError {
     },
 }
 
-/// `b + ceil(log2(sites))`: the sum of `sites` values of b bits is below 2 to this power.
-fn slot_bits(value_bits: u8, sites: usize) -> u32 {
-    u32::from(value_bits) + (usize::BITS - sites.saturating_sub(1).leading_zeros())
+fn with_noise(bound: u32) -> String {
+    if bound == 0 { String::new() } else { format!(" with noise of up to {bound}") }
+}
+
+fn less_noise(bound: u32) -> &'static str {
+    if bound == 0 { "" } else { ", or a larger clip bound of the values, which leaves less noise" }
+}
+
+/// `ceil(log2(sites * (2^b + 2B)))`: the sum of `sites` contributed values is below 2 to this power.
+/// Without noise it is `b + ceil(log2(sites))`.
+fn slot_bits(value_bits: u8, noise_bound: u32, sites: usize) -> u32 {
+    let values = (1u128 << value_bits) + 2 * u128::from(noise_bound);
+    // Below 2^98: no product of these overflows.
+    let sums = values * sites.max(1) as u128;
+    u128::BITS - (sums - 1).leading_zeros()
 }
 
 impl Packing {
     /// The slots, scale and words that cost the fewest bits a value for `value_bits`-bit values of
-    /// up to `sites` contributions, `collusion` of them by sites that may choose their noise: for
-    /// each number of slots the largest scale below overflow, and
-    /// for it the narrowest words that keep a wrong digit below 2^-64 a model.
+    /// up to `sites` contributions, `collusion` of them by sites that may choose the cipher's noise:
+    /// for each number of slots the largest scale below overflow, and for it the narrowest words
+    /// that keep a wrong digit below 2^-64 a model. `noise_bound` is the largest magnitude of the
+    /// integer noise that a site adds to a value; 0 where it adds none.
     ///
     /// # Errors
     /// [`PackingError`] when not even one slot fits between the noise and q.
-    pub fn derive(value_bits: u8, sites: usize, collusion: u16) -> Result<Self, PackingError> {
+    pub fn derive(
+        value_bits: u8,
+        noise_bound: u32,
+        sites: usize,
+        collusion: u16,
+    ) -> Result<Self, PackingError> {
         if !VALUE_BITS.contains(&value_bits) {
             return Err(PackingError::ValueBits(value_bits));
         }
-        let slot_bits = slot_bits(value_bits, sites);
-        let overflow = PackingError::Overflow { bits: value_bits, sites, slot_bits };
+        if noise_bound > MAX_NOISE_BOUND {
+            return Err(PackingError::NoiseBound(noise_bound));
+        }
+        let slot_bits = slot_bits(value_bits, noise_bound, sites);
+        let overflow = PackingError::Overflow { bits: value_bits, noise_bound, sites, slot_bits };
         if slot_bits >= 64 {
             return Err(overflow);
         }
@@ -144,6 +182,7 @@ impl Packing {
             let delta_bits = (1..63).rev().find(|delta_bits| {
                 let packing = Self {
                     value_bits,
+                    noise_bound,
                     slot_bits: slot_bits as u8,
                     slots: slots as u8,
                     delta_bits: *delta_bits,
@@ -154,7 +193,7 @@ impl Packing {
             let wire_bits =
                 WIRE_BITS.into_iter().find(|w| noise(*w).bound() < 1 << (delta_bits - 1))?;
             let (slot_bits, slots) = (slot_bits as u8, slots as u8);
-            Some(Self { value_bits, slot_bits, slots, delta_bits, wire_bits })
+            Some(Self { value_bits, noise_bound, slot_bits, slots, delta_bits, wire_bits })
         });
         // Fewest wire bits a value, w / S (360360 is divisible by 1 to 15); of equals the one with
         // more slots, hence less work.
@@ -178,17 +217,21 @@ impl Packing {
     /// # Errors
     /// [`PackingError`] says which bound does not hold.
     pub fn check(&self, sites: usize, collusion: u16) -> Result<(), PackingError> {
-        let Self { value_bits, slot_bits: stated, slots, delta_bits, wire_bits } = *self;
+        let Self { value_bits, noise_bound, slot_bits: stated, slots, delta_bits, wire_bits } =
+            *self;
         if !VALUE_BITS.contains(&value_bits) {
             return Err(PackingError::ValueBits(value_bits));
+        }
+        if noise_bound > MAX_NOISE_BOUND {
+            return Err(PackingError::NoiseBound(noise_bound));
         }
         if !WIRE_BITS.contains(&wire_bits) {
             return Err(PackingError::WireBits(wire_bits));
         }
-        let expected = slot_bits(value_bits, sites);
+        let expected = slot_bits(value_bits, noise_bound, sites);
         if u32::from(stated) != expected || slots == 0 {
             let (bits, got) = (value_bits, stated);
-            return Err(PackingError::Slots { sites, bits, expected, slots, got });
+            return Err(PackingError::Slots { sites, bits, noise_bound, expected, slots, got });
         }
         // The first two keep the exact test's own shifts in range.
         let used = u32::from(slots) * u32::from(stated);
@@ -205,12 +248,23 @@ impl Packing {
 
     /// Largest sum that a slot may show for `sites` contributions.
     pub fn slot_limit(&self, sites: usize) -> u64 {
-        sites as u64 * self.value_limit()
+        sites as u64 * self.contribution_limit()
     }
 
     /// `2^b - 1`: the largest quantized value.
     pub fn value_limit(&self) -> u64 {
         (1 << self.value_bits) - 1
+    }
+
+    /// `2^b - 1 + 2B`: the largest value that a site contributes, noise included.
+    pub fn contribution_limit(&self) -> u64 {
+        self.value_limit() + 2 * u64::from(self.noise_bound)
+    }
+
+    /// `n B`: what the sum of `sites` contributed values is above the sum of the quantized values
+    /// and their noise.
+    pub fn noise_offset(&self, sites: usize) -> u64 {
+        sites as u64 * u64::from(self.noise_bound)
     }
 
     /// Values of one block, `S N`.
@@ -280,7 +334,7 @@ mod tests {
     #[test]
     fn slots_and_words_are_those_of_the_security_notes() {
         for (bits, sites, collusion, slots, wire_bits) in TABLE {
-            let packing = Packing::derive(bits, sites, collusion).unwrap();
+            let packing = Packing::derive(bits, 0, sites, collusion).unwrap();
             let got = (packing.slots, packing.wire_bits);
             assert_eq!(got, (slots, wire_bits), "{bits} bits, {sites} sites: {packing:?}");
             packing.check(sites, collusion).unwrap();
@@ -291,7 +345,7 @@ mod tests {
     fn a_larger_scale_or_narrower_words_are_refused() {
         for sites in [3, 5, 10, 64, 1000, 10_000] {
             for bits in VALUE_BITS {
-                let packing = Packing::derive(bits, sites, 1).unwrap();
+                let packing = Packing::derive(bits, 0, sites, 1).unwrap();
                 packing.check(sites, 1).unwrap();
                 let scaled = Packing { delta_bits: packing.delta_bits + 1, ..packing };
                 assert!(matches!(scaled.check(sites, 1), Err(PackingError::Wraps { .. })));
@@ -309,20 +363,20 @@ mod tests {
     #[test]
     fn sites_that_choose_their_noise_have_room_or_get_it() {
         // Room for four of a hundred that choose, not for sixteen.
-        let packing = Packing::derive(16, 100, 4).unwrap();
+        let packing = Packing::derive(16, 0, 100, 4).unwrap();
         packing.check(100, 4).unwrap();
         let error = packing.check(100, 16).unwrap_err();
         assert!(matches!(error, PackingError::Noise { collusion: 16, .. }), "{error}");
-        let wider = Packing::derive(16, 100, 16).unwrap();
+        let wider = Packing::derive(16, 0, 100, 16).unwrap();
         assert_eq!(wider, Packing { wire_bits: packing.wire_bits + 1, ..packing });
     }
 
     #[test]
     fn refuses_what_overflows() {
-        assert_eq!(Packing::derive(25, 3, 1), Err(PackingError::ValueBits(25)));
-        assert!(matches!(Packing::derive(24, 1 << 50, 1), Err(PackingError::Overflow { .. })));
-        assert!(matches!(Packing::derive(24, 1 << 30, 1), Err(PackingError::Overflow { .. })));
-        let packing = Packing::derive(16, 5, 1).unwrap();
+        assert_eq!(Packing::derive(25, 0, 3, 1), Err(PackingError::ValueBits(25)));
+        assert!(matches!(Packing::derive(24, 0, 1 << 50, 1), Err(PackingError::Overflow { .. })));
+        assert!(matches!(Packing::derive(24, 0, 1 << 30, 1), Err(PackingError::Overflow { .. })));
+        let packing = Packing::derive(16, 0, 5, 1).unwrap();
         let bold = Packing { slots: packing.slots + 1, ..packing };
         assert!(matches!(bold.check(5, 1), Err(PackingError::Wraps { .. })));
         assert!(matches!(packing.check(9, 1), Err(PackingError::Slots { expected: 20, .. })));
@@ -339,6 +393,38 @@ mod tests {
         assert_eq!(packing.body_bytes(2 * 8192 - 1), Ok(2 * 41 * 512));
     }
 
+    #[test]
+    fn noise_widens_the_slots_and_not_the_quantizer() {
+        let (plain, noisy) =
+            (Packing::derive(16, 0, 10, 2).unwrap(), Packing::derive(16, 100_000, 10, 2).unwrap());
+        assert_eq!((plain.value_limit(), plain.contribution_limit()), (65_535, 65_535));
+        assert_eq!((noisy.value_limit(), noisy.contribution_limit()), (65_535, 265_535));
+        assert_eq!((noisy.slot_limit(10), noisy.noise_offset(10)), (2_655_350, 1_000_000));
+        // 10 * 265,536 needs 22 bits where 10 * 65,536 needed 20; the coefficient still has 2 slots.
+        assert_eq!((plain.slot_bits, noisy.slot_bits), (20, 22));
+        assert_eq!((plain.slots, noisy.slots), (2, 2));
+        noisy.check(10, 2).unwrap();
+        // Neither fits the other's noise.
+        let more = Packing { noise_bound: 100_000, ..plain };
+        let error = more.check(10, 2).unwrap_err();
+        assert!(error.to_string().contains("16 bits with noise of up to 100000 need slots of 22"));
+        let less = Packing { noise_bound: 0, ..noisy };
+        assert!(matches!(less.check(10, 2), Err(PackingError::Slots { expected: 20, .. })));
+    }
+
+    #[test]
+    fn noise_that_has_no_room_is_refused() {
+        let most = MAX_NOISE_BOUND;
+        assert_eq!(Packing::derive(16, most + 1, 3, 1), Err(PackingError::NoiseBound(most + 1)));
+        let sound = Packing::derive(16, most, 3, 1).unwrap();
+        assert!(sound.contribution_limit() <= u32::MAX.into(), "a value fits 32 bits");
+        let beyond = Packing { noise_bound: most + 1, ..sound };
+        assert_eq!(beyond.check(3, 1), Err(PackingError::NoiseBound(most + 1)));
+        let error = Packing::derive(24, most, 1 << 25, 1).unwrap_err().to_string();
+        assert!(error.contains("24-bit values with noise of up to 1073741824 over"), "{error}");
+        assert!(error.contains("use fewer bits, or a larger clip bound"), "{error}");
+    }
+
     /// Few sites, many, and the powers of two at which a slot grows.
     fn sites() -> impl Strategy<Value = usize> {
         prop_oneof![
@@ -348,12 +434,19 @@ mod tests {
         ]
     }
 
+    /// None, some, and whatever leaves room for a slot over all of `sites()`.
+    fn noise() -> impl Strategy<Value = u32> {
+        prop_oneof![Just(0), 1u32..=5000, (0u32..=24).prop_map(|log| (1 << log) - 1)]
+    }
+
     /// All bounds of a packing, each in plain integers.
     fn bounds_hold(packing: Packing, sites: usize, collusion: u16) -> bool {
-        let Packing { value_bits, slot_bits, slots, delta_bits, wire_bits } = packing;
-        let largest = (sites as u128) * ((1 << value_bits) - 1);
-        // A slot has room for a sum over a power of two of sites, and no more than it must.
-        let room = |bits: u8| 1u128 << bits >= (sites as u128).next_power_of_two() << value_bits;
+        let Packing { value_bits, noise_bound, slot_bits, slots, delta_bits, wire_bits } = packing;
+        let noise = 2 * u128::from(noise_bound);
+        let largest = (sites as u128) * ((1 << value_bits) - 1 + noise);
+        // A slot has room for a step more of each site than its largest value, and no more than
+        // it must. Without noise that is a sum over the next power of two of sites.
+        let room = |bits: u8| 1u128 << bits >= sites as u128 * ((1 << value_bits) + noise);
         let sums: Option<u128> = (0..slots).try_fold(0u128, |sum, slot| {
             let shift = u32::from(slot) * u32::from(slot_bits);
             (shift < 64).then(|| sum + (largest << shift))
@@ -373,9 +466,10 @@ mod tests {
         /// exactly when a bound does not hold.
         #[test]
         fn a_packing_is_refused_exactly_when_a_bound_does_not_hold(
-            bits in VALUE_BITS, sites in sites(), c in 0u16..=8, field in 0usize..4, up: bool,
+            bits in VALUE_BITS, noise in noise(), sites in sites(), c in 0u16..=8,
+            field in 0usize..4, up: bool,
         ) {
-            let derived = Packing::derive(bits, sites, c).unwrap();
+            let derived = Packing::derive(bits, noise, sites, c).unwrap();
             prop_assert!(bounds_hold(derived, sites, c) && derived.check(sites, c).is_ok());
             let mut other = derived;
             let stated = match field {
@@ -388,8 +482,8 @@ mod tests {
             let holds = WIRE_BITS.contains(&other.wire_bits) && bounds_hold(other, sites, c);
             prop_assert_eq!(other.check(sites, c).is_ok(), holds, "{:?}", other);
             // One site more than a slot has room for.
-            let full = 1 << (derived.slot_bits - bits);
-            let crowded = derived.check(full + 1, c);
+            let full = (1u128 << derived.slot_bits) / ((1 << bits) + 2 * u128::from(noise));
+            let crowded = derived.check(full as usize + 1, c);
             prop_assert!(matches!(crowded, Err(PackingError::Slots { .. })), "{:?}", crowded);
         }
 

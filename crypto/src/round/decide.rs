@@ -37,7 +37,8 @@ impl Round {
     ///
     /// # Errors
     /// [`RoundError`] when the site is unknown, the header is not for this round, comes late, has
-    /// wrong lengths, is not signed by the site, or differs from the one that came before.
+    /// wrong lengths, is not signed by the site, breaks the privacy policy, or differs from the one
+    /// that came before.
     pub fn announce(
         &self,
         header: &Signed<Header>,
@@ -52,7 +53,7 @@ impl Round {
 
     /// Checks a header but for its time; whether it is new.
     pub(super) fn check_header(&self, header: &Signed<Header>) -> Result<bool, RoundError> {
-        let Header { study, round, manifest, site, body_bytes, body: _, check, envelopes } =
+        let Header { study, round, manifest, site, body_bytes, body: _, check, envelopes, spent } =
             &header.statement;
         let member = self.member(site)?;
         if self.trust.bars(site) {
@@ -72,6 +73,8 @@ impl Round {
             return Err(RoundError::Envelopes { expected: holders, got: envelopes.len() });
         }
         header.verify(&member.signature_key, site)?;
+        let source = self.study.privacy.check_spent(*spent);
+        source.map_err(|source| RoundError::Spent { site: site.clone(), source })?;
         match self.contributions.get(site) {
             None => Ok(true),
             Some(known) if known.header == *header => Ok(false),

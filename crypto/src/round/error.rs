@@ -4,7 +4,7 @@ use super::status::RoundState;
 use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::ring::packing::PackingError;
 use crate::signature::SignatureError;
-use crate::statement::{DisputeError, ManifestError, ReviewError};
+use crate::statement::{DisputeError, ManifestError, ReviewError, SpentError};
 
 /// Whose fault a refusal is, and so which HTTP status it becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,14 @@ pub enum RoundError {
         expected: u16,
         /// As stated.
         got: usize,
+    },
+    /// What a site states of its privacy budget is not what the study's policy allows.
+    #[error("the header of {site} breaks the study's privacy policy: {source}")]
+    Spent {
+        /// Who signed it.
+        site: SiteId,
+        /// What is wrong with it.
+        source: SpentError,
     },
     /// A second and different contribution.
     #[error(
@@ -237,6 +245,7 @@ impl RoundError {
             | Self::BodyLength { .. }
             | Self::CheckLength { .. }
             | Self::Envelopes { .. }
+            | Self::Spent { .. }
             | Self::Review(ReviewError::Answers { .. })
             | Self::Dispute(
                 DisputeError::NoNames { .. }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
+use super::spent::{Spent, SpentError};
 use super::study::Study;
 use crate::digest::Digest;
 use crate::id::{HeaderId, ManifestId, RoundNumber, SiteId, StudyId};
@@ -35,17 +36,20 @@ pub struct Header {
     pub check: HexBytes,
     /// Digests of the envelopes, one for each holder in window order.
     pub envelopes: Vec<Digest>,
+    /// What its site's data have spent of the study's privacy budget; none where there is no budget.
+    pub spent: Option<Spent>,
 }
-canonical!(Header { study, round, manifest, site, body_bytes, body, check, envelopes });
+canonical!(Header { study, round, manifest, site, body_bytes, body, check, envelopes, spent });
 
 impl Statement for Header {
     const LABEL: &'static str = "header";
     type Id = HeaderId;
 }
 
-/// A header that is not what a site signed for a round. The aggregator checks every header before
-/// it takes it, so one of these is the aggregator's fault and never the site's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// A header that is not what a site signed for a round, or that no site may sign. The aggregator
+/// checks every header before it takes it, so one of these is the aggregator's fault; but for
+/// [`HeaderError::Spent`] it is never the site's.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum HeaderError {
     /// By nobody on the roster, or of another round.
     #[error(
@@ -72,6 +76,16 @@ pub enum HeaderError {
         expected: u16,
         /// As stated.
         got: usize,
+    },
+    /// What the site states of its budget is not what the study's policy allows. Its signature holds.
+    #[error(
+        "the header of {site} breaks the study's privacy policy: {source}; {site} signed it, and the aggregator should have refused it"
+    )]
+    Spent {
+        /// Whose header.
+        site: SiteId,
+        /// What is wrong with it.
+        source: SpentError,
     },
     /// The signature does not hold.
     #[error("the aggregator showed a header that its site has not signed: {0}")]
@@ -107,6 +121,8 @@ impl Header {
         if got != usize::from(expected) {
             return Err(HeaderError::Envelopes { site: site.clone(), expected, got });
         }
-        Ok(signed.verify(&member.signature_key, site)?)
+        signed.verify(&member.signature_key, site)?;
+        let spent = study.privacy.check_spent(header.spent);
+        spent.map_err(|source| HeaderError::Spent { site: site.clone(), source })
     }
 }

@@ -11,30 +11,6 @@ use crate::id::{ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::signature::Statement;
 use crate::wire::canonical::{Canonical, canonical};
 
-/// What a site has spent of its privacy budget, this round included. Signed by the site.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Budget {
-    /// The study.
-    pub study: StudyId,
-    /// Round number.
-    pub round: RoundNumber,
-    /// The round's manifest.
-    pub manifest: ManifestId,
-    /// Whose data.
-    pub site: SiteId,
-    /// Epsilon spent since the study began.
-    pub epsilon: f32,
-    /// At this delta.
-    pub delta: f32,
-}
-canonical!(Budget { study, round, manifest, site, epsilon, delta });
-
-impl Statement for Budget {
-    const LABEL: &'static str = "budget";
-    type Id = Digest;
-}
-
 /// A change of the roster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

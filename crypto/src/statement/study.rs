@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_key::CheckKeySeals;
 use super::kem_key::{KemKeyError, check_kem_key};
+use super::privacy_check::PolicyError;
 use super::privacy_policy::PrivacyPolicy;
 use super::roster_entry::RosterEntry;
 use super::training::{Training, TrainingError};
@@ -40,7 +41,7 @@ pub struct Study {
     pub threshold: Threshold,
     /// Fewest contributions a sum is opened for.
     pub min_sites: u16,
-    /// Bits, slots, scale and wire words.
+    /// Bits, room for noise, slots, scale and wire words.
     pub packing: Packing,
     /// The model's tensors and clip bounds.
     pub layout: Layout,
@@ -49,7 +50,7 @@ pub struct Study {
     /// How contributions are weighted. Files and vectors of version 1 call it `weights`.
     #[serde(rename = "weights")]
     pub weighting: Weighting,
-    /// Noise that sites add before encryption.
+    /// What is promised of the opened sums, and the noise that sites add for it.
     pub privacy: PrivacyPolicy,
     /// What all sites train alike, or that nothing pins it.
     pub training: Training,
@@ -157,6 +158,9 @@ pub enum StudyError {
     /// A training plan that cannot be pinned.
     #[error(transparent)]
     Training(#[from] TrainingError),
+    /// A privacy policy that is none, or does not go with the rest of the study.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A privacy policy that this version does not know how to keep.
     #[error(
         "the study's privacy policy is {0:?}, and this version does not enforce it: its sums would be opened without what the study promises; sign a study with the policy none, or use a version that enforces it"
@@ -227,6 +231,7 @@ impl Study {
         }
         self.weighting.check(sites, self.packing.value_bits)?;
         self.training.check()?;
+        self.privacy.check(self)?;
         if !self.privacy.is_enforced() {
             return Err(StudyError::Privacy(self.privacy));
         }

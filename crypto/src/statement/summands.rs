@@ -2,8 +2,10 @@
 //!
 //! An honest site clips to `[-C, C]` and multiplies by its factor `f = n / max n` before it
 //! quantizes, so that its values are the middle of the quantizer's range and `f` times the half of
-//! it on either side. A sum is held against the sum of these ranges: the mean over any set lies
-//! within `[-C, C]`, to within two steps a site, whatever malicious sites put into their bodies.
+//! it on either side. What it contributes is the quantized value, or that with noise of up to `B` and
+//! `B` more, between 0 and `2B` above it. A sum is held against the sum of these ranges: the mean over any set lies
+//! within `[-C, C]`, to within two steps and the noise bound of each site, whatever malicious sites
+//! put into their bodies.
 
 use super::study::Study;
 use super::weighting::Weighting;
@@ -15,9 +17,9 @@ use crate::ring::packing::Packing;
 pub struct Summands {
     /// How many there are.
     pub sites: usize,
-    /// Least sum of their quantized values.
+    /// Least sum of the values that they contribute.
     pub least: u64,
-    /// Largest sum of their quantized values.
+    /// Largest sum of the values that they contribute.
     pub most: u64,
 }
 
@@ -31,11 +33,13 @@ impl Summands {
 impl Study {
     /// The sites at these places of the roster.
     pub fn summands(&self, places: impl IntoIterator<Item = usize>) -> Summands {
-        let limit = self.packing.value_limit();
+        let Packing { noise_bound, .. } = self.packing;
+        let (limit, noise) = (self.packing.value_limit(), 2 * u64::from(noise_bound));
         let none = Summands { sites: 0, least: 0, most: 0 };
         places.into_iter().fold(none, |sum, place| {
             let (least, most) = self.weighting.range(place, limit);
-            Summands { sites: sum.sites + 1, least: sum.least + least, most: sum.most + most }
+            let most = sum.most + most + noise;
+            Summands { sites: sum.sites + 1, least: sum.least + least, most }
         })
     }
 

@@ -12,8 +12,8 @@ use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::log::Checkpoint;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    CHECK_BYTES, Closing, Excluded, Header, HexBytes, Included, Manifest, Previous, RoundKeys,
-    Study, Training, Weighting,
+    CHECK_BYTES, Closing, Excluded, Header, HexBytes, Included, Manifest, Previous, PrivacyPolicy,
+    RoundKeys, Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::encrypt::check::CheckKey;
@@ -123,6 +123,7 @@ impl Parties {
             layout: Layout { tensors: vec![tensor] },
             initial_model: Digest::of(b"initial model").into(),
             weighting: Weighting::Equal,
+            privacy: PrivacyPolicy::None,
             training: Training::None,
             min_round_seconds: 1,
             longest_round_seconds: 3600,
@@ -191,6 +192,7 @@ impl Parties {
             body,
             check: HexBytes(vec![0; CHECK_BYTES]),
             envelopes,
+            spent: None,
         })
     }
 

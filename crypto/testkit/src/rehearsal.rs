@@ -141,6 +141,7 @@ impl Rehearsal {
             holder_keys: &HolderKeys::resolve(study, manifest, &self.round_keys).unwrap(),
             identity: parties.identities.get(k).unwrap(),
             check_key: &parties.check_key,
+            spent: None,
         };
         let mut body = Vec::with_capacity(study.body_bytes().unwrap() as usize);
         let contribution = Contribution::make(context, &quantized, rng, &mut body).unwrap();

@@ -55,7 +55,7 @@ impl Parties {
             parameters: ParameterSet::Std64,
             threshold,
             min_sites: threshold.min_sites_floor(),
-            packing: Packing::derive(16, sites, threshold.collusion).unwrap(),
+            packing: Packing::derive(16, 0, sites, threshold.collusion).unwrap(),
             layout: Layout {
                 tensors: vec![TensorLayout { name: "w".into(), shape: vec![9], clip: 0.5 }],
             },
@@ -158,6 +158,7 @@ impl Game {
             body: Digest::of(&[site as u8]),
             check: HexBytes(vec![0; CHECK_BYTES]),
             envelopes: vec![Digest::of(b"envelope"); parties.study.threshold.holders.into()],
+            spent: None,
         };
         parties.signed(site, header)
     }

@@ -216,6 +216,7 @@ struct PackingCase {
     sites: usize,
     collusion: u16,
     packing: Packing,
+    contribution_limit: u64,
     slot_limit: u64,
     noise_bound: u64,
     mean_square_bound: f64,
@@ -233,8 +234,11 @@ fn close(a: f64, b: f64) {
 pub(crate) fn packing(_: &str, file: Packings) {
     for case in &file.cases {
         let PackingCase { sites, collusion, packing, .. } = case;
-        assert_eq!(Packing::derive(packing.value_bits, *sites, *collusion), Ok(*packing));
+        let Packing { value_bits, noise_bound, .. } = *packing;
+        let derived = Packing::derive(value_bits, noise_bound, *sites, *collusion);
+        assert_eq!(derived, Ok(*packing));
         assert_eq!(packing.check(*sites, *collusion), Ok(()), "{sites} sites");
+        assert_eq!(packing.contribution_limit(), case.contribution_limit);
         assert_eq!(packing.slot_limit(*sites), case.slot_limit);
         let noise = |w| NoiseModel::new(*sites, *collusion, w);
         let half = 2f64.powi(i32::from(packing.delta_bits) - 1);

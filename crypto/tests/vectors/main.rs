@@ -9,6 +9,7 @@ mod disputes;
 mod files;
 mod generator;
 mod judgements;
+mod privacy;
 mod refusals;
 mod reserved;
 mod statements;
@@ -44,7 +45,8 @@ checks! { FOLDER, "public";
     verdict_certificate => disputes::verdict_certificate,
     proceedings => disputes::proceedings,
     opening_frame => disputes::opening_frame,
-    privacy => reserved::privacy,
+    privacy => privacy::policies,
+    header_spent => privacy::headers,
     epoch => reserved::epoch,
     frame => statements::frame,
     study_edges => studies::edges,
@@ -55,6 +57,7 @@ checks! { FOLDER, "public";
     round_keys_bad => refusals::round_keys,
     holder_keys_bad => refusals::holder_keys,
     header_bad => refusals::header,
+    header_spent_bad => privacy::header_bad,
     freeze_bad => closings::freeze_bad,
     closing_bad => closings::closing_bad,
     dispute_certificate_bad => disputes::dispute_certificate_bad,

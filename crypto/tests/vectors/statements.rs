@@ -8,7 +8,7 @@ use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::log::LogHash;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement};
-use ringfence_crypto::statement::reserved::{Budget, EpochSignature, Refusal};
+use ringfence_crypto::statement::reserved::{EpochSignature, Refusal};
 use ringfence_crypto::statement::{
     Acknowledgement, Closing, DisputeEndorsement, Endorsement, Freeze, Header, HexBytes, HolderKey,
     HolderKeys, Manifest, Opening, Previous, Receipt, RestoreRequest, Review, RoundKeys,
@@ -103,7 +103,6 @@ pub(crate) fn statement(name: &str, file: Statements) {
         DisputeEndorsement::LABEL => check_all::<DisputeEndorsement>(cases),
         VerdictEndorsement::LABEL => check_all::<VerdictEndorsement>(cases),
         Opening::LABEL => check_all::<Opening>(cases),
-        Budget::LABEL => check_all::<Budget>(cases),
         EpochSignature::LABEL => check_all::<EpochSignature>(cases),
         Refusal::LABEL => check_all::<Refusal>(cases),
         Acknowledgement::LABEL => check_all::<Acknowledgement>(cases),

@@ -14,10 +14,10 @@ use crate::files::refused;
 use crate::statements::study_json;
 
 /// Values by JSON pointers.
-type Replace = BTreeMap<String, Value>;
+pub(crate) type Replace = BTreeMap<String, Value>;
 
 /// The text of a study file with these values replaced.
-fn replaced(mut study: Value, replace: Replace) -> Vec<u8> {
+pub(crate) fn replaced(mut study: Value, replace: Replace) -> Vec<u8> {
     // A whole study first, then what lies beside it.
     for (pointer, value) in replace {
         *study.pointer_mut(&pointer).unwrap() = value;

@@ -85,7 +85,7 @@ fn add(sum: &mut [u64], body: &[u64]) {
 
 #[test]
 fn a_key_additive_sum_of_ours_decrypts_in_concrete_core() {
-    let packing = Packing::derive(16, SITES, 1).unwrap();
+    let packing = Packing::derive(16, 0, SITES, 1).unwrap();
     // Each site has a key of its own; concrete-core holds all three as one of dimension three, and
     // the mask that they share stands three times.
     let mut cipher = Cipher::generate(SITES, RING_DEGREE).unwrap();
@@ -125,7 +125,7 @@ fn a_key_additive_sum_of_ours_decrypts_in_concrete_core() {
 #[test]
 fn what_concrete_core_encrypts_adds_and_decrypts_in_our_arithmetic() {
     // concrete-core's noise is wider than Ringfence's (2^15.7 of 2^64): a slot less, more scale.
-    let packing = Packing { slots: 2, delta_bits: 27, ..Packing::derive(16, SITES, 1).unwrap() };
+    let packing = Packing { slots: 2, delta_bits: 27, ..Packing::derive(16, 0, SITES, 1).unwrap() };
     packing.check(SITES, 1).unwrap();
     let mut cipher = Cipher::generate(1, RING_DEGREE).unwrap();
     let key = key_polynomials(&mut cipher, 1).remove(0);

@@ -88,6 +88,7 @@ async fn a_site_with_wrong_check_words_is_named_and_its_body_counts() {
         holder_keys: &HolderKeys::resolve(study, &manifest, &keys).unwrap(),
         identity: &identity,
         check_key: &identity.check_key(study).unwrap(),
+        spent: None,
     };
     let mut body = Vec::new();
     let made = Contribution::make(context, &quantized, &mut rng, &mut body).unwrap();

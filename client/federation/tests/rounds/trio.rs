@@ -8,7 +8,7 @@ use ringfence_clock::Clock;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{HeaderId, ModelId, RoundNumber, StudyId};
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{SignedStudy, Training, Weighting};
+use ringfence_crypto::statement::{PrivacyPolicy, SignedStudy, Training, Weighting};
 use ringfence_federation::Aggregator;
 use ringfence_keys::identity::Identity;
 use ringfence_keys::study::draft::StudyDraft;
@@ -60,6 +60,7 @@ impl Trio {
             layout: model::layout(&weights, 0.5),
             initial_model: base,
             weighting: Weighting::Equal,
+            privacy: PrivacyPolicy::None,
             training: Training::None,
             min_round_seconds: 2,
             longest_round_seconds: 3600,

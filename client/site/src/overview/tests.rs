@@ -6,7 +6,7 @@ use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::round::{RoundState, RoundStatus, Wanted};
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{Freeze, Manifest, Study, Training, Weighting};
+use ringfence_crypto::statement::{Freeze, Manifest, PrivacyPolicy, Study, Training, Weighting};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::identity::Identity;
 use ringfence_keys::study::draft::StudyDraft;
@@ -32,6 +32,7 @@ fn study() -> Study {
         layout: Layout { tensors: vec![tensor] },
         initial_model: ModelId(Digest::of(b"model")),
         weighting: Weighting::Equal,
+        privacy: PrivacyPolicy::None,
         training: Training::None,
         min_round_seconds: 10,
         longest_round_seconds: 1000,

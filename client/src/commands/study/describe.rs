@@ -178,7 +178,7 @@ fn tensors(layout: &Layout) -> String {
 
 /// How values are encoded; how long a body is where the study is sound.
 fn encoding(packing: &Packing, sound: Option<&Study>) -> String {
-    let Packing { value_bits, slot_bits, slots, delta_bits, wire_bits } = packing;
+    let Packing { value_bits, noise_bound, slot_bits, slots, delta_bits, wire_bits } = packing;
     let mut line = format!(
         "encoding    {value_bits} bits a value, {slots} slots of {slot_bits} bits, Delta = 2^{delta_bits}, wire words of {wire_bits} bits"
     );

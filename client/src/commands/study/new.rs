@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use ringfence_clock::Clock;
-use ringfence_crypto::statement::{RosterEntry, SignedStudy, Training, Weighting};
+use ringfence_crypto::statement::{PrivacyPolicy, RosterEntry, SignedStudy, Training, Weighting};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
 use ringfence_keys::study::draft::StudyDraft;
@@ -118,6 +118,7 @@ impl New {
             layout: model::layout(&weights, self.clip),
             initial_model: model::id(&weights),
             weighting: self.sample_counts.map_or(Weighting::Equal, Weighting::SampleCounts),
+            privacy: PrivacyPolicy::None,
             training,
             min_round_seconds: self.min_round_seconds,
             longest_round_seconds: self.longest_round_seconds,

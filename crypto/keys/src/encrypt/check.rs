@@ -446,6 +446,7 @@ mod tests {
             body,
             check: key.seal_words(CheckBinding { manifest, site: &site, body }, words),
             envelopes: Vec::new(),
+            spent: None,
         };
         let good = header(&words);
         assert_eq!(good.check.0.len(), ringfence_crypto::statement::CHECK_BYTES);

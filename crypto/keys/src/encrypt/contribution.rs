@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use rand::CryptoRng;
 use ringfence_crypto::Digest;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Header, HolderKeys, Manifest, Study};
+use ringfence_crypto::statement::{Header, HolderKeys, Manifest, Spent, SpentError, Study};
 
 use super::check::{CheckBinding, CheckKey};
 use super::one_time_key::{EncryptError, Encryption, EncryptionContext, OneTimeKey};
@@ -37,6 +37,9 @@ pub struct ContributionContext<'a> {
     pub identity: &'a Identity,
     /// The study's check key.
     pub check_key: &'a CheckKey,
+    /// What the site's data have spent of the study's privacy budget, this round included; none where
+    /// the study has no budget.
+    pub spent: Option<Spent>,
 }
 
 /// A contribution that could not be made.
@@ -52,6 +55,9 @@ pub enum ContributeError {
     /// computed wrongly.
     #[error(transparent)]
     SelfCheck(#[from] SelfCheckError),
+    /// Nobody would take a header with this.
+    #[error("this contribution breaks the study's privacy policy, and is not made: {0}")]
+    Spent(#[from] SpentError),
 }
 
 impl From<EncryptError> for ContributeError {
@@ -95,7 +101,9 @@ impl Contribution {
         body: &mut W,
         feed: impl FnOnce(&mut Encryption<'_, V>, &mut HashingWriter<'_, W>) -> Result<(), E>,
     ) -> Result<Self, ContributeError> {
-        let ContributionContext { study, manifest, holder_keys, identity, check_key } = context;
+        let ContributionContext { study, manifest, holder_keys, identity, check_key, spent } =
+            context;
+        study.privacy.check_spent(spent)?;
         // Nobody takes a contribution of a site that has no place.
         let place = study.position(identity.site()).unwrap_or(study.roster.len());
         let context = EncryptionContext::new(study, place, manifest, check_key);
@@ -128,6 +136,7 @@ impl Contribution {
             body,
             check,
             envelopes: envelopes.iter().map(|envelope| Digest::of(envelope)).collect(),
+            spent,
         });
         Ok(Self { header, envelopes })
     }

@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_failed_encryption_encrypts_nothing_more() {
-        let packing = Packing::derive(16, 3, 1).unwrap();
+        let packing = Packing::derive(16, 0, 3, 1).unwrap();
         let values = packing.block_values() * 2;
         let tensor = TensorLayout { name: "w".into(), shape: vec![values as u32], clip: 1.0 };
         let layout = Layout { tensors: vec![tensor] };
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_computes_wrongly_encrypts_and_shares_nothing() {
-        let packing = Packing::derive(16, 3, 1).unwrap();
+        let packing = Packing::derive(16, 0, 3, 1).unwrap();
         let values = packing.block_values() * 2;
         let tensor = TensorLayout { name: "w".into(), shape: vec![values as u32], clip: 1.0 };
         let layout = Layout { tensors: vec![tensor] };
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_give_the_same_body() {
-        let packing = Packing::derive(16, 3, 1).unwrap();
+        let packing = Packing::derive(16, 0, 3, 1).unwrap();
         let count = packing.block_values() * 3 + 5;
         let tensor = TensorLayout { name: "w".into(), shape: vec![count as u32], clip: 1.0 };
         let layout = Layout { tensors: vec![tensor] };

@@ -327,6 +327,7 @@ mod tests {
                 body: digest,
                 check: check_key.seal_words(CheckBinding { manifest, site, body: digest }, &words),
                 envelopes: Vec::new(),
+                spent: None,
             })
         };
         let headers = [header(0, 0), header(1, 2), header(2, 2)];

@@ -92,6 +92,7 @@ impl Round {
             body: digest,
             check: check_key.seal_words(binding, &words),
             envelopes: Vec::new(),
+            spent: None,
         })
     }
 

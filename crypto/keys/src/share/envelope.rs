@@ -168,6 +168,7 @@ mod tests {
             body: Digest::of(b"body"),
             check: HexBytes(vec![0; CHECK_BYTES]),
             envelopes: vec![Digest::of(&sealed); 5],
+            spent: None,
         };
         let error = open_envelope(&identities[last], None, &study, &header, &sealed).unwrap_err();
         assert!(error.to_string().contains("word 1 is 18446744069414584321"), "{error}");

@@ -170,7 +170,7 @@ impl StudyCost {
         // Both are at most MAX_SITES.
         let most = left.min(threshold.min_sites_ceiling(sites));
         let min_sites = floor.max(two_thirds.min(most) as u16);
-        let packing = Packing::derive(value_bits, sites, collusion)?;
+        let packing = Packing::derive(value_bits, 0, sites, collusion)?;
         let body_bytes = packing.body_bytes(parameters)?;
         let envelope = |k| (dealt_bytes(&threshold, k) + SEAL_OVERHEAD) as u64;
         let envelope_bytes = (0..usize::from(holders)).map(envelope).sum();

@@ -37,6 +37,8 @@ pub struct StudyDraft {
     pub initial_model: ModelId,
     /// How contributions are weighted; counts in roster order.
     pub weighting: Weighting,
+    /// What is promised of the opened sums.
+    pub privacy: PrivacyPolicy,
     /// What all sites train alike, or that nothing pins it.
     pub training: Training,
     /// A manifest must leave at least this long.
@@ -78,7 +80,8 @@ impl StudyDraft {
         let most = threshold.min_sites_ceiling(sites);
         let most = two_thirds.min(u16::try_from(most).unwrap_or(u16::MAX));
         let min_sites = self.min_sites.unwrap_or(threshold.min_sites_floor().max(most));
-        let packing = Packing::derive(self.value_bits, sites, threshold.collusion)
+        let noise_bound = noise_bound(&self.privacy)?;
+        let packing = Packing::derive(self.value_bits, noise_bound, sites, threshold.collusion)
             .map_err(StudyError::from)?;
         let study = Study {
             check_key: seal_check_key(&self.roster, rng)?,
@@ -93,7 +96,7 @@ impl StudyDraft {
             layout: self.layout,
             initial_model: self.initial_model,
             weighting: self.weighting,
-            privacy: PrivacyPolicy::None,
+            privacy: self.privacy,
             training: self.training,
             min_round_seconds: self.min_round_seconds,
             longest_round_seconds: self.longest_round_seconds,
@@ -102,6 +105,15 @@ impl StudyDraft {
         };
         study.check()?;
         Ok(study)
+    }
+}
+
+/// The largest magnitude of the noise that a site adds to a quantized value: none but where whole
+/// sites are protected, which no version does yet.
+fn noise_bound(privacy: &PrivacyPolicy) -> Result<u32, StudyError> {
+    match privacy {
+        PrivacyPolicy::SiteLevel(_) => Err(StudyError::Privacy(*privacy)),
+        PrivacyPolicy::None | PrivacyPolicy::RecordLevel(_) | PrivacyPolicy::SetsApart => Ok(0),
     }
 }
 

@@ -150,13 +150,20 @@ fn edges(mut test: impl FnMut(Edge)) {
     assert_eq!((study.threshold.packing, study.threshold.opening), (1, 2));
     for bits in VALUE_BITS {
         for sites in [3, 4, 5, 8, 9, 64, 100, 1000, 8192, 10_000] {
-            let packing = Packing::derive(bits, sites, study.threshold.collusion).unwrap();
+            let packing = Packing::derive(bits, 0, sites, study.threshold.collusion).unwrap();
             // The narrowest words that do, and the widest.
             for wire_bits in [packing.wire_bits, 64] {
                 let check_key = identities[0].check_key(&study).unwrap();
                 test(Edge::new(&study, check_key, Packing { wire_bits, ..packing }, sites));
             }
         }
+    }
+    // With room for noise of the sites.
+    for (bits, noise_bound, sites) in [(2, 1, 3), (12, 6144, 4), (16, 100_000, 10), (24, 9, 1000)] {
+        let collusion = study.threshold.collusion;
+        let packing = Packing::derive(bits, noise_bound, sites, collusion).unwrap();
+        let check_key = identities[0].check_key(&study).unwrap();
+        test(Edge::new(&study, check_key, packing, sites));
     }
 }
 

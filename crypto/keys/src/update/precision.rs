@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn steps_and_errors_are_those_that_means_have() {
         let (mut study, _) = testing::study(5);
-        study.packing = Packing::derive(8, 5, 1).unwrap();
+        study.packing = Packing::derive(8, 0, 5, 1).unwrap();
         study.weighting = Weighting::SampleCounts(vec![30, 60, 15, 60, 60]);
         let tensor = TensorLayout { name: "w".into(), shape: vec![20_000], clip: 0.5 };
         study.layout = Layout { tensors: vec![tensor] };
@@ -111,11 +111,11 @@ mod tests {
     fn a_coarse_mean_is_worth_a_word() {
         let (mut study, _) = testing::study(5);
         assert_eq!(Precision::of(&study, 0..5).warning(), None);
-        study.packing = Packing::derive(8, 5, 1).unwrap();
+        study.packing = Packing::derive(8, 0, 5, 1).unwrap();
         study.weighting = Weighting::SampleCounts(vec![40, 60, 40, 40, 100]);
         study.check().unwrap();
         assert_eq!(Precision::of(&study, 0..5).warning(), None);
-        study.packing = Packing::derive(5, 5, 1).unwrap();
+        study.packing = Packing::derive(5, 0, 5, 1).unwrap();
         let said = Precision::of(&study, 0..3).warning().unwrap();
         assert!(said.contains("4.0 % of the clip bound, more than 1 %"), "{said}");
     }

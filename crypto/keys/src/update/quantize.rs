@@ -95,11 +95,12 @@ impl fmt::Debug for QuantizedUpdate {
     }
 }
 
-/// The mean that an opened sum stands for: `-C + 2C * sum / (n (2^b - 1))`, tensor by tensor.
+/// The mean that an opened sum stands for: `-C + 2C * (sum - n B) / (n (2^b - 1))`, tensor by tensor.
 ///
 /// `sums` holds one sum for each value of the layout, over `sites` contributions. All sites must
-/// get the same bits: it is computed as `((sum / (n (2^b - 1))) * 2) * C - C`, every operation in
-/// double precision, and rounded to float32 once, at the end.
+/// get the same bits: it is computed as `(((sum - n B) / (n (2^b - 1))) * 2) * C - C`, every
+/// operation in double precision, and rounded to float32 once, at the end. Where sites add noise
+/// (`B` above 0) the mean may lie outside `[-C, C]`: to clip it would bias it.
 pub fn mean(sums: &[u64], sites: usize, layout: &Layout, packing: &Packing) -> Vec<f32> {
     let mut means = Means::new(sites, layout, packing);
     means.extend(sums);
@@ -113,14 +114,17 @@ pub(crate) struct Means<'a> {
     clip: f64,
     left: usize,
     limit: f64,
+    /// What the noise bounds of all contributions add to a sum.
+    offset: f64,
     mean: Vec<f32>,
 }
 
 impl<'a> Means<'a> {
     pub(crate) fn new(sites: usize, layout: &'a Layout, packing: &Packing) -> Self {
         let limit = packing.value_limit() as f64 * sites as f64;
+        let offset = packing.noise_offset(sites) as f64;
         let mean = Vec::with_capacity(layout.values());
-        Self { tensors: layout.tensors.iter(), clip: 0.0, left: 0, limit, mean }
+        Self { tensors: layout.tensors.iter(), clip: 0.0, left: 0, limit, offset, mean }
     }
 
     /// Takes further sums; those beyond the layout are left out.
@@ -137,7 +141,7 @@ impl<'a> Means<'a> {
             let mut piece = [0.0; 1024];
             for run in run.chunks(piece.len()) {
                 let piece = &mut piece[..run.len()];
-                mean_run(run, self.limit, self.clip, piece);
+                mean_run(run, self.offset, self.limit, self.clip, piece);
                 self.mean.extend_from_slice(piece);
             }
         }
@@ -149,9 +153,10 @@ impl<'a> Means<'a> {
 }
 
 vectorized! {
-    fn mean_run(sums: &[u64], limit: f64, clip: f64, out: &mut [f32]) {
+    fn mean_run(sums: &[u64], offset: f64, limit: f64, clip: f64, out: &mut [f32]) {
         for (out, sum) in out.iter_mut().zip(sums) {
-            *out = (*sum as f64 / limit * 2.0 * clip - clip) as f32;
+            // Sums and offset are below 2^46, so that their difference is exact.
+            *out = ((*sum as f64 - offset) / limit * 2.0 * clip - clip) as f32;
         }
     }
 }

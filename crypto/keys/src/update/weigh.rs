@@ -108,7 +108,7 @@ mod tests {
         let (mut study, identities) = testing::study(counts.len());
         let tensor = TensorLayout { name: "w".into(), shape: vec![1000], clip };
         study.layout = Layout { tensors: vec![tensor] };
-        study.packing = Packing::derive(24, counts.len(), 1).unwrap();
+        study.packing = Packing::derive(24, 0, counts.len(), 1).unwrap();
         study.weighting = Weighting::SampleCounts(counts.to_vec());
         let (mut rng, mut sums) = (testing::rng(1), vec![0u64; 1000]);
         for (place, value) in updates {

@@ -226,6 +226,7 @@ impl Cipher {
             holder_keys,
             identity: &parties.identities[*site],
             check_key: &parties.check_key,
+            spent: None,
         };
         let (mut body, mut plain) = (Vec::new(), values.map(toy::plain));
         let Contribution { mut header, envelopes } =

@@ -47,10 +47,11 @@ def structure(*fields):
     return encode
 
 
-def choice(**variants):
-    """One of several, by number: one without content stands in JSON as its name, another as an object
-    with its name and content."""
-    numbers = {name: number for number, name in enumerate(variants)}
+def choice(skipping=(), **variants):
+    """One of several, by number, of which some may be left out: one without content stands in JSON as
+    its name, another as an object with its name and content."""
+    used = [n for n in range(len(variants) + len(skipping)) if n not in skipping]
+    numbers = dict(zip(variants, used, strict=True))
 
     def encode(value):
         if isinstance(value, str):
@@ -88,7 +89,9 @@ THRESHOLD = structure(
     *((name, U16) for name in ("holders", "collusion", "packing", "opening", "endorsements"))
 )
 PACKING = structure(
-    *((name, U8) for name in ("value_bits", "slot_bits", "slots", "delta_bits", "wire_bits"))
+    ("value_bits", U8),
+    ("noise_bound", U32),
+    *((name, U8) for name in ("slot_bits", "slots", "delta_bits", "wire_bits")),
 )
 LAYOUT = structure(
     ("tensors", listing(structure(("name", string), ("shape", listing(U32)), ("clip", F32)))),
@@ -99,10 +102,24 @@ EXCLUDED = structure(("site", string), ("header", fixed), ("reason", REASON))
 PAIR = structure(("holder", string), ("dealer", string))
 CHECKPOINT = structure(("size", U64), ("root", fixed))
 
-GUARANTEE = structure(
+UNIT = choice(record=None, patient=structure(("records_per_step", U16)))
+RECORD_LEVEL = structure(
+    ("unit", UNIT),
+    ("clip", F32),
+    ("noise_multiplier", F32),
+    ("rate", F32),
+    ("steps", U32),
+    ("normaliser", F32),
+    ("delta", F32),
+    ("epsilon", F32),
+)
+SITE_LEVEL = structure(
     *((name, F32) for name in ("clip", "noise_multiplier", "delta", "epsilon"))
 )
-PRIVACY = choice(none=None, record_level=GUARANTEE, patient_level=GUARANTEE, sets_apart=None)
+PRIVACY = choice(
+    none=None, record_level=RECORD_LEVEL, sets_apart=None, site_level=SITE_LEVEL, skipping=(2,)
+)
+SPENT = structure(("rounds", U32), ("epsilon", F32), ("delta", F32))
 CHANGE = choice(
     enrol=structure(("entry", SITE)),
     rotate=structure(("entry", SITE)),
@@ -182,6 +199,7 @@ SCHEMAS = {
         ("body", fixed),
         ("check", counted_bytes),
         ("envelopes", listing(fixed)),
+        ("spent", option(SPENT)),
     ),
     "receipt": structure(
         ("manifest", fixed), ("site", string), ("header", fixed), ("received_at", U64)
@@ -228,14 +246,6 @@ SCHEMAS = {
     "dispute-endorsement": structure(("statement", DISPUTE), ("holder", string)),
     "verdict-endorsement": structure(("statement", VERDICT), ("holder", string)),
     # Known to come, not built.
-    "budget": structure(
-        ("study", fixed),
-        ("round", U32),
-        ("manifest", fixed),
-        ("site", string),
-        ("epsilon", F32),
-        ("delta", F32),
-    ),
     "epoch": structure(
         ("study", fixed),
         ("epoch", U32),

@@ -128,7 +128,7 @@ def thresholds():
 
 def wider(collusion):
     """The packing for five sites of which so many may choose their noise."""
-    return {"/packing": parties.packing.derive(16, 5, collusion)}
+    return {"/packing": parties.packing.derive(16, 0, 5, collusion)}
 
 
 def numbers():

@@ -213,8 +213,12 @@ CELLS = [(b, n, 1 if n < 8 else min(n, 16) // 4) for b in (8, 10, 12, 16) for n 
 def packings():
     cases = []
     others = [(2, 3, 1), (24, 3, 1), (24, 16, 1), (24, 10_000, 4), (16, 17, 4), (16, 100, 16)]
-    for b, n, c in CELLS + others:
-        derived = packing.derive(b, n, c)
+    quiet = [(b, 0, n, c) for b, n, c in CELLS + others]
+    # 12 bits: 4 * (4096 + 2 * 6144) is 2^16, and a slot just full.
+    noisy = [(16, 1, 3, 1), (16, 500, 5, 1), (12, 6144, 4, 1), (12, 6145, 4, 1), (4, 24, 16, 4)]
+    noisy += [(16, 100_000, 10, 2), (8, 4000, 100, 4), (24, 1 << 30, 3, 1), (20, 3_000_000, 32, 4)]
+    for b, noise, n, c in quiet + noisy:
+        derived = packing.derive(b, noise, n, c)
         w, delta = derived["wire_bits"], derived["delta_bits"]
         # The least, and the most that three blocks hold beside the count, and one more.
         full = 3 * derived["slots"] * ring.N - 1
@@ -224,7 +228,8 @@ def packings():
                 "sites": n,
                 "collusion": c,
                 "packing": derived,
-                "slot_limit": n * ((1 << b) - 1),
+                "contribution_limit": (1 << b) - 1 + 2 * noise,
+                "slot_limit": n * ((1 << b) - 1 + 2 * noise),
                 "noise_bound": packing.noise_bound(n, c, w),
                 "mean_square_bound": float(packing.mean_square_bound(n, w)),
                 "room": float(Decimal(packing.noise_bound(n, c, w)) / (1 << delta - 1)),
@@ -240,13 +245,14 @@ def packings():
         "packing",
         "public",
         "packing",
-        "Value bits, sites and how many of them may choose their noise, to slots, scale and wire words. "
+        "Value bits, the bound of the integer noise that a site adds to a value, sites and how many of "
+        "them may choose the cipher's noise, to slots, scale and wire words. "
         "`room` is the noise bound over half "
         "the scale, and with one bit less a word (none below 32): the first is below 1, the second not, "
         "and neither is within half a percent of it, so that no implementation's floating point decides.",
         cases=cases,
     )
-    base = packing.derive(16, 5, 1)
+    base = packing.derive(16, 0, 5, 1)
     bad = {
         "another_slot": ({"slots": 3}, 5, "3 slots of 19 bits above 2^26 overflow the modulus"),
         "larger_scale": ({"delta_bits": 27}, 5, "2 slots of 19 bits above 2^27 overflow the modulus"),
@@ -255,8 +261,18 @@ def packings():
         "no_slot": ({"slots": 0}, 5, "at least one of them; the study states 0 of 19"),
         "value_bits": ({"value_bits": 25}, 5, "expected 2 to 24 bits a value, got 25"),
         "wire_bits": ({"wire_bits": 65}, 5, "expected 32 to 64 bits a wire word, got 65"),
+        "noise_without_room": (
+            {"noise_bound": 100_000}, 5,
+            "5 sites at 16 bits with noise of up to 100000 need slots of 21 bits, at least one of them; the study states 2 of 19",
+        ),
+        "room_without_noise": (
+            {**packing.derive(16, 100_000, 5, 1), "noise_bound": 0}, 5, "5 sites at 16 bits need slots of 19 bits",
+        ),
+        "noise_bound": (
+            {"noise_bound": (1 << 30) + 1}, 5, f"a noise bound of at most {1 << 30} for a quantized value, got {(1 << 30) + 1}",
+        ),
         "wire_bits_31": ({"wire_bits": 31}, 5, "expected 32 to 64 bits a wire word, got 31"),
-    }
+    }  # fmt: skip
     for name, (changes, sites, error) in bad.items():
         write(
             f"packing_bad_{name}",

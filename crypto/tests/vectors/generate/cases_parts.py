@@ -91,16 +91,21 @@ def quantizer():
                 }
             )
     means = []
-    for bits, clip, sites in [(8, 0.1, 3), (16, 0.25, 10), (24, 3.5, 10_000)]:
+    studies = [(8, 0, 0.1, 3), (16, 0, 0.25, 10), (24, 0, 3.5, 10_000)]
+    for bits, noise, clip, sites in studies + [(8, 1000, 0.1, 3), (20, 3_000_000, 0.25, 32)]:
         clip32, limit = packing.float32(clip), sites * ((1 << bits) - 1)
         sums = [0, 1, limit // 3, limit // 2, limit // 2 + 1, limit - 1, limit]
+        # With noise also the ends of the quantizer's range, and the largest sum of all.
+        offset = sites * noise
+        sums += [offset, offset + limit // 3, offset + limit, limit + 2 * offset] if noise else []
         means.append(
             {
                 "value_bits": bits,
+                "noise_bound": noise,
                 "clip": clip,
                 "sites": sites,
                 "sums": sums,
-                "mean": numbers([packing.mean(s, sites, clip32, bits) for s in sums], "f"),
+                "mean": numbers([packing.mean(s, sites, clip32, bits, noise) for s in sums], "f"),
             }
         )
     write(

@@ -6,44 +6,8 @@ import ed25519
 import manifests
 import parties
 from cases_statements import statement_file
-from output import bad, write
+from output import write
 from parties import SITES, START, digest_of, seed, study_digest
-from studies import bad_study
-
-GUARANTEE = {"clip": 1.0, "noise_multiplier": 1.5, "delta": 0.0009765625, "epsilon": 8.0}
-
-
-def privacy():
-    study = parties.study()
-    policies = ["none", {"record_level": GUARANTEE}, {"patient_level": GUARANTEE}, "sets_apart"]
-    write(
-        "privacy",
-        "public",
-        "privacy",
-        "Every privacy policy that has a place in a study, with its canonical bytes and the digest of the "
-        "study of study.json with it. This version enforces none but the first, and refuses the others.",
-        cases=[
-            {
-                "policy": policy,
-                "bytes": canonical.PRIVACY(policy).hex(),
-                "digest": canonical.digest("study", {**study, "privacy": policy}),
-            }
-            for policy in policies
-        ],
-    )
-    rule = "there is no privacy policy yet"
-    for policy in policies[1:]:
-        name = policy if isinstance(policy, str) else next(iter(policy))
-        error = "this version does not enforce it"
-        bad_study(f"privacy_{name}", rule, {"/privacy": policy}, error)
-    bad(
-        "study",
-        "privacy_unknown",
-        "The signed study of study.json with a policy that has no place, and so no bytes to sign.",
-        "unknown variant `user_level`",
-        rule=rule,
-        replace={"/study/privacy": "user_level"},
-    )
 
 
 def entry(site):
@@ -56,15 +20,6 @@ def entry(site):
 
 
 def statements():
-    budget = {
-        "study": study_digest(),
-        "round": 0,
-        "manifest": manifests.digest(),
-        "site": "south",
-        "epsilon": 0.75,
-        "delta": 0.0009765625,
-    }
-    statement_file("budget", "What a round has spent of a site's budget.", [("spent", budget, "south")])
     changes = [
         {"enrol": {"entry": entry("island")}},
         {"rotate": {"entry": entry("east")}},
@@ -110,5 +65,4 @@ def statements():
 
 
 def add_all():
-    privacy()
     statements()

@@ -83,6 +83,7 @@ class Contribution:
             "body": body_digest,
             "check": sealed_check_words(site, body_digest, self.check_words),
             "envelopes": [blake3.digest(envelope).hex() for envelope in self.envelopes],
+            "spent": None,
         }
         self.signed_header = canonical.sign("header", self.header, signing_seed(site))
         self.header_digest = canonical.digest("header", self.header)

@@ -14,6 +14,7 @@ import cases_judgement
 import cases_keys
 import cases_model
 import cases_parts
+import cases_privacy
 import cases_proceedings
 import cases_reserved
 import cases_round
@@ -38,6 +39,7 @@ if __name__ == "__main__":
         cases_disputes,
         cases_proceedings,
         cases_reserved,
+        cases_privacy,
         cases_keys,
         cases_round,
         cases_model,

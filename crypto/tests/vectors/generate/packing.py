@@ -77,13 +77,19 @@ def mean_square_bound(sites, w):
     return proxy * (1 + 2 * ratio.sqrt() + 2 * ratio)
 
 
-def slot_bits(value_bits, sites):
-    return value_bits + (sites - 1).bit_length()
+def contribution_limit(packing):
+    """The largest value that a site contributes, q + e + B."""
+    return (1 << packing["value_bits"]) - 1 + 2 * packing["noise_bound"]
+
+
+def slot_bits(value_bits, noise_bound, sites):
+    """Room for one step more of each site than it may contribute."""
+    return (sites * ((1 << value_bits) + 2 * noise_bound) - 1).bit_length()
 
 
 def fits(packing, sites):
     """Delta (M_max + 1) < q for the largest sum M_max."""
-    largest = sites * ((1 << packing["value_bits"]) - 1)
+    largest = sites * contribution_limit(packing)
     message = sum(largest << s * packing["slot_bits"] for s in range(packing["slots"]))
     return (message + 1) << packing["delta_bits"] < Q
 
@@ -92,11 +98,12 @@ def quiet(sites, c, w, delta_bits):
     return noise_bound(sites, c, w) < 1 << delta_bits - 1
 
 
-def derive(value_bits, sites, c):
+def derive(value_bits, noise_bound, sites, c):
     """The packing with the fewest wire bits a value; of equals the one with more slots."""
-    width, best = slot_bits(value_bits, sites), None
+    width, best = slot_bits(value_bits, noise_bound, sites), None
+    of_values = {"value_bits": value_bits, "noise_bound": noise_bound}
     for slots in range(1, 63 // width + 1):
-        packing = {"value_bits": value_bits, "slot_bits": width, "slots": slots}
+        packing = {**of_values, "slot_bits": width, "slots": slots}
         deltas = [d for d in range(1, 63) if fits({**packing, "delta_bits": d}, sites)]
         if not deltas or not quiet(sites, c, 64, max(deltas)):
             continue
@@ -138,10 +145,11 @@ def quantize(value, clip, value_bits, dither):
     return min(fixed + (int.from_bytes(dither, "little") >> 4) >> 28, limit)
 
 
-def mean(total, sites, clip, value_bits):
-    """Operations in this order, in double precision, one rounding to float32 at the end."""
+def mean(total, sites, clip, value_bits, noise_bound=0):
+    """Operations in this order, in double precision, one rounding to float32 at the end; the noise
+    bounds come off as integers."""
     limit = float((1 << value_bits) - 1) * float(sites)
-    return float32(float(total) / limit * 2.0 * clip - clip)
+    return float32(float(total - sites * noise_bound) / limit * 2.0 * clip - clip)
 
 
 def weighed(value, clip, factor):

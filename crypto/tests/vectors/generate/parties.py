@@ -18,7 +18,7 @@ LAYOUT = [
     {"name": "dense.weight", "shape": [83, 100], "clip": 0.25},
 ]
 THRESHOLD = sharing.thresholds(5, 1, 2)
-PACKING = packing.derive(16, 5, 1)
+PACKING = packing.derive(16, 0, 5, 1)
 VALUES = packing.values_of(LAYOUT)
 
 
@@ -84,7 +84,7 @@ def study_of(sites, threshold, min_sites, **changes):
         "parameters": "std64",
         "threshold": threshold,
         "min_sites": min_sites,
-        "packing": packing.derive(16, len(sites), threshold["collusion"]),
+        "packing": packing.derive(16, 0, len(sites), threshold["collusion"]),
         "layout": {"tensors": LAYOUT},
         "initial_model": digest_of("initial model"),
         "weights": "equal",

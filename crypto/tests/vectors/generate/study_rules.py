@@ -38,7 +38,12 @@ def broken(study):
         "there is one sample count a site, and none is 0": counts,
         "max / min is at most 2^min(8, b - 4)": spread,
         "a plan has 1 to 64 settings, ascending by the bytes of their names": settings,
-        "there is no privacy policy yet": lambda study: study["privacy"] == "none",
+        "a policy's numbers are within their limits": policy_numbers,
+        "delta is below 1/records of every site whose records are the unit and public": delta,
+        "privacy of records needs a training plan": record_level,
+        "privacy of sites needs sites that count alike": site_level,
+        "a packing has room for noise where whole sites are protected, and only there": noise_room,
+        "certified sets are not held apart": lambda study: study["privacy"] != "sets_apart",
         "there is one sealed check key a site": check_keys,
     }
     return {rule for rule, holds in rules.items() if not holds(study)}
@@ -106,13 +111,14 @@ def min_sites(study):
 
 def bits(study):
     stated = study["packing"]
-    return 2 <= stated["value_bits"] <= 24 and stated["wire_bits"] in WIRE_BITS and stated["slots"] > 0
+    widths = 2 <= stated["value_bits"] <= 24 and stated["wire_bits"] in WIRE_BITS
+    return widths and stated["slots"] > 0 and stated["noise_bound"] <= 1 << 30
 
 
 def slot_bits(study):
     stated = study["packing"]
-    expected = stated["value_bits"] + math.ceil(math.log2(len(study["roster"])))
-    return stated["slot_bits"] == expected
+    value = (1 << stated["value_bits"]) + 2 * stated["noise_bound"]
+    return stated["slot_bits"] == math.ceil(math.log2(len(study["roster"]) * value))
 
 
 def noise(study):
@@ -169,6 +175,44 @@ def settings(study):
     values = [setting["value"].encode() for setting in plan]
     lengths = all(1 <= len(n) <= 64 for n in names) and all(len(v) <= 1024 for v in values)
     return 1 <= len(plan) <= 64 and all(a < b for a, b in zip(names, names[1:])) and lengths
+
+
+def policy(study, level):
+    """The policy's fields if it is of this level."""
+    return study["privacy"].get(level) if isinstance(study["privacy"], dict) else None
+
+
+def policy_numbers(study):
+    record, site = policy(study, "record_level"), policy(study, "site_level")
+    stated = record or site
+    if stated is None:
+        return True
+    positive = ["clip", "noise_multiplier", "epsilon", *(["normaliser"] if record else [])]
+    holds = all(0 < stated[name] < math.inf for name in positive) and 0 < stated["delta"] < 1
+    if record:
+        unit = record["unit"]
+        holds &= 0 < record["rate"] <= 1 and record["steps"] >= 1
+        holds &= unit == "record" or unit["patient"]["records_per_step"] >= 1
+    return holds
+
+
+def delta(study):
+    record = policy(study, "record_level")
+    if record is None or record["unit"] != "record" or study["weights"] == "equal":
+        return True
+    return packing.float32(record["delta"]) * max(sample_counts(study)) < 1
+
+
+def record_level(study):
+    return policy(study, "record_level") is None or study["training"] != "none"
+
+
+def site_level(study):
+    return policy(study, "site_level") is None or study["weights"] == "equal"
+
+
+def noise_room(study):
+    return (policy(study, "site_level") is not None) == (study["packing"]["noise_bound"] > 0)
 
 
 def check_keys(study):

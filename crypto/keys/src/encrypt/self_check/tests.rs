@@ -86,7 +86,7 @@ impl Making {
 
 /// Packings with one slot and several, words from narrow to wide.
 fn packings() -> Vec<Packing> {
-    let of = |(bits, sites, c)| Packing::derive(bits, sites, c).unwrap();
+    let of = |(bits, sites, c)| Packing::derive(bits, 0, sites, c).unwrap();
     let packings = [(16, 3, 1), (16, 10, 2), (8, 3, 1), (12, 10_000, 4), (24, 500, 4)].map(of);
     let wide = Packing { wire_bits: 64, ..packings[1] };
     packings.into_iter().chain([wide]).collect()

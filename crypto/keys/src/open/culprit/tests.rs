@@ -14,7 +14,7 @@ fn packings() -> impl Strategy<Value = (Packing, usize, u16, usize)> {
     let sites = prop_oneof![3usize..=40, 3usize..=10_000];
     (VALUE_BITS, sites, 1u16..=4, WIRE_BITS, 0usize..9000).prop_map(
         |(bits, sites, collusion, wire_bits, padding)| {
-            let packing = Packing::derive(bits, sites, collusion).unwrap();
+            let packing = Packing::derive(bits, 0, sites, collusion).unwrap();
             let wire_bits = wire_bits.max(packing.wire_bits);
             (Packing { wire_bits, ..packing }, sites, collusion, padding)
         },
@@ -119,7 +119,7 @@ fn noise_is_judged_to_the_word() {
 #[test]
 fn each_fault_is_named() {
     let (study, _) = study(3);
-    let packing = Packing::derive(16, 10, 2).unwrap();
+    let packing = Packing::derive(16, 0, 10, 2).unwrap();
     // A bit of room above the slots, which a smaller scale leaves.
     let packing = Packing { delta_bits: packing.delta_bits - 1, wire_bits: 60, ..packing };
     packing.check(10, 2).unwrap();
@@ -161,6 +161,24 @@ fn each_fault_is_named() {
     let (low, functional) = (0, field::neg(residue(&study, 0, 0, 5)));
     assert_eq!(judge_coefficient(&study, 0, at(1, 9), low, functional), Ok(()));
     assert_eq!(judge_coefficient(&study, 0, at(1, 9), modulus, functional), Ok(()));
+}
+
+/// A site that adds noise may use all of its room, `0..=2^b - 1 + 2B`, and no more; the sum of so
+/// many sites is held against so many times as much.
+#[test]
+fn noise_of_a_site_has_its_room() {
+    let (study, _) = study(3);
+    let packing = Packing::derive(16, 500, 10, 2).unwrap();
+    let study = with_packing(&study, packing, 2, 0);
+    let limit = packing.value_limit() + 1000;
+    let position = Position { block: 0, coefficient: 3 };
+    let judge = |value| judge_coefficient(&study, 0, position, word(&study, 77, 0, value), 77);
+    assert_eq!((judge(0), judge(limit)), (Ok(()), Ok(())));
+    let fault = CoefficientFault::Slot { value: 3, got: limit + 1, least: 0, most: limit };
+    assert_eq!(judge(limit + 1), Err(fault));
+    let all = study.summands(0..3);
+    assert_eq!((all.least, all.most), (0, 3 * limit));
+    assert_eq!(all, Summands::alike(3, &packing));
 }
 
 /// The sum of some sites' coefficients at one position.
@@ -276,7 +294,7 @@ fn what_passes_at_each_site_is_what_the_sum_s_bound_leaves_to_it() {
     let (study, _) = study(3);
     let position = Position { block: 1, coefficient: 7 };
     for (sites, collusion, wire_bits) in [(24, 4, 64), (24, 4, 63), (24, 2, 60), (100, 4, 58)] {
-        let packing = Packing::derive(16, 100, 4).unwrap();
+        let packing = Packing::derive(16, 0, 100, 4).unwrap();
         let study = with_packing(&study, Packing { wire_bits, ..packing }, collusion, 0);
         let model = NoiseModel::new(sites, collusion, wire_bits);
         let most = ERROR_TAIL as f64 + model.rounding_half_width();
@@ -313,7 +331,7 @@ fn what_passes_at_each_site_is_what_the_sum_s_bound_leaves_to_it() {
 #[test]
 fn a_sum_may_fail_by_chance_and_names_nobody() {
     let (study, _) = study(3);
-    let packing = Packing::derive(16, 100, 4).unwrap();
+    let packing = Packing::derive(16, 0, 100, 4).unwrap();
     // The noise stays below half the scale, where it would be another digit's.
     let packing = Packing { wire_bits: 60, ..packing };
     let (study, position) =

@@ -109,7 +109,7 @@ fn with_packing(study: &Study, packing: Packing, collusion: u16, missing: usize)
 fn the_first_position_is_by_block_then_coefficient_whatever_fails_there() {
     let (study, identities) = study(3);
     let check_key = identities[0].check_key(&study).unwrap();
-    let packing = Packing::derive(16, 10, 1).unwrap();
+    let packing = Packing::derive(16, 0, 10, 1).unwrap();
     assert!(packing.slots > 1);
     // The highest slot of the last 100 coefficients is padding.
     let study = with_packing(&study, packing, 1, 100);
@@ -158,7 +158,7 @@ fn a_sum_decodes_exactly_if_no_position_fails() {
     );
     let strategy =
         strategy.prop_map(|((bits, sites, collusion, wire_bits, missing), seed, changes)| {
-            let packing = Packing::derive(bits, sites, collusion).unwrap();
+            let packing = Packing::derive(bits, 0, sites, collusion).unwrap();
             let wire_bits = wire_bits.clamp(packing.wire_bits, 64);
             let packing = Packing { wire_bits, ..packing };
             let missing = missing.min(packing.block_values());

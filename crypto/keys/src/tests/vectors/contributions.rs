@@ -114,6 +114,7 @@ fn make(file: &Contributions, case: &Case, study: &Study) -> (Contribution, Vec<
         holder_keys: &HolderKeys::resolve(study, manifest, &file.round_keys).unwrap(),
         identity: &identity,
         check_key: &identity.check_key(study).unwrap(),
+        spent: None,
     };
     let key = field::to_bytes(&case.key());
     let mut parts = vec![key.as_slice(), &case.bulk_seed.0];

@@ -160,6 +160,7 @@ struct Quantized {
 #[serde(deny_unknown_fields)]
 struct Mean {
     value_bits: u8,
+    noise_bound: u32,
     clip: f32,
     sites: usize,
     sums: Vec<u64>,
@@ -180,8 +181,10 @@ fn one_tensor(values: usize, clip: f32) -> Layout {
 pub(super) fn quantize(_: &str, file: Quantize) {
     for case in &file.cases {
         let values = floats(&case.values.0);
-        let (layout, packing) =
-            (one_tensor(values.len(), case.clip), Packing::derive(case.value_bits, 3, 1).unwrap());
+        let (layout, packing) = (
+            one_tensor(values.len(), case.clip),
+            Packing::derive(case.value_bits, 0, 3, 1).unwrap(),
+        );
         let dither = case.dither.0.repeat(packing.block_values());
         let mut coefficients = [0; RING_DEGREE];
         let quantizer = Quantizer::new(&layout, &packing);
@@ -191,7 +194,7 @@ pub(super) fn quantize(_: &str, file: Quantize) {
     }
     for case in &file.means {
         let layout = one_tensor(case.sums.len(), case.clip);
-        let packing = Packing::derive(case.value_bits, case.sites, 1).unwrap();
+        let packing = Packing::derive(case.value_bits, case.noise_bound, case.sites, 1).unwrap();
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         let got = mean(&case.sums, case.sites, &layout, &packing);
         assert_eq!(bits(got), bits(floats(&case.mean.0)));

@@ -69,7 +69,7 @@ pub(super) fn weighting(_: &str, file: WeightingFile) {
                 clip: case.clip,
             }],
         };
-        let packing = Packing::derive(case.value_bits, case.counts.len(), 1).unwrap();
+        let packing = Packing::derive(case.value_bits, 0, case.counts.len(), 1).unwrap();
         assert_eq!(case.sites.iter().map(|site| site.place).collect::<Vec<_>>(), case.places);
         for site in &case.sites {
             let factor = weighting.factor(site.place);

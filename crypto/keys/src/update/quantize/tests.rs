@@ -16,7 +16,7 @@ proptest! {
     fn error_stays_below_one_step(
         update in prop::collection::vec(-0.9f32..0.9, 1..50), bits in 2u8..=24, seed: u64,
     ) {
-        let packing = Packing::derive(bits, 3, 1).unwrap();
+        let packing = Packing::derive(bits, 0, 3, 1).unwrap();
         let layout = layout(update.len(), 0.5);
         let quantized =
             QuantizedUpdate::quantize(&update, &layout, &packing, &mut rng(seed)).unwrap();
@@ -35,7 +35,7 @@ proptest! {
 fn means_in_pieces_are_those_of_the_whole() {
     let tensor = |size: u32, clip| TensorLayout { name: size.to_string(), shape: vec![size], clip };
     let layout = Layout { tensors: vec![tensor(1500, 0.5), tensor(0, 9.0), tensor(7, 2.0)] };
-    let packing = Packing::derive(16, 3, 1).unwrap();
+    let packing = Packing::derive(16, 0, 3, 1).unwrap();
     let sums: Vec<u64> = (0..1507).map(|k| k * 131 % (3 * 65535)).collect();
     let expected: Vec<f32> = (0..)
         .zip(&sums)
@@ -53,6 +53,24 @@ fn means_in_pieces_are_those_of_the_whole() {
     }
 }
 
+/// The noise bound of every site is taken off; noise beyond the quantizer's range stays.
+#[test]
+fn means_of_values_with_noise_by_hand() {
+    let packing = Packing::derive(8, 1000, 3, 1).unwrap();
+    let sums = [3000, 3000 + 3 * 255, 3383, 3000 - 255, 0, 3 * 2255];
+    assert_eq!(packing.slot_limit(3), 3 * 2255);
+    let clip = 0.255;
+    let expected = [-clip, clip, 0.0005 * 2.0 / 3.0, -clip - 0.17, -clip - 2.0, clip + 2.0];
+    for (found, expected) in mean(&sums, 3, &layout(6, 0.255), &packing).iter().zip(expected) {
+        assert!((f64::from(*found) - expected).abs() < 1e-6, "{found}, expected {expected}");
+    }
+    // As without noise, bit for bit.
+    let plain = Packing::derive(8, 0, 3, 1).unwrap();
+    let (with, without): (Vec<u64>, Vec<u64>) = (0..765).map(|sum| (sum + 3000, sum)).unzip();
+    let layout = layout(765, 0.3);
+    assert_eq!(mean(&with, 3, &layout, &packing), mean(&without, 3, &layout, &plain));
+}
+
 /// The mean of many roundings is the value, for values at the ends, between them and at every
 /// width. By Hoeffding's bound the mean of `n` independent roundings, each within one step, is
 /// off by `d` steps or more with a chance of at most `2 exp(-2 n d^2)`: 2^-41 at the `d` below, and
@@ -62,7 +80,7 @@ fn rounding_is_unbiased() {
     let count = 100_000;
     let d = (42.0 * std::f64::consts::LN_2 / (2.0 * f64::from(count))).sqrt();
     for bits in VALUE_BITS {
-        let packing = Packing::derive(bits, 3, 1).unwrap();
+        let packing = Packing::derive(bits, 0, 3, 1).unwrap();
         let step = 1.0 / packing.value_limit() as f64;
         for value in [-0.4999f32, 0.123, 0.25] {
             let update = vec![value; count as usize];
@@ -79,7 +97,14 @@ fn rounding_is_unbiased() {
 
 /// A packing of which the quantizer uses the value bits only; deriving one takes a millisecond.
 fn packing_of(value_bits: u8) -> Packing {
-    Packing { value_bits, slot_bits: value_bits + 2, slots: 1, delta_bits: 30, wire_bits: 64 }
+    Packing {
+        value_bits,
+        noise_bound: 0,
+        slot_bits: value_bits + 2,
+        slots: 1,
+        delta_bits: 30,
+        wire_bits: 64,
+    }
 }
 
 /// One value, quantized with this dither.
@@ -171,7 +196,7 @@ proptest! {
             name: format!("t{at}"), shape: vec![*values], clip: 0.5 + at as f32,
         };
         let layout = Layout { tensors: sizes.iter().enumerate().map(tensor).collect() };
-        let (packing, mut rng) = (Packing::derive(bits, sites, 1).unwrap(), rng(seed));
+        let (packing, mut rng) = (Packing::derive(bits, 0, sites, 1).unwrap(), rng(seed));
         let quantizer = Quantizer::new(&layout, &packing);
         let update: Vec<f32> =
             (0..layout.values()).map(|_| rng.next_u32() as i32 as f32 / 6e8).collect();
@@ -199,7 +224,7 @@ proptest! {
 
 #[test]
 fn names_the_tensor_and_the_value_that_is_not_finite() {
-    let packing = Packing::derive(8, 3, 1).unwrap();
+    let packing = Packing::derive(8, 0, 3, 1).unwrap();
     let quantize =
         |update: &[f32]| QuantizedUpdate::quantize(update, &layout(2, 1.0), &packing, &mut rng(1));
     let error = quantize(&[0.0, f32::NAN]).unwrap_err();
@@ -210,7 +235,7 @@ fn names_the_tensor_and_the_value_that_is_not_finite() {
 
 #[test]
 fn count_comes_first_and_slots_are_runs_of_values() {
-    let packing = Packing::derive(16, 10, 1).unwrap();
+    let packing = Packing::derive(16, 0, 10, 1).unwrap();
     let (slots, bits) = (usize::from(packing.slots), packing.slot_bits);
     assert_eq!(slots, 2);
     let count = 3 * RING_DEGREE;
@@ -234,7 +259,7 @@ fn count_comes_first_and_slots_are_runs_of_values() {
 
 #[test]
 fn blocks_of_floats_are_quantized_like_the_whole() {
-    let packing = Packing::derive(24, 3, 1).unwrap();
+    let packing = Packing::derive(24, 0, 3, 1).unwrap();
     let tensors = [5000, 1, 3000, 4192].map(|values| TensorLayout {
         name: format!("t{values:05}"),
         shape: vec![values],
