@@ -8,7 +8,7 @@ use ringfence_crypto::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, 
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::statement::{
-    Freeze, Header, HexBytes, Manifest, Outcome, Review, SignedStudy,
+    Freeze, Header, HexBytes, Manifest, Outcome, Review, SignedStudy, Spent,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::{frame, json};
@@ -216,6 +216,9 @@ async fn headers_and_envelopes() {
     refused.refused(422, &["sealed check words of 47 bytes, expected 48"]);
     let fewer = Header { envelopes: sound.envelopes[1..].to_vec(), ..sound.clone() };
     put(path.clone(), site, fewer).await.refused(422, &["names 3 envelopes", "4 key holders"]);
+    let spent = Some(Spent { rounds: 1, epsilon: 0.5, delta: 1e-5 });
+    let refused = put(path.clone(), site, Header { spent, ..sound.clone() }).await;
+    refused.refused(422, &["header of site-0 breaks the study's privacy policy", "epsilon 0.5"]);
     let elsewhere =
         Header { manifest: ManifestId(Digest::of(b"another manifest")), ..sound.clone() };
     put(path.clone(), site, elsewhere).await.refused(409, &["fetch the manifest again"]);
