@@ -182,27 +182,32 @@ fn masks_of_two_labels_in_one_folder_are_refused_unless_one_is_chosen() {
     let folder = folder.path();
     known_model(folder, &[], |name, _| if name == "head.bias" { 5.0 } else { 0.0 });
     let images = folder.join("images");
-    let mut table = "file,mask\n".to_owned();
-    for (name, label) in [("a", 1), ("b", 255), ("c", 2)] {
+    let mut table = "file,mask,site,split\n".to_owned();
+    let sites = [("a", 1), ("b", 255), ("c", 2)];
+    for ((site, label), split) in sites.iter().flat_map(|of| [(of, "train"), (of, "test")]) {
+        let (name, label) = (format!("{site}-{split}"), *label);
         write(&images.join(format!("{name}.png")), (16, 16), |x, y| (x * 3 + y) as u8);
         let mask = images.join(format!("masks/{name}.png"));
         write(&mask, (16, 16), move |x, _| if x < 4 { label } else { 0 });
-        table += &format!("{name}.png,masks/{name}.png\n");
+        table += &format!("{name}.png,masks/{name}.png,{site},{split}\n");
     }
     std::fs::write(images.join("labels.csv"), table).unwrap();
-    let error = ringfence(folder, &["demo", "--data", "images", "--side", "16"]).unwrap_err();
-    for said in
-        ["images/masks/c.png: ", "found label 2 beside 0", "that of images/masks/a.png label 1"]
-    {
+    let error = ringfence(folder, &["demo", "--data", "images", "--side", "16", "--sites", "3"])
+        .unwrap_err();
+    for said in [
+        "images/masks/c-test.png: ",
+        "found label 2 beside 0",
+        "that of images/masks/a-test.png label 1",
+    ] {
         assert!(error.contains(said), "{said}: {error}");
     }
     assert!(error.contains("--mask-label 2"), "{error}");
     let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
     let said = ringfence(folder, &predict).unwrap();
-    assert!(said.contains("2 images of 2 files predicted, 1 file not read"), "{said}");
+    assert!(said.contains("4 images of 4 files predicted, 2 files not read"), "{said}");
     let all = [&predict[..], &["--mask-label", "1,2,255"]].concat();
     let said = again(folder, &all).unwrap();
-    assert!(said.contains("3 images of 3 files predicted, 0 files not read"), "{said}");
+    assert!(said.contains("6 images of 6 files predicted, 0 files not read"), "{said}");
     let twice = [&predict[..], &["--mask-label", "1,1"]].concat();
     let error = ringfence(folder, &twice).unwrap_err();
     assert!(error.contains("expected each of --mask-label once, got 1 twice"), "{error}");
@@ -212,9 +217,8 @@ fn masks_of_two_labels_in_one_folder_are_refused_unless_one_is_chosen() {
     std::fs::remove_dir_all(folder.join("out")).unwrap();
     let output = crate::support::command(folder, &channel).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    let line =
-        "not read: 3 files, the first a.png: its mask: expected a mask channel below 1, found 3";
-    assert!(error.contains(line) && !error.contains("c.png"), "{error}");
+    let line = "not read: 6 files, the first a-test.png: its mask: expected a mask channel below 1, found 3";
+    assert!(error.contains(line) && !error.contains("c-test.png"), "{error}");
 }
 
 /// What says how a study's data are divided means nothing to a model in use.

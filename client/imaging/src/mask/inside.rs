@@ -97,7 +97,8 @@ fn by_levels(slices: &[Vec<f32>]) -> Result<(Inside, Option<u32>), Fault> {
 /// A level as a label: a whole number above 0.
 fn label(level: f32) -> Option<u32> {
     let whole = level.round();
-    let is_label = whole >= 1.0 && whole <= u32::MAX as f32 && (level - whole).abs() < ROUNDING;
+    let labels = 1.0..u32::MAX as f32;
+    let is_label = labels.contains(&whole) && (level - whole).abs() < ROUNDING;
     is_label.then_some(whole as u32)
 }
 
