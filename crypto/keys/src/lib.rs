@@ -11,6 +11,7 @@
 //! branch or index.
 #![forbid(unsafe_code)]
 
+mod cumulative_table;
 pub mod duties;
 pub mod encrypt;
 pub mod identity;

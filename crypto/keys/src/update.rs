@@ -4,4 +4,5 @@
 pub mod clipped;
 pub mod precision;
 pub mod quantize;
+pub mod site_noise;
 pub mod weigh;

@@ -1,23 +1,21 @@
-//! Discrete Gaussian errors of width 6.4 from a cumulative table, in constant time.
+//! Discrete Gaussian errors of width 6.4 from a [cumulative table](crate::cumulative_table), in
+//! constant time.
 //!
-//! A sample's magnitude is the number of table entries of 128 bits that a uniform 128-bit number
-//! reaches, and a further bit is its sign. No branch and no memory access depends on a sample: all
-//! entries are compared, or, with AVX-512, six steps of a binary search look the table up inside
-//! registers.
-//!
-//! The upper 64 bits of the uniform numbers are independent; the lower 64 are drawn once a block
-//! and shared by its samples. They matter only to a sample whose upper bits equal an entry's, a
-//! chance of at most 2^-58. Unless two samples of one block are such, nothing differs from
-//! independent numbers: the distance is below `2^23 * 2^-116 = 2^-93` a block and 2^-79 a largest
-//! body. Cutting at ten sigma and rounding entries to 128 bits cost less than 2^-75 a sample.
+//! A sample's magnitude is the number of table entries that a uniform 128-bit number reaches, and
+//! a further bit is its sign. The lower halves of the uniform numbers are drawn once a block and
+//! shared by its samples: the distance from independent numbers is below `2^23 * 2^-116 = 2^-93` a
+//! block and 2^-79 a largest body. Cutting at ten sigma and rounding entries to 128 bits cost less
+//! than 2^-75 a sample.
 
 use ringfence_crypto::ring::params::{MODULUS, RING_DEGREE};
 use ringfence_crypto::vectorized;
 
+use crate::cumulative_table::{ENTRIES, count_reached, limits};
+
 /// `TABLE[k] = floor(2^128 * P(|X| <= k))` for the discrete Gaussian with
 /// `P(x) ~ exp(-x^2 / (2 * 6.4^2))`, k = 0..63. Computed with 90 decimal digits by
 /// `crypto/tests/vectors/generate/gaussian.py`.
-const TABLE: [u128; 64] = [
+pub(crate) const TABLE: [u128; ENTRIES] = [
     0x0ff52b4064a1f25829df05b2074b38dd,
     0x2f7c60a73fd7d18826e8b6edf22a1266,
     0x4de15b3adda5de9dc9e7ac0c5abebaf2,
@@ -93,49 +91,12 @@ pub(crate) fn errors_from_uniform(uniform: &[u8; UNIFORM_BYTES], errors: &mut [u
     let (signs, rest) = uniform.split_at(RING_DEGREE / 8);
     let (numbers, _) = rest.as_chunks::<8>();
     let low = numbers.first().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let limits = limits(low);
+    let limits = limits(&TABLE, low);
     for (error, bytes) in errors.iter_mut().zip(numbers.iter().skip(1)) {
         *error = u64::from_le_bytes(*bytes);
     }
     count_reached(&limits, errors);
     apply_signs(signs, errors);
-}
-
-/// For each entry, what the upper half of a number with the given lower half must exceed to reach
-/// it: `u >= T` if and only if `u_high > T_high - [u_low >= T_low]`. No upper half is zero.
-fn limits(low: u64) -> [u64; 64] {
-    std::array::from_fn(|k| {
-        let (high, low_of_entry) = ((TABLE[k] >> 64) as u64, TABLE[k] as u64);
-        high - u64::from(low >= low_of_entry)
-    })
-}
-
-/// Replaces each number by how many limits it exceeds.
-fn count_reached(limits: &[u64; 64], numbers: &mut [u64; RING_DEGREE]) {
-    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-    if let Some(simd) = pulp::x86::V4::try_new() {
-        return search::count_reached(simd, limits, numbers);
-    }
-    scan(limits, numbers);
-}
-
-vectorized! {
-    fn scan(limits: &[u64; 64], numbers: &mut [u64; RING_DEGREE]) {
-        // AVX2 compares signed numbers only: the highest bit of both sides is flipped.
-        let flip = |number: u64| (number ^ (1 << 63)) as i64;
-        let limits = limits.map(flip);
-        let (rows, _) = numbers.as_chunks_mut::<8>();
-        for row in rows {
-            let flipped = row.map(flip);
-            let mut counts = [0u64; 8];
-            for limit in limits {
-                for (count, number) in counts.iter_mut().zip(flipped) {
-                    *count += u64::from(number > limit);
-                }
-            }
-            *row = counts;
-        }
-    }
 }
 
 vectorized! {
@@ -151,70 +112,6 @@ vectorized! {
                 let nonzero = (*error | error.wrapping_neg()) >> 63;
                 let negative = (MODULUS & nonzero.wrapping_neg()).wrapping_sub(*error);
                 *error = (*error & !mask) | (negative & mask);
-            }
-        }
-    }
-}
-
-/// The binary search with the table in registers.
-#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-mod search {
-    use std::arch::x86_64::__m512i;
-
-    use pulp::x86::V4;
-    use pulp::{NullaryFnOnce, cast};
-    use ringfence_crypto::ring::params::RING_DEGREE;
-
-    pub(super) fn count_reached(simd: V4, limits: &[u64; 64], numbers: &mut [u64; RING_DEGREE]) {
-        simd.vectorize(Search { simd, limits, numbers });
-    }
-
-    struct Search<'a> {
-        simd: V4,
-        limits: &'a [u64; 64],
-        numbers: &'a mut [u64; RING_DEGREE],
-    }
-
-    impl NullaryFnOnce for Search<'_> {
-        type Output = ();
-
-        #[inline(always)]
-        fn call(self) {
-            let Self { simd, limits, numbers } = self;
-            let vector = simd.avx512f;
-            // At depth d, candidate i of 2^d is the limit in the middle of the i-th part; eight
-            // candidates a register, repeated while there are fewer.
-            let candidates = |depth: u32, from: usize| -> __m512i {
-                cast(std::array::from_fn::<u64, 8, _>(|i| {
-                    let part = (i + from) % (1 << depth);
-                    limits[(2 * part + 1) * (32 >> depth) - 1]
-                }))
-            };
-            let (one, fifteen) = (cast([1u64; 8]), cast([15u64; 8]));
-            let [d0, d1, d2, d3] = [0, 1, 2, 3].map(|depth| candidates(depth, 0));
-            let [d4, d4_high] = [0, 8].map(|from| candidates(4, from));
-            let [d5, d5_1, d5_2, d5_3] = [0, 8, 16, 24].map(|from| candidates(5, from));
-            let last: __m512i = cast([limits[63]; 8]);
-            let (rows, _) = numbers.as_chunks_mut::<8>();
-            for row in rows {
-                let number: __m512i = cast(*row);
-                let step = |place: __m512i, candidate: __m512i| {
-                    let reached = vector._mm512_cmpgt_epu64_mask(number, candidate);
-                    let place = vector._mm512_add_epi64(place, place);
-                    vector._mm512_mask_add_epi64(place, reached, place, one)
-                };
-                let place = step(cast([0u64; 8]), d0);
-                let place = step(place, vector._mm512_permutexvar_epi64(place, d1));
-                let place = step(place, vector._mm512_permutexvar_epi64(place, d2));
-                let place = step(place, vector._mm512_permutexvar_epi64(place, d3));
-                let place = step(place, vector._mm512_permutex2var_epi64(d4, place, d4_high));
-                let lower = vector._mm512_permutex2var_epi64(d5, place, d5_1);
-                let upper = vector._mm512_permutex2var_epi64(d5_2, place, d5_3);
-                let is_upper = vector._mm512_cmpgt_epu64_mask(place, fifteen);
-                let place = step(place, vector._mm512_mask_blend_epi64(is_upper, lower, upper));
-                // 63 limits are searched; the last one is compared by itself.
-                let reached = vector._mm512_cmpgt_epu64_mask(number, last);
-                *row = cast(vector._mm512_mask_add_epi64(place, reached, place, one));
             }
         }
     }
@@ -244,45 +141,6 @@ mod tests {
             assert!((table / formula - 1.0).abs() < 1e-9, "k = {k}: {table} against {formula}");
         }
         assert_eq!(TABLE.len() as u64, ERROR_TAIL);
-    }
-
-    /// Number of entries that a 128-bit number reaches, by the definition.
-    fn magnitude(uniform: u128) -> u64 {
-        TABLE.iter().filter(|entry| uniform >= **entry).count() as u64
-    }
-
-    /// Numbers at, below and above every entry's upper half, and many others.
-    fn numbers(seed: u64) -> [u64; RING_DEGREE] {
-        let mut numbers = [0; RING_DEGREE];
-        let mut rng = rng(seed);
-        for (k, number) in numbers.iter_mut().enumerate() {
-            let high = (TABLE[k / 3 % 64] >> 64) as u64;
-            *number = match k {
-                0..192 => high.wrapping_add(k as u64 % 3).wrapping_sub(1),
-                192 => 0,
-                193 => u64::MAX,
-                _ => rng.next_u64(),
-            };
-        }
-        numbers
-    }
-
-    #[test]
-    fn every_way_counts_the_entries_that_a_number_reaches() {
-        let lows = [0, u64::MAX, 1 << 63].into_iter().chain(TABLE.map(|entry| entry as u64));
-        for low in lows.flat_map(|low| [low.wrapping_sub(1), low]) {
-            let drawn = numbers(low);
-            let limits = limits(low);
-            let expected = drawn.map(|n| magnitude(u128::from(n) << 64 | u128::from(low)));
-            let mut scanned = drawn;
-            scan(&limits, &mut scanned);
-            assert!(scanned == expected, "scan, low half {low:#x}");
-            let mut best = drawn;
-            count_reached(&limits, &mut best);
-            assert!(best == expected, "best, low half {low:#x}");
-        }
-        assert_eq!(magnitude(u128::MAX), ERROR_TAIL);
-        assert!(TABLE.iter().all(|entry| entry >> 64 > 0), "limits would underflow");
     }
 
     #[test]

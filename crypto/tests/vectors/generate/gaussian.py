@@ -1,7 +1,9 @@
 """Errors: the cumulative table of the discrete Gaussian of width 6.4 and the sampler on uniform
-bytes. `python3 gaussian.py` prints the table as it stands in crypto/keys/src/encrypt/rlwe_noise.rs."""
+bytes. `python3 gaussian.py` prints the table as it stands in crypto/keys/src/encrypt/rlwe_noise.rs,
+`python3 gaussian.py half` that of crypto/keys/src/update/site_noise/discrete_gaussian.rs."""
 
 import struct
+import sys
 from decimal import Decimal, localcontext
 
 import ring
@@ -10,16 +12,19 @@ TAIL = 64
 UNIFORM_BYTES = ring.N // 8 + 8 + 8 * ring.N
 
 
-def table():
-    """floor(2^128 * P(|X| <= k)), k = 0..63, for P(x) ~ exp(-x^2 / (2 * 6.4^2)); 90 digits."""
+def table(weight_of_zero=1, weight_of_others=2):
+    """floor(2^128 * P(|X| <= k)), k = 0..63, for P(x) ~ exp(-x^2 / (2 * 6.4^2)); 90 digits.
+    With equal weights: that of the half-Gaussian, in which zero and each other magnitude count
+    once."""
     with localcontext() as context:
         context.prec = 90
         sigma = Decimal("6.4")
         weights = [(-(Decimal(k) ** 2) / (2 * sigma * sigma)).exp() for k in range(2000)]
-        total = weights[0] + 2 * sum(weights[1:])
+        weights = [weight_of_zero * weights[0]] + [weight_of_others * w for w in weights[1:]]
+        total = sum(weights)
         entries, below = [], Decimal(0)
         for k in range(TAIL):
-            below += weights[k] * (1 if k == 0 else 2)
+            below += weights[k]
             entries.append(int(below / total * (1 << 128)))
         return entries
 
@@ -41,5 +46,5 @@ def errors(uniform):
 
 
 if __name__ == "__main__":
-    for entry in TABLE:
+    for entry in table(1, 1) if sys.argv[1:] == ["half"] else TABLE:
         print(f"    0x{entry:032x},")
