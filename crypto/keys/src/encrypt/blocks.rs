@@ -31,6 +31,17 @@ pub enum EncryptError {
     /// An update that does not fit the study.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
+    /// Values without the noise that the study's policy asks for, or with noise that it does not.
+    #[error(
+        "the study's slots have room for noise of up to {noise_bound} at each site, and the update comes {} noise; sites add noise exactly where the policy protects whole sites",
+        if *.noised { "with" } else { "without" }
+    )]
+    Noise {
+        /// Whether noise has been added.
+        noised: bool,
+        /// As the study's packing states it.
+        noise_bound: u32,
+    },
     /// The body could not be written.
     #[error("could not write the encrypted body: {0}")]
     Io(#[from] io::Error),

@@ -13,7 +13,7 @@ use super::self_check::SelfCheckError;
 use crate::identity::Identity;
 use crate::share::envelope::{EnvelopeBinding, seal_envelope};
 use crate::share::seal::SealError;
-use crate::update::quantize::{QuantizedUpdate, Value};
+use crate::update::quantize::{IntegerUpdate, Value};
 
 /// Everything but the body, which was written as it was made.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl From<EncryptError> for ContributeError {
 }
 
 impl Contribution {
-    /// Encrypts a quantized update under a fresh key for the round of a checked manifest, shares
+    /// Encrypts a quantized update, or one with noise where the study asks for it, under a fresh key for the round of a checked manifest, shares
     /// the key among the round's holders and signs the header, once the body has been decrypted
     /// again and the shares are seen to be the key's: no fault of this machine is signed for. The
     /// caller makes body, envelopes and header durable before any byte of them leaves.
@@ -79,14 +79,13 @@ impl Contribution {
     /// [`ContributeError`]; nothing may be sent then.
     pub fn make(
         context: ContributionContext<'_>,
-        update: &QuantizedUpdate,
+        update: &impl IntegerUpdate,
         rng: &mut impl CryptoRng,
         body: &mut (impl Write + Send),
     ) -> Result<Self, ContributeError> {
-        let feed = |encryption: &mut Encryption<'_, u32>, body: &mut HashingWriter<'_, _>| {
-            encryption.update(update.expose(), body)
-        };
-        Self::stream(context, rng, body, feed)
+        Self::stream(context, rng, body, |encryption, body| {
+            encryption.update(update.values(), body)
+        })
     }
 
     /// As [`Contribution::make`], for values that come piece by piece and are quantized on the

@@ -124,13 +124,19 @@ impl OneTimeKey {
     /// Starts the one encryption of this key. `rng` as for [`OneTimeKey::generate`].
     ///
     /// # Errors
-    /// [`EncryptError::Packing`] when the study's model is too large for one key.
+    /// [`EncryptError::Packing`] when the study's model is too large for one key,
+    /// [`EncryptError::Noise`] when values of this kind lack the noise that the study asks for, or
+    /// have noise that it does not.
     pub fn start<'a, V: Value>(
         self,
         context: EncryptionContext<'a>,
         rng: &mut impl CryptoRng,
     ) -> Result<Encryption<'a, V>, EncryptError> {
         let EncryptionContext { manifest, packing, layout, check_key, .. } = context;
+        let noise_bound = packing.noise_bound;
+        if V::NOISED != (noise_bound > 0) {
+            return Err(EncryptError::Noise { noised: V::NOISED, noise_bound });
+        }
         let quantizer = Quantizer::new(layout, packing);
         let cipher = BlockCipher {
             manifest,

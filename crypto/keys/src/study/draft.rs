@@ -13,6 +13,9 @@ use ringfence_crypto::threshold::Threshold;
 
 use crate::encrypt::check::CheckKey;
 use crate::share::seal::{Purpose, SealError, seal};
+use crate::update::site_noise::parameters::{
+    SiteNoise, SiteNoiseError, SiteNoiseRequest, element_bound,
+};
 
 /// What the author of a study decides. Everything else follows from it.
 #[derive(Clone, Debug)]
@@ -60,6 +63,9 @@ pub enum DraftError {
     /// A site's KEM key is none.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// Whole sites cannot be protected with these numbers.
+    #[error(transparent)]
+    SiteNoise(#[from] SiteNoiseError),
 }
 
 impl StudyDraft {
@@ -80,7 +86,7 @@ impl StudyDraft {
         let most = threshold.min_sites_ceiling(sites);
         let most = two_thirds.min(u16::try_from(most).unwrap_or(u16::MAX));
         let min_sites = self.min_sites.unwrap_or(threshold.min_sites_floor().max(most));
-        let noise_bound = noise_bound(&self.privacy)?;
+        let noise_bound = self.noise_bound(min_sites, threshold.collusion)?;
         let packing = Packing::derive(self.value_bits, noise_bound, sites, threshold.collusion)
             .map_err(StudyError::from)?;
         let study = Study {
@@ -106,14 +112,22 @@ impl StudyDraft {
         study.check()?;
         Ok(study)
     }
-}
 
-/// The largest magnitude of the noise that a site adds to a quantized value: none but where whole
-/// sites are protected, which no version does yet.
-fn noise_bound(privacy: &PrivacyPolicy) -> Result<u32, StudyError> {
-    match privacy {
-        PrivacyPolicy::SiteLevel(_) => Err(StudyError::Privacy(*privacy)),
-        PrivacyPolicy::None | PrivacyPolicy::RecordLevel(_) | PrivacyPolicy::SetsApart => Ok(0),
+    /// The largest magnitude of the noise that a site adds to a quantized value: none but where whole
+    /// sites are protected.
+    fn noise_bound(&self, min_sites: u16, collusion: u16) -> Result<u32, SiteNoiseError> {
+        match self.privacy {
+            PrivacyPolicy::SiteLevel(policy) => Ok(SiteNoise::derive(SiteNoiseRequest {
+                values: self.layout.values(),
+                value_bits: self.value_bits,
+                element_bound: element_bound(&self.layout)?,
+                policy,
+                min_sites,
+                collusion,
+            })?
+            .noise_bound()),
+            PrivacyPolicy::None | PrivacyPolicy::RecordLevel(_) | PrivacyPolicy::SetsApart => Ok(0),
+        }
     }
 }
 

@@ -60,6 +60,17 @@ impl QuantizedUpdate {
         packing: &Packing,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, QuantizeError> {
+        Self::quantize_scaled(update, 1.0, layout, packing, rng)
+    }
+
+    /// As [`QuantizedUpdate::quantize`], of the update times a factor.
+    pub(crate) fn quantize_scaled(
+        update: &[f32],
+        factor: f64,
+        layout: &Layout,
+        packing: &Packing,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, QuantizeError> {
         let expected = layout.values();
         if update.len() != expected {
             return Err(QuantizeError::Length { expected, got: update.len() });
@@ -69,13 +80,17 @@ impl QuantizedUpdate {
         let mut quantized = Self { values: vec![0; expected] };
         let mut dither = Zeroizing::new([0; RING_DEGREE * 4]);
         let mut wide = Zeroizing::new([0; RING_DEGREE]);
+        let mut scaled = Zeroizing::new([0.0; RING_DEGREE]);
         let parts = update.chunks(RING_DEGREE).zip(quantized.values.chunks_mut(RING_DEGREE));
         for (index, (part, out)) in parts.enumerate() {
             randomness.block(index as u64).fill(dither.as_mut_slice());
             wide.fill(0);
             let (first, dither) = (index * RING_DEGREE, dither.as_slice());
             let at = Place { quantizer: &quantizer, first, dither, shift: 0 };
-            quantizer.place(part, at, wide.as_mut_slice())?;
+            for (scaled, value) in scaled.iter_mut().zip(part) {
+                *scaled = (f64::from(*value) * factor) as f32;
+            }
+            quantizer.place(&scaled[..part.len()], at, wide.as_mut_slice())?;
             for (out, wide) in out.iter_mut().zip(wide.iter()) {
                 *out = *wide as u32;
             }
@@ -161,16 +176,37 @@ vectorized! {
     }
 }
 
-/// A value of an update as it comes to encryption: a float to be quantized, or an integer that
-/// [`QuantizedUpdate`] holds already.
+/// A value of an update as it comes to encryption: a float to be quantized, an integer that
+/// [`QuantizedUpdate`] holds already, or one with noise of a
+/// [`NoisedUpdate`](super::site_noise::NoisedUpdate).
 pub trait Value: Copy + Default + Send + Sync + zeroize::Zeroize + sealed::Value {}
 impl Value for f32 {}
 impl Value for u32 {}
+
+/// An update whose values can be encrypted as they are.
+pub trait IntegerUpdate {
+    /// What its values are.
+    type Value: Value;
+
+    /// All values, in layout order.
+    fn values(&self) -> &[Self::Value];
+}
+
+impl IntegerUpdate for QuantizedUpdate {
+    type Value = u32;
+
+    fn values(&self) -> &[u32] {
+        &self.values
+    }
+}
 
 pub(crate) mod sealed {
     use super::{Place, QuantizeError};
 
     pub trait Value: Sized {
+        /// Whether noise has been added: what a packing with room for noise takes, and no other.
+        const NOISED: bool = false;
+
         /// Adds quantized `values` into `out`.
         fn place(values: &[Self], at: Place<'_>, out: &mut [u64]) -> Result<(), QuantizeError>;
     }
@@ -183,9 +219,7 @@ pub(crate) mod sealed {
 
     impl Value for u32 {
         fn place(values: &[u32], at: Place<'_>, out: &mut [u64]) -> Result<(), QuantizeError> {
-            for (out, value) in out.iter_mut().zip(values) {
-                *out |= u64::from(*value) << at.shift;
-            }
+            at.place_integers(values.iter().copied(), out);
             Ok(())
         }
     }
@@ -201,6 +235,15 @@ pub struct Place<'a> {
     dither: &'a [u8],
     /// Bits that quantized values are shifted up by.
     shift: u32,
+}
+
+impl Place<'_> {
+    /// Adds integers into `out`.
+    pub(crate) fn place_integers(&self, values: impl Iterator<Item = u32>, out: &mut [u64]) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out |= u64::from(value) << self.shift;
+        }
+    }
 }
 
 /// Clip bounds by place in the flat update, and the number of steps.

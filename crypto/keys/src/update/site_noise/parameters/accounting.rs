@@ -1,0 +1,105 @@
+//! What rounds spend of a site's privacy.
+//!
+//! A round's sum is a [`Mechanism::DistributedDiscreteGaussian`] of `h` sites. Where the threshold
+//! names culprits, a study may have `c` disputes, and each opens one coefficient of every contributor
+//! at the noise of that site alone: a [`Mechanism::DiscreteGaussian`] over its slots, whose
+//! difference is at most `min(Delta, sqrt(S) 2^(b-1))`. It is the same noise as the sum's; but given
+//! the sums, an opened site's noise is again a discrete Gaussian, of a smaller width
+//! (`sigma sqrt(1 - 1/h)`) around a centre that moves by that much less, so that what it adds is at
+//! most what it would spend by itself, whichever coefficient is chosen after the sums are known.
+
+use ringfence_privacy::{Mechanism, Release};
+
+use super::{Disputes, SiteNoise, SiteNoiseError};
+
+/// What share of delta the sampler may take.
+const MOST_OF_DELTA: f64 = 0.1;
+
+/// What is left of delta for the accountant, and in which sense the guarantee then holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeltaLeft {
+    /// For the accountant.
+    pub delta: f64,
+    /// What the sampler takes.
+    pub charged: f64,
+    /// Whether the sums themselves have the guarantee. Otherwise epsilon is so large that
+    /// `e^epsilon` times the sampler's distance is no small number, and what holds is that they are
+    /// within `charged` of sums that have it: nobody who looks at them can tell the two apart with
+    /// more than that advantage.
+    pub outright: bool,
+}
+
+impl SiteNoise {
+    /// What so many rounds release of a site, for an accountant: the sums, and what disputes open.
+    pub fn releases(&self, rounds: u32) -> Vec<Release> {
+        let squared = self.sensitivity_squared as f64;
+        let values = self.request.values as f64;
+        let sum = Mechanism::DistributedDiscreteGaussian {
+            local_sigma: self.sampler.sigma(),
+            sites: self.honest().into(),
+            dimension: self.request.values as u64,
+            // Of integers: each is at most its square.
+            l1_sensitivity: (values * squared).sqrt().min(squared),
+            l2_sensitivity: squared.sqrt(),
+        };
+        let mut releases = vec![(sum, rounds.into())];
+        if let Some(Disputes { coefficients, slots }) = self.disputes {
+            let largest = 2f64.powi(i32::from(self.request.value_bits) - 1);
+            let opened = Mechanism::DiscreteGaussian {
+                sigma: self.sampler.sigma(),
+                l2_sensitivity: squared.min(f64::from(slots) * largest * largest).sqrt().ceil(),
+                dimension: slots.into(),
+            };
+            releases.push((opened, coefficients.into()));
+        }
+        releases
+    }
+
+    /// A bound on the statistical distance of all the noise of so many rounds from exact discrete
+    /// Gaussians: that of `h` sites, as the others' may be anything.
+    pub fn distance(&self, rounds: u32) -> f64 {
+        let samples = self.request.values as f64 * f64::from(self.honest()) * f64::from(rounds);
+        self.sampler.distance(samples)
+    }
+
+    /// What is left of delta when the sampler's distance `eta` is charged: `(1 + e^epsilon) eta`, at
+    /// the epsilon of the budget.
+    ///
+    /// # Errors
+    /// [`SiteNoiseError::Delta`] when the distance itself is more than a tenth of delta.
+    pub fn delta_left(&self, rounds: u32) -> Result<DeltaLeft, SiteNoiseError> {
+        let (delta, distance) = (self.request.policy.delta, self.distance(rounds));
+        let most = MOST_OF_DELTA * f64::from(delta);
+        let both = (1.0 + f64::from(self.request.policy.epsilon).exp()) * distance;
+        let (charged, outright) = if both <= most { (both, true) } else { (distance, false) };
+        if charged > most {
+            return Err(SiteNoiseError::Delta { delta, rounds, distance });
+        }
+        Ok(DeltaLeft { delta: f64::from(delta) - charged, charged, outright })
+    }
+
+    /// What an author of a study of so many sites should know of its noise, in sentences.
+    pub fn explain(&self, sites: usize) -> String {
+        let honest = self.honest();
+        let noise = format!(
+            "each site adds discrete Gaussian noise of {:.1} steps to every value, at most {}; a step is {:.2e}, and the sensitivity {:.0} steps. The {honest} honest sites that every sum has protect each other against {} colluders: their noise is {:.2} % above a central Gaussian's at the same epsilon, and with all {sites} sites honest {:.0} %.",
+            self.sampler.sigma(),
+            self.noise_bound(),
+            self.clip() / self.steps,
+            (self.sensitivity_squared as f64).sqrt(),
+            self.request.collusion,
+            100.0 * self.excess(),
+            100.0 * self.excess_of(sites),
+        );
+        let disputes = match self.disputes {
+            Some(Disputes { coefficients, slots }) => format!(
+                "Up to {coefficients} times a study a dispute may open {slots} values of every contributor at that site's own noise; that is accounted for."
+            ),
+            None => {
+                "No dispute opens anything of a single site: too few key holders to name culprits."
+                    .to_owned()
+            }
+        };
+        format!("{noise} {disputes}")
+    }
+}
