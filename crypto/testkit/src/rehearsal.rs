@@ -15,8 +15,8 @@ use ringfence_crypto::ring::words::add_words;
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use ringfence_crypto::signature::{Signed, sign};
 use ringfence_crypto::statement::{
-    Acknowledgement, Certificate, Closing, HolderKeys, Manifest, Outcome, Previous, Review,
-    RoundKeys, Subject,
+    Acknowledgement, Budget, Certificate, Closing, HolderKeys, Manifest, Outcome, Previous,
+    PrivacyPolicy, Review, RoundKeys, Spent, Study, Subject,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::duties::holder::{Decision, Holder, Records, open_share_sum, sign_review};
@@ -26,6 +26,7 @@ use ringfence_keys::share::challenge::Challenge;
 use ringfence_keys::share::dealt::DealtShare;
 use ringfence_keys::share::envelope::{EnvelopeError, open_envelope};
 use ringfence_keys::update::quantize::QuantizedUpdate;
+use ringfence_keys::update::site_noise::parameters::SiteNoise;
 
 use crate::finished::FinishedRound;
 use crate::log::log_of;
@@ -58,7 +59,7 @@ impl Deref for Rehearsal {
 /// One site's contribution and what it holds in the clear.
 #[derive(Debug)]
 pub struct Made {
-    /// The quantized update.
+    /// The quantized update, with its noise where the study protects whole sites.
     pub values: Vec<u32>,
     /// Header and envelopes.
     pub contribution: Contribution,
@@ -88,8 +89,13 @@ impl Rehearsal {
     }
 
     /// A study by its setup, whose holders hold under their long-term keys.
-    pub fn of(setup: Setup, mut rng: ChaCha20Rng) -> Self {
-        let parties = Arc::new(Parties::drafted(setup, |_| (), &mut rng));
+    pub fn of(setup: Setup, rng: ChaCha20Rng) -> Self {
+        Self::altered(setup, |_| (), rng)
+    }
+
+    /// As [`Rehearsal::of`], of a study that is altered after it was drafted.
+    pub fn altered(setup: Setup, alter: impl FnOnce(&mut Study), mut rng: ChaCha20Rng) -> Self {
+        let parties = Arc::new(Parties::drafted(setup, alter, &mut rng));
         let (round_keys, secrets) = (Vec::new(), BTreeMap::new());
         Self { parties, rng, round_keys, secrets, previous: None }
     }
@@ -133,17 +139,23 @@ impl Rehearsal {
     pub fn contribution(&mut self, k: usize, manifest: &Manifest, update: &[f32]) -> Made {
         let (parties, rng) = (&*self.parties, &mut self.rng);
         let study = &*parties.study;
-        let quantized =
-            QuantizedUpdate::quantize(update, &study.layout, &study.packing, rng).unwrap();
         let context = ContributionContext {
             study,
             manifest,
             holder_keys: &HolderKeys::resolve(study, manifest, &self.round_keys).unwrap(),
             identity: parties.identities.get(k).unwrap(),
             check_key: &parties.check_key,
-            spent: None,
+            spent: study.privacy.budget().map(spent_in_full),
         };
+        let (layout, packing) = (&study.layout, &study.packing);
         let mut body = Vec::with_capacity(study.body_bytes().unwrap() as usize);
+        if let PrivacyPolicy::SiteLevel(_) = study.privacy {
+            let noise = SiteNoise::of(study).unwrap();
+            let noised = noise.add(update, layout, packing, rng).unwrap();
+            let contribution = Contribution::make(context, &noised, rng, &mut body).unwrap();
+            return Made { values: noised.expose().collect(), contribution, body };
+        }
+        let quantized = QuantizedUpdate::quantize(update, layout, packing, rng).unwrap();
         let contribution = Contribution::make(context, &quantized, rng, &mut body).unwrap();
         Made { values: quantized.expose().to_vec(), contribution, body }
     }
@@ -364,6 +376,11 @@ impl Rehearsal {
         self.previous = round.ended();
         FinishedRound { plain, body, ..self.finished(&round, sum, openings) }
     }
+}
+
+/// A statement that the whole budget is spent, which every header may make.
+fn spent_in_full(Budget { epsilon, delta }: Budget) -> Spent {
+    Spent { rounds: 1, epsilon, delta }
 }
 
 /// Decides and applies, as the aggregator does around its durable write.

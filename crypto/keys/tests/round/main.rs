@@ -5,6 +5,7 @@
 mod disputed;
 mod disputing;
 mod logged;
+mod noise;
 mod opened;
 mod recount;
 mod refusals;
