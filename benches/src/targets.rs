@@ -10,11 +10,14 @@ use rayon::ThreadPool;
 use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::RING_DEGREE;
 use ringfence_crypto::ring::words::{WordSum, block_bytes};
 use ringfence_crypto::statement::Summands;
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
+use ringfence_keys::internals::{draw_errors, draw_noise};
 use ringfence_keys::study::cost::{CostRequest, StudyCost};
+use ringfence_keys::update::site_noise::discrete_gaussian::DiscreteGaussian;
 use serde::Serialize;
 
 use crate::schemes::report::digits;
@@ -113,6 +116,7 @@ pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
     drop(body);
     let (whole_open, _) = one.install(|| time(repetitions, || Ok(round.open_all())))?;
     let (share, open) = one.install(|| holders(repetitions))?;
+    let noise = one.install(|| noise_over_errors(repetitions))?;
     let add = round.body.len() as f64 / gigabytes / 1e9;
 
     let at_most = |bound: f64| Some(Bound::AtMost(bound));
@@ -129,6 +133,8 @@ pub fn run(repetitions: usize) -> anyhow::Result<Vec<Figure>> {
         measured("decoding over encrypting, in turns", coding.ratio, "x", at_most(1.0)),
         measured("share and seal, m = 16, c = 4, l = 4, t = 8", share * 1e3, "ms", at_most(20.0)),
         measured("unseal and reconstruct, same", open * 1e3, "ms", at_most(20.0)),
+        measured("errors of encryption, 2^20 of them", noise.first * 1e3, "ms", None),
+        measured("noise for 2^20 values over them, in turns", noise.ratio, "x", at_most(3.0)),
     ];
     figures.extend(sizes()?);
     let cost = StudyCost::derive(request(SITES, BITS))?;
@@ -268,6 +274,19 @@ fn holders(repetitions: usize) -> anyhow::Result<(f64, f64)> {
     let share = sharing_seconds(&round, &[0.25], repetitions)?;
     let (open, _) = time(repetitions, || Ok(key_sum(&round)))?;
     Ok((share, open))
+}
+
+/// Draws errors of the encryption, and the noise that protects whole sites for as many values, each
+/// with its randomness.
+fn noise_over_errors(repetitions: usize) -> anyhow::Result<Turns> {
+    let blocks = (1 << 20) / RING_DEGREE;
+    let sampler = DiscreteGaussian::new(903.7)?;
+    in_turns(repetitions, |turn| match turn {
+        Turn::First => time(RUNS, || Ok(draw_errors(black_box([1; 32]), blocks))).map(|(s, _)| s),
+        Turn::Second => {
+            time(RUNS, || Ok(draw_noise(&sampler, black_box([1; 32]), blocks))).map(|(s, _)| s)
+        }
+    })
 }
 
 fn request(sites: usize, value_bits: u8) -> CostRequest {

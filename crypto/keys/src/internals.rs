@@ -7,6 +7,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::ring::packing::{Packing, PackingError};
 use ringfence_crypto::ring::params::{KEY_WORDS, RING_DEGREE};
+use ringfence_crypto::ring::xof::Xof;
 use ringfence_crypto::threshold::Threshold;
 
 use crate::encrypt::check::{CheckKey, CheckWords};
@@ -14,6 +15,7 @@ use crate::encrypt::rlwe_noise;
 use crate::encrypt::transform::product;
 use crate::secret::SecretWords;
 use crate::update::quantize::{QuantizeError, QuantizedUpdate};
+use crate::update::site_noise::discrete_gaussian::{Candidates, DiscreteGaussian};
 
 /// Bytes of randomness that a block's errors take.
 pub const UNIFORM_BYTES: usize = rlwe_noise::UNIFORM_BYTES;
@@ -21,6 +23,34 @@ pub const UNIFORM_BYTES: usize = rlwe_noise::UNIFORM_BYTES;
 /// Errors of a block from uniform bytes, as residues.
 pub fn errors_from_uniform(uniform: &[u8; UNIFORM_BYTES], errors: &mut [u64; RING_DEGREE]) {
     rlwe_noise::errors_from_uniform(uniform, errors);
+}
+
+/// Draws errors for so many blocks from a stream of bulk randomness, as an encryption does; the last
+/// block's.
+pub fn draw_errors(seed: [u8; 32], blocks: usize) -> Box<[u64; RING_DEGREE]> {
+    let mut stream = Xof::keyed(&seed, &[b"errors"]);
+    let mut uniform = Box::new([0; UNIFORM_BYTES]);
+    let mut errors = Box::new([0; RING_DEGREE]);
+    for _ in 0..blocks {
+        stream.fill(uniform.as_mut_slice());
+        rlwe_noise::errors_from_uniform(&uniform, &mut errors);
+    }
+    errors
+}
+
+/// The like for noise that is added to `RING_DEGREE` values a block.
+pub fn draw_noise(
+    sampler: &DiscreteGaussian,
+    seed: [u8; 32],
+    blocks: usize,
+) -> Box<[i32; RING_DEGREE]> {
+    let mut stream = Xof::keyed(&seed, &[b"noise"]);
+    let mut candidates = Candidates::new();
+    let mut noise = Box::new([0; RING_DEGREE]);
+    for _ in 0..blocks {
+        sampler.fill(&mut stream, &mut candidates, noise.as_mut_slice());
+    }
+    noise
 }
 
 /// What a round's operations depend on besides secrets.
