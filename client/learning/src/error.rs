@@ -68,6 +68,9 @@ pub enum LearnError {
         /// What the driver says.
         reason: String,
     },
+    /// The operating system gives no random bytes.
+    #[error("the operating system gave no random bytes for a secret: {0}; try again")]
+    Randomness(String),
     /// The tensor library refused an operation.
     #[error("tensor computation failed: {0}; the weights may be of another model than the task's")]
     Tensor(#[from] candle_core::Error),

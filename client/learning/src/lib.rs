@@ -29,5 +29,5 @@ pub use simulation::{RoundStart, Simulation};
 pub use task::{Classification, Score, Scores, Segmentation, Task, TaskName};
 pub use train::{
     Algorithm, Augmentation, Checkpoint, MetaGradient, Optimizer, Progress, TrainOptions, Training,
-    evaluate, fine_tune, predict,
+    evaluate, fine_tune, predict, private,
 };

@@ -9,6 +9,7 @@ mod optimizer;
 mod options;
 mod personalise;
 mod predict;
+pub mod private;
 mod training;
 mod units;
 

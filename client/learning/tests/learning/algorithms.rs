@@ -10,7 +10,7 @@ use ringfence_learning::{
 use ringfence_weights::Weights;
 
 /// `f(w) = sum_k a_k (w_k - x_k)^2 / 2` for a sample `x`: gradient `a (w - x)`, Hessian `diag(a)`.
-struct Quadratic;
+pub(crate) struct Quadratic;
 
 const CURVATURE: [f32; 4] = [0.5, 1.0, 2.0, 4.0];
 

@@ -12,6 +12,7 @@ mod data;
 mod folders;
 mod models;
 mod own_size;
+mod private;
 mod scanners;
 mod skew;
 mod tables;
