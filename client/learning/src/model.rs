@@ -13,6 +13,7 @@ mod dense;
 pub(crate) mod layers;
 pub(crate) mod name;
 mod residual;
+pub(crate) mod tape;
 mod unet;
 
 pub use classifier::Classifier;

@@ -7,6 +7,7 @@ use candle_nn::VarMap;
 
 use crate::compute::device;
 use crate::error::LearnError;
+use crate::model::tape::Tape;
 use ringfence_weights::Weights;
 
 /// A model's parameters by name, on this process's device, in the order of their names.
@@ -17,6 +18,7 @@ use ringfence_weights::Weights;
 pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
     variables: BTreeMap<String, Var>,
+    tape: Option<Tape>,
 }
 
 impl Parameters {
@@ -41,7 +43,7 @@ impl Parameters {
         for (name, shape, values) in weights.iter() {
             tensors.insert(name.to_string(), Tensor::from_slice(values, shape, device())?);
         }
-        Ok(Self { tensors, variables: BTreeMap::new() })
+        Ok(Self { tensors, variables: BTreeMap::new(), tape: None })
     }
 
     /// The variables of a [`VarMap`], which are shared and not copied.
@@ -106,6 +108,21 @@ impl Parameters {
         Ok(Self::of(variables))
     }
 
+    /// The same parameters, whose layers leave what their gradients are made from on the tape.
+    pub(crate) fn recorded_on(&self, tape: &Tape) -> Self {
+        Self { tape: Some(tape.clone()), ..self.clone() }
+    }
+
+    /// Where layers are to leave what their gradients are made from, if anywhere.
+    pub(crate) fn tape(&self) -> Option<&Tape> {
+        self.tape.as_ref()
+    }
+
+    /// The names of the tensors, ascending.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// The tensors in the order of their names.
     pub(crate) fn tensors(&self) -> Vec<Tensor> {
         self.tensors.values().cloned().collect()
@@ -120,7 +137,7 @@ impl Parameters {
     fn of(variables: BTreeMap<String, Var>) -> Self {
         let tensors =
             variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-        Self { tensors, variables }
+        Self { tensors, variables, tape: None }
     }
 }
 

@@ -10,6 +10,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, b
 use crate::conv::{Conv2d, Element, InputGradient, KernelGradient, element};
 use crate::norm::passes::{Moments, Passes, Sizes};
 use crate::norm::{GroupNorm, differentiable};
+use crate::record::{ImageRows, Left, Products, Record, anchored};
 use crate::resample::{channel_sums, sum_to_channels};
 use crate::storage::{for_float, keeps_graph, tensor_values, values};
 
@@ -48,8 +49,28 @@ impl ConvNorm {
         }
         let rows: Vec<&Tensor> = [scale, shift].into_iter().chain(bias).collect();
         let rows = Tensor::stack(&rows, 0)?.contiguous()?;
-        let operation = Operation { settings: *self, between: OnceLock::new() };
+        let operation = Operation { settings: *self, between: OnceLock::new(), record: None };
         x.contiguous()?.apply_op3(&kernel.contiguous()?, &rows, operation)
+    }
+
+    /// [`ConvNorm::apply`] to `f32` values on the CPU. The parameters' gradients are left in the
+    /// record.
+    ///
+    /// # Errors
+    /// As [`ConvNorm::apply`].
+    pub fn apply_recorded(
+        &self,
+        x: &Tensor,
+        parameters: &ConvNormParameters<'_>,
+        record: &Record,
+    ) -> Result<Tensor> {
+        let ConvNormParameters { kernel, bias, scale, shift } = *parameters;
+        let rows: Vec<Tensor> =
+            [scale, shift].into_iter().chain(bias).map(Tensor::detach).collect();
+        let rows = anchored(&Tensor::stack(&rows, 0)?)?;
+        let record = Some(record.clone());
+        let operation = Operation { settings: *self, between: OnceLock::new(), record };
+        x.contiguous()?.apply_op3(&kernel.detach().contiguous()?, &rows, operation)
     }
 }
 
@@ -59,6 +80,8 @@ struct Operation {
     settings: ConvNorm,
     /// The convolution and each image's groups' moments, kept for the way back.
     between: OnceLock<(CpuStorage, Vec<Moments>)>,
+    /// Where the parameters' gradients go, if not into those of the batch.
+    record: Option<Record>,
 }
 
 /// The operation's inputs, on the way back.
@@ -130,15 +153,52 @@ impl CustomOp3 for Operation {
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let inputs = Inputs { x, kernel, rows };
-        if keeps_graph() {
-            self.differentiable(inputs, result, g)
-        } else {
-            self.fused(inputs, &g.contiguous()?)
+        match &self.record {
+            Some(record) => Ok((self.leave(inputs, &g.contiguous()?, record)?, None, None)),
+            None if keeps_graph() => self.differentiable(inputs, result, g),
+            None => self.fused(inputs, &g.contiguous()?),
         }
     }
 }
 
 impl Operation {
+    fn between(&self) -> Result<&(CpuStorage, Vec<Moments>)> {
+        match self.between.get() {
+            Some(between) => Ok(between),
+            None => bail!("expected the convolution from the forward pass, found none"),
+        }
+    }
+
+    /// The gradient for `x`, if it is asked for; what those of the parameters are made from goes
+    /// into the record.
+    fn leave(
+        &self,
+        Inputs { x, kernel, rows }: Inputs<'_>,
+        g: &Tensor,
+        record: &Record,
+    ) -> Result<Option<Tensor>> {
+        let (shape, out, sizes) = self.shapes(x.shape(), kernel.shape())?;
+        let relu = self.settings.norm.relu;
+        let (y, moments) = self.between()?;
+        let y = y.as_slice::<f32>()?;
+        let (of_x, found) = tensor_values::<f32, _, 3>([kernel, rows, g], |[k, rows, g]| {
+            let (scale, shift, _) = split(rows, sizes.channels)?;
+            let found = Passes { sizes, relu, scale, bias: shift }.backward(moments, y, g);
+            let of_x = x.track_op().then(|| f32::input_gradient(&shape, &found.x, k));
+            candle_core::Result::Ok((of_x, found))
+        })??;
+        let products = Products {
+            shape,
+            kernel: kernel.dims().to_vec(),
+            bias: rows.dim(0)? > 2,
+            x: x.detach(),
+            g: Tensor::from_vec(found.x, out, x.device())?,
+        };
+        let rows = Some(ImageRows::new(found.images));
+        record.leave(Left { products: Some(products), rows })?;
+        of_x.map(|of_x| Tensor::from_vec(of_x, x.shape(), x.device())).transpose()
+    }
+
     fn fused(
         &self,
         Inputs { x, kernel, rows }: Inputs<'_>,
@@ -146,9 +206,7 @@ impl Operation {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (shape, _, sizes) = self.shapes(x.shape(), kernel.shape())?;
         let relu = self.settings.norm.relu;
-        let Some((y, moments)) = self.between.get() else {
-            bail!("expected the convolution from the forward pass, found none");
-        };
+        let (y, moments) = self.between()?;
         macro_rules! run {
             ($type:ty) => {{
                 let inputs = [x, kernel, rows, g];
@@ -162,11 +220,9 @@ impl Operation {
                             x.track_op().then(|| <$type>::input_gradient(&shape, &found.x, k));
                         let of_k = <$type>::kernel_gradient(&shape, x_values, &found.x);
                         let of_bias = bias.map(|_| channel_sums(&found.x, sizes.channels));
-                        let of_rows: Vec<$type> = [found.scale, found.bias]
-                            .into_iter()
-                            .chain(of_bias)
-                            .flatten()
-                            .collect();
+                        let (of_scale, of_shift) = found.scale_and_bias(sizes.channels);
+                        let of_rows: Vec<$type> =
+                            [of_scale, of_shift].into_iter().chain(of_bias).flatten().collect();
                         candle_core::Result::Ok((of_x, of_k, of_rows))
                     })??;
                 let device = x.device();

@@ -10,6 +10,7 @@ mod window;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use crate::portable;
+use crate::record::{Record, tapped};
 use crate::resample::sum_to_channels;
 use crate::storage::{for_float, recorded, values};
 pub(crate) use element::Element;
@@ -37,6 +38,23 @@ impl Conv2d {
         }
     }
 
+    /// [`Conv2d::apply`] to `f32` values on the CPU. The gradients of kernel and bias are left in the
+    /// record.
+    ///
+    /// # Errors
+    /// As [`Conv2d::apply`].
+    pub fn apply_recorded(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        bias: Option<&Tensor>,
+        record: &Record,
+    ) -> Result<Tensor> {
+        let shape = element::Shape::of(self, x.dims4()?, kernel.dims4()?)?;
+        let out = self.apply(x, &kernel.detach(), bias.map(Tensor::detach).as_ref())?;
+        tapped(&out, (x, kernel), (shape, bias.is_some()), record)
+    }
+
     /// [`Conv2d::apply`] for `x` `[b, c, h, w]`, channels first, to `[b, o, h', w']`. It moves the
     /// channels to the end and back: networks should keep them last instead.
     ///
@@ -51,6 +69,30 @@ impl Conv2d {
         let out = self.apply(&x.permute((0, 2, 3, 1))?, kernel, bias)?;
         out.permute((0, 3, 1, 2))?.contiguous()
     }
+}
+
+/// `x` `[b, i]` times `kernel` `[o, i]` plus `bias` `[o]`: `[b, o]`.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn dense(x: &Tensor, kernel: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.matmul(&kernel.t()?)?.broadcast_add(bias)
+}
+
+/// [`dense`] of `f32` values on the CPU. The gradients of kernel and bias are left in the record.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn dense_recorded(
+    x: &Tensor,
+    kernel: &Tensor,
+    bias: &Tensor,
+    record: &Record,
+) -> Result<Tensor> {
+    let ((b, i), (o, depth)) = (x.dims2()?, kernel.dims2()?);
+    let shape = element::Shape::of(&Conv2d::default(), (b, 1, 1, i), (o, depth, 1, 1))?;
+    let out = dense(x, &kernel.detach(), &bias.detach())?;
+    tapped(&out, (x, kernel), (shape, true), record)
 }
 
 /// `(x, kernel)` or `(x, kernel, bias)` to the convolution.

@@ -51,6 +51,9 @@
 //! - A gradient's own graph is kept only where candle keeps it: with `CANDLE_GRAD_DO_NOT_DETACH` in
 //!   the environment, which candle and this crate read once a thread.
 //!
+//! For differential privacy, layers can leave each image's part in their parameters' gradients in a
+//! [`Record`] instead of summing them over the batch ([`ConvNorm::apply_recorded`] and others).
+//!
 //! Tensors on another device go through [`portable`], the same operations put together from candle's.
 //!
 //! Winograd's algorithm (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
@@ -61,13 +64,15 @@ mod conv;
 mod norm;
 mod pool;
 pub mod portable;
+mod record;
 pub mod reference;
 mod resample;
 mod storage;
 mod vector;
 
 pub use block::{ConvNorm, ConvNormParameters};
-pub use conv::Conv2d;
+pub use conv::{Conv2d, dense, dense_recorded};
 pub use norm::GroupNorm;
 pub use pool::max_pool2;
+pub use record::{LayerGradient, Record, UnitGradients};
 pub use resample::{join_upsampled, mean_pool2, sum_to_channels, upsample2};

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
 use crate::portable;
+use crate::record::{ImageRows, Left, Record, anchored};
 use crate::storage::{for_float, keeps_graph, tensor_values, values};
 use passes::{Moments, Passes, Sizes};
 pub use settings::GroupNorm;
@@ -28,8 +29,34 @@ impl GroupNorm {
         if !x.device().is_cpu() {
             return portable::group_norm(*self, x, scale, bias);
         }
+        self.operate(x, scale, bias, None)
+    }
+
+    /// [`GroupNorm::apply`] to `f32` values on the CPU. The gradients of scale and bias are left in
+    /// the record.
+    ///
+    /// # Errors
+    /// As [`GroupNorm::apply`].
+    pub fn apply_recorded(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        bias: &Tensor,
+        record: &Record,
+    ) -> Result<Tensor> {
+        let scale = anchored(scale)?;
+        self.operate(x, &scale, &bias.detach(), Some(record.clone()))
+    }
+
+    fn operate(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        bias: &Tensor,
+        record: Option<Record>,
+    ) -> Result<Tensor> {
         let (scale, bias) = (scale.contiguous()?, bias.contiguous()?);
-        let operation = Operation { settings: *self, moments: OnceLock::new() };
+        let operation = Operation { settings: *self, moments: OnceLock::new(), record };
         x.contiguous()?.apply_op3(&scale, &bias, operation)
     }
 }
@@ -39,6 +66,8 @@ struct Operation {
     settings: GroupNorm,
     /// Each image's groups, kept for the way back.
     moments: OnceLock<Vec<Moments>>,
+    /// Where the gradients of scale and bias go, if not into those of the batch.
+    record: Option<Record>,
 }
 
 impl CustomOp3 for Operation {
@@ -80,6 +109,10 @@ impl CustomOp3 for Operation {
         y: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        if let Some(record) = &self.record {
+            let of_x = self.leave([x, scale, bias, &g.contiguous()?], record)?;
+            return Ok((x.track_op().then_some(of_x), None, None));
+        }
         let (of_x, of_scale, of_bias) = if keeps_graph() {
             differentiable(&self.settings, x, scale, y, g)?
         } else {
@@ -90,6 +123,26 @@ impl CustomOp3 for Operation {
 }
 
 impl Operation {
+    fn moments(&self) -> Result<&[Moments]> {
+        match self.moments.get() {
+            Some(moments) => Ok(moments),
+            None => bail!("expected the groups' moments from the forward pass, found none"),
+        }
+    }
+
+    /// The gradient for `x`, from `[x, scale, bias, g]`; each image's for scale and bias go into the
+    /// record.
+    fn leave(&self, inputs: [&Tensor; 4], record: &Record) -> Result<Tensor> {
+        let [x, ..] = inputs;
+        let sizes = Sizes::of(&self.settings, x.shape())?;
+        let (relu, moments) = (self.settings.relu, self.moments()?);
+        let found = tensor_values::<f32, _, 4>(inputs, |[x, scale, bias, g]| {
+            Passes { sizes, relu, scale, bias }.backward(moments, x, g)
+        })?;
+        record.leave(Left { products: None, rows: Some(ImageRows::new(found.images)) })?;
+        Tensor::from_vec(found.x, x.shape(), x.device())
+    }
+
     fn fused(
         &self,
         x: &Tensor,
@@ -99,9 +152,7 @@ impl Operation {
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let sizes = Sizes::of(&self.settings, x.shape())?;
         let relu = self.settings.relu;
-        let Some(moments) = self.moments.get() else {
-            bail!("expected the groups' moments from the forward pass, found none");
-        };
+        let moments = self.moments()?;
         let g = g.contiguous()?;
         macro_rules! run {
             ($type:ty) => {{
@@ -109,10 +160,11 @@ impl Operation {
                     tensor_values::<$type, _, 4>([x, scale, bias, &g], |[x, scale, bias, g]| {
                         Passes { sizes, relu, scale, bias }.backward(moments, x, g)
                     })?;
+                let (of_scale, of_bias) = found.scale_and_bias(sizes.channels);
                 (
                     Tensor::from_vec(found.x, x.shape(), x.device())?,
-                    Tensor::from_vec(found.scale, sizes.channels, x.device())?,
-                    Tensor::from_vec(found.bias, sizes.channels, x.device())?,
+                    Tensor::from_vec(of_scale, sizes.channels, x.device())?,
+                    Tensor::from_vec(of_bias, sizes.channels, x.device())?,
                 )
             }};
         }

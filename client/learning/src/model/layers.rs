@@ -7,6 +7,7 @@ use rand::rngs::ChaCha20Rng;
 use rand_distr::{Distribution, Normal};
 use ringfence_nn::{Conv2d, ConvNorm, ConvNormParameters, GroupNorm};
 
+use super::tape::Names;
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 use ringfence_weights::Weights;
@@ -73,12 +74,61 @@ pub(crate) fn conv_norm_relu(
     groups: usize,
     x: &Tensor,
 ) -> Result<Tensor> {
-    let kernel = p.get(&format!("{name}.conv.kernel"))?;
-    let scale = p.get(&format!("{name}.norm.scale"))?;
-    let shift = p.get(&format!("{name}.norm.bias"))?;
-    let conv = Conv2d { padding: 1, ..Conv2d::default() };
-    let norm = GroupNorm::new(groups).with_relu();
-    ConvNorm { conv, norm }.apply(x, &ConvNormParameters { kernel, bias: None, scale, shift })
+    conv_then_norm(p, (name, name), groups, x)
+}
+
+/// The same with names of their own for the convolution and the normalisation.
+pub(super) fn conv_then_norm(
+    p: &Parameters,
+    (conv, norm): (&str, &str),
+    groups: usize,
+    x: &Tensor,
+) -> Result<Tensor> {
+    let names =
+        [format!("{conv}.conv.kernel"), format!("{norm}.norm.scale"), format!("{norm}.norm.bias")];
+    let [k, s, b] = names.each_ref().map(String::as_str);
+    let (kernel, scale, shift) = (p.get(k)?, p.get(s)?, p.get(b)?);
+    let layer = ConvNorm { conv: THREE, norm: GroupNorm::new(groups).with_relu() };
+    let parameters = ConvNormParameters { kernel, bias: None, scale, shift };
+    match p.tape() {
+        None => layer.apply(x, &parameters),
+        Some(tape) => {
+            let names = Names { kernel: Some(k), bias: None, scale: Some(s), shift: Some(b) };
+            layer.apply_recorded(x, &parameters, &tape.layer(names)?)
+        }
+    }
+}
+
+/// A 3x3 convolution that keeps the side.
+pub(super) const THREE: Conv2d = Conv2d { stride: 1, padding: 1, dilation: 1, groups: 1 };
+
+/// A convolution alone, by its tensors' names.
+pub(super) fn conv(
+    p: &Parameters,
+    settings: Conv2d,
+    (kernel, bias): (&str, Option<&str>),
+    x: &Tensor,
+) -> Result<Tensor> {
+    let names = Names { kernel: Some(kernel), bias, ..Names::default() };
+    let (kernel, bias) = (p.get(kernel)?, bias.map(|name| p.get(name)).transpose()?);
+    match p.tape() {
+        None => settings.apply(x, kernel, bias),
+        Some(tape) => settings.apply_recorded(x, kernel, bias, &tape.layer(names)?),
+    }
+}
+
+/// Group normalisation and ReLU.
+pub(super) fn norm_relu(p: &Parameters, name: &str, groups: usize, x: &Tensor) -> Result<Tensor> {
+    let (s, b) = (format!("{name}.norm.scale"), format!("{name}.norm.bias"));
+    let (scale, shift) = (p.get(&s)?, p.get(&b)?);
+    let layer = GroupNorm::new(groups).with_relu();
+    match p.tape() {
+        None => layer.apply(x, scale, shift),
+        Some(tape) => {
+            let names = Names { scale: Some(&s), shift: Some(&b), ..Names::default() };
+            layer.apply_recorded(x, scale, shift, &tape.layer(names)?)
+        }
+    }
 }
 
 /// Shapes of a [`dense`] layer.
@@ -88,8 +138,15 @@ pub(crate) fn dense_shapes(name: &str, from: usize, to: usize) -> Shapes {
 
 /// `x [b, i]` times `kernel [o, i]` plus `bias [o]`: `[b, o]`.
 pub(crate) fn dense(p: &Parameters, name: &str, x: &Tensor) -> Result<Tensor> {
-    let kernel = p.get(&format!("{name}.kernel"))?;
-    x.matmul(&kernel.t()?)?.broadcast_add(p.get(&format!("{name}.bias"))?)
+    let (k, b) = (format!("{name}.kernel"), format!("{name}.bias"));
+    let (kernel, bias) = (p.get(&k)?, p.get(&b)?);
+    match p.tape() {
+        None => ringfence_nn::dense(x, kernel, bias),
+        Some(tape) => {
+            let names = Names { kernel: Some(&k), bias: Some(&b), ..Names::default() };
+            ringfence_nn::dense_recorded(x, kernel, bias, &tape.layer(names)?)
+        }
+    }
 }
 
 /// Mean binary cross-entropy of logits `z` against `y` in {0, 1}, of equal shape:

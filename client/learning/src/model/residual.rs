@@ -1,10 +1,12 @@
 //! A small residual network for classification, with group normalisation.
 
 use candle_core::{Result, Tensor};
-use ringfence_nn::{Conv2d, ConvNorm, ConvNormParameters, GroupNorm, mean_pool2};
+use ringfence_nn::{Conv2d, mean_pool2};
 
 use super::check::{check_side, check_widths};
-use super::layers::{Shapes, channels_last, dense, dense_shapes};
+use super::layers::{
+    Shapes, THREE, channels_last, conv, conv_then_norm, dense, dense_shapes, norm_relu,
+};
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 
@@ -106,18 +108,13 @@ impl Block {
     fn apply(self, p: &Parameters, x: &Tensor) -> Result<Tensor> {
         let active = activate(p, &self.name("first"), x)?;
         let second = self.name("second");
-        let kernel = p.get(&format!("{}.conv.kernel", self.name("first")))?;
-        let scale = p.get(&format!("{second}.norm.scale"))?;
-        let shift = p.get(&format!("{second}.norm.bias"))?;
-        let between = ConvNorm { conv: THREE, norm: GroupNorm::new(GROUPS).with_relu() };
-        let between =
-            between.apply(&active, &ConvNormParameters { kernel, bias: None, scale, shift })?;
+        let between = conv_then_norm(p, (&self.name("first"), &second), GROUPS, &active)?;
         let change = conv3(p, &second, &between)?;
         if self.from == self.to {
             return x + change;
         }
-        let kernel = p.get(&format!("{}.conv.kernel", self.name("shortcut")))?;
-        Conv2d::default().apply(&active, kernel, None)? + change
+        let kernel = format!("{}.conv.kernel", self.name("shortcut"));
+        conv(p, Conv2d::default(), (&kernel, None), &active)? + change
     }
 
     fn shapes(self) -> Shapes {
@@ -133,18 +130,13 @@ impl Block {
     }
 }
 
-/// A 3x3 convolution that keeps the side.
-const THREE: Conv2d = Conv2d { stride: 1, padding: 1, dilation: 1, groups: 1 };
-
 fn conv3(p: &Parameters, name: &str, x: &Tensor) -> Result<Tensor> {
-    THREE.apply(x, p.get(&format!("{name}.conv.kernel"))?, None)
+    conv(p, THREE, (&format!("{name}.conv.kernel"), None), x)
 }
 
 /// Group normalisation and ReLU.
 fn activate(p: &Parameters, name: &str, x: &Tensor) -> Result<Tensor> {
-    let (scale, bias) =
-        (p.get(&format!("{name}.norm.scale"))?, p.get(&format!("{name}.norm.bias"))?);
-    GroupNorm::new(GROUPS).with_relu().apply(x, scale, bias)
+    norm_relu(p, name, GROUPS, x)
 }
 
 fn kernel_shape(name: &str, from: usize, to: usize, size: usize) -> (String, Vec<usize>) {

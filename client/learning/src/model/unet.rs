@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use ringfence_nn::{Conv2d, join_upsampled, mean_pool2};
 
 use super::check::{check_channels, check_widths};
-use super::layers::{Shapes, channels_last, conv_norm_relu, conv_norm_shapes, initial};
+use super::layers::{Shapes, channels_last, conv, conv_norm_relu, conv_norm_shapes, initial};
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 use ringfence_weights::Weights;
@@ -88,12 +88,12 @@ impl UNet {
             x = down;
         }
         for (depth, skip) in skips.iter().enumerate().rev() {
-            let kernel = p.get(&format!("up{depth}.narrow.kernel"))?;
-            let narrow = Conv2d::default().apply(&x, kernel, None)?;
+            let kernel = format!("up{depth}.narrow.kernel");
+            let narrow = conv(p, Conv2d::default(), (&kernel, None), &x)?;
             x = level(p, &format!("up{depth}"), &join_upsampled(skip, &narrow)?)?;
         }
-        let (kernel, bias) = (p.get("head.kernel")?, p.get("head.bias")?);
-        Conv2d::default().apply(&x, kernel, Some(bias))?.reshape((b, 1, h, w))
+        let head = conv(p, Conv2d::default(), ("head.kernel", Some("head.bias")), &x)?;
+        head.reshape((b, 1, h, w))
     }
 
     fn shapes(&self) -> Shapes {

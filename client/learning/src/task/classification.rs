@@ -158,6 +158,11 @@ impl Task for Classification {
         Ok(cross_entropy(logits, &labels)?)
     }
 
+    // All models normalise within an image, and none uses a tensor twice.
+    fn images_are_independent(&self) -> bool {
+        true
+    }
+
     fn scores(&self, samples: &[Sample], logits: &[Vec<f32>]) -> Result<Scores, LearnError> {
         let mut counts = vec![Counts::default(); self.classes.len()];
         let mut right = 0;

@@ -63,6 +63,13 @@ pub trait Task: Send + Sync {
     /// When a sample lacks what the task learns.
     fn loss(&self, logits: &Tensor, samples: &[&Sample]) -> Result<Tensor, LearnError>;
 
+    /// Whether an image's output depends on no other image of the batch, and each of the model's
+    /// tensors serves one of its layers: private training takes the gradients of many images at once
+    /// then. Unless a task says so, it takes them one by one, which is slow and always true.
+    fn images_are_independent(&self) -> bool {
+        false
+    }
+
     /// Scores of predictions: `logits[i]` is the model's flattened output for `samples[i]`.
     ///
     /// # Errors

@@ -158,6 +158,11 @@ impl Task for Segmentation {
         Ok((binary_cross_entropy(&logits, &masks)? + dice_loss(&logits, &masks)?)?)
     }
 
+    // All models normalise within an image, and none uses a tensor twice.
+    fn images_are_independent(&self) -> bool {
+        true
+    }
+
     fn scores(&self, samples: &[Sample], logits: &[Vec<f32>]) -> Result<Scores, LearnError> {
         let pairs: Vec<(&Sample, &Vec<f32>)> = samples.iter().zip(logits).collect();
         // At their own size, images may have millions of pixels.

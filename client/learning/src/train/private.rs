@@ -27,10 +27,12 @@ mod chance;
 mod clip;
 mod noise;
 mod options;
+mod recorded;
 mod training;
 mod units;
 
 pub use chance::NoiseSeed;
 pub use clip::{ClippedSum, clipped_sum_one_by_one};
 pub use options::{PrivacyUnit, PrivateOptions};
+pub use recorded::clipped_sum;
 pub use training::{PrivateProgress, PrivateTraining};

@@ -1,5 +1,7 @@
 //! How a batch is divided among threads.
 
+use std::borrow::Borrow;
+
 use crate::compute::device;
 use crate::data::dataset::Sample;
 
@@ -18,8 +20,9 @@ const GPU_UNIT: usize = 64;
 /// adding up gradients, small ones keep all threads busy.
 ///
 /// A GPU wants many images at once, and runs one unit after the other anyway.
-pub(super) fn unit(samples: &[Sample]) -> usize {
-    let side = samples.first().and_then(Sample::shape).map_or(1, |(_, side)| side);
+pub(super) fn unit(samples: &[impl Borrow<Sample>]) -> usize {
+    let shape = samples.first().and_then(|sample| sample.borrow().shape());
+    let side = shape.map_or(1, |(_, side)| side);
     unit_of(samples.len(), side * side)
 }
 

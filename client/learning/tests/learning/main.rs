@@ -13,6 +13,7 @@ mod folders;
 mod models;
 mod own_size;
 mod private;
+mod private_gradients;
 mod scanners;
 mod skew;
 mod tables;

@@ -1,12 +1,15 @@
 //! The products of a convolution for each type of number.
 
+use std::ops::Range;
+
 use candle_core::{Result, WithDType, bail};
 use rayon::prelude::*;
 
 use super::gather::{Direction, Gather};
 use super::kernel_gradient::KernelGradient;
 use super::settings::Conv2d;
-use super::window::{NONE, Window};
+pub(crate) use super::window::NONE;
+use super::window::Window;
 
 /// A type of numbers that can be convolved. `f32` runs on vector units; `f64` is written as the
 /// definition reads, for checking derivatives by finite differences.
@@ -148,9 +151,23 @@ impl Element for f32 {
     }
 
     fn kernel_gradient(shape: &Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
-        let Shape { window, groups, depth, width, .. } = *shape;
+        let all = [0..shape.images];
+        shape.unit_kernel_gradients(x, g, &all).pop().unwrap_or_default()
+    }
+}
+
+impl Shape {
+    /// The gradients for the kernel of some units of images, each the sum over the images of its
+    /// range, from all images' `x` and the gradient of the outputs.
+    pub(crate) fn unit_kernel_gradients(
+        &self,
+        x: &[f32],
+        g: &[f32],
+        units: &[Range<usize>],
+    ) -> Vec<Vec<f32>> {
+        let Self { window, groups, depth, width, .. } = *self;
         let (taps, outputs) = (window.taps(), window.outputs());
-        if let Some(patch) = shape.patch() {
+        if let Some(patch) = self.patch() {
             let product = KernelGradient {
                 table: &(0..outputs as u32).collect::<Vec<_>>(),
                 taps: 1,
@@ -160,12 +177,12 @@ impl Element for f32 {
                 depth: patch,
                 width,
             };
-            let padded = product.run(&shape.patches(x, patch), g);
-            return padded
-                .chunks_exact(patch)
-                .flat_map(|row| &row[..depth * taps])
-                .copied()
-                .collect();
+            let padded = product.run_each(&self.patches(x, patch), g, units);
+            let cut = |padded: Vec<f32>| -> Vec<f32> {
+                let rows = padded.chunks_exact(patch);
+                rows.flat_map(|row| &row[..depth * taps]).copied().collect()
+            };
+            return padded.into_iter().map(cut).collect();
         }
         let product = KernelGradient {
             table: &window.inputs_of_taps(),
@@ -176,7 +193,35 @@ impl Element for f32 {
             depth,
             width,
         };
-        product.run(x, g)
+        product.run_each(x, g, units)
+    }
+
+    pub(crate) fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Pixels of an output.
+    pub(crate) fn pixels(&self) -> usize {
+        self.window.outputs()
+    }
+
+    /// Pixels of an input.
+    pub(crate) fn input_pixels(&self) -> usize {
+        self.window.inputs()
+    }
+
+    pub(crate) fn taps(&self) -> usize {
+        self.window.taps()
+    }
+
+    /// Whether outputs see a part of the inputs only.
+    pub(crate) fn grouped(&self) -> bool {
+        self.groups > 1
+    }
+
+    /// `[output pixel][tap]`: the input pixel that the tap meets.
+    pub(crate) fn inputs_of_outputs(&self) -> Vec<u32> {
+        self.window.inputs_of_outputs()
     }
 }
 

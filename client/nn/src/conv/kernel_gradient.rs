@@ -28,6 +28,17 @@ pub(super) struct KernelGradient<'a> {
 }
 
 impl KernelGradient<'_> {
+    /// The kernel's gradient of each unit of images.
+    pub(super) fn run_each(&self, x: &[f32], g: &[f32], units: &[Range<usize>]) -> Vec<Vec<f32>> {
+        let of_x = self.input_pixels * self.groups * self.depth;
+        let of_g = self.output_pixels * self.groups * self.width;
+        let part = |values: &[f32], unit: &Range<usize>, image: usize| {
+            unit.start * image..(unit.end * image).min(values.len())
+        };
+        let run = |unit: &Range<usize>| self.run(&x[part(x, unit, of_x)], &g[part(g, unit, of_g)]);
+        units.par_iter().map(run).collect()
+    }
+
     /// The kernel's gradient, `[o, c / groups, taps]`.
     pub(super) fn run(&self, x: &[f32], g: &[f32]) -> Vec<f32> {
         let tile = Tile::of(self.width);

@@ -5,7 +5,7 @@ use candle_core::{Result, bail};
 use super::settings::Conv2d;
 
 /// No pixel: the tap meets the padding.
-pub(super) const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// A convolution's sizes in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,8 +26,20 @@ pub(crate) struct Moments {
 /// Gradients for the three inputs.
 pub(crate) struct Gradients<T> {
     pub(crate) x: Vec<T>,
-    pub(crate) scale: Vec<T>,
-    pub(crate) bias: Vec<T>,
+    /// Of bias and scale, for each image.
+    pub(crate) images: Vec<(Vec<T>, Vec<T>)>,
+}
+
+impl<T: Float> Gradients<T> {
+    /// Of scale and bias, over all images.
+    pub(crate) fn scale_and_bias(&self, channels: usize) -> (Vec<T>, Vec<T>) {
+        let mut sums = (vec![T::default(); channels], vec![T::default(); channels]);
+        for (bias, scale) in &self.images {
+            sums.0.iter_mut().zip(scale).for_each(|(sum, value)| *sum += *value);
+            sums.1.iter_mut().zip(bias).for_each(|(sum, value)| *sum += *value);
+        }
+        sums
+    }
 }
 
 impl Sizes {
@@ -152,16 +164,7 @@ impl<T: Float> Passes<'_, T> {
                 (of_g, of_gn)
             })
             .collect();
-        let mut out = Gradients {
-            x: of_x,
-            scale: vec![T::default(); sizes.channels],
-            bias: vec![T::default(); sizes.channels],
-        };
-        for (of_g, of_gn) in sums {
-            out.bias.iter_mut().zip(of_g).for_each(|(sum, value)| *sum += value);
-            out.scale.iter_mut().zip(of_gn).for_each(|(sum, value)| *sum += value);
-        }
-        out
+        Gradients { x: of_x, images: sums }
     }
 }
 

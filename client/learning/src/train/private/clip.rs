@@ -38,7 +38,7 @@ pub(super) fn factor(norm: f64, clip: f64) -> f32 {
 
 /// Units whose gradients are held at once: what is summed in which order must not depend on how
 /// many threads there are, and memory not on how many are sampled.
-const WAVE: usize = 4;
+pub(super) const WAVE: usize = 4;
 
 /// The sum of the units' gradients, each clipped to length `clip`; a unit's gradient is the sum of
 /// those of its images' losses.
@@ -83,6 +83,18 @@ impl ClippedSum {
         let zeros = tensors.iter().map(Tensor::zeros_like);
         let tensors = zeros.collect::<candle_core::Result<_>>()?;
         Ok(Self { tensors, norms: Vec::new(), loss: 0.0 })
+    }
+
+    /// Adds the sums of further units, in their order.
+    pub(super) fn add(&mut self, parts: Vec<Self>) -> Result<(), LearnError> {
+        for part in parts {
+            for (sum, tensor) in self.tensors.iter_mut().zip(part.tensors) {
+                *sum = (&*sum + tensor)?;
+            }
+            self.norms.extend(part.norms);
+            self.loss += part.loss;
+        }
+        Ok(())
     }
 
     /// Units that add nothing.

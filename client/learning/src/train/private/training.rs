@@ -3,9 +3,10 @@
 use candle_core::Tensor;
 
 use super::chance::{Derivation, Key, NoiseSeed, generator};
-use super::clip::{ClippedSum, clipped_sum_one_by_one};
+use super::clip::ClippedSum;
 use super::noise::noised;
 use super::options::PrivateOptions;
+use super::recorded::clipped_sum;
 use super::units::Units;
 use crate::data::dataset::Sample;
 use crate::error::LearnError;
@@ -150,7 +151,7 @@ impl PrivateTraining<'_> {
             })
             .collect();
         let images = sampled.iter().map(Vec::len).sum();
-        let sum = clipped_sum_one_by_one(task, parameters, &sampled, private.clip)?;
+        let sum = clipped_sum(task, parameters, &sampled, private.clip)?;
         let progress = PrivateProgress {
             step: step.number,
             steps: private.steps,

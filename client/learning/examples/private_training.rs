@@ -1,0 +1,80 @@
+//! What a private step costs beside an ordinary one, for a look while working on either:
+//! `cargo run --release -p ringfence-learning --example private_training -- cnn|unet side batch`.
+//! `ringfence-benches training --private` measures the same.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use ringfence_learning::private::{NoiseSeed, PrivacyUnit, PrivateOptions, PrivateTraining};
+use ringfence_learning::{
+    Augmentation, Classification, ModelName, Sample, Segmentation, Task, TaskName, TrainOptions,
+    Training,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [model, side, batch] = words.as_slice() else {
+        return Err("expected: MODEL SIDE BATCH".into());
+    };
+    let (model, side, batch): (ModelName, usize, usize) =
+        (model.parse()?, side.parse()?, batch.parse()?);
+    let task: Box<dyn Task> = match model.task() {
+        TaskName::Segmentation => Box::new(Segmentation::new(model, side)?),
+        TaskName::Classification => {
+            Box::new(Classification::new(model, side, &["a".into(), "b".into()])?)
+        }
+    };
+    let start = task.initial_weights(1)?;
+    let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 8) % 1009;
+    let samples: Vec<Sample> = (0..batch)
+        .map(|k| Sample {
+            name: k.to_string(),
+            group: k.to_string(),
+            image: (0..side * side).map(|i| value(i + k * 977) as f32 / 1009.0).collect(),
+            label: Some((k % 2) as u32),
+            mask: Some((0..side * side).map(|i| f32::from(i / side < side / 3)).collect()),
+            own_mask: None,
+        })
+        .collect();
+    let options = TrainOptions {
+        epochs: 4,
+        batch,
+        augmentation: Augmentation::default(),
+        ..TrainOptions::for_task(model.task())
+    };
+    let private = PrivateOptions {
+        unit: PrivacyUnit::Record,
+        clip: 1.0,
+        noise_multiplier: 1.0,
+        rate: 1.0,
+        steps: 4,
+        normaliser: batch as f64,
+    };
+    let seed = NoiseSeed::draw()?;
+    let mut best = [Duration::MAX; 2];
+    for _ in 0..5 {
+        let mut last = Instant::now();
+        let mut step = |which: usize| {
+            best[which] = best[which].min(last.elapsed());
+            last = Instant::now();
+        };
+        Training { task: task.as_ref(), start: &start, samples: &samples, options: &options }
+            .run(&mut |_| step(0))?;
+        let training = PrivateTraining {
+            task: task.as_ref(),
+            start: &start,
+            samples: &samples,
+            options: &options,
+            private: &private,
+            seed: &seed,
+            of: "measurement",
+        };
+        training.run(&mut |_| step(1))?;
+    }
+    let [plain, private] = best.map(|time| time.as_secs_f64() * 1e3);
+    println!(
+        "{model}, {side} px, batch of {batch}: {plain:.1} ms, private {private:.1} ms, ratio {:.2}",
+        private / plain
+    );
+    Ok(())
+}
