@@ -31,6 +31,7 @@ const DECRYPTS: [&str; 5] = ["tfhe*", "concrete-*", "hpke", "x-wing", "candle-*"
 const OPTIONS: [&str; 11] = [
     "crypto",
     "keys",
+    "privacy",
     "site",
     "weights",
     "clock",
@@ -46,6 +47,7 @@ const OPTIONS: [&str; 11] = [
 const PROGRAM: [&str; 13] = [
     "crypto",
     "keys",
+    "privacy",
     "site",
     "weights",
     "clock",
@@ -65,6 +67,12 @@ const RULES: [Rule; 18] = [
     Rule { package: "ringfence-durable", ours: &[], never: &["tokio"], with_tests: true },
     Rule { package: "ringfence-exit", ours: &[], never: &["*"], with_tests: true },
     Rule { package: "ringfence-words", ours: &[], never: &["*"], with_tests: true },
+    Rule {
+        package: "ringfence-privacy",
+        ours: &[],
+        never: &["tokio", "rand*", "candle-*"],
+        with_tests: true,
+    },
     Rule {
         package: "ringfence-keys",
         ours: &["crypto"],
@@ -97,13 +105,13 @@ const RULES: [Rule; 18] = [
     },
     Rule {
         package: "ringfence-site",
-        ours: &["crypto", "keys", "weights", "clock", "durable", "words"],
+        ours: &["crypto", "keys", "privacy", "weights", "clock", "durable", "words"],
         never: &["candle-*", "clap", "axum", "sqlx*", "tfhe*"],
         with_tests: false,
     },
     Rule {
         package: "ringfence-federation",
-        ours: &["crypto", "keys", "site", "weights", "clock", "durable", "words"],
+        ours: &["crypto", "keys", "privacy", "site", "weights", "clock", "durable", "words"],
         never: &["candle-*", "clap", "axum", "sqlx*", "tfhe*"],
         with_tests: false,
     },

@@ -19,6 +19,7 @@
 //!     refused-<statement>.json                 closings on a log that this site refuses, manifests and
 //!                                              freezes in whose place it took another
 //! STATE/studies/<study>/restored.json          restores from backups, how far the site abstains
+//! STATE/studies/<study>/ledger.json            the privacy ledger as it stood at the last charge
 //! STATE/studies/<study>/round-keys/            see `round_keys`
 //! ```
 //!
@@ -28,6 +29,7 @@
 mod disputes;
 mod error;
 mod files;
+mod ledger;
 mod recover;
 mod round;
 mod round_keys;
@@ -38,6 +40,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 pub use error::JournalError;
+pub use ledger::LedgerNote;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::protocol::{ProtocolVersion, VERSION};
 use ringfence_crypto::signature::{PublicKey, Signed};

@@ -25,6 +25,7 @@
 //!   damaged    what this site's own disk has damaged is fetched again
 //! overview     a study as anybody may see it, without a site: `steps` of each site in each round
 //! journal      durable state            transport   HTTP
+//! ledger       the privacy budget of each unit, over all studies
 //! model        identities and layouts of weights
 //! fingerprint  what is remembered of a base model
 //! ```
@@ -47,6 +48,7 @@ mod initiate;
 mod journal;
 mod judged;
 mod key_sum;
+pub mod ledger;
 mod mend;
 pub mod model;
 mod openings;
@@ -71,7 +73,7 @@ pub use findings::Findings;
 pub use fingerprint::Fingerprint;
 pub use hold::HoldReport;
 pub use journal::{
-    ContributionRecord, Journal, JournalError, Published, RestoreRecord, RoundJournal,
+    ContributionRecord, Journal, JournalError, LedgerNote, Published, RestoreRecord, RoundJournal,
     RoundKeysJournal,
 };
 pub use overdue::Overdue;

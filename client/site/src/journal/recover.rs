@@ -27,6 +27,7 @@ pub(super) fn recover(root: &Path) -> Result<(), JournalError> {
     clear(root)?;
     for study in held(&root.join("studies"), |name| is(name, StudyId::to_string))? {
         sync(&study)?;
+        clear(&study)?;
         let round_keys = study.join("round-keys");
         if is_folder(&round_keys) {
             clear(&round_keys)?;

@@ -1,0 +1,64 @@
+//! What this site has seen of the privacy ledgers that its rounds are charged to. It is noted with
+//! each charge, before a header is signed: so a ledger that was copied back is known.
+
+use std::path::PathBuf;
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::StudyId;
+use ringfence_crypto::wire::json;
+use serde::{Deserialize, Serialize};
+
+use super::{Journal, JournalError, files};
+
+/// A ledger as it stood when a study's last round was charged, in `ledger.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerNote {
+    /// Digest of its terms: which ledger.
+    pub ledger: Digest,
+    /// Its entries.
+    pub entries: u64,
+    /// What named the last of them.
+    pub last: Digest,
+}
+
+impl Journal {
+    /// What is noted of the ledger that a study's rounds are charged to.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the note cannot be read.
+    pub fn ledger_note(&self, study: StudyId) -> Result<Option<LedgerNote>, JournalError> {
+        files::read(&self.ledger_path(study))
+    }
+
+    /// What is noted of ledgers in all studies.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a note cannot be read.
+    pub fn ledger_notes(&self) -> Result<Vec<(StudyId, LedgerNote)>, JournalError> {
+        let mut notes = Vec::new();
+        for folder in files::children(&self.root.join("studies"))? {
+            let name = folder.file_name().and_then(|name| name.to_str());
+            let Some(study) = name.and_then(|name| name.parse().ok()) else { continue };
+            notes.extend(self.ledger_note(study)?.map(|note| (study, note)));
+        }
+        Ok(notes)
+    }
+
+    /// Notes how a ledger stands, durably.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the note cannot be written.
+    pub(crate) fn note_ledger(
+        &self,
+        study: StudyId,
+        note: &LedgerNote,
+    ) -> Result<(), JournalError> {
+        files::folder(&self.rounds(study))?;
+        files::write(&self.ledger_path(study), &json::pretty(note))
+    }
+
+    fn ledger_path(&self, study: StudyId) -> PathBuf {
+        self.root.join("studies").join(study.to_string()).join("ledger.json")
+    }
+}

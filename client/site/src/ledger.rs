@@ -1,0 +1,220 @@
+//! The privacy ledger of one cohort: what was spent on each unit, over all studies, durably.
+//!
+//! A round is charged before its update leaves. Whether the budgets of the study and of the hospital
+//! suffice for the unit that has spent most is known before anything is trained ([`Ledger::check`]).
+//!
+//! ```text
+//! DIR/lock                 one process at a time
+//! DIR/cohort.key           32 bytes: see `key`; never leaves the site
+//! DIR/ledger.json          the terms: budget, kind of unit, whose it is
+//! DIR/entries              a line for each charge, each naming the one before: see `entry`, `book`
+//! DIR/head.json            how many of them were acknowledged
+//! DIR/snapshots/<digest>   a set of units, by keyed digests: see `units`
+//! ```
+//!
+//! A ledger cannot know by itself that an older copy was put in its place. The site's journal notes
+//! how long it was with every charge, and refuses one that has forgotten ([`Ledger::open`]). Where
+//! the state directory came back from a backup, too, every round that may have been forgotten is
+//! charged ([`RestoredLedger`]); and a signed header in the study's log that counts more rounds is
+//! evidence ([`Ledger::check_log`]).
+//!
+//! `charge` decides whether a round is charged, `exposure` and `spent` say what units were exposed to
+//! and what that comes to, `summary` what people read.
+
+mod book;
+mod charge;
+mod entry;
+mod error;
+mod exposure;
+mod key;
+mod overspent;
+mod restored;
+mod sealed;
+mod spent;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod units;
+
+use std::path::Path;
+
+use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
+use ringfence_crypto::statement::RosterEntry;
+use ringfence_keys::CryptoRng;
+use ringfence_privacy::Release;
+
+use book::Book;
+use charge::Decision;
+
+pub use entry::{Budget, Charged, Owner, Terms};
+pub use error::LedgerError;
+pub use overspent::{Overspent, Whose, shown};
+pub use restored::RestoredLedger;
+pub use summary::{LedgerSummary, SpentSummary, StudySummary};
+pub use units::{MOST_UNITS, UnitKind, UnitKindError, Units};
+
+use crate::journal::{Journal, LedgerNote};
+use crate::site::Site;
+
+/// What each round of a study does to a site's data.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundCharge<'a> {
+    /// The study.
+    pub study: StudyId,
+    /// The mechanisms of one round, each with how often it is applied.
+    pub mechanisms: &'a [Release],
+    /// The budget of the study's policy, for each unit.
+    pub budget: Budget,
+    /// Who takes part.
+    pub units: &'a Units<'a>,
+}
+
+/// What a site's data have spent in a study, as its header says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spent {
+    /// Rounds that were charged.
+    pub rounds: u32,
+    /// Epsilon of the unit that has spent most, rounded up.
+    pub epsilon: f32,
+    /// The delta of the study's policy.
+    pub delta: f32,
+}
+
+/// A ledger in use by one site. Others are locked out while it is held: it is opened for a charge, and
+/// dropped after it.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    book: Book,
+    owner: Owner,
+    journal: &'a Journal,
+}
+
+impl<'a> Ledger<'a> {
+    /// Makes a ledger for a new cohort, and draws its key.
+    ///
+    /// # Errors
+    /// [`LedgerError::Exists`] where one is.
+    pub fn init(folder: &Path, terms: &Terms, rng: &mut impl CryptoRng) -> Result<(), LedgerError> {
+        Book::make(folder, terms, rng)
+    }
+
+    /// Opens a ledger for a site, and holds it against all that the site's journal has seen of it.
+    ///
+    /// # Errors
+    /// [`LedgerError::CopiedBack`], [`LedgerError::NotOwner`], [`LedgerError::Damaged`],
+    /// [`LedgerError::Locked`].
+    pub fn open(
+        folder: &Path,
+        site: &RosterEntry,
+        journal: &'a Journal,
+    ) -> Result<Self, LedgerError> {
+        let ledger = Self::open_unseen(folder, site, journal)?;
+        for (study, note) in journal.ledger_notes()? {
+            ledger.check_note(study, &note)?;
+        }
+        Ok(ledger)
+    }
+
+    /// Opens a ledger without asking the journal.
+    fn open_unseen(
+        folder: &Path,
+        site: &RosterEntry,
+        journal: &'a Journal,
+    ) -> Result<Self, LedgerError> {
+        let (book, owner) = (Book::open(folder)?, Owner::from(site));
+        if !book.terms.owners.contains(&owner) {
+            let owners = book.terms.owners.iter().map(|owner| owner.site.as_str());
+            let owners = owners.collect::<Vec<_>>().join(", ");
+            return Err(LedgerError::NotOwner { root: book.root(), owners, site: owner.site });
+        }
+        Ok(Self { book, owner, journal })
+    }
+
+    /// What the site would have spent after a round, if the budgets suffice for it. Nothing is
+    /// written: this is asked before anything is trained.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::charge`].
+    pub fn check(
+        &self,
+        charge: &RoundCharge<'_>,
+        round: RoundNumber,
+    ) -> Result<Spent, LedgerError> {
+        match self.decide(charge, round, UnixSeconds::default())? {
+            Decision::Repeat => self.reckon(charge.study, charge.budget, None),
+            Decision::Append(entry, units) => {
+                self.reckon(charge.study, charge.budget, Some((&entry, &units)))
+            }
+        }
+    }
+
+    /// Charges a round, durably, before its update leaves. A round that was charged already, exactly
+    /// so, is not charged again. Answers what the site has spent with it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overspent`] when a budget does not suffice, [`LedgerError::OtherCharge`] when
+    /// the round was charged otherwise; [`LedgerError::Io`] when nothing, or nothing that counts,
+    /// could be written.
+    pub fn charge(
+        &mut self,
+        charge: &RoundCharge<'_>,
+        round: RoundNumber,
+        now: UnixSeconds,
+    ) -> Result<Spent, LedgerError> {
+        if let Decision::Append(entry, units) = self.decide(charge, round, now)? {
+            self.book.save(&units)?;
+            self.book.append(*entry)?;
+        }
+        self.settle(charge)
+    }
+
+    /// Acknowledges what is written, notes it in the journal, and says what is spent.
+    fn settle(&mut self, charge: &RoundCharge<'_>) -> Result<Spent, LedgerError> {
+        self.book.acknowledge()?;
+        let spent = self.reckon(charge.study, charge.budget, None)?;
+        let (entries, last) = (self.book.kept.len() as u64, self.book.last());
+        let note = LedgerNote { ledger: self.book.id, entries, last };
+        self.journal.note_ledger(charge.study, &note)?;
+        Ok(spent)
+    }
+
+    /// What the site's data have spent in a study; none when no round of it was charged.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when a snapshot cannot be read.
+    pub fn spent(&self, study: StudyId) -> Result<Option<Spent>, LedgerError> {
+        let Some(entry) = self.of_study(study).last() else { return Ok(None) };
+        self.reckon(study, entry.budget, None).map(Some)
+    }
+
+    /// Holds the ledger against this site's own headers in a study's log: the largest number of rounds
+    /// that one of them says were spent.
+    ///
+    /// # Errors
+    /// [`LedgerError::LogKnowsMore`]: the ledger was copied back.
+    pub fn check_log(&self, study: StudyId, signed: u32) -> Result<(), LedgerError> {
+        let known = self.rounds(study);
+        if signed > known {
+            return Err(LedgerError::LogKnowsMore { root: self.book.root(), study, signed, known });
+        }
+        Ok(())
+    }
+}
+
+impl Site {
+    /// Opens the privacy ledger of this site's cohort, for as long as it takes to ask or to charge.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::open`].
+    pub fn ledger(&self, folder: &Path) -> Result<Ledger<'_>, LedgerError> {
+        Ledger::open(folder, &self.identity.public(), &self.journal)
+    }
+
+    /// Opens it after a restore, to charge what it may have forgotten: see [`RestoredLedger`].
+    ///
+    /// # Errors
+    /// Those of [`RestoredLedger::open`].
+    pub fn restored_ledger(&self, folder: &Path) -> Result<RestoredLedger<'_>, LedgerError> {
+        RestoredLedger::open(folder, &self.identity.public(), &self.journal)
+    }
+}

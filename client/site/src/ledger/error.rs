@@ -1,0 +1,258 @@
+//! Why a ledger cannot be used, or a round not be charged to it.
+
+use std::io;
+use std::path::Path;
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+
+use super::entry::Budget;
+use super::overspent::Overspent;
+use super::units::{MOST_UNITS, UnitKind};
+use crate::journal::JournalError;
+
+/// What is done when a ledger is not what it was.
+const PUT_BACK: &str = "put the newest copy of the ledger's folder back; if there is none of this state, put the ledger and the state directory back from one backup and run `ringfence restored` with --ledger, which charges every round that the ledger may have forgotten";
+
+/// A ledger that cannot be used, or that a round cannot be charged to. Nothing has left the site.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The site's journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The accountant.
+    #[error(transparent)]
+    Accounting(#[from] ringfence_privacy::Error),
+    /// No ledger lies there.
+    #[error("{0} is no privacy ledger: expected a folder that `ringfence ledger init` has made")]
+    None(String),
+    /// One lies there already.
+    #[error(
+        "{0} holds a privacy ledger, or a part of one, already: a ledger is never overwritten, because with it what was spent would be forgotten; give another folder, or use this one"
+    )]
+    Exists(String),
+    /// Nobody would own it.
+    #[error("expected 1 to {most} identities that the ledger belongs to, each once, got {got}")]
+    Owners {
+        /// How many came.
+        got: usize,
+        /// How many may.
+        most: usize,
+    },
+    /// Another process uses it.
+    #[error(
+        "{0} is in use by another ringfence process; it has it while it charges a round: run this again"
+    )]
+    Locked(String),
+    /// Made by another version of this program.
+    #[error(
+        "{root} has files of format {found}, and this program reads format {expected}; use the version of ringfence that made it"
+    )]
+    Format {
+        /// The ledger.
+        root: String,
+        /// As stated.
+        found: u32,
+        /// As known here.
+        expected: u32,
+    },
+    /// A file was altered.
+    #[error(
+        "{path} was altered ({reason}); nothing is charged to it and no update leaves: {PUT_BACK}"
+    )]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Others may read the cohort key.
+    #[error(
+        "{path} may be read by others (mode {mode:03o}), expected by its owner only: with it the names of patients can be tried out; run `chmod 600` on it"
+    )]
+    KeyReaders {
+        /// The file.
+        path: String,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Of another hospital.
+    #[error(
+        "{root} belongs to {owners}, and this is site {site} with another signature key: give --ledger the folder of this site's own cohort"
+    )]
+    NotOwner {
+        /// The ledger.
+        root: String,
+        /// Its owners.
+        owners: String,
+        /// Who would use it.
+        site: SiteId,
+    },
+    /// It has forgotten what the site's journal saw.
+    #[error(
+        "{root} was copied back: in study {study} this site saw it with {seen} entries, the last of them {last}, and now it holds {found}; what was spent since would be spent again, so nothing is charged: {PUT_BACK}",
+        last = last.short()
+    )]
+    CopiedBack {
+        /// The ledger.
+        root: String,
+        /// The study in which it was seen.
+        study: StudyId,
+        /// Entries that were seen.
+        seen: u64,
+        /// What named the last of them.
+        last: Digest,
+        /// What is there.
+        found: String,
+    },
+    /// A signed header of this site counts more rounds.
+    #[error(
+        "{root} was copied back: this site has signed in the log of study {study} that its data were used in {signed} rounds, and the ledger knows of {known}: {PUT_BACK}"
+    )]
+    LogKnowsMore {
+        /// The ledger.
+        root: String,
+        /// The study.
+        study: StudyId,
+        /// As signed.
+        signed: u32,
+        /// As charged.
+        known: u32,
+    },
+    /// The journal knows of a contribution that was never charged.
+    #[error(
+        "{root} does not hold round {round} of study {study}, to which this site contributed: it was copied back, or it is not the ledger that this study's rounds are charged to: {PUT_BACK}"
+    )]
+    Uncharged {
+        /// The ledger.
+        root: String,
+        /// The study.
+        study: StudyId,
+        /// The first such round.
+        round: RoundNumber,
+    },
+    /// The study is charged to another ledger.
+    #[error(
+        "the rounds of study {study} are charged to another ledger than {root} (its digest is {noted}, this one's {found}): the same patients must not have two budgets; give --ledger that one",
+        noted = noted.short(), found = found.short()
+    )]
+    OtherLedger {
+        /// The ledger that was given.
+        root: String,
+        /// The study.
+        study: StudyId,
+        /// Digest of the other one's terms.
+        noted: Digest,
+        /// Digest of this one's terms.
+        found: Digest,
+    },
+    /// The study is charged by another site.
+    #[error(
+        "study {study} is charged to this ledger by site {charged}, and this is site {site}: two sites of one study must not train on the same patients"
+    )]
+    OtherSite {
+        /// The study.
+        study: StudyId,
+        /// Who charges it.
+        charged: SiteId,
+        /// Who would.
+        site: SiteId,
+    },
+    /// The study's policy is another one.
+    #[error(
+        "the rounds of study {study} were charged under a budget of {charged}, and now it is {got}: a study's policy is fixed by its digest, so this study file is not the one that was signed"
+    )]
+    PolicyChanged {
+        /// The study.
+        study: StudyId,
+        /// As charged.
+        charged: Budget,
+        /// As given.
+        got: Budget,
+    },
+    /// A round is charged once.
+    #[error(
+        "round {round} of study {study} is charged already, with {differs}: what has left under it cannot be known to be the same; skip this round, or give exactly what was charged"
+    )]
+    OtherCharge {
+        /// The study.
+        study: StudyId,
+        /// The round.
+        round: RoundNumber,
+        /// What is not the same.
+        differs: &'static str,
+    },
+    /// The site was restored.
+    #[error(
+        "round {round} of study {study} is charged as forgotten, after a restore from a backup through round {through}: this site takes part again after that"
+    )]
+    Forgotten {
+        /// The study.
+        study: StudyId,
+        /// The round.
+        round: RoundNumber,
+        /// The last forgotten one.
+        through: RoundNumber,
+    },
+    /// Another kind of unit than the ledger's.
+    #[error(
+        "the study counts privacy by {got}, and {root} keeps account by {expected}: epsilons of the two do not add up; use a ledger for such units (`ringfence ledger init --unit {got}`) and data that it alone accounts for"
+    )]
+    Unit {
+        /// The ledger.
+        root: String,
+        /// The ledger's.
+        expected: UnitKind,
+        /// The study's.
+        got: UnitKind,
+    },
+    /// No units, or too many.
+    #[error("expected 1 to {MOST_UNITS} units (records or patients) in all, got {got}")]
+    Units {
+        /// How many.
+        got: usize,
+    },
+    /// A round without a mechanism, or with too many.
+    #[error("expected 1 to {most} mechanisms a round, each used at least once, got {got}")]
+    Mechanisms {
+        /// How many came.
+        got: usize,
+        /// How many may.
+        most: usize,
+    },
+    /// No epsilon.
+    #[error("expected a finite epsilon above zero, got {0}")]
+    Epsilon(f64),
+    /// No delta.
+    #[error("expected a delta above 0 and below 1, got {0}")]
+    Delta(f64),
+    /// No room.
+    #[error("{root} is full: expected at most {most} entries; no study goes on with it")]
+    Full {
+        /// The ledger.
+        root: String,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A budget does not suffice.
+    #[error(transparent)]
+    Overspent(Box<Overspent>),
+}
+
+impl LedgerError {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.display().to_string(), source }
+    }
+
+    pub(super) fn damaged(path: &Path, reason: String) -> Self {
+        Self::Damaged { path: path.display().to_string(), reason }
+    }
+}

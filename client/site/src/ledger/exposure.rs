@@ -1,0 +1,152 @@
+//! What units have been exposed to: composition for each unit, computed once for units alike.
+//!
+//! Two units that stand in the same entries have spent the same. So units are grouped by how often
+//! each mechanism was applied to them, and the accountant is asked once for each such composition.
+//! Composition is adaptive: later studies may depend on what earlier ones opened.
+
+use std::collections::HashMap;
+
+use ringfence_crypto::Digest;
+use ringfence_privacy::{Accountant, Mechanism, Release};
+
+use super::entry::Entry;
+use super::error::LedgerError;
+use super::units::Snapshot;
+
+/// How often each mechanism of a list was applied.
+type Counts = Vec<u64>;
+
+/// Units in groups that were exposed alike.
+#[derive(Debug)]
+pub(super) struct Exposure {
+    mechanisms: Vec<Mechanism>,
+    /// Compositions, and how many units have each.
+    groups: Vec<(Counts, usize)>,
+}
+
+/// A group of units, and what they have spent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spending {
+    pub(super) units: usize,
+    pub(super) epsilon: f64,
+}
+
+impl Exposure {
+    /// What `universe`'s units were exposed to by entries. Every snapshot is loaded once, one at a
+    /// time.
+    pub(super) fn of<'e>(
+        universe: &Snapshot,
+        entries: impl Iterator<Item = &'e Entry>,
+        load: impl Fn(Digest) -> Result<Snapshot, LedgerError>,
+    ) -> Result<Self, LedgerError> {
+        let mut mechanisms: Vec<Mechanism> = Vec::new();
+        // In the order of their first entries.
+        let (mut snapshots, mut places) = (Vec::<(Digest, Counts)>::new(), HashMap::new());
+        for entry in entries {
+            let place = *places.entry(entry.units).or_insert_with(|| {
+                snapshots.push((entry.units, Counts::new()));
+                snapshots.len() - 1
+            });
+            let Some((_, counts)) = snapshots.get_mut(place) else { continue };
+            for (mechanism, times) in &entry.mechanisms {
+                let kind = mechanisms.iter().position(|known| known == mechanism);
+                let kind = kind.unwrap_or_else(|| {
+                    mechanisms.push(*mechanism);
+                    mechanisms.len() - 1
+                });
+                let times = times.saturating_mul(entry.rounds().into());
+                add(counts, kind, times);
+            }
+        }
+        let mut groups: Vec<Counts> = vec![Counts::new()];
+        let mut group_of = vec![0; universe.units().len()];
+        for (name, counts) in &snapshots {
+            split(universe, &load(*name)?, counts, &mut groups, &mut group_of);
+        }
+        let mut units = vec![0; groups.len()];
+        for group in group_of {
+            if let Some(units) = units.get_mut(group) {
+                *units += 1;
+            }
+        }
+        let mut alike: HashMap<Counts, usize> = HashMap::new();
+        for (mut counts, units) in groups.into_iter().zip(units) {
+            counts.resize(mechanisms.len(), 0);
+            *alike.entry(counts).or_default() += units;
+        }
+        let groups = alike.into_iter().filter(|(_, units)| *units > 0).collect();
+        Ok(Self { mechanisms, groups })
+    }
+
+    /// Epsilon of the unit that has spent most, at a delta. Only compositions that no other one
+    /// contains are looked at: more of a mechanism never costs less.
+    pub(super) fn worst(&self, delta: f64) -> Result<f64, LedgerError> {
+        let mut worst: f64 = 0.0;
+        for (counts, _) in &self.groups {
+            let contained =
+                self.groups.iter().any(|(other, _)| other != counts && le(counts, other));
+            if !contained {
+                worst = worst.max(self.epsilon(counts, delta)?);
+            }
+        }
+        Ok(worst)
+    }
+
+    /// What every group has spent, the least first.
+    pub(super) fn spending(&self, delta: f64) -> Result<Vec<Spending>, LedgerError> {
+        let groups = self.groups.iter();
+        let each = groups.map(|(counts, units)| {
+            Ok(Spending { units: *units, epsilon: self.epsilon(counts, delta)? })
+        });
+        let mut each = each.collect::<Result<Vec<_>, LedgerError>>()?;
+        each.sort_by(|a, b| a.epsilon.total_cmp(&b.epsilon));
+        Ok(each)
+    }
+
+    fn epsilon(&self, counts: &[u64], delta: f64) -> Result<f64, LedgerError> {
+        let used = self.mechanisms.iter().copied().zip(counts.iter().copied());
+        let used: Vec<Release> = used.filter(|(_, times)| *times > 0).collect();
+        Ok(ringfence_privacy::epsilon(&used, delta, Accountant::Rdp)?)
+    }
+}
+
+/// Adds to one count.
+fn add(counts: &mut Counts, kind: usize, times: u64) {
+    if counts.len() <= kind {
+        counts.resize(kind + 1, 0);
+    }
+    if let Some(count) = counts.get_mut(kind) {
+        *count = count.saturating_add(times);
+    }
+}
+
+/// Whether a composition is contained in another one.
+fn le(counts: &[u64], other: &[u64]) -> bool {
+    counts.iter().zip(other).all(|(a, b)| a <= b)
+}
+
+/// Moves the units of a snapshot into groups that are exposed to so much more. Both lists are sorted.
+fn split(
+    universe: &Snapshot,
+    snapshot: &Snapshot,
+    more: &Counts,
+    groups: &mut Vec<Counts>,
+    group_of: &mut [usize],
+) {
+    let mut moved: HashMap<usize, usize> = HashMap::new();
+    let mut taken = snapshot.units().iter().peekable();
+    for (unit, group) in universe.units().iter().zip(group_of) {
+        while taken.peek().is_some_and(|other| *other < unit) {
+            taken.next();
+        }
+        if taken.peek() != Some(&unit) {
+            continue;
+        }
+        *group = *moved.entry(*group).or_insert_with(|| {
+            let mut counts = groups.get(*group).cloned().unwrap_or_default();
+            more.iter().enumerate().for_each(|(kind, times)| add(&mut counts, kind, *times));
+            groups.push(counts);
+            groups.len() - 1
+        });
+    }
+}

@@ -1,0 +1,111 @@
+//! What is spent in a study, and which of its rounds are charged.
+
+use std::collections::BTreeSet;
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, StudyId};
+
+use super::entry::{Budget, Charged, Entry};
+use super::error::LedgerError;
+use super::exposure::Exposure;
+use super::units::Snapshot;
+use super::{Ledger, Spent};
+
+impl Ledger<'_> {
+    /// What is spent in a study, with one entry more or without.
+    pub(super) fn reckon(
+        &self,
+        study: StudyId,
+        budget: Budget,
+        more: Option<(&Entry, &Snapshot)>,
+    ) -> Result<Spent, LedgerError> {
+        let entries = || self.of_study(study).chain(more.map(|(entry, _)| entry));
+        let universe = self.universe(entries(), more)?;
+        let exposed = Exposure::of(&universe, entries(), |name| self.load(name, more))?;
+        let epsilon = rounded_up(exposed.worst(budget.delta)?);
+        let more = more.map_or(0, |(entry, _)| entry.rounds());
+        let rounds = self.rounds(study).saturating_add(more);
+        Ok(Spent { rounds, epsilon, delta: budget.delta as f32 })
+    }
+
+    /// Every unit that stands in one of these entries.
+    pub(super) fn universe<'e>(
+        &self,
+        entries: impl Iterator<Item = &'e Entry>,
+        more: Option<(&Entry, &Snapshot)>,
+    ) -> Result<Snapshot, LedgerError> {
+        let mut universe = Snapshot::default();
+        let names: BTreeSet<Digest> = entries.map(|entry| entry.units).collect();
+        for name in names {
+            universe.join(&self.load(name, more)?)?;
+        }
+        Ok(universe)
+    }
+
+    /// A snapshot, of the disk or of an entry that is not written yet.
+    pub(super) fn load(
+        &self,
+        name: Digest,
+        more: Option<(&Entry, &Snapshot)>,
+    ) -> Result<Snapshot, LedgerError> {
+        match more {
+            Some((entry, units)) if entry.units == name => Ok(units.clone()),
+            _ => self.book.snapshot(name),
+        }
+    }
+
+    pub(super) fn of_study(&self, study: StudyId) -> impl Iterator<Item = &Entry> + Clone {
+        self.book.entries().filter(move |entry| entry.study == study)
+    }
+
+    /// How many rounds of a study are charged.
+    pub(super) fn rounds(&self, study: StudyId) -> u32 {
+        self.of_study(study).fold(0, |rounds, entry| rounds.saturating_add(entry.rounds()))
+    }
+
+    /// How many rounds of a study, up to one, are not charged.
+    pub(super) fn uncharged(&self, study: StudyId, through: RoundNumber) -> u32 {
+        let mut first = 0;
+        for entry in self.of_study(study) {
+            if let Charged::Forgotten { through, .. } = entry.charged {
+                first = first.max(u64::from(through.0) + 1);
+            }
+        }
+        let range = first..u64::from(through.0) + 1;
+        let single = |entry: &&Entry| match entry.charged {
+            Charged::Round(round) => range.contains(&u64::from(round.0)),
+            Charged::Forgotten { .. } => false,
+        };
+        let charged = self.of_study(study).filter(single).count() as u64;
+        let rounds = range.end.saturating_sub(range.start);
+        u32::try_from(rounds.saturating_sub(charged)).unwrap_or(u32::MAX)
+    }
+
+    /// Rounds of a study that the journal holds a contribution to.
+    pub(super) fn contributed(&self, study: StudyId) -> Result<Vec<RoundNumber>, LedgerError> {
+        let records = self.journal.contributions()?.into_iter();
+        Ok(records.filter(|record| record.study == study).map(|record| record.round).collect())
+    }
+}
+
+/// The least single-precision number that is not below an epsilon.
+pub(super) fn rounded_up(epsilon: f64) -> f32 {
+    let near = epsilon as f32;
+    if f64::from(near) < epsilon { near.next_up() } else { near }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epsilon_is_never_said_smaller_than_it_is() {
+        for epsilon in [0.0, 0.1, 1.0, 1.0 + 1e-12, 7.329_111_171_43, 1e9 + 0.1, f64::INFINITY] {
+            let up = rounded_up(epsilon);
+            assert!(f64::from(up) >= epsilon, "{epsilon}");
+            assert!(epsilon.is_infinite() || f64::from(up.next_down()) < epsilon, "{epsilon}");
+        }
+        // A budget in single precision is never overstepped by rounding.
+        assert_eq!(rounded_up(f64::from(0.1f32)), 0.1);
+    }
+}

@@ -1,0 +1,196 @@
+//! What is charged, composed over rounds, studies and units, and where it ends.
+
+use std::collections::HashMap;
+
+use ringfence_privacy::Mechanism;
+
+use super::super::exposure::Exposure;
+use super::super::spent::rounded_up;
+use super::super::units::Snapshot;
+use super::*;
+
+#[test]
+fn a_round_is_charged_once_and_never_otherwise() {
+    let hospital = Hospital::new(AMPLE);
+    let (names, more) = (patients(0..5), patients(0..6));
+    let (units, wider) = (Units::Patients(&names), Units::Patients(&more));
+    let first = hospital.charge(round("s", &units), 0).unwrap();
+    let entries = hospital.bytes("entries");
+    // In any order, and a name that comes twice is one unit.
+    let mut turned = names.clone();
+    turned.reverse();
+    turned.push(names[0].clone());
+    assert_eq!(hospital.charge(round("s", &Units::Patients(&turned)), 0).unwrap(), first);
+    let other = [(Mechanism::gaussian(1.0, 0.02), 51)];
+    let differs = [
+        (round("s", &wider), "other units"),
+        (RoundCharge { mechanisms: &other, ..round("s", &units) }, "another mechanism"),
+    ];
+    for (charge, said) in differs {
+        let error = hospital.charge(charge, 0).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains("charged already"), "{error}");
+    }
+    assert_eq!(hospital.bytes("entries"), entries);
+    let second = hospital.charge(round("s", &units), 1).unwrap();
+    assert_eq!((first.rounds, second.rounds), (1, 2));
+    assert!(f64::from(second.epsilon) >= epsilon_of(2) && second.epsilon > first.epsilon);
+    assert_eq!(second.delta, DELTA as f32);
+}
+
+#[test]
+fn training_stops_before_a_budget_is_overspent() {
+    // Four rounds suffice for neither.
+    let tight = Budget { epsilon: (epsilon_of(3) + epsilon_of(4)) / 2.0, delta: DELTA };
+    for (of_ledger, of_study, said) in [
+        (AMPLE, tight, "the budget of study"),
+        (tight, AMPLE, "the hospital's budget over all studies"),
+    ] {
+        let (hospital, names) = (Hospital::new(of_ledger), patients(0..7));
+        let units = Units::Patients(&names);
+        let charge = RoundCharge { budget: of_study, ..round("s", &units) };
+        for number in 0..3 {
+            let round = RoundNumber(number);
+            let asked = hospital.open(|ledger| ledger.check(&charge, round)).unwrap().unwrap();
+            assert_eq!(asked, hospital.charge(charge, number).unwrap());
+        }
+        let before = (hospital.bytes("entries"), hospital.bytes("head.json"));
+        // Before anything is trained, and again when it would leave.
+        let asked = hospital.open(|ledger| ledger.check(&charge, RoundNumber(3))).unwrap();
+        let LedgerError::Overspent(overspent) = asked.unwrap_err() else { panic!() };
+        let error = hospital.charge(charge, 3).unwrap_err().to_string();
+        assert_eq!(error, overspent.to_string());
+        assert!(error.contains(said) && error.contains("7 of 7 units"), "{error}");
+        assert_eq!((overspent.spent, overspent.after), (epsilon_of(3), epsilon_of(4)));
+        assert_eq!((hospital.bytes("entries"), hospital.bytes("head.json")), before);
+        let spent = hospital.open(|ledger| ledger.spent(charge.study)).unwrap().unwrap().unwrap();
+        assert_eq!(spent.rounds, 3);
+        assert!(f64::from(spent.epsilon) <= tight.epsilon);
+        // What was charged may still be sent again.
+        assert_eq!(hospital.charge(charge, 2).unwrap(), spent);
+    }
+}
+
+#[test]
+fn studies_that_share_patients_share_the_hospitals_budget() {
+    let tight = Budget { epsilon: (epsilon_of(4) + epsilon_of(5)) / 2.0, delta: DELTA };
+    let hospital = Hospital::new(tight);
+    let (first, second, apart) = (patients(0..10), patients(5..15), patients(20..25));
+    let (first, second) = (Units::Patients(&first), Units::Patients(&second));
+    for number in 0..2 {
+        hospital.charge(round("one", &first), number).unwrap();
+        hospital.charge(round("two", &second), number).unwrap();
+    }
+    // Only those who stand in both would be beyond.
+    let error = hospital.charge(round("two", &second), 2).unwrap_err().to_string();
+    assert!(error.contains("hospital's budget") && error.contains("5 of 10 units"), "{error}");
+    // Patients of neither study have their whole budget left.
+    hospital.charge(round("three", &Units::Patients(&apart)), 0).unwrap();
+    let summary = hospital.summary();
+    assert_eq!(summary.spent.units, 20);
+    assert_eq!(summary.spent.worst_epsilon, epsilon_of(4));
+    // 5 units in one round, 10 in two, 5 in four.
+    assert_eq!(summary.spent.median_epsilon, epsilon_of(2));
+    assert_eq!(summary.epsilon_left, tight.epsilon - epsilon_of(4));
+    let of_studies: Vec<_> = summary.studies.iter().map(|of| (of.rounds, of.spent)).collect();
+    for ((rounds, spent), (of, units)) in of_studies.iter().zip([(2, 10), (2, 10), (1, 5)]) {
+        assert_eq!((*rounds, spent.units, spent.worst_epsilon), (of, units, epsilon_of(of.into())));
+    }
+}
+
+#[test]
+fn patients_who_joined_late_have_spent_less() {
+    let tight = Budget { epsilon: (epsilon_of(3) + epsilon_of(4)) / 2.0, delta: DELTA };
+    let (hospital, early, late) = (Hospital::new(tight), patients(0..4), patients(4..7));
+    let all = patients(0..7);
+    let (early, all, late) =
+        (Units::Patients(&early), Units::Patients(&all), Units::Patients(&late));
+    hospital.charge(round("s", &early), 0).unwrap();
+    hospital.charge(round("s", &early), 1).unwrap();
+    let third = hospital.charge(round("s", &all), 2).unwrap();
+    assert_eq!((third.rounds, third.epsilon), (3, rounded_up(epsilon_of(3))));
+    let summary = hospital.summary();
+    assert_eq!((summary.spent.units, summary.spent.worst_epsilon), (7, epsilon_of(3)));
+    let error = hospital.charge(round("s", &all), 3).unwrap_err().to_string();
+    assert!(error.contains("4 of 7 units"), "{error}");
+    // Without them it goes on, and the worst stays the worst.
+    let fourth = hospital.charge(round("s", &late), 3).unwrap();
+    assert_eq!((fourth.rounds, fourth.epsilon), (4, third.epsilon));
+}
+
+#[test]
+fn units_of_another_kind_other_sites_and_another_policy_are_refused() {
+    let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
+    let units = Units::Patients(&names);
+    hospital.charge(round("s", &units), 0).unwrap();
+    let entries = hospital.bytes("entries");
+    for other in [Units::Records(&names), Units::Site] {
+        let error = hospital.charge(round("s", &other), 1).unwrap_err().to_string();
+        assert!(error.contains("keeps account by patient"), "{error}");
+    }
+    let budget = Budget { epsilon: 999.0, ..AMPLE };
+    let error = hospital.charge(RoundCharge { budget, ..round("s", &units) }, 1).unwrap_err();
+    assert!(error.to_string().contains("under a budget of epsilon 1000 at delta 0.00001"));
+    let none = RoundCharge { mechanisms: &[], ..round("s", &units) };
+    let error = hospital.charge(none, 1).unwrap_err();
+    assert!(error.to_string().contains("expected 1 to 16 mechanisms"), "{error}");
+    let endless = [(Mechanism::gaussian(f64::NAN, 0.5), 1)];
+    let error = hospital.charge(RoundCharge { mechanisms: &endless, ..round("s", &units) }, 1);
+    assert!(matches!(error, Err(LedgerError::Accounting(_))), "{error:?}");
+    let error = hospital.charge(round("s", &Units::Patients(&[])), 1).unwrap_err();
+    assert!(error.to_string().contains("got 0"), "{error}");
+    assert_eq!(hospital.bytes("entries"), entries);
+}
+
+/// Grouping changes nothing: every unit's composition is what its entries come to one by one.
+#[test]
+fn compositions_by_group_are_those_by_unit() {
+    let (hospital, mut seed) = (Hospital::new(AMPLE), 7u64);
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let mut by_unit: HashMap<String, HashMap<u64, u64>> = HashMap::new();
+    for number in 0..12 {
+        let names: Vec<String> = patients(0..12).into_iter().filter(|_| random(2) == 0).collect();
+        let (kind, times) = (random(3), 1 + random(5));
+        let names = if names.is_empty() { patients(0..1) } else { names };
+        let mechanisms = [(Mechanism::gaussian(1.0 + kind as f64, 1.0), times)];
+        let units = Units::Patients(&names);
+        hospital
+            .charge(RoundCharge { mechanisms: &mechanisms, ..round("s", &units) }, number)
+            .unwrap();
+        for name in names {
+            *by_unit.entry(name).or_default().entry(kind).or_default() += times;
+        }
+    }
+    let mut expected: Vec<f64> = by_unit
+        .values()
+        .map(|counts| {
+            // The plain Gaussian mechanism: only the sum of times / z^2 matters.
+            let exact: Vec<Release> = (0..3)
+                .filter_map(|kind| {
+                    Some((Mechanism::gaussian(1.0 + kind as f64, 1.0), *counts.get(&kind)?))
+                })
+                .collect();
+            ringfence_privacy::epsilon(&exact, DELTA, Accountant::Rdp).unwrap()
+        })
+        .collect();
+    expected.sort_by(f64::total_cmp);
+    hospital
+        .open(|ledger| {
+            let mut universe = Snapshot::default();
+            universe.join(&ledger.universe(ledger.book.entries(), None).unwrap()).unwrap();
+            let load = |name| ledger.book.snapshot(name);
+            let exposed = Exposure::of(&universe, ledger.book.entries(), load).unwrap();
+            let groups = exposed.spending(DELTA).unwrap();
+            let got: Vec<f64> =
+                groups.iter().flat_map(|group| vec![group.epsilon; group.units]).collect();
+            assert_eq!(got.len(), expected.len());
+            for (got, expected) in got.iter().zip(&expected) {
+                assert!((got - expected).abs() <= 1e-9 * expected, "{got} {expected}");
+            }
+            let worst = exposed.worst(DELTA).unwrap();
+            assert!((worst - expected.last().unwrap()).abs() <= 1e-9 * worst);
+        })
+        .unwrap();
+}

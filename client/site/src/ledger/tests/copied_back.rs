@@ -1,0 +1,179 @@
+//! A ledger that was put back from a copy is known by what the site's journal has seen.
+
+use ringfence_crypto::id::{ManifestId, ModelId};
+use ringfence_crypto::statement::{Header, HexBytes};
+
+use super::super::spent::rounded_up;
+use super::*;
+use crate::journal::{ContributionRecord, JournalError};
+
+#[test]
+fn a_ledger_that_was_copied_back_is_refused_in_every_study() {
+    let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
+    let (units, older) = (Units::Patients(&names), hospital.folder.path().join("older"));
+    hospital.charge(round("s", &units), 0).unwrap();
+    copy(&hospital.ledger(), &older);
+    hospital.charge(round("s", &units), 1).unwrap();
+    let newest = hospital.folder.path().join("newest");
+    copy(&hospital.ledger(), &newest);
+    copy(&older, &hospital.ledger());
+    for name in ["s", "another"] {
+        let error = hospital.charge(round(name, &units), 2).unwrap_err().to_string();
+        assert!(error.contains("copied back") && error.contains("with 2 entries"), "{error}");
+        assert!(
+            error.contains("now it holds 1") && error.contains("ringfence restored"),
+            "{error}"
+        );
+    }
+    // As long, but another past: an identity that never used this state went on from the copy.
+    let state = hospital.folder.path().join("other-state");
+    let journal = Journal::open(&state).unwrap();
+    let mut ledger = Ledger::open(&hospital.ledger(), &hospital.site(), &journal).unwrap();
+    ledger.charge(&round("t", &units), RoundNumber(0), NOW).unwrap();
+    drop(ledger);
+    let error = hospital.charge(round("s", &units), 2).unwrap_err().to_string();
+    assert!(error.contains("another one in that place"), "{error}");
+    copy(&newest, &hospital.ledger());
+    assert_eq!(hospital.charge(round("s", &units), 2).unwrap().rounds, 3);
+}
+
+#[test]
+fn a_study_is_charged_to_one_ledger() {
+    let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
+    let units = Units::Patients(&names);
+    hospital.charge(round("s", &units), 0).unwrap();
+    let other = hospital.folder.path().join("other");
+    hospital.init(&other, AMPLE, UnitKind::Patient).unwrap();
+    let journal = Journal::open(&hospital.state()).unwrap();
+    let mut ledger = Ledger::open(&other, &hospital.site(), &journal).unwrap();
+    let error = ledger.charge(&round("s", &units), RoundNumber(1), NOW).unwrap_err().to_string();
+    assert!(error.contains("charged to another ledger"), "{error}");
+    // Other patients, in another study, may have one of their own.
+    ledger.charge(&round("t", &units), RoundNumber(0), NOW).unwrap();
+}
+
+#[test]
+fn two_sites_of_a_study_do_not_share_patients() {
+    let (hospital, mut rng) = (Hospital::new(AMPLE), system_rng().unwrap());
+    let south = Identity::generate("south".parse().unwrap(), &mut rng).unwrap();
+    let owners = [hospital.site(), south.public()];
+    let folder = hospital.folder.path().join("shared");
+    let terms = Terms::new(AMPLE, UnitKind::Patient, &owners, NOW).unwrap();
+    Ledger::init(&folder, &terms, &mut rng).unwrap();
+    let names = patients(0..3);
+    let units = Units::Patients(&names);
+    let charge = |site: &RosterEntry, state: &str, name: &str| {
+        let journal = Journal::open(&hospital.folder.path().join(state)).unwrap();
+        let mut ledger = Ledger::open(&folder, site, &journal).unwrap();
+        ledger.charge(&round(name, &units), RoundNumber(0), NOW)
+    };
+    charge(&owners[0], "a", "s").unwrap();
+    let error = charge(&owners[1], "b", "s").unwrap_err().to_string();
+    assert!(error.contains("by site north, and this is site south"), "{error}");
+    charge(&owners[1], "b", "t").unwrap();
+    let summary = LedgerSummary::read(&folder).unwrap();
+    assert_eq!(summary.spent.worst_epsilon, epsilon_of(2));
+}
+
+#[test]
+fn after_a_restore_every_round_that_may_be_forgotten_is_charged() {
+    let (hospital, names, late) = (Hospital::new(AMPLE), patients(0..3), patients(3..5));
+    let (units, all) = (Units::Patients(&names), patients(0..5));
+    let backup = hospital.folder.path().join("backup");
+    hospital.charge(round("s", &units), 0).unwrap();
+    hospital.charge(round("s", &units), 1).unwrap();
+    copy(&hospital.ledger(), &backup.join("ledger"));
+    copy(&hospital.state(), &backup.join("state"));
+    for number in 2..4 {
+        hospital.charge(round("s", &Units::Patients(&all)), number).unwrap();
+    }
+    copy(&backup.join("ledger"), &hospital.ledger());
+    copy(&backup.join("state"), &hospital.state());
+    // Both agree, so nothing is seen here; what this site signed in the log tells.
+    let known = |signed| hospital.open(|ledger| ledger.check_log(study("s"), signed)).unwrap();
+    known(2).unwrap();
+    let error = known(4).unwrap_err().to_string();
+    assert!(error.contains("in 4 rounds, and the ledger knows of 2"), "{error}");
+    let forgotten = hospital.restored(round("s", &Units::Patients(&late)), 5).unwrap();
+    assert_eq!((forgotten.rounds, forgotten.epsilon), (6, rounded_up(epsilon_of(6))));
+    // Whoever might have stood in a forgotten round is charged for it.
+    let summary = hospital.summary();
+    assert_eq!((summary.spent.units, summary.spent.median_epsilon), (5, epsilon_of(6)));
+    assert_eq!(summary.studies[0].forgotten_rounds, 4);
+    known(6).unwrap();
+    for number in [2, 5] {
+        let error = hospital.charge(round("s", &units), number).unwrap_err().to_string();
+        assert!(error.contains("after a restore from a backup through round 5"), "{error}");
+    }
+    assert_eq!(hospital.charge(round("s", &units), 6).unwrap().rounds, 7);
+    // Once is enough; a later one charges what is new.
+    let entries = hospital.bytes("entries");
+    assert_eq!(hospital.restored(round("s", &units), 5).unwrap().rounds, 7);
+    assert_eq!(hospital.bytes("entries"), entries);
+    assert_eq!(hospital.restored(round("s", &units), 8).unwrap().rounds, 9);
+}
+
+#[test]
+fn a_ledger_that_was_restored_alone_is_mended_study_by_study() {
+    let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
+    let (units, older) = (Units::Patients(&names), hospital.folder.path().join("older"));
+    copy(&hospital.ledger(), &older);
+    hospital.charge(round("s", &units), 0).unwrap();
+    hospital.charge(round("t", &units), 0).unwrap();
+    copy(&older, &hospital.ledger());
+    assert_eq!(hospital.restored(round("s", &units), 2).unwrap().rounds, 3);
+    // What the other study has spent is still missing.
+    let error = hospital.charge(round("s", &units), 3).unwrap_err().to_string();
+    assert!(error.contains(&format!("in study {}", study("t"))), "{error}");
+    hospital.restored(round("t", &units), 0).unwrap();
+    assert_eq!(hospital.charge(round("s", &units), 3).unwrap().rounds, 4);
+    assert_eq!(hospital.summary().spent.worst_epsilon, epsilon_of(5));
+}
+
+#[test]
+fn a_restore_that_overspends_is_written_down_and_ends_the_study() {
+    let tight = Budget { epsilon: (epsilon_of(3) + epsilon_of(4)) / 2.0, delta: DELTA };
+    let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
+    let units = Units::Patients(&names);
+    let charge = RoundCharge { budget: tight, ..round("s", &units) };
+    hospital.charge(charge, 0).unwrap();
+    let spent = hospital.restored(charge, 9).unwrap();
+    assert!(spent.rounds == 10 && f64::from(spent.epsilon) > tight.epsilon);
+    let error = hospital.charge(charge, 10).unwrap_err();
+    assert!(matches!(error, LedgerError::Overspent(_)), "{error}");
+    // Nor with patients that have spent nothing: the header would say what the worst has spent.
+    let others = patients(5..9);
+    let units = Units::Patients(&others);
+    let error = hospital.charge(RoundCharge { units: &units, ..charge }, 10).unwrap_err();
+    assert!(error.to_string().contains("3 of 7 units"), "{error}");
+}
+
+/// A contribution of the journal that the ledger does not know was charged somewhere else, or before
+/// it was copied back.
+#[test]
+fn a_contribution_that_was_never_charged_is_found() {
+    let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
+    let units = Units::Patients(&names);
+    hospital.charge(round("s", &units), 0).unwrap();
+    let digest = Digest::of(b"any");
+    let header = hospital.identity.sign(Header {
+        study: study("s"),
+        round: RoundNumber(4),
+        manifest: ManifestId(digest),
+        site: hospital.site().id,
+        body_bytes: 0,
+        body: digest,
+        check: HexBytes(Vec::new()),
+        envelopes: Vec::new(),
+    });
+    let record = ContributionRecord { base_model: ModelId(digest), header };
+    let journal = Journal::open(&hospital.state()).unwrap();
+    let made = journal.round(study("s"), RoundNumber(4)).unwrap();
+    made.contribute(|_| Ok::<_, JournalError>((Vec::new(), record))).unwrap();
+    drop(journal);
+    let error = hospital.charge(round("s", &units), 5).unwrap_err().to_string();
+    assert!(error.contains("does not hold round 4"), "{error}");
+    // An operator who names an earlier round does not get around it.
+    assert_eq!(hospital.restored(round("s", &units), 1).unwrap().rounds, 5);
+    hospital.charge(round("s", &units), 5).unwrap();
+}
