@@ -6,6 +6,7 @@ pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod keygen;
+pub(crate) mod ledger;
 pub(crate) mod mean;
 pub(crate) mod open;
 pub(crate) mod predict;

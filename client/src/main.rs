@@ -12,7 +12,8 @@ use ringfence_options::retired::Anything;
 use tokio::runtime::Runtime;
 
 use commands::{
-    contribute, demo, hold, init, join, keygen, mean, open, predict, restored, status, study,
+    contribute, demo, hold, init, join, keygen, ledger, mean, open, predict, restored, status,
+    study,
 };
 
 /// Federated learning whose server adds ciphertexts and never sees a plaintext.
@@ -38,6 +39,9 @@ enum Action {
     /// Make, sign, check and register study files; work out what a study would cost.
     #[command(subcommand)]
     Study(study::StudyCommand),
+    /// Make and show the privacy ledger of a hospital's patients.
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Open a round as its initiator.
     Open(open::Open),
     /// Encrypt an update and send it to the open round.
@@ -77,6 +81,7 @@ impl Command {
             Action::Predict(predict) => predict.run(),
             Action::Keygen(keygen) => keygen.run(),
             Action::Study(study) => study.run().await,
+            Action::Ledger(ledger) => ledger.run(),
             Action::Open(open) => open.run().await,
             Action::Contribute(contribute) => contribute.run().await,
             Action::Hold(hold) => hold.run().await,

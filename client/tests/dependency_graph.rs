@@ -28,7 +28,7 @@ struct Rule {
 const DECRYPTS: [&str; 5] = ["tfhe*", "concrete-*", "hpke", "x-wing", "candle-*"];
 
 /// What the arguments that both programs take may be built from.
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
     "crypto",
     "keys",
     "privacy",
@@ -44,7 +44,7 @@ const OPTIONS: [&str; 11] = [
 ];
 
 /// What a program may be built from: the same, and the arguments.
-const PROGRAM: [&str; 13] = [
+const PROGRAM: [&str; 14] = [
     "crypto",
     "keys",
     "privacy",
@@ -61,7 +61,7 @@ const PROGRAM: [&str; 13] = [
     "words",
 ];
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 19] = [
     Rule { package: "ringfence-crypto", ours: &[], never: &["tokio"], with_tests: true },
     Rule { package: "ringfence-clock", ours: &["crypto"], never: &DECRYPTS, with_tests: true },
     Rule { package: "ringfence-durable", ours: &[], never: &["tokio"], with_tests: true },
@@ -75,19 +75,19 @@ const RULES: [Rule; 18] = [
     },
     Rule {
         package: "ringfence-keys",
-        ours: &["crypto"],
+        ours: &["crypto", "privacy"],
         never: &["tfhe*", "tokio", "reqwest", "candle-*"],
         with_tests: false,
     },
     Rule {
         package: "ringfence-tfhe",
-        ours: &["crypto", "keys"],
+        ours: &["crypto", "keys", "privacy"],
         never: &["tokio", "candle-*"],
         with_tests: false,
     },
     Rule {
         package: "ringfence-testkit",
-        ours: &["crypto", "keys"],
+        ours: &["crypto", "keys", "privacy"],
         never: &["tfhe*", "tokio", "candle-*"],
         with_tests: true,
     },

@@ -10,6 +10,7 @@ mod cli;
 mod demo;
 mod join;
 mod join_said;
+mod ledger;
 mod outputs;
 mod predict;
 mod proxies;
