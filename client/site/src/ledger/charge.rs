@@ -5,6 +5,7 @@ use std::path::Path;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
 use ringfence_crypto::wire::json;
+use ringfence_privacy::delta_below_one_over_records;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -82,6 +83,7 @@ impl Ledger<'_> {
                 return Err(LedgerError::Uncharged { root: self.book.root(), study, round });
             }
         }
+        self.check_deltas(charge.budget, units.units().len())?;
         let name = units.name(&self.book.key);
         let entry = self.entry(charge, Charged::Round(round), name, now)?;
         if let Some(charged) = self.of_study(study).find(|charged| charged.covers(round)) {
@@ -89,6 +91,18 @@ impl Ledger<'_> {
         }
         self.check_budgets((&entry, &units), charge.budget, round)?;
         Ok(Decision::Append(Box::new(entry), units))
+    }
+
+    /// Refuses a delta that so many units are too many for. A site that is one unit has none such.
+    fn check_deltas(&self, of_study: Budget, units: usize) -> Result<(), LedgerError> {
+        let of_hospital = self.book.terms.budget;
+        for (whose, budget) in [(Whose::Study, of_study), (Whose::Hospital, of_hospital)] {
+            let delta = budget.delta;
+            if delta_below_one_over_records(delta, units as u64).is_err() {
+                return Err(LedgerError::DeltaForUnits { whose, delta, units });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses an entry with which a unit would be beyond the budget of the study, or one of the

@@ -7,7 +7,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 
 use super::entry::Budget;
-use super::overspent::Overspent;
+use super::overspent::{Overspent, Whose};
 use super::units::{MOST_UNITS, UnitKind};
 use crate::journal::JournalError;
 
@@ -234,6 +234,22 @@ pub enum LedgerError {
     /// No delta.
     #[error("expected a delta above 0 and below 1, got {0}")]
     Delta(f64),
+    /// A delta with which publishing all about one unit would count as private.
+    #[error(
+        "expected {whose} delta to be below 1/{units}, for {units} units take part, got {delta}: at that delta publishing all about one of them would count as private; {way_out}",
+        way_out = match whose {
+            Whose::Study => "the study needs a policy with a smaller one",
+            Whose::Hospital => "let fewer units take part; a ledger is given a smaller one when it is made, before anything is charged to it",
+        }
+    )]
+    DeltaForUnits {
+        /// Whose delta.
+        whose: Whose,
+        /// The delta.
+        delta: f64,
+        /// Units of the round.
+        units: usize,
+    },
     /// No room.
     #[error("{root} is full: expected at most {most} entries; no study goes on with it")]
     Full {

@@ -15,6 +15,15 @@ pub enum Whose {
     Hospital,
 }
 
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Study => "the study's",
+            Self::Hospital => "the hospital's",
+        })
+    }
+}
+
 /// A round that would overspend.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct Overspent {

@@ -141,6 +141,23 @@ fn units_of_another_kind_other_sites_and_another_policy_are_refused() {
     assert_eq!(hospital.bytes("entries"), entries);
 }
 
+#[test]
+fn a_delta_that_is_not_below_one_over_the_units_is_refused() {
+    let large = Budget { delta: 0.25, ..AMPLE };
+    let (three, four) = (patients(0..3), patients(0..4));
+    for (of_ledger, of_study, said) in [
+        (AMPLE, large, "expected the study's delta to be below 1/4"),
+        (large, AMPLE, "expected the hospital's delta to be below 1/4"),
+    ] {
+        let hospital = Hospital::new(of_ledger);
+        let (three, four) = (Units::Patients(&three), Units::Patients(&four));
+        let charge = RoundCharge { budget: of_study, ..round("s", &three) };
+        hospital.charge(charge, 0).unwrap();
+        let error = hospital.charge(RoundCharge { units: &four, ..charge }, 1).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
 /// Grouping changes nothing: every unit's composition is what its entries come to one by one.
 #[test]
 fn compositions_by_group_are_those_by_unit() {
