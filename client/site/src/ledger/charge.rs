@@ -126,7 +126,6 @@ impl Ledger<'_> {
             let load = |name| self.load(name, more);
             let exposed = Exposure::of(&universe, before().chain([entry]), load)?;
             let after = exposed.worst(budget.delta)?;
-            // What is no number is refused, too.
             if after <= budget.epsilon {
                 continue;
             }

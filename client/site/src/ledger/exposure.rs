@@ -103,10 +103,13 @@ impl Exposure {
         Ok(each)
     }
 
+    /// The one place that says which accountant the ledger trusts.
     fn epsilon(&self, counts: &[u64], delta: f64) -> Result<f64, LedgerError> {
         let used = self.mechanisms.iter().copied().zip(counts.iter().copied());
         let used: Vec<Release> = used.filter(|(_, times)| *times > 0).collect();
-        Ok(ringfence_privacy::epsilon(&used, delta, Accountant::Rdp)?)
+        let epsilon = ringfence_privacy::epsilon(&used, delta, Accountant::Rdp)?;
+        // What is no number must not get lost where the largest is looked for.
+        Ok(if epsilon.is_nan() { f64::INFINITY } else { epsilon })
     }
 }
 
