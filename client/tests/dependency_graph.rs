@@ -70,7 +70,7 @@ const RULES: [Rule; 19] = [
     Rule {
         package: "ringfence-privacy",
         ours: &[],
-        never: &["tokio", "rand*", "candle-*"],
+        never: &["tokio", "rand*", "getrandom", "candle-*"],
         with_tests: true,
     },
     Rule {

@@ -1,17 +1,44 @@
 //! The one entry point: releases, a delta and an accountant give an epsilon.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, check_delta, expect};
 use crate::mechanism::Release;
-use crate::rdp;
+use crate::{pld, rdp};
 
-/// How an epsilon is computed. Upper bounds.
+/// How an epsilon is computed. Both give upper bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Accountant {
     /// Rényi divergences: every mechanism here, always fast, somewhat loose.
     Rdp,
+    /// The distribution of the privacy loss: tight; not for sums of several sites' noise.
+    Pld,
+}
+
+/// As it is written on the command line.
+impl fmt::Display for Accountant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rdp => "rdp",
+            Self::Pld => "pld",
+        })
+    }
+}
+
+impl FromStr for Accountant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "rdp" => Ok(Self::Rdp),
+            "pld" => Ok(Self::Pld),
+            _ => Err(format!("expected `rdp` or `pld`, got `{text}`")),
+        }
+    }
 }
 
 /// The epsilon that a list of releases has at a delta: whatever was done to the same data, in any
@@ -20,10 +47,12 @@ pub enum Accountant {
 /// An upper bound in nats, at least 0; 0 of an empty list.
 ///
 /// # Errors
-/// Numbers outside their ranges.
+/// Numbers outside their ranges; with [`Accountant::Pld`] also a mechanism whose losses are only
+/// bounded, and what f64 cannot resolve.
 pub fn epsilon(releases: &[Release], delta: f64, accountant: Accountant) -> Result<f64, Error> {
     match accountant {
         Accountant::Rdp => Ok(rdp::epsilon(releases, delta)?.epsilon),
+        Accountant::Pld => pld::epsilon(releases, delta),
     }
 }
 

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A number outside its range.
-    #[error("{what}: expected {expected}, got {got}")]
+    #[error("{what}: expected {expected}, got {}", plain(*.got))]
     Input {
         /// Which number.
         what: &'static str,
@@ -25,6 +25,57 @@ pub enum Error {
         /// Records that the guarantee is for.
         records: u64,
     },
+    /// The accountant `pld` does not know the mechanism's losses.
+    #[error(
+        "accountant `pld`: expected sampled or plain Gaussians, or discrete ones on a single number; the \
+         losses of noise that several sites add, and of vectors of integers, are only bounded: use `rdp`"
+    )]
+    NoLossDistribution,
+    /// Round-off would take all of delta.
+    #[error(
+        "accountant `pld`: rounding of {times:e} releases takes more than the delta {delta:e} allows; \
+         use `rdp`"
+    )]
+    NotResolved {
+        /// The delta.
+        delta: f64,
+        /// Releases in all.
+        times: f64,
+    },
+    /// No noise is enough.
+    #[error(
+        "epsilon {epsilon}: expected a target that some noise meets, but even a noise multiplier of {noise} \
+         gives {reached}; raise epsilon or delta, or sample or train less"
+    )]
+    TooStrict {
+        /// The target.
+        epsilon: f64,
+        /// The most noise that was tried.
+        noise: f64,
+        /// The epsilon that it gives.
+        reached: f64,
+    },
+    /// Next to no noise is enough.
+    #[error(
+        "epsilon {epsilon}: expected a target that needs noise, but a noise multiplier of {noise} gives \
+         {reached} already; lower epsilon or delta"
+    )]
+    TooLax {
+        /// The target.
+        epsilon: f64,
+        /// The least noise that was tried.
+        noise: f64,
+        /// The epsilon that it gives.
+        reached: f64,
+    },
+}
+
+/// A number as people write it: 200 digits say less than an exponent.
+fn plain(number: f64) -> String {
+    match number == 0.0 || (1e-6..1e15).contains(&number.abs()) {
+        true => format!("{number}"),
+        false => format!("{number:e}"),
+    }
 }
 
 /// `got` if it is what is expected of it.

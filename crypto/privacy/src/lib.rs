@@ -6,7 +6,10 @@
 //!
 //! - [`Mechanism`] says what was done to the data once; a list of them, each with a number of times,
 //!   is a [composition](Release).
-//! - [`epsilon`] answers for a list, by Rényi divergences ([`rdp`]): an upper bound.
+//! - [`epsilon`] answers for a list, by Rényi divergences ([`rdp`]) or by the distribution of the
+//!   privacy loss ([`pld`]). Both answers are upper bounds; the second is tighter.
+//! - [`gaussian`] has the exact answer where a plain Gaussian is all that was done.
+//! - [`calibrate`] goes the other way: the least noise, the most steps.
 //!
 //! # The unit and the adjacency
 //!
@@ -17,9 +20,12 @@
 #![forbid(unsafe_code)]
 
 mod accountant;
+pub mod calibrate;
 pub mod error;
+pub mod gaussian;
 pub mod mechanism;
 mod numbers;
+pub mod pld;
 pub mod rdp;
 
 pub use accountant::{Accountant, delta_below_one_over_records, epsilon};

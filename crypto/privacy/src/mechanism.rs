@@ -109,14 +109,28 @@ pub(crate) fn check_all(releases: &[Release]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Equal mechanisms once, as often as all of them together: a ledger has a line a round.
+pub(crate) fn merged(releases: &[Release]) -> Vec<Release> {
+    let mut merged: Vec<Release> = Vec::new();
+    for (mechanism, times) in releases {
+        let found = merged.iter_mut().find(|(known, _)| known == mechanism);
+        match found.and_then(|(_, sum)| Some((sum.checked_add(*times)?, sum))) {
+            Some((all, sum)) => *sum = all,
+            None => merged.push((*mechanism, *times)),
+        }
+    }
+    merged
+}
+
 /// Checks a sampling rate.
 pub(crate) fn check_rate(rate: f64) -> Result<f64, Error> {
     let expected = "a number above 0 and at most 1, the probability that a unit is drawn";
     expect("sampling rate", rate, expected, rate > 0.0 && rate <= 1.0)
 }
 
-fn positive(what: &'static str, got: f64) -> Result<f64, Error> {
-    expect(what, got, "a finite number above 0", got > 0.0 && got.is_finite())
+/// Checks a size: squares of what passes neither overflow nor vanish.
+pub(crate) fn positive(what: &'static str, got: f64) -> Result<f64, Error> {
+    expect(what, got, "a number above 0, from 1e-15 to 1e15", (1e-15..=1e15).contains(&got))
 }
 
 fn at_least_one(what: &'static str, got: u64) -> Result<f64, Error> {
@@ -146,11 +160,13 @@ mod tests {
         for (mechanism, said) in [
             (
                 Mechanism::gaussian(0.0, 0.5),
-                "noise multiplier: expected a finite number above 0, got 0",
+                "noise multiplier: expected a number above 0, from 1e-15 to 1e15, got 0",
             ),
             (Mechanism::gaussian(-1.0, 0.5), "got -1"),
             (Mechanism::gaussian(f64::NAN, 0.5), "got NaN"),
             (Mechanism::gaussian(f64::INFINITY, 0.5), "got inf"),
+            (Mechanism::gaussian(1e200, 0.5), "got 1e200"),
+            (Mechanism::gaussian(1e-200, 0.5), "got 1e-200"),
             (
                 Mechanism::gaussian(1.0, 0.0),
                 "sampling rate: expected a number above 0 and at most 1",
@@ -171,6 +187,13 @@ mod tests {
         assert_eq!(discrete(1.0, 10f64.sqrt(), 100).check(), Ok(()));
         let error = check_all(&[(Mechanism::gaussian(1.0, 0.5), 0)]).unwrap_err().to_string();
         assert!(error.contains("steps): expected at least 1, got 0"), "{error}");
+    }
+
+    #[test]
+    fn equal_mechanisms_are_merged_and_no_time_is_lost() {
+        let (a, b) = (Mechanism::gaussian(1.0, 0.5), Mechanism::gaussian(2.0, 0.5));
+        assert_eq!(merged(&[(a, 1), (b, 2), (a, 3)]), [(a, 4), (b, 2)]);
+        assert_eq!(merged(&[(a, u64::MAX), (a, 3)]), [(a, u64::MAX), (a, 3)]);
     }
 
     #[test]

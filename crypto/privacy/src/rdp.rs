@@ -5,7 +5,7 @@ mod discrete;
 mod subsampled;
 
 use crate::error::{Error, check_delta, expect};
-use crate::mechanism::{Mechanism, Release, check_all};
+use crate::mechanism::{Mechanism, Release, check_all, merged};
 
 /// An epsilon, and the order of the divergence that gave it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +66,7 @@ pub fn epsilon_over(orders: &[f64], releases: &[Release], delta: f64) -> Result<
     if releases.is_empty() {
         return Ok(RdpEpsilon { epsilon: 0.0, ..best });
     }
+    let releases = merged(releases);
     for &order in orders {
         let spent = releases
             .iter()

@@ -72,11 +72,13 @@ fn ln_excess(noise: f64, rate: f64, order: f64) -> f64 {
 /// `L^a` falls or grows like `exp(s x / z^2)` with `s` between 0 and `a`, so that with the noise's
 /// density a peak lies at `x = s`. Where the integrand has a maximum, `s` may not grow faster than
 /// `x`; with `s = a p`, `p = q e^u / (1-q + q e^u)`, that asks for `a p (1-p) < z^2`, and so for
-/// `s < 2 z^2` or `s > a - 2 z^2`. (For `p` near 0 the taken-off terms let `s` begin at 2.)
+/// `s < 2 z^2` or `s > a - 2 z^2`. (For `p` near 0 the taken-off terms let `s` begin at 2, but with
+/// little noise `p` is near 1 there, unless the rate is below exp(-900).)
 fn windows(noise: f64, order: f64) -> Vec<(f64, f64)> {
     let reach = REACH * noise;
     let slack = 2.0 * noise * noise;
-    let (low, high) = (slack + 2.0 + reach, order - slack - reach);
+    let start = if noise > 0.04 { 2.0 } else { 0.0 };
+    let (low, high) = (start + slack + reach, order - slack - reach);
     if low >= high {
         vec![(-reach, order + reach)]
     } else {
