@@ -10,6 +10,7 @@ pub(crate) mod ledger;
 pub(crate) mod mean;
 pub(crate) mod open;
 pub(crate) mod predict;
+pub(crate) mod privacy;
 pub(crate) mod restored;
 pub(crate) mod status;
 pub(crate) mod study;

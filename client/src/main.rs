@@ -12,8 +12,8 @@ use ringfence_options::retired::Anything;
 use tokio::runtime::Runtime;
 
 use commands::{
-    contribute, demo, hold, init, join, keygen, ledger, mean, open, predict, restored, status,
-    study,
+    contribute, demo, hold, init, join, keygen, ledger, mean, open, predict, privacy, restored,
+    status, study,
 };
 
 /// Federated learning whose server adds ciphertexts and never sees a plaintext.
@@ -59,6 +59,9 @@ enum Action {
     /// A site that holds no keys may run it at any time after that. One command at a time has a
     /// site's state.
     Mean(mean::Mean),
+    /// Which epsilon a training has, and which noise an epsilon needs.
+    #[command(subcommand)]
+    Privacy(privacy::PrivacyCommand),
     /// Show where a study stands.
     Status(status::Status),
     /// After restoring this site's state from a backup: abstain where it may have signed already.
@@ -86,6 +89,7 @@ impl Command {
             Action::Contribute(contribute) => contribute.run().await,
             Action::Hold(hold) => hold.run().await,
             Action::Mean(mean) => mean.run().await,
+            Action::Privacy(privacy) => privacy.run(),
             Action::Status(status) => status.run().await,
             Action::Restored(restored) => restored.run().await,
             Action::Experiment(anything) => anything.refuse(

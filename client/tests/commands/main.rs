@@ -1,5 +1,5 @@
 //! The `ringfence` command as a person runs it: its answers to wrong steps, the demo, a study of
-//! three processes, PyTorch, and the documented walk-through.
+//! three processes, privacy's numbers, PyTorch, and the documented walk-through.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,6 +13,7 @@ mod join_said;
 mod ledger;
 mod outputs;
 mod predict;
+mod privacy;
 mod proxies;
 mod pytorch;
 mod status;
