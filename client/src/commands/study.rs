@@ -3,6 +3,8 @@
 mod cost;
 pub(crate) mod describe;
 mod new;
+mod privacy;
+mod promise;
 mod register;
 mod show;
 mod sign;
@@ -15,7 +17,7 @@ pub(crate) enum StudyCommand {
     /// Add a site's signature, after checking the study and opening its check key.
     Sign(sign::Sign),
     /// Check that a study is sound and signed by its whole roster.
-    Verify(show::Show),
+    Verify(show::Verify),
     /// Show all that a study says: what a site signs with `study sign`.
     Show(show::Show),
     /// Register a signed study with the aggregator.
@@ -29,7 +31,7 @@ impl StudyCommand {
         match self {
             Self::New(new) => new.run(),
             Self::Sign(sign) => sign.run(),
-            Self::Verify(show) => show.verify(),
+            Self::Verify(verify) => verify.run(),
             Self::Show(show) => show.run(),
             Self::Register(register) => register.run().await,
             Self::Cost(cost) => cost.run(),

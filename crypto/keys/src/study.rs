@@ -1,4 +1,5 @@
-//! Making a study: a draft of it, and what it would cost.
+//! Making a study: a draft of it, what it would cost, and what its rounds spend of its budget.
 
 pub mod cost;
 pub mod draft;
+pub mod spending;

@@ -12,6 +12,8 @@ use ringfence_crypto::threshold::Threshold;
 use ringfence_site::transport::escaped;
 use ringfence_words::{counted, listed};
 
+use super::promise::Promise;
+
 /// Before each line that goes on with the one above.
 const INDENT: &str = "            ";
 
@@ -34,7 +36,7 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
         layout,
         initial_model,
         weighting,
-        privacy,
+        privacy: _,
         training,
         min_round_seconds,
         longest_round_seconds,
@@ -79,7 +81,7 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
     if sound.is_ok() {
         text += &reach_lines(signed.study.reach(), threshold.names());
     }
-    text += &noise(privacy);
+    text += &promised(&signed.study);
     text + &keys(roster, check_key) + &plan(training)
 }
 
@@ -180,7 +182,7 @@ fn tensors(layout: &Layout) -> String {
 fn encoding(packing: &Packing, sound: Option<&Study>) -> String {
     let Packing { value_bits, noise_bound, slot_bits, slots, delta_bits, wire_bits } = packing;
     let mut line = format!(
-        "encoding    {value_bits} bits a value, {slots} slots of {slot_bits} bits, Delta = 2^{delta_bits}, wire words of {wire_bits} bits"
+        "encoding    {value_bits} bits a value, a site's noise of up to {noise_bound} steps on it, {slots} slots of {slot_bits} bits, Delta = 2^{delta_bits}, wire words of {wire_bits} bits"
     );
     if let Some(study) = sound
         && let Ok(bytes) = study.body_bytes()
@@ -218,13 +220,16 @@ fn reach_lines(reach: Reach, names: bool) -> String {
 }
 
 /// What the study promises of the opened sums.
-fn noise(privacy: &PrivacyPolicy) -> String {
-    match privacy {
-        PrivacyPolicy::None => {
-            "privacy     none beyond encryption: no noise is added, and the opened sums are exact\n"
-                .to_owned()
+fn promised(study: &Study) -> String {
+    let exact = "no noise is added, and the opened sums are exact";
+    match Promise::of(study) {
+        Some(promise) => promise.lines(INDENT),
+        None if study.privacy == PrivacyPolicy::None => {
+            format!("privacy     none beyond encryption: {exact}\n")
         }
-        other => format!("privacy     {other:?}\n"),
+        None => format!(
+            "privacy     certified sets are held apart, which this version does not enforce; {exact}\n"
+        ),
     }
 }
 

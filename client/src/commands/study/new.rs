@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use ringfence_clock::Clock;
-use ringfence_crypto::statement::{PrivacyPolicy, RosterEntry, SignedStudy, Training, Weighting};
+use ringfence_crypto::statement::{RosterEntry, SignedStudy, Training, Weighting};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
 use ringfence_keys::study::draft::StudyDraft;
+use ringfence_keys::study::spending::check_budget;
 use ringfence_learning::{PlanError, TrainingPlan};
 use ringfence_options::pinned;
 use ringfence_site::model;
 use ringfence_weights::Weights;
 
 use super::describe::summary;
+use super::privacy::{PrivacyArgs, plan_rounds};
 use crate::files;
 
 /// What the study pins of training.
@@ -68,6 +70,8 @@ pub(crate) struct New {
     /// public, and all equal unless given.
     #[arg(long, value_delimiter = ',')]
     sample_counts: Option<Vec<u32>>,
+    #[command(flatten)]
+    privacy: PrivacyArgs,
     /// A round must stay open at least this many seconds.
     #[arg(long, default_value_t = 60)]
     min_round_seconds: u32,
@@ -95,6 +99,8 @@ impl New {
         self.replacing.check(&self.out)?;
         let aggregator_key = files::read_aggregator_key(&self.aggregator_key)?;
         let (training, weights) = self.training()?;
+        let rounds = plan_rounds(&training);
+        let privacy = self.privacy.policy(rounds)?;
         let roster: Vec<RosterEntry> = self
             .sites
             .iter()
@@ -118,7 +124,7 @@ impl New {
             layout: model::layout(&weights, self.clip),
             initial_model: model::id(&weights),
             weighting: self.sample_counts.map_or(Weighting::Equal, Weighting::SampleCounts),
-            privacy: PrivacyPolicy::None,
+            privacy,
             training,
             min_round_seconds: self.min_round_seconds,
             longest_round_seconds: self.longest_round_seconds,
@@ -126,6 +132,9 @@ impl New {
             initiator_timeout_seconds: self.initiator_timeout_seconds,
         }
         .into_study(&mut rng)?;
+        if let Some(rounds) = rounds {
+            check_budget(&study, rounds)?;
+        }
         let signed = SignedStudy::unsigned(study);
         files::write(&self.out, &json::pretty(&signed))?;
         print!("{}", summary(&signed));

@@ -2,32 +2,70 @@
 
 use std::path::PathBuf;
 
+use ringfence_crypto::id::StudyId;
 use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::Study;
+use ringfence_crypto::wire::json;
+use serde::Serialize;
 
 use super::describe::describe;
+use super::promise::Promise;
 use crate::files::read_study;
 
-/// Arguments of `ringfence study verify` and `show`.
+/// Arguments of `ringfence study show`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
     /// The study file.
     #[arg(long, default_value = "study.json")]
     study: PathBuf,
+    /// Print JSON: the study with its digest, whether it is sound, and what follows from its privacy
+    /// policy.
+    #[arg(long)]
+    json: bool,
 }
 
-impl Show {
+/// What `ringfence study show --json` prints.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: StudyId,
+    /// Why nobody should sign it; nothing where it is sound.
+    fault: Option<String>,
+    study: &'a Study,
+    /// Nothing where the study promises no guarantee: its sums are exact.
+    privacy: Option<Promise>,
+}
+
+/// Arguments of `ringfence study verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// The study file.
+    #[arg(long, default_value = "study.json")]
+    study: PathBuf,
+}
+
+impl Verify {
     /// Checks that the study is sound and signed by all.
-    pub(super) fn verify(self) -> anyhow::Result<()> {
+    pub(super) fn run(self) -> anyhow::Result<()> {
         let study = read_study(&self.study)?;
         study.verify()?;
         println!("sound, and signed by all {} sites", study.study.roster.len());
         println!("study {}", study.study.id());
         Ok(())
     }
+}
 
+impl Show {
     /// Prints it.
     pub(super) fn run(self) -> anyhow::Result<()> {
-        print!("{}", describe(&read_study(&self.study)?));
+        let signed = read_study(&self.study)?;
+        if !self.json {
+            print!("{}", describe(&signed));
+            return Ok(());
+        }
+        let study = &signed.study;
+        let fault = study.check().err().map(|error| error.to_string());
+        let shown = Shown { id: study.id(), fault, study, privacy: Promise::of(study) };
+        println!("{}", String::from_utf8_lossy(&json::pretty(&shown)));
         Ok(())
     }
 }

@@ -1,0 +1,154 @@
+//! The privacy policy on the command line: from options to what the study pins.
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use ringfence_crypto::statement::{PrivacyPolicy, PrivacyUnit, RecordLevel, SiteLevel, Training};
+use ringfence_keys::study::spending::least_noise;
+
+/// Whom the opened sums must not tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PrivacyName {
+    /// Each record (image) of each site: noise is added in training.
+    Record,
+    /// Each patient of each site, with all its records: noise is added in training.
+    Patient,
+    /// Each site, with all its data: noise is added to its update before encryption.
+    Site,
+}
+
+/// Arguments that make a privacy policy.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct PrivacyArgs {
+    /// Promise differential privacy for each record, patient or site; no noise unless given.
+    #[arg(long, value_enum)]
+    privacy: Option<PrivacyName>,
+    /// Largest L2 norm of what is protected: of a record's or patient's gradient in a step, or of a
+    /// site's update in a round.
+    #[arg(long, value_name = "NORM")]
+    privacy_clip: Option<f32>,
+    /// Standard deviation of the noise over that norm; the least that keeps within --epsilon over
+    /// the training plan's rounds unless given.
+    #[arg(long, value_name = "Z")]
+    noise_multiplier: Option<f32>,
+    /// The chance of each record or patient to be in a step, by itself (Poisson sampling).
+    #[arg(long)]
+    rate: Option<f32>,
+    /// Steps of a round at each site; the plan's epochs and batch size do not apply.
+    #[arg(long)]
+    steps: Option<u32>,
+    /// What each step's noisy sum is divided by: a constant, such as rate times the records of an
+    /// average site.
+    #[arg(long)]
+    normaliser: Option<f32>,
+    /// Most records of one patient in one step, which are clipped together.
+    #[arg(long, value_name = "K")]
+    records_per_step: Option<u16>,
+    /// The guarantee's delta: far below one over the records or patients of any site.
+    #[arg(long)]
+    delta: Option<f32>,
+    /// The epsilon that the whole study may spend, of each record, patient or site.
+    #[arg(long)]
+    epsilon: Option<f32>,
+}
+
+impl PrivacyArgs {
+    /// The policy, over so many rounds of the study's plan; none where no plan says how many.
+    ///
+    /// # Errors
+    /// Options that lack, do not go together, or ask for what no noise gives.
+    pub(super) fn policy(&self, rounds: Option<u32>) -> anyhow::Result<PrivacyPolicy> {
+        let Some(name) = self.privacy else {
+            self.without("", &OF_ALL)?;
+            return Ok(PrivacyPolicy::None);
+        };
+        let unit = match name {
+            PrivacyName::Site => return self.site(),
+            PrivacyName::Record => {
+                self.without("record", &["--records-per-step"])?;
+                PrivacyUnit::Record
+            }
+            PrivacyName::Patient => {
+                let records_per_step =
+                    needed("patient", "--records-per-step", self.records_per_step)?;
+                PrivacyUnit::Patient { records_per_step }
+            }
+        };
+        let of = if unit == PrivacyUnit::Record { "record" } else { "patient" };
+        let mut policy = RecordLevel {
+            unit,
+            clip: needed(of, "--privacy-clip", self.privacy_clip)?,
+            noise_multiplier: self.noise_multiplier.unwrap_or_default(),
+            rate: needed(of, "--rate", self.rate)?,
+            steps: needed(of, "--steps", self.steps)?,
+            normaliser: needed(of, "--normaliser", self.normaliser)?,
+            delta: needed(of, "--delta", self.delta)?,
+            epsilon: needed(of, "--epsilon", self.epsilon)?,
+        };
+        if self.noise_multiplier.is_none() {
+            let rounds = rounds.context(
+                "without a training plan nothing says how many rounds the noise must be enough for; give --noise-multiplier",
+            )?;
+            policy.noise_multiplier = least_noise(&policy, rounds)?;
+        }
+        Ok(PrivacyPolicy::RecordLevel(policy))
+    }
+
+    fn site(&self) -> anyhow::Result<PrivacyPolicy> {
+        self.without("site", &["--rate", "--steps", "--normaliser", "--records-per-step"])?;
+        Ok(PrivacyPolicy::SiteLevel(SiteLevel {
+            clip: needed("site", "--privacy-clip", self.privacy_clip)?,
+            noise_multiplier: needed("site", "--noise-multiplier", self.noise_multiplier)?,
+            delta: needed("site", "--delta", self.delta)?,
+            epsilon: needed("site", "--epsilon", self.epsilon)?,
+        }))
+    }
+
+    /// Refuses options that would change nothing.
+    fn without(&self, privacy: &str, spare: &[&str]) -> anyhow::Result<()> {
+        let given = [
+            self.privacy_clip.is_some(),
+            self.noise_multiplier.is_some(),
+            self.rate.is_some(),
+            self.steps.is_some(),
+            self.normaliser.is_some(),
+            self.records_per_step.is_some(),
+            self.delta.is_some(),
+            self.epsilon.is_some(),
+        ];
+        let found = OF_ALL.iter().zip(given).find(|(name, given)| *given && spare.contains(name));
+        match (found, privacy) {
+            (None, _) => Ok(()),
+            (Some((name, _)), "") => bail!(
+                "{name} says nothing without --privacy; add --privacy record, patient or site, or leave it out"
+            ),
+            (Some((name, _)), privacy) => {
+                bail!("{name} says nothing with --privacy {privacy}; leave it out")
+            }
+        }
+    }
+}
+
+/// Every option but --privacy, in the order of the fields.
+const OF_ALL: [&str; 8] = [
+    "--privacy-clip",
+    "--noise-multiplier",
+    "--rate",
+    "--steps",
+    "--normaliser",
+    "--records-per-step",
+    "--delta",
+    "--epsilon",
+];
+
+fn needed<T>(privacy: &str, name: &str, value: Option<T>) -> anyhow::Result<T> {
+    value.with_context(|| {
+        format!("--privacy {privacy} needs {name}; see `ringfence study new --help`")
+    })
+}
+
+/// The rounds of the plan that a study pins; none where it pins no plan, or one of a program that
+/// says it otherwise.
+pub(super) fn plan_rounds(training: &Training) -> Option<u32> {
+    let rounds = training.settings().iter().find(|setting| setting.name == "rounds")?;
+    rounds.value.parse().ok()
+}
