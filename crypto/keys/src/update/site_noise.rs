@@ -8,8 +8,8 @@
 //! after rounding, `||q - r||^2 <= Delta^2` must hold; while it does not, the update is scaled down a
 //! little and rounded again, and after [`TRIES`] times the reference itself is sent. So the
 //! sensitivity of the sum is `Delta` whatever rounding did, and as the divergences that accountants
-//! bound are convex in both arguments, the bound for every outcome of rounding holds for the
-//! randomised one. Values are `q + e + B`, with `e` from the [`discrete_gaussian`] and `B` its bound.
+//! bound are jointly quasi-convex, the bound for every outcome of rounding holds for the randomised
+//! one. Values are `q + e + B`, with `e` from the [`discrete_gaussian`] and `B` its bound.
 //!
 //! How often an update was rounded is seen in the time that it takes, as training's own time is:
 //! neither is part of what a sum shows.
