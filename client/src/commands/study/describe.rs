@@ -89,7 +89,7 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
 /// private, trained how. Its author reads it, [`describe`] has the rest.
 pub(super) fn summary(signed: &SignedStudy) -> String {
     let Study { name, roster, aggregator_key, threshold, min_sites, packing, .. } = &signed.study;
-    let Study { layout, initial_model, weighting, privacy, training, .. } = &signed.study;
+    let Study { layout, initial_model, weighting, training, .. } = &signed.study;
     let sound = signed.study.check();
     let Threshold { holders, collusion, packing: words, opening, endorsements } = threshold;
     let mut text = format!(
@@ -114,7 +114,7 @@ pub(super) fn summary(signed: &SignedStudy) -> String {
     if sound.is_ok() {
         text += &reach_lines(signed.study.reach(), threshold.names());
     }
-    text += &noise(privacy);
+    text += &promised(&signed.study);
     text += &match training.digest() {
         Some(digest) => {
             let settings = counted(training.settings().len() as u64, "setting");
