@@ -107,7 +107,8 @@ fn candidates_by_hand() {
     assert_eq!(candidate(19.2, 0, 0, 1), Some(0));
     assert_eq!(candidate(19.2, 0, 1, 1), None);
     // exp(-(13^2 / (2 19.2^2) - 4^2 / (2 6.4^2))) = 0.966653..., of 62 bits above the sign.
-    let chance = (-(169.0 / (2.0 * 19.2 * 19.2) - 16.0 / (2.0 * 6.4 * 6.4)) as f64).exp();
+    let exponent: f64 = 169.0 / (2.0 * 19.2 * 19.2) - 16.0 / (2.0 * 6.4 * 6.4);
+    let chance = (-exponent).exp();
     let at = |chance: f64| ((chance * 2f64.powi(62)) as u64) << 2;
     assert_eq!(candidate(19.2, 4, at(chance - 1e-12), third), Some(13));
     assert_eq!(candidate(19.2, 4, at(chance + 1e-12), third), None);
@@ -173,7 +174,7 @@ fn planted_faults_are_found() {
         let narrow = chi_squared(sigma / 0.98, samples());
         assert!(narrow > 8.0, "sigma {sigma}, narrow: {narrow}");
         // One negative sample of thirty-two turned positive.
-        let bias = |e: i64| if rng.next_u32() % 32 == 0 { e.abs() } else { e };
+        let bias = |e: i64| if rng.next_u32().is_multiple_of(32) { e.abs() } else { e };
         let biased = chi_squared(sigma, samples().map(bias));
         assert!(biased > 8.0, "sigma {sigma}, biased signs: {biased}");
     }
@@ -183,7 +184,7 @@ fn planted_faults_are_found() {
         let mut x = [rng.next_u64(); 8];
         count_reached(&limits(&HALF, 0), &mut x);
         let y = (x[0] * scale.steps + rng.next_u64() % scale.steps) as i64;
-        if rng.next_u32() % 2 == 0 { y } else { -y }
+        if rng.next_u32().is_multiple_of(2) { y } else { -y }
     };
     let rough = chi_squared(64.0, (0..COUNT).map(|_| rough()));
     assert!(rough > 8.0, "{rough}");
