@@ -165,6 +165,7 @@ fn a_contribution_that_was_never_charged_is_found() {
         body: digest,
         check: HexBytes(Vec::new()),
         envelopes: Vec::new(),
+        spent: None,
     });
     let record = ContributionRecord { base_model: ModelId(digest), header };
     let journal = Journal::open(&hospital.state()).unwrap();
