@@ -20,8 +20,9 @@ pub(crate) use inside::check_blurred;
 /// What of a mask file is taken for inside, where it holds more than inside and outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MaskOptions {
-    /// The labels that are inside: stored values of pictures and volumes, numbers of segments in
-    /// DICOM segmentations. Empty where there is only one.
+    /// The labels that are inside: stored values of pictures and volumes (of a palette the indices,
+    /// unless `channel` chooses a channel of its colours), numbers of segments in DICOM
+    /// segmentations. Empty where there is only one.
     pub labels: Vec<u32>,
     /// The channel that holds the mask, from 0: of a picture red, green, blue and alpha (or grey and
     /// alpha), of a four-dimensional NIfTI file the volume. `None` where there is only one.
@@ -35,7 +36,8 @@ pub struct Mask {
     /// outside.
     pub planes: Vec<Vec<f32>>,
     /// The one label, beside 0, of a mask of two levels: it was taken for inside because there is no
-    /// other. `None` where labels were chosen, or where the values say nothing of the kind.
+    /// other. Of a palette it is the grey, not the index. `None` where labels were chosen, or where
+    /// the values say nothing of the kind.
     pub only_label: Option<u32>,
 }
 
@@ -84,6 +86,6 @@ fn draw(
             nifti::mask(&bytes, directions, options.channel, limits)
         }
         Format::Dicom => dicom::Volume::of_file(&bytes, limits)?.mask(options, limits),
-        picture => picture::mask(&bytes, picture, options.channel, limits),
+        picture => picture::mask(&bytes, picture, options, limits),
     }
 }

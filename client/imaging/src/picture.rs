@@ -1,6 +1,7 @@
 //! PNG, JPEG, TIFF and GIF, by the `image` crate.
 
 pub(crate) mod marks;
+mod palette;
 
 use std::io::Cursor;
 
@@ -12,9 +13,10 @@ use image::{
 
 use crate::error::Fault;
 use crate::format::Format;
-use crate::mask::{Drawn, Meaning, check_blurred, single_channel};
+use crate::mask::{Drawn, MaskOptions, Meaning, check_blurred, single_channel};
 use crate::options::{Channels, Limits, ReadOptions};
 use crate::stack::{Info, Plane, Scale, Stack};
+use palette::Indexed;
 
 /// Reads a picture as one plane, scaled by its bits to `[0, 1]` and turned as it is shown.
 ///
@@ -22,6 +24,7 @@ use crate::stack::{Info, Plane, Scale, Stack};
 /// 0.0722); alpha is ignored, a palette resolved to colours. Of an animation or a file of several pages the first is read.
 pub(crate) fn read(bytes: &[u8], format: Format, options: &ReadOptions) -> Result<Stack, Fault> {
     options.slices.which.of(1)?;
+    marks::check(bytes, format, options.limits)?;
     let Picture { mut image, orientation, bits, channels } =
         Picture::decode(bytes, format, options.limits)?;
     let count = options.channels.count() as u64;
@@ -48,13 +51,19 @@ pub(crate) fn read(bytes: &[u8], format: Format, options: &ReadOptions) -> Resul
     Ok(Stack { info, width, height, planes, geometry: None })
 }
 
-/// Reads a picture as a mask, with its stored values.
+/// Reads a picture as a mask, with its stored values: of a palette the indices, where labels choose
+/// among them.
 pub(crate) fn mask(
     bytes: &[u8],
     format: Format,
-    channel: Option<usize>,
+    options: &MaskOptions,
     limits: Limits,
 ) -> Result<Drawn, Fault> {
+    marks::check(bytes, format, limits)?;
+    if let Some(picture) = Indexed::decode(bytes, format, limits)? {
+        let (values, meaning) = (picture.values(options)?, Meaning::Levels);
+        return Ok(shown(format, picture.size, values, png_orientation(bytes, format), meaning));
+    }
     let Picture { image, orientation, bits, .. } = Picture::decode(bytes, format, limits)?;
     let (width, height) = image.dimensions();
     let count = usize::from(image.color().channel_count());
@@ -73,19 +82,37 @@ pub(crate) fn mask(
     };
     let channels = (0..count).map(|channel| stored.iter().skip(channel).step_by(count));
     let channels = channels.map(|channel| channel.map(|value| f32::from(*value)).collect());
-    let values = single_channel(channels.collect(), has_alpha, channel)?;
+    let values = single_channel(channels.collect(), has_alpha, options.channel)?;
     let mut meaning = Meaning::Levels;
     if format == Format::Jpeg {
         meaning = Meaning::Blurred;
         check_blurred(&values, width as usize, if count == 1 { 8 } else { 16 })?;
     }
     let values = values.into_iter().map(|value| value as u16).collect();
+    Ok(shown(format, (width, height), values, orientation, meaning))
+}
+
+/// A mask of one channel, turned as it is shown.
+fn shown(
+    format: Format,
+    (width, height): (u32, u32),
+    values: Vec<u16>,
+    orientation: Orientation,
+    meaning: Meaning,
+) -> Drawn {
     let buffer = ImageBuffer::from_raw(width, height, values).unwrap_or_default();
     let mut shown = DynamicImage::ImageLuma16(buffer);
     shown.apply_orientation(orientation);
     let size = (shown.width() as usize, shown.height() as usize);
     let values = shown.into_luma16().into_raw().into_iter().map(f32::from).collect();
-    Ok(Drawn::plain(format, size, vec![values], meaning))
+    Drawn::plain(format, size, vec![values], meaning)
+}
+
+/// How a PNG is turned to be shown. It may say so anywhere; the decoder knows what stands before the
+/// pixels.
+fn png_orientation(bytes: &[u8], format: Format) -> Orientation {
+    let exif = if format == Format::Png { marks::png_chunk(bytes, *b"eXIf") } else { None };
+    exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
 }
 
 /// Whether a channel has 16 bits.
@@ -106,6 +133,7 @@ struct Picture {
 }
 
 impl Picture {
+    /// Marks have been checked.
     fn decode(bytes: &[u8], format: Format, limits: Limits) -> Result<Self, Fault> {
         let known = match format {
             Format::Jpeg => ImageFormat::Jpeg,
@@ -113,7 +141,6 @@ impl Picture {
             Format::Gif => ImageFormat::Gif,
             _ => ImageFormat::Png,
         };
-        marks::check(bytes, format, limits)?;
         let fault = |error| image_fault(format, error);
         let mut allowed = image::Limits::default();
         // Decoders hold up to 8 bytes a pixel (16-bit RGBA), with a buffer of their own.
@@ -129,11 +156,7 @@ impl Picture {
         allowed.reserve(decoder.total_bytes()).map_err(fault)?;
         decoder.set_limits(allowed).map_err(fault)?;
         let orientation = match format {
-            // Anywhere in the file; the decoder knows what stands before the pixels.
-            Format::Png => {
-                let exif = marks::png_chunk(bytes, *b"eXIf");
-                exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
-            }
+            Format::Png => png_orientation(bytes, format),
             _ => decoder.orientation().map_err(fault)?,
         };
         let image = DynamicImage::from_decoder(decoder).map_err(fault)?;

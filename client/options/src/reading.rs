@@ -28,8 +28,8 @@ pub struct ReadArgs {
     /// Take every K-th slice of a volume; all unless given.
     #[arg(long, value_name = "K", value_parser = at_least_one::<usize>)]
     every: Option<usize>,
-    /// Labels of the masks that are inside, where they have more than one: stored values, or
-    /// numbers of segments.
+    /// Labels of the masks that are inside, where they have more than one: stored values, indices
+    /// of palettes, or numbers of segments.
     #[arg(long, value_name = "LABEL", value_delimiter = ',')]
     mask_label: Vec<u32>,
     /// Channel that holds the mask, counted from 0, where a mask file has several: of a picture red,

@@ -12,7 +12,7 @@ use ringfence_imaging::{
 };
 
 use crate::jpeg_2000::JPEG_2000;
-use crate::make::{self, Dicom, Nifti};
+use crate::make::{self, Dicom, Nifti, Palette};
 use crate::segmentations;
 
 /// One file of each format and encoding, small enough that most changes hit something that matters.
@@ -34,8 +34,12 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     let second =
         Nifti { second: true, ..Nifti::counting(&[5, 6, 7], (16, 32), true, |i| i as f32) };
     let mut sixteen = Dicom::new(make::JPEG_2000, 20, 12, (16, 16));
+    let indices = (0..240).map(|index: u8| index / 3 % 4).collect();
+    let colours = vec![[0; 3], [128, 0, 0], [255; 3], [9, 9, 0]];
+    let palette = Palette { width: 20, indices, colours, alphas: vec![7] };
     vec![
         ("PNG", make::picture(&colour, ImageFormat::Png)),
+        ("PNG, palette", palette.interlaced_png(2)),
         ("JPEG", make::picture(&grey, ImageFormat::Jpeg)),
         ("TIFF", make::picture(&colour, ImageFormat::Tiff)),
         ("GIF", make::picture(&colour, ImageFormat::Gif)),

@@ -16,6 +16,7 @@ mod make;
 mod masks;
 mod nifti;
 mod orientation;
+mod palettes;
 mod pictures;
 mod samples;
 mod segmentations;

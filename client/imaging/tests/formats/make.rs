@@ -1,12 +1,14 @@
 //! Makes small files: pictures by `image`, NIfTI and DICOM byte by byte.
 
 mod dicom;
+mod palette;
 
 use std::io::Write as _;
 
 use image::{DynamicImage, ImageFormat};
 
 pub(crate) use dicom::*;
+pub(crate) use palette::{Palette, chunk};
 
 pub(crate) fn picture(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());

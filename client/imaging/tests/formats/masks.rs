@@ -21,7 +21,7 @@ pub(crate) fn labels(labels: &[u32]) -> MaskOptions {
     MaskOptions { labels: labels.to_vec(), channel: None }
 }
 
-fn channel(channel: usize) -> MaskOptions {
+pub(crate) fn channel(channel: usize) -> MaskOptions {
     MaskOptions { labels: Vec::new(), channel: Some(channel) }
 }
 

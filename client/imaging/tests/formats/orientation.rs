@@ -35,7 +35,7 @@ fn shown(orientation: u16) -> (usize, Vec<u8>) {
 }
 
 /// A directory of one entry: the orientation.
-fn exif(orientation: u16) -> Vec<u8> {
+pub(crate) fn exif(orientation: u16) -> Vec<u8> {
     let entry = [0x0112_u16.ordered(true), 3_u16.ordered(true), 1_u32.ordered(true)].concat();
     let value = [orientation.ordered(true), vec![0; 6]].concat();
     [&b"MM\0\x2a\0\0\0\x08\0\x01"[..], &entry, &value].concat()
@@ -56,11 +56,8 @@ fn jpeg(orientation: u16) -> Vec<u8> {
 
 /// With the chunk before the pixels, or after them.
 fn png(orientation: u16, late: bool) -> Vec<u8> {
-    let (png, exif) = (picture(ImageFormat::Png), exif(orientation));
-    let covered = [&b"eXIf"[..], &exif].concat();
-    let mut sum = flate2::Crc::new();
-    sum.update(&covered);
-    let chunk = [(exif.len() as u32).ordered(true), covered, sum.sum().ordered(true)].concat();
+    let png = picture(ImageFormat::Png);
+    let chunk = make::chunk(b"eXIf", &exif(orientation));
     let at = if late { png.len() - 12 } else { 33 };
     [&png[..at], &chunk, &png[at..]].concat()
 }
