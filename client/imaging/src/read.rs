@@ -36,15 +36,54 @@ pub fn slices(path: &Path, options: &ReadOptions) -> Result<usize, ImagingError>
         if path.is_dir() {
             return Ok(dicom::series_files(path)?.len());
         }
-        let mut start = Vec::new();
-        File::open(path)?.take(START).read_to_end(&mut start)?;
-        match detect(&start)? {
+        match format(path)? {
             Format::Nifti => nifti::slices(&load(path, options.limits)?, options.slices.axis),
             Format::Dicom => dicom::frames(&load(path, options.limits)?, options.limits),
             Format::Png | Format::Jpeg | Format::Tiff | Format::Gif => Ok(1),
         }
     };
     count().map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
+}
+
+/// What of [`ReadOptions`] changes how a file is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heeded {
+    /// The axis: NIfTI files are cut across it.
+    pub axis: bool,
+    /// Which slices: there are several.
+    pub slices: bool,
+    /// The intensity: NIfTI and monochrome DICOM files have values of their own.
+    pub intensity: bool,
+}
+
+/// What the file at `path` heeds of the options, by its header.
+///
+/// # Errors
+/// As [`slices`].
+pub fn heeded(path: &Path, options: &ReadOptions) -> Result<Heeded, ImagingError> {
+    let slices = slices(path, options)? > 1;
+    let heeded = || {
+        // The slices of a series are alike.
+        let first =
+            if path.is_dir() { dicom::series_files(path)?.into_iter().next() } else { None };
+        let path = first.as_deref().unwrap_or(path);
+        Ok(match format(path)? {
+            Format::Nifti => Heeded { axis: true, slices, intensity: true },
+            Format::Dicom => {
+                let file = dicom::Volume::of_file(&load(path, options.limits)?, options.limits)?;
+                Heeded { axis: false, slices, intensity: file.is_monochrome() }
+            }
+            Format::Png | Format::Jpeg | Format::Tiff | Format::Gif => Heeded::default(),
+        })
+    };
+    heeded().map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
+}
+
+/// The format of the file at `path`, by its first bytes.
+fn format(path: &Path) -> Result<Format, Fault> {
+    let mut start = Vec::new();
+    File::open(path)?.take(START).read_to_end(&mut start)?;
+    detect(&start)
 }
 
 /// Bytes that tell the format: more than a gzipped NIfTI header takes.

@@ -56,6 +56,7 @@ impl Predict {
         let object = self.object.name(plan.task, false)?;
         let inputs = Inputs::find(&self.inputs, plan.task, &options)?;
         self.check_mask_options(plan.task, &inputs)?;
+        inputs.check_heeded(&options)?;
         empty_folder(&self.out)?;
         let mut judged = Judged::new(plan.task, &plan.classes);
         let mut table = self.table()?;

@@ -126,9 +126,17 @@ fn labels_of_the_table_give_the_scores_of_what_was_written() {
     assert_eq!((written[1][2].as_str(), written[1][5].as_str()), ("ill", "ill"));
     assert_eq!(written[2].join(","), "i2.png,,well,0.5000,0.5000,ill");
 
+    // What no picture heeds is refused before anything is written.
+    for option in [["--window", "40,80"], ["--axis", "sagittal"], ["--every", "2"]] {
+        std::fs::remove_dir_all(folder.join("out")).ok();
+        let error = ringfence(folder, &[&predict[..], &option[..]].concat()).unwrap_err();
+        let expected = format!("leave out {}, which would change nothing", option[0]);
+        assert!(error.contains(&expected) && !folder.join("out").exists(), "{error}");
+    }
+
     let table = "file,label\ni1.png,ill\ni2.png,1\nw1.png,\n";
     std::fs::write(images.join("labels.csv"), table).unwrap();
-    let said = again(folder, &predict).unwrap();
+    let said = ringfence(folder, &predict).unwrap();
     let one_class = "2 of 3 images have a label in labels.csv: macro-F1 undefined, accuracy 0.500, \
                      F1 undefined, AUC undefined (images of one class only: ill)";
     assert!(said.contains(one_class), "{said}");

@@ -71,11 +71,16 @@ impl Volume {
         series::read(folder, limits)
     }
 
+    /// Whether it has values of its own, no colours.
+    pub(crate) fn is_monochrome(&self) -> bool {
+        self.files.iter().all(|file| file.attributes.is_monochrome())
+    }
+
     /// Reads the slices asked for.
     pub(crate) fn read(&self, options: &ReadOptions) -> Result<Stack, Fault> {
         let Some(first) = self.files.first() else { return Err(Fault::Empty) };
         let chosen = options.slices.which.of(self.slices.len())?;
-        let is_monochrome = first.attributes.is_monochrome();
+        let is_monochrome = self.is_monochrome();
         let whole = is_monochrome && self.needs_range(&chosen, options.intensity)?;
         let decoded = if whole { (0..self.slices.len()).collect() } else { chosen.clone() };
         let pixels = first.attributes.pixels() as u64;

@@ -2,7 +2,8 @@
 
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use ringfence_imaging::{
-    Fault, Format, Limits, ReadOptions, Scale, SliceOptions, Slices, decode, read, slices,
+    Fault, Format, Heeded, Limits, ReadOptions, Scale, SliceOptions, Slices, decode, heeded, read,
+    slices,
 };
 
 use crate::make::{self, Dicom, Nifti};
@@ -114,6 +115,37 @@ fn sizes_and_slices_are_checked() {
     let slices = SliceOptions { which: Slices::At(vec![1]), ..SliceOptions::default() };
     let error = decode(&bytes, &ReadOptions { slices, ..ReadOptions::default() }).unwrap_err();
     assert!(matches!(error, Fault::Index { asked: 1, count: 1, .. }), "{error}");
+}
+
+#[test]
+fn volumes_and_their_values_heed_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let Heeded { axis, slices, intensity } = heeded(&path, &ReadOptions::default()).unwrap();
+        (axis, slices, intensity)
+    };
+    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff, ImageFormat::Gif] {
+        let image = if format == ImageFormat::Gif {
+            DynamicImage::from(ramp()).into_rgba8().into()
+        } else {
+            ramp().into()
+        };
+        assert_eq!(of("a", &make::picture(&image, format)), (false, false, false));
+    }
+    let volume = |depth| Nifti::counting(&[2, 3, depth], (2, 8), false, |index| index as u8);
+    assert_eq!(of("b", &make::gzip(&volume(4).bytes())), (true, true, true));
+    assert_eq!(of("c", &volume(1).bytes()), (true, false, true));
+    let mut frames = Dicom::new(make::EXPLICIT, 2, 1, (8, 8));
+    frames.text(0x0028, 0x0008, b"IS", "2").octets(&[0; 4]);
+    assert_eq!(of("d", &frames.bytes()), (false, true, true));
+    let mut colour = Dicom::new(make::EXPLICIT, 2, 1, (8, 8));
+    colour.word(0x0028, 0x0002, 3).text(0x0028, 0x0004, b"CS", "RGB").octets(&[0; 6]);
+    assert_eq!(of("e", &colour.bytes()), (false, false, false));
+    std::fs::write(folder.path().join("f"), "text").unwrap();
+    let error = heeded(&folder.path().join("f"), &ReadOptions::default()).unwrap_err();
+    assert!(matches!(error.fault, Fault::Unknown { .. }), "{error}");
 }
 
 #[test]

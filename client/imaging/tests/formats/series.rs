@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use ringfence_imaging::{
-    Intensity, Limits, MaskOptions, ReadOptions, Scale, SliceOptions, Slices, Stack, read, slices,
+    Heeded, Intensity, Limits, MaskOptions, ReadOptions, Scale, SliceOptions, Slices, Stack,
+    heeded, read, slices,
 };
 
 use crate::make::{self, Dicom, Nifti};
@@ -42,6 +43,8 @@ fn slices_are_ordered_by_their_positions() {
     write(folder.path(), &whole());
     std::fs::write(folder.path().join(".DS_Store"), "left by a system").unwrap();
     assert_eq!(slices(folder.path(), &ReadOptions::default()).unwrap(), 4);
+    let heeds = Heeded { axis: false, slices: true, intensity: true };
+    assert_eq!(heeded(folder.path(), &ReadOptions::default()).unwrap(), heeds);
     let stack = stored(folder.path(), Slices::All).unwrap();
     let values: Vec<f32> = stack.planes.iter().map(|plane| plane.values[0]).collect();
     assert_eq!(values, [1.0, 2.0, 3.0, 4.0]);

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::dataset::{Dataset, Sample, SiteData, Split};
 use super::division::{Division, SitePart};
 use super::error::DataError;
+use super::heeded::{Use, check_heeded};
 use super::mask_labels::MaskLabels;
 use super::memory::{self, Left};
 use super::options::DataOptions;
@@ -21,6 +22,7 @@ pub(super) const TABLE: &str = "labels.csv";
 pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     let path = folder.join(TABLE);
     let Table { rows, classes, unused_columns } = table::read(&path, options)?;
+    check_heeded(rows.iter().flat_map(|row| Use::of_row(folder, row)), &options.imaging)?;
     let rows = stack::expand(folder, rows, options)?;
     table::check_images(&path, &rows)?;
     let items: Vec<_> = rows.iter().map(|row| row.item.clone()).collect();

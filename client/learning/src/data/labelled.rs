@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 use super::folder::TABLE;
+use super::heeded::Use;
 use super::mask_labels::MaskLabels;
 use super::options::DataOptions;
 use super::stack::{Picture, read_labelled};
@@ -94,6 +95,12 @@ impl LabelledFolder {
 }
 
 impl LabelledImage {
+    /// The files that are read with it, for [`check_heeded`](super::check_heeded).
+    pub fn uses(&self) -> impl Iterator<Item = Use> {
+        let folder = self.table.parent().unwrap_or(&self.table);
+        self.rows.iter().flat_map(move |row| Use::of_row(folder, row))
+    }
+
     /// Reads what the table names of the file, with labels or masks: the slices that have a line, or
     /// all that are asked for.
     ///

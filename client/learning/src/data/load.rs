@@ -5,7 +5,7 @@ use std::path::Path;
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::options::DataOptions;
-use super::{folder, medmnist};
+use super::{folder, heeded, medmnist};
 
 /// Reads a folder with `labels.csv`, or a MedMNIST `.npz` file.
 ///
@@ -16,6 +16,7 @@ pub fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     if path.is_dir() {
         folder::load(path, options)
     } else if path.extension().is_some_and(|extension| extension == "npz") {
+        heeded::check_archive(&options.imaging)?;
         medmnist::load(path, options)
     } else if path.exists() {
         Err(DataError::Unknown { path: path.to_path_buf() })

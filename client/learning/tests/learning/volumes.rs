@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ringfence_imaging::{Intensity, SliceOptions, Slices};
+use ringfence_imaging::{Axis, Intensity, SliceOptions, Slices};
 use ringfence_learning::data::{self, DataOptions, MaskOptions, ReadOptions, SiteData};
 
 /// Writes a NIfTI-1 file of `16 * 16 * slices` bytes, `value(slice)` everywhere in a slice.
@@ -84,6 +84,56 @@ fn rows_name_single_slices() {
     assert!(error.contains(".nii: expected a slice below 4, found 4"), "{error}");
     let error = data::load(rows("last").path(), &options(Slices::All)).unwrap_err().to_string();
     assert!(error.contains("line 2, column `slice`") && error.contains("found `last`"), "{error}");
+}
+
+/// Options that change nothing in any file were meant for other files.
+#[test]
+fn options_that_no_file_heeds_are_refused() {
+    let pictures = tempfile::tempdir().unwrap();
+    let mut table = "file,label,site\n".to_owned();
+    for number in 0..6 {
+        let name = format!("{number}.png");
+        image::GrayImage::new(16, 16).save(pictures.path().join(&name)).unwrap();
+        table += &format!("{name},{},a\n", number % 2);
+    }
+    fs::write(pictures.path().join("labels.csv"), table).unwrap();
+    let plain = DataOptions { side: 16, sites: Some(1), ..DataOptions::default() };
+    data::load(pictures.path(), &plain).unwrap();
+    let with = |slices, intensity| {
+        let imaging = ReadOptions { slices, intensity, ..ReadOptions::default() };
+        DataOptions { imaging, ..plain.clone() }
+    };
+    let cut = SliceOptions { axis: Axis::Coronal, ..SliceOptions::default() };
+    let step = SliceOptions { which: Slices::Every(2), ..SliceOptions::default() };
+    let lung = Intensity::Window { center: -600.0, width: 1500.0 };
+    for (option, options) in [
+        ("axis", with(cut, Intensity::Auto)),
+        ("every", with(step.clone(), Intensity::Auto)),
+        ("window", with(SliceOptions::default(), lung)),
+    ] {
+        let error = data::load(pictures.path(), &options).unwrap_err().to_string();
+        for said in
+            [format!("`{option}`"), "none in 6 files".to_owned(), format!("leave out --{option},")]
+        {
+            assert!(error.contains(&said), "{error}, expected {said}");
+        }
+        let error = data::load(Path::new("archive.npz"), &options).unwrap_err().to_string();
+        assert!(error.contains("an archive of pictures; leave out"), "{error}");
+        data::load(folder(WHOLE).path(), &options).unwrap();
+    }
+    // One volume of many files is enough, unless each row says which slice of it is read.
+    let rows = |slice: &str| {
+        let row = |number| format!("{number}.nii,{slice},{},a\n", number % 2);
+        let rows: String = (0..5).map(row).collect();
+        let folder = folder(&format!("file,slice,label,site\n{rows}p.png,,0,a\n"));
+        image::GrayImage::new(16, 16).save(folder.path().join("p.png")).unwrap();
+        folder
+    };
+    let every = with(step, Intensity::Auto);
+    data::load(rows("").path(), &every).unwrap();
+    let error = data::load(rows("1").path(), &every).unwrap_err().to_string();
+    assert!(error.contains("leave out --every"), "{error}");
+    data::load(rows("1").path(), &with(SliceOptions::default(), lung)).unwrap();
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use ringfence_learning::data::{LabelledFolder, LabelledImage, Picture, read_pictures};
+use ringfence_learning::data::{
+    LabelledFolder, LabelledImage, Picture, Use, check_heeded, read_pictures,
+};
 use ringfence_learning::{DataError, DataOptions, TaskName};
 use ringfence_words::counted;
 
@@ -22,6 +24,13 @@ impl Input {
         match &self.labelled {
             Some(image) => image.read(options),
             None => read_pictures(&self.path, options),
+        }
+    }
+
+    fn uses(&self) -> Vec<Use> {
+        match &self.labelled {
+            Some(image) => image.uses().collect(),
+            None => vec![Use::image(self.path.clone())],
         }
     }
 }
@@ -61,6 +70,15 @@ impl Inputs {
         }
         ensure!(!found.files.is_empty(), "there is no image file in the folders given");
         Ok(found)
+    }
+
+    /// Refuses options that would change nothing in any of the files.
+    ///
+    /// # Errors
+    /// As [`check_heeded`].
+    pub(super) fn check_heeded(&self, options: &DataOptions) -> Result<(), DataError> {
+        let uses = self.files.iter().flat_map(Input::uses);
+        check_heeded(uses, &options.imaging)
     }
 
     fn search(
