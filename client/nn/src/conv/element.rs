@@ -1,6 +1,7 @@
 //! The products of a convolution for each type of number.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use candle_core::{Result, WithDType, bail};
 use rayon::prelude::*;
@@ -151,8 +152,8 @@ impl Element for f32 {
     }
 
     fn kernel_gradient(shape: &Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
-        let all = [0..shape.images];
-        shape.unit_kernel_gradients(x, g, &all).pop().unwrap_or_default()
+        let all = 0..shape.images;
+        shape.unit_kernel_gradients(x, g, from_ref(&all)).pop().unwrap_or_default()
     }
 }
 

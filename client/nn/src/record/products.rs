@@ -2,6 +2,7 @@
 //! gradient of its kernel is the product of both over the pixels.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, Var, bail};
 use rayon::prelude::*;
@@ -137,8 +138,9 @@ impl Products {
                 let values = met.to_mut().get_mut(unit.start * image..unit.end * image);
                 values.into_iter().flatten().for_each(|value| *value = 0.0);
             }
-            let all = [0..self.images()];
-            self.shape.unit_kernel_gradients(&met, &scaled, &all).pop().unwrap_or_default()
+            let all = 0..self.images();
+            let sums = self.shape.unit_kernel_gradients(&met, &scaled, from_ref(&all));
+            sums.into_iter().next().unwrap_or_default()
         })?;
         self.shaped(sum)
     }
