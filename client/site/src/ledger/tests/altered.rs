@@ -102,7 +102,7 @@ fn parts_of_another_ledger_are_refused() {
 fn a_hostile_disk_fills_no_memory() {
     let hospital = three_entries();
     let large = |file: &Path, bytes: u64| {
-        let file = fs::File::options().create(true).write(true).open(file).unwrap();
+        let file = fs::File::options().write(true).open(file).unwrap();
         file.set_len(bytes).unwrap();
     };
     for (file, bytes) in [("ledger.json", 1 << 40), ("head.json", 1 << 40), ("entries", 1 << 40)] {
