@@ -6,7 +6,7 @@
 //! Neighbouring inputs differ in one site's contribution, which a fixed one takes the place of: the
 //! reference `r`, `r_i = 2^(b-1) - (i mod 2)`, the two steps next to zero in turn. In integers,
 //! after rounding, `||q - r||^2 <= Delta^2` must hold; while it does not, the update is scaled down a
-//! little and rounded again, and after [`TRIES`] times the reference itself is sent. So the
+//! little and rounded again, and after `TRIES` times the reference itself is sent. So the
 //! sensitivity of the sum is `Delta` whatever rounding did, and as the divergences that accountants
 //! bound are jointly quasi-convex, the bound for every outcome of rounding holds for the randomised
 //! one. Values are `q + e + B`, with `e` from the [`discrete_gaussian`] and `B` its bound.

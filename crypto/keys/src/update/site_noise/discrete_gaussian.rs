@@ -3,7 +3,7 @@
 //! Poeppelmann, Ducas and Guneysu's `K x + u`).
 //!
 //! `K = ceil(sigma / 6.4)`; `x >= 0` is drawn with `P(x) ~ exp(-x^2 / (2 * 6.4^2))` from a
-//! [cumulative table](crate::cumulative_table), `u` is uniform in `0..K`, and `y = K x + u` is kept
+//! cumulative table, `u` is uniform in `0..K`, and `y = K x + u` is kept
 //! with the probability `exp(-t)`, `t = y^2 / (2 sigma^2) - x^2 / (2 * 6.4^2) >= 0`, which leaves it
 //! distributed as `exp(-y^2 / (2 sigma^2))` on the natural numbers. A sign follows, with which zero
 //! is kept once; a magnitude beyond the bound `B` is not kept. Of ten candidates about nine are.
@@ -26,7 +26,7 @@
 //!   the distance of `n` samples is at most `sqrt(n) / 2 * 2^-49`.
 //! - The comparison has 62 bits. From `K = 10` on every kept probability is above 2^-16, and that
 //!   is part of the relative error above; below, it costs 2^-59 a sample.
-//! - The shared lower half of the table numbers, drawn afresh for [`CANDIDATES`] candidates, costs
+//! - The shared lower half of the table numbers, drawn afresh for `CANDIDATES` candidates, costs
 //!   below `2^17 * 2^-116 = 2^-99` each time; rounding table entries to 128 bits and cutting the
 //!   table at 64 less than 2^-76 a sample.
 //! - Cutting at `B` costs `P(|y| > B) <= 2 exp(-(B + 1)^2 / (2 sigma^2))` a sample (the discrete
