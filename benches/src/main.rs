@@ -30,7 +30,7 @@ enum Comparison {
     Targets(Targets),
     /// Whether the time of operations on secrets depends on them.
     ConstantTime(ConstantTime),
-    /// Training steps beside stock candle's and PyTorch's.
+    /// Training steps beside stock candle's and PyTorch's, or private steps beside ordinary ones.
     Training(Training),
 }
 
@@ -42,6 +42,9 @@ struct Training {
     /// Without stock candle, whose turns take most of the time.
     #[arg(long)]
     without_candle: bool,
+    /// Steps of private training (DP-SGD) beside Ringfence's ordinary ones instead.
+    #[arg(long, conflicts_with = "without_candle")]
+    private: bool,
     /// Print JSON instead of the table.
     #[arg(long)]
     json: bool,
@@ -49,6 +52,14 @@ struct Training {
 
 impl Training {
     fn run(&self) -> anyhow::Result<()> {
+        if self.private {
+            let rows = training::private::run(self.rounds.max(1))?;
+            match self.json {
+                true => println!("{}", serde_json::to_string_pretty(&rows)?),
+                false => print!("{}", training::private::table(&rows)),
+            }
+            return Ok(());
+        }
         let rows = training::run(self.rounds.max(1), !self.without_candle)?;
         match self.json {
             true => println!("{}", serde_json::to_string_pretty(&rows)?),

@@ -4,6 +4,7 @@
 //! The engines take turns in one run, so that a busy machine slows all of them, and each one's
 //! best step counts. Threads are rayon's and candle's: all cores, or `RAYON_NUM_THREADS`.
 
+pub mod private;
 mod pytorch;
 
 use std::fmt::Write;
