@@ -95,7 +95,7 @@ fn each_unit_is_clipped_by_itself_and_the_divisor_is_the_constant() {
     let all = [short.clone(), long.clone(), longer];
     close(&moved(&all, &options), &[-0.25, 0.0, 0.25, 0.1]);
     // Fewer units are not divided by fewer.
-    close(&moved(&[short.clone()], &options), &[0.0, 0.0, 0.0, 0.1]);
+    close(&moved(std::slice::from_ref(&short), &options), &[0.0, 0.0, 0.0, 0.1]);
     close(&moved(&all[..2], &options), &[0.0, 0.0, 0.25, 0.1]);
     // However large one is, it adds at most the clip length.
     let huge = sample("c", "c", &[1e12, 1e12, 1e12, 1e12]);
