@@ -10,6 +10,7 @@
 mod support;
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use candle_core::{DType, Result, Tensor, Var};
 use ringfence_nn::{
@@ -100,7 +101,7 @@ fn convolutions_alone_and_before_a_normalisation() {
             Some(record) => conv.apply_recorded(x, &p[0], p.get(1), record),
         };
         check(&case, &x, &[kernel.clone(), bias.clone()], &[0, 1], alone);
-        check(&case, &x, &[kernel.clone()], &[0], alone);
+        check(&case, &x, from_ref(&kernel), &[0], alone);
         let norm = GroupNorm::new(4).with_relu();
         let block = ConvNorm { conv, norm };
         let normed: Layer<'_> = &|x, p, record| {
@@ -143,12 +144,14 @@ fn units_that_are_not_the_batch_are_refused() {
     let record = Record::default();
     let out = conv.apply_recorded(&x, &kernel, None, &record).unwrap();
     out.sum_all().unwrap().backward().unwrap();
-    for (units, said) in [(&[0..4][..], "5 images"), (&[0..2, 3..5], "3..5"), (&[], "5 images")] {
+    for (units, said) in
+        [(from_ref(&(0..4)), "5 images"), (&[0..2, 3..5], "3..5"), (&[], "5 images")]
+    {
         let error = record.units(units).unwrap_err().to_string();
         assert!(error.contains(said), "{units:?}: {error}");
     }
-    let units = [0..5];
-    let units = record.units(&units).unwrap().unwrap();
+    let all = 0..5;
+    let units = record.units(from_ref(&all)).unwrap().unwrap();
     assert!(units.sum(&[1.0, 1.0]).unwrap_err().to_string().contains("1 factors"));
     let double = f32s(&[5, 2, 2, 3], 1).to_dtype(DType::F64).unwrap();
     let kernel = kernel.to_dtype(DType::F64).unwrap();
