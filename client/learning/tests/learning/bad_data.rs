@@ -220,7 +220,7 @@ fn too_little_memory_is_told_before_any_image_is_decoded() {
     let error = data::load(folder.path(), &with(40_959)).unwrap_err();
     assert!(matches!(error, DataError::Memory { samples: 20, side: 16, .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("20 images of 16 x 16") && text.contains("max_per_site"), "{text}");
+    assert!(text.contains("20 images of 16 x 16") && text.contains("--max-per-site"), "{text}");
     assert!(text.contains(&folder.path().display().to_string()), "{text}");
     // Fewer are read when a site keeps fewer: then the damage is found.
     let few = DataOptions { max_per_site: Some(19), ..with(40_959) };

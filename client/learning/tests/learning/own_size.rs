@@ -94,7 +94,7 @@ fn masks_at_own_size_that_do_not_fit_are_refused() {
     data::load(folder.path(), &enough).unwrap();
     enough.memory = enough.memory.map(|memory| memory - 1);
     let error = refused(folder.path(), &enough);
-    for text in ["expected free memory for the masks of the test images", "max_per_site"] {
+    for text in ["expected free memory for the masks of the test images", "--max-per-site"] {
         assert!(error.contains(text), "{error}");
     }
 }
