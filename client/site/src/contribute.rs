@@ -250,8 +250,8 @@ impl<'a> Joined<'a> {
     }
 
     /// Refuses to start a study from a model that is one this site contributed from in another
-    /// study, as it was or changed a little; and remembers this round's base model for the like. Within a study
-    /// the base model is the one that Q sites have acknowledged, wherever it lies.
+    /// study, as it was or changed a little; and remembers this round's base model for the like.
+    /// Within a study the base model is the one that Q sites have acknowledged, wherever it lies.
     ///
     /// # Errors
     /// [`SiteError::Rule`], [`SiteError::BaseModelNear`]; [`SiteError::Journal`] when the state cannot
