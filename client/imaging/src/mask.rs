@@ -15,6 +15,7 @@ use crate::stack::Stack;
 use crate::{dicom, nifti, picture};
 
 pub(crate) use drawn::{Drawn, Meaning, Source, single_channel};
+use inside::Decided;
 pub(crate) use inside::check_blurred;
 
 /// What of a mask file is taken for inside, where it holds more than inside and outside.
@@ -39,6 +40,10 @@ pub struct Mask {
     /// other. Of a palette it is the grey, not the index. `None` where labels were chosen, or where
     /// the values say nothing of the kind.
     pub only_label: Option<u32>,
+    /// Where labels were chosen and none of them stands anywhere in the file: the values that stand
+    /// there, in words. One such mask may show nothing of what was chosen; where all are such, the
+    /// choice was another one than was meant.
+    pub without_chosen: Option<String>,
 }
 
 /// Reads the mask of an image.
@@ -58,8 +63,8 @@ pub fn read_mask(
 ) -> Result<Mask, ImagingError> {
     let read = || {
         let drawn = draw(path, image, axis, options, limits)?;
-        let (drawn, only_label) = inside::decide(drawn, &options.labels)?;
-        Ok(Mask { planes: place::on(image, drawn)?, only_label })
+        let Decided { drawn, only_label, without_chosen } = inside::decide(drawn, &options.labels)?;
+        Ok(Mask { planes: place::on(image, drawn)?, only_label, without_chosen })
     };
     read().map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
 }

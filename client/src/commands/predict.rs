@@ -120,6 +120,7 @@ impl Predict {
             println!("{left_aside}");
         }
         if inputs.has_table {
+            inputs.check_chosen().context("the predictions are written, and not compared")?;
             println!("{}", judged.summary(count, task.as_ref())?);
         }
         Ok(())

@@ -216,6 +216,13 @@ fn masks_of_two_labels_in_one_folder_are_refused_unless_one_is_chosen() {
     let all = [&predict[..], &["--mask-label", "1,2,255"]].concat();
     let said = again(folder, &all).unwrap();
     assert!(said.contains("6 images of 6 files predicted, 0 files not read"), "{said}");
+    // A label that no mask holds: the predictions are there, and no score of nothing.
+    std::fs::remove_dir_all(folder.join("out")).unwrap();
+    let none = [&predict[..], &["--mask-label", "7"]].concat();
+    let error = ringfence(folder, &none).unwrap_err();
+    assert!(error.contains("written, and not compared"), "{error}");
+    assert!(error.contains("a-test.png: expected a label that --mask-label chooses"), "{error}");
+    assert!(error.contains("but the values 0, 1 in this one"), "{error}");
     let twice = [&predict[..], &["--mask-label", "1,1"]].concat();
     let error = ringfence(folder, &twice).unwrap_err();
     assert!(error.contains("expected each of --mask-label once, got 1 twice"), "{error}");

@@ -13,14 +13,25 @@ const ROUNDING: f32 = 1e-3;
 const DARK: f32 = 64.0;
 const BRIGHT: f32 = 192.0;
 
-/// Makes every value 1 or 0. Answers with the label, too, that a mask of two levels has beside 0.
+/// A mask of ones and zeros.
+pub(super) struct Decided {
+    pub(super) drawn: Drawn,
+    /// The label that a mask of two levels has beside 0.
+    pub(super) only_label: Option<u32>,
+    /// The values of a mask in which no label chosen stands.
+    pub(super) without_chosen: Option<String>,
+}
+
+/// Makes every value 1 or 0.
 ///
 /// Labels that are chosen are inside. Otherwise a mask has two levels, of which 0 is outside and the
 /// other inside, or a single one. Values from 0 to 1 that are not all whole are shares of a pixel,
 /// inside where they are at least one half.
-pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<(Drawn, Option<u32>), Fault> {
+pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<Decided, Fault> {
     match drawn.meaning {
-        Meaning::Chosen => return Ok((drawn, None)),
+        Meaning::Chosen => {
+            return Ok(Decided { drawn, only_label: None, without_chosen: None });
+        }
         Meaning::Blurred if !labels.is_empty() => {
             let found = "JPEG, which changes values".to_string();
             return Err(Fault::mask("labels as they were drawn", found, "save the mask as PNG"));
@@ -43,10 +54,12 @@ pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<(Drawn, Option<
     } else {
         by_levels(&drawn.slices)?
     };
+    let holds_none = !drawn.slices.iter().flatten().any(|value| is_inside.holds(*value));
+    let without_chosen = (!labels.is_empty() && holds_none).then(|| named(&levels(&drawn.slices)));
     for value in drawn.slices.iter_mut().flatten() {
         *value = f32::from(is_inside.holds(*value));
     }
-    Ok((drawn, only_label))
+    Ok(Decided { drawn, only_label, without_chosen })
 }
 
 enum Inside {
@@ -67,6 +80,25 @@ impl Inside {
 
 /// What is inside of a mask of exact values, and its only label beside 0.
 fn by_levels(slices: &[Vec<f32>]) -> Result<(Inside, Option<u32>), Fault> {
+    let levels = levels(slices);
+    match levels[..] {
+        [level] if level >= 0.0 => return Ok((Inside::Above(0.0), label(level))),
+        [0.0, level] => return Ok((Inside::Above(0.0), label(level))),
+        _ if slices.iter().flatten().all(|value| (0.0..=1.0).contains(value)) => {
+            return Ok((Inside::From(0.5), None));
+        }
+        _ => {}
+    }
+    Err(Fault::mask(
+        "0 outside and one other value inside",
+        named(&levels),
+        "choose those that are inside by --mask-label",
+    ))
+}
+
+/// The different values in ascending order, or the first of them where there are more than a refusal
+/// names.
+fn levels(slices: &[Vec<f32>]) -> Vec<f32> {
     let mut levels = Vec::new();
     for value in slices.iter().flatten() {
         if !levels.contains(value) {
@@ -77,21 +109,14 @@ fn by_levels(slices: &[Vec<f32>]) -> Result<(Inside, Option<u32>), Fault> {
         }
     }
     levels.sort_by(f32::total_cmp);
-    match levels[..] {
-        [level] if level >= 0.0 => return Ok((Inside::Above(0.0), label(level))),
-        [0.0, level] => return Ok((Inside::Above(0.0), label(level))),
-        _ if slices.iter().flatten().all(|value| (0.0..=1.0).contains(value)) => {
-            return Ok((Inside::From(0.5), None));
-        }
-        _ => {}
-    }
+    levels
+}
+
+fn named(levels: &[f32]) -> String {
     let named: Vec<String> = levels.iter().take(NAMED).map(f32::to_string).collect();
     let more = if levels.len() > NAMED { " and more" } else { "" };
-    Err(Fault::mask(
-        "0 outside and one other value inside",
-        format!("the values {}{more}", named.join(", ")),
-        "choose those that are inside by --mask-label",
-    ))
+    let value = if levels.len() == 1 { "value" } else { "values" };
+    format!("the {value} {}{more}", named.join(", "))
 }
 
 /// A level as a label: a whole number above 0.

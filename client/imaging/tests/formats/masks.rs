@@ -162,6 +162,34 @@ fn a_mask_of_two_levels_says_which_label_it_took() {
     assert_eq!(label_of(&picture, jpeg(&disc(255).into(), 75), &any), None);
 }
 
+/// A grey PNG of few bits is spread over 0 to 255: 1 is no value of its own there.
+#[test]
+fn a_mask_without_the_label_that_is_chosen_says_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("image"), png(disc(9))).unwrap();
+    let image = read(&at("image"), &ReadOptions::default()).unwrap();
+    let of = |bytes: Vec<u8>, options: &MaskOptions| {
+        std::fs::write(at("mask"), bytes).unwrap();
+        let mask = read_mask(&at("mask"), &image, Axis::Axial, options, Limits::default());
+        mask.unwrap().without_chosen
+    };
+    let mut bits = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bits, WIDTH, HEIGHT);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    let row = vec![0b1010_1010; WIDTH.div_ceil(8) as usize];
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&row.repeat(HEIGHT as usize)).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(of(bits.clone(), &labels(&[1])).as_deref(), Some("the values 0, 255"));
+    assert_eq!(of(bits.clone(), &labels(&[255])), None);
+    assert_eq!(of(bits, &MaskOptions::default()), None);
+    assert_eq!(of(png(disc(2)), &labels(&[3, 4])).as_deref(), Some("the values 0, 2"));
+    assert_eq!(of(png(disc(2)), &labels(&[3, 2])), None);
+    assert_eq!(of(png(disc(0)), &labels(&[1])).as_deref(), Some("the value 0"));
+}
+
 #[test]
 fn two_levels_are_read_in_every_picture() {
     let rgb = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Rgb([u8::from(inside(x, y)) * 255; 3]));

@@ -120,6 +120,14 @@ pub enum DataError {
         /// Its only label beside 0.
         other_label: u32,
     },
+    /// Labels are chosen of which none stands in any mask.
+    #[error("{}: expected a label that --mask-label chooses in at least one of the masks, found none, but {found} in this one; choose among the values that the masks hold (a grey PNG of fewer than 8 bits counts from 0 to 255)", path.display())]
+    NoMaskLabel {
+        /// A mask.
+        path: PathBuf,
+        /// Its values, in words.
+        found: String,
+    },
     /// A label that is none of the study's classes.
     #[error("{}: line {line}, column `label`: expected one of the study's classes {}, found `{label}`; write a class's name, or its number from 0", path.display(), quoted(classes))]
     Class {

@@ -44,6 +44,7 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
         sites.push(part.read(options, &left)?);
     }
     labels.check()?;
+    labels.check_chosen()?;
     let mut dataset = Dataset { side: options.side, classes, sites, left_out, unused_columns };
     forget_own_masks(&mut dataset);
     Ok(dataset)

@@ -101,6 +101,14 @@ impl LabelledImage {
         self.rows.iter().flat_map(move |row| Use::of_row(folder, row))
     }
 
+    /// Refuses a choice of labels of which none stands in any mask of its folder that was read.
+    ///
+    /// # Errors
+    /// [`DataError::NoMaskLabel`] with a mask and its values.
+    pub fn check_chosen(&self) -> Result<(), DataError> {
+        self.labels.check_chosen()
+    }
+
     /// Reads what the table names of the file, with labels or masks: the slices that have a line, or
     /// all that are asked for.
     ///

@@ -107,7 +107,7 @@ fn read_rows(
         Some(mask) => {
             let path = folder.join(mask);
             let mask = read_mask_of(&path, &image, options)?;
-            labels.note(&path, mask.only_label);
+            labels.note(&path, &mask);
             mask.planes.into_iter().map(Some).collect()
         }
         None => vec![None; rows.len()],

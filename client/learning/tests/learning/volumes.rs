@@ -156,7 +156,11 @@ fn labels_of_masks_are_chosen_and_their_share_is_said() {
     };
     chosen(&[2], 0.25, "25.0% of the pixels inside");
     chosen(&[1, 3], 0.75, "75.0% of the pixels inside");
-    chosen(&[7], 0.0, "0.0% of the pixels inside");
+    chosen(&[2, 7], 0.25, "25.0% of the pixels inside");
+    let mask = MaskOptions { labels: vec![7], channel: None };
+    let error = data::load(folder.path(), &DataOptions { mask, ..options(Slices::All) });
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("m0.nii: ") && error.contains("but the values 1, 2, 3 in"), "{error}");
     let mask = MaskOptions { labels: vec![2], channel: Some(1) };
     let error = data::load(folder.path(), &DataOptions { mask, ..options(Slices::All) });
     assert!(error.unwrap_err().to_string().contains("mask channel below 1, found 1"));

@@ -81,6 +81,18 @@ impl Inputs {
         check_heeded(uses, &options.imaging)
     }
 
+    /// Refuses labels of masks that were chosen and stand in none of a folder, when all are read:
+    /// predictions would be compared with nothing.
+    ///
+    /// # Errors
+    /// As [`LabelledImage::check_chosen`].
+    pub(super) fn check_chosen(&self) -> Result<(), DataError> {
+        self.files
+            .iter()
+            .filter_map(|file| file.labelled.as_ref())
+            .try_for_each(LabelledImage::check_chosen)
+    }
+
     fn search(
         &mut self,
         path: &Path,
