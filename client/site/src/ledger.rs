@@ -39,7 +39,7 @@ mod units;
 use std::path::Path;
 
 use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
-use ringfence_crypto::statement::RosterEntry;
+use ringfence_crypto::statement::{RosterEntry, Spent};
 use ringfence_keys::CryptoRng;
 use ringfence_privacy::Release;
 
@@ -67,17 +67,6 @@ pub struct RoundCharge<'a> {
     pub budget: Budget,
     /// Who takes part.
     pub units: &'a Units<'a>,
-}
-
-/// What a site's data have spent in a study, as its header says.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spent {
-    /// Rounds that were charged.
-    pub rounds: u32,
-    /// Epsilon of the unit that has spent most, rounded up.
-    pub epsilon: f32,
-    /// The delta of the study's policy.
-    pub delta: f32,
 }
 
 /// A ledger in use by one site. Others are locked out while it is held: it is opened for a charge, and
@@ -149,7 +138,8 @@ impl<'a> Ledger<'a> {
     }
 
     /// Charges a round, durably, before its update leaves. A round that was charged already, exactly
-    /// so, is not charged again. Answers what the site has spent with it.
+    /// so, is not charged again. Answers what its header states: the rounds charged, and the epsilon
+    /// of the unit that has spent most.
     ///
     /// # Errors
     /// [`LedgerError::Overspent`] when a budget does not suffice, [`LedgerError::OtherCharge`] when

@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
-use ringfence_crypto::statement::RosterEntry;
+use ringfence_crypto::statement::{RosterEntry, Spent};
 use ringfence_keys::identity::Identity;
 use ringfence_keys::system_rng;
 use ringfence_privacy::{Accountant, Mechanism, Release};
 use ringfence_site::Journal;
 use ringfence_site::ledger::{
-    Budget, Ledger, LedgerError, LedgerSummary, RoundCharge, Spent, Terms, UnitKind, Units,
+    Budget, Ledger, LedgerError, LedgerSummary, RoundCharge, Terms, UnitKind, Units,
 };
 
 const FOLDER: &str = "RINGFENCE_TEST_LEDGER_FOLDER";

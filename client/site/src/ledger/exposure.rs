@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 
 use ringfence_crypto::Digest;
-use ringfence_privacy::{Accountant, Mechanism, Release};
+use ringfence_keys::study::spending::ACCOUNTANT;
+use ringfence_privacy::{Mechanism, Release};
 
 use super::entry::Entry;
 use super::error::LedgerError;
@@ -103,11 +104,11 @@ impl Exposure {
         Ok(each)
     }
 
-    /// The one place that says which accountant the ledger trusts.
+    /// By the accountant of all sites, as the header states it.
     fn epsilon(&self, counts: &[u64], delta: f64) -> Result<f64, LedgerError> {
         let used = self.mechanisms.iter().copied().zip(counts.iter().copied());
         let used: Vec<Release> = used.filter(|(_, times)| *times > 0).collect();
-        let epsilon = ringfence_privacy::epsilon(&used, delta, Accountant::Rdp)?;
+        let epsilon = ringfence_privacy::epsilon(&used, delta, ACCOUNTANT)?;
         // What is no number must not get lost where the largest is looked for.
         Ok(if epsilon.is_nan() { f64::INFINITY } else { epsilon })
     }

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
-use ringfence_crypto::statement::RosterEntry;
+use ringfence_crypto::statement::{RosterEntry, Spent};
 
 use super::entry::Charged;
 use super::error::LedgerError;
-use super::{Ledger, RoundCharge, Spent};
+use super::{Ledger, RoundCharge};
 use crate::journal::Journal;
 
 /// A ledger that may have come back from a backup. Nothing is charged to it but what it may have

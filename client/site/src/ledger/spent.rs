@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, StudyId};
+use ringfence_crypto::statement::Spent;
+use ringfence_keys::study::spending::rounded_up;
 
+use super::Ledger;
 use super::entry::{Budget, Charged, Entry};
 use super::error::LedgerError;
 use super::exposure::Exposure;
 use super::units::Snapshot;
-use super::{Ledger, Spent};
 
 impl Ledger<'_> {
     /// What is spent in a study, with one entry more or without.
@@ -85,27 +87,5 @@ impl Ledger<'_> {
     pub(super) fn contributed(&self, study: StudyId) -> Result<Vec<RoundNumber>, LedgerError> {
         let records = self.journal.contributions()?.into_iter();
         Ok(records.filter(|record| record.study == study).map(|record| record.round).collect())
-    }
-}
-
-/// The least single-precision number that is not below an epsilon.
-pub(super) fn rounded_up(epsilon: f64) -> f32 {
-    let near = epsilon as f32;
-    if f64::from(near) < epsilon { near.next_up() } else { near }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_epsilon_is_never_said_smaller_than_it_is() {
-        for epsilon in [0.0, 0.1, 1.0, 1.0 + 1e-12, 7.329_111_171_43, 1e9 + 0.1, f64::INFINITY] {
-            let up = rounded_up(epsilon);
-            assert!(f64::from(up) >= epsilon, "{epsilon}");
-            assert!(epsilon.is_infinite() || f64::from(up.next_down()) < epsilon, "{epsilon}");
-        }
-        // A budget in single precision is never overstepped by rounding.
-        assert_eq!(rounded_up(f64::from(0.1f32)), 0.1);
     }
 }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use ringfence_privacy::Mechanism;
 
 use super::super::exposure::Exposure;
-use super::super::spent::rounded_up;
 use super::super::units::Snapshot;
 use super::*;
+use ringfence_keys::study::spending::rounded_up;
 
 #[test]
 fn a_round_is_charged_once_and_never_otherwise() {

@@ -3,9 +3,9 @@
 use ringfence_crypto::id::{ManifestId, ModelId};
 use ringfence_crypto::statement::{Header, HexBytes};
 
-use super::super::spent::rounded_up;
 use super::*;
 use crate::journal::{ContributionRecord, JournalError};
+use ringfence_keys::study::spending::rounded_up;
 
 #[test]
 fn a_ledger_that_was_copied_back_is_refused_in_every_study() {
