@@ -173,6 +173,8 @@ fn show_says_what_is_promised_and_when_it_is_spent() {
     assert!(said.contains("protects each site's update"), "{said}");
     assert!(said.contains("up to c = 1 other sites together"), "{said}");
     assert!(said.contains("clipped to an L2 norm of 3;"), "{said}");
+    // The packing has no room for noise: nothing is computed from it.
+    assert!(said.contains("room for noise of 0, expected"), "{said}");
 
     // A study that nobody could run is shown all the same, and quickly.
     for (field, wrong) in [

@@ -4,6 +4,7 @@ use ringfence_crypto::statement::{
     PrivacyPolicy, PrivacyUnit, RecordLevel, SiteLevel, Study, Weighting,
 };
 use ringfence_keys::study::spending::{ACCOUNTANT, rounds_within, spent};
+use ringfence_keys::update::site_noise::parameters::SiteNoise;
 use serde::Serialize;
 
 use super::privacy::plan_rounds;
@@ -113,6 +114,16 @@ impl Promise {
         self.noise = format!(
             "a site's update is clipped to an L2 norm of {clip}; each site adds integer noise before it encrypts, of which {honest} honest ones (min_sites - c) give a standard deviation of {noise_multiplier} times a site's largest influence in every opened sum; more sites give more noise"
         );
+        if let Ok(noise) = SiteNoise::of(study) {
+            self.noise += &format!(". In numbers, {}", noise.explain(study.roster.len()));
+            let left = self.plan_rounds.and_then(|rounds| noise.delta_left(rounds).ok());
+            if let Some(left) = left.filter(|left| !left.outright) {
+                self.beyond.push(format!(
+                    "the sums themselves, at so large an epsilon: they are within {:.1e} of sums that have this guarantee (statistical distance)",
+                    left.charged
+                ));
+            }
+        }
         self.beyond.push("that a site takes part, and in which rounds".into());
         if threshold.names() {
             self.beyond.push(format!(

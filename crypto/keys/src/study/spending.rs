@@ -7,17 +7,17 @@
 use ringfence_crypto::statement::{Budget, PrivacyPolicy, RecordLevel, Spent, Study};
 use ringfence_privacy::{Accountant, Error, Mechanism, Release, epsilon};
 
+use crate::update::site_noise::parameters::{SiteNoise, SiteNoiseError};
+
 /// How all sites of a study account.
 pub const ACCOUNTANT: Accountant = Accountant::Rdp;
 
 /// A budget that does not suffice, or of which nothing can be said.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SpendingError {
-    /// No accountant knows the policy.
-    #[error(
-        "this version cannot tell what a round spends under the privacy policy {0:?}; use a version that enforces it"
-    )]
-    Unknown(PrivacyPolicy),
+    /// Numbers with which whole sites are not protected.
+    #[error(transparent)]
+    SiteNoise(#[from] SiteNoiseError),
     /// Noise that hides nothing.
     #[error(
         "the noise multiplier is {0}, expected at least {LEAST_NOISE}: less hides nothing, and what it spends is not computed"
@@ -60,12 +60,12 @@ pub enum SpendingError {
 /// has no budget.
 ///
 /// # Errors
-/// [`SpendingError::Unknown`].
+/// [`SpendingError::LittleNoise`], [`SpendingError::SiteNoise`].
 pub fn releases(study: &Study, rounds: u32) -> Result<Vec<Release>, SpendingError> {
     match study.privacy {
         PrivacyPolicy::None | PrivacyPolicy::SetsApart => Ok(Vec::new()),
         PrivacyPolicy::RecordLevel(policy) => Ok(vec![steps(&policy, rounds)?]),
-        PrivacyPolicy::SiteLevel(_) => Err(SpendingError::Unknown(study.privacy)),
+        PrivacyPolicy::SiteLevel(_) => Ok(SiteNoise::of(study)?.releases(rounds)),
     }
 }
 
@@ -123,7 +123,12 @@ pub fn least_noise(policy: &RecordLevel, rounds: u32) -> Result<f32, SpendingErr
 /// [`SpendingError`] where no epsilon can be given.
 pub fn spent(study: &Study, rounds: u32) -> Result<Option<Spent>, SpendingError> {
     let Some(Budget { delta, .. }) = study.privacy.budget() else { return Ok(None) };
-    let epsilon = epsilon(&releases(study, rounds)?, delta.into(), ACCOUNTANT)?;
+    let left = match study.privacy {
+        // What the noise lacks to exact noise is taken off.
+        PrivacyPolicy::SiteLevel(_) => SiteNoise::of(study)?.delta_left(rounds)?.delta,
+        _ => delta.into(),
+    };
+    let epsilon = epsilon(&releases(study, rounds)?, left, ACCOUNTANT)?;
     Ok(Some(Spent { rounds, epsilon: rounded_up(epsilon), delta }))
 }
 
@@ -180,6 +185,7 @@ mod tests {
 
     use super::*;
     use crate::testing;
+    use crate::update::site_noise::parameters::tests as site_noise;
 
     /// The public vectors' case: 2,250 steps at noise 1.5 and rate 0.04 are 7.32911117143.
     fn private(steps: u32, epsilon: f32) -> Study {
@@ -259,11 +265,30 @@ mod tests {
         let none = Study { privacy: PrivacyPolicy::None, ..study.clone() };
         assert_eq!(releases(&none, 3), Ok(Vec::new()));
         assert_eq!((check_budget(&none, 1 << 31), rounds_within(&none)), (Ok(None), Ok(None)));
-        let (clip, noise_multiplier, delta, epsilon) = (1.0, 1.0, 1e-5, 8.0);
-        let site = SiteLevel { clip, noise_multiplier, delta, epsilon };
-        let privacy = PrivacyPolicy::SiteLevel(site);
-        let error = check_budget(&Study { privacy, ..study }, 1).unwrap_err();
-        assert_eq!(error, SpendingError::Unknown(privacy));
+    }
+
+    /// Whole sites: the rounds' sums, what disputes may open, and the sampler's part of delta.
+    #[test]
+    fn a_site_spends_what_sums_and_disputes_show_of_it() {
+        let mut study = site_noise::study(7);
+        let PrivacyPolicy::SiteLevel(policy) = study.privacy else { panic!("of sites") };
+        study.privacy = PrivacyPolicy::SiteLevel(SiteLevel { epsilon: 20.0, ..policy });
+        let noise = SiteNoise::of(&study).unwrap();
+        let releases = releases(&study, 3).unwrap();
+        assert_eq!(releases, noise.releases(3));
+        assert_eq!(releases.len(), 1 + usize::from(study.threshold.names()));
+        let delta = noise.delta_left(3).unwrap().delta;
+        let spent = spent(&study, 3).unwrap().unwrap();
+        assert_eq!(spent.epsilon, rounded_up(epsilon(&releases, delta, ACCOUNTANT).unwrap()));
+        assert!(delta < 1e-5 && spent.delta == 1e-5 && spent.epsilon > 1.0, "{spent:?}");
+        assert!(check_budget(&study, 3).is_ok());
+        let most = rounds_within(&study).unwrap().unwrap();
+        assert!(most >= 3 && check_budget(&study, most + 1).is_err(), "{most}");
+        // Room for other noise than the policy's.
+        let mut other = study;
+        other.packing.noise_bound += 1;
+        let error = check_budget(&other, 1).unwrap_err();
+        assert!(matches!(error, SpendingError::SiteNoise(SiteNoiseError::Bound { .. })), "{error}");
     }
 
     #[test]

@@ -246,4 +246,4 @@ impl SiteNoise {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,7 +18,7 @@ fn request(values: usize, value_bits: u8) -> SiteNoiseRequest {
 }
 
 /// A study of site-level privacy; its check would say that this version does not enforce it yet.
-fn study(sites: usize) -> Study {
+pub(crate) fn study(sites: usize) -> Study {
     let (mut study, _) = testing::study(sites);
     let tensor = TensorLayout { name: "w".into(), shape: vec![10_000], clip: 0.1 };
     study.layout = Layout { tensors: vec![tensor] };
