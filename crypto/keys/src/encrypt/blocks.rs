@@ -154,7 +154,8 @@ impl BlockCipher<'_> {
         let work = Mutex::new((first..).zip(blocks));
         // A closure, so that the lock is not held while the block is encrypted.
         let next = || lock(&work).next();
-        let sums: Vec<CheckWords> = (0..rayon::current_num_threads().min(blocks.len()))
+        let parts: Vec<Result<CheckWords, (usize, EncryptError)>> = (0
+            ..rayon::current_num_threads().min(blocks.len()))
             .into_par_iter()
             .with_max_len(1)
             .map(|_| {
@@ -162,8 +163,11 @@ impl BlockCipher<'_> {
                 let mut out = Vec::new();
                 while let Some((block, values)) = next() {
                     out.resize(block_bytes(self.packing().wire_bits), 0);
-                    sum.add(&self.encrypt_block(block, values, &mut scratch, &mut out)?);
-                    lock(sink).put(block, &mut out)?;
+                    let words = self
+                        .encrypt_block(block, values, &mut scratch, &mut out)
+                        .map_err(|error| (block, error))?;
+                    sum.add(&words);
+                    lock(sink).put(block, &mut out).map_err(|error| (block, error.into()))?;
                 }
                 // After the last block each thread wipes its own.
                 if first + blocks.len() < self.blocks {
@@ -171,10 +175,21 @@ impl BlockCipher<'_> {
                 }
                 Ok(sum)
             })
-            .collect::<Result<_, EncryptError>>()?;
+            .collect();
+        // Blocks are taken in order, so that the first bad one is among the errors whichever
+        // thread is faster: it is the one to tell.
         let mut sum = self.no_check_words();
-        sums.iter().for_each(|words| sum.add(words));
-        Ok(sum)
+        let mut errors = Vec::new();
+        for part in parts {
+            match part {
+                Ok(words) => sum.add(&words),
+                Err(error) => errors.push(error),
+            }
+        }
+        match errors.into_iter().min_by_key(|(block, _)| *block) {
+            Some((_, error)) => Err(error),
+            None => Ok(sum),
+        }
     }
 
     /// `c_j = a_j s + e_j + Delta m_j`, rounded to wire words; and whether they decrypt again.

@@ -139,7 +139,12 @@ pub fn spent(study: &Study, rounds: u32) -> Result<Option<Spent>, SpendingError>
 pub fn rounds_within(study: &Study) -> Result<Option<u32>, SpendingError> {
     let Some(Budget { epsilon, .. }) = study.privacy.budget() else { return Ok(None) };
     let enough = |rounds: u32| -> Result<bool, SpendingError> {
-        Ok(spent(study, rounds)?.is_some_and(|spent| spent.epsilon <= epsilon))
+        match spent(study, rounds) {
+            Ok(spent) => Ok(spent.is_some_and(|spent| spent.epsilon <= epsilon)),
+            // So many rounds' noise would take up delta, whatever epsilon is.
+            Err(SpendingError::SiteNoise(SiteNoiseError::Delta { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
     };
     let (mut low, mut high) = (0, 1);
     while enough(high)? {
@@ -284,6 +289,12 @@ mod tests {
         assert!(check_budget(&study, 3).is_ok());
         let most = rounds_within(&study).unwrap().unwrap();
         assert!(most >= 3 && check_budget(&study, most + 1).is_err(), "{most}");
+        // However much may be spent, the noise of so many rounds is no longer exact enough.
+        let mut ample = study.clone();
+        ample.privacy = PrivacyPolicy::SiteLevel(SiteLevel { epsilon: 1e9, ..policy });
+        let most = rounds_within(&ample).unwrap().unwrap();
+        let error = super::spent(&ample, most + 1).unwrap_err().to_string();
+        assert!(most > 1000 && error.contains("choose a larger delta or fewer rounds"), "{error}");
         // Room for other noise than the policy's.
         let mut other = study;
         other.packing.noise_bound += 1;
