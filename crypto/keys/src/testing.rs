@@ -45,3 +45,25 @@ pub(crate) fn study(sites: usize) -> (Study, Vec<Identity>) {
     };
     (draft.into_study(&mut rng).unwrap(), identities)
 }
+
+/// The draft that this study could have come from.
+pub(crate) fn draft_like(study: &Study) -> StudyDraft {
+    StudyDraft {
+        name: study.name.clone(),
+        created_at: study.created_at,
+        roster: study.roster.clone(),
+        aggregator_key: study.aggregator_key,
+        threshold: Some(study.threshold),
+        min_sites: Some(study.min_sites),
+        value_bits: study.packing.value_bits,
+        layout: study.layout.clone(),
+        initial_model: study.initial_model,
+        weighting: study.weighting.clone(),
+        privacy: study.privacy,
+        training: study.training.clone(),
+        min_round_seconds: study.min_round_seconds,
+        longest_round_seconds: study.longest_round_seconds,
+        review_seconds: study.review_seconds,
+        initiator_timeout_seconds: study.initiator_timeout_seconds,
+    }
+}

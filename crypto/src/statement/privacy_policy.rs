@@ -31,7 +31,7 @@ impl PrivacyPolicy {
     ///
     /// [`Study::check`]: super::Study::check
     pub fn is_enforced(&self) -> bool {
-        matches!(self, Self::None)
+        !matches!(self, Self::SetsApart)
     }
 
     /// The epsilon and delta that the study may spend, where it promises a guarantee.

@@ -7,12 +7,14 @@ use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::{
-    CheckKeySeals, HexBytes, PrivacyPolicy, RosterEntry, Study, StudyError, Training, Weighting,
+    CheckKeySeals, HexBytes, PrivacyPolicy, RosterEntry, SiteLevel, Study, StudyError, Training,
+    Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
 use crate::encrypt::check::CheckKey;
 use crate::share::seal::{Purpose, SealError, seal};
+use crate::study::spending::SpendingError;
 use crate::update::site_noise::parameters::{
     SiteNoise, SiteNoiseError, SiteNoiseRequest, element_bound,
 };
@@ -66,6 +68,17 @@ pub enum DraftError {
     /// Whole sites cannot be protected with these numbers.
     #[error(transparent)]
     SiteNoise(#[from] SiteNoiseError),
+    /// No noise keeps within the budget.
+    #[error(transparent)]
+    Spending(#[from] SpendingError),
+}
+
+/// What follows from the roster and the author's choices.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    threshold: Threshold,
+    min_sites: u16,
+    packing: Packing,
 }
 
 impl StudyDraft {
@@ -74,21 +87,7 @@ impl StudyDraft {
     /// # Errors
     /// [`DraftError`] with the reason why the study could not run.
     pub fn into_study(self, rng: &mut impl CryptoRng) -> Result<Study, DraftError> {
-        let sites = self.roster.len();
-        if sites < 3 {
-            return Err(StudyError::Roster(sites).into());
-        }
-        let threshold = match self.threshold {
-            Some(threshold) => threshold,
-            None => Threshold::recommended(sites).map_err(StudyError::from)?,
-        };
-        let two_thirds = (2 * sites).div_ceil(3) as u16;
-        let most = threshold.min_sites_ceiling(sites);
-        let most = two_thirds.min(u16::try_from(most).unwrap_or(u16::MAX));
-        let min_sites = self.min_sites.unwrap_or(threshold.min_sites_floor().max(most));
-        let noise_bound = self.noise_bound(min_sites, threshold.collusion)?;
-        let packing = Packing::derive(self.value_bits, noise_bound, sites, threshold.collusion)
-            .map_err(StudyError::from)?;
+        let Numbers { threshold, min_sites, packing } = self.numbers(self.privacy)?;
         let study = Study {
             check_key: seal_check_key(&self.roster, rng)?,
             name: self.name,
@@ -113,21 +112,54 @@ impl StudyDraft {
         Ok(study)
     }
 
-    /// The largest magnitude of the noise that a site adds to a quantized value: none but where whole
-    /// sites are protected.
-    fn noise_bound(&self, min_sites: u16, collusion: u16) -> Result<u32, SiteNoiseError> {
-        match self.privacy {
-            PrivacyPolicy::SiteLevel(policy) => Ok(SiteNoise::derive(SiteNoiseRequest {
-                values: self.layout.values(),
-                value_bits: self.value_bits,
-                element_bound: element_bound(&self.layout)?,
-                policy,
-                min_sites,
-                collusion,
-            })?
-            .noise_bound()),
-            PrivacyPolicy::None | PrivacyPolicy::RecordLevel(_) | PrivacyPolicy::SetsApart => Ok(0),
+    /// The noise of the study under a policy for whole sites, whatever the draft's own policy is.
+    ///
+    /// # Errors
+    /// [`DraftError`] where such a study cannot be.
+    pub fn site_noise(&self, policy: SiteLevel) -> Result<SiteNoise, DraftError> {
+        let numbers = self.numbers(PrivacyPolicy::SiteLevel(policy))?;
+        let noise = self.noise(policy, numbers.min_sites, numbers.threshold.collusion)?;
+        Ok(noise.with_disputes(&numbers.threshold, numbers.packing.slots))
+    }
+
+    fn numbers(&self, privacy: PrivacyPolicy) -> Result<Numbers, DraftError> {
+        let sites = self.roster.len();
+        if sites < 3 {
+            return Err(StudyError::Roster(sites).into());
         }
+        let threshold = match self.threshold {
+            Some(threshold) => threshold,
+            None => Threshold::recommended(sites).map_err(StudyError::from)?,
+        };
+        let two_thirds = (2 * sites).div_ceil(3) as u16;
+        let most = threshold.min_sites_ceiling(sites);
+        let most = two_thirds.min(u16::try_from(most).unwrap_or(u16::MAX));
+        let min_sites = self.min_sites.unwrap_or(threshold.min_sites_floor().max(most));
+        // The largest magnitude of the noise that a site adds to a quantized value.
+        let noise_bound = match privacy {
+            PrivacyPolicy::SiteLevel(policy) => {
+                self.noise(policy, min_sites, threshold.collusion)?.noise_bound()
+            }
+            PrivacyPolicy::None | PrivacyPolicy::RecordLevel(_) | PrivacyPolicy::SetsApart => 0,
+        };
+        let packing = Packing::derive(self.value_bits, noise_bound, sites, threshold.collusion);
+        Ok(Numbers { threshold, min_sites, packing: packing.map_err(StudyError::from)? })
+    }
+
+    fn noise(
+        &self,
+        policy: SiteLevel,
+        min_sites: u16,
+        collusion: u16,
+    ) -> Result<SiteNoise, SiteNoiseError> {
+        SiteNoise::derive(SiteNoiseRequest {
+            values: self.layout.values(),
+            value_bits: self.value_bits,
+            element_bound: element_bound(&self.layout)?,
+            policy,
+            min_sites,
+            collusion,
+        })
     }
 }
 

@@ -30,6 +30,7 @@ use crate::update::site_noise::discrete_gaussian::Candidates;
 use crate::update::site_noise::parameters::SiteNoise;
 
 pub mod discrete_gaussian;
+pub mod inexact;
 pub mod parameters;
 
 /// How often an update is rounded before the reference is sent in its place.

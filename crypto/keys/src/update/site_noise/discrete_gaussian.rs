@@ -32,13 +32,14 @@
 //! - Cutting at `B` costs `P(|y| > B) <= 2 exp(-(B + 1)^2 / (2 sigma^2))` a sample (the discrete
 //!   Gaussian is sub-Gaussian: Canonne, Kamath and Steinke 2020, Corollary 17).
 //!
-//! [`DiscreteGaussian::distance`] adds these up. That bulk randomness is as good as uniform is the
+//! [`DiscreteGaussian::inexactness`] adds these up. That bulk randomness is as good as uniform is the
 //! assumption on BLAKE3 that everything here rests on.
 
 use ringfence_crypto::ring::xof::Xof;
 use ringfence_crypto::vectorized;
 use zeroize::Zeroizing;
 
+use super::inexact::Inexactness;
 use crate::cumulative_table::{ENTRIES, count_reached, limits};
 
 /// Width of the base samples.
@@ -208,14 +209,13 @@ impl DiscreteGaussian {
         self.scale.bound as u32
     }
 
-    /// A bound on the statistical distance of so many samples from independent ones of the discrete
-    /// Gaussian on all integers.
-    pub fn distance(&self, samples: f64) -> f64 {
+    /// How far so many samples are from independent ones of the discrete Gaussian on all integers.
+    pub fn inexactness(&self, samples: f64) -> Inexactness {
         let Self { sigma, scale } = *self;
         let beyond = (scale.bound + 1) as f64 / sigma;
         let tail = 2.0 * (-0.5 * beyond * beyond).exp();
         let resolution = 2f64.powi(if scale.steps < 10 { -59 } else { -76 });
-        (samples * (tail + resolution) + 2f64.powi(-50) * samples.sqrt()).min(1.0)
+        Inexactness { added: samples * (tail + resolution), squared: 2f64.powi(-100) * samples }
     }
 
     /// Fills `out` with independent samples.

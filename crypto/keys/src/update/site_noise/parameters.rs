@@ -31,7 +31,6 @@ use super::discrete_gaussian::DiscreteGaussian;
 mod accounting;
 mod error;
 
-pub use accounting::DeltaLeft;
 pub use error::SiteNoiseError;
 
 /// By how much the noise may exceed a central Gaussian's at the same epsilon.

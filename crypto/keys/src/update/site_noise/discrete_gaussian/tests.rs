@@ -302,7 +302,8 @@ fn widths_that_it_does_not_have_are_refused() {
 
 #[test]
 fn the_distance_grows_with_the_samples_and_is_small() {
-    let at = |sigma: f64, samples| DiscreteGaussian::new(sigma).unwrap().distance(samples);
+    let at =
+        |sigma: f64, samples| DiscreteGaussian::new(sigma).unwrap().inexactness(samples).distance();
     // 10^6 values, 100 rounds, 4 survivors.
     assert!((1e-12..1e-10).contains(&at(900.0, 4e8)), "{}", at(900.0, 4e8));
     assert!((1e-10..1e-9).contains(&at(20.0, 4e8)), "{}", at(20.0, 4e8));

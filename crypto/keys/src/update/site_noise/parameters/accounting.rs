@@ -8,30 +8,15 @@
 //! (`sigma sqrt(1 - 1/h)`) around a centre that moves by that much less, so that what it adds is at
 //! most what it would spend by itself, whichever coefficient is chosen after the sums are known.
 
+use ringfence_crypto::statement::SiteLevel;
 use ringfence_privacy::{Mechanism, Release};
 
 use super::{Disputes, SiteNoise, SiteNoiseError};
-
-/// What share of delta the sampler may take.
-const MOST_OF_DELTA: f64 = 0.1;
-
-/// What is left of delta for the accountant, and in which sense the guarantee then holds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DeltaLeft {
-    /// For the accountant.
-    pub delta: f64,
-    /// What the sampler takes.
-    pub charged: f64,
-    /// Whether the sums themselves have the guarantee. Otherwise epsilon is so large that
-    /// `e^epsilon` times the sampler's distance is no small number, and what holds is that they are
-    /// within `charged` of sums that have it: nobody who looks at them can tell the two apart with
-    /// more than that advantage.
-    pub outright: bool,
-}
+use crate::update::site_noise::inexact::{DeltaLeft, Inexactness};
 
 impl SiteNoise {
-    /// What so many rounds release of a site, for an accountant: the sums, and what disputes open.
-    pub fn releases(&self, rounds: u32) -> Vec<Release> {
+    /// What each round releases of a site, for an accountant: the sum.
+    pub fn each_round(&self) -> Release {
         let squared = self.sensitivity_squared as f64;
         let values = self.request.values as f64;
         let sum = Mechanism::DistributedDiscreteGaussian {
@@ -42,47 +27,45 @@ impl SiteNoise {
             l1_sensitivity: (values * squared).sqrt().min(squared),
             l2_sensitivity: squared.sqrt(),
         };
-        let mut releases = vec![(sum, rounds.into())];
-        if let Some(Disputes { coefficients, slots }) = self.disputes {
-            let largest = 2f64.powi(i32::from(self.request.value_bits) - 1);
-            let opened = Mechanism::DiscreteGaussian {
-                sigma: self.sampler.sigma(),
-                l2_sensitivity: squared.min(f64::from(slots) * largest * largest).sqrt().ceil(),
-                dimension: slots.into(),
-            };
-            releases.push((opened, coefficients.into()));
-        }
-        releases
+        (sum, 1)
     }
 
-    /// A bound on the statistical distance of all the noise of so many rounds from exact discrete
-    /// Gaussians: that of `h` sites, as the others' may be anything.
-    pub fn distance(&self, rounds: u32) -> f64 {
-        let samples = self.request.values as f64 * f64::from(self.honest()) * f64::from(rounds);
-        self.sampler.distance(samples)
+    /// What disputes open of a site in the whole study, where they do.
+    pub fn once(&self) -> Option<Release> {
+        let Disputes { coefficients, slots } = self.disputes?;
+        let squared = self.sensitivity_squared as f64;
+        let largest = 2f64.powi(i32::from(self.request.value_bits) - 1);
+        let opened = Mechanism::DiscreteGaussian {
+            sigma: self.sampler.sigma(),
+            l2_sensitivity: squared.min(f64::from(slots) * largest * largest).sqrt().ceil(),
+            dimension: slots.into(),
+        };
+        Some((opened, coefficients.into()))
     }
 
-    /// What is left of delta when the sampler's distance `eta` is charged: `(1 + e^epsilon) eta`, at
-    /// the epsilon of the budget.
+    /// How far the noise of a round is from exact discrete Gaussians: that of `h` sites, as the
+    /// others' may be anything.
+    pub fn inexactness(&self) -> Inexactness {
+        let samples = self.request.values as f64 * f64::from(self.honest());
+        self.sampler.inexactness(samples)
+    }
+
+    /// What is left of the policy's delta after so many rounds: see [`DeltaLeft::of`].
     ///
     /// # Errors
     /// [`SiteNoiseError::Delta`] when the distance itself is more than a tenth of delta.
     pub fn delta_left(&self, rounds: u32) -> Result<DeltaLeft, SiteNoiseError> {
-        let (delta, distance) = (self.request.policy.delta, self.distance(rounds));
-        let most = MOST_OF_DELTA * f64::from(delta);
-        let both = (1.0 + f64::from(self.request.policy.epsilon).exp()) * distance;
-        let (charged, outright) = if both <= most { (both, true) } else { (distance, false) };
-        if charged > most {
-            return Err(SiteNoiseError::Delta { delta, rounds, distance });
-        }
-        Ok(DeltaLeft { delta: f64::from(delta) - charged, charged, outright })
+        let SiteLevel { delta, epsilon, .. } = self.request.policy;
+        let inexact = self.inexactness().times(rounds);
+        let left = DeltaLeft::of(delta.into(), epsilon.into(), inexact);
+        left.ok_or(SiteNoiseError::Delta { delta, rounds, distance: inexact.distance() })
     }
 
     /// What an author of a study of so many sites should know of its noise, in sentences.
     pub fn explain(&self, sites: usize) -> String {
         let honest = self.honest();
         let noise = format!(
-            "each site adds discrete Gaussian noise of {:.1} steps to every value, at most {}; a step is {:.2e}, and the sensitivity {:.0} steps. The {honest} honest sites that every sum has protect each other against {} colluders: their noise is {:.2} % above a central Gaussian's at the same epsilon, and with all {sites} sites honest {:.0} %.",
+            "each site adds discrete Gaussian noise of {:.1} steps to every value, at most {}; a step is {:.2e}, and the sensitivity {:.0} steps. The {honest} honest sites that every sum has protect each other, whatever c = {} others know: their noise is {:.2} % above a central Gaussian's at the same epsilon, and with all {sites} sites honest {:.0} %.",
             self.sampler.sigma(),
             self.noise_bound(),
             self.clip() / self.steps,

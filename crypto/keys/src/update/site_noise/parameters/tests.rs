@@ -137,7 +137,9 @@ fn a_study_s_noise_is_that_of_its_policy_and_packing() {
 #[test]
 fn what_is_spent_is_what_the_accountant_says_of_gaussians() {
     let noise = SiteNoise::derive(request(10_000, 12)).unwrap();
-    let own = epsilon(&noise.releases(10), 1e-5, Accountant::Rdp).unwrap();
+    let (sum, once) = noise.each_round();
+    assert_eq!((once, noise.once()), (1, None));
+    let own = epsilon(&[(sum, 10)], 1e-5, Accountant::Rdp).unwrap();
     let z = f64::from(1.1f32);
     let gaussian = [(Mechanism::gaussian(z, 1.0), 10)];
     let gaussian = epsilon(&gaussian, 1e-5, Accountant::Rdp).unwrap();
@@ -151,19 +153,21 @@ fn what_is_spent_is_what_the_accountant_says_of_gaussians() {
     named.packing = Packing::derive(12, bound.unwrap().noise_bound(), 10, 2).unwrap();
     assert!(named.threshold.names());
     let noise = SiteNoise::of(&named).unwrap();
-    let releases = noise.releases(10);
+    let (sum, opened) = (noise.each_round().0, noise.once());
     let sigma = noise.sampler().sigma();
     let largest = 2048.0 * f64::from(named.packing.slots).sqrt();
-    let [_, (opened, 2)] = releases[..] else { panic!("{releases:?}") };
     let dimension = named.packing.slots.into();
     let l2_sensitivity = largest.ceil();
-    assert_eq!(opened, Mechanism::DiscreteGaussian { sigma, l2_sensitivity, dimension });
-    let more = epsilon(&releases, 1e-5, Accountant::Rdp).unwrap();
-    let less = epsilon(&releases[..1], 1e-5, Accountant::Rdp).unwrap();
+    let expected = Mechanism::DiscreteGaussian { sigma, l2_sensitivity, dimension };
+    assert_eq!(opened, Some((expected, 2)));
+    let more = epsilon(&[(sum, 10), (expected, 2)], 1e-5, Accountant::Rdp).unwrap();
+    let less = epsilon(&[(sum, 10)], 1e-5, Accountant::Rdp).unwrap();
     assert!(more > less, "{more} {less}");
     let said = noise.explain(10);
     assert!(
-        said.contains("honest sites that every sum has protect each other against 2"),
+        said.contains(
+            "honest sites that every sum has protect each other, whatever c = 2 others know"
+        ),
         "{said}"
     );
     let slots = named.packing.slots;
@@ -173,7 +177,7 @@ fn what_is_spent_is_what_the_accountant_says_of_gaussians() {
     // Three honest ones where two are needed: sqrt(3/2).
     assert!(said.contains("with all 3 sites honest 22 %. No dispute opens"), "{said}");
     assert!(!unnamed.threshold.names());
-    assert_eq!(SiteNoise::of(&unnamed).unwrap().releases(10).len(), 1);
+    assert_eq!(SiteNoise::of(&unnamed).unwrap().once(), None);
 }
 
 #[test]
@@ -181,7 +185,7 @@ fn the_sampler_s_distance_is_charged_to_delta() {
     let noise = SiteNoise::derive(request(1_000_000, 16)).unwrap();
     let left = noise.delta_left(100).unwrap();
     let delta = f64::from(1e-5f32);
-    let expected = (1.0 + 8f64.exp()) * noise.distance(100);
+    let expected = (1.0 + 8f64.exp()) * noise.inexactness().times(100).distance();
     assert!(left.outright && left.charged == expected, "{left:?}");
     assert_eq!(left.delta, delta - expected);
     assert!(left.charged < delta / 50.0, "{left:?}");
@@ -189,7 +193,10 @@ fn the_sampler_s_distance_is_charged_to_delta() {
     // At an epsilon of 10^4, e^epsilon times anything is too much; the distance itself is not.
     let policy = request(1, 8).policy;
     let large = with(SiteLevel { epsilon: 1e4, ..policy }).unwrap().delta_left(100).unwrap();
-    assert!(!large.outright && large.charged == noise.distance(100), "{large:?}");
+    assert!(
+        !large.outright && large.charged == noise.inexactness().times(100).distance(),
+        "{large:?}"
+    );
     let strict = with(SiteLevel { delta: 1e-12, ..policy }).unwrap();
     let error = strict.delta_left(100).unwrap_err().to_string();
     assert!(error.contains("choose a larger delta or fewer rounds"), "{error}");
