@@ -16,6 +16,19 @@ pub enum DataError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Two samples that are one image.
+    #[error(
+        "{}: {first} and {second} are the same image, and each record is accounted for by what it is: leave one of them out, or name the patients and protect those",
+        path.display()
+    )]
+    SameRecord {
+        /// The folder or file.
+        path: PathBuf,
+        /// The sample that comes first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
     /// A table in an encoding that is not read.
     #[error("{}: {source}", path.display())]
     Text {

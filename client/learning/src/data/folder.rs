@@ -21,7 +21,7 @@ pub(super) const TABLE: &str = "labels.csv";
 /// A row that names a volume and no slice gives a sample for each slice that is asked for.
 pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     let path = folder.join(TABLE);
-    let Table { rows, classes, unused_columns } = table::read(&path, options)?;
+    let Table { rows, classes, unused_columns, names_patients } = table::read(&path, options)?;
     check_heeded(rows.iter().flat_map(|row| Use::of_row(folder, row)), &options.imaging)?;
     let rows = stack::expand(folder, rows, options)?;
     table::check_images(&path, &rows)?;
@@ -45,7 +45,8 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
     }
     labels.check()?;
     labels.check_chosen()?;
-    let mut dataset = Dataset { side: options.side, classes, sites, left_out, unused_columns };
+    let side = options.side;
+    let mut dataset = Dataset { side, classes, sites, left_out, unused_columns, names_patients };
     forget_own_masks(&mut dataset);
     Ok(dataset)
 }

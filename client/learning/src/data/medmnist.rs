@@ -41,7 +41,7 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
         starts.push((*split, items.len()));
         items.extend(labels.iter().enumerate().map(|(index, label)| Item {
             site: None,
-            group: format!("{}-{index:05}", split.name()),
+            group: name(*split, index),
             split: Some(*split),
             label: Some(*label),
         }));
@@ -78,8 +78,34 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
         Ok(site)
     };
     let sites = parts.into_iter().enumerate().map(site).collect::<Result<_, DataError>>()?;
-    let unused_columns = Vec::new();
-    Ok(Dataset { side: options.side, classes, sites, left_out, unused_columns })
+    let (side, unused_columns, names_patients) = (options.side, Vec::new(), false);
+    Ok(Dataset { side, classes, sites, left_out, unused_columns, names_patients })
+}
+
+/// Digests of the images that these samples were made from, as they stand in the file.
+pub(super) fn digests(path: &Path, samples: &[Sample]) -> Result<Vec<String>, DataError> {
+    let mut archive = Archive::open(path)?;
+    let mut found = BTreeMap::new();
+    for split in Split::ALL {
+        let of_split = |sample: &&Sample| sample.name.starts_with(split.name());
+        if samples.iter().any(|sample| of_split(&sample)) {
+            for (index, digest) in archive.digests(split)?.into_iter().enumerate() {
+                found.insert(name(split, index), digest);
+            }
+        }
+    }
+    let digest = |sample: &Sample| {
+        found.get(&sample.name).cloned().ok_or_else(|| {
+            let (expected, lacks) = ("the images that were trained on", sample.name.clone());
+            array_error(path, "images", expected, format!("no {lacks}"))
+        })
+    };
+    samples.iter().map(digest).collect()
+}
+
+/// The name of a sample, which is also its group.
+fn name(split: Split, index: usize) -> String {
+    format!("{}-{index:05}", split.name())
 }
 
 /// The classes' names; labels become indices into them.
@@ -168,6 +194,26 @@ impl<'a> Archive<'a> {
                 }
             }
             Ok(images)
+        })
+    }
+
+    /// A digest of each image of a split.
+    fn digests(&mut self, split: Split) -> Result<Vec<String>, DataError> {
+        let name = format!("{}_images", split.name());
+        let (path, expected) = (self.path, "8-bit images");
+        self.read(&name, expected, |shape, values| {
+            let (count, bytes) = match shape.split_first() {
+                Some((count, rest)) => (*count, rest.iter().product::<usize>()),
+                None => (0, 0),
+            };
+            let damaged =
+                |source| array_error(path, &name, expected, format!("damaged ({source})"));
+            let mut digests = Vec::new();
+            for _ in 0..count {
+                let pixels = (&mut *values).take(bytes).collect::<io::Result<Vec<u8>>>();
+                digests.push(blake3::hash(&pixels.map_err(damaged)?).to_string());
+            }
+            Ok(digests)
         })
     }
 

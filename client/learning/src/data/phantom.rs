@@ -59,8 +59,9 @@ pub fn generate(options: &PhantomOptions) -> Result<Dataset, DataError> {
         })
         .collect();
     let classes = ["healthy", "lesion"].map(String::from).to_vec();
-    let (left_out, unused_columns) = (Vec::new(), Vec::new());
-    let dataset = Dataset { side: options.side, classes, sites, left_out, unused_columns };
+    let (side, left_out, unused_columns) = (options.side, Vec::new(), Vec::new());
+    let names_patients = true;
+    let dataset = Dataset { side, classes, sites, left_out, unused_columns, names_patients };
     Ok(dataset)
 }
 

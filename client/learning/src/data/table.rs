@@ -51,6 +51,8 @@ pub(super) struct Table {
     pub(super) classes: Vec<String>,
     /// Names of the columns that mean nothing here.
     pub(super) unused_columns: Vec<String>,
+    /// Whether a column names patients.
+    pub(super) names_patients: bool,
 }
 
 /// Reads the table at `path`.
@@ -82,7 +84,8 @@ pub(super) fn read(path: &Path, options: &DataOptions) -> Result<Table, DataErro
         Ok(Row { file, slice, mask, item: Item { label, ..item }, line: number, written })
     });
     let rows = rows.collect::<Result<_, DataError>>()?;
-    Ok(Table { rows, classes: classes.names, unused_columns: columns.unused })
+    let names_patients = columns.group.is_some_and(|(name, _)| name == "patient");
+    Ok(Table { rows, classes: classes.names, unused_columns: columns.unused, names_patients })
 }
 
 /// Gives every file one spelling, the first, and answers with those that were written: a volume in

@@ -324,8 +324,10 @@ mod tests {
         };
         let check = |left_out| {
             let (classes, sites) = (task.classes.clone(), vec![site.clone()]);
-            let unused_columns = vec![];
-            task.check(&Dataset { side: 16, classes, sites, left_out, unused_columns })
+            let (unused_columns, names_patients) = (vec![], false);
+            let data =
+                Dataset { side: 16, classes, sites, left_out, unused_columns, names_patients };
+            task.check(&data)
         };
         check(vec![left_out(3, LeftOutReason::Smaller(1))]).unwrap();
         check(vec![left_out(9, LeftOutReason::OneGroup)]).unwrap();
@@ -362,6 +364,7 @@ mod tests {
             sites: vec![site],
             left_out: vec![],
             unused_columns: vec![],
+            names_patients: false,
         };
         let error = task.check(&data).unwrap_err().to_string();
         assert!(error.contains("[\"lesion\"] only"), "{error}");

@@ -14,6 +14,7 @@ mod models;
 mod own_size;
 mod private;
 mod private_gradients;
+mod records;
 mod scanners;
 mod skew;
 mod tables;

@@ -75,7 +75,7 @@ impl PrivateOptions {
     ///
     /// # Errors
     /// [`LearnError::Option`] naming the option.
-    pub(super) fn check_with(&self, training: &TrainOptions) -> Result<(), LearnError> {
+    pub fn check_with(&self, training: &TrainOptions) -> Result<(), LearnError> {
         self.check()?;
         training.check()?;
         match training.algorithm {
