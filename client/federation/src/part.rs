@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use anyhow::Context;
 use ringfence_clock::Clock;
 use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, StudyId};
-use ringfence_keys::update::quantize;
 use ringfence_site::{Contributed, RoundEnd, Site};
 use ringfence_weights::Weights;
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -126,8 +125,8 @@ impl Shared<'_> {
     ) -> anyhow::Result<Contributed<'s>> {
         let joined = site.join(self.round).await?;
         joined.check_origin(self.model)?;
-        let add = |values: &quantize::QuantizedUpdate| {
-            self.add(site.id(), values.expose(), fate.misbehaves());
+        let add = |values: &mut dyn Iterator<Item = u32>| {
+            self.add(site.id(), &values.collect::<Vec<_>>(), fate.misbehaves());
         };
         Ok(joined.contribute(self.base, update, add).await?)
     }

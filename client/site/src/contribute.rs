@@ -1,20 +1,24 @@
 //! Contributing: encrypt, make durable, send; after a crash, send exactly the same bytes again.
 
-use std::fmt;
+mod clipping;
+mod sealing;
 
 use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
-use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
+use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Header, HolderKey, HolderKeys, Manifest, Receipt};
+use ringfence_crypto::statement::{Header, HolderKeys, Manifest, PrivacyPolicy, Receipt, Study};
 use ringfence_crypto::wire::frame;
+use ringfence_keys::CryptoRng;
 use ringfence_keys::duties::contributor::{Contributor, Record, RuleError};
 use ringfence_keys::encrypt::contribution::{Contribution, ContributionContext};
-use ringfence_keys::update::clipped::{Clipped, clipped};
-use ringfence_keys::update::quantize::QuantizedUpdate;
+use ringfence_keys::update::clipped::clipped;
+use ringfence_keys::update::quantize::{IntegerUpdate, QuantizedUpdate};
+use ringfence_keys::update::site_noise::parameters::SiteNoise;
 use ringfence_keys::update::weigh::weigh;
 use ringfence_weights::Weights;
-use ringfence_words::listed;
-use serde::{Deserialize, Serialize};
+
+pub use clipping::Clipping;
+pub use sealing::Sealing;
 
 use crate::error::{ServedError, SiteError};
 use crate::fingerprint::{Fingerprint, Likeness};
@@ -42,55 +46,8 @@ pub struct Contributed<'a> {
     pub(crate) manifest: Signed<Manifest>,
     receipt: Signed<Receipt>,
     bytes: u64,
-    clipped: Option<Clipped>,
+    clipping: Option<Clipping>,
     sealing: Sealing,
-}
-
-/// Holders that this contribution's shares could not be sealed to as they should be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sealing {
-    /// Sealed to under their long-term keys, for the manifest names no round keys of them: whoever
-    /// takes such a key later can read these envelopes.
-    pub long_term: Vec<SiteId>,
-    /// Dealt empty envelopes, for their round keys are none, each with what is wrong. None are
-    /// listed when the contribution was made earlier.
-    pub empty: Vec<(SiteId, String)>,
-}
-
-impl Sealing {
-    /// What the manifest alone shows.
-    fn by_manifest(manifest: &Manifest) -> Self {
-        let named = manifest.holders.iter().zip(&manifest.holder_keys);
-        let unnamed = named.filter(|(_, keys)| keys.is_none()).map(|(holder, _)| holder.clone());
-        Self { long_term: unnamed.collect(), empty: Vec::new() }
-    }
-
-    fn of(manifest: &Manifest, keys: &HolderKeys) -> Self {
-        let mut sealing = Self::by_manifest(manifest);
-        for (holder, key) in manifest.holders.iter().zip(keys.iter()) {
-            if let HolderKey::Unusable(fault) = key {
-                sealing.empty.push((holder.clone(), format!("its round key {fault}")));
-            }
-        }
-        sealing
-    }
-}
-
-impl fmt::Display for Sealing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = Vec::new();
-        if !self.long_term.is_empty() {
-            lines.push(format!(
-                "sealed under long-term keys, without forward secrecy: {}",
-                listed(&self.long_term)
-            ));
-        }
-        for (holder, fault) in &self.empty {
-            lines.push(format!("nothing could be sealed to {holder}: {fault}"));
-        }
-        f.write_str(&lines.join("\n"))
-    }
 }
 
 impl Site {
@@ -207,8 +164,9 @@ impl<'a> Joined<'a> {
         &self.manifest.statement
     }
 
-    /// Clips, weighs, quantizes, encrypts, makes durable and sends an update (values in layout order) that was
-    /// computed from this base model. `quantized` is shown the integers.
+    /// Clips, weighs, quantizes, adds the study's noise, charges the privacy ledger, encrypts, makes
+    /// durable and sends an update (values in layout order) that was computed from this base model.
+    /// `sent` is shown the integers that are encrypted, in layout order.
     ///
     /// If a contribution to this round is on disk already, exactly that one is sent again.
     ///
@@ -219,22 +177,22 @@ impl<'a> Joined<'a> {
         self,
         base_model: ModelId,
         update: &[f32],
-        quantized: impl FnOnce(&QuantizedUpdate),
+        sent: impl FnOnce(&mut dyn Iterator<Item = u32>),
     ) -> Result<Contributed<'a>, SiteError> {
         let (site, round) = (self.site, self.manifest.statement.round);
         let journal = site.journal.round(site.study_id, round)?;
-        let ((record, clipped), sealing) = match journal.contribution()? {
+        let ((record, clipping), sealing) = match journal.contribution()? {
             Some(record) => ((record, None), Sealing::by_manifest(&self.manifest.statement)),
             None => {
                 self.check_rules(base_model)?;
                 site.agreed(round, base_model).await?;
                 let holder_keys = site.resolve_holder_keys(&self.manifest.statement).await?;
                 let sealing = Sealing::of(&self.manifest.statement, &holder_keys);
-                (self.make(&holder_keys, base_model, update, quantized)?, sealing)
+                (self.make(&holder_keys, base_model, update, sent)?, sealing)
             }
         };
         let (receipt, bytes) = site.send(&journal, &record).await?;
-        Ok(Contributed { site, manifest: self.manifest, receipt, bytes, clipped, sealing })
+        Ok(Contributed { site, manifest: self.manifest, receipt, bytes, clipping, sealing })
     }
 
     /// Refuses a base model that is not the one this round starts from.
@@ -285,35 +243,52 @@ impl<'a> Joined<'a> {
         self.site.names_own_round_key(manifest)
     }
 
-    /// Encrypts and makes everything durable. Nothing has left yet.
+    /// Charges the ledger, encrypts and makes everything durable. Nothing has left yet.
     fn make(
         &self,
         holder_keys: &HolderKeys,
         base_model: ModelId,
         update: &[f32],
-        quantized: impl FnOnce(&QuantizedUpdate),
-    ) -> Result<(ContributionRecord, Option<Clipped>), SiteError> {
-        let Site { study, study_id, identity, check_key, journal, .. } = self.site;
-        let manifest = &self.manifest.statement;
-        let round = manifest.round;
+        sent: impl FnOnce(&mut dyn Iterator<Item = u32>),
+    ) -> Result<(ContributionRecord, Option<Clipping>), SiteError> {
+        let Site { study, identity, .. } = self.site;
         let mut rng =
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
+        let Study { layout, packing, .. } = &**study;
+        if let PrivacyPolicy::SiteLevel(_) = study.privacy {
+            let values = SiteNoise::of(study)?.add(update, layout, packing, &mut rng)?;
+            sent(&mut values.expose());
+            let clipping = Clipping::of_whole(values.fate());
+            return Ok((self.encrypt(holder_keys, base_model, &values, &mut rng)?, clipping));
+        }
         // Of the update as it came: what weighing takes off is no clipping.
-        let clipped = clipped(update, &study.layout);
+        let clipping = clipped(update, layout).map(Clipping::Values);
         let update = weigh(update, study, identity.site())?;
-        let values = QuantizedUpdate::quantize(&update, &study.layout, &study.packing, &mut rng)?;
-        quantized(&values);
-        let spent = None;
+        let values = QuantizedUpdate::quantize(&update, layout, packing, &mut rng)?;
+        sent(&mut values.expose().iter().copied());
+        Ok((self.encrypt(holder_keys, base_model, &values, &mut rng)?, clipping))
+    }
+
+    fn encrypt(
+        &self,
+        holder_keys: &HolderKeys,
+        base_model: ModelId,
+        values: &impl IntegerUpdate,
+        rng: &mut impl CryptoRng,
+    ) -> Result<ContributionRecord, SiteError> {
+        let Site { study, study_id, identity, check_key, journal, .. } = self.site;
+        let manifest = &self.manifest.statement;
+        // Durable before the header that states it is signed.
+        let spent = self.site.charge(manifest.round)?;
         let context =
             ContributionContext { study, manifest, holder_keys, identity, check_key, spent };
-        let record = journal.round(*study_id, round)?.contribute(|body| {
+        journal.round(*study_id, manifest.round)?.contribute(|body| {
             let Contribution { header, envelopes } =
-                Contribution::make(context, &values, &mut rng, body).map_err(SiteError::from)?;
+                Contribution::make(context, values, rng, body).map_err(SiteError::from)?;
             let envelopes =
                 frame::encode(&EnvelopeFrame { envelopes }).map_err(TransportError::from)?;
             Ok::<_, SiteError>((envelopes, ContributionRecord { base_model, header }))
-        })?;
-        Ok((record, clipped))
+        })
     }
 }
 
@@ -324,8 +299,8 @@ impl Contributed<'_> {
     }
 
     /// What clipping took from the update; `None` also when the contribution was made earlier.
-    pub fn clipped(&self) -> Option<&Clipped> {
-        self.clipped.as_ref()
+    pub fn clipping(&self) -> Option<&Clipping> {
+        self.clipping.as_ref()
     }
 
     /// Holders that the shares could not be sealed to as they should be.

@@ -20,13 +20,16 @@ use ringfence_keys::identity::IdentityError;
 use ringfence_keys::open::{OpenError, RecountError};
 use ringfence_keys::share::envelope::WrongEnvelope;
 use ringfence_keys::share::seal::SealError;
+use ringfence_keys::study::spending::SpendingError;
 use ringfence_keys::update::quantize::QuantizeError;
+use ringfence_keys::update::site_noise::parameters::SiteNoiseError;
 use ringfence_keys::update::weigh::WeighError;
 
 pub use served::ServedError;
 pub use spoiled::SpoiledError;
 
 use crate::journal::JournalError;
+use crate::ledger::{LedgerError, UnitKind};
 use crate::overdue::Overdue;
 use crate::restored::unanswered;
 use crate::round_keys::NamedKey;
@@ -45,6 +48,30 @@ pub enum SiteError {
     /// The state directory.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The privacy ledger, or a budget that does not suffice.
+    #[error(transparent)]
+    Ledger(Box<LedgerError>),
+    /// What the study spends cannot be computed.
+    #[error(transparent)]
+    Spending(#[from] SpendingError),
+    /// The study's noise cannot be had.
+    #[error(transparent)]
+    SiteNoise(#[from] SiteNoiseError),
+    /// A study with a budget, and nothing that it is kept in.
+    #[error(
+        "the study has a privacy budget for each {0}, and nothing says where this site keeps account of it: give --ledger the folder of its privacy ledger (`ringfence ledger init --unit {0}` makes one)"
+    )]
+    NoLedger(UnitKind),
+    /// Other units than the study's.
+    #[error(
+        "the study's privacy budget is for each {expected}, and units of the kind {got} were given"
+    )]
+    Units {
+        /// The study's.
+        expected: UnitKind,
+        /// As given.
+        got: UnitKind,
+    },
     /// The aggregator.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -334,5 +361,11 @@ pub enum SiteError {
 impl From<QuorumError> for SiteError {
     fn from(error: QuorumError) -> Self {
         Self::Dispute(error.into())
+    }
+}
+
+impl From<LedgerError> for SiteError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(Box::new(error))
     }
 }

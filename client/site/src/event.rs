@@ -3,9 +3,12 @@
 use std::fmt;
 
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
+use ringfence_crypto::statement::Spent;
+use ringfence_words::counted;
 use serde::Serialize;
 
 use crate::contribute::Sealing;
+use crate::ledger::{UnitKind, shown};
 use crate::round_wait::RoundWait;
 use crate::transport::ClocksApart;
 use crate::turn::Turn;
@@ -60,6 +63,22 @@ pub enum Event {
         /// How its shares were sealed.
         sealing: Sealing,
     },
+    /// A round is charged to this site's privacy ledger.
+    Charged {
+        /// The round.
+        round: RoundNumber,
+        /// What the budget is for.
+        unit: UnitKind,
+        /// What is spent with it, by the unit that has spent most.
+        spent: Spent,
+    },
+    /// After a restore, every round that the privacy ledger may have forgotten is charged.
+    ChargedForgotten {
+        /// The last of them.
+        through: RoundNumber,
+        /// What is spent with them.
+        spent: Spent,
+    },
     /// This site does not contribute to a round.
     NotContributing {
         /// The round.
@@ -109,6 +128,20 @@ impl fmt::Display for Event {
                     .lines()
                     .try_for_each(|line| write!(f, "\nround {round}: {line}"))
             }
+            Self::Charged { round, unit, spent } => write!(
+                f,
+                "round {round}: charged to the privacy ledger; after {} the {unit} that has spent most stands at epsilon {} (delta {})",
+                counted(spent.rounds.into(), "round"),
+                shown(spent.epsilon.into()),
+                spent.delta
+            ),
+            Self::ChargedForgotten { through, spent } => write!(
+                f,
+                "after the restore: every round through {through} that the privacy ledger may have forgotten is charged, {} in all and epsilon {} (delta {})",
+                counted(spent.rounds.into(), "round"),
+                shown(spent.epsilon.into()),
+                spent.delta
+            ),
             Self::NotContributing { round, reason } => {
                 write!(f, "round {round}: no contribution of this site: {reason}")
             }

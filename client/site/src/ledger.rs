@@ -41,6 +41,7 @@ use std::path::Path;
 use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
 use ringfence_crypto::statement::{RosterEntry, Spent};
 use ringfence_keys::CryptoRng;
+use ringfence_keys::update::site_noise::inexact::Inexactness;
 use ringfence_privacy::Release;
 
 use book::Book;
@@ -63,6 +64,10 @@ pub struct RoundCharge<'a> {
     pub study: StudyId,
     /// The mechanisms of one round, each with how often it is applied.
     pub mechanisms: &'a [Release],
+    /// What the study does once, in whichever round: what disputes may open.
+    pub once: &'a [Release],
+    /// How far the noise of one round is from the one that is accounted for: it is taken off delta.
+    pub inexact: Inexactness,
     /// The budget of the study's policy, for each unit.
     pub budget: Budget,
     /// Who takes part.
@@ -155,15 +160,23 @@ impl<'a> Ledger<'a> {
             self.book.save(&units)?;
             self.book.append(*entry)?;
         }
-        self.settle(charge)
+        self.settle(charge, None)
     }
 
-    /// Acknowledges what is written, notes it in the journal, and says what is spent.
-    fn settle(&mut self, charge: &RoundCharge<'_>) -> Result<Spent, LedgerError> {
+    /// Acknowledges what is written, notes it in the journal, and says what is spent. `restored_at`:
+    /// the restore that is settled by it, if one is.
+    fn settle(
+        &mut self,
+        charge: &RoundCharge<'_>,
+        restored_at: Option<UnixSeconds>,
+    ) -> Result<Spent, LedgerError> {
         self.book.acknowledge()?;
         let spent = self.reckon(charge.study, charge.budget, None)?;
         let (entries, last) = (self.book.kept.len() as u64, self.book.last());
-        let note = LedgerNote { ledger: self.book.id, entries, last };
+        // Whether a restore is settled is noted when it is.
+        let noted = self.journal.ledger_note(charge.study)?;
+        let restored_at = restored_at.or(noted.and_then(|noted| noted.restored_at));
+        let note = LedgerNote { ledger: self.book.id, entries, last, restored_at };
         self.journal.note_ledger(charge.study, &note)?;
         Ok(spent)
     }

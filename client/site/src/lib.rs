@@ -15,6 +15,7 @@
 //!   telling    what happens here is told; `event` is what, `round_wait` how a round stands
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
+//!   charging   what a private round spends is asked and charged
 //!   finish     from the certificate to the opened sum; `key_sum` from the openings to the key sum
 //!   done       Done
 //!   findings   what Done found out about others
@@ -33,6 +34,7 @@
 #![warn(clippy::indexing_slicing, reason = "a site must not stop on what it is sent or finds")]
 
 mod answers;
+mod charging;
 mod contribute;
 mod damaged;
 mod dealt;
@@ -65,7 +67,8 @@ pub mod transport;
 mod turn;
 mod wait;
 
-pub use contribute::{Contributed, Joined, Sealing};
+pub use charging::{UnitNames, unit_of};
+pub use contribute::{Clipping, Contributed, Joined, Sealing};
 pub use done::{Abort, Done, RoundEnd};
 pub use error::{ServedError, SiteError, SpoiledError};
 pub use event::Event;

@@ -14,6 +14,7 @@ use ringfence_crypto::statement::{SignedStudy, Study, UNSEEN_SECONDS};
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::identity::Identity;
 
+use crate::charging::Charging;
 use crate::error::SiteError;
 use crate::journal::Journal;
 use crate::round_wait::RoundWait;
@@ -64,6 +65,7 @@ pub struct Site {
     pub(crate) clock: Clock,
     pub(crate) keeps_sums: bool,
     pub(crate) telling: Telling,
+    pub(crate) charging: Option<Charging>,
 }
 
 impl Site {
@@ -90,6 +92,7 @@ impl Site {
             clock,
             keeps_sums: false,
             telling: Telling::default(),
+            charging: None,
         })
     }
 

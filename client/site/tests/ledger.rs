@@ -18,6 +18,7 @@ use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
 use ringfence_crypto::statement::{RosterEntry, Spent};
 use ringfence_keys::identity::Identity;
 use ringfence_keys::system_rng;
+use ringfence_keys::update::site_noise::inexact::Inexactness;
 use ringfence_privacy::{Accountant, Mechanism, Release};
 use ringfence_site::Journal;
 use ringfence_site::ledger::{
@@ -76,7 +77,8 @@ fn patients(names: std::ops::Range<u32>) -> Vec<String> {
 
 fn round<'a>(units: &'a Units<'a>) -> RoundCharge<'a> {
     let study = StudyId(Digest::of(b"study"));
-    RoundCharge { study, mechanisms: &STEPS, budget: AMPLE, units }
+    let inexact = Inexactness::default();
+    RoundCharge { study, mechanisms: &STEPS, once: &[], inexact, budget: AMPLE, units }
 }
 
 /// Epsilon of so many rounds, by the accountant alone.

@@ -19,6 +19,7 @@ mod lost_keys;
 mod mended;
 mod no_culprit;
 mod openings;
+mod private;
 mod refusals;
 mod restored;
 mod reviews;

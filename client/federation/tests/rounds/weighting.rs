@@ -2,7 +2,7 @@
 
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::Weighting;
-use ringfence_site::{RoundEnd, Site};
+use ringfence_site::{Clipping, RoundEnd, Site};
 
 use crate::trio::{Trio, VALUES};
 
@@ -18,8 +18,9 @@ async fn updates_are_clipped_before_they_are_weighted() {
         let joined = site.join(round).await.unwrap();
         let made = joined.contribute(trio.base, &vec![value; VALUES], |_| ()).await.unwrap();
         // Clipping is told of the update as it came: 40 is beyond 0.5, and so 40 / 100 is no excuse.
-        match made.clipped() {
-            Some(clipped) => {
+        match made.clipping() {
+            Some(Clipping::Whole(_)) => panic!("no privacy policy"),
+            Some(Clipping::Values(clipped)) => {
                 assert_eq!((clipped.values, clipped.furthest, clipped.clip), (VALUES, 40.0, 0.5));
             }
             None => assert!((value - 0.1).abs() < 1e-6, "{value} was clipped"),

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::StudyId;
+use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::wire::json;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub struct LedgerNote {
     pub entries: u64,
     /// What named the last of them.
     pub last: Digest,
+    /// The last restore from a backup whose forgotten rounds are charged; none where there was none.
+    pub restored_at: Option<UnixSeconds>,
 }
 
 impl Journal {

@@ -29,7 +29,7 @@ pub(super) enum Decision {
 impl Ledger<'_> {
     /// Whether what the journal saw in a study still stands here.
     pub(super) fn check_note(&self, study: StudyId, note: &LedgerNote) -> Result<(), LedgerError> {
-        let LedgerNote { ledger, entries, last } = *note;
+        let LedgerNote { ledger, entries, last, .. } = *note;
         if ledger != self.book.id {
             return Ok(());
         }
@@ -45,9 +45,9 @@ impl Ledger<'_> {
 
     /// All that is checked of a charge but its round and the budgets; its units by their digests.
     pub(super) fn check_charge(&self, charge: &RoundCharge<'_>) -> Result<Snapshot, LedgerError> {
-        let RoundCharge { study, mechanisms, budget, units } = *charge;
+        let RoundCharge { study, mechanisms, once, budget, units, .. } = *charge;
         budget.check()?;
-        check_mechanisms(mechanisms)?;
+        check_mechanisms(mechanisms, once)?;
         let note = self.journal.ledger_note(study)?;
         if let Some(noted) = note.map(|note| note.ledger).filter(|noted| *noted != self.book.id) {
             let (root, found) = (self.book.root(), self.book.id);
@@ -125,12 +125,12 @@ impl Ledger<'_> {
             };
             let load = |name| self.load(name, more);
             let exposed = Exposure::of(&universe, before().chain([entry]), load)?;
-            let after = exposed.worst(budget.delta)?;
+            let after = exposed.worst(budget)?;
             if after <= budget.epsilon {
                 continue;
             }
-            let spent = Exposure::of(&universe, before(), load)?.worst(budget.delta)?;
-            let spending = exposed.spending(budget.delta)?;
+            let spent = Exposure::of(&universe, before(), load)?.worst(budget)?;
+            let spending = exposed.spending(budget)?;
             let within = spending.iter().filter(|group| group.epsilon <= budget.epsilon);
             let within: usize = within.map(|group| group.units).sum();
             let units = universe.units().len();
@@ -141,7 +141,7 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    /// The next entry, for a charge.
+    /// The next entry, for a charge. What the study does once stands on the first entry of its units.
     pub(super) fn entry(
         &self,
         charge: &RoundCharge<'_>,
@@ -149,6 +149,9 @@ impl Ledger<'_> {
         units: Digest,
         at: UnixSeconds,
     ) -> Result<Entry, LedgerError> {
+        let charged_once =
+            self.of_study(charge.study).any(|entry| entry.units == units && !entry.once.is_empty());
+        let once = if charged_once { Vec::new() } else { charge.once.to_vec() };
         as_read(&Entry {
             number: self.book.kept.len() as u64 + 1,
             before: self.book.last(),
@@ -157,6 +160,8 @@ impl Ledger<'_> {
             owner: self.owner.clone(),
             charged,
             mechanisms: charge.mechanisms.to_vec(),
+            once,
+            inexact: charge.inexact,
             budget: charge.budget,
             units,
         })
@@ -169,7 +174,8 @@ fn repeats(charged: &Entry, again: &Entry, round: RoundNumber) -> Result<(), Led
     if let Charged::Forgotten { through, .. } = charged.charged {
         return Err(LedgerError::Forgotten { study, round, through });
     }
-    let differs = match (charged.mechanisms == again.mechanisms, charged.units == again.units) {
+    let alike = (&charged.mechanisms, charged.inexact) == (&again.mechanisms, again.inexact);
+    let differs = match (alike, charged.units == again.units) {
         (true, true) => return Ok(()),
         (false, true) => "another mechanism",
         (true, false) => "other units",

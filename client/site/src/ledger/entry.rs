@@ -4,6 +4,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::RosterEntry;
+use ringfence_keys::update::site_noise::inexact::Inexactness;
 use ringfence_privacy::Release;
 use serde::{Deserialize, Serialize};
 
@@ -132,8 +133,12 @@ pub(super) struct Entry {
     pub owner: Owner,
     /// Rounds.
     pub charged: Charged,
-    /// What was done to the data in all of these rounds, each mechanism with how often.
+    /// What was done to the data in each of these rounds, each mechanism with how often.
     pub mechanisms: Vec<Release>,
+    /// What the study does once, in whichever round: on the first entry of these units.
+    pub once: Vec<Release>,
+    /// How far the noise of each of these rounds is from the one that is accounted for.
+    pub inexact: Inexactness,
     /// The budget of the study's policy.
     pub budget: Budget,
     /// Who took part: the name of a snapshot.
@@ -168,14 +173,14 @@ pub(super) struct Head {
     pub last: Digest,
 }
 
-/// Refuses a list of mechanisms that no round has.
-pub(super) fn check_mechanisms(mechanisms: &[Release]) -> Result<(), LedgerError> {
-    for (mechanism, _) in mechanisms {
+/// Refuses lists of mechanisms that no round has.
+pub(super) fn check_mechanisms(each: &[Release], once: &[Release]) -> Result<(), LedgerError> {
+    for (mechanism, _) in each.iter().chain(once) {
         mechanism.check()?;
     }
-    let right = (1..=MOST_MECHANISMS).contains(&mechanisms.len());
-    match right && mechanisms.iter().all(|(_, times)| *times > 0) {
+    let right = (1..=MOST_MECHANISMS).contains(&each.len()) && once.len() <= MOST_MECHANISMS;
+    match right && each.iter().chain(once).all(|(_, times)| *times > 0) {
         true => Ok(()),
-        false => Err(LedgerError::Mechanisms { got: mechanisms.len(), most: MOST_MECHANISMS }),
+        false => Err(LedgerError::Mechanisms { got: each.len(), most: MOST_MECHANISMS }),
     }
 }

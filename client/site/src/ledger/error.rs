@@ -12,7 +12,7 @@ use super::units::{MOST_UNITS, UnitKind};
 use crate::journal::JournalError;
 
 /// What is done when a ledger is not what it was.
-const PUT_BACK: &str = "put the newest copy of the ledger's folder back; if there is none of this state, put the ledger and the state directory back from one backup and run `ringfence restored` with --ledger, which charges every round that the ledger may have forgotten";
+const PUT_BACK: &str = "put the newest copy of the ledger's folder back; if there is none of this state, put the ledger and the state directory back from one backup and run `ringfence restored`; the next `ringfence join --ledger` then charges every round that the ledger may have forgotten";
 
 /// A ledger that cannot be used, or that a round cannot be charged to. Nothing has left the site.
 #[derive(Debug, thiserror::Error)]
@@ -249,6 +249,16 @@ pub enum LedgerError {
         delta: f64,
         /// Units of the round.
         units: usize,
+    },
+    /// Noise that is not exact enough for so small a delta.
+    #[error(
+        "the noise of all charged rounds together is within {distance:.1e} of exact noise, which may take a tenth of delta at most, and delta is {delta:e}: nothing more is charged; a study or a ledger with a larger delta is needed"
+    )]
+    DeltaTaken {
+        /// The delta.
+        delta: f64,
+        /// Statistical distance of all noise from exact noise.
+        distance: f64,
     },
     /// No room.
     #[error("{root} is full: expected at most {most} entries; no study goes on with it")]

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 
 use ringfence_crypto::Digest;
 use ringfence_keys::study::spending::ACCOUNTANT;
+use ringfence_keys::update::site_noise::inexact::{DeltaLeft, Inexactness};
 use ringfence_privacy::{Mechanism, Release};
 
-use super::entry::Entry;
+use super::entry::{Budget, Entry};
 use super::error::LedgerError;
 use super::units::Snapshot;
 
@@ -23,6 +24,8 @@ pub(super) struct Exposure {
     mechanisms: Vec<Mechanism>,
     /// Compositions, and how many units have each.
     groups: Vec<(Counts, usize)>,
+    /// How far all noise is from the one that is accounted for: of each unit at most.
+    inexact: Inexactness,
 }
 
 /// A group of units, and what they have spent.
@@ -43,20 +46,24 @@ impl Exposure {
         let mut mechanisms: Vec<Mechanism> = Vec::new();
         // In the order of their first entries.
         let (mut snapshots, mut places) = (Vec::<(Digest, Counts)>::new(), HashMap::new());
+        let mut inexact = Inexactness::default();
         for entry in entries {
             let place = *places.entry(entry.units).or_insert_with(|| {
                 snapshots.push((entry.units, Counts::new()));
                 snapshots.len() - 1
             });
             let Some((_, counts)) = snapshots.get_mut(place) else { continue };
-            for (mechanism, times) in &entry.mechanisms {
+            inexact = inexact.and(entry.inexact.times(entry.rounds()));
+            let rounds = entry.rounds().into();
+            let each = entry.mechanisms.iter().map(|used| (used, rounds));
+            for ((mechanism, times), rounds) in each.chain(entry.once.iter().map(|used| (used, 1)))
+            {
                 let kind = mechanisms.iter().position(|known| known == mechanism);
                 let kind = kind.unwrap_or_else(|| {
                     mechanisms.push(*mechanism);
                     mechanisms.len() - 1
                 });
-                let times = times.saturating_mul(entry.rounds().into());
-                add(counts, kind, times);
+                add(counts, kind, times.saturating_mul(rounds));
             }
         }
         let mut groups: Vec<Counts> = vec![Counts::new()];
@@ -76,12 +83,13 @@ impl Exposure {
             *alike.entry(counts).or_default() += units;
         }
         let groups = alike.into_iter().filter(|(_, units)| *units > 0).collect();
-        Ok(Self { mechanisms, groups })
+        Ok(Self { mechanisms, groups, inexact })
     }
 
-    /// Epsilon of the unit that has spent most, at a delta. Only compositions that no other one
-    /// contains are looked at: more of a mechanism never costs less.
-    pub(super) fn worst(&self, delta: f64) -> Result<f64, LedgerError> {
+    /// Epsilon of the unit that has spent most, at the budget's delta. Only compositions that no other
+    /// one contains are looked at: more of a mechanism never costs less.
+    pub(super) fn worst(&self, budget: Budget) -> Result<f64, LedgerError> {
+        let delta = self.delta_left(budget)?;
         let mut worst: f64 = 0.0;
         for (counts, _) in &self.groups {
             let contained =
@@ -94,7 +102,8 @@ impl Exposure {
     }
 
     /// What every group has spent, the least first.
-    pub(super) fn spending(&self, delta: f64) -> Result<Vec<Spending>, LedgerError> {
+    pub(super) fn spending(&self, budget: Budget) -> Result<Vec<Spending>, LedgerError> {
+        let delta = self.delta_left(budget)?;
         let groups = self.groups.iter();
         let each = groups.map(|(counts, units)| {
             Ok(Spending { units: *units, epsilon: self.epsilon(counts, delta)? })
@@ -102,6 +111,14 @@ impl Exposure {
         let mut each = each.collect::<Result<Vec<_>, LedgerError>>()?;
         each.sort_by(|a, b| a.epsilon.total_cmp(&b.epsilon));
         Ok(each)
+    }
+
+    /// What the noise lacks to exact noise is taken off delta.
+    fn delta_left(&self, budget: Budget) -> Result<f64, LedgerError> {
+        let Budget { epsilon, delta } = budget;
+        let distance = self.inexact.distance();
+        let left = DeltaLeft::of(delta, epsilon, self.inexact);
+        Ok(left.ok_or(LedgerError::DeltaTaken { delta, distance })?.delta)
     }
 
     /// By the accountant of all sites, as the header states it.

@@ -29,7 +29,7 @@ impl<'a> RestoredLedger<'a> {
     }
 
     /// Charges every round of a study that is not charged yet, through the one until which the site
-    /// abstains, as if it had contributed to each of them with these units and all that the ledger
+    /// abstains after a restore at this time, as if it had contributed to each of them with these units and all that the ledger
     /// knows. The last contribution that the journal holds is among them in any case. The journal's
     /// note of this study gives way; those of other studies stand until this is done for them, too.
     ///
@@ -41,7 +41,7 @@ impl<'a> RestoredLedger<'a> {
     pub fn charge(
         self,
         charge: &RoundCharge<'_>,
-        through: RoundNumber,
+        (restored_at, through): (UnixSeconds, RoundNumber),
         now: UnixSeconds,
     ) -> Result<Spent, LedgerError> {
         let Self(mut ledger) = self;
@@ -55,6 +55,6 @@ impl<'a> RestoredLedger<'a> {
             let charged = Charged::Forgotten { through, rounds };
             ledger.book.append(ledger.entry(charge, charged, name, now)?)?;
         }
-        ledger.settle(charge)
+        ledger.settle(charge, Some(restored_at))
     }
 }

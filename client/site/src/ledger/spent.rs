@@ -24,7 +24,7 @@ impl Ledger<'_> {
         let entries = || self.of_study(study).chain(more.map(|(entry, _)| entry));
         let universe = self.universe(entries(), more)?;
         let exposed = Exposure::of(&universe, entries(), |name| self.load(name, more))?;
-        let epsilon = rounded_up(exposed.worst(budget.delta)?);
+        let epsilon = rounded_up(exposed.worst(budget)?);
         let more = more.map_or(0, |(entry, _)| entry.rounds());
         let rounds = self.rounds(study).saturating_add(more);
         Ok(Spent { rounds, epsilon, delta: budget.delta as f32 })

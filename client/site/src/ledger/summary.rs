@@ -81,7 +81,7 @@ impl LedgerSummary {
             }
         }
         let budget = book.terms.budget;
-        let spent = spent(&book, book.entries(), budget.delta)?;
+        let spent = spent(&book, book.entries(), budget)?;
         Ok(Self {
             ledger: book.id,
             terms: book.terms.clone(),
@@ -103,7 +103,7 @@ fn of_study(book: &Book, study: StudyId, first: &Entry) -> Result<StudySummary, 
         }
         last_at = entry.at;
     }
-    let spent = spent(book, entries(), first.budget.delta)?;
+    let spent = spent(book, entries(), first.budget)?;
     Ok(StudySummary {
         study,
         site: first.owner.site.clone(),
@@ -120,7 +120,7 @@ fn of_study(book: &Book, study: StudyId, first: &Entry) -> Result<StudySummary, 
 fn spent<'e>(
     book: &Book,
     entries: impl Iterator<Item = &'e Entry> + Clone,
-    delta: f64,
+    budget: Budget,
 ) -> Result<SpentSummary, LedgerError> {
     let mut universe = Snapshot::default();
     let names: BTreeSet<Digest> = entries.clone().map(|entry| entry.units).collect();
@@ -128,7 +128,7 @@ fn spent<'e>(
         universe.join(&book.snapshot(name)?)?;
     }
     let exposed = Exposure::of(&universe, entries, |name| book.snapshot(name))?;
-    let groups = exposed.spending(delta)?;
+    let groups = exposed.spending(budget)?;
     Ok(SpentSummary {
         units: universe.units().len(),
         worst_epsilon: groups.last().map_or(0.0, |group| group.epsilon),

@@ -71,7 +71,7 @@ impl Hospital {
     fn restored(&self, charge: RoundCharge<'_>, through: u32) -> Result<Spent, LedgerError> {
         let journal = Journal::open(&self.state())?;
         let ledger = RestoredLedger::open(&self.ledger(), &self.site(), &journal)?;
-        ledger.charge(&charge, RoundNumber(through), NOW)
+        ledger.charge(&charge, (NOW, RoundNumber(through)), NOW)
     }
 
     fn summary(&self) -> LedgerSummary {
@@ -98,7 +98,8 @@ fn patients(names: std::ops::Range<u32>) -> Vec<String> {
 
 /// A round of a study with these units and an ample budget.
 fn round<'a>(name: &str, units: &'a Units<'a>) -> RoundCharge<'a> {
-    RoundCharge { study: study(name), mechanisms: &STEPS, budget: AMPLE, units }
+    let (study, inexact) = (study(name), Inexactness::default());
+    RoundCharge { study, mechanisms: &STEPS, once: &[], inexact, budget: AMPLE, units }
 }
 
 /// Epsilon of so many rounds of [`STEPS`], by the accountant alone.

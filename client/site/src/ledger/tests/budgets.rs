@@ -8,6 +8,7 @@ use super::super::exposure::Exposure;
 use super::super::units::Snapshot;
 use super::*;
 use ringfence_keys::study::spending::rounded_up;
+use ringfence_keys::update::site_noise::inexact::DeltaLeft;
 
 #[test]
 fn a_round_is_charged_once_and_never_otherwise() {
@@ -199,15 +200,51 @@ fn compositions_by_group_are_those_by_unit() {
             universe.join(&ledger.universe(ledger.book.entries(), None).unwrap()).unwrap();
             let load = |name| ledger.book.snapshot(name);
             let exposed = Exposure::of(&universe, ledger.book.entries(), load).unwrap();
-            let groups = exposed.spending(DELTA).unwrap();
+            let groups = exposed.spending(AMPLE).unwrap();
             let got: Vec<f64> =
                 groups.iter().flat_map(|group| vec![group.epsilon; group.units]).collect();
             assert_eq!(got.len(), expected.len());
             for (got, expected) in got.iter().zip(&expected) {
                 assert!((got - expected).abs() <= 1e-9 * expected, "{got} {expected}");
             }
-            let worst = exposed.worst(DELTA).unwrap();
+            let worst = exposed.worst(AMPLE).unwrap();
             assert!((worst - expected.last().unwrap()).abs() <= 1e-9 * worst);
         })
         .unwrap();
+}
+
+/// What disputes may open of a site is spent once in a study, and inexact noise takes of delta.
+#[test]
+fn what_a_study_does_once_is_charged_once_and_inexact_noise_takes_of_delta() {
+    let hospital = Hospital::new(AMPLE);
+    let names = patients(0..3);
+    let units = Units::Patients(&names);
+    let once = [(Mechanism::Gaussian { noise_multiplier: 3.0, sampling_rate: 1.0 }, 2)];
+    let inexact = Inexactness { added: 1e-12, squared: 1e-26 };
+    let charge = RoundCharge { once: &once, inexact, ..round("s", &units) };
+    let [(steps, times)] = STEPS;
+    for rounds in 1..4u64 {
+        let spent = hospital.charge(charge, rounds as u32).unwrap();
+        let left = DeltaLeft::of(DELTA, AMPLE.epsilon, inexact.times(rounds as u32)).unwrap();
+        assert!(left.delta < DELTA);
+        let releases = [(steps, times * rounds), once[0]];
+        let epsilon = ringfence_privacy::epsilon(&releases, left.delta, Accountant::Rdp).unwrap();
+        assert_eq!(spent.epsilon, rounded_up(epsilon), "{rounds}");
+        // The same round again, with what was charged once.
+        assert_eq!(hospital.charge(charge, rounds as u32).unwrap(), spent);
+    }
+    // Other units may be what a dispute opens something of, too.
+    let others = patients(2..5);
+    let units = Units::Patients(&others);
+    let before = hospital.summary().spent.worst_epsilon;
+    hospital.charge(RoundCharge { units: &units, ..charge }, 9).unwrap();
+    let releases = [(steps, 4 * times), (once[0].0, 4)];
+    let both = ringfence_privacy::epsilon(&releases, DELTA, Accountant::Rdp).unwrap();
+    let worst = hospital.summary().spent.worst_epsilon;
+    assert!(worst > before && (worst / both - 1.0).abs() < 1e-3, "{worst} {both}");
+
+    let coarse = Inexactness { added: 1e-6, squared: 0.0 };
+    let error = hospital.charge(RoundCharge { inexact: coarse, ..round("t", &units) }, 1);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("may take a tenth of delta at most"), "{error}");
 }

@@ -1,0 +1,190 @@
+//! What a private study spends is charged to the privacy ledger of the site's cohort: asked before
+//! anything is trained, durably charged before a header is signed.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::statement::{PrivacyPolicy, PrivacyUnit, RecordLevel, Spent};
+use ringfence_keys::duties::abstention::Abstention;
+use ringfence_keys::study::spending::Spending;
+
+use crate::error::SiteError;
+use crate::event::Event;
+use crate::ledger::{Budget, RoundCharge, UnitKind, Units};
+use crate::site::Site;
+use crate::transport::present;
+
+/// Rounds beyond the ones that this site's state knows, in which its own headers are looked for: an
+/// aggregator may show any number of them.
+const MOST_UNKNOWN_ROUNDS: u32 = 10_000;
+
+/// The units that a site trains on, by their plain names: see [`Units`].
+#[derive(Clone, PartialEq, Eq)]
+pub enum UnitNames {
+    /// Records, by what they are.
+    Records(Vec<String>),
+    /// Patients, by their one spelling at this hospital.
+    Patients(Vec<String>),
+    /// The site as a whole.
+    Site,
+}
+
+impl UnitNames {
+    fn units(&self) -> Units<'_> {
+        match self {
+            Self::Records(names) => Units::Records(names),
+            Self::Patients(names) => Units::Patients(names),
+            Self::Site => Units::Site,
+        }
+    }
+}
+
+impl fmt::Debug for UnitNames {
+    /// Names of patients have no business in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Records(names) => write!(f, "Records({})", names.len()),
+            Self::Patients(names) => write!(f, "Patients({})", names.len()),
+            Self::Site => f.write_str("Site"),
+        }
+    }
+}
+
+/// Where the rounds are charged, and to whom.
+#[derive(Debug)]
+pub(crate) struct Charging {
+    ledger: PathBuf,
+    units: UnitNames,
+}
+
+/// The kind of unit that a policy with a budget protects.
+pub fn unit_of(policy: &PrivacyPolicy) -> Option<UnitKind> {
+    match policy {
+        PrivacyPolicy::None | PrivacyPolicy::SetsApart => None,
+        PrivacyPolicy::RecordLevel(RecordLevel { unit: PrivacyUnit::Record, .. }) => {
+            Some(UnitKind::Record)
+        }
+        PrivacyPolicy::RecordLevel(RecordLevel { unit: PrivacyUnit::Patient { .. }, .. }) => {
+            Some(UnitKind::Patient)
+        }
+        PrivacyPolicy::SiteLevel(_) => Some(UnitKind::Site),
+    }
+}
+
+impl Site {
+    /// Charges this site's rounds to a ledger, and these units of it. A study with a privacy budget is
+    /// not contributed to without.
+    #[must_use]
+    pub fn charging(self, ledger: PathBuf, units: UnitNames) -> Self {
+        Self { charging: Some(Charging { ledger, units }), ..self }
+    }
+
+    /// What this site's data will have spent after a round, if the budgets of study and hospital
+    /// suffice for it; none where the study has no budget, and where the contribution is on disk
+    /// already. To be asked before anything is trained. After a restore, rounds that the ledger may
+    /// have forgotten are charged first.
+    ///
+    /// # Errors
+    /// [`SiteError::Ledger`] when the round would overspend or the ledger cannot be used,
+    /// [`SiteError::NoLedger`], [`SiteError::Units`], [`SiteError::Spending`].
+    pub fn check_budget(&self, round: RoundNumber) -> Result<Option<Spent>, SiteError> {
+        if self.journal.round(self.study_id, round)?.contribution()?.is_some() {
+            return Ok(None);
+        }
+        self.with_charge(|charging, charge| {
+            Ok(self.ledger(&charging.ledger)?.check(charge, round)?)
+        })
+    }
+
+    /// Charges a round, durably: what its header states.
+    pub(crate) fn charge(&self, round: RoundNumber) -> Result<Option<Spent>, SiteError> {
+        let spent = self.with_charge(|charging, charge| {
+            Ok(self.ledger(&charging.ledger)?.charge(charge, round, self.clock.now())?)
+        })?;
+        if let (Some(spent), Some(unit)) = (spent, unit_of(&self.study.privacy)) {
+            self.tell(&Event::Charged { round, unit, spent });
+        }
+        Ok(spent)
+    }
+
+    /// Holds the ledger against this site's own headers in the rounds that its state does not know: a
+    /// site whose state and ledger came back from one backup learns of it here, if the aggregator
+    /// shows them.
+    ///
+    /// # Errors
+    /// [`SiteError::Ledger`] when a header counts more rounds than the ledger.
+    pub async fn compare_ledger_with_log(&self) -> Result<(), SiteError> {
+        let Some(charging) = &self.charging else { return Ok(()) };
+        if self.study.privacy.budget().is_none() {
+            return Ok(());
+        }
+        let records = self.journal.contributions()?.into_iter();
+        let own = records.filter(|record| record.study == self.study_id);
+        let first = own.map(|record| record.round.next()).max().unwrap_or(RoundNumber::FIRST);
+        let mut signed = 0;
+        for round in (first.0..).take(MOST_UNKNOWN_ROUNDS as usize).map(RoundNumber) {
+            match present(self.at(round).header(self.id()).await)? {
+                Some(header) => {
+                    let of = (&header.statement.site, header.statement.study);
+                    header.verify(&self.identity.public().signature_key, self.id())?;
+                    if of == (self.id(), self.study_id) {
+                        signed = signed.max(header.statement.spent.map_or(0, |spent| spent.rounds));
+                    }
+                }
+                // Not there, or the round itself is not.
+                None => {
+                    if present(self.at(round).manifest().await)?.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        match signed {
+            0 => Ok(()),
+            signed => Ok(self.ledger(&charging.ledger)?.check_log(self.study_id, signed)?),
+        }
+    }
+
+    /// Does something with the ledger and what a round charges to it; nothing where the study has no
+    /// budget.
+    fn with_charge(
+        &self,
+        run: impl FnOnce(&Charging, &RoundCharge<'_>) -> Result<Spent, SiteError>,
+    ) -> Result<Option<Spent>, SiteError> {
+        let policy = &self.study.privacy;
+        let (Some(budget), Some(expected)) = (policy.budget(), unit_of(policy)) else {
+            return Ok(None);
+        };
+        let charging = self.charging.as_ref().ok_or(SiteError::NoLedger(expected))?;
+        let units = &charging.units.units();
+        if units.kind() != expected {
+            return Err(SiteError::Units { expected, got: units.kind() });
+        }
+        let Spending { each_round, once, inexact } = &Spending::of(&self.study)?;
+        let budget = Budget { epsilon: budget.epsilon.into(), delta: budget.delta.into() };
+        let (study, inexact) = (self.study_id, *inexact);
+        let charge = RoundCharge { study, mechanisms: each_round, once, inexact, budget, units };
+        self.settle_restore(charging, &charge)?;
+        run(charging, &charge).map(Some)
+    }
+
+    /// After a restore, once: charges every round that the ledger may have forgotten.
+    fn settle_restore(
+        &self,
+        charging: &Charging,
+        charge: &RoundCharge<'_>,
+    ) -> Result<(), SiteError> {
+        let Some(Abstention { restored_at, through: Some(through) }) = self.abstention()? else {
+            return Ok(());
+        };
+        let noted = self.journal.ledger_note(self.study_id)?;
+        if noted.is_some_and(|noted| noted.restored_at == Some(restored_at)) {
+            return Ok(());
+        }
+        let ledger = self.restored_ledger(&charging.ledger)?;
+        let spent = ledger.charge(charge, (restored_at, through), self.clock.now())?;
+        self.tell(&Event::ChargedForgotten { through, spent });
+        Ok(())
+    }
+}
