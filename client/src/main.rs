@@ -2,6 +2,7 @@
 
 mod commands;
 mod files;
+mod ledger_arg;
 mod member;
 
 use std::process::ExitCode;

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use ringfence_crypto::id::RoundNumber;
-use ringfence_site::model;
+use ringfence_crypto::statement::PrivacyPolicy;
+use ringfence_site::ledger::UnitKind;
+use ringfence_site::{Site, UnitNames, model};
 
-use crate::files::read_weights;
+use crate::files::{read_text, read_weights};
+use crate::ledger_arg::LedgerArg;
 use crate::member::{Member, which_round};
 
 /// Arguments of `ringfence contribute`.
@@ -23,15 +26,32 @@ pub(crate) struct Contribute {
     /// The update, trained model minus base model (safetensors, float32).
     #[arg(long)]
     update: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerArg,
+    /// The records or patients that the update was trained on, one name a line, where the study
+    /// protects these.
+    #[arg(long, value_name = "FILE")]
+    units: Option<PathBuf>,
+    /// Say that the update was trained as the study's policy for records or patients asks: sampled,
+    /// clipped, with its noise and divided by its constant. This command cannot see it.
+    #[arg(long)]
+    trained_privately: bool,
 }
+
+/// Most bytes of a list of units: a million names of 60 bytes.
+const MAX_UNITS: usize = 64 << 20;
 
 impl Contribute {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let site = self.member.open()?;
+        self.check_private(&site)?;
+        let site = self.ledger.charging(site, |unit| self.unit_names(unit))?;
         let base = read_weights(&self.base, site.study())?;
         let update = read_weights(&self.update, site.study())?;
         update.check_finite().with_context(|| self.update.display().to_string())?;
         let round = which_round(&site, self.round).await?;
+        site.compare_ledger_with_log().await?;
+        site.check_budget(round)?;
         if let Some(plan) = site.study().training.digest() {
             println!(
                 "the study pins the training plan {}: this command cannot see how an update was trained; that it was trained by the plan is yours to keep (`ringfence study show` lists it)",
@@ -44,13 +64,57 @@ impl Contribute {
         let contributed = joined.contribute(model::id(&base), &values, |_| ()).await?;
         let receipt = contributed.receipt();
         println!("round {round}: receipt for contribution {}", receipt.header);
-        if let Some(clipped) = contributed.clipped() {
-            println!("{clipped}");
+        if let Some(clipping) = contributed.clipping() {
+            println!("{clipping}");
         }
         let sealing = contributed.sealing().to_string();
         if !sealing.is_empty() {
             println!("{sealing}");
         }
         Ok(())
+    }
+
+    /// Refuses an update of which nobody says that it was trained as the policy asks.
+    fn check_private(&self, site: &Site) -> anyhow::Result<()> {
+        let in_training = matches!(site.study().privacy, PrivacyPolicy::RecordLevel(_));
+        if in_training && !self.trained_privately {
+            bail!(
+                "the study protects records or patients by noise that is added in training, and this command sees the update alone: use `ringfence join`, or say by --trained-privately that it was trained as the policy asks (`ringfence study show`)"
+            );
+        }
+        ensure!(
+            in_training || !self.trained_privately,
+            "--trained-privately says nothing in this study: no noise is added in its training; leave it out"
+        );
+        Ok(())
+    }
+
+    /// The units that a file names.
+    fn unit_names(&self, unit: UnitKind) -> anyhow::Result<UnitNames> {
+        let path = match (unit, &self.units) {
+            (UnitKind::Site, None) => return Ok(UnitNames::Site),
+            (UnitKind::Site, Some(_)) => {
+                bail!("--units: the study protects the site as a whole; leave it out")
+            }
+            (UnitKind::Record | UnitKind::Patient, Some(path)) => path,
+            (UnitKind::Record | UnitKind::Patient, None) => bail!(
+                "the study protects each {unit}: give --units a file that names those that the update was trained on, one a line"
+            ),
+        };
+        let text = read_text(path, MAX_UNITS)?;
+        let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        for (index, name) in names.iter().enumerate() {
+            ensure!(
+                !name.is_empty(),
+                "{}: line {} is empty, expected the name of a {unit}",
+                path.display(),
+                index + 1
+            );
+        }
+        ensure!(!names.is_empty(), "{}: expected a {unit} a line, got none", path.display());
+        Ok(match unit {
+            UnitKind::Record => UnitNames::Records(names),
+            _ => UnitNames::Patients(names),
+        })
     }
 }

@@ -13,26 +13,31 @@ mod said;
 mod state;
 mod stop;
 mod training;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
-use ringfence_crypto::statement::Weighting;
+use ringfence_crypto::statement::{PrivacyPolicy, Weighting};
 use ringfence_learning::data::{self, OneSite};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, SiteData, TrainingPlan};
-use ringfence_options::{DataArgs, DeviceArgs, ObjectArg, at_least_one, check_pinned};
+use ringfence_options::{
+    DataArgs, DeviceArgs, ObjectArg, at_least_one, check_pinned, private_options,
+};
 use ringfence_site::{Site, model};
 use ringfence_words::listed;
 
 use crate::files::result_folder;
+use crate::ledger_arg::LedgerArg;
 use crate::member::Member;
 use output::{Output, OutputArgs};
 use participant::Participant;
 use said::Said;
 use state::State;
 use stop::Writes;
+use units::unit_names;
 
 /// Seconds that a step waits for others unless told: a day, in which a server or a site that has
 /// failed is back.
@@ -62,6 +67,8 @@ pub(crate) struct Join {
     data_site: Option<String>,
     #[command(flatten)]
     images: DataArgs,
+    #[command(flatten)]
+    ledger: LedgerArg,
     #[command(flatten)]
     object: ObjectArg,
     #[command(flatten)]
@@ -110,7 +117,13 @@ impl Join {
         let out = Output::new(self.output, site.clock().clone());
         let told = out.clone();
         let site = site.telling(move |event| told.say(event));
-        let data = self.site_data(&plan, &out)?;
+        if let PrivacyPolicy::RecordLevel(policy) = &site.study().privacy {
+            private_options(policy).check_with(&plan.training)?;
+        }
+        let (data, names_patients) = self.site_data(&plan, &out)?;
+        let site = self
+            .ledger
+            .charging(site, |unit| unit_names(unit, (&self.data, &data), names_patients))?;
         // The data may spell it otherwise; what is written and drawn has the roster's name.
         let data = SiteData { site: site.id().to_string(), ..data };
         out.say(&Said::Joined {
@@ -155,6 +168,7 @@ impl Join {
     async fn rounds(&self, at_work: &Participant<'_>, state: &mut State) -> anyhow::Result<()> {
         let Participant { site, plan, data, out, .. } = *at_work;
         at_work.meet().await?;
+        site.compare_ledger_with_log().await?;
         at_work.acknowledge_again(state).await;
         let (started, before) = (site.clock().moment(), state.done());
         while state.done() < plan.rounds {
@@ -173,7 +187,8 @@ impl Join {
 
     /// This site's images, checked against the plan before anything else happens. Without `--sites`
     /// they are of one site: the only one that the data name, or that of `--data-site`.
-    fn site_data(&self, plan: &TrainingPlan, out: &Output) -> anyhow::Result<SiteData> {
+    /// Also whether the data name patients.
+    fn site_data(&self, plan: &TrainingPlan, out: &Output) -> anyhow::Result<(SiteData, bool)> {
         let mut options =
             self.images.options((plan.side, plan.reading()), plan.training.seed, &plan.classes)?;
         if options.sites.is_none() {
@@ -197,9 +212,10 @@ impl Join {
             };
             format!("{}: expected one of the sites {names}; {got}", self.data.display())
         })?;
+        let names_patients = dataset.names_patients;
         remarks(plan.task()?.as_ref(), &Dataset { sites: vec![site.clone()], ..dataset })
             .into_iter()
             .for_each(|text| out.say(&Said::Remark { text }));
-        Ok(site)
+        Ok((site, names_patients))
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
 use ringfence_keys::identity::Identity;
+use ringfence_keys::update::site_noise::inexact::Inexactness;
 use ringfence_privacy::Mechanism;
 use ringfence_site::Journal;
 use ringfence_site::ledger::{Budget, Ledger, RoundCharge, Units};
@@ -37,6 +38,8 @@ fn charge(folder: &Path) {
         let charge = RoundCharge {
             study: StudyId(Digest::of(b"study")),
             mechanisms: &[(Mechanism::gaussian(10.0, 1.0), 2)],
+            once: &[],
+            inexact: Inexactness::default(),
             budget: Budget { epsilon: 2.0, delta: 1e-6 },
             units: &Units::Patients(&names),
         };

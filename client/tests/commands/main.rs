@@ -15,6 +15,7 @@ mod outputs;
 mod policy;
 mod predict;
 mod privacy;
+mod private;
 mod proxies;
 mod pytorch;
 mod status;

@@ -62,7 +62,12 @@ fn options_that_lack_or_say_nothing_are_refused() {
             }
             _ => refused(&lacking, &format!("--privacy record needs {option}")),
         }
-        if SITE.contains(option) {
+        if option == "--noise-multiplier" {
+            let lacking = format!("{} --training none", SITE.replace(&alone, ""));
+            refused(&lacking, "give --noise-multiplier");
+            let strict = SITE.replace(&alone, "").replace("--epsilon 9", "--epsilon 1e-9");
+            refused(&strict, "no noise keeps 17 rounds");
+        } else if SITE.contains(option) {
             let error = format!("--privacy site needs {option}");
             refused(&SITE.replace(&alone, ""), &error);
         } else {
@@ -82,24 +87,36 @@ fn options_that_lack_or_say_nothing_are_refused() {
     refused(&format!("{RECORD} {counts}"), "delta is 0.00001, expected below 1/200000");
 }
 
-/// Every option fits, and the noise is found where it is not given: what is left is that this version
-/// does not add it.
+/// Every option fits, and the noise is found where it is not given.
 #[test]
-fn a_policy_that_is_not_enforced_makes_no_study() {
+fn a_policy_is_pinned_with_the_noise_that_it_needs() {
     let folder = tempfile::tempdir().unwrap();
     prepare(folder.path());
     let given = "--noise-multiplier 2";
     let patient = format!("{RECORD} --records-per-step 6").replace("record ", "patient ");
-    for options in [RECORD.to_owned(), RECORD.replace(given, ""), patient, SITE.to_owned()] {
-        let error = new(folder.path(), &options).unwrap_err();
-        assert!(error.contains("this version does not enforce it"), "{options}: {error}");
-        assert!(!folder.path().join("study.json").exists(), "{options}");
-        if !options.contains(given) {
-            let noise = error.split("noise_multiplier: ").nth(1).unwrap();
-            let noise: f32 = noise.split(',').next().unwrap().parse().unwrap();
-            assert!(noise > 1.5 && noise < 2.0, "17 rounds, where 10 at 1.5 spend 7.3: {error}");
+    let found = [RECORD.replace(given, ""), SITE.replace(given, "")];
+    for options in [RECORD.to_owned(), patient, SITE.replace("--epsilon 9", "--epsilon 90")]
+        .into_iter()
+        .chain(found)
+    {
+        new(folder.path(), &format!("{options} --force")).unwrap();
+        let said = ringfence(folder.path(), &["study", "show", "--json"]).unwrap();
+        let shown: Value = serde_json::from_str(&said).unwrap();
+        let privacy = &shown["privacy"];
+        assert_eq!((&privacy["enforced"], &shown["fault"]), (&true.into(), &Value::Null));
+        if options.contains(given) {
+            continue;
         }
+        // 17 rounds spend the whole budget, and not more.
+        let spent = privacy["epsilon_of_plan"].as_f64().unwrap();
+        assert!(spent > 8.99 && spent <= 9.0, "{options}: {privacy}");
+        assert_eq!(privacy["rounds_within_budget"], 17, "{options}: {privacy}");
     }
+    // Settings with which training cannot be private.
+    ringfence(folder.path(), &["init", "--algorithm", "perfedavg", "--side", "16", "--force"])
+        .unwrap();
+    let error = new(folder.path(), &format!("{RECORD} --force")).unwrap_err();
+    assert!(error.contains("`fed_avg` or `fed_prox` in private training"), "{error}");
 }
 
 /// A study with a policy in the place of none, as another version would have made it.

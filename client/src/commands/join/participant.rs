@@ -6,6 +6,7 @@ use ringfence_clock::Moment;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_learning::{SiteData, TrainingPlan};
+use ringfence_site::ledger::LedgerError;
 use ringfence_site::{Done, Event, RoundEnd, Sealing, Site, SiteError, model};
 use ringfence_weights::Weights;
 use tokio::sync::oneshot;
@@ -45,14 +46,20 @@ impl Participant<'_> {
         let round = state.next();
         self.site.check_unspent(round, state.model())?;
         self.out.say(&Said::RoundBegun { round, rounds: self.plan.rounds });
+        let affords = self.affords(round)?;
         self.patiently(|| self.site.publish_round_keys()).await?;
         let base = model::id(state.model());
         let (opened, is_open) = oneshot::channel();
         let part = async {
             // A round that cannot be opened ends it at once: nobody waits for a training in vain.
-            let ((), update) =
-                tokio::try_join!(self.opened(round, base, opened), training::update(self, state))?;
-            self.patiently(|| self.take_part(round, state.model(), &update))
+            let update = async {
+                match affords {
+                    true => training::update(self, state).await.map(Some),
+                    false => Ok(None),
+                }
+            };
+            let ((), update) = tokio::try_join!(self.opened(round, base, opened), update)?;
+            self.patiently(|| self.take_part(round, state.model(), update.as_deref()))
                 .await
                 .map_err(anyhow::Error::from)
         };
@@ -88,6 +95,19 @@ impl Participant<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the privacy budget suffices for a round, where the study has one. Where it does not,
+    /// this site trains no more and goes on as key holder, and with the others' means.
+    fn affords(&self, round: RoundNumber) -> Result<bool, SiteError> {
+        match self.site.check_budget(round) {
+            Ok(_) => Ok(true),
+            Err(SiteError::Ledger(error)) if matches!(*error, LedgerError::Overspent(_)) => {
+                self.refrain(round, &SiteError::Ledger(error));
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until the round is open, and opens it when that falls to this site; says at once whose
@@ -164,15 +184,16 @@ impl Participant<'_> {
         }
     }
 
-    /// Contributes unless it is too late, and opens what comes of the round. Answers with how the
+    /// Contributes its update, if it has one and it is not too late, and opens what comes of the round. Answers with how the
     /// contribution's shares were sealed, if there is one.
     async fn take_part(
         &self,
         round: RoundNumber,
         base: &Weights,
-        update: &[f32],
+        update: Option<&[f32]>,
     ) -> Result<(RoundEnd<'_>, Option<Sealing>), SiteError> {
         let joined = self.site.join(round).await?;
+        let Some(update) = update else { return Ok((joined.finish().await?, None)) };
         joined.check_origin(base)?;
         match joined.contribute(model::id(base), update, |_| ()).await {
             Ok(contributed) => {
@@ -180,7 +201,7 @@ impl Participant<'_> {
                 self.site.tell(&Event::Contributed {
                     round,
                     bytes: contributed.bytes(),
-                    clipped: contributed.clipped().map(ToString::to_string),
+                    clipped: contributed.clipping().map(ToString::to_string),
                     sealing: sealing.clone(),
                 });
                 Ok((contributed.finish().await?, Some(sealing)))

@@ -28,6 +28,8 @@ pub(super) enum Said<'a> {
     RoundBegun { round: RoundNumber, rounds: u32 },
     /// This site trains.
     Training { round: RoundNumber, images: usize, epochs: usize, resumed: bool },
+    /// This site trains with noise, by the study's privacy policy.
+    PrivateTraining { round: RoundNumber, images: usize, steps: u32, resumed: bool },
     /// A round ended in a certified abort.
     Aborted(&'a Abort),
     /// This site's contribution is not in the mean.
@@ -85,6 +87,15 @@ impl fmt::Display for Said<'_> {
                     "round {round}: this site {on} on {}, {}",
                     counted(*images as u64, "image"),
                     counted(*epochs as u64, "epoch")
+                )
+            }
+            Self::PrivateTraining { round, images, steps, resumed } => {
+                let on = if *resumed { "goes on training" } else { "trains" };
+                write!(
+                    f,
+                    "round {round}: this site {on} privately on {}, {} of a random part of them each",
+                    counted(*images as u64, "image"),
+                    counted(u64::from(*steps), "step")
                 )
             }
             Self::Aborted(abort) => abort.fmt(f),

@@ -80,6 +80,11 @@ impl State {
         self.folder.join("checkpoint.safetensors")
     }
 
+    /// Where the secret of private training lies.
+    pub(super) fn noise_seed(&self) -> PathBuf {
+        self.folder.join("noise.seed")
+    }
+
     /// The scores of the rounds so far.
     pub(super) fn history(&self) -> PathBuf {
         self.folder.join("history.json")

@@ -1,25 +1,60 @@
 //! A round's training, beside the site's other duties.
 
+use std::path::Path;
+
 use anyhow::Context;
+use ringfence_crypto::statement::PrivacyPolicy;
+use ringfence_durable::Readers;
+use ringfence_learning::private::{NoiseSeed, PrivateTraining};
 use ringfence_learning::{Checkpoint, Training};
+use ringfence_options::private_options;
+use ringfence_weights::Weights;
+use zeroize::Zeroizing;
 
 use super::participant::Participant;
 use super::said::Said;
 use super::state::State;
 
-/// Trains the common model on the site's images; the update, in layout order. A checkpoint of the
-/// same training is gone on from.
+/// Trains the common model on the site's images, privately where the study's policy asks for it; the
+/// update, in layout order. A checkpoint of the same training is gone on from.
 pub(super) async fn update(
     participant: &Participant<'_>,
     state: &State,
 ) -> anyhow::Result<Vec<f32>> {
-    let Participant { site, plan, data, out, writes, .. } = *participant;
-    let round = state.next();
+    let base = state.model().clone();
+    let trained = match participant.site.study().privacy {
+        PrivacyPolicy::RecordLevel(policy) => {
+            private(participant, state, private_options(&policy)).await?
+        }
+        PrivacyPolicy::None | PrivacyPolicy::SetsApart | PrivacyPolicy::SiteLevel(_) => {
+            usual(participant, state).await?
+        }
+    };
+    Ok(trained.difference(&base)?.values().collect())
+}
+
+/// Which training it is: of the same site, round and study, with the same options.
+fn of(participant: &Participant<'_>, state: &State) -> String {
+    let Participant { site, .. } = participant;
+    format!("{} round {} of {}", site.id(), state.next(), site.study_id())
+}
+
+/// How this site trains in this round.
+fn options(
+    participant: &Participant<'_>,
+    state: &State,
+) -> anyhow::Result<ringfence_learning::TrainOptions> {
+    let Participant { site, plan, .. } = *participant;
     let place = site.study().position(site.id());
     let place = place.with_context(|| format!("{} is not on the study's roster", site.id()))?;
-    let options = plan.at(place, round.0);
+    Ok(plan.at(place, state.next().0))
+}
+
+async fn usual(participant: &Participant<'_>, state: &State) -> anyhow::Result<Weights> {
+    let Participant { plan, data, out, writes, .. } = *participant;
+    let (round, options) = (state.next(), options(participant, state)?);
     let (path, base, samples) = (state.checkpoint(), state.model().clone(), data.train.clone());
-    let of = format!("{} round {round} of {}: {options:?}", site.id(), site.study_id());
+    let of = format!("{}: {options:?}", of(participant, state));
     let task = plan.task()?;
     let checkpoint = Checkpoint::load(&path, &of);
     let (images, epochs, resumed) = (samples.len(), options.epochs, checkpoint.is_some());
@@ -39,8 +74,68 @@ pub(super) async fn update(
             &mut |checkpoint| writes.whole(|| checkpoint.save(&path, &of)),
         );
         bar.finish_and_clear();
-        let update = trained?.difference(&base)?;
-        Ok::<_, anyhow::Error>(update.values().collect())
+        trained
     });
-    trained.await.context("the training thread failed")?
+    Ok(trained.await.context("the training thread failed")??)
+}
+
+async fn private(
+    participant: &Participant<'_>,
+    state: &State,
+    private: ringfence_learning::private::PrivateOptions,
+) -> anyhow::Result<Weights> {
+    let Participant { plan, data, out, writes, .. } = *participant;
+    let (round, options) = (state.next(), options(participant, state)?);
+    let seed = noise_seed(&state.noise_seed())?;
+    let (path, base, samples) = (state.checkpoint(), state.model().clone(), data.train.clone());
+    let name = of(participant, state);
+    let of = format!("{name}: {options:?}, {private:?}");
+    let task = plan.task()?;
+    let checkpoint = Checkpoint::load(&path, &of);
+    let (images, steps, resumed) = (samples.len(), private.steps, checkpoint.is_some());
+    out.say(&Said::PrivateTraining { round, images, steps, resumed });
+    let (bar, writes) = (out.progress_bar("private training"), writes.clone());
+    let trained = tokio::task::spawn_blocking(move || {
+        let training = PrivateTraining {
+            task: task.as_ref(),
+            start: &base,
+            samples: &samples,
+            options: &options,
+            private: &private,
+            seed: &seed,
+            of: &name,
+        };
+        let trained = training.run_from(
+            checkpoint.as_ref(),
+            &mut |step| {
+                bar.set_length(step.steps.into());
+                bar.set_position(step.step.into());
+                bar.set_message(format!("round {round}, {} of the images", step.images));
+            },
+            &mut |checkpoint| writes.whole(|| checkpoint.save(&path, &of)),
+        );
+        bar.finish_and_clear();
+        trained
+    });
+    Ok(trained.await.context("the training thread failed")??)
+}
+
+/// The secret that this site's noise in the study comes from: drawn once, and kept for its owner's
+/// eyes, so that a round that is trained again is the same. One that was lost is drawn anew: what it
+/// made is on disk, or has not left.
+fn noise_seed(path: &Path) -> anyhow::Result<NoiseSeed> {
+    if path.exists() {
+        let cannot = || format!("cannot read {}", path.display());
+        let kept = Zeroizing::new(ringfence_durable::read(path, 32).with_context(cannot)?);
+        let bytes = <[u8; 32]>::try_from(kept.as_slice());
+        let bytes = Zeroizing::new(bytes.with_context(|| {
+            let got = kept.len();
+            format!("{}: expected a secret of 32 bytes, got {got}; delete it", path.display())
+        })?);
+        return Ok(NoiseSeed::from_bytes(*bytes));
+    }
+    let seed = NoiseSeed::draw()?;
+    ringfence_durable::write(path, seed.expose(), Readers::Owner)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(seed)
 }

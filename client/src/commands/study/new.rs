@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use ringfence_clock::Clock;
-use ringfence_crypto::statement::{RosterEntry, SignedStudy, Training, Weighting};
+use ringfence_crypto::statement::{PrivacyPolicy, RosterEntry, SignedStudy, Training, Weighting};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
 use ringfence_keys::study::draft::StudyDraft;
 use ringfence_keys::study::spending::check_budget;
 use ringfence_learning::{PlanError, TrainingPlan};
-use ringfence_options::pinned;
+use ringfence_options::{pinned, private_options};
 use ringfence_site::model;
 use ringfence_weights::Weights;
 
@@ -98,9 +98,8 @@ impl New {
     pub(super) fn run(self) -> anyhow::Result<()> {
         self.replacing.check(&self.out)?;
         let aggregator_key = files::read_aggregator_key(&self.aggregator_key)?;
-        let (training, weights) = self.training()?;
+        let (training, plan, weights) = self.training()?;
         let rounds = plan_rounds(&training);
-        let privacy = self.privacy.policy(rounds)?;
         let roster: Vec<RosterEntry> = self
             .sites
             .iter()
@@ -113,7 +112,7 @@ impl New {
             sites => Some(Threshold::choose(sites, holders, collusion, packing)?),
         };
         let mut rng = ringfence_keys::system_rng().context("no randomness")?;
-        let study = StudyDraft {
+        let mut draft = StudyDraft {
             name: self.name,
             created_at: Clock::system().now(),
             roster,
@@ -124,14 +123,18 @@ impl New {
             layout: model::layout(&weights, self.clip),
             initial_model: model::id(&weights),
             weighting: self.sample_counts.map_or(Weighting::Equal, Weighting::SampleCounts),
-            privacy,
+            privacy: PrivacyPolicy::None,
             training,
             min_round_seconds: self.min_round_seconds,
             longest_round_seconds: self.longest_round_seconds,
             review_seconds: self.review_seconds,
             initiator_timeout_seconds: self.initiator_timeout_seconds,
+        };
+        draft.privacy = self.privacy.policy(&draft, rounds)?;
+        if let (PrivacyPolicy::RecordLevel(policy), Some(plan)) = (&draft.privacy, &plan) {
+            private_options(policy).check_with(&plan.training)?;
         }
-        .into_study(&mut rng)?;
+        let study = draft.into_study(&mut rng)?;
         if let Some(rounds) = rounds {
             check_budget(&study, rounds)?;
         }
@@ -142,21 +145,21 @@ impl New {
         Ok(())
     }
 
-    /// What the study pins of training, and the model.
-    fn training(&self) -> anyhow::Result<(Training, Weights)> {
+    /// What the study pins of training, the plan if it pins one, and the model.
+    fn training(&self) -> anyhow::Result<(Training, Option<TrainingPlan>, Weights)> {
         let path = || self.model.display().to_string();
-        let (training, weights) = match self.training {
-            TrainingName::None => (Training::None, Weights::load(&self.model)?),
+        let (training, plan, weights) = match self.training {
+            TrainingName::None => (Training::None, None, Weights::load(&self.model)?),
             TrainingName::Plan => {
                 let (plan, weights) = TrainingPlan::load(&self.model).map_err(|error| {
                     let missing = matches!(error, PlanError::Missing(_));
                     let error = anyhow::Error::from(error);
                     if missing { error.context(NO_PLAN) } else { error }
                 })?;
-                (pinned(&plan)?, weights)
+                (pinned(&plan)?, Some(plan), weights)
             }
         };
         weights.check_finite().with_context(path)?;
-        Ok((training, weights))
+        Ok((training, plan, weights))
     }
 }

@@ -3,7 +3,8 @@
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use ringfence_crypto::statement::{PrivacyPolicy, PrivacyUnit, RecordLevel, SiteLevel, Training};
-use ringfence_keys::study::spending::least_noise;
+use ringfence_keys::study::draft::StudyDraft;
+use ringfence_keys::study::spending::{least_noise, least_site_noise};
 
 /// Whom the opened sums must not tell of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,13 +57,17 @@ impl PrivacyArgs {
     ///
     /// # Errors
     /// Options that lack, do not go together, or ask for what no noise gives.
-    pub(super) fn policy(&self, rounds: Option<u32>) -> anyhow::Result<PrivacyPolicy> {
+    pub(super) fn policy(
+        &self,
+        draft: &StudyDraft,
+        rounds: Option<u32>,
+    ) -> anyhow::Result<PrivacyPolicy> {
         let Some(name) = self.privacy else {
             self.without("", &OF_ALL)?;
             return Ok(PrivacyPolicy::None);
         };
         let unit = match name {
-            PrivacyName::Site => return self.site(),
+            PrivacyName::Site => return self.site(draft, rounds),
             PrivacyName::Record => {
                 self.without("record", &["--records-per-step"])?;
                 PrivacyUnit::Record
@@ -85,22 +90,24 @@ impl PrivacyArgs {
             epsilon: needed(of, "--epsilon", self.epsilon)?,
         };
         if self.noise_multiplier.is_none() {
-            let rounds = rounds.context(
-                "without a training plan nothing says how many rounds the noise must be enough for; give --noise-multiplier",
-            )?;
-            policy.noise_multiplier = least_noise(&policy, rounds)?;
+            policy.noise_multiplier = least_noise(&policy, rounds.context(NO_ROUNDS)?)?;
         }
         Ok(PrivacyPolicy::RecordLevel(policy))
     }
 
-    fn site(&self) -> anyhow::Result<PrivacyPolicy> {
+    fn site(&self, draft: &StudyDraft, rounds: Option<u32>) -> anyhow::Result<PrivacyPolicy> {
         self.without("site", &["--rate", "--steps", "--normaliser", "--records-per-step"])?;
-        Ok(PrivacyPolicy::SiteLevel(SiteLevel {
+        let mut policy = SiteLevel {
             clip: needed("site", "--privacy-clip", self.privacy_clip)?,
-            noise_multiplier: needed("site", "--noise-multiplier", self.noise_multiplier)?,
+            noise_multiplier: self.noise_multiplier.unwrap_or_default(),
             delta: needed("site", "--delta", self.delta)?,
             epsilon: needed("site", "--epsilon", self.epsilon)?,
-        }))
+        };
+        if self.noise_multiplier.is_none() {
+            let rounds = rounds.context(NO_ROUNDS)?;
+            policy.noise_multiplier = least_site_noise(draft, &policy, rounds)?;
+        }
+        Ok(PrivacyPolicy::SiteLevel(policy))
     }
 
     /// Refuses options that would change nothing.
@@ -127,6 +134,8 @@ impl PrivacyArgs {
         }
     }
 }
+
+const NO_ROUNDS: &str = "without a training plan nothing says how many rounds the noise must be enough for; give --noise-multiplier";
 
 /// Every option but --privacy, in the order of the fields.
 const OF_ALL: [&str; 8] = [

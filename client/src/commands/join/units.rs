@@ -1,0 +1,36 @@
+//! Who is accounted for in a private study: the site's records or patients.
+
+use std::path::Path;
+
+use anyhow::ensure;
+use ringfence_learning::SiteData;
+use ringfence_learning::data::record_names;
+use ringfence_site::UnitNames;
+use ringfence_site::ledger::UnitKind;
+
+/// The names of the units that a site trains on.
+///
+/// # Errors
+/// Where patients are protected and the data do not name them; where a record's file cannot be read.
+pub(super) fn unit_names(
+    unit: UnitKind,
+    (path, data): (&Path, &SiteData),
+    names_patients: bool,
+) -> anyhow::Result<UnitNames> {
+    Ok(match unit {
+        UnitKind::Site => UnitNames::Site,
+        UnitKind::Record => UnitNames::Records(record_names(path, &data.train)?),
+        UnitKind::Patient => {
+            ensure!(
+                names_patients,
+                "{}: the study protects patients, and the data do not say which images are of one: expected a column `patient` in labels.csv, with one spelling for each patient in all tables of this hospital",
+                path.display()
+            );
+            let mut names: Vec<String> =
+                data.train.iter().map(|sample| sample.group.clone()).collect();
+            names.sort_unstable();
+            names.dedup();
+            UnitNames::Patients(names)
+        }
+    })
+}

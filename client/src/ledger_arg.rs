@@ -1,0 +1,37 @@
+//! The privacy ledger on the command line.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use ringfence_site::ledger::UnitKind;
+use ringfence_site::{Site, SiteError, UnitNames, unit_of};
+
+/// Where a private study is charged.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LedgerArg {
+    /// Folder of the privacy ledger of this site's patients (`ringfence ledger init` makes it): needed
+    /// where the study has a privacy budget. Every study on the same patients uses the same one.
+    #[arg(long, value_name = "DIR")]
+    ledger: Option<PathBuf>,
+}
+
+impl LedgerArg {
+    /// The site, which charges its rounds to the ledger where its study has a budget.
+    ///
+    /// # Errors
+    /// A ledger that lacks or that nothing is charged to; what `units` says.
+    pub(crate) fn charging(
+        &self,
+        site: Site,
+        units: impl FnOnce(UnitKind) -> anyhow::Result<UnitNames>,
+    ) -> anyhow::Result<Site> {
+        match (unit_of(&site.study().privacy), &self.ledger) {
+            (None, None) => Ok(site),
+            (Some(unit), None) => Err(SiteError::NoLedger(unit).into()),
+            (Some(unit), Some(ledger)) => Ok(site.charging(ledger.clone(), units(unit)?)),
+            (None, Some(_)) => bail!(
+                "--ledger: the study has no privacy budget (`ringfence study show` says what it promises), so that nothing would be charged; leave it out"
+            ),
+        }
+    }
+}
