@@ -34,6 +34,11 @@ pub(crate) fn write_images(folder: &Path) -> Vec<usize> {
 
 /// A site's `join`, ready to be started.
 pub(crate) fn joining(folder: &Path, url: &str, site: &str) -> Command {
+    joining_for(folder, url, (site, "120"))
+}
+
+/// The like, with rounds that stay open for so many seconds.
+pub(crate) fn joining_for(folder: &Path, url: &str, (site, seconds): (&str, &str)) -> Command {
     let (identity, state) = (format!("{site}.identity"), format!("state-{site}"));
     let (data, out) = (format!("images-{site}"), format!("out-{site}"));
     let arguments = [
@@ -43,7 +48,7 @@ pub(crate) fn joining(folder: &Path, url: &str, site: &str) -> Command {
         "--server",
         url,
         "--round-seconds",
-        "120",
+        seconds,
         "--identity",
         &identity,
         "--state",

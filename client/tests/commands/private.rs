@@ -19,7 +19,7 @@ use ringfence_site::Journal;
 use ringfence_weights::Weights;
 use serde_json::Value;
 
-use crate::join::joining;
+use crate::join::joining_for;
 use crate::support::ringfence;
 
 /// Round 1 is beyond what the hospital of the last one allows.
@@ -70,7 +70,8 @@ fn start(folder: &Path, url: &str, site: &str) -> Child {
     let path = folder.join(format!("{site}.log"));
     let log = std::fs::File::options().create(true).append(true).open(path).unwrap();
     let output = log.try_clone().unwrap();
-    let mut join = joining(folder, url, site);
+    // A round waits this long for the site whose budget is spent.
+    let mut join = joining_for(folder, url, (site, "45"));
     join.args(["--ledger", &format!("ledger-{site}")]);
     join.stdout(output).stderr(Stdio::from(log)).spawn().unwrap()
 }

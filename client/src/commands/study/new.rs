@@ -131,10 +131,10 @@ impl New {
             initiator_timeout_seconds: self.initiator_timeout_seconds,
         };
         draft.privacy = self.privacy.policy(&draft, rounds)?;
-        if let (PrivacyPolicy::RecordLevel(policy), Some(plan)) = (&draft.privacy, &plan) {
+        let study = draft.into_study(&mut rng)?;
+        if let (PrivacyPolicy::RecordLevel(policy), Some(plan)) = (&study.privacy, &plan) {
             private_options(policy).check_with(&plan.training)?;
         }
-        let study = draft.into_study(&mut rng)?;
         if let Some(rounds) = rounds {
             check_budget(&study, rounds)?;
         }
