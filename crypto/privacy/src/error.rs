@@ -42,6 +42,17 @@ pub enum Error {
         /// Releases in all.
         times: f64,
     },
+    /// An epsilon that says nothing, and would take hours on a grid.
+    #[error(
+        "accountant `pld`: epsilon is about {about:.1e}, and from {most:.0e} on nothing is hidden; use `rdp`, \
+         or more noise"
+    )]
+    TooLarge {
+        /// What the accountant `rdp` says.
+        about: f64,
+        /// Where this one ends.
+        most: f64,
+    },
     /// No noise is enough.
     #[error(
         "epsilon {epsilon}: expected a target that some noise meets, but even a noise multiplier of {noise} \

@@ -60,6 +60,9 @@ pub fn epsilon(releases: &[Release], delta: f64) -> Result<f64, Error> {
     if rough.epsilon == 0.0 {
         return Ok(0.0);
     }
+    if rough.epsilon > MOST_EPSILON {
+        return Err(Error::TooLarge { about: rough.epsilon, most: MOST_EPSILON });
+    }
     let sampled = releases.iter().any(|(mechanism, _)| {
         matches!(mechanism, Mechanism::Gaussian { sampling_rate, .. } if *sampling_rate < 1.0)
     });
@@ -70,6 +73,9 @@ pub fn epsilon(releases: &[Release], delta: f64) -> Result<f64, Error> {
     // An epsilon that Rényi divergences prove is as true as this one.
     Ok((most * (1.0 + ROUNDING)).min(rough.epsilon))
 }
+
+/// A larger epsilon is not computed: every grid that resolves it is too fine for its losses.
+const MOST_EPSILON: f64 = 1e10;
 
 /// The epsilon of one direction: the grid is made finer until its error is small beside it, or until
 /// it is below `enough`, which the other direction has already.

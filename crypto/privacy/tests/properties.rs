@@ -146,3 +146,13 @@ fn what_is_only_bounded_has_no_loss_distribution() {
     let error = pld::epsilon(&steps(1.0, 0.5, 1), 1e-250).unwrap_err().to_string();
     assert!(error.contains("at least 1e-200"), "{error}");
 }
+
+/// As good as no noise: refused at once, where it took the tight accountant hours.
+#[test]
+fn what_hides_nothing_is_refused_by_the_tight_accountant() {
+    for noise in [1e-15, 1e-6, 1e-5] {
+        let error = epsilon(&steps(noise, 0.04, 2250), 1e-5, Accountant::Pld).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{noise}: {error}");
+        assert!(epsilon(&steps(noise, 0.04, 2250), 1e-5, Accountant::Rdp).unwrap() > 1e10);
+    }
+}
