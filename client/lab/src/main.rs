@@ -1,5 +1,6 @@
 //! The `ringfence-lab` command: methods side by side on one set of data.
 
+mod audit_privacy;
 mod experiment;
 mod files;
 
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use ringfence_exit::{failure, quiet_on_closed_pipes};
 
+use audit_privacy::AuditPrivacy;
 use experiment::Experiment;
 
 /// The laboratory of Ringfence: methods side by side on one set of data. Not for hospitals.
@@ -22,13 +24,20 @@ struct Command {
 enum Action {
     /// Compare methods on one set of data over several seeds.
     Experiment(Box<Experiment>),
+    /// Attack private training, and compare what it leaks with the epsilon that is reported.
+    ///
+    /// RAYON_NUM_THREADS=1 in the environment halves its time.
+    AuditPrivacy(AuditPrivacy),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     quiet_on_closed_pipes();
-    let Action::Experiment(experiment) = Command::parse().action;
-    match experiment.run().await {
+    let done = match Command::parse().action {
+        Action::Experiment(experiment) => experiment.run().await,
+        Action::AuditPrivacy(audit) => audit.run(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ringfence-lab: {}", failure(error.as_ref()));
