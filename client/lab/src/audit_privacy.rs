@@ -1,9 +1,9 @@
 //! `ringfence-lab audit-privacy`: does training leak less than the epsilon that is reported for it?
 //!
-//! The shipped trainer is attacked, and what the attacks find bounds epsilon from below. The bound must
-//! not be above what is reported. That would say little of weak attacks: without noise they must find
-//! that nothing is hidden, and five planted faults must be found as often as was computed beforehand.
-//! What that shows, and what it cannot, is in `docs/privacy_audit.md`.
+//! The shipped trainer is attacked, and what the attacks find bounds epsilon from below. The bound
+//! must not be above what is reported. That would say little of weak attacks: without noise they
+//! must find that nothing is hidden, and five planted faults must be found as often as was computed
+//! beforehand. What that shows, and what it cannot, is in `docs/privacy_audit.md`.
 
 mod audit;
 mod canaries;
@@ -254,8 +254,9 @@ impl AuditPrivacy {
             Fault::WeakNoise => Check::Deviation,
             Fault::SampledNormaliser => Check::Constancy,
             Fault::Shuffling => Check::Participation,
-            // Gradients at right angles: the batch's mean is long as the root of `b` under a unit's,
-            // still far above the clip, and a unit's part in `b` times the clipped one is that root.
+            // Gradients at right angles: the batch's mean is long as the root of `b` under a
+            // unit's, still far above the clip, and a unit's part in `b` times the clipped one is
+            // that root.
             Fault::BatchClipping => {
                 let batch = patients.setting.canaries() as f64 / 2.0;
                 return self.beyond(fault, patients, batch.sqrt(), progress);
@@ -285,7 +286,8 @@ impl AuditPrivacy {
         each(self.runs, run)
     }
 
-    /// A fault with which a unit shifts the sum by so many clips: how often bounds are above epsilon.
+    /// A fault with which a unit shifts the sum by so many clips: how often bounds are above
+    /// epsilon.
     fn beyond(
         &self,
         fault: Fault,

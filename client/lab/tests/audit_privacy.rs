@@ -1,5 +1,5 @@
-//! `ringfence-lab audit-privacy`, small: the shipped trainer holds, planted faults are found, and what
-//! cannot be run is refused. The larger one is in `docs/privacy_audit.md`.
+//! `ringfence-lab audit-privacy`, small: the shipped trainer holds, planted faults are found, and
+//! what cannot be run is refused. The larger one is in `docs/privacy_audit.md`.
 #![allow(
     clippy::unwrap_used,
     reason = "the lint's exception for tests does not reach the helper functions"

@@ -72,8 +72,8 @@ impl Setting {
         if self.images == 1 { "image" } else { "patient" }
     }
 
-    /// Guesses, so many in all. Half of them say "out", unless units are sampled: who was may show it,
-    /// and who was not hardly differs from who is not there.
+    /// Guesses, so many in all. Half of them say "out", unless units are sampled: who was may show
+    /// it, and who was not hardly differs from who is not there.
     fn guesses(&self, scores: &[f64], present: &[bool], made: usize) -> Guesses {
         let out = if self.rate < 1.0 { 0 } else { made / 2 };
         Guesses::of(scores, present, (made, out))
@@ -95,8 +95,8 @@ impl Setting {
         (present.iter().map(score).collect(), present)
     }
 
-    /// The likelihood ratio's logarithm, up to a constant factor, of a canary being in the data when
-    /// a step shows so much of it (Neyman and Pearson: no guess is better).
+    /// The likelihood ratio's logarithm, up to a constant factor, of a canary being in the data
+    /// when a step shows so much of it (Neyman and Pearson: no guess is better).
     fn evidence(&self, shown: f64) -> f64 {
         if self.rate >= 1.0 {
             return shown;

@@ -1,11 +1,11 @@
 //! Images made to be found again: each moves one coordinate of the model, which no other moves.
 //!
-//! The gradient of the dense model's hidden kernel is an outer product: what reaches the hidden units
-//! times the image. Images here are plane waves (the cosine transform's basis), of mean 0 and at right
-//! angles to each other. The first weights, which a study's plan gives and an adversary may have
-//! chosen, send each class along a Walsh function of its own over the hidden units, at right angles to
-//! the other classes'. A wave and a class are then one coordinate of the kernel's transform: up to
-//! 63 waves times 63 classes, and what a training did to each is read off.
+//! The gradient of the dense model's hidden kernel is an outer product: what reaches the hidden
+//! units times the image. Images here are plane waves (the cosine transform's basis), of mean 0 and
+//! at right angles to each other. The first weights, which a study's plan gives and an adversary
+//! may have chosen, send each class along a Walsh function of its own over the hidden units, at
+//! right angles to the other classes'. A wave and a class are then one coordinate of the kernel's
+//! transform: up to 63 waves times 63 classes, and what a training did to each is read off.
 
 use std::f64::consts::PI;
 
@@ -23,8 +23,8 @@ pub(super) const HIDDEN: usize = 64;
 pub(super) const WAVES: usize = PIXELS - 1;
 /// The hidden units' first biases: all of them answer every image, and noise does not silence them.
 const BIAS: f32 = 0.05;
-/// First bias of the class that no image has, and that the model starts by naming: its share is next
-/// to 1, so that each image's gradient is its own class' alone.
+/// First bias of the class that no image has, and that the model starts by naming: its share is
+/// next to 1, so that each image's gradient is its own class' alone.
 const SURE: f32 = 10.0;
 
 /// Units to be put in or left out, and the model that they are audited on.
@@ -118,8 +118,8 @@ fn walsh(number: usize, unit: usize) -> f64 {
     if (number & unit).count_ones() % 2 == 0 { 1.0 } else { -1.0 }
 }
 
-/// The hidden kernel by Walsh functions and waves, each of length 1: a rotation of its values, in which
-/// noise stays what it is.
+/// The hidden kernel by Walsh functions and waves, each of length 1: a rotation of its values, in
+/// which noise stays what it is.
 struct Spectrum(Vec<f64>);
 
 impl Spectrum {

@@ -1,5 +1,6 @@
-//! What a release must show beside its epsilon: as much noise as declared, as much in every step, and
-//! units that take part each by itself. Each check errs in one of a hundred faultless trainings.
+//! What a release must show beside its epsilon: as much noise as declared, as much in every step,
+//! and units that take part each by itself. Each check errs in one of a hundred faultless
+//! trainings.
 
 use std::fmt;
 
@@ -26,8 +27,8 @@ pub(super) enum Check {
     Deviation,
     /// The same noise in every step, whoever takes part.
     Constancy,
-    /// Units take part in as many steps of a pass as chance has it: one in each pass, neither more nor
-    /// less, is what a shuffled list does.
+    /// Units take part in as many steps of a pass as chance has it: one in each pass, neither more
+    /// nor less, is what a shuffled list does.
     Participation,
 }
 
@@ -173,8 +174,9 @@ fn pass(private: &PrivateOptions) -> usize {
     (1.0 / private.rate).round() as usize
 }
 
-/// How far the steps' mean squares of noise are apart: of the law chi square with one degree less than
-/// there are steps, where all noise has one deviation (each mean square has a variance of `2 / n`).
+/// How far the steps' mean squares of noise are apart: of the law chi square with one degree less
+/// than there are steps, where all noise has one deviation (each mean square has a variance of `2 /
+/// n`).
 fn inconstancy(squares: &[f64], coordinates: usize) -> f64 {
     let mean = squares.iter().sum::<f64>() / squares.len() as f64;
     let apart = squares.iter().map(|square| (square / mean - 1.0).powi(2)).sum::<f64>();
@@ -185,7 +187,8 @@ fn most_inconstancy(steps: usize) -> f64 {
     chi_square_quantile(steps as f64 - 1.0, 1.0 - FALSE_ALARMS)
 }
 
-/// Variance of what a unit adds in a pass of `k` steps: `k q (1 - q)` of taking part, and the noise's.
+/// Variance of what a unit adds in a pass of `k` steps: `k q (1 - q)` of taking part, and the
+/// noise's.
 fn spread(private: &PrivateOptions) -> f64 {
     let (steps, coin) = (pass(private) as f64, private.rate * (1.0 - private.rate));
     steps * (SHARE.powi(2) * coin + private.noise_multiplier.powi(2))

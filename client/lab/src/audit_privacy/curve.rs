@@ -1,17 +1,21 @@
 //! What guesses about the canaries of one training say about a whole curve of epsilons and deltas:
 //! Mahloujifar, Melis, Chaudhuri, "Auditing f-Differential Privacy in One Run" (2024).
 //!
-//! A mechanism with noise has an epsilon for every delta at once, and one pair of them is much weaker
-//! than all. Let `p_i` be the probability that `i` of `r` guesses about `m` canaries are right. Flip
-//! the coin of one canary, drawn at random: with it, what was a right guess among `i` is a wrong one
-//! beside `i - 1`. As both data sets are neighbours, for every `c`
+//! A mechanism with noise has an epsilon for every delta at once, and one pair of them is much
+//! weaker than all. Let `p_i` be the probability that `i` of `r` guesses about `m` canaries are
+//! right. Flip the coin of one canary, drawn at random: with it, what was a right guess among `i`
+//! is a wrong one beside `i - 1`. As both data sets are neighbours, for every `c`
 //!
 //! `sum_{i >= c} i/m p_i <= F(sum_{i >= c-1} (r-i)/m p_i)`,
 //!
 //! where `F(x)` is the most probability that an event can have on a data set if it has `x` on a
-//! neighbour: the least of `delta + e^epsilon x` over the curve. That bounds `P[v or more right]`
-//! (the paper's theorem 3.2 and algorithm 3). The least probability that is left for the others falls
-//! when as much as possible sits at exactly `v`, which [`Curve::allows`] follows downwards.
+//! neighbour: the least of `delta + e^epsilon x` over the curve.
+//!
+//! [`Curve::allows`] follows these downwards from `c = v`, with `P[v or more right] = p`, as the
+//! paper's algorithm does. It puts all of `p` at exactly `v` and takes each next `p_i` as small as
+//! the inequality lets it. Nothing else leaves less for the smaller numbers: mass at larger `i` or
+//! taken earlier raises the left side by at least its share `i/m`, and so all that must follow. If
+//! more than 1 is needed in all, `p` was too much.
 
 use super::guesses::Guesses;
 
@@ -29,8 +33,8 @@ pub(super) struct Point {
 pub(super) struct Curve(pub(super) Vec<Point>);
 
 impl Curve {
-    /// Whether a mechanism with this curve can have so many right guesses, or more, with probability
-    /// `p`. Where it cannot, such guesses refute the curve at confidence `1 - p`.
+    /// Whether a mechanism with this curve can have so many right guesses, or more, with
+    /// probability `p`. Where it cannot, such guesses refute the curve at confidence `1 - p`.
     pub(super) fn allows(&self, guesses: &Guesses, p: f64) -> bool {
         let Guesses { canaries, made, right } = *guesses;
         let (canaries, all) = (canaries as f64, made as f64);

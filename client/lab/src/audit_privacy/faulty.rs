@@ -1,8 +1,8 @@
 //! A trainer with one fault, to see whether the audits find it. Nothing else uses it.
 //!
 //! Without a fault it does what `PrivateTraining` does, with chance of another origin. Three faults
-//! cannot be had from `PrivateTraining`, whatever it is told, and are made here; the other two are its
-//! own with options that are not the declared ones.
+//! cannot be had from `PrivateTraining`, whatever it is told, and are made here; the other two are
+//! its own with options that are not the declared ones.
 
 use std::fmt;
 

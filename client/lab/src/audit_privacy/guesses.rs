@@ -12,8 +12,8 @@ pub(super) struct Guesses {
 }
 
 impl Guesses {
-    /// Of so many guesses, those that go to the highest scores say "in"; the others, `out`, go to the
-    /// lowest and say "out".
+    /// Of so many guesses, those that go to the highest scores say "in"; the others, `out`, go to
+    /// the lowest and say "out".
     pub(super) fn of(scores: &[f64], present: &[bool], (made, out): (usize, usize)) -> Self {
         let mut order: Vec<(f64, bool)> =
             scores.iter().copied().zip(present.iter().copied()).collect();

@@ -5,9 +5,9 @@ use super::guesses::Guesses;
 use super::statistics::binomial;
 
 /// Probability that so many guesses are right at most, of whatever is `(epsilon, delta)`-private
-/// (theorem 5.2, as in the paper's own program): `P[B >= v] + 2 m delta max_i P[v > B >= v - i] / i`
-/// with `B` of the law `Binomial(r, e^epsilon / (1 + e^epsilon))`, for `v` right of `r` guesses about
-/// `m` canaries.
+/// (theorem 5.2, as in the paper's own program): `P[B >= v] + 2 m delta max_i P[v > B >= v - i] /
+/// i` with `B` of the law `Binomial(r, e^epsilon / (1 + e^epsilon))`, for `v` right of `r` guesses
+/// about `m` canaries.
 pub(super) fn p_value(guesses: &Guesses, epsilon: f64, delta: f64) -> f64 {
     let Guesses { canaries, made, right } = *guesses;
     // Beyond 36, one minus this probability is nothing to a double.

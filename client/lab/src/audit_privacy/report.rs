@@ -83,8 +83,8 @@ impl Row {
         }
     }
 
-    /// The shipped trainer: its bounds are within the reported epsilon, and those of a white box near
-    /// it where the bounds of ideal attacks, `predicted`, say that they can be.
+    /// The shipped trainer: its bounds are within the reported epsilon, and those of a white box
+    /// near it where the bounds of ideal attacks, `predicted`, say that they can be.
     pub(super) fn shipped(
         audit: &Audit,
         outcomes: &[Outcome],

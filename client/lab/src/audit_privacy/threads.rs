@@ -1,6 +1,6 @@
-//! Runs side by side, each on one thread: tasks as small as these lose more by being divided than they
-//! gain. `RAYON_NUM_THREADS=1` saves half of the time beyond that: without it the tensor library counts
-//! the machine's cores anew before every product of matrices.
+//! Runs side by side, each on one thread: tasks as small as these lose more by being divided than
+//! they gain. `RAYON_NUM_THREADS=1` saves half of the time beyond that: without it the tensor
+//! library counts the machine's cores anew before every product of matrices.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;

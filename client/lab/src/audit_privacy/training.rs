@@ -1,4 +1,5 @@
-//! One training under audit, by the shipped trainer or a faulty one, and what an adversary sees of it.
+//! One training under audit, by the shipped trainer or a faulty one, and what an adversary sees of
+//! it.
 
 use rand::rngs::ChaCha20Rng;
 use rand::{RngExt, SeedableRng};
@@ -26,8 +27,9 @@ pub(super) struct Audited<'a> {
 }
 
 impl Audited<'_> {
-    /// What each step added to the sum of gradients, noise and all, in units of the clip: seen in the
-    /// weights before and after it, as whoever takes part in a federation sees those of each round.
+    /// What each step added to the sum of gradients, noise and all, in units of the clip: seen in
+    /// the weights before and after it, as whoever takes part in a federation sees those of each
+    /// round.
     ///
     /// # Errors
     /// Those of training.
@@ -45,8 +47,8 @@ impl Audited<'_> {
         Ok(releases)
     }
 
-    /// How much each canary's loss has fallen from the first weights to the last ones, of one training
-    /// in one go.
+    /// How much each canary's loss has fallen from the first weights to the last ones, of one
+    /// training in one go.
     ///
     /// # Errors
     /// Those of training.
