@@ -2,20 +2,24 @@
 //!
 //! Checkpoints are chosen on validation images: of each run the round whose model does best there,
 //! on the mean of the sites. Test images are scored once, with that model. Every run is kept in a
-//! file of its own, and a run that is there already is not repeated.
+//! file of its own, and a run that is there already is not repeated. With `--epsilons` the last round
+//! counts instead.
 
 mod job;
 mod method;
+mod private;
 mod progress;
 mod report;
 mod rounds;
 mod run;
+mod start;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use ringfence_crypto::statement::Weighting;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, TrainingPlan, data};
@@ -28,8 +32,10 @@ use ringfence_words::counted;
 use crate::files::{make_folder, result_folder};
 use job::Job;
 use method::MethodName;
+use private::{Private, PrivateArgs, Protection};
 use progress::Progress;
 use run::{Key, Run};
+use start::Start;
 
 /// Arguments of `ringfence-lab experiment`.
 #[derive(Debug, clap::Args)]
@@ -43,10 +49,9 @@ pub(crate) struct Experiment {
     plan: PlanArgs,
     #[command(flatten)]
     object: ObjectArg,
-    /// What is compared.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [
-        MethodName::Local, MethodName::Fedavg, MethodName::Perfedavg,
-    ])]
+    /// What is compared; local, fedavg and perfedavg unless given, and fedavg alone with
+    /// --epsilons.
+    #[arg(long, value_enum, value_delimiter = ',')]
     methods: Vec<MethodName>,
     /// Seeds of divisions, initial weights and training; --seed is not used.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
@@ -54,6 +59,13 @@ pub(crate) struct Experiment {
     /// Run every federated method a second time through the aggregator, encrypted.
     #[arg(long)]
     encrypted: bool,
+    /// A model file of the same architecture whose weights every run starts from, instead of
+    /// weights from its seed. What it was trained on is not protected by --epsilons: take a model of
+    /// public images or phantoms.
+    #[arg(long, value_name = "MODEL")]
+    start: Option<PathBuf>,
+    #[command(flatten)]
+    private: PrivateArgs,
     #[command(flatten)]
     federation: FederationArgs,
     #[command(flatten)]
@@ -76,9 +88,12 @@ impl Experiment {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.device.choose()?;
         let object = self.object.name(self.plan.task, self.data.is_none())?;
-        ensure!(!self.seeds.is_empty() && !self.methods.is_empty(), "nothing to compare");
+        ensure!(!self.seeds.is_empty(), "nothing to compare");
         each_once("--seeds", &self.seeds)?;
-        each_once("--methods", self.methods.iter().map(|method| name(*method)))?;
+        let methods = self.methods();
+        each_once("--methods", methods.iter().map(|method| name(*method)))?;
+        self.private.check(&methods, self.encrypted)?;
+        let start = self.start.as_deref().map(Start::load).transpose()?;
         result_folder(&self.out)?;
         let runs = self.out.join("runs");
         make_folder(&runs)?;
@@ -87,6 +102,9 @@ impl Experiment {
         let progress = Progress::new(to_make.count(), Duration::from_secs(self.progress_seconds));
         let (started, mut done) = (Instant::now(), Vec::new());
         let mut said = BTreeSet::new();
+        if let Some(start) = &start {
+            println!("{}", start.summary());
+        }
         for seed in &self.seeds {
             let dataset = self.dataset(*seed)?;
             let task = self.plan_of(MethodName::Local, *seed, &dataset)?.task()?;
@@ -98,10 +116,17 @@ impl Experiment {
                     println!("{line}");
                 }
             }
+            // All of a seed's runs are checked before the first of them trains.
+            let mut ready = Vec::new();
             for key in keys.iter().filter(|key| key.seed == *seed) {
-                let plan = self.plan_of(key.method, *seed, &dataset)?;
-                plan.check(&dataset)?;
-                done.push(self.one(*key, &plan, &dataset, &progress).await?);
+                ready.push((*key, self.ready(*key, start.as_ref(), &dataset)?));
+            }
+            for (key, (plan, private)) in ready {
+                let folder = &self.out.join("runs").join(key.to_string());
+                let federation = &self.federation.options(&dataset);
+                let (plan, dataset, progress, start) = (&plan, &dataset, &progress, start.as_ref());
+                let job = Job { folder, key, plan, federation, dataset, progress, private, start };
+                done.push(one(job).await?);
             }
         }
         println!(
@@ -109,7 +134,7 @@ impl Experiment {
             counted(done.len() as u64, "run"),
             duration(started.elapsed())
         );
-        report::write(&self.out, self.plan.task, &done)?;
+        report::write(&self.out, self.plan.task, &done, start.as_ref())?;
         // Pictures of the first seed's models.
         if let Some(seed) = self.seeds.first() {
             let dataset = self.dataset(*seed)?;
@@ -125,35 +150,52 @@ impl Experiment {
         let ways: &[bool] = if self.encrypted { &[false, true] } else { &[false] };
         let mut keys = Vec::new();
         for seed in &self.seeds {
-            for method in &self.methods {
+            for method in &self.methods() {
                 let ways = ways.iter().filter(|way| !**way || method.is_federated());
-                keys.extend(ways.map(|way| Key { method: *method, seed: *seed, encrypted: *way }));
+                for encrypted in ways {
+                    let (method, seed, encrypted) = (*method, *seed, *encrypted);
+                    let key = |level| Key { method, seed, encrypted, level };
+                    match self.private.is_asked_for() {
+                        true => keys.extend(self.private.levels().into_iter().map(Some).map(key)),
+                        false => keys.push(key(None)),
+                    }
+                }
             }
         }
         keys
     }
 
-    /// A run from its file, or anew.
-    async fn one(
+    fn methods(&self) -> Vec<MethodName> {
+        match (self.methods.is_empty(), self.private.is_asked_for()) {
+            (false, _) => self.methods.clone(),
+            (true, true) => vec![MethodName::Fedavg],
+            (true, false) => vec![MethodName::Local, MethodName::Fedavg, MethodName::Perfedavg],
+        }
+    }
+
+    /// A run's plan, and what it does to hide a unit, checked against the data.
+    fn ready(
         &self,
         key: Key,
-        plan: &TrainingPlan,
+        start: Option<&Start>,
         dataset: &Dataset,
-        progress: &Progress,
-    ) -> anyhow::Result<Run> {
-        let folder = self.out.join("runs").join(key.to_string());
-        let federation = &self.federation.options(dataset);
-        let job = Job { folder: &folder, key, plan, federation, dataset, progress };
-        if let Some(run) = Run::load(&folder, key, &job.settings())? {
-            println!("{key:<28} kept      {}", run.headline());
-            return Ok(run);
+    ) -> anyhow::Result<(TrainingPlan, Option<Private>)> {
+        let mut plan = self.plan_of(key.method, key.seed, dataset)?;
+        if let Some(level) = key.level {
+            self.private.adapt(&mut plan, level);
         }
-        progress.run(key);
-        let run = job.run().await?;
-        println!("{key:<28} {:>6.0} s  {}", run.seconds, run.headline());
-        progress.ended(key, Duration::from_secs_f64(run.seconds));
-        progress.say_left();
-        Ok(run)
+        plan.check(dataset)?;
+        if let Some(start) = start {
+            start.check(&plan)?;
+        }
+        let private = key.level.map(|level| self.private.of(level, &plan, dataset)).transpose()?;
+        let weighting = self.federation.options(dataset).weighting;
+        let of_sites = matches!(&private, Some(Private { protection: Protection::Updates(_), .. }));
+        ensure!(
+            !of_sites || weighting == Weighting::Equal,
+            "--weighting samples: expected equal where sites are hidden, so that no site's part in the mean is larger than another's"
+        );
+        Ok((plan, private))
     }
 
     fn plan_of(
@@ -166,8 +208,9 @@ impl Experiment {
         args.seed = seed;
         let mut plan = args.plan(&dataset.classes, method.choice(), UsualEpochs::default())?;
         // Every common model is fine-tuned, too: otherwise what fine-tuning does and what the
-        // algorithm does could not be told apart.
-        plan.fine_tuning = self.plan.settings.fine_tuning_usually(1, UsualEpochs::default())?;
+        // algorithm does could not be told apart. With --epsilons only where that is asked for.
+        let steps = usize::from(!self.private.is_asked_for());
+        plan.fine_tuning = self.plan.settings.fine_tuning_usually(steps, UsualEpochs::default())?;
         Ok(plan)
     }
 
@@ -178,8 +221,28 @@ impl Experiment {
             self.plan.check_without_data()?;
             let sites = self.images.sites.unwrap_or(PhantomOptions::default().sites);
             let options = PhantomOptions { side, sites, seed, ..PhantomOptions::default() };
-            return Ok(phantom::generate(&options)?);
+            let mut dataset = phantom::generate(&options)?;
+            self.private.regroup(&mut dataset);
+            return Ok(dataset);
         };
-        Ok(data::load(path, &self.images.options((side, self.plan.channels()), seed, &[])?)?)
+        let options = self.images.options((side, self.plan.channels()), seed, &[])?;
+        let mut dataset = data::load(path, &options)?;
+        self.private.regroup(&mut dataset);
+        Ok(dataset)
     }
+}
+
+/// A run from its file, or anew.
+async fn one(job: Job<'_>) -> anyhow::Result<Run> {
+    let (key, progress) = (job.key, job.progress);
+    if let Some(run) = Run::load(job.folder, key, &job.settings())? {
+        println!("{key:<28} kept      {}", run.headline());
+        return Ok(run);
+    }
+    progress.run(key);
+    let run = job.run().await?;
+    println!("{key:<28} {:>6.0} s  {}", run.seconds, run.headline());
+    progress.ended(key, Duration::from_secs_f64(run.seconds));
+    progress.say_left();
+    Ok(run)
 }

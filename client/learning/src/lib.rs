@@ -25,7 +25,7 @@ pub use error::LearnError;
 pub use model::ModelName;
 pub use parameters::Parameters;
 pub use plan::{FineTuning, PlanError, TrainingPlan};
-pub use simulation::{RoundStart, Simulation};
+pub use simulation::{PrivateRound, RoundStart, Simulation};
 pub use task::{Classification, Score, Scores, Segmentation, Task, TaskName};
 pub use train::{
     Algorithm, Augmentation, Checkpoint, MetaGradient, Optimizer, Progress, TrainOptions, Training,

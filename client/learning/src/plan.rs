@@ -225,7 +225,8 @@ impl TrainingPlan {
     fn step(&self) -> Result<Step<'_>, LearnError> {
         let values = self.initial_weights()?.len();
         let Self { model, side, channels, training, .. } = self;
-        Ok(Step { model: *model, values, side: *side, channels: *channels, training })
+        let (model, side, channels) = (*model, *side, *channels);
+        Ok(Step { model, values, side, channels, training, private: false })
     }
 
     /// Checks a study's data and free memory against the plan before any time is spent on training.

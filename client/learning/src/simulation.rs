@@ -4,6 +4,7 @@
 use crate::data::{Dataset, SiteData};
 use crate::error::LearnError;
 use crate::plan::TrainingPlan;
+use crate::train::private::{NoiseSeed, PrivateOptions, PrivateProgress, PrivateTraining};
 use crate::train::{Algorithm, Progress, TrainOptions, Training};
 use ringfence_weights::{MeanStepState, Weights};
 
@@ -67,6 +68,46 @@ impl RoundStart<'_> {
     }
 }
 
+/// Private training at all sites, from one secret: for experiments, in which nobody's data are
+/// protected by it.
+#[derive(Clone, Copy)]
+pub struct PrivateRound<'a> {
+    /// What fixes the privacy, alike at every site.
+    pub private: &'a PrivateOptions,
+    /// What the chance of every site comes from.
+    pub seed: &'a NoiseSeed,
+    /// Which study it is. Sites and rounds are told apart beside it.
+    pub of: &'a str,
+}
+
+impl RoundStart<'_> {
+    /// Trains privately at one site after the other: the update of each, which may leave the site.
+    /// `progress` is told the place that trains.
+    ///
+    /// # Errors
+    /// As [`PrivateTraining::run`].
+    pub fn private_updates(
+        &self,
+        dataset: &Dataset,
+        how: PrivateRound<'_>,
+        progress: &mut dyn FnMut(usize, PrivateProgress),
+    ) -> Result<Vec<Vec<f32>>, LearnError> {
+        let task = self.plan.task()?;
+        let PrivateRound { private, seed, of } = how;
+        let mut updates = Vec::with_capacity(dataset.sites.len());
+        for (place, site) in dataset.sites.iter().enumerate() {
+            let of = format!("{of}, site {place}, round {}", self.round);
+            let options = self.plan.at(place, self.round);
+            let (task, start, samples) = (task.as_ref(), self.model, &site.train);
+            let training =
+                PrivateTraining { task, start, samples, options: &options, private, seed, of: &of };
+            let trained = training.run(&mut |step| progress(place, step))?;
+            updates.push(trained.difference(self.model)?.values().collect());
+        }
+        Ok(updates)
+    }
+}
+
 /// The common model between rounds.
 pub struct Simulation {
     plan: TrainingPlan,
@@ -80,14 +121,25 @@ impl Simulation {
     /// # Errors
     /// When the plan's model cannot be built.
     pub fn new(plan: &TrainingPlan) -> Result<Self, LearnError> {
-        let model = plan.initial_weights()?;
-        Ok(Self { plan: plan.clone(), model, mean_step: MeanStepState::new(plan.mean_step) })
+        Ok(Self::from_model(plan, plan.initial_weights()?))
+    }
+
+    /// Before round 0, from other first weights than the plan's own.
+    #[must_use]
+    pub fn from_model(plan: &TrainingPlan, model: Weights) -> Self {
+        Self { plan: plan.clone(), model, mean_step: MeanStepState::new(plan.mean_step) }
     }
 
     /// The common model.
     #[must_use]
     pub fn model(&self) -> &Weights {
         &self.model
+    }
+
+    /// What every site starts this round from.
+    #[must_use]
+    pub fn start(&self, round: u32) -> RoundStart<'_> {
+        RoundStart { plan: &self.plan, model: &self.model, round }
     }
 
     /// One round: every site trains, and the mean of their updates, weighted by `weighting` (one
@@ -101,18 +153,46 @@ impl Simulation {
         dataset: &Dataset,
         weighting: &[f64],
     ) -> Result<(), LearnError> {
-        let start = RoundStart { plan: &self.plan, model: &self.model, round };
-        let updates = start.updates(dataset, &[], &mut |_, _| ())?;
-        let total: f64 = weighting.iter().sum();
-        let mut mean = vec![0.0f64; self.model.len()];
-        for (update, factor) in updates.into_iter().flatten().zip(weighting) {
-            for (mean, value) in mean.iter_mut().zip(update) {
-                *mean += f64::from(value) * factor / total;
-            }
-        }
-        let mean = mean.into_iter().map(|value| value as f32).collect();
-        let mean = Weights::from_values(&self.model.shapes(), mean)?;
+        let updates = self.start(round).updates(dataset, &[], &mut |_, _| ())?;
+        let updates: Vec<Vec<f32>> = updates.into_iter().flatten().collect();
+        self.apply(&mean(&updates, weighting))
+    }
+
+    /// The same with private training.
+    ///
+    /// # Errors
+    /// As [`PrivateTraining::run`].
+    pub fn private_round(
+        &mut self,
+        round: u32,
+        dataset: &Dataset,
+        weighting: &[f64],
+        how: PrivateRound<'_>,
+    ) -> Result<(), LearnError> {
+        let updates = self.start(round).private_updates(dataset, how, &mut |_, _| ())?;
+        self.apply(&mean(&updates, weighting))
+    }
+
+    /// Ends a round: a mean update goes into the common model.
+    ///
+    /// # Errors
+    /// [`LearnError::Weights`] when it is of another length or not finite.
+    pub fn apply(&mut self, mean: &[f32]) -> Result<(), LearnError> {
+        let mean = Weights::from_values(&self.model.shapes(), mean.to_vec())?;
         self.model = self.mean_step.apply(&self.model, &mean)?;
         Ok(())
     }
+}
+
+/// The mean of updates of equal length, with a factor for each.
+#[must_use]
+pub fn mean(updates: &[Vec<f32>], weighting: &[f64]) -> Vec<f32> {
+    let total: f64 = weighting.iter().sum();
+    let mut mean = vec![0.0f64; updates.first().map_or(0, Vec::len)];
+    for (update, factor) in updates.iter().zip(weighting) {
+        for (mean, value) in mean.iter_mut().zip(update) {
+            *mean += f64::from(*value) * factor / total;
+        }
+    }
+    mean.into_iter().map(|value| value as f32).collect()
 }

@@ -15,13 +15,14 @@ use ringfence_options::{pinned, progress_bar};
 use ringfence_weights::Weights;
 
 use super::method::MethodName;
+use super::private::{Level, Private, Statement};
 use super::progress::Progress;
-use super::rounds::Rounds;
-use super::run::{Key, Run, SiteScores, Table};
+use super::rounds::{ProtectedRounds, Rounds};
+use super::run::{Key, PrivateRun, Run, SiteScores, Table};
+use super::start::Start;
 use crate::files;
 
 /// What a run is made from.
-#[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
     /// Where its models and its report go.
     pub(super) folder: &'a Path,
@@ -30,13 +31,19 @@ pub(super) struct Job<'a> {
     pub(super) federation: &'a FederationOptions,
     pub(super) dataset: &'a Dataset,
     pub(super) progress: &'a Progress,
+    /// What a run with a level does to hide a unit.
+    pub(super) private: Option<Private>,
+    /// Where first weights come from, if not from the plan's seed.
+    pub(super) start: Option<&'a Start>,
 }
 
-/// The chosen model of each site.
+/// The model of each site that counts.
 struct Outcome {
     validation: Vec<f64>,
     chosen: Vec<u32>,
     models: Vec<Weights>,
+    /// Where the last round counts, whatever its score: the one that does best on validation images.
+    best: Option<Best>,
 }
 
 impl Job<'_> {
@@ -46,21 +53,34 @@ impl Job<'_> {
             let (train, validation) = (site.train.len(), site.validation.len());
             serde_json::json!([site.site, train, validation, site.test.len()])
         };
-        serde_json::json!({
+        let mut settings = serde_json::json!({
             "plan": self.plan,
             "device": compute::kind(),
             "weighting": self.federation.weighting,
             "bits": self.federation.bits,
             "clip": self.federation.clip,
             "sites": self.dataset.sites.iter().map(sizes).collect::<Vec<_>>(),
-        })
+        });
+        // Runs without them keep the settings that they always had.
+        if let Some(Private { protection, statement }) = &self.private {
+            settings["private"] = serde_json::json!([protection, statement]);
+        }
+        if let Some(start) = self.start {
+            settings["start"] = serde_json::json!(start);
+        }
+        settings
     }
 
     /// Makes the run, and writes models and `run.json`.
-    pub(super) async fn run(&self) -> anyhow::Result<Run> {
-        let Self { folder, key, plan, dataset, .. } = *self;
+    ///
+    /// # Errors
+    /// As training, and where files cannot be written.
+    pub(super) async fn run(mut self) -> anyhow::Result<Run> {
+        let Self { folder, key, plan, dataset, .. } = self;
         files::make_folder(folder)?;
+        let settings = self.settings();
         let started = Instant::now();
+        let statement = self.private.as_ref().map(|private| private.statement.clone());
         let outcome = match key.method {
             MethodName::Local => self.alone()?,
             _ => self.together().await?,
@@ -80,11 +100,42 @@ impl Job<'_> {
             (_, Some(common)) => plan.save(common, &folder.join("model.safetensors"))?,
             (_, None) => {}
         }
+        let private = match statement {
+            Some(statement) => Some(self.beside(statement, task.as_ref(), &outcome)?),
+            None => None,
+        };
         let Outcome { validation, chosen, .. } = outcome;
-        let (settings, seconds) = (self.settings(), started.elapsed().as_secs_f64());
-        let run = Run { key, settings, validation, chosen, test, personalised, seconds };
+        let seconds = started.elapsed().as_secs_f64();
+        let run = Run { key, settings, validation, chosen, test, personalised, private, seconds };
         files::write(&folder.join("run.json"), &serde_json::to_vec_pretty(&run)?)?;
         Ok(run)
+    }
+
+    /// What is kept of a run with a level beside the rest.
+    fn beside(
+        &self,
+        statement: Statement,
+        task: &dyn Task,
+        outcome: &Outcome,
+    ) -> anyhow::Result<PrivateRun> {
+        let all = self.dataset.sites.iter().flat_map(|site| site.test.iter().cloned());
+        let all: Vec<_> = all.collect();
+        let common = outcome.models.first().context("a run without a model")?;
+        let together = SiteScores::new("all images", &evaluate(task, common, &all)?);
+        let mut chosen = None;
+        if let (Some(Level::None), Some(best)) = (self.key.level, &outcome.best) {
+            let models = vec![best.model.clone(); self.dataset.sites.len()];
+            chosen = Some((best.round, table(task, self.dataset, &models)?));
+        }
+        Ok(PrivateRun { statement, together, chosen })
+    }
+
+    /// The weights before the first round.
+    fn first(&self) -> anyhow::Result<Weights> {
+        match self.start {
+            Some(start) => Ok(start.weights.clone()),
+            None => Ok(self.plan.initial_weights()?),
+        }
     }
 
     /// Test scores after fine-tuning at each site; keeps the models of methods meant for it.
@@ -120,7 +171,7 @@ impl Job<'_> {
         let (mut chosen, mut models) = (Vec::new(), Vec::new());
         for (place, site) in dataset.sites.iter().enumerate() {
             bar.set_message(site.site.clone());
-            let mut weights = plan.initial_weights()?;
+            let mut weights = self.first()?;
             let mut best = Best::new(&weights);
             for round in 0..=plan.rounds {
                 if let Some(before) = round.checked_sub(1) {
@@ -140,13 +191,14 @@ impl Job<'_> {
         }
         bar.finish_and_clear();
         let validation = validation.iter().map(|scores| mean_for_choice(scores)).collect();
-        Ok(Outcome { validation, chosen, models })
+        Ok(Outcome { validation, chosen, models, best: None })
     }
 
     /// A federated method: the round whose model does best on the sites' validation images, on
     /// average, after fine-tuning where the method is meant for it (its plain steps only: epochs
-    /// after every round would cost more than the rounds).
-    async fn together(&self) -> anyhow::Result<Outcome> {
+    /// after every round would cost more than the rounds). With a level, the last round: to choose
+    /// one by a score would tell more than epsilon says.
+    async fn together(&mut self) -> anyhow::Result<Outcome> {
         let Self { key, plan, dataset, .. } = *self;
         let task = plan.task()?;
         let mut rounds = self.rounds().await?;
@@ -175,23 +227,28 @@ impl Job<'_> {
             bar.set_message(format!("{key}: validation {score:.3}"));
         }
         bar.finish_and_clear();
+        let last = key.level.map(|_| rounds.model().clone());
         if let Rounds::Encrypted(federation) = rounds {
             // What the aggregator and the sites kept of this run: hundreds of bodies, and nothing
             // to learn.
             drop(federation);
             std::fs::remove_dir_all(self.state()).context("cannot clear the run's state")?;
         }
-        let models = vec![best.model; dataset.sites.len()];
-        Ok(Outcome { validation, chosen: vec![best.round], models })
+        let (round, model, best) = match last {
+            Some(last) => (plan.rounds, last, Some(best)),
+            None => (best.round, best.model, None),
+        };
+        let models = vec![model; dataset.sites.len()];
+        Ok(Outcome { validation, chosen: vec![round], models, best })
     }
 
     /// The federation before its first round.
-    async fn rounds(&self) -> anyhow::Result<Rounds> {
-        let Self { plan, dataset, .. } = *self;
+    async fn rounds(&mut self) -> anyhow::Result<Rounds> {
+        let Self { plan, dataset, key, .. } = *self;
         if self.key.encrypted {
             let setup = FederationSetup {
                 names: dataset.sites.iter().map(|site| site.site.clone()).collect(),
-                initial: plan.initial_weights()?,
+                initial: self.first()?,
                 mean_step: plan.mean_step,
                 training: pinned(plan)?,
                 options: self.federation.clone(),
@@ -206,7 +263,13 @@ impl Job<'_> {
             Weighting::Equal => vec![1.0; dataset.sites.len()],
             Weighting::SampleCounts(counts) => counts.iter().copied().map(f64::from).collect(),
         };
-        Ok(Rounds::Plain(Box::new(Simulation::new(plan)?), weighting))
+        let simulation = Simulation::from_model(plan, self.first()?);
+        let Some(Private { protection, .. }) = self.private.take() else {
+            return Ok(Rounds::Plain(Box::new(simulation), weighting));
+        };
+        let (seed, of) = (key.seed, key.to_string());
+        let rounds = ProtectedRounds { simulation, weighting, protection, seed, of };
+        Ok(Rounds::Protected(Box::new(rounds)))
     }
 }
 

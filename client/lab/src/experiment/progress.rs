@@ -127,7 +127,7 @@ mod tests {
         assert!(lock(&progress.state).left().is_none());
         let line = lock(&progress.state).to_string();
         assert_eq!(line, "after 0 s: 0 of 4 runs, 0 %, time left not known yet; reading images");
-        let key = Key { method: MethodName::Fedavg, seed: 1, encrypted: false };
+        let key = Key { method: MethodName::Fedavg, seed: 1, encrypted: false, level: None };
         progress.run(key);
         assert!(lock(&progress.state).to_string().ends_with(&format!("; now {key}")));
         progress.ended(key, Duration::from_secs(125));

@@ -11,6 +11,7 @@ use ringfence_options::score::{marked, one_class_note};
 use serde::Serialize;
 
 use super::run::{Run, Table, mean};
+use super::start::Start;
 use crate::files;
 
 /// One row of the table: a method's runs.
@@ -18,15 +19,61 @@ use crate::files;
 struct Row<'a> {
     name: String,
     runs: Vec<&'a Run>,
-    /// Whether the scores are those after fine-tuning.
-    fine_tuned: bool,
+    of: Model,
+}
+
+/// Which model of a run a row is of.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Model {
+    /// The one that counts.
+    Run,
+    /// That one fine-tuned at each site.
+    FineTuned,
+    /// The one that does best on validation images, beside one that was not chosen.
+    Best,
+}
+
+impl Model {
+    fn tables(self, run: &Run) -> Option<&Table> {
+        match self {
+            Self::Run => Some(&run.test),
+            Self::FineTuned => run.personalised.as_ref(),
+            Self::Best => Some(&run.private.as_ref()?.chosen.as_ref()?.1),
+        }
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Run => "",
+            Self::FineTuned => ", fine-tuned",
+            Self::Best => ", best round",
+        }
+    }
 }
 
 impl Row<'_> {
     fn tables(&self) -> impl Iterator<Item = &Table> {
-        self.runs.iter().filter_map(|run| {
-            if self.fine_tuned { run.personalised.as_ref() } else { Some(&run.test) }
-        })
+        self.runs.iter().filter_map(|run| self.of.tables(run))
+    }
+
+    /// One score on all sites' images together in each run that has it.
+    fn together(&self, score: &str) -> Vec<f64> {
+        let of = |run: &&Run| run.private.as_ref()?.together.get(score);
+        let counts = self.of == Model::Run;
+        self.runs.iter().filter(|_| counts).filter_map(of).collect()
+    }
+
+    /// What its runs' privacy amounts to; several where their noise differs.
+    fn statements(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for statement in self.runs.iter().filter_map(|run| run.private.as_ref()) {
+            let text = statement.statement.to_string();
+            if !all.contains(&text) {
+                all.push(text);
+            }
+        }
+        all
     }
 
     /// One score of a site in each run where it is defined.
@@ -53,7 +100,12 @@ fn sites(runs: &[Run]) -> Vec<(String, Option<String>)> {
 }
 
 /// Prints the tables, and writes `report.json`, `curves.svg` and `bars.svg`.
-pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<()> {
+pub(super) fn write(
+    out: &Path,
+    task: TaskName,
+    runs: &[Run],
+    start: Option<&Start>,
+) -> anyhow::Result<()> {
     let rows = rows(runs);
     let Some(first) = runs.first() else { return Ok(()) };
     let sites = sites(runs);
@@ -83,6 +135,7 @@ pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<
         serde_json::json!({
             "row": row.name,
             "mean_of_sites": all.collect::<serde_json::Map<_, _>>(),
+            "privacy": row.statements(),
         })
     });
     let json = serde_json::json!({
@@ -90,13 +143,17 @@ pub(super) fn write(out: &Path, task: TaskName, runs: &[Run]) -> anyhow::Result<
         "summary": summary.collect::<Vec<_>>(),
         "test_images_of_one_class": one_class.collect::<BTreeMap<_, _>>(),
         "untrained": untrained,
+        "start": start,
         "runs": runs,
     });
     files::write(&out.join("report.json"), &serde_json::to_vec_pretty(&json)?)?;
 
     let curves: Vec<Curve> = rows
         .iter()
-        .filter(|row| row.fine_tuned == row.runs.iter().any(|run| run.key.method.is_personal()))
+        .filter(|row| match row.runs.iter().any(|run| run.key.method.is_personal()) {
+            true => row.of == Model::FineTuned,
+            false => row.of == Model::Run,
+        })
         .map(|row| {
             let rounds = row.runs.iter().map(|run| run.validation.len()).min().unwrap_or(0);
             let at = |round: usize| row.runs.iter().map(|run| run.validation[round]).collect();
@@ -155,14 +212,14 @@ pub(super) fn pictures(
 fn rows(runs: &[Run]) -> Vec<Row<'_>> {
     let mut rows: Vec<Row<'_>> = Vec::new();
     for run in runs {
-        for fine_tuned in [false, true] {
-            if fine_tuned && run.personalised.is_none() {
+        for of in [Model::Run, Model::FineTuned, Model::Best] {
+            if of.tables(run).is_none() {
                 continue;
             }
-            let name = run.key.row() + if fine_tuned { ", fine-tuned" } else { "" };
+            let name = run.key.row() + of.suffix();
             match rows.iter_mut().find(|row| row.name == name) {
                 Some(row) => row.runs.push(run),
-                None => rows.push(Row { name, runs: vec![run], fine_tuned }),
+                None => rows.push(Row { name, runs: vec![run], of }),
             }
         }
     }
@@ -172,20 +229,27 @@ fn rows(runs: &[Run]) -> Vec<Row<'_>> {
 fn table(score: &str, sites: &[(String, Option<String>)], rows: &[Row<'_>]) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(score.len());
     let names = sites.iter().map(|(site, class)| marked(site, class.as_deref()));
-    let columns: Vec<String> = names.chain(["mean".to_owned()]).collect();
+    let private = rows.iter().any(|row| !row.statements().is_empty());
+    let together = private.then(|| "all images".to_owned());
+    let columns: Vec<String> = names.chain(["mean".to_owned()]).chain(together).collect();
     let mut table = format!("\n{score:<width$}");
     columns.iter().for_each(|column| table += &format!("  {column:>15}"));
     for row in rows {
         table += &format!("\n{:<width$}", row.name);
         let values = sites.iter().map(|(site, _)| row.of_site(site, score));
-        for values in values.chain([row.means(score)]) {
+        let values = values.chain([row.means(score)]);
+        for values in values.chain(private.then(|| row.together(score))) {
             let (mean, deviation) = spread(&values);
             let cell = match values.len() {
+                0 if row.of == Model::Best => "-".to_owned(),
                 0 => "undefined".to_owned(),
                 1 => format!("{mean:.3}"),
                 _ => format!("{mean:.3} +- {deviation:.3}"),
             };
             table += &format!("  {cell:>15}");
+        }
+        if private {
+            table += &format!("  {}", row.statements().join("; "));
         }
     }
     table + "\n"

@@ -11,20 +11,25 @@ use ringfence_weights::Weights;
 use serde::{Deserialize, Serialize};
 
 use super::method::MethodName;
+use super::private::{Level, Statement};
 
 /// Which run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Key {
     pub(super) method: MethodName,
     pub(super) seed: u64,
     pub(super) encrypted: bool,
+    /// How private, where that is an axis of the experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) level: Option<Level>,
 }
 
 impl Key {
     /// The run's row in a table, without its seed.
     pub(super) fn row(&self) -> String {
         let encrypted = if self.encrypted { "-encrypted" } else { "" };
-        format!("{}{encrypted}", name(self.method))
+        let level = self.level.map(|level| format!("-{level}")).unwrap_or_default();
+        format!("{}{encrypted}{level}", name(self.method))
     }
 }
 
@@ -58,6 +63,17 @@ impl SiteScores {
     }
 }
 
+/// What is kept of a run with a level beside the rest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PrivateRun {
+    pub(super) statement: Statement,
+    /// Test scores of the common model on all sites' images together.
+    pub(super) together: SiteScores,
+    /// Of ordinary training the round that does best on validation images, with its test scores:
+    /// what choosing by a score would have given.
+    pub(super) chosen: Option<(u32, Table)>,
+}
+
 /// What a run gave.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Run {
@@ -68,12 +84,15 @@ pub(super) struct Run {
     /// the first.
     pub(super) validation: Vec<f64>,
     /// Rounds after which the models were taken: one number, or one for each site alone. 0 is the
-    /// untrained model.
+    /// first model.
     pub(super) chosen: Vec<u32>,
     /// Test scores of each site's own or of the common model.
     pub(super) test: Table,
     /// Test scores after fine-tuning the common model at each site.
     pub(super) personalised: Option<Table>,
+    /// What a run is that has a level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) private: Option<PrivateRun>,
     pub(super) seconds: f64,
 }
 
@@ -125,7 +144,11 @@ impl Run {
             None => String::new(),
         };
         let untrained = self.untrained().map(|text| format!("; {text}")).unwrap_or_default();
-        format!("{name} {}{personal}{untrained}", score(mean(&self.test, &name)))
+        let private = match &self.private {
+            Some(private) => format!("; {}", private.statement),
+            None => String::new(),
+        };
+        format!("{name} {}{personal}{untrained}{private}", score(mean(&self.test, &name)))
     }
 
     /// That the untrained model was chosen, if it was: no round did better on validation images.
