@@ -10,6 +10,7 @@ use std::process::Command;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::data::write_folder;
 use ringfence_learning::{Dataset, SiteData};
+use ringfence_weights::Weights;
 use serde_json::Value;
 
 /// Runs the command in a folder: its output, or what it says on failing.
@@ -191,6 +192,97 @@ fn the_largest_sites_are_refused_where_most_of_a_class_would_go() {
         error.contains("images of class `ill`: expected at least half; ask for more"),
         "{error}"
     );
+}
+
+/// A small experiment with budgets.
+fn private(more: &[&'static str]) -> Vec<&'static str> {
+    let words = "experiment --sites 3 --side 16 --rounds 2 --epochs 1 --seeds 1 --out out \
+                 --private-unit image --private-steps 4 --private-rate 0.25 --private-delta 0.001 \
+                 --private-momentum 0 --private-learning-rate 0.05";
+    words.split_whitespace().chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn budgets_are_an_axis_and_every_row_says_whose_epsilon_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let axis = private(&["--epsilons", "2,1e9,none", "--parameter-noise", "0.5"]);
+    let output = lab(folder, &axis).unwrap();
+    for (row, says) in [
+        ("fedavg-epsilon-2 ", "epsilon 2.000 at delta 1.00e-3 for each image, not patient"),
+        ("fedavg-epsilon-1e9 ", "at delta 1.00e-3 for each image, not patient"),
+        ("fedavg-not-private ", "  not private"),
+        ("fedavg-not-private, best round ", "  not private"),
+        ("fedavg-no-epsilon-noise-0.5 ", "noise 0.5 on each value, unclipped: no epsilon"),
+    ] {
+        let lines: Vec<_> = output.lines().filter(|line| line.starts_with(row)).collect();
+        assert!(!lines.is_empty() && lines.iter().all(|line| line.contains(says)), "{output}");
+    }
+    // The last round counts, whatever the others scored; beside it, of ordinary training, the best.
+    let ordinary = run(folder, "fedavg-not-private-seed-1");
+    assert_eq!(ordinary["chosen"], serde_json::json!([2]));
+    assert!(ordinary["private"]["chosen"][0].is_u64(), "{ordinary}");
+    assert!(ordinary["personalised"].is_null());
+    let strict = run(folder, "fedavg-epsilon-2-seed-1");
+    assert_eq!(strict["chosen"], serde_json::json!([2]));
+    assert!(strict["private"]["chosen"].is_null());
+    let epsilon = strict["private"]["statement"]["private"]["epsilon"].as_f64().unwrap();
+    assert!(epsilon > 1.99 && epsilon <= 2.0, "{epsilon}");
+    // So much noise is told from so little by the model itself.
+    let apart = |name: &str| {
+        let model = |name: &str| {
+            let path = folder.join("out/runs").join(name).join("model.safetensors");
+            Weights::load(&path).unwrap()
+        };
+        let difference = model(name).difference(&model("fedavg-not-private-seed-1")).unwrap();
+        difference.values().map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+    };
+    let (strict, lax) = (apart("fedavg-epsilon-2-seed-1"), apart("fedavg-epsilon-1e9-seed-1"));
+    assert!(strict > 1.5 * lax, "{strict} {lax}");
+
+    // A lost run is repeated to the bit; with another budget for the rest it is another experiment.
+    let before = run(folder, "fedavg-epsilon-2-seed-1");
+    std::fs::remove_dir_all(folder.join("out/runs/fedavg-epsilon-2-seed-1")).unwrap();
+    let again = lab(folder, &axis).unwrap();
+    assert_eq!(again.matches(" kept ").count(), 3, "{again}");
+    let after = run(folder, "fedavg-epsilon-2-seed-1");
+    for part in ["validation", "test", "private", "settings"] {
+        assert_eq!(after[part], before[part], "{part}");
+    }
+    let other = private(&["--epsilons", "2", "--private-clip", "0.5"]);
+    let error = lab(folder, &other).unwrap_err();
+    assert!(error.contains("other settings or data"), "{error}");
+    let error = lab(folder, &private(&["--epsilons", "1", "--methods", "perfedavg"])).unwrap_err();
+    assert!(error.contains("expected fedavg, fedprox or fedadam"), "{error}");
+}
+
+#[test]
+fn a_warm_start_is_of_the_same_architecture_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let first = ["experiment", "--sites", "3", "--side", "16", "--rounds", "1", "--seeds", "1"];
+    let mut warm = first.to_vec();
+    warm.extend(["--methods", "fedavg", "--fine-tune-steps", "0", "--out", "warm"]);
+    lab(folder, &warm).unwrap();
+    let model = "warm/runs/fedavg-seed-1/model.safetensors";
+    let mut more = first.to_vec();
+    more.extend(["--methods", "fedavg", "--out", "out", "--start", model]);
+    let output = lab(folder, &more).unwrap();
+    let digest = Weights::load(&folder.join(model)).unwrap().digest();
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(output.contains(&digest) && output.contains("16 px"), "{output}");
+    let report = std::fs::read_to_string(folder.join("out/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["start"]["digest"], digest);
+    assert_eq!(report["start"]["plan"]["rounds"], 1);
+    // Round 0 of the one is the end of the other.
+    let (cold, warm) = (folder.join("warm/runs/fedavg-seed-1/run.json"), "fedavg-seed-1");
+    let cold: Value = serde_json::from_slice(&std::fs::read(cold).unwrap()).unwrap();
+    let best = cold["chosen"][0].as_u64().unwrap() as usize;
+    assert_eq!(run(folder, warm)["validation"][0], cold["validation"][best]);
+    let error = lab(folder, &[&more[..], &["--model", "unet"]].concat()).unwrap_err();
+    let both = error.contains("unet on 16 px, with `") && error.contains("found unet-light on");
+    assert!(both && error.matches('[').count() == 2, "{error}");
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl PrivateArgs {
             delta: delta.into(),
             unit: match self.unit() {
                 Unit::Patient => "patient".to_owned(),
-                _ => "image".to_owned(),
+                Unit::Image => "image, not patient".to_owned(),
+                Unit::Record | Unit::Site => "image".to_owned(),
             },
         };
         Ok(Private { protection: Protection::Gradients(private), statement })
