@@ -119,8 +119,11 @@ impl Run {
         let run: Self = serde_json::from_slice(&bytes).with_context(|| {
             format!("{} is no finished run; delete it, and it is repeated", path.display())
         })?;
+        // As a file gives them back: a number that is read may differ in its last place from the one
+        // that was written.
+        let settings: serde_json::Value = serde_json::from_str(&settings.to_string())?;
         ensure!(
-            run.key == key && run.settings == *settings,
+            run.key == key && run.settings == settings,
             "{} is a run with other settings or data; use another folder with --out",
             path.display()
         );
@@ -168,4 +171,36 @@ impl Run {
 pub(super) fn mean(table: &Table, score: &str) -> Option<f64> {
     let values: Vec<f64> = table.iter().filter_map(|site| site.get(score)).collect();
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_known_again_by_settings_whose_numbers_are_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let (method, seed, encrypted) = (MethodName::Fedavg, 1, false);
+        let key = Key { method, seed, encrypted, level: Some(Level::Epsilon(1.0)) };
+        let numbers: Vec<f64> = (1..2000).map(|i| f64::from(i).sqrt() / 3.0).collect();
+        let settings = serde_json::json!({ "numbers": numbers });
+        let (validation, chosen, test) = (Vec::new(), vec![1], Vec::new());
+        let (personalised, private, seconds) = (None, None, 0.0);
+        let run = Run {
+            key,
+            settings: settings.clone(),
+            validation,
+            chosen,
+            test,
+            personalised,
+            private,
+            seconds,
+        };
+        assert!(Run::load(folder.path(), key, &settings).unwrap().is_none());
+        let bytes = serde_json::to_vec_pretty(&run).unwrap();
+        std::fs::write(folder.path().join("run.json"), bytes).unwrap();
+        assert!(Run::load(folder.path(), key, &settings).unwrap().is_some());
+        let other = serde_json::json!({ "numbers": [1.0] });
+        assert!(Run::load(folder.path(), key, &other).is_err());
+    }
 }
