@@ -37,7 +37,7 @@ use participant::Participant;
 use said::Said;
 use state::State;
 use stop::Writes;
-use units::unit_names;
+use units::{groups, unit_names};
 
 /// Seconds that a step waits for others unless told: a day, in which a server or a site that has
 /// failed is back.
@@ -117,10 +117,10 @@ impl Join {
         let out = Output::new(self.output, site.clock().clone());
         let told = out.clone();
         let site = site.telling(move |event| told.say(event));
-        if let PrivacyPolicy::RecordLevel(policy) = &site.study().privacy {
-            private_options(policy).check_with(&plan.training)?;
-        }
         let (data, names_patients) = self.site_data(&plan, &out)?;
+        if let PrivacyPolicy::RecordLevel(policy) = &site.study().privacy {
+            plan.check_private(&private_options(policy), groups(&data))?;
+        }
         let site = self
             .ledger
             .charging(site, |unit| unit_names(unit, (&self.data, &data), names_patients))?;

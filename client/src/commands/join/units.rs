@@ -1,5 +1,6 @@
 //! Who is accounted for in a private study: the site's records or patients.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::ensure;
@@ -7,6 +8,11 @@ use ringfence_learning::SiteData;
 use ringfence_learning::data::record_names;
 use ringfence_site::UnitNames;
 use ringfence_site::ledger::UnitKind;
+
+/// How many records, or patients with all theirs, a site trains on.
+pub(super) fn groups(data: &SiteData) -> usize {
+    data.train.iter().map(|sample| &sample.group).collect::<BTreeSet<_>>().len()
+}
 
 /// The names of the units that a site trains on.
 ///
@@ -26,11 +32,8 @@ pub(super) fn unit_names(
                 "{}: the study protects patients, and the data do not say which images are of one: expected a column `patient` in labels.csv, with one spelling for each patient in all tables of this hospital",
                 path.display()
             );
-            let mut names: Vec<String> =
-                data.train.iter().map(|sample| sample.group.clone()).collect();
-            names.sort_unstable();
-            names.dedup();
-            UnitNames::Patients(names)
+            let names: BTreeSet<&String> = data.train.iter().map(|sample| &sample.group).collect();
+            UnitNames::Patients(names.into_iter().cloned().collect())
         }
     })
 }
