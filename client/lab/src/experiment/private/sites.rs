@@ -96,7 +96,8 @@ fn least_noise(
             collusion: 0,
         })?;
         let left = noise.delta_left(rounds)?.delta;
-        let spent = epsilon(&noise.releases(rounds), left, ACCOUNTANT)?;
+        let (sum, each) = noise.each_round();
+        let spent = epsilon(&[(sum, each * u64::from(rounds))], left, ACCOUNTANT)?;
         if spent <= budget {
             let packing = Packing::derive(value_bits, noise.noise_bound(), sites, 0)?;
             let (clip, noise_multiplier) = (policy.clip, policy.noise_multiplier);
