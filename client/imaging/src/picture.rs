@@ -1,7 +1,9 @@
 //! PNG, JPEG, TIFF and GIF, by the `image` crate.
 
+mod huffman;
 pub(crate) mod marks;
 mod palette;
+pub(crate) mod scans;
 
 use std::io::Cursor;
 

@@ -14,7 +14,7 @@ use super::file::Syntax;
 use super::samples::Samples;
 use super::{codestream, native, rle};
 use crate::error::Fault;
-use crate::picture::marks;
+use crate::picture::{marks, scans};
 
 /// The frames of a file.
 pub(super) struct Frames<'a> {
@@ -116,7 +116,9 @@ impl<'a> Frames<'a> {
     }
 
     fn jpeg(&self, bytes: &[u8]) -> Result<Samples, Fault> {
-        marks::jpeg(bytes).map_err(|what| self.broken(what))?;
+        let most = self.attributes.pixels() as u64;
+        let whole = marks::jpeg(bytes).and_then(|()| scans::check(bytes, most));
+        whole.map_err(|what| self.broken(what))?;
         let mut decoder = jpeg_decoder::Decoder::new(bytes);
         // The components as they are: what colour they mean is said by the attributes, not by APP
         // markers or the components' names.

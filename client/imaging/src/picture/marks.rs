@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use flate2::Crc;
 use flate2::read::ZlibDecoder;
 
+use super::scans;
 use crate::error::Fault;
 use crate::format::Format;
 use crate::options::Limits;
@@ -13,7 +14,7 @@ use crate::options::Limits;
 pub(crate) fn check(bytes: &[u8], format: Format, limits: Limits) -> Result<(), Fault> {
     let checked = match format {
         Format::Png => png(bytes, limits),
-        Format::Jpeg => jpeg(bytes),
+        Format::Jpeg => jpeg(bytes).and_then(|()| scans::check(bytes, limits.values)),
         Format::Gif => gif(bytes).ok_or_else(|| "expected a trailer at its end, found none".into()),
         _ => Ok(()),
     };
@@ -106,13 +107,13 @@ pub(crate) fn jpeg(bytes: &[u8]) -> Result<(), String> {
     Err("expected an end marker after the last scan, found none".to_string())
 }
 
-const START: u8 = 0xd8;
-const END: u8 = 0xd9;
-const SCAN: u8 = 0xda;
+pub(super) const START: u8 = 0xd8;
+pub(super) const END: u8 = 0xd9;
+pub(super) const SCAN: u8 = 0xda;
 
 /// The next marker and where its segment starts. Coded data hold none: after 0xff stands a byte
 /// below 0x80 there, or the mark of a restart.
-fn next_marker(bytes: &[u8], start: usize) -> Option<(u8, usize)> {
+pub(super) fn next_marker(bytes: &[u8], start: usize) -> Option<(u8, usize)> {
     let pairs = bytes.get(start..)?.windows(2);
     let is_marker =
         |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0..0x80 | 0xd0..=0xd7 | 0xff);

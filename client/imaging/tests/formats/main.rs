@@ -19,6 +19,7 @@ mod orientation;
 mod palettes;
 mod pictures;
 mod samples;
+mod scans;
 mod segmentations;
 mod series;
 mod whole;
