@@ -105,12 +105,13 @@ pub(crate) fn mask(
     let values = if colours > 1 {
         single_channel(voxels::channels(&raw, usize::from(colours)), colours == 4, channel)?
     } else {
-        voxels::values(&raw, &header)
+        voxels::stored(&raw, &header)
     };
     let cut = Cut::new(&header, directions);
     let slices = (0..cut.slices).map(|index| cut.slice(&values, index)).collect();
     let size = (cut.width, cut.height);
     let mut drawn = Drawn::plain(Format::Nifti, size, slices, Meaning::Levels);
+    drawn.rescale = header.rescale.filter(|_| colours == 1);
     drawn.geometry = header.affine.map(|affine| cut.geometry(&affine));
     Ok(drawn)
 }

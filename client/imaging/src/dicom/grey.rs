@@ -40,7 +40,7 @@ pub(super) fn modality(
 }
 
 /// Slope and intercept of a frame; 1 and 0 where it has none.
-fn rescale(object: &InMemDicomObject, frame: usize) -> Result<(f64, f64), Fault> {
+pub(super) fn rescale(object: &InMemDicomObject, frame: usize) -> Result<(f64, f64), Fault> {
     let group = attributes::group(object, frame, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
     let slope = number(group, tags::RESCALE_SLOPE)?.unwrap_or(1.0);
     if slope == 0.0 {

@@ -54,14 +54,11 @@ fn picture(
     options: &MaskOptions,
 ) -> Result<Drawn, Fault> {
     let photometric = file.attributes.photometric.as_str();
-    let planes = volume.decode(all, |file, frame, samples| {
-        let File { object, attributes, .. } = file;
+    let planes = volume.decode(all, |file, _, samples| {
+        let File { attributes, .. } = file;
         if photometric == "PALETTE COLOR" || attributes.is_monochrome() {
-            single_channel(
-                vec![grey::modality(object, attributes, frame, samples, false)?],
-                false,
-                options.channel,
-            )
+            let stored = samples.values.iter().map(|sample| attributes.meant(*sample) as f32);
+            single_channel(vec![stored.collect()], false, options.channel)
         } else {
             single_channel(colour::to_rgb(attributes, samples)?, false, options.channel)
         }
@@ -82,8 +79,25 @@ fn picture(
             check_blurred(slice, drawn.width, block)?;
         }
     }
+    if file.attributes.is_monochrome() {
+        drawn.rescale = rescale(volume)?;
+    }
     drawn.geometry = volume.geometry();
     Ok(drawn)
+}
+
+/// The slope and intercept of all frames; `None` where nothing is rescaled, or not by one line.
+fn rescale(volume: &Volume) -> Result<Option<(f64, f64)>, Fault> {
+    let mut all = None;
+    for slice in &volume.slices {
+        let Some(File { object, .. }) = volume.files.get(slice.file) else { continue };
+        let found = grey::rescale(object, slice.frame)?;
+        let has_table = object.get(tags::MODALITY_LUT_SEQUENCE).is_some();
+        if has_table || *all.get_or_insert(found) != found {
+            return Ok(None);
+        }
+    }
+    Ok(all.filter(|line| *line != (1.0, 0.0)))
 }
 
 fn segment_count(file: &File) -> usize {

@@ -12,8 +12,10 @@ pub(crate) struct Drawn {
     pub(crate) format: Format,
     pub(crate) width: usize,
     pub(crate) height: usize,
-    /// Row-major values of each slice.
+    /// Row-major values of each slice, as they are stored.
     pub(crate) slices: Vec<Vec<f32>>,
+    /// The slope and intercept by which the file rescales them, where it does and in all slices alike.
+    pub(crate) rescale: Option<(f64, f64)>,
     pub(crate) meaning: Meaning,
     pub(crate) geometry: Option<Geometry>,
     /// Which image each slice was drawn on, where DICOM says so; else empty.
@@ -53,6 +55,7 @@ impl Drawn {
             width,
             height,
             slices,
+            rescale: None,
             meaning,
             geometry: None,
             sources: Vec::new(),

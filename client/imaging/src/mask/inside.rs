@@ -52,7 +52,7 @@ pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<Decided, Fault>
     } else if drawn.meaning == Meaning::Blurred {
         (Inside::From(128.0), None)
     } else {
-        by_levels(&drawn.slices)?
+        by_levels(&drawn)?
     };
     let holds_none = !drawn.slices.iter().flatten().any(|value| is_inside.holds(*value));
     let without_chosen = (!labels.is_empty() && holds_none).then(|| named(&levels(&drawn.slices)));
@@ -64,7 +64,8 @@ pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<Decided, Fault>
 
 enum Inside {
     Labels(Vec<f32>),
-    Above(f32),
+    /// A level as it is stored, if any is inside.
+    Only(Option<f32>),
     From(f32),
 }
 
@@ -72,28 +73,86 @@ impl Inside {
     fn holds(&self, value: f32) -> bool {
         match self {
             Self::Labels(labels) => labels.iter().any(|label| (value - label).abs() < ROUNDING),
-            Self::Above(level) => value > *level,
+            Self::Only(level) => Some(value) == *level,
             Self::From(level) => value >= *level,
         }
     }
 }
 
 /// What is inside of a mask of exact values, and its only label beside 0.
-fn by_levels(slices: &[Vec<f32>]) -> Result<(Inside, Option<u32>), Fault> {
-    let levels = levels(slices);
-    match levels[..] {
-        [level] if level >= 0.0 => return Ok((Inside::Above(0.0), label(level))),
-        [0.0, level] => return Ok((Inside::Above(0.0), label(level))),
-        _ if slices.iter().flatten().all(|value| (0.0..=1.0).contains(value)) => {
-            return Ok((Inside::From(0.5), None));
+///
+/// Values count as they are stored. Where the file rescales them, either reading may say which of two
+/// levels is 0; if both do, they must say the same. Shares of a pixel are read where nothing is
+/// rescaled only: three labels at a slope of one half would be shares, too.
+fn by_levels(drawn: &Drawn) -> Result<(Inside, Option<u32>), Fault> {
+    let levels = levels(&drawn.slices);
+    let stored = inside_of_two(&levels);
+    let rescaled = drawn.rescale.and_then(|(slope, intercept)| {
+        let rescaled: Vec<f32> =
+            levels.iter().map(|level| (f64::from(*level) * slope + intercept) as f32).collect();
+        inside_of_two(&rescaled)
+    });
+    match (stored, rescaled) {
+        (Some(one), Some(other)) if one != other => {}
+        (Some(which), _) => return Ok(which.of(&levels)),
+        // What is inside has no label of its own but the one that the file gives it.
+        (None, Some(which)) => return Ok((which.of(&levels).0, None)),
+        (None, None) if drawn.rescale.is_none() => {
+            let mut values = drawn.slices.iter().flatten();
+            if values.all(|value| (0.0..=1.0).contains(value)) {
+                return Ok((Inside::From(0.5), None));
+            }
         }
-        _ => {}
+        (None, None) => {}
     }
-    Err(Fault::mask(
-        "0 outside and one other value inside",
-        named(&levels),
-        "choose those that are inside by --mask-label",
-    ))
+    let mut found = named(&levels);
+    if let Some((slope, intercept)) = drawn.rescale {
+        found += &format!(", stored with a slope of {slope} and an intercept of {intercept}");
+    }
+    Err(Fault::mask("0 outside and one other value inside", found, advice(&levels)))
+}
+
+/// Which of at most two levels are inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    None,
+    First,
+    Second,
+}
+
+impl Which {
+    fn of(self, levels: &[f32]) -> (Inside, Option<u32>) {
+        let level = match self {
+            Self::None => None,
+            Self::First => levels.first(),
+            Self::Second => levels.get(1),
+        };
+        (Inside::Only(level.copied()), level.copied().and_then(label))
+    }
+}
+
+/// Of a single level, 0 is outside and more inside; of two levels one is 0.
+fn inside_of_two(levels: &[f32]) -> Option<Which> {
+    let is_zero = |level: f32, other: f32| level.abs() <= ROUNDING * other.abs();
+    match *levels {
+        [0.0] => Some(Which::None),
+        [level] if level > 0.0 => Some(Which::First),
+        [first, second] if is_zero(first, second) && second > 0.0 => Some(Which::Second),
+        [first, second] if is_zero(second, first) && first > 0.0 => Some(Which::First),
+        _ => None,
+    }
+}
+
+/// What to do about levels of which nobody can tell what they mean.
+fn advice(levels: &[f32]) -> &'static str {
+    let are_labels = levels.iter().all(|level| *level == 0.0 || label(*level).is_some());
+    match (are_labels, levels.len() > NAMED) {
+        (true, false) => "choose those that are inside by --mask-label",
+        (true, true) => {
+            "choose those that are inside by --mask-label; soft edges are cut at one half first and saved as 0 and 1"
+        }
+        (false, _) => "save it with 0 outside and 1 inside",
+    }
 }
 
 /// The different values in ascending order, or the first of them where there are more than a refusal

@@ -26,9 +26,18 @@ pub(super) fn bits(datatype: NiftiType) -> (u16, u16) {
 
 /// The values of whole voxels, rescaled. Colour becomes grey and is not rescaled.
 pub(super) fn values(raw: &[u8], header: &Header) -> Vec<f32> {
+    numbers(raw, header, header.rescale)
+}
+
+/// The values of whole voxels, as they are stored.
+pub(super) fn stored(raw: &[u8], header: &Header) -> Vec<f32> {
+    numbers(raw, header, None)
+}
+
+fn numbers(raw: &[u8], header: &Header, rescale: Option<(f64, f64)>) -> Vec<f32> {
     macro_rules! numbers {
         ($number:ty) => {
-            scaled(raw, header, |bytes| {
+            scaled(raw, rescale, |bytes| {
                 if header.big_endian {
                     <$number>::from_be_bytes(bytes) as f64
                 } else {
@@ -68,11 +77,11 @@ pub(super) fn channels(raw: &[u8], count: usize) -> Vec<Vec<f32>> {
 
 fn scaled<const N: usize>(
     raw: &[u8],
-    header: &Header,
+    rescale: Option<(f64, f64)>,
     number: impl Fn([u8; N]) -> f64,
 ) -> Vec<f32> {
     let numbers = raw.as_chunks::<N>().0.iter().map(|bytes| number(*bytes));
-    match header.rescale {
+    match rescale {
         Some((slope, inter)) => numbers.map(|value| (value * slope + inter) as f32).collect(),
         None => numbers.map(|value| value as f32).collect(),
     }

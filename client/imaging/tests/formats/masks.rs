@@ -317,6 +317,78 @@ fn volumes_are_chosen_from_alike() {
     assert_eq!(found, [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
 }
 
+/// Labels are what is stored, whatever slope a file has for its values.
+#[test]
+fn labels_are_stored_values_where_a_file_rescales_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["image", "mask"].map(|name| folder.path().join(name));
+    let read = |image: &[u8], mask: &[u8], options: &MaskOptions| {
+        std::fs::write(&paths[0], image).unwrap();
+        std::fs::write(&paths[1], mask).unwrap();
+        masked(&paths[0], &paths[1], options)
+    };
+    let none = MaskOptions::default();
+    let volume = |stored: [i16; 3], rescale: (f32, f32), options: &MaskOptions| {
+        let mask = Nifti::counting(&[3, 1, 1], (4, 16), false, |index| stored[index]);
+        let mask = Nifti { rescale, ..mask };
+        let image = Nifti::counting(&[3, 1, 1], (2, 8), false, |index| index as u8);
+        let mut found = read(&image.bytes(), &mask.bytes(), options)?;
+        // The right stands at the left edge.
+        found.reverse();
+        Ok::<_, String>(found)
+    };
+    let picture = |stored: [u16; 3], (slope, intercept): (f32, f32), options: &MaskOptions| {
+        let mut file = Dicom::new(make::EXPLICIT, 3, 1, (16, 16));
+        let image = file.words(&[1, 2, 3]).bytes();
+        file.decimals(0x0028, 0x1053, &[slope.into()]);
+        file.decimals(0x0028, 0x1052, &[intercept.into()]);
+        read(&image, &file.words(&stored).bytes(), options)
+    };
+    for rescale in [(0.5, 0.0), (2.0, 0.0), (1.0, -1024.0), (-1.0, 0.0)] {
+        for (label, inside) in [(1, [0.0, 1.0, 0.0]), (2, [0.0, 0.0, 1.0])] {
+            let found = volume([0, 1, 2], rescale, &labels(&[label])).unwrap();
+            assert_eq!(found, inside, "{rescale:?}");
+            let found = picture([0, 1, 2], rescale, &labels(&[label])).unwrap();
+            assert_eq!(found, inside, "{rescale:?}");
+        }
+        let two = [volume([0, 1, 0], rescale, &none), picture([0, 1, 0], rescale, &none)];
+        assert_eq!(two.map(Result::unwrap), [[0.0, 1.0, 0.0]; 2], "{rescale:?}");
+        let three = [volume([0, 1, 2], rescale, &none), picture([0, 1, 2], rescale, &none)];
+        for error in three.map(Result::unwrap_err) {
+            let said = format!("values 0, 1, 2, stored with a slope of {}", rescale.0);
+            assert!(error.contains(&said) && error.contains("--mask-label"), "{error}");
+        }
+    }
+    // As nibabel saves zeros and ones in 16 bits; 0 is what the file calls so.
+    let spread = (1.0 / 65535.0, 32768.0 / 65535.0);
+    let found = volume([i16::MIN, i16::MAX, i16::MIN], spread, &none).unwrap();
+    assert_eq!(found, [0.0, 1.0, 0.0]);
+    assert_eq!(picture([1024, 1025, 1024], (1.0, -1024.0), &none).unwrap(), [0.0, 1.0, 0.0]);
+    // Stored 0 is inside by the file's own values: nobody knows which is meant.
+    for turned in [volume([0, 1, 0], (-1.0, 1.0), &none), picture([0, 1, 0], (-1.0, 1.0), &none)] {
+        let error = turned.unwrap_err();
+        assert!(error.contains("slope of -1 and an intercept of 1"), "{error}");
+    }
+}
+
+/// What a refusal advises can be done: labels count from 1, and edges are no labels.
+#[test]
+fn the_advice_on_levels_fits_them() {
+    let of = |values: [f32; 8], advice: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["image", "mask"].map(|name| folder.path().join(name));
+        let image = Nifti::counting(&[8, 1, 1], (2, 8), false, |index| index as u8);
+        std::fs::write(&paths[0], image.bytes()).unwrap();
+        let mask = Nifti::counting(&[8, 1, 1], (16, 32), false, |index| values[index]);
+        std::fs::write(&paths[1], mask.bytes()).unwrap();
+        let error = masked(&paths[0], &paths[1], &MaskOptions::default()).unwrap_err();
+        assert!(error.ends_with(advice), "{error}");
+    };
+    of([0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0], "choose those that are inside by --mask-label");
+    of([0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "save it with 0 outside and 1 inside");
+    of([0.0, 32.0, 64.0, 99.0, 128.0, 160.0, 192.0, 255.0], "saved as 0 and 1");
+}
+
 #[test]
 fn dicom_pictures_of_a_mask_are_read_alike() {
     let folder = tempfile::tempdir().unwrap();
