@@ -22,5 +22,5 @@ mod value;
 mod volume;
 
 pub(crate) use file::looks_bare;
-pub(crate) use series::files as series_files;
+pub(crate) use series::{files as series_files, holds_slices};
 pub(crate) use volume::{Volume, frames};

@@ -45,6 +45,19 @@ pub fn slices(path: &Path, options: &ReadOptions) -> Result<usize, ImagingError>
     count().map_err(|fault| ImagingError { path: path.to_path_buf(), fault })
 }
 
+/// Whether the folder at `path` holds slices of a DICOM series, so that it is one image and not a
+/// folder of them: at least two of its files are single frames of one series that say where they lie.
+/// A folder without files holds none.
+///
+/// # Errors
+/// [`ImagingError`] if the folder cannot be read.
+pub fn is_series(path: &Path, limits: Limits) -> Result<bool, ImagingError> {
+    match dicom::holds_slices(path, limits) {
+        Err(Fault::Empty) => Ok(false),
+        found => found.map_err(|fault| ImagingError { path: path.to_path_buf(), fault }),
+    }
+}
+
 /// What of [`ReadOptions`] changes how a file is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heeded {
@@ -80,7 +93,7 @@ pub fn heeded(path: &Path, options: &ReadOptions) -> Result<Heeded, ImagingError
 }
 
 /// The format of the file at `path`, by its first bytes.
-fn format(path: &Path) -> Result<Format, Fault> {
+pub(crate) fn format(path: &Path) -> Result<Format, Fault> {
     let mut start = Vec::new();
     File::open(path)?.take(START).read_to_end(&mut start)?;
     detect(&start)

@@ -1,5 +1,6 @@
 //! A folder of DICOM files that are the slices of one volume.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File as Handle};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,10 @@ use super::fault::damaged;
 use super::value::{name, text};
 use super::volume::{File, Slice, Volume};
 use crate::error::Fault;
+use crate::format::Format;
 use crate::geometry::{Geometry, Vector, dot, length, minus, scale};
 use crate::options::Limits;
+use crate::read::load;
 
 /// How much the steps from slice to slice may differ, as a part of their median.
 const UNEVEN: f64 = 0.1;
@@ -44,7 +47,7 @@ pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
         let found = limits.bytes - left + bytes.len() as u64;
         Fault::limit("bytes of the series", limits.bytes, found)?;
         left -= bytes.len() as u64;
-        if crate::detect::detect(&bytes).map_err(within)? != crate::Format::Dicom {
+        if crate::detect::detect(&bytes).map_err(within)? != Format::Dicom {
             let what = "expected DICOM slices only in the folder of a series";
             return Err(within(damaged(what)));
         }
@@ -59,6 +62,26 @@ pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
         order.iter().filter_map(|index| files.get_mut(*index)?.take()).collect::<Vec<_>>();
     let slices = (0..ordered.len()).map(|file| Slice { file, frame: 0 }).collect();
     Ok(Volume { files: ordered, slices })
+}
+
+/// Whether a folder holds slices of one volume, whatever else lies there: two files of one frame that
+/// say of what series they are, which is the same, and where they lie in the patient.
+pub(crate) fn holds_slices(folder: &Path, limits: Limits) -> Result<bool, Fault> {
+    let mut known = BTreeSet::new();
+    for path in files(folder)? {
+        if path.is_dir() || !matches!(crate::read::format(&path), Ok(Format::Dicom)) {
+            continue;
+        }
+        let parsed = load(&path, limits).and_then(|bytes| File::parse(&bytes, limits));
+        // What cannot be read is refused when it is.
+        let Ok(parsed) = parsed else { continue };
+        let is_slice = parsed.attributes.frames == 1 && parsed.geometry.is_some();
+        let series = text(&parsed.object, tags::SERIES_INSTANCE_UID)?.filter(|_| is_slice);
+        if series.is_some_and(|series| !known.insert(series)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Where a slice lies. In a series each has to say so, and is alone in its file.

@@ -61,6 +61,31 @@ fn slices_are_ordered_by_their_positions() {
     assert_eq!(stack.planes[0].values, [0.0; 4]);
 }
 
+/// A folder of slices is told from a folder of pictures, so that slices are not read one by one.
+#[test]
+fn a_folder_with_two_slices_of_a_series_is_one_image() {
+    let is_series = |files: &[Dicom]| {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), files);
+        std::fs::write(folder.path().join("notes"), "not a slice").unwrap();
+        std::fs::create_dir(folder.path().join("more")).unwrap();
+        ringfence_imaging::is_series(folder.path(), Limits::default()).unwrap()
+    };
+    let of = |series: &str, mut file: Dicom| {
+        file.text(0x0020, 0x000e, b"UI", series);
+        file
+    };
+    let mut view = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
+    view.octets(&[5; 4]);
+    let view = of("1.5", view);
+    assert!(is_series(&whole()));
+    assert!(is_series(&[slice(0.0, 1), view.clone(), slice(9.0, 2)]), "beside something else");
+    assert!(!is_series(&[view.clone(), view]), "views lie nowhere");
+    assert!(!is_series(&[slice(0.0, 1)]), "one slice is a file");
+    assert!(!is_series(&[of("1.6", slice(0.0, 1)), slice(0.0, 2)]), "two series of one each");
+    assert!(!is_series(&[]));
+}
+
 #[test]
 fn a_mask_in_nifti_lies_on_the_slices_of_a_series() {
     let folder = tempfile::tempdir().unwrap();
