@@ -241,7 +241,7 @@ impl Demo {
             println!("            then {} of fine-tuning at each site", parts.join(", "));
         }
         for site in &dataset.sites {
-            println!("  {:<24} {}", site.site, site.summary());
+            println!("  {:<24} {}", site.site, site.summary(&dataset.classes));
         }
     }
 

@@ -133,7 +133,7 @@ impl Join {
             done: state.done(),
             rounds: plan.rounds,
             // Elsewhere it stands in a column.
-            data: data.summary().split_whitespace().collect::<Vec<_>>().join(" "),
+            data: data.summary(&plan.classes).split_whitespace().collect::<Vec<_>>().join(" "),
         });
         if let Some(count) = at_odds(&site, data.train.len()) {
             out.say(&Said::SampleCount { study: count, trained: data.train.len() });

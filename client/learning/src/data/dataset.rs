@@ -1,5 +1,7 @@
 //! A study's images, by site and by what they are for.
 
+use ringfence_words::listed;
+
 use super::left_out::LeftOut;
 use super::own_mask::OwnMask;
 
@@ -102,9 +104,10 @@ impl SiteData {
         (pixels > 0).then(|| inside / pixels as f64)
     }
 
-    /// How many images there are to train, choose and test with, and what of the masks is inside.
+    /// How many images there are to train, choose and test with, what of the masks is inside, and how
+    /// many images there are of each of the classes: one that is misspelt shows here.
     #[must_use]
-    pub fn summary(&self) -> String {
+    pub fn summary(&self, classes: &[String]) -> String {
         let Self { train, validation, test, .. } = self;
         let counts = format!(
             "{:>4} training, {:>3} validation, {:>3} test images",
@@ -112,10 +115,26 @@ impl SiteData {
             validation.len(),
             test.len()
         );
-        match self.share_inside() {
-            Some(share) => format!("{counts}, {:.1}% of the pixels inside", 100.0 * share),
-            None => counts,
+        let share = self.share_inside();
+        let share = share.map(|share| format!("{:.1}% of the pixels inside", 100.0 * share));
+        let parts = [Some(counts), share, self.by_class(classes)];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// How many images there are of each class and without one; `None` where none has a class.
+    fn by_class(&self, classes: &[String]) -> Option<String> {
+        let mut counts = vec![0; classes.len()];
+        let mut without = 0;
+        for (_, sample) in self.samples() {
+            match sample.label.and_then(|label| counts.get_mut(label as usize)) {
+                Some(count) => *count += 1,
+                None => without += 1,
+            }
         }
+        let any = counts.iter().any(|count| *count > 0);
+        let counts = classes.iter().zip(counts).map(|(class, count)| format!("{count} `{class}`"));
+        let without = (without > 0).then(|| format!("{without} without a class"));
+        any.then(|| listed(counts.chain(without)))
     }
 
     /// All samples with their splits.

@@ -179,8 +179,8 @@ pub enum DataError {
         /// Its label and the label's name.
         second: (String, String),
     },
-    /// Two names that differ in case, spaces or a number's spelling only.
-    #[error("{}: column `{column}`: `{first}` in line {first_line} and `{second}` in line {second_line} differ in spelling only; write one name in one way, and different ones apart", path.display())]
+    /// Two names that differ only in case, spaces, dashes, a number's spelling or the encoding of letters.
+    #[error("{}: column `{column}`: `{first}` in line {first_line} and `{second}` in line {second_line} differ in spelling only; write one name in one way, and different ones in other letters", path.display())]
     Spelling {
         /// The table.
         path: PathBuf,

@@ -204,6 +204,17 @@ fn names_that_differ_in_spelling_only_are_refused_with_both() {
         ("north", "North", "site"),
         ("p1", "P1", "patient"),
         ("7", "7.0", "patient"),
+        ("caf\u{e9}", "cafe\u{301}", "label"),
+        ("STRASSE", "straße", "label"),
+        ("covid-19", "COVID19", "label"),
+        ("no_finding", "no finding", "label"),
+        ("no-finding", "nofinding", "label"),
+        ("T1\u{2013}w", "T1-w", "label"),
+        ("0.5", ".50", "label"),
+        ("1", "TRUE", "label"),
+        ("0", "no", "label"),
+        ("site_1", "Site 1", "site"),
+        ("P-001", "P001", "patient"),
     ] {
         let fields = |name: &str| match column {
             "label" => format!("{name},a,q"),
@@ -228,6 +239,40 @@ fn names_that_differ_in_spelling_only_are_refused_with_both() {
         let error = refusal(&format!("file,label,label_name\n1.png,0,well\n2.png,{second}\n"));
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// As programs write that nothing is known. A class of that name would be learnt.
+#[test]
+fn what_stands_for_nothing_is_no_name() {
+    for nothing in ["NaN", "N/A", "NA", "none", "None", "null", "n.a.", "-", "?", "#N/A"] {
+        for line in [format!("2.png,{nothing},a,q"), format!("2.png,x,a,{nothing}")] {
+            let error = refusal(&format!("file,label,site,patient\n1.png,x,a,p\n{line}\n"));
+            let said = format!("an empty field where there is none, found `{nothing}`");
+            assert!(error.contains("line 3") && error.contains(&said), "{error}");
+        }
+    }
+    for negative in ["-1", "-1.0", "-1e0", "-0.5"] {
+        let error = refusal(&format!("file,label,site\n1.png,0,a\n2.png,{negative},a\n"));
+        assert!(error.contains("line 3, column `label`: expected a class, or"), "{error}");
+    }
+    // Names of other letters or digits stay apart.
+    let rows = ["1-12", "11-2", "112", "nan1", "nano", "normal", "1 12"].iter().enumerate();
+    let rows = rows.map(|(number, label)| format!("{number}.png,{label},a\n"));
+    let refused = refusal(&format!("file,label,site\n{}", rows.collect::<String>()));
+    assert!(refused.contains("`1-12` in line 2 and `1 12` in line 8 differ"), "{refused}");
+}
+
+/// A class that is misspelt shows before anything is trained.
+#[test]
+fn a_site_is_summed_up_with_its_classes() {
+    let data = rewritten(PLAIN.replace(",1,", ",ill,").as_bytes());
+    let said = data.sites[0].summary(&data.classes);
+    assert_eq!(said, "   2 training,   0 validation,   2 test images, 2 `0`, 2 `ill`");
+    let folder = folder(&PLAIN.replacen(",1,", ",,", 1));
+    let data = load(folder.path());
+    let said = data.sites[0].summary(&data.classes);
+    assert!(said.ends_with(", 2 `0`, 1 `1`, 1 without a class"), "{said}");
+    assert!(!data.sites[0].summary(&[]).contains('`'));
 }
 
 #[test]

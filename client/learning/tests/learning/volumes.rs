@@ -152,7 +152,7 @@ fn labels_of_masks_are_chosen_and_their_share_is_said() {
         let site = data::load(folder.path(), &options).unwrap().sites.remove(0);
         assert_eq!(site.share_inside(), Some(share));
         let text = format!("  12 training,   4 validation,   4 test images, {text}");
-        assert_eq!(site.summary(), text);
+        assert_eq!(site.summary(&[]), text);
     };
     chosen(&[2], 0.25, "25.0% of the pixels inside");
     chosen(&[1, 3], 0.75, "75.0% of the pixels inside");

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::error::DataError;
-use super::Row;
-use super::columns::Columns;
-use super::line::Line;
+use unicode_normalization::UnicodeNormalization as _;
 
-/// Refuses names that differ in case, spaces or the spelling of a number only: one site, patient or
-/// class would be taken for two.
+use super::super::error::DataError;
+use super::columns::Columns;
+use super::line::{Line, number, whole_number};
+use super::{Place, Row};
+
+/// Refuses names that differ in spelling only ([`folded`]): one site, patient or class would be taken
+/// for two.
 pub(super) fn spellings(columns: &Columns, lines: &[Line]) -> Result<(), DataError> {
     let mut found = BTreeMap::<(&str, String), (&str, u64)>::new();
     for line in lines {
@@ -21,7 +23,7 @@ pub(super) fn spellings(columns: &Columns, lines: &[Line]) -> Result<(), DataErr
             line.label_name.as_deref().map(|name| ("label_name", name)),
         ];
         for (column, name) in names.into_iter().flatten() {
-            let key = (column, folded(name));
+            let key = (column, folded(column, name));
             let (first, first_line) = *found.entry(key).or_insert((name, line.number));
             if first != name {
                 return Err(DataError::Spelling {
@@ -38,13 +40,35 @@ pub(super) fn spellings(columns: &Columns, lines: &[Line]) -> Result<(), DataErr
     Ok(())
 }
 
-/// A name without what people and spreadsheets change in it.
-fn folded(name: &str) -> String {
-    if let Some(number) = super::line::whole_number(name) {
+/// A name without what people and programs change in it: case, spaces, dashes, a number's spelling,
+/// and how letters are encoded. Of labels also what says yes and no.
+fn folded(column: &str, name: &str) -> String {
+    // Upper case first, for letters whose lower case has two spellings.
+    let name: String = name.nfkc().collect::<String>().to_uppercase().to_lowercase();
+    let name: String = name.nfkc().collect();
+    if let Some(number) = whole_number(&name) {
         return number;
     }
-    let words: Vec<String> = name.split_whitespace().map(str::to_lowercase).collect();
-    words.join(" ")
+    if let Some(number) = number(&name) {
+        return number.to_string();
+    }
+    if column.starts_with("label") {
+        match name.as_str() {
+            "true" | "yes" => return "1".to_string(),
+            "false" | "no" => return "0".to_string(),
+            _ => {}
+        }
+    }
+    let is_space =
+        |letter: char| letter.is_whitespace() || "-_\u{2010}\u{2011}\u{2013}".contains(letter);
+    let words = name.split(is_space).filter(|word| !word.is_empty());
+    words.fold(String::new(), |mut folded, word| {
+        // `1-12` and `11-2` are two.
+        let parts_digits = folded.ends_with(|letter: char| letter.is_ascii_digit())
+            && word.starts_with(|letter: char| letter.is_ascii_digit());
+        folded.extend(parts_digits.then_some('-'));
+        folded + word
+    })
 }
 
 /// Refuses a patient or volume in two splits, or at two sites: the test would measure memory.

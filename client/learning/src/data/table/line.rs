@@ -7,7 +7,10 @@ use super::columns::Columns;
 use super::sheet::Record;
 
 /// What programs write where nothing is known. No class, site or patient is called so.
-const NOTHING: [&str; 7] = ["nan", "null", "<na>", "#n/a", "#nv", "#ref!", "#value!"];
+const NOTHING: [&str; 18] = [
+    "nan", "-nan", "null", "(null)", "nil", "none", "na", "n/a", "n.a.", "<na>", "#n/a", "#na",
+    "#nv", "#ref!", "#value!", "-", "--", "?",
+];
 
 /// One line as written.
 pub(super) struct Line {
@@ -38,6 +41,11 @@ impl Line {
             Some(label) => Some(fields.number("label", &label)?.unwrap_or(label)),
             None => None,
         };
+        // As many tables write what is not labelled.
+        if let Some(label) = label.as_deref().filter(|label| is_negative(label)) {
+            let expected = "a class, or an empty field where there is none";
+            return Err(fields.error("label", expected, label));
+        }
         Ok(Self {
             number: record.line,
             slice: fields.slice()?,
@@ -103,8 +111,8 @@ impl Fields<'_> {
         number.map(Some).ok_or_else(refuse)
     }
 
-    /// A whole number in its usual spelling, however a spreadsheet wrote it: `1` of `1.0`, `1,0`
-    /// and `01`. `None` for other text.
+    /// A whole number in its usual spelling, however a program wrote it: `1` of `1.0`, `1,0`, `01`
+    /// and `1e0`. `None` for other text.
     fn number(&self, column: &'static str, field: &str) -> Result<Option<String>, DataError> {
         if let Some((whole, places)) = field.split_once(',')
             && !self.columns.decimal_comma
@@ -120,6 +128,11 @@ impl Fields<'_> {
 
 /// A whole number in its usual spelling; `None` for other text. See [`Fields::number`].
 pub(super) fn whole_number(field: &str) -> Option<String> {
+    if field.contains(['e', 'E']) {
+        // Whole numbers up to 2^53 are exact.
+        let number = number(field).filter(|number| number.fract() == 0.0 && number.abs() < 9e15);
+        return number.map(|number| format!("{}", number as i64));
+    }
     let (sign, digits) = match field.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", field.strip_prefix('+').unwrap_or(field)),
@@ -132,6 +145,17 @@ pub(super) fn whole_number(field: &str) -> Option<String> {
         "" => Some("0".to_string()),
         digits => Some(format!("{sign}{digits}")),
     }
+}
+
+/// A number in digits, with a decimal point or comma and an exponent; `None` for other text.
+pub(super) fn number(field: &str) -> Option<f64> {
+    let is_of_numbers = |letter: u8| letter.is_ascii_digit() || b"+-.,eE".contains(&letter);
+    let number = field.bytes().all(is_of_numbers).then(|| field.replace(',', "."))?;
+    number.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+fn is_negative(label: &str) -> bool {
+    number(label).is_some_and(|number| number < 0.0)
 }
 
 fn is_digits(text: &str) -> bool {
@@ -156,11 +180,16 @@ mod tests {
             ("-3", "-3"),
             ("10", "10"),
             ("5.", "5"),
+            ("1e0", "1"),
+            ("1.50E+01", "15"),
+            ("2e3", "2000"),
             ("12345678901234567891", "12345678901234567891"),
         ] {
             assert_eq!(whole_number(written).as_deref(), Some(number), "{written}");
         }
-        for text in ["", "-", ".", ",0", "0.5", "1.0.0", "1e3", "normal", "3 ", "½"] {
+        for text in
+            ["", "-", ".", ",0", "0.5", "1.0.0", "1e-3", "1e", "e1", "1e400", "normal", "3 ", "½"]
+        {
             assert_eq!(whole_number(text), None, "{text:?}");
         }
     }
