@@ -83,7 +83,8 @@ pub(super) fn read(path: &Path, options: &DataOptions) -> Result<Table, DataErro
         let Line { number, file, slice, mask, item, .. } = line;
         Ok(Row { file, slice, mask, item: Item { label, ..item }, line: number, written })
     });
-    let rows = rows.collect::<Result<_, DataError>>()?;
+    let rows = rows.collect::<Result<Vec<Row>, DataError>>()?;
+    check::series(path, &rows)?;
     let names_patients = columns.group.is_some_and(|(name, _)| name == "patient");
     Ok(Table { rows, classes: classes.names, unused_columns: columns.unused, names_patients })
 }

@@ -50,6 +50,38 @@ fn samples(site: &SiteData) -> Vec<(&str, &str, f32, f32)> {
         .collect()
 }
 
+/// One slice under two spellings is one image in two rows, whatever the rows say of it.
+#[test]
+fn a_folder_of_slices_and_one_of_its_files_are_one_image() {
+    let folder = tempfile::tempdir().unwrap();
+    for series in ["s0", "s1", "s2"] {
+        fs::create_dir(folder.path().join(series)).unwrap();
+        for slice in 0..3 {
+            fs::write(folder.path().join(format!("{series}/{slice}.dcm")), "a slice").unwrap();
+        }
+    }
+    fs::hard_link(folder.path().join("s1/1.dcm"), folder.path().join("s2/linked.dcm")).unwrap();
+    let refused = |table: &str| {
+        fs::write(folder.path().join("labels.csv"), table).unwrap();
+        data::load(folder.path(), &options(Slices::All)).unwrap_err().to_string()
+    };
+    for (one, other, differs) in [
+        ("s0,0,a,train", "s0/1.dcm,1,a,train", " with two labels"),
+        ("s0/../s0/2.dcm,0,a,test", "s0,0,a,train", " in two splits"),
+        ("s1,0,a,train", "s2,0,b,train", " at two sites"),
+    ] {
+        let error = refused(&format!("file,label,site,split\n{one}\n{other}\n"));
+        let [first, second] = [one, other].map(|row| row.split_once(',').unwrap().0);
+        let said = format!("`{first}` in line 2 and `{second}` in line 3 are one image{differs}");
+        assert!(error.contains(&said), "{error}");
+    }
+    let error = refused("file,mask\ns0,s0/1.dcm\n");
+    assert!(error.contains("line 2: expected a picture of what is to be segmented"), "{error}");
+    // Folders beside one another are not refused for this: these are no DICOM.
+    let error = refused("file,label,site\ns0,0,a\ns1,1,a\n");
+    assert!(!error.contains("one image"), "{error}");
+}
+
 const WHOLE: &str = "file,mask,site\n0.nii,m0.nii,a\n1.nii,m1.nii,a\n2.nii,m2.nii,a\n3.nii,m3.nii,a\n4.nii,m4.nii,a\n";
 
 #[test]

@@ -117,23 +117,63 @@ pub(in super::super) fn images(path: &Path, rows: &[Row]) -> Result<(), DataErro
     for row in rows {
         let first: &Row = found.entry((&row.file, row.slice.unwrap_or(0))).or_insert(row);
         if !std::ptr::eq(first, row) {
-            let (one, other) = (&first.item, &row.item);
-            let differs = [
-                (one.label != other.label, " with two labels"),
-                (one.split != other.split, " in two splits"),
-                (one.site != other.site, " at two sites"),
-                (first.mask != row.mask, " with two masks"),
-            ];
-            let differs = differs.into_iter().find(|(differs, _)| *differs);
-            return Err(DataError::Twice {
-                path: path.to_path_buf(),
-                first: first.written.clone(),
-                first_line: first.line,
-                second: row.written.clone(),
-                second_line: row.line,
-                differs: differs.map_or("", |(_, text)| text),
-            });
+            return Err(twice(path, first, row));
         }
     }
     Ok(())
+}
+
+/// Refuses a folder of slices beside one of its files, or beside a folder that shares one: that slice
+/// would be two images. A slice is no mask of its own series either.
+///
+/// # Errors
+/// [`DataError::Twice`], [`DataError::OwnMask`].
+pub(super) fn series(path: &Path, rows: &[Row]) -> Result<(), DataError> {
+    let folder = path.parent().unwrap_or(path);
+    let mut files = BTreeMap::<&str, (&Row, Vec<Place>)>::new();
+    for row in rows {
+        let within = || (row, Place::within(&folder.join(&row.file)));
+        files.entry(&row.file).or_insert_with(within);
+    }
+    let mut owners = BTreeMap::<&Place, &Row>::new();
+    for (row, place) in files.values().flat_map(|(row, within)| within.iter().map(|of| (*row, of)))
+    {
+        if let Some(first) = owners.insert(place, row) {
+            return Err(twice_in_order(path, first, row));
+        }
+    }
+    for row in rows {
+        if let Some(owner) = owners.get(&Place::of(&folder.join(&row.file))) {
+            return Err(twice_in_order(path, owner, row));
+        }
+        let mask = row.mask.as_ref().map(|mask| Place::of(&folder.join(mask)));
+        if mask.is_some_and(|mask| owners.get(&mask).is_some_and(|of| of.file == row.file)) {
+            let (path, file) = (path.to_path_buf(), row.file.clone());
+            return Err(DataError::OwnMask { path, line: row.line, file });
+        }
+    }
+    Ok(())
+}
+
+fn twice_in_order(path: &Path, one: &Row, other: &Row) -> DataError {
+    if one.line <= other.line { twice(path, one, other) } else { twice(path, other, one) }
+}
+
+fn twice(path: &Path, first: &Row, row: &Row) -> DataError {
+    let (one, other) = (&first.item, &row.item);
+    let differs = [
+        (one.label != other.label, " with two labels"),
+        (one.split != other.split, " in two splits"),
+        (one.site != other.site, " at two sites"),
+        (first.mask != row.mask, " with two masks"),
+    ];
+    let differs = differs.into_iter().find(|(differs, _)| *differs);
+    DataError::Twice {
+        path: path.to_path_buf(),
+        first: first.written.clone(),
+        first_line: first.line,
+        second: row.written.clone(),
+        second_line: row.line,
+        differs: differs.map_or("", |(_, text)| text),
+    }
 }

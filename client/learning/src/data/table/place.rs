@@ -24,6 +24,16 @@ impl Place {
         })
     }
 
+    /// The files of a folder of slices, without hidden ones; none of anything else.
+    pub(in super::super) fn within(folder: &Path) -> Vec<Self> {
+        let Ok(entries) = folder.read_dir() else { return Vec::new() };
+        let entries = entries.flatten().filter(|entry| {
+            let name = entry.file_name();
+            !name.as_encoded_bytes().starts_with(b".")
+        });
+        entries.map(|entry| Self::of(&entry.path())).collect()
+    }
+
     #[cfg(unix)]
     fn on_disk(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt;
