@@ -75,7 +75,9 @@ impl Division {
                     "each needs a patient or volume to train on and another to test on".to_string()
                 }
             };
-            return Err(DataError::Sites { path: path.to_path_buf(), asked, possible, why });
+            let (path, is_usual) = (path.to_path_buf(), options.sites.is_none());
+            let is_usual = is_usual && options.one_site.is_none();
+            return Err(DataError::Sites { path, asked, is_usual, possible, why });
         }
         while sites.len() > asked {
             // Sorted by name, so that of equals the last goes.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ringfence_words::listed;
+use ringfence_words::{counted, listed};
 
 /// Why data could not be used. Found before training starts.
 #[derive(Debug, thiserror::Error)]
@@ -305,12 +305,14 @@ pub enum DataError {
         found: String,
     },
     /// Fewer sites than asked for can be made.
-    #[error("{}: expected {asked} sites, but at most {possible} can be made ({why}); {}", path.display(), if *possible > 0 { "ask for fewer sites" } else { "mend the data" })]
+    #[error("{}: expected {}, but at most {possible} can be made ({why}); {}", path.display(), asked_for(*asked, *is_usual), fewer_sites(*possible))]
     Sites {
         /// The table or file.
         path: PathBuf,
         /// How many were asked for.
         asked: usize,
+        /// Whether nobody asked, and it is the usual number.
+        is_usual: bool,
         /// How many can be made.
         possible: usize,
         /// What limits them.
@@ -362,11 +364,13 @@ pub enum DataError {
     },
     /// Data that have nothing to tell apart.
     #[error(
-        "classification expected samples of at least two classes, found {found:?} only at all sites together; add samples of another class or choose segmentation"
+        "classification expected samples of at least two classes, found {found:?} only at all sites together; {}", lost.as_ref().map_or_else(|| "add samples of another class or choose segmentation".to_owned(), |lost| format!("others take no part: {lost}"))
     )]
     OneClass {
         /// The classes found.
         found: Vec<String>,
+        /// Why samples of other classes take no part, where there are some.
+        lost: Option<String>,
     },
     /// Keeping the largest sites leaves out most of a class.
     #[error(
@@ -382,6 +386,21 @@ pub enum DataError {
         /// Images of the class at all sites.
         all: usize,
     },
+}
+
+/// How many sites were expected, and by whom.
+fn asked_for(asked: usize, is_usual: bool) -> String {
+    let usual = if is_usual { ", as always where --sites asks for no other number" } else { "" };
+    format!("{}{usual}", counted(asked as u64, "site"))
+}
+
+/// What to do where so many sites can be made. A study has at least three.
+fn fewer_sites(possible: usize) -> String {
+    match possible {
+        0 => "mend the data".to_owned(),
+        1 | 2 => "add patients or volumes: a study has at least 3 sites".to_owned(),
+        _ => format!("ask for at most {possible} by --sites, or add patients or volumes"),
+    }
 }
 
 /// What to do about a file that cannot be read or written, where that can be said.

@@ -60,7 +60,8 @@ pub(super) fn spread(
         "label skew {} left a site without enough images in {DRAWS} draws; or raise dirichlet_alpha",
         options.dirichlet_alpha
     );
-    Err(DataError::Sites { path: path.to_path_buf(), asked: sites, possible: best, why })
+    let (path, is_usual) = (path.to_path_buf(), options.sites.is_none());
+    Err(DataError::Sites { path, asked: sites, is_usual, possible: best, why })
 }
 
 fn draw(

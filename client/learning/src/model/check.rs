@@ -33,7 +33,7 @@ pub(crate) fn check_side(side: usize, multiple: usize) -> Result<(), LearnError>
         return Ok(());
     }
     Err(LearnError::Model(format!(
-        "expected images whose side is a multiple of {multiple}, found {side}; resize them"
+        "expected images whose side is a multiple of {multiple}, found {side}; choose such a --side"
     )))
 }
 

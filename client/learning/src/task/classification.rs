@@ -13,7 +13,7 @@ use super::panel::{Caption, Panel, Prediction};
 use super::score::{Score, Scores, ratio};
 use crate::data::dataset::{Dataset, Sample};
 use crate::data::error::DataError;
-use crate::data::{LeftOut, LeftOutReason};
+use crate::data::{LeftOut, LeftOutReason, left_out_summary};
 use crate::error::LearnError;
 use crate::model::Classifier;
 use crate::model::name::ModelName;
@@ -123,7 +123,13 @@ impl Task for Classification {
         }
         if seen.len() < 2 {
             let found = seen.keys().map(|class| self.class(*class)).collect();
-            return Err(DataError::OneClass { found }.into());
+            let others = dataset
+                .left_out
+                .iter()
+                .filter(|part| part.labels.keys().any(|label| !seen.contains_key(label)));
+            let others: Vec<_> = others.cloned().collect();
+            let lost = left_out_summary(&others).filter(|_| !others.is_empty());
+            return Err(DataError::OneClass { found, lost }.into());
         }
         self.check_left_out(dataset, &seen)
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::folders::{folder, names, options, refused};
 use ringfence_learning::data::{self, DataOptions, Dataset, OneSite, Split};
 use ringfence_learning::task::remarks;
-use ringfence_learning::{Classification, ModelName};
+use ringfence_learning::{Classification, ModelName, Task as _};
 
 /// Eight images of two patients at each of two sites, one of each class: what the table says in
 /// commas, LF and plain UTF-8.
@@ -260,6 +260,22 @@ fn what_stands_for_nothing_is_no_name() {
     let rows = rows.map(|(number, label)| format!("{number}.png,{label},a\n"));
     let refused = refusal(&format!("file,label,site\n{}", rows.collect::<String>()));
     assert!(refused.contains("`1-12` in line 2 and `1 12` in line 8 differ"), "{refused}");
+}
+
+/// Of the largest sites only one class is left: not the data are at fault.
+#[test]
+fn a_class_that_is_lost_with_its_sites_is_said_to_be() {
+    let sites = [("a", 4, 0), ("b", 4, 0), ("c", 4, 0), ("d", 2, 1)];
+    let rows = sites.iter().flat_map(|(site, images, label)| {
+        (0..*images).map(move |number| format!("{site}{number}.png,{label},{site}\n"))
+    });
+    let folder = folder(&format!("file,label,site\n{}", rows.collect::<String>()));
+    let data = data::load(folder.path(), &DataOptions { sites: Some(3), ..options() }).unwrap();
+    let task = Classification::new(ModelName::Dense, 16, &data.classes).unwrap();
+    let error = task.check(&data).unwrap_err().to_string();
+    let said =
+        "others take no part: 2 images (site `d`): smaller than the 3 largest sites (--sites)";
+    assert!(error.contains(said), "{error}");
 }
 
 /// A class that is misspelt shows before anything is trained.
