@@ -197,7 +197,7 @@ fn finish(source: &mut dyn Read, limits: Limits) -> Result<(), Fault> {
     let most = limits.bytes;
     let rest = io::copy(&mut source.take(most.saturating_add(1)), &mut io::sink());
     let rest =
-        rest.map_err(|error| Fault::damaged(Format::Nifti, format!("after its voxels: {error}")))?;
+        rest.map_err(|error| Fault::damaged(Format::Nifti, format!("after its voxels: expected the end of the gzip data or more of them, found neither ({error})")))?;
     Fault::limit("bytes after the volume", most, rest)
 }
 

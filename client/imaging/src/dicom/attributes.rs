@@ -42,7 +42,13 @@ impl Attributes {
             integer(object, tag)?.ok_or_else(missing)
         };
         let optional = |tag, absent| integer(object, tag).map(|found| found.unwrap_or(absent));
-        let flag = |tag| match optional(tag, 0)? {
+        // What is absent has a usual value; what is there without one has none.
+        let stated = |tag, absent| match integer(object, tag)? {
+            Some(found) => Ok(found),
+            None if object.get(tag).is_none() => Ok(absent),
+            None => Err(damaged(format!("expected {}, found it empty", name(tag)))),
+        };
+        let flag = |tag, found: i64| match found {
             0 => Ok(false),
             1 => Ok(true),
             found => Err(damaged(format!("expected {} of 0 or 1, found {found}", name(tag)))),
@@ -60,26 +66,31 @@ impl Attributes {
             let what = format!("{bits_allocated} bits allocated a sample");
             return Err(unsupported(what, "export it with 8, 16 or 32"));
         }
-        let bits_stored = optional(tags::BITS_STORED, bits_allocated)?;
+        let bits_stored = stated(tags::BITS_STORED, bits_allocated)?;
         let stored_fits = (1..=bits_allocated).contains(&bits_stored);
-        let high_bit = optional(tags::HIGH_BIT, bits_stored.saturating_sub(1))?;
+        let high_bit = stated(tags::HIGH_BIT, bits_stored.saturating_sub(1))?;
         if !stored_fits || !(bits_stored - 1..bits_allocated).contains(&high_bit) {
+            let [stored, high] = [tags::BITS_STORED, tags::HIGH_BIT].map(name);
             return Err(damaged(format!(
-                "{bits_stored} bits up to bit {high_bit} do not fit into {bits_allocated}"
+                "{stored} of {bits_stored} and {high} of {high_bit} do not fit into {bits_allocated} bits"
             )));
         }
-        let samples = optional(tags::SAMPLES_PER_PIXEL, 1)?;
+        let samples = stated(tags::SAMPLES_PER_PIXEL, 1)?;
         let photometric = text(object, tags::PHOTOMETRIC_INTERPRETATION)?.ok_or_else(|| {
             damaged(format!("expected {}, found none", name(tags::PHOTOMETRIC_INTERPRETATION)))
         })?;
-        let expected = if is_single(&photometric) { 1 } else { 3 };
+        let expected = samples_of(&photometric)?;
         if samples != expected {
             return Err(damaged(format!(
                 "{photometric} has {expected} samples a pixel, found {samples}"
             )));
         }
-        let frames = optional(tags::NUMBER_OF_FRAMES, 1)?;
-        let frames = usize::try_from(frames).ok().filter(|frames| *frames > 0);
+        let stated_frames = optional(tags::NUMBER_OF_FRAMES, 1)?;
+        let frames = usize::try_from(stated_frames).ok().filter(|frames| *frames > 0);
+        let frames = frames.ok_or_else(|| {
+            let name = name(tags::NUMBER_OF_FRAMES);
+            damaged(format!("{name}: expected at least 1 frame, found {stated_frames}"))
+        })?;
         let padding = match integer(object, tags::PIXEL_PADDING_VALUE)? {
             Some(value) => {
                 let other = optional(tags::PIXEL_PADDING_RANGE_LIMIT, value)?;
@@ -91,14 +102,14 @@ impl Attributes {
         Ok(Self {
             rows: side(tags::ROWS)?,
             columns: side(tags::COLUMNS)?,
-            frames: frames.ok_or_else(|| damaged("expected at least 1 frame, found fewer"))?,
+            frames,
             samples: narrow(samples),
             photometric,
             bits_allocated: narrow(bits_allocated),
             bits_stored: narrow(bits_stored),
             shift: narrow(high_bit + 1 - bits_stored),
-            signed: flag(tags::PIXEL_REPRESENTATION)?,
-            planar: flag(tags::PLANAR_CONFIGURATION)?,
+            signed: flag(tags::PIXEL_REPRESENTATION, stated(tags::PIXEL_REPRESENTATION, 0)?)?,
+            planar: flag(tags::PLANAR_CONFIGURATION, optional(tags::PLANAR_CONFIGURATION, 0)?)?,
             padding,
         })
     }
@@ -134,8 +145,22 @@ impl Attributes {
     }
 }
 
-fn is_single(photometric: &str) -> bool {
-    matches!(photometric, "MONOCHROME1" | "MONOCHROME2" | "PALETTE COLOR")
+/// How many samples a pixel has (PS3.3, C.7.6.3.1.2).
+fn samples_of(photometric: &str) -> Result<i64, Fault> {
+    match photometric {
+        "MONOCHROME1" | "MONOCHROME2" | "PALETTE COLOR" => Ok(1),
+        "RGB" | "HSV" | "XYB" => Ok(3),
+        ybr if ybr.starts_with("YBR_") => Ok(3),
+        "ARGB" | "CMYK" => {
+            let what = format!("photometric interpretation {photometric}");
+            Err(unsupported(what, "export it as RGB"))
+        }
+        other => {
+            let name = name(tags::PHOTOMETRIC_INTERPRETATION);
+            let known = "MONOCHROME1, MONOCHROME2, PALETTE COLOR, RGB or one of YBR";
+            Err(damaged(format!("{name}: expected {known}, in capitals, found {other}")))
+        }
+    }
 }
 
 fn without_pixels(object: &InMemDicomObject) -> Result<Fault, Fault> {

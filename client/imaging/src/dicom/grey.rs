@@ -7,7 +7,7 @@ use super::attributes::{self, Attributes};
 use super::colour::Table;
 use super::fault::damaged;
 use super::samples::Samples;
-use super::value::{name, number, text};
+use super::value::{first_number, name, number, text};
 use crate::error::Fault;
 use crate::intensity::to_unit;
 use crate::options::Intensity;
@@ -77,8 +77,8 @@ pub(super) enum Shades {
 /// A frame's first window; `None` where it has none. A VOI lookup table is not applied.
 fn stored_window(object: &InMemDicomObject, frame: usize) -> Result<Option<Shades>, Fault> {
     let group = attributes::group(object, frame, tags::FRAME_VOILUT_SEQUENCE);
-    let center = number(group, tags::WINDOW_CENTER)?;
-    let width = number(group, tags::WINDOW_WIDTH)?;
+    let center = first_number(group, tags::WINDOW_CENTER)?;
+    let width = first_number(group, tags::WINDOW_WIDTH)?;
     let (center, width) = match (center, width) {
         (Some(center), Some(width)) => (center, width),
         (None, None) => return Ok(None),

@@ -27,7 +27,7 @@ pub(super) fn text(object: &InMemDicomObject, tag: Tag) -> Result<Option<String>
     Ok((!text.is_empty()).then(|| text.to_string()))
 }
 
-/// The first value of an attribute of whole numbers.
+/// The value of an attribute of one whole number.
 pub(super) fn integer(object: &InMemDicomObject, tag: Tag) -> Result<Option<i64>, Fault> {
     let Some(number) = number(object, tag)? else { return Ok(None) };
     // Whole numbers up to 2^53 are exact.
@@ -38,8 +38,20 @@ pub(super) fn integer(object: &InMemDicomObject, tag: Tag) -> Result<Option<i64>
     }
 }
 
-/// The first value of a numeric attribute: a finite number.
+/// The value of a numeric attribute of one: a finite number.
 pub(super) fn number(object: &InMemDicomObject, tag: Tag) -> Result<Option<f64>, Fault> {
+    let Some(values) = split(object, tag)? else { return Ok(None) };
+    match values.as_slice() {
+        [value] => parse(tag, value).map(Some),
+        values => {
+            let (name, found) = (name(tag), values.join("\\"));
+            Err(damaged(format!("{name}: expected one number, found `{found}`")))
+        }
+    }
+}
+
+/// The first value of a numeric attribute that may have several: a finite number.
+pub(super) fn first_number(object: &InMemDicomObject, tag: Tag) -> Result<Option<f64>, Fault> {
     let Some(values) = split(object, tag)? else { return Ok(None) };
     values.first().map(|value| parse(tag, value)).transpose()
 }

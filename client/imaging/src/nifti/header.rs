@@ -70,6 +70,12 @@ fn damaged(what: impl Into<String>) -> Fault {
 
 fn first(bytes: &[u8]) -> Result<Header, Fault> {
     let header = NiftiHeader::from_reader(bytes).map_err(|error| damaged(error.to_string()))?;
+    // What is out of range, `nifti` takes for a number in the other byte order.
+    let rank = header.dim[0];
+    if !(1..=7).contains(&rank) {
+        let found = if rank > 255 { rank.swap_bytes() } else { rank };
+        return Err(damaged(format!("header field dim[0]: expected 1 to 7 axes, found {found}")));
+    }
     let dims = header.dim().map_err(|error| damaged(error.to_string()))?;
     let dims: Vec<i64> = dims.iter().map(|side| i64::from(side.cast_signed())).collect();
     let datatype = header.data_type().map_err(|error| damaged(error.to_string()))?;

@@ -6,7 +6,6 @@
 use super::huffman::{Bits, Code};
 use super::marks::{END, SCAN, START};
 
-
 /// Checks that every scan reaches its end, and that together they tell all coefficients of all
 /// components, or all samples where they are lossless. Processes that no decoder here reads are left
 /// to its refusal, and so are pictures of more than `most` pixels. The segments have been walked by
@@ -29,7 +28,9 @@ pub(crate) fn check(bytes: &[u8], most: u64) -> Result<(), String> {
         at = rest;
         match marker {
             0xc4 => walk.codes(segment).ok_or("its Huffman tables cannot be read")?,
-            0xdd => walk.restarts = word(segment, 0).ok_or("its restart interval cannot be read")?,
+            0xdd => {
+                walk.restarts = word(segment, 0).ok_or("its restart interval cannot be read")?
+            }
             0xc0..=0xc3 => {
                 let [height, width] = [1, 3].map(|at| word(segment, at).map_or(0, u64::from));
                 if !(1..=most).contains(&(height * width)) {
@@ -128,9 +129,8 @@ impl Frame {
     /// Whether every coefficient of every component has been told down to its last bit.
     fn is_whole(&self) -> Result<(), String> {
         let last = if self.marker == 0xc3 { 1 } else { 64 };
-        let lacks = |component: &Component| {
-            component.told.iter().take(last).any(|told| *told != Some(0))
-        };
+        let lacks =
+            |component: &Component| component.told.iter().take(last).any(|told| *told != Some(0));
         match self.components.iter().position(lacks) {
             None => Ok(()),
             Some(which) => Err(format!(
@@ -266,7 +266,8 @@ impl Scan {
                 let place = (column * across + index % across, row * down + index / across);
                 match frame.marker {
                     0xc2 if self.band.0 > 0 => {
-                        let filled = component.filled.get_mut(place.1 * component.wide + place.0)?;
+                        let filled =
+                            component.filled.get_mut(place.1 * component.wide + place.0)?;
                         self.band(alternating?, bits, filled, run)?;
                     }
                     0xc2 if self.before > 0 => _ = bits.take(1)?,

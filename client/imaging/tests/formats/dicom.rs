@@ -176,7 +176,39 @@ fn numbers_that_cannot_be_read_are_refused_by_name() {
         file
     };
     // Each attribute that is used, with a text that is no number of its kind.
-    let texts: [(u16, u16, &[u8; 2], &str, &str); 10] = [
+    let texts: [(u16, u16, &[u8; 2], &str, &str); 18] = [
+        (
+            0x0028,
+            0x0008,
+            b"IS",
+            "1\\2",
+            "NumberOfFrames (0028,0008): expected one number, found `1\\2`",
+        ),
+        (0x0028, 0x1052, b"DS", "0\\-1024", "RescaleIntercept (0028,1052): expected one number"),
+        (
+            0x0028,
+            0x1053,
+            b"DS",
+            "1\\2",
+            "RescaleSlope (0028,1053): expected one number, found `1\\2`",
+        ),
+        (
+            0x0028,
+            0x0008,
+            b"IS",
+            "-1",
+            "NumberOfFrames (0028,0008): expected at least 1 frame, found -1",
+        ),
+        (0x0028, 0x0101, b"US", "", "expected BitsStored (0028,0101), found it empty"),
+        (
+            0x0028,
+            0x0004,
+            b"CS",
+            "MONOCHROME3",
+            "PhotometricInterpretation (0028,0004): expected MONO",
+        ),
+        (0x0028, 0x0004, b"CS", "monochrome2", "in capitals, found monochrome2"),
+        (0x0028, 0x0004, b"CS", "CMYK", "photometric interpretation CMYK"),
         (0x0028, 0x0008, b"IS", "1,0", "NumberOfFrames (0028,0008)"),
         (0x0028, 0x0008, b"IS", "1.5", "NumberOfFrames (0028,0008): expected a whole number"),
         (0x0028, 0x1050, b"DS", "40,5", "WindowCenter (0028,1050)"),
@@ -208,6 +240,13 @@ fn numbers_that_cannot_be_read_are_refused_by_name() {
         let error = refused(&plain().text(0x0028, element, b"LO", "x").bytes()).to_string();
         assert!(error.contains(name) && error.contains("`x`"), "{error}, expected {name}");
     }
+    let rows = [2_u16, 3].map(u16::to_le_bytes).concat();
+    let error = refused(&plain().put(0x0028, 0x0010, b"US", rows).bytes()).to_string();
+    assert!(error.contains("Rows (0028,0010): expected one number, found `2\\3`"), "{error}");
+    // Of several windows the first counts.
+    let mut windows = plain();
+    windows.text(0x0028, 0x1050, b"DS", "40\\-600").text(0x0028, 0x1051, b"DS", "400\\1500");
+    decode(&windows.bytes(), &ReadOptions::default()).unwrap();
     let error = refused(&plain().word(0x0028, 0x0103, 2).bytes()).to_string();
     assert!(error.contains("PixelRepresentation (0028,0103) of 0 or 1, found 2"), "{error}");
     // What is empty is absent.

@@ -192,6 +192,12 @@ fn what_is_damaged_or_too_large_is_refused() {
     assert!(refused(&pair, Limits::default()).contains(".hdr and .img"));
     let complex = Nifti { datatype: (32, 64), ..whole_again() };
     assert!(refused(&complex.bytes(), Limits::default()).contains("Complex64"));
+    for big in [false, true] {
+        let mut axes = Nifti { big, ..whole_again() }.bytes();
+        axes[40..42].copy_from_slice(&8_u16.ordered(big));
+        let error = refused(&axes, Limits::default());
+        assert!(error.contains("dim[0]: expected 1 to 7 axes, found 8"), "{error}");
+    }
     let sideless = Nifti { dims: vec![4, 0, 4], ..whole_again() };
     assert!(refused(&sideless.bytes(), Limits::default()).contains("cannot be decoded as NIfTI"));
 }
