@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use ringfence_aggregator::{Config, Identity, Server};
 use ringfence_clock::Clock;
-use ringfence_exit::{failure, quiet_on_closed_pipes};
+use ringfence_exit::{end_on_lost_output, failure};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -41,7 +41,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    quiet_on_closed_pipes();
+    end_on_lost_output("ringfence-aggregator");
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),

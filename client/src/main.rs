@@ -8,7 +8,7 @@ mod member;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ringfence_exit::{failure, quiet_on_closed_pipes};
+use ringfence_exit::{end_on_lost_output, failure};
 use ringfence_options::retired::Anything;
 use tokio::runtime::Runtime;
 
@@ -105,7 +105,7 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    quiet_on_closed_pipes();
+    end_on_lost_output("ringfence");
     let command = Command::parse();
     let ended = Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
         let ended = runtime.block_on(command.run());

@@ -60,6 +60,20 @@ fn what_a_failure_says_stands_there_once() {
     assert_eq!(said, expected);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_one_line_and_a_failure() {
+    let folder = TempDir::new().unwrap();
+    let key = folder.path().join("key");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let keygen = binary().args(["keygen", "--key"]).arg(&key).stdout(full).output().unwrap();
+    assert_eq!(keygen.status.code(), Some(1), "{keygen:?}");
+    let said = String::from_utf8(keygen.stderr).unwrap();
+    let expected = "ringfence-aggregator: cannot write to standard output: No space left";
+    assert!(said.starts_with(expected) && said.lines().count() == 1, "{said}");
+    assert!(key.is_file());
+}
+
 #[test]
 fn a_closed_pipe_ends_it_without_a_word() {
     let folder = TempDir::new().unwrap();

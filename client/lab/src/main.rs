@@ -7,7 +7,7 @@ mod files;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringfence_exit::{failure, quiet_on_closed_pipes};
+use ringfence_exit::{end_on_lost_output, failure};
 
 use audit_privacy::AuditPrivacy;
 use experiment::Experiment;
@@ -32,7 +32,7 @@ enum Action {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    quiet_on_closed_pipes();
+    end_on_lost_output("ringfence-lab");
     let done = match Command::parse().action {
         Action::Experiment(experiment) => experiment.run().await,
         Action::AuditPrivacy(audit) => audit.run(),

@@ -202,6 +202,26 @@ fn old_names_say_what_they_are_called_now() {
     assert!(error.contains("could not be reached"), "{error}");
 }
 
+/// A full disk below a redirected output.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_one_line_and_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["study", "cost", "--parameters", "1000", "--sites", "10"][..],
+        &["study", "cost", "--parameters", "1000", "--sites", "10", "--json"],
+        &["keygen", "--site", "a"],
+        &["init", "--side", "16"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(folder.path(), arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = "ringfence: cannot write to standard output: No space left on device";
+        assert!(said.starts_with(expected) && said.lines().count() == 1, "{arguments:?}: {said}");
+    }
+}
+
 #[test]
 fn a_closed_pipe_ends_a_command_without_a_word() {
     let folder = tempfile::tempdir().unwrap();

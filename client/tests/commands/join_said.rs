@@ -115,6 +115,33 @@ async fn a_study_is_told_with_times_or_as_json_or_not_at_all() {
     assert!(waits.windows(2).all(|pair| key(pair[0]) != key(pair[1])), "{waits:?}");
 }
 
+/// A site that left a study for a full disk below its log would take the round with it.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_written_does_not_end_the_study() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = study(folder).await;
+    let url = aggregator.url();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let lost =
+        |command: &mut Command| command.stdout(full()).stderr(Stdio::piped()).spawn().unwrap();
+    let processes = [
+        lost(&mut joining(folder, url, "a")),
+        lost(joining(folder, url, "b").arg("--json")),
+        start(joining(folder, url, "c").arg("--quiet")),
+    ];
+    let [a, b, c] = processes.map(|process| process.wait_with_output().unwrap());
+    for output in [&a, &b] {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let said = text(&output.stderr);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("No space left on device") && said.contains("goes on"), "{said}");
+    }
+    assert!(c.status.success() && c.stderr.is_empty(), "{}", text(&c.stderr));
+    assert!(folder.join("out-a/report.json").is_file());
+}
+
 /// Sends a signal once the site has contributed and waits for the others.
 fn stopped(mut process: Child, signal: &str) -> (Vec<String>, Output) {
     let mut said = Vec::new();

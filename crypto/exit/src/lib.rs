@@ -1,8 +1,8 @@
-//! How a program ends: what it says when it failed, and quietly where nobody reads on.
+//! How a program ends: what it says when it failed, also to write, and quietly where nobody reads on.
 #![forbid(unsafe_code)]
 
 mod failure;
-mod pipe;
+mod output;
 
 pub use failure::failure;
-pub use pipe::{CLOSED_PIPE, quiet_on_closed_pipes};
+pub use output::{CLOSED_PIPE, end_on_lost_output};

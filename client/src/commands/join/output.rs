@@ -1,10 +1,14 @@
 //! What `ringfence join` prints: text with times, a JSON object a line, or nothing.
 
 use std::fmt::Display;
+use std::io::{ErrorKind, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
 use ringfence_clock::Clock;
 use ringfence_crypto::id::UnixSeconds;
+use ringfence_exit::CLOSED_PIPE;
 use ringfence_options::progress_bar;
 use serde::Serialize;
 
@@ -24,6 +28,8 @@ pub(crate) struct OutputArgs {
 pub(super) struct Output {
     form: OutputArgs,
     clock: Clock,
+    /// Whether it has been said that standard output takes nothing.
+    is_lost: Arc<AtomicBool>,
 }
 
 /// An event with its time.
@@ -37,7 +43,7 @@ struct Line<'a, T> {
 
 impl Output {
     pub(super) fn new(form: OutputArgs, clock: Clock) -> Self {
-        Self { form, clock }
+        Self { form, clock, is_lost: Arc::default() }
     }
 
     /// Says that something has changed.
@@ -46,10 +52,30 @@ impl Output {
         match self.form {
             OutputArgs { quiet: true, .. } => {}
             OutputArgs { json: true, .. } => match serde_json::to_string(&Line { time, what }) {
-                Ok(line) => println!("{line}"),
+                Ok(line) => self.print(&line),
                 Err(error) => eprintln!("ringfence: {what}: no JSON can be made of it: {error}"),
             },
-            _ => what.to_string().lines().for_each(|line| println!("{}  {line}", time.utc())),
+            _ => {
+                let text = what.to_string();
+                text.lines().for_each(|line| self.print(&format!("{}  {line}", time.utc())));
+            }
+        }
+    }
+
+    /// Prints a line. A study is worth more than its log: where standard output takes none, as on a
+    /// full disk, this is said once on standard error, and all goes on. Only behind a pipe that was
+    /// closed on purpose it ends.
+    fn print(&self, line: &str) {
+        let Err(error) = writeln!(std::io::stdout(), "{line}") else { return };
+        if error.kind() == ErrorKind::BrokenPipe {
+            std::process::exit(CLOSED_PIPE.into());
+        }
+        if !self.is_lost.swap(true, Ordering::Relaxed) {
+            // Where standard error is lost, too, there is nobody to tell.
+            let _ = writeln!(
+                std::io::stderr(),
+                "ringfence: cannot write to standard output: {error}; what is said from here on may be missing, and the study goes on"
+            );
         }
     }
 
