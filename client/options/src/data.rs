@@ -59,6 +59,18 @@ impl DataArgs {
         Ok(())
     }
 
+    /// Refuses what says how data are divided where they are one site's.
+    ///
+    /// # Errors
+    /// With the option that was given.
+    pub fn check_undivided(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.sites.is_some() || self.dirichlet.is_none(),
+            "--dirichlet would change nothing: the data are one site's, and not divided; leave it out"
+        );
+        Ok(())
+    }
+
     /// How the data are read and divided: as images of this side with these channels.
     ///
     /// # Errors
@@ -120,6 +132,14 @@ mod tests {
         window.options((16, Channels::Grey), 1, &[]).unwrap();
         let error = window.options((16, Channels::Colour), 1, &[]).unwrap_err().to_string();
         assert!(error.contains("--window would change nothing: images in colour"), "{error}");
+        let alone = |words: &[&str]| {
+            let words = ["join"].iter().chain(words);
+            Only::try_parse_from(words).unwrap().data.check_undivided()
+        };
+        alone(&["--dirichlet", "0.1", "--sites", "3"]).unwrap();
+        alone(&["--ignore-split"]).unwrap();
+        let error = alone(&["--dirichlet", "0.1"]).unwrap_err().to_string();
+        assert!(error.contains("--dirichlet would change nothing"), "{error}");
         let both = check(&["--scanners", "1", "--axis", "coronal"]).unwrap_err().to_string();
         assert!(both.contains("--scanners, --axis"), "{both}");
     }

@@ -40,6 +40,10 @@ impl Init {
             "expected at least two classes, as in --classes normal,pneumonia; got {}",
             self.classes.len()
         );
+        ensure!(
+            self.plan.task == TaskName::Classification || self.classes.is_empty(),
+            "--classes would change nothing: the task is segmentation; add --task classification, or leave it out"
+        );
         let classes: Vec<String> =
             self.classes.iter().map(|class| class.trim().to_owned()).collect();
         let mut folded = BTreeMap::new();

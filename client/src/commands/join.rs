@@ -95,6 +95,7 @@ impl Join {
     /// says.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         self.device.choose()?;
+        self.images.check_undivided()?;
         result_folder(&self.out)?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
         let site = self.member.open_for(PATIENCE)?;

@@ -43,6 +43,12 @@ pub enum DataError {
         /// The path.
         path: PathBuf,
     },
+    /// A table whose name is like that of a folder's.
+    #[error("{}: expected the table to be called labels.csv, in small letters; call it so", path.display())]
+    TableName {
+        /// The table.
+        path: PathBuf,
+    },
     /// A table that breaks the CSV format.
     #[error("{}: not a valid CSV table: {source}", path.display())]
     Csv {

@@ -1,7 +1,9 @@
 //! A folder of images with a table `labels.csv`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use ringfence_imaging::MaskOptions;
 
 use super::dataset::{Dataset, Sample, SiteData, Split};
 use super::division::{Division, SitePart};
@@ -14,15 +16,33 @@ use super::table::{self, Row, Table};
 use super::{raster, stack};
 
 /// The table of a folder.
-pub(super) const TABLE: &str = "labels.csv";
+const TABLE: &str = "labels.csv";
+
+/// The table of a folder; `None` where there is none.
+///
+/// # Errors
+/// [`DataError::TableName`] for a table whose name has other letters' case.
+pub(super) fn table_of(folder: &Path) -> Result<Option<PathBuf>, DataError> {
+    let table = folder.join(TABLE);
+    if table.is_file() {
+        return Ok(Some(table));
+    }
+    let Ok(entries) = folder.read_dir() else { return Ok(None) };
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    let is_like = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(TABLE)) && path.is_file()
+    };
+    paths.find(is_like).map_or(Ok(None), |path| Err(DataError::TableName { path }))
+}
 
 /// Reads the folder: the table is checked first, then every image that is used is decoded.
 ///
 /// A row that names a volume and no slice gives a sample for each slice that is asked for.
 pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
-    let path = folder.join(TABLE);
+    let path = table_of(folder)?.unwrap_or_else(|| folder.join(TABLE));
     let Table { rows, classes, unused_columns, names_patients } = table::read(&path, options)?;
     check_heeded(rows.iter().flat_map(|row| Use::of_row(folder, row)), &options.imaging)?;
+    check_mask_options(&rows, options)?;
     let rows = stack::expand(folder, rows, options)?;
     table::check_images(&path, &rows)?;
     let items: Vec<_> = rows.iter().map(|row| row.item.clone()).collect();
@@ -49,6 +69,18 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
     let mut dataset = Dataset { side, classes, sites, left_out, unused_columns, names_patients };
     forget_own_masks(&mut dataset);
     Ok(dataset)
+}
+
+/// Refuses to say what of masks is inside where there are none.
+fn check_mask_options(rows: &[Row], options: &DataOptions) -> Result<(), DataError> {
+    if options.mask == MaskOptions::default() || rows.iter().any(|row| row.mask.is_some()) {
+        return Ok(());
+    }
+    Err(DataError::Option {
+        option: "mask",
+        expected: "a table that names masks",
+        found: "none; leave out --mask-label and --mask-channel, which would change nothing".into(),
+    })
 }
 
 /// Keeps the masks at the images' own size only where that is another one than the model's, at any

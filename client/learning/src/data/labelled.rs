@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
-use super::folder::TABLE;
+use super::folder::table_of;
 use super::heeded::Use;
 use super::mask_labels::MaskLabels;
 use super::options::DataOptions;
@@ -44,10 +44,7 @@ impl LabelledFolder {
         task: TaskName,
         options: &DataOptions,
     ) -> Result<Option<Self>, DataError> {
-        let table = folder.join(TABLE);
-        if !table.is_file() {
-            return Ok(None);
-        }
+        let Some(table) = table_of(folder)? else { return Ok(None) };
         let options = DataOptions { ignore_split: true, ..options.clone() };
         let Table { rows, .. } = table::read(&table, &options)?;
         table::check_images(&table, &rows)?;

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use crate::folders::{folder, names, options, refused};
-use ringfence_learning::data::{self, DataOptions, Dataset, OneSite, Split};
+use ringfence_learning::data::{
+    self, DataOptions, Dataset, LabelledFolder, MaskOptions, OneSite, Split,
+};
 use ringfence_learning::task::remarks;
-use ringfence_learning::{Classification, ModelName, Task as _};
+use ringfence_learning::{Classification, ModelName, Task as _, TaskName};
 
 /// Eight images of two patients at each of two sites, one of each class: what the table says in
 /// commas, LF and plain UTF-8.
@@ -260,6 +262,29 @@ fn what_stands_for_nothing_is_no_name() {
     let rows = rows.map(|(number, label)| format!("{number}.png,{label},a\n"));
     let refused = refusal(&format!("file,label,site\n{}", rows.collect::<String>()));
     assert!(refused.contains("`1-12` in line 2 and `1 12` in line 8 differ"), "{refused}");
+}
+
+/// Without it a model in use would take the masks for images.
+#[test]
+fn a_table_in_capitals_is_not_passed_over() {
+    let folder = folder(PLAIN);
+    fs::rename(folder.path().join("labels.csv"), folder.path().join("Labels.CSV")).unwrap();
+    let said = "Labels.CSV: expected the table to be called labels.csv, in small letters";
+    let error = refused(folder.path(), &options());
+    assert!(error.contains(said), "{error}");
+    let error = LabelledFolder::read(folder.path(), TaskName::Segmentation, &options());
+    assert!(error.unwrap_err().to_string().contains(said));
+}
+
+#[test]
+fn options_for_masks_are_refused_where_no_row_names_one() {
+    for mask in [
+        MaskOptions { labels: vec![2], channel: None },
+        MaskOptions { labels: Vec::new(), channel: Some(3) },
+    ] {
+        let error = refused(folder(PLAIN).path(), &DataOptions { mask, ..options() });
+        assert!(error.contains("--mask-label and --mask-channel, which would change"), "{error}");
+    }
 }
 
 /// Of the largest sites only one class is left: not the data are at fault.
