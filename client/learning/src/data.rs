@@ -38,6 +38,6 @@ pub use load::load;
 pub use options::{DataOptions, OneSite};
 pub use own_mask::OwnMask;
 pub use records::record_names;
-pub use ringfence_imaging::{Channels, MaskOptions, ReadOptions};
+pub use ringfence_imaging::{Channels, MaskOptions, ReadOptions, is_series};
 pub use scanner::Scanner;
 pub use stack::{Picture, read_pictures};

@@ -58,13 +58,22 @@ impl Predict {
         self.check_mask_options(plan.task, &inputs)?;
         inputs.check_heeded(&options)?;
         empty_folder(&self.out)?;
+        // Before the work: `slice_index` was meant for `slice`, perhaps.
+        if let Some(unused) = inputs.unused_columns() {
+            println!("{unused}");
+        }
         let mut judged = Judged::new(plan.task, &plan.classes);
         let mut table = self.table()?;
-        let (mut count, mut refused, mut shares) = (0, Vec::new(), Vec::new());
+        let (mut count, mut shares) = (0, Vec::new());
+        let (mut refused, mut uncompared) = (Vec::new(), Vec::new());
         for (number, input) in inputs.files.iter().enumerate().progress() {
             let name = &input.name;
             let pictures = match input.read(&options) {
-                Ok(pictures) => pictures,
+                Ok((pictures, None)) => pictures,
+                Ok((pictures, Some(error))) => {
+                    uncompared.push((name.clone(), reason(&input.path, &error)));
+                    pictures
+                }
                 Err(error) => {
                     refused.push((name.clone(), reason(&input.path, &error)));
                     continue;
@@ -75,13 +84,16 @@ impl Predict {
             for (picture, output) in pictures.iter().zip(&outputs) {
                 let prediction = task.prediction(output);
                 let inside = inside(&prediction, picture, plan.side)?;
+                let share = inside.as_ref().map(|inside| share(inside));
                 let truth = judged.add(picture, output, inside.as_deref());
                 let mut columns = vec!["file", "slice", "class"];
                 columns.extend(prediction.values.iter().map(|(name, _)| name.as_str()));
                 let slice = picture.slice.map(|slice| slice.to_string()).unwrap_or_default();
                 let mut fields =
                     vec![name.clone(), slice, prediction.class.clone().unwrap_or_default()];
-                fields.extend(prediction.values.iter().map(|(_, value)| format!("{value:.4}")));
+                // A mask's only value is its share, which is counted in the mask that is written.
+                let values = prediction.values.iter().map(|(_, value)| share.unwrap_or(*value));
+                fields.extend(values.map(|value| format!("{value:.4}")));
                 if inputs.has_table {
                     columns.extend(judged.columns());
                     fields.extend(truth);
@@ -92,17 +104,14 @@ impl Predict {
                 count += 1;
                 table.write_record(fields)?;
                 if let Some(inside) = &inside {
-                    let pixels = inside.iter().filter(|inside| **inside).count();
-                    shares.push(pixels as f64 / inside.len().max(1) as f64);
+                    shares.extend(share);
                     let stem = stem(name, number, picture.slice);
                     self.save_mask(&stem, picture, inside, plan.channels)?;
                 }
             }
         }
         table.flush()?;
-        if let Some(line) = not_read(&refused) {
-            eprintln!("{line}");
-        }
+        self.report(&refused, &uncompared)?;
         let files = |number: usize| counted(number as u64, "file");
         ensure!(count > 0, "none of {} could be read", files(inputs.files.len()));
         println!(
@@ -140,6 +149,31 @@ impl Predict {
         Ok(())
     }
 
+    /// Says which files were not read and which not compared, in a line each, and writes all of them
+    /// to `not-read.csv`.
+    fn report(&self, refused: &[Fault], uncompared: &[Fault]) -> anyhow::Result<()> {
+        if refused.is_empty() && uncompared.is_empty() {
+            return Ok(());
+        }
+        let path = self.out.join("not-read.csv");
+        let cannot = || format!("cannot write {}", path.display());
+        let mut table = csv::Writer::from_path(&path).with_context(cannot)?;
+        table.write_record(["file", "part", "reason"]).with_context(cannot)?;
+        for (faults, what, part) in
+            [(refused, "not read", "image"), (uncompared, "not compared", "mask")]
+        {
+            for (name, reason) in faults {
+                table.write_record([name.as_str(), part, reason.as_str()]).with_context(cannot)?;
+            }
+            if let Some(line) = told(what, faults) {
+                eprintln!("{line}");
+            }
+        }
+        table.flush().with_context(cannot)?;
+        eprintln!("each of them is in {}", path.display());
+        Ok(())
+    }
+
     fn table(&self) -> anyhow::Result<csv::Writer<File>> {
         let path = self.out.join("predictions.csv");
         csv::Writer::from_path(&path).with_context(|| format!("cannot write {}", path.display()))
@@ -174,6 +208,12 @@ impl Predict {
     }
 }
 
+/// Share of the pixels of a mask that are inside, in `[0, 1]`.
+fn share(inside: &[bool]) -> f64 {
+    let pixels = inside.iter().filter(|inside| **inside).count();
+    pixels as f64 / inside.len().max(1) as f64
+}
+
 /// Why a file was not read, without its path.
 fn reason(path: &Path, error: &DataError) -> String {
     // Of many masks with the same fault one is enough: the image says which.
@@ -186,8 +226,11 @@ fn reason(path: &Path, error: &DataError) -> String {
     text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
 }
 
-/// The files that were not read in one line: how many for each reason, with the first of each.
-fn not_read(refused: &[(String, String)]) -> Option<String> {
+/// A file's name, and what is wrong with it.
+type Fault = (String, String);
+
+/// The files at fault in one line: how many for each reason, with the first of each.
+fn told(what: &str, refused: &[Fault]) -> Option<String> {
     let mut reasons = BTreeMap::<&str, Vec<&str>>::new();
     refused.iter().for_each(|(name, reason)| reasons.entry(reason).or_default().push(name));
     let lines: Vec<String> = reasons
@@ -199,7 +242,7 @@ fn not_read(refused: &[(String, String)]) -> Option<String> {
             names => format!("{}: {reason}", names.concat()),
         })
         .collect();
-    (!lines.is_empty()).then(|| format!("not read: {}", listed_by("; ", lines)))
+    (!lines.is_empty()).then(|| format!("{what}: {}", listed_by("; ", lines)))
 }
 
 /// A file name for the results: the image's own, made unique by its number where it is one of many.
@@ -214,7 +257,7 @@ fn stem(name: &str, number: usize, slice: Option<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::not_read;
+    use super::told;
 
     #[test]
     fn files_that_are_not_read_are_one_line() {
@@ -222,13 +265,13 @@ mod tests {
         let mut refused = vec![of("notes.doc", "found text")];
         refused.extend((0..108).map(|file| of(&format!("{file}.png"), "found an empty file")));
         assert_eq!(
-            not_read(&refused).unwrap(),
+            told("not read", &refused).unwrap(),
             "not read: 108 files, the first 0.png: found an empty file; notes.doc: found text"
         );
-        assert_eq!(not_read(&[]), None);
+        assert_eq!(told("not read", &[]), None);
         // As many reasons as files.
         let refused: Vec<_> = (0..4322).map(|file| of("a.png", &format!("fault {file}"))).collect();
-        let line = not_read(&refused).unwrap();
+        let line = told("not read", &refused).unwrap();
         assert!(line.len() < 300 && line.ends_with(" ... and 4,312 more"), "{line}");
     }
 }

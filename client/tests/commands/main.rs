@@ -18,6 +18,7 @@ mod privacy;
 mod private;
 mod proxies;
 mod pytorch;
+mod slices;
 mod status;
 mod strangers;
 mod study;

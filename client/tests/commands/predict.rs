@@ -89,12 +89,52 @@ fn masks_of_the_table_are_compared_with_and_not_predicted() {
     let expected = "cannot write to out: expected an empty or a new folder";
     assert!(error.contains(expected) && error.contains("-a-mask.png"), "{error}");
     let said = again(folder, &predict).unwrap();
-    assert!(said.contains("2 images of 2 files predicted, 2 files not read"), "{said}");
+    assert!(said.contains("3 images of 3 files predicted, 1 file not read"), "{said}");
+    assert!(said.contains("2 of 3 images have a mask in labels.csv"), "{said}");
+    let faults = lines(&folder.join("out/not-read.csv"));
+    assert_eq!(faults.len(), 3, "{faults:?}");
+    assert_eq!(faults[0], ["file", "part", "reason"]);
+    assert_eq!((faults[1][0].as_str(), faults[1][1].as_str()), ("gone.png", "image"));
+    assert_eq!((faults[2][0].as_str(), faults[2][1].as_str()), ("b.png", "mask"));
     let chosen = [&predict[..], &["--mask-label", "2,255"]].concat();
     assert!(again(folder, &chosen).unwrap().contains(&scores), "{said}");
     let unread = [&predict[..3], &["images/new", "--mask-label", "2", "--out", "out"]].concat();
     let error = ringfence(folder, &unread).unwrap_err();
     assert!(error.contains("--mask-label would change nothing: no labels.csv"), "{error}");
+}
+
+/// What the table says of a mask is true of the file, not of the model's smaller picture of it.
+#[test]
+fn the_share_of_pixels_is_that_of_the_mask_that_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Values that are drawn without any pattern, so that masks are neither empty nor full.
+    known_model(folder, &[], |name, place| {
+        let drawn = (name.len() * 131 + place * 7919 + 17) % 2003;
+        if name.ends_with("bias") { 0.0 } else { drawn as f32 / 2003.0 - 0.5 }
+    });
+    for (number, size) in [(40, 24), (53, 31), (37, 61)].into_iter().enumerate() {
+        let grey = |x: u32, y: u32| (x * x * 5 + y * 29 + x * y) as u8;
+        write(&folder.join(format!("images/{number}.png")), size, grey);
+    }
+    let said =
+        ringfence(folder, &["predict", "--model", "model.safetensors", "images", "--out", "out"]);
+    let (mut shares, mut at_model_size) = (Vec::new(), 0);
+    for line in &lines(&folder.join("out/predictions.csv"))[1..] {
+        let number: usize = line[0].trim_end_matches(".png").parse().unwrap();
+        let mask = folder.join(format!("out/{number:04}-{number}-mask.png"));
+        let mask = image::open(mask).unwrap().into_luma8();
+        let inside = mask.pixels().filter(|pixel| pixel.0[0] == 255).count();
+        let share = inside as f64 / f64::from(mask.width() * mask.height());
+        assert_eq!(line[3], format!("{share:.4}"));
+        let of_256 = (share * 256.0).round() / 256.0;
+        at_model_size += usize::from(line[3] == format!("{of_256:.4}"));
+        shares.push(share);
+    }
+    assert!(at_model_size < 3, "{shares:?} are shares of 16 x 16 pixels, too");
+    let percent = 100.0 * shares.iter().sum::<f64>() / 3.0;
+    let said = said.unwrap();
+    assert!(said.contains(&format!("{percent:.1} % of the pixels, mean")), "{said}");
 }
 
 #[test]
@@ -144,7 +184,7 @@ fn labels_of_the_table_give_the_scores_of_what_was_written() {
     // A table that does not fit the model is refused, and the files can be named instead.
     std::fs::write(images.join("labels.csv"), "file,label\ni1.png,mild\n").unwrap();
     let error = ringfence(folder, &predict).unwrap_err();
-    for text in ["images/labels.csv: line 2", "`well`, `ill`, found `mild`", "name the files"] {
+    for text in ["images/labels.csv: line 2", "`well`, `ill`, found `mild`", "name its images one by one"] {
         assert!(error.contains(text), "{text}: {error}");
     }
     let named = [&predict[..3], &["images/i1.png", "--out", "out"]].concat();
@@ -212,7 +252,8 @@ fn masks_of_two_labels_in_one_folder_are_refused_unless_one_is_chosen() {
     assert!(error.contains("--mask-label 2"), "{error}");
     let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
     let said = ringfence(folder, &predict).unwrap();
-    assert!(said.contains("4 images of 4 files predicted, 2 files not read"), "{said}");
+    assert!(said.contains("6 images of 6 files predicted, 0 files not read"), "{said}");
+    assert!(said.contains("4 of 6 images have a mask in labels.csv"), "{said}");
     let all = [&predict[..], &["--mask-label", "1,2,255"]].concat();
     let said = again(folder, &all).unwrap();
     assert!(said.contains("6 images of 6 files predicted, 0 files not read"), "{said}");
@@ -232,8 +273,49 @@ fn masks_of_two_labels_in_one_folder_are_refused_unless_one_is_chosen() {
     std::fs::remove_dir_all(folder.join("out")).unwrap();
     let output = crate::support::command(folder, &channel).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    let line = "not read: 6 files, the first a-test.png: its mask: expected a mask channel below 1, found 3";
+    let line = "not compared: 6 files, the first a-test.png: its mask: expected a mask channel below 1, found 3";
     assert!(error.contains(line) && !error.contains("c-test.png"), "{error}");
+}
+
+/// A folder of slices is the volume that a table would name: one order and one scale for all.
+#[test]
+fn a_folder_of_slices_is_predicted_as_through_a_table() {
+    use crate::slices::slice;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    known_model(folder, &[], |name, _| if name == "head.bias" { -5.0 } else { 0.0 });
+    let series = folder.join("data/series");
+    std::fs::create_dir_all(&series).unwrap();
+    // Their names tell nothing of their order, and the values of each nothing of their scale.
+    for (name, height, value) in [("a", 5.0, 200), ("b", 0.0, 100), ("c", 2.5, 0)] {
+        std::fs::write(series.join(name), slice(height, value)).unwrap();
+    }
+    let predict = |input: &str, out: &str| {
+        ringfence(folder, &["predict", "--model", "model.safetensors", input, "--out", out])
+    };
+    let greys = |out: &str| {
+        let grey = |number: usize| {
+            let name = format!("{out}/0000-series-{number:04}-overlay.png");
+            image::open(folder.join(name)).unwrap().into_luma8().get_pixel(0, 0).0[0]
+        };
+        [0, 1, 2].map(grey)
+    };
+    for (input, out) in [("data/series", "alone"), ("data", "within")] {
+        let said = predict(input, out).unwrap();
+        assert!(said.contains("3 images of 1 file predicted"), "{said}");
+        assert_eq!(greys(out), [128, 0, 255], "{input}");
+        assert_eq!(lines(&folder.join(out).join("predictions.csv"))[1][..2], ["series", "0"]);
+    }
+    let table = "file,mask,site,slice_index\nseries,,a,7\n";
+    std::fs::write(folder.join("data/labels.csv"), table).unwrap();
+    let said = predict("data", "table").unwrap();
+    assert_eq!(greys("table"), [128, 0, 255]);
+    assert!(said.contains("columns of the table that are not used: slice_index\n"), "{said}");
+    // A gap is refused as it is there.
+    std::fs::remove_file(folder.join("data/labels.csv")).unwrap();
+    std::fs::write(series.join("d"), slice(9.0, 1)).unwrap();
+    let error = predict("data", "gap").unwrap_err();
+    assert!(error.contains("expected slices that are"), "{error}");
 }
 
 /// What says how a study's data are divided means nothing to a model in use.

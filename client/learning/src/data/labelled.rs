@@ -17,6 +17,8 @@ use crate::task::TaskName;
 pub struct LabelledFolder {
     /// Each file once, in the order of their names.
     pub images: Vec<LabelledImage>,
+    /// Columns of the table that mean nothing anywhere.
+    pub unused_columns: Vec<String>,
     places: BTreeSet<Place>,
     masks: BTreeSet<Place>,
 }
@@ -46,7 +48,9 @@ impl LabelledFolder {
     ) -> Result<Option<Self>, DataError> {
         let Some(table) = table_of(folder)? else { return Ok(None) };
         let options = DataOptions { ignore_split: true, ..options.clone() };
-        let Table { rows, .. } = table::read(&table, &options)?;
+        let Table { rows, mut unused_columns, .. } = table::read(&table, &options)?;
+        // Others divide data, which nobody asks of a model in use.
+        unused_columns.retain(|column| !table::is_known(column));
         table::check_images(&table, &rows)?;
         let (mut images, mut masks) = (BTreeMap::<String, Vec<Row>>::new(), BTreeSet::new());
         for mut row in rows {
@@ -69,7 +73,7 @@ impl LabelledFolder {
         };
         let images: Vec<LabelledImage> = images.into_iter().map(image).collect();
         let places = images.iter().map(|image| Place::of(&image.path)).collect();
-        Ok(Some(Self { images, places, masks }))
+        Ok(Some(Self { images, unused_columns, places, masks }))
     }
 
     /// Whether the table names this file or folder as an image.
@@ -107,11 +111,22 @@ impl LabelledImage {
     }
 
     /// Reads what the table names of the file, with labels or masks: the slices that have a line, or
-    /// all that are asked for.
+    /// all that are asked for. Where only a mask is at fault the images are read without it, and the
+    /// fault comes with them.
     ///
     /// # Errors
     /// [`DataError`] naming the file.
-    pub fn read(&self, options: &DataOptions) -> Result<Vec<Picture>, DataError> {
-        read_labelled(&self.table, self.rows.clone(), options, &self.labels)
+    pub fn read(
+        &self,
+        options: &DataOptions,
+    ) -> Result<(Vec<Picture>, Option<DataError>), DataError> {
+        let fault = match read_labelled(&self.table, self.rows.clone(), options, &self.labels) {
+            Ok(pictures) => return Ok((pictures, None)),
+            Err(fault) if self.rows.iter().all(|row| row.mask.is_none()) => return Err(fault),
+            Err(fault) => fault,
+        };
+        let rows = self.rows.iter().map(|row| Row { mask: None, ..row.clone() }).collect();
+        let pictures = read_labelled(&self.table, rows, options, &MaskLabels::default())?;
+        Ok((pictures, Some(fault)))
     }
 }

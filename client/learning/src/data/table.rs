@@ -21,6 +21,11 @@ use sheet::Sheet;
 pub(super) use check::images as check_images;
 pub(super) use place::Place;
 
+/// Whether a column of this name means something.
+pub(super) fn is_known(name: &str) -> bool {
+    columns::known(name).is_some()
+}
+
 /// One line: an image with what is known of it.
 #[derive(Clone, Debug)]
 pub(super) struct Row {

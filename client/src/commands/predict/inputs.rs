@@ -1,15 +1,16 @@
 //! What is predicted on: files, what folders hold, and what their tables say.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use ringfence_learning::data::{
-    LabelledFolder, LabelledImage, Picture, Use, check_heeded, read_pictures,
+    LabelledFolder, LabelledImage, Picture, Use, check_heeded, is_series, read_pictures,
 };
 use ringfence_learning::{DataError, DataOptions, TaskName};
-use ringfence_words::counted;
+use ringfence_words::{counted, listed};
 
-/// A file to predict on, or a folder of slices that a table names.
+/// A file to predict on, or a folder of slices.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) path: PathBuf,
@@ -20,10 +21,14 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn read(&self, options: &DataOptions) -> Result<Vec<Picture>, DataError> {
+    /// Its images, and what is wrong with their mask, if only that is.
+    pub(super) fn read(
+        &self,
+        options: &DataOptions,
+    ) -> Result<(Vec<Picture>, Option<DataError>), DataError> {
         match &self.labelled {
             Some(image) => image.read(options),
-            None => read_pictures(&self.path, options),
+            None => read_pictures(&self.path, options).map(|pictures| (pictures, None)),
         }
     }
 
@@ -43,6 +48,8 @@ pub(super) struct Inputs {
     /// Whether there is a table, and whether one names masks.
     pub(super) has_table: bool,
     pub(super) has_masks: bool,
+    /// Columns of tables that mean nothing here.
+    unused_columns: BTreeSet<String>,
     /// How many files were left aside: masks of tables, and what else tables do not name.
     masks: usize,
     others: usize,
@@ -50,7 +57,7 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// Searches through the inputs. Of a folder with a table `labels.csv`, the table says what are
-    /// its images. Hidden files, other tables and notes are passed over.
+    /// its images; a folder of slices of a DICOM series is one. Hidden files, other tables and notes are passed over.
     ///
     /// # Errors
     /// A folder or table that cannot be read, or nothing to predict on.
@@ -104,16 +111,23 @@ impl Inputs {
             self.add(path, root, None);
             return Ok(());
         }
-        let table = LabelledFolder::read(path, task, options).with_context(|| {
-            format!("to predict without the table, name the files: {}", path.join("*").display())
+        let table = LabelledFolder::read(path, task, options).or_else(|error| {
+            let advice = "; to predict without the table, name its images one by one";
+            bail!("{error}{}", if entries(path)?.is_empty() { "" } else { advice })
         })?;
         let Some(table) = table else {
+            // Slices read one by one would have no order, and each a scale of its own.
+            if is_series(path, options.imaging.limits)? {
+                self.add(path, root, None);
+                return Ok(());
+            }
             return entries(path)?
                 .iter()
                 .try_for_each(|entry| self.search(entry, root, task, options));
         };
         self.has_table = true;
         self.has_masks |= table.has_masks();
+        self.unused_columns.extend(table.unused_columns.iter().cloned());
         self.leave_aside(path, &table)?;
         for image in table.images {
             self.add(&image.path.clone(), root, Some(image));
@@ -122,7 +136,10 @@ impl Inputs {
     }
 
     fn add(&mut self, path: &Path, root: &Path, labelled: Option<LabelledImage>) {
-        let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
+        // A folder of slices may be all that is asked for.
+        let within = path.strip_prefix(root).ok().filter(|name| !name.as_os_str().is_empty());
+        let name = within.or_else(|| path.file_name().map(Path::new)).unwrap_or(path);
+        let name = name.display().to_string();
         self.files.push(Input { path: path.to_path_buf(), name, labelled });
     }
 
@@ -141,6 +158,13 @@ impl Inputs {
             }
         }
         Ok(())
+    }
+
+    /// The columns that are not used in words; `None` where all are.
+    pub(super) fn unused_columns(&self) -> Option<String> {
+        let columns = &self.unused_columns;
+        (!columns.is_empty())
+            .then(|| format!("columns of the table that are not used: {}", listed(columns)))
     }
 
     /// What was left aside in words; `None` where nothing was.

@@ -13,7 +13,14 @@ const KNOWN: [&str; 9] =
 const ENDS: [&str; 12] =
     ["s", "id", "ids", "name", "names", "nr", "no", "num", "number", "code", "file", "path"];
 /// Other words for the columns whose absence would silently divide the data otherwise.
-const OTHER_WORDS: [(&str, &str); 7] = [
+const OTHER_WORDS: [(&str, &str); 14] = [
+    ("set", "split"),
+    ("subset", "split"),
+    ("partition", "split"),
+    ("fold", "split"),
+    ("facility", "site"),
+    ("mrn", "patient"),
+    ("patienten", "patient"),
     ("hospital", "site"),
     ("institution", "site"),
     ("clinic", "site"),
@@ -198,6 +205,11 @@ mod tests {
             ("mask_path", "mask"),
             ("filename", "file"),
             ("volumes", "volume"),
+            ("Set", "split"),
+            ("fold", "split"),
+            ("Facility Name", "site"),
+            ("MRN", "patient"),
+            ("Patienten-ID", "patient"),
         ] {
             assert_eq!((known(name), resembled(name)), (None, Some(column)), "{name}");
         }
@@ -223,6 +235,9 @@ mod tests {
             "file size",
             "split_seed",
             "volume_ml",
+            "dataset",
+            "folder",
+            "settings",
         ] {
             assert_eq!((known(name), resembled(name)), (None, None), "{name}");
         }
