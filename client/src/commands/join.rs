@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
+use ringfence_crypto::id::SiteId;
 use ringfence_crypto::statement::{PrivacyPolicy, Weighting};
 use ringfence_learning::data::{self, OneSite};
 use ringfence_learning::task::remarks;
@@ -34,6 +35,7 @@ use crate::ledger_arg::LedgerArg;
 use crate::member::Member;
 use output::{Output, OutputArgs};
 use participant::Participant;
+use patience::is_transient;
 use said::Said;
 use state::State;
 use stop::Writes;
@@ -118,15 +120,19 @@ impl Join {
         let out = Output::new(self.output, site.clock().clone());
         let told = out.clone();
         let site = site.telling(move |event| told.say(event));
-        let (data, names_patients) = self.site_data(&plan, &out)?;
+        // A stranger is told of before the images are read; a server that is away is waited for after.
+        if let Err(error) = site.meet().await
+            && !is_transient(&error)
+        {
+            return Err(error.into());
+        }
+        let (data, names_patients) = self.site_data(&plan, site.id(), &out)?;
         if let PrivacyPolicy::RecordLevel(policy) = &site.study().privacy {
             plan.check_private(&private_options(policy), groups(&data))?;
         }
         let site = self
             .ledger
             .charging(site, |unit| unit_names(unit, (&self.data, &data), names_patients))?;
-        // The data may spell it otherwise; what is written and drawn has the roster's name.
-        let data = SiteData { site: site.id().to_string(), ..data };
         out.say(&Said::Joined {
             site: site.id(),
             study: site.study_id(),
@@ -189,7 +195,12 @@ impl Join {
     /// This site's images, checked against the plan before anything else happens. Without `--sites`
     /// they are of one site: the only one that the data name, or that of `--data-site`.
     /// Also whether the data name patients.
-    fn site_data(&self, plan: &TrainingPlan, out: &Output) -> anyhow::Result<(SiteData, bool)> {
+    fn site_data(
+        &self,
+        plan: &TrainingPlan,
+        id: &SiteId,
+        out: &Output,
+    ) -> anyhow::Result<(SiteData, bool)> {
         let mut options =
             self.images.options((plan.side, plan.reading()), plan.training.seed, &plan.classes)?;
         if options.sites.is_none() {
@@ -198,6 +209,7 @@ impl Join {
                 None => OneSite::Only,
             });
         }
+        out.say(&Said::Reading { data: &self.data });
         let dataset = data::load(&self.data, &options)?;
         plan.check_site(&dataset).with_context(|| self.data.display().to_string())?;
         let mut sites = dataset.sites.iter();
@@ -214,7 +226,16 @@ impl Join {
             format!("{}: expected one of the sites {names}; {got}", self.data.display())
         })?;
         let names_patients = dataset.names_patients;
-        remarks(plan.task()?.as_ref(), &Dataset { sites: vec![site.clone()], ..dataset })
+        // The data may spell it otherwise; what is said, written and drawn has the roster's name.
+        let mut dataset = dataset;
+        for part in &mut dataset.left_out {
+            if part.site == site.site {
+                part.site = id.to_string();
+            }
+        }
+        let site = SiteData { site: id.to_string(), ..site };
+        let dataset = Dataset { sites: vec![site.clone()], ..dataset };
+        remarks(plan.task()?.as_ref(), &dataset)
             .into_iter()
             .for_each(|text| out.say(&Said::Remark { text }));
         Ok((site, names_patients))

@@ -100,6 +100,11 @@ async fn no_command_sends_a_stranger_anything() {
         let requests = stranger.requests.lock().unwrap().clone();
         assert_eq!(requests, ["GET /v2/aggregator HTTP/1.1"], "{words:?}");
     }
+    // It is told before the images are read.
+    let join = ["join", "--model", model, "--data", "images-a", "--server", other.url()];
+    let output = command(folder, &[&join[..], &member[..]].concat()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success() && !said.contains("reading the images"), "{said}");
     // The state that they have used is site a's.
     let mut hold = vec!["hold", "--identity", "b.identity", "--state", "s"];
     hold.extend(["--server", aggregator.url()]);

@@ -20,6 +20,8 @@ use super::report::{Entry, TestScores};
 pub(super) enum Said<'a> {
     /// The site takes part.
     Joined { site: &'a SiteId, study: StudyId, model: String, done: u32, rounds: u32, data: String },
+    /// The images are read, which takes its time.
+    Reading { data: &'a Path },
     /// Something about the images.
     Remark { text: String },
     /// The study weights this site by another number of images than it trains on.
@@ -71,6 +73,7 @@ impl fmt::Display for Said<'_> {
                 study.short(),
                 counted(u64::from(*rounds), "round")
             ),
+            Self::Reading { data } => write!(f, "reading the images of {}", data.display()),
             Self::Remark { text } => f.write_str(text),
             Self::SampleCount { study, trained } => write!(
                 f,
