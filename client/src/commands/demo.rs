@@ -12,10 +12,11 @@ mod report;
 mod ring;
 mod train;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use ringfence_clock::Clock;
 use ringfence_federation::{Fault, Faults, Federation, FederationSetup, site_id};
 use ringfence_learning::data::{
@@ -102,10 +103,7 @@ impl Demo {
         }
         empty_folder(&self.out)?;
         let mut dataset = self.load()?;
-        // One spelling in all that is printed and written: the roster's.
-        for site in &mut dataset.sites {
-            site.site = site_id(&site.site)?.to_string();
-        }
+        call_as_roster(&mut dataset)?;
         self.object.name(self.plan.task, self.data.is_none())?;
         let plan = self.plan.plan(&dataset.classes, self.algorithm, FINE_TUNING)?;
         let task = plan.task()?;
@@ -270,6 +268,28 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+/// Gives sites one spelling in all that is printed and written, the roster's, and says where it is
+/// another than the data's.
+///
+/// # Errors
+/// Where two sites would be called alike.
+fn call_as_roster(dataset: &mut Dataset) -> anyhow::Result<()> {
+    let mut called = BTreeMap::new();
+    for site in &mut dataset.sites {
+        let id = site_id(&site.site)?.to_string();
+        if id != site.site {
+            println!("the data's site `{}` is called `{id}`", site.site);
+        }
+        let name = std::mem::replace(&mut site.site, id.clone());
+        if let Some(other) = called.insert(id.clone(), name.clone()) {
+            bail!(
+                "the data's sites `{other}` and `{name}` would both be called `{id}` (32 letters a to z, digits and dashes); give them other names"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What a demo ends with; no personal models where there is no fine-tuning.

@@ -19,6 +19,32 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Names that are one on a roster are told apart before anything is trained.
+#[test]
+fn sites_that_would_be_called_alike_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = "file,mask,site\n".to_owned();
+    for site in ["Klinik Süd", "Klinik Sôd", "west"] {
+        for number in 0..3 {
+            let file = format!("{site}{number}.png");
+            image::GrayImage::new(32, 32).save(folder.path().join(&file)).unwrap();
+            image::GrayImage::new(32, 32).save(folder.path().join(format!("m{file}"))).unwrap();
+            table += &format!("{file},m{file},{site}\n");
+        }
+    }
+    std::fs::write(folder.path().join("labels.csv"), table).unwrap();
+    let data = folder.path().to_str().unwrap();
+    let output = demo(&folder.path().join("out"), &["--data", data, "--sites", "3"]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(!output.status.success(), "{out}");
+    assert!(out.contains("the data's site `Klinik Sôd` is called `klinik-s-d`"), "{out}");
+    assert!(!out.contains("every hospital trains alone"), "{out}");
+    assert!(
+        err.contains("`Klinik Sôd` and `Klinik Süd` would both be called `klinik-s-d`"),
+        "{err}"
+    );
+}
+
 #[test]
 fn faults_within_the_bounds_change_nothing_but_what_they_must() {
     let folder = tempfile::tempdir().unwrap();
