@@ -88,8 +88,15 @@ pub(crate) fn read_identity(path: &Path) -> anyhow::Result<Identity> {
 /// Reads a public site file.
 pub(crate) fn read_public(path: &Path) -> anyhow::Result<RosterEntry> {
     let text = read_text(path, MAX_MESSAGE)?;
-    json::parse(text.as_bytes(), MAX_MESSAGE, "public site file")
-        .with_context(|| path.display().to_string())
+    let at = || path.display().to_string();
+    // What it holds is not shown.
+    let is_secret = Identity::from_file(&text).is_ok();
+    ensure!(
+        !is_secret,
+        "{}: expected a public site file (SITE.public.json), got a secret identity; give the one beside it, and this one to nobody",
+        at()
+    );
+    json::parse(text.as_bytes(), MAX_MESSAGE, "public site file").with_context(at)
 }
 
 /// The aggregator's public key, by its digits or by a file that holds them. What such a file holds is

@@ -146,6 +146,19 @@ fn show_has_the_value_of_every_field_that_is_signed() {
 }
 
 #[test]
+fn a_secret_identity_is_not_taken_for_a_public_file() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    std::fs::remove_file(folder.path().join("study.json")).unwrap();
+    let mut command = new(KEY);
+    let place = command.iter().position(|word| *word == "a.public.json").unwrap();
+    command[place] = "a.identity";
+    let error = ringfence(folder.path(), &command).unwrap_err();
+    let said = "a.identity: expected a public site file (SITE.public.json), got a secret identity";
+    assert!(error.contains(said), "{error}");
+}
+
+#[test]
 fn a_sites_keys_are_shown_as_its_keygen_has_printed_them() {
     let folder = tempfile::tempdir().unwrap();
     let printed = ringfence(folder.path(), &["keygen", "--site", "d", "--out", "d"]).unwrap();
