@@ -21,6 +21,8 @@ pub fn noun(number: u64, thing: &str) -> String {
     match thing.strip_suffix('y') {
         _ if number == 1 => thing.to_owned(),
         Some(stem) if !ends(&["ay", "ey", "oy", "uy"]) => format!("{stem}ies"),
+        // Its `ch` is a `k`.
+        _ if ends(&["epoch"]) => format!("{thing}s"),
         _ if ends(&["s", "x", "z", "ch", "sh"]) => format!("{thing}es"),
         _ => format!("{thing}s"),
     }
@@ -73,6 +75,8 @@ mod tests {
             (3, "copy", "3 copies"),
             (2, "key", "2 keys"),
             (2, "class", "2 classes"),
+            (2, "match", "2 matches"),
+            (40, "local epoch", "40 local epochs"),
             (4312, "file", "4,312 files"),
             (1_000_000, "value", "1,000,000 values"),
         ] {

@@ -252,6 +252,9 @@ fn table(score: &str, sites: &[(String, Option<String>)], rows: &[Row<'_>]) -> S
             table += &format!("  {}", row.statements().join("; "));
         }
     }
+    if rows.iter().any(|row| row.means(score).len() > 1) {
+        table += "\n(mean +- standard deviation of the seeds)";
+    }
     table + "\n"
 }
 
