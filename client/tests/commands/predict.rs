@@ -184,7 +184,9 @@ fn labels_of_the_table_give_the_scores_of_what_was_written() {
     // A table that does not fit the model is refused, and the files can be named instead.
     std::fs::write(images.join("labels.csv"), "file,label\ni1.png,mild\n").unwrap();
     let error = ringfence(folder, &predict).unwrap_err();
-    for text in ["images/labels.csv: line 2", "`well`, `ill`, found `mild`", "name its images one by one"] {
+    for text in
+        ["images/labels.csv: line 2", "`well`, `ill`, found `mild`", "name its images one by one"]
+    {
         assert!(error.contains(text), "{text}: {error}");
     }
     let named = [&predict[..3], &["images/i1.png", "--out", "out"]].concat();
