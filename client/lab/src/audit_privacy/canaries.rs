@@ -115,7 +115,7 @@ fn cosine(wave: usize, pixel: usize) -> f64 {
 
 /// The Walsh function of this number at a hidden unit: 1 or -1.
 fn walsh(number: usize, unit: usize) -> f64 {
-    if (number & unit).count_ones() % 2 == 0 { 1.0 } else { -1.0 }
+    if (number & unit).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 }
 }
 
 /// The hidden kernel by Walsh functions and waves, each of length 1: a rotation of its values, in

@@ -82,8 +82,8 @@ fn losses(canaries: &Canaries, weights: &Weights, samples: &[Sample]) -> anyhow:
 
 /// Who trains.
 enum Trainer<'a> {
-    Shipped(Shipped<'a>),
-    Faulty(FaultyTrainer<'a>),
+    Shipped(Box<Shipped<'a>>),
+    Faulty(Box<FaultyTrainer<'a>>),
 }
 
 /// The shipped trainer, and what it is told.
@@ -107,7 +107,7 @@ impl<'a> Trainer<'a> {
                 let dealt = Vec::new();
                 let trainer =
                     FaultyTrainer { task, units, private, learning_rate, fault, rng, dealt };
-                return Self::Faulty(trainer);
+                return Self::Faulty(Box::new(trainer));
             }
             Some(Fault::WeakNoise) => private.noise_multiplier *= 0.8,
             Some(Fault::ImagesForPatients) => {
@@ -126,7 +126,7 @@ impl<'a> Trainer<'a> {
             seed: 1,
         };
         let seed = NoiseSeed::from_bytes(rng.random());
-        Self::Shipped(Shipped { task, samples, options, private, seed })
+        Self::Shipped(Box::new(Shipped { task, samples, options, private, seed }))
     }
 
     /// The weights after one step, the `number`-th from 0: of the shipped trainer, a round of one.
