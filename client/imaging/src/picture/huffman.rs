@@ -30,11 +30,13 @@ pub(super) struct Bits<'a> {
     /// The bits that have been read and not taken, in the lowest places.
     held: u32,
     count: u8,
+    /// Blocks of a progressive scan to come, this one among them, of which nothing new is told.
+    pub(super) run: u32,
 }
 
 impl<'a> Bits<'a> {
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at, held: 0, count: 0 }
+        Self { bytes, at, held: 0, count: 0, run: 0 }
     }
 
     /// Where the next byte stands.
@@ -85,7 +87,7 @@ impl<'a> Bits<'a> {
 
     /// Goes on after the next marker, which must be a restart; its number.
     pub(super) fn restart(&mut self) -> Option<u8> {
-        (self.held, self.count) = (0, 0);
+        (self.held, self.count, self.run) = (0, 0, 0);
         let rest = self.bytes.get(self.at..)?;
         let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff);
         let offset = rest.windows(2).position(is_marker)?;

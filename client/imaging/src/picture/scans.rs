@@ -166,7 +166,6 @@ impl Walk {
         };
         let units = across * down;
         let mut bits = Bits::new(bytes, at);
-        let mut run = 0;
         for unit in 0..units {
             if self.restarts > 0 && unit > 0 && unit.is_multiple_of(self.restarts.into()) {
                 let number = unit / usize::from(self.restarts) - 1;
@@ -174,11 +173,9 @@ impl Walk {
                 if found != Some(what as u8) {
                     return Err(short(unit, units));
                 }
-                run = 0;
             }
             let place = (unit % across, unit / across);
-            scan.unit(frame, &self.codes, place, &mut bits, &mut run)
-                .ok_or_else(|| short(unit, units))?;
+            scan.unit(frame, &self.codes, place, &mut bits).ok_or_else(|| short(unit, units))?;
         }
         Ok(bits.at())
     }
@@ -254,7 +251,6 @@ impl Scan {
         codes: &[[Option<Code>; 4]; 2],
         (column, row): (usize, usize),
         bits: &mut Bits<'_>,
-        run: &mut u32,
     ) -> Option<()> {
         let is_single = self.parts.len() == 1;
         for part in &self.parts {
@@ -268,7 +264,7 @@ impl Scan {
                     0xc2 if self.band.0 > 0 => {
                         let filled =
                             component.filled.get_mut(place.1 * component.wide + place.0)?;
-                        self.band(alternating?, bits, filled, run)?;
+                        self.band(alternating?, bits, filled)?;
                     }
                     0xc2 if self.before > 0 => _ = bits.take(1)?,
                     0xc2 | 0xc3 => bits.number(direct?)?,
@@ -283,22 +279,16 @@ impl Scan {
     }
 
     /// A block's part of a band of a progressive scan (G.1.2.2 and G.1.2.3).
-    fn band(
-        &self,
-        code: &Code,
-        bits: &mut Bits<'_>,
-        filled: &mut u64,
-        run: &mut u32,
-    ) -> Option<()> {
+    fn band(&self, code: &Code, bits: &mut Bits<'_>, filled: &mut u64) -> Option<()> {
         let (first, last) = self.band;
         let is_first = self.before == 0;
         let mut at = first;
-        while *run == 0 && at <= last {
+        while bits.run == 0 && at <= last {
             let symbol = bits.symbol(code)?;
             let (mut zeros, size) = (symbol >> 4, symbol & 15);
             if size == 0 && zeros < 15 {
                 // The rest of this band, and of so many that follow.
-                *run = (1 << zeros) + u32::from(bits.take(zeros)?);
+                bits.run = (1 << zeros) + u32::from(bits.take(zeros)?);
                 break;
             }
             if size > 0 {
@@ -320,13 +310,13 @@ impl Scan {
                 at += 1;
             }
         }
-        if *run > 0 {
+        if bits.run > 0 {
             if !is_first {
                 for _ in (at..=last).filter(|at| *filled >> at & 1 == 1) {
                     bits.take(1)?;
                 }
             }
-            *run -= 1;
+            bits.run -= 1;
         }
         Some(())
     }
