@@ -102,10 +102,10 @@ async fn every_round_is_charged_and_its_noise_is_in_the_sum() {
     assert_eq!(sites[0].check_budget(FIRST).unwrap(), Some(spent(&trio, 1)));
     assert_eq!(charged(&trio, 0), 0, "asking charges nothing");
     let mean = round(&trio, &sites, FIRST).await;
-    for k in 0..3 {
+    for (k, site) in sites.iter().enumerate() {
         assert_eq!(charged(&trio, k), 1);
-        let header = trio.transport();
-        let header = header.round(trio.study_id(), FIRST).header(sites[k].id()).await.unwrap();
+        let transport = trio.transport();
+        let header = transport.round(trio.study_id(), FIRST).header(site.id()).await.unwrap();
         assert_eq!(header.statement.spent, Some(spent(&trio, 1)));
     }
     let plain = |at| (0..3).map(|k| f64::from(update(k)[at])).sum::<f64>() / 3.0;

@@ -53,7 +53,7 @@ pub fn least_site_noise(
     let spent = |noise_multiplier| -> Result<f32, DraftError> {
         Ok(Spending::of_sites(&of(noise_multiplier)?).epsilon(rounds, budget)?)
     };
-    let (probe, at_one) = probe(&of)?;
+    let (probe, at_one) = probe(of)?;
     // Off the ends by more than single precision is.
     let narrowest = (1.0001 * SMALLEST_SIGMA / at_one) as f32;
     let mut widest = (0.9999 * LARGEST_SIGMA / at_one) as f32;
