@@ -75,7 +75,7 @@ pub fn epsilon(releases: &[Release], delta: f64) -> Result<f64, Error> {
 }
 
 /// A larger epsilon is not computed: every grid that resolves it is too fine for its losses.
-const MOST_EPSILON: f64 = 1e10;
+const MOST_EPSILON: f64 = 1e12;
 
 /// The epsilon of one direction: the grid is made finer until its error is small beside it, or until
 /// it is below `enough`, which the other direction has already.
