@@ -120,7 +120,7 @@ pub(crate) struct AuditPrivacy {
     /// Only audits of what every step shows.
     #[arg(long)]
     white_box: bool,
-    /// Fixes who takes part, and the noise.
+    /// Fixes who takes part, and on one machine the noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Confidence of each bound, and the share of the runs that must have a true one.

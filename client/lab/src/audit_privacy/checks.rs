@@ -234,16 +234,17 @@ mod tests {
     #[test]
     fn each_check_finds_its_fault_and_passes_the_shipped_trainer() {
         let checkup = checkup();
-        let shipped = checkup.run(3, None).unwrap();
-        assert!((shipped.deviation() - 1.0).abs() < 0.012, "{}", shipped.deviation());
-        for (check, fault) in Check::ALL.into_iter().zip([
-            Fault::WeakNoise,
-            Fault::SampledNormaliser,
-            Fault::Shuffling,
-        ]) {
-            assert!(!shipped.alarms(check), "{check}");
-            let seen = checkup.run(3, Some(fault)).unwrap();
-            assert!(seen.alarms(check), "{check}");
+        let shipped = [1, 2, 3].map(|seed| checkup.run(seed, None).unwrap());
+        for seen in &shipped {
+            // Four standard errors of 61,504 numbers.
+            assert!((seen.deviation() - 1.0).abs() < 0.0115, "{}", seen.deviation());
+        }
+        let faults = [Fault::WeakNoise, Fault::SampledNormaliser, Fault::Shuffling];
+        for (check, fault) in Check::ALL.into_iter().zip(faults) {
+            // Two of three would be false alarms in one of 3,000 such tests.
+            let alarms = shipped.iter().filter(|seen| seen.alarms(check)).count();
+            assert!(alarms < 2, "{check}");
+            assert!(checkup.run(3, Some(fault)).unwrap().alarms(check), "{check}");
             assert!(checkup.power(check) > 0.99, "{check}");
         }
     }

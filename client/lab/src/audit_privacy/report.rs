@@ -9,6 +9,8 @@ use super::statistics::{binomial, quantile};
 
 /// Share of the reported epsilon that a white box must reach where an ideal attack does.
 const SHARP: f64 = 0.6;
+/// Runs from which on this is asked: the median of few is too uncertain.
+const ENOUGH: usize = 50;
 /// How often a planted fault must be found, beforehand and in fact.
 const POWER: f64 = 0.9;
 
@@ -27,6 +29,9 @@ pub(super) struct Row {
     /// What the line asks for: the bound's median, or how often something is found.
     predicted: f64,
     observed: f64,
+    /// Whether that is a bound.
+    #[serde(skip)]
+    asks_bound: bool,
     runs: usize,
     /// Whether it is as it should be.
     holds: bool,
@@ -93,7 +98,9 @@ impl Row {
     ) -> Self {
         let epsilon = audit.family.declared;
         let (bound, ideal) = (Bound::of(outcomes, epsilon), Bound::of(predicted, epsilon).median);
-        let asked = audit.setting.view == View::White && ideal >= SHARP * epsilon;
+        let asked = audit.setting.view == View::White
+            && ideal >= SHARP * epsilon
+            && outcomes.len() >= ENOUGH;
         let sharp = !asked || bound.median >= SHARP * epsilon;
         let (holds, verdict) = match (bound.within >= confidence, sharp, asked) {
             (false, _, _) => (false, "BROKEN: bounds are above the reported epsilon"),
@@ -104,7 +111,8 @@ impl Row {
         let (predicted, observed) = (ideal, bound.median);
         let audit_name = audit.setting.name.to_owned();
         let row = Self::of_bounds(audit, outcomes);
-        Self { audit: audit_name, predicted, observed, holds, verdict, ..row }
+        let asks_bound = true;
+        Self { audit: audit_name, predicted, observed, asks_bound, holds, verdict, ..row }
     }
 
     /// A check of the shipped trainer: how often it is found faulty, of so many runs.
@@ -185,15 +193,11 @@ impl Row {
             bound: None,
             predicted: 0.0,
             observed: 0.0,
+            asks_bound: false,
             runs,
             holds: false,
             verdict: "",
         }
-    }
-
-    /// Whether the line asks how often something is found, and not for a bound.
-    fn is_rate(&self) -> bool {
-        self.bound.as_ref().is_none_or(|bound| bound.median != self.observed)
     }
 }
 
@@ -221,8 +225,7 @@ pub(super) fn table(rows: &[Row]) -> String {
                 (range, format!("{one_pair:.2}"), percent(*within))
             }
         };
-        let is_rate = row.is_rate();
-        let cell = |value: f64| if is_rate { percent(value) } else { format!("{value:.2}") };
+        let cell = |value: f64| if row.asks_bound { format!("{value:.2}") } else { percent(value) };
         let epsilon = format!("{:.2}", row.epsilon);
         let (unit, verdict) = (row.unit.to_owned(), row.verdict.to_owned());
         let (predicted, observed) = (cell(row.predicted), cell(row.observed));
