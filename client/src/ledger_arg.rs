@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use ringfence_site::ledger::UnitKind;
-use ringfence_site::{Site, SiteError, UnitNames, unit_of};
+use ringfence_site::ledger::{UnitKind, Units};
+use ringfence_site::{Site, SiteError};
 
 /// Where a private study is charged.
 #[derive(Debug, clap::Args)]
@@ -23,9 +23,9 @@ impl LedgerArg {
     pub(crate) fn charging(
         &self,
         site: Site,
-        units: impl FnOnce(UnitKind) -> anyhow::Result<UnitNames>,
+        units: impl FnOnce(UnitKind) -> anyhow::Result<Units>,
     ) -> anyhow::Result<Site> {
-        match (unit_of(&site.study().privacy), &self.ledger) {
+        match (UnitKind::protected_by(&site.study().privacy), &self.ledger) {
             (None, None) => Ok(site),
             (Some(unit), None) => Err(SiteError::NoLedger(unit).into()),
             (Some(unit), Some(ledger)) => Ok(site.charging(ledger.clone(), units(unit)?)),

@@ -1,11 +1,10 @@
 //! What a private study spends is charged to the privacy ledger of the site's cohort: asked before
 //! anything is trained, durably charged before a header is signed.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use ringfence_crypto::id::RoundNumber;
-use ringfence_crypto::statement::{PrivacyPolicy, PrivacyUnit, RecordLevel, Spent};
+use ringfence_crypto::statement::Spent;
 use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::study::spending::Spending;
 
@@ -19,64 +18,18 @@ use crate::transport::present;
 /// aggregator may show any number of them.
 const MOST_UNKNOWN_ROUNDS: u32 = 10_000;
 
-/// The units that a site trains on, by their plain names: see [`Units`].
-#[derive(Clone, PartialEq, Eq)]
-pub enum UnitNames {
-    /// Records, by what they are.
-    Records(Vec<String>),
-    /// Patients, by their one spelling at this hospital.
-    Patients(Vec<String>),
-    /// The site as a whole.
-    Site,
-}
-
-impl UnitNames {
-    fn units(&self) -> Units<'_> {
-        match self {
-            Self::Records(names) => Units::Records(names),
-            Self::Patients(names) => Units::Patients(names),
-            Self::Site => Units::Site,
-        }
-    }
-}
-
-impl fmt::Debug for UnitNames {
-    /// Names of patients have no business in a log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Records(names) => write!(f, "Records({})", names.len()),
-            Self::Patients(names) => write!(f, "Patients({})", names.len()),
-            Self::Site => f.write_str("Site"),
-        }
-    }
-}
-
 /// Where the rounds are charged, and to whom.
 #[derive(Debug)]
 pub(crate) struct Charging {
     ledger: PathBuf,
-    units: UnitNames,
-}
-
-/// The kind of unit that a policy with a budget protects.
-pub fn unit_of(policy: &PrivacyPolicy) -> Option<UnitKind> {
-    match policy {
-        PrivacyPolicy::None | PrivacyPolicy::SetsApart => None,
-        PrivacyPolicy::RecordLevel(RecordLevel { unit: PrivacyUnit::Record, .. }) => {
-            Some(UnitKind::Record)
-        }
-        PrivacyPolicy::RecordLevel(RecordLevel { unit: PrivacyUnit::Patient { .. }, .. }) => {
-            Some(UnitKind::Patient)
-        }
-        PrivacyPolicy::SiteLevel(_) => Some(UnitKind::Site),
-    }
+    units: Units,
 }
 
 impl Site {
     /// Charges this site's rounds to a ledger, and these units of it. A study with a privacy budget is
     /// not contributed to without.
     #[must_use]
-    pub fn charging(self, ledger: PathBuf, units: UnitNames) -> Self {
+    pub fn charging(self, ledger: PathBuf, units: Units) -> Self {
         Self { charging: Some(Charging { ledger, units }), ..self }
     }
 
@@ -102,7 +55,7 @@ impl Site {
         let spent = self.with_charge(|charging, charge| {
             Ok(self.ledger(&charging.ledger)?.charge(charge, round, self.clock.now())?)
         })?;
-        if let (Some(spent), Some(unit)) = (spent, unit_of(&self.study.privacy)) {
+        if let (Some(spent), Some(unit)) = (spent, UnitKind::protected_by(&self.study.privacy)) {
             self.tell(&Event::Charged { round, unit, spent });
         }
         Ok(spent)
@@ -122,14 +75,17 @@ impl Site {
         let records = self.journal.contributions()?.into_iter();
         let own = records.filter(|record| record.study == self.study_id);
         let first = own.map(|record| record.round.next()).max().unwrap_or(RoundNumber::FIRST);
+        let own_key = self.identity.public().signature_key;
         let mut signed = 0;
         for round in (first.0..).take(MOST_UNKNOWN_ROUNDS as usize).map(RoundNumber) {
             match present(self.at(round).header(self.id()).await)? {
+                // What this site has not signed proves nothing, and stops nobody.
                 Some(header) => {
                     let of = (&header.statement.site, header.statement.study);
-                    header.verify(&self.identity.public().signature_key, self.id())?;
-                    if of == (self.id(), self.study_id) {
-                        signed = signed.max(header.statement.spent.map_or(0, |spent| spent.rounds));
+                    let is_own = header.verify(&own_key, self.id()).is_ok()
+                        && of == (self.id(), self.study_id);
+                    if let Some(spent) = header.statement.spent.filter(|_| is_own) {
+                        signed = signed.max(spent.rounds);
                     }
                 }
                 // Not there, or the round itself is not.
@@ -153,11 +109,12 @@ impl Site {
         run: impl FnOnce(&Charging, &RoundCharge<'_>) -> Result<Spent, SiteError>,
     ) -> Result<Option<Spent>, SiteError> {
         let policy = &self.study.privacy;
-        let (Some(budget), Some(expected)) = (policy.budget(), unit_of(policy)) else {
+        let (Some(budget), Some(expected)) = (policy.budget(), UnitKind::protected_by(policy))
+        else {
             return Ok(None);
         };
         let charging = self.charging.as_ref().ok_or(SiteError::NoLedger(expected))?;
-        let units = &charging.units.units();
+        let units = &charging.units;
         if units.kind() != expected {
             return Err(SiteError::Units { expected, got: units.kind() });
         }

@@ -71,7 +71,7 @@ pub struct RoundCharge<'a> {
     /// The budget of the study's policy, for each unit.
     pub budget: Budget,
     /// Who takes part.
-    pub units: &'a Units<'a>,
+    pub units: &'a Units,
 }
 
 /// A ledger in use by one site. Others are locked out while it is held: it is opened for a charge, and

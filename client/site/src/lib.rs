@@ -67,7 +67,6 @@ pub mod transport;
 mod turn;
 mod wait;
 
-pub use charging::{UnitNames, unit_of};
 pub use contribute::{Clipping, Contributed, Joined, Sealing};
 pub use done::{Abort, Done, RoundEnd};
 pub use error::{ServedError, SiteError, SpoiledError};

@@ -75,7 +75,7 @@ fn patients(names: std::ops::Range<u32>) -> Vec<String> {
     names.map(|number| format!("patient-{number}")).collect()
 }
 
-fn round<'a>(units: &'a Units<'a>) -> RoundCharge<'a> {
+fn round<'a>(units: &'a Units) -> RoundCharge<'a> {
     let study = StudyId(Digest::of(b"study"));
     let inexact = Inexactness::default();
     RoundCharge { study, mechanisms: &STEPS, once: &[], inexact, budget: AMPLE, units }
@@ -103,7 +103,7 @@ fn child() {
     for number in kept.saturating_sub(1).. {
         // Another set of units in each round.
         let names = &names[..1 + number as usize % 40];
-        let units = Units::Patients(names);
+        let units = Units::Patients(names.to_vec());
         match charge_in(&folder, &site, round(&units), number) {
             Ok(_) => println!("\nacknowledged {number}"),
             Err(error) => {
@@ -184,7 +184,7 @@ fn a_full_disk_leaves_what_was_there() {
         assert_eq!(summary.entries, said as usize, "{output}");
         // Where there is room again, it goes on.
         let names = patients(0..40);
-        let units = Units::Patients(&names[..1 + said as usize]);
+        let units = Units::Patients(names[..1 + said as usize].to_vec());
         assert_eq!(hospital.charge(round(&units), said).unwrap().rounds, said + 1);
     }
     assert!(failed >= 3, "no write failed in the middle of an entry");

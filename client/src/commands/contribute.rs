@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::PrivacyPolicy;
-use ringfence_site::ledger::UnitKind;
-use ringfence_site::{Site, UnitNames, model};
+use ringfence_site::ledger::{UnitKind, Units};
+use ringfence_site::{Site, model};
 
 use crate::files::{read_text, read_weights};
 use crate::ledger_arg::LedgerArg;
@@ -90,9 +90,9 @@ impl Contribute {
     }
 
     /// The units that a file names.
-    fn unit_names(&self, unit: UnitKind) -> anyhow::Result<UnitNames> {
+    fn unit_names(&self, unit: UnitKind) -> anyhow::Result<Units> {
         let path = match (unit, &self.units) {
-            (UnitKind::Site, None) => return Ok(UnitNames::Site),
+            (UnitKind::Site, None) => return Ok(Units::Site),
             (UnitKind::Site, Some(_)) => {
                 bail!("--units: the study protects the site as a whole; leave it out")
             }
@@ -113,8 +113,8 @@ impl Contribute {
         }
         ensure!(!names.is_empty(), "{}: expected a {unit} a line, got none", path.display());
         Ok(match unit {
-            UnitKind::Record => UnitNames::Records(names),
-            _ => UnitNames::Patients(names),
+            UnitKind::Record => Units::Records(names),
+            _ => Units::Patients(names),
         })
     }
 }

@@ -175,7 +175,6 @@ impl Join {
     async fn rounds(&self, at_work: &Participant<'_>, state: &mut State) -> anyhow::Result<()> {
         let Participant { site, plan, data, out, .. } = *at_work;
         at_work.meet().await?;
-        site.compare_ledger_with_log().await?;
         at_work.acknowledge_again(state).await;
         let (started, before) = (site.clock().moment(), state.done());
         while state.done() < plan.rounds {

@@ -41,7 +41,7 @@ fn charge(folder: &Path) {
             once: &[],
             inexact: Inexactness::default(),
             budget: Budget { epsilon: 2.0, delta: 1e-6 },
-            units: &Units::Patients(&names),
+            units: &Units::Patients(names.clone()),
         };
         ledger.charge(&charge, RoundNumber(round), UnixSeconds(1_800_000_000)).unwrap();
     }

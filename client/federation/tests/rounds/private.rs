@@ -10,8 +10,10 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::{PrivacyPolicy, SiteLevel, Spent};
 use ringfence_keys::study::spending;
 use ringfence_keys::update::site_noise::parameters::SiteNoise;
-use ringfence_site::ledger::{Budget, Ledger, LedgerError, LedgerSummary, Terms, UnitKind};
-use ringfence_site::{RoundEnd, Site, SiteError, UnitNames};
+use ringfence_site::ledger::{
+    Budget, Ledger, LedgerError, LedgerSummary, RoundCharge, Terms, UnitKind, Units,
+};
+use ringfence_site::{RoundEnd, Site, SiteError};
 
 use crate::trio::{Trio, VALUES, next_model, update};
 
@@ -44,7 +46,7 @@ fn site(trio: &Trio, k: usize) -> Site {
         let terms = Terms::new(budget, UnitKind::Site, &owner, Clock::system().now()).unwrap();
         Ledger::init(&folder, &terms, &mut ringfence_keys::system_rng().unwrap()).unwrap();
     }
-    trio.site(k).charging(folder, UnitNames::Site)
+    trio.site(k).charging(folder, Units::Site)
 }
 
 fn spent(trio: &Trio, rounds: u32) -> Spent {
@@ -127,7 +129,7 @@ async fn without_a_ledger_nothing_leaves() {
     let joined = bare.join(FIRST).await.unwrap();
     let error = joined.contribute(trio.base, &update(1), |_| ()).await.unwrap_err().to_string();
     assert!(error.contains(expected), "{error}");
-    let other = bare.charging(ledger(&trio, 0), UnitNames::Patients(vec!["p".into()]));
+    let other = bare.charging(ledger(&trio, 0), Units::Patients(vec!["p".into()]));
     let error = other.check_budget(FIRST).unwrap_err().to_string();
     assert!(error.contains("for each site, and units of the kind patient"), "{error}");
 }
@@ -141,14 +143,13 @@ async fn a_round_that_would_overspend_is_told_before_training() {
     // Rounds that were charged and given up are spent.
     let charge = |number| {
         let spending = spending::Spending::of(&trio.study.study).unwrap();
-        let Budget { epsilon, delta } = budget(&trio);
-        let charge = ringfence_site::ledger::RoundCharge {
+        let charge = RoundCharge {
             study: trio.study_id(),
             mechanisms: &spending.each_round,
             once: &spending.once,
             inexact: spending.inexact,
-            budget: Budget { epsilon, delta },
-            units: &ringfence_site::ledger::Units::Site,
+            budget: budget(&trio),
+            units: &Units::Site,
         };
         let now = Clock::system().now();
         site.ledger(&folder).unwrap().charge(&charge, RoundNumber(number), now).unwrap();

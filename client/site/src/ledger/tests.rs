@@ -97,7 +97,7 @@ fn patients(names: std::ops::Range<u32>) -> Vec<String> {
 }
 
 /// A round of a study with these units and an ample budget.
-fn round<'a>(name: &str, units: &'a Units<'a>) -> RoundCharge<'a> {
+fn round<'a>(name: &str, units: &'a Units) -> RoundCharge<'a> {
     let (study, inexact) = (study(name), Inexactness::default());
     RoundCharge { study, mechanisms: &STEPS, once: &[], inexact, budget: AMPLE, units }
 }
@@ -134,7 +134,7 @@ fn names_of_units_never_reach_the_disk_and_are_keyed() {
     let (a, b) = (Hospital::new(AMPLE), Hospital::new(AMPLE));
     let (names, mut hashes) = (patients(0..3), Vec::new());
     for hospital in [&a, &b] {
-        hospital.charge(round("s", &Units::Patients(&names)), 0).unwrap();
+        hospital.charge(round("s", &Units::Patients(names.clone())), 0).unwrap();
         for file in files(&hospital.ledger()).into_iter().chain(files(&hospital.state())) {
             let bytes = fs::read(&file).unwrap();
             for name in &names {
@@ -168,7 +168,7 @@ fn a_ledger_is_made_once_and_used_by_one_process_at_a_time() {
     let again = hospital.init(&hospital.ledger(), AMPLE, UnitKind::Patient);
     assert!(matches!(again, Err(LedgerError::Exists(_))), "{again:?}");
     let names = patients(0..2);
-    hospital.charge(round("s", &Units::Patients(&names)), 0).unwrap();
+    hospital.charge(round("s", &Units::Patients(names.clone())), 0).unwrap();
     // Its terms alone are gone: making it anew would forget what was spent.
     let terms = hospital.bytes("ledger.json");
     fs::remove_file(hospital.ledger().join("ledger.json")).unwrap();

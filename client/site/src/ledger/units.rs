@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ringfence_crypto::Digest;
+use ringfence_crypto::statement::{PrivacyPolicy, PrivacyUnit};
 use serde::{Deserialize, Serialize};
 
 use super::error::LedgerError;
@@ -23,6 +24,20 @@ pub enum UnitKind {
     Patient,
     /// The site as a whole.
     Site,
+}
+
+impl UnitKind {
+    /// What a study's policy protects, where it has a budget.
+    pub fn protected_by(policy: &PrivacyPolicy) -> Option<Self> {
+        match policy {
+            PrivacyPolicy::None | PrivacyPolicy::SetsApart => None,
+            PrivacyPolicy::RecordLevel(policy) => Some(match policy.unit {
+                PrivacyUnit::Record => Self::Record,
+                PrivacyUnit::Patient { .. } => Self::Patient,
+            }),
+            PrivacyPolicy::SiteLevel(_) => Some(Self::Site),
+        }
+    }
 }
 
 impl fmt::Display for UnitKind {
@@ -55,17 +70,17 @@ impl FromStr for UnitKind {
 /// A unit is known again, in whatever study, by its name to the byte. So a patient needs one spelling
 /// in all tables of the hospital, and a record a name that says what it is (its image's digest) and
 /// not where it lies: under a second name it would have a second budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Units<'a> {
+#[derive(Clone, PartialEq, Eq)]
+pub enum Units {
     /// Records, where the data name no patients.
-    Records(&'a [String]),
+    Records(Vec<String>),
     /// Patients.
-    Patients(&'a [String]),
+    Patients(Vec<String>),
     /// The site as a whole: one unit, in every study the same.
     Site,
 }
 
-impl Units<'_> {
+impl Units {
     /// Of which kind they are.
     pub fn kind(&self) -> UnitKind {
         match self {
@@ -85,13 +100,20 @@ impl Units<'_> {
     }
 }
 
+impl fmt::Debug for Units {
+    /// Names of patients have no business in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of the kind {}", self.names().len(), self.kind())
+    }
+}
+
 /// A set of units by their keyed digests, sorted: what the disk sees of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot(Vec<Digest>);
 
 impl Snapshot {
     /// The set of these units; a name that comes twice counts once.
-    pub(super) fn of(units: &Units<'_>, key: &CohortKey) -> Result<Self, LedgerError> {
+    pub(super) fn of(units: &Units, key: &CohortKey) -> Result<Self, LedgerError> {
         let digest = |name| key.digest(Use::Unit, name);
         let mut digests: Vec<Digest> = units.names().into_iter().map(digest).collect();
         digests.sort_unstable();

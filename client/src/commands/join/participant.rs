@@ -36,9 +36,11 @@ pub(super) struct Participant<'a> {
 }
 
 impl Participant<'_> {
-    /// Asks the server who it is, before anything is sent to it.
+    /// Asks the server who it is, before anything is sent to it, and what this site has signed there
+    /// that its privacy ledger does not know.
     pub(super) async fn meet(&self) -> Result<(), SiteError> {
-        self.patiently(|| self.site.meet()).await
+        self.patiently(|| self.site.meet()).await?;
+        self.patiently(|| self.site.compare_ledger_with_log()).await
     }
 
     /// One round: this site trains while it answers as key holder, where it is one.

@@ -6,8 +6,7 @@ use std::path::Path;
 use anyhow::ensure;
 use ringfence_learning::SiteData;
 use ringfence_learning::data::record_names;
-use ringfence_site::UnitNames;
-use ringfence_site::ledger::UnitKind;
+use ringfence_site::ledger::{UnitKind, Units};
 
 /// How many records, or patients with all theirs, a site trains on.
 pub(super) fn groups(data: &SiteData) -> usize {
@@ -22,10 +21,10 @@ pub(super) fn unit_names(
     unit: UnitKind,
     (path, data): (&Path, &SiteData),
     names_patients: bool,
-) -> anyhow::Result<UnitNames> {
+) -> anyhow::Result<Units> {
     Ok(match unit {
-        UnitKind::Site => UnitNames::Site,
-        UnitKind::Record => UnitNames::Records(record_names(path, &data.train)?),
+        UnitKind::Site => Units::Site,
+        UnitKind::Record => Units::Records(record_names(path, &data.train)?),
         UnitKind::Patient => {
             ensure!(
                 names_patients,
@@ -33,7 +32,7 @@ pub(super) fn unit_names(
                 path.display()
             );
             let names: BTreeSet<&String> = data.train.iter().map(|sample| &sample.group).collect();
-            UnitNames::Patients(names.into_iter().cloned().collect())
+            Units::Patients(names.into_iter().cloned().collect())
         }
     })
 }

@@ -15,7 +15,7 @@ use ringfence_privacy::{Accountant, Mechanism, Release, epsilon};
 use crate::update::site_noise::inexact::{DeltaLeft, Inexactness};
 use crate::update::site_noise::parameters::{SiteNoise, SiteNoiseError};
 
-pub use calibrate::{LEAST_NOISE, least_noise, least_site_noise};
+pub use calibrate::{LEAST_NOISE, least_noise, least_of_sites, least_site_noise};
 pub use error::SpendingError;
 
 /// How all sites of a study account.
@@ -57,7 +57,8 @@ impl Spending {
         Ok(Self { each_round: vec![(step, steps.into())], ..Self::default() })
     }
 
-    fn of_sites(noise: &SiteNoise) -> Self {
+    /// What noise of whole sites does.
+    pub fn of_sites(noise: &SiteNoise) -> Self {
         let (each_round, once) = (vec![noise.each_round()], noise.once().into_iter().collect());
         Self { each_round, once, inexact: noise.inexactness() }
     }
@@ -70,7 +71,10 @@ impl Spending {
     }
 
     /// What so many rounds spend at the budget's delta, rounded up.
-    fn epsilon(&self, rounds: u32, budget: Budget) -> Result<f32, SpendingError> {
+    ///
+    /// # Errors
+    /// [`SpendingError`] where no epsilon can be given.
+    pub fn epsilon(&self, rounds: u32, budget: Budget) -> Result<f32, SpendingError> {
         let (delta, inexact) = (budget.delta, self.inexact.times(rounds));
         let left = DeltaLeft::of(delta.into(), budget.epsilon.into(), inexact);
         let distance = inexact.distance();

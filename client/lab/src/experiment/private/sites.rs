@@ -5,24 +5,18 @@ use anyhow::Context;
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::ring::packing::{Packing, VALUE_BITS};
-use ringfence_crypto::statement::SiteLevel;
-use ringfence_keys::study::spending::ACCOUNTANT;
+use ringfence_crypto::statement::{Budget, SiteLevel, StudyError};
+use ringfence_keys::study::draft::DraftError;
+use ringfence_keys::study::spending::{Spending, least_of_sites};
 use ringfence_keys::update::quantize;
 use ringfence_keys::update::site_noise::parameters::{SiteNoise, SiteNoiseRequest};
 use ringfence_learning::{Dataset, TrainingPlan};
-use ringfence_privacy::calibrate::{Target, noise_multiplier};
-use ringfence_privacy::{delta_below_one_over_records, epsilon};
+use ringfence_privacy::delta_below_one_over_records;
 use ringfence_site::model::layout;
 use ringfence_weights::Weights;
 use serde::Serialize;
 
 use super::{Private, PrivateArgs, Protection, Statement};
-
-/// By what factor noise is raised until it is enough.
-const STEP: f64 = 1.0005;
-
-/// How often.
-const STEPS: usize = 400;
 
 /// Noise that sites add to what they send. No site colludes, and none drops out: the noise of all of
 /// them counts.
@@ -55,7 +49,7 @@ impl PrivateArgs {
         // As fine as the sampler's range of widths lets it be.
         let mut refused = None;
         for bits in VALUE_BITS.rev() {
-            match least_noise(policy, (values, bits), sites, plan.rounds) {
+            match noised(policy, (values, bits), sites, plan.rounds) {
                 Ok((noised, spent)) => {
                     let statement = Statement::Private {
                         noise_multiplier: noised.noise_multiplier.into(),
@@ -73,40 +67,31 @@ impl PrivateArgs {
     }
 }
 
-/// Close to the least noise with which so many rounds keep within the budget, and what they spend.
-fn least_noise(
+/// The least noise with which so many rounds keep within the budget, and what they spend.
+fn noised(
     policy: SiteLevel,
     (values, value_bits): (usize, u8),
     sites: usize,
     rounds: u32,
 ) -> anyhow::Result<(NoisedSites, f64)> {
-    let (delta, budget) = (f64::from(policy.delta), f64::from(policy.epsilon));
-    // Enough for exact real noise; that of integers needs hardly more.
-    let target = Target { epsilon: budget, delta };
-    let mut multiplier = noise_multiplier(target, 1.0, rounds.into(), ACCOUNTANT)?;
-    for _ in 0..STEPS {
-        let policy = SiteLevel { noise_multiplier: multiplier as f32, ..policy };
-        let (element_bound, min_sites) = (policy.clip, u16::try_from(sites)?);
+    let SiteLevel { clip, delta, epsilon, .. } = policy;
+    let (budget, min_sites) = (Budget { epsilon, delta }, u16::try_from(sites)?);
+    let of = |noise_multiplier| -> Result<(SiteNoise, Packing), DraftError> {
         let noise = SiteNoise::derive(SiteNoiseRequest {
             values,
             value_bits,
-            element_bound,
-            policy,
+            element_bound: clip,
+            policy: SiteLevel { noise_multiplier, ..policy },
             min_sites,
             collusion: 0,
         })?;
-        let left = noise.delta_left(rounds)?.delta;
-        let (sum, each) = noise.each_round();
-        let spent = epsilon(&[(sum, each * u64::from(rounds))], left, ACCOUNTANT)?;
-        if spent <= budget {
-            let packing = Packing::derive(value_bits, noise.noise_bound(), sites, 0)?;
-            let (clip, noise_multiplier) = (policy.clip, policy.noise_multiplier);
-            let noised = NoisedSites { clip, noise_multiplier, value_bits, noise, packing };
-            return Ok((noised, spent));
-        }
-        multiplier *= STEP;
-    }
-    anyhow::bail!("at {value_bits} bits a value, a noise multiplier of {multiplier} is not enough")
+        let packing = Packing::derive(value_bits, noise.noise_bound(), sites, 0);
+        Ok((noise, packing.map_err(StudyError::from)?))
+    };
+    let noise_multiplier = least_of_sites(budget, rounds, |multiplier| Ok(of(multiplier)?.0))?;
+    let (noise, packing) = of(noise_multiplier)?;
+    let spent = Spending::of_sites(&noise).epsilon(rounds, budget)?.into();
+    Ok((NoisedSites { clip, noise_multiplier, value_bits, noise, packing }, spent))
 }
 
 impl NoisedSites {

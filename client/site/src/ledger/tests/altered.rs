@@ -5,9 +5,9 @@ use super::*;
 /// A ledger of three entries over two sets of units.
 fn three_entries() -> Hospital {
     let (hospital, names, more) = (Hospital::new(AMPLE), patients(0..2), patients(1..4));
-    hospital.charge(round("s", &Units::Patients(&names)), 0).unwrap();
-    hospital.charge(round("s", &Units::Patients(&more)), 1).unwrap();
-    hospital.charge(round("t", &Units::Patients(&more)), 0).unwrap();
+    hospital.charge(round("s", &Units::Patients(names.clone())), 0).unwrap();
+    hospital.charge(round("s", &Units::Patients(more.clone())), 1).unwrap();
+    hospital.charge(round("t", &Units::Patients(more.clone())), 0).unwrap();
     hospital
 }
 

@@ -14,14 +14,14 @@ use ringfence_keys::update::site_noise::inexact::DeltaLeft;
 fn a_round_is_charged_once_and_never_otherwise() {
     let hospital = Hospital::new(AMPLE);
     let (names, more) = (patients(0..5), patients(0..6));
-    let (units, wider) = (Units::Patients(&names), Units::Patients(&more));
+    let (units, wider) = (Units::Patients(names.clone()), Units::Patients(more.clone()));
     let first = hospital.charge(round("s", &units), 0).unwrap();
     let entries = hospital.bytes("entries");
     // In any order, and a name that comes twice is one unit.
     let mut turned = names.clone();
     turned.reverse();
     turned.push(names[0].clone());
-    assert_eq!(hospital.charge(round("s", &Units::Patients(&turned)), 0).unwrap(), first);
+    assert_eq!(hospital.charge(round("s", &Units::Patients(turned.clone())), 0).unwrap(), first);
     let other = [(Mechanism::gaussian(1.0, 0.02), 51)];
     let differs = [
         (round("s", &wider), "other units"),
@@ -47,7 +47,7 @@ fn training_stops_before_a_budget_is_overspent() {
         (tight, AMPLE, "the hospital's budget over all studies"),
     ] {
         let (hospital, names) = (Hospital::new(of_ledger), patients(0..7));
-        let units = Units::Patients(&names);
+        let units = Units::Patients(names.clone());
         let charge = RoundCharge { budget: of_study, ..round("s", &units) };
         for number in 0..3 {
             let round = RoundNumber(number);
@@ -76,7 +76,7 @@ fn studies_that_share_patients_share_the_hospitals_budget() {
     let tight = Budget { epsilon: (epsilon_of(4) + epsilon_of(5)) / 2.0, delta: DELTA };
     let hospital = Hospital::new(tight);
     let (first, second, apart) = (patients(0..10), patients(5..15), patients(20..25));
-    let (first, second) = (Units::Patients(&first), Units::Patients(&second));
+    let (first, second) = (Units::Patients(first.clone()), Units::Patients(second.clone()));
     for number in 0..2 {
         hospital.charge(round("one", &first), number).unwrap();
         hospital.charge(round("two", &second), number).unwrap();
@@ -85,7 +85,7 @@ fn studies_that_share_patients_share_the_hospitals_budget() {
     let error = hospital.charge(round("two", &second), 2).unwrap_err().to_string();
     assert!(error.contains("hospital's budget") && error.contains("5 of 10 units"), "{error}");
     // Patients of neither study have their whole budget left.
-    hospital.charge(round("three", &Units::Patients(&apart)), 0).unwrap();
+    hospital.charge(round("three", &Units::Patients(apart.clone())), 0).unwrap();
     let summary = hospital.summary();
     assert_eq!(summary.spent.units, 20);
     assert_eq!(summary.spent.worst_epsilon, epsilon_of(4));
@@ -103,8 +103,11 @@ fn patients_who_joined_late_have_spent_less() {
     let tight = Budget { epsilon: (epsilon_of(3) + epsilon_of(4)) / 2.0, delta: DELTA };
     let (hospital, early, late) = (Hospital::new(tight), patients(0..4), patients(4..7));
     let all = patients(0..7);
-    let (early, all, late) =
-        (Units::Patients(&early), Units::Patients(&all), Units::Patients(&late));
+    let (early, all, late) = (
+        Units::Patients(early.clone()),
+        Units::Patients(all.clone()),
+        Units::Patients(late.clone()),
+    );
     hospital.charge(round("s", &early), 0).unwrap();
     hospital.charge(round("s", &early), 1).unwrap();
     let third = hospital.charge(round("s", &all), 2).unwrap();
@@ -121,10 +124,10 @@ fn patients_who_joined_late_have_spent_less() {
 #[test]
 fn units_of_another_kind_other_sites_and_another_policy_are_refused() {
     let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
-    let units = Units::Patients(&names);
+    let units = Units::Patients(names.clone());
     hospital.charge(round("s", &units), 0).unwrap();
     let entries = hospital.bytes("entries");
-    for other in [Units::Records(&names), Units::Site] {
+    for other in [Units::Records(names.clone()), Units::Site] {
         let error = hospital.charge(round("s", &other), 1).unwrap_err().to_string();
         assert!(error.contains("keeps account by patient"), "{error}");
     }
@@ -137,7 +140,7 @@ fn units_of_another_kind_other_sites_and_another_policy_are_refused() {
     let endless = [(Mechanism::gaussian(f64::NAN, 0.5), 1)];
     let error = hospital.charge(RoundCharge { mechanisms: &endless, ..round("s", &units) }, 1);
     assert!(matches!(error, Err(LedgerError::Accounting(_))), "{error:?}");
-    let error = hospital.charge(round("s", &Units::Patients(&[])), 1).unwrap_err();
+    let error = hospital.charge(round("s", &Units::Patients(vec![])), 1).unwrap_err();
     assert!(error.to_string().contains("got 0"), "{error}");
     assert_eq!(hospital.bytes("entries"), entries);
 }
@@ -151,7 +154,7 @@ fn a_delta_that_is_not_below_one_over_the_units_is_refused() {
         (large, AMPLE, "expected the hospital's delta to be below 1/4"),
     ] {
         let hospital = Hospital::new(of_ledger);
-        let (three, four) = (Units::Patients(&three), Units::Patients(&four));
+        let (three, four) = (Units::Patients(three.clone()), Units::Patients(four.clone()));
         let charge = RoundCharge { budget: of_study, ..round("s", &three) };
         hospital.charge(charge, 0).unwrap();
         let error = hospital.charge(RoundCharge { units: &four, ..charge }, 1).unwrap_err();
@@ -173,7 +176,7 @@ fn compositions_by_group_are_those_by_unit() {
         let (kind, times) = (random(3), 1 + random(5));
         let names = if names.is_empty() { patients(0..1) } else { names };
         let mechanisms = [(Mechanism::gaussian(1.0 + kind as f64, 1.0), times)];
-        let units = Units::Patients(&names);
+        let units = Units::Patients(names.clone());
         hospital
             .charge(RoundCharge { mechanisms: &mechanisms, ..round("s", &units) }, number)
             .unwrap();
@@ -218,7 +221,7 @@ fn compositions_by_group_are_those_by_unit() {
 fn what_a_study_does_once_is_charged_once_and_inexact_noise_takes_of_delta() {
     let hospital = Hospital::new(AMPLE);
     let names = patients(0..3);
-    let units = Units::Patients(&names);
+    let units = Units::Patients(names.clone());
     let once = [(Mechanism::Gaussian { noise_multiplier: 3.0, sampling_rate: 1.0 }, 2)];
     let inexact = Inexactness { added: 1e-12, squared: 1e-26 };
     let charge = RoundCharge { once: &once, inexact, ..round("s", &units) };
@@ -235,7 +238,7 @@ fn what_a_study_does_once_is_charged_once_and_inexact_noise_takes_of_delta() {
     }
     // Other units may be what a dispute opens something of, too.
     let others = patients(2..5);
-    let units = Units::Patients(&others);
+    let units = Units::Patients(others.clone());
     let before = hospital.summary().spent.worst_epsilon;
     hospital.charge(RoundCharge { units: &units, ..charge }, 9).unwrap();
     let releases = [(steps, 4 * times), (once[0].0, 4)];

@@ -10,7 +10,7 @@ use ringfence_keys::study::spending::rounded_up;
 #[test]
 fn a_ledger_that_was_copied_back_is_refused_in_every_study() {
     let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
-    let (units, older) = (Units::Patients(&names), hospital.folder.path().join("older"));
+    let (units, older) = (Units::Patients(names.clone()), hospital.folder.path().join("older"));
     hospital.charge(round("s", &units), 0).unwrap();
     copy(&hospital.ledger(), &older);
     hospital.charge(round("s", &units), 1).unwrap();
@@ -40,7 +40,7 @@ fn a_ledger_that_was_copied_back_is_refused_in_every_study() {
 #[test]
 fn a_study_is_charged_to_one_ledger() {
     let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
-    let units = Units::Patients(&names);
+    let units = Units::Patients(names.clone());
     hospital.charge(round("s", &units), 0).unwrap();
     let other = hospital.folder.path().join("other");
     hospital.init(&other, AMPLE, UnitKind::Patient).unwrap();
@@ -61,7 +61,7 @@ fn two_sites_of_a_study_do_not_share_patients() {
     let terms = Terms::new(AMPLE, UnitKind::Patient, &owners, NOW).unwrap();
     Ledger::init(&folder, &terms, &mut rng).unwrap();
     let names = patients(0..3);
-    let units = Units::Patients(&names);
+    let units = Units::Patients(names.clone());
     let charge = |site: &RosterEntry, state: &str, name: &str| {
         let journal = Journal::open(&hospital.folder.path().join(state)).unwrap();
         let mut ledger = Ledger::open(&folder, site, &journal).unwrap();
@@ -78,14 +78,14 @@ fn two_sites_of_a_study_do_not_share_patients() {
 #[test]
 fn after_a_restore_every_round_that_may_be_forgotten_is_charged() {
     let (hospital, names, late) = (Hospital::new(AMPLE), patients(0..3), patients(3..5));
-    let (units, all) = (Units::Patients(&names), patients(0..5));
+    let (units, all) = (Units::Patients(names.clone()), patients(0..5));
     let backup = hospital.folder.path().join("backup");
     hospital.charge(round("s", &units), 0).unwrap();
     hospital.charge(round("s", &units), 1).unwrap();
     copy(&hospital.ledger(), &backup.join("ledger"));
     copy(&hospital.state(), &backup.join("state"));
     for number in 2..4 {
-        hospital.charge(round("s", &Units::Patients(&all)), number).unwrap();
+        hospital.charge(round("s", &Units::Patients(all.clone())), number).unwrap();
     }
     copy(&backup.join("ledger"), &hospital.ledger());
     copy(&backup.join("state"), &hospital.state());
@@ -94,7 +94,7 @@ fn after_a_restore_every_round_that_may_be_forgotten_is_charged() {
     known(2).unwrap();
     let error = known(4).unwrap_err().to_string();
     assert!(error.contains("in 4 rounds, and the ledger knows of 2"), "{error}");
-    let forgotten = hospital.restored(round("s", &Units::Patients(&late)), 5).unwrap();
+    let forgotten = hospital.restored(round("s", &Units::Patients(late.clone())), 5).unwrap();
     assert_eq!((forgotten.rounds, forgotten.epsilon), (6, rounded_up(epsilon_of(6))));
     // Whoever might have stood in a forgotten round is charged for it.
     let summary = hospital.summary();
@@ -116,7 +116,7 @@ fn after_a_restore_every_round_that_may_be_forgotten_is_charged() {
 #[test]
 fn a_ledger_that_was_restored_alone_is_mended_study_by_study() {
     let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
-    let (units, older) = (Units::Patients(&names), hospital.folder.path().join("older"));
+    let (units, older) = (Units::Patients(names.clone()), hospital.folder.path().join("older"));
     copy(&hospital.ledger(), &older);
     hospital.charge(round("s", &units), 0).unwrap();
     hospital.charge(round("t", &units), 0).unwrap();
@@ -134,7 +134,7 @@ fn a_ledger_that_was_restored_alone_is_mended_study_by_study() {
 fn a_restore_that_overspends_is_written_down_and_ends_the_study() {
     let tight = Budget { epsilon: (epsilon_of(3) + epsilon_of(4)) / 2.0, delta: DELTA };
     let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
-    let units = Units::Patients(&names);
+    let units = Units::Patients(names.clone());
     let charge = RoundCharge { budget: tight, ..round("s", &units) };
     hospital.charge(charge, 0).unwrap();
     let spent = hospital.restored(charge, 9).unwrap();
@@ -143,7 +143,7 @@ fn a_restore_that_overspends_is_written_down_and_ends_the_study() {
     assert!(matches!(error, LedgerError::Overspent(_)), "{error}");
     // Nor with patients that have spent nothing: the header would say what the worst has spent.
     let others = patients(5..9);
-    let units = Units::Patients(&others);
+    let units = Units::Patients(others.clone());
     let error = hospital.charge(RoundCharge { units: &units, ..charge }, 10).unwrap_err();
     assert!(error.to_string().contains("3 of 7 units"), "{error}");
 }
@@ -153,7 +153,7 @@ fn a_restore_that_overspends_is_written_down_and_ends_the_study() {
 #[test]
 fn a_contribution_that_was_never_charged_is_found() {
     let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
-    let units = Units::Patients(&names);
+    let units = Units::Patients(names.clone());
     hospital.charge(round("s", &units), 0).unwrap();
     let digest = Digest::of(b"any");
     let header = hospital.identity.sign(Header {

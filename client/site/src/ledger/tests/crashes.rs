@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn a_charge_that_is_cut_off_at_any_byte_is_made_again() {
     let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
-    let (units, before) = (Units::Patients(&names), hospital.folder.path().join("before"));
+    let (units, before) = (Units::Patients(names.clone()), hospital.folder.path().join("before"));
     hospital.charge(round("s", &units), 0).unwrap();
     let old = hospital.bytes("entries");
     let folders = [hospital.ledger(), hospital.state()];
@@ -43,10 +43,10 @@ fn a_charge_that_is_cut_off_at_any_byte_is_made_again() {
 fn a_crash_between_any_two_writes_loses_nothing() {
     let (hospital, names, more) = (Hospital::new(AMPLE), patients(0..3), patients(0..9));
     let before = hospital.folder.path().join("before");
-    hospital.charge(round("s", &Units::Patients(&names)), 0).unwrap();
+    hospital.charge(round("s", &Units::Patients(names.clone())), 0).unwrap();
     let folders = [hospital.ledger(), hospital.state()];
     folders.iter().for_each(|folder| copy(folder, &before.join(folder.file_name().unwrap())));
-    let charge = || hospital.charge(round("s", &Units::Patients(&more)), 1);
+    let charge = || hospital.charge(round("s", &Units::Patients(more.clone())), 1);
     let after = charge().unwrap();
     // In the order in which they are written.
     let written: Vec<PathBuf> = files(&hospital.ledger().join("snapshots"))

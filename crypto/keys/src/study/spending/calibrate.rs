@@ -47,13 +47,25 @@ pub fn least_site_noise(
     policy: &SiteLevel,
     rounds: u32,
 ) -> Result<f32, DraftError> {
-    let SiteLevel { epsilon: most, delta, .. } = *policy;
-    let budget = Budget { epsilon: most, delta };
+    let SiteLevel { epsilon, delta, .. } = *policy;
     let of = |noise_multiplier| draft.site_noise(SiteLevel { noise_multiplier, ..*policy });
+    least_of_sites(Budget { epsilon, delta }, rounds, of)
+}
+
+/// The like, for noise of whatever sites: `of` makes it at a noise multiplier.
+///
+/// # Errors
+/// As [`least_site_noise`].
+pub fn least_of_sites(
+    budget: Budget,
+    rounds: u32,
+    of: impl Fn(f32) -> Result<SiteNoise, DraftError>,
+) -> Result<f32, DraftError> {
+    let most = budget.epsilon;
     let spent = |noise_multiplier| -> Result<f32, DraftError> {
         Ok(Spending::of_sites(&of(noise_multiplier)?).epsilon(rounds, budget)?)
     };
-    let (probe, at_one) = probe(of)?;
+    let (probe, at_one) = probe(&of)?;
     // Off the ends by more than single precision is.
     let narrowest = (1.0001 * SMALLEST_SIGMA / at_one) as f32;
     let mut widest = (0.9999 * LARGEST_SIGMA / at_one) as f32;

@@ -1,0 +1,71 @@
+//! Sending a contribution that is on disk, or what the aggregator lacks of it.
+
+use ringfence_crypto::api::ContributionProgress;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Header, Receipt};
+
+use crate::error::{ServedError, SiteError};
+use crate::journal::{ContributionRecord, RoundJournal};
+use crate::site::Site;
+
+/// What the aggregator answers when the bytes that it has got are not the promised ones.
+const DISCARDED: u16 = 422;
+
+/// How often a body is sent again from its start when the aggregator has discarded it.
+const RESENDS: u32 = 2;
+
+impl Site {
+    /// Sends a contribution that is on disk, or what the aggregator lacks of it, and keeps the
+    /// receipt. Answers with the bytes of body and envelopes, too.
+    pub(crate) async fn send(
+        &self,
+        journal: &RoundJournal,
+        record: &ContributionRecord,
+    ) -> Result<(Signed<Receipt>, u64), SiteError> {
+        let promised = &record.header.statement;
+        let at = self.at(promised.round);
+        let envelopes = journal.envelopes()?;
+        let bytes = promised.body_bytes + envelopes.len() as u64;
+        let mut progress = at.put_header(&record.header).await?;
+        if !progress.envelopes {
+            progress = at.put_envelopes(self.id(), envelopes).await?;
+        }
+        let receipt = match progress.receipt {
+            Some(receipt) => receipt,
+            None => {
+                let progress = self.send_body(journal, promised).await?;
+                progress.receipt.ok_or(ServedError::Receipt(promised.round))?
+            }
+        };
+        receipt.verify(&self.study.aggregator_key, &"the aggregator")?;
+        let Receipt { manifest, site, header, received_at: _ } = &receipt.statement;
+        if *manifest != promised.manifest || site != self.id() || *header != record.header.id() {
+            return Err(ServedError::Receipt(promised.round).into());
+        }
+        journal.save_receipt(&receipt)?;
+        Ok((receipt, bytes))
+    }
+
+    /// Sends the body. An aggregator that has got other bytes than the promised ones discards them: a
+    /// stranger may have placed some of them. They are sent again from the start, if it is not this
+    /// site's own disk that holds others.
+    async fn send_body(
+        &self,
+        journal: &RoundJournal,
+        promised: &Header,
+    ) -> Result<ContributionProgress, SiteError> {
+        let mut discarded = 0;
+        loop {
+            let sent = self.at(promised.round).put_body(self.id(), &journal.body()).await;
+            match sent {
+                Err(refusal) if refusal.status() == Some(DISCARDED) && discarded < RESENDS => {
+                    journal.check_body(promised.body)?;
+                    discarded += 1;
+                    let wanted = format!("the body that it got for round {}", promised.round);
+                    self.tell_refused(&wanted, &refusal, "it is sent again from the start");
+                }
+                sent => return Ok(sent?),
+            }
+        }
+    }
+}
