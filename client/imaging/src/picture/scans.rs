@@ -6,6 +6,9 @@
 use super::huffman::{Bits, Code};
 use super::marks::{END, SCAN, START};
 
+/// Most components of a picture.
+const MOST_COMPONENTS: usize = 4;
+
 /// Checks that every scan reaches its end, and that together they tell all coefficients of all
 /// components, or all samples where they are lossless. Processes that no decoder here reads are left
 /// to its refusal, and so are pictures of more than `most` pixels. The segments have been walked by
@@ -100,6 +103,10 @@ impl Frame {
         let (height, width) = (usize::from(word(segment, 1)?), usize::from(word(segment, 3)?));
         let fields = segment.get(6..)?.as_chunks::<3>().0;
         let fields = fields.get(..usize::from(*segment.get(5)?))?;
+        // More than four no decoder here reads, and 255 would take gigabytes.
+        if fields.len() > MOST_COMPONENTS {
+            return None;
+        }
         let sampling = |field: &[u8; 3]| (usize::from(field[1] >> 4), usize::from(field[1] & 15));
         let largest = fields.iter().map(sampling).reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))?;
         if fields.iter().map(sampling).any(|(across, down)| across == 0 || down == 0) {

@@ -128,3 +128,20 @@ fn restarts_follow_one_another() {
         assert!(of(data).unwrap_err().contains("ends after 1;"), "{data:?}");
     }
 }
+
+/// A progressive frame of many components would have a word for each block of each of them.
+#[test]
+fn more_components_than_a_picture_has_are_refused() {
+    let [grey, _] = pictures();
+    let frame = grey.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    let after = frame + 2 + usize::from(u16::from_be_bytes([grey[frame + 2], grey[frame + 3]]));
+    for components in [5u8, 255] {
+        let mut head = vec![0xff, 0xc2];
+        head.extend((8 + 3 * u16::from(components)).to_be_bytes());
+        head.extend(&grey[frame + 4..frame + 9]);
+        head.push(components);
+        (0..components).for_each(|name| head.extend([name, 0x11, 0]));
+        let error = read(&[&grey[..frame], &head, &grey[after..]].concat()).unwrap_err();
+        assert!(error.contains("its frame cannot be read"), "{components}: {error}");
+    }
+}
