@@ -39,7 +39,7 @@ use patience::is_transient;
 use said::Said;
 use state::State;
 use stop::Writes;
-use units::{groups, unit_names};
+use units::unit_names;
 
 /// Seconds that a step waits for others unless told: a day, in which a server or a site that has
 /// failed is back.
@@ -128,7 +128,7 @@ impl Join {
         }
         let (data, names_patients) = self.site_data(&plan, site.id(), &out)?;
         if let PrivacyPolicy::RecordLevel(policy) = &site.study().privacy {
-            plan.check_private(&private_options(policy), groups(&data))?;
+            plan.check_private(&private_options(policy), data.training_groups().len())?;
         }
         let site = self
             .ledger

@@ -7,8 +7,6 @@ mod gradients;
 mod level;
 mod sites;
 
-use std::collections::BTreeSet;
-
 use anyhow::{bail, ensure};
 use ringfence_learning::private::PrivateOptions;
 use ringfence_learning::{Dataset, Optimizer, TrainingPlan};
@@ -236,13 +234,6 @@ impl PrivateArgs {
             Unit::Record | Unit::Image | Unit::Patient => self.gradients(epsilon, plan, dataset),
         }
     }
-}
-
-/// Units of each site's training images: patients, or images.
-fn units(dataset: &Dataset) -> impl Iterator<Item = usize> {
-    dataset.sites.iter().map(|site| {
-        site.train.iter().map(|sample| sample.group.as_str()).collect::<BTreeSet<_>>().len()
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A study's images, by site and by what they are for.
 
+use std::collections::BTreeSet;
+
 use ringfence_words::listed;
 
 use super::left_out::LeftOut;
@@ -102,6 +104,12 @@ impl SiteData {
         let pixels: usize = masks().map(Vec::len).sum();
         let inside: f64 = masks().flatten().map(|value| f64::from(*value)).sum();
         (pixels > 0).then(|| inside / pixels as f64)
+    }
+
+    /// The patients or volumes that there are to learn from.
+    #[must_use]
+    pub fn training_groups(&self) -> BTreeSet<&str> {
+        self.train.iter().map(|sample| sample.group.as_str()).collect()
     }
 
     /// How many images there are to train, choose and test with, what of the masks is inside, and how

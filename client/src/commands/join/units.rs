@@ -1,17 +1,11 @@
 //! Who is accounted for in a private study: the site's records or patients.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::ensure;
 use ringfence_learning::SiteData;
 use ringfence_learning::data::record_names;
 use ringfence_site::ledger::{UnitKind, Units};
-
-/// How many records, or patients with all theirs, a site trains on.
-pub(super) fn groups(data: &SiteData) -> usize {
-    data.train.iter().map(|sample| &sample.group).collect::<BTreeSet<_>>().len()
-}
 
 /// The names of the units that a site trains on.
 ///
@@ -31,8 +25,7 @@ pub(super) fn unit_names(
                 "{}: the study protects patients, and the data do not say which images are of one: expected a column `patient` in labels.csv, with one spelling for each patient in all tables of this hospital",
                 path.display()
             );
-            let names: BTreeSet<&String> = data.train.iter().map(|sample| &sample.group).collect();
-            Units::Patients(names.into_iter().cloned().collect())
+            Units::Patients(data.training_groups().into_iter().map(str::to_owned).collect())
         }
     })
 }

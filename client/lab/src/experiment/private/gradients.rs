@@ -3,11 +3,11 @@
 use anyhow::{Context, ensure};
 use ringfence_crypto::statement::{PrivacyUnit as StudyUnit, RecordLevel};
 use ringfence_keys::study::spending::{ACCOUNTANT, least_noise};
-use ringfence_learning::private::{PrivacyUnit, PrivateOptions};
 use ringfence_learning::{Dataset, TrainingPlan};
+use ringfence_options::private_options;
 use ringfence_privacy::{Mechanism, delta_below_one_over_records, epsilon};
 
-use super::{Private, PrivateArgs, Protection, Statement, Unit, units};
+use super::{Private, PrivateArgs, Protection, Statement, Unit};
 
 impl PrivateArgs {
     /// The least noise that keeps the study within its budget, as a study of the protocol has it.
@@ -45,7 +45,7 @@ impl PrivateArgs {
             epsilon: budget as f32,
         };
         let noise = least_noise(&policy, rounds).context("--epsilons")?;
-        let private = options(&RecordLevel { noise_multiplier: noise, ..policy });
+        let private = private_options(&RecordLevel { noise_multiplier: noise, ..policy });
         plan.check_private(&private, largest)?;
         let step = Mechanism::gaussian(private.noise_multiplier, private.rate);
         let spent = epsilon(&[(step, all_steps.into())], delta.into(), ACCOUNTANT)?;
@@ -64,7 +64,8 @@ impl PrivateArgs {
 
     /// Units of the largest site, and of a site on average.
     fn sizes(&self, dataset: &Dataset) -> anyhow::Result<(usize, f64)> {
-        let units: Vec<usize> = units(dataset).collect();
+        let units = dataset.sites.iter().map(|site| site.training_groups().len());
+        let units: Vec<usize> = units.collect();
         let images: usize = dataset.sites.iter().map(|site| site.train.len()).sum();
         let all: usize = units.iter().sum();
         ensure!(
@@ -74,18 +75,4 @@ impl PrivateArgs {
         let largest = units.iter().copied().max().unwrap_or(0);
         Ok((largest, all as f64 / units.len().max(1) as f64))
     }
-}
-
-/// What training is told. Doubles hold every float32, so that what is accounted for is what is done.
-fn options(policy: &RecordLevel) -> PrivateOptions {
-    let RecordLevel { unit, clip, noise_multiplier, rate, steps, normaliser, .. } = *policy;
-    let unit = match unit {
-        StudyUnit::Record => PrivacyUnit::Record,
-        StudyUnit::Patient { records_per_step } => {
-            PrivacyUnit::Patient { records_per_step: records_per_step.into() }
-        }
-    };
-    let (clip, noise_multiplier) = (clip.into(), noise_multiplier.into());
-    let (rate, normaliser) = (rate.into(), normaliser.into());
-    PrivateOptions { unit, clip, noise_multiplier, rate, steps, normaliser }
 }
