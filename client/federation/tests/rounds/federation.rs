@@ -49,10 +49,11 @@ async fn rounds_with_a_site_that_is_away_and_one_that_falls_silent() {
     assert_eq!((report.round, report.mismatches, report.contributions), (RoundNumber(0), 0, 5));
     assert_eq!((report.parameters, report.initiator.as_str()), (VALUES, "site-0"));
     assert_eq!(report.opened_by, report.holders);
-    let close = |model: &Weights, expected: f32| {
-        model.values().all(|value| (value - expected).abs() < 1.0 / 65535.0)
+    // Each round's mean is rounded at random to less than a step, and these add up.
+    let close = |model: &Weights, expected: f32, rounds: u8| {
+        model.values().all(|value| (value - expected).abs() < f32::from(rounds) / 65535.0)
     };
-    assert!(close(federation.model(), 0.25 + 0.2), "{:?}", federation.model().values().next());
+    assert!(close(federation.model(), 0.25 + 0.2, 1), "{:?}", federation.model().values().next());
 
     // Round 1: site 0 is not there.
     let mut fates = vec![Fate::default(); 5];
@@ -64,7 +65,7 @@ async fn rounds_with_a_site_that_is_away_and_one_that_falls_silent() {
     assert_eq!((report.round, report.mismatches, report.contributions), (RoundNumber(1), 0, 4));
     assert_eq!(report.initiator.as_str(), "site-1");
     assert!(report.opened_by.iter().all(|holder| holder.as_str() != "site-0"));
-    assert!(close(federation.model(), 0.25 + 0.2 + 0.25));
+    assert!(close(federation.model(), 0.25 + 0.2 + 0.25, 2));
 
     // Round 2: site 2 should open it, does, contributes, and answers nothing from then on.
     let mut fates = vec![Fate::default(); 5];
@@ -74,7 +75,7 @@ async fn rounds_with_a_site_that_is_away_and_one_that_falls_silent() {
     assert_eq!((report.round, report.mismatches, report.contributions), (RoundNumber(2), 0, 5));
     assert_eq!(report.initiator.as_str(), "site-2");
     assert!(report.opened_by.iter().all(|holder| holder.as_str() != "site-2"));
-    assert!(close(federation.model(), 0.25 + 0.2 + 0.25 + 0.2));
+    assert!(close(federation.model(), 0.25 + 0.2 + 0.25 + 0.2, 3));
     assert_eq!(federation.rounds().len(), 3);
 }
 
