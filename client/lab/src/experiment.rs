@@ -22,7 +22,7 @@ use anyhow::ensure;
 use ringfence_crypto::statement::Weighting;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::task::remarks;
-use ringfence_learning::{Dataset, SiteData, TrainingPlan, data};
+use ringfence_learning::{Dataset, SiteData, TaskName, TrainingPlan, data};
 use ringfence_options::{
     DataArgs, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs, duration, each_once,
     name,
@@ -110,8 +110,12 @@ impl Experiment {
             let task = self.plan_of(MethodName::Local, *seed, &dataset)?.task()?;
             // The same of every seed, unless its division differs.
             let sites = dataset.sites.iter();
-            let line =
-                |site: &SiteData| format!("  {:<24} {}", site.site, site.summary(&dataset.classes));
+            // What else a table says of an image is nothing to whoever marks pixels.
+            let classes: &[String] = match self.plan.task {
+                TaskName::Classification => &dataset.classes,
+                TaskName::Segmentation => &[],
+            };
+            let line = |site: &SiteData| format!("  {:<24} {}", site.site, site.summary(classes));
             let sites = sites.map(line);
             for line in sites.chain(remarks(task.as_ref(), &dataset)) {
                 if said.insert(line.clone()) {

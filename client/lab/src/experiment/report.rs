@@ -14,6 +14,10 @@ use super::run::{Run, Table, mean};
 use super::start::Start;
 use crate::files;
 
+/// So many sites have a column each in tables and charts, and a sheet of predictions. Of more, these
+/// show the mean.
+const SITES_SHOWN: usize = 12;
+
 /// One row of the table: a method's runs.
 #[derive(Serialize)]
 struct Row<'a> {
@@ -109,9 +113,13 @@ pub(super) fn write(
     let rows = rows(runs);
     let Some(first) = runs.first() else { return Ok(()) };
     let sites = sites(runs);
+    let shown = if sites.len() > SITES_SHOWN { &[] } else { &*sites };
     let scores = first.test.first().map(|site| site.scores.clone()).unwrap_or_default();
     for (score, _) in &scores {
-        print!("{}", table(score, &sites, &rows));
+        print!("{}", table(score, shown, &rows));
+    }
+    if shown.is_empty() {
+        println!("({} sites, too many for a column each: report.json has them)", sites.len());
     }
     let one_class = sites.iter().filter_map(|(site, class)| Some((&**site, class.as_deref()?)));
     print!("{}", one_class_note(one_class.clone()));
@@ -167,12 +175,12 @@ pub(super) fn write(
         .iter()
         .map(|row| {
             let of_site = |(site, _): &(String, _)| row.of_site(site, primary);
-            let mut values: Vec<_> = sites.iter().map(of_site).collect();
+            let mut values: Vec<_> = shown.iter().map(of_site).collect();
             values.push(row.means(primary));
             Bars { name: row.name.clone(), values }
         })
         .collect();
-    let names = sites.iter().map(|(site, class)| marked(site, class.as_deref()));
+    let names = shown.iter().map(|(site, class)| marked(site, class.as_deref()));
     let groups: Vec<String> = names.chain(["mean".to_owned()]).collect();
     let title = "Test images by site (bar: mean of seeds, line: their range)";
     chart::bars(&out.join("bars.svg"), title, primary, &groups, &bars)?;
@@ -183,8 +191,8 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Draws what each method's model makes of each site's test images; `generated` says whether these are
-/// phantoms.
+/// Draws what each method's model makes of the first sites' test images; `generated` says whether
+/// these are phantoms.
 pub(super) fn pictures(
     out: &Path,
     plan: &TrainingPlan,
@@ -193,7 +201,7 @@ pub(super) fn pictures(
     (object, generated): (&str, bool),
 ) -> anyhow::Result<()> {
     let task = plan.task()?;
-    for site in &dataset.sites {
+    for site in dataset.sites.iter().take(SITES_SHOWN) {
         let mut models = Vec::new();
         for run in runs {
             models.push((run.key.row(), run.model(out, &site.site)?));
