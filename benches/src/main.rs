@@ -30,7 +30,7 @@ enum Comparison {
     Targets(Targets),
     /// Whether the time of operations on secrets depends on them.
     ConstantTime(ConstantTime),
-    /// Training steps beside stock candle's and PyTorch's, or private steps beside ordinary ones.
+    /// Training steps beside stock candle's and PyTorch's, or private steps beside ordinary ones and Opacus's.
     Training(Training),
 }
 
@@ -42,7 +42,7 @@ struct Training {
     /// Without stock candle, whose turns take most of the time.
     #[arg(long)]
     without_candle: bool,
-    /// Steps of private training (DP-SGD) beside Ringfence's ordinary ones instead.
+    /// Steps of private training (DP-SGD) beside ordinary ones instead, by Ringfence and by Opacus.
     #[arg(long, conflicts_with = "without_candle")]
     private: bool,
     /// Print JSON instead of the table.

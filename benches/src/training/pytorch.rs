@@ -23,17 +23,38 @@ impl PyTorch {
         batch: usize,
         threads: usize,
     ) -> anyhow::Result<Option<Self>> {
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join("pytorch_training.py");
+        Self::spawn("PyTorch", "pytorch_training.py", &[model], [side, batch, threads])
+    }
+
+    /// Starts it with Opacus in one of its modes, `ordinary`, `hooks` or `ghost`; `None`, with a note,
+    /// where one of them is missing.
+    pub(super) fn opacus(
+        mode: &str,
+        model: &str,
+        side: usize,
+        batch: usize,
+        threads: usize,
+    ) -> anyhow::Result<Option<Self>> {
+        Self::spawn("Opacus", "opacus_training.py", &[mode, model], [side, batch, threads])
+    }
+
+    fn spawn(
+        library: &str,
+        script: &str,
+        words: &[&str],
+        numbers: [usize; 3],
+    ) -> anyhow::Result<Option<Self>> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
         let spawned = Command::new(python())
             .arg(&script)
-            .args([model, &side.to_string(), &batch.to_string(), &threads.to_string()])
+            .args(words)
+            .args(numbers.map(|number| number.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut child) = spawned else {
-            eprintln!("  no row of PyTorch: {} cannot be started", python().display());
+            eprintln!("  no row of {library}: {} cannot be started", python().display());
             return Ok(None);
         };
         let input = child.stdin.take().context("no pipe")?;
@@ -41,7 +62,7 @@ impl PyTorch {
         let mut line = String::new();
         if output.read_line(&mut line)? == 0 {
             child.wait()?;
-            eprintln!("  no row of PyTorch: Python cannot import it");
+            eprintln!("  no row of {library}: Python cannot import it");
             return Ok(None);
         }
         let parameters = line.trim().parse().context("expected the number of parameters")?;
