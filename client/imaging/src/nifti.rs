@@ -40,7 +40,7 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> 
         }
     };
     drop(raw);
-    let cut = Cut::new(&header, directions(options.slices.axis));
+    let cut = Cut::new(&header, directions(options.slices.axis.unwrap_or_default()));
     let chosen = options.slices.which.of(cut.slices)?;
     let values = (cut.width * cut.height * channels.len()) as u64;
     let most = options.limits.values;

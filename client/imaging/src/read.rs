@@ -37,7 +37,9 @@ pub fn slices(path: &Path, options: &ReadOptions) -> Result<usize, ImagingError>
             return Ok(dicom::series_files(path)?.len());
         }
         match format(path)? {
-            Format::Nifti => nifti::slices(&load(path, options.limits)?, options.slices.axis),
+            Format::Nifti => {
+                nifti::slices(&load(path, options.limits)?, options.slices.axis.unwrap_or_default())
+            }
             Format::Dicom => dicom::frames(&load(path, options.limits)?, options.limits),
             Format::Png | Format::Jpeg | Format::Tiff | Format::Gif => Ok(1),
         }

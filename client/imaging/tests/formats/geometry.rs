@@ -68,7 +68,7 @@ impl Pair {
     }
 
     fn masked(&self, image: &Nifti, mask: &Nifti, axis: Axis) -> Result<Vec<Vec<f32>>, String> {
-        let slices = SliceOptions { axis, ..SliceOptions::default() };
+        let slices = SliceOptions { axis: Some(axis), ..SliceOptions::default() };
         let image = self.write("image.nii", image);
         let image = read(&image, &ReadOptions { slices, ..ReadOptions::default() }).unwrap();
         let mask = self.write("mask.nii", mask);
@@ -91,7 +91,7 @@ fn each_order_and_direction_of_axes_gives_the_same_mask() {
         for axis in [Axis::Axial, Axis::Coronal, Axis::Sagittal] {
             // The mask as an image of its own, cut alike, is what is expected.
             let expected = pair.masked(&image, &image, axis).unwrap();
-            let slices = SliceOptions { axis, ..SliceOptions::default() };
+            let slices = SliceOptions { axis: Some(axis), ..SliceOptions::default() };
             let own = pair.write("own.nii", &image);
             let own = read(&own, &ReadOptions { slices, ..ReadOptions::default() }).unwrap();
             for (plane, expected) in own.planes.iter().zip(&expected) {

@@ -132,7 +132,8 @@ fn read_rows(
 /// Reads the mask of each plane of an image, at the image's size.
 fn read_mask_of(path: &Path, image: &Stack, options: &DataOptions) -> Result<Mask, DataError> {
     let ReadOptions { slices, limits, .. } = &options.imaging;
-    read_mask(path, image, slices.axis, &options.mask, *limits).map_err(of_imaging)
+    read_mask(path, image, slices.axis.unwrap_or_default(), &options.mask, *limits)
+        .map_err(of_imaging)
 }
 
 fn read_slices(path: &Path, wanted: Vec<usize>, options: &ReadOptions) -> Result<Stack, DataError> {

@@ -135,7 +135,7 @@ fn options_that_no_file_heeds_are_refused() {
         let imaging = ReadOptions { slices, intensity, ..ReadOptions::default() };
         DataOptions { imaging, ..plain.clone() }
     };
-    let cut = SliceOptions { axis: Axis::Coronal, ..SliceOptions::default() };
+    let cut = SliceOptions { axis: Some(Axis::Coronal), ..SliceOptions::default() };
     let step = SliceOptions { which: Slices::Every(2), ..SliceOptions::default() };
     let lung = Intensity::Window { center: -600.0, width: 1500.0 };
     for (option, options) in [
