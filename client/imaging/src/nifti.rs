@@ -113,6 +113,9 @@ pub(crate) fn mask(
     let mut drawn = Drawn::plain(Format::Nifti, size, slices, Meaning::Levels);
     drawn.rescale = header.rescale.filter(|_| colours == 1);
     drawn.geometry = header.affine.map(|affine| cut.geometry(&affine));
+    drawn.turned = [(cut.across, 0), (cut.down, 1)]
+        .iter()
+        .any(|(steps, axis)| steps.reversed || steps.axis != *axis);
     Ok(drawn)
 }
 
