@@ -79,10 +79,11 @@ impl Command {
     async fn run(self) -> anyhow::Result<ExitCode> {
         match self.action {
             Action::Demo(demo) => demo.run().await,
-            // The one that signals end in good order.
+            // Signals end it in good order.
             Action::Join(join) => return join.run().await,
             Action::Init(init) => init.run(),
-            Action::Predict(predict) => predict.run(),
+            // What it cannot read does not keep it from the rest.
+            Action::Predict(predict) => return predict.run(),
             Action::Keygen(keygen) => keygen.run(),
             Action::Study(study) => study.run().await,
             Action::Ledger(ledger) => ledger.run(),

@@ -9,9 +9,9 @@ pub enum Format {
     Png,
     /// JPEG, baseline or progressive, 8 bit.
     Jpeg,
-    /// TIFF; the first page.
+    /// TIFF of one page.
     Tiff,
-    /// GIF; the first frame.
+    /// GIF of one frame.
     Gif,
     /// NIfTI-1 or NIfTI-2 in one file, plain or gzipped.
     Nifti,

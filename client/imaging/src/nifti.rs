@@ -40,7 +40,7 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> 
         }
     };
     drop(raw);
-    let cut = Cut::new(&header, directions(options.slices.axis));
+    let cut = Cut::new(&header, directions(options.slices.axis.unwrap_or_default()));
     let chosen = options.slices.which.of(cut.slices)?;
     let values = (cut.width * cut.height * channels.len()) as u64;
     let most = options.limits.values;
@@ -113,6 +113,9 @@ pub(crate) fn mask(
     let mut drawn = Drawn::plain(Format::Nifti, size, slices, Meaning::Levels);
     drawn.rescale = header.rescale.filter(|_| colours == 1);
     drawn.geometry = header.affine.map(|affine| cut.geometry(&affine));
+    drawn.turned = [(cut.across, 0), (cut.down, 1)]
+        .iter()
+        .any(|(steps, axis)| steps.reversed || steps.axis != *axis);
     Ok(drawn)
 }
 

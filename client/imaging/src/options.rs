@@ -56,9 +56,9 @@ impl Channels {
 /// Which slices of a volume are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SliceOptions {
-    /// The anatomical axis across which a NIfTI volume is cut. A multi-frame DICOM file is always
-    /// cut into its frames.
-    pub axis: Axis,
+    /// The anatomical axis across which a NIfTI volume is cut; axial unless given. A
+    /// multi-frame DICOM file is always cut into its frames.
+    pub axis: Option<Axis>,
     /// Which slices along that axis.
     pub which: Slices,
     /// Which volume of a four-dimensional NIfTI file, from 0.

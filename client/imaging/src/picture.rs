@@ -2,6 +2,7 @@
 
 mod huffman;
 pub(crate) mod marks;
+mod pages;
 mod palette;
 pub(crate) mod scans;
 
@@ -23,10 +24,11 @@ use palette::Indexed;
 /// Reads a picture as one plane, scaled by its bits to `[0, 1]` and turned as it is shown.
 ///
 /// Unless it is asked for, colour becomes grey by the weights of Rec. ITU-R BT.709 (0.2126, 0.7152,
-/// 0.0722); alpha is ignored, a palette resolved to colours. Of an animation or a file of several pages the first is read.
+/// 0.0722); alpha is ignored, a palette resolved to colours. Files of several pages or frames are refused.
 pub(crate) fn read(bytes: &[u8], format: Format, options: &ReadOptions) -> Result<Stack, Fault> {
     options.slices.which.of(1)?;
     marks::check(bytes, format, options.limits)?;
+    pages::check(bytes, format)?;
     let Picture { mut image, orientation, bits, channels } =
         Picture::decode(bytes, format, options.limits)?;
     let count = options.channels.count() as u64;
@@ -62,6 +64,7 @@ pub(crate) fn mask(
     limits: Limits,
 ) -> Result<Drawn, Fault> {
     marks::check(bytes, format, limits)?;
+    pages::check(bytes, format)?;
     if let Some(picture) = Indexed::decode(bytes, format, limits)? {
         let (values, meaning) = (picture.values(options)?, Meaning::Levels);
         return Ok(shown(format, picture.size, values, png_orientation(bytes, format), meaning));

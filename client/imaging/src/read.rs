@@ -37,7 +37,9 @@ pub fn slices(path: &Path, options: &ReadOptions) -> Result<usize, ImagingError>
             return Ok(dicom::series_files(path)?.len());
         }
         match format(path)? {
-            Format::Nifti => nifti::slices(&load(path, options.limits)?, options.slices.axis),
+            Format::Nifti => {
+                nifti::slices(&load(path, options.limits)?, options.slices.axis.unwrap_or_default())
+            }
             Format::Dicom => dicom::frames(&load(path, options.limits)?, options.limits),
             Format::Png | Format::Jpeg | Format::Tiff | Format::Gif => Ok(1),
         }
@@ -46,8 +48,9 @@ pub fn slices(path: &Path, options: &ReadOptions) -> Result<usize, ImagingError>
 }
 
 /// Whether the folder at `path` holds slices of a DICOM series, so that it is one image and not a
-/// folder of them: at least two of its files are single frames of one series that say where they lie.
-/// A folder without files holds none.
+/// folder of them: at least two of its files are single frames of one series, and say where they lie
+/// or come from a scanner of slices (CT, MR, PET). Those that do not say where are refused when the
+/// series is read. A folder without files holds none.
 ///
 /// # Errors
 /// [`ImagingError`] if the folder cannot be read.

@@ -32,7 +32,7 @@ pub use dataset::{Dataset, Sample, SiteData, Split};
 pub use error::DataError;
 pub use folder::write as write_folder;
 pub use heeded::{Use, check_heeded};
-pub use labelled::{LabelledFolder, LabelledImage};
+pub use labelled::{Labelled, LabelledFolder, LabelledImage};
 pub use left_out::{LeftOut, LeftOutReason, summary as left_out_summary};
 pub use load::load;
 pub use options::{DataOptions, OneSite};

@@ -61,15 +61,13 @@ impl ReadArgs {
             "--window would change nothing: images in colour are scaled by their bits; leave it out"
         );
         each_once("--mask-label", &self.mask_label)?;
-        let axis = match self.axis {
-            None | Some(AxisName::Axial) => Axis::Axial,
-            Some(AxisName::Coronal) => Axis::Coronal,
-            Some(AxisName::Sagittal) => Axis::Sagittal,
-        };
-        let which = match self.every {
-            None | Some(1) => Slices::All,
-            Some(every) => Slices::Every(every),
-        };
+        let axis = self.axis.map(|axis| match axis {
+            AxisName::Axial => Axis::Axial,
+            AxisName::Coronal => Axis::Coronal,
+            AxisName::Sagittal => Axis::Sagittal,
+        });
+        // Also every slice, and the axial ones: what is given is to be heeded by some file.
+        let which = self.every.map_or(Slices::All, Slices::Every);
         let slices = SliceOptions { axis, which, time: 0 };
         let intensity = self.window.unwrap_or_default();
         Ok(ReadOptions { slices, intensity, channels, ..ReadOptions::default() })

@@ -2,23 +2,28 @@
 
 mod inputs;
 mod judged;
+mod names;
+mod not_read;
+mod root;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use image::{GrayImage, Luma, RgbImage};
 use indicatif::ProgressIterator;
-use ringfence_learning::data::{DataError, Picture};
+use ringfence_exit::INCOMPLETE;
+use ringfence_learning::data::{Labelled, Picture};
 use ringfence_learning::task::{Tint, rgb_pixels, tinted};
 use ringfence_learning::{DataOptions, TaskName, TrainingPlan, predict};
 use ringfence_options::{DeviceArgs, ObjectArg, ReadArgs};
-use ringfence_words::{counted, listed_by};
+use ringfence_words::counted;
 
 use crate::files::empty_folder;
 use inputs::Inputs;
 use judged::{Judged, inside};
+use not_read::{Faults, reason};
 
 /// Arguments of `ringfence predict`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +32,9 @@ pub(crate) struct Predict {
     #[arg(long)]
     model: PathBuf,
     /// Images, or folders of them: PNG, JPEG, TIFF, GIF, NIfTI, DICOM. Where a folder has a table
-    /// labels.csv, predictions are compared with its labels or masks.
+    /// labels.csv, predictions are compared with its labels or masks. Files that cannot be read, and
+    /// masks that cannot be compared, are listed in not-read.csv beside the predictions of all
+    /// others, and the exit code is 3 then.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
@@ -42,7 +49,7 @@ pub(crate) struct Predict {
 }
 
 impl Predict {
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         self.device.choose()?;
         let (plan, weights) = TrainingPlan::load(&self.model)?;
         let task = plan.task()?;
@@ -59,26 +66,26 @@ impl Predict {
         inputs.check_heeded(&options)?;
         empty_folder(&self.out)?;
         // Before the work: `slice_index` was meant for `slice`, perhaps.
-        if let Some(unused) = inputs.unused_columns() {
-            println!("{unused}");
+        for line in [inputs.unused_columns(), inputs.given_again()].into_iter().flatten() {
+            println!("{line}");
         }
         let mut judged = Judged::new(plan.task, &plan.classes);
         let mut table = self.table()?;
-        let (mut count, mut shares) = (0, Vec::new());
-        let (mut refused, mut uncompared) = (Vec::new(), Vec::new());
+        let (mut count, mut files, mut shares) = (0, 0, Vec::new());
+        let mut faults = Faults { lines: inputs.bad_lines.clone(), ..Faults::default() };
         for (number, input) in inputs.files.iter().enumerate().progress() {
             let name = &input.name;
-            let pictures = match input.read(&options) {
-                Ok((pictures, None)) => pictures,
-                Ok((pictures, Some(error))) => {
-                    uncompared.push((name.clone(), reason(&input.path, &error)));
-                    pictures
-                }
+            let fault = |error| (name.clone(), reason(&input.path, &error));
+            let Labelled { pictures, masks, lines } = match input.read(&options) {
+                Ok(read) => read,
                 Err(error) => {
-                    refused.push((name.clone(), reason(&input.path, &error)));
+                    faults.images.push(fault(error));
                     continue;
                 }
             };
+            faults.masks.extend(masks.into_iter().map(fault));
+            faults.lines.extend(lines.into_iter().map(fault));
+            files += usize::from(!pictures.is_empty());
             let samples: Vec<_> = pictures.iter().map(|picture| picture.sample.clone()).collect();
             let outputs = predict(task.as_ref(), &weights, &samples)?;
             for (picture, output) in pictures.iter().zip(&outputs) {
@@ -111,14 +118,21 @@ impl Predict {
             }
         }
         table.flush()?;
-        self.report(&refused, &uncompared)?;
-        let files = |number: usize| counted(number as u64, "file");
-        ensure!(count > 0, "none of {} could be read", files(inputs.files.len()));
+        let said = faults.write(&self.out)?;
+        said.iter().for_each(|line| eprintln!("{line}"));
+        let incomplete = faults.summary(&self.out);
+        let in_words = |number: usize| counted(number as u64, "file");
+        ensure!(
+            count > 0,
+            "none of {} could be read: {}",
+            in_words(inputs.files.len()),
+            incomplete.unwrap_or_default()
+        );
         println!(
             "{} of {} predicted, {} not read; written to {}",
             counted(count as u64, "image"),
-            files(inputs.files.len() - refused.len()),
-            files(refused.len()),
+            in_words(files),
+            in_words(faults.images.len()),
             self.out.display()
         );
         if !shares.is_empty() {
@@ -128,11 +142,15 @@ impl Predict {
         if let Some(left_aside) = inputs.left_aside() {
             println!("{left_aside}");
         }
-        if inputs.has_table {
-            inputs.check_chosen().context("the predictions are written, and not compared")?;
+        let compared = if inputs.has_table { inputs.check_chosen() } else { Ok(()) };
+        if inputs.has_table && compared.is_ok() {
             println!("{}", judged.summary(count, task.as_ref())?);
         }
-        Ok(())
+        if let Some(incomplete) = &incomplete {
+            eprintln!("ringfence: {incomplete}");
+        }
+        compared.context("the predictions are written, and not compared")?;
+        Ok(incomplete.map_or(ExitCode::SUCCESS, |_| INCOMPLETE.into()))
     }
 
     /// Refuses to say what of masks is inside where none are read.
@@ -144,33 +162,9 @@ impl Predict {
         );
         ensure!(
             given.is_empty() || inputs.has_masks,
-            "{given} would change nothing: no labels.csv in the folders given names a mask; leave it out"
+            "{given} would change nothing: no labels.csv {} names a mask; leave it out",
+            inputs.places()
         );
-        Ok(())
-    }
-
-    /// Says which files were not read and which not compared, in a line each, and writes all of them
-    /// to `not-read.csv`.
-    fn report(&self, refused: &[Fault], uncompared: &[Fault]) -> anyhow::Result<()> {
-        if refused.is_empty() && uncompared.is_empty() {
-            return Ok(());
-        }
-        let path = self.out.join("not-read.csv");
-        let cannot = || format!("cannot write {}", path.display());
-        let mut table = csv::Writer::from_path(&path).with_context(cannot)?;
-        table.write_record(["file", "part", "reason"]).with_context(cannot)?;
-        for (faults, what, part) in
-            [(refused, "not read", "image"), (uncompared, "not compared", "mask")]
-        {
-            for (name, reason) in faults {
-                table.write_record([name.as_str(), part, reason.as_str()]).with_context(cannot)?;
-            }
-            if let Some(line) = told(what, faults) {
-                eprintln!("{line}");
-            }
-        }
-        table.flush().with_context(cannot)?;
-        eprintln!("each of them is in {}", path.display());
         Ok(())
     }
 
@@ -214,37 +208,6 @@ fn share(inside: &[bool]) -> f64 {
     pixels as f64 / inside.len().max(1) as f64
 }
 
-/// Why a file was not read, without its path.
-fn reason(path: &Path, error: &DataError) -> String {
-    // Of many masks with the same fault one is enough: the image says which.
-    if let DataError::Imaging(error) = error
-        && error.path != path
-    {
-        return format!("its mask: {}", error.fault);
-    }
-    let text = error.to_string();
-    text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
-}
-
-/// A file's name, and what is wrong with it.
-type Fault = (String, String);
-
-/// The files at fault in one line: how many for each reason, with the first of each.
-fn told(what: &str, refused: &[Fault]) -> Option<String> {
-    let mut reasons = BTreeMap::<&str, Vec<&str>>::new();
-    refused.iter().for_each(|(name, reason)| reasons.entry(reason).or_default().push(name));
-    let lines: Vec<String> = reasons
-        .into_iter()
-        .map(|(reason, names)| match names.as_slice() {
-            [first, _, ..] => {
-                format!("{}, the first {first}: {reason}", counted(names.len() as u64, "file"))
-            }
-            names => format!("{}: {reason}", names.concat()),
-        })
-        .collect();
-    (!lines.is_empty()).then(|| format!("{what}: {}", listed_by("; ", lines)))
-}
-
 /// A file name for the results: the image's own, made unique by its number where it is one of many.
 fn stem(name: &str, number: usize, slice: Option<usize>) -> String {
     let base = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
@@ -252,26 +215,5 @@ fn stem(name: &str, number: usize, slice: Option<usize>) -> String {
     match slice {
         Some(slice) => format!("{number:04}-{base}-{slice:04}"),
         None => format!("{number:04}-{base}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::told;
-
-    #[test]
-    fn files_that_are_not_read_are_one_line() {
-        let of = |name: &str, reason: &str| (name.to_owned(), reason.to_owned());
-        let mut refused = vec![of("notes.doc", "found text")];
-        refused.extend((0..108).map(|file| of(&format!("{file}.png"), "found an empty file")));
-        assert_eq!(
-            told("not read", &refused).unwrap(),
-            "not read: 108 files, the first 0.png: found an empty file; notes.doc: found text"
-        );
-        assert_eq!(told("not read", &[]), None);
-        // As many reasons as files.
-        let refused: Vec<_> = (0..4322).map(|file| of("a.png", &format!("fault {file}"))).collect();
-        let line = told("not read", &refused).unwrap();
-        assert!(line.len() < 300 && line.ends_with(" ... and 4,312 more"), "{line}");
     }
 }

@@ -14,6 +14,7 @@ mod ledger;
 mod outputs;
 mod policy;
 mod predict;
+mod predict_inputs;
 mod privacy;
 mod private;
 mod proxies;

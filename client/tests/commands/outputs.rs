@@ -26,7 +26,7 @@ fn a_place_that_takes_no_result_is_told_before_any_work() {
     let mean = [&["mean", "--base", "none", "--model-out", "other"], &member[..]].concat();
     let join = [&["join", "--model", "none", "--data", "none"], &member[..]].concat();
     let init = ["init", "--side", "16"];
-    let predict = ["predict", "--model", "model.safetensors", "full"];
+    let predict = ["predict", "--model", "model.safetensors", "mine"];
     let exists = "mine: it exists already; give another name, or replace it by --force";
     let below = "there is no folder none; make it first";
     let is_folder = "expected a file's name, got a folder's";

@@ -29,7 +29,7 @@ pub(super) struct Attributes {
     /// Colour by planes and not by pixels.
     pub(super) planar: bool,
     /// The first and last stored value that stand for "no picture here".
-    pub(super) padding: Option<(i64, i64)>,
+    padding: Option<(i64, i64)>,
 }
 
 impl Attributes {
@@ -111,6 +111,18 @@ impl Attributes {
             signed: flag(tags::PIXEL_REPRESENTATION, stated(tags::PIXEL_REPRESENTATION, 0)?)?,
             planar: flag(tags::PLANAR_CONFIGURATION, optional(tags::PLANAR_CONFIGURATION, 0)?)?,
             padding,
+        })
+    }
+
+    /// Whether a sample stands for "no picture here": as it is meant, or by all bits of its word with
+    /// the sign of the padding, which some programs write with another one than the samples have
+    /// (63,536 for -2,000).
+    pub(super) fn is_padding(&self, sample: i64) -> bool {
+        self.padding.is_some_and(|(first, last)| {
+            let bits = u32::from(self.bits_allocated);
+            let word = sample & ((1 << bits) - 1);
+            let word = if first < 0 && word >> (bits - 1) == 1 { word - (1 << bits) } else { word };
+            [self.meant(sample), word].iter().any(|value| (first..=last).contains(value))
         })
     }
 

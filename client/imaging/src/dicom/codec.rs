@@ -65,7 +65,11 @@ impl<'a> Frames<'a> {
                 let name = &syntax.name;
                 return Err(damaged(format!("expected fragments of {name}, found plain pixels")));
             }
-            Value::Primitive(value) => Data::Native(native::bytes(value, attributes, syntax)?),
+            Value::Primitive(value) => {
+                let bytes = native::bytes(value, attributes, syntax)?;
+                native::check_rest(&bytes, attributes)?;
+                Data::Native(bytes)
+            }
             Value::PixelSequence(sequence) => {
                 let codec = Codec::of(&syntax.uid).ok_or_else(|| syntax.refuse(""))?;
                 let offsets = sequence.offset_table();
@@ -244,7 +248,13 @@ fn by_frame<'a>(
     if fragments.len() == frames {
         return Ok(fragments.iter().map(|fragment| Cow::Borrowed(fragment.as_slice())).collect());
     }
-    if frames == 1 && !fragments.is_empty() {
+    if let (1, [first, more @ ..]) = (frames, fragments) {
+        // Every encoding begins a frame with the same bytes.
+        let start = first.get(..8).unwrap_or(first);
+        if more.iter().any(|fragment| fragment.starts_with(start)) {
+            let found = fragments.len();
+            return Err(damaged(format!("expected one frame, found {found} fragments of several")));
+        }
         return Ok(vec![Cow::Owned(fragments.concat())]);
     }
     if offsets.len() != frames {

@@ -8,7 +8,7 @@ use dicom_object::InMemDicomObject;
 use super::attributes::Attributes;
 use super::fault::{damaged, unsupported};
 use super::samples::Samples;
-use super::value::numbers;
+use super::value::{name, numbers};
 use crate::error::Fault;
 use crate::intensity::luma;
 
@@ -172,7 +172,18 @@ fn palette<'a>(
         tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
         tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
     )?;
-    let scale = if unit { 1.0 / red.greatest } else { 1.0 };
+    let tables = [&red, &green, &blue];
+    let brightest = tables.iter().flat_map(|table| &table.values).copied().fold(0.0, f64::max);
+    // Entries of 8 bits in the other half of their words, or with another number of bits than is stated,
+    // would be black pictures or beyond white.
+    let stated = red.greatest;
+    if brightest > stated || (stated > 255.0 && brightest > 0.0 && brightest < 256.0) {
+        let name = name(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR);
+        return Err(damaged(format!(
+            "{name}: expected entries up to {stated}, as it says, found {brightest} at most"
+        )));
+    }
+    let scale = if unit { 1.0 / stated } else { 1.0 };
     Ok(samples.values.iter().map(move |sample| {
         let index = attributes.meant(*sample);
         [&red, &green, &blue].map(|table| table.at(index) * scale)

@@ -25,10 +25,9 @@ pub(super) fn modality(
         .map(|item| Table::read(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA))
         .transpose()?;
     let (slope, intercept) = rescale(object, frame)?;
-    let padding = attributes.padding.filter(|_| hide_padding);
-    let value = |sample: &i64| {
-        let sample = attributes.meant(*sample);
-        if padding.is_some_and(|(first, last)| (first..=last).contains(&sample)) {
+    let value = |stored: &i64| {
+        let sample = attributes.meant(*stored);
+        if hide_padding && attributes.is_padding(*stored) {
             f32::NAN
         } else if let Some(table) = &table {
             table.at(sample) as f32

@@ -38,6 +38,29 @@ pub(super) fn bytes<'a>(
     }
 }
 
+/// Bits of a frame: two pixels of `YBR_FULL_422` share their chroma, so that they have four samples
+/// instead of six (PS3.3, C.7.6.3.1.2).
+fn bits_of_frame(attributes: &Attributes) -> usize {
+    let subsampled = attributes.photometric == "YBR_FULL_422";
+    let count = if subsampled { attributes.pixels() * 2 } else { attributes.values() };
+    count.saturating_mul(usize::from(attributes.bits_allocated))
+}
+
+/// Refuses more bytes than what fills up a block behind the last frame: there are frames that the
+/// attributes do not count, or samples that they do not know of.
+pub(super) fn check_rest(bytes: &[u8], attributes: &Attributes) -> Result<(), Fault> {
+    let frame = bits_of_frame(attributes).div_ceil(8);
+    let needed = bits_of_frame(attributes).saturating_mul(attributes.frames).div_ceil(8);
+    if bytes.len().saturating_sub(needed).saturating_mul(2) < frame.max(4) {
+        return Ok(());
+    }
+    let found = bytes.len();
+    let frames = attributes.frames;
+    Err(damaged(format!(
+        "expected {needed} bytes of pixel data, as its number of frames ({frames}), size and samples say, found {found}"
+    )))
+}
+
 /// The samples of one frame.
 pub(super) fn frame(bytes: &[u8], attributes: &Attributes, frame: usize) -> Result<Samples, Fault> {
     let subsampled = attributes.photometric == "YBR_FULL_422";
@@ -45,9 +68,8 @@ pub(super) fn frame(bytes: &[u8], attributes: &Attributes, frame: usize) -> Resu
         let what = "subsampled colour (YBR_FULL_422) of other than 8 bits or an odd width";
         return Err(unsupported(what, "export it as RGB"));
     }
-    // Two pixels share their chroma: four samples instead of six (PS3.3, C.7.6.3.1.2).
-    let count = if subsampled { attributes.pixels() * 2 } else { attributes.values() };
     let bits = usize::from(attributes.bits_allocated);
+    let count = bits_of_frame(attributes) / bits.max(1);
     // Frames of single bits follow each other without filling (PS3.5, 8.1.1).
     let (first, last) = (frame.checked_mul(count), (frame + 1).checked_mul(count));
     let needed = last.and_then(|last| last.checked_mul(bits)).map(|bits| bits.div_ceil(8));

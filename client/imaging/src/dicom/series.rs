@@ -5,9 +5,10 @@ use std::fs::{self, File as Handle};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 
 use super::fault::damaged;
+use super::grey::Shades;
 use super::value::{name, text};
 use super::volume::{File, Slice, Volume};
 use crate::error::Fault;
@@ -18,6 +19,13 @@ use crate::read::load;
 
 /// How much the steps from slice to slice may differ, as a part of their median.
 const UNEVEN: f64 = 0.1;
+/// What scanners of slices call single ones, and these scanners.
+const SLICES: [&str; 3] = [
+    uids::CT_IMAGE_STORAGE,
+    uids::MR_IMAGE_STORAGE,
+    uids::POSITRON_EMISSION_TOMOGRAPHY_IMAGE_STORAGE,
+];
+const SECTIONAL: [&str; 3] = ["CT", "MR", "PT"];
 
 /// The files of a folder, in the order of their names. Those whose names start with a dot, as
 /// systems leave them, are none of them.
@@ -64,8 +72,8 @@ pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
     Ok(Volume { files: ordered, slices })
 }
 
-/// Whether a folder holds slices of one volume, whatever else lies there: two files of one frame that
-/// say of what series they are, which is the same, and where they lie in the patient.
+/// Whether a folder holds slices of one volume, whatever else lies there: two slices ([`is_slice`])
+/// of one series ([`series_of`]). Whether they make a volume is seen when they are read.
 pub(crate) fn holds_slices(folder: &Path, limits: Limits) -> Result<bool, Fault> {
     let mut known = BTreeSet::new();
     for path in files(folder)? {
@@ -73,15 +81,47 @@ pub(crate) fn holds_slices(folder: &Path, limits: Limits) -> Result<bool, Fault>
             continue;
         }
         let parsed = load(&path, limits).and_then(|bytes| File::parse(&bytes, limits));
+        let series = parsed.and_then(|file| Ok(is_slice(&file)?.then_some(series_of(&file)?)));
         // What cannot be read is refused when it is.
-        let Ok(parsed) = parsed else { continue };
-        let is_slice = parsed.attributes.frames == 1 && parsed.geometry.is_some();
-        let series = text(&parsed.object, tags::SERIES_INSTANCE_UID)?.filter(|_| is_slice);
-        if series.is_some_and(|series| !known.insert(series)) {
+        let Ok(Some(series)) = series else { continue };
+        if !known.insert(series) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether a file is a slice of a volume: a single frame that says where it lies, or is made by a
+/// scanner of slices. Alone each would be scaled by its own values, and have no place among the
+/// others. A screenshot from such a scanner has a scale of its own, as a radiograph is a whole.
+fn is_slice(file: &File) -> Result<bool, Fault> {
+    let File { object, attributes, .. } = file;
+    if attributes.frames != 1 || file.geometry.is_some() {
+        return Ok(attributes.frames == 1);
+    }
+    let kind = text(object, tags::SOP_CLASS_UID)?;
+    if kind.is_some_and(|kind| SLICES.contains(&kind.as_str())) {
+        return Ok(true);
+    }
+    let modality = text(object, tags::MODALITY)?;
+    let sectional = modality.is_some_and(|modality| SECTIONAL.contains(&modality.as_str()));
+    let scaled = || Shades::own(object, attributes, 0).map(|own| own.is_some());
+    Ok(sectional && attributes.is_monochrome() && !scaled()?)
+}
+
+/// What slices of one series have alike. Where its UID was taken away, the patient, the study and the
+/// series' number, as far as these are left.
+fn series_of(file: &File) -> Result<[Option<String>; 4], Fault> {
+    let of = |tag| text(&file.object, tag);
+    match of(tags::SERIES_INSTANCE_UID)? {
+        Some(uid) => Ok([Some(uid), None, None, None]),
+        None => Ok([
+            None,
+            of(tags::PATIENT_ID)?,
+            of(tags::STUDY_INSTANCE_UID)?,
+            of(tags::SERIES_NUMBER)?,
+        ]),
+    }
 }
 
 /// Where a slice lies. In a series each has to say so, and is alone in its file.
@@ -94,7 +134,9 @@ fn place(file: &File) -> Result<Geometry, Fault> {
         let wanted =
             [tags::IMAGE_POSITION_PATIENT, tags::IMAGE_ORIENTATION_PATIENT, tags::PIXEL_SPACING];
         let [position, orientation, spacing] = wanted.map(name);
-        damaged(format!("expected {position}, {orientation} and {spacing}"))
+        damaged(format!(
+            "expected {position}, {orientation} and {spacing}, by which the slices of a series are put in order, found none; files that are no slices of a volume are listed one by one in a labels.csv"
+        ))
     })
 }
 
@@ -145,8 +187,11 @@ fn difference(
     let tolerance = there.tolerance();
     let crooked = apart(there.across, here.across, there.width) > tolerance
         || apart(there.down, here.down, there.height) > tolerance;
+    let patient = |file: &File| text(&file.object, tags::PATIENT_ID);
     let what = if uid(one)? != uid(other)? {
         name(tags::SERIES_INSTANCE_UID)
+    } else if patient(one)? != patient(other)? {
+        name(tags::PATIENT_ID)
     } else if (a.rows, a.columns) != (b.rows, b.columns) {
         "their size".to_string()
     } else if (&a.photometric, a.samples) != (&b.photometric, b.samples) {

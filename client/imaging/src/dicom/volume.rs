@@ -79,6 +79,10 @@ impl Volume {
     /// Reads the slices asked for.
     pub(crate) fn read(&self, options: &ReadOptions) -> Result<Stack, Fault> {
         let Some(first) = self.files.first() else { return Err(Fault::Empty) };
+        if text(&first.object, tags::SEGMENTATION_TYPE)?.is_some() {
+            let what = "it is a segmentation, which is read as a mask".to_string();
+            return Err(Fault::NoImage { format: Format::Dicom, what });
+        }
         let chosen = options.slices.which.of(self.slices.len())?;
         let is_monochrome = self.is_monochrome();
         let whole = is_monochrome && self.needs_range(&chosen, options.intensity)?;

@@ -18,6 +18,9 @@ pub(crate) struct Drawn {
     pub(crate) rescale: Option<(f64, f64)>,
     pub(crate) meaning: Meaning,
     pub(crate) geometry: Option<Geometry>,
+    /// Whether rows and columns run otherwise than they are stored, as the header of a NIfTI file says
+    /// or as is usual where it says nothing.
+    pub(crate) turned: bool,
     /// Which image each slice was drawn on, where DICOM says so; else empty.
     pub(crate) sources: Vec<Vec<Source>>,
     /// Every image that it was drawn on, also those without anything inside.
@@ -58,6 +61,7 @@ impl Drawn {
             rescale: None,
             meaning,
             geometry: None,
+            turned: false,
             sources: Vec::new(),
             covered: BTreeSet::new(),
             sparse: false,

@@ -26,6 +26,11 @@ pub(super) fn on(image: &Stack, mask: Drawn) -> Result<Vec<Vec<f32>>, Fault> {
 /// NIfTI volumes are turned by where they lie. If one of two says so and the other does not, nobody
 /// knows how the other is to be turned.
 fn one_space(image: &Stack, there: bool, mask: &Drawn) -> Result<(), Fault> {
+    if mask.format == Format::Nifti && image.info.format != Format::Nifti && !there && mask.turned {
+        let expected = "rows and columns that run as its image's, which does not say where it lies";
+        let found = "a NIfTI file whose header turns them".to_string();
+        return Err(Fault::mask(expected, found, "save the mask as PNG"));
+    }
     let here = mask.geometry.is_some();
     let formats = [image.info.format, mask.format];
     let volumes = formats.iter().all(|format| matches!(format, Format::Nifti | Format::Dicom));

@@ -15,7 +15,10 @@ pub(crate) fn check(bytes: &[u8], format: Format, limits: Limits) -> Result<(), 
     let checked = match format {
         Format::Png => png(bytes, limits),
         Format::Jpeg => jpeg(bytes).and_then(|()| scans::check(bytes, limits.values)),
-        Format::Gif => gif(bytes).ok_or_else(|| "expected a trailer at its end, found none".into()),
+        Format::Gif => {
+            let frames = gif_frames(bytes).map(drop);
+            frames.ok_or_else(|| "expected a trailer at its end, found none".into())
+        }
         _ => Ok(()),
     };
     checked.map_err(|what| Fault::damaged(format, what))
@@ -121,14 +124,19 @@ pub(super) fn next_marker(bytes: &[u8], start: usize) -> Option<(u8, usize)> {
     Some((pair[1], start + offset + 2))
 }
 
-/// Walks the blocks of a GIF to its trailer (GIF89a, 17 to 27).
-fn gif(bytes: &[u8]) -> Option<()> {
+/// Walks the blocks of a GIF to its trailer (GIF89a, 17 to 27): how many frames it has, `None` without
+/// a trailer.
+pub(super) fn gif_frames(bytes: &[u8]) -> Option<usize> {
     let mut at = 13 + colours(*bytes.get(10)?);
+    let mut frames = 0;
     loop {
         match *bytes.get(at)? {
-            0x3b => return Some(()),
+            0x3b => return Some(frames),
             0x21 => at = sub_blocks(bytes, at + 2)?,
-            0x2c => at = sub_blocks(bytes, at + 11 + colours(*bytes.get(at + 9)?))?,
+            0x2c => {
+                frames += 1;
+                at = sub_blocks(bytes, at + 11 + colours(*bytes.get(at + 9)?))?;
+            }
             _ => return None,
         }
     }

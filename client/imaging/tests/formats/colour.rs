@@ -177,6 +177,16 @@ fn a_palette_gives_colours() {
     let stack = decode(&palette.bytes(), &ReadOptions { channels, ..options }).unwrap();
     let planes = [[255.0, 0.0, 0.0], [0.0, 100.0, 100.0], [10.0, 20.0, 20.0]];
     assert_eq!(stack.planes[0].values, planes.concat());
+    // Entries of 8 bits where 16 are stated, and in the upper half of their words where 8 are.
+    for (stated, table) in [(16, [10, 20]), (8, [10 << 8, 20 << 8])] {
+        for index in 0..3 {
+            palette.put(0x0028, 0x1101 + index, b"US", words(&[2, 4, stated]));
+            palette.put(0x0028, 0x1201 + index, b"OW", words(&table));
+        }
+        let error = decode(&palette.bytes(), &ReadOptions::default()).unwrap_err().to_string();
+        let said = format!("found {} at most", table[1]);
+        assert!(error.contains("PaletteColor") && error.contains(&said), "{error}");
+    }
 }
 
 /// Red, green and blue in [0, 1] of the pixels 13 and 22, which are of the two colours.

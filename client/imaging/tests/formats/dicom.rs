@@ -158,6 +158,22 @@ fn padding_is_black_and_outside_the_range() {
     assert_eq!(values(&file, STORED), [4000.0, 100.0, 200.0, 300.0]);
     file.word(0x0028, 0x0121, 200).word(0x0028, 0x0120, 90);
     assert_eq!(values(&file, Intensity::Auto), [0.0, 0.0, 0.0, 1.0]);
+    // With another sign than the samples have: -2,000 of signed ones, and of unsigned ones 63,536.
+    let padded = |bits: u16, signed: u16, samples: [u16; 4], padding: &dyn Fn(&mut Dicom)| {
+        let mut file = Dicom::new(make::EXPLICIT, 4, 1, (16, bits));
+        padding(file.word(0x0028, 0x0103, signed).words(&samples));
+        values(&file, Intensity::Auto)
+    };
+    let signed = |file: &mut Dicom| _ = file.put(0x0028, 0x0120, b"SS", vec![0x30, 0xf8]);
+    let unsigned = |file: &mut Dicom| _ = file.word(0x0028, 0x0120, 0xf830);
+    let of = |padding: u16| [padding, 100, 200, 300];
+    let seen = [0.0, 0.0, 0.5, 1.0];
+    assert_eq!(padded(16, 1, of(0xf830), &signed), seen);
+    assert_eq!(padded(16, 1, of(0xf830), &unsigned), seen);
+    assert_eq!(padded(16, 0, of(0xf830), &signed), seen);
+    assert_eq!(padded(12, 1, of(0x0830), &|file| _ = file.word(0x0028, 0x0120, 0x0830)), seen);
+    // A picture's own value is none, though its stored bits are the same.
+    assert_eq!(padded(12, 0, [2096, 0, 1048, 524], &unsigned), [1.0, 0.0, 0.5, 0.25]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ringfence_imaging::{Axis, Limits, MaskOptions, ReadOptions, SliceOptions, read, read_mask};
 use tempfile::TempDir;
 
-use crate::make::Nifti;
+use crate::make::{self, Nifti};
 
 const SHAPE: [usize; 3] = [3, 4, 5];
 const SIDES: [f32; 3] = [0.7, 0.8, 2.5];
@@ -68,7 +68,7 @@ impl Pair {
     }
 
     fn masked(&self, image: &Nifti, mask: &Nifti, axis: Axis) -> Result<Vec<Vec<f32>>, String> {
-        let slices = SliceOptions { axis, ..SliceOptions::default() };
+        let slices = SliceOptions { axis: Some(axis), ..SliceOptions::default() };
         let image = self.write("image.nii", image);
         let image = read(&image, &ReadOptions { slices, ..ReadOptions::default() }).unwrap();
         let mask = self.write("mask.nii", mask);
@@ -91,7 +91,7 @@ fn each_order_and_direction_of_axes_gives_the_same_mask() {
         for axis in [Axis::Axial, Axis::Coronal, Axis::Sagittal] {
             // The mask as an image of its own, cut alike, is what is expected.
             let expected = pair.masked(&image, &image, axis).unwrap();
-            let slices = SliceOptions { axis, ..SliceOptions::default() };
+            let slices = SliceOptions { axis: Some(axis), ..SliceOptions::default() };
             let own = pair.write("own.nii", &image);
             let own = read(&own, &ReadOptions { slices, ..ReadOptions::default() }).unwrap();
             for (plane, expected) in own.planes.iter().zip(&expected) {
@@ -158,5 +158,33 @@ fn headers_that_say_nothing_are_no_place() {
         assert!(error.contains("found that only the image does"), "{error}");
         let error = pair.masked(file, &placed(), Axis::Axial).unwrap_err();
         assert!(error.contains("found that only the mask does"), "{error}");
+    }
+}
+
+/// A picture says nothing of where it lies, and a NIfTI file is turned as its header says, or as is
+/// usual where it says nothing.
+#[test]
+fn a_mask_in_nifti_lies_on_a_picture_only_as_it_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let [picture, radiograph, path] =
+        ["a.png", "a.dcm", "m.nii"].map(|name| folder.path().join(name));
+    image::GrayImage::from_pixel(3, 2, image::Luma([9])).save(&picture).unwrap();
+    let mut plain = make::Dicom::new(make::EXPLICIT, 3, 2, (8, 8));
+    std::fs::write(&radiograph, plain.octets(&[9; 6]).bytes()).unwrap();
+    let drawn = |index: usize| u8::from(index == 1 || index == 3);
+    let mut mask = Nifti::counting(&[3, 2, 1], (2, 8), false, drawn);
+    let mut on = |image: &std::path::Path, rows: Option<[[f32; 3]; 3]>| {
+        mask.rows = rows;
+        std::fs::write(&path, mask.bytes()).unwrap();
+        crate::masks::masked(image, &path, &MaskOptions::default())
+    };
+    let along = |x: f32, y: f32| Some([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]]);
+    // As programs that read pictures write it: to the patient's left, and to the back.
+    assert_eq!(on(&picture, along(-1.0, -1.0)).unwrap(), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    for rows in [along(1.0, 1.0), along(-1.0, 1.0), along(1.0, -1.0), None] {
+        for image in [&picture, &radiograph] {
+            let error = on(image, rows).unwrap_err();
+            assert!(error.contains("a NIfTI file whose header turns them"), "{error}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 mod cases;
 mod colour;
+mod counts;
 mod dicom;
 mod geometry;
 mod hostile;

@@ -11,7 +11,7 @@ const UINT8: (i16, i16) = (2, 8);
 const INT16: (i16, i16) = (4, 16);
 
 fn stored(axis: Axis) -> ReadOptions {
-    let slices = SliceOptions { axis, ..SliceOptions::default() };
+    let slices = SliceOptions { axis: Some(axis), ..SliceOptions::default() };
     ReadOptions { slices, intensity: Intensity::Stored, ..ReadOptions::default() }
 }
 
@@ -97,7 +97,7 @@ fn slices_are_cut_across_the_anatomical_axis() {
 fn slices_and_times_are_chosen() {
     let file = Nifti::counting(&[2, 2, 5, 2], UINT8, false, |index| index as u8).bytes();
     let chosen = |which, time| {
-        let slices = SliceOptions { which, time, axis: Axis::Axial };
+        let slices = SliceOptions { which, time, axis: None };
         let options =
             ReadOptions { slices, intensity: Intensity::Stored, ..ReadOptions::default() };
         decode(&file, &options).map(|stack| {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ringfence_imaging::MaskOptions;
+use ringfence_imaging::{MaskOptions, ReadOptions};
 use tempfile::TempDir;
 
 use crate::make::{self, Dicom};
@@ -141,6 +141,9 @@ fn segments_are_chosen_by_number() {
     assert_eq!(read(&labels(&[1, 2])).unwrap(), [[1.0, 1.0, 0.0, 0.0], FIRST, NONE].concat());
     let error = read(&labels(&[4])).unwrap_err();
     assert!(error.contains("a segment 4"), "{error}");
+    // It is no image: a model would make a mask of it.
+    let error = ringfence_imaging::read(&mask, &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("it is a segmentation, which is read as a mask"), "{error}");
 }
 
 #[test]

@@ -84,6 +84,50 @@ fn a_folder_with_two_slices_of_a_series_is_one_image() {
     assert!(!is_series(&[slice(0.0, 1)]), "one slice is a file");
     assert!(!is_series(&[of("1.6", slice(0.0, 1)), slice(0.0, 2)]), "two series of one each");
     assert!(!is_series(&[]));
+
+    // Slices of scanners are no views, wherever they lie: each would have a scale of its own.
+    let scan = |class: &str, modality: &str, bits: (u16, u16)| {
+        let mut file = Dicom::new(make::EXPLICIT, 2, 2, bits);
+        file.text(0x0008, 0x0016, b"UI", class).text(0x0008, 0x0060, b"CS", modality);
+        file.octets(&[5; 8][..usize::from(bits.0) / 2]);
+        file
+    };
+    const CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
+    const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+    const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
+    const DX: &str = "1.2.840.10008.5.1.4.1.1.1.1";
+    let deep = (16, 12);
+    for (class, modality, bits, expected) in [
+        (CT, "CT", deep, true),
+        (CT, "CT", (8, 8), true),
+        (MR, "", deep, true),
+        ("", "PT", deep, true),
+        (CAPTURE, "CT", deep, true),
+        (CAPTURE, "CT", (8, 8), false),
+        (DX, "DX", deep, false),
+        ("", "CR", deep, false),
+        ("", "US", (8, 8), false),
+        (CAPTURE, "OT", deep, false),
+    ] {
+        let of = |series: &str| of(series, scan(class, modality, bits));
+        assert_eq!(is_series(&[of("1.5"), of("1.5")]), expected, "{class} {modality} {bits:?}");
+        assert!(!is_series(&[of("1.5"), of("1.6")]), "{class} {modality} {bits:?}");
+    }
+    // Without a series' UID what is left tells.
+    let without = |patient: &str| {
+        let mut file = scan(CT, "CT", deep);
+        file.text(0x0010, 0x0020, b"LO", patient);
+        file
+    };
+    assert!(is_series(&[without("p"), without("p")]) && is_series(&[without(""), without("")]));
+    assert!(!is_series(&[without("p"), without("q")]));
+    let mut placed = [slice(0.0, 1), slice(1.0, 2)];
+    placed.iter_mut().for_each(|file| _ = file.text(0x0020, 0x000e, b"UI", ""));
+    assert!(is_series(&placed));
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[without("p"), without("p")]);
+    let error = stored(folder.path(), Slices::All).unwrap_err();
+    assert!(error.contains("its slice 0.dcm: ") && error.contains("put in order"), "{error}");
 }
 
 #[test]
@@ -127,7 +171,8 @@ fn what_is_no_single_volume_is_refused() {
     assert!(gap.contains("slices that are [0.0, 0.0, 2.5") && gap.contains("0.dcm"), "{gap}");
     let twice = refused(&|files| files.push(slice(2.5, 9)));
     assert!(twice.contains("1.dcm and 3.dcm [0.0, 0.0, 0.0] mm apart"), "{twice}");
-    let cases: [(Change<'_>, &str); 8] = [
+    let cases: [(Change<'_>, &str); 9] = [
+        (&|file| _ = file.text(0x0010, 0x0020, b"LO", "another"), "PatientID"),
         (&|file| _ = file.text(0x0020, 0x000e, b"UI", "1.6"), "SeriesInstanceUID"),
         (&|file| _ = file.text(0x0020, 0x0052, b"UI", "1.6"), "FrameOfReferenceUID"),
         (&|file| _ = file.decimals(0x0028, 0x0030, &[0.5, 0.6]), "PixelSpacing"),

@@ -55,21 +55,26 @@ impl Division {
         let part = |site: &Option<String>, groups: &[Group], reason| {
             let samples = || groups.iter().flat_map(|group| group.samples.iter().copied());
             LeftOut {
-                site: site.clone().unwrap_or_else(|| "all data".to_string()),
+                // Data that name no site are left out as a whole, which is refused just below.
+                site: site.clone().unwrap_or_default(),
                 images: samples().count(),
                 labels: labels(items, samples()),
                 reason,
             }
         };
+        let names_none = sites.contains_key(&None);
         sites.retain(|site, groups| {
             let reason = unfit(groups);
             left_out.extend(reason.map(|reason| part(site, groups, reason)));
             reason.is_none()
         });
-        let asked = asked(&sites, options);
+        let asked = asked(if names_none { None } else { Some(sites.len()) }, options);
         let possible = sites.values().map(|groups| most_parts(groups)).sum();
         if asked > possible {
             let why = match left_out.first() {
+                Some(part) if possible == 0 && part.site.is_empty() => {
+                    format!("of its images, for which no site is named: {}", part.reason)
+                }
                 Some(part) if possible == 0 => format!("site `{}`: {}", part.site, part.reason),
                 _ => {
                     "each needs a patient or volume to train on and another to test on".to_string()
@@ -196,12 +201,12 @@ fn one_site(
     }
 }
 
-/// How many sites there shall be, of these.
-fn asked(sites: &BTreeMap<Option<String>, Vec<Group>>, options: &DataOptions) -> usize {
+/// How many sites there shall be, where the data name so many that are fit, or none at all.
+fn asked(named: Option<usize>, options: &DataOptions) -> usize {
     if options.one_site.is_some() {
         return 1;
     }
-    let own = if sites.contains_key(&None) { DEFAULT_SITES } else { sites.len() };
+    let own = named.unwrap_or(DEFAULT_SITES);
     options.sites.unwrap_or(own.max(options.least_sites).max(1))
 }
 

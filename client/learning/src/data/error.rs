@@ -127,6 +127,20 @@ pub enum DataError {
         /// What stands there.
         found: String,
     },
+    /// A line that names a slice which its volume does not have.
+    #[error("{}: line {line}, column `slice`: expected a slice of {file} below {count}, counted from 0, found `{found}`", path.display())]
+    Slice {
+        /// The table.
+        path: PathBuf,
+        /// Line number, the first line being 1.
+        line: u64,
+        /// The volume.
+        file: String,
+        /// How many slices it has.
+        count: usize,
+        /// The slice.
+        found: usize,
+    },
     /// Masks of one folder that have one label each, and not the same.
     #[error("{}: expected the same label as in the other masks, found label {other_label} beside 0, and in that of {} label {label} (1 and white are the same); say which label is inside by --mask-label, as in --mask-label {other_label}, or name both", other.display(), path.display())]
     MaskLabels {
@@ -370,11 +384,13 @@ pub enum DataError {
     },
     /// Data that have nothing to tell apart.
     #[error(
-        "classification expected samples of at least two classes, found {found:?} only at all sites together; {}", lost.as_ref().map_or_else(|| "add samples of another class or choose segmentation".to_owned(), |lost| format!("others take no part: {lost}"))
+        "classification expected samples of at least two classes, found {} only, {}; {}", quoted(found), at_sites(*sites), lost.as_ref().map_or_else(|| "add samples of another class or choose segmentation".to_owned(), |lost| format!("others take no part: {lost}"))
     )]
     OneClass {
         /// The classes found.
         found: Vec<String>,
+        /// At how many sites.
+        sites: usize,
         /// Why samples of other classes take no part, where there are some.
         lost: Option<String>,
     },
@@ -392,6 +408,14 @@ pub enum DataError {
         /// Images of the class at all sites.
         all: usize,
     },
+}
+
+/// At which sites something was looked for.
+fn at_sites(sites: usize) -> String {
+    match sites {
+        1 => "at the only site".to_owned(),
+        sites => format!("at all {} together", counted(sites as u64, "site")),
+    }
 }
 
 /// How many sites were expected, and by whom.

@@ -16,7 +16,7 @@ use super::table::{self, Row, Table};
 use super::{raster, stack};
 
 /// The table of a folder.
-const TABLE: &str = "labels.csv";
+pub(super) const TABLE: &str = "labels.csv";
 
 /// The table of a folder; `None` where there is none.
 ///
@@ -40,7 +40,11 @@ pub(super) fn table_of(folder: &Path) -> Result<Option<PathBuf>, DataError> {
 /// A row that names a volume and no slice gives a sample for each slice that is asked for.
 pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     let path = table_of(folder)?.unwrap_or_else(|| folder.join(TABLE));
-    let Table { rows, classes, unused_columns, names_patients } = table::read(&path, options)?;
+    let Table { rows, bad_slices, classes, unused_columns, names_patients } =
+        table::read(&path, options)?;
+    if let Some(bad) = bad_slices.into_iter().next() {
+        return Err(bad.error);
+    }
     check_heeded(rows.iter().flat_map(|row| Use::of_row(folder, row)), &options.imaging)?;
     check_mask_options(&rows, options)?;
     let rows = stack::expand(folder, rows, options)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use ringfence_imaging::{Axis, Fault, Intensity, ReadOptions, Slices, heeded};
+use ringfence_imaging::{Fault, Intensity, ReadOptions, Slices, heeded};
 use ringfence_words::counted;
 
 use super::error::DataError;
@@ -47,19 +47,19 @@ struct Given {
     pending: bool,
 }
 
-/// The axis, the step and the window, where they are none that every file has.
+/// The axis, the step and the window, where they are given, also as they usually are.
 fn given(options: &ReadOptions) -> [Given; 3] {
     let ReadOptions { slices, intensity, .. } = options;
     [
         Given {
             name: "axis",
             expected: "a NIfTI file, which is cut across it",
-            pending: slices.axis != Axis::Axial,
+            pending: slices.axis.is_some(),
         },
         Given {
             name: "every",
             expected: "a volume (NIfTI, DICOM) of which no slice is named",
-            pending: matches!(slices.which, Slices::Every(2..)),
+            pending: matches!(slices.which, Slices::Every(_)),
         },
         Given {
             name: "window",
@@ -91,7 +91,9 @@ pub fn check_heeded(
         let found = match heeded(path, options) {
             Ok(found) => found,
             Err(error) => match error.fault {
-                Fault::File(_) | Fault::Unknown { .. } | Fault::Empty => continue,
+                Fault::File(_) | Fault::Unknown { .. } | Fault::Empty | Fault::NoImage { .. } => {
+                    continue;
+                }
                 _ => return Ok(()),
             },
         };

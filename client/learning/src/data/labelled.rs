@@ -8,17 +8,20 @@ use super::folder::table_of;
 use super::heeded::Use;
 use super::mask_labels::MaskLabels;
 use super::options::DataOptions;
-use super::stack::{Picture, read_labelled};
-use super::table::{self, Place, Row, Table};
+use super::stack::{Picture, expand, read_rows};
+use super::table::{self, BadSlice, Place, Row, Table};
 use crate::task::TaskName;
 
 /// The images that the table `labels.csv` of a folder names.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LabelledFolder {
     /// Each file once, in the order of their names.
     pub images: Vec<LabelledImage>,
     /// Columns of the table that mean nothing anywhere.
     pub unused_columns: Vec<String>,
+    /// The files of lines whose slice is no number, each with what is wrong: no slice is read for
+    /// these.
+    pub bad_lines: Vec<(String, DataError)>,
     places: BTreeSet<Place>,
     masks: BTreeSet<Place>,
 }
@@ -48,7 +51,7 @@ impl LabelledFolder {
     ) -> Result<Option<Self>, DataError> {
         let Some(table) = table_of(folder)? else { return Ok(None) };
         let options = DataOptions { ignore_split: true, ..options.clone() };
-        let Table { rows, mut unused_columns, .. } = table::read(&table, &options)?;
+        let Table { rows, bad_slices, mut unused_columns, .. } = table::read(&table, &options)?;
         // Others divide data, which nobody asks of a model in use.
         unused_columns.retain(|column| !table::is_known(column));
         table::check_images(&table, &rows)?;
@@ -72,8 +75,15 @@ impl LabelledFolder {
             labels: labels.clone(),
         };
         let images: Vec<LabelledImage> = images.into_iter().map(image).collect();
-        let places = images.iter().map(|image| Place::of(&image.path)).collect();
-        Ok(Some(Self { images, unused_columns, places, masks }))
+        let mut places: BTreeSet<Place> =
+            images.iter().map(|image| Place::of(&image.path)).collect();
+        let mut bad_lines = Vec::new();
+        for BadSlice { file, mask, error } in bad_slices {
+            places.insert(Place::of(&folder.join(&file)));
+            masks.extend(mask.map(|mask| Place::of(&folder.join(mask))));
+            bad_lines.push((file, error));
+        }
+        Ok(Some(Self { images, unused_columns, bad_lines, places, masks }))
     }
 
     /// Whether the table names this file or folder as an image.
@@ -111,22 +121,68 @@ impl LabelledImage {
     }
 
     /// Reads what the table names of the file, with labels or masks: the slices that have a line, or
-    /// all that are asked for. Where only a mask is at fault the images are read without it, and the
-    /// fault comes with them.
+    /// all that are asked for. Lines and masks at fault are told beside what could be read: an image
+    /// whose mask is at fault comes without one.
     ///
     /// # Errors
     /// [`DataError`] naming the file.
-    pub fn read(
-        &self,
-        options: &DataOptions,
-    ) -> Result<(Vec<Picture>, Option<DataError>), DataError> {
-        let fault = match read_labelled(&self.table, self.rows.clone(), options, &self.labels) {
-            Ok(pictures) => return Ok((pictures, None)),
-            Err(fault) if self.rows.iter().all(|row| row.mask.is_none()) => return Err(fault),
-            Err(fault) => fault,
-        };
-        let rows = self.rows.iter().map(|row| Row { mask: None, ..row.clone() }).collect();
-        let pictures = read_labelled(&self.table, rows, options, &MaskLabels::default())?;
-        Ok((pictures, Some(fault)))
+    pub fn read(&self, options: &DataOptions) -> Result<Labelled, DataError> {
+        let folder = self.table.parent().unwrap_or(&self.table);
+        let rows = expand(folder, self.rows.clone(), options)?;
+        table::check_images(&self.table, &rows)?;
+        let mut rows: Vec<&Row> = rows.iter().collect();
+        let mut labelled = Labelled::default();
+        while !rows.is_empty() {
+            let masks = &mut labelled.masks;
+            let mut mask_fault = |fault| {
+                masks.push(fault);
+                Ok(())
+            };
+            match read_rows(folder, &rows, options, &self.labels, &mut mask_fault) {
+                Err(DataError::Slice { path, count, .. }) => {
+                    let (good, bad): (Vec<&Row>, Vec<&Row>) =
+                        rows.iter().partition(|row| row.slice.unwrap_or(0) < count);
+                    labelled.lines.extend(bad.into_iter().map(|row| DataError::Slice {
+                        path: path.clone(),
+                        line: row.line,
+                        file: row.file.clone(),
+                        count,
+                        found: row.slice.unwrap_or_default(),
+                    }));
+                    rows = good;
+                }
+                pictures => {
+                    labelled.pictures = pictures?;
+                    break;
+                }
+            }
+        }
+        if let Err(fault) = self.labels.check() {
+            labelled.forget_masks(fault);
+        }
+        Ok(labelled)
+    }
+}
+
+/// What a table names of one file, as far as it could be read.
+#[derive(Debug, Default)]
+pub struct Labelled {
+    /// In the order of the lines.
+    pub pictures: Vec<Picture>,
+    /// What is wrong with its masks: images that have these come without.
+    pub masks: Vec<DataError>,
+    /// Lines that name slices which it does not have.
+    pub lines: Vec<DataError>,
+}
+
+impl Labelled {
+    /// Takes the masks away, where there are any.
+    fn forget_masks(&mut self, fault: DataError) {
+        let samples = self.pictures.iter_mut().map(|picture| &mut picture.sample);
+        let mut masked = samples.filter(|sample| sample.mask.is_some()).peekable();
+        if masked.peek().is_some() {
+            self.masks.push(fault);
+        }
+        masked.for_each(|sample| (sample.mask, sample.own_mask) = (None, None));
     }
 }

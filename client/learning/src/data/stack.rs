@@ -1,5 +1,6 @@
 //! Rows of the table to samples: the file of each is read once, however many slices it gives.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -10,12 +11,13 @@ use ringfence_imaging::{
 
 use super::dataset::Sample;
 use super::error::DataError;
+use super::folder::TABLE;
 use super::mask_labels::MaskLabels;
 use super::memory::Left;
 use super::options::DataOptions;
 use super::own_mask::OwnMask;
 use super::raster;
-use super::table::{Row, check_images};
+use super::table::Row;
 
 /// Puts one row for each slice in the place of a row that names a volume and no slice. A file that
 /// cannot be read keeps its row: it is refused when it is used.
@@ -80,8 +82,8 @@ fn read_file(
 ) -> Result<Vec<(usize, Sample)>, DataError> {
     let places = rows.iter().map(|(place, _)| *place);
     let rows: Vec<&Row> = rows.iter().map(|(_, row)| *row).collect();
-    let samples =
-        read_rows(folder, &rows, options, labels)?.into_iter().map(|picture| picture.sample);
+    let samples = read_rows(folder, &rows, options, labels, &mut Err)?;
+    let samples = samples.into_iter().map(|picture| picture.sample);
     let mut samples: Vec<(usize, Sample)> = places.zip(samples).collect();
     for (_, sample) in &mut samples {
         match (&sample.own_mask, own_masks) {
@@ -92,26 +94,42 @@ fn read_file(
     Ok(samples)
 }
 
-/// The images that the rows of one file name, in their order.
-fn read_rows(
+/// What is done about a mask at fault: its rows have none, or nothing is read.
+pub(super) type MaskFault<'a> = dyn FnMut(DataError) -> Result<(), DataError> + 'a;
+
+/// The images that the rows of one file name, in their order. The file is read once, however many
+/// masks its slices have.
+///
+/// # Errors
+/// [`DataError`] naming the file, and [`DataError::Slice`] with the first line whose slice it does not
+/// have.
+pub(super) fn read_rows(
     folder: &Path,
     rows: &[&Row],
     options: &DataOptions,
     labels: &MaskLabels,
+    mask_fault: &mut MaskFault<'_>,
 ) -> Result<Vec<Picture>, DataError> {
-    let Some(first) = rows.first() else { return Ok(Vec::new()) };
-    // Rows without a slice name files that have one.
-    let wanted: Vec<usize> = rows.iter().map(|row| row.slice.unwrap_or(0)).collect();
-    let image = read_slices(&folder.join(&first.file), wanted, &options.imaging)?;
-    let masks = match &first.mask {
-        Some(mask) => {
-            let path = folder.join(mask);
-            let mask = read_mask_of(&path, &image, options)?;
-            labels.note(&path, &mask);
-            mask.planes.into_iter().map(Some).collect()
+    let image = read_slices(folder, rows, &options.imaging)?;
+    let mut by_mask = BTreeMap::<&String, Vec<usize>>::new();
+    for (place, row) in rows.iter().enumerate() {
+        row.mask.iter().for_each(|mask| by_mask.entry(mask).or_default().push(place));
+    }
+    let mut masks: Vec<Option<Vec<f32>>> = vec![None; rows.len()];
+    for (mask, places) in by_mask {
+        let path = folder.join(mask);
+        match read_mask_of(&path, &with_planes(&image, &places), options) {
+            Ok(mask) => {
+                labels.note(&path, &mask);
+                for (place, plane) in places.into_iter().zip(mask.planes) {
+                    if let Some(mask) = masks.get_mut(place) {
+                        *mask = Some(plane);
+                    }
+                }
+            }
+            Err(fault) => mask_fault(fault)?,
         }
-        None => vec![None; rows.len()],
-    };
+    }
     let size = (image.width, image.height);
     let is_volume = image.info.slices > 1;
     let picture = |((row, plane), mask): ((&&Row, Plane), Option<Vec<f32>>)| {
@@ -129,16 +147,39 @@ fn read_rows(
     Ok(rows.iter().zip(image.planes).zip(masks).map(picture).collect())
 }
 
+/// The image with these of its planes alone.
+fn with_planes<'a>(image: &'a Stack, places: &[usize]) -> Cow<'a, Stack> {
+    if places.len() == image.planes.len() {
+        return Cow::Borrowed(image);
+    }
+    let planes = places.iter().filter_map(|place| image.planes.get(*place).cloned()).collect();
+    let (info, geometry) = (image.info.clone(), image.geometry.clone());
+    Cow::Owned(Stack { info, width: image.width, height: image.height, planes, geometry })
+}
+
 /// Reads the mask of each plane of an image, at the image's size.
 fn read_mask_of(path: &Path, image: &Stack, options: &DataOptions) -> Result<Mask, DataError> {
     let ReadOptions { slices, limits, .. } = &options.imaging;
-    read_mask(path, image, slices.axis, &options.mask, *limits).map_err(of_imaging)
+    read_mask(path, image, slices.axis.unwrap_or_default(), &options.mask, *limits)
+        .map_err(of_imaging)
 }
 
-fn read_slices(path: &Path, wanted: Vec<usize>, options: &ReadOptions) -> Result<Stack, DataError> {
+/// The slices that the rows of one file name.
+fn read_slices(folder: &Path, rows: &[&Row], options: &ReadOptions) -> Result<Stack, DataError> {
+    let Some(first) = rows.first() else {
+        return Err(DataError::Empty { path: folder.join(TABLE) });
+    };
     let mut options = options.clone();
-    options.slices.which = Slices::At(wanted);
-    ringfence_imaging::read(path, &options).map_err(of_imaging)
+    // Rows without a slice name files that have one.
+    options.slices.which = Slices::At(rows.iter().map(|row| row.slice.unwrap_or(0)).collect());
+    ringfence_imaging::read(&folder.join(&first.file), &options).map_err(|error| {
+        let Fault::Index { what: "slice", asked: found, count } = error.fault else {
+            return of_imaging(error);
+        };
+        let at_fault = rows.iter().find(|row| row.slice == Some(found)).unwrap_or(first);
+        let (line, file) = (at_fault.line, at_fault.file.clone());
+        DataError::Slice { path: folder.join(TABLE), line, file, count, found }
+    })
 }
 
 /// What the operating system refuses stays what it was for other files.
@@ -193,24 +234,4 @@ pub fn read_pictures(path: &Path, options: &DataOptions) -> Result<Vec<Picture>,
         Picture::of(plane, size, is_volume, sample)
     };
     Ok(stack.planes.into_iter().map(picture).collect())
-}
-
-/// Reads the images that these rows of one file name: every slice asked for of a volume whose row
-/// names none.
-///
-/// # Errors
-/// [`DataError`] naming the file, [`DataError::Twice`] for a slice in two rows of the table, and
-/// [`DataError::MaskLabels`] for a mask with another label than those before it.
-pub(super) fn read_labelled(
-    table: &Path,
-    rows: Vec<Row>,
-    options: &DataOptions,
-    labels: &MaskLabels,
-) -> Result<Vec<Picture>, DataError> {
-    let folder = table.parent().unwrap_or(table);
-    let rows = expand(folder, rows, options)?;
-    check_images(table, &rows)?;
-    let pictures = read_rows(folder, &rows.iter().collect::<Vec<_>>(), options, labels)?;
-    labels.check()?;
-    Ok(pictures)
 }

@@ -49,9 +49,18 @@ impl Row {
     }
 }
 
+/// A line whose slice is no number.
+pub(super) struct BadSlice {
+    pub(super) file: String,
+    pub(super) mask: Option<String>,
+    pub(super) error: DataError,
+}
+
 /// A table as it is read.
 pub(super) struct Table {
     pub(super) rows: Vec<Row>,
+    /// The lines that are no rows: the only fault that is left to the caller.
+    pub(super) bad_slices: Vec<BadSlice>,
     /// Names of the classes, in the order of their labels.
     pub(super) classes: Vec<String>,
     /// Names of the columns that mean nothing here.
@@ -76,9 +85,15 @@ pub(super) fn read(path: &Path, options: &DataOptions) -> Result<Table, DataErro
     if sheet.records.is_empty() {
         return Err(DataError::Empty { path: path.to_path_buf() });
     }
-    let lines: Result<Vec<Line>, _> =
-        sheet.records.iter().map(|record| Line::parse(&columns, record)).collect();
-    let mut lines = lines?;
+    let (mut lines, mut bad_slices) = (Vec::new(), Vec::new());
+    for record in &sheet.records {
+        match Line::parse(&columns, record)? {
+            Line { slice: Err(error), file, mask, .. } => {
+                bad_slices.push(BadSlice { file, mask, error });
+            }
+            line => lines.push(line),
+        }
+    }
     check::spellings(&columns, &lines)?;
     let written = one_spelling(&columns, &mut lines)?;
     check::groups(&columns, &lines)?;
@@ -86,12 +101,13 @@ pub(super) fn read(path: &Path, options: &DataOptions) -> Result<Table, DataErro
     let rows = lines.into_iter().zip(written).map(|(line, written)| {
         let label = classes.number(&columns, &line)?;
         let Line { number, file, slice, mask, item, .. } = line;
-        Ok(Row { file, slice, mask, item: Item { label, ..item }, line: number, written })
+        Ok(Row { file, slice: slice?, mask, item: Item { label, ..item }, line: number, written })
     });
     let rows = rows.collect::<Result<Vec<Row>, DataError>>()?;
     check::series(path, &rows)?;
     let names_patients = columns.group.is_some_and(|(name, _)| name == "patient");
-    Ok(Table { rows, classes: classes.names, unused_columns: columns.unused, names_patients })
+    let (classes, unused_columns) = (classes.names, columns.unused);
+    Ok(Table { rows, bad_slices, classes, unused_columns, names_patients })
 }
 
 /// Gives every file one spelling, the first, and answers with those that were written: a volume in

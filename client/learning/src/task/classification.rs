@@ -129,7 +129,7 @@ impl Task for Classification {
                 .filter(|part| part.labels.keys().any(|label| !seen.contains_key(label)));
             let others: Vec<_> = others.cloned().collect();
             let lost = left_out_summary(&others).filter(|_| !others.is_empty());
-            return Err(DataError::OneClass { found, lost }.into());
+            return Err(DataError::OneClass { found, sites: dataset.sites.len(), lost }.into());
         }
         self.check_left_out(dataset, &seen)
     }

@@ -196,7 +196,7 @@ fn a_site_of_one_class_is_noted_and_a_study_of_one_class_refused() {
     };
     plan.check_site(&data).unwrap();
     let error = plan.check(&data).unwrap_err().to_string();
-    assert!(error.contains("found [\"ill\"] only at all sites together"), "{error}");
+    assert!(error.contains("found `ill` only, at all 2 sites together"), "{error}");
 }
 
 #[test]
@@ -208,6 +208,19 @@ fn a_site_of_a_single_patient_is_left_out_by_name() {
     assert_eq!(data.left_out[0].reason, LeftOutReason::OneGroup);
     let error = refused(folder.path(), &DataOptions { sites: Some(5), ..options() });
     assert!(error.contains("labels.csv: expected 5 sites, but at most 2"), "{error}");
+}
+
+/// Data that name no site are nobody's by name.
+#[test]
+fn images_without_a_site_are_not_called_one() {
+    let folder = folder("file,label,patient\n1.png,0,p\n2.png,1,p\n");
+    let one = DataOptions { one_site: Some(data::OneSite::Only), ..options() };
+    for (options, asked) in [(one, "expected 1 site"), (options(), "expected 5 sites")] {
+        let error = refused(folder.path(), &options);
+        assert!(error.contains(asked), "{error}");
+        let said = "(of its images, for which no site is named: one patient or volume only";
+        assert!(error.contains(said) && !error.contains('`'), "{error}");
+    }
 }
 
 #[test]

@@ -213,6 +213,13 @@ fn names_that_differ_in_spelling_only_are_refused_with_both() {
         ("no-finding", "nofinding", "label"),
         ("T1\u{2013}w", "T1-w", "label"),
         ("0.5", ".50", "label"),
+        // Cyrillic and Greek letters, what is not seen, a minus sign, apostrophes.
+        ("covid", "\u{441}\u{43e}vid", "label"),
+        ("COVID", "C\u{39f}VID", "label"),
+        ("ill", "ill\u{200b}", "label"),
+        ("north", "\u{feff}no\u{ad}rth", "site"),
+        ("T1\u{2212}w", "T1-w", "label"),
+        ("Crohn's", "Crohn\u{2019}s", "label"),
         ("1", "TRUE", "label"),
         ("0", "no", "label"),
         ("site_1", "Site 1", "site"),

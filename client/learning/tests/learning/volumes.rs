@@ -113,7 +113,8 @@ fn rows_name_single_slices() {
     assert_eq!(found.len(), 5);
     assert!(found.iter().all(|(name, _, image, _)| name.ends_with("#3") && *image > 0.7));
     let error = data::load(rows("4").path(), &options(Slices::All)).unwrap_err().to_string();
-    assert!(error.contains(".nii: expected a slice below 4, found 4"), "{error}");
+    assert!(error.contains("labels.csv: line ") && error.contains(".nii below 4, "), "{error}");
+    assert!(error.ends_with("counted from 0, found `4`"), "{error}");
     let error = data::load(rows("last").path(), &options(Slices::All)).unwrap_err().to_string();
     assert!(error.contains("line 2, column `slice`") && error.contains("found `last`"), "{error}");
 }
@@ -135,7 +136,7 @@ fn options_that_no_file_heeds_are_refused() {
         let imaging = ReadOptions { slices, intensity, ..ReadOptions::default() };
         DataOptions { imaging, ..plain.clone() }
     };
-    let cut = SliceOptions { axis: Axis::Coronal, ..SliceOptions::default() };
+    let cut = SliceOptions { axis: Some(Axis::Coronal), ..SliceOptions::default() };
     let step = SliceOptions { which: Slices::Every(2), ..SliceOptions::default() };
     let lung = Intensity::Window { center: -600.0, width: 1500.0 };
     for (option, options) in [

@@ -1,14 +1,17 @@
 //! What is predicted on: files, what folders hold, and what their tables say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use ringfence_learning::data::{
-    LabelledFolder, LabelledImage, Picture, Use, check_heeded, is_series, read_pictures,
+    Labelled, LabelledFolder, LabelledImage, Use, check_heeded, is_series, read_pictures,
 };
 use ringfence_learning::{DataError, DataOptions, TaskName};
 use ringfence_words::{counted, listed};
+
+use super::names::is_no_image;
+use super::root::{CalledMask, Root};
 
 /// A file to predict on, or a folder of slices.
 #[derive(Debug)]
@@ -18,17 +21,17 @@ pub(super) struct Input {
     pub(super) name: String,
     /// What a table says of it.
     labelled: Option<LabelledImage>,
+    /// Whether it is called as masks are.
+    mask: CalledMask,
 }
 
 impl Input {
-    /// Its images, and what is wrong with their mask, if only that is.
-    pub(super) fn read(
-        &self,
-        options: &DataOptions,
-    ) -> Result<(Vec<Picture>, Option<DataError>), DataError> {
+    /// Its images, and what of its table's lines and masks is at fault.
+    pub(super) fn read(&self, options: &DataOptions) -> Result<Labelled, DataError> {
         match &self.labelled {
             Some(image) => image.read(options),
-            None => read_pictures(&self.path, options).map(|pictures| (pictures, None)),
+            None => read_pictures(&self.path, options)
+                .map(|pictures| Labelled { pictures, ..Labelled::default() }),
         }
     }
 
@@ -43,8 +46,10 @@ impl Input {
 /// What is predicted on.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
-    /// By input, and there in the order of the names.
+    /// By input, and there in the order of the names; each once.
     pub(super) files: Vec<Input>,
+    /// Files whose lines in a table name a slice that is no number, each with what is wrong.
+    pub(super) bad_lines: Vec<(String, String)>,
     /// Whether there is a table, and whether one names masks.
     pub(super) has_table: bool,
     pub(super) has_masks: bool,
@@ -53,30 +58,89 @@ pub(super) struct Inputs {
     /// How many files were left aside: masks of tables, and what else tables do not name.
     masks: usize,
     others: usize,
+    /// Where was searched, as given.
+    given: Vec<String>,
+    /// Folders that were searched, and what was given more than once.
+    searched: BTreeSet<PathBuf>,
+    again: Vec<String>,
 }
 
 impl Inputs {
     /// Searches through the inputs. Of a folder with a table `labels.csv`, the table says what are
-    /// its images; a folder of slices of a DICOM series is one. Hidden files, other tables and notes are passed over.
+    /// its images; a folder of slices of a DICOM series is one. Hidden files, other tables and notes
+    /// are passed over, and what is given twice is taken once.
     ///
     /// # Errors
-    /// A folder or table that cannot be read, or nothing to predict on.
+    /// A folder or table that cannot be read, nothing to predict on, or files that are masks by their
+    /// names.
     pub(super) fn find(
         inputs: &[PathBuf],
         task: TaskName,
         options: &DataOptions,
     ) -> anyhow::Result<Self> {
-        let mut found = Self::default();
+        let given = inputs.iter().map(|input| input.display().to_string()).collect();
+        let mut found = Self { given, ..Self::default() };
         for input in inputs {
-            let root = if input.is_dir() { input } else { input.parent().unwrap_or(input) };
+            let folder = if input.is_dir() { input } else { input.parent().unwrap_or(input) };
+            let root = Root { input, folder };
             let first = found.files.len();
-            found.search(input, root, task, options)?;
+            found.search(input, &root, task, options)?;
             if let Some(new) = found.files.get_mut(first..) {
                 new.sort_by(|one, other| one.name.cmp(&other.name));
             }
         }
-        ensure!(!found.files.is_empty(), "there is no image file in the folders given");
+        found.once();
+        if let (true, Some((file, reason))) = (found.files.is_empty(), found.bad_lines.first()) {
+            bail!("{file}: {reason}");
+        }
+        ensure!(!found.files.is_empty(), "there is no image file {}", found.places());
+        found.check_masks()?;
         Ok(found)
+    }
+
+    /// The inputs as one says where something is.
+    pub(super) fn places(&self) -> String {
+        format!("in {}", listed(&self.given))
+    }
+
+    /// Keeps each file once: as a table names it, if one does.
+    fn once(&mut self) {
+        let mut kept = Vec::<Input>::with_capacity(self.files.len());
+        let mut known = BTreeMap::new();
+        for file in std::mem::take(&mut self.files) {
+            // A file that is not there is told of when it is read.
+            let place = file.path.canonicalize().unwrap_or_else(|_| file.path.clone());
+            match known.get(&place).and_then(|at: &usize| kept.get_mut(*at)) {
+                None => {
+                    known.insert(place, kept.len());
+                    kept.push(file);
+                }
+                Some(first) => {
+                    self.again.push(file.path.display().to_string());
+                    if first.labelled.is_none() && file.labelled.is_some() {
+                        *first = file;
+                    }
+                }
+            }
+        }
+        self.files = kept;
+    }
+
+    /// Refuses masks: a model would make masks of them, and nobody would see that they are no images.
+    /// Only names tell, so that whoever means these files names nothing else.
+    fn check_masks(&self) -> anyhow::Result<()> {
+        let of = |mask| self.files.iter().filter(move |file| file.mask == mask);
+        let images = of(CalledMask::No).count();
+        let masks = of(CalledMask::Within).chain(of(CalledMask::Named)).count();
+        let first =
+            of(CalledMask::Within).chain(of(CalledMask::Named).filter(|_| images > 0)).next();
+        let Some(Input { path, .. }) = first else { return Ok(()) };
+        let masks = counted(masks as u64, "file");
+        bail!(
+            "{}: expected images, found a mask by the name of the file or its folder ({masks} of {}), and no labels.csv says otherwise; name the images or their folder alone, or write a labels.csv beside them with the columns file,mask",
+            path.display(),
+            self.files.len()
+        )
     }
 
     /// Refuses options that would change nothing in any of the files.
@@ -103,12 +167,18 @@ impl Inputs {
     fn search(
         &mut self,
         path: &Path,
-        root: &Path,
+        root: &Root<'_>,
         task: TaskName,
         options: &DataOptions,
     ) -> anyhow::Result<()> {
         if !is_folder(path)? {
             self.add(path, root, None);
+            return Ok(());
+        }
+        // Also a folder that holds a link to itself.
+        let place = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        if !self.searched.insert(place) {
+            self.again.push(path.display().to_string());
             return Ok(());
         }
         let table = LabelledFolder::read(path, task, options).or_else(|error| {
@@ -128,23 +198,34 @@ impl Inputs {
         self.has_table = true;
         self.has_masks |= table.has_masks();
         self.unused_columns.extend(table.unused_columns.iter().cloned());
-        self.leave_aside(path, &table)?;
+        self.leave_aside(path, &table, &mut BTreeSet::new())?;
+        let bad_lines = table.bad_lines.iter().map(|(file, error)| {
+            (root.name(&path.join(file)).display().to_string(), error.to_string())
+        });
+        self.bad_lines.extend(bad_lines);
         for image in table.images {
             self.add(&image.path.clone(), root, Some(image));
         }
         Ok(())
     }
 
-    fn add(&mut self, path: &Path, root: &Path, labelled: Option<LabelledImage>) {
-        // A folder of slices may be all that is asked for.
-        let within = path.strip_prefix(root).ok().filter(|name| !name.as_os_str().is_empty());
-        let name = within.or_else(|| path.file_name().map(Path::new)).unwrap_or(path);
-        let name = name.display().to_string();
-        self.files.push(Input { path: path.to_path_buf(), name, labelled });
+    fn add(&mut self, path: &Path, root: &Root<'_>, labelled: Option<LabelledImage>) {
+        let name = root.name(path).display().to_string();
+        let mask = if labelled.is_some() { CalledMask::No } else { root.called_mask(path) };
+        self.files.push(Input { path: path.to_path_buf(), name, labelled, mask });
     }
 
-    /// Counts what lies in the folder of a table and is none of its images.
-    fn leave_aside(&mut self, folder: &Path, table: &LabelledFolder) -> anyhow::Result<()> {
+    /// Counts what lies in the folder of a table and is none of its images. A folder is looked through
+    /// once, also where links lead back to it.
+    fn leave_aside(
+        &mut self,
+        folder: &Path,
+        table: &LabelledFolder,
+        seen: &mut BTreeSet<PathBuf>,
+    ) -> anyhow::Result<()> {
+        if !seen.insert(folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf())) {
+            return Ok(());
+        }
         for path in entries(folder)? {
             if table.names(&path) {
                 continue;
@@ -152,7 +233,7 @@ impl Inputs {
             if table.is_mask(&path) {
                 self.masks += 1;
             } else if is_folder(&path)? {
-                self.leave_aside(&path, table)?;
+                self.leave_aside(&path, table, seen)?;
             } else {
                 self.others += 1;
             }
@@ -165,6 +246,12 @@ impl Inputs {
         let columns = &self.unused_columns;
         (!columns.is_empty())
             .then(|| format!("columns of the table that are not used: {}", listed(columns)))
+    }
+
+    /// What was given more than once, in words; `None` where nothing was.
+    pub(super) fn given_again(&self) -> Option<String> {
+        let again = &self.again;
+        (!again.is_empty()).then(|| format!("given more than once, taken once: {}", listed(again)))
     }
 
     /// What was left aside in words; `None` where nothing was.
@@ -192,9 +279,7 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(at)? {
         let path = entry.with_context(at)?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let table = path.extension().is_some_and(|e| e == "csv" || e == "txt" || e == "md");
-        if !hidden && !table {
+        if !is_no_image(&path) {
             entries.push(path);
         }
     }

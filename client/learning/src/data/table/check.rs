@@ -40,12 +40,25 @@ pub(super) fn spellings(columns: &Columns, lines: &[Line]) -> Result<(), DataErr
     Ok(())
 }
 
+/// Letters of other alphabets that nobody tells from Latin ones, small or as capitals, and these.
+const ALIKE: [&str; 2] = ["авеѕіјкмнорстухαβεζηικμνορτυχ", "abesijkmhopctyxabezhikmnoptyx"];
+
+/// A letter as it looks; `None` for what is not seen, and for apostrophes, which have many shapes.
+fn seen(letter: char) -> Option<char> {
+    let [others, latin] = ALIKE;
+    let pair = others.chars().zip(latin.chars()).find(|(other, _)| *other == letter);
+    let unseen = matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{fe0f}' | '\u{feff}');
+    let apostrophe = matches!(letter, '\'' | '`' | '\u{b4}' | '\u{2018}' | '\u{2019}');
+    (!unseen && !apostrophe).then(|| pair.map_or(letter, |(_, latin)| latin))
+}
+
 /// A name without what people and programs change in it: case, spaces, dashes, a number's spelling,
-/// and how letters are encoded. Of labels also what says yes and no.
+/// how letters are encoded, what is not seen, and the alphabet of letters that look alike. Of labels
+/// also what says yes and no.
 fn folded(column: &str, name: &str) -> String {
     // Upper case first, for letters whose lower case has two spellings.
     let name: String = name.nfkc().collect::<String>().to_uppercase().to_lowercase();
-    let name: String = name.nfkc().collect();
+    let name: String = name.nfkc().filter_map(seen).collect();
     if let Some(number) = whole_number(&name) {
         return number;
     }
@@ -59,8 +72,10 @@ fn folded(column: &str, name: &str) -> String {
             _ => {}
         }
     }
-    let is_space =
-        |letter: char| letter.is_whitespace() || "-_\u{2010}\u{2011}\u{2013}".contains(letter);
+    let is_space = |letter: char| {
+        letter.is_whitespace()
+            || "-_\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2212}".contains(letter)
+    };
     let words = name.split(is_space).filter(|word| !word.is_empty());
     words.fold(String::new(), |mut folded, word| {
         // `1-12` and `11-2` are two.

@@ -143,6 +143,8 @@ fn resembled(name: &str) -> Option<&'static str> {
         // A volume's slices are numbered in many tables of pictures, where it means nothing here.
         end.is_some_and(|end| ENDS.contains(&end) && (column != "slice" || end == "s"))
             || is_misspelt(&name, &column)
+            // In the plural: shorter ones become other words so, as `mass`.
+            || name.strip_suffix('s').is_some_and(|one| one.len() > 4 && is_misspelt(one, &column))
     };
     let stem = |(word, _): &&(&str, &str)| {
         name.strip_prefix(word).is_some_and(|end| end.is_empty() || ENDS.contains(&end))
@@ -196,6 +198,9 @@ mod tests {
             ("lable", "label"),
             ("labell", "label"),
             ("lbel", "label"),
+            ("lables", "label"),
+            ("pateints", "patient"),
+            ("Spilts", "split"),
             ("pateint", "patient"),
             ("patiemt", "patient"),
             ("Patient Nr.", "patient"),
@@ -221,6 +226,9 @@ mod tests {
             "size",
             "mass",
             "slide",
+            "slides",
+            "fields",
+            "models",
             "view",
             "subsite",
             "slice_index",

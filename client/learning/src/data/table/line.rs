@@ -16,7 +16,8 @@ const NOTHING: [&str; 18] = [
 pub(super) struct Line {
     pub(super) number: u64,
     pub(super) file: String,
-    pub(super) slice: Option<usize>,
+    /// Its slice, or why that is none.
+    pub(super) slice: Result<Option<usize>, DataError>,
     pub(super) mask: Option<String>,
     pub(super) label: Option<String>,
     pub(super) label_name: Option<String>,
@@ -24,10 +25,11 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Reads the fields of a record.
+    /// Reads the fields of a record. A slice that is no number is told in its place: the other lines
+    /// of the volume are not at fault.
     ///
     /// # Errors
-    /// [`DataError::Field`] for the first that may not stand there.
+    /// [`DataError::Field`] for the first other field that may not stand there.
     pub(super) fn parse(columns: &Columns, record: &Record) -> Result<Self, DataError> {
         let fields = Fields { columns, record };
         let file = fields.required("file", columns.file, "the image's path within the folder")?;
@@ -48,7 +50,7 @@ impl Line {
         }
         Ok(Self {
             number: record.line,
-            slice: fields.slice()?,
+            slice: fields.slice(),
             mask: fields.optional("mask", columns.mask)?,
             label,
             label_name: fields.optional("label_name", columns.label_name)?,
