@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Instant;
 
 use ringfence_clock::Clock;
 use ringfence_federation::Aggregator;
@@ -183,6 +184,34 @@ async fn signals_end_it_in_good_order_and_the_same_command_goes_on() {
     }
     for site in ["a", "b", "c"] {
         assert!(folder.join(format!("out-{site}/report.json")).is_file(), "{site}");
+    }
+}
+
+/// A table that cannot be read to its end: reading waits for whoever writes the other end of a pipe.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_while_the_images_are_read_ends_it_in_good_order_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = study(folder).await;
+    let table = folder.join("images-a/labels.csv");
+    std::fs::rename(&table, folder.join("table")).unwrap();
+    assert!(Command::new("mkfifo").arg(&table).status().unwrap().success());
+    for (signal, name, code) in [("-TERM", "SIGTERM", 143), ("-INT", "SIGINT", 130)] {
+        let mut process = start(&mut joining(folder, aggregator.url(), "a"));
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let reading = lines.next().unwrap().unwrap();
+        assert!(reading.ends_with("reading the images of images-a"), "{reading}");
+        let (pid, sent) = (process.id().to_string(), Instant::now());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let said: Vec<String> = lines.map(Result::unwrap).collect();
+        let output = process.wait_with_output().unwrap();
+        assert!(sent.elapsed().as_secs() < 5, "it took {:?}", sent.elapsed());
+        assert_eq!(output.status.code(), Some(code), "{said:?}");
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+        let [stopped, go_on] = said.last_chunk().unwrap();
+        let expected = format!("stopped by {name} before its images were read, 0 of 2 rounds done");
+        assert!(stopped.ends_with(&expected), "{said:?}");
+        assert!(go_on.ends_with("to go on, run the same command again"), "{said:?}");
     }
 }
 

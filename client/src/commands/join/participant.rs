@@ -1,5 +1,6 @@
 //! One site at work in its rounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_clock::Moment;
@@ -26,7 +27,7 @@ const CONFLICT: u16 = 409;
 pub(super) struct Participant<'a> {
     pub(super) site: &'a Site,
     pub(super) plan: &'a TrainingPlan,
-    pub(super) data: &'a SiteData,
+    pub(super) data: &'a Arc<SiteData>,
     /// Seconds that a round which this site opens takes contributions.
     pub(super) round_seconds: u32,
     /// Where what is said goes; the site's own events go there, too.
