@@ -15,6 +15,7 @@
 //!   telling    what happens here is told; `event` is what, `round_wait` how a round stands
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
+//!   late       whether a round still takes a contribution
 //!   charging   what a private round spends is asked and charged
 //!   finish     from the certificate to the opened sum; `key_sum` from the openings to the key sum
 //!   done       Done
@@ -50,6 +51,7 @@ mod initiate;
 mod journal;
 mod judged;
 mod key_sum;
+mod late;
 pub mod ledger;
 mod mend;
 pub mod model;
@@ -78,6 +80,7 @@ pub use journal::{
     ContributionRecord, Journal, JournalError, LedgerNote, Published, RestoreRecord, RoundJournal,
     RoundKeysJournal,
 };
+pub use late::Late;
 pub use overdue::Overdue;
 pub use restored::RestoreRun;
 pub use round_keys::NamedKey;

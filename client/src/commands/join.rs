@@ -4,6 +4,7 @@
 //! the opened means and the training's checkpoint in `state`. Killed at any moment and started
 //! again with the same arguments, it goes on where it was.
 
+mod contributing;
 mod opened;
 mod output;
 mod participant;
