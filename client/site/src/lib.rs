@@ -12,7 +12,8 @@
 //!   turn       whose turn it is to open a round
 //!   initiate   opening a round
 //!   wait       how long each step of a round may take; `overdue` says what it took longer for
-//!   telling    what happens here is told; `event` is what, `round_wait` how a round stands
+//!   telling    what happens here is told; `event` is what, `round_wait` how a round stands,
+//!              `obstacles` what stands in the way of steps that are repeated
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
 //!   late       whether a round still takes a contribution
@@ -55,6 +56,7 @@ mod late;
 pub mod ledger;
 mod mend;
 pub mod model;
+mod obstacles;
 mod openings;
 mod overdue;
 pub mod overview;
@@ -81,6 +83,7 @@ pub use journal::{
     RoundKeysJournal,
 };
 pub use late::Late;
+pub use obstacles::Obstacle;
 pub use overdue::Overdue;
 pub use restored::RestoreRun;
 pub use round_keys::NamedKey;
