@@ -92,7 +92,7 @@ fn show_has_the_value_of_every_field_that_is_signed() {
     let said = prepare(folder.path());
     let path = folder.path().join("study.json");
     let file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    let show = || ringfence(folder.path(), &["study", "show"]).unwrap();
+    let show = || ringfence(folder.path(), &["study", "show", "--tensors"]).unwrap();
     let check = |study: &Value| {
         let output = show();
         let mut fields = Vec::new();
@@ -143,6 +143,34 @@ fn show_has_the_value_of_every_field_that_is_signed() {
     hostile["study"]["name"] = "lungs\u{1b}[2J\u{202e}".into();
     std::fs::write(&path, hostile.to_string()).unwrap();
     assert!(show().starts_with(r"study       lungs\u{1b}[2J\u{202e} ("), "{}", show());
+}
+
+#[test]
+fn of_many_tensors_the_first_are_shown_and_how_far_the_others_are_clipped() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let path = folder.path().join("study.json");
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let count = file["study"]["layout"]["tensors"].as_array().unwrap().len();
+    assert!(count > 20, "{count}");
+    let of_tensors = |arguments: &[&str]| -> Vec<String> {
+        let said = ringfence(folder.path(), arguments).unwrap();
+        let lines = said.lines().filter(|line| line.contains(", updates clipped to "));
+        lines.map(|line| line.trim().to_owned()).collect()
+    };
+    let all = of_tensors(&["study", "show", "--tensors"]);
+    assert_eq!(all.len(), count);
+    let first = of_tensors(&["study", "show"]);
+    let [one, two, three, others] = &first[..] else { panic!("{first:?}") };
+    assert_eq!([one, two, three], [&all[0], &all[1], &all[2]]);
+    let more = count - 3;
+    let clipped = "updates clipped to [-0.375, 0.375]";
+    assert_eq!(*others, format!("and {more} more, {clipped} (--tensors lists all)"));
+    // A bound that differs is not passed over.
+    file["study"]["layout"]["tensors"][count - 2]["clip"] = 8.0.into();
+    std::fs::write(&path, file.to_string()).unwrap();
+    let first = of_tensors(&["study", "show"]);
+    assert!(first[3].contains("clipped to between [-0.375, 0.375] and [-8, 8]"), "{first:?}");
 }
 
 #[test]
