@@ -207,7 +207,7 @@ impl Experiment {
         dataset: &Dataset,
     ) -> anyhow::Result<TrainingPlan> {
         let mut args = self.plan.clone();
-        args.seed = seed;
+        args.seed = Some(seed);
         let mut plan = args.plan(&dataset.classes, method.choice(), UsualEpochs::default())?;
         // Every common model is fine-tuned, too: otherwise what fine-tuning does and what the
         // algorithm does could not be told apart. With --epsilons only where that is asked for.

@@ -173,6 +173,33 @@ fn of_many_tensors_the_first_are_shown_and_how_far_the_others_are_clipped() {
     assert!(first[3].contains("clipped to between [-0.375, 0.375] and [-8, 8]"), "{first:?}");
 }
 
+/// Two studies from one initial model would bar each other's sites.
+#[test]
+fn every_study_begins_from_a_model_of_its_own_unless_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| ringfence(folder.path(), arguments).unwrap();
+    let init = |out: &str, seed: &[&str]| {
+        let said = run(&[&["init", "--side", "16", "--out", out], seed].concat());
+        said.lines().find_map(|line| line.strip_prefix("digest ")).unwrap().to_owned()
+    };
+    let (one, other) = (init("one.st", &[]), init("other.st", &[]));
+    assert_ne!(one, other);
+    let said = run(&["init", "--side", "16", "--out", "third.st"]);
+    let seed = said.lines().next().unwrap().rsplit_once("; seed ").unwrap().1;
+    let digest = said.lines().find_map(|line| line.strip_prefix("digest ")).unwrap();
+    assert_eq!(init("again.st", &["--seed", seed]), digest);
+    assert_eq!(init("usual.st", &["--seed", "1"]), init("as-usual.st", &["--seed", "1"]));
+
+    ["a", "b", "c"].iter().for_each(|site| _ = run(&["keygen", "--site", site]));
+    for (model, warned) in [("one.st", false), ("usual.st", true)] {
+        let mut new = new(KEY);
+        *new.iter_mut().find(|word| **word == "model.safetensors").unwrap() = model;
+        new.push("--force");
+        let said = run(&new);
+        assert_eq!(said.contains("warning: the model is what every"), warned, "{model}: {said}");
+    }
+}
+
 #[test]
 fn a_secret_identity_is_not_taken_for_a_public_file() {
     let folder = tempfile::tempdir().unwrap();
