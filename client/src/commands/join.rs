@@ -276,8 +276,8 @@ impl Join {
         // The data may spell it otherwise; what is said, written and drawn has the roster's name.
         let mut dataset = dataset;
         for part in &mut dataset.left_out {
-            if part.site == site.site {
-                part.site = id.to_string();
+            if part.site.as_ref() == Some(&site.site) {
+                part.site = Some(id.to_string());
             }
         }
         let site = SiteData { site: id.to_string(), ..site };
