@@ -13,7 +13,7 @@ use indicatif::ProgressIterator;
 use ringfence_learning::data::{DataError, Picture};
 use ringfence_learning::task::{Tint, rgb_pixels, tinted};
 use ringfence_learning::{DataOptions, TaskName, TrainingPlan, predict};
-use ringfence_options::{DeviceArgs, ObjectArg, ReadArgs};
+use ringfence_options::{DeviceArgs, ObjectArg, ReadArgs, each_once};
 use ringfence_words::{counted, listed_by};
 
 use crate::files::empty_folder;
@@ -44,6 +44,7 @@ pub(crate) struct Predict {
 impl Predict {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         self.device.choose()?;
+        each_once("the inputs", self.inputs.iter().map(|input| input.display()))?;
         let (plan, weights) = TrainingPlan::load(&self.model)?;
         let task = plan.task()?;
         let options = DataOptions {
