@@ -25,15 +25,22 @@ where
     let clock = site.clock();
     let mut pause = Duration::from_secs(1);
     let mut waiting: Option<(Moment, UnixSeconds)> = None;
-    let mut obstacles = BTreeSet::new();
+    let (mut obstacles, mut away) = (BTreeSet::new(), BTreeSet::new());
     loop {
-        let began = clock.moment();
+        let mut began = clock.moment();
         let met = match waiting {
             Some(_) => site.meet().await,
             None => Ok(()),
         };
         let tried = match met {
-            Ok(()) => step().await,
+            Ok(()) => {
+                // It has answered: a step may take hours from here, and waits for others meanwhile.
+                if !away.is_empty() {
+                    site.tell_resumed(&away);
+                    began = clock.moment();
+                }
+                step().await
+            }
             Err(error) => Err(error),
         };
         let error = match tried {
@@ -51,6 +58,9 @@ where
             (now.after(site.patience()), until)
         });
         site.tell_repeating(&obstacle, &error.to_string(), began, *until);
+        if matches!(&error, SiteError::Transport(error) if error.is_away()) {
+            away.insert(obstacle.clone());
+        }
         obstacles.insert(obstacle);
         let left = end.since(now);
         if left.is_zero() {
