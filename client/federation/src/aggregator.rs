@@ -84,7 +84,23 @@ impl Aggregator {
     /// # Errors
     /// When it does not come to listen again.
     pub async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
-        self.running.child.kill().await.context("cannot kill the aggregator")?;
+        self.kill().await?;
+        self.restart().await
+    }
+
+    /// Kills it without warning.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.running.child.kill().await.context("cannot kill the aggregator")
+    }
+
+    /// Starts one that was killed again, at the same address, on the same data.
+    ///
+    /// # Errors
+    /// When it does not come to listen again.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
         let Self { binary, folder, clock, .. } = &*self;
         self.running = serve(binary, folder, &self.running.address, clock).await?;
         Ok(())

@@ -1,7 +1,7 @@
 //! Faults that are played: a site that vanishes, a key holder that never answers or lies, a
 //! contributor that breaks the format, a disk that alters a bit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -123,8 +123,7 @@ pub struct Faults {
 
 impl Faults {
     fn all(&self) -> impl Iterator<Item = &Fault> {
-        let Self { drop, mute, spoil, baddeal, lie, flip } = self;
-        [drop, mute, spoil, baddeal, lie, flip].into_iter().flatten()
+        self.by_option().into_iter().flat_map(|(_, faults)| faults)
     }
 
     /// The rounds in which something happens.
@@ -132,17 +131,36 @@ impl Faults {
         self.all().map(|fault| fault.round).collect()
     }
 
-    /// The first fault but a drop that says when in its round, with its option.
-    pub(crate) fn suffixed(&self) -> Option<(&'static str, String)> {
-        let Self { drop: _, mute, spoil, baddeal, lie, flip } = self;
-        let options = [
+    /// The faults by the options that ask for them.
+    fn by_option(&self) -> [(&'static str, &Vec<Fault>); 6] {
+        let Self { drop, mute, spoil, baddeal, lie, flip } = self;
+        [
+            ("--drop", drop),
             ("--mute", mute),
             ("--spoil", spoil),
             ("--baddeal", baddeal),
             ("--lie", lie),
             ("--flip", flip),
-        ];
-        options.into_iter().find_map(|(option, faults)| {
+        ]
+    }
+
+    /// The first two faults of one option that befall one site in one round, however they name it.
+    pub(crate) fn twice(&self, sites: &[SiteId]) -> Option<(&'static str, [String; 2])> {
+        self.by_option().into_iter().find_map(|(option, faults)| {
+            let mut befallen = BTreeMap::new();
+            faults.iter().find_map(|fault| {
+                let mut places = sites.iter().enumerate();
+                let place = places
+                    .position(|(place, site)| fault.strikes(place, site.as_str(), fault.round))?;
+                let first = befallen.insert((fault.round, place), fault)?;
+                Some((option, [first.to_string(), fault.to_string()]))
+            })
+        })
+    }
+
+    /// The first fault but a drop that says when in its round, with its option.
+    pub(crate) fn suffixed(&self) -> Option<(&'static str, String)> {
+        self.by_option().into_iter().skip(1).find_map(|(option, faults)| {
             let fault = faults.iter().find(|fault| fault.when.is_some())?;
             Some((option, fault.to_string()))
         })

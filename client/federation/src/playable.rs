@@ -32,6 +32,17 @@ pub enum FaultsError {
         /// The option that it was given to.
         option: &'static str,
     },
+    /// The same site and round twice.
+    #[error(
+        "{option} {} and {option} {} are of one site and round; give one of the two, or another site or round",
+        .faults[0], .faults[1]
+    )]
+    Twice {
+        /// The option that they were given to.
+        option: &'static str,
+        /// Both, as given.
+        faults: [String; 2],
+    },
     /// Two things that cannot befall one site, or one that would not show.
     #[error("{site} in round {round}: {reason}; give one of the two another site or round")]
     Contradiction {
@@ -85,6 +96,9 @@ impl Faults {
     /// [`FaultsError`] with the first that cannot be played.
     pub fn check(&self, sites: &[SiteId], rounds: u32) -> Result<(), FaultsError> {
         self.check_names(sites, rounds)?;
+        if let Some((option, faults)) = self.twice(sites) {
+            return Err(FaultsError::Twice { option, faults });
+        }
         if let Some((option, fault)) = self.suffixed() {
             return Err(FaultsError::Suffix { fault, option });
         }
@@ -227,6 +241,15 @@ mod tests {
         refused(Faults { spoil: of(&["2@0"]), flip: of(&["2@1"]), ..none() }, 5, &["is barred"]);
         refused(Faults { lie: of(&["0@1"]), ..none() }, 17, &["holds no keys"]);
         Faults { lie: of(&["0@0"]), ..none() }.check(&sites(17), 3).unwrap();
+        // The same once more, in other words, or against itself.
+        for twice in [["1@0", "1@0"], ["s1@0", "1@0"], ["1@0", "1@0:before"], ["1@0:after", "1@0"]]
+        {
+            let words =
+                [&*format!("--drop {} and --drop {}", twice[0], twice[1]), "one of the two"];
+            refused(Faults { drop: of(&twice), ..none() }, 7, &words);
+        }
+        refused(Faults { spoil: of(&["1@0", "s1@0"]), ..none() }, 7, &["--spoil 1@0 and"]);
+        Faults { mute: of(&["1@0", "1@1", "2@0"]), ..none() }.check(&sites(7), 3).unwrap();
         for suffix in ["0@0:after", "0@0:before"] {
             let words = [suffix, "only --drop", "with --spoil"];
             refused(Faults { spoil: of(&[suffix]), ..none() }, 5, &words);

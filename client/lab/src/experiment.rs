@@ -80,6 +80,23 @@ pub(crate) struct Experiment {
     out: PathBuf,
 }
 
+/// What was said of the data: the same of every seed, unless its division differs.
+#[derive(Debug, Default)]
+struct Said(BTreeSet<String>);
+
+impl Said {
+    /// The lines that no seed before had, below a line that names the seed where there was one.
+    fn news(&mut self, seed: u64, lines: impl IntoIterator<Item = String>) -> Vec<String> {
+        let is_first = self.0.is_empty();
+        let mut news: Vec<String> =
+            lines.into_iter().filter(|line| self.0.insert(line.clone())).collect();
+        if !is_first && !news.is_empty() {
+            news.insert(0, format!("with seed {seed} otherwise:"));
+        }
+        news
+    }
+}
+
 impl Experiment {
     /// Runs what is not there yet, and reports on all.
     ///
@@ -101,14 +118,13 @@ impl Experiment {
         let to_make = keys.iter().filter(|key| !Run::is_kept(&runs.join(key.to_string())));
         let progress = Progress::new(to_make.count(), Duration::from_secs(self.progress_seconds));
         let (started, mut done) = (Instant::now(), Vec::new());
-        let mut said = BTreeSet::new();
+        let mut said = Said::default();
         if let Some(start) = &start {
             println!("{}", start.summary());
         }
         for seed in &self.seeds {
             let dataset = self.dataset(*seed)?;
             let task = self.plan_of(MethodName::Local, *seed, &dataset)?.task()?;
-            // The same of every seed, unless its division differs.
             let sites = dataset.sites.iter();
             // What else a table says of an image is nothing to whoever marks pixels.
             let classes: &[String] = match self.plan.task {
@@ -116,12 +132,8 @@ impl Experiment {
                 TaskName::Segmentation => &[],
             };
             let line = |site: &SiteData| format!("  {:<24} {}", site.site, site.summary(classes));
-            let sites = sites.map(line);
-            for line in sites.chain(remarks(task.as_ref(), &dataset)) {
-                if said.insert(line.clone()) {
-                    println!("{line}");
-                }
-            }
+            let lines = sites.map(line).chain(remarks(task.as_ref(), &dataset));
+            said.news(*seed, lines).iter().for_each(|line| println!("{line}"));
             // All of a seed's runs are checked before the first of them trains.
             let mut ready = Vec::new();
             for key in keys.iter().filter(|key| key.seed == *seed) {
@@ -211,7 +223,7 @@ impl Experiment {
         dataset: &Dataset,
     ) -> anyhow::Result<TrainingPlan> {
         let mut args = self.plan.clone();
-        args.seed = seed;
+        args.seed = Some(seed);
         let mut plan = args.plan(&dataset.classes, method.choice(), UsualEpochs::default())?;
         // Every common model is fine-tuned, too: otherwise what fine-tuning does and what the
         // algorithm does could not be told apart. With --epsilons only where that is asked for.
@@ -251,4 +263,20 @@ async fn one(job: Job<'_>) -> anyhow::Result<Run> {
     progress.ended(key, Duration::from_secs_f64(run.seconds));
     progress.say_left();
     Ok(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_seed_has_is_said_once_and_what_differs_with_its_seed() {
+        let lines = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut said = Said::default();
+        let first = lines(&["a 3 images", "left out: 2 images"]);
+        assert_eq!(said.news(1, first.clone()), first);
+        assert!(said.news(2, first).is_empty());
+        let other = said.news(3, lines(&["a 3 images", "left out: 4 images"]));
+        assert_eq!(other, ["with seed 3 otherwise:", "left out: 4 images"]);
+    }
 }

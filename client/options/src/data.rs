@@ -123,10 +123,18 @@ mod tests {
             &["--scanners", "4"],
             &["--window", "-600,1500"],
             &["--axis", "axial"],
-            &["--every", "1"],
+            &["--every", "2"],
         ] {
             let error = check(words).unwrap_err().to_string();
             assert!(error.contains(words[0]) && error.contains("--data"), "{error}");
+        }
+        // What takes every slice, as all do without it, and what is no step.
+        for (step, expected) in [("1", "would change nothing"), ("0", "2 or more"), ("x", "got x")]
+        {
+            let Err(error) = Only::try_parse_from(["demo", "--every", step]) else {
+                panic!("--every {step} is taken")
+            };
+            assert!(error.to_string().contains(expected), "{error}");
         }
         let window = Only::try_parse_from(["demo", "--window", "40,80"]).unwrap().data;
         window.options((16, Channels::Grey), 1, &[]).unwrap();

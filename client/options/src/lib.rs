@@ -24,7 +24,7 @@ pub use federation::FederationArgs;
 pub use names::name;
 pub use object::ObjectArg;
 pub use pin::{check_pinned, pinned};
-pub use plan::PlanArgs;
+pub use plan::{PlanArgs, USUAL_SEED};
 pub use private::private_options;
 pub use progress::{duration, progress_bar, train_round};
 pub use reading::ReadArgs;

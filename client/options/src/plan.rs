@@ -10,6 +10,9 @@ use crate::algorithm::{AlgorithmChoice, AlgorithmSettings, UsualEpochs};
 use crate::counts::at_least_one;
 use crate::names;
 
+/// The seed unless told otherwise.
+pub const USUAL_SEED: u64 = 1;
+
 /// Arguments that make a training plan.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PlanArgs {
@@ -49,9 +52,10 @@ pub struct PlanArgs {
     /// this strength (1.0 is the range of --scanners; up to 3).
     #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
     augment_intensity: f32,
-    /// Seed of data, splits, initial weights and training (never of keys).
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// Seed of data, splits, initial weights and training (never of keys): 1 unless given, but `ringfence
+    /// init` draws one.
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Settings of the algorithms.
     #[command(flatten)]
     pub settings: AlgorithmSettings,
@@ -62,6 +66,12 @@ impl PlanArgs {
     #[must_use]
     pub fn channels(&self) -> Channels {
         if self.colour { Channels::Colour } else { Channels::Grey }
+    }
+
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(USUAL_SEED)
     }
 
     /// Refuses to train on colours where images are generated.
@@ -104,7 +114,7 @@ impl PlanArgs {
                 intensity: self.augment_intensity,
                 ..usual.augmentation
             },
-            seed: self.seed,
+            seed: self.seed(),
             algorithm: self.settings.local(choice),
         };
         let classes = match self.task {

@@ -5,7 +5,7 @@ use ringfence_imaging::{
     Axis, Channels, Intensity, MaskOptions, ReadOptions, SliceOptions, Slices,
 };
 
-use crate::counts::{at_least_one, each_once};
+use crate::counts::each_once;
 
 /// The anatomical axis across which a volume is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,8 +25,8 @@ pub struct ReadArgs {
     /// Axis across which volumes are cut into slices; axial unless given.
     #[arg(long, value_enum)]
     axis: Option<AxisName>,
-    /// Take every K-th slice of a volume; all unless given.
-    #[arg(long, value_name = "K", value_parser = at_least_one::<usize>)]
+    /// Take every K-th slice of a volume, K 2 or more; all unless given.
+    #[arg(long, value_name = "K", value_parser = step)]
     every: Option<usize>,
     /// Labels of the masks that are inside, where they have more than one: stored values, indices
     /// of palettes, or numbers of segments.
@@ -36,6 +36,14 @@ pub struct ReadArgs {
     /// green, blue and alpha, of a four-dimensional file the volume.
     #[arg(long, value_name = "CHANNEL")]
     mask_channel: Option<usize>,
+}
+
+fn step(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(step @ 2..) => Ok(step),
+        Ok(1) => Err("expected 2 or more, got 1, which would change nothing: every slice is taken unless --every is given; leave it out".into()),
+        _ => Err(format!("expected a whole number of 2 or more, got {text}")),
+    }
 }
 
 fn window(text: &str) -> Result<Intensity, String> {
@@ -66,7 +74,7 @@ impl ReadArgs {
             AxisName::Coronal => Axis::Coronal,
             AxisName::Sagittal => Axis::Sagittal,
         });
-        // Also every slice, and the axial ones: what is given is to be heeded by some file.
+        // Also the axial ones: what is given is to be heeded by some file.
         let which = self.every.map_or(Slices::All, Slices::Every);
         let slices = SliceOptions { axis, which, time: 0 };
         let intensity = self.window.unwrap_or_default();

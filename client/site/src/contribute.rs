@@ -113,7 +113,8 @@ impl<'a> Joined<'a> {
     ///
     /// # Errors
     /// [`SiteError`] when the update does not fit, a rule of safety stands against it, or the
-    /// aggregator refuses or cannot be reached (then run it again).
+    /// aggregator refuses or cannot be reached (then run it again); [`SiteError::TooLate`], with
+    /// nothing charged, when the round takes no contribution any more.
     pub async fn contribute(
         self,
         base_model: ModelId,
@@ -129,6 +130,8 @@ impl<'a> Joined<'a> {
                 site.agreed(round, base_model).await?;
                 let holder_keys = site.resolve_holder_keys(&self.manifest.statement).await?;
                 let sealing = Sealing::of(&self.manifest.statement, &holder_keys);
+                // What is charged stays charged: not for a contribution that would be refused.
+                site.check_in_time(&self.manifest.statement).await?;
                 (self.make(&holder_keys, base_model, update, sent)?, sealing)
             }
         };
@@ -167,15 +170,21 @@ impl<'a> Joined<'a> {
         Ok(())
     }
 
-    /// The rules of safety, over everything that this site has on disk.
-    fn check_rules(&self, base_model: ModelId) -> Result<(), SiteError> {
-        self.check_base(base_model)?;
-        let manifest = &self.manifest.statement;
-        let Site { study_id, journal, .. } = self.site;
-        let (site, round) = (self.site.id(), manifest.round);
+    /// Refuses a site that is barred.
+    pub(crate) fn check_trusted(&self) -> Result<(), SiteError> {
+        let (site, round) = (self.site.id(), self.manifest.statement.round);
         if self.site.trust_before(round)?.bars(site) {
             return Err(SiteError::Barred { site: site.clone(), round });
         }
+        Ok(())
+    }
+
+    /// The rules of safety, over everything that this site has on disk.
+    pub(crate) fn check_rules(&self, base_model: ModelId) -> Result<(), SiteError> {
+        self.check_base(base_model)?;
+        self.check_trusted()?;
+        let manifest = &self.manifest.statement;
+        let Site { study_id, journal, .. } = self.site;
         let mut rules = Contributor::restore(journal.contributions()?);
         if let Some(abstention) = self.site.abstention()? {
             rules.abstain(*study_id, abstention);

@@ -29,6 +29,7 @@ pub use served::ServedError;
 pub use spoiled::SpoiledError;
 
 use crate::journal::JournalError;
+use crate::late::Late;
 use crate::ledger::{LedgerError, UnitKind};
 use crate::overdue::Overdue;
 use crate::restored::unanswered;
@@ -200,6 +201,9 @@ pub enum SiteError {
         /// Digest of the statement.
         seen: Digest,
     },
+    /// The round takes no contribution any more.
+    #[error("{0}; nothing was charged and nothing sent, contribute to the next round")]
+    TooLate(Late),
     /// Contributing would break a rule.
     #[error(transparent)]
     Rule(#[from] RuleError),

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
+use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::Spent;
 use ringfence_words::counted;
 use serde::Serialize;
 
 use crate::contribute::Sealing;
+use crate::late::Late;
 use crate::ledger::{UnitKind, shown};
 use crate::round_wait::RoundWait;
 use crate::transport::ClocksApart;
@@ -79,6 +81,19 @@ pub enum Event {
         /// What is spent with them.
         spent: Spent,
     },
+    /// A round takes no contribution of this site any more.
+    TooLate {
+        /// The round.
+        round: RoundNumber,
+        /// Until when it took contributions.
+        deadline: UnixSeconds,
+        /// Where it stands, as the aggregator says.
+        state: RoundState,
+        /// Whether this site has trained for it.
+        trained: bool,
+        /// Whether this site goes on in it as key holder.
+        holds: bool,
+    },
     /// This site does not contribute to a round.
     NotContributing {
         /// The round.
@@ -98,6 +113,30 @@ pub enum Event {
         /// That site.
         site: SiteId,
     },
+}
+
+impl Event {
+    /// What is said of it once, for what happens once in a round; none for what is said whenever it
+    /// happens.
+    pub(crate) fn said_once(&self) -> Option<String> {
+        match self {
+            Self::Turn(Turn { round, .. }) => Some(format!("turn {round}")),
+            Self::RoundOpened { round, .. } => Some(format!("opened {round}")),
+            Self::Contributed { round, .. } => Some(format!("contributed {round}")),
+            Self::Charged { round, .. } => Some(format!("charged {round}")),
+            Self::TooLate { round, .. } => Some(format!("late {round}")),
+            Self::NotContributing { round, reason } => Some(format!("not {round}: {reason}")),
+            Self::HolderTrouble { round, reason } => Some(format!("holder {round}: {reason}")),
+            // The detail may hold the time of day.
+            Self::Refused { wanted, status, .. } => Some(format!("refused {status}: {wanted}")),
+            Self::ClocksApart(_)
+            | Self::Waiting(_)
+            | Self::Repeating { .. }
+            | Self::Resumed
+            | Self::ChargedForgotten { .. }
+            | Self::ToldRestored { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Event {
@@ -142,6 +181,21 @@ impl fmt::Display for Event {
                 shown(spent.epsilon.into()),
                 spent.delta
             ),
+            Self::TooLate { round, deadline, state, trained, holds } => {
+                let late = Late { round: *round, deadline: *deadline, state: *state };
+                let what = match trained {
+                    false => "this site does not train for it",
+                    true => {
+                        "what this site has trained for it is not sent; rounds that are open for longer (`join --round-seconds` of whoever opens them) would wait for it"
+                    }
+                };
+                let holder = if *holds { ", as key holder," } else { "" };
+                let next = round.next();
+                write!(
+                    f,
+                    "{late}; nothing is charged or sent, and {what}; this site{holder} waits for the round's end and goes on with round {next}"
+                )
+            }
             Self::NotContributing { round, reason } => {
                 write!(f, "round {round}: no contribution of this site: {reason}")
             }

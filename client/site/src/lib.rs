@@ -12,9 +12,11 @@
 //!   turn       whose turn it is to open a round
 //!   initiate   opening a round
 //!   wait       how long each step of a round may take; `overdue` says what it took longer for
-//!   telling    what happens here is told; `event` is what, `round_wait` how a round stands
+//!   telling    what happens here is told; `event` is what, `round_wait` how a round stands,
+//!              `obstacles` what stands in the way of steps that are repeated
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
+//!   late       whether a round still takes a contribution
 //!   charging   what a private round spends is asked and charged
 //!   finish     from the certificate to the opened sum; `key_sum` from the openings to the key sum
 //!   done       Done
@@ -50,9 +52,11 @@ mod initiate;
 mod journal;
 mod judged;
 mod key_sum;
+mod late;
 pub mod ledger;
 mod mend;
 pub mod model;
+mod obstacles;
 mod openings;
 mod overdue;
 pub mod overview;
@@ -78,6 +82,8 @@ pub use journal::{
     ContributionRecord, Journal, JournalError, LedgerNote, Published, RestoreRecord, RoundJournal,
     RoundKeysJournal,
 };
+pub use late::Late;
+pub use obstacles::Obstacle;
 pub use overdue::Overdue;
 pub use restored::RestoreRun;
 pub use round_keys::NamedKey;

@@ -8,7 +8,7 @@ use ringfence_keys::open::{CheckedPart, OpeningContext, UnusableOpening};
 
 use crate::error::{ServedError, SiteError};
 use crate::site::Site;
-use crate::transport::{Openings, TransportError};
+use crate::transport::Openings;
 
 /// How often a part that is not what its holder signed is asked for.
 const ATTEMPTS: u32 = 3;
@@ -71,13 +71,7 @@ impl Site {
                         Err(lie) => Fetched::Unusable(lie),
                     });
                 }
-                Err(SiteError::Transport(
-                    error @ (TransportError::Network { .. }
-                    | TransportError::Silent { .. }
-                    | TransportError::NoAnswer { .. }),
-                )) => {
-                    return Err(error.into());
-                }
+                Err(SiteError::Transport(error)) if error.is_away() => return Err(error.into()),
                 Err(fault) => fault,
             };
             if attempt == ATTEMPTS {

@@ -1,5 +1,6 @@
 //! A site: its keys, its durable state, its connection, and how it waits for others.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -17,6 +18,7 @@ use ringfence_keys::identity::Identity;
 use crate::charging::Charging;
 use crate::error::SiteError;
 use crate::journal::Journal;
+use crate::obstacles::Obstacle;
 use crate::round_wait::RoundWait;
 use crate::telling::Telling;
 use crate::transport::{RoundTransport, Transport, TransportError};
@@ -227,20 +229,21 @@ impl Site {
         &self,
         check: impl Fn(UnixSeconds) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut told = false;
+        let mut met = BTreeSet::new();
         while let Err(error) = check(self.clock.now()) {
-            let until = self.clock.now().after(CLOCK_GRACE);
+            let (began, until) = (self.clock.moment(), self.clock.now().after(CLOCK_GRACE));
             if check(until).is_err() {
                 return Err(error);
             }
-            if !std::mem::replace(&mut told, true) {
-                self.tell_repeating(&error.to_string(), until);
+            if met.is_empty() {
+                let reason = error.to_string();
+                let obstacle = Obstacle::named(&reason);
+                self.tell_repeating(&obstacle, &reason, began, until);
+                met.insert(obstacle);
             }
             self.clock.sleep(LOOK_AGAIN).await;
         }
-        if told {
-            self.tell_resumed();
-        }
+        self.tell_resumed(&met);
         Ok(())
     }
 }

@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ringfence_clock::Moment;
 use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::round::RoundStatus;
 
 use crate::event::Event;
+use crate::obstacles::{Obstacle, Obstacles};
 use crate::round_wait::RoundWait;
 use crate::site::Site;
 use crate::transport::{ClocksApart, TransportError};
@@ -23,7 +25,9 @@ pub(crate) struct Telling {
     /// The round that was told of last, with its version.
     last: Arc<Mutex<Option<(u64, RoundWait)>>>,
     /// What stands in the way of steps that are repeated.
-    obstacles: Arc<Mutex<BTreeSet<String>>>,
+    obstacles: Arc<Mutex<Obstacles>>,
+    /// What is said once, whatever step is repeated.
+    once: Arc<Mutex<BTreeSet<String>>>,
     /// Whether clocks that differ were told: once is enough, whoever is met again.
     clocks: Arc<AtomicBool>,
 }
@@ -36,7 +40,12 @@ impl fmt::Debug for Telling {
 
 impl Telling {
     fn tell(&self, event: &Event) {
-        if let Some(told) = &self.told {
+        let Some(told) = &self.told else { return };
+        let is_news = event.said_once().is_none_or(|what| {
+            let mut once = self.once.lock().unwrap_or_else(PoisonError::into_inner);
+            once.insert(what)
+        });
+        if is_news {
             told(event);
         }
     }
@@ -70,27 +79,37 @@ impl Site {
         Self { telling, ..self }
     }
 
-    /// Tells what has happened.
+    /// Tells what has happened; nothing again that happens once in a round, as where a step is repeated
+    /// because the aggregator was away.
     pub fn tell(&self, event: &Event) {
         self.telling.tell(event);
     }
 
-    /// Tells that a step is repeated, and why; once where several steps meet the same obstacle.
-    pub fn tell_repeating(&self, reason: &str, until: UnixSeconds) {
+    /// Tells that a step which began then is repeated, and why; once where several steps meet the same
+    /// obstacle.
+    pub fn tell_repeating(
+        &self,
+        obstacle: &Obstacle,
+        reason: &str,
+        began: Moment,
+        until: UnixSeconds,
+    ) {
         let obstacles = &self.telling.obstacles;
         let mut obstacles = obstacles.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = obstacles.insert(reason.to_owned());
+        let is_news = obstacles.met(obstacle, began);
         drop(obstacles);
-        if new {
+        if is_news {
             self.tell(&Event::Repeating { reason: reason.to_owned(), until });
         }
     }
 
-    /// Tells, if something stood in the way, that a step has succeeded.
-    pub fn tell_resumed(&self) {
+    /// Tells that a step has succeeded which met these obstacles, if that was not told yet.
+    pub fn tell_resumed(&self, met: &BTreeSet<Obstacle>) {
         let obstacles = &self.telling.obstacles;
-        let obstacles = obstacles.lock().map(|mut all| std::mem::take(&mut *all));
-        if obstacles.is_ok_and(|obstacles| !obstacles.is_empty()) {
+        let mut obstacles = obstacles.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = obstacles.are_gone(met, self.clock.moment());
+        drop(obstacles);
+        if is_news {
             self.tell(&Event::Resumed);
         }
     }
@@ -131,6 +150,7 @@ mod tests {
     use ringfence_crypto::wire::json;
 
     use super::*;
+    use crate::contribute::Sealing;
     use crate::round_wait::Came;
 
     fn wait(round: u32, came: &[&str], until: u64) -> RoundWait {
@@ -158,6 +178,42 @@ mod tests {
         assert!(!telling.is_news(1, &wait(0, &["a"], 10)));
         assert!(telling.is_news(1, &wait(1, &[], 10)));
         assert!(!telling.is_news(9, &wait(0, &["a", "b", "c"], 10)));
+    }
+
+    #[test]
+    fn what_happens_once_in_a_round_is_told_once_however_often_a_step_is_repeated() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let listen = move |event: &Event| heard.lock().unwrap().push(event.to_string());
+        let telling = Telling { told: Some(Arc::new(listen)), ..Telling::default() };
+        let contributed = |round, clipped: Option<&str>| Event::Contributed {
+            round: RoundNumber(round),
+            bytes: 1 << 20,
+            clipped: clipped.map(str::to_owned),
+            sealing: Sealing::default(),
+        };
+        let refused = |detail: &str| Event::Refused {
+            wanted: "this site's contribution to round 0".into(),
+            status: 409,
+            detail: detail.into(),
+            so: "it waits".into(),
+        };
+        let until = UnixSeconds(1_800_000_000);
+        let away = Event::Repeating { reason: "away".into(), until };
+        // Sent again, less is known of it; and a refusal says what time it is.
+        telling.tell(&contributed(0, Some("clipped")));
+        telling.tell(&refused("now 08:00:00"));
+        for _ in 0..2 {
+            telling.tell(&away);
+            telling.tell(&Event::Resumed);
+            telling.tell(&contributed(0, None));
+            telling.tell(&refused("now 08:00:09"));
+        }
+        telling.tell(&contributed(1, None));
+        let told = told.lock().unwrap().join("\n");
+        let count = |text: &str| told.matches(text).count();
+        assert_eq!(count("round 0: contributed") + count("round 1: contributed"), 2, "{told}");
+        assert_eq!((count("409"), count("away"), count("that is over")), (1, 2, 2), "{told}");
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Demo {
     }
 
     fn load(&self) -> anyhow::Result<Dataset> {
-        let PlanArgs { side, seed, .. } = self.plan;
+        let (side, seed) = (self.plan.side, self.plan.seed());
         if let Some(path) = &self.data {
             let options = self.images.options((side, self.plan.channels()), seed, &[])?;
             let options = DataOptions { least_sites: DEFAULT_SITES, ..options };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use ringfence_keys::CryptoRng;
 use ringfence_learning::TaskName;
 use ringfence_options::{AlgorithmChoice, PlanArgs, UsualEpochs};
 use ringfence_site::model;
@@ -55,7 +56,15 @@ impl Init {
                 );
             }
         }
-        let plan = self.plan.plan(&classes, self.algorithm, UsualEpochs::default())?;
+        // A seed that studies had in common would give them one initial model, from which a site
+        // contributes once in all of them.
+        let seed = match self.plan.seed {
+            Some(seed) => seed,
+            None => drawn_seed(&mut ringfence_keys::system_rng().context("no randomness")?),
+        };
+        let mut plan = self.plan;
+        plan.seed = Some(seed);
+        let plan = plan.plan(&classes, self.algorithm, UsualEpochs::default())?;
         self.replacing.check(&self.out)?;
         let drawn = plan.initial_weights()?;
         let weights = match &self.from {
@@ -64,7 +73,7 @@ impl Init {
         };
         plan.save(&weights, &self.out)?;
         println!(
-            "{}: {} for {}, {} values at {}; {} of {}",
+            "{}: {} for {}, {} values at {}; {} of {}; seed {seed}",
             self.out.display(),
             plan.model,
             plan.task,
@@ -80,6 +89,12 @@ impl Init {
         );
         Ok(())
     }
+}
+
+/// A seed that no other study has, but for one in four thousand million; short enough to be typed
+/// again.
+fn drawn_seed(rng: &mut impl CryptoRng) -> u64 {
+    rng.next_u32().into()
 }
 
 /// The values of a model that has the layout of the plan's own.

@@ -4,6 +4,7 @@
 //! the opened means and the training's checkpoint in `state`. Killed at any moment and started
 //! again with the same arguments, it goes on where it was.
 
+mod contributing;
 mod opened;
 mod output;
 mod participant;
@@ -17,6 +18,7 @@ mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use ringfence_crypto::id::SiteId;
@@ -27,6 +29,7 @@ use ringfence_learning::{Dataset, SiteData, TrainingPlan};
 use ringfence_options::{
     DataArgs, DeviceArgs, ObjectArg, at_least_one, check_pinned, private_options,
 };
+use ringfence_site::ledger::{UnitKind, Units};
 use ringfence_site::{Site, model};
 use ringfence_words::listed;
 
@@ -51,6 +54,23 @@ fn at_odds(site: &Site, trained: usize) -> Option<u32> {
     let Weighting::SampleCounts(counts) = &site.study().weighting else { return None };
     let count = counts.get(site.study().position(site.id())?)?;
     (usize::try_from(*count) != Ok(trained)).then_some(*count)
+}
+
+/// What a site reads before its first round.
+struct Read {
+    data: Arc<SiteData>,
+    /// Who is charged, where the study has a privacy budget; why that cannot be said.
+    units: anyhow::Result<Units>,
+}
+
+/// Does what takes its time on a thread of its own, so that a signal is heard meanwhile.
+///
+/// # Errors
+/// Those of the work.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a thread of this command failed")?
 }
 
 /// Arguments of `ringfence join`.
@@ -99,6 +119,8 @@ impl Join {
         self.device.choose()?;
         self.images.check_undivided()?;
         result_folder(&self.out)?;
+        // From here on: whatever is going on, it is said where this site stands.
+        let mut stopped = stop::listen()?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
         let site = self.member.open_for(PATIENCE)?;
         site.check_round_seconds(self.round_seconds).context("--round-seconds")?;
@@ -120,19 +142,20 @@ impl Join {
         let out = Output::new(self.output, site.clock().clone());
         let told = out.clone();
         let site = site.telling(move |event| told.say(event));
-        // A stranger is told of before the images are read; a server that is away is waited for after.
-        if let Err(error) = site.meet().await
-            && !is_transient(&error)
-        {
-            return Err(error.into());
-        }
-        let (data, names_patients) = self.site_data(&plan, site.id(), &out)?;
-        if let PrivacyPolicy::RecordLevel(policy) = &site.study().privacy {
-            plan.check_private(&private_options(policy), data.training_groups().len())?;
-        }
-        let site = self
-            .ledger
-            .charging(site, |unit| unit_names(unit, (&self.data, &data), names_patients))?;
+        let read = tokio::select! {
+            biased;
+            Ok(signal) = &mut stopped => Err(signal),
+            read = self.read(&site, &plan, &out) => Ok(read?),
+        };
+        let Read { data, units } = match read {
+            Ok(read) => read,
+            Err(signal) => {
+                let at = (state.next(), state.done(), plan.rounds);
+                out.say(&Said::stopped(signal.name(), at, false, None));
+                return Ok(signal.into());
+            }
+        };
+        let site = self.ledger.charging(site, |_| units)?;
         out.say(&Said::Joined {
             site: site.id(),
             study: site.study_id(),
@@ -154,7 +177,6 @@ impl Join {
             out: &out,
             writes: &writes,
         };
-        let stopped = stop::listen()?;
         let signal = tokio::select! {
             // First: once it has come, nothing more is said of waiting.
             biased;
@@ -165,9 +187,9 @@ impl Join {
             }
         };
         writes.finish();
-        let (round, done, rounds) = (state.next(), state.done(), plan.rounds);
+        let round = state.next();
         let waiting = site.waiting().filter(|waiting| waiting.round == round);
-        out.say(&Said::Stopped { signal: signal.name(), round, done, rounds, waiting });
+        out.say(&Said::stopped(signal.name(), (round, state.done(), plan.rounds), true, waiting));
         Ok(signal.into())
     }
 
@@ -185,16 +207,41 @@ impl Join {
                 let left = site.clock().moment().since(started) * left / done.max(1);
                 out.say(&Said::TimeLeft { seconds: left.as_secs() });
             }
-            report::progress(out, &self.out, plan, data, state)?;
+            report::progress(out, &self.out, plan, data, state).await?;
         }
         let object = self.object.name(plan.task, false)?;
-        report::finish(out, (&self.out, object), plan, data, state)
+        report::finish(out, (&self.out, object), plan, data, state).await
+    }
+
+    /// Asks the server who it is, and reads this site's images: on a thread of its own, for that takes
+    /// its time.
+    async fn read(&self, site: &Site, plan: &TrainingPlan, out: &Output) -> anyhow::Result<Read> {
+        // A stranger is told of before the images are read; a server that is away is waited for after.
+        if let Err(error) = site.meet().await
+            && !is_transient(&error)
+        {
+            return Err(error.into());
+        }
+        let (data, names_patients) = self.site_data(plan, site.id(), out).await?;
+        let (policy, path) = (site.study().privacy, self.data.clone());
+        if let PrivacyPolicy::RecordLevel(policy) = &policy {
+            plan.check_private(&private_options(policy), data.training_groups().len())?;
+        }
+        let data = Arc::new(data);
+        let units = match UnitKind::protected_by(&policy) {
+            None => Ok(Units::Site),
+            Some(unit) => {
+                let data = Arc::clone(&data);
+                aside(move || unit_names(unit, (&path, &data), names_patients)).await
+            }
+        };
+        Ok(Read { data, units })
     }
 
     /// This site's images, checked against the plan before anything else happens. Without `--sites`
     /// they are of one site: the only one that the data name, or that of `--data-site`.
     /// Also whether the data name patients.
-    fn site_data(
+    async fn site_data(
         &self,
         plan: &TrainingPlan,
         id: &SiteId,
@@ -209,7 +256,8 @@ impl Join {
             });
         }
         out.say(&Said::Reading { data: &self.data });
-        let dataset = data::load(&self.data, &options)?;
+        let path = self.data.clone();
+        let dataset = aside(move || Ok(data::load(&path, &options)?)).await?;
         plan.check_site(&dataset).with_context(|| self.data.display().to_string())?;
         let mut sites = dataset.sites.iter();
         let site = match &self.data_site {
@@ -228,8 +276,8 @@ impl Join {
         // The data may spell it otherwise; what is said, written and drawn has the roster's name.
         let mut dataset = dataset;
         for part in &mut dataset.left_out {
-            if part.site == site.site {
-                part.site = id.to_string();
+            if part.site.as_ref() == Some(&site.site) {
+                part.site = Some(id.to_string());
             }
         }
         let site = SiteData { site: id.to_string(), ..site };

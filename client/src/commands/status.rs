@@ -13,7 +13,7 @@ use ringfence_clock::{Clock, Moment};
 use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::wire::json;
 use ringfence_site::overview::{MOST_ROUNDS, Onlooker, Overview, OverviewError};
-use ringfence_site::transport::TransportError;
+use ringfence_site::transport::Transport;
 use serde::Serialize;
 
 use crate::files::read_study;
@@ -71,24 +71,59 @@ struct Printed<'a> {
     overview: &'a Overview,
 }
 
+/// An aggregator that is away: tried again as long as patience says, which is said once each time.
+struct Away<'a> {
+    clock: &'a Clock,
+    patience: u64,
+    /// When patience ends, while it is away.
+    end: Option<Moment>,
+}
+
+impl Away<'_> {
+    /// Waits before another look, where one may help.
+    ///
+    /// # Errors
+    /// The error itself where none may, or patience has ended.
+    async fn after(&mut self, error: OverviewError) -> anyhow::Result<()> {
+        if !error.is_transient() {
+            return Err(error.into());
+        }
+        let (clock, now) = (self.clock, self.clock.moment());
+        let end = *self.end.get_or_insert_with(|| {
+            let until = clock.now().after(self.patience).utc();
+            eprintln!("trying again until {until} at most (--patience): {error}");
+            now.after(Duration::from_secs(self.patience))
+        });
+        if now >= end {
+            return Err(error.into());
+        }
+        clock.sleep(INTERVAL).await;
+        Ok(())
+    }
+
+    /// It has answered.
+    fn is_back(&mut self) {
+        self.end = None;
+    }
+}
+
 impl Status {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let clock = Clock::system();
-        let transport = self.server.connect(clock.clone())?;
-        let mut onlooker = match self.digest {
-            Some(digest) => Onlooker::fetch(digest, transport, clock.clone()).await?,
-            None => {
-                let signed = read_study(&self.study)?;
-                // Whoever is away is waited for below; a stranger is told at once.
-                let met = transport.meet(&signed.study.aggregator_key).await;
-                if let Err(stranger @ TransportError::Stranger { .. }) = met {
-                    return Err(stranger.into());
-                }
-                Onlooker::new(signed, transport, clock.clone())?
+        // Somebody looks on, who is told at once that nobody listens.
+        let transport = self.server.connect(clock.clone())?.saying_at_once();
+        let mut away = Away { clock: &clock, patience: self.patience, end: None };
+        let mut onlooker = loop {
+            match self.onlooker(&transport, &clock).await {
+                Err(error) if self.watch => match error.downcast::<OverviewError>() {
+                    Ok(error) => away.after(error).await?,
+                    Err(error) => return Err(error),
+                },
+                onlooker => break onlooker?,
             }
         };
         match self.watch {
-            true => self.watch(&mut onlooker, &clock).await,
+            true => self.watch(&mut onlooker, away).await,
             false => {
                 let overview = onlooker.look(self.rounds.unwrap_or(MOST_ROUNDS)).await?;
                 self.print(&overview, clock.now(), false, true)
@@ -96,18 +131,29 @@ impl Status {
         }
     }
 
+    /// Whoever looks at the study, once the server has said who it is.
+    async fn onlooker(&self, transport: &Transport, clock: &Clock) -> anyhow::Result<Onlooker> {
+        let Some(digest) = self.digest else {
+            let signed = read_study(&self.study)?;
+            let key = &signed.study.aggregator_key;
+            transport.meet(key).await.map_err(OverviewError::from)?;
+            return Ok(Onlooker::new(signed, transport.clone(), clock.clone())?);
+        };
+        Ok(Onlooker::fetch(digest, transport.clone(), clock.clone()).await?)
+    }
+
     /// Looks until the study has ended.
-    async fn watch(&self, onlooker: &mut Onlooker, clock: &Clock) -> anyhow::Result<()> {
+    async fn watch(&self, onlooker: &mut Onlooker, mut away: Away<'_>) -> anyhow::Result<()> {
+        let clock = away.clock;
         let redraw = std::io::stdout().is_terminal() && !self.json;
         let rounds = self.rounds.unwrap_or(if redraw { ON_SCREEN } else { MOST_ROUNDS });
         let mut shown: Option<Overview> = None;
         // Below one another, only the first table says what its marks mean.
         let mut explained = false;
-        let mut away: Option<Moment> = None;
         loop {
             match onlooker.look(rounds).await {
                 Ok(overview) => {
-                    away = None;
+                    away.is_back();
                     if redraw || shown.as_ref() != Some(&overview) {
                         let legend = redraw || !explained;
                         self.print(&overview, clock.now(), redraw, legend)?;
@@ -123,18 +169,10 @@ impl Status {
                     }
                     shown = Some(overview);
                 }
-                Err(OverviewError::Transport(error)) if error.is_transient() => {
-                    let now = clock.moment();
-                    let end = *away.get_or_insert_with(|| {
-                        let until = clock.now().after(self.patience).utc();
-                        eprintln!("trying again until {until} at most (--patience): {error}");
-                        now.after(Duration::from_secs(self.patience))
-                    });
-                    if now >= end {
-                        return Err(error.into());
-                    }
+                Err(error) => {
+                    away.after(error).await?;
+                    continue;
                 }
-                Err(error) => return Err(error.into()),
             }
             clock.sleep(INTERVAL).await;
         }

@@ -18,7 +18,8 @@ pub(crate) enum StudyCommand {
     Sign(sign::Sign),
     /// Check that a study is sound and signed by its whole roster.
     Verify(show::Verify),
-    /// Show all that a study says: what a site signs with `study sign`.
+    /// Show what a study says, all that a site signs with `study sign`; of the tensors the first few
+    /// unless --tensors is given.
     Show(show::Show),
     /// Register a signed study with the aggregator.
     Register(register::Register),

@@ -167,12 +167,18 @@ fn a_count_of_nothing_and_a_thing_twice_are_refused_at_once() {
         (&["demo", "--sites", "0"], "--sites"),
         (&["demo", "--max-per-site", "0"], "--max-per-site"),
         (&["demo", "--round-seconds", "0"], "--round-seconds"),
-        (&["predict", "--model", "m", "i", "--every", "0"], "--every"),
         (&["study", "cost", "--sites", "5", "--parameters", "0"], "--parameters"),
     ] {
         let error = ringfence(folder.path(), arguments).unwrap_err();
         let expected = "expected a whole number of 1 or more, got 0";
         assert!(error.contains(option) && error.contains(expected), "{arguments:?}: {error}");
+    }
+    for (step, expected) in
+        [("0", "of 2 or more, got 0"), ("1", "got 1, which would change nothing")]
+    {
+        let predict = ["predict", "--model", "m", "i", "--every", step];
+        let error = ringfence(folder.path(), &predict).unwrap_err();
+        assert!(error.contains(expected), "--every {step}: {error}");
     }
     let error = ringfence(folder.path(), &["demo", "--bits", "40"]).unwrap_err();
     assert!(error.contains("expected 2 to 24 bits a value, got 40"), "{error}");

@@ -162,6 +162,11 @@ fn refuses_what_makes_no_study() {
     for (arguments, expected) in [
         (&["--sites", "2"][..], "at least 3 sites"),
         (&["--drop", "9@0"], "names no site or round of this run"),
+        (
+            &["--drop", "1@0", "--drop", "1@0"],
+            "--drop 1@0 and --drop 1@0 are of one site and round",
+        ),
+        (&["--spoil", "1@0", "--spoil", "hospital-2@0"], "--spoil hospital-2@0 are of one site"),
         (&["--drop", "1@99"], "names no site or round of this run"),
         (&["--mute", "nonsense"], "expected K@R"),
         (&["--lie", "0@0", "--lie", "1@0"], "a study of 5 sites withstands c = 1"),

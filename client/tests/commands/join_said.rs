@@ -1,8 +1,10 @@
 //! What `ringfence join` says in a study: with times, as JSON, not at all; and when it is stopped.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use ringfence_clock::Clock;
 use ringfence_federation::Aggregator;
@@ -183,6 +185,81 @@ async fn signals_end_it_in_good_order_and_the_same_command_goes_on() {
     }
     for site in ["a", "b", "c"] {
         assert!(folder.join(format!("out-{site}/report.json")).is_file(), "{site}");
+    }
+}
+
+/// A table that cannot be read to its end: reading waits for whoever writes the other end of a pipe.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_while_the_images_are_read_ends_it_in_good_order_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = study(folder).await;
+    let table = folder.join("images-a/labels.csv");
+    std::fs::rename(&table, folder.join("table")).unwrap();
+    assert!(Command::new("mkfifo").arg(&table).status().unwrap().success());
+    for (signal, name, code) in [("-TERM", "SIGTERM", 143), ("-INT", "SIGINT", 130)] {
+        let mut process = start(&mut joining(folder, aggregator.url(), "a"));
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let reading = lines.next().unwrap().unwrap();
+        assert!(reading.ends_with("reading the images of images-a"), "{reading}");
+        let (pid, sent) = (process.id().to_string(), Instant::now());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let said: Vec<String> = lines.map(Result::unwrap).collect();
+        let output = process.wait_with_output().unwrap();
+        assert!(sent.elapsed().as_secs() < 5, "it took {:?}", sent.elapsed());
+        assert_eq!(output.status.code(), Some(code), "{said:?}");
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+        let [stopped, go_on] = said.last_chunk().unwrap();
+        let expected = format!("stopped by {name} before its images were read, 0 of 2 rounds done");
+        assert!(stopped.ends_with(&expected), "{said:?}");
+        assert!(go_on.ends_with("to go on, run the same command again"), "{said:?}");
+    }
+}
+
+/// What was waited for before the aggregator was away is waited for after it, and not said again.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_aggregator_was_away_nothing_is_said_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut aggregator = study(folder).await;
+    let url = aggregator.url().to_owned();
+    let mut process = start(&mut joining(folder, &url, "a"));
+    let (sender, lines) = std::sync::mpsc::channel();
+    let out = BufReader::new(process.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)).ok()
+    });
+    let mut said = Vec::new();
+    let mut until = |text: &str| loop {
+        let line = lines.recv_timeout(Duration::from_secs(60)).unwrap();
+        let found = line.contains(text);
+        said.push(line);
+        if found {
+            break;
+        }
+    };
+    until("missing: b, c;");
+    for _ in 0..2 {
+        aggregator.kill().await.unwrap();
+        until("could not be reached: nobody listens there");
+        aggregator.restart().await.unwrap();
+        until("that is over; going on");
+        // What else is repeated has its time.
+        tokio::time::sleep(Duration::from_secs(12)).await;
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    said.extend(lines.iter());
+    let mut count = BTreeMap::new();
+    for line in &said {
+        let (_, what) = line.split_once(" UTC  ").unwrap();
+        // An outage has its own end each.
+        let what = if what.starts_with("waiting until ") { "waiting until" } else { what };
+        *count.entry(what).or_insert(0) += 1;
+    }
+    for (what, times) in count {
+        let outages = what == "waiting until" || what == "that is over; going on";
+        assert_eq!(times, if outages { 2 } else { 1 }, "{what:?} in {said:#?}");
     }
 }
 

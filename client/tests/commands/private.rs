@@ -67,11 +67,16 @@ fn ledger(folder: &Path, name: &str, (site, unit, epsilon): (&str, &str, &str)) 
 }
 
 fn start(folder: &Path, url: &str, site: &str) -> Child {
+    // A round waits this long for the site whose budget is spent.
+    start_for(folder, url, (site, "45"))
+}
+
+/// The like, with rounds that stay open for so many seconds.
+fn start_for(folder: &Path, url: &str, (site, seconds): (&str, &str)) -> Child {
     let path = folder.join(format!("{site}.log"));
     let log = std::fs::File::options().create(true).append(true).open(path).unwrap();
     let output = log.try_clone().unwrap();
-    // A round waits this long for the site whose budget is spent.
-    let mut join = joining_for(folder, url, (site, "45"));
+    let mut join = joining_for(folder, url, (site, seconds));
     join.args(["--ledger", &format!("ledger-{site}")]);
     join.stdout(output).stderr(Stdio::from(log)).spawn().unwrap()
 }
@@ -178,6 +183,53 @@ async fn patients_are_charged_each_round_and_training_ends_where_a_hospital_s_bu
         let seed = folder.join(format!("state-a/training/{}/noise.seed", study.id()));
         assert_eq!(seed.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
+}
+
+/// A round that ended before a site came costs it neither time nor budget; it holds keys in it, and
+/// contributes to the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_comes_too_late_neither_trains_nor_pays_and_takes_part_in_the_next_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
+    init(folder, &["--rounds", "2", "--epochs", "1"]);
+    let study = study(folder, &aggregator.public_key().to_string(), PATIENTS);
+    register(folder, &aggregator);
+    SITES
+        .iter()
+        .for_each(|site| ledger(folder, &format!("ledger-{site}"), (site, "patient", "99")));
+    let url = aggregator.url();
+    let early = ["a", "b", "c"].map(|site| (site, start_for(folder, url, (site, "20"))));
+    let started = Instant::now();
+    while !log(folder, "a").contains("round 0: 3 of 4 reviews")
+        && !log(folder, "a").contains("endorsements of the closing")
+    {
+        assert!(started.elapsed().as_secs() < 120, "{}", log(folder, "a"));
+        sleep(Duration::from_millis(100));
+    }
+    let late = ("d", start_for(folder, url, ("d", "20")));
+    for (site, mut process) in early.into_iter().chain([late]) {
+        ended(folder, site, &mut process);
+    }
+    let said = log(folder, "d");
+    let too_late: Vec<&str> =
+        said.lines().filter(|line| line.contains("and takes none any more")).collect();
+    assert_eq!(too_late.len(), 1, "{said}");
+    for expected in [
+        "round 0 took contributions until 20",
+        "this site does not train for it",
+        "as key holder, waits for the round's end and goes on with round 1",
+    ] {
+        assert!(too_late[0].contains(expected), "{expected:?} is not in {}", too_late[0]);
+    }
+    for vain in ["round 0: this site trains", "round 0: charged", "(409)"] {
+        assert!(!said.contains(vain), "{vain:?} is in {said}");
+    }
+    assert!(said.contains("round 0: mean of 3 sites opened"), "{said}");
+    assert!(said.contains("round 1: charged to the privacy ledger; after 1 round"), "{said}");
+    let summary = shown(folder, &["ledger", "show", "--json", "ledger-d"]);
+    assert_eq!(summary["studies"][0]["rounds"], 1, "{summary}");
+    assert_eq!(stated(folder, &study, "d", 0), None);
 }
 
 /// The opened mean is the mean of the updates and the noise that the study has: no more, no less.

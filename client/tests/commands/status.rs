@@ -177,6 +177,37 @@ async fn a_round_is_shown_from_its_turn_to_who_is_late() {
     assert!(error.contains("could not be reached"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_nobody_listens_at_is_said_at_once_and_watched_until_somebody_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
+    prepare(folder, &aggregator);
+    let url = aggregator.url().to_owned();
+    let verified = ringfence(folder, &["study", "verify"]).unwrap();
+    let digest = verified.rsplit_once("study ").unwrap().1.trim().to_owned();
+    aggregator.kill().await.unwrap();
+    let closed = format!(
+        "the aggregator at {url} could not be reached: nobody listens there (connection refused); start it, or check address and port of --server\n"
+    );
+    for which in [&["--study", "study.json"][..], &["--digest", &digest]] {
+        let started = Instant::now();
+        let error = status(folder, &url, which).unwrap_err();
+        assert!(started.elapsed().as_secs() < 4, "it took {:?}", started.elapsed());
+        assert_eq!(error, format!("ringfence: {closed}"));
+        let watch = [which, &["--watch", "--patience", "5"]].concat();
+        let error = status(folder, &url, &watch).unwrap_err();
+        assert!(error.starts_with("trying again until "), "{error}");
+        // When it begins to wait, and when it gives up.
+        assert_eq!(error.matches(&closed).count(), 2, "{error}");
+        assert_eq!(error.lines().count(), 2, "{error}");
+    }
+    let watch = Watch::start(folder, &url, &["--digest", &digest]);
+    sleep(Duration::from_secs(3));
+    aggregator.restart().await.unwrap();
+    assert!(watch.line().starts_with("study lungs"));
+}
+
 /// Says that it is the aggregator of this key, and answers every other request alike.
 fn liar(key: PublicKey, answer: String) -> String {
     let now = Clock::system().now().0;

@@ -92,7 +92,7 @@ fn show_has_the_value_of_every_field_that_is_signed() {
     let said = prepare(folder.path());
     let path = folder.path().join("study.json");
     let file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    let show = || ringfence(folder.path(), &["study", "show"]).unwrap();
+    let show = || ringfence(folder.path(), &["study", "show", "--tensors"]).unwrap();
     let check = |study: &Value| {
         let output = show();
         let mut fields = Vec::new();
@@ -143,6 +143,61 @@ fn show_has_the_value_of_every_field_that_is_signed() {
     hostile["study"]["name"] = "lungs\u{1b}[2J\u{202e}".into();
     std::fs::write(&path, hostile.to_string()).unwrap();
     assert!(show().starts_with(r"study       lungs\u{1b}[2J\u{202e} ("), "{}", show());
+}
+
+#[test]
+fn of_many_tensors_the_first_are_shown_and_how_far_the_others_are_clipped() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let path = folder.path().join("study.json");
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let count = file["study"]["layout"]["tensors"].as_array().unwrap().len();
+    assert!(count > 20, "{count}");
+    let of_tensors = |arguments: &[&str]| -> Vec<String> {
+        let said = ringfence(folder.path(), arguments).unwrap();
+        let lines = said.lines().filter(|line| line.contains(", updates clipped to "));
+        lines.map(|line| line.trim().to_owned()).collect()
+    };
+    let all = of_tensors(&["study", "show", "--tensors"]);
+    assert_eq!(all.len(), count);
+    let first = of_tensors(&["study", "show"]);
+    let [one, two, three, others] = &first[..] else { panic!("{first:?}") };
+    assert_eq!([one, two, three], [&all[0], &all[1], &all[2]]);
+    let more = count - 3;
+    let clipped = "updates clipped to [-0.375, 0.375]";
+    assert_eq!(*others, format!("and {more} more, {clipped} (--tensors lists all)"));
+    // A bound that differs is not passed over.
+    file["study"]["layout"]["tensors"][count - 2]["clip"] = 8.0.into();
+    std::fs::write(&path, file.to_string()).unwrap();
+    let first = of_tensors(&["study", "show"]);
+    assert!(first[3].contains("clipped to between [-0.375, 0.375] and [-8, 8]"), "{first:?}");
+}
+
+/// Two studies from one initial model would bar each other's sites.
+#[test]
+fn every_study_begins_from_a_model_of_its_own_unless_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| ringfence(folder.path(), arguments).unwrap();
+    let init = |out: &str, seed: &[&str]| {
+        let said = run(&[&["init", "--side", "16", "--out", out], seed].concat());
+        said.lines().find_map(|line| line.strip_prefix("digest ")).unwrap().to_owned()
+    };
+    let (one, other) = (init("one.st", &[]), init("other.st", &[]));
+    assert_ne!(one, other);
+    let said = run(&["init", "--side", "16", "--out", "third.st"]);
+    let seed = said.lines().next().unwrap().rsplit_once("; seed ").unwrap().1;
+    let digest = said.lines().find_map(|line| line.strip_prefix("digest ")).unwrap();
+    assert_eq!(init("again.st", &["--seed", seed]), digest);
+    assert_eq!(init("usual.st", &["--seed", "1"]), init("as-usual.st", &["--seed", "1"]));
+
+    ["a", "b", "c"].iter().for_each(|site| _ = run(&["keygen", "--site", site]));
+    for (model, warned) in [("one.st", false), ("usual.st", true)] {
+        let mut new = new(KEY);
+        *new.iter_mut().find(|word| **word == "model.safetensors").unwrap() = model;
+        new.push("--force");
+        let said = run(&new);
+        assert_eq!(said.contains("warning: the model is what every"), warned, "{model}: {said}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod dealings;
 mod disputes;
 mod equivocation;
 mod federation;
+mod late;
 mod liar;
 mod logs;
 mod lost_keys;

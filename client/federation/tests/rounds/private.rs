@@ -20,7 +20,7 @@ use crate::trio::{Trio, VALUES, next_model, update};
 const FIRST: RoundNumber = RoundNumber(0);
 
 /// Three sites whose study has a budget for two rounds.
-async fn trio() -> Trio {
+pub(crate) async fn trio() -> Trio {
     let policy = SiteLevel { clip: 20.0, noise_multiplier: 2.0, delta: 1e-5, epsilon: 0.0 };
     Trio::start_with(|draft| {
         let ample = SiteLevel { epsilon: 100.0, ..policy };
@@ -38,7 +38,12 @@ fn ledger(trio: &Trio, k: usize) -> PathBuf {
 }
 
 /// A site with its ledger, made if there is none.
-fn site(trio: &Trio, k: usize) -> Site {
+pub(crate) fn site(trio: &Trio, k: usize) -> Site {
+    charging(trio, k, trio.site(k))
+}
+
+/// A site that differs in something from the usual one, with its ledger.
+pub(crate) fn charging(trio: &Trio, k: usize, site: Site) -> Site {
     let folder = ledger(trio, k);
     if !folder.exists() {
         let budget = Budget { epsilon: 1000.0, delta: 1e-5 };
@@ -46,14 +51,14 @@ fn site(trio: &Trio, k: usize) -> Site {
         let terms = Terms::new(budget, UnitKind::Site, &owner, Clock::system().now()).unwrap();
         Ledger::init(&folder, &terms, &mut ringfence_keys::system_rng().unwrap()).unwrap();
     }
-    trio.site(k).charging(folder, Units::Site)
+    site.charging(folder, Units::Site)
 }
 
 fn spent(trio: &Trio, rounds: u32) -> Spent {
     spending::spent(&trio.study.study, rounds).unwrap().unwrap()
 }
 
-fn charged(trio: &Trio, k: usize) -> u32 {
+pub(crate) fn charged(trio: &Trio, k: usize) -> u32 {
     let summary = LedgerSummary::read(&ledger(trio, k)).unwrap();
     summary.studies.first().map_or(0, |study| study.rounds)
 }

@@ -55,8 +55,7 @@ impl Division {
         let part = |site: &Option<String>, groups: &[Group], reason| {
             let samples = || groups.iter().flat_map(|group| group.samples.iter().copied());
             LeftOut {
-                // Data that name no site are left out as a whole, which is refused just below.
-                site: site.clone().unwrap_or_default(),
+                site: site.clone(),
                 images: samples().count(),
                 labels: labels(items, samples()),
                 reason,
@@ -72,10 +71,7 @@ impl Division {
         let possible = sites.values().map(|groups| most_parts(groups)).sum();
         if asked > possible {
             let why = match left_out.first() {
-                Some(part) if possible == 0 && part.site.is_empty() => {
-                    format!("of its images, for which no site is named: {}", part.reason)
-                }
-                Some(part) if possible == 0 => format!("site `{}`: {}", part.site, part.reason),
+                Some(part) if possible == 0 => format!("{}: {}", part.whose(), part.reason),
                 _ => {
                     "each needs a patient or volume to train on and another to test on".to_string()
                 }
@@ -139,7 +135,7 @@ impl SitePart {
             .into_iter()
             .map(|(label, count)| (label, count - kept.get(&label).copied().unwrap_or(0)));
         Some(LeftOut {
-            site: self.site.clone(),
+            site: Some(self.site.clone()),
             images: total - self.indices().count(),
             labels: gone.filter(|(_, count)| *count > 0).collect(),
             reason: LeftOutReason::Cap(max),

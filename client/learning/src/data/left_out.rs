@@ -10,8 +10,8 @@ use super::dataset::Split;
 /// Images of one site that take no part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// The site.
-    pub site: String,
+    /// The site; none where the data name no site.
+    pub site: Option<String>,
     /// How many images.
     pub images: usize,
     /// How many of each label.
@@ -31,6 +31,17 @@ pub enum LeftOutReason {
     Smaller(usize),
     /// The site keeps so many images at most.
     Cap(usize),
+}
+
+impl LeftOut {
+    /// Whose images they are, in words.
+    #[must_use]
+    pub fn whose(&self) -> String {
+        match &self.site {
+            Some(site) => format!("site `{site}`"),
+            None => "the data, which name no site".to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for LeftOutReason {
@@ -57,10 +68,12 @@ pub fn summary(left_out: &[LeftOut]) -> Option<String> {
     left_out.iter().for_each(|part| reasons.entry(part.reason).or_default().push(part));
     let lines = reasons.into_iter().filter_map(|(reason, parts)| {
         let images: usize = parts.iter().map(|part| part.images).sum();
-        let example = &parts.first()?.site;
-        let at = match parts.len() {
-            1 => format!("site `{example}`"),
-            sites => format!("{}, the first `{example}`", counted(sites as u64, "site")),
+        let example = parts.first()?;
+        let at = match (parts.len(), &example.site) {
+            (2.., Some(first)) => {
+                format!("{}, the first `{first}`", counted(parts.len() as u64, "site"))
+            }
+            _ => example.whose(),
         };
         Some(format!("{} ({at}): {reason}", counted(images as u64, "image")))
     });
@@ -75,7 +88,7 @@ mod tests {
     #[test]
     fn a_hundred_sites_are_one_line() {
         let part = |site: usize, reason| LeftOut {
-            site: format!("s{site:03}"),
+            site: Some(format!("s{site:03}")),
             images: 2,
             labels: BTreeMap::new(),
             reason,
@@ -89,5 +102,8 @@ mod tests {
              `test`; give it some, or divide anew (--ignore-split)"
         );
         assert_eq!(summary(&[]), None);
+        let nameless = LeftOut { site: None, ..part(0, LeftOutReason::OneGroup) };
+        let said = summary(&[nameless]).unwrap();
+        assert!(said.starts_with("2 images (the data, which name no site): one patient"), "{said}");
     }
 }

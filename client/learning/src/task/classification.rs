@@ -323,7 +323,7 @@ mod tests {
         let (train, test) = (vec![sample(Some(0)); 4], vec![sample(Some(1)); 3]);
         let site = SiteData { site: "s".into(), train, validation: vec![], test };
         let left_out = |lesions, reason| LeftOut {
-            site: "t".into(),
+            site: Some("t".into()),
             images: lesions,
             labels: BTreeMap::from([(1, lesions)]),
             reason,

@@ -65,6 +65,20 @@ pub enum OverviewError {
     Trust(RoundNumber),
 }
 
+impl OverviewError {
+    /// Whether the same look may succeed later: the aggregator is away, busy, or has failed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport(error) => error.is_transient(),
+            Self::Proceedings(error) => {
+                matches!(&**error, SiteError::Transport(error) if error.is_transient())
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<SiteError> for OverviewError {
     fn from(error: SiteError) -> Self {
         Self::Proceedings(Box::new(error))

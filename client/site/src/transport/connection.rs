@@ -40,6 +40,8 @@ pub struct Transport {
     pub(super) clock: Clock,
     /// How long a request that fails is repeated.
     patience: Duration,
+    /// Whether a port that nobody listens at is asked once only.
+    at_once: bool,
 }
 
 impl Transport {
@@ -65,13 +67,20 @@ impl Transport {
             .read_timeout(POLL + Duration::from_secs(40))
             .build()
             .map_err(|source| TransportError::network(&base, source))?;
-        Ok(Self { client, base, clock, patience: PATIENCE })
+        Ok(Self { client, base, clock, patience: PATIENCE, at_once: false })
     }
 
     /// Waits for an aggregator that is silent or away as long as this, and no longer.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Says at once that nobody listens at the aggregator's port, for whoever asks again by itself or
+    /// has somebody look on. Other failures are repeated all the same.
+    #[must_use]
+    pub fn saying_at_once(self) -> Self {
+        Self { at_once: true, ..self }
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -109,7 +118,10 @@ impl Transport {
                 // Every request is idempotent, so a broken connection, or a server that is overloaded
                 // or has failed, is simply tried again.
                 Err(error)
-                    if attempt < ATTEMPTS && error.is_transient() && start.elapsed() < patience =>
+                    if attempt < ATTEMPTS
+                        && error.is_transient()
+                        && !(self.at_once && error.is_closed_port())
+                        && start.elapsed() < patience =>
                 {
                     self.pause(attempt).await;
                 }

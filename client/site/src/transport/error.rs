@@ -30,6 +30,14 @@ pub enum TransportError {
         /// What the HTTP client said.
         source: reqwest::Error,
     },
+    /// Nobody listens at the aggregator's port.
+    #[error(
+        "the aggregator at {url} could not be reached: nobody listens there (connection refused); start it, or check address and port of --server"
+    )]
+    ClosedPort {
+        /// The server: scheme, host and port.
+        url: String,
+    },
     /// What answers, answers in no HTTP.
     #[error(
         "what answers at {url} speaks no HTTP ({reason}), so it is no Ringfence aggregator; check the port"
@@ -119,6 +127,9 @@ impl TransportError {
     pub(super) fn network(url: &Url, source: reqwest::Error) -> Self {
         let (url, source) = (url.origin().ascii_serialization(), source.without_url());
         let reason = causes(&source);
+        if is_closed_port(&source) {
+            return Self::ClosedPort { url };
+        }
         // The client has no other word for it; a test holds it to this one.
         match reason.contains(": invalid HTTP ") {
             true => Self::NoHttp { url, reason: printable(&reason) },
@@ -158,9 +169,23 @@ impl TransportError {
 
     /// Whether the same request may succeed later: the aggregator is away, busy, or has failed.
     pub fn is_transient(&self) -> bool {
-        let away =
-            matches!(self, Self::Network { .. } | Self::Silent { .. } | Self::NoAnswer { .. });
-        away || self.is_failure()
+        self.is_away() || self.is_failure()
+    }
+
+    /// Whether nobody has answered: the aggregator is away, or the way to it is broken.
+    pub fn is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Network { .. }
+                | Self::ClosedPort { .. }
+                | Self::Silent { .. }
+                | Self::NoAnswer { .. }
+        )
+    }
+
+    /// Whether nobody listens at the aggregator's port.
+    pub fn is_closed_port(&self) -> bool {
+        matches!(self, Self::ClosedPort { .. })
     }
 }
 
@@ -187,6 +212,19 @@ impl From<FrameError> for TransportError {
     fn from(error: FrameError) -> Self {
         Self::Unreadable(printable(&error.to_string()))
     }
+}
+
+/// Whether the operating system says that nobody listens there.
+fn is_closed_port(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind == Some(std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// What the HTTP client says, with what lies behind it: by itself it only says that it failed.

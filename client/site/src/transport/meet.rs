@@ -65,8 +65,18 @@ impl Transport {
     /// [`TransportError::Stranger`] when that is no aggregator, or one with another key than
     /// `expected`; others when nobody answers. A server that is silent is given 10 s.
     pub async fn meet(&self, expected: &PublicKey) -> Result<Option<ClocksApart>, TransportError> {
-        let soon = self.clone().with_patience(Duration::ZERO);
         let asked = self.clock.now();
+        let aggregator_now = self.time(expected).await?;
+        Ok(ClocksApart::between(asked, aggregator_now, self.clock.now()))
+    }
+
+    /// Asks who answers, and what its clock shows. A port that nobody listens at is said at once, and
+    /// whoever wants to wait for it asks again.
+    ///
+    /// # Errors
+    /// As for [`Transport::meet`].
+    pub async fn time(&self, expected: &PublicKey) -> Result<UnixSeconds, TransportError> {
+        let soon = self.clone().with_patience(Duration::ZERO).saying_at_once();
         let stranger = |came: String| TransportError::Stranger {
             server: self.server(),
             expected: Box::new(*expected),
@@ -95,7 +105,7 @@ impl Transport {
                 met.aggregator_key
             )));
         }
-        Ok(ClocksApart::between(asked, met.now, self.clock.now()))
+        Ok(met.now)
     }
 }
 

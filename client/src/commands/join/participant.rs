@@ -1,16 +1,17 @@
 //! One site at work in its rounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_clock::Moment;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_learning::{SiteData, TrainingPlan};
-use ringfence_site::ledger::LedgerError;
-use ringfence_site::{Done, Event, RoundEnd, Sealing, Site, SiteError, model};
+use ringfence_site::{Done, Event, RoundEnd, Site, SiteError, model};
 use ringfence_weights::Weights;
 use tokio::sync::oneshot;
 
+use super::contributing::Own;
 use super::opened::OpenedRound;
 use super::output::Output;
 use super::patience::{is_transient, patiently};
@@ -19,14 +20,11 @@ use super::state::State;
 use super::stop::Writes;
 use super::{report, training};
 
-/// What the aggregator answers when it is too late, or something else came before.
-const CONFLICT: u16 = 409;
-
 /// One site at work.
 pub(super) struct Participant<'a> {
     pub(super) site: &'a Site,
     pub(super) plan: &'a TrainingPlan,
-    pub(super) data: &'a SiteData,
+    pub(super) data: &'a Arc<SiteData>,
     /// Seconds that a round which this site opens takes contributions.
     pub(super) round_seconds: u32,
     /// Where what is said goes; the site's own events go there, too.
@@ -51,17 +49,24 @@ impl Participant<'_> {
         let affords = self.affords(round)?;
         self.patiently(|| self.site.publish_round_keys()).await?;
         let base = model::id(state.model());
+        let known = self.patiently(|| self.site.opened(round)).await?;
+        let is_known = known.is_some();
         let (opened, is_open) = oneshot::channel();
         let part = async {
-            // A round that cannot be opened ends it at once: nobody waits for a training in vain.
-            let update = async {
-                match affords {
-                    true => training::update(self, state).await.map(Some),
-                    false => Ok(None),
+            // A round that cannot be opened ends it at once: nobody waits for a training in vain. Nor
+            // is one begun for a round that is open and takes nothing of this site.
+            let own = async {
+                if !affords || (is_known && !self.is_taken(round, base).await?) {
+                    return Ok(Own::Nothing);
+                }
+                match self.site.has_contribution(round)? {
+                    true => Ok(Own::OnDisk),
+                    false => training::update(self, state).await.map(Own::Trained),
                 }
             };
-            let ((), update) = tokio::try_join!(self.opened(round, base, opened), update)?;
-            self.patiently(|| self.take_part(round, state.model(), update.as_deref()))
+            let opening = self.opened(round, base, (known, opened));
+            let ((), own) = tokio::try_join!(opening, own)?;
+            self.patiently(|| self.take_part(round, state.model(), &own))
                 .await
                 .map_err(anyhow::Error::from)
         };
@@ -99,28 +104,14 @@ impl Participant<'_> {
         Ok(())
     }
 
-    /// Whether the privacy budget suffices for a round, where the study has one. Where it does not,
-    /// this site trains no more and goes on as key holder, and with the others' means.
-    fn affords(&self, round: RoundNumber) -> Result<bool, SiteError> {
-        match self.site.check_budget(round) {
-            Ok(_) => Ok(true),
-            Err(SiteError::Ledger(error)) if matches!(*error, LedgerError::Overspent(_)) => {
-                self.refrain(round, &SiteError::Ledger(error));
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Waits until the round is open, and opens it when that falls to this site; says at once whose
-    /// turn it is, and tells `opened` once it is open.
+    /// Waits until the round is open, as it may be known to be, and opens it when that falls to this
+    /// site; says at once whose turn it is, and tells `opened` once it is open.
     async fn opened(
         &self,
         round: RoundNumber,
         base: ModelId,
-        opened: oneshot::Sender<()>,
+        (known, opened): (Option<RoundStatus>, oneshot::Sender<()>),
     ) -> anyhow::Result<()> {
-        let known = self.patiently(|| self.site.opened(round)).await?;
         let status = match known {
             Some(status) => status,
             None => {
@@ -137,7 +128,7 @@ impl Participant<'_> {
                     }
                     // It goes on as key holder, and with the others' means.
                     Err(barred @ SiteError::Barred { .. }) => {
-                        self.refrain(round, &barred);
+                        self.not_contributing(round, &barred);
                         self.seen(round).await?
                     }
                     Err(error) => return Err(error.into()),
@@ -186,47 +177,6 @@ impl Participant<'_> {
         }
     }
 
-    /// Contributes its update, if it has one and it is not too late, and opens what comes of the round. Answers with how the
-    /// contribution's shares were sealed, if there is one.
-    async fn take_part(
-        &self,
-        round: RoundNumber,
-        base: &Weights,
-        update: Option<&[f32]>,
-    ) -> Result<(RoundEnd<'_>, Option<Sealing>), SiteError> {
-        let joined = self.site.join(round).await?;
-        let Some(update) = update else { return Ok((joined.finish().await?, None)) };
-        joined.check_origin(base)?;
-        match joined.contribute(model::id(base), update, |_| ()).await {
-            Ok(contributed) => {
-                let sealing = contributed.sealing().clone();
-                self.site.tell(&Event::Contributed {
-                    round,
-                    bytes: contributed.bytes(),
-                    clipped: contributed.clipping().map(ToString::to_string),
-                    sealing: sealing.clone(),
-                });
-                Ok((contributed.finish().await?, Some(sealing)))
-            }
-            Err(barred @ SiteError::Barred { .. }) => {
-                self.refrain(round, &barred);
-                Ok((self.site.join(round).await?.finish().await?, None))
-            }
-            Err(SiteError::Transport(refusal)) if refusal.status() == Some(CONFLICT) => {
-                let wanted = format!("this site's contribution to round {round}");
-                let so = "it is too late, and this site waits for the round's end";
-                self.site.tell_refused(&wanted, &refusal, so);
-                Ok((self.site.join(round).await?.finish().await?, None))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Tells why this site does not contribute.
-    fn refrain(&self, round: RoundNumber, barred: &SiteError) {
-        self.site.tell(&Event::NotContributing { round, reason: barred.to_string() });
-    }
-
     /// A holder's duties. What stands in their way concerns this holder alone: the others' shares
     /// do without it up to the study's bound, so that this site's own part goes on.
     async fn hold(&self, round: RoundNumber) {
@@ -272,7 +222,7 @@ impl Participant<'_> {
         }
     }
 
-    async fn patiently<T, F>(&self, step: impl FnMut() -> F) -> Result<T, SiteError>
+    pub(super) async fn patiently<T, F>(&self, step: impl FnMut() -> F) -> Result<T, SiteError>
     where
         F: Future<Output = Result<T, SiteError>>,
     {

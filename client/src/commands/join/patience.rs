@@ -1,12 +1,13 @@
 //! What waiting helps against, and how long to wait.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ringfence_clock::Moment;
 use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::statement::{ClosingError, ManifestError};
 use ringfence_keys::duties::holder::HolderError;
-use ringfence_site::{Site, SiteError};
+use ringfence_site::{Obstacle, Site, SiteError};
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -23,34 +24,44 @@ where
 {
     let clock = site.clock();
     let mut pause = Duration::from_secs(1);
-    let mut waiting: Option<(Moment, UnixSeconds, String)> = None;
+    let mut waiting: Option<(Moment, UnixSeconds)> = None;
+    let (mut obstacles, mut away) = (BTreeSet::new(), BTreeSet::new());
     loop {
+        let mut began = clock.moment();
         let met = match waiting {
             Some(_) => site.meet().await,
             None => Ok(()),
         };
         let tried = match met {
-            Ok(()) => step().await,
+            Ok(()) => {
+                // It has answered: a step may take hours from here, and waits for others meanwhile.
+                if !away.is_empty() {
+                    site.tell_resumed(&away);
+                    began = clock.moment();
+                }
+                step().await
+            }
             Err(error) => Err(error),
         };
         let error = match tried {
             Err(error) if is_transient(&error) => error,
             ended => {
                 if ended.is_ok() {
-                    site.tell_resumed();
+                    site.tell_resumed(&obstacles);
                 }
                 return ended;
             }
         };
-        let (now, reason) = (clock.moment(), error.to_string());
-        let (end, until, told) = waiting.get_or_insert_with(|| {
+        let (now, obstacle) = (clock.moment(), Obstacle::of(&error));
+        let (end, until) = waiting.get_or_insert_with(|| {
             let until = clock.now().after(site.patience().as_secs());
-            (now.after(site.patience()), until, String::new())
+            (now.after(site.patience()), until)
         });
-        if *told != reason {
-            site.tell_repeating(&reason, *until);
-            *told = reason;
+        site.tell_repeating(&obstacle, &error.to_string(), began, *until);
+        if matches!(&error, SiteError::Transport(error) if error.is_away()) {
+            away.insert(obstacle.clone());
         }
+        obstacles.insert(obstacle);
         let left = end.since(now);
         if left.is_zero() {
             return Err(error);

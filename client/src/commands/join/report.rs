@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use ringfence_crypto::id::RoundNumber;
@@ -15,6 +16,7 @@ use ringfence_weights::Weights;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::aside;
 use super::opened::OpenedRound;
 use super::output::Output;
 use super::said::Said;
@@ -96,17 +98,18 @@ pub(super) fn check_unused(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Scores the common model on this site's validation images, and draws the curve so far.
-pub(super) fn progress(
+pub(super) async fn progress(
     out: &Output,
     folder: &Path,
     plan: &TrainingPlan,
-    data: &SiteData,
+    data: &Arc<SiteData>,
     state: &State,
 ) -> anyhow::Result<()> {
     if data.validation.is_empty() {
         return Ok(());
     }
-    let scores = evaluate(plan.task()?.as_ref(), state.model(), &data.validation)?;
+    let (task, model, of) = (plan.task()?, state.model().clone(), Arc::clone(data));
+    let scores = aside(move || Ok(evaluate(task.as_ref(), &model, &of.validation)?)).await?;
     let mut history: Vec<Entry> = recorded(out, &state.history(), "scores");
     history.retain(|entry| entry.rounds < state.done());
     let one_class = scores.one_class().map(str::to_owned);
@@ -126,11 +129,11 @@ pub(super) fn progress(
 }
 
 /// Writes the common model, the personalised one if the plan has it, scores and pictures.
-pub(super) fn finish(
+pub(super) async fn finish(
     out: &Output,
     (folder, object): (&Path, &str),
     plan: &TrainingPlan,
-    data: &SiteData,
+    data: &Arc<SiteData>,
     state: &State,
 ) -> anyhow::Result<()> {
     let task = plan.task()?;
@@ -138,7 +141,8 @@ pub(super) fn finish(
     plan.save(common, &folder.join(MODEL))?;
     let mut written = vec![MODEL];
     let mut models: Vec<(&'static str, Weights)> = vec![("federated", common.clone())];
-    if let Some(personal) = plan.personalise(common, data)? {
+    let (of, start, trained) = (plan.clone(), common.clone(), Arc::clone(data));
+    if let Some(personal) = aside(move || Ok(of.personalise(&start, &trained)?)).await? {
         plan.save(&personal, &folder.join(PERSONAL))?;
         written.push(PERSONAL);
         models.push(("personalised", personal));
@@ -148,7 +152,8 @@ pub(super) fn finish(
     }
     let mut test = Vec::new();
     for (name, model) in &models {
-        let scores = evaluate(task.as_ref(), model, &data.test)?;
+        let (task, model, of) = (plan.task()?, model.clone(), Arc::clone(data));
+        let scores = aside(move || Ok(evaluate(task.as_ref(), &model, &of.test)?)).await?;
         let one_class = scores.one_class().map(str::to_owned);
         let of = TestScores { model: name, scores: scores.pairs(), one_class };
         out.say(&Said::Test(&of));

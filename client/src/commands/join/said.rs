@@ -54,14 +54,28 @@ pub(super) enum Said<'a> {
     Written { folder: &'a Path, files: &'a [&'static str] },
     /// What was recorded of earlier rounds and cannot be read.
     Unread { what: &'static str, path: PathBuf, reason: String },
-    /// A signal ended it; `waiting` is where the round stood, if others were waited for.
+    /// A signal ended it, before its images were read or after; `waiting` is where the round stood, if
+    /// others were waited for.
     Stopped {
         signal: &'static str,
+        joined: bool,
         round: RoundNumber,
         done: u32,
         rounds: u32,
         waiting: Option<RoundWait>,
     },
+}
+
+impl Said<'_> {
+    /// A signal ended it, in the round that comes next, with so many done of so many.
+    pub(super) fn stopped(
+        signal: &'static str,
+        (round, done, rounds): (RoundNumber, u32, u32),
+        joined: bool,
+        waiting: Option<RoundWait>,
+    ) -> Self {
+        Self::Stopped { signal, joined, round, done, rounds, waiting }
+    }
 }
 
 impl fmt::Display for Said<'_> {
@@ -130,12 +144,14 @@ impl fmt::Display for Said<'_> {
                 "earlier {what} cannot be read and are left out: {}: {reason}",
                 path.display()
             ),
-            Self::Stopped { signal, round, done, rounds, waiting } => {
-                write!(
-                    f,
-                    "stopped by {signal} in round {round}, {done} of {} done",
-                    counted(u64::from(*rounds), "round")
-                )?;
+            Self::Stopped { signal, joined, round, done, rounds, waiting } => {
+                let at = match joined {
+                    false => "before its images were read".to_owned(),
+                    true if done == rounds => "after the last round".to_owned(),
+                    true => format!("in round {round}"),
+                };
+                let rounds = counted(u64::from(*rounds), "round");
+                write!(f, "stopped by {signal} {at}, {done} of {rounds} done")?;
                 if let Some(waiting) = waiting {
                     write!(f, "\n{}", waiting.stands())?;
                 }

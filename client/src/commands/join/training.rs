@@ -1,6 +1,7 @@
 //! A round's training, beside the site's other duties.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use ringfence_crypto::statement::PrivacyPolicy;
@@ -53,17 +54,17 @@ fn options(
 async fn usual(participant: &Participant<'_>, state: &State) -> anyhow::Result<Weights> {
     let Participant { plan, data, out, writes, .. } = *participant;
     let (round, options) = (state.next(), options(participant, state)?);
-    let (path, base, samples) = (state.checkpoint(), state.model().clone(), data.train.clone());
+    let (path, base, data) = (state.checkpoint(), state.model().clone(), Arc::clone(data));
     let of = format!("{}: {options:?}", of(participant, state));
     let task = plan.task()?;
     let checkpoint = Checkpoint::load(&path, &of);
-    let (images, epochs, resumed) = (samples.len(), options.epochs, checkpoint.is_some());
+    let (images, epochs, resumed) = (data.train.len(), options.epochs, checkpoint.is_some());
     out.say(&Said::Training { round, images, epochs, resumed });
     let (bar, writes) = (out.progress_bar("training"), writes.clone());
     // A thread of its own: training takes minutes, and this site must answer meanwhile.
     let trained = tokio::task::spawn_blocking(move || {
         let training =
-            Training { task: task.as_ref(), start: &base, samples: &samples, options: &options };
+            Training { task: task.as_ref(), start: &base, samples: &data.train, options: &options };
         let trained = training.run_from(
             checkpoint.as_ref(),
             &mut |step| {
@@ -87,19 +88,19 @@ async fn private(
     let Participant { plan, data, out, writes, .. } = *participant;
     let (round, options) = (state.next(), options(participant, state)?);
     let seed = noise_seed(&state.noise_seed())?;
-    let (path, base, samples) = (state.checkpoint(), state.model().clone(), data.train.clone());
+    let (path, base, data) = (state.checkpoint(), state.model().clone(), Arc::clone(data));
     let name = of(participant, state);
     let of = format!("{name}: {options:?}, {private:?}");
     let task = plan.task()?;
     let checkpoint = Checkpoint::load(&path, &of);
-    let (images, steps, resumed) = (samples.len(), private.steps, checkpoint.is_some());
+    let (images, steps, resumed) = (data.train.len(), private.steps, checkpoint.is_some());
     out.say(&Said::PrivateTraining { round, images, steps, resumed });
     let (bar, writes) = (out.progress_bar("private training"), writes.clone());
     let trained = tokio::task::spawn_blocking(move || {
         let training = PrivateTraining {
             task: task.as_ref(),
             start: &base,
-            samples: &samples,
+            samples: &data.train,
             options: &options,
             private: &private,
             seed: &seed,

@@ -20,9 +20,22 @@ const INDENT: &str = "            ";
 /// The settings of a training plan that a summary names.
 const DECIDING: [&str; 5] = ["task", "model", "side", "rounds", "training.epochs"];
 
-/// A study with the value of every field that is signed; of long keys, their BLAKE3 digests. Texts of
-/// its author are escaped. A study that is not sound is shown, too, and why it is not.
-pub(super) fn describe(signed: &SignedStudy) -> String {
+/// Tensors that are listed where not all are.
+const FIRST_TENSORS: usize = 3;
+
+/// Which tensors of the model are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tensors {
+    /// The first few.
+    First,
+    /// Every one.
+    All,
+}
+
+/// A study with the value of every field that is signed; of long keys, their BLAKE3 digests. Of the
+/// tensors the first stand for all, where no more is asked for. Texts of its author are escaped. A
+/// study that is not sound is shown, too, and why it is not.
+pub(super) fn describe(signed: &SignedStudy, which: Tensors) -> String {
     // Without `..`: a field that is added does not compile until it is shown.
     let Study {
         name,
@@ -75,7 +88,7 @@ pub(super) fn describe(signed: &SignedStudy) -> String {
     );
     text += &names(threshold);
     text += &format!("model       begins as {initial_model}\n");
-    text += &tensors(layout);
+    text += &tensors(layout, which);
     text += &encoding(packing, sound.is_ok().then_some(&signed.study));
     text += &weights(weighting);
     if sound.is_ok() {
@@ -125,7 +138,7 @@ pub(super) fn summary(signed: &SignedStudy) -> String {
         }
         None => plan(training),
     };
-    text + "`ringfence study show` has all that a site signs: every key, tensor, time limit and setting\n"
+    text + "`ringfence study show` has all that a site signs: every key, time limit and setting, with --tensors every tensor\n"
 }
 
 /// Who has signed, and who has not.
@@ -166,14 +179,28 @@ fn names(threshold: &Threshold) -> String {
     }
 }
 
-/// Every tensor with its clip bound.
-fn tensors(layout: &Layout) -> String {
+/// The tensors with their clip bounds: all of them, or the first and how far the others' bounds go.
+fn tensors(layout: &Layout, which: Tensors) -> String {
     let Layout { tensors } = layout;
     let count = counted(tensors.len() as u64, "tensor");
+    let shown = match which {
+        Tensors::First if tensors.len() > FIRST_TENSORS + 1 => FIRST_TENSORS,
+        _ => tensors.len(),
+    };
     let mut text = format!("{INDENT}{count}, {} values:\n", layout.values());
-    for tensor in tensors {
+    for tensor in tensors.iter().take(shown) {
         let (name, shape, clip) = (escaped(&tensor.name), &tensor.shape, tensor.clip);
         text += &format!("{INDENT}  {name} {shape:?}, updates clipped to [-{clip}, {clip}]\n");
+    }
+    if shown < tensors.len() {
+        let more = tensors.len() - shown;
+        let clips = || tensors.iter().skip(shown).map(|tensor| tensor.clip);
+        let (least, most) = (clips().fold(f32::MAX, f32::min), clips().fold(0.0, f32::max));
+        let clipped = match least.to_bits() == most.to_bits() {
+            true => format!("clipped to [-{most}, {most}]"),
+            false => format!("clipped to between [-{least}, {least}] and [-{most}, {most}]"),
+        };
+        text += &format!("{INDENT}  and {more} more, updates {clipped} (--tensors lists all)\n");
     }
     text
 }

@@ -9,8 +9,8 @@ use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
 use ringfence_keys::study::draft::StudyDraft;
 use ringfence_keys::study::spending::check_budget;
-use ringfence_learning::{PlanError, TrainingPlan};
-use ringfence_options::{pinned, private_options};
+use ringfence_learning::{PlanError, TrainOptions, TrainingPlan};
+use ringfence_options::{USUAL_SEED, pinned, private_options};
 use ringfence_site::model;
 use ringfence_weights::Weights;
 
@@ -91,6 +91,14 @@ pub(crate) struct New {
     replacing: files::Replacing,
 }
 
+/// Whether a model is the one that the usual seed makes of its plan: the likeliest that sites have
+/// contributed from before.
+fn is_usual(plan: &TrainingPlan, weights: &Weights) -> bool {
+    let training = TrainOptions { seed: USUAL_SEED, ..plan.training.clone() };
+    let usual = TrainingPlan { training, ..plan.clone() };
+    usual.initial_weights().is_ok_and(|usual| model::id(&usual) == model::id(weights))
+}
+
 /// What to do where the model's file has no plan.
 const NO_PLAN: &str = "a study pins how its sites train; for a model of another framework say --training none, and then nothing but the sites' word says that they train alike";
 
@@ -141,6 +149,12 @@ impl New {
         let signed = SignedStudy::unsigned(study);
         files::write(&self.out, &json::pretty(&signed))?;
         print!("{}", summary(&signed));
+        if let Some(plan) = plan.filter(|plan| is_usual(plan, &weights)) {
+            println!(
+                "warning: the model is what every `ringfence init --seed {USUAL_SEED}` of this kind ({}) begins with, and a site contributes from one initial model in one study only: a site that did so in another study is refused by `join`; unless this is the first study of all its sites from it, make another model (`ringfence init` draws a seed)",
+                plan.model
+            );
+        }
         println!("written to {}; next, every site runs `ringfence study sign`", self.out.display());
         Ok(())
     }

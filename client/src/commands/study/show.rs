@@ -8,7 +8,7 @@ use ringfence_crypto::statement::Study;
 use ringfence_crypto::wire::json;
 use serde::Serialize;
 
-use super::describe::describe;
+use super::describe::{Tensors, describe};
 use super::promise::Promise;
 use crate::files::read_study;
 
@@ -18,6 +18,9 @@ pub(crate) struct Show {
     /// The study file.
     #[arg(long, default_value = "study.json")]
     study: PathBuf,
+    /// List every tensor of the model, with its shape and clip bound.
+    #[arg(long, conflicts_with = "json")]
+    tensors: bool,
     /// Print JSON: the study with its digest, whether it is sound, and what follows from its privacy
     /// policy.
     #[arg(long)]
@@ -59,7 +62,8 @@ impl Show {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let signed = read_study(&self.study)?;
         if !self.json {
-            print!("{}", describe(&signed));
+            let tensors = if self.tensors { Tensors::All } else { Tensors::First };
+            print!("{}", describe(&signed, tensors));
             return Ok(());
         }
         let study = &signed.study;
