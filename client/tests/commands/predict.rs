@@ -179,13 +179,9 @@ fn labels_of_the_table_give_the_scores_of_what_was_written() {
     assert_eq!(written[2].join(","), "i2.png,,well,0.5000,0.5000,ill");
 
     // What no picture heeds is refused before anything is written.
-    for option in [
-        ["--window", "40,80"],
-        ["--axis", "sagittal"],
-        ["--axis", "axial"],
-        ["--every", "2"],
-        ["--every", "1"],
-    ] {
+    for option in
+        [["--window", "40,80"], ["--axis", "sagittal"], ["--axis", "axial"], ["--every", "2"]]
+    {
         std::fs::remove_dir_all(folder.join("out")).ok();
         let error = ringfence(folder, &[&predict[..], &option[..]].concat()).unwrap_err();
         let expected = format!("leave out {}, which would change nothing", option[0]);

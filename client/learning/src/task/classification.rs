@@ -373,7 +373,7 @@ mod tests {
             names_patients: false,
         };
         let error = task.check(&data).unwrap_err().to_string();
-        assert!(error.contains("[\"lesion\"] only"), "{error}");
+        assert!(error.contains("found `lesion` only, at the only site"), "{error}");
         data.sites[0].train.push(sample(Some(0)));
         task.check(&data).unwrap();
         data.sites[0].train.push(sample(None));

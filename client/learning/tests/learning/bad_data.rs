@@ -204,7 +204,7 @@ fn a_site_of_a_single_patient_is_left_out_by_name() {
     let folder = folder(&table(&[("a", 4, 2), ("b", 1, 6)]));
     let data = data::load(folder.path(), &options()).unwrap();
     assert_eq!(names(&data), ["a"]);
-    assert_eq!((data.left_out[0].site.as_str(), data.left_out[0].images), ("b", 6));
+    assert_eq!((data.left_out[0].site.as_deref(), data.left_out[0].images), (Some("b"), 6));
     assert_eq!(data.left_out[0].reason, LeftOutReason::OneGroup);
     let error = refused(folder.path(), &DataOptions { sites: Some(5), ..options() });
     assert!(error.contains("labels.csv: expected 5 sites, but at most 2"), "{error}");
@@ -218,7 +218,7 @@ fn images_without_a_site_are_not_called_one() {
     for (options, asked) in [(one, "expected 1 site"), (options(), "expected 5 sites")] {
         let error = refused(folder.path(), &options);
         assert!(error.contains(asked), "{error}");
-        let said = "(of its images, for which no site is named: one patient or volume only";
+        let said = "(the data, which name no site: one patient or volume only";
         assert!(error.contains(said) && !error.contains('`'), "{error}");
     }
 }
