@@ -25,6 +25,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
     RGBColor(90, 90, 90),
 ];
+
 const INK: RGBColor = RGBColor(32, 36, 44);
 const GRID: RGBColor = RGBColor(225, 227, 230);
 const FONT: &str = "sans-serif";
@@ -93,7 +94,7 @@ pub fn curves(path: &Path, title: &str, score: &str, curves: &[Curve]) -> Result
             .x_desc("round")
             .y_desc(score)
             .draw()?;
-        for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
+        for (curve, colour) in curves.iter().zip(colours()) {
             let at = |of: fn(&[f64]) -> f64| {
                 curve.points.iter().map(move |(round, runs)| (f64::from(*round), of(runs)))
             };
@@ -146,7 +147,7 @@ pub fn bars(
             .draw()?;
         // Four fifths of a group's width for its bars, the rest between groups.
         let bar = 0.8 / series.len().max(1) as f64;
-        for (place, (bars, colour)) in series.iter().zip(COLOURS.iter().cycle()).enumerate() {
+        for (place, (bars, colour)) in series.iter().zip(colours()).enumerate() {
             for (group, runs) in bars.values.iter().enumerate().filter(|(_, r)| !r.is_empty()) {
                 let left = group as f64 + 0.1 + place as f64 * bar;
                 let corners = [(left + bar * 0.06, 0.0), (left + bar * 0.94, mean(runs))];
@@ -197,7 +198,7 @@ fn heading<'a>(root: &Area<'a>, title: &str, names: &[&str]) -> Result<Area<'a>,
     let lines = places.last().map_or(1, |(_, line)| line + 1);
     let (head, rest) = root.split_vertically(44 + 20 * lines);
     head.draw(&Text::new(title.to_owned(), (16, 10), text(18)))?;
-    for ((name, colour), (x, line)) in names.iter().zip(COLOURS.iter().cycle()).zip(places) {
+    for ((name, colour), (x, line)) in names.iter().zip(colours()).zip(places) {
         let y = 42 + 20 * line;
         head.draw(&Rectangle::new([(x, y), (x + 12, y + 12)], colour.filled()))?;
         head.draw(&Text::new((*name).to_owned(), (x + 18, y - 2), text(14)))?;
@@ -247,6 +248,12 @@ fn greatest(runs: &[f64]) -> f64 {
     runs.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
+/// A colour for each curve or bar: [`COLOURS`], then their darker halves.
+fn colours() -> impl Iterator<Item = RGBColor> {
+    let darker = |RGBColor(red, green, blue): &RGBColor| RGBColor(red / 2, green / 2, blue / 2);
+    COLOURS.iter().copied().chain(COLOURS.iter().map(darker)).cycle()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,6 +267,13 @@ mod tests {
             assert!(labels.windows(2).all(|two| two[0] != two[1]), "{labels:?}");
             assert!(decimals <= 2 && ticks.len() >= 3, "{labels:?}");
         }
+    }
+
+    #[test]
+    fn eight_budgets_have_a_colour_each() {
+        let colours: Vec<_> = colours().take(14).map(|RGBColor(r, g, b)| (r, g, b)).collect();
+        let apart: std::collections::BTreeSet<_> = colours.iter().collect();
+        assert_eq!(apart.len(), 14);
     }
 
     #[test]
