@@ -105,7 +105,8 @@ impl Record {
 }
 
 impl UnitGradients<'_> {
-    /// The square of the length of each unit's gradient, over all of the layer's parameters.
+    /// The square of the length of each unit's gradient, over all of the layer's parameters; rounded
+    /// up where the gradient itself is not made, so that whoever clips by it clips enough.
     #[must_use]
     pub fn squares(&self) -> &[f64] {
         &self.squares

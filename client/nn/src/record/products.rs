@@ -28,9 +28,9 @@ pub(crate) struct Products {
 /// Gradients of a kernel, one for each unit.
 #[derive(Debug)]
 pub(super) enum Kernels {
-    /// Themselves.
+    /// Themselves: what is added is what was measured.
     Each(Vec<Vec<f32>>),
-    /// The squares of their lengths only.
+    /// The squares of their lengths only, and of these bounds from above.
     Ghost(Vec<f64>),
 }
 
@@ -66,8 +66,16 @@ impl Products {
     }
 
     /// The square of the length of a unit's gradient, `sum over p, q of (A A^T)[p, q] (B B^T)[p, q]`
-    /// over the pixels of its outputs. A row of `A` is what the kernel meets at a pixel: `A A^T` is
-    /// a sum over the taps of products of input pixels, which are taken once.
+    /// over the pixels of its outputs, rounded up. A row of `A` is what the kernel meets at a pixel:
+    /// `A A^T` is a sum over the taps of products of input pixels, which are taken once.
+    ///
+    /// Where the parts of a unit nearly cancel, the sum is far smaller than its terms, and what
+    /// rounding makes of it may be nothing: a gradient believed so short would not be clipped. With
+    /// `S`, the sum of the lengths of the parts `|A_p| |B_p|`, the length is therefore taken as
+    /// `sqrt(sum + e S^2) + r S`, where `e` is the error of the sum, whose terms are worked out in
+    /// double precision, and `r` that of the gradient itself, which [`Self::weighted`] adds up in
+    /// single precision (both by Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
+    /// section 3.1: `n` roundings are off by at most about `n` units of it).
     fn ghost_square(&self, table: &[u32], unit: &Range<usize>) -> Result<f64> {
         if unit.is_empty() {
             return Ok(0.0);
@@ -86,19 +94,30 @@ impl Products {
             };
             places.extend(table.iter().map(place));
         }
-        let mut sum = 0.0;
+        let (mut sum, mut lengths) = (0.0, 0.0);
         let rows = places.chunks_exact(taps).zip(of_g.chunks_exact(side_g)).enumerate();
         for (p, (at_p, of_g)) in rows {
             // The matrices are symmetric: what is off the diagonal counts twice.
             for (q, (at_q, of_g)) in places.chunks_exact(taps).zip(of_g).take(p + 1).enumerate() {
                 let met = at_p.iter().zip(at_q).filter(|(p, q)| **p < side_x && **q < side_x);
                 let products = met.filter_map(|(p, q)| of_x.get(p * side_x + q));
-                let product = f64::from(products.sum::<f32>()) * f64::from(*of_g);
-                sum += if p == q { product } else { 2.0 * product };
+                let product = products.sum::<f64>() * of_g;
+                if p == q {
+                    sum += product;
+                    lengths += product.sqrt();
+                } else {
+                    sum += 2.0 * product;
+                }
             }
         }
-        // Rounding may leave less than nothing of a gradient that vanishes. What is not finite stays.
-        Ok(if sum < 0.0 { 0.0 } else { sum })
+        // Of products and sums in double precision there are fewer than twice the kernel's values,
+        // since its length is taken so only for few pixels.
+        let values: usize = self.kernel.iter().product();
+        let of_sum = 4.0 * values as f64 * f64::EPSILON;
+        let of_gradient = (side_g + 2) as f64 * f64::from(f32::EPSILON);
+        // What is not finite stays so.
+        let sum = if sum < 0.0 { 0.0 } else { sum };
+        Ok(((sum + of_sum * lengths * lengths).sqrt() + of_gradient * lengths).powi(2))
     }
 
     /// The gradient of the bias for each unit, if there is a bias.
@@ -150,9 +169,10 @@ impl Products {
     }
 }
 
-/// The products of all pairs of pixels of a unit's images: `[n pixels, n pixels]`.
-fn gram(of: &Tensor, unit: &Range<usize>, pixels: usize) -> Result<Vec<f32>> {
+/// The products of all pairs of pixels of a unit's images: `[n pixels, n pixels]`, of `f64`.
+fn gram(of: &Tensor, unit: &Range<usize>, pixels: usize) -> Result<Vec<f64>> {
     let rows = of.narrow(0, unit.start, unit.len())?.reshape((unit.len() * pixels, ()))?;
+    let rows = rows.to_dtype(DType::F64)?;
     rows.matmul(&rows.t()?)?.flatten_all()?.to_vec1()
 }
 
