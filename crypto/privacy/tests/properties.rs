@@ -50,6 +50,32 @@ fn one_sampled_step_is_never_below_the_truth_and_close_to_it() {
     assert!(positive > 100, "{positive}");
 }
 
+/// Rates so small that all of a step's loss lies within a grid's step: its masses leave the range of
+/// numbers from one point to the next, and must not be taken for nothing.
+#[test]
+fn a_step_that_takes_few_is_never_below_the_truth() {
+    let named = [(3.997, 2.79e-5, 4.78e-15), (7.532, 4.02e-5, 2.76e-9), (3.0, 1e-6, 1e-10)];
+    let mut cases = named.to_vec();
+    for noise in [0.5, 3.0, 300.0] {
+        for rate in [1e-7, 1e-5, 1e-3] {
+            let at_zero = one_step_delta(noise, rate, 0.0);
+            cases.extend([0.9, 1e-2, 1e-7, 1e-12].map(|d| (noise, rate, d * at_zero)));
+        }
+    }
+    for (noise, rate, delta) in cases {
+        let exact = one_step_epsilon(noise, rate, delta);
+        let got = pld::epsilon(&steps(noise, rate, 1), delta).unwrap();
+        assert!(
+            exact > 0.0 && got >= exact * (1.0 - 1e-9),
+            "{noise} {rate} {delta}: {got} {exact}"
+        );
+    }
+    let target = Target { epsilon: 1e-6, delta: 1e-13 };
+    let noise = noise_multiplier(target, 1e-5, 1, Accountant::Pld).unwrap();
+    let delta = one_step_delta(noise, 1e-5, target.epsilon);
+    assert!(delta <= target.delta, "{noise}: {delta}");
+}
+
 /// Many plain steps are one with less noise: all of the convolution against the exact curve, with
 /// small deltas and large epsilons, where other programs fail.
 #[test]

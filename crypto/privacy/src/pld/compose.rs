@@ -38,8 +38,9 @@ pub(super) enum Outcome {
 pub(super) fn least_epsilon(sum: &Composition, delta: f64, charge: f64) -> Result<Outcome, Error> {
     let step = sum.step;
     let top = sum.upper(charge * delta);
-    // More than this a grid cannot tell.
-    let mut tilt = sum.best_tilt(delta).min(1000.0 / step);
+    // More than this a grid cannot tell, and what changes by more from one point to the next leaves
+    // the range of numbers.
+    let mut tilt = sum.best_tilt(delta).min(500.0 / step);
     if top <= 0.0 {
         return Ok(Outcome::Found(Found { epsilon: 0.0, slope: 0.0, step }));
     }
@@ -144,14 +145,18 @@ impl Window {
         for (at, mass) in self.law.iter().enumerate().rev() {
             let epsilon = (self.first + at as i64) as f64 * step;
             let below = fall * (d + part * b);
-            if below * (1.0 + self.relative) + error > allowed(epsilon) {
+            let allowed_here = allowed(epsilon);
+            // Where both have left the range of numbers, they cannot be compared: look no further.
+            let is_lost = allowed_here == 0.0 && b > 0.0;
+            if is_lost || below * (1.0 + self.relative) + error > allowed_here {
                 if b == 0.0 {
                     return Reading::Never;
                 }
                 // Between this point and the one above, in the upper one's units.
                 let above = epsilon + step;
                 let free = (allowed(above) - error / fall) / (1.0 + self.relative) - d;
-                let share = (free / b).clamp(0.0, part);
+                // What is not a number gives nothing: epsilon is then the upper point.
+                let share = if free > 0.0 { (free / b).min(part) } else { 0.0 };
                 let epsilon = (above + (-share).ln_1p()).max(0.0);
                 return Reading::Epsilon { epsilon, slope: b * (1.0 - share) / (d + share * b) };
             }
