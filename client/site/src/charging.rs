@@ -63,7 +63,7 @@ impl Site {
 
     /// Holds the ledger against this site's own headers in the rounds that its state does not know: a
     /// site whose state and ledger came back from one backup learns of it here, if the aggregator
-    /// shows them.
+    /// shows them. One that has said that it was restored is charged for what was forgotten.
     ///
     /// # Errors
     /// [`SiteError::Ledger`] when a header counts more rounds than the ledger.
@@ -71,6 +71,13 @@ impl Site {
         let Some(charging) = &self.charging else { return Ok(()) };
         if self.study.privacy.budget().is_none() {
             return Ok(());
+        }
+        match self.abstention()? {
+            // Until the others have said how far the study has come, nothing is charged.
+            Some(Abstention { through: None, .. }) => return Ok(()),
+            // What may have been forgotten is charged first: it is what would be found here.
+            Some(_) => _ = self.with_charge(|_, _| Ok(()))?,
+            None => {}
         }
         let records = self.journal.contributions()?.into_iter();
         let own = records.filter(|record| record.study == self.study_id);
@@ -104,10 +111,10 @@ impl Site {
 
     /// Does something with the ledger and what a round charges to it; nothing where the study has no
     /// budget.
-    fn with_charge(
+    fn with_charge<T>(
         &self,
-        run: impl FnOnce(&Charging, &RoundCharge<'_>) -> Result<Spent, SiteError>,
-    ) -> Result<Option<Spent>, SiteError> {
+        run: impl FnOnce(&Charging, &RoundCharge<'_>) -> Result<T, SiteError>,
+    ) -> Result<Option<T>, SiteError> {
         let policy = &self.study.privacy;
         let (Some(budget), Some(expected)) = (policy.budget(), UnitKind::protected_by(policy))
         else {

@@ -190,6 +190,9 @@ async fn a_state_and_a_ledger_from_one_backup_are_found_and_settled() {
     let error = restored.compare_ledger_with_log().await.unwrap_err().to_string();
     assert!(error.contains("in 1 rounds, and the ledger knows of 0"), "{error}");
     restored.abstain(FIRST).unwrap();
+    // Whoever has said so is charged at the next look, which every `join` begins with.
+    restored.compare_ledger_with_log().await.unwrap();
+    assert_eq!(charged(&trio, 2), 1);
     // The second round is the last one that the budget is enough for.
     let second = restored.check_budget(RoundNumber(1)).unwrap();
     assert_eq!((second, charged(&trio, 2)), (Some(spent(&trio, 2)), 1));

@@ -12,6 +12,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ringfence_crypto::Digest;
 use ringfence_durable::{self as durable, Readers};
@@ -27,6 +28,10 @@ const TERMS: &str = "ledger.json";
 const ENTRIES: &str = "entries";
 const HEAD: &str = "head.json";
 const SNAPSHOTS: &str = "snapshots";
+
+/// How often a ledger that another process has is looked at, and how long between two looks.
+const LOOKS: u32 = 100;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Most bytes of the entries.
 const MOST_BYTES: usize = 256 << 20;
@@ -181,15 +186,20 @@ impl Book {
     }
 }
 
+/// Locks a ledger. Whoever has it, has it for a moment: another study's round is charged, or somebody
+/// looks at it. That is waited for.
 fn lock(root: &Path) -> Result<File, LedgerError> {
     let path = root.join("lock");
     let lock = File::options().create(true).truncate(false).write(true).open(&path);
     let lock = lock.map_err(|source| LedgerError::io(&path, source))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::Locked(root.display().to_string())),
-        Err(TryLockError::Error(source)) => Err(LedgerError::io(&path, source)),
+    for _ in 0..LOOKS {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_LOOKS),
+            Err(TryLockError::Error(source)) => return Err(LedgerError::io(&path, source)),
+        }
     }
+    Err(LedgerError::Locked { root: root.display().to_string(), waited: LOOKS * BETWEEN_LOOKS })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {

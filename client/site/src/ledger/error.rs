@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
@@ -49,9 +50,15 @@ pub enum LedgerError {
     },
     /// Another process uses it.
     #[error(
-        "{0} is in use by another ringfence process; it has it while it charges a round: run this again"
+        "{root} is in use by another ringfence process, and was for {} s; one has it for a moment, while it charges a round: see what holds it, and run this again",
+        waited.as_secs()
     )]
-    Locked(String),
+    Locked {
+        /// The ledger.
+        root: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// Made by another version of this program.
     #[error(
         "{root} has files of format {found}, and this program reads format {expected}; use the version of ringfence that made it"

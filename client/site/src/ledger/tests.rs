@@ -178,7 +178,18 @@ fn a_ledger_is_made_once_and_used_by_one_process_at_a_time() {
     assert!(matches!(again, Err(LedgerError::Exists(_))), "{again:?}");
     hospital.write("ledger.json", &terms);
     let locked = hospital.open(|_| LedgerSummary::read(&hospital.ledger()).unwrap_err()).unwrap();
-    assert!(matches!(locked, LedgerError::Locked(_)), "{locked}");
+    assert!(matches!(locked, LedgerError::Locked { .. }), "{locked}");
+    assert!(locked.to_string().contains("was for 5 s"), "{locked}");
+    // For a moment it is waited for.
+    let folder = hospital.ledger();
+    let reader = hospital
+        .open(|_| {
+            let reader = std::thread::spawn(move || LedgerSummary::read(&folder).map(|_| ()));
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            reader
+        })
+        .unwrap();
+    reader.join().unwrap().unwrap();
     // A crash before the terms were written: what was drawn then serves.
     let other = hospital.folder.path().join("other");
     hospital.init(&other, AMPLE, UnitKind::Patient).unwrap();
