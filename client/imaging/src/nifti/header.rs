@@ -79,6 +79,7 @@ fn first(bytes: &[u8]) -> Result<Header, Fault> {
     let dims = header.dim().map_err(|error| damaged(error.to_string()))?;
     let dims: Vec<i64> = dims.iter().map(|side| i64::from(side.cast_signed())).collect();
     let datatype = header.data_type().map_err(|error| damaged(error.to_string()))?;
+    bits(datatype, header.bitpix)?;
     let (shape, times) = shape(&dims, i32::from(header.intent_code))?;
     let pixdim = [0, 1, 2, 3].map(|index: usize| f64::from(header.pixdim[index]));
     let rows = [header.srow_x, header.srow_y, header.srow_z];
@@ -133,7 +134,23 @@ fn rescale(slope: f64, inter: f64) -> Result<Option<(f64, f64)>, Fault> {
 /// The display range, if there is one: two equal numbers are none.
 fn display(low: f64, high: f64) -> Result<Option<(f64, f64)>, Fault> {
     let (low, high) = (finite("cal_min", low)?, finite("cal_max", high)?);
+    if low > high {
+        return Err(damaged(format!(
+            "header field cal_min: expected at most cal_max, which is {high}, found {low}"
+        )));
+    }
     Ok((low < high).then_some((low, high)))
+}
+
+/// Refuses a number of bits that is not the datatype's: one of the two is wrong.
+fn bits(datatype: NiftiType, found: i16) -> Result<(), Fault> {
+    let expected = 8 * datatype.size_of();
+    if usize::try_from(found).is_ok_and(|found| found == expected) {
+        return Ok(());
+    }
+    Err(damaged(format!(
+        "header field bitpix: expected the {expected} bits of its datatype, {datatype:?}, found {found}"
+    )))
 }
 
 fn finite(field: &str, value: f64) -> Result<f64, Fault> {
@@ -221,6 +238,7 @@ impl<'a> Second<'a> {
         let (shape, times) = shape(&dims, self.int(504))?;
         let code = self.short(12);
         let number = nifti_type(code).ok_or_else(|| damaged(format!("unknown datatype {code}")))?;
+        bits(number, self.short(14))?;
         let row = |at: usize| [0, 8, 16, 24].map(|step| self.double(at + step));
         let three = |at: usize| [0, 8, 16].map(|step| self.double(at + step));
         Ok(Header {

@@ -156,6 +156,9 @@ fn header_fields_that_are_no_numbers_are_refused_by_name() {
             (Nifti { rescale: (2.0, f32::NAN), ..file() }, "scl_inter"),
             (Nifti { display: (f32::NAN, 1.0), ..file() }, "cal_min"),
             (Nifti { display: (0.0, f32::INFINITY), ..file() }, "cal_max"),
+            (Nifti { display: (100.0, 50.0), ..file() }, "cal_min"),
+            (Nifti { datatype: (4, 8), ..file() }, "bitpix"),
+            (Nifti { datatype: (4, 0), ..file() }, "bitpix"),
         ];
         for (file, field) in cases {
             let error = decode(&file.bytes(), &ReadOptions::default()).unwrap_err().to_string();
