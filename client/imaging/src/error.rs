@@ -21,6 +21,12 @@ pub enum Fault {
     /// The operating system refused.
     #[error("{0}; check that the path exists and may be read")]
     File(#[from] std::io::Error),
+    /// Something that a program could wait for without end.
+    #[error("expected a file, found {found}; take it off the list")]
+    NotAFile {
+        /// What it is.
+        found: &'static str,
+    },
     /// A file without content.
     #[error(
         "expected an image, found an empty file or folder; fetch it again or take it off the list"
@@ -100,6 +106,16 @@ pub enum Fault {
         /// The reason.
         fault: Box<Fault>,
     },
+    /// Slices that make no single volume.
+    #[error("expected {expected}, found {found}; {advice}")]
+    Volume {
+        /// What they should have.
+        expected: String,
+        /// What they have.
+        found: String,
+        /// What to do about it.
+        advice: &'static str,
+    },
     /// A mask that does not say what is inside, or not where.
     #[error("expected a mask of {expected}, found {found}; {advice}")]
     Mask {
@@ -135,6 +151,14 @@ pub enum Fault {
 impl Fault {
     pub(crate) fn damaged(format: Format, what: impl Into<String>) -> Self {
         Self::Damaged { format, what: what.into() }
+    }
+
+    pub(crate) fn volume(
+        expected: impl Into<String>,
+        found: impl Into<String>,
+        advice: &'static str,
+    ) -> Self {
+        Self::Volume { expected: expected.into(), found: found.into(), advice }
     }
 
     pub(crate) fn mask(expected: impl Into<String>, found: String, advice: &'static str) -> Self {

@@ -5,7 +5,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::fault::{damaged, unsupported};
-use super::value::{integer, name, text};
+use super::value::{integer, name, numbers, text};
 use crate::error::Fault;
 use crate::format::Format;
 
@@ -41,13 +41,8 @@ impl Attributes {
             let missing = || damaged(format!("expected {}, found none", name(tag)));
             integer(object, tag)?.ok_or_else(missing)
         };
-        let optional = |tag, absent| integer(object, tag).map(|found| found.unwrap_or(absent));
-        // What is absent has a usual value; what is there without one has none.
-        let stated = |tag, absent| match integer(object, tag)? {
-            Some(found) => Ok(found),
-            None if object.get(tag).is_none() => Ok(absent),
-            None => Err(damaged(format!("expected {}, found it empty", name(tag)))),
-        };
+        // What is absent has a usual value; what is there without one is refused.
+        let stated = |tag, absent| integer(object, tag).map(|found| found.unwrap_or(absent));
         let flag = |tag, found: i64| match found {
             0 => Ok(false),
             1 => Ok(true),
@@ -85,7 +80,7 @@ impl Attributes {
                 "{photometric} has {expected} samples a pixel, found {samples}"
             )));
         }
-        let stated_frames = optional(tags::NUMBER_OF_FRAMES, 1)?;
+        let stated_frames = stated(tags::NUMBER_OF_FRAMES, 1)?;
         let frames = usize::try_from(stated_frames).ok().filter(|frames| *frames > 0);
         let frames = frames.ok_or_else(|| {
             let name = name(tags::NUMBER_OF_FRAMES);
@@ -93,11 +88,16 @@ impl Attributes {
         })?;
         let padding = match integer(object, tags::PIXEL_PADDING_VALUE)? {
             Some(value) => {
-                let other = optional(tags::PIXEL_PADDING_RANGE_LIMIT, value)?;
+                let other = stated(tags::PIXEL_PADDING_RANGE_LIMIT, value)?;
                 Some((value.min(other), value.max(other)))
             }
             None => None,
         };
+        // It says something of several samples only.
+        let empty = text(object, tags::PLANAR_CONFIGURATION)?.is_none();
+        let planar = if samples == 1 && empty { 0 } else { stated(tags::PLANAR_CONFIGURATION, 0)? };
+        square(object)?;
+        shown(object, &photometric)?;
         let narrow = |value: i64| u16::try_from(value).unwrap_or(0);
         Ok(Self {
             rows: side(tags::ROWS)?,
@@ -109,7 +109,7 @@ impl Attributes {
             bits_stored: narrow(bits_stored),
             shift: narrow(high_bit + 1 - bits_stored),
             signed: flag(tags::PIXEL_REPRESENTATION, stated(tags::PIXEL_REPRESENTATION, 0)?)?,
-            planar: flag(tags::PLANAR_CONFIGURATION, optional(tags::PLANAR_CONFIGURATION, 0)?)?,
+            planar: flag(tags::PLANAR_CONFIGURATION, planar)?,
             padding,
         })
     }
@@ -154,6 +154,47 @@ impl Attributes {
         let mask = (1_i64 << self.bits_stored) - 1;
         let value = (sample >> self.shift) & mask;
         if self.signed && value >> (self.bits_stored - 1) == 1 { value - mask - 1 } else { value }
+    }
+}
+
+/// Refuses pixels that are not as high as wide, where nothing says how large they are: a picture of
+/// them would be stretched (PS3.3, C.7.6.3.1.7).
+fn square(object: &InMemDicomObject) -> Result<(), Fault> {
+    let tag = tags::PIXEL_ASPECT_RATIO;
+    match numbers::<2>(object, tag)? {
+        Some([vertical, horizontal]) if vertical <= 0.0 || horizontal <= 0.0 => {
+            let name = name(tag);
+            let found = format!("{vertical}\\{horizontal}");
+            Err(damaged(format!("{name}: expected two numbers above 0, found {found}")))
+        }
+        Some([vertical, horizontal]) if vertical != horizontal => {
+            let what =
+                format!("pixels that are not square ({} of {vertical}\\{horizontal})", name(tag));
+            Err(unsupported(what, "export it with square pixels"))
+        }
+        None if object.get(tag).is_some() => {
+            Err(damaged(format!("expected {}, found it empty", name(tag))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a shape of the presentation that says something else than the photometric
+/// interpretation: IDENTITY changes nothing, and INVERSE says again what MONOCHROME1 does (PS3.3,
+/// C.8.11.3 and C.7.6.1). Of type 3, it may be empty.
+fn shown(object: &InMemDicomObject, photometric: &str) -> Result<(), Fault> {
+    let tag = tags::PRESENTATION_LUT_SHAPE;
+    match text(object, tag)?.as_deref() {
+        None | Some("IDENTITY") => Ok(()),
+        Some("INVERSE") if photometric == "MONOCHROME1" => Ok(()),
+        Some("INVERSE") => Err(damaged(format!(
+            "{}: expected IDENTITY as of {photometric}, found INVERSE, which is that of MONOCHROME1",
+            name(tag)
+        ))),
+        Some(other) => {
+            let name = name(tag);
+            Err(damaged(format!("{name}: expected IDENTITY or INVERSE, found {other}")))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::attributes::{self, Attributes};
 use super::colour::Table;
 use super::fault::damaged;
 use super::samples::Samples;
-use super::value::{first_number, name, number, text};
+use super::value::{name, number, several, text};
 use crate::error::Fault;
 use crate::intensity::to_unit;
 use crate::options::Intensity;
@@ -73,12 +73,23 @@ pub(super) enum Shades {
     Sigmoid(f64, f64),
 }
 
-/// A frame's first window; `None` where it has none. A VOI lookup table is not applied.
+/// A frame's first window; `None` where it has none. All of its windows have to be whole, since the
+/// first may have been meant for another one. A VOI lookup table is not applied.
 fn stored_window(object: &InMemDicomObject, frame: usize) -> Result<Option<Shades>, Fault> {
     let group = attributes::group(object, frame, tags::FRAME_VOILUT_SEQUENCE);
-    let center = first_number(group, tags::WINDOW_CENTER)?;
-    let width = first_number(group, tags::WINDOW_WIDTH)?;
-    let (center, width) = match (center, width) {
+    let centers = several(group, tags::WINDOW_CENTER)?;
+    let widths = several(group, tags::WINDOW_WIDTH)?;
+    if let (Some(centers), Some(widths)) = (&centers, &widths)
+        && centers.len() != widths.len()
+    {
+        let [center, width] = [tags::WINDOW_CENTER, tags::WINDOW_WIDTH].map(name);
+        let (centers, widths) = (centers.len(), widths.len());
+        return Err(damaged(format!(
+            "expected as many {center} as {width}, found {centers} and {widths}"
+        )));
+    }
+    let first = |numbers: Option<Vec<f64>>| numbers.and_then(|all| all.first().copied());
+    let (center, width) = match (first(centers), first(widths)) {
         (Some(center), Some(width)) => (center, width),
         (None, None) => return Ok(None),
         (center, _) => {
@@ -147,6 +158,15 @@ impl Shades {
                 (center - 0.5 - half, center - 0.5 + half)
             }
             Self::Sigmoid(center, width) => (center - width / 2.0, center + width / 2.0),
+        }
+    }
+
+    /// In words, in the units of the file.
+    pub(super) fn said(self) -> String {
+        match self {
+            Self::Range(low, high) => format!("{low} to {high}"),
+            Self::Linear(center, width) => format!("center {center} and width {width}"),
+            Self::Sigmoid(center, width) => format!("center {center} and width {width} (SIGMOID)"),
         }
     }
 

@@ -10,7 +10,7 @@ use super::attributes::{group, item, items};
 use super::colour;
 use super::fault::damaged;
 use super::grey;
-use super::value::{first_number, integer, name, number, text};
+use super::value::{integer, name, number, several, text};
 use super::volume::{File, Volume};
 use crate::error::Fault;
 use crate::format::Format;
@@ -203,7 +203,8 @@ fn sources(object: &InMemDicomObject, frame: usize) -> Result<Vec<Source>, Fault
     let mut sources = Vec::new();
     for derivation in items(own, tags::DERIVATION_IMAGE_SEQUENCE) {
         for source in items(derivation, tags::SOURCE_IMAGE_SEQUENCE) {
-            let number = first_number(source, tags::REFERENCED_FRAME_NUMBER)?;
+            let number = several(source, tags::REFERENCED_FRAME_NUMBER)?;
+            let number = number.and_then(|all| all.first().copied());
             let number = number.filter(|number| number.fract() == 0.0 && *number >= 0.0);
             let number = number.map(|number| number as usize);
             let uid = text(source, tags::REFERENCED_SOP_INSTANCE_UID)?;

@@ -1,5 +1,7 @@
-//! Values of attributes. What is absent or empty is `None`; what is present and cannot be read is an
-//! error that names the attribute.
+//! Values of attributes. What is absent is `None`; what is present and cannot be read is an error that
+//! names the attribute. So is an empty number, except where a slice lies: what changes the pixels'
+//! meaning may be left out, and not be left empty (types 1 and 1C of PS3.5, 7.4). An empty text is
+//! absent, as those that are read are of types that may be empty or are required.
 
 use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _};
 use dicom_core::value::Value;
@@ -40,7 +42,7 @@ pub(super) fn integer(object: &InMemDicomObject, tag: Tag) -> Result<Option<i64>
 
 /// The value of a numeric attribute of one: a finite number.
 pub(super) fn number(object: &InMemDicomObject, tag: Tag) -> Result<Option<f64>, Fault> {
-    let Some(values) = split(object, tag)? else { return Ok(None) };
+    let Some(values) = filled(object, tag)? else { return Ok(None) };
     match values.as_slice() {
         [value] => parse(tag, value).map(Some),
         values => {
@@ -50,13 +52,13 @@ pub(super) fn number(object: &InMemDicomObject, tag: Tag) -> Result<Option<f64>,
     }
 }
 
-/// The first value of a numeric attribute that may have several: a finite number.
-pub(super) fn first_number(object: &InMemDicomObject, tag: Tag) -> Result<Option<f64>, Fault> {
-    let Some(values) = split(object, tag)? else { return Ok(None) };
-    values.first().map(|value| parse(tag, value)).transpose()
+/// The values of a numeric attribute that may have several: finite numbers, at least one.
+pub(super) fn several(object: &InMemDicomObject, tag: Tag) -> Result<Option<Vec<f64>>, Fault> {
+    let Some(values) = filled(object, tag)? else { return Ok(None) };
+    values.iter().map(|value| parse(tag, value)).collect::<Result<_, _>>().map(Some)
 }
 
-/// All values of a numeric attribute, of which there must be `N`.
+/// All values of a numeric attribute, of which there must be `N`. An empty one is absent.
 pub(super) fn numbers<const N: usize>(
     object: &InMemDicomObject,
     tag: Tag,
@@ -77,6 +79,15 @@ fn primitive(object: &InMemDicomObject, tag: Tag) -> Result<Option<&PrimitiveVal
         Some(Value::Primitive(value)) => Ok(Some(value)),
         Some(_) => Err(damaged(format!("{}: expected a value, found a sequence", name(tag)))),
     }
+}
+
+/// As [`split`], of an attribute that may be left out but not be empty.
+fn filled(object: &InMemDicomObject, tag: Tag) -> Result<Option<Vec<String>>, Fault> {
+    let values = split(object, tag)?;
+    if values.is_none() && object.get(tag).is_some() {
+        return Err(damaged(format!("expected {}, found it empty", name(tag))));
+    }
+    Ok(values)
 }
 
 /// The values as texts, binary numbers written out; `None` if there are none.

@@ -176,13 +176,26 @@ impl Volume {
             Intensity::Window { .. } | Intensity::Stored => return Ok(false),
             Intensity::Auto => {}
         }
-        for slice in chosen.iter().filter_map(|index| self.slices.get(*index)) {
+        Ok(!chosen.is_empty() && self.own()?.is_none())
+    }
+
+    /// What the slices say of their shades, which is the same of all: one scale, so that a slice can
+    /// be compared with its neighbours.
+    fn own(&self) -> Result<Option<Shades>, Fault> {
+        let mut first = None;
+        for slice in &self.slices {
             let Some(file) = self.files.get(slice.file) else { continue };
-            if Shades::own(&file.object, &file.attributes, slice.frame)?.is_none() {
-                return Ok(true);
+            let own = Shades::own(&file.object, &file.attributes, slice.frame)?;
+            let one = *first.get_or_insert(own);
+            if one != own {
+                let said =
+                    |own: Option<Shades>| own.map_or_else(|| "none".to_owned(), Shades::said);
+                let found = format!("{} of one slice, {} of another", said(one), said(own));
+                let advice = "give one for all (--window)";
+                return Err(Fault::volume("one window for all slices", found, advice));
             }
         }
-        Ok(false)
+        Ok(first.flatten())
     }
 
     /// Brings monochrome planes to `[0, 1]`. The scale is the first plane's.

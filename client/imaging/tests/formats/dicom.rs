@@ -192,7 +192,7 @@ fn numbers_that_cannot_be_read_are_refused_by_name() {
         file
     };
     // Each attribute that is used, with a text that is no number of its kind.
-    let texts: [(u16, u16, &[u8; 2], &str, &str); 18] = [
+    let texts: [(u16, u16, &[u8; 2], &str, &str); 31] = [
         (
             0x0028,
             0x0008,
@@ -228,7 +228,38 @@ fn numbers_that_cannot_be_read_are_refused_by_name() {
         (0x0028, 0x0008, b"IS", "1,0", "NumberOfFrames (0028,0008)"),
         (0x0028, 0x0008, b"IS", "1.5", "NumberOfFrames (0028,0008): expected a whole number"),
         (0x0028, 0x1050, b"DS", "40,5", "WindowCenter (0028,1050)"),
-        (0x0028, 0x1050, b"DS", "", "half a window: expected WindowCenter (0028,1050)"),
+        (0x0028, 0x1050, b"DS", "", "expected WindowCenter (0028,1050), found it empty"),
+        (0x0028, 0x1050, b"DS", "40\\x", "WindowCenter (0028,1050): expected a number"),
+        (0x0028, 0x1050, b"DS", "40\\", "WindowCenter (0028,1050): expected a number"),
+        (
+            0x0028,
+            0x1050,
+            b"DS",
+            "40\\-600",
+            "as many WindowCenter (0028,1050) as WindowWidth (0028,1051), found 2 and 1",
+        ),
+        (0x0028, 0x1051, b"DS", "400\\x", "WindowWidth (0028,1051): expected a number"),
+        (0x0028, 0x1052, b"DS", "", "expected RescaleIntercept (0028,1052), found it empty"),
+        (0x0028, 0x1053, b"DS", " ", "expected RescaleSlope (0028,1053), found it empty"),
+        (0x0028, 0x0008, b"IS", "", "expected NumberOfFrames (0028,0008), found it empty"),
+        (0x0028, 0x0120, b"US", "", "expected PixelPaddingValue (0028,0120), found it empty"),
+        (
+            0x0028,
+            0x0034,
+            b"IS",
+            "2\\1",
+            "pixels that are not square (PixelAspectRatio (0028,0034) of 2\\1), which is not read",
+        ),
+        (0x0028, 0x0034, b"IS", "0\\1", "PixelAspectRatio (0028,0034): expected two numbers above"),
+        (0x0028, 0x0034, b"IS", "", "expected PixelAspectRatio (0028,0034), found it empty"),
+        (
+            0x2050,
+            0x0020,
+            b"CS",
+            "INVERSE",
+            "PresentationLUTShape (2050,0020): expected IDENTITY as of MONOCHROME2, found INVERSE",
+        ),
+        (0x2050, 0x0020, b"CS", "LIN OD", "expected IDENTITY or INVERSE, found LIN OD"),
         (0x0028, 0x1051, b"DS", "wide", "WindowWidth (0028,1051)"),
         (0x0028, 0x1051, b"DS", "0", "WindowWidth (0028,1051): expected a width of at least 1"),
         (0x0028, 0x1052, b"DS", "nan", "RescaleIntercept (0028,1052)"),
@@ -265,10 +296,13 @@ fn numbers_that_cannot_be_read_are_refused_by_name() {
     decode(&windows.bytes(), &ReadOptions::default()).unwrap();
     let error = refused(&plain().word(0x0028, 0x0103, 2).bytes()).to_string();
     assert!(error.contains("PixelRepresentation (0028,0103) of 0 or 1, found 2"), "{error}");
-    // What is empty is absent.
+    // What may be empty is absent then, and what says the same twice is read.
     let mut empty = plain();
-    empty.text(0x0028, 0x1052, b"DS", "").text(0x0028, 0x1050, b"DS", " ");
+    empty.text(0x0028, 0x0006, b"US", "").text(0x2050, 0x0020, b"CS", "");
+    empty.text(0x0028, 0x0034, b"IS", "3\\3");
     assert_eq!(values(&empty, Intensity::Auto), [0.0, 1.0]);
+    empty.text(0x2050, 0x0020, b"CS", "INVERSE").text(0x0028, 0x0004, b"CS", "MONOCHROME1");
+    assert_eq!(values(&empty, Intensity::Auto), [1.0, 0.0]);
 }
 
 #[test]
@@ -280,6 +314,20 @@ fn frames_are_chosen_and_share_their_range() {
     assert_eq!((stack.info.slices, stack.planes[0].index, stack.planes[1].index), (3, 2, 0));
     assert_eq!(stack.planes[0].values, [0.4, 1.0]);
     assert_eq!(stack.planes[1].values, [0.0, 0.1]);
+    // Windows of their own would be a scale of each frame.
+    let window = |center: f64| {
+        let mut voi = Dicom::item();
+        voi.decimals(0x0028, 0x1050, &[center]).decimals(0x0028, 0x1051, &[400.0]);
+        let mut groups = Dicom::item();
+        groups.sequence(0x0028, 0x9132, &[voi]);
+        groups
+    };
+    let mut windows = file.clone();
+    windows.sequence(0x5200, 0x9230, &[window(40.0), window(40.0), window(40.0)]);
+    decode(&windows.bytes(), &ReadOptions::default()).unwrap();
+    windows.sequence(0x5200, 0x9230, &[window(40.0), window(40.0), window(50.0)]);
+    let error = refused(&windows.bytes()).to_string();
+    assert!(error.contains("expected one window for all slices, found center 40"), "{error}");
     // Two fragments for each of two frames, told apart by the offset table only.
     let mut split = Dicom::new(make::RLE, 6, 4, (16, 12));
     split.text(0x0028, 0x0008, b"IS", "2").fragments(&vec![vec![0; 4]; 4]);
