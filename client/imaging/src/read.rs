@@ -1,6 +1,6 @@
 //! Reading a file of any of the formats.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -98,7 +98,7 @@ pub fn heeded(path: &Path, options: &ReadOptions) -> Result<Heeded, ImagingError
 /// The format of the file at `path`, by its first bytes.
 pub(crate) fn format(path: &Path) -> Result<Format, Fault> {
     let mut start = Vec::new();
-    File::open(path)?.take(START).read_to_end(&mut start)?;
+    open(path)?.take(START).read_to_end(&mut start)?;
     detect(&start)
 }
 
@@ -119,8 +119,20 @@ pub fn decode(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> {
     }
 }
 
+/// Opens a file, and nothing else: whoever opens a pipe waits until somebody writes to it.
+pub(crate) fn open(path: &Path) -> Result<File, Fault> {
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        Err(Fault::NotAFile { found: "a folder" })
+    } else if !kind.is_file() {
+        Err(Fault::NotAFile { found: "a pipe, a socket or a device" })
+    } else {
+        Ok(File::open(path)?)
+    }
+}
+
 pub(crate) fn load(path: &Path, limits: Limits) -> Result<Vec<u8>, Fault> {
-    let file = File::open(path)?;
+    let file = open(path)?;
     Fault::limit("bytes of the file", limits.bytes, file.metadata()?.len())?;
     let mut bytes = Vec::new();
     // One more than the limit, so that a file that grows meanwhile is refused by `decode`.

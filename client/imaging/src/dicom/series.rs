@@ -1,13 +1,12 @@
 //! A folder of DICOM files that are the slices of one volume.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File as Handle};
+use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use dicom_dictionary_std::{tags, uids};
 
-use super::fault::damaged;
 use super::grey::Shades;
 use super::value::{name, text};
 use super::volume::{File, Slice, Volume};
@@ -15,10 +14,12 @@ use crate::error::Fault;
 use crate::format::Format;
 use crate::geometry::{Geometry, Vector, dot, length, minus, scale};
 use crate::options::Limits;
-use crate::read::load;
+use crate::read::{load, open};
 
 /// How much the steps from slice to slice may differ, as a part of their median.
 const UNEVEN: f64 = 0.1;
+/// Slices nearer to each other than this, in millimetres, lie at one place.
+const SAME: f64 = 1e-3;
 /// What scanners of slices call single ones, and these scanners.
 const SLICES: [&str; 3] = [
     uids::CT_IMAGE_STORAGE,
@@ -49,16 +50,13 @@ pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
         let file = path.file_name().unwrap_or_default().display().to_string();
         let within = |fault| Fault::Slice { file: file.clone(), fault: Box::new(fault) };
         let mut bytes = Vec::new();
-        let opened = Handle::open(&path).map_err(|error| within(error.into()))?;
+        let opened = open(&path).map_err(within)?;
         let most = left.saturating_add(1);
         opened.take(most).read_to_end(&mut bytes).map_err(|error| within(error.into()))?;
         let found = limits.bytes - left + bytes.len() as u64;
         Fault::limit("bytes of the series", limits.bytes, found)?;
         left -= bytes.len() as u64;
-        if crate::detect::detect(&bytes).map_err(within)? != Format::Dicom {
-            let what = "expected DICOM slices only in the folder of a series";
-            return Err(within(damaged(what)));
-        }
+        only_dicom(&bytes).map_err(within)?;
         let parsed = File::parse(&bytes, limits).map_err(within)?;
         let geometry = place(&parsed).map_err(within)?;
         slices.push((file, geometry, parsed));
@@ -70,6 +68,18 @@ pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
         order.iter().filter_map(|index| files.get_mut(*index)?.take()).collect::<Vec<_>>();
     let slices = (0..ordered.len()).map(|file| Slice { file, frame: 0 }).collect();
     Ok(Volume { files: ordered, slices })
+}
+
+/// Refuses a file of another kind.
+fn only_dicom(bytes: &[u8]) -> Result<(), Fault> {
+    let found = match crate::detect::detect(bytes) {
+        Ok(Format::Dicom) => return Ok(()),
+        Ok(format) => format!("{format}"),
+        Err(Fault::Unknown { found }) => found,
+        Err(fault) => return Err(fault),
+    };
+    let expected = "DICOM slices only in the folder of a series";
+    Err(Fault::volume(expected, found, "take it out of the folder"))
 }
 
 /// Whether a folder holds slices of one volume, whatever else lies there: two slices ([`is_slice`])
@@ -128,15 +138,18 @@ fn series_of(file: &File) -> Result<[Option<String>; 4], Fault> {
 fn place(file: &File) -> Result<Geometry, Fault> {
     let found = file.attributes.frames;
     if found > 1 {
-        return Err(damaged(format!("expected one frame a file of a series, found {found}")));
+        let advice = "name the file itself, or put it into another folder";
+        return Err(Fault::volume("one frame a file of a series", found.to_string(), advice));
     }
     file.geometry.clone().ok_or_else(|| {
         let wanted =
             [tags::IMAGE_POSITION_PATIENT, tags::IMAGE_ORIENTATION_PATIENT, tags::PIXEL_SPACING];
         let [position, orientation, spacing] = wanted.map(name);
-        damaged(format!(
-            "expected {position}, {orientation} and {spacing}, by which the slices of a series are put in order, found none; files that are no slices of a volume are listed one by one in a labels.csv"
-        ))
+        let expected = format!(
+            "{position}, {orientation} and {spacing}, by which the slices of a series are put in order"
+        );
+        let advice = "export the series with them; files that are no slices of a volume are listed one by one in a labels.csv";
+        Fault::volume(expected, "none", advice)
     })
 }
 
@@ -145,8 +158,9 @@ fn order(slices: &[(String, Geometry, File)]) -> Result<Vec<usize>, Fault> {
     let Some((first, there, one)) = slices.first() else { return Err(Fault::Empty) };
     for (file, here, other) in slices {
         if let Some(what) = difference(one, there, other, here)? {
-            let both = format!("{first} and {file} differ in {what}");
-            return Err(damaged(format!("expected one series in its folder: {both}")));
+            let found = format!("{first} and {file}, which differ in {what}");
+            let advice = "put each series into a folder of its own";
+            return Err(Fault::volume("slices of one series in a folder", found, advice));
         }
     }
     let origin = |index: usize| {
@@ -162,14 +176,24 @@ fn order(slices: &[(String, Geometry, File)]) -> Result<Vec<usize>, Fault> {
     let mut sorted = steps.clone();
     sorted.sort_by(|one, other| along(*one).total_cmp(&along(*other)));
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    let both = |pair: &[usize]| {
+        let name = |index: &usize| slices.get(*index).map_or("", |(file, ..)| file.as_str());
+        pair.iter().map(name).collect::<Vec<_>>().join(" and ")
+    };
+    let pairs = || order.windows(2).zip(&steps);
+    if let Some((pair, _)) = pairs().find(|(_, step)| length(**step) < SAME) {
+        let found = format!("{} at the same place", both(pair));
+        let advice = "keep one of the two, as of all that are there twice";
+        return Err(Fault::volume("one slice at each place", found, advice));
+    }
     let uneven = |step: Vector| length(minus(step, median)) > UNEVEN * along(median);
-    for (pair, step) in order.windows(2).zip(&steps) {
-        if along(median) <= 0.0 || uneven(*step) {
-            let name = |index: usize| slices.get(index).map_or("", |(file, ..)| file.as_str());
-            let apart = format!("{} and {} {:?} mm", name(pair[0]), name(pair[1]), step);
-            let expected = format!("expected slices that are {median:?} mm apart");
-            return Err(damaged(format!("{expected}, found {apart} apart")));
-        }
+    if let Some((pair, step)) = pairs().find(|(_, step)| along(median) <= 0.0 || uneven(**step)) {
+        let said = |[x, y, z]: Vector| format!("({x:.2}, {y:.2}, {z:.2}) mm apart");
+        let expected = format!("slices that are all {}", said(median));
+        let found = format!("{} {}", both(pair), said(*step));
+        let advice =
+            "add the slices that are missing, or take those out that are of another series";
+        return Err(Fault::volume(expected, found, advice));
     }
     Ok(order)
 }
@@ -188,10 +212,13 @@ fn difference(
     let crooked = apart(there.across, here.across, there.width) > tolerance
         || apart(there.down, here.down, there.height) > tolerance;
     let patient = |file: &File| text(&file.object, tags::PATIENT_ID);
+    let modality = |file: &File| text(&file.object, tags::MODALITY);
     let what = if uid(one)? != uid(other)? {
         name(tags::SERIES_INSTANCE_UID)
     } else if patient(one)? != patient(other)? {
         name(tags::PATIENT_ID)
+    } else if modality(one)? != modality(other)? {
+        name(tags::MODALITY)
     } else if (a.rows, a.columns) != (b.rows, b.columns) {
         "their size".to_string()
     } else if (&a.photometric, a.samples) != (&b.photometric, b.samples) {

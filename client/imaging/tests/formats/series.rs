@@ -155,6 +155,40 @@ fn a_mask_in_nifti_lies_on_the_slices_of_a_series() {
     assert!(error.contains("where the image's do"), "{error}");
 }
 
+/// Else each slice would have a scale of its own.
+#[test]
+fn slices_of_different_windows_are_refused_unless_one_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = whole();
+    for file in &mut files {
+        file.decimals(0x0028, 0x1050, &[3.0]).decimals(0x0028, 0x1051, &[5.0]);
+    }
+    write(folder.path(), &files);
+    let read = |options: &ReadOptions| read(folder.path(), options).map_err(|e| e.to_string());
+    let stack = read(&ReadOptions::default()).unwrap();
+    assert_eq!(stack.planes[0].values, [0.125; 4]);
+    files[0].decimals(0x0028, 0x1050, &[-600.0]).decimals(0x0028, 0x1051, &[1500.0]);
+    write(folder.path(), &files);
+    // Also of the slices that have the same.
+    let one = SliceOptions { which: Slices::At(vec![0]), ..SliceOptions::default() };
+    for slices in [SliceOptions::default(), one] {
+        let error = read(&ReadOptions { slices, ..ReadOptions::default() }).unwrap_err();
+        let expected = "expected one window for all slices, found center 3 and width 5 of one \
+                        slice, center -600 and width 1500 of another; give one for all (--window)";
+        assert!(error.contains(expected), "{error}");
+    }
+    let window = Intensity::Window { center: 2.0, width: 4.0 };
+    let stack = read(&ReadOptions { intensity: window, ..ReadOptions::default() }).unwrap();
+    let values: Vec<f32> = stack.planes.iter().map(|plane| plane.values[0]).collect();
+    assert_eq!(values, [0.25, 0.5, 0.75, 1.0]);
+    // One of them has none.
+    files[0].text(0x0028, 0x1050, b"DS", "3").text(0x0028, 0x1051, b"DS", "5");
+    files[1] = slice(0.0, 1);
+    write(folder.path(), &files);
+    let error = read(&ReadOptions::default()).unwrap_err();
+    assert!(error.contains("found 0 to 255 of one slice, center 3 and width 5"), "{error}");
+}
+
 /// What is done to one slice.
 type Change<'a> = &'a dyn Fn(&mut Dicom);
 
@@ -168,10 +202,20 @@ fn what_is_no_single_volume_is_refused() {
         stored(folder.path(), Slices::All).unwrap_err()
     };
     let gap = refused(&|files| files[0] = slice(12.5, 4));
-    assert!(gap.contains("slices that are [0.0, 0.0, 2.5") && gap.contains("0.dcm"), "{gap}");
+    assert!(gap.contains("slices that are all (0.00, 0.00, 2.5") && gap.contains("0.dcm"), "{gap}");
+    assert!(gap.contains("add the slices that are missing") && !gap.contains("decoded"), "{gap}");
     let twice = refused(&|files| files.push(slice(2.5, 9)));
-    assert!(twice.contains("1.dcm and 3.dcm [0.0, 0.0, 0.0] mm apart"), "{twice}");
-    let cases: [(Change<'_>, &str); 9] = [
+    let expected =
+        "expected one slice at each place, found 1.dcm and 3.dcm at the same place; keep one";
+    assert!(twice.contains(expected), "{twice}");
+    // All of them twice.
+    let all = refused(&|files| {
+        files.truncate(2);
+        files.extend(files.clone());
+    });
+    assert!(all.contains("found 1.dcm and 2.dcm at the same place"), "{all}");
+    let cases: [(Change<'_>, &str); 10] = [
+        (&|file| _ = file.text(0x0008, 0x0060, b"CS", "MR"), "Modality"),
         (&|file| _ = file.text(0x0010, 0x0020, b"LO", "another"), "PatientID"),
         (&|file| _ = file.text(0x0020, 0x000e, b"UI", "1.6"), "SeriesInstanceUID"),
         (&|file| _ = file.text(0x0020, 0x0052, b"UI", "1.6"), "FrameOfReferenceUID"),
@@ -182,12 +226,14 @@ fn what_is_no_single_volume_is_refused() {
         ),
         (&|file| _ = file.word(0x0028, 0x0010, 1), "their size"),
         (&|file| _ = file.text(0x0028, 0x0004, b"CS", "MONOCHROME1"), "PhotometricInterpretation"),
-        (&|file| _ = file.text(0x0020, 0x0032, b"DS", ""), "its slice 2.dcm: cannot be decoded"),
+        (&|file| _ = file.text(0x0020, 0x0032, b"DS", ""), "its slice 2.dcm: expected Image"),
         (&|file| _ = file.text(0x0028, 0x0008, b"IS", "2").octets(&[0; 8]), "one frame a file"),
     ];
     for (change, reason) in cases {
         let error = refused(&|files| change(&mut files[1]));
         assert!(error.contains(reason), "{error}, expected {reason}");
+        // They are sound files.
+        assert!(!error.contains("decoded") && !error.contains("fetch"), "{error}");
     }
     let moved = refused(&|files| _ = files[1].decimals(0x0020, 0x0032, &[-12.0, 20.0, 0.0]));
     assert!(moved.contains("mm apart"), "{moved}");
@@ -196,8 +242,17 @@ fn what_is_no_single_volume_is_refused() {
     write(folder.path(), &whole());
     std::fs::write(folder.path().join("notes.txt"), "not a slice").unwrap();
     let error = stored(folder.path(), Slices::All).unwrap_err();
-    assert!(error.contains("its slice notes.txt: expected PNG"), "{error}");
+    assert!(error.contains("its slice notes.txt: expected DICOM slices only"), "{error}");
     std::fs::remove_file(folder.path().join("notes.txt")).unwrap();
+    #[cfg(unix)]
+    {
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = stored(folder.path(), Slices::All).unwrap_err();
+        assert!(error.contains("its slice pipe: expected a file, found a pipe"), "{error}");
+        assert!(read(&pipe, &ReadOptions::default()).is_err());
+        std::fs::remove_file(pipe).unwrap();
+    }
     let limits = Limits { bytes: 600, ..Limits::default() };
     let error = read(folder.path(), &ReadOptions { limits, ..ReadOptions::default() });
     assert!(error.unwrap_err().to_string().contains("bytes of the series"));
