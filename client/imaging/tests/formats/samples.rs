@@ -8,10 +8,11 @@ use ringfence_imaging::{Fault, Intensity, ReadOptions, read};
 use crate::hostile;
 
 /// Refused files of docs/formats.md, with what their reason says.
-const REFUSED: [(&str, &str); 7] = [
+const REFUSED: [(&str, &str); 8] = [
     ("dicom/pydicom_JPEG-lossy.dcm", "1.2.840.10008.1.2.4.51 (JPEG Extended"),
     ("dicom/pydicom_JPGExtended.dcm", "samples of 12 bits"),
     ("dicom/pydicom_MR_truncated.dcm", "claims 8192 bytes, found 8130"),
+    ("dicom/pydicom_color-px.dcm", "not square"),
     ("dicom/pydicom_liver_1frame.dcm", "which is read as a mask"),
     ("dicom/pydicom_no_meta.dcm", "expected PNG"),
     ("dicom/pydicom_rtplan.dcm", "modality RTPLAN"),
