@@ -80,7 +80,7 @@ pub enum DataError {
         delimiter: &'static str,
     },
     /// A column that must be there and is not.
-    #[error("{}: expected a column {column}, found {found:?} (parted by {delimiter}); name it so in the first line", path.display())]
+    #[error("{}: expected a column {column}, found {} (parted by {delimiter}); name it so in the first line", path.display(), columns(found))]
     Column {
         /// The table.
         path: PathBuf,
@@ -439,6 +439,14 @@ fn advice(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::NotFound => "; check that the path exists",
         std::io::ErrorKind::PermissionDenied => "; check that it may be accessed",
         _ => "",
+    }
+}
+
+/// The columns of a table in words.
+fn columns(names: &[String]) -> String {
+    match names {
+        [] => "no column".to_string(),
+        names => quoted(names),
     }
 }
 

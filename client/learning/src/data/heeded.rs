@@ -91,9 +91,11 @@ pub fn check_heeded(
         let found = match heeded(path, options) {
             Ok(found) => found,
             Err(error) => match error.fault {
-                Fault::File(_) | Fault::Unknown { .. } | Fault::Empty | Fault::NoImage { .. } => {
-                    continue;
-                }
+                Fault::File(_)
+                | Fault::NotAFile { .. }
+                | Fault::Unknown { .. }
+                | Fault::Empty
+                | Fault::NoImage { .. } => continue,
                 _ => return Ok(()),
             },
         };

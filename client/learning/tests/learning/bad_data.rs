@@ -17,8 +17,9 @@ use ringfence_weights::MeanStep;
 #[test]
 fn bad_tables_and_files_are_refused_by_name() {
     let cases = [
-        ("label,site\n1,a\n", "expected a column `file`, found [\"label\", \"site\"]"),
+        ("label,site\n1,a\n", "expected a column `file`, found `label`, `site` (parted"),
         ("file,site\n1.png,a\n", "expected a column `label` or `mask`"),
+        ("", "expected a column `file`, found no column (parted"),
         ("file,label\n", "found none"),
         ("file,label,split\n1.png,0,trian\n", "line 2, column `split`: expected train, val"),
         ("file,label,site\n1.png,0,\n", "line 2, column `site`"),
@@ -40,6 +41,11 @@ fn bad_tables_and_files_are_refused_by_name() {
     assert!(refused(&empty.path().join("notes.txt"), &options()).contains("expected a folder"));
 }
 
+#[cfg(unix)]
+fn make_pipe(path: &std::path::Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
 #[test]
 fn damaged_absent_and_misfitting_images_are_refused_by_name() {
     let table = "file,mask,site,patient\n1.png,m1.png,a,p\n2.png,m2.png,a,q\n";
@@ -54,6 +60,22 @@ fn damaged_absent_and_misfitting_images_are_refused_by_name() {
     assert!(refused(folder.path(), &options()).contains("2.png"));
     fs::remove_file(path("2.png")).unwrap();
     assert!(refused(folder.path(), &options()).contains("2.png"));
+    // Neither a pipe, of which reading would not end.
+    #[cfg(unix)]
+    {
+        make_pipe(&path("2.png"));
+        let error = refused(folder.path(), &options());
+        let expected = "2.png: expected a file, found a pipe, a socket or a device";
+        assert!(error.contains(expected), "{error}");
+        fs::remove_file(path("2.png")).unwrap();
+        let table = fs::read(path("labels.csv")).unwrap();
+        fs::remove_file(path("labels.csv")).unwrap();
+        make_pipe(&path("labels.csv"));
+        let error = refused(folder.path(), &options());
+        assert!(error.contains("labels.csv: expected a table, found a folder, a pipe"), "{error}");
+        fs::remove_file(path("labels.csv")).unwrap();
+        fs::write(path("labels.csv"), table).unwrap();
+    }
     fs::write(path("2.png"), whole).unwrap();
     ImageBuffer::from_pixel(16, 15, Luma([1_u8])).save(path("m2.png")).unwrap();
     let error = refused(folder.path(), &options());

@@ -39,6 +39,13 @@ impl Sheet {
     /// quoted field without end, [`DataError::Fields`] for a line of more or fewer fields.
     pub(super) fn read(path: &Path, known: impl Fn(&str) -> bool) -> Result<Self, DataError> {
         let file = |source| DataError::File { path: path.to_path_buf(), source };
+        // Whoever reads a pipe waits until somebody writes to it.
+        let metadata = std::fs::metadata(path).map_err(file)?;
+        if !metadata.is_file() {
+            return Err(file(std::io::Error::other(
+                "expected a table, found a folder, a pipe, a socket or a device",
+            )));
+        }
         let bytes = std::fs::read(path).map_err(file)?;
         let undecodable = |source| DataError::Text { path: path.to_path_buf(), source };
         let text = text::decode(&bytes).map_err(undecodable)?;
