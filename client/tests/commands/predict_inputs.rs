@@ -77,6 +77,58 @@ fn files_that_are_not_read_are_told_by_the_exit_code_and_notes_are_passed_over()
     assert!(help.contains("not-read.csv") && help.contains("exit code is 3"), "{help}");
 }
 
+/// A link that leads nowhere and a pipe are one file each that is not read.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    known_model(folder, &[], |name, _| if name == "head.bias" { -5.0 } else { 0.0 });
+    let images = folder.join("images");
+    write(&images.join("a.png"), (16, 16), |x, _| x as u8);
+    std::os::unix::fs::symlink("nowhere", images.join("link.png")).unwrap();
+    let pipe = images.join("f.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
+    let said = partly(folder, &predict);
+    assert!(said.contains("1 image of 1 file predicted, 2 files not read"), "{said}");
+    let told = "f.png: expected a file, found a pipe, a socket or a device; take it off";
+    assert!(said.contains(told), "{said}");
+    assert!(said.contains("link.png: No such file"), "{said}");
+    let line = said.lines().find(|line| line.starts_with("not read: ")).unwrap();
+    assert!(line.len() < 700, "{line}");
+    // The pipe alone, with a window that somebody might heed.
+    let window = ["--window=40,400", "--out", "out2"];
+    let alone = ["predict", "--model", "model.safetensors", "images/f.png"];
+    let error = ringfence(folder, &[&alone[..], &window].concat()).unwrap_err();
+    assert!(error.contains("none of 1 file could be read"), "{error}");
+}
+
+/// A shell names all of a folder by `*`, its table too.
+#[test]
+fn a_table_is_no_mask() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    known_model(folder, &[], |name, _| if name == "head.bias" { -5.0 } else { 0.0 });
+    write(&folder.join("mk/a.png"), (16, 16), |x, _| x as u8);
+    std::fs::write(folder.join("mk/labels.txt"), "text").unwrap();
+    std::fs::write(folder.join("mk/labels.csv.bak"), "text").unwrap();
+    let model = ["predict", "--model", "model.safetensors", "--out", "out"];
+    // Within the folder a copy of a table is one file that is not read.
+    let said = partly(folder, &[&model[..], &["mk"]].concat());
+    assert!(said.contains("1 image of 1 file predicted, 1 file not read"), "{said}");
+    let all = ["mk/a.png", "mk/labels.csv.bak", "mk/labels.txt"];
+    let said = partly(folder, &[&model[..], &all].concat());
+    assert!(said.contains("1 image of 1 file predicted, 2 files not read"), "{said}");
+    std::fs::write(folder.join("mk/labels.csv"), "file,mask\na.png,m.png\n").unwrap();
+    let named = [&model[..], &all, &["mk/labels.csv"]].concat();
+    let error = again(folder, &named).unwrap_err();
+    assert!(
+        error.contains("mk/labels.csv: expected images or their folder, found a table"),
+        "{error}"
+    );
+}
+
 /// The other slices of the volume are not at fault.
 #[test]
 fn lines_that_name_no_slice_are_left_out_alone() {

@@ -10,7 +10,7 @@ use ringfence_learning::data::{
 use ringfence_learning::{DataError, DataOptions, TaskName};
 use ringfence_words::{counted, listed};
 
-use super::names::is_no_image;
+use super::names::{is_no_image, is_other, is_table};
 use super::root::{CalledMask, Root};
 
 /// A file to predict on, or a folder of slices.
@@ -81,6 +81,12 @@ impl Inputs {
         let given = inputs.iter().map(|input| input.display().to_string()).collect();
         let mut found = Self { given, ..Self::default() };
         for input in inputs {
+            // As a shell names all of a folder: the table says what the others are.
+            ensure!(
+                !is_table(input),
+                "{}: expected images or their folder, found a table; name the folder it is in, and none of what it holds, or leave the table out",
+                input.display()
+            );
             let folder = if input.is_dir() { input } else { input.parent().unwrap_or(input) };
             let root = Root { input, folder };
             let first = found.files.len();
@@ -130,7 +136,7 @@ impl Inputs {
     /// Only names tell, so that whoever means these files names nothing else.
     fn check_masks(&self) -> anyhow::Result<()> {
         let of = |mask| self.files.iter().filter(move |file| file.mask == mask);
-        let images = of(CalledMask::No).count();
+        let images = of(CalledMask::No).filter(|file| !is_other(&file.path)).count();
         let masks = of(CalledMask::Within).chain(of(CalledMask::Named)).count();
         let first =
             of(CalledMask::Within).chain(of(CalledMask::Named).filter(|_| images > 0)).next();
@@ -268,9 +274,13 @@ impl Inputs {
     }
 }
 
+/// Whether this is a folder. A link that leads nowhere is none: it is one file that is not read.
 fn is_folder(path: &Path) -> anyhow::Result<bool> {
-    let metadata = std::fs::metadata(path);
-    Ok(metadata.with_context(|| format!("cannot read {}", path.display()))?.is_dir())
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_dir()),
+        Err(_) if path.is_symlink() => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
 }
 
 /// What a folder holds, without hidden files, tables and notes.

@@ -45,6 +45,13 @@ pub(super) fn is_mask_file(name: &Path) -> bool {
     says(words.first()) || says(words.last())
 }
 
+/// Whether a file is a table, a note or a document by its name, also where it is a copy: `labels.csv`,
+/// `labels.csv.bak`, `mask.txt~`.
+pub(super) fn is_other(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    name.split('.').skip(1).any(|end| OTHERS.contains(&end.trim_end_matches('~')))
+}
+
 /// Whether a folder is called as folders of masks are: `masks`, `labelsTr`, `1st_manual`, `lung masks`;
 /// not `label 1`, which is a class.
 pub(super) fn is_mask_folder(name: &Path) -> bool {
@@ -66,6 +73,11 @@ fn words(path: &Path) -> Vec<String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let parts = name.split(|letter: char| !letter.is_alphanumeric());
     parts.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether a file is called as a folder's table is.
+pub(super) fn is_table(path: &Path) -> bool {
+    path.is_file() && path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("labels.csv"))
 }
 
 /// Whether a file is none by its name: hidden, a table, a note, or what systems leave in folders.
@@ -98,8 +110,11 @@ mod tests {
         ] {
             assert!(is_mask_file(name.as_ref()), "{name}");
         }
+        for name in ["labels.csv", "labels.csv.bak", "Labels.TXT", "mask.json~", "x_seg.xml"] {
+            assert!(is_other(name.as_ref()), "{name}");
+        }
         for name in ["a.png", "0001.dcm", "masked.png", "unlabelled.png", "segment.png", ""] {
-            assert!(!is_mask_file(name.as_ref()), "{name}");
+            assert!(!is_mask_file(name.as_ref()) && !is_other(name.as_ref()), "{name}");
         }
         for name in [
             "masks",

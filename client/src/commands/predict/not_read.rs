@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use ringfence_learning::DataError;
-use ringfence_words::{counted, listed_by};
+use ringfence_words::{MOST_LISTED, counted, grouped};
 
 /// A file's name, and what is wrong with it.
 type Fault = (String, String);
@@ -87,10 +87,17 @@ pub(super) fn reason(path: &Path, error: &DataError) -> String {
     text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
 }
 
-/// The files at fault in one line: how many for each reason, with the first of each.
+/// Letters of the line that tells what is at fault, and of each of several reasons in it; the list has
+/// all of them.
+const MOST_LETTERS: usize = 600;
+const MOST_OF_EACH: usize = 200;
+
+/// The files at fault in one line: how many for each reason, with the first of each. Where the reasons
+/// are long, their ends are left to the list.
 fn told(what: &str, faults: &[Fault]) -> Option<String> {
     let mut reasons = BTreeMap::<&str, Vec<&str>>::new();
     faults.iter().for_each(|(name, reason)| reasons.entry(reason).or_default().push(name));
+    let most = if reasons.len() == 1 { MOST_LETTERS } else { MOST_OF_EACH };
     let lines: Vec<String> = reasons
         .into_iter()
         .map(|(reason, names)| match names.as_slice() {
@@ -99,8 +106,27 @@ fn told(what: &str, faults: &[Fault]) -> Option<String> {
             }
             names => format!("{}: {reason}", names.concat()),
         })
+        .map(|line| cut(line, most))
         .collect();
-    (!lines.is_empty()).then(|| format!("{what}: {}", listed_by("; ", lines)))
+    let mut said = String::new();
+    for (told, line) in lines.iter().enumerate() {
+        if told == MOST_LISTED || said.chars().count() + line.chars().count() > MOST_LETTERS {
+            said += &format!(" ... and {} more", grouped((lines.len() - told) as u64));
+            break;
+        }
+        said += if told == 0 { "" } else { "; " };
+        said += line;
+    }
+    (!lines.is_empty()).then(|| format!("{what}: {said}"))
+}
+
+/// At most so many letters.
+fn cut(text: String, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text;
+    }
+    let kept: String = text.chars().take(most.saturating_sub(4)).collect();
+    format!("{} ...", kept.trim_end())
 }
 
 #[cfg(test)]
@@ -121,6 +147,13 @@ mod tests {
         let refused: Vec<_> = (0..4322).map(|file| of("a.png", &format!("fault {file}"))).collect();
         let line = told("not read", &refused).unwrap();
         assert!(line.len() < 300 && line.ends_with(" ... and 4,312 more"), "{line}");
+        // Long reasons.
+        let long = |file| of("ä.png", &format!("{file}{}", "ö ".repeat(300)));
+        let refused: Vec<_> = (0..9).map(long).collect();
+        let line = told("not read", &refused).unwrap();
+        assert!(line.chars().count() < 700 && line.contains(" ... ... and "), "{line}");
+        assert!(told("not read", &refused[..1]).unwrap().chars().count() < 700);
+        let refused: Vec<_> = (0..4322).map(|file| of("a.png", &format!("fault {file}"))).collect();
         let faults = Faults { images: vec![of("a", "x")], masks: refused, ..Faults::default() };
         assert_eq!(
             faults.summary("out".as_ref()).unwrap(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::names::{is_mask_file, is_mask_folder};
+use super::names::{is_mask_file, is_mask_folder, is_other};
 
 /// Whether and where a file or its folder has a name as masks have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,9 @@ impl Root<'_> {
 
     /// Whether a file of which no table says anything is called as masks are.
     pub(super) fn called_mask(&self, path: &Path) -> CalledMask {
+        if is_other(path) {
+            return CalledMask::No;
+        }
         let within = path.strip_prefix(self.folder).unwrap_or(path);
         let is_mask = within.ancestors().skip(1).any(is_mask_folder) || is_mask_file(path);
         if is_mask && path != self.input {
