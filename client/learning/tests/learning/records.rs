@@ -41,6 +41,26 @@ fn a_record_is_known_again_wherever_it_lies_and_at_any_size() {
     assert!(!data.names_patients && again.names_patients);
 }
 
+/// Else what a file manager leaves in a folder of slices would give its patient a new budget.
+#[test]
+fn a_series_is_the_same_record_whatever_is_hidden_in_its_folder() {
+    let folder = folder(&table(&[("a", 5, 1)]));
+    let data = data::load(folder.path(), &options()).unwrap();
+    let mut sample = data.sites[0].train[0].clone();
+    let series = folder.path().join("series");
+    fs::create_dir(&series).unwrap();
+    for slice in ["1.dcm", "2.dcm"] {
+        fs::write(series.join(slice), slice).unwrap();
+    }
+    sample.name = "series#0001".into();
+    let name = |sample: &Sample| record_names(folder.path(), std::slice::from_ref(sample)).unwrap();
+    let before = name(&sample);
+    fs::write(series.join(".DS_Store"), "left").unwrap();
+    assert_eq!(name(&sample), before);
+    fs::write(series.join("3.dcm"), "3").unwrap();
+    assert_ne!(name(&sample), before);
+}
+
 #[test]
 fn two_records_that_are_one_image_are_refused() {
     let folder = folder(&table(&[("a", 8, 1)]));
