@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ringfence_clock::Clock;
 use ringfence_crypto::wire::json;
 use ringfence_site::ledger::{Budget, Ledger, LedgerSummary, Terms, UnitKind, shown};
+use ringfence_words::counted;
 
 use crate::files::read_identity;
 
@@ -104,11 +105,12 @@ fn describe(summary: &LedgerSummary) -> String {
         return text + "spent    nothing\n";
     }
     text += &format!(
-        "spent    epsilon {} by the {unit} that has spent most, {} or less by half of {} ({entries} charges)\n\
+        "spent    epsilon {} by the {unit} that has spent most, {} or less by half of {} ({})\n\
          left     epsilon {} for the {unit} that has spent most; several rounds together cost less than the sum of each alone\n",
         shown(spent.worst_epsilon),
         shown(spent.median_epsilon),
         spent.units,
+        counted(*entries as u64, "charge"),
         down(*epsilon_left),
     );
     for study in studies {

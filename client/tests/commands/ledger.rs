@@ -27,13 +27,14 @@ const NEW: [&str; 11] = [
     "north.identity",
 ];
 
-/// Charges three rounds to two patients, and two of them to a third.
-fn charge(folder: &Path) {
+/// Charges so many of three rounds to two patients, and the last two of them to a third.
+fn charge(folder: &Path, rounds: usize) {
     let identity = std::fs::read_to_string(folder.join("north.identity")).unwrap();
     let site = Identity::from_file(&identity).unwrap().public();
     let journal = Journal::open(&folder.join("state")).unwrap();
     let mut ledger = Ledger::open(&folder.join("cohort"), &site, &journal).unwrap();
-    for (round, names) in [(0, &["a", "b"][..]), (1, &["a", "b", "c"]), (2, &["a", "b", "c"])] {
+    let all = [(0, &["a", "b"][..]), (1, &["a", "b", "c"]), (2, &["a", "b", "c"])];
+    for (round, names) in all.into_iter().take(rounds) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let charge = RoundCharge {
             study: StudyId(Digest::of(b"study")),
@@ -60,8 +61,15 @@ fn a_ledger_is_made_once_and_says_what_is_spent_and_left() {
     let shown = run(&["ledger", "show", "cohort"]).unwrap();
     assert!(shown.contains("spent    nothing"), "{shown}");
 
-    charge(folder.path());
+    charge(folder.path(), 1);
     let shown = run(&["ledger", "show", "cohort"]).unwrap();
+    assert!(shown.contains("or less by half of 2 (1 charge)\n"), "{shown}");
+    std::fs::remove_dir_all(folder.path().join("cohort")).unwrap();
+    std::fs::remove_dir_all(folder.path().join("state")).unwrap();
+    run(&NEW).unwrap();
+    charge(folder.path(), 3);
+    let shown = run(&["ledger", "show", "cohort"]).unwrap();
+    assert!(shown.contains("(3 charges)\n"), "{shown}");
     let json = run(&["ledger", "show", "cohort", "--json"]).unwrap();
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["unit"], &json["entries"]), (&Value::from("patient"), &Value::from(3)));
@@ -104,7 +112,7 @@ fn what_is_no_ledger_or_no_budget_is_refused_with_the_reason() {
     }
     assert!(!folder.path().join("cohort").exists());
     run(&NEW).unwrap();
-    charge(folder.path());
+    charge(folder.path(), 3);
     let entries = folder.path().join("cohort/entries");
     let text = std::fs::read_to_string(&entries).unwrap();
     std::fs::write(&entries, text.replacen("\"round\":1", "\"round\":2", 1)).unwrap();
