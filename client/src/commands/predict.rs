@@ -71,6 +71,7 @@ impl Predict {
         }
         let mut judged = Judged::new(plan.task, &plan.classes);
         let mut table = self.table()?;
+        let cannot = || format!("cannot write {}", self.table_path().display());
         let (mut count, mut files, mut shares) = (0, 0, Vec::new());
         let mut faults = Faults { lines: inputs.bad_lines.clone(), ..Faults::default() };
         for (number, input) in inputs.files.iter().enumerate().progress() {
@@ -106,10 +107,10 @@ impl Predict {
                     fields.extend(truth);
                 }
                 if count == 0 {
-                    table.write_record(columns)?;
+                    table.write_record(columns).with_context(cannot)?;
                 }
                 count += 1;
-                table.write_record(fields)?;
+                table.write_record(fields).with_context(cannot)?;
                 if let Some(inside) = &inside {
                     shares.extend(share);
                     let stem = stem(name, number, picture.slice);
@@ -117,7 +118,7 @@ impl Predict {
                 }
             }
         }
-        table.flush()?;
+        table.flush().with_context(cannot)?;
         let said = faults.write(&self.out)?;
         said.iter().for_each(|line| eprintln!("{line}"));
         let incomplete = faults.summary(&self.out);
@@ -168,8 +169,12 @@ impl Predict {
         Ok(())
     }
 
+    fn table_path(&self) -> PathBuf {
+        self.out.join("predictions.csv")
+    }
+
     fn table(&self) -> anyhow::Result<csv::Writer<File>> {
-        let path = self.out.join("predictions.csv");
+        let path = self.table_path();
         csv::Writer::from_path(&path).with_context(|| format!("cannot write {}", path.display()))
     }
 

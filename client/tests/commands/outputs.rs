@@ -1,5 +1,6 @@
 //! Where results go is looked at before the work that they come from, in every command.
 
+use crate::predict::{known_model, write};
 use crate::support::ringfence;
 
 /// RFC 8032, test 1: a public key.
@@ -63,4 +64,24 @@ fn a_place_that_takes_no_result_is_told_before_any_work() {
     assert!(!folder.join("c.identity").exists());
     ringfence(folder, &[&init[..], &["--out", "mine", "--force"]].concat()).unwrap();
     assert_ne!(std::fs::read(&mine).unwrap(), b"mine");
+}
+
+/// A file that can be made and not filled, as on a full disk.
+#[cfg(unix)]
+#[test]
+fn a_table_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let init = ["--task", "classification", "--model", "dense", "--classes", "well,ill"];
+    known_model(folder, &init, |_, _| 0.0);
+    write(&folder.join("images/a.png"), (20, 20), |x, y| (x * 3 + y * 2) as u8);
+    let predict = "trap '' XFSZ; ulimit -f 0; exec \"$0\" predict --model model.safetensors images";
+    let output = std::process::Command::new("bash")
+        .args(["-c", predict, env!("CARGO_BIN_EXE_ringfence")])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("cannot write out/predictions.csv: "), "{said}");
 }
