@@ -106,7 +106,18 @@ impl Job<'_> {
         };
         let Outcome { validation, chosen, .. } = outcome;
         let seconds = started.elapsed().as_secs_f64();
-        let run = Run { key, settings, validation, chosen, test, personalised, private, seconds };
+        let by_training = dataset.sites.iter().any(|site| site.validation.is_empty());
+        let run = Run {
+            key,
+            settings,
+            validation,
+            chosen,
+            by_training,
+            test,
+            personalised,
+            private,
+            seconds,
+        };
         files::write(&folder.join("run.json"), &serde_json::to_vec_pretty(&run)?)?;
         Ok(run)
     }

@@ -86,6 +86,9 @@ pub(super) struct Run {
     /// Rounds after which the models were taken: one number, or one for each site alone. 0 is the
     /// first model.
     pub(super) chosen: Vec<u32>,
+    /// Whether a site has no validation images: its training images stand for them.
+    #[serde(default)]
+    pub(super) by_training: bool,
     /// Test scores of each site's own or of the common model.
     pub(super) test: Table,
     /// Test scores after fine-tuning the common model at each site.
@@ -157,12 +160,15 @@ impl Run {
     /// That the untrained model was chosen, if it was: no round did better on validation images.
     pub(super) fn untrained(&self) -> Option<String> {
         let untrained = self.chosen.iter().filter(|round| **round == 0).count();
+        let by = match self.by_training {
+            true => "validation images (training images where there are none)",
+            false => "validation images",
+        };
+        let beaten = format!("no round beat the untrained model on {by}");
         match (untrained, self.chosen.len()) {
             (0, _) => None,
-            (_, 1) => Some("no round beat the untrained model on validation images".to_owned()),
-            (sites, all) => Some(format!(
-                "no round beat the untrained model on validation images at {sites} of {all} sites"
-            )),
+            (_, 1) => Some(beaten),
+            (sites, all) => Some(format!("{beaten} at {sites} of {all} sites")),
         }
     }
 }
@@ -178,6 +184,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_images_that_no_round_did_better_on_are_named() {
+        let run = |by_training| {
+            let run = serde_json::json!({
+                "key": Key { method: MethodName::Fedavg, seed: 1, encrypted: false, level: None },
+                "settings": null, "validation": [], "chosen": [0], "by_training": by_training,
+                "test": [], "personalised": null, "seconds": 0.0,
+            });
+            serde_json::from_value::<Run>(run).unwrap().untrained().unwrap()
+        };
+        assert_eq!(run(false), "no round beat the untrained model on validation images");
+        assert!(run(true).ends_with(" (training images where there are none)"));
+    }
+
+    #[test]
     fn a_run_is_known_again_by_settings_whose_numbers_are_long() {
         let folder = tempfile::tempdir().unwrap();
         let (method, seed, encrypted) = (MethodName::Fedavg, 1, false);
@@ -191,6 +211,7 @@ mod tests {
             settings: settings.clone(),
             validation,
             chosen,
+            by_training: false,
             test,
             personalised,
             private,
