@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use ringfence_durable::advice;
+
 /// Why weights could not be read, written, built or combined.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
     /// The file could not be read or written.
-    #[error("{}: cannot {verb} the weights: {source}; check that the path exists and may be accessed", path.display())]
+    #[error("{}: cannot {verb} the weights: {source}{}", path.display(), advice(source))]
     File {
         /// The file.
         path: PathBuf,

@@ -6,6 +6,7 @@
 //! a file is asked beforehand by [`place`]. What people write is read by [`text::decode`].
 #![forbid(unsafe_code)]
 
+mod advice;
 pub mod place;
 pub mod text;
 
@@ -13,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+pub use advice::advice;
 use tempfile::NamedTempFile;
 
 /// How the names of files begin that are still being written.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ringfence_durable::advice;
 use ringfence_words::{counted, listed};
 
 /// Why data could not be used. Found before training starts.
@@ -430,15 +431,6 @@ fn fewer_sites(possible: usize) -> String {
         0 => "mend the data".to_owned(),
         1 | 2 => "add patients or volumes: a study has at least 3 sites".to_owned(),
         _ => format!("ask for at most {possible} by --sites, or add patients or volumes"),
-    }
-}
-
-/// What to do about a file that cannot be read or written, where that can be said.
-fn advice(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "; check that the path exists",
-        std::io::ErrorKind::PermissionDenied => "; check that it may be accessed",
-        _ => "",
     }
 }
 

@@ -6,12 +6,13 @@ use std::path::Path;
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::protocol::OtherVersion;
 use ringfence_crypto::signature::PublicKey;
+use ringfence_durable::advice;
 
 /// The state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Reading or writing failed.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", advice(source))]
     Io {
         /// The file.
         path: String,

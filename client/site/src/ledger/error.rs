@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_durable::advice;
 
 use super::entry::Budget;
 use super::overspent::{Overspent, Whose};
@@ -19,7 +20,7 @@ const PUT_BACK: &str = "put the newest copy of the ledger's folder back; if ther
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// Reading or writing failed.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", advice(source))]
     Io {
         /// The file.
         path: String,
