@@ -20,10 +20,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::statement::{PrivacyPolicy, Weighting};
-use ringfence_learning::data::{self, OneSite};
+use ringfence_learning::data::{self, DataError, OneSite};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, SiteData, TrainingPlan};
 use ringfence_options::{
@@ -54,6 +54,18 @@ fn at_odds(site: &Site, trained: usize) -> Option<u32> {
     let Weighting::SampleCounts(counts) = &site.study().weighting else { return None };
     let count = counts.get(site.study().position(site.id())?)?;
     (usize::try_from(*count) != Ok(trained)).then_some(*count)
+}
+
+/// Why the images could not be read: what helps where data cannot be divided is another thing at one
+/// site than in a simulation of all.
+fn not_divided(error: DataError) -> anyhow::Error {
+    match error {
+        DataError::Sites { path, asked, possible, why, .. } => anyhow!(
+            "{}: --sites {asked} divides these images among {asked} sites, and at most {possible} can be made ({why}); where all of them are this site's own, leave --sites out",
+            path.display()
+        ),
+        error => error.into(),
+    }
 }
 
 /// What a site reads before its first round.
@@ -165,6 +177,10 @@ impl Join {
             // Elsewhere it stands in a column.
             data: data.summary(&plan.classes).split_whitespace().collect::<Vec<_>>().join(" "),
         });
+        if data.validation.is_empty() {
+            let text = "this site has no validation images: the common model is not scored after the rounds, and it is the one after the last round in any case".to_owned();
+            out.say(&Said::Remark { text });
+        }
         if let Some(count) = at_odds(&site, data.train.len()) {
             out.say(&Said::SampleCount { study: count, trained: data.train.len() });
         }
@@ -257,7 +273,7 @@ impl Join {
         }
         out.say(&Said::Reading { data: &self.data });
         let path = self.data.clone();
-        let dataset = aside(move || Ok(data::load(&path, &options)?)).await?;
+        let dataset = aside(move || data::load(&path, &options).map_err(not_divided)).await?;
         plan.check_site(&dataset).with_context(|| self.data.display().to_string())?;
         let mut sites = dataset.sites.iter();
         let site = match &self.data_site {

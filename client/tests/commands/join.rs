@@ -220,6 +220,10 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     let nowhere = "ringfence: nowhere: entity not found; check that the path exists\n";
     refused(&[good[0], good[1], "--data", "nowhere"], nowhere);
     refused(&[good[0], good[1], "--data", "images-a", "--data-site", "x"], "--data-site x");
+    // Of one site's images no more sites can be made, and a study's number of sites is no advice here.
+    let divided = [good[0], good[1], "--data", "images-a", "--data-site", "a", "--sites", "9"];
+    refused(&divided, "--sites 9 divides these images among 9 sites, and at most ");
+    refused(&divided, "where all of them are this site's own, leave --sites out");
     // Results of another site or study are not written over; this site has written none yet.
     std::fs::create_dir(folder.join("used")).unwrap();
     std::fs::write(folder.join("used/report.json"), "another's").unwrap();

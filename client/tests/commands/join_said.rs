@@ -11,6 +11,7 @@ use ringfence_federation::Aggregator;
 use serde_json::Value;
 
 use crate::join::{joining, prepare, write_images};
+use crate::support::ringfence;
 
 const PLAN: [&str; 4] = ["--rounds", "2", "--epochs", "1"];
 
@@ -278,4 +279,46 @@ async fn a_server_that_is_away_is_waited_for_and_it_is_said_once_until_when() {
     let error = text(&output.stderr);
     assert!(error.starts_with("ringfence: the aggregator at "), "{error}");
     assert_eq!(error.matches(&url).count(), 1, "{error}");
+}
+
+/// A round may take hours, and the key holder's duty as long: what has failed is said before its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_site_fails_at_is_said_while_it_goes_on_as_key_holder() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = study(folder).await;
+    let verified = ringfence(folder, &["study", "verify"]).unwrap();
+    let digest = verified.rsplit_once("study ").unwrap().1.trim().to_owned();
+    // Without validation images it says which model it ends with.
+    let table = folder.join("images-a/labels.csv");
+    let lines = std::fs::read_to_string(&table).unwrap();
+    let kept: Vec<&str> = lines.lines().filter(|line| !line.ends_with(",val")).collect();
+    assert!(kept.len() < lines.lines().count(), "{lines}");
+    std::fs::write(&table, kept.join("\n") + "\n").unwrap();
+    let mut process = start(&mut joining(folder, aggregator.url(), "a"));
+    let (sender, lines) = std::sync::mpsc::channel();
+    let out = BufReader::new(process.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)).ok()
+    });
+    let mut said = Vec::new();
+    let found = loop {
+        let Ok(line) = lines.recv_timeout(Duration::from_secs(60)) else { break false };
+        if line.contains("reading the images") {
+            // Where the state takes a file of this name, there is a folder.
+            let state = folder.join("state-a/studies").join(&digest);
+            std::fs::create_dir_all(state.join("rounds/000000/base-model.json")).unwrap();
+        }
+        let failed = line.contains("round 0: this site's own part has failed: state-a/studies/");
+        said.push(line);
+        if failed {
+            break true;
+        }
+    };
+    let goes_on = process.try_wait().unwrap().is_none();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(found && goes_on, "{said:#?}");
+    assert!(said.last().unwrap().contains("it goes on as key holder"), "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("no validation images")), "{said:#?}");
 }

@@ -62,6 +62,14 @@ impl Output {
         }
     }
 
+    /// The like of an error that is not the end yet: said on standard error where nothing else is.
+    pub(super) fn say_error(&self, what: &(impl Display + Serialize)) {
+        match self.form.quiet {
+            true => eprintln!("ringfence: {what}"),
+            false => self.say(what),
+        }
+    }
+
     /// Prints a line. A study is worth more than its log: where standard output takes none, as on a
     /// full disk, this is said once on standard error, and all goes on. Only behind a pipe that was
     /// closed on purpose it ends.

@@ -1,11 +1,13 @@
 //! One site at work in its rounds.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_clock::Moment;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::RoundStatus;
+use ringfence_exit::failure;
 use ringfence_learning::{SiteData, TrainingPlan};
 use ringfence_site::{Done, Event, RoundEnd, Site, SiteError, model};
 use ringfence_weights::Weights;
@@ -76,8 +78,7 @@ impl Participant<'_> {
                 self.hold(round).await;
             }
         };
-        let (end, ()) = tokio::join!(part, duty);
-        let (end, sealing) = end?;
+        let (end, sealing) = self.both(round, part, duty).await?;
         if let Some(sealing) = sealing {
             report::record_sealing(self.out, state, round, &sealing)?;
         }
@@ -102,6 +103,36 @@ impl Participant<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Ends when this site's own part in a round and its duty as key holder have: the others depend on
+    /// the duty also where the part has failed. That is said at once, for a round may take hours.
+    async fn both<T>(
+        &self,
+        round: RoundNumber,
+        part: impl Future<Output = anyhow::Result<T>>,
+        duty: impl Future<Output = ()>,
+    ) -> anyhow::Result<T> {
+        let (mut part, mut duty) = (pin!(part), pin!(duty));
+        let ended = tokio::select! {
+            biased;
+            ended = &mut part => ended,
+            () = &mut duty => return part.await,
+        };
+        let Err(error) = &ended else {
+            duty.await;
+            return ended;
+        };
+        tokio::select! {
+            biased;
+            // There is none, or it has ended, too: what the command ends with says it all.
+            () = &mut duty => return ended,
+            () = std::future::ready(()) => {}
+        }
+        let reason = failure(error.as_ref());
+        self.out.say_error(&Said::PartFailed { round, reason });
+        duty.await;
+        ended
     }
 
     /// Waits until the round is open, as it may be known to be, and opens it when that falls to this

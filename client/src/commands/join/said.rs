@@ -36,6 +36,8 @@ pub(super) enum Said<'a> {
     Aborted(&'a Abort),
     /// This site's contribution is not in the mean.
     LeftOut { round: RoundNumber, reason: String },
+    /// This site's training or contribution has failed, and its duty as key holder goes on.
+    PartFailed { round: RoundNumber, reason: String },
     /// A key holder's opening was not used.
     UnusableOpening { round: RoundNumber, holder: &'a SiteId, reason: &'a str },
     /// The mean of a round is open.
@@ -119,6 +121,10 @@ impl fmt::Display for Said<'_> {
             Self::LeftOut { round, reason } => {
                 write!(f, "round {round}: this site's contribution is not in the mean: {reason}")
             }
+            Self::PartFailed { round, reason } => write!(
+                f,
+                "round {round}: this site's own part has failed: {reason}; it goes on as key holder, since the others need it, and ends with this error after the round. To try again while the round takes contributions, mend it, stop this command and run it again"
+            ),
             Self::UnusableOpening { round, holder, reason } => {
                 write!(f, "round {round}: the opening of {holder} was not used: {reason}")
             }
