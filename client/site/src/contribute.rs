@@ -4,6 +4,7 @@ mod clipping;
 mod sealing;
 mod send;
 
+use ringfence_crypto::Digest;
 use ringfence_crypto::api::EnvelopeFrame;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::signature::Signed;
@@ -139,6 +140,28 @@ impl<'a> Joined<'a> {
         Ok(Contributed { site, manifest: self.manifest, receipt, bytes, clipping, sealing })
     }
 
+    /// Refuses another update than the one of which a contribution to this round is on disk: that
+    /// one would be sent again, and this one not. Answers whether it is on disk and known to be of
+    /// this update; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`SiteError::OtherUpdate`]; [`SiteError::Journal`] when the state cannot be read.
+    pub fn check_repeat(
+        &self,
+        base_model: ModelId,
+        update: &[f32],
+    ) -> Result<Option<bool>, SiteError> {
+        let (site, round) = (self.site, self.manifest.statement.round);
+        let Some(record) = site.journal.round(site.study_id, round)?.contribution()? else {
+            return Ok(None);
+        };
+        let same = record.update.map(|known| known == update_digest(update));
+        if record.base_model != base_model || same == Some(false) {
+            return Err(SiteError::OtherUpdate { round, header: record.header.id() });
+        }
+        Ok(Some(same.is_some()))
+    }
+
     /// Refuses a base model that is not the one this round starts from.
     ///
     /// # Errors
@@ -206,23 +229,26 @@ impl<'a> Joined<'a> {
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
         let Study { layout, packing, .. } = &**study;
         if let PrivacyPolicy::SiteLevel(_) = study.privacy {
+            let digest = update_digest(update);
             let values = SiteNoise::of(study)?.add(update, layout, packing, &mut rng)?;
             sent(&mut values.expose());
             let clipping = Clipping::of_whole(values.fate());
-            return Ok((self.encrypt(holder_keys, base_model, &values, &mut rng)?, clipping));
+            let of = (base_model, digest);
+            return Ok((self.encrypt(holder_keys, of, &values, &mut rng)?, clipping));
         }
         // Of the update as it came: what weighing takes off is no clipping.
         let clipping = clipped(update, layout).map(Clipping::Values);
+        let of = (base_model, update_digest(update));
         let update = weigh(update, study, identity.site())?;
         let values = QuantizedUpdate::quantize(&update, layout, packing, &mut rng)?;
         sent(&mut values.expose().iter().copied());
-        Ok((self.encrypt(holder_keys, base_model, &values, &mut rng)?, clipping))
+        Ok((self.encrypt(holder_keys, of, &values, &mut rng)?, clipping))
     }
 
     fn encrypt(
         &self,
         holder_keys: &HolderKeys,
-        base_model: ModelId,
+        (base_model, update): (ModelId, Digest),
         values: &impl IntegerUpdate,
         rng: &mut impl CryptoRng,
     ) -> Result<ContributionRecord, SiteError> {
@@ -237,9 +263,19 @@ impl<'a> Joined<'a> {
                 Contribution::make(context, values, rng, body).map_err(SiteError::from)?;
             let envelopes =
                 frame::encode(&EnvelopeFrame { envelopes }).map_err(TransportError::from)?;
-            Ok::<_, SiteError>((envelopes, ContributionRecord { base_model, header }))
+            Ok::<_, SiteError>((
+                envelopes,
+                ContributionRecord { base_model, header, update: Some(update) },
+            ))
         })
     }
+}
+
+/// The digest of an update's values, bit by bit in layout order.
+fn update_digest(update: &[f32]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    update.iter().for_each(|value| _ = hasher.update(&value.to_bits().to_le_bytes()));
+    Digest::finish(&hasher)
 }
 
 impl Contributed<'_> {

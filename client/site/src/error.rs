@@ -4,7 +4,7 @@ mod served;
 mod spoiled;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{FreezeId, ModelId, RoundNumber, SiteId, StudyId};
+use ringfence_crypto::id::{FreezeId, HeaderId, ModelId, RoundNumber, SiteId, StudyId};
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
@@ -76,6 +76,16 @@ pub enum SiteError {
     /// The aggregator.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Another update than the one that was contributed.
+    #[error(
+        "round {round}: another update has been contributed in this round already, or one from another base model (contribution {header} is on record, and stays); a site contributes once in a round, so nothing was sent: contribute this update in a later round, or give the earlier one to send that again"
+    )]
+    OtherUpdate {
+        /// The round.
+        round: RoundNumber,
+        /// The contribution that is on record.
+        header: HeaderId,
+    },
     /// The manifest is not the study's next.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

@@ -60,6 +60,16 @@ impl Contribute {
         }
         let values: Vec<f32> = update.values().collect();
         let joined = site.join(round).await?;
+        match joined.check_repeat(model::id(&base), &values)? {
+            None => {}
+            Some(true) => println!(
+                "round {round}: this update has been contributed already; that contribution is sent again"
+            ),
+            Some(false) => println!(
+                "round {round}: the contribution on disk is sent again; of which update it was made is not on record, and {} is not looked at",
+                self.update.display()
+            ),
+        }
         joined.check_origin(&base)?;
         let contributed = joined.contribute(model::id(&base), &values, |_| ()).await?;
         let receipt = contributed.receipt();

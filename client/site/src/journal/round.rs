@@ -31,6 +31,10 @@ pub struct ContributionRecord {
     pub base_model: ModelId,
     /// The signed header.
     pub header: Signed<Header>,
+    /// Which update it was made of, to tell a repeat from another one. Records of earlier versions do
+    /// not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Digest>,
 }
 
 /// The files of one round at one site.

@@ -167,7 +167,7 @@ fn a_contribution_that_was_never_charged_is_found() {
         envelopes: Vec::new(),
         spent: None,
     });
-    let record = ContributionRecord { base_model: ModelId(digest), header };
+    let record = ContributionRecord { base_model: ModelId(digest), header, update: None };
     let journal = Journal::open(&hospital.state()).unwrap();
     let made = journal.round(study("s"), RoundNumber(4)).unwrap();
     made.contribute(|_| Ok::<_, JournalError>((Vec::new(), record))).unwrap();
