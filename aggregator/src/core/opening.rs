@@ -151,7 +151,7 @@ impl LiveRound {
             );
         }
         Refusal::missing(format!(
-            "round {} is not closed: it is {:?} with {} contributions (deadline {}) and {} of {} reviews; ask again later",
+            "round {} is not closed: it is {} (contributions by now: {}, deadline {}; reviews: {} of {}); ask again later",
             status.round,
             status.state,
             status.received.len(),

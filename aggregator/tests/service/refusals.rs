@@ -299,8 +299,9 @@ async fn reviews() {
     let nothing = early.roster.signed(&sites[0], nothing);
     let review = early.roster.review(&nothing, &sites[0], &[]);
     let refused = early.client.put_json(&early.at("reviews/site-0"), &review).await;
-    refused.refused(409, &["a review does not fit", "Collecting"]);
-    early.client.get(&early.at("closing")).await.refused(404, &["is not closed", "Collecting"]);
+    refused.refused(409, &["a review does not fit", "still taking contributions"]);
+    let open = ["is not closed", "still taking contributions (contributions by now: 0"];
+    early.client.get(&early.at("closing")).await.refused(404, &open);
 
     let aggregator = Aggregator::start();
     let (play, sites) = collected(&aggregator).await;
@@ -336,7 +337,7 @@ async fn endorsements_and_certificates() {
     let (play, sites) = collected(&aggregator).await;
     let guess = ClosingId(Digest::of(b"a closing that is not there"));
     let refused = play.put_endorsement(&sites[0], guess).await;
-    refused.refused(409, &["an endorsement does not fit", "Reviewing"]);
+    refused.refused(409, &["an endorsement does not fit", "being reviewed"]);
     play.client.get(&play.at("certificate")).await.refused(404, &["is not closed"]);
 
     let aggregator = Aggregator::start();

@@ -121,7 +121,7 @@ async fn too_few_contributions_are_an_abort_without_a_sum() {
     }
     assert_eq!(play.status().await.state, RoundState::Aborted);
     let refused = play.put_opening(&sites[0], closing.id()).await;
-    refused.refused(409, &["Aborted", "nothing may be opened"]);
+    refused.refused(409, &["is aborted", "nothing may be opened"]);
     // An abort ends the round like a set does.
     let previous = play.ended().await;
     Play::open(play.client.clone(), roster, 1, 600, Some(&previous)).await;

@@ -105,7 +105,7 @@ impl Overdue {
                 status.opened.len()
             ),
             RoundState::Opened | RoundState::Aborted => {
-                write!(f, "it is {state:?}; run the step again")
+                write!(f, "it is {state}; run the step again")
             }
         }
     }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::round::RoundState;
 use ringfence_options::at_least_one;
-use ringfence_site::model;
-use ringfence_words::listed;
+use ringfence_site::{Site, model};
+use ringfence_words::{counted, listed};
 
 use crate::files::read_weights;
 use crate::member::Member;
@@ -30,6 +32,7 @@ impl Open {
         site.check_round_seconds(self.seconds).context("--seconds")?;
         site.meet().await?;
         let round = site.next_round().await?;
+        check_over(&site, round).await?;
         let turn = site.turn(round).await?;
         if !turn.has_come() {
             let until = site.clock().now().after(site.patience().as_secs());
@@ -42,4 +45,20 @@ impl Open {
         println!("round {round} is open; key holders: {}", listed(&status.holders));
         Ok(())
     }
+}
+
+/// Refuses to open a round while the one before it is open.
+async fn check_over(site: &Site, next: RoundNumber) -> anyhow::Result<()> {
+    let Some(round) = next.before() else { return Ok(()) };
+    let Some(status) = site.opened(round).await? else { return Ok(()) };
+    if let RoundState::Collecting | RoundState::Reviewing | RoundState::Closed = status.state {
+        bail!(
+            "round {round} is open already, opened by {}: it is {}, with {} by now (the time for them ends {}); nothing was opened, and round {next} can be once round {round} is over",
+            status.initiator,
+            status.state,
+            counted(status.received.len() as u64, "contribution"),
+            status.deadline.utc()
+        );
+    }
+    Ok(())
 }

@@ -201,7 +201,7 @@ pub enum RoundError {
     #[error("site {0} has already acknowledged this round differently")]
     SecondAcknowledgement(SiteId),
     /// Too early or too late.
-    #[error("{what} does not fit round {round}, which is {state:?}")]
+    #[error("{what} does not fit round {round}, which is {state}")]
     NotNow {
         /// What came.
         what: &'static str,
@@ -212,7 +212,7 @@ pub enum RoundError {
     },
     /// No certificate of a set, so nothing may be opened.
     #[error(
-        "round {round} is {state:?} and has {got} of {needed} endorsements: nothing may be opened without a certificate of a set"
+        "round {round} is {state} and has {got} of {needed} endorsements: nothing may be opened without a certificate of a set"
     )]
     Uncertified {
         /// The round.

@@ -1,5 +1,7 @@
 //! A round at a glance.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
@@ -20,6 +22,20 @@ pub enum RoundState {
     Opened,
     /// The certified closing has an empty set.
     Aborted,
+}
+
+impl fmt::Display for RoundState {
+    /// What a round is, in words: `round 0 is ...`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Collecting => "still taking contributions",
+            Self::Reviewing => "being reviewed by its key holders",
+            Self::Closed => "closed and not certified yet",
+            Self::Certified => "certified and not opened yet",
+            Self::Opened => "opened",
+            Self::Aborted => "aborted",
+        })
+    }
 }
 
 /// A contribution whose bytes the aggregator lost or damaged: its site sends them again.
