@@ -101,9 +101,11 @@ impl Away<'_> {
         Ok(())
     }
 
-    /// It has answered.
+    /// It has answered; said where it was said that it was away.
     fn is_back(&mut self) {
-        self.end = None;
+        if self.end.take().is_some() {
+            eprintln!("the aggregator answers again; going on");
+        }
     }
 }
 
@@ -122,6 +124,7 @@ impl Status {
                 onlooker => break onlooker?,
             }
         };
+        away.is_back();
         match self.watch {
             true => self.watch(&mut onlooker, away).await,
             false => {

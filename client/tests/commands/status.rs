@@ -21,7 +21,7 @@ const SITES: [&str; 3] = ["st-mary-of-the-lake-radiology", "b", "st-mary-of-the-
 fn prepare(folder: &Path, aggregator: &Aggregator) {
     let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
     let shapes = [("w".to_owned(), vec![10])];
-    for (name, value) in [("model", 0.0), ("update", 0.1)] {
+    for (name, value) in [("model", 0.0), ("update", 0.1), ("other", 0.2)] {
         let weights = Weights::from_values(&shapes, vec![value; 10]).unwrap();
         weights.save(&folder.join(format!("{name}.safetensors"))).unwrap();
     }
@@ -58,11 +58,13 @@ struct Watch {
 
 impl Watch {
     fn start(folder: &Path, url: &str, extra: &[&str]) -> Self {
+        let errors = std::fs::File::create(folder.join("watch.err")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
             .args(["status", "--watch", "--server", url])
             .args(extra)
             .current_dir(folder)
             .stdout(Stdio::piped())
+            .stderr(Stdio::from(errors))
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -106,13 +108,25 @@ async fn a_round_is_shown_from_its_turn_to_who_is_late() {
     assert_eq!(before["turn"]["now"], first);
     assert_eq!(before["planned_rounds"], Value::Null);
 
-    at_site(folder, &url, first, &["open", "--seconds", "8"]).unwrap();
+    at_site(folder, &url, first, &["open", "--seconds", "12"]).unwrap();
+    let again = at_site(folder, &url, first, &["open", "--seconds", "12"]).unwrap_err();
+    let open = format!(
+        "round 0 is open already, opened by {first}: it is still taking contributions, with 0 contributions by now"
+    );
+    assert!(again.contains(&open) && !again.contains("404"), "{again}");
     let said = status(folder, &url, &["--columns", "200"]).unwrap();
     assert!(said.contains("0      collecting") && said.contains("collecting; still to come"));
     for site in [first, second] {
         let update = ["contribute", "--update", "update.safetensors"];
         at_site(folder, &url, site, &update).unwrap();
     }
+    // Once in a round: the same again is sent again, and another one is not passed over in silence.
+    let update = |file: &str| at_site(folder, &url, first, &["contribute", "--update", file]);
+    let again = update("update.safetensors").unwrap();
+    assert!(again.contains("sent again") && again.contains("receipt for contribution"), "{again}");
+    let other = update("other.safetensors").unwrap_err();
+    assert!(other.contains("another update has been contributed in this round already"), "{other}");
+    assert!(other.contains("nothing was sent"), "{other}");
     let said = status(folder, &url, &["--columns", "200"]).unwrap();
     let marks = |said: &str| -> Vec<String> {
         let row = said.lines().find(|line| line.starts_with("0 ")).unwrap();
@@ -206,6 +220,10 @@ async fn a_port_that_nobody_listens_at_is_said_at_once_and_watched_until_somebod
     sleep(Duration::from_secs(3));
     aggregator.restart().await.unwrap();
     assert!(watch.line().starts_with("study lungs"));
+    // Once each: that it is away, and that it is back.
+    let told = || std::fs::read_to_string(folder.join("watch.err")).unwrap();
+    let back = "the aggregator answers again; going on\n";
+    assert_eq!((told().matches("trying again").count(), told().matches(back).count()), (1, 1));
 }
 
 /// Says that it is the aggregator of this key, and answers every other request alike.
