@@ -25,6 +25,9 @@ pub(crate) struct Products {
     pub(crate) g: Tensor,
 }
 
+/// A unit's gradient is at least the length of its parts over this, or is taken to be.
+const PARTS: f64 = 1000.0;
+
 /// Gradients of a kernel, one for each unit.
 #[derive(Debug)]
 pub(super) enum Kernels {
@@ -72,10 +75,12 @@ impl Products {
     /// Where the parts of a unit nearly cancel, the sum is far smaller than its terms, and what
     /// rounding makes of it may be nothing: a gradient believed so short would not be clipped. With
     /// `S`, the sum of the lengths of the parts `|A_p| |B_p|`, the length is therefore taken as
-    /// `sqrt(sum + e S^2) + r S`, where `e` is the error of the sum, whose terms are worked out in
-    /// double precision, and `r` that of the gradient itself, which [`Self::weighted`] adds up in
-    /// single precision (both by Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
-    /// section 3.1: `n` roundings are off by at most about `n` units of it).
+    /// `sqrt(sum + (e + h^2) S^2) + r S`, where `e` is the error of the sum, whose terms are worked
+    /// out in double precision, and `r` that of the gradient itself, which [`Self::weighted`] adds up
+    /// in single precision (both by Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
+    /// section 3.1: `n` roundings are off by at most about `n` units of it). [`PARTS`] is `1/h`: so
+    /// many clips, at most, are the parts of a unit that is clipped, and other units that are added
+    /// to these lose so little by rounding.
     fn ghost_square(&self, table: &[u32], unit: &Range<usize>) -> Result<f64> {
         if unit.is_empty() {
             return Ok(0.0);
@@ -117,7 +122,8 @@ impl Products {
         let of_gradient = (side_g + 2) as f64 * f64::from(f32::EPSILON);
         // What is not finite stays so.
         let sum = if sum < 0.0 { 0.0 } else { sum };
-        Ok(((sum + of_sum * lengths * lengths).sqrt() + of_gradient * lengths).powi(2))
+        let least = of_sum + PARTS.powi(-2);
+        Ok(((sum + least * lengths * lengths).sqrt() + of_gradient * lengths).powi(2))
     }
 
     /// The gradient of the bias for each unit, if there is a bias.
