@@ -28,7 +28,10 @@ impl Participant<'_> {
     pub(super) fn affords(&self, round: RoundNumber) -> Result<bool, SiteError> {
         match self.site.check_budget(round) {
             Ok(_) => Ok(true),
-            Err(SiteError::Ledger(error)) if matches!(*error, LedgerError::Overspent(_)) => {
+            // Spent, or charged already for what a restore may have forgotten.
+            Err(SiteError::Ledger(error))
+                if matches!(*error, LedgerError::Overspent(_) | LedgerError::Forgotten { .. }) =>
+            {
                 self.not_contributing(round, &error);
                 Ok(false)
             }
