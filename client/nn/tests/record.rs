@@ -186,10 +186,10 @@ fn a_unit_whose_images_nearly_cancel_is_clipped_all_the_same() {
         let sum = units.sum(&[factor as f32, 0.0]).unwrap().kernel.unwrap();
         let found = square(&sum).sqrt();
         assert!(found <= clip * (1.0 + 1e-4), "{pixels} pixels, {apart}: {found} of {length}");
-        // Too long by no more than is meant; the parts, clipped, are about 1000 clips at most.
+        // Too long by no more than is meant; the parts, clipped, are about 4000 clips at most.
         let length_of = |of: &Tensor| square(&of.narrow(0, 0, 2).unwrap()).sqrt();
         let parts = length_of(&x) * length_of(&g);
-        assert!(length <= (apart + 1.1e-3) * parts, "{pixels} pixels, {apart}: {length}, {parts}");
-        assert!(factor * parts <= 1500.0 * clip, "{pixels} pixels, {apart}: {length}, {parts}");
+        assert!(length <= (apart + 3e-4) * parts, "{pixels} pixels, {apart}: {length}, {parts}");
+        assert!(factor * parts <= 5000.0 * clip, "{pixels} pixels, {apart}: {length}, {parts}");
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Products {
 }
 
 /// A unit's gradient is at least the length of its parts over this, or is taken to be.
-const PARTS: f64 = 1000.0;
+const PARTS: f64 = 4000.0;
 
 /// Gradients of a kernel, one for each unit.
 #[derive(Debug)]
