@@ -189,15 +189,24 @@ async fn signals_end_it_in_good_order_and_the_same_command_goes_on() {
     }
 }
 
-/// A table that cannot be read to its end: reading waits for whoever writes the other end of a pipe.
+/// Images so large that reading them takes seconds, beside a signal that comes at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_while_the_images_are_read_ends_it_in_good_order_too() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let aggregator = study(folder).await;
-    let table = folder.join("images-a/labels.csv");
-    std::fs::rename(&table, folder.join("table")).unwrap();
-    assert!(Command::new("mkfifo").arg(&table).status().unwrap().success());
+    let large = folder.join("large.png");
+    image::GrayImage::new(6000, 6000).save(&large).unwrap();
+    let mut folders = vec![folder.join("images-a")];
+    while let Some(of) = folders.pop() {
+        for entry in std::fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path()) {
+            match entry.extension() {
+                Some(extension) if extension == "png" => _ = std::fs::copy(&large, &entry).unwrap(),
+                Some(_) => {}
+                None => folders.push(entry),
+            }
+        }
+    }
     for (signal, name, code) in [("-TERM", "SIGTERM", 143), ("-INT", "SIGINT", 130)] {
         let mut process = start(&mut joining(folder, aggregator.url(), "a"));
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
