@@ -56,10 +56,10 @@ fn one_sampled_step_is_never_below_the_truth_and_close_to_it() {
 fn a_step_that_takes_few_is_never_below_the_truth() {
     let named = [(3.997, 2.79e-5, 4.78e-15), (7.532, 4.02e-5, 2.76e-9), (3.0, 1e-6, 1e-10)];
     let mut cases = named.to_vec();
-    for noise in [0.5, 3.0, 300.0] {
-        for rate in [1e-7, 1e-5, 1e-3] {
+    for noise in [0.5, 30.0] {
+        for rate in [1e-7, 1e-4] {
             let at_zero = one_step_delta(noise, rate, 0.0);
-            cases.extend([0.9, 1e-2, 1e-7, 1e-12].map(|d| (noise, rate, d * at_zero)));
+            cases.extend([0.9, 1e-4, 1e-12].map(|d| (noise, rate, d * at_zero)));
         }
     }
     for (noise, rate, delta) in cases {
