@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::detect::detect;
 use crate::error::{Fault, ImagingError};
@@ -117,6 +117,15 @@ pub fn decode(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> {
         Format::Dicom => dicom::Volume::of_file(bytes, options.limits)?.read(options),
         picture => picture::read(bytes, picture, options),
     }
+}
+
+/// The files of a folder that is a series, in the order of their names: all but hidden ones.
+///
+/// # Errors
+/// [`ImagingError`] when the folder cannot be read, or holds none.
+pub fn series_files(folder: &Path) -> Result<Vec<PathBuf>, ImagingError> {
+    let at = |fault| ImagingError { path: folder.to_path_buf(), fault };
+    dicom::series_files(folder).map_err(at)
 }
 
 /// Opens a file, and nothing else: whoever opens a pipe waits until somebody writes to it.

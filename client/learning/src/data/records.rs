@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use ringfence_imaging::series_files;
+
 use super::dataset::Sample;
 use super::error::DataError;
 use super::medmnist;
@@ -55,16 +57,13 @@ fn of_folder(folder: &Path, samples: &[Sample]) -> Result<Vec<String>, DataError
 }
 
 /// Of a file its bytes; of a folder, which is a series of slices, its files' in the order of their
-/// digests. Hidden files are none of its slices: what a file manager leaves there makes no other
-/// record of it. A pipe is not opened: who opens one waits until somebody writes to it.
+/// digests: those that are read as its slices, so that what a file manager leaves there makes no other
+/// record of it.
 fn digest(path: &Path) -> Result<String, DataError> {
     let error = |source| DataError::File { path: path.to_path_buf(), source };
     let mut hasher = blake3::Hasher::new();
     if path.is_dir() {
-        let entries = path.read_dir().map_err(error)?;
-        let files = entries.map(|entry| Ok(entry.map_err(error)?.path()));
-        let mut files = files.collect::<Result<Vec<_>, DataError>>()?;
-        files.retain(|file| !is_hidden(file) && (file.is_file() || file.is_dir()));
+        let files = series_files(path)?;
         let mut each = files.iter().map(|file| digest(file)).collect::<Result<Vec<_>, _>>()?;
         each.sort();
         each.iter().for_each(|digest| _ = hasher.update(digest.as_bytes()));
@@ -73,9 +72,4 @@ fn digest(path: &Path) -> Result<String, DataError> {
         hasher.update_reader(&mut file).map_err(error)?;
     }
     Ok(hasher.finalize().to_string())
-}
-
-/// Whether a file's name begins with a dot, as of those that readers of series pass over.
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use ringfence_imaging::series_files;
+
 /// A file, however its path is spelt: through `.` and `..`, links, or other letters' case where the
 /// disk does not tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,12 +28,8 @@ impl Place {
 
     /// The files of a folder of slices, without hidden ones; none of anything else.
     pub(in super::super) fn within(folder: &Path) -> Vec<Self> {
-        let Ok(entries) = folder.read_dir() else { return Vec::new() };
-        let entries = entries.flatten().filter(|entry| {
-            let name = entry.file_name();
-            !name.as_encoded_bytes().starts_with(b".")
-        });
-        entries.map(|entry| Self::of(&entry.path())).collect()
+        let files = series_files(folder).unwrap_or_default();
+        files.iter().map(|file| Self::of(file)).collect()
     }
 
     #[cfg(unix)]
