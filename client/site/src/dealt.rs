@@ -184,6 +184,7 @@ impl Site {
                 let (dealer, holder) = (header.site.clone(), self.id().clone());
                 return Err(WrongEnvelope { dealer, holder, got: sealed.len() }.into());
             }
+            self.attend().await?;
             self.clock.sleep(LOOK_AGAIN).await;
         }
     }

@@ -196,6 +196,7 @@ impl Site {
             if self.clock.moment() >= deadline {
                 return Err(SiteError::NotAgreed { round: last, needed, agreeing });
             }
+            self.attend().await?;
             self.clock.sleep(LOOK_AGAIN).await;
         }
     }

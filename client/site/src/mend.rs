@@ -107,6 +107,7 @@ impl Site {
             if self.clock.moment() >= end {
                 return Err(error.into());
             }
+            self.attend().await?;
             self.clock.sleep(LOOK_AGAIN).await;
         }
     }

@@ -1,6 +1,12 @@
 //! After a restore from a backup: how far this site abstains is what the other sites sign, or a number
 //! that an operator gives, and never what the aggregator says.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ringfence_clock::Moment;
+use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, Standing};
@@ -9,6 +15,7 @@ use ringfence_keys::duties::restored::{self, Recalled, recall};
 use ringfence_words::listed;
 
 use crate::error::SiteError;
+use crate::event::Event;
 use crate::journal::RestoreRecord;
 use crate::site::{LOOK_AGAIN, Site};
 use crate::transport::present;
@@ -21,6 +28,36 @@ pub enum RestoreRun {
     /// By the question of an earlier run that was not answered in time. Never after another restore:
     /// the answers might be of before it.
     Continue,
+}
+
+/// How often a site that waits asks whether another one was restored and waits for its answer.
+const ANSWER_EVERY: Duration = Duration::from_secs(10);
+
+/// What this site did last for those that were restored.
+#[derive(Debug, Default)]
+pub(crate) struct Answering {
+    /// When it last asked who they are.
+    asked: Mutex<Option<Moment>>,
+    /// The question of each that was answered, and told of: it is answered again and again, for the
+    /// aggregator forgets answers when it is started again.
+    told: Mutex<BTreeMap<SiteId, Digest>>,
+}
+
+impl Answering {
+    fn begun(&self, now: Moment) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    fn is_due(&self, now: Moment) -> bool {
+        let last = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_none_or(|last| now.since(last) >= ANSWER_EVERY)
+    }
+
+    /// Whether a site has not been told of with this question.
+    fn is_news(&self, site: &SiteId, request: Digest) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(site.clone(), request) != Some(request)
+    }
 }
 
 impl Site {
@@ -126,12 +163,29 @@ impl Site {
         })
     }
 
-    /// Answers the sites that were restored from backups and ask how far the study is; returns them.
-    /// Every site does so whenever it runs.
+    /// Answers restored sites while this one waits for something else or trains, however long that
+    /// takes; asks who they are no more often than every [`ANSWER_EVERY`]. An aggregator that does not
+    /// answer is no error here: whatever is waited for meets it, too.
+    ///
+    /// # Errors
+    /// [`SiteError`] for what is wrong at this site.
+    pub async fn attend(&self) -> Result<(), SiteError> {
+        if !self.answering.is_due(self.clock.moment()) {
+            return Ok(());
+        }
+        match self.answer_restored().await {
+            Ok(_) | Err(SiteError::Transport(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Answers the sites that were restored from backups and ask how far the study is; tells and
+    /// returns them. Every site does so whenever it runs, see [`Site::attend`].
     ///
     /// # Errors
     /// [`SiteError`].
     pub async fn answer_restored(&self) -> Result<Vec<SiteId>, SiteError> {
+        self.answering.begun(self.clock.moment());
         let requests = self.transport.restore_requests(self.study_id).await?;
         let asking = requests.iter().filter(|signed| {
             let RestoreRequest { study, site, .. } = &signed.statement;
@@ -162,7 +216,12 @@ impl Site {
             });
             let site = &request.statement.site;
             match self.transport.put_standing(site, &standing).await {
-                Ok(()) => answered.push(site.clone()),
+                Ok(()) => {
+                    if self.answering.is_news(site, request.id()) {
+                        self.tell(&Event::ToldRestored { site: site.clone() });
+                    }
+                    answered.push(site.clone());
+                }
                 // It has asked anew meanwhile, or the aggregator was started again.
                 Err(error) if matches!(error.status(), Some(404 | 409)) => {
                     let wanted = format!("the answer to {site}, which was restored");
@@ -198,7 +257,7 @@ pub(crate) fn unanswered(recalled: &Recalled) -> String {
     let number = "ask every other site (and not the aggregator) for the highest round that it knows, the last folder in its STATE/studies/<study>/rounds, and give one more than the highest by `ringfence restored --through N`";
     match recalled.can_suffice() {
         true => {
-            text + "; the others answer whenever they run: go on waiting by `ringfence restored --continue`, or "
+            text + "; the others answer while they run: go on waiting by `ringfence restored --continue`, or "
                 + number
         }
         false => text + "; so many holders do not exist: " + number,

@@ -19,6 +19,7 @@ use crate::charging::Charging;
 use crate::error::SiteError;
 use crate::journal::Journal;
 use crate::obstacles::Obstacle;
+use crate::restored::Answering;
 use crate::round_wait::RoundWait;
 use crate::telling::Telling;
 use crate::transport::{RoundTransport, Transport, TransportError};
@@ -67,6 +68,7 @@ pub struct Site {
     pub(crate) clock: Clock,
     pub(crate) keeps_sums: bool,
     pub(crate) telling: Telling,
+    pub(crate) answering: Answering,
     pub(crate) charging: Option<Charging>,
 }
 
@@ -94,6 +96,7 @@ impl Site {
             clock,
             keeps_sums: false,
             telling: Telling::default(),
+            answering: Answering::default(),
             charging: None,
         })
     }
@@ -193,6 +196,7 @@ impl Site {
             }
             let (ends, until) = (waiting.ends(&self.clock), self.clock.now().after(left.as_secs()));
             self.tell_waiting(&status, RoundWait::of(&self.study, what, &status, ends, until));
+            self.attend().await?;
             status = self.changed(round, status.version, left).await?;
         }
         Ok(status)

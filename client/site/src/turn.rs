@@ -127,6 +127,7 @@ impl Site {
                 });
             }
             looks = looks.wrapping_add(1);
+            self.attend().await?;
             self.clock.sleep(LOOK_AGAIN).await;
         }
     }
@@ -149,6 +150,7 @@ impl Site {
                 let (initiator, patience) = (initiator.id.clone(), self.patience.as_secs());
                 return Err(SiteError::NotOpened { round, initiator, patience });
             }
+            self.attend().await?;
             self.clock.sleep(LOOK_AGAIN * LOOKS).await;
         }
         Ok(())

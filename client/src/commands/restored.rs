@@ -35,7 +35,7 @@ impl Restored {
                 };
                 site.meet().await?;
                 println!(
-                    "asking the other sites how far they know the study to be; they answer whenever they run"
+                    "asking the other sites how far they know the study to be; they answer while they run, within a minute"
                 );
                 site.restored(run).await?
             }

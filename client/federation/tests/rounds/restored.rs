@@ -1,10 +1,12 @@
 //! Sites whose state was restored from a backup do nothing twice.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
-use ringfence_site::{RestoreRun, Site};
+use ringfence_site::{Event, RestoreRun, Site};
 
 use crate::trio::Trio;
 
@@ -74,6 +76,42 @@ async fn the_end_of_the_abstention_is_what_the_other_sites_sign() {
     assert!(error.contains("answered: nobody"), "{error}");
     sites[1].restored(RestoreRun::Ask).await.unwrap_err();
     assert_eq!(sites[2].answer_restored().await.unwrap(), []);
+}
+
+/// Sites wait in a round, for hours where the slowest trains: one that is restored meanwhile has its
+/// answer before the round goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn sites_that_wait_in_a_round_answer_a_restored_one() {
+    let trio = Trio::start().await;
+    let told = Arc::new(AtomicUsize::new(0));
+    let sites: Vec<Site> = (0..3)
+        .map(|k| {
+            let heard = Arc::clone(&told);
+            // Longer than a look at the round may last.
+            let site = trio.site_with(k, |m| m.patience = Duration::from_secs(60));
+            site.telling(move |event| {
+                let answers = matches!(event, Event::ToldRestored { .. });
+                heard.fetch_add(answers.into(), Ordering::Relaxed);
+            })
+        })
+        .collect();
+    sites[0].open_round(trio.base, 600).await.unwrap();
+    trio.contribute(&sites[0], 0, RoundNumber(0)).await.unwrap();
+    // Both wait for the contribution of the third, which never comes.
+    let waiting =
+        async { tokio::join!(sites[0].hold(RoundNumber(0)), sites[1].hold(RoundNumber(0))) };
+    let asking = async {
+        // They have asked for restored sites at their beginning, and found none.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        sites[2].restored(RestoreRun::Ask).await
+    };
+    let through = tokio::select! {
+        ended = waiting => panic!("nobody ended the round: {ended:?}"),
+        through = asking => through.unwrap(),
+    };
+    assert_eq!(through, RoundNumber(1));
+    // Each has said so once, though each answers as often as it asks.
+    assert_eq!(told.load(Ordering::Relaxed), 2);
 }
 
 /// A restore that was noted while the clock was a day ahead does not shut the site out for a day.

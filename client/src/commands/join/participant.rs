@@ -1,5 +1,7 @@
 //! One site at work in its rounds.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +80,11 @@ impl Participant<'_> {
                 self.hold(round).await;
             }
         };
-        let (end, sealing) = self.both(round, part, duty).await?;
+        let (end, sealing) = tokio::select! {
+            biased;
+            ended = self.both(round, part, duty) => ended?,
+            never = self.attend() => match never {},
+        };
         if let Some(sealing) = sealing {
             report::record_sealing(self.out, state, round, &sealing)?;
         }
@@ -201,9 +207,7 @@ impl Participant<'_> {
             if let Some(status) = self.patiently(|| self.site.opened(round)).await? {
                 return Ok(status);
             }
-            for site in self.patiently(|| self.site.answer_restored()).await? {
-                self.site.tell(&Event::ToldRestored { site });
-            }
+            self.site.attend().await?;
             self.pause().await;
         }
     }
@@ -258,6 +262,15 @@ impl Participant<'_> {
         F: Future<Output = Result<T, SiteError>>,
     {
         patiently(self.site, step).await
+    }
+
+    /// Answers restored sites as long as a round takes: they need it while this site trains, too.
+    async fn attend(&self) -> Infallible {
+        // What is wrong with this site's own files is met and said by the round's own steps.
+        while self.site.attend().await.is_ok() {
+            self.pause().await;
+        }
+        pending().await
     }
 
     /// Between two looks at what changes without a sign.
