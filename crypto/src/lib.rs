@@ -7,7 +7,7 @@
 //! polynomials and the one operation on bodies: addition), [`id`] and [`signature`] (what things
 //! are called, and who said them), [`time`] (how far clocks may be apart), [`statement`] (what the
 //! parties sign), [`log`] (the Merkle log of what was said), [`round`] (the aggregator's state
-//! machine), [`api`] (the REST service's messages), [`chunk_group`]
+//! machine), [`api`] (the REST service's messages), [`request`] (who sends them), [`chunk_group`]
 //! (a part of a body, checked alone), [`dealing`] (whose shares are sound).
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ pub mod id;
 pub mod layout;
 pub mod log;
 pub mod protocol;
+pub mod request;
 pub mod ring;
 pub mod round;
 pub mod signature;
