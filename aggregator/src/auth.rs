@@ -1,21 +1,82 @@
-//! The administrator's token.
+//! Bearer tokens: the administrator's, and those of auditors and further administrators, of which only
+//! hashes are kept.
 
 use std::fmt;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use ringfence_crypto::api::token;
+use ringfence_crypto::id::StudyId;
+use ringfence_durable::{Readers, text};
+use zeroize::Zeroizing;
 
 use crate::identity::{Identity, IdentityError, read_secret};
 
-/// The administrator's token, kept as its hash only.
-#[derive(Clone, Copy)]
-pub(crate) struct AdminToken {
-    hash: blake3::Hash,
+/// Most bytes of the file with the tokens' hashes: thousands of auditors.
+const MAX_FILE: usize = 1 << 20;
+
+/// What whoever has a token may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Register studies, and read all.
+    Admin,
+    /// Read these.
+    Auditor(Studies),
 }
 
-impl AdminToken {
-    /// Reads the token: one line of at least 16 bytes, and not the key that the aggregator signs
-    /// with: whoever registers studies would have it.
+/// Which studies an auditor may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Studies {
+    /// Whichever are registered.
+    All,
+    /// These.
+    Named(Vec<StudyId>),
+}
+
+impl Studies {
+    /// Whether this one is among them.
+    pub(crate) fn admits(&self, study: StudyId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(named) => named.contains(&study),
+        }
+    }
+}
+
+/// A file of tokens that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokensError {
+    /// It cannot be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line that is none.
+    #[error(
+        "{path}, line {line}: expected `admin NAME HASH` or `auditor NAME HASH [STUDY ...]` as `ringfence-aggregator token` prints it, {reason}"
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// All tokens that are known.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    known: Vec<(blake3::Hash, Role)>,
+}
+
+impl Tokens {
+    /// Reads the administrator's token: one line of at least 16 bytes, and not the key that the
+    /// aggregator signs with: whoever registers studies would have it.
     pub(crate) fn load(path: &Path, identity: &Identity) -> Result<Self, IdentityError> {
         let file = read_secret(path)?;
         let token = token(&file)
@@ -23,20 +84,128 @@ impl AdminToken {
         if identity.is_seed(token) {
             return Err(IdentityError::TokenIsKey(path.to_owned()));
         }
-        Ok(Self { hash: blake3::hash(token.as_bytes()) })
+        Ok(Self { known: vec![(blake3::hash(token.as_bytes()), Role::Admin)] })
     }
 
-    /// Whether an `Authorization` header carries the token. `blake3::Hash` compares in constant
-    /// time, and what is compared are hashes, so that nothing can be learned byte by byte.
-    pub(crate) fn admits(&self, authorization: Option<&[u8]>) -> bool {
-        let token = authorization.and_then(|value| value.strip_prefix(b"Bearer "));
-        token.is_some_and(|token| blake3::hash(token) == self.hash)
+    /// With those whose hashes stand in a file, a line each; `#` begins a remark.
+    ///
+    /// # Errors
+    /// [`TokensError`] names the line.
+    pub(crate) fn with_hashes(mut self, path: &Path) -> Result<Self, TokensError> {
+        let io = |source| TokensError::Io { path: path.to_owned(), source };
+        let bytes = ringfence_durable::read(path, MAX_FILE).map_err(io)?;
+        let file = text::decode(&bytes).map_err(io)?;
+        for (line, row) in (1..).zip(file.lines()) {
+            let row = row.split('#').next().unwrap_or_default().trim();
+            if row.is_empty() {
+                continue;
+            }
+            let known = hashed(row).map_err(|reason| TokensError::Line {
+                path: path.to_owned(),
+                line,
+                reason,
+            })?;
+            self.known.push(known);
+        }
+        Ok(self)
+    }
+
+    /// Whose token this is. `blake3::Hash` compares in constant time, and what is compared are hashes,
+    /// so that nothing can be learned byte by byte.
+    pub(crate) fn role(&self, token: &[u8]) -> Option<Role> {
+        let hash = blake3::hash(token);
+        let known = self.known.iter().find(|(known, _)| *known == hash);
+        known.map(|(_, role)| role.clone())
     }
 }
 
-impl fmt::Debug for AdminToken {
-    /// Nothing of it.
+/// One line of the file.
+fn hashed(row: &str) -> Result<(blake3::Hash, Role), String> {
+    let words: Vec<&str> = row.split_whitespace().collect();
+    let [role, _name, hash, studies @ ..] = words.as_slice() else {
+        return Err(format!("got {} words", words.len()));
+    };
+    let hash = blake3::Hash::from_hex(hash)
+        .map_err(|_| "the hash is none of 64 hexadecimal digits".to_owned())?;
+    let studies: Result<Vec<StudyId>, _> = studies.iter().map(|study| study.parse()).collect();
+    let studies = studies.map_err(|error| format!("a study: {error}"))?;
+    let role = match (*role, studies.is_empty()) {
+        ("admin", true) => Role::Admin,
+        ("admin", false) => return Err("got studies after an admin, who may read all".into()),
+        ("auditor", true) => Role::Auditor(Studies::All),
+        ("auditor", false) => Role::Auditor(Studies::Named(studies)),
+        (other, _) => return Err(format!("got the role {other:?}")),
+    };
+    Ok((hash, role))
+}
+
+/// Makes a new token of 32 random bytes in a file that only its owner may read; answers with its hash.
+///
+/// # Errors
+/// [`IdentityError`] when the file exists or cannot be written.
+pub fn new_token(path: &Path) -> Result<String, IdentityError> {
+    let mut bytes = Zeroizing::new([0u8; 32]);
+    getrandom::fill(bytes.as_mut()).map_err(IdentityError::Random)?;
+    let token = Zeroizing::new(hex::encode(bytes.as_ref()));
+    let line = Zeroizing::new(format!("{}\n", *token));
+    let create = ringfence_durable::create(path, line.as_bytes(), Readers::Owner);
+    create.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
+        _ => IdentityError::Io { path: path.to_owned(), source },
+    })?;
+    Ok(blake3::hash(token.as_bytes()).to_hex().to_string())
+}
+
+impl fmt::Debug for Tokens {
+    /// Nothing of them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminToken(..)")
+        write!(f, "Tokens({})", self.known.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(lines: &str) -> Result<Tokens, TokensError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        std::fs::write(&path, lines).unwrap();
+        Tokens { known: Vec::new() }.with_hashes(&path)
+    }
+
+    #[test]
+    fn a_token_has_the_role_of_its_line() {
+        let hash = |token: &str| blake3::hash(token.as_bytes()).to_hex();
+        let study = StudyId(ringfence_crypto::Digest::of(b"a study"));
+        let lines = format!(
+            "# who may read\n\nadmin head {}\nauditor all {} # of every study\nauditor one {} {study}\n",
+            hash("first"),
+            hash("second"),
+            hash("third")
+        );
+        let tokens = load(&lines).unwrap();
+        assert_eq!(tokens.role(b"first"), Some(Role::Admin));
+        assert_eq!(tokens.role(b"second"), Some(Role::Auditor(Studies::All)));
+        let Some(Role::Auditor(of)) = tokens.role(b"third") else { panic!() };
+        assert!(of.admits(study) && !of.admits(StudyId(ringfence_crypto::Digest::of(b"another"))));
+        assert_eq!(tokens.role(b"fourth"), None);
+        assert_eq!(format!("{tokens:?}"), "Tokens(3)");
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_named() {
+        let hash = blake3::hash(b"x").to_hex();
+        for (bad, word) in [
+            ("auditor".to_owned(), "got 1 words"),
+            ("auditor a secret".to_owned(), "no"),
+            (format!("reader a {hash}"), "\"reader\""),
+            (format!("auditor a {hash} study"), "a study"),
+            (format!("admin a {hash} {hash}"), "studies after an admin"),
+        ] {
+            let error = load(&format!("# first\n{bad}\n")).unwrap_err().to_string();
+            assert!(error.contains("line 2") && error.contains(word), "{bad}: {error}");
+            assert!(!error.contains("secret") || bad.contains(' '), "{error}");
+        }
     }
 }

@@ -29,6 +29,11 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "RINGFENCE_ADMIN_TOKEN_FILE")]
     pub admin_token_file: PathBuf,
 
+    /// File with the hashes of further tokens, a line each as `token` prints it: auditors, who read,
+    /// and further administrators
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_TOKENS")]
+    pub tokens: Option<PathBuf>,
+
     /// Address to listen on; port 0 takes a free one
     #[arg(
         long,

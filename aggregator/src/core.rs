@@ -22,6 +22,7 @@ pub(crate) mod round;
 pub(crate) mod round_keys;
 pub(crate) mod round_time;
 pub(crate) mod rounds;
+pub(crate) mod senders;
 pub(crate) mod shared;
 pub(crate) mod studies;
 pub(crate) mod study;
@@ -29,3 +30,4 @@ pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upload;
+pub(crate) mod uploading;

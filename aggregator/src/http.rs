@@ -3,6 +3,7 @@
 //! Handlers are thin: they parse, call the core, and answer.
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
+mod access;
 mod answer;
 mod blob;
 mod extract;

@@ -9,19 +9,16 @@
 //! | `core` | the service itself: studies, rounds, uploads, closing, the sum. No HTTP, no database |
 //! | `store` | what is stored and what a backend promises; a folder for each backend |
 //! | `http` | the server, its routes, and what a refusal looks like on the wire |
-//! | `auth`, `identity` | the administrator's token; the key that signs receipts and closings |
+//! | `auth`, `identity` | tokens and their roles; the key that signs receipts and closings |
 //! | `config` | what the operator says |
 //!
 //! Order of every change: the round machine decides, the store has it, memory follows, and then the
 //! answer leaves. A receipt therefore survives a kill at any instruction.
 //!
-//! # What is not protected here yet
+//! # Who is let in
 //! Statements are signed and checked, and envelopes and bodies must match the digests in signed
-//! headers. The *requests* are not authenticated, though: whoever reaches the service can read
-//! everything that a site or an auditor can read (who took part, sizes, ciphertexts), and can
-//! send bytes in a site's name, which are discarded when their digest is wrong but cost that site
-//! time. RFC 9421 signatures on requests are to close this; until then the network or a
-//! proxy must say who may connect.
+//! headers. Requests are signed, too (RFC 9421), or carry a token: `http::access` has the one table of
+//! who may ask what, and holds each request to it before anything of it is stored or looked up.
 #![forbid(unsafe_code)]
 
 mod auth;
@@ -31,6 +28,7 @@ mod http;
 mod identity;
 mod store;
 
+pub use crate::auth::{TokensError, new_token};
 pub use crate::config::Config;
 pub use crate::core::studies::LoadError;
 pub use crate::http::server::{Server, StartError};

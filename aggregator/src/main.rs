@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use clap::{Parser, Subcommand};
-use ringfence_aggregator::{Config, Identity, Server};
+use anyhow::{Context, bail, ensure};
+use clap::{Parser, Subcommand, ValueEnum};
+use ringfence_aggregator::{Config, Identity, Server, new_token};
 use ringfence_clock::Clock;
+use ringfence_crypto::id::StudyId;
 use ringfence_exit::{end_on_lost_output, failure};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -36,8 +37,39 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "RINGFENCE_KEY")]
         key: PathBuf,
     },
+    /// Make a token, and print the line with its hash that goes into the file of --tokens
+    Token {
+        /// File for the token; it must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// What whoever has it may do
+        #[arg(long)]
+        role: Role,
+        /// Whose it is: a name without spaces
+        #[arg(long, value_parser = without_spaces)]
+        name: String,
+        /// Digest of a study that an auditor may read, once for each; all unless given
+        #[arg(long, value_name = "DIGEST")]
+        study: Vec<StudyId>,
+    },
     /// Serve until SIGTERM or ctrl-c; prints `listening on URL` once it is ready
     Serve(Config),
+}
+
+/// What whoever has a token may do.
+#[derive(Clone, Copy, ValueEnum)]
+enum Role {
+    /// Register studies, and read all
+    Admin,
+    /// Read studies
+    Auditor,
+}
+
+fn without_spaces(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '#') {
+        true => Err("expected a name without spaces and #".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn main() -> ExitCode {
@@ -62,6 +94,15 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Keygen { key } => println!("{}", Identity::generate(&key)?.public_key()),
         Command::PublicKey { key } => println!("{}", Identity::load(&key)?.public_key()),
+        Command::Token { out, role, name, study } => {
+            let role = match (role, study.is_empty()) {
+                (Role::Admin, true) => "admin",
+                (Role::Admin, false) => bail!("--study is for auditors: an admin may read all"),
+                (Role::Auditor, _) => "auditor",
+            };
+            let studies: String = study.iter().map(|study| format!(" {study}")).collect();
+            println!("{role} {name} {}{studies}", new_token(&out)?);
+        }
         Command::Serve(config) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let outcome = runtime.block_on(serve(&config));

@@ -23,7 +23,7 @@ pub(crate) fn read_text(path: &Path, limit: usize) -> anyhow::Result<Zeroizing<S
     Ok(Zeroizing::new(text::decode(&bytes).with_context(cannot)?.into_owned()))
 }
 
-/// Reads the administrator's token.
+/// Reads a token: the administrator's, or an auditor's.
 pub(crate) fn read_token(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let file = read_text(path, MAX_SECRET)?;
     let token = token(file.as_bytes());

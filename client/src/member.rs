@@ -1,6 +1,7 @@
 //! Arguments that every command of a site in a study takes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_clock::Clock;
@@ -8,7 +9,7 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_site::transport::Transport;
 use ringfence_site::{Membership, Site};
 
-use crate::files::{read_identity, read_study};
+use crate::files::{read_identity, read_study, read_token};
 
 /// Seconds that a step waits for others unless told.
 const PATIENCE: u64 = 600;
@@ -43,6 +44,30 @@ pub(crate) struct Server {
     /// Speak plain HTTP beyond loopback.
     #[arg(long)]
     allow_plain_http: bool,
+}
+
+/// Who reads of a study: a site of it, or whoever the aggregator's operator gave a token.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Reader {
+    /// Read as a site: its secret identity file.
+    #[arg(long)]
+    identity: Option<PathBuf>,
+    /// Read as an auditor or administrator: the file with the token.
+    #[arg(long, env = "RINGFENCE_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Reader {
+    /// The connection to the aggregator, as whom it is read.
+    pub(crate) fn connect(&self, server: &Server, clock: Clock) -> anyhow::Result<Transport> {
+        let transport = server.connect(clock)?;
+        Ok(match (&self.identity, &self.token_file) {
+            (Some(identity), _) => transport.of_site(Arc::new(read_identity(identity)?)),
+            (None, Some(token)) => transport.with_token(read_token(token)?),
+            (None, None) => transport,
+        })
+    }
 }
 
 impl Server {

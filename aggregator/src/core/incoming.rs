@@ -8,12 +8,17 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use ringfence_clock::Clock;
+use ringfence_crypto::request::ContentDigest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::core::refusal::Refusal;
 
 /// A message must be complete after so long. A largest frame (16 MiB) then needs 0.5 Mbit/s.
 const WHOLE: Duration = Duration::from_secs(300);
+
+/// Bytes a second that a sender must keep up after the first idle time: 0.03 Mbit/s, a quarter of what
+/// a site gives up at. Whoever trickles holds a place for no longer than his bytes are worth.
+const SLOWEST: u64 = 4 << 10;
 
 /// Bytes of messages that are held at the same time: 32 of the largest frames.
 const MEMORY: usize = 512 << 20;
@@ -24,15 +29,52 @@ const DRAIN_TIME: Duration = Duration::from_secs(30);
 /// Bytes as they come, or in words why no more will.
 pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, String>>;
 
+/// What is known of a request's message before it has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Digested {
+    /// Whoever sent it has no key that signs it.
+    #[default]
+    Unsigned,
+    /// The request is signed, and with it this digest of its message.
+    As(ContentDigest),
+    /// The request is signed, and no message of it.
+    Missing,
+}
+
+impl Digested {
+    fn check(self, message: &[u8]) -> Result<(), Refusal> {
+        match self {
+            Self::Unsigned => Ok(()),
+            Self::As(digest) => {
+                digest.check(message).map_err(|error| Refusal::malformed(error.to_string()))
+            }
+            Self::Missing => Err(Refusal::unauthorised(
+                "expected the header `Content-Digest: sha-256=:...:` of this message (RFC 9530), and that it is signed, got none",
+            )),
+        }
+    }
+}
+
 /// The bytes of one request, and how long its sender may be silent.
 pub(crate) struct Incoming {
     stream: ByteStream,
+    digested: Digested,
+    /// What there is of memory for messages of this sender.
+    memory: Option<Arc<Semaphore>>,
     announced: Option<u64>,
     clock: Clock,
     idle: Duration,
+    /// How long may still be waited for bytes: the idle time, less what was waited, and a second more
+    /// for every [`SLOWEST`] bytes.
+    left: Duration,
 }
 
 impl Incoming {
+    /// The bytes of a sender that has so much memory for its messages.
+    pub(crate) fn within(self, memory: Option<Arc<Semaphore>>) -> Self {
+        Self { memory, ..self }
+    }
+
     /// How many bytes the request says that there will be, if it says so.
     pub(crate) fn announced(&self) -> Option<u64> {
         self.announced
@@ -46,15 +88,21 @@ impl Incoming {
     /// The next bytes, `None` at the end.
     ///
     /// # Errors
-    /// A [`Refusal`] when the sender is silent for too long or breaks off.
+    /// A [`Refusal`] when the sender is silent for too long, too slow all in all, or breaks off.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        match self.clock.timeout(self.idle, self.stream.next()).await {
+        let began = self.clock.moment();
+        match self.clock.timeout(self.left, self.stream.next()).await {
             Err(_) => Err(Refusal::slow(format!(
-                "nothing came for {} s; send it again",
+                "nothing came for {} s, or less than {SLOWEST} bytes a second; send it again",
                 self.idle.as_secs()
             ))),
             Ok(None) => Ok(None),
-            Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+            Ok(Some(Ok(bytes))) => {
+                let waited = self.clock.moment().since(began);
+                let earned = Duration::from_millis(bytes.len() as u64 * 1000 / SLOWEST);
+                self.left = self.left.saturating_sub(waited).saturating_add(earned).min(self.idle);
+                Ok(Some(bytes))
+            }
             Ok(Some(Err(error))) => {
                 Err(Refusal::malformed(format!("the body broke off: {error}; send it again")))
             }
@@ -100,6 +148,7 @@ pub(crate) struct Message {
     /// Its bytes.
     pub(crate) bytes: Vec<u8>,
     memory: Option<OwnedSemaphorePermit>,
+    of_sender: Option<OwnedSemaphorePermit>,
 }
 
 impl Inbox {
@@ -110,8 +159,14 @@ impl Inbox {
     }
 
     /// The bytes of one request.
-    pub(crate) fn incoming(&self, stream: ByteStream, announced: Option<u64>) -> Incoming {
-        Incoming { stream, announced, clock: self.clock.clone(), idle: self.idle }
+    pub(crate) fn incoming(
+        &self,
+        stream: ByteStream,
+        announced: Option<u64>,
+        digested: Digested,
+    ) -> Incoming {
+        let (clock, idle) = (self.clock.clone(), self.idle);
+        Incoming { stream, digested, memory: None, announced, clock, idle, left: idle }
     }
 
     /// A place among the uploads at the same time; dropping it makes room.
@@ -127,7 +182,8 @@ impl Inbox {
     /// for bytes that were announced.
     ///
     /// # Errors
-    /// A [`Refusal`] when it is longer, too slow, or the memory for messages is used up.
+    /// A [`Refusal`] when it is longer, too slow, not the message that was signed, or the memory for
+    /// messages is used up.
     pub(crate) async fn read(
         &self,
         mut incoming: Incoming,
@@ -138,10 +194,12 @@ impl Inbox {
             let seconds = WHOLE.as_secs();
             Err(Refusal::slow(format!("the message was not complete after {seconds} s")))
         });
-        if outcome.is_err() {
+        let Ok(message) = outcome else {
             incoming.drain(limit as u64).await;
-        }
-        outcome
+            return outcome;
+        };
+        incoming.digested.check(&message.bytes)?;
+        Ok(message)
     }
 
     async fn collect(&self, incoming: &mut Incoming, limit: usize) -> Result<Message, Refusal> {
@@ -154,13 +212,26 @@ impl Inbox {
             }
             let busy = || Refusal::busy("too many messages at once; send it again later");
             let size = u32::try_from(chunk.len()).map_err(|_| busy())?;
-            let permit = self.memory.clone().try_acquire_many_owned(size).map_err(|_| busy())?;
-            match &mut message.memory {
-                Some(memory) => memory.merge(permit),
-                None => message.memory = Some(permit),
+            take(&self.memory, size, &mut message.memory).ok_or_else(busy)?;
+            if let Some(memory) = &incoming.memory {
+                take(memory, size, &mut message.of_sender).ok_or_else(busy)?;
             }
             message.bytes.extend_from_slice(&chunk);
         }
         Ok(message)
     }
+}
+
+/// Takes so many bytes more.
+fn take(
+    memory: &Arc<Semaphore>,
+    bytes: u32,
+    taken: &mut Option<OwnedSemaphorePermit>,
+) -> Option<()> {
+    let more = memory.clone().try_acquire_many_owned(bytes).ok()?;
+    match taken {
+        Some(taken) => taken.merge(more),
+        None => *taken = Some(more),
+    }
+    Some(())
 }

@@ -17,8 +17,10 @@ use crate::store::terms::StoreError;
 pub(crate) enum Kind {
     /// Not parseable as what was expected.
     Malformed,
-    /// No or a wrong administrator's token.
+    /// No signature or token, or one that is unknown.
     Unauthorised,
+    /// Signed by a clock that differs too much from ours.
+    Clock,
     /// The sender may not say this.
     Sender,
     /// What is named does not exist.
@@ -78,6 +80,11 @@ impl Refusal {
     /// Not parseable as what was expected.
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(Kind::Malformed, detail)
+    }
+
+    /// No signature or token, or one that is unknown.
+    pub(crate) fn unauthorised(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Unauthorised, detail)
     }
 
     /// The sender may not say this.

@@ -3,8 +3,8 @@
 //! A message is decided, made durable and applied under one lock a round, in that order, so that
 //! memory never says what the store does not.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ringfence_crypto::id::{SiteId, UnixSeconds};
@@ -20,6 +20,7 @@ use crate::core::log::LogWriter;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round_time::RoundTime;
 use crate::core::study::ServedStudy;
+use crate::core::uploading::Uploads;
 use crate::store::blobs::Extent;
 use crate::store::statements::NextEvent;
 use crate::store::terms::RoundId;
@@ -46,7 +47,8 @@ pub(crate) struct LiveRound {
     time: RoundTime,
     writer: tokio::sync::Mutex<Writer>,
     version: watch::Sender<u64>,
-    uploading: Mutex<BTreeSet<SiteId>>,
+    /// The uploads that run.
+    pub(crate) uploads: Uploads,
     /// Held by whoever makes a lost sum again.
     pub(crate) resuming: tokio::sync::Mutex<()>,
     /// Why the round is not closed any more by itself.
@@ -91,7 +93,7 @@ impl LiveRound {
             round: RwLock::new(round),
             writer: tokio::sync::Mutex::new(Writer { sequence, stale: false }),
             version: watch::Sender::new(sequence),
-            uploading: Mutex::default(),
+            uploads: Uploads::default(),
             resuming: tokio::sync::Mutex::default(),
             halted: Mutex::default(),
             intact: Mutex::default(),
@@ -290,30 +292,6 @@ impl LiveRound {
         *writer = Writer { sequence, stale: false };
         self.version.send_replace(sequence);
         Ok(())
-    }
-
-    /// Takes the one place for an upload of a site, or `None` while another one has it.
-    pub(crate) fn begin_upload(self: &Arc<Self>, site: &SiteId) -> Option<UploadPlace> {
-        self.uploads()
-            .insert(site.clone())
-            .then(|| UploadPlace { live: self.clone(), site: site.clone() })
-    }
-
-    fn uploads(&self) -> MutexGuard<'_, BTreeSet<SiteId>> {
-        self.uploading.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The one upload that a site may have in a round at a time; dropping it makes room.
-#[derive(Debug)]
-pub(crate) struct UploadPlace {
-    live: Arc<LiveRound>,
-    site: SiteId,
-}
-
-impl Drop for UploadPlace {
-    fn drop(&mut self) {
-        self.live.uploads().remove(&self.site);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::core::refusal::Refusal;
 use crate::core::restored::Restores;
 use crate::core::round::LiveRound;
 use crate::core::round_keys::FreshKeys;
+use crate::core::senders::Senders;
 use crate::core::study::ServedStudy;
 
 /// Whether a request made something, or it was there already.
@@ -41,6 +42,8 @@ pub(crate) struct LiveStudy {
     pub(crate) fresh_keys: FreshKeys,
     /// Sites that were restored from backups, and what the others answer them.
     pub(crate) restores: Restores,
+    /// What each site takes of the service now.
+    pub(crate) senders: Senders,
 }
 
 impl LiveStudy {
@@ -53,6 +56,7 @@ impl LiveStudy {
             returned: Mutex::default(),
             fresh_keys: FreshKeys::default(),
             restores: Restores::default(),
+            senders: Senders::default(),
         }
     }
 

@@ -15,9 +15,10 @@ use ringfence_crypto::wire::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::core::incoming::{ByteStream, Inbox};
+use crate::core::incoming::{ByteStream, Digested, Inbox};
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round::LiveRound;
+use crate::core::senders::Senders;
 use crate::core::shared::{Shared, sum_places};
 use crate::core::studies::Studies;
 use crate::core::upload::{LiveContribution, Piece};
@@ -137,8 +138,8 @@ impl Play {
     }
 
     fn piece(&self, offset: u64, bytes: ByteStream) -> Piece {
-        let bytes = self.inbox.incoming(bytes, None);
-        Piece { offset, place: self.inbox.upload().unwrap(), bytes }
+        let bytes = self.inbox.incoming(bytes, None, Digested::Unsigned);
+        Piece { offset, signed_at: self.clock.now(), place: self.inbox.upload().unwrap(), bytes }
     }
 
     async fn contribute(&self, sites: &[SiteId]) {
@@ -365,4 +366,39 @@ async fn a_silent_sender_is_given_up_and_what_it_sent_is_kept() {
     let rest = stream::iter([Ok(Bytes::from(body[1000..].to_vec()))]).boxed();
     let progress = play.of(&site).upload(play.piece(1000, rest)).await.unwrap();
     assert!(progress.receipt.is_some());
+}
+
+/// Whoever sends a byte a second is never silent, and would hold a place for days.
+#[tokio::test]
+async fn a_sender_that_trickles_is_given_up() {
+    let play = Play::start().await;
+    let site = play.roster.ids[0].clone();
+    play.announce(&site).await.unwrap();
+    let clock = play.clock.clone();
+    let trickle = stream::unfold(clock, |clock| async {
+        clock.sleep(SECOND).await;
+        Some((Ok(Bytes::from_static(b"x")), clock))
+    });
+    let upload = tokio::spawn(play.of(&site).upload(play.piece(0, trickle.boxed())));
+    let began = play.clock.moment();
+    while !upload.is_finished() {
+        play.hand.advance(SECOND);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        // The refused is listened to a little longer.
+        assert!(play.clock.moment().since(began) < 5 * IDLE, "it goes on and on");
+    }
+    assert_eq!(upload.await.unwrap().unwrap_err().kind(), Kind::Slow);
+}
+
+#[test]
+fn no_site_takes_what_is_there_for_all() {
+    let senders = Senders::default();
+    let (a, b): (SiteId, SiteId) = ("a".parse().unwrap(), "b".parse().unwrap());
+    let taken: Vec<_> = std::iter::from_fn(|| senders.of(&a).begin(&a).ok()).take(1000).collect();
+    assert!(taken.len() < 1000, "{}", taken.len());
+    let refused = senders.of(&a).begin(&a).unwrap_err();
+    assert_eq!((refused.kind(), refused.retry_seconds()), (Kind::Busy, Some(5)));
+    drop(senders.of(&b).begin(&b).unwrap());
+    drop(taken);
+    drop(senders.of(&a).begin(&a).unwrap());
 }

@@ -1,16 +1,18 @@
 //! A contribution's body: streamed to the store, resumable by offset, and the receipt at its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringfence_crypto::api::ContributionProgress;
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::round::{AnnouncedContribution, Event, Verdict};
 use ringfence_crypto::statement::Header;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::core::incoming::Incoming;
 use crate::core::refusal::{Kind, Refusal};
-use crate::core::round::{LiveRound, UploadPlace};
+use crate::core::round::LiveRound;
+use crate::core::uploading::UploadPlace;
 use crate::store::blobs::BodyCheck;
 
 /// One site's contribution to a round.
@@ -27,6 +29,8 @@ pub(crate) struct LiveContribution {
 pub(crate) struct Piece {
     /// Where its bytes go.
     pub(crate) offset: u64,
+    /// When its sender signed it.
+    pub(crate) signed_at: UnixSeconds,
     /// Its place among the uploads at the same time.
     pub(crate) place: OwnedSemaphorePermit,
     /// Its bytes.
@@ -64,11 +68,11 @@ impl LiveContribution {
     }
 
     /// Takes a piece of the body and answers how far the contribution has come.
-    pub(crate) async fn upload(self, piece: Piece) -> Result<ContributionProgress, Refusal> {
+    pub(crate) async fn upload(self, mut piece: Piece) -> Result<ContributionProgress, Refusal> {
         // A task of its own: when the client hangs up, what came is still stored.
         let task = tokio::spawn(async move {
-            let Piece { offset, place, mut bytes } = piece;
-            let outcome = self.take(offset, &mut bytes).await;
+            let outcome = self.take(&mut piece).await;
+            let Piece { place, bytes, .. } = piece;
             drop(place);
             bytes.drain(self.live.served.body_bytes).await;
             outcome?;
@@ -77,7 +81,9 @@ impl LiveContribution {
         task.await.map_err(|error| Refusal::internal(&error))?
     }
 
-    async fn take(&self, offset: u64, bytes: &mut Incoming) -> Result<(), Refusal> {
+    async fn take(&self, piece: &mut Piece) -> Result<(), Refusal> {
+        let Piece { offset, signed_at, bytes, .. } = piece;
+        let offset = *offset;
         let contribution = self.known()?;
         let wanted = self.is_wanted();
         if contribution.receipt.is_some() && !wanted {
@@ -88,7 +94,7 @@ impl LiveContribution {
             self.live.read().receipt(&self.site, self.live.now())?;
         }
         let header = contribution.header.statement;
-        let place = self.begin(bytes)?;
+        let place = self.begin(*signed_at, bytes.idle()).await?;
         let progress = self.report().await?;
         if !progress.envelopes {
             return Err(Refusal::conflict(format!(
@@ -108,7 +114,7 @@ impl LiveContribution {
             return Err(too_long(&header));
         }
         if stored < header.body_bytes {
-            self.append(&header, stored, bytes).await?;
+            self.append(&header, stored, bytes, &place).await?;
         }
         self.complete(&header, &place).await
     }
@@ -119,18 +125,24 @@ impl LiveContribution {
         header: &Header,
         mut stored: u64,
         bytes: &mut Incoming,
+        place: &UploadPlace,
     ) -> Result<(), Refusal> {
         let blobs = self.live.served.blobs();
         let mut body = blobs.append_body(self.live.id, &self.site).await?;
         let outcome = async {
-            while let Some(chunk) = bytes.next().await? {
+            loop {
+                let chunk = tokio::select! {
+                    biased;
+                    () = place.displaced() => return Err(self.displaced()),
+                    chunk = bytes.next() => chunk?,
+                };
+                let Some(chunk) = chunk else { return Ok(()) };
                 stored += chunk.len() as u64;
                 if stored > header.body_bytes {
                     return Err(too_long(header));
                 }
                 body.write(chunk).await?;
             }
-            Ok(())
         }
         .await;
         // Also what came before an error is kept: the client goes on behind it.
@@ -148,7 +160,7 @@ impl LiveContribution {
             return Ok(());
         }
         // While an upload runs, it is the one to finish.
-        let Some(place) = self.live.begin_upload(&self.site) else { return Ok(()) };
+        let Some(place) = self.live.uploads.try_begin(&self.site) else { return Ok(()) };
         self.complete(&header, &place).await
     }
 
@@ -192,15 +204,24 @@ impl LiveContribution {
         receipt.await.map(drop)
     }
 
-    fn begin(&self, bytes: &Incoming) -> Result<UploadPlace, Refusal> {
-        self.live.begin_upload(&self.site).ok_or_else(|| {
+    async fn begin(&self, signed_at: UnixSeconds, idle: Duration) -> Result<UploadPlace, Refusal> {
+        let clock = &self.live.served.shared.clock;
+        let place = self.live.uploads.begin(&self.site, signed_at, clock).await;
+        place.ok_or_else(|| {
             Refusal::conflict(format!(
-                "another upload of {} is running; if it is a connection that was lost, it is given up after {} s without bytes",
+                "another upload of {} is running, signed in the same second or later; send this again, signed anew, to take its place, or wait: without bytes it is given up after {} s",
                 self.site,
-                bytes.idle().as_secs()
+                idle.as_secs()
             ))
-            .retry_after(5)
+            .retry_after(1)
         })
+    }
+
+    fn displaced(&self) -> Refusal {
+        Refusal::conflict(format!(
+            "a newer upload of {} has taken the place of this one; what came is kept, and the newer one goes on behind it",
+            self.site
+        ))
     }
 }
 

@@ -128,7 +128,7 @@ impl FromRequest<Front> for Incoming {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, front: &Front) -> Result<Self, Refusal> {
-        Ok(front.incoming(request.into_body()))
+        Ok(front.incoming(request))
     }
 }
 
@@ -136,7 +136,7 @@ impl<T: Statement> FromRequest<Front> for Stated<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, front: &Front) -> Result<Self, Refusal> {
-        let incoming = front.incoming(request.into_body());
+        let incoming = front.incoming(request);
         let message = front.inbox.read(incoming, json::MAX_MESSAGE).await?;
         Ok(Self(json::parse(&message.bytes, json::MAX_MESSAGE, T::LABEL)?))
     }

@@ -1,15 +1,16 @@
-//! What the routes are given: the studies, the inbox, who is the administrator, and who answers.
+//! What the routes are given: the studies, the inbox, whose tokens are known, and who answers.
 
 use std::sync::Arc;
 
-use axum::body::{Body, HttpBody};
-use axum::extract::FromRef;
+use axum::body::HttpBody;
+use axum::extract::{FromRef, Request};
 use futures_util::{StreamExt, TryStreamExt};
 use ringfence_clock::Clock;
 use ringfence_crypto::signature::PublicKey;
 
-use crate::auth::AdminToken;
-use crate::core::incoming::{Inbox, Incoming};
+use crate::auth::Tokens;
+use crate::core::incoming::{Digested, Inbox, Incoming};
+use crate::core::senders::Sender;
 use crate::core::studies::Studies;
 
 /// The state of the routes.
@@ -19,8 +20,8 @@ pub(crate) struct Front {
     pub(crate) studies: Arc<Studies>,
     /// Where messages come in.
     pub(crate) inbox: Inbox,
-    /// Who may register studies.
-    pub(crate) admin: AdminToken,
+    /// Who may register studies, and who may read them.
+    pub(crate) tokens: Tokens,
     /// What verifies this aggregator's signatures.
     pub(crate) key: PublicKey,
     /// What tells the time.
@@ -29,10 +30,13 @@ pub(crate) struct Front {
 
 impl Front {
     /// The bytes of a request's body.
-    pub(crate) fn incoming(&self, body: Body) -> Incoming {
+    pub(crate) fn incoming(&self, request: Request) -> Incoming {
+        let digested = request.extensions().get::<Digested>().copied().unwrap_or_default();
+        let sender = request.extensions().get::<Sender>().map(|sender| sender.memory.clone());
+        let body = request.into_body();
         let announced = body.size_hint().exact();
         let stream = body.into_data_stream().map_err(|error| error.to_string());
-        self.inbox.incoming(stream.boxed(), announced)
+        self.inbox.incoming(stream.boxed(), announced, digested).within(sender)
     }
 }
 

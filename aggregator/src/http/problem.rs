@@ -7,11 +7,15 @@ use ringfence_crypto::wire::json;
 
 use crate::core::refusal::{Kind, Refusal};
 
+/// What signature a request needs (RFC 9421, section 5.1).
+const ACCEPT_SIGNATURE: &str = r#"ringfence=("@method" "@path" "@query" "content-digest");created;keyid;alg="ed25519";tag="ringfence-v2""#;
+
 /// A kind's HTTP status, and its name in the problem's type.
 fn on_the_wire(kind: Kind) -> (StatusCode, &'static str) {
     match kind {
         Kind::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
         Kind::Unauthorised => (StatusCode::UNAUTHORIZED, "unauthorised"),
+        Kind::Clock => (StatusCode::UNAUTHORIZED, "clock"),
         Kind::Sender => (StatusCode::FORBIDDEN, "sender"),
         Kind::Missing => (StatusCode::NOT_FOUND, "missing"),
         Kind::Method => (StatusCode::METHOD_NOT_ALLOWED, "method"),
@@ -42,8 +46,9 @@ impl IntoResponse for Refusal {
         let mut response = (status, json::pretty(&problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if self.kind() == Kind::Unauthorised {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert("accept-signature", HeaderValue::from_static(ACCEPT_SIGNATURE));
         }
         if let Some(seconds) = self.retry_seconds() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -15,13 +15,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use ringfence_crypto::api::AggregatorStatus;
 use tower_http::trace::TraceLayer;
 
-use crate::core::refusal::{Kind, Refusal};
+use crate::core::refusal::Refusal;
 use crate::core::studies::Studies;
+use crate::http::access::guard;
 use crate::http::answer::answer;
 use crate::http::front::Front;
 
@@ -90,8 +92,8 @@ pub(crate) fn router(front: Front) -> Router {
         .route(&path("acks"), get(opening::acknowledgements))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route_layer(from_fn_with_state(front.clone(), guard))
         .fallback(unknown_route)
-        .method_not_allowed_fallback(unknown_method)
         .layer(TraceLayer::new_for_http())
         .with_state(front)
 }
@@ -117,8 +119,4 @@ async fn unknown_route(method: Method, uri: Uri) -> Refusal {
         "there is no route {method} {}; all routes start with /v2",
         uri.path()
     ))
-}
-
-async fn unknown_method(method: Method, uri: Uri) -> Refusal {
-    Refusal::new(Kind::Method, format!("{} does not take {method}", uri.path()))
 }

@@ -13,7 +13,7 @@ use ringfence_clock::Clock;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::auth::AdminToken;
+use crate::auth::{Tokens, TokensError};
 use crate::config::Config;
 use crate::core::incoming::Inbox;
 use crate::core::shared::Shared;
@@ -56,6 +56,9 @@ pub enum StartError {
     /// Key or token.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The file with tokens' hashes.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// The data folder.
     #[error(transparent)]
     Store(#[from] StoreOpenError),
@@ -86,7 +89,11 @@ impl Server {
             return Err(StartError::PlainHttp(config.listen));
         }
         let identity = Arc::new(Identity::load(&config.key)?);
-        let admin = AdminToken::load(&config.admin_token_file, &identity)?;
+        let tokens = Tokens::load(&config.admin_token_file, &identity)?;
+        let tokens = match &config.tokens {
+            Some(path) => tokens.with_hashes(path)?,
+            None => tokens,
+        };
         let store = sqlite_files::open(&config.data).await?;
         let (stop, stopping) = watch::channel(false);
         let key = identity.public_key();
@@ -94,7 +101,7 @@ impl Server {
         let shared = Shared::new(store, marks, identity, clock.clone(), stopping);
         let studies = Arc::new(Studies::load(shared).await?);
         let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
-        let front = Front { studies, inbox, admin, key, clock };
+        let front = Front { studies, inbox, tokens, key, clock };
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;

@@ -15,6 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
+use crate::signing::sign_as_usual;
+
 pub(crate) const TOKEN: &str = "a-token-only-for-these-tests";
 
 /// The binary under test.
@@ -30,7 +32,7 @@ pub(crate) struct Aggregator {
     pub(crate) key: PublicKey,
     /// Stays the same over restarts.
     pub(crate) address: String,
-    options: Vec<&'static str>,
+    options: Vec<String>,
     child: Child,
 }
 
@@ -40,7 +42,7 @@ impl Aggregator {
     }
 
     pub(crate) fn start_with(options: &[&'static str]) -> Self {
-        let options = options.to_vec();
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let folder = TempDir::new().unwrap();
         let output =
             binary().args(["keygen", "--key"]).arg(folder.path().join("key")).output().unwrap();
@@ -89,11 +91,12 @@ impl Aggregator {
         self.child = child;
     }
 
-    /// Starts it again with one more option, this time only.
-    pub(crate) fn restart_with(&mut self, option: &'static str) {
-        self.options.push(option);
+    /// Starts it again with more options, this time only.
+    pub(crate) fn restart_with(&mut self, options: &[&str]) {
+        let usual = self.options.len();
+        self.options.extend(options.iter().map(|option| (*option).to_owned()));
         self.restart();
-        self.options.pop();
+        self.options.truncate(usual);
     }
 
     /// Waits for the server to end by itself.
@@ -137,7 +140,7 @@ pub(crate) fn refusal(command: &mut Command) -> Output {
     output
 }
 
-fn serve(folder: &Path, listen: &str, options: &[&str]) -> (Child, String) {
+fn serve(folder: &Path, listen: &str, options: &[String]) -> (Child, String) {
     let mut child =
         serve_command(folder, listen).args(options).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -180,8 +183,20 @@ impl Client {
         self.http.request(method, format!("http://{}{path}", self.address))
     }
 
+    /// Sends a request, signed as usual where nothing else shows whose it is.
     pub(crate) async fn send(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
-        let response = request.send().await?;
+        let (http, request) = request.build_split();
+        let mut request = request?;
+        sign_as_usual(&mut request);
+        Self::answer(http.execute(request).await?).await
+    }
+
+    /// Sends a request as it is.
+    pub(crate) async fn execute(&self, request: reqwest::Request) -> Answer {
+        Self::answer(self.http.execute(request).await.unwrap()).await.unwrap()
+    }
+
+    async fn answer(response: reqwest::Response) -> reqwest::Result<Answer> {
         let (status, headers) = (response.status(), response.headers().clone());
         let kind = headers.get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
         Ok(Answer { status, kind, headers, bytes: response.bytes().await?.to_vec() })

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod access;
 mod child;
 mod command;
 mod crash;
@@ -21,4 +22,5 @@ mod restored;
 mod roster;
 mod round_keys;
 mod rounds;
+mod signing;
 mod uploads;

@@ -83,7 +83,7 @@ async fn a_restored_backup_signs_nothing() {
     aggregator.restart();
     play.client.get(&play.path).await.refused(500, &["there is no mark", "--adopt-marks"]);
     aggregator.kill();
-    aggregator.restart_with("--adopt-marks");
+    aggregator.restart_with(&["--adopt-marks"]);
     assert_eq!(play.status().await.received.len(), 4);
     assert_eq!(std::fs::metadata(&mark).unwrap().len(), 96 * 9);
 }

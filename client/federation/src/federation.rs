@@ -73,7 +73,6 @@ pub struct Federation {
     pub(crate) mean_step: MeanStepState,
     pub(crate) round_seconds: u32,
     pub(crate) rounds: Vec<RoundReport>,
-    pub(crate) transport: Transport,
     /// Keys of the sites that misbehave in some round.
     pub(crate) liars: BTreeMap<SiteId, Identity>,
     faults: Faults,
@@ -152,7 +151,6 @@ impl Federation {
             mean_step: MeanStepState::new(mean_step),
             round_seconds: options.round_seconds,
             rounds: Vec::new(),
-            transport,
             liars,
             faults,
         })

@@ -26,7 +26,7 @@ use ringfence_keys::share::envelope::{EnvelopeBinding, seal_envelope};
 use ringfence_keys::update::quantize::QuantizedUpdate;
 use ringfence_keys::update::weigh::weigh;
 use ringfence_site::Site;
-use ringfence_site::transport::{Openings, Transport};
+use ringfence_site::transport::Openings;
 
 /// Coefficients in a row that a spoiling site adds rubbish to. In a single one the noise of the
 /// honest sites may hide it, and then it does no harm.
@@ -42,8 +42,6 @@ pub struct Liar<'a> {
     pub site: &'a Site,
     /// Its secrets.
     pub identity: &'a Identity,
-    /// Its connection.
-    pub transport: &'a Transport,
 }
 
 /// How a contribution breaks the protocol; the default does not.
@@ -122,7 +120,7 @@ impl Liar<'_> {
         header.check = check_key.seal_words(binding, &words);
         let header = identity.sign(header);
 
-        let at = self.transport.round(self.site.study_id(), round);
+        let at = self.site.transport().round(self.site.study_id(), round);
         at.put_header(&header).await?;
         let envelopes = frame::encode(&EnvelopeFrame { envelopes })?;
         let bytes = (envelopes.len() + body.len()) as u64;
@@ -152,7 +150,7 @@ impl Liar<'_> {
             matches!(status.state, RoundState::Certified | RoundState::Opened | RoundState::Aborted)
         };
         self.once(round, certified).await?;
-        let at = self.transport.round(site.study_id(), round);
+        let at = self.site.transport().round(site.study_id(), round);
         let closing = at.closing().await?;
         if closing.statement.is_abort() {
             return Ok(());
@@ -172,7 +170,7 @@ impl Liar<'_> {
         round: RoundNumber,
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> anyhow::Result<RoundStatus> {
-        let at = self.transport.round(self.site.study_id(), round);
+        let at = self.site.transport().round(self.site.study_id(), round);
         let mut status = at.status().await?;
         let clock = self.site.clock();
         let review = Duration::from_secs(self.site.study().review_seconds.into());
@@ -191,7 +189,7 @@ impl Liar<'_> {
         let mut keys = Vec::new();
         for (holder, _) in named.filter(|(_, key)| key.is_some()) {
             let study = self.site.study_id();
-            keys.push(self.transport.round_keys(study, holder, manifest.round).await?);
+            keys.push(self.site.transport().round_keys(study, holder, manifest.round).await?);
         }
         Ok(HolderKeys::resolve(self.site.study(), manifest, &keys)?)
     }

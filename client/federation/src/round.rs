@@ -111,7 +111,7 @@ impl Federation {
 
     fn liar<'a>(&'a self, site: &'a Site) -> Option<Liar<'a>> {
         let identity = self.liars.get(site.id())?;
-        Some(Liar { site, identity, transport: &self.transport })
+        Some(Liar { site, identity })
     }
 
     /// Every site computes the next model for itself and says which it is; all must be the same.

@@ -20,6 +20,7 @@ impl Obstacle {
     pub fn of(error: &SiteError) -> Self {
         match error {
             SiteError::Transport(error) if error.is_away() => Self("away".into()),
+            SiteError::Transport(error) if error.is_clock() => Self("clock".into()),
             SiteError::ClockBehind { .. }
             | SiteError::Manifest(ManifestError::OpenedAhead { .. })
             | SiteError::Closing(ClosingError::ClosedAhead { .. })

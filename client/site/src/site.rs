@@ -60,7 +60,7 @@ pub struct Membership {
 pub struct Site {
     pub(crate) study: Arc<Study>,
     pub(crate) study_id: StudyId,
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) check_key: CheckKey,
     pub(crate) journal: Journal,
     pub(crate) transport: Transport,
@@ -85,13 +85,14 @@ impl Site {
         let study_id = study.study.id();
         let journal = Journal::open(&state)?;
         journal.bind(&identity.public())?;
+        let identity = Arc::new(identity);
         Ok(Self {
             study: Arc::new(study.study),
             study_id,
+            transport: transport.with_patience(patience).of_site(Arc::clone(&identity)),
             identity,
             check_key,
             journal,
-            transport: transport.with_patience(patience),
             patience,
             clock,
             keeps_sums: false,
@@ -126,6 +127,11 @@ impl Site {
     /// The clock that this site waits by.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The connection to the aggregator, over which this site signs its requests.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// How long each step of a round waits for others, beyond the time that the study gives it.

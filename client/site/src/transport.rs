@@ -3,6 +3,7 @@
 mod address;
 mod connection;
 mod contributions;
+mod credentials;
 mod disputes;
 mod error;
 mod log;

@@ -17,7 +17,7 @@ use ringfence_site::transport::Transport;
 use serde::Serialize;
 
 use crate::files::read_study;
-use crate::member::Server;
+use crate::member::{Reader, Server};
 
 pub(super) use table::shortened;
 
@@ -44,6 +44,8 @@ pub(crate) struct Status {
     digest: Option<StudyId>,
     #[command(flatten)]
     server: Server,
+    #[command(flatten)]
+    reader: Reader,
     /// Show so many of the last rounds; all unless given, on a terminal with --watch 10.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)))]
     rounds: Option<u32>,
@@ -113,7 +115,7 @@ impl Status {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let clock = Clock::system();
         // Somebody looks on, who is told at once that nobody listens.
-        let transport = self.server.connect(clock.clone())?.saying_at_once();
+        let transport = self.reader.connect(&self.server, clock.clone())?.saying_at_once();
         let mut away = Away { clock: &clock, patience: self.patience, end: None };
         let mut onlooker = loop {
             match self.onlooker(&transport, &clock).await {

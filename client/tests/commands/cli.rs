@@ -203,7 +203,11 @@ fn old_names_say_what_they_are_called_now() {
         assert!(error.contains(now), "{arguments:?}: {error}");
     }
     // Of a site in a study `--server` is the aggregator's URL, as before.
+    std::fs::write(folder.path().join("token"), "an-auditor-s-token\n").unwrap();
     let status = ["status", "--server", "http://127.0.0.1:1", "--digest", KEY];
+    let nobody = ringfence(folder.path(), &status).unwrap_err();
+    assert!(nobody.contains("--identity") && nobody.contains("--token-file"), "{nobody}");
+    let status = [&status[..], &["--token-file", "token"]].concat();
     let error = ringfence(folder.path(), &status).unwrap_err();
     assert!(error.contains("could not be reached"), "{error}");
 }

@@ -40,7 +40,10 @@ fn prepare(folder: &Path, aggregator: &Aggregator) {
 }
 
 fn status(folder: &Path, url: &str, extra: &[&str]) -> Result<String, String> {
-    ringfence(folder, &[&["status", "--server", url], extra].concat())
+    ringfence(
+        folder,
+        &[&["status", "--token-file", "admin.token", "--server", url], extra].concat(),
+    )
 }
 
 /// A command of a site, with its state in a folder of its name.
@@ -60,7 +63,7 @@ impl Watch {
     fn start(folder: &Path, url: &str, extra: &[&str]) -> Self {
         let errors = std::fs::File::create(folder.join("watch.err")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
-            .args(["status", "--watch", "--server", url])
+            .args(["status", "--watch", "--token-file", "admin.token", "--server", url])
             .args(extra)
             .current_dir(folder)
             .stdout(Stdio::piped())

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
 use crate::core::upload::Piece;
+use crate::http::access::SignedAt;
 use crate::http::answer::{answer, bytes};
 use crate::http::blob::blob;
 use crate::http::extract::{OfContribution, OfHolder, Parameters, Stated, binary, same_site};
@@ -55,6 +56,7 @@ pub(crate) struct Offset {
 pub(crate) async fn upload(
     State(front): State<Front>,
     OfContribution(contribution): OfContribution,
+    SignedAt(signed_at): SignedAt,
     offset: Result<Parameters<Offset>, Refusal>,
     bytes: Incoming,
 ) -> Result<Response, Refusal> {
@@ -62,7 +64,7 @@ pub(crate) async fn upload(
         offset.and_then(|Parameters(Offset { offset })| Ok((offset, front.inbox.upload()?)));
     match place {
         Ok((offset, place)) => {
-            let piece = Piece { offset, place, bytes };
+            let piece = Piece { offset, signed_at, place, bytes };
             Ok(answer(&contribution.upload(piece).await?))
         }
         Err(refusal) => {

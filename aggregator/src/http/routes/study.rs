@@ -3,37 +3,22 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use ringfence_crypto::api::Returned;
 use ringfence_crypto::wire::json;
 
 use crate::core::incoming::Incoming;
-use crate::core::refusal::{Kind, Refusal};
+use crate::core::refusal::Refusal;
 use crate::core::studies::Studies;
 use crate::http::answer::{answer, made, raw_json};
 use crate::http::extract::{OfRecoveringStudy, OfStudy};
 use crate::http::front::Front;
 
-/// `POST /studies`: a signed study and the administrator's token.
+/// `POST /studies`: a signed study, of an administrator.
 pub(crate) async fn register(
     State(front): State<Front>,
-    headers: HeaderMap,
     body: Incoming,
 ) -> Result<Response, Refusal> {
-    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    if !front.admin.admits(authorization) {
-        body.drain(json::MAX_STUDY as u64).await;
-        let detail = match authorization {
-            None => {
-                "expected the header `Authorization: Bearer TOKEN` with the administrator's token, got none; only the administrator registers studies"
-            }
-            Some(_) => {
-                "what the header `Authorization` holds is not the administrator's token (`Bearer TOKEN`); only the administrator registers studies: send the one line of the file that the aggregator was started with as --admin-token-file, and start the aggregator again if that file was changed since"
-            }
-        };
-        return Err(Refusal::new(Kind::Unauthorised, detail));
-    }
     let message = front.inbox.read(body, json::MAX_STUDY).await?;
     let (created, status) = front.studies.register(message.bytes).await?;
     Ok(made(created, &status))

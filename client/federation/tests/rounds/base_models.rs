@@ -36,7 +36,7 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
 
     // In round 0 only the initiator had published round keys; from then on all have. A round's
     // secrets are gone once Q sites hold one model of it, or its abort is certified.
-    let transport = trio.transport();
+    let transport = trio.transport_of(2);
     let study = trio.study_id();
     for (round, named) in [(0, 1), (1, 3)] {
         let manifest =

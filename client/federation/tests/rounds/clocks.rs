@@ -1,11 +1,13 @@
 //! Sites whose clocks are wrong, and statements whose times are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::{ClosingError, ManifestError};
 use ringfence_site::SiteError;
+use ringfence_site::transport::Transport;
 
 use crate::trio::Trio;
 
@@ -84,4 +86,23 @@ async fn a_site_whose_clock_is_behind_the_study_says_so_at_once() {
     }
     let error = trio.site(1).open_round(trio.base, 1).await.unwrap_err();
     assert!(error.to_string().contains("the study allows 2 to 3600 s"), "{error}");
+}
+
+/// Requests are signed with the time: beyond 300 s apart nothing is answered, and both times are said.
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_are_too_far_apart_for_signed_requests_are_both_said() {
+    let trio = Trio::start().await;
+    let now = Clock::system().now();
+    let (clock, hand) = Clock::mock(now.after(HOUR));
+    let transport = Transport::new(trio.aggregator.url(), false, clock).unwrap();
+    let transport = transport.of_site(Arc::new(trio.identity(1)));
+    let error = transport.status(trio.study_id()).await.unwrap_err();
+    assert!(error.is_clock() && !error.is_transient(), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(&now.after(HOUR).utc().to_string()), "{text}");
+    assert!(text.contains("set the clock that is wrong"), "{text}");
+    hand.set(now.earlier(HOUR));
+    assert!(transport.status(trio.study_id()).await.unwrap_err().is_clock());
+    hand.set(Clock::system().now());
+    transport.status(trio.study_id()).await.unwrap();
 }

@@ -33,8 +33,7 @@ async fn held(sites: &[Site]) -> Vec<HoldReport> {
 async fn cheated(misdeed: Misdeed) -> Vec<HoldReport> {
     let (trio, sites) = five().await;
     for (k, site) in sites.iter().enumerate() {
-        let (identity, transport) = (trio.identity(k), trio.transport());
-        let liar = Liar { site, identity: &identity, transport: &transport };
+        let liar = Liar { site, identity: &trio.identity(k) };
         let misdeed = if k == 1 { misdeed } else { Misdeed::default() };
         liar.contribute(ROUND, &update(k), misdeed).await.unwrap();
     }
@@ -125,8 +124,7 @@ async fn as_many_cheating_dealers_as_may_be_corrupt_stop_no_round() {
     for (k, site) in sites.iter().enumerate() {
         // b cheats a and c, e cheats a and b.
         let wrong_shares = if [1, 4].contains(&k) { 2 } else { 0 };
-        let (identity, transport) = (trio.identity(k), trio.transport());
-        let liar = Liar { site, identity: &identity, transport: &transport };
+        let liar = Liar { site, identity: &trio.identity(k) };
         let misdeed = Misdeed { wrong_shares, ..Misdeed::default() };
         liar.contribute(ROUND, &update(k), misdeed).await.unwrap();
     }

@@ -43,8 +43,7 @@ async fn contributed(trio: &Trio, misdeed: Misdeed) -> Vec<Site> {
             trio.contribute(site, k, ROUND).await.unwrap();
             continue;
         }
-        let (identity, transport) = (trio.identity(k), trio.transport());
-        let liar = Liar { site, identity: &identity, transport: &transport };
+        let liar = Liar { site, identity: &trio.identity(k) };
         liar.contribute(ROUND, &update(k), misdeed).await.unwrap();
     }
     sites

@@ -36,7 +36,7 @@ async fn hold_until(trio: &Trio, sites: &[Site], ready: impl Fn(&RoundStatus) ->
 /// Site k opens what lies on one codeword with the opening of a, and not with that of b: it has read
 /// both, and `t = 2` openings fix a codeword.
 async fn open_beside(trio: &Trio, k: usize) {
-    let (study, identity, transport) = (&trio.study.study, trio.identity(k), trio.transport());
+    let (study, identity, transport) = (&trio.study.study, trio.identity(k), trio.transport_of(k));
     let at = transport.round(trio.study_id(), ROUND);
     let closing = at.closing().await.unwrap();
     let (closing, named) = (closing.id(), closing.statement);

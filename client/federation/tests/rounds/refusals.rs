@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::request::{RequestParts, sign};
 use ringfence_keys::identity::Identity;
 use ringfence_site::transport::Transport;
 use ringfence_site::{Membership, Site};
@@ -53,10 +54,17 @@ async fn second_and_late_contributions_and_strangers_are_refused() {
     assert!(error.unwrap_err().to_string().contains("does not stand in this study's roster"));
 }
 
-/// Sends a byte as the first of a contribution's body, as anybody can.
-fn place_a_byte(address: &str, path: &str) {
+/// Sends a byte as the first of a contribution's body. Only its site's signature lets it in; what the
+/// bytes are is not signed with the request, so that a proxy which ends TLS can do as much.
+fn place_a_byte(address: &str, folder: &str, identity: &Identity) {
     let mut stream = TcpStream::connect(address).unwrap();
-    let head = format!("PUT {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let path = format!("{folder}/body");
+    let query = Some("offset=0");
+    let parts = RequestParts { method: "PUT", path: &path, query, content_digest: None };
+    let signed = sign(&parts, identity.site(), Clock::system().now(), identity.signer());
+    let head = format!("PUT {path}?offset=0 HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let head =
+        format!("{head}signature-input: {}\r\nsignature: {}\r\n", signed.input, signed.signature);
     write!(stream, "{head}content-length: 1\r\n\r\nx").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -64,18 +72,20 @@ fn place_a_byte(address: &str, path: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_a_stranger_places_in_a_body_are_sent_over_again() {
+async fn bytes_that_somebody_places_in_a_body_are_sent_over_again() {
     let trio = Trio::start().await;
     trio.site(0).open_round(trio.base, 600).await.unwrap();
     let placed = std::sync::Arc::new(AtomicU32::new(0));
     // Once for `b`, and for `c` whenever it asks how far its body has come.
     let (count, address) = (placed.clone(), trio.aggregator.url()["http://".len()..].to_owned());
+    let identities = [trio.identity(1), trio.identity(2)];
     let url = liar::start(trio.aggregator.url(), move |asked, answer| {
         let once = asked.method == "PUT" && asked.path.ends_with("/contributions/b/envelopes");
         let again = asked.method == "GET" && asked.path.ends_with("/contributions/c");
         if once || again {
             let folder = asked.path.trim_end_matches("/envelopes");
-            place_a_byte(&address, &format!("{folder}/body?offset=0"));
+            let [b, c] = &identities;
+            place_a_byte(&address, folder, if once { b } else { c });
             count.fetch_add(1, Ordering::SeqCst);
             // What the site is told stays true.
             if again {

@@ -71,7 +71,7 @@ async fn a_site_with_wrong_check_words_is_named_and_its_body_counts() {
         trio.contribute(site, k, ROUND).await.unwrap();
     }
     // Site c signs a header whose check words do not open.
-    let (transport, identity, study) = (trio.transport(), trio.identity(2), &trio.study.study);
+    let (transport, identity, study) = (trio.transport_of(2), trio.identity(2), &trio.study.study);
     let at = transport.round(trio.study_id(), ROUND);
     let manifest = at.manifest().await.unwrap().statement;
     let mut rng = ringfence_keys::system_rng().unwrap();

@@ -1,6 +1,7 @@
 //! Three sites of one study, or more, and an aggregator to talk to.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -78,7 +79,17 @@ impl Trio {
         trio
     }
 
+    /// Of the administrator, who may read all and registers studies.
     pub(crate) fn transport(&self) -> Transport {
+        self.connection().with_token(self.aggregator.token().to_owned().into())
+    }
+
+    /// Of a site.
+    pub(crate) fn transport_of(&self, k: usize) -> Transport {
+        self.connection().of_site(Arc::new(self.identity(k)))
+    }
+
+    fn connection(&self) -> Transport {
         Transport::new(self.aggregator.url(), false, Clock::system()).unwrap()
     }
 

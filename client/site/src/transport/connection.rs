@@ -1,5 +1,6 @@
 //! One connection: which addresses it speaks to, how much of an answer it takes, what it repeats.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::LOCATION;
@@ -8,10 +9,13 @@ use reqwest::{RequestBuilder, Response, Url};
 use ringfence_clock::Clock;
 use ringfence_crypto::api::Problem;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
+use ringfence_keys::identity::Identity;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::address::{self, LOCALHOST, LOOPBACK};
+use super::credentials::Credentials;
 use super::error::{TransportError, is_failure};
 use super::printable::printable;
 
@@ -37,6 +41,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Transport {
     pub(super) client: reqwest::Client,
     base: Url,
+    credentials: Credentials,
     pub(super) clock: Clock,
     /// How long a request that fails is repeated.
     patience: Duration,
@@ -67,13 +72,26 @@ impl Transport {
             .read_timeout(POLL + Duration::from_secs(40))
             .build()
             .map_err(|source| TransportError::network(&base, source))?;
-        Ok(Self { client, base, clock, patience: PATIENCE, at_once: false })
+        let credentials = Credentials::None;
+        Ok(Self { client, base, credentials, clock, patience: PATIENCE, at_once: false })
     }
 
     /// Waits for an aggregator that is silent or away as long as this, and no longer.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Signs every request for a study as this site.
+    #[must_use]
+    pub fn of_site(self, identity: Arc<Identity>) -> Self {
+        Self { credentials: Credentials::Site(identity), ..self }
+    }
+
+    /// Shows an auditor's or administrator's token with every request for a study.
+    #[must_use]
+    pub fn with_token(self, token: Zeroizing<String>) -> Self {
+        Self { credentials: Credentials::Token(Arc::new(token)), ..self }
     }
 
     /// Says at once that nobody listens at the aggregator's port, for whoever asks again by itself or
@@ -146,12 +164,19 @@ impl Transport {
         let [least, most] = SILENCE;
         let poll = if path.contains("wait=") { POLL } else { Duration::ZERO };
         let silence = poll + self.patience.clamp(least, most);
-        let answer = timeout(silence, request(url.clone()).timeout(WHOLE).send());
+        let answer = timeout(silence, self.send(request(url.clone()).timeout(WHOLE)));
         let silent =
             |_| TransportError::NoAnswer { url: self.server(), seconds: silence.as_secs() };
         let response = answer.await.map_err(silent)?.map_err(network)?;
         let response = accepted(response).await?;
         bounded(response, limit).await
+    }
+
+    /// Sends a request with what shows whose it is.
+    pub(super) async fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
+        let mut request = request.build()?;
+        self.credentials.attach(&mut request, self.clock.now());
+        self.client.execute(request).await
     }
 
     /// The server, as it may be given to `--server`.
@@ -171,6 +196,9 @@ pub(super) fn transfer_time(bytes: u64) -> Duration {
     WHOLE.saturating_add(Duration::from_secs(bytes / SLOWEST))
 }
 
+/// The problem of a request that was signed by a clock which differs too much from the aggregator's.
+const CLOCK: &str = "/problems/clock";
+
 pub(super) const JSON: &str = "application/json";
 pub(super) const BYTES: &str = "application/octet-stream";
 
@@ -189,6 +217,9 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TransportEr
     }
     let bytes = bounded(response, MAX_MESSAGE).await.unwrap_or_default();
     let detail = match json::parse::<Problem>(&bytes, MAX_MESSAGE, "problem") {
+        Ok(problem) if problem.kind == CLOCK => {
+            return Err(TransportError::ClockRefused { detail: printable(&problem.detail) });
+        }
         Ok(problem) => printable(&problem.detail),
         Err(_) => {
             let reason = status.canonical_reason().unwrap_or("no reason given");

@@ -98,7 +98,7 @@ impl RoundTransport<'_> {
         let network = |source| TransportError::network(&url, source);
         let request = self.transport.client.put(url.clone()).timeout(transfer_time(length));
         let request = request.header("content-type", BYTES).header("content-length", length);
-        let response = request.body(file).send().await.map_err(network)?;
+        let response = self.transport.send(request.body(file)).await.map_err(network)?;
         let bytes = bounded(accepted(response).await?, MAX_MESSAGE).await?;
         Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
     }

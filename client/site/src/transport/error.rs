@@ -68,6 +68,12 @@ pub enum TransportError {
         /// The problem's detail, fit to be shown.
         detail: String,
     },
+    /// The aggregator's clock and this site's differ too much for signed requests.
+    #[error("the aggregator refused (401): {detail}")]
+    ClockRefused {
+        /// The problem's detail, fit to be shown.
+        detail: String,
+    },
     /// The aggregator points elsewhere.
     #[error(
         "the answer of {url} is a redirect ({status}) to {target}, and redirects are not followed: what is sent there is for this aggregator; give the aggregator's own address as --server"
@@ -170,6 +176,11 @@ impl TransportError {
     /// Whether the same request may succeed later: the aggregator is away, busy, or has failed.
     pub fn is_transient(&self) -> bool {
         self.is_away() || self.is_failure()
+    }
+
+    /// Whether somebody has to set a clock: the aggregator's, or this machine's.
+    pub fn is_clock(&self) -> bool {
+        matches!(self, Self::ClockRefused { .. })
     }
 
     /// Whether nobody has answered: the aggregator is away, or the way to it is broken.

@@ -212,7 +212,7 @@ impl RoundTransport<'_> {
         let url = self.transport.url(&self.path(rest))?;
         let network = |source| TransportError::network(&url, source);
         let request = self.transport.client.get(url.clone()).timeout(transfer_time(bytes));
-        let response = request.send().await.map_err(network)?;
+        let response = self.transport.send(request).await.map_err(network)?;
         let mut response = accepted(response).await?;
         let mut out = tokio::fs::File::create(file).await.map_err(at)?;
         let (mut hasher, mut received) = (blake3::Hasher::new(), 0);

@@ -75,7 +75,7 @@ where
 /// that are late have been waited for as long as patience says.
 pub(super) fn is_transient(error: &SiteError) -> bool {
     match error {
-        SiteError::Transport(error) => error.is_transient(),
+        SiteError::Transport(error) => error.is_transient() || error.is_clock(),
         SiteError::Manifest(ManifestError::OpenedAhead { .. })
         | SiteError::Closing(ClosingError::ClosedAhead { .. })
         | SiteError::Holder(HolderError::Closing(ClosingError::ClosedAhead { .. }))

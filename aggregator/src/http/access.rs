@@ -1,0 +1,419 @@
+//! Who may ask what: one table, and the guard that holds every request to it before anything of it is
+//! stored, looked up or answered.
+//!
+//! A route that is not in the table takes no request: forgetting it closes it.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use ringfence_clock::Clock;
+use ringfence_crypto::id::{SiteId, StudyId, UnixSeconds};
+use ringfence_crypto::request::{
+    CONTENT_DIGEST, ContentDigest, RequestParts, RequestSignature, RequestSignatureError,
+    SIGNATURE, SIGNATURE_INPUT,
+};
+use ringfence_crypto::signature::PublicKey;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::auth::Role;
+use crate::core::incoming::Digested;
+use crate::core::refusal::{Kind, Refusal};
+use crate::http::front::Front;
+
+/// Who may make a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Whoever can reach the server.
+    Anyone,
+    /// Who has an administrator's token.
+    Admin,
+    /// A site of the study, an auditor of it, an administrator.
+    Reader,
+    /// A site of the study.
+    Member,
+    /// The site that the path names as this: its own statements, and what is sealed to it.
+    Own(&'static str),
+}
+
+use Access::{Admin, Anyone, Member, Own, Reader};
+
+/// Every route under `/v2/studies/{study}`: method, path, who may. `docs/http.md` shows the same.
+const OF_STUDY: &[(&str, &str, Access)] = &[
+    ("GET", "", Reader),
+    ("GET", "/status", Reader),
+    ("GET", "/recovered", Reader),
+    ("POST", "/recovered", Member),
+    ("GET", "/log/checkpoint", Reader),
+    ("GET", "/log/consistency", Reader),
+    ("GET", "/log/inclusion", Reader),
+    ("POST", "/log/inclusion", Reader),
+    // Signed by that site, and passed on by whoever the aggregator hides them from.
+    ("PUT", "/round-keys/{site}", Member),
+    ("GET", "/round-keys/{site}", Reader),
+    ("GET", "/restored", Reader),
+    ("PUT", "/restored/{site}", Own("site")),
+    ("GET", "/restored/{site}/standings", Reader),
+    ("PUT", "/restored/{site}/standings/{holder}", Own("holder")),
+    ("POST", "/rounds", Member),
+    ("GET", "/rounds/{round}", Reader),
+    ("GET", "/rounds/{round}/manifest", Reader),
+    ("GET", "/rounds/{round}/contributions/{site}", Reader),
+    ("PUT", "/rounds/{round}/contributions/{site}/header", Own("site")),
+    ("GET", "/rounds/{round}/contributions/{site}/header", Reader),
+    ("PUT", "/rounds/{round}/contributions/{site}/envelopes", Own("site")),
+    ("GET", "/rounds/{round}/contributions/{site}/envelopes/{holder}", Own("holder")),
+    ("PUT", "/rounds/{round}/contributions/{site}/body", Own("site")),
+    ("GET", "/rounds/{round}/contributions/{site}/body", Reader),
+    ("GET", "/rounds/{round}/freeze", Reader),
+    ("PUT", "/rounds/{round}/reviews/{site}", Own("site")),
+    ("GET", "/rounds/{round}/reviews", Reader),
+    ("GET", "/rounds/{round}/closing", Reader),
+    ("PUT", "/rounds/{round}/endorsements/{site}", Own("site")),
+    ("GET", "/rounds/{round}/certificate", Reader),
+    ("GET", "/rounds/{round}/sum", Reader),
+    ("GET", "/rounds/{round}/openings", Reader),
+    ("PUT", "/rounds/{round}/openings/{holder}", Own("holder")),
+    ("GET", "/rounds/{round}/openings/{holder}/recipients/{site}", Own("site")),
+    ("GET", "/rounds/{round}/disputes/{index}", Reader),
+    ("PUT", "/rounds/{round}/disputes/{index}/endorsements/{holder}", Own("holder")),
+    ("GET", "/rounds/{round}/disputes/{index}/openings", Reader),
+    ("PUT", "/rounds/{round}/disputes/{index}/openings/{holder}", Own("holder")),
+    ("GET", "/rounds/{round}/disputes/{index}/openings/{holder}/recipients/{site}", Own("site")),
+    ("GET", "/rounds/{round}/verdicts/{index}", Reader),
+    ("PUT", "/rounds/{round}/verdicts/{index}/endorsements/{holder}", Own("holder")),
+    ("GET", "/rounds/{round}/verdicts/{index}/openings", Reader),
+    ("PUT", "/rounds/{round}/verdicts/{index}/openings/{holder}", Own("holder")),
+    ("GET", "/rounds/{round}/verdicts/{index}/openings/{holder}/recipients/{site}", Own("site")),
+    ("PUT", "/rounds/{round}/acks/{site}", Own("site")),
+    ("GET", "/rounds/{round}/acks", Reader),
+];
+
+/// The routes of no study.
+const OTHERS: &[(&str, &str, Access)] = &[
+    ("GET", "/v2/aggregator", Anyone),
+    ("POST", "/v2/studies", Admin),
+    ("GET", "/healthz", Anyone),
+    ("GET", "/readyz", Anyone),
+];
+
+const STUDY: &str = "/v2/studies/{study}";
+
+/// Who may make a request with this method to this route.
+fn access(method: &Method, route: &str) -> Option<Access> {
+    // What GET answers, HEAD answers without its body.
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let (table, path) = match route.strip_prefix(STUDY) {
+        Some(rest) => (OF_STUDY, rest),
+        None => (OTHERS, route),
+    };
+    let found = table.iter().find(|(of, known, _)| *of == method && *known == path);
+    found.map(|(_, _, access)| *access)
+}
+
+/// Lets through what the table allows.
+pub(crate) async fn guard(
+    State(front): State<Front>,
+    route: MatchedPath,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match admit(&front, route.as_str(), &mut parts).await {
+        Ok(_place) => next.run(Request::from_parts(parts, body)).await,
+        Err(refusal) => {
+            forget(&front.clock, body).await;
+            refusal.into_response()
+        }
+    }
+}
+
+/// What a request takes of what there is for its sender; of whoever has a token, nothing.
+type Place = Option<OwnedSemaphorePermit>;
+
+async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, Refusal> {
+    let Some(access) = access(&parts.method, route) else {
+        let detail = format!("{} does not take {}", parts.uri.path(), parts.method);
+        return Err(Refusal::new(Kind::Method, detail));
+    };
+    if access == Anyone {
+        return Ok(None);
+    }
+    let token = bearer(&parts.headers)?.map(|token| front.tokens.role(token));
+    let token = token.map(|role| role.ok_or_else(unknown_token)).transpose()?;
+    match (access, &token) {
+        (Admin | Reader, Some(Role::Admin)) => return Ok(None),
+        (Admin, Some(Role::Auditor(_))) => return Err(not_this("an auditor", "an administrator")),
+        (Admin, None) => return Err(admin_wanted()),
+        _ => {}
+    }
+    let study = match token.is_some() || parts.headers.contains_key(SIGNATURE_INPUT) {
+        true => segment(parts, "study").await?,
+        false => return Err(unsigned(access)),
+    };
+    let study: StudyId = study.parse().map_err(|error| Refusal::missing(format!("{error}")))?;
+    match (access, token) {
+        (Reader, Some(Role::Auditor(studies))) => match studies.admits(study) {
+            true => return Ok(None),
+            false => return Err(not_this("an auditor of other studies", "one of this study")),
+        },
+        (_, Some(_)) => {
+            return Err(not_this("a token", "a site of the study, by its signature"));
+        }
+        (_, None) => {}
+    }
+    let live = front.studies.study(study)?;
+    let site = signer(front, parts, |site| {
+        live.served.study.site(site).map(|member| member.signature_key)
+    })?;
+    if let Own(name) = access {
+        let named = segment(parts, name).await?;
+        if named != site.as_str() {
+            return Err(Refusal::sender(format!(
+                "{} {} is for {named} alone, and this request is signed by {site}",
+                parts.method,
+                parts.uri.path()
+            )));
+        }
+    }
+    let sender = live.senders.of(&site);
+    let place = sender.begin(&site)?;
+    parts.extensions.insert(sender);
+    Ok(Some(place))
+}
+
+/// When a request was signed, by the clock of the site that did; long ago where none did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedAt(pub(crate) UnixSeconds);
+
+impl<S: Sync> FromRequestParts<S> for SignedAt {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Ok(parts.extensions.get().copied().unwrap_or(Self(UnixSeconds(0))))
+    }
+}
+
+/// Checks whose request it is.
+fn signer(
+    front: &Front,
+    parts: &mut Parts,
+    key: impl Fn(&SiteId) -> Option<PublicKey>,
+) -> Result<SiteId, Refusal> {
+    let value = |name: &str| one(&parts.headers, name);
+    let (input, signature) = (value(SIGNATURE_INPUT)?, value(SIGNATURE)?);
+    let signature = RequestSignature::parse(
+        input.as_deref().unwrap_or_default(),
+        signature.as_deref().unwrap_or_default(),
+    );
+    let signature = signature.map_err(|error| Refusal::unauthorised(error.to_string()))?;
+    let site = signature.site();
+    let key = key(site).ok_or_else(|| {
+        Refusal::sender(format!("{site} is not on the study's roster, and signs this request"))
+    })?;
+    let digest = value(CONTENT_DIGEST)?;
+    let request = RequestParts {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+        content_digest: digest.as_deref(),
+    };
+    signature.verify(&request, &key, front.clock.now()).map_err(|error| match &error {
+        RequestSignatureError::Clock { .. } => Refusal::new(Kind::Clock, error.to_string()),
+        RequestSignatureError::Invalid(_) => Refusal::sender(error.to_string()),
+        _ => Refusal::unauthorised(error.to_string()),
+    })?;
+    // For whoever reads the request's message.
+    let digest = digest.as_deref().map(ContentDigest::parse).transpose();
+    let digest = digest.map_err(|error| Refusal::malformed(error.to_string()))?;
+    parts.extensions.insert(digest.map_or(Digested::Missing, Digested::As));
+    parts.extensions.insert(SignedAt(signature.created()));
+    Ok(site.clone())
+}
+
+/// The value of a header that may stand there once at most.
+fn one(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let refuse = |what: &str| Refusal::malformed(format!("the header {name} {what}"));
+    if values.next().is_some() {
+        return Err(refuse("is there twice"));
+    }
+    let value = value.to_str().map_err(|_| refuse("holds other bytes than visible ASCII"))?;
+    Ok(Some(value.to_owned()))
+}
+
+/// The token of an `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    // The scheme's case does not matter (RFC 9110, section 11.1).
+    let token = value.as_bytes().split_at_checked(7);
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
+    match (token, values.next()) {
+        (Some((_, token)), None) => Ok(Some(token)),
+        _ => Err(Refusal::unauthorised("expected one header `Authorization: Bearer TOKEN`")),
+    }
+}
+
+fn admin_wanted() -> Refusal {
+    Refusal::unauthorised(
+        "expected the header `Authorization: Bearer TOKEN` with an administrator's token, got none; only an administrator registers studies",
+    )
+}
+
+fn unknown_token() -> Refusal {
+    Refusal::unauthorised(
+        "what the header `Authorization` holds is no token of this aggregator (`Bearer TOKEN`): send the one line of the token's file, and start the aggregator again if its --admin-token-file or --tokens were changed since",
+    )
+}
+
+fn unsigned(access: Access) -> Refusal {
+    let who = match access {
+        Reader => "a site of the study, or an auditor's token in `Authorization: Bearer TOKEN`",
+        _ => "a site of the study",
+    };
+    Refusal::unauthorised(format!(
+        "expected a request signed (RFC 9421) by {who}, got neither; give --identity or --token-file"
+    ))
+}
+
+fn not_this(got: &str, expected: &str) -> Refusal {
+    Refusal::sender(format!("this request is for {expected}, and comes from {got}"))
+}
+
+async fn segment(parts: &mut Parts, name: &str) -> Result<String, Refusal> {
+    let segments = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|error| Refusal::malformed(error.body_text()))?;
+    let value = segments.iter().find(|(known, _)| *known == name);
+    let value = value.map(|(_, value)| value.to_owned());
+    value.ok_or_else(|| Refusal::missing(format!("the path names no {name}")))
+}
+
+/// Most bytes of a refused request that are read, and for how long: a connection that is closed on
+/// unread bytes is reset, and that overtakes the answer. Who sends more than a message of usual size
+/// may lose the answer.
+const FORGOTTEN: u64 = 1 << 20;
+const FORGET_TIME: Duration = Duration::from_secs(5);
+
+async fn forget(clock: &Clock, body: Body) {
+    if body.is_end_stream() {
+        return;
+    }
+    let mut stream = body.into_data_stream();
+    let rest = async {
+        let mut read = 0u64;
+        while let Some(Ok(bytes)) = stream.next().await {
+            read += bytes.len() as u64;
+            if read > FORGOTTEN {
+                break;
+            }
+        }
+    };
+    // Either way nothing more is read.
+    let _ = clock.timeout(FORGET_TIME, rest).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METHODS: [&str; 3] = ["GET ", "PUT ", "POST "];
+
+    /// The tables of docs/http.md: method, path and who.
+    fn documented() -> Vec<(String, String, String)> {
+        let page = include_str!("../../../docs/http.md");
+        let names = [("{r}", "{round}"), ("{by}", "{holder}"), ("{d}", "{index}")];
+        let page =
+            names.iter().fold(page.to_owned(), |page, (short, name)| page.replace(short, name));
+        let mut found = Vec::new();
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let [requests, who, ..] = cells.as_slice() else { continue };
+            for request in requests
+                .split('`')
+                .filter(|text| METHODS.iter().any(|method| text.starts_with(method)))
+            {
+                let (method, path) = request.split_once(' ').unwrap();
+                let path = path.split(['?', ',']).next().unwrap();
+                let path = match path.strip_prefix("...") {
+                    Some(rest) => format!("{STUDY}/rounds/{{round}}{rest}"),
+                    None if path.starts_with("/rounds") || path.starts_with("/log") => {
+                        format!("{STUDY}{path}")
+                    }
+                    None => path.to_owned(),
+                };
+                found.push((method.to_owned(), path, (*who).to_owned()));
+            }
+        }
+        found
+    }
+
+    fn in_words(access: Access) -> String {
+        match access {
+            Anyone => "anyone".into(),
+            Admin => "administrator".into(),
+            Reader => "reader".into(),
+            Member => "site".into(),
+            Own(name) => format!("`{{{name}}}`"),
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_the_same_table() {
+        let ours = OF_STUDY
+            .iter()
+            .map(|(method, path, access)| (method, format!("{STUDY}{path}"), access));
+        let ours = ours.chain(
+            OTHERS.iter().map(|(method, path, access)| (method, (*path).to_owned(), access)),
+        );
+        let mut ours: Vec<_> = ours
+            .map(|(method, path, access)| ((*method).to_owned(), path, in_words(*access)))
+            .collect();
+        let mut documented = documented();
+        ours.sort();
+        documented.sort();
+        // Asked with a query and without one.
+        documented.dedup();
+        assert_eq!(documented, ours);
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_takes_nothing() {
+        assert_eq!(access(&Method::HEAD, "/healthz"), Some(Anyone));
+        assert_eq!(access(&Method::GET, "/v2/studies/{study}/rounds/{round}/sum"), Some(Reader));
+        for (method, route) in [
+            (Method::DELETE, "/v2/studies/{study}"),
+            (Method::PUT, "/v2/studies/{study}/status"),
+            (Method::GET, "/v2/studies/{study}/secret"),
+            (Method::GET, "/status"),
+        ] {
+            assert_eq!(access(&method, route), None, "{method} {route}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_s_case_does_not_matter_and_one_token_is_one() {
+        let headers = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, value.parse().unwrap());
+            }
+            headers
+        };
+        for scheme in ["Bearer", "bearer", "BEARER"] {
+            let headers = headers(&[&format!("{scheme} abc")]);
+            assert_eq!(bearer(&headers).unwrap(), Some(&b"abc"[..]));
+        }
+        assert_eq!(bearer(&HeaderMap::new()).unwrap(), None);
+        for bad in [&["Basic abc"][..], &["Bearer"], &["Bearer a", "Bearer a"]] {
+            assert_eq!(bearer(&headers(bad)).unwrap_err().kind(), Kind::Unauthorised, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Who may ask what: every route of docs/http.md, with every kind of sender.
+
+use ed25519_dalek::SigningKey;
+use reqwest::{Method, Request, StatusCode};
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::StudyId;
+use ringfence_crypto::request::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT};
+use ringfence_crypto::time::MAX_CLOCK_AHEAD;
+
+use crate::child::{Aggregator, Client, TOKEN, binary};
+use crate::play::Play;
+use crate::roster::{Roster, Shape, now};
+use crate::signing::Signer;
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Stranger,
+    UnknownToken,
+    Admin,
+    Auditor,
+    AuditorOfAnother,
+    /// Of the study, and named in the path where it names one.
+    Own,
+    /// Of the study, and not named in the path.
+    OtherSite,
+    /// A site of another study, of a name that this roster has, too.
+    OfAnotherStudy,
+    /// No name of this roster's.
+    OffTheRoster,
+}
+
+const SENDERS: [Sender; 9] = [
+    Sender::Stranger,
+    Sender::UnknownToken,
+    Sender::Admin,
+    Sender::Auditor,
+    Sender::AuditorOfAnother,
+    Sender::Own,
+    Sender::OtherSite,
+    Sender::OfAnotherStudy,
+    Sender::OffTheRoster,
+];
+
+const METHODS: [&str; 3] = ["GET ", "PUT ", "POST "];
+
+/// The rows of the tables: methods, paths, and who.
+fn routes(study: StudyId) -> Vec<(Method, String, String)> {
+    let page = include_str!("../../../docs/http.md");
+    let study = format!("/v2/studies/{study}");
+    let mut found = Vec::new();
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        for request in
+            cells[0].split('`').filter(|text| METHODS.iter().any(|method| text.starts_with(method)))
+        {
+            let (method, path) = request.split_once(' ').unwrap();
+            let path = match path.strip_prefix("...") {
+                Some(rest) => format!("{study}/rounds/0{rest}"),
+                None if path.starts_with("/rounds") || path.starts_with("/log") => {
+                    format!("{study}{path}")
+                }
+                None => path.replace("/v2/studies/{study}", &study),
+            };
+            let path = path.replace("{r}", "0").replace("{d}", "1").replace("offset=N", "offset=0");
+            let path = path.replace("wait=S&after=V", "wait=0").replace("round=R", "round=0");
+            let path = path.split(',').next().unwrap().to_owned();
+            found.push((method.parse().unwrap(), path, cells[1].to_owned()));
+        }
+    }
+    found
+}
+
+fn may(who: &str, sender: Sender) -> bool {
+    use Sender::{Admin, Auditor, OtherSite, Own};
+    match who {
+        "anyone" => true,
+        "administrator" => sender == Admin,
+        "reader" => [Admin, Auditor, Own, OtherSite].contains(&sender),
+        "site" => [Own, OtherSite].contains(&sender),
+        own if own.starts_with("`{") => sender == Own,
+        other => panic!("docs/http.md lets {other:?} ask"),
+    }
+}
+
+/// A token that may do this, made by the command.
+fn token(folder: &std::path::Path, name: &str, arguments: &[&str]) -> (String, String) {
+    let out = folder.join(name);
+    let mut command = binary();
+    command.args(["token", "--name", name, "--out"]).arg(&out).args(arguments);
+    let made = command.output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let token = std::fs::read_to_string(out).unwrap().trim().to_owned();
+    let line = String::from_utf8(made.stdout).unwrap();
+    assert!(!line.contains(&token), "only its hash is shown");
+    (token, line)
+}
+
+#[tokio::test]
+async fn every_route_is_open_to_those_of_the_table_and_to_nobody_else() {
+    let mut aggregator = Aggregator::start();
+    let play =
+        Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
+    let (folder, another) = (aggregator.folder.path(), Digest::of(b"another study").to_string());
+    let (auditor, first) = token(folder, "officer", &["--role", "auditor"]);
+    let (narrow, second) = token(folder, "narrow", &["--role", "auditor", "--study", &another]);
+    let file = folder.join("tokens");
+    std::fs::write(&file, format!("# officers\n{first}{second}")).unwrap();
+    aggregator.kill();
+    aggregator.restart_with(&["--tokens", file.to_str().unwrap()]);
+
+    let routes = routes(play.roster.id());
+    assert!(routes.len() > 45, "{}", routes.len());
+    let mut wrong = Vec::new();
+    for (method, path, who) in &routes {
+        for sender in SENDERS {
+            // The name that counts; others in the path are somebody else's.
+            let own = who.trim_matches('`');
+            let path = path.replace(own, "site-1");
+            let path = ["{site}", "{holder}", "{by}"]
+                .iter()
+                .fold(path, |path, name| path.replace(name, "site-2"));
+            let mut request = play.client.request(method.clone(), &path);
+            if method != Method::GET {
+                request = request.body("no such message");
+            }
+            let mut request = request.build().unwrap();
+            let bearer = |request: &mut Request, token: &str| {
+                let value = format!("bearer {token}").parse().unwrap();
+                request.headers_mut().insert("authorization", value);
+            };
+            match sender {
+                Sender::Stranger => {}
+                Sender::UnknownToken => bearer(&mut request, "a-token-that-nobody-knows"),
+                Sender::Admin => bearer(&mut request, TOKEN),
+                Sender::Auditor => bearer(&mut request, &auditor),
+                Sender::AuditorOfAnother => bearer(&mut request, &narrow),
+                Sender::Own => Signer::site(1).sign(&mut request),
+                Sender::OtherSite => Signer::site(3).sign(&mut request),
+                Sender::OfAnotherStudy => {
+                    let key = SigningKey::from_bytes(&[9; 32]);
+                    Signer { key, ..Signer::site(1) }.sign(&mut request);
+                }
+                Sender::OffTheRoster => {
+                    Signer { site: "site-77".parse().unwrap(), ..Signer::site(1) }
+                        .sign(&mut request);
+                }
+            }
+            let answer = play.client.execute(request).await;
+            let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status);
+            if denied == may(who, sender) || answer.status == StatusCode::METHOD_NOT_ALLOWED {
+                let said = String::from_utf8_lossy(&answer.bytes).into_owned();
+                wrong.push(format!(
+                    "{method} {path} ({who}) of {sender:?}: {} {said}",
+                    answer.status
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a proxy that reads everything could do with a request that passed it.
+#[tokio::test]
+async fn a_signed_request_is_for_one_thing_and_not_for_long() {
+    let aggregator = Aggregator::start();
+    let play =
+        Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
+    let site = play.ids()[1].clone();
+    let header = play.contribution(&site).header;
+    let path = play.of(&site, "/header");
+    let message = ringfence_crypto::wire::json::compact(&header);
+    let send = async |signed: (&str, &[u8]), sent: (&str, &[u8]), at| {
+        let headers = Signer { at, ..Signer::site(1) }.headers("PUT", signed.0, Some(signed.1));
+        let mut request = play.client.request(Method::PUT, sent.0).body(sent.1.to_vec());
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        Client::send(request).await.unwrap()
+    };
+    let right = (path.as_str(), message.as_slice());
+    let elsewhere = play.of(&site, "/envelopes");
+    send((&elsewhere, &message), right, now()).await.refused(403, &["does not verify"]);
+    let mut altered = message.clone();
+    altered.push(b' ');
+    send(right, (&path, &altered), now()).await.refused(400, &["altered on its way"]);
+    for apart in [now().earlier(MAX_CLOCK_AHEAD + 5), now().after(MAX_CLOCK_AHEAD + 5)] {
+        let refused = send(right, right, apart).await;
+        let problem = refused.refused(401, &["by the clock of site-1", "set the clock"]);
+        assert_eq!(problem.kind, "/problems/clock");
+    }
+    // Without its digest a message is not taken, signed or not.
+    let mut request =
+        play.client.request(Method::PUT, &path).body(message.clone()).build().unwrap();
+    for (name, value) in Signer::site(1).headers("PUT", &path, None) {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let refused = play.client.execute(request).await;
+    refused.refused(401, &["Content-Digest"]);
+    assert!(refused.headers["accept-signature"].to_str().unwrap().contains(CONTENT_DIGEST));
+    let twice = play.client.request(Method::GET, &play.path);
+    let twice =
+        twice.header(SIGNATURE_INPUT, "a").header(SIGNATURE_INPUT, "b").header(SIGNATURE, "a");
+    Client::send(twice).await.unwrap().refused(400, &["there twice"]);
+    assert_eq!(play.status().await.version, 0, "nothing of all that was taken");
+    send(right, right, now()).await.ok();
+    assert_eq!(play.status().await.version, 1);
+}
