@@ -4,9 +4,24 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// An object a line, for programs.
+    Json,
+}
+
 /// How to run the service.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
+    /// File with settings like these, under the same names; what is given here or in the environment
+    /// counts before it
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_CONFIG")]
+    pub config: Option<PathBuf>,
+
     /// Folder for everything that is stored; made if it does not exist
     #[arg(long, value_name = "DIR", env = "RINGFENCE_DATA")]
     pub data: PathBuf,
@@ -46,6 +61,14 @@ pub struct Config {
     /// Listen without TLS on an address that other machines reach (behind a proxy that adds TLS)
     #[arg(long, env = "RINGFENCE_ALLOW_PLAIN_HTTP")]
     pub allow_plain_http: bool,
+
+    /// Address for Prometheus to read from, by plain HTTP; none unless given
+    #[arg(long, value_name = "ADDRESS", env = "RINGFENCE_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// How the log is written to standard error; RUST_LOG says what of it, info unless set
+    #[arg(long, value_enum, env = "RINGFENCE_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
 
     /// Bodies that are uploaded at the same time; each takes a file and 1 MiB of memory
     #[arg(long, value_name = "N", env = "RINGFENCE_MAX_UPLOADS", default_value_t = 256,

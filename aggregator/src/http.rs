@@ -11,3 +11,4 @@ mod front;
 mod problem;
 mod routes;
 pub(crate) mod server;
+mod watch;

@@ -10,7 +10,8 @@
 //! | `store` | what is stored and what a backend promises; a folder for each backend |
 //! | `http` | the server, its routes, and what a refusal looks like on the wire |
 //! | `auth`, `identity` | tokens and their roles; the key that signs receipts and closings |
-//! | `config` | what the operator says |
+//! | `config`, `config_file` | what the operator says, and the file that says it |
+//! | `metrics` | what Prometheus reads |
 //!
 //! Order of every change: the round machine decides, the store has it, memory follows, and then the
 //! answer leaves. A receipt therefore survives a kill at any instruction.
@@ -23,13 +24,16 @@
 
 mod auth;
 mod config;
+mod config_file;
 mod core;
 mod http;
 mod identity;
+mod metrics;
 mod store;
 
 pub use crate::auth::{TokensError, new_token};
-pub use crate::config::Config;
+pub use crate::config::{Config, LogFormat};
+pub use crate::config_file::{ConfigFileError, named, with_file};
 pub use crate::core::studies::LoadError;
 pub use crate::http::server::{Server, StartError};
 pub use crate::identity::{Identity, IdentityError};

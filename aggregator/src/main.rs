@@ -1,14 +1,15 @@
 //! The `ringfence-aggregator` command.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use clap::{Parser, Subcommand, ValueEnum};
-use ringfence_aggregator::{Config, Identity, Server, new_token};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use ringfence_aggregator::{Config, Identity, LogFormat, Server, named, new_token, with_file};
 use ringfence_clock::Clock;
 use ringfence_crypto::id::StudyId;
 use ringfence_exit::{end_on_lost_output, failure};
@@ -22,6 +23,9 @@ struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
+
+/// The command that takes a configuration file.
+const SERVE: &str = "serve";
 
 #[derive(Subcommand)]
 enum Command {
@@ -74,19 +78,43 @@ fn without_spaces(text: &str) -> Result<String, String> {
 
 fn main() -> ExitCode {
     end_on_lost_output("ringfence-aggregator");
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    match run(Arguments::parse().command) {
+    match arguments().and_then(|arguments| run(arguments.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ringfence-aggregator: {}", failure(error.as_ref()));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The arguments, with what the configuration file says where they and the environment say nothing.
+fn arguments() -> anyhow::Result<Arguments> {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let mut command = Arguments::command();
+    let serves = given.get(1).is_some_and(|name| name == SERVE);
+    if let Some(path) = named(&given).filter(|_| serves) {
+        let mut failed = None;
+        command = command.mut_subcommand(SERVE, |serve| match with_file(serve.clone(), &path) {
+            Ok(serve) => serve,
+            Err(error) => {
+                failed = Some(error);
+                serve
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+    }
+    Ok(Arguments::from_arg_matches(&command.get_matches_from(given)).unwrap_or_else(|e| e.exit()))
+}
+
+/// Writes what happens to standard error.
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
 
@@ -104,6 +132,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{role} {name} {}{studies}", new_token(&out)?);
         }
         Command::Serve(config) => {
+            log(config.log_format);
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let outcome = runtime.block_on(serve(&config));
             // Adding up may be under way; it is done again at the next start.
@@ -130,6 +159,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let server = Server::start(config, clock).await?;
     // A whole line, so at once: a program may be waiting for it.
     println!("listening on http://{}", server.address());
+    if let Some(address) = server.metrics_address() {
+        tracing::info!(%address, "metrics");
+    }
     server
         .run(async {
             tokio::select! {

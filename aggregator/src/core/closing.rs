@@ -168,13 +168,16 @@ impl LiveRound {
         let places = self.served.shared.sums.clone();
         let place = places.acquire_owned().await.map_err(|error| Refusal::internal(&error))?;
         // Adding and hashing keep a processor busy: off the threads that serve requests.
-        let runtime = Handle::current();
+        let (runtime, clock) = (Handle::current(), &self.served.shared.clock);
+        let began = clock.moment();
         let add_up = move || {
             // Kept for as long as the thread, even if nobody waits for the sum any more.
             let _place = place;
             runtime.block_on(addition.add_up(&set, expected))
         };
-        match blocking(add_up).await? {
+        let added = blocking(add_up).await?;
+        self.served.shared.metrics.summed(clock.moment().since(began));
+        match added {
             Err(SumError::Damaged(sites)) => Err(Unadded::Damaged(sites)),
             outcome => Ok(outcome.map_err(Refusal::from)?),
         }

@@ -138,6 +138,8 @@ impl fmt::Debug for Incoming {
 pub(crate) struct Inbox {
     memory: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
+    /// How many uploads there may be.
+    most_uploads: usize,
     clock: Clock,
     idle: Duration,
 }
@@ -155,7 +157,14 @@ impl Inbox {
     /// An empty one, for so many uploads at the same time; a sender may be silent for `idle`.
     pub(crate) fn new(clock: Clock, idle: Duration, uploads: u16) -> Self {
         let memory = Arc::new(Semaphore::new(MEMORY));
-        Self { memory, uploads: Arc::new(Semaphore::new(uploads.into())), clock, idle }
+        let most_uploads = uploads.into();
+        Self { memory, uploads: Arc::new(Semaphore::new(most_uploads)), most_uploads, clock, idle }
+    }
+
+    /// Uploads that run, and bytes of messages that are held.
+    pub(crate) fn taken(&self) -> (usize, usize) {
+        let uploads = self.most_uploads.saturating_sub(self.uploads.available_permits());
+        (uploads, MEMORY.saturating_sub(self.memory.available_permits()))
     }
 
     /// The bytes of one request.

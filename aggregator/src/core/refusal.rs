@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Internal,
     /// No room to store more: ours, too.
     Full,
+    /// The store may only be read: ours, too.
+    ReadOnly,
 }
 
 impl Kind {
@@ -58,7 +60,13 @@ impl Kind {
     pub(crate) fn is_ours(self) -> bool {
         matches!(
             self,
-            Self::Busy | Self::Wanted | Self::Behind | Self::Altered | Self::Internal | Self::Full
+            Self::Busy
+                | Self::Wanted
+                | Self::Behind
+                | Self::Altered
+                | Self::Internal
+                | Self::Full
+                | Self::ReadOnly
         )
     }
 }
@@ -139,6 +147,12 @@ impl Refusal {
         tracing::error!(%cause, "the disk is full");
         let detail = "the aggregator's disk is full; what was sent before is kept: tell its administrator, and try again";
         Self::new(Kind::Full, detail).retry_after(60)
+    }
+
+    fn read_only(cause: &dyn Display) -> Self {
+        tracing::error!(%cause, "the store may only be read");
+        let detail = "the aggregator's store may only be read now; what was sent before is kept: tell its administrator, and try again";
+        Self::new(Kind::ReadOnly, detail).retry_after(60)
     }
 
     /// The same request works after so many seconds.
@@ -237,6 +251,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full(_) => Self::full(&error),
+            StoreError::ReadOnly(_) => Self::read_only(&error),
             // Named, so that the administrator finds it: nothing in it is secret.
             StoreError::Unreadable { .. } | StoreError::Gap { .. } | StoreError::LogGap { .. } => {
                 tracing::error!(%error, "what is stored was altered");
@@ -260,6 +275,8 @@ mod tests {
             let refusal = refusal(full);
             assert_eq!((refusal.kind(), refusal.retry_seconds()), (Kind::Full, Some(60)));
         }
+        let read_only = refusal(io::ErrorKind::ReadOnlyFilesystem);
+        assert_eq!((read_only.kind(), read_only.retry_seconds()), (Kind::ReadOnly, Some(60)));
         let broken = refusal(io::ErrorKind::NotFound);
         assert_eq!((broken.kind(), broken.retry_seconds()), (Kind::Internal, None));
         assert!(broken.detail().contains("changed nothing"), "the cause stays in the log");

@@ -249,6 +249,7 @@ impl LiveRound {
             event = event.name(),
             "event"
         );
+        self.served.shared.metrics.event(event.name());
         self.write().apply(event);
         writer.sequence += 1;
         self.version.send_replace(writer.sequence);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use ringfence_crypto::api::{Returned, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
 use ringfence_crypto::log::{LogEntry, LogHash};
-use ringfence_crypto::round::{Round, RoundError};
+use ringfence_crypto::round::{Round, RoundError, RoundState};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
 use ringfence_crypto::time::MAX_CLOCK_AHEAD;
@@ -83,6 +83,12 @@ impl LiveStudy {
     pub(crate) fn latest(&self) -> (usize, Option<Arc<LiveRound>>) {
         let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
         (rounds.len(), rounds.last().cloned())
+    }
+
+    /// Says of each round how it stands.
+    pub(crate) fn count_states(&self, mut count: impl FnMut(RoundState)) {
+        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
+        rounds.iter().for_each(|round| count(round.read().state()));
     }
 
     /// The study as it stands.

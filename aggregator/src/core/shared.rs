@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::core::refusal::Refusal;
 use crate::identity::Identity;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::marks::Marks;
 
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// Places for sums: whoever adds up takes one first.
     pub(crate) sums: Arc<Semaphore>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     /// Turns true when the service ends: whoever waits stops waiting.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -45,7 +48,7 @@ impl Shared {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let sums = Arc::new(Semaphore::new(sum_places()));
-        Self { store, marks, identity, clock, sums, stopping }
+        Self { store, marks, identity, clock, sums, metrics: Metrics::default(), stopping }
     }
 }
 

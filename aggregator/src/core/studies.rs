@@ -2,17 +2,22 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use ringfence_clock::Moment;
 use ringfence_crypto::api::StudyStatus;
 use ringfence_crypto::id::StudyId;
+use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::SignedStudy;
+use tokio::sync::Mutex;
 
 use crate::core::log::LiveLog;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::rounds::{LiveStudy, Made};
-use crate::core::shared::{Shared, blocking};
+use crate::core::shared::{Shared, blocking, sum_places};
 use crate::core::study::ServedStudy;
+use crate::metrics::{Metrics, Now};
 use crate::store::terms::StoreError;
 
 /// All studies that are served.
@@ -21,7 +26,12 @@ pub(crate) struct Studies {
     shared: Shared,
     /// Or why one is not served.
     live: RwLock<HashMap<StudyId, Result<Arc<LiveStudy>, String>>>,
+    /// Whether the store took what was written to it, when it was last tried.
+    last_ready: Mutex<Option<(Moment, Result<(), Refusal>)>>,
 }
+
+/// How long it counts that the store took what was written to it, or did not.
+const READY: Duration = Duration::from_secs(5);
 
 /// What is stored cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +61,9 @@ impl From<StoreError> for Unserved {
     /// What is stored wrongly is its study's misfortune; a store that fails is everybody's.
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Failed(_) | StoreError::Full(_) => Self::Everything(error.into()),
+            StoreError::Failed(_) | StoreError::Full(_) | StoreError::ReadOnly(_) => {
+                Self::Everything(error.into())
+            }
             _ => Self::Study(error.to_string()),
         }
     }
@@ -61,7 +73,9 @@ impl Unserved {
     fn because(study: StudyId, what: &str, refusal: &Refusal) -> Self {
         let reason = format!("{what}{}", refusal.detail());
         match refusal.kind() {
-            Kind::Internal | Kind::Full => Self::Everything(LoadError::Study { study, reason }),
+            Kind::Internal | Kind::Full | Kind::ReadOnly => {
+                Self::Everything(LoadError::Study { study, reason })
+            }
             _ => Self::Study(reason),
         }
     }
@@ -74,7 +88,8 @@ impl Studies {
     /// [`LoadError`] when the store cannot be read, or a study is another aggregator's. A study that
     /// no longer passes its own checks is refused service, and the others go on.
     pub(crate) async fn load(shared: Shared) -> Result<Self, LoadError> {
-        let studies = Self { shared, live: RwLock::default() };
+        let (live, last_ready) = (RwLock::default(), Mutex::default());
+        let studies = Self { shared, live, last_ready };
         for id in studies.shared.store.statements.studies().await? {
             let study = match studies.load_study(id).await {
                 Err(Unserved::Everything(error)) => return Err(error),
@@ -182,12 +197,46 @@ impl Studies {
         file.ok_or_else(|| Refusal::internal(&"a live study has no row"))
     }
 
-    /// Whether the store answers.
+    /// Whether the store takes what is written to it. Who asks again within [`READY`] has the same
+    /// answer: anybody may ask, and that shall cost no write each time.
     pub(crate) async fn ready(&self) -> Result<(), Refusal> {
-        self.shared.store.statements.ping().await.map_err(|error| {
+        let mut last = self.last_ready.lock().await;
+        let now = self.shared.clock.moment();
+        if let Some((looked, is_ready)) = &*last
+            && now.since(*looked) < READY
+        {
+            return is_ready.clone();
+        }
+        let written = match self.shared.store.statements.ping().await {
+            Ok(()) => self.shared.store.blobs.ping().await,
+            failed => failed,
+        };
+        let is_ready = written.map_err(|error| {
             tracing::error!(%error, "not ready");
-            Refusal::busy("the statement database does not answer")
-        })
+            Refusal::busy("the store takes nothing now: its database or its disk fails")
+        });
+        *last = Some((now, is_ready.clone()));
+        is_ready
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// How the studies stand.
+    pub(crate) fn now(&self) -> Now {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let served: Vec<&Arc<LiveStudy>> = live.values().flatten().collect();
+        let mut rounds = RoundState::ALL.map(|state| (state.name(), 0));
+        for study in &served {
+            study.count_states(|state| {
+                let of = rounds.iter_mut().find(|(name, _)| *name == state.name());
+                of.into_iter().for_each(|(_, count)| *count += 1);
+            });
+        }
+        let sums = sum_places().saturating_sub(self.shared.sums.available_permits());
+        Now { studies: served.len(), rounds: rounds.to_vec(), sums, ..Now::default() }
     }
 
     /// Ends after the last write.

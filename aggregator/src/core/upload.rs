@@ -141,6 +141,7 @@ impl LiveContribution {
                 if stored > header.body_bytes {
                     return Err(too_long(header));
                 }
+                self.live.served.shared.metrics.body_came(chunk.len());
                 body.write(chunk).await?;
             }
         }

@@ -104,6 +104,19 @@ const OTHERS: &[(&str, &str, Access)] = &[
 
 const STUDY: &str = "/v2/studies/{study}";
 
+/// A request's method and route as the table has them, for whoever counts them: `other` for what is not
+/// there.
+pub(crate) fn in_table(method: &Method, route: Option<&str>) -> (&'static str, &'static str) {
+    let found = route.and_then(|route| {
+        let (table, path) = match route.strip_prefix(STUDY) {
+            Some(rest) => (OF_STUDY, rest),
+            None => (OTHERS, route),
+        };
+        table.iter().find(|(of, known, _)| *of == method.as_str() && *known == path)
+    });
+    found.map_or(("other", "other"), |(method, path, _)| (*method, *path))
+}
+
 /// Who may make a request with this method to this route.
 fn access(method: &Method, route: &str) -> Option<Access> {
     // What GET answers, HEAD answers without its body.

@@ -12,6 +12,7 @@ use crate::auth::Tokens;
 use crate::core::incoming::{Digested, Inbox, Incoming};
 use crate::core::senders::Sender;
 use crate::core::studies::Studies;
+use crate::metrics::{Metrics, Now};
 
 /// The state of the routes.
 #[derive(Clone, Debug)]
@@ -37,6 +38,19 @@ impl Front {
         let announced = body.size_hint().exact();
         let stream = body.into_data_stream().map_err(|error| error.to_string());
         self.inbox.incoming(stream.boxed(), announced, digested).within(sender)
+    }
+}
+
+impl Front {
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.studies.metrics()
+    }
+
+    /// How the service stands.
+    pub(crate) fn now(&self) -> Now {
+        let (uploads, message_bytes) = self.inbox.taken();
+        Now { uploads, message_bytes, ..self.studies.now() }
     }
 }
 

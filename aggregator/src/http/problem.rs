@@ -30,7 +30,8 @@ fn on_the_wire(kind: Kind) -> (StatusCode, &'static str) {
         Kind::Behind => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
         Kind::Altered => (StatusCode::INTERNAL_SERVER_ERROR, "altered"),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        Kind::Full => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
+        Kind::Full => (StatusCode::SERVICE_UNAVAILABLE, "disk-full"),
+        Kind::ReadOnly => (StatusCode::SERVICE_UNAVAILABLE, "read-only"),
     }
 }
 
@@ -63,8 +64,8 @@ mod tests {
 
     #[test]
     fn who_is_at_fault_is_in_the_status() {
-        let ours =
-            [Kind::Busy, Kind::Wanted, Kind::Behind, Kind::Altered, Kind::Internal, Kind::Full];
+        let ours = [Kind::Busy, Kind::Wanted, Kind::Behind, Kind::Altered, Kind::Internal];
+        let ours = ours.into_iter().chain([Kind::Full, Kind::ReadOnly]);
         for kind in [Kind::Sender, Kind::Offset, Kind::Slow].into_iter().chain(ours) {
             assert_eq!(on_the_wire(kind).0.is_server_error(), kind.is_ours(), "{kind:?}");
         }

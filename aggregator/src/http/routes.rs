@@ -26,6 +26,7 @@ use crate::core::studies::Studies;
 use crate::http::access::guard;
 use crate::http::answer::answer;
 use crate::http::front::Front;
+use crate::http::watch::watch;
 
 /// All routes of the service.
 pub(crate) fn router(front: Front) -> Router {
@@ -94,6 +95,7 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/readyz", get(readyz))
         .route_layer(from_fn_with_state(front.clone(), guard))
         .fallback(unknown_route)
+        .layer(from_fn_with_state(front.clone(), watch))
         .layer(TraceLayer::new_for_http())
         .with_state(front)
 }

@@ -20,6 +20,7 @@ use crate::core::shared::Shared;
 use crate::core::studies::{LoadError, Studies};
 use crate::http::front::Front;
 use crate::http::routes;
+use crate::http::watch::metrics;
 use crate::identity::{Identity, IdentityError};
 use crate::store::marks::{MarkError, Marks};
 use crate::store::sqlite_files;
@@ -76,6 +77,7 @@ pub struct Server {
     front: Front,
     listener: TcpListener,
     address: SocketAddr,
+    metrics: Option<TcpListener>,
     stop: watch::Sender<bool>,
 }
 
@@ -105,7 +107,14 @@ impl Server {
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { front, listener, address, stop })
+        let metrics = match config.metrics_listen {
+            Some(address) => {
+                let listen = |source| StartError::Listen { address, source };
+                Some(TcpListener::bind(address).await.map_err(listen)?)
+            }
+            None => None,
+        };
+        Ok(Self { front, listener, address, metrics, stop })
     }
 
     /// Where it listens; the port is the real one when port 0 was asked for.
@@ -113,8 +122,18 @@ impl Server {
         self.address
     }
 
+    /// Where metrics are read from, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
     /// Serves until `shutdown` is ready, and then ends what is in flight, for at most 10 s.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        if let Some(listener) = self.metrics.take() {
+            // It ends with the process: nothing depends on it.
+            let router = metrics(self.front.clone());
+            tokio::spawn(axum::serve(listener, router).into_future());
+        }
         let router = routes::router(self.front.clone());
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));

@@ -72,6 +72,9 @@ pub(crate) trait Writer: Send {
 /// changes: whoever writes it again writes the same bytes. A disk may change it all the same: whoever
 /// uses it compares it with the digest in its statement.
 pub(crate) trait Blobs: fmt::Debug + Send + Sync {
+    /// Whether the backend takes what is written: it writes something, and removes it.
+    fn ping(&self) -> Answer<'_, ()>;
+
     /// Makes room for a round. Comes before everything else of it after each start, so that what a
     /// crash left half-written can be cleared; a body that goes on is none of that.
     fn begin(&self, round: RoundId) -> Answer<'_, ()>;

@@ -100,6 +100,8 @@ pub(crate) async fn a_study_stays_as_it_was_posted(backend: &impl Backend) {
     let store = backend.open().await;
     let [first, second, unknown] = [b"b", b"a", b"c"].map(|name| StudyId(Digest::of(name)));
     store.statements.ping().await.unwrap();
+    store.blobs.ping().await.unwrap();
+    store.statements.ping().await.unwrap();
     assert!(store.statements.studies().await.unwrap().is_empty());
     store.statements.insert_study(first, b"a file").await.unwrap();
     store.statements.insert_study(second, b"").await.unwrap();

@@ -43,7 +43,7 @@ pub(crate) struct StoredRoundKeys {
 /// What was said. Nothing here is ever altered or removed: a round is the replay of its events, and
 /// a study's log the order of its statements.
 pub(crate) trait Statements: fmt::Debug + Send + Sync {
-    /// Whether the backend answers.
+    /// Whether the backend takes what is written: it writes something that nobody reads.
     fn ping(&self) -> Answer<'_, ()>;
 
     /// Stores a signed study as it was posted; one that is there already stays as it is.

@@ -26,6 +26,9 @@ pub enum StoreError {
     /// No room for more.
     #[error("the store is full: {0}")]
     Full(Cause),
+    /// It may only be read.
+    #[error("the store may only be read: {0}")]
+    ReadOnly(Cause),
     /// It failed.
     #[error("the store failed: {0}")]
     Failed(Cause),
@@ -69,6 +72,7 @@ impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(error.into()),
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(error.into()),
             _ => Self::Failed(error.into()),
         }
     }

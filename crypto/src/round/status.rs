@@ -24,6 +24,30 @@ pub enum RoundState {
     Aborted,
 }
 
+impl RoundState {
+    /// All of them, in the order of a round.
+    pub const ALL: [Self; 6] = [
+        Self::Collecting,
+        Self::Reviewing,
+        Self::Closed,
+        Self::Certified,
+        Self::Opened,
+        Self::Aborted,
+    ];
+
+    /// The name that it has in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collecting => "collecting",
+            Self::Reviewing => "reviewing",
+            Self::Closed => "closed",
+            Self::Certified => "certified",
+            Self::Opened => "opened",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
 impl fmt::Display for RoundState {
     /// What a round is, in words: `round 0 is ...`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

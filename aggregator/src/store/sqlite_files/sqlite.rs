@@ -25,14 +25,17 @@ use crate::store::terms::{Answer, RoundId, StoreError};
 /// Versioned and embedded: an older database is brought up to date when it is opened.
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/sqlite_files/migrations");
 
-/// SQLite's primary result code for a full disk (`SQLITE_FULL`).
+/// SQLite's primary result codes for a full disk, and for a database that it may only read
+/// (`SQLITE_FULL`, `SQLITE_READONLY`).
 const SQLITE_FULL: i32 = 13;
+const SQLITE_READONLY: i32 = 8;
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match is_full(&error) {
-            true => Self::Full(error.into()),
-            false => Self::Failed(error.into()),
+        match primary_code(&error) {
+            Some(SQLITE_FULL) => Self::Full(error.into()),
+            Some(SQLITE_READONLY) => Self::ReadOnly(error.into()),
+            _ => Self::Failed(error.into()),
         }
     }
 }
@@ -43,11 +46,11 @@ impl From<MigrateError> for StoreError {
     }
 }
 
-fn is_full(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else { return false };
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let sqlx::Error::Database(error) = error else { return None };
     let code = error.code().and_then(|code| code.parse::<i32>().ok());
     // Extended result codes carry the primary one in their low byte.
-    code.is_some_and(|code| code & 0xff == SQLITE_FULL)
+    code.map(|code| code & 0xff)
 }
 
 /// The statements of all studies.
@@ -112,7 +115,12 @@ impl SqliteStatements {
 impl Statements for SqliteStatements {
     fn ping(&self) -> Answer<'_, ()> {
         async move {
-            sqlx::query("SELECT 1").execute(&self.pool).await?;
+            sqlx::query(
+                "INSERT INTO ready VALUES (1, unixepoch())
+                 ON CONFLICT (id) DO UPDATE SET at = excluded.at",
+            )
+            .execute(&self.pool)
+            .await?;
             Ok(())
         }
         .boxed()
@@ -352,6 +360,26 @@ mod tests {
         store.close().await;
         let broken = store.ping().await.unwrap_err();
         assert!(matches!(broken, StoreError::Failed(_)), "{broken}");
+    }
+
+    #[tokio::test]
+    async fn a_database_that_may_only_be_read_is_not_ready() {
+        let folder = TempDir::new().unwrap();
+        let store = open(&folder).await;
+        store.ping().await.unwrap();
+        let mut connections = Vec::new();
+        for _ in 0..store.pool.options().get_max_connections() {
+            let mut connection = store.pool.acquire().await.unwrap();
+            sqlx::query("PRAGMA query_only = 1").execute(&mut *connection).await.unwrap();
+            connections.push(connection);
+        }
+        drop(connections);
+        let study = StudyId(Digest::of(b"study"));
+        for refused in [store.ping().await, store.insert_study(study, b"file").await] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, StoreError::ReadOnly(_)), "{refused}");
+        }
+        assert_eq!(store.study(study).await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -1,0 +1,110 @@
+//! What an operator sees: the configuration file, metrics, logs, headers.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use crate::child::{Aggregator, Client, refusal};
+use crate::play::Play;
+use crate::roster::{Roster, Shape};
+
+/// An address that nobody listens at now.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn metrics_count_by_closed_labels_on_an_address_of_their_own() {
+    let address = free_address();
+    let aggregator = Aggregator::start_with(&["--metrics-listen", address.clone().leak()]);
+    let play =
+        Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
+    play.contribute(&play.ids()[0].clone()).await;
+    let client = aggregator.client();
+    client.get("/secret-of-a-stranger").await.refused(404, &["no route"]);
+    client.get("/metrics").await.refused(404, &["no route"]);
+    let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap();
+    assert!(
+        text.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics")
+    );
+    let text = text.text().await.unwrap();
+    for line in [
+        r#"ringfence_requests_total{method="POST",route="/v2/studies",status="201"} 1"#,
+        r#"ringfence_requests_total{method="other",route="other",status="404"} 2"#,
+        r#"ringfence_events_total{event="received"} 1"#,
+        r#"ringfence_rounds{state="collecting"} 1"#,
+        r#"ringfence_rounds{state="closed"} 0"#,
+        "ringfence_studies 1",
+        "ringfence_uploads 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    let bytes = play.contribution(&play.ids()[0].clone()).body.len();
+    assert!(text.contains(&format!("ringfence_body_received_bytes_total {bytes}\n")), "{text}");
+    for secret in [&play.roster.id().to_string(), "site-0", "stranger"] {
+        assert!(!text.contains(secret), "{secret} is in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_says_what_a_browser_may_do_with_it() {
+    let aggregator = Aggregator::start();
+    let client = aggregator.client();
+    for path in ["/healthz", "/readyz", "/v2/aggregator", "/no-route", "/v2/studies"] {
+        let answer = client.get(path).await;
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-store"),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+            ("referrer-policy", "no-referrer"),
+        ] {
+            assert_eq!(answer.headers[name], value, "{path}: {name}");
+        }
+    }
+    Client::send(client.request(reqwest::Method::HEAD, "/readyz")).await.unwrap().ok();
+}
+
+#[test]
+fn a_configuration_file_says_what_flags_say() {
+    let aggregator = Aggregator::start();
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["key", "token"] {
+        std::fs::copy(aggregator.folder.path().join(file), folder.path().join(file)).unwrap();
+    }
+    let file = folder.path().join("aggregator.toml");
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let settings = format!(
+        "data = '{}'\nkey = '{}'\nadmin-token-file = '{}'\nlisten = '127.0.0.1:0'\nlog-format = 'json'\n",
+        place("data"),
+        place("key"),
+        place("token")
+    );
+    std::fs::write(&file, &settings).unwrap();
+    let serve = || {
+        let mut command = crate::child::binary();
+        command.arg("serve").arg("--config").arg(&file).env("RUST_LOG", "info");
+        command
+    };
+    let mut child = serve().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = [0; 27];
+    child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"listening on http://127.0.0");
+    std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    let log = String::from_utf8(ended.stderr).unwrap();
+    for line in log.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect("an object a line");
+        assert!(object["timestamp"].is_string() && object["level"].is_string(), "{line}");
+    }
+    assert!(log.contains("shutting down"), "{log}");
+
+    std::fs::write(&file, format!("{settings}idle_seconds = 3\n")).unwrap();
+    let refused = refusal(&mut serve());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("no setting idle_seconds") && said.contains("idle-seconds"), "{said}");
+    // What is given counts before the file, also where the file is wrong about it.
+    std::fs::write(&file, settings.replace("127.0.0.1:0", "0.0.0.0:1")).unwrap();
+    let refused = refusal(&mut serve());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("0.0.0.0:1 is reachable"));
+}
