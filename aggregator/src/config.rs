@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::tls::Files;
+
 /// How to run the service.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
@@ -38,6 +40,15 @@ pub struct Config {
     )]
     pub listen: SocketAddr,
 
+    /// PEM file with the server's certificate and those between it and a root: TLS, on any address.
+    /// Read again at SIGHUP and when it changes
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_TLS_CERTIFICATE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// PEM file with the certificate's private key, not encrypted
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_TLS_KEY", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+
     /// Listen without TLS on an address that other machines reach (behind a proxy that adds TLS)
     #[arg(long, env = "RINGFENCE_ALLOW_PLAIN_HTTP")]
     pub allow_plain_http: bool,
@@ -54,9 +65,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether plain HTTP on this address stays on this machine or was explicitly wanted.
+    /// Where certificate and key lie, if TLS is wanted.
+    pub(crate) fn tls(&self) -> Option<Files> {
+        let (certificate, key) = self.tls_certificate.clone().zip(self.tls_key.clone())?;
+        Some(Files { certificate, key })
+    }
+
+    /// Whether there is TLS on this address, or plain HTTP that stays on this machine or was
+    /// explicitly wanted.
     pub(crate) fn may_listen(&self) -> bool {
-        self.listen.ip().is_loopback() || self.allow_plain_http
+        self.tls().is_some() || self.listen.ip().is_loopback() || self.allow_plain_http
     }
 
     /// Where the marks lie.

@@ -9,6 +9,7 @@
 //! | `core` | the service itself: studies, rounds, uploads, closing, the sum. No HTTP, no database |
 //! | `store` | what is stored and what a backend promises; a folder for each backend |
 //! | `http` | the server, its routes, and what a refusal looks like on the wire |
+//! | `tls` | certificate and key, read again when they change |
 //! | `auth`, `identity` | the administrator's token; the key that signs receipts and closings |
 //! | `config` | what the operator says |
 //!
@@ -30,6 +31,7 @@ mod core;
 mod http;
 mod identity;
 mod store;
+mod tls;
 
 pub use crate::config::Config;
 pub use crate::core::studies::LoadError;
@@ -37,6 +39,7 @@ pub use crate::http::server::{Server, StartError};
 pub use crate::identity::{Identity, IdentityError};
 pub use crate::store::marks::MarkError;
 pub use crate::store::terms::{StoreError, StoreOpenError};
+pub use crate::tls::TlsError;
 
 /// The roster that the service's tests play with, for the tests beside the code, too.
 #[cfg(test)]

@@ -12,8 +12,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::core::refusal::Refusal;
 
-/// A message must be complete after so long. A largest frame (16 MiB) then needs 0.5 Mbit/s.
+/// A message must be complete after so long, or after a second for each [`SLOWEST`] bytes that it may
+/// have, if that is longer.
 const WHOLE: Duration = Duration::from_secs(300);
+
+/// 0.5 Mbit/s. A largest frame (16 MiB) then takes no longer than [`WHOLE`], a largest study 17
+/// minutes.
+const SLOWEST: u64 = 64 << 10;
 
 /// Bytes of messages that are held at the same time: 32 of the largest frames.
 const MEMORY: usize = 512 << 20;
@@ -133,9 +138,10 @@ impl Inbox {
         mut incoming: Incoming,
         limit: usize,
     ) -> Result<Message, Refusal> {
+        let whole = WHOLE.max(Duration::from_secs(limit as u64 / SLOWEST));
         let read = self.collect(&mut incoming, limit);
-        let outcome = self.clock.timeout(WHOLE, read).await.unwrap_or_else(|_| {
-            let seconds = WHOLE.as_secs();
+        let outcome = self.clock.timeout(whole, read).await.unwrap_or_else(|_| {
+            let seconds = whole.as_secs();
             Err(Refusal::slow(format!("the message was not complete after {seconds} s")))
         });
         if outcome.is_err() {
@@ -162,5 +168,43 @@ impl Inbox {
             message.bytes.extend_from_slice(&chunk);
         }
         Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_crypto::id::UnixSeconds;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    /// What becomes of a message of which a piece comes each 20 s, for so long.
+    async fn trickle(pieces: u64, limit: usize) -> Result<usize, Refusal> {
+        let (clock, hand) = Clock::mock(UnixSeconds(1_800_000_000));
+        let inbox = Inbox::new(clock.clone(), Duration::from_secs(30), 1);
+        let stream = futures_util::stream::unfold(0, move |sent| {
+            let clock = clock.clone();
+            async move {
+                clock.sleep(Duration::from_secs(20)).await;
+                (sent < pieces).then(|| (Ok(Bytes::from_static(b"a piece")), sent + 1))
+            }
+        });
+        let incoming = inbox.incoming(stream.boxed(), None);
+        let reading = tokio::spawn(async move { inbox.read(incoming, limit).await });
+        while !reading.is_finished() {
+            hand.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        reading.await.unwrap().map(|message| message.bytes.len())
+    }
+
+    #[tokio::test]
+    async fn a_message_has_the_time_that_its_longest_takes_on_a_slow_line() {
+        assert_eq!(trickle(10, MIB).await.unwrap(), 70);
+        let refusal = trickle(20, MIB).await.unwrap_err();
+        assert!(refusal.detail().contains("not complete after 300 s"), "{refusal:?}");
+        // A study's 64 MiB take 9 minutes at 1 Mbit/s.
+        assert_eq!(trickle(27, 64 * MIB).await.unwrap(), 189);
     }
 }

@@ -1,17 +1,22 @@
-//! The HTTP server: listens, limits, and stops in good order.
+//! The HTTP server: listens, with TLS or without, limits, and stops in good order.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use ringfence_clock::Clock;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::auth::AdminToken;
 use crate::config::Config;
@@ -24,12 +29,16 @@ use crate::identity::{Identity, IdentityError};
 use crate::store::marks::{MarkError, Marks};
 use crate::store::sqlite_files;
 use crate::store::terms::StoreOpenError;
+use crate::tls::{Tls, TlsError};
 
 /// Connections at the same time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
 
 /// A request's headers must be complete after so long.
 const HEADER_TIME: Duration = Duration::from_secs(15);
+
+/// A TLS handshake must be complete after so long.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
 
 /// After a connection could not be accepted, so long passes before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -42,7 +51,7 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 pub enum StartError {
     /// Plain HTTP to other machines.
     #[error(
-        "{0} is reachable from other machines and this server speaks plain HTTP; listen on a loopback address behind a proxy that adds TLS, or give --allow-plain-http"
+        "{0} is reachable from other machines and this server speaks plain HTTP; give --tls-certificate and --tls-key, listen on a loopback address behind a proxy that adds TLS, or give --allow-plain-http"
     )]
     PlainHttp(SocketAddr),
     /// The address cannot be listened on.
@@ -53,6 +62,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The TLS certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Key or token.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -73,6 +85,7 @@ pub struct Server {
     front: Front,
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
     stop: watch::Sender<bool>,
 }
 
@@ -85,6 +98,7 @@ impl Server {
         if !config.may_listen() {
             return Err(StartError::PlainHttp(config.listen));
         }
+        let tls = config.tls().map(|files| Tls::load(files, clock.clone())).transpose()?;
         let identity = Arc::new(Identity::load(&config.key)?);
         let admin = AdminToken::load(&config.admin_token_file, &identity)?;
         let store = sqlite_files::open(&config.data).await?;
@@ -98,38 +112,49 @@ impl Server {
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { front, listener, address, stop })
+        Ok(Self { front, listener, address, tls, stop })
     }
 
     /// Where it listens; the port is the real one when port 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Serves until `shutdown` is ready, and then ends what is in flight, for at most 10 s.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let router = routes::router(self.front.clone());
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut tls = self.tls.take();
+        let acceptor = tls.as_ref().map(Tls::acceptor);
+        let mut renewal = pin!(async {
+            match &mut tls {
+                Some(tls) => tls.follow().await,
+                None => std::future::pending().await,
+            }
+        });
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept(&connections) => accepted,
+                () = &mut renewal => break,
                 () = &mut shutdown => break,
             };
             let Some((stream, place)) = accepted else { continue };
-            let service = TowerToHyperService::new(router.clone());
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIME)
-                .serve_connection(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
+            let (router, watcher) = (router.clone(), graceful.watcher());
+            match acceptor.clone() {
+                None => drop(tokio::spawn(serve(stream, router, watcher, place))),
+                // In a task of its own: who is slow at it holds up nobody else.
+                Some(acceptor) => {
+                    let secured = self.secured(acceptor, stream);
+                    tokio::spawn(async move {
+                        if let Some(stream) = secured.await {
+                            serve(stream, router, watcher, place).await;
+                        }
+                    });
                 }
-                drop(place);
-            });
+            }
         }
         tracing::info!("shutting down");
         // Ends long polls and closing drivers.
@@ -141,6 +166,34 @@ impl Server {
         };
         if self.front.clock.timeout(SHUTDOWN_TIME, end).await.is_err() {
             tracing::warn!("requests in flight took too long; what they sent can be resumed");
+        }
+    }
+
+    /// A connection after the TLS handshake; none where that fails, takes too long, or the server
+    /// stops.
+    fn secured(
+        &self,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+    ) -> impl Future<Output = Option<TlsStream<TcpStream>>> + use<> {
+        let (clock, mut stopping) = (self.front.clock.clone(), self.stop.subscribe());
+        async move {
+            let handshake = clock.timeout(HANDSHAKE_TIME, acceptor.accept(stream));
+            let done = tokio::select! {
+                done = handshake => done,
+                _ = stopping.wait_for(|stop| *stop) => return None,
+            };
+            match done {
+                Ok(Ok(stream)) => Some(stream),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a TLS handshake failed");
+                    None
+                }
+                Err(_) => {
+                    tracing::debug!("a TLS handshake took too long");
+                    None
+                }
+            }
         }
     }
 
@@ -163,4 +216,21 @@ impl Server {
             }
         }
     }
+}
+
+/// Serves one connection until it ends.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    watcher: Watcher,
+    place: OwnedSemaphorePermit,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    drop(place);
 }

@@ -21,4 +21,5 @@ mod restored;
 mod roster;
 mod round_keys;
 mod rounds;
+mod tls;
 mod uploads;
