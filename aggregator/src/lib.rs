@@ -1,8 +1,9 @@
 //! Ringfence's aggregator: stores ciphertexts and signed statements, adds words, signs what it did.
 //!
 //! It depends on `ringfence-crypto` and on nothing that can decrypt: no key of a site, no plaintext
-//! type and no number-theoretic transform is in its dependency tree. All it computes from bodies is
-//! their sum, and that only from a closed round of at least `min_sites` contributions.
+//! type and no number-theoretic transform is in its dependency tree. (TLS brings ciphers: they open
+//! connections, in which all that is secret is sealed for others.) All it computes from bodies is their
+//! sum, and that only from a closed round of at least `min_sites` contributions.
 //!
 //! | module | holds |
 //! |---|---|
