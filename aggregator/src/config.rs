@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::tls::Files;
+
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -58,6 +60,15 @@ pub struct Config {
     )]
     pub listen: SocketAddr,
 
+    /// PEM file with the server's certificate and those between it and a root: TLS, on any address.
+    /// Read again at SIGHUP and when it changes
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_TLS_CERTIFICATE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// PEM file with the certificate's private key, not encrypted
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_TLS_KEY", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+
     /// Listen without TLS on an address that other machines reach (behind a proxy that adds TLS)
     #[arg(long, env = "RINGFENCE_ALLOW_PLAIN_HTTP")]
     pub allow_plain_http: bool,
@@ -69,6 +80,16 @@ pub struct Config {
     /// How the log is written to standard error; RUST_LOG says what of it, info unless set
     #[arg(long, value_enum, env = "RINGFENCE_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// Connections at the same time; fewer where the system lets too few files be open
+    #[arg(long, value_name = "N", env = "RINGFENCE_MAX_CONNECTIONS", default_value_t = 4096,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_connections: u16,
+
+    /// Connections from one address at the same time; behind a proxy all come from its address
+    #[arg(long, value_name = "N", env = "RINGFENCE_MAX_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_connections_per_address: u16,
 
     /// Bodies that are uploaded at the same time; each takes a file and 1 MiB of memory
     #[arg(long, value_name = "N", env = "RINGFENCE_MAX_UPLOADS", default_value_t = 256,
@@ -82,9 +103,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether plain HTTP on this address stays on this machine or was explicitly wanted.
+    /// Where certificate and key lie, if TLS is wanted.
+    pub(crate) fn tls(&self) -> Option<Files> {
+        let (certificate, key) = self.tls_certificate.clone().zip(self.tls_key.clone())?;
+        Some(Files { certificate, key })
+    }
+
+    /// Whether there is TLS on this address, or plain HTTP that stays on this machine or was
+    /// explicitly wanted.
     pub(crate) fn may_listen(&self) -> bool {
-        self.listen.ip().is_loopback() || self.allow_plain_http
+        self.tls().is_some() || self.listen.ip().is_loopback() || self.allow_plain_http
     }
 
     /// Where the marks lie.

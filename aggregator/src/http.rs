@@ -6,8 +6,10 @@
 mod access;
 mod answer;
 mod blob;
+mod doors;
 mod extract;
 mod front;
+mod paced;
 mod problem;
 mod routes;
 pub(crate) mod server;

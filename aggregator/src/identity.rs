@@ -93,7 +93,8 @@ impl Identity {
     /// [`IdentityError`] when the file cannot be read or holds no key.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         // A public key has the same form, and as a secret one everybody would know it.
-        if let Some(mode) = readable_by_others(path)? {
+        let io = |source| IdentityError::Io { path: path.to_owned(), source };
+        if let Some(mode) = readable_by_others(path).map_err(io)? {
             return Err(IdentityError::Readable { path: path.to_owned(), mode });
         }
         let file = read_secret(path)?;
@@ -144,6 +145,12 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityErr
     let bytes = Zeroizing::new(ringfence_durable::read(path, MAX_SECRET).map_err(io)?);
     let text = text::decode(&bytes).map_err(io)?.into_owned();
     let bytes = Zeroizing::new(text.into_bytes());
+    warn_of_readers(path).map_err(io)?;
+    Ok(bytes)
+}
+
+/// Warns of a secret's file that others than its owner may read.
+pub(crate) fn warn_of_readers(path: &Path) -> io::Result<()> {
     if let Some(mode) = readable_by_others(path)? {
         tracing::warn!(
             path = %path.display(),
@@ -151,12 +158,11 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityErr
             "a secret that others than its owner may read; chmod 600 it"
         );
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// The mode of a file that others than its owner may read.
-fn readable_by_others(path: &Path) -> Result<Option<u32>, IdentityError> {
-    let io = |source| IdentityError::Io { path: path.to_owned(), source };
-    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
+fn readable_by_others(path: &Path) -> io::Result<Option<u32>> {
+    let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
     Ok(Some(mode).filter(|mode| mode & 0o077 != 0))
 }

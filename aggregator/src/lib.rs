@@ -1,14 +1,16 @@
 //! Ringfence's aggregator: stores ciphertexts and signed statements, adds words, signs what it did.
 //!
 //! It depends on `ringfence-crypto` and on nothing that can decrypt: no key of a site, no plaintext
-//! type and no number-theoretic transform is in its dependency tree. All it computes from bodies is
-//! their sum, and that only from a closed round of at least `min_sites` contributions.
+//! type and no number-theoretic transform is in its dependency tree. (TLS brings ciphers: they open
+//! connections, in which all that is secret is sealed for others.) All it computes from bodies is their
+//! sum, and that only from a closed round of at least `min_sites` contributions.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `core` | the service itself: studies, rounds, uploads, closing, the sum. No HTTP, no database |
 //! | `store` | what is stored and what a backend promises; a folder for each backend |
 //! | `http` | the server, its routes, and what a refusal looks like on the wire |
+//! | `tls` | certificate and key, read again when they change |
 //! | `auth`, `identity` | tokens and their roles; the key that signs receipts and closings |
 //! | `config`, `config_file` | what the operator says, and the file that says it |
 //! | `metrics` | what Prometheus reads |
@@ -30,6 +32,7 @@ mod http;
 mod identity;
 mod metrics;
 mod store;
+mod tls;
 
 pub use crate::auth::{TokensError, new_token};
 pub use crate::config::{Config, LogFormat};
@@ -39,6 +42,7 @@ pub use crate::http::server::{Server, StartError};
 pub use crate::identity::{Identity, IdentityError};
 pub use crate::store::marks::MarkError;
 pub use crate::store::terms::{StoreError, StoreOpenError};
+pub use crate::tls::TlsError;
 
 /// The roster that the service's tests play with, for the tests beside the code, too.
 #[cfg(test)]

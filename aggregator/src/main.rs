@@ -158,7 +158,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let server = Server::start(config, clock).await?;
     // A whole line, so at once: a program may be waiting for it.
-    println!("listening on http://{}", server.address());
+    println!("listening on {}", server.url());
     if let Some(address) = server.metrics_address() {
         tracing::info!(%address, "metrics");
     }

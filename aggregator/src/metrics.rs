@@ -64,6 +64,7 @@ struct Inner {
 /// What is read at the moment when somebody asks.
 #[derive(Clone, Debug, Default)]
 struct Standings {
+    connections: Gauge,
     studies: Gauge,
     rounds: Family<Standing, Gauge>,
     uploads: Gauge,
@@ -74,6 +75,8 @@ struct Standings {
 /// How the service stands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Now {
+    /// Connections that are open.
+    pub(crate) connections: usize,
     /// Studies that are served.
     pub(crate) studies: usize,
     /// Their rounds, by state.
@@ -109,6 +112,7 @@ impl Default for Metrics {
         registry.register("failures", of, store_failures.clone());
         let of = "Bytes of bodies that came";
         registry.register_with_unit("body_received", of, Unit::Bytes, body_bytes.clone());
+        registry.register("connections", "Connections that are open", now.connections.clone());
         registry.register("studies", "Studies that are served", now.studies.clone());
         registry.register("rounds", "Rounds of all studies, by state", now.rounds.clone());
         registry.register("uploads", "Uploads that run", now.uploads.clone());
@@ -162,6 +166,7 @@ impl Metrics {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
         let standings = &self.0.now;
+        gauge(&standings.connections, now.connections);
         gauge(&standings.studies, now.studies);
         gauge(&standings.uploads, now.uploads);
         gauge(&standings.message_bytes, now.message_bytes);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
-use ringfence_site::transport::Transport;
+use ringfence_site::transport::{Transport, Way};
 use ringfence_site::{Membership, Site};
 
 use crate::files::{read_identity, read_study, read_token};
@@ -37,10 +37,15 @@ pub(crate) struct Member {
 /// Where the aggregator is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Server {
-    /// URL of the aggregator: http:// with a host and a port. No proxy is used, whatever the
-    /// environment says, and no redirect is followed.
+    /// URL of the aggregator: https:// or, on this machine, http://, with a host and perhaps a port.
+    /// The proxy that HTTPS_PROXY, ALL_PROXY and NO_PROXY name is used, to loopback none. No redirect
+    /// is followed.
     #[arg(long, env = "RINGFENCE_SERVER")]
     server: String,
+    /// PEM file with the CA that the aggregator's certificate must lead to, and no other: its own, or
+    /// that of a proxy that opens connections. This machine's root certificates unless given.
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_CA")]
+    ca: Option<PathBuf>,
     /// Speak plain HTTP beyond loopback.
     #[arg(long)]
     allow_plain_http: bool,
@@ -73,7 +78,9 @@ impl Reader {
 impl Server {
     /// The connection to it.
     pub(crate) fn connect(&self, clock: Clock) -> anyhow::Result<Transport> {
-        Ok(Transport::new(&self.server, self.allow_plain_http, clock)?)
+        let Self { server, ca, allow_plain_http } = self;
+        let way = Way { allow_plain_http: *allow_plain_http, ca: ca.clone() };
+        Ok(Transport::by(server, &way, clock)?)
     }
 }
 

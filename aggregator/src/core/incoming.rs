@@ -13,12 +13,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::core::refusal::Refusal;
 
-/// A message must be complete after so long. A largest frame (16 MiB) then needs 0.5 Mbit/s.
+/// A message must be complete after so long, or after a second for each [`MESSAGE_RATE`] bytes that it
+/// may have, if that is longer.
 const WHOLE: Duration = Duration::from_secs(300);
 
 /// Bytes a second that a sender must keep up after the first idle time: 0.03 Mbit/s, a quarter of what
 /// a site gives up at. Whoever trickles holds a place for no longer than his bytes are worth.
 const SLOWEST: u64 = 4 << 10;
+
+/// Bytes a second that a whole message must keep up: 0.5 Mbit/s. A largest frame (16 MiB) then takes no
+/// longer than [`WHOLE`], a largest study 17 minutes.
+const MESSAGE_RATE: u64 = 64 << 10;
 
 /// Bytes of messages that are held at the same time: 32 of the largest frames.
 const MEMORY: usize = 512 << 20;
@@ -198,9 +203,10 @@ impl Inbox {
         mut incoming: Incoming,
         limit: usize,
     ) -> Result<Message, Refusal> {
+        let whole = WHOLE.max(Duration::from_secs(limit as u64 / MESSAGE_RATE));
         let read = self.collect(&mut incoming, limit);
-        let outcome = self.clock.timeout(WHOLE, read).await.unwrap_or_else(|_| {
-            let seconds = WHOLE.as_secs();
+        let outcome = self.clock.timeout(whole, read).await.unwrap_or_else(|_| {
+            let seconds = whole.as_secs();
             Err(Refusal::slow(format!("the message was not complete after {seconds} s")))
         });
         let Ok(message) = outcome else {
@@ -243,4 +249,44 @@ fn take(
         None => *taken = Some(more),
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_crypto::id::UnixSeconds;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+    /// 5 KiB a second, of which each is soon enough.
+    const PIECE: usize = 100 << 10;
+
+    /// What becomes of a message of which a piece comes each 20 s, for so long.
+    async fn trickle(pieces: u64, limit: usize) -> Result<usize, Refusal> {
+        let (clock, hand) = Clock::mock(UnixSeconds(1_800_000_000));
+        let inbox = Inbox::new(clock.clone(), Duration::from_secs(30), 1);
+        let stream = futures_util::stream::unfold(0, move |sent| {
+            let clock = clock.clone();
+            async move {
+                clock.sleep(Duration::from_secs(20)).await;
+                (sent < pieces).then(|| (Ok(Bytes::from(vec![0; PIECE])), sent + 1))
+            }
+        });
+        let incoming = inbox.incoming(stream.boxed(), None, Digested::Unsigned);
+        let reading = tokio::spawn(async move { inbox.read(incoming, limit).await });
+        while !reading.is_finished() {
+            hand.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        reading.await.unwrap().map(|message| message.bytes.len())
+    }
+
+    #[tokio::test]
+    async fn a_message_has_the_time_that_its_longest_takes_on_a_slow_line() {
+        assert_eq!(trickle(10, 2 * MIB).await.unwrap(), 10 * PIECE);
+        let refusal = trickle(20, 2 * MIB).await.unwrap_err();
+        assert!(refusal.detail().contains("not complete after 300 s"), "{refusal:?}");
+        // A study's 64 MiB take 9 minutes at 1 Mbit/s.
+        assert_eq!(trickle(27, 64 * MIB).await.unwrap(), 27 * PIECE);
+    }
 }

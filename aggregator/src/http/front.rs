@@ -12,6 +12,7 @@ use crate::auth::Tokens;
 use crate::core::incoming::{Digested, Inbox, Incoming};
 use crate::core::senders::Sender;
 use crate::core::studies::Studies;
+use crate::http::doors::Doors;
 use crate::metrics::{Metrics, Now};
 
 /// The state of the routes.
@@ -27,6 +28,10 @@ pub(crate) struct Front {
     pub(crate) key: PublicKey,
     /// What tells the time.
     pub(crate) clock: Clock,
+    /// The places for connections.
+    pub(crate) doors: Doors,
+    /// Whether connections have TLS.
+    pub(crate) has_tls: bool,
 }
 
 impl Front {
@@ -50,7 +55,7 @@ impl Front {
     /// How the service stands.
     pub(crate) fn now(&self) -> Now {
         let (uploads, message_bytes) = self.inbox.taken();
-        Now { uploads, message_bytes, ..self.studies.now() }
+        Now { connections: self.doors.open(), uploads, message_bytes, ..self.studies.now() }
     }
 }
 

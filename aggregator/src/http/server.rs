@@ -1,36 +1,47 @@
-//! The HTTP server: listens, limits, and stops in good order.
+//! The HTTP server: listens, with TLS or without, limits, and stops in good order.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use ringfence_clock::Clock;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::auth::{Tokens, TokensError};
 use crate::config::Config;
 use crate::core::incoming::Inbox;
 use crate::core::shared::Shared;
 use crate::core::studies::{LoadError, Studies};
+use crate::http::doors::{Doors, Place, affordable, raise_file_limit};
 use crate::http::front::Front;
+use crate::http::paced::Paced;
 use crate::http::routes;
 use crate::http::watch::metrics;
 use crate::identity::{Identity, IdentityError};
 use crate::store::marks::{MarkError, Marks};
 use crate::store::sqlite_files;
 use crate::store::terms::StoreOpenError;
+use crate::tls::{Tls, TlsError};
 
-/// Connections at the same time; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 4096;
+/// Fewer connections than this are no service.
+const FEWEST_CONNECTIONS: u16 = 16;
 
 /// A request's headers must be complete after so long.
 const HEADER_TIME: Duration = Duration::from_secs(15);
+
+/// A TLS handshake must be complete after so long.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
 
 /// After a connection could not be accepted, so long passes before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -43,7 +54,7 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 pub enum StartError {
     /// Plain HTTP to other machines.
     #[error(
-        "{0} is reachable from other machines and this server speaks plain HTTP; listen on a loopback address behind a proxy that adds TLS, or give --allow-plain-http"
+        "{0} is reachable from other machines and this server speaks plain HTTP; give --tls-certificate and --tls-key, listen on a loopback address behind a proxy that adds TLS, or give --allow-plain-http"
     )]
     PlainHttp(SocketAddr),
     /// The address cannot be listened on.
@@ -53,6 +64,19 @@ pub enum StartError {
         address: SocketAddr,
         /// Why.
         source: io::Error,
+    },
+    /// The TLS certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Too few files may be open.
+    #[error(
+        "this process may have {files} files open, which leaves too few for connections beside {uploads} uploads (--max-uploads): raise the limit (`ulimit -n`, LimitNOFILE)"
+    )]
+    Files {
+        /// How many.
+        files: u64,
+        /// How many uploads there may be.
+        uploads: u16,
     },
     /// Key or token.
     #[error(transparent)]
@@ -78,6 +102,9 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     metrics: Option<TcpListener>,
+    tls: Option<Tls>,
+    /// How long a peer may take nothing of what it is sent.
+    idle: Duration,
     stop: watch::Sender<bool>,
 }
 
@@ -90,6 +117,8 @@ impl Server {
         if !config.may_listen() {
             return Err(StartError::PlainHttp(config.listen));
         }
+        let doors = doors(config)?;
+        let tls = config.tls().map(|files| Tls::load(files, clock.clone())).transpose()?;
         let identity = Arc::new(Identity::load(&config.key)?);
         let tokens = Tokens::load(&config.admin_token_file, &identity)?;
         let tokens = match &config.tokens {
@@ -103,7 +132,8 @@ impl Server {
         let shared = Shared::new(store, marks, identity, clock.clone(), stopping);
         let studies = Arc::new(Studies::load(shared).await?);
         let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
-        let front = Front { studies, inbox, tokens, key, clock };
+        let has_tls = tls.is_some();
+        let front = Front { studies, inbox, tokens, key, clock, doors, has_tls };
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
@@ -114,12 +144,14 @@ impl Server {
             }
             None => None,
         };
-        Ok(Self { front, listener, address, metrics, stop })
+        let idle = config.idle();
+        Ok(Self { front, listener, address, metrics, tls, idle, stop })
     }
 
     /// Where it listens; the port is the real one when port 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Where metrics are read from, if they are.
@@ -136,26 +168,47 @@ impl Server {
         }
         let router = routes::router(self.front.clone());
         let graceful = GracefulShutdown::new();
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut tls = self.tls.take();
+        let acceptor = tls.as_ref().map(Tls::acceptor);
+        let mut renewal = pin!(async {
+            match &mut tls {
+                Some(tls) => tls.follow().await,
+                None => std::future::pending().await,
+            }
+        });
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept(&connections) => accepted,
+                accepted = self.accept() => accepted,
+                () = &mut renewal => break,
                 () = &mut shutdown => break,
             };
-            let Some((stream, place)) = accepted else { continue };
-            let service = TowerToHyperService::new(router.clone());
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIME)
-                .serve_connection(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
+            let Some((stream, address)) = accepted else { continue };
+            let Some(place) = self.front.doors.enter(address.ip()) else {
+                match acceptor {
+                    None => self.front.doors.turn_away(stream),
+                    // A handshake is work, and without one nothing can be said.
+                    Some(_) => drop(stream),
                 }
-                drop(place);
-            });
+                continue;
+            };
+            let (router, watcher, idle) = (router.clone(), graceful.watcher(), self.idle);
+            match acceptor.clone() {
+                None => {
+                    let stream = Paced::new(stream, idle);
+                    tokio::spawn(serve(stream, router, watcher, place));
+                }
+                // In a task of its own: who is slow at it holds up nobody else.
+                Some(acceptor) => {
+                    let secured = self.secured(acceptor, stream);
+                    tokio::spawn(async move {
+                        if let Some(stream) = secured.await {
+                            let stream = Paced::new(stream, idle);
+                            serve(stream, router, watcher, place).await;
+                        }
+                    });
+                }
+            }
         }
         tracing::info!("shutting down");
         // Ends long polls and closing drivers.
@@ -170,16 +223,40 @@ impl Server {
         }
     }
 
-    async fn accept(
+    /// A connection after the TLS handshake; none where that fails, takes too long, or the server
+    /// stops.
+    fn secured(
         &self,
-        connections: &Arc<Semaphore>,
-    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-        let place = connections.clone().acquire_owned().await.ok()?;
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+    ) -> impl Future<Output = Option<TlsStream<TcpStream>>> + use<> {
+        let (clock, mut stopping) = (self.front.clock.clone(), self.stop.subscribe());
+        async move {
+            let handshake = clock.timeout(HANDSHAKE_TIME, acceptor.accept(stream));
+            let done = tokio::select! {
+                done = handshake => done,
+                _ = stopping.wait_for(|stop| *stop) => return None,
+            };
+            match done {
+                Ok(Ok(stream)) => Some(stream),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a TLS handshake failed");
+                    None
+                }
+                Err(_) => {
+                    tracing::debug!("a TLS handshake took too long");
+                    None
+                }
+            }
+        }
+    }
+
+    async fn accept(&self) -> Option<(TcpStream, SocketAddr)> {
         match self.listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Answers are small and waited for.
                 let _ = stream.set_nodelay(true);
-                Some((stream, place))
+                Some((stream, address))
             }
             Err(error) => {
                 // Out of descriptors, most likely: others must end before this gets better.
@@ -189,4 +266,35 @@ impl Server {
             }
         }
     }
+}
+
+/// The places for connections, fewer than wanted where too few files may be open.
+fn doors(config: &Config) -> Result<Doors, StartError> {
+    let (files, uploads) = (raise_file_limit(), config.max_uploads);
+    let most = affordable(config.max_connections, uploads, files);
+    if most < FEWEST_CONNECTIONS.min(config.max_connections) {
+        return Err(StartError::Files { files, uploads });
+    }
+    if most < config.max_connections {
+        let wanted = config.max_connections;
+        tracing::warn!(most, wanted, files, "fewer connections than wanted: raise the file limit");
+    }
+    Ok(Doors::new(most, config.max_connections_per_address))
+}
+
+/// Serves one connection until it ends.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    watcher: Watcher,
+    place: Place,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    drop(place);
 }

@@ -34,6 +34,10 @@ pub(crate) async fn watch(State(front): State<Front>, request: Request, next: Ne
         front.metrics().failed();
     }
     secure(response.headers_mut());
+    if front.has_tls {
+        let value = HeaderValue::from_static("max-age=31536000");
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
     response
 }
 

@@ -24,4 +24,5 @@ mod roster;
 mod round_keys;
 mod rounds;
 mod signing;
+mod tls;
 mod uploads;

@@ -4,9 +4,9 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use crate::child::{Aggregator, Client, refusal};
+use crate::child::{Aggregator, Client, TOKEN, refusal};
 use crate::play::Play;
-use crate::roster::{Roster, Shape};
+use crate::roster::{LARGE, Roster, Shape};
 
 /// An address that nobody listens at now.
 fn free_address() -> String {
@@ -23,11 +23,9 @@ async fn metrics_count_by_closed_labels_on_an_address_of_their_own() {
     let client = aggregator.client();
     client.get("/secret-of-a-stranger").await.refused(404, &["no route"]);
     client.get("/metrics").await.refused(404, &["no route"]);
-    let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap();
-    assert!(
-        text.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics")
-    );
-    let text = text.text().await.unwrap();
+    let answer = Client::new(&address).get("/metrics").await.ok();
+    assert!(answer.kind.starts_with("application/openmetrics"), "{}", answer.kind);
+    let text = String::from_utf8(answer.bytes).unwrap();
     for line in [
         r#"ringfence_requests_total{method="POST",route="/v2/studies",status="201"} 1"#,
         r#"ringfence_requests_total{method="other",route="other",status="404"} 2"#,
@@ -107,4 +105,50 @@ fn a_configuration_file_says_what_flags_say() {
     std::fs::write(&file, settings.replace("127.0.0.1:0", "0.0.0.0:1")).unwrap();
     let refused = refusal(&mut serve());
     assert!(String::from_utf8(refused.stderr).unwrap().contains("0.0.0.0:1 is reachable"));
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_told_so_and_comes_in_later() {
+    let aggregator = Aggregator::start_with(&["--max-connections-per-address", "2"]);
+    let client = aggregator.client();
+    let idle = || std::net::TcpStream::connect(&aggregator.address).unwrap();
+    let inside = [idle(), idle()];
+    // They are accepted in their order.
+    let mut answer = String::new();
+    idle().read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 5"), "{answer}");
+    client.get("/healthz").await.refused(503, &["too many connections", "later"]);
+    drop(inside);
+    for _ in 0..100 {
+        if client.get("/healthz").await.status.is_success() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("there is no place for anybody any more");
+}
+
+/// Whoever asks for much and reads nothing of it is given up, and what he asked for is forgotten.
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_is_given_up() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let aggregator = Aggregator::start_with(&["--idle-seconds", "1"]);
+    let shape = Shape { values: LARGE, ..Shape::default() };
+    let play = Play::start(aggregator.client(), Roster::new(aggregator.key, shape), 600).await;
+    let site = play.ids()[0].clone();
+    play.contribute(&site).await;
+    // More than the system holds for a connection: eight bodies of 3 MiB.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(aggregator.address.parse().unwrap()).await.unwrap();
+    let path = play.of(&site, "/body");
+    let ask = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    stream.write_all(ask.repeat(8).as_bytes()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let mut taken = Vec::new();
+    // It ends by a reset, or in the middle.
+    let _ = stream.read_to_end(&mut taken).await;
+    let all = 8 * play.contribution(&site).body.len();
+    assert!(taken.len() < all, "{} of {all} bytes", taken.len());
 }

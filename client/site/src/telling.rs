@@ -136,7 +136,7 @@ impl Site {
 
     /// Tells that the aggregator refused what was wanted, and what this site does about it.
     pub fn tell_refused(&self, wanted: &str, refusal: &TransportError, so: &str) {
-        if let TransportError::Refused { status, detail } = refusal {
+        if let TransportError::Refused { status, detail, .. } = refusal {
             let (wanted, so) = (wanted.to_owned(), so.to_owned());
             self.tell(&Event::Refused { wanted, status: *status, detail: detail.clone(), so });
         }

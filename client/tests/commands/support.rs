@@ -18,7 +18,8 @@ pub(crate) fn binaries() -> PathBuf {
 /// The command in a folder.
 pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
-    command.args(arguments).current_dir(folder).env_remove("RINGFENCE_SERVER");
+    command.args(arguments).current_dir(folder);
+    command.env_remove("RINGFENCE_SERVER").env_remove("RINGFENCE_CA");
     command
 }
 

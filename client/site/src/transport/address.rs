@@ -1,4 +1,5 @@
-//! Where an aggregator may be: plain HTTP stays on this machine unless told otherwise.
+//! Where an aggregator may be: anywhere with TLS; plain HTTP stays on this machine unless told
+//! otherwise.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -19,10 +20,8 @@ pub(super) const LOOPBACK: [SocketAddr; 2] = [
 pub(super) fn base(url: &str, allow_plain_http: bool) -> Result<Url, TransportError> {
     let refuse = |reason: &str| TransportError::Url { url: url.into(), reason: reason.into() };
     let mut base: Url = url.parse().map_err(|_| refuse("it is no URL"))?;
-    if base.scheme() != "http" {
-        return Err(refuse(
-            "this version speaks plain HTTP only; for another machine use a TLS tunnel to its loopback",
-        ));
+    if !["http", "https"].contains(&base.scheme()) {
+        return Err(refuse("it begins with neither https:// nor http://"));
     }
     // Before the host is looked at: `http://localhost@elsewhere` is elsewhere.
     if !base.username().is_empty() || base.password().is_some() {
@@ -31,9 +30,9 @@ pub(super) fn base(url: &str, allow_plain_http: bool) -> Result<Url, TransportEr
     if base.path() != "/" || base.query().is_some() || base.fragment().is_some() {
         return Err(refuse("it has more than a host and a port; leave out what comes after them"));
     }
-    if !is_loopback(base.host_str().unwrap_or_default()) && !allow_plain_http {
+    if base.scheme() == "http" && !is_loopback(&base) && !allow_plain_http {
         return Err(refuse(
-            "plain HTTP beyond loopback (127.0.0.0/8, [::1], localhost) needs --allow-plain-http",
+            "plain HTTP beyond loopback (127.0.0.0/8, [::1], localhost) needs --allow-plain-http; an aggregator with TLS has a URL with https://",
         ));
     }
     base.set_path("/v2/");
@@ -42,7 +41,8 @@ pub(super) fn base(url: &str, allow_plain_http: bool) -> Result<Url, TransportEr
 
 /// Whether a URL's host is this machine and nothing else. An IPv4 address inside an IPv6 one and the
 /// unspecified address are not: what they reach depends on the system.
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     host == LOCALHOST || address.is_ok_and(|address| address.is_loopback())
 }
@@ -86,10 +86,16 @@ mod tests {
     }
 
     #[test]
+    fn with_tls_an_aggregator_may_be_anywhere() {
+        for good in ["https://aggregator.example", "https://10.0.0.1:8443", "https://[::1]:9"] {
+            assert!(base(good, false).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
     fn what_is_no_address_of_an_aggregator_is_refused_whatever_is_allowed() {
         for (bad, reason) in [
-            ("https://127.0.0.1", "plain HTTP only"),
-            ("ftp://localhost", "plain HTTP only"),
+            ("ftp://localhost", "neither https:// nor http://"),
             ("localhost", "no URL"),
             ("http://", "no URL"),
             ("http://localhost@evil:1", "names a user"),
@@ -100,6 +106,8 @@ mod tests {
             ("http://127.0.0.1:1/#here", "more than a host and a port"),
             // A backslash is a slash to the URL's parser: the host ends there.
             ("http://127.0.0.1\\@evil", "more than a host and a port"),
+            ("https://user:secret@aggregator.example", "names a user"),
+            ("https://aggregator.example/prefix", "more than a host and a port"),
         ] {
             for allow in [false, true] {
                 let error = base(bad, allow).unwrap_err().to_string();

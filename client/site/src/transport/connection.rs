@@ -1,11 +1,13 @@
 //! One connection: which addresses it speaks to, how much of an answer it takes, what it repeats.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{Body, Request, RequestBuilder, Response, Url};
 use ringfence_clock::Clock;
 use ringfence_crypto::api::Problem;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
@@ -16,25 +18,38 @@ use zeroize::Zeroizing;
 
 use super::address::{self, LOCALHOST, LOOPBACK};
 use super::credentials::Credentials;
-use super::error::{TransportError, is_failure};
+use super::error::TransportError;
+use super::kinds::is_failure;
+use super::pause::{self, ATTEMPTS};
 use super::printable::printable;
+use super::proxy::Proxy;
+use super::{cause, tls};
 
 /// Longest a long poll is asked to wait.
 pub(super) const POLL: Duration = Duration::from_secs(20);
-/// Attempts at a request before its network error is reported; the pauses between them double.
-pub(super) const ATTEMPTS: u32 = 6;
-/// A message, with its answer, takes at most so long, as it may at the aggregator. A largest frame
-/// (16 MiB) then needs 0.5 Mbit/s.
+/// What is sent and answered takes at most so long, and besides a second for each [`SLOWEST`] bytes.
 const WHOLE: Duration = Duration::from_secs(300);
-/// What streams, a body or a sum, has besides a second for so many bytes: 0.13 Mbit/s.
+/// Bytes that take a second at most: 0.13 Mbit/s.
 const SLOWEST: u64 = 16 << 10;
-/// How long an answer may take to begin, beside the time of a long poll: as long as patience lasts,
-/// within these bounds. A server that is not silent may still be slow.
+/// How long an answer may take to begin, beside the time of a long poll and that of sending: as long
+/// as patience lasts, within these bounds. A server that is not silent may still be slow.
 const SILENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(40)];
+/// Bytes that a line takes in a second at least, where what is on its way is not seen: 0.5 Mbit/s. A
+/// request is sent before its answer begins, and a proxy may hold a long answer until it has all.
+const UNSEEN: u64 = 64 << 10;
+/// Nothing comes of an answer for so long: it has stopped.
+pub(super) const STALL: Duration = Duration::from_secs(60);
 /// Patience unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The pause after the first attempt.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How an aggregator may be reached.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// Whether plain HTTP may leave this machine.
+    pub allow_plain_http: bool,
+    /// PEM file with the certificates that an aggregator's must lead to; without one, it must lead to
+    /// a root of this machine's.
+    pub ca: Option<PathBuf>,
+}
 
 /// A connection to one aggregator.
 #[derive(Clone, Debug)]
@@ -42,6 +57,8 @@ pub struct Transport {
     pub(super) client: reqwest::Client,
     base: Url,
     credentials: Credentials,
+    /// What stands between.
+    proxy: Option<Proxy>,
     pub(super) clock: Clock,
     /// How long a request that fails is repeated.
     patience: Duration,
@@ -50,30 +67,57 @@ pub struct Transport {
 }
 
 impl Transport {
+    /// As [`Transport::by`], with this machine's root certificates.
+    ///
+    /// # Errors
+    /// As for [`Transport::by`].
+    pub fn new(url: &str, allow_plain_http: bool, clock: Clock) -> Result<Self, TransportError> {
+        Self::by(url, &Way { allow_plain_http, ca: None }, clock)
+    }
+
     /// Prepares to talk to the aggregator at `url`; pauses before repeating a request by `clock`.
     /// Nothing is sent yet.
     ///
-    /// # Errors
-    /// [`TransportError::Url`] unless it is `http://` on a loopback address (or anywhere, with
-    /// `allow_plain_http`): contributions are encrypted, but who talks to whom is not.
+    /// It goes through the proxy that the environment names for this URL (`HTTPS_PROXY`, `HTTP_PROXY`,
+    /// `ALL_PROXY`, `NO_PROXY`, also in lower case); to loopback always directly. No redirect is
+    /// followed: what is sent, the admin's token among it, is for the address that was given.
     ///
-    /// No proxy is used, whatever the environment says, and no redirect is followed: what is sent,
-    /// the admin's token among it, goes to the address that was given and nowhere else.
-    pub fn new(url: &str, allow_plain_http: bool, clock: Clock) -> Result<Self, TransportError> {
-        let base = address::base(url, allow_plain_http)?;
-        let client = reqwest::Client::builder()
+    /// # Errors
+    /// [`TransportError::Url`] unless it is `https://`, or `http://` on a loopback address (or
+    /// anywhere, if that is allowed): contributions are encrypted, but who talks to whom is not.
+    /// [`TransportError::Roots`] where no certificate could be accepted, [`TransportError::Proxy`]
+    /// where the environment names no proxy that could be asked.
+    pub fn by(url: &str, way: &Way, clock: Clock) -> Result<Self, TransportError> {
+        let base = address::base(url, way.allow_plain_http)?;
+        let proxy = Proxy::of(&base, |variable| std::env::var(variable).ok())?;
+        let tls = match base.scheme() {
+            "https" => tls::config(way.ca.as_deref())?,
+            _ => tls::none()?,
+        };
+        let network = |source| TransportError::network(&base, source);
+        let mut builder = reqwest::Client::builder()
+            // None but the one below.
             .no_proxy()
+            .tls_backend_preconfigured(tls)
             .redirect(Policy::none())
             // Not asked of a name server, which may say anything.
             .resolve_to_addrs(LOCALHOST, &LOOPBACK)
-            .connect_timeout(Duration::from_secs(10))
+            // With the proxy's answer and the handshake, on a line that is busy with uploads.
+            .connect_timeout(Duration::from_secs(30))
+            // Whoever takes nothing of an upload for so long is given up; who sends nothing, below.
+            .tcp_user_timeout(STALL)
             // Below the server's time for request headers, which also closes idle connections.
-            .pool_idle_timeout(Duration::from_secs(10))
-            .read_timeout(POLL + Duration::from_secs(40))
-            .build()
-            .map_err(|source| TransportError::network(&base, source))?;
+            .pool_idle_timeout(Duration::from_secs(10));
+        if let Some(Proxy { url, auth, .. }) = &proxy {
+            let mut proxy = reqwest::Proxy::all(url).map_err(network)?;
+            if let Some(auth) = auth {
+                proxy = proxy.custom_http_auth(auth.clone());
+            }
+            builder = builder.proxy(proxy);
+        }
+        let client = builder.build().map_err(network)?;
         let credentials = Credentials::None;
-        Ok(Self { client, base, credentials, clock, patience: PATIENCE, at_once: false })
+        Ok(Self { client, base, credentials, proxy, clock, patience: PATIENCE, at_once: false })
     }
 
     /// Waits for an aggregator that is silent or away as long as this, and no longer.
@@ -139,9 +183,9 @@ impl Transport {
                     if attempt < ATTEMPTS
                         && error.is_transient()
                         && !(self.at_once && error.is_closed_port())
-                        && start.elapsed() < patience =>
+                        && start.elapsed() + error.retry_after().unwrap_or_default() < patience =>
                 {
-                    self.pause(attempt).await;
+                    self.pause_after(attempt, &error).await;
                 }
                 result => return result,
             }
@@ -150,7 +194,27 @@ impl Transport {
 
     /// Waits before the attempt after this one, counted from 1.
     pub(crate) async fn pause(&self, attempt: u32) {
-        self.clock.sleep(PAUSE * (1 << (attempt - 1))).await;
+        self.clock.sleep(pause::jittered(pause::doubled(attempt))).await;
+    }
+
+    /// Waits before the attempt after this one, counted from 1, which ended in this error.
+    pub(super) async fn pause_after(&self, attempt: u32, error: &TransportError) {
+        self.clock.sleep(pause::after(attempt, error)).await;
+    }
+
+    /// How long an answer may take to begin while so many bytes are on their way unseen.
+    pub(super) fn silence(&self, unseen: u64) -> Duration {
+        let [least, most] = SILENCE;
+        self.patience.clamp(least, most) + Duration::from_secs(unseen / UNSEEN)
+    }
+
+    pub(super) fn no_answer(&self, waited: Duration) -> TransportError {
+        TransportError::NoAnswer { url: self.server(), seconds: waited.as_secs() }
+    }
+
+    /// What became of a request that was sent.
+    pub(super) fn failed(&self, source: reqwest::Error) -> TransportError {
+        cause::of(&self.base, self.proxy.as_ref(), source)
     }
 
     async fn once(
@@ -160,21 +224,25 @@ impl Transport {
         request: &impl Fn(Url) -> RequestBuilder,
     ) -> Result<Vec<u8>, TransportError> {
         let url = self.url(path)?;
-        let network = |source| TransportError::network(&url, source);
-        let [least, most] = SILENCE;
+        let network = |source| self.failed(source);
+        let mut request = request(url).build().map_err(network)?;
+        let sent = request.body().and_then(Body::as_bytes).map_or(0, <[u8]>::len);
+        *request.timeout_mut() = Some(transfer_time((sent + limit) as u64));
+        let held = if limit > MAX_MESSAGE { limit } else { 0 };
         let poll = if path.contains("wait=") { POLL } else { Duration::ZERO };
-        let silence = poll + self.patience.clamp(least, most);
-        let answer = timeout(silence, self.send(request(url.clone()).timeout(WHOLE)));
-        let silent =
-            |_| TransportError::NoAnswer { url: self.server(), seconds: silence.as_secs() };
-        let response = answer.await.map_err(silent)?.map_err(network)?;
+        let silence = poll + self.silence((sent + held) as u64);
+        let answer = timeout(silence, self.execute(request));
+        let response = answer.await.map_err(|_| self.no_answer(silence))?.map_err(network)?;
         let response = accepted(response).await?;
         bounded(response, limit).await
     }
 
     /// Sends a request with what shows whose it is.
     pub(super) async fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
-        let mut request = request.build()?;
+        self.execute(request.build()?).await
+    }
+
+    async fn execute(&self, mut request: Request) -> reqwest::Result<Response> {
         self.credentials.attach(&mut request, self.clock.now());
         self.client.execute(request).await
     }
@@ -215,6 +283,7 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TransportEr
         let (url, status) = (response.url().to_string(), status.as_u16());
         return Err(TransportError::Redirect { url, status, target });
     }
+    let retry_after = pause::retry_after(response.headers());
     let bytes = bounded(response, MAX_MESSAGE).await.unwrap_or_default();
     let detail = match json::parse::<Problem>(&bytes, MAX_MESSAGE, "problem") {
         Ok(problem) if problem.kind == CLOCK => {
@@ -223,16 +292,19 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TransportEr
         Ok(problem) => printable(&problem.detail),
         Err(_) => {
             let reason = status.canonical_reason().unwrap_or("no reason given");
-            let whose = match is_failure(status.as_u16()) {
-                true => {
+            let whose = match status.as_u16() {
+                407 => {
+                    ", which a proxy says: it asks for a user and a password in the environment variable that names it"
+                }
+                status if is_failure(status) => {
                     ", which is no answer of a Ringfence aggregator: a proxy before it may say so"
                 }
-                false => "",
+                _ => "",
             };
             format!("{reason}{whose}")
         }
     };
-    Err(TransportError::Refused { status: status.as_u16(), detail })
+    Err(TransportError::Refused { status: status.as_u16(), detail, retry_after })
 }
 
 pub(super) async fn bounded(
@@ -242,12 +314,22 @@ pub(super) async fn bounded(
     let url = response.url().clone();
     let mut bytes = Vec::new();
     loop {
-        let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|source| TransportError::network(&url, source))?;
-        let Some(chunk) = chunk else { return Ok(bytes) };
+        let Some(chunk) = next(&mut response).await? else { return Ok(bytes) };
         if bytes.len() + chunk.len() > limit {
             return Err(TransportError::TooLong { url: url.to_string(), limit });
         }
         bytes.extend_from_slice(&chunk);
+    }
+}
+
+/// The next bytes of an answer, `None` at its end; waited for as long as [`STALL`].
+pub(super) async fn next(response: &mut Response) -> Result<Option<Bytes>, TransportError> {
+    let url = response.url().clone();
+    match timeout(STALL, response.chunk()).await {
+        Ok(chunk) => chunk.map_err(|source| TransportError::network(&url, source)),
+        Err(_) => {
+            let url = url.origin().ascii_serialization();
+            Err(TransportError::Stalled { url, seconds: STALL.as_secs() })
+        }
     }
 }

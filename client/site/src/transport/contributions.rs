@@ -11,8 +11,9 @@ use ringfence_crypto::wire::frame::MAX_FRAME;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use tokio::io::AsyncSeekExt;
 
-use super::connection::{ATTEMPTS, BYTES, accepted, bounded, transfer_time};
+use super::connection::{BYTES, accepted, bounded, transfer_time};
 use super::error::TransportError;
+use super::pause::ATTEMPTS;
 use super::round::RoundTransport;
 
 impl RoundTransport<'_> {
@@ -62,12 +63,16 @@ impl RoundTransport<'_> {
         site: &SiteId,
         file: &Path,
     ) -> Result<ContributionProgress, TransportError> {
-        let mut attempt = 0;
+        let (mut attempt, mut furthest) = (0, 0);
         loop {
             attempt += 1;
             let progress = self.progress(site).await?;
             if progress.receipt.is_some() {
                 return Ok(progress);
+            }
+            // A line that is cut again and again brings a large body over all the same.
+            if progress.body_bytes > furthest {
+                (attempt, furthest) = (1, progress.body_bytes);
             }
             match self.body_from(site, file, progress.body_bytes).await {
                 // 409: the stored length moved, for instance by what a broken upload delivered.
@@ -75,7 +80,7 @@ impl RoundTransport<'_> {
                     if attempt < ATTEMPTS
                         && (error.is_transient() || error.status() == Some(409)) =>
                 {
-                    self.transport.pause(attempt).await;
+                    self.transport.pause_after(attempt, &error).await;
                 }
                 result => return result,
             }
@@ -95,8 +100,8 @@ impl RoundTransport<'_> {
         let url = self
             .transport
             .url(&self.path(&format!("/contributions/{site}/body?offset={offset}")))?;
-        let network = |source| TransportError::network(&url, source);
-        let request = self.transport.client.put(url.clone()).timeout(transfer_time(length));
+        let network = |source| self.transport.failed(source);
+        let request = self.transport.client.put(url).timeout(transfer_time(length));
         let request = request.header("content-type", BYTES).header("content-length", length);
         let response = self.transport.send(request.body(file)).await.map_err(network)?;
         let bytes = bounded(accepted(response).await?, MAX_MESSAGE).await?;

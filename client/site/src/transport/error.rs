@@ -1,18 +1,23 @@
 //! What can go wrong on the way to the aggregator, and what to do about it.
 
-use reqwest::{StatusCode, Url};
+use std::time::Duration;
+
+use reqwest::Url;
 use ringfence_crypto::log::note::NoteError;
 use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::wire::frame::FrameError;
 use ringfence_crypto::wire::json::JsonError;
 
+use super::cause::{self, causes};
 use super::printable::printable;
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// No URL that this program speaks.
-    #[error("expected an aggregator URL like http://127.0.0.1:8080, got {url}: {reason}")]
+    #[error(
+        "expected an aggregator URL like https://aggregator.example or http://127.0.0.1:8080, got {url}: {reason}"
+    )]
     Url {
         /// As given.
         url: String,
@@ -40,12 +45,78 @@ pub enum TransportError {
     },
     /// What answers, answers in no HTTP.
     #[error(
-        "what answers at {url} speaks no HTTP ({reason}), so it is no Ringfence aggregator; check the port"
+        "what answers at {url} speaks no HTTP ({reason}), so it is no Ringfence aggregator; check the port, and that the URL of an aggregator with TLS begins with https://"
     )]
     NoHttp {
         /// The server: scheme, host and port.
         url: String,
         /// What the HTTP client said.
+        reason: String,
+    },
+    /// What answers, answers in no TLS.
+    #[error(
+        "what answers at {url} speaks no TLS; check the port, and that the aggregator was started with --tls-certificate"
+    )]
+    NoTls {
+        /// The server: scheme, host and port.
+        url: String,
+    },
+    /// A certificate that is not accepted.
+    #[error("the certificate that {url} shows is not accepted: {reason}; {advice}")]
+    Certificate {
+        /// The server: scheme, host and port.
+        url: String,
+        /// What is wrong, with the certificate's names and dates, fit to be shown.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// No certificates to know servers by.
+    #[error("{0}")]
+    Roots(String),
+    /// An environment variable that should name a proxy.
+    #[error(
+        "the environment variable {variable} does not name a proxy: {reason}; expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT; what it holds is not shown, for there may be a password in it"
+    )]
+    Proxy {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The proxy wants to know who asks.
+    #[error(
+        "the proxy {proxy} {}; put them into {variable}, as http://USER:PASSWORD@HOST:PORT with both percent-encoded",
+        if *.known { "does not accept the user and password that it is given (407)" } else { "asks for a user and a password (407)" }
+    )]
+    ProxyAuthentication {
+        /// The proxy: scheme, host and port.
+        proxy: String,
+        /// The environment variable that names it.
+        variable: &'static str,
+        /// Whether it was told a user.
+        known: bool,
+    },
+    /// The proxy opens no way to the aggregator.
+    #[error(
+        "the proxy {proxy} opened no way to {target}: it refuses that address (403), or does not reach it (502 to 504); ask whoever runs the proxy to allow CONNECT to {target}, and check that the aggregator runs"
+    )]
+    ProxyRefused {
+        /// The proxy: scheme, host and port.
+        proxy: String,
+        /// Host and port of the aggregator.
+        target: String,
+    },
+    /// The proxy could not be reached.
+    #[error(
+        "the proxy {proxy}, which {variable} names, could not be reached: {reason}; check its address, or name the aggregator's host in NO_PROXY if it is reached without one"
+    )]
+    ProxyAway {
+        /// The proxy: scheme, host and port.
+        proxy: String,
+        /// The environment variable that names it.
+        variable: &'static str,
+        /// What the HTTP client said, fit to be shown.
         reason: String,
     },
     /// What answers is not the study's aggregator.
@@ -67,6 +138,8 @@ pub enum TransportError {
         status: u16,
         /// The problem's detail, fit to be shown.
         detail: String,
+        /// After how long the same request may be sent again, where the answer says so.
+        retry_after: Option<Duration>,
     },
     /// The aggregator's clock and this site's differ too much for signed requests.
     #[error("the aggregator refused (401): {detail}")]
@@ -104,6 +177,16 @@ pub enum TransportError {
         /// How long was waited.
         seconds: u64,
     },
+    /// An answer that stopped.
+    #[error(
+        "the answer of the aggregator at {url} stopped: nothing more came for {seconds} s; check the way to it"
+    )]
+    Stalled {
+        /// The server: scheme, host and port.
+        url: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// An answer longer than such an answer can be.
     #[error(
         "the answer of {url} is longer than {limit} bytes; this is no Ringfence aggregator, or another version"
@@ -131,80 +214,8 @@ pub enum TransportError {
 impl TransportError {
     /// What became of a request to the server of this URL, which stands in the error once.
     pub(super) fn network(url: &Url, source: reqwest::Error) -> Self {
-        let (url, source) = (url.origin().ascii_serialization(), source.without_url());
-        let reason = causes(&source);
-        if is_closed_port(&source) {
-            return Self::ClosedPort { url };
-        }
-        // The client has no other word for it; a test holds it to this one.
-        match reason.contains(": invalid HTTP ") {
-            true => Self::NoHttp { url, reason: printable(&reason) },
-            false => Self::Network { url, source },
-        }
+        cause::of(url, None, source)
     }
-
-    /// The HTTP status of a refusal.
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Refused { status, .. } => Some(*status),
-            _ => None,
-        }
-    }
-
-    /// Whether the aggregator says that something is not there (yet).
-    pub fn is_missing(&self) -> bool {
-        self.status() == Some(StatusCode::NOT_FOUND.as_u16())
-    }
-
-    /// Whether the aggregator has answered that it does not take this.
-    pub fn is_refusal(&self) -> bool {
-        self.status().is_some_and(|status| (400..500).contains(&status)) && !self.is_failure()
-    }
-
-    /// Whether the aggregator, or a proxy before it, says that it has failed at this or has too much
-    /// to do: nothing about the request itself.
-    pub fn is_failure(&self) -> bool {
-        self.status().is_some_and(is_failure)
-    }
-
-    /// Whether the aggregator says that it cannot do this now, and why (it is busy, or has lost
-    /// something).
-    pub fn is_busy(&self) -> bool {
-        self.status() == Some(StatusCode::SERVICE_UNAVAILABLE.as_u16())
-    }
-
-    /// Whether the same request may succeed later: the aggregator is away, busy, or has failed.
-    pub fn is_transient(&self) -> bool {
-        self.is_away() || self.is_failure()
-    }
-
-    /// Whether somebody has to set a clock: the aggregator's, or this machine's.
-    pub fn is_clock(&self) -> bool {
-        matches!(self, Self::ClockRefused { .. })
-    }
-
-    /// Whether nobody has answered: the aggregator is away, or the way to it is broken.
-    pub fn is_away(&self) -> bool {
-        matches!(
-            self,
-            Self::Network { .. }
-                | Self::ClosedPort { .. }
-                | Self::Silent { .. }
-                | Self::NoAnswer { .. }
-        )
-    }
-
-    /// Whether nobody listens at the aggregator's port.
-    pub fn is_closed_port(&self) -> bool {
-        matches!(self, Self::ClosedPort { .. })
-    }
-}
-
-/// Whether a status says nothing about the request, so that the same one may succeed later
-/// (docs/http.md, "The connection").
-pub(super) fn is_failure(status: u16) -> bool {
-    let limits = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
-    status >= 500 || limits.iter().any(|limit| limit.as_u16() == status)
 }
 
 impl From<JsonError> for TransportError {
@@ -222,38 +233,5 @@ impl From<NoteError> for TransportError {
 impl From<FrameError> for TransportError {
     fn from(error: FrameError) -> Self {
         Self::Unreadable(printable(&error.to_string()))
-    }
-}
-
-/// Whether the operating system says that nobody listens there.
-fn is_closed_port(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        if kind == Some(std::io::ErrorKind::ConnectionRefused) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// What the HTTP client says, with what lies behind it: by itself it only says that it failed.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
-}
-
-/// `None` for a refusal that says that something is not there yet.
-pub(crate) fn present<T>(result: Result<T, TransportError>) -> Result<Option<T>, TransportError> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error),
     }
 }

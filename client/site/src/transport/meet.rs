@@ -10,7 +10,8 @@ use ringfence_crypto::signature::PublicKey;
 use serde::Serialize;
 
 use super::connection::Transport;
-use super::error::{TransportError, is_failure};
+use super::error::TransportError;
+use super::kinds::is_failure;
 
 /// Most bytes of an [`AggregatorStatus`].
 const MAX_STATUS: usize = 1024;
@@ -84,7 +85,7 @@ impl Transport {
         };
         let met = soon.get::<AggregatorStatus>("aggregator", MAX_STATUS, "server status").await;
         let met = met.map_err(|error| match error {
-            TransportError::Refused { status, detail } if !is_failure(status) => {
+            TransportError::Refused { status, detail, .. } if !is_failure(status) => {
                 stranger(format!("its answer is {status} ({detail})"))
             }
             TransportError::Redirect { status, target, .. } => {

@@ -14,9 +14,8 @@ use ringfence_crypto::statement::{
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::AsyncWriteExt;
 
-use super::connection::{JSON, POLL, Transport, accepted, transfer_time};
+use super::connection::{JSON, POLL, Transport};
 use super::error::TransportError;
 
 /// The resources of one round of one study.
@@ -200,32 +199,5 @@ impl RoundTransport<'_> {
         bytes: u64,
     ) -> Result<Digest, TransportError> {
         self.download(&format!("/contributions/{site}/body"), file, bytes).await
-    }
-
-    async fn download(
-        &self,
-        rest: &str,
-        file: &Path,
-        bytes: u64,
-    ) -> Result<Digest, TransportError> {
-        let at = |source| TransportError::File { path: file.display().to_string(), source };
-        let url = self.transport.url(&self.path(rest))?;
-        let network = |source| TransportError::network(&url, source);
-        let request = self.transport.client.get(url.clone()).timeout(transfer_time(bytes));
-        let response = self.transport.send(request).await.map_err(network)?;
-        let mut response = accepted(response).await?;
-        let mut out = tokio::fs::File::create(file).await.map_err(at)?;
-        let (mut hasher, mut received) = (blake3::Hasher::new(), 0);
-        while let Some(chunk) = response.chunk().await.map_err(network)? {
-            received += chunk.len() as u64;
-            if received > bytes {
-                let limit = usize::try_from(bytes).unwrap_or(usize::MAX);
-                return Err(TransportError::TooLong { url: url.to_string(), limit });
-            }
-            hasher.update(&chunk);
-            out.write_all(&chunk).await.map_err(at)?;
-        }
-        out.flush().await.map_err(at)?;
-        Ok(Digest::finish(&hasher))
     }
 }

@@ -7,6 +7,7 @@ use ringfence_clock::Moment;
 use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::statement::{ClosingError, ManifestError};
 use ringfence_keys::duties::holder::HolderError;
+use ringfence_site::transport::jittered;
 use ringfence_site::{Obstacle, Site, SiteError};
 
 /// The longest pause between two attempts.
@@ -66,8 +67,18 @@ where
         if left.is_zero() {
             return Err(error);
         }
-        clock.sleep(pause.min(left)).await;
+        // All sites may have failed at the same moment, and would come back at the same one.
+        let asked = retry_after(&error).unwrap_or_default();
+        clock.sleep(asked.max(jittered(pause)).min(left)).await;
         pause = LONGEST_PAUSE.min(2 * pause);
+    }
+}
+
+/// After how long the server asks to be asked again.
+fn retry_after(error: &SiteError) -> Option<Duration> {
+    match error {
+        SiteError::Transport(error) => error.retry_after(),
+        _ => None,
     }
 }
 
