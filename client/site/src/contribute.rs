@@ -17,7 +17,7 @@ use ringfence_keys::update::clipped::clipped;
 use ringfence_keys::update::quantize::{IntegerUpdate, QuantizedUpdate};
 use ringfence_keys::update::site_noise::parameters::SiteNoise;
 use ringfence_keys::update::weigh::weigh;
-use ringfence_weights::Weights;
+use ringfence_weights::{Weights, hash_values};
 
 pub use clipping::Clipping;
 pub use sealing::Sealing;
@@ -274,7 +274,7 @@ impl<'a> Joined<'a> {
 /// The digest of an update's values, bit by bit in layout order.
 fn update_digest(update: &[f32]) -> Digest {
     let mut hasher = blake3::Hasher::new();
-    update.iter().for_each(|value| _ = hasher.update(&value.to_bits().to_le_bytes()));
+    hash_values(&mut hasher, update);
     Digest::finish(&hasher)
 }
 
