@@ -83,9 +83,8 @@ impl Site {
             });
             dealt.insert(header.statement.site.clone(), sealed);
         }
-        journal.save_envelopes_dealt(&dealt)?;
         let review = sign_review(&self.identity, manifest.id(), id, answers);
-        journal.save_review(&review)?;
+        journal.save_review(&review, &dealt)?;
         holder.record_review(round, id);
         self.at(round).put_review(&review).await?;
         Ok(complaints)

@@ -157,16 +157,18 @@ impl Site {
             journal.save_refused(&closing)?;
         }
         let endorsement = match decision? {
-            Decision::Repeat(endorsement) => endorsement,
+            Decision::Repeat(endorsement) => {
+                // After a crash it may not be there.
+                journal.save_closing(&closing)?;
+                endorsement
+            }
             Decision::Fresh(endorsement) => {
                 self.own_round_keys_logged(manifest, &closing).await?;
                 self.caught_up(|now| named.check_clock(now)).await?;
-                journal.endorse(&endorsement)?;
+                journal.endorse(&endorsement, &closing)?;
                 endorsement
             }
         };
-        // After a crash between the two, the repeat comes here, too.
-        journal.save_closing(&closing)?;
         holder.record(endorsement.clone(), named);
         self.at(round).put_endorsement(&self.identity.sign(endorsement)).await?;
         Ok(())
