@@ -54,9 +54,10 @@ impl Site {
     /// certificate.
     pub async fn join(&self, round: RoundNumber) -> Result<Joined<'_>, SiteError> {
         self.help_if_behind().await?;
-        let manifest = self.manifest(round).await?;
-        self.publish_round_keys().await?;
-        self.answer_restored().await?;
+        let (manifest, answered) = tokio::join!(self.manifest(round), self.answer_restored());
+        let manifest = manifest?;
+        answered?;
+        self.see_round_keys_published().await?;
         Ok(Joined { site: self, manifest })
     }
 

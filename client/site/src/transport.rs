@@ -12,6 +12,7 @@ mod printable;
 mod round;
 mod study;
 
+pub(crate) use connection::POLL;
 pub use connection::Transport;
 pub use error::TransportError;
 pub(crate) use error::present;

@@ -1,5 +1,7 @@
 //! One connection: which addresses it speaks to, how much of an answer it takes, what it repeats.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::header::LOCATION;
@@ -16,7 +18,7 @@ use super::error::{TransportError, is_failure};
 use super::printable::printable;
 
 /// Longest a long poll is asked to wait.
-pub(super) const POLL: Duration = Duration::from_secs(20);
+pub(crate) const POLL: Duration = Duration::from_secs(20);
 /// Attempts at a request before its network error is reported; the pauses between them double.
 pub(super) const ATTEMPTS: u32 = 6;
 /// A message, with its answer, takes at most so long, as it may at the aggregator. A largest frame
@@ -42,6 +44,8 @@ pub struct Transport {
     patience: Duration,
     /// Whether a port that nobody listens at is asked once only.
     at_once: bool,
+    /// Whether the server has said since the last look that it cannot do something now.
+    busy: Arc<AtomicBool>,
 }
 
 impl Transport {
@@ -67,7 +71,7 @@ impl Transport {
             .read_timeout(POLL + Duration::from_secs(40))
             .build()
             .map_err(|source| TransportError::network(&base, source))?;
-        Ok(Self { client, base, clock, patience: PATIENCE, at_once: false })
+        Ok(Self { client, base, clock, patience: PATIENCE, at_once: false, busy: Arc::default() })
     }
 
     /// Waits for an aggregator that is silent or away as long as this, and no longer.
@@ -81,6 +85,12 @@ impl Transport {
     #[must_use]
     pub fn saying_at_once(self) -> Self {
         Self { at_once: true, ..self }
+    }
+
+    /// Whether the server has refused something since this was asked last, for it has too much to do
+    /// or lacks something that it had.
+    pub(crate) fn was_busy(&self) -> bool {
+        self.busy.swap(false, Ordering::Relaxed)
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -125,7 +135,12 @@ impl Transport {
                 {
                     self.pause(attempt).await;
                 }
-                result => return result,
+                result => {
+                    if result.as_ref().is_err_and(TransportError::is_busy) {
+                        self.busy.store(true, Ordering::Relaxed);
+                    }
+                    return result;
+                }
             }
         }
     }
@@ -170,6 +185,9 @@ impl Transport {
 pub(super) fn transfer_time(bytes: u64) -> Duration {
     WHOLE.saturating_add(Duration::from_secs(bytes / SLOWEST))
 }
+
+/// Bytes of a file that are read or written at once.
+pub(super) const PIECE: usize = 1 << 18;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const BYTES: &str = "application/octet-stream";

@@ -14,9 +14,9 @@ use ringfence_crypto::statement::{
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, BufWriter};
 
-use super::connection::{JSON, POLL, Transport, accepted, transfer_time};
+use super::connection::{JSON, PIECE, POLL, Transport, accepted, transfer_time};
 use super::error::TransportError;
 
 /// The resources of one round of one study.
@@ -119,12 +119,13 @@ impl RoundTransport<'_> {
         self.get("/freeze", "freeze").await
     }
 
-    /// Sends a review.
+    /// Sends a review; how the round stands then.
     ///
     /// # Errors
     /// [`TransportError`].
-    pub async fn put_review(&self, review: &Signed<Review>) -> Result<(), TransportError> {
-        self.put(&format!("/reviews/{}", review.statement.holder), review).await
+    pub async fn put_review(&self, review: &Signed<Review>) -> Result<RoundStatus, TransportError> {
+        let path = self.path(&format!("/reviews/{}", review.statement.holder));
+        self.send(Method::PUT, &path, review, "round status").await
     }
 
     /// The holders' reviews.
@@ -143,15 +144,16 @@ impl RoundTransport<'_> {
         self.get("/closing", "closing").await
     }
 
-    /// Sends an endorsement.
+    /// Sends an endorsement; how the round stands then.
     ///
     /// # Errors
     /// [`TransportError`].
     pub async fn put_endorsement(
         &self,
         endorsement: &Signed<Endorsement>,
-    ) -> Result<(), TransportError> {
-        self.put(&format!("/endorsements/{}", endorsement.statement.holder), endorsement).await
+    ) -> Result<RoundStatus, TransportError> {
+        let path = self.path(&format!("/endorsements/{}", endorsement.statement.holder));
+        self.send(Method::PUT, &path, endorsement, "round status").await
     }
 
     /// The certificate.
@@ -214,7 +216,8 @@ impl RoundTransport<'_> {
         let request = self.transport.client.get(url.clone()).timeout(transfer_time(bytes));
         let response = request.send().await.map_err(network)?;
         let mut response = accepted(response).await?;
-        let mut out = tokio::fs::File::create(file).await.map_err(at)?;
+        let out = tokio::fs::File::create(file).await.map_err(at)?;
+        let mut out = BufWriter::with_capacity(PIECE, out);
         let (mut hasher, mut received) = (blake3::Hasher::new(), 0);
         while let Some(chunk) = response.chunk().await.map_err(network)? {
             received += chunk.len() as u64;
