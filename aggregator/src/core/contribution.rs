@@ -6,10 +6,59 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::AnnouncedContribution;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
+use ringfence_crypto::wire::frame::MAX_FRAME;
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 
 use crate::core::refusal::Refusal;
+use crate::core::round::LiveRound;
 use crate::core::upload::LiveContribution;
 use crate::store::blobs::Blob;
+
+impl LiveRound {
+    /// The headers of the freeze's contributions in its order, without the first `from`, as many as
+    /// half of a message holds, and one at least where there are any left.
+    pub(crate) fn frozen_headers(&self, from: usize) -> Result<Vec<Signed<Header>>, Refusal> {
+        let freeze = self.freeze_statement()?.statement;
+        let round = self.read();
+        let (mut headers, mut bytes) = (Vec::new(), 0);
+        for entry in freeze.contributions.iter().skip(from) {
+            let header = round.contribution(&entry.site)?.header.clone();
+            bytes += json::compact(&header).len();
+            if bytes > MAX_MESSAGE / 2 && !headers.is_empty() {
+                break;
+            }
+            headers.push(header);
+        }
+        Ok(headers)
+    }
+
+    /// What the freeze's contributions seal to one holder, in the freeze's order, without the first
+    /// `from`, as many as half of a frame holds, and one at least where there are any left. Empty
+    /// where an envelope is not what its header promises: whoever asks for that one by itself is told
+    /// why.
+    pub(crate) async fn dealt(
+        &self,
+        holder: &SiteId,
+        from: usize,
+    ) -> Result<Vec<Vec<u8>>, Refusal> {
+        let round = self.id.round;
+        let index = self.served.study.holder_offset(round, holder).ok_or_else(|| {
+            Refusal::missing(format!("site {holder} is no key holder of round {round}"))
+        })?;
+        let freeze = self.freeze_statement()?.statement;
+        let (mut envelopes, mut bytes) = (Vec::new(), 0);
+        for entry in freeze.contributions.iter().skip(from) {
+            let header = self.read().contribution(&entry.site)?.header.statement.clone();
+            let envelope = self.checked_envelope(&header, index).await?.unwrap_or_default();
+            bytes += envelope.len();
+            if bytes > MAX_FRAME / 2 && !envelopes.is_empty() {
+                break;
+            }
+            envelopes.push(envelope);
+        }
+        Ok(envelopes)
+    }
+}
 
 impl LiveContribution {
     /// Takes the header.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use ringfence_crypto::api::{Returned, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
@@ -10,6 +11,7 @@ use ringfence_crypto::round::{Round, RoundError, RoundState};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
 use ringfence_crypto::time::MAX_CLOCK_AHEAD;
+use tokio::sync::watch;
 
 use crate::core::refusal::Refusal;
 use crate::core::restored::Restores;
@@ -34,6 +36,8 @@ pub(crate) struct LiveStudy {
     pub(crate) served: ServedStudy,
     /// Round `r` at index `r`: numbers rise by one.
     rounds: RwLock<Vec<Arc<LiveRound>>>,
+    /// How many there are, as it changes.
+    count: watch::Sender<usize>,
     /// One manifest at a time.
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// What came back and waits for statements before it.
@@ -52,6 +56,7 @@ impl LiveStudy {
         Self {
             served,
             rounds: RwLock::default(),
+            count: watch::Sender::new(0),
             opening: tokio::sync::Mutex::default(),
             returned: Mutex::default(),
             fresh_keys: FreshKeys::default(),
@@ -100,6 +105,17 @@ impl LiveStudy {
             // Round numbers are 32 bits wide, so no more than those can be there.
             rounds: u32::try_from(rounds).unwrap_or(u32::MAX),
             latest: latest.map(|round| round.status()),
+        }
+    }
+
+    /// Waits for more rounds than `seen`, for at most so long, and not when the service ends.
+    pub(crate) async fn news(&self, seen: u32, wait: Duration) {
+        let mut count = self.count.subscribe();
+        let mut stopping = self.served.shared.stopping.clone();
+        tokio::select! {
+            _ = count.wait_for(|count| *count > seen as usize) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = self.served.shared.clock.sleep(wait) => {}
         }
     }
 
@@ -205,7 +221,9 @@ impl LiveStudy {
     ) -> Result<Arc<LiveRound>, Refusal> {
         let previous = self.before(manifest.statement.round);
         let round = LiveRound::load(&self.served, manifest, previous).await?;
-        self.rounds.write().unwrap_or_else(PoisonError::into_inner).push(round.clone());
+        let mut rounds = self.rounds.write().unwrap_or_else(PoisonError::into_inner);
+        rounds.push(round.clone());
+        self.count.send_replace(rounds.len());
         Ok(round)
     }
 }

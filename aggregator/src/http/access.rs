@@ -71,6 +71,8 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("PUT", "/rounds/{round}/contributions/{site}/body", Own("site")),
     ("GET", "/rounds/{round}/contributions/{site}/body", Reader),
     ("GET", "/rounds/{round}/freeze", Reader),
+    ("GET", "/rounds/{round}/headers", Reader),
+    ("GET", "/rounds/{round}/dealt/{holder}", Own("holder")),
     ("PUT", "/rounds/{round}/reviews/{site}", Own("site")),
     ("GET", "/rounds/{round}/reviews", Reader),
     ("GET", "/rounds/{round}/closing", Reader),

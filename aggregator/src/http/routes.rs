@@ -52,6 +52,8 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/v2/studies/{study}/rounds", post(round::open))
         .route(round, get(round::status))
         .route(&path("manifest"), get(round::manifest))
+        .route(&path("headers"), get(contribution::frozen_headers))
+        .route(&path("dealt/{holder}"), get(contribution::dealt))
         .route(&path("contributions/{site}"), get(contribution::progress))
         .route(
             &path("contributions/{site}/header"),

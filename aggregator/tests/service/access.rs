@@ -62,8 +62,15 @@ fn routes(study: StudyId) -> Vec<(Method, String, String)> {
                 }
                 None => path.replace("/v2/studies/{study}", &study),
             };
-            let path = path.replace("{r}", "0").replace("{d}", "1").replace("offset=N", "offset=0");
-            let path = path.replace("wait=S&after=V", "wait=0").replace("round=R", "round=0");
+            let path = path
+                .replace("{r}", "0")
+                .replace("{d}", "1")
+                .replace("offset=N", "offset=0")
+                .replace("from=K", "from=0");
+            let path = path
+                .replace("wait=S&after=V", "wait=0")
+                .replace("wait=S&after=R", "wait=0")
+                .replace("round=R", "round=0");
             let path = path.split(',').next().unwrap().to_owned();
             found.push((method.parse().unwrap(), path, cells[1].to_owned()));
         }

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::StudyStatus;
+use ringfence_crypto::api::{EnvelopeFrame, StudyStatus};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, ExclusionReason, Header, Manifest, Opening, Review, SignedStudy,
 };
+use ringfence_crypto::wire::frame;
 
 use crate::child::{Aggregator, Client};
 use crate::play::Play;
@@ -23,14 +24,28 @@ async fn a_whole_round_and_the_next() {
 
     let posted = client.post_study(&roster.signed).await;
     assert_eq!(posted.status, 201);
+    // Asked before round 0 is open, and answered when it is; until then for a second only.
+    let waiting = format!("{}/status?after=0&wait=", roster.path());
+    let status: StudyStatus = client.get(&format!("{waiting}1")).await.json();
+    assert_eq!(status.rounds, 0);
+    let opened = tokio::spawn({
+        let (client, path) = (client.clone(), format!("{waiting}60"));
+        async move { client.get(&path).await.json::<StudyStatus>() }
+    });
     let status: StudyStatus = posted.json();
     assert_eq!((status.study, status.rounds, status.latest), (roster.id(), 0, None));
     assert_eq!(client.post_study(&roster.signed).await.status, 200);
     assert_eq!(client.get(&roster.path()).await.json::<SignedStudy>(), roster.signed);
 
     let play = Play::open(client.clone(), roster.clone(), 0, 600, None).await;
+    let status = tokio::time::timeout(Duration::from_secs(20), opened).await.unwrap().unwrap();
+    assert_eq!(status.rounds, 1);
     let again = client.post_json(&format!("{}/rounds", roster.path()), &play.manifest).await;
     assert_eq!(again.status, 200);
+    // Nothing is frozen yet.
+    for early in ["headers", &format!("dealt/{}", play.ids()[0])] {
+        assert_eq!(client.get(&play.at(early)).await.status, 404);
+    }
     let manifest: Signed<Manifest> = client.get(&play.at("manifest")).await.json();
     assert_eq!(manifest, play.manifest);
 
@@ -63,6 +78,19 @@ async fn a_whole_round_and_the_next() {
         let path = play.of(dealer, &format!("/envelopes/{holder}"));
         assert_eq!(client.get(&path).await.ok().bytes, *envelope);
     }
+    let headers: Vec<Signed<Header>> = client.get(&play.at("headers")).await.json();
+    let all: Vec<_> = sites.iter().map(|site| play.contribution(site)).collect();
+    assert_eq!(headers, all.iter().map(|of| of.header.clone()).collect::<Vec<_>>());
+    let rest: Vec<Signed<Header>> = client.get(&play.at("headers?from=2")).await.json();
+    assert_eq!(rest, headers[2..]);
+    for (k, holder) in status.holders.iter().enumerate() {
+        let path = format!("dealt/{holder}?from=1");
+        let EnvelopeFrame { envelopes } =
+            frame::decode(&client.get(&play.at(&path)).await.ok().bytes, "envelopes").unwrap();
+        let expected = all[1..].iter().map(|of| of.envelopes.envelopes[k].clone());
+        assert_eq!(envelopes, expected.collect::<Vec<_>>());
+    }
+    assert_eq!(client.get(&play.at("dealt/stranger")).await.status, 404);
     assert_eq!(client.get(&play.of(dealer, "/body")).await.ok().bytes, contribution.body);
     for holder in &sites {
         play.put_review(holder, &[]).await.ok();

@@ -17,7 +17,7 @@ use ringfence_keys::update::clipped::clipped;
 use ringfence_keys::update::quantize::{IntegerUpdate, QuantizedUpdate};
 use ringfence_keys::update::site_noise::parameters::SiteNoise;
 use ringfence_keys::update::weigh::weigh;
-use ringfence_weights::Weights;
+use ringfence_weights::{Weights, hash_values};
 
 pub use clipping::Clipping;
 pub use sealing::Sealing;
@@ -54,9 +54,10 @@ impl Site {
     /// certificate.
     pub async fn join(&self, round: RoundNumber) -> Result<Joined<'_>, SiteError> {
         self.help_if_behind().await?;
-        let manifest = self.manifest(round).await?;
-        self.publish_round_keys().await?;
-        self.answer_restored().await?;
+        let (manifest, answered) = tokio::join!(self.manifest(round), self.answer_restored());
+        let manifest = manifest?;
+        answered?;
+        self.see_round_keys_published().await?;
         Ok(Joined { site: self, manifest })
     }
 
@@ -274,7 +275,7 @@ impl<'a> Joined<'a> {
 /// The digest of an update's values, bit by bit in layout order.
 fn update_digest(update: &[f32]) -> Digest {
     let mut hasher = blake3::Hasher::new();
-    update.iter().for_each(|value| _ = hasher.update(&value.to_bits().to_le_bytes()));
+    hash_values(&mut hasher, update);
     Digest::finish(&hasher)
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::Answer;
-use ringfence_crypto::id::{HeaderId, SiteId};
+use ringfence_crypto::id::{HeaderId, RoundNumber, SiteId};
 use ringfence_crypto::round::{RoundState, RoundStatus};
-use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Freeze, Header, Manifest};
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Header, Manifest};
 use ringfence_keys::duties::holder::{Decision, FreezeView, Holder, sign_review};
 use ringfence_keys::share::challenge::Challenge;
 use ringfence_keys::share::dealt::DealtShare;
@@ -29,25 +29,28 @@ impl Site {
     /// Opens every envelope that was dealt to this holder and posts its answers, once a round, before
     /// the closing or after it. A header or an envelope that is not what its dealer signed is the
     /// aggregator's fault: it is asked for again for a while, and without it nothing is reviewed, so
-    /// that no honest dealer is accused.
+    /// that no honest dealer is accused. Answers with how the round stands then, too.
     pub(crate) async fn review(
         &self,
         manifest: &Manifest,
         holder: &mut Holder,
-    ) -> Result<Vec<Complaint>, SiteError> {
+    ) -> Result<(Vec<Complaint>, RoundStatus), SiteError> {
         let round = manifest.round;
         let status =
             self.wait(round, Awaited::Contributions, |s| s.state != RoundState::Collecting).await?;
         if status.reviewed.contains(self.id()) {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), status));
         }
         let journal = self.journal.round(self.study_id, round)?;
         if let Some(review) = journal.review()? {
-            self.at(round).put_review(&review).await?;
-            return Ok(Vec::new());
+            return Ok((Vec::new(), self.at(round).put_review(&review).await?));
         }
         let (freeze, trust) = (self.freeze(manifest).await?, self.trust_before(round)?);
-        let headers = self.frozen_headers(manifest, &freeze.statement).await?;
+        let (headers, mut fetched) = tokio::join!(
+            self.frozen_headers(manifest, &freeze.statement),
+            self.dealt(round, freeze.statement.contributions.len()),
+        );
+        let headers = headers?;
         let receipt = journal.receipt()?;
         let view = FreezeView {
             manifest,
@@ -56,15 +59,19 @@ impl Site {
             headers: &headers,
             receipt: receipt.as_ref(),
         };
-        let Decision::Fresh(id) = holder.review(view)? else { return Ok(Vec::new()) };
+        let Decision::Fresh(id) = holder.review(view)? else {
+            return Ok((Vec::new(), status));
+        };
         let secret = self.round_secret(manifest)?;
         let (mut complaints, mut answers, mut dealt) = (Vec::new(), Vec::new(), BTreeMap::new());
         let challenge = Challenge::of(id, &self.study.threshold);
-        for header in &headers {
+        // In the freeze's order, as the headers are.
+        fetched.resize(headers.len(), Vec::new());
+        for (header, fetched) in headers.iter().zip(fetched) {
             let late = |status: &RoundStatus| status.state != RoundState::Reviewing;
             // The aggregator lost it, and has not got it again in time.
-            let Some(sealed) = self.sealed(&header.statement, late).await? else {
-                return Ok(Vec::new());
+            let Some(sealed) = self.sealed(&header.statement, Some(fetched), late).await? else {
+                return Ok((Vec::new(), status));
             };
             let opened = open_envelope(
                 &self.identity,
@@ -83,12 +90,10 @@ impl Site {
             });
             dealt.insert(header.statement.site.clone(), sealed);
         }
-        journal.save_envelopes_dealt(&dealt)?;
         let review = sign_review(&self.identity, manifest.id(), id, answers);
-        journal.save_review(&review)?;
+        journal.save_review(&review, &dealt)?;
         holder.record_review(round, id);
-        self.at(round).put_review(&review).await?;
-        Ok(complaints)
+        Ok((complaints, self.at(round).put_review(&review).await?))
     }
 
     /// The shares that these contributions dealt to this holder, in their order; those that hold none
@@ -103,7 +108,7 @@ impl Site {
         let mut kept: Envelopes = journal.envelopes_dealt()?.unwrap_or_default();
         let mut shares = Vec::with_capacity(named.len());
         for (site, header_id) in named {
-            let header = self.header(manifest, site).await?;
+            let header = self.header(manifest, site, *header_id).await?;
             if header.id() != *header_id {
                 let (round, site) = (manifest.round, site.clone());
                 return Err(ServedError::OtherHeader { round, site }.into());
@@ -120,7 +125,8 @@ impl Site {
             let opened = match kept.remove(site).map(|sealed| open(&sealed)) {
                 Some(opened @ (Ok(_) | Err(EnvelopeError::Bad(_)))) => opened,
                 Some(Err(EnvelopeError::Wrong(_))) | None => {
-                    let Some(sealed) = self.sealed(&header.statement, |_| false).await? else {
+                    let Some(sealed) = self.sealed(&header.statement, None, |_| false).await?
+                    else {
                         continue;
                     };
                     open(&sealed)
@@ -135,41 +141,35 @@ impl Site {
         Ok(shares)
     }
 
-    /// The headers of a freeze's contributions, in its order, each checked.
-    pub(crate) async fn frozen_headers(
-        &self,
-        manifest: &Manifest,
-        freeze: &Freeze,
-    ) -> Result<Vec<Signed<Header>>, SiteError> {
-        let mut headers = Vec::with_capacity(freeze.contributions.len());
-        for entry in &freeze.contributions {
-            headers.push(self.header(manifest, &entry.site).await?);
+    /// What a freeze's contributions seal to this holder, in the freeze's order, as the aggregator
+    /// lists it; it is unchecked, and may be cut short or empty. What is wrong with it is found out
+    /// when the single envelope is asked for.
+    async fn dealt(&self, round: RoundNumber, expected: usize) -> Vec<Vec<u8>> {
+        let mut envelopes = Vec::new();
+        while envelopes.len() < expected {
+            match self.at(round).dealt(self.id(), envelopes.len()).await {
+                Ok(page) if !page.is_empty() => envelopes.extend(page),
+                _ => break,
+            }
         }
-        Ok(headers)
+        envelopes
     }
 
-    /// A site's header, checked: nothing that it names is judged before.
-    async fn header(
-        &self,
-        manifest: &Manifest,
-        site: &SiteId,
-    ) -> Result<Signed<Header>, SiteError> {
-        let header = self.at(manifest.round).header(site).await?;
-        Header::check(&header, &self.study, manifest, site)?;
-        Ok(header)
-    }
-
-    /// What a contribution's header seals to this holder. An envelope that is missing or wrong is
+    /// What a contribution's header seals to this holder: what was `fetched`, if it is that. An envelope that is missing or wrong is
     /// asked for again: the dealer may be sending it anew. Nothing once the round is `over` and the
     /// aggregator has not got again what it lost.
     async fn sealed(
         &self,
         header: &Header,
+        fetched: Option<Vec<u8>>,
         over: impl Fn(&RoundStatus) -> bool,
     ) -> Result<Option<Vec<u8>>, SiteError> {
         let end = self.clock.moment().after(self.patience.min(MENDING));
         let offset = self.study.holder_offset(header.round, self.id());
         let expected = offset.and_then(|offset| header.envelopes.get(offset).copied());
+        if let Some(sealed) = fetched.filter(|sealed| Some(Digest::of(sealed)) == expected) {
+            return Ok(Some(sealed));
+        }
         let at = self.at(header.round);
         loop {
             let ask = || async { present(at.envelope(&header.site, self.id()).await) };

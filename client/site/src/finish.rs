@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ringfence_crypto::id::{ManifestId, RoundNumber, SiteId};
-use ringfence_crypto::round::RoundState;
+use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Manifest, Outcome, Proceedings, Summands, VerdictCertificate,
@@ -68,7 +68,7 @@ impl Site {
     async fn finish(&self, round: RoundNumber) -> Result<RoundEnd<'_>, SiteError> {
         let ended = |state| matches!(state, RoundState::Opened | RoundState::Aborted);
         self.help_if_behind().await?;
-        self.wait_and_mend(round, Awaited::End, |status| ended(status.state)).await?;
+        let status = self.wait_and_mend(round, Awaited::End, |status| ended(status.state)).await?;
         let certificate = self.certificate(round).await?;
         let closing = &certificate.closing.statement;
         if closing.is_abort() {
@@ -79,7 +79,7 @@ impl Site {
         }
         // The one that the certificate stands on: it may have replaced the one that was joined.
         let manifest = &self.manifest(round).await?;
-        let opened = self.open_certified(&manifest.statement, &certificate).await;
+        let opened = self.open_certified(&manifest.statement, &certificate, status).await;
         let CertifiedSum { opened, sums, unusable, evidence, proceedings, judged } = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -125,6 +125,7 @@ impl Site {
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
+        status: RoundStatus,
     ) -> Result<CertifiedSum, SiteError> {
         let judged = self.judged(manifest, certificate).await?;
         let mut sum = self.verified_sum(manifest, certificate).await?;
@@ -134,7 +135,8 @@ impl Site {
         let included = certificate.closing.statement.included.iter();
         let summands = self.study.summands_of(included.map(|entry| &entry.site));
         let open = |keys: &KeySum| self.open_sum(manifest, &sum, summands, keys);
-        let (found, unusable) = self.key_sum(manifest, certificate, &judged, open).await?;
+        let (found, unusable) =
+            self.key_sum(manifest, certificate, (&judged, status), open).await?;
         let keys = match found {
             KeysFound::Opened(keys, opened) => {
                 let sums = self.plain_sums(manifest, &sum, summands, &keys)?;

@@ -8,7 +8,7 @@ use ringfence_crypto::statement::{
 
 use crate::error::SiteError;
 use crate::journal::RoundJournal;
-use crate::site::{Hidden, LOOK_AGAIN, Site};
+use crate::site::{Hidden, Site};
 
 impl Site {
     /// The checked manifest of a round; kept, and what this site signs binds it to it.
@@ -188,6 +188,7 @@ impl Site {
         let needed = self.study.threshold.endorsements;
         let own = Outcome::Applied { model: self.check_key.model(&base_model) };
         let deadline = self.clock.moment().after(self.patience);
+        let mut version = None;
         loop {
             let agreeing = self.agreeing(last, closing, &own).await?;
             if agreeing >= usize::from(needed) {
@@ -197,7 +198,13 @@ impl Site {
                 return Err(SiteError::NotAgreed { round: last, needed, agreeing });
             }
             self.attend().await?;
-            self.clock.sleep(LOOK_AGAIN).await;
+            // Acknowledgements are events of their round. One that came in between is asked for at
+            // once: the wait is for what comes after those that were counted.
+            let left = deadline.since(self.clock.moment());
+            version = Some(match version {
+                None => self.at(last).status().await?.version,
+                Some(seen) => self.changed(last, seen, left).await?.version,
+            });
         }
     }
 

@@ -45,8 +45,9 @@ impl Site {
 
     async fn duties(&self, round: RoundNumber) -> Result<HoldReport, SiteError> {
         self.help_if_behind().await?;
-        let manifest = self.manifest(round).await?.statement;
-        self.answer_restored().await?;
+        let (manifest, answered) = tokio::join!(self.manifest(round), self.answer_restored());
+        let manifest = manifest?.statement;
+        answered?;
         let journal = self.journal.round(self.study_id, round)?;
         if !self.holds(round) {
             let site = self.id().clone();
@@ -57,18 +58,22 @@ impl Site {
         if let Err(left_out) = self.names_own_round_key(&manifest) {
             return self.end_left_out(&manifest, &mut holder, left_out).await;
         }
-        let complaints = match journal.is_settled()? {
+        let (complaints, reviewed) = match journal.is_settled()? {
             // The secret is gone by now.
-            true => Vec::new(),
-            false => self.review(&manifest, &mut holder).await?,
+            true => (Vec::new(), None),
+            false => {
+                let (complaints, status) = self.review(&manifest, &mut holder).await?;
+                (complaints, Some(status))
+            }
         };
         let over = |state| !matches!(state, RoundState::Collecting | RoundState::Reviewing);
-        self.wait_and_mend(round, Awaited::Closing, |status| over(status.state)).await?;
-        self.endorse(&manifest, &mut holder).await?;
+        self.wait_and_mend_from(reviewed, round, Awaited::Closing, |status| over(status.state))
+            .await?;
+        let endorsed = self.endorse(&manifest, &mut holder).await?;
 
         let done = |state| !matches!(state, RoundState::Closed);
         let certified = |status: &RoundStatus| over(status.state) && done(status.state);
-        self.wait_and_mend(round, Awaited::Certificate, certified).await?;
+        self.wait_and_mend_from(Some(endorsed), round, Awaited::Certificate, certified).await?;
         let certificate = self.certificate(round).await?;
         if certificate.closing.statement.is_abort() {
             // Nothing is ever opened.
@@ -131,16 +136,24 @@ impl Site {
         ))
     }
 
-    async fn endorse(&self, manifest: &Manifest, holder: &mut Holder) -> Result<(), SiteError> {
+    /// Endorses the closing; how the round stands then.
+    async fn endorse(
+        &self,
+        manifest: &Manifest,
+        holder: &mut Holder,
+    ) -> Result<RoundStatus, SiteError> {
         let round = manifest.round;
         let closing = self.at(round).closing().await?;
         let named = &closing.statement;
         let (freeze, trust) = (self.freeze(manifest).await?, self.trust_before(round)?);
-        let reviews = self.reviews(named, &freeze.statement).await?;
-        let headers = self.frozen_headers(manifest, &freeze.statement).await?;
         let journal = self.journal.round(self.study_id, round)?;
         let receipt = journal.receipt()?;
-        let log = self.log_proofs(manifest, named, receipt.as_ref(), holder.seen()).await?;
+        let (reviews, headers, log) = tokio::join!(
+            self.reviews(named, &freeze.statement),
+            self.frozen_headers(manifest, &freeze.statement),
+            self.log_proofs(manifest, named, receipt.as_ref(), holder.seen()),
+        );
+        let (reviews, headers, log) = (reviews?, headers?, log?);
         let view = ClosingView {
             manifest,
             trust: &trust,
@@ -157,19 +170,20 @@ impl Site {
             journal.save_refused(&closing)?;
         }
         let endorsement = match decision? {
-            Decision::Repeat(endorsement) => endorsement,
+            Decision::Repeat(endorsement) => {
+                // After a crash it may not be there.
+                journal.save_closing(&closing)?;
+                endorsement
+            }
             Decision::Fresh(endorsement) => {
                 self.own_round_keys_logged(manifest, &closing).await?;
                 self.caught_up(|now| named.check_clock(now)).await?;
-                journal.endorse(&endorsement)?;
+                journal.endorse(&endorsement, &closing)?;
                 endorsement
             }
         };
-        // After a crash between the two, the repeat comes here, too.
-        journal.save_closing(&closing)?;
         holder.record(endorsement.clone(), named);
-        self.at(round).put_endorsement(&self.identity.sign(endorsement)).await?;
-        Ok(())
+        Ok(self.at(round).put_endorsement(&self.identity.sign(endorsement)).await?)
     }
 
     /// Fetches what shows that a closing's checkpoint contains what it must, and is of the log that
@@ -184,21 +198,23 @@ impl Site {
         let entries = closing.logged(manifest, receipt.map(|receipt| &receipt.statement));
         let leaves: Vec<LogHash> = entries.iter().map(LogEntry::leaf).collect();
         let size = closing.checkpoint.size;
-        let inclusion = match self.transport.inclusion(self.study_id, size, &leaves).await {
+        // An aggregator that has lost a part of its log cannot prove anything about it: the holder
+        // says so.
+        let consistent = async {
+            let Some(seen) = seen.map(|seen| seen.checkpoint.size) else { return Ok(None) };
+            let (from, to) = (seen.min(size), seen.max(size));
+            present(self.transport.consistency(self.study_id, from, to).await)
+        };
+        let (inclusion, consistency) =
+            tokio::join!(self.transport.inclusion(self.study_id, size, &leaves), consistent);
+        let inclusion = match inclusion {
             Err(error) if error.is_missing() => {
                 let (round, contributed) = (closing.round, receipt.is_some());
                 return Err(SiteError::NotInLog { round, contributed, source: error });
             }
             inclusion => inclusion?,
         };
-        let mut consistency = None;
-        if let Some(seen) = seen.map(|seen| seen.checkpoint.size) {
-            let (from, to) = (seen.min(size), seen.max(size));
-            // An aggregator that has lost a part of its log cannot prove anything about it: the
-            // holder says so.
-            consistency = present(self.transport.consistency(self.study_id, from, to).await)?;
-        }
-        Ok(LogProofs { inclusion, consistency })
+        Ok(LogProofs { inclusion, consistency: consistency? })
     }
 
     fn opening(

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use ringfence_crypto::api::opening_words;
 use ringfence_crypto::id::SiteId;
+use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Certificate, Manifest, Subject};
 use ringfence_keys::open::{CheckedPart, OpenError, OpeningContext};
@@ -21,6 +23,9 @@ use crate::wait::Awaited;
 
 /// After how long an opening that the aggregator did not serve is asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// Openings that are fetched at the same time, at most.
+const AT_ONCE: usize = 8;
 
 /// What the openings of a round come to.
 pub(crate) enum KeysFound<T> {
@@ -39,7 +44,7 @@ impl Site {
         &self,
         manifest: &Manifest,
         certificate: &Certificate,
-        judged: &Judged,
+        (judged, mut status): (&Judged, RoundStatus),
         open: impl Fn(&KeySum) -> Result<T, OpenError>,
     ) -> Result<(KeysFound<T>, Vec<(SiteId, String)>), SiteError> {
         let round = manifest.round;
@@ -60,15 +65,18 @@ impl Site {
         // Fetched once: an opening never changes.
         let mut fetched = BTreeSet::new();
         let mut tried: Option<(usize, OpenError)> = None;
-        let mut status = self.at(round).status().await?;
         loop {
             let mut faults = Vec::new();
-            for holder in &status.opened {
-                if fetched.contains(holder) {
-                    continue;
-                }
-                let unseal = |part: &CheckedPart<'_>| part.unseal();
-                match self.fetch_opening(context, Openings::Sum, holder, unseal).await? {
+            // Each once, however often the aggregator names it.
+            let missing: BTreeSet<&SiteId> =
+                status.opened.iter().filter(|holder| !fetched.contains(*holder)).collect();
+            let mut fetching = Vec::new();
+            for holder in missing {
+                fetching.push(self.opening_of(context, holder.clone()));
+            }
+            let news: Vec<_> = stream::iter(fetching).buffered(AT_ONCE).try_collect().await?;
+            for (holder, opening) in news {
+                match opening {
                     Fetched::Opened(opening) => openings.push(opening),
                     Fetched::Unusable(lie) => unusable.push((holder.clone(), lie.to_string())),
                     Fetched::NotServed(fault) => {
@@ -124,6 +132,16 @@ impl Site {
             let left = if faults.is_empty() { left } else { left.min(AGAIN) };
             status = self.changed(round, status.version, left).await?;
         }
+    }
+
+    async fn opening_of(
+        &self,
+        context: OpeningContext<'_>,
+        holder: SiteId,
+    ) -> Result<(SiteId, Fetched<(usize, Share)>), SiteError> {
+        let unseal = |part: &CheckedPart<'_>| part.unseal();
+        let opening = self.fetch_opening(context, Openings::Sum, &holder, unseal).await?;
+        Ok((holder, opening))
     }
 
     /// The first candidate for the key sum under which the sum opens; or the key sum that is

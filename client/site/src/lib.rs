@@ -17,11 +17,13 @@
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
 //!   late       whether a round still takes a contribution
+//!   lately     what was done a moment ago and is not done again yet
 //!   charging   what a private round spends is asked and charged
 //!   finish     from the certificate to the opened sum; `key_sum` from the openings to the key sum
 //!   done       Done
 //!   findings   what Done found out about others
 //!   judged     what the reviews come to: who is trusted, whose openings count
+//!   headers    the signed headers of a round's contributions
 //!   dealt      what was dealt to this key holder, and its review of it
 //!   spoiled    disputes: a sum without those who broke the format; `answers` what is opened in them
 //!   mend       what an aggregator lost is sent again
@@ -46,6 +48,7 @@ mod event;
 mod findings;
 mod fingerprint;
 mod finish;
+mod headers;
 mod history;
 mod hold;
 mod initiate;
@@ -53,6 +56,7 @@ mod journal;
 mod judged;
 mod key_sum;
 mod late;
+mod lately;
 pub mod ledger;
 mod mend;
 pub mod model;

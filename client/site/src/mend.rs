@@ -1,6 +1,8 @@
 //! What an aggregator lost comes back from the sites: the bytes of their contributions, and the
 //! statements that it signed or took.
 
+use std::time::Duration;
+
 use ringfence_crypto::api::{OpeningFrame, Recovery, Returned};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::LogHash;
@@ -19,6 +21,10 @@ use crate::wait::{Awaited, Waiting};
 /// Bytes of statements that are sent back at a time, but for the last one: half of a message.
 const BATCH: usize = MAX_MESSAGE / 2;
 
+/// How long the aggregator's database is taken to be what it was, unless it has refused something
+/// since because it is not.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// How often a contribution is sent again in one wait. An aggregator that wants it for ever would
 /// else have it for ever, and the wait would never end.
 const RESENDS: u32 = 8;
@@ -32,9 +38,20 @@ impl Site {
         what: Awaited,
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> Result<RoundStatus, SiteError> {
+        self.wait_and_mend_from(None, round, what, ready).await
+    }
+
+    /// The same, where it is known how the round stood a moment ago.
+    pub(crate) async fn wait_and_mend_from(
+        &self,
+        known: Option<RoundStatus>,
+        round: RoundNumber,
+        what: Awaited,
+        ready: impl Fn(&RoundStatus) -> bool,
+    ) -> Result<RoundStatus, SiteError> {
         // What was sent is asked for again only if the round has changed since.
         let (mut left, mut seen) = (RESENDS, None);
-        let mut waiting = Waiting::begin(self, round)?;
+        let mut waiting = Waiting::begin(self, round)?.from(known);
         loop {
             let wanted = |status: &RoundStatus| {
                 left > 0 && Some(status.version) > seen && self.is_wanted(status)
@@ -115,6 +132,10 @@ impl Site {
     /// Sends back what this site holds if the aggregator's database is behind; else fetches again what
     /// is damaged here. Each thing that a site does begins with it.
     pub(crate) async fn help_if_behind(&self) -> Result<(), SiteError> {
+        let now = self.clock.moment();
+        if self.looked.is_within(AGAIN, now) && !self.transport.was_busy() {
+            return self.mend_damaged().await;
+        }
         match self.transport.status(self.study_id).await {
             Err(error) if error.is_busy() => {
                 self.tell_refused(
@@ -126,6 +147,7 @@ impl Site {
             }
             answer => {
                 answer?;
+                self.looked.done(now);
                 self.mend_damaged().await
             }
         }

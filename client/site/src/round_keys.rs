@@ -87,6 +87,19 @@ impl Site {
         Ok(digests)
     }
 
+    /// Round keys that this site has made itself, or has seen and checked.
+    fn kept_keys(
+        &self,
+        journal: &RoundKeysJournal,
+        holder: &SiteId,
+        round: RoundNumber,
+    ) -> Result<Option<Signed<RoundKeys>>, SiteError> {
+        Ok(match holder == self.id() {
+            true => journal.published(round)?.map(|published| published.keys),
+            false => journal.seen(holder, round)?,
+        })
+    }
+
     /// Round keys that the aggregator does not show, and that this site has seen or made itself, given
     /// to the aggregator again: whoever does not show them, a manifest without them would switch
     /// forward secrecy off.
@@ -96,10 +109,7 @@ impl Site {
         holder: &SiteId,
         round: RoundNumber,
     ) -> Result<Option<Digest>, SiteError> {
-        let known = match holder == self.id() {
-            true => journal.published(round)?.map(|published| published.keys),
-            false => journal.seen(holder, round)?,
-        };
+        let known = self.kept_keys(journal, holder, round)?;
         let Some(known) = known else { return Ok(None) };
         let (holder, seen) = (holder.clone(), known.id());
         match self.transport.put_round_keys(&known).await {
@@ -154,7 +164,15 @@ impl Site {
         let mut statements = Vec::new();
         let named = manifest.holders.iter().zip(&manifest.holder_keys);
         let journal = self.journal.round_keys(self.study_id)?;
-        for (holder, _) in named.filter(|(_, digest)| digest.is_some()) {
+        let named = named.filter_map(|(holder, digest)| Some((holder, (*digest)?)));
+        for (holder, digest) in named {
+            // The digest says that it is the statement that is on disk: it need not be fetched again.
+            if let Some(kept) = self.kept_keys(&journal, holder, manifest.round)?
+                && kept.id() == digest
+            {
+                statements.push(kept);
+                continue;
+            }
             let keys = self.published(holder, manifest.round).await?;
             if let Some(keys) = keys.iter().find(|k| self.are_sound(k, holder, manifest.round)) {
                 journal.see(keys)?;

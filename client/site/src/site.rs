@@ -17,7 +17,9 @@ use ringfence_keys::identity::Identity;
 
 use crate::charging::Charging;
 use crate::error::SiteError;
+use crate::headers::Headers;
 use crate::journal::Journal;
+use crate::lately::Lately;
 use crate::obstacles::Obstacle;
 use crate::restored::Answering;
 use crate::round_wait::RoundWait;
@@ -70,6 +72,11 @@ pub struct Site {
     pub(crate) telling: Telling,
     pub(crate) answering: Answering,
     pub(crate) charging: Option<Charging>,
+    pub(crate) headers: Headers,
+    /// The aggregator said how the study stands.
+    pub(crate) looked: Lately,
+    /// This site's round keys were published, and are in the log.
+    pub(crate) published: Lately,
 }
 
 impl Site {
@@ -99,6 +106,9 @@ impl Site {
             telling: Telling::default(),
             answering: Answering::default(),
             charging: None,
+            headers: Headers::default(),
+            looked: Lately::default(),
+            published: Lately::default(),
         })
     }
 
@@ -158,7 +168,34 @@ impl Site {
     /// [`SiteError`].
     pub async fn next_round(&self) -> Result<RoundNumber, SiteError> {
         let asked = self.clock.now();
-        let next = RoundNumber(self.transport.status(self.study_id).await?.rounds);
+        let status = self.transport.status(self.study_id).await?;
+        self.took_note(RoundNumber(status.rounds), asked)
+    }
+
+    /// Waits until a round is open, for so long at most and as long as one long poll lasts; answers
+    /// with the number that the next round will have then.
+    pub(crate) async fn next_after(
+        &self,
+        round: RoundNumber,
+        wait: Duration,
+    ) -> Result<RoundNumber, SiteError> {
+        let (asked, began) = (self.clock.now(), self.clock.moment());
+        let news = self.transport.status_after(self.study_id, round.0, wait);
+        let next = match self.clock.timeout(wait, news).await {
+            Ok(status) => self.took_note(RoundNumber(status?.rounds), asked)?,
+            // This site's clock may run ahead of the aggregator's long poll.
+            Err(TimedOut) => return self.next_round().await,
+        };
+        let soon = self.clock.moment().since(began) < LOOK_AGAIN;
+        if next <= round && soon && !wait.is_zero() {
+            // Whoever answers at once that nothing is new is not asked without a pause.
+            self.clock.sleep(LOOK_AGAIN).await;
+        }
+        Ok(next)
+    }
+
+    /// Takes note that a round was not open yet when the aggregator was asked.
+    fn took_note(&self, next: RoundNumber, asked: UnixSeconds) -> Result<RoundNumber, SiteError> {
         // Both times are whole seconds: one more, for the aggregator lets keys be missing that long.
         let by = asked.earlier(UNSEEN_SECONDS + 1);
         self.journal.round_keys(self.study_id)?.not_open(next, by)?;
@@ -194,7 +231,10 @@ impl Site {
         what: Awaited,
         ready: impl Fn(&RoundStatus) -> bool,
     ) -> Result<RoundStatus, SiteError> {
-        let mut status = self.look(round).await?;
+        let mut status = match waiting.take_known() {
+            Some(known) => known,
+            None => self.look(round).await?,
+        };
         while !ready(&status) {
             let left = waiting.left(status.state, self.clock.moment());
             if left.is_zero() {

@@ -4,14 +4,14 @@
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 
-use ringfence_crypto::id::{HeaderId, RoundNumber, SiteId};
-use ringfence_crypto::signature::{Signed, Statement};
-use ringfence_crypto::statement::{Certificate, Header, Manifest};
+use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Certificate, Manifest};
 use ringfence_keys::encrypt::check::CheckWords;
 use ringfence_keys::open::{Evidence, Recount};
 use tempfile::NamedTempFile;
 
-use crate::error::{ServedError, SiteError};
+use crate::error::SiteError;
 use crate::site::Site;
 use crate::transport::TransportError;
 
@@ -87,35 +87,6 @@ impl Site {
             self.journal.round(self.study_id, round)?.save_evidence(&recounted.evidence)?;
         }
         Ok(recounted)
-    }
-
-    /// The signed headers of a certified set, in its order.
-    async fn set_headers(
-        &self,
-        certificate: &Certificate,
-    ) -> Result<Vec<Signed<Header>>, SiteError> {
-        let closing = &certificate.closing.statement;
-        let mut headers = Vec::with_capacity(closing.included.len());
-        for entry in &closing.included {
-            headers.push(self.set_header(closing.round, &entry.site, entry.header).await?);
-        }
-        Ok(headers)
-    }
-
-    /// The signed header of a contribution in a certified set.
-    pub(crate) async fn set_header(
-        &self,
-        round: RoundNumber,
-        site: &SiteId,
-        named: HeaderId,
-    ) -> Result<Signed<Header>, SiteError> {
-        let header = self.at(round).header(site).await?;
-        let other = || SiteError::from(ServedError::OtherHeader { round, site: site.clone() });
-        if header.id() != named {
-            return Err(other());
-        }
-        header.verify(&self.study.site(site).ok_or_else(other)?.signature_key, site)?;
-        Ok(header)
     }
 
     /// Adds up the bodies of a set, one after the other, each fetched into a scratch file.

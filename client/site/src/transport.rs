@@ -19,6 +19,7 @@ mod round;
 mod study;
 mod tls;
 
+pub(crate) use connection::POLL;
 pub use connection::{Transport, Way};
 pub use error::TransportError;
 pub(crate) use kinds::present;

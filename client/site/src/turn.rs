@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::error::SiteError;
 use crate::site::{LOOK_AGAIN, Site};
+use crate::transport::POLL;
 
 /// Looks at one's own clock for one at whether another site has opened the round.
 const LOOKS: u32 = 5;
@@ -107,7 +108,8 @@ impl Site {
     /// stands when another site has opened it meanwhile.
     pub(crate) async fn own_turn(&self, turn: Turn) -> Result<Option<RoundStatus>, SiteError> {
         let end = self.clock.moment().after(self.patience);
-        let mut looks = 0u32;
+        // Whoever comes here has just looked.
+        let mut looks = 1u32;
         // Again and again: the time of day may be set meanwhile.
         loop {
             let now = self.clock.now();
@@ -142,8 +144,10 @@ impl Site {
     pub async fn await_opening(&self, round: RoundNumber) -> Result<(), SiteError> {
         let end = self.clock.moment().after(self.patience);
         self.publish_round_keys().await?;
-        while self.next_round().await? <= round {
-            if self.clock.moment() >= end {
+        let mut next = self.next_round().await?;
+        while next <= round {
+            let left = end.since(self.clock.moment());
+            if left.is_zero() {
                 let none = Trust::default();
                 let initiator = self.study.initiator(round, 0, &none);
                 let initiator = initiator.ok_or_else(|| SiteError::NoTurn(self.id().clone()))?;
@@ -151,9 +155,21 @@ impl Site {
                 return Err(SiteError::NotOpened { round, initiator, patience });
             }
             self.attend().await?;
-            self.clock.sleep(LOOK_AGAIN * LOOKS).await;
+            next = self.next_after(round, left).await?;
         }
         Ok(())
+    }
+
+    /// The round as it stands, as [`Site::opened`] says it, as soon as it is open; `None` when it is
+    /// not after one long poll.
+    ///
+    /// # Errors
+    /// As for [`Site::opened`].
+    pub async fn opened_soon(&self, round: RoundNumber) -> Result<Option<RoundStatus>, SiteError> {
+        match self.next_after(round, POLL).await? <= round {
+            true => Ok(None),
+            false => self.shown(round).await.map(Some),
+        }
     }
 
     /// The round as it stands, and who opened it, if somebody who may has done so: its manifest is
@@ -165,9 +181,14 @@ impl Site {
         if self.next_round().await? <= round {
             return Ok(None);
         }
+        self.shown(round).await.map(Some)
+    }
+
+    /// The round as it stands, after its manifest was fetched and checked.
+    async fn shown(&self, round: RoundNumber) -> Result<RoundStatus, SiteError> {
         let initiator = self.manifest(round).await?.statement.initiator;
         let status = self.at(round).status().await?;
-        Ok(Some(RoundStatus { initiator, ..status }))
+        Ok(RoundStatus { initiator, ..status })
     }
 }
 

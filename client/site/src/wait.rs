@@ -79,6 +79,8 @@ pub(crate) struct Waiting {
     deadline: UnixSeconds,
     review: Duration,
     patience: Duration,
+    /// How the round stood a moment ago: not asked again before the first wait.
+    known: Option<RoundStatus>,
 }
 
 impl Waiting {
@@ -97,7 +99,18 @@ impl Waiting {
             deadline,
             review: Duration::from_secs(site.study.review_seconds.into()),
             patience: site.patience,
+            known: None,
         })
+    }
+
+    /// Begins with how the round is known to have stood a moment ago.
+    pub(crate) fn from(self, known: Option<RoundStatus>) -> Self {
+        Self { known, ..self }
+    }
+
+    /// How the round stood then, once.
+    pub(crate) fn take_known(&mut self) -> Option<RoundStatus> {
+        self.known.take()
     }
 
     /// How much longer to wait for a round that stands like this.
@@ -165,6 +178,7 @@ mod tests {
             deadline: UnixSeconds(0),
             review: 2 * MINUTE,
             patience: MINUTE,
+            known: None,
         }
     }
 

@@ -58,7 +58,7 @@ impl Contribute {
                 plan.short()
             );
         }
-        let values: Vec<f32> = update.values().collect();
+        let values = update.into_values();
         let joined = site.join(round).await?;
         match joined.check_repeat(model::id(&base), &values)? {
             None => {}

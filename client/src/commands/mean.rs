@@ -63,6 +63,7 @@ impl Mean {
         }
         let mean = Weights::from_values(&base.shapes(), done.mean())?;
         let model = base.add(&mean)?;
+        drop(base);
         let precision = done.precision();
         let recorded = serde_json::to_string(&precision)?;
         mean.save_with(&self.out, &[(PRECISION, &recorded)])?;

@@ -1,10 +1,11 @@
 //! Weights as safetensors files.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use ringfence_durable::Readers;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use crate::error::WeightsError;
 use crate::tensors::{Values, Weights};
@@ -61,27 +62,30 @@ impl Weights {
     /// As [`Weights::save`].
     pub fn save_with(&self, path: &Path, metadata: &[(&str, &str)]) -> Result<(), WeightsError> {
         let format = |source| WeightsError::Format { path: path.to_path_buf(), source };
-        let bytes: Vec<Vec<u8>> = self.tensors.values().map(Values::to_le_bytes).collect();
-        let views = self
-            .tensors
-            .iter()
-            .zip(&bytes)
-            .map(|((name, tensor), bytes)| {
-                let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
-                Ok((name.as_str(), view.map_err(format)?))
-            })
-            .collect::<Result<Vec<_>, WeightsError>>()?;
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let metadata = (!metadata.is_empty()).then(|| metadata.iter().map(text).collect());
-        let file = safetensors::serialize(views, metadata).map_err(format)?;
+        // Beside the file, the bytes of one tensor at a time.
+        let file = safetensors::serialize(&self.tensors, metadata).map_err(format)?;
         ringfence_durable::write(path, &file, Readers::Usual)
             .map_err(|source| file_error(path, "write", source))
     }
 }
 
-impl Values {
-    fn to_le_bytes(&self) -> Vec<u8> {
+impl View for &Values {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
         self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * size_of::<f32>()
     }
 }
 
@@ -92,6 +96,8 @@ fn file_error(path: &Path, verb: &'static str, source: std::io::Error) -> Weight
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use safetensors::tensor::TensorView;
 
     use super::*;
 

@@ -11,6 +11,7 @@ mod file;
 pub mod mean_step;
 mod tensors;
 
+pub use digest::hash_values;
 pub use error::WeightsError;
 pub use mean_step::{MeanStep, MeanStepState};
 pub use tensors::Weights;

@@ -56,15 +56,18 @@ impl Weights {
         if expected != values.len() {
             return Err(WeightsError::Count { expected, found: values.len() });
         }
-        let mut rest = values.into_iter();
-        let tensors = shapes
-            .iter()
-            .zip(sizes)
-            .map(|((name, shape), size)| {
-                let values = rest.by_ref().take(size).collect();
-                (name.clone(), Values { shape: shape.clone(), values })
-            })
-            .collect();
+        // From the end, so that the first tensor, which may be the only one, is not copied.
+        let (mut rest, mut start) = (values, expected);
+        let mut tensors = BTreeMap::new();
+        for ((name, shape), size) in shapes.iter().zip(sizes).rev() {
+            start -= size;
+            let mut values = match start {
+                0 => std::mem::take(&mut rest),
+                start => rest.split_off(start),
+            };
+            values.shrink_to_fit();
+            tensors.insert(name.clone(), Values { shape: shape.clone(), values });
+        }
         Ok(Self { tensors })
     }
 
@@ -97,6 +100,17 @@ impl Weights {
     /// All values, tensor after tensor in the order of their names, each row-major.
     pub fn values(&self) -> impl Iterator<Item = f32> + '_ {
         self.tensors.values().flat_map(|tensor| tensor.values.iter().copied())
+    }
+
+    /// All values as [`Weights::values`] gives them, without keeping the tensors.
+    #[must_use]
+    pub fn into_values(self) -> Vec<f32> {
+        let total = self.len();
+        let mut tensors = self.tensors.into_values();
+        let mut values = tensors.next().map(|first| first.values).unwrap_or_default();
+        values.reserve_exact(total - values.len());
+        tensors.for_each(|tensor| values.extend(tensor.values));
+        values
     }
 
     /// Names and shapes in the order of the names.
@@ -192,6 +206,7 @@ mod tests {
         let model = weights([3.0, 4.0, 5.0, 6.0], [1.0, 2.0]);
         let flat: Vec<f32> = model.values().collect();
         assert_eq!(flat, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(model.clone().into_values(), flat);
         assert_eq!(Weights::from_values(&model.shapes(), flat).unwrap(), model);
     }
 

@@ -84,9 +84,19 @@ impl Unfinished {
     /// # Errors
     /// What the operating system says.
     pub fn replace(self) -> io::Result<()> {
+        sync_folder_of(&self.put()?)
+    }
+
+    /// Brings the file to its place, in the place of one that is there; answers with the place. Its
+    /// bytes are durable then, its name once its folder is synced: for several files of one folder,
+    /// which is synced once.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn put(self) -> io::Result<PathBuf> {
         self.file.as_file().sync_all()?;
         self.file.persist(&self.path)?;
-        sync_folder_of(&self.path)
+        Ok(self.path)
     }
 
     /// Brings the file to its place unless one is there.
@@ -94,9 +104,17 @@ impl Unfinished {
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`], or what the operating system says.
     pub fn create(self) -> io::Result<()> {
+        sync_folder_of(&self.put_new()?)
+    }
+
+    /// Brings the file to its place unless one is there, as [`Unfinished::put`] does.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`], or what the operating system says.
+    pub fn put_new(self) -> io::Result<PathBuf> {
         self.file.as_file().sync_all()?;
         self.file.persist_noclobber(&self.path)?;
-        sync_folder_of(&self.path)
+        Ok(self.path)
     }
 }
 

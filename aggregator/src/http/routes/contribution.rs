@@ -15,7 +15,9 @@ use crate::core::upload::Piece;
 use crate::http::access::SignedAt;
 use crate::http::answer::{answer, bytes};
 use crate::http::blob::blob;
-use crate::http::extract::{OfContribution, OfHolder, Parameters, Stated, binary, same_site};
+use crate::http::extract::{
+    OfContribution, OfHolder, OfRound, Parameters, Stated, binary, same_site,
+};
 use crate::http::front::Front;
 
 /// `PUT .../contributions/{site}/header`.
@@ -94,6 +96,35 @@ pub(crate) async fn envelope(
     OfHolder(holder): OfHolder,
 ) -> Result<Response, Refusal> {
     Ok(bytes(contribution.envelope(&holder).await?))
+}
+
+/// Where a long list goes on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct From {
+    /// How many the client has already.
+    #[serde(default)]
+    from: usize,
+}
+
+/// `GET .../headers?from=K`: those of the freeze's contributions, in its order, from the K-th on, as
+/// many as one message takes.
+pub(crate) async fn frozen_headers(
+    OfRound(round): OfRound,
+    Parameters(From { from }): Parameters<From>,
+) -> Result<Response, Refusal> {
+    Ok(answer(&round.frozen_headers(from)?))
+}
+
+/// `GET .../dealt/{holder}?from=K`: what the freeze's contributions seal to that holder, as many as
+/// one frame takes.
+pub(crate) async fn dealt(
+    OfRound(round): OfRound,
+    OfHolder(holder): OfHolder,
+    Parameters(From { from }): Parameters<From>,
+) -> Result<Response, Refusal> {
+    let envelopes = round.dealt(&holder, from).await?;
+    Ok(bytes(frame::encode(&EnvelopeFrame { envelopes })?))
 }
 
 /// `GET .../contributions/{site}/body`: the whole body or one range of it.

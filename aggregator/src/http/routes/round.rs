@@ -11,7 +11,7 @@ use crate::http::answer::{answer, made};
 use crate::http::extract::{OfRound, OfStudy, Parameters, Stated};
 
 /// Longest long poll, in seconds.
-const MAX_WAIT: u64 = 60;
+pub(crate) const MAX_WAIT: u64 = 60;
 
 /// `POST /studies/{study}/rounds`: the initiator's manifest.
 pub(crate) async fn open(
@@ -25,18 +25,19 @@ pub(crate) async fn open(
 /// How long to wait for news, and what is not news.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wait {
+pub(crate) struct Wait<T> {
     /// Seconds, 60 at most.
     #[serde(default)]
-    wait: u64,
-    /// The version that the client has seen; without it the answer is immediate.
-    after: Option<u64>,
+    pub(crate) wait: u64,
+    /// What the client has seen, a round's version or a study's number of rounds; without it the
+    /// answer is immediate.
+    pub(crate) after: Option<T>,
 }
 
 /// `GET .../rounds/{r}?wait=30&after=VERSION`: the status, once it is newer or the wait is over.
 pub(crate) async fn status(
     OfRound(round): OfRound,
-    Parameters(Wait { wait, after }): Parameters<Wait>,
+    Parameters(Wait { wait, after }): Parameters<Wait<u64>>,
 ) -> Response {
     if let Some(after) = after {
         // However the wait ends, the answer is the status of then.

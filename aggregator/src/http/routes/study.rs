@@ -1,6 +1,7 @@
 //! Studies: registered by the administrator, signed by their rosters.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -11,8 +12,9 @@ use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
 use crate::core::studies::Studies;
 use crate::http::answer::{answer, made, raw_json};
-use crate::http::extract::{OfRecoveringStudy, OfStudy};
+use crate::http::extract::{OfRecoveringStudy, OfStudy, Parameters};
 use crate::http::front::Front;
+use crate::http::routes::round::{MAX_WAIT, Wait};
 
 /// `POST /studies`: a signed study, of an administrator.
 pub(crate) async fn register(
@@ -49,7 +51,14 @@ pub(crate) async fn lost(OfRecoveringStudy(study): OfRecoveringStudy) -> Respons
     answer(&study.recovery())
 }
 
-/// `GET /studies/{study}/status`.
-pub(crate) async fn status(OfStudy(study): OfStudy) -> Response {
+/// `GET /studies/{study}/status?wait=30&after=ROUNDS`: the status, once more rounds are open or the
+/// wait is over.
+pub(crate) async fn status(
+    OfStudy(study): OfStudy,
+    Parameters(Wait { wait, after }): Parameters<Wait<u32>>,
+) -> Response {
+    if let Some(after) = after {
+        study.news(after, Duration::from_secs(wait.min(MAX_WAIT))).await;
+    }
     answer(&study.status())
 }

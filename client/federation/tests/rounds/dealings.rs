@@ -1,10 +1,16 @@
 //! Shares that are wrong, by a dealer's doing or by the aggregator's.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use ringfence_clock::Clock;
+use ringfence_crypto::api::EnvelopeFrame;
 use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::Header;
+use ringfence_crypto::wire::frame;
 use ringfence_federation::liar::{Liar, Misdeed};
 use ringfence_site::transport::Transport;
 use ringfence_site::{HoldReport, RoundEnd, Site, SiteError};
@@ -84,6 +90,11 @@ async fn an_envelope_that_the_aggregator_altered_is_no_reason_to_complain() {
         if asked.method == "GET" && asked.path.ends_with("/contributions/b/envelopes/e") {
             answer.bytes[40] ^= 1;
         }
+        if asked.path.contains("/dealt/e") {
+            let mut list: EnvelopeFrame = frame::decode(&answer.bytes, "envelopes").unwrap();
+            list.envelopes[1][40] ^= 1;
+            answer.bytes = frame::encode(&list).unwrap();
+        }
     });
     let misled = trio.site_with(4, |membership| {
         membership.patience = Duration::from_secs(3);
@@ -108,6 +119,52 @@ async fn an_envelope_that_the_aggregator_altered_is_no_reason_to_complain() {
     };
     assert!(done.trust.barred.is_empty() && done.trust.pairs.is_empty(), "{:?}", done.trust);
     assert_eq!(done.sites().count(), 5);
+}
+
+/// Lists of headers and of envelopes save requests. One that is cut short, unreadable or altered
+/// accuses nobody: each header and envelope is asked for by itself then.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_that_the_aggregator_alters_are_asked_for_one_by_one() {
+    let (trio, mut sites) = five().await;
+    for (k, site) in sites.iter().enumerate() {
+        trio.contribute(site, k, ROUND).await.unwrap();
+    }
+    drop(sites.split_off(2));
+    let asked_alone = Arc::new(AtomicU32::new(0));
+    for (k, whole) in [(2, false), (3, true), (4, true)] {
+        let count = Arc::clone(&asked_alone);
+        let url = liar::start(trio.aggregator.url(), move |asked, answer| {
+            if asked.path.contains("/contributions/") && asked.method == "GET" {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            if asked.path.contains("/headers?") {
+                answer.alter(|headers: &mut Vec<Signed<Header>>| match whole {
+                    // Signed by another, so to speak.
+                    true => headers.iter_mut().for_each(|of| of.statement.body_bytes += 1),
+                    false => headers.truncate(1),
+                });
+            }
+            if asked.path.contains("/dealt/") {
+                match whole {
+                    true => answer.bytes.iter_mut().skip(16).step_by(999).for_each(|of| *of ^= 1),
+                    false => answer.bytes.truncate(100),
+                }
+            }
+        });
+        sites.push(trio.site_with(k, |membership| {
+            membership.patience = Duration::from_secs(60);
+            membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
+        }));
+    }
+    let reports = held(&sites).await;
+    assert!(reports.iter().all(|report| report.opened && report.complaints.is_empty()));
+    assert!(asked_alone.load(Ordering::SeqCst) >= 5 * 5, "{asked_alone:?}");
+    for site in &sites {
+        let RoundEnd::Done(done) = site.join(ROUND).await.unwrap().finish().await.unwrap() else {
+            panic!("the round was aborted")
+        };
+        assert!(done.trust.barred.is_empty() && done.trust.pairs.is_empty(), "{:?}", done.trust);
+    }
 }
 
 /// The attack that the masked reviews are for: c dealers each cheat c holders, so that together

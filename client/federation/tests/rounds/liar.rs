@@ -23,7 +23,8 @@ impl Asked<'_> {
 
     /// Whether it asks how the study stands.
     pub(crate) fn is_study_status(&self) -> bool {
-        self.method == "GET" && self.path.ends_with("/status")
+        let path = self.path.split('?').next().unwrap();
+        self.method == "GET" && path.ends_with("/status")
     }
 
     /// Whether it announces the contribution of a site.

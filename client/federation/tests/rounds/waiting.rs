@@ -202,6 +202,28 @@ async fn an_aggregator_that_wants_a_contribution_for_ever_ends_no_patience() {
     assert!((2..=9).contains(&sent), "sent {sent} times");
 }
 
+/// One request that is answered when the round opens, and no looks now and then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_opens_is_seen_at_once() {
+    let trio = Trio::start().await;
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let url = liar::start(trio.aggregator.url(), move |asked, _| {
+        count.fetch_add(u32::from(asked.is_study_status()), Ordering::SeqCst);
+    });
+    let site = trio.site_with(1, |membership| {
+        membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
+    });
+    let open = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        trio.site(0).open_round(trio.base, 600).await.unwrap();
+    };
+    let (status, ()) = tokio::join!(site.opened_soon(RoundNumber::FIRST), open);
+    let status = status.unwrap().expect("it is open");
+    assert_eq!((status.initiator.as_str(), status.round), ("a", RoundNumber::FIRST));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_opening_is_an_error_unless_another_site_was_faster() {
     let trio = Trio::start().await;

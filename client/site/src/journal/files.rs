@@ -1,11 +1,11 @@
 //! Reading and writing one file of the state: whole or not at all, for its owner's eyes only.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use ringfence_crypto::wire::json::{self, MAX_STUDY};
-use ringfence_durable::{self as durable, Readers};
+use ringfence_durable::{self as durable, Readers, Unfinished};
 use serde::de::DeserializeOwned;
 
 use super::error::JournalError;
@@ -31,7 +31,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Journa
 
 /// Writes a file so that after a crash it is there completely or not at all.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
-    sums::write(path, bytes, || write_unlisted(path, bytes))
+    sums::write(&[(path, bytes)], || write_unlisted(path, bytes))
 }
 
 /// Like [`write`], but keeps no digest: what is destroyed later leaves nothing behind.
@@ -51,8 +51,35 @@ pub(super) fn decide(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
     if path.exists() {
         return Err(exists());
     }
-    sums::write(path, bytes, || {
+    sums::write(&[(path, bytes)], || {
         durable::create(path, bytes, Readers::Owner).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => exists(),
+            _ => JournalError::io(path, source),
+        })
+    })
+}
+
+/// As [`decide`], and another file of the folder written in the same turn, which costs half as much as
+/// one after the other. After a crash either may be there without the other.
+pub(super) fn decide_with(
+    (path, bytes): (&Path, &[u8]),
+    (beside, with): (&Path, &[u8]),
+) -> Result<(), JournalError> {
+    let exists = || JournalError::Exists(path.display().to_string());
+    // Before its digest is listed.
+    if path.exists() {
+        return Err(exists());
+    }
+    let unfinished = |path: &Path, bytes: &[u8]| {
+        let mut file = Unfinished::new(path, Readers::Owner)?;
+        file.write_all(bytes)?;
+        Ok(file)
+    };
+    sums::write(&[(beside, with), (path, bytes)], || {
+        let put = unfinished(beside, with).and_then(Unfinished::put);
+        put.map_err(|source| JournalError::io(beside, source))?;
+        let put = unfinished(path, bytes).and_then(Unfinished::put_new);
+        put.and_then(|path| durable::sync_folder_of(&path)).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => exists(),
             _ => JournalError::io(path, source),
         })

@@ -147,7 +147,8 @@ impl RoundJournal {
         let (envelopes, record) = body(&mut buffered)?;
         buffered.flush().map_err(at)?;
         drop(buffered);
-        file.replace().map_err(at)?;
+        // Its name is durable with that of the envelopes, before the record is written.
+        file.put().map_err(at)?;
         files::write(&self.folder.join("envelopes.bin"), &envelopes)?;
         files::decide(&self.folder.join("contribution.json"), &json::pretty(&record))?;
         Ok(record)
@@ -174,12 +175,18 @@ impl RoundJournal {
         files::read(&self.folder.join("endorsement.json"))
     }
 
-    /// Records the one endorsement of this round number.
+    /// Records the one endorsement of this round number, and keeps the closing that it is of.
     ///
     /// # Errors
     /// [`JournalError::Exists`] when there is one already, whatever it says.
-    pub fn endorse(&self, endorsement: &Endorsement) -> Result<(), JournalError> {
-        files::decide(&self.folder.join("endorsement.json"), &json::pretty(endorsement))
+    pub fn endorse(
+        &self,
+        endorsement: &Endorsement,
+        closing: &Signed<Closing>,
+    ) -> Result<(), JournalError> {
+        let (path, beside) =
+            (self.folder.join("endorsement.json"), self.folder.join("closing.json"));
+        files::decide_with((&path, &json::pretty(endorsement)), (&beside, &json::pretty(closing)))
     }
 
     /// Reads `review.json`, if this site reviewed.
@@ -190,12 +197,22 @@ impl RoundJournal {
         files::read(&self.folder.join("review.json"))
     }
 
-    /// Records the one review of this round number.
+    /// Records the one review of this round number, and keeps the envelopes that it is of, by dealer,
+    /// until the round is settled: a dispute may need them when nobody else has them.
     ///
     /// # Errors
     /// [`JournalError::Exists`] when there is one already, whatever it says.
-    pub fn save_review(&self, review: &Signed<Review>) -> Result<(), JournalError> {
-        files::decide(&self.folder.join("review.json"), &json::pretty(review))
+    pub fn save_review(
+        &self,
+        review: &Signed<Review>,
+        dealt: &BTreeMap<SiteId, Vec<u8>>,
+    ) -> Result<(), JournalError> {
+        let (path, beside) = (self.folder.join("review.json"), self.folder.join("dealt.bin"));
+        let dealt: Vec<(&SiteId, &Vec<u8>)> = dealt.iter().collect();
+        let dealt = frame::encode(&dealt).map_err(|error| {
+            JournalError::io(&beside, std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        })?;
+        files::decide_with((&path, &json::pretty(review)), (&beside, &dealt))
     }
 
     /// The envelopes that were sealed to this site, by dealer, as they came.
@@ -212,22 +229,6 @@ impl RoundJournal {
         let Some(bytes) = bytes else { return Ok(None) };
         let dealt: Option<Vec<(SiteId, Vec<u8>)>> = frame::decode(&bytes, "dealt envelopes").ok();
         Ok(dealt.map(|dealt| dealt.into_iter().collect()))
-    }
-
-    /// Keeps them until the round is settled: a dispute may need them when nobody else has them.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn save_envelopes_dealt(
-        &self,
-        dealt: &BTreeMap<SiteId, Vec<u8>>,
-    ) -> Result<(), JournalError> {
-        let path = self.folder.join("dealt.bin");
-        let dealt: Vec<(&SiteId, &Vec<u8>)> = dealt.iter().collect();
-        let bytes = frame::encode(&dealt).map_err(|error| {
-            JournalError::io(&path, std::io::Error::new(std::io::ErrorKind::InvalidData, error))
-        })?;
-        files::write(&path, &bytes)
     }
 
     /// Notes that Q sites hold one model of this round, and removes the envelopes.

@@ -189,7 +189,9 @@ impl RoundKeysJournal {
         round: RoundNumber,
     ) -> Result<Option<Signed<RoundKeys>>, JournalError> {
         for path in files::children(&self.folder)? {
-            if path.extension().is_none_or(|extension| extension != "seen") {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let of = name.strip_suffix(".seen").and_then(|name| name.rsplit_once('.'));
+            if of.is_none_or(|(of, _)| of != site.as_str()) {
                 continue;
             }
             let keys: Option<Signed<RoundKeys>> = files::read(&path)?;

@@ -3,19 +3,20 @@
 //!
 //! What a site signs, it signs on what it reads back from its own disk. A flipped bit there must be an
 //! error that names the file, and never a statement against another site. A digest is listed before
-//! its file is written, so that after a crash a file has a digest of its own or is not there; until
-//! the next file is written the one before may stand beside it.
+//! its file is written. After a crash a file that replaces another has a digest of its own, or is not
+//! there; until the next file is written the digest before may stand beside it. A new file and its
+//! digest become durable together, with their folder.
 //!
 //! A file that is not listed is taken as it is: folders of earlier versions have no list.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ringfence_crypto::Digest;
-use ringfence_durable::{self as durable, Readers};
+use ringfence_durable::{self as durable, Readers, Unfinished};
 
 use super::error::JournalError;
 
@@ -61,26 +62,31 @@ impl Sums {
     }
 
     /// Lists the digest that a file is about to have, beside the one that it has. What is not there
-    /// any more is left out.
-    fn list(&mut self, file: &Path, next: Digest) -> Result<(), JournalError> {
+    /// any more is left out. Answers whether there is a file that must not be without its digest.
+    fn list(&mut self, file: &Path, next: Digest) -> Result<bool, JournalError> {
         let name = name(file);
         let now = whole(file)?.map(|bytes| Digest::of(&bytes));
-        let before = self.lines.clone();
         self.lines.retain(|(digest, of)| match *of == name {
             true => Some(*digest) == now && *digest != next,
             false => file.with_file_name(of).exists(),
         });
         self.lines.push((next, name));
-        if self.lines == before {
-            return Ok(());
-        }
+        Ok(now.is_some())
+    }
+
+    /// Writes the list, durably but for its name in the folder.
+    fn save(&self) -> Result<(), JournalError> {
         let mut text = String::new();
         for (digest, name) in &self.lines {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{digest}  {name}");
         }
-        durable::write(&self.path, text.as_bytes(), Readers::Owner)
-            .map_err(|source| JournalError::io(&self.path, source))
+        let write = || {
+            let mut list = Unfinished::new(&self.path, Readers::Owner)?;
+            list.write_all(text.as_bytes())?;
+            list.put().map(drop)
+        };
+        write().map_err(|source| JournalError::io(&self.path, source))
     }
 }
 
@@ -98,17 +104,28 @@ pub(super) fn read(file: &Path) -> Result<Option<Vec<u8>>, JournalError> {
     }
 }
 
-/// Lists the digest of a file and writes it.
+/// Lists the digests of files of one folder and writes them: `write` must sync the folder.
 ///
 /// # Errors
 /// That of listing, or of `write`.
 pub(super) fn write(
-    file: &Path,
-    bytes: &[u8],
+    files: &[(&Path, &[u8])],
     write: impl FnOnce() -> Result<(), JournalError>,
 ) -> Result<(), JournalError> {
     let _alone = alone();
-    Sums::beside(file)?.list(file, Digest::of(bytes))?;
+    let Some((first, _)) = files.first() else { return Ok(()) };
+    let mut sums = Sums::beside(first)?;
+    let (before, mut replaced) = (sums.lines.clone(), false);
+    for (file, bytes) in files {
+        replaced |= sums.list(file, Digest::of(bytes))?;
+    }
+    if sums.lines != before {
+        sums.save()?;
+    }
+    if replaced {
+        // Before the file is another one.
+        durable::sync_folder_of(first).map_err(|source| JournalError::io(first, source))?;
+    }
     write()
 }
 

@@ -25,14 +25,29 @@ fn endorsement(closing: &[u8]) -> Endorsement {
     }
 }
 
+fn closing(study: StudyId, round: u32) -> Signed<Closing> {
+    let (zero, signature) = ("00".repeat(32), "00".repeat(64));
+    let statement = format!(
+        r#"{{"study":"{study}","round":{round},"manifest":"{zero}","freeze":"{zero}","closed_at":0,
+        "included":[],"excluded":[],"reviews":[],"sum":null,"checkpoint":{{"size":{round},"root":"{zero}"}}}}"#
+    );
+    let signed = format!(r#"{{"statement":{statement},"signature":"{signature}"}}"#);
+    json::parse(signed.as_bytes(), MAX_STUDY, "closing").unwrap()
+}
+
+/// Endorses round 3.
+fn endorse(round: &RoundJournal, of: &[u8]) -> Result<(), JournalError> {
+    round.endorse(&endorsement(of), &closing(study(b"study"), 3))
+}
+
 #[test]
 fn an_endorsement_is_written_once_and_survives() {
     let folder = tempfile::tempdir().unwrap();
     let study = study(b"study");
     {
         let journal = Journal::open(folder.path()).unwrap();
-        journal.round(study, THREE).unwrap().endorse(&endorsement(b"first")).unwrap();
-        let second = journal.round(study, THREE).unwrap().endorse(&endorsement(b"second"));
+        endorse(&journal.round(study, THREE).unwrap(), b"first").unwrap();
+        let second = endorse(&journal.round(study, THREE).unwrap(), b"second");
         assert!(matches!(second, Err(JournalError::Exists(_))));
     }
     let (journal, other) = (Journal::open(folder.path()).unwrap(), self::study(b"other"));
@@ -64,15 +79,7 @@ fn the_last_closing_is_that_of_the_highest_round() {
     let journal = Journal::open(folder.path()).unwrap();
     let study = study(b"study");
     assert_eq!(journal.last_closing(study).unwrap(), None);
-    let closing = |round: u32| -> Signed<Closing> {
-        let (zero, signature) = ("00".repeat(32), "00".repeat(64));
-        let statement = format!(
-            r#"{{"study":"{study}","round":{round},"manifest":"{zero}","freeze":"{zero}","closed_at":0,
-            "included":[],"excluded":[],"reviews":[],"sum":null,"checkpoint":{{"size":{round},"root":"{zero}"}}}}"#
-        );
-        let signed = format!(r#"{{"statement":{statement},"signature":"{signature}"}}"#);
-        json::parse(signed.as_bytes(), MAX_STUDY, "closing").unwrap()
-    };
+    let closing = |round| closing(study, round);
     let saved = |round| journal.round(study, RoundNumber(round)).unwrap().closing().unwrap();
     // The last two do not sort by their names.
     for round in [7, 3, 999_999, 1_000_000] {
@@ -121,7 +128,7 @@ fn a_flipped_bit_in_any_file_is_damage_and_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path()).unwrap();
     let round = journal.round(study(b"study"), THREE).unwrap();
-    round.endorse(&endorsement(b"first")).unwrap();
+    endorse(&round, b"first").unwrap();
     round.save_opening(Openings::Sum, b"opening").unwrap();
     round.save_trust(&ringfence_crypto::dealing::Trust::default()).unwrap();
     let flip = |name: &str| {
@@ -131,6 +138,11 @@ fn a_flipped_bit_in_any_file_is_damage_and_names_it() {
         bytes[last] ^= 1;
         fs::write(&path, bytes).unwrap();
     };
+    // What is written with it has its digest, too.
+    flip("closing.json");
+    assert!(matches!(round.closing(), Err(JournalError::Damaged { .. })));
+    flip("closing.json");
+    assert_eq!(round.closing().unwrap(), Some(closing(study(b"study"), 3)));
     let damaged = |error: JournalError, name: &str| {
         assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains(&format!("{name} is damaged")), "{error}");
@@ -140,7 +152,7 @@ fn a_flipped_bit_in_any_file_is_damage_and_names_it() {
     damaged(round.endorsement().unwrap_err(), name);
     damaged(journal.holder_records(study(b"study")).unwrap_err(), name);
     // It was decided, whatever it was: it is no empty place for another decision.
-    assert!(matches!(round.endorse(&endorsement(b"second")), Err(JournalError::Exists(_))));
+    assert!(matches!(endorse(&round, b"second"), Err(JournalError::Exists(_))));
     flip(name);
     assert_eq!(round.endorsement().unwrap(), Some(endorsement(b"first")));
     flip("opening.bin");
@@ -195,7 +207,7 @@ fn only_what_a_damaged_file_held_is_put_back() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path()).unwrap();
     let round = journal.round(study(b"study"), THREE).unwrap();
-    round.endorse(&endorsement(b"first")).unwrap();
+    endorse(&round, b"first").unwrap();
     let path = round.folder.join("endorsement.json");
     fs::write(&path, b"{").unwrap();
     assert!(!round.put_back("endorsement.json", &endorsement(b"second")).unwrap());
@@ -285,7 +297,7 @@ fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
     let round = {
         let journal = Journal::open(folder.path()).unwrap();
         let round = journal.round(study, THREE).unwrap();
-        round.endorse(&endorsement(b"first")).unwrap();
+        endorse(&round, b"first").unwrap();
         round.save_opening(Openings::Sum, b"opening").unwrap();
         // As a kill leaves them: a decision, a body and a sum, half-written.
         for name in ["endorsement", "body", "sum"] {
@@ -294,12 +306,12 @@ fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
         }
         // A second process does not come as far as to remove anything.
         assert!(matches!(Journal::open(folder.path()), Err(JournalError::Locked(_))));
-        assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 6);
+        assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 7);
         round
     };
     let journal = Journal::open(folder.path()).unwrap();
-    // Two decisions and their digests.
-    assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 3);
+    // Two decisions, the closing of one of them, and their digests.
+    assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 4);
     assert_eq!(journal.holder_records(study).unwrap().endorsed, [endorsement(b"first")]);
     assert_eq!(round.opening(Openings::Sum).unwrap().as_deref(), Some(&b"opening"[..]));
     let again = round.save_opening(Openings::Sum, b"another").unwrap_err();
@@ -392,7 +404,7 @@ fn the_state_is_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path()).unwrap();
     let round = journal.round(study(b"study"), THREE).unwrap();
-    round.endorse(&endorsement(b"first")).unwrap();
+    endorse(&round, b"first").unwrap();
     let mode = fs::metadata(round.folder.join("endorsement.json")).unwrap().permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
 }

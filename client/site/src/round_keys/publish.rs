@@ -1,5 +1,7 @@
 //! Publishing: keys are made ahead, in the log before they count, and sent again where they are gone.
 
+use std::time::Duration;
+
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::checkpoint::CheckpointError;
@@ -20,6 +22,9 @@ const BATCH: u32 = 16;
 /// A new statement is published when fewer rounds than these are covered ahead.
 const AHEAD: u32 = 4;
 
+/// How long what was published is taken to be in the log still, by whoever joins a round.
+const AGAIN: Duration = Duration::from_secs(10);
+
 fn not_logged(statement: Digest, reason: String) -> SiteError {
     SiteError::RoundKeysNotLogged { statement, reason: printable(&reason) }
 }
@@ -33,7 +38,17 @@ impl Site {
     /// [`SiteError`].
     pub async fn publish_round_keys(&self) -> Result<(), SiteError> {
         let published: Hidden<'_, ()> = Box::pin(self.publish());
-        published.await
+        published.await?;
+        self.published.done(self.clock.moment());
+        Ok(())
+    }
+
+    /// The same, unless it was done a moment ago.
+    pub(crate) async fn see_round_keys_published(&self) -> Result<(), SiteError> {
+        match self.published.is_within(AGAIN, self.clock.moment()) {
+            true => Ok(()),
+            false => self.publish_round_keys().await,
+        }
     }
 
     async fn publish(&self) -> Result<(), SiteError> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use super::proxy::Proxy;
 use super::{cause, tls};
 
 /// Longest a long poll is asked to wait.
-pub(super) const POLL: Duration = Duration::from_secs(20);
+pub(crate) const POLL: Duration = Duration::from_secs(20);
 /// What is sent and answered takes at most so long, and besides a second for each [`SLOWEST`] bytes.
 const WHOLE: Duration = Duration::from_secs(300);
 /// Bytes that take a second at most: 0.13 Mbit/s.
@@ -64,6 +65,8 @@ pub struct Transport {
     patience: Duration,
     /// Whether a port that nobody listens at is asked once only.
     at_once: bool,
+    /// Whether the server has said since the last look that it cannot do something now.
+    busy: Arc<AtomicBool>,
 }
 
 impl Transport {
@@ -117,7 +120,8 @@ impl Transport {
         }
         let client = builder.build().map_err(network)?;
         let credentials = Credentials::None;
-        Ok(Self { client, base, credentials, proxy, clock, patience: PATIENCE, at_once: false })
+        let (patience, at_once, busy) = (PATIENCE, false, Arc::default());
+        Ok(Self { client, base, credentials, proxy, clock, patience, at_once, busy })
     }
 
     /// Waits for an aggregator that is silent or away as long as this, and no longer.
@@ -143,6 +147,12 @@ impl Transport {
     #[must_use]
     pub fn saying_at_once(self) -> Self {
         Self { at_once: true, ..self }
+    }
+
+    /// Whether the server has refused something since this was asked last, for it has too much to do
+    /// or lacks something that it had.
+    pub(crate) fn was_busy(&self) -> bool {
+        self.busy.swap(false, Ordering::Relaxed)
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -187,7 +197,12 @@ impl Transport {
                 {
                     self.pause_after(attempt, &error).await;
                 }
-                result => return result,
+                result => {
+                    if result.as_ref().is_err_and(TransportError::is_busy) {
+                        self.busy.store(true, Ordering::Relaxed);
+                    }
+                    return result;
+                }
             }
         }
     }
@@ -266,6 +281,9 @@ pub(super) fn transfer_time(bytes: u64) -> Duration {
 
 /// The problem of a request that was signed by a clock which differs too much from the aggregator's.
 const CLOCK: &str = "/problems/clock";
+
+/// Bytes of a file that are read or written at once.
+pub(super) const PIECE: usize = 1 << 18;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const BYTES: &str = "application/octet-stream";

@@ -2,19 +2,32 @@
 
 use std::path::Path;
 
-use reqwest::Method;
-use ringfence_crypto::api::ContributionProgress;
+use futures_util::stream;
+use reqwest::{Body, Method};
+use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
-use ringfence_crypto::wire::frame::MAX_FRAME;
+use ringfence_crypto::wire::frame::{self, MAX_FRAME};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
-use tokio::io::AsyncSeekExt;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::connection::{BYTES, accepted, bounded, transfer_time};
+use super::connection::{BYTES, PIECE, accepted, bounded, transfer_time};
 use super::error::TransportError;
 use super::pause::ATTEMPTS;
 use super::round::RoundTransport;
+
+/// A file's bytes from where it stands, as large a piece at a time as a thread reads at once: each
+/// piece goes from thread to thread.
+fn in_pieces(file: File) -> Body {
+    let pieces = stream::try_unfold(file, |mut file| async move {
+        let mut piece = Vec::with_capacity(PIECE);
+        let read = file.read_buf(&mut piece).await?;
+        Ok::<_, std::io::Error>((read > 0).then_some((piece, file)))
+    });
+    Body::wrap_stream(pieces)
+}
 
 impl RoundTransport<'_> {
     /// Announces a contribution.
@@ -94,7 +107,7 @@ impl RoundTransport<'_> {
         offset: u64,
     ) -> Result<ContributionProgress, TransportError> {
         let at = |source| TransportError::File { path: path.display().to_string(), source };
-        let mut file = tokio::fs::File::open(path).await.map_err(at)?;
+        let mut file = File::open(path).await.map_err(at)?;
         let length = file.metadata().await.map_err(at)?.len().saturating_sub(offset);
         file.seek(std::io::SeekFrom::Start(offset)).await.map_err(at)?;
         let url = self
@@ -103,7 +116,7 @@ impl RoundTransport<'_> {
         let network = |source| self.transport.failed(source);
         let request = self.transport.client.put(url).timeout(transfer_time(length));
         let request = request.header("content-type", BYTES).header("content-length", length);
-        let response = self.transport.send(request.body(file)).await.map_err(network)?;
+        let response = self.transport.send(request.body(in_pieces(file))).await.map_err(network)?;
         let bytes = bounded(accepted(response).await?, MAX_MESSAGE).await?;
         Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
     }
@@ -114,6 +127,32 @@ impl RoundTransport<'_> {
     /// [`TransportError`].
     pub async fn header(&self, site: &SiteId) -> Result<Signed<Header>, TransportError> {
         self.get(&format!("/contributions/{site}/header"), "header").await
+    }
+
+    /// The headers of the freeze's contributions, in its order, without the first `from`: at least one
+    /// where there are any left.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn headers(&self, from: usize) -> Result<Vec<Signed<Header>>, TransportError> {
+        self.get(&format!("/headers?from={from}"), "list of headers").await
+    }
+
+    /// What the freeze's contributions seal to `holder`, in the freeze's order, without the first
+    /// `from`: at least one where there are any left. Empty where the aggregator does not have it.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn dealt(
+        &self,
+        holder: &SiteId,
+        from: usize,
+    ) -> Result<Vec<Vec<u8>>, TransportError> {
+        let path = self.path(&format!("/dealt/{holder}?from={from}"));
+        let get = |url| self.transport.client.get(url);
+        let bytes = self.transport.bytes(&path, MAX_FRAME, get).await?;
+        let EnvelopeFrame { envelopes } = frame::decode(&bytes, "dealt envelopes")?;
+        Ok(envelopes)
     }
 
     /// The envelope that `dealer` sealed to `holder`.

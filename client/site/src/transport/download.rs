@@ -5,10 +5,10 @@ use std::path::Path;
 use reqwest::header::RANGE;
 use reqwest::{StatusCode, Url};
 use ringfence_crypto::Digest;
-use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
 use tokio::time::timeout;
 
-use super::connection::{accepted, next, transfer_time};
+use super::connection::{PIECE, accepted, next, transfer_time};
 use super::error::TransportError;
 use super::pause::ATTEMPTS;
 use super::round::RoundTransport;
@@ -23,7 +23,7 @@ impl RoundTransport<'_> {
     ) -> Result<Digest, TransportError> {
         let at = |source| TransportError::File { path: file.display().to_string(), source };
         let mut part = Part {
-            out: tokio::fs::File::create(file).await.map_err(at)?,
+            out: BufWriter::with_capacity(PIECE, tokio::fs::File::create(file).await.map_err(at)?),
             path: file,
             hasher: blake3::Hasher::new(),
             received: 0,
@@ -76,7 +76,8 @@ impl RoundTransport<'_> {
 
 /// What has come of a download.
 struct Part<'a> {
-    out: tokio::fs::File,
+    /// Written in large pieces: each goes from thread to thread.
+    out: BufWriter<tokio::fs::File>,
     path: &'a Path,
     hasher: blake3::Hasher,
     received: u64,
@@ -90,7 +91,7 @@ impl Part<'_> {
         let at = |source| TransportError::File { path: path.display().to_string(), source };
         // What was written before is on its way to the file yet.
         self.out.flush().await.map_err(at)?;
-        self.out.set_len(0).await.map_err(at)?;
+        self.out.get_ref().set_len(0).await.map_err(at)?;
         self.out.rewind().await.map_err(at)?;
         (self.hasher, self.received) = (blake3::Hasher::new(), 0);
         Ok(())

@@ -118,12 +118,13 @@ impl RoundTransport<'_> {
         self.get("/freeze", "freeze").await
     }
 
-    /// Sends a review.
+    /// Sends a review; how the round stands then.
     ///
     /// # Errors
     /// [`TransportError`].
-    pub async fn put_review(&self, review: &Signed<Review>) -> Result<(), TransportError> {
-        self.put(&format!("/reviews/{}", review.statement.holder), review).await
+    pub async fn put_review(&self, review: &Signed<Review>) -> Result<RoundStatus, TransportError> {
+        let path = self.path(&format!("/reviews/{}", review.statement.holder));
+        self.send(Method::PUT, &path, review, "round status").await
     }
 
     /// The holders' reviews.
@@ -142,15 +143,16 @@ impl RoundTransport<'_> {
         self.get("/closing", "closing").await
     }
 
-    /// Sends an endorsement.
+    /// Sends an endorsement; how the round stands then.
     ///
     /// # Errors
     /// [`TransportError`].
     pub async fn put_endorsement(
         &self,
         endorsement: &Signed<Endorsement>,
-    ) -> Result<(), TransportError> {
-        self.put(&format!("/endorsements/{}", endorsement.statement.holder), endorsement).await
+    ) -> Result<RoundStatus, TransportError> {
+        let path = self.path(&format!("/endorsements/{}", endorsement.statement.holder));
+        self.send(Method::PUT, &path, endorsement, "round status").await
     }
 
     /// The certificate.

@@ -1,12 +1,14 @@
 //! The resources of a study: the study itself, where it stands, and the sites' round keys.
 
+use std::time::Duration;
+
 use ringfence_crypto::api::{Recovery, Returned, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, RoundKeys, SignedStudy, Standing};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
 
-use super::connection::{JSON, Transport};
+use super::connection::{JSON, POLL, Transport};
 use super::error::TransportError;
 
 impl Transport {
@@ -46,6 +48,21 @@ impl Transport {
     /// [`TransportError`].
     pub async fn status(&self, study: StudyId) -> Result<StudyStatus, TransportError> {
         self.get(&format!("studies/{study}/status"), MAX_MESSAGE, "study status").await
+    }
+
+    /// Where a study stands, as soon as more than `rounds` rounds are open or `wait` is over.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn status_after(
+        &self,
+        study: StudyId,
+        rounds: u32,
+        wait: Duration,
+    ) -> Result<StudyStatus, TransportError> {
+        let wait = wait.min(POLL).as_secs().max(1);
+        let path = format!("studies/{study}/status?wait={wait}&after={rounds}");
+        self.get(&path, MAX_MESSAGE, "study status").await
     }
 
     /// Which statements of a study the aggregator lost.

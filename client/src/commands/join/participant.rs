@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_clock::Moment;
-use ringfence_crypto::id::{ModelId, RoundNumber};
+use ringfence_crypto::id::{ModelId, RoundNumber, UnixSeconds};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_exit::failure;
 use ringfence_learning::{SiteData, TrainingPlan};
@@ -159,7 +159,7 @@ impl Participant<'_> {
                         let wait = turn.from.since(turn.now).saturating_add(self.site.patience());
                         let end = self.site.clock().moment().after(wait);
                         tokio::select! {
-                            status = self.open(round, base, end) => status?,
+                            status = self.open(round, base, (turn.from, end)) => status?,
                             status = self.seen(round) => status?,
                         }
                     }
@@ -185,9 +185,13 @@ impl Participant<'_> {
         &self,
         round: RoundNumber,
         base: ModelId,
-        end: Moment,
+        (from, end): (UnixSeconds, Moment),
     ) -> Result<RoundStatus, SiteError> {
         let seconds = self.round_seconds;
+        // Again and again: the time of day may be set meanwhile.
+        while self.site.clock().now() < from && self.site.clock().moment() < end {
+            self.pause().await;
+        }
         loop {
             let opened = self.patiently(|| self.site.initiate(round, base, seconds)).await;
             let now = self.site.clock().moment();
@@ -204,11 +208,10 @@ impl Participant<'_> {
     /// Waits until somebody who may has opened the round. Ends with what waits beside it.
     async fn seen(&self, round: RoundNumber) -> Result<RoundStatus, SiteError> {
         loop {
-            if let Some(status) = self.patiently(|| self.site.opened(round)).await? {
+            if let Some(status) = self.patiently(|| self.site.opened_soon(round)).await? {
                 return Ok(status);
             }
             self.site.attend().await?;
-            self.pause().await;
         }
     }
 

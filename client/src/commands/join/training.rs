@@ -31,7 +31,7 @@ pub(super) async fn update(
             usual(participant, state).await?
         }
     };
-    Ok(trained.difference(&base)?.values().collect())
+    Ok(trained.difference(&base)?.into_values())
 }
 
 /// Which training it is: of the same site, round and study, with the same options.
