@@ -3,6 +3,7 @@
 mod algorithm;
 mod augment;
 mod checkpoint;
+mod derivation;
 mod gradient;
 pub(crate) mod memory;
 mod optimizer;
@@ -15,7 +16,7 @@ mod units;
 
 pub use algorithm::{Algorithm, MetaGradient};
 pub use augment::Augmentation;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, KeptCheckpoint, TrainingName};
 pub use optimizer::Optimizer;
 pub use options::TrainOptions;
 pub use personalise::fine_tune;

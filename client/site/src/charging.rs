@@ -52,13 +52,29 @@ impl Site {
 
     /// Charges a round, durably: what its header states.
     pub(crate) fn charge(&self, round: RoundNumber) -> Result<Option<Spent>, SiteError> {
-        let spent = self.with_charge(|charging, charge| {
-            Ok(self.ledger(&charging.ledger)?.charge(charge, round, self.clock.now())?)
+        let charged = self.with_charge(|charging, charge| {
+            let mut ledger = self.ledger(&charging.ledger)?;
+            let spent = ledger.charge(charge, round, self.clock.now())?;
+            Ok((spent, ledger.within(charge.study)))
         })?;
-        if let (Some(spent), Some(unit)) = (spent, UnitKind::protected_by(&self.study.privacy)) {
-            self.tell(&Event::Charged { round, unit, spent });
+        let of = charged.zip(UnitKind::protected_by(&self.study.privacy));
+        if let Some(((spent, within), unit)) = of {
+            self.tell(&Event::Charged { round, unit, spent, within });
         }
-        Ok(spent)
+        Ok(charged.map(|(spent, _)| spent))
+    }
+
+    /// Whether this site's rounds can be charged to its ledger at all: to be asked at its start.
+    /// Whether a budget suffices is asked before each round ([`Site::check_budget`]).
+    ///
+    /// # Errors
+    /// [`SiteError::Ledger`] for one that was altered or copied back, or is not this site's or of
+    /// these units, [`SiteError::NoLedger`], [`SiteError::Units`], [`SiteError::Spending`].
+    pub fn check_ledger(&self) -> Result<(), SiteError> {
+        self.with_charge(|charging, charge| {
+            Ok(self.ledger(&charging.ledger)?.check_study(charge)?)
+        })?;
+        Ok(())
     }
 
     /// Holds the ledger against this site's own headers in the rounds that its state does not know: a
@@ -147,8 +163,8 @@ impl Site {
             return Ok(());
         }
         let ledger = self.restored_ledger(&charging.ledger)?;
-        let spent = ledger.charge(charge, (restored_at, through), self.clock.now())?;
-        self.tell(&Event::ChargedForgotten { through, spent });
+        let (spent, within) = ledger.charge(charge, (restored_at, through), self.clock.now())?;
+        self.tell(&Event::ChargedForgotten { through, spent, within });
         Ok(())
     }
 }

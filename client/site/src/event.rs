@@ -5,6 +5,7 @@ use std::fmt;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::Spent;
+use ringfence_keys::update::site_noise::inexact::not_outright;
 use ringfence_words::counted;
 use serde::Serialize;
 
@@ -73,6 +74,8 @@ pub enum Event {
         unit: UnitKind,
         /// What is spent with it, by the unit that has spent most.
         spent: Spent,
+        /// How far the sums are from those that have this guarantee, where they have it not outright.
+        within: Option<f64>,
     },
     /// After a restore, every round that the privacy ledger may have forgotten is charged.
     ChargedForgotten {
@@ -80,6 +83,8 @@ pub enum Event {
         through: RoundNumber,
         /// What is spent with them.
         spent: Spent,
+        /// As above.
+        within: Option<f64>,
     },
     /// A round takes no contribution of this site any more.
     TooLate {
@@ -167,19 +172,21 @@ impl fmt::Display for Event {
                     .lines()
                     .try_for_each(|line| write!(f, "\nround {round}: {line}"))
             }
-            Self::Charged { round, unit, spent } => write!(
+            Self::Charged { round, unit, spent, within } => write!(
                 f,
-                "round {round}: charged to the privacy ledger; after {} the {unit} that has spent most stands at epsilon {} (delta {})",
+                "round {round}: charged to the privacy ledger; after {} the {unit} that has spent most stands at epsilon {} (delta {}){}",
                 counted(spent.rounds.into(), "round"),
                 shown(spent.epsilon.into()),
-                spent.delta
+                spent.delta,
+                caveat(*within)
             ),
-            Self::ChargedForgotten { through, spent } => write!(
+            Self::ChargedForgotten { through, spent, within } => write!(
                 f,
-                "after the restore: every round through {through} that the privacy ledger may have forgotten is charged, {} in all and epsilon {} (delta {})",
+                "after the restore: every round through {through} that the privacy ledger may have forgotten is charged, as far as the study's budget allows that there was one: {} in all and epsilon {} (delta {}){}",
                 counted(spent.rounds.into(), "round"),
                 shown(spent.epsilon.into()),
-                spent.delta
+                spent.delta,
+                caveat(*within)
             ),
             Self::TooLate { round, deadline, state, trained, holds } => {
                 let late = Late { round: *round, deadline: *deadline, state: *state };
@@ -206,5 +213,30 @@ impl fmt::Display for Event {
                 write!(f, "told {site}, which was restored from a backup, how far the study is")
             }
         }
+    }
+}
+
+/// What an epsilon does not hold for, behind it.
+fn caveat(within: Option<f64>) -> String {
+    within.map(|within| format!("; NOT for {}", not_outright(within))).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epsilon_that_does_not_hold_outright_is_said_with_what_it_does_not_hold_for() {
+        let said = |within| {
+            let spent = Spent { rounds: 2, epsilon: 40.0, delta: 1e-5 };
+            let round = RoundNumber(1);
+            let charged = Event::Charged { round, unit: UnitKind::Site, spent, within };
+            let forgotten = Event::ChargedForgotten { through: round, spent, within };
+            [charged.to_string(), forgotten.to_string()]
+        };
+        let caveat =
+            "(delta 0.00001); NOT for the sums themselves, at so large an epsilon: they are";
+        assert!(said(Some(1e-9)).iter().all(|text| text.contains(caveat)));
+        assert!(said(None).iter().all(|text| text.ends_with("epsilon 40.0000 (delta 0.00001)")));
     }
 }

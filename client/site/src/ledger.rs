@@ -27,6 +27,7 @@ mod entry;
 mod error;
 mod exposure;
 mod key;
+mod lock;
 mod overspent;
 mod restored;
 mod sealed;
@@ -125,21 +126,27 @@ impl<'a> Ledger<'a> {
     }
 
     /// What the site would have spent after a round, if the budgets suffice for it. Nothing is
-    /// written: this is asked before anything is trained.
+    /// written: this is asked before anything is trained, and others are let at the ledger meanwhile.
     ///
     /// # Errors
     /// Those of [`Ledger::charge`].
-    pub fn check(
-        &self,
-        charge: &RoundCharge<'_>,
-        round: RoundNumber,
-    ) -> Result<Spent, LedgerError> {
-        match self.decide(charge, round, UnixSeconds::default())? {
-            Decision::Repeat => self.reckon(charge.study, charge.budget, None),
+    pub fn check(self, charge: &RoundCharge<'_>, round: RoundNumber) -> Result<Spent, LedgerError> {
+        let this = Self { book: self.book.released(), ..self };
+        match this.decide(charge, round, UnixSeconds::default())? {
+            Decision::Repeat => this.reckon(charge.study, charge.budget, None),
             Decision::Append(entry, units) => {
-                self.reckon(charge.study, charge.budget, Some((&entry, &units)))
+                this.reckon(charge.study, charge.budget, Some((&entry, &units)))
             }
         }
+    }
+
+    /// Whether a study's rounds can be charged to this ledger at all, whatever the round and what is
+    /// spent: asked at the very beginning.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::charge`] that are of no round and no budget.
+    pub fn check_study(&self, charge: &RoundCharge<'_>) -> Result<(), LedgerError> {
+        self.check_charge(charge).map(|_| ())
     }
 
     /// Charges a round, durably, before its update leaves. A round that was charged already, exactly
@@ -160,25 +167,25 @@ impl<'a> Ledger<'a> {
             self.book.save(&units)?;
             self.book.append(*entry)?;
         }
-        self.settle(charge, None)
+        self.settle(charge.study, None)?;
+        self.reckon(charge.study, charge.budget, None)
     }
 
-    /// Acknowledges what is written, notes it in the journal, and says what is spent. `restored_at`:
-    /// the restore that is settled by it, if one is.
+    /// Acknowledges what is written, and notes it in the journal. `restored_at`: the restore that is
+    /// settled by it, if one is.
     fn settle(
         &mut self,
-        charge: &RoundCharge<'_>,
+        study: StudyId,
         restored_at: Option<UnixSeconds>,
-    ) -> Result<Spent, LedgerError> {
+    ) -> Result<(), LedgerError> {
         self.book.acknowledge()?;
-        let spent = self.reckon(charge.study, charge.budget, None)?;
         let (entries, last) = (self.book.kept.len() as u64, self.book.last());
         // Whether a restore is settled is noted when it is.
-        let noted = self.journal.ledger_note(charge.study)?;
+        let noted = self.journal.ledger_note(study)?;
         let restored_at = restored_at.or(noted.and_then(|noted| noted.restored_at));
         let note = LedgerNote { ledger: self.book.id, entries, last, restored_at };
-        self.journal.note_ledger(charge.study, &note)?;
-        Ok(spent)
+        self.journal.note_ledger(study, &note)?;
+        Ok(())
     }
 
     /// What the site's data have spent in a study; none when no round of it was charged.
@@ -196,7 +203,7 @@ impl<'a> Ledger<'a> {
     /// # Errors
     /// [`LedgerError::LogKnowsMore`]: the ledger was copied back.
     pub fn check_log(&self, study: StudyId, signed: u32) -> Result<(), LedgerError> {
-        let known = self.rounds(study);
+        let known = self.known(study);
         if signed > known {
             return Err(LedgerError::LogKnowsMore { root: self.book.root(), study, signed, known });
         }

@@ -8,6 +8,7 @@ use ringfence_crypto::statement::{ClosingError, ManifestError};
 use ringfence_keys::duties::holder::HolderError;
 
 use crate::error::SiteError;
+use crate::ledger::LedgerError;
 
 /// What stands in the way: the same for all errors that mean the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,10 @@ impl Obstacle {
             | SiteError::Closing(ClosingError::ClosedAhead { .. })
             | SiteError::Holder(HolderError::Closing(ClosingError::ClosedAhead { .. })) => {
                 Self("clock".into())
+            }
+            // Who has it, is another one each time.
+            SiteError::Ledger(error) if matches!(**error, LedgerError::Locked { .. }) => {
+                Self("ledger".into())
             }
             error => Self::named(&error.to_string()),
         }

@@ -12,6 +12,7 @@ use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, Standing};
 use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::restored::{self, Recalled, recall};
+use ringfence_keys::study::spending::rounds_within;
 use ringfence_words::listed;
 
 use crate::error::SiteError;
@@ -98,14 +99,32 @@ impl Site {
     }
 
     /// Abstains through a round that the operator gives: one more than the highest that any other
-    /// site knows.
+    /// site knows. An earlier, larger number stands: see [`Site::abstention`].
     ///
     /// # Errors
-    /// [`SiteError::Journal`].
+    /// [`SiteError::RestoreBeyond`] for one beyond the rounds of the study's plan, or of its privacy
+    /// budget where it has no plan: it was typed wrongly, and would never be taken back.
+    /// [`SiteError::Spending`], [`SiteError::Journal`].
     pub fn abstain(&self, through: RoundNumber) -> Result<(), SiteError> {
+        self.check_through(through)?;
         let (restored_at, through) = (self.clock.now(), Some(through));
         let record = RestoreRecord { restored_at, request: None, through };
         Ok(self.journal.restored(self.study_id, record)?)
+    }
+
+    /// Refuses a round that the study cannot have come to.
+    fn check_through(&self, through: RoundNumber) -> Result<(), SiteError> {
+        let (most, why) = match (self.study.training.rounds(), rounds_within(&self.study)?) {
+            (Some(rounds), _) => (rounds, format!("the study's plan has {rounds} rounds")),
+            (None, Some(rounds)) => {
+                (rounds, format!("the study's privacy budget is spent after {rounds} rounds"))
+            }
+            (None, None) => return Ok(()),
+        };
+        match through.0 <= most {
+            true => Ok(()),
+            false => Err(SiteError::RestoreBeyond { through, most, why }),
+        }
     }
 
     /// A new question, on disk before it leaves.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use ringfence_clock::Clock;
 use ringfence_crypto::wire::json;
-use ringfence_site::ledger::{Budget, Ledger, LedgerSummary, Terms, UnitKind, shown};
+use ringfence_keys::update::site_noise::inexact::not_outright;
+use ringfence_site::ledger::{Budget, Ledger, LedgerSummary, SpentSummary, Terms, UnitKind, shown};
 use ringfence_words::counted;
 
 use crate::files::read_identity;
@@ -113,6 +114,7 @@ fn describe(summary: &LedgerSummary) -> String {
         counted(*entries as u64, "charge"),
         down(*epsilon_left),
     );
+    text += &caveat(spent);
     for study in studies {
         text += &format!(
             "\nstudy    {} (as {})\n\
@@ -137,6 +139,13 @@ fn describe(summary: &LedgerSummary) -> String {
             study.spent.units,
             down(study.epsilon_left),
         );
+        text += &caveat(&study.spent);
     }
     text
+}
+
+/// What these epsilons do not hold for, as `study show` says it.
+fn caveat(spent: &SpentSummary) -> String {
+    let line = |within| format!("NOT      {}\n", not_outright(within));
+    spent.within.map(line).unwrap_or_default()
 }

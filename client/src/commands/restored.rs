@@ -1,5 +1,6 @@
 //! `ringfence restored`: after a site's state came back from a backup.
 
+use anyhow::Context;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_site::RestoreRun;
 
@@ -12,7 +13,8 @@ pub(crate) struct Restored {
     member: Member,
     /// Abstain through this round, by the operator's own word: ask every other site (not the
     /// aggregator) for the highest round that it knows, the last folder in its
-    /// STATE/studies/STUDY/rounds, and give one more than the highest.
+    /// STATE/studies/STUDY/rounds, and give one more than the highest. It is never taken back by a
+    /// smaller one.
     #[arg(long, conflicts_with = "continue_waiting")]
     through: Option<RoundNumber>,
     /// Go on waiting for the answers to the last run's question. Never after another restore.
@@ -23,11 +25,8 @@ pub(crate) struct Restored {
 impl Restored {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let site = self.member.open()?;
-        let through = match self.through {
-            Some(through) => {
-                site.abstain(through)?;
-                through
-            }
+        match self.through {
+            Some(through) => site.abstain(through)?,
             None => {
                 let run = match self.continue_waiting {
                     true => RestoreRun::Continue,
@@ -37,14 +36,22 @@ impl Restored {
                 println!(
                     "asking the other sites how far they know the study to be; they answer while they run, within a minute"
                 );
-                site.restored(run).await?
+                site.restored(run).await?;
             }
-        };
-        let noted = site.abstention()?.map(|noted| noted.restored_at.utc().to_string());
+        }
+        // Of all runs: one that is corrected by a smaller number stands all the same.
+        let noted = site.abstention()?;
+        let noted = noted.and_then(|noted| Some((noted.restored_at, noted.through?)));
+        let (restored_at, through) = noted.context("expected an abstention on disk, found none")?;
         println!(
             "this site abstains from contributing and holding keys through round {through}, and in every round that was opened before {}",
-            noted.unwrap_or_else(|| "now".to_owned())
+            restored_at.utc()
         );
+        if let Some(given) = self.through.filter(|given| *given < through) {
+            println!(
+                "an earlier run of this command said {through}: that stands, and {given} does not take it back"
+            );
+        }
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ fn charge(folder: &Path, rounds: usize) {
             study: StudyId(Digest::of(b"study")),
             mechanisms: &[(Mechanism::gaussian(10.0, 1.0), 2)],
             once: &[],
-            inexact: Inexactness::default(),
+            inexact: Inexactness { added: 1e-9, squared: 0.0 },
             budget: Budget { epsilon: 2.0, delta: 1e-6 },
             units: &Units::Patients(names.clone()),
         };
@@ -82,6 +82,12 @@ fn a_ledger_is_made_once_and_says_what_is_spent_and_left() {
     let worst = format!("epsilon {} by the patient that has spent most", up(worst));
     assert!(shown.contains(&worst) && shown.contains("as north"), "{shown}");
     assert!(shown.contains("left     epsilon") && shown.contains("half of 3"), "{shown}");
+    // At the hospital's epsilon of 8 what the noise lacks cannot be taken off delta outright, at the
+    // study's of 2 it can.
+    let caveat = "NOT      the sums themselves, at so large an epsilon: they are within 3.0e-9 of";
+    assert_eq!((shown.matches(caveat).count(), shown.matches("NOT  ").count()), (1, 1), "{shown}");
+    assert!((number(&spent["within"]) / 3e-9 - 1.0).abs() < 1e-9, "{spent}");
+    assert_eq!(study["spent"]["within"], Value::Null);
 }
 
 fn up(epsilon: f64) -> String {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, check_delta, expect};
-use crate::mechanism::Release;
+use crate::mechanism::{Mechanism, Release};
 use crate::{pld, rdp};
 
 /// How an epsilon is computed. Both give upper bounds.
@@ -56,6 +56,44 @@ pub fn epsilon(releases: &[Release], delta: f64, accountant: Accountant) -> Resu
     }
 }
 
+/// An accountant of a list of mechanisms, to be asked for many compositions of them: what it works out
+/// for one serves the others. It answers as [`epsilon`] does.
+#[derive(Debug)]
+pub struct Account {
+    mechanisms: Vec<Mechanism>,
+    /// None by losses, which are composed anew each time.
+    curves: Option<rdp::Curves>,
+}
+
+impl Account {
+    /// Of these mechanisms, each once.
+    ///
+    /// # Errors
+    /// Numbers outside their ranges.
+    pub fn new(mechanisms: Vec<Mechanism>, accountant: Accountant) -> Result<Self, Error> {
+        let curves = match accountant {
+            Accountant::Rdp => Some(rdp::Curves::new(rdp::orders(), &mechanisms)?),
+            Accountant::Pld => None,
+        };
+        Ok(Self { mechanisms, curves })
+    }
+
+    /// The epsilon of a composition: how often each mechanism was applied, in their order.
+    ///
+    /// # Errors
+    /// As [`epsilon`]; another number of times than of mechanisms.
+    pub fn epsilon(&self, times: &[u64], delta: f64) -> Result<f64, Error> {
+        if let Some(curves) = &self.curves {
+            return Ok(curves.epsilon(times, delta)?.epsilon);
+        }
+        let right = times.len() == self.mechanisms.len();
+        expect("how often", times.len() as f64, "a number for each mechanism", right)?;
+        let used = self.mechanisms.iter().copied().zip(times.iter().copied());
+        let used: Vec<Release> = used.filter(|(_, times)| *times > 0).collect();
+        pld::epsilon(&used, delta)
+    }
+}
+
 /// Checks that a delta is below one over the number of records (of units) that it is promised for.
 ///
 /// # Errors
@@ -72,6 +110,20 @@ pub fn delta_below_one_over_records(delta: f64, records: u64) -> Result<(), Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_answers_as_the_accountant_does() {
+        let mechanisms = vec![Mechanism::gaussian(1.5, 0.04), Mechanism::gaussian(2.0, 1.0)];
+        let times = [200, 2];
+        let all: Vec<Release> = mechanisms.iter().copied().zip(times).collect();
+        for accountant in [Accountant::Rdp, Accountant::Pld] {
+            let account = Account::new(mechanisms.clone(), accountant).unwrap();
+            let alone = |releases: &[Release]| epsilon(releases, 1e-5, accountant).unwrap();
+            assert_eq!(account.epsilon(&times, 1e-5).unwrap(), alone(&all));
+            assert_eq!(account.epsilon(&[200, 0], 1e-5).unwrap(), alone(&all[..1]));
+            assert!(account.epsilon(&times[..1], 1e-5).is_err());
+        }
+    }
 
     #[test]
     fn delta_is_checked_against_the_records() {

@@ -8,6 +8,7 @@
 //!   is a [composition](Release).
 //! - [`epsilon`] answers for a list, by Rényi divergences ([`rdp`]) or by the distribution of the
 //!   privacy loss ([`pld`]). Both answers are upper bounds; the second is tighter.
+//! - [`Account`] answers for many lists of the same mechanisms, in the time of one.
 //! - [`gaussian`] has the exact answer where a plain Gaussian is all that was done.
 //! - [`calibrate`] goes the other way: the least noise, the most steps.
 //!
@@ -28,6 +29,6 @@ mod numbers;
 pub mod pld;
 pub mod rdp;
 
-pub use accountant::{Accountant, delta_below_one_over_records, epsilon};
+pub use accountant::{Account, Accountant, delta_below_one_over_records, epsilon};
 pub use error::Error;
 pub use mechanism::{Mechanism, Release};

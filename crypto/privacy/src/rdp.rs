@@ -1,10 +1,13 @@
 //! The Rényi accountant: divergences of many orders add up, and the best order gives epsilon
 //! (Mironov 2017; conversion: Canonne, Kamath, Steinke 2020, proposition 12).
 
+mod curves;
 mod discrete;
 mod subsampled;
 
-use crate::error::{Error, check_delta, expect};
+pub use curves::Curves;
+
+use crate::error::{Error, expect};
 use crate::mechanism::{Mechanism, Release, check_all, merged};
 
 /// An epsilon, and the order of the divergence that gave it.
@@ -56,33 +59,9 @@ pub fn epsilon(releases: &[Release], delta: f64) -> Result<RdpEpsilon, Error> {
 /// # Errors
 /// Numbers outside their ranges; orders that do not rise, or none.
 pub fn epsilon_over(orders: &[f64], releases: &[Release], delta: f64) -> Result<RdpEpsilon, Error> {
-    check_delta(delta)?;
     check_all(releases)?;
-    orders.iter().try_for_each(|order| check_order(*order).map(|_| ()))?;
-    expect("number of orders", orders.len() as f64, "at least 1", !orders.is_empty())?;
-    let rising = orders.is_sorted();
-    expect("orders", orders.len() as f64, "a list that rises", rising)?;
-    let mut best = RdpEpsilon { epsilon: f64::INFINITY, order: 1.0 };
-    if releases.is_empty() {
-        return Ok(RdpEpsilon { epsilon: 0.0, ..best });
-    }
-    let releases = merged(releases);
-    for &order in orders {
-        let spent = releases
-            .iter()
-            .map(|(mechanism, times)| *times as f64 * divergence(mechanism, order))
-            .sum::<f64>();
-        // The divergence rises with the order, and so does what the conversion adds to it apart from
-        // delta: no later order can do better than this.
-        if spent + conversion(order, 0.0) > best.epsilon {
-            break;
-        }
-        let epsilon = spent + conversion(order, delta.ln());
-        if epsilon < best.epsilon {
-            best = RdpEpsilon { epsilon, order };
-        }
-    }
-    Ok(RdpEpsilon { epsilon: best.epsilon.max(0.0), ..best })
+    let (mechanisms, times): (Vec<_>, Vec<_>) = merged(releases).into_iter().unzip();
+    Curves::new(orders.to_vec(), &mechanisms)?.epsilon(&times, delta)
 }
 
 /// What is added to the divergence: `ln((a-1)/a) - (ln delta + ln a)/(a-1)`.

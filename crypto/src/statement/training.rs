@@ -1,7 +1,8 @@
 //! The training plan that a study pins: what all sites must train alike.
 //!
-//! The protocol does not know what a setting means; it sees to it that all sites sign the same
-//! ones. A site's trainer compares its own plan with them, name by name.
+//! The protocol does not know what a setting means, but for how many rounds there are to be; it sees
+//! to it that all sites sign the same ones. A site's trainer compares its own plan with them, name by
+//! name.
 
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +140,13 @@ impl Training {
             Self::None => &[],
             Self::Plan(settings) => settings,
         }
+    }
+
+    /// The rounds of the plan; none where there is no plan, or one of a program that says it
+    /// otherwise.
+    pub fn rounds(&self) -> Option<u32> {
+        let rounds = self.settings().iter().find(|setting| setting.name == "rounds")?;
+        rounds.value.parse().ok()
     }
 
     /// Every setting in which a site's own plan differs from this, the study's, in the order of

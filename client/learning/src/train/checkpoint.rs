@@ -4,6 +4,7 @@ use std::path::Path;
 
 use candle_core::{Tensor, Var};
 
+use super::derivation::Derivation;
 use super::optimizer::Stepper;
 use crate::error::LearnError;
 use crate::parameters::Parameters;
@@ -18,6 +19,44 @@ pub struct Checkpoint {
     steps: i32,
     /// Weights, first and second moments: tensor `name` of each is `part/name`.
     state: Weights,
+}
+
+/// Which training a checkpoint is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainingName {
+    of: String,
+    /// A digest of all that the weights follow from.
+    made_from: String,
+}
+
+impl TrainingName {
+    pub(super) fn new(of: &str, made_from: Derivation) -> Self {
+        let made_from = blake3::Hash::from_bytes(*made_from.key()).to_string();
+        Self { of: of.to_owned(), made_from }
+    }
+}
+
+/// What lies where a training's checkpoint would be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeptCheckpoint {
+    /// None, one that cannot be read, or one of a training of another name.
+    Nothing,
+    /// One of a training of this name, made from other samples, first weights or options, or with
+    /// another secret. To go on from it would give weights that follow from both.
+    MadeFromOther,
+    /// Its own.
+    Own(Checkpoint),
+}
+
+impl KeptCheckpoint {
+    /// The training's own checkpoint, if it is that.
+    #[must_use]
+    pub fn own(self) -> Option<Checkpoint> {
+        match self {
+            Self::Own(checkpoint) => Some(checkpoint),
+            Self::Nothing | Self::MadeFromOther => None,
+        }
+    }
 }
 
 const PARTS: [&str; 3] = ["weights", "first", "second"];
@@ -63,27 +102,36 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes the checkpoint, whole or not at all. `of` says of which training it is.
+    /// Writes the checkpoint, whole or not at all.
     ///
     /// # Errors
     /// [`WeightsError::File`].
-    pub fn save(&self, path: &Path, of: &str) -> Result<(), WeightsError> {
+    pub fn save(&self, path: &Path, name: &TrainingName) -> Result<(), WeightsError> {
         let (epoch, steps) = (self.epoch.to_string(), self.steps.to_string());
-        self.state.save_with(path, &[("of", of), ("epoch", &epoch), ("steps", &steps)])
+        let TrainingName { of, made_from } = name;
+        let metadata = [("of", of), ("made_from", made_from), ("epoch", &epoch), ("steps", &steps)];
+        self.state.save_with(path, &metadata.map(|(key, value)| (key, value.as_str())))
     }
 
-    /// Reads a checkpoint of the training `of`. `None` when there is none, when it cannot be read,
-    /// or when it is of another training: then training starts over, which costs time and nothing
-    /// else.
+    /// What lies there. Whatever is not this training's own checkpoint is no error: then training
+    /// starts over, which costs time and nothing else.
     #[must_use]
-    pub fn load(path: &Path, of: &str) -> Option<Self> {
-        let (state, metadata) = Weights::load_with(path).ok()?;
-        let number = |key: &str| metadata.get(key)?.parse::<i32>().ok();
-        if metadata.get("of").map(String::as_str) != Some(of) || state.check_finite().is_err() {
-            return None;
+    pub fn load(path: &Path, name: &TrainingName) -> KeptCheckpoint {
+        let Ok((state, metadata)) = Weights::load_with(path) else {
+            return KeptCheckpoint::Nothing;
+        };
+        if metadata.get("of") != Some(&name.of) || state.check_finite().is_err() {
+            return KeptCheckpoint::Nothing;
         }
-        let epoch = usize::try_from(number("epoch")?).ok()?;
-        Some(Self { epoch, steps: number("steps")?, state })
+        if metadata.get("made_from") != Some(&name.made_from) {
+            return KeptCheckpoint::MadeFromOther;
+        }
+        let number = |key: &str| metadata.get(key)?.parse::<i32>().ok();
+        let epoch = number("epoch").and_then(|epoch| usize::try_from(epoch).ok());
+        match epoch.zip(number("steps")) {
+            Some((epoch, steps)) => KeptCheckpoint::Own(Self { epoch, steps, state }),
+            None => KeptCheckpoint::Nothing,
+        }
     }
 
     /// Whether it belongs to a model with these tensors.

@@ -4,7 +4,8 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use rand::seq::SliceRandom;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, TrainingName};
+use super::derivation::Derivation;
 use super::optimizer::Stepper;
 use super::options::TrainOptions;
 use super::predict::evaluate;
@@ -49,6 +50,21 @@ pub struct Training<'a> {
 type AfterEpoch<'a> = &'a mut dyn FnMut(usize, &Parameters, &Stepper) -> Result<(), LearnError>;
 
 impl Training<'_> {
+    /// What names its checkpoints, of a training that people call `of`: it follows from the first
+    /// weights, the samples and the options.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] where the options cannot be written.
+    pub fn name(&self, of: &str) -> Result<TrainingName, LearnError> {
+        let Self { start, samples, options, .. } = *self;
+        let told = serde_json::to_vec(options);
+        let told = told.map_err(|error| LearnError::Model(error.to_string()))?;
+        let start: Vec<f32> = start.values().collect();
+        let made_from = Derivation::new("ringfence training checkpoint v1", &[0; 32]);
+        let made_from = made_from.bytes(&told).values(&start).number(samples.len() as u64);
+        Ok(TrainingName::new(of, samples.iter().fold(made_from, Derivation::sample)))
+    }
+
     /// The weights after the last step.
     ///
     /// # Errors

@@ -5,12 +5,12 @@
 
 use candle_core::Tensor;
 use ringfence_learning::private::{
-    NoiseSeed, PrivacyUnit, PrivateOptions, PrivateProgress, PrivateTraining,
+    NoiseSeed, PrivacyUnit, PrivateOptions, PrivateProgress, PrivateTraining, clipped_sum,
 };
 use ringfence_learning::task::Panel;
 use ringfence_learning::{
-    Algorithm, Augmentation, Checkpoint, Classification, LearnError, MetaGradient, ModelName,
-    Optimizer, Parameters, Sample, Scores, Task, TrainOptions,
+    Algorithm, Augmentation, Checkpoint, Classification, KeptCheckpoint, LearnError, MetaGradient,
+    ModelName, Optimizer, Parameters, Sample, Scores, Task, TrainOptions,
 };
 use ringfence_weights::Weights;
 
@@ -106,6 +106,22 @@ fn each_unit_is_clipped_by_itself_and_the_divisor_is_the_constant() {
     // One without a finite gradient adds nothing, and stops nothing.
     let broken = sample("c", "c", &[f32::NAN, 0.0, 0.0, 0.0]);
     close(&moved(&[short, broken], &options), &[0.0, 0.0, 0.0, 0.1]);
+}
+
+/// Not even where the factor is so small that 32 bits round it to twice as much.
+#[test]
+fn a_gradient_is_cut_to_the_clip_however_long_it_is() {
+    let start = Quadratic.initial_weights(0).unwrap();
+    let parameters = Parameters::trainable(&start).unwrap();
+    let clip = 2.3e-9;
+    for exponent in 0..40 {
+        let long = sample("a", "a", &[1.0, -2.0, 1e35 * 1.1_f32.powi(exponent), 0.5]);
+        let sum = clipped_sum(&Quadratic, &parameters, &[vec![long]], clip).unwrap();
+        let values = sum.tensors.iter().map(|tensor| tensor.flatten_all()?.to_vec1::<f32>());
+        let values = values.collect::<candle_core::Result<Vec<_>>>().unwrap().concat();
+        let squares = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+        assert!(squares.sqrt() <= clip, "{} clips", squares.sqrt() / clip);
+    }
 }
 
 #[test]
@@ -253,6 +269,28 @@ fn a_stopped_run_goes_on_with_the_same_bits_and_chance_never_serves_twice() {
         PrivateTraining { private: &quieter, ..training },
         PrivateTraining { options: &slower, ..training },
     ];
+    // A checkpoint is its own training's and no other's: neither one of other patients nor one after
+    // a patient has left is gone on from.
+    let mut renamed = samples.clone();
+    renamed[5].group = "somebody else".into();
+    let fewer = [
+        PrivateTraining { samples: &samples[..5], ..training },
+        PrivateTraining { samples: &renamed, ..training },
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    checkpoints[1].save(&path, &training.name().unwrap()).unwrap();
+    let own = Checkpoint::load(&path, &training.name().unwrap());
+    assert_eq!(own, KeptCheckpoint::Own(checkpoints[1].clone()));
+    for other in others.iter().chain(&fewer) {
+        let found = Checkpoint::load(&path, &other.name().unwrap());
+        let expected = if other.of == training.of {
+            KeptCheckpoint::MadeFromOther
+        } else {
+            KeptCheckpoint::Nothing
+        };
+        assert_eq!(found, expected);
+    }
     for other in &others {
         let found = trace(other);
         assert_ne!(found.1, expected.1, "the same sizes of batches seven times");
@@ -315,6 +353,7 @@ fn what_cannot_be_private_is_refused() {
         ("rate", PrivateOptions { rate: 1.000_001, ..good }),
         ("rate", PrivateOptions { rate: f64::NAN, ..good }),
         ("clip", PrivateOptions { clip: 0.0, ..good }),
+        ("clip", PrivateOptions { clip: 9e-13, ..good }),
         ("clip", PrivateOptions { clip: f64::INFINITY, ..good }),
         ("noise_multiplier", PrivateOptions { noise_multiplier: 0.0, ..good }),
         ("noise_multiplier", PrivateOptions { noise_multiplier: f64::NAN, ..good }),

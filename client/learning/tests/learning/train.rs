@@ -4,9 +4,9 @@ use ringfence_learning::data::phantom::{PhantomOptions, generate};
 use ringfence_learning::picture::Heading;
 use ringfence_learning::task::Caption;
 use ringfence_learning::{
-    Algorithm, Augmentation, Checkpoint, Classification, Dataset, FineTuning, LearnError,
-    ModelName, Optimizer, Progress, Sample, Segmentation, SiteData, Task, TaskName, TrainOptions,
-    Training, TrainingPlan, evaluate, fine_tune, picture, predict,
+    Algorithm, Augmentation, Checkpoint, Classification, Dataset, FineTuning, KeptCheckpoint,
+    LearnError, ModelName, Optimizer, Progress, Sample, Segmentation, SiteData, Task, TaskName,
+    TrainOptions, Training, TrainingPlan, evaluate, fine_tune, picture, predict,
 };
 use ringfence_weights::{MeanStep, Weights};
 
@@ -298,15 +298,32 @@ fn training_goes_on_from_a_checkpoint_with_the_same_bits() {
     for optimizer in [Optimizer::Adam, Optimizer::Sgd { momentum: 0.9 }] {
         let options = TrainOptions { optimizer, ..options(4) };
         let whole = quietly(&task, &start, samples, &options);
+        let training = Training { task: &task, start: &start, samples, options: &options };
+        let name = training.name("this training").unwrap();
         // Killed in the third epoch: what is on disk is the second's.
         let mut save = |made: &Checkpoint| match made.epoch {
-            3 => made.save(&folder.path().join("not/there"), "this training"),
-            _ => made.save(&path, "this training"),
+            3 => made.save(&folder.path().join("not/there"), &name),
+            _ => made.save(&path, &name),
         };
-        let training = Training { task: &task, start: &start, samples, options: &options };
         assert!(training.run_from(None, &mut |_| {}, &mut save).is_err());
-        assert!(Checkpoint::load(&path, "another training").is_none());
-        let checkpoint = Checkpoint::load(&path, "this training").unwrap();
+        let another = training.name("another training").unwrap();
+        assert_eq!(Checkpoint::load(&path, &another), KeptCheckpoint::Nothing);
+        // Other images, weights or options under the same name.
+        let mut changed = samples.clone();
+        changed[0].image[0] += 1e-3;
+        let (fewer, slower) =
+            (&samples[1..], TrainOptions { learning_rate: 1e-3, ..options.clone() });
+        let nudged = task.initial_weights(2).unwrap();
+        for other in [
+            Training { samples: &changed, ..training },
+            Training { samples: fewer, ..training },
+            Training { start: &nudged, ..training },
+            Training { options: &slower, ..training },
+        ] {
+            let name = other.name("this training").unwrap();
+            assert_eq!(Checkpoint::load(&path, &name), KeptCheckpoint::MadeFromOther);
+        }
+        let checkpoint = Checkpoint::load(&path, &name).own().unwrap();
         assert_eq!(checkpoint.epoch, 2);
         let mut epochs = Vec::new();
         let mut progress = |step: Progress| epochs.push(step.epoch);
@@ -316,9 +333,12 @@ fn training_goes_on_from_a_checkpoint_with_the_same_bits() {
     }
     // One that is cut short, or of another model, is not used.
     let bytes = std::fs::read(&path).unwrap();
-    let whole = Checkpoint::load(&path, "this training").unwrap();
+    let last = TrainOptions { optimizer: Optimizer::Sgd { momentum: 0.9 }, ..options(4) };
+    let training = Training { task: &task, start: &start, samples, options: &last };
+    let name = training.name("this training").unwrap();
+    let whole = Checkpoint::load(&path, &name).own().unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    assert!(Checkpoint::load(&path, "this training").is_none());
+    assert_eq!(Checkpoint::load(&path, &name), KeptCheckpoint::Nothing);
     let other = Classification::light(32, &["a".to_owned(), "b".to_owned()]).unwrap();
     let start = other.initial_weights(1).unwrap();
     let from = |checkpoint| {

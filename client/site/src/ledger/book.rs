@@ -9,10 +9,9 @@
 //! Every counted entry must be there whole: a flipped bit or a lost end among them is an error, even in
 //! the last byte. Nothing is cut off when a ledger is read, only when it is written to.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ringfence_crypto::Digest;
 use ringfence_durable::{self as durable, Readers};
@@ -21,6 +20,7 @@ use ringfence_keys::CryptoRng;
 use super::entry::{Entry, FORMAT, Head, MOST_ENTRIES, Terms};
 use super::error::LedgerError;
 use super::key::{CohortKey, Use};
+use super::lock::lock;
 use super::sealed::{self, MAX_LINE};
 use super::units::{MOST_UNITS, Snapshot};
 
@@ -28,10 +28,6 @@ const TERMS: &str = "ledger.json";
 const ENTRIES: &str = "entries";
 const HEAD: &str = "head.json";
 const SNAPSHOTS: &str = "snapshots";
-
-/// How often a ledger that another process has is looked at, and how long between two looks.
-const LOOKS: u32 = 100;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Most bytes of the entries.
 const MOST_BYTES: usize = 256 << 20;
@@ -47,7 +43,8 @@ pub(super) struct Kept {
 #[derive(Debug)]
 pub(super) struct Book {
     root: PathBuf,
-    _lock: File,
+    /// None once others may write: nothing is written from here then.
+    lock: Option<File>,
     pub(super) key: CohortKey,
     pub(super) terms: Terms,
     /// What names the terms, and so the ledger.
@@ -111,11 +108,25 @@ impl Book {
         let (kept, bytes) =
             chain(&text, &key, id, head).map_err(|reason| LedgerError::damaged(&path, reason))?;
         let root = root.to_owned();
-        Ok(Self { root, _lock: lock, key, terms, id, kept, bytes, acknowledged: head.entries })
+        Ok(Self { root, lock: Some(lock), key, terms, id, kept, bytes, acknowledged: head.entries })
     }
 
     pub(super) fn root(&self) -> String {
         self.root.display().to_string()
+    }
+
+    /// Lets others at it. What was read stays as it was: entries are only ever added, and a set of
+    /// units is named by what it holds.
+    pub(super) fn released(self) -> Self {
+        Self { lock: None, ..self }
+    }
+
+    /// What is written, is written by whoever has the lock.
+    fn check_locked(&self) -> Result<(), LedgerError> {
+        match self.lock {
+            Some(_) => Ok(()),
+            None => Err(LedgerError::Released { root: self.root() }),
+        }
     }
 
     /// What the next entry names as the one before.
@@ -129,6 +140,7 @@ impl Book {
 
     /// Writes an entry behind the last one and acknowledges it.
     pub(super) fn append(&mut self, entry: Entry) -> Result<(), LedgerError> {
+        self.check_locked()?;
         let line = sealed::seal(&self.key, Use::Entry, &entry);
         let end = self.bytes.saturating_add(line.len() as u64);
         if self.kept.len() >= MOST_ENTRIES || line.len() > MAX_LINE || end > MOST_BYTES as u64 {
@@ -148,6 +160,7 @@ impl Book {
         if self.acknowledged == entries {
             return Ok(());
         }
+        self.check_locked()?;
         let path = self.root.join(ENTRIES);
         let file = File::options().write(true).open(&path);
         let synced = file.and_then(|file| file.set_len(self.bytes).and_then(|()| file.sync_all()));
@@ -184,22 +197,6 @@ impl Book {
     fn snapshot_path(&self, name: Digest) -> PathBuf {
         self.root.join(SNAPSHOTS).join(name.to_string())
     }
-}
-
-/// Locks a ledger. Whoever has it, has it for a moment: another study's round is charged, or somebody
-/// looks at it. That is waited for.
-fn lock(root: &Path) -> Result<File, LedgerError> {
-    let path = root.join("lock");
-    let lock = File::options().create(true).truncate(false).write(true).open(&path);
-    let lock = lock.map_err(|source| LedgerError::io(&path, source))?;
-    for _ in 0..LOOKS {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_LOOKS),
-            Err(TryLockError::Error(source)) => return Err(LedgerError::io(&path, source)),
-        }
-    }
-    Err(LedgerError::Locked { root: root.display().to_string(), waited: LOOKS * BETWEEN_LOOKS })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {

@@ -51,14 +51,23 @@ pub enum LedgerError {
     },
     /// Another process uses it.
     #[error(
-        "{root} is in use by another ringfence process, and was for {} s; one has it for a moment, while it charges a round: see what holds it, and run this again",
+        "{root} is in use by {}, and was for {} s; a ringfence has it for a moment, while it charges a round: if it stays so, see what that process does",
+        holder.map_or("another process".to_owned(), |process| format!("process {process}")),
         waited.as_secs()
     )]
     Locked {
         /// The ledger.
         root: String,
+        /// The process that has it, where the operating system says it.
+        holder: Option<u32>,
         /// How long it was waited for.
         waited: Duration,
+    },
+    /// Written to after others were let at it: a mistake in this program.
+    #[error("{root} is not locked any more, so nothing is written to it; please report this")]
+    Released {
+        /// The ledger.
+        root: String,
     },
     /// Made by another version of this program.
     #[error(
@@ -188,7 +197,7 @@ pub enum LedgerError {
     },
     /// A round is charged once.
     #[error(
-        "round {round} of study {study} is charged already, with {differs}: what has left under it cannot be known to be the same; skip this round, or give exactly what was charged"
+        "round {round} of study {study} is charged already, with {differs}: what has left under it cannot be known to be the same; contribute to the next round, or give exactly what was charged"
     )]
     OtherCharge {
         /// The study.
@@ -260,7 +269,7 @@ pub enum LedgerError {
     },
     /// Noise that is not exact enough for so small a delta.
     #[error(
-        "the noise of all charged rounds together is within {distance:.1e} of exact noise, which may take a tenth of delta at most, and delta is {delta:e}: nothing more is charged; a study or a ledger with a larger delta is needed"
+        "the noise of all charged rounds together is within {distance:.1e} of exact noise, which may take a tenth of delta at most, and delta is {delta:e}: nothing more is charged to it; a study or a ledger with a larger delta is needed"
     )]
     DeltaTaken {
         /// The delta.
@@ -282,6 +291,43 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether it keeps a site from contributing to a round and from nothing else: a budget is spent,
+    /// or what is charged for the round is not what would be sent. Everything else is to be mended
+    /// before the site goes on: a wrong folder, one that was altered or copied back.
+    pub fn leaves_out_round(&self) -> bool {
+        match self {
+            Self::Overspent(_)
+            | Self::Forgotten { .. }
+            | Self::OtherCharge { .. }
+            | Self::DeltaTaken { .. }
+            | Self::DeltaForUnits { .. }
+            | Self::Full { .. } => true,
+            Self::Io { .. }
+            | Self::Journal(_)
+            | Self::Accounting(_)
+            | Self::None(_)
+            | Self::Exists(_)
+            | Self::Owners { .. }
+            | Self::Locked { .. }
+            | Self::Released { .. }
+            | Self::Format { .. }
+            | Self::Damaged { .. }
+            | Self::KeyReaders { .. }
+            | Self::NotOwner { .. }
+            | Self::CopiedBack { .. }
+            | Self::LogKnowsMore { .. }
+            | Self::Uncharged { .. }
+            | Self::OtherLedger { .. }
+            | Self::OtherSite { .. }
+            | Self::PolicyChanged { .. }
+            | Self::Unit { .. }
+            | Self::Units { .. }
+            | Self::Mechanisms { .. }
+            | Self::Epsilon(_)
+            | Self::Delta(_) => false,
+        }
+    }
+
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.display().to_string(), source }
     }

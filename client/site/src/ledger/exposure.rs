@@ -1,15 +1,16 @@
 //! What units have been exposed to: composition for each unit, computed once for units alike.
 //!
 //! Two units that stand in the same entries have spent the same. So units are grouped by how often
-//! each mechanism was applied to them, and the accountant is asked once for each such composition.
-//! Composition is adaptive: later studies may depend on what earlier ones opened.
+//! each mechanism was applied to them, and the accountant is asked once for each such composition. Of
+//! ten studies on parts of the same patients there may be a thousand: what the accountant works out of
+//! a mechanism for one of them serves all. Composition is adaptive: later studies may depend on what earlier ones opened.
 
 use std::collections::HashMap;
 
 use ringfence_crypto::Digest;
 use ringfence_keys::study::spending::ACCOUNTANT;
 use ringfence_keys::update::site_noise::inexact::{DeltaLeft, Inexactness};
-use ringfence_privacy::{Mechanism, Release};
+use ringfence_privacy::{Account, Mechanism};
 
 use super::entry::{Budget, Entry};
 use super::error::LedgerError;
@@ -21,7 +22,8 @@ type Counts = Vec<u64>;
 /// Units in groups that were exposed alike.
 #[derive(Debug)]
 pub(super) struct Exposure {
-    mechanisms: Vec<Mechanism>,
+    /// Of the mechanisms, by the accountant of all sites, as a header states it.
+    account: Account,
     /// Compositions, and how many units have each.
     groups: Vec<(Counts, usize)>,
     /// How far all noise is from the one that is accounted for: of each unit at most.
@@ -40,20 +42,19 @@ impl Exposure {
     /// time.
     pub(super) fn of<'e>(
         universe: &Snapshot,
-        entries: impl Iterator<Item = &'e Entry>,
+        entries: impl Iterator<Item = &'e Entry> + Clone,
         load: impl Fn(Digest) -> Result<Snapshot, LedgerError>,
     ) -> Result<Self, LedgerError> {
         let mut mechanisms: Vec<Mechanism> = Vec::new();
         // In the order of their first entries.
         let (mut snapshots, mut places) = (Vec::<(Digest, Counts)>::new(), HashMap::new());
-        let mut inexact = Inexactness::default();
+        let inexact = inexact(entries.clone());
         for entry in entries {
             let place = *places.entry(entry.units).or_insert_with(|| {
                 snapshots.push((entry.units, Counts::new()));
                 snapshots.len() - 1
             });
             let Some((_, counts)) = snapshots.get_mut(place) else { continue };
-            inexact = inexact.and(entry.inexact.times(entry.rounds()));
             let rounds = entry.rounds().into();
             let each = entry.mechanisms.iter().map(|used| (used, rounds));
             for ((mechanism, times), rounds) in each.chain(entry.once.iter().map(|used| (used, 1)))
@@ -83,27 +84,22 @@ impl Exposure {
             *alike.entry(counts).or_default() += units;
         }
         let groups = alike.into_iter().filter(|(_, units)| *units > 0).collect();
-        Ok(Self { mechanisms, groups, inexact })
+        Ok(Self { account: Account::new(mechanisms, ACCOUNTANT)?, groups, inexact })
     }
 
-    /// Epsilon of the unit that has spent most, at the budget's delta. Only compositions that no other
-    /// one contains are looked at: more of a mechanism never costs less.
+    /// Epsilon of the unit that has spent most, at the budget's delta.
     pub(super) fn worst(&self, budget: Budget) -> Result<f64, LedgerError> {
-        let delta = self.delta_left(budget)?;
+        let delta = self.delta_left(budget)?.delta;
         let mut worst: f64 = 0.0;
         for (counts, _) in &self.groups {
-            let contained =
-                self.groups.iter().any(|(other, _)| other != counts && le(counts, other));
-            if !contained {
-                worst = worst.max(self.epsilon(counts, delta)?);
-            }
+            worst = worst.max(self.epsilon(counts, delta)?);
         }
         Ok(worst)
     }
 
     /// What every group has spent, the least first.
     pub(super) fn spending(&self, budget: Budget) -> Result<Vec<Spending>, LedgerError> {
-        let delta = self.delta_left(budget)?;
+        let delta = self.delta_left(budget)?.delta;
         let groups = self.groups.iter();
         let each = groups.map(|(counts, units)| {
             Ok(Spending { units: *units, epsilon: self.epsilon(counts, delta)? })
@@ -114,21 +110,24 @@ impl Exposure {
     }
 
     /// What the noise lacks to exact noise is taken off delta.
-    fn delta_left(&self, budget: Budget) -> Result<f64, LedgerError> {
+    pub(super) fn delta_left(&self, budget: Budget) -> Result<DeltaLeft, LedgerError> {
         let Budget { epsilon, delta } = budget;
         let distance = self.inexact.distance();
         let left = DeltaLeft::of(delta, epsilon, self.inexact);
-        Ok(left.ok_or(LedgerError::DeltaTaken { delta, distance })?.delta)
+        left.ok_or(LedgerError::DeltaTaken { delta, distance })
     }
 
-    /// By the accountant of all sites, as the header states it.
     fn epsilon(&self, counts: &[u64], delta: f64) -> Result<f64, LedgerError> {
-        let used = self.mechanisms.iter().copied().zip(counts.iter().copied());
-        let used: Vec<Release> = used.filter(|(_, times)| *times > 0).collect();
-        let epsilon = ringfence_privacy::epsilon(&used, delta, ACCOUNTANT)?;
+        let epsilon = self.account.epsilon(counts, delta)?;
         // What is no number must not get lost where the largest is looked for.
         Ok(if epsilon.is_nan() { f64::INFINITY } else { epsilon })
     }
+}
+
+/// How far the noise of all these entries is from the one that is accounted for.
+pub(super) fn inexact<'e>(entries: impl Iterator<Item = &'e Entry>) -> Inexactness {
+    let of = |entry: &Entry| entry.inexact.times(entry.rounds());
+    entries.fold(Inexactness::default(), |all, entry| all.and(of(entry)))
 }
 
 /// Adds to one count.
@@ -139,11 +138,6 @@ fn add(counts: &mut Counts, kind: usize, times: u64) {
     if let Some(count) = counts.get_mut(kind) {
         *count = count.saturating_add(times);
     }
-}
-
-/// Whether a composition is contained in another one.
-fn le(counts: &[u64], other: &[u64]) -> bool {
-    counts.iter().zip(other).all(|(a, b)| a <= b)
 }
 
 /// Moves the units of a snapshot into groups that are exposed to so much more. Both lists are sorted.

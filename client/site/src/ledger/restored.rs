@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
 use ringfence_crypto::statement::{RosterEntry, Spent};
+use ringfence_keys::study::spending::Spending;
 
 use super::entry::Charged;
 use super::error::LedgerError;
@@ -29,12 +30,20 @@ impl<'a> RestoredLedger<'a> {
     }
 
     /// Charges every round of a study that is not charged yet, through the one until which the site
-    /// abstains after a restore at this time, as if it had contributed to each of them with these units and all that the ledger
-    /// knows. The last contribution that the journal holds is among them in any case. The journal's
-    /// note of this study gives way; those of other studies stand until this is done for them, too.
+    /// abstains after a restore at this time, as if it had contributed to each of them with these units
+    /// and all that the ledger knows. The last contribution that the journal holds is among them in any
+    /// case. The journal's note of this study gives way; those of other studies stand until this is
+    /// done for them, too.
     ///
-    /// This is written even where it overspends a budget: it may have happened. Nothing more of the
-    /// study is charged after that.
+    /// No more rounds are charged than can have been forgotten: nobody has been in more of them than
+    /// the study's budget is enough for, since a round beyond it is never charged. So a number that
+    /// was typed wrongly costs the study's budget at most.
+    ///
+    /// This is written even where it overspends the hospital's budget: it may have happened. Nothing
+    /// more is charged after that.
+    ///
+    /// Answers what is spent, and [`Ledger::within`] how far. Where the noise of all these rounds takes
+    /// up delta, no epsilon holds any more: it is infinite.
     ///
     /// # Errors
     /// [`LedgerError`] when it cannot be written.
@@ -43,18 +52,37 @@ impl<'a> RestoredLedger<'a> {
         charge: &RoundCharge<'_>,
         (restored_at, through): (UnixSeconds, RoundNumber),
         now: UnixSeconds,
-    ) -> Result<Spent, LedgerError> {
+    ) -> Result<(Spent, Option<f64>), LedgerError> {
         let Self(mut ledger) = self;
+        let (study, budget) = (charge.study, charge.budget);
         let mut units = ledger.check_charge(charge)?;
-        let contributed = ledger.contributed(charge.study)?.into_iter().max();
+        let contributed = ledger.contributed(study)?.into_iter().max();
         let through = contributed.map_or(through, |contributed| through.max(contributed));
-        let rounds = ledger.uncharged(charge.study, through);
-        if rounds > 0 {
+        let uncharged = ledger.uncharged(study, through);
+        if uncharged > 0 {
             units.join(&ledger.universe(ledger.book.entries(), None)?)?;
+            let most = rounds_within(charge)?.saturating_sub(ledger.fewest(study, &units)?);
+            let rounds = uncharged.min(most);
             let name = ledger.book.save(&units)?;
             let charged = Charged::Forgotten { through, rounds };
             ledger.book.append(ledger.entry(charge, charged, name, now)?)?;
         }
-        ledger.settle(charge, Some(restored_at))
+        ledger.settle(study, Some(restored_at))?;
+        let spent = match ledger.reckon(study, budget, None) {
+            Err(LedgerError::DeltaTaken { delta, .. }) => {
+                let (rounds, epsilon) = (ledger.rounds(study), f32::INFINITY);
+                Spent { rounds, epsilon, delta: delta as f32 }
+            }
+            spent => spent?,
+        };
+        Ok((spent, ledger.within(study)))
     }
+}
+
+/// In how many rounds a unit can have been: as many as the study's budget is enough for.
+fn rounds_within(charge: &RoundCharge<'_>) -> Result<u32, LedgerError> {
+    let RoundCharge { mechanisms, once, inexact, budget, .. } = *charge;
+    let (each_round, once) = (mechanisms.to_vec(), once.to_vec());
+    let spending = Spending { each_round, once, inexact };
+    Ok(spending.rounds_within(budget.epsilon, budget.delta)?)
 }

@@ -6,11 +6,12 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, StudyId};
 use ringfence_crypto::statement::Spent;
 use ringfence_keys::study::spending::rounded_up;
+use ringfence_keys::update::site_noise::inexact::DeltaLeft;
 
 use super::Ledger;
 use super::entry::{Budget, Charged, Entry};
 use super::error::LedgerError;
-use super::exposure::Exposure;
+use super::exposure::{Exposure, inexact};
 use super::units::Snapshot;
 
 impl Ledger<'_> {
@@ -65,15 +66,51 @@ impl Ledger<'_> {
         self.of_study(study).fold(0, |rounds, entry| rounds.saturating_add(entry.rounds()))
     }
 
-    /// How many rounds of a study, up to one, are not charged.
-    pub(super) fn uncharged(&self, study: StudyId, through: RoundNumber) -> u32 {
-        let mut first = 0;
+    /// How far the sums of a study are from those that have its guarantee, where they have it not
+    /// outright: see [`DeltaLeft`]. Whoever prints an epsilon says so.
+    pub fn within(&self, study: StudyId) -> Option<f64> {
+        let Budget { epsilon, delta } = self.of_study(study).last()?.budget;
+        DeltaLeft::of(delta, epsilon, inexact(self.of_study(study)))?.within()
+    }
+
+    /// How many rounds of a study the ledger knows of: those that are charged, and all up to the last
+    /// that a restore may have forgotten.
+    pub(super) fn known(&self, study: StudyId) -> u32 {
+        let first = self.first_known(study);
+        let single = |entry: &&Entry| match entry.charged {
+            Charged::Round(round) => u64::from(round.0) >= first,
+            Charged::Forgotten { .. } => false,
+        };
+        let singles = self.of_study(study).filter(single).count() as u64;
+        u32::try_from(first.saturating_add(singles)).unwrap_or(u32::MAX)
+    }
+
+    /// The first round after all that restores may have forgotten.
+    fn first_known(&self, study: StudyId) -> u64 {
+        let through = self.of_study(study).filter_map(|entry| match entry.charged {
+            Charged::Forgotten { through, .. } => Some(u64::from(through.0) + 1),
+            Charged::Round(_) => None,
+        });
+        through.max().unwrap_or(0)
+    }
+
+    /// In how many of a study's charged rounds the unit of a set was that stands in the fewest.
+    pub(super) fn fewest(&self, study: StudyId, units: &Snapshot) -> Result<u32, LedgerError> {
+        let mut rounds: Vec<u32> = vec![0; units.units().len()];
         for entry in self.of_study(study) {
-            if let Charged::Forgotten { through, .. } = entry.charged {
-                first = first.max(u64::from(through.0) + 1);
+            for unit in self.load(entry.units, None)?.units() {
+                let place = units.units().binary_search(unit);
+                if let Some(rounds) = place.ok().and_then(|place| rounds.get_mut(place)) {
+                    *rounds = rounds.saturating_add(entry.rounds());
+                }
             }
         }
-        let range = first..u64::from(through.0) + 1;
+        Ok(rounds.into_iter().min().unwrap_or(0))
+    }
+
+    /// How many rounds of a study, up to one, are not charged.
+    pub(super) fn uncharged(&self, study: StudyId, through: RoundNumber) -> u32 {
+        let range = self.first_known(study)..u64::from(through.0) + 1;
         let single = |entry: &&Entry| match entry.charged {
             Charged::Round(round) => range.contains(&u64::from(round.0)),
             Charged::Forgotten { .. } => false,

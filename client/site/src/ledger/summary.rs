@@ -37,10 +37,16 @@ pub struct LedgerSummary {
 pub struct SpentSummary {
     /// How many units took part.
     pub units: usize,
-    /// Epsilon of the unit that has spent most; 0 with no unit.
+    /// Epsilon of the unit that has spent most; 0 with no unit. Infinite, in JSON null, where what
+    /// the noise lacks to exact noise takes up delta: no epsilon holds then.
     pub worst_epsilon: f64,
-    /// Epsilon that at least half of the units have not passed; 0 with no unit.
+    /// Epsilon that at least half of the units have not passed; 0 with no unit. Infinite as above.
     pub median_epsilon: f64,
+    /// How far the opened sums are from those that have these guarantees (statistical distance),
+    /// where epsilon is so large that they have them not outright: see [`not_outright`].
+    ///
+    /// [`not_outright`]: ringfence_keys::update::site_noise::inexact::not_outright
+    pub within: Option<f64>,
 }
 
 /// One study's part.
@@ -73,7 +79,8 @@ impl LedgerSummary {
     /// # Errors
     /// [`LedgerError`] when it is altered, in use, or none.
     pub fn read(folder: &Path) -> Result<Self, LedgerError> {
-        let book = Book::open(folder)?;
+        // Whoever looks keeps nobody waiting.
+        let book = Book::open(folder)?.released();
         let mut studies: Vec<StudySummary> = Vec::new();
         for entry in book.entries() {
             if !studies.iter().any(|known| known.study == entry.study) {
@@ -128,11 +135,16 @@ fn spent<'e>(
         universe.join(&book.snapshot(name)?)?;
     }
     let exposed = Exposure::of(&universe, entries, |name| book.snapshot(name))?;
-    let groups = exposed.spending(budget)?;
+    let units = universe.units().len();
+    let groups = match exposed.spending(budget) {
+        Err(LedgerError::DeltaTaken { .. }) => vec![Spending { units, epsilon: f64::INFINITY }],
+        groups => groups?,
+    };
     Ok(SpentSummary {
-        units: universe.units().len(),
+        units,
         worst_epsilon: groups.last().map_or(0.0, |group| group.epsilon),
         median_epsilon: median(&groups),
+        within: exposed.delta_left(budget).ok().and_then(|left| left.within()),
     })
 }
 

@@ -71,7 +71,14 @@ impl Hospital {
     fn restored(&self, charge: RoundCharge<'_>, through: u32) -> Result<Spent, LedgerError> {
         let journal = Journal::open(&self.state())?;
         let ledger = RestoredLedger::open(&self.ledger(), &self.site(), &journal)?;
-        ledger.charge(&charge, (NOW, RoundNumber(through)), NOW)
+        ledger.charge(&charge, (NOW, RoundNumber(through)), NOW).map(|(spent, _)| spent)
+    }
+
+    /// What a round would come to; nothing is charged.
+    fn check(&self, charge: RoundCharge<'_>, round: u32) -> Result<Spent, LedgerError> {
+        let journal = Journal::open(&self.state())?;
+        let ledger = Ledger::open(&self.ledger(), &self.site(), &journal)?;
+        ledger.check(&charge, RoundNumber(round))
     }
 
     fn summary(&self) -> LedgerSummary {
@@ -180,6 +187,8 @@ fn a_ledger_is_made_once_and_used_by_one_process_at_a_time() {
     let locked = hospital.open(|_| LedgerSummary::read(&hospital.ledger()).unwrap_err()).unwrap();
     assert!(matches!(locked, LedgerError::Locked { .. }), "{locked}");
     assert!(locked.to_string().contains("was for 5 s"), "{locked}");
+    #[cfg(target_os = "linux")]
+    assert!(locked.to_string().contains(&format!("by process {}", std::process::id())), "{locked}");
     // For a moment it is waited for.
     let folder = hospital.ledger();
     let reader = hospital
@@ -190,6 +199,11 @@ fn a_ledger_is_made_once_and_used_by_one_process_at_a_time() {
         })
         .unwrap();
     reader.join().unwrap().unwrap();
+    // Whoever has let others at it writes no more.
+    let mut released = Book::open(&hospital.ledger()).unwrap().released();
+    let entry = released.kept[0].entry.clone();
+    let refused = released.append(entry);
+    assert!(matches!(refused, Err(LedgerError::Released { .. })), "{refused:?}");
     // A crash before the terms were written: what was drawn then serves.
     let other = hospital.folder.path().join("other");
     hospital.init(&other, AMPLE, UnitKind::Patient).unwrap();

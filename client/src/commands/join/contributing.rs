@@ -3,7 +3,6 @@
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_keys::duties::abstention::AbstentionError;
 use ringfence_keys::duties::contributor::RuleError;
-use ringfence_site::ledger::LedgerError;
 use ringfence_site::{Event, Late, RoundEnd, Sealing, SiteError, model};
 use ringfence_weights::Weights;
 
@@ -25,17 +24,10 @@ pub(super) enum Own {
 impl Participant<'_> {
     /// Whether the privacy budget suffices for a round, where the study has one. Where it does not,
     /// this site trains no more and goes on as key holder, and with the others' means.
-    pub(super) fn affords(&self, round: RoundNumber) -> Result<bool, SiteError> {
-        match self.site.check_budget(round) {
+    pub(super) async fn affords(&self, round: RoundNumber) -> Result<bool, SiteError> {
+        match self.patiently(|| async { self.site.check_budget(round) }).await {
             Ok(_) => Ok(true),
-            // Spent, or charged already for what a restore may have forgotten.
-            Err(SiteError::Ledger(error))
-                if matches!(*error, LedgerError::Overspent(_) | LedgerError::Forgotten { .. }) =>
-            {
-                self.not_contributing(round, &error);
-                Ok(false)
-            }
-            Err(error) => Err(error),
+            Err(error) => self.refrain(error, (round, false)).map(|()| false),
         }
     }
 
@@ -51,7 +43,7 @@ impl Participant<'_> {
         }
         match self.patiently(|| self.site.check_takes(round, base)).await {
             Ok(()) => Ok(true),
-            Err(error) => self.refrain(error, false).map(|()| false),
+            Err(error) => self.refrain(error, (round, false)).map(|()| false),
         }
     }
 
@@ -90,7 +82,7 @@ impl Participant<'_> {
                 Ok((self.site.join(round).await?.finish().await?, None))
             }
             Err(error) => {
-                self.refrain(error, true)?;
+                self.refrain(error, (round, true))?;
                 Ok((self.site.join(round).await?.finish().await?, None))
             }
         }
@@ -100,7 +92,11 @@ impl Participant<'_> {
     ///
     /// # Errors
     /// Any other error, as it came.
-    fn refrain(&self, error: SiteError, trained: bool) -> Result<(), SiteError> {
+    fn refrain(
+        &self,
+        error: SiteError,
+        (round, trained): (RoundNumber, bool),
+    ) -> Result<(), SiteError> {
         match error {
             SiteError::TooLate(Late { round, deadline, state }) => {
                 let holds = self.site.holds(round);
@@ -111,6 +107,9 @@ impl Participant<'_> {
                 AbstentionError::Through { round, .. }
                 | AbstentionError::OpenedBefore { round, .. },
             )) => self.not_contributing(round, &error),
+            SiteError::Ledger(error) if error.leaves_out_round() => {
+                self.not_contributing(round, &error);
+            }
             error => return Err(error),
         }
         Ok(())

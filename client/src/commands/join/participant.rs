@@ -38,10 +38,11 @@ pub(super) struct Participant<'a> {
 }
 
 impl Participant<'_> {
-    /// Asks the server who it is, before anything is sent to it, and what this site has signed there
-    /// that its privacy ledger does not know.
+    /// Asks the server who it is, before anything is sent to it; whether this site's rounds can be
+    /// charged to its privacy ledger, and what it has signed that the ledger does not know.
     pub(super) async fn meet(&self) -> Result<(), SiteError> {
         self.patiently(|| self.site.meet()).await?;
+        self.patiently(|| async { self.site.check_ledger() }).await?;
         self.patiently(|| self.site.compare_ledger_with_log()).await
     }
 
@@ -50,7 +51,6 @@ impl Participant<'_> {
         let round = state.next();
         self.site.check_unspent(round, state.model())?;
         self.out.say(&Said::RoundBegun { round, rounds: self.plan.rounds });
-        let affords = self.affords(round)?;
         self.patiently(|| self.site.publish_round_keys()).await?;
         let base = model::id(state.model());
         let known = self.patiently(|| self.site.opened(round)).await?;
@@ -58,9 +58,13 @@ impl Participant<'_> {
         let (opened, is_open) = oneshot::channel();
         let part = async {
             // A round that cannot be opened ends it at once: nobody waits for a training in vain. Nor
-            // is one begun for a round that is open and takes nothing of this site.
+            // is one begun for a round that is open and takes nothing of this site, nor beyond its
+            // budget: of a round that is over the budget says nothing any more.
             let own = async {
-                if !affords || (is_known && !self.is_taken(round, base).await?) {
+                if is_known && !self.is_taken(round, base).await? {
+                    return Ok(Own::Nothing);
+                }
+                if !self.affords(round).await? {
                     return Ok(Own::Nothing);
                 }
                 match self.site.has_contribution(round)? {

@@ -7,6 +7,7 @@ use ringfence_clock::Moment;
 use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::statement::{ClosingError, ManifestError};
 use ringfence_keys::duties::holder::HolderError;
+use ringfence_site::ledger::LedgerError;
 use ringfence_site::transport::jittered;
 use ringfence_site::{Obstacle, Site, SiteError};
 
@@ -82,8 +83,9 @@ fn retry_after(error: &SiteError) -> Option<Duration> {
     }
 }
 
-/// Whether waiting may help: the server is away or busy, or somebody has to set a clock. Other sites
-/// that are late have been waited for as long as patience says.
+/// Whether waiting may help: the server is away or busy, another process has the privacy ledger, or
+/// somebody has to set a clock. Other sites that are late have been waited for as long as patience
+/// says.
 pub(super) fn is_transient(error: &SiteError) -> bool {
     match error {
         SiteError::Transport(error) => error.is_transient() || error.is_clock(),
@@ -91,6 +93,8 @@ pub(super) fn is_transient(error: &SiteError) -> bool {
         | SiteError::Closing(ClosingError::ClosedAhead { .. })
         | SiteError::Holder(HolderError::Closing(ClosingError::ClosedAhead { .. }))
         | SiteError::ClockBehind { .. } => true,
+        // Another study of this hospital is charged, or somebody looks at the ledger.
+        SiteError::Ledger(error) => matches!(**error, LedgerError::Locked { .. }),
         _ => false,
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum Said<'a> {
     Training { round: RoundNumber, images: usize, epochs: usize, resumed: bool },
     /// This site trains with noise, by the study's privacy policy.
     PrivateTraining { round: RoundNumber, images: usize, steps: u32, resumed: bool },
+    /// What this site had trained of a round was made from something else, and is not used.
+    StartsOver { round: RoundNumber },
     /// A round ended in a certified abort.
     Aborted(&'a Abort),
     /// This site's contribution is not in the mean.
@@ -117,6 +119,10 @@ impl fmt::Display for Said<'_> {
                     counted(u64::from(*steps), "step")
                 )
             }
+            Self::StartsOver { round } => write!(
+                f,
+                "round {round}: what this site had trained before it was stopped was made from other images, patients, settings or another secret; it is not used, and training starts over"
+            ),
             Self::Aborted(abort) => abort.fmt(f),
             Self::LeftOut { round, reason } => {
                 write!(f, "round {round}: this site's contribution is not in the mean: {reason}")

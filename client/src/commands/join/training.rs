@@ -4,20 +4,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::PrivacyPolicy;
 use ringfence_durable::Readers;
 use ringfence_learning::private::{NoiseSeed, PrivateTraining};
-use ringfence_learning::{Checkpoint, Training};
+use ringfence_learning::{Checkpoint, KeptCheckpoint, Training, TrainingName};
 use ringfence_options::private_options;
 use ringfence_weights::Weights;
 use zeroize::Zeroizing;
 
+use super::output::Output;
 use super::participant::Participant;
 use super::said::Said;
 use super::state::State;
 
 /// Trains the common model on the site's images, privately where the study's policy asks for it; the
-/// update, in layout order. A checkpoint of the same training is gone on from.
+/// update, in layout order. A checkpoint of the same training is gone on from, and no other: what the
+/// ledger charges are the units of these images, so the update must come from them alone.
 pub(super) async fn update(
     participant: &Participant<'_>,
     state: &State,
@@ -34,10 +37,24 @@ pub(super) async fn update(
     Ok(trained.difference(&base)?.into_values())
 }
 
-/// Which training it is: of the same site, round and study, with the same options.
+/// Which training it is: of the same site, round and study.
 fn of(participant: &Participant<'_>, state: &State) -> String {
     let Participant { site, .. } = participant;
     format!("{} round {} of {}", site.id(), state.next(), site.study_id())
+}
+
+/// The checkpoint of a training, if there is one; one of the same round that was made from something
+/// else is not used, and that is said.
+fn kept(
+    path: &Path,
+    name: &TrainingName,
+    (out, round): (&Output, RoundNumber),
+) -> Option<Checkpoint> {
+    let kept = Checkpoint::load(path, name);
+    if kept == KeptCheckpoint::MadeFromOther {
+        out.say(&Said::StartsOver { round });
+    }
+    kept.own()
 }
 
 /// How this site trains in this round.
@@ -55,16 +72,16 @@ async fn usual(participant: &Participant<'_>, state: &State) -> anyhow::Result<W
     let Participant { plan, data, out, writes, .. } = *participant;
     let (round, options) = (state.next(), options(participant, state)?);
     let (path, base, data) = (state.checkpoint(), state.model().clone(), Arc::clone(data));
-    let of = format!("{}: {options:?}", of(participant, state));
-    let task = plan.task()?;
-    let checkpoint = Checkpoint::load(&path, &of);
-    let (images, epochs, resumed) = (data.train.len(), options.epochs, checkpoint.is_some());
-    out.say(&Said::Training { round, images, epochs, resumed });
+    let (of, task, out) = (of(participant, state), plan.task()?, out.clone());
     let (bar, writes) = (out.progress_bar("training"), writes.clone());
     // A thread of its own: training takes minutes, and this site must answer meanwhile.
     let trained = tokio::task::spawn_blocking(move || {
         let training =
             Training { task: task.as_ref(), start: &base, samples: &data.train, options: &options };
+        let name = training.name(&of)?;
+        let checkpoint = kept(&path, &name, (&out, round));
+        let (images, epochs, resumed) = (data.train.len(), options.epochs, checkpoint.is_some());
+        out.say(&Said::Training { round, images, epochs, resumed });
         let trained = training.run_from(
             checkpoint.as_ref(),
             &mut |step| {
@@ -72,7 +89,7 @@ async fn usual(participant: &Participant<'_>, state: &State) -> anyhow::Result<W
                 bar.set_position(((step.epoch - 1) * step.batches + step.batch) as u64);
                 bar.set_message(format!("round {round}, loss {:.3}", step.loss));
             },
-            &mut |checkpoint| writes.whole(|| checkpoint.save(&path, &of)),
+            &mut |checkpoint| writes.whole(|| checkpoint.save(&path, &name)),
         );
         bar.finish_and_clear();
         trained
@@ -89,12 +106,7 @@ async fn private(
     let (round, options) = (state.next(), options(participant, state)?);
     let seed = noise_seed(&state.noise_seed())?;
     let (path, base, data) = (state.checkpoint(), state.model().clone(), Arc::clone(data));
-    let name = of(participant, state);
-    let of = format!("{name}: {options:?}, {private:?}");
-    let task = plan.task()?;
-    let checkpoint = Checkpoint::load(&path, &of);
-    let (images, steps, resumed) = (data.train.len(), private.steps, checkpoint.is_some());
-    out.say(&Said::PrivateTraining { round, images, steps, resumed });
+    let (of, task, out) = (of(participant, state), plan.task()?, out.clone());
     let (bar, writes) = (out.progress_bar("private training"), writes.clone());
     let trained = tokio::task::spawn_blocking(move || {
         let training = PrivateTraining {
@@ -104,8 +116,12 @@ async fn private(
             options: &options,
             private: &private,
             seed: &seed,
-            of: &name,
+            of: &of,
         };
+        let name = training.name()?;
+        let checkpoint = kept(&path, &name, (&out, round));
+        let (images, steps, resumed) = (data.train.len(), private.steps, checkpoint.is_some());
+        out.say(&Said::PrivateTraining { round, images, steps, resumed });
         let trained = training.run_from(
             checkpoint.as_ref(),
             &mut |step| {
@@ -113,7 +129,7 @@ async fn private(
                 bar.set_position(step.step.into());
                 bar.set_message(format!("round {round}, {} of the images", step.images));
             },
-            &mut |checkpoint| writes.whole(|| checkpoint.save(&path, &of)),
+            &mut |checkpoint| writes.whole(|| checkpoint.save(&path, &name)),
         );
         bar.finish_and_clear();
         trained

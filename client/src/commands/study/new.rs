@@ -15,7 +15,7 @@ use ringfence_site::model;
 use ringfence_weights::Weights;
 
 use super::describe::summary;
-use super::privacy::{PrivacyArgs, plan_rounds};
+use super::privacy::PrivacyArgs;
 use crate::files;
 
 /// What the study pins of training.
@@ -107,7 +107,7 @@ impl New {
         self.replacing.check(&self.out)?;
         let aggregator_key = files::read_aggregator_key(&self.aggregator_key)?;
         let (training, plan, weights) = self.training()?;
-        let rounds = plan_rounds(&training);
+        let rounds = training.rounds();
         let roster: Vec<RosterEntry> = self
             .sites
             .iter()

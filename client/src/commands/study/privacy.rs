@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use ringfence_crypto::statement::{PrivacyPolicy, PrivacyUnit, RecordLevel, SiteLevel, Training};
+use ringfence_crypto::statement::{PrivacyPolicy, PrivacyUnit, RecordLevel, SiteLevel};
 use ringfence_keys::study::draft::StudyDraft;
 use ringfence_keys::study::spending::{least_noise, least_site_noise};
 
@@ -153,11 +153,4 @@ fn needed<T>(privacy: &str, name: &str, value: Option<T>) -> anyhow::Result<T> {
     value.with_context(|| {
         format!("--privacy {privacy} needs {name}; see `ringfence study new --help`")
     })
-}
-
-/// The rounds of the plan that a study pins; none where it pins no plan, or one of a program that
-/// says it otherwise.
-pub(super) fn plan_rounds(training: &Training) -> Option<u32> {
-    let rounds = training.settings().iter().find(|setting| setting.name == "rounds")?;
-    rounds.value.parse().ok()
 }

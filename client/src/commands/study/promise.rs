@@ -4,10 +4,9 @@ use ringfence_crypto::statement::{
     PrivacyPolicy, PrivacyUnit, RecordLevel, SiteLevel, Study, Weighting,
 };
 use ringfence_keys::study::spending::{ACCOUNTANT, rounds_within, spent};
+use ringfence_keys::update::site_noise::inexact::not_outright;
 use ringfence_keys::update::site_noise::parameters::SiteNoise;
 use serde::Serialize;
-
-use super::privacy::plan_rounds;
 
 /// A policy in words, and what it comes to over the rounds of the study's plan.
 #[derive(Debug, Serialize)]
@@ -44,7 +43,7 @@ impl Promise {
     /// What a study promises; nothing where its sums are exact.
     pub(super) fn of(study: &Study) -> Option<Self> {
         let budget = study.privacy.budget()?;
-        let plan_rounds = plan_rounds(&study.training);
+        let plan_rounds = study.training.rounds();
         let of_plan = plan_rounds.map_or(Ok(None), |rounds| spent(study, rounds));
         let within = rounds_within(study);
         let not_computed = within.as_ref().err().or(of_plan.as_ref().err()).map(|e| e.to_string());
@@ -117,12 +116,7 @@ impl Promise {
         if let Ok(noise) = SiteNoise::of(study) {
             self.noise += &format!(". In numbers, {}", noise.explain(study.roster.len()));
             let left = self.plan_rounds.and_then(|rounds| noise.delta_left(rounds).ok());
-            if let Some(left) = left.filter(|left| !left.outright) {
-                self.beyond.push(format!(
-                    "the sums themselves, at so large an epsilon: they are within {:.1e} of sums that have this guarantee (statistical distance)",
-                    left.charged
-                ));
-            }
+            self.beyond.extend(left.and_then(|left| left.within()).map(not_outright));
         }
         self.beyond.push("that a site takes part, and in which rounds".into());
         if threshold.names() {

@@ -10,7 +10,7 @@ mod error;
 mod tests;
 
 use ringfence_crypto::statement::{Budget, PrivacyPolicy, RecordLevel, Spent, Study};
-use ringfence_privacy::{Accountant, Mechanism, Release, epsilon};
+use ringfence_privacy::{Account, Accountant, Error, Mechanism, Release, epsilon};
 
 use crate::update::site_noise::inexact::{DeltaLeft, Inexactness};
 use crate::update::site_noise::parameters::{SiteNoise, SiteNoiseError};
@@ -81,6 +81,41 @@ impl Spending {
         let left = left.ok_or(SiteNoiseError::Delta { delta, rounds, distance })?;
         Ok(rounded_up(epsilon(&self.releases(rounds), left.delta, ACCOUNTANT)?))
     }
+
+    /// The most rounds, at most 2^31, that a budget of this epsilon at this delta is enough for.
+    ///
+    /// # Errors
+    /// Numbers that the accountant refuses.
+    pub fn rounds_within(&self, budget: f64, delta: f64) -> Result<u32, Error> {
+        let (mechanisms, times): (Vec<_>, Vec<_>) =
+            self.each_round.iter().chain(&self.once).copied().unzip();
+        let account = Account::new(mechanisms, ACCOUNTANT)?;
+        let enough = |rounds: u32| -> Result<bool, Error> {
+            // So many rounds' noise may take up delta, whatever epsilon is.
+            let Some(left) = DeltaLeft::of(delta, budget, self.inexact.times(rounds)) else {
+                return Ok(false);
+            };
+            let each = self.each_round.len();
+            let of = |(place, times): (usize, &u64)| match place < each {
+                true => times.saturating_mul(rounds.into()),
+                false => *times,
+            };
+            let times: Vec<u64> = times.iter().enumerate().map(of).collect();
+            Ok(account.epsilon(&times, left.delta)? <= budget)
+        };
+        let (mut low, mut high) = (0, 1);
+        while enough(high)? {
+            if high == MOST_ROUNDS {
+                return Ok(high);
+            }
+            (low, high) = (high, high * 2);
+        }
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            *(if enough(middle)? { &mut low } else { &mut high }) = middle;
+        }
+        Ok(low)
+    }
 }
 
 /// What a site has spent when it has contributed to so many rounds, at least 1, as its header states
@@ -100,30 +135,11 @@ pub fn spent(study: &Study, rounds: u32) -> Result<Option<Spent>, SpendingError>
 /// As [`spent`].
 pub fn rounds_within(study: &Study) -> Result<Option<u32>, SpendingError> {
     let Some(budget) = study.privacy.budget() else { return Ok(None) };
-    let spending = Spending::of(study)?;
-    let enough = |rounds: u32| -> Result<bool, SpendingError> {
-        match spending.epsilon(rounds, budget) {
-            Ok(spent) => Ok(spent <= budget.epsilon),
-            // So many rounds' noise would take up delta, whatever epsilon is.
-            Err(SpendingError::SiteNoise(SiteNoiseError::Delta { .. })) => Ok(false),
-            Err(error) => Err(error),
-        }
-    };
-    let (mut low, mut high) = (0, 1);
-    while enough(high)? {
-        if high == MOST_ROUNDS {
-            return Ok(Some(high));
-        }
-        (low, high) = (high, high * 2);
-    }
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        *(if enough(middle)? { &mut low } else { &mut high }) = middle;
-    }
-    Ok(Some(low))
+    let (epsilon, delta) = (budget.epsilon.into(), budget.delta.into());
+    Ok(Some(Spending::of(study)?.rounds_within(epsilon, delta)?))
 }
 
-/// Beyond this [`rounds_within`] does not look.
+/// Beyond this [`Spending::rounds_within`] does not look.
 const MOST_ROUNDS: u32 = 1 << 31;
 
 /// What so many rounds spend, if that is within the study's budget.

@@ -26,14 +26,18 @@ pub struct ClippedSum {
 const NORM_ERROR: f64 = 1e-4;
 
 /// What a gradient of this length is multiplied with, so that its length is at most `clip`: 0 where
-/// it has no length.
+/// it has no length, and where the factor is so small that 32 bits do not hold its digits: rounded, it
+/// may be twice as large.
 pub(super) fn factor(norm: f64, clip: f64) -> f32 {
     let most = clip * (1.0 - NORM_ERROR);
-    match norm.is_finite() {
-        true if norm > most => (most / norm) as f32,
-        true => 1.0,
-        false => 0.0,
+    if !norm.is_finite() {
+        return 0.0;
     }
+    if norm <= most {
+        return 1.0;
+    }
+    let factor = (most / norm) as f32;
+    if factor.is_normal() { factor } else { 0.0 }
 }
 
 /// Units whose gradients are held at once: what is summed in which order must not depend on how
@@ -152,5 +156,19 @@ mod tests {
         for norm in [f64::NAN, f64::INFINITY] {
             assert_eq!(factor(norm, 1.0), 0.0);
         }
+    }
+
+    #[test]
+    fn no_factor_is_rounded_beyond_the_clip_however_small_it_is() {
+        // From what 32 bits hold with all digits down to where they hold none.
+        for exponent in 0..2000 {
+            let norm = 1e30 * 1.02_f64.powi(exponent);
+            for clip in [2.3e-9, 1e-7, 1.0] {
+                let clipped = norm * f64::from(factor(norm, clip));
+                assert!(clipped <= clip, "{norm}: {} clips", clipped / clip);
+            }
+        }
+        assert_eq!(factor(1e36, 2.3e-9), 0.0);
+        assert!(factor(1e28, 2.3e-9) > 0.0);
     }
 }

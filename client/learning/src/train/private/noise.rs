@@ -3,7 +3,8 @@
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::chance::{Key, generator};
+use super::chance::generator;
+use crate::train::derivation::Key;
 
 /// Values that one stream of the generator serves: fixed, so that the noise does not depend on how
 /// many threads there are.

@@ -20,6 +20,10 @@ pub enum PrivacyUnit {
     },
 }
 
+/// The shortest length to clip to. Gradients are added in 32 bits: those that are cut to much less have
+/// values whose digits these do not hold, and then a cut gradient may be longer than it should.
+const LEAST_CLIP: f64 = 1e-12;
+
 /// What fixes the privacy of a round's training. Numbers are doubles, so that what is accounted for
 /// is what is done.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,8 +55,8 @@ impl PrivateOptions {
         if unit == (PrivacyUnit::Patient { records_per_step: 0 }) {
             return refuse("records_per_step", "at least 1 image of a patient a step", 0);
         }
-        if !(f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&clip) {
-            return refuse("clip", "a positive length that a 32-bit number can hold", clip);
+        if !(LEAST_CLIP..=f64::from(f32::MAX)).contains(&clip) {
+            return refuse("clip", "a length from 1e-12 to what a 32-bit number can hold", clip);
         }
         let noise = "a positive number (without noise there is no privacy)";
         if !(noise_multiplier > 0.0 && (noise_multiplier * clip).is_finite()) {

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::chance::{Derivation, Key, NoiseSeed, generator};
+use super::chance::{NoiseSeed, generator};
 use super::clip::ClippedSum;
 use super::noise::noised;
 use super::options::PrivateOptions;
@@ -12,6 +12,8 @@ use crate::data::dataset::Sample;
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 use crate::task::Task;
+use crate::train::checkpoint::TrainingName;
+use crate::train::derivation::{Derivation, Key};
 use crate::train::optimizer::Stepper;
 use crate::train::{Algorithm, Checkpoint, TrainOptions};
 use ringfence_weights::{Weights, WeightsError};
@@ -121,6 +123,17 @@ impl PrivateTraining<'_> {
         let last = parameters.to_weights()?;
         last.check_finite()?;
         Ok(last)
+    }
+
+    /// What names its checkpoints. It follows from the run's key, as chance does, and from the first
+    /// weights: so a checkpoint never brings units into the weights that are not among the samples.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] where the options cannot be written.
+    pub fn name(&self) -> Result<TrainingName, LearnError> {
+        let start: Vec<f32> = self.start.values().collect();
+        let key = Derivation::new("ringfence private training checkpoint v1", &*self.key()?);
+        Ok(TrainingName::new(self.of, key.values(&start)))
     }
 
     /// The run's key: another one as soon as name, options or data differ.

@@ -28,7 +28,9 @@ fn a_round_is_charged_once_and_never_otherwise() {
         (RoundCharge { mechanisms: &other, ..round("s", &units) }, "another mechanism"),
     ];
     for (charge, said) in differs {
-        let error = hospital.charge(charge, 0).unwrap_err().to_string();
+        let error = hospital.charge(charge, 0).unwrap_err();
+        assert!(error.leaves_out_round(), "{error}");
+        let error = error.to_string();
         assert!(error.contains(said) && error.contains("charged already"), "{error}");
     }
     assert_eq!(hospital.bytes("entries"), entries);
@@ -50,14 +52,14 @@ fn training_stops_before_a_budget_is_overspent() {
         let units = Units::Patients(names.clone());
         let charge = RoundCharge { budget: of_study, ..round("s", &units) };
         for number in 0..3 {
-            let round = RoundNumber(number);
-            let asked = hospital.open(|ledger| ledger.check(&charge, round)).unwrap().unwrap();
+            let asked = hospital.check(charge, number).unwrap();
             assert_eq!(asked, hospital.charge(charge, number).unwrap());
         }
         let before = (hospital.bytes("entries"), hospital.bytes("head.json"));
         // Before anything is trained, and again when it would leave.
-        let asked = hospital.open(|ledger| ledger.check(&charge, RoundNumber(3))).unwrap();
-        let LedgerError::Overspent(overspent) = asked.unwrap_err() else { panic!() };
+        let LedgerError::Overspent(overspent) = hospital.check(charge, 3).unwrap_err() else {
+            panic!()
+        };
         let error = hospital.charge(charge, 3).unwrap_err().to_string();
         assert_eq!(error, overspent.to_string());
         assert!(error.contains(said) && error.contains("7 of 7 units"), "{error}");
@@ -158,7 +160,7 @@ fn a_delta_that_is_not_below_one_over_the_units_is_refused() {
         let charge = RoundCharge { budget: of_study, ..round("s", &three) };
         hospital.charge(charge, 0).unwrap();
         let error = hospital.charge(RoundCharge { units: &four, ..charge }, 1).unwrap_err();
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(said) && error.leaves_out_round(), "{error}");
     }
 }
 
@@ -248,6 +250,55 @@ fn what_a_study_does_once_is_charged_once_and_inexact_noise_takes_of_delta() {
 
     let coarse = Inexactness { added: 1e-6, squared: 0.0 };
     let error = hospital.charge(RoundCharge { inexact: coarse, ..round("t", &units) }, 1);
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("may take a tenth of delta at most"), "{error}");
+    let error = error.unwrap_err();
+    assert!(error.to_string().contains("may take a tenth of delta at most"), "{error}");
+    // Spent as a budget is: the site contributes no more, and goes on as key holder.
+    assert!(error.leaves_out_round());
+}
+
+/// Where epsilon is so large that what noise lacks to exact noise cannot be taken off delta outright,
+/// whoever prints an epsilon can say so. A restore charges no more rounds than such noise allows.
+#[test]
+fn epsilons_that_do_not_hold_outright_are_known() {
+    let hospital = Hospital::new(AMPLE);
+    let names = patients(0..3);
+    let units = Units::Patients(names);
+    let within = || hospital.open(|ledger| ledger.within(study("s"))).unwrap();
+    hospital.charge(round("s", &units), 0).unwrap();
+    assert_eq!((within(), hospital.summary().spent.within), (None, None));
+    let inexact = Inexactness { added: 3e-7, squared: 0.0 };
+    hospital.charge(RoundCharge { inexact, ..round("s", &units) }, 1).unwrap();
+    assert_eq!((within(), hospital.summary().studies[0].spent.within), (Some(3e-7), Some(3e-7)));
+    let charge = RoundCharge { inexact, ..round("s", &units) };
+    // Of three such rounds the noise takes a tenth of delta: one of these three was exact.
+    let spent = hospital.restored(charge, 9).unwrap();
+    assert_eq!((spent.rounds, spent.epsilon.is_finite()), (3, true));
+    assert_eq!(hospital.summary().spent.within, Some(6e-7));
+    hospital.charge(charge, 10).unwrap();
+    let error = hospital.charge(charge, 11).unwrap_err();
+    assert!(matches!(error, LedgerError::DeltaTaken { .. }), "{error}");
+}
+
+/// A hospital with thousands of patients and many studies on parts of them: hundreds of compositions
+/// are as quickly known as one.
+#[test]
+fn many_studies_on_parts_of_the_patients_are_added_up_in_seconds() {
+    let (hospital, mut seed) = (Hospital::new(AMPLE), 3u64);
+    let mut random = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 63 == 0
+    };
+    let names = patients(0..1500);
+    let started = std::time::Instant::now();
+    for number in 0..9 {
+        let part = Units::Patients(names.iter().filter(|_| random()).cloned().collect());
+        let steps = [(Mechanism::gaussian(3.0 + f64::from(number) / 64.0, 0.015_625), 500)];
+        let name = format!("study {number}");
+        let charge = RoundCharge { mechanisms: &steps, ..round(&name, &part) };
+        hospital.charge(charge, 0).unwrap();
+    }
+    let summary = hospital.summary();
+    assert!(summary.spent.median_epsilon > 0.0 && summary.spent.units > 1400);
+    // Work of a minute or more where each composition is worked out by itself.
+    assert!(started.elapsed().as_secs() < 30, "{} s", started.elapsed().as_secs());
 }

@@ -130,22 +130,45 @@ fn a_ledger_that_was_restored_alone_is_mended_study_by_study() {
     assert_eq!(hospital.summary().spent.worst_epsilon, epsilon_of(5));
 }
 
+/// Nobody was in more rounds of a study than its budget is enough for: a number that was typed wrongly
+/// costs that budget, and nothing of the hospital's beyond it.
 #[test]
-fn a_restore_that_overspends_is_written_down_and_ends_the_study() {
+fn a_restore_charges_no_more_rounds_than_a_budget_is_enough_for() {
     let tight = Budget { epsilon: (epsilon_of(3) + epsilon_of(4)) / 2.0, delta: DELTA };
     let (hospital, names) = (Hospital::new(AMPLE), patients(0..3));
     let units = Units::Patients(names.clone());
     let charge = RoundCharge { budget: tight, ..round("s", &units) };
     hospital.charge(charge, 0).unwrap();
-    let spent = hospital.restored(charge, 9).unwrap();
-    assert!(spent.rounds == 10 && f64::from(spent.epsilon) > tight.epsilon);
-    let error = hospital.charge(charge, 10).unwrap_err();
+    let spent = hospital.restored(charge, 500).unwrap();
+    assert_eq!((spent.rounds, spent.epsilon), (3, rounded_up(epsilon_of(3))));
+    assert_eq!(hospital.summary().spent.worst_epsilon, epsilon_of(3));
+    // Its part in the study ends there, and it stays away through the round that was given.
+    let error = hospital.charge(charge, 501).unwrap_err();
     assert!(matches!(error, LedgerError::Overspent(_)), "{error}");
-    // Nor with patients that have spent nothing: the header would say what the worst has spent.
-    let others = patients(5..9);
-    let units = Units::Patients(others.clone());
-    let error = hospital.charge(RoundCharge { units: &units, ..charge }, 10).unwrap_err();
-    assert!(error.to_string().contains("3 of 7 units"), "{error}");
+    let error = hospital.charge(charge, 500).unwrap_err();
+    assert!(matches!(error, LedgerError::Forgotten { .. }), "{error}");
+    // No header of a round that is covered counts more rounds than the ledger knows.
+    let known = |signed| hospital.open(|ledger| ledger.check_log(study("s"), signed)).unwrap();
+    known(501).unwrap();
+    known(502).unwrap_err();
+    // Again, and further: nothing is left to be forgotten.
+    assert_eq!(hospital.restored(charge, 600).unwrap(), spent);
+}
+
+/// Whoever the ledger knows may have been in forgotten rounds: a patient of another study in as many as
+/// the budget is enough for, one who is charged already in the rest.
+#[test]
+fn a_restore_charges_what_the_unit_of_the_fewest_rounds_may_have_been_in() {
+    let tight = Budget { epsilon: (epsilon_of(3) + epsilon_of(4)) / 2.0, delta: DELTA };
+    let hospital = Hospital::new(AMPLE);
+    let (units, others) = (Units::Patients(patients(0..3)), Units::Patients(patients(5..6)));
+    hospital.charge(round("another", &others), 0).unwrap();
+    let charge = RoundCharge { budget: tight, ..round("s", &units) };
+    hospital.charge(charge, 0).unwrap();
+    let spent = hospital.restored(charge, 500).unwrap();
+    assert_eq!((spent.rounds, spent.epsilon), (4, rounded_up(epsilon_of(4))));
+    let error = hospital.charge(charge, 501).unwrap_err();
+    assert!(error.to_string().contains("3 of 4 units"), "{error}");
 }
 
 /// A contribution of the journal that the ledger does not know was charged somewhere else, or before

@@ -63,6 +63,21 @@ impl DeltaLeft {
         let (charged, outright) = if both <= most { (both, true) } else { (distance, false) };
         (charged <= most).then_some(Self { delta: delta - charged, charged, outright })
     }
+
+    /// How far the sums are from those that have the guarantee, where they have it not outright: the
+    /// statistical distance.
+    pub fn within(&self) -> Option<f64> {
+        (!self.outright).then_some(self.charged)
+    }
+}
+
+/// What a guarantee does not hold for where the sums are so far from those that have it: for whoever
+/// prints an epsilon.
+#[must_use]
+pub fn not_outright(within: f64) -> String {
+    format!(
+        "the sums themselves, at so large an epsilon: they are within {within:.1e} of sums that have this guarantee (statistical distance)"
+    )
 }
 
 #[cfg(test)]
@@ -86,6 +101,8 @@ mod tests {
         let inexact = Inexactness { added: 1e-7, squared: 0.0 };
         let large = DeltaLeft::of(1e-5, 1e9, inexact).unwrap();
         assert!(!large.outright && large.charged == 1e-7, "{large:?}");
+        assert_eq!((left.within(), large.within()), (None, Some(1e-7)));
+        assert!(not_outright(1e-7).contains("within 1.0e-7 of sums"));
         assert_eq!(DeltaLeft::of(9e-7, 1.0, inexact), None);
     }
 }
