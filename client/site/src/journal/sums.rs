@@ -61,15 +61,13 @@ impl Sums {
         Some(listed.any(|(listed, _)| *listed == digest))
     }
 
-    /// Lists the digest that a file is about to have, beside the one that it has. What is not there
-    /// any more is left out. Answers whether there is a file that must not be without its digest.
+    /// Lists the digest that a file is about to have, beside the one that it has. Answers whether there
+    /// is a file that must not be without its digest.
     fn list(&mut self, file: &Path, next: Digest) -> Result<bool, JournalError> {
         let name = name(file);
         let now = whole(file)?.map(|bytes| Digest::of(&bytes));
-        self.lines.retain(|(digest, of)| match *of == name {
-            true => Some(*digest) == now && *digest != next,
-            false => file.with_file_name(of).exists(),
-        });
+        let stays = |digest: Digest| Some(digest) == now && digest != next;
+        self.lines.retain(|(digest, of)| *of != name || stays(*digest));
         self.lines.push((next, name));
         Ok(now.is_some())
     }
@@ -116,6 +114,8 @@ pub(super) fn write(
     let Some((first, _)) = files.first() else { return Ok(()) };
     let mut sums = Sums::beside(first)?;
     let (before, mut replaced) = (sums.lines.clone(), false);
+    // Before any is listed: those that are written now are not there yet.
+    sums.lines.retain(|(_, of)| first.with_file_name(of).exists());
     for (file, bytes) in files {
         replaced |= sums.list(file, Digest::of(bytes))?;
     }
