@@ -10,6 +10,7 @@ mod codestream;
 mod colour;
 mod fault;
 mod file;
+mod functional;
 mod grey;
 mod native;
 mod placement;

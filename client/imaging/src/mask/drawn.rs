@@ -25,7 +25,10 @@ pub(crate) struct Drawn {
     pub(crate) sources: Vec<Vec<Source>>,
     /// Every image that it was drawn on, also those without anything inside.
     pub(crate) covered: BTreeSet<String>,
-    /// Slices without anything inside may be missing, and several may lie on one another.
+    /// Which frame of a segmentation each slice is; empty of other masks.
+    pub(crate) parts: Vec<Part>,
+    /// Slices without anything inside may be missing, and those of several segments may lie on one
+    /// another.
     pub(crate) sparse: bool,
 }
 
@@ -34,6 +37,15 @@ pub(crate) type Source = (String, Option<usize>);
 
 /// What the values of a mask mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
+/// A frame of a segmentation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// Counted from 0.
+    pub(crate) frame: usize,
+    /// Its segment; none where its values tell them apart.
+    pub(crate) segment: Option<u32>,
+}
+
 pub(crate) enum Meaning {
     /// Two levels, or labels, or a share of each pixel from 0 to 1.
     Levels,
@@ -66,6 +78,8 @@ impl Drawn {
             covered: BTreeSet::new(),
             sparse: false,
         }
+            parts: Vec::new(),
+            spread: false,
     }
 }
 

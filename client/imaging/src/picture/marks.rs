@@ -115,6 +115,25 @@ pub(super) const END: u8 = 0xd9;
 pub(super) const SCAN: u8 = 0xda;
 
 /// The next marker and where its segment starts. Coded data hold none: after 0xff stands a byte
+/// Width, height and channels of a JPEG-LS stream, by its frame header (ISO 14495-1, C.2.2).
+pub(crate) fn jpeg_ls_size(bytes: &[u8]) -> Option<(u16, u16, u8)> {
+    let mut at = 0;
+    loop {
+        let (marker, after) = next_marker(bytes, at)?;
+        let segment = bytes.get(after..)?;
+        at = match (marker, segment) {
+            (START, _) => after,
+            (END, _) => return None,
+            (0xf7, [_, _, _, height, low, width, lower, channels, ..]) => {
+                let [height, width] = [[*height, *low], [*width, *lower]].map(u16::from_be_bytes);
+                return Some((width, height, *channels));
+            }
+            (_, [high, low, ..]) => after + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return None,
+        };
+    }
+}
+
 /// below 0x80 there, or the mark of a restart.
 pub(super) fn next_marker(bytes: &[u8], start: usize) -> Option<(u8, usize)> {
     let pairs = bytes.get(start..)?.windows(2);
