@@ -94,7 +94,9 @@ pub(crate) fn mask(
         check_blurred(&values, width as usize, if count == 1 { 8 } else { 16 })?;
     }
     let values = values.into_iter().map(|value| value as u16).collect();
-    Ok(shown(format, (width, height), values, orientation, meaning))
+    let mut drawn = shown(format, (width, height), values, orientation, meaning);
+    drawn.spread = format == Format::Png && marks::png_bits(bytes).is_some_and(|bits| bits < 8);
+    Ok(drawn)
 }
 
 /// A mask of one channel, turned as it is shown.
@@ -146,9 +148,9 @@ impl Picture {
             Format::Gif => ImageFormat::Gif,
             _ => ImageFormat::Png,
         };
+        let orientation = tags::orientation(bytes, format)?;
         let fault = |error| image_fault(format, error);
         let mut allowed = image::Limits::default();
-        let orientation = tags::orientation(bytes, format)?;
         // Decoders hold up to 8 bytes a pixel (16-bit RGBA), with a buffer of their own.
         allowed.max_alloc = Some(limits.values.saturating_mul(12));
         let mut reader = ImageReader::with_format(Cursor::new(bytes), known);

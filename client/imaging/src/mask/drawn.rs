@@ -21,6 +21,8 @@ pub(crate) struct Drawn {
     /// Whether rows and columns run otherwise than they are stored, as the header of a NIfTI file says
     /// or as is usual where it says nothing.
     pub(crate) turned: bool,
+    /// Whether a grey PNG of fewer than 8 bits was spread over 0 to 255.
+    pub(crate) spread: bool,
     /// Which image each slice was drawn on, where DICOM says so; else empty.
     pub(crate) sources: Vec<Vec<Source>>,
     /// Every image that it was drawn on, also those without anything inside.
@@ -35,8 +37,6 @@ pub(crate) struct Drawn {
 /// A frame of an image: its SOP Instance UID, and its number from 1 where it has several.
 pub(crate) type Source = (String, Option<usize>);
 
-/// What the values of a mask mean.
-#[derive(Clone, Copy, Debug, PartialEq)]
 /// A frame of a segmentation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
@@ -46,6 +46,8 @@ pub(crate) struct Part {
     pub(crate) segment: Option<u32>,
 }
 
+/// What the values of a mask mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Meaning {
     /// Two levels, or labels, or a share of each pixel from 0 to 1.
     Levels,
@@ -76,10 +78,10 @@ impl Drawn {
             turned: false,
             sources: Vec::new(),
             covered: BTreeSet::new(),
-            sparse: false,
-        }
             parts: Vec::new(),
             spread: false,
+            sparse: false,
+        }
     }
 }
 

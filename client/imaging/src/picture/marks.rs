@@ -24,6 +24,11 @@ pub(crate) fn check(bytes: &[u8], format: Format, limits: Limits) -> Result<(), 
     checked.map_err(|what| Fault::damaged(format, what))
 }
 
+/// Bits a sample of a PNG, as its header says (PNG, third edition, 11.2.1).
+pub(crate) fn png_bits(bytes: &[u8]) -> Option<u8> {
+    png_chunk(bytes, *b"IHDR")?.get(8).copied()
+}
+
 /// The data of a PNG's chunk of this type. The chunks have been checked.
 pub(crate) fn png_chunk(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
     Chunks { bytes, at: 8 }.flatten().find(|chunk| chunk.kind == kind).map(|chunk| chunk.data)
@@ -110,11 +115,6 @@ pub(crate) fn jpeg(bytes: &[u8]) -> Result<(), String> {
     Err("expected an end marker after the last scan, found none".to_string())
 }
 
-pub(super) const START: u8 = 0xd8;
-pub(super) const END: u8 = 0xd9;
-pub(super) const SCAN: u8 = 0xda;
-
-/// The next marker and where its segment starts. Coded data hold none: after 0xff stands a byte
 /// Width, height and channels of a JPEG-LS stream, by its frame header (ISO 14495-1, C.2.2).
 pub(crate) fn jpeg_ls_size(bytes: &[u8]) -> Option<(u16, u16, u8)> {
     let mut at = 0;
@@ -134,6 +134,11 @@ pub(crate) fn jpeg_ls_size(bytes: &[u8]) -> Option<(u16, u16, u8)> {
     }
 }
 
+pub(super) const START: u8 = 0xd8;
+pub(super) const END: u8 = 0xd9;
+pub(super) const SCAN: u8 = 0xda;
+
+/// The next marker and where its segment starts. Coded data hold none: after 0xff stands a byte
 /// below 0x80 there, or the mark of a restart.
 pub(super) fn next_marker(bytes: &[u8], start: usize) -> Option<(u8, usize)> {
     let pairs = bytes.get(start..)?.windows(2);

@@ -155,7 +155,7 @@ pub enum DataError {
         other_label: u32,
     },
     /// Labels are chosen of which none stands in any mask.
-    #[error("{}: expected a label that --mask-label chooses in at least one of the masks, found none, but {found} in this one; choose among the values that the masks hold (a grey PNG of fewer than 8 bits counts from 0 to 255)", path.display())]
+    #[error("{}: expected a label that --mask-label chooses in at least one of the masks, found none, but {found} in this one; choose among the values that the masks hold", path.display())]
     NoMaskLabel {
         /// A mask.
         path: PathBuf,
