@@ -23,5 +23,5 @@ mod value;
 mod volume;
 
 pub(crate) use file::looks_bare;
-pub(crate) use series::{files as series_files, holds_slices};
+pub(crate) use series::{files as series_files, holds_slices, slices_apart};
 pub(crate) use volume::{Volume, frames};

@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use image::{GrayImage, Luma, RgbImage};
 use indicatif::ProgressIterator;
 use ringfence_exit::INCOMPLETE;
-use ringfence_learning::data::{Labelled, Picture};
+use ringfence_learning::data::{Labelled, Picture, slices_apart};
 use ringfence_learning::task::{Tint, rgb_pixels, tinted};
 use ringfence_learning::{DataOptions, TaskName, TrainingPlan, predict};
 use ringfence_options::{DeviceArgs, ObjectArg, ReadArgs};
@@ -66,7 +66,9 @@ impl Predict {
         inputs.check_heeded(&options)?;
         empty_folder(&self.out)?;
         // Before the work: `slice_index` was meant for `slice`, perhaps.
-        for line in [inputs.unused_columns(), inputs.given_again()].into_iter().flatten() {
+        let paths = inputs.files.iter().map(|file| file.path.as_path());
+        let apart = slices_apart(paths, &options.imaging);
+        for line in [inputs.unused_columns(), inputs.given_again(), apart].into_iter().flatten() {
             println!("{line}");
         }
         let mut judged = Judged::new(plan.task, &plan.classes);

@@ -163,7 +163,7 @@ pub enum DataError {
         found: String,
     },
     /// A label that is none of the study's classes.
-    #[error("{}: line {line}, column `label`: expected one of the study's classes {}, found `{label}`; write a class's name, or its number from 0", path.display(), quoted(classes))]
+    #[error("{}: line {line}, column `label`: expected one of the study's classes {}, found `{label}`; write a class's name", path.display(), quoted(classes))]
     Class {
         /// The table.
         path: PathBuf,
@@ -176,6 +176,18 @@ pub enum DataError {
     },
     /// A label of an archive that is none of the study's classes.
     #[error("{}: array `{array}`: expected labels of the study's classes {}, found {label}", path.display(), quoted(classes))]
+    /// A label that is a bare number where the study's classes have names.
+    #[error("{}: line {line}, column `label`: expected the name of one of the study's classes {}, found the number {label}, which says of none of them that it is meant; write the names instead of numbers, or beside them in a column `label_name`", path.display(), quoted(classes))]
+    ClassNumber {
+        /// The table.
+        path: PathBuf,
+        /// Line number, the first line being 1.
+        line: u64,
+        /// What stands there.
+        label: String,
+        /// The study's classes.
+        classes: Vec<String>,
+    },
     ArrayClass {
         /// The archive.
         path: PathBuf,
