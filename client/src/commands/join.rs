@@ -60,6 +60,10 @@ fn at_odds(site: &Site, trained: usize) -> Option<u32> {
 /// site than in a simulation of all.
 fn not_divided(error: DataError) -> anyhow::Error {
     match error {
+        DataError::Sites { path, asked: 1, why, .. } => anyhow!(
+            "{}: expected images of one site to train on and others to test on, found none that are both ({why}); mend the data",
+            path.display()
+        ),
         DataError::Sites { path, asked, possible, why, .. } => anyhow!(
             "{}: --sites {asked} divides these images among {asked} sites, and at most {possible} can be made ({why}); where all of them are this site's own, leave --sites out",
             path.display()
@@ -265,7 +269,8 @@ impl Join {
     ) -> anyhow::Result<(SiteData, bool)> {
         let mut options =
             self.images.options((plan.side, plan.reading()), plan.training.seed, &plan.classes)?;
-        if options.sites.is_none() {
+        // One site of its own is what it reads without --sites, too.
+        if options.sites.is_none_or(|sites| sites == 1) {
             options.one_site = Some(match &self.data_site {
                 Some(site) => OneSite::Named(site.clone()),
                 None => OneSite::Only,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use ringfence_durable::advice;
 use ringfence_words::{counted, listed};
 
+use super::left_out::largest;
+
 /// Why data could not be used. Found before training starts.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -174,8 +176,6 @@ pub enum DataError {
         /// The study's classes.
         classes: Vec<String>,
     },
-    /// A label of an archive that is none of the study's classes.
-    #[error("{}: array `{array}`: expected labels of the study's classes {}, found {label}", path.display(), quoted(classes))]
     /// A label that is a bare number where the study's classes have names.
     #[error("{}: line {line}, column `label`: expected the name of one of the study's classes {}, found the number {label}, which says of none of them that it is meant; write the names instead of numbers, or beside them in a column `label_name`", path.display(), quoted(classes))]
     ClassNumber {
@@ -188,6 +188,8 @@ pub enum DataError {
         /// The study's classes.
         classes: Vec<String>,
     },
+    /// A label of an archive that is none of the study's classes.
+    #[error("{}: array `{array}`: expected labels of the study's classes {}, found {label}", path.display(), quoted(classes))]
     ArrayClass {
         /// The archive.
         path: PathBuf,
@@ -409,7 +411,7 @@ pub enum DataError {
     },
     /// Keeping the largest sites leaves out most of a class.
     #[error(
-        "the {sites} largest sites have {kept} of the {all} images of class `{class}`: expected at least half; ask for more sites, or for all of them"
+        "{} {kept} of the {all} images of class `{class}`: expected at least half; ask for more sites, or for all of them", kept_by(*sites)
     )]
     ClassLeftOut {
         /// The class.
@@ -429,6 +431,12 @@ fn at_sites(sites: usize) -> String {
         1 => "at the only site".to_owned(),
         sites => format!("at all {} together", counted(sites as u64, "site")),
     }
+}
+
+/// Who has so many, of the sites that are kept.
+fn kept_by(sites: usize) -> String {
+    let has = if sites == 1 { "has" } else { "have" };
+    format!("the {} {has}", largest(sites))
 }
 
 /// How many sites were expected, and by whom.

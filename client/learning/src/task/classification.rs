@@ -347,7 +347,7 @@ mod tests {
             vec![left_out(3, LeftOutReason::Smaller(1)), left_out(1, LeftOutReason::Smaller(1))];
         let error = check(two).unwrap_err().to_string();
         assert!(
-            error.contains("1 largest sites have 3 of the 7 images of class `lesion`"),
+            error.starts_with("the largest site has 3 of the 7 images of class `lesion`"),
             "{error}"
         );
     }
