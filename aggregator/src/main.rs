@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use ringfence_aggregator::{Config, Identity, Server};
 use ringfence_clock::Clock;
+use ringfence_durable::advice_on_room;
 use ringfence_exit::{end_on_lost_output, failure};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringfence-aggregator: {}", failure(error.as_ref()));
+            eprintln!("ringfence-aggregator: {}", failure(error.as_ref(), advice_on_room));
             ExitCode::FAILURE
         }
     }

@@ -149,9 +149,10 @@ pub fn write(dataset: &Dataset, folder: &Path) -> Result<(), DataError> {
             ]);
         }
     }
-    let mut writer = csv::Writer::from_path(&path).map_err(table)?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
     rows.iter().try_for_each(|row| writer.write_record(row)).map_err(table)?;
-    writer.flush().map_err(file)
+    let bytes = writer.into_inner().map_err(|error| file(error.into_error()))?;
+    ringfence_durable::write_result(&path, &bytes).map_err(file)
 }
 
 /// The part of the rows that is one site's.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ringfence_clock::Moment;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::RoundStatus;
+use ringfence_durable::advice_on_room;
 use ringfence_exit::failure;
 use ringfence_learning::{SiteData, TrainingPlan};
 use ringfence_site::{Done, Event, RoundEnd, Site, SiteError, model};
@@ -135,7 +136,7 @@ impl Participant<'_> {
             () = &mut duty => return ended,
             () = std::future::ready(()) => {}
         }
-        let reason = failure(error.as_ref());
+        let reason = failure(error.as_ref(), advice_on_room);
         self.out.say_error(&Said::PartFailed { round, reason });
         duty.await;
         ended
