@@ -37,7 +37,7 @@ use crate::files::result_folder;
 use crate::ledger_arg::LedgerArg;
 use crate::member::Member;
 use output::{Output, OutputArgs};
-use participant::Participant;
+use participant::{Failed, Participant};
 use patience::is_transient;
 use said::Said;
 use state::State;
@@ -167,7 +167,7 @@ impl Join {
             Ok(read) => read,
             Err(signal) => {
                 let at = (state.next(), state.done(), plan.rounds);
-                out.say(&Said::stopped(signal.name(), at, false, None));
+                out.say(&Said::stopped(signal.name(), at, false, (None, None)));
                 return Ok(signal.into());
             }
         };
@@ -188,7 +188,7 @@ impl Join {
         if let Some(count) = at_odds(&site, data.train.len()) {
             out.say(&Said::SampleCount { study: count, trained: data.train.len() });
         }
-        let writes = Writes::default();
+        let (writes, failed) = (Writes::default(), Failed::default());
         let at_work = Participant {
             site: &site,
             plan: &plan,
@@ -196,6 +196,7 @@ impl Join {
             round_seconds: self.round_seconds,
             out: &out,
             writes: &writes,
+            failed: &failed,
         };
         let signal = tokio::select! {
             // First: once it has come, nothing more is said of waiting.
@@ -209,7 +210,8 @@ impl Join {
         writes.finish();
         let round = state.next();
         let waiting = site.waiting().filter(|waiting| waiting.round == round);
-        out.say(&Said::stopped(signal.name(), (round, state.done(), plan.rounds), true, waiting));
+        let at = (round, state.done(), plan.rounds);
+        out.say(&Said::stopped(signal.name(), at, true, (waiting, failed.of(round))));
         Ok(signal.into())
     }
 

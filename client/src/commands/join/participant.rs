@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringfence_clock::Moment;
@@ -36,6 +36,24 @@ pub(super) struct Participant<'a> {
     pub(super) out: &'a Output,
     /// The training's writes.
     pub(super) writes: &'a Writes,
+    /// What has failed while the duty as key holder goes on.
+    pub(super) failed: &'a Failed,
+}
+
+/// This site's own part that has failed, with its round: what ends the command says it again.
+#[derive(Debug, Default)]
+pub(super) struct Failed(Mutex<Option<(RoundNumber, String)>>);
+
+impl Failed {
+    fn set(&self, round: RoundNumber, reason: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((round, reason));
+    }
+
+    /// Why it has failed, if it has in this round.
+    pub(super) fn of(&self, round: RoundNumber) -> Option<String> {
+        let failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.as_ref().filter(|(of, _)| *of == round).map(|(_, reason)| reason.clone())
+    }
 }
 
 impl Participant<'_> {
@@ -137,6 +155,7 @@ impl Participant<'_> {
             () = std::future::ready(()) => {}
         }
         let reason = failure(error.as_ref(), advice_on_room);
+        self.failed.set(round, reason.clone());
         self.out.say_error(&Said::PartFailed { round, reason });
         duty.await;
         ended
