@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ringfence_aggregator::{Config, Identity, LogFormat, Server, named, new_token, with_file};
 use ringfence_clock::Clock;
 use ringfence_crypto::id::StudyId;
+use ringfence_durable::advice_on_room;
 use ringfence_exit::{end_on_lost_output, failure};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
     match arguments().and_then(|arguments| run(arguments.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringfence-aggregator: {}", failure(error.as_ref()));
+            eprintln!("ringfence-aggregator: {}", failure(error.as_ref(), advice_on_room));
             ExitCode::FAILURE
         }
     }

@@ -37,6 +37,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Writes one of many results, whole or not at all; not synced ([`ringfence_durable::write_result`]).
+pub(crate) fn write_result(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    ringfence_durable::write_result(path, bytes)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Leave to replace files.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Replacing {

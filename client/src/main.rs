@@ -8,6 +8,7 @@ mod member;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ringfence_durable::advice_on_room;
 use ringfence_exit::{end_on_lost_output, failure};
 use ringfence_options::retired::Anything;
 use tokio::runtime::Runtime;
@@ -115,7 +116,7 @@ fn main() -> ExitCode {
         ended
     });
     ended.unwrap_or_else(|error| {
-        eprintln!("ringfence: {}", failure(error.as_ref()));
+        eprintln!("ringfence: {}", failure(error.as_ref(), advice_on_room));
         ExitCode::FAILURE
     })
 }

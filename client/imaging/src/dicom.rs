@@ -10,6 +10,7 @@ mod codestream;
 mod colour;
 mod fault;
 mod file;
+mod functional;
 mod grey;
 mod native;
 mod placement;
@@ -22,5 +23,5 @@ mod value;
 mod volume;
 
 pub(crate) use file::looks_bare;
-pub(crate) use series::{files as series_files, holds_slices};
+pub(crate) use series::{files as series_files, holds_slices, slices_apart};
 pub(crate) use volume::{Volume, frames};

@@ -34,5 +34,5 @@ pub use format::Format;
 pub use geometry::{Geometry, Vector};
 pub use mask::{Mask, MaskOptions, read_mask};
 pub use options::{Axis, Channels, Intensity, Limits, ReadOptions, SliceOptions, Slices};
-pub use read::{Heeded, decode, heeded, is_series, read, series_files, slices};
+pub use read::{Heeded, decode, heeded, is_series, read, series_files, slices, slices_apart};
 pub use stack::{Info, Plane, Scale, Stack};

@@ -14,7 +14,7 @@ use crate::read::load;
 use crate::stack::Stack;
 use crate::{dicom, nifti, picture};
 
-pub(crate) use drawn::{Drawn, Meaning, Source, single_channel};
+pub(crate) use drawn::{Drawn, Meaning, Part, Source, single_channel};
 use inside::Decided;
 pub(crate) use inside::check_blurred;
 

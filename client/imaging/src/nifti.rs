@@ -28,7 +28,7 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<Stack, Fault> 
     let mut source = inflated(bytes);
     let header = Header::read(&mut source)?;
     let raw = volume(&header, &mut source, options.slices.time, options.limits)?;
-    finish(&mut source, options.limits)?;
+    finish(&header, &mut source, options.slices.time, options.limits)?;
     let channels = match options.channels {
         Channels::Grey => vec![voxels::values(&raw, &header)],
         Channels::Colour => {
@@ -101,7 +101,7 @@ pub(crate) fn mask(
         return Err(Fault::Index { what: "mask channel", asked: time, count });
     }
     let raw = volume(&header, &mut source, time, limits)?;
-    finish(&mut source, limits)?;
+    finish(&header, &mut source, time, limits)?;
     let values = if colours > 1 {
         single_channel(voxels::channels(&raw, usize::from(colours)), colours == 4, channel)?
     } else {
@@ -194,14 +194,34 @@ fn volume(
     Ok(raw)
 }
 
-/// Reads to the end, where gzip's checksum and length stand. Another gzip member may follow
-/// (RFC 1952, 2.2), and nothing else.
-fn finish(source: &mut dyn Read, limits: Limits) -> Result<(), Fault> {
+/// Reads to the end, where gzip's checksum and length stand. What gzip holds may be in several
+/// members, one continuing the other (RFC 1952, 2.2). After a volume come those of later times, and
+/// nothing else: what follows may be another file's.
+fn finish(
+    header: &Header,
+    source: &mut dyn Read,
+    time: usize,
+    limits: Limits,
+) -> Result<(), Fault> {
+    let refuse =
+        |what: String| Fault::damaged(Format::Nifti, format!("after its voxels: expected {what}"));
     let most = limits.bytes;
     let rest = io::copy(&mut source.take(most.saturating_add(1)), &mut io::sink());
-    let rest =
-        rest.map_err(|error| Fault::damaged(Format::Nifti, format!("after its voxels: expected the end of the gzip data or more of them, found neither ({error})")))?;
-    Fault::limit("bytes after the volume", most, rest)
+    let rest = rest.map_err(|error| {
+        refuse(format!("the end of the gzip data or more of them, found neither ({error})"))
+    })?;
+    Fault::limit("bytes after the volume", most, rest)?;
+    let size = voxels::size(header.datatype).unwrap_or(0) as u64;
+    let later = header.times.saturating_sub(time + 1) as u64;
+    let bytes = header.voxels().unwrap_or(0).saturating_mul(size).saturating_mul(later);
+    match rest {
+        rest if rest == bytes => Ok(()),
+        rest if later == 0 => Err(refuse(format!("the end of the file, found {rest} bytes"))),
+        rest => {
+            let what = format!("{bytes} bytes of the volumes of later times, found {rest}");
+            Err(refuse(what))
+        }
+    }
 }
 
 /// How a volume is cut: for each direction of a slice, and across it, how far apart neighbours

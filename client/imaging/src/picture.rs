@@ -1,10 +1,12 @@
 //! PNG, JPEG, TIFF and GIF, by the `image` crate.
 
+mod directory;
 mod huffman;
 pub(crate) mod marks;
 mod pages;
 mod palette;
 pub(crate) mod scans;
+mod tags;
 
 use std::io::Cursor;
 
@@ -27,8 +29,7 @@ use palette::Indexed;
 /// 0.0722); alpha is ignored, a palette resolved to colours. Files of several pages or frames are refused.
 pub(crate) fn read(bytes: &[u8], format: Format, options: &ReadOptions) -> Result<Stack, Fault> {
     options.slices.which.of(1)?;
-    marks::check(bytes, format, options.limits)?;
-    pages::check(bytes, format)?;
+    check(bytes, format, options.limits)?;
     let Picture { mut image, orientation, bits, channels } =
         Picture::decode(bytes, format, options.limits)?;
     let count = options.channels.count() as u64;
@@ -63,11 +64,10 @@ pub(crate) fn mask(
     options: &MaskOptions,
     limits: Limits,
 ) -> Result<Drawn, Fault> {
-    marks::check(bytes, format, limits)?;
-    pages::check(bytes, format)?;
+    check(bytes, format, limits)?;
     if let Some(picture) = Indexed::decode(bytes, format, limits)? {
         let (values, meaning) = (picture.values(options)?, Meaning::Levels);
-        return Ok(shown(format, picture.size, values, png_orientation(bytes, format), meaning));
+        return Ok(shown(format, picture.size, values, tags::orientation(bytes, format)?, meaning));
     }
     let Picture { image, orientation, bits, .. } = Picture::decode(bytes, format, limits)?;
     let (width, height) = image.dimensions();
@@ -94,7 +94,9 @@ pub(crate) fn mask(
         check_blurred(&values, width as usize, if count == 1 { 8 } else { 16 })?;
     }
     let values = values.into_iter().map(|value| value as u16).collect();
-    Ok(shown(format, (width, height), values, orientation, meaning))
+    let mut drawn = shown(format, (width, height), values, orientation, meaning);
+    drawn.spread = format == Format::Png && marks::png_bits(bytes).is_some_and(|bits| bits < 8);
+    Ok(drawn)
 }
 
 /// A mask of one channel, turned as it is shown.
@@ -113,11 +115,11 @@ fn shown(
     Drawn::plain(format, size, vec![values], meaning)
 }
 
-/// How a PNG is turned to be shown. It may say so anywhere; the decoder knows what stands before the
-/// pixels.
-fn png_orientation(bytes: &[u8], format: Format) -> Orientation {
-    let exif = if format == Format::Png { marks::png_chunk(bytes, *b"eXIf") } else { None };
-    exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+/// What has to be so before a file is decoded: it is whole, of one page, and its bits in order.
+fn check(bytes: &[u8], format: Format, limits: Limits) -> Result<(), Fault> {
+    marks::check(bytes, format, limits)?;
+    pages::check(bytes, format)?;
+    tags::check_fill_order(bytes, format)
 }
 
 /// Whether a channel has 16 bits.
@@ -146,6 +148,7 @@ impl Picture {
             Format::Gif => ImageFormat::Gif,
             _ => ImageFormat::Png,
         };
+        let orientation = tags::orientation(bytes, format)?;
         let fault = |error| image_fault(format, error);
         let mut allowed = image::Limits::default();
         // Decoders hold up to 8 bytes a pixel (16-bit RGBA), with a buffer of their own.
@@ -160,10 +163,6 @@ impl Picture {
         let bits = stored.bits_per_pixel() / channels.max(1);
         allowed.reserve(decoder.total_bytes()).map_err(fault)?;
         decoder.set_limits(allowed).map_err(fault)?;
-        let orientation = match format {
-            Format::Png => png_orientation(bytes, format),
-            _ => decoder.orientation().map_err(fault)?,
-        };
         let image = DynamicImage::from_decoder(decoder).map_err(fault)?;
         if matches!(image, DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) {
             return Err(Fault::Unsupported {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::detect::detect;
 use crate::error::{Fault, ImagingError};
 use crate::format::Format;
-use crate::options::{Limits, ReadOptions};
+use crate::options::{Intensity, Limits, ReadOptions};
 use crate::stack::Stack;
 use crate::{dicom, nifti, picture};
 
@@ -70,6 +70,21 @@ pub struct Heeded {
     pub slices: bool,
     /// The intensity: NIfTI and monochrome DICOM files have values of their own.
     pub intensity: bool,
+}
+
+/// The first two of these files that are slices of one DICOM series and are not scaled alike where
+/// each is read by itself: one has no window of its own, or the windows differ. `None` where there
+/// are no such, or a window is given. Files that cannot be read are passed over.
+pub fn slices_apart<'a>(
+    files: impl IntoIterator<Item = &'a Path>,
+    options: &ReadOptions,
+) -> Option<(&'a Path, &'a Path)> {
+    if options.intensity != Intensity::Auto {
+        return None;
+    }
+    let files = files.into_iter().filter(|path| !path.is_dir());
+    let files = files.filter(|path| matches!(format(path), Ok(Format::Dicom)));
+    dicom::slices_apart(files, options.limits)
 }
 
 /// What the file at `path` heeds of the options, by its header.

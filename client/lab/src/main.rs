@@ -7,6 +7,7 @@ mod files;
 use std::process::ExitCode;
 
 use clap::Parser;
+use ringfence_durable::advice_on_room;
 use ringfence_exit::{end_on_lost_output, failure};
 
 use audit_privacy::AuditPrivacy;
@@ -40,7 +41,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringfence-lab: {}", failure(error.as_ref()));
+            eprintln!("ringfence-lab: {}", failure(error.as_ref(), advice_on_room));
             ExitCode::FAILURE
         }
     }

@@ -285,6 +285,24 @@ fn a_warm_start_is_of_the_same_architecture_and_named() {
     assert!(both && error.matches('[').count() == 2, "{error}");
 }
 
+/// A row of what fine-tuning does stands beside each common model, and the help says so.
+#[test]
+fn every_common_model_is_fine_tuned_by_one_step_as_the_help_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let help = lab(folder, &["experiment", "--help"]).unwrap();
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = "unless given, 1 for PerFedAvg and in every federated method of `ringfence-lab experiment` without --epsilons, else 0";
+    assert!(words.contains(said), "{words}");
+    let run = ["experiment", "--sites", "3", "--side", "16", "--rounds", "1", "--seeds", "1"];
+    let run = [&run[..], &["--methods", "fedavg", "--epochs", "1"]].concat();
+    let usual = lab(folder, &[&run[..], &["--out", "usual"]].concat()).unwrap();
+    assert!(usual.contains("fedavg, fine-tuned"), "{usual}");
+    let none = ["--fine-tune-steps", "0", "--out", "none"];
+    let none = lab(folder, &[&run[..], &none].concat()).unwrap();
+    assert!(!none.contains("fine-tuned"), "{none}");
+}
+
 #[test]
 fn a_closed_pipe_ends_it_without_a_word() {
     let folder = tempfile::tempdir().unwrap();

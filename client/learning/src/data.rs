@@ -3,6 +3,7 @@
 //! Everything is checked before training starts: every image is decoded, every mask lies on its
 //! image, and no patient is in two splits.
 
+mod apart;
 mod chance;
 mod classes;
 pub(crate) mod dataset;
@@ -28,6 +29,7 @@ mod skew;
 mod stack;
 mod table;
 
+pub use apart::slices_apart;
 pub use dataset::{Dataset, Sample, SiteData, Split};
 pub use error::DataError;
 pub use folder::write as write_folder;

@@ -119,8 +119,8 @@ fn a_step_that_does_not_fit_is_refused_before_it() {
     // 65,536 pixels a side take terabytes.
     let plan = plan(ModelName::UnetLight, 1, 1 << 16, 4);
     let (sites, left_out, unused_columns) = (vec![], vec![], vec![]);
-    let (side, classes, names_patients) = (1 << 16, vec![], false);
-    let data = Dataset { side, classes, sites, left_out, unused_columns, names_patients };
+    let (side, classes, remarks, names_patients) = (1 << 16, vec![], vec![], false);
+    let data = Dataset { side, classes, sites, left_out, unused_columns, remarks, names_patients };
     let error = plan.check(&data).unwrap_err();
     assert!(matches!(error, LearnError::Memory { side: 65_536, batch: 4, .. }), "{error}");
     let text = error.to_string();

@@ -71,7 +71,8 @@ pub struct AlgorithmSettings {
     /// Step size of fine-tuning, and of PerFedAvg's inner step.
     #[arg(long, default_value_t = 0.01)]
     alpha: f64,
-    /// Fine-tuning steps at each site after the last round; 1 for PerFedAvg, else 0, unless given.
+    /// Fine-tuning steps at each site after the last round; unless given, 1 for PerFedAvg and in
+    /// every federated method of `ringfence-lab experiment` without --epsilons, else 0.
     #[arg(long)]
     fine_tune_steps: Option<usize>,
     /// Epochs of training at each site after these steps, of which the one is kept that does best

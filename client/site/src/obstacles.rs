@@ -41,6 +41,10 @@ impl Obstacle {
     }
 }
 
+/// Most obstacles that are remembered of each kind: their words may be an aggregator's, which could
+/// fill the memory else.
+const MOST: usize = 1024;
+
 /// What stands in the way now, and since when what did is gone.
 #[derive(Debug, Default)]
 pub(crate) struct Obstacles {
@@ -53,7 +57,15 @@ impl Obstacles {
     /// before it was gone tells of the past.
     pub(crate) fn met(&mut self, obstacle: &Obstacle, began: Moment) -> bool {
         let is_past = self.gone.get(obstacle).is_some_and(|gone| began < *gone);
-        !is_past && self.there.insert(obstacle.clone())
+        let is_news = !is_past && self.there.insert(obstacle.clone());
+        if self.there.len() > MOST {
+            // Any but this one.
+            let other = self.there.iter().find(|other| *other != obstacle).cloned();
+            if let Some(other) = other {
+                self.there.remove(&other);
+            }
+        }
+        is_news
     }
 
     /// Takes note that these are gone; whether that is news.
@@ -63,6 +75,13 @@ impl Obstacles {
             if self.there.remove(obstacle) {
                 news = true;
                 self.gone.insert(obstacle.clone(), now);
+                if self.gone.len() > MOST {
+                    let oldest = self.gone.iter().min_by_key(|(_, gone)| **gone);
+                    let oldest = oldest.map(|(obstacle, _)| obstacle.clone());
+                    if let Some(oldest) = oldest {
+                        self.gone.remove(&oldest);
+                    }
+                }
             }
         }
         news
@@ -78,6 +97,27 @@ mod tests {
 
     use super::*;
     use crate::transport::TransportError;
+
+    #[test]
+    fn obstacles_of_ever_other_words_do_not_fill_the_memory() {
+        let (clock, hand) = Clock::mock(UnixSeconds(0));
+        let mut obstacles = Obstacles::default();
+        for number in 0..2 * MOST {
+            let obstacle = Obstacle::named(&number.to_string());
+            assert!(obstacles.met(&obstacle, clock.moment()));
+            assert!(!obstacles.met(&obstacle, clock.moment()));
+            if number % 2 == 0 {
+                hand.advance(Duration::from_secs(1));
+                assert!(obstacles.are_gone(&BTreeSet::from([obstacle]), clock.moment()));
+            }
+        }
+        for number in 0..2 * MOST {
+            let obstacle = Obstacle::named(&format!("more {number}"));
+            assert!(obstacles.met(&obstacle, clock.moment()));
+            assert!(obstacles.are_gone(&BTreeSet::from([obstacle]), clock.moment()));
+        }
+        assert!(obstacles.there.len() <= MOST && obstacles.gone.len() <= MOST);
+    }
 
     #[test]
     fn an_obstacle_is_news_once_for_all_steps_until_it_is_gone() {

@@ -1,6 +1,6 @@
 //! Telling a site's people what happens: as it changes, not whenever somebody looks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,9 +27,38 @@ pub(crate) struct Telling {
     /// What stands in the way of steps that are repeated.
     obstacles: Arc<Mutex<Obstacles>>,
     /// What is said once, whatever step is repeated.
-    once: Arc<Mutex<BTreeSet<String>>>,
+    once: Arc<Mutex<Once>>,
     /// Whether clocks that differ were told: once is enough, whoever is met again.
     clocks: Arc<AtomicBool>,
+}
+
+/// Most texts that are remembered as said: some rounds of a large study. Their words may be an
+/// aggregator's, which could fill the memory else.
+const MOST_SAID: usize = 4096;
+
+/// What was said, as far as it is remembered.
+#[derive(Debug, Default)]
+struct Once {
+    said: BTreeSet<[u8; 32]>,
+    /// The oldest first.
+    order: VecDeque<[u8; 32]>,
+}
+
+impl Once {
+    /// Whether this was not said yet. The oldest is forgotten where there are too many.
+    fn is_new(&mut self, what: &str) -> bool {
+        let digest = *blake3::hash(what.as_bytes()).as_bytes();
+        if !self.said.insert(digest) {
+            return false;
+        }
+        self.order.push_back(digest);
+        if self.order.len() > MOST_SAID
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.said.remove(&oldest);
+        }
+        true
+    }
 }
 
 impl fmt::Debug for Telling {
@@ -43,7 +72,7 @@ impl Telling {
         let Some(told) = &self.told else { return };
         let is_news = event.said_once().is_none_or(|what| {
             let mut once = self.once.lock().unwrap_or_else(PoisonError::into_inner);
-            once.insert(what)
+            once.is_new(&what)
         });
         if is_news {
             told(event);
@@ -214,6 +243,18 @@ mod tests {
         let count = |text: &str| told.matches(text).count();
         assert_eq!(count("round 0: contributed") + count("round 1: contributed"), 2, "{told}");
         assert_eq!((count("409"), count("away"), count("that is over")), (1, 2, 2), "{told}");
+    }
+
+    #[test]
+    fn what_was_said_once_does_not_fill_the_memory() {
+        let mut once = Once::default();
+        for text in 0..2 * MOST_SAID {
+            assert!(once.is_new(&text.to_string()));
+            assert!(!once.is_new(&text.to_string()));
+            assert!(once.said.len() <= MOST_SAID && once.order.len() <= MOST_SAID);
+        }
+        assert!(once.is_new("0"));
+        assert!(!once.is_new(&(2 * MOST_SAID - 1).to_string()));
     }
 
     #[test]

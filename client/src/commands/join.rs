@@ -37,7 +37,7 @@ use crate::files::result_folder;
 use crate::ledger_arg::LedgerArg;
 use crate::member::Member;
 use output::{Output, OutputArgs};
-use participant::Participant;
+use participant::{Failed, Participant};
 use patience::is_transient;
 use said::Said;
 use state::State;
@@ -60,6 +60,10 @@ fn at_odds(site: &Site, trained: usize) -> Option<u32> {
 /// site than in a simulation of all.
 fn not_divided(error: DataError) -> anyhow::Error {
     match error {
+        DataError::Sites { path, asked: 1, why, .. } => anyhow!(
+            "{}: expected images of one site to train on and others to test on, found none that are both ({why}); mend the data",
+            path.display()
+        ),
         DataError::Sites { path, asked, possible, why, .. } => anyhow!(
             "{}: --sites {asked} divides these images among {asked} sites, and at most {possible} can be made ({why}); where all of them are this site's own, leave --sites out",
             path.display()
@@ -163,7 +167,7 @@ impl Join {
             Ok(read) => read,
             Err(signal) => {
                 let at = (state.next(), state.done(), plan.rounds);
-                out.say(&Said::stopped(signal.name(), at, false, None));
+                out.say(&Said::stopped(signal.name(), at, false, (None, None)));
                 return Ok(signal.into());
             }
         };
@@ -184,7 +188,7 @@ impl Join {
         if let Some(count) = at_odds(&site, data.train.len()) {
             out.say(&Said::SampleCount { study: count, trained: data.train.len() });
         }
-        let writes = Writes::default();
+        let (writes, failed) = (Writes::default(), Failed::default());
         let at_work = Participant {
             site: &site,
             plan: &plan,
@@ -192,6 +196,7 @@ impl Join {
             round_seconds: self.round_seconds,
             out: &out,
             writes: &writes,
+            failed: &failed,
         };
         let signal = tokio::select! {
             // First: once it has come, nothing more is said of waiting.
@@ -205,7 +210,8 @@ impl Join {
         writes.finish();
         let round = state.next();
         let waiting = site.waiting().filter(|waiting| waiting.round == round);
-        out.say(&Said::stopped(signal.name(), (round, state.done(), plan.rounds), true, waiting));
+        let at = (round, state.done(), plan.rounds);
+        out.say(&Said::stopped(signal.name(), at, true, (waiting, failed.of(round))));
         Ok(signal.into())
     }
 
@@ -265,7 +271,8 @@ impl Join {
     ) -> anyhow::Result<(SiteData, bool)> {
         let mut options =
             self.images.options((plan.side, plan.reading()), plan.training.seed, &plan.classes)?;
-        if options.sites.is_none() {
+        // One site of its own is what it reads without --sites, too.
+        if options.sites.is_none_or(|sites| sites == 1) {
             options.one_site = Some(match &self.data_site {
                 Some(site) => OneSite::Named(site.clone()),
                 None => OneSite::Only,

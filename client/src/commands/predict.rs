@@ -6,21 +6,22 @@ mod names;
 mod not_read;
 mod root;
 
-use std::fs::File;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
+use csv::IntoInnerError;
 use image::{GrayImage, Luma, RgbImage};
 use indicatif::ProgressIterator;
 use ringfence_exit::INCOMPLETE;
-use ringfence_learning::data::{Labelled, Picture};
+use ringfence_learning::data::{Labelled, Picture, slices_apart};
 use ringfence_learning::task::{Tint, rgb_pixels, tinted};
 use ringfence_learning::{DataOptions, TaskName, TrainingPlan, predict};
 use ringfence_options::{DeviceArgs, ObjectArg, ReadArgs};
 use ringfence_words::counted;
 
-use crate::files::empty_folder;
+use crate::files::{empty_folder, write_result};
 use inputs::Inputs;
 use judged::{Judged, inside};
 use not_read::{Faults, reason};
@@ -66,11 +67,13 @@ impl Predict {
         inputs.check_heeded(&options)?;
         empty_folder(&self.out)?;
         // Before the work: `slice_index` was meant for `slice`, perhaps.
-        for line in [inputs.unused_columns(), inputs.given_again()].into_iter().flatten() {
+        let paths = inputs.files.iter().map(|file| file.path.as_path());
+        let apart = slices_apart(paths, &options.imaging);
+        for line in [inputs.unused_columns(), inputs.given_again(), apart].into_iter().flatten() {
             println!("{line}");
         }
         let mut judged = Judged::new(plan.task, &plan.classes);
-        let mut table = self.table()?;
+        let mut table = csv::Writer::from_writer(Vec::new());
         let cannot = || format!("cannot write {}", self.table_path().display());
         let (mut count, mut files, mut shares) = (0, 0, Vec::new());
         let mut faults = Faults { lines: inputs.bad_lines.clone(), ..Faults::default() };
@@ -118,7 +121,9 @@ impl Predict {
                 }
             }
         }
-        table.flush().with_context(cannot)?;
+        // With the pictures that it names all there, and not before.
+        let table = table.into_inner().map_err(IntoInnerError::into_error).with_context(cannot)?;
+        write_result(&self.table_path(), &table)?;
         let said = faults.write(&self.out)?;
         said.iter().for_each(|line| eprintln!("{line}"));
         let incomplete = faults.summary(&self.out);
@@ -173,11 +178,6 @@ impl Predict {
         self.out.join("predictions.csv")
     }
 
-    fn table(&self) -> anyhow::Result<csv::Writer<File>> {
-        let path = self.table_path();
-        csv::Writer::from_path(&path).with_context(|| format!("cannot write {}", path.display()))
-    }
-
     /// The mask and the image with the mask over it, both in the image's own size.
     fn save_mask(
         &self,
@@ -201,7 +201,10 @@ impl Predict {
             ("overlay", image::DynamicImage::from(overlay)),
         ] {
             let path = self.out.join(format!("{stem}-{kind}.png"));
-            image.save(&path).with_context(|| format!("cannot write {}", path.display()))?;
+            let mut file = Cursor::new(Vec::new());
+            let encoded = image.write_to(&mut file, image::ImageFormat::Png);
+            encoded.with_context(|| format!("cannot write {}", path.display()))?;
+            write_result(&path, file.get_ref())?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ mod lines;
 mod sentences;
 mod table;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -131,7 +131,8 @@ impl Status {
             true => self.watch(&mut onlooker, away).await,
             false => {
                 let overview = onlooker.look(self.rounds.unwrap_or(MOST_ROUNDS)).await?;
-                self.print(&overview, clock.now(), false, true)
+                self.print(&overview, clock.now(), false, true);
+                Ok(())
             }
         }
     }
@@ -161,7 +162,7 @@ impl Status {
                     away.is_back();
                     if redraw || shown.as_ref() != Some(&overview) {
                         let legend = redraw || !explained;
-                        self.print(&overview, clock.now(), redraw, legend)?;
+                        self.print(&overview, clock.now(), redraw, legend);
                         explained |= !overview.rounds.is_empty();
                     }
                     if overview.ended {
@@ -183,13 +184,9 @@ impl Status {
         }
     }
 
-    fn print(
-        &self,
-        overview: &Overview,
-        at: UnixSeconds,
-        redraw: bool,
-        legend: bool,
-    ) -> anyhow::Result<()> {
+    /// What cannot be printed ends the program, into a closed pipe without a word, as everywhere
+    /// ([`ringfence_exit::end_on_lost_output`]).
+    fn print(&self, overview: &Overview, at: UnixSeconds, redraw: bool, legend: bool) {
         let text = match (self.json, self.watch) {
             (true, watch) => {
                 let printed = Printed { at, overview };
@@ -198,12 +195,10 @@ impl Status {
             }
             (false, _) => lines::text(overview, at, self.columns(), legend),
         };
-        let mut out = std::io::stdout().lock();
         let clear = if redraw { CLEAR } else { "" };
         // A table of --watch ends in an empty line where the next one follows below it.
         let after = if self.watch && !redraw && !self.json { "\n" } else { "" };
-        write!(out, "{clear}{text}{after}")?;
-        Ok(out.flush()?)
+        print!("{clear}{text}{after}");
     }
 
     fn columns(&self) -> usize {

@@ -242,6 +242,7 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     std::fs::write(folder.join("images-a/labels.csv"), both).unwrap();
     let several = "images-a/labels.csv: expected the images of one site, found those of `north`, `south`; say which are yours by --data-site";
     refused(&[good[0], good[1], "--data", "images-a"], several);
+    refused(&[good[0], good[1], "--data", "images-a", "--sites", "1"], several);
     refused(
         &[good[0], good[1], "--data", "images-a", "--data-site", "nord"],
         "expected one of the data's sites `north`, `south`, got --data-site nord",

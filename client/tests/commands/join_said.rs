@@ -325,9 +325,15 @@ async fn what_a_site_fails_at_is_said_while_it_goes_on_as_key_holder() {
         }
     };
     let goes_on = process.try_wait().unwrap().is_none();
-    process.kill().unwrap();
-    process.wait().unwrap();
     assert!(found && goes_on, "{said:#?}");
     assert!(said.last().unwrap().contains("it goes on as key holder"), "{said:#?}");
+    // Whoever stops it is told again: this site waits for no others alone.
+    let pid = process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(process.wait().unwrap().code(), Some(143));
+    let end: Vec<String> = lines.iter().collect();
+    let [.., failed, go_on] = end.as_slice() else { panic!("{end:?}") };
+    let again = "this site's own part in round 0 has failed: state-a/studies/";
+    assert!(failed.contains(again) && go_on.contains("to go on, mend that, and run"), "{end:#?}");
     assert!(said.iter().any(|line| line.contains("no validation images")), "{said:#?}");
 }

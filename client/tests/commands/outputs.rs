@@ -84,4 +84,42 @@ fn a_table_that_cannot_be_written_is_named() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     assert!(said.contains("cannot write out/predictions.csv: "), "{said}");
+    // Nothing that is empty or half is left.
+    assert_eq!(std::fs::read_dir(folder.join("out")).unwrap().count(), 0);
+}
+
+/// The name that a file has while it is written says nothing to whoever named the file.
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_filled_is_named_once_and_not_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    known_model(folder, &["--model", "unet-light"], |_, _| 0.0);
+    write(&folder.join("images/a.png"), (20, 20), |x, y| (x * 3 + y * 2) as u8);
+    ["a", "b", "c"]
+        .iter()
+        .for_each(|site| _ = ringfence(folder, &["keygen", "--site", site]).unwrap());
+    let new = format!(
+        "study new --name t --aggregator-key {KEY} --clip 0.5 --site a.public.json --site b.public.json --site c.public.json --model model.safetensors"
+    );
+    for (command, file) in [
+        ("keygen --site d", "./d.identity"),
+        (&new, "study.json"),
+        ("init --side 16 --out other", "other"),
+        ("predict --model model.safetensors images", "out/0000-a-mask.png"),
+    ] {
+        let limited = format!("trap '' XFSZ; ulimit -f 0; exec \"$0\" {command}");
+        let output = std::process::Command::new("bash")
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_ringfence")])
+            .current_dir(folder)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{command}");
+        let name = file.rsplit('/').next().unwrap();
+        let is_told = said.contains(name) && said.contains("File too large");
+        assert!(is_told && !said.contains("at path") && !said.contains(".unfinished"), "{said}");
+        assert!(!folder.join(file).exists(), "{file}");
+    }
+    assert_eq!(std::fs::read_dir(folder.join("out")).unwrap().count(), 0);
 }

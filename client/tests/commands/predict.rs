@@ -188,12 +188,24 @@ fn labels_of_the_table_give_the_scores_of_what_was_written() {
         assert!(error.contains(&expected) && !folder.join("out").exists(), "{error}");
     }
 
-    let table = "file,label\ni1.png,ill\ni2.png,1\nw1.png,\n";
+    let table = "file,label\ni1.png,ill\ni2.png,ill\nw1.png,\n";
     std::fs::write(images.join("labels.csv"), table).unwrap();
     let said = ringfence(folder, &predict).unwrap();
     let one_class = "2 of 3 images have a label in labels.csv: macro-F1 undefined, accuracy 0.500, \
                      F1 undefined, AUC undefined (images of one class only: ill)";
     assert!(said.contains(one_class), "{said}");
+
+    // Numbers name none of the model's classes.
+    let numbers = "file,label\ni1.png,1\nw1.png,0\n";
+    std::fs::write(images.join("labels.csv"), numbers).unwrap();
+    std::fs::remove_dir_all(folder.join("out")).ok();
+    let error = ringfence(folder, &predict).unwrap_err();
+    for expected in ["line 2", "classes `well`, `ill`, found the number 1", "`label_name`"] {
+        assert!(error.contains(expected), "{error}, expected {expected}");
+    }
+    let numbers = "file,label,label_name\ni1.png,0,ill\ni2.png,0,ill\nw1.png,1,well\n";
+    std::fs::write(images.join("labels.csv"), numbers).unwrap();
+    assert!(ringfence(folder, &predict).unwrap().contains("macro-F1 0.667, accuracy 0.667"));
 
     // A table that does not fit the model is refused, and the files can be named instead.
     std::fs::write(images.join("labels.csv"), "file,label\ni1.png,mild\n").unwrap();

@@ -90,6 +90,28 @@ impl Drop for Watch {
     }
 }
 
+/// As behind `| head -1`, of one look and of many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_pipe_ends_status_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
+    prepare(folder, &aggregator);
+    for watch in [&[][..], &["--watch"], &["--watch", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(["status", "--server", aggregator.url()])
+            .args(watch)
+            .current_dir(folder)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(141), "{watch:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{watch:?}: {output:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_is_shown_from_its_turn_to_who_is_late() {
     let folder = tempfile::tempdir().unwrap();

@@ -16,6 +16,18 @@ pub fn advice(error: &Error) -> &'static str {
     }
 }
 
+/// As [`advice`] where a disk has no room or takes no writes; nothing of other errors. What commands
+/// end with says this once, whoever met the error.
+#[must_use]
+pub fn advice_on_room(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => {
+            advice(error)
+        }
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +42,7 @@ mod tests {
             assert!(advice(&kind.into()).contains(expected), "{kind}");
         }
         assert_eq!(advice(&ErrorKind::BrokenPipe.into()), "");
+        assert!(advice_on_room(&ErrorKind::StorageFull.into()).contains("make room"));
+        assert_eq!(advice_on_room(&ErrorKind::NotFound.into()), "");
     }
 }

@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-pub use advice::advice;
+pub use advice::{advice, advice_on_room};
 use tempfile::NamedTempFile;
 
 /// How the names of files begin that are still being written.
@@ -71,7 +71,8 @@ impl Unfinished {
         }));
         #[cfg(not(unix))]
         let _ = readers;
-        Ok(Self { file: builder.tempfile_in(folder(path))?, path: path.to_owned() })
+        let file = builder.tempfile_in(folder(path)).map_err(without_path)?;
+        Ok(Self { file, path: path.to_owned() })
     }
 
     /// Where the bytes are until the file is finished.
@@ -120,12 +121,39 @@ impl Unfinished {
 
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        // Not by the named file, whose errors have its passing name in them.
+        self.file.as_file_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_file_mut().flush()
     }
+}
+
+/// What the operating system says of a file with a passing name, without that name: whoever asked
+/// for the file says which one it was to be.
+#[must_use]
+pub fn without_path(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        // The error itself does not hand out what it wraps.
+        Some((said, _)) => io::Error::new(error.kind(), said.to_owned()),
+        None => error,
+    }
+}
+
+/// Writes a file whole or leaves none, one that is there included: a result among many that can be
+/// made again. It is not synced, so that a crash of the machine may take it.
+///
+/// # Errors
+/// What the operating system says; there is no such file then.
+pub fn write_result(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(path, bytes).inspect_err(|_| {
+        // Where it could not even be made, there is none. A device is not taken away.
+        if path.is_file() {
+            let _ = fs::remove_file(path);
+        }
+    })
 }
 
 /// Reads a file whole, if it has at most `limit` bytes: another file than the one that was meant, or
@@ -282,6 +310,24 @@ mod tests {
         fs::write(&path, b"whole").unwrap();
         clear_unfinished(folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_could_not_be_written_is_not_there_and_its_passing_name_is_not_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none/file");
+        let error = write(&path, b"bytes", Readers::Usual).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.to_string(), "No such file or directory (os error 2)");
+        let error = write_result(&path, b"bytes").unwrap_err();
+        assert_eq!(error.to_string(), "No such file or directory (os error 2)");
+        let full = Path::new("/dev/full");
+        if full.exists() {
+            let error = write_result(full, b"bytes").unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            assert!(full.exists());
+        }
     }
 
     #[test]

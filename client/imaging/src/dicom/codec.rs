@@ -161,13 +161,16 @@ impl<'a> Frames<'a> {
             return Err(self.syntax.refuse("colour"));
         }
         marks::jpeg(bytes).map_err(|what| self.broken(what))?;
+        // The decoder would compare their number only.
+        let (width, height, channels) =
+            marks::jpeg_ls_size(bytes).ok_or_else(|| self.broken("no frame header"))?;
+        self.same_size(width.into(), height.into(), channels.into())?;
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         let decoded = jpegls::decode(bytes, side(columns), side(rows));
-        let (values, width, height) = decoded.map_err(|error| match error {
+        let (values, ..) = decoded.map_err(|error| match error {
             jpegls::CodecError::Unsupported(what) => self.syntax.refuse(&what),
             error => self.broken(error),
         })?;
-        self.same_size(width.into(), height.into(), 1)?;
         let values = values.into_iter().map(i64::from).collect();
         Ok(Samples { values, planar: false, is_rgb: false })
     }

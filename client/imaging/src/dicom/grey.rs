@@ -38,15 +38,23 @@ pub(super) fn modality(
     Ok(samples.values.iter().map(value).collect())
 }
 
-/// Slope and intercept of a frame; 1 and 0 where it has none.
+/// Slope and intercept of a frame; 1 and 0 where it has none. Of two one alone says half.
 pub(super) fn rescale(object: &InMemDicomObject, frame: usize) -> Result<(f64, f64), Fault> {
-    let group = attributes::group(object, frame, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
-    let slope = number(group, tags::RESCALE_SLOPE)?.unwrap_or(1.0);
-    if slope == 0.0 {
-        let name = name(tags::RESCALE_SLOPE);
-        return Err(damaged(format!("{name}: expected a number other than 0, found 0")));
+    let sequence = tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE;
+    let group = attributes::group(object, frame, sequence);
+    let [slope, intercept] = [tags::RESCALE_SLOPE, tags::RESCALE_INTERCEPT];
+    match (number(group, slope)?, number(group, intercept)?) {
+        (Some(0.0), _) => {
+            let name = name(slope);
+            Err(damaged(format!("{name}: expected a number other than 0, found 0")))
+        }
+        (Some(slope), Some(intercept)) => Ok((slope, intercept)),
+        (None, None) if std::ptr::eq(group, object) => Ok((1.0, 0.0)),
+        (found, _) => {
+            let lacking = if found.is_none() { slope } else { intercept };
+            Err(damaged(format!("half a rescaling: expected {}, found none", name(lacking))))
+        }
     }
-    Ok((slope, number(group, tags::RESCALE_INTERCEPT)?.unwrap_or(0.0)))
 }
 
 /// The whole range of a frame of at most 8 unsigned bits that mean nothing else.

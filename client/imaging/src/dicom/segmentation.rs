@@ -14,7 +14,7 @@ use super::value::{integer, name, number, several, text};
 use super::volume::{File, Volume};
 use crate::error::Fault;
 use crate::format::Format;
-use crate::mask::{Drawn, MaskOptions, Meaning, Source, check_blurred, single_channel};
+use crate::mask::{Drawn, MaskOptions, Meaning, Part, Source, check_blurred, single_channel};
 use crate::options::Limits;
 
 /// Reads a mask: the segments chosen of a segmentation, or the values of a picture.
@@ -27,7 +27,8 @@ pub(super) fn read(volume: &Volume, options: &MaskOptions, limits: Limits) -> Re
         None => picture(volume, file, &all, options),
         Some("LABELMAP") => {
             let mut drawn = picture(volume, file, &all, options)?;
-            refer(&mut drawn, file, &all)?;
+            let parts = all.iter().map(|frame| Part { frame: *frame, segment: None });
+            refer(&mut drawn, file, parts.collect())?;
             Ok(drawn)
         }
         Some("BINARY") => segments(volume, file, 1.0, options),
@@ -151,14 +152,15 @@ fn segments(
         geometry.origins = chosen.iter().filter_map(origin).collect();
         geometry
     });
-    refer(&mut drawn, file, &chosen)?;
+    let part = |frame: &usize| Part { frame: *frame, segment: of_frame.get(*frame).copied() };
+    refer(&mut drawn, file, chosen.iter().map(part).collect())?;
     Ok(drawn)
 }
 
 /// Notes on which images the frames were drawn. Without any such reference, and without a place, a
 /// segmentation has a frame for each slice.
-fn refer(drawn: &mut Drawn, file: &File, frames: &[usize]) -> Result<(), Fault> {
-    let sources = frames.iter().map(|frame| sources(&file.object, *frame));
+fn refer(drawn: &mut Drawn, file: &File, parts: Vec<Part>) -> Result<(), Fault> {
+    let sources = parts.iter().map(|part| sources(&file.object, part.frame));
     drawn.sources = sources.collect::<Result<_, _>>()?;
     drawn.covered = drawn.sources.iter().flatten().map(|(uid, _)| uid.clone()).collect();
     for series in items(&file.object, tags::REFERENCED_SERIES_SEQUENCE) {
@@ -166,6 +168,7 @@ fn refer(drawn: &mut Drawn, file: &File, frames: &[usize]) -> Result<(), Fault> 
             drawn.covered.extend(text(instance, tags::REFERENCED_SOP_INSTANCE_UID)?);
         }
     }
+    drawn.parts = parts;
     drawn.sparse = true;
     Ok(())
 }
@@ -203,13 +206,24 @@ fn sources(object: &InMemDicomObject, frame: usize) -> Result<Vec<Source>, Fault
     let mut sources = Vec::new();
     for derivation in items(own, tags::DERIVATION_IMAGE_SEQUENCE) {
         for source in items(derivation, tags::SOURCE_IMAGE_SEQUENCE) {
-            let number = several(source, tags::REFERENCED_FRAME_NUMBER)?;
-            let number = number.and_then(|all| all.first().copied());
-            let number = number.filter(|number| number.fract() == 0.0 && *number >= 0.0);
-            let number = number.map(|number| number as usize);
-            let uid = text(source, tags::REFERENCED_SOP_INSTANCE_UID)?;
-            sources.extend(uid.map(|uid| (uid, number)));
+            let Some(uid) = text(source, tags::REFERENCED_SOP_INSTANCE_UID)? else { continue };
+            match several(source, tags::REFERENCED_FRAME_NUMBER)? {
+                None => sources.push((uid, None)),
+                Some(numbers) => {
+                    for number in numbers {
+                        sources.push((uid.clone(), Some(frame_number(number)?)));
+                    }
+                }
+            }
         }
     }
     Ok(sources)
+}
+
+fn frame_number(number: f64) -> Result<usize, Fault> {
+    let is_one = number.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&number);
+    is_one.then_some(number as usize).ok_or_else(|| {
+        let name = name(tags::REFERENCED_FRAME_NUMBER);
+        damaged(format!("{name}: expected frames counted from 1, found {number}"))
+    })
 }

@@ -1,6 +1,6 @@
 //! A folder of DICOM files that are the slices of one volume.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,32 @@ pub(crate) fn holds_slices(folder: &Path, limits: Limits) -> Result<bool, Fault>
         }
     }
     Ok(false)
+}
+
+/// The first two of these files that are slices of one series ([`is_slice`]), of which one says
+/// nothing of its shades, or both something else.
+pub(crate) fn slices_apart<'a>(
+    files: impl Iterator<Item = &'a Path>,
+    limits: Limits,
+) -> Option<(&'a Path, &'a Path)> {
+    let mut known = BTreeMap::<_, (&'a Path, Option<Shades>)>::new();
+    for path in files {
+        let parsed = load(path, limits).and_then(|bytes| File::parse(&bytes, limits));
+        let slice = parsed.and_then(|file| {
+            let File { object, attributes, .. } = &file;
+            let is_one = is_slice(&file)? && attributes.is_monochrome();
+            let own = if is_one { Shades::own(object, attributes, 0)? } else { None };
+            Ok(is_one.then_some((series_of(&file)?, own)))
+        });
+        // What cannot be read is refused when it is.
+        let Ok(Some((series, own))) = slice else { continue };
+        match known.get(&series) {
+            Some((first, shades)) if own.is_none() || own != *shades => return Some((first, path)),
+            Some(_) => {}
+            None => _ = known.insert(series, (path, own)),
+        }
+    }
+    None
 }
 
 /// Whether a file is a slice of a volume: a single frame that says where it lies, or is made by a

@@ -11,7 +11,7 @@ use super::file::{self, Syntax};
 use super::grey::{self, Shades};
 use super::samples::Samples;
 use super::value::text;
-use super::{colour, placement, segmentation, series};
+use super::{colour, functional, placement, segmentation, series};
 use crate::error::Fault;
 use crate::format::Format;
 use crate::geometry::Geometry;
@@ -39,6 +39,7 @@ impl File {
         // A frame has at least one bit.
         let most = limits.values.min(8 * bytes.len() as u64);
         Fault::limit("frames", most, attributes.frames as u64)?;
+        functional::check(&object, attributes.frames)?;
         let geometry = placement::of_file(&object, &attributes)?;
         let instance = text(&object, tags::SOP_INSTANCE_UID)?;
         Ok(Self { object, attributes, syntax, instance, geometry })

@@ -21,16 +21,30 @@ pub(crate) struct Drawn {
     /// Whether rows and columns run otherwise than they are stored, as the header of a NIfTI file says
     /// or as is usual where it says nothing.
     pub(crate) turned: bool,
+    /// Whether a grey PNG of fewer than 8 bits was spread over 0 to 255.
+    pub(crate) spread: bool,
     /// Which image each slice was drawn on, where DICOM says so; else empty.
     pub(crate) sources: Vec<Vec<Source>>,
     /// Every image that it was drawn on, also those without anything inside.
     pub(crate) covered: BTreeSet<String>,
-    /// Slices without anything inside may be missing, and several may lie on one another.
+    /// Which frame of a segmentation each slice is; empty of other masks.
+    pub(crate) parts: Vec<Part>,
+    /// Slices without anything inside may be missing, and those of several segments may lie on one
+    /// another.
     pub(crate) sparse: bool,
 }
 
 /// A frame of an image: its SOP Instance UID, and its number from 1 where it has several.
 pub(crate) type Source = (String, Option<usize>);
+
+/// A frame of a segmentation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// Counted from 0.
+    pub(crate) frame: usize,
+    /// Its segment; none where its values tell them apart.
+    pub(crate) segment: Option<u32>,
+}
 
 /// What the values of a mask mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +78,8 @@ impl Drawn {
             turned: false,
             sources: Vec::new(),
             covered: BTreeSet::new(),
+            parts: Vec::new(),
+            spread: false,
             sparse: false,
         }
     }

@@ -1,9 +1,11 @@
 //! Brings a mask to the slices and pixels of its image.
 
-use super::drawn::Drawn;
+use std::collections::BTreeMap;
+
+use super::drawn::{Drawn, Part, Source};
 use crate::error::Fault;
 use crate::format::Format;
-use crate::geometry::{Geometry, Vector, dot, length, minus, scale};
+use crate::geometry::{Geometry, Turn, Vector, dot, length, minus, scale};
 use crate::stack::{Plane, Stack};
 
 /// The mask of each plane of the image. Its values are 0 and 1.
@@ -70,31 +72,76 @@ fn by_order(image: &Stack, mask: &Drawn) -> Result<Vec<Vec<f32>>, Fault> {
 
 /// By the images that a segmentation's frames were drawn on.
 fn by_reference(image: &Stack, mask: &Drawn) -> Result<Vec<Vec<f32>>, Fault> {
-    let on = |plane: &Plane| {
-        let uid = plane.instance.as_ref()?;
-        let is_source = |(source, frame): &(String, Option<usize>)| {
-            source == uid && frame.is_none_or(|frame| frame == plane.frame + 1)
-        };
-        let drawn = mask.slices.iter().zip(&mask.sources);
-        let drawn = drawn.filter(|(_, sources)| sources.iter().any(is_source));
-        let found = union(drawn.map(|(slice, _)| slice.clone()));
-        let empty = || mask.covered.contains(uid).then(|| vec![0.0; mask.width * mask.height]);
-        found.or_else(empty)
+    let on = |plane: &Plane| -> Result<Option<Vec<f32>>, Fault> {
+        let names = |frame: &usize| mask.sources.get(*frame).is_some_and(|of| names(of, plane));
+        let drawn: Vec<usize> = (0..mask.slices.len()).filter(names).collect();
+        let found = union(mask, &drawn, Turn::default())?;
+        let covers = |uid| mask.covered.contains(uid).then(|| vec![0.0; mask.width * mask.height]);
+        Ok(found.or_else(|| plane.instance.as_ref().and_then(covers)))
     };
     let missing = |plane: &Plane| {
         let uid = plane.instance.clone().unwrap_or_default();
         let found = format!("no reference to its instance {uid}");
         Fault::mask("a segmentation of this image", found, "name the one that was drawn on it")
     };
-    image.planes.iter().map(|plane| on(plane).ok_or_else(|| missing(plane))).collect()
+    image.planes.iter().map(|plane| on(plane)?.ok_or_else(|| missing(plane))).collect()
 }
 
-/// Several frames on one slice, as of several segments that are chosen.
-fn union(slices: impl Iterator<Item = Vec<f32>>) -> Option<Vec<f32>> {
-    slices.reduce(|mut all, slice| {
+/// Whether a plane is one of these sources.
+fn names(sources: &[Source], plane: &Plane) -> bool {
+    let is_plane = |(uid, frame): &Source| {
+        plane.instance.as_ref() == Some(uid) && frame.is_none_or(|frame| frame == plane.frame + 1)
+    };
+    sources.iter().any(is_plane)
+}
+
+/// The slices of a segmentation on one slice of its image, turned: one of each segment that is
+/// chosen. `None` where there is none.
+///
+/// # Errors
+/// [`Fault::Mask`] for two of one segment, which nobody can tell apart.
+fn union(mask: &Drawn, slices: &[usize], turn: Turn) -> Result<Option<Vec<f32>>, Fault> {
+    let mut known = BTreeMap::new();
+    for Part { frame, segment } in slices.iter().filter_map(|slice| mask.parts.get(*slice)) {
+        if let Some(first) = known.insert(segment, frame) {
+            let of = segment.map_or_else(String::new, |segment| format!(" of segment {segment}"));
+            let found = format!("frames {} and {}{of} at one place", first + 1, frame + 1);
+            let advice = "export it again with one frame for each segment and slice";
+            return Err(Fault::mask("one frame of a segment at each place", found, advice));
+        }
+    }
+    let values = slices.iter().filter_map(|slice| mask.slices.get(*slice));
+    let turned = values.map(|values| turn.apply(values, mask.width, mask.height));
+    Ok(turned.reduce(|mut all, slice| {
         all.iter_mut().zip(slice).for_each(|(all, value)| *all = all.max(value));
         all
-    })
+    }))
+}
+
+/// Refuses a slice of a segmentation that lies on one slice of the image and says that it was drawn
+/// on another. Sources that are no slices of this image say nothing: it may be a copy with other
+/// UIDs, or another image of the patient.
+fn drawn_here(image: &Stack, mask: &Drawn, slice: usize, plane: &Plane) -> Result<(), Fault> {
+    let sources = mask.sources.get(slice).map(Vec::as_slice).unwrap_or_default();
+    if sources.is_empty() || names(sources, plane) {
+        return Ok(());
+    }
+    let is_covered = plane.instance.as_ref().is_some_and(|uid| mask.covered.contains(uid));
+    if !is_covered && !image.planes.iter().any(|other| names(sources, other)) {
+        return Ok(());
+    }
+    let said = |uid: &str, frame: Option<usize>| match frame {
+        Some(frame) => format!("{uid}, frame {frame}"),
+        None => uid.to_string(),
+    };
+    let drawn = sources.first().map(|(uid, frame)| said(uid, *frame)).unwrap_or_default();
+    let number = mask.parts.get(slice).map_or(slice, |part| part.frame) + 1;
+    let here = said(plane.instance.as_deref().unwrap_or_default(), Some(plane.frame + 1));
+    Err(Fault::mask(
+        "frames that lie where the images do on which they were drawn",
+        format!("frame {number}, drawn on {drawn} and lying on {here}"),
+        "export it again: its positions and its references contradict each other",
+    ))
 }
 
 fn by_geometry(
@@ -131,18 +178,25 @@ fn by_geometry(
     };
     let on = |plane: &Plane| {
         let origin = *there.origins.get(plane.index).ok_or_else(refuse)?;
-        let slices = mask.slices.iter().zip(&turned.origins);
-        let mut drawn = slices.filter(|(_, slice)| near(origin, **slice)).map(|(values, _)| values);
+        let places = turned.origins.iter().enumerate();
+        let drawn = places.filter(|(_, slice)| near(origin, **slice));
+        let drawn: Vec<usize> = drawn.map(|(slice, _)| slice).collect();
         if mask.sparse {
-            let found = union(drawn.map(|values| turn.apply(values, mask.width, mask.height)));
+            for slice in &drawn {
+                drawn_here(image, mask, *slice, plane)?;
+            }
+            let found = union(mask, &drawn, turn)?;
             let empty = || {
                 let beside = turned.origins.iter().all(|slice| beside(origin, *slice));
                 beside.then(|| vec![0.0; mask.width * mask.height])
             };
             return found.or_else(empty).ok_or_else(refuse);
         }
-        match (drawn.next(), drawn.next()) {
-            (Some(values), None) => Ok(turn.apply(values, mask.width, mask.height)),
+        match drawn.as_slice() {
+            [slice] => {
+                let values = mask.slices.get(*slice).ok_or_else(refuse)?;
+                Ok(turn.apply(values, mask.width, mask.height))
+            }
             _ => Err(refuse()),
         }
     };

@@ -24,6 +24,11 @@ pub(crate) fn check(bytes: &[u8], format: Format, limits: Limits) -> Result<(), 
     checked.map_err(|what| Fault::damaged(format, what))
 }
 
+/// Bits a sample of a PNG, as its header says (PNG, third edition, 11.2.1).
+pub(crate) fn png_bits(bytes: &[u8]) -> Option<u8> {
+    png_chunk(bytes, *b"IHDR")?.get(8).copied()
+}
+
 /// The data of a PNG's chunk of this type. The chunks have been checked.
 pub(crate) fn png_chunk(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
     Chunks { bytes, at: 8 }.flatten().find(|chunk| chunk.kind == kind).map(|chunk| chunk.data)
@@ -108,6 +113,25 @@ pub(crate) fn jpeg(bytes: &[u8]) -> Result<(), String> {
         };
     }
     Err("expected an end marker after the last scan, found none".to_string())
+}
+
+/// Width, height and channels of a JPEG-LS stream, by its frame header (ISO 14495-1, C.2.2).
+pub(crate) fn jpeg_ls_size(bytes: &[u8]) -> Option<(u16, u16, u8)> {
+    let mut at = 0;
+    loop {
+        let (marker, after) = next_marker(bytes, at)?;
+        let segment = bytes.get(after..)?;
+        at = match (marker, segment) {
+            (START, _) => after,
+            (END, _) => return None,
+            (0xf7, [_, _, _, height, low, width, lower, channels, ..]) => {
+                let [height, width] = [[*height, *low], [*width, *lower]].map(u16::from_be_bytes);
+                return Some((width, height, *channels));
+            }
+            (_, [high, low, ..]) => after + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return None,
+        };
+    }
 }
 
 pub(super) const START: u8 = 0xd8;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::directory::Tiff;
 use super::marks;
 use crate::error::Fault;
 use crate::format::Format;
@@ -37,43 +38,25 @@ fn png_frames(bytes: &[u8]) -> usize {
 /// The pages of a TIFF that are pictures of their own, and the first one, which is read, whatever it
 /// is. What cannot be followed ends the count: the decoder has its say on the first page.
 fn tiff_pages(bytes: &[u8]) -> usize {
-    let tiff = Tiff { bytes, big: bytes.starts_with(b"MM") };
+    let Some(tiff) = Tiff::new(bytes) else { return 0 };
     let (mut pages, mut seen) = (0, BTreeSet::new());
     let mut next = tiff.long(4);
     while let Some(start) = next.filter(|start| *start > 0 && seen.insert(*start)) {
         let Some(entries) = tiff.short(start) else { break };
         let after = start + 2 + 12 * usize::from(entries);
         let mut entries = (start + 2..after).step_by(12);
-        pages += usize::from(seen.len() == 1 || !entries.any(|at| tiff.says_lesser(at)));
+        pages += usize::from(seen.len() == 1 || !entries.any(|at| says_lesser(&tiff, at)));
         next = tiff.long(after);
     }
     pages
 }
 
-struct Tiff<'a> {
-    bytes: &'a [u8],
-    big: bool,
-}
-
-impl Tiff<'_> {
-    fn short(&self, at: usize) -> Option<u16> {
-        let bytes = *self.bytes.get(at..)?.first_chunk::<2>()?;
-        Some(if self.big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
-    }
-
-    fn long(&self, at: usize) -> Option<usize> {
-        let bytes = *self.bytes.get(at..)?.first_chunk::<4>()?;
-        let value = if self.big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
-        usize::try_from(value).ok()
-    }
-
-    /// Whether the entry at a place says that its page is a smaller copy or a transparency mask:
-    /// `NewSubfileType` by its bits, the older `SubfileType` by 2 (TIFF 6.0, section 8).
-    fn says_lesser(&self, at: usize) -> bool {
-        match self.short(at) {
-            Some(254) => self.long(at + 8).is_some_and(|kind| kind & 5 != 0),
-            Some(255) => self.short(at + 8) == Some(2),
-            _ => false,
-        }
+/// Whether the entry at a place says that its page is a smaller copy or a transparency mask:
+/// `NewSubfileType` by its bits, the older `SubfileType` by 2 (TIFF 6.0, section 8).
+fn says_lesser(tiff: &Tiff<'_>, at: usize) -> bool {
+    match tiff.short(at) {
+        Some(254) => tiff.long(at + 8).is_some_and(|kind| kind & 5 != 0),
+        Some(255) => tiff.short(at + 8) == Some(2),
+        _ => false,
     }
 }

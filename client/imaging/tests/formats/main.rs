@@ -10,6 +10,7 @@ mod cases;
 mod colour;
 mod counts;
 mod dicom;
+mod enhanced;
 mod geometry;
 mod hostile;
 mod jpeg_2000;

@@ -16,6 +16,36 @@ pub(crate) fn picture(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// A grey TIFF of one strip, little-endian, with one more entry: its tag, type, number of values, and
+/// the big-endian bytes of these. `tags` are SHORT, in their order.
+pub(crate) fn tiff(
+    tags: &[(u16, u16)],
+    (tag, kind, count, value): (u16, u16, u32, [u8; 4]),
+    rows: u16,
+    strip: &[u8],
+) -> Vec<u8> {
+    let short =
+        |tag: u16, value: u16| (tag, 3_u16, 1_u32, [value.ordered(false), vec![0; 2]].concat());
+    let little = match (kind, count) {
+        (4, 1) => u32::from_be_bytes(value).ordered(false),
+        (3, _) => value.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect(),
+        _ => value.to_vec(),
+    };
+    let mut entries: Vec<_> = tags.iter().map(|(tag, value)| short(*tag, *value)).collect();
+    let place = 8 + 2 + (entries.len() + 4) * 12 + 4;
+    entries.extend([short(273, place as u16), short(278, rows), short(279, strip.len() as u16)]);
+    entries.push((tag, kind, count, little));
+    entries.sort_by_key(|(tag, ..)| *tag);
+    let mut bytes = [b"II\x2a\0\x08\0\0\0", &(entries.len() as u16).ordered(false)[..]].concat();
+    for (tag, kind, count, value) in entries {
+        bytes.extend([tag.ordered(false), kind.ordered(false), count.ordered(false)].concat());
+        bytes.extend(value);
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(strip);
+    bytes
+}
+
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();

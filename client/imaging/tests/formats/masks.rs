@@ -182,7 +182,8 @@ fn a_mask_without_the_label_that_is_chosen_says_what_it_holds() {
     let mut writer = encoder.write_header().unwrap();
     writer.write_image_data(&row.repeat(HEIGHT as usize)).unwrap();
     writer.finish().unwrap();
-    assert_eq!(of(bits.clone(), &labels(&[1])).as_deref(), Some("the values 0, 255"));
+    let spread = "the values 0, 255 (a grey PNG of fewer than 8 bits counts from 0 to 255)";
+    assert_eq!(of(bits.clone(), &labels(&[1])).as_deref(), Some(spread));
     assert_eq!(of(bits.clone(), &labels(&[255])), None);
     assert_eq!(of(bits, &MaskOptions::default()), None);
     assert_eq!(of(png(disc(2)), &labels(&[3, 4])).as_deref(), Some("the values 0, 2"));

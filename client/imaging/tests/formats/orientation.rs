@@ -1,9 +1,10 @@
-//! Pictures are turned as they are shown: EXIF in JPEG and PNG, and TIFF's own tag.
+//! Pictures are turned as they are shown, by EXIF in JPEG and PNG and by TIFF's own tag, or refused.
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma};
-use ringfence_imaging::{ReadOptions, decode};
+use ringfence_imaging::{MaskOptions, ReadOptions, decode};
 
 use crate::make::{self, Ordered as _};
+use crate::masks::masked;
 
 const WIDTH: usize = 24;
 const HEIGHT: usize = 16;
@@ -34,11 +35,26 @@ fn shown(orientation: u16) -> (usize, Vec<u8>) {
     (width, (0..width * height).map(pixel).collect())
 }
 
-/// A directory of one entry: the orientation.
+/// The entry that says the orientation: its type, how many values, and the four bytes of these.
+#[derive(Clone, Copy)]
+struct Entry(u16, u32, [u8; 4]);
+
+impl Entry {
+    fn short(orientation: u16) -> Self {
+        let [high, low] = orientation.to_be_bytes();
+        Self(3, 1, [high, low, 0, 0])
+    }
+
+    /// A directory of this entry alone.
+    fn exif(self) -> Vec<u8> {
+        let Self(kind, count, value) = self;
+        let entry = [0x0112_u16.ordered(true), kind.ordered(true), count.ordered(true)].concat();
+        [&b"MM\0\x2a\0\0\0\x08\0\x01"[..], &entry, &value, &[0; 4]].concat()
+    }
+}
+
 pub(crate) fn exif(orientation: u16) -> Vec<u8> {
-    let entry = [0x0112_u16.ordered(true), 3_u16.ordered(true), 1_u32.ordered(true)].concat();
-    let value = [orientation.ordered(true), vec![0; 6]].concat();
-    [&b"MM\0\x2a\0\0\0\x08\0\x01"[..], &entry, &value].concat()
+    Entry::short(orientation).exif()
 }
 
 fn picture(format: ImageFormat) -> Vec<u8> {
@@ -48,53 +64,55 @@ fn picture(format: ImageFormat) -> Vec<u8> {
     make::picture(&DynamicImage::from(image), format)
 }
 
-fn jpeg(orientation: u16) -> Vec<u8> {
-    let (jpeg, exif) = (picture(ImageFormat::Jpeg), exif(orientation));
+fn jpeg(exif: &[u8]) -> Vec<u8> {
+    let jpeg = picture(ImageFormat::Jpeg);
+    [&jpeg[..2], &segment(exif), &jpeg[2..]].concat()
+}
+
+/// The segment of a JPEG that holds EXIF data.
+fn segment(exif: &[u8]) -> Vec<u8> {
     let length = (exif.len() as u16 + 8).ordered(true);
-    [&jpeg[..2], &[0xff, 0xe1], &length, b"Exif\0\0", &exif, &jpeg[2..]].concat()
+    [&[0xff, 0xe1], &length[..], b"Exif\0\0", exif].concat()
 }
 
 /// With the chunk before the pixels, or after them.
-fn png(orientation: u16, late: bool) -> Vec<u8> {
+fn png(exif: &[u8], late: bool) -> Vec<u8> {
     let png = picture(ImageFormat::Png);
-    let chunk = make::chunk(b"eXIf", &exif(orientation));
+    let chunk = make::chunk(b"eXIf", exif);
     let at = if late { png.len() - 12 } else { 33 };
     [&png[..at], &chunk, &png[at..]].concat()
 }
 
-fn tiff(orientation: u16) -> Vec<u8> {
-    let entries = [
-        (256, WIDTH as u16),
-        (257, HEIGHT as u16),
-        (258, 8),
-        (259, 1),
-        (262, 1),
-        (273, 8 + 2 + 9 * 12 + 4),
-        (274, orientation),
-        (278, HEIGHT as u16),
-        (279, (WIDTH * HEIGHT) as u16),
-    ];
-    let mut bytes = b"II\x2a\0\x08\0\0\0\x09\0".to_vec();
-    for (tag, value) in entries {
-        bytes.extend(
-            [u16::ordered(tag, false), 3_u16.ordered(false), 1_u32.ordered(false)].concat(),
-        );
-        bytes.extend([value.ordered(false), vec![0; 2]].concat());
-    }
-    bytes.extend([0; 4]);
-    bytes.extend((0..WIDTH * HEIGHT).map(|index| stored(index % WIDTH, index / WIDTH)));
-    bytes
+/// Of the same pixels, with this entry.
+fn tiff(entry: Entry) -> Vec<u8> {
+    let pixels: Vec<u8> =
+        (0..WIDTH * HEIGHT).map(|index| stored(index % WIDTH, index / WIDTH)).collect();
+    let tags = [(256, WIDTH as u16), (257, HEIGHT as u16), (258, 8), (259, 1), (262, 1)];
+    make::tiff(&tags, (274, entry.0, entry.1, entry.2), HEIGHT as u16, &pixels)
 }
 
 #[test]
 fn all_eight_orientations_are_applied() {
     for orientation in 1..=8 {
         let (width, pixels) = shown(orientation);
+        let exif = exif(orientation);
+        let prefixed = [b"Exif\0\0", &exif[..]].concat();
+        // One of another type, as some programs write it.
+        let long = Entry(4, 1, u32::from(orientation).to_be_bytes());
+        // Data that go on in a second segment.
+        let (start, rest) = (segment(&exif[..15]), segment(&exif[15..]));
+        let plain = picture(ImageFormat::Jpeg);
+        let parted = [&plain[..2], &start, &rest, &plain[2..]].concat();
         let files = [
-            ("JPEG", jpeg(orientation), 4.0),
-            ("PNG", png(orientation, false), 0.01),
-            ("PNG, at its end", png(orientation, true), 0.01),
-            ("TIFF", tiff(orientation), 0.01),
+            ("JPEG", jpeg(&exif), 4.0),
+            ("JPEG, LONG", jpeg(&long.exif()), 4.0),
+            ("JPEG, two segments", parted, 4.0),
+            ("PNG", png(&exif, false), 0.01),
+            ("PNG, at its end", png(&exif, true), 0.01),
+            ("PNG, LONG", png(&long.exif(), false), 0.01),
+            ("PNG, as a segment of a JPEG", png(&prefixed, false), 0.01),
+            ("TIFF", tiff(Entry::short(orientation)), 0.01),
+            ("TIFF, LONG", tiff(long), 0.01),
         ];
         for (format, bytes, most) in files {
             let stack = decode(&bytes, &ReadOptions::default()).unwrap();
@@ -104,5 +122,70 @@ fn all_eight_orientations_are_applied() {
                 assert!(difference <= most, "{format}, {orientation}: {found}, {expected}");
             }
         }
+    }
+}
+
+/// A picture that says how it is turned, and not so that it can be used, is not taken as it is stored.
+#[test]
+fn an_orientation_that_cannot_be_used_is_refused_by_name() {
+    let refused = |bytes: &[u8], expected: &str| {
+        let error = decode(bytes, &ReadOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("Orientation (274): ") && error.contains(expected), "{error}");
+    };
+    for (entry, expected) in [
+        (Entry::short(0), "expected 1 to 8, found 0"),
+        (Entry::short(9), "expected 1 to 8, found 9"),
+        (Entry(4, 1, 70_000_u32.to_be_bytes()), "expected 1 to 8, found 70000"),
+        (Entry(3, 2, [0, 6, 0, 6]), "expected one SHORT or LONG, found 2 of type SHORT"),
+        (Entry(1, 1, [6, 0, 0, 0]), "expected one SHORT or LONG, found 1 of type BYTE"),
+        (Entry(2, 2, *b"6\0\0\0"), "expected one SHORT or LONG, found 2 of type ASCII"),
+        (Entry(99, 1, [0, 6, 0, 0]), "expected one SHORT or LONG, found 1 of type 99"),
+    ] {
+        for bytes in [jpeg(&entry.exif()), png(&entry.exif(), false), tiff(entry)] {
+            refused(&bytes, expected);
+        }
+    }
+    let whole = exif(6);
+    for cut in [5, 9, 12, 21] {
+        let expected = "expected a whole first directory, found one that is cut off";
+        refused(&jpeg(&whole[..cut]), expected);
+        refused(&png(&whole[..cut], true), expected);
+    }
+    refused(&jpeg(b"a note"), "expected EXIF data with the header of a TIFF, found none");
+    let (one, other, plain) = (segment(&exif(6)), segment(&exif(8)), picture(ImageFormat::Jpeg));
+    let both = |other: &[u8]| [&plain[..2], &one, other, &plain[2..]].concat();
+    refused(&both(&other), "expected one, found two that differ");
+    decode(&both(&one), &ReadOptions::default()).unwrap();
+    // What is not there says nothing.
+    for empty in [&[][..], &[0; 12]] {
+        decode(&jpeg(empty), &ReadOptions::default()).unwrap();
+    }
+}
+
+#[test]
+fn masks_are_turned_or_refused_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // Shown on its side: the image is as high as the stored mask is wide.
+    let image = ImageBuffer::from_pixel(HEIGHT as u32, WIDTH as u32, Luma([9_u8]));
+    std::fs::write(at("image"), make::picture(&DynamicImage::from(image), ImageFormat::Png))
+        .unwrap();
+    let drawn =
+        ImageBuffer::from_fn(WIDTH as u32, HEIGHT as u32, |x, _| Luma([u8::from(x < 8) * 255]));
+    let drawn = DynamicImage::from(drawn);
+    let mask = |format: ImageFormat, entry: Entry| {
+        let bytes = make::picture(&drawn, format);
+        let bytes = match format {
+            ImageFormat::Jpeg => [&bytes[..2], &segment(&entry.exif()), &bytes[2..]].concat(),
+            _ => [&bytes[..33], &make::chunk(b"eXIf", &entry.exif()), &bytes[33..]].concat(),
+        };
+        std::fs::write(at("mask"), bytes).unwrap();
+        masked(&at("image"), &at("mask"), &MaskOptions::default())
+    };
+    let upper: Vec<f32> = (0..WIDTH * HEIGHT).map(|at| f32::from(at / HEIGHT < 8)).collect();
+    for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+        assert_eq!(mask(format, Entry(4, 1, [0, 0, 0, 6])).unwrap(), upper, "{format:?}");
+        let error = mask(format, Entry(1, 1, [6, 0, 0, 0])).unwrap_err();
+        assert!(error.contains("EXIF Orientation (274): expected one SHORT"), "{error}");
     }
 }

@@ -2,11 +2,12 @@
 
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use ringfence_imaging::{
-    Fault, Format, Heeded, Limits, ReadOptions, Scale, SliceOptions, Slices, decode, heeded, read,
-    slices,
+    Fault, Format, Heeded, Limits, MaskOptions, ReadOptions, Scale, SliceOptions, Slices, decode,
+    heeded, read, slices,
 };
 
 use crate::make::{self, Dicom, Nifti};
+use crate::masks::masked;
 
 fn grey(x: u32, y: u32) -> u8 {
     (x * 9 + y * 5) as u8
@@ -165,4 +166,32 @@ fn slices_are_counted_without_decoding() {
     frames.text(0x0028, 0x0008, b"IS", "5").octets(&[0; 4]);
     assert_eq!(count("d", &frames.bytes()).unwrap(), 5);
     assert!(count("e.png", b"text").unwrap_err().to_string().contains("e.png"));
+}
+
+/// Read as if it were not there, every row of such a file is mirrored in pieces of eight pixels.
+#[test]
+fn bits_that_run_backwards_are_refused_by_the_tag_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    // 16 x 8 pixels of one bit, by the tag FillOrder.
+    let of = |order: u16, compression: u16| {
+        let tags = [(256, 16), (257, 8), (258, 1), (259, compression), (262, 1)];
+        let value = [order.to_be_bytes(), [0; 2]].concat().try_into().unwrap();
+        make::tiff(&tags, (266, 3, 1, value), 8, &[0b1100_0000; 16])
+    };
+    let stack = decode(&of(1, 1), &ReadOptions::default()).unwrap();
+    assert_eq!(stack.planes[0].values[..4], [1.0, 1.0, 0.0, 0.0]);
+    let (image, mask) = (folder.path().join("image"), folder.path().join("mask"));
+    let plain = DynamicImage::from(GrayImage::new(16, 8));
+    std::fs::write(&image, make::picture(&plain, ImageFormat::Png)).unwrap();
+    // Plain, LZW, fax of group 4, PackBits.
+    for compression in [1, 5, 4, 32773] {
+        let bytes = of(2, compression);
+        let error = decode(&bytes, &ReadOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("a FillOrder (266) of 2") && error.contains("as PNG"), "{error}");
+        std::fs::write(&mask, &bytes).unwrap();
+        let error = masked(&image, &mask, &MaskOptions::default()).unwrap_err();
+        assert!(error.contains("a FillOrder (266) of 2"), "{error}");
+    }
+    let error = decode(&of(3, 1), &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("FillOrder (266): expected 1 or 2, found 3"), "{error}");
 }

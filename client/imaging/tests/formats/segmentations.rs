@@ -58,6 +58,17 @@ fn frame(height: f64, segment: &[u16]) -> Dicom {
     groups
 }
 
+/// The functional groups of a frame that was drawn on a frame of an image, and where it lies.
+fn drawn_on(uid: &str, number: &str, height: Option<f64>) -> Dicom {
+    let mut source = Dicom::item();
+    source.text(0x0008, 0x1155, b"UI", uid).text(0x0008, 0x1160, b"IS", number);
+    let mut derivation = Dicom::item();
+    derivation.sequence(0x0008, 0x2112, &[source]);
+    let mut groups = height.map_or_else(Dicom::item, |height| frame(height, &[]));
+    groups.sequence(0x0008, 0x9124, &[derivation]);
+    groups
+}
+
 /// A binary segmentation, a bit a pixel: `bits` holds four for each frame.
 fn segmentation(frames: &[Dicom], bits: &[u8]) -> Dicom {
     let mut file = Dicom::new(make::EXPLICIT, 2, 2, (1, 1));
@@ -152,15 +163,7 @@ fn without_places_references_count_and_then_the_order() {
     let mut plain = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
     plain.text(0x0028, 0x0008, b"IS", "2").octets(&[7; 8]).text(0x0008, 0x0018, b"UI", "9.1");
     let image = write(&folder, "image.dcm", &plain);
-    let on = |uid: &str, number: &str| {
-        let mut source = Dicom::item();
-        source.text(0x0008, 0x1155, b"UI", uid).text(0x0008, 0x1160, b"IS", number);
-        let mut derivation = Dicom::item();
-        derivation.sequence(0x0008, 0x2112, &[source]);
-        let mut groups = Dicom::item();
-        groups.sequence(0x0008, 0x9124, &[derivation]);
-        groups
-    };
+    let on = |uid: &str, number: &str| drawn_on(uid, number, None);
     let read = |frames: &[Dicom], bits: &[u8]| {
         let mask = write(&folder, "mask.dcm", &segmentation(frames, bits));
         masked(&image, &mask, &MaskOptions::default())
@@ -173,6 +176,66 @@ fn without_places_references_count_and_then_the_order() {
     assert_eq!(read(&[bare(), bare()], &[1, 2]).unwrap(), [FIRST, SECOND].concat());
     let error = read(&[bare(), bare(), bare()], &[1, 2, 4]).unwrap_err();
     assert!(error.contains("2 slices like its image, found 3"), "{error}");
+}
+
+/// Nobody can tell which of the two is meant, also where they are alike.
+#[test]
+fn two_frames_of_one_segment_at_one_place_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(&folder);
+    let frames = [frame(0.0, &[1]), frame(5.0, &[1]), frame(5.0, &[1])];
+    for bits in [[1, 2, 1], [1, 2, 2]] {
+        let mut file = segmentation(&frames, &bits);
+        let mask = write(&folder, "mask.dcm", shared(&mut file));
+        let error = masked(&image, &mask, &MaskOptions::default()).unwrap_err();
+        assert!(error.contains("found frames 2 and 3 of segment 1 at one place"), "{error}");
+    }
+    // Without places, by the image that both were drawn on.
+    let frames = [drawn_on("9.1", "2", None), drawn_on("9.1", "2", None)];
+    let mask = write(&folder, "mask.dcm", &segmentation(&frames, &[1, 2]));
+    let error = masked(&image, &mask, &MaskOptions::default()).unwrap_err();
+    assert!(error.contains("found frames 1 and 2 of segment 1 at one place"), "{error}");
+}
+
+#[test]
+fn frames_that_lie_elsewhere_than_on_what_they_were_drawn_on_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(&folder);
+    let read = |frames: &[Dicom], bits: &[u8]| {
+        let mut file = segmentation(frames, bits);
+        masked(&image, &write(&folder, "mask.dcm", shared(&mut file)), &MaskOptions::default())
+    };
+    let on = |uid: &str, number: &str, height: f64| drawn_on(uid, number, Some(height));
+    let fit = [on("9.1", "1", 0.0), on("9.1", "3", 10.0)];
+    assert_eq!(read(&fit, &[1, 2]).unwrap(), [FIRST, NONE, SECOND].concat());
+    // Of several sources one is enough, and sources of another image say nothing of this one.
+    assert_eq!(read(&[on("9.1", "2\\1", 0.0)], &[1]).unwrap(), [FIRST, NONE, NONE].concat());
+    assert_eq!(read(&[on("8.8", "2", 0.0)], &[1]).unwrap(), [FIRST, NONE, NONE].concat());
+    let swapped = [on("9.1", "3", 0.0), on("9.1", "1", 10.0)];
+    let error = read(&swapped, &[1, 2]).unwrap_err();
+    assert!(error.contains("frame 1, drawn on 9.1, frame 3 and lying on 9.1, frame 1"), "{error}");
+    for number in ["0", "1.5", "-1"] {
+        let error = read(&[on("9.1", number, 0.0)], &[1]).unwrap_err();
+        assert!(error.contains("ReferencedFrameNumber (0008,1160): expected frames"), "{error}");
+    }
+}
+
+/// What frames of an enhanced object lack, others do not lend them.
+#[test]
+fn frames_without_what_others_have_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(&folder);
+    let read = |frames: &[Dicom], stated: &str| {
+        let mut file = segmentation(frames, &[1, 2]);
+        file.text(0x0028, 0x0008, b"IS", stated);
+        masked(&image, &write(&folder, "mask.dcm", shared(&mut file)), &MaskOptions::default())
+    };
+    let error = read(&[frame(0.0, &[1]), frame(5.0, &[])], "2").unwrap_err();
+    assert!(error.contains("frame 2 of 2: expected SegmentIdentificationSequence"), "{error}");
+    let error = read(&[drawn_on("9.1", "1", None), frame(5.0, &[1])], "2").unwrap_err();
+    assert!(error.contains("frame 1 of 2: expected"), "{error}");
+    let error = read(&[frame(0.0, &[1])], "2").unwrap_err();
+    assert!(error.contains("expected an item for each of 2 frames (NumberOfFrames)"), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ringfence_imaging::{
     Heeded, Intensity, Limits, MaskOptions, ReadOptions, Scale, SliceOptions, Slices, Stack,
-    heeded, read, slices,
+    heeded, read, slices, slices_apart,
 };
 
 use crate::make::{self, Dicom, Nifti};
@@ -187,6 +187,45 @@ fn slices_of_different_windows_are_refused_unless_one_is_given() {
     write(folder.path(), &files);
     let error = read(&ReadOptions::default()).unwrap_err();
     assert!(error.contains("found 0 to 255 of one slice, center 3 and width 5"), "{error}");
+}
+
+#[test]
+fn slices_of_one_series_that_are_read_one_by_one_are_told_where_they_are_not_scaled_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // Of 12 bits, which have no scale of their own.
+    let deep = |height: f64, value: u16| {
+        let mut file = slice(height, 1);
+        file.word(0x0028, 0x0100, 16).word(0x0028, 0x0101, 12).word(0x0028, 0x0102, 11);
+        file.words(&[value; 4]);
+        file
+    };
+    let windowed = |height: f64, center: &str| {
+        let mut file = deep(height, 7);
+        file.text(0x0028, 0x1050, b"DS", center).text(0x0028, 0x1051, b"DS", "400");
+        file
+    };
+    let found = |files: &[Dicom], options: &ReadOptions| {
+        let names: Vec<_> = (0..files.len()).map(|index| at(&format!("{index}.dcm"))).collect();
+        let written = names.iter().zip(files);
+        written.for_each(|(name, file)| std::fs::write(name, file.bytes()).unwrap());
+        let pair = slices_apart(names.iter().map(|name| name.as_path()), options);
+        pair.map(|(one, other)| (one.to_path_buf(), other.to_path_buf()))
+    };
+    let usual = ReadOptions::default();
+    let first = Some((at("0.dcm"), at("1.dcm")));
+    assert_eq!(found(&[deep(0.0, 7), deep(2.5, 9)], &usual), first);
+    let windows = ["40", "40", "50"].map(|center| windowed(0.0, center));
+    assert_eq!(found(&windows, &usual), Some((at("0.dcm"), at("2.dcm"))));
+    // Alike, of another series, with one window for all.
+    assert_eq!(found(&windows[..2], &usual), None);
+    assert_eq!(found(&whole(), &usual), None);
+    let mut other = deep(2.5, 9);
+    other.text(0x0020, 0x000e, b"UI", "1.6");
+    assert_eq!(found(&[deep(0.0, 7), other], &usual), None);
+    let window = Intensity::Window { center: 0.0, width: 9.0 };
+    let window = ReadOptions { intensity: window, ..ReadOptions::default() };
+    assert_eq!(found(&[deep(0.0, 7), deep(2.5, 9)], &window), None);
 }
 
 /// What is done to one slice.

@@ -32,6 +32,32 @@ fn gzip_is_read_to_its_trailer() {
     assert!(error.to_string().contains("at most 65536"), "{error}");
 }
 
+/// Of what follows nobody knows what it is: another file's end, or another file.
+#[test]
+fn nothing_follows_the_last_voxel_of_a_nifti_file() {
+    let plain = Nifti::counting(&[8, 8, 3, 2], (4, 16), false, |index| index as i16).bytes();
+    let (half, rest) = plain.split_at(500);
+    // One stream in two members, as programs write that pack in pieces.
+    decode(&[make::gzip(half), make::gzip(rest)].concat(), &ReadOptions::default()).unwrap();
+    let longer = [&plain[..], b"more"].concat();
+    let twice = [make::gzip(&plain), make::gzip(&plain)].concat();
+    let cut = &plain[..plain.len() - 2];
+    let later = "expected 384 bytes of the volumes of later times, found";
+    for (bytes, expected) in [
+        (longer.clone(), format!("{later} 388")),
+        (make::gzip(&longer), format!("{later} 388")),
+        (twice, format!("{later} {}", 384 + plain.len())),
+        (cut.to_vec(), format!("{later} 382")),
+        (make::gzip(cut), format!("{later} 382")),
+    ] {
+        let error = refused(&bytes);
+        assert!(error.contains("after its voxels") && error.contains(&expected), "{error}");
+    }
+    let one = Nifti::counting(&[8, 8, 3], (4, 16), false, |index| index as i16).bytes();
+    let error = refused(&make::gzip(&[&one[..], b"more"].concat()));
+    assert!(error.contains("after its voxels: expected the end of the file, found 4"), "{error}");
+}
+
 fn png() -> Vec<u8> {
     let image = ImageBuffer::from_fn(30, 20, |x, y| Luma([(x * 7 + y * 3) as u8]));
     make::picture(&DynamicImage::from(image), ImageFormat::Png)

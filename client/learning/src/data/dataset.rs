@@ -166,6 +166,8 @@ pub struct Dataset {
     pub left_out: Vec<LeftOut>,
     /// Columns of the table that mean nothing here.
     pub unused_columns: Vec<String>,
+    /// What a person should know of how the files were read, a sentence each.
+    pub remarks: Vec<String>,
     /// Whether groups are patients by the data's own word. Otherwise they are volumes or files, of
     /// which one patient may have several.
     pub names_patients: bool,

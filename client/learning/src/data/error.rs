@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use ringfence_durable::advice;
 use ringfence_words::{counted, listed};
 
+use super::left_out::largest;
+
 /// Why data could not be used. Found before training starts.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -155,7 +157,7 @@ pub enum DataError {
         other_label: u32,
     },
     /// Labels are chosen of which none stands in any mask.
-    #[error("{}: expected a label that --mask-label chooses in at least one of the masks, found none, but {found} in this one; choose among the values that the masks hold (a grey PNG of fewer than 8 bits counts from 0 to 255)", path.display())]
+    #[error("{}: expected a label that --mask-label chooses in at least one of the masks, found none, but {found} in this one; choose among the values that the masks hold", path.display())]
     NoMaskLabel {
         /// A mask.
         path: PathBuf,
@@ -163,8 +165,20 @@ pub enum DataError {
         found: String,
     },
     /// A label that is none of the study's classes.
-    #[error("{}: line {line}, column `label`: expected one of the study's classes {}, found `{label}`; write a class's name, or its number from 0", path.display(), quoted(classes))]
+    #[error("{}: line {line}, column `label`: expected one of the study's classes {}, found `{label}`; write a class's name", path.display(), quoted(classes))]
     Class {
+        /// The table.
+        path: PathBuf,
+        /// Line number, the first line being 1.
+        line: u64,
+        /// What stands there.
+        label: String,
+        /// The study's classes.
+        classes: Vec<String>,
+    },
+    /// A label that is a bare number where the study's classes have names.
+    #[error("{}: line {line}, column `label`: expected the name of one of the study's classes {}, found the number {label}, which says of none of them that it is meant; write the names instead of numbers, or beside them in a column `label_name`", path.display(), quoted(classes))]
+    ClassNumber {
         /// The table.
         path: PathBuf,
         /// Line number, the first line being 1.
@@ -397,7 +411,7 @@ pub enum DataError {
     },
     /// Keeping the largest sites leaves out most of a class.
     #[error(
-        "the {sites} largest sites have {kept} of the {all} images of class `{class}`: expected at least half; ask for more sites, or for all of them"
+        "{} {kept} of the {all} images of class `{class}`: expected at least half; ask for more sites, or for all of them", kept_by(*sites)
     )]
     ClassLeftOut {
         /// The class.
@@ -417,6 +431,12 @@ fn at_sites(sites: usize) -> String {
         1 => "at the only site".to_owned(),
         sites => format!("at all {} together", counted(sites as u64, "site")),
     }
+}
+
+/// Who has so many, of the sites that are kept.
+fn kept_by(sites: usize) -> String {
+    let has = if sites == 1 { "has" } else { "have" };
+    format!("the {} {has}", largest(sites))
 }
 
 /// How many sites were expected, and by whom.

@@ -1,10 +1,12 @@
 //! A folder of images with a table `labels.csv`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use ringfence_imaging::MaskOptions;
 
+use super::apart::slices_apart;
 use super::dataset::{Dataset, Sample, SiteData, Split};
 use super::division::{Division, SitePart};
 use super::error::DataError;
@@ -57,6 +59,11 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
         let kept = options.max_per_site.unwrap_or(whole);
         kept.saturating_mul(options.scanner(position).slices).min(whole)
     });
+    let used = parts.iter().flat_map(|part| part.samples.values().flatten());
+    let files: BTreeSet<PathBuf> =
+        used.filter_map(|index| rows.get(*index)).map(|row| folder.join(&row.file)).collect();
+    let files = files.iter().map(PathBuf::as_path);
+    let remarks = slices_apart(files, &options.imaging).into_iter().collect();
     let left = memory::check(folder, samples.sum(), options)?;
     let labels = MaskLabels::default();
     let mut sites = Vec::with_capacity(parts.len());
@@ -70,7 +77,8 @@ pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, Data
     labels.check()?;
     labels.check_chosen()?;
     let side = options.side;
-    let mut dataset = Dataset { side, classes, sites, left_out, unused_columns, names_patients };
+    let mut dataset =
+        Dataset { side, classes, sites, left_out, unused_columns, remarks, names_patients };
     forget_own_masks(&mut dataset);
     Ok(dataset)
 }
@@ -141,9 +149,10 @@ pub fn write(dataset: &Dataset, folder: &Path) -> Result<(), DataError> {
             ]);
         }
     }
-    let mut writer = csv::Writer::from_path(&path).map_err(table)?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
     rows.iter().try_for_each(|row| writer.write_record(row)).map_err(table)?;
-    writer.flush().map_err(file)
+    let bytes = writer.into_inner().map_err(|error| file(error.into_error()))?;
+    ringfence_durable::write_result(&path, &bytes).map_err(file)
 }
 
 /// The part of the rows that is one site's.

@@ -55,10 +55,15 @@ impl fmt::Display for LeftOutReason {
                 "no image in the split `{}`; give it some, or divide anew (--ignore-split)",
                 split.name()
             ),
-            Self::Smaller(asked) => write!(f, "smaller than the {asked} largest sites (--sites)"),
+            Self::Smaller(asked) => write!(f, "smaller than the {} (--sites)", largest(*asked)),
             Self::Cap(most) => write!(f, "beyond {most} images a site (--max-per-site)"),
         }
     }
+}
+
+/// The sites that are kept, in words.
+pub(super) fn largest(sites: usize) -> String {
+    if sites == 1 { "largest site".to_owned() } else { format!("{sites} largest sites") }
 }
 
 /// What is left out in one line: counts for each reason, with the first site of each.
@@ -102,6 +107,9 @@ mod tests {
              `test`; give it some, or divide anew (--ignore-split)"
         );
         assert_eq!(summary(&[]), None);
+        let smaller = |kept| LeftOutReason::Smaller(kept).to_string();
+        assert_eq!(smaller(3), "smaller than the 3 largest sites (--sites)");
+        assert_eq!(smaller(1), "smaller than the largest site (--sites)");
         let nameless = LeftOut { site: None, ..part(0, LeftOutReason::OneGroup) };
         let said = summary(&[nameless]).unwrap();
         assert!(said.starts_with("2 images (the data, which name no site): one patient"), "{said}");

@@ -10,7 +10,7 @@ use npyz::NpyFile;
 use npyz::npz::{NpzArchive, file_name_from_array_name};
 use ringfence_imaging::Channels;
 
-use super::classes::class_number;
+use super::classes::{numbered_classes, of_number};
 use super::dataset::{Dataset, Sample, SiteData, Split};
 use super::division::{Division, SitePart};
 use super::error::DataError;
@@ -34,6 +34,7 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
         labels.push((split, archive.labels(split)?));
     }
     let classes = classes(path, &mut labels, &options.classes)?;
+    let remarks = numbered_classes(&options.classes).into_iter().collect();
     let mut items = Vec::new();
     // Where a split's items begin.
     let mut starts = Vec::new();
@@ -79,7 +80,7 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Dataset, DataEr
     };
     let sites = parts.into_iter().enumerate().map(site).collect::<Result<_, DataError>>()?;
     let (side, unused_columns, names_patients) = (options.side, Vec::new(), false);
-    Ok(Dataset { side, classes, sites, left_out, unused_columns, names_patients })
+    Ok(Dataset { side, classes, sites, left_out, unused_columns, remarks, names_patients })
 }
 
 /// Digests of the images that these samples were made from, as they stand in the file.
@@ -120,7 +121,7 @@ fn classes(
     }
     for (split, labels) in labels {
         for label in labels {
-            let number = class_number(named, &label.to_string());
+            let number = usize::try_from(*label).ok().and_then(|label| of_number(named, label));
             *label = number.and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
                 DataError::ArrayClass {
                     path: path.to_path_buf(),

@@ -31,8 +31,8 @@ pub struct DataOptions {
     /// site, so that no site has both training and test images.
     pub ignore_split: bool,
     /// The study's classes, in the order of their labels. Empty takes them from the data, which is
-    /// right only where all sites' data are at hand: one site may not have every class. A label
-    /// that is a number and no class's name counts as an index into this list.
+    /// right only where all sites' data are at hand: one site may not have every class. A table's
+    /// labels are names of these; a MedMNIST file's are numbers of their places, from 0.
     pub classes: Vec<String>,
     /// Strength, in `[0, 3]`, at which every site's images are made anew by a scanner of its own
     /// (see [`Scanner::of_site`]), those for testing too: a hospital's scanner makes its test

@@ -59,10 +59,9 @@ pub fn generate(options: &PhantomOptions) -> Result<Dataset, DataError> {
         })
         .collect();
     let classes = ["healthy", "lesion"].map(String::from).to_vec();
-    let (side, left_out, unused_columns) = (options.side, Vec::new(), Vec::new());
-    let names_patients = true;
-    let dataset = Dataset { side, classes, sites, left_out, unused_columns, names_patients };
-    Ok(dataset)
+    let (left_out, unused_columns, remarks) = (Vec::new(), Vec::new(), Vec::new());
+    let (side, names_patients) = (options.side, true);
+    Ok(Dataset { side, classes, sites, left_out, unused_columns, remarks, names_patients })
 }
 
 impl PhantomOptions {

@@ -1,9 +1,10 @@
 //! Images of any size to squares of one size, and back to a file.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use image::imageops::FilterType;
-use image::{DynamicImage, GrayImage, ImageBuffer, ImageError, Luma, RgbImage};
+use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, RgbImage};
 
 use super::error::DataError;
 
@@ -60,10 +61,11 @@ pub(super) fn write(path: &Path, values: &[f32], side: usize) -> Result<(), Data
     } else {
         DynamicImage::from(GrayImage::from_raw(side, side, pixels).unwrap_or_default())
     };
-    image.save(path).map_err(|source| match source {
-        ImageError::IoError(source) => DataError::File { path: path.to_path_buf(), source },
-        source => DataError::Image { path: path.to_path_buf(), source },
-    })
+    let mut file = Cursor::new(Vec::new());
+    let encoded = image.write_to(&mut file, ImageFormat::Png);
+    encoded.map_err(|source| DataError::Image { path: path.to_path_buf(), source })?;
+    let written = ringfence_durable::write_result(path, file.get_ref());
+    written.map_err(|source| DataError::File { path: path.to_path_buf(), source })
 }
 
 fn resize(channel: &[f32], (width, height): (usize, usize), side: usize) -> Vec<f32> {

@@ -330,10 +330,16 @@ mod tests {
         };
         let check = |left_out| {
             let (classes, sites) = (task.classes.clone(), vec![site.clone()]);
-            let (unused_columns, names_patients) = (vec![], false);
-            let data =
-                Dataset { side: 16, classes, sites, left_out, unused_columns, names_patients };
-            task.check(&data)
+            let (side, unused_columns, remarks, names_patients) = (16, vec![], vec![], false);
+            task.check(&Dataset {
+                side,
+                classes,
+                sites,
+                left_out,
+                unused_columns,
+                remarks,
+                names_patients,
+            })
         };
         check(vec![left_out(3, LeftOutReason::Smaller(1))]).unwrap();
         check(vec![left_out(9, LeftOutReason::OneGroup)]).unwrap();
@@ -341,7 +347,7 @@ mod tests {
             vec![left_out(3, LeftOutReason::Smaller(1)), left_out(1, LeftOutReason::Smaller(1))];
         let error = check(two).unwrap_err().to_string();
         assert!(
-            error.contains("1 largest sites have 3 of the 7 images of class `lesion`"),
+            error.starts_with("the largest site has 3 of the 7 images of class `lesion`"),
             "{error}"
         );
     }
@@ -370,6 +376,7 @@ mod tests {
             sites: vec![site],
             left_out: vec![],
             unused_columns: vec![],
+            remarks: vec![],
             names_patients: false,
         };
         let error = task.check(&data).unwrap_err().to_string();

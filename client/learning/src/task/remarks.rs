@@ -5,8 +5,8 @@ use ringfence_words::listed;
 
 use crate::data::{Dataset, SiteData, left_out_summary};
 
-/// Lines on what is left out, on columns that are not used, and on sites that train on one class;
-/// none where there is nothing to say. Test images of one class are marked at their scores.
+/// Lines on what is left out, on columns that are not used, on how files were read, and on sites that
+/// train on one class; none where there is nothing to say. Test images of one class are marked at their scores.
 #[must_use]
 pub fn remarks(task: &dyn Task, dataset: &Dataset) -> Vec<String> {
     let left_out = left_out_summary(&dataset.left_out).map(|text| format!("left out: {text}"));
@@ -22,7 +22,8 @@ pub fn remarks(task: &dyn Task, dataset: &Dataset) -> Vec<String> {
             "training images of one class: {sites}; alone such a site learns to name nothing else"
         )
     });
-    [left_out, columns, training].into_iter().flatten().collect()
+    let read = dataset.remarks.iter().cloned();
+    [left_out, columns].into_iter().flatten().chain(read).chain(training).collect()
 }
 
 /// The sites whose training images are of one class, each with it.

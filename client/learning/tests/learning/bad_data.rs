@@ -170,11 +170,11 @@ fn empty_files_and_absent_masks_are_refused_by_name() {
 #[test]
 fn labels_out_of_range_are_refused_with_file_and_line() {
     let classes = vec!["normal".to_string()];
-    let folder = folder("file,label,site,patient\n1.png,0,a,p\n2.png,1,a,q\n");
+    let folder = folder("file,label,site,patient\n1.png,normal,a,p\n2.png,lesion,a,q\n");
     let options = DataOptions { classes: classes.clone(), ..options() };
     let error = refused(folder.path(), &options);
     assert!(error.contains("labels.csv: line 3, column `label`"), "{error}");
-    assert!(error.contains("one of the study's classes `normal`, found `1`"), "{error}");
+    assert!(error.contains("one of the study's classes `normal`, found `lesion`"), "{error}");
     let path = medmnist(folder.path(), 28, false);
     let error = refused(&path, &options);
     assert!(error.contains("small.npz: array `train_labels`"), "{error}");

@@ -90,7 +90,7 @@ fn a_given_split_is_respected_and_a_straddling_patient_is_named() {
 
 #[test]
 fn a_study_names_its_classes_for_sites_that_lack_some() {
-    let folder = folder("file,label,site,patient\n1.png,1,a,p\n2.png,1,a,q\n");
+    let folder = folder("file,label,site,patient\n1.png,lesion,a,p\n2.png,lesion,a,q\n");
     let pinned = |classes: &[&str]| {
         let classes = classes.iter().map(ToString::to_string).collect();
         data::load(folder.path(), &DataOptions { classes, ..options() })
@@ -98,10 +98,11 @@ fn a_study_names_its_classes_for_sites_that_lack_some() {
     let data = pinned(&["normal", "lesion"]).unwrap();
     assert_eq!(data.sites[0].train[0].label, Some(1));
     assert_eq!(data.classes, ["normal", "lesion"]);
-    assert_eq!(data::load(folder.path(), &options()).unwrap().classes, ["1"]);
+    assert_eq!(data::load(folder.path(), &options()).unwrap().classes, ["lesion"]);
     let error = pinned(&["normal"]).unwrap_err().to_string();
     assert!(
-        error.contains("line 2, column `label`") && error.contains("classes `normal`, found `1`"),
+        error.contains("line 2, column `label`")
+            && error.contains("classes `normal`, found `lesion`"),
         "{error}"
     );
 }

@@ -4,7 +4,9 @@ use std::fs;
 
 use crate::folders::{folder, medmnist, options, splits};
 use image::{ImageBuffer, Luma};
+use ringfence_learning::ModelName;
 use ringfence_learning::data::{self, DataError, DataOptions, Dataset, Split};
+use ringfence_learning::task::{Classification, remarks};
 
 /// How far the share of class 1 among a site's training images is from one half, at most.
 fn unevenness(data: &Dataset) -> f64 {
@@ -26,6 +28,34 @@ fn patients() -> tempfile::TempDir {
         }
     }
     folder(&table)
+}
+
+/// The format has numbers only: what they are taken for is said.
+#[test]
+fn labels_of_a_medmnist_file_are_places_in_the_studys_list_which_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = medmnist(folder.path(), 28, false);
+    let load = |classes: &[&str]| {
+        let classes: Vec<String> = classes.iter().map(ToString::to_string).collect();
+        data::load(&path, &DataOptions { classes, sites: Some(3), ..options() }).unwrap()
+    };
+    let first = |data: &data::Dataset| {
+        let mut samples = data.sites.iter().flat_map(|site| site.samples());
+        samples.find(|(_, sample)| sample.name == "train-00001").unwrap().1.label
+    };
+    let named = load(&["normal", "pneumonia"]);
+    assert_eq!(first(&named), Some(1));
+    assert_eq!(
+        named.remarks,
+        [
+            "the labels of a MedMNIST file are numbers, taken for the study's classes in their order: 0 is `normal`, 1 is `pneumonia`"
+        ]
+    );
+    let task = Classification::new(ModelName::Dense, 16, &named.classes).unwrap();
+    assert!(remarks(&task, &named).contains(&named.remarks[0]));
+    let numbers = load(&["1", "0"]);
+    assert_eq!((first(&numbers), numbers.remarks.len()), (Some(0), 0));
+    assert!(load(&[]).remarks.is_empty());
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn one_number_is_one_class_however_it_is_written() {
     );
     // A study's classes are found by such numbers, too.
     let folder = folder(&PLAIN.replace(",0,", ",0.00,"));
-    let classes = ["well", "ill"].map(String::from).to_vec();
+    let classes = ["0", "1"].map(String::from).to_vec();
     let data = data::load(folder.path(), &DataOptions { classes, ..options() }).unwrap();
     assert_eq!(data.sites[0].train[0].label, Some(0));
 }
@@ -340,6 +340,42 @@ fn a_class_that_has_a_name_is_found_by_it_and_never_by_its_number() {
     // By its number `ill` would be healthy.
     let error = with(["healthy", "ill"]).unwrap_err();
     assert!(error.contains("classes `healthy`, `ill`, found `well`"), "{error}");
+}
+
+/// Which of two hospitals counts `covid` as 0 nobody can tell: taken by its place in the study's list
+/// each number would be some class, and half of the labels may be swapped.
+#[test]
+fn numbers_are_no_names_of_a_studys_classes_unless_these_are_numbers() {
+    let with = |table: &str, classes: &[&str]| {
+        let classes = classes.iter().map(ToString::to_string).collect();
+        let options = DataOptions { classes, sites: Some(1), ..options() };
+        let data = data::load(folder(table).path(), &options);
+        data.map_err(|error| error.to_string()).map(|data| {
+            let mut samples: Vec<_> = data.sites[0].samples().map(|(_, sample)| sample).collect();
+            samples.sort_by(|one, other| one.name.cmp(&other.name));
+            samples.iter().map(|sample| sample.label.unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let numbers = "file,label,patient\n1.png,1,p\n2.png,0,q\n";
+    let error = with(numbers, &["covid", "normal"]).unwrap_err();
+    for said in [
+        "labels.csv: line 2, column `label`: expected the name of one of the study's classes",
+        "`covid`, `normal`, found the number 1",
+        "in a column `label_name`",
+    ] {
+        assert!(error.contains(said), "{error}, expected {said}");
+    }
+    // One line without its name is enough.
+    let partly = "file,label,label_name,patient\n1.png,1,normal,p\n2.png,0,,q\n";
+    let error = with(partly, &["covid", "normal"]).unwrap_err();
+    assert!(error.contains("line 3") && error.contains("found the number 0"), "{error}");
+    let named = "file,label,label_name,patient\n1.png,0,normal,p\n2.png,1,covid,q\n";
+    assert_eq!(with(named, &["covid", "normal"]).unwrap(), [1, 0]);
+    // Numbers are the names of classes that are numbers, whatever their order.
+    assert_eq!(with(numbers, &["0", "1"]).unwrap(), [1, 0]);
+    assert_eq!(with(numbers, &["1", "0"]).unwrap(), [0, 1]);
+    let error = with(numbers, &["1", "2"]).unwrap_err();
+    assert!(error.contains("classes `1`, `2`, found `0`; write a class's name"), "{error}");
 }
 
 #[test]

@@ -50,6 +50,53 @@ fn samples(site: &SiteData) -> Vec<(&str, &str, f32, f32)> {
         .collect()
 }
 
+/// A single slice in DICOM, of 12 bits without a window, in a series.
+fn single(path: &Path, value: u16) {
+    let mut file = [vec![0; 128], b"DICM".to_vec()].concat();
+    let mut put = |group: u16, element: u16, vr: &[u8; 2], value: &[u8]| {
+        file.extend([group.to_le_bytes(), element.to_le_bytes()].concat());
+        file.extend(vr);
+        match vr {
+            b"OW" => file.extend([&[0, 0][..], &(value.len() as u32).to_le_bytes()].concat()),
+            _ => file.extend((value.len() as u16).to_le_bytes()),
+        }
+        file.extend(value);
+    };
+    put(0x0002, 0x0010, b"UI", b"1.2.840.10008.1.2.1\0");
+    put(0x0008, 0x0060, b"CS", b"CT");
+    put(0x0020, 0x000e, b"UI", b"1.5\0");
+    put(0x0028, 0x0002, b"US", &1_u16.to_le_bytes());
+    put(0x0028, 0x0004, b"CS", b"MONOCHROME2 ");
+    for (element, value) in
+        [(0x0010, 16_u16), (0x0011, 16), (0x0100, 16), (0x0101, 12), (0x0102, 11), (0x0103, 0)]
+    {
+        put(0x0028, element, b"US", &value.to_le_bytes());
+    }
+    let pixels: Vec<u8> = (0..256).flat_map(|pixel: u16| (value + pixel).to_le_bytes()).collect();
+    put(0x7fe0, 0x0010, b"OW", &pixels);
+    fs::write(path, file).unwrap();
+}
+
+#[test]
+fn slices_of_a_series_that_lines_name_one_by_one_are_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = "file,mask,site,patient\n".to_string();
+    image::GrayImage::new(16, 16).save(folder.path().join("m.png")).unwrap();
+    for number in 0..6 {
+        single(&folder.path().join(format!("{number}.dcm")), 100 * number);
+        table += &format!("{number}.dcm,m.png,a,p{number}\n");
+    }
+    fs::write(folder.path().join("labels.csv"), table).unwrap();
+    let DataOptions { imaging, .. } = options(Slices::All);
+    let plain = DataOptions { imaging: ReadOptions::default(), ..options(Slices::All) };
+    let told = data::load(folder.path(), &plain).unwrap().remarks;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("0.dcm and ") && told[0].contains("1.dcm are slices of one series"));
+    // One window is one scale.
+    let data = data::load(folder.path(), &DataOptions { imaging, ..plain }).unwrap();
+    assert!(data.remarks.is_empty(), "{:?}", data.remarks);
+}
+
 /// One slice under two spellings is one image in two rows, whatever the rows say of it.
 #[test]
 fn a_folder_of_slices_and_one_of_its_files_are_one_image() {

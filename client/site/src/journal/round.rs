@@ -335,6 +335,7 @@ impl RoundJournal {
         tempfile::Builder::new()
             .prefix(UNFINISHED)
             .tempfile_in(&self.folder)
+            .map_err(ringfence_durable::without_path)
             .map_err(|source| JournalError::io(&self.folder, source))
     }
 }

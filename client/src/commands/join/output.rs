@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use ringfence_clock::Clock;
@@ -30,6 +30,8 @@ pub(super) struct Output {
     clock: Clock,
     /// Whether it has been said that standard output takes nothing.
     is_lost: Arc<AtomicBool>,
+    /// The bar that is shown, if one is.
+    bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
 /// An event with its time.
@@ -43,7 +45,7 @@ struct Line<'a, T> {
 
 impl Output {
     pub(super) fn new(form: OutputArgs, clock: Clock) -> Self {
-        Self { form, clock, is_lost: Arc::default() }
+        Self { form, clock, is_lost: Arc::default(), bar: Arc::default() }
     }
 
     /// Says that something has changed.
@@ -74,7 +76,8 @@ impl Output {
     /// full disk, this is said once on standard error, and all goes on. Only behind a pipe that was
     /// closed on purpose it ends.
     fn print(&self, line: &str) {
-        let Err(error) = writeln!(std::io::stdout(), "{line}") else { return };
+        let printed = self.beside_the_bar(|| writeln!(std::io::stdout(), "{line}"));
+        let Err(error) = printed else { return };
         if error.kind() == ErrorKind::BrokenPipe {
             std::process::exit(CLOSED_PIPE.into());
         }
@@ -87,11 +90,98 @@ impl Output {
         }
     }
 
-    /// A progress bar for people; a hidden one for others.
+    /// Does what writes to the terminal while the bar is away: drawn anew, it would wipe out what was
+    /// written where it stood.
+    fn beside_the_bar<T>(&self, write: impl FnOnce() -> T) -> T {
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match bar {
+            Some(bar) if !bar.is_finished() => bar.suspend(write),
+            _ => write(),
+        }
+    }
+
+    /// A progress bar for people, which goes out of the way of what is said; a hidden one for others.
     pub(super) fn progress_bar(&self, prefix: &'static str) -> ProgressBar {
-        match self.form {
+        let bar = match self.form {
             OutputArgs { quiet: false, json: false } => progress_bar(prefix),
             _ => ProgressBar::hidden(),
+        };
+        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+        bar
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+    use ringfence_clock::Clock;
+
+    use super::*;
+
+    /// A terminal that takes down what is done to it.
+    #[derive(Clone, Debug, Default)]
+    struct Terminal(Arc<Mutex<Vec<String>>>);
+
+    impl Terminal {
+        fn note(&self, what: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push(what.to_owned());
+            Ok(())
         }
+    }
+
+    impl TermLike for Terminal {
+        fn width(&self) -> u16 {
+            40
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.note(text)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.note(text)
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.note("clear")
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_bar_is_away_while_something_is_said() {
+        let form = OutputArgs { quiet: false, json: false };
+        let (out, terminal) = (Output::new(form, Clock::system()), Terminal::default());
+        let bar = out.progress_bar("training");
+        bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
+        bar.set_length(10);
+        bar.set_position(3);
+        bar.tick();
+        out.beside_the_bar(|| terminal.note("said").unwrap());
+        let noted = terminal.0.lock().unwrap().clone();
+        let said = noted.iter().position(|what| what == "said").unwrap();
+        let is_bar = |what: &&String| what.contains("training");
+        assert!(noted[..said].iter().any(|what| is_bar(&what)), "{noted:?}");
+        let last = noted[..said].iter().rposition(|what| is_bar(&what)).unwrap();
+        assert!(noted[last..said].iter().any(|what| what == "clear"), "{noted:?}");
+        assert!(noted[said..].iter().any(|what| is_bar(&what)), "{noted:?}");
+        // One that has ended is not drawn again.
+        bar.finish_and_clear();
+        let drawn = terminal.0.lock().unwrap().len();
+        out.beside_the_bar(|| ());
+        assert_eq!(terminal.0.lock().unwrap().len(), drawn);
     }
 }

@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringfence_clock::Moment;
 use ringfence_crypto::id::{ModelId, RoundNumber, UnixSeconds};
 use ringfence_crypto::round::RoundStatus;
+use ringfence_durable::advice_on_room;
 use ringfence_exit::failure;
 use ringfence_learning::{SiteData, TrainingPlan};
 use ringfence_site::{Done, Event, RoundEnd, Site, SiteError, model};
@@ -35,6 +36,24 @@ pub(super) struct Participant<'a> {
     pub(super) out: &'a Output,
     /// The training's writes.
     pub(super) writes: &'a Writes,
+    /// What has failed while the duty as key holder goes on.
+    pub(super) failed: &'a Failed,
+}
+
+/// This site's own part that has failed, with its round: what ends the command says it again.
+#[derive(Debug, Default)]
+pub(super) struct Failed(Mutex<Option<(RoundNumber, String)>>);
+
+impl Failed {
+    fn set(&self, round: RoundNumber, reason: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((round, reason));
+    }
+
+    /// Why it has failed, if it has in this round.
+    pub(super) fn of(&self, round: RoundNumber) -> Option<String> {
+        let failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.as_ref().filter(|(of, _)| *of == round).map(|(_, reason)| reason.clone())
+    }
 }
 
 impl Participant<'_> {
@@ -139,7 +158,8 @@ impl Participant<'_> {
             () = &mut duty => return ended,
             () = std::future::ready(()) => {}
         }
-        let reason = failure(error.as_ref());
+        let reason = failure(error.as_ref(), advice_on_room);
+        self.failed.set(round, reason.clone());
         self.out.say_error(&Said::PartFailed { round, reason });
         duty.await;
         ended

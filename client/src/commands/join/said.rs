@@ -59,7 +59,7 @@ pub(super) enum Said<'a> {
     /// What was recorded of earlier rounds and cannot be read.
     Unread { what: &'static str, path: PathBuf, reason: String },
     /// A signal ended it, before its images were read or after; `waiting` is where the round stood, if
-    /// others were waited for.
+    /// others were waited for, and `failed` why this site's own part in it has failed, if it has.
     Stopped {
         signal: &'static str,
         joined: bool,
@@ -67,6 +67,7 @@ pub(super) enum Said<'a> {
         done: u32,
         rounds: u32,
         waiting: Option<RoundWait>,
+        failed: Option<String>,
     },
 }
 
@@ -76,9 +77,9 @@ impl Said<'_> {
         signal: &'static str,
         (round, done, rounds): (RoundNumber, u32, u32),
         joined: bool,
-        waiting: Option<RoundWait>,
+        (waiting, failed): (Option<RoundWait>, Option<String>),
     ) -> Self {
-        Self::Stopped { signal, joined, round, done, rounds, waiting }
+        Self::Stopped { signal, joined, round, done, rounds, waiting, failed }
     }
 }
 
@@ -156,7 +157,7 @@ impl fmt::Display for Said<'_> {
                 "earlier {what} cannot be read and are left out: {}: {reason}",
                 path.display()
             ),
-            Self::Stopped { signal, joined, round, done, rounds, waiting } => {
+            Self::Stopped { signal, joined, round, done, rounds, waiting, failed } => {
                 let at = match joined {
                     false => "before its images were read".to_owned(),
                     true if done == rounds => "after the last round".to_owned(),
@@ -167,7 +168,18 @@ impl fmt::Display for Said<'_> {
                 if let Some(waiting) = waiting {
                     write!(f, "\n{}", waiting.stands())?;
                 }
-                write!(f, "\nwhat was done is on disk; to go on, run the same command again")
+                match failed {
+                    None => {
+                        write!(
+                            f,
+                            "\nwhat was done is on disk; to go on, run the same command again"
+                        )
+                    }
+                    Some(reason) => write!(
+                        f,
+                        "\nthis site's own part in round {round} has failed: {reason}\nwhat was done before is on disk; to go on, mend that, and run the same command again"
+                    ),
+                }
             }
         }
     }

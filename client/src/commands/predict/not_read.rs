@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use csv::IntoInnerError;
 use ringfence_learning::DataError;
 use ringfence_words::{MOST_LISTED, counted, grouped};
+
+use crate::files::write_result;
 
 /// A file's name, and what is wrong with it.
 type Fault = (String, String);
@@ -42,14 +45,15 @@ impl Faults {
         }
         let path = list(folder);
         let cannot = || format!("cannot write {}", path.display());
-        let mut table = csv::Writer::from_path(&path).with_context(cannot)?;
+        let mut table = csv::Writer::from_writer(Vec::new());
         table.write_record(["file", "part", "reason"]).with_context(cannot)?;
         for (_, part, faults) in self.kinds() {
             for (name, reason) in faults {
                 table.write_record([name.as_str(), part, reason.as_str()]).with_context(cannot)?;
             }
         }
-        table.flush().with_context(cannot)?;
+        let table = table.into_inner().map_err(IntoInnerError::into_error).with_context(cannot)?;
+        write_result(&path, &table)?;
         Ok(self.kinds().iter().filter_map(|(what, _, faults)| told(what, faults)).collect())
     }
 

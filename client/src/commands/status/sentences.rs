@@ -70,17 +70,29 @@ pub(super) fn listed(sites: &[&SiteId]) -> String {
 /// Who opens the next round.
 pub(super) fn next(turn: &OpenTurn, now: UnixSeconds) -> String {
     let OpenTurn { round, initiator, since, late, now: due, passes_at } = turn;
-    let since = since.utc();
     let left = passes_at.seconds_since(now);
     let passes = format!("from {} on (in {left} s) the next on the ring may, too", passes_at.utc());
     match late.is_empty() {
         true => {
+            let since = since.utc();
             format!("round {round} is not open: the turn is {initiator}'s since {since}; {passes}")
         }
         false => {
-            let late = listed(&late.iter().collect::<Vec<_>>());
+            // A turn is as long as the next: until it passes on, so many have begun.
+            let turns = late.len() as u64 + 1;
+            let turn = passes_at.seconds_since(*since).checked_div(turns).unwrap_or(0);
+            let began = |place: u64| since.after(turn.saturating_mul(place)).utc();
+            let named = late.iter().zip(0..).take(MOST_NAMES);
+            let mut names: Vec<String> =
+                named.map(|(site, place)| format!("{site} since {}", began(place))).collect();
+            match late.len().saturating_sub(MOST_NAMES) {
+                0 => {}
+                more => names.push(format!("and {more} more")),
+            }
             format!(
-                "round {round} is not open: LATE {late}, whose turn began at {since}; {due} may open it now, {passes}"
+                "round {round} is not open: LATE {}; {due} may open it since {}, {passes}",
+                names.join(", "),
+                began(late.len() as u64)
             )
         }
     }
@@ -114,7 +126,7 @@ mod tests {
         let said = next(&turn, UnixSeconds(1_800_003_540));
         assert_eq!(
             said,
-            "round 3 is not open: LATE a, b, whose turn began at 2027-01-15 08:00:00 UTC; c may open it now, from 2027-01-15 09:00:00 UTC on (in 60 s) the next on the ring may, too"
+            "round 3 is not open: LATE a since 2027-01-15 08:00:00 UTC, b since 2027-01-15 08:20:00 UTC; c may open it since 2027-01-15 08:40:00 UTC, from 2027-01-15 09:00:00 UTC on (in 60 s) the next on the ring may, too"
         );
         let first = OpenTurn { late: Vec::new(), now: site("a"), ..turn };
         let said = next(&first, UnixSeconds(1_800_000_010));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::classes::class_number;
+use super::super::classes::{is_number, of_name};
 use super::super::error::DataError;
 use super::columns::Columns;
 use super::line::Line;
@@ -41,11 +41,8 @@ impl Classes {
         for (index, label) in labels.iter().enumerate() {
             let number = match named {
                 [] => Some(index),
-                // A name is not passed over: as an index, its label may mean another class.
-                named => match given.get(label) {
-                    Some((name, _)) => named.iter().position(|class| class == name),
-                    None => class_number(named, label),
-                },
+                // By name alone: the study's numbers need not be this table's.
+                named => of_name(named, given.get(label).map_or(label, |(name, _)| name)),
             };
             if let Some(number) = number.and_then(|number| u32::try_from(number).ok()) {
                 numbers.insert((*label).to_string(), number);
@@ -57,14 +54,19 @@ impl Classes {
     /// The class of a line, if it has a label.
     ///
     /// # Errors
-    /// [`DataError::Class`] where the study has no such class.
+    /// [`DataError::Class`] where the study has no such class, [`DataError::ClassNumber`] where the
+    /// label is a number without a name, and the study's classes have names.
     pub(super) fn number(&self, columns: &Columns, line: &Line) -> Result<Option<u32>, DataError> {
         let Some(label) = &line.label else { return Ok(None) };
-        let refuse = || DataError::Class {
-            path: columns.path.clone(),
-            line: line.number,
-            label: line.label_name.clone().unwrap_or_else(|| label.clone()),
-            classes: self.names.clone(),
+        let refuse = || {
+            let (path, classes) = (columns.path.clone(), self.names.clone());
+            let (line, label_name) = (line.number, line.label_name.clone());
+            let is_bare = label_name.is_none() && is_number(label);
+            if is_bare && !classes.iter().all(|class| is_number(class)) {
+                return DataError::ClassNumber { path, line, label: label.clone(), classes };
+            }
+            let label = label_name.unwrap_or_else(|| label.clone());
+            DataError::Class { path, line, label, classes }
         };
         self.numbers.get(label).copied().map(Some).ok_or_else(refuse)
     }
