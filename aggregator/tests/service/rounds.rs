@@ -90,7 +90,7 @@ async fn a_whole_round_and_the_next() {
         let expected = all[1..].iter().map(|of| of.envelopes.envelopes[k].clone());
         assert_eq!(envelopes, expected.collect::<Vec<_>>());
     }
-    assert_eq!(client.get(&play.at("dealt/stranger")).await.status, 404);
+    assert_eq!(client.get(&play.at("dealt/stranger")).await.status, 403);
     assert_eq!(client.get(&play.of(dealer, "/body")).await.ok().bytes, contribution.body);
     for holder in &sites {
         play.put_review(holder, &[]).await.ok();

@@ -101,7 +101,7 @@ async fn a_closed_pipe_ends_status_without_a_word() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
-            .args(["status", "--server", aggregator.url()])
+            .args(["status", "--token-file", "admin.token", "--server", aggregator.url()])
             .args(watch)
             .current_dir(folder)
             .stdout(writer)
