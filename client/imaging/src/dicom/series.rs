@@ -58,6 +58,7 @@ pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
         left -= bytes.len() as u64;
         only_dicom(&bytes).map_err(within)?;
         let parsed = File::parse(&bytes, limits).map_err(within)?;
+        parsed.check_frames().map_err(within)?;
         let geometry = place(&parsed).map_err(within)?;
         slices.push((file, geometry, parsed));
     }

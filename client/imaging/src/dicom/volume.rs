@@ -39,10 +39,14 @@ impl File {
         // A frame has at least one bit.
         let most = limits.values.min(8 * bytes.len() as u64);
         Fault::limit("frames", most, attributes.frames as u64)?;
-        functional::check(&object, attributes.frames)?;
         let geometry = placement::of_file(&object, &attributes)?;
         let instance = text(&object, tags::SOP_INSTANCE_UID)?;
         Ok(Self { object, attributes, syntax, instance, geometry })
+    }
+
+    /// Whether what its frames say by themselves fits together, before any is read.
+    pub(super) fn check_frames(&self) -> Result<(), Fault> {
+        functional::check(&self.object, self.attributes.frames)
     }
 }
 
@@ -84,6 +88,7 @@ impl Volume {
             let what = "it is a segmentation, which is read as a mask".to_string();
             return Err(Fault::NoImage { format: Format::Dicom, what });
         }
+        self.files.iter().try_for_each(File::check_frames)?;
         let chosen = options.slices.which.of(self.slices.len())?;
         let is_monochrome = self.is_monochrome();
         let whole = is_monochrome && self.needs_range(&chosen, options.intensity)?;
@@ -132,6 +137,7 @@ impl Volume {
 
     /// Reads all slices as a mask.
     pub(crate) fn mask(&self, options: &MaskOptions, limits: Limits) -> Result<Drawn, Fault> {
+        self.files.iter().try_for_each(File::check_frames)?;
         segmentation::read(self, options, limits)
     }
 

@@ -1,6 +1,8 @@
 //! How a file says that its pixels lie: turned, by EXIF or TIFF's own tag, or with the bits of its
 //! bytes in another order. What is said and cannot be used is an error that names the tag.
 
+use std::borrow::Cow;
+
 use image::metadata::Orientation;
 
 use super::directory::Tiff;
@@ -23,11 +25,11 @@ const EXIF: &[u8] = b"Exif\0\0";
 /// differently.
 pub(super) fn orientation(bytes: &[u8], format: Format) -> Result<Orientation, Fault> {
     let (blocks, what) = match format {
-        Format::Tiff => (vec![bytes.to_vec()], "Orientation (274)"),
+        Format::Tiff => (vec![Cow::Borrowed(bytes)], "Orientation (274)"),
         Format::Jpeg => (jpeg_exif(bytes), "EXIF Orientation (274)"),
         Format::Png => {
             let exif = marks::png_chunk(bytes, *b"eXIf").map(without_prefix);
-            (exif.into_iter().map(<[u8]>::to_vec).collect(), "EXIF Orientation (274)")
+            (exif.into_iter().map(Cow::Borrowed).collect(), "EXIF Orientation (274)")
         }
         _ => return Ok(Orientation::NoTransforms),
     };
@@ -67,8 +69,8 @@ pub(super) fn check_fill_order(bytes: &[u8], format: Format) -> Result<(), Fault
 }
 
 /// The EXIF data of a JPEG. Data that do not fit into one segment are continued in the next.
-fn jpeg_exif(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut blocks: Vec<Vec<u8>> = Vec::new();
+fn jpeg_exif(bytes: &[u8]) -> Vec<Cow<'_, [u8]>> {
+    let mut blocks: Vec<Cow<'_, [u8]>> = Vec::new();
     let mut at = 0;
     while let Some((marker, after)) = marks::next_marker(bytes, at) {
         at = after;
@@ -84,8 +86,8 @@ fn jpeg_exif(bytes: &[u8]) -> Vec<Vec<u8>> {
         let exif = rest.get(2..length).and_then(|segment| segment.strip_prefix(EXIF));
         let Some(exif) = exif.filter(|_| marker == APP1) else { continue };
         match blocks.last_mut() {
-            Some(block) if Tiff::new(exif).is_none() => block.extend_from_slice(exif),
-            _ => blocks.push(exif.to_vec()),
+            Some(block) if Tiff::new(exif).is_none() => block.to_mut().extend_from_slice(exif),
+            _ => blocks.push(Cow::Borrowed(exif)),
         }
     }
     blocks

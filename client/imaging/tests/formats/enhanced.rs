@@ -72,7 +72,7 @@ fn half_a_rescaling_is_refused_as_half_a_window_is() {
 fn a_jpeg_ls_of_another_size_is_refused_with_both_sizes() {
     let samples: Vec<u16> = (0..768).collect();
     let mut stream = Vec::new();
-    jpegls::encode(&samples, 32, 12, &mut stream).unwrap();
+    jpegls::encode(&samples, 32, 24, &mut stream).unwrap();
     let mut file = Dicom::new(make::JPEG_LS, 32, 24, (16, 12));
     assert_eq!(stored(file.fragments(&[stream.clone()])).unwrap().len(), 768);
     let mut file = Dicom::new(make::JPEG_LS, 64, 12, (16, 12));

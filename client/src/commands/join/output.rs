@@ -90,8 +90,8 @@ impl Output {
         }
     }
 
-    /// Does what writes to the terminal while the bar is away: drawn anew, it would wipe out what was
-    /// written where it stood.
+    /// Does what writes to the terminal while the bar is away: a line would begin behind it, and be
+    /// wiped out with it where the bar counts its own lines otherwise than the terminal.
     fn beside_the_bar<T>(&self, write: impl FnOnce() -> T) -> T {
         let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match bar {
