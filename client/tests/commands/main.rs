@@ -12,6 +12,7 @@ mod join;
 mod join_said;
 mod ledger;
 mod outputs;
+mod patients;
 mod policy;
 mod predict;
 mod predict_inputs;

@@ -11,14 +11,11 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{SignedStudy, Spent, Study};
 use ringfence_federation::Aggregator;
-use ringfence_keys::identity::Identity;
-use ringfence_keys::study::spending::Spending;
 use ringfence_keys::update::site_noise::parameters::SiteNoise;
 use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::data::{self, write_folder};
 use ringfence_learning::{DataOptions, Dataset, Simulation, TrainingPlan};
 use ringfence_site::Journal;
-use ringfence_site::ledger::{Budget, Ledger, RoundCharge, Units};
 use ringfence_weights::Weights;
 use serde_json::Value;
 
@@ -26,9 +23,9 @@ use crate::join::joining_for;
 use crate::support::ringfence;
 
 /// Round 1 is beyond what the hospital of the last one allows.
-const SITES: [&str; 4] = ["a", "b", "c", "d"];
+pub(crate) const SITES: [&str; 4] = ["a", "b", "c", "d"];
 
-fn init(folder: &Path, plan: &[&str]) {
+pub(crate) fn init(folder: &Path, plan: &[&str]) {
     let options =
         PhantomOptions { side: 16, sites: 4, patients: 6, slices: 2, ..PhantomOptions::default() };
     let dataset = phantom::generate(&options).unwrap();
@@ -41,7 +38,7 @@ fn init(folder: &Path, plan: &[&str]) {
 }
 
 /// A study of these sites with a privacy policy, signed.
-fn study(folder: &Path, key: &str, policy: &str) -> Study {
+pub(crate) fn study(folder: &Path, key: &str, policy: &str) -> Study {
     let mut new = vec!["study", "new", "--name", "t", "--aggregator-key", key, "--clip", "0.5"];
     new.extend(["--model", "model.safetensors", "--min-sites", "3"]);
     new.extend(["--min-round-seconds", "1", "--review-seconds", "5"]);
@@ -59,12 +56,12 @@ fn study(folder: &Path, key: &str, policy: &str) -> Study {
     SignedStudy::parse(&std::fs::read(folder.join("study.json")).unwrap()).unwrap().study
 }
 
-fn register(folder: &Path, aggregator: &Aggregator) {
+pub(crate) fn register(folder: &Path, aggregator: &Aggregator) {
     let register = ["study", "register", "--admin-token-file", "admin.token", "--server"];
     ringfence(folder, &[&register[..], &[aggregator.url()]].concat()).unwrap();
 }
 
-fn ledger(folder: &Path, name: &str, (site, unit, epsilon): (&str, &str, &str)) {
+pub(crate) fn ledger(folder: &Path, name: &str, (site, unit, epsilon): (&str, &str, &str)) {
     let identity = format!("{site}.identity");
     let mut init = vec!["ledger", "init", name, "--unit", unit, "--identity", &identity];
     init.extend(["--delta", "1e-3", "--epsilon", epsilon]);
@@ -77,7 +74,7 @@ fn start(folder: &Path, url: &str, site: &str) -> Child {
 }
 
 /// The like, with rounds that stay open for so many seconds.
-fn start_for(folder: &Path, url: &str, (site, seconds): (&str, &str)) -> Child {
+pub(crate) fn start_for(folder: &Path, url: &str, (site, seconds): (&str, &str)) -> Child {
     let path = folder.join(format!("{site}.log"));
     let log = std::fs::File::options().create(true).append(true).open(path).unwrap();
     let output = log.try_clone().unwrap();
@@ -86,12 +83,12 @@ fn start_for(folder: &Path, url: &str, (site, seconds): (&str, &str)) -> Child {
     join.stdout(output).stderr(Stdio::from(log)).spawn().unwrap()
 }
 
-fn log(folder: &Path, site: &str) -> String {
+pub(crate) fn log(folder: &Path, site: &str) -> String {
     std::fs::read_to_string(folder.join(format!("{site}.log"))).unwrap_or_default()
 }
 
 /// Waits until a process has ended well.
-fn ended(folder: &Path, site: &str, process: &mut Child) {
+pub(crate) fn ended(folder: &Path, site: &str, process: &mut Child) {
     let started = Instant::now();
     let end = loop {
         if let Some(end) = process.try_wait().unwrap() {
@@ -104,17 +101,17 @@ fn ended(folder: &Path, site: &str, process: &mut Child) {
 }
 
 /// What a site's header of a round states, as its state has it.
-fn stated(folder: &Path, study: &Study, site: &str, round: u32) -> Option<Spent> {
+pub(crate) fn stated(folder: &Path, study: &Study, site: &str, round: u32) -> Option<Spent> {
     let journal = Journal::open(&folder.join(format!("state-{site}"))).unwrap();
     let round = journal.round(study.id(), RoundNumber(round)).unwrap();
     round.contribution().unwrap().map(|record| record.header.statement.spent.unwrap())
 }
 
-fn shown(folder: &Path, arguments: &[&str]) -> Value {
+pub(crate) fn shown(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&ringfence(folder, arguments).unwrap()).unwrap()
 }
 
-const PATIENTS: &str = "--privacy patient --privacy-clip 1 --rate 0.6 --steps 4 --normaliser 2 \
+pub(crate) const PATIENTS: &str = "--privacy patient --privacy-clip 1 --rate 0.6 --steps 4 --normaliser 2 \
     --records-per-step 2 --delta 1e-3 --epsilon 20";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,116 +234,6 @@ async fn a_site_that_comes_too_late_neither_trains_nor_pays_and_takes_part_in_th
     assert_eq!(stated(folder, &study, "d", 0), None);
 }
 
-/// Charges round 0 to a site's ledger for a patient who is not among its images any more.
-fn charge_somebody(folder: &Path, study: &Study, site: &str) {
-    let identity = std::fs::read_to_string(folder.join(format!("{site}.identity"))).unwrap();
-    let owner = Identity::from_file(&identity).unwrap().public();
-    let journal = Journal::open(&folder.join(format!("state-{site}"))).unwrap();
-    let path = folder.join(format!("ledger-{site}"));
-    let mut ledger = Ledger::open(&path, &owner, &journal).unwrap();
-    let (spending, budget) = (Spending::of(study).unwrap(), study.privacy.budget().unwrap());
-    let charge = RoundCharge {
-        study: study.id(),
-        mechanisms: &spending.each_round,
-        once: &spending.once,
-        inexact: spending.inexact,
-        budget: Budget { epsilon: budget.epsilon.into(), delta: budget.delta.into() },
-        units: &Units::Patients(vec!["who has left".to_owned()]),
-    };
-    ledger.charge(&charge, RoundNumber(0), Clock::system().now()).unwrap();
-}
-
-/// Gives every patient of a table another name.
-fn rename_patients(table: &Path) {
-    let text = std::fs::read_to_string(table).unwrap();
-    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    let header = lines.next().unwrap();
-    let column = header.iter().position(|name| *name == "patient").unwrap();
-    let mut renamed = header.join(",");
-    for mut line in lines {
-        let name = format!("other-{}", line[column]);
-        line[column] = &name;
-        renamed += &format!("\n{}", line.join(","));
-    }
-    std::fs::write(table, renamed + "\n").unwrap();
-}
-
-fn waited_for(what: impl Fn() -> bool, why: impl Fn() -> String) {
-    let started = Instant::now();
-    while !what() {
-        assert!(started.elapsed().as_secs() < 120, "{}", why());
-        sleep(Duration::from_millis(20));
-    }
-}
-
-/// What a site had trained is not sent for other patients than it was trained on. A round that is
-/// charged for others costs a site that round's contribution and no more. A ledger that somebody else
-/// has is waited for.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_site_whose_patients_have_changed_trains_anew_and_none_ends_by_its_ledger() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
-    init(folder, &["--rounds", "2", "--epochs", "1"]);
-    // Nobody opens the first round in the place of its initiator.
-    let policy = format!("{PATIENTS} --initiator-timeout-seconds 3600");
-    let study = study(folder, &aggregator.public_key().to_string(), &policy);
-    register(folder, &aggregator);
-    for site in SITES {
-        ledger(folder, &format!("ledger-{site}"), (site, "patient", "99"));
-    }
-    charge_somebody(folder, &study, "c");
-    let url = aggregator.url();
-    let mut early = start_for(folder, url, ("d", "40"));
-    let checkpoint = folder.join(format!("state-d/training/{}/checkpoint.safetensors", study.id()));
-    waited_for(|| checkpoint.exists(), || log(folder, "d"));
-    early.kill().unwrap();
-    early.wait().unwrap();
-    rename_patients(&folder.join("images-d/labels.csv"));
-
-    let lock = std::fs::File::options().write(true).open(folder.join("ledger-b/lock")).unwrap();
-    lock.lock().unwrap();
-    let mut processes = SITES.map(|site| start_for(folder, url, (site, "40")));
-    waited_for(|| log(folder, "b").contains("ledger-b is in use by"), || log(folder, "b"));
-    drop(lock);
-    for (site, process) in SITES.iter().zip(&mut processes) {
-        ended(folder, site, process);
-    }
-
-    let said = |site: &str, expected: &[&str]| {
-        let log = log(folder, site);
-        for expected in expected {
-            assert!(log.contains(expected), "{site}: {expected:?} is not said:\n{log}");
-        }
-        log
-    };
-    let of_d = said("d", &["round 0: what this site had trained", "and training starts over"]);
-    assert!(!of_d.contains("goes on training"), "{of_d}");
-    said("b", &["waiting until", "that is over; going on"]);
-    said(
-        "c",
-        &[
-            "round 0: no contribution of this site: round 0 of study",
-            "is charged already, with other units",
-            "round 1: charged to the privacy ledger",
-        ],
-    );
-    for (site, rounds, contributed) in [("b", 2, true), ("c", 2, false), ("d", 2, true)] {
-        let summary = shown(folder, &["ledger", "show", "--json", &format!("ledger-{site}")]);
-        let of_study = &summary["studies"][0];
-        assert_eq!(of_study["rounds"], rounds, "{site}: {summary}");
-        assert_eq!(stated(folder, &study, site, 0).is_some(), contributed, "{site}");
-        assert!(stated(folder, &study, site, 1).is_some(), "{site}");
-    }
-    // Those of before were not charged: nothing of them has left.
-    let units = |site: &str| {
-        shown(folder, &["ledger", "show", "--json", &format!("ledger-{site}")])["spent"]["units"]
-            .as_u64()
-            .unwrap()
-    };
-    assert_eq!((units("d"), units("c")), (units("b"), units("b") + 1));
-}
-
 /// The opened mean is the mean of the updates and the noise that the study has: no more, no less.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_s_noise_is_in_the_opened_mean() {
@@ -387,30 +274,6 @@ async fn a_site_s_noise_is_in_the_opened_mean() {
     let expected = SiteNoise::of(&study).unwrap().noise_in_mean(4);
     // 20,000 values: the estimate is within 1 %.
     assert!((deviation / expected - 1.0).abs() < 0.03, "{deviation} where {expected} is added");
-}
-
-#[test]
-fn a_restore_through_more_rounds_than_there_are_is_refused_and_what_holds_is_said() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    init(folder, &["--rounds", "6", "--epochs", "1"]);
-    // RFC 8032, test 1.
-    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-    study(folder, key, PATIENTS);
-    let restored = |through: &str| {
-        let member = ["--identity", "a.identity", "--state", "s", "--server", "http://127.0.0.1:1"];
-        ringfence(folder, &[&["restored", "--through", through], &member[..]].concat())
-    };
-    let error = restored("500").unwrap_err();
-    assert!(error.contains("the study's plan has 6 rounds, so that 6 is the largest"), "{error}");
-    let said = restored("5").unwrap();
-    assert!(
-        said.contains("holding keys through round 5") && !said.contains("earlier run"),
-        "{said}"
-    );
-    let said = restored("4").unwrap();
-    assert!(said.contains("holding keys through round 5"), "{said}");
-    assert!(said.contains("an earlier run of this command said 5: that stands"), "{said}");
 }
 
 #[test]
