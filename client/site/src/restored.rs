@@ -183,7 +183,7 @@ impl Site {
     }
 
     /// Answers restored sites while this one waits for something else or trains, however long that
-    /// takes; asks who they are no more often than every [`ANSWER_EVERY`]. An aggregator that does not
+    /// takes; asks who they are every ten seconds at most. An aggregator that does not
     /// answer is no error here: whatever is waited for meets it, too.
     ///
     /// # Errors
