@@ -131,17 +131,15 @@ pub enum SiteError {
         "expected an unanswered restore request in the state directory to go on with, found none; run `ringfence restored` without --continue"
     )]
     NoRestoreRequest,
-    /// A round that the study cannot have come to.
+    /// A round that the study's plan does not have.
     #[error(
-        "this site cannot have forgotten anything of round {through}: {why}, so that {most} is the largest number to give; it is never taken back, and rounds up to it are charged to the privacy ledger: ask the other sites once more for the highest round that they know, or run `ringfence restored` without --through, which asks them"
+        "this site cannot have forgotten anything of round {through}: the study's plan has {rounds} rounds, so that {rounds} is the largest number to give; it is never taken back, and rounds up to it are charged to the privacy ledger: ask the other sites once more for the highest round that they know, or run `ringfence restored` without --through, which asks them"
     )]
     RestoreBeyond {
         /// As given.
         through: RoundNumber,
-        /// The largest that makes sense.
-        most: u32,
-        /// Why.
-        why: String,
+        /// Rounds of the plan.
+        rounds: u32,
     },
     /// The aggregator shows what a site has not signed.
     #[error(transparent)]

@@ -12,7 +12,6 @@ use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, Standing};
 use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::restored::{self, Recalled, recall};
-use ringfence_keys::study::spending::rounds_within;
 use ringfence_words::listed;
 
 use crate::error::SiteError;
@@ -112,18 +111,15 @@ impl Site {
         Ok(self.journal.restored(self.study_id, record)?)
     }
 
-    /// Refuses a round that the study cannot have come to.
+    /// Refuses a round that the study's plan does not have. A budget bounds no numbers: rounds that
+    /// were aborted, and those of others, use them up and spend nothing of this site's; what is charged
+    /// for them is bounded where it is charged.
     fn check_through(&self, through: RoundNumber) -> Result<(), SiteError> {
-        let (most, why) = match (self.study.training.rounds(), rounds_within(&self.study)?) {
-            (Some(rounds), _) => (rounds, format!("the study's plan has {rounds} rounds")),
-            (None, Some(rounds)) => {
-                (rounds, format!("the study's privacy budget is spent after {rounds} rounds"))
+        match self.study.training.rounds() {
+            Some(rounds) if through.0 > rounds => {
+                Err(SiteError::RestoreBeyond { through, rounds })
             }
-            (None, None) => return Ok(()),
-        };
-        match through.0 <= most {
-            true => Ok(()),
-            false => Err(SiteError::RestoreBeyond { through, most, why }),
+            _ => Ok(()),
         }
     }
 
@@ -273,7 +269,7 @@ pub(crate) fn unanswered(recalled: &Recalled) -> String {
             "; {site} says round {round}, and the round before is not shown to be certified: {site} lies, or the aggregator withholds that certificate"
         );
     }
-    let number = "ask every other site (and not the aggregator) for the highest round that it knows, the last folder in its STATE/studies/<study>/rounds, and give one more than the highest by `ringfence restored --through N`";
+    let number = "ask every other site (and not the aggregator) for the highest round that it knows, the last folder in its STATE/studies/<study>/rounds that holds a manifest.json, and give one more than the highest by `ringfence restored --through N`";
     match recalled.can_suffice() {
         true => {
             text + "; the others answer while they run: go on waiting by `ringfence restored --continue`, or "
