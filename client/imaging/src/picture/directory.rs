@@ -32,12 +32,13 @@ impl<'a> Tiff<'a> {
     /// such tag.
     ///
     /// # Errors
-    /// What was expected and what came, where the tag holds anything else, or the directory ends
-    /// before the tag is found.
+    /// What was expected and what came, where the tag holds anything else or stands there twice and
+    /// differently, or the directory is cut off.
     pub(super) fn number(&self, tag: u16) -> Result<Option<usize>, String> {
         let cut_off = || "expected a whole first directory, found one that is cut off".to_string();
         let start = self.long(4).ok_or_else(cut_off)?;
         let entries = self.short(start).ok_or_else(cut_off)?;
+        let mut number = None;
         for at in (start + 2..).step_by(12).take(entries.into()) {
             // An entry is whole where its value is.
             let (found, kind, count, low, value) = (|| {
@@ -47,17 +48,22 @@ impl<'a> Tiff<'a> {
             })()
             .ok_or_else(cut_off)?;
             if found == tag {
-                return match (kind, count) {
-                    (3, 1) => Ok(Some(low.into())),
-                    (4, 1) => Ok(Some(value)),
+                let value = match (kind, count) {
+                    (3, 1) => low.into(),
+                    (4, 1) => value,
                     _ => {
                         let kind = kind_name(kind);
-                        Err(format!("expected one SHORT or LONG, found {count} of type {kind}"))
+                        return Err(format!(
+                            "expected one SHORT or LONG, found {count} of type {kind}"
+                        ));
                     }
                 };
+                if *number.get_or_insert(value) != value {
+                    return Err("expected one, found two that differ".to_string());
+                }
             }
         }
-        Ok(None)
+        Ok(number)
     }
 }
 

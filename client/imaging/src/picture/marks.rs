@@ -29,9 +29,15 @@ pub(crate) fn png_bits(bytes: &[u8]) -> Option<u8> {
     png_chunk(bytes, *b"IHDR")?.get(8).copied()
 }
 
-/// The data of a PNG's chunk of this type. The chunks have been checked.
+/// The data of a PNG's first chunk of this type. The chunks have been checked.
 pub(crate) fn png_chunk(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
-    Chunks { bytes, at: 8 }.flatten().find(|chunk| chunk.kind == kind).map(|chunk| chunk.data)
+    png_chunks(bytes, kind).next()
+}
+
+/// The data of all of a PNG's chunks of this type.
+pub(super) fn png_chunks(bytes: &[u8], kind: [u8; 4]) -> impl Iterator<Item = &[u8]> {
+    let chunks = Chunks { bytes, at: 8 }.flatten();
+    chunks.filter(move |chunk| chunk.kind == kind).map(|chunk| chunk.data)
 }
 
 /// The chunks' checksums to the end chunk, and that of the deflated pixels (PNG, third edition,

@@ -2,7 +2,9 @@
 //! bytes in another order. What is said and cannot be used is an error that names the tag.
 
 use std::borrow::Cow;
+use std::io::Read;
 
+use flate2::read::ZlibDecoder;
 use image::metadata::Orientation;
 
 use super::directory::Tiff;
@@ -16,6 +18,9 @@ const ORIENTATION: u16 = 274;
 /// The segment of a JPEG that may hold EXIF data, and how these start there.
 const APP1: u8 = 0xe1;
 const EXIF: &[u8] = b"Exif\0\0";
+/// Names of a PNG's text chunks that hold EXIF data, and the most bytes of their text.
+const PROFILES: [&[u8]; 2] = [b"Raw profile type exif\0", b"Raw profile type APP1\0"];
+const MAX_PROFILE: u64 = 1 << 20;
 
 /// How a picture is turned to be shown. A PNG may say so before its pixels or after them, a JPEG
 /// before its first scan.
@@ -28,8 +33,10 @@ pub(super) fn orientation(bytes: &[u8], format: Format) -> Result<Orientation, F
         Format::Tiff => (vec![Cow::Borrowed(bytes)], "Orientation (274)"),
         Format::Jpeg => (jpeg_exif(bytes), "EXIF Orientation (274)"),
         Format::Png => {
-            let exif = marks::png_chunk(bytes, *b"eXIf").map(without_prefix);
-            (exif.into_iter().map(Cow::Borrowed).collect(), "EXIF Orientation (274)")
+            let chunks = marks::png_chunks(bytes, *b"eXIf").map(without_prefix);
+            let mut blocks: Vec<_> = chunks.map(Cow::Borrowed).collect();
+            blocks.extend(profiles(bytes).into_iter().map(Cow::Owned));
+            (blocks, "EXIF Orientation (274)")
         }
         _ => return Ok(Orientation::NoTransforms),
     };
@@ -94,6 +101,39 @@ fn jpeg_exif(bytes: &[u8]) -> Vec<Cow<'_, [u8]>> {
 }
 
 /// Without the start that belongs to JPEG's segments only, and that some programs write elsewhere.
+/// The EXIF data of a PNG's text chunks, where programs wrote them before there was a chunk for them:
+/// as hexadecimal digits after the profile's name and length, a line each.
+fn profiles(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let plain = marks::png_chunks(bytes, *b"tEXt").map(|data| (data, false));
+    let deflated = marks::png_chunks(bytes, *b"zTXt").map(|data| (data, true));
+    let profile = |(data, deflated): (&[u8], bool)| {
+        let name = PROFILES.into_iter().find(|name| data.starts_with(name))?;
+        let mut text = Vec::new();
+        match deflated {
+            false => text.extend_from_slice(data.get(name.len()..)?),
+            // A byte for the method, of which there is one.
+            true => {
+                let inflated = ZlibDecoder::new(data.get(name.len() + 1..)?);
+                inflated.take(MAX_PROFILE).read_to_end(&mut text).ok()?;
+            }
+        }
+        let mut lines = text.trim_ascii_start().splitn(3, |byte| *byte == b'\n');
+        let digits: Vec<u8> =
+            lines.nth(2)?.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect();
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let pairs = digits.chunks_exact(2).map(|pair| match pair {
+            [high, low] => u8::try_from(16 * digit(*high)? + digit(*low)?).ok(),
+            _ => None,
+        });
+        let exif: Vec<u8> = pairs.collect::<Option<_>>()?;
+        Some(without_prefix(&exif).to_vec())
+    };
+    // What cannot be read holds something, and no data of a TIFF: that is refused by its reader.
+    let named = |(data, _): &(&[u8], bool)| PROFILES.iter().any(|name| data.starts_with(name));
+    let found = plain.chain(deflated).filter(named);
+    found.map(|chunk| profile(chunk).unwrap_or_else(|| b"unreadable".to_vec())).collect()
+}
+
 fn without_prefix(exif: &[u8]) -> &[u8] {
     exif.strip_prefix(EXIF).unwrap_or(exif)
 }

@@ -83,6 +83,25 @@ fn png(exif: &[u8], late: bool) -> Vec<u8> {
     [&png[..at], &chunk, &png[at..]].concat()
 }
 
+/// With the data in a text chunk, as before there was a chunk for them.
+fn png_profile(exif: &[u8], name: &str, deflated: bool) -> Vec<u8> {
+    let png = picture(ImageFormat::Png);
+    let data = [b"Exif\0\0", exif].concat();
+    let mut digits: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.insert(20, '\n');
+    let text = format!("\nexif\n{:8}\n{digits}\n", data.len());
+    let head = format!("Raw profile type {name}\0");
+    let chunk = match deflated {
+        false => make::chunk(b"tEXt", format!("{head}{text}").as_bytes()),
+        true => {
+            let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut zlib, text.as_bytes()).unwrap();
+            make::chunk(b"zTXt", &[head.as_bytes(), b"\0", &zlib.finish().unwrap()].concat())
+        }
+    };
+    [&png[..33], &chunk, &png[33..]].concat()
+}
+
 /// Of the same pixels, with this entry.
 fn tiff(entry: Entry) -> Vec<u8> {
     let pixels: Vec<u8> =
@@ -108,6 +127,8 @@ fn all_eight_orientations_are_applied() {
             ("JPEG, LONG", jpeg(&long.exif()), 4.0),
             ("JPEG, two segments", parted, 4.0),
             ("PNG", png(&exif, false), 0.01),
+            ("PNG, text", png_profile(&exif, "exif", false), 0.01),
+            ("PNG, deflated text", png_profile(&exif, "APP1", true), 0.01),
             ("PNG, at its end", png(&exif, true), 0.01),
             ("PNG, LONG", png(&long.exif(), false), 0.01),
             ("PNG, as a segment of a JPEG", png(&prefixed, false), 0.01),
@@ -188,4 +209,37 @@ fn masks_are_turned_or_refused_alike() {
         let error = mask(format, Entry(1, 1, [6, 0, 0, 0])).unwrap_err();
         assert!(error.contains("EXIF Orientation (274): expected one SHORT"), "{error}");
     }
+}
+
+fn read(bytes: &[u8]) -> Result<(), String> {
+    decode(bytes, &ReadOptions::default()).map(drop).map_err(|error| error.to_string())
+}
+
+/// Two statements that differ are none, wherever they stand.
+#[test]
+fn orientations_that_differ_are_refused() {
+    let two = |first: &[u8], second: &[u8]| {
+        let png = png(first, false);
+        [&png[..33], &make::chunk(b"eXIf", second), &png[33..]].concat()
+    };
+    let with_text = |first: &[u8]| {
+        let profile = png_profile(&exif(6), "exif", true);
+        [&profile[..33], &make::chunk(b"eXIf", first), &profile[33..]].concat()
+    };
+    read(&two(&exif(6), &exif(6))).unwrap();
+    read(&with_text(&exif(6))).unwrap();
+    for file in [two(&exif(6), &exif(1)), with_text(&exif(1))] {
+        let error = read(&file).unwrap_err();
+        assert!(
+            error.contains("Orientation (274): expected one, found two that differ"),
+            "{error}"
+        );
+    }
+    let unreadable = {
+        let png = picture(ImageFormat::Png);
+        let chunk = make::chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 3\nno digits\n");
+        [&png[..33], &chunk, &png[33..]].concat()
+    };
+    let error = read(&unreadable).unwrap_err();
+    assert!(error.contains("Orientation (274)"), "{error}");
 }
