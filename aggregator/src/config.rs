@@ -62,11 +62,11 @@ pub struct Config {
 
     /// PEM file with the server's certificate and those between it and a root: TLS, on any address.
     /// Read again at SIGHUP and when it changes
-    #[arg(long, value_name = "FILE", env = "RINGFENCE_TLS_CERTIFICATE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_TLS_CERTIFICATE")]
     pub tls_certificate: Option<PathBuf>,
 
     /// PEM file with the certificate's private key, not encrypted
-    #[arg(long, value_name = "FILE", env = "RINGFENCE_TLS_KEY", requires = "tls_certificate")]
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
 
     /// Listen without TLS on an address that other machines reach (behind a proxy that adds TLS)
@@ -103,6 +103,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// Which of certificate and key is given without the other, and the other: not for the arguments'
+    /// parser, which does not look into environment and file together.
+    pub(crate) fn half_of_tls(&self) -> Option<[&'static str; 2]> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => Some(["tls-certificate", "tls-key"]),
+            (None, Some(_)) => Some(["tls-key", "tls-certificate"]),
+            _ => None,
+        }
+    }
+
     /// Where certificate and key lie, if TLS is wanted.
     pub(crate) fn tls(&self) -> Option<Files> {
         let (certificate, key) = self.tls_certificate.clone().zip(self.tls_key.clone())?;

@@ -157,6 +157,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         now.utc()
     );
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    // Who rotates logs sends it. From here on it does not end the process; with TLS, the certificate is
+    // read again.
+    let _hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let server = Server::start(config, clock).await?;
     // A whole line, so at once: a program may be waiting for it.
     println!("listening on {}", server.url());

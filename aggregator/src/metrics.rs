@@ -22,7 +22,7 @@ pub(crate) struct Answered {
     /// Its method and route, as the table of access has them; `other` for what is not there.
     pub(crate) method: &'static str,
     /// See above.
-    pub(crate) route: &'static str,
+    pub(crate) route: String,
     /// The HTTP status.
     pub(crate) status: u16,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Answered {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Routed {
     method: &'static str,
-    route: &'static str,
+    route: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -108,7 +108,7 @@ impl Default for Metrics {
         registry.register("events", "Events of rounds that were stored", events.clone());
         let of = "Time that a sum of bodies took";
         registry.register_with_unit("sum", of, Unit::Seconds, sums.clone());
-        let of = "Requests that failed by this service's or its store's fault";
+        let of = "Requests that failed by this service's fault";
         registry.register("failures", of, store_failures.clone());
         let of = "Bytes of bodies that came";
         registry.register_with_unit("body_received", of, Unit::Bytes, body_bytes.clone());
@@ -135,8 +135,8 @@ impl Default for Metrics {
 impl Metrics {
     /// A request was answered after so long.
     pub(crate) fn answered(&self, answered: Answered, after: Duration) {
-        let Answered { method, route, .. } = answered;
         self.0.requests.get_or_create(&answered).inc();
+        let Answered { method, route, .. } = answered;
         self.0.seconds.get_or_create(&Routed { method, route }).observe(after.as_secs_f64());
     }
 
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn what_was_counted_is_in_the_text() {
         let metrics = Metrics::default();
-        let answered = Answered { method: "GET", route: "/readyz", status: 200 };
+        let answered = Answered { method: "GET", route: "/readyz".into(), status: 200 };
         metrics.answered(answered.clone(), Duration::from_millis(20));
         metrics.answered(answered, Duration::from_millis(2));
         metrics.event("closed");

@@ -130,15 +130,20 @@ impl Tls {
             let marks = self.files.marks();
             if asked || marks != self.marks {
                 self.marks = marks;
-                self.reload();
+                self.reload().await;
             }
             self.tell_dates();
         }
     }
 
     /// Shows what the files hold now; what cannot be used is said, and the old pair stays.
-    fn reload(&mut self) {
-        match Pair::read(&self.files) {
+    async fn reload(&mut self) {
+        let files = self.files.clone();
+        // Aside: a disk that is away must not hold up those who are connected.
+        let Ok(read) = tokio::task::spawn_blocking(move || Pair::read(&files)).await else {
+            return;
+        };
+        match read {
             Ok(Pair { key, validity }) => {
                 self.shown.send_replace(Arc::new(key));
                 self.validity = validity;

@@ -154,6 +154,11 @@ impl RequestSignature {
         &self.parameters.site
     }
 
+    /// Its bytes, by which a request that is sent again is known.
+    pub fn bytes(&self) -> [u8; 64] {
+        self.signature.to_bytes()
+    }
+
     /// When, by the signer's clock.
     pub fn created(&self) -> UnixSeconds {
         self.parameters.created

@@ -128,6 +128,8 @@ impl LiveContribution {
         place: &UploadPlace,
     ) -> Result<(), Refusal> {
         let blobs = self.live.served.blobs();
+        let clock = &self.live.served.shared.clock;
+        place.heard(clock.moment());
         let mut body = blobs.append_body(self.live.id, &self.site).await?;
         let outcome = async {
             loop {
@@ -137,6 +139,7 @@ impl LiveContribution {
                     chunk = bytes.next() => chunk?,
                 };
                 let Some(chunk) = chunk else { return Ok(()) };
+                place.heard(clock.moment());
                 stored += chunk.len() as u64;
                 if stored > header.body_bytes {
                     return Err(too_long(header));
@@ -210,7 +213,7 @@ impl LiveContribution {
         let place = self.live.uploads.begin(&self.site, signed_at, clock).await;
         place.ok_or_else(|| {
             Refusal::conflict(format!(
-                "another upload of {} is running, signed in the same second or later; send this again, signed anew, to take its place, or wait: without bytes it is given up after {} s",
+                "another upload of {} is running, signed in the same second or later; send this again, signed anew, to take its place, or once that one has been silent for a few seconds (it is given up after {} s)",
                 self.site,
                 idle.as_secs()
             ))

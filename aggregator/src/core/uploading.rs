@@ -6,12 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ringfence_clock::Clock;
+use ringfence_clock::{Clock, Moment};
 use ringfence_crypto::id::{SiteId, UnixSeconds};
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, watch};
 
 /// An upload that was told to stop writes what it has, and ends within this time.
 const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// One that was silent for so long makes room for any other of its site, whatever the clock of the
+/// site showed: it may have been set since. Shorter than a site goes on trying.
+const SILENT: Duration = Duration::from_secs(3);
 
 /// The uploads of a round, by site.
 #[derive(Debug, Default)]
@@ -21,15 +25,19 @@ pub(crate) struct Uploads(Mutex<BTreeMap<SiteId, Arc<Upload>>>);
 struct Upload {
     /// Held by the one that runs.
     running: Arc<Turn<()>>,
-    /// When the newest that came was signed.
-    newest: watch::Sender<UnixSeconds>,
+    /// The one that has the place, or is to have it: counted from 1.
+    turn: watch::Sender<u64>,
+    /// When the one that runs was signed, and last heard of.
+    seen: Mutex<Option<(UnixSeconds, Moment)>>,
 }
 
 /// The place for the upload of a site; dropping it makes room.
 #[derive(Debug)]
 pub(crate) struct UploadPlace {
     _running: OwnedMutexGuard<()>,
-    newest: watch::Receiver<UnixSeconds>,
+    upload: Arc<Upload>,
+    turn: watch::Receiver<u64>,
+    own: u64,
     signed_at: UnixSeconds,
 }
 
@@ -38,11 +46,12 @@ impl Uploads {
     pub(crate) fn try_begin(&self, site: &SiteId) -> Option<UploadPlace> {
         let upload = self.of(site);
         let running = upload.running.clone().try_lock_owned().ok()?;
-        Some(upload.place(running, *upload.newest.borrow()))
+        Some(upload.place(running, UnixSeconds(0)))
     }
 
-    /// Takes the place for an upload that was signed at this time. One that runs and was signed before
-    /// is told to stop, and waited for; a request that somebody repeats is not newer than itself.
+    /// Takes the place for an upload that was signed at this time. One that runs and was signed before,
+    /// or has been silent, is told to stop and waited for; a request that somebody repeats is not
+    /// newer than itself.
     pub(crate) async fn begin(
         &self,
         site: &SiteId,
@@ -51,21 +60,18 @@ impl Uploads {
     ) -> Option<UploadPlace> {
         let upload = self.of(site);
         if let Ok(running) = upload.running.clone().try_lock_owned() {
-            // Whatever the clock showed when earlier ones were signed: they have ended.
-            upload.newest.send_replace(signed_at);
             return Some(upload.place(running, signed_at));
         }
-        let is_newest = upload.newest.send_if_modified(|newest| {
-            let is_newer = signed_at > *newest;
-            *newest = (*newest).max(signed_at);
-            is_newer
+        let seen = *upload.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let gives_way = seen.is_none_or(|(running, heard)| {
+            signed_at > running || clock.moment().since(heard) >= SILENT
         });
-        if !is_newest {
+        if !gives_way {
             return None;
         }
+        upload.turn.send_modify(|turn| *turn += 1);
         let stopped = clock.timeout(STOP_TIME, upload.running.clone().lock_owned()).await;
-        let place = upload.place(stopped.ok()?, signed_at);
-        (!place.is_displaced()).then_some(place)
+        Some(upload.place(stopped.ok()?, signed_at))
     }
 
     fn of(&self, site: &SiteId) -> Arc<Upload> {
@@ -75,20 +81,25 @@ impl Uploads {
 }
 
 impl Upload {
-    fn place(&self, running: OwnedMutexGuard<()>, signed_at: UnixSeconds) -> UploadPlace {
-        UploadPlace { _running: running, newest: self.newest.subscribe(), signed_at }
+    fn place(self: Arc<Self>, running: OwnedMutexGuard<()>, signed_at: UnixSeconds) -> UploadPlace {
+        let turn = self.turn.subscribe();
+        let own = *turn.borrow();
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        UploadPlace { _running: running, upload: self, turn, own, signed_at }
     }
 }
 
 impl UploadPlace {
-    fn is_displaced(&self) -> bool {
-        *self.newest.borrow() > self.signed_at
+    /// Takes note that something came.
+    pub(crate) fn heard(&self, now: Moment) {
+        let mut seen = self.upload.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Some((self.signed_at, now));
     }
 
     /// Waits until a newer upload wants the place.
     pub(crate) async fn displaced(&self) {
-        let mut newest = self.newest.clone();
-        let came = newest.wait_for(|newest| *newest > self.signed_at).await.is_ok();
+        let mut turn = self.turn.clone();
+        let came = turn.wait_for(|turn| *turn > self.own).await.is_ok();
         if !came {
             // Nobody can come any more.
             std::future::pending::<()>().await;

@@ -3,15 +3,18 @@
 //!
 //! A route that is not in the table takes no request: forgetting it closes it.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use http_body::{Frame, SizeHint};
 use ringfence_clock::Clock;
 use ringfence_crypto::id::{SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::request::{
@@ -19,11 +22,11 @@ use ringfence_crypto::request::{
     SIGNATURE, SIGNATURE_INPUT,
 };
 use ringfence_crypto::signature::PublicKey;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::auth::Role;
+use crate::auth::{Holder, Role};
 use crate::core::incoming::Digested;
 use crate::core::refusal::{Kind, Refusal};
+use crate::core::senders::Answering;
 use crate::http::front::Front;
 
 /// Who may make a request.
@@ -108,27 +111,25 @@ const STUDY: &str = "/v2/studies/{study}";
 
 /// A request's method and route as the table has them, for whoever counts them: `other` for what is not
 /// there.
-pub(crate) fn in_table(method: &Method, route: Option<&str>) -> (&'static str, &'static str) {
-    let found = route.and_then(|route| {
-        let (table, path) = match route.strip_prefix(STUDY) {
-            Some(rest) => (OF_STUDY, rest),
-            None => (OTHERS, route),
-        };
-        table.iter().find(|(of, known, _)| *of == method.as_str() && *known == path)
-    });
-    found.map_or(("other", "other"), |(method, path, _)| (*method, *path))
+pub(crate) fn in_table(method: &Method, route: Option<&str>) -> (&'static str, String) {
+    let found = route.and_then(|route| Some((row(method, route)?, route)));
+    found.map_or(("other", "other".to_owned()), |((method, ..), route)| (*method, route.to_owned()))
 }
 
-/// Who may make a request with this method to this route.
-fn access(method: &Method, route: &str) -> Option<Access> {
+/// The row of a request.
+fn row(method: &Method, route: &str) -> Option<&'static (&'static str, &'static str, Access)> {
     // What GET answers, HEAD answers without its body.
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
     let (table, path) = match route.strip_prefix(STUDY) {
         Some(rest) => (OF_STUDY, rest),
         None => (OTHERS, route),
     };
-    let found = table.iter().find(|(of, known, _)| *of == method && *known == path);
-    found.map(|(_, _, access)| *access)
+    table.iter().find(|(of, known, _)| *of == method && *known == path)
+}
+
+/// Who may make a request with this method to this route.
+fn access(method: &Method, route: &str) -> Option<Access> {
+    row(method, route).map(|(_, _, access)| *access)
 }
 
 /// Lets through what the table allows.
@@ -140,7 +141,11 @@ pub(crate) async fn guard(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     match admit(&front, route.as_str(), &mut parts).await {
-        Ok(_place) => next.run(Request::from_parts(parts, body)).await,
+        Ok(place) => {
+            let answer = next.run(Request::from_parts(parts, body)).await;
+            // Until the last of it is taken: an answer that nobody reads is in memory.
+            answer.map(|body| Body::new(Held { body, _place: place }))
+        }
         Err(refusal) => {
             forget(&front.clock, body).await;
             refusal.into_response()
@@ -148,8 +153,34 @@ pub(crate) async fn guard(
     }
 }
 
-/// What a request takes of what there is for its sender; of whoever has a token, nothing.
-type Place = Option<OwnedSemaphorePermit>;
+/// What a request takes of what there is for its sender; of one that anyone may make, nothing.
+type Place = Option<Answering>;
+
+/// An answer and the place of its request.
+struct Held {
+    body: Body,
+    _place: Place,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, Refusal> {
     let Some(access) = access(&parts.method, route) else {
@@ -159,11 +190,12 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
     if access == Anyone {
         return Ok(None);
     }
-    let token = bearer(&parts.headers)?.map(|token| front.tokens.role(token));
-    let token = token.map(|role| role.ok_or_else(unknown_token)).transpose()?;
+    let token = bearer(&parts.headers)?.map(|token| front.tokens.holder(token));
+    let token = token.map(|holder| holder.ok_or_else(unknown_token)).transpose()?;
+    let begun = |holder: &Holder| holder.sender.begin(&"this token", None).map(Some);
     match (access, &token) {
-        (Admin | Reader, Some(Role::Admin)) => return Ok(None),
-        (Admin, Some(Role::Auditor(_))) => return Err(not_this("an auditor", "an administrator")),
+        (Admin | Reader, Some(holder @ Holder { role: Role::Admin, .. })) => return begun(holder),
+        (Admin, Some(_)) => return Err(not_this("an auditor", "an administrator")),
         (Admin, None) => return Err(admin_wanted()),
         _ => {}
     }
@@ -172,18 +204,20 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
         false => return Err(unsigned(access)),
     };
     let study: StudyId = study.parse().map_err(|error| Refusal::missing(format!("{error}")))?;
-    match (access, token) {
-        (Reader, Some(Role::Auditor(studies))) => match studies.admits(study) {
-            true => return Ok(None),
-            false => return Err(not_this("an auditor of other studies", "one of this study")),
-        },
+    match (access, &token) {
+        (Reader, Some(holder @ Holder { role: Role::Auditor(studies), .. })) => {
+            match studies.admits(study) {
+                true => return begun(holder),
+                false => return Err(not_this("an auditor of other studies", "one of this study")),
+            }
+        }
         (_, Some(_)) => {
             return Err(not_this("a token", "a site of the study, by its signature"));
         }
         (_, None) => {}
     }
     let live = front.studies.study(study)?;
-    let site = signer(front, parts, |site| {
+    let (site, signature) = signer(front, parts, |site| {
         live.served.study.site(site).map(|member| member.signature_key)
     })?;
     if let Own(name) = access {
@@ -197,7 +231,7 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
         }
     }
     let sender = live.senders.of(&site);
-    let place = sender.begin(&site)?;
+    let place = sender.begin(&site, Some(signature))?;
     parts.extensions.insert(sender);
     Ok(Some(place))
 }
@@ -219,7 +253,7 @@ fn signer(
     front: &Front,
     parts: &mut Parts,
     key: impl Fn(&SiteId) -> Option<PublicKey>,
-) -> Result<SiteId, Refusal> {
+) -> Result<(SiteId, [u8; 64]), Refusal> {
     let value = |name: &str| one(&parts.headers, name);
     let (input, signature) = (value(SIGNATURE_INPUT)?, value(SIGNATURE)?);
     let signature = RequestSignature::parse(
@@ -248,7 +282,7 @@ fn signer(
     let digest = digest.map_err(|error| Refusal::malformed(error.to_string()))?;
     parts.extensions.insert(digest.map_or(Digested::Missing, Digested::As));
     parts.extensions.insert(SignedAt(signature.created()));
-    Ok(site.clone())
+    Ok((site.clone(), signature.bytes()))
 }
 
 /// The value of a header that may stand there once at most.

@@ -11,10 +11,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// Files that the process has open beside connections and uploads: the database, bodies and sums that
-/// are read, the log, a certificate.
-const OTHER_FILES: u64 = 128;
+/// are read, the log, a certificate, readers of metrics.
+const OTHER_FILES: u64 = 160;
 
 /// Files that an upload has open at most: its body, and a file beside it.
 const UPLOAD_FILES: u64 = 2;
@@ -24,6 +25,9 @@ const TOLD: usize = 64;
 
 /// How long one that is told so may take to hear it.
 const TELL_TIME: Duration = Duration::from_secs(2);
+
+/// How long one may take to ask for something.
+const ASK_TIME: Duration = Duration::from_millis(500);
 
 /// What one is told for whom there is no place.
 const FULL: &str = concat!(
@@ -109,15 +113,17 @@ impl Doors {
         let Ok(told) = self.told.clone().try_acquire_owned() else { return };
         tokio::spawn(async move {
             let tell = async {
+                let mut rest = [0; 4096];
+                // An answer to nothing is none to most clients.
+                let _ = timeout(ASK_TIME, stream.read(&mut rest)).await;
                 stream.write_all(FULL.as_bytes()).await?;
                 stream.shutdown().await?;
                 // A connection that is closed on unread bytes is reset, and that overtakes the answer.
-                let mut rest = [0; 4096];
                 while stream.read(&mut rest).await? > 0 {}
                 io::Result::Ok(())
             };
             // Either way it is closed.
-            let _ = tokio::time::timeout(TELL_TIME, tell).await;
+            let _ = timeout(TELL_TIME, tell).await;
             drop(told);
         });
     }
@@ -178,7 +184,7 @@ mod tests {
 
     #[test]
     fn connections_leave_files_for_what_else_is_open() {
-        assert_eq!(affordable(4096, 256, 1024), 384);
+        assert_eq!(affordable(4096, 256, 1024), 352);
         assert_eq!(affordable(4096, 256, 1 << 20), 4096);
         assert_eq!(affordable(4096, 256, 100), 0);
         assert_eq!(affordable(4096, 256, u64::MAX), 4096);

@@ -98,7 +98,8 @@ pub(crate) fn router(front: Front) -> Router {
         .route_layer(from_fn_with_state(front.clone(), guard))
         .fallback(unknown_route)
         .layer(from_fn_with_state(front.clone(), watch))
-        .layer(TraceLayer::new_for_http())
+        // What failed by our fault is logged where it is refused, with its cause.
+        .layer(TraceLayer::new_for_http().on_failure(()))
         .with_state(front)
 }
 

@@ -40,6 +40,13 @@ const FEWEST_CONNECTIONS: u16 = 16;
 /// A request's headers must be complete after so long.
 const HEADER_TIME: Duration = Duration::from_secs(15);
 
+/// Bytes of a request's headers at most, and of what is read of a connection at once: strangers' headers
+/// are in memory before anything is known of them.
+const READ_BUFFER: usize = 32 << 10;
+
+/// Connections at the same time to the address of metrics.
+const METRICS_CONNECTIONS: u16 = 32;
+
 /// A TLS handshake must be complete after so long.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
 
@@ -68,6 +75,16 @@ pub enum StartError {
     /// The TLS certificate or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A certificate without its key, or the reverse.
+    #[error(
+        "--{given} is given and --{missing} is not: TLS needs both, as flags, in the environment or in the file of --config"
+    )]
+    HalfTls {
+        /// What is given.
+        given: &'static str,
+        /// What is not.
+        missing: &'static str,
+    },
     /// Too few files may be open.
     #[error(
         "this process may have {files} files open, which leaves too few for connections beside {uploads} uploads (--max-uploads): raise the limit (`ulimit -n`, LimitNOFILE)"
@@ -114,6 +131,9 @@ impl Server {
     /// # Errors
     /// [`StartError`] says what is wrong and what to do.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        if let Some([given, missing]) = config.half_of_tls() {
+            return Err(StartError::HalfTls { given, missing });
+        }
         if !config.may_listen() {
             return Err(StartError::PlainHttp(config.listen));
         }
@@ -161,13 +181,13 @@ impl Server {
 
     /// Serves until `shutdown` is ready, and then ends what is in flight, for at most 10 s.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        if let Some(listener) = self.metrics.take() {
-            // It ends with the process: nothing depends on it.
-            let router = metrics(self.front.clone());
-            tokio::spawn(axum::serve(listener, router).into_future());
-        }
         let router = routes::router(self.front.clone());
         let graceful = GracefulShutdown::new();
+        if let Some(listener) = self.metrics.take() {
+            let (router, clock) = (metrics(self.front.clone()), self.front.clock.clone());
+            // It ends with the process: nothing depends on it.
+            tokio::spawn(serve_metrics(listener, router, clock, self.idle));
+        }
         let mut tls = self.tls.take();
         let acceptor = tls.as_ref().map(Tls::acceptor);
         let mut renewal = pin!(async {
@@ -179,7 +199,7 @@ impl Server {
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept() => accepted,
+                accepted = accept(&self.listener, &self.front.clock) => accepted,
                 () = &mut renewal => break,
                 () = &mut shutdown => break,
             };
@@ -250,20 +270,36 @@ impl Server {
             }
         }
     }
+}
 
-    async fn accept(&self) -> Option<(TcpStream, SocketAddr)> {
-        match self.listener.accept().await {
-            Ok((stream, address)) => {
-                // Answers are small and waited for.
-                let _ = stream.set_nodelay(true);
-                Some((stream, address))
+async fn accept(listener: &TcpListener, clock: &Clock) -> Option<(TcpStream, SocketAddr)> {
+    match listener.accept().await {
+        Ok((stream, address)) => {
+            // Answers are small and waited for.
+            let _ = stream.set_nodelay(true);
+            Some((stream, address))
+        }
+        Err(error) => {
+            // Out of descriptors, most likely: others must end before this gets better.
+            tracing::warn!(%error, "accepting a connection failed");
+            clock.sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Answers whoever reads metrics, a few at a time: it is on another address, and the same process.
+async fn serve_metrics(listener: TcpListener, router: Router, clock: Clock, idle: Duration) {
+    let (doors, graceful) =
+        (Doors::new(METRICS_CONNECTIONS, METRICS_CONNECTIONS), GracefulShutdown::new());
+    loop {
+        let Some((stream, address)) = accept(&listener, &clock).await else { continue };
+        match doors.enter(address.ip()) {
+            Some(place) => {
+                let stream = Paced::new(stream, idle);
+                tokio::spawn(serve(stream, router.clone(), graceful.watcher(), place));
             }
-            Err(error) => {
-                // Out of descriptors, most likely: others must end before this gets better.
-                tracing::warn!(%error, "accepting a connection failed");
-                self.front.clock.sleep(ACCEPT_PAUSE).await;
-                None
-            }
+            None => doors.turn_away(stream),
         }
     }
 }
@@ -292,6 +328,7 @@ async fn serve(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
+        .max_buf_size(READ_BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -30,7 +30,8 @@ pub(crate) async fn watch(State(front): State<Front>, request: Request, next: Ne
     let status = response.status().as_u16();
     let after = front.clock.moment().since(began);
     front.metrics().answered(Answered { method, route, status }, after);
-    if response.status().is_server_error() {
+    // A 503 says who is asked to wait, and by whose fault the log says.
+    if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         front.metrics().failed();
     }
     secure(response.headers_mut());

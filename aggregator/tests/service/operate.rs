@@ -152,3 +152,53 @@ async fn who_takes_nothing_of_an_answer_is_given_up() {
     let all = 8 * play.contribution(&site).body.len();
     assert!(taken.len() < all, "{} of {all} bytes", taken.len());
 }
+
+/// Metrics are the same process: who holds connections to them open must not stop the service.
+#[tokio::test]
+async fn silent_readers_of_metrics_stop_nothing() {
+    let address = free_address();
+    let aggregator = Aggregator::start_with(&["--metrics-listen", address.clone().leak()]);
+    let silent: Vec<_> =
+        (0..40).filter_map(|_| std::net::TcpStream::connect(&address).ok()).collect();
+    assert_eq!(silent.len(), 40);
+    aggregator.client().get("/healthz").await.ok();
+    Client::new(&address).get("/metrics").await.refused(503, &["too many connections"]);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn headers_that_never_end_are_not_held() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let aggregator = Aggregator::start();
+    let mut stream = tokio::net::TcpStream::connect(&aggregator.address).await.unwrap();
+    let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n").await;
+    let header = format!("x-long: {}\r\n", "x".repeat(8000));
+    for _ in 0..10 {
+        let _ = stream.write_all(header.as_bytes()).await;
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[test]
+fn a_hangup_ends_nothing_and_half_of_tls_is_refused_wherever_it_is_said() {
+    let mut aggregator = Aggregator::start();
+    let process = aggregator.process().to_string();
+    assert!(
+        std::process::Command::new("kill").args(["-HUP", &process]).status().unwrap().success()
+    );
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(std::net::TcpStream::connect(&aggregator.address).is_ok(), "it listens on");
+    aggregator.kill();
+    let file = aggregator.folder.path().join("half.toml");
+    for (given, missing) in [("tls-certificate", "tls-key"), ("tls-key", "tls-certificate")] {
+        std::fs::write(&file, format!("{given} = 'no such file'\n")).unwrap();
+        let mut serve = crate::child::serve_command(aggregator.folder.path(), "127.0.0.1:0");
+        let refused = refusal(serve.arg("--config").arg(&file));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains(&format!("--{given} is given and --{missing} is not")), "{said}");
+    }
+}

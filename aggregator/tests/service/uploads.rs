@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ringfence_crypto::api::ContributionProgress;
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::round::RoundStatus;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,9 +25,21 @@ pub(crate) async fn begin_upload(
     offset: usize,
     sent: usize,
 ) -> TcpStream {
+    begin_upload_at(aggregator, play, site, (offset, sent), now()).await
+}
+
+/// As [`begin_upload`], signed at this time.
+async fn begin_upload_at(
+    aggregator: &Aggregator,
+    play: &Play,
+    site: &SiteId,
+    (offset, sent): (usize, usize),
+    at: UnixSeconds,
+) -> TcpStream {
     let body = play.contribution(site).body;
     let target = play.of(site, &format!("/body?offset={offset}"));
-    let signed = Signer::of_path(&target).headers("PUT", &target, None);
+    let signer = Signer { at, ..Signer::of_path(&target) };
+    let signed = signer.headers("PUT", &target, None);
     let signed: String =
         signed.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
@@ -163,6 +175,24 @@ async fn a_newer_upload_takes_the_place_of_an_older() {
     assert!(answer.starts_with("HTTP/1.1 409") && answer.contains("a newer upload"), "{answer}");
     let progress: ContributionProgress = play.put_body(&site, 1000).await.json();
     assert!(progress.receipt.is_some() && progress.body_bytes == body.len() as u64);
+}
+
+/// What was lost was signed by a clock that was ahead: by this one it is newer than whatever comes.
+#[tokio::test]
+async fn a_site_whose_clock_was_set_back_is_not_locked_out() {
+    let aggregator = Aggregator::start();
+    let play = play(&aggregator).await;
+    let site = play.ids()[0].clone();
+    play.put_header(&site).await.ok();
+    play.put_envelopes(&site).await.ok();
+    let lost = begin_upload_at(&aggregator, &play, &site, (0, 1000), now().after(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let refused = play.put_body(&site, 1000).await;
+    refused.refused(409, &["another upload of site-0 is running", "silent for a few seconds"]);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let progress: ContributionProgress = play.put_body(&site, 1000).await.json();
+    assert!(progress.receipt.is_some());
+    drop(lost);
 }
 
 #[tokio::test]

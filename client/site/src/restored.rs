@@ -116,9 +116,7 @@ impl Site {
     /// for them is bounded where it is charged.
     fn check_through(&self, through: RoundNumber) -> Result<(), SiteError> {
         match self.study.training.rounds() {
-            Some(rounds) if through.0 > rounds => {
-                Err(SiteError::RestoreBeyond { through, rounds })
-            }
+            Some(rounds) if through.0 > rounds => Err(SiteError::RestoreBeyond { through, rounds }),
             _ => Ok(()),
         }
     }
