@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use ringfence_crypto::api::token;
 use ringfence_crypto::id::StudyId;
-use ringfence_durable::{Readers, text};
+use ringfence_durable::text;
 use zeroize::Zeroizing;
 
 use crate::core::senders::Sender;
-use crate::identity::{Identity, IdentityError, read_secret};
+use crate::identity::{Identity, IdentityError, new_secret, read_secret};
 
 /// Most bytes of the file with the tokens' hashes: thousands of auditors.
 const MAX_FILE: usize = 1 << 20;
@@ -22,19 +22,19 @@ pub(crate) enum Role {
     /// Register studies, and read all.
     Admin,
     /// Read these.
-    Auditor(Studies),
+    Auditor(Scope),
 }
 
 /// Which studies an auditor may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Studies {
+pub(crate) enum Scope {
     /// Whichever are registered.
     All,
     /// These.
     Named(Vec<StudyId>),
 }
 
-impl Studies {
+impl Scope {
     /// Whether this one is among them.
     pub(crate) fn admits(&self, study: StudyId) -> bool {
         match self {
@@ -148,27 +148,19 @@ fn hashed(row: &str) -> Result<(blake3::Hash, Role), String> {
     let role = match (*role, studies.is_empty()) {
         ("admin", true) => Role::Admin,
         ("admin", false) => return Err("got studies after an admin, who may read all".into()),
-        ("auditor", true) => Role::Auditor(Studies::All),
-        ("auditor", false) => Role::Auditor(Studies::Named(studies)),
+        ("auditor", true) => Role::Auditor(Scope::All),
+        ("auditor", false) => Role::Auditor(Scope::Named(studies)),
         (other, _) => return Err(format!("got the role {other:?}")),
     };
     Ok((hash, role))
 }
 
-/// Makes a new token of 32 random bytes in a file that only its owner may read; answers with its hash.
+/// Makes a new token in a file that only its owner may read; answers with its hash.
 ///
 /// # Errors
 /// [`IdentityError`] when the file exists or cannot be written.
 pub fn new_token(path: &Path) -> Result<String, IdentityError> {
-    let mut bytes = Zeroizing::new([0u8; 32]);
-    getrandom::fill(bytes.as_mut()).map_err(IdentityError::Random)?;
-    let token = Zeroizing::new(hex::encode(bytes.as_ref()));
-    let line = Zeroizing::new(format!("{}\n", *token));
-    let create = ringfence_durable::create(path, line.as_bytes(), Readers::Owner);
-    create.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
-        _ => IdentityError::Io { path: path.to_owned(), source },
-    })?;
+    let token = Zeroizing::new(hex::encode(new_secret(path)?.as_ref()));
     Ok(blake3::hash(token.as_bytes()).to_hex().to_string())
 }
 
@@ -203,7 +195,7 @@ mod tests {
         let tokens = load(&lines).unwrap();
         let role = |token: &[u8]| tokens.holder(token).map(|holder| holder.role);
         assert_eq!(role(b"first"), Some(Role::Admin));
-        assert_eq!(role(b"second"), Some(Role::Auditor(Studies::All)));
+        assert_eq!(role(b"second"), Some(Role::Auditor(Scope::All)));
         let Some(Role::Auditor(of)) = role(b"third") else { panic!() };
         assert!(of.admits(study) && !of.admits(StudyId(ringfence_crypto::Digest::of(b"another"))));
         assert_eq!(role(b"fourth"), None);
@@ -213,16 +205,18 @@ mod tests {
     #[test]
     fn a_line_that_is_none_is_named() {
         let hash = blake3::hash(b"x").to_hex();
-        for (bad, word) in [
-            ("auditor".to_owned(), "got 1 words"),
-            ("auditor a secret".to_owned(), "no"),
-            (format!("reader a {hash}"), "\"reader\""),
-            (format!("auditor a {hash} study"), "a study"),
-            (format!("admin a {hash} {hash}"), "studies after an admin"),
-            (format!("auditor a {hash}\nauditor a {hash}"), "known already"),
+        for (bad, line, word) in [
+            ("auditor".to_owned(), 2, "got 1 words"),
+            ("auditor a secret".to_owned(), 2, "the hash is none of 64 hexadecimal digits"),
+            (format!("reader a {hash}"), 2, "got the role \"reader\""),
+            (format!("auditor a {hash} study"), 2, "a study: "),
+            (format!("admin a {hash} {hash}"), 2, "studies after an admin"),
+            (format!("auditor a {hash}\nauditor a {hash}"), 3, "known already"),
         ] {
             let error = load(&format!("# first\n{bad}\n")).unwrap_err().to_string();
-            assert!(error.contains("line ") && error.contains(word), "{bad}: {error}");
+            assert!(error.contains(&format!("line {line}:")) && error.contains(word), "{error}");
+            // It may be a token that was put in the place of its hash.
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 }

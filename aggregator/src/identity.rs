@@ -28,8 +28,10 @@ pub enum IdentityError {
         /// Why.
         source: io::Error,
     },
-    /// `keygen` on a file that is there.
-    #[error("{0} exists already and may be the key of running studies; choose another file")]
+    /// `keygen` or `token` on a file that is there.
+    #[error(
+        "{0} exists already and may be the key or token of running studies; choose another file"
+    )]
     Exists(PathBuf),
     /// A signing key that is no secret.
     #[error(
@@ -74,17 +76,7 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] when the file exists or cannot be written.
     pub fn generate(path: &Path) -> Result<Self, IdentityError> {
-        let mut seed = Zeroizing::new([0u8; 32]);
-        getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
-        let mut line = Zeroizing::new(hex::encode(seed.as_ref()));
-        line.push('\n');
-        ringfence_durable::create(path, line.as_bytes(), Readers::Owner).map_err(|source| {
-            match source.kind() {
-                io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
-                _ => IdentityError::Io { path: path.to_owned(), source },
-            }
-        })?;
-        Ok(Self { key: SigningKey::from_bytes(&seed) })
+        Ok(Self { key: SigningKey::from_bytes(&*new_secret(path)?) })
     }
 
     /// Reads the key.
@@ -137,6 +129,25 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.public_key())
     }
+}
+
+/// Makes 32 random bytes and stores them in a new file that only its owner may read, as a line of
+/// hexadecimal digits.
+///
+/// # Errors
+/// [`IdentityError`] when the file exists or cannot be written.
+pub(crate) fn new_secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
+    let mut bytes = Zeroizing::new([0u8; 32]);
+    getrandom::fill(bytes.as_mut()).map_err(IdentityError::Random)?;
+    let mut line = Zeroizing::new(hex::encode(bytes.as_ref()));
+    line.push('\n');
+    ringfence_durable::create(path, line.as_bytes(), Readers::Owner).map_err(
+        |source| match source.kind() {
+            io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
+            _ => IdentityError::Io { path: path.to_owned(), source },
+        },
+    )?;
+    Ok(bytes)
 }
 
 /// Reads a file that only its owner should be able to read.

@@ -69,9 +69,15 @@ impl Uploads {
         if !gives_way {
             return None;
         }
-        upload.turn.send_modify(|turn| *turn += 1);
+        let mut own = 0;
+        upload.turn.send_modify(|turn| {
+            *turn += 1;
+            own = *turn;
+        });
         let stopped = clock.timeout(STOP_TIME, upload.running.clone().lock_owned()).await;
-        Some(upload.place(stopped.ok()?, signed_at))
+        let place = upload.place(stopped.ok()?, signed_at);
+        // Of several that wait, the one that came last is to have it.
+        Some(UploadPlace { own, ..place })
     }
 
     fn of(&self, site: &SiteId) -> Arc<Upload> {

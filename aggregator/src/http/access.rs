@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
@@ -27,6 +27,7 @@ use crate::auth::{Holder, Role};
 use crate::core::incoming::Digested;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::senders::Answering;
+use crate::http::extract::segment;
 use crate::http::front::Front;
 
 /// Who may make a request.
@@ -334,15 +335,6 @@ fn unsigned(access: Access) -> Refusal {
 
 fn not_this(got: &str, expected: &str) -> Refusal {
     Refusal::sender(format!("this request is for {expected}, and comes from {got}"))
-}
-
-async fn segment(parts: &mut Parts, name: &str) -> Result<String, Refusal> {
-    let segments = RawPathParams::from_request_parts(parts, &())
-        .await
-        .map_err(|error| Refusal::malformed(error.body_text()))?;
-    let value = segments.iter().find(|(known, _)| *known == name);
-    let value = value.map(|(_, value)| value.to_owned());
-    value.ok_or_else(|| Refusal::missing(format!("the path names no {name}")))
 }
 
 /// Most bytes of a refused request that are read, and for how long: a connection that is closed on

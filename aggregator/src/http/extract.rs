@@ -142,7 +142,8 @@ impl<T: Statement> FromRequest<Front> for Stated<T> {
     }
 }
 
-async fn segment(parts: &mut Parts, name: &str) -> Result<String, Refusal> {
+/// What stands in the path under a name.
+pub(crate) async fn segment(parts: &mut Parts, name: &str) -> Result<String, Refusal> {
     let segments = RawPathParams::from_request_parts(parts, &())
         .await
         .map_err(|error| Refusal::malformed(error.body_text()))?;
