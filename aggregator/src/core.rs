@@ -14,6 +14,7 @@ pub(crate) mod damage;
 pub(crate) mod dispute;
 pub(crate) mod incoming;
 pub(crate) mod log;
+mod news;
 pub(crate) mod opening;
 pub(crate) mod recovery;
 pub(crate) mod refusal;

@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod machine;
 mod replay;
+mod site_set;
 mod status;
 
 pub use decide::ClosedSet;
@@ -20,4 +21,5 @@ pub use error::{Fault, RoundError};
 pub use event::{Event, Verdict};
 pub use machine::{AnnouncedContribution, Damage, Round};
 pub use replay::ReplayError;
-pub use status::{DisputeStatus, RoundState, RoundStatus, Wanted};
+pub use site_set::SiteSet;
+pub use status::{DisputeStatus, RoundState, RoundStatus, Step, Wanted};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::round::{Event, ReplayError, Round, RoundError, RoundStatus, Verdict};
 use ringfence_crypto::signature::Signed;
@@ -14,11 +15,14 @@ use ringfence_crypto::statement::{
     Acknowledgement, DisputeEndorsement, Endorsement, Manifest, Previous, Review,
     VerdictEndorsement,
 };
+use ringfence_crypto::wire::json;
 use tokio::sync::watch;
 
 use crate::core::log::LogWriter;
+use crate::core::news::News;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round_time::RoundTime;
+use crate::core::shared::Shared;
 use crate::core::study::ServedStudy;
 use crate::core::uploading::Uploads;
 use crate::store::blobs::Extent;
@@ -46,7 +50,9 @@ pub(crate) struct LiveRound {
     round: RwLock<Round>,
     time: RoundTime,
     writer: tokio::sync::Mutex<Writer>,
-    version: watch::Sender<u64>,
+    news: News,
+    /// The status as it is sent, and the version that it is of.
+    sent: Mutex<Option<(u64, Bytes)>>,
     /// The uploads that run.
     pub(crate) uploads: Uploads,
     /// Held by whoever makes a lost sum again.
@@ -92,7 +98,8 @@ impl LiveRound {
             time: RoundTime::begin(served.shared.clock.clone(), &round),
             round: RwLock::new(round),
             writer: tokio::sync::Mutex::new(Writer { sequence, stale: false }),
-            version: watch::Sender::new(sequence),
+            news: News::new(served.study.roster.len(), sequence),
+            sent: Mutex::default(),
             uploads: Uploads::default(),
             resuming: tokio::sync::Mutex::default(),
             halted: Mutex::default(),
@@ -130,19 +137,32 @@ impl LiveRound {
         self.read().status()
     }
 
-    /// The number of events so far, as it changes.
-    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
+    /// The round at a glance, as JSON: made once, however many ask.
+    pub(crate) fn status_json(&self) -> Bytes {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = self.read();
+        match &*sent {
+            Some((version, bytes)) if *version == status.version() => bytes.clone(),
+            _ => {
+                let bytes = Bytes::from(json::compact(&status.status()));
+                *sent = Some((status.version(), bytes.clone()));
+                bytes
+            }
+        }
     }
 
-    /// Waits for more events than `seen`, for at most so long, and not when the service ends.
+    /// The number of events so far, as it changes.
+    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
+        self.news.versions()
+    }
+
+    /// Waits for news after `seen` events, for at most so long, and not when the service ends.
     pub(crate) async fn news(&self, seen: u64, wait: Duration) {
-        let mut versions = self.versions();
-        let mut stopping = self.served.shared.stopping.clone();
+        let Shared { clock, stopping, .. } = &self.served.shared;
+        let mut stopping = stopping.clone();
         tokio::select! {
-            _ = versions.wait_for(|version| *version > seen) => {}
+            () = self.news.wait(clock, seen, wait) => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
-            () = self.served.shared.clock.sleep(wait) => {}
         }
     }
 
@@ -250,9 +270,10 @@ impl LiveRound {
             "event"
         );
         self.served.shared.metrics.event(event.name());
+        let before = self.read().step();
         self.write().apply(event);
         writer.sequence += 1;
-        self.version.send_replace(writer.sequence);
+        self.news.tell(writer.sequence, before != self.read().step());
         Ok(())
     }
 
@@ -291,7 +312,8 @@ impl LiveRound {
         let (round, sequence) = replay(&self.served, self.id, fresh).await?;
         *self.write() = round;
         *writer = Writer { sequence, stale: false };
-        self.version.send_replace(sequence);
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.news.tell(sequence, true);
         Ok(())
     }
 }

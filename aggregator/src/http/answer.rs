@@ -1,5 +1,6 @@
 //! What successes are answered with.
 
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ringfence_crypto::wire::json;
@@ -22,8 +23,9 @@ pub(crate) fn made<T: Serialize>(made: Made, value: &T) -> Response {
 }
 
 /// An answer that is JSON already.
-pub(crate) fn raw_json(bytes: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
+pub(crate) fn raw_json(bytes: impl Into<Body>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes.into())
+        .into_response()
 }
 
 /// A binary answer.

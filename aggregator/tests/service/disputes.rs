@@ -186,15 +186,15 @@ async fn two_disputes_to_their_ends_with_a_crash_after_every_step() {
         after = Some(verdict);
 
         let status = play.status().await.disputes.pop().unwrap();
-        let (disputing, judging) = (holders[..quorum].to_vec(), holders[..quorum].to_vec());
+        let (disputing, judging) = (play.set(&holders[..quorum]), play.set(&holders[..quorum]));
         let expected = DisputeStatus {
             index,
             disputing,
             disputed: true,
-            answered: holders.clone(),
+            answered: play.set(&holders),
             judging,
             judged: true,
-            removing: holders.clone(),
+            removing: play.set(&holders),
         };
         assert_eq!(status, expected);
     }

@@ -11,7 +11,7 @@ use ringfence_crypto::api::{
 };
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId};
-use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::round::{RoundState, RoundStatus, SiteSet};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
     Acknowledgement, Closing, Endorsement, Freeze, Manifest, Opening, Outcome, Previous, Receipt,
@@ -106,6 +106,11 @@ impl Play {
 
     pub(crate) async fn progress(&self, site: &SiteId) -> ContributionProgress {
         self.client.get(&self.of(site, "")).await.json()
+    }
+
+    /// These sites, as a status has them.
+    pub(crate) fn set<'a>(&self, sites: impl IntoIterator<Item = &'a SiteId>) -> SiteSet {
+        SiteSet::of(&self.roster.study().roster, sites)
     }
 
     pub(crate) async fn status(&self) -> RoundStatus {

@@ -69,7 +69,7 @@ async fn a_whole_round_and_the_next() {
     }
 
     let status = play.reach(RoundState::Reviewing).await;
-    assert_eq!(status.received, sites);
+    assert_eq!(status.received, play.set(&sites));
     let dealer = &sites[1];
     let contribution = play.contribution(dealer);
     let header: Signed<Header> = client.get(&play.of(dealer, "/header")).await.json();

@@ -139,7 +139,7 @@ impl Liar<'_> {
     /// When the round is not certified within the site's patience, or the aggregator refuses.
     pub async fn lie(&self, round: RoundNumber) -> anyhow::Result<()> {
         let (site, study) = (self.site, self.site.study());
-        let own = |status: &RoundStatus| status.reviewed.contains(site.id());
+        let own = |status: &RoundStatus| status.reviewed.contains(&study.roster, site.id());
         // What an honest holder does after its review is left out.
         tokio::select! {
             biased;

@@ -150,12 +150,12 @@ impl Site {
         let mut version = 0;
         loop {
             let ready = |status: &RoundStatus| {
-                let posted = place.posted(status);
+                let posted = place.posted(&self.study, status);
                 status.version > version && posted.iter().any(|holder| !fetched.contains(holder))
             };
             let status = self.wait_on(&mut waiting, round, what, ready).await?;
             version = status.version;
-            let posted = place.posted(&status);
+            let posted = place.posted(&self.study, &status);
             let openers = self.openers(judged, &set, &posted, &status).await?;
             let context = OpeningContext {
                 study: &self.study,

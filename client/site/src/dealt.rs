@@ -38,7 +38,7 @@ impl Site {
         let round = manifest.round;
         let status =
             self.wait(round, Awaited::Contributions, |s| s.state != RoundState::Collecting).await?;
-        if status.reviewed.contains(self.id()) {
+        if status.reviewed.contains(&self.study.roster, self.id()) {
             return Ok((Vec::new(), status));
         }
         let journal = self.journal.round(self.study_id, round)?;

@@ -157,7 +157,7 @@ impl Site {
         let mut late = judged.late.lock().await;
         let lacks = |holder: &SiteId| {
             let mut at_hand = listed.iter().chain(&*late);
-            status.reviewed.contains(holder)
+            status.reviewed.contains(&self.study.roster, holder)
                 && !judgement.aside.contains(holder)
                 && !at_hand.any(|review| review.holder == *holder)
         };

@@ -67,9 +67,9 @@ impl Site {
         let mut tried: Option<(usize, OpenError)> = None;
         loop {
             let mut faults = Vec::new();
-            // Each once, however often the aggregator names it.
-            let missing: BTreeSet<&SiteId> =
-                status.opened.iter().filter(|holder| !fetched.contains(*holder)).collect();
+            let opened: Vec<SiteId> = status.opened.sites(&self.study.roster).cloned().collect();
+            let missing: Vec<&SiteId> =
+                opened.iter().filter(|holder| !fetched.contains(*holder)).collect();
             let mut fetching = Vec::new();
             for holder in missing {
                 fetching.push(self.opening_of(context, holder.clone()));
@@ -87,7 +87,7 @@ impl Site {
                 fetched.insert(holder.clone());
             }
             // A review may come after its holder's opening.
-            let openers = self.openers(judged, &set, &status.opened, &status).await?;
+            let openers = self.openers(judged, &set, &opened, &status).await?;
             let (counting, others): (Vec<_>, Vec<_>) = openings
                 .drain(..)
                 .partition(|(offset, _): &(usize, Share)| openers.contains(offset));

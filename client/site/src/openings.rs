@@ -3,7 +3,7 @@
 use ringfence_crypto::api::opening_part_bytes;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::RoundStatus;
-use ringfence_crypto::statement::Subject;
+use ringfence_crypto::statement::{Study, Subject};
 use ringfence_keys::open::{CheckedPart, OpeningContext, UnusableOpening};
 
 use crate::error::{ServedError, SiteError};
@@ -23,15 +23,15 @@ pub(crate) struct Place {
 
 impl Place {
     /// The holders that have opened.
-    pub(crate) fn posted(&self, status: &RoundStatus) -> Vec<SiteId> {
+    pub(crate) fn posted(&self, study: &Study, status: &RoundStatus) -> Vec<SiteId> {
         let of = |index: u16| status.disputes.iter().find(|of| of.index == index);
-        match self.openings {
-            Openings::Sum => status.opened.clone(),
-            Openings::Functionals(index) => {
-                of(index).map(|of| of.answered.clone()).unwrap_or_default()
-            }
-            Openings::Keys(index) => of(index).map(|of| of.removing.clone()).unwrap_or_default(),
-        }
+        let posted = match self.openings {
+            Openings::Sum => Some(&status.opened),
+            Openings::Functionals(index) => of(index).map(|of| &of.answered),
+            Openings::Keys(index) => of(index).map(|of| &of.removing),
+        };
+        let sites = posted.into_iter().flat_map(|posted| posted.sites(&study.roster));
+        sites.cloned().collect()
     }
 }
 

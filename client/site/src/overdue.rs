@@ -1,10 +1,11 @@
 //! What is said of a wait that took too long: how the round stands, and whose word is missing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use ringfence_crypto::id::{SiteId, UnixSeconds};
-use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::round::{RoundState, RoundStatus, SiteSet};
 use ringfence_crypto::statement::Study;
 use ringfence_words::listed;
 
@@ -34,15 +35,18 @@ pub struct Overdue {
 /// Those of whom the round's next step is still to come.
 pub(crate) fn missing(study: &Study, what: Awaited, status: &RoundStatus) -> Vec<SiteId> {
     let holders = study.holders(status.round).map(|site| &site.id);
-    let without =
-        |said: &[SiteId]| holders.clone().filter(|id| !said.contains(id)).cloned().collect();
+    let without = |said: &SiteSet| {
+        let said: BTreeSet<&SiteId> = said.sites(&study.roster).collect();
+        holders.clone().filter(|id| !said.contains(id)).cloned().collect()
+    };
     if let Some(said) = what.said(status) {
         return without(&said);
     }
     match status.state {
         RoundState::Collecting => {
+            let received: BTreeSet<&SiteId> = status.received.sites(&study.roster).collect();
             let roster = study.roster.iter().map(|site| &site.id);
-            roster.filter(|id| !status.received.contains(id)).cloned().collect()
+            roster.filter(|id| !received.contains(id)).cloned().collect()
         }
         RoundState::Reviewing => without(&status.reviewed),
         RoundState::Closed => without(&status.endorsed),
@@ -115,6 +119,7 @@ impl Overdue {
 mod tests {
     use ringfence_crypto::id::RoundNumber;
     use ringfence_crypto::round::DisputeStatus;
+    use ringfence_crypto::wire::json;
 
     use super::*;
 
@@ -124,14 +129,18 @@ mod tests {
     #[test]
     fn a_wait_in_a_dispute_names_those_whose_word_is_missing() {
         let ids = ["a", "b", "c", "d"].map(|site| site.parse::<SiteId>().unwrap());
+        // A bit each, the first site's the lowest.
+        let set = |bits: &str| -> SiteSet {
+            json::parse(format!("\"{bits}\"").as_bytes(), 100, "set").unwrap()
+        };
         let dispute = DisputeStatus {
             index: 1,
-            disputing: ids[..2].to_vec(),
+            disputing: set("03"),
             disputed: false,
-            answered: ids[1..2].to_vec(),
-            judging: Vec::new(),
+            answered: set("02"),
+            judging: set("00"),
             judged: false,
-            removing: ids[..3].to_vec(),
+            removing: set("07"),
         };
         let status = RoundStatus {
             study: ringfence_crypto::Digest::of(b"study").into(),
@@ -141,15 +150,15 @@ mod tests {
             deadline: UnixSeconds(0),
             initiator: ids[0].clone(),
             holders: ids.to_vec(),
-            received: Vec::new(),
+            received: set("00"),
             wanted: Vec::new(),
-            reviewed: Vec::new(),
-            endorsed: ids.to_vec(),
+            reviewed: set("00"),
+            endorsed: set("0f"),
             endorsements_needed: 3,
-            opened: ids.to_vec(),
+            opened: set("0f"),
             openings_needed: 2,
             disputes: vec![dispute],
-            acknowledged: Vec::new(),
+            acknowledged: set("00"),
         };
         for (what, said, line) in [
             (Awaited::Dispute(1), 2, "a certificate of dispute 1 by"),
@@ -160,7 +169,8 @@ mod tests {
         ] {
             let found = what.said(&status).unwrap();
             assert_eq!(found.len(), said, "{what}");
-            let missing = ids.iter().filter(|id| !found.contains(id)).cloned().collect();
+            let missing = ids.iter().enumerate().filter(|(place, _)| !found.has(*place));
+            let missing = missing.map(|(_, id)| id.clone()).collect();
             let (status, patience) = (status.clone(), MINUTE);
             let (deadline, until) = (UnixSeconds(0), UnixSeconds(0));
             let text = Overdue { what, status, missing, deadline, until, patience }.to_string();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
-use ringfence_crypto::round::{DisputeStatus, RoundState, RoundStatus};
+use ringfence_crypto::round::{DisputeStatus, RoundState, RoundStatus, SiteSet};
 use ringfence_crypto::statement::Study;
 use serde::Serialize;
 
@@ -92,9 +92,10 @@ impl RoundWait {
     ) -> Self {
         let (endorsements, openings) =
             (status.endorsements_needed.into(), status.openings_needed.into());
-        let of = |index: u16, sites: fn(&DisputeStatus) -> &Vec<SiteId>| {
+        let named = |set: &SiteSet| set.sites(&study.roster).cloned().collect();
+        let of = |index: u16, sites: fn(&DisputeStatus) -> &SiteSet| {
             let dispute = status.disputes.iter().find(|dispute| dispute.index == index);
-            dispute.map(|dispute| sites(dispute).clone()).unwrap_or_default()
+            dispute.map(|dispute| named(sites(dispute))).unwrap_or_default()
         };
         let (came, needed) = match what {
             Awaited::Dispute(index) => {
@@ -106,14 +107,14 @@ impl RoundWait {
             Awaited::Contributions | Awaited::Closing | Awaited::Certificate | Awaited::End => {
                 match status.state {
                     RoundState::Collecting => {
-                        (Came::Received(status.received.clone()), study.roster.len())
+                        (Came::Received(named(&status.received)), study.roster.len())
                     }
                     RoundState::Reviewing => {
-                        (Came::Reviewed(status.reviewed.clone()), status.holders.len())
+                        (Came::Reviewed(named(&status.reviewed)), status.holders.len())
                     }
-                    RoundState::Closed => (Came::Endorsed(status.endorsed.clone()), endorsements),
+                    RoundState::Closed => (Came::Endorsed(named(&status.endorsed)), endorsements),
                     RoundState::Certified | RoundState::Opened | RoundState::Aborted => {
-                        (Came::Opened(status.opened.clone()), openings)
+                        (Came::Opened(named(&status.opened)), openings)
                     }
                 }
             }
@@ -122,7 +123,7 @@ impl RoundWait {
         if matches!(came, Came::Opened(_)) && missing.is_empty() {
             // Enough have opened, and this site waits for more of them.
             let holders = status.holders.iter();
-            missing = holders.filter(|id| !status.opened.contains(id)).cloned().collect();
+            missing = holders.filter(|id| !came.sites().contains(id)).cloned().collect();
         }
         let (round, state) = (status.round, status.state);
         Self { round, state, came, needed, missing, deadline, until }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use ringfence_clock::{Clock, Moment};
-use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
-use ringfence_crypto::round::{DisputeStatus, RoundState, RoundStatus};
+use ringfence_crypto::id::{RoundNumber, UnixSeconds};
+use ringfence_crypto::round::{DisputeStatus, RoundState, RoundStatus, SiteSet};
 
 use crate::error::SiteError;
 use crate::overdue::{Overdue, missing};
@@ -52,8 +52,8 @@ impl fmt::Display for Awaited {
 
 impl Awaited {
     /// The holders that have said what is waited for; none where it is no step of a dispute.
-    pub(crate) fn said(self, status: &RoundStatus) -> Option<Vec<SiteId>> {
-        let said = |index: u16, of: fn(&DisputeStatus) -> &Vec<SiteId>| {
+    pub(crate) fn said(self, status: &RoundStatus) -> Option<SiteSet> {
+        let said = |index: u16, of: fn(&DisputeStatus) -> &SiteSet| {
             let dispute = status.disputes.iter().find(|dispute| dispute.index == index);
             Some(dispute.map(|dispute| of(dispute).clone()).unwrap_or_default())
         };

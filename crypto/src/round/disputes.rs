@@ -6,6 +6,7 @@ use super::decide::known_or;
 use super::error::RoundError;
 use super::event::{Event, Verdict as Decision};
 use super::machine::Round;
+use super::site_set::SiteSet;
 use super::status::{DisputeStatus, RoundState};
 use crate::api::opening_words;
 use crate::id::SiteId;
@@ -147,21 +148,39 @@ impl Round {
     /// How far disputes and verdicts have come, by index.
     pub(super) fn dispute_statuses(&self) -> Vec<DisputeStatus> {
         let Disputes { disputes, verdicts } = &self.disputes;
-        let indices: BTreeSet<u16> = disputes.keys().chain(verdicts.keys()).copied().collect();
         let names = |index: u16| DisputeStatus {
             index,
-            disputing: holders(disputes.get(&index)),
+            disputing: self.endorsers(disputes.get(&index)),
             disputed: self.certified_dispute(index).is_some(),
-            answered: self.certified_dispute(index).map_or_else(Vec::new, |certified| {
-                self.opened(Subject::Functionals { dispute: certified.statement.id() })
-            }),
-            judging: holders(verdicts.get(&index)),
+            answered: self.certified_dispute(index).map_or_else(
+                || self.endorsers::<()>(None),
+                |certified| self.opened(Subject::Functionals { dispute: certified.statement.id() }),
+            ),
+            judging: self.endorsers(verdicts.get(&index)),
             judged: self.verdict(index).is_some(),
-            removing: self.verdict(index).map_or_else(Vec::new, |certified| {
-                self.opened(Subject::Keys { verdict: certified.statement.id() })
-            }),
+            removing: self.verdict(index).map_or_else(
+                || self.endorsers::<()>(None),
+                |certified| self.opened(Subject::Keys { verdict: certified.statement.id() }),
+            ),
         };
-        indices.into_iter().map(names).collect()
+        self.disputed().into_iter().map(names).collect()
+    }
+
+    fn endorsers<S>(&self, endorsed: Option<&Endorsed<S>>) -> SiteSet {
+        self.set(endorsed.into_iter().flat_map(BTreeMap::keys))
+    }
+
+    /// Each index, whether its dispute is certified, and whether its verdict is.
+    pub(super) fn settled(&self) -> Vec<(u16, bool, bool)> {
+        let settled = |index: u16| {
+            (index, self.certified_dispute(index).is_some(), self.verdict(index).is_some())
+        };
+        self.disputed().into_iter().map(settled).collect()
+    }
+
+    fn disputed(&self) -> BTreeSet<u16> {
+        let Disputes { disputes, verdicts } = &self.disputes;
+        disputes.keys().chain(verdicts.keys()).copied().collect()
     }
 
     /// The closing of a certified set; nothing can be in dispute before.
@@ -188,10 +207,6 @@ impl Round {
         let needed = self.study.threshold.endorsements;
         RoundError::NoGround { what, ground, round: self.number(), needed }
     }
-}
-
-fn holders<S>(endorsed: Option<&Endorsed<S>>) -> Vec<SiteId> {
-    endorsed.into_iter().flat_map(BTreeMap::keys).cloned().collect()
 }
 
 fn second<S: Certifiable>(holder: &SiteId) -> RoundError {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::disputes::Disputes;
 use super::error::RoundError;
 use super::event::Event;
-use super::status::{RoundState, RoundStatus, Wanted};
+use super::site_set::SiteSet;
+use super::status::{RoundState, RoundStatus, Step, Wanted};
 use crate::dealing::Trust;
 use crate::digest::Digest;
 use crate::id::{ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
@@ -232,9 +233,13 @@ impl Round {
         self.openings.iter().filter(move |((of, _), _)| *of == subject).map(|(_, opening)| opening)
     }
 
-    /// Who opened on a subject, ascending.
-    pub(super) fn opened(&self, subject: Subject) -> Vec<SiteId> {
-        self.openings(subject).map(|opening| opening.statement.holder.clone()).collect()
+    /// Who opened on a subject.
+    pub(super) fn opened(&self, subject: Subject) -> SiteSet {
+        self.set(self.openings(subject).map(|opening| &opening.statement.holder))
+    }
+
+    pub(super) fn set<'a>(&self, sites: impl Iterator<Item = &'a SiteId>) -> SiteSet {
+        SiteSet::of(&self.study.roster, sites)
     }
 
     /// The sites' acknowledgements.
@@ -270,14 +275,14 @@ impl Round {
     /// The model that Q sites have acknowledged; there is one at most. As in the manifest, a digest
     /// keyed with the check key.
     pub fn agreed_model(&self) -> Option<Digest> {
-        let models = || {
-            self.acknowledgements.values().filter_map(|said| match said.statement.outcome {
-                Outcome::Applied { model } => Some(model),
-                Outcome::Failed => None,
-            })
-        };
         let needed = usize::from(self.study.threshold.endorsements);
-        models().find(|model| models().filter(|other| other == model).count() >= needed)
+        let mut sites: BTreeMap<Digest, usize> = BTreeMap::new();
+        for said in self.acknowledgements.values() {
+            if let Outcome::Applied { model } = said.statement.outcome {
+                *sites.entry(model).or_default() += 1;
+            }
+        }
+        sites.into_iter().find_map(|(model, sites)| (sites >= needed).then_some(model))
     }
 
     /// Trust after the round, as everybody computes it: by the reviews that the closing lists and the
@@ -290,6 +295,11 @@ impl Round {
         let verdicts = self.verdicts();
         verdicts.for_each(|(_, verdict)| trust.bar(&verdict.sites.iter().cloned().collect()));
         Some(trust)
+    }
+
+    /// The number of events so far.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Where the round stands, derived from what it has seen.
@@ -312,6 +322,16 @@ impl Round {
         }
     }
 
+    /// What those who wait for the round act on.
+    pub fn step(&self) -> Step {
+        Step {
+            state: self.state(),
+            wanted: self.wanted().map(|wanted| wanted.site).collect(),
+            disputes: self.settled(),
+            agreed: self.agreed_model().is_some(),
+        }
+    }
+
     /// The round at a glance.
     pub fn status(&self) -> RoundStatus {
         let manifest = &self.manifest.statement;
@@ -323,15 +343,15 @@ impl Round {
             deadline: manifest.deadline,
             initiator: manifest.initiator.clone(),
             holders: manifest.holders.clone(),
-            received: self.received().map(|(site, _)| site.clone()).collect(),
+            received: self.set(self.received().map(|(site, _)| site)),
             wanted: self.wanted().collect(),
-            reviewed: self.reviews.keys().cloned().collect(),
-            endorsed: self.endorsements.keys().cloned().collect(),
+            reviewed: self.set(self.reviews.keys()),
+            endorsed: self.set(self.endorsements.keys()),
             endorsements_needed: self.study.threshold.endorsements,
             opened: self.opened(Subject::Sum),
             openings_needed: self.study.threshold.opening,
             disputes: self.dispute_statuses(),
-            acknowledged: self.acknowledgements.keys().cloned().collect(),
+            acknowledged: self.set(self.acknowledgements.keys()),
         }
     }
 }

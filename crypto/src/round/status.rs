@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::site_set::SiteSet;
 use crate::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 
 /// Where a round stands.
@@ -80,17 +81,31 @@ pub struct DisputeStatus {
     /// 1 to c; 0 for check words.
     pub index: u16,
     /// Holders that endorsed the dispute.
-    pub disputing: Vec<SiteId>,
+    pub disputing: SiteSet,
     /// Whether Q of them endorsed the same one.
     pub disputed: bool,
     /// Holders that opened their shares of the functionals.
-    pub answered: Vec<SiteId>,
+    pub answered: SiteSet,
     /// Holders that endorsed the verdict.
-    pub judging: Vec<SiteId>,
+    pub judging: SiteSet,
     /// Whether Q of them endorsed the same one.
     pub judged: bool,
     /// Holders that opened their shares of the culprits' keys.
-    pub removing: Vec<SiteId>,
+    pub removing: SiteSet,
+}
+
+/// What those who wait for a round act on. It changes when the round takes a step, and not when one
+/// more of many has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Where the round stands.
+    pub state: RoundState,
+    /// Whose bytes are to be sent again.
+    pub wanted: Vec<SiteId>,
+    /// Each dispute, by its index: whether it is certified, and whether its verdict is.
+    pub disputes: Vec<(u16, bool, bool)>,
+    /// Whether enough sites have acknowledged one model.
+    pub agreed: bool,
 }
 
 /// What anyone may know of a round: who took part, and how far it has come.
@@ -112,21 +127,21 @@ pub struct RoundStatus {
     /// Key holders in window order.
     pub holders: Vec<SiteId>,
     /// Contributions with receipts.
-    pub received: Vec<SiteId>,
+    pub received: SiteSet,
     /// Those of them whose bytes are to be sent again.
     pub wanted: Vec<Wanted>,
     /// Holders that reviewed.
-    pub reviewed: Vec<SiteId>,
+    pub reviewed: SiteSet,
     /// Holders that endorsed the closing.
-    pub endorsed: Vec<SiteId>,
+    pub endorsed: SiteSet,
     /// Q.
     pub endorsements_needed: u16,
     /// Holders that opened.
-    pub opened: Vec<SiteId>,
+    pub opened: SiteSet,
     /// t.
     pub openings_needed: u16,
     /// Disputes and verdicts so far, by index.
     pub disputes: Vec<DisputeStatus>,
     /// Sites that acknowledged.
-    pub acknowledged: Vec<SiteId>,
+    pub acknowledged: SiteSet,
 }

@@ -3,7 +3,7 @@
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::share_words;
 use ringfence_crypto::id::{ClosingId, DisputeId, RoundNumber, SiteId, StudyId, VerdictId};
-use ringfence_crypto::round::{DisputeStatus, Round, RoundError};
+use ringfence_crypto::round::{DisputeStatus, Round, RoundError, SiteSet};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{
     Dispute, DisputeError, Endorses, Quorum, QuorumError, Subject, Verdict,
@@ -235,35 +235,37 @@ fn what_is_opened_has_its_own_certificate_and_its_own_number_of_words() {
     assert_eq!(game.round.opening_words(subject), Ok(6));
     assert_eq!(game.round.opening_words(functionals), Ok(8), "as long as it was");
 
-    let ids = |sites: std::ops::Range<usize>| game.parties.ids[sites].to_vec();
+    let set = |sites: std::ops::Range<usize>| {
+        SiteSet::of(&game.parties.study.roster, &game.parties.ids[sites])
+    };
     let statuses = game.round.status().disputes;
     let expected = [
         DisputeStatus {
             index: 0,
-            disputing: vec![],
+            disputing: set(0..0),
             disputed: false,
-            answered: vec![],
-            judging: ids(0..5),
+            answered: set(0..0),
+            judging: set(0..5),
             judged: true,
-            removing: vec![],
+            removing: set(0..0),
         },
         DisputeStatus {
             index: 1,
-            disputing: ids(0..5),
+            disputing: set(0..5),
             disputed: true,
-            answered: ids(0..1),
-            judging: ids(0..5),
+            answered: set(0..1),
+            judging: set(0..5),
             judged: true,
-            removing: ids(0..1),
+            removing: set(0..1),
         },
         DisputeStatus {
             index: 2,
-            disputing: ids(0..5),
+            disputing: set(0..5),
             disputed: true,
-            answered: vec![],
-            judging: vec![],
+            answered: set(0..0),
+            judging: set(0..0),
             judged: false,
-            removing: vec![],
+            removing: set(0..0),
         },
     ];
     assert_eq!(statuses, expected);

@@ -7,7 +7,7 @@ use ringfence_crypto::statement::Manifest;
 use serde::Deserialize;
 
 use crate::core::refusal::Refusal;
-use crate::http::answer::{answer, made};
+use crate::http::answer::{answer, made, raw_json};
 use crate::http::extract::{OfRound, OfStudy, Parameters, Stated};
 
 /// Longest long poll, in seconds.
@@ -43,7 +43,7 @@ pub(crate) async fn status(
         // However the wait ends, the answer is the status of then.
         round.news(after, Duration::from_secs(wait.min(MAX_WAIT))).await;
     }
-    answer(&round.status())
+    raw_json(round.status_json())
 }
 
 /// `GET .../manifest`.

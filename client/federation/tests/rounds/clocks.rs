@@ -63,7 +63,7 @@ async fn a_closing_from_the_future_is_not_endorsed() {
     assert!(error.to_string().contains(&now.earlier(HOUR).utc().to_string()), "{error}");
     let transport = trio.transport();
     let status = transport.round(trio.study_id(), RoundNumber::FIRST).status().await.unwrap();
-    assert!(!status.endorsed.contains(behind.id()), "{status:?}");
+    assert!(!status.endorsed.contains(&behind.study().roster, behind.id()), "{status:?}");
     // Once its clock is right, it endorses.
     hand.set(Clock::system().now());
     behind.hold(RoundNumber::FIRST).await.unwrap();

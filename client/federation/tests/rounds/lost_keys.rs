@@ -132,5 +132,5 @@ async fn a_round_that_leaves_out_a_sites_keys_ends_without_it() {
     assert!(matches!(&error, SiteError::RoundKeyLeftOut { .. }), "{error}");
     others.into_iter().for_each(|held| _ = held.unwrap());
     let status = trio.transport().round(trio.study_id(), FIRST).status().await.unwrap();
-    assert!(status.endorsed.contains(left_out.id()), "{status:?}");
+    assert!(status.endorsed.contains(&left_out.study().roster, left_out.id()), "{status:?}");
 }

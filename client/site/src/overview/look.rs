@@ -159,11 +159,12 @@ impl Onlooker {
             return Err(OverviewError::NotTheRound { round, what: "a status" });
         }
         let RoundStatus { received, reviewed, endorsed, opened, acknowledged, .. } = &status;
-        let named = [received, reviewed, endorsed, opened, acknowledged].into_iter().flatten();
-        let mut named = named.chain(status.wanted.iter().map(|wanted| &wanted.site));
-        let stranger = named.find(|site| self.study.site(site).is_none()).cloned();
-        drop(named);
-        match stranger {
+        let sets = [received, reviewed, endorsed, opened, acknowledged];
+        if !sets.map(|set| set.fits(self.study.roster.len())).iter().all(|fits| *fits) {
+            return Err(OverviewError::NotTheRound { round, what: "a status" });
+        }
+        let stranger = status.wanted.iter().find(|of| self.study.site(&of.site).is_none());
+        match stranger.map(|of| of.site.clone()) {
             Some(site) => Err(OverviewError::Stranger { round, site }),
             None => Ok(status),
         }

@@ -2,7 +2,7 @@
 
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{SiteId, UnixSeconds};
-use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::round::{RoundState, RoundStatus, SiteSet};
 use ringfence_crypto::statement::{Certificate, Freeze, Manifest, Study};
 
 use super::{OpenTurn, RoundOverview, SiteRound, Step};
@@ -27,7 +27,8 @@ impl RoundOverview {
         let review = u64::from(study.review_seconds);
         let reviews_until = freeze.as_ref().map(|freeze| freeze.frozen_at.after(review));
         let closed_at = certificate.as_ref().map(|known| known.closing.statement.closed_at);
-        let sites = study.roster.iter().map(|site| known.site(&site.id, reviews_until, now));
+        let sites = study.roster.iter().enumerate();
+        let sites = sites.map(|(place, site)| known.site(place, &site.id, reviews_until, now));
         Self {
             round: status.round,
             state: status.state,
@@ -44,6 +45,7 @@ impl RoundOverview {
 impl Known {
     fn site(
         &self,
+        place: usize,
         site: &SiteId,
         reviews_until: Option<UnixSeconds>,
         now: UnixSeconds,
@@ -53,7 +55,7 @@ impl Known {
         let collecting = status.state == RoundState::Collecting;
         let reviewing = collecting || status.state == RoundState::Reviewing;
         let aborted = status.state == RoundState::Aborted;
-        let step = |came: &[SiteId], due: bool, over: bool| match (came.contains(site), due, over) {
+        let step = |came: &SiteSet, due: bool, over: bool| match (came.has(place), due, over) {
             (true, ..) => Step::Done,
             (false, false, _) => Step::NotDue,
             (false, true, true) => Step::Late,

@@ -4,7 +4,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::layout::{Layout, TensorLayout};
-use ringfence_crypto::round::{RoundState, RoundStatus, Wanted};
+use ringfence_crypto::round::{RoundState, RoundStatus, SiteSet, Wanted};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Freeze, Manifest, PrivacyPolicy, Study, Training, Weighting};
 use ringfence_crypto::threshold::Threshold;
@@ -76,18 +76,23 @@ fn known(study: &Study, state: RoundState) -> Known {
         deadline: UnixSeconds(1100),
         initiator: site("a"),
         holders,
-        received: vec![site("a"), site("b")],
+        received: set(study, &["a", "b"]),
         wanted: Vec::new(),
-        reviewed: vec![site("a")],
-        endorsed: Vec::new(),
+        reviewed: set(study, &["a"]),
+        endorsed: set(study, &[]),
         endorsements_needed: study.threshold.endorsements,
-        opened: Vec::new(),
+        opened: set(study, &[]),
         openings_needed: study.threshold.opening,
         disputes: Vec::new(),
-        acknowledged: Vec::new(),
+        acknowledged: set(study, &[]),
     };
     let freeze = (state != RoundState::Collecting).then_some(freeze);
     Known { status, manifest, freeze, certificate: None, trust: Trust::default() }
+}
+
+fn set(study: &Study, sites: &[&str]) -> SiteSet {
+    let sites: Vec<SiteId> = sites.iter().map(|id| site(id)).collect();
+    SiteSet::of(&study.roster, &sites)
 }
 
 fn steps(round: &RoundOverview, step: impl Fn(&super::SiteRound) -> Step) -> Vec<Step> {
@@ -160,11 +165,11 @@ fn a_round_is_over_with_q_acknowledgements_and_complete_with_all() {
         let round = RoundOverview::of(&study, known, UnixSeconds(2000));
         (round.is_over(needed), round.is_complete())
     };
-    known.status.acknowledged = vec![site("a"), site("b")];
+    known.status.acknowledged = set(&study, &["a", "b"]);
     assert_eq!(over(&known), (false, false));
-    known.status.acknowledged.push(site("d"));
+    known.status.acknowledged = set(&study, &["a", "b", "d"]);
     assert_eq!(over(&known), (true, false));
-    known.status.acknowledged.push(site("c"));
+    known.status.acknowledged = set(&study, &["a", "b", "c", "d"]);
     assert_eq!(over(&known), (true, true));
 }
 
