@@ -123,6 +123,14 @@ pub struct InclusionQuery {
     pub leaves: Vec<LogHash>,
 }
 
+/// The parts of a round's openings that are sealed to one site, as a binary frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenedFrame {
+    /// One entry for each opening, in the order of their list; none where the aggregator does not
+    /// have it as its holder signed it.
+    pub parts: Vec<Option<OpeningPart>>,
+}
+
 /// The envelopes of one contribution in window order, as a binary frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvelopeFrame {

@@ -24,7 +24,7 @@ impl Digest {
 
     /// The first eight hexadecimal digits, for people.
     pub fn short(&self) -> String {
-        hex::encode(&self.0[..4])
+        hexadecimal::encode(&self.0[..4])
     }
 }
 
@@ -46,7 +46,7 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(&hexadecimal::encode(&self.0))
     }
 }
 

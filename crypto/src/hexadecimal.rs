@@ -6,8 +6,10 @@
 use hex::FromHexError;
 
 fn check_lower_case(text: &str) -> Result<(), FromHexError> {
-    match text.char_indices().find(|(_, c)| c.is_ascii_uppercase()) {
-        Some((index, c)) => Err(FromHexError::InvalidHexCharacter { c, index }),
+    match text.bytes().enumerate().find(|(_, byte)| byte.is_ascii_uppercase()) {
+        Some((index, byte)) => {
+            Err(FromHexError::InvalidHexCharacter { c: char::from(byte), index })
+        }
         None => Ok(()),
     }
 }
@@ -26,8 +28,18 @@ pub(crate) fn decode_to_slice(text: &str, bytes: &mut [u8]) -> Result<(), FromHe
 /// # Errors
 /// As [`decode_to_slice`].
 pub(crate) fn decode(text: &str) -> Result<Vec<u8>, FromHexError> {
-    check_lower_case(text)?;
-    hex::decode(text)
+    // Character by character into a vector takes ten times as long, and keys are long.
+    let mut bytes = vec![0; text.len() / 2];
+    decode_to_slice(text, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The digits of some bytes.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    let mut digits = vec![0; 2 * bytes.len()];
+    // The buffer has the length that it must have, and digits are text.
+    let _ = hex::encode_to_slice(bytes, &mut digits);
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -40,6 +52,7 @@ mod tests {
         decode_to_slice("0aff", &mut bytes).unwrap();
         assert_eq!(bytes, [0x0a, 0xff]);
         assert_eq!(decode("0aff").unwrap(), [0x0a, 0xff]);
+        assert_eq!((encode(&bytes), encode(&[])), ("0aff".to_owned(), String::new()));
         for wrong in ["0Aff", "0afF", "0ag0", "0af", "0aff00", "é000"] {
             assert!(decode_to_slice(wrong, &mut bytes).is_err(), "{wrong}");
         }

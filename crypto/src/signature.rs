@@ -94,7 +94,7 @@ impl FromStr for PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.as_bytes()))
+        f.write_str(&crate::hexadecimal::encode(self.as_bytes()))
     }
 }
 
@@ -166,7 +166,7 @@ pub(crate) mod signature_hex {
         signature: &Signature,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(signature.to_bytes()))
+        serializer.serialize_str(&crate::hexadecimal::encode(&signature.to_bytes()))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(

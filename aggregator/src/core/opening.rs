@@ -3,13 +3,13 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use ringfence_crypto::api::{CheckedOpening, OpeningFrame, OpeningPart};
+use ringfence_crypto::api::{CheckedOpening, OpeningFrame, OpeningPart, opening_part_bytes};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::log::LogHash;
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Certificate, Closing, Freeze, Subject};
-use ringfence_crypto::wire::frame::{self, FrameError};
+use ringfence_crypto::wire::frame::{self, FrameError, MAX_FRAME};
 use serde::{Deserialize, Serialize};
 
 use crate::core::dispute::named;
@@ -85,6 +85,31 @@ impl LiveRound {
         let part = OpeningPart { statement, key, path, content };
         part.check_bytes(study, recipient).map_err(|error| damaged(&error))?;
         Ok(part)
+    }
+
+    /// A site's parts of the openings of the sum, in the order of their list, without the first
+    /// `from`, as many as half of a frame holds, and one at least where there are any left. None
+    /// where what is stored is damaged: whoever asks for that one by itself is told why.
+    pub(crate) async fn opened_to(
+        &self,
+        recipient: &SiteId,
+        from: usize,
+    ) -> Result<Vec<Option<OpeningPart>>, Refusal> {
+        let openings = self.read().openings(Subject::Sum).skip(from).cloned().collect::<Vec<_>>();
+        let most = opening_part_bytes(
+            self.read().opening_words(Subject::Sum).unwrap_or_default(),
+            self.served.study.roster.len(),
+        );
+        let mut parts = Vec::new();
+        for opening in openings.into_iter().take((MAX_FRAME / 2 / most).max(1)) {
+            let part = self.opening_part(Subject::Sum, &opening.statement.holder, recipient).await;
+            match part {
+                Ok(part) => parts.push(Some(part)),
+                Err(refusal) if refusal.kind() == Kind::Wanted => parts.push(None),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(parts)
     }
 
     /// The freeze, once collecting has ended.

@@ -77,6 +77,7 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("GET", "/rounds/{round}/freeze", Reader),
     ("GET", "/rounds/{round}/headers", Reader),
     ("GET", "/rounds/{round}/dealt/{holder}", Own("holder")),
+    ("GET", "/rounds/{round}/opened/{site}", Own("site")),
     ("PUT", "/rounds/{round}/reviews/{site}", Own("site")),
     ("GET", "/rounds/{round}/reviews", Reader),
     ("GET", "/rounds/{round}/closing", Reader),

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::wire::{frame, json};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::core::incoming::Incoming;
@@ -174,4 +175,13 @@ pub(crate) fn same_site(path: &SiteId, statement: &SiteId) -> Result<(), Refusal
             "the path names {path}, the statement {statement}; put it under the site that signed it"
         ))),
     }
+}
+
+/// Where a long list goes on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct From {
+    /// How many the client has already.
+    #[serde(default)]
+    pub(crate) from: usize,
 }

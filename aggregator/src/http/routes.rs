@@ -73,6 +73,7 @@ pub(crate) fn router(front: Front) -> Router {
         .route(&path("certificate"), get(closing::certificate))
         .route(&path("sum"), get(opening::sum))
         .route(&path("openings"), get(opening::openings))
+        .route(&path("opened/{site}"), get(opening::opened))
         .route(&path("openings/{holder}"), put(opening::post))
         .route(&path("openings/{holder}/recipients/{site}"), get(opening::part))
         .route(&path("disputes/{index}"), get(dispute::certified))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
-use ringfence_crypto::api::{ContributionProgress, Recovery, Returned};
+use ringfence_crypto::api::{ContributionProgress, OpeningPart, Recovery, Returned};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::{Event, RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
@@ -81,6 +81,11 @@ async fn a_damaged_opening_is_not_served_and_is_mended_by_its_holder() {
                 true => drop(answer.ok()),
                 false => drop(answer.refused(503, &words)),
             }
+            // A list has all the others.
+            let listed = play.opened(site, 0).await;
+            let of_holder = |part: &&OpeningPart| part.statement.statement.holder == *holder;
+            assert_eq!(listed.iter().flatten().any(|part| of_holder(&part)), position < unharmed);
+            assert!(listed.iter().filter(|part| part.is_none()).count() <= 1);
         }
         // The others' are served all the while.
         play.check_parts(&play.ids()[1], closing).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::{
-    ContributionProgress, OpeningContext, OpeningFrame, OpeningPart, SEALED_KEY_BYTES,
+    ContributionProgress, OpenedFrame, OpeningContext, OpeningFrame, OpeningPart, SEALED_KEY_BYTES,
     content_bytes, opening_part_bytes, recipients, share_words,
 };
 use ringfence_crypto::dealing::Trust;
@@ -208,6 +208,21 @@ impl Play {
     pub(crate) async fn check_parts(&self, holder: &SiteId, closing: ClosingId) {
         let posted = self.opening(holder, closing);
         self.check_parts_of("openings", &posted, self.sum_words()).await;
+        for (place, site) in self.ids().iter().enumerate() {
+            let parts = self.opened(site, 0).await;
+            let part = parts.iter().flatten().find(|part| part.statement == posted.statement);
+            assert_eq!(part.unwrap().key, posted.keys[place]);
+            assert_eq!(self.opened(site, 1).await, parts[1..]);
+            assert_eq!(self.opened(site, parts.len()).await, []);
+        }
+    }
+
+    /// A site's parts of the openings, from the first on or a later one.
+    pub(crate) async fn opened(&self, site: &SiteId, from: usize) -> Vec<Option<OpeningPart>> {
+        let path = self.at(&format!("opened/{site}?from={from}"));
+        let OpenedFrame { parts } =
+            frame::decode(&self.client.get(&path).await.ok().bytes, "parts").unwrap();
+        parts
     }
 
     /// The parts of an opening of so many words as all sites fetch them there.

@@ -127,7 +127,7 @@ impl Liar<'_> {
         at.put_envelopes(identity.site(), envelopes).await?;
         let mut file = tempfile::NamedTempFile::new()?;
         file.write_all(&body)?;
-        let progress = at.put_body(identity.site(), file.path()).await?;
+        let progress = at.put_body(identity.site(), file.path(), 0).await?;
         ensure!(progress.receipt.is_some(), "the aggregator has given no receipt");
         Ok(Sent { quantized, header, bytes })
     }

@@ -1,10 +1,10 @@
 //! The key sum of a certified set, from the holders' openings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use ringfence_crypto::api::opening_words;
+use ringfence_crypto::api::{OpeningPart, opening_words};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Statement;
@@ -71,8 +71,12 @@ impl Site {
             let missing: Vec<&SiteId> =
                 opened.iter().filter(|holder| !fetched.contains(*holder)).collect();
             let mut fetching = Vec::new();
+            let mut served = match missing.len() {
+                0 | 1 => BTreeMap::new(),
+                _ => self.opened_parts(round, opened.len()).await,
+            };
             for holder in missing {
-                fetching.push(self.opening_of(context, holder.clone()));
+                fetching.push(self.opening_of(context, holder.clone(), served.remove(holder)));
             }
             let news: Vec<_> = stream::iter(fetching).buffered(AT_ONCE).try_collect().await?;
             for (holder, opening) in news {
@@ -138,9 +142,10 @@ impl Site {
         &self,
         context: OpeningContext<'_>,
         holder: SiteId,
+        served: Option<OpeningPart>,
     ) -> Result<(SiteId, Fetched<(usize, Share)>), SiteError> {
         let unseal = |part: &CheckedPart<'_>| part.unseal();
-        let opening = self.fetch_opening(context, Openings::Sum, &holder, unseal).await?;
+        let opening = self.fetch_opening(context, Openings::Sum, &holder, served, unseal).await?;
         Ok((holder, opening))
     }
 

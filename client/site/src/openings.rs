@@ -1,7 +1,9 @@
 //! One holder's opening as this site fetches it: its own part, checked before it is unsealed.
 
-use ringfence_crypto::api::opening_part_bytes;
-use ringfence_crypto::id::SiteId;
+use std::collections::BTreeMap;
+
+use ringfence_crypto::api::{OpeningPart, opening_part_bytes};
+use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::statement::{Study, Subject};
 use ringfence_keys::open::{CheckedPart, OpeningContext, UnusableOpening};
@@ -49,9 +51,30 @@ pub(crate) enum Fetched<T> {
 }
 
 impl Site {
+    /// This site's parts of the openings of a round's sum as the aggregator lists them, by holder;
+    /// unchecked, and some may be missing: those are asked for by themselves.
+    pub(crate) async fn opened_parts(
+        &self,
+        round: RoundNumber,
+        expected: usize,
+    ) -> BTreeMap<SiteId, OpeningPart> {
+        let (mut parts, mut from) = (BTreeMap::new(), 0);
+        while from < expected {
+            match self.at(round).opened(self.id(), from).await {
+                Ok(page) if !page.is_empty() => {
+                    from += page.len();
+                    let page = page.into_iter().flatten();
+                    parts.extend(page.map(|part| (part.statement.statement.holder.clone(), part)));
+                }
+                _ => break,
+            }
+        }
+        parts
+    }
+
     /// Fetches this site's part of a holder's opening, checks it against the holder's statement, and
-    /// unseals it. A part that is not what the holder signed is fetched again, [`ATTEMPTS`] times in
-    /// all.
+    /// unseals it; `served` is what came of it in a list. A part that is not what the holder signed is
+    /// fetched by itself, [`ATTEMPTS`] times in all.
     ///
     /// # Errors
     /// [`SiteError`] when the aggregator cannot be reached.
@@ -60,11 +83,18 @@ impl Site {
         context: OpeningContext<'_>,
         place: Openings,
         holder: &SiteId,
+        served: Option<OpeningPart>,
         unseal: impl Fn(&CheckedPart<'_>) -> Result<T, UnusableOpening>,
     ) -> Result<Fetched<T>, SiteError> {
-        let mut attempt = 1;
+        let mut served = served;
+        // A list is asked for once, and each part that it lacks as often as ever.
+        let mut attempt = u32::from(served.is_none());
         loop {
-            let fault = match self.checked_part(context, place, holder).await {
+            let part = match served.take() {
+                Some(part) => self.check_part(context, holder, part),
+                None => self.checked_part(context, place, holder).await,
+            };
+            let fault = match part {
                 Ok(part) => {
                     return Ok(match unseal(&part) {
                         Ok(opened) => Fetched::Opened(opened),
@@ -77,7 +107,9 @@ impl Site {
             if attempt == ATTEMPTS {
                 return Ok(Fetched::NotServed(fault));
             }
-            self.transport.pause(attempt).await;
+            if attempt > 0 {
+                self.transport.pause(attempt).await;
+            }
             attempt += 1;
         }
     }
@@ -92,6 +124,15 @@ impl Site {
         let OpeningContext { study, round, words, .. } = context;
         let limit = opening_part_bytes(words, study.roster.len());
         let part = self.at(round).opening_part(place, holder, self.id(), limit).await?;
+        self.check_part(context, holder, part)
+    }
+
+    fn check_part<'a>(
+        &'a self,
+        context: OpeningContext<'a>,
+        holder: &SiteId,
+        part: OpeningPart,
+    ) -> Result<CheckedPart<'a>, SiteError> {
         let signer = &part.statement.statement.holder;
         if signer != holder {
             let (expected, got) = (holder.clone(), signer.clone());

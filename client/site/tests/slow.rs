@@ -153,7 +153,7 @@ async fn an_upload_goes_on_where_it_was_cut_however_often_that_is() {
     std::fs::write(file.path(), &data).unwrap();
     let transport = transport(address);
     let at = transport.round(STUDY, RoundNumber(0));
-    let error = at.put_body(&"a".parse().unwrap(), file.path()).await.unwrap_err();
+    let error = at.put_body(&"a".parse().unwrap(), file.path(), 0).await.unwrap_err();
     assert!(error.is_missing(), "{error}");
     assert_eq!(*stored.lock().unwrap(), data);
 }

@@ -70,13 +70,13 @@ impl FromStr for LogHash {
 
 impl fmt::Display for LogHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(&hexadecimal::encode(&self.0))
     }
 }
 
 impl fmt::Debug for LogHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LogHash({})", hex::encode(&self.0[..4]))
+        write!(f, "LogHash({})", hexadecimal::encode(&self.0[..4]))
     }
 }
 

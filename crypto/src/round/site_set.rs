@@ -59,7 +59,7 @@ impl SiteSet {
 
 impl Serialize for SiteSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(&self.0))
+        serializer.serialize_str(&hexadecimal::encode(&self.0))
     }
 }
 

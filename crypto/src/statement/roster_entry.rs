@@ -22,7 +22,7 @@ impl Canonical for HexBytes {
 
 impl Serialize for HexBytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(&self.0))
+        serializer.serialize_str(&hexadecimal::encode(&self.0))
     }
 }
 

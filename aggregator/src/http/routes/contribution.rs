@@ -16,7 +16,7 @@ use crate::http::access::SignedAt;
 use crate::http::answer::{answer, bytes};
 use crate::http::blob::blob;
 use crate::http::extract::{
-    OfContribution, OfHolder, OfRound, Parameters, Stated, binary, same_site,
+    From, OfContribution, OfHolder, OfRound, Parameters, Stated, binary, same_site,
 };
 use crate::http::front::Front;
 
@@ -96,15 +96,6 @@ pub(crate) async fn envelope(
     OfHolder(holder): OfHolder,
 ) -> Result<Response, Refusal> {
     Ok(bytes(contribution.envelope(&holder).await?))
-}
-
-/// Where a long list goes on.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct From {
-    /// How many the client has already.
-    #[serde(default)]
-    from: usize,
 }
 
 /// `GET .../headers?from=K`: those of the freeze's contributions, in its order, from the K-th on, as

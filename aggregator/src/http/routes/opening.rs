@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use ringfence_crypto::api::OpeningFrame;
+use ringfence_crypto::api::{OpenedFrame, OpeningFrame};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Acknowledgement, Opening, Subject};
@@ -17,7 +17,9 @@ use crate::core::refusal::Refusal;
 use crate::core::round::LiveRound;
 use crate::http::answer::{answer, bytes};
 use crate::http::blob::blob;
-use crate::http::extract::{OfHolder, OfRound, OfSite, Stated, binary, same_site};
+use crate::http::extract::{
+    From, OfHolder, OfRound, OfSite, Parameters, Stated, binary, same_site,
+};
 use crate::http::front::Front;
 
 /// `PUT .../openings/{holder}`: the statement, the content, and its key sealed to every site.
@@ -63,6 +65,16 @@ pub(crate) async fn part(
     OfSite(site): OfSite,
 ) -> Result<Response, Refusal> {
     part_of(&round, Subject::Sum, &holder, &site).await
+}
+
+/// `GET .../opened/{site}?from=K`: that site's parts of the openings, from the K-th on, as many as
+/// one frame takes.
+pub(crate) async fn opened(
+    OfRound(round): OfRound,
+    OfSite(site): OfSite,
+    Parameters(From { from }): Parameters<From>,
+) -> Result<Response, Refusal> {
+    Ok(bytes(frame::encode(&OpenedFrame { parts: round.opened_to(&site, from).await? })?))
 }
 
 /// A site's part of the opening of a holder on a subject.

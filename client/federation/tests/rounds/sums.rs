@@ -100,7 +100,7 @@ async fn a_site_with_wrong_check_words_is_named_and_its_body_counts() {
     at.put_envelopes(identity.site(), envelopes).await.unwrap();
     let path = trio.folder.path().join("body");
     std::fs::write(&path, body).unwrap();
-    at.put_body(identity.site(), &path).await.unwrap();
+    at.put_body(identity.site(), &path, 0).await.unwrap();
 
     let holding = sites.iter().map(|site| site.hold(ROUND));
     futures_util::future::join_all(holding).await.into_iter().for_each(|held| drop(held.unwrap()));

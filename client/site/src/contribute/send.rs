@@ -33,7 +33,7 @@ impl Site {
         let receipt = match progress.receipt {
             Some(receipt) => receipt,
             None => {
-                let progress = self.send_body(journal, promised).await?;
+                let progress = self.send_body(journal, promised, progress.body_bytes).await?;
                 progress.receipt.ok_or(ServedError::Receipt(promised.round))?
             }
         };
@@ -53,14 +53,17 @@ impl Site {
         &self,
         journal: &RoundJournal,
         promised: &Header,
+        stored: u64,
     ) -> Result<ContributionProgress, SiteError> {
-        let mut discarded = 0;
+        let (mut discarded, mut stored) = (0, stored);
         loop {
-            let sent = self.at(promised.round).put_body(self.id(), &journal.body()).await;
+            let at = self.at(promised.round);
+            let sent = at.put_body(self.id(), &journal.body(), stored).await;
             match sent {
                 Err(refusal) if refusal.status() == Some(DISCARDED) && discarded < RESENDS => {
                     journal.check_body(promised.body)?;
                     discarded += 1;
+                    stored = 0;
                     let wanted = format!("the body that it got for round {}", promised.round);
                     self.tell_refused(&wanted, &refusal, "it is sent again from the start");
                 }

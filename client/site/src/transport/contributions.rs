@@ -66,8 +66,8 @@ impl RoundTransport<'_> {
         self.get(&format!("/contributions/{site}"), "contribution progress").await
     }
 
-    /// Streams the body from a file, resuming where the aggregator has stopped; ends with the
-    /// receipt.
+    /// Streams the body from a file, from the `stored` bytes on that the aggregator has said to have,
+    /// resuming where it has stopped; ends with the receipt.
     ///
     /// # Errors
     /// [`TransportError`].
@@ -75,19 +75,11 @@ impl RoundTransport<'_> {
         &self,
         site: &SiteId,
         file: &Path,
+        stored: u64,
     ) -> Result<ContributionProgress, TransportError> {
-        let (mut attempt, mut furthest) = (0, 0);
+        let (mut attempt, mut stored, mut furthest) = (1, stored, stored);
         loop {
-            attempt += 1;
-            let progress = self.progress(site).await?;
-            if progress.receipt.is_some() {
-                return Ok(progress);
-            }
-            // A line that is cut again and again brings a large body over all the same.
-            if progress.body_bytes > furthest {
-                (attempt, furthest) = (1, progress.body_bytes);
-            }
-            match self.body_from(site, file, progress.body_bytes).await {
+            match self.body_from(site, file, stored).await {
                 // 409: the stored length moved, for instance by what a broken upload delivered.
                 Err(error)
                     if attempt < ATTEMPTS
@@ -97,6 +89,14 @@ impl RoundTransport<'_> {
                 }
                 result => return result,
             }
+            let progress = self.progress(site).await?;
+            if progress.receipt.is_some() {
+                return Ok(progress);
+            }
+            stored = progress.body_bytes;
+            // A line that is cut again and again brings a large body over all the same.
+            attempt = if stored > furthest { 1 } else { attempt + 1 };
+            furthest = furthest.max(stored);
         }
     }
 

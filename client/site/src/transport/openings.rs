@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use ringfence_crypto::api::{OpeningFrame, OpeningPart};
+use ringfence_crypto::api::{OpenedFrame, OpeningFrame, OpeningPart};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Opening;
-use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::frame::{self, MAX_FRAME};
 use ringfence_crypto::wire::json::MAX_MESSAGE;
 
 use super::connection::BYTES;
@@ -58,6 +58,24 @@ impl RoundTransport<'_> {
     /// [`TransportError`].
     pub async fn openings(&self) -> Result<Vec<Signed<Opening>>, TransportError> {
         self.get("/openings", "list of openings").await
+    }
+
+    /// The parts of the openings of the sum that are sealed to `recipient`, in their list's order,
+    /// without the first `from`; none where the aggregator has it damaged. Unchecked: the aggregator
+    /// may send anything.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn opened(
+        &self,
+        recipient: &SiteId,
+        from: usize,
+    ) -> Result<Vec<Option<OpeningPart>>, TransportError> {
+        let path = self.path(&format!("/opened/{recipient}?from={from}"));
+        let get = |url| self.transport.client.get(url);
+        let bytes = self.transport.bytes(&path, MAX_FRAME, get).await?;
+        let OpenedFrame { parts } = frame::decode(&bytes, "parts of openings")?;
+        Ok(parts)
     }
 
     /// The part of a holder's opening that is sealed to `recipient`, of at most `limit` bytes. It is
