@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] and
 //! [`round_time`] (the round machine with a lock, a store and a time), [`rounds`] and [`studies`]
-//! (how they are opened and loaded), [`upload`] and [`contribution`] (what a site sends), [`closing`]
+//! (how they are opened, loaded and put to rest), [`upload`] and [`contribution`] (what a site sends), [`closing`]
 //! and [`sum`] (how a round ends), [`opening`] and [`dispute`] (what is opened under which
 //! certificate), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
@@ -21,6 +21,7 @@ pub(crate) mod refusal;
 pub(crate) mod restored;
 pub(crate) mod round;
 pub(crate) mod round_keys;
+mod round_list;
 pub(crate) mod round_time;
 pub(crate) mod rounds;
 pub(crate) mod senders;

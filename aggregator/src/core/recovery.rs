@@ -64,7 +64,7 @@ impl LiveStudy {
             match statement {
                 Returned::Manifest(manifest) => self.take_manifest(manifest).await?,
                 Returned::RoundKeys(keys) => self.take_back_round_keys(&keys).await?,
-                Returned::Event(event) => self.round_of(&event)?.take_back(event).await?,
+                Returned::Event(event) => self.round_with(&event).await?.take_back(event).await?,
             }
         }
         if log.behind().is_none() {
@@ -97,16 +97,18 @@ impl LiveStudy {
     }
 
     /// The round that a statement is of.
-    fn round_of(&self, event: &Event) -> Result<Arc<LiveRound>, Refusal> {
+    async fn round_with(&self, event: &Event) -> Result<Arc<LiveRound>, Refusal> {
         let manifest: ManifestId = match event {
             Event::Announced(signed) => signed.statement.manifest,
             Event::Received(signed) => signed.statement.manifest,
             Event::Frozen(signed) => signed.statement.manifest,
             Event::Reviewed(signed) => signed.statement.manifest,
             Event::Closed(signed) => signed.statement.manifest,
-            Event::Endorsed(signed) => return self.round(signed.statement.round),
-            Event::Disputed(signed) => return self.round(signed.statement.statement.round),
-            Event::Judged(signed) => return self.round(signed.statement.statement.round),
+            Event::Endorsed(signed) => return self.round(signed.statement.round).await,
+            Event::Disputed(signed) => {
+                return self.round(signed.statement.statement.round).await;
+            }
+            Event::Judged(signed) => return self.round(signed.statement.statement.round).await,
             Event::Opened(signed) => signed.statement.manifest,
             Event::Acknowledged(signed) => signed.statement.manifest,
             Event::Damaged { .. } | Event::Mended { .. } => {
@@ -115,6 +117,6 @@ impl LiveStudy {
             }
         };
         let unknown = || Refusal::missing(format!("no round here has manifest {manifest}"));
-        self.find(|round| round.read().manifest_id() == manifest).ok_or_else(unknown)
+        self.round_of(manifest).await.ok_or_else(unknown)?
     }
 }

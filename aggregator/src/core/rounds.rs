@@ -1,11 +1,11 @@
 //! The rounds of a study: found by number, opened by their initiators' manifests.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_crypto::api::{Returned, StudyStatus};
-use ringfence_crypto::id::{RoundNumber, UnixSeconds};
+use ringfence_crypto::id::{ManifestId, RoundNumber, UnixSeconds};
 use ringfence_crypto::log::{LogEntry, LogHash};
 use ringfence_crypto::round::{Round, RoundError, RoundState};
 use ringfence_crypto::signature::Signed;
@@ -17,6 +17,7 @@ use crate::core::refusal::Refusal;
 use crate::core::restored::Restores;
 use crate::core::round::LiveRound;
 use crate::core::round_keys::FreshKeys;
+use crate::core::round_list::{Found, RoundList};
 use crate::core::senders::Senders;
 use crate::core::study::ServedStudy;
 
@@ -34,8 +35,9 @@ pub(crate) enum Made {
 pub(crate) struct LiveStudy {
     /// The study.
     pub(crate) served: ServedStudy,
-    /// Round `r` at index `r`: numbers rise by one.
-    rounds: RwLock<Vec<Arc<LiveRound>>>,
+    rounds: RoundList,
+    /// One round at rest is loaded at a time, and none twice.
+    loading: tokio::sync::Mutex<()>,
     /// How many there are, as it changes.
     count: watch::Sender<usize>,
     /// One manifest at a time.
@@ -55,7 +57,8 @@ impl LiveStudy {
     pub(crate) fn new(served: ServedStudy) -> Self {
         Self {
             served,
-            rounds: RwLock::default(),
+            rounds: RoundList::default(),
+            loading: tokio::sync::Mutex::default(),
             count: watch::Sender::new(0),
             opening: tokio::sync::Mutex::default(),
             returned: Mutex::default(),
@@ -65,35 +68,50 @@ impl LiveStudy {
         }
     }
 
-    /// One round.
-    pub(crate) fn round(&self, number: RoundNumber) -> Result<Arc<LiveRound>, Refusal> {
-        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
-        let missing = || {
-            Refusal::missing(format!(
+    /// One round; read from the store where it is at rest.
+    pub(crate) async fn round(&self, number: RoundNumber) -> Result<Arc<LiveRound>, Refusal> {
+        if let Some(Found::Live(round)) = self.rounds.find(number) {
+            return Ok(round);
+        }
+        let _one_at_a_time = self.loading.lock().await;
+        match self.rounds.find(number) {
+            Some(Found::Live(round)) => Ok(round),
+            Some(Found::AtRest(manifest)) => {
+                let previous = self.before(number);
+                let round = LiveRound::load(&self.served, manifest, previous).await?;
+                self.rounds.wake(&round);
+                Ok(round)
+            }
+            None => Err(Refusal::missing(format!(
                 "study {} has no round {number}; {} opened so far",
                 self.served.id,
-                rounds.len()
-            ))
-        };
-        rounds.get(number.0 as usize).cloned().ok_or_else(missing)
+                self.rounds.len()
+            ))),
+        }
     }
 
-    /// The last round of which this is true.
-    pub(crate) fn find(&self, is_it: impl Fn(&LiveRound) -> bool) -> Option<Arc<LiveRound>> {
-        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
-        rounds.iter().rev().find(|round| is_it(round)).cloned()
+    /// The round with a manifest.
+    pub(crate) async fn round_of(
+        &self,
+        manifest: ManifestId,
+    ) -> Option<Result<Arc<LiveRound>, Refusal>> {
+        Some(self.round(self.rounds.number_of(manifest)?).await)
     }
 
     /// How many rounds there are, and the last one.
     pub(crate) fn latest(&self) -> (usize, Option<Arc<LiveRound>>) {
-        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
-        (rounds.len(), rounds.last().cloned())
+        (self.rounds.len(), self.rounds.last())
+    }
+
+    /// The rounds that are in memory.
+    #[cfg(test)]
+    pub(crate) fn at_work(&self) -> Vec<Arc<LiveRound>> {
+        self.rounds.at_work()
     }
 
     /// Says of each round how it stands.
-    pub(crate) fn count_states(&self, mut count: impl FnMut(RoundState)) {
-        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
-        rounds.iter().for_each(|round| count(round.read().state()));
+    pub(crate) fn count_states(&self, count: impl FnMut(RoundState)) {
+        self.rounds.count_states(count);
     }
 
     /// The study as it stands.
@@ -124,23 +142,15 @@ impl LiveStudy {
     /// Ahead of the rounds that there are, the last that *could* have a successor counts, so that
     /// the refusal names the number that is expected.
     pub(crate) fn before(&self, number: RoundNumber) -> Option<Previous> {
-        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
-        let until = rounds.len().min(number.0 as usize);
-        rounds.iter().take(until).rev().find_map(|round| round.read().ended())
+        self.rounds.ended(number.0 as usize)
     }
 
     /// Refuses a manifest that starts from another model than the one that Q sites acknowledged last:
     /// no honest site contributes to such a round, and it would only be waited for. Before the first
     /// of them the model is the study's initial one, whose keyed digest only the sites know.
     fn check_base(&self, manifest: &Manifest) -> Result<(), Refusal> {
-        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
-        // An abort leaves the sites with the model that they had.
-        let agreed = rounds.iter().rev().find_map(|round| {
-            let round = round.read();
-            round.agreed_model().map(|model| (round.number(), model))
-        });
         let Manifest { round, initiator, base_model: got, .. } = manifest;
-        match agreed {
+        match self.rounds.agreed_model() {
             Some((last, expected)) if expected != *got => Err(Refusal::conflict(format!(
                 "the manifest starts round {round} from the model {got}, expected {expected}, which enough sites have acknowledged in round {last}; {initiator} signs one with that model, or the next site on the ring does when its turn has passed"
             ))),
@@ -168,7 +178,10 @@ impl LiveStudy {
     ) -> Result<(Made, Arc<LiveRound>), Refusal> {
         let served = &self.served;
         let number = manifest.statement.round;
-        let known = self.round(number).ok();
+        let known = match self.rounds.find(number) {
+            Some(_) => Some(self.round(number).await?),
+            None => None,
+        };
         if let Some(known) = known.as_ref().filter(|known| *known.manifest() == manifest) {
             return Ok((Made::Before, known.clone()));
         }
@@ -210,8 +223,7 @@ impl LiveStudy {
 
     /// Goes on with every round, once nothing is missing any more.
     pub(crate) fn drive_all(&self) {
-        let rounds = self.rounds.read().unwrap_or_else(PoisonError::into_inner);
-        rounds.iter().for_each(|round| self.drive(round));
+        self.rounds.at_work().iter().for_each(|round| self.drive(round));
     }
 
     /// Loads a round; nothing happens to it yet.
@@ -221,9 +233,7 @@ impl LiveStudy {
     ) -> Result<Arc<LiveRound>, Refusal> {
         let previous = self.before(manifest.statement.round);
         let round = LiveRound::load(&self.served, manifest, previous).await?;
-        let mut rounds = self.rounds.write().unwrap_or_else(PoisonError::into_inner);
-        rounds.push(round.clone());
-        self.count.send_replace(rounds.len());
+        self.count.send_replace(self.rounds.push(&round));
         Ok(round)
     }
 }

@@ -27,6 +27,7 @@ use crate::roster::{Roster, Shape, Term, now};
 use crate::store::marks::Marks;
 use crate::store::{Store, sqlite_files};
 
+mod at_rest;
 mod round_keys;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -113,7 +114,7 @@ impl Play {
     async fn restarted(self) -> Self {
         let studies = self.service.restarted().await;
         let study = studies.study(self.roster.id()).unwrap();
-        let live = study.round(RoundNumber::FIRST).unwrap();
+        let live = study.round(RoundNumber::FIRST).await.unwrap();
         Self { live, ..self }
     }
 

@@ -73,7 +73,7 @@ impl FromRequestParts<Front> for OfRound {
         let number = number.parse().map_err(|_| {
             Refusal::missing(format!("expected a round number in the path, got {number:?}"))
         })?;
-        study.round(number).map(Self)
+        study.round(number).await.map(Self)
     }
 }
 

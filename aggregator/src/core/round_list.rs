@@ -1,0 +1,187 @@
+//! The rounds of a study, by number: those at work in memory, those that are over in the store.
+//!
+//! A study runs for months, and a round of 1,000 sites takes megabytes. A round that has ended for
+//! the next one's manifest, and after which others were opened, is put to rest: what later rounds
+//! need of it is kept, the rest is read again when somebody asks for it. However it is asked for,
+//! there is one live round for each number.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{ManifestId, RoundNumber};
+use ringfence_crypto::round::RoundState;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Manifest, Previous};
+
+use crate::core::round::LiveRound;
+
+/// The last rounds stay in memory even when they have ended: their sites still ask for them.
+const LAST: usize = 2;
+
+/// Rounds at rest that somebody asked for and that stay in memory for a while, at most.
+const ASKED: usize = 4;
+
+/// What is kept of a round that is over. None of it changes any more.
+#[derive(Debug)]
+struct Outcome {
+    ended: Previous,
+    state: RoundState,
+    agreed_model: Option<Digest>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    manifest: Signed<Manifest>,
+    /// While the round is at work, or was asked for a moment ago.
+    live: Option<Arc<LiveRound>>,
+    /// The same round while somebody works with it: it must not be loaded a second time then.
+    used: Weak<LiveRound>,
+    /// Once the round was put to rest.
+    outcome: Option<Outcome>,
+}
+
+impl Slot {
+    fn live(&self) -> Option<Arc<LiveRound>> {
+        self.live.clone().or_else(|| self.used.upgrade())
+    }
+
+    /// From the outcome, where the round is over, and else from the round.
+    fn of<T>(
+        &self,
+        outcome: impl FnOnce(&Outcome) -> T,
+        round: impl FnOnce(&LiveRound) -> T,
+    ) -> Option<T> {
+        match &self.outcome {
+            Some(known) => Some(outcome(known)),
+            None => self.live.as_deref().map(round),
+        }
+    }
+}
+
+/// One number's round.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// In memory.
+    Live(Arc<LiveRound>),
+    /// In the store, with this manifest.
+    AtRest(Signed<Manifest>),
+}
+
+/// Round `r` at index `r`: numbers rise by one.
+#[derive(Debug, Default)]
+pub(crate) struct RoundList {
+    slots: RwLock<Vec<Slot>>,
+    /// Rounds at rest that are in memory because they were asked for, the oldest first.
+    asked: Mutex<VecDeque<RoundNumber>>,
+}
+
+impl RoundList {
+    fn read<T>(&self, look: impl FnOnce(&[Slot]) -> T) -> T {
+        look(&self.slots.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Vec<Slot>) -> T) -> T {
+        change(&mut self.slots.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.read(<[Slot]>::len)
+    }
+
+    /// The last one.
+    pub(crate) fn last(&self) -> Option<Arc<LiveRound>> {
+        self.read(|slots| slots.last().and_then(Slot::live))
+    }
+
+    /// All that are at work.
+    pub(crate) fn at_work(&self) -> Vec<Arc<LiveRound>> {
+        self.read(|slots| slots.iter().filter_map(|slot| slot.live.clone()).collect())
+    }
+
+    /// The round with a number, if it is open.
+    pub(crate) fn find(&self, number: RoundNumber) -> Option<Found> {
+        self.read(|slots| {
+            let slot = slots.get(number.0 as usize)?;
+            let at_rest = || Found::AtRest(slot.manifest.clone());
+            Some(slot.live().map_or_else(at_rest, Found::Live))
+        })
+    }
+
+    /// The number of the round with a manifest.
+    pub(crate) fn number_of(&self, manifest: ManifestId) -> Option<RoundNumber> {
+        self.read(|slots| {
+            let slot = slots.iter().rev().find(|slot| slot.manifest.id() == manifest)?;
+            Some(slot.manifest.statement.round)
+        })
+    }
+
+    /// Says of each round how it stands.
+    pub(crate) fn count_states(&self, mut count: impl FnMut(RoundState)) {
+        self.read(|slots| {
+            let state = |slot: &Slot| slot.of(|o| o.state, |round| round.read().state());
+            slots.iter().filter_map(state).for_each(&mut count);
+        });
+    }
+
+    /// How the last of the first `until` rounds that has ended did so.
+    pub(crate) fn ended(&self, until: usize) -> Option<Previous> {
+        let ended = |slot: &Slot| slot.of(|o| Some(o.ended.clone()), |round| round.read().ended());
+        self.read(|slots| slots.iter().take(until).rev().find_map(|slot| ended(slot).flatten()))
+    }
+
+    /// The model that enough sites have acknowledged last, and in which round. An abort leaves the
+    /// sites with the model that they had.
+    pub(crate) fn agreed_model(&self) -> Option<(RoundNumber, Digest)> {
+        self.read(|slots| {
+            slots.iter().rev().find_map(|slot| {
+                let model = slot.of(|o| o.agreed_model, |round| round.read().agreed_model());
+                Some((slot.manifest.statement.round, model.flatten()?))
+            })
+        })
+    }
+
+    /// Adds the next round, and puts to rest what is over and not among the last.
+    pub(crate) fn push(&self, round: &Arc<LiveRound>) -> usize {
+        self.write(|slots| {
+            slots.push(Slot {
+                manifest: round.manifest().clone(),
+                live: Some(round.clone()),
+                used: Arc::downgrade(round),
+                outcome: None,
+            });
+            let settled = slots.len().saturating_sub(LAST);
+            slots.iter_mut().take(settled).for_each(rest);
+            slots.len()
+        })
+    }
+
+    /// Takes in a round at rest that was loaded because somebody asked for it. Another one goes for
+    /// it, where there are many.
+    pub(crate) fn wake(&self, round: &Arc<LiveRound>) {
+        let number = round.id.round;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(|slots| {
+            if let Some(slot) = slots.get_mut(number.0 as usize) {
+                (slot.live, slot.used) = (Some(round.clone()), Arc::downgrade(round));
+                asked.push_back(number);
+            }
+            while asked.len() > ASKED {
+                let oldest = asked.pop_front();
+                let slot = oldest.and_then(|oldest| slots.get_mut(oldest.0 as usize));
+                slot.into_iter().for_each(|slot| slot.live = None);
+            }
+        });
+    }
+}
+
+/// Puts a round to rest if it is over.
+fn rest(slot: &mut Slot) {
+    let Some(live) = slot.live.as_ref().filter(|_| slot.outcome.is_none()) else { return };
+    let round = live.read();
+    let Some(ended) = round.ended() else { return };
+    let outcome = Outcome { ended, state: round.state(), agreed_model: round.agreed_model() };
+    drop(round);
+    (slot.outcome, slot.live) = (Some(outcome), None);
+}
