@@ -99,6 +99,7 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("GET", "/rounds/{round}/verdicts/{index}/openings/{holder}/recipients/{site}", Own("site")),
     ("PUT", "/rounds/{round}/acks/{site}", Own("site")),
     ("GET", "/rounds/{round}/acks", Reader),
+    ("GET", "/rounds/{round}/agreed", Reader),
 ];
 
 /// The routes of no study.

@@ -94,6 +94,7 @@ pub(crate) fn router(front: Front) -> Router {
         )
         .route(&path("acks/{site}"), put(opening::acknowledge))
         .route(&path("acks"), get(opening::acknowledgements))
+        .route(&path("agreed"), get(opening::agreed))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route_layer(from_fn_with_state(front.clone(), guard))

@@ -119,9 +119,14 @@ async fn a_whole_round_and_the_next() {
     let expected =
         sites[..needed].iter().map(|holder| play.opening(holder, closing.id()).statement);
     assert_eq!(openings, expected.collect::<Vec<_>>());
+    client.get(&play.at("agreed")).await.refused(404, &["one model", "0 have said"]);
     let previous = play.agree().await;
     let acks: Vec<Signed<Acknowledgement>> = client.get(&play.at("acks")).await.json();
     assert_eq!(acks.len(), sites.len());
+    // As many as are needed.
+    let agreed: Vec<Signed<Acknowledgement>> = client.get(&play.at("agreed")).await.json();
+    let needed = usize::from(play.roster.study().threshold.endorsements);
+    assert_eq!(agreed, acks[..needed]);
 
     // The next round names this one's closing, and its window has moved on.
     let next = Play::open(client.clone(), roster, 1, 600, Some(&previous)).await;

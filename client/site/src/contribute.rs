@@ -54,7 +54,7 @@ impl Site {
     /// certificate.
     pub async fn join(&self, round: RoundNumber) -> Result<Joined<'_>, SiteError> {
         self.help_if_behind().await?;
-        let (manifest, answered) = tokio::join!(self.manifest(round), self.answer_restored());
+        let (manifest, answered) = tokio::join!(self.manifest(round), self.attend());
         let manifest = manifest?;
         answered?;
         self.see_round_keys_published().await?;

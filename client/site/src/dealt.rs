@@ -7,8 +7,8 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::Answer;
 use ringfence_crypto::id::{HeaderId, RoundNumber, SiteId};
 use ringfence_crypto::round::{RoundState, RoundStatus};
-use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{Header, Manifest};
+use ringfence_crypto::signature::{Signed, Statement};
+use ringfence_crypto::statement::{Header, Manifest, Review};
 use ringfence_keys::duties::holder::{Decision, FreezeView, Holder, sign_review};
 use ringfence_keys::share::challenge::Challenge;
 use ringfence_keys::share::dealt::DealtShare;
@@ -43,7 +43,7 @@ impl Site {
         }
         let journal = self.journal.round(self.study_id, round)?;
         if let Some(review) = journal.review()? {
-            return Ok((Vec::new(), self.at(round).put_review(&review).await?));
+            return Ok((Vec::new(), self.send_review(round, &review).await?));
         }
         let (freeze, trust) = (self.freeze(manifest).await?, self.trust_before(round)?);
         let (headers, mut fetched) = tokio::join!(
@@ -93,7 +93,17 @@ impl Site {
         let review = sign_review(&self.identity, manifest.id(), id, answers);
         journal.save_review(&review, &dealt)?;
         holder.record_review(round, id);
-        Ok((complaints, self.at(round).put_review(&review).await?))
+        Ok((complaints, self.send_review(round, &review).await?))
+    }
+
+    async fn send_review(
+        &self,
+        round: RoundNumber,
+        review: &Signed<Review>,
+    ) -> Result<RoundStatus, SiteError> {
+        let status = self.at(round).put_review(review).await?;
+        self.note(&status);
+        Ok(status)
     }
 
     /// The shares that these contributions dealt to this holder, in their order; those that hold none

@@ -259,6 +259,8 @@ impl Site {
         let signed = self.identity.sign(statement);
         // Kept, to be sent back should the aggregator lose it.
         self.journal.round(self.study_id, round)?.save_acknowledgement(&signed)?;
-        Ok(self.at(round).put_acknowledgement(&signed).await?)
+        let status = self.at(round).put_acknowledgement(&signed).await?;
+        self.note(&status);
+        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! The rounds before: every manifest stands on a certificate, every model on acknowledgements.
 
+use std::sync::PoisonError;
+
 use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
@@ -8,7 +10,8 @@ use ringfence_crypto::statement::{
 
 use crate::error::SiteError;
 use crate::journal::RoundJournal;
-use crate::site::{Hidden, Site};
+use crate::site::{A_MOMENT, Hidden, Site};
+use crate::transport::present;
 
 impl Site {
     /// The checked manifest of a round; kept, and what this site signs binds it to it.
@@ -45,6 +48,7 @@ impl Site {
             self.trust_is_final(*last, trust)?;
         }
         journal.save_manifest(&manifest)?;
+        self.same_manifest.done(round, self.clock.moment());
         Ok(manifest)
     }
 
@@ -61,6 +65,9 @@ impl Site {
         if journal.certificate()?.is_some() || journal.has_signed()? {
             return Ok(known);
         }
+        if self.same_manifest.is_within(&round, A_MOMENT, self.clock.moment()) {
+            return Ok(known);
+        }
         match self.at(round).manifest().await {
             Ok(shown) if shown.id() != known.id() => {
                 self.manifest_follows(round, &shown).await?;
@@ -68,7 +75,10 @@ impl Site {
                 Ok(shown)
             }
             // What it does not show now changes nothing.
-            _ => Ok(known),
+            _ => {
+                self.same_manifest.done(round, self.clock.moment());
+                Ok(known)
+            }
         }
     }
 
@@ -187,24 +197,30 @@ impl Site {
         };
         let needed = self.study.threshold.endorsements;
         let own = Outcome::Applied { model: self.check_key.model(&base_model) };
+        let agreed = (last, closing, own);
+        if *self.agreed_on.lock().unwrap_or_else(PoisonError::into_inner) == Some(agreed) {
+            return Ok(());
+        }
         let deadline = self.clock.moment().after(self.patience);
-        let mut version = None;
+        let mut status = self.look_again(last).await?;
         loop {
-            let agreeing = self.agreeing(last, closing, &own).await?;
-            if agreeing >= usize::from(needed) {
-                return self.settle(last);
-            }
-            if self.clock.moment() >= deadline {
-                return Err(SiteError::NotAgreed { round: last, needed, agreeing });
+            let is_over = self.clock.moment() >= deadline;
+            // Where fewer have said anything, no more can agree.
+            if is_over || status.acknowledged.len() >= usize::from(needed) {
+                let agreeing = self.agreeing(last, closing, &own).await?;
+                if agreeing >= usize::from(needed) {
+                    *self.agreed_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(agreed);
+                    return self.settle(last);
+                }
+                if is_over {
+                    return Err(SiteError::NotAgreed { round: last, needed, agreeing });
+                }
             }
             self.attend().await?;
             // Acknowledgements are events of their round. One that came in between is asked for at
             // once: the wait is for what comes after those that were counted.
             let left = deadline.since(self.clock.moment());
-            version = Some(match version {
-                None => self.at(last).status().await?.version,
-                Some(seen) => self.changed(last, seen, left).await?.version,
-            });
+            status = self.changed(last, status.version, left).await?;
         }
     }
 
@@ -221,7 +237,11 @@ impl Site {
         round: RoundNumber,
         closing: ClosingId,
     ) -> Result<(), SiteError> {
-        let acknowledgements = self.at(round).acknowledgements().await?;
+        let needed = usize::from(self.study.threshold.endorsements);
+        if self.look_again(round).await?.acknowledged.len() < needed {
+            return Ok(());
+        }
+        let acknowledgements = self.agreed_acknowledgements(round).await?;
         let mut models: Vec<Outcome> = Vec::new();
         for signed in &acknowledgements {
             let outcome = signed.statement.outcome;
@@ -229,7 +249,6 @@ impl Site {
                 models.push(outcome);
             }
         }
-        let needed = usize::from(self.study.threshold.endorsements);
         let agreed = |model| self.count(&acknowledgements, closing, model) >= needed;
         if models.iter().any(agreed) { self.settle(round) } else { Ok(()) }
     }
@@ -258,8 +277,20 @@ impl Site {
         closing: ClosingId,
         outcome: &Outcome,
     ) -> Result<usize, SiteError> {
-        let acknowledgements = self.at(round).acknowledgements().await?;
+        let acknowledgements = self.agreed_acknowledgements(round).await?;
         Ok(self.count(&acknowledgements, closing, outcome))
+    }
+
+    /// The acknowledgements of enough sites that hold one model, or all where they do not: of 1,000
+    /// sites a few suffice.
+    async fn agreed_acknowledgements(
+        &self,
+        round: RoundNumber,
+    ) -> Result<Vec<Signed<Acknowledgement>>, SiteError> {
+        match present(self.at(round).agreed().await)? {
+            Some(enough) => Ok(enough),
+            None => Ok(self.at(round).acknowledgements().await?),
+        }
     }
 
     fn count(

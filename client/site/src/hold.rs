@@ -45,7 +45,7 @@ impl Site {
 
     async fn duties(&self, round: RoundNumber) -> Result<HoldReport, SiteError> {
         self.help_if_behind().await?;
-        let (manifest, answered) = tokio::join!(self.manifest(round), self.answer_restored());
+        let (manifest, answered) = tokio::join!(self.manifest(round), self.attend());
         let manifest = manifest?.statement;
         answered?;
         let journal = self.journal.round(self.study_id, round)?;
@@ -183,7 +183,9 @@ impl Site {
             }
         };
         holder.record(endorsement.clone(), named);
-        Ok(self.at(round).put_endorsement(&self.identity.sign(endorsement)).await?)
+        let status = self.at(round).put_endorsement(&self.identity.sign(endorsement)).await?;
+        self.note(&status);
+        Ok(status)
     }
 
     /// Fetches what shows that a closing's checkpoint contains what it must, and is of the log that

@@ -67,15 +67,17 @@ impl Site {
         let mut tried: Option<(usize, OpenError)> = None;
         loop {
             let mut faults = Vec::new();
-            let opened: Vec<SiteId> = status.opened.sites(&self.study.roster).cloned().collect();
-            let missing: Vec<&SiteId> =
-                opened.iter().filter(|holder| !fetched.contains(*holder)).collect();
-            let mut fetching = Vec::new();
-            let mut served = match missing.len() {
-                0 | 1 => BTreeMap::new(),
-                _ => self.opened_parts(round, opened.len()).await,
+            let mut opened: BTreeSet<SiteId> =
+                status.opened.sites(&self.study.roster).cloned().collect();
+            let mut served = match opened.iter().any(|holder| !fetched.contains(holder)) {
+                true => self.opened_parts(round, opened.len()).await,
+                false => BTreeMap::new(),
             };
-            for holder in missing {
+            // The list may have some that came after the status.
+            let came = served.keys().filter(|holder| holders.contains(holder));
+            opened.extend(came.cloned().collect::<Vec<_>>());
+            let mut fetching = Vec::new();
+            for holder in opened.iter().filter(|holder| !fetched.contains(*holder)) {
                 fetching.push(self.opening_of(context, holder.clone(), served.remove(holder)));
             }
             let news: Vec<_> = stream::iter(fetching).buffered(AT_ONCE).try_collect().await?;
@@ -91,6 +93,7 @@ impl Site {
                 fetched.insert(holder.clone());
             }
             // A review may come after its holder's opening.
+            let opened: Vec<SiteId> = opened.into_iter().collect();
             let openers = self.openers(judged, &set, &opened, &status).await?;
             let (counting, others): (Vec<_>, Vec<_>) = openings
                 .drain(..)

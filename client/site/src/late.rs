@@ -80,7 +80,7 @@ impl Site {
     /// its own shows.
     pub(crate) async fn check_in_time(&self, manifest: &Manifest) -> Result<(), SiteError> {
         let Manifest { round, deadline, .. } = *manifest;
-        let state = self.at(round).status().await?.state;
+        let state = self.look_again(round).await?.state;
         let is_late = match state {
             RoundState::Collecting if self.clock.now() > deadline => {
                 self.transport.time(&self.study.aggregator_key).await? > deadline

@@ -17,6 +17,7 @@
 //!   hold       a key holder's duties
 //!   contribute Joined, Contributed
 //!   late       whether a round still takes a contribution
+//!   seen       how rounds stood when the aggregator said so last
 //!   lately     what was done a moment ago and is not done again yet
 //!   charging   what a private round spends is asked and charged
 //!   finish     from the certificate to the opened sum; `key_sum` from the openings to the key sum
@@ -67,6 +68,7 @@ pub mod overview;
 mod restored;
 mod round_keys;
 mod round_wait;
+mod seen;
 mod site;
 mod spoiled;
 mod sum;

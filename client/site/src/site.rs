@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_clock::{Clock, TimedOut};
-use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
+use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{SignedStudy, Study, UNSEEN_SECONDS};
+use ringfence_crypto::statement::{Outcome, SignedStudy, Study, UNSEEN_SECONDS};
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::identity::Identity;
 
@@ -19,10 +19,11 @@ use crate::charging::Charging;
 use crate::error::SiteError;
 use crate::headers::Headers;
 use crate::journal::Journal;
-use crate::lately::Lately;
+use crate::lately::{Lately, LatelyOf};
 use crate::obstacles::Obstacle;
 use crate::restored::Answering;
 use crate::round_wait::RoundWait;
+use crate::seen::Seen;
 use crate::telling::Telling;
 use crate::transport::{RoundTransport, Transport, TransportError};
 use crate::wait::{Awaited, Waiting};
@@ -33,6 +34,9 @@ pub(crate) type Hidden<'a, T> = Pin<Box<dyn Future<Output = Result<T, SiteError>
 
 /// The pause between two looks at what changes without a sign.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What was seen less than so long ago is not asked for again by a step that looks at it first.
+pub(crate) const A_MOMENT: Duration = Duration::from_secs(2);
 
 /// A look at a round that takes longer, with all attempts, has failed.
 const LONGEST_LOOK: Duration = Duration::from_secs(120);
@@ -75,6 +79,14 @@ pub struct Site {
     pub(crate) headers: Headers,
     /// The aggregator said how the study stands.
     pub(crate) looked: Lately,
+    /// How rounds stood.
+    pub(crate) seen: Seen,
+    /// The aggregator showed the same manifest of a round as is kept.
+    pub(crate) same_manifest: LatelyOf<RoundNumber>,
+    /// Sites that hold one model of a round were enough, and this is its closing and the model.
+    pub(crate) agreed_on: Mutex<Option<(RoundNumber, ClosingId, Outcome)>>,
+    /// This site's round keys were proved to be in the log.
+    pub(crate) proved: Lately,
     /// This site's round keys were published, and are in the log.
     pub(crate) published: Lately,
 }
@@ -108,6 +120,10 @@ impl Site {
             charging: None,
             headers: Headers::default(),
             looked: Lately::default(),
+            seen: Seen::default(),
+            same_manifest: LatelyOf::default(),
+            agreed_on: Mutex::default(),
+            proved: Lately::default(),
             published: Lately::default(),
         })
     }
@@ -168,7 +184,9 @@ impl Site {
     /// [`SiteError`].
     pub async fn next_round(&self) -> Result<RoundNumber, SiteError> {
         let asked = self.clock.now();
+        let now = self.clock.moment();
         let status = self.transport.status(self.study_id).await?;
+        self.looked.done(now);
         self.took_note(RoundNumber(status.rounds), asked)
     }
 
@@ -182,7 +200,11 @@ impl Site {
         let (asked, began) = (self.clock.now(), self.clock.moment());
         let news = self.transport.status_after(self.study_id, round.0, wait);
         let next = match self.clock.timeout(wait, news).await {
-            Ok(status) => self.took_note(RoundNumber(status?.rounds), asked)?,
+            Ok(status) => {
+                let status = status?;
+                self.looked.done(began);
+                self.took_note(RoundNumber(status.rounds), asked)?
+            }
             // This site's clock may run ahead of the aggregator's long poll.
             Err(TimedOut) => return self.next_round().await,
         };
@@ -233,7 +255,11 @@ impl Site {
     ) -> Result<RoundStatus, SiteError> {
         let mut status = match waiting.take_known() {
             Some(known) => known,
-            None => self.look(round).await?,
+            // However old: what has come since then ends the first wait at once.
+            None => match self.seen.of(round).beyond(0) {
+                Some(known) => known,
+                None => self.look(round).await?,
+            },
         };
         while !ready(&status) {
             let left = waiting.left(status.state, self.clock.moment());
@@ -255,7 +281,17 @@ impl Site {
         version: u64,
         left: Duration,
     ) -> Result<RoundStatus, TransportError> {
-        match self.clock.timeout(left, self.at(round).changed(version, left)).await {
+        let seen = self.seen.of(round);
+        let news = async {
+            let _one_at_a_time = seen.asking.lock().await;
+            if let Some(heard) = seen.beyond(version) {
+                return Ok(heard);
+            }
+            let status = self.at(round).changed(version, left).await?;
+            seen.note(&status, self.clock.moment());
+            Ok(status)
+        };
+        match self.clock.timeout(left, news).await {
             Ok(status) => status,
             // This site's clock may run ahead of the aggregator's long poll.
             Err(TimedOut) => self.look(round).await,
@@ -263,9 +299,28 @@ impl Site {
     }
 
     /// A round's status as it stands.
-    async fn look(&self, round: RoundNumber) -> Result<RoundStatus, TransportError> {
+    pub(crate) async fn look(&self, round: RoundNumber) -> Result<RoundStatus, TransportError> {
         let look = self.clock.timeout(LONGEST_LOOK, self.at(round).status()).await;
-        look.unwrap_or(Err(TransportError::Silent { seconds: LONGEST_LOOK.as_secs() }))
+        let status =
+            look.unwrap_or(Err(TransportError::Silent { seconds: LONGEST_LOOK.as_secs() }))?;
+        self.note(&status);
+        Ok(status)
+    }
+
+    /// The same, or how it stood a moment ago.
+    pub(crate) async fn look_again(
+        &self,
+        round: RoundNumber,
+    ) -> Result<RoundStatus, TransportError> {
+        match self.seen.of(round).within(A_MOMENT, self.clock.moment()) {
+            Some(status) => Ok(status),
+            None => self.look(round).await,
+        }
+    }
+
+    /// Notes how a round stands, as an answer says.
+    pub(crate) fn note(&self, status: &RoundStatus) {
+        self.seen.of(status.round).note(status, self.clock.moment());
     }
 
     /// Waits a little for this site's clock when a time that somebody signed is too far ahead of it.

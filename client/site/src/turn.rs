@@ -187,7 +187,7 @@ impl Site {
     /// The round as it stands, after its manifest was fetched and checked.
     async fn shown(&self, round: RoundNumber) -> Result<RoundStatus, SiteError> {
         let initiator = self.manifest(round).await?.statement.initiator;
-        let status = self.at(round).status().await?;
+        let status = self.look_again(round).await?;
         Ok(RoundStatus { initiator, ..status })
     }
 }

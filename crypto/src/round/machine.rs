@@ -285,6 +285,14 @@ impl Round {
         sites.into_iter().find_map(|(model, sites)| (sites >= needed).then_some(model))
     }
 
+    /// Acknowledgements of that model by as many sites as are needed; none before there are so many.
+    pub fn agreed(&self) -> Option<Vec<&Signed<Acknowledgement>>> {
+        let agreed = Outcome::Applied { model: self.agreed_model()? };
+        let acknowledgements = self.acknowledgements.values();
+        let agreeing = acknowledgements.filter(|said| said.statement.outcome == agreed);
+        Some(agreeing.take(self.study.threshold.endorsements.into()).collect())
+    }
+
     /// Trust after the round, as everybody computes it: by the reviews that the closing lists and the
     /// certified verdicts.
     fn trust_after(&self, closing: &Closing) -> Option<Trust> {

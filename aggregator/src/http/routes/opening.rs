@@ -103,6 +103,20 @@ pub(crate) async fn acknowledge(
     Ok(answer(&round.acknowledge(acknowledgement).await?))
 }
 
+/// `GET .../agreed`: as many acknowledgements of one model as are needed.
+pub(crate) async fn agreed(OfRound(round): OfRound) -> Result<Response, Refusal> {
+    let standing = round.read();
+    let agreed = standing.agreed().ok_or_else(|| {
+        Refusal::missing(format!(
+            "no {} sites have acknowledged one model of round {} yet: {} have said anything; ask again later",
+            round.served.study.threshold.endorsements,
+            round.id.round,
+            standing.acknowledgements().count()
+        ))
+    })?;
+    Ok(answer(&agreed))
+}
+
 /// `GET .../acks`.
 pub(crate) async fn acknowledgements(OfRound(round): OfRound) -> Response {
     let all: Vec<Signed<Acknowledgement>> = round.read().acknowledgements().cloned().collect();

@@ -25,6 +25,10 @@ const AHEAD: u32 = 4;
 /// How long what was published is taken to be in the log still, by whoever joins a round.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// How long what was proved to be in the log is taken to be there still. A manifest that lacks a
+/// key which was proved is refused in any case.
+const PROVED: Duration = Duration::from_secs(60);
+
 fn not_logged(statement: Digest, reason: String) -> SiteError {
     SiteError::RoundKeysNotLogged { statement, reason: printable(&reason) }
 }
@@ -107,6 +111,10 @@ impl Site {
             journal.logged(&statement.statement, &proof)?;
             journal.sent(&statement, since)?;
         }
+        let now = self.clock.moment();
+        if self.proved.is_within(PROVED, now) {
+            return Ok(());
+        }
         // What was proved may be gone: the aggregator has lied, or lost its folder. Since when it had
         // the keys stays as it was: it is not told that they were new.
         for statement in journal.in_use(next)? {
@@ -116,6 +124,7 @@ impl Site {
                 journal.logged(&statement.statement, &proof)?;
             }
         }
+        self.proved.done(now);
         Ok(())
     }
 

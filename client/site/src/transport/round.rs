@@ -163,15 +163,24 @@ impl RoundTransport<'_> {
         self.get("/certificate", "certificate").await
     }
 
-    /// Sends an acknowledgement.
+    /// Sends an acknowledgement; how the round stands then.
     ///
     /// # Errors
     /// [`TransportError`].
     pub async fn put_acknowledgement(
         &self,
         acknowledgement: &Signed<Acknowledgement>,
-    ) -> Result<(), TransportError> {
-        self.put(&format!("/acks/{}", acknowledgement.statement.site), acknowledgement).await
+    ) -> Result<RoundStatus, TransportError> {
+        let path = self.path(&format!("/acks/{}", acknowledgement.statement.site));
+        self.send(Method::PUT, &path, acknowledgement, "round status").await
+    }
+
+    /// The acknowledgements of the sites that are needed, all of one model.
+    ///
+    /// # Errors
+    /// [`TransportError`]; before there are so many, the refusal says how many are needed.
+    pub async fn agreed(&self) -> Result<Vec<Signed<Acknowledgement>>, TransportError> {
+        self.get("/agreed", "list of acknowledgements").await
     }
 
     /// The sites' acknowledgements.
