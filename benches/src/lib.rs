@@ -1,5 +1,5 @@
 //! What Ringfence costs, and what others do: measured on whole rounds in memory, with real keys and
-//! real statements, without network.
+//! real statements, without network, and by [`service`] on rounds of the shipped programs.
 //!
 //! [`schemes`] compares it with what others do.
 
@@ -11,6 +11,7 @@ use ringfence_testkit::{FinishedRound, Rehearsal, Setup};
 pub mod constant_time;
 pub mod machine;
 pub mod schemes;
+pub mod service;
 pub mod targets;
 pub mod training;
 

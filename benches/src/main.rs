@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use ringfence_benches::machine::Machine;
 use ringfence_benches::schemes::workload::Workload;
 use ringfence_benches::schemes::{self, chart, report};
-use ringfence_benches::{constant_time, targets, training};
+use ringfence_benches::{constant_time, service, targets, training};
 use serde::Serialize;
 
 /// Comparisons with checked results.
@@ -32,6 +32,53 @@ enum Comparison {
     ConstantTime(ConstantTime),
     /// Training steps beside stock candle's and PyTorch's, or private steps beside ordinary ones and Opacus's.
     Training(Training),
+    /// Rounds of the shipped programs beside a service that protects nothing.
+    Service(Service),
+    /// The server of that service.
+    #[command(hide = true)]
+    PlainServer(service::PlainServer),
+    /// A site's part in one of its rounds.
+    #[command(hide = true)]
+    PlainSite(service::PlainSite),
+}
+
+#[derive(Args)]
+struct Service {
+    /// Values of the model, separated by commas.
+    #[arg(long, value_delimiter = ',', default_values_t = [100_000, 1_000_000, 10_000_000])]
+    values: Vec<usize>,
+    /// Timed turns of each kind; medians count.
+    #[arg(long, default_value_t = 5)]
+    repetitions: usize,
+    /// Whole rounds alone, without the aggregator's uploads, closings and small contributions.
+    #[arg(long)]
+    only_rounds: bool,
+    /// The aggregator alone, without whole rounds.
+    #[arg(long, conflicts_with_all = ["only_rounds", "values", "peers"])]
+    only_aggregator: bool,
+    /// NVIDIA FLARE's unprotected round, too, where python3, or what PYTHON names, can import it.
+    #[arg(long)]
+    peers: bool,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Service {
+    fn run(&self) -> anyhow::Result<()> {
+        let options = service::Options {
+            values: if self.only_aggregator { Vec::new() } else { self.values.clone() },
+            repetitions: self.repetitions.max(1),
+            aggregator: !self.only_rounds,
+            peers: self.peers,
+        };
+        let rows = service::run(&options)?;
+        match self.json {
+            true => println!("{}", serde_json::to_string_pretty(&rows)?),
+            false => print!("{}", service::table(&rows)),
+        }
+        Ok(())
+    }
 }
 
 #[derive(Args)]
@@ -207,6 +254,9 @@ fn main() -> ExitCode {
         Comparison::Targets(options) => options.run(),
         Comparison::ConstantTime(options) => options.run(),
         Comparison::Training(options) => options.run(),
+        Comparison::Service(options) => options.run(),
+        Comparison::PlainServer(server) => server.run(),
+        Comparison::PlainSite(site) => site.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

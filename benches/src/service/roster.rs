@@ -1,0 +1,290 @@
+//! Sites that sign real statements over random bytes, everything prepared before it is timed: what the
+//! aggregator does with them is what it does with real contributions, which it cannot tell apart.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use ed25519_dalek::SigningKey;
+use ringfence_crypto::Digest;
+use ringfence_crypto::api::EnvelopeFrame;
+use ringfence_crypto::dealing::{Answer, Trust};
+use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, UnixSeconds};
+use ringfence_crypto::layout::{Layout, TensorLayout};
+use ringfence_crypto::request::{
+    CONTENT_DIGEST, ContentDigest, RequestParts, SIGNATURE, SIGNATURE_INPUT, sign as sign_request,
+};
+use ringfence_crypto::ring::packing::Packing;
+use ringfence_crypto::ring::params::ParameterSet;
+use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
+use ringfence_crypto::statement::{
+    CHECK_BYTES, CheckKeySeals, Freeze, Header, HexBytes, Manifest, PrivacyPolicy, Review,
+    RosterEntry, SignedStudy, Study, Training, Weighting,
+};
+use ringfence_crypto::threshold::Threshold;
+use ringfence_crypto::wire::{frame, json};
+use ringfence_keys::share::dealt::dealt_bytes;
+use ringfence_keys::share::seal::SEAL_OVERHEAD;
+
+use super::http::Connection;
+use super::ringfence::Aggregator;
+
+/// How long a round stays open: longer than anything that is measured.
+const ROUND_SECONDS: u64 = 3600;
+
+/// The sites of a study, its keys, and its round 0.
+pub(super) struct Roster {
+    pub(super) study: Study,
+    pub(super) ids: Vec<SiteId>,
+    keys: Vec<SigningKey>,
+    manifest: Signed<Manifest>,
+    /// Of the round.
+    pub(super) path: String,
+}
+
+/// A request that is signed and ready.
+pub(super) struct Request {
+    method: &'static str,
+    target: String,
+    fields: Vec<(&'static str, String)>,
+    /// What it carries, but for bodies, which are large.
+    message: Vec<u8>,
+}
+
+impl Request {
+    /// Sends it; its own message, or this body.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(super) fn send(
+        &self,
+        connection: &mut Connection,
+        body: Option<&[u8]>,
+    ) -> anyhow::Result<Vec<u8>> {
+        let body = body.unwrap_or(&self.message);
+        connection.ask(self.method, &self.target, &self.fields, body)
+    }
+
+    /// Bytes of its message.
+    pub(super) fn len(&self) -> usize {
+        self.message.len()
+    }
+}
+
+fn now() -> anyhow::Result<UnixSeconds> {
+    Ok(UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()))
+}
+
+/// Bytes that differ for every label.
+pub(super) fn noise(label: &str, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(label.as_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Bytes that pass for an X-Wing key: the coefficients of its ML-KEM half are small enough.
+fn kem_key(name: &str) -> HexBytes {
+    HexBytes(noise(name, 1216).into_iter().map(|byte| byte & 0x77).collect())
+}
+
+impl Roster {
+    /// A study of so many sites and values, registered, with its round 0 open.
+    ///
+    /// # Errors
+    /// When the aggregator refuses it.
+    pub(super) fn register(
+        aggregator: &Aggregator,
+        connection: &mut Connection,
+        name: &str,
+        sites: usize,
+        values: usize,
+    ) -> anyhow::Result<Self> {
+        let key =
+            |index| SigningKey::from_bytes(&Digest::of(format!("{name} {index}").as_bytes()).0);
+        let keys: Vec<SigningKey> = (0..sites).map(key).collect();
+        let study = study(aggregator.key.parse()?, name, values, &keys)?;
+        let ids: Vec<SiteId> = study.roster.iter().map(|site| site.id.clone()).collect();
+        let mut signed = SignedStudy::unsigned(study.clone());
+        for (id, key) in ids.iter().zip(&keys) {
+            signed.sign(id, key)?;
+        }
+        connection.ask(
+            "POST",
+            "/v2/studies",
+            &[Aggregator::authorization()],
+            &json::compact(&signed),
+        )?;
+        let (round, opened_at) = (RoundNumber::FIRST, now()?);
+        let trust = Trust::default();
+        let initiator = study.initiator(round, 0, &trust).context("no initiator")?.id.clone();
+        let manifest = Manifest {
+            study: study.id(),
+            round,
+            initiator: initiator.clone(),
+            opened_at,
+            deadline: opened_at.after(ROUND_SECONDS),
+            holders: study.holders(round).map(|site| site.id.clone()).collect(),
+            holder_keys: vec![None; study.threshold.holders.into()],
+            base_model: Digest::of(name.as_bytes()),
+            previous: None,
+            trust: trust.digest(),
+        };
+        let position = study.position(&initiator).context("an initiator without a place")?;
+        let manifest = sign(manifest, keys.get(position).context("no key")?);
+        let rounds = format!("/v2/studies/{}/rounds", study.id());
+        let path = format!("{rounds}/{round}");
+        let roster = Self { study, ids, keys, manifest, path };
+        let open = roster.request(position, "POST", rounds, json::compact(&roster.manifest))?;
+        open.send(connection, None)?;
+        Ok(roster)
+    }
+
+    /// A signed request of a site with a message.
+    pub(super) fn request(
+        &self,
+        site: usize,
+        method: &'static str,
+        target: String,
+        message: Vec<u8>,
+    ) -> anyhow::Result<Request> {
+        let digest = (method != "GET").then(|| ContentDigest::of(&message).header());
+        self.signed_request(site, method, target, digest, message)
+    }
+
+    fn signed_request(
+        &self,
+        site: usize,
+        method: &'static str,
+        target: String,
+        digest: Option<String>,
+        message: Vec<u8>,
+    ) -> anyhow::Result<Request> {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target.as_str(), None),
+        };
+        let parts = RequestParts { method, path, query, content_digest: digest.as_deref() };
+        let (id, key) = self.ids.get(site).zip(self.keys.get(site)).context("no such site")?;
+        let signed = sign_request(&parts, id, now()?, key);
+        let mut fields = vec![(SIGNATURE_INPUT, signed.input), (SIGNATURE, signed.signature)];
+        fields.extend(digest.map(|digest| (CONTENT_DIGEST, digest)));
+        Ok(Request { method, target, fields, message })
+    }
+
+    /// What a site sends in the round: header and envelopes with their messages, and the request that
+    /// takes the body.
+    ///
+    /// # Errors
+    /// When the study has no such site.
+    pub(super) fn contribution(&self, site: usize, body: &[u8]) -> anyhow::Result<[Request; 3]> {
+        let (id, key) = self.ids.get(site).zip(self.keys.get(site)).context("no such site")?;
+        let round = self.manifest.statement.round;
+        // As long as real ones are.
+        let length = |offset| dealt_bytes(&self.study.threshold, offset) + SEAL_OVERHEAD;
+        let envelopes: Vec<Vec<u8>> = self
+            .study
+            .holders(round)
+            .enumerate()
+            .map(|(offset, holder)| noise(&format!("to {} from {id}", holder.id), length(offset)))
+            .collect();
+        let header = Header {
+            study: self.study.id(),
+            round,
+            manifest: self.manifest.id(),
+            site: id.clone(),
+            body_bytes: body.len() as u64,
+            body: Digest::of(body),
+            check: HexBytes(noise(&format!("check {id}"), CHECK_BYTES)),
+            envelopes: envelopes.iter().map(|envelope| Digest::of(envelope)).collect(),
+            spent: None,
+        };
+        let header = json::compact(&sign(header, key));
+        let at = |rest: &str| format!("{}/contributions/{id}/{rest}", self.path);
+        let envelopes = frame::encode(&EnvelopeFrame { envelopes })?;
+        Ok([
+            self.request(site, "PUT", at("header"), header)?,
+            self.request(site, "PUT", at("envelopes"), envelopes)?,
+            self.signed_request(site, "PUT", at("body?offset=0"), None, Vec::new())?,
+        ])
+    }
+
+    /// The reviews of a frozen list by all holders: nobody is accused, and all answer the same words,
+    /// which lie on a constant polynomial.
+    ///
+    /// # Errors
+    /// When the list cannot be fetched.
+    pub(super) fn reviews(&self, connection: &mut Connection) -> anyhow::Result<Vec<Request>> {
+        let freeze = self.request(0, "GET", format!("{}/freeze", self.path), Vec::new())?;
+        let freeze = freeze.send(connection, None)?;
+        let freeze: Signed<Freeze> = json::parse(&freeze, usize::MAX, "freeze")?;
+        let holders = self.study.holders(self.manifest.statement.round);
+        let review = |holder: &RosterEntry| {
+            let site = self.study.position(&holder.id).context("a holder without a place")?;
+            let review = Review {
+                manifest: freeze.statement.manifest,
+                freeze: freeze.id(),
+                holder: holder.id.clone(),
+                answers: freeze
+                    .statement
+                    .dealers()
+                    .iter()
+                    .map(|_| Answer::Masked([7, 8]))
+                    .collect(),
+            };
+            let review = self.signed(site, review)?;
+            self.request(site, "PUT", format!("{}/reviews/{}", self.path, holder.id), review)
+        };
+        holders.map(review).collect()
+    }
+
+    fn signed<T: Statement + serde::Serialize>(
+        &self,
+        site: usize,
+        statement: T,
+    ) -> anyhow::Result<Vec<u8>> {
+        let key = self.keys.get(site).context("no such site")?;
+        Ok(json::compact(&sign(statement, key)))
+    }
+}
+
+fn study(
+    aggregator_key: PublicKey,
+    name: &str,
+    values: usize,
+    keys: &[SigningKey],
+) -> anyhow::Result<Study> {
+    let sites = keys.len();
+    let entry = |(index, key): (usize, &SigningKey)| {
+        anyhow::Ok(RosterEntry {
+            id: format!("site-{index}").parse()?,
+            signature_key: key.verifying_key().into(),
+            kem_key: kem_key(&format!("kem {index}")),
+        })
+    };
+    let roster = keys.iter().enumerate().map(entry).collect::<anyhow::Result<_>>()?;
+    let shape = vec![u32::try_from(values)?];
+    let tensor = TensorLayout { name: "weights".into(), shape, clip: 0.5 };
+    let threshold = Threshold::recommended(sites)?;
+    Ok(Study {
+        name: name.to_owned(),
+        created_at: now()?.earlier(1000),
+        roster,
+        aggregator_key,
+        parameters: ParameterSet::Std64,
+        threshold,
+        min_sites: threshold.min_sites_floor(),
+        packing: Packing::derive(16, 0, sites, threshold.collusion)?,
+        layout: Layout { tensors: vec![tensor] },
+        initial_model: ModelId(Digest::of(b"model")),
+        weighting: Weighting::Equal,
+        privacy: PrivacyPolicy::None,
+        training: Training::None,
+        min_round_seconds: 1,
+        longest_round_seconds: 30 * 24 * 3600,
+        review_seconds: 600,
+        initiator_timeout_seconds: 3600,
+        check_key: CheckKeySeals {
+            commitment: Digest::of(b"check"),
+            sealed: vec![HexBytes(noise("seal", 48)); sites],
+        },
+    })
+}
