@@ -14,6 +14,7 @@ mod enhanced;
 mod geometry;
 mod hostile;
 mod jpeg_2000;
+mod levels;
 mod make;
 mod masks;
 mod nifti;
