@@ -26,3 +26,4 @@ mod scans;
 mod segmentations;
 mod series;
 mod whole;
+mod xmp;
