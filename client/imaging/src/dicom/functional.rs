@@ -22,17 +22,24 @@ const OF_ALL: [Tag; 5] = [
 
 /// What is looked for in the group of a frame, in that which all frames share, and in the object
 /// itself: the groups, and the attributes that are read of them.
-const STATED: [(Tag, &[Tag]); 6] = [
+const STATED: [(Tag, &[Tag]); 5] = [
     (tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, &[tags::RESCALE_SLOPE, tags::RESCALE_INTERCEPT]),
-    (
-        tags::FRAME_VOILUT_SEQUENCE,
-        &[tags::WINDOW_CENTER, tags::WINDOW_WIDTH, tags::VOILUT_FUNCTION],
-    ),
     (tags::SEGMENT_IDENTIFICATION_SEQUENCE, &[tags::REFERENCED_SEGMENT_NUMBER]),
     (tags::PLANE_POSITION_SEQUENCE, &[tags::IMAGE_POSITION_PATIENT]),
     (tags::PLANE_ORIENTATION_SEQUENCE, &[tags::IMAGE_ORIENTATION_PATIENT]),
     (tags::PIXEL_MEASURES_SEQUENCE, &[tags::PIXEL_SPACING]),
 ];
+
+/// As above, of a window, which is looked at when it is used.
+const WINDOW: [Tag; 3] = [tags::WINDOW_CENTER, tags::WINDOW_WIDTH, tags::VOILUT_FUNCTION];
+
+/// Checks that a frame's window is said once, or alike: one that is given counts instead of it.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_window(object: &InMemDicomObject, frame: usize) -> Result<(), Fault> {
+    said_alike(object, frame, tags::FRAME_VOILUT_SEQUENCE, &WINDOW)
+}
 
 /// Checks that there is an item for each frame, that no frame lacks what others have and none
 /// shares, and that nothing is said twice and differently.
@@ -103,36 +110,45 @@ impl Speaker {
 /// Refuses statements of one thing that differ: an attribute stands for all frames, for each, or in
 /// the object itself, and once there (PS3.3, C.7.6.16). Which of several counts nobody knows.
 fn said_once(object: &InMemDicomObject, frame: usize) -> Result<(), Fault> {
-    for (sequence, attributes) in STATED {
-        let mut first = None;
-        for (speaker, holder) in speakers(object, frame, sequence) {
-            let values = attributes.iter().map(|tag| split(holder, *tag));
-            let mut values = values.collect::<Result<Vec<_>, Fault>>()?;
-            if values.iter().all(Option::is_none) {
-                continue;
+    STATED
+        .iter()
+        .try_for_each(|(sequence, attributes)| said_alike(object, frame, *sequence, attributes))
+}
+
+/// As [`said_once`], of one group.
+fn said_alike(
+    object: &InMemDicomObject,
+    frame: usize,
+    sequence: Tag,
+    attributes: &[Tag],
+) -> Result<(), Fault> {
+    let mut first = None;
+    for (speaker, holder) in speakers(object, frame, sequence) {
+        let values = attributes.iter().map(|tag| split(holder, *tag));
+        let mut values = values.collect::<Result<Vec<_>, Fault>>()?;
+        if values.iter().all(Option::is_none) {
+            continue;
+        }
+        for (tag, value) in attributes.iter().zip(&mut values) {
+            // What a window means that does not say it (PS3.3, C.11.2.1.3).
+            if *tag == tags::VOILUT_FUNCTION {
+                value.get_or_insert_with(|| vec!["LINEAR".to_owned()]);
             }
-            for (tag, value) in attributes.iter().zip(&mut values) {
-                // What a window means that does not say it (PS3.3, C.11.2.1.3).
-                if *tag == tags::VOILUT_FUNCTION {
-                    value.get_or_insert_with(|| vec!["LINEAR".to_owned()]);
-                }
-            }
-            let (one, expected) = first.get_or_insert_with(|| (speaker, values.clone()));
-            let pairs = attributes.iter().zip(expected.iter().zip(&values));
-            for (tag, (expected, found)) in pairs {
-                if !alike(expected.as_deref(), found.as_deref()) {
-                    let of = |value: &Option<Vec<String>>, speaker: Speaker| {
-                        let value = value.as_ref().map(|value| value.join("\\"));
-                        let value = value.unwrap_or_else(|| "none".to_owned());
-                        format!("{value} by {}", speaker.said(sequence))
-                    };
-                    return Err(misstated(format!(
-                        "{}: expected one statement, found {} and {}",
-                        name(*tag),
-                        of(expected, *one),
-                        of(found, speaker)
-                    )));
-                }
+        }
+        let (one, expected) = first.get_or_insert_with(|| (speaker, values.clone()));
+        for (tag, (expected, found)) in attributes.iter().zip(expected.iter().zip(&values)) {
+            if !alike(expected.as_deref(), found.as_deref()) {
+                let of = |value: &Option<Vec<String>>, speaker: Speaker| {
+                    let value = value.as_ref().map(|value| value.join("\\"));
+                    let value = value.unwrap_or_else(|| "none".to_owned());
+                    format!("{value} by {}", speaker.said(sequence))
+                };
+                return Err(misstated(format!(
+                    "{}: expected one statement, found {} and {}",
+                    name(*tag),
+                    of(expected, *one),
+                    of(found, speaker)
+                )));
             }
         }
     }

@@ -6,6 +6,7 @@ use dicom_object::InMemDicomObject;
 use super::attributes::{self, Attributes};
 use super::colour::Table;
 use super::fault::misstated;
+use super::functional;
 use super::samples::Samples;
 use super::value::{name, number, several, text};
 use crate::error::Fault;
@@ -102,6 +103,7 @@ pub(super) enum Shades {
 /// A frame's first window; `None` where it has none. All of its windows have to be whole, since the
 /// first may have been meant for another one. A VOI lookup table is not applied.
 fn stored_window(object: &InMemDicomObject, frame: usize) -> Result<Option<Shades>, Fault> {
+    functional::check_window(object, frame)?;
     let group = attributes::group(object, frame, tags::FRAME_VOILUT_SEQUENCE);
     let centers = several(group, tags::WINDOW_CENTER)?;
     let widths = several(group, tags::WINDOW_WIDTH)?;

@@ -1,7 +1,7 @@
 //! Attributes of an enhanced object stand for each frame, for all, or in the object itself, and once
 //! there: where two say different things, nobody knows which counts.
 
-use ringfence_imaging::{MaskOptions, ReadOptions, decode};
+use ringfence_imaging::{Intensity, MaskOptions, ReadOptions, decode};
 
 use crate::make::{self, Dicom};
 use crate::masks::masked;
@@ -10,9 +10,12 @@ use crate::masks::masked;
 /// another way.
 struct Attribute(u16, u16, &'static [u8; 2], [&'static str; 3]);
 
+/// A group of a frame, an attribute that is read of it, and what else is there.
+type Group = ((u16, u16), Attribute, &'static [(u16, u16, &'static str)]);
+
 /// The groups of a frame, and what is read of them. Of a rescaling and a window the other half
 /// follows, which is alike everywhere.
-const GROUPS: [((u16, u16), Attribute, &[(u16, u16, &str)]); 8] = [
+const GROUPS: [Group; 8] = [
     ((0x28, 0x9145), Attribute(0x28, 0x1053, b"DS", ["2", "2.0", "3"]), &[(0x28, 0x1052, "5")]),
     ((0x28, 0x9145), Attribute(0x28, 0x1052, b"DS", ["5", "5.", "6"]), &[(0x28, 0x1053, "2")]),
     ((0x28, 0x9132), Attribute(0x28, 0x1050, b"DS", ["40", "4e1", "50"]), &[(0x28, 0x1051, "80")]),
@@ -45,10 +48,7 @@ fn put(item: &mut Dicom, attribute: &Attribute, value: &str, others: &[(u16, u16
 
 /// Two frames, of which the second says something, besides what all share and the object itself:
 /// whichever of them are given.
-fn file(
-    (sequence, attribute, others): &((u16, u16), Attribute, &[(u16, u16, &str)]),
-    [own, shared, top]: [Option<&str>; 3],
-) -> Dicom {
+fn file((sequence, attribute, others): &Group, [own, shared, top]: [Option<&str>; 3]) -> Dicom {
     let mut file = Dicom::new(make::EXPLICIT, 2, 1, (16, 12));
     file.text(0x0028, 0x0008, b"IS", "2").words(&[10, 20, 30, 40]);
     let groups = |value: Option<&str>| {
@@ -138,6 +138,9 @@ fn what_one_level_says_is_not_completed_by_another() {
     let error = read(file.text(0x0028, 0x1056, b"CS", "SIGMOID")).unwrap_err();
     assert!(error.contains("WindowCenter (0028,1050): expected one statement"), "{error}");
     assert!(error.contains("and none by the file's own attribute"), "{error}");
+    // One that is given counts instead.
+    let intensity = Intensity::Window { center: 20.0, width: 40.0 };
+    decode(&file.bytes(), &ReadOptions { intensity, ..ReadOptions::default() }).unwrap();
 }
 
 #[test]
