@@ -5,7 +5,7 @@ use std::io::Read as _;
 use crate::dicom::looks_bare;
 use crate::error::Fault;
 use crate::format::Format;
-use crate::nifti::is_gzip;
+use crate::nifti::{Members, is_gzip};
 
 /// The format of a file with this content.
 pub(crate) fn detect(bytes: &[u8]) -> Result<Format, Fault> {
@@ -48,8 +48,7 @@ fn is_nifti(bytes: &[u8]) -> bool {
 fn gzipped(bytes: &[u8]) -> Result<Format, Fault> {
     let mut start = Vec::new();
     // As much as the longer header; what cannot be inflated shows when the volume is read.
-    let inflated =
-        flate2::read::MultiGzDecoder::new(bytes).take(540).read_to_end(&mut start).map(drop);
+    let inflated = Members::new(bytes).take(540).read_to_end(&mut start).map(drop);
     match inflated {
         _ if is_nifti(&start) => Ok(Format::Nifti),
         Ok(()) => {
@@ -61,8 +60,12 @@ fn gzipped(bytes: &[u8]) -> Result<Format, Fault> {
     }
 }
 
+const BIG_TIFF: &str = "a BigTIFF picture (save it as an ordinary TIFF, or as PNG)";
+
 fn describe(bytes: &[u8]) -> String {
-    let known: [(&[u8], &str); 8] = [
+    let known: [(&[u8], &str); 10] = [
+        (b"II\x2b\0", BIG_TIFF),
+        (b"MM\0\x2b", BIG_TIFF),
         (b"PK\x03\x04", "a ZIP or .npz archive (a MedMNIST .npz file is a data set, not an image)"),
         (b"BM", "a BMP picture"),
         (b"RIFF", "a WebP picture or another RIFF file"),

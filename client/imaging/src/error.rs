@@ -48,6 +48,16 @@ pub enum Fault {
         /// What was expected and what came.
         what: String,
     },
+    /// What the file says of itself and cannot be used: its bytes may be as they were written.
+    #[error(
+        "cannot be read as {format}: {what}; export the file anew or correct that in a copy, or take it off the list"
+    )]
+    Value {
+        /// The format its first bytes promise.
+        format: Format,
+        /// What says so, what was expected and what came.
+        what: String,
+    },
     /// Within the format, but not read here.
     #[error("{format} file with {what}, which is not read; {advice}")]
     Unsupported {
@@ -151,6 +161,10 @@ pub enum Fault {
 impl Fault {
     pub(crate) fn damaged(format: Format, what: impl Into<String>) -> Self {
         Self::Damaged { format, what: what.into() }
+    }
+
+    pub(crate) fn value(format: Format, what: impl Into<String>) -> Self {
+        Self::Value { format, what: what.into() }
     }
 
     pub(crate) fn volume(

@@ -1,12 +1,11 @@
 //! NIfTI-1 and NIfTI-2 volumes in one file, plain or gzipped.
 
 mod header;
+mod members;
 mod orientation;
 mod voxels;
 
 use std::io::{self, Read};
-
-use flate2::read::MultiGzDecoder;
 
 use crate::error::Fault;
 use crate::format::Format;
@@ -16,6 +15,7 @@ use crate::mask::{Drawn, Meaning, single_channel};
 use crate::options::{Axis, Channels, Intensity, Limits, ReadOptions};
 use crate::stack::{Info, Plane, Scale, Stack};
 use header::Header;
+pub(crate) use members::Members;
 use orientation::Affine;
 
 /// Whether a NIfTI file is gzipped.
@@ -142,7 +142,7 @@ pub(crate) fn slices(bytes: &[u8], axis: Axis) -> Result<usize, Fault> {
 const BITS: (f64, f64) = (0.0, 255.0);
 
 fn inflated(bytes: &[u8]) -> Box<dyn Read + '_> {
-    if is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) }
+    if is_gzip(bytes) { Box::new(Members::new(bytes)) } else { Box::new(bytes) }
 }
 
 /// The range that becomes `[0, 1]`; `None` leaves the values as they are. A volume without any
@@ -208,7 +208,7 @@ fn finish(
     let most = limits.bytes;
     let rest = io::copy(&mut source.take(most.saturating_add(1)), &mut io::sink());
     let rest = rest.map_err(|error| {
-        refuse(format!("the end of the gzip data or more of them, found neither ({error})"))
+        refuse(format!("the end of the gzip data or more of them, found neither: {error}"))
     })?;
     Fault::limit("bytes after the volume", most, rest)?;
     let size = voxels::size(header.datatype).unwrap_or(0) as u64;

@@ -7,6 +7,7 @@ mod pages;
 mod palette;
 pub(crate) mod scans;
 mod tags;
+mod xmp;
 
 use std::io::Cursor;
 

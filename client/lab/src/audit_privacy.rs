@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
 use clap::ValueEnum;
-use ringfence_options::name;
+use ringfence_options::{name, number};
 use ringfence_words::listed_by;
 
 use crate::files;
@@ -124,7 +124,7 @@ pub(crate) struct AuditPrivacy {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Confidence of each bound, and the share of the runs that must have a true one.
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, default_value_t = 0.95, value_parser = number::<f64>)]
     confidence: f64,
     /// Print JSON.
     #[arg(long)]

@@ -33,6 +33,8 @@ const FONT: &str = "sans-serif";
 const LETTER: f64 = 7.5;
 /// Labels of the axis of scores, at most.
 const TICKS: usize = 11;
+/// What stands where a score is undefined.
+const UNDEFINED: &str = "undefined";
 /// Widest chart, in pixels.
 const WIDEST: u32 = 1600;
 
@@ -49,7 +51,7 @@ pub struct ChartError {
 pub struct Curve {
     /// As in the legend.
     pub name: String,
-    /// Round, and the score of each run there: one, or one a seed.
+    /// A place on the axis of rounds, and the score of each run there: one, or one a seed.
     pub points: Vec<(u32, Vec<f64>)>,
 }
 
@@ -62,11 +64,17 @@ pub struct Bars {
     pub values: Vec<Vec<f64>>,
 }
 
-/// Writes learning curves: the mean over runs as a line, least to greatest as a band.
+/// Writes learning curves: the mean over runs as a line, least to greatest as a band. `rounds` says
+/// what the axis of rounds counts.
 ///
 /// # Errors
 /// [`ChartError`] naming the file.
-pub fn curves(path: &Path, title: &str, score: &str, curves: &[Curve]) -> Result<(), ChartError> {
+pub fn curves(
+    path: &Path,
+    title: &str,
+    (rounds, score): (&str, &str),
+    curves: &[Curve],
+) -> Result<(), ChartError> {
     write(path, (820, 460), &|page| {
         page.fill(&WHITE)?;
         let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
@@ -91,7 +99,7 @@ pub fn curves(path: &Path, title: &str, score: &str, curves: &[Curve]) -> Result
             .x_label_formatter(&|round| whole(*round))
             .y_labels(TICKS)
             .y_label_formatter(&|value| format!("{value:.decimals$}"))
-            .x_desc("round")
+            .x_desc(rounds)
             .y_desc(score)
             .draw()?;
         for (curve, colour) in curves.iter().zip(colours()) {
@@ -106,7 +114,8 @@ pub fn curves(path: &Path, title: &str, score: &str, curves: &[Curve]) -> Result
     })
 }
 
-/// Writes bars by group (a site, say): the mean over runs as a bar, least to greatest as a line.
+/// Writes bars by group (a site, say): the mean over runs as a bar, least to greatest as a line. In the
+/// place of one without a score stands that it is undefined.
 ///
 /// # Errors
 /// [`ChartError`] naming the file.
@@ -148,8 +157,16 @@ pub fn bars(
         // Four fifths of a group's width for its bars, the rest between groups.
         let bar = 0.8 / series.len().max(1) as f64;
         for (place, (bars, colour)) in series.iter().zip(colours()).enumerate() {
-            for (group, runs) in bars.values.iter().enumerate().filter(|(_, r)| !r.is_empty()) {
+            for (group, runs) in bars.values.iter().enumerate() {
                 let left = group as f64 + 0.1 + place as f64 * bar;
+                if runs.is_empty() {
+                    let (x, y) = chart.backend_coord(&(left + bar / 2.0, 0.0));
+                    // From below upwards: a bar is narrower than a word.
+                    let style = text(13).transform(FontTransform::Rotate270);
+                    let style = style.pos(Pos::new(HPos::Left, VPos::Center));
+                    page.draw(&Text::new(UNDEFINED, (x, y - 6), style.color(&colour)))?;
+                    continue;
+                }
                 let corners = [(left + bar * 0.06, 0.0), (left + bar * 0.94, mean(runs))];
                 chart.draw_series([Rectangle::new(corners, colour.filled())])?;
                 if runs.len() > 1 {
@@ -267,6 +284,32 @@ mod tests {
             assert!(labels.windows(2).all(|two| two[0] != two[1]), "{labels:?}");
             assert!(decimals <= 2 && ticks.len() >= 3, "{labels:?}");
         }
+    }
+
+    fn drawn(draw: impl Fn(&Path) -> Result<(), ChartError>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chart.svg");
+        draw(&path).unwrap();
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn an_undefined_score_is_said_in_the_place_of_its_bar() {
+        let bars = |values: &[Vec<f64>]| {
+            let series = [Bars { name: "local".into(), values: values.to_vec() }];
+            let groups = ["a", "b"].map(String::from);
+            drawn(|path| super::bars(path, "t", "macro-F1", &groups, &series))
+        };
+        assert_eq!(bars(&[vec![], vec![]]).matches("undefined").count(), 2);
+        assert_eq!(bars(&[vec![0.5], vec![]]).matches("undefined").count(), 1);
+        assert_eq!(bars(&[vec![0.5], vec![0.0]]).matches("undefined").count(), 0);
+    }
+
+    #[test]
+    fn a_curve_says_what_its_rounds_count() {
+        let curve = Curve { name: "a".into(), points: vec![(0, vec![0.5]), (1, vec![0.6])] };
+        let svg = drawn(|path| curves(path, "t", ("rounds done", "accuracy"), &[curve.clone()]));
+        assert!(svg.contains("rounds done") && svg.contains("accuracy"), "{svg}");
     }
 
     #[test]

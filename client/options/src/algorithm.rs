@@ -5,6 +5,7 @@ use std::fmt;
 use ringfence_learning::{Algorithm, FineTuning, LearnError, MetaGradient};
 use ringfence_weights::MeanStep;
 
+use crate::counts::number;
 use crate::names::name;
 use crate::retired::{Retired, renamed};
 
@@ -66,10 +67,10 @@ pub struct UsualEpochs {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct AlgorithmSettings {
     /// FedProx: pull to the common model.
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.01, value_parser = number::<f64>)]
     mu: f64,
     /// Step size of fine-tuning, and of PerFedAvg's inner step.
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.01, value_parser = number::<f64>)]
     alpha: f64,
     /// Fine-tuning steps at each site after the last round; unless given, 1 for PerFedAvg and in
     /// every federated method of `ringfence-lab experiment` without --epsilons, else 0.
@@ -80,10 +81,10 @@ pub struct AlgorithmSettings {
     #[arg(long)]
     fine_tune_epochs: Option<usize>,
     /// Step size in these epochs; 0.001 in the demo, else that of the first round, unless given.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = number::<f64>)]
     fine_tune_learning_rate: Option<f64>,
     /// FedAdam's step size.
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.01, value_parser = number::<f64>)]
     mean_step_rate: f64,
     /// The name that --mean-step-rate had.
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "",

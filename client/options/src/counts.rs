@@ -1,4 +1,4 @@
-//! Numbers of things, and lists in which each thing stands once.
+//! Numbers, and lists in which each thing stands once.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -15,6 +15,30 @@ pub fn at_least_one<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T,
         Ok(number) if number >= T::from(1) => Ok(number),
         _ => Err(format!("expected a whole number of 1 or more, got {text}")),
     }
+}
+
+/// The parser of a number with places, of 32 or 64 bits. One that these cannot hold is refused as it was
+/// given: it would become 0, or infinite.
+///
+/// # Errors
+/// What is expected, and what came.
+pub fn number<T: FromStr + Copy + Into<f64>>(text: &str) -> Result<T, String> {
+    let wrong = || format!("expected a number as in 0.5 or 1e-5, got {text}");
+    let number = text.parse::<T>().map_err(|_| wrong())?;
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let is_zero = !mantissa.contains(|digit| matches!(digit, '1'..='9'));
+    let (value, bits) = (number.into(), 8 * size_of::<T>());
+    if value == 0.0 && !is_zero {
+        return Err(format!(
+            "expected 0, or a number that {bits} bits can hold, got {text}, nearer to 0 than any of them"
+        ));
+    }
+    if value.is_infinite() && !is_zero {
+        return Err(format!(
+            "expected a number that {bits} bits can hold, got {text}, beyond all of them"
+        ));
+    }
+    Ok(number)
 }
 
 /// Refuses a list in which something stands twice: `option` is the option that it was given by.
@@ -47,6 +71,23 @@ mod tests {
             let error = at_least_one::<u32>(text).unwrap_err();
             assert!(error.ends_with(&format!("1 or more, got {text}")), "{error}");
         }
+    }
+
+    #[test]
+    fn numbers_that_would_be_lost_are_refused_as_they_were_given() {
+        assert_eq!(number::<f32>("1e-5"), Ok(1e-5));
+        assert_eq!((number::<f64>("-0.0"), number::<f64>("1e-300")), (Ok(-0.0), Ok(1e-300)));
+        assert!(number::<f32>("inf").unwrap().is_infinite());
+        for (text, expected) in [
+            ("1e-300", "32 bits can hold, got 1e-300, nearer to 0"),
+            ("-0.01E-50", "got -0.01E-50, nearer to 0"),
+            ("1e300", "32 bits can hold, got 1e300, beyond all"),
+            ("0,5", "expected a number as in 0.5 or 1e-5, got 0,5"),
+        ] {
+            let error = number::<f32>(text).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(number::<f64>("1e-400").unwrap_err().contains("64 bits can hold, got 1e-400"));
     }
 
     #[test]

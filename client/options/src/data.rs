@@ -4,7 +4,7 @@ use anyhow::ensure;
 use ringfence_learning::DataOptions;
 use ringfence_learning::data::Channels;
 
-use crate::counts::at_least_one;
+use crate::counts::{at_least_one, number};
 use crate::reading::{ReadArgs, given};
 use crate::retired::{Retired, renamed};
 
@@ -20,14 +20,14 @@ pub struct DataArgs {
     pub max_per_site: Option<usize>,
     /// Concentration of the Dirichlet distribution that spreads classes over sites where the data
     /// name none: near 0 each class sits at one site. 0.5 unless given.
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f64>)]
     dirichlet: Option<f64>,
     /// Divide by patient anew even if the data have a `split` column.
     #[arg(long)]
     ignore_split: bool,
     /// Simulate scanners: each site's images as another scanner takes them, at this strength (1.0
     /// is the documented range; 0 leaves them as they are; up to 3).
-    #[arg(long, value_name = "STRENGTH")]
+    #[arg(long, value_name = "STRENGTH", value_parser = number::<f32>)]
     scanners: Option<f32>,
     /// How its files are read.
     #[command(flatten)]

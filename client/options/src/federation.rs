@@ -7,7 +7,7 @@ use ringfence_crypto::statement::Weighting;
 use ringfence_federation::FederationOptions;
 use ringfence_learning::{Dataset, SiteData};
 
-use crate::counts::at_least_one;
+use crate::counts::{at_least_one, number};
 use crate::retired::{Retired, renamed};
 
 /// How the sites' updates are weighted.
@@ -29,7 +29,7 @@ pub struct FederationArgs {
     #[arg(long, default_value_t = 16, value_parser = bits)]
     bits: u8,
     /// Updates are clipped to [-CLIP, CLIP].
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = number::<f32>)]
     clip: f32,
     /// Seconds that a round stays open for contributions.
     #[arg(long, default_value_t = 15, value_parser = at_least_one::<u32>)]

@@ -17,7 +17,7 @@ pub mod retired;
 pub mod score;
 
 pub use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, MeanStepName, UsualEpochs};
-pub use counts::{at_least_one, each_once};
+pub use counts::{at_least_one, each_once, number};
 pub use data::DataArgs;
 pub use device::DeviceArgs;
 pub use federation::FederationArgs;

@@ -7,7 +7,7 @@ use ringfence_learning::{
 };
 
 use crate::algorithm::{AlgorithmChoice, AlgorithmSettings, UsualEpochs};
-use crate::counts::at_least_one;
+use crate::counts::{at_least_one, number};
 use crate::names;
 
 /// The seed unless told otherwise.
@@ -39,18 +39,18 @@ pub struct PlanArgs {
     batch: Option<usize>,
     /// Step size of the first round, which falls by half a cosine over the rounds; chosen for the
     /// task unless given.
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f64>)]
     learning_rate: Option<f64>,
     /// Train by SGD with this momentum instead of Adam.
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f64>)]
     momentum: Option<f64>,
     /// Turn, scale and move training images at random, masks with them, at this strength (1.0 is
     /// the documented range; up to 3).
-    #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
+    #[arg(long, value_name = "STRENGTH", default_value_t = 0.0, value_parser = number::<f32>)]
     augment_geometry: f32,
     /// Give training images the noise, grey curve, contrast and resolution of random scanners, at
     /// this strength (1.0 is the range of --scanners; up to 3).
-    #[arg(long, value_name = "STRENGTH", default_value_t = 0.0)]
+    #[arg(long, value_name = "STRENGTH", default_value_t = 0.0, value_parser = number::<f32>)]
     augment_intensity: f32,
     /// Seed of data, splits, initial weights and training (never of keys): 1 unless given, but `ringfence
     /// init` draws one.

@@ -1,11 +1,11 @@
 //! `ringfence init`: a model before its first round, with its training plan.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use ringfence_keys::CryptoRng;
 use ringfence_learning::TaskName;
+use ringfence_learning::data::check_class_names;
 use ringfence_options::{AlgorithmChoice, PlanArgs, UsualEpochs};
 use ringfence_site::model;
 use ringfence_weights::Weights;
@@ -47,15 +47,7 @@ impl Init {
         );
         let classes: Vec<String> =
             self.classes.iter().map(|class| class.trim().to_owned()).collect();
-        let mut folded = BTreeMap::new();
-        for class in &classes {
-            ensure!(!class.is_empty(), "expected names in --classes, got an empty one");
-            if let Some(other) = folded.insert(class.to_lowercase(), class) {
-                bail!(
-                    "expected different classes, got --classes {other} and {class}, which differ at most in case"
-                );
-            }
-        }
+        check_class_names(&classes).context("--classes")?;
         // A seed that studies had in common would give them one initial model, from which a site
         // contributes once in all of them.
         let seed = match self.plan.seed {

@@ -19,6 +19,7 @@ mod units;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use ringfence_crypto::id::SiteId;
@@ -220,14 +221,21 @@ impl Join {
         let Participant { site, plan, data, out, .. } = *at_work;
         at_work.meet().await?;
         at_work.acknowledge_again(state).await;
-        let (started, before) = (site.clock().moment(), state.done());
+        // Of a round that an earlier process has begun nobody knows what is left of it: whether it is
+        // one shows in the rounds that are done, and in the checkpoint. It is not counted then.
+        let begun = state.done() > 0 || state.checkpoint().exists();
+        let mut measured = (!begun).then(|| (site.clock().moment(), state.done()));
         while state.done() < plan.rounds {
             at_work.round(state).await?;
-            let done = state.done() - before;
-            let left = plan.rounds - state.done();
-            if left > 0 {
-                let left = site.clock().moment().since(started) * left / done.max(1);
-                out.say(&Said::TimeLeft { seconds: left.as_secs() });
+            let (left, now) = (plan.rounds - state.done(), site.clock().moment());
+            match measured {
+                None => measured = Some((now, state.done())),
+                Some((started, before)) if left > 0 => {
+                    let left = now.since(started) * left / (state.done() - before).max(1);
+                    let seconds = left.saturating_add(Duration::from_millis(500)).as_secs();
+                    out.say(&Said::TimeLeft { seconds });
+                }
+                Some(_) => {}
             }
             report::progress(out, &self.out, plan, data, state).await?;
         }

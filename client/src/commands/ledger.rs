@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ringfence_clock::Clock;
 use ringfence_crypto::wire::json;
 use ringfence_keys::update::site_noise::inexact::not_outright;
+use ringfence_options::number;
 use ringfence_site::ledger::{Budget, Ledger, LedgerSummary, SpentSummary, Terms, UnitKind, shown};
 use ringfence_words::counted;
 
@@ -25,10 +26,10 @@ pub(crate) struct Init {
     /// Folder of the ledger. All studies that train on these patients use this one.
     folder: PathBuf,
     /// The hospital's own budget: the largest epsilon of each unit, over all studies together.
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f64>)]
     epsilon: f64,
     /// The delta at which that epsilon holds: well below one divided by the number of units.
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f64>)]
     delta: f64,
     /// What is protected as one: patient, record (an image, where no patients are named), or site.
     /// All studies that use the ledger must protect the same.

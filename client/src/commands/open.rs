@@ -42,7 +42,10 @@ impl Open {
         if status.initiator != *site.id() {
             println!("round {round} was opened by {} meanwhile", status.initiator);
         }
-        println!("round {round} is open; key holders: {}", listed(&status.holders));
+        // In the roster's order, as everywhere.
+        let mut holders = status.holders;
+        holders.sort_by_key(|holder| site.study().position(holder));
+        println!("round {round} is open; key holders: {}", listed(&holders));
         Ok(())
     }
 }

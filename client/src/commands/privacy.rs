@@ -1,6 +1,7 @@
 //! `ringfence privacy epsilon / calibrate`: which epsilon DP-SGD has, and which noise a target needs.
 
 use ringfence_crypto::wire::json;
+use ringfence_options::number;
 use ringfence_privacy::calibrate::{Target, noise_multiplier};
 use ringfence_privacy::{Accountant, Mechanism, delta_below_one_over_records, epsilon};
 use serde::Serialize;
@@ -28,13 +29,13 @@ impl PrivacyCommand {
 struct Training {
     /// Probability with which a step draws a unit, each by itself (Poisson sampling); above 0, at
     /// most 1.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number::<f64>)]
     rate: f64,
     /// Steps of the training, of all rounds together.
     #[arg(long)]
     steps: u64,
     /// Delta; above 0, below 1, and below one over the number of records.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number::<f64>)]
     delta: f64,
     /// How epsilon is computed, an upper bound in both cases: `rdp` (Rényi divergences) or `pld`
     /// (distribution of the privacy loss; tighter, slower).
@@ -52,7 +53,7 @@ struct Training {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Epsilon {
     /// Noise multiplier: the noise's standard deviation over the L2 clip; above 0.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number::<f64>)]
     noise: f64,
     #[command(flatten)]
     training: Training,
@@ -62,7 +63,7 @@ pub(crate) struct Epsilon {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Calibrate {
     /// The epsilon that must not be exceeded; above 0.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number::<f64>)]
     epsilon: f64,
     #[command(flatten)]
     training: Training,

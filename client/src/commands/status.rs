@@ -1,6 +1,7 @@
 //! `ringfence status`: where a study stands, by round and site.
 
 mod lines;
+mod reader;
 mod sentences;
 mod table;
 
@@ -12,6 +13,7 @@ use console::Term;
 use ringfence_clock::{Clock, Moment};
 use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::wire::json;
+use ringfence_exit::CLOSED_PIPE;
 use ringfence_site::overview::{MOST_ROUNDS, Onlooker, Overview, OverviewError};
 use ringfence_site::transport::Transport;
 use serde::Serialize;
@@ -128,7 +130,12 @@ impl Status {
         };
         away.is_back();
         match self.watch {
-            true => self.watch(&mut onlooker, away).await,
+            true => tokio::select! {
+                // First: nobody is told any more.
+                biased;
+                () = reader::gone() => std::process::exit(CLOSED_PIPE.into()),
+                ended = self.watch(&mut onlooker, away) => ended,
+            },
             false => {
                 let overview = onlooker.look(self.rounds.unwrap_or(MOST_ROUNDS)).await?;
                 self.print(&overview, clock.now(), false, true);
@@ -137,15 +144,27 @@ impl Status {
         }
     }
 
-    /// Whoever looks at the study, once the server has said who it is.
+    /// Whoever looks at the study, once the server has said who it is. Clocks that differ are said, for
+    /// all that is shown as late or due is by one of them.
     async fn onlooker(&self, transport: &Transport, clock: &Clock) -> anyhow::Result<Onlooker> {
-        let Some(digest) = self.digest else {
-            let signed = read_study(&self.study)?;
-            let key = &signed.study.aggregator_key;
-            transport.meet(key).await.map_err(OverviewError::from)?;
-            return Ok(Onlooker::new(signed, transport.clone(), clock.clone())?);
+        let (onlooker, apart) = match self.digest {
+            None => {
+                let signed = read_study(&self.study)?;
+                let key = &signed.study.aggregator_key;
+                let apart = transport.meet(key).await.map_err(OverviewError::from)?;
+                (Onlooker::new(signed, transport.clone(), clock.clone())?, apart)
+            }
+            Some(digest) => {
+                let onlooker = Onlooker::fetch(digest, transport.clone(), clock.clone()).await?;
+                let key = &onlooker.study().aggregator_key;
+                let apart = transport.meet(key).await.map_err(OverviewError::from)?;
+                (onlooker, apart)
+            }
         };
-        Ok(Onlooker::fetch(digest, transport.clone(), clock.clone()).await?)
+        if let Some(apart) = apart {
+            eprintln!("warning: {apart}");
+        }
+        Ok(onlooker)
     }
 
     /// Looks until the study has ended.

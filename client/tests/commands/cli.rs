@@ -42,6 +42,14 @@ fn every_wrong_step_says_what_to_do() {
     }
     refused(&["keygen", "--site", "a"], "never overwritten");
     refused(&["keygen", "--site", "A/B"], "lower-case letters");
+    // As they were given, and not as what 32 or 64 bits make of them.
+    for (arguments, expected) in [
+        (&["study", "new", "--delta", "1e-300"][..], "32 bits can hold, got 1e-300, nearer to 0"),
+        (&["study", "new", "--clip", "1e99"], "32 bits can hold, got 1e99, beyond all of them"),
+        (&["init", "--learning-rate", "1e-400"], "64 bits can hold, got 1e-400, nearer to 0"),
+    ] {
+        refused(arguments, expected);
+    }
     refused(
         &["study", "cost", "--parameters", "1000", "--sites", "2"],
         "expected 3 to 10000 sites",

@@ -269,10 +269,16 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     refused(&[good[0], good[1], "--data", "images-a"], "0000.png");
     let error = ringfence(folder, &["init", "--task", "classification"]).unwrap_err();
     assert!(error.contains("--classes normal,pneumonia"), "{error}");
-    for classes in ["normal,Normal", "normal, normal"] {
+    for (classes, expected) in [
+        ("normal,Normal", "--classes: expected different classes, got `normal` and `Normal`"),
+        ("normal, normal", "--classes: expected different classes"),
+        ("covid-19,COVID19", "in a table are taken for one"),
+        ("00,01", "the class `00`, which tables read as `0`; write 0"),
+        ("normal,none", "`none`, which tables hold where nothing is known"),
+    ] {
         let init = ["init", "--task", "classification", "--classes", classes];
         let error = ringfence(folder, &init).unwrap_err();
-        assert!(error.contains("expected different classes"), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
     let error = ringfence(folder, &["init", "--model", "cnn"]).unwrap_err();
     assert!(error.contains("unet-light"), "{error}");

@@ -112,6 +112,43 @@ async fn a_closed_pipe_ends_status_without_a_word() {
     }
 }
 
+/// Nothing is new: what has been read once is not waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_is_closed_later_ends_watching_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
+    prepare(folder, &aggregator);
+    for form in [&[][..], &["--json"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(["status", "--watch", "--token-file", "admin.token"])
+            .args(["--server", aggregator.url()])
+            .args(form)
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        assert!(line.contains("lungs"), "{line}");
+        // What is printed with it is on its way.
+        sleep(Duration::from_millis(200));
+        drop(out);
+        let closed = Instant::now();
+        let code = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status.code(),
+                None if closed.elapsed() > Duration::from_secs(10) => break None,
+                None => sleep(Duration::from_millis(20)),
+            }
+        };
+        let _ = child.kill();
+        assert_eq!(code, Some(141), "{form:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_is_shown_from_its_turn_to_who_is_late() {
     let folder = tempfile::tempdir().unwrap();
@@ -253,7 +290,12 @@ async fn a_port_that_nobody_listens_at_is_said_at_once_and_watched_until_somebod
 
 /// Says that it is the aggregator of this key, and answers every other request alike.
 fn liar(key: PublicKey, answer: String) -> String {
-    let now = Clock::system().now().0;
+    ahead(key, answer, 0)
+}
+
+/// As a liar whose clock is ahead by so many seconds.
+fn ahead(key: PublicKey, answer: String, seconds: u64) -> String {
+    let now = Clock::system().now().0 + seconds;
     let meeting = format!(r#"{{"aggregator_key":"{key}","now":{now}}}"#);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -273,6 +315,57 @@ fn liar(key: PublicKey, answer: String) -> String {
         }
     });
     url
+}
+
+/// The ring is turned on by one place from round to round, and the roster is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn key_holders_have_one_order_wherever_they_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
+    prepare(folder, &aggregator);
+    let url = aggregator.url();
+    let [first, second, third] = SITES;
+    // Nobody contributes to the first round.
+    at_site(folder, url, first, &["open", "--seconds", "1"]).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let opened = loop {
+        match at_site(folder, url, second, &["open", "--seconds", "60"]) {
+            Err(error) if Instant::now() > deadline => panic!("{error}"),
+            Err(_) => sleep(Duration::from_millis(300)),
+            Ok(said) => break said,
+        }
+    };
+    let holders = format!("key holders {first}, {second}, {third}");
+    assert!(opened.contains("round 1 is open"), "{opened}");
+    assert!(opened.replace("holders:", "holders").contains(&holders), "{opened}");
+    let said = status(folder, url, &["--columns", "200"]).unwrap();
+    assert!(said.contains(&format!("round 1: {holders}")), "{said}");
+}
+
+/// What is late or due is by one of two clocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_differ_are_said_as_join_says_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
+    prepare(folder, &aggregator);
+    let digest = ringfence(folder, &["study", "verify"]).unwrap();
+    let digest = digest.lines().find_map(|line| line.strip_prefix("study ")).unwrap();
+    let answer = format!(r#"{{"study":"{digest}","name":"t","rounds":0,"latest":null}}"#);
+    for (seconds, said) in [(0, false), (100, true)] {
+        let url = ahead(aggregator.public_key(), answer.clone(), seconds);
+        let shown = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(["status", "--token-file", "admin.token", "--server", &url])
+            .current_dir(folder)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&shown.stderr).into_owned();
+        assert!(shown.status.success(), "{errors}");
+        let warning = "warning: this machine's clock is ";
+        assert_eq!(errors.contains(warning), said, "{errors}");
+        assert_eq!(errors.contains(" s behind the aggregator's: it shows "), said, "{errors}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use super::fault::{damaged, unsupported};
+use super::fault::{misstated, unsupported};
 use super::value::{integer, name, numbers, text};
 use crate::error::Fault;
 use crate::format::Format;
@@ -38,7 +38,7 @@ impl Attributes {
             return Err(without_pixels(object)?);
         }
         let required = |tag| {
-            let missing = || damaged(format!("expected {}, found none", name(tag)));
+            let missing = || misstated(format!("expected {}, found none", name(tag)));
             integer(object, tag)?.ok_or_else(missing)
         };
         // What is absent has a usual value; what is there without one is refused.
@@ -46,14 +46,14 @@ impl Attributes {
         let flag = |tag, found: i64| match found {
             0 => Ok(false),
             1 => Ok(true),
-            found => Err(damaged(format!("expected {} of 0 or 1, found {found}", name(tag)))),
+            found => Err(misstated(format!("expected {} of 0 or 1, found {found}", name(tag)))),
         };
         let side = |tag| -> Result<usize, Fault> {
             let side = required(tag)?;
             let fits = usize::try_from(side).ok().filter(|side| (1..=LONGEST_SIDE).contains(side));
             fits.ok_or_else(|| {
                 let name = name(tag);
-                damaged(format!("expected {name} of 1 to {LONGEST_SIDE}, found {side}"))
+                misstated(format!("expected {name} of 1 to {LONGEST_SIDE}, found {side}"))
             })
         };
         let bits_allocated = required(tags::BITS_ALLOCATED)?;
@@ -66,17 +66,17 @@ impl Attributes {
         let high_bit = stated(tags::HIGH_BIT, bits_stored.saturating_sub(1))?;
         if !stored_fits || !(bits_stored - 1..bits_allocated).contains(&high_bit) {
             let [stored, high] = [tags::BITS_STORED, tags::HIGH_BIT].map(name);
-            return Err(damaged(format!(
+            return Err(misstated(format!(
                 "{stored} of {bits_stored} and {high} of {high_bit} do not fit into {bits_allocated} bits"
             )));
         }
         let samples = stated(tags::SAMPLES_PER_PIXEL, 1)?;
         let photometric = text(object, tags::PHOTOMETRIC_INTERPRETATION)?.ok_or_else(|| {
-            damaged(format!("expected {}, found none", name(tags::PHOTOMETRIC_INTERPRETATION)))
+            misstated(format!("expected {}, found none", name(tags::PHOTOMETRIC_INTERPRETATION)))
         })?;
         let expected = samples_of(&photometric)?;
         if samples != expected {
-            return Err(damaged(format!(
+            return Err(misstated(format!(
                 "{photometric} has {expected} samples a pixel, found {samples}"
             )));
         }
@@ -84,7 +84,7 @@ impl Attributes {
         let frames = usize::try_from(stated_frames).ok().filter(|frames| *frames > 0);
         let frames = frames.ok_or_else(|| {
             let name = name(tags::NUMBER_OF_FRAMES);
-            damaged(format!("{name}: expected at least 1 frame, found {stated_frames}"))
+            misstated(format!("{name}: expected at least 1 frame, found {stated_frames}"))
         })?;
         let padding = match integer(object, tags::PIXEL_PADDING_VALUE)? {
             Some(value) => {
@@ -165,7 +165,7 @@ fn square(object: &InMemDicomObject) -> Result<(), Fault> {
         Some([vertical, horizontal]) if vertical <= 0.0 || horizontal <= 0.0 => {
             let name = name(tag);
             let found = format!("{vertical}\\{horizontal}");
-            Err(damaged(format!("{name}: expected two numbers above 0, found {found}")))
+            Err(misstated(format!("{name}: expected two numbers above 0, found {found}")))
         }
         Some([vertical, horizontal]) if vertical != horizontal => {
             let what =
@@ -173,7 +173,7 @@ fn square(object: &InMemDicomObject) -> Result<(), Fault> {
             Err(unsupported(what, "export it with square pixels"))
         }
         None if object.get(tag).is_some() => {
-            Err(damaged(format!("expected {}, found it empty", name(tag))))
+            Err(misstated(format!("expected {}, found it empty", name(tag))))
         }
         _ => Ok(()),
     }
@@ -187,13 +187,13 @@ fn shown(object: &InMemDicomObject, photometric: &str) -> Result<(), Fault> {
     match text(object, tag)?.as_deref() {
         None | Some("IDENTITY") => Ok(()),
         Some("INVERSE") if photometric == "MONOCHROME1" => Ok(()),
-        Some("INVERSE") => Err(damaged(format!(
+        Some("INVERSE") => Err(misstated(format!(
             "{}: expected IDENTITY as of {photometric}, found INVERSE, which is that of MONOCHROME1",
             name(tag)
         ))),
         Some(other) => {
             let name = name(tag);
-            Err(damaged(format!("{name}: expected IDENTITY or INVERSE, found {other}")))
+            Err(misstated(format!("{name}: expected IDENTITY or INVERSE, found {other}")))
         }
     }
 }
@@ -211,7 +211,7 @@ fn samples_of(photometric: &str) -> Result<i64, Fault> {
         other => {
             let name = name(tags::PHOTOMETRIC_INTERPRETATION);
             let known = "MONOCHROME1, MONOCHROME2, PALETTE COLOR, RGB or one of YBR";
-            Err(damaged(format!("{name}: expected {known}, in capitals, found {other}")))
+            Err(misstated(format!("{name}: expected {known}, in capitals, found {other}")))
         }
     }
 }

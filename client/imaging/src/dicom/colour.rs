@@ -6,7 +6,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::attributes::Attributes;
-use super::fault::{damaged, unsupported};
+use super::fault::{misstated, unsupported};
 use super::samples::Samples;
 use super::value::{name, numbers};
 use crate::error::Fault;
@@ -26,7 +26,7 @@ impl Table {
         descriptor: Tag,
         data: Tag,
     ) -> Result<Self, Fault> {
-        let missing = |tag: Tag| damaged(format!("expected a lookup table in {tag}, found none"));
+        let missing = |tag: Tag| misstated(format!("expected a lookup table in {tag}, found none"));
         let numbers = numbers::<3>(object, descriptor)?.ok_or_else(|| missing(descriptor))?;
         let [count, first, bits] = numbers.map(|number| number as i64);
         // 65,536 does not fit into the field and is written as 0; counts beyond 32,767 are negative
@@ -47,7 +47,7 @@ impl Table {
         };
         if values.len() < count || values.is_empty() || !(1..=16).contains(&bits) {
             let found = values.len();
-            return Err(damaged(format!(
+            return Err(misstated(format!(
                 "expected a table of {count} entries of 1 to 16 bits, found {found} of {bits}"
             )));
         }
@@ -179,7 +179,7 @@ fn palette<'a>(
     let stated = red.greatest;
     if brightest > stated || (stated > 255.0 && brightest > 0.0 && brightest < 256.0) {
         let name = name(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR);
-        return Err(damaged(format!(
+        return Err(misstated(format!(
             "{name}: expected entries up to {stated}, as it says, found {brightest} at most"
         )));
     }

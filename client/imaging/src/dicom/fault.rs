@@ -3,7 +3,12 @@
 use crate::error::Fault;
 use crate::format::Format;
 
-/// The file breaks the standard or off.
+/// An attribute says what it may not, or contradicts another.
+pub(super) fn misstated(what: impl Into<String>) -> Fault {
+    Fault::value(Format::Dicom, what)
+}
+
+/// The bytes break the standard or off.
 pub(super) fn damaged(what: impl Into<String>) -> Fault {
     Fault::damaged(Format::Dicom, what)
 }

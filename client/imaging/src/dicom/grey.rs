@@ -5,7 +5,8 @@ use dicom_object::InMemDicomObject;
 
 use super::attributes::{self, Attributes};
 use super::colour::Table;
-use super::fault::damaged;
+use super::fault::misstated;
+use super::functional;
 use super::samples::Samples;
 use super::value::{name, number, several, text};
 use crate::error::Fault;
@@ -21,10 +22,8 @@ pub(super) fn modality(
     samples: &Samples,
     hide_padding: bool,
 ) -> Result<Vec<f32>, Fault> {
-    let table = attributes::item(object, tags::MODALITY_LUT_SEQUENCE, 0)
-        .map(|item| Table::read(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA))
-        .transpose()?;
     let (slope, intercept) = rescale(object, frame)?;
+    let table = table(object, (slope, intercept))?;
     let value = |stored: &i64| {
         let sample = attributes.meant(*stored);
         if hide_padding && attributes.is_padding(*stored) {
@@ -38,6 +37,26 @@ pub(super) fn modality(
     Ok(samples.values.iter().map(value).collect())
 }
 
+/// The modality lookup table. There is one, or a rescaling, and not both (PS3.3, C.11.1).
+fn table(object: &InMemDicomObject, rescale: (f64, f64)) -> Result<Option<Table>, Fault> {
+    let sequence = tags::MODALITY_LUT_SEQUENCE;
+    let one = match (attributes::items(object, sequence), rescale) {
+        ([], _) => return Ok(None),
+        ([one], (1.0, 0.0)) => one,
+        ([_], (slope, intercept)) => {
+            let name = name(sequence);
+            return Err(misstated(format!(
+                "{name}: expected a table or a rescaling, found both (slope {slope}, intercept {intercept})"
+            )));
+        }
+        (tables, _) => {
+            let (name, found) = (name(sequence), tables.len());
+            return Err(misstated(format!("{name}: expected one item, found {found}")));
+        }
+    };
+    Table::read(one, tags::LUT_DESCRIPTOR, tags::LUT_DATA).map(Some)
+}
+
 /// Slope and intercept of a frame; 1 and 0 where it has none. Of two one alone says half.
 pub(super) fn rescale(object: &InMemDicomObject, frame: usize) -> Result<(f64, f64), Fault> {
     let sequence = tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE;
@@ -46,13 +65,13 @@ pub(super) fn rescale(object: &InMemDicomObject, frame: usize) -> Result<(f64, f
     match (number(group, slope)?, number(group, intercept)?) {
         (Some(0.0), _) => {
             let name = name(slope);
-            Err(damaged(format!("{name}: expected a number other than 0, found 0")))
+            Err(misstated(format!("{name}: expected a number other than 0, found 0")))
         }
         (Some(slope), Some(intercept)) => Ok((slope, intercept)),
         (None, None) if std::ptr::eq(group, object) => Ok((1.0, 0.0)),
         (found, _) => {
             let lacking = if found.is_none() { slope } else { intercept };
-            Err(damaged(format!("half a rescaling: expected {}, found none", name(lacking))))
+            Err(misstated(format!("half a rescaling: expected {}, found none", name(lacking))))
         }
     }
 }
@@ -84,6 +103,7 @@ pub(super) enum Shades {
 /// A frame's first window; `None` where it has none. All of its windows have to be whole, since the
 /// first may have been meant for another one. A VOI lookup table is not applied.
 fn stored_window(object: &InMemDicomObject, frame: usize) -> Result<Option<Shades>, Fault> {
+    functional::check_window(object, frame)?;
     let group = attributes::group(object, frame, tags::FRAME_VOILUT_SEQUENCE);
     let centers = several(group, tags::WINDOW_CENTER)?;
     let widths = several(group, tags::WINDOW_WIDTH)?;
@@ -92,7 +112,7 @@ fn stored_window(object: &InMemDicomObject, frame: usize) -> Result<Option<Shade
     {
         let [center, width] = [tags::WINDOW_CENTER, tags::WINDOW_WIDTH].map(name);
         let (centers, widths) = (centers.len(), widths.len());
-        return Err(damaged(format!(
+        return Err(misstated(format!(
             "expected as many {center} as {width}, found {centers} and {widths}"
         )));
     }
@@ -102,12 +122,15 @@ fn stored_window(object: &InMemDicomObject, frame: usize) -> Result<Option<Shade
         (None, None) => return Ok(None),
         (center, _) => {
             let lacking = if center.is_none() { tags::WINDOW_CENTER } else { tags::WINDOW_WIDTH };
-            return Err(damaged(format!("half a window: expected {}, found none", name(lacking))));
+            return Err(misstated(format!(
+                "half a window: expected {}, found none",
+                name(lacking)
+            )));
         }
     };
     let refuse = |expected: &str| {
         let name = name(tags::WINDOW_WIDTH);
-        Err(damaged(format!("{name}: expected a width {expected}, found {width}")))
+        Err(misstated(format!("{name}: expected a width {expected}, found {width}")))
     };
     let function = text(group, tags::VOILUT_FUNCTION)?;
     match function.as_deref().unwrap_or("LINEAR") {
@@ -116,7 +139,7 @@ fn stored_window(object: &InMemDicomObject, frame: usize) -> Result<Option<Shade
         "SIGMOID" | "LINEAR_EXACT" if width <= 0.0 => refuse("above 0"),
         "SIGMOID" => Ok(Some(Shades::Sigmoid(center, width))),
         "LINEAR_EXACT" => Ok(Some(Shades::Range(center - width / 2.0, center + width / 2.0))),
-        other => Err(damaged(format!(
+        other => Err(misstated(format!(
             "{}: expected LINEAR, LINEAR_EXACT or SIGMOID, found {other}",
             name(tags::VOILUT_FUNCTION)
         ))),

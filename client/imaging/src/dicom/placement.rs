@@ -4,7 +4,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use super::attributes::{Attributes, group, items};
-use super::fault::damaged;
+use super::fault::misstated;
 use super::value::{name, numbers, text};
 use crate::error::Fault;
 use crate::geometry::{Geometry, Turn, Vector, cross, dot, length, scale};
@@ -47,11 +47,11 @@ fn of_frame(
     if crooked(across) || crooked(down) || dot(across, down).abs() > 1e-2 {
         let name = name(tags::IMAGE_ORIENTATION_PATIENT);
         let what = "expected two directions of length 1 at right angles, found";
-        return Err(damaged(format!("{name}: {what} {cosines:?}")));
+        return Err(misstated(format!("{name}: {what} {cosines:?}")));
     }
     if between_rows < 0.0 || between_columns < 0.0 {
         let (name, found) = (name(tags::PIXEL_SPACING), [between_rows, between_columns]);
-        return Err(damaged(format!("{name}: expected two lengths, found {found:?}")));
+        return Err(misstated(format!("{name}: expected two lengths, found {found:?}")));
     }
     Ok(Some(Geometry {
         width: attributes.columns,

@@ -8,7 +8,7 @@ use dicom_object::InMemDicomObject;
 
 use super::attributes::{group, item, items};
 use super::colour;
-use super::fault::damaged;
+use super::fault::misstated;
 use super::grey;
 use super::value::{integer, name, number, several, text};
 use super::volume::{File, Volume};
@@ -36,11 +36,11 @@ pub(super) fn read(volume: &Volume, options: &MaskOptions, limits: Limits) -> Re
             let most = number(&file.object, tags::MAXIMUM_FRACTIONAL_VALUE)?;
             let most = most.filter(|most| *most > 0.0).ok_or_else(|| {
                 let name = name(tags::MAXIMUM_FRACTIONAL_VALUE);
-                damaged(format!("expected {name} above 0 in a fractional segmentation"))
+                misstated(format!("expected {name} above 0 in a fractional segmentation"))
             })?;
             segments(volume, file, most, options)
         }
-        Some(other) => Err(damaged(format!(
+        Some(other) => Err(misstated(format!(
             "{}: expected BINARY, FRACTIONAL or LABELMAP, found {other}",
             name(tags::SEGMENTATION_TYPE)
         ))),
@@ -187,7 +187,7 @@ fn names(object: &InMemDicomObject) -> Result<BTreeMap<u32, String>, Fault> {
         let tag = tags::SEGMENT_NUMBER;
         let number = integer(segment, tag)?;
         let number =
-            number.ok_or_else(|| damaged(format!("expected {}, found none", name(tag))))?;
+            number.ok_or_else(|| misstated(format!("expected {}, found none", name(tag))))?;
         let label = text(segment, tags::SEGMENT_LABEL)?.unwrap_or_default();
         names.insert(positive(tag, number)?, label);
     }
@@ -196,7 +196,7 @@ fn names(object: &InMemDicomObject) -> Result<BTreeMap<u32, String>, Fault> {
 
 fn positive(tag: Tag, number: i64) -> Result<u32, Fault> {
     let fits = u32::try_from(number).ok().filter(|number| *number > 0);
-    fits.ok_or_else(|| damaged(format!("{}: expected at least 1, found {number}", name(tag))))
+    fits.ok_or_else(|| misstated(format!("{}: expected at least 1, found {number}", name(tag))))
 }
 
 /// The images that a frame was drawn on.
@@ -224,6 +224,6 @@ fn frame_number(number: f64) -> Result<usize, Fault> {
     let is_one = number.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&number);
     is_one.then_some(number as usize).ok_or_else(|| {
         let name = name(tags::REFERENCED_FRAME_NUMBER);
-        damaged(format!("{name}: expected frames counted from 1, found {number}"))
+        misstated(format!("{name}: expected frames counted from 1, found {number}"))
     })
 }

@@ -9,7 +9,7 @@ use dicom_core::{PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 use dicom_object::InMemDicomObject;
 
-use super::fault::damaged;
+use super::fault::misstated;
 use crate::error::Fault;
 
 /// Keyword and tag, as in `RescaleSlope (0028,1053)`.
@@ -36,7 +36,7 @@ pub(super) fn integer(object: &InMemDicomObject, tag: Tag) -> Result<Option<i64>
     if number.fract() == 0.0 && number.abs() < 9e15 {
         Ok(Some(number as i64))
     } else {
-        Err(damaged(format!("{}: expected a whole number, found {number}", name(tag))))
+        Err(misstated(format!("{}: expected a whole number, found {number}", name(tag))))
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) fn number(object: &InMemDicomObject, tag: Tag) -> Result<Option<f64>,
         [value] => parse(tag, value).map(Some),
         values => {
             let (name, found) = (name(tag), values.join("\\"));
-            Err(damaged(format!("{name}: expected one number, found `{found}`")))
+            Err(misstated(format!("{name}: expected one number, found `{found}`")))
         }
     }
 }
@@ -68,7 +68,7 @@ pub(super) fn numbers<const N: usize>(
     let found = numbers.len();
     let numbers = numbers
         .try_into()
-        .map_err(|_| damaged(format!("{}: expected {N} numbers, found {found}", name(tag))))?;
+        .map_err(|_| misstated(format!("{}: expected {N} numbers, found {found}", name(tag))))?;
     Ok(Some(numbers))
 }
 
@@ -77,7 +77,7 @@ fn primitive(object: &InMemDicomObject, tag: Tag) -> Result<Option<&PrimitiveVal
     match object.get(tag).map(|element| element.value()) {
         None | Some(Value::Primitive(PrimitiveValue::Empty)) => Ok(None),
         Some(Value::Primitive(value)) => Ok(Some(value)),
-        Some(_) => Err(damaged(format!("{}: expected a value, found a sequence", name(tag)))),
+        Some(_) => Err(misstated(format!("{}: expected a value, found a sequence", name(tag)))),
     }
 }
 
@@ -85,13 +85,13 @@ fn primitive(object: &InMemDicomObject, tag: Tag) -> Result<Option<&PrimitiveVal
 fn filled(object: &InMemDicomObject, tag: Tag) -> Result<Option<Vec<String>>, Fault> {
     let values = split(object, tag)?;
     if values.is_none() && object.get(tag).is_some() {
-        return Err(damaged(format!("expected {}, found it empty", name(tag))));
+        return Err(misstated(format!("expected {}, found it empty", name(tag))));
     }
     Ok(values)
 }
 
 /// The values as texts, binary numbers written out; `None` if there are none.
-fn split(object: &InMemDicomObject, tag: Tag) -> Result<Option<Vec<String>>, Fault> {
+pub(super) fn split(object: &InMemDicomObject, tag: Tag) -> Result<Option<Vec<String>>, Fault> {
     let Some(value) = primitive(object, tag)? else { return Ok(None) };
     let unknown = object.get(tag).is_some_and(|element| element.vr() == VR::UN);
     let values: Vec<String> = match value {
@@ -123,6 +123,6 @@ fn of_unknown(tag: Tag, bytes: &[u8]) -> Vec<String> {
 fn parse(tag: Tag, value: &str) -> Result<f64, Fault> {
     let number = value.parse::<f64>().ok().filter(|number| number.is_finite());
     number.ok_or_else(|| {
-        damaged(format!("{}: expected a number as in -1024.5, found `{value}`", name(tag)))
+        misstated(format!("{}: expected a number as in -1024.5, found `{value}`", name(tag)))
     })
 }

@@ -68,17 +68,22 @@ fn damaged(what: impl Into<String>) -> Fault {
     Fault::damaged(Format::Nifti, what)
 }
 
+/// A field of the header says what it may not.
+fn misstated(what: impl Into<String>) -> Fault {
+    Fault::value(Format::Nifti, what)
+}
+
 fn first(bytes: &[u8]) -> Result<Header, Fault> {
     let header = NiftiHeader::from_reader(bytes).map_err(|error| damaged(error.to_string()))?;
     // What is out of range, `nifti` takes for a number in the other byte order.
     let rank = header.dim[0];
     if !(1..=7).contains(&rank) {
         let found = if rank > 255 { rank.swap_bytes() } else { rank };
-        return Err(damaged(format!("header field dim[0]: expected 1 to 7 axes, found {found}")));
+        return Err(axes(found));
     }
-    let dims = header.dim().map_err(|error| damaged(error.to_string()))?;
-    let dims: Vec<i64> = dims.iter().map(|side| i64::from(side.cast_signed())).collect();
-    let datatype = header.data_type().map_err(|error| damaged(error.to_string()))?;
+    let dims = header.dim.iter().skip(1).take(rank.into());
+    let dims: Vec<i64> = dims.map(|side| i64::from(side.cast_signed())).collect();
+    let datatype = nifti_type(header.datatype)?;
     bits(datatype, header.bitpix)?;
     let (shape, times) = shape(&dims, i32::from(header.intent_code))?;
     let pixdim = [0, 1, 2, 3].map(|index: usize| f64::from(header.pixdim[index]));
@@ -113,16 +118,23 @@ fn shape(dims: &[i64], intent: i32) -> Result<([usize; 3], usize), Fault> {
         let what = "it holds a connectivity matrix (CIFTI)".to_string();
         return Err(Fault::NoImage { format: Format::Nifti, what });
     }
-    if let Some(side) = dims.iter().find(|side| **side <= 0) {
-        return Err(damaged(format!("expected sides of at least 1 voxel, found {side}")));
+    if let Some((axis, side)) = (1..).zip(dims).find(|(_, side)| **side <= 0) {
+        return Err(misstated(format!(
+            "header field dim[{axis}]: expected at least 1 voxel, found {side}"
+        )));
     }
     let side = |axis: usize| dims.get(axis).map_or(Ok(1), |side| usize::try_from(*side));
     let sides = [side(0), side(1), side(2)];
-    let [Ok(x), Ok(y), Ok(z)] = sides else { return Err(damaged("a side beyond the machine's")) };
+    let [Ok(x), Ok(y), Ok(z)] = sides else {
+        return Err(misstated(
+            "header fields dim[1] to dim[3]: expected sides that this machine can count",
+        ));
+    };
     let times = dims.iter().skip(3).try_fold(1_usize, |product, side| {
         usize::try_from(*side).ok().and_then(|side| product.checked_mul(side))
     });
-    Ok(([x, y, z], times.ok_or_else(|| damaged("more volumes than can be counted"))?))
+    let beyond = "header fields dim[4] to dim[7]: expected volumes that can be counted, found more";
+    Ok(([x, y, z], times.ok_or_else(|| misstated(beyond))?))
 }
 
 /// A slope of zero means that nothing is scaled (NIfTI-1 standard, `nifti1.h`).
@@ -135,7 +147,7 @@ fn rescale(slope: f64, inter: f64) -> Result<Option<(f64, f64)>, Fault> {
 fn display(low: f64, high: f64) -> Result<Option<(f64, f64)>, Fault> {
     let (low, high) = (finite("cal_min", low)?, finite("cal_max", high)?);
     if low > high {
-        return Err(damaged(format!(
+        return Err(misstated(format!(
             "header field cal_min: expected at most cal_max, which is {high}, found {low}"
         )));
     }
@@ -148,13 +160,13 @@ fn bits(datatype: NiftiType, found: i16) -> Result<(), Fault> {
     if usize::try_from(found).is_ok_and(|found| found == expected) {
         return Ok(());
     }
-    Err(damaged(format!(
+    Err(misstated(format!(
         "header field bitpix: expected the {expected} bits of its datatype, {datatype:?}, found {found}"
     )))
 }
 
 fn finite(field: &str, value: f64) -> Result<f64, Fault> {
-    let refuse = || damaged(format!("header field {field}: expected a number, found {value}"));
+    let refuse = || misstated(format!("header field {field}: expected a number, found {value}"));
     value.is_finite().then_some(value).ok_or_else(refuse)
 }
 
@@ -167,7 +179,7 @@ fn offset(offset: f64, length: usize) -> Result<u64, Fault> {
     } else if offset >= least && offset <= (1_u64 << 53) as f64 && offset.fract() == 0.0 {
         Ok(offset as u64)
     } else {
-        Err(damaged(format!(
+        Err(misstated(format!(
             "header field vox_offset: expected a whole number from {length}, found {offset}"
         )))
     }
@@ -231,13 +243,10 @@ impl<'a> Second<'a> {
 
     fn header(&self) -> Result<Header, Fault> {
         let rank = usize::try_from(self.long(16)).ok().filter(|rank| (1..=7).contains(rank));
-        let rank = rank.ok_or_else(|| {
-            damaged(format!("expected 1 to 7 dimensions, found {}", self.long(16)))
-        })?;
+        let rank = rank.ok_or_else(|| axes(self.long(16)))?;
         let dims: Vec<i64> = (1..=rank).map(|axis| self.long(16 + 8 * axis)).collect();
         let (shape, times) = shape(&dims, self.int(504))?;
-        let code = self.short(12);
-        let number = nifti_type(code).ok_or_else(|| damaged(format!("unknown datatype {code}")))?;
+        let number = nifti_type(self.short(12))?;
         bits(number, self.short(14))?;
         let row = |at: usize| [0, 8, 16, 24].map(|step| self.double(at + step));
         let three = |at: usize| [0, 8, 16].map(|step| self.double(at + step));
@@ -261,6 +270,13 @@ impl<'a> Second<'a> {
 }
 
 /// The datatype of a code, by the crate's own table.
-fn nifti_type(code: i16) -> Option<NiftiType> {
-    NiftiHeader { datatype: code, ..NiftiHeader::default() }.data_type().ok()
+fn nifti_type(code: i16) -> Result<NiftiType, Fault> {
+    let known = NiftiHeader { datatype: code, ..NiftiHeader::default() }.data_type().ok();
+    known.ok_or_else(|| {
+        misstated(format!("header field datatype: expected a code of NIfTI, found {code}"))
+    })
+}
+
+fn axes(found: impl std::fmt::Display) -> Fault {
+    misstated(format!("header field dim[0]: expected 1 to 7 axes, found {found}"))
 }

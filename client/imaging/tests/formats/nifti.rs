@@ -201,8 +201,22 @@ fn what_is_damaged_or_too_large_is_refused() {
         let error = refused(&axes, Limits::default());
         assert!(error.contains("dim[0]: expected 1 to 7 axes, found 8"), "{error}");
     }
-    let sideless = Nifti { dims: vec![4, 0, 4], ..whole_again() };
-    assert!(refused(&sideless.bytes(), Limits::default()).contains("cannot be decoded as NIfTI"));
+    for second in [false, true] {
+        // The field at fault, and not its neighbour.
+        for (dims, expected) in [
+            (vec![4, 0, 4], "header field dim[2]: expected at least 1 voxel, found 0"),
+            (vec![4, 4, 5, 0], "header field dim[4]: expected at least 1 voxel, found 0"),
+        ] {
+            let error =
+                refused(&Nifti { dims, second, ..whole_again() }.bytes(), Limits::default());
+            assert!(error.contains(expected), "{error}");
+            assert!(error.contains("export the file anew or correct that in a copy"), "{error}");
+        }
+        let unknown = Nifti { datatype: (99, 16), second, ..whole_again() };
+        let error = refused(&unknown.bytes(), Limits::default());
+        let expected = "header field datatype: expected a code of NIfTI, found 99";
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 fn whole_again() -> Nifti {

@@ -6,8 +6,8 @@ use ringfence_imaging::{MaskOptions, ReadOptions, decode};
 use crate::make::{self, Ordered as _};
 use crate::masks::masked;
 
-const WIDTH: usize = 24;
-const HEIGHT: usize = 16;
+pub(crate) const WIDTH: usize = 24;
+pub(crate) const HEIGHT: usize = 16;
 
 /// Brightness of a stored pixel.
 fn stored(x: usize, y: usize) -> u8 {
@@ -15,7 +15,7 @@ fn stored(x: usize, y: usize) -> u8 {
 }
 
 /// Width, and the pixels as they are shown (TIFF 6.0, tag 274; EXIF has the same values).
-fn shown(orientation: u16) -> (usize, Vec<u8>) {
+pub(crate) fn shown(orientation: u16) -> (usize, Vec<u8>) {
     let (right, bottom) = (WIDTH - 1, HEIGHT - 1);
     let turned = orientation > 4;
     let (width, height) = if turned { (HEIGHT, WIDTH) } else { (WIDTH, HEIGHT) };
@@ -57,20 +57,20 @@ pub(crate) fn exif(orientation: u16) -> Vec<u8> {
     Entry::short(orientation).exif()
 }
 
-fn picture(format: ImageFormat) -> Vec<u8> {
+pub(crate) fn picture(format: ImageFormat) -> Vec<u8> {
     let image = ImageBuffer::from_fn(WIDTH as u32, HEIGHT as u32, |x, y| {
         Luma([stored(x as usize, y as usize)])
     });
     make::picture(&DynamicImage::from(image), format)
 }
 
-fn jpeg(exif: &[u8]) -> Vec<u8> {
+pub(crate) fn jpeg(exif: &[u8]) -> Vec<u8> {
     let jpeg = picture(ImageFormat::Jpeg);
     [&jpeg[..2], &segment(exif), &jpeg[2..]].concat()
 }
 
 /// The segment of a JPEG that holds EXIF data.
-fn segment(exif: &[u8]) -> Vec<u8> {
+pub(crate) fn segment(exif: &[u8]) -> Vec<u8> {
     let length = (exif.len() as u16 + 8).ordered(true);
     [&[0xff, 0xe1], &length[..], b"Exif\0\0", exif].concat()
 }
@@ -146,15 +146,31 @@ fn all_eight_orientations_are_applied() {
     }
 }
 
+/// What programs write that do not know how a picture is turned: it says nothing, also beside one that
+/// does.
+#[test]
+fn an_orientation_of_0_says_nothing() {
+    let nothing = Entry::short(0);
+    let long = Entry(4, 1, [0; 4]);
+    for bytes in [jpeg(&exif(0)), png(&exif(0), true), tiff(nothing), tiff(long)] {
+        let stack = decode(&bytes, &ReadOptions::default()).unwrap();
+        assert_eq!((stack.width, stack.height), (WIDTH, HEIGHT));
+    }
+    let plain = picture(ImageFormat::Jpeg);
+    let both = [&plain[..2], &segment(&exif(0)), &segment(&exif(6)), &plain[2..]].concat();
+    assert_eq!(decode(&both, &ReadOptions::default()).unwrap().width, HEIGHT);
+}
+
 /// A picture that says how it is turned, and not so that it can be used, is not taken as it is stored.
 #[test]
 fn an_orientation_that_cannot_be_used_is_refused_by_name() {
     let refused = |bytes: &[u8], expected: &str| {
         let error = decode(bytes, &ReadOptions::default()).unwrap_err().to_string();
-        assert!(error.contains("Orientation (274): ") && error.contains(expected), "{error}");
+        assert!(error.contains("Orientation (274)") && error.contains(expected), "{error}");
+        // Fetched again, it would say the same.
+        assert!(error.contains("export the file anew or correct that in a copy"), "{error}");
     };
     for (entry, expected) in [
-        (Entry::short(0), "expected 1 to 8, found 0"),
         (Entry::short(9), "expected 1 to 8, found 9"),
         (Entry(4, 1, 70_000_u32.to_be_bytes()), "expected 1 to 8, found 70000"),
         (Entry(3, 2, [0, 6, 0, 6]), "expected one SHORT or LONG, found 2 of type SHORT"),
@@ -175,7 +191,7 @@ fn an_orientation_that_cannot_be_used_is_refused_by_name() {
     refused(&jpeg(b"a note"), "expected EXIF data with the header of a TIFF, found none");
     let (one, other, plain) = (segment(&exif(6)), segment(&exif(8)), picture(ImageFormat::Jpeg));
     let both = |other: &[u8]| [&plain[..2], &one, other, &plain[2..]].concat();
-    refused(&both(&other), "expected one, found two that differ");
+    refused(&both(&other), "expected one orientation, found 6 by EXIF");
     decode(&both(&one), &ReadOptions::default()).unwrap();
     // What is not there says nothing.
     for empty in [&[][..], &[0; 12]] {
@@ -211,7 +227,7 @@ fn masks_are_turned_or_refused_alike() {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn read(bytes: &[u8]) -> Result<(), String> {
     decode(bytes, &ReadOptions::default()).map(drop).map_err(|error| error.to_string())
 }
 
@@ -230,10 +246,8 @@ fn orientations_that_differ_are_refused() {
     read(&with_text(&exif(6))).unwrap();
     for file in [two(&exif(6), &exif(1)), with_text(&exif(1))] {
         let error = read(&file).unwrap_err();
-        assert!(
-            error.contains("Orientation (274): expected one, found two that differ"),
-            "{error}"
-        );
+        assert!(error.contains("expected one orientation, found "), "{error}");
+        assert!(["1 by EXIF", "6 by EXIF"].iter().all(|said| error.contains(said)), "{error}");
     }
     let unreadable = {
         let png = picture(ImageFormat::Png);

@@ -83,6 +83,10 @@ fn errors_name_the_file_and_the_reason() {
     assert!(refused("empty.png", b"").contains("found an empty file"));
     assert!(refused("notes.png", b"no picture").contains("found text"));
     assert!(refused("set.png", b"PK\x03\x04....").contains("MedMNIST"));
+    for start in [b"II\x2b\0\x08\0\0\0", b"MM\0\x2b\0\x08\0\0"] {
+        let error = refused("big.tif", start);
+        assert!(error.contains("found a BigTIFF picture (save it as an ordinary TIFF"), "{error}");
+    }
     assert!(refused("odd.png", &[1, 2, 3]).contains("3 bytes that start with 01 02 03"));
     assert!(
         refused("gz.nii.gz", &make::gzip(b"no volume")).contains("a gzipped file that holds text")
@@ -194,4 +198,11 @@ fn bits_that_run_backwards_are_refused_by_the_tag_that_says_so() {
     }
     let error = decode(&of(3, 1), &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("FillOrder (266): expected 1 or 2, found 3"), "{error}");
+    // Twice in one directory: of the two one is wrong, whichever a reader takes.
+    let tags = [(256, 16), (257, 8), (258, 1), (259, 1), (262, 1), (266, 1)];
+    let twice = make::tiff(&tags, (266, 3, 1, [0, 2, 0, 0]), 8, &[0b1100_0000; 16]);
+    let error = decode(&twice, &ReadOptions::default()).unwrap_err().to_string();
+    let expected =
+        "FillOrder (266): expected one value, found it twice in one directory, as 1 and as 2";
+    assert!(error.contains(expected), "{error}");
 }

@@ -32,6 +32,23 @@ fn gzip_is_read_to_its_trailer() {
     assert!(error.to_string().contains("at most 65536"), "{error}");
 }
 
+/// Zeros that fill up a block are no part of the data: `gzip -d` passes over them (gzip manual,
+/// "Tapes"). Whatever else follows is counted.
+#[test]
+fn zeros_may_follow_a_gzip_file_and_nothing_else() {
+    let whole = volume();
+    let expected = decode(&whole, &ReadOptions::default()).unwrap().planes;
+    for zeros in [1, 511, 70_000] {
+        let padded = [&whole[..], &vec![0; zeros]].concat();
+        assert_eq!(decode(&padded, &ReadOptions::default()).unwrap().planes, expected);
+    }
+    for (more, found) in [(&b"\n"[..], 1), (b"\0\0\n", 3), (b"\0\x1f\x8b", 3), (b"more", 4)] {
+        let error = refused(&[&whole[..], more].concat());
+        let said = format!("found neither: after it {found} bytes that are neither; cut them off");
+        assert!(error.contains(&said), "{error}");
+    }
+}
+
 /// Of what follows nobody knows what it is: another file's end, or another file.
 #[test]
 fn nothing_follows_the_last_voxel_of_a_nifti_file() {

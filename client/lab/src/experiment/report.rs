@@ -170,7 +170,7 @@ pub(super) fn write(
         })
         .collect();
     let title = "Validation images, mean of sites (line: mean of seeds, band: their range)";
-    chart::curves(&out.join("curves.svg"), title, primary, &curves)?;
+    chart::curves(&out.join("curves.svg"), title, ("rounds done", primary.as_str()), &curves)?;
     let bars: Vec<Bars> = rows
         .iter()
         .map(|row| {

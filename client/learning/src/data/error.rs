@@ -328,7 +328,7 @@ pub enum DataError {
         found: Vec<String>,
     },
     /// A NumPy archive that cannot be used.
-    #[error("{}: array `{array}`: expected {expected}, found {found}; fetch the file again or use a MedMNIST 2-D set", path.display())]
+    #[error("{}: array `{array}`: expected {expected}, found {found}; fetch the file again where it is another one at its source, else save the array so (numpy.savez)", path.display())]
     Array {
         /// The archive.
         path: PathBuf,

@@ -4,6 +4,7 @@ mod check;
 mod classes;
 mod columns;
 mod line;
+mod named;
 mod place;
 mod sheet;
 
@@ -19,6 +20,7 @@ use line::Line;
 use sheet::Sheet;
 
 pub(super) use check::images as check_images;
+pub use named::{ClassNameError, check_class_names};
 pub(super) use place::Place;
 
 /// Whether a column of this name means something.

@@ -10,6 +10,7 @@ mod bad_data;
 mod colour;
 mod data;
 mod folders;
+mod medmnist;
 mod models;
 mod own_size;
 mod private;

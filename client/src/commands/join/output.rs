@@ -133,7 +133,7 @@ mod tests {
 
     impl TermLike for Terminal {
         fn width(&self) -> u16 {
-            40
+            100
         }
         fn move_cursor_up(&self, _: usize) -> io::Result<()> {
             Ok(())
@@ -183,5 +183,27 @@ mod tests {
         let drawn = terminal.0.lock().unwrap().len();
         out.beside_the_bar(|| ());
         assert_eq!(terminal.0.lock().unwrap().len(), drawn);
+    }
+
+    /// At the start nobody knows how long it takes, nor where an earlier process has stopped.
+    #[test]
+    fn the_bar_says_the_time_left_once_a_step_was_measured() {
+        let form = OutputArgs { quiet: false, json: false };
+        let (out, terminal) = (Output::new(form, Clock::system()), Terminal::default());
+        let bar = out.progress_bar("training");
+        bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
+        bar.set_length(100);
+        bar.set_position(90);
+        bar.tick();
+        let drawn = || terminal.0.lock().unwrap().join("\n");
+        assert!(drawn().contains("90%") && !drawn().contains("left"), "{}", drawn());
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        bar.set_position(91);
+        bar.tick();
+        // Nine steps of less than a second, and not 91 of these.
+        let shown = drawn();
+        let left = shown.rsplit_once("91%, ").and_then(|(_, rest)| rest.split_once(" s left"));
+        let seconds: u64 = left.unwrap_or_else(|| panic!("{shown}")).0.parse().unwrap();
+        assert!((6..30).contains(&seconds), "{shown}");
     }
 }

@@ -118,14 +118,19 @@ pub(super) async fn progress(
     history.push(entry);
     files::write(&state.history(), &serde_json::to_vec(&history)?)?;
     let Some((leading, _)) = scores.leading() else { return Ok(()) };
-    let points = history.iter().filter_map(|entry| {
-        let (_, value) = entry.scores.iter().find(|(name, _)| name == leading)?;
-        Some((entry.rounds, vec![(*value)?]))
-    });
-    let curve = Curve { name: data.site.clone(), points: points.collect() };
+    let curve = Curve { name: data.site.clone(), points: points(&history, leading) };
     let title = "Common model on this site's validation images";
-    chart::curves(&folder.join(CURVE), title, leading, &[curve])?;
+    chart::curves(&folder.join(CURVE), title, ("after round", leading), &[curve])?;
     Ok(())
+}
+
+/// A score after each round where it is defined. Rounds are counted from 0, as wherever they are named.
+fn points(history: &[Entry], score: &str) -> Vec<(u32, Vec<f64>)> {
+    let point = |entry: &Entry| {
+        let (_, value) = entry.scores.iter().find(|(name, _)| name == score)?;
+        Some((entry.rounds.checked_sub(1)?, vec![(*value)?]))
+    };
+    history.iter().filter_map(point).collect()
 }
 
 /// Writes the common model, the personalised one if the plan has it, scores and pictures.
@@ -217,4 +222,22 @@ fn recorded<T: DeserializeOwned>(out: &Output, path: &Path, what: &'static str) 
         out.say(&Said::Unread { what, path: path.to_owned(), reason });
         Vec::new()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curve_counts_rounds_as_what_is_said_does() {
+        let entry = |rounds, value| Entry {
+            rounds,
+            scores: vec![("accuracy".to_owned(), value)],
+            one_class: None,
+        };
+        let history = [entry(1, Some(0.25)), entry(2, None), entry(3, Some(0.5))];
+        assert_eq!(points(&history, "accuracy"), [(0, vec![0.25]), (2, vec![0.5])]);
+        let said = Said::Validation(&history[2]).to_string();
+        assert!(said.starts_with("after round 2, "), "{said}");
+    }
 }

@@ -10,7 +10,7 @@ use ringfence_crypto::wire::json;
 use ringfence_keys::study::draft::StudyDraft;
 use ringfence_keys::study::spending::check_budget;
 use ringfence_learning::{PlanError, TrainOptions, TrainingPlan};
-use ringfence_options::{USUAL_SEED, pinned, private_options};
+use ringfence_options::{USUAL_SEED, number, pinned, private_options};
 use ringfence_site::model;
 use ringfence_weights::Weights;
 
@@ -49,7 +49,7 @@ pub(crate) struct New {
     #[arg(long, value_enum, default_value_t = TrainingName::Plan)]
     training: TrainingName,
     /// Updates are clipped to [-CLIP, CLIP] before they are weighted and quantized.
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f32>)]
     clip: f32,
     /// Bits of a quantized value.
     #[arg(long, default_value_t = 16)]

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use ringfence_crypto::statement::{PrivacyPolicy, PrivacyUnit, RecordLevel, SiteLevel};
 use ringfence_keys::study::draft::StudyDraft;
 use ringfence_keys::study::spending::{least_noise, least_site_noise};
+use ringfence_options::number;
 
 /// Whom the opened sums must not tell of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,30 +26,30 @@ pub(super) struct PrivacyArgs {
     privacy: Option<PrivacyName>,
     /// Largest L2 norm of what is protected: of a record's or patient's gradient in a step, or of a
     /// site's update in a round.
-    #[arg(long, value_name = "NORM")]
+    #[arg(long, value_name = "NORM", value_parser = number::<f32>)]
     privacy_clip: Option<f32>,
     /// Standard deviation of the noise over that norm; the least that keeps within --epsilon over
     /// the training plan's rounds unless given.
-    #[arg(long, value_name = "Z")]
+    #[arg(long, value_name = "Z", value_parser = number::<f32>)]
     noise_multiplier: Option<f32>,
     /// The chance of each record or patient to be in a step, by itself (Poisson sampling).
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f32>)]
     rate: Option<f32>,
     /// Steps of a round at each site; the plan's epochs and batch size do not apply.
     #[arg(long)]
     steps: Option<u32>,
     /// What each step's noisy sum is divided by: a constant, such as rate times the records of an
     /// average site.
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f32>)]
     normaliser: Option<f32>,
     /// Most records of one patient in one step, which are clipped together.
     #[arg(long, value_name = "K")]
     records_per_step: Option<u16>,
     /// The guarantee's delta: far below one over the records or patients of any site.
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f32>)]
     delta: Option<f32>,
     /// The epsilon that the whole study may spend, of each record, patient or site.
-    #[arg(long)]
+    #[arg(long, value_parser = number::<f32>)]
     epsilon: Option<f32>,
 }
 

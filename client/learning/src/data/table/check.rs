@@ -55,7 +55,7 @@ fn seen(letter: char) -> Option<char> {
 /// A name without what people and programs change in it: case, spaces, dashes, a number's spelling,
 /// how letters are encoded, what is not seen, and the alphabet of letters that look alike. Of labels
 /// also what says yes and no.
-fn folded(column: &str, name: &str) -> String {
+pub(super) fn folded(column: &str, name: &str) -> String {
     // Upper case first, for letters whose lower case has two spellings.
     let name: String = name.nfkc().collect::<String>().to_uppercase().to_lowercase();
     let name: String = name.nfkc().filter_map(seen).collect();

@@ -80,7 +80,7 @@ impl Fields<'_> {
         if field.contains(['\n', '\r']) {
             return Err(self.error(column, "one line of text", field));
         }
-        if NOTHING.contains(&field.to_lowercase().as_str()) {
+        if is_nothing(field) {
             return Err(self.error(column, "a name, or an empty field where there is none", field));
         }
         Ok(Some(field.to_string()).filter(|field| !field.is_empty()))
@@ -156,7 +156,12 @@ pub(super) fn number(field: &str) -> Option<f64> {
     number.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-fn is_negative(label: &str) -> bool {
+/// Whether a field says that nothing is known.
+pub(super) fn is_nothing(field: &str) -> bool {
+    NOTHING.contains(&field.to_lowercase().as_str())
+}
+
+pub(super) fn is_negative(label: &str) -> bool {
     number(label).is_some_and(|number| number < 0.0)
 }
 
