@@ -8,6 +8,7 @@ use crate::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 
 /// Where a round stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RoundState {
     /// Contributions are taken.
@@ -64,6 +65,7 @@ impl fmt::Display for RoundState {
 
 /// A contribution whose bytes the aggregator lost or damaged: its site sends them again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// Whose bytes.
@@ -75,6 +77,7 @@ pub struct Wanted {
 
 /// How far a dispute of a round has come, or, with index 0, the verdict on wrong check words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DisputeStatus {
     /// 1 to c; 0 for check words.
@@ -95,6 +98,7 @@ pub struct DisputeStatus {
 
 /// What anyone may know of a round: who took part, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RoundStatus {
     /// The study.
