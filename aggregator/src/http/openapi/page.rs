@@ -75,9 +75,12 @@ fn request(method: &str, path: &str, operation: &Value) -> String {
         answers.into_iter().flatten().partition(|(_, answer)| answer.get("$ref").is_some());
     let given = given.into_iter().map(|(status, answer)| {
         let content = at(answer, "/content").as_object().and_then(|content| content.iter().next());
-        let content = content.map_or_else(String::new, |(media, content)| {
-            format!("{}, <code>{}</code>", kind(at(content, "/schema")), escape(media))
-        });
+        let content = content.map_or_else(
+            || "nothing".to_owned(),
+            |(media, content)| {
+                format!("{}, <code>{}</code>", kind(at(content, "/schema")), escape(media))
+            },
+        );
         [code(status), content, inline(word(at(answer, "/description")))]
     });
     shown += &table(["Answer", "Is", "What"], given);
@@ -126,6 +129,9 @@ fn kind(schema: &Value) -> String {
     if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
         let name = target.rsplit('/').next().unwrap_or_default();
         return link(&anchor(name), name);
+    }
+    if schema.as_object().is_none_or(|schema| schema.is_empty()) {
+        return "anything".to_owned();
     }
     let texts = |values: &Value| -> Vec<String> {
         list(values).iter().map(|value| code(&value.to_string())).collect()
