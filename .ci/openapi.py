@@ -126,6 +126,7 @@ def fuzz(folder, url, name):
     """schemathesis as nobody, as an auditor and as a site."""
     config = {"study": f'"{name}"', "round": "0", "site": '"a"', "holder": '"b"', "index": "1"}
     lines = [f'"path.{key}" = {value}' for key, value in config.items()]
+    lines.append('"query.wait" = 0')
     (folder / "schemathesis.toml").write_text("\n".join(["[parameters]", *lines, ""]))
     (folder / "hooks.py").write_text(HOOKS)
     token = (folder / "auditor.token").read_text().strip()

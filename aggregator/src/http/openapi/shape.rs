@@ -73,8 +73,8 @@ pub(super) fn sorted(value: Value) -> Value {
     }
 }
 
-/// A text without links into the code: of [`Name`] and [`Name`](path) the name is left. Its lines are
-/// as long as its paragraphs.
+/// A text without links into the code: the name that stands in the brackets is left. Its lines are as
+/// long as its paragraphs.
 fn plain(text: &str) -> String {
     let paragraphs: Vec<String> =
         text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect();

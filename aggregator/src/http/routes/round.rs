@@ -42,6 +42,7 @@ pub(crate) async fn open(
 pub(crate) struct Wait {
     /// Seconds, 60 at most.
     #[serde(default)]
+    #[param(maximum = 60)]
     pub(crate) wait: u64,
     /// What the client has seen, a round's version or a study's number of rounds; without it the
     /// answer is immediate.
