@@ -9,6 +9,7 @@ mod blob;
 mod doors;
 mod extract;
 mod front;
+pub(crate) mod openapi;
 mod paced;
 mod problem;
 mod routes;

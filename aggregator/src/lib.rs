@@ -38,6 +38,7 @@ pub use crate::auth::{TokensError, new_token};
 pub use crate::config::{Config, LogFormat};
 pub use crate::config_file::{ConfigFileError, named, with_file};
 pub use crate::core::studies::LoadError;
+pub use crate::http::openapi::text as openapi;
 pub use crate::http::server::{Server, StartError};
 pub use crate::identity::{Identity, IdentityError};
 pub use crate::store::marks::MarkError;

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use ringfence_aggregator::{Config, Identity, LogFormat, Server, named, new_token, with_file};
+use ringfence_aggregator::{
+    Config, Identity, LogFormat, Server, named, new_token, openapi, with_file,
+};
 use ringfence_clock::Clock;
 use ringfence_crypto::id::StudyId;
 use ringfence_durable::advice_on_room;
@@ -57,6 +59,8 @@ enum Command {
         #[arg(long, value_name = "DIGEST")]
         study: Vec<StudyId>,
     },
+    /// Print the OpenAPI document of the service; a running one serves it at /openapi.json
+    Openapi,
     /// Serve until SIGTERM or ctrl-c; prints `listening on URL` once it is ready
     Serve(Config),
 }
@@ -132,6 +136,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let studies: String = study.iter().map(|study| format!(" {study}")).collect();
             println!("{role} {name} {}{studies}", new_token(&out)?);
         }
+        Command::Openapi => print!("{}", openapi()),
         Command::Serve(config) => {
             log(config.log_format);
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -14,8 +14,8 @@ use ringfence_options::retired::Anything;
 use tokio::runtime::Runtime;
 
 use commands::{
-    contribute, demo, hold, init, join, keygen, ledger, mean, open, predict, privacy, restored,
-    status, study,
+    bundle, contribute, demo, hold, init, join, keygen, ledger, mean, open, predict, privacy,
+    restored, status, study,
 };
 
 /// Federated learning whose server adds ciphertexts and never sees a plaintext.
@@ -48,6 +48,9 @@ enum Action {
     Open(open::Open),
     /// Encrypt an update and send it to the open round.
     Contribute(contribute::Contribute),
+    /// Write what would be sent to files instead of sending it.
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
     /// Answer as key holder: review, endorse, open.
     ///
     /// Run it at all key holders at the same time: each waits for the others' reviews and
@@ -90,6 +93,7 @@ impl Command {
             Action::Ledger(ledger) => ledger.run(),
             Action::Open(open) => open.run().await,
             Action::Contribute(contribute) => contribute.run().await,
+            Action::Bundle(bundle) => bundle.run().await,
             Action::Hold(hold) => hold.run().await,
             Action::Mean(mean) => mean.run().await,
             Action::Privacy(privacy) => privacy.run(),

@@ -20,6 +20,7 @@ use crate::statement::{Manifest, Receipt, RoundKeys};
 
 /// An RFC 9457 problem: what a refused request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// A relative reference that names the kind of problem.
     #[serde(rename = "type")]
@@ -37,6 +38,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// How far a contribution has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ContributionProgress {
     /// The header that was announced.
@@ -52,6 +54,7 @@ pub struct ContributionProgress {
 /// Which aggregator it is that answers. It says so unsigned: that tells apart aggregators, and does
 /// not prove anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AggregatorStatus {
     /// The key that it signs with; it stands in the files of its studies.
@@ -62,6 +65,7 @@ pub struct AggregatorStatus {
 
 /// A study as the aggregator runs it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StudyStatus {
     /// The study.
@@ -76,6 +80,7 @@ pub struct StudyStatus {
 
 /// A signed statement that the aggregator lost, and that a site sends back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Returned {
     /// The manifest of a round.
@@ -99,6 +104,7 @@ impl Returned {
 
 /// Which statements the aggregator lost, as far as it can tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Recovery {
     /// Statements that it has.
@@ -115,6 +121,7 @@ pub const MAX_PROOFS: usize = 512;
 
 /// Asks for the inclusion proofs of leaves in the log of a size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct InclusionQuery {
     /// Leaves of the log.

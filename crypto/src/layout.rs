@@ -12,6 +12,7 @@ const MAX_RANK: usize = 8;
 
 /// One tensor of the model and the clip bound of its update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TensorLayout {
     /// Name, as in the safetensors file.
@@ -32,6 +33,7 @@ impl TensorLayout {
 
 /// All tensors, sorted by name: a hash map's order never decides which weight is which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
     /// The tensors, strictly ascending by name. Every tensor is float32.

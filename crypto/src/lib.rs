@@ -23,6 +23,8 @@ pub mod protocol;
 pub mod request;
 pub mod ring;
 pub mod round;
+#[cfg(feature = "openapi")]
+mod schema;
 pub mod signature;
 pub mod statement;
 pub mod threshold;

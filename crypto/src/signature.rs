@@ -124,12 +124,14 @@ impl<'de> Deserialize<'de> for PublicKey {
 
 /// A statement and its signature, as they travel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, bound(deserialize = "T: DeserializeOwned"))]
 pub struct Signed<T> {
     /// What is said.
     pub statement: T,
     /// Ed25519 over the canonical bytes.
     #[serde(with = "signature_hex")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schema::signature))]
     pub signature: Signature,
 }
 

@@ -17,6 +17,7 @@ pub const MAX_FUNCTIONALS: u16 = 512;
 /// honest holder endorses once: so at most one set is certified. Any `collusion` shares reveal
 /// nothing; `opening` shares suffice; `opening + 2e` shares correct `e` lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Threshold {
     /// `m`: key holders of a round, consecutive on the ring.

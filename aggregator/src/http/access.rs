@@ -108,9 +108,19 @@ const OTHERS: &[(&str, &str, Access)] = &[
     ("POST", "/v2/studies", Admin),
     ("GET", "/healthz", Anyone),
     ("GET", "/readyz", Anyone),
+    ("GET", "/openapi.json", Anyone),
+    ("GET", "/docs", Anyone),
 ];
 
 const STUDY: &str = "/v2/studies/{study}";
+
+/// Every row of the table: method, whole path, who may.
+pub(crate) fn rows() -> impl Iterator<Item = (&'static str, String, Access)> {
+    let of_study =
+        OF_STUDY.iter().map(|(method, path, who)| (*method, format!("{STUDY}{path}"), *who));
+    let others = OTHERS.iter().map(|(method, path, who)| (*method, (*path).to_owned(), *who));
+    others.chain(of_study)
+}
 
 /// A request's method and route as the table has them, for whoever counts them: `other` for what is not
 /// there.
@@ -410,15 +420,8 @@ mod tests {
 
     #[test]
     fn the_documentation_has_the_same_table() {
-        let ours = OF_STUDY
-            .iter()
-            .map(|(method, path, access)| (method, format!("{STUDY}{path}"), access));
-        let ours = ours.chain(
-            OTHERS.iter().map(|(method, path, access)| (method, (*path).to_owned(), access)),
-        );
-        let mut ours: Vec<_> = ours
-            .map(|(method, path, access)| ((*method).to_owned(), path, in_words(*access)))
-            .collect();
+        let mut ours: Vec<_> =
+            rows().map(|(method, path, who)| (method.to_owned(), path, in_words(who))).collect();
         let mut documented = documented();
         ours.sort();
         documented.sort();

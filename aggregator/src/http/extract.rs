@@ -9,6 +9,7 @@ use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::wire::{frame, json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
@@ -178,7 +179,8 @@ pub(crate) fn same_site(path: &SiteId, statement: &SiteId) -> Result<(), Refusal
 }
 
 /// Where a long list goes on.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct From {
     /// How many the client has already.

@@ -1,14 +1,14 @@
 //! The routes under `/v2`.
 
-mod closing;
-mod contribution;
-mod dispute;
-mod log;
-mod opening;
-mod restored;
-mod round;
-mod round_keys;
-mod study;
+pub(super) mod closing;
+pub(super) mod contribution;
+pub(super) mod dispute;
+pub(super) mod log;
+pub(super) mod opening;
+pub(super) mod restored;
+pub(super) mod round;
+pub(super) mod round_keys;
+pub(super) mod study;
 
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ use crate::core::studies::Studies;
 use crate::http::access::guard;
 use crate::http::answer::answer;
 use crate::http::front::Front;
+use crate::http::openapi;
 use crate::http::watch::watch;
 
 /// All routes of the service.
@@ -97,6 +98,8 @@ pub(crate) fn router(front: Front) -> Router {
         .route(&path("agreed"), get(opening::agreed))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/openapi.json", get(openapi::json))
+        .route("/docs", get(openapi::page))
         .route_layer(from_fn_with_state(front.clone(), guard))
         .fallback(unknown_route)
         .layer(from_fn_with_state(front.clone(), watch))
@@ -105,18 +108,37 @@ pub(crate) fn router(front: Front) -> Router {
         .with_state(front)
 }
 
-/// `GET /aggregator`: whose answers these are, and what its clock shows.
-async fn aggregator(State(front): State<Front>) -> Response {
+/// Whose answers these are, and what the aggregator's clock shows. Not signed: it tells apart servers
+/// that do not pretend.
+#[utoipa::path(
+    get,
+    path = "/v2/aggregator",
+    operation_id = "get_aggregator",
+    responses((status = 200, description = "Its key and its clock", body = AggregatorStatus))
+)]
+pub(super) async fn aggregator(State(front): State<Front>) -> Response {
     answer(&AggregatorStatus { aggregator_key: front.key, now: front.clock.now() })
 }
 
-/// The process runs.
-async fn healthz() -> &'static str {
+/// Whether the process runs.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "get_health",
+    responses((status = 200, description = "`ok`", body = String, content_type = "text/plain"))
+)]
+pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The store answers, too.
-async fn readyz(State(studies): State<Arc<Studies>>) -> Result<&'static str, Refusal> {
+/// Whether the aggregator's store takes what is written to it, too.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "get_readiness",
+    responses((status = 200, description = "`ready`", body = String, content_type = "text/plain"))
+)]
+pub(super) async fn readyz(State(studies): State<Arc<Studies>>) -> Result<&'static str, Refusal> {
     studies.ready().await?;
     Ok("ready\n")
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
+use crate::openapi::{self, Exchange};
 use crate::signing::sign_as_usual;
 
 pub(crate) const TOKEN: &str = "a-token-only-for-these-tests";
@@ -197,12 +198,31 @@ impl Client {
         let (http, request) = request.build_split();
         let mut request = request?;
         sign_as_usual(&mut request);
-        Self::answer(http.execute(request).await?).await
+        Self::exchange(&http, request).await
     }
 
     /// Sends a request as it is.
     pub(crate) async fn execute(&self, request: reqwest::Request) -> Answer {
-        Self::answer(self.http.execute(request).await.unwrap()).await.unwrap()
+        Self::exchange(&self.http, request).await.unwrap()
+    }
+
+    /// Sends a request, and holds it and its answer to the OpenAPI document.
+    async fn exchange(
+        http: &reqwest::Client,
+        request: reqwest::Request,
+    ) -> reqwest::Result<Answer> {
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let sent = request.body().and_then(|body| body.as_bytes()).map(<[u8]>::to_vec);
+        let answer = Self::answer(http.execute(request).await?).await?;
+        openapi::check(&Exchange {
+            method: method.as_str(),
+            path: &path,
+            sent: sent.as_deref(),
+            status: answer.status.as_u16(),
+            kind: &answer.kind,
+            answer: &answer.bytes,
+        });
+        Ok(answer)
     }
 
     async fn answer(response: reqwest::Response) -> reqwest::Result<Answer> {

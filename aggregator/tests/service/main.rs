@@ -14,6 +14,7 @@ mod crash;
 mod damage;
 mod disputes;
 mod log;
+mod openapi;
 mod operate;
 mod play;
 mod recovery;

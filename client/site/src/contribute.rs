@@ -4,11 +4,13 @@ mod clipping;
 mod sealing;
 mod send;
 
+use std::path::PathBuf;
+
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::EnvelopeFrame;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{HolderKeys, Manifest, PrivacyPolicy, Receipt, Study};
+use ringfence_crypto::statement::{Header, HolderKeys, Manifest, PrivacyPolicy, Receipt, Study};
 use ringfence_crypto::wire::frame;
 use ringfence_keys::CryptoRng;
 use ringfence_keys::duties::contributor::{Contributor, Record, RuleError};
@@ -24,7 +26,7 @@ pub use sealing::Sealing;
 
 use crate::error::SiteError;
 use crate::fingerprint::{Fingerprint, Likeness};
-use crate::journal::ContributionRecord;
+use crate::journal::{ContributionRecord, RoundJournal};
 use crate::site::Site;
 use crate::transport::TransportError;
 
@@ -33,6 +35,18 @@ use crate::transport::TransportError;
 pub struct Joined<'a> {
     pub(crate) site: &'a Site,
     pub(crate) manifest: Signed<Manifest>,
+}
+
+/// A site whose contribution to a round is made, and on its disk. It is the only one that it ever makes
+/// to this round, whether it is sent or not.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    site: &'a Site,
+    manifest: Signed<Manifest>,
+    journal: RoundJournal,
+    record: ContributionRecord,
+    clipping: Option<Clipping>,
+    sealing: Sealing,
 }
 
 /// A site whose contribution has a receipt.
@@ -123,6 +137,21 @@ impl<'a> Joined<'a> {
         update: &[f32],
         sent: impl FnOnce(&mut dyn Iterator<Item = u32>),
     ) -> Result<Contributed<'a>, SiteError> {
+        self.prepare(base_model, update, sent).await?.send().await
+    }
+
+    /// Everything that [`Joined::contribute`] does before the first byte is sent. Nothing differs at
+    /// this site whether the contribution is sent then or carried away in files: the one-time key is
+    /// used, the ledger is charged, and the same bytes are sent whenever it contributes to this round.
+    ///
+    /// # Errors
+    /// As [`Joined::contribute`], but for those of sending.
+    pub async fn prepare(
+        self,
+        base_model: ModelId,
+        update: &[f32],
+        sent: impl FnOnce(&mut dyn Iterator<Item = u32>),
+    ) -> Result<Prepared<'a>, SiteError> {
         let (site, round) = (self.site, self.manifest.statement.round);
         let journal = site.journal.round(site.study_id, round)?;
         let ((record, clipping), sealing) = match journal.contribution()? {
@@ -137,8 +166,7 @@ impl<'a> Joined<'a> {
                 (self.make(&holder_keys, base_model, update, sent)?, sealing)
             }
         };
-        let (receipt, bytes) = site.send(&journal, &record).await?;
-        Ok(Contributed { site, manifest: self.manifest, receipt, bytes, clipping, sealing })
+        Ok(Prepared { site, manifest: self.manifest, journal, record, clipping, sealing })
     }
 
     /// Refuses another update than the one of which a contribution to this round is on disk: that
@@ -279,7 +307,56 @@ fn update_digest(update: &[f32]) -> Digest {
     Digest::finish(&hasher)
 }
 
+impl<'a> Prepared<'a> {
+    /// Sends it, or what the aggregator lacks of it.
+    ///
+    /// # Errors
+    /// [`SiteError`] when the aggregator refuses or cannot be reached; then run it again.
+    pub async fn send(self) -> Result<Contributed<'a>, SiteError> {
+        let Self { site, manifest, journal, record, clipping, sealing } = self;
+        let (receipt, bytes) = site.send(&journal, &record).await?;
+        Ok(Contributed { site, manifest, receipt, bytes, clipping, sealing })
+    }
+
+    /// The signed header.
+    pub fn header(&self) -> &Signed<Header> {
+        &self.record.header
+    }
+
+    /// The frame of envelopes.
+    ///
+    /// # Errors
+    /// [`SiteError::Journal`] when it cannot be read.
+    pub fn envelopes(&self) -> Result<Vec<u8>, SiteError> {
+        Ok(self.journal.envelopes()?)
+    }
+
+    /// Where the body lies, which is the one that the header promises.
+    ///
+    /// # Errors
+    /// [`SiteError::Journal`] when it is not, or cannot be read.
+    pub fn body(&self) -> Result<PathBuf, SiteError> {
+        self.journal.check_body(self.record.header.statement.body)?;
+        Ok(self.journal.body())
+    }
+
+    /// What clipping took from the update; `None` also when the contribution was made earlier.
+    pub fn clipping(&self) -> Option<&Clipping> {
+        self.clipping.as_ref()
+    }
+
+    /// Holders that the shares could not be sealed to as they should be.
+    pub fn sealing(&self) -> &Sealing {
+        &self.sealing
+    }
+}
+
 impl Contributed<'_> {
+    /// The round.
+    pub fn round(&self) -> RoundNumber {
+        self.manifest.statement.round
+    }
+
     /// The aggregator's receipt.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt.statement

@@ -15,7 +15,7 @@
 //!   telling    what happens here is told; `event` is what, `round_wait` how a round stands,
 //!              `obstacles` what stands in the way of steps that are repeated
 //!   hold       a key holder's duties
-//!   contribute Joined, Contributed
+//!   contribute Joined, Prepared, Contributed
 //!   late       whether a round still takes a contribution
 //!   seen       how rounds stood when the aggregator said so last
 //!   lately     what was done a moment ago and is not done again yet
@@ -77,7 +77,7 @@ pub mod transport;
 mod turn;
 mod wait;
 
-pub use contribute::{Clipping, Contributed, Joined, Sealing};
+pub use contribute::{Clipping, Contributed, Joined, Prepared, Sealing};
 pub use done::{Abort, Done, RoundEnd};
 pub use error::{ServedError, SiteError, SpoiledError};
 pub use event::Event;

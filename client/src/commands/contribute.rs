@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::PrivacyPolicy;
 use ringfence_site::ledger::{UnitKind, Units};
-use ringfence_site::{Site, model};
+use ringfence_site::{Clipping, Prepared, Sealing, Site, model};
 
 use crate::files::{read_text, read_weights};
 use crate::ledger_arg::LedgerArg;
@@ -43,13 +43,28 @@ const MAX_UNITS: usize = 64 << 20;
 
 impl Contribute {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let site = self.open()?;
+        let prepared = self.prepare(&site).await?;
+        let contributed = prepared.send().await?;
+        let (round, receipt) = (contributed.round(), contributed.receipt());
+        println!("round {round}: receipt for contribution {}", receipt.header);
+        tell(contributed.clipping(), contributed.sealing());
+        Ok(())
+    }
+
+    /// The site, which charges the ledger that is named.
+    pub(super) fn open(&self) -> anyhow::Result<Site> {
         let site = self.member.open()?;
         self.check_private(&site)?;
-        let site = self.ledger.charging(site, |unit| self.unit_names(unit))?;
+        self.ledger.charging(site, |unit| self.unit_names(unit))
+    }
+
+    /// The contribution to the round, made and on disk.
+    pub(super) async fn prepare<'a>(&self, site: &'a Site) -> anyhow::Result<Prepared<'a>> {
         let base = read_weights(&self.base, site.study())?;
         let update = read_weights(&self.update, site.study())?;
         update.check_finite().with_context(|| self.update.display().to_string())?;
-        let round = which_round(&site, self.round).await?;
+        let round = which_round(site, self.round).await?;
         site.compare_ledger_with_log().await?;
         site.check_budget(round)?;
         if let Some(plan) = site.study().training.digest() {
@@ -71,17 +86,7 @@ impl Contribute {
             ),
         }
         joined.check_origin(&base)?;
-        let contributed = joined.contribute(model::id(&base), &values, |_| ()).await?;
-        let receipt = contributed.receipt();
-        println!("round {round}: receipt for contribution {}", receipt.header);
-        if let Some(clipping) = contributed.clipping() {
-            println!("{clipping}");
-        }
-        let sealing = contributed.sealing().to_string();
-        if !sealing.is_empty() {
-            println!("{sealing}");
-        }
-        Ok(())
+        Ok(joined.prepare(model::id(&base), &values, |_| ()).await?)
     }
 
     /// Refuses an update of which nobody says that it was trained as the policy asks.
@@ -126,5 +131,16 @@ impl Contribute {
             UnitKind::Record => Units::Records(names),
             _ => Units::Patients(names),
         })
+    }
+}
+
+/// Says what there is to know of a contribution beside that it was made.
+pub(super) fn tell(clipping: Option<&Clipping>, sealing: &Sealing) {
+    if let Some(clipping) = clipping {
+        println!("{clipping}");
+    }
+    let sealing = sealing.to_string();
+    if !sealing.is_empty() {
+        println!("{sealing}");
     }
 }

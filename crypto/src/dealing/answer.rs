@@ -8,6 +8,7 @@ use crate::wire::canonical::Canonical;
 
 /// What a holder's review says of one dealer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// The envelope that the dealer's header names holds no share.
@@ -15,6 +16,7 @@ pub enum Answer {
     /// Two random functionals of the share, each masked by a word that was dealt with it: residues
     /// below q, in JSON 32 hexadecimal digits, little-endian.
     #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    #[cfg_attr(feature = "openapi", schema(value_type = HexBytes))]
     Masked([u64; 2]),
 }
 

@@ -17,6 +17,7 @@ pub const MAX_EXTENSIONS: usize = 16;
 
 /// Size and root of a study's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
     /// Number of leaves.

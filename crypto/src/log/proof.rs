@@ -14,6 +14,7 @@ pub const MAX_HASHES: usize = 65;
 
 /// Proves that a leaf is in the log of `size` leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct InclusionProof {
     /// Where the leaf stands, from 0.
@@ -26,6 +27,7 @@ pub struct InclusionProof {
 
 /// Proves that the log of `to` leaves begins with the log of `from` leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConsistencyProof {
     /// Leaves of the earlier log.

@@ -28,6 +28,7 @@ pub const WIRE_BITS: std::ops::RangeInclusive<u8> = 32..=64;
 /// Slots, scale and wire words of a study: derived from value bits, noise bound and roster size,
 /// pinned in the study.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Packing {
     /// `b`: bits of a quantized value.

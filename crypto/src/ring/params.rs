@@ -49,6 +49,7 @@ pub const SECURITY_QUANTUM: f64 = 193.7;
 
 /// The named parameter sets. One serves 3 to 10,000 sites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ParameterSet {
     /// N = 4096, q = 2^64 - 2^32 + 1, sigma = 6.4, uniform keys.

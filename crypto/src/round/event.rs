@@ -6,12 +6,13 @@ use crate::id::{SiteId, UnixSeconds};
 use crate::log::LogEntry;
 use crate::signature::Signed;
 use crate::statement::{
-    Acknowledgement, Closing, DisputeEndorsement, Endorsement, Freeze, Header, Opening, Receipt,
-    Review, VerdictEndorsement,
+    self, Acknowledgement, Closing, Dispute, Endorsement, Endorses, Freeze, Header, Opening,
+    Receipt, Review,
 };
 
 /// A change of a round. The events of a round, in order, are its whole state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A site announced a contribution.
@@ -42,9 +43,9 @@ pub enum Event {
     /// A holder endorsed the closing.
     Endorsed(Signed<Endorsement>),
     /// A holder endorsed a dispute.
-    Disputed(Signed<DisputeEndorsement>),
+    Disputed(Signed<Endorses<Dispute>>),
     /// A holder endorsed a verdict.
-    Judged(Signed<VerdictEndorsement>),
+    Judged(Signed<Endorses<statement::Verdict>>),
     /// A holder opened its share of the key sum, of functionals or of culprits' keys.
     Opened(Signed<Opening>),
     /// A site applied the mean, or could not.

@@ -9,6 +9,7 @@ use crate::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 
 /// Where a round stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RoundState {
     /// Contributions are taken.
@@ -65,6 +66,7 @@ impl fmt::Display for RoundState {
 
 /// A contribution whose bytes the aggregator lost or damaged: its site sends them again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// Whose bytes.
@@ -76,6 +78,7 @@ pub struct Wanted {
 
 /// How far a dispute of a round has come, or, with index 0, the verdict on wrong check words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DisputeStatus {
     /// 1 to c; 0 for check words.
@@ -110,6 +113,7 @@ pub struct Step {
 
 /// What anyone may know of a round: who took part, and how far it has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RoundStatus {
     /// The study.

@@ -9,6 +9,7 @@ use crate::wire::canonical::{Canonical, canonical};
 
 /// A site's signed word on the end of a round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledgement {
     /// The round's manifest.
@@ -30,6 +31,7 @@ impl Statement for Acknowledgement {
 /// Applied or failed. Why it failed stays at the site: to an aggregator that chooses what it adds up
 /// even the kind of the failure would tell one comparison about the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Outcome {
     /// The mean was applied; the keyed digest of the model that the site now holds.

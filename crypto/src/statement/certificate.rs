@@ -14,6 +14,7 @@ use crate::wire::canonical::canonical;
 
 /// A key holder's one endorsement for a study and round number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Endorsement {
     /// The study.
@@ -34,6 +35,7 @@ impl Statement for Endorsement {
 
 /// Q endorsements of one closing by different holders. At most one exists per round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
     /// The closing.

@@ -23,6 +23,7 @@ use crate::wire::canonical::{Canonical, canonical};
 
 /// One contribution of the set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Included {
     /// Who contributed.
@@ -34,6 +35,7 @@ canonical!(Included { site, header });
 
 /// Why a contribution that got a receipt is not in the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExclusionReason {
     /// The reviews show that its site is corrupt.
@@ -87,6 +89,7 @@ impl fmt::Display for ExclusionReason {
 
 /// One contribution that got a receipt and is not in the set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Excluded {
     /// The dealer.
@@ -101,6 +104,7 @@ canonical!(Excluded { site, header, reason });
 /// The aggregator's signed end of a round: the set, and the digest of the sum over it.
 /// An empty set is an *abort*.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Closing {
     /// The study.

@@ -14,6 +14,7 @@ use crate::wire::canonical::canonical;
 /// this position, the first by block and coefficient. It is a function of the closing and the
 /// verdicts, so all honest holders name the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Dispute {
     /// The study.
@@ -49,6 +50,7 @@ impl Certifiable for Dispute {
 /// The sites that broke the format, shown by one coefficient of each body; or, without a dispute,
 /// those whose check words are not those of their bodies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Verdict {
     /// The study.

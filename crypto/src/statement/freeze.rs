@@ -15,6 +15,7 @@ use crate::wire::canonical::canonical;
 /// The aggregator's signed list of the contributions that got receipts, when collecting has ended.
 /// The challenge of the reviews follows its digest; set and exclusions of the closing are this list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Freeze {
     /// The study.

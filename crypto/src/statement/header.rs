@@ -18,6 +18,7 @@ pub const CHECK_BYTES: usize = 8 * CHECK_WORDS + 16;
 /// A site's signed promise of one body and one envelope for each key holder. A site signs at most
 /// one header per study and round number, whatever manifests it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     /// The study.

@@ -12,6 +12,7 @@ use crate::wire::canonical::canonical;
 
 /// What a round is about. Its name, the digest of it, seeds the public polynomials.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The study.

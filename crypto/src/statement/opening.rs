@@ -11,6 +11,7 @@ use crate::wire::canonical::{Canonical, canonical};
 
 /// What an opening is a share of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Subject {
     /// The sum of the keys over the certified set.
@@ -48,6 +49,7 @@ impl Canonical for Subject {
 /// It commits to one digest a recipient, not to everything that was sealed, so that a site checks
 /// its own part alone ([`OpeningPart`](crate::api::OpeningPart)).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Opening {
     /// The round's manifest.

@@ -12,6 +12,7 @@ use crate::wire::canonical::{Canonical, canonical};
 
 /// What a study promises of its opened sums beside their encryption.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PrivacyPolicy {
     /// No noise: the opened sum is exact and may itself leak (see `docs/security.md`).
@@ -88,6 +89,7 @@ pub struct Budget {
 
 /// Whose presence in a site's data the sums must not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PrivacyUnit {
     /// One record: an image, a volume, a row.
@@ -118,6 +120,7 @@ impl Canonical for PrivacyUnit {
 /// The steps and batches of a round are these; a training plan's own epochs and batch size do not
 /// apply.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RecordLevel {
     /// Who is protected.
@@ -146,6 +149,7 @@ canonical!(RecordLevel { unit, clip, noise_multiplier, rate, steps, normaliser, 
 /// What a dispute opens, one coefficient of every contributor at the noise of that site alone, is
 /// spent beside the rounds' sums, wherever the threshold names culprits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SiteLevel {
     /// Largest L2 norm of a site's update.

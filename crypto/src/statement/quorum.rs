@@ -23,6 +23,7 @@ pub trait Certifiable: Statement + Clone + fmt::Debug + PartialEq {
 
 /// A holder's endorsement of a statement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, bound(deserialize = "S: DeserializeOwned"))]
 pub struct Endorses<S> {
     /// What is endorsed.
@@ -46,6 +47,7 @@ impl<S: Certifiable> Statement for Endorses<S> {
 
 /// A statement with the endorsements of Q different holders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, bound(deserialize = "S: Certifiable"))]
 #[serde(bound(serialize = "S: Certifiable"))]
 pub struct Quorum<S: Certifiable> {

@@ -9,6 +9,7 @@ use crate::wire::canonical::canonical;
 
 /// The aggregator's signed word that a contribution is durably stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     /// The round's manifest.

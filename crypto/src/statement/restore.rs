@@ -10,6 +10,7 @@ use crate::wire::canonical::canonical;
 
 /// A site that was restored from a backup asks every other one how far it knows the study to be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RestoreRequest {
     /// The study.
@@ -30,6 +31,7 @@ impl Statement for RestoreRequest {
 
 /// A site's answer to a restore request: the highest round whose manifest it has accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Standing {
     /// The study.

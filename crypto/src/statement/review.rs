@@ -14,6 +14,7 @@ use crate::wire::canonical::canonical;
 /// the envelope holds none, or two random functionals of it, masked. A holder makes one review a
 /// study and round number: two answers under two challenges would cancel the mask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Review {
     /// The round's manifest.

@@ -38,6 +38,7 @@ impl<'de> Deserialize<'de> for HexBytes {
 
 /// One site of the roster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RosterEntry {
     /// Its name.

@@ -23,6 +23,7 @@ pub const UNSEEN_SECONDS: u64 = 5;
 /// for a round number, and destroys the secret half when the round has ended, so that whoever
 /// takes its long-term key later cannot read the shares of rounds before: forward secrecy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RoundKeys {
     /// The study.

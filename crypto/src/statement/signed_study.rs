@@ -30,17 +30,20 @@ impl Statement for StudySignature {
 
 /// One site's signature of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SiteSignature {
     /// Who signed.
     pub site: SiteId,
     /// Ed25519 over the study's digest and the site's name.
     #[serde(with = "signature_hex")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schema::signature))]
     pub signature: Signature,
 }
 
 /// A study with the signatures it has so far; complete when the whole roster signed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SignedStudy {
     /// Which protocol the study runs under.

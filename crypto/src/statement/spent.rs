@@ -9,6 +9,7 @@ use crate::wire::canonical::canonical;
 /// included. Nobody else can check the figure: it is the site's word, and stands in the log with
 /// its contribution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Spent {
     /// Rounds that it has contributed to, this one included.

@@ -25,6 +25,7 @@ pub const MAX_ROUND_SECONDS: u32 = 90 * 24 * 3600;
 
 /// Everything that the roster agrees on before the first round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Study {
     /// For people.

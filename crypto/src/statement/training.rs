@@ -18,6 +18,7 @@ pub const MAX_SETTING_VALUE: usize = 1024;
 
 /// One setting of a training plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
     /// What is set, as in `classes`.
@@ -29,6 +30,7 @@ canonical!(Setting { name, value });
 
 /// What a study says on training.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Training {
     /// Nothing: the sites train with another framework, and nothing but their word says that they

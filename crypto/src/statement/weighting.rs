@@ -10,6 +10,7 @@ use crate::wire::canonical::Canonical;
 
 /// How contributions are weighted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Weighting {
     /// Every site counts the same.

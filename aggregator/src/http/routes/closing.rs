@@ -1,19 +1,34 @@
 //! The end of a round: the freeze, reviews, the closing, endorsements, the certificate.
 
 use axum::response::Response;
+use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Endorsement, Review};
+use ringfence_crypto::statement::{Certificate, Closing, Endorsement, Freeze, Review};
 
 use crate::core::refusal::Refusal;
 use crate::http::answer::answer;
 use crate::http::extract::{OfRound, OfSite, Stated, same_site};
+use crate::http::openapi::Reviews;
 
-/// `GET .../freeze`.
+/// The freeze: the contributions that are reviewed. It is there once collecting has ended.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/freeze",
+    operation_id = "get_freeze",
+    responses((status = 200, description = "The freeze", body = Signed<Freeze>))
+)]
 pub(crate) async fn freeze(OfRound(round): OfRound) -> Result<Response, Refusal> {
     Ok(answer(&round.freeze_statement()?))
 }
 
-/// `PUT .../reviews/{site}`.
+/// A key holder's review of the shares that were dealt to it, before the closing or after it.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/reviews/{site}",
+    operation_id = "put_review",
+    request_body = Signed<Review>,
+    responses((status = 200, description = "The status of the round", body = RoundStatus))
+)]
 pub(crate) async fn review(
     OfRound(round): OfRound,
     OfSite(site): OfSite,
@@ -23,18 +38,37 @@ pub(crate) async fn review(
     Ok(answer(&round.review(review).await?))
 }
 
-/// `GET .../reviews`: those that were judged, and those that came later.
+/// The reviews: those that were judged, and those that came later.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/reviews",
+    operation_id = "get_reviews",
+    responses((status = 200, description = "The reviews", body = Reviews))
+)]
 pub(crate) async fn reviews(OfRound(round): OfRound) -> Response {
     let reviews: Vec<Signed<Review>> = round.read().reviews().cloned().collect();
     answer(&reviews)
 }
 
-/// `GET .../closing`.
+/// The closing: which contributions are in the sum.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/closing",
+    operation_id = "get_closing",
+    responses((status = 200, description = "The closing", body = Signed<Closing>))
+)]
 pub(crate) async fn closing(OfRound(round): OfRound) -> Result<Response, Refusal> {
     Ok(answer(&round.closing()?))
 }
 
-/// `PUT .../endorsements/{site}`.
+/// A key holder's endorsement of the closing.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/endorsements/{site}",
+    operation_id = "put_endorsement",
+    request_body = Signed<Endorsement>,
+    responses((status = 200, description = "The status of the round", body = RoundStatus))
+)]
 pub(crate) async fn endorse(
     OfRound(round): OfRound,
     OfSite(site): OfSite,
@@ -44,7 +78,13 @@ pub(crate) async fn endorse(
     Ok(answer(&round.endorse(endorsement).await?))
 }
 
-/// `GET .../certificate`.
+/// The certificate: the closing, with the endorsements of enough key holders.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/certificate",
+    operation_id = "get_certificate",
+    responses((status = 200, description = "The certificate", body = Certificate))
+)]
 pub(crate) async fn certificate(OfRound(round): OfRound) -> Result<Response, Refusal> {
     Ok(answer(&round.certificate()?))
 }

@@ -4,10 +4,12 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::RANGE;
 use axum::response::Response;
-use ringfence_crypto::api::EnvelopeFrame;
+use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
+use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
 use ringfence_crypto::wire::frame;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
@@ -19,8 +21,18 @@ use crate::http::extract::{
     From, OfContribution, OfHolder, OfRound, Parameters, Stated, binary, same_site,
 };
 use crate::http::front::Front;
+use crate::http::openapi::{Bytes, Headers};
 
-/// `PUT .../contributions/{site}/header`.
+/// Announces a contribution by its header: the first of three steps.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/contributions/{site}/header",
+    operation_id = "put_header",
+    request_body = Signed<Header>,
+    responses(
+        (status = 200, description = "How far the contribution has come", body = ContributionProgress)
+    )
+)]
 pub(crate) async fn announce(
     OfContribution(contribution): OfContribution,
     Stated(header): Stated<Header>,
@@ -29,7 +41,17 @@ pub(crate) async fn announce(
     Ok(answer(&contribution.announce(header).await?))
 }
 
-/// `PUT .../contributions/{site}/envelopes`: one for each holder, as the header promises.
+/// The envelopes of a contribution, one for each holder, as the header promises: the second step.
+/// They come as one binary frame.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/contributions/{site}/envelopes",
+    operation_id = "put_envelopes",
+    request_body(content = Bytes, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "How far the contribution has come", body = ContributionProgress)
+    )
+)]
 pub(crate) async fn envelopes(
     State(front): State<Front>,
     OfContribution(contribution): OfContribution,
@@ -47,14 +69,26 @@ pub(crate) async fn envelopes(
 }
 
 /// Where an upload goes on.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Offset {
     /// Bytes that are stored already.
     offset: u64,
 }
 
-/// `PUT .../contributions/{site}/body?offset=N`: raw bytes from there on.
+/// The bytes of a contribution's body from an offset on: the third step, in one request or many.
+/// The one that completes the body is answered with the receipt.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/contributions/{site}/body",
+    operation_id = "put_body",
+    params(Offset),
+    request_body(content = Bytes, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "How far the contribution has come, with the receipt once it is complete", body = ContributionProgress)
+    )
+)]
 pub(crate) async fn upload(
     State(front): State<Front>,
     OfContribution(contribution): OfContribution,
@@ -76,21 +110,43 @@ pub(crate) async fn upload(
     }
 }
 
-/// `GET .../contributions/{site}`: how far it has come, and so where to go on.
+/// How far a contribution has come, and so where to go on.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/contributions/{site}",
+    operation_id = "get_contribution",
+    responses(
+        (status = 200, description = "How far the contribution has come", body = ContributionProgress)
+    )
+)]
 pub(crate) async fn progress(
     OfContribution(contribution): OfContribution,
 ) -> Result<Response, Refusal> {
     Ok(answer(&contribution.progress().await?))
 }
 
-/// `GET .../contributions/{site}/header`.
+/// The header of a contribution.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/contributions/{site}/header",
+    operation_id = "get_header",
+    responses((status = 200, description = "The header", body = Signed<Header>))
+)]
 pub(crate) async fn header(
     OfContribution(contribution): OfContribution,
 ) -> Result<Response, Refusal> {
     Ok(answer(&contribution.known()?.header))
 }
 
-/// `GET .../contributions/{site}/envelopes/{holder}`: the sealed bytes for that holder.
+/// What a contribution seals to one holder.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/contributions/{site}/envelopes/{holder}",
+    operation_id = "get_envelope",
+    responses(
+        (status = 200, description = "The sealed bytes", body = Bytes, content_type = "application/octet-stream")
+    )
+)]
 pub(crate) async fn envelope(
     OfContribution(contribution): OfContribution,
     OfHolder(holder): OfHolder,
@@ -98,8 +154,15 @@ pub(crate) async fn envelope(
     Ok(bytes(contribution.envelope(&holder).await?))
 }
 
-/// `GET .../headers?from=K`: those of the freeze's contributions, in its order, from the K-th on, as
-/// many as one message takes.
+/// The headers of the freeze's contributions, in its order, as many as one message takes. Ask again
+/// for the others.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/headers",
+    operation_id = "get_headers",
+    params(From),
+    responses((status = 200, description = "The headers", body = Headers))
+)]
 pub(crate) async fn frozen_headers(
     OfRound(round): OfRound,
     Parameters(From { from }): Parameters<From>,
@@ -107,8 +170,17 @@ pub(crate) async fn frozen_headers(
     Ok(answer(&round.frozen_headers(from)?))
 }
 
-/// `GET .../dealt/{holder}?from=K`: what the freeze's contributions seal to that holder, as many as
-/// one frame takes.
+/// What the freeze's contributions seal to one holder, in its order, as many as one frame takes.
+/// Ask again for the others.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/dealt/{holder}",
+    operation_id = "get_dealt",
+    params(From),
+    responses(
+        (status = 200, description = "A frame of envelopes", body = Bytes, content_type = "application/octet-stream")
+    )
+)]
 pub(crate) async fn dealt(
     OfRound(round): OfRound,
     OfHolder(holder): OfHolder,
@@ -118,7 +190,23 @@ pub(crate) async fn dealt(
     Ok(bytes(frame::encode(&EnvelopeFrame { envelopes })?))
 }
 
-/// `GET .../contributions/{site}/body`: the whole body or one range of it.
+/// The body of a contribution: all of it, or one range.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/contributions/{site}/body",
+    operation_id = "get_body",
+    params(
+        ("Range" = Option<String>, Header, description = "One range, `bytes=a-b`"),
+        ("If-Unmodified-Since" = Option<String>, Header, description = "A date: 412 if it changed since"),
+        ("If-Modified-Since" = Option<String>, Header, description = "A date: 304 if it did not change since"),
+    ),
+    responses(
+        (status = 200, description = "All of it", body = Bytes, content_type = "application/octet-stream"),
+        (status = 206, description = "The range", body = Bytes, content_type = "application/octet-stream"),
+        (status = 304, description = "Not changed since"),
+        (status = 412, description = "Changed since")
+    )
+)]
 pub(crate) async fn body(
     OfContribution(contribution): OfContribution,
     headers: HeaderMap,

@@ -3,7 +3,11 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use ringfence_crypto::statement::{DisputeEndorsement, VerdictEndorsement};
+use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{
+    Dispute, DisputeEndorsement, Endorses, Quorum, Verdict, VerdictEndorsement,
+};
 
 use super::opening::{listed, part_of, take};
 use crate::core::dispute::same_index;
@@ -12,8 +16,16 @@ use crate::core::refusal::Refusal;
 use crate::http::answer::answer;
 use crate::http::extract::{OfHolder, OfIndex, OfRound, OfSite, Stated, same_site};
 use crate::http::front::Front;
+use crate::http::openapi::{Bytes, Openings};
 
-/// `PUT .../disputes/{index}/endorsements/{holder}`.
+/// A key holder's word that the sum does not decode at a position.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/disputes/{index}/endorsements/{holder}",
+    operation_id = "put_dispute_endorsement",
+    request_body = Signed<Endorses<Dispute>>,
+    responses((status = 200, description = "The status of the round", body = RoundStatus))
+)]
 pub(crate) async fn endorse(
     OfRound(round): OfRound,
     OfIndex(index): OfIndex,
@@ -25,7 +37,13 @@ pub(crate) async fn endorse(
     Ok(answer(&round.dispute(endorsement).await?))
 }
 
-/// `GET .../disputes/{index}`: the certificate.
+/// The dispute with the endorsements of enough key holders.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/disputes/{index}",
+    operation_id = "get_dispute",
+    responses((status = 200, description = "The certified dispute", body = Quorum<Dispute>))
+)]
 pub(crate) async fn certified(
     OfRound(round): OfRound,
     OfIndex(index): OfIndex,
@@ -33,7 +51,14 @@ pub(crate) async fn certified(
     Ok(answer(&round.certified_dispute(index)?))
 }
 
-/// `PUT .../disputes/{index}/openings/{holder}`.
+/// A key holder's opening in a dispute, as a binary frame.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/disputes/{index}/openings/{holder}",
+    operation_id = "put_dispute_opening",
+    request_body(content = Bytes, content_type = "application/octet-stream"),
+    responses((status = 200, description = "The status of the round", body = RoundStatus))
+)]
 pub(crate) async fn post_functionals(
     State(front): State<Front>,
     OfRound(round): OfRound,
@@ -45,7 +70,13 @@ pub(crate) async fn post_functionals(
     take(&front, &round, (subject, holder), body).await
 }
 
-/// `GET .../disputes/{index}/openings`: the signed statements.
+/// The signed statements of the openings in a dispute.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/disputes/{index}/openings",
+    operation_id = "get_dispute_openings",
+    responses((status = 200, description = "The statements", body = Openings))
+)]
 pub(crate) async fn functionals(
     OfRound(round): OfRound,
     OfIndex(index): OfIndex,
@@ -53,7 +84,15 @@ pub(crate) async fn functionals(
     Ok(listed(&round, round.functionals(index)?))
 }
 
-/// `GET .../disputes/{index}/openings/{holder}/recipients/{site}`: that site's part.
+/// The part of an opening in a dispute that is sealed to one site, as a binary frame.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/disputes/{index}/openings/{holder}/recipients/{site}",
+    operation_id = "get_dispute_opening_part",
+    responses(
+        (status = 200, description = "The part", body = Bytes, content_type = "application/octet-stream")
+    )
+)]
 pub(crate) async fn functionals_part(
     OfRound(round): OfRound,
     OfIndex(index): OfIndex,
@@ -63,7 +102,14 @@ pub(crate) async fn functionals_part(
     part_of(&round, round.functionals(index)?, &holder, &site).await
 }
 
-/// `PUT .../verdicts/{index}/endorsements/{holder}`.
+/// A key holder's word on whose contribution has spoiled the sum.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/verdicts/{index}/endorsements/{holder}",
+    operation_id = "put_verdict_endorsement",
+    request_body = Signed<Endorses<Verdict>>,
+    responses((status = 200, description = "The status of the round", body = RoundStatus))
+)]
 pub(crate) async fn judge(
     OfRound(round): OfRound,
     OfIndex(index): OfIndex,
@@ -75,7 +121,13 @@ pub(crate) async fn judge(
     Ok(answer(&round.judge(endorsement).await?))
 }
 
-/// `GET .../verdicts/{index}`: the certificate.
+/// The verdict with the endorsements of enough key holders.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/verdicts/{index}",
+    operation_id = "get_verdict",
+    responses((status = 200, description = "The certified verdict", body = Quorum<Verdict>))
+)]
 pub(crate) async fn verdict(
     OfRound(round): OfRound,
     OfIndex(index): OfIndex,
@@ -83,7 +135,14 @@ pub(crate) async fn verdict(
     Ok(answer(&round.certified_verdict(index)?))
 }
 
-/// `PUT .../verdicts/{index}/openings/{holder}`.
+/// A key holder's opening of culprits' keys, as a binary frame.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/verdicts/{index}/openings/{holder}",
+    operation_id = "put_verdict_opening",
+    request_body(content = Bytes, content_type = "application/octet-stream"),
+    responses((status = 200, description = "The status of the round", body = RoundStatus))
+)]
 pub(crate) async fn post_keys(
     State(front): State<Front>,
     OfRound(round): OfRound,
@@ -95,7 +154,13 @@ pub(crate) async fn post_keys(
     take(&front, &round, (subject, holder), body).await
 }
 
-/// `GET .../verdicts/{index}/openings`: the signed statements.
+/// The signed statements of the openings of culprits' keys.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/verdicts/{index}/openings",
+    operation_id = "get_verdict_openings",
+    responses((status = 200, description = "The statements", body = Openings))
+)]
 pub(crate) async fn keys(
     OfRound(round): OfRound,
     OfIndex(index): OfIndex,
@@ -103,7 +168,15 @@ pub(crate) async fn keys(
     Ok(listed(&round, round.keys(index)?))
 }
 
-/// `GET .../verdicts/{index}/openings/{holder}/recipients/{site}`: that site's part.
+/// The part of an opening of culprits' keys that is sealed to one site, as a binary frame.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/verdicts/{index}/openings/{holder}/recipients/{site}",
+    operation_id = "get_verdict_opening_part",
+    responses(
+        (status = 200, description = "The part", body = Bytes, content_type = "application/octet-stream")
+    )
+)]
 pub(crate) async fn keys_part(
     OfRound(round): OfRound,
     OfIndex(index): OfIndex,

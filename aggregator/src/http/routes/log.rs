@@ -4,9 +4,10 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use ringfence_crypto::api::{InclusionQuery, MAX_PROOFS};
-use ringfence_crypto::log::LogHash;
+use ringfence_crypto::log::{ConsistencyProof, InclusionProof, LogHash};
 use ringfence_crypto::wire::json;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
@@ -17,7 +18,15 @@ use crate::http::front::Front;
 /// Most bytes of a query: 512 hashes of 67 bytes in JSON take 34 kB.
 const MAX_QUERY: usize = 64 << 10;
 
-/// `GET .../log/checkpoint`: a C2SP checkpoint, signed by the aggregator as a note.
+/// The checkpoint of the study's log, a signed note (C2SP tlog-checkpoint).
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/log/checkpoint",
+    operation_id = "get_checkpoint",
+    responses(
+        (status = 200, description = "The note", body = String, content_type = "text/plain")
+    )
+)]
 pub(crate) async fn checkpoint(OfStudy(study): OfStudy) -> Result<Response, Refusal> {
     let note = study.served.checkpoint()?;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -25,14 +34,24 @@ pub(crate) async fn checkpoint(OfStudy(study): OfStudy) -> Result<Response, Refu
 }
 
 /// Between which sizes.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sizes {
+    /// Leaves of the earlier log.
     from: u64,
+    /// Leaves of the later log.
     to: u64,
 }
 
-/// `GET .../log/consistency?from=&to=`.
+/// The proof that a later log begins with an earlier one.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/log/consistency",
+    operation_id = "get_consistency",
+    params(Sizes),
+    responses((status = 200, description = "The proof", body = ConsistencyProof))
+)]
 pub(crate) async fn consistency(
     OfStudy(study): OfStudy,
     Parameters(Sizes { from, to }): Parameters<Sizes>,
@@ -47,14 +66,24 @@ pub(crate) async fn consistency(
 }
 
 /// Which leaf, in the log of which size.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Leaf {
+    /// Leaves of the log.
     size: u64,
+    /// The leaf's hash.
     leaf: LogHash,
 }
 
-/// `GET .../log/inclusion?size=&leaf=`: the proof of one leaf, named by its hash.
+/// The proof that one leaf, named by its hash, is in the log.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/log/inclusion",
+    operation_id = "get_inclusion",
+    params(Leaf),
+    responses((status = 200, description = "The proof", body = InclusionProof))
+)]
 pub(crate) async fn inclusion(
     OfStudy(study): OfStudy,
     Parameters(Leaf { size, leaf }): Parameters<Leaf>,
@@ -63,8 +92,15 @@ pub(crate) async fn inclusion(
     Ok(answer(&proof))
 }
 
-/// `POST .../log/inclusion`: the proofs of up to [`MAX_PROOFS`] leaves, in the order asked. It
-/// changes nothing; the leaves would not fit into a URL.
+/// The proofs of up to 512 leaves, in the order asked. It changes nothing; the leaves would not fit
+/// into a URL.
+#[utoipa::path(
+    post,
+    path = "/v2/studies/{study}/log/inclusion",
+    operation_id = "ask_inclusions",
+    request_body = InclusionQuery,
+    responses((status = 200, description = "The proofs", body = Vec<InclusionProof>))
+)]
 pub(crate) async fn inclusions(
     State(front): State<Front>,
     OfStudy(study): OfStudy,

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use ringfence_crypto::api::{OpenedFrame, OpeningFrame};
 use ringfence_crypto::id::SiteId;
+use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Acknowledgement, Opening, Subject};
 use ringfence_crypto::wire::frame;
@@ -21,8 +22,17 @@ use crate::http::extract::{
     From, OfHolder, OfRound, OfSite, Parameters, Stated, binary, same_site,
 };
 use crate::http::front::Front;
+use crate::http::openapi::{Acknowledgements, Bytes, Openings};
 
-/// `PUT .../openings/{holder}`: the statement, the content, and its key sealed to every site.
+/// A key holder's opening of the sum, as a binary frame: the statement, the content, and its key
+/// sealed to every site.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/openings/{holder}",
+    operation_id = "put_opening",
+    request_body(content = Bytes, content_type = "application/octet-stream"),
+    responses((status = 200, description = "The status of the round", body = RoundStatus))
+)]
 pub(crate) async fn post(
     State(front): State<Front>,
     OfRound(round): OfRound,
@@ -47,7 +57,13 @@ pub(super) async fn take(
     Ok(answer(&round.take_opening(opening).await?))
 }
 
-/// `GET .../openings`: the signed statements.
+/// The signed statements of the openings of the sum.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/openings",
+    operation_id = "get_openings",
+    responses((status = 200, description = "The statements", body = Openings))
+)]
 pub(crate) async fn openings(OfRound(round): OfRound) -> Response {
     listed(&round, Subject::Sum)
 }
@@ -58,7 +74,15 @@ pub(super) fn listed(round: &LiveRound, subject: Subject) -> Response {
     answer(&all)
 }
 
-/// `GET .../openings/{holder}/recipients/{site}`: that site's part.
+/// The part of an opening of the sum that is sealed to one site, as a binary frame.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/openings/{holder}/recipients/{site}",
+    operation_id = "get_opening_part",
+    responses(
+        (status = 200, description = "The part", body = Bytes, content_type = "application/octet-stream")
+    )
+)]
 pub(crate) async fn part(
     OfRound(round): OfRound,
     OfHolder(holder): OfHolder,
@@ -67,8 +91,17 @@ pub(crate) async fn part(
     part_of(&round, Subject::Sum, &holder, &site).await
 }
 
-/// `GET .../opened/{site}?from=K`: that site's parts of the openings, from the K-th on, as many as
-/// one frame takes.
+/// The parts of the openings of the sum that are sealed to a site, as many as one binary frame takes.
+/// Ask again for the others.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/opened/{site}",
+    operation_id = "get_opened",
+    params(From),
+    responses(
+        (status = 200, description = "The parts", body = Bytes, content_type = "application/octet-stream")
+    )
+)]
 pub(crate) async fn opened(
     OfRound(round): OfRound,
     OfSite(site): OfSite,
@@ -87,13 +120,36 @@ pub(super) async fn part_of(
     Ok(bytes(frame::encode(&round.opening_part(subject, holder, site).await?)?))
 }
 
-/// `GET .../sum`: the whole sum or one range of it.
+/// The sum of the bodies: all of it, or one range.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/sum",
+    operation_id = "get_sum",
+    params(
+        ("Range" = Option<String>, Header, description = "One range, `bytes=a-b`"),
+        ("If-Unmodified-Since" = Option<String>, Header, description = "A date: 412 if it changed since"),
+        ("If-Modified-Since" = Option<String>, Header, description = "A date: 304 if it did not change since"),
+    ),
+    responses(
+        (status = 200, description = "All of it", body = Bytes, content_type = "application/octet-stream"),
+        (status = 206, description = "The range", body = Bytes, content_type = "application/octet-stream"),
+        (status = 304, description = "Not changed since"),
+        (status = 412, description = "Changed since")
+    )
+)]
 pub(crate) async fn sum(OfRound(round): OfRound, headers: HeaderMap) -> Result<Response, Refusal> {
     let sum = round.sum().await?;
     blob(&round, sum, &headers).await
 }
 
-/// `PUT .../acks/{site}`.
+/// What a site made of the opened sum.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/acks/{site}",
+    operation_id = "put_acknowledgement",
+    request_body = Signed<Acknowledgement>,
+    responses((status = 200, description = "The status of the round", body = RoundStatus))
+)]
 pub(crate) async fn acknowledge(
     OfRound(round): OfRound,
     OfSite(site): OfSite,
@@ -103,7 +159,13 @@ pub(crate) async fn acknowledge(
     Ok(answer(&round.acknowledge(acknowledgement).await?))
 }
 
-/// `GET .../agreed`: as many acknowledgements of one model as are needed.
+/// As many acknowledgements of one model as are needed: what the next round starts from.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/agreed",
+    operation_id = "get_agreed",
+    responses((status = 200, description = "The acknowledgements", body = Acknowledgements))
+)]
 pub(crate) async fn agreed(OfRound(round): OfRound) -> Result<Response, Refusal> {
     let standing = round.read();
     let agreed = standing.agreed().ok_or_else(|| {
@@ -117,7 +179,15 @@ pub(crate) async fn agreed(OfRound(round): OfRound) -> Result<Response, Refusal>
     Ok(answer(&agreed))
 }
 
-/// `GET .../acks`.
+/// What the sites made of the opened sum.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/acks",
+    operation_id = "get_acknowledgements",
+    responses(
+        (status = 200, description = "The acknowledgements", body = Acknowledgements)
+    )
+)]
 pub(crate) async fn acknowledgements(OfRound(round): OfRound) -> Response {
     let all: Vec<Signed<Acknowledgement>> = round.read().acknowledgements().cloned().collect();
     answer(&all)

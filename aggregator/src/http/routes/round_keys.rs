@@ -2,14 +2,28 @@
 
 use axum::response::Response;
 use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::RoundKeys;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::core::refusal::Refusal;
 use crate::http::answer::{answer, made};
 use crate::http::extract::{OfSite, OfStudy, Parameters, Stated, same_site};
+use crate::http::openapi::Nothing;
 
-/// `PUT /studies/{study}/round-keys/{site}`: the site's keys for coming rounds.
+/// A site's keys for coming rounds, sent by whichever site has them. A round's key is never
+/// replaced.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/round-keys/{site}",
+    operation_id = "put_round_keys",
+    request_body = Signed<RoundKeys>,
+    responses(
+        (status = 201, description = "They are in the log", body = Nothing),
+        (status = 200, description = "The same as before, which was known", body = Nothing)
+    )
+)]
 pub(crate) async fn publish(
     OfStudy(study): OfStudy,
     OfSite(site): OfSite,
@@ -20,13 +34,22 @@ pub(crate) async fn publish(
 }
 
 /// The round of interest.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OfRoundNumber {
+    /// The round.
     round: RoundNumber,
 }
 
-/// `GET /studies/{study}/round-keys/{site}?round=`: the statement that covers the round.
+/// A site's statement of keys that covers a round.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/round-keys/{site}",
+    operation_id = "get_round_keys",
+    params(OfRoundNumber),
+    responses((status = 200, description = "The statement", body = Signed<RoundKeys>))
+)]
 pub(crate) async fn fetch(
     OfStudy(study): OfStudy,
     OfSite(site): OfSite,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use ringfence_crypto::api::Returned;
+use ringfence_crypto::api::{Recovery, Returned, StudyStatus};
+use ringfence_crypto::statement::SignedStudy;
 use ringfence_crypto::wire::json;
 
 use crate::core::incoming::Incoming;
@@ -16,7 +17,17 @@ use crate::http::extract::{OfRecoveringStudy, OfStudy, Parameters};
 use crate::http::front::Front;
 use crate::http::routes::round::{MAX_WAIT, Wait};
 
-/// `POST /studies`: a signed study, of an administrator.
+/// Registers a study that all of its sites have signed.
+#[utoipa::path(
+    post,
+    path = "/v2/studies",
+    operation_id = "register_study",
+    request_body = SignedStudy,
+    responses(
+        (status = 201, description = "The study is registered", body = StudyStatus),
+        (status = 200, description = "The same as before, which was known", body = StudyStatus)
+    )
+)]
 pub(crate) async fn register(
     State(front): State<Front>,
     body: Incoming,
@@ -26,7 +37,13 @@ pub(crate) async fn register(
     Ok(made(created, &status))
 }
 
-/// `GET /studies/{study}`: the signed study as it was posted.
+/// The signed study, byte for byte as it was posted.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}",
+    operation_id = "get_study",
+    responses((status = 200, description = "The study", body = SignedStudy))
+)]
 pub(crate) async fn file(
     State(studies): State<Arc<Studies>>,
     OfRecoveringStudy(study): OfRecoveringStudy,
@@ -34,7 +51,14 @@ pub(crate) async fn file(
     Ok(raw_json(studies.file(study.served.id).await?))
 }
 
-/// `POST /studies/{study}/recovered`: signed statements that the aggregator lost.
+/// Gives signed statements back that the aggregator lost.
+#[utoipa::path(
+    post,
+    path = "/v2/studies/{study}/recovered",
+    operation_id = "return_statements",
+    request_body = Vec<Returned>,
+    responses((status = 200, description = "What is still missing", body = Recovery))
+)]
 pub(crate) async fn recover(
     State(front): State<Front>,
     OfRecoveringStudy(study): OfRecoveringStudy,
@@ -46,18 +70,31 @@ pub(crate) async fn recover(
     Ok(answer(&study.take_back(statements).await?))
 }
 
-/// `GET /studies/{study}/recovered`: what the aggregator lost.
+/// Which acknowledged statements the aggregator lost.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/recovered",
+    operation_id = "get_recovery",
+    responses((status = 200, description = "What is missing", body = Recovery))
+)]
 pub(crate) async fn lost(OfRecoveringStudy(study): OfRecoveringStudy) -> Response {
     answer(&study.recovery())
 }
 
-/// `GET /studies/{study}/status?wait=30&after=ROUNDS`: the status, once more rounds are open or the
-/// wait is over.
+/// How many rounds are open, and where the last one stands: at once, or once more than `after`
+/// rounds are open or `wait` seconds are over.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/status",
+    operation_id = "get_study_status",
+    params(Wait),
+    responses((status = 200, description = "The status of the study", body = StudyStatus))
+)]
 pub(crate) async fn status(
     OfStudy(study): OfStudy,
-    Parameters(Wait { wait, after }): Parameters<Wait<u32>>,
+    Parameters(Wait { wait, after }): Parameters<Wait>,
 ) -> Response {
-    if let Some(after) = after {
+    if let Some(after) = after.map(|after| u32::try_from(after).unwrap_or(u32::MAX)) {
         study.news(after, Duration::from_secs(wait.min(MAX_WAIT))).await;
     }
     answer(&study.status())
