@@ -22,7 +22,8 @@ impl Site {
     ) -> Result<Signed<Manifest>, SiteError> {
         // Rounds are checked from the last one that is on disk: each stands on the one before. Upwards,
         // so that a round that does not exist ends it at the first one that is missing.
-        let known = self.journal.last_manifest(self.study_id, round)?;
+        // Or from one whose certificate a power cut has taken: it is asked for again.
+        let known = self.journal.first_to_check(self.study_id, round)?;
         let mut first = known.unwrap_or(RoundNumber::FIRST);
         while first < round {
             self.checked_manifest(first).await?;

@@ -116,7 +116,7 @@ impl Site {
                 journal.logged(&statement.statement, &proof)?;
             }
         }
-        Ok(())
+        Ok(journal.sync_noted()?)
     }
 
     /// Refuses to leave rounds without keys because of a number that nobody signs: that a round is the
