@@ -37,6 +37,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Writes a file that is whole after a crash, or as it was ([`ringfence_durable::write_whole`]).
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    ringfence_durable::write_whole(path, bytes, Readers::Usual)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Writes one of many results, whole or not at all; not synced ([`ringfence_durable::write_result`]).
 pub(crate) fn write_result(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     ringfence_durable::write_result(path, bytes)

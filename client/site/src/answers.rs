@@ -112,7 +112,10 @@ impl Site {
         let manifest = spoiled.manifest;
         let journal = self.journal.round(self.study_id, manifest.round)?;
         let bytes = match journal.opening(place)? {
-            Some(bytes) => bytes,
+            Some(bytes) => {
+                journal.sync()?;
+                bytes
+            }
             None => {
                 let left = spoiled.left();
                 let named: Vec<_> =

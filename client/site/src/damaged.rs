@@ -15,30 +15,28 @@ impl Site {
         for damaged in keys.damaged()? {
             let site = damaged.site.as_ref().unwrap_or(self.id());
             let fetched = self.transport.round_keys(self.study_id, site, damaged.first_round).await;
-            let DamagedKeys { path, damage, .. } = damaged;
-            put_back(damage, fetched, |fetched| keys.put_back(&path, fetched))?;
+            let DamagedKeys { name, damage, .. } = damaged;
+            put_back(damage, fetched, |fetched| keys.put_back(&name, fetched))?;
         }
         for journal in self.journal.kept_rounds(self.study_id)? {
             let Some(round) = journal.number() else { continue };
             let at = self.at(round);
             if let Err(damage) = journal.manifest() {
                 put_back(damage, at.manifest().await, |fetched| {
-                    journal.put_back("manifest.json", fetched)
+                    journal.put_back("manifest", fetched)
                 })?;
             }
             if let Err(damage) = journal.freeze() {
-                put_back(damage, at.freeze().await, |fetched| {
-                    journal.put_back("freeze.json", fetched)
-                })?;
+                put_back(damage, at.freeze().await, |fetched| journal.put_back("freeze", fetched))?;
             }
             if let Err(damage) = journal.closing() {
                 put_back(damage, at.closing().await, |fetched| {
-                    journal.put_back("closing.json", fetched)
+                    journal.put_back("closing", fetched)
                 })?;
             }
             if let Err(damage) = journal.receipt() {
                 let receipt = at.progress(self.id()).await.map(|progress| progress.receipt);
-                put_back(damage, receipt, |fetched| journal.put_back("receipt.json", fetched))?;
+                put_back(damage, receipt, |fetched| journal.put_back("receipt", fetched))?;
             }
             if let Err(damage) = journal.certificate() {
                 // Endorsements may have come since, so it may be another file. One that is missing is

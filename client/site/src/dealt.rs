@@ -43,6 +43,7 @@ impl Site {
         }
         let journal = self.journal.round(self.study_id, round)?;
         if let Some(review) = journal.review()? {
+            journal.sync()?;
             return Ok((Vec::new(), self.send_review(round, &review).await?));
         }
         let (freeze, trust) = (self.freeze(manifest).await?, self.trust_before(round)?);

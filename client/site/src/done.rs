@@ -129,6 +129,12 @@ impl Done<'_> {
         self.site.study.weighting.weighted(self.opened.mean().to_vec(), self.places())
     }
 
+    /// The same, taken out of what was opened: a large mean is needed once.
+    pub fn take_mean(&mut self) -> Vec<f32> {
+        let mean = self.opened.take_mean();
+        self.site.study.weighting.weighted(mean, self.places())
+    }
+
     /// How precise the mean is, over the sites that are in it.
     pub fn precision(&self) -> Precision {
         Precision::of(&self.site.study, self.places())

@@ -257,7 +257,8 @@ impl Site {
         };
         let round = certificate.closing.statement.round;
         let signed = self.identity.sign(statement);
-        // Kept, to be sent back should the aggregator lose it.
+        // Kept, to be sent back should the aggregator lose it. Not synced for it: whenever the round is
+        // finished again, these are the same bytes.
         self.journal.round(self.study_id, round)?.save_acknowledgement(&signed)?;
         let status = self.at(round).put_acknowledgement(&signed).await?;
         self.note(&status);

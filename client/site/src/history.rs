@@ -25,7 +25,8 @@ impl Site {
     ) -> Result<Signed<Manifest>, SiteError> {
         // Rounds are checked from the last one that is on disk: each stands on the one before. Upwards,
         // so that a round that does not exist ends it at the first one that is missing.
-        let known = self.journal.last_manifest(self.study_id, round)?;
+        // Or from one whose certificate a power cut has taken: it is asked for again.
+        let known = self.journal.first_to_check(self.study_id, round)?;
         let mut first = known.unwrap_or(RoundNumber::FIRST);
         while first < round {
             self.checked_manifest(first).await?;
@@ -209,8 +210,9 @@ impl Site {
             if is_over || status.acknowledged.len() >= usize::from(needed) {
                 let agreeing = self.agreeing(last, closing, &own).await?;
                 if agreeing >= usize::from(needed) {
+                    self.settle(last)?;
                     *self.agreed_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(agreed);
-                    return self.settle(last);
+                    return Ok(());
                 }
                 if is_over {
                     return Err(SiteError::NotAgreed { round: last, needed, agreeing });

@@ -53,6 +53,7 @@ impl Site {
             let site = self.id().clone();
             return Err(HolderError::NoHolder { site, round }.into());
         }
+        self.recall_receipt(&journal).await?;
         let mut holder = self.holder()?;
         holder.takes_part(&manifest)?;
         if let Err(left_out) = self.names_own_round_key(&manifest) {
@@ -81,7 +82,10 @@ impl Site {
             return Ok(HoldReport { complaints, opened: false, cheated_by: Vec::new() });
         }
         let frame = match journal.opening(Openings::Sum)? {
-            Some(frame) => frame,
+            Some(frame) => {
+                journal.sync()?;
+                frame
+            }
             None => {
                 let set = holder.may_open(&manifest, &certificate)?;
                 let named: Vec<(SiteId, HeaderId)> =
@@ -171,8 +175,10 @@ impl Site {
         }
         let endorsement = match decision? {
             Decision::Repeat(endorsement) => {
-                // After a crash it may not be there.
-                journal.save_closing(&closing)?;
+                if journal.closing()?.is_none() {
+                    journal.save_closing(&closing)?;
+                }
+                journal.sync()?;
                 endorsement
             }
             Decision::Fresh(endorsement) => {

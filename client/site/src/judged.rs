@@ -51,8 +51,10 @@ impl Site {
 
     /// Trust before a round whose manifest is on disk: that manifest names it.
     pub(crate) fn trust_before(&self, round: RoundNumber) -> Result<Trust, SiteError> {
-        let Some(last) = round.before() else { return Ok(Trust::default()) };
-        let known = self.journal.round(self.study_id, last)?.trust()?;
+        if round == RoundNumber::FIRST {
+            return Ok(Trust::default());
+        }
+        let known = self.journal.round(self.study_id, round)?.trust_before()?;
         known.ok_or(SiteError::NoManifest(round))
     }
 
@@ -63,7 +65,7 @@ impl Site {
         certificate: &Certificate,
     ) -> Result<Trust, SiteError> {
         let journal = self.journal.round(self.study_id, round)?;
-        if let Some(known) = journal.trust()? {
+        if let Some(known) = self.final_trust(round)? {
             return Ok(known);
         }
         let judged = match journal.judged_trust()? {
@@ -78,6 +80,11 @@ impl Site {
         Ok(proceedings.bar(judged))
     }
 
+    /// Trust after a round, once the next manifest, which names it, is on disk.
+    fn final_trust(&self, round: RoundNumber) -> Result<Option<Trust>, SiteError> {
+        Ok(self.journal.round(self.study_id, round.next())?.trust_before()?)
+    }
+
     /// Keeps the trust after a round, which the next manifest names: it is final. The round's reviews
     /// are needed no more then, unless they show others why trust has changed.
     pub(crate) fn trust_is_final(
@@ -90,7 +97,7 @@ impl Site {
             // First: once trust is kept, nobody comes back to delete them.
             journal.delete_reviews()?;
         }
-        Ok(journal.save_trust(trust)?)
+        Ok(self.journal.round(self.study_id, round.next())?.save_trust_before(trust)?)
     }
 
     /// The reviews that a closing lists: those on disk, or fetched ones, which are kept until the
@@ -108,7 +115,7 @@ impl Site {
         let mut reviews = self.at(closing.round).reviews().await?;
         if are_listed(&reviews) {
             reviews.retain(|review| closing.reviews.contains(&review.id()));
-            if journal.trust()?.is_none() {
+            if self.final_trust(closing.round)?.is_none() {
                 journal.save_reviews(&reviews)?;
             }
         }
@@ -137,7 +144,7 @@ impl Site {
         let mut changed_by = None;
         if judgement.trust != trust {
             // With the freeze and the certificate, which are kept too, they show others why.
-            journal.save_reviews(&reviews)?;
+            journal.keep_reviews(&reviews)?;
             changed_by = Some(journal.reviews_file());
         }
         let late = Mutex::default();

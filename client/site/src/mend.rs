@@ -168,6 +168,7 @@ impl Site {
         let keys = self.journal.round_keys(self.study_id)?.kept()?;
         statements.extend(keys.into_iter().map(Returned::RoundKeys));
         for journal in self.journal.kept_rounds(self.study_id)? {
+            journal.sync()?;
             statements.extend(self.held(&journal)?);
         }
         let of = |statement: Returned| Some((statement.entry()?.leaf(), statement));

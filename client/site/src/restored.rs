@@ -267,7 +267,7 @@ pub(crate) fn unanswered(recalled: &Recalled) -> String {
             "; {site} says round {round}, and the round before is not shown to be certified: {site} lies, or the aggregator withholds that certificate"
         );
     }
-    let number = "ask every other site (and not the aggregator) for the highest round that it knows, the last folder in its STATE/studies/<study>/rounds that holds a manifest.json, and give one more than the highest by `ringfence restored --through N`";
+    let number = "ask every other site (and not the aggregator) for the highest round that it knows, the number of the last file in its STATE/studies/<study>/rounds that ends in .journal, and give one more than the highest by `ringfence restored --through N`";
     match recalled.can_suffice() {
         true => {
             text + "; the others answer while they run: go on waiting by `ringfence restored --continue`, or "

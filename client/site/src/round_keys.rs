@@ -84,6 +84,7 @@ impl Site {
             };
             digests.push(known);
         }
+        journal.sync_noted()?;
         Ok(digests)
     }
 
@@ -179,6 +180,7 @@ impl Site {
             }
             statements.extend(keys);
         }
+        journal.sync_noted()?;
         Ok(HolderKeys::resolve(&self.study, manifest, &statements)?)
     }
 

@@ -121,6 +121,7 @@ impl Site {
                 }
                 Decision::Repeat(dispute) => dispute,
             };
+            self.journal.round(self.study_id, round)?.sync()?;
             let put = self.at(round).put_dispute(&endorse_dispute(&self.identity, dispute)).await;
             self.taken_or(put, round, disputed).await?;
         }
@@ -154,6 +155,7 @@ impl Site {
                 }
                 Decision::Repeat(verdict) => verdict,
             };
+            self.journal.round(self.study_id, round)?.sync()?;
             let endorsement = endorse_verdict(&self.identity, verdict);
             let put = self.at(round).put_verdict(index, &endorsement).await;
             self.taken_or(put, round, judged).await?;

@@ -48,7 +48,7 @@ impl Mean {
         let round = which_round(&site, self.round).await?;
         let joined = site.join(round).await?;
         joined.check_base(model::id(&base))?;
-        let done = match joined.finish().await? {
+        let mut done = match joined.finish().await? {
             RoundEnd::Done(done) => done,
             RoundEnd::Aborted(abort) => bail!("there is no mean: {abort}"),
         };
@@ -61,13 +61,13 @@ impl Mean {
         for line in done.findings().to_string().lines() {
             println!("round {round}: {line}");
         }
-        let mean = Weights::from_values(&base.shapes(), done.mean())?;
-        let model = base.add(&mean)?;
-        drop(base);
+        let mean = Weights::from_values(&base.shapes(), done.take_mean())?;
+        let model = base.plus(&mean)?;
         let precision = done.precision();
         let recorded = serde_json::to_string(&precision)?;
-        mean.save_with(&self.out, &[(PRECISION, &recorded)])?;
-        model.save(&self.model_out)?;
+        // It is what the model has and its base has not.
+        mean.save_unsynced(&self.out, &[(PRECISION, &recorded)])?;
+        model.save_whole(&self.model_out)?;
         let (sites, noise) = (done.opened.sites, done.opened.noise);
         done.acknowledge(model::id(&model)).await?;
         println!(

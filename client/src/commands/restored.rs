@@ -12,9 +12,9 @@ pub(crate) struct Restored {
     #[command(flatten)]
     member: Member,
     /// Abstain through this round, by the operator's own word: ask every other site (not the
-    /// aggregator) for the highest round that it knows, the last folder in its
-    /// STATE/studies/STUDY/rounds that holds a manifest.json, and give one more than the highest. It
-    /// is never taken back by a smaller one.
+    /// aggregator) for the highest round that it knows, the number of the last
+    /// file in its STATE/studies/STUDY/rounds that ends in .journal, and give one more than the highest.
+    /// It is never taken back by a smaller one.
     #[arg(long, conflicts_with = "continue_waiting")]
     through: Option<RoundNumber>,
     /// Go on waiting for the answers to the last run's question. Never after another restore.

@@ -316,7 +316,7 @@ async fn what_a_site_fails_at_is_said_while_it_goes_on_as_key_holder() {
         if line.contains("reading the images") {
             // Where the state takes a file of this name, there is a folder.
             let state = folder.join("state-a/studies").join(&digest);
-            std::fs::create_dir_all(state.join("rounds/000000/base-model.json")).unwrap();
+            std::fs::create_dir_all(state.join("rounds/000000.body.bin")).unwrap();
         }
         let failed = line.contains("round 0: this site's own part has failed: state-a/studies/");
         said.push(line);

@@ -1,14 +1,18 @@
 //! Weights as safetensors files.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::io::{BufWriter, IntoInnerError, Write};
 use std::path::Path;
 
-use ringfence_durable::Readers;
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use ringfence_durable::{Readers, Unfinished};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 
 use crate::error::WeightsError;
 use crate::tensors::{Values, Weights};
+
+/// Bytes that are written at a time.
+const BUFFER: usize = 1 << 20;
 
 impl Weights {
     /// Reads a safetensors file whose tensors are all 32-bit floats.
@@ -61,31 +65,66 @@ impl Weights {
     /// # Errors
     /// As [`Weights::save`].
     pub fn save_with(&self, path: &Path, metadata: &[(&str, &str)]) -> Result<(), WeightsError> {
+        self.put_with(path, metadata, Unfinished::replace)
+    }
+
+    /// Writes a safetensors file that can be made again: after a crash it is whole, or as it was
+    /// before, for its name is not synced.
+    ///
+    /// # Errors
+    /// As [`Weights::save`].
+    pub fn save_whole(&self, path: &Path) -> Result<(), WeightsError> {
+        self.put_with(path, &[], |file| file.put().map(drop))
+    }
+
+    /// Writes a safetensors file beside another one that says more, and syncs nothing: a power cut may
+    /// leave an empty file.
+    ///
+    /// # Errors
+    /// As [`Weights::save`].
+    pub fn save_unsynced(
+        &self,
+        path: &Path,
+        metadata: &[(&str, &str)],
+    ) -> Result<(), WeightsError> {
+        self.put_with(path, metadata, Unfinished::put_unsynced)
+    }
+
+    fn put_with(
+        &self,
+        path: &Path,
+        metadata: &[(&str, &str)],
+        put: impl FnOnce(Unfinished) -> std::io::Result<()>,
+    ) -> Result<(), WeightsError> {
         let format = |source| WeightsError::Format { path: path.to_path_buf(), source };
+        let header = self.header(metadata).map_err(format)?;
+        let write = || {
+            let mut file = BufWriter::with_capacity(BUFFER, Unfinished::new(path, Readers::Usual)?);
+            file.write_all(&(header.len() as u64).to_le_bytes())?;
+            file.write_all(&header)?;
+            // A large model has no second copy of its values in memory.
+            for value in self.values() {
+                file.write_all(&value.to_le_bytes())?;
+            }
+            put(file.into_inner().map_err(IntoInnerError::into_error)?)
+        };
+        write().map_err(|source| file_error(path, "write", source))
+    }
+
+    /// What a file begins with, behind its length: JSON, with spaces up to a multiple of eight.
+    fn header(&self, metadata: &[(&str, &str)]) -> Result<Vec<u8>, SafeTensorError> {
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let metadata = (!metadata.is_empty()).then(|| metadata.iter().map(text).collect());
-        // Beside the file, the bytes of one tensor at a time.
-        let file = safetensors::serialize(&self.tensors, metadata).map_err(format)?;
-        ringfence_durable::write(path, &file, Readers::Usual)
-            .map_err(|source| file_error(path, "write", source))
-    }
-}
-
-impl View for &Values {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
-    }
-
-    fn data_len(&self) -> usize {
-        self.values.len() * size_of::<f32>()
+        let (mut infos, mut end) = (Vec::with_capacity(self.tensors.len()), 0);
+        for (name, tensor) in &self.tensors {
+            let (start, shape) = (end, tensor.shape.clone());
+            end += size_of::<f32>() * tensor.values.len();
+            let info = TensorInfo { dtype: Dtype::F32, shape, data_offsets: (start, end) };
+            infos.push((name.clone(), info));
+        }
+        let mut header = serde_json::to_vec(&Metadata::new(metadata, infos)?)?;
+        header.resize(header.len().next_multiple_of(size_of::<u64>()), b' ');
+        Ok(header)
     }
 }
 
@@ -116,6 +155,20 @@ mod tests {
         let bits = |weights: &Weights| weights.values().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(&back), bits(&model));
         assert_eq!(back.shapes(), model.shapes());
+        // To the byte as the format's own crate writes it.
+        let texts = std::collections::HashMap::from([("key".to_owned(), "\u{e9}".to_owned())]);
+        let views = model.tensors.iter().map(|(name, tensor)| {
+            let bytes: Vec<u8> =
+                tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (name.clone(), tensor.shape.clone(), bytes)
+        });
+        let views: Vec<_> = views.collect();
+        let views = views.iter().map(|(name, shape, bytes)| {
+            (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        });
+        let expected = safetensors::serialize(views, Some(texts)).unwrap();
+        model.save_with(&path, &[("key", "\u{e9}")]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), expected);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -138,12 +138,25 @@ impl Weights {
         Ok(sum)
     }
 
+    /// The same as [`Weights::add`], in the memory of these weights: a large model needs it once.
+    ///
+    /// # Errors
+    /// As [`Weights::add`].
+    pub fn plus(mut self, update: &Self) -> Result<Self, WeightsError> {
+        self.check_same(update)?;
+        for (mine, theirs) in self.tensors.values_mut().zip(update.tensors.values()) {
+            mine.values.iter_mut().zip(&theirs.values).for_each(|(value, add)| *value += add);
+        }
+        self.check_finite()?;
+        Ok(self)
+    }
+
     /// Checks that `update` has the same names and shapes.
     ///
     /// # Errors
     /// [`WeightsError::Missing`] or [`WeightsError::Shape`], naming the tensor.
     pub(crate) fn check_same(&self, update: &Self) -> Result<(), WeightsError> {
-        self.combine(update, "base", "update", |base, _| base).map(drop)
+        self.check_shapes(update, "base", "update")
     }
 
     /// Checks that every value is a finite number.
@@ -167,6 +180,22 @@ impl Weights {
         theirs: &'static str,
         with: impl Fn(f32, f32) -> f32,
     ) -> Result<Self, WeightsError> {
+        self.check_shapes(other, ours, theirs)?;
+        let pairs = self.tensors.iter().zip(other.tensors.values());
+        let combined = pairs.map(|((name, left), right)| {
+            let values = left.values.iter().zip(&right.values).map(|(l, r)| with(*l, *r)).collect();
+            (name.clone(), Values { shape: left.shape.clone(), values })
+        });
+        Ok(Self { tensors: combined.collect() })
+    }
+
+    /// Checks that another has the same names and shapes.
+    fn check_shapes(
+        &self,
+        other: &Self,
+        ours: &'static str,
+        theirs: &'static str,
+    ) -> Result<(), WeightsError> {
         let missing = |tensor: &String, present, absent| WeightsError::Missing {
             tensor: tensor.clone(),
             present,
@@ -175,7 +204,6 @@ impl Weights {
         if let Some(name) = other.tensors.keys().find(|name| !self.tensors.contains_key(*name)) {
             return Err(missing(name, theirs, ours));
         }
-        let mut tensors = BTreeMap::new();
         for (name, left) in &self.tensors {
             let right = other.tensors.get(name).ok_or_else(|| missing(name, ours, theirs))?;
             if left.shape != right.shape {
@@ -185,10 +213,8 @@ impl Weights {
                     found: right.shape.clone(),
                 });
             }
-            let values = left.values.iter().zip(&right.values).map(|(l, r)| with(*l, *r)).collect();
-            tensors.insert(name.clone(), Values { shape: left.shape.clone(), values });
         }
-        Ok(Self { tensors })
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod advice;
 pub mod place;
+mod syncs;
 pub mod text;
 
 use std::fs::{self, File};
@@ -15,6 +16,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 pub use advice::{advice, advice_on_room};
+pub use syncs::Syncs;
 use tempfile::NamedTempFile;
 
 /// How the names of files begin that are still being written.
@@ -37,6 +39,17 @@ pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let mut file = Unfinished::new(path, readers)?;
     file.write_all(bytes)?;
     file.replace()
+}
+
+/// Writes a file; one that is there is replaced. After a crash it is whole, or as it was: its name is
+/// not synced. For what can be made again, and is at hand whole or not at all.
+///
+/// # Errors
+/// What the operating system says; the file is then as it was.
+pub fn write_whole(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let mut file = Unfinished::new(path, readers)?;
+    file.write_all(bytes)?;
+    file.put().map(drop)
 }
 
 /// Writes a file that must not be there yet: a decision is made once. Durable when it returns.
@@ -95,7 +108,7 @@ impl Unfinished {
     /// # Errors
     /// What the operating system says.
     pub fn put(self) -> io::Result<PathBuf> {
-        self.file.as_file().sync_all()?;
+        self.sync()?;
         self.file.persist(&self.path)?;
         Ok(self.path)
     }
@@ -113,9 +126,25 @@ impl Unfinished {
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`], or what the operating system says.
     pub fn put_new(self) -> io::Result<PathBuf> {
-        self.file.as_file().sync_all()?;
+        self.sync()?;
         self.file.persist_noclobber(&self.path)?;
         Ok(self.path)
+    }
+
+    /// Brings the file to its place, in the place of one that is there, and syncs nothing: for what can
+    /// be made again. A power cut may leave an empty file.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn put_unsynced(self) -> io::Result<()> {
+        self.file.persist(&self.path)?;
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        syncs::synced(&self.path, self.file.as_file());
+        Ok(())
     }
 }
 
@@ -195,7 +224,9 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// What the operating system says.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    File::open(from)?.sync_all()?;
+    let file = File::open(from)?;
+    file.sync_all()?;
+    syncs::synced(from, &file);
     fs::rename(from, to)?;
     sync_folder_of(to)
 }
@@ -204,8 +235,23 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the operating system says.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = File::open(path)?;
+    folder.sync_all()?;
+    syncs::synced(path, &folder);
+    Ok(())
+}
+
+/// Makes the bytes and the length of a file durable that is written in its place; `path` is where it
+/// lies. Its name is durable once its folder is synced.
+///
+/// # Errors
+/// What the operating system says. What was written since the last sync may be lost then, although it
+/// can be read: it must not be relied upon, and another sync that succeeds does not bring it back.
+pub fn sync_data(path: &Path, file: &File) -> io::Result<()> {
+    file.sync_data()?;
+    syncs::synced(path, file);
+    Ok(())
 }
 
 /// Makes what was created, renamed or removed in the folder of `path` durable.

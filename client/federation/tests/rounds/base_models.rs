@@ -8,7 +8,7 @@ use ringfence_crypto::statement::{Manifest, SignedStudy};
 use ringfence_crypto::wire::json;
 use ringfence_keys::duties::contributor::RuleError;
 use ringfence_site::transport::Transport;
-use ringfence_site::{Site, SiteError, model};
+use ringfence_site::{Journal, Site, SiteError, model};
 use ringfence_weights::Weights;
 
 use crate::liar;
@@ -17,7 +17,7 @@ use crate::trio::{Trio, VALUES, finish, update};
 #[tokio::test(flavor = "multi_thread")]
 async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
     let trio = Trio::start().await;
-    let mut sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
+    let sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
     // Round 0: one contribution is too few; the abort is certified by all three.
     sites[0].open_round(trio.base, 2).await.unwrap();
     trio.contribute(&sites[1], 1, RoundNumber(0)).await.unwrap();
@@ -43,13 +43,14 @@ async fn one_opened_set_per_base_model_and_a_certified_abort_in_between() {
             transport.round(study, RoundNumber(round)).manifest().await.unwrap().statement;
         assert_eq!(manifest.holder_keys.iter().flatten().count(), named, "round {round}");
     }
+    drop(sites);
     for k in 0..3 {
-        let secret = |round: u32| {
-            let keys = format!("state-{k}/studies/{study}/round-keys/{round:06}.secret");
-            trio.folder.path().join(keys).exists()
-        };
+        let journal = Journal::open(&trio.folder.path().join(format!("state-{k}"))).unwrap();
+        let secrets = journal.round_keys(study).unwrap().secret_rounds().unwrap();
+        let secret = |round: u32| secrets.contains(&RoundNumber(round));
         assert!(secret(2) && !secret(1) && !(k == 0 && secret(0)), "site {k}");
     }
+    let mut sites: Vec<Site> = (0..3).map(|k| trio.site(k)).collect();
 
     // Round 2 on the base model of round 1: an honest initiator does not open it ...
     let refused = sites[2].open_round(trio.base, 600).await.unwrap_err();

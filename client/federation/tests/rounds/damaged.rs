@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use ringfence_crypto::id::RoundNumber;
-use ringfence_site::{JournalError, RoundEnd, Site, SiteError};
+use ringfence_site::{Journal, JournalError, RoundEnd, Site, SiteError};
 
 use crate::trio::{Trio, finish, next_model};
 
@@ -15,11 +15,22 @@ fn state(trio: &Trio, k: usize) -> PathBuf {
     trio.folder.path().join(format!("state-{k}/studies")).join(trio.study_id().to_string())
 }
 
-/// Flips the lowest bit of a byte: of a digit it leaves another digit.
-fn flip(path: &PathBuf, place: usize) {
-    let mut bytes = std::fs::read(path).unwrap();
+/// Flips the lowest bit of a digit in a record of a journal, the last one: that leaves another digit.
+fn flip(journal: &PathBuf, record: &str) {
+    let mut bytes = std::fs::read(journal).unwrap();
+    // Its header stands before its name, and says how long it is.
+    let is_named = |at: &usize| {
+        bytes[*at..].starts_with(record.as_bytes())
+            && bytes[at - 80..].starts_with(b"RFJ1")
+            && usize::from(bytes[at - 75]) == record.len()
+    };
+    let name = (80..bytes.len()).rfind(is_named).unwrap();
+    let length = u64::from_le_bytes(*bytes[name - 72..].first_chunk().unwrap());
+    let start = name + record.len();
+    let held = &bytes[start..start + usize::try_from(length).unwrap()];
+    let place = start + held.iter().rposition(u8::is_ascii_digit).unwrap();
     bytes[place] ^= 1;
-    std::fs::write(path, bytes).unwrap();
+    std::fs::write(journal, bytes).unwrap();
 }
 
 async fn contributed(trio: &Trio, sites: &[Site]) {
@@ -37,17 +48,15 @@ async fn a_holder_whose_round_secret_is_damaged_accuses_nobody() {
     let trio = Trio::start_of(5, |draft| draft.review_seconds = 4).await;
     let sites: Vec<Site> = (0..5).map(|k| trio.site(k)).collect();
     contributed(&trio, &sites).await;
-    let secret = state(&trio, 4).join("round-keys/000000.secret");
-    let whole = std::fs::read(&secret).unwrap();
+    let journal = state(&trio, 4).join("study.journal");
     // The secret is hexadecimal still, and another one.
-    let place = whole.iter().position(u8::is_ascii_digit).unwrap();
-    flip(&secret, place);
+    flip(&journal, "secret-000000");
     let (damaged, others) = sites.split_last().unwrap();
     let holding = join_all(others.iter().map(|site| site.hold(FIRST)));
     let (error, held) = tokio::join!(damaged.hold(FIRST), holding);
     let error = error.unwrap_err();
     let is_named = matches!(&error, SiteError::Journal(JournalError::RoundSecret { .. }));
-    assert!(is_named && error.to_string().contains("000000.secret is damaged"), "{error}");
+    assert!(is_named && error.to_string().contains("secret-000000 is damaged"), "{error}");
     for report in held {
         assert!(report.unwrap().opened);
     }
@@ -76,35 +85,36 @@ async fn a_damaged_statement_is_fetched_again_or_named() {
     for held in join_all(sites.iter().map(|site| site.hold(FIRST))).await {
         held.unwrap();
     }
-    let round = state(&trio, 2).join("rounds/000000");
-    let statements = [
-        "manifest.json",
-        "freeze.json",
-        "closing.json",
-        "receipt.json",
-        "certificate.json",
-        "../../round-keys/000000.json",
-        "../../round-keys/a.000000.seen",
-    ];
-    let whole = statements.map(|name| std::fs::read(round.join(name)).unwrap());
-    for (name, whole) in statements.iter().zip(&whole) {
-        // A digit within the signature, the last string of each.
-        let digit = whole.iter().rposition(u8::is_ascii_digit).unwrap();
-        flip(&round.join(name), digit);
+    let mut sites = sites;
+    drop(sites.pop());
+    let kept = || {
+        let journal = Journal::open(&trio.folder.path().join("state-2")).unwrap();
+        let of_round = journal.round(trio.study_id(), FIRST).unwrap();
+        let keys = journal.round_keys(trio.study_id()).unwrap().kept().unwrap();
+        let (manifest, freeze) = (of_round.manifest().unwrap(), of_round.freeze().unwrap());
+        (manifest, freeze, of_round.closing().unwrap(), of_round.receipt().unwrap(), keys)
+    };
+    let whole = kept();
+    let (study, rounds) = (state(&trio, 2).join("study.journal"), state(&trio, 2).join("rounds"));
+    let of_round = rounds.join("000000.journal");
+    // A digit within the signature, the last string of each.
+    for statement in ["manifest", "freeze", "closing", "receipt", "certificate"] {
+        flip(&of_round, statement);
     }
+    for statement in ["keys-000000", "seen-000000-a"] {
+        flip(&study, statement);
+    }
+    sites.push(trio.site(2));
     let means = finish(&sites, FIRST).await;
     assert!(means.iter().all(|mean| *mean == means[0]) && !means[0].is_empty());
-    assert!(!round.join("evidence.json").exists());
-    for (name, whole) in statements.iter().zip(&whole) {
-        let now = std::fs::read(round.join(name)).unwrap();
-        assert!(now == *whole || *name == "certificate.json", "{name}");
-    }
+    assert!(!rounds.join("000000.evidence.json").exists());
+    drop(sites.pop());
+    assert_eq!(kept(), whole);
+    sites.push(trio.site(2));
     // What no aggregator has is named.
-    let digits = std::fs::read(round.join("endorsement.json")).unwrap();
-    let digit = digits.iter().position(u8::is_ascii_digit).unwrap();
-    flip(&round.join("endorsement.json"), digit);
+    flip(&of_round, "endorsement");
     let error = sites[2].hold(FIRST).await.unwrap_err().to_string();
-    assert!(error.contains("endorsement.json is damaged"), "{error}");
+    assert!(error.contains("endorsement is damaged"), "{error}");
     assert!(error.contains("ringfence restored"), "{error}");
 }
 

@@ -11,6 +11,7 @@ mod crashes;
 mod damaged;
 mod dealings;
 mod disputes;
+mod durable;
 mod equivocation;
 mod federation;
 mod late;

@@ -106,7 +106,7 @@ async fn a_dispute_without_a_culprit_names_nobody_and_fails_the_round() {
     let acknowledged = at.acknowledgements().await.unwrap();
     assert_eq!(acknowledged.len(), 4);
     assert!(acknowledged.iter().all(|signed| signed.statement.outcome == Outcome::Failed));
-    let studies = format!("studies/{}/rounds/000000/evidence.json", trio.study_id());
+    let studies = format!("studies/{}/rounds/000000.evidence.json", trio.study_id());
     for k in 0..4 {
         let evidence = trio.folder.path().join(format!("state-{k}")).join(&studies);
         assert!(!evidence.exists(), "nothing was found out about anybody");

@@ -102,7 +102,7 @@ async fn bytes_that_somebody_places_in_a_body_are_sent_over_again() {
     assert!(refused.contains("(422)") && refused.contains("it was discarded"), "{refused}");
     assert_eq!(placed.load(Ordering::SeqCst), 1 + 4);
     // If it is this site's own disk, the site says so.
-    let study = format!("state-2/studies/{}/rounds/000000/body.bin", trio.study_id());
+    let study = format!("state-2/studies/{}/rounds/000000.body.bin", trio.study_id());
     let body = trio.folder.path().join(study);
     let mut bytes = std::fs::read(&body).unwrap();
     bytes[100] ^= 1;

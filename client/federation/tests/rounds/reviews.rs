@@ -50,7 +50,7 @@ impl Counted {
             membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
         });
         let rounds = trio.folder.path().join(format!("state-{k}/studies/{}", trio.study_id()));
-        Self { site, fetched, reviews: rounds.join("rounds/000000/reviews.json") }
+        Self { site, fetched, reviews: rounds.join("rounds/000000.reviews.json") }
     }
 
     fn new(trio: &Trio, k: usize) -> Self {

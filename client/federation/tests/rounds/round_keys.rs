@@ -8,8 +8,7 @@ use ringfence_crypto::api::Problem;
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::{InclusionProof, LogEntry, NoteKey, TlogProof, origin};
-use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Manifest, RoundKeys, UNSEEN_SECONDS};
+use ringfence_crypto::statement::{Manifest, UNSEEN_SECONDS};
 use ringfence_crypto::wire::json;
 use ringfence_site::transport::Transport;
 use ringfence_site::{Journal, Site, SiteError};
@@ -67,7 +66,11 @@ async fn keys_are_not_published_before_the_log_has_them() {
     // So that the proof has a hash.
     trio.site(0).publish_round_keys().await.unwrap();
     let folder = trio.folder.path().join("state-1/studies").join(trio.study_id().to_string());
-    let file = |name: &str| folder.join("round-keys").join(name);
+    let published = || {
+        let journal = Journal::open(&trio.folder.path().join("state-1")).unwrap();
+        let keys = journal.round_keys(trio.study_id()).unwrap();
+        (keys.kept().unwrap().pop(), keys.published(FIRST).unwrap())
+    };
     let without = |asked: &Asked<'_>, answer: &mut Answer| {
         if is_inclusion(asked) {
             refuse(answer, 404);
@@ -76,20 +79,21 @@ async fn keys_are_not_published_before_the_log_has_them() {
     let refused = async |site: Site| {
         let error = site.publish_round_keys().await.unwrap_err();
         assert!(matches!(error, SiteError::RoundKeysNotLogged { .. }), "{error}");
-        assert!(file("000000.json").exists() && !file("000000.sent").exists());
+        drop(site);
+        let (made, published) = published();
+        assert!(made.is_some() && published.is_none());
     };
     refused(lied_to(&trio, 1, without)).await;
     refused(lied_to(&trio, 1, prove_another)).await;
 
     trio.site(1).publish_round_keys().await.unwrap();
-    assert!(file("000000.sent").exists());
-    let statement = std::fs::read(file("000000.json")).unwrap();
-    let statement: Signed<RoundKeys> = json::parse(&statement, 1 << 20, "round keys").unwrap();
-    let proof = std::fs::read_to_string(file("000000.tlog-proof")).unwrap();
+    let published = published().1.unwrap();
+    let (statement, index) = (published.keys, published.index);
+    let proof = std::fs::read_to_string(folder.join("round-keys-000000.tlog-proof")).unwrap();
     let proof: TlogProof = proof.parse().unwrap();
     let key = NoteKey::new(&origin(trio.study_id()), trio.study.study.aggregator_key).unwrap();
     let checkpoint = proof.verify(LogEntry::of_signed(&statement).leaf(), &key).unwrap();
-    assert_eq!(checkpoint.size, 2);
+    assert_eq!((checkpoint.size, index), (2, Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,11 +115,14 @@ async fn a_closing_whose_log_lacks_the_keys_it_held_under_is_not_endorsed() {
         assert!(matches!(error, SiteError::RoundKeysNotLogged { .. }), "{error}");
         drop(lied);
         let study = trio.folder.path().join("state-2/studies").join(trio.study_id().to_string());
-        let names = std::fs::read_dir(study.join("rounds/000000")).unwrap();
+        let names = std::fs::read_dir(study.join("rounds")).unwrap();
         let names: Vec<String> =
             names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        assert!(names.iter().any(|name| name.starts_with("refused-")), "{names:?}");
-        assert!(!names.iter().any(|name| name == "endorsement.json"), "{names:?}");
+        assert!(names.iter().any(|name| name.starts_with("000000.refused-")), "{names:?}");
+        let journal = Journal::open(&trio.folder.path().join("state-2")).unwrap();
+        let of_round = journal.round(trio.study_id(), FIRST).unwrap();
+        assert!(of_round.endorsement().unwrap().is_none());
+        drop((of_round, journal));
         // All three are needed, and the truth is as good late.
         let site = trio.site(2);
         site.hold(FIRST).await.unwrap();

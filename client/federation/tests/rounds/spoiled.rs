@@ -62,8 +62,8 @@ fn assert_moved(federation: &Federation, before: f32, sites: &[usize]) -> f32 {
 /// What a site keeps as evidence of round 0.
 fn kept(folder: &Path, federation: &Federation, site: &SiteId) -> String {
     let studies = folder.join(site.as_str()).join("studies");
-    let round = studies.join(federation.study_id().to_string()).join("rounds/000000");
-    std::fs::read_to_string(round.join("evidence.json")).unwrap_or_default()
+    let round = studies.join(federation.study_id().to_string()).join("rounds");
+    std::fs::read_to_string(round.join("000000.evidence.json")).unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]

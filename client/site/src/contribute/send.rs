@@ -23,6 +23,8 @@ impl Site {
         record: &ContributionRecord,
     ) -> Result<(Signed<Receipt>, u64), SiteError> {
         let promised = &record.header.statement;
+        // Before any of it leaves: a process that was killed may have made it.
+        journal.sync()?;
         let at = self.at(promised.round);
         let envelopes = journal.envelopes()?;
         let bytes = promised.body_bytes + envelopes.len() as u64;
@@ -37,13 +39,38 @@ impl Site {
                 progress.receipt.ok_or(ServedError::Receipt(promised.round))?
             }
         };
+        self.keep_receipt(journal, record, &receipt)?;
+        Ok((receipt, bytes))
+    }
+
+    /// Checks the receipt for a contribution and notes it.
+    fn keep_receipt(
+        &self,
+        journal: &RoundJournal,
+        record: &ContributionRecord,
+        receipt: &Signed<Receipt>,
+    ) -> Result<(), SiteError> {
+        let promised = &record.header.statement;
         receipt.verify(&self.study.aggregator_key, &"the aggregator")?;
         let Receipt { manifest, site, header, received_at: _ } = &receipt.statement;
         if *manifest != promised.manifest || site != self.id() || *header != record.header.id() {
             return Err(ServedError::Receipt(promised.round).into());
         }
-        journal.save_receipt(&receipt)?;
-        Ok((receipt, bytes))
+        Ok(journal.save_receipt(receipt)?)
+    }
+
+    /// Asks for the receipt of a contribution that is on disk without one: a power cut may have taken
+    /// it, and a key holder insists on it. Where the aggregator shows none, none is known.
+    pub(crate) async fn recall_receipt(&self, journal: &RoundJournal) -> Result<(), SiteError> {
+        if journal.receipt()?.is_some() || journal.certificate()?.is_some() {
+            return Ok(());
+        }
+        let Some(record) = journal.contribution()? else { return Ok(()) };
+        let progress = self.at(record.header.statement.round).progress(self.id()).await;
+        match progress.ok().and_then(|progress| progress.receipt) {
+            Some(receipt) => self.keep_receipt(journal, &record, &receipt),
+            None => Ok(()),
+        }
     }
 
     /// Sends the body. An aggregator that has got other bytes than the promised ones discards them: a

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::JournalError;
 use super::files;
+use super::records::Record;
 use super::round::RoundJournal;
 use crate::transport::Openings;
 
@@ -27,7 +28,8 @@ impl RoundJournal {
     /// # Errors
     /// [`JournalError::Exists`] when there is one already, whatever it says.
     pub fn save_dispute(&self, dispute: &Dispute) -> Result<(), JournalError> {
-        files::decide(&self.numbered("dispute", dispute.index, "json"), &json::pretty(dispute))
+        let name = numbered("dispute", dispute.index);
+        self.records.decide(&[Record::new(&name, &json::compact(dispute))])
     }
 
     /// Reads the verdicts that this site endorsed.
@@ -43,7 +45,8 @@ impl RoundJournal {
     /// # Errors
     /// [`JournalError::Exists`] when there is one already, whatever it says.
     pub fn save_verdict(&self, index: u16, verdict: &Verdict) -> Result<(), JournalError> {
-        files::decide(&self.numbered("verdict", index, "json"), &json::pretty(verdict))
+        let name = numbered("verdict", index);
+        self.records.decide(&[Record::new(&name, &json::compact(verdict))])
     }
 
     /// The frame of this site's opening, if it was made.
@@ -51,7 +54,7 @@ impl RoundJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn opening(&self, of: Openings) -> Result<Option<Vec<u8>>, JournalError> {
-        files::bytes(&self.opening_file(of))
+        self.records.bytes(&opening(of))
     }
 
     /// Records the frame of an opening before it leaves.
@@ -59,7 +62,7 @@ impl RoundJournal {
     /// # Errors
     /// [`JournalError::Exists`] when there is one already.
     pub fn save_opening(&self, of: Openings, frame: &[u8]) -> Result<(), JournalError> {
-        files::decide(&self.opening_file(of), frame)
+        self.records.decide(&[Record::new(&opening(of), frame)])
     }
 
     /// The frames of all openings that this site made, of the sum and in disputes.
@@ -75,23 +78,11 @@ impl RoundJournal {
         Ok(found)
     }
 
-    fn opening_file(&self, of: Openings) -> PathBuf {
-        match of {
-            Openings::Sum => self.folder.join("opening.bin"),
-            Openings::Functionals(index) => self.numbered("functionals", index, "bin"),
-            Openings::Keys(index) => self.numbered("keys", index, "bin"),
-        }
-    }
-
-    fn numbered(&self, kind: &str, index: u16, extension: &str) -> PathBuf {
-        self.folder.join(format!("{kind}-{index}.{extension}"))
-    }
-
     /// The records of a kind, from index 0; at most `c + 1`, and none is left out.
     fn indexed<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, JournalError> {
         let mut found = Vec::new();
         for index in 0..=MAX_HOLDERS {
-            found.extend(files::read(&self.numbered(kind, index, "json"))?);
+            found.extend(self.records.read(&numbered(kind, index))?);
         }
         Ok(found)
     }
@@ -106,6 +97,19 @@ impl RoundJournal {
 
     /// Where that is kept.
     pub fn evidence(&self) -> PathBuf {
-        self.folder.join("evidence.json")
+        self.file("evidence.json")
     }
+}
+
+/// What an opening is called.
+fn opening(of: Openings) -> String {
+    match of {
+        Openings::Sum => "opening".to_owned(),
+        Openings::Functionals(index) => numbered("functionals", index),
+        Openings::Keys(index) => numbered("keys", index),
+    }
+}
+
+fn numbered(kind: &str, index: u16) -> String {
+    format!("{kind}-{index}")
 }

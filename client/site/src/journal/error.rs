@@ -73,6 +73,18 @@ pub enum JournalError {
         /// Which version.
         source: OtherVersion,
     },
+    /// Made by another version of this program.
+    #[error(
+        "{root} was made by another version of this program, whose state is of version {found}, and this one reads and writes version {expected}; finish the study with that version, or begin a new study with a new identity and --state another folder: with the same identity in another folder a site forgets what it may do once only"
+    )]
+    State {
+        /// The state directory.
+        root: String,
+        /// The version that it has.
+        found: u32,
+        /// The version that this program uses.
+        expected: u32,
+    },
     /// Another process uses it.
     #[error("{0} is in use by another ringfence process of this site; wait for it, or stop it")]
     Locked(String),

@@ -1,16 +1,18 @@
 //! What this site has seen of the privacy ledgers that its rounds are charged to. It is noted with
 //! each charge, before a header is signed: so a ledger that was copied back is known.
 
-use std::path::PathBuf;
-
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::wire::json;
 use serde::{Deserialize, Serialize};
 
+use super::records::Record;
 use super::{Journal, JournalError, files};
 
-/// A ledger as it stood when a study's last round was charged, in `ledger.json`.
+/// Its name in a study's journal.
+const LEDGER: &str = "ledger";
+
+/// A ledger as it stood when a study's last round was charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerNote {
@@ -30,7 +32,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError`] when the note cannot be read.
     pub fn ledger_note(&self, study: StudyId) -> Result<Option<LedgerNote>, JournalError> {
-        files::read(&self.ledger_path(study))
+        self.study_unbegun(study).read(LEDGER)
     }
 
     /// What is noted of ledgers in all studies.
@@ -56,11 +58,8 @@ impl Journal {
         study: StudyId,
         note: &LedgerNote,
     ) -> Result<(), JournalError> {
-        files::folder(&self.rounds(study))?;
-        files::write(&self.ledger_path(study), &json::pretty(note))
-    }
-
-    fn ledger_path(&self, study: StudyId) -> PathBuf {
-        self.root.join("studies").join(study.to_string()).join("ledger.json")
+        let journal = self.study(study)?;
+        journal.note(&[Record::new(LEDGER, &json::compact(note))])?;
+        journal.sync()
     }
 }

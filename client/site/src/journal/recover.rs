@@ -12,28 +12,19 @@ use ringfence_durable as durable;
 use super::error::JournalError;
 use super::files;
 
-/// The name of a round's folder.
+/// How the names of a round's files begin.
 pub(super) fn round_name(round: &RoundNumber) -> String {
     format!("{:06}", round.0)
 }
 
-/// Removes what is half-written, and makes durable the folders whose making was cut off. Nobody
-/// may be writing to the state meanwhile.
+/// Removes what is half-written. Nobody may be writing to the state meanwhile.
 pub(super) fn recover(root: &Path) -> Result<(), JournalError> {
-    // This fails where the folder above may not be read or synced. Then the root was made by
-    // somebody else: making it here would have failed, too.
-    let _ = durable::sync_folder_of(root);
-    sync(root)?;
     clear(root)?;
     for study in held(&root.join("studies"), |name| is(name, StudyId::to_string))? {
-        sync(&study)?;
         clear(&study)?;
-        let round_keys = study.join("round-keys");
-        if is_folder(&round_keys) {
-            clear(&round_keys)?;
-        }
-        for round in held(&study.join("rounds"), |name| is(name, round_name))? {
-            clear(&round)?;
+        let rounds = study.join("rounds");
+        if is_folder(&rounds) {
+            clear(&rounds)?;
         }
     }
     Ok(())
@@ -44,12 +35,11 @@ fn is<T: FromStr>(name: &str, write: impl Fn(&T) -> String) -> bool {
     name.parse().is_ok_and(|value| write(&value) == name)
 }
 
-/// The folders with such names in a folder, each durable there now.
+/// The folders with such names in a folder.
 fn held(folder: &Path, named: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, JournalError> {
     if !is_folder(folder) {
         return Ok(Vec::new());
     }
-    sync(folder)?;
     let mut children = files::children(folder)?;
     children.retain(|child| {
         let name = child.file_name().and_then(|name| name.to_str());
@@ -65,8 +55,4 @@ fn is_folder(path: &Path) -> bool {
 
 fn clear(folder: &Path) -> Result<(), JournalError> {
     durable::clear_unfinished(folder).map_err(|source| JournalError::io(folder, source))
-}
-
-fn sync(folder: &Path) -> Result<(), JournalError> {
-    durable::sync_folder(folder).map_err(|source| JournalError::io(folder, source))
 }

@@ -1,11 +1,12 @@
-//! The files of one round at one site, among them the decisions that are made once. What it opened
-//! and what it said in disputes is in `disputes`.
+//! One round at one site, among it the decisions that are made once. What it opened and what it said in
+//! disputes is in `disputes`.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::Trust;
@@ -21,9 +22,10 @@ use tempfile::NamedTempFile;
 
 use super::error::JournalError;
 use super::files;
+use super::records::{Record, Records};
 use crate::fingerprint::Fingerprint;
 
-/// What stands in `contribution.json`: with it on disk, a contribution is made.
+/// What stands in a `contribution`: with it on disk, one is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContributionRecord {
@@ -37,77 +39,107 @@ pub struct ContributionRecord {
     pub update: Option<Digest>,
 }
 
-/// The files of one round at one site.
+const CONTRIBUTION: &str = "contribution";
+const DEALT: &str = "dealt";
+const SETTLED: &str = "settled";
+
+/// What is on disk of one round at one site.
 #[derive(Clone, Debug)]
 pub struct RoundJournal {
-    pub(super) folder: PathBuf,
+    /// How its files begin.
+    pub(super) stem: PathBuf,
+    pub(super) records: Arc<Records>,
 }
 
-macro_rules! json_file {
-    ($read:ident, $write:ident, $file:literal, $type:ty) => {
-        #[doc = concat!("Reads `", $file, "`, if it is there.")]
+macro_rules! json_record {
+    ($read:ident, $write:ident, $name:literal, $type:ty) => {
+        #[doc = concat!("Reads the `", $name, "`, if it is there.")]
         ///
         /// # Errors
         /// [`JournalError`].
         pub fn $read(&self) -> Result<Option<$type>, JournalError> {
-            files::read(&self.folder.join($file))
+            self.records.read($name)
         }
 
-        #[doc = concat!("Writes `", $file, "`, durably.")]
+        #[doc = concat!("Notes the `", $name, "`: durable with what is decided next.")]
         ///
         /// # Errors
         /// [`JournalError`].
         pub fn $write(&self, value: &$type) -> Result<(), JournalError> {
-            files::write(&self.folder.join($file), &json::pretty(value))
+            self.records.note(&[Record::new($name, &json::compact(value))])
         }
     };
 }
 
 impl RoundJournal {
-    json_file!(
-        acknowledgement,
-        save_acknowledgement,
-        "acknowledgement.json",
-        Signed<Acknowledgement>
-    );
-    json_file!(base_model, save_base_model, "base-model.json", Fingerprint);
-    json_file!(certificate, save_certificate, "certificate.json", Certificate);
-    json_file!(closing, save_closing, "closing.json", Signed<Closing>);
-    json_file!(freeze, save_freeze, "freeze.json", Signed<Freeze>);
-    json_file!(manifest, save_manifest, "manifest.json", Signed<Manifest>);
-    json_file!(receipt, save_receipt, "receipt.json", Signed<Receipt>);
-    json_file!(judged_trust, save_judged_trust, "judged.json", Trust);
-    json_file!(trust, save_trust, "trust.json", Trust);
+    json_record!(acknowledgement, save_acknowledgement, "acknowledgement", Signed<Acknowledgement>);
+    json_record!(base_model, save_base_model, "base-model", Fingerprint);
+    json_record!(certificate, save_certificate, "certificate", Certificate);
+    json_record!(closing, save_closing, "closing", Signed<Closing>);
+    json_record!(freeze, save_freeze, "freeze", Signed<Freeze>);
+    json_record!(manifest, save_manifest, "manifest", Signed<Manifest>);
+    json_record!(receipt, save_receipt, "receipt", Signed<Receipt>);
+    json_record!(judged_trust, save_judged_trust, "judged", Trust);
+    json_record!(trust_before, save_trust_before, "trust-before", Trust);
 
     /// The round.
     pub(crate) fn number(&self) -> Option<RoundNumber> {
-        super::number(&self.folder).map(RoundNumber)
+        super::number(&self.stem).map(RoundNumber)
     }
 
-    /// Writes a statement that was fetched again over the one in a file that is damaged, if it is the
-    /// same to the byte: no second one is ever believed. Answers whether it is.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        super::beside(&self.stem, name)
+    }
+
+    /// Makes all that is on disk of the round durable, before what it says is sent again: a process that
+    /// was killed may have left it unsynced.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn sync(&self) -> Result<(), JournalError> {
+        self.records.sync()
+    }
+
+    /// Whether a manifest is on disk.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub(crate) fn has_manifest(&self) -> Result<bool, JournalError> {
+        self.records.has("manifest")
+    }
+
+    /// Whether a certificate is on disk.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub(crate) fn has_certificate(&self) -> Result<bool, JournalError> {
+        self.records.has("certificate")
+    }
+
+    /// Writes a statement that was fetched again over a record that is damaged, if it is the same to the
+    /// byte: no second one is ever believed. Answers whether it is.
     ///
     /// # Errors
     /// [`JournalError`].
     pub(crate) fn put_back<T: Serialize>(
         &self,
-        file: &str,
+        name: &str,
         statement: &T,
     ) -> Result<bool, JournalError> {
-        files::put_back(&self.folder.join(file), &json::pretty(statement))
+        self.records.put_back(name, &json::compact(statement))
     }
 
-    /// Reads `contribution.json`, if a contribution was made.
+    /// Reads the `contribution`, if one was made.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn contribution(&self) -> Result<Option<ContributionRecord>, JournalError> {
-        files::read(&self.folder.join("contribution.json"))
+        self.records.read(CONTRIBUTION)
     }
 
     /// Where the encrypted body lies.
     pub fn body(&self) -> PathBuf {
-        self.folder.join("body.bin")
+        self.file("body.bin")
     }
 
     /// Sees that the body on disk is the one that a header promises.
@@ -131,7 +163,7 @@ impl RoundJournal {
         Ok(())
     }
 
-    /// Writes body, envelopes and, last, the record: with the record on disk, the contribution is
+    /// Writes the body, and then envelopes and record: with the record on disk, the contribution is
     /// made and will be sent exactly as it is. `body` writes the body and returns what it made.
     ///
     /// # Errors
@@ -147,35 +179,40 @@ impl RoundJournal {
         let (envelopes, record) = body(&mut buffered)?;
         buffered.flush().map_err(at)?;
         drop(buffered);
-        // Its name is durable with that of the envelopes, before the record is written.
+        if self.records.has(CONTRIBUTION)? {
+            // Another one's body is not written over.
+            return Err(JournalError::Exists(path.display().to_string()).into());
+        }
         file.put().map_err(at)?;
-        files::write(&self.folder.join("envelopes.bin"), &envelopes)?;
-        files::decide(&self.folder.join("contribution.json"), &json::pretty(&record))?;
+        // Its name is durable before the record is.
+        self.records.sync_names_next()?;
+        let made = json::compact(&record);
+        self.records
+            .decide(&[Record::new("envelopes", &envelopes), Record::new(CONTRIBUTION, &made)])?;
         Ok(record)
     }
 
     /// The envelopes' frame.
     ///
     /// # Errors
-    /// [`JournalError`]; [`JournalError::Missing`] when the file is gone.
+    /// [`JournalError`]; [`JournalError::Missing`] when they are gone.
     pub fn envelopes(&self) -> Result<Vec<u8>, JournalError> {
-        let path = self.folder.join("envelopes.bin");
         let missing = || JournalError::Missing {
-            path: path.display().to_string(),
+            path: format!("{}: envelopes", self.records.path().display()),
             kind: "the sealed shares in it",
         };
-        files::bytes(&path)?.ok_or_else(missing)
+        self.records.bytes("envelopes")?.ok_or_else(missing)
     }
 
-    /// Reads `endorsement.json`, if this round number was endorsed.
+    /// Reads the `endorsement`, if this round number was endorsed.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn endorsement(&self) -> Result<Option<Endorsement>, JournalError> {
-        files::read(&self.folder.join("endorsement.json"))
+        self.records.read("endorsement")
     }
 
-    /// Records the one endorsement of this round number, and keeps the closing that it is of.
+    /// Records the one endorsement of this round number, and the closing that it is of.
     ///
     /// # Errors
     /// [`JournalError::Exists`] when there is one already, whatever it says.
@@ -184,21 +221,21 @@ impl RoundJournal {
         endorsement: &Endorsement,
         closing: &Signed<Closing>,
     ) -> Result<(), JournalError> {
-        let (path, beside) =
-            (self.folder.join("endorsement.json"), self.folder.join("closing.json"));
-        files::decide_with((&path, &json::pretty(endorsement)), (&beside, &json::pretty(closing)))
+        let (endorsement, closing) = (json::compact(endorsement), json::compact(closing));
+        self.records
+            .decide(&[Record::new("closing", &closing), Record::new("endorsement", &endorsement)])
     }
 
-    /// Reads `review.json`, if this site reviewed.
+    /// Reads the `review`, if this site reviewed.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn review(&self) -> Result<Option<Signed<Review>>, JournalError> {
-        files::read(&self.folder.join("review.json"))
+        self.records.read("review")
     }
 
-    /// Records the one review of this round number, and keeps the envelopes that it is of, by dealer,
-    /// until the round is settled: a dispute may need them when nobody else has them.
+    /// Records the one review of this round number, and the envelopes that it is of, by dealer, until
+    /// the round is settled: a dispute may need them when nobody else has them.
     ///
     /// # Errors
     /// [`JournalError::Exists`] when there is one already, whatever it says.
@@ -207,12 +244,13 @@ impl RoundJournal {
         review: &Signed<Review>,
         dealt: &BTreeMap<SiteId, Vec<u8>>,
     ) -> Result<(), JournalError> {
-        let (path, beside) = (self.folder.join("review.json"), self.folder.join("dealt.bin"));
         let dealt: Vec<(&SiteId, &Vec<u8>)> = dealt.iter().collect();
         let dealt = frame::encode(&dealt).map_err(|error| {
-            JournalError::io(&beside, std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+            JournalError::io(self.records.path(), source)
         })?;
-        files::decide_with((&path, &json::pretty(review)), (&beside, &dealt))
+        let review = json::compact(review);
+        self.records.decide(&[Record::blankable(DEALT, &dealt), Record::new("review", &review)])
     }
 
     /// The envelopes that were sealed to this site, by dealer, as they came.
@@ -220,27 +258,22 @@ impl RoundJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn envelopes_dealt(&self) -> Result<Option<BTreeMap<SiteId, Vec<u8>>>, JournalError> {
-        let path = self.folder.join("dealt.bin");
-        let bytes = match files::bytes(&path) {
-            // What is damaged is fetched again.
-            Err(JournalError::Damaged { .. }) => None,
-            bytes => bytes?,
-        };
+        // What is damaged is fetched again: each is held against its header's digest.
+        let bytes = self.records.bytes(DEALT)?;
         let Some(bytes) = bytes else { return Ok(None) };
         let dealt: Option<Vec<(SiteId, Vec<u8>)>> = frame::decode(&bytes, "dealt envelopes").ok();
         Ok(dealt.map(|dealt| dealt.into_iter().collect()))
     }
 
-    /// Notes that Q sites hold one model of this round, and removes the envelopes.
+    /// Notes that Q sites hold one model of this round, and blanks the envelopes that it was dealt.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn settle(&self) -> Result<(), JournalError> {
-        let path = self.folder.join("settled.json");
-        if !path.exists() {
-            files::write(&path, b"true\n")?;
+        if !self.records.has(SETTLED)? {
+            self.records.note(&[Record::new(SETTLED, b"true")])?;
         }
-        files::delete(&self.folder.join("dealt.bin"))
+        self.records.blank(DEALT)
     }
 
     /// Whether Q sites hold one model of this round, as far as this site has seen.
@@ -248,7 +281,7 @@ impl RoundJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn is_settled(&self) -> Result<bool, JournalError> {
-        Ok(files::read(&self.folder.join("settled.json"))?.unwrap_or(false))
+        self.records.has(SETTLED)
     }
 
     /// Keeps a closing whose log this site refuses, as evidence: `refused-` and its id.
@@ -256,8 +289,7 @@ impl RoundJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn save_refused(&self, closing: &Signed<Closing>) -> Result<(), JournalError> {
-        let name = format!("refused-{}.json", closing.id());
-        files::write(&self.folder.join(name), &json::pretty(closing))
+        self.set_aside(&closing.id(), closing)
     }
 
     /// Takes another manifest than the one that is kept, which stays as `refused-` and its id.
@@ -287,7 +319,7 @@ impl RoundJournal {
     }
 
     fn set_aside<T: Serialize>(&self, id: &dyn Display, kept: &T) -> Result<(), JournalError> {
-        files::write(&self.folder.join(format!("refused-{id}.json")), &json::pretty(kept))
+        files::write(&self.file(&format!("refused-{id}.json")), &json::pretty(kept))
     }
 
     /// Whether this site has signed anything in the round: contributed, reviewed or endorsed.
@@ -305,11 +337,20 @@ impl RoundJournal {
         files::read(&self.reviews_file()).ok().flatten()
     }
 
-    /// Keeps the reviews that the round's closing lists, in `reviews.json`.
+    /// Keeps the reviews that the round's closing lists, in `reviews.json`, as long as no power cut
+    /// takes them: they can be fetched again.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn save_reviews(&self, reviews: &[Signed<Review>]) -> Result<(), JournalError> {
+        files::write_passing(&self.reviews_file(), &json::compact(&reviews))
+    }
+
+    /// Keeps them for good: they show others why trust has changed.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn keep_reviews(&self, reviews: &[Signed<Review>]) -> Result<(), JournalError> {
         files::write(&self.reviews_file(), &json::pretty(&reviews))
     }
 
@@ -323,7 +364,7 @@ impl RoundJournal {
 
     /// Where they are kept.
     pub fn reviews_file(&self) -> PathBuf {
-        self.folder.join("reviews.json")
+        self.file("reviews.json")
     }
 
     /// A scratch file for the sum, deleted when dropped.
@@ -331,11 +372,12 @@ impl RoundJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn scratch(&self) -> Result<NamedTempFile, JournalError> {
+        let folder = self.stem.parent().unwrap_or(&self.stem);
         // Named so that what a crash leaves is removed with the other unfinished files.
         tempfile::Builder::new()
             .prefix(UNFINISHED)
-            .tempfile_in(&self.folder)
+            .tempfile_in(folder)
             .map_err(ringfence_durable::without_path)
-            .map_err(|source| JournalError::io(&self.folder, source))
+            .map_err(|source| JournalError::io(folder, source))
     }
 }

@@ -1,18 +1,19 @@
-//! A site's KEM keys for single rounds on disk.
+//! A site's KEM keys for single rounds, in its study's journal.
 //!
 //! ```text
-//! STATE/studies/<study>/round-keys/
-//!     <first round>.json  <first round>.sent    the statement, and since when the aggregator has it
-//!     <first round>.tlog-proof                  that the study's log contains it (C2SP tlog-proof)
-//!     <first round>.unopened                    the first round that was not open yet when an initiator
-//!                                               must have seen the statement
-//!     <round>.secret                            until the round has ended
-//!     <site>.<first round>.seen                 other sites' statements, as they were seen
+//! keys-<first round>  sent-<first round>   the statement, and since when the aggregator has it
+//! place-<first round>                      where the study's log contains it
+//! unopened-<first round>                   the first round that was not open yet when an initiator must
+//!                                          have seen the statement
+//! secret-<round>                           until the round has ended
+//! seen-<first round>-<site>                other sites' statements, as they were seen
 //! ```
+//!
+//! The proof that the log contains a statement lies beside the journal, for others to see:
+//! `round-keys-<first round>.tlog-proof` (C2SP tlog-proof).
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
@@ -25,6 +26,11 @@ use zeroize::Zeroizing;
 
 use super::error::JournalError;
 use super::files;
+use super::records::{Record, Records};
+
+const KEYS: &str = "keys-";
+const SECRET: &str = "secret-";
+const SEEN: &str = "seen-";
 
 /// Round keys of this site that the aggregator has confirmed.
 #[derive(Clone, Debug)]
@@ -39,35 +45,44 @@ pub struct Published {
     pub unopened: Option<RoundNumber>,
 }
 
-/// A file with a statement that is damaged, and which statement it held by its name.
+/// A statement on disk that is damaged, and which one it was by its name.
 #[derive(Debug)]
 pub(crate) struct DamagedKeys {
-    pub(crate) path: PathBuf,
+    /// The record's name.
+    pub(crate) name: String,
     /// Whose it is; this site's own where none is given.
     pub(crate) site: Option<SiteId>,
     pub(crate) first_round: RoundNumber,
     pub(crate) damage: JournalError,
 }
 
-/// The files of a study's round keys.
+/// A study's round keys.
 #[derive(Clone, Debug)]
 pub struct RoundKeysJournal {
     pub(super) folder: PathBuf,
+    pub(super) records: Arc<Records>,
+}
+
+/// What is called so of a statement, or of a round.
+fn name(kind: &str, round: RoundNumber) -> String {
+    format!("{kind}{:06}", round.0)
 }
 
 impl RoundKeysJournal {
-    fn statements(&self) -> Result<Vec<(PathBuf, Signed<RoundKeys>)>, JournalError> {
+    fn statements(&self) -> Result<Vec<Signed<RoundKeys>>, JournalError> {
+        self.all(KEYS)
+    }
+
+    fn all(&self, prefix: &str) -> Result<Vec<Signed<RoundKeys>>, JournalError> {
         let mut statements = Vec::new();
-        for path in files::children(&self.folder)? {
-            if path.extension().is_some_and(|extension| extension == "json") {
-                statements.extend(files::read(&path)?.map(|statement| (path, statement)));
-            }
+        for name in self.records.names(prefix)? {
+            statements.extend(self.records.read(&name)?);
         }
         Ok(statements)
     }
 
-    fn secret_path(&self, round: RoundNumber) -> PathBuf {
-        self.folder.join(format!("{:06}.secret", round.0))
+    fn since(&self, keys: &RoundKeys) -> Result<Option<UnixSeconds>, JournalError> {
+        self.records.read(&name("sent-", keys.first_round))
     }
 
     /// This site's statement that covers a round, once the aggregator has confirmed it.
@@ -75,25 +90,17 @@ impl RoundKeysJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn published(&self, round: RoundNumber) -> Result<Option<Published>, JournalError> {
-        for (path, keys) in self.statements()? {
+        for keys in self.statements()? {
             if keys.statement.key(round).is_none() {
                 continue;
             }
-            let Some(since) = files::read(&path.with_extension("sent"))? else { continue };
-            let index = self.place(&keys.statement)?;
-            let unopened = files::read(&path.with_extension("unopened"))?;
+            let Some(since) = self.since(&keys.statement)? else { continue };
+            let first = keys.statement.first_round;
+            let index = self.records.read(&name("place-", first))?;
+            let unopened = self.records.read(&name("unopened-", first))?;
             return Ok(Some(Published { keys, since, index, unopened }));
         }
         Ok(None)
-    }
-
-    /// Where the study's log contains a statement, by the proof that is kept.
-    fn place(&self, statement: &RoundKeys) -> Result<Option<u64>, JournalError> {
-        let path = self.proof_path(statement);
-        let Some(bytes) = files::bytes(&path)? else { return Ok(None) };
-        let proof = String::from_utf8(bytes).ok().and_then(|text| text.parse::<TlogProof>().ok());
-        let damaged = || JournalError::damaged(&path, "it is no tlog-proof".into());
-        Ok(Some(proof.ok_or_else(damaged)?.index()))
     }
 
     /// Takes note that no round from `next` on was open yet, for the statements that the aggregator
@@ -102,16 +109,17 @@ impl RoundKeysJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn not_open(&self, next: RoundNumber, by: UnixSeconds) -> Result<(), JournalError> {
-        for (path, _) in self.statements()? {
-            let note = path.with_extension("unopened");
-            let since: Option<UnixSeconds> = files::read(&path.with_extension("sent"))?;
-            let known: Option<RoundNumber> = files::read(&note)?;
+        for keys in self.statements()? {
+            let note = name("unopened-", keys.statement.first_round);
+            let since = self.since(&keys.statement)?;
+            let known: Option<RoundNumber> = self.records.read(&note)?;
             // The lowest: the aggregator says it, and may have said too much before.
             if since.is_some_and(|since| since <= by) && known.is_none_or(|known| next < known) {
-                files::write(&note, &json::compact(&next))?;
+                self.records.note(&[Record::new(&note, &json::compact(&next))])?;
             }
         }
-        Ok(())
+        // What this site signs under a manifest stands on it.
+        self.records.sync_noted()
     }
 
     /// All statements on disk: this site's, and those of others that it has seen.
@@ -119,14 +127,7 @@ impl RoundKeysJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn kept(&self) -> Result<Vec<Signed<RoundKeys>>, JournalError> {
-        let mut statements = Vec::new();
-        for path in files::children(&self.folder)? {
-            if path.extension().is_some_and(|extension| extension == "json" || extension == "seen")
-            {
-                statements.extend(files::read(&path)?);
-            }
-        }
-        Ok(statements)
+        Ok([self.all(KEYS)?, self.all(SEEN)?].concat())
     }
 
     /// The statements on disk that are damaged.
@@ -135,48 +136,56 @@ impl RoundKeysJournal {
     /// [`JournalError`].
     pub(crate) fn damaged(&self) -> Result<Vec<DamagedKeys>, JournalError> {
         let mut found = Vec::new();
-        for path in files::children(&self.folder)? {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let (site, first) = match (name.strip_suffix(".json"), name.strip_suffix(".seen")) {
+        for name in [self.records.names(KEYS)?, self.records.names(SEEN)?].concat() {
+            let (site, first) = match (name.strip_prefix(KEYS), name.strip_prefix(SEEN)) {
                 (Some(first), _) => (None, first),
-                (_, Some(seen)) => match seen.rsplit_once('.') {
-                    Some((site, first)) => (site.parse().ok(), first),
+                (_, Some(seen)) => match seen.split_once('-') {
+                    Some((first, site)) => (site.parse().ok(), first),
                     None => continue,
                 },
                 _ => continue,
             };
             let Ok(first) = first.parse() else { continue };
             let first_round = RoundNumber(first);
-            if let Err(damage) = files::read::<Signed<RoundKeys>>(&path) {
-                found.push(DamagedKeys { path, site, first_round, damage });
+            if let Err(damage) = self.records.read::<Signed<RoundKeys>>(&name) {
+                found.push(DamagedKeys { name, site, first_round, damage });
             }
         }
         Ok(found)
     }
 
-    /// Writes a statement over a file that is damaged, if it is what that held; answers whether it is.
+    /// Writes a statement over a record that is damaged, if it is what that held; answers whether it is.
     ///
     /// # Errors
     /// [`JournalError`].
     pub(crate) fn put_back(
         &self,
-        path: &Path,
+        name: &str,
         keys: &Signed<RoundKeys>,
     ) -> Result<bool, JournalError> {
-        files::put_back(path, &json::compact(keys))
+        self.records.put_back(name, &json::compact(keys))
     }
 
-    /// Keeps round keys of another site, so that it is noticed when they are hidden later.
+    /// Keeps round keys of another site, so that it is noticed when they are hidden later. Durable with
+    /// [`RoundKeysJournal::sync_noted`].
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn see(&self, keys: &Signed<RoundKeys>) -> Result<(), JournalError> {
         let RoundKeys { site, first_round, .. } = &keys.statement;
-        let path = self.folder.join(format!("{site}.{:06}.seen", first_round.0));
-        if path.exists() {
+        let name = format!("{}-{site}", name(SEEN, *first_round));
+        if self.records.has(&name)? {
             return Ok(());
         }
-        files::write(&path, &json::compact(keys))
+        self.records.note(&[Record::new(&name, &json::compact(keys))])
+    }
+
+    /// Makes what was noted now durable: before anything is signed that stands on it.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn sync_noted(&self) -> Result<(), JournalError> {
+        self.records.sync_noted()
     }
 
     /// Round keys of another site that cover a round and were seen before.
@@ -188,13 +197,12 @@ impl RoundKeysJournal {
         site: &SiteId,
         round: RoundNumber,
     ) -> Result<Option<Signed<RoundKeys>>, JournalError> {
-        for path in files::children(&self.folder)? {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let of = name.strip_suffix(".seen").and_then(|name| name.rsplit_once('.'));
-            if of.is_none_or(|(of, _)| of != site.as_str()) {
+        for name in self.records.names(SEEN)? {
+            let of = name.strip_prefix(SEEN).and_then(|name| name.split_once('-'));
+            if of.is_none_or(|(_, of)| of != site.as_str()) {
                 continue;
             }
-            let keys: Option<Signed<RoundKeys>> = files::read(&path)?;
+            let keys: Option<Signed<RoundKeys>> = self.records.read(&name)?;
             let covers = |keys: &Signed<RoundKeys>| {
                 keys.statement.site == *site && keys.statement.key(round).is_some()
             };
@@ -210,7 +218,7 @@ impl RoundKeysJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn covered(&self) -> Result<RoundNumber, JournalError> {
-        let ends = self.statements()?.into_iter().map(|(_, signed)| signed.statement.end());
+        let ends = self.statements()?.into_iter().map(|signed| signed.statement.end());
         Ok(ends.max().unwrap_or(RoundNumber::FIRST))
     }
 
@@ -223,23 +231,37 @@ impl RoundKeysJournal {
         statement: &Signed<RoundKeys>,
         secrets: &[RoundSecret],
     ) -> Result<(), JournalError> {
-        let first = statement.statement.first_round.0;
-        for (round, secret) in (first..).zip(secrets) {
-            // A crash may have left secrets whose statement was never made: they are replaced.
-            let text = Zeroizing::new(hex::encode(secret.expose()));
-            files::write_unlisted(&self.secret_path(RoundNumber(round)), text.as_bytes())?;
-        }
-        files::decide(&self.folder.join(format!("{first:06}.json")), &json::compact(statement))
+        let first = statement.statement.first_round;
+        let numbered = (first.0..).zip(secrets);
+        let secrets: Vec<(String, Zeroizing<String>)> = numbered
+            .map(|(round, secret)| {
+                let text = Zeroizing::new(hex::encode(secret.expose()));
+                (name(SECRET, RoundNumber(round)), text)
+            })
+            .collect();
+        let (keys, made) = (name(KEYS, first), json::compact(statement));
+        // A crash may have left secrets whose statement was never made: the last ones count.
+        let secrets = secrets.iter().map(|(name, text)| Record::blankable(name, text.as_bytes()));
+        let records: Vec<Record<'_>> = secrets.chain([Record::new(&keys, &made)]).collect();
+        self.records.decide(&records)
     }
 
-    /// Statements that the aggregator has not confirmed yet.
+    /// Statements that the aggregator has not confirmed yet, durable here.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn unsent(&self) -> Result<Vec<Signed<RoundKeys>>, JournalError> {
-        let statements = self.statements()?.into_iter();
-        let unsent = statements.filter(|(path, _)| !path.with_extension("sent").exists());
-        Ok(unsent.map(|(_, statement)| statement).collect())
+        let mut unsent = Vec::new();
+        for keys in self.statements()? {
+            if self.since(&keys.statement)?.is_none() {
+                unsent.push(keys);
+            }
+        }
+        if !unsent.is_empty() {
+            // A process that was killed may have made them.
+            self.records.sync()?;
+        }
+        Ok(unsent)
     }
 
     /// Statements that the aggregator has confirmed and that cover a round from `next` on.
@@ -247,24 +269,29 @@ impl RoundKeysJournal {
     /// # Errors
     /// [`JournalError`].
     pub(crate) fn in_use(&self, next: RoundNumber) -> Result<Vec<Signed<RoundKeys>>, JournalError> {
-        let statements = self.statements()?.into_iter();
-        let in_use = statements.filter(|(path, signed)| {
-            path.with_extension("sent").exists() && signed.statement.end() > next
-        });
-        Ok(in_use.map(|(_, statement)| statement).collect())
+        let mut in_use = Vec::new();
+        for keys in self.statements()? {
+            if keys.statement.end() > next && self.since(&keys.statement)?.is_some() {
+                in_use.push(keys);
+            }
+        }
+        Ok(in_use)
     }
 
     /// Where the proof lies that the study's log contains a statement.
     pub fn proof_path(&self, statement: &RoundKeys) -> PathBuf {
-        self.folder.join(format!("{:06}.tlog-proof", statement.first_round.0))
+        self.folder.join(format!("round-keys-{:06}.tlog-proof", statement.first_round.0))
     }
 
-    /// Keeps the proof that the study's log contains a statement.
+    /// Keeps the proof that the study's log contains a statement; its place is durable with
+    /// [`RoundKeysJournal::sync_noted`].
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn logged(&self, statement: &RoundKeys, proof: &TlogProof) -> Result<(), JournalError> {
-        files::write(&self.proof_path(statement), proof.to_string().as_bytes())
+        files::write(&self.proof_path(statement), proof.to_string().as_bytes())?;
+        let (place, index) = (name("place-", statement.first_round), json::compact(&proof.index()));
+        self.records.note(&[Record::new(&place, &index)])
     }
 
     /// Takes note that the aggregator has a statement, and since when by this site's clock.
@@ -272,8 +299,9 @@ impl RoundKeysJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn sent(&self, statement: &Signed<RoundKeys>, at: UnixSeconds) -> Result<(), JournalError> {
-        let first = statement.statement.first_round.0;
-        files::write(&self.folder.join(format!("{first:06}.sent")), &json::compact(&at))
+        let sent = name("sent-", statement.statement.first_round);
+        self.records.note(&[Record::new(&sent, &json::compact(&at))])?;
+        self.records.sync()
     }
 
     /// The secret of a round, if it is of the statement that a manifest names and not destroyed.
@@ -287,15 +315,18 @@ impl RoundKeysJournal {
         statement: Digest,
     ) -> Result<Option<RoundSecret>, JournalError> {
         let statements = self.statements()?;
-        let named = statements.iter().find(|(_, signed)| signed.id() == statement);
-        let Some(key) = named.and_then(|(_, signed)| signed.statement.key(round)) else {
+        let named = statements.iter().find(|signed| signed.id() == statement);
+        let Some(key) = named.and_then(|signed| signed.statement.key(round)) else {
             return Ok(None);
         };
-        let path = self.secret_path(round);
-        let Some(text) = files::bytes(&path)?.map(Zeroizing::new) else { return Ok(None) };
+        let name = name(SECRET, round);
+        let Some(text) = self.records.bytes(&name)?.map(Zeroizing::new) else { return Ok(None) };
         let bytes = hex::decode(text.as_slice()).map(Zeroizing::new).ok();
         let secret = bytes.and_then(|bytes| RoundSecret::from_bytes(&bytes).ok());
-        let damaged = || JournalError::RoundSecret { path: path.display().to_string(), round };
+        let damaged = || {
+            let path = format!("{}: {name}", self.records.path().display());
+            JournalError::RoundSecret { path, round }
+        };
         secret.filter(|secret| secret.public() == *key).ok_or_else(damaged).map(Some)
     }
 
@@ -304,28 +335,21 @@ impl RoundKeysJournal {
     /// # Errors
     /// [`JournalError`].
     pub fn secret_rounds(&self) -> Result<Vec<RoundNumber>, JournalError> {
-        let paths = files::children(&self.folder)?.into_iter();
-        let secrets = paths.filter(|path| path.extension().is_some_and(|e| e == "secret"));
-        let numbers = secrets.filter_map(|path| path.file_stem()?.to_str()?.parse().ok());
+        let names = self.records.names(SECRET)?.into_iter();
+        let numbers = names.filter_map(|name| name.strip_prefix(SECRET)?.parse().ok());
         Ok(numbers.map(RoundNumber).collect())
     }
 
-    /// Destroys the secret of a round: overwritten as far as the disk obeys, then deleted.
+    /// Destroys the secret of a round: overwritten in its place, as far as the disk obeys.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn destroy(&self, round: RoundNumber) -> Result<(), JournalError> {
-        let path = self.secret_path(round);
-        if !path.exists() {
+        let name = name(SECRET, round);
+        if !self.records.has(&name)? {
             return Ok(());
         }
-        let destroyed = || {
-            let mut file = fs::File::options().write(true).open(&path)?;
-            file.write_all(&[b'0'; 64])?;
-            file.sync_all()?;
-            fs::remove_file(&path)?;
-            ringfence_durable::sync_folder_of(&path)
-        };
-        destroyed().map_err(|source| JournalError::io(&path, source))
+        self.records.blank(&name)?;
+        self.records.sync()
     }
 }

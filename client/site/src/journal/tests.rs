@@ -10,6 +10,8 @@ use ringfence_crypto::wire::json::MAX_STUDY;
 use super::*;
 use crate::transport::Openings;
 
+mod crashes;
+
 const THREE: RoundNumber = RoundNumber(3);
 
 fn study(name: &[u8]) -> StudyId {
@@ -61,7 +63,6 @@ fn the_state_of_another_version_of_the_protocol_is_refused_and_left_alone() {
     drop(Journal::open(folder.path()).unwrap());
     drop(Journal::open(folder.path()).unwrap());
     let format = folder.path().join("format.json");
-    fs::remove_file(folder.path().join("B3SUMS")).unwrap();
     fs::write(&format, r#"{"protocol": 3, "more": true}"#).unwrap();
     let error = Journal::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("of protocol version 3, and this program speaks version 2"), "{error}");
@@ -71,6 +72,11 @@ fn the_state_of_another_version_of_the_protocol_is_refused_and_left_alone() {
     let error = Journal::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("of protocol version 1"), "{error}");
     assert!(!format.exists());
+    // Of this protocol, with a file for each statement: they are not looked at, and not forgotten.
+    fs::write(&format, r#"{"protocol": 2}"#).unwrap();
+    let error = Journal::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("whose state is of version 1"), "{error}");
+    assert!(error.contains("a new identity and --state another folder"), "{error}");
 }
 
 #[test]
@@ -119,101 +125,8 @@ fn damage_is_an_error_and_abstention_is_remembered() {
     journal.restored(study, record(9, 2)).unwrap();
     assert_eq!(journal.restores(study).unwrap(), [record(7, 4), record(9, 2)]);
     let round = journal.round(study, RoundNumber(0)).unwrap();
-    fs::write(round.folder.join("contribution.json"), b"{").unwrap();
+    round.records.note(&[Noted::new("contribution", b"{")]).unwrap();
     assert!(matches!(journal.contributions(), Err(JournalError::Damaged { .. })));
-}
-
-#[test]
-fn a_flipped_bit_in_any_file_is_damage_and_names_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(folder.path()).unwrap();
-    let round = journal.round(study(b"study"), THREE).unwrap();
-    endorse(&round, b"first").unwrap();
-    round.save_opening(Openings::Sum, b"opening").unwrap();
-    round.save_trust(&ringfence_crypto::dealing::Trust::default()).unwrap();
-    let flip = |name: &str| {
-        let path = round.folder.join(name);
-        let mut bytes = fs::read(&path).unwrap();
-        let last = bytes.len() - 4;
-        bytes[last] ^= 1;
-        fs::write(&path, bytes).unwrap();
-    };
-    // What is written with it has its digest, too.
-    flip("closing.json");
-    assert!(matches!(round.closing(), Err(JournalError::Damaged { .. })));
-    flip("closing.json");
-    assert_eq!(round.closing().unwrap(), Some(closing(study(b"study"), 3)));
-    let damaged = |error: JournalError, name: &str| {
-        assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
-        assert!(error.to_string().contains(&format!("{name} is damaged")), "{error}");
-    };
-    let name = "endorsement.json";
-    flip(name);
-    damaged(round.endorsement().unwrap_err(), name);
-    damaged(journal.holder_records(study(b"study")).unwrap_err(), name);
-    // It was decided, whatever it was: it is no empty place for another decision.
-    assert!(matches!(endorse(&round, b"second"), Err(JournalError::Exists(_))));
-    flip(name);
-    assert_eq!(round.endorsement().unwrap(), Some(endorsement(b"first")));
-    flip("opening.bin");
-    damaged(round.opening(Openings::Sum).unwrap_err(), "opening.bin");
-    damaged(round.openings().unwrap_err(), "opening.bin");
-    flip("opening.bin");
-    // So is one in the list itself.
-    assert!(round.trust().unwrap().is_some());
-    let list = round.folder.join("B3SUMS");
-    let whole = fs::read_to_string(&list).unwrap();
-    let line = whole.lines().find(|line| line.ends_with("  trust.json")).unwrap();
-    fs::write(&list, whole.replace(line, &format!("{}  trust.json", "0".repeat(64)))).unwrap();
-    damaged(round.trust().unwrap_err(), "trust.json");
-    fs::write(&list, whole.replace(line, "g")).unwrap();
-    damaged(round.trust().unwrap_err(), "B3SUMS");
-}
-
-#[test]
-fn a_file_may_have_the_digest_before_a_crash_or_the_one_after() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(folder.path()).unwrap();
-    let round = journal.round(study(b"study"), THREE).unwrap();
-    let barring = |site: &str| ringfence_crypto::dealing::Trust {
-        barred: [site.parse().unwrap()].into(),
-        ..Default::default()
-    };
-    let (first, second, third) = (barring("a"), barring("b"), barring("c"));
-    round.save_trust(&first).unwrap();
-    let path = round.folder.join("trust.json");
-    // As a crash leaves it: the digest of the next is listed, and the file is the one before. Twice.
-    for next in [&second, &third] {
-        let before = fs::read(&path).unwrap();
-        round.save_trust(next).unwrap();
-        fs::write(&path, before).unwrap();
-        assert_eq!(round.trust().unwrap().as_ref(), Some(&first));
-    }
-    round.save_trust(&second).unwrap();
-    assert_eq!(round.trust().unwrap().as_ref(), Some(&second));
-    round.save_judged_trust(&first).unwrap();
-    fs::remove_file(round.folder.join("judged.json")).unwrap();
-    round.save_trust(&third).unwrap();
-    let list = fs::read_to_string(round.folder.join("B3SUMS")).unwrap();
-    assert_eq!(list.lines().count(), 2, "{list}");
-    assert!(list.lines().all(|line| line.ends_with("  trust.json")), "{list}");
-    // The state of an earlier version has no list.
-    fs::remove_file(round.folder.join("B3SUMS")).unwrap();
-    assert_eq!(round.trust().unwrap(), Some(third));
-}
-
-#[test]
-fn only_what_a_damaged_file_held_is_put_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(folder.path()).unwrap();
-    let round = journal.round(study(b"study"), THREE).unwrap();
-    endorse(&round, b"first").unwrap();
-    let path = round.folder.join("endorsement.json");
-    fs::write(&path, b"{").unwrap();
-    assert!(!round.put_back("endorsement.json", &endorsement(b"second")).unwrap());
-    assert!(round.endorsement().is_err());
-    assert!(round.put_back("endorsement.json", &endorsement(b"first")).unwrap());
-    assert_eq!(round.endorsement().unwrap(), Some(endorsement(b"first")));
 }
 
 #[test]
@@ -252,21 +165,32 @@ fn a_secret_that_is_not_that_of_the_published_key_is_damaged() {
     let secret = |round| keys.secret(RoundNumber(round), statement.id());
     assert_eq!(secret(3).unwrap().unwrap().expose(), secrets[0].expose());
     assert!(secret(5).unwrap().is_none());
-    let path = keys.folder.join("000003.secret");
+    let path = keys.records.path().to_owned();
     let whole = fs::read(&path).unwrap();
-    let flipped = match whole[7] {
-        b'0' => b'1',
-        _ => b'0',
-    };
-    for damage in [[&whole[..7], &[flipped], &whole[8..]].concat(), whole[..9].to_vec()] {
-        fs::write(&path, damage).unwrap();
-        let error = secret(3).unwrap_err().to_string();
-        assert!(error.contains("000003.secret is damaged"), "{error}");
-        assert!(error.contains("accuses nobody"), "{error}");
-        assert!(secret(4).unwrap().is_some());
-    }
-    let list = fs::read_to_string(keys.folder.join("B3SUMS")).unwrap();
-    assert!(!list.contains(".secret"), "what is destroyed leaves nothing: {list}");
+    let text = hex::encode(secrets[0].expose());
+    let place = whole.windows(text.len()).position(|window| window == text.as_bytes()).unwrap();
+    let digest = Digest::of(text.as_bytes()).0;
+    let listed = whole.windows(32).any(|window| window == digest);
+    assert!(!listed, "what is destroyed leaves nothing");
+    let mut flipped = whole.clone();
+    flipped[place + 7] = if whole[place + 7] == b'0' { b'1' } else { b'0' };
+    fs::write(&path, &flipped).unwrap();
+    let error = secret(3).unwrap_err().to_string();
+    assert!(error.contains("secret-000003 is damaged"), "{error}");
+    assert!(error.contains("accuses nobody"), "{error}");
+    assert!(secret(4).unwrap().is_some());
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(keys.secret_rounds().unwrap(), [THREE, RoundNumber(4)]);
+    keys.destroy(THREE).unwrap();
+    let destroyed = fs::read(&path).unwrap();
+    assert!(!destroyed.windows(8).any(|window| window == &text.as_bytes()[..8]));
+    drop((keys, journal));
+    // Of nothing that is destroyed, whoever opens it next.
+    let journal = Journal::open(folder.path()).unwrap();
+    let keys = journal.round_keys(study(b"study")).unwrap();
+    assert_eq!(keys.secret_rounds().unwrap(), [RoundNumber(4)]);
+    assert!(keys.secret(THREE, statement.id()).unwrap().is_none());
+    assert!(keys.secret(RoundNumber(4), statement.id()).unwrap().is_some());
 }
 
 #[test]
@@ -276,7 +200,7 @@ fn a_missing_part_of_a_contribution_says_what_it_is_and_what_to_do() {
     let round = journal.round(study(b"study"), THREE).unwrap();
     let missing = round.envelopes().unwrap_err().to_string();
     assert!(
-        missing.contains("envelopes.bin is not there, and with the sealed shares"),
+        missing.contains("000003.journal: envelopes is not there, and with the sealed shares"),
         "{missing}"
     );
     assert!(missing.contains("put the file back"), "{missing}");
@@ -288,35 +212,6 @@ fn a_missing_part_of_a_contribution_says_what_it_is_and_what_to_do() {
     fs::write(round.body(), b"bodz").unwrap();
     let damaged = round.check_body(digest).unwrap_err().to_string();
     assert!(damaged.contains("body.bin is damaged"), "{damaged}");
-}
-
-#[test]
-fn what_a_crash_left_is_removed_and_what_was_decided_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let study = study(b"study");
-    let round = {
-        let journal = Journal::open(folder.path()).unwrap();
-        let round = journal.round(study, THREE).unwrap();
-        endorse(&round, b"first").unwrap();
-        round.save_opening(Openings::Sum, b"opening").unwrap();
-        // As a kill leaves them: a decision, a body and a sum, half-written.
-        for name in ["endorsement", "body", "sum"] {
-            let name = format!("{}{name}", ringfence_durable::UNFINISHED);
-            fs::write(round.folder.join(name), b"half").unwrap();
-        }
-        // A second process does not come as far as to remove anything.
-        assert!(matches!(Journal::open(folder.path()), Err(JournalError::Locked(_))));
-        assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 7);
-        round
-    };
-    let journal = Journal::open(folder.path()).unwrap();
-    // Two decisions, the closing of one of them, and their digests.
-    assert_eq!(fs::read_dir(&round.folder).unwrap().count(), 4);
-    assert_eq!(journal.holder_records(study).unwrap().endorsed, [endorsement(b"first")]);
-    assert_eq!(round.opening(Openings::Sum).unwrap().as_deref(), Some(&b"opening"[..]));
-    let again = round.save_opening(Openings::Sum, b"another").unwrap_err();
-    assert!(again.to_string().contains("made once and never again"), "{again}");
-    assert_eq!(round.opening(Openings::Sum).unwrap().as_deref(), Some(&b"opening"[..]));
 }
 
 #[test]
@@ -359,11 +254,9 @@ fn what_others_keep_in_the_state_is_left_alone() {
         format!("other-site/{study}/rounds/000003"),
         "studies/notes".into(),
         format!("{study}/notes"),
-        // Numbers, but not as this program writes them.
-        format!("{study}/rounds/3"),
-        format!("{study}/rounds/+00003"),
+        format!("{study}/rounds/000003"),
     ];
-    let own = [String::new(), format!("{study}/rounds/000003"), format!("{study}/round-keys")];
+    let own = [String::new(), study.clone(), format!("{study}/rounds")];
     let unfinished = |place: &String| {
         let place = folder.path().join(place);
         fs::create_dir_all(&place).unwrap();
@@ -405,6 +298,6 @@ fn the_state_is_its_owners_alone() {
     let journal = Journal::open(folder.path()).unwrap();
     let round = journal.round(study(b"study"), THREE).unwrap();
     endorse(&round, b"first").unwrap();
-    let mode = fs::metadata(round.folder.join("endorsement.json")).unwrap().permissions();
+    let mode = fs::metadata(round.records.path()).unwrap().permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
 }

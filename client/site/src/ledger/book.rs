@@ -88,13 +88,10 @@ impl Book {
             return Err(LedgerError::None(root.display().to_string()));
         }
         let lock = lock(root)?;
-        // Under the lock, so that nobody is writing. A folder above that may not be read was made by
-        // somebody else.
-        let _ = durable::sync_folder_of(root);
-        for folder in [root, &root.join(SNAPSHOTS)] {
-            let ready =
-                durable::sync_folder(folder).and_then(|()| durable::clear_unfinished(folder));
-            ready.map_err(|source| LedgerError::io(folder, source))?;
+        // Under the lock, so that nobody is writing.
+        let snapshots = root.join(SNAPSHOTS);
+        for folder in [root, &snapshots] {
+            durable::clear_unfinished(folder).map_err(|source| LedgerError::io(folder, source))?;
         }
         let key = CohortKey::read(root)?;
         let (terms, id) = one_line::<Terms>(&root.join(TERMS), &key, Use::Terms)?;
@@ -103,6 +100,15 @@ impl Book {
             return Err(LedgerError::Format { root, found: terms.format, expected: FORMAT });
         }
         let (head, _) = one_line::<Head>(&root.join(HEAD), &key, Use::Head)?;
+        if head.entries == 0 {
+            // Whoever made it may have been killed before its folders were durable; before its first
+            // entry is acknowledged they are. A folder above that may not be read was made by somebody
+            // else.
+            let _ = durable::sync_folder_of(root);
+            for folder in [root, &snapshots] {
+                durable::sync_folder(folder).map_err(|source| LedgerError::io(folder, source))?;
+            }
+        }
         let path = root.join(ENTRIES);
         let text = durable::read(&path, MOST_BYTES).map_err(|e| LedgerError::io(&path, e))?;
         let (kept, bytes) =
@@ -163,7 +169,9 @@ impl Book {
         self.check_locked()?;
         let path = self.root.join(ENTRIES);
         let file = File::options().write(true).open(&path);
-        let synced = file.and_then(|file| file.set_len(self.bytes).and_then(|()| file.sync_all()));
+        let synced = file.and_then(|file| {
+            file.set_len(self.bytes).and_then(|()| durable::sync_data(&path, &file))
+        });
         synced.map_err(|source| LedgerError::io(&path, source))?;
         let head = Head { entries, last: self.last() };
         write(&self.root.join(HEAD), &sealed::seal(&self.key, Use::Head, &head))?;
@@ -187,8 +195,10 @@ impl Book {
     /// Keeps a set of units, once.
     pub(super) fn save(&self, snapshot: &Snapshot) -> Result<Digest, LedgerError> {
         let name = snapshot.name(&self.key);
-        // One that is damaged is mended: these are the bytes that its name stands for.
-        if self.snapshot(name).is_err() {
+        // An entry is written after its set is durable; one that none names may be of a process that was
+        // killed before. One that is damaged is mended: these are the bytes that its name stands for.
+        let durable = self.entries().any(|entry| entry.units == name);
+        if !durable || self.snapshot(name).is_err() {
             write(&self.snapshot_path(name), &snapshot.to_bytes())?;
         }
         Ok(name)
@@ -203,14 +213,13 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
     durable::write(path, bytes, Readers::Owner).map_err(|source| LedgerError::io(path, source))
 }
 
-/// Writes a line at a place and cuts off what lies there, durably. After an error what lay before is
+/// Writes a line at a place and cuts off what lies there, unsynced. After an error what lay before is
 /// as it was; a piece of the line may lie behind it, as after a crash.
 fn put(path: &Path, place: u64, line: &[u8]) -> io::Result<()> {
     let mut file = File::options().write(true).open(path)?;
     file.set_len(place)?;
     file.seek(SeekFrom::Start(place))?;
-    file.write_all(line)?;
-    file.sync_all()
+    file.write_all(line)
 }
 
 /// A file of one line, and what names it.

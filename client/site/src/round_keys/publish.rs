@@ -113,7 +113,7 @@ impl Site {
         }
         let now = self.clock.moment();
         if self.proved.is_within(PROVED, now) {
-            return Ok(());
+            return Ok(journal.sync_noted()?);
         }
         // What was proved may be gone: the aggregator has lied, or lost its folder. Since when it had
         // the keys stays as it was: it is not told that they were new.
@@ -125,7 +125,7 @@ impl Site {
             }
         }
         self.proved.done(now);
-        Ok(())
+        Ok(journal.sync_noted()?)
     }
 
     /// Refuses to leave rounds without keys because of a number that nobody signs: that a round is the

@@ -116,7 +116,7 @@ impl Participant<'_> {
                 self.out.say(&Said::Aborted(&abort));
                 state.aborted()?;
             }
-            RoundEnd::Done(done) => {
+            RoundEnd::Done(mut done) => {
                 if let Some(reason) = &done.left_out {
                     self.out.say(&Said::LeftOut { round, reason: reason.to_string() });
                 }
@@ -126,7 +126,7 @@ impl Participant<'_> {
                 let opened = OpenedRound::of(round, &done);
                 self.out.say(&Said::Opened(&opened));
                 report::record(self.out, state, opened)?;
-                let mean = Weights::from_values(&state.model().shapes(), done.mean())?;
+                let mean = Weights::from_values(&state.model().shapes(), done.take_mean())?;
                 state.opened(&mean)?;
                 self.acknowledge(done, state).await?;
             }

@@ -116,7 +116,7 @@ pub(super) async fn progress(
     let entry = Entry { rounds: state.done(), scores: scores.pairs(), one_class };
     out.say(&Said::Validation(&entry));
     history.push(entry);
-    files::write(&state.history(), &serde_json::to_vec(&history)?)?;
+    files::write_whole(&state.history(), &serde_json::to_vec(&history)?)?;
     let Some((leading, _)) = scores.leading() else { return Ok(()) };
     let curve = Curve { name: data.site.clone(), points: points(&history, leading) };
     let title = "Common model on this site's validation images";
@@ -191,7 +191,7 @@ pub(super) fn record(out: &Output, state: &State, opened: OpenedRound) -> anyhow
     let mut rounds: Vec<OpenedRound> = recorded(out, &state.opened_rounds(), "openings");
     rounds.retain(|earlier| earlier.round < opened.round);
     rounds.push(opened);
-    files::write(&state.opened_rounds(), &serde_json::to_vec(&rounds)?)
+    files::write_whole(&state.opened_rounds(), &serde_json::to_vec(&rounds)?)
 }
 
 /// Records how a contribution's shares were sealed. What was recorded when it was made stays: a
@@ -207,7 +207,7 @@ pub(super) fn record_sealing(
         return Ok(());
     }
     rounds.push(SealedRound { round, sealing: sealing.clone() });
-    files::write(&state.sealings(), &serde_json::to_vec(&rounds)?)
+    files::write_whole(&state.sealings(), &serde_json::to_vec(&rounds)?)
 }
 
 /// What was recorded of earlier rounds; what cannot be read is done without, and said.

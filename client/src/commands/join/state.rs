@@ -100,15 +100,16 @@ impl State {
         self.folder.join("sealings.json")
     }
 
-    /// Makes an opened round's mean durable and goes on to the next round.
+    /// Keeps an opened round's mean and goes on to the next round. One that a power cut takes is opened
+    /// again.
     pub(super) fn opened(&mut self, mean: &Weights) -> anyhow::Result<()> {
-        mean.save(&self.mean_path())?;
+        mean.save_whole(&self.mean_path())?;
         self.apply(mean)
     }
 
     /// Notes that a round was aborted: the model stays.
     pub(super) fn aborted(&mut self) -> anyhow::Result<()> {
-        files::write(&self.abort_path(), b"")?;
+        files::write_whole(&self.abort_path(), b"")?;
         self.done += 1;
         Ok(())
     }

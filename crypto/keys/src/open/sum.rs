@@ -57,6 +57,11 @@ impl OpenedMean {
         &self.mean
     }
 
+    /// The same, taken out: a large mean is needed once.
+    pub fn take_mean(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.mean)
+    }
+
     /// Decrypts and verifies as [`OpenedSum::open`].
     ///
     /// # Errors
