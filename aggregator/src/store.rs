@@ -14,6 +14,8 @@ pub(crate) mod blobs;
 #[cfg(test)]
 mod conformance;
 pub(crate) mod marks;
+pub(crate) mod postgres_s3;
+mod sql;
 pub(crate) mod sqlite_files;
 pub(crate) mod statements;
 pub(crate) mod terms;

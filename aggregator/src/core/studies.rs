@@ -61,9 +61,11 @@ impl From<StoreError> for Unserved {
     /// What is stored wrongly is its study's misfortune; a store that fails is everybody's.
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Failed(_) | StoreError::Full(_) | StoreError::ReadOnly(_) => {
-                Self::Everything(error.into())
-            }
+            StoreError::Failed(_)
+            | StoreError::Full(_)
+            | StoreError::ReadOnly(_)
+            | StoreError::Gone(_)
+            | StoreError::Taken(_) => Self::Everything(error.into()),
             _ => Self::Study(error.to_string()),
         }
     }
@@ -73,7 +75,7 @@ impl Unserved {
     fn because(study: StudyId, what: &str, refusal: &Refusal) -> Self {
         let reason = format!("{what}{}", refusal.detail());
         match refusal.kind() {
-            Kind::Internal | Kind::Full | Kind::ReadOnly => {
+            Kind::Internal | Kind::Full | Kind::ReadOnly | Kind::Busy => {
                 Self::Everything(LoadError::Study { study, reason })
             }
             _ => Self::Study(reason),

@@ -32,6 +32,12 @@ pub enum StoreError {
     /// It failed.
     #[error("the store failed: {0}")]
     Failed(Cause),
+    /// It cannot be reached now, or takes nothing at the moment.
+    #[error("the store cannot be reached: {0}")]
+    Gone(Cause),
+    /// Somebody else has used the place.
+    #[error("another one has used this place in the store: {0}")]
+    Taken(Cause),
     /// A stored statement does not parse.
     #[error("{place} is unreadable ({reason}): the database was altered")]
     Unreadable {
@@ -91,6 +97,16 @@ pub enum StoreOpenError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error("{place} cannot be used: {source}; {advice}")]
+    Database {
+        /// Which one, without a password.
+        place: String,
+        /// Why.
+        source: Cause,
+        /// What to do.
+        advice: &'static str,
     },
     /// The backend failed.
     #[error(transparent)]
