@@ -49,3 +49,8 @@ pub use crate::tls::TlsError;
 #[path = "../tests/service/roster.rs"]
 #[allow(dead_code, reason = "the tests of the binary use all of it")]
 mod roster;
+
+/// PostgreSQL and an S3-compatible server, for the tests beside the code, too.
+#[cfg(test)]
+#[path = "../tests/service/engines.rs"]
+mod engines;

@@ -23,7 +23,8 @@ pub(crate) trait Backend {
     async fn open(&self) -> Store;
 }
 
-/// Makes a test of each of the backend's duties; `$backend` makes a new and empty one.
+/// Makes a test of each of the backend's duties; `$backend` makes a new and empty one, or nothing
+/// where what it needs is not installed.
 macro_rules! conformance_tests {
     ($backend:expr) => {
         $crate::store::conformance::conformance_tests!($backend;
@@ -46,7 +47,9 @@ macro_rules! conformance_tests {
         $(
             #[tokio::test]
             async fn $name() {
-                $crate::store::conformance::$name(&$backend).await;
+                if let Some(backend) = $backend {
+                    $crate::store::conformance::$name(&backend).await;
+                }
             }
         )+
     };
