@@ -53,4 +53,5 @@ mod roster;
 /// PostgreSQL and an S3-compatible server, for the tests beside the code, too.
 #[cfg(test)]
 #[path = "../tests/service/engines.rs"]
+#[allow(dead_code, reason = "the tests of the binary use all of it")]
 mod engines;

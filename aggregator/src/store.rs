@@ -3,7 +3,8 @@
 //! Two traits. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
 //! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. A backend
 //! implements both and lies in a folder of its own, with a README that tells the life of one
-//! statement; every backend passes the tests in `conformance.rs`.
+//! statement: `sqlite_files` (the default) and `postgres_s3`. Every backend passes the tests in
+//! `conformance.rs`.
 //!
 //! What holds for both: when a write returns, it survives the loss of power, unless its method says
 //! otherwise. A write that fails may have happened all the same: whoever gets an error reads again
@@ -14,7 +15,9 @@ pub(crate) mod blobs;
 #[cfg(test)]
 mod conformance;
 pub(crate) mod marks;
-pub(crate) mod postgres_s3;
+mod pieces;
+mod place;
+mod postgres_s3;
 mod sql;
 pub(crate) mod sqlite_files;
 pub(crate) mod statements;
@@ -24,6 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use blobs::Blobs;
+pub(crate) use place::open;
 use statements::Statements;
 
 /// Everything that is stored.

@@ -8,6 +8,8 @@ use futures_util::future::BoxFuture;
 use ringfence_crypto::id::{RoundNumber, StudyId};
 use ringfence_crypto::wire::json::JsonError;
 
+use crate::identity::IdentityError;
+
 /// What a backend answers.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -98,10 +100,16 @@ pub enum StoreOpenError {
         /// Why.
         source: io::Error,
     },
-    /// The database cannot be used.
+    /// The settings do not say where.
+    #[error("{0}")]
+    Settings(String),
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] IdentityError),
+    /// The database or the bucket cannot be used.
     #[error("{place} cannot be used: {source}; {advice}")]
-    Database {
-        /// Which one, without a password.
+    Engine {
+        /// Which one, without a secret.
         place: String,
         /// Why.
         source: Cause,

