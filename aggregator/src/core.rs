@@ -17,6 +17,7 @@ pub(crate) mod log;
 pub(crate) mod opening;
 pub(crate) mod recovery;
 pub(crate) mod refusal;
+mod replicas;
 pub(crate) mod restored;
 pub(crate) mod round;
 pub(crate) mod round_keys;

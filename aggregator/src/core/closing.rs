@@ -137,7 +137,7 @@ impl LiveRound {
             }
             // Commit holds the log: this is its size until the closing itself is appended.
             let checkpoint = signer.log.read().checkpoint();
-            let closing = round.closing_of(set, sum, checkpoint, now);
+            let closing = round.closing_of(set.clone(), sum, checkpoint, now);
             Ok(Verdict::Fresh(Event::Closed(signer.shared.identity.sign(closing))))
         });
         Ok(close.await.map(drop)?)

@@ -48,6 +48,8 @@ pub(crate) struct LiveStudy {
     pub(crate) restores: Restores,
     /// What each site takes of the service now.
     pub(crate) senders: Senders,
+    /// The last change of the study that was taken over from the store.
+    pub(crate) seen: tokio::sync::Mutex<u64>,
 }
 
 impl LiveStudy {
@@ -62,6 +64,7 @@ impl LiveStudy {
             fresh_keys: FreshKeys::default(),
             restores: Restores::default(),
             senders: Senders::default(),
+            seen: tokio::sync::Mutex::default(),
         }
     }
 

@@ -5,6 +5,7 @@ mod contribution;
 mod dispute;
 mod log;
 mod opening;
+mod replica;
 mod restored;
 mod round;
 mod round_keys;
@@ -95,7 +96,9 @@ pub(crate) fn router(front: Front) -> Router {
         .route(&path("acks"), get(opening::acknowledgements))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route_layer(from_fn_with_state(front.clone(), replica::catch_up))
         .route_layer(from_fn_with_state(front.clone(), guard))
+        .route_layer(from_fn_with_state(front.clone(), replica::meet))
         .fallback(unknown_route)
         .layer(from_fn_with_state(front.clone(), watch))
         // What failed by our fault is logged where it is refused, with its cause.

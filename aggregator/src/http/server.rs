@@ -182,6 +182,7 @@ impl Server {
     /// Serves until `shutdown` is ready, and then ends what is in flight, for at most 10 s.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let router = routes::router(self.front.clone());
+        tokio::spawn(self.front.studies.clone().follow());
         let graceful = GracefulShutdown::new();
         if let Some(listener) = self.metrics.take() {
             let (router, clock) = (metrics(self.front.clone()), self.front.clock.clone());

@@ -55,6 +55,17 @@ impl Aggregator {
         Some(Self::start_by(options.collect()))
     }
 
+    /// Another one with the same key, database and bucket, and marks of its own.
+    pub(crate) fn another(&self, marks: &str) -> Self {
+        let (folder, mut options) = (TempDir::new().unwrap(), self.options.clone());
+        for file in ["key", "token"] {
+            std::fs::copy(self.folder.path().join(file), folder.path().join(file)).unwrap();
+        }
+        options.extend(["--marks".to_owned(), folder.path().join(marks).display().to_string()]);
+        let (child, address) = serve(folder.path(), "127.0.0.1:0", &options);
+        Self { folder, key: self.key, address, options, child }
+    }
+
     fn start_by(options: Vec<String>) -> Self {
         let folder = TempDir::new().unwrap();
         let output =

@@ -21,6 +21,7 @@ mod play;
 mod recovery;
 mod refusals;
 mod replay;
+mod replicas;
 mod restored;
 mod roster;
 mod round_keys;

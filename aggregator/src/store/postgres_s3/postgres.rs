@@ -1,7 +1,7 @@
 //! Statements in PostgreSQL. Each write is one transaction, and what must be unique is so by the
 //! tables' own keys.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryStreamExt};
@@ -11,12 +11,12 @@ use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, RoundKeys};
 use ringfence_crypto::wire::json;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
-use tokio::sync::Mutex;
+use tokio::sync::mpsc;
 
 use crate::store::sql::{manifest_of, migrator, parsed, study_of};
-use crate::store::statements::{NextEvent, Statements, StoredManifest, StoredRoundKeys};
+use crate::store::statements::{News, NextEvent, Statements, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
 
 /// The schema, step by step.
@@ -29,29 +29,29 @@ const CONNECTIONS: u32 = 8;
 /// A connection must be had after so long.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// The advisory lock that an aggregator holds while it runs, in its database.
-const LOCK: i64 = 0x5269_6e67_6665_6e63;
+/// The database's clock and this machine's are at most so far apart.
+const CLOCKS_APART: Duration = Duration::from_secs(5);
 
-/// How often the lock is tried, and what lies between.
-const LOCK_TRIES: u32 = 15;
-const LOCK_PAUSE: Duration = Duration::from_millis(200);
+/// The channel on which every write says its study.
+const CHANNEL: &str = "ringfence";
+
+/// Between tries to listen.
+const LISTEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Studies that were named and not yet asked for; whoever is behind by more looks at all.
+const NAMED: usize = 1024;
 
 /// The statements of all studies.
 #[derive(Debug)]
 pub(crate) struct PgStatements {
     pool: PgPool,
-    /// Holds the lock for as long as it is open.
-    lock: Mutex<Option<PgConnection>>,
-    /// How to get another one.
-    options: PgConnectOptions,
 }
 
 impl PgStatements {
-    /// Connects, takes the lock and brings the schema up to date.
+    /// Connects, compares the clocks and brings the schema up to date.
     ///
     /// # Errors
-    /// [`StoreOpenError`] when the server cannot be reached or refuses, or another aggregator has
-    /// the database.
+    /// [`StoreOpenError`] when the server cannot be reached or refuses, or shows another time.
     pub(crate) async fn open(options: PgConnectOptions) -> Result<Self, StoreOpenError> {
         let place = place(&options);
         let options = options.application_name("ringfence-aggregator").options([
@@ -65,16 +65,21 @@ impl PgStatements {
             place: place.clone(),
             source: source.into(),
         };
-        let mut lock = in_time(options.connect()).await.map_err(connect)?;
-        if !take(&mut lock).await.map_err(connect)? {
-            return Err(StoreOpenError::Engine {
-                place,
-                source: "another aggregator has it".into(),
-                advice: "stop that one; after its machine died, the database gives it up within a minute",
-            });
-        }
+        let mut first = in_time(options.connect()).await.map_err(connect)?;
+        let now: f64 = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::float8")
+            .fetch_one(&mut first)
+            .await
+            .map_err(connect)?;
+        check_clock(Duration::try_from_secs_f64(now).unwrap_or_default()).map_err(|reason| {
+            StoreOpenError::Engine {
+                place: place.clone(),
+                source: reason.into(),
+                advice: "set both by NTP: several aggregators go by one time",
+            }
+        })?;
         let fsync: String =
-            sqlx::query_scalar("SHOW fsync").fetch_one(&mut lock).await.map_err(connect)?;
+            sqlx::query_scalar("SHOW fsync").fetch_one(&mut first).await.map_err(connect)?;
+        first.close().await.map_err(connect)?;
         if fsync != "on" {
             tracing::warn!(
                 "{place} runs with fsync = off: a power cut loses what was acknowledged"
@@ -92,25 +97,7 @@ impl PgStatements {
             source: error.into(),
             advice: "the user must own the database's tables or may make them, and an older program does not open a newer database",
         })?;
-        Ok(Self { pool, lock: Mutex::new(Some(lock)), options })
-    }
-
-    /// Takes the lock again where its connection broke, as when the server was started again.
-    async fn keep_lock(&self) -> Result<(), StoreError> {
-        let mut lock = self.lock.lock().await;
-        let is_there = match lock.as_mut() {
-            Some(connection) => in_time(connection.ping()).await.is_ok(),
-            None => false,
-        };
-        if !is_there {
-            let mut connection = in_time(self.options.connect()).await?;
-            if !take(&mut connection).await? {
-                let another = "another aggregator has taken the database: stop one of the two";
-                return Err(StoreError::Failed(another.into()));
-            }
-            *lock = Some(connection);
-        }
-        Ok(())
+        Ok(Self { pool })
     }
 
     async fn stored_manifest(&self, round: RoundId) -> Result<StoredManifest, StoreError> {
@@ -155,17 +142,18 @@ async fn in_time<T>(
     tokio::time::timeout(CONNECT_TIME, answer).await.unwrap_or_else(silent)
 }
 
-/// Takes the lock, if it is free within a moment: of an aggregator that was killed and is started
-/// again, the server still hears.
-async fn take(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    for _ in 0..LOCK_TRIES {
-        let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
-        if taken.fetch_one(&mut *connection).await? {
-            return Ok(true);
-        }
-        tokio::time::sleep(LOCK_PAUSE).await;
+/// Whether this machine's clock shows the database's time.
+fn check_clock(database: Duration) -> Result<(), String> {
+    let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let apart = here.abs_diff(database);
+    match apart > CLOCKS_APART {
+        true => Err(format!(
+            "its clock and this machine's are {} s apart, expected {} s at most",
+            apart.as_secs(),
+            CLOCKS_APART.as_secs()
+        )),
+        false => Ok(()),
     }
-    Ok(false)
 }
 
 /// Where the database is, without the password.
@@ -221,18 +209,21 @@ impl Statements for PgStatements {
             )
             .execute(&self.pool)
             .await?;
-            self.keep_lock().await
+            Ok(())
         }
         .boxed()
     }
 
     fn insert_study<'a>(&'a self, study: StudyId, file: &'a [u8]) -> Answer<'a, ()> {
         async move {
-            sqlx::query("INSERT INTO studies (study, file) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                .bind(study.to_string())
-                .bind(file)
-                .execute(&self.pool)
-                .await?;
+            let written = sqlx::query(
+                "WITH new AS (
+                     INSERT INTO studies (study, file) VALUES ($1, $2)
+                     ON CONFLICT DO NOTHING RETURNING study),
+                 counted AS (INSERT INTO changes (study, number) SELECT study, 0 FROM new)
+                 SELECT pg_notify('ringfence', study) FROM new",
+            );
+            written.bind(study.to_string()).bind(file).execute(&self.pool).await?;
             Ok(())
         }
         .boxed()
@@ -265,10 +256,14 @@ impl Statements for PgStatements {
         async move {
             let Manifest { study, round, .. } = manifest.statement;
             sqlx::query(
-                "WITH new AS (
-                     INSERT INTO rounds (study, round, manifest, leaf) VALUES ($1, $2, $3, $4)
-                     ON CONFLICT (study, round) DO NOTHING RETURNING study, leaf)
-                 INSERT INTO leaves (study, leaf) SELECT study, leaf FROM new",
+                "WITH change AS (
+                     UPDATE changes SET number = number + 1 WHERE study = $1 RETURNING number),
+                 new AS (
+                     INSERT INTO rounds (study, round, manifest, leaf, change)
+                     SELECT $1, $2, $3, $4, number FROM change
+                     ON CONFLICT (study, round) DO NOTHING RETURNING study, leaf),
+                 place AS (INSERT INTO leaves (study, leaf) SELECT study, leaf FROM new)
+                 SELECT pg_notify('ringfence', study) FROM new",
             )
             .bind(study.to_string())
             .bind(i64::from(round.0))
@@ -295,11 +290,16 @@ impl Statements for PgStatements {
 
     fn append<'a>(&'a self, round: RoundId, next: NextEvent<'a>) -> Answer<'a, ()> {
         async move {
-            sqlx::query(
-                "WITH new AS (
-                     INSERT INTO events (study, round, sequence, event, leaf)
-                     VALUES ($1, $2, $3, $4, $5) RETURNING study, leaf)
-                 INSERT INTO leaves (study, leaf) SELECT study, leaf FROM new WHERE leaf IS NOT NULL",
+            let written = sqlx::query(
+                "WITH change AS (
+                     UPDATE changes SET number = number + 1 WHERE study = $1 RETURNING number),
+                 new AS (
+                     INSERT INTO events (study, round, sequence, event, leaf, change)
+                     SELECT $1, $2, $3, $4, $5, number FROM change RETURNING study, leaf),
+                 place AS (
+                     INSERT INTO leaves (study, leaf)
+                     SELECT study, leaf FROM new WHERE leaf IS NOT NULL)
+                 SELECT pg_notify('ringfence', study) FROM new",
             )
             .bind(round.study.to_string())
             .bind(i64::from(round.round.0))
@@ -307,26 +307,33 @@ impl Statements for PgStatements {
             .bind(next.sequence.cast_signed())
             .bind(json::compact(next.event))
             .bind(next.leaf.map(u64::cast_signed))
-            .execute(&self.pool)
+            .fetch_optional(&self.pool)
             .await?;
-            Ok(())
+            let unknown =
+                || StoreError::Failed(format!("there is no study {}", round.study).into());
+            written.map(drop).ok_or_else(unknown)
         }
         .boxed()
     }
 
-    fn events(&self, id: RoundId) -> Answer<'_, Vec<Event>> {
+    fn events(&self, round: RoundId) -> Answer<'_, Vec<Event>> {
+        self.events_from(round, 0)
+    }
+
+    fn events_from(&self, id: RoundId, from: u64) -> Answer<'_, Vec<Event>> {
         async move {
             let RoundId { study, round } = id;
             let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
-                "SELECT sequence, event FROM events WHERE study = $1 AND round = $2
-                 ORDER BY sequence",
+                "SELECT sequence, event FROM events
+                 WHERE study = $1 AND round = $2 AND sequence >= $3 ORDER BY sequence",
             )
             .bind(study.to_string())
             .bind(i64::from(round.0))
+            .bind(from.cast_signed())
             .fetch(&self.pool);
             let mut events = Vec::new();
             while let Some((sequence, event)) = rows.try_next().await? {
-                let expected = events.len() as u64;
+                let expected = from + events.len() as u64;
                 if sequence.cast_unsigned() != expected {
                     return Err(StoreError::Gap { study, round, expected });
                 }
@@ -339,20 +346,26 @@ impl Statements for PgStatements {
     }
 
     fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>> {
+        self.log_from(study, 0)
+    }
+
+    fn log_from(&self, study: StudyId, from: u64) -> Answer<'_, Vec<LogEntry>> {
         async move {
             let mut rows = sqlx::query_as::<_, (i64, String, Vec<u8>)>(
-                "SELECT leaf, 'manifest', manifest FROM rounds WHERE study = $1
+                "SELECT leaf, 'manifest', manifest FROM rounds WHERE study = $1 AND leaf >= $2
                  UNION ALL
-                 SELECT leaf, 'round keys', statement FROM round_keys WHERE study = $1
+                 SELECT leaf, 'round keys', statement FROM round_keys
+                 WHERE study = $1 AND leaf >= $2
                  UNION ALL
-                 SELECT leaf, 'event', event FROM events WHERE study = $1 AND leaf IS NOT NULL
+                 SELECT leaf, 'event', event FROM events WHERE study = $1 AND leaf >= $2
                  ORDER BY leaf",
             )
             .bind(study.to_string())
+            .bind(from.cast_signed())
             .fetch(&self.pool);
             let mut entries = Vec::new();
             while let Some((leaf, kind, row)) = rows.try_next().await? {
-                let expected = entries.len() as u64;
+                let expected = from + entries.len() as u64;
                 let place = || format!("leaf {expected} of study {study}");
                 let entry = match kind.as_str() {
                     "manifest" => Some(LogEntry::of_signed(&manifest_of(&row)?)),
@@ -370,6 +383,53 @@ impl Statements for PgStatements {
         .boxed()
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn news(&self, study: StudyId, since: u64) -> Answer<'_, Option<News>> {
+        async move {
+            let name = study.to_string();
+            let number: Option<i64> =
+                sqlx::query_scalar("SELECT number FROM changes WHERE study = $1 AND number > $2")
+                    .bind(&name)
+                    .bind(since.cast_signed())
+                    .fetch_optional(&self.pool)
+                    .await?;
+            let Some(change) = number else { return Ok(None) };
+            let manifests: Vec<Vec<u8>> = sqlx::query_scalar(
+                "SELECT manifest FROM rounds WHERE study = $1 AND change > $2 ORDER BY round",
+            )
+            .bind(&name)
+            .bind(since.cast_signed())
+            .fetch_all(&self.pool)
+            .await?;
+            let rounds: Vec<i64> = sqlx::query_scalar(
+                "SELECT DISTINCT round FROM events WHERE study = $1 AND change > $2 ORDER BY round",
+            )
+            .bind(&name)
+            .bind(since.cast_signed())
+            .fetch_all(&self.pool)
+            .await?;
+            let number = |round: i64| u32::try_from(round).ok().map(RoundNumber);
+            Ok(Some(News {
+                change: change.cast_unsigned(),
+                manifests: manifests
+                    .iter()
+                    .map(|row| manifest_of(row))
+                    .collect::<Result<_, _>>()?,
+                rounds: rounds.into_iter().filter_map(number).collect(),
+            }))
+        }
+        .boxed()
+    }
+
+    fn follow(&self) -> Option<mpsc::Receiver<Option<StudyId>>> {
+        let (sender, receiver) = mpsc::channel(NAMED);
+        tokio::spawn(listen(self.pool.clone(), sender));
+        Some(receiver)
+    }
+
     fn insert_round_keys<'a>(
         &'a self,
         signed: &'a Signed<RoundKeys>,
@@ -380,7 +440,7 @@ impl Statements for PgStatements {
             let end_round = u64::from(first_round.0) + keys.len() as u64;
             let mut transaction = self.pool.begin().await?;
             // One at a time in a study, so that two requests cannot both find the rounds free.
-            sqlx::query("SELECT 1 FROM studies WHERE study = $1 FOR NO KEY UPDATE")
+            sqlx::query("UPDATE changes SET number = number + 1 WHERE study = $1")
                 .bind(study.to_string())
                 .execute(&mut *transaction)
                 .await?;
@@ -390,8 +450,9 @@ impl Statements for PgStatements {
                      SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (
                          SELECT 1 FROM round_keys
                          WHERE study = $1 AND site = $2 AND first_round < $4 AND end_round > $3)
-                     RETURNING study, leaf)
-                 INSERT INTO leaves (study, leaf) SELECT study, leaf FROM new",
+                     RETURNING study, leaf),
+                 place AS (INSERT INTO leaves (study, leaf) SELECT study, leaf FROM new)
+                 SELECT pg_notify('ringfence', study) FROM new",
             )
             .bind(study.to_string())
             .bind(site.as_str())
@@ -417,15 +478,33 @@ impl Statements for PgStatements {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        async move {
-            self.pool.close().await;
-            if let Some(lock) = self.lock.lock().await.take()
-                && let Err(error) = lock.close().await
-            {
-                tracing::warn!(%error, "the database was left without a word");
-            }
+        self.pool.close().boxed()
+    }
+}
+
+/// Passes on which studies are named, until nobody listens or the pool is closed.
+async fn listen(pool: PgPool, studies: mpsc::Sender<Option<StudyId>>) {
+    while !pool.is_closed() && !studies.is_closed() {
+        if let Err(error) = listen_once(&pool, &studies).await {
+            tracing::debug!(%error, "the database is not heard");
         }
-        .boxed()
+        tokio::time::sleep(LISTEN_PAUSE).await;
+    }
+}
+
+async fn listen_once(
+    pool: &PgPool,
+    studies: &mpsc::Sender<Option<StudyId>>,
+) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    // What was said before is not heard any more: all studies may have news.
+    let mut named = None;
+    loop {
+        if studies.send(named).await.is_err() {
+            return Ok(());
+        }
+        named = listener.try_recv().await?.and_then(|said| said.payload().parse().ok());
     }
 }
 
@@ -442,13 +521,45 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_aggregator_at_a_time_has_a_database() {
+    async fn who_listens_hears_of_others_and_asks_for_what_is_new() {
         let Some(url) = new_database() else { return };
-        let first = open(&url).await;
-        let second = PgStatements::open(url.parse().unwrap()).await.unwrap_err().to_string();
-        assert!(second.contains("another aggregator has it"), "{second}");
-        first.close().await;
-        open(&url).await;
+        let (one, two) = (open(&url).await, open(&url).await);
+        let mut heard = two.follow().unwrap();
+        assert_eq!(heard.recv().await.unwrap(), None, "all may have news at first");
+        let study = StudyId(Digest::of(b"study"));
+        one.insert_study(study, b"file").await.unwrap();
+        assert_eq!(heard.recv().await.unwrap(), Some(study));
+        assert_eq!(two.news(study, 0).await.unwrap(), None);
+        psql(
+            &url,
+            &format!(
+                "WITH s AS (INSERT INTO leaves VALUES ('{study}', 0)) INSERT INTO rounds VALUES ('{study}', 0, '', 0, 0)"
+            ),
+        );
+        let event = Event::Damaged { site: "site".parse().unwrap(), at: UnixSeconds(1) };
+        let id = RoundId { study, round: RoundNumber(0) };
+        for sequence in 0..3 {
+            one.append(id, NextEvent { sequence, event: &event, leaf: None }).await.unwrap();
+            assert_eq!(heard.recv().await.unwrap(), Some(study));
+        }
+        let news = two.news(study, 1).await.unwrap().unwrap();
+        assert_eq!((news.change, &*news.rounds), (3, &[RoundNumber(0)][..]));
+        assert_eq!(two.events_from(id, 1).await.unwrap(), [event.clone(), event]);
+        assert_eq!(two.news(study, 3).await.unwrap(), None);
+        // The connection breaks: whoever listens is told to look at everything.
+        psql(
+            &url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'",
+        );
+        assert_eq!(heard.recv().await.unwrap(), None);
+    }
+
+    #[test]
+    fn another_time_is_refused() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        check_clock(now).unwrap();
+        let refused = check_clock(now + Duration::from_secs(60)).unwrap_err();
+        assert!(refused.contains(" s apart"), "{refused}");
     }
 
     #[tokio::test]
@@ -475,14 +586,12 @@ mod tests {
         drop(connections);
         let read_only = store.ping().await.unwrap_err();
         assert!(matches!(read_only, StoreError::ReadOnly(_)), "{read_only}");
-        // Connections that the server ends are made anew, and the lock is taken again.
+        // Connections that the server ends are made anew.
         psql(
             &url,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()",
         );
         store.ping().await.unwrap();
-        let second = PgStatements::open(url.parse().unwrap()).await.unwrap_err().to_string();
-        assert!(second.contains("another aggregator has it"), "{second}");
     }
 
     #[tokio::test]
@@ -494,7 +603,7 @@ mod tests {
         psql(
             &url,
             &format!(
-                "WITH s AS (INSERT INTO leaves VALUES ('{0}', 0)) INSERT INTO rounds VALUES ('{0}', 0, '', 0)",
+                "WITH s AS (INSERT INTO leaves VALUES ('{0}', 0)) INSERT INTO rounds VALUES ('{0}', 0, '', 0, 0)",
                 id.study
             ),
         );

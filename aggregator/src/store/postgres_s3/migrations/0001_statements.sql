@@ -7,6 +7,13 @@ CREATE TABLE studies (
     file    BYTEA  NOT NULL                      -- the signed study, byte for byte as it was posted
 );
 
+-- How often something was stored of a study: whoever has seen a number knows what is new to him. Each
+-- write of a study begins with its row here, so that writes of one study come one after the other.
+CREATE TABLE changes (
+    study  TEXT   PRIMARY KEY REFERENCES studies,
+    number BIGINT NOT NULL
+);
+
 -- The places of all studies' logs, 0, 1, 2, ... in each. One table over all kinds of statements: two
 -- of them cannot have the same place, whoever writes them.
 CREATE TABLE leaves (
@@ -20,6 +27,7 @@ CREATE TABLE rounds (
     round    BIGINT NOT NULL,
     manifest BYTEA  NOT NULL,  -- JSON of the signed manifest
     leaf     BIGINT NOT NULL,  -- its place in the study's log
+    change   BIGINT NOT NULL,  -- the study's change that stored it
     PRIMARY KEY (study, round),
     FOREIGN KEY (study, leaf) REFERENCES leaves
 );
@@ -30,10 +38,13 @@ CREATE TABLE events (
     sequence BIGINT NOT NULL,  -- 0, 1, 2, ... without a gap
     event    BYTEA  NOT NULL,  -- JSON of the event
     leaf     BIGINT,           -- its place in the study's log, if it is a statement
+    change   BIGINT NOT NULL,  -- the study's change that stored it
     PRIMARY KEY (study, round, sequence),
     FOREIGN KEY (study, round) REFERENCES rounds,
     FOREIGN KEY (study, leaf) REFERENCES leaves
 );
+
+CREATE INDEX events_change ON events (study, change);
 
 -- KEM keys that sites publish ahead, each for one round: signed statements, and leaves of the log.
 CREATE TABLE round_keys (
