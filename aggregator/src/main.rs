@@ -58,7 +58,7 @@ enum Command {
         study: Vec<StudyId>,
     },
     /// Serve until SIGTERM or ctrl-c; prints `listening on URL` once it is ready
-    Serve(Config),
+    Serve(Box<Config>),
 }
 
 /// What whoever has a token may do.

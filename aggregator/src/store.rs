@@ -8,7 +8,8 @@
 //!
 //! What holds for both: when a write returns, it survives the loss of power, unless its method says
 //! otherwise. A write that fails may have happened all the same: whoever gets an error reads again
-//! before going on. One aggregator at a time has a backend's data; the backend sees to it.
+//! before going on. One aggregator at a time has a folder's data; over a database and a bucket there may
+//! be any number, and a place that one of them has used is taken for the others.
 #![warn(clippy::indexing_slicing, reason = "what is stored must not be able to stop the service")]
 
 pub(crate) mod blobs;

@@ -2,14 +2,20 @@
 //! and before each request that may need it.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use ringfence_crypto::id::StudyId;
 
 use crate::core::refusal::Refusal;
+use crate::core::round::LiveRound;
 use crate::core::rounds::LiveStudy;
 use crate::core::shared::blocking;
 use crate::core::studies::{Studies, Unserved};
+
+/// Who adds up a round and says nothing for so long has died: another one begins anew.
+const LEASE: Duration = Duration::from_secs(8);
 
 impl LiveStudy {
     /// Takes over what others have stored of the study. As much work as there is news.
@@ -34,6 +40,31 @@ impl LiveStudy {
         }
         *seen = news.change;
         Ok(())
+    }
+}
+
+impl LiveRound {
+    /// Does the work of adding up unless another aggregator does it; keeps the lease meanwhile.
+    pub(crate) async fn leased<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<Option<T>, Refusal> {
+        let lease = || self.served.statements().lease(self.id, LEASE);
+        if !lease().await? {
+            return Ok(None);
+        }
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(Some(done)),
+                () = self.served.shared.clock.sleep(LEASE / 4) => {
+                    // One that is lost costs another aggregator's work, no more.
+                    if let Err(error) = lease().await {
+                        tracing::debug!(%error, "the lease is not kept");
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The contract's first half: statements in the order in which they were accepted.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -135,6 +136,12 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     /// stands for all, as after a connection that broke. Nothing at all where nobody else writes here.
     fn follow(&self) -> Option<mpsc::Receiver<Option<StudyId>>> {
         None
+    }
+
+    /// Takes or keeps the work of adding up a round for so long; false while another aggregator has
+    /// it. It only saves work: who adds up without it does no harm.
+    fn lease(&self, _round: RoundId, _time: Duration) -> Answer<'_, bool> {
+        async { Ok(true) }.boxed()
     }
 
     /// Ends after the last write.

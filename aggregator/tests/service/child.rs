@@ -214,9 +214,14 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(address: &str) -> Self {
+        Self::patient(address, Duration::from_secs(20))
+    }
+
+    /// One that waits so long for each answer.
+    pub(crate) fn patient(address: &str, time: Duration) -> Self {
         // A connection a request: one from before a kill must not be used after it.
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(20))
+            .timeout(time)
             .pool_max_idle_per_host(0)
             // Whatever the environment says: these requests carry the token.
             .no_proxy()

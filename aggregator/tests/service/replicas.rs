@@ -45,7 +45,8 @@ async fn three() -> Option<([Aggregator; 3], Client)> {
     let third = first.another("third.marks");
     let all = [first, second, third];
     let behind = all.iter().map(|aggregator| aggregator.address.parse().unwrap()).collect();
-    let client = Client::new(&balancer(behind).await);
+    // Three servers and their engines share the processors with all other tests.
+    let client = Client::patient(&balancer(behind).await, Duration::from_secs(120));
     Some((all, client))
 }
 

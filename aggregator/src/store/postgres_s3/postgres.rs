@@ -15,6 +15,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolO
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::mpsc;
 
+use crate::identity::IdentityError;
 use crate::store::sql::{manifest_of, migrator, parsed, study_of};
 use crate::store::statements::{News, NextEvent, Statements, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
@@ -45,6 +46,8 @@ const NAMED: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct PgStatements {
     pool: PgPool,
+    /// Tells this aggregator from the others.
+    holder: i64,
 }
 
 impl PgStatements {
@@ -97,7 +100,9 @@ impl PgStatements {
             source: error.into(),
             advice: "the user must own the database's tables or may make them, and an older program does not open a newer database",
         })?;
-        Ok(Self { pool })
+        let mut holder = [0; 8];
+        getrandom::fill(&mut holder).map_err(IdentityError::Random)?;
+        Ok(Self { pool, holder: i64::from_le_bytes(holder) })
     }
 
     async fn stored_manifest(&self, round: RoundId) -> Result<StoredManifest, StoreError> {
@@ -183,7 +188,7 @@ fn advice(error: &sqlx::Error) -> &'static str {
         Some("3D000") => "make it first: createdb --owner=USER DATABASE",
         Some("42501") => "grant the user CREATE on the schema public, or make it the owner",
         Some(code) if code.starts_with("53") => {
-            "the server has too few connections left: an aggregator takes 9"
+            "the server has too few connections left: an aggregator takes 8"
         }
         _ => "see the aggregator's guide, docs/operating.md",
     }
@@ -477,6 +482,26 @@ impl Statements for PgStatements {
         self.keys_of(study, site, round).boxed()
     }
 
+    fn lease(&self, round: RoundId, time: Duration) -> Answer<'_, bool> {
+        async move {
+            let taken = sqlx::query(
+                "INSERT INTO leases (study, round, holder, until)
+                 VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 second')
+                 ON CONFLICT (study, round)
+                 DO UPDATE SET holder = excluded.holder, until = excluded.until
+                 WHERE leases.holder = excluded.holder OR leases.until < clock_timestamp()",
+            )
+            .bind(round.study.to_string())
+            .bind(i64::from(round.round.0))
+            .bind(self.holder)
+            .bind(time.as_secs_f64())
+            .execute(&self.pool)
+            .await?;
+            Ok(taken.rows_affected() == 1)
+        }
+        .boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         self.pool.close().boxed()
     }
@@ -552,6 +577,21 @@ mod tests {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'",
         );
         assert_eq!(heard.recv().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn one_aggregator_adds_up_until_its_lease_ends() {
+        let Some(url) = new_database() else { return };
+        let (one, two) = (open(&url).await, open(&url).await);
+        let id = RoundId { study: StudyId(Digest::of(b"study")), round: RoundNumber(0) };
+        let time = Duration::from_millis(600);
+        for _ in 0..2 {
+            assert!(one.lease(id, time).await.unwrap());
+            assert!(!two.lease(id, time).await.unwrap());
+        }
+        tokio::time::sleep(time * 2).await;
+        assert!(two.lease(id, time).await.unwrap());
+        assert!(!one.lease(id, time).await.unwrap());
     }
 
     #[test]

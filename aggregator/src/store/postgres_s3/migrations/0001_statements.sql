@@ -58,6 +58,16 @@ CREATE TABLE round_keys (
     FOREIGN KEY (study, leaf) REFERENCES leaves
 );
 
+-- Who adds up a round now, and until when by the database's clock unless he says so again. It saves the
+-- others the work; what keeps a round right are the keys above.
+CREATE TABLE leases (
+    study  TEXT        NOT NULL,
+    round  BIGINT      NOT NULL,
+    holder BIGINT      NOT NULL,
+    until  TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (study, round)
+);
+
 -- What is written to see whether the database takes writes; nothing reads it.
 CREATE TABLE ready (
     id INTEGER     PRIMARY KEY CHECK (id = 1),
