@@ -26,7 +26,33 @@ pub struct Config {
 
     /// Folder for everything that is stored; made if it does not exist
     #[arg(long, value_name = "DIR", env = "RINGFENCE_DATA")]
-    pub data: PathBuf,
+    pub data: Option<PathBuf>,
+
+    /// PostgreSQL database for the statements, instead of a folder: postgres://USER@HOST/DATABASE,
+    /// without a password, on other machines with ?sslmode=verify-full&sslrootcert=FILE
+    #[arg(long, value_name = "URL", env = "RINGFENCE_POSTGRES")]
+    pub postgres: Option<String>,
+
+    /// File with the password of the database's user
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_POSTGRES_PASSWORD_FILE")]
+    pub postgres_password_file: Option<PathBuf>,
+
+    /// Bucket for bodies and sums, beside the database; nothing else lies in it
+    #[arg(long, value_name = "NAME", env = "RINGFENCE_S3_BUCKET")]
+    pub s3_bucket: Option<String>,
+
+    /// URL of the server that has the bucket; Amazon's unless given
+    #[arg(long, value_name = "URL", env = "RINGFENCE_S3_ENDPOINT")]
+    pub s3_endpoint: Option<String>,
+
+    /// Region of the bucket
+    #[arg(long, value_name = "NAME", env = "RINGFENCE_S3_REGION", default_value = "us-east-1")]
+    pub s3_region: String,
+
+    /// File with an access key to the bucket, its ID on one line and its secret on the next; as in
+    /// the environment (AWS_ACCESS_KEY_ID and the like) unless given
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_S3_CREDENTIALS_FILE")]
+    pub s3_credentials_file: Option<PathBuf>,
 
     /// File with the aggregator's Ed25519 seed, made by `keygen`
     #[arg(long, value_name = "FILE", env = "RINGFENCE_KEY")]

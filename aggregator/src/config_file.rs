@@ -153,7 +153,7 @@ mod tests {
         let config =
             parse(&format!("{WHOLE}idle-seconds = 7\nallow-plain-http = true"), &[]).unwrap();
         assert_eq!(
-            (config.data, config.idle_seconds, config.allow_plain_http),
+            (config.data.unwrap(), config.idle_seconds, config.allow_plain_http),
             ("d".into(), 7, true)
         );
         let config = parse(&format!("{WHOLE}idle-seconds = 7"), &["--idle-seconds", "9"]).unwrap();
@@ -182,13 +182,14 @@ mod tests {
                 assert!(error.contains(word), "{file}: {error}");
             }
         }
-        assert!(parse("", &[]).unwrap_err().contains("--data"), "required all the same");
+        assert!(parse("", &[]).unwrap_err().contains("--key"), "required all the same");
     }
 
     #[test]
     fn the_sample_is_a_configuration() {
         let config = parse(include_str!("../deploy/aggregator.toml"), &[]).unwrap();
-        assert_eq!(config.data, PathBuf::from("/var/lib/ringfence-aggregator/data"));
+        let data = PathBuf::from("/var/lib/ringfence-aggregator/data");
+        assert_eq!((config.data, config.postgres), (Some(data), None));
     }
 
     /// The unit gives the secrets as credentials, whose folder only it knows.

@@ -21,7 +21,8 @@
 //! # Who is let in
 //! Statements are signed and checked, and envelopes and bodies must match the digests in signed
 //! headers. Requests are signed, too (RFC 9421), or carry a token: `http::access` has the one table of
-//! who may ask what, and holds each request to it before anything of it is stored or looked up.
+//! who may ask what, and holds each request to it before anything of it is stored or looked up (but
+//! whether there is such a study, where several aggregators have one store).
 #![forbid(unsafe_code)]
 
 mod auth;
@@ -50,3 +51,9 @@ pub use crate::tls::TlsError;
 #[path = "../tests/service/roster.rs"]
 #[allow(dead_code, reason = "the tests of the binary use all of it")]
 mod roster;
+
+/// PostgreSQL and an S3-compatible server, for the tests beside the code, too.
+#[cfg(test)]
+#[path = "../tests/service/engines.rs"]
+#[allow(dead_code, reason = "the tests of the binary use all of it")]
+mod engines;

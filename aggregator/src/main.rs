@@ -62,7 +62,7 @@ enum Command {
     /// Print the OpenAPI document of the service; a running one serves it at /openapi.json
     Openapi,
     /// Serve until SIGTERM or ctrl-c; prints `listening on URL` once it is ready
-    Serve(Config),
+    Serve(Box<Config>),
 }
 
 /// What whoever has a token may do.

@@ -3,17 +3,23 @@
 //! Two traits. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
 //! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. A backend
 //! implements both and lies in a folder of its own, with a README that tells the life of one
-//! statement; every backend passes the tests in `conformance.rs`.
+//! statement: `sqlite_files` (the default) and `postgres_s3`. Every backend passes the tests in
+//! `conformance.rs`.
 //!
 //! What holds for both: when a write returns, it survives the loss of power, unless its method says
 //! otherwise. A write that fails may have happened all the same: whoever gets an error reads again
-//! before going on. One aggregator at a time has a backend's data; the backend sees to it.
+//! before going on. One aggregator at a time has a folder's data; over a database and a bucket there may
+//! be any number, and a place that one of them has used is taken for the others.
 #![warn(clippy::indexing_slicing, reason = "what is stored must not be able to stop the service")]
 
 pub(crate) mod blobs;
 #[cfg(test)]
 mod conformance;
 pub(crate) mod marks;
+mod pieces;
+mod place;
+mod postgres_s3;
+mod sql;
 pub(crate) mod sqlite_files;
 pub(crate) mod statements;
 pub(crate) mod terms;
@@ -22,6 +28,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use blobs::Blobs;
+pub(crate) use place::open;
 use statements::Statements;
 
 /// Everything that is stored.

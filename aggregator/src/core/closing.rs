@@ -126,7 +126,14 @@ impl LiveRound {
     async fn close(self: &Arc<Self>, set: ClosedSet) -> Result<(), Unadded> {
         let sum = match set.included().is_empty() {
             true => None,
-            false => Some(self.add_up(self.promised(set.included())?, None).await?.digest()),
+            false => {
+                let adding = self.add_up(self.promised(set.included())?, None);
+                match self.leased(adding).await? {
+                    Some(sum) => Some(sum?.digest()),
+                    // Another aggregator adds it up: its closing comes, or the lease ends.
+                    None => return Ok(()),
+                }
+            }
         };
         let signer = self.served.clone();
         let close = self.commit(move |round, now| {
@@ -137,7 +144,7 @@ impl LiveRound {
             }
             // Commit holds the log: this is its size until the closing itself is appended.
             let checkpoint = signer.log.read().checkpoint();
-            let closing = round.closing_of(set, sum, checkpoint, now);
+            let closing = round.closing_of(set.clone(), sum, checkpoint, now);
             Ok(Verdict::Fresh(Event::Closed(signer.shared.identity.sign(closing))))
         });
         Ok(close.await.map(drop)?)

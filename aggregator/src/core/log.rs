@@ -148,6 +148,33 @@ impl LiveLog {
         Refusal::new(Kind::Behind, detail)
     }
 
+    /// Takes over what others have stored, and marks it before it is seen.
+    pub(crate) async fn read_on(&self) -> Result<(), Refusal> {
+        // Whoever finds it stale reads everything.
+        drop(self.recovering_writer().await?.outrun().await?);
+        Ok(())
+    }
+
+    async fn extend(&self) -> Result<(), Refusal> {
+        let from = self.read().size();
+        let entries = self.statements.log_from(self.study, from).await?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let unmarked = (from..).zip(&entries).filter(|(place, _)| self.mark.leaf(*place).is_none());
+        let unmarked: Vec<LogHash> = unmarked.map(|(_, entry)| entry.leaf()).collect();
+        if !unmarked.is_empty() {
+            self.mark(unmarked).await?;
+        }
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        entries.into_iter().for_each(|entry| {
+            log.append(entry);
+        });
+        drop(log);
+        self.behind.store(self.compare().is_some(), Ordering::Release);
+        Ok(())
+    }
+
     /// Waits for the right to append. While it is held, the log grows by its holder only.
     ///
     /// # Errors
@@ -182,6 +209,16 @@ impl LogWriter<'_> {
     pub(crate) fn reserve(&mut self) -> u64 {
         *self.stale = true;
         self.live.read().size()
+    }
+
+    /// Somebody else has used the place, or may have used more: takes over what is there.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when it cannot be read or marked.
+    pub(crate) async fn outrun(mut self) -> Result<Self, Refusal> {
+        self.live.extend().await?;
+        *self.stale = false;
+        Ok(self)
     }
 
     /// The store has answered that it wrote nothing at the reserved place.

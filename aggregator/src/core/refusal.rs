@@ -155,6 +155,20 @@ impl Refusal {
         Self::new(Kind::ReadOnly, detail).retry_after(60)
     }
 
+    fn gone(cause: &dyn Display) -> Self {
+        tracing::error!(%cause, "the store cannot be reached");
+        Self::busy(
+            "the aggregator cannot reach its store now; what was sent before is kept: try again, and tell its administrator if that lasts",
+        )
+    }
+
+    fn taken(cause: &dyn Display) -> Self {
+        tracing::warn!(%cause, "another one was first");
+        let detail =
+            "something else was stored at the same moment, and this changed nothing; send it again";
+        Self::new(Kind::Busy, detail).retry_after(1)
+    }
+
     /// The same request works after so many seconds.
     pub(crate) fn retry_after(self, seconds: u16) -> Self {
         Self { retry_after: Some(seconds), ..self }
@@ -252,6 +266,8 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Full(_) => Self::full(&error),
             StoreError::ReadOnly(_) => Self::read_only(&error),
+            StoreError::Gone(_) => Self::gone(&error),
+            StoreError::Taken(_) => Self::taken(&error),
             // Named, so that the administrator finds it: nothing in it is secret.
             StoreError::Unreadable { .. } | StoreError::Gap { .. } | StoreError::LogGap { .. } => {
                 tracing::error!(%error, "what is stored was altered");

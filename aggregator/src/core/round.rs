@@ -27,7 +27,10 @@ use crate::core::study::ServedStudy;
 use crate::core::uploading::Uploads;
 use crate::store::blobs::Extent;
 use crate::store::statements::NextEvent;
-use crate::store::terms::RoundId;
+use crate::store::terms::{RoundId, StoreError};
+
+/// How often an event is decided again because another aggregator was first.
+const OUTRUN: u32 = 50;
 
 /// What only the holder of a round's lock may change.
 #[derive(Debug)]
@@ -217,7 +220,7 @@ impl LiveRound {
     /// the event follows.
     pub(crate) async fn commit<F>(self: &Arc<Self>, decide: F) -> Result<RoundStatus, Refusal>
     where
-        F: FnOnce(&Round, UnixSeconds) -> Result<Verdict, RoundError> + Send + 'static,
+        F: Fn(&Round, UnixSeconds) -> Result<Verdict, RoundError> + Send + 'static,
     {
         let live = self.clone();
         // A task of its own: a request whose client hangs up is dropped at an await, and that
@@ -229,32 +232,76 @@ impl LiveRound {
 
     async fn decide_and_store<F>(&self, decide: F) -> Result<(), Refusal>
     where
-        F: FnOnce(&Round, UnixSeconds) -> Result<Verdict, RoundError>,
+        F: Fn(&Round, UnixSeconds) -> Result<Verdict, RoundError>,
     {
         let mut writer = self.writer.lock().await;
-        // First the log: what is stored is marked before it is taken into memory, where it is seen.
-        let log = self.served.log.writer().await?;
-        if writer.stale {
-            self.reload(&mut writer).await?;
+        for _ in 0..OUTRUN {
+            // First the log: what is stored is marked before it is taken into memory, where it is seen.
+            let log = self.served.log.writer().await?;
+            if writer.stale {
+                self.reload(&mut writer).await?;
+            }
+            let verdict = decide(&self.read(), self.now())?;
+            let Verdict::Fresh(event) = verdict else { return Ok(()) };
+            if self.store(&mut writer, log, event).await? {
+                return Ok(());
+            }
+            // Another one was first: what it has stored counts, and this is decided again.
+            self.read_on(&mut writer).await?;
         }
-        let verdict = decide(&self.read(), self.now())?;
-        let Verdict::Fresh(event) = verdict else { return Ok(()) };
-        self.store(&mut writer, log, event).await
+        Err(StoreError::Taken("others were first, again and again".into()).into())
     }
 
-    /// Stores an event, marks it and applies it.
+    /// Takes over what others have stored of the round.
+    pub(crate) async fn catch_up(&self) -> Result<(), Refusal> {
+        let mut writer = self.writer.lock().await;
+        match writer.stale {
+            true => {
+                self.served.log.read_on().await?;
+                self.reload(&mut writer).await
+            }
+            false => self.read_on(&mut writer).await,
+        }
+    }
+
+    async fn read_on(&self, writer: &mut Writer) -> Result<(), Refusal> {
+        let events = self.served.statements().events_from(self.id, writer.sequence).await?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        // After the events: it has at least the leaves that they speak of.
+        self.served.log.read_on().await?;
+        let before = self.read().step();
+        for event in events {
+            let stored = self.read().check_stored(&event, &self.served.log.read());
+            stored.map_err(|error| altered(self.id, writer.sequence, &event, &error))?;
+            self.write().apply(event);
+            writer.sequence += 1;
+        }
+        self.news.tell(writer.sequence, before != self.read().step());
+        Ok(())
+    }
+
+    /// Stores an event, marks it and applies it; or says that its place is taken.
     async fn store(
         &self,
         writer: &mut Writer,
         mut log: LogWriter<'_>,
         event: Event,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let sequence = writer.sequence;
         let entry = event.entry();
         let next = NextEvent { sequence, event: &event, leaf: entry.map(|_| log.reserve()) };
-        if let Err(error) = self.served.statements().append(self.id, next).await {
-            writer.stale = true;
-            return Err(error.into());
+        match self.served.statements().append(self.id, next).await {
+            Ok(()) => {}
+            Err(StoreError::Taken(_)) => {
+                log.outrun().await?;
+                return Ok(false);
+            }
+            Err(error) => {
+                writer.stale = true;
+                return Err(error.into());
+            }
         }
         if let Some(entry) = entry
             && let Err(refusal) = log.appended(entry).await
@@ -274,7 +321,7 @@ impl LiveRound {
         self.write().apply(event);
         writer.sequence += 1;
         self.news.tell(writer.sequence, before != self.read().step());
-        Ok(())
+        Ok(true)
     }
 
     /// Takes back what the database lost: a statement whose leaf is the next one of the mark, and
@@ -302,7 +349,10 @@ impl LiveRound {
             self.write().apply(note);
             writer.sequence += 1;
         }
-        self.store(&mut writer, log, event).await
+        match self.store(&mut writer, log, event).await? {
+            true => Ok(()),
+            false => Err(StoreError::Taken("another one takes it back".into()).into()),
+        }
     }
 
     /// Takes the round from the store again after a write whose outcome is unknown.
@@ -328,17 +378,19 @@ async fn replay(
     let sequence = events.len() as u64;
     for (sequence, event) in events.into_iter().enumerate() {
         let stored = round.check_stored(&event, &served.log.read());
-        if let Err(error) = stored {
-            let RoundId { study, round } = id;
-            let kind = event.name();
-            let detail = format!(
-                "event {sequence} of round {round} of study {study} ({kind}) is not what was stored: {error}; the database was altered, bring it back from a backup"
-            );
-            return Err(Refusal::new(Kind::Altered, detail));
-        }
+        stored.map_err(|error| altered(id, sequence as u64, &event, &error))?;
         round.apply(event);
     }
     Ok((round, sequence))
+}
+
+fn altered(id: RoundId, sequence: u64, event: &Event, error: &ReplayError) -> Refusal {
+    let RoundId { study, round } = id;
+    let kind = event.name();
+    let detail = format!(
+        "event {sequence} of round {round} of study {study} ({kind}) is not what was stored: {error}; the database was altered, bring it back from a backup"
+    );
+    Refusal::new(Kind::Altered, detail)
 }
 
 /// A statement that came back is not what it should be.

@@ -35,7 +35,7 @@ pub(crate) enum Made {
 pub(crate) struct LiveStudy {
     /// The study.
     pub(crate) served: ServedStudy,
-    rounds: RoundList,
+    pub(crate) rounds: RoundList,
     /// One round at rest is loaded at a time, and none twice.
     loading: tokio::sync::Mutex<()>,
     /// How many there are, as it changes.
@@ -50,6 +50,8 @@ pub(crate) struct LiveStudy {
     pub(crate) restores: Restores,
     /// What each site takes of the service now.
     pub(crate) senders: Senders,
+    /// The last change of the study that was taken over from the store.
+    pub(crate) seen: tokio::sync::Mutex<u64>,
 }
 
 impl LiveStudy {
@@ -65,6 +67,7 @@ impl LiveStudy {
             fresh_keys: FreshKeys::default(),
             restores: Restores::default(),
             senders: Senders::default(),
+            seen: tokio::sync::Mutex::default(),
         }
     }
 

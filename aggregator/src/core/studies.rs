@@ -23,11 +23,13 @@ use crate::store::terms::StoreError;
 /// All studies that are served.
 #[derive(Debug)]
 pub(crate) struct Studies {
-    shared: Shared,
+    pub(crate) shared: Shared,
     /// Or why one is not served.
-    live: RwLock<HashMap<StudyId, Result<Arc<LiveStudy>, String>>>,
+    pub(crate) live: RwLock<HashMap<StudyId, Result<Arc<LiveStudy>, String>>>,
     /// Whether the store took what was written to it, when it was last tried.
     last_ready: Mutex<Option<(Moment, Result<(), Refusal>)>>,
+    /// Held by whoever loads a study that another aggregator has registered.
+    pub(crate) meeting: Mutex<()>,
 }
 
 /// How long it counts that the store took what was written to it, or did not.
@@ -50,7 +52,7 @@ pub enum LoadError {
 }
 
 /// Why a study is not served.
-enum Unserved {
+pub(crate) enum Unserved {
     /// The others are.
     Study(String),
     /// Nothing is.
@@ -61,9 +63,11 @@ impl From<StoreError> for Unserved {
     /// What is stored wrongly is its study's misfortune; a store that fails is everybody's.
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Failed(_) | StoreError::Full(_) | StoreError::ReadOnly(_) => {
-                Self::Everything(error.into())
-            }
+            StoreError::Failed(_)
+            | StoreError::Full(_)
+            | StoreError::ReadOnly(_)
+            | StoreError::Gone(_)
+            | StoreError::Taken(_) => Self::Everything(error.into()),
             _ => Self::Study(error.to_string()),
         }
     }
@@ -73,7 +77,7 @@ impl Unserved {
     fn because(study: StudyId, what: &str, refusal: &Refusal) -> Self {
         let reason = format!("{what}{}", refusal.detail());
         match refusal.kind() {
-            Kind::Internal | Kind::Full | Kind::ReadOnly => {
+            Kind::Internal | Kind::Full | Kind::ReadOnly | Kind::Busy => {
                 Self::Everything(LoadError::Study { study, reason })
             }
             _ => Self::Study(reason),
@@ -89,7 +93,7 @@ impl Studies {
     /// no longer passes its own checks is refused service, and the others go on.
     pub(crate) async fn load(shared: Shared) -> Result<Self, LoadError> {
         let (live, last_ready) = (RwLock::default(), Mutex::default());
-        let studies = Self { shared, live, last_ready };
+        let studies = Self { shared, live, last_ready, meeting: Mutex::default() };
         for id in studies.shared.store.statements.studies().await? {
             let study = match studies.load_study(id).await {
                 Err(Unserved::Everything(error)) => return Err(error),
@@ -105,7 +109,7 @@ impl Studies {
         Ok(studies)
     }
 
-    async fn load_study(&self, id: StudyId) -> Result<Arc<LiveStudy>, Unserved> {
+    pub(crate) async fn load_study(&self, id: StudyId) -> Result<Arc<LiveStudy>, Unserved> {
         let unsound = Unserved::Study;
         let statements = &self.shared.store.statements;
         let file = statements.study(id).await?;

@@ -5,6 +5,7 @@ pub(super) mod contribution;
 pub(super) mod dispute;
 pub(super) mod log;
 pub(super) mod opening;
+mod replica;
 pub(super) mod restored;
 pub(super) mod round;
 pub(super) mod round_keys;
@@ -100,7 +101,9 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/readyz", get(readyz))
         .route("/openapi.json", get(openapi::json))
         .route("/docs", get(openapi::page))
+        .route_layer(from_fn_with_state(front.clone(), replica::catch_up))
         .route_layer(from_fn_with_state(front.clone(), guard))
+        .route_layer(from_fn_with_state(front.clone(), replica::meet))
         .fallback(unknown_route)
         .layer(from_fn_with_state(front.clone(), watch))
         // What failed by our fault is logged where it is refused, with its cause.

@@ -29,8 +29,8 @@ use crate::http::paced::Paced;
 use crate::http::routes;
 use crate::http::watch::metrics;
 use crate::identity::{Identity, IdentityError};
+use crate::store;
 use crate::store::marks::{MarkError, Marks};
-use crate::store::sqlite_files;
 use crate::store::terms::StoreOpenError;
 use crate::tls::{Tls, TlsError};
 
@@ -101,7 +101,7 @@ pub enum StartError {
     /// The file with tokens' hashes.
     #[error(transparent)]
     Tokens(#[from] TokensError),
-    /// The data folder.
+    /// The data folder, or database and bucket.
     #[error(transparent)]
     Store(#[from] StoreOpenError),
     /// The folder of marks.
@@ -126,7 +126,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Locks the data folder, loads every study and round, and listens.
+    /// Locks what is stored, loads every study and round, and listens.
     ///
     /// # Errors
     /// [`StartError`] says what is wrong and what to do.
@@ -145,7 +145,7 @@ impl Server {
             Some(path) => tokens.with_hashes(path)?,
             None => tokens,
         };
-        let store = sqlite_files::open(&config.data).await?;
+        let store = store::open(config).await?;
         let (stop, stopping) = watch::channel(false);
         let key = identity.public_key();
         let marks = Marks::open(&config.marks(), identity.clone(), config.adopt_marks)?;
@@ -182,6 +182,7 @@ impl Server {
     /// Serves until `shutdown` is ready, and then ends what is in flight, for at most 10 s.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let router = routes::router(self.front.clone());
+        tokio::spawn(self.front.studies.clone().follow());
         let graceful = GracefulShutdown::new();
         if let Some(listener) = self.metrics.take() {
             let (router, clock) = (metrics(self.front.clone()), self.front.clock.clone());

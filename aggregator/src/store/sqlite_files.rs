@@ -55,7 +55,7 @@ mod tests {
         }
     }
 
-    conformance_tests!(Folder(TempDir::new().unwrap()));
+    conformance_tests!(Some(Folder(TempDir::new().unwrap())));
 
     #[tokio::test]
     async fn one_process_at_a_time_has_a_folder() {

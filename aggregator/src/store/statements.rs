@@ -1,13 +1,17 @@
 //! The contract's first half: statements in the order in which they were accepted.
 
 use std::fmt;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, RoundKeys};
+
+use tokio::sync::mpsc;
 
 use crate::store::terms::{Answer, RoundId};
 
@@ -40,6 +44,17 @@ pub(crate) struct StoredRoundKeys {
     pub(crate) leaf: u64,
 }
 
+/// What has been stored of a study since a change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct News {
+    /// The number of the last change.
+    pub(crate) change: u64,
+    /// Manifests, in the order of their rounds.
+    pub(crate) manifests: Vec<Signed<Manifest>>,
+    /// Rounds that have new events.
+    pub(crate) rounds: Vec<RoundNumber>,
+}
+
 /// What was said. Nothing here is ever altered or removed: a round is the replay of its events, and
 /// a study's log the order of its statements.
 pub(crate) trait Statements: fmt::Debug + Send + Sync {
@@ -67,7 +82,8 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     fn rounds(&self, study: StudyId) -> Answer<'_, Vec<Signed<Manifest>>>;
 
     /// Stores a round's next event. Two events of a round with one sequence number, or of a study at
-    /// one leaf, are an error.
+    /// one leaf, are an error; where others write, too, it is
+    /// [`StoreError::Taken`](crate::store::terms::StoreError::Taken).
     fn append<'a>(&'a self, round: RoundId, next: NextEvent<'a>) -> Answer<'a, ()>;
 
     /// A round's events, in order; a gap is an error.
@@ -95,6 +111,43 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
         round: RoundNumber,
     ) -> Answer<'a, Option<StoredRoundKeys>>;
 
+    /// Whether other aggregators may write here, too.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// A round's events from a sequence number on; a gap is an error.
+    fn events_from(&self, round: RoundId, from: u64) -> Answer<'_, Vec<Event>> {
+        async move { Ok(self.events(round).await?.into_iter().skip(index(from)).collect()) }.boxed()
+    }
+
+    /// The entries of a study's log from a leaf on; a gap is an error.
+    fn log_from(&self, study: StudyId, from: u64) -> Answer<'_, Vec<LogEntry>> {
+        async move { Ok(self.log(study).await?.into_iter().skip(index(from)).collect()) }.boxed()
+    }
+
+    /// What has been stored of a study since this change; nothing where nothing has, or where nobody
+    /// else writes here.
+    fn news(&self, _study: StudyId, _since: u64) -> Answer<'_, Option<News>> {
+        async { Ok(None) }.boxed()
+    }
+
+    /// Says of which studies something is stored, as it is stored, also by others; nothing of one
+    /// stands for all, as after a connection that broke. Nothing at all where nobody else writes here.
+    fn follow(&self) -> Option<mpsc::Receiver<Option<StudyId>>> {
+        None
+    }
+
+    /// Takes or keeps the work of adding up a round for so long; false while another aggregator has
+    /// it. It only saves work: who adds up without it does no harm.
+    fn lease(&self, _round: RoundId, _time: Duration) -> Answer<'_, bool> {
+        async { Ok(true) }.boxed()
+    }
+
     /// Ends after the last write.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+fn index(place: u64) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
 }

@@ -8,6 +8,8 @@ use futures_util::future::BoxFuture;
 use ringfence_crypto::id::{RoundNumber, StudyId};
 use ringfence_crypto::wire::json::JsonError;
 
+use crate::identity::IdentityError;
+
 /// What a backend answers.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -32,6 +34,12 @@ pub enum StoreError {
     /// It failed.
     #[error("the store failed: {0}")]
     Failed(Cause),
+    /// It cannot be reached now, or takes nothing at the moment.
+    #[error("the store cannot be reached: {0}")]
+    Gone(Cause),
+    /// Somebody else has used the place.
+    #[error("another one has used this place in the store: {0}")]
+    Taken(Cause),
     /// A stored statement does not parse.
     #[error("{place} is unreadable ({reason}): the database was altered")]
     Unreadable {
@@ -91,6 +99,22 @@ pub enum StoreOpenError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The settings do not say where.
+    #[error("{0}")]
+    Settings(String),
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] IdentityError),
+    /// The database or the bucket cannot be used.
+    #[error("{place} cannot be used: {source}; {advice}")]
+    Engine {
+        /// Which one, without a secret.
+        place: String,
+        /// Why.
+        source: Cause,
+        /// What to do.
+        advice: &'static str,
     },
     /// The backend failed.
     #[error(transparent)]

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
+use crate::engines::{new_bucket, new_database};
 use crate::openapi::{self, Exchange};
 use crate::signing::sign_as_usual;
 
@@ -43,7 +44,30 @@ impl Aggregator {
     }
 
     pub(crate) fn start_with(options: &[&'static str]) -> Self {
-        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        Self::start_by(options.iter().map(|option| (*option).to_owned()).collect())
+    }
+
+    /// Starts it over PostgreSQL and S3; nothing where they are not installed.
+    pub(crate) fn start_on_engines() -> Option<Self> {
+        let (database, (endpoint, bucket)) = (new_database()?, new_bucket()?);
+        let options =
+            [("--postgres", database), ("--s3-endpoint", endpoint), ("--s3-bucket", bucket)];
+        let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        Some(Self::start_by(options.collect()))
+    }
+
+    /// Another one with the same key, database and bucket, and marks of its own.
+    pub(crate) fn another(&self, marks: &str) -> Self {
+        let (folder, mut options) = (TempDir::new().unwrap(), self.options.clone());
+        for file in ["key", "token"] {
+            std::fs::copy(self.folder.path().join(file), folder.path().join(file)).unwrap();
+        }
+        options.extend(["--marks".to_owned(), folder.path().join(marks).display().to_string()]);
+        let (child, address) = serve(folder.path(), "127.0.0.1:0", &options);
+        Self { folder, key: self.key, address, options, child }
+    }
+
+    fn start_by(options: Vec<String>) -> Self {
         let folder = TempDir::new().unwrap();
         let output =
             binary().args(["keygen", "--key"]).arg(folder.path().join("key")).output().unwrap();
@@ -108,6 +132,11 @@ impl Aggregator {
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.address)
     }
+
+    /// What serves with the same key, on another port, and does not say yet where it stores.
+    pub(crate) fn elsewhere(&self) -> Command {
+        serve_elsewhere(self.folder.path(), "127.0.0.1:0")
+    }
 }
 
 impl Drop for Aggregator {
@@ -118,9 +147,15 @@ impl Drop for Aggregator {
 }
 
 pub(crate) fn serve_command(folder: &Path, listen: &str) -> Command {
+    let mut command = serve_elsewhere(folder, listen);
+    command.arg("--data").arg(folder.join("data"));
+    command
+}
+
+/// The same, without saying where what is stored lies.
+fn serve_elsewhere(folder: &Path, listen: &str) -> Command {
     let mut command = binary();
     command.arg("serve");
-    command.arg("--data").arg(folder.join("data"));
     command.arg("--key").arg(folder.join("key"));
     command.arg("--admin-token-file").arg(folder.join("token"));
     command.arg("--listen").arg(listen);
@@ -142,8 +177,12 @@ pub(crate) fn refusal(command: &mut Command) -> Output {
 }
 
 fn serve(folder: &Path, listen: &str, options: &[String]) -> (Child, String) {
-    let mut child =
-        serve_command(folder, listen).args(options).stdout(Stdio::piped()).spawn().unwrap();
+    let mut command = match options.iter().any(|option| option == "--postgres") {
+        true => serve_elsewhere(folder, listen),
+        false => serve_command(folder, listen),
+    };
+    command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test-secret")]);
+    let mut child = command.args(options).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on http://").expect("the line of a server");
@@ -176,9 +215,14 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(address: &str) -> Self {
+        Self::patient(address, Duration::from_secs(20))
+    }
+
+    /// One that waits so long for each answer.
+    pub(crate) fn patient(address: &str, time: Duration) -> Self {
         // A connection a request: one from before a kill must not be used after it.
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(20))
+            .timeout(time)
             .pool_max_idle_per_host(0)
             // Whatever the environment says: these requests carry the token.
             .no_proxy()

@@ -117,7 +117,12 @@ pub(crate) async fn finish(play: &Play) {
 
 #[tokio::test]
 async fn killed_in_the_middle_of_an_upload_and_after_receipts() {
-    let mut aggregator = Aggregator::start();
+    goes_on_after_kills(Aggregator::start()).await;
+}
+
+/// A whole round, whatever it is stored in, with a kill in the middle of an upload, after each receipt
+/// and at the end.
+pub(crate) async fn goes_on_after_kills(mut aggregator: Aggregator) {
     let roster = Roster::new(aggregator.key, Shape { values: LARGE, ..Shape::default() });
     let play = Play::start(aggregator.client(), roster.clone(), 600).await;
     let sites = play.ids().to_vec();

@@ -19,13 +19,12 @@ use tokio::fs::OpenOptions;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 use crate::store::blobs::{Blob, Blobs, BodyCheck, EnvelopePlace, Extent, Writer};
+use crate::store::pieces;
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 const BODIES: &str = "bodies";
 const ENVELOPES: &str = "envelopes";
 const OPENINGS: &str = "openings";
-const LENGTH_BYTES: usize = 8;
-const NUMBER_BYTES: u64 = LENGTH_BYTES as u64;
 
 /// Bytes of a body that are gathered before they go to the file.
 const WRITE_BUFFER: usize = 1 << 20;
@@ -138,14 +137,7 @@ impl RoundFiles {
 
     /// Writes the envelopes' lengths, then their bytes, so that one can be read alone.
     fn write_envelopes(&self, site: &SiteId, envelopes: &[Vec<u8>]) -> io::Result<()> {
-        let mut file = Unfinished::new(&self.envelopes(site), Readers::Usual)?;
-        for envelope in envelopes {
-            file.write_all(&(envelope.len() as u64).to_le_bytes())?;
-        }
-        for envelope in envelopes {
-            file.write_all(envelope)?;
-        }
-        file.replace()
+        write_pieces(&self.envelopes(site), &pieces::lengths(envelopes), envelopes)
     }
 
     fn envelope(&self, site: &SiteId, place: EnvelopePlace) -> io::Result<Option<Vec<u8>>> {
@@ -153,34 +145,14 @@ impl RoundFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let mut lengths = vec![0u8; place.count * LENGTH_BYTES];
-        file.read_exact(&mut lengths)?;
-        let (lengths, _) = lengths.as_chunks::<LENGTH_BYTES>();
-        let mut lengths = lengths.iter().map(|length| u64::from_le_bytes(*length));
-        let before: u64 = lengths.by_ref().take(place.index).sum();
-        let length = lengths.next().ok_or(io::ErrorKind::UnexpectedEof)?;
-        file.seek(SeekFrom::Start((place.count * LENGTH_BYTES) as u64 + before))?;
-        let mut envelope = Vec::new();
-        let read = file.take(length).read_to_end(&mut envelope)?;
-        match read as u64 == length {
-            true => Ok(Some(envelope)),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+        let lengths = read_range(&mut file, 0..(place.count * pieces::NUMBER) as u64)?;
+        let range = pieces::envelope(&lengths, place.index).ok_or(io::ErrorKind::UnexpectedEof)?;
+        read_range(&mut file, range).map(Some)
     }
 
     /// Writes where each piece ends, counted from the first one's start, then the pieces' bytes.
     fn write_opening(&self, digest: Digest, pieces: &[Vec<u8>]) -> io::Result<()> {
-        let mut file = Unfinished::new(&self.opening(digest), Readers::Usual)?;
-        file.write_all(&(pieces.len() as u64).to_le_bytes())?;
-        let mut end = 0u64;
-        for piece in pieces {
-            end += piece.len() as u64;
-            file.write_all(&end.to_le_bytes())?;
-        }
-        for piece in pieces {
-            file.write_all(piece)?;
-        }
-        file.replace()
+        write_pieces(&self.opening(digest), &pieces::ends(pieces), pieces)
     }
 
     fn read_opening(&self, digest: Digest, pieces: [usize; 2]) -> io::Result<[Vec<u8>; 2]> {
@@ -400,36 +372,34 @@ fn lost_or_failed(error: io::Error, what: impl FnOnce() -> String) -> StoreError
     }
 }
 
+/// Writes a file of several pieces, durably.
+fn write_pieces(path: &Path, head: &[u8], pieces: &[Vec<u8>]) -> io::Result<()> {
+    let mut file = Unfinished::new(path, Readers::Usual)?;
+    file.write_all(head)?;
+    for piece in pieces {
+        file.write_all(piece)?;
+    }
+    file.replace()
+}
+
 /// One piece of an opening's file.
 fn read_piece(file: &mut File, index: usize) -> io::Result<Vec<u8>> {
     let lost = || io::Error::from(io::ErrorKind::UnexpectedEof);
-    let count = read_number(file, 0)?;
-    let index = index as u64;
-    if index >= count {
-        return Err(lost());
-    }
-    // The first number is the count, number `k + 1` the end of piece `k`.
-    let start = match index {
-        0 => 0,
-        _ => read_number(file, index)?,
-    };
-    let length = read_number(file, index + 1)?.checked_sub(start).ok_or_else(lost)?;
-    let before = count.checked_add(1).and_then(|numbers| numbers.checked_mul(NUMBER_BYTES));
-    let from = before.and_then(|before| before.checked_add(start)).ok_or_else(lost)?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut piece = Vec::new();
-    file.take(length).read_to_end(&mut piece)?;
-    match piece.len() as u64 == length {
-        true => Ok(piece),
-        false => Err(lost()),
-    }
+    let count = read_range(file, 0..pieces::NUMBER as u64)?;
+    let numbers = read_range(file, pieces::numbers_of(index).ok_or_else(lost)?)?;
+    read_range(file, pieces::piece(&count, &numbers, index).ok_or_else(lost)?)
 }
 
-fn read_number(file: &mut File, index: u64) -> io::Result<u64> {
-    let mut bytes = [0; LENGTH_BYTES];
-    file.seek(SeekFrom::Start(index.saturating_mul(NUMBER_BYTES)))?;
-    file.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+/// Exactly this range of a file.
+fn read_range(file: &mut File, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let length = range.end.saturating_sub(range.start);
+    file.seek(SeekFrom::Start(range.start))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 == length {
+        true => Ok(bytes),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 fn size(path: &Path) -> io::Result<Option<u64>> {

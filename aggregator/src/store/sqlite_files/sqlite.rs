@@ -13,45 +13,21 @@ use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, RoundKeys};
 use ringfence_crypto::wire::json;
-use serde::de::DeserializeOwned;
-use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use crate::store::sql::{manifest_of, migrator, parsed, study_of};
 use crate::store::statements::{NextEvent, Statements, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{Answer, RoundId, StoreError};
 
-/// Versioned and embedded: an older database is brought up to date when it is opened.
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/sqlite_files/migrations");
-
-/// SQLite's primary result codes for a full disk, and for a database that it may only read
-/// (`SQLITE_FULL`, `SQLITE_READONLY`).
-const SQLITE_FULL: i32 = 13;
-const SQLITE_READONLY: i32 = 8;
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match primary_code(&error) {
-            Some(SQLITE_FULL) => Self::Full(error.into()),
-            Some(SQLITE_READONLY) => Self::ReadOnly(error.into()),
-            _ => Self::Failed(error.into()),
-        }
-    }
-}
-
-impl From<MigrateError> for StoreError {
-    fn from(error: MigrateError) -> Self {
-        Self::Failed(format!("the statement database could not be migrated: {error}").into())
-    }
-}
-
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let sqlx::Error::Database(error) = error else { return None };
-    let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    // Extended result codes carry the primary one in their low byte.
-    code.map(|code| code & 0xff)
-}
+/// The schema, step by step.
+const MIGRATIONS: [(i64, &str, &str); 4] = [
+    (1, "statements", include_str!("migrations/0001_statements.sql")),
+    (2, "log", include_str!("migrations/0002_log.sql")),
+    (3, "round keys", include_str!("migrations/0003_round_keys.sql")),
+    (4, "ready", include_str!("migrations/0004_ready.sql")),
+];
 
 /// The statements of all studies.
 #[derive(Debug)]
@@ -73,7 +49,7 @@ impl SqliteStatements {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-        MIGRATIONS.run(&pool).await?;
+        migrator(&MIGRATIONS).run(&pool).await?;
         Ok(Self { pool })
     }
 
@@ -151,8 +127,7 @@ impl Statements for SqliteStatements {
             let rows: Vec<String> = sqlx::query_scalar("SELECT study FROM studies ORDER BY rowid")
                 .fetch_all(&self.pool)
                 .await?;
-            let parse = |row: &String| row.parse().map_err(|_| unnamed(row));
-            rows.iter().map(parse).collect()
+            rows.iter().map(|row| study_of(row)).collect()
         }
         .boxed()
     }
@@ -305,24 +280,6 @@ impl Statements for SqliteStatements {
     fn close(&self) -> BoxFuture<'_, ()> {
         self.pool.close().boxed()
     }
-}
-
-fn manifest_of(row: &[u8]) -> Result<Signed<Manifest>, StoreError> {
-    parsed(row, "signed manifest", || "a manifest".to_owned())
-}
-
-/// What a row holds; `place` says which row it is.
-fn parsed<T: DeserializeOwned>(
-    row: &[u8],
-    expected: &'static str,
-    place: impl FnOnce() -> String,
-) -> Result<T, StoreError> {
-    json::parse(row, json::MAX_MESSAGE, expected)
-        .map_err(|reason| StoreError::Unreadable { place: place(), reason })
-}
-
-fn unnamed(row: &str) -> StoreError {
-    StoreError::Failed(format!("a study's row is called {row:?}, which is no digest").into())
 }
 
 #[cfg(test)]

@@ -1,0 +1,678 @@
+//! Statements in PostgreSQL. Each write is one transaction, and what must be unique is so by the
+//! tables' own keys.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryStreamExt};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::log::LogEntry;
+use ringfence_crypto::round::Event;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{Manifest, RoundKeys};
+use ringfence_crypto::wire::json;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::sync::mpsc;
+
+use crate::identity::IdentityError;
+use crate::store::sql::{manifest_of, migrator, parsed, study_of};
+use crate::store::statements::{News, NextEvent, Statements, StoredManifest, StoredRoundKeys};
+use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
+
+/// The schema, step by step.
+const MIGRATIONS: [(i64, &str, &str); 1] =
+    [(1, "statements", include_str!("migrations/0001_statements.sql"))];
+
+/// Connections at the same time; each is a process of the server's.
+const CONNECTIONS: u32 = 8;
+
+/// A connection must be had after so long.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// The database's clock and this machine's are at most so far apart.
+const CLOCKS_APART: Duration = Duration::from_secs(5);
+
+/// The channel on which every write says its study.
+const CHANNEL: &str = "ringfence";
+
+/// Between tries to listen.
+const LISTEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Studies that were named and not yet asked for; whoever is behind by more looks at all.
+const NAMED: usize = 1024;
+
+/// The statements of all studies.
+#[derive(Debug)]
+pub(crate) struct PgStatements {
+    pool: PgPool,
+    /// Tells this aggregator from the others.
+    holder: i64,
+}
+
+impl PgStatements {
+    /// Connects, compares the clocks and brings the schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreOpenError`] when the server cannot be reached or refuses, or shows another time.
+    pub(crate) async fn open(options: PgConnectOptions) -> Result<Self, StoreOpenError> {
+        let place = place(&options);
+        let options = options.application_name("ringfence-aggregator").options([
+            // The server soon notices a machine that is gone, and gives its lock back.
+            ("tcp_keepalives_idle", "20"),
+            ("tcp_keepalives_interval", "10"),
+            ("tcp_keepalives_count", "3"),
+        ]);
+        let connect = |source: sqlx::Error| StoreOpenError::Engine {
+            advice: advice(&source),
+            place: place.clone(),
+            source: source.into(),
+        };
+        let mut first = in_time(options.connect()).await.map_err(connect)?;
+        let now: f64 = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::float8")
+            .fetch_one(&mut first)
+            .await
+            .map_err(connect)?;
+        check_clock(Duration::try_from_secs_f64(now).unwrap_or_default()).map_err(|reason| {
+            StoreOpenError::Engine {
+                place: place.clone(),
+                source: reason.into(),
+                advice: "set both by NTP: several aggregators go by one time",
+            }
+        })?;
+        let fsync: String =
+            sqlx::query_scalar("SHOW fsync").fetch_one(&mut first).await.map_err(connect)?;
+        first.close().await.map_err(connect)?;
+        if fsync != "on" {
+            tracing::warn!(
+                "{place} runs with fsync = off: a power cut loses what was acknowledged"
+            );
+        }
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(CONNECT_TIME)
+            .after_connect(|connection, _| durable(connection).boxed())
+            .connect_with(options.clone())
+            .await
+            .map_err(connect)?;
+        migrator(&MIGRATIONS).run(&pool).await.map_err(|error| StoreOpenError::Engine {
+            place,
+            source: error.into(),
+            advice: "the user must own the database's tables or may make them, and an older program does not open a newer database",
+        })?;
+        let mut holder = [0; 8];
+        getrandom::fill(&mut holder).map_err(IdentityError::Random)?;
+        Ok(Self { pool, holder: i64::from_le_bytes(holder) })
+    }
+
+    async fn stored_manifest(&self, round: RoundId) -> Result<StoredManifest, StoreError> {
+        let (manifest, leaf): (Vec<u8>, i64) =
+            sqlx::query_as("SELECT manifest, leaf FROM rounds WHERE study = $1 AND round = $2")
+                .bind(round.study.to_string())
+                .bind(i64::from(round.round.0))
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(StoredManifest { manifest: manifest_of(&manifest)?, leaf: Some(leaf.cast_unsigned()) })
+    }
+
+    async fn keys_of(
+        &self,
+        study: StudyId,
+        site: &SiteId,
+        round: RoundNumber,
+    ) -> Result<Option<StoredRoundKeys>, StoreError> {
+        let row: Option<(Vec<u8>, i64)> = sqlx::query_as(
+            "SELECT statement, leaf FROM round_keys
+             WHERE study = $1 AND site = $2 AND first_round <= $3 AND end_round > $3",
+        )
+        .bind(study.to_string())
+        .bind(site.as_str())
+        .bind(i64::from(round.0))
+        .fetch_optional(&self.pool)
+        .await?;
+        let place = || format!("the round keys of {site} in study {study} for round {round}");
+        row.map(|(keys, leaf)| {
+            let keys = parsed(&keys, "signed round keys", place)?;
+            Ok(StoredRoundKeys { keys, leaf: leaf.cast_unsigned() })
+        })
+        .transpose()
+    }
+}
+
+/// Waits for the server, but not for ever.
+async fn in_time<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+    tokio::time::timeout(CONNECT_TIME, answer).await.unwrap_or_else(silent)
+}
+
+/// Whether this machine's clock shows the database's time.
+fn check_clock(database: Duration) -> Result<(), String> {
+    let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let apart = here.abs_diff(database);
+    match apart > CLOCKS_APART {
+        true => Err(format!(
+            "its clock and this machine's are {} s apart, expected {} s at most",
+            apart.as_secs(),
+            CLOCKS_APART.as_secs()
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Where the database is, without the password.
+fn place(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or(options.get_username());
+    let host = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    format!("the database {database} of {} at {host}", options.get_username())
+}
+
+/// What to do about a database that cannot be opened.
+fn advice(error: &sqlx::Error) -> &'static str {
+    let code = match error {
+        sqlx::Error::Database(database) => database.code(),
+        sqlx::Error::Io(_) => return "is the server running, and are host and port right?",
+        sqlx::Error::Tls(_) => {
+            return "the server must speak TLS with a certificate for this name from the root in sslrootcert";
+        }
+        _ => return "see the aggregator's guide, docs/operating.md",
+    };
+    match code.as_deref() {
+        Some("28P01" | "28000") => {
+            "look at the user, at the file of --postgres-password-file, and at the server's pg_hba.conf"
+        }
+        Some("3D000") => "make it first: createdb --owner=USER DATABASE",
+        Some("42501") => "grant the user CREATE on the schema public, or make it the owner",
+        Some(code) if code.starts_with("53") => {
+            "the server has too few connections left: an aggregator takes 8"
+        }
+        _ => "see the aggregator's guide, docs/operating.md",
+    }
+}
+
+/// What is committed is on the server's disk, whatever the server does for others.
+async fn durable(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection
+        .execute(
+            "SELECT set_config('synchronous_commit', 'on', false)
+             WHERE current_setting('synchronous_commit') = 'off'",
+        )
+        .await?;
+    Ok(())
+}
+
+impl Statements for PgStatements {
+    fn ping(&self) -> Answer<'_, ()> {
+        async move {
+            sqlx::query(
+                "INSERT INTO ready VALUES (1, now())
+                 ON CONFLICT (id) DO UPDATE SET at = excluded.at",
+            )
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn insert_study<'a>(&'a self, study: StudyId, file: &'a [u8]) -> Answer<'a, ()> {
+        async move {
+            let written = sqlx::query(
+                "WITH new AS (
+                     INSERT INTO studies (study, file) VALUES ($1, $2)
+                     ON CONFLICT DO NOTHING RETURNING study),
+                 counted AS (INSERT INTO changes (study, number) SELECT study, 0 FROM new)
+                 SELECT pg_notify('ringfence', study) FROM new",
+            );
+            written.bind(study.to_string()).bind(file).execute(&self.pool).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn study(&self, study: StudyId) -> Answer<'_, Option<Vec<u8>>> {
+        async move {
+            let query = sqlx::query_scalar("SELECT file FROM studies WHERE study = $1");
+            Ok(query.bind(study.to_string()).fetch_optional(&self.pool).await?)
+        }
+        .boxed()
+    }
+
+    fn studies(&self) -> Answer<'_, Vec<StudyId>> {
+        async move {
+            let rows: Vec<String> =
+                sqlx::query_scalar("SELECT study FROM studies ORDER BY arrival")
+                    .fetch_all(&self.pool)
+                    .await?;
+            rows.iter().map(|row| study_of(row)).collect()
+        }
+        .boxed()
+    }
+
+    fn insert_round<'a>(
+        &'a self,
+        manifest: &'a Signed<Manifest>,
+        leaf: u64,
+    ) -> Answer<'a, StoredManifest> {
+        async move {
+            let Manifest { study, round, .. } = manifest.statement;
+            sqlx::query(
+                "WITH change AS (
+                     UPDATE changes SET number = number + 1 WHERE study = $1 RETURNING number),
+                 new AS (
+                     INSERT INTO rounds (study, round, manifest, leaf, change)
+                     SELECT $1, $2, $3, $4, number FROM change
+                     ON CONFLICT (study, round) DO NOTHING RETURNING study, leaf),
+                 place AS (INSERT INTO leaves (study, leaf) SELECT study, leaf FROM new)
+                 SELECT pg_notify('ringfence', study) FROM new",
+            )
+            .bind(study.to_string())
+            .bind(i64::from(round.0))
+            .bind(json::compact(manifest))
+            .bind(leaf.cast_signed())
+            .execute(&self.pool)
+            .await?;
+            self.stored_manifest(RoundId { study, round }).await
+        }
+        .boxed()
+    }
+
+    fn rounds(&self, study: StudyId) -> Answer<'_, Vec<Signed<Manifest>>> {
+        async move {
+            let rows: Vec<Vec<u8>> =
+                sqlx::query_scalar("SELECT manifest FROM rounds WHERE study = $1 ORDER BY round")
+                    .bind(study.to_string())
+                    .fetch_all(&self.pool)
+                    .await?;
+            rows.iter().map(|row| manifest_of(row)).collect()
+        }
+        .boxed()
+    }
+
+    fn append<'a>(&'a self, round: RoundId, next: NextEvent<'a>) -> Answer<'a, ()> {
+        async move {
+            let written = sqlx::query(
+                "WITH change AS (
+                     UPDATE changes SET number = number + 1 WHERE study = $1 RETURNING number),
+                 new AS (
+                     INSERT INTO events (study, round, sequence, event, leaf, change)
+                     SELECT $1, $2, $3, $4, $5, number FROM change RETURNING study, leaf),
+                 place AS (
+                     INSERT INTO leaves (study, leaf)
+                     SELECT study, leaf FROM new WHERE leaf IS NOT NULL)
+                 SELECT pg_notify('ringfence', study) FROM new",
+            )
+            .bind(round.study.to_string())
+            .bind(i64::from(round.round.0))
+            // The database's integers are signed; no round sees 2^63 events.
+            .bind(next.sequence.cast_signed())
+            .bind(json::compact(next.event))
+            .bind(next.leaf.map(u64::cast_signed))
+            .fetch_optional(&self.pool)
+            .await?;
+            let unknown =
+                || StoreError::Failed(format!("there is no study {}", round.study).into());
+            written.map(drop).ok_or_else(unknown)
+        }
+        .boxed()
+    }
+
+    fn events(&self, round: RoundId) -> Answer<'_, Vec<Event>> {
+        self.events_from(round, 0)
+    }
+
+    fn events_from(&self, id: RoundId, from: u64) -> Answer<'_, Vec<Event>> {
+        async move {
+            let RoundId { study, round } = id;
+            let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
+                "SELECT sequence, event FROM events
+                 WHERE study = $1 AND round = $2 AND sequence >= $3 ORDER BY sequence",
+            )
+            .bind(study.to_string())
+            .bind(i64::from(round.0))
+            .bind(from.cast_signed())
+            .fetch(&self.pool);
+            let mut events = Vec::new();
+            while let Some((sequence, event)) = rows.try_next().await? {
+                let expected = from + events.len() as u64;
+                if sequence.cast_unsigned() != expected {
+                    return Err(StoreError::Gap { study, round, expected });
+                }
+                let place = || format!("event {expected} of round {round} of study {study}");
+                events.push(parsed(&event, "event", place)?);
+            }
+            Ok(events)
+        }
+        .boxed()
+    }
+
+    fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>> {
+        self.log_from(study, 0)
+    }
+
+    fn log_from(&self, study: StudyId, from: u64) -> Answer<'_, Vec<LogEntry>> {
+        async move {
+            let mut rows = sqlx::query_as::<_, (i64, String, Vec<u8>)>(
+                "SELECT leaf, 'manifest', manifest FROM rounds WHERE study = $1 AND leaf >= $2
+                 UNION ALL
+                 SELECT leaf, 'round keys', statement FROM round_keys
+                 WHERE study = $1 AND leaf >= $2
+                 UNION ALL
+                 SELECT leaf, 'event', event FROM events WHERE study = $1 AND leaf >= $2
+                 ORDER BY leaf",
+            )
+            .bind(study.to_string())
+            .bind(from.cast_signed())
+            .fetch(&self.pool);
+            let mut entries = Vec::new();
+            while let Some((leaf, kind, row)) = rows.try_next().await? {
+                let expected = from + entries.len() as u64;
+                let place = || format!("leaf {expected} of study {study}");
+                let entry = match kind.as_str() {
+                    "manifest" => Some(LogEntry::of_signed(&manifest_of(&row)?)),
+                    "round keys" => {
+                        let keys: Signed<RoundKeys> = parsed(&row, "signed round keys", place)?;
+                        Some(LogEntry::of_signed(&keys))
+                    }
+                    _ => parsed::<Event>(&row, "event", place)?.entry(),
+                };
+                let entry = entry.filter(|_| leaf == expected.cast_signed());
+                entries.push(entry.ok_or(StoreError::LogGap { study, expected })?);
+            }
+            Ok(entries)
+        }
+        .boxed()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn news(&self, study: StudyId, since: u64) -> Answer<'_, Option<News>> {
+        async move {
+            let name = study.to_string();
+            let number: Option<i64> =
+                sqlx::query_scalar("SELECT number FROM changes WHERE study = $1 AND number > $2")
+                    .bind(&name)
+                    .bind(since.cast_signed())
+                    .fetch_optional(&self.pool)
+                    .await?;
+            let Some(change) = number else { return Ok(None) };
+            let manifests: Vec<Vec<u8>> = sqlx::query_scalar(
+                "SELECT manifest FROM rounds WHERE study = $1 AND change > $2 ORDER BY round",
+            )
+            .bind(&name)
+            .bind(since.cast_signed())
+            .fetch_all(&self.pool)
+            .await?;
+            let rounds: Vec<i64> = sqlx::query_scalar(
+                "SELECT DISTINCT round FROM events WHERE study = $1 AND change > $2 ORDER BY round",
+            )
+            .bind(&name)
+            .bind(since.cast_signed())
+            .fetch_all(&self.pool)
+            .await?;
+            let number = |round: i64| u32::try_from(round).ok().map(RoundNumber);
+            Ok(Some(News {
+                change: change.cast_unsigned(),
+                manifests: manifests
+                    .iter()
+                    .map(|row| manifest_of(row))
+                    .collect::<Result<_, _>>()?,
+                rounds: rounds.into_iter().filter_map(number).collect(),
+            }))
+        }
+        .boxed()
+    }
+
+    fn follow(&self) -> Option<mpsc::Receiver<Option<StudyId>>> {
+        let (sender, receiver) = mpsc::channel(NAMED);
+        tokio::spawn(listen(self.pool.clone(), sender));
+        Some(receiver)
+    }
+
+    fn insert_round_keys<'a>(
+        &'a self,
+        signed: &'a Signed<RoundKeys>,
+        leaf: u64,
+    ) -> Answer<'a, Option<StoredRoundKeys>> {
+        async move {
+            let RoundKeys { study, site, first_round, keys } = &signed.statement;
+            let end_round = u64::from(first_round.0) + keys.len() as u64;
+            let mut transaction = self.pool.begin().await?;
+            // One at a time in a study, so that two requests cannot both find the rounds free.
+            sqlx::query("UPDATE changes SET number = number + 1 WHERE study = $1")
+                .bind(study.to_string())
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query(
+                "WITH new AS (
+                     INSERT INTO round_keys (study, site, first_round, end_round, statement, leaf)
+                     SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (
+                         SELECT 1 FROM round_keys
+                         WHERE study = $1 AND site = $2 AND first_round < $4 AND end_round > $3)
+                     RETURNING study, leaf),
+                 place AS (INSERT INTO leaves (study, leaf) SELECT study, leaf FROM new)
+                 SELECT pg_notify('ringfence', study) FROM new",
+            )
+            .bind(study.to_string())
+            .bind(site.as_str())
+            .bind(i64::from(first_round.0))
+            .bind(end_round.cast_signed())
+            .bind(json::compact(signed))
+            .bind(leaf.cast_signed())
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            self.keys_of(*study, site, *first_round).await
+        }
+        .boxed()
+    }
+
+    fn round_keys<'a>(
+        &'a self,
+        study: StudyId,
+        site: &'a SiteId,
+        round: RoundNumber,
+    ) -> Answer<'a, Option<StoredRoundKeys>> {
+        self.keys_of(study, site, round).boxed()
+    }
+
+    fn lease(&self, round: RoundId, time: Duration) -> Answer<'_, bool> {
+        async move {
+            let taken = sqlx::query(
+                "INSERT INTO leases (study, round, holder, until)
+                 VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 second')
+                 ON CONFLICT (study, round)
+                 DO UPDATE SET holder = excluded.holder, until = excluded.until
+                 WHERE leases.holder = excluded.holder OR leases.until < clock_timestamp()",
+            )
+            .bind(round.study.to_string())
+            .bind(i64::from(round.round.0))
+            .bind(self.holder)
+            .bind(time.as_secs_f64())
+            .execute(&self.pool)
+            .await?;
+            Ok(taken.rows_affected() == 1)
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.pool.close().boxed()
+    }
+}
+
+/// Passes on which studies are named, until nobody listens or the pool is closed.
+async fn listen(pool: PgPool, studies: mpsc::Sender<Option<StudyId>>) {
+    while !pool.is_closed() && !studies.is_closed() {
+        if let Err(error) = listen_once(&pool, &studies).await {
+            tracing::debug!(%error, "the database is not heard");
+        }
+        tokio::time::sleep(LISTEN_PAUSE).await;
+    }
+}
+
+async fn listen_once(
+    pool: &PgPool,
+    studies: &mpsc::Sender<Option<StudyId>>,
+) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    // What was said before is not heard any more: all studies may have news.
+    let mut named = None;
+    loop {
+        if studies.send(named).await.is_err() {
+            return Ok(());
+        }
+        named = listener.try_recv().await?.and_then(|said| said.payload().parse().ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_crypto::Digest;
+    use ringfence_crypto::id::UnixSeconds;
+
+    use super::*;
+    use crate::engines::{new_database, psql};
+
+    async fn open(url: &str) -> PgStatements {
+        PgStatements::open(url.parse().unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_listens_hears_of_others_and_asks_for_what_is_new() {
+        let Some(url) = new_database() else { return };
+        let (one, two) = (open(&url).await, open(&url).await);
+        let mut heard = two.follow().unwrap();
+        assert_eq!(heard.recv().await.unwrap(), None, "all may have news at first");
+        let study = StudyId(Digest::of(b"study"));
+        one.insert_study(study, b"file").await.unwrap();
+        assert_eq!(heard.recv().await.unwrap(), Some(study));
+        assert_eq!(two.news(study, 0).await.unwrap(), None);
+        psql(
+            &url,
+            &format!(
+                "WITH s AS (INSERT INTO leaves VALUES ('{study}', 0)) INSERT INTO rounds VALUES ('{study}', 0, '', 0, 0)"
+            ),
+        );
+        let event = Event::Damaged { site: "site".parse().unwrap(), at: UnixSeconds(1) };
+        let id = RoundId { study, round: RoundNumber(0) };
+        for sequence in 0..3 {
+            one.append(id, NextEvent { sequence, event: &event, leaf: None }).await.unwrap();
+            assert_eq!(heard.recv().await.unwrap(), Some(study));
+        }
+        let news = two.news(study, 1).await.unwrap().unwrap();
+        assert_eq!((news.change, &*news.rounds), (3, &[RoundNumber(0)][..]));
+        assert_eq!(two.events_from(id, 1).await.unwrap(), [event.clone(), event]);
+        assert_eq!(two.news(study, 3).await.unwrap(), None);
+        // The connection breaks: whoever listens is told to look at everything.
+        psql(
+            &url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'",
+        );
+        assert_eq!(heard.recv().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn one_aggregator_adds_up_until_its_lease_ends() {
+        let Some(url) = new_database() else { return };
+        let (one, two) = (open(&url).await, open(&url).await);
+        let id = RoundId { study: StudyId(Digest::of(b"study")), round: RoundNumber(0) };
+        let time = Duration::from_millis(600);
+        for _ in 0..2 {
+            assert!(one.lease(id, time).await.unwrap());
+            assert!(!two.lease(id, time).await.unwrap());
+        }
+        tokio::time::sleep(time * 2).await;
+        assert!(two.lease(id, time).await.unwrap());
+        assert!(!one.lease(id, time).await.unwrap());
+    }
+
+    #[test]
+    fn another_time_is_refused() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        check_clock(now).unwrap();
+        let refused = check_clock(now + Duration::from_secs(60)).unwrap_err();
+        assert!(refused.contains(" s apart"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_the_database_refuses_is_told_apart() {
+        let Some(url) = new_database() else { return };
+        let store = open(&url).await;
+        let refused = async |code: &str| {
+            let raise =
+                format!("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$");
+            let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&store.pool).await;
+            StoreError::from(error.unwrap_err())
+        };
+        assert!(matches!(refused("53100").await, StoreError::Full(_)));
+        assert!(matches!(refused("25006").await, StoreError::ReadOnly(_)));
+        assert!(matches!(refused("57P03").await, StoreError::Gone(_)));
+        assert!(matches!(refused("22012").await, StoreError::Failed(_)));
+        // As on a server that became a standby.
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = store.pool.acquire().await.unwrap();
+            connection.execute("SET default_transaction_read_only = on").await.unwrap();
+            connections.push(connection);
+        }
+        drop(connections);
+        let read_only = store.ping().await.unwrap_err();
+        assert!(matches!(read_only, StoreError::ReadOnly(_)), "{read_only}");
+        // Connections that the server ends are made anew.
+        psql(
+            &url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()",
+        );
+        store.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_place_that_another_one_used_is_taken() {
+        let Some(url) = new_database() else { return };
+        let store = open(&url).await;
+        let id = RoundId { study: StudyId(Digest::of(b"study")), round: RoundNumber(0) };
+        store.insert_study(id.study, b"file").await.unwrap();
+        psql(
+            &url,
+            &format!(
+                "WITH s AS (INSERT INTO leaves VALUES ('{0}', 0)) INSERT INTO rounds VALUES ('{0}', 0, '', 0, 0)",
+                id.study
+            ),
+        );
+        let append = async |sequence, leaf| {
+            let event = Event::Damaged { site: "site".parse().unwrap(), at: UnixSeconds(1) };
+            store.append(id, NextEvent { sequence, event: &event, leaf }).await
+        };
+        append(0, Some(1)).await.unwrap();
+        for (sequence, leaf) in [(0, None), (0, Some(2)), (1, Some(0)), (1, Some(1))] {
+            let taken = append(sequence, leaf).await.unwrap_err();
+            assert!(matches!(taken, StoreError::Taken(_)), "{taken}");
+        }
+        assert_eq!(psql(&url, "SELECT count(*) FROM events"), "1");
+        assert_eq!(psql(&url, "SELECT count(*) FROM leaves"), "2");
+    }
+
+    #[tokio::test]
+    async fn a_database_that_cannot_be_opened_says_what_to_do() {
+        let Some(url) = new_database() else { return };
+        let missing = url.replace("test_", "no_test_");
+        let closed = "postgres://test@127.0.0.1:1/test";
+        for (url, words) in [
+            (&*missing, &["no_test_", "does not exist", "createdb"][..]),
+            (closed, &["127.0.0.1:1", "is the server running"]),
+        ] {
+            let error = PgStatements::open(url.parse().unwrap()).await.unwrap_err().to_string();
+            for word in words {
+                assert!(error.contains(word), "{error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What both databases have in common: migrations, errors, and what rows hold.
+
+use std::borrow::Cow;
+
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::Manifest;
+use ringfence_crypto::wire::json;
+use serde::de::DeserializeOwned;
+use sqlx::error::DatabaseError;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::SqliteError;
+use sqlx::{SqlSafeStr, SqlStr};
+
+use crate::store::terms::{Cause, StoreError};
+
+/// A database's versioned schema: version, name and text of each step. An older database is brought
+/// up to date when it is opened, a newer one is refused.
+pub(crate) fn migrator(steps: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let step = |(version, name, text): &(i64, &'static str, &'static str)| {
+        let text: SqlStr = text.into_sql_str();
+        Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, text, false)
+    };
+    Migrator::with_migrations(steps.iter().map(step).collect())
+}
+
+/// SQLite's primary result codes for a full disk, and for a database that it may only read
+/// (`SQLITE_FULL`, `SQLITE_READONLY`).
+const SQLITE_FULL: i32 = 13;
+const SQLITE_READONLY: i32 = 8;
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        type Kind = fn(Cause) -> StoreError;
+        let kind: Kind = match &error {
+            sqlx::Error::Database(database) => match database.try_downcast_ref::<SqliteError>() {
+                Some(sqlite) => match primary_code(sqlite) {
+                    Some(SQLITE_FULL) => Self::Full,
+                    Some(SQLITE_READONLY) => Self::ReadOnly,
+                    _ => Self::Failed,
+                },
+                None => match database.try_downcast_ref::<PgDatabaseError>() {
+                    Some(postgres) => by_sqlstate(postgres),
+                    None => Self::Failed,
+                },
+            },
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => Self::Gone,
+            _ => Self::Failed,
+        };
+        kind(error.into())
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) => error.into(),
+            error => Self::Failed(
+                format!("the statement database could not be migrated: {error}").into(),
+            ),
+        }
+    }
+}
+
+fn primary_code(error: &SqliteError) -> Option<i32> {
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    // Extended result codes carry the primary one in their low byte.
+    code.map(|code| code & 0xff)
+}
+
+/// PostgreSQL's classes of errors: Appendix A of its manual.
+fn by_sqlstate(error: &PgDatabaseError) -> fn(Cause) -> StoreError {
+    match error.code() {
+        // disk_full
+        "53100" => StoreError::Full,
+        // read_only_sql_transaction (a standby, or an operator's setting), insufficient_privilege
+        "25006" | "42501" => StoreError::ReadOnly,
+        // unique_violation: another one was first
+        "23505" => StoreError::Taken,
+        // Out of connections or memory, shut down, starting, or the connection broke: later it works.
+        code if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => StoreError::Gone,
+        _ => StoreError::Failed,
+    }
+}
+
+/// The signed manifest in a row.
+pub(crate) fn manifest_of(row: &[u8]) -> Result<Signed<Manifest>, StoreError> {
+    parsed(row, "signed manifest", || "a manifest".to_owned())
+}
+
+/// What a row holds; `place` says which row it is.
+pub(crate) fn parsed<T: DeserializeOwned>(
+    row: &[u8],
+    expected: &'static str,
+    place: impl FnOnce() -> String,
+) -> Result<T, StoreError> {
+    json::parse(row, json::MAX_MESSAGE, expected)
+        .map_err(|reason| StoreError::Unreadable { place: place(), reason })
+}
+
+/// The study that a row is of.
+pub(crate) fn study_of<T: std::str::FromStr>(row: &str) -> Result<T, StoreError> {
+    let unnamed = || format!("a study's row is called {row:?}, which is no digest");
+    row.parse().map_err(|_| StoreError::Failed(unnamed().into()))
+}
