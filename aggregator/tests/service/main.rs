@@ -26,3 +26,4 @@ mod rounds;
 mod signing;
 mod tls;
 mod uploads;
+mod versions;

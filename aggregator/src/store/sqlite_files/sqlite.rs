@@ -42,7 +42,13 @@ impl From<sqlx::Error> for StoreError {
 
 impl From<MigrateError> for StoreError {
     fn from(error: MigrateError) -> Self {
-        Self::Failed(format!("the statement database could not be migrated: {error}").into())
+        let reason = match error {
+            MigrateError::VersionMissing(version) => format!(
+                "the statement database was made by a newer ringfence-aggregator (its schema has step {version}, which this one does not know): run that version, or put back a backup from before"
+            ),
+            error => format!("the statement database could not be migrated: {error}"),
+        };
+        Self::Failed(reason.into())
     }
 }
 
