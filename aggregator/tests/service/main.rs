@@ -24,6 +24,7 @@ mod roster;
 mod round_keys;
 mod rounds;
 mod signing;
+mod studies;
 mod tls;
 mod uploads;
 mod versions;
