@@ -41,6 +41,7 @@ pub use crate::core::studies::LoadError;
 pub use crate::http::server::{Server, StartError};
 pub use crate::identity::{Identity, IdentityError};
 pub use crate::store::marks::MarkError;
+pub use crate::store::sqlite_files::backup::{Backup, BackupError, back_up};
 pub use crate::store::terms::{StoreError, StoreOpenError};
 pub use crate::tls::TlsError;
 

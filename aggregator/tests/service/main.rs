@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod backup;
 mod child;
 mod command;
 mod crash;
