@@ -27,5 +27,6 @@ mod rounds;
 mod signing;
 mod studies;
 mod tls;
+mod traces;
 mod uploads;
 mod versions;
