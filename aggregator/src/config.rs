@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tls::Files;
+use crate::traces::Collector;
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -102,6 +103,11 @@ pub struct Config {
     /// Address for Prometheus to read from, by plain HTTP; none unless given
     #[arg(long, value_name = "ADDRESS", env = "RINGFENCE_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
+
+    /// Where an OpenTelemetry collector takes traces (OTLP in JSON by plain HTTP), port 4318 unless
+    /// said; none are made unless given
+    #[arg(long, value_name = "HOST:PORT", env = "RINGFENCE_TRACES_TO")]
+    pub traces_to: Option<Collector>,
 
     /// How the log is written to standard error; RUST_LOG says what of it, info unless set
     #[arg(long, value_enum, env = "RINGFENCE_LOG_FORMAT", default_value = "text")]

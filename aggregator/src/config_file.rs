@@ -192,6 +192,28 @@ mod tests {
         assert_eq!((config.data, config.postgres), (Some(data), None));
     }
 
+    /// What the container says for itself are settings, and its commands' words are the sample's.
+    #[test]
+    fn what_the_container_says_are_settings() {
+        let file = include_str!("../deploy/Containerfile");
+        let command = Config::augment_args(Command::new("serve"));
+        let variables: Vec<&str> = command
+            .get_arguments()
+            .filter_map(|arg| arg.get_env().and_then(|name| name.to_str()))
+            .collect();
+        let given: Vec<&str> =
+            file.lines().filter_map(|line| line.strip_prefix("ENV ")?.split('=').next()).collect();
+        assert_eq!(given.len(), 4);
+        for variable in given {
+            assert!(variables.contains(&variable), "{variable} is none of {variables:?}");
+        }
+        let sample = parse(include_str!("../deploy/aggregator.toml"), &[]).unwrap();
+        let volumes = file.lines().find(|line| line.starts_with("VOLUME ")).unwrap();
+        for folder in [sample.data.unwrap(), sample.marks.unwrap()] {
+            assert!(volumes.contains(&format!("{folder:?}")), "{folder:?} is not in {volumes}");
+        }
+    }
+
     /// The unit gives the secrets as credentials, whose folder only it knows.
     #[test]
     fn what_the_unit_says_are_settings() {

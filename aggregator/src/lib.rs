@@ -13,7 +13,7 @@
 //! | `tls` | certificate and key, read again when they change |
 //! | `auth`, `identity` | tokens and their roles; the key that signs receipts and closings |
 //! | `config`, `config_file` | what the operator says, and the file that says it |
-//! | `metrics` | what Prometheus reads |
+//! | `metrics`, `traces` | what Prometheus reads, and what a collector is told |
 //!
 //! Order of every change: the round machine decides, the store has it, memory follows, and then the
 //! answer leaves. A receipt therefore survives a kill at any instruction.
@@ -34,6 +34,7 @@ mod identity;
 mod metrics;
 mod store;
 mod tls;
+mod traces;
 
 pub use crate::auth::{TokensError, new_token};
 pub use crate::config::{Config, LogFormat};
@@ -43,8 +44,10 @@ pub use crate::http::openapi::text as openapi;
 pub use crate::http::server::{Server, StartError};
 pub use crate::identity::{Identity, IdentityError};
 pub use crate::store::marks::MarkError;
+pub use crate::store::sqlite_files::backup::{Backup, BackupError, back_up};
 pub use crate::store::terms::{StoreError, StoreOpenError};
 pub use crate::tls::TlsError;
+pub use crate::traces::Collector;
 
 /// The roster that the service's tests play with, for the tests beside the code, too.
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ringfence_aggregator::{
-    Config, Identity, LogFormat, Server, named, new_token, openapi, with_file,
+    Backup, Config, Identity, LogFormat, Server, back_up, named, new_token, openapi, with_file,
 };
 use ringfence_clock::Clock;
 use ringfence_crypto::id::StudyId;
@@ -61,6 +61,16 @@ enum Command {
     },
     /// Print the OpenAPI document of the service; a running one serves it at /openapi.json
     Openapi,
+    /// Copy the data into a folder, also while they are served; a later copy into the same folder
+    /// takes only what is new. The marks are not in it
+    Backup {
+        /// Folder that `serve` stores in
+        #[arg(long, value_name = "DIR", env = "RINGFENCE_DATA")]
+        data: PathBuf,
+        /// Folder for the copy; made if it does not exist
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
     /// Serve until SIGTERM or ctrl-c; prints `listening on URL` once it is ready
     Serve(Box<Config>),
 }
@@ -137,6 +147,11 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{role} {name} {}{studies}", new_token(&out)?);
         }
         Command::Openapi => print!("{}", openapi()),
+        Command::Backup { data, to } => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let Backup { files, new } = runtime.block_on(back_up(&data, &to))?;
+            println!("the database and {files} files, {new} of them new, are in {}", to.display());
+        }
         Command::Serve(config) => {
             log(config.log_format);
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

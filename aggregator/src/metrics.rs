@@ -58,6 +58,8 @@ struct Inner {
     sums: Histogram,
     store_failures: Counter,
     body_bytes: Counter,
+    spans_sent: Counter,
+    spans_lost: Counter,
     now: Standings,
 }
 
@@ -101,6 +103,7 @@ impl Default for Metrics {
         let events = Family::<Happened, Counter>::default();
         let (sums, store_failures) = (histogram(), Counter::default());
         let body_bytes = Counter::<u64, AtomicU64>::default();
+        let (spans_sent, spans_lost) = (Counter::default(), Counter::default());
         let now = Standings::default();
         registry.register("requests", "Requests that were answered", requests.clone());
         let of = "Time until a request was answered, long polls among them";
@@ -112,6 +115,9 @@ impl Default for Metrics {
         registry.register("failures", of, store_failures.clone());
         let of = "Bytes of bodies that came";
         registry.register_with_unit("body_received", of, Unit::Bytes, body_bytes.clone());
+        registry.register("spans_sent", "Spans that the collector took", spans_sent.clone());
+        let of = "Spans that found no place or no collector";
+        registry.register("spans_lost", of, spans_lost.clone());
         registry.register("connections", "Connections that are open", now.connections.clone());
         registry.register("studies", "Studies that are served", now.studies.clone());
         registry.register("rounds", "Rounds of all studies, by state", now.rounds.clone());
@@ -127,6 +133,8 @@ impl Default for Metrics {
             sums,
             store_failures,
             body_bytes,
+            spans_sent,
+            spans_lost,
             now,
         }))
     }
@@ -158,6 +166,16 @@ impl Metrics {
     /// Bytes of a body came.
     pub(crate) fn body_came(&self, bytes: usize) {
         self.0.body_bytes.inc_by(bytes as u64);
+    }
+
+    /// So many spans were taken by the collector.
+    pub(crate) fn spans_sent(&self, spans: usize) {
+        self.0.spans_sent.inc_by(spans as u64);
+    }
+
+    /// So many spans were not, and are forgotten.
+    pub(crate) fn spans_lost(&self, spans: usize) {
+        self.0.spans_lost.inc_by(spans as u64);
     }
 
     /// Everything in Prometheus's text format (OpenMetrics 1.0).

@@ -14,6 +14,7 @@ use crate::core::senders::Sender;
 use crate::core::studies::Studies;
 use crate::http::doors::Doors;
 use crate::metrics::{Metrics, Now};
+use crate::traces::Traces;
 
 /// The state of the routes.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Front {
     pub(crate) doors: Doors,
     /// Whether connections have TLS.
     pub(crate) has_tls: bool,
+    /// What is told to a collector, if there is one.
+    pub(crate) traces: Option<Traces>,
 }
 
 impl Front {

@@ -33,6 +33,7 @@ use crate::store;
 use crate::store::marks::{MarkError, Marks};
 use crate::store::terms::StoreOpenError;
 use crate::tls::{Tls, TlsError};
+use crate::traces::{Exporter, Traces};
 
 /// Fewer connections than this are no service.
 const FEWEST_CONNECTIONS: u16 = 16;
@@ -110,6 +111,9 @@ pub enum StartError {
     /// A stored study.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The system has no random numbers for traces.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
 }
 
 /// A server that has loaded everything and listens.
@@ -123,6 +127,8 @@ pub struct Server {
     /// How long a peer may take nothing of what it is sent.
     idle: Duration,
     stop: watch::Sender<bool>,
+    /// What sends traces, if there is a collector.
+    exporter: Option<Exporter>,
 }
 
 impl Server {
@@ -153,7 +159,16 @@ impl Server {
         let studies = Arc::new(Studies::load(shared).await?);
         let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
         let has_tls = tls.is_some();
-        let front = Front { studies, inbox, tokens, key, clock, doors, has_tls };
+        let (traces, exporter) = match &config.traces_to {
+            Some(collector) => {
+                let (collector, metrics) = (collector.clone(), studies.metrics().clone());
+                let started = Traces::start(collector, clock.clone(), metrics);
+                let (traces, exporter) = started.map_err(StartError::Random)?;
+                (Some(traces), Some(exporter))
+            }
+            None => (None, None),
+        };
+        let front = Front { studies, inbox, tokens, key, clock, doors, has_tls, traces };
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
@@ -165,7 +180,7 @@ impl Server {
             None => None,
         };
         let idle = config.idle();
-        Ok(Self { front, listener, address, metrics, tls, idle, stop })
+        Ok(Self { front, listener, address, metrics, tls, idle, stop, exporter })
     }
 
     /// Where it listens; the port is the real one when port 0 was asked for.
@@ -241,6 +256,9 @@ impl Server {
         };
         if self.front.clock.timeout(SHUTDOWN_TIME, end).await.is_err() {
             tracing::warn!("requests in flight took too long; what they sent can be resumed");
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.end(&self.front.clock).await;
         }
     }
 

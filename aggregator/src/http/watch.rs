@@ -1,4 +1,4 @@
-//! What is done with every answer: it is counted, and says what a browser may do with it.
+//! What is done with every answer: it is counted and traced, and says what a browser may do with it.
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -21,7 +21,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Counts a request, and adds the headers.
+/// Counts a request, traces it, and adds the headers.
 pub(crate) async fn watch(State(front): State<Front>, request: Request, next: Next) -> Response {
     let began = front.clock.moment();
     let route = request.extensions().get::<MatchedPath>();
@@ -29,7 +29,11 @@ pub(crate) async fn watch(State(front): State<Front>, request: Request, next: Ne
     let mut response = next.run(request).await;
     let status = response.status().as_u16();
     let after = front.clock.moment().since(began);
-    front.metrics().answered(Answered { method, route, status }, after);
+    let answered = Answered { method, route, status };
+    if let Some(traces) = &front.traces {
+        traces.answered(&answered, after);
+    }
+    front.metrics().answered(answered, after);
     // A 503 says who is asked to wait, and by whose fault the log says.
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         front.metrics().failed();

@@ -55,6 +55,9 @@ impl From<MigrateError> for StoreError {
     fn from(error: MigrateError) -> Self {
         match error {
             MigrateError::Execute(error) => error.into(),
+            MigrateError::VersionMissing(version) => Self::Failed(
+                format!("the statement database was made by a newer ringfence-aggregator (its schema has step {version}, which this one does not know): run that version, or put back a backup from before").into(),
+            ),
             error => Self::Failed(
                 format!("the statement database could not be migrated: {error}").into(),
             ),

@@ -1,6 +1,7 @@
 //! The default backend: statements in SQLite, everything else in files, all in one folder that one
 //! process has at a time. `sqlite_files/README.md` tells the life of one statement.
 
+pub(crate) mod backup;
 mod files;
 mod sqlite;
 
@@ -21,7 +22,7 @@ use crate::store::terms::StoreOpenError;
 pub(crate) async fn open(data: &Path) -> Result<Store, StoreOpenError> {
     let folder = |source| StoreOpenError::Folder { path: data.to_owned(), source };
     let lock = lock(data)?;
-    let database = data.join("statements.sqlite");
+    let database = data.join(backup::DATABASE);
     let statements = SqliteStatements::open(&database).await?;
     ringfence_durable::sync_folder_of(&database).map_err(folder)?;
     let blobs = FileBlobs::new(data, lock);

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod backup;
 mod child;
 mod command;
 mod crash;
@@ -28,5 +29,8 @@ mod roster;
 mod round_keys;
 mod rounds;
 mod signing;
+mod studies;
 mod tls;
+mod traces;
 mod uploads;
+mod versions;

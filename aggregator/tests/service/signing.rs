@@ -1,15 +1,26 @@
 //! Requests signed as the sites of the tests' rosters would sign them.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use ed25519_dalek::SigningKey;
 use reqwest::Request;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{SiteId, UnixSeconds};
+use ringfence_crypto::id::{SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::request::{
     CONTENT_DIGEST, ContentDigest, RequestParts, SIGNATURE, SIGNATURE_INPUT, sign,
 };
 
 use crate::roster::now;
+
+/// Studies whose sites have other keys than [`Roster::new`](crate::roster::Roster::new) gives them.
+static OTHERS: Mutex<BTreeMap<String, Vec<SigningKey>>> = Mutex::new(BTreeMap::new());
+
+/// From now on requests for this study are signed with these keys, in the order of its roster.
+pub(crate) fn sign_with(study: StudyId, keys: &[SigningKey]) {
+    OTHERS.lock().unwrap().insert(study.to_string(), keys.to_vec());
+}
 
 /// Whose request it is, and when it was made by that site's clock.
 pub(crate) struct Signer {
@@ -28,7 +39,13 @@ impl Signer {
     /// The site whose own place a path is: the last that it names, or the first of the roster.
     pub(crate) fn of_path(path: &str) -> Self {
         let named = path.rsplit('/').find_map(|segment| segment.strip_prefix("site-"));
-        Self::site(named.and_then(|index| index.parse().ok()).unwrap_or(0))
+        let index = named.and_then(|index| index.parse().ok()).unwrap_or(0);
+        let signer = Self::site(index);
+        let study = path.split('/').nth(3).unwrap_or_default();
+        match OTHERS.lock().unwrap().get(study).and_then(|keys| keys.get(index)) {
+            Some(key) => Self { key: key.clone(), ..signer },
+            None => signer,
+        }
     }
 
     /// The headers that sign a request.

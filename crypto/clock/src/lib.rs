@@ -85,12 +85,15 @@ impl Clock {
 
     /// The time of day, as it is told to others. It may jump when somebody sets the clock.
     pub fn now(&self) -> UnixSeconds {
-        UnixSeconds(match &self.source {
-            Source::System(_) => {
-                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-            }
-            Source::Mock(time) => time.borrow().wall.as_secs(),
-        })
+        UnixSeconds(self.since_1970().as_secs())
+    }
+
+    /// As [`Self::now`], with parts of a second: for what is shown to people, not for statements.
+    pub fn since_1970(&self) -> Duration {
+        match &self.source {
+            Source::System(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Source::Mock(time) => time.borrow().wall,
+        }
     }
 
     /// The present moment, for measuring how much time passes.
