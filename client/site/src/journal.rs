@@ -40,7 +40,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 pub use error::JournalError;
-pub use ledger::LedgerNote;
+pub use ledger::{LedgerNote, Unsettled};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::protocol::{ProtocolVersion, VERSION};
 use ringfence_crypto::signature::{PublicKey, Signed};
@@ -65,6 +65,14 @@ pub struct RestoreRecord {
     pub request: Option<Signed<RestoreRequest>>,
     /// The last round of its abstention; none while that is not known.
     pub through: Option<RoundNumber>,
+    /// Whether the study has a privacy budget: a ledger may have forgotten its rounds then. Of records
+    /// that do not say so it is believed.
+    #[serde(default = "of_unknown")]
+    pub private: bool,
+}
+
+fn of_unknown() -> bool {
+    true
 }
 
 /// The state directory of one site.
