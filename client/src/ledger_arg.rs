@@ -1,6 +1,6 @@
 //! The privacy ledger on the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use ringfence_site::ledger::{UnitKind, Units};
@@ -16,6 +16,36 @@ pub(crate) struct LedgerArg {
 }
 
 impl LedgerArg {
+    /// Refuses a ledger that nothing is charged to.
+    ///
+    /// # Errors
+    /// When one is given for a study without a privacy budget.
+    pub(crate) fn check_for(&self, site: &Site) -> anyhow::Result<()> {
+        match (UnitKind::protected_by(&site.study().privacy), &self.ledger) {
+            (None, Some(_)) => bail!(
+                "--ledger: the study has no privacy budget (`ringfence study show` says what it promises), so that nothing would be charged; leave it out"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Charges what the ledger may have forgotten after a restore, where one is given; whether one is.
+    /// No server is asked.
+    ///
+    /// # Errors
+    /// A ledger that cannot be used.
+    pub(crate) fn settle(&self, site: &Site) -> Result<bool, SiteError> {
+        match &self.ledger {
+            Some(ledger) => site.settle_restores(ledger).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The ledger's folder, where one is given.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.ledger.as_deref()
+    }
+
     /// The site, which charges its rounds to the ledger where its study has a budget.
     ///
     /// # Errors
@@ -25,13 +55,11 @@ impl LedgerArg {
         site: Site,
         units: impl FnOnce(UnitKind) -> anyhow::Result<Units>,
     ) -> anyhow::Result<Site> {
+        self.check_for(&site)?;
         match (UnitKind::protected_by(&site.study().privacy), &self.ledger) {
-            (None, None) => Ok(site),
+            (None, _) => Ok(site),
             (Some(unit), None) => Err(SiteError::NoLedger(unit).into()),
             (Some(unit), Some(ledger)) => Ok(site.charging(ledger.clone(), units(unit)?)),
-            (None, Some(_)) => bail!(
-                "--ledger: the study has no privacy budget (`ringfence study show` says what it promises), so that nothing would be charged; leave it out"
-            ),
         }
     }
 }

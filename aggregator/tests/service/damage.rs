@@ -119,7 +119,7 @@ async fn a_damaged_body_is_sent_again_before_the_round_is_closed() {
 #[tokio::test]
 async fn what_is_not_sent_again_is_left_out_with_the_reason() {
     let aggregator = Aggregator::start();
-    let (play, sites) = collected(&aggregator, 2).await;
+    let (play, sites) = collected(&aggregator, 4).await;
     altered(&body(&aggregator, &play, &sites[3]));
     review(&play).await;
     play.reach(RoundState::Closed).await;
@@ -140,7 +140,7 @@ async fn what_is_not_sent_again_is_left_out_with_the_reason() {
 #[tokio::test]
 async fn too_few_undamaged_contributions_are_an_abort() {
     let aggregator = Aggregator::start();
-    let (play, sites) = collected(&aggregator, 1).await;
+    let (play, sites) = collected(&aggregator, 4).await;
     for site in &sites[..3] {
         missing(&body(&aggregator, &play, site));
     }

@@ -1,16 +1,15 @@
 //! What a private study spends is charged to the privacy ledger of the site's cohort: asked before
 //! anything is trained, durably charged before a header is signed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::Spent;
-use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::study::spending::Spending;
 
 use crate::error::SiteError;
 use crate::event::Event;
-use crate::ledger::{Budget, RoundCharge, UnitKind, Units};
+use crate::ledger::{Budget, Restored, RoundCharge, UnitKind, Units};
 use crate::site::Site;
 use crate::transport::present;
 
@@ -79,22 +78,28 @@ impl Site {
 
     /// Holds the ledger against this site's own headers in the rounds that its state does not know: a
     /// site whose state and ledger came back from one backup learns of it here, if the aggregator
-    /// shows them. One that has said that it was restored is charged for what was forgotten.
+    /// shows them. One that has said that it was restored is charged for what was forgotten, as soon as
+    /// it is known how far.
     ///
     /// # Errors
     /// [`SiteError::Ledger`] when a header counts more rounds than the ledger.
     pub async fn compare_ledger_with_log(&self) -> Result<(), SiteError> {
-        let Some(charging) = &self.charging else { return Ok(()) };
+        match &self.charging {
+            Some(charging) => self.compare_with_log(&charging.ledger).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same, with a ledger that this site is not set up with.
+    ///
+    /// # Errors
+    /// As for [`Site::compare_ledger_with_log`].
+    pub async fn compare_with_log(&self, ledger: &Path) -> Result<(), SiteError> {
         if self.study.privacy.budget().is_none() {
             return Ok(());
         }
-        match self.abstention()? {
-            // Until the others have said how far the study has come, nothing is charged.
-            Some(Abstention { through: None, .. }) => return Ok(()),
-            // What may have been forgotten is charged first: it is what would be found here.
-            Some(_) => _ = self.with_charge(|_, _| Ok(()))?,
-            None => {}
-        }
+        // What may have been forgotten is charged first: it is what would be found here.
+        self.settle_restores(ledger)?;
         let records = self.journal.contributions()?.into_iter();
         let own = records.filter(|record| record.study == self.study_id);
         let first = own.map(|record| record.round.next()).max().unwrap_or(RoundNumber::FIRST);
@@ -121,50 +126,65 @@ impl Site {
         }
         match signed {
             0 => Ok(()),
-            signed => Ok(self.ledger(&charging.ledger)?.check_log(self.study_id, signed)?),
+            // Also while a restore is not settled.
+            signed => Ok(self.restored_ledger(ledger)?.check_log(self.study_id, signed)?),
         }
     }
 
+    /// After a restore, charges every round that the ledger may have forgotten, once; nothing where
+    /// there was no restore, where it is settled, and while it is not known how far it reaches. No
+    /// server is asked, and no data are needed.
+    ///
+    /// # Errors
+    /// [`SiteError::Ledger`], [`SiteError::Spending`].
+    pub fn settle_restores(&self, ledger: &Path) -> Result<(), SiteError> {
+        let Some(unit) = UnitKind::protected_by(&self.study.privacy) else { return Ok(()) };
+        let mut unsettled = self.journal.unsettled()?.into_iter();
+        let Some(unsettled) = unsettled.find(|of| of.study == self.study_id) else {
+            return Ok(());
+        };
+        let Some(through) = unsettled.through else { return Ok(()) };
+        // The plan's last round is one less than its rounds, and the number may be as many.
+        let last = self.study.training.rounds().and_then(|rounds| RoundNumber(rounds).before());
+        let through = last.map_or(through, |last| through.min(last));
+        let ledger = self.restored_ledger(ledger)?;
+        self.with_units(&Units::none(unit), |charge| {
+            let restores = (unsettled.restores, through);
+            let Restored { through, spent, within } =
+                ledger.charge(charge, restores, self.clock.now())?;
+            self.tell(&Event::ChargedForgotten { through, spent, within });
+            Ok(())
+        })?;
+        Ok(())
+    }
+
     /// Does something with the ledger and what a round charges to it; nothing where the study has no
-    /// budget.
+    /// budget. What may have been forgotten is charged first.
     fn with_charge<T>(
         &self,
         run: impl FnOnce(&Charging, &RoundCharge<'_>) -> Result<T, SiteError>,
     ) -> Result<Option<T>, SiteError> {
-        let policy = &self.study.privacy;
-        let (Some(budget), Some(expected)) = (policy.budget(), UnitKind::protected_by(policy))
-        else {
-            return Ok(None);
-        };
+        let Some(expected) = UnitKind::protected_by(&self.study.privacy) else { return Ok(None) };
         let charging = self.charging.as_ref().ok_or(SiteError::NoLedger(expected))?;
         let units = &charging.units;
         if units.kind() != expected {
             return Err(SiteError::Units { expected, got: units.kind() });
         }
+        self.settle_restores(&charging.ledger)?;
+        self.with_units(units, |charge| run(charging, charge))
+    }
+
+    /// Does something with what a round charges to units; nothing where the study has no budget.
+    fn with_units<T>(
+        &self,
+        units: &Units,
+        run: impl FnOnce(&RoundCharge<'_>) -> Result<T, SiteError>,
+    ) -> Result<Option<T>, SiteError> {
+        let Some(budget) = self.study.privacy.budget() else { return Ok(None) };
         let Spending { each_round, once, inexact } = &Spending::of(&self.study)?;
         let budget = Budget { epsilon: budget.epsilon.into(), delta: budget.delta.into() };
         let (study, inexact) = (self.study_id, *inexact);
         let charge = RoundCharge { study, mechanisms: each_round, once, inexact, budget, units };
-        self.settle_restore(charging, &charge)?;
-        run(charging, &charge).map(Some)
-    }
-
-    /// After a restore, once: charges every round that the ledger may have forgotten.
-    fn settle_restore(
-        &self,
-        charging: &Charging,
-        charge: &RoundCharge<'_>,
-    ) -> Result<(), SiteError> {
-        let Some(Abstention { restored_at, through: Some(through) }) = self.abstention()? else {
-            return Ok(());
-        };
-        let noted = self.journal.ledger_note(self.study_id)?;
-        if noted.is_some_and(|noted| noted.restored_at == Some(restored_at)) {
-            return Ok(());
-        }
-        let ledger = self.restored_ledger(&charging.ledger)?;
-        let (spent, within) = ledger.charge(charge, (restored_at, through), self.clock.now())?;
-        self.tell(&Event::ChargedForgotten { through, spent, within });
-        Ok(())
+        run(&charge).map(Some)
     }
 }

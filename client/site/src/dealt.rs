@@ -103,7 +103,7 @@ impl Site {
         review: &Signed<Review>,
     ) -> Result<RoundStatus, SiteError> {
         let status = self.at(round).put_review(review).await?;
-        self.note(&status);
+        self.saw(&status);
         Ok(status)
     }
 

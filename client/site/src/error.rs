@@ -141,6 +141,17 @@ pub enum SiteError {
         /// Rounds of the plan.
         rounds: u32,
     },
+    /// A round that the site's own state contradicts.
+    #[error(
+        "this site's own state knows round {} already, so that {least} is the least number to give, and {through} came: the number is one more than the highest round that any other site knows, and none of this site's own rounds is unknown to all of them; ask the other sites once more, or run `ringfence restored` without --through, which asks them",
+        least.before().unwrap_or_default()
+    )]
+    RestoreBelow {
+        /// As given.
+        through: RoundNumber,
+        /// One more than the highest round that the state knows.
+        least: RoundNumber,
+    },
     /// The aggregator shows what a site has not signed.
     #[error(transparent)]
     Header(#[from] HeaderError),

@@ -182,7 +182,7 @@ impl fmt::Display for Event {
             ),
             Self::ChargedForgotten { through, spent, within } => write!(
                 f,
-                "after the restore: every round through {through} that the privacy ledger may have forgotten is charged, as far as the study's budget allows that there was one: {} in all and epsilon {} (delta {}){}",
+                "after the restore: every round through {through} that the privacy ledger may have forgotten is charged, as far as the study's plan and budget allow that there was one: {} of this study in all and epsilon {} (delta {}){}",
                 counted(spent.rounds.into(), "round"),
                 shown(spent.epsilon.into()),
                 spent.delta,

@@ -261,7 +261,7 @@ impl Site {
         // finished again, these are the same bytes.
         self.journal.round(self.study_id, round)?.save_acknowledgement(&signed)?;
         let status = self.at(round).put_acknowledgement(&signed).await?;
-        self.note(&status);
+        self.saw(&status);
         Ok(())
     }
 }

@@ -190,7 +190,7 @@ impl Site {
         };
         holder.record(endorsement.clone(), named);
         let status = self.at(round).put_endorsement(&self.identity.sign(endorsement)).await?;
-        self.note(&status);
+        self.saw(&status);
         Ok(status)
     }
 

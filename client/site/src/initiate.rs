@@ -45,6 +45,8 @@ impl Site {
         if let Some(status) = self.opened(round).await? {
             return Ok(status);
         }
+        // It may have signed another manifest of this round, and forgotten it.
+        self.check_abstention(round)?;
         // First: what the round before leaves is final once its model is agreed on.
         self.agreed(round, base_model).await?;
         let previous = self.before(round).await?;

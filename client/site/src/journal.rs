@@ -70,7 +70,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use error::JournalError;
-pub use ledger::LedgerNote;
+pub use ledger::{LedgerNote, Unsettled};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::protocol::{ProtocolVersion, VERSION};
 use ringfence_crypto::signature::{PublicKey, Signed};
@@ -103,6 +103,8 @@ pub struct RestoreRecord {
     pub request: Option<Signed<RestoreRequest>>,
     /// The last round of its abstention; none while that is not known.
     pub through: Option<RoundNumber>,
+    /// Whether the study has a privacy budget: a ledger may have forgotten its rounds then.
+    pub private: bool,
 }
 
 /// The state directory of one site.

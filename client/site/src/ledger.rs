@@ -39,6 +39,7 @@ mod units;
 
 use std::path::Path;
 
+use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
 use ringfence_crypto::statement::{RosterEntry, Spent};
 use ringfence_keys::CryptoRng;
@@ -51,7 +52,7 @@ use charge::Decision;
 pub use entry::{Budget, Charged, Owner, Terms};
 pub use error::LedgerError;
 pub use overspent::{Overspent, Whose, shown};
-pub use restored::RestoredLedger;
+pub use restored::{Restored, RestoredLedger};
 pub use summary::{LedgerSummary, SpentSummary, StudySummary};
 pub use units::{MOST_UNITS, UnitKind, UnitKindError, Units};
 
@@ -96,14 +97,16 @@ impl<'a> Ledger<'a> {
     /// Opens a ledger for a site, and holds it against all that the site's journal has seen of it.
     ///
     /// # Errors
-    /// [`LedgerError::CopiedBack`], [`LedgerError::NotOwner`], [`LedgerError::Damaged`],
-    /// [`LedgerError::Locked`].
+    /// [`LedgerError::Unsettled`] while what a restore made it forget is not charged, in whatever study
+    /// of the journal; [`LedgerError::CopiedBack`], [`LedgerError::NotOwner`],
+    /// [`LedgerError::Damaged`], [`LedgerError::Locked`].
     pub fn open(
         folder: &Path,
         site: &RosterEntry,
         journal: &'a Journal,
     ) -> Result<Self, LedgerError> {
         let ledger = Self::open_unseen(folder, site, journal)?;
+        ledger.check_settled()?;
         for (study, note) in journal.ledger_notes()? {
             ledger.check_note(study, &note)?;
         }
@@ -171,19 +174,15 @@ impl<'a> Ledger<'a> {
         self.reckon(charge.study, charge.budget, None)
     }
 
-    /// Acknowledges what is written, and notes it in the journal. `restored_at`: the restore that is
-    /// settled by it, if one is.
-    fn settle(
-        &mut self,
-        study: StudyId,
-        restored_at: Option<UnixSeconds>,
-    ) -> Result<(), LedgerError> {
+    /// Acknowledges what is written, and notes it in the journal. `restores`: those that are settled by
+    /// it, if any are.
+    fn settle(&mut self, study: StudyId, restores: Option<Digest>) -> Result<(), LedgerError> {
         self.book.acknowledge()?;
         let (entries, last) = (self.book.kept.len() as u64, self.book.last());
         // Whether a restore is settled is noted when it is.
         let noted = self.journal.ledger_note(study)?;
-        let restored_at = restored_at.or(noted.and_then(|noted| noted.restored_at));
-        let note = LedgerNote { ledger: self.book.id, entries, last, restored_at };
+        let settled = restores.or(noted.and_then(|noted| noted.settled));
+        let note = LedgerNote { ledger: self.book.id, entries, last, settled };
         self.journal.note_ledger(study, &note)?;
         Ok(())
     }

@@ -86,7 +86,7 @@ pub use fingerprint::Fingerprint;
 pub use hold::HoldReport;
 pub use journal::{
     ContributionRecord, Journal, JournalError, LedgerNote, Published, RestoreRecord, RoundJournal,
-    RoundKeysJournal,
+    RoundKeysJournal, Unsettled,
 };
 pub use late::Late;
 pub use obstacles::Obstacle;

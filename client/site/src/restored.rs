@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ringfence_clock::Moment;
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{RoundNumber, SiteId};
+use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, Standing};
 use ringfence_keys::duties::abstention::Abstention;
+use ringfence_keys::duties::contributor::RuleError;
 use ringfence_keys::duties::restored::{self, Recalled, recall};
 use ringfence_words::listed;
 
@@ -76,6 +77,8 @@ impl Site {
                 open.and_then(|record| record.request).ok_or(SiteError::NoRestoreRequest)?
             }
         };
+        // It is noted before a server is asked: one that is away, or a stranger, forgets it for nobody.
+        self.meet().await?;
         let end = self.clock.moment().after(self.patience);
         loop {
             // Again and again: the aggregator forgets requests when it is started again.
@@ -84,11 +87,10 @@ impl Site {
             let answers = present(self.transport.standings(of.0, of.1).await)?.unwrap_or_default();
             let recalled = self.recalled(&request, &answers).await;
             if let Some(through) = recalled.through {
-                let restored_at = request.statement.restored_at;
-                let (request, through) = (Some(request), Some(through));
-                self.journal
-                    .restored(self.study_id, RestoreRecord { restored_at, request, through })?;
-                return through.ok_or(SiteError::NoRestoreRequest);
+                // Whatever this site still knows, it must not sign again either.
+                let through = self.least_through()?.map_or(through, |least| through.max(least));
+                self.note(request.statement.restored_at, Some(request), Some(through))?;
+                return Ok(through);
             }
             if !recalled.can_suffice() || self.clock.moment() >= end {
                 return Err(SiteError::RestoreUnanswered(Box::new(recalled)));
@@ -101,24 +103,57 @@ impl Site {
     /// site knows. An earlier, larger number stands: see [`Site::abstention`].
     ///
     /// # Errors
-    /// [`SiteError::RestoreBeyond`] for one beyond the rounds of the study's plan, or of its privacy
-    /// budget where it has no plan: it was typed wrongly, and would never be taken back.
-    /// [`SiteError::Spending`], [`SiteError::Journal`].
+    /// [`SiteError::RestoreBeyond`] for one beyond the rounds of the study's plan: it was typed wrongly,
+    /// and would never be taken back. [`SiteError::RestoreBelow`] for one that this site's own state
+    /// contradicts. [`SiteError::Journal`].
     pub fn abstain(&self, through: RoundNumber) -> Result<(), SiteError> {
         self.check_through(through)?;
-        let (restored_at, through) = (self.clock.now(), Some(through));
-        let record = RestoreRecord { restored_at, request: None, through };
+        self.note(self.clock.now(), None, Some(through))
+    }
+
+    /// Takes note of a restore.
+    fn note(
+        &self,
+        restored_at: UnixSeconds,
+        request: Option<Signed<RestoreRequest>>,
+        through: Option<RoundNumber>,
+    ) -> Result<(), SiteError> {
+        let private = self.study.privacy.budget().is_some();
+        let record = RestoreRecord { restored_at, request, through, private };
         Ok(self.journal.restored(self.study_id, record)?)
     }
 
-    /// Refuses a round that the study's plan does not have. A budget bounds no numbers: rounds that
+    /// One more than the highest round that this site's own state knows; none where it knows none.
+    fn least_through(&self) -> Result<Option<RoundNumber>, SiteError> {
+        Ok(self.journal.highest_round(self.study_id)?.map(RoundNumber::next))
+    }
+
+    /// Refuses a round that the study's plan does not have, and one with which this site would take
+    /// part in a round after the highest that its own state knows: the others know that one, too, and
+    /// in the next it may have signed something. A budget bounds no numbers: rounds that
     /// were aborted, and those of others, use them up and spend nothing of this site's; what is charged
     /// for them is bounded where it is charged.
     fn check_through(&self, through: RoundNumber) -> Result<(), SiteError> {
         match self.study.training.rounds() {
-            Some(rounds) if through.0 > rounds => Err(SiteError::RestoreBeyond { through, rounds }),
+            Some(rounds) if through.0 > rounds => {
+                return Err(SiteError::RestoreBeyond { through, rounds });
+            }
+            _ => {}
+        }
+        match self.least_through()? {
+            Some(least) if through < least => Err(SiteError::RestoreBelow { through, least }),
             _ => Ok(()),
         }
+    }
+
+    /// Whether this site may open a round, or train for one that it does not see yet: after a restore
+    /// it takes part in none up to the end of its abstention, and in none at all before that is known.
+    ///
+    /// # Errors
+    /// [`SiteError::Rule`] says why not.
+    pub fn check_abstention(&self, round: RoundNumber) -> Result<(), SiteError> {
+        let Some(abstention) = self.abstention()? else { return Ok(()) };
+        abstention.reaches_not(round).map_err(|abstains| RuleError::Abstains(abstains).into())
     }
 
     /// A new question, on disk before it leaves.
@@ -127,9 +162,7 @@ impl Site {
             ringfence_keys::system_rng().map_err(|e| SiteError::Randomness(e.to_string()))?;
         let restored_at = self.clock.now();
         let request = restored::request(&self.identity, self.study_id, restored_at, &mut rng);
-        let (of, through) = (Some(request.clone()), None);
-        let record = RestoreRecord { restored_at, request: of, through };
-        self.journal.restored(self.study_id, record)?;
+        self.note(restored_at, Some(request.clone()), None)?;
         Ok(request)
     }
 

@@ -303,7 +303,7 @@ impl Site {
         let look = self.clock.timeout(LONGEST_LOOK, self.at(round).status()).await;
         let status =
             look.unwrap_or(Err(TransportError::Silent { seconds: LONGEST_LOOK.as_secs() }))?;
-        self.note(&status);
+        self.saw(&status);
         Ok(status)
     }
 
@@ -319,7 +319,7 @@ impl Site {
     }
 
     /// Notes how a round stands, as an answer says.
-    pub(crate) fn note(&self, status: &RoundStatus) {
+    pub(crate) fn saw(&self, status: &RoundStatus) {
         self.seen.of(status.round).note(status, self.clock.moment());
     }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::statement::{PrivacyPolicy, Weighting};
 use ringfence_learning::data::{self, DataError, OneSite};
 use ringfence_learning::task::remarks;
@@ -31,7 +31,7 @@ use ringfence_options::{
     DataArgs, DeviceArgs, ObjectArg, at_least_one, check_pinned, private_options,
 };
 use ringfence_site::ledger::{UnitKind, Units};
-use ringfence_site::{Site, model};
+use ringfence_site::{Site, SiteError, model};
 use ringfence_words::listed;
 
 use crate::files::result_folder;
@@ -159,6 +159,7 @@ impl Join {
         let out = Output::new(self.output, site.clock().clone());
         let told = out.clone();
         let site = site.telling(move |event| told.say(event));
+        self.check_restored(&site).await?;
         let read = tokio::select! {
             biased;
             Ok(signal) = &mut stopped => Err(signal),
@@ -214,6 +215,35 @@ impl Join {
         let at = (round, state.done(), plan.rounds);
         out.say(&Said::stopped(signal.name(), at, true, (waiting, failed.of(round))));
         Ok(signal.into())
+    }
+
+    /// After a restore, charges what the ledger may have forgotten: before anything is asked of a server,
+    /// which may be gone. While it is not known how far the restore reaches, this site takes part in
+    /// nothing, so that nothing begins; what the log shows of its ledger is looked at all the same, if a
+    /// server answers.
+    ///
+    /// # Errors
+    /// A restore that is not answered yet; a ledger that cannot be used.
+    async fn check_restored(&self, site: &Site) -> anyhow::Result<()> {
+        match self.ledger.settle(site) {
+            // Another process has it: it is waited for before the first round.
+            Err(error) if is_transient(&error) => {}
+            settled => _ = settled?,
+        }
+        let unknown = match site.abstention()? {
+            Some(abstention) if abstention.through.is_none() => {
+                site.check_abstention(RoundNumber::FIRST)
+            }
+            _ => return Ok(()),
+        };
+        if let Some(ledger) = self.ledger.folder()
+            && site.meet().await.is_ok()
+            && let Err(error @ SiteError::Ledger(_)) = site.compare_with_log(ledger).await
+        {
+            return Err(error)
+                .context("restored and not answered yet: the ledger was held against the log");
+        }
+        Ok(unknown?)
     }
 
     /// The rounds that are not done yet, and the end.

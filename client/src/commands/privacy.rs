@@ -3,7 +3,9 @@
 use ringfence_crypto::wire::json;
 use ringfence_options::number;
 use ringfence_privacy::calibrate::{Target, noise_multiplier};
+use ringfence_privacy::error::plain;
 use ringfence_privacy::{Accountant, Mechanism, delta_below_one_over_records, epsilon};
+use ringfence_words::noun;
 use serde::Serialize;
 
 /// Commands on privacy budgets. They touch no data: numbers in, numbers out.
@@ -150,14 +152,17 @@ fn describe(printed: &Printed, target: Option<f64>) -> String {
         Accountant::Pld => "pld (distribution of the privacy loss); an upper bound, and tight",
     };
     let sampling = match *rate < 1.0 {
-        true => format!("each drawing every unit with probability {rate} (Poisson sampling)"),
+        true => {
+            format!("each drawing every unit with probability {} (Poisson sampling)", plain(*rate))
+        }
         false => "each with every unit".to_owned(),
     };
     format!(
         "{head}\n\
-         \x20 training    {steps} steps, {sampling}; noise of {noise} times the clip\n\
+         \x20 training    {steps} {}, {sampling}; noise of {noise} times the clip\n\
          \x20 accountant  {accountant}\n\
          \x20 neighbours  data with one unit added or removed; the unit is what was sampled and clipped\n\
-         \x20             as one: an image, or a patient\n"
+         \x20             as one: an image, or a patient\n",
+        noun(*steps, "step"),
     )
 }

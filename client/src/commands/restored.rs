@@ -4,6 +4,8 @@ use anyhow::Context;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_site::RestoreRun;
 
+use crate::ledger_arg::LedgerArg;
+
 use crate::member::Member;
 
 /// Arguments of `ringfence restored`.
@@ -15,16 +17,31 @@ pub(crate) struct Restored {
     /// aggregator) for the highest round that it knows, the number of the last
     /// file in its STATE/studies/STUDY/rounds that ends in .journal, and give one more than the highest.
     /// It is never taken back by a smaller one.
-    #[arg(long, conflicts_with = "continue_waiting")]
+    #[arg(
+        long,
+        conflicts_with = "continue_waiting",
+        allow_negative_numbers = true,
+        value_parser = round_number
+    )]
     through: Option<RoundNumber>,
     /// Go on waiting for the answers to the last run's question. Never after another restore.
     #[arg(long = "continue")]
     continue_waiting: bool,
+    #[command(flatten)]
+    ledger: LedgerArg,
+}
+
+/// A round's number.
+fn round_number(text: &str) -> Result<RoundNumber, String> {
+    let expected =
+        |_| format!("expected the number of a round, from 0 to {}, got {text}", u32::MAX);
+    text.parse::<RoundNumber>().map_err(expected)
 }
 
 impl Restored {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let site = self.member.open()?;
+        self.ledger.check_for(&site)?;
         match self.through {
             Some(through) => site.abstain(through)?,
             None => {
@@ -32,7 +49,6 @@ impl Restored {
                     true => RestoreRun::Continue,
                     false => RestoreRun::Ask,
                 };
-                site.meet().await?;
                 println!(
                     "asking the other sites how far they know the study to be; they answer while they run, within a minute"
                 );
@@ -50,6 +66,14 @@ impl Restored {
         if let Some(given) = self.through.filter(|given| *given < through) {
             println!(
                 "an earlier run of this command said {through}: that stands, and {given} does not take it back"
+            );
+        }
+        if self.ledger.settle(&site)? {
+            return Ok(());
+        }
+        if site.study().privacy.budget().is_some() {
+            println!(
+                "what the privacy ledger may have forgotten is charged by the next `ringfence join` of this study, or now by this command with --through {through} --ledger DIR; until then no study of this state is charged to it"
             );
         }
         Ok(())

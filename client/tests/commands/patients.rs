@@ -152,4 +152,36 @@ fn a_restore_through_more_rounds_than_there_are_is_refused_and_what_holds_is_sai
     let said = restored("4").unwrap();
     assert!(said.contains("holding keys through round 5"), "{said}");
     assert!(said.contains("an earlier run of this command said 5: that stands"), "{said}");
+    assert!(said.contains("until then no study of this state is charged to it"), "{said}");
+    let error = restored("-1").unwrap_err();
+    assert!(error.contains("expected the number of a round, from 0 to 4294967295"), "{error}");
+}
+
+/// The study's aggregator is gone: nothing of it is needed. Six rounds can have been forgotten of a plan
+/// of six, and not seven. While the others are still asked, `join` begins nothing.
+#[test]
+fn a_restore_is_charged_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    init(folder, &["--rounds", "6", "--epochs", "1"]);
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    // Enough for far more rounds than the plan has.
+    let ample = PATIENTS.replace("--epsilon 20", "--epsilon 500 --noise-multiplier 1.5");
+    study(folder, key, &ample);
+    let member = ["--identity", "a.identity", "--state", "s", "--server", "http://127.0.0.1:1"];
+    let ledger = ["ledger", "init", "kept", "--unit", "patient", "--identity", "a.identity"];
+    ringfence(folder, &[&ledger[..], &["--epsilon", "900", "--delta", "1e-5"]].concat()).unwrap();
+    let rounds = || {
+        let shown = shown(folder, &["ledger", "show", "--json", "kept"]);
+        shown["studies"][0]["rounds"].as_u64()
+    };
+    let open = [&["restored", "--patience", "0"], &member[..]].concat();
+    ringfence(folder, &open).unwrap_err();
+    let join = ["join", "--model", "model.safetensors", "--data", "none", "--ledger", "kept"];
+    let error = ringfence(folder, &[&join[..], &member[..]].concat()).unwrap_err();
+    assert!(error.contains("takes part in none"), "{error}");
+    assert_eq!(rounds(), None);
+    let by_hand = [&["restored", "--through", "6", "--ledger", "kept"], &member[..]].concat();
+    ringfence(folder, &by_hand).unwrap();
+    assert_eq!(rounds(), Some(6));
 }

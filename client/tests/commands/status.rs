@@ -328,6 +328,16 @@ async fn key_holders_have_one_order_wherever_they_are_named() {
     let [first, second, third] = SITES;
     // Nobody contributes to the first round.
     at_site(folder, url, first, &["open", "--seconds", "1"]).unwrap();
+    // It is over once its holders have certified that.
+    std::thread::scope(|scope| {
+        for site in SITES {
+            let (identity, state) = (format!("{site}.identity"), format!("state-{site}"));
+            scope.spawn(move || {
+                let member = ["--identity", &identity, "--state", &state, "--server", url];
+                ringfence(folder, &[&["hold"][..], &member].concat()).unwrap()
+            });
+        }
+    });
     let deadline = Instant::now() + Duration::from_secs(60);
     let opened = loop {
         match at_site(folder, url, second, &["open", "--seconds", "60"]) {

@@ -82,7 +82,8 @@ pub enum Error {
 }
 
 /// A number as people write it: 200 digits say less than an exponent.
-fn plain(number: f64) -> String {
+#[must_use]
+pub fn plain(number: f64) -> String {
     match number == 0.0 || (1e-6..1e15).contains(&number.abs()) {
         true => format!("{number}"),
         false => format!("{number:e}"),

@@ -13,6 +13,8 @@
 //! - **Tails.** What lies beyond a release's grid counts as an infinite loss above, and as the lowest
 //!   grid point below. What the composed law has above the window of the FFT is bounded by Chernoff
 //!   and charged to delta; what it has below is wrapped upwards, which only adds.
+//! - **Nothing is believed that is no law.** The tilted law must have the mass 1 but for what is charged
+//!   as error, and everything that is compared must be a number: else there is no answer.
 //! - **Round-off.** The FFT's errors are bounded in the 2-norm and charged to delta. On plain
 //!   probabilities they would be some 1e-13, and a delta below that could not be told: here the laws
 //!   are first tilted by `exp(lambda loss)`, with the lambda for which the losses around the epsilon
@@ -52,6 +54,9 @@ pub fn epsilon(releases: &[Release], delta: f64) -> Result<f64, Error> {
     check_all(releases)?;
     let expected = "at least 1e-200 for the accountant `pld` (`rdp` takes less)";
     expect("delta", delta, expected, delta >= LEAST_DELTA)?;
+    let expected = "at most 1e12 for the accountant `pld` (`rdp` takes more)";
+    let times = times_of(releases);
+    expect("number of times (steps) in all", times, expected, times <= MOST_TIMES)?;
     if releases.is_empty() {
         return Ok(0.0);
     }
@@ -74,6 +79,14 @@ pub fn epsilon(releases: &[Release], delta: f64) -> Result<f64, Error> {
     Ok((most * (1.0 + ROUNDING)).min(rough.epsilon))
 }
 
+/// Of more releases the errors that f64 makes in each are not bounded by what is charged for them.
+const MOST_TIMES: f64 = 1e12;
+
+/// Releases in all.
+fn times_of(releases: &[Release]) -> f64 {
+    releases.iter().map(|(_, times)| *times as f64).sum()
+}
+
 /// A larger epsilon is not computed: every grid that resolves it is too fine for its losses.
 const MOST_EPSILON: f64 = 1e12;
 
@@ -86,7 +99,7 @@ fn one_direction(
     rough: rdp::RdpEpsilon,
     enough: f64,
 ) -> Result<f64, Error> {
-    let times: f64 = releases.iter().map(|(_, times)| *times as f64).sum();
+    let times = times_of(releases);
     let mut step = grid_step(times, rough.epsilon, rough.order);
     let mut least = f64::INFINITY;
     for _ in 0..8 {
@@ -124,7 +137,7 @@ fn on_grid(
     direction: Direction,
     mut step: f64,
 ) -> Result<Found, Error> {
-    let times: f64 = releases.iter().map(|(_, times)| *times as f64).sum();
+    let times = times_of(releases);
     let tail = TAILS * delta / times;
     for (mechanism, _) in releases {
         step = step.max(Losses::least_step(mechanism, direction, tail, releases.len())?);
@@ -132,7 +145,8 @@ fn on_grid(
     for (mechanism, _) in releases {
         step = Losses::aligned_step(mechanism, step);
     }
-    loop {
+    // A grid whose step is beyond every epsilon tells nothing, and no window gets any smaller by it.
+    while step <= MOST_EPSILON {
         let parts = releases
             .iter()
             .map(|(mechanism, times)| Ok((Losses::of(mechanism, direction, step, tail)?, *times)))
@@ -142,6 +156,7 @@ fn on_grid(
             Outcome::TooLarge(by) => step *= 1.1 * by,
         }
     }
+    Err(Error::NotResolved { delta, times })
 }
 
 #[cfg(test)]

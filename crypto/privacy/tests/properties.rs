@@ -182,3 +182,38 @@ fn what_hides_nothing_is_refused_by_the_tight_accountant() {
         assert!(epsilon(&steps(noise, 0.04, 2250), 1e-5, Accountant::Rdp).unwrap() > 1e10);
     }
 }
+
+/// Of steps beyond number a law is destroyed by round-off: what is left of it is no bound, and an
+/// epsilon of 0 came of it.
+#[test]
+fn of_huge_numbers_of_steps_there_is_a_bound_or_no_answer() {
+    let mut answered = 0;
+    for times in [100_000_000_000, 150_000_000_000, 1_000_000_000_000] {
+        for (noise, rate) in [(0.5, 1.0), (1e4, 1.0), (1e7, 1.0), (100.0, 1e-3), (505.7, 1e-6)] {
+            // Of so many steps the sum of losses is normal, as that of one plain step with this noise.
+            let one: f64 = 1.0 / (noise * noise);
+            let variance = if rate == 1.0 { one } else { rate * rate * one.exp_m1() };
+            let truth = gaussian::epsilon(1.0 / (times as f64 * variance).sqrt(), 1e-5).unwrap();
+            match pld::epsilon(&steps(noise, rate, times), 1e-5) {
+                Ok(got) => {
+                    let slack = if rate == 1.0 { 2e-10 } else { 0.02 };
+                    assert!(got >= truth * (1.0 - slack), "{noise} {rate} {times}: {got} {truth}");
+                    answered += 1;
+                }
+                Err(error) => {
+                    let said = matches!(error, Error::NotResolved { .. } | Error::TooLarge { .. });
+                    assert!(said && error.to_string().contains("use `rdp`"), "{error}");
+                }
+            }
+        }
+    }
+    assert!(answered >= 5, "{answered}");
+    for times in [1_000_000_000_001, 1_000_000_000_000_000_000, u64::MAX] {
+        let error = pld::epsilon(&steps(505.7, 1e-6, times), 1e-5).unwrap_err().to_string();
+        assert!(error.contains("at most 1e12 for the accountant `pld`"), "{error}");
+        let target = Target { epsilon: 1.0, delta: 1e-5 };
+        let error = noise_multiplier(target, 1e-6, times, Accountant::Pld).unwrap_err();
+        assert!(matches!(error, Error::Input { .. }), "{error}");
+        epsilon(&steps(505.7, 1e-6, times), 1e-5, Accountant::Rdp).unwrap();
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use ringfence_clock::Clock;
@@ -13,7 +14,7 @@ use ringfence_keys::update::site_noise::parameters::SiteNoise;
 use ringfence_site::ledger::{
     Budget, Ledger, LedgerError, LedgerSummary, RoundCharge, Terms, UnitKind, Units,
 };
-use ringfence_site::{RoundEnd, Site, SiteError};
+use ringfence_site::{RestoreRun, RoundEnd, Site, SiteError};
 
 use crate::trio::{Trio, VALUES, next_model, update};
 
@@ -199,6 +200,34 @@ async fn a_state_and_a_ledger_from_one_backup_are_found_and_settled() {
     restored.compare_ledger_with_log().await.unwrap();
     let error = restored.check_budget(FIRST).unwrap_err().to_string();
     assert!(error.contains("charged as forgotten"), "{error}");
+}
+
+/// How far the restore reaches is not known yet: the log is looked at all the same, and nothing is
+/// trained.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_restore_silences_nothing() {
+    let trio = trio().await;
+    let mut sites: Vec<Site> = (0..3).map(|k| site(&trio, k)).collect();
+    let (state, backup) = (trio.folder.path().join("state-2"), trio.folder.path().join("backup"));
+    copy(&state, &backup.join("state"));
+    copy(&ledger(&trio, 2), &backup.join("ledger"));
+    round(&trio, &sites, FIRST).await;
+    drop(sites.pop());
+    copy(&backup.join("state"), &state);
+    copy(&backup.join("ledger"), &ledger(&trio, 2));
+    let hasty = trio.site_with(2, |membership| membership.patience = Duration::from_secs(1));
+    let restored = charging(&trio, 2, hasty);
+    restored.restored(RestoreRun::Ask).await.unwrap_err();
+    let error = restored.compare_ledger_with_log().await.unwrap_err().to_string();
+    assert!(error.contains("in 1 rounds, and the ledger knows of 0"), "{error}");
+    let unsettled = |error: SiteError| matches!(error, SiteError::Ledger(e) if matches!(*e, LedgerError::Unsettled { .. }));
+    assert!(unsettled(restored.check_ledger().unwrap_err()));
+    assert!(unsettled(restored.check_budget(RoundNumber(1)).unwrap_err()));
+    // By hand: charged at once, and nobody is asked.
+    restored.abstain(FIRST).unwrap();
+    restored.settle_restores(&ledger(&trio, 2)).unwrap();
+    assert_eq!(charged(&trio, 2), 1);
+    restored.compare_ledger_with_log().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

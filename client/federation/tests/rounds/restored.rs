@@ -22,6 +22,34 @@ async fn a_site_restored_from_a_backup_signs_no_second_header() {
     trio.contribute(&sites[1], 1, RoundNumber(0)).await.unwrap();
 }
 
+/// It may have opened a round before with another manifest, and forgotten it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_site_opens_no_round_of_its_abstention() {
+    let trio = Trio::start().await;
+    let site = trio.site_with(0, |membership| membership.patience = Duration::from_secs(1));
+    site.restored(RestoreRun::Ask).await.unwrap_err();
+    let error = site.open_round(trio.base, 600).await.unwrap_err().to_string();
+    assert!(error.contains("takes part in none"), "{error}");
+    site.abstain(RoundNumber(0)).unwrap();
+    let error = site.open_round(trio.base, 600).await.unwrap_err().to_string();
+    assert!(error.contains("abstains through round 0"), "{error}");
+    assert_eq!(site.next_round().await.unwrap(), RoundNumber(0));
+}
+
+/// A number that the site's own state contradicts is refused: one after the highest round that it knows
+/// is the least.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_abstains_through_the_round_after_the_last_that_it_knows() {
+    let trio = Trio::start().await;
+    let sites: Vec<Site> = (0..2).map(|k| trio.site(k)).collect();
+    sites[0].open_round(trio.base, 600).await.unwrap();
+    trio.contribute(&sites[1], 1, RoundNumber(0)).await.unwrap();
+    let error = sites[1].abstain(RoundNumber(0)).unwrap_err().to_string();
+    assert!(error.contains("knows round 0 already, so that 1 is the least"), "{error}");
+    assert_eq!(sites[1].abstention().unwrap(), None);
+    sites[1].abstain(RoundNumber(1)).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_restored_from_a_backup_abstains() {
     let trio = Trio::start().await;

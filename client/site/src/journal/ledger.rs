@@ -1,8 +1,10 @@
 //! What this site has seen of the privacy ledgers that its rounds are charged to. It is noted with
 //! each charge, before a header is signed: so a ledger that was copied back is known.
 
+use std::path::PathBuf;
+
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{StudyId, UnixSeconds};
+use ringfence_crypto::id::{RoundNumber, StudyId};
 use ringfence_crypto::wire::json;
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +24,22 @@ pub struct LedgerNote {
     pub entries: u64,
     /// What named the last of them.
     pub last: Digest,
-    /// The last restore from a backup whose forgotten rounds are charged; none where there was none.
-    pub restored_at: Option<UnixSeconds>,
+    /// Digest of the restores from backups whose forgotten rounds are charged, all that are
+    /// noted in the study; none where none is. A time would not do: two restores may be of one second.
+    pub settled: Option<Digest>,
+}
+
+/// Restores from backups in a study with a privacy budget whose forgotten rounds are not charged yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The study.
+    pub study: StudyId,
+    /// Digest of all restores in it, with which they are noted as settled.
+    pub restores: Digest,
+    /// Through which round they are to be charged; none while that is not known.
+    pub through: Option<RoundNumber>,
+    /// The ledger that the study is known to be charged to.
+    pub ledger: Option<Digest>,
 }
 
 impl Journal {
@@ -41,12 +57,38 @@ impl Journal {
     /// [`JournalError`] when a note cannot be read.
     pub fn ledger_notes(&self) -> Result<Vec<(StudyId, LedgerNote)>, JournalError> {
         let mut notes = Vec::new();
-        for folder in files::children(&self.root.join("studies"))? {
-            let name = folder.file_name().and_then(|name| name.to_str());
-            let Some(study) = name.and_then(|name| name.parse().ok()) else { continue };
+        for study in self.studies()? {
             notes.extend(self.ledger_note(study)?.map(|note| (study, note)));
         }
         Ok(notes)
+    }
+
+    /// The restores of all studies that are not settled with a ledger yet.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a record cannot be read.
+    pub fn unsettled(&self) -> Result<Vec<Unsettled>, JournalError> {
+        let mut unsettled = Vec::new();
+        for study in self.studies()? {
+            let records = self.restores(study)?;
+            let Some(last) = records.last().filter(|last| last.private) else { continue };
+            let restores = Digest::of(&json::compact(&records));
+            let noted = self.ledger_note(study)?;
+            // What is not known yet was not charged, whatever is noted.
+            let through = last.through.and(records.iter().filter_map(|of| of.through).max());
+            if through.is_none() || noted.and_then(|noted| noted.settled) != Some(restores) {
+                let ledger = noted.map(|noted| noted.ledger);
+                unsettled.push(Unsettled { study, restores, through, ledger });
+            }
+        }
+        Ok(unsettled)
+    }
+
+    /// Every study that this state knows of.
+    fn studies(&self) -> Result<Vec<StudyId>, JournalError> {
+        let folders = files::children(&self.root.join("studies"))?;
+        let named = |folder: &PathBuf| folder.file_name()?.to_str()?.parse().ok();
+        Ok(folders.iter().filter_map(named).collect())
     }
 
     /// Notes how a ledger stands, durably.

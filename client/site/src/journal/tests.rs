@@ -119,7 +119,7 @@ fn damage_is_an_error_and_abstention_is_remembered() {
     assert_eq!(journal.restores(study).unwrap(), []);
     let record = |seconds, round| {
         let (restored_at, through) = (UnixSeconds(seconds), Some(RoundNumber(round)));
-        RestoreRecord { restored_at, request: None, through }
+        RestoreRecord { restored_at, request: None, through, private: false }
     };
     journal.restored(study, record(7, 4)).unwrap();
     journal.restored(study, record(9, 2)).unwrap();

@@ -16,7 +16,7 @@ use super::overspent::{Overspent, Whose};
 use super::sealed::MAX_LINE;
 use super::units::Snapshot;
 use super::{Ledger, RoundCharge};
-use crate::journal::LedgerNote;
+use crate::journal::{LedgerNote, Unsettled};
 
 /// What a charge comes to where nothing stands against it.
 pub(super) enum Decision {
@@ -43,8 +43,27 @@ impl Ledger<'_> {
         Err(LedgerError::CopiedBack { root, study, seen: entries, last, found })
     }
 
+    /// Refuses to charge anything while what a restore made this ledger forget is not charged: in any
+    /// study, for the same units may be in all of them.
+    pub(super) fn check_settled(&self) -> Result<(), LedgerError> {
+        let unsettled = self.journal.unsettled()?.into_iter();
+        let mut here = unsettled.filter(|of| of.ledger.is_none_or(|ledger| ledger == self.book.id));
+        match here.next() {
+            Some(Unsettled { study, through, .. }) => {
+                Err(LedgerError::Unsettled { root: self.book.root(), study, through })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// All that is checked of a charge but its round and the budgets; its units by their digests.
     pub(super) fn check_charge(&self, charge: &RoundCharge<'_>) -> Result<Snapshot, LedgerError> {
+        self.check_terms(charge)?;
+        Snapshot::of(charge.units, &self.book.key)
+    }
+
+    /// The same, but for the units: only of which kind they are is looked at.
+    pub(super) fn check_terms(&self, charge: &RoundCharge<'_>) -> Result<(), LedgerError> {
         let RoundCharge { study, mechanisms, once, budget, units, .. } = *charge;
         budget.check()?;
         check_mechanisms(mechanisms, once)?;
@@ -67,7 +86,7 @@ impl Ledger<'_> {
                 return Err(LedgerError::PolicyChanged { study, charged: entry.budget, got });
             }
         }
-        Snapshot::of(units, &self.book.key)
+        Ok(())
     }
 
     /// What a charge comes to, or what stands against it.

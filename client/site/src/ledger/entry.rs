@@ -112,8 +112,12 @@ pub enum Charged {
     Forgotten {
         /// The last of them; the site abstains through it.
         through: RoundNumber,
-        /// How many they are.
+        /// How many they are, for each unit that the ledger knew.
         rounds: u32,
+        /// How many they are for each unit that it did not know: it may have forgotten that unit. None
+        /// in entries of before, for which it is as many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unseen: Option<u32>,
     },
 }
 
@@ -151,6 +155,14 @@ impl Entry {
         match self.charged {
             Charged::Round(_) => 1,
             Charged::Forgotten { rounds, .. } => rounds,
+        }
+    }
+
+    /// Rounds that it charges each unit outside its own set: one that was forgotten may be any.
+    pub(super) fn rounds_unseen(&self) -> u32 {
+        match self.charged {
+            Charged::Round(_) => 0,
+            Charged::Forgotten { rounds, unseen, .. } => unseen.unwrap_or(rounds),
         }
     }
 

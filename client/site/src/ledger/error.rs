@@ -14,7 +14,7 @@ use super::units::{MOST_UNITS, UnitKind};
 use crate::journal::JournalError;
 
 /// What is done when a ledger is not what it was.
-const PUT_BACK: &str = "put the newest copy of the ledger's folder back; if there is none of this state, put the ledger and the state directory back from one backup and run `ringfence restored`; the next `ringfence join --ledger` then charges every round that the ledger may have forgotten";
+const PUT_BACK: &str = "put the newest copy of the ledger's folder back; if there is none of this state, put the ledger and the state directory back from one backup and run `ringfence restored`; with --ledger it charges every round that the ledger may have forgotten";
 
 /// A ledger that cannot be used, or that a round cannot be charged to. Nothing has left the site.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +112,23 @@ pub enum LedgerError {
         owners: String,
         /// Who would use it.
         site: SiteId,
+    },
+    /// A restore is noted, and what the ledger may have forgotten is not charged.
+    #[error(
+        "site state and ledger: a restore from a backup is noted in study {study}, and what {root} may have forgotten of that study is not charged yet; until then nothing is charged in any study: run `ringfence restored {} --ledger {root}` with that study's --study, and this --identity and --state{}",
+        through.map_or("--continue".to_owned(), |through| format!("--through {through}")),
+        match through {
+            Some(_) => "; it needs no server",
+            None => ", which waits for the other sites' answers, or the same with `--through N` in place of --continue, which needs no server (`ringfence restored --help` says which N)",
+        }
+    )]
+    Unsettled {
+        /// The ledger.
+        root: String,
+        /// The study.
+        study: StudyId,
+        /// Through which round; none while that is not known.
+        through: Option<RoundNumber>,
     },
     /// It has forgotten what the site's journal saw.
     #[error(
@@ -314,6 +331,7 @@ impl LedgerError {
             | Self::Damaged { .. }
             | Self::KeyReaders { .. }
             | Self::NotOwner { .. }
+            | Self::Unsettled { .. }
             | Self::CopiedBack { .. }
             | Self::LogKnowsMore { .. }
             | Self::Uncharged { .. }

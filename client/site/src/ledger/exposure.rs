@@ -5,7 +5,7 @@
 //! ten studies on parts of the same patients there may be a thousand: what the accountant works out of
 //! a mechanism for one of them serves all. Composition is adaptive: later studies may depend on what earlier ones opened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ringfence_crypto::Digest;
 use ringfence_keys::study::spending::ACCOUNTANT;
@@ -47,30 +47,37 @@ impl Exposure {
     ) -> Result<Self, LedgerError> {
         let mut mechanisms: Vec<Mechanism> = Vec::new();
         // In the order of their first entries.
-        let (mut snapshots, mut places) = (Vec::<(Digest, Counts)>::new(), HashMap::new());
+        let (mut snapshots, mut places) = (Vec::<(Digest, [Counts; 2])>::new(), HashMap::new());
         let inexact = inexact(entries.clone());
         for entry in entries {
             let place = *places.entry(entry.units).or_insert_with(|| {
-                snapshots.push((entry.units, Counts::new()));
+                snapshots.push((entry.units, Default::default()));
                 snapshots.len() - 1
             });
-            let Some((_, counts)) = snapshots.get_mut(place) else { continue };
-            let rounds = entry.rounds().into();
-            let each = entry.mechanisms.iter().map(|used| (used, rounds));
-            for ((mechanism, times), rounds) in each.chain(entry.once.iter().map(|used| (used, 1)))
-            {
+            let Some((_, [inside, outside])) = snapshots.get_mut(place) else { continue };
+            // A unit that was forgotten may be any: what was forgotten is charged to all there are.
+            let (rounds, unseen) = (u64::from(entry.rounds()), u64::from(entry.rounds_unseen()));
+            let each = entry.mechanisms.iter().map(|used| (used, rounds, unseen));
+            let once = entry.once.iter().map(|used| (used, 1, unseen.min(1)));
+            for ((mechanism, times), rounds, unseen) in each.chain(once) {
                 let kind = mechanisms.iter().position(|known| known == mechanism);
                 let kind = kind.unwrap_or_else(|| {
                     mechanisms.push(*mechanism);
                     mechanisms.len() - 1
                 });
-                add(counts, kind, times.saturating_mul(rounds));
+                add(inside, kind, times.saturating_mul(rounds));
+                add(outside, kind, times.saturating_mul(unseen));
             }
         }
+        let is_empty = universe.units().is_empty();
         let mut groups: Vec<Counts> = vec![Counts::new()];
         let mut group_of = vec![0; universe.units().len()];
         for (name, counts) in &snapshots {
             split(universe, &load(*name)?, counts, &mut groups, &mut group_of);
+            // With nobody known, what somebody would have spent is answered.
+            if let (true, Some(nobody), [_, outside]) = (is_empty, groups.first_mut(), counts) {
+                outside.iter().enumerate().for_each(|(kind, times)| add(nobody, kind, *times));
+            }
         }
         let mut units = vec![0; groups.len()];
         for group in group_of {
@@ -83,7 +90,7 @@ impl Exposure {
             counts.resize(mechanisms.len(), 0);
             *alike.entry(counts).or_default() += units;
         }
-        let groups = alike.into_iter().filter(|(_, units)| *units > 0).collect();
+        let groups = alike.into_iter().filter(|(_, units)| *units > 0 || is_empty).collect();
         Ok(Self { account: Account::new(mechanisms, ACCOUNTANT)?, groups, inexact })
     }
 
@@ -124,10 +131,23 @@ impl Exposure {
     }
 }
 
-/// How far the noise of all these entries is from the one that is accounted for.
+/// How far the noise of all these entries is from the one that is accounted for: of any unit that one
+/// of them names, at most.
 pub(super) fn inexact<'e>(entries: impl Iterator<Item = &'e Entry>) -> Inexactness {
-    let of = |entry: &Entry| entry.inexact.times(entry.rounds());
-    entries.fold(Inexactness::default(), |all, entry| all.and(of(entry)))
+    // Of units that are known so far, and of one that is not: what was forgotten is charged to it, too.
+    let (mut known, mut unseen) = (Inexactness::default(), Inexactness::default());
+    let mut seen = HashSet::new();
+    for entry in entries {
+        // In another set there may be somebody new.
+        if seen.insert(entry.units) {
+            let (added, squared) =
+                (known.added.max(unseen.added), known.squared.max(unseen.squared));
+            known = Inexactness { added, squared };
+        }
+        known = known.and(entry.inexact.times(entry.rounds()));
+        unseen = unseen.and(entry.inexact.times(entry.rounds_unseen()));
+    }
+    known
 }
 
 /// Adds to one count.
@@ -140,24 +160,27 @@ fn add(counts: &mut Counts, kind: usize, times: u64) {
     }
 }
 
-/// Moves the units of a snapshot into groups that are exposed to so much more. Both lists are sorted.
+/// Moves the units of a snapshot, and those outside it, into groups that are exposed to so much more.
+/// Both lists are sorted.
 fn split(
     universe: &Snapshot,
     snapshot: &Snapshot,
-    more: &Counts,
+    [inside, outside]: &[Counts; 2],
     groups: &mut Vec<Counts>,
     group_of: &mut [usize],
 ) {
-    let mut moved: HashMap<usize, usize> = HashMap::new();
+    let mut moved: HashMap<(usize, bool), usize> = HashMap::new();
     let mut taken = snapshot.units().iter().peekable();
     for (unit, group) in universe.units().iter().zip(group_of) {
         while taken.peek().is_some_and(|other| *other < unit) {
             taken.next();
         }
-        if taken.peek() != Some(&unit) {
+        let is_inside = taken.peek() == Some(&unit);
+        let more = if is_inside { inside } else { outside };
+        if more.iter().all(|times| *times == 0) {
             continue;
         }
-        *group = *moved.entry(*group).or_insert_with(|| {
+        *group = *moved.entry((*group, is_inside)).or_insert_with(|| {
             let mut counts = groups.get(*group).cloned().unwrap_or_default();
             more.iter().enumerate().for_each(|(kind, times)| add(&mut counts, kind, *times));
             groups.push(counts);

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use ringfence_crypto::id::{RoundNumber, UnixSeconds};
+use ringfence_crypto::Digest;
+use ringfence_crypto::id::{RoundNumber, StudyId, UnixSeconds};
 use ringfence_crypto::statement::{RosterEntry, Spent};
 use ringfence_keys::study::spending::Spending;
 
@@ -10,6 +11,17 @@ use super::entry::Charged;
 use super::error::LedgerError;
 use super::{Ledger, RoundCharge};
 use crate::journal::Journal;
+
+/// What a restore came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Restored {
+    /// The last round that is charged as forgotten.
+    pub through: RoundNumber,
+    /// What is spent in the study with it, by the unit that has spent most.
+    pub spent: Spent,
+    /// How far the sums are from those that have this guarantee: see [`Ledger::within`].
+    pub within: Option<f64>,
+}
 
 /// A ledger that may have come back from a backup. Nothing is charged to it but what it may have
 /// forgotten.
@@ -20,7 +32,7 @@ impl<'a> RestoredLedger<'a> {
     /// Opens a ledger as [`Ledger::open`] does, but not held against the site's journal.
     ///
     /// # Errors
-    /// Those of [`Ledger::open`] beside [`LedgerError::CopiedBack`].
+    /// Those of [`Ledger::open`] beside [`LedgerError::CopiedBack`] and [`LedgerError::Unsettled`].
     pub fn open(
         folder: &Path,
         site: &RosterEntry,
@@ -29,11 +41,21 @@ impl<'a> RestoredLedger<'a> {
         Ledger::open_unseen(folder, site, journal).map(Self)
     }
 
-    /// Charges every round of a study that is not charged yet, through the one until which the site
-    /// abstains after a restore at this time, as if it had contributed to each of them with these units
-    /// and all that the ledger knows. The last contribution that the journal holds is among them in any
-    /// case. The journal's note of this study gives way; those of other studies stand until this is
-    /// done for them, too.
+    /// Holds the ledger against this site's own headers, as [`Ledger::check_log`] does.
+    ///
+    /// # Errors
+    /// [`LedgerError::LogKnowsMore`]: the ledger was copied back.
+    pub fn check_log(&self, study: StudyId, signed: u32) -> Result<(), LedgerError> {
+        self.0.check_log(study, signed)
+    }
+
+    /// Charges every round of a study that is not charged yet, through the last one that restores may
+    /// have made it forget, as if the site had contributed to each of them with every unit there is:
+    /// with all that the ledger knows, and with whoever it comes to know later, for it may have
+    /// forgotten them. So of the charge's units only the kind is looked at. The last contribution that
+    /// the journal holds is among these rounds in any case. `restores` names what is settled by it
+    /// ([`Unsettled`](crate::Unsettled)). The journal's note of this study gives way; those of other
+    /// studies stand until this is done for them, too.
     ///
     /// No more rounds are charged than can have been forgotten: nobody has been in more of them than
     /// the study's budget is enough for, since a round beyond it is never charged. So a number that
@@ -42,7 +64,7 @@ impl<'a> RestoredLedger<'a> {
     /// This is written even where it overspends the hospital's budget: it may have happened. Nothing
     /// more is charged after that.
     ///
-    /// Answers what is spent, and [`Ledger::within`] how far. Where the noise of all these rounds takes
+    /// Answers what is spent. Where the noise of all these rounds takes
     /// up delta, no epsilon holds any more: it is infinite.
     ///
     /// # Errors
@@ -50,24 +72,25 @@ impl<'a> RestoredLedger<'a> {
     pub fn charge(
         self,
         charge: &RoundCharge<'_>,
-        (restored_at, through): (UnixSeconds, RoundNumber),
+        (restores, through): (Digest, RoundNumber),
         now: UnixSeconds,
-    ) -> Result<(Spent, Option<f64>), LedgerError> {
+    ) -> Result<Restored, LedgerError> {
         let Self(mut ledger) = self;
         let (study, budget) = (charge.study, charge.budget);
-        let mut units = ledger.check_charge(charge)?;
+        ledger.check_terms(charge)?;
         let contributed = ledger.contributed(study)?.into_iter().max();
         let through = contributed.map_or(through, |contributed| through.max(contributed));
         let uncharged = ledger.uncharged(study, through);
         if uncharged > 0 {
-            units.join(&ledger.universe(ledger.book.entries(), None)?)?;
-            let most = rounds_within(charge)?.saturating_sub(ledger.fewest(study, &units)?);
-            let rounds = uncharged.min(most);
+            let units = ledger.universe(ledger.book.entries(), None)?;
+            let most = rounds_within(charge)?;
+            let rounds = uncharged.min(most.saturating_sub(ledger.fewest(study, &units)?));
+            let unseen = Some(uncharged.min(most.saturating_sub(ledger.unseen(study))));
             let name = ledger.book.save(&units)?;
-            let charged = Charged::Forgotten { through, rounds };
+            let charged = Charged::Forgotten { through, rounds, unseen };
             ledger.book.append(ledger.entry(charge, charged, name, now)?)?;
         }
-        ledger.settle(study, Some(restored_at))?;
+        ledger.settle(study, Some(restores))?;
         let spent = match ledger.reckon(study, budget, None) {
             Err(LedgerError::DeltaTaken { delta, .. }) => {
                 let (rounds, epsilon) = (ledger.rounds(study), f32::INFINITY);
@@ -75,7 +98,7 @@ impl<'a> RestoredLedger<'a> {
             }
             spent => spent?,
         };
-        Ok((spent, ledger.within(study)))
+        Ok(Restored { through, spent, within: ledger.within(study) })
     }
 }
 

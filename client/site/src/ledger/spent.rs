@@ -108,6 +108,12 @@ impl Ledger<'_> {
         Ok(rounds.into_iter().min().unwrap_or(0))
     }
 
+    /// In how many of a study's charged rounds a unit counts that the ledger does not know.
+    pub(super) fn unseen(&self, study: StudyId) -> u32 {
+        let entries = self.of_study(study);
+        entries.fold(0, |rounds, entry| rounds.saturating_add(entry.rounds_unseen()))
+    }
+
     /// How many rounds of a study, up to one, are not charged.
     pub(super) fn uncharged(&self, study: StudyId, through: RoundNumber) -> u32 {
         let range = self.first_known(study)..u64::from(through.0) + 1;

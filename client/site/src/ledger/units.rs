@@ -98,6 +98,15 @@ impl Units {
             Self::Site => vec![b""],
         }
     }
+
+    /// No units of a kind: for what is charged to whoever there is. A site is always there.
+    pub(crate) fn none(kind: UnitKind) -> Self {
+        match kind {
+            UnitKind::Record => Self::Records(Vec::new()),
+            UnitKind::Patient => Self::Patients(Vec::new()),
+            UnitKind::Site => Self::Site,
+        }
+    }
 }
 
 impl fmt::Debug for Units {
@@ -128,7 +137,7 @@ impl Snapshot {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (digests, rest) = bytes.as_chunks::<32>();
         let digests: Vec<Digest> = digests.iter().map(|bytes| Digest(*bytes)).collect();
-        let whole = rest.is_empty() && !digests.is_empty() && digests.is_sorted_by(|a, b| a < b);
+        let whole = rest.is_empty() && digests.is_sorted_by(|a, b| a < b);
         whole.then_some(Self(digests))
     }
 

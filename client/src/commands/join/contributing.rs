@@ -31,6 +31,16 @@ impl Participant<'_> {
         }
     }
 
+    /// Whether this site may open a round, or train for one that it does not see yet: see
+    /// [`check_abstention`](ringfence_site::Site::check_abstention). Where it may not, it goes on with
+    /// the others' means.
+    pub(super) fn may_open(&self, round: RoundNumber) -> Result<bool, SiteError> {
+        match self.site.check_abstention(round) {
+            Ok(()) => Ok(true),
+            Err(error) => self.refrain(error, (round, false)).map(|()| false),
+        }
+    }
+
     /// Whether a round that is open takes a contribution of this site. Where it does not, nothing is
     /// trained for it; this site goes on as key holder, and with the others' means.
     pub(super) async fn is_taken(

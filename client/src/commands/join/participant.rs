@@ -83,7 +83,8 @@ impl Participant<'_> {
                 if is_known && !self.is_taken(round, base).await? {
                     return Ok(Own::Nothing);
                 }
-                if !self.affords(round).await? {
+                // Of one that is open the manifest has said so already.
+                if !self.may_open(round)? || !self.affords(round).await? {
                     return Ok(Own::Nothing);
                 }
                 match self.site.has_contribution(round)? {
@@ -175,6 +176,8 @@ impl Participant<'_> {
     ) -> anyhow::Result<()> {
         let status = match known {
             Some(status) => status,
+            // After a restore, it may have opened it before with another manifest.
+            None if !self.may_open(round)? => self.seen(round).await?,
             None => {
                 match self.patiently(|| self.site.turn(round)).await {
                     Ok(turn) => {

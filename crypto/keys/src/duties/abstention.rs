@@ -19,7 +19,7 @@ pub struct Abstention {
 pub enum AbstentionError {
     /// It has not learnt yet how far it may have forgotten.
     #[error(
-        "this site was restored from a backup, and how many rounds that made it forget is not known yet: it takes part in none; run `ringfence restored`"
+        "this site was restored from a backup, and how many rounds that made it forget is not known yet: it takes part in none; run `ringfence restored`, with --continue where it was run and not answered yet"
     )]
     Unknown,
     /// It may have signed something in this round before the restore.
@@ -54,17 +54,27 @@ impl Abstention {
         Self { restored_at: self.restored_at.max(other.restored_at), through }
     }
 
+    /// Whether a round comes after all in which this site may have signed something. Whoever opens one
+    /// asks this: it has no manifest yet.
+    ///
+    /// # Errors
+    /// [`AbstentionError`] says why not.
+    pub fn reaches_not(&self, round: RoundNumber) -> Result<(), AbstentionError> {
+        let through = self.through.ok_or(AbstentionError::Unknown)?;
+        match round <= through {
+            true => Err(AbstentionError::Through { round, through }),
+            false => Ok(()),
+        }
+    }
+
     /// Whether this site may do anything in the round of a manifest.
     ///
     /// # Errors
     /// [`AbstentionError`] says why not.
     pub fn allows(&self, manifest: &Manifest) -> Result<(), AbstentionError> {
-        let Self { restored_at, through } = *self;
+        let restored_at = self.restored_at;
         let Manifest { round, opened_at, .. } = *manifest;
-        let through = through.ok_or(AbstentionError::Unknown)?;
-        if round <= through {
-            return Err(AbstentionError::Through { round, through });
-        }
+        self.reaches_not(round)?;
         if opened_at < restored_at {
             return Err(AbstentionError::OpenedBefore { round, opened_at, restored_at });
         }

@@ -16,7 +16,7 @@ use crate::encrypt::check::CheckKey;
 use crate::share::seal::{Purpose, SealError, seal};
 use crate::study::spending::SpendingError;
 use crate::update::site_noise::parameters::{
-    SiteNoise, SiteNoiseError, SiteNoiseRequest, element_bound,
+    SiteNoise, SiteNoiseError, SiteNoiseRequest, check_delta, element_bound,
 };
 
 /// What the author of a study decides. Everything else follows from it.
@@ -138,6 +138,7 @@ impl StudyDraft {
         // The largest magnitude of the noise that a site adds to a quantized value.
         let noise_bound = match privacy {
             PrivacyPolicy::SiteLevel(policy) => {
+                check_delta(policy, sites)?;
                 self.noise(policy, min_sites, threshold.collusion)?.noise_bound()
             }
             PrivacyPolicy::None | PrivacyPolicy::RecordLevel(_) | PrivacyPolicy::SetsApart => 0,

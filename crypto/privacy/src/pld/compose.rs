@@ -9,6 +9,8 @@ use crate::error::Error;
 
 /// Most points of the FFT.
 const MOST_POINTS: f64 = (1 << 21) as f64;
+/// Grid points are counted exactly up to here, and their losses told apart.
+const MOST_PLACE: f64 = (1u64 << 52) as f64;
 /// Of the tilted law this much may lie outside the window, on each side. It is wrapped to the other
 /// side, where it adds to delta; the tilt makes much of what is wrapped downwards, so that it must be
 /// little for a tight result.
@@ -41,7 +43,7 @@ pub(super) fn least_epsilon(sum: &Composition, delta: f64, charge: f64) -> Resul
     // More than this a grid cannot tell, and what changes by more from one point to the next leaves
     // the range of numbers.
     let mut tilt = sum.best_tilt(delta).min(500.0 / step);
-    if top <= 0.0 {
+    if top <= 0.0 && charge + sum.infinite() / delta <= 1.0 {
         return Ok(Outcome::Found(Found { epsilon: 0.0, slope: 0.0, step }));
     }
     for _ in 0..HALVINGS {
@@ -51,7 +53,14 @@ pub(super) fn least_epsilon(sum: &Composition, delta: f64, charge: f64) -> Resul
         if points > MOST_POINTS {
             return Ok(Outcome::TooLarge(points / MOST_POINTS));
         }
+        // Also refuses what is no number.
+        if !((1.0..=MOST_POINTS).contains(&points) && first.abs().max(last.abs()) <= MOST_PLACE) {
+            break;
+        }
         let window = Window::new(sum, tilt, first as i64, (points as usize).next_power_of_two());
+        if !window.is_law() {
+            break;
+        }
         match window.read(delta, charge + sum.infinite() / delta) {
             Reading::Epsilon { epsilon, slope } => {
                 return Ok(Outcome::Found(Found { epsilon, slope, step }));
@@ -128,6 +137,15 @@ impl Window {
         Self { first, step, tilt, ln_moment, law, error: 0.0, relative: 1e-9 }
     }
 
+    /// Whether the law has the mass 1, but for the errors that are charged: whatever destroyed it, no
+    /// bound comes of it then.
+    fn is_law(&self) -> bool {
+        let mass: f64 = self.law.iter().sum();
+        let allowed = self.relative + self.error * (self.law.len() as f64).sqrt();
+        // What is no number is none.
+        (mass - 1.0).abs() <= allowed && self.ln_moment.is_finite()
+    }
+
     /// Walks down from the window's upper end as long as delta is small enough.
     ///
     /// With the tilted masses `m` above a grid point `e`, and in units of `exp(K - tilt e)`:
@@ -148,7 +166,9 @@ impl Window {
             let allowed_here = allowed(epsilon);
             // Where both have left the range of numbers, they cannot be compared: look no further.
             let is_lost = allowed_here == 0.0 && b > 0.0;
-            if is_lost || below * (1.0 + self.relative) + error > allowed_here {
+            // What is no number is not small enough.
+            let is_enough = below * (1.0 + self.relative) + error <= allowed_here;
+            if is_lost || !is_enough {
                 if b == 0.0 {
                     return Reading::Never;
                 }

@@ -4,7 +4,7 @@ use ringfence_crypto::id::{ManifestId, ModelId};
 use ringfence_crypto::statement::{Header, HexBytes};
 
 use super::*;
-use crate::journal::{ContributionRecord, JournalError};
+use crate::journal::{ContributionRecord, JournalError, RestoreRecord};
 use ringfence_keys::study::spending::rounded_up;
 
 #[test]
@@ -94,11 +94,13 @@ fn after_a_restore_every_round_that_may_be_forgotten_is_charged() {
     known(2).unwrap();
     let error = known(4).unwrap_err().to_string();
     assert!(error.contains("in 4 rounds, and the ledger knows of 2"), "{error}");
-    let forgotten = hospital.restored(round("s", &Units::Patients(late.clone())), 5).unwrap();
+    hospital.charge(round("another", &Units::Patients(late.clone())), 0).unwrap();
+    let forgotten = hospital.restored(round("s", &units), 5).unwrap();
     assert_eq!((forgotten.rounds, forgotten.epsilon), (6, rounded_up(epsilon_of(6))));
     // Whoever might have stood in a forgotten round is charged for it.
     let summary = hospital.summary();
     assert_eq!((summary.spent.units, summary.spent.median_epsilon), (5, epsilon_of(6)));
+    assert_eq!(summary.studies[0].spent.units, 5);
     assert_eq!(summary.studies[0].forgotten_rounds, 4);
     known(6).unwrap();
     for number in [2, 5] {
@@ -200,4 +202,109 @@ fn a_contribution_that_was_never_charged_is_found() {
     // An operator who names an earlier round does not get around it.
     assert_eq!(hospital.restored(round("s", &units), 1).unwrap().rounds, 5);
     hospital.charge(round("s", &units), 5).unwrap();
+}
+
+/// A patient whom the ledger has forgotten, too, may have been in every forgotten round. Whoever comes
+/// to be known after the restore is charged for them, in that study and for the hospital.
+#[test]
+fn a_unit_that_is_first_seen_after_a_restore_is_charged_for_what_was_forgotten() {
+    let (hospital, known) = (Hospital::new(AMPLE), Units::Patients(patients(0..3)));
+    let late = Units::Patients(patients(3..5));
+    hospital.charge(round("s", &known), 0).unwrap();
+    // Rounds 1 to 3 are forgotten.
+    hospital.restored(round("s", &known), 3).unwrap();
+    // Their fourth each: three that were forgotten, and this one.
+    assert_eq!(hospital.charge(round("s", &late), 4).unwrap().epsilon, rounded_up(epsilon_of(4)));
+    assert_eq!(hospital.summary().spent.median_epsilon, epsilon_of(4));
+    let newest = Units::Patients(patients(7..8));
+    hospital.charge(round("another", &newest), 0).unwrap();
+    assert_eq!(hospital.summary().spent.median_epsilon, epsilon_of(4));
+    // A budget that is enough for all that it may have been in, and for no more.
+    let tight = Budget { epsilon: (epsilon_of(3) + epsilon_of(4)) / 2.0, delta: DELTA };
+    let hospital = Hospital::new(tight);
+    hospital.charge(round("s", &known), 0).unwrap();
+    hospital.restored(round("s", &known), 2).unwrap();
+    hospital.charge(round("another", &late), 0).unwrap();
+    let error = hospital.charge(round("another", &late), 1).unwrap_err();
+    assert!(matches!(error, LedgerError::Overspent(_)), "{error}");
+}
+
+/// Nobody was in more rounds than the study's budget is enough for: a patient of whom no round is known
+/// may have been in as many, one of whom a round is known in fewer.
+#[test]
+fn a_forgotten_unit_is_charged_no_more_than_a_budget_is_enough_for() {
+    let tight = Budget { epsilon: (epsilon_of(3) + epsilon_of(4)) / 2.0, delta: DELTA };
+    let (hospital, units) = (Hospital::new(AMPLE), Units::Patients(patients(0..3)));
+    let charge = RoundCharge { budget: tight, ..round("s", &units) };
+    hospital.charge(charge, 0).unwrap();
+    hospital.restored(charge, 500).unwrap();
+    hospital.restored(charge, 600).unwrap();
+    hospital.charge(round("another", &Units::Patients(patients(5..6))), 0).unwrap();
+    // Three forgotten ones of the first study, and this one.
+    assert_eq!(hospital.summary().spent.worst_epsilon, epsilon_of(4));
+}
+
+/// A ledger that knows nobody any more.
+#[test]
+fn a_restore_is_charged_where_nobody_is_known() {
+    let hospital = Hospital::new(AMPLE);
+    let forgotten = hospital.restored(round("s", &Units::Patients(Vec::new())), 2).unwrap();
+    assert_eq!((forgotten.rounds, forgotten.epsilon), (3, rounded_up(epsilon_of(3))));
+    let units = Units::Patients(patients(0..3));
+    let spent = hospital.charge(round("s", &units), 3).unwrap();
+    assert_eq!((spent.rounds, spent.epsilon), (4, rounded_up(epsilon_of(4))));
+}
+
+/// A restore is noted in one study, and another one on the same state and ledger would go on with what
+/// the ledger has forgotten of the first.
+#[test]
+fn nothing_is_charged_in_any_study_while_a_restore_is_not_settled() {
+    let (hospital, units) = (Hospital::new(AMPLE), Units::Patients(patients(0..3)));
+    let noted = |through: Option<u32>, private| {
+        let journal = Journal::open(&hospital.state()).unwrap();
+        let through = through.map(RoundNumber);
+        let record = RestoreRecord { restored_at: NOW, request: None, through, private };
+        journal.restored(study("s"), record).unwrap();
+        journal.unsettled().unwrap()
+    };
+    let refused = |said: &str| {
+        for name in ["s", "another"] {
+            let error = hospital.charge(round(name, &units), 9).unwrap_err();
+            assert!(!error.leaves_out_round() && error.to_string().contains(said), "{error}");
+            hospital.check(round(name, &units), 9).unwrap_err();
+        }
+    };
+    let settle = || {
+        let journal = Journal::open(&hospital.state()).unwrap();
+        let unsettled = journal.unsettled().unwrap();
+        drop(journal);
+        let (restores, through) = (unsettled[0].restores, unsettled[0].through.unwrap().0);
+        hospital.settled(round("s", &units), (restores, through)).unwrap().spent.rounds
+    };
+    // How far it reaches is not known yet, and then it is.
+    assert_eq!(noted(None, true).len(), 1);
+    refused("ringfence restored --continue --ledger");
+    noted(Some(1), true);
+    refused("ringfence restored --through 1 --ledger");
+    assert_eq!(settle(), 2);
+    hospital.charge(round("another", &units), 0).unwrap();
+    // Another one within the same second is another one.
+    noted(Some(4), true);
+    refused("--through 4");
+    assert_eq!(settle(), 5);
+    hospital.charge(round("another", &units), 1).unwrap();
+    // An open one takes back no number that was given, and settles nothing either.
+    noted(None, true);
+    refused("--continue");
+    // A study without a budget has nothing to settle.
+    assert_eq!(noted(Some(4), false), []);
+    hospital.charge(round("another", &units), 2).unwrap();
+    // Nor has a ledger to do with a study that is charged to another one.
+    noted(Some(5), true);
+    refused("--through 5");
+    let other = hospital.folder.path().join("other");
+    hospital.init(&other, AMPLE, UnitKind::Patient).unwrap();
+    let journal = Journal::open(&hospital.state()).unwrap();
+    let mut ledger = Ledger::open(&other, &hospital.site(), &journal).unwrap();
+    ledger.charge(&round("t", &units), RoundNumber(0), NOW).unwrap();
 }

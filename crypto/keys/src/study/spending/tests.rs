@@ -113,6 +113,19 @@ fn a_site_spends_what_sums_and_disputes_show_of_it() {
         "{error}"
     );
     least_noise_of_sites(&study, policy);
+    // With a larger delta publishing all about one of them would count as private.
+    let draft = testing::draft_like(&study);
+    for (delta, private) in [(0.142, true), (0.15, false), (0.99, false)] {
+        let policy = SiteLevel { delta, ..policy };
+        let said = "is too large for 7 sites, expected below 1/7";
+        let drafted = draft.site_noise(policy).map(|_| ()).map_err(|error| error.to_string());
+        let study = Study { privacy: PrivacyPolicy::SiteLevel(policy), ..study.clone() };
+        let spends = Spending::of(&study).map(|_| ()).map_err(|error| error.to_string());
+        for found in [drafted, spends] {
+            assert_eq!(found.is_ok(), private, "{delta}");
+            assert!(found.is_ok() || found.is_err_and(|error| error.contains(said)));
+        }
+    }
     // Room for other noise than the policy's.
     let mut other = study;
     other.packing.noise_bound += 1;

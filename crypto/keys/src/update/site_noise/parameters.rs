@@ -82,6 +82,15 @@ fn positive(name: &'static str, got: f32) -> Result<f64, SiteNoiseError> {
     }
 }
 
+/// Refuses a delta that is not below one over the sites of a study.
+pub(crate) fn check_delta(policy: SiteLevel, sites: usize) -> Result<(), SiteNoiseError> {
+    let delta = policy.delta;
+    match f64::from(delta) * sites as f64 >= 1.0 {
+        true => Err(SiteNoiseError::DeltaForSites { delta, sites }),
+        false => Ok(()),
+    }
+}
+
 /// `R = C / s`: the clip in steps.
 fn steps(clip: f64, element_bound: f64, value_bits: u8) -> f64 {
     clip * ((1u64 << value_bits.min(32)) - 1) as f64 / (2.0 * element_bound)
@@ -159,6 +168,7 @@ impl SiteNoise {
         let PrivacyPolicy::SiteLevel(policy) = study.privacy else {
             return Err(SiteNoiseError::Policy);
         };
+        check_delta(policy, study.roster.len())?;
         let noise = Self::derive(SiteNoiseRequest {
             values: study.layout.values(),
             value_bits: study.packing.value_bits,

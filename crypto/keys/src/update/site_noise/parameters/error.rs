@@ -77,6 +77,16 @@ pub enum SiteNoiseError {
         /// `B`.
         derived: u32,
     },
+    /// A delta with which publishing all about one site would count as private.
+    #[error(
+        "delta {delta:e} is too large for {sites} sites, expected below 1/{sites}: at that delta publishing all about one of them would count as private"
+    )]
+    DeltaForSites {
+        /// The policy's.
+        delta: f32,
+        /// Sites of the study.
+        sites: usize,
+    },
     /// A delta that the sampler's distance takes up.
     #[error(
         "delta {delta:e} is too small for {rounds} rounds: the noise is within {distance:.1e} of exact, which may take a tenth of delta at most; choose a larger delta or fewer rounds"
