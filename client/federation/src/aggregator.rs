@@ -182,12 +182,12 @@ async fn serve(
     Ok(Running { child, pid, address: address.to_owned(), url: url.to_owned() })
 }
 
-/// The binary that was built with this program. Cargo puts test programs one folder down, in `deps`.
+/// The binary that was built with this program. Cargo puts tests and examples one folder down.
 fn binary() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     let folder = own.parent().context("this program lies in no folder")?;
     let folder = match folder.parent() {
-        Some(above) if folder.ends_with("deps") => above,
+        Some(above) if folder.ends_with("deps") || folder.ends_with("examples") => above,
         _ => folder,
     };
     let path = folder.join(BINARY).with_extension(std::env::consts::EXE_EXTENSION);
