@@ -65,7 +65,7 @@ pub(crate) enum Found {
     /// In memory.
     Live(Arc<LiveRound>),
     /// In the store, with this manifest.
-    AtRest(Signed<Manifest>),
+    AtRest(Box<Signed<Manifest>>),
 }
 
 /// Round `r` at index `r`: numbers rise by one.
@@ -104,7 +104,7 @@ impl RoundList {
     pub(crate) fn find(&self, number: RoundNumber) -> Option<Found> {
         self.read(|slots| {
             let slot = slots.get(number.0 as usize)?;
-            let at_rest = || Found::AtRest(slot.manifest.clone());
+            let at_rest = || Found::AtRest(Box::new(slot.manifest.clone()));
             Some(slot.live().map_or_else(at_rest, Found::Live))
         })
     }

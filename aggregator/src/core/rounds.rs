@@ -81,7 +81,7 @@ impl LiveStudy {
             Some(Found::Live(round)) => Ok(round),
             Some(Found::AtRest(manifest)) => {
                 let previous = self.before(number);
-                let round = LiveRound::load(&self.served, manifest, previous).await?;
+                let round = LiveRound::load(&self.served, *manifest, previous).await?;
                 self.rounds.wake(&round);
                 Ok(round)
             }

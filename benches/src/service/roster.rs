@@ -147,7 +147,7 @@ impl Roster {
         message: Vec<u8>,
     ) -> anyhow::Result<Request> {
         let digest = (method != "GET").then(|| ContentDigest::of(&message).header());
-        self.signed_request(site, method, target, digest, message)
+        self.signed_request(site, method, target, (digest, message))
     }
 
     fn signed_request(
@@ -155,8 +155,7 @@ impl Roster {
         site: usize,
         method: &'static str,
         target: String,
-        digest: Option<String>,
-        message: Vec<u8>,
+        (digest, message): (Option<String>, Vec<u8>),
     ) -> anyhow::Result<Request> {
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -203,7 +202,7 @@ impl Roster {
         Ok([
             self.request(site, "PUT", at("header"), header)?,
             self.request(site, "PUT", at("envelopes"), envelopes)?,
-            self.signed_request(site, "PUT", at("body?offset=0"), None, Vec::new())?,
+            self.signed_request(site, "PUT", at("body?offset=0"), (None, Vec::new()))?,
         ])
     }
 

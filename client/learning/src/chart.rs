@@ -308,7 +308,9 @@ mod tests {
     #[test]
     fn a_curve_says_what_its_rounds_count() {
         let curve = Curve { name: "a".into(), points: vec![(0, vec![0.5]), (1, vec![0.6])] };
-        let svg = drawn(|path| curves(path, "t", ("rounds done", "accuracy"), &[curve.clone()]));
+        let svg = drawn(|path| {
+            curves(path, "t", ("rounds done", "accuracy"), std::slice::from_ref(&curve))
+        });
         assert!(svg.contains("rounds done") && svg.contains("accuracy"), "{svg}");
     }
 

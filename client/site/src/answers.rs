@@ -177,7 +177,7 @@ impl Site {
                 if !counts || fetched.contains(&holder) {
                     continue;
                 }
-                match self.fetch_opening(context, place.openings, &holder, None, unseal).await? {
+                match self.fetch_opening(context, place.openings, (&holder, None), unseal).await? {
                     Fetched::Opened((offset, words)) => {
                         answers.insert(offset, words);
                         fetched.insert(holder);

@@ -148,7 +148,7 @@ impl Site {
         served: Option<OpeningPart>,
     ) -> Result<(SiteId, Fetched<(usize, Share)>), SiteError> {
         let unseal = |part: &CheckedPart<'_>| part.unseal();
-        let opening = self.fetch_opening(context, Openings::Sum, &holder, served, unseal).await?;
+        let opening = self.fetch_opening(context, Openings::Sum, (&holder, served), unseal).await?;
         Ok((holder, opening))
     }
 

@@ -82,8 +82,7 @@ impl Site {
         &self,
         context: OpeningContext<'_>,
         place: Openings,
-        holder: &SiteId,
-        served: Option<OpeningPart>,
+        (holder, served): (&SiteId, Option<OpeningPart>),
         unseal: impl Fn(&CheckedPart<'_>) -> Result<T, UnusableOpening>,
     ) -> Result<Fetched<T>, SiteError> {
         let mut served = served;

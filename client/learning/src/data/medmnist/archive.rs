@@ -134,7 +134,7 @@ impl<'a> Archive<'a> {
         &mut self,
         name: &str,
         expected: &'static str,
-        numbers: for<'b> fn(NpyFile<&'b mut dyn BufRead>) -> Result<Box<Values<'b, V>>, String>,
+        numbers: Numbers<V>,
         take: impl FnOnce(Vec<usize>, &mut Values<'_, V>) -> Result<T, DataError>,
     ) -> Result<T, DataError> {
         let path = self.path;
@@ -183,6 +183,9 @@ impl<'a> Archive<'a> {
 
 /// The values of an array.
 type Values<'a, V> = dyn Iterator<Item = io::Result<V>> + 'a;
+
+/// What reads the values of an array in row-major order, or says what it holds.
+type Numbers<V> = for<'a> fn(NpyFile<&'a mut dyn BufRead>) -> Result<Box<Values<'a, V>>, String>;
 
 /// Bytes.
 ///
