@@ -69,6 +69,10 @@ pub struct Config {
     #[arg(long)]
     pub adopt_marks: bool,
 
+    /// End when standard input is closed, as it is when the program that started this one ends
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+
     /// File with the token that registers studies, at least 16 bytes on one line
     #[arg(long, value_name = "FILE", env = "RINGFENCE_ADMIN_TOKEN_FILE")]
     pub admin_token_file: PathBuf,

@@ -164,6 +164,17 @@ fn run(command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until nobody can write to standard input any more. On a thread that nobody waits for: a read
+/// cannot be cancelled.
+async fn stdin_closed() {
+    let (closed, is_closed) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = closed.send(());
+    });
+    let _ = is_closed.await;
+}
+
 /// Clocks that nobody has set show a time before 2020; from the year 10000 on HTTP has no date.
 const EARLIEST: u64 = 1_577_836_800;
 const LATEST: u64 = 253_402_300_799;
@@ -191,6 +202,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = tokio::signal::ctrl_c() => {}
+                () = stdin_closed(), if config.until_stdin_closes => {}
             }
         })
         .await;

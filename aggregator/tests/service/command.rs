@@ -1,8 +1,9 @@
 //! The command itself: keys, addresses, the lock, a graceful end, and what it is made of.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ringfence_crypto::api::ContributionProgress;
@@ -171,6 +172,29 @@ async fn sigterm_ends_what_is_in_flight_and_then_the_process() {
     aggregator.restart();
     let progress: ContributionProgress = play.progress(&site).await;
     assert!(progress.receipt.is_some());
+}
+
+/// A demo that is killed, or whose output nobody reads any more, leaves no server behind.
+#[test]
+fn a_server_may_end_with_the_program_that_started_it() {
+    let mut aggregator = Aggregator::start();
+    aggregator.kill();
+    let data = aggregator.data();
+    let mut command = serve_command(data.parent().unwrap(), "127.0.0.1:0");
+    command.arg("--until-stdin-closes").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on "), "{line}");
+    assert!(child.try_wait().unwrap().is_none());
+    drop(child.stdin.take());
+    let until = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = child.try_wait().unwrap();
+    let _ = child.kill();
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
 }
 
 /// The claim of this crate, for a reader to run: nothing in its tree can decrypt.

@@ -164,6 +164,9 @@ async fn serve(
         .arg(folder.join("aggregator.key"))
         .arg("--admin-token-file")
         .arg(folder.join("admin.token"))
+        // However this program ends: the pipe is closed then.
+        .arg("--until-stdin-closes")
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log_file)
         .kill_on_drop(true)

@@ -153,9 +153,7 @@ impl Join {
         check_pinned(&site.study().training, &plan)
             .with_context(|| self.model.display().to_string())?;
         let mut state = State::open(self.member.state(), &site, &plan, initial)?;
-        if state.done() == 0 {
-            report::check_unused(&self.out)?;
-        }
+        report::check_own(&self.out, &state)?;
         let out = Output::new(self.output, site.clock().clone());
         let told = out.clone();
         let site = site.telling(move |event| told.say(event));

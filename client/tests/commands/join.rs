@@ -184,6 +184,17 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
     // Started again after the end, a site does nothing but say so.
     let mut again = join(folder, aggregator.url(), "b");
     assert!(again.wait().unwrap().success(), "{}", log("b"));
+    // Nor does it write over what is another's, though this study has results by now.
+    std::fs::rename(folder.join("out-b"), folder.join("own")).unwrap();
+    std::fs::create_dir(folder.join("out-b")).unwrap();
+    std::fs::rename(folder.join("own/report.json"), folder.join("out-b/report.json")).unwrap();
+    let training = std::fs::read_dir(folder.join("state-b/training")).unwrap().next();
+    let list = training.unwrap().unwrap().path().join("results.json");
+    let own = std::fs::read_to_string(&list).unwrap();
+    std::fs::write(&list, own.replace("out-b", "own")).unwrap();
+    let refused = joining(folder, aggregator.url(), "b").output().unwrap();
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("out-b/report.json: it exists already"), "{refused}");
 
     // The model in use, by somebody who has nothing but the file and images.
     let predict =
@@ -227,7 +238,8 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     // Results of another site or study are not written over; this site has written none yet.
     std::fs::create_dir(folder.join("used")).unwrap();
     std::fs::write(folder.join("used/report.json"), "another's").unwrap();
-    let used = "cannot write used/report.json: it exists already; this site has written nothing";
+    let used =
+        "used/report.json: it exists already; this site has written nothing of this study there";
     refused(&[good[0], good[1], "--data", "images-a", "--out", "used"], used);
     // A table of two sites: neither's images are dropped in silence.
     let table = std::fs::read_to_string(folder.join("images-a/labels.csv")).unwrap();

@@ -1,7 +1,7 @@
 //! What a site sees of its study: scores by round, a curve, and at the end models and pictures.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -87,11 +87,28 @@ const REPORT: &str = "report.json";
 const CURVE: &str = "curve.svg";
 const PREDICTIONS: &str = "predictions.png";
 
-/// Refuses a folder with results of another site or study: this one has written none yet.
-pub(super) fn check_unused(folder: &Path) -> anyhow::Result<()> {
+/// Refuses a folder with results that are not of this site and study, and notes it as theirs.
+pub(super) fn check_own(folder: &Path, state: &State) -> anyhow::Result<()> {
+    let path = state.results();
+    let mut own: Vec<PathBuf> = match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is damaged; remove it", path.display()))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
+    if own.contains(&folder) {
+        return Ok(());
+    }
+    check_unused(&folder)?;
+    own.push(folder);
+    files::write_whole(&path, &serde_json::to_vec(&own)?)
+}
+
+fn check_unused(folder: &Path) -> anyhow::Result<()> {
     for name in [MODEL, PERSONAL, REPORT, CURVE, PREDICTIONS] {
         let path = folder.join(name);
-        place::check_new_file(&path, "this site has written nothing yet, so it is another's or of another study; give another folder as --out")
+        place::check_new_file(&path, "this site has written nothing of this study there, so it is another's or of another study; give another folder as --out")
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

@@ -95,6 +95,11 @@ impl State {
         self.folder.join("opened.json")
     }
 
+    /// The folders that results of this study were written to.
+    pub(super) fn results(&self) -> PathBuf {
+        self.folder.join("results.json")
+    }
+
     /// How the shares of the rounds so far were sealed.
     pub(super) fn sealings(&self) -> PathBuf {
         self.folder.join("sealings.json")
