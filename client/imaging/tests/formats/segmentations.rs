@@ -244,7 +244,7 @@ fn fractions_count_from_half_of_their_maximum() {
     let mut plain = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
     let image = write(&folder, "image.dcm", plain.octets(&[7; 4]));
     let mut file = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
-    file.text(0x0062, 0x0001, b"CS", "FRACTIONAL").octets(&[49, 50, 127, 128]);
+    file.text(0x0062, 0x0001, b"CS", "FRACTIONAL").octets(&[49, 50, 99, 100]);
     let mut read = |most: Option<u16>| {
         if let Some(most) = most {
             file.word(0x0062, 0x000e, most);
@@ -253,5 +253,14 @@ fn fractions_count_from_half_of_their_maximum() {
     };
     assert!(read(None).unwrap_err().contains("MaximumFractionalValue (0062,000E)"));
     assert_eq!(read(Some(100)).unwrap(), [0.0, 1.0, 1.0, 1.0]);
-    assert_eq!(read(Some(255)).unwrap(), [0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(read(Some(198)).unwrap(), [0.0, 0.0, 1.0, 1.0]);
+    // Its half says nothing where fractions go beyond the maximum.
+    for (most, found) in [(99, 100), (1, 49)] {
+        let error = read(Some(most)).unwrap_err();
+        let reason = format!(
+            "MaximumFractionalValue (0062,000E) is {most}: expected fractions from 0 to {most} in \
+             its pixels, found {found}"
+        );
+        assert!(error.contains(&reason), "{error}");
+    }
 }
