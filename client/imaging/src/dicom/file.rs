@@ -12,7 +12,7 @@ use dicom_transfer_syntax_registry::entries::{
 };
 
 use super::fault::damaged;
-use super::structure::{self, Cursor, Encoding};
+use super::structure::{self, Cursor, Encoding, Order};
 use crate::error::Fault;
 use crate::options::Limits;
 
@@ -96,8 +96,11 @@ pub(super) fn parse(bytes: &[u8], limits: Limits) -> Result<(InMemDicomObject, S
 fn meta(bytes: &[u8], start: usize) -> Result<(String, usize), Fault> {
     let mut cursor = Cursor { bytes, at: start };
     let mut uid = String::new();
+    let mut order = Order::default();
     while bytes.get(cursor.at..cursor.at + 2) == Some(&[2, 0]) {
+        let at = cursor.at;
         let element = cursor.element(EXPLICIT)?;
+        order.add(element.tag, at)?;
         let length = element.length.unwrap_or(usize::MAX);
         let Some(value) = cursor.take(length) else {
             return Err(damaged(format!("element {} reaches beyond the file", element.tag)));

@@ -31,14 +31,14 @@ pub(super) fn read(volume: &Volume, options: &MaskOptions, limits: Limits) -> Re
             refer(&mut drawn, file, parts.collect())?;
             Ok(drawn)
         }
-        Some("BINARY") => segments(volume, file, 1.0, options),
+        Some("BINARY") => segments(volume, file, None, options),
         Some("FRACTIONAL") => {
             let most = number(&file.object, tags::MAXIMUM_FRACTIONAL_VALUE)?;
             let most = most.filter(|most| *most > 0.0).ok_or_else(|| {
                 let name = name(tags::MAXIMUM_FRACTIONAL_VALUE);
                 misstated(format!("expected {name} above 0 in a fractional segmentation"))
             })?;
-            segments(volume, file, most, options)
+            segments(volume, file, Some(most), options)
         }
         Some(other) => Err(misstated(format!(
             "{}: expected BINARY, FRACTIONAL or LABELMAP, found {other}",
@@ -105,11 +105,12 @@ fn segment_count(file: &File) -> usize {
     items(&file.object, tags::SEGMENT_SEQUENCE).len()
 }
 
-/// The frames of the segments chosen, or of the only one: 1 from half of `most` on.
+/// The frames of the segments chosen, or of the only one: 1 where a bit is set, or where a fraction
+/// is at least half of `most`, its maximum.
 fn segments(
     volume: &Volume,
     file: &File,
-    most: f64,
+    most: Option<f64>,
     options: &MaskOptions,
 ) -> Result<Drawn, Fault> {
     if let Some(asked) = options.channel.filter(|channel| *channel > 0) {
@@ -140,9 +141,8 @@ fn segments(
     };
     let chosen: Vec<usize> = (0..volume.slices.len()).filter(is_chosen).collect();
     let planes = volume.decode(&chosen, |file, _, samples| {
-        let value = |sample: &i64| file.attributes.meant(*sample) as f64;
-        let inside = samples.values.iter().map(|sample| f32::from(2.0 * value(sample) >= most));
-        Ok(inside.collect())
+        let values = samples.values.iter().map(|sample| file.attributes.meant(*sample) as f64);
+        values.map(|value| Ok(f32::from(is_inside(value, most)?))).collect()
     })?;
     let slices = planes.into_iter().map(|plane| plane.values).collect();
     let mut drawn = Drawn::plain(Format::Dicom, volume.size(), slices, Meaning::Chosen);
@@ -155,6 +155,22 @@ fn segments(
     let part = |frame: &usize| Part { frame: *frame, segment: of_frame.get(*frame).copied() };
     refer(&mut drawn, file, chosen.iter().map(part).collect())?;
     Ok(drawn)
+}
+
+/// Whether a value of a segmentation is inside.
+///
+/// # Errors
+/// [`Fault::Value`] for a fraction above its own maximum `most` or below 0: then nobody knows where
+/// its half is.
+fn is_inside(value: f64, most: Option<f64>) -> Result<bool, Fault> {
+    let Some(most) = most else { return Ok(2.0 * value >= 1.0) };
+    if (0.0..=most).contains(&value) {
+        return Ok(2.0 * value >= most);
+    }
+    Err(misstated(format!(
+        "{} is {most}: expected fractions from 0 to {most} in its pixels, found {value}",
+        name(tags::MAXIMUM_FRACTIONAL_VALUE)
+    )))
 }
 
 /// Notes on which images the frames were drawn. Without any such reference, and without a place, a

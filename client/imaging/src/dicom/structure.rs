@@ -1,11 +1,13 @@
 //! Checks that every element of a data set lies within the file, before the parser allocates what
-//! the elements' lengths claim (PS3.5, chapter 7).
+//! the elements' lengths claim, and that the tags ascend, so that none stands twice: of two the
+//! parser would take the last (PS3.5, chapter 7).
 
 use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
-use super::fault::damaged;
+use super::fault::{damaged, misstated};
+use super::value::name;
 use crate::error::Fault;
 
 /// How a data set is encoded.
@@ -46,6 +48,33 @@ pub(super) struct Cursor<'a> {
 pub(super) fn check(bytes: &[u8], encoding: Encoding) -> Result<(), Fault> {
     let mut cursor = Cursor { bytes, at: 0 };
     cursor.data_set(Some(bytes.len()), encoding, 0)
+}
+
+/// The tags of a data set up to some element. They ascend, so none stands twice (PS3.5, 7.1).
+#[derive(Default)]
+pub(super) struct Order {
+    known: Vec<Tag>,
+}
+
+impl Order {
+    /// Adds the tag of the element at byte `at`.
+    ///
+    /// # Errors
+    /// [`Fault::Value`] for a tag that is known, or lower than one that is.
+    pub(super) fn add(&mut self, tag: Tag, at: usize) -> Result<(), Fault> {
+        if let Some(last) = self.known.last().filter(|last| **last >= tag) {
+            let (found, last) = (name(tag), name(*last));
+            return Err(misstated(if self.known.binary_search(&tag).is_ok() {
+                format!("expected each attribute once, found {found} a second time at byte {at}")
+            } else {
+                format!(
+                    "expected attributes by ascending tags, found {found} after {last} at byte {at}"
+                )
+            }));
+        }
+        self.known.push(tag);
+        Ok(())
+    }
 }
 
 impl<'a> Cursor<'a> {
@@ -100,7 +129,9 @@ impl<'a> Cursor<'a> {
         encoding: Encoding,
         depth: usize,
     ) -> Result<(), Fault> {
+        let mut order = Order::default();
         while end != Some(self.at) {
+            let start = self.at;
             let element = self.element(encoding)?;
             let Element { tag, vr, length } = element;
             if tag == ITEM_DELIMITER && end.is_none() {
@@ -109,6 +140,7 @@ impl<'a> Cursor<'a> {
             if tag.group() == 0xfffe {
                 return Err(damaged(format!("a stray delimiter {tag} at byte {}", self.at)));
             }
+            order.add(tag, start)?;
             match length {
                 Some(length) => {
                     let next = self.within(tag, length, end)?;

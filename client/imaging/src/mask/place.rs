@@ -19,6 +19,7 @@ pub(super) fn on(image: &Stack, mask: Drawn) -> Result<Vec<Vec<f32>>, Fault> {
             if !mask.covered.is_empty() && image.planes.iter().all(known) {
                 by_reference(image, &mask)
             } else {
+                one_order(image, there.is_some(), &mask)?;
                 by_order(image, &mask)
             }
         }
@@ -42,6 +43,21 @@ fn one_space(image: &Stack, there: bool, mask: &Drawn) -> Result<(), Fault> {
     let expected = "the same kind: both or neither say where they lie in the patient";
     let found = format!("that only the {} does", if there { "image" } else { "mask" });
     Err(Fault::mask(expected, found, "save both with the same header"))
+}
+
+/// The slices of a series are ordered by where they lie. Frames of a mask without a place may run
+/// against them, as frames with one may against an image without.
+fn one_order(image: &Stack, there: bool, mask: &Drawn) -> Result<(), Fault> {
+    let dicom = [image.info.format, mask.format] == [Format::Dicom; 2];
+    if !dicom || mask.slices.len() < 2 || there == mask.geometry.is_some() {
+        return Ok(());
+    }
+    let expected =
+        "frames that say where they lie in the patient, as those of its image do, or neither";
+    let (one, other) = if there { ("image", "mask") } else { ("mask", "image") };
+    let found = format!("places of the {one} only, not of the {other}");
+    let advice = "export both with position, orientation and spacing of every frame, or the mask as a segmentation that names the slices it was drawn on";
+    Err(Fault::mask(expected, found, advice))
 }
 
 fn same_size(image: &Stack, mask: &Drawn) -> Result<(), Fault> {

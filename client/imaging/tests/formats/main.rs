@@ -21,6 +21,7 @@ mod nifti;
 mod orientation;
 mod palettes;
 mod pictures;
+mod repeats;
 mod samples;
 mod scans;
 mod segmentations;

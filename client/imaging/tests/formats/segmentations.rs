@@ -178,6 +178,46 @@ fn without_places_references_count_and_then_the_order() {
     assert!(error.contains("2 slices like its image, found 3"), "{error}");
 }
 
+/// They may run from the head where the image runs from the feet.
+#[test]
+fn frames_without_a_place_are_refused_on_an_image_with_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let placed = image(&folder);
+    let series = folder.path().join("series");
+    std::fs::create_dir(&series).unwrap();
+    for height in [0.0, 5.0, 10.0] {
+        let mut slice = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
+        slice.octets(&[7; 4]).decimals(0x0020, 0x0032, &[1.0, 2.0, height]);
+        slice.decimals(0x0028, 0x0030, &[0.5, 0.5]);
+        slice.decimals(0x0020, 0x0037, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        std::fs::write(series.join(format!("{height}.dcm")), slice.bytes()).unwrap();
+    }
+    let mut picture = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
+    picture.text(0x0028, 0x0008, b"IS", "3").octets(&[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    let bare = || Dicom::item();
+    let frames = segmentation(&[bare(), bare(), bare()], &[1, 2, 0]);
+    let mut lying = segmentation(&[0.0, 5.0, 10.0].map(|height| frame(height, &[1])), &[1, 2, 0]);
+    shared(&mut lying);
+    let mut plain = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
+    let plain = plain.text(0x0028, 0x0008, b"IS", "3").octets(&[7; 12]);
+    let plain = write(&folder, "plain.dcm", plain);
+    let read = |image: &PathBuf, mask: &Dicom| {
+        masked(image, &write(&folder, "mask.dcm", mask), &MaskOptions::default())
+    };
+    for mask in [&picture, &frames] {
+        assert_eq!(read(&plain, mask).unwrap(), [FIRST, SECOND, NONE].concat());
+        for image in [&placed, &series] {
+            let error = read(image, mask).unwrap_err();
+            assert!(error.contains("places of the image only, not of the mask"), "{error}");
+        }
+    }
+    for image in [&placed, &series] {
+        assert_eq!(read(image, &lying).unwrap(), [FIRST, SECOND, NONE].concat());
+    }
+    let error = read(&plain, &lying).unwrap_err();
+    assert!(error.contains("places of the mask only, not of the image"), "{error}");
+}
+
 /// Nobody can tell which of the two is meant, also where they are alike.
 #[test]
 fn two_frames_of_one_segment_at_one_place_are_refused() {
@@ -244,7 +284,7 @@ fn fractions_count_from_half_of_their_maximum() {
     let mut plain = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
     let image = write(&folder, "image.dcm", plain.octets(&[7; 4]));
     let mut file = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
-    file.text(0x0062, 0x0001, b"CS", "FRACTIONAL").octets(&[49, 50, 127, 128]);
+    file.text(0x0062, 0x0001, b"CS", "FRACTIONAL").octets(&[49, 50, 99, 100]);
     let mut read = |most: Option<u16>| {
         if let Some(most) = most {
             file.word(0x0062, 0x000e, most);
@@ -253,5 +293,14 @@ fn fractions_count_from_half_of_their_maximum() {
     };
     assert!(read(None).unwrap_err().contains("MaximumFractionalValue (0062,000E)"));
     assert_eq!(read(Some(100)).unwrap(), [0.0, 1.0, 1.0, 1.0]);
-    assert_eq!(read(Some(255)).unwrap(), [0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(read(Some(198)).unwrap(), [0.0, 0.0, 1.0, 1.0]);
+    // Its half says nothing where fractions go beyond the maximum.
+    for (most, found) in [(99, 100), (1, 49)] {
+        let error = read(Some(most)).unwrap_err();
+        let reason = format!(
+            "MaximumFractionalValue (0062,000E) is {most}: expected fractions from 0 to {most} in \
+             its pixels, found {found}"
+        );
+        assert!(error.contains(&reason), "{error}");
+    }
 }

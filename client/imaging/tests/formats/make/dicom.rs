@@ -74,6 +74,18 @@ impl Dicom {
         self
     }
 
+    /// A second element of a tag that is there already, which no data set may have.
+    pub(crate) fn again(
+        &mut self,
+        group: u16,
+        element: u16,
+        vr: &'static [u8; 2],
+        value: &[u8],
+    ) -> &mut Self {
+        self.elements.push((group, element, vr, value.to_vec()));
+        self
+    }
+
     pub(crate) fn word(&mut self, group: u16, element: u16, value: u16) -> &mut Self {
         let value = value.ordered(self.big());
         self.put(group, element, b"US", value)
