@@ -21,7 +21,7 @@ use crate::report::RoundReport;
 
 /// A round takes contributions for at least so many seconds, unless fewer are asked for.
 const MIN_ROUND_SECONDS: u32 = 5;
-/// Seconds that key holders have to review envelopes.
+/// Seconds that key holders have to review envelopes, for a few sites and for every 20 of many.
 const REVIEW_SECONDS: u32 = 5;
 /// Seconds after which the next site on the ring may open a round.
 const INITIATOR_TIMEOUT_SECONDS: u32 = 2;
@@ -115,7 +115,7 @@ impl Federation {
             training,
             min_round_seconds: options.round_seconds.min(MIN_ROUND_SECONDS),
             longest_round_seconds: options.round_seconds,
-            review_seconds: REVIEW_SECONDS,
+            review_seconds: REVIEW_SECONDS * u32::try_from(identities.len())?.div_ceil(20),
             initiator_timeout_seconds: INITIATOR_TIMEOUT_SECONDS,
         };
         let mut signed = SignedStudy::unsigned(draft.into_study(&mut rng)?);
