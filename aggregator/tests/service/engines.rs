@@ -143,7 +143,7 @@ weed -logtostderr server -dir=data -ip=127.0.0.1 -ip.bind=127.0.0.1 $ports \
   -master.volumeSizeLimitMB=64 -master.volumePreallocate=false -volume.max=0 &
 server=$!
 # It leaves its sockets in /tmp, whatever it is told.
-end() { kill $server; wait $server; rm -f /tmp/seaweedfs-s3-$port.sock /tmp/seaweedfs-s3-grpc-$grpc.sock; }
+end() { kill -9 $server; wait $server; rm -f /tmp/seaweedfs-s3-$port.sock /tmp/seaweedfs-s3-grpc-$grpc.sock; }
 stop=end
 "#;
 
