@@ -2,8 +2,12 @@
 
 use std::borrow::Cow;
 
+use futures_util::{Stream, TryStreamExt};
+use ringfence_crypto::id::StudyId;
+use ringfence_crypto::log::LogEntry;
+use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::Manifest;
+use ringfence_crypto::statement::{Manifest, RoundKeys};
 use ringfence_crypto::wire::json;
 use serde::de::DeserializeOwned;
 use sqlx::error::DatabaseError;
@@ -12,7 +16,7 @@ use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
 use sqlx::{SqlSafeStr, SqlStr};
 
-use crate::store::terms::{Cause, StoreError};
+use crate::store::terms::{Cause, RoundId, StoreError};
 
 /// A database's versioned schema: version, name and text of each step. An older database is brought
 /// up to date when it is opened, a newer one is refused.
@@ -105,4 +109,53 @@ pub(crate) fn parsed<T: DeserializeOwned>(
 pub(crate) fn study_of<T: std::str::FromStr>(row: &str) -> Result<T, StoreError> {
     let unnamed = || format!("a study's row is called {row:?}, which is no digest");
     row.parse().map_err(|_| StoreError::Failed(unnamed().into()))
+}
+
+/// A round's events from rows of sequence and event, the first of which has this number.
+///
+/// # Errors
+/// [`StoreError`] when one is missing or does not parse.
+pub(crate) async fn events_of(
+    mut rows: impl Stream<Item = Result<(i64, Vec<u8>), sqlx::Error>> + Unpin,
+    id: RoundId,
+    from: u64,
+) -> Result<Vec<Event>, StoreError> {
+    let RoundId { study, round } = id;
+    let mut events = Vec::new();
+    while let Some((sequence, event)) = rows.try_next().await? {
+        let expected = from + events.len() as u64;
+        if sequence.cast_unsigned() != expected {
+            return Err(StoreError::Gap { study, round, expected });
+        }
+        let place = || format!("event {expected} of round {round} of study {study}");
+        events.push(parsed(&event, "event", place)?);
+    }
+    Ok(events)
+}
+
+/// The entries of a study's log from rows of leaf, kind and statement, the first of which is this leaf.
+///
+/// # Errors
+/// [`StoreError`] when one is missing, stands twice or does not parse.
+pub(crate) async fn log_of(
+    mut rows: impl Stream<Item = Result<(Option<i64>, String, Vec<u8>), sqlx::Error>> + Unpin,
+    study: StudyId,
+    from: u64,
+) -> Result<Vec<LogEntry>, StoreError> {
+    let mut entries = Vec::new();
+    while let Some((leaf, kind, row)) = rows.try_next().await? {
+        let expected = from + entries.len() as u64;
+        let place = || format!("leaf {expected} of study {study}");
+        let entry = match kind.as_str() {
+            "manifest" => Some(LogEntry::of_signed(&manifest_of(&row)?)),
+            "round keys" => {
+                let keys: Signed<RoundKeys> = parsed(&row, "signed round keys", place)?;
+                Some(LogEntry::of_signed(&keys))
+            }
+            _ => parsed::<Event>(&row, "event", place)?.entry(),
+        };
+        let entry = entry.filter(|_| leaf == Some(expected.cast_signed()));
+        entries.push(entry.ok_or(StoreError::LogGap { study, expected })?);
+    }
+    Ok(entries)
 }

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, TryStreamExt};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
@@ -17,7 +17,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use crate::store::sql::{manifest_of, migrator, parsed, study_of};
+use crate::store::sql::{events_of, log_of, manifest_of, migrator, parsed, study_of};
 use crate::store::statements::{NextEvent, Statements, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{Answer, RoundId, StoreError};
 
@@ -187,29 +187,20 @@ impl Statements for SqliteStatements {
     fn events(&self, id: RoundId) -> Answer<'_, Vec<Event>> {
         async move {
             let RoundId { study, round } = id;
-            let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
+            let rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
                 "SELECT sequence, event FROM events WHERE study = ? AND round = ? ORDER BY sequence",
             )
             .bind(study.to_string())
             .bind(round.0)
             .fetch(&self.pool);
-            let mut events = Vec::new();
-            while let Some((sequence, event)) = rows.try_next().await? {
-                let expected = events.len() as u64;
-                if sequence.cast_unsigned() != expected {
-                    return Err(StoreError::Gap { study, round, expected });
-                }
-                let place = || format!("event {expected} of round {round} of study {study}");
-                events.push(parsed(&event, "event", place)?);
-            }
-            Ok(events)
+            events_of(rows, id, 0).await
         }
         .boxed()
     }
 
     fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>> {
         async move {
-            let mut rows = sqlx::query_as::<_, (Option<i64>, String, Vec<u8>)>(
+            let rows = sqlx::query_as::<_, (Option<i64>, String, Vec<u8>)>(
                 "SELECT leaf, 'manifest', manifest FROM rounds WHERE study = ?1
                  UNION ALL
                  SELECT leaf, 'round keys', statement FROM round_keys WHERE study = ?1
@@ -219,23 +210,7 @@ impl Statements for SqliteStatements {
             )
             .bind(study.to_string())
             .fetch(&self.pool);
-            let mut entries = Vec::new();
-            while let Some((leaf, kind, row)) = rows.try_next().await? {
-                let expected = entries.len() as u64;
-                let place = || format!("leaf {expected} of study {study}");
-                let entry = match kind.as_str() {
-                    "manifest" => Some(LogEntry::of_signed(&manifest_of(&row)?)),
-                    "round keys" => Some(LogEntry::of_signed::<RoundKeys>(&parsed(
-                        &row,
-                        "signed round keys",
-                        place,
-                    )?)),
-                    _ => parsed::<Event>(&row, "event", place)?.entry(),
-                };
-                let entry = entry.filter(|_| leaf == Some(expected.cast_signed()));
-                entries.push(entry.ok_or(StoreError::LogGap { study, expected })?);
-            }
-            Ok(entries)
+            log_of(rows, study, 0).await
         }
         .boxed()
     }
