@@ -1,6 +1,8 @@
 //! Statements in PostgreSQL. Each write is one transaction, and what must be unique is so by the
 //! tables' own keys.
 
+mod listen;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
@@ -11,10 +13,11 @@ use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, RoundKeys};
 use ringfence_crypto::wire::json;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::mpsc;
 
+use self::listen::listen;
 use crate::identity::IdentityError;
 use crate::store::sql::{events_of, log_of, manifest_of, migrator, parsed, study_of};
 use crate::store::statements::{News, NextEvent, Statements, StoredManifest, StoredRoundKeys};
@@ -32,12 +35,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// The database's clock and this machine's are at most so far apart.
 const CLOCKS_APART: Duration = Duration::from_secs(5);
-
-/// The channel on which every write says its study.
-const CHANNEL: &str = "ringfence";
-
-/// Between tries to listen.
-const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Studies that were named and not yet asked for; whoever is behind by more looks at all.
 const NAMED: usize = 1024;
@@ -480,32 +477,6 @@ impl Statements for PgStatements {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.pool.close().boxed()
-    }
-}
-
-/// Passes on which studies are named, until nobody listens or the pool is closed.
-async fn listen(pool: PgPool, studies: mpsc::Sender<Option<StudyId>>) {
-    while !pool.is_closed() && !studies.is_closed() {
-        if let Err(error) = listen_once(&pool, &studies).await {
-            tracing::debug!(%error, "the database is not heard");
-        }
-        tokio::time::sleep(LISTEN_PAUSE).await;
-    }
-}
-
-async fn listen_once(
-    pool: &PgPool,
-    studies: &mpsc::Sender<Option<StudyId>>,
-) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
-    // What was said before is not heard any more: all studies may have news.
-    let mut named = None;
-    loop {
-        if studies.send(named).await.is_err() {
-            return Ok(());
-        }
-        named = listener.try_recv().await?.and_then(|said| said.payload().parse().ok());
     }
 }
 
