@@ -138,6 +138,15 @@ pub struct OpenedFrame {
     pub parts: Vec<Option<OpeningPart>>,
 }
 
+/// A contribution but for its body, as a binary frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnouncementFrame {
+    /// JSON of the signed header.
+    pub header: Vec<u8>,
+    /// Sealed bytes, one entry for each key holder.
+    pub envelopes: Vec<Vec<u8>>,
+}
+
 /// The envelopes of one contribution in window order, as a binary frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvelopeFrame {

@@ -1,20 +1,19 @@
 //! What those who wait for a round are woken by.
 //!
 //! Each step of a round wakes all of them at once. What is no step, one more contribution or
-//! acknowledgement of many, wakes those of a small study as well, so that their people see who has
-//! come. In a large one it would cost the square of the sites: a thousand events, each told to a
-//! thousand who then ask again. There, it is gathered: each waits a while for a step before
-//! anything else is told to it.
+//! acknowledgement of many, is gathered for a while: it is there so that people see who has come, and
+//! each event that is told costs a request of everyone who waits. Told at once it would cost the
+//! square of the sites: a thousand events, each told to a thousand who then ask again.
 
 use std::time::Duration;
 
 use ringfence_clock::Clock;
 use tokio::sync::watch;
 
-/// Sites up to which every event is told at once.
-const SMALL: usize = 20;
+/// How long events are gathered at least: people do not see a second.
+const SHORTEST: Duration = Duration::from_secs(1);
 
-/// How long events are gathered for each site of a larger study: 1,000 sites that wait ask 20 times
+/// How long events are gathered for each site of a study: 1,000 sites that wait ask 20 times
 /// a second together, however fast events come.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -29,9 +28,9 @@ pub(crate) struct News {
 impl News {
     /// Of a round of a study of so many sites, with so many events.
     pub(crate) fn new(sites: usize, version: u64) -> Self {
-        let gathered = if sites > SMALL { u32::try_from(sites).unwrap_or(u32::MAX) } else { 0 };
+        let sites = u32::try_from(sites).unwrap_or(u32::MAX);
         Self {
-            gather: GATHER.saturating_mul(gathered),
+            gather: GATHER.saturating_mul(sites).max(SHORTEST),
             version: watch::Sender::new(version),
             stepped: watch::Sender::new(version),
         }
@@ -103,7 +102,7 @@ mod tests {
     #[tokio::test]
     async fn a_step_wakes_at_once_and_one_more_of_many_after_a_while() {
         for (sites, stepped, after) in
-            [(5, false, 0), (5, true, 0), (SMALL, false, 0), (1000, true, 0), (1000, false, 50)]
+            [(5, true, 0), (5, false, 1), (20, false, 1), (1000, true, 0), (1000, false, 50)]
         {
             assert_eq!(woken(sites, stepped).await, Some(after), "{sites} {stepped}");
         }

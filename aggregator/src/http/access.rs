@@ -67,6 +67,7 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("POST", "/rounds", Member),
     ("GET", "/rounds/{round}", Reader),
     ("GET", "/rounds/{round}/manifest", Reader),
+    ("PUT", "/rounds/{round}/contributions/{site}", Own("site")),
     ("GET", "/rounds/{round}/contributions/{site}", Reader),
     ("PUT", "/rounds/{round}/contributions/{site}/header", Own("site")),
     ("GET", "/rounds/{round}/contributions/{site}/header", Reader),

@@ -57,6 +57,7 @@ use crate::http::routes::{
         round::manifest,
         contribution::progress,
         contribution::announce,
+        contribution::announce_whole,
         contribution::header,
         contribution::envelopes,
         contribution::envelope,

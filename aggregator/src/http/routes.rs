@@ -56,7 +56,10 @@ pub(crate) fn router(front: Front) -> Router {
         .route(&path("manifest"), get(round::manifest))
         .route(&path("headers"), get(contribution::frozen_headers))
         .route(&path("dealt/{holder}"), get(contribution::dealt))
-        .route(&path("contributions/{site}"), get(contribution::progress))
+        .route(
+            &path("contributions/{site}"),
+            put(contribution::announce_whole).get(contribution::progress),
+        )
         .route(
             &path("contributions/{site}/header"),
             put(contribution::announce).get(contribution::header),

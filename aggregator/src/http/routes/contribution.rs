@@ -4,10 +4,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::RANGE;
 use axum::response::Response;
-use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
+use ringfence_crypto::api::{AnnouncementFrame, ContributionProgress, EnvelopeFrame};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
 use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -39,6 +40,32 @@ pub(crate) async fn announce(
 ) -> Result<Response, Refusal> {
     same_site(&contribution.site, &header.statement.site)?;
     Ok(answer(&contribution.announce(header).await?))
+}
+
+/// Announces a contribution by its header, and takes the envelopes that it promises: the first two of
+/// three steps at once. They come as one binary frame: the JSON of the signed header as a byte string,
+/// and the list of envelopes.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/contributions/{site}",
+    operation_id = "put_announcement",
+    request_body(content = Bytes, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "How far the contribution has come", body = ContributionProgress)
+    )
+)]
+pub(crate) async fn announce_whole(
+    State(front): State<Front>,
+    OfContribution(contribution): OfContribution,
+    body: Incoming,
+) -> Result<Response, Refusal> {
+    let frame = binary(&front, body, "a header and its envelopes").await?;
+    let AnnouncementFrame { header, envelopes } = frame;
+    let header: Signed<Header> = json::parse(&header, MAX_MESSAGE, "header")?;
+    same_site(&contribution.site, &header.statement.site)?;
+    let statement = header.statement.clone();
+    contribution.announce(header).await?;
+    Ok(answer(&contribution.put_envelopes(&statement, envelopes).await?))
 }
 
 /// The envelopes of a contribution, one for each holder, as the header promises: the second step.

@@ -1,15 +1,20 @@
 //! Sending a contribution that is on disk, or what the aggregator lacks of it.
 
-use ringfence_crypto::api::ContributionProgress;
+use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Header, Receipt};
+use ringfence_crypto::wire::frame;
 
 use crate::error::{ServedError, SiteError};
 use crate::journal::{ContributionRecord, RoundJournal};
 use crate::site::Site;
+use crate::transport::{RoundTransport, TransportError};
 
 /// What the aggregator answers when the bytes that it has got are not the promised ones.
 const DISCARDED: u16 = 422;
+
+/// What an aggregator answers that does not know a request of this method.
+const NO_SUCH_METHOD: u16 = 405;
 
 /// How often a body is sent again from its start when the aggregator has discarded it.
 const RESENDS: u32 = 2;
@@ -28,10 +33,7 @@ impl Site {
         let at = self.at(promised.round);
         let envelopes = journal.envelopes()?;
         let bytes = promised.body_bytes + envelopes.len() as u64;
-        let mut progress = at.put_header(&record.header).await?;
-        if !progress.envelopes {
-            progress = at.put_envelopes(self.id(), envelopes).await?;
-        }
+        let progress = self.announce(at, &record.header, envelopes).await?;
         let receipt = match progress.receipt {
             Some(receipt) => receipt,
             None => {
@@ -41,6 +43,27 @@ impl Site {
         };
         self.keep_receipt(journal, record, &receipt)?;
         Ok((receipt, bytes))
+    }
+
+    /// Sends header and envelopes.
+    async fn announce(
+        &self,
+        at: RoundTransport<'_>,
+        header: &Signed<Header>,
+        envelopes: Vec<u8>,
+    ) -> Result<ContributionProgress, SiteError> {
+        let frame: EnvelopeFrame =
+            frame::decode(&envelopes, "envelopes").map_err(TransportError::from)?;
+        match at.put_announcement(header, frame.envelopes).await {
+            // An aggregator of the version before takes them one after the other.
+            Err(refusal) if refusal.status() == Some(NO_SUCH_METHOD) => {}
+            announced => return Ok(announced?),
+        }
+        let progress = at.put_header(header).await?;
+        match progress.envelopes {
+            true => Ok(progress),
+            false => Ok(at.put_envelopes(self.id(), envelopes).await?),
+        }
     }
 
     /// Checks the receipt for a contribution and notes it.

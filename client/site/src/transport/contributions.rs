@@ -4,7 +4,7 @@ use std::path::Path;
 
 use futures_util::stream;
 use reqwest::{Body, Method};
-use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
+use ringfence_crypto::api::{AnnouncementFrame, ContributionProgress, EnvelopeFrame};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
@@ -40,6 +40,22 @@ impl RoundTransport<'_> {
     ) -> Result<ContributionProgress, TransportError> {
         let path = self.path(&format!("/contributions/{}/header", header.statement.site));
         self.send(Method::PUT, &path, header, "contribution progress").await
+    }
+
+    /// Announces a contribution and sends its envelopes.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_announcement(
+        &self,
+        header: &Signed<Header>,
+        envelopes: Vec<Vec<u8>>,
+    ) -> Result<ContributionProgress, TransportError> {
+        let path = self.path(&format!("/contributions/{}", header.statement.site));
+        let frame = frame::encode(&AnnouncementFrame { header: json::compact(header), envelopes })?;
+        let request =
+            |url| self.transport.client.put(url).header("content-type", BYTES).body(frame.clone());
+        self.transport.json(&path, MAX_MESSAGE, "contribution progress", request).await
     }
 
     /// Sends the envelopes: the bytes of an
