@@ -13,5 +13,6 @@ pub(crate) mod open;
 pub(crate) mod predict;
 pub(crate) mod privacy;
 pub(crate) mod restored;
+pub(crate) mod round;
 pub(crate) mod status;
 pub(crate) mod study;

@@ -4,6 +4,8 @@ mod commands;
 mod files;
 mod ledger_arg;
 mod member;
+mod results_arg;
+mod update_arg;
 
 use std::process::ExitCode;
 
@@ -15,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use commands::{
     bundle, contribute, demo, hold, init, join, keygen, ledger, mean, open, predict, privacy,
-    restored, status, study,
+    restored, round, status, study,
 };
 
 /// Federated learning whose server adds ciphertexts and never sees a plaintext.
@@ -44,6 +46,11 @@ enum Action {
     /// Make and show the privacy ledger of a hospital's patients.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// Take part in one round from its opening to its mean, with an update from any framework.
+    ///
+    /// It does what open (where it is this site's turn), contribute, hold and mean do one after the
+    /// other, in one process; killed, it is run again. Run it at all sites at the same time.
+    Round(Box<round::Round>),
     /// Open a round as its initiator.
     Open(open::Open),
     /// Encrypt an update and send it to the open round.
@@ -91,6 +98,7 @@ impl Command {
             Action::Keygen(keygen) => keygen.run(),
             Action::Study(study) => study.run().await,
             Action::Ledger(ledger) => ledger.run(),
+            Action::Round(round) => round.run().await,
             Action::Open(open) => open.run().await,
             Action::Contribute(contribute) => contribute.run().await,
             Action::Bundle(bundle) => bundle.run().await,

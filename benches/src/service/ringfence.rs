@@ -134,8 +134,7 @@ impl Ringfence {
 }
 
 impl Service for Ringfence {
-    /// Opens the round where it is this site's turn, contributes, holds and fetches the mean, as a
-    /// script would.
+    /// A site's whole part in a round, in one process.
     fn run(
         &self,
         round: usize,
@@ -145,37 +144,15 @@ impl Service for Ringfence {
     ) -> anyhow::Result<Watched> {
         let base = self.base(round, site);
         let of_site = |name: &str| self.at(&format!("site-{site}/{name}"));
-        let command = |word: &str| {
-            let mut command = self.command(&[word, "--study"]);
-            command.arg(self.at("study.json")).arg("--identity").arg(self.identity(site));
-            command.arg("--state").arg(of_site("state"));
-            command.args(["--server", &format!("http://{line}")]);
-            command
-        };
-        let number = round.to_string();
-        let mut steps = Vec::new();
-        if round % SITES == site {
-            let mut open = command("open");
-            open.arg("--base").arg(&base);
-            steps.push(open);
-        }
-        let mut contribute = command("contribute");
-        contribute.args(["--round", &number, "--base"]).arg(&base);
-        contribute.arg("--update").arg(self.at(&format!("update-{site}.safetensors")));
-        let mut hold = command("hold");
-        hold.args(["--round", &number]);
-        let mut mean = command("mean");
-        mean.args(["--round", &number, "--base"]).arg(&base);
-        mean.arg("--out").arg(of_site(&format!("mean-{round}.safetensors")));
-        mean.arg("--model-out").arg(of_site(&format!("model-{round}.safetensors")));
-        steps.extend([contribute, hold, mean]);
-        let mut total = Watched::default();
-        for step in &steps {
-            let watched = finish(step, watch)?;
-            total.memory = total.memory.max(watched.memory);
-            total.syncs += watched.syncs;
-        }
-        Ok(total)
+        let mut command = self.command(&["round", "--study"]);
+        command.arg(self.at("study.json")).arg("--identity").arg(self.identity(site));
+        command.arg("--state").arg(of_site("state"));
+        command.args(["--server", &format!("http://{line}")]);
+        command.args(["--round", &round.to_string(), "--base"]).arg(&base);
+        command.arg("--update").arg(self.at(&format!("update-{site}.safetensors")));
+        command.arg("--out").arg(of_site(&format!("mean-{round}.safetensors")));
+        command.arg("--model-out").arg(of_site(&format!("model-{round}.safetensors")));
+        finish(&command, watch)
     }
 
     fn server(&self) -> &Server {

@@ -124,6 +124,11 @@ pub struct Done<'a> {
 }
 
 impl Done<'_> {
+    /// The round.
+    pub fn round(&self) -> RoundNumber {
+        self.certificate.closing.statement.round
+    }
+
     /// The mean update, in layout order, weighted as the study says.
     pub fn mean(&self) -> Vec<f32> {
         self.site.study.weighting.weighted(self.opened.mean().to_vec(), self.places())

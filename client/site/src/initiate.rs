@@ -1,11 +1,15 @@
 //! Opening a round: in one's turn, and on which model.
 
+use std::future::pending;
+
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ModelId, RoundNumber};
-use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::statement::Manifest;
+use ringfence_keys::duties::contributor::RuleError;
 
 use crate::error::SiteError;
+use crate::event::Event;
 use crate::site::Site;
 
 /// What the aggregator answers when it holds another manifest of the round already, among others.
@@ -42,7 +46,7 @@ impl Site {
     ) -> Result<RoundStatus, SiteError> {
         self.check_round_seconds(seconds)?;
         self.help_if_behind().await?;
-        if let Some(status) = self.opened(round).await? {
+        if let Some(status) = self.opened_lately(round).await? {
             return Ok(status);
         }
         // It may have signed another manifest of this round, and forgotten it.
@@ -54,7 +58,7 @@ impl Site {
         if let Some(status) = self.own_turn(turn).await? {
             return Ok(status);
         }
-        self.publish_round_keys().await?;
+        self.see_round_keys_published().await?;
         let (before, trust) = previous
             .map_or_else(Default::default, |previous| (Some(previous.closing), previous.trust));
         let mut holder_keys = self.holder_keys(round).await?;
@@ -93,6 +97,63 @@ impl Site {
                 "it is signed again with the round keys that came",
             );
             holder_keys = keys;
+        }
+    }
+
+    /// The round that starts from a model: the latest, or the next one where the latest is over and
+    /// started from another, or was aborted.
+    ///
+    /// # Errors
+    /// [`SiteError::BaseModel`] when the latest round is not over and starts from another model;
+    /// [`SiteError`] when its manifest is not the study's next, among others.
+    pub async fn round_from(&self, base_model: ModelId) -> Result<RoundNumber, SiteError> {
+        let next = self.next_round_lately().await?;
+        let Some(round) = next.before() else { return Ok(next) };
+        let manifest = self.manifest(round).await?.statement;
+        let starts_here = self.check_key.model(&base_model) == manifest.base_model;
+        match (starts_here, self.look_again(round).await?.state) {
+            (true, RoundState::Aborted) | (false, RoundState::Aborted | RoundState::Opened) => {
+                Ok(next)
+            }
+            (true, _) => Ok(round),
+            (false, _) => Err(SiteError::BaseModel { round, got: base_model }),
+        }
+    }
+
+    /// Opens a round, as [`Site::initiate`] does in this site's turn, or waits until another site has;
+    /// whichever comes first. Answers with how it stands, after its manifest was checked.
+    ///
+    /// # Errors
+    /// As for [`Site::initiate`] and [`Site::await_opening`]. What keeps this site from opening the
+    /// round, and no other, is no error.
+    pub async fn open_or_await(
+        &self,
+        round: RoundNumber,
+        base_model: ModelId,
+        seconds: u32,
+    ) -> Result<RoundStatus, SiteError> {
+        if let Some(status) = self.opened_lately(round).await? {
+            return Ok(status);
+        }
+        // First: both of what follows begins with it.
+        self.see_round_keys_published().await?;
+        let in_turn = async {
+            match self.turn(round).await {
+                Ok(turn) => self.tell(&Event::Turn(turn)),
+                Err(SiteError::Barred { .. }) => return pending().await,
+                Err(error) => return Err(error),
+            }
+            match self.initiate(round, base_model, seconds).await {
+                Err(SiteError::Rule(RuleError::Abstains(_))) => pending().await,
+                opened => opened,
+            }
+        };
+        tokio::select! {
+            opened = in_turn => opened,
+            seen = self.await_opening(round) => {
+                seen?;
+                self.shown(round).await
+            }
         }
     }
 

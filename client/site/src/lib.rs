@@ -17,6 +17,7 @@
 //!   hold       a key holder's duties
 //!   contribute Joined, Prepared, Contributed
 //!   late       whether a round still takes a contribution
+//!   refrain    what keeps a contribution out of one round, and nothing else
 //!   seen       how rounds stood when the aggregator said so last
 //!   lately     what was done a moment ago and is not done again yet
 //!   charging   what a private round spends is asked and charged
@@ -65,6 +66,7 @@ mod obstacles;
 mod openings;
 mod overdue;
 pub mod overview;
+mod refrain;
 mod restored;
 mod round_keys;
 mod round_wait;

@@ -1,6 +1,7 @@
 //! `ringfence hold`: a key holder's duties in a round.
 
 use ringfence_crypto::id::RoundNumber;
+use ringfence_site::HoldReport;
 
 use crate::member::{Member, which_round};
 
@@ -19,19 +20,24 @@ impl Hold {
         let site = self.member.open()?;
         let round = which_round(&site, self.round).await?;
         let report = site.hold(round).await?;
-        for complaint in &report.complaints {
-            println!("round {round}: complained: {complaint}");
-        }
-        for dealer in &report.cheated_by {
-            println!(
-                "round {round}: {dealer} dealt this site no share: it cannot open, and the others do without it"
-            );
-        }
-        if report.opened {
-            println!("round {round}: endorsed the closing and opened its certified set");
-        } else if report.cheated_by.is_empty() {
-            println!("round {round}: endorsed the abort; nothing is opened");
-        }
+        tell(round, &report);
         Ok(())
+    }
+}
+
+/// Says what a key holder did in a round.
+pub(super) fn tell(round: RoundNumber, report: &HoldReport) {
+    for complaint in &report.complaints {
+        println!("round {round}: complained: {complaint}");
+    }
+    for dealer in &report.cheated_by {
+        println!(
+            "round {round}: {dealer} dealt this site no share: it cannot open, and the others do without it"
+        );
+    }
+    if report.opened {
+        println!("round {round}: endorsed the closing and opened its certified set");
+    } else if report.cheated_by.is_empty() {
+        println!("round {round}: endorsed the abort; nothing is opened");
     }
 }

@@ -20,6 +20,7 @@ mod privacy;
 mod private;
 mod proxies;
 mod pytorch;
+mod round;
 mod slices;
 mod status;
 mod strangers;

@@ -1,15 +1,10 @@
 //! What a site contributes to a round, and why it does not.
 
 use ringfence_crypto::id::{ModelId, RoundNumber};
-use ringfence_keys::duties::abstention::AbstentionError;
-use ringfence_keys::duties::contributor::RuleError;
-use ringfence_site::{Event, Late, RoundEnd, Sealing, SiteError, model};
+use ringfence_site::{Event, RoundEnd, Sealing, SiteError, model};
 use ringfence_weights::Weights;
 
 use super::participant::Participant;
-
-/// What the aggregator answers when it is too late, or something else came before.
-const CONFLICT: u16 = 409;
 
 /// What a site has to contribute to a round.
 pub(super) enum Own {
@@ -27,17 +22,17 @@ impl Participant<'_> {
     pub(super) async fn affords(&self, round: RoundNumber) -> Result<bool, SiteError> {
         match self.patiently(|| async { self.site.check_budget(round) }).await {
             Ok(_) => Ok(true),
-            Err(error) => self.refrain(error, (round, false)).map(|()| false),
+            Err(error) => self.site.refrain(error, (round, false)).await.map(|()| false),
         }
     }
 
     /// Whether this site may open a round, or train for one that it does not see yet: see
     /// [`check_abstention`](ringfence_site::Site::check_abstention). Where it may not, it goes on with
     /// the others' means.
-    pub(super) fn may_open(&self, round: RoundNumber) -> Result<bool, SiteError> {
+    pub(super) async fn may_open(&self, round: RoundNumber) -> Result<bool, SiteError> {
         match self.site.check_abstention(round) {
             Ok(()) => Ok(true),
-            Err(error) => self.refrain(error, (round, false)).map(|()| false),
+            Err(error) => self.site.refrain(error, (round, false)).await.map(|()| false),
         }
     }
 
@@ -53,7 +48,7 @@ impl Participant<'_> {
         }
         match self.patiently(|| self.site.check_takes(round, base)).await {
             Ok(()) => Ok(true),
-            Err(error) => self.refrain(error, (round, false)).map(|()| false),
+            Err(error) => self.site.refrain(error, (round, false)).await.map(|()| false),
         }
     }
 
@@ -84,45 +79,11 @@ impl Participant<'_> {
                 });
                 Ok((contributed.finish().await?, Some(sealing)))
             }
-            // The last look came before, and the last bytes too late.
-            Err(SiteError::Transport(refusal)) if refusal.status() == Some(CONFLICT) => {
-                let wanted = format!("this site's contribution to round {round}");
-                let so = "it is too late, and this site waits for the round's end";
-                self.site.tell_refused(&wanted, &refusal, so);
-                Ok((self.site.join(round).await?.finish().await?, None))
-            }
             Err(error) => {
-                self.refrain(error, (round, true))?;
+                self.site.refrain(error, (round, true)).await?;
                 Ok((self.site.join(round).await?.finish().await?, None))
             }
         }
-    }
-
-    /// Tells why this site does not contribute to a round in which it goes on without.
-    ///
-    /// # Errors
-    /// Any other error, as it came.
-    fn refrain(
-        &self,
-        error: SiteError,
-        (round, trained): (RoundNumber, bool),
-    ) -> Result<(), SiteError> {
-        match error {
-            SiteError::TooLate(Late { round, deadline, state }) => {
-                let holds = self.site.holds(round);
-                self.site.tell(&Event::TooLate { round, deadline, state, trained, holds });
-            }
-            SiteError::Barred { round, .. }
-            | SiteError::Rule(RuleError::Abstains(
-                AbstentionError::Through { round, .. }
-                | AbstentionError::OpenedBefore { round, .. },
-            )) => self.not_contributing(round, &error),
-            SiteError::Ledger(error) if error.leaves_out_round() => {
-                self.not_contributing(round, &error);
-            }
-            error => return Err(error),
-        }
-        Ok(())
     }
 
     pub(super) fn not_contributing(&self, round: RoundNumber, reason: &impl ToString) {

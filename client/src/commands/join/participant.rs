@@ -84,7 +84,7 @@ impl Participant<'_> {
                     return Ok(Own::Nothing);
                 }
                 // Of one that is open the manifest has said so already.
-                if !self.may_open(round)? || !self.affords(round).await? {
+                if !self.may_open(round).await? || !self.affords(round).await? {
                     return Ok(Own::Nothing);
                 }
                 match self.site.has_contribution(round)? {
@@ -177,7 +177,7 @@ impl Participant<'_> {
         let status = match known {
             Some(status) => status,
             // After a restore, it may have opened it before with another manifest.
-            None if !self.may_open(round)? => self.seen(round).await?,
+            None if !self.may_open(round).await? => self.seen(round).await?,
             None => {
                 match self.patiently(|| self.site.turn(round)).await {
                     Ok(turn) => {
