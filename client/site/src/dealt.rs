@@ -46,12 +46,16 @@ impl Site {
             journal.sync()?;
             return Ok((Vec::new(), self.send_review(round, &review).await?));
         }
-        let (freeze, trust) = (self.freeze(manifest).await?, self.trust_before(round)?);
-        let (headers, mut fetched) = tokio::join!(
-            self.frozen_headers(manifest, &freeze.statement),
-            self.dealt(round, freeze.statement.contributions.len()),
+        self.recall_receipt(&journal).await?;
+        let trust = self.trust_before(round)?;
+        // As many as the status says, until the freeze says it.
+        let (freeze, _, mut fetched) = tokio::join!(
+            self.freeze(manifest),
+            self.more_headers(round),
+            self.dealt(round, status.received.len()),
         );
-        let headers = headers?;
+        let freeze = freeze?;
+        let headers = self.frozen_headers(manifest, &freeze.statement).await?;
         let receipt = journal.receipt()?;
         let view = FreezeView {
             manifest,

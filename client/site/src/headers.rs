@@ -18,6 +18,18 @@ pub(crate) struct Headers(Mutex<Kept>);
 struct Kept {
     round: Option<RoundNumber>,
     by_id: BTreeMap<HeaderId, Signed<Header>>,
+    /// How many headers of the round's list were asked for.
+    listed: usize,
+}
+
+impl Kept {
+    /// What is kept of a round, and of no other from now on.
+    fn of(&mut self, round: RoundNumber) -> &mut Self {
+        if self.round != Some(round) {
+            *self = Self { round: Some(round), ..Self::default() };
+        }
+        self
+    }
 }
 
 impl Headers {
@@ -34,12 +46,16 @@ impl Headers {
     }
 
     fn keep(&self, header: Signed<Header>) {
-        let round = Some(header.statement.round);
-        let mut kept = self.kept();
-        if kept.round != round {
-            *kept = Kept { round, by_id: BTreeMap::new() };
-        }
-        kept.by_id.insert(header.id(), header);
+        self.kept().of(header.statement.round).by_id.insert(header.id(), header);
+    }
+
+    fn listed(&self, round: RoundNumber) -> usize {
+        let kept = self.kept();
+        if kept.round == Some(round) { kept.listed } else { 0 }
+    }
+
+    fn list(&self, round: RoundNumber, more: usize) {
+        self.kept().of(round).listed += more;
     }
 }
 
@@ -112,22 +128,26 @@ impl Site {
     /// Fetches the list of a frozen round's headers where one of those `named` is not at hand. What
     /// cannot be had so, or has no valid signature, is asked for by itself, and judged then.
     async fn list_headers(&self, round: RoundNumber, named: &[HeaderId]) {
-        let mut from = 0;
         // A list is no longer than the roster, whatever the aggregator says.
-        while from < self.study.roster.len() && !named.iter().all(|id| self.headers.has(*id)) {
-            let Ok(page) = self.at(round).headers(from).await else { return };
-            if page.is_empty() {
-                return;
-            }
-            from += page.len();
-            for header in page {
-                let signer = self.study.site(&header.statement.site);
-                let valid = |signer: &_| is_valid(&header, round, signer);
-                if signer.is_some_and(valid) {
-                    self.headers.keep(header);
-                }
+        while !named.iter().all(|id| self.headers.has(*id))
+            && self.headers.listed(round) < self.study.roster.len()
+            && self.more_headers(round).await
+        {}
+    }
+
+    /// Fetches the next page of a frozen round's headers; whether there was one.
+    pub(crate) async fn more_headers(&self, round: RoundNumber) -> bool {
+        let page = self.at(round).headers(self.headers.listed(round)).await.unwrap_or_default();
+        let listed = page.len();
+        for header in page {
+            let signer = self.study.site(&header.statement.site);
+            let valid = |signer: &_| is_valid(&header, round, signer);
+            if signer.is_some_and(valid) {
+                self.headers.keep(header);
             }
         }
+        self.headers.list(round, listed);
+        listed > 0
     }
 }
 

@@ -210,9 +210,7 @@ impl Site {
             if is_over || status.acknowledged.len() >= usize::from(needed) {
                 let agreeing = self.agreeing(last, closing, &own).await?;
                 if agreeing >= usize::from(needed) {
-                    self.settle(last)?;
-                    *self.agreed_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(agreed);
-                    return Ok(());
+                    return self.agreed_upon(last, closing, own);
                 }
                 if is_over {
                     return Err(SiteError::NotAgreed { round: last, needed, agreeing });
@@ -251,8 +249,21 @@ impl Site {
                 models.push(outcome);
             }
         }
-        let agreed = |model| self.count(&acknowledgements, closing, model) >= needed;
-        if models.iter().any(agreed) { self.settle(round) } else { Ok(()) }
+        let agreed = |model: &&Outcome| self.count(&acknowledgements, closing, model) >= needed;
+        let Some(model) = models.iter().find(agreed) else { return Ok(()) };
+        self.agreed_upon(round, closing, *model)
+    }
+
+    /// Q sites hold this model of a round.
+    fn agreed_upon(
+        &self,
+        round: RoundNumber,
+        closing: ClosingId,
+        model: Outcome,
+    ) -> Result<(), SiteError> {
+        let mut agreed_on = self.agreed_on.lock().unwrap_or_else(PoisonError::into_inner);
+        *agreed_on = Some((round, closing, model));
+        self.settle(round)
     }
 
     /// The last round before this one whose set was opened, with its closing.

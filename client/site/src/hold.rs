@@ -53,7 +53,6 @@ impl Site {
             let site = self.id().clone();
             return Err(HolderError::NoHolder { site, round }.into());
         }
-        self.recall_receipt(&journal).await?;
         let mut holder = self.holder()?;
         holder.takes_part(&manifest)?;
         if let Err(left_out) = self.names_own_round_key(&manifest) {
@@ -149,13 +148,16 @@ impl Site {
         let round = manifest.round;
         let closing = self.at(round).closing().await?;
         let named = &closing.statement;
+        let proven = self.own_round_keys_logged(manifest, &closing);
         let (freeze, trust) = (self.freeze(manifest).await?, self.trust_before(round)?);
         let journal = self.journal.round(self.study_id, round)?;
+        self.recall_receipt(&journal).await?;
         let receipt = journal.receipt()?;
-        let (reviews, headers, log) = tokio::join!(
+        let (reviews, headers, log, own_keys) = tokio::join!(
             self.reviews(named, &freeze.statement),
             self.frozen_headers(manifest, &freeze.statement),
             self.log_proofs(manifest, named, receipt.as_ref(), holder.seen()),
+            proven,
         );
         let (reviews, headers, log) = (reviews?, headers?, log?);
         let view = ClosingView {
@@ -182,7 +184,12 @@ impl Site {
                 endorsement
             }
             Decision::Fresh(endorsement) => {
-                self.own_round_keys_logged(manifest, &closing).await?;
+                if let Err(not_logged @ SiteError::RoundKeysNotLogged { .. }) = own_keys {
+                    // With its signature, which has been checked, it is the evidence.
+                    journal.save_refused(&closing)?;
+                    return Err(not_logged);
+                }
+                own_keys?;
                 self.caught_up(|now| named.check_clock(now)).await?;
                 journal.endorse(&endorsement, &closing)?;
                 endorsement

@@ -13,6 +13,29 @@ pub(crate) struct Lately(Mutex<Option<Moment>>);
 #[derive(Debug)]
 pub(crate) struct LatelyOf<T>(Mutex<Option<(T, Moment)>>);
 
+/// What was said last, and when.
+#[derive(Debug)]
+pub(crate) struct LatelySaid<T>(Mutex<Option<(T, Moment)>>);
+
+impl<T> Default for LatelySaid<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Copy> LatelySaid<T> {
+    /// Notes what is said now.
+    pub(crate) fn say(&self, said: T, now: Moment) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((said, now));
+    }
+
+    /// What was said less than so long ago.
+    pub(crate) fn within(&self, time: Duration, now: Moment) -> Option<T> {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|(_, when)| now.since(*when) < time).map(|(said, _)| said)
+    }
+}
+
 impl<T> Default for LatelyOf<T> {
     fn default() -> Self {
         Self(Mutex::default())

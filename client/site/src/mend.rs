@@ -132,8 +132,8 @@ impl Site {
     /// Sends back what this site holds if the aggregator's database is behind; else fetches again what
     /// is damaged here. Each thing that a site does begins with it.
     pub(crate) async fn help_if_behind(&self) -> Result<(), SiteError> {
-        let now = self.clock.moment();
-        if self.looked.is_within(AGAIN, now) && !self.transport.was_busy() {
+        let (asked, now) = (self.clock.now(), self.clock.moment());
+        if self.looked.within(AGAIN, now).is_some() && !self.transport.was_busy() {
             return self.mend_damaged().await;
         }
         match self.transport.status(self.study_id).await {
@@ -146,8 +146,8 @@ impl Site {
                 self.give_back().await.map(drop)
             }
             answer => {
-                answer?;
-                self.looked.done(now);
+                let next = self.took_note(RoundNumber(answer?.rounds), asked)?;
+                self.looked.say(next, now);
                 self.mend_damaged().await
             }
         }

@@ -3,7 +3,9 @@
 mod publish;
 
 use std::fmt;
+use std::pin::pin;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::signature::Signed;
@@ -14,6 +16,9 @@ use crate::error::SiteError;
 use crate::journal::{Published, RoundKeysJournal};
 use crate::site::Site;
 use crate::transport::present;
+
+/// Sites whose round keys are asked for at the same time, at most.
+const AT_ONCE: usize = 8;
 
 /// Whether the initiator of a manifest must have been shown a site's keys, `last` being the closing of
 /// the round before. The first two do not rest on what the initiator says of its time.
@@ -40,8 +45,7 @@ impl fmt::Display for NamedKey {
 
 impl Site {
     /// Refuses a closing whose log lacks the round keys that this site holds under: without them
-    /// nothing shows that the aggregator had them. The closing is kept as evidence; its signature
-    /// has been checked.
+    /// nothing shows that the aggregator had them.
     ///
     /// # Errors
     /// [`SiteError::RoundKeysNotLogged`].
@@ -51,11 +55,7 @@ impl Site {
         closing: &Signed<Closing>,
     ) -> Result<(), SiteError> {
         let Some(named) = self.named_round_keys(manifest) else { return Ok(()) };
-        let logged = self.inclusion_of(named, closing.statement.checkpoint).await;
-        if let Err(SiteError::RoundKeysNotLogged { .. }) = &logged {
-            self.journal.round(self.study_id, manifest.round)?.save_refused(closing)?;
-        }
-        logged.map(drop)
+        self.inclusion_of(named, closing.statement.checkpoint).await.map(drop)
     }
 
     /// The round keys that a manifest has this site hold under.
@@ -71,8 +71,12 @@ impl Site {
     ) -> Result<Vec<Option<Digest>>, SiteError> {
         let mut digests = Vec::new();
         let journal = self.journal.round_keys(self.study_id)?;
-        for holder in self.study.holders(round) {
-            let keys = self.published(&holder.id, round).await?;
+        let asked = self.study.holders(round).map(|holder| async move {
+            Ok::<_, SiteError>((holder, self.published(&holder.id, round).await?))
+        });
+        // A few at a time, in the order of the window.
+        let mut shown = pin!(stream::iter(asked).buffered(AT_ONCE));
+        while let Some((holder, keys)) = shown.try_next().await? {
             // Keys that do not check are not used: the holder's long-term key counts then.
             let sound = keys.filter(|keys| self.are_sound(keys, &holder.id, round));
             if let Some(keys) = &sound {

@@ -19,7 +19,7 @@ use crate::charging::Charging;
 use crate::error::SiteError;
 use crate::headers::Headers;
 use crate::journal::Journal;
-use crate::lately::{Lately, LatelyOf};
+use crate::lately::{Lately, LatelyOf, LatelySaid};
 use crate::obstacles::Obstacle;
 use crate::restored::Answering;
 use crate::round_wait::RoundWait;
@@ -77,8 +77,8 @@ pub struct Site {
     pub(crate) answering: Answering,
     pub(crate) charging: Option<Charging>,
     pub(crate) headers: Headers,
-    /// The aggregator said how the study stands.
-    pub(crate) looked: Lately,
+    /// The aggregator said how many rounds the study has.
+    pub(crate) looked: LatelySaid<RoundNumber>,
     /// How rounds stood.
     pub(crate) seen: Seen,
     /// The aggregator showed the same manifest of a round as is kept.
@@ -119,7 +119,7 @@ impl Site {
             answering: Answering::default(),
             charging: None,
             headers: Headers::default(),
-            looked: Lately::default(),
+            looked: LatelySaid::default(),
             seen: Seen::default(),
             same_manifest: LatelyOf::default(),
             agreed_on: Mutex::default(),
@@ -186,8 +186,18 @@ impl Site {
         let asked = self.clock.now();
         let now = self.clock.moment();
         let status = self.transport.status(self.study_id).await?;
-        self.looked.done(now);
-        self.took_note(RoundNumber(status.rounds), asked)
+        let next = RoundNumber(status.rounds);
+        self.looked.say(next, now);
+        self.took_note(next, asked)
+    }
+
+    /// The same, or what it was a moment ago: by whoever waits for what comes after it, or finds out
+    /// otherwise that it has come.
+    pub(crate) async fn next_round_lately(&self) -> Result<RoundNumber, SiteError> {
+        match self.looked.within(A_MOMENT, self.clock.moment()) {
+            Some(next) => Ok(next),
+            None => self.next_round().await,
+        }
     }
 
     /// Waits until a round is open, for so long at most and as long as one long poll lasts; answers
@@ -201,9 +211,9 @@ impl Site {
         let news = self.transport.status_after(self.study_id, round.0, wait);
         let next = match self.clock.timeout(wait, news).await {
             Ok(status) => {
-                let status = status?;
-                self.looked.done(began);
-                self.took_note(RoundNumber(status.rounds), asked)?
+                let next = RoundNumber(status?.rounds);
+                self.looked.say(next, self.clock.moment());
+                self.took_note(next, asked)?
             }
             // This site's clock may run ahead of the aggregator's long poll.
             Err(TimedOut) => return self.next_round().await,
@@ -217,7 +227,11 @@ impl Site {
     }
 
     /// Takes note that a round was not open yet when the aggregator was asked.
-    fn took_note(&self, next: RoundNumber, asked: UnixSeconds) -> Result<RoundNumber, SiteError> {
+    pub(crate) fn took_note(
+        &self,
+        next: RoundNumber,
+        asked: UnixSeconds,
+    ) -> Result<RoundNumber, SiteError> {
         // Both times are whole seconds: one more, for the aggregator lets keys be missing that long.
         let by = asked.earlier(UNSEEN_SECONDS + 1);
         self.journal.round_keys(self.study_id)?.not_open(next, by)?;

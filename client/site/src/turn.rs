@@ -143,8 +143,8 @@ impl Site {
     /// [`Site::publish_round_keys`].
     pub async fn await_opening(&self, round: RoundNumber) -> Result<(), SiteError> {
         let end = self.clock.moment().after(self.patience);
-        self.publish_round_keys().await?;
-        let mut next = self.next_round().await?;
+        self.see_round_keys_published().await?;
+        let mut next = self.next_round_lately().await?;
         while next <= round {
             let left = end.since(self.clock.moment());
             if left.is_zero() {
@@ -184,11 +184,22 @@ impl Site {
         self.shown(round).await.map(Some)
     }
 
+    /// The same; a round that was opened a moment ago may be missed.
+    pub(crate) async fn opened_lately(
+        &self,
+        round: RoundNumber,
+    ) -> Result<Option<RoundStatus>, SiteError> {
+        if self.next_round_lately().await? <= round {
+            return Ok(None);
+        }
+        self.shown(round).await.map(Some)
+    }
+
     /// The round as it stands, after its manifest was fetched and checked.
-    async fn shown(&self, round: RoundNumber) -> Result<RoundStatus, SiteError> {
-        let initiator = self.manifest(round).await?.statement.initiator;
-        let status = self.look_again(round).await?;
-        Ok(RoundStatus { initiator, ..status })
+    pub(crate) async fn shown(&self, round: RoundNumber) -> Result<RoundStatus, SiteError> {
+        let (manifest, status) = tokio::join!(self.manifest(round), self.look_again(round));
+        let initiator = manifest?.statement.initiator;
+        Ok(RoundStatus { initiator, ..status? })
     }
 }
 

@@ -69,7 +69,7 @@ impl Site {
                 journal.destroy(round)?;
             }
         }
-        let (next, covered) = (self.next_round().await?, journal.covered()?);
+        let (next, covered) = (self.next_round_lately().await?, journal.covered()?);
         if covered.0 < next.0.saturating_add(AHEAD) {
             if covered < next {
                 self.was_opened_before(next).await?;
