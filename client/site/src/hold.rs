@@ -184,10 +184,9 @@ impl Site {
                 endorsement
             }
             Decision::Fresh(endorsement) => {
-                if let Err(not_logged @ SiteError::RoundKeysNotLogged { .. }) = own_keys {
+                if matches!(own_keys, Err(SiteError::RoundKeysNotLogged { .. })) {
                     // With its signature, which has been checked, it is the evidence.
                     journal.save_refused(&closing)?;
-                    return Err(not_logged);
                 }
                 own_keys?;
                 self.caught_up(|now| named.check_clock(now)).await?;

@@ -190,7 +190,8 @@ async fn an_aggregator_that_wants_a_contribution_for_ever_ends_no_patience() {
     });
     let site = trio.site_with(1, |membership| {
         membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
-        membership.patience = Duration::from_secs(2);
+        // Long enough to send it much more often than that.
+        membership.patience = Duration::from_secs(8);
     });
     trio.contribute(&site, 1, RoundNumber::FIRST).await.unwrap();
     let joined = site.join(RoundNumber::FIRST).await.unwrap();
