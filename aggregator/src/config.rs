@@ -132,6 +132,12 @@ pub struct Config {
         value_parser = clap::value_parser!(u16).range(1..))]
     pub max_uploads: u16,
 
+    /// Days that the sites' bodies are kept after their round is over; for ever unless given.
+    /// Statements, digests and sums stay
+    #[arg(long, value_name = "DAYS", env = "RINGFENCE_KEEP_BODIES_DAYS",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep_bodies_days: Option<u16>,
+
     /// Seconds without a byte after which the sender of a body is given up
     #[arg(long, value_name = "SECONDS", env = "RINGFENCE_IDLE_SECONDS", default_value_t = 30,
         value_parser = clap::value_parser!(u16).range(1..))]
@@ -169,6 +175,11 @@ impl Config {
             path.into()
         };
         self.marks.clone().unwrap_or_else(beside_the_key)
+    }
+
+    /// How long bodies are kept after their round is over.
+    pub(crate) fn keep_bodies(&self) -> Option<Duration> {
+        self.keep_bodies_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600))
     }
 
     /// How long the sender of a body may be silent.

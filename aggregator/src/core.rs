@@ -20,6 +20,7 @@ pub(crate) mod recovery;
 pub(crate) mod refusal;
 mod replicas;
 pub(crate) mod restored;
+mod retention;
 pub(crate) mod round;
 pub(crate) mod round_keys;
 pub(crate) mod round_list;

@@ -129,6 +129,7 @@ impl LiveContribution {
             Some(_) => {
                 let blob = Blob::Body(self.site.clone());
                 if !self.live.has_body(&header.statement, ranged).await? {
+                    self.live.check_kept(&blob.to_string())?;
                     self.live.found_damaged(vec![self.site.clone()]).await?;
                     return Err(self.live.refuse_wanted(&blob.to_string()));
                 }

@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Sender,
     /// What is named does not exist.
     Missing,
+    /// What is named was deleted when its time was over.
+    Gone,
     /// What is named cannot be asked for like this.
     Method,
     /// The sender went silent in the middle.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{ManifestId, RoundNumber};
+use ringfence_crypto::id::{ManifestId, RoundNumber, UnixSeconds};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
@@ -140,6 +140,20 @@ impl RoundList {
                 Some((slot.manifest.statement.round, model.flatten()?))
             })
         })
+    }
+
+    /// The first round from `first` on, all of them at rest, if it was closed before this time: rounds
+    /// are closed in the order of their numbers.
+    pub(crate) fn next_closed_before(
+        &self,
+        before: UnixSeconds,
+        first: RoundNumber,
+    ) -> Option<RoundNumber> {
+        let closed_at = self.read(|slots| {
+            let outcome = slots.get(first.0 as usize)?.outcome.as_ref()?;
+            Some(outcome.ended.closed_at)
+        });
+        closed_at.filter(|closed_at| *closed_at < before).map(|_| first)
     }
 
     /// Adds the next round, and puts to rest what is over and not among the last.

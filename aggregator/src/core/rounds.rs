@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::core::refusal::Refusal;
 use crate::core::restored::Restores;
+use crate::core::retention::Forgotten;
 use crate::core::round::LiveRound;
 use crate::core::round_keys::FreshKeys;
 use crate::core::round_list::{Found, RoundList};
@@ -52,6 +53,8 @@ pub(crate) struct LiveStudy {
     pub(crate) senders: Senders,
     /// The last change of the study that was taken over from the store.
     pub(crate) seen: tokio::sync::Mutex<u64>,
+    /// How far bodies were deleted that had been kept for long enough.
+    pub(crate) forgotten: Forgotten,
 }
 
 impl LiveStudy {
@@ -68,6 +71,7 @@ impl LiveStudy {
             restores: Restores::default(),
             senders: Senders::default(),
             seen: tokio::sync::Mutex::default(),
+            forgotten: Forgotten::default(),
         }
     }
 

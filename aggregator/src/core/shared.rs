@@ -3,6 +3,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use ringfence_clock::Clock;
 use tokio::sync::{Semaphore, watch};
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// Places for sums: whoever adds up takes one first.
     pub(crate) sums: Arc<Semaphore>,
+    /// How long bodies are kept after their round is over; for ever unless it is said.
+    pub(crate) keep_bodies: Option<Duration>,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// Turns true when the service ends: whoever waits stops waiting.
@@ -48,7 +51,13 @@ impl Shared {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let sums = Arc::new(Semaphore::new(sum_places()));
-        Self { store, marks, identity, clock, sums, metrics: Metrics::default(), stopping }
+        let (keep_bodies, metrics) = (None, Metrics::default());
+        Self { store, marks, identity, clock, sums, keep_bodies, metrics, stopping }
+    }
+
+    /// The same, with bodies kept for so long after their round is over.
+    pub(crate) fn keeping_bodies(self, keep_bodies: Option<Duration>) -> Self {
+        Self { keep_bodies, ..self }
     }
 }
 

@@ -64,12 +64,21 @@ impl Service {
 
     /// Stops what runs; what is stored is served again, as after a crash.
     async fn restarted(&self) -> Studies {
+        self.restart(None).await
+    }
+
+    /// The same, with bodies kept for so long.
+    async fn restarted_keeping(&self, bodies: Duration) -> Studies {
+        self.restart(Some(bodies)).await
+    }
+
+    async fn restart(&self, keep_bodies: Option<Duration>) -> Studies {
         let (stop, stopping) = watch::channel(false);
         std::mem::replace(&mut *self.stop.lock().unwrap(), stop).send_replace(true);
         let (store, marks) = (self.store.clone(), self.marks.clone());
         let (identity, clock) = (self.identity.clone(), self.clock.clone());
         let shared = Shared::new(store, marks, identity, clock, stopping);
-        Studies::load(shared).await.unwrap()
+        Studies::load(shared.keeping_bodies(keep_bodies)).await.unwrap()
     }
 }
 

@@ -18,6 +18,7 @@ fn on_the_wire(kind: Kind) -> (StatusCode, &'static str) {
         Kind::Clock => (StatusCode::UNAUTHORIZED, "clock"),
         Kind::Sender => (StatusCode::FORBIDDEN, "sender"),
         Kind::Missing => (StatusCode::NOT_FOUND, "missing"),
+        Kind::Gone => (StatusCode::GONE, "gone"),
         Kind::Method => (StatusCode::METHOD_NOT_ALLOWED, "method"),
         Kind::Slow => (StatusCode::REQUEST_TIMEOUT, "slow"),
         Kind::Conflict => (StatusCode::CONFLICT, "conflict"),

@@ -156,6 +156,7 @@ impl Server {
         let key = identity.public_key();
         let marks = Marks::open(&config.marks(), identity.clone(), config.adopt_marks)?;
         let shared = Shared::new(store, marks, identity, clock.clone(), stopping);
+        let shared = shared.keeping_bodies(config.keep_bodies());
         let studies = Arc::new(Studies::load(shared).await?);
         let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
         let has_tls = tls.is_some();
@@ -198,6 +199,8 @@ impl Server {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let router = routes::router(self.front.clone());
         tokio::spawn(self.front.studies.clone().follow());
+        let studies = self.front.studies.clone();
+        tokio::spawn(async move { studies.forget_bodies().await });
         let graceful = GracefulShutdown::new();
         if let Some(listener) = self.metrics.take() {
             let (router, clock) = (metrics(self.front.clone()), self.front.clock.clone());

@@ -3,7 +3,9 @@
 use ringfence_crypto::statement::{Endorsement, Previous};
 
 use super::*;
+use crate::core::refusal::Kind;
 use crate::core::rounds::LiveStudy;
+use crate::store::terms::RoundId;
 
 const MINUTES: u64 = 600;
 
@@ -25,10 +27,20 @@ impl Rounds {
 
     /// A round to which nobody contributes, to its certified abort.
     async fn abort(&mut self, number: u32) {
+        self.abort_after(number, &[]).await;
+    }
+
+    /// The same of one to which these few sites contribute.
+    async fn abort_after(&mut self, number: u32, sites: &[SiteId]) {
         let term = Term { opened_at: self.service.clock.now(), seconds: MINUTES };
         let manifest = self.roster.manifest(RoundNumber(number), term, self.previous.as_ref());
         let manifest = self.roster.signed(&manifest.initiator.clone(), manifest);
         let (_, live) = self.study.open_round(manifest).await.unwrap();
+        let (service, clock) = (self.service.clone(), self.service.clock.clone());
+        let (inbox, hand) = (Inbox::new(clock.clone(), IDLE, 8), service.hand.clone());
+        let roster = self.roster.clone();
+        let play = Play { roster, live: live.clone(), inbox, clock, hand, service };
+        play.contribute(sites).await;
         self.service.hand.advance(Duration::from_secs(MINUTES + 1));
         let mut versions = live.versions();
         versions.wait_for(|_| live.closing().is_ok()).await.unwrap();
@@ -81,6 +93,48 @@ async fn rounds_that_are_over_leave_memory_and_come_back_as_they_were() {
     let numbers: Vec<u32> = study.at_work().iter().map(|round| round.id.round.0).collect();
     assert_eq!(numbers, [7, 8]);
     assert_eq!(study.round(RoundNumber(0)).await.unwrap().status(), statuses[0]);
+}
+
+#[tokio::test]
+async fn bodies_are_kept_for_as_long_as_the_operator_says_and_nothing_else_goes() {
+    let mut rounds = Rounds::start().await;
+    let site = rounds.roster.ids[0].clone();
+    for number in 0..4 {
+        rounds.abort_after(number, std::slice::from_ref(&site)).await;
+    }
+    let stored = async |number| {
+        let round = RoundId { study: rounds.roster.id(), round: RoundNumber(number) };
+        rounds.service.store.blobs.body_bytes(round, &site).await.unwrap() > 0
+    };
+    let keep = 10 * DAY;
+    let studies = rounds.service.restarted_keeping(keep).await;
+    let study = studies.study(rounds.roster.id()).unwrap();
+    let of = async |number| {
+        let live = study.round(RoundNumber(number)).await.unwrap();
+        LiveContribution { live, site: site.clone() }
+    };
+    let deleting = tokio::spawn(async move { studies.forget_bodies().await });
+    let rest = async || {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    rest().await;
+    assert!(stored(0).await && stored(1).await, "their time is not over");
+    assert!(of(0).await.body(false).await.is_ok());
+    rounds.service.hand.advance(keep);
+    rest().await;
+    // The last rounds stay whole: they are at work.
+    let kept = [stored(0).await, stored(1).await, stored(2).await, stored(3).await];
+    assert_eq!(kept, [false, false, true, true]);
+    let refusal = of(1).await.body(false).await.unwrap_err();
+    assert_eq!(refusal.kind(), Kind::Gone, "{}", refusal.detail());
+    assert!(refusal.detail().contains("--keep-bodies-days"), "{}", refusal.detail());
+    // Its header and envelopes are there, and nobody is asked for it again.
+    let first = of(0).await;
+    assert!(first.known().is_ok() && first.envelope(&rounds.roster.ids[1]).await.is_ok());
+    assert_eq!(first.live.status().wanted, []);
+    deleting.abort();
 }
 
 /// Two live rounds with one number would each write what the other does not know.
