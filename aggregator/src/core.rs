@@ -16,6 +16,7 @@ pub(crate) mod incoming;
 pub(crate) mod log;
 mod news;
 pub(crate) mod opening;
+pub(crate) mod presence;
 pub(crate) mod recovery;
 pub(crate) mod refusal;
 mod replicas;

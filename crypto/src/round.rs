@@ -7,6 +7,7 @@
 //! events, applied in order, give the same round.
 #![warn(clippy::indexing_slicing, reason = "messages come from strangers")]
 
+mod collecting;
 mod decide;
 mod disputes;
 mod error;
@@ -16,6 +17,7 @@ mod replay;
 mod site_set;
 mod status;
 
+pub use collecting::ABSENT_GRACE;
 pub use decide::ClosedSet;
 pub use error::{Fault, RoundError};
 pub use event::{Event, Verdict};

@@ -95,7 +95,8 @@ impl LiveRound {
 
     /// Freezes and closes the round as far as it is time to.
     async fn step(self: &Arc<Self>) -> Result<(), Refusal> {
-        let due = self.read().freeze_due(self.now()).is_some();
+        let (absent, since) = (self.absent(), self.since());
+        let due = self.read().freeze_due_without(&absent, since, self.now()).is_some();
         if due {
             self.freeze().await?;
         }
@@ -114,10 +115,11 @@ impl LiveRound {
     /// Signs the list of what has come, unless it is signed already. What is signed leaves once it is
     /// stored, so that after a crash another list is signed only if nobody has seen the first.
     async fn freeze(self: &Arc<Self>) -> Result<(), Refusal> {
-        let signer = self.served.clone();
+        let (signer, absent, since) = (self.served.clone(), self.absent(), self.since());
         let freeze = self.commit(move |round, now| {
             let sign = |freeze| Event::Frozen(signer.shared.identity.sign(freeze));
-            Ok(round.freeze_due(now).map_or(Verdict::Repeat, |due| Verdict::Fresh(sign(due))))
+            let due = round.freeze_due_without(&absent, since, now);
+            Ok(due.map_or(Verdict::Repeat, |due| Verdict::Fresh(sign(due))))
         });
         freeze.await.map(drop)
     }

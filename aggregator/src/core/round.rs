@@ -3,13 +3,15 @@
 //! A message is decided, made durable and applied under one lock a round, in that order, so that
 //! memory never says what the store does not.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ringfence_crypto::id::{SiteId, UnixSeconds};
-use ringfence_crypto::round::{Event, ReplayError, Round, RoundError, RoundStatus, Verdict};
+use ringfence_crypto::round::{
+    Event, ReplayError, Round, RoundError, RoundStatus, SiteSet, Verdict,
+};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
     Acknowledgement, DisputeEndorsement, Endorsement, Manifest, Previous, Review,
@@ -58,6 +60,8 @@ pub(crate) struct LiveRound {
     sent: Mutex<Option<(u64, Bytes)>>,
     /// The uploads that run.
     pub(crate) uploads: Uploads,
+    /// Sites that contributed to neither of the two rounds before, once that is known.
+    missed: OnceLock<SiteSet>,
     /// Held by whoever makes a lost sum again.
     pub(crate) resuming: tokio::sync::Mutex<()>,
     /// Why the round is not closed any more by itself.
@@ -104,6 +108,7 @@ impl LiveRound {
             news: News::new(served.study.roster.len(), sequence),
             sent: Mutex::default(),
             uploads: Uploads::default(),
+            missed: OnceLock::new(),
             resuming: tokio::sync::Mutex::default(),
             halted: Mutex::default(),
             intact: Mutex::default(),
@@ -124,6 +129,25 @@ impl LiveRound {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Round> {
         // A poisoned lock would mean a panic in `apply`, which only moves values into maps.
         self.round.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says which sites contributed to neither of the two rounds before.
+    pub(crate) fn missed(&self, sites: SiteSet) {
+        // Once: it stays as it was when the round was opened.
+        let _ = self.missed.set(sites);
+    }
+
+    /// The sites that missed the two rounds before, and have asked for nothing since this one began.
+    pub(crate) fn absent(&self) -> BTreeSet<SiteId> {
+        let Some(missed) = self.missed.get() else { return BTreeSet::new() };
+        let (_, began) = self.time.began();
+        let missed = missed.sites(&self.served.study.roster);
+        missed.filter(|site| !self.served.presence.was_heard(site, began)).cloned().collect()
+    }
+
+    /// Since when the sites could contribute.
+    pub(crate) fn since(&self) -> UnixSeconds {
+        self.time.began().0
     }
 
     /// The time in this round.

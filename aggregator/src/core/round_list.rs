@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ManifestId, RoundNumber, UnixSeconds};
-use ringfence_crypto::round::RoundState;
+use ringfence_crypto::round::{RoundState, SiteSet};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
 
@@ -28,6 +28,7 @@ struct Outcome {
     ended: Previous,
     state: RoundState,
     agreed_model: Option<Digest>,
+    contributed: SiteSet,
 }
 
 #[derive(Debug)]
@@ -125,6 +126,12 @@ impl RoundList {
         });
     }
 
+    /// The sites whose contribution to a round has a receipt.
+    pub(crate) fn contributed(&self, number: RoundNumber) -> Option<SiteSet> {
+        let received = |round: &LiveRound| round.read().contributed();
+        self.read(|slots| slots.get(number.0 as usize)?.of(|o| o.contributed.clone(), received))
+    }
+
     /// How the last of the first `until` rounds that has ended did so.
     pub(crate) fn ended(&self, until: usize) -> Option<Previous> {
         let ended = |slot: &Slot| slot.of(|o| Some(o.ended.clone()), |round| round.read().ended());
@@ -195,7 +202,8 @@ fn rest(slot: &mut Slot) {
     let Some(live) = slot.live.as_ref().filter(|_| slot.outcome.is_none()) else { return };
     let round = live.read();
     let Some(ended) = round.ended() else { return };
-    let outcome = Outcome { ended, state: round.state(), agreed_model: round.agreed_model() };
+    let (state, agreed_model) = (round.state(), round.agreed_model());
+    let outcome = Outcome { ended, state, agreed_model, contributed: round.contributed() };
     drop(round);
     (slot.outcome, slot.live) = (Some(outcome), None);
 }

@@ -27,6 +27,12 @@ impl RoundTime {
         Self { clock, anchor, anchored }
     }
 
+    /// When it began: when the manifest was taken, or the service started again. By the time of day,
+    /// and by the clock that nobody sets.
+    pub(crate) fn began(&self) -> (UnixSeconds, Moment) {
+        (self.anchor, self.anchored)
+    }
+
     /// The time now. It never goes back.
     pub(crate) fn now(&self) -> UnixSeconds {
         self.anchor.after(self.clock.moment().since(self.anchored).as_secs())

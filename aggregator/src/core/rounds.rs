@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringfence_crypto::api::{Returned, StudyStatus};
 use ringfence_crypto::id::{ManifestId, RoundNumber, UnixSeconds};
 use ringfence_crypto::log::{LogEntry, LogHash};
-use ringfence_crypto::round::{Round, RoundError, RoundState};
+use ringfence_crypto::round::{Round, RoundError, RoundState, SiteSet};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
 use ringfence_crypto::time::MAX_CLOCK_AHEAD;
@@ -233,6 +233,17 @@ impl LiveStudy {
         self.rounds.at_work().iter().for_each(|round| self.drive(round));
     }
 
+    /// The sites that contributed to neither of the two rounds before one; `None` where there were
+    /// fewer.
+    fn missed_before(&self, round: RoundNumber) -> Option<SiteSet> {
+        let (last, roster) = (round.before()?, &self.served.study.roster);
+        let two = [last.before()?, last].map(|number| self.rounds.contributed(number));
+        let [Some(before), Some(last)] = two else { return None };
+        let missed = roster.iter().enumerate();
+        let missed = missed.filter(|(place, _)| !before.has(*place) && !last.has(*place));
+        Some(SiteSet::of(roster, missed.map(|(_, site)| &site.id)))
+    }
+
     /// Loads a round; nothing happens to it yet.
     pub(crate) async fn load_round(
         &self,
@@ -240,6 +251,9 @@ impl LiveStudy {
     ) -> Result<Arc<LiveRound>, Refusal> {
         let previous = self.before(manifest.statement.round);
         let round = LiveRound::load(&self.served, manifest, previous).await?;
+        if let Some(missed) = self.missed_before(round.id.round) {
+            round.missed(missed);
+        }
         self.count.send_replace(self.rounds.push(&round));
         Ok(round)
     }

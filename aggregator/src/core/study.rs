@@ -9,6 +9,7 @@ use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::statement::Study;
 
 use crate::core::log::LiveLog;
+use crate::core::presence::Presence;
 use crate::core::shared::Shared;
 use crate::store::blobs::Blobs;
 use crate::store::statements::Statements;
@@ -24,6 +25,8 @@ pub(crate) struct ServedStudy {
     pub(crate) id: StudyId,
     /// How long every body is.
     pub(crate) body_bytes: u64,
+    /// Which of its sites are there.
+    pub(crate) presence: Arc<Presence>,
     /// The log over all rounds.
     pub(crate) log: Arc<LiveLog>,
 }
@@ -36,7 +39,8 @@ impl ServedStudy {
     pub(crate) fn new(shared: Shared, study: Study, log: LiveLog) -> Result<Self, PackingError> {
         let body_bytes = study.body_bytes()?;
         let id = log.study();
-        Ok(Self { shared, study: Arc::new(study), id, body_bytes, log: Arc::new(log) })
+        let presence = Arc::default();
+        Ok(Self { shared, study: Arc::new(study), id, body_bytes, presence, log: Arc::new(log) })
     }
 
     /// Where its statements are.

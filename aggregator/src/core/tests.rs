@@ -27,6 +27,7 @@ use crate::roster::{Roster, Shape, Term, now};
 use crate::store::marks::Marks;
 use crate::store::{Store, sqlite_files};
 
+mod absent;
 mod at_rest;
 mod round_keys;
 

@@ -244,6 +244,7 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
             )));
         }
     }
+    live.served.presence.heard(&site, front.clock.moment());
     let sender = live.senders.of(&site);
     let place = sender.begin(&site, Some(signature))?;
     parts.extensions.insert(sender);

@@ -1,5 +1,4 @@
-//! What a round accepts and what it refuses: every decision on a message, and when collecting ends
-//! and the set is fixed.
+//! What a round accepts and what it refuses: every decision on a message, and when the set is fixed.
 
 use super::error::RoundError;
 use super::event::{Event, Verdict};
@@ -11,7 +10,7 @@ use crate::id::{ClosingId, FreezeId, ManifestId, RoundNumber, SiteId, StudyId, U
 use crate::log::Checkpoint;
 use crate::signature::Signed;
 use crate::statement::{
-    Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, ExclusionReason, Freeze, Header,
+    Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, ExclusionReason, Header,
     Included, Opening, Outcome, Receipt, Review, RosterEntry,
 };
 use crate::time::MAX_CLOCK_AHEAD;
@@ -141,30 +140,6 @@ impl Round {
                 Err(RoundError::LeftOut { site: site.clone(), round: self.number() })
             }
             _ => Ok(()),
-        }
-    }
-
-    /// The freeze to sign, if collecting ends now: everybody who may has contributed, or the deadline
-    /// has passed.
-    pub fn freeze_due(&self, now: UnixSeconds) -> Option<Freeze> {
-        let awaited = self.study.roster.iter().filter(|site| !self.trust.bars(&site.id));
-        let complete = self.received().count() >= awaited.count();
-        let due = complete || now > self.manifest.statement.deadline;
-        (self.freeze.is_none() && due).then(|| self.freeze_at(now))
-    }
-
-    /// The freeze of what has come so far, with this time.
-    pub(super) fn freeze_at(&self, at: UnixSeconds) -> Freeze {
-        let entry = |(site, header): (&SiteId, &Signed<Header>)| Included {
-            site: site.clone(),
-            header: header.id(),
-        };
-        Freeze {
-            study: self.manifest.statement.study,
-            round: self.number(),
-            manifest: self.id,
-            frozen_at: at,
-            contributions: self.received().map(entry).collect(),
         }
     }
 

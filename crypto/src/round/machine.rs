@@ -340,6 +340,11 @@ impl Round {
         }
     }
 
+    /// The sites whose contribution has a receipt.
+    pub fn contributed(&self) -> SiteSet {
+        self.set(self.received().map(|(site, _)| site))
+    }
+
     /// The round at a glance.
     pub fn status(&self) -> RoundStatus {
         let manifest = &self.manifest.statement;
@@ -351,7 +356,7 @@ impl Round {
             deadline: manifest.deadline,
             initiator: manifest.initiator.clone(),
             holders: manifest.holders.clone(),
-            received: self.set(self.received().map(|(site, _)| site)),
+            received: self.contributed(),
             wanted: self.wanted().collect(),
             reviewed: self.set(self.reviews.keys()),
             endorsed: self.set(self.endorsements.keys()),

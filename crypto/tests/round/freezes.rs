@@ -3,7 +3,7 @@
 use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{FreezeId, ManifestId, RoundNumber, StudyId};
-use ringfence_crypto::round::{Event, ReplayError, RoundError, RoundState};
+use ringfence_crypto::round::{ABSENT_GRACE, Event, ReplayError, RoundError, RoundState};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Freeze, FreezeError, Review, ReviewError};
 
@@ -25,6 +25,35 @@ fn a_round_freezes_once_all_have_come_or_the_deadline_has_passed() {
     assert_eq!(game.freeze().dealers(), game.parties.ids);
     assert_eq!(game.round.state(), RoundState::Reviewing);
     assert_eq!(game.round.freeze_due(deadline.after(1)), None, "one freeze a round");
+}
+
+#[test]
+fn sites_that_are_absent_are_waited_for_a_little_longer_than_the_others_and_no_more() {
+    let mut game = Game::new();
+    let ids = game.parties.ids.clone();
+    let absent = |places: &[usize]| places.iter().map(|place| ids[*place].clone()).collect();
+    let opened = game.round.manifest().statement.opened_at;
+    let due = |game: &Game, places: &[usize], seconds: u64| {
+        let now = game.now.after(seconds);
+        game.round.freeze_due_without(&absent(places), opened, now).is_some()
+    };
+    let enough = game.parties.study.min_sites.max(game.parties.study.threshold.endorsements);
+    assert_eq!((ids.len(), enough), (8, 5), "what follows counts on it");
+    game.contribute(0..4);
+    assert!(!due(&game, &[4, 5, 6, 7], 100), "four are fewer than a set needs");
+    game.contribute(4..6);
+    assert!(!due(&game, &[6, 7], ABSENT_GRACE - 1));
+    assert!(due(&game, &[6, 7], ABSENT_GRACE));
+    assert!(!due(&game, &[6], 100), "one of those that are missing is not known to be absent");
+    assert!(!due(&game, &[], 100));
+    // Who is back in time is in it, and nobody waits for the other one twice as long.
+    game.contribute(6..7);
+    assert!(due(&game, &[6, 7], ABSENT_GRACE));
+    // An aggregator that was away itself waits as long from its start on.
+    let (now, since) = (game.now.after(100), game.now.after(90));
+    assert!(game.round.freeze_due_without(&absent(&[7]), since, now).is_none());
+    game.contribute(7..8);
+    assert!(due(&game, &[], 0));
 }
 
 #[test]
