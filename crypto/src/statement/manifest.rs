@@ -79,6 +79,16 @@ pub enum ManifestError {
         /// As stated.
         got: StudyId,
     },
+    /// A round that the study's training plan does not have.
+    #[error(
+        "the manifest opens round {got}, and the study's training plan has {rounds}, counted from 0 (those that were aborted count): the study is over; what follows is a new study from its last model"
+    )]
+    BeyondPlan {
+        /// Rounds of the plan.
+        rounds: u32,
+        /// By the manifest.
+        got: RoundNumber,
+    },
     /// Not the next round.
     #[error(
         "the manifest opens round {got}, expected round {expected}: rounds are opened in order, each once the one before has ended: in a certified abort, or with one model that enough sites have acknowledged"
@@ -194,6 +204,12 @@ impl Manifest {
         let expected = previous.map_or(RoundNumber::FIRST, |previous| previous.round.next());
         if manifest.round != expected {
             return Err(ManifestError::Round { expected, got: manifest.round });
+        }
+        match study.training.rounds() {
+            Some(rounds) if manifest.round.0 >= rounds => {
+                return Err(ManifestError::BeyondPlan { rounds, got: manifest.round });
+            }
+            _ => {}
         }
         let closing = previous.map(|previous| previous.closing);
         if manifest.previous != closing {

@@ -1,10 +1,15 @@
 //! How a round ends, and what the next one's manifest says of it.
 
+use std::sync::Arc;
+
 use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::{Pair, Trust};
+use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::{Round, RoundError};
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{Manifest, ManifestError, Outcome, Previous};
+use ringfence_crypto::statement::{
+    Manifest, ManifestError, Outcome, Previous, Setting, Study, Training,
+};
 
 use crate::parties::{Game, Parties};
 
@@ -191,4 +196,30 @@ fn who_is_barred_is_settled_once_a_model_is_agreed_on() {
     let (study, next) = (game.parties.study.clone(), game.parties.manifest(Some(&ended)));
     let next = game.parties.by_initiator(next);
     Round::open(study.clone(), study.id(), next, Some(&ended)).unwrap();
+}
+
+#[test]
+fn no_round_is_opened_beyond_those_of_the_training_plan() {
+    let mut parties = Parties::new();
+    let plan = |rounds: &str| {
+        let setting = Setting { name: "rounds".into(), value: rounds.into() };
+        Study { training: Training::Plan(vec![setting]), ..(*Parties::new().study).clone() }
+    };
+    let last = |parties: &Parties| {
+        let (closing, closed_at) = (Digest::of(b"closing").into(), parties.study.created_at);
+        Previous { round: RoundNumber(0), closing, closed_at, trust: Trust::default() }
+    };
+    let opens = |parties: &Parties, previous: Option<&Previous>| {
+        let signed = parties.by_initiator(parties.manifest(previous));
+        Manifest::check(&signed, &parties.study, parties.study.id(), previous)
+    };
+    for (rounds, second) in [("1", false), ("2", true), ("as many as it takes", true)] {
+        parties.study = Arc::new(plan(rounds));
+        opens(&parties, None).unwrap();
+        let refused = opens(&parties, Some(&last(&parties)));
+        assert_eq!(refused.is_ok(), second, "{rounds}: {refused:?}");
+        let beyond =
+            |error: &ManifestError| matches!(error, ManifestError::BeyondPlan { rounds: 1, .. });
+        assert!(refused.as_ref().err().is_none_or(beyond), "{refused:?}");
+    }
 }
