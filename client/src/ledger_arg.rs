@@ -30,13 +30,13 @@ impl LedgerArg {
     }
 
     /// Charges what the ledger may have forgotten after a restore, where one is given; whether one is.
-    /// No server is asked.
+    /// No server is asked. `unfamiliar`: it is the right ledger, though nothing shows it.
     ///
     /// # Errors
     /// A ledger that cannot be used.
-    pub(crate) fn settle(&self, site: &Site) -> Result<bool, SiteError> {
+    pub(crate) fn settle(&self, site: &Site, unfamiliar: bool) -> Result<bool, SiteError> {
         match &self.ledger {
-            Some(ledger) => site.settle_restores(ledger).map(|()| true),
+            Some(ledger) => site.settle_restores(ledger, unfamiliar).map(|()| true),
             None => Ok(false),
         }
     }

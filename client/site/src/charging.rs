@@ -99,7 +99,7 @@ impl Site {
             return Ok(());
         }
         // What may have been forgotten is charged first: it is what would be found here.
-        self.settle_restores(ledger)?;
+        self.settle_restores(ledger, false)?;
         let records = self.journal.contributions()?.into_iter();
         let own = records.filter(|record| record.study == self.study_id);
         let first = own.map(|record| record.round.next()).max().unwrap_or(RoundNumber::FIRST);
@@ -133,14 +133,14 @@ impl Site {
 
     /// After a restore, charges every round that the ledger may have forgotten, once; nothing where
     /// there was no restore, where it is settled, and while it is not known how far it reaches. No
-    /// server is asked, and no data are needed.
+    /// server is asked, and no data are needed. `unfamiliar`: the ledger is the right one, though
+    /// nothing shows it ([`RestoredLedger::check_familiar`](crate::ledger::RestoredLedger)).
     ///
     /// # Errors
     /// [`SiteError::Ledger`], [`SiteError::Spending`].
-    pub fn settle_restores(&self, ledger: &Path) -> Result<(), SiteError> {
+    pub fn settle_restores(&self, ledger: &Path, unfamiliar: bool) -> Result<(), SiteError> {
         let Some(unit) = UnitKind::protected_by(&self.study.privacy) else { return Ok(()) };
-        let mut unsettled = self.journal.unsettled()?.into_iter();
-        let Some(unsettled) = unsettled.find(|of| of.study == self.study_id) else {
+        let Some(unsettled) = self.journal.restores_to_settle(self.study_id)? else {
             return Ok(());
         };
         let Some(through) = unsettled.through else { return Ok(()) };
@@ -148,6 +148,12 @@ impl Site {
         let last = self.study.training.rounds().and_then(|rounds| RoundNumber(rounds).before());
         let through = last.map_or(through, |last| through.min(last));
         let ledger = self.restored_ledger(ledger)?;
+        if unsettled.assumed == Some(ledger.id()) {
+            return Ok(());
+        }
+        if !unfamiliar {
+            ledger.check_familiar(self.study_id)?;
+        }
         self.with_units(&Units::none(unit), |charge| {
             let restores = (unsettled.restores, through);
             let Restored { through, spent, within } =
@@ -170,7 +176,7 @@ impl Site {
         if units.kind() != expected {
             return Err(SiteError::Units { expected, got: units.kind() });
         }
-        self.settle_restores(&charging.ledger)?;
+        self.settle_restores(&charging.ledger, false)?;
         self.with_units(units, |charge| run(charging, charge))
     }
 

@@ -182,7 +182,10 @@ impl<'a> Ledger<'a> {
         // Whether a restore is settled is noted when it is.
         let noted = self.journal.ledger_note(study)?;
         let settled = restores.or(noted.and_then(|noted| noted.settled));
-        let note = LedgerNote { ledger: self.book.id, entries, last, settled };
+        let is_known = noted.is_some_and(|noted| !noted.assumed && noted.ledger == self.book.id)
+            || self.of_study(study).any(|entry| matches!(entry.charged, Charged::Round(_)));
+        let assumed = restores.is_some() && !is_known;
+        let note = LedgerNote { ledger: self.book.id, entries, last, settled, assumed };
         self.journal.note_ledger(study, &note)?;
         Ok(())
     }

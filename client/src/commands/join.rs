@@ -223,7 +223,7 @@ impl Join {
     /// # Errors
     /// A restore that is not answered yet; a ledger that cannot be used.
     async fn check_restored(&self, site: &Site) -> anyhow::Result<()> {
-        match self.ledger.settle(site) {
+        match self.ledger.settle(site, false) {
             // Another process has it: it is waited for before the first round.
             Err(error) if is_transient(&error) => {}
             settled => _ = settled?,

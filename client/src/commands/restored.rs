@@ -29,6 +29,10 @@ pub(crate) struct Restored {
     continue_waiting: bool,
     #[command(flatten)]
     ledger: LedgerArg,
+    /// Say that the study is charged to this --ledger, though this site's state knows of no study that
+    /// is, and of others that are charged elsewhere.
+    #[arg(long, requires = "ledger")]
+    unfamiliar_ledger: bool,
 }
 
 /// A round's number.
@@ -68,7 +72,7 @@ impl Restored {
                 "an earlier run of this command said {through}: that stands, and {given} does not take it back"
             );
         }
-        if self.ledger.settle(&site)? {
+        if self.ledger.settle(&site, self.unfamiliar_ledger)? {
             return Ok(());
         }
         if site.study().privacy.budget().is_some() {

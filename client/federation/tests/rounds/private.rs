@@ -225,7 +225,7 @@ async fn an_open_restore_silences_nothing() {
     assert!(unsettled(restored.check_budget(RoundNumber(1)).unwrap_err()));
     // By hand: charged at once, and nobody is asked.
     restored.abstain(FIRST).unwrap();
-    restored.settle_restores(&ledger(&trio, 2)).unwrap();
+    restored.settle_restores(&ledger(&trio, 2), false).unwrap();
     assert_eq!(charged(&trio, 2), 1);
     restored.compare_ledger_with_log().await.unwrap();
 }

@@ -27,6 +27,10 @@ pub struct LedgerNote {
     /// Digest of the restores from backups whose forgotten rounds are charged, all that are
     /// noted in the study; none where none is. A time would not do: two restores may be of one second.
     pub settled: Option<Digest>,
+    /// Whether nothing but what restores made it forget was ever charged to it for the study: then
+    /// nothing shows that it is the right one, and the study may be charged to another.
+    #[serde(default)]
+    pub assumed: bool,
 }
 
 /// Restores from backups in a study with a privacy budget whose forgotten rounds are not charged yet.
@@ -40,6 +44,8 @@ pub struct Unsettled {
     pub through: Option<RoundNumber>,
     /// The ledger that the study is known to be charged to.
     pub ledger: Option<Digest>,
+    /// The ledger that they are charged to, which is not known to be the right one.
+    pub assumed: Option<Digest>,
 }
 
 impl Journal {
@@ -70,18 +76,29 @@ impl Journal {
     pub fn unsettled(&self) -> Result<Vec<Unsettled>, JournalError> {
         let mut unsettled = Vec::new();
         for study in self.studies()? {
-            let records = self.restores(study)?;
-            let Some(last) = records.last().filter(|last| last.private) else { continue };
-            let restores = Digest::of(&json::compact(&records));
-            let noted = self.ledger_note(study)?;
-            // What is not known yet was not charged, whatever is noted.
-            let through = last.through.and(records.iter().filter_map(|of| of.through).max());
-            if through.is_none() || noted.and_then(|noted| noted.settled) != Some(restores) {
-                let ledger = noted.map(|noted| noted.ledger);
-                unsettled.push(Unsettled { study, restores, through, ledger });
-            }
+            let of = self.restores_to_settle(study)?;
+            unsettled.extend(of.filter(|of| of.assumed.is_none()));
         }
         Ok(unsettled)
+    }
+
+    /// The restores of a study that are not settled yet, or only with a ledger of which it is not known
+    /// that it is the right one.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a record cannot be read.
+    pub fn restores_to_settle(&self, study: StudyId) -> Result<Option<Unsettled>, JournalError> {
+        let records = self.restores(study)?;
+        let Some(last) = records.last().filter(|last| last.private) else { return Ok(None) };
+        let restores = Digest::of(&json::compact(&records));
+        let noted = self.ledger_note(study)?;
+        // What is not known yet was not charged, whatever is noted.
+        let through = last.through.and(records.iter().filter_map(|of| of.through).max());
+        let open = through.is_none() || noted.and_then(|noted| noted.settled) != Some(restores);
+        let known = noted.filter(|noted| !noted.assumed).map(|noted| noted.ledger);
+        let assumed = noted.filter(|noted| noted.assumed && !open).map(|noted| noted.ledger);
+        let to_settle = Unsettled { study, restores, through, ledger: known, assumed };
+        Ok((open || assumed.is_some()).then_some(to_settle))
     }
 
     /// Every study that this state knows of.

@@ -67,7 +67,7 @@ impl Ledger<'_> {
         let RoundCharge { study, mechanisms, once, budget, units, .. } = *charge;
         budget.check()?;
         check_mechanisms(mechanisms, once)?;
-        let note = self.journal.ledger_note(study)?;
+        let note = self.journal.ledger_note(study)?.filter(|note| !note.assumed);
         if let Some(noted) = note.map(|note| note.ledger).filter(|noted| *noted != self.book.id) {
             let (root, found) = (self.book.root(), self.book.id);
             return Err(LedgerError::OtherLedger { root, study, noted, found });

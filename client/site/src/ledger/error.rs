@@ -188,6 +188,23 @@ pub enum LedgerError {
         /// Digest of this one's terms.
         found: Digest,
     },
+    /// After a restore, a ledger that no study is known to be charged to.
+    #[error(
+        "nothing shows that study {study} is charged to the ledger {root} ({found}): this state has forgotten its charges, and knows of other studies, {other} among them, which are charged to the ledger {known}; give --ledger that one, or say by --unfamiliar-ledger that this is the right one",
+        study = study.short(), found = found.short(), other = other.short(), known = known.short()
+    )]
+    Unfamiliar {
+        /// The ledger that was given.
+        root: String,
+        /// The study.
+        study: StudyId,
+        /// A study whose ledger is known.
+        other: StudyId,
+        /// Digest of that one's terms.
+        known: Digest,
+        /// Digest of the given one's terms.
+        found: Digest,
+    },
     /// The study is charged by another site.
     #[error(
         "study {study} is charged to this ledger by site {charged}, and this is site {site}: two sites of one study must not train on the same patients"
@@ -336,6 +353,7 @@ impl LedgerError {
             | Self::LogKnowsMore { .. }
             | Self::Uncharged { .. }
             | Self::OtherLedger { .. }
+            | Self::Unfamiliar { .. }
             | Self::OtherSite { .. }
             | Self::PolicyChanged { .. }
             | Self::Unit { .. }

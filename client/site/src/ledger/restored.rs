@@ -10,7 +10,7 @@ use ringfence_keys::study::spending::Spending;
 use super::entry::Charged;
 use super::error::LedgerError;
 use super::{Ledger, RoundCharge};
-use crate::journal::Journal;
+use crate::journal::{Journal, LedgerNote};
 
 /// What a restore came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +39,39 @@ impl<'a> RestoredLedger<'a> {
         journal: &'a Journal,
     ) -> Result<Self, LedgerError> {
         Ledger::open_unseen(folder, site, journal).map(Self)
+    }
+
+    /// Digest of its terms: which ledger.
+    pub fn id(&self) -> Digest {
+        self.0.book.id
+    }
+
+    /// Refuses a ledger that no study of this site's state is known to be charged to, while others are
+    /// known to be charged to another one: of a study that the state has forgotten nothing shows
+    /// which is the right one.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unfamiliar`].
+    pub fn check_familiar(&self, study: StudyId) -> Result<(), LedgerError> {
+        let found = self.id();
+        let is_here = |note: &LedgerNote| note.ledger == found;
+        let mut notes = self.0.journal.ledger_notes()?;
+        // Said before, or shown by the ledger itself.
+        let was_said = notes.iter().any(|(noted, note)| *noted == study && is_here(note));
+        if was_said || self.0.of_study(study).next().is_some() {
+            return Ok(());
+        }
+        notes.retain(|(_, note)| !note.assumed);
+        if notes.iter().any(|(_, note)| is_here(note)) {
+            return Ok(());
+        }
+        match notes.first() {
+            None => Ok(()),
+            Some((other, note)) => {
+                let (root, other, known) = (self.0.book.root(), *other, note.ledger);
+                Err(LedgerError::Unfamiliar { root, study, other, known, found })
+            }
+        }
     }
 
     /// Holds the ledger against this site's own headers, as [`Ledger::check_log`] does.

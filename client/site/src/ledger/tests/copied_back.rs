@@ -299,12 +299,59 @@ fn nothing_is_charged_in_any_study_while_a_restore_is_not_settled() {
     // A study without a budget has nothing to settle.
     assert_eq!(noted(Some(4), false), []);
     hospital.charge(round("another", &units), 2).unwrap();
-    // Nor has a ledger to do with a study that is charged to another one.
-    noted(Some(5), true);
-    refused("--through 5");
+    // Nor has a ledger to do with a study that is known to be charged to another one.
+    hospital.charge(round("s", &units), 5).unwrap();
+    noted(Some(6), true);
+    refused("--through 6");
     let other = hospital.folder.path().join("other");
     hospital.init(&other, AMPLE, UnitKind::Patient).unwrap();
     let journal = Journal::open(&hospital.state()).unwrap();
     let mut ledger = Ledger::open(&other, &hospital.site(), &journal).unwrap();
     ledger.charge(&round("t", &units), RoundNumber(0), NOW).unwrap();
+}
+
+/// A state that has forgotten a study's charges cannot tell which ledger they were made to: it believes
+/// no ledger that it does not know, and what was said wrongly can be put right.
+#[test]
+fn a_forgotten_study_is_settled_with_a_ledger_that_is_known_or_said_to_be_right() {
+    let (hospital, units) = (Hospital::new(AMPLE), Units::Patients(patients(0..3)));
+    hospital.charge(round("another", &units), 0).unwrap();
+    let other = hospital.folder.path().join("other");
+    hospital.init(&other, AMPLE, UnitKind::Patient).unwrap();
+    let journal = || Journal::open(&hospital.state()).unwrap();
+    let record = RestoreRecord {
+        restored_at: NOW,
+        request: None,
+        through: Some(RoundNumber(1)),
+        private: true,
+    };
+    journal().restored(study("s"), record).unwrap();
+    let familiar = |ledger: &Path| {
+        let journal = journal();
+        let ledger = RestoredLedger::open(ledger, &hospital.site(), &journal)?;
+        ledger.check_familiar(study("s"))
+    };
+    let error = familiar(&other).unwrap_err();
+    assert!(matches!(error, LedgerError::Unfamiliar { .. }), "{error}");
+    assert!(error.to_string().contains("--unfamiliar-ledger"), "{error}");
+    familiar(&hospital.ledger()).unwrap();
+
+    // It is said all the same, and wrongly.
+    let to_settle = || journal().restores_to_settle(study("s")).unwrap();
+    let restores = to_settle().unwrap().restores;
+    let settle = |ledger: &Path| {
+        let journal = journal();
+        let ledger = RestoredLedger::open(ledger, &hospital.site(), &journal)?;
+        ledger.charge(&round("s", &units), (restores, RoundNumber(1)), NOW)
+    };
+    assert_eq!(settle(&other).unwrap().spent.rounds, 2);
+    familiar(&other).unwrap();
+    assert!(to_settle().unwrap().assumed.is_some(), "it is not known to be the right one");
+    assert_eq!(journal().unsettled().unwrap(), [], "and holds nothing back");
+    // The right one is taken, too, and is known to be the right one once a round is charged to it.
+    assert_eq!(settle(&hospital.ledger()).unwrap().spent.rounds, 2);
+    assert_eq!(hospital.charge(round("s", &units), 2).unwrap().rounds, 3);
+    assert_eq!(to_settle(), None);
+    let error = settle(&other).unwrap_err();
+    assert!(matches!(error, LedgerError::OtherLedger { .. }), "{error}");
 }
