@@ -116,7 +116,8 @@ fn arguments() -> anyhow::Result<Arguments> {
                 serve
             }
         });
-        if let Some(error) = failed {
+        let asks_for_help = given.iter().any(|word| word == "--help" || word == "-h");
+        if let Some(error) = failed.filter(|_| !asks_for_help) {
             return Err(error.into());
         }
     }

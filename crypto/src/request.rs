@@ -118,6 +118,19 @@ pub enum RequestSignatureError {
         /// The verifier's time.
         now: UnixSeconds,
     },
+    /// Its signer wants it to be taken no more.
+    #[error(
+        "the request of {site} was to be taken until {} (its signature's `expires`), and it is {} here; sign it again",
+        .expires.utc(), .now.utc()
+    )]
+    Expired {
+        /// Who signed.
+        site: SiteId,
+        /// Until when it was to be taken.
+        expires: UnixSeconds,
+        /// The verifier's time.
+        now: UnixSeconds,
+    },
     /// Not signed by this site.
     #[error(
         "the signature of this request does not verify under the key of {0}; it was altered on its way, or signed by somebody else"
@@ -187,7 +200,12 @@ impl RequestSignature {
         if now.seconds_since(created).max(created.seconds_since(now)) > MAX_CLOCK_AHEAD {
             return Err(RequestSignatureError::Clock { site, created, now });
         }
-        Ok(())
+        match self.parameters.expires {
+            Some(expires) if expires < now => {
+                Err(RequestSignatureError::Expired { site, expires, now })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -154,7 +154,12 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    match admit(&front, route.as_str(), &mut parts).await {
+    let admitted = match one(&parts.headers, header::HOST.as_str()) {
+        Ok(_) => admit(&front, route.as_str(), &mut parts).await,
+        // RFC 9112, section 3.2: what stands between may have looked at the other one.
+        Err(two) => Err(two),
+    };
+    match admitted {
         Ok(place) => {
             let answer = next.run(Request::from_parts(parts, body)).await;
             // Until the last of it is taken: an answer that nobody reads is in memory.
@@ -288,7 +293,9 @@ fn signer(
         content_digest: digest.as_deref(),
     };
     signature.verify(&request, &key, front.clock.now()).map_err(|error| match &error {
-        RequestSignatureError::Clock { .. } => Refusal::new(Kind::Clock, error.to_string()),
+        RequestSignatureError::Clock { .. } | RequestSignatureError::Expired { .. } => {
+            Refusal::new(Kind::Clock, error.to_string())
+        }
         RequestSignatureError::Invalid(_) => Refusal::sender(error.to_string()),
         _ => Refusal::unauthorised(error.to_string()),
     })?;

@@ -101,6 +101,9 @@ fn a_configuration_file_says_what_flags_say() {
     let refused = refusal(&mut serve());
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("no setting idle_seconds") && said.contains("idle-seconds"), "{said}");
+    // Who asks what there is needs no file for it.
+    let help = serve().arg("--help").output().unwrap();
+    assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--tokens"));
     // What is given counts before the file, also where the file is wrong about it.
     std::fs::write(&file, settings.replace("127.0.0.1:0", "0.0.0.0:1")).unwrap();
     let refused = refusal(&mut serve());

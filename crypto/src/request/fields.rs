@@ -23,6 +23,8 @@ pub(super) struct SignatureParameters {
     list: InnerList,
     pub(super) site: SiteId,
     pub(super) created: UnixSeconds,
+    /// After this moment the signer does not want it to be taken any more.
+    pub(super) expires: Option<UnixSeconds>,
 }
 
 impl SignatureParameters {
@@ -42,7 +44,7 @@ impl SignatureParameters {
             .into_iter()
             .filter_map(|(name, value)| Some((Key::from_string(name.to_owned()).ok()?, value?)));
         let list = InnerList::with_params(items, Parameters::from_iter(fields));
-        Self { list, site: site.clone(), created }
+        Self { list, site: site.clone(), created, expires: None }
     }
 
     /// The names of the components.
@@ -114,16 +116,26 @@ pub(super) fn read(
     }
     let site = parameter(&list, "keyid").and_then(string).ok_or("keyid is the site's name")?;
     let site = site.parse().map_err(|error| format!("keyid: {error}"))?;
-    let created = parameter(&list, "created").and_then(BareItem::as_integer);
-    let created = created.and_then(|created| u64::try_from(i64::from(created)).ok());
-    let created = UnixSeconds(created.ok_or("created is in seconds since 1970")?);
+    let created = seconds(&list, "created")?.ok_or("created is in seconds since 1970")?;
+    let expires = seconds(&list, "expires")?;
     let signature = match signatures.get(&label) {
         Some(ListEntry::Item(item)) => item.bare_item.as_byte_sequence(),
         _ => None,
     };
     let signature = signature.and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
     let signature = signature.ok_or(format!("the signature {label} has 64 bytes"))?;
-    Ok((SignatureParameters { list, site, created }, signature))
+    Ok((SignatureParameters { list, site, created, expires }, signature))
+}
+
+/// A parameter that is a time.
+///
+/// # Errors
+/// In words, for one that is none.
+fn seconds(list: &InnerList, name: &str) -> Result<Option<UnixSeconds>, String> {
+    let Some(item) = parameter(list, name) else { return Ok(None) };
+    let seconds = item.as_integer().and_then(|seconds| u64::try_from(i64::from(seconds)).ok());
+    let seconds = seconds.ok_or_else(|| format!("{name} is in seconds since 1970"))?;
+    Ok(Some(UnixSeconds(seconds)))
 }
 
 fn text(text: &str) -> Option<Text> {
@@ -142,5 +154,5 @@ fn string(item: &BareItem) -> Option<&str> {
 #[cfg(test)]
 pub(super) fn of_list(list: InnerList) -> SignatureParameters {
     let site = SiteId::from_str("nobody").unwrap();
-    SignatureParameters { list, site, created: UnixSeconds(0) }
+    SignatureParameters { list, site, created: UnixSeconds(0), expires: None }
 }

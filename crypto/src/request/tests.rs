@@ -158,3 +158,28 @@ fn what_is_no_signature_of_ours_is_refused_in_words() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+/// RFC 9421, section 2.3: what its signer gave an end is not taken after it.
+#[test]
+fn a_request_is_not_taken_after_its_own_end() {
+    let signed_until = |expires: &str| {
+        let input = format!(
+            r#"("@method" "@path" "@query");created={};expires={expires};keyid="site-1";alg="ed25519";tag="ringfence-v2""#,
+            NOW.0
+        );
+        let fields: Dictionary = Parser::new(&format!("ringfence={input}")).parse().unwrap();
+        let Some(ListEntry::InnerList(list)) = fields.get("ringfence").cloned() else { panic!() };
+        let base = fields::of_list(list).base(|name| parts().component(name)).unwrap();
+        let signature = ed25519_dalek::Signer::sign(&key(1), base.as_bytes()).to_bytes();
+        use base64::Engine;
+        let signature = base64::engine::general_purpose::STANDARD.encode(signature);
+        RequestSignature::parse(&format!("ringfence={input}"), &format!("ringfence=:{signature}:"))
+    };
+    let public = key(1).verifying_key().into();
+    let signed = signed_until(&NOW.after(5).0.to_string()).unwrap();
+    assert_eq!(signed.verify(&parts(), &public, NOW.after(5)), Ok(()));
+    let late = signed.verify(&parts(), &public, NOW.after(6)).unwrap_err();
+    assert!(matches!(late, RequestSignatureError::Expired { .. }), "{late}");
+    let error = signed_until("\"soon\"").unwrap_err().to_string();
+    assert!(error.contains("expires is in seconds since 1970"), "{error}");
+}
