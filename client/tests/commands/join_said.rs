@@ -116,6 +116,12 @@ async fn a_study_is_told_with_times_or_as_json_or_not_at_all() {
     }
     let key = |wait: &Value| [&wait["round"], &wait["state"], &wait["missing"]].map(Value::clone);
     assert!(waits.windows(2).all(|pair| key(pair[0]) != key(pair[1])), "{waits:?}");
+    // What it took part in from the beginning was measured, and after the last round nothing is left.
+    assert_eq!(
+        (said.matches(" left at this pace").count(), of("time_left").len()),
+        (1, 1),
+        "{said}"
+    );
 }
 
 /// A site that left a study for a full disk below its log would take the round with it.
