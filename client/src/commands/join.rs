@@ -183,11 +183,13 @@ impl Join {
             // Elsewhere it stands in a column.
             data: data.summary(&plan.classes).split_whitespace().collect::<Vec<_>>().join(" "),
         });
-        if data.validation.is_empty() {
+        // After the end neither changes anything any more.
+        let is_over = state.done() == plan.rounds;
+        if data.validation.is_empty() && !is_over {
             let text = "this site has no validation images: the common model is not scored after the rounds, and it is the one after the last round in any case".to_owned();
             out.say(&Said::Remark { text });
         }
-        if let Some(count) = at_odds(&site, data.train.len()) {
+        if let Some(count) = at_odds(&site, data.train.len()).filter(|_| !is_over) {
             out.say(&Said::SampleCount { study: count, trained: data.train.len() });
         }
         let (writes, failed) = (Writes::default(), Failed::default());
@@ -251,6 +253,9 @@ impl Join {
         let Participant { site, plan, data, out, .. } = *at_work;
         at_work.meet().await?;
         at_work.acknowledge_again(state).await;
+        if state.done() == plan.rounds {
+            out.say(&Said::AllDone { rounds: plan.rounds });
+        }
         // Whether an earlier process has begun one shows in the rounds that are done, and in the
         // checkpoint.
         let is_begun = state.done() > 0 || state.checkpoint().exists();
