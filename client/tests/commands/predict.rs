@@ -358,7 +358,7 @@ fn a_folder_of_slices_is_predicted_as_through_a_table() {
         std::fs::write(unplaced.join(name), bytes).unwrap();
     }
     let error = predict("unplaced", "unplaced-out").unwrap_err();
-    assert!(error.contains("unplaced: expected ImagePositionPatient, "), "{error}");
+    assert!(error.contains("unplaced: expected ImagePositionPatient (0020,0032), "), "{error}");
     assert!(error.contains("a series are put in order, found none in any of 2 files"), "{error}");
     assert!(error.contains("none of 1 file could be read"), "{error}");
     // A gap is refused as it is there.
