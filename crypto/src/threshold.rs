@@ -220,6 +220,13 @@ impl Threshold {
     pub fn min_sites_floor(&self) -> u16 {
         (self.collusion + 2).max(3)
     }
+
+    /// The contributions that a study of so many sites asks for where its author names no number: two
+    /// thirds of the sites, within floor and ceiling.
+    pub fn usual_min_sites(&self, sites: usize) -> u16 {
+        let most = (2 * sites).div_ceil(3).min(self.min_sites_ceiling(sites));
+        self.min_sites_floor().max(u16::try_from(most).unwrap_or(u16::MAX))
+    }
 }
 
 #[cfg(test)]

@@ -10,12 +10,13 @@
 //! report       what a round showed          fault   what befalls sites on purpose
 //! part         one site's part in it        plain   what the opened sum must be
 //! liar         a site that breaks the protocol, for faults and tests
-//! playable     which faults can be played
+//! playable     which faults can be played      course  whether rounds can end under them
 //! aggregator   the child process
 //! ```
 #![forbid(unsafe_code)]
 
 mod aggregator;
+mod course;
 mod fault;
 mod federation;
 pub mod liar;

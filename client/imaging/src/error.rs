@@ -97,9 +97,7 @@ pub enum Fault {
         format: Format,
     },
     /// More than may be allocated for one file.
-    #[error(
-        "{what}: expected at most {most}, found {found}; crop or divide the file, or raise the limit"
-    )]
+    #[error("{what}: expected at most {most}, found {found}; crop or divide the file")]
     TooLarge {
         /// What is too large.
         what: &'static str,

@@ -58,7 +58,7 @@ pub(crate) fn read(bytes: &[u8], format: Format, options: &ReadOptions) -> Resul
 }
 
 /// Reads a picture as a mask, with its stored values: of a palette the indices, where labels choose
-/// among them.
+/// among them. Of a TIFF in which 0 is white it has those that are shown.
 pub(crate) fn mask(
     bytes: &[u8],
     format: Format,
@@ -96,7 +96,11 @@ pub(crate) fn mask(
     }
     let values = values.into_iter().map(|value| value as u16).collect();
     let mut drawn = shown(format, (width, height), values, orientation, meaning);
-    drawn.spread = format == Format::Png && marks::png_bits(bytes).is_some_and(|bits| bits < 8);
+    if format == Format::Png && marks::png_bits(bytes).is_some_and(|bits| bits < 8) {
+        drawn.counted = " (a grey PNG of fewer than 8 bits counts from 0 to 255)";
+    } else if tags::stores_white_as_0(bytes, format) {
+        drawn.counted = " (a TIFF in which 0 is white counts as it is shown)";
+    }
     Ok(drawn)
 }
 

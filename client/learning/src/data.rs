@@ -42,5 +42,5 @@ pub use own_mask::OwnMask;
 pub use records::record_names;
 pub use ringfence_imaging::{Channels, MaskOptions, ReadOptions, is_series};
 pub use scanner::Scanner;
-pub use stack::{Picture, read_pictures};
+pub use stack::{Picture, Stated, read_pictures};
 pub use table::{ClassNameError, check_class_names};

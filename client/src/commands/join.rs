@@ -7,6 +7,7 @@
 mod contributing;
 mod opened;
 mod output;
+mod pace;
 mod participant;
 mod patience;
 mod report;
@@ -38,6 +39,7 @@ use crate::files::result_folder;
 use crate::ledger_arg::LedgerArg;
 use crate::member::Member;
 use output::{Output, OutputArgs};
+use pace::Pace;
 use participant::{Failed, Participant};
 use patience::is_transient;
 use said::Said;
@@ -181,11 +183,13 @@ impl Join {
             // Elsewhere it stands in a column.
             data: data.summary(&plan.classes).split_whitespace().collect::<Vec<_>>().join(" "),
         });
-        if data.validation.is_empty() {
+        // After the end neither changes anything any more.
+        let is_over = state.done() == plan.rounds;
+        if data.validation.is_empty() && !is_over {
             let text = "this site has no validation images: the common model is not scored after the rounds, and it is the one after the last round in any case".to_owned();
             out.say(&Said::Remark { text });
         }
-        if let Some(count) = at_odds(&site, data.train.len()) {
+        if let Some(count) = at_odds(&site, data.train.len()).filter(|_| !is_over) {
             out.say(&Said::SampleCount { study: count, trained: data.train.len() });
         }
         let (writes, failed) = (Writes::default(), Failed::default());
@@ -249,21 +253,19 @@ impl Join {
         let Participant { site, plan, data, out, .. } = *at_work;
         at_work.meet().await?;
         at_work.acknowledge_again(state).await;
-        // Of a round that an earlier process has begun nobody knows what is left of it: whether it is
-        // one shows in the rounds that are done, and in the checkpoint. It is not counted then.
-        let begun = state.done() > 0 || state.checkpoint().exists();
-        let mut measured = (!begun).then(|| (site.clock().moment(), state.done()));
+        if state.done() == plan.rounds {
+            out.say(&Said::AllDone { rounds: plan.rounds });
+        }
+        // Whether an earlier process has begun one shows in the rounds that are done, and in the
+        // checkpoint.
+        let is_begun = state.done() > 0 || state.checkpoint().exists();
+        let mut pace = Pace::new(site.clock().moment(), is_begun);
         while state.done() < plan.rounds {
-            at_work.round(state).await?;
-            let (left, now) = (plan.rounds - state.done(), site.clock().moment());
-            match measured {
-                None => measured = Some((now, state.done())),
-                Some((started, before)) if left > 0 => {
-                    let left = now.since(started) * left / (state.done() - before).max(1);
-                    let seconds = left.saturating_add(Duration::from_millis(500)).as_secs();
-                    out.say(&Said::TimeLeft { seconds });
-                }
-                Some(_) => {}
+            let took_part = at_work.round(state).await?;
+            let left = plan.rounds - state.done();
+            if let Some(left) = pace.ended(site.clock().moment(), took_part, left) {
+                let seconds = left.saturating_add(Duration::from_millis(500)).as_secs();
+                out.say(&Said::TimeLeft { seconds });
             }
             report::progress(out, &self.out, plan, data, state).await?;
         }

@@ -5,13 +5,13 @@ mod judged;
 mod names;
 mod not_read;
 mod root;
+mod table;
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
-use csv::IntoInnerError;
 use image::{GrayImage, Luma, RgbImage};
 use indicatif::ProgressIterator;
 use ringfence_exit::INCOMPLETE;
@@ -24,7 +24,8 @@ use ringfence_words::counted;
 use crate::files::{empty_folder, write_result};
 use inputs::Inputs;
 use judged::{Judged, inside};
-use not_read::{Faults, reason};
+use not_read::{Faults, list, reason};
+use table::Predictions;
 
 /// Arguments of `ringfence predict`.
 #[derive(Debug, clap::Args)]
@@ -73,9 +74,8 @@ impl Predict {
             println!("{line}");
         }
         let mut judged = Judged::new(plan.task, &plan.classes);
-        let mut table = csv::Writer::from_writer(Vec::new());
-        let cannot = || format!("cannot write {}", self.table_path().display());
-        let (mut count, mut files, mut shares) = (0, 0, Vec::new());
+        let mut table = Predictions::default();
+        let (mut files, mut shares) = (0, Vec::new());
         let mut faults = Faults { lines: inputs.bad_lines.clone(), ..Faults::default() };
         for (number, input) in inputs.files.iter().enumerate().progress() {
             let name = &input.name;
@@ -96,24 +96,8 @@ impl Predict {
                 let prediction = task.prediction(output);
                 let inside = inside(&prediction, picture, plan.side)?;
                 let share = inside.as_ref().map(|inside| share(inside));
-                let truth = judged.add(picture, output, inside.as_deref());
-                let mut columns = vec!["file", "slice", "class"];
-                columns.extend(prediction.values.iter().map(|(name, _)| name.as_str()));
-                let slice = picture.slice.map(|slice| slice.to_string()).unwrap_or_default();
-                let mut fields =
-                    vec![name.clone(), slice, prediction.class.clone().unwrap_or_default()];
-                // A mask's only value is its share, which is counted in the mask that is written.
-                let values = prediction.values.iter().map(|(_, value)| share.unwrap_or(*value));
-                fields.extend(values.map(|value| format!("{value:.4}")));
-                if inputs.has_table {
-                    columns.extend(judged.columns());
-                    fields.extend(truth);
-                }
-                if count == 0 {
-                    table.write_record(columns).with_context(cannot)?;
-                }
-                count += 1;
-                table.write_record(fields).with_context(cannot)?;
+                judged.add(picture, output, inside.as_deref());
+                table.add((number, name), picture, &prediction, share);
                 if let Some(inside) = &inside {
                     shares.extend(share);
                     let stem = stem(name, number, picture.slice);
@@ -121,9 +105,21 @@ impl Predict {
                 }
             }
         }
+        // Most masks of a folder say what is meant, and these are known once all are read.
+        for (place, number, stated) in table.stated() {
+            let Some(input) = inputs.files.get(number) else { continue };
+            if let Some(error) = input.deviating(stated) {
+                judged.leave_out(place);
+                let fault = (input.name.clone(), reason(&input.path, &error));
+                // A volume has one mask, and many slices of it.
+                if faults.masks.last() != Some(&fault) {
+                    faults.masks.push(fault);
+                }
+            }
+        }
+        let count = table.count();
         // With the pictures that it names all there, and not before.
-        let table = table.into_inner().map_err(IntoInnerError::into_error).with_context(cannot)?;
-        write_result(&self.table_path(), &table)?;
+        table.write(&self.table_path(), &inputs, &judged)?;
         let said = faults.write(&self.out)?;
         said.iter().for_each(|line| eprintln!("{line}"));
         let incomplete = faults.summary(&self.out);
@@ -150,7 +146,7 @@ impl Predict {
         }
         let compared = if inputs.has_table { inputs.check_chosen() } else { Ok(()) };
         if inputs.has_table && compared.is_ok() {
-            println!("{}", judged.summary(count, task.as_ref())?);
+            println!("{}", judged.summary(task.as_ref(), &list(&self.out))?);
         }
         if let Some(incomplete) = &incomplete {
             eprintln!("ringfence: {incomplete}");

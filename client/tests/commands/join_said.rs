@@ -116,6 +116,29 @@ async fn a_study_is_told_with_times_or_as_json_or_not_at_all() {
     }
     let key = |wait: &Value| [&wait["round"], &wait["state"], &wait["missing"]].map(Value::clone);
     assert!(waits.windows(2).all(|pair| key(pair[0]) != key(pair[1])), "{waits:?}");
+    // What it took part in from the beginning was measured, and after the last round nothing is left.
+    assert_eq!(
+        (said.matches(" left at this pace").count(), of("time_left").len()),
+        (1, 1),
+        "{said}"
+    );
+
+    // After the end it takes part in nothing, and scores the model on whatever images it is given.
+    let scored = || {
+        let again = joining(folder, url, "a").output().unwrap();
+        assert!(again.status.success(), "{}", text(&again.stderr));
+        let said = text(&again.stdout);
+        assert!(said.contains("all 2 rounds of the study are done, and this site takes"), "{said}");
+        assert!(!said.contains("this site trains") && !said.contains("weights this"), "{said}");
+        assert!(said.contains("written to out-a: model.safetensors"), "{said}");
+        let report = std::fs::read(folder.join("out-a/report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        report["test"].clone()
+    };
+    let own = scored();
+    std::fs::rename(folder.join("images-a"), folder.join("own")).unwrap();
+    std::fs::rename(folder.join("images-b"), folder.join("images-a")).unwrap();
+    assert_ne!(scored(), own);
 }
 
 /// A site that left a study for a full disk below its log would take the round with it.

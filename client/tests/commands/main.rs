@@ -15,6 +15,7 @@ mod outputs;
 mod patients;
 mod policy;
 mod predict;
+mod predict_compared;
 mod predict_inputs;
 mod privacy;
 mod private;

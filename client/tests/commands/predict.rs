@@ -81,14 +81,16 @@ fn masks_of_the_table_are_compared_with_and_not_predicted() {
         (0.4 + 2.0 / 3.0) / 2.0
     );
     assert!(said.contains(&scores), "{said}\n{scores}");
+    let trained = "\n1 of the 3 compared is in the split `train` of labels.csv: of images that a model was trained on, scores say little";
+    assert!(said.contains(trained), "{said}");
     assert_eq!(
         lines(&folder.join("out/predictions.csv")),
         [
-            "file,slice,class,share of pixels,true share of pixels,Dice at own size,\
+            "file,slice,class,share of pixels,split,true share of pixels,Dice at own size,\
              Jaccard at own size",
-            "a.png,,,1.0000,0.2500,0.4000,0.2500",
-            "b.png,,,1.0000,0.5000,0.6667,0.5000",
-            "healthy.png,,,1.0000,0.0000,,",
+            "a.png,,,1.0000,train,0.2500,0.4000,0.2500",
+            "b.png,,,1.0000,test,0.5000,0.6667,0.5000",
+            "healthy.png,,,1.0000,whatever,0.0000,,",
         ]
         .map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>())
     );
@@ -102,7 +104,8 @@ fn masks_of_the_table_are_compared_with_and_not_predicted() {
     let said = partly(folder, &predict);
     assert!(said.contains("3 images of 3 files predicted, 1 file not read"), "{said}");
     assert!(said.contains("ringfence: 1 file not read, 1 mask not compared: each"), "{said}");
-    assert!(said.contains("2 of 3 images have a mask in labels.csv"), "{said}");
+    let compared = "3 of 3 images have a mask in labels.csv, and 2 of them could be compared (why not is in out/not-read.csv): Dice";
+    assert!(said.contains(compared), "{said}");
     let faults = lines(&folder.join("out/not-read.csv"));
     assert_eq!(faults.len(), 3, "{faults:?}");
     assert_eq!(faults[0], ["file", "part", "reason"]);
@@ -272,17 +275,17 @@ fn masks_of_two_labels_in_one_folder_are_refused_unless_one_is_chosen() {
         .unwrap_err();
     for said in [
         "images/masks/c-test.png: ",
-        "found label 2 beside 0",
-        "that of images/masks/a-test.png label 1",
+        "found label 2, as in 2 of 6, and label 1 in 4 (images/masks/a-test.png for one)",
+        "--mask-label (1,2,255 for all of them)",
     ] {
         assert!(error.contains(said), "{said}: {error}");
     }
-    assert!(error.contains("--mask-label 2"), "{error}");
     let predict = ["predict", "--model", "model.safetensors", "images", "--out", "out"];
     let said = partly(folder, &predict);
     assert!(said.contains("6 images of 6 files predicted, 0 files not read"), "{said}");
     assert!(said.contains("ringfence: 2 masks not compared: each"), "{said}");
-    assert!(said.contains("4 of 6 images have a mask in labels.csv"), "{said}");
+    let compared = "6 of 6 images have a mask in labels.csv, and 4 of them could be compared";
+    assert!(said.contains(compared), "{said}");
     let all = [&predict[..], &["--mask-label", "1,2,255"]].concat();
     let said = again(folder, &all).unwrap();
     assert!(said.contains("6 images of 6 files predicted, 0 files not read"), "{said}");
@@ -304,6 +307,9 @@ fn masks_of_two_labels_in_one_folder_are_refused_unless_one_is_chosen() {
     let error = String::from_utf8(output.stderr).unwrap();
     let line = "not compared: 6 files, the first a-test.png: its mask: expected a mask channel below 1, found 3";
     assert!(error.contains(line) && !error.contains("c-test.png"), "{error}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let none = "6 of 6 images have a mask in labels.csv, and none of them could be compared (why not is in out/not-read.csv)\n";
+    assert!(said.contains(none), "{said}");
 }
 
 /// A folder of slices is the volume that a table would name: one order and one scale for all.
@@ -352,8 +358,8 @@ fn a_folder_of_slices_is_predicted_as_through_a_table() {
         std::fs::write(unplaced.join(name), bytes).unwrap();
     }
     let error = predict("unplaced", "unplaced-out").unwrap_err();
-    assert!(error.contains("unplaced: its slice a: "), "{error}");
-    assert!(error.contains("by which the slices of a series are put in order"), "{error}");
+    assert!(error.contains("unplaced: expected ImagePositionPatient (0020,0032), "), "{error}");
+    assert!(error.contains("a series are put in order, found none in any of 2 files"), "{error}");
     assert!(error.contains("none of 1 file could be read"), "{error}");
     // A gap is refused as it is there.
     std::fs::write(series.join("d"), slice(9.0, 1)).unwrap();

@@ -14,6 +14,7 @@ mod disputes;
 mod durable;
 mod equivocation;
 mod federation;
+mod foreseen;
 mod late;
 mod liar;
 mod logs;

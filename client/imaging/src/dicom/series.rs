@@ -44,7 +44,7 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
 
 /// Reads a series and orders its slices by their positions across them.
 pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
-    let mut slices = Vec::new();
+    let (mut parsed_files, mut others) = (Vec::new(), Vec::new());
     let mut left = limits.bytes;
     for path in files(folder)? {
         let file = path.file_name().unwrap_or_default().display().to_string();
@@ -56,12 +56,18 @@ pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
         let found = limits.bytes - left + bytes.len() as u64;
         Fault::limit("bytes of the series", limits.bytes, found)?;
         left -= bytes.len() as u64;
-        only_dicom(&bytes).map_err(within)?;
+        if let Some(found) = other_format(&bytes).map_err(within)? {
+            others.push((file, found));
+            continue;
+        }
         let parsed = File::parse(&bytes, limits).map_err(within)?;
         parsed.check_frames().map_err(within)?;
-        let geometry = place(&parsed).map_err(within)?;
-        slices.push((file, geometry, parsed));
+        one_frame(&parsed).map_err(within)?;
+        parsed_files.push((file, parsed));
     }
+    only_dicom(&others, parsed_files.len())?;
+    let slices = placed(parsed_files)?;
+    one_series(&slices)?;
     let order = order(&slices)?;
     let mut files: Vec<Option<File>> =
         slices.into_iter().map(|(.., parsed)| Some(parsed)).collect();
@@ -71,16 +77,29 @@ pub(super) fn read(folder: &Path, limits: Limits) -> Result<Volume, Fault> {
     Ok(Volume { files: ordered, slices })
 }
 
-/// Refuses a file of another kind.
-fn only_dicom(bytes: &[u8]) -> Result<(), Fault> {
-    let found = match crate::detect::detect(bytes) {
-        Ok(Format::Dicom) => return Ok(()),
-        Ok(format) => format!("{format}"),
-        Err(Fault::Unknown { found }) => found,
-        Err(fault) => return Err(fault),
-    };
+/// What a file is that is no DICOM.
+fn other_format(bytes: &[u8]) -> Result<Option<String>, Fault> {
+    match crate::detect::detect(bytes) {
+        Ok(Format::Dicom) => Ok(None),
+        Ok(format) => Ok(Some(format.to_string())),
+        Err(Fault::Unknown { found }) => Ok(Some(found)),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Refuses files of other kinds, each with what it is. Where they are the most, the slices are told to be
+/// in the wrong place.
+fn only_dicom(others: &[(String, String)], slices: usize) -> Result<(), Fault> {
+    let Some((file, found)) = others.first() else { return Ok(()) };
     let expected = "DICOM slices only in the folder of a series";
-    Err(Fault::volume(expected, found, "take it out of the folder"))
+    if others.len() > slices {
+        let names: Vec<String> = others.iter().map(|(file, _)| file.clone()).collect();
+        let all = others.len() + slices;
+        let found = format!("{found} beside them: {}, of {all} files", some_of(&names));
+        return Err(Fault::volume(expected, found, "put the slices into a folder of their own"));
+    }
+    let fault = Fault::volume(expected, found.as_str(), "take it out of the folder");
+    Err(Fault::Slice { file: file.clone(), fault: Box::new(fault) })
 }
 
 /// Whether a folder holds slices of one volume, whatever else lies there: two slices ([`is_slice`])
@@ -161,35 +180,101 @@ fn series_of(file: &File) -> Result<[Option<String>; 4], Fault> {
     }
 }
 
-/// Where a slice lies. In a series each has to say so, and is alone in its file.
-fn place(file: &File) -> Result<Geometry, Fault> {
+/// A file of a series, by its name, and where it lies.
+type Placed = (String, Geometry, File);
+
+/// A slice of a series is alone in its file.
+fn one_frame(file: &File) -> Result<(), Fault> {
     let found = file.attributes.frames;
     if found > 1 {
         let advice = "name the file itself, or put it into another folder";
         return Err(Fault::volume("one frame a file of a series", found.to_string(), advice));
     }
-    file.geometry.clone().ok_or_else(|| {
-        let wanted =
-            [tags::IMAGE_POSITION_PATIENT, tags::IMAGE_ORIENTATION_PATIENT, tags::PIXEL_SPACING];
-        let [position, orientation, spacing] = wanted.map(name);
-        let expected = format!(
-            "{position}, {orientation} and {spacing}, by which the slices of a series are put in order"
-        );
-        let advice = "export the series with them; files that are no slices of a volume are listed one by one in a labels.csv";
-        Fault::volume(expected, "none", advice)
-    })
+    Ok(())
+}
+
+/// Where the slices lie: in a series each has to say so. Where some do and others do not, the fewer are
+/// named: a radiograph beside a series, or the other way round.
+fn placed(files: Vec<(String, File)>) -> Result<Vec<Placed>, Fault> {
+    let of = |has_place: bool| {
+        let files = files.iter().filter(move |(_, file)| file.geometry.is_some() == has_place);
+        files.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    let (with, without) = (of(true), of(false));
+    if without.is_empty() {
+        let placed = |(name, file): (String, File)| Some((name, file.geometry.clone()?, file));
+        return Ok(files.into_iter().filter_map(placed).collect());
+    }
+    let wanted =
+        [tags::IMAGE_POSITION_PATIENT, tags::IMAGE_ORIENTATION_PATIENT, tags::PIXEL_SPACING];
+    let [position, orientation, spacing] = wanted.map(name);
+    let place = format!("{position}, {orientation} and {spacing}");
+    let expected = format!("{place} in each, by which the slices of a series are put in order");
+    let all = files.len();
+    let (found, advice) = match (with.len(), without.len()) {
+        (0, 1) => (format!("none in {}", without.concat()), EXPORT_WITH_PLACE),
+        (0, _) => (format!("none in any of {all} files"), EXPORT_WITH_PLACE),
+        (some, none) if some < none => (
+            format!("them only in {}, of {all} files", some_of(&with)),
+            "put the slices of a series into a folder of their own; files that are no slices of a volume are listed one by one in a labels.csv",
+        ),
+        _ => (
+            format!("none in {}, of {all} files", some_of(&without)),
+            "take out what is no slice of the series, or export it with them",
+        ),
+    };
+    Err(Fault::volume(expected, found, advice))
+}
+
+const EXPORT_WITH_PLACE: &str = "export the series with them; files that are no slices of a volume are listed one by one in a labels.csv";
+
+/// Files by name: a few of them, and how many more there are.
+fn some_of(names: &[String]) -> String {
+    let (named, more) = names.split_at(names.len().min(3));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", named.join(", "))
+}
+
+/// Refuses files that cannot be slices of one volume. Those are named that differ from the most.
+fn one_series(slices: &[Placed]) -> Result<(), Fault> {
+    let mut groups = Vec::<(&Placed, Vec<&str>)>::new();
+    for slice in slices {
+        let (name, here, file) = slice;
+        let mut like = None;
+        for (place, ((_, there, first), _)) in groups.iter().enumerate() {
+            if difference(first, there, file, here)?.is_none() {
+                like = Some(place);
+                break;
+            }
+        }
+        match like.and_then(|place| groups.get_mut(place)) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((slice, vec![name])),
+        }
+    }
+    // Of as many the first.
+    let most = groups.iter().rev().max_by_key(|(_, names)| names.len());
+    let Some(((first, there, one), most)) = most else { return Err(Fault::Empty) };
+    let others = groups.iter().filter(|((other, ..), _)| other != first);
+    let Some(((file, here, other), names)) = others.min_by_key(|(_, names)| names.len()) else {
+        return Ok(());
+    };
+    let what = difference(one, there, other, here)?.unwrap_or_default();
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let found = if most.len() == names.len() {
+        format!("{first} and {file}, which differ in {what}")
+    } else {
+        let (named, like) = (some_of(&names), most.len());
+        let differ = if names.len() == 1 { "differs" } else { "differ" };
+        format!("{named}, which {differ} from {like} files ({first} for one) in {what}")
+    };
+    let advice = "put each series into a folder of its own";
+    Err(Fault::volume("slices of one series in a folder", found, advice))
 }
 
 /// The order of the slices along their normal, of a volume without gaps.
-fn order(slices: &[(String, Geometry, File)]) -> Result<Vec<usize>, Fault> {
-    let Some((first, there, one)) = slices.first() else { return Err(Fault::Empty) };
-    for (file, here, other) in slices {
-        if let Some(what) = difference(one, there, other, here)? {
-            let found = format!("{first} and {file}, which differ in {what}");
-            let advice = "put each series into a folder of its own";
-            return Err(Fault::volume("slices of one series in a folder", found, advice));
-        }
-    }
+fn order(slices: &[Placed]) -> Result<Vec<usize>, Fault> {
+    let Some((_, there, _)) = slices.first() else { return Err(Fault::Empty) };
     let origin = |index: usize| {
         let geometry = slices.get(index).map(|(_, geometry, _)| geometry);
         geometry.and_then(|geometry| geometry.origins.first().copied()).unwrap_or_default()

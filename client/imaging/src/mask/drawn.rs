@@ -21,8 +21,8 @@ pub(crate) struct Drawn {
     /// Whether rows and columns run otherwise than they are stored, as the header of a NIfTI file says
     /// or as is usual where it says nothing.
     pub(crate) turned: bool,
-    /// Whether a grey PNG of fewer than 8 bits was spread over 0 to 255.
-    pub(crate) spread: bool,
+    /// What is said beside values that do not stand so in the file; empty of those that do.
+    pub(crate) counted: &'static str,
     /// Which image each slice was drawn on, where DICOM says so; else empty.
     pub(crate) sources: Vec<Vec<Source>>,
     /// Every image that it was drawn on, also those without anything inside.
@@ -79,7 +79,7 @@ impl Drawn {
             sources: Vec::new(),
             covered: BTreeSet::new(),
             parts: Vec::new(),
-            spread: false,
+            counted: "",
             sparse: false,
         }
     }

@@ -6,9 +6,6 @@ use crate::error::Fault;
 /// How many levels a refusal names.
 const NAMED: usize = 6;
 
-/// What is said beside the values of a mask that do not stand so in its file.
-const SPREAD: &str = " (a grey PNG of fewer than 8 bits counts from 0 to 255)";
-
 /// How far a label may lie off after a slope and an intercept.
 const ROUNDING: f32 = 1e-3;
 
@@ -58,9 +55,8 @@ pub(super) fn decide(mut drawn: Drawn, labels: &[u32]) -> Result<Decided, Fault>
         by_levels(&drawn)?
     };
     let holds_none = !drawn.slices.iter().flatten().any(|value| is_inside.holds(*value));
-    let spread = if drawn.spread { SPREAD } else { "" };
     let without_chosen =
-        (!labels.is_empty() && holds_none).then(|| named(&levels(&drawn.slices)) + spread);
+        (!labels.is_empty() && holds_none).then(|| named(&levels(&drawn.slices)) + drawn.counted);
     for value in drawn.slices.iter_mut().flatten() {
         *value = f32::from(is_inside.holds(*value));
     }
@@ -110,7 +106,7 @@ fn by_levels(drawn: &Drawn) -> Result<(Inside, Option<u32>), Fault> {
         }
         (None, None) => {}
     }
-    let mut found = named(&levels);
+    let mut found = named(&levels) + drawn.counted;
     if let Some((slope, intercept)) = drawn.rescale {
         found += &format!(", stored with a slope of {slope} and an intercept of {intercept}");
     }

@@ -32,7 +32,7 @@ fn one_space(image: &Stack, there: bool, mask: &Drawn) -> Result<(), Fault> {
     if mask.format == Format::Nifti && image.info.format != Format::Nifti && !there && mask.turned {
         let expected = "rows and columns that run as its image's, which does not say where it lies";
         let found = "a NIfTI file whose header turns them".to_string();
-        return Err(Fault::mask(expected, found, "save the mask as PNG"));
+        return Err(Fault::mask(expected, found, without_place(image)));
     }
     let here = mask.geometry.is_some();
     let formats = [image.info.format, mask.format];
@@ -42,7 +42,27 @@ fn one_space(image: &Stack, there: bool, mask: &Drawn) -> Result<(), Fault> {
     }
     let expected = "the same kind: both or neither say where they lie in the patient";
     let found = format!("that only the {} does", if there { "image" } else { "mask" });
-    Err(Fault::mask(expected, found, "save both with the same header"))
+    let advice = match (image.info.format, there) {
+        (Format::Nifti, _) if mask.format == Format::Nifti => {
+            "save the mask with the header of its image"
+        }
+        (Format::Nifti, _) => "save the mask as NIfTI with the header of its image",
+        (_, true) => {
+            "save the mask with the place of its image in its header (sform), as a converter of DICOM to NIfTI writes it"
+        }
+        (_, false) => without_place(image),
+    };
+    Err(Fault::mask(expected, found, advice))
+}
+
+/// What to do about a mask in NIfTI of an image that has no place in the patient, and never gets one: a
+/// radiograph, a photograph.
+fn without_place(image: &Stack) -> &'static str {
+    if image.info.slices == 1 {
+        "save the mask as PNG, with the pixels as the image shows them"
+    } else {
+        "save the mask of each slice as PNG, with the pixels as the image shows them, and name one in each slice's line"
+    }
 }
 
 /// The slices of a series are ordered by where they lie. Frames of a mask without a place may run

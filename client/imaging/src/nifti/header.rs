@@ -107,7 +107,7 @@ fn first(bytes: &[u8]) -> Result<Header, Fault> {
             ),
             pixdim,
             shape,
-        ),
+        )?,
     })
 }
 
@@ -185,21 +185,30 @@ fn offset(offset: f64, length: usize) -> Result<u64, Fault> {
     }
 }
 
-/// `sform`, else `qform`, else none. A matrix of zeros, or one that holds what is no number, says
-/// nothing, whatever its code.
+/// `sform`, else `qform`, else none. A matrix or a quaternion of zeros, or one that holds what is no
+/// number, says nothing, whatever its code. The sides of a voxel, `pixdim`, are used with a quaternion
+/// alone.
+///
+/// # Errors
+/// [`Fault::Value`] where a quaternion says how the axes run, and a side that it is scaled by is no
+/// number: the voxels are placed, and nobody knows where.
 fn affine(
     sform: (i32, [[f64; 4]; 3]),
-    qform: (i32, [f64; 3], [f64; 3]),
+    (code, quaternion, offset): (i32, [f64; 3], [f64; 3]),
     pixdim: [f64; 4],
     shape: [usize; 3],
-) -> Option<Affine> {
+) -> Result<Option<Affine>, Fault> {
     let stored = (sform.0 > 0).then(|| Affine::of_rows(sform.1));
-    let turned = || {
-        let (code, quaternion, offset) = qform;
-        (code > 0).then(|| Affine::of_quaternion(quaternion, offset, pixdim))
-    };
-    let sound = |affine: Affine| affine.sound(shape);
-    stored.and_then(sound).or_else(|| turned().and_then(sound))
+    let stored = stored.and_then(|affine| affine.sound(shape));
+    if stored.is_some() || code <= 0 {
+        return Ok(stored);
+    }
+    if Affine::of_quaternion(quaternion, offset, [1.0; 4]).sound(shape).is_some() {
+        for (index, side) in pixdim.into_iter().enumerate() {
+            finite(&format!("pixdim[{index}]"), side)?;
+        }
+    }
+    Ok(Affine::of_quaternion(quaternion, offset, pixdim).sound(shape))
 }
 
 /// A NIfTI-2 header, whose fields stand at the offsets of `nifti2.h` (nifti.nimh.nih.gov).
@@ -264,7 +273,7 @@ impl<'a> Second<'a> {
                 (self.int(344), three(352), three(376)),
                 [104, 112, 120, 128].map(|at| self.double(at)),
                 shape,
-            ),
+            )?,
         })
     }
 }

@@ -16,6 +16,8 @@ use crate::format::Format;
 /// Bits of a byte from the last to the first, and from the first to the last (TIFF 6.0, section 8).
 const FILL_ORDER: u16 = 266;
 const ORIENTATION: u16 = 274;
+/// Which of a grey TIFF's values is white: 0 where this is 0 (TIFF 6.0, section 8).
+const PHOTOMETRIC: u16 = 262;
 /// The segment of a JPEG that may hold EXIF data, and how these start there.
 const APP1: u8 = 0xe1;
 const EXIF: &[u8] = b"Exif\0\0";
@@ -97,6 +99,12 @@ pub(super) fn check_fill_order(bytes: &[u8], format: Format) -> Result<(), Fault
         }),
         Some(found) => Err(refuse(format!("expected 1 or 2, found {found}"))),
     }
+}
+
+/// Whether a file is a TIFF whose 0 is white, which decoders turn round.
+pub(super) fn stores_white_as_0(bytes: &[u8], format: Format) -> bool {
+    let tiff = Tiff::new(bytes).filter(|_| format == Format::Tiff);
+    tiff.is_some_and(|tiff| tiff.number(PHOTOMETRIC) == Ok(Some(0)))
 }
 
 /// The EXIF data of a JPEG. Data that do not fit into one segment are continued in the next.

@@ -185,6 +185,45 @@ fn a_mask_in_nifti_lies_on_a_picture_only_as_it_is_stored() {
         for image in [&picture, &radiograph] {
             let error = on(image, rows).unwrap_err();
             assert!(error.contains("a NIfTI file whose header turns them"), "{error}");
+            assert!(
+                error.ends_with("save the mask as PNG, with the pixels as the image shows them")
+            );
         }
+    }
+    // A radiograph has no place that a header could repeat.
+    let error = on(&radiograph, along(-1.0, -1.0)).unwrap_err();
+    let advice =
+        "found that only the mask does; save the mask as PNG, with the pixels as the image";
+    assert!(error.contains(advice), "{error}");
+}
+
+/// What helps depends on which of the two is what.
+#[test]
+fn the_advice_on_a_mask_without_the_place_of_its_image_fits_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (order, flips) = AS_STORED;
+    let place = || stored(rotation(0.0, 0.0), order, flips, [0.0; 3]);
+    let nowhere = Nifti { rows: None, ..place() };
+    std::fs::write(at("placed.nii"), place().bytes()).unwrap();
+    std::fs::write(at("nowhere.nii"), nowhere.bytes()).unwrap();
+    let mut frames = make::Dicom::new(make::EXPLICIT, 3, 4, (8, 8));
+    frames.text(0x0028, 0x0008, b"IS", "5").octets(&[0; 60]);
+    std::fs::write(at("frames.dcm"), frames.bytes()).unwrap();
+    let mut slice = make::Dicom::new(make::EXPLICIT, 3, 4, (8, 8));
+    slice.octets(&[0; 12]).decimals(0x0020, 0x0032, &[0.0; 3]).decimals(0x0028, 0x0030, &[1.0; 2]);
+    slice.decimals(0x0020, 0x0037, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    std::fs::write(at("slice.dcm"), slice.bytes()).unwrap();
+    for (image, mask, advice) in [
+        ("placed.nii", "nowhere.nii", "save the mask with the header of its image"),
+        ("nowhere.nii", "placed.nii", "save the mask with the header of its image"),
+        ("placed.nii", "frames.dcm", "save the mask as NIfTI with the header of its image"),
+        ("nowhere.nii", "slice.dcm", "save the mask as NIfTI with the header of its image"),
+        ("slice.dcm", "nowhere.nii", "save the mask with the place of its image in its header"),
+        ("frames.dcm", "placed.nii", "save the mask of each slice as PNG"),
+    ] {
+        let error = crate::masks::masked(&at(image), &at(mask), &MaskOptions::default());
+        let error = error.unwrap_err();
+        assert!(error.contains(&format!("; {advice}")), "{image}, {mask}: {error}");
     }
 }

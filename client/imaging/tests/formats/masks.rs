@@ -191,6 +191,35 @@ fn a_mask_without_the_label_that_is_chosen_says_what_it_holds() {
     assert_eq!(of(png(disc(0)), &labels(&[1])).as_deref(), Some("the value 0"));
 }
 
+/// A TIFF may store white as 0. Its labels are the values that it shows, as of other pictures, and not
+/// those that it stores.
+#[test]
+fn labels_of_a_tiff_in_which_0_is_white_are_the_values_that_it_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let of = |(width, bits): (u16, u16), strip: &[u8], options: &MaskOptions| {
+        let size = ImageBuffer::from_pixel(width.into(), 1, Luma([9_u8]));
+        std::fs::write(at("image"), png(size)).unwrap();
+        let tags = [(256, width), (257, 1), (258, bits), (259, 1), (262, 0)];
+        std::fs::write(at("mask"), make::tiff(&tags, (274, 3, 1, [0, 1, 0, 0]), 1, strip)).unwrap();
+        masked(&at("image"), &at("mask"), options)
+    };
+    let (any, bytes) = (MaskOptions::default(), (4, 8));
+    let stored = [0, 255, 254, 0];
+    assert_eq!(of(bytes, &stored, &labels(&[255])).unwrap(), [1.0, 0.0, 0.0, 1.0]);
+    assert_eq!(of(bytes, &stored, &labels(&[1])).unwrap(), [0.0, 0.0, 1.0, 0.0]);
+    assert_eq!(of(bytes, &stored, &labels(&[254])).unwrap(), [0.0; 4]);
+    let error = of(bytes, &stored, &any).unwrap_err();
+    let values = "the values 0, 1, 255 (a TIFF in which 0 is white counts as it is shown)";
+    assert!(error.contains(values) && error.contains("--mask-label"), "{error}");
+    // What is shown as white is inside.
+    assert_eq!(of(bytes, &[0, 255, 255, 0], &any).unwrap(), [1.0, 0.0, 0.0, 1.0]);
+    assert_eq!(of((8, 1), &[0b0111_1101], &any).unwrap()[..2], [1.0, 0.0]);
+    assert_eq!(of((8, 1), &[0b0111_1101], &labels(&[1])).unwrap()[..2], [1.0, 0.0]);
+    let (deep, words) = ((2, 16), [0, 0, 0xff, 0xff]);
+    assert_eq!(of(deep, &words, &labels(&[65535])).unwrap(), [1.0, 0.0]);
+}
+
 #[test]
 fn two_levels_are_read_in_every_picture() {
     let rgb = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Rgb([u8::from(inside(x, y)) * 255; 3]));

@@ -171,6 +171,47 @@ fn header_fields_that_are_no_numbers_are_refused_by_name() {
     assert!(error.contains("header field vox_offset"), "{error}");
 }
 
+/// A quaternion says how the axes run, and the sides of a voxel how far: without them nobody knows where
+/// the voxels lie, and the image would be shown as if it said nothing.
+#[test]
+fn sides_of_voxels_that_are_no_numbers_are_refused_where_they_are_used() {
+    for second in [false, true] {
+        // A quarter turn about the long axis.
+        let half = std::f32::consts::FRAC_1_SQRT_2;
+        let of = |quaternion: [f32; 3], sides: [f32; 4], rows: Option<[[f32; 3]; 3]>| {
+            let mut bytes = Nifti { second, rows, ..whole_again() }.bytes();
+            let mut put = |at: usize, value: f32| match second {
+                true => bytes[at..at + 8].copy_from_slice(&f64::from(value).to_le_bytes()),
+                false => bytes[at..at + 4].copy_from_slice(&value.to_le_bytes()),
+            };
+            let (width, pixdim, quatern) = if second { (8, 104, 352) } else { (4, 76, 256) };
+            (0..).zip(sides).for_each(|(at, side)| put(pixdim + width * at, side));
+            (0..).zip(quaternion).for_each(|(at, part)| put(quatern + width * at, part));
+            bytes[if second { 344 } else { 252 }] = 1;
+            decode(&bytes, &ReadOptions::default()).map_err(|error| error.to_string())
+        };
+        let turned = [0.0, 0.0, half];
+        let sides = [1.0, 2.0, 3.0, 4.0];
+        assert!(of(turned, sides, None).unwrap().geometry.is_some());
+        for index in 0..4 {
+            for value in [f32::NAN, f32::INFINITY] {
+                let mut broken = sides;
+                broken[index] = value;
+                let error = of(turned, broken, None).unwrap_err();
+                let expected = format!("header field pixdim[{index}]: expected a number, found");
+                assert!(error.contains(&expected), "{error}");
+                // Of no use: the matrix says all, or the quaternion nothing.
+                let rows = Some([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]);
+                assert!(of(turned, broken, rows).unwrap().geometry.is_some());
+                assert_eq!(of([f32::NAN; 3], broken, None).unwrap().geometry, None);
+            }
+        }
+        // Zeros place nothing.
+        assert_eq!(of(turned, [0.0; 4], None).unwrap().geometry, None);
+        assert_eq!(of([f32::NAN; 3], sides, None).unwrap().geometry, None);
+    }
+}
+
 #[test]
 fn what_is_damaged_or_too_large_is_refused() {
     let whole = Nifti::counting(&[4, 4, 4], INT16, false, |index| index as i16);

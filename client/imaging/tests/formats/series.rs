@@ -127,7 +127,7 @@ fn a_folder_with_two_slices_of_a_series_is_one_image() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &[without("p"), without("p")]);
     let error = stored(folder.path(), Slices::All).unwrap_err();
-    assert!(error.contains("its slice 0.dcm: ") && error.contains("put in order"), "{error}");
+    assert!(error.contains("put in order, found none in any of 2 files; export"), "{error}");
 }
 
 #[test]
@@ -228,6 +228,56 @@ fn slices_of_one_series_that_are_read_one_by_one_are_told_where_they_are_not_sca
     assert_eq!(found(&[deep(0.0, 7), deep(2.5, 9)], &window), None);
 }
 
+/// Whichever is read first: what differs from the most is what somebody has to look at.
+#[test]
+fn of_mixed_folders_the_files_that_differ_are_named() {
+    let of = |files: &[(&str, Dicom)]| {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, file) in files {
+            std::fs::write(folder.path().join(name), file.bytes()).unwrap();
+        }
+        stored(folder.path(), Slices::All).unwrap_err()
+    };
+    let series = |height: u8, uid: &str| {
+        let mut file = slice(f64::from(height), height);
+        file.text(0x0020, 0x000e, b"UI", uid);
+        file
+    };
+    let most = |file: &str| format!("which differs from 3 files ({file} for one) in SeriesInst");
+    for (odd, first) in [("a", "b"), ("c", "a"), ("d", "a")] {
+        let names = ["a", "b", "c", "d"].into_iter().zip(0..);
+        let uid = |name: &str| if name == odd { "1.6" } else { "1.5" };
+        let files: Vec<_> = names.map(|(name, height)| (name, series(height, uid(name)))).collect();
+        let error = of(&files);
+        assert!(error.contains(&format!("found {odd}, {}", most(first))), "{error}");
+    }
+    let error = of(&[("a", series(0, "1.5")), ("b", series(1, "1.6"))]);
+    assert!(error.contains("found a and b, which differ in SeriesInstanceUID"), "{error}");
+
+    // Views that lie nowhere, beside two slices: it is the slices that are in the wrong place.
+    let mut view = Dicom::new(make::EXPLICIT, 2, 2, (8, 8));
+    view.octets(&[5; 4]);
+    let placed = [("s1", slice(0.0, 1)), ("s2", slice(1.0, 2))];
+    let views = |count: usize| {
+        ["v1", "v2", "v3", "v4", "v5"].map(|name| (name, view.clone()))[..count].to_vec()
+    };
+    let error = of(&[&placed[..], &views(5)].concat());
+    assert!(error.contains("found them only in s1, s2, of 7 files; put the slices"), "{error}");
+    let error = of(&[&placed[..], &views(1)].concat());
+    assert!(error.contains("found none in v1, of 3 files; take out what is no slice"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    placed.iter().for_each(|(name, file)| {
+        std::fs::write(folder.path().join(name), file.bytes()).unwrap();
+    });
+    let picture = make::picture(&image::GrayImage::new(2, 2).into(), image::ImageFormat::Png);
+    for name in ["a.png", "b.png", "c.png", "d.png"] {
+        std::fs::write(folder.path().join(name), &picture).unwrap();
+    }
+    let error = stored(folder.path(), Slices::All).unwrap_err();
+    let expected = "found PNG beside them: a.png, b.png, c.png and 1 more, of 6 files; put the";
+    assert!(error.contains(expected), "{error}");
+}
+
 /// What is done to one slice.
 type Change<'a> = &'a dyn Fn(&mut Dicom);
 
@@ -265,7 +315,7 @@ fn what_is_no_single_volume_is_refused() {
         ),
         (&|file| _ = file.word(0x0028, 0x0010, 1), "their size"),
         (&|file| _ = file.text(0x0028, 0x0004, b"CS", "MONOCHROME1"), "PhotometricInterpretation"),
-        (&|file| _ = file.text(0x0020, 0x0032, b"DS", ""), "its slice 2.dcm: expected Image"),
+        (&|file| _ = file.text(0x0020, 0x0032, b"DS", ""), "found none in 2.dcm, of 4 files"),
         (&|file| _ = file.text(0x0028, 0x0008, b"IS", "2").octets(&[0; 8]), "one frame a file"),
     ];
     for (change, reason) in cases {

@@ -145,16 +145,24 @@ pub enum DataError {
         found: usize,
     },
     /// Masks of one folder that have one label each, and not the same.
-    #[error("{}: expected the same label as in the other masks, found label {other_label} beside 0, and in that of {} label {label} (1 and white are the same); say which label is inside by --mask-label, as in --mask-label {other_label}, or name both", other.display(), path.display())]
+    #[error("{}: expected the same label beside 0 as in the other masks (1 and white are the same), found label {label}, as in {masks} of {all}, and label {other_label} in {other_masks} ({} for one); {}", path.display(), other.display(), labels_advice(labels))]
     MaskLabels {
-        /// A mask.
+        /// A mask that deviates from the most.
         path: PathBuf,
-        /// Its only label beside 0; white is 1.
+        /// Its only label beside 0.
         label: u32,
-        /// Another mask.
+        /// How many masks have it.
+        masks: usize,
+        /// A mask of those that most are like.
         other: PathBuf,
         /// Its only label beside 0.
         other_label: u32,
+        /// How many masks have it.
+        other_masks: usize,
+        /// How many masks have one label.
+        all: usize,
+        /// All labels that stand in them.
+        labels: Vec<u32>,
     },
     /// Labels are chosen of which none stands in any mask.
     #[error("{}: expected a label that --mask-label chooses in at least one of the masks, found none, but {found} in this one; choose among the values that the masks hold", path.display())]
@@ -460,6 +468,15 @@ fn columns(names: &[String]) -> String {
         [] => "no column".to_string(),
         names => quoted(names),
     }
+}
+
+/// How to say what is inside of masks that hold these labels.
+fn labels_advice(labels: &[u32]) -> String {
+    let all: Vec<String> = labels.iter().map(u32::to_string).collect();
+    format!(
+        "correct the masks that deviate, or say which labels are inside by --mask-label ({} for all of them)",
+        all.join(",")
+    )
 }
 
 fn quoted(names: &[String]) -> String {

@@ -42,7 +42,7 @@ pub(super) fn table_of(folder: &Path) -> Result<Option<PathBuf>, DataError> {
 /// A row that names a volume and no slice gives a sample for each slice that is asked for.
 pub(super) fn load(folder: &Path, options: &DataOptions) -> Result<Dataset, DataError> {
     let path = table_of(folder)?.unwrap_or_else(|| folder.join(TABLE));
-    let Table { rows, bad_slices, classes, unused_columns, names_patients } =
+    let Table { rows, bad_slices, classes, unused_columns, names_patients, .. } =
         table::read(&path, options)?;
     if let Some(bad) = bad_slices.into_iter().next() {
         return Err(bad.error);

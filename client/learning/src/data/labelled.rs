@@ -8,7 +8,7 @@ use super::folder::table_of;
 use super::heeded::Use;
 use super::mask_labels::MaskLabels;
 use super::options::DataOptions;
-use super::stack::{Picture, expand, read_rows};
+use super::stack::{Picture, Stated, expand, read_rows};
 use super::table::{self, BadSlice, Place, Row, Table};
 use crate::task::TaskName;
 
@@ -22,6 +22,8 @@ pub struct LabelledFolder {
     /// The files of lines whose slice is no number, each with what is wrong: no slice is read for
     /// these.
     pub bad_lines: Vec<(String, DataError)>,
+    /// Whether the table has a column `split`.
+    pub names_splits: bool,
     places: BTreeSet<Place>,
     masks: BTreeSet<Place>,
 }
@@ -38,8 +40,8 @@ pub struct LabelledImage {
 }
 
 impl LabelledFolder {
-    /// Reads the table of a folder as it is read for training; `None` where there is none. Sites and
-    /// splits mean nothing here. Labels are kept for classification and masks for segmentation: what
+    /// Reads the table of a folder as it is read for training; `None` where there is none. Sites mean
+    /// nothing here, and splits are taken down as they are written. Labels are kept for classification and masks for segmentation: what
     /// the task does not learn is not read.
     ///
     /// # Errors
@@ -51,7 +53,8 @@ impl LabelledFolder {
     ) -> Result<Option<Self>, DataError> {
         let Some(table) = table_of(folder)? else { return Ok(None) };
         let options = DataOptions { ignore_split: true, ..options.clone() };
-        let Table { rows, bad_slices, mut unused_columns, .. } = table::read(&table, &options)?;
+        let Table { rows, bad_slices, mut unused_columns, names_splits, .. } =
+            table::read(&table, &options)?;
         // Others divide data, which nobody asks of a model in use.
         unused_columns.retain(|column| !table::is_known(column));
         table::check_images(&table, &rows)?;
@@ -83,7 +86,7 @@ impl LabelledFolder {
             masks.extend(mask.map(|mask| Place::of(&folder.join(mask))));
             bad_lines.push((file, error));
         }
-        Ok(Some(Self { images, unused_columns, bad_lines, places, masks }))
+        Ok(Some(Self { images, unused_columns, bad_lines, names_splits, places, masks }))
     }
 
     /// Whether the table names this file or folder as an image.
@@ -118,6 +121,14 @@ impl LabelledImage {
     /// [`DataError::NoMaskLabel`] with a mask and its values.
     pub fn check_chosen(&self) -> Result<(), DataError> {
         self.labels.check_chosen()
+    }
+
+    /// Why the mask of one of its pictures means something else than most masks of its folder, if it
+    /// does. To be asked when all images of the folder are read: the first alone says nothing of it.
+    #[must_use]
+    pub fn deviating(&self, stated: &Stated) -> Option<DataError> {
+        let (mask, label) = (stated.mask.as_ref()?, stated.only_label?);
+        self.labels.deviating(mask, label)
     }
 
     /// Reads what the table names of the file, with labels or masks: the slices that have a line, or
@@ -157,9 +168,6 @@ impl LabelledImage {
                 }
             }
         }
-        if let Err(fault) = self.labels.check() {
-            labelled.forget_masks(fault);
-        }
         Ok(labelled)
     }
 }
@@ -173,16 +181,4 @@ pub struct Labelled {
     pub masks: Vec<DataError>,
     /// Lines that name slices which it does not have.
     pub lines: Vec<DataError>,
-}
-
-impl Labelled {
-    /// Takes the masks away, where there are any.
-    fn forget_masks(&mut self, fault: DataError) {
-        let samples = self.pictures.iter_mut().map(|picture| &mut picture.sample);
-        let mut masked = samples.filter(|sample| sample.mask.is_some()).peekable();
-        if masked.peek().is_some() {
-            self.masks.push(fault);
-        }
-        masked.for_each(|sample| (sample.mask, sample.own_mask) = (None, None));
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use ringfence_imaging::{
@@ -116,14 +116,17 @@ pub(super) fn read_rows(
         row.mask.iter().for_each(|mask| by_mask.entry(mask).or_default().push(place));
     }
     let mut masks: Vec<Option<Vec<f32>>> = vec![None; rows.len()];
+    let mut only_labels: Vec<Option<u32>> = vec![None; rows.len()];
     for (mask, places) in by_mask {
         let path = folder.join(mask);
         match read_mask_of(&path, &with_planes(&image, &places), options) {
             Ok(mask) => {
                 labels.note(&path, &mask);
                 for (place, plane) in places.into_iter().zip(mask.planes) {
-                    if let Some(mask) = masks.get_mut(place) {
-                        *mask = Some(plane);
+                    if let (Some(of), Some(label)) =
+                        (masks.get_mut(place), only_labels.get_mut(place))
+                    {
+                        (*of, *label) = (Some(plane), mask.only_label);
                     }
                 }
             }
@@ -132,7 +135,8 @@ pub(super) fn read_rows(
     }
     let size = (image.width, image.height);
     let is_volume = image.info.slices > 1;
-    let picture = |((row, plane), mask): ((&&Row, Plane), Option<Vec<f32>>)| {
+    let picture = |((row, plane), (mask, only_label)): ((&&Row, Plane), (_, Option<u32>))| {
+        let mask: Option<Vec<f32>> = mask;
         let slice = if is_volume { format!("#{}", plane.index) } else { String::new() };
         let sample = Sample {
             name: format!("{}{slice}", row.file),
@@ -142,8 +146,14 @@ pub(super) fn read_rows(
             own_mask: mask.as_ref().map(|mask| OwnMask::new(size, mask)),
             mask: mask.map(|mask| raster::square_mask(&mask, size, options.side)),
         };
-        Picture::of(plane, size, is_volume, sample)
+        let stated = Stated {
+            split: row.said_split.clone(),
+            mask: row.mask.as_ref().map(|mask| folder.join(mask)),
+            only_label,
+        };
+        Picture { stated, ..Picture::of(plane, size, is_volume, sample) }
     };
+    let masks = masks.into_iter().zip(only_labels);
     Ok(rows.iter().zip(image.planes).zip(masks).map(picture).collect())
 }
 
@@ -203,12 +213,26 @@ pub struct Picture {
     pub height: usize,
     /// Values in `[0, 1]`, row-major; in colour all of red, then green, then blue.
     pub values: Vec<f32>,
+    /// What its line in a table says beside that.
+    pub stated: Stated,
+}
+
+/// What a line of a table says of an image, beside label and mask themselves. Nothing where no table
+/// names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// The field `split` as it is written, whether it is a split or not; none where it is empty.
+    pub split: Option<String>,
+    /// The file of its mask, also of one that could not be read.
+    pub mask: Option<PathBuf>,
+    /// The one label beside 0 that was taken for inside in that mask, where none was chosen.
+    pub only_label: Option<u32>,
 }
 
 impl Picture {
     fn of(plane: Plane, (width, height): (usize, usize), is_volume: bool, sample: Sample) -> Self {
         let slice = is_volume.then_some(plane.index);
-        Self { sample, slice, width, height, values: plane.values }
+        Self { sample, slice, width, height, values: plane.values, stated: Stated::default() }
     }
 }
 

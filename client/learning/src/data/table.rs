@@ -41,6 +41,8 @@ pub(super) struct Row {
     pub(super) line: u64,
     /// The image's path as this line spells it.
     pub(super) written: String,
+    /// What stands in the column `split`, whatever it is and also where splits are ignored.
+    pub(super) said_split: Option<String>,
 }
 
 impl Row {
@@ -69,6 +71,8 @@ pub(super) struct Table {
     pub(super) unused_columns: Vec<String>,
     /// Whether a column names patients.
     pub(super) names_patients: bool,
+    /// Whether there is a column for splits.
+    pub(super) names_splits: bool,
 }
 
 /// Reads the table at `path`.
@@ -102,14 +106,16 @@ pub(super) fn read(path: &Path, options: &DataOptions) -> Result<Table, DataErro
     let classes = Classes::of(&columns, &lines, &options.classes)?;
     let rows = lines.into_iter().zip(written).map(|(line, written)| {
         let label = classes.number(&columns, &line)?;
-        let Line { number, file, slice, mask, item, .. } = line;
-        Ok(Row { file, slice: slice?, mask, item: Item { label, ..item }, line: number, written })
+        let Line { number, file, slice, mask, said_split, item, .. } = line;
+        let (slice, item) = (slice?, Item { label, ..item });
+        Ok(Row { file, slice, mask, item, line: number, written, said_split })
     });
     let rows = rows.collect::<Result<Vec<Row>, DataError>>()?;
     check::series(path, &rows)?;
     let names_patients = columns.group.is_some_and(|(name, _)| name == "patient");
+    let names_splits = columns.said_split.is_some();
     let (classes, unused_columns) = (classes.names, columns.unused);
-    Ok(Table { rows, bad_slices, classes, unused_columns, names_patients })
+    Ok(Table { rows, bad_slices, classes, unused_columns, names_patients, names_splits })
 }
 
 /// Gives every file one spelling, the first, and answers with those that were written: a volume in

@@ -65,8 +65,9 @@ impl Participant<'_> {
         self.patiently(|| self.site.compare_ledger_with_log()).await
     }
 
-    /// One round: this site trains while it answers as key holder, where it is one.
-    pub(super) async fn round(&self, state: &mut State) -> anyhow::Result<()> {
+    /// One round: this site trains while it answers as key holder, where it is one. Whether its
+    /// contribution came in time to a round that was opened: such a round takes as long as others will.
+    pub(super) async fn round(&self, state: &mut State) -> anyhow::Result<bool> {
         let round = state.next();
         self.site.check_unspent(round, state.model())?;
         self.out.say(&Said::RoundBegun { round, rounds: self.plan.rounds });
@@ -94,9 +95,10 @@ impl Participant<'_> {
             };
             let opening = self.opened(round, base, (known, opened));
             let ((), own) = tokio::try_join!(opening, own)?;
-            self.patiently(|| self.take_part(round, state.model(), &own))
-                .await
-                .map_err(anyhow::Error::from)
+            let is_trained = matches!(own, Own::Trained(_));
+            let (end, sealing) =
+                self.patiently(|| self.take_part(round, state.model(), &own)).await?;
+            anyhow::Ok((end, sealing, is_trained))
         };
         let duty = async {
             // No word comes when the round cannot be opened: there is nothing to hold then.
@@ -104,11 +106,13 @@ impl Participant<'_> {
                 self.hold(round).await;
             }
         };
-        let (end, sealing) = tokio::select! {
+        let (end, sealing, is_trained) = tokio::select! {
             biased;
             ended = self.both(round, part, duty) => ended?,
             never = self.attend() => match never {},
         };
+        // One that was trained and came too late has none.
+        let took_part = is_trained && sealing.is_some();
         if let Some(sealing) = sealing {
             report::record_sealing(self.out, state, round, &sealing)?;
         }
@@ -116,6 +120,7 @@ impl Participant<'_> {
             RoundEnd::Aborted(abort) => {
                 self.out.say(&Said::Aborted(&abort));
                 state.aborted()?;
+                return Ok(false);
             }
             RoundEnd::Done(mut done) => {
                 if let Some(reason) = &done.left_out {
@@ -132,7 +137,7 @@ impl Participant<'_> {
                 self.acknowledge(done, state).await?;
             }
         }
-        Ok(())
+        Ok(took_part)
     }
 
     /// Ends when this site's own part in a round and its duty as key holder have: the others depend on

@@ -50,6 +50,8 @@ pub(super) enum Said<'a> {
     Validation(&'a Entry),
     /// How long the rest takes at this pace.
     TimeLeft { seconds: u64 },
+    /// The study's rounds were done before: what is left is to score the model.
+    AllDone { rounds: u32 },
     /// No mean is in the model.
     Untrained,
     /// How a final model does.
@@ -145,6 +147,10 @@ impl fmt::Display for Said<'_> {
             Self::TimeLeft { seconds } => {
                 write!(f, "{} left at this pace", duration(Duration::from_secs(*seconds)))
             }
+            Self::AllDone { rounds } => write!(
+                f,
+                "all {rounds} rounds of the study are done, and this site takes part in nothing any more: the common model is scored on these images, and the results are written anew"
+            ),
             Self::Untrained => f.write_str(
                 "no round changed the model: it is the untrained one that the study began with",
             ),

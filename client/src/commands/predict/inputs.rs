@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use ringfence_learning::data::{
-    Labelled, LabelledFolder, LabelledImage, Use, check_heeded, is_series, read_pictures,
+    Labelled, LabelledFolder, LabelledImage, Stated, Use, check_heeded, is_series, read_pictures,
 };
 use ringfence_learning::{DataError, DataOptions, TaskName};
 use ringfence_words::{counted, listed};
@@ -35,6 +35,11 @@ impl Input {
         }
     }
 
+    /// Why the mask of one of its images means something else than most masks of its folder, if it does.
+    pub(super) fn deviating(&self, stated: &Stated) -> Option<DataError> {
+        self.labelled.as_ref()?.deviating(stated)
+    }
+
     fn uses(&self) -> Vec<Use> {
         match &self.labelled {
             Some(image) => image.uses().collect(),
@@ -50,9 +55,10 @@ pub(super) struct Inputs {
     pub(super) files: Vec<Input>,
     /// Files whose lines in a table name a slice that is no number, each with what is wrong.
     pub(super) bad_lines: Vec<(String, String)>,
-    /// Whether there is a table, and whether one names masks.
+    /// Whether there is a table, and whether one names masks, and splits.
     pub(super) has_table: bool,
     pub(super) has_masks: bool,
+    pub(super) has_splits: bool,
     /// Columns of tables that mean nothing here.
     unused_columns: BTreeSet<String>,
     /// How many files were left aside: masks of tables, and what else tables do not name.
@@ -203,6 +209,7 @@ impl Inputs {
         };
         self.has_table = true;
         self.has_masks |= table.has_masks();
+        self.has_splits |= table.names_splits;
         self.unused_columns.extend(table.unused_columns.iter().cloned());
         self.leave_aside(path, &table, &mut BTreeSet::new())?;
         let bad_lines = table.bad_lines.iter().map(|(file, error)| {

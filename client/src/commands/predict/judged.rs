@@ -1,6 +1,8 @@
 //! How good predictions are, where a table says what is true.
 
-use ringfence_learning::data::Picture;
+use std::path::Path;
+
+use ringfence_learning::data::{Picture, Split};
 use ringfence_learning::task::{
     DICE_AT_OWN_SIZE, JACCARD_AT_OWN_SIZE, Overlap, Prediction, inside_at_own_size,
 };
@@ -21,32 +23,40 @@ pub(super) fn inside(
 }
 
 /// Predictions beside what is true, image by image. Of each image with a class its numbers are kept,
-/// of masks four counts in all and the sum of their Dice coefficients.
+/// of masks four counts.
 #[derive(Debug)]
 pub(super) struct Judged {
     task: TaskName,
     /// The classes by name, as the model has them.
     classes: Vec<String>,
-    /// Images whose truth is known.
-    count: usize,
-    overlap: Overlap,
-    /// Sum and number of the Dice coefficients of the images that have one.
-    dice: (f64, usize),
+    images: Vec<Image>,
     samples: Vec<Sample>,
     logits: Vec<Vec<f32>>,
 }
 
+/// One image.
+#[derive(Debug)]
+struct Image {
+    /// What is true of it; `None` where nobody says, or it cannot be compared.
+    truth: Option<Truth>,
+    /// Whether the table says what is true of it.
+    is_labelled: bool,
+    /// Whether the table has it in the split for training.
+    is_of_training: bool,
+}
+
+#[derive(Debug)]
+struct Truth {
+    /// The fields of [`Judged::columns`].
+    fields: Vec<String>,
+    /// Of masks.
+    overlap: Option<Overlap>,
+}
+
 impl Judged {
     pub(super) fn new(task: TaskName, classes: &[String]) -> Self {
-        Self {
-            task,
-            classes: classes.to_vec(),
-            count: 0,
-            overlap: Overlap::default(),
-            dice: (0.0, 0),
-            samples: Vec::new(),
-            logits: Vec::new(),
-        }
+        let (images, samples, logits) = (Vec::new(), Vec::new(), Vec::new());
+        Self { task, classes: classes.to_vec(), images, samples, logits }
     }
 
     /// The columns of `predictions.csv` that hold what is true of an image and how good its
@@ -60,61 +70,96 @@ impl Judged {
         }
     }
 
-    /// Counts an image, and gives the fields of these columns: empty where its truth is unknown, or
-    /// a score undefined, as Dice is where nothing is inside.
-    pub(super) fn add(
-        &mut self,
-        picture: &Picture,
-        logits: &[f32],
-        inside: Option<&[bool]>,
-    ) -> Vec<String> {
-        let sample = &picture.sample;
-        let fields = match self.task {
+    /// Counts an image.
+    pub(super) fn add(&mut self, picture: &Picture, logits: &[f32], inside: Option<&[bool]>) {
+        let (sample, stated) = (&picture.sample, &picture.stated);
+        let truth = match self.task {
             TaskName::Segmentation => inside.zip(sample.own_mask.as_ref()).map(|(inside, mask)| {
                 let overlap = Overlap::of(mask.pixels().zip(inside.iter().copied()));
-                self.overlap.add(overlap);
-                let mut scores = vec![String::new(); 2];
-                if overlap.one_class().is_none() {
-                    self.dice = (self.dice.0 + overlap.dice(), self.dice.1 + 1);
-                    scores = [overlap.dice(), overlap.jaccard()].map(number).to_vec();
-                }
-                [vec![number(mask.share_inside())], scores].concat()
+                // Dice is undefined where nothing is inside.
+                let scores = match overlap.one_class() {
+                    None => [overlap.dice(), overlap.jaccard()].map(number),
+                    Some(_) => [String::new(), String::new()],
+                };
+                let fields = [vec![number(mask.share_inside())], scores.to_vec()].concat();
+                Truth { fields, overlap: Some(overlap) }
             }),
             TaskName::Classification => sample.label.map(|label| {
                 self.samples.push(Sample { image: Vec::new(), mask: None, ..sample.clone() });
                 self.logits.push(logits.to_vec());
-                vec![self.classes.get(label as usize).cloned().unwrap_or_default()]
+                let fields = vec![self.classes.get(label as usize).cloned().unwrap_or_default()];
+                Truth { fields, overlap: None }
             }),
         };
-        self.count += usize::from(fields.is_some());
-        fields.unwrap_or_else(|| vec![String::new(); self.columns().len()])
+        let is_labelled = truth.is_some() || stated.mask.is_some();
+        let split = stated.split.as_deref().unwrap_or_default();
+        let is_of_training = split.eq_ignore_ascii_case(Split::Train.name());
+        self.images.push(Image { truth, is_labelled, is_of_training });
     }
 
-    /// The scores over all images whose truth is known, and of how many of all predicted ones it is.
-    pub(super) fn summary(&self, predicted: usize, task: &dyn Task) -> Result<String, LearnError> {
-        let truth = match self.task {
-            TaskName::Segmentation => "a mask",
-            TaskName::Classification => "a label",
-        };
-        let have = if predicted == 1 { "has" } else { "have" };
-        let images = counted(predicted as u64, "image");
-        let known = format!("{} of {images} {have} {truth} in labels.csv", self.count);
-        if self.count == 0 {
-            return Ok(known);
+    /// Takes the truth away from an image, counted from 0, whose mask means something else than others.
+    pub(super) fn leave_out(&mut self, number: usize) {
+        if let Some(image) = self.images.get_mut(number) {
+            image.truth = None;
         }
+    }
+
+    /// The fields of [`Self::columns`] of an image, counted from 0: empty where its truth is unknown, or
+    /// a score undefined.
+    pub(super) fn fields(&self, number: usize) -> Vec<String> {
+        let truth = self.images.get(number).and_then(|image| image.truth.as_ref());
+        truth.map_or_else(|| vec![String::new(); self.columns().len()], |of| of.fields.clone())
+    }
+
+    /// The scores over all images that were compared, and of how many of all predicted ones it is; what
+    /// keeps others from it, and what the scores are worth. `list` is the table with the reasons.
+    pub(super) fn summary(&self, task: &dyn Task, list: &Path) -> Result<String, LearnError> {
+        let truth = match self.task {
+            TaskName::Segmentation => "mask",
+            TaskName::Classification => "label",
+        };
+        let count = |is: fn(&Image) -> bool| self.images.iter().filter(|image| is(image)).count();
+        let (labelled, compared) =
+            (count(|image| image.is_labelled), count(|image| image.truth.is_some()));
+        let have = if self.images.len() == 1 { "has" } else { "have" };
+        let images = counted(self.images.len() as u64, "image");
+        let mut said = format!("{labelled} of {images} {have} a {truth} in labels.csv");
+        if compared < labelled {
+            let of_these = match compared {
+                0 => "none of them could be compared".to_owned(),
+                _ => format!("{compared} of them could be compared"),
+            };
+            said += &format!(", and {of_these} (why not is in {})", list.display());
+        }
+        if compared == 0 {
+            return Ok(said);
+        }
+        let overlaps = || self.images.iter().filter_map(|image| image.truth.as_ref()?.overlap);
         let scores = match self.task {
-            TaskName::Segmentation => self.overlap.scores_at_own_size(),
+            TaskName::Segmentation => {
+                let mut all = Overlap::default();
+                overlaps().for_each(|overlap| all.add(overlap));
+                all.scores_at_own_size()
+            }
             TaskName::Classification => task.scores(&self.samples, &self.logits)?,
         };
+        said += &format!(": {}", line(&scores.pairs(), scores.one_class()));
         // A large lesion counts for more in all pixels together than in the mean of the images.
-        let mean = match self.dice {
-            (_, 0) => String::new(),
-            (sum, count) => {
-                let images = counted(count as u64, "image");
-                format!("; mean {DICE_AT_OWN_SIZE} of {images} {:.3}", sum / count as f64)
-            }
-        };
-        Ok(format!("{known}: {}{mean}", line(&scores.pairs(), scores.one_class())))
+        let dice = overlaps().filter(|overlap| overlap.one_class().is_none());
+        let dice: Vec<f64> = dice.map(|overlap| overlap.dice()).collect();
+        if !dice.is_empty() {
+            let images = counted(dice.len() as u64, "image");
+            let mean = dice.iter().sum::<f64>() / dice.len() as f64;
+            said += &format!("; mean {DICE_AT_OWN_SIZE} of {images} {mean:.3}");
+        }
+        let trained = count(|image| image.truth.is_some() && image.is_of_training);
+        if trained > 0 {
+            let is = if trained == 1 { "is" } else { "are" };
+            said += &format!(
+                "\n{trained} of the {compared} compared {is} in the split `train` of labels.csv: of images that a model was trained on, scores say little (predictions.csv has each image's split)"
+            );
+        }
+        Ok(said)
     }
 }
 

@@ -75,7 +75,8 @@ impl Faults {
     }
 }
 
-fn list(folder: &Path) -> PathBuf {
+/// The table of all of them in the folder of results.
+pub(super) fn list(folder: &Path) -> PathBuf {
     folder.join("not-read.csv")
 }
 
@@ -88,6 +89,10 @@ pub(super) fn reason(path: &Path, error: &DataError) -> String {
         return format!("its mask: {}", error.fault);
     }
     let text = error.to_string();
+    if let DataError::MaskLabels { path: mask, .. } = error {
+        let text = text.strip_prefix(&format!("{}: ", mask.display())).unwrap_or(&text);
+        return format!("its mask: {text}");
+    }
     text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
 }
 

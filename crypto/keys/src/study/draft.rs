@@ -131,10 +131,7 @@ impl StudyDraft {
             Some(threshold) => threshold,
             None => Threshold::recommended(sites).map_err(StudyError::from)?,
         };
-        let two_thirds = (2 * sites).div_ceil(3) as u16;
-        let most = threshold.min_sites_ceiling(sites);
-        let most = two_thirds.min(u16::try_from(most).unwrap_or(u16::MAX));
-        let min_sites = self.min_sites.unwrap_or(threshold.min_sites_floor().max(most));
+        let min_sites = self.min_sites.unwrap_or_else(|| threshold.usual_min_sites(sites));
         // The largest magnitude of the noise that a site adds to a quantized value.
         let noise_bound = match privacy {
             PrivacyPolicy::SiteLevel(policy) => {

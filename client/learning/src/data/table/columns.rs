@@ -40,6 +40,8 @@ pub(super) struct Columns {
     pub(super) site: Option<usize>,
     pub(super) mask: Option<usize>,
     pub(super) split: Option<usize>,
+    /// The same column, also where splits are ignored.
+    pub(super) said_split: Option<usize>,
     pub(super) group: Option<(&'static str, usize)>,
     /// Names of the columns that are not used, as written.
     pub(super) unused: Vec<String>,
@@ -109,6 +111,7 @@ impl Columns {
             site: at("site"),
             mask,
             split: at("split").filter(|_| !options.ignore_split),
+            said_split: at("split"),
             group,
             unused: unused.cloned().collect(),
             decimal_comma: sheet.delimiter != b',',

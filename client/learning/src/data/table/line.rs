@@ -21,6 +21,8 @@ pub(super) struct Line {
     pub(super) mask: Option<String>,
     pub(super) label: Option<String>,
     pub(super) label_name: Option<String>,
+    /// What stands in the column `split`, whatever it is.
+    pub(super) said_split: Option<String>,
     pub(super) item: Item,
 }
 
@@ -54,6 +56,7 @@ impl Line {
             mask: fields.optional("mask", columns.mask)?,
             label,
             label_name: fields.optional("label_name", columns.label_name)?,
+            said_split: fields.said_split(),
             item: Item { site: site.transpose()?, group, split, label: None },
             file,
         })
@@ -104,6 +107,12 @@ impl Fields<'_> {
             "test" => Ok(Split::Test),
             _ => Err(self.error("split", "train, val, validation or test", &field)),
         }
+    }
+
+    /// The field `split` as it is written.
+    fn said_split(&self) -> Option<String> {
+        let field = self.columns.said_split.and_then(|at| self.record.fields.get(at))?;
+        (!field.is_empty()).then(|| field.to_owned())
     }
 
     fn slice(&self) -> Result<Option<usize>, DataError> {
