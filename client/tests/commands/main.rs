@@ -6,6 +6,7 @@
     reason = "the lints' exception for tests does not reach the helper functions"
 )]
 
+mod by_hand;
 mod cli;
 mod demo;
 mod join;
