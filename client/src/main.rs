@@ -2,6 +2,7 @@
 
 mod commands;
 mod files;
+mod identity;
 mod ledger_arg;
 mod member;
 

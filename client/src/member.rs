@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_site::by_hand::{BY_HAND, Mailbox};
 use ringfence_site::transport::{Transport, Way};
 use ringfence_site::{Membership, Site};
 
-use crate::files::{read_identity, read_study, read_token};
+use crate::files::{read_study, read_token};
+use crate::identity::{IdentityArg, from_environment, read_identity};
 
 /// Seconds that a step waits for others unless told.
 const PATIENCE: u64 = 600;
@@ -22,9 +23,8 @@ pub(crate) struct Own {
     /// The study file, signed by all.
     #[arg(long, default_value = "study.json")]
     study: PathBuf,
-    /// The site's secret identity file.
-    #[arg(long)]
-    identity: PathBuf,
+    #[command(flatten)]
+    identity: IdentityArg,
     /// Folder for this site's durable state; never share it between sites.
     #[arg(long)]
     state: PathBuf,
@@ -63,9 +63,10 @@ pub(crate) struct Server {
 
 /// Who reads of a study: a site of it, or whoever the aggregator's operator gave a token.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(crate) struct Reader {
-    /// Read as a site: its secret identity file.
+    /// Read as a site: its secret identity file; the environment variable RINGFENCE_IDENTITY holds its
+    /// text where none may lie.
     #[arg(long)]
     identity: Option<PathBuf>,
     /// Read as an auditor or administrator: the file with the token.
@@ -80,7 +81,12 @@ impl Reader {
         Ok(match (&self.identity, &self.token_file) {
             (Some(identity), _) => transport.of_site(Arc::new(read_identity(identity)?)),
             (None, Some(token)) => transport.with_token(read_token(token)?),
-            (None, None) => transport,
+            (None, None) => {
+                let identity = from_environment()?.context(
+                    "give --identity FILE to read as a site of the study, or --token-file FILE to read as an auditor or administrator",
+                )?;
+                transport.of_site(Arc::new(identity))
+            }
         })
     }
 }
@@ -129,7 +135,7 @@ impl Member {
         }
         Ok(Site::open(Membership {
             study: read_study(&self.own.study)?,
-            identity: read_identity(&self.own.identity)?,
+            identity: self.own.identity.read()?,
             state: self.own.state.clone(),
             transport: self.server.connect(clock.clone())?,
             patience,
@@ -149,7 +155,7 @@ impl Own {
         patience: Duration,
     ) -> anyhow::Result<(Site, Arc<Mailbox>)> {
         let study = read_study(&self.study)?;
-        let identity = read_identity(&self.identity)?;
+        let identity = self.identity.read()?;
         let mailbox = Mailbox::new(&self.state, &study.study, &identity, clock.clone());
         let mailbox = Arc::new(mailbox);
         let transport = Transport::by_hand(Arc::clone(&mailbox), clock.clone())?;

@@ -13,6 +13,7 @@ mod join;
 mod join_said;
 mod ledger;
 mod outputs;
+mod passphrase;
 mod patients;
 mod policy;
 mod predict;

@@ -8,7 +8,8 @@ use ringfence_clock::Clock;
 use ringfence_site::by_hand::Carrier;
 use ringfence_words::counted;
 
-use crate::files::{Replacing, read_identity, read_public};
+use crate::files::{Replacing, read_public};
+use crate::identity::read_identity;
 use crate::member::{Own, Server};
 
 /// Seconds of a day.
