@@ -2,7 +2,7 @@
 """The OpenAPI document, used as strangers use it: by a generated client, and by a fuzzer.
 
 A client that `openapi-python-client` makes from docs/openapi.json completes a contribution whose
-files `ringfence bundle export` has made; the round goes on to its mean. Then schemathesis sends what
+files `ringfence bundle contribution` has made; the round goes on to its mean. Then schemathesis sends what
 the document allows and what it does not, as nobody, as an auditor and as a site: no answer may be a
 5xx, or another one than the document says.
 
@@ -89,7 +89,7 @@ def at(study, site, *command):
 
 
 def contribute(folder, url, name):
-    """The generated client sends what `ringfence bundle export` has written; its receipt's header."""
+    """The generated client sends what `ringfence bundle contribution` has written; its receipt's header."""
     from sign_request import Signer
 
     run("openapi-python-client", "generate", "--path", DOCUMENT, "--output-path",
@@ -151,7 +151,7 @@ def inside(folder):
             base = ["--base", "model.safetensors"]
             at(made, "a", "open", *base)
             own = [*base, "--update", "a/update.safetensors"]
-            print(at(made, "a", "bundle", "export", *own, "--out", "bundle").strip())
+            print(at(made, "a", "bundle", "contribution", *own, "--out", "bundle").strip())
             header = contribute(folder, url, name)
             if f"receipt for contribution {header}" not in at(made, "a", "contribute", *own):
                 raise SystemExit("the receipt is of another contribution")

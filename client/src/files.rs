@@ -8,13 +8,13 @@ use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::{RosterEntry, SignedStudy, Study};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
 use ringfence_durable::{Readers, place, text};
-use ringfence_keys::identity::Identity;
+use ringfence_keys::identity::{Identity, is_locked};
 use ringfence_site::model;
 use ringfence_weights::Weights;
 use zeroize::Zeroizing;
 
 /// Most bytes of a secret file.
-const MAX_SECRET: usize = 4096;
+pub(crate) const MAX_SECRET: usize = 4096;
 
 /// Reads a text file of at most `limit` bytes as people's editors leave it. It may be secret.
 pub(crate) fn read_text(path: &Path, limit: usize) -> anyhow::Result<Zeroizing<String>> {
@@ -91,18 +91,12 @@ pub(crate) fn read_study(path: &Path) -> anyhow::Result<SignedStudy> {
     SignedStudy::parse(text.as_bytes()).with_context(|| path.display().to_string())
 }
 
-/// Reads a secret identity file.
-pub(crate) fn read_identity(path: &Path) -> anyhow::Result<Identity> {
-    let text = read_text(path, MAX_SECRET)?;
-    Identity::from_file(&text).with_context(|| path.display().to_string())
-}
-
 /// Reads a public site file.
 pub(crate) fn read_public(path: &Path) -> anyhow::Result<RosterEntry> {
     let text = read_text(path, MAX_MESSAGE)?;
     let at = || path.display().to_string();
     // What it holds is not shown.
-    let is_secret = Identity::from_file(&text).is_ok();
+    let is_secret = Identity::from_file(&text).is_ok() || is_locked(&text);
     ensure!(
         !is_secret,
         "{}: expected a public site file (SITE.public.json), got a secret identity; give the one beside it, and this one to nobody",

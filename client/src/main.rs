@@ -2,6 +2,7 @@
 
 mod commands;
 mod files;
+mod identity;
 mod ledger_arg;
 mod member;
 mod results_arg;
@@ -13,6 +14,8 @@ use clap::{Parser, Subcommand};
 use ringfence_durable::advice_on_room;
 use ringfence_exit::{end_on_lost_output, failure};
 use ringfence_options::retired::Anything;
+use ringfence_site::SiteError;
+use ringfence_site::transport::TransportError;
 use tokio::runtime::Runtime;
 
 use commands::{
@@ -55,7 +58,7 @@ enum Action {
     Open(open::Open),
     /// Encrypt an update and send it to the open round.
     Contribute(contribute::Contribute),
-    /// Write what would be sent to files instead of sending it.
+    /// Take part by files that somebody carries, from a machine without a network.
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
     /// Answer as key holder: review, endorse, open.
@@ -128,8 +131,24 @@ fn main() -> ExitCode {
         ended
     });
     ended.unwrap_or_else(|error| {
+        if let Some(word) = by_hand(&error) {
+            // A step by hand ends where the files end: it has not failed.
+            println!("{word}");
+            return ExitCode::SUCCESS;
+        }
         eprintln!("ringfence: {}", failure(error.as_ref(), advice_on_room));
         ExitCode::FAILURE
+    })
+}
+
+/// What to do next, where a site without a network has done what it can for now.
+fn by_hand(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|error| {
+        let error = match error.downcast_ref::<SiteError>() {
+            Some(SiteError::Transport(error)) => Some(error),
+            _ => error.downcast_ref::<TransportError>(),
+        };
+        error.filter(|error| error.is_by_hand()).map(ToString::to_string)
     })
 }
 

@@ -4,28 +4,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
+use ringfence_site::by_hand::{BY_HAND, Mailbox};
 use ringfence_site::transport::{Transport, Way};
 use ringfence_site::{Membership, Site};
 
-use crate::files::{read_identity, read_study, read_token};
+use crate::files::{read_study, read_token};
+use crate::identity::{IdentityArg, from_environment, read_identity};
 
 /// Seconds that a step waits for others unless told.
 const PATIENCE: u64 = 600;
 
-/// Which site in which study, and where.
+/// Which site in which study.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Member {
+pub(crate) struct Own {
     /// The study file, signed by all.
     #[arg(long, default_value = "study.json")]
     study: PathBuf,
-    /// The site's secret identity file.
-    #[arg(long)]
-    identity: PathBuf,
+    #[command(flatten)]
+    identity: IdentityArg,
     /// Folder for this site's durable state; never share it between sites.
     #[arg(long)]
     state: PathBuf,
+}
+
+/// Which site in which study, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Member {
+    #[command(flatten)]
+    own: Own,
     #[command(flatten)]
     server: Server,
     /// Seconds to wait for others in each step, beyond the time that the study gives it: 600 unless
@@ -37,7 +46,8 @@ pub(crate) struct Member {
 /// Where the aggregator is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Server {
-    /// URL of the aggregator: https:// or, on this machine, http://, with a host and perhaps a port.
+    /// URL of the aggregator: https:// or, on this machine, http://, with a host and perhaps a port; or
+    /// `by-hand`, at a site without a network (`ringfence bundle`).
     /// The proxy that HTTPS_PROXY, ALL_PROXY and NO_PROXY name is used, to loopback none. No redirect
     /// is followed.
     #[arg(long, env = "RINGFENCE_SERVER")]
@@ -53,9 +63,10 @@ pub(crate) struct Server {
 
 /// Who reads of a study: a site of it, or whoever the aggregator's operator gave a token.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(crate) struct Reader {
-    /// Read as a site: its secret identity file.
+    /// Read as a site: its secret identity file; the environment variable RINGFENCE_IDENTITY holds its
+    /// text where none may lie.
     #[arg(long)]
     identity: Option<PathBuf>,
     /// Read as an auditor or administrator: the file with the token.
@@ -70,7 +81,12 @@ impl Reader {
         Ok(match (&self.identity, &self.token_file) {
             (Some(identity), _) => transport.of_site(Arc::new(read_identity(identity)?)),
             (None, Some(token)) => transport.with_token(read_token(token)?),
-            (None, None) => transport,
+            (None, None) => {
+                let identity = from_environment()?.context(
+                    "give --identity FILE to read as a site of the study, or --token-file FILE to read as an auditor or administrator",
+                )?;
+                transport.of_site(Arc::new(identity))
+            }
         })
     }
 }
@@ -79,6 +95,10 @@ impl Server {
     /// The connection to it.
     pub(crate) fn connect(&self, clock: Clock) -> anyhow::Result<Transport> {
         let Self { server, ca, allow_plain_http } = self;
+        ensure!(
+            server != BY_HAND,
+            "--server {BY_HAND}: this command asks the aggregator itself; run it where there is a network, with the aggregator's URL"
+        );
         let way = Way { allow_plain_http: *allow_plain_http, ca: ca.clone() };
         Ok(Transport::by(server, &way, clock)?)
     }
@@ -87,7 +107,7 @@ impl Server {
 impl Member {
     /// Folder of the site's durable state.
     pub(crate) fn state(&self) -> &Path {
-        &self.state
+        &self.own.state
     }
 
     /// Opens the site; what happens in its rounds is printed to standard error, with times.
@@ -109,14 +129,39 @@ impl Member {
     /// As for [`Member::open`].
     pub(crate) fn open_for(&self, patience: u64) -> anyhow::Result<Site> {
         let clock = Clock::system();
+        let patience = Duration::from_secs(self.patience.unwrap_or(patience));
+        if self.server.server == BY_HAND {
+            return Ok(self.own.by_hand(clock, patience)?.0);
+        }
         Ok(Site::open(Membership {
-            study: read_study(&self.study)?,
-            identity: read_identity(&self.identity)?,
-            state: self.state.clone(),
+            study: read_study(&self.own.study)?,
+            identity: self.own.identity.read()?,
+            state: self.own.state.clone(),
             transport: self.server.connect(clock.clone())?,
-            patience: Duration::from_secs(self.patience.unwrap_or(patience)),
+            patience,
             clock,
         })?)
+    }
+}
+
+impl Own {
+    /// Opens the site with its mailbox in the aggregator's place.
+    ///
+    /// # Errors
+    /// When a file is wrong, the study unsigned, or the state in use.
+    pub(crate) fn by_hand(
+        &self,
+        clock: Clock,
+        patience: Duration,
+    ) -> anyhow::Result<(Site, Arc<Mailbox>)> {
+        let study = read_study(&self.study)?;
+        let identity = self.identity.read()?;
+        let mailbox = Mailbox::new(&self.state, &study.study, &identity, clock.clone());
+        let mailbox = Arc::new(mailbox);
+        let transport = Transport::by_hand(Arc::clone(&mailbox), clock.clone())?;
+        let state = self.state.clone();
+        let site = Site::open(Membership { study, identity, state, transport, patience, clock })?;
+        Ok((site, mailbox))
     }
 }
 

@@ -28,6 +28,10 @@ pub const SIGNATURE_INPUT: &str = "signature-input";
 /// The header with the signature.
 pub const SIGNATURE: &str = "signature";
 
+/// The header with a site's permit, the JSON of a signed
+/// [`CarrierPermit`](crate::statement::CarrierPermit), where the key that it names has signed.
+pub const PERMIT: &str = "ringfence-permit";
+
 /// What these signatures are for; those of other applications are not looked at.
 pub const TAG: &str = "ringfence-v2";
 

@@ -3,6 +3,7 @@
 #![warn(clippy::indexing_slicing, reason = "statements come from strangers")]
 
 mod acknowledgement;
+mod carrier_permit;
 mod certificate;
 mod check_key;
 mod closing;
@@ -31,6 +32,7 @@ mod training;
 mod weighting;
 
 pub use acknowledgement::{Acknowledgement, Outcome};
+pub use carrier_permit::{CarrierPermit, MAX_PERMIT_SECONDS, PermitError};
 pub use certificate::{Certificate, CertificateError, Endorsement};
 pub use check_key::CheckKeySeals;
 pub use closing::{Closing, ClosingError, Excluded, ExclusionReason, Included, SetView};

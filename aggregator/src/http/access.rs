@@ -18,10 +18,12 @@ use http_body::{Frame, SizeHint};
 use ringfence_clock::Clock;
 use ringfence_crypto::id::{SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::request::{
-    CONTENT_DIGEST, ContentDigest, RequestParts, RequestSignature, RequestSignatureError,
+    CONTENT_DIGEST, ContentDigest, PERMIT, RequestParts, RequestSignature, RequestSignatureError,
     SIGNATURE, SIGNATURE_INPUT,
 };
-use ringfence_crypto::signature::PublicKey;
+use ringfence_crypto::signature::{PublicKey, Signed};
+use ringfence_crypto::statement::{CarrierPermit, PermitError};
+use ringfence_crypto::wire::json;
 
 use crate::auth::{Holder, Role};
 use crate::core::incoming::Digested;
@@ -236,7 +238,7 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
         (_, None) => {}
     }
     let live = front.studies.study(study)?;
-    let (site, signature) = signer(front, parts, |site| {
+    let (site, signature) = signer(front, parts, study, |site| {
         live.served.study.site(site).map(|member| member.signature_key)
     })?;
     if let Own(name) = access {
@@ -272,6 +274,7 @@ impl<S: Sync> FromRequestParts<S> for SignedAt {
 fn signer(
     front: &Front,
     parts: &mut Parts,
+    study: StudyId,
     key: impl Fn(&SiteId) -> Option<PublicKey>,
 ) -> Result<(SiteId, [u8; 64]), Refusal> {
     let value = |name: &str| one(&parts.headers, name);
@@ -285,6 +288,10 @@ fn signer(
     let key = key(site).ok_or_else(|| {
         Refusal::sender(format!("{site} is not on the study's roster, and signs this request"))
     })?;
+    let key = match value(PERMIT)? {
+        None => key,
+        Some(permit) => permitted(&permit, study, (site, &key), front.clock.now())?,
+    };
     let digest = value(CONTENT_DIGEST)?;
     let request = RequestParts {
         method: parts.method.as_str(),
@@ -305,6 +312,27 @@ fn signer(
     parts.extensions.insert(digest.map_or(Digested::Missing, Digested::As));
     parts.extensions.insert(SignedAt(signature.created()));
     Ok((site.clone(), signature.bytes()))
+}
+
+/// Most bytes of a carrier's permit.
+const MAX_PERMIT: usize = 1024;
+
+/// The key of a carrier that a site permits to make its requests: those of a site without a network,
+/// signed when they are sent. Whatever is in them the site itself has signed, or is held by a digest
+/// that it has signed; so a carrier may ask what its site may, and say nothing of its own.
+fn permitted(
+    permit: &str,
+    study: StudyId,
+    (site, key): (&SiteId, &PublicKey),
+    now: UnixSeconds,
+) -> Result<PublicKey, Refusal> {
+    let permit: Signed<CarrierPermit> =
+        json::parse(permit.as_bytes(), MAX_PERMIT, "carrier's permit")
+            .map_err(|error| Refusal::malformed(format!("the header {PERMIT}: {error}")))?;
+    CarrierPermit::check(&permit, study, site, key, now).map_err(|error| match &error {
+        PermitError::Time { .. } => Refusal::unauthorised(error.to_string()),
+        _ => Refusal::sender(error.to_string()),
+    })
 }
 
 /// The value of a header that may stand there once at most.

@@ -3,8 +3,10 @@
 use ed25519_dalek::SigningKey;
 use reqwest::{Method, Request, StatusCode};
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::StudyId;
-use ringfence_crypto::request::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT};
+use ringfence_crypto::id::{SiteId, StudyId, UnixSeconds};
+use ringfence_crypto::request::{CONTENT_DIGEST, PERMIT, SIGNATURE, SIGNATURE_INPUT};
+use ringfence_crypto::signature::{Statement, sign};
+use ringfence_crypto::statement::{CarrierPermit, MAX_PERMIT_SECONDS};
 use ringfence_crypto::time::MAX_CLOCK_AHEAD;
 
 use crate::child::{Aggregator, Client, TOKEN, binary};
@@ -214,5 +216,87 @@ async fn a_signed_request_is_for_one_thing_and_not_for_long() {
     Client::send(hosts).await.unwrap().refused(400, &["the header host is there twice"]);
     assert_eq!(play.status().await.version, 0, "nothing of all that was taken");
     send(right, right, now()).await.ok();
+    assert_eq!(play.status().await.version, 1);
+}
+
+/// A site's permit for a carrier, and what it is not.
+struct Leave {
+    study: StudyId,
+    site: SiteId,
+    carrier: SigningKey,
+    from: UnixSeconds,
+    until: UnixSeconds,
+    signer: SigningKey,
+}
+
+impl Leave {
+    /// The header's value.
+    fn header(&self) -> String {
+        let permit = CarrierPermit {
+            study: self.study,
+            site: self.site.clone(),
+            carrier: self.carrier.verifying_key().into(),
+            from: self.from,
+            until: self.until,
+        };
+        let permit = ringfence_crypto::wire::json::compact(&sign(permit, &self.signer));
+        String::from_utf8(permit).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_carrier_that_a_site_permits_may_ask_what_that_site_may_for_a_time() {
+    let aggregator = Aggregator::start();
+    let play =
+        Play::start(aggregator.client(), Roster::new(aggregator.key, Shape::default()), 600).await;
+    let (site, carrier) = (play.ids()[1].clone(), SigningKey::from_bytes(&[9; 32]));
+    let header = play.contribution(&site).header;
+    let (path, message) =
+        (play.of(&site, "/header"), ringfence_crypto::wire::json::compact(&header));
+    let leave = || Leave {
+        study: play.roster.signed.study.id(),
+        site: site.clone(),
+        carrier: carrier.clone(),
+        from: now(),
+        until: now().after(3600),
+        signer: Signer::site(1).key,
+    };
+    let send = async |permit: Option<String>, path: &str, message: &[u8]| {
+        let signer = Signer { site: site.clone(), key: carrier.clone(), at: now() };
+        let mut request = play.client.request(Method::PUT, path).body(message.to_vec());
+        for (name, value) in signer.headers("PUT", path, Some(message)) {
+            request = request.header(name, value);
+        }
+        if let Some(permit) = permit {
+            request = request.header(PERMIT, permit);
+        }
+        Client::send(request).await.unwrap()
+    };
+    send(None, &path, &message).await.refused(403, &["does not verify under the key of site-1"]);
+    let other = Roster::new(aggregator.key, Shape { values: 9, ..Shape::default() });
+    let month = MAX_PERMIT_SECONDS;
+    for (leave, status, said) in [
+        (Leave { signer: carrier.clone(), ..leave() }, 403, "signature of this carrier-permit"),
+        (Leave { signer: Signer::site(0).key, ..leave() }, 403, "signature of this carrier-permit"),
+        (Leave { site: play.ids()[0].clone(), ..leave() }, 403, "got one of site site-0"),
+        (Leave { study: other.signed.study.id(), ..leave() }, 403, "expected a carrier's permit"),
+        (Leave { carrier: Signer::site(2).key, ..leave() }, 403, "does not verify"),
+        (Leave { until: now().after(month + 60), ..leave() }, 403, "lasts 2678400 s at most"),
+        (Leave { from: now().earlier(60), until: now().earlier(9), ..leave() }, 401, "makes a new"),
+        (Leave { from: now().after(900), ..leave() }, 401, "makes a new one"),
+    ] {
+        send(Some(leave.header()), &path, &message).await.refused(status, &[said]);
+    }
+    send(Some("{}".to_owned()), &path, &message).await.refused(400, &["the header ringfence-"]);
+    let permit = leave().header();
+    let elsewhere = play.of(&play.ids()[0], "/header");
+    let refused = send(Some(permit.clone()), &elsewhere, &message).await;
+    refused.refused(403, &["is for site-0 alone, and this request is signed by site-1"]);
+    // It says nothing in the site's name.
+    let own = ringfence_crypto::wire::json::compact(&sign(header.statement.clone(), &carrier));
+    send(Some(permit.clone()), &path, &own).await.refused(403, &["signature of this header"]);
+    assert_eq!(play.status().await.version, 0, "nothing of all that was taken");
+    send(Some(permit.clone()), &path, &message).await.ok();
+    send(Some(permit), &path, &message).await.ok();
     assert_eq!(play.status().await.version, 1);
 }

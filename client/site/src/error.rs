@@ -28,6 +28,7 @@ use ringfence_keys::update::weigh::WeighError;
 pub use served::ServedError;
 pub use spoiled::SpoiledError;
 
+use crate::by_hand::ByHandError;
 use crate::journal::JournalError;
 use crate::late::Late;
 use crate::ledger::{LedgerError, UnitKind};
@@ -76,6 +77,9 @@ pub enum SiteError {
     /// The aggregator.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// A bundle that is carried by hand.
+    #[error(transparent)]
+    Bundle(#[from] ByHandError),
     /// Another update than the one that was contributed.
     #[error(
         "round {round}: another update has been contributed in this round already, or one from another base model (contribution {header} is on record, and stays); a site contributes once in a round, so nothing was sent: contribute this update in a later round, or give the earlier one to send that again"

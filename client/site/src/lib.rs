@@ -32,6 +32,7 @@
 //!   damaged    what this site's own disk has damaged is fetched again
 //! overview     a study as anybody may see it, without a site: `steps` of each site in each round
 //! journal      durable state            transport   HTTP
+//! by_hand      a site without a network: its mailbox, and who carries bundles for it
 //! ledger       the privacy budget of each unit, over all studies
 //! model        identities and layouts of weights
 //! fingerprint  what is remembered of a base model
@@ -40,6 +41,7 @@
 #![warn(clippy::indexing_slicing, reason = "a site must not stop on what it is sent or finds")]
 
 mod answers;
+pub mod by_hand;
 mod charging;
 mod contribute;
 mod damaged;

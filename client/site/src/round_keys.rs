@@ -3,7 +3,6 @@
 mod publish;
 
 use std::fmt;
-use std::pin::pin;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use ringfence_crypto::Digest;
@@ -71,12 +70,13 @@ impl Site {
     ) -> Result<Vec<Option<Digest>>, SiteError> {
         let mut digests = Vec::new();
         let journal = self.journal.round_keys(self.study_id)?;
-        let asked = self.study.holders(round).map(|holder| async move {
-            Ok::<_, SiteError>((holder, self.published(&holder.id, round).await?))
-        });
+        let mut asking = Vec::new();
+        for holder in self.study.holders(round) {
+            asking.push(self.published(&holder.id, round));
+        }
         // A few at a time, in the order of the window.
-        let mut shown = pin!(stream::iter(asked).buffered(AT_ONCE));
-        while let Some((holder, keys)) = shown.try_next().await? {
+        let shown: Vec<_> = stream::iter(asking).buffered(AT_ONCE).try_collect().await?;
+        for (holder, keys) in self.study.holders(round).zip(shown) {
             // Keys that do not check are not used: the holder's long-term key counts then.
             let sound = keys.filter(|keys| self.are_sound(keys, &holder.id, round));
             if let Some(keys) = &sound {

@@ -232,6 +232,8 @@ impl Site {
         next: RoundNumber,
         asked: UnixSeconds,
     ) -> Result<RoundNumber, SiteError> {
+        // What a bundle says was so when it was fetched, and may not be any more.
+        let asked = self.transport.as_of(asked);
         // Both times are whole seconds: one more, for the aggregator lets keys be missing that long.
         let by = asked.earlier(UNSEEN_SECONDS + 1);
         self.journal.round_keys(self.study_id)?.not_open(next, by)?;

@@ -12,6 +12,7 @@ mod kinds;
 mod log;
 mod meet;
 mod openings;
+mod passing;
 mod pause;
 mod printable;
 mod proxy;

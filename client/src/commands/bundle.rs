@@ -1,74 +1,51 @@
-//! `ringfence bundle`: what a site would send, as files that another program or a person carries.
+//! `ringfence bundle`: messages as files, where a machine has no network.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+mod by_hand;
+mod contribution;
 
-use anyhow::Context;
-use ringfence_crypto::wire::json;
-use ringfence_durable::{Readers, Unfinished};
-
-use super::contribute::{Contribute, tell};
-use crate::files::{empty_folder, write};
+use by_hand::{Carry, Export, Import};
+use contribution::Contribution;
 
 /// Commands on bundles.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum BundleCommand {
+    /// At a site without a network: write what is to leave, and what is asked for, to one file.
+    ///
+    /// The file is a bundle for a carrier, who brings it to a machine with a network and runs
+    /// `ringfence bundle carry` there (docs/by_hand.md). It holds no secret of the site. What is in it
+    /// stays in the outbox until a bundle that was imported says what became of it: a file that is
+    /// lost is written again.
+    Export(Export),
+    /// At a site without a network: take what a carrier has brought.
+    ///
+    /// Every byte of the file is checked first. Then the site's usual commands go on from it, with
+    /// `--server by-hand`, and verify what they read as they do on a network. A bundle of another
+    /// study or site, an altered one and one that is older than the last are refused; the same one
+    /// again changes nothing.
+    Import(Import),
+    /// On a machine with a network: bring a site's bundle to the aggregator, and fetch an answer.
+    ///
+    /// The carrier has a key of its own (`ringfence keygen`), which the site permits for some days,
+    /// and none of the site's. It may be run again with the same file: what came already is not sent
+    /// twice.
+    Carry(Carry),
     /// Encrypt an update, and write what would be sent to a folder instead of sending it.
     ///
-    /// The folder then holds header.json, envelopes.bin and body.bin, which are sent in this order
-    /// (docs/http.md). For this site the contribution is made, as if it had been sent: its privacy
-    /// ledger is charged, and nothing else will ever be contributed to this round. `ringfence
-    /// contribute` with the same arguments sends the same bytes, or fetches the receipt where they
-    /// have come already; run it before `ringfence hold`.
-    Export(Box<Export>),
-}
-
-/// Arguments of `ringfence bundle export`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Export {
-    #[command(flatten)]
-    contribute: Contribute,
-    /// Folder for the files; it must be empty, or not there.
-    #[arg(long, value_name = "FOLDER")]
-    out: PathBuf,
+    /// The folder then holds header.json, envelopes.bin and body.bin, which a program of the site's
+    /// own sends in this order (docs/http.md). For this site the contribution is made, as if it had been
+    /// sent: its privacy ledger is charged, and nothing else will ever be contributed to this round.
+    /// `ringfence contribute` with the same arguments sends the same bytes, or fetches the receipt where
+    /// they have come already; run it before `ringfence hold`.
+    Contribution(Box<Contribution>),
 }
 
 impl BundleCommand {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Export(export) => export.run().await,
+            Self::Import(import) => import.run(),
+            Self::Carry(carry) => carry.run().await,
+            Self::Contribution(contribution) => contribution.run().await,
         }
     }
-}
-
-impl Export {
-    async fn run(self) -> anyhow::Result<()> {
-        let Self { contribute, out } = self;
-        empty_folder(&out)?;
-        let site = contribute.open()?;
-        let prepared = contribute.prepare(&site).await?;
-        let (header, body) = (prepared.header(), prepared.body()?);
-        copy(&body, &out.join("body.bin"))?;
-        write(&out.join("envelopes.bin"), &prepared.envelopes()?)?;
-        write(&out.join("header.json"), &json::pretty(header))?;
-        println!(
-            "round {}: contribution {} is in {} and was not sent; nothing else will be contributed to this round",
-            header.statement.round,
-            header.id(),
-            out.display()
-        );
-        tell(prepared.clipping(), prepared.sealing());
-        Ok(())
-    }
-}
-
-/// Copies a file, whole or not at all.
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    let mut source = File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
-    let copied = Unfinished::new(to, Readers::Usual).and_then(|mut copy| {
-        io::copy(&mut source, &mut copy)?;
-        copy.replace()
-    });
-    copied.with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }

@@ -7,9 +7,11 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::wire::json;
 use ringfence_durable::{Readers, place};
 use ringfence_keys::identity::Identity;
+use zeroize::Zeroizing;
 
 use super::study::describe::fingerprints;
 use crate::files;
+use crate::identity::new_passphrase;
 
 /// Arguments of `ringfence keygen`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +22,10 @@ pub(crate) struct Keygen {
     /// Folder for SITE.identity (secret) and SITE.public.json.
     #[arg(long, default_value = ".")]
     out: PathBuf,
+    /// Keep the secret file under a passphrase, which is asked for twice, or is in the environment
+    /// variable RINGFENCE_PASSPHRASE. Whoever forgets it makes new keys, for new studies.
+    #[arg(long)]
+    passphrase: bool,
 }
 
 impl Keygen {
@@ -35,7 +41,11 @@ impl Keygen {
         }
         let mut rng = ringfence_keys::system_rng().context("no randomness")?;
         let identity = Identity::generate(self.site, &mut rng)?;
-        let (text, entry) = (identity.to_file(), identity.public());
+        let entry = identity.public();
+        let text = match self.passphrase {
+            false => identity.to_file(),
+            true => Zeroizing::new(identity.to_locked_file(&new_passphrase()?, &mut rng)?),
+        };
         // The check before may be of long ago: another keygen has the same names.
         ringfence_durable::create(&secret, text.as_bytes(), Readers::Owner)
             .with_context(|| cannot(&secret))?;

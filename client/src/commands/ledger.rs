@@ -9,7 +9,7 @@ use ringfence_options::number;
 use ringfence_site::ledger::{Budget, Ledger, LedgerSummary, SpentSummary, Terms, UnitKind, shown};
 use ringfence_words::counted;
 
-use crate::files::read_identity;
+use crate::identity::read_identity;
 
 /// Commands on privacy ledgers.
 #[derive(Debug, clap::Subcommand)]

@@ -6,12 +6,14 @@
     reason = "the lints' exception for tests does not reach the helper functions"
 )]
 
+mod by_hand;
 mod cli;
 mod demo;
 mod join;
 mod join_said;
 mod ledger;
 mod outputs;
+mod passphrase;
 mod patients;
 mod policy;
 mod predict;

@@ -1,5 +1,7 @@
 //! A site's identity: an Ed25519 signing key and an X-Wing decapsulation key, each from a seed.
 
+mod locked;
+
 use std::fmt;
 
 use ed25519_dalek::{Signature, Signer, SigningKey};
@@ -8,6 +10,8 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{RosterEntry, Study};
 use zeroize::{Zeroize, Zeroizing};
+
+pub use locked::{LockError, MIN_PASSPHRASE, is_locked};
 
 use crate::encrypt::check::CheckKey;
 use crate::share::seal::{KemSecret, Purpose, SealError};

@@ -11,6 +11,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Body, Request, RequestBuilder, Response, Url};
 use ringfence_clock::Clock;
 use ringfence_crypto::api::Problem;
+use ringfence_crypto::id::UnixSeconds;
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::CarrierPermit;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use ringfence_keys::identity::Identity;
 use serde::de::DeserializeOwned;
@@ -25,6 +28,7 @@ use super::pause::{self, ATTEMPTS};
 use super::printable::printable;
 use super::proxy::Proxy;
 use super::{cause, tls};
+use crate::by_hand::{Mailbox, Recorder};
 
 /// Longest a long poll is asked to wait.
 pub(crate) const POLL: Duration = Duration::from_secs(20);
@@ -67,6 +71,10 @@ pub struct Transport {
     at_once: bool,
     /// Whether the server has said since the last look that it cannot do something now.
     busy: Arc<AtomicBool>,
+    /// What answers instead of an aggregator where there is no network.
+    pub(super) by_hand: Option<Arc<Mailbox>>,
+    /// What keeps the answers for a site that has no network.
+    pub(super) recorder: Option<Arc<Recorder>>,
 }
 
 impl Transport {
@@ -121,7 +129,28 @@ impl Transport {
         let client = builder.build().map_err(network)?;
         let credentials = Credentials::None;
         let (patience, at_once, busy) = (PATIENCE, false, Arc::default());
-        Ok(Self { client, base, credentials, proxy, clock, patience, at_once, busy })
+        let (by_hand, recorder) = (None, None);
+        Ok(Self {
+            client,
+            base,
+            credentials,
+            proxy,
+            clock,
+            patience,
+            at_once,
+            busy,
+            by_hand,
+            recorder,
+        })
+    }
+
+    /// Asks a site's mailbox in the aggregator's place; nothing is sent anywhere.
+    ///
+    /// # Errors
+    /// [`TransportError::Network`] when the HTTP client cannot be made.
+    pub fn by_hand(mailbox: Arc<Mailbox>, clock: Clock) -> Result<Self, TransportError> {
+        let transport = Self::new("http://127.0.0.1", false, clock)?;
+        Ok(Self { by_hand: Some(mailbox), ..transport })
     }
 
     /// Waits for an aggregator that is silent or away as long as this, and no longer.
@@ -134,6 +163,25 @@ impl Transport {
     #[must_use]
     pub fn of_site(self, identity: Arc<Identity>) -> Self {
         Self { credentials: Credentials::Site(identity), ..self }
+    }
+
+    /// Signs every request for a study as a carrier that a site permits to make its requests.
+    pub(crate) fn of_carrier(
+        self,
+        carrier: Arc<Identity>,
+        permit: Arc<Signed<CarrierPermit>>,
+    ) -> Self {
+        Self { credentials: Credentials::Carrier(carrier, permit), ..self }
+    }
+
+    /// Keeps every answer from now on.
+    pub(crate) fn recorded_by(self, recorder: Arc<Recorder>) -> Self {
+        Self { recorder: Some(recorder), ..self }
+    }
+
+    /// When an answer that comes now was true at the earliest.
+    pub(crate) fn as_of(&self, now: UnixSeconds) -> UnixSeconds {
+        self.by_hand.as_ref().map_or(now, |mailbox| mailbox.as_of(now))
     }
 
     /// Shows an auditor's or administrator's token with every request for a study.
@@ -176,6 +224,19 @@ impl Transport {
     }
 
     pub(super) async fn bytes(
+        &self,
+        path: &str,
+        limit: usize,
+        request: impl Fn(Url) -> RequestBuilder,
+    ) -> Result<Vec<u8>, TransportError> {
+        let answer = self.answered(path, limit, request).await;
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| !path.ends_with(INCLUSION)) {
+            recorder.keep(path, &answer);
+        }
+        answer
+    }
+
+    async fn answered(
         &self,
         path: &str,
         limit: usize,
@@ -239,27 +300,29 @@ impl Transport {
         request: &impl Fn(Url) -> RequestBuilder,
     ) -> Result<Vec<u8>, TransportError> {
         let url = self.url(path)?;
-        let network = |source| self.failed(source);
-        let mut request = request(url).build().map_err(network)?;
+        let mut request = request(url).build().map_err(|source| self.failed(source))?;
         let sent = request.body().and_then(Body::as_bytes).map_or(0, <[u8]>::len);
         *request.timeout_mut() = Some(transfer_time((sent + limit) as u64));
         let held = if limit > MAX_MESSAGE { limit } else { 0 };
         let poll = if path.contains("wait=") { POLL } else { Duration::ZERO };
         let silence = poll + self.silence((sent + held) as u64);
         let answer = timeout(silence, self.execute(request));
-        let response = answer.await.map_err(|_| self.no_answer(silence))?.map_err(network)?;
+        let response = answer.await.map_err(|_| self.no_answer(silence))??;
         let response = accepted(response).await?;
         bounded(response, limit).await
     }
 
     /// Sends a request with what shows whose it is.
-    pub(super) async fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
-        self.execute(request.build()?).await
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, TransportError> {
+        self.execute(request.build().map_err(|source| self.failed(source))?).await
     }
 
-    async fn execute(&self, mut request: Request) -> reqwest::Result<Response> {
+    async fn execute(&self, mut request: Request) -> Result<Response, TransportError> {
+        if let Some(mailbox) = &self.by_hand {
+            return mailbox.answer(&request);
+        }
         self.credentials.attach(&mut request, self.clock.now());
-        self.client.execute(request).await
+        self.client.execute(request).await.map_err(|source| self.failed(source))
     }
 
     /// The server, as it may be given to `--server`.
@@ -278,6 +341,9 @@ impl Transport {
 pub(super) fn transfer_time(bytes: u64) -> Duration {
     WHOLE.saturating_add(Duration::from_secs(bytes / SLOWEST))
 }
+
+/// How the path of several inclusion proofs ends: a question, and no place.
+const INCLUSION: &str = "/log/inclusion";
 
 /// The problem of a request that was signed by a clock which differs too much from the aggregator's.
 const CLOCK: &str = "/problems/clock";

@@ -93,6 +93,10 @@ impl RoundTransport<'_> {
         file: &Path,
         stored: u64,
     ) -> Result<ContributionProgress, TransportError> {
+        if let Some(mailbox) = &self.transport.by_hand {
+            let path = self.path(&format!("/contributions/{site}/body"));
+            return mailbox.put_body((&path, site), file);
+        }
         let (mut attempt, mut stored, mut furthest) = (1, stored, stored);
         loop {
             match self.body_from(site, file, stored).await {
@@ -129,10 +133,9 @@ impl RoundTransport<'_> {
         let url = self
             .transport
             .url(&self.path(&format!("/contributions/{site}/body?offset={offset}")))?;
-        let network = |source| self.transport.failed(source);
         let request = self.transport.client.put(url).timeout(transfer_time(length));
         let request = request.header("content-type", BYTES).header("content-length", length);
-        let response = self.transport.send(request.body(in_pieces(file))).await.map_err(network)?;
+        let response = self.transport.send(request.body(in_pieces(file))).await?;
         let bytes = bounded(accepted(response).await?, MAX_MESSAGE).await?;
         Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
     }

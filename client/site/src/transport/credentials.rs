@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use reqwest::Request;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use ringfence_crypto::id::UnixSeconds;
+use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::request::{
-    CONTENT_DIGEST, ContentDigest, RequestParts, SIGNATURE, SIGNATURE_INPUT, sign,
+    CONTENT_DIGEST, ContentDigest, PERMIT, RequestParts, SIGNATURE, SIGNATURE_INPUT, sign,
 };
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::CarrierPermit;
+use ringfence_crypto::wire::json;
 use ringfence_keys::identity::Identity;
 use zeroize::Zeroizing;
 
@@ -23,6 +26,8 @@ pub(super) enum Credentials {
     None,
     /// A site's: each is signed by its identity.
     Site(Arc<Identity>),
+    /// A site's, made by a carrier that it permits: each is signed by the carrier's identity.
+    Carrier(Arc<Identity>, Arc<Signed<CarrierPermit>>),
     /// An auditor's or administrator's.
     Token(Arc<Zeroizing<String>>),
 }
@@ -45,12 +50,19 @@ impl Credentials {
                     request.headers_mut().insert(AUTHORIZATION, value);
                 }
             }
-            Self::Site(identity) => attach_signature(identity, request, now),
+            Self::Site(identity) => attach_signature(identity, identity.site(), request, now),
+            Self::Carrier(carrier, permit) => {
+                attach_signature(carrier, &permit.statement.site, request, now);
+                // It is JSON of names, numbers and digests: visible ASCII.
+                if let Ok(permit) = HeaderValue::from_bytes(&json::compact(&**permit)) {
+                    request.headers_mut().insert(PERMIT, permit);
+                }
+            }
         }
     }
 }
 
-fn attach_signature(identity: &Identity, request: &mut Request, now: UnixSeconds) {
+fn attach_signature(identity: &Identity, site: &SiteId, request: &mut Request, now: UnixSeconds) {
     // A streamed body has its digest in the header statement that was sent before it.
     let message = request.body().and_then(|body| body.as_bytes());
     let digest = message.map(|message| ContentDigest::of(message).header());
@@ -61,7 +73,7 @@ fn attach_signature(identity: &Identity, request: &mut Request, now: UnixSeconds
         query: url.query(),
         content_digest: digest.as_deref(),
     };
-    let signed = sign(&parts, identity.site(), now, identity.signer());
+    let signed = sign(&parts, site, now, identity.signer());
     let headers = [
         (CONTENT_DIGEST, digest),
         (SIGNATURE_INPUT, Some(signed.input)),
@@ -81,6 +93,7 @@ impl fmt::Debug for Credentials {
         match self {
             Self::None => f.write_str("None"),
             Self::Site(identity) => write!(f, "Site({})", identity.site()),
+            Self::Carrier(_, permit) => write!(f, "Carrier({})", permit.statement.site),
             Self::Token(_) => f.write_str("Token(..)"),
         }
     }

@@ -53,7 +53,6 @@ impl RoundTransport<'_> {
     /// One request for what is still missing.
     async fn download_from(&self, rest: &str, part: &mut Part<'_>) -> Result<(), TransportError> {
         let url = self.transport.url(&self.path(rest))?;
-        let network = |source| self.transport.failed(source);
         let missing = part.most.saturating_sub(part.received);
         let mut request = self.transport.client.get(url.clone()).timeout(transfer_time(missing));
         if part.received > 0 {
@@ -62,7 +61,7 @@ impl RoundTransport<'_> {
         let silence = self.transport.silence(missing);
         let answer = timeout(silence, self.transport.send(request)).await;
         let answer = answer.map_err(|_| self.transport.no_answer(silence))?;
-        let mut response = accepted(answer.map_err(network)?).await?;
+        let mut response = accepted(answer?).await?;
         // Whoever knows no ranges sends all of it again.
         if response.status() != StatusCode::PARTIAL_CONTENT {
             part.restart().await?;

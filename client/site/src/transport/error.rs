@@ -201,6 +201,9 @@ pub enum TransportError {
     /// Behind it is no other error, for that may quote what came as it came.
     #[error("{0}")]
     Unreadable(String),
+    /// There is no network here, and a bundle must be carried first: which, and why.
+    #[error("{0}")]
+    ByHand(String),
     /// A local file.
     #[error("{path}: {source}")]
     File {

@@ -71,6 +71,11 @@ impl TransportError {
         )
     }
 
+    /// Whether this site has no network, and a bundle must be carried first.
+    pub fn is_by_hand(&self) -> bool {
+        matches!(self, Self::ByHand(_))
+    }
+
     /// Whether nobody listens at the aggregator's port.
     pub fn is_closed_port(&self) -> bool {
         matches!(self, Self::ClosedPort { .. })

@@ -39,6 +39,10 @@ impl Transport {
                 |url| self.client.post(url).header("content-type", JSON).body(query.clone());
             let some: Vec<InclusionProof> =
                 self.json(&path, MAX_MESSAGE, "list of inclusion proofs", request).await?;
+            if let Some(recorder) = &self.recorder {
+                let each = leaves.iter().copied().zip(some.iter().cloned());
+                recorder.keep_proofs(&path, size, each);
+            }
             proofs.extend(some);
         }
         Ok(proofs)

@@ -8,6 +8,7 @@ use ringfence_crypto::time::MAX_CLOCK_AHEAD;
 use ringfence_crypto::wire::json;
 
 use crate::files;
+use crate::identity::IdentityArg;
 
 /// Arguments of `ringfence study sign`.
 #[derive(Debug, clap::Args)]
@@ -15,14 +16,13 @@ pub(crate) struct Sign {
     /// The study file; the signature is added to it.
     #[arg(long, default_value = "study.json")]
     study: PathBuf,
-    /// The site's secret identity file.
-    #[arg(long)]
-    identity: PathBuf,
+    #[command(flatten)]
+    identity: IdentityArg,
 }
 
 impl Sign {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let identity = files::read_identity(&self.identity)?;
+        let identity = self.identity.read()?;
         let mut study = files::read_study(&self.study)?;
         study.study.check()?;
         let (created_at, now) = (study.study.created_at, Clock::system().now());
