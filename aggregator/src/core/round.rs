@@ -75,7 +75,7 @@ impl LiveRound {
     ) -> Result<Arc<Self>, Refusal> {
         let fresh =
             Round::open(served.study.clone(), served.id, manifest.clone(), previous.as_ref())?;
-        let id = RoundId { study: served.id, round: fresh.number() };
+        let id = RoundId { study: served.first, round: fresh.number() };
         let (round, sequence) = replay(served, id, fresh).await?;
         served.blobs().begin(id).await?;
         let live = Self::new(served, id, (manifest, previous), (round, sequence));

@@ -13,6 +13,7 @@ use ringfence_crypto::statement::{Manifest, Previous};
 use ringfence_crypto::time::MAX_CLOCK_AHEAD;
 use tokio::sync::watch;
 
+use crate::core::epochs::Rosters;
 use crate::core::refusal::Refusal;
 use crate::core::restored::Restores;
 use crate::core::round::LiveRound;
@@ -33,8 +34,10 @@ pub(crate) enum Made {
 /// A study and its rounds so far.
 #[derive(Debug)]
 pub(crate) struct LiveStudy {
-    /// The study.
+    /// The study as it was first signed.
     pub(crate) served: ServedStudy,
+    /// How its roster has changed since.
+    pub(crate) roster: Rosters,
     pub(crate) rounds: RoundList,
     /// One round at rest is loaded at a time, and none twice.
     loading: tokio::sync::Mutex<()>,
@@ -58,6 +61,7 @@ impl LiveStudy {
     /// A study whose rounds are still to be added.
     pub(crate) fn new(served: ServedStudy) -> Self {
         Self {
+            roster: Rosters::of(&served),
             served,
             rounds: RoundList::default(),
             loading: tokio::sync::Mutex::default(),
@@ -81,7 +85,7 @@ impl LiveStudy {
             Some(Found::Live(round)) => Ok(round),
             Some(Found::AtRest(manifest)) => {
                 let previous = self.before(number);
-                let round = LiveRound::load(&self.served, *manifest, previous).await?;
+                let round = LiveRound::load(&self.in_force(number), *manifest, previous).await?;
                 self.rounds.wake(&round);
                 Ok(round)
             }
@@ -126,15 +130,18 @@ impl LiveStudy {
             // Round numbers are 32 bits wide, so no more than those can be there.
             rounds: u32::try_from(rounds).unwrap_or(u32::MAX),
             latest: latest.map(|round| round.status()),
+            epochs: self.roster.read().epochs(),
         }
     }
 
     /// Waits for more rounds than `seen`, for at most so long, and not when the service ends.
     pub(crate) async fn news(&self, seen: u32, wait: Duration) {
         let mut count = self.count.subscribe();
+        let mut changed = self.roster.changes();
         let mut stopping = self.served.shared.stopping.clone();
         tokio::select! {
             _ = count.wait_for(|count| *count > seen as usize) => {}
+            _ = changed.changed() => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
             () = self.served.shared.clock.sleep(wait) => {}
         }
@@ -145,7 +152,9 @@ impl LiveStudy {
     /// Ahead of the rounds that there are, the last that *could* have a successor counts, so that
     /// the refusal names the number that is expected.
     pub(crate) fn before(&self, number: RoundNumber) -> Option<Previous> {
-        self.rounds.ended(number.0 as usize)
+        let previous = self.rounds.ended(number.0 as usize)?;
+        let trust = self.roster.read().carried(&previous.trust, previous.round, number);
+        Some(Previous { trust, ..previous })
     }
 
     /// Refuses a manifest that starts from another model than the one that Q sites acknowledged last:
@@ -154,9 +163,12 @@ impl LiveStudy {
     fn check_base(&self, manifest: &Manifest) -> Result<(), Refusal> {
         let Manifest { round, initiator, base_model: got, .. } = manifest;
         match self.rounds.agreed_model() {
-            Some((last, expected)) if expected != *got => Err(Refusal::conflict(format!(
-                "the manifest starts round {round} from the model {got}, expected {expected}, which enough sites have acknowledged in round {last}; {initiator} signs one with that model, or the next site on the ring does when its turn has passed"
-            ))),
+            // Under another check key the same model has another digest.
+            Some((last, expected)) if expected != *got && self.same_check_key(last, *round) => {
+                Err(Refusal::conflict(format!(
+                    "the manifest starts round {round} from the model {got}, expected {expected}, which enough sites have acknowledged in round {last}; {initiator} signs one with that model, or the next site on the ring does when its turn has passed"
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -179,8 +191,8 @@ impl LiveStudy {
         &self,
         manifest: Signed<Manifest>,
     ) -> Result<(Made, Arc<LiveRound>), Refusal> {
-        let served = &self.served;
         let number = manifest.statement.round;
+        let served = &self.in_force(number);
         let known = match self.rounds.find(number) {
             Some(_) => Some(self.round(number).await?),
             None => None,
@@ -199,7 +211,7 @@ impl LiveStudy {
         // No keys are logged while the writer is held.
         self.check_holder_keys(&manifest.statement).await?;
         let leaf = log.reserve();
-        let stored = served.statements().insert_round(&manifest, leaf).await?;
+        let stored = served.statements().insert_round(served.first, &manifest, leaf).await?;
         match stored.leaf == Some(leaf) {
             true => log.appended(LogEntry::of_signed(&stored.manifest)).await?,
             // An earlier row: the log is taken from the store, and the row is marked.
@@ -234,8 +246,8 @@ impl LiveStudy {
         &self,
         manifest: Signed<Manifest>,
     ) -> Result<Arc<LiveRound>, Refusal> {
-        let previous = self.before(manifest.statement.round);
-        let round = LiveRound::load(&self.served, manifest, previous).await?;
+        let number = manifest.statement.round;
+        let round = LiveRound::load(&self.in_force(number), manifest, self.before(number)).await?;
         self.count.send_replace(self.rounds.push(&round));
         Ok(round)
     }

@@ -6,7 +6,7 @@ use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::log::{SignedNote, origin};
 use ringfence_crypto::ring::packing::PackingError;
-use ringfence_crypto::statement::Study;
+use ringfence_crypto::statement::{InForce, Study};
 
 use crate::core::log::LiveLog;
 use crate::core::shared::Shared;
@@ -20,8 +20,10 @@ pub(crate) struct ServedStudy {
     pub(crate) shared: Shared,
     /// What the roster signed.
     pub(crate) study: Arc<Study>,
-    /// Its name.
+    /// Its name, which the statements of its rounds name.
     pub(crate) id: StudyId,
+    /// The study as it was first signed: what everything of it is stored under, and its log called by.
+    pub(crate) first: StudyId,
     /// How long every body is.
     pub(crate) body_bytes: u64,
     /// The log over all rounds.
@@ -36,7 +38,14 @@ impl ServedStudy {
     pub(crate) fn new(shared: Shared, study: Study, log: LiveLog) -> Result<Self, PackingError> {
         let body_bytes = study.body_bytes()?;
         let id = log.study();
-        Ok(Self { shared, study: Arc::new(study), id, body_bytes, log: Arc::new(log) })
+        Ok(Self { shared, study: Arc::new(study), id, first: id, body_bytes, log: Arc::new(log) })
+    }
+
+    /// The same with another roster, as an epoch has left it.
+    pub(crate) fn under(&self, later: &InForce) -> Self {
+        // What a body is long follows from the packing, which a roster may change.
+        let body_bytes = later.study.body_bytes().unwrap_or(self.body_bytes);
+        Self { study: later.study.clone(), id: later.id, body_bytes, ..self.clone() }
     }
 
     /// Where its statements are.
@@ -57,6 +66,6 @@ impl ServedStudy {
     /// The log's checkpoint, signed by us as a note.
     pub(crate) fn checkpoint(&self) -> Result<SignedNote, CheckpointError> {
         let checkpoint = self.log.read().checkpoint();
-        self.shared.identity.sign_checkpoint(&origin(self.id), checkpoint)
+        self.shared.identity.sign_checkpoint(&origin(self.first), checkpoint)
     }
 }

@@ -28,6 +28,7 @@ use crate::store::marks::Marks;
 use crate::store::{Store, sqlite_files};
 
 mod at_rest;
+mod epochs;
 mod round_keys;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -24,6 +24,7 @@ use ringfence_crypto::request::{
 use ringfence_crypto::signature::PublicKey;
 
 use crate::auth::{Holder, Role};
+use crate::core::epochs::Wanted;
 use crate::core::incoming::Digested;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::senders::Answering;
@@ -53,6 +54,9 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("GET", "/status", Reader),
     ("GET", "/recovered", Reader),
     ("POST", "/recovered", Member),
+    ("POST", "/epochs", Member),
+    ("GET", "/epochs", Reader),
+    ("GET", "/epochs/{number}", Reader),
     ("GET", "/log/checkpoint", Reader),
     ("GET", "/log/consistency", Reader),
     ("GET", "/log/inclusion", Reader),
@@ -230,8 +234,19 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
         (_, None) => {}
     }
     let live = front.studies.study(study)?;
+    let round = match route.contains("{round}") {
+        true => segment(parts, "round").await?.parse().ok(),
+        false => None,
+    };
+    let rest = route.strip_prefix(STUDY).unwrap_or_default();
+    let wanted = Wanted {
+        round,
+        reads: matches!(parts.method, Method::GET | Method::HEAD),
+        joining: rest.is_empty() || rest.starts_with("/epochs"),
+    };
     let (site, signature) = signer(front, parts, |site| {
-        live.served.study.site(site).map(|member| member.signature_key)
+        let keys = live.keys_of(site, wanted);
+        if keys.is_empty() { Err(live.not_on_roster(site)) } else { Ok(keys) }
     })?;
     if let Own(name) = access {
         let named = segment(parts, name).await?;
@@ -261,11 +276,24 @@ impl<S: Sync> FromRequestParts<S> for SignedAt {
     }
 }
 
+/// The site that signed a request, where one did.
+#[derive(Clone, Debug)]
+pub(crate) struct Signer(pub(crate) SiteId);
+
+impl<S: Sync> FromRequestParts<S> for Signer {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let signer = parts.extensions.get().cloned();
+        signer.ok_or_else(|| Refusal::internal(&"a site's request without its site"))
+    }
+}
+
 /// Checks whose request it is.
 fn signer(
     front: &Front,
     parts: &mut Parts,
-    key: impl Fn(&SiteId) -> Option<PublicKey>,
+    keys: impl Fn(&SiteId) -> Result<Vec<PublicKey>, Refusal>,
 ) -> Result<(SiteId, [u8; 64]), Refusal> {
     let value = |name: &str| one(&parts.headers, name);
     let (input, signature) = (value(SIGNATURE_INPUT)?, value(SIGNATURE)?);
@@ -275,9 +303,7 @@ fn signer(
     );
     let signature = signature.map_err(|error| Refusal::unauthorised(error.to_string()))?;
     let site = signature.site();
-    let key = key(site).ok_or_else(|| {
-        Refusal::sender(format!("{site} is not on the study's roster, and signs this request"))
-    })?;
+    let keys = keys(site)?;
     let digest = value(CONTENT_DIGEST)?;
     let request = RequestParts {
         method: parts.method.as_str(),
@@ -285,7 +311,15 @@ fn signer(
         query: parts.uri.query(),
         content_digest: digest.as_deref(),
     };
-    signature.verify(&request, &key, front.clock.now()).map_err(|error| match &error {
+    let now = front.clock.now();
+    let mut verified = Ok(());
+    for key in keys {
+        verified = signature.verify(&request, &key, now);
+        if !matches!(verified, Err(RequestSignatureError::Invalid(_))) {
+            break;
+        }
+    }
+    verified.map_err(|error| match &error {
         RequestSignatureError::Clock { .. } => Refusal::new(Kind::Clock, error.to_string()),
         RequestSignatureError::Invalid(_) => Refusal::sender(error.to_string()),
         _ => Refusal::unauthorised(error.to_string()),
@@ -295,6 +329,7 @@ fn signer(
     let digest = digest.map_err(|error| Refusal::malformed(error.to_string()))?;
     parts.extensions.insert(digest.map_or(Digested::Missing, Digested::As));
     parts.extensions.insert(SignedAt(signature.created()));
+    parts.extensions.insert(Signer(site.clone()));
     Ok((site.clone(), signature.bytes()))
 }
 

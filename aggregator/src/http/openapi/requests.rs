@@ -82,6 +82,7 @@ fn in_path(name: &str) -> Value {
         "round" => ("RoundNumber", "The round"),
         "holder" => ("SiteId", "The key holder; of a standing, who answers"),
         "site" => ("SiteId", "The site"),
+        "number" => ("", "The number of an epoch, from 1"),
         _ => ("", "Which dispute or verdict: 1 to c; 0 is the verdict on check words"),
     };
     let schema = match schema {
