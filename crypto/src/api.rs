@@ -87,6 +87,9 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// Most bytes of a sealed snapshot: a model of 10^8 values, with what FedAdam remembers of each.
+pub const MAX_SNAPSHOT: usize = 1 << 31;
+
 /// What has become of an epoch that was proposed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

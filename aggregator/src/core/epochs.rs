@@ -88,7 +88,7 @@ pub(crate) struct Wanted {
     pub(crate) round: Option<RoundNumber>,
     /// Whether it only reads.
     pub(crate) reads: bool,
-    /// Whether it is about epochs, or for the study's file: for those, too, that are proposed.
+    /// Whether a site needs it that is asked whether it comes: it is for those, too, that are proposed.
     pub(crate) joining: bool,
 }
 
@@ -248,6 +248,24 @@ impl LiveStudy {
         self.store_epoch(log, signed).await?;
         tracing::info!(study = %self.served.id.short(), number, epoch = %epoch, "the roster has changed");
         Ok((Made::Now, status))
+    }
+
+    /// Refuses to open a round after the last one of a proposed epoch that more than c sites have signed:
+    /// one of them is honest, and takes part in no such round before the epoch is made.
+    pub(crate) fn check_proposed(&self, round: RoundNumber) -> Result<(), Refusal> {
+        let lineage = self.roster.read();
+        let before = &lineage.latest().study;
+        for signed in self.roster.proposed() {
+            let Epoch { epoch, last_round, .. } = signed.epoch;
+            let of_before = |signature: &&SiteSignature| before.site(&signature.site).is_some();
+            let signers = signed.signatures.iter().filter(of_before).count();
+            if round > last_round && signers > usize::from(before.threshold.collusion) {
+                return Err(Refusal::busy(format!(
+                    "epoch {epoch} is proposed, by which round {last_round} is the last under the present roster, and {signers} sites have signed it: round {round} is opened once the others have signed, too (`ringfence study epochs` says who is missing)"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses an epoch after whose last round one is open already, under the roster before.

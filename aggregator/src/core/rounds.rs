@@ -206,6 +206,7 @@ impl LiveStudy {
             return Err(other_manifest(number));
         }
         self.check_base(&manifest.statement)?;
+        self.check_proposed(number)?;
         timely(&manifest.statement, served.now())?;
         let mut log = served.log.writer().await?;
         // No keys are logged while the writer is held.

@@ -101,6 +101,8 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("GET", "/rounds/{round}/verdicts/{index}/openings", Reader),
     ("PUT", "/rounds/{round}/verdicts/{index}/openings/{holder}", Own("holder")),
     ("GET", "/rounds/{round}/verdicts/{index}/openings/{holder}/recipients/{site}", Own("site")),
+    ("PUT", "/rounds/{round}/snapshots/{site}/{holder}", Own("holder")),
+    ("GET", "/rounds/{round}/snapshots/{site}/{holder}", Own("site")),
     ("PUT", "/rounds/{round}/acks/{site}", Own("site")),
     ("GET", "/rounds/{round}/acks", Reader),
     ("GET", "/rounds/{round}/agreed", Reader),
@@ -242,7 +244,8 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
     let wanted = Wanted {
         round,
         reads: matches!(parts.method, Method::GET | Method::HEAD),
-        joining: rest.is_empty() || rest.starts_with("/epochs"),
+        joining: ["/epochs", "/log", "/status"].iter().any(|of| rest.starts_with(of))
+            || rest.is_empty(),
     };
     let (site, signature) = signer(front, parts, |site| {
         let keys = live.keys_of(site, wanted);

@@ -78,6 +78,8 @@ use crate::http::routes::{
         opening::post,
         opening::opened,
         opening::part,
+        opening::put_snapshot,
+        opening::snapshot,
         opening::acknowledge,
         opening::acknowledgements,
         opening::agreed,

@@ -97,6 +97,10 @@ pub(crate) fn router(front: Front) -> Router {
             &path("verdicts/{index}/openings/{holder}/recipients/{site}"),
             get(dispute::keys_part),
         )
+        .route(
+            &path("snapshots/{site}/{holder}"),
+            put(opening::put_snapshot).get(opening::snapshot),
+        )
         .route(&path("acks/{site}"), put(opening::acknowledge))
         .route(&path("acks"), get(opening::acknowledgements))
         .route(&path("agreed"), get(opening::agreed))

@@ -40,6 +40,7 @@ impl Site {
         base_model: ModelId,
         seconds: u32,
     ) -> Result<RoundStatus, SiteError> {
+        self.takes_part(round)?;
         self.check_round_seconds(seconds)?;
         self.help_if_behind().await?;
         if let Some(status) = self.opened(round).await? {
@@ -68,7 +69,7 @@ impl Site {
                 deadline: opened_at.after(seconds.into()),
                 holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
                 holder_keys: holder_keys.clone(),
-                base_model: self.check_key.model(&base_model),
+                base_model: self.check_key()?.model(&base_model),
                 previous: before,
                 trust: trust.digest(),
             });

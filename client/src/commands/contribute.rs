@@ -7,6 +7,7 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::PrivacyPolicy;
 use ringfence_site::ledger::{UnitKind, Units};
 use ringfence_site::{Clipping, Prepared, Sealing, Site, model};
+use ringfence_weights::Weights;
 
 use crate::files::{read_text, read_weights};
 use crate::ledger_arg::LedgerArg;
@@ -38,13 +39,20 @@ pub(crate) struct Contribute {
     trained_privately: bool,
 }
 
+/// What is contributed, and to which round.
+pub(super) struct Given {
+    round: RoundNumber,
+    base: Weights,
+    update: Weights,
+}
+
 /// Most bytes of a list of units: a million names of 60 bytes.
 const MAX_UNITS: usize = 64 << 20;
 
 impl Contribute {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let site = self.open()?;
-        let prepared = self.prepare(&site).await?;
+        let (site, given) = self.begin().await?;
+        let prepared = self.prepare(&site, given).await?;
         let contributed = prepared.send().await?;
         let (round, receipt) = (contributed.round(), contributed.receipt());
         println!("round {round}: receipt for contribution {}", receipt.header);
@@ -52,19 +60,26 @@ impl Contribute {
         Ok(())
     }
 
-    /// The site, which charges the ledger that is named.
-    pub(super) fn open(&self) -> anyhow::Result<Site> {
-        let site = self.member.open()?;
+    /// The site, which charges the ledger that is named, and what it contributes to which round.
+    pub(super) async fn begin(&self) -> anyhow::Result<(Site, Given)> {
+        let site = self.member.open().await?;
         self.check_private(&site)?;
-        self.ledger.charging(site, |unit| self.unit_names(unit))
-    }
-
-    /// The contribution to the round, made and on disk.
-    pub(super) async fn prepare<'a>(&self, site: &'a Site) -> anyhow::Result<Prepared<'a>> {
+        let site = self.ledger.charging(site, |unit| self.unit_names(unit))?;
         let base = read_weights(&self.base, site.study())?;
         let update = read_weights(&self.update, site.study())?;
         update.check_finite().with_context(|| self.update.display().to_string())?;
-        let round = which_round(site, self.round).await?;
+        let (site, round) = which_round(site, self.round).await?;
+        Ok((site, Given { round, base, update }))
+    }
+
+    /// The contribution to the round, made and on disk.
+    pub(super) async fn prepare<'a>(
+        &self,
+        site: &'a Site,
+        given: Given,
+    ) -> anyhow::Result<Prepared<'a>> {
+        let Given { round, base, update } = given;
+        let site = site.for_round(round);
         site.compare_ledger_with_log().await?;
         site.check_budget(round)?;
         if let Some(plan) = site.study().training.digest() {

@@ -43,9 +43,10 @@ impl Mean {
             self.out.display()
         );
         [&self.out, &self.model_out].into_iter().try_for_each(|path| self.replacing.check(path))?;
-        let site = self.member.open()?;
+        let site = self.member.open().await?;
         let base = read_weights(&self.base, site.study())?;
-        let round = which_round(&site, self.round).await?;
+        let (site, round) = which_round(site, self.round).await?;
+        let site = site.for_round(round);
         let joined = site.join(round).await?;
         joined.check_base(model::id(&base))?;
         let mut done = match joined.finish().await? {
