@@ -417,6 +417,16 @@ impl Site {
         for identity in std::iter::once(&*self.identity).chain(renewed) {
             signed.sign(identity.site(), identity.signer());
         }
+        let rotates =
+            |change: &Change| matches!(change, Change::Rotate { entry } if entry.id == *self.id());
+        if signed.epoch.changes.iter().any(rotates) {
+            // With the new keys it could not open those of the rosters before any more.
+            for site in self.all() {
+                if let Some(key) = &site.check_key {
+                    self.journal.save_check_key(self.first_study, site.epoch, key)?;
+                }
+            }
+        }
         // Its own signatures among them: an identity that has no say is refused here.
         self.lineage.check(&signed)?;
         self.journal.sign_epoch(self.first_study, &signed)?;
