@@ -125,7 +125,7 @@ impl Site {
         study.verify()?;
         let own = identity.public();
         let listed = study.study.site(&own.id);
-        let is_first = listed.is_some_and(|entry| entry.signature_key == own.signature_key);
+        let is_first = listed.is_some_and(|entry| *entry == own);
         if is_first {
             // Before anything is written for a study that it does not belong to.
             identity.check_key(&study.study)?;
@@ -159,7 +159,7 @@ impl Site {
         for ((in_force, last), epoch) in lineage.all().zip(lasts).zip(0..) {
             let InForce { study, id, from, .. } = in_force;
             let entry = study.site(&own.id);
-            let is_own = entry.is_some_and(|entry| entry.signature_key == own.signature_key);
+            let is_own = entry.is_some_and(|entry| *entry == own);
             let check_key = match is_own {
                 true => Some(shared.identity.check_key(study)?),
                 false => shared.journal.given_check_key(lineage.first().id, epoch, study)?,
