@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] and
 //! [`round_time`] (the round machine with a lock, a store and a time), [`rounds`] and [`studies`]
-//! (how they are opened, loaded and put to rest), [`upload`] and [`contribution`] (what a site sends), [`closing`]
+//! (how they are opened, loaded and put to rest), [`epochs`] (how the roster changes), [`upload`] and [`contribution`] (what a site sends), [`closing`]
 //! and [`sum`] (how a round ends), [`opening`] and [`dispute`] (what is opened under which
 //! certificate), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
@@ -12,6 +12,7 @@ pub(crate) mod closing;
 pub(crate) mod contribution;
 pub(crate) mod damage;
 pub(crate) mod dispute;
+pub(crate) mod epochs;
 pub(crate) mod incoming;
 pub(crate) mod log;
 mod news;

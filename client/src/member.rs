@@ -7,10 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::statement::SignedStudy;
+use ringfence_keys::identity::Identity;
 use ringfence_site::by_hand::{BY_HAND, Mailbox};
 use ringfence_site::transport::{Transport, Way};
-use ringfence_site::{Membership, Site};
+use ringfence_site::{Membership, Site, SiteError};
 
+use crate::commands::study::newest_epoch;
 use crate::files::{read_study, read_token};
 use crate::identity::{IdentityArg, from_environment, read_identity};
 
@@ -105,6 +108,27 @@ impl Server {
 }
 
 impl Member {
+    /// The study file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is none.
+    pub(crate) fn study(&self) -> anyhow::Result<SignedStudy> {
+        read_study(&self.own.study)
+    }
+
+    /// The site's identity.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is none.
+    pub(crate) fn identity(&self) -> anyhow::Result<Identity> {
+        self.own.identity.read()
+    }
+
+    /// Where the aggregator is.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// Folder of the site's durable state.
     pub(crate) fn state(&self) -> &Path {
         &self.own.state
@@ -114,8 +138,8 @@ impl Member {
     ///
     /// # Errors
     /// When a file is wrong, the study unsigned, or the state in use.
-    pub(crate) fn open(&self) -> anyhow::Result<Site> {
-        let site = self.open_for(PATIENCE)?;
+    pub(crate) async fn open(&self) -> anyhow::Result<Site> {
+        let site = self.open_for(PATIENCE).await?;
         let clock = site.clock().clone();
         Ok(site.telling(move |event| {
             let now = clock.now().utc();
@@ -123,24 +147,26 @@ impl Member {
         }))
     }
 
-    /// Opens the site, with so many seconds of patience unless told otherwise.
+    /// Opens the site, with so many seconds of patience unless told otherwise. Where it is not on the
+    /// roster as the study file has it, the study's epochs are asked for first.
     ///
     /// # Errors
     /// As for [`Member::open`].
-    pub(crate) fn open_for(&self, patience: u64) -> anyhow::Result<Site> {
+    pub(crate) async fn open_for(&self, patience: u64) -> anyhow::Result<Site> {
         let clock = Clock::system();
         let patience = Duration::from_secs(self.patience.unwrap_or(patience));
         if self.server.server == BY_HAND {
-            return Ok(self.own.by_hand(clock, patience)?.0);
+            return Ok(self.own.by_hand(clock, patience).await?.0);
         }
-        Ok(Site::open(Membership {
+        Ok(Site::enter(Membership {
             study: read_study(&self.own.study)?,
             identity: self.own.identity.read()?,
             state: self.own.state.clone(),
             transport: self.server.connect(clock.clone())?,
             patience,
             clock,
-        })?)
+        })
+        .await?)
     }
 }
 
@@ -149,7 +175,7 @@ impl Own {
     ///
     /// # Errors
     /// When a file is wrong, the study unsigned, or the state in use.
-    pub(crate) fn by_hand(
+    pub(crate) async fn by_hand(
         &self,
         clock: Clock,
         patience: Duration,
@@ -160,24 +186,40 @@ impl Own {
         let mailbox = Arc::new(mailbox);
         let transport = Transport::by_hand(Arc::clone(&mailbox), clock.clone())?;
         let state = self.state.clone();
-        let site = Site::open(Membership { study, identity, state, transport, patience, clock })?;
+        let membership = Membership { study, identity, state, transport, patience, clock };
+        let site = Site::enter(membership).await?;
         Ok((site, mailbox))
     }
 }
 
-/// The round that is meant, once it is open, of an aggregator that is the study's: the one that is named, the latest, or the first where
-/// none is open yet. It is waited for, and this site's round keys are published before that.
-pub(crate) async fn which_round(
-    site: &Site,
-    named: Option<RoundNumber>,
-) -> anyhow::Result<RoundNumber> {
+/// The number that the next round will have, of an aggregator that is the study's, and the site with the
+/// epochs that have been made since it was here last.
+pub(crate) async fn next_round(site: Site) -> anyhow::Result<(Site, RoundNumber)> {
     site.meet().await?;
-    let next = site.next_round().await?;
+    match site.next_round().await {
+        Err(SiteError::NewEpoch(_)) => {
+            let site = site.renewed().await?.unwrap_or(site);
+            println!("{}", newest_epoch(&site));
+            let next = site.next_round().await?;
+            Ok((site, next))
+        }
+        next => Ok((site, next?)),
+    }
+}
+
+/// The round that is meant, once it is open, of an aggregator that is the study's: the one that is named,
+/// the latest, or the first where none is open yet. It is waited for, and this site's round keys are
+/// published before that. With the site, whose [`Site::for_round`] has its part in it.
+pub(crate) async fn which_round(
+    site: Site,
+    named: Option<RoundNumber>,
+) -> anyhow::Result<(Site, RoundNumber)> {
+    let (site, next) = next_round(site).await?;
     let round = named.or(next.before()).unwrap_or(RoundNumber::FIRST);
     if round >= next {
         let until = site.clock().now().after(site.patience().as_secs()).utc();
         println!("round {round} is not open yet; waiting until {until} at most (--patience)");
     }
-    site.await_opening(round).await?;
-    Ok(round)
+    site.for_round(round).await_opening(round).await?;
+    Ok((site, round))
 }

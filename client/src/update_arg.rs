@@ -48,8 +48,8 @@ const MAX_UNITS: usize = 64 << 20;
 
 impl UpdateArg {
     /// The site, which charges the ledger that is named.
-    pub(crate) fn open(&self, member: &Member) -> anyhow::Result<Site> {
-        let site = member.open()?;
+    pub(crate) async fn open(&self, member: &Member) -> anyhow::Result<Site> {
+        let site = member.open().await?;
         self.check_private(&site)?;
         self.ledger.charging(site, |unit| self.unit_names(unit))
     }

@@ -12,11 +12,12 @@ pub use token::{MIN_TOKEN_BYTES, TokenError, token};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{HeaderId, StudyId, UnixSeconds};
+use crate::digest::Digest;
+use crate::id::{HeaderId, SiteId, StudyId, UnixSeconds};
 use crate::log::{LogEntry, LogHash};
 use crate::round::{Event, RoundStatus};
-use crate::signature::{PublicKey, Signed};
-use crate::statement::{Manifest, Receipt, RoundKeys};
+use crate::signature::{PublicKey, Signed, Statement};
+use crate::statement::{Epoch, Manifest, Receipt, RoundKeys, SignedEpoch};
 
 /// An RFC 9457 problem: what a refused request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,34 @@ pub struct StudyStatus {
     pub rounds: u32,
     /// The last of them.
     pub latest: Option<RoundStatus>,
+    /// How often the roster has changed. Left out where it has not: so a site of a version without
+    /// epochs reads it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epochs: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// Most bytes of a sealed snapshot: a model of 10^8 values, with what FedAdam remembers of each.
+pub const MAX_SNAPSHOT: usize = 1 << 31;
+
+/// What has become of an epoch that was proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EpochStatus {
+    /// The epoch.
+    pub epoch: Digest,
+    /// Its number.
+    pub number: u32,
+    /// Whether it is made: signed by all whom it needs, and in the log.
+    pub made: bool,
+    /// Sites that must sign it still.
+    pub missing: Vec<SiteId>,
+    /// How many sites of the roster before must sign besides, whichever.
+    pub more: u32,
 }
 
 /// A signed statement that the aggregator lost, and that a site sends back.
@@ -87,6 +116,8 @@ pub enum Returned {
     Manifest(Signed<Manifest>),
     /// The keys that a site published for coming rounds.
     RoundKeys(Signed<RoundKeys>),
+    /// A change of the roster.
+    Epoch(Box<SignedEpoch>),
     /// What came in a round. An aggregator's own note is none and refused.
     Event(Event),
 }
@@ -97,6 +128,7 @@ impl Returned {
         match self {
             Self::Manifest(signed) => Some(LogEntry::of_signed(signed)),
             Self::RoundKeys(signed) => Some(LogEntry::of_signed(signed)),
+            Self::Epoch(signed) => Some(LogEntry::of::<Epoch>(signed.epoch.id())),
             Self::Event(event) => event.entry(),
         }
     }

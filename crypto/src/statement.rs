@@ -8,6 +8,7 @@ mod certificate;
 mod check_key;
 mod closing;
 mod dispute;
+mod epoch;
 mod freeze;
 mod header;
 mod kem_key;
@@ -37,6 +38,10 @@ pub use certificate::{Certificate, CertificateError, Endorsement};
 pub use check_key::CheckKeySeals;
 pub use closing::{Closing, ClosingError, Excluded, ExclusionReason, Included, SetView};
 pub use dispute::{Dispute, DisputeError, Verdict};
+pub use epoch::{
+    Change, Epoch, EpochError, EpochSignature, InForce, Lineage, MissingSignatures, SignedEpoch,
+    WhichKey, change_roster, min_sites_after, threshold_after,
+};
 pub use freeze::{Freeze, FreezeError};
 pub use header::{CHECK_BYTES, Header, HeaderError};
 pub use kem_key::{KemKeyError, check_kem_key};

@@ -3,7 +3,10 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use ringfence_crypto::api::{CheckedOpening, OpeningFrame, OpeningPart, opening_part_bytes};
+use ringfence_crypto::Digest;
+use ringfence_crypto::api::{
+    CheckedOpening, MAX_SNAPSHOT, OpeningFrame, OpeningPart, opening_part_bytes,
+};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::log::LogHash;
 use ringfence_crypto::round::RoundStatus;
@@ -16,6 +19,7 @@ use crate::core::dispute::named;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round::LiveRound;
 use crate::store::blobs::Blob;
+use crate::store::terms::StoreError;
 
 /// What is stored beside the content for one site: its sealed key, and the key's path. As a frame,
 /// so that it is read back as it was written or not at all.
@@ -36,7 +40,48 @@ fn pieces(opening: &CheckedOpening) -> Result<Vec<Vec<u8>>, FrameError> {
     std::iter::once(Ok(content)).chain(keys).collect()
 }
 
+/// What a snapshot is stored under: no opening's digest.
+fn snapshot_name(from: &SiteId, to: &SiteId) -> Digest {
+    Digest::of(format!("snapshot {from} {to}").as_bytes())
+}
+
 impl LiveRound {
+    /// Most bytes of a snapshot: the model in single precision, twice as much again in double, and room
+    /// for check keys and the seal.
+    pub(crate) fn longest_snapshot(&self) -> usize {
+        let values = self.served.study.layout.values();
+        values.saturating_mul(20).saturating_add(1 << 20).min(MAX_SNAPSHOT)
+    }
+
+    /// Takes the model after this round, sealed by one site to another; a later one replaces it.
+    pub(crate) async fn take_snapshot(
+        &self,
+        (from, to): (&SiteId, &SiteId),
+        sealed: Vec<u8>,
+    ) -> Result<(), Refusal> {
+        if self.read().certificate().is_none() {
+            return Err(Refusal::conflict(format!(
+                "round {} has not ended: there is no model after it yet",
+                self.id.round
+            )));
+        }
+        let pieces = vec![sealed, Vec::new()];
+        Ok(self.served.blobs().write_opening(self.id, snapshot_name(from, to), pieces).await?)
+    }
+
+    /// What one site has sealed to another.
+    pub(crate) async fn snapshot(&self, from: &SiteId, to: &SiteId) -> Result<Vec<u8>, Refusal> {
+        let name = snapshot_name(from, to);
+        match self.served.blobs().opening(self.id, name, [0, 1]).await {
+            Ok([sealed, _]) => Ok(sealed),
+            Err(StoreError::Lost(_)) => Err(Refusal::missing(format!(
+                "{from} has sealed no model after round {} to {to}",
+                self.id.round
+            ))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Takes a holder's opening: the statement, the content, and its key sealed to every site.
     pub(crate) async fn take_opening(
         self: &Arc<Self>,

@@ -63,6 +63,7 @@ impl LiveStudy {
             let Some(statement) = self.waiting().remove(&leaf) else { break };
             match statement {
                 Returned::Manifest(manifest) => self.take_manifest(manifest).await?,
+                Returned::Epoch(epoch) => self.take_back_epoch(*epoch).await?,
                 Returned::RoundKeys(keys) => self.take_back_round_keys(&keys).await?,
                 Returned::Event(event) => self.round_with(&event).await?.take_back(event).await?,
             }
@@ -80,13 +81,13 @@ impl LiveStudy {
     }
 
     async fn take_manifest(&self, manifest: Signed<Manifest>) -> Result<(), Refusal> {
-        let served = &self.served;
+        let served = &self.in_force(manifest.statement.round);
         let previous = self.before(manifest.statement.round);
         Manifest::check(&manifest, &served.study, served.id, previous.as_ref())
             .map_err(ringfence_crypto::round::RoundError::from)?;
         let mut log = served.log.recovering_writer().await?;
         let leaf = log.reserve();
-        let stored = served.statements().insert_round(&manifest, leaf).await?;
+        let stored = served.statements().insert_round(served.first, &manifest, leaf).await?;
         if stored.leaf != Some(leaf) || stored.manifest != manifest {
             let round = manifest.statement.round;
             return Err(Refusal::conflict(format!("round {round} has another manifest")));

@@ -6,7 +6,7 @@ use ringfence_crypto::api::OpeningFrameError;
 use ringfence_crypto::log::StudyLogError;
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::round::{Fault, RoundError};
-use ringfence_crypto::statement::{RoundKeysError, StudyError};
+use ringfence_crypto::statement::{EpochError, RoundKeysError, StudyError};
 use ringfence_crypto::wire::frame::FrameError;
 use ringfence_crypto::wire::json::JsonError;
 
@@ -223,6 +223,17 @@ impl From<StudyError> for Refusal {
     }
 }
 
+impl From<EpochError> for Refusal {
+    fn from(error: EpochError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EpochError::Signature(_) | EpochError::Signer(_) => Self::sender(detail),
+            EpochError::Number { .. } | EpochError::Before { .. } => Self::conflict(detail),
+            _ => Self::message(detail),
+        }
+    }
+}
+
 impl From<OpeningFrameError> for Refusal {
     fn from(error: OpeningFrameError) -> Self {
         Self::message(error.to_string())
@@ -271,7 +282,10 @@ impl From<StoreError> for Refusal {
             StoreError::Gone(_) => Self::gone(&error),
             StoreError::Taken(_) => Self::taken(&error),
             // Named, so that the administrator finds it: nothing in it is secret.
-            StoreError::Unreadable { .. } | StoreError::Gap { .. } | StoreError::LogGap { .. } => {
+            StoreError::Unreadable { .. }
+            | StoreError::Gap { .. }
+            | StoreError::EpochGap { .. }
+            | StoreError::LogGap { .. } => {
                 tracing::error!(%error, "what is stored was altered");
                 Self::new(Kind::Altered, error.to_string())
             }

@@ -25,6 +25,10 @@ impl LiveStudy {
         let served = &self.served;
         let Some(news) = served.statements().news(served.id, *seen).await? else { return Ok(()) };
         served.log.read_on().await?;
+        if news.epochs {
+            let _one_at_a_time = self.opening.lock().await;
+            self.load_epochs().await?;
+        }
         for number in news.rounds {
             // One that is at rest, or not here yet, is read with all of its events when it is loaded.
             if let Some(Found::Live(round)) = self.rounds.find(number) {

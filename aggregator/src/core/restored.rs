@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, RosterEntry, Standing};
 
@@ -26,7 +26,7 @@ impl LiveStudy {
     /// Takes a site's restore request. A later one replaces it and its answers.
     pub(crate) fn request_restore(&self, signed: &Signed<RestoreRequest>) -> Result<Made, Refusal> {
         let RestoreRequest { study, site, nonce: _, restored_at } = &signed.statement;
-        let member = self.member(*study == self.served.id, site)?;
+        let member = self.member(*study, site)?;
         let verified = signed.verify(&member.signature_key, site);
         verified.map_err(|error| Refusal::sender(error.to_string()))?;
         let mut restores = self.restores.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +60,7 @@ impl LiveStudy {
         signed: &Signed<Standing>,
     ) -> Result<Made, Refusal> {
         let Standing { study, request, site, round: _ } = &signed.statement;
-        let member = self.member(*study == self.served.id, site)?;
+        let member = self.member(*study, site)?;
         let verified = signed.verify(&member.signature_key, site);
         verified.map_err(|error| Refusal::sender(error.to_string()))?;
         let mut restores = self.restores.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -82,8 +82,9 @@ impl LiveStudy {
         Ok(restore.standings.values().cloned().collect())
     }
 
-    fn member(&self, of_study: bool, site: &SiteId) -> Result<&RosterEntry, Refusal> {
-        self.served.study.site(site).filter(|_| of_study).ok_or_else(|| {
+    fn member(&self, study: StudyId, site: &SiteId) -> Result<RosterEntry, Refusal> {
+        let named = self.named(study).ok();
+        named.and_then(|named| named.study.site(site).cloned()).ok_or_else(|| {
             Refusal::message(format!(
                 "the statement of {site} is for another study than {}, or {site} is not on its roster",
                 self.served.id

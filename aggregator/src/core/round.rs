@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringfence_crypto::id::{SiteId, UnixSeconds};
-use ringfence_crypto::round::{
-    Event, ReplayError, Round, RoundError, RoundStatus, SiteSet, Verdict,
-};
+use ringfence_crypto::round::{Event, ReplayError, Round, RoundError, RoundStatus, Verdict};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
     Acknowledgement, DisputeEndorsement, Endorsement, Manifest, Previous, Review,
@@ -61,7 +59,7 @@ pub(crate) struct LiveRound {
     /// The uploads that run.
     pub(crate) uploads: Uploads,
     /// Sites that contributed to neither of the two rounds before, once that is known.
-    missed: OnceLock<SiteSet>,
+    missed: OnceLock<BTreeSet<SiteId>>,
     /// Held by whoever makes a lost sum again.
     pub(crate) resuming: tokio::sync::Mutex<()>,
     /// Why the round is not closed any more by itself.
@@ -79,7 +77,7 @@ impl LiveRound {
     ) -> Result<Arc<Self>, Refusal> {
         let fresh =
             Round::open(served.study.clone(), served.id, manifest.clone(), previous.as_ref())?;
-        let id = RoundId { study: served.id, round: fresh.number() };
+        let id = RoundId { study: served.first, round: fresh.number() };
         let (round, sequence) = replay(served, id, fresh).await?;
         served.blobs().begin(id).await?;
         let live = Self::new(served, id, (manifest, previous), (round, sequence));
@@ -132,7 +130,7 @@ impl LiveRound {
     }
 
     /// Says which sites contributed to neither of the two rounds before.
-    pub(crate) fn missed(&self, sites: SiteSet) {
+    pub(crate) fn missed(&self, sites: BTreeSet<SiteId>) {
         // Once: it stays as it was when the round was opened.
         let _ = self.missed.set(sites);
     }
@@ -141,8 +139,8 @@ impl LiveRound {
     pub(crate) fn absent(&self) -> BTreeSet<SiteId> {
         let Some(missed) = self.missed.get() else { return BTreeSet::new() };
         let (_, began) = self.time.began();
-        let missed = missed.sites(&self.served.study.roster);
-        missed.filter(|site| !self.served.presence.was_heard(site, began)).cloned().collect()
+        let gone = |site: &&SiteId| !self.served.presence.was_heard(site, began);
+        missed.iter().filter(gone).cloned().collect()
     }
 
     /// Since when the sites could contribute.

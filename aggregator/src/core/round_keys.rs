@@ -61,7 +61,7 @@ impl LiveStudy {
         self: &Arc<Self>,
         signed: Signed<RoundKeys>,
     ) -> Result<Made, Refusal> {
-        let served = &self.served;
+        let served = self.named(signed.statement.study)?;
         RoundKeys::check(&signed, &served.study, served.id)?;
         let end = end(&signed.statement);
         let most = self.latest().0 as u64 + MAX_AHEAD;
@@ -78,10 +78,10 @@ impl LiveStudy {
 
     async fn log_round_keys(&self, signed: &Signed<RoundKeys>) -> Result<Made, Refusal> {
         let (served, statements) = (&self.served, self.served.statements());
-        let RoundKeys { site, first_round, .. } = &signed.statement;
+        let RoundKeys { study, site, first_round, .. } = &signed.statement;
         // First the log: what is stored is marked before it is looked up.
         let log = served.log.writer().await?;
-        match statements.round_keys(served.id, site, *first_round).await? {
+        match statements.round_keys(served.first, *study, site, *first_round).await? {
             Some(stored) if stored.keys == *signed => return Ok(Made::Before),
             Some(_) => return Err(published_others(&signed.statement)),
             None => {}
@@ -96,7 +96,7 @@ impl LiveStudy {
         &self,
         signed: &Signed<RoundKeys>,
     ) -> Result<(), Refusal> {
-        let served = &self.served;
+        let served = self.named(signed.statement.study)?;
         RoundKeys::check(signed, &served.study, served.id)?;
         let log = served.log.recovering_writer().await?;
         self.append_round_keys(log, signed).await
@@ -108,7 +108,8 @@ impl LiveStudy {
         signed: &Signed<RoundKeys>,
     ) -> Result<(), Refusal> {
         let leaf = log.reserve();
-        let stored = self.served.statements().insert_round_keys(signed, leaf).await?;
+        let stored =
+            self.served.statements().insert_round_keys(self.served.first, signed, leaf).await?;
         if stored.is_none_or(|stored| stored.leaf != leaf) {
             log.unused();
             return Err(published_others(&signed.statement));
@@ -120,9 +121,10 @@ impl LiveStudy {
     /// honest site takes part under it, and the study would wait for its deadline.
     pub(crate) async fn check_holder_keys(&self, manifest: &Manifest) -> Result<(), Refusal> {
         let Manifest { round, opened_at, .. } = *manifest;
-        let (served, clock) = (&self.served, &self.served.shared.clock);
+        let (served, clock) = (self.in_force(round), &self.served.shared.clock);
         for (holder, named) in manifest.holders.iter().zip(&manifest.holder_keys) {
-            let stored = served.statements().round_keys(served.id, holder, round).await?;
+            let stored =
+                served.statements().round_keys(served.first, served.id, holder, round).await?;
             let logged = stored.map(|stored| stored.keys.id());
             let unseen = |keys| self.fresh_keys.may_be_unseen(keys, opened_at, clock);
             if *named != logged && !(named.is_none() && logged.is_some_and(unseen)) {
@@ -138,14 +140,14 @@ impl LiveStudy {
         site: &SiteId,
         round: RoundNumber,
     ) -> Result<Signed<RoundKeys>, Refusal> {
-        let statements = self.served.statements();
-        let stored = statements.round_keys(self.served.id, site, round).await?;
+        let served = self.in_force(round);
+        let stored = served.statements().round_keys(served.first, served.id, site, round).await?;
         let stored = stored.ok_or_else(|| {
             Refusal::missing(format!(
                 "{site} has published no key for round {round}; its long-term key counts then"
             ))
         })?;
-        match RoundKeys::check(&stored.keys, &self.served.study, self.served.id) {
+        match RoundKeys::check(&stored.keys, &served.study, served.id) {
             Ok(()) => Ok(stored.keys),
             Err(error) => Err(Refusal::new(
                 Kind::Altered,

@@ -1,18 +1,19 @@
 //! The rounds of a study: found by number, opened by their initiators' manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_crypto::api::{Returned, StudyStatus};
-use ringfence_crypto::id::{ManifestId, RoundNumber, UnixSeconds};
+use ringfence_crypto::id::{ManifestId, RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::log::{LogEntry, LogHash};
-use ringfence_crypto::round::{Round, RoundError, RoundState, SiteSet};
+use ringfence_crypto::round::{Round, RoundError, RoundState};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
 use ringfence_crypto::time::MAX_CLOCK_AHEAD;
 use tokio::sync::watch;
 
+use crate::core::epochs::Rosters;
 use crate::core::refusal::Refusal;
 use crate::core::restored::Restores;
 use crate::core::retention::Forgotten;
@@ -34,8 +35,10 @@ pub(crate) enum Made {
 /// A study and its rounds so far.
 #[derive(Debug)]
 pub(crate) struct LiveStudy {
-    /// The study.
+    /// The study as it was first signed.
     pub(crate) served: ServedStudy,
+    /// How its roster has changed since.
+    pub(crate) roster: Rosters,
     pub(crate) rounds: RoundList,
     /// One round at rest is loaded at a time, and none twice.
     loading: tokio::sync::Mutex<()>,
@@ -61,6 +64,7 @@ impl LiveStudy {
     /// A study whose rounds are still to be added.
     pub(crate) fn new(served: ServedStudy) -> Self {
         Self {
+            roster: Rosters::of(&served),
             served,
             rounds: RoundList::default(),
             loading: tokio::sync::Mutex::default(),
@@ -85,7 +89,7 @@ impl LiveStudy {
             Some(Found::Live(round)) => Ok(round),
             Some(Found::AtRest(manifest)) => {
                 let previous = self.before(number);
-                let round = LiveRound::load(&self.served, *manifest, previous).await?;
+                let round = LiveRound::load(&self.in_force(number), *manifest, previous).await?;
                 self.rounds.wake(&round);
                 Ok(round)
             }
@@ -130,15 +134,18 @@ impl LiveStudy {
             // Round numbers are 32 bits wide, so no more than those can be there.
             rounds: u32::try_from(rounds).unwrap_or(u32::MAX),
             latest: latest.map(|round| round.status()),
+            epochs: self.roster.read().epochs(),
         }
     }
 
     /// Waits for more rounds than `seen`, for at most so long, and not when the service ends.
     pub(crate) async fn news(&self, seen: u32, wait: Duration) {
         let mut count = self.count.subscribe();
+        let mut changed = self.roster.changes();
         let mut stopping = self.served.shared.stopping.clone();
         tokio::select! {
             _ = count.wait_for(|count| *count > seen as usize) => {}
+            _ = changed.changed() => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
             () = self.served.shared.clock.sleep(wait) => {}
         }
@@ -149,7 +156,9 @@ impl LiveStudy {
     /// Ahead of the rounds that there are, the last that *could* have a successor counts, so that
     /// the refusal names the number that is expected.
     pub(crate) fn before(&self, number: RoundNumber) -> Option<Previous> {
-        self.rounds.ended(number.0 as usize)
+        let previous = self.rounds.ended(number.0 as usize)?;
+        let trust = self.roster.read().carried(&previous.trust, previous.round, number);
+        Some(Previous { trust, ..previous })
     }
 
     /// Refuses a manifest that starts from another model than the one that Q sites acknowledged last:
@@ -158,9 +167,12 @@ impl LiveStudy {
     fn check_base(&self, manifest: &Manifest) -> Result<(), Refusal> {
         let Manifest { round, initiator, base_model: got, .. } = manifest;
         match self.rounds.agreed_model() {
-            Some((last, expected)) if expected != *got => Err(Refusal::conflict(format!(
-                "the manifest starts round {round} from the model {got}, expected {expected}, which enough sites have acknowledged in round {last}; {initiator} signs one with that model, or the next site on the ring does when its turn has passed"
-            ))),
+            // Under another check key the same model has another digest.
+            Some((last, expected)) if expected != *got && self.same_check_key(last, *round) => {
+                Err(Refusal::conflict(format!(
+                    "the manifest starts round {round} from the model {got}, expected {expected}, which enough sites have acknowledged in round {last}; {initiator} signs one with that model, or the next site on the ring does when its turn has passed"
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -183,8 +195,8 @@ impl LiveStudy {
         &self,
         manifest: Signed<Manifest>,
     ) -> Result<(Made, Arc<LiveRound>), Refusal> {
-        let served = &self.served;
         let number = manifest.statement.round;
+        let served = &self.in_force(number);
         let known = match self.rounds.find(number) {
             Some(_) => Some(self.round(number).await?),
             None => None,
@@ -198,12 +210,13 @@ impl LiveStudy {
             return Err(other_manifest(number));
         }
         self.check_base(&manifest.statement)?;
+        self.check_proposed(number)?;
         timely(&manifest.statement, served.now())?;
         let mut log = served.log.writer().await?;
         // No keys are logged while the writer is held.
         self.check_holder_keys(&manifest.statement).await?;
         let leaf = log.reserve();
-        let stored = served.statements().insert_round(&manifest, leaf).await?;
+        let stored = served.statements().insert_round(served.first, &manifest, leaf).await?;
         match stored.leaf == Some(leaf) {
             true => log.appended(LogEntry::of_signed(&stored.manifest)).await?,
             // An earlier row: the log is taken from the store, and the row is marked.
@@ -233,15 +246,18 @@ impl LiveStudy {
         self.rounds.at_work().iter().for_each(|round| self.drive(round));
     }
 
-    /// The sites that contributed to neither of the two rounds before one; `None` where there were
-    /// fewer.
-    fn missed_before(&self, round: RoundNumber) -> Option<SiteSet> {
-        let (last, roster) = (round.before()?, &self.served.study.roster);
-        let two = [last.before()?, last].map(|number| self.rounds.contributed(number));
-        let [Some(before), Some(last)] = two else { return None };
-        let missed = roster.iter().enumerate();
-        let missed = missed.filter(|(place, _)| !before.has(*place) && !last.has(*place));
-        Some(SiteSet::of(roster, missed.map(|(_, site)| &site.id)))
+    /// The sites of a round that contributed to neither of the two before it, though they were on the
+    /// roster in both; none where there were fewer.
+    fn missed_before(&self, round: RoundNumber) -> BTreeSet<SiteId> {
+        let missed = |number: RoundNumber| {
+            let (came, served) = (self.rounds.contributed(number)?, self.in_force(number));
+            let roster = &served.study.roster;
+            let missed = roster.iter().filter(|site| !came.contains(roster, &site.id));
+            Some(missed.map(|site| site.id.clone()).collect::<BTreeSet<_>>())
+        };
+        let last = round.before();
+        let two = last.and_then(|last| Some((missed(last.before()?)?, missed(last)?)));
+        two.map_or_else(BTreeSet::new, |(before, last)| &before & &last)
     }
 
     /// Loads a round; nothing happens to it yet.
@@ -249,11 +265,9 @@ impl LiveStudy {
         &self,
         manifest: Signed<Manifest>,
     ) -> Result<Arc<LiveRound>, Refusal> {
-        let previous = self.before(manifest.statement.round);
-        let round = LiveRound::load(&self.served, manifest, previous).await?;
-        if let Some(missed) = self.missed_before(round.id.round) {
-            round.missed(missed);
-        }
+        let number = manifest.statement.round;
+        let round = LiveRound::load(&self.in_force(number), manifest, self.before(number)).await?;
+        round.missed(self.missed_before(number));
         self.count.send_replace(self.rounds.push(&round));
         Ok(round)
     }

@@ -144,6 +144,8 @@ impl Studies {
         let served = ServedStudy::new(self.shared.clone(), signed.study, log)
             .map_err(|error| unsound(error.to_string()))?;
         let study = Arc::new(LiveStudy::new(served));
+        let epochs = study.load_epochs().await;
+        epochs.map_err(|refusal| Unserved::because(id, "", &refusal))?;
         for manifest in statements.rounds(id).await? {
             let what = format!("round {}: ", manifest.statement.round);
             let live = study.load_round(manifest).await;

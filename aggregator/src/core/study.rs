@@ -6,7 +6,7 @@ use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::log::{SignedNote, origin};
 use ringfence_crypto::ring::packing::PackingError;
-use ringfence_crypto::statement::Study;
+use ringfence_crypto::statement::{InForce, Study};
 
 use crate::core::log::LiveLog;
 use crate::core::presence::Presence;
@@ -21,8 +21,10 @@ pub(crate) struct ServedStudy {
     pub(crate) shared: Shared,
     /// What the roster signed.
     pub(crate) study: Arc<Study>,
-    /// Its name.
+    /// Its name, which the statements of its rounds name.
     pub(crate) id: StudyId,
+    /// The study as it was first signed: what everything of it is stored under, and its log called by.
+    pub(crate) first: StudyId,
     /// How long every body is.
     pub(crate) body_bytes: u64,
     /// Which of its sites are there.
@@ -39,8 +41,15 @@ impl ServedStudy {
     pub(crate) fn new(shared: Shared, study: Study, log: LiveLog) -> Result<Self, PackingError> {
         let body_bytes = study.body_bytes()?;
         let id = log.study();
-        let presence = Arc::default();
-        Ok(Self { shared, study: Arc::new(study), id, body_bytes, presence, log: Arc::new(log) })
+        let (presence, log) = (Arc::default(), Arc::new(log));
+        Ok(Self { shared, study: Arc::new(study), id, first: id, body_bytes, presence, log })
+    }
+
+    /// The same with another roster, as an epoch has left it.
+    pub(crate) fn under(&self, later: &InForce) -> Self {
+        // What a body is long follows from the packing, which a roster may change.
+        let body_bytes = later.study.body_bytes().unwrap_or(self.body_bytes);
+        Self { study: later.study.clone(), id: later.id, body_bytes, ..self.clone() }
     }
 
     /// Where its statements are.
@@ -61,6 +70,6 @@ impl ServedStudy {
     /// The log's checkpoint, signed by us as a note.
     pub(crate) fn checkpoint(&self) -> Result<SignedNote, CheckpointError> {
         let checkpoint = self.log.read().checkpoint();
-        self.shared.identity.sign_checkpoint(&origin(self.id), checkpoint)
+        self.shared.identity.sign_checkpoint(&origin(self.first), checkpoint)
     }
 }

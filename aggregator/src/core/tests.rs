@@ -29,6 +29,7 @@ use crate::store::{Store, sqlite_files};
 
 mod absent;
 mod at_rest;
+mod epochs;
 mod round_keys;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -26,6 +26,7 @@ use ringfence_crypto::statement::{CarrierPermit, PermitError};
 use ringfence_crypto::wire::json;
 
 use crate::auth::{Holder, Role};
+use crate::core::epochs::Wanted;
 use crate::core::incoming::Digested;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::senders::Answering;
@@ -55,6 +56,9 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("GET", "/status", Reader),
     ("GET", "/recovered", Reader),
     ("POST", "/recovered", Member),
+    ("POST", "/epochs", Member),
+    ("GET", "/epochs", Reader),
+    ("GET", "/epochs/{number}", Reader),
     ("GET", "/log/checkpoint", Reader),
     ("GET", "/log/consistency", Reader),
     ("GET", "/log/inclusion", Reader),
@@ -100,6 +104,8 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("GET", "/rounds/{round}/verdicts/{index}/openings", Reader),
     ("PUT", "/rounds/{round}/verdicts/{index}/openings/{holder}", Own("holder")),
     ("GET", "/rounds/{round}/verdicts/{index}/openings/{holder}/recipients/{site}", Own("site")),
+    ("PUT", "/rounds/{round}/snapshots/{site}/{holder}", Own("holder")),
+    ("GET", "/rounds/{round}/snapshots/{site}/{holder}", Own("site")),
     ("PUT", "/rounds/{round}/acks/{site}", Own("site")),
     ("GET", "/rounds/{round}/acks", Reader),
     ("GET", "/rounds/{round}/agreed", Reader),
@@ -238,8 +244,20 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
         (_, None) => {}
     }
     let live = front.studies.study(study)?;
+    let round = match route.contains("{round}") {
+        true => segment(parts, "round").await?.parse().ok(),
+        false => None,
+    };
+    let rest = route.strip_prefix(STUDY).unwrap_or_default();
+    let wanted = Wanted {
+        round,
+        reads: matches!(parts.method, Method::GET | Method::HEAD),
+        joining: ["/epochs", "/log", "/status"].iter().any(|of| rest.starts_with(of))
+            || rest.is_empty(),
+    };
     let (site, signature) = signer(front, parts, study, |site| {
-        live.served.study.site(site).map(|member| member.signature_key)
+        let keys = live.keys_of(site, wanted);
+        if keys.is_empty() { Err(live.not_on_roster(site)) } else { Ok(keys) }
     })?;
     if let Own(name) = access {
         let named = segment(parts, name).await?;
@@ -270,12 +288,25 @@ impl<S: Sync> FromRequestParts<S> for SignedAt {
     }
 }
 
+/// The site that signed a request, where one did.
+#[derive(Clone, Debug)]
+pub(crate) struct Signer(pub(crate) SiteId);
+
+impl<S: Sync> FromRequestParts<S> for Signer {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let signer = parts.extensions.get().cloned();
+        signer.ok_or_else(|| Refusal::internal(&"a site's request without its site"))
+    }
+}
+
 /// Checks whose request it is.
 fn signer(
     front: &Front,
     parts: &mut Parts,
     study: StudyId,
-    key: impl Fn(&SiteId) -> Option<PublicKey>,
+    keys: impl Fn(&SiteId) -> Result<Vec<PublicKey>, Refusal>,
 ) -> Result<(SiteId, [u8; 64]), Refusal> {
     let value = |name: &str| one(&parts.headers, name);
     let (input, signature) = (value(SIGNATURE_INPUT)?, value(SIGNATURE)?);
@@ -285,12 +316,10 @@ fn signer(
     );
     let signature = signature.map_err(|error| Refusal::unauthorised(error.to_string()))?;
     let site = signature.site();
-    let key = key(site).ok_or_else(|| {
-        Refusal::sender(format!("{site} is not on the study's roster, and signs this request"))
-    })?;
-    let key = match value(PERMIT)? {
-        None => key,
-        Some(permit) => permitted(&permit, study, (site, &key), front.clock.now())?,
+    let (keys, now) = (keys(site)?, front.clock.now());
+    let keys = match value(PERMIT)? {
+        None => keys,
+        Some(permit) => vec![permitted(&permit, study, (site, &keys), now)?],
     };
     let digest = value(CONTENT_DIGEST)?;
     let request = RequestParts {
@@ -299,7 +328,14 @@ fn signer(
         query: parts.uri.query(),
         content_digest: digest.as_deref(),
     };
-    signature.verify(&request, &key, front.clock.now()).map_err(|error| match &error {
+    let mut verified = Ok(());
+    for key in keys {
+        verified = signature.verify(&request, &key, now);
+        if !matches!(verified, Err(RequestSignatureError::Invalid(_))) {
+            break;
+        }
+    }
+    verified.map_err(|error| match &error {
         RequestSignatureError::Clock { .. } | RequestSignatureError::Expired { .. } => {
             Refusal::new(Kind::Clock, error.to_string())
         }
@@ -311,6 +347,7 @@ fn signer(
     let digest = digest.map_err(|error| Refusal::malformed(error.to_string()))?;
     parts.extensions.insert(digest.map_or(Digested::Missing, Digested::As));
     parts.extensions.insert(SignedAt(signature.created()));
+    parts.extensions.insert(Signer(site.clone()));
     Ok((site.clone(), signature.bytes()))
 }
 
@@ -323,13 +360,21 @@ const MAX_PERMIT: usize = 1024;
 fn permitted(
     permit: &str,
     study: StudyId,
-    (site, key): (&SiteId, &PublicKey),
+    (site, keys): (&SiteId, &[PublicKey]),
     now: UnixSeconds,
 ) -> Result<PublicKey, Refusal> {
     let permit: Signed<CarrierPermit> =
         json::parse(permit.as_bytes(), MAX_PERMIT, "carrier's permit")
             .map_err(|error| Refusal::malformed(format!("the header {PERMIT}: {error}")))?;
-    CarrierPermit::check(&permit, study, site, key, now).map_err(|error| match &error {
+    let mut checked = Err(PermitError::NoKey(site.clone()));
+    // Of one key at most the signature holds.
+    for key in keys {
+        checked = CarrierPermit::check(&permit, study, site, key, now);
+        if !matches!(checked, Err(PermitError::Signature(_))) {
+            break;
+        }
+    }
+    checked.map_err(|error| match &error {
         PermitError::Time { .. } => Refusal::unauthorised(error.to_string()),
         _ => Refusal::sender(error.to_string()),
     })

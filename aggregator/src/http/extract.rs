@@ -36,6 +36,9 @@ pub(crate) struct OfHolder(pub(crate) SiteId);
 /// The index of a dispute that the path names; 0 is the verdict on check words.
 pub(crate) struct OfIndex(pub(crate) u16);
 
+/// The number of an epoch that the path names.
+pub(crate) struct OfNumber(pub(crate) u32);
+
 /// The contribution that the path names.
 pub(crate) struct OfContribution(pub(crate) LiveContribution);
 
@@ -113,6 +116,18 @@ impl<S: Sync> FromRequestParts<S> for OfIndex {
             Refusal::missing(format!("expected the index of a dispute in the path, got {index:?}"))
         })?;
         Ok(Self(index))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for OfNumber {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let number = segment(parts, "number").await?;
+        let number = number.parse().map_err(|_| {
+            Refusal::missing(format!("expected the number of an epoch in the path, got {number:?}"))
+        })?;
+        Ok(Self(number))
     }
 }
 

@@ -25,7 +25,7 @@ use self::shape::{name_variants, refer_to_statements, set, sorted};
 use crate::http::access::rows;
 use crate::http::routes;
 use crate::http::routes::{
-    closing, contribution, dispute, log, opening, restored, round, round_keys, study,
+    closing, contribution, dispute, epoch, log, opening, restored, round, round_keys, study,
 };
 
 /// What the handlers and messages say of themselves.
@@ -42,6 +42,9 @@ use crate::http::routes::{
         study::status,
         study::lost,
         study::recover,
+        epoch::post,
+        epoch::proposed,
+        epoch::made_one,
         log::checkpoint,
         log::consistency,
         log::inclusion,
@@ -76,6 +79,8 @@ use crate::http::routes::{
         opening::post,
         opening::opened,
         opening::part,
+        opening::put_snapshot,
+        opening::snapshot,
         opening::acknowledge,
         opening::acknowledgements,
         opening::agreed,

@@ -3,6 +3,7 @@
 pub(super) mod closing;
 pub(super) mod contribution;
 pub(super) mod dispute;
+pub(super) mod epoch;
 pub(super) mod log;
 pub(super) mod opening;
 mod replica;
@@ -40,6 +41,8 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/v2/studies/{study}", get(study::file))
         .route("/v2/studies/{study}/status", get(study::status))
         .route("/v2/studies/{study}/recovered", post(study::recover).get(study::lost))
+        .route("/v2/studies/{study}/epochs", post(epoch::post).get(epoch::proposed))
+        .route("/v2/studies/{study}/epochs/{number}", get(epoch::made_one))
         .route("/v2/studies/{study}/log/checkpoint", get(log::checkpoint))
         .route("/v2/studies/{study}/log/consistency", get(log::consistency))
         .route("/v2/studies/{study}/log/inclusion", get(log::inclusion).post(log::inclusions))
@@ -96,6 +99,10 @@ pub(crate) fn router(front: Front) -> Router {
         .route(
             &path("verdicts/{index}/openings/{holder}/recipients/{site}"),
             get(dispute::keys_part),
+        )
+        .route(
+            &path("snapshots/{site}/{holder}"),
+            put(opening::put_snapshot).get(opening::snapshot),
         )
         .route(&path("acks/{site}"), put(opening::acknowledge))
         .route(&path("acks"), get(opening::acknowledgements))

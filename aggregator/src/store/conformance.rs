@@ -9,12 +9,12 @@ use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Header, HexBytes, Manifest, RoundKeys};
+use ringfence_crypto::statement::{Epoch, Header, HexBytes, Manifest, RoundKeys};
 
 use crate::roster::{Roster, Shape, Term};
 use crate::store::Store;
 use crate::store::blobs::{Blob, BodyCheck, EnvelopePlace};
-use crate::store::statements::{NextEvent, StoredManifest, StoredRoundKeys};
+use crate::store::statements::{NextEpoch, NextEvent, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{RoundId, StoreError};
 
 /// A backend under test, and where its data lies while it is closed.
@@ -33,6 +33,8 @@ macro_rules! conformance_tests {
             events_come_back_in_order_and_a_place_is_used_once,
             a_gap_in_the_log_is_an_error,
             round_keys_are_never_replaced,
+            under_another_roster_a_round_has_other_keys,
+            epochs_come_back_in_order_and_a_place_is_used_once,
             a_body_grows_and_is_compared_at_its_end,
             a_wrong_body_is_discarded,
             what_is_damaged_is_discarded_and_written_anew,
@@ -94,7 +96,7 @@ async fn begun(backend: &impl Backend) -> (Store, Roster, Signed<Manifest>) {
     let (store, roster) = (backend.open().await, roster());
     let manifest = manifest(&roster, 0);
     store.statements.insert_study(roster.id(), b"file").await.unwrap();
-    store.statements.insert_round(&manifest, 0).await.unwrap();
+    store.statements.insert_round(roster.id(), &manifest, 0).await.unwrap();
     store.blobs.begin(id(&roster, 0)).await.unwrap();
     (store, roster, manifest)
 }
@@ -122,12 +124,12 @@ pub(crate) async fn a_round_has_one_manifest_and_a_leaf_one_statement(backend: &
     let mut other = first.clone();
     other.statement.base_model = Digest::of(b"another model");
     for again in [&first, &other] {
-        let answer = store.statements.insert_round(again, 1).await.unwrap();
+        let answer = store.statements.insert_round(roster.id(), again, 1).await.unwrap();
         assert_eq!(answer, stored, "the round has its manifest");
     }
     let next = manifest(&roster, 1);
-    store.statements.insert_round(&next, 0).await.unwrap_err();
-    store.statements.insert_round(&next, 1).await.unwrap();
+    store.statements.insert_round(roster.id(), &next, 0).await.unwrap_err();
+    store.statements.insert_round(roster.id(), &next, 1).await.unwrap();
     let store = reopened(backend, store).await;
     assert_eq!(store.statements.rounds(roster.id()).await.unwrap(), [first, next]);
     assert!(store.statements.rounds(StudyId(Digest::of(b"?"))).await.unwrap().is_empty());
@@ -191,7 +193,7 @@ pub(crate) async fn round_keys_are_never_replaced(backend: &impl Backend) {
         let first_round = RoundNumber(first);
         roster.signed(site, RoundKeys { study, site: site.clone(), first_round, keys })
     };
-    let insert = async |keys: &_, leaf| store.statements.insert_round_keys(keys, leaf).await;
+    let insert = async |keys: &_, leaf| store.statements.insert_round_keys(study, keys, leaf).await;
     let first = keys(2, 3);
     let stored = Some(StoredRoundKeys { keys: first.clone(), leaf: 1 });
     assert_eq!(insert(&first, 1).await.unwrap(), stored);
@@ -211,11 +213,55 @@ pub(crate) async fn round_keys_are_never_replaced(backend: &impl Backend) {
     assert_eq!(kept.iter().flatten().count(), 1, "at the same time: {kept:?}");
     let store = reopened(backend, store).await;
     for (round, expected) in [(1, None), (2, stored.as_ref()), (4, stored.as_ref()), (5, None)] {
-        let found = store.statements.round_keys(study, site, RoundNumber(round)).await.unwrap();
+        let found =
+            store.statements.round_keys(study, study, site, RoundNumber(round)).await.unwrap();
         assert_eq!(found.as_ref(), expected, "round {round}");
     }
-    let other = store.statements.round_keys(study, &roster.ids[1], RoundNumber(2)).await.unwrap();
-    assert_eq!(other, None);
+    let (other, at) = (&roster.ids[1], RoundNumber(2));
+    assert_eq!(store.statements.round_keys(study, study, other, at).await.unwrap(), None);
+}
+
+pub(crate) async fn under_another_roster_a_round_has_other_keys(backend: &impl Backend) {
+    let (store, roster, _) = begun(backend).await;
+    let (study, site, under) = (roster.id(), &roster.ids[0], StudyId(Digest::of(b"after")));
+    let keys = |study, byte| {
+        let (site, keys) = (site.clone(), vec![HexBytes(vec![byte; 3])]);
+        roster.signed(&site.clone(), RoundKeys { study, site, first_round: RoundNumber(2), keys })
+    };
+    let (first, later) = (keys(study, 1), keys(under, 2));
+    store.statements.insert_round_keys(study, &first, 1).await.unwrap();
+    let stored = store.statements.insert_round_keys(study, &later, 2).await.unwrap();
+    assert_eq!(stored, Some(StoredRoundKeys { keys: later.clone(), leaf: 2 }));
+    for (of, keys) in [(study, &first), (under, &later)] {
+        let found = store.statements.round_keys(study, of, site, RoundNumber(2)).await.unwrap();
+        assert_eq!(found.map(|found| found.keys).as_ref(), Some(keys));
+    }
+    assert_eq!(store.statements.log(study).await.unwrap().len(), 3);
+}
+
+pub(crate) async fn epochs_come_back_in_order_and_a_place_is_used_once(backend: &impl Backend) {
+    let (store, roster, manifest) = begun(backend).await;
+    let study = roster.id();
+    let insert = async |number, leaf| {
+        let file = format!("epoch {number} at {leaf}").into_bytes();
+        let next = NextEpoch { number, digest: Digest::of(&file), file: &file, leaf };
+        store.statements.insert_epoch(study, next).await.map(|()| file)
+    };
+    assert!(store.statements.epochs(study).await.unwrap().is_empty());
+    let first = insert(1, 1).await.unwrap();
+    insert(1, 2).await.unwrap_err();
+    insert(2, 1).await.unwrap_err();
+    let second = insert(2, 2).await.unwrap();
+    let store = reopened(backend, store).await;
+    assert_eq!(store.statements.epochs(study).await.unwrap(), [first.clone(), second.clone()]);
+    let entries = [&first, &second].map(|file| LogEntry::of::<Epoch>(Digest::of(file)));
+    let log = store.statements.log(study).await.unwrap();
+    assert_eq!(log, [&[LogEntry::of_signed(&manifest)], &entries[..]].concat());
+    let (file, leaf) = (b"4", 3);
+    let next = NextEpoch { number: 4, digest: Digest::of(file), file, leaf };
+    store.statements.insert_epoch(study, next).await.unwrap();
+    let gap = store.statements.epochs(study).await.unwrap_err();
+    assert!(matches!(gap, StoreError::EpochGap { expected: 3, .. }), "{gap}");
 }
 
 async fn append(store: &Store, round: RoundId, site: &SiteId, bytes: &[u8]) {

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use futures_util::{Stream, TryStreamExt};
+use ringfence_crypto::Digest;
 use ringfence_crypto::id::StudyId;
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Manifest, RoundKeys};
+use ringfence_crypto::statement::{Epoch, Manifest, RoundKeys};
 use ringfence_crypto::wire::json;
 use serde::de::DeserializeOwned;
 use sqlx::error::DatabaseError;
@@ -133,6 +134,22 @@ pub(crate) async fn events_of(
     Ok(events)
 }
 
+/// The epochs of a study from rows of number and file.
+///
+/// # Errors
+/// [`StoreError::EpochGap`] when one is missing.
+pub(crate) fn epochs_of(
+    rows: Vec<(i64, Vec<u8>)>,
+    study: StudyId,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let numbered = (1..).zip(rows).map(|(expected, (number, file))| {
+        (number == i64::from(expected))
+            .then_some(file)
+            .ok_or(StoreError::EpochGap { study, expected })
+    });
+    numbered.collect()
+}
+
 /// The entries of a study's log from rows of leaf, kind and statement, the first of which is this leaf.
 ///
 /// # Errors
@@ -148,6 +165,10 @@ pub(crate) async fn log_of(
         let place = || format!("leaf {expected} of study {study}");
         let entry = match kind.as_str() {
             "manifest" => Some(LogEntry::of_signed(&manifest_of(&row)?)),
+            "epoch" => {
+                let digest = String::from_utf8_lossy(&row).parse();
+                digest.ok().map(|digest: Digest| LogEntry::of::<Epoch>(digest))
+            }
             "round keys" => {
                 let keys: Signed<RoundKeys> = parsed(&row, "signed round keys", place)?;
                 Some(LogEntry::of_signed(&keys))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
@@ -24,6 +25,19 @@ pub(crate) struct NextEvent<'a> {
     pub(crate) event: &'a Event,
     /// Its place in the study's log, if it is a statement.
     pub(crate) leaf: Option<u64>,
+}
+
+/// A study's next epoch, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextEpoch<'a> {
+    /// Its number: 1, 2, 3, ... without a gap.
+    pub(crate) number: u32,
+    /// The epoch's digest.
+    pub(crate) digest: Digest,
+    /// The signed epoch, with the study after it.
+    pub(crate) file: &'a [u8],
+    /// Its place in the study's log.
+    pub(crate) leaf: u64,
 }
 
 /// The manifest that a round has.
@@ -49,6 +63,8 @@ pub(crate) struct StoredRoundKeys {
 pub(crate) struct News {
     /// The number of the last change.
     pub(crate) change: u64,
+    /// Whether there are new epochs.
+    pub(crate) epochs: bool,
     /// Manifests, in the order of their rounds.
     pub(crate) manifests: Vec<Signed<Manifest>>,
     /// Rounds that have new events.
@@ -70,10 +86,20 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     /// All studies, in the order in which they came.
     fn studies(&self) -> Answer<'_, Vec<StudyId>>;
 
-    /// Stores a manifest at a leaf of its study's log, unless its round has one; answers with the one
-    /// that the round has. Two manifests at one leaf are an error.
+    /// Stores the next epoch of a study at a leaf of the study's log. A number that is there, and a
+    /// leaf that is used, are errors, as for [`Statements::append`].
+    fn insert_epoch<'a>(&'a self, study: StudyId, next: NextEpoch<'a>) -> Answer<'a, ()>;
+
+    /// All epochs of a study, byte for byte as they were stored, in the order of their numbers; a gap is
+    /// an error.
+    fn epochs(&self, study: StudyId) -> Answer<'_, Vec<Vec<u8>>>;
+
+    /// Stores a manifest at a leaf of the study's log, unless its round has one; answers with the one
+    /// that the round has. Two manifests at one leaf are an error. The manifest names the study that is
+    /// in force in its round; it is stored under the study as it was first signed, as everything is.
     fn insert_round<'a>(
         &'a self,
+        study: StudyId,
         manifest: &'a Signed<Manifest>,
         leaf: u64,
     ) -> Answer<'a, StoredManifest>;
@@ -93,20 +119,23 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     /// statements at one leaf.
     fn log(&self, study: StudyId) -> Answer<'_, Vec<LogEntry>>;
 
-    /// Stores a site's round keys at a leaf of its study's log, unless it has published others for
-    /// one of their rounds; answers with what is stored for the first of them, or nothing when a
+    /// Stores a site's round keys at a leaf of the study's log, unless it has published others for
+    /// one of their rounds under the same roster; answers with what is stored for the first of them, or nothing when a
     /// later one is taken. Two requests at the same time cannot both find the rounds free. Two
     /// statements of round keys at one leaf are an error.
     fn insert_round_keys<'a>(
         &'a self,
+        study: StudyId,
         keys: &'a Signed<RoundKeys>,
         leaf: u64,
     ) -> Answer<'a, Option<StoredRoundKeys>>;
 
-    /// The round keys of a site that cover a round.
+    /// The round keys of a site that cover a round, published under the study `of`: the one that is in
+    /// force in that round.
     fn round_keys<'a>(
         &'a self,
         study: StudyId,
+        of: StudyId,
         site: &'a SiteId,
         round: RoundNumber,
     ) -> Answer<'a, Option<StoredRoundKeys>>;

@@ -61,6 +61,14 @@ pub enum StoreError {
         /// The first sequence number that is not there.
         expected: u64,
     },
+    /// An epoch is missing.
+    #[error("study {study} lacks epoch {expected}: the database was altered")]
+    EpochGap {
+        /// The study.
+        study: StudyId,
+        /// The first number that is not there.
+        expected: u32,
+    },
     /// A statement of the log is missing, stands twice or is none.
     #[error(
         "the log of study {study} lacks leaf {expected}: the database was altered, or is of a version without a log"

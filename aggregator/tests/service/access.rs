@@ -211,7 +211,7 @@ async fn a_signed_request_is_for_one_thing_and_not_for_long() {
     let twice =
         twice.header(SIGNATURE_INPUT, "a").header(SIGNATURE_INPUT, "b").header(SIGNATURE, "a");
     Client::send(twice).await.unwrap().refused(400, &["there twice"]);
-    let hosts = play.client.request(Method::GET, "/v2/aggregator");
+    let hosts = play.client.request(Method::GET, &play.path);
     let hosts = hosts.header("host", "a.example").header("host", "b.example");
     Client::send(hosts).await.unwrap().refused(400, &["the header host is there twice"]);
     assert_eq!(play.status().await.version, 0, "nothing of all that was taken");

@@ -32,7 +32,7 @@ async fn database_of(data: &Path, steps: usize) -> SqliteConnection {
 
 #[tokio::test]
 async fn a_database_of_the_first_version_is_brought_up_to_date() {
-    for steps in [1, 2, 3] {
+    for steps in [1, 2, 3, 4] {
         let mut aggregator = Aggregator::start();
         aggregator.kill();
         let data = aggregator.data();
@@ -76,4 +76,20 @@ async fn a_database_of_a_newer_version_is_refused_with_a_word_and_left_as_it_is(
         assert!(said.contains(word), "{word} is not in {said}");
     }
     assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+/// A site of the version before knows no epochs, and refuses a message with a field that it does not
+/// know: without epochs, there is none.
+#[tokio::test]
+async fn a_study_without_epochs_is_told_of_as_the_version_before_did() {
+    let aggregator = Aggregator::start();
+    let roster = Roster::new(aggregator.key, Shape::default());
+    let play = Play::start(aggregator.client(), roster, 600).await;
+    let path = format!("{}/status", play.roster.path());
+    let status: serde_json::Value = play.client.get(&path).await.json();
+    let known: Vec<&String> = status.as_object().unwrap().keys().collect();
+    assert_eq!(known, ["latest", "name", "rounds", "study"]);
+    // And a status of the version before is read.
+    let read: ringfence_crypto::api::StudyStatus = serde_json::from_value(status).unwrap();
+    assert_eq!((read.rounds, read.epochs), (1, 0));
 }

@@ -2,6 +2,7 @@
 //! anything is trained, durably charged before a header is signed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::Spent;
@@ -29,7 +30,8 @@ impl Site {
     /// not contributed to without.
     #[must_use]
     pub fn charging(self, ledger: PathBuf, units: Units) -> Self {
-        Self { charging: Some(Charging { ledger, units }), ..self }
+        let charging = Arc::new(Charging { ledger, units });
+        self.with(|site| site.charging = Some(Arc::clone(&charging)))
     }
 
     /// What this site's data will have spent after a round, if the budgets of study and hospital
@@ -101,7 +103,7 @@ impl Site {
         // What may have been forgotten is charged first: it is what would be found here.
         self.settle_restores(ledger, false)?;
         let records = self.journal.contributions()?.into_iter();
-        let own = records.filter(|record| record.study == self.study_id);
+        let own = records.filter(|record| self.is_this_study(record.study));
         let first = own.map(|record| record.round.next()).max().unwrap_or(RoundNumber::FIRST);
         let own_key = self.identity.public().signature_key;
         let mut signed = 0;
@@ -109,9 +111,9 @@ impl Site {
             match present(self.at(round).header(self.id()).await)? {
                 // What this site has not signed proves nothing, and stops nobody.
                 Some(header) => {
-                    let of = (&header.statement.site, header.statement.study);
                     let is_own = header.verify(&own_key, self.id()).is_ok()
-                        && of == (self.id(), self.study_id);
+                        && header.statement.site == *self.id()
+                        && self.is_this_study(header.statement.study);
                     if let Some(spent) = header.statement.spent.filter(|_| is_own) {
                         signed = signed.max(spent.rounds);
                     }
@@ -127,7 +129,7 @@ impl Site {
         match signed {
             0 => Ok(()),
             // Also while a restore is not settled.
-            signed => Ok(self.restored_ledger(ledger)?.check_log(self.study_id, signed)?),
+            signed => Ok(self.restored_ledger(ledger)?.check_log(self.first_study, signed)?),
         }
     }
 
@@ -140,7 +142,7 @@ impl Site {
     /// [`SiteError::Ledger`], [`SiteError::Spending`].
     pub fn settle_restores(&self, ledger: &Path, unfamiliar: bool) -> Result<(), SiteError> {
         let Some(unit) = UnitKind::protected_by(&self.study.privacy) else { return Ok(()) };
-        let Some(unsettled) = self.journal.restores_to_settle(self.study_id)? else {
+        let Some(unsettled) = self.journal.restores_to_settle(self.first_study)? else {
             return Ok(());
         };
         let Some(through) = unsettled.through else { return Ok(()) };
@@ -152,7 +154,7 @@ impl Site {
             return Ok(());
         }
         if !unfamiliar {
-            ledger.check_familiar(self.study_id)?;
+            ledger.check_familiar(self.first_study)?;
         }
         self.with_units(&Units::none(unit), |charge| {
             let restores = (unsettled.restores, through);
@@ -171,7 +173,7 @@ impl Site {
         run: impl FnOnce(&Charging, &RoundCharge<'_>) -> Result<T, SiteError>,
     ) -> Result<Option<T>, SiteError> {
         let Some(expected) = UnitKind::protected_by(&self.study.privacy) else { return Ok(None) };
-        let charging = self.charging.as_ref().ok_or(SiteError::NoLedger(expected))?;
+        let charging = self.charging.as_deref().ok_or(SiteError::NoLedger(expected))?;
         let units = &charging.units;
         if units.kind() != expected {
             return Err(SiteError::Units { expected, got: units.kind() });
@@ -189,7 +191,7 @@ impl Site {
         let Some(budget) = self.study.privacy.budget() else { return Ok(None) };
         let Spending { each_round, once, inexact } = &Spending::of(&self.study)?;
         let budget = Budget { epsilon: budget.epsilon.into(), delta: budget.delta.into() };
-        let (study, inexact) = (self.study_id, *inexact);
+        let (study, inexact) = (self.first_study, *inexact);
         let charge = RoundCharge { study, mechanisms: each_round, once, inexact, budget, units };
         run(&charge).map(Some)
     }

@@ -67,6 +67,7 @@ impl Site {
     /// [`SiteError`] when the manifest is not the study's next, or a round before it has no
     /// certificate.
     pub async fn join(&self, round: RoundNumber) -> Result<Joined<'_>, SiteError> {
+        self.takes_part(round)?;
         self.help_if_behind().await?;
         let (manifest, answered) = tokio::join!(self.manifest(round), self.attend());
         let manifest = manifest?;
@@ -99,7 +100,7 @@ impl Site {
         }
         for (spent, fingerprint) in self.journal.spent_models()? {
             let Record { study, round, base_model, .. } = spent;
-            if study == self.study_id {
+            if self.is_this_study(study) {
                 continue;
             }
             if base_model == id {
@@ -197,7 +198,7 @@ impl<'a> Joined<'a> {
     /// [`SiteError::BaseModel`].
     pub fn check_base(&self, base_model: ModelId) -> Result<(), SiteError> {
         let manifest = &self.manifest.statement;
-        if self.site.check_key.model(&base_model) != manifest.base_model {
+        if self.site.check_key()?.model(&base_model) != manifest.base_model {
             return Err(SiteError::BaseModel { round: manifest.round, got: base_model });
         }
         Ok(())
@@ -281,7 +282,8 @@ impl<'a> Joined<'a> {
         values: &impl IntegerUpdate,
         rng: &mut impl CryptoRng,
     ) -> Result<ContributionRecord, SiteError> {
-        let Site { study, study_id, identity, check_key, journal, .. } = self.site;
+        let Site { study, study_id, identity, journal, .. } = self.site;
+        let check_key = self.site.check_key()?;
         let manifest = &self.manifest.statement;
         // Durable before the header that states it is signed.
         let spent = self.site.charge(manifest.round)?;

@@ -14,7 +14,8 @@ impl Site {
         let keys = self.journal.round_keys(self.study_id)?;
         for damaged in keys.damaged()? {
             let site = damaged.site.as_ref().unwrap_or(self.id());
-            let fetched = self.transport.round_keys(self.study_id, site, damaged.first_round).await;
+            let fetched =
+                self.transport.round_keys(self.first_study, site, damaged.first_round).await;
             let DamagedKeys { name, damage, .. } = damaged;
             put_back(damage, fetched, |fetched| keys.put_back(&name, fetched))?;
         }

@@ -172,7 +172,7 @@ impl Done<'_> {
     /// # Errors
     /// [`SiteError`] when the aggregator refuses or cannot be reached.
     pub async fn acknowledge(self, model: ModelId) -> Result<(), SiteError> {
-        let outcome = Outcome::Applied { model: self.site.check_key.model(&model) };
+        let outcome = Outcome::Applied { model: self.site.check_key()?.model(&model) };
         self.site.acknowledge(self.manifest, &self.certificate, outcome).await?;
         let closing = &self.certificate.closing;
         self.site.settle_if_agreed(closing.statement.round, closing.id()).await

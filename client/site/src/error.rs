@@ -8,8 +8,8 @@ use ringfence_crypto::id::{FreezeId, HeaderId, ModelId, RoundNumber, SiteId, Stu
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::signature::SignatureError;
 use ringfence_crypto::statement::{
-    CertificateError, ClosingError, DisputeError, FreezeError, HeaderError, ManifestError,
-    QuorumError, RoundKeysError, StudyError,
+    CertificateError, ClosingError, DisputeError, EpochError, FreezeError, HeaderError,
+    ManifestError, QuorumError, RoundKeysError, StudyError,
 };
 use ringfence_crypto::time::Utc;
 use ringfence_keys::duties::contributor::RuleError;
@@ -20,6 +20,7 @@ use ringfence_keys::identity::IdentityError;
 use ringfence_keys::open::{OpenError, RecountError};
 use ringfence_keys::share::envelope::WrongEnvelope;
 use ringfence_keys::share::seal::SealError;
+use ringfence_keys::snapshot::SnapshotError;
 use ringfence_keys::study::spending::SpendingError;
 use ringfence_keys::update::quantize::QuantizeError;
 use ringfence_keys::update::site_noise::parameters::SiteNoiseError;
@@ -29,6 +30,7 @@ pub use served::ServedError;
 pub use spoiled::SpoiledError;
 
 use crate::by_hand::ByHandError;
+use crate::epochs::NoPart;
 use crate::journal::JournalError;
 use crate::late::Late;
 use crate::ledger::{LedgerError, UnitKind};
@@ -392,6 +394,90 @@ pub enum SiteError {
     /// The aggregator served something else than what was asked for.
     #[error(transparent)]
     Served(#[from] ServedError),
+    /// A change of the roster does not hold.
+    #[error(transparent)]
+    Epoch(Box<EpochError>),
+    /// This site has no part in a round.
+    #[error(transparent)]
+    NoPart(Box<NoPart>),
+    /// The roster has changed, and this site does not know how yet.
+    #[error(
+        "the study's roster has changed ({0} times by now) since this command has begun; run it again, and it goes on under the new one"
+    )]
+    NewEpoch(u32),
+    /// A round of another roster.
+    #[error(
+        "round {round} is after round {last}, the last before epoch {epoch}: its manifest is for the study after that epoch, and one for the study before it is refused"
+    )]
+    EpochOver {
+        /// The round.
+        round: RoundNumber,
+        /// The epoch that ended the roster.
+        epoch: u32,
+        /// Its last round.
+        last: RoundNumber,
+    },
+    /// A round after an epoch that was signed and is not made.
+    #[error(
+        "this site has signed epoch {epoch}, by which round {last} is the last under the present roster, and the epoch lacks signatures of others: it takes part in round {round} once they have signed, too (`ringfence study epochs` says who is missing)"
+    )]
+    EpochPending {
+        /// The round.
+        round: RoundNumber,
+        /// The epoch that was signed.
+        epoch: u32,
+        /// Its last round.
+        last: RoundNumber,
+    },
+    /// Another epoch was signed.
+    #[error(
+        "this site has signed another epoch {epoch} ({known}); a site signs one epoch a number, else a study could fork: sign that one, which it sends again, or wait until one is made"
+    )]
+    EpochSigned {
+        /// The number.
+        epoch: u32,
+        /// Digest of the one that was signed.
+        known: Digest,
+    },
+    /// An epoch that ends before a round that this site has accepted.
+    #[error(
+        "round {last} is to be the last under the present roster, and this site has accepted round {known} under it; make the change again with --last-round {known} or later"
+    )]
+    EpochTooLate {
+        /// As stated.
+        last: RoundNumber,
+        /// The highest round that this site knows.
+        known: RoundNumber,
+    },
+    /// An epoch that the log is not shown to contain.
+    #[error(
+        "the study's log is not proved to contain epoch {epoch} ({reason}): the aggregator shows it to this site and perhaps to no other; nothing was taken over, ask its administrator"
+    )]
+    EpochNotLogged {
+        /// The epoch.
+        epoch: u32,
+        /// Why the proof does not hold, or that there is none.
+        reason: String,
+    },
+    /// A site that is not there.
+    #[error("{0} is not on the study's newest roster: nothing is sealed to it")]
+    NotOnRoster(SiteId),
+    /// A sealed snapshot does not open.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A snapshot of another model.
+    #[error("the snapshot's model does not have the study's layout: {0}")]
+    SnapshotModel(String),
+    /// No snapshot that holds.
+    #[error(
+        "no site has sealed a model after round {round} to this one that enough sites have acknowledged ({found}); sites that take part do so by themselves when their `ringfence join` goes on to the round after it: try again then"
+    )]
+    NoSnapshot {
+        /// After which round.
+        round: RoundNumber,
+        /// What there is, and why it does not hold.
+        found: String,
+    },
     /// The published sum does not fit, and the bodies could not be added up.
     #[error(transparent)]
     Recount(#[from] RecountError),
@@ -400,6 +486,18 @@ pub enum SiteError {
 impl From<QuorumError> for SiteError {
     fn from(error: QuorumError) -> Self {
         Self::Dispute(error.into())
+    }
+}
+
+impl From<EpochError> for SiteError {
+    fn from(error: EpochError) -> Self {
+        Self::Epoch(Box::new(error))
+    }
+}
+
+impl From<NoPart> for SiteError {
+    fn from(error: NoPart) -> Self {
+        Self::NoPart(Box::new(error))
     }
 }
 

@@ -9,6 +9,7 @@ use ringfence_crypto::statement::{
     Acknowledgement, Certificate, Manifest, Outcome, Proceedings, Summands, VerdictCertificate,
 };
 use ringfence_keys::duties::disputes::Case;
+use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::open::{Evidence, OpenError, OpenedMean, OpenedSum, SumContext};
 use ringfence_keys::share::reconstruct::KeySum;
 
@@ -127,6 +128,7 @@ impl Site {
         certificate: &Certificate,
         status: RoundStatus,
     ) -> Result<CertifiedSum, SiteError> {
+        let check_key = self.check_key()?;
         let judged = self.judged(manifest, certificate).await?;
         let mut sum = self.verified_sum(manifest, certificate).await?;
         let check_words = self.check_words_verdict(manifest, certificate, &sum).await?;
@@ -134,12 +136,12 @@ impl Site {
         let mut evidence = std::mem::take(&mut sum.evidence);
         let included = certificate.closing.statement.included.iter();
         let summands = self.study.summands_of(included.map(|entry| &entry.site));
-        let open = |keys: &KeySum| self.open_sum(manifest, &sum, summands, keys);
+        let open = |keys: &KeySum| self.open_sum(manifest, (&sum, check_key), summands, keys);
         let (found, unusable) =
             self.key_sum(manifest, certificate, (&judged, status), open).await?;
         let keys = match found {
             KeysFound::Opened(keys, opened) => {
-                let sums = self.plain_sums(manifest, &sum, summands, &keys)?;
+                let sums = self.plain_sums(manifest, (&sum, check_key), summands, &keys)?;
                 return Ok(CertifiedSum { opened, sums, unusable, evidence, proceedings, judged });
             }
             KeysFound::Spoiled(keys) => keys,
@@ -150,7 +152,8 @@ impl Site {
         }
         let mut spoiled =
             Spoiled { manifest, certificate, judged: &judged, proceedings, sum, keys, evidence };
-        let mut outcome = self.open_sum(manifest, &spoiled.sum, summands, &spoiled.keys);
+        let mut outcome =
+            self.open_sum(manifest, (&spoiled.sum, check_key), summands, &spoiled.keys);
         let threshold = &self.study.threshold;
         let (round, holders, collusion) = (manifest.round, threshold.holders, threshold.collusion);
         loop {
@@ -158,8 +161,8 @@ impl Site {
             let settled = spoiled.proceedings.disputes.len();
             match outcome {
                 Ok(opened) => {
-                    let sums =
-                        self.plain_sums(manifest, sum, spoiled.summands(&self.study), keys)?;
+                    let summands = spoiled.summands(&self.study);
+                    let sums = self.plain_sums(manifest, (sum, check_key), summands, keys)?;
                     let Spoiled { evidence, proceedings, .. } = spoiled;
                     return Ok(CertifiedSum {
                         opened,
@@ -183,7 +186,7 @@ impl Site {
                 }
             }
             let summands = spoiled.summands(&self.study);
-            outcome = self.open_sum(manifest, &spoiled.sum, summands, &spoiled.keys);
+            outcome = self.open_sum(manifest, (&spoiled.sum, check_key), summands, &spoiled.keys);
         }
     }
 
@@ -211,22 +214,22 @@ impl Site {
     fn context<'a>(
         &'a self,
         manifest: &Manifest,
-        sum: &'a VerifiedSum,
+        (sum, check_key): (&'a VerifiedSum, &'a CheckKey),
         summands: Summands,
         keys: &'a KeySum,
     ) -> SumContext<'a> {
-        let (study, check_key, check) = (&*self.study, &self.check_key, &sum.check);
+        let (study, check) = (&*self.study, &sum.check);
         SumContext { study, manifest: manifest.id(), summands, keys, check, check_key }
     }
 
     fn open_sum(
         &self,
         manifest: &Manifest,
-        sum: &VerifiedSum,
+        (sum, check_key): (&VerifiedSum, &CheckKey),
         summands: Summands,
         keys: &KeySum,
     ) -> Result<OpenedMean, OpenError> {
-        let context = self.context(manifest, sum, summands, keys);
+        let context = self.context(manifest, (sum, check_key), summands, keys);
         tokio::task::block_in_place(|| OpenedMean::open(context, &mut sum.reader()?))
     }
 
@@ -234,11 +237,11 @@ impl Site {
     fn plain_sums(
         &self,
         manifest: &Manifest,
-        sum: &VerifiedSum,
+        (sum, check_key): (&VerifiedSum, &CheckKey),
         summands: Summands,
         keys: &KeySum,
     ) -> Result<Option<OpenedSum>, OpenError> {
-        let context = self.context(manifest, sum, summands, keys);
+        let context = self.context(manifest, (sum, check_key), summands, keys);
         let open = || tokio::task::block_in_place(|| OpenedSum::open(context, &mut sum.reader()?));
         self.keeps_sums.then(open).transpose()
     }

@@ -26,8 +26,20 @@ impl Site {
         // Rounds are checked from the last one that is on disk: each stands on the one before. Upwards,
         // so that a round that does not exist ends it at the first one that is missing.
         // Or from one whose certificate a power cut has taken: it is asked for again.
+        if round < self.first {
+            return self.for_round(round).manifest(round).await;
+        }
+        self.is_under(round)?;
         let known = self.journal.first_to_check(self.study_id, round)?;
-        let mut first = known.unwrap_or(RoundNumber::FIRST);
+        if known.is_none()
+            && let Some(last) = self.first.before()
+        {
+            // The first round of a roster stands on the last one of the roster before.
+            let before = self.for_round(last);
+            before.manifest(last).await?;
+            before.certificate(last).await?;
+        }
+        let mut first = known.unwrap_or(self.first);
         while first < round {
             self.checked_manifest(first).await?;
             self.certificate(first).await?;
@@ -92,9 +104,10 @@ impl Site {
         let previous = match round.before() {
             None => None,
             Some(last) => {
-                let certificate = self.journal.round(self.study_id, last)?.certificate()?;
+                let of = self.for_round(last);
+                let certificate = of.journal.round(of.study_id, last)?.certificate()?;
                 let certificate = certificate.ok_or(SiteError::NoCertificate(last))?;
-                Some(self.previous(last, &certificate).await?)
+                Some(self.carried(of.previous(last, &certificate).await?))
             }
         };
         Manifest::check(manifest, &self.study, self.study_id, previous.as_ref())?;
@@ -167,9 +180,17 @@ impl Site {
 
     /// What the round after this one stands on.
     pub(crate) async fn ended(&self, round: RoundNumber) -> Result<Previous, SiteError> {
-        self.manifest(round).await?;
-        let certificate = self.certificate(round).await?;
-        self.previous(round, &certificate).await
+        let of = self.for_round(round);
+        of.manifest(round).await?;
+        let certificate = of.certificate(round).await?;
+        Ok(self.carried(of.previous(round, &certificate).await?))
+    }
+
+    /// The same without the sites that were gone before the next round.
+    fn carried(&self, previous: Previous) -> Previous {
+        let Previous { round, trust, .. } = &previous;
+        let trust = self.lineage.carried(trust, *round, round.next());
+        Previous { trust, ..previous }
     }
 
     async fn previous(
@@ -196,21 +217,23 @@ impl Site {
             }
             return Ok(());
         };
-        let needed = self.study.threshold.endorsements;
-        let own = Outcome::Applied { model: self.check_key.model(&base_model) };
+        // It was agreed on under the roster of its round.
+        let of = self.for_round(last);
+        let needed = of.study.threshold.endorsements;
+        let own = Outcome::Applied { model: of.check_key()?.model(&base_model) };
         let agreed = (last, closing, own);
         if *self.agreed_on.lock().unwrap_or_else(PoisonError::into_inner) == Some(agreed) {
             return Ok(());
         }
         let deadline = self.clock.moment().after(self.patience);
-        let mut status = self.look_again(last).await?;
+        let mut status = of.look_again(last).await?;
         loop {
             let is_over = self.clock.moment() >= deadline;
             // Where fewer have said anything, no more can agree.
             if is_over || status.acknowledged.len() >= usize::from(needed) {
-                let agreeing = self.agreeing(last, closing, &own).await?;
+                let agreeing = of.agreeing(last, closing, &own).await?;
                 if agreeing >= usize::from(needed) {
-                    return self.agreed_upon(last, closing, own);
+                    return of.agreed_upon(last, closing, own);
                 }
                 if is_over {
                     return Err(SiteError::NotAgreed { round: last, needed, agreeing });
@@ -220,7 +243,7 @@ impl Site {
             // Acknowledgements are events of their round. One that came in between is asked for at
             // once: the wait is for what comes after those that were counted.
             let left = deadline.since(self.clock.moment());
-            status = self.changed(last, status.version, left).await?;
+            status = of.changed(last, status.version, left).await?;
         }
     }
 
@@ -267,15 +290,16 @@ impl Site {
     }
 
     /// The last round before this one whose set was opened, with its closing.
-    async fn last_opened(
+    pub(crate) async fn last_opened(
         &self,
         round: RoundNumber,
     ) -> Result<Option<(RoundNumber, ClosingId)>, SiteError> {
         let mut last = round;
         while let Some(number) = last.before() {
             last = number;
-            self.manifest(number).await?;
-            let certificate = self.certificate(number).await?;
+            let of = self.for_round(number);
+            of.manifest(number).await?;
+            let certificate = of.certificate(number).await?;
             if !certificate.closing.statement.is_abort() {
                 return Ok(Some((number, certificate.closing.id())));
             }
@@ -284,7 +308,7 @@ impl Site {
     }
 
     /// How many sites have signed this outcome of a round.
-    async fn agreeing(
+    pub(crate) async fn agreeing(
         &self,
         round: RoundNumber,
         closing: ClosingId,

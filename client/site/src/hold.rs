@@ -44,6 +44,7 @@ impl Site {
     }
 
     async fn duties(&self, round: RoundNumber) -> Result<HoldReport, SiteError> {
+        self.takes_part(round)?;
         self.help_if_behind().await?;
         let (manifest, answered) = tokio::join!(self.manifest(round), self.attend());
         let manifest = manifest?.statement;
@@ -135,7 +136,7 @@ impl Site {
             self.id().clone(),
             self.journal.holder_records(self.study_id)?,
             self.abstention()?,
-            self.journal.last_closing(self.study_id)?.map(|last| Seen::from(&last.statement)),
+            self.last_closing()?.map(|last| Seen::from(&last.statement)),
         ))
     }
 
@@ -217,10 +218,10 @@ impl Site {
         let consistent = async {
             let Some(seen) = seen.map(|seen| seen.checkpoint.size) else { return Ok(None) };
             let (from, to) = (seen.min(size), seen.max(size));
-            present(self.transport.consistency(self.study_id, from, to).await)
+            present(self.transport.consistency(self.first_study, from, to).await)
         };
         let (inclusion, consistency) =
-            tokio::join!(self.transport.inclusion(self.study_id, size, &leaves), consistent);
+            tokio::join!(self.transport.inclusion(self.first_study, size, &leaves), consistent);
         let inclusion = match inclusion {
             Err(error) if error.is_missing() => {
                 let (round, contributed) = (closing.round, receipt.is_some());

@@ -44,6 +44,7 @@ impl Site {
         base_model: ModelId,
         seconds: u32,
     ) -> Result<RoundStatus, SiteError> {
+        self.takes_part(round)?;
         self.check_round_seconds(seconds)?;
         self.help_if_behind().await?;
         if let Some(status) = self.opened_lately(round).await? {
@@ -72,7 +73,7 @@ impl Site {
                 deadline: opened_at.after(seconds.into()),
                 holders: self.study.holders(round).map(|site| site.id.clone()).collect(),
                 holder_keys: holder_keys.clone(),
-                base_model: self.check_key.model(&base_model),
+                base_model: self.check_key()?.model(&base_model),
                 previous: before,
                 trust: trust.digest(),
             });
@@ -110,7 +111,8 @@ impl Site {
         let next = self.next_round_lately().await?;
         let Some(round) = next.before() else { return Ok(next) };
         let manifest = self.manifest(round).await?.statement;
-        let starts_here = self.check_key.model(&base_model) == manifest.base_model;
+        let own = self.for_round(round).check_key()?.model(&base_model);
+        let starts_here = own == manifest.base_model;
         match (starts_here, self.look_again(round).await?.state) {
             (true, RoundState::Aborted) | (false, RoundState::Aborted | RoundState::Opened) => {
                 Ok(next)

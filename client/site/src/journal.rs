@@ -55,6 +55,7 @@
 //! is synced before it is sent again ([`RoundJournal::sync`]).
 
 mod disputes;
+mod epochs;
 mod error;
 mod files;
 mod ledger;
@@ -144,16 +145,18 @@ impl Journal {
     }
 
     /// Binds the state to a site at its first use: an id and a signature key. One that was made before
-    /// states were bound is bound at its next use.
+    /// states were bound is bound at its next use. It is the same site with any of the `keys` that a
+    /// study gives it by its epochs.
     ///
     /// # Errors
     /// [`JournalError::OtherSite`] when it is another site's.
-    pub fn bind(&self, site: &RosterEntry) -> Result<(), JournalError> {
+    pub fn bind(&self, site: &RosterEntry, keys: &[PublicKey]) -> Result<(), JournalError> {
         let path = self.root.join("site.json");
         let RosterEntry { id, signature_key, .. } = site;
         let own = Owner { id: id.clone(), signature_key: *signature_key };
         match files::read::<Owner>(&path)? {
             Some(owner) if owner == own => Ok(()),
+            Some(owner) if owner.id == own.id && keys.contains(&owner.signature_key) => Ok(()),
             Some(owner) => Err(JournalError::OtherSite {
                 root: self.root.display().to_string(),
                 owner: owner.id,

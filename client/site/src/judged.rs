@@ -96,6 +96,10 @@ impl Site {
         round: RoundNumber,
         trust: &Trust,
     ) -> Result<(), SiteError> {
+        if round < self.first {
+            // Of the roster before, whose reviews stay: who comes later judges them again.
+            return Ok(self.journal.round(self.study_id, self.first)?.save_trust_before(trust)?);
+        }
         let journal = self.journal.round(self.study_id, round)?;
         if journal.judged_trust()? == Some(self.trust_before(round)?) {
             // First: once trust is kept, nobody comes back to delete them.

@@ -33,6 +33,8 @@
 //! overview     a study as anybody may see it, without a site: `steps` of each site in each round
 //! journal      durable state            transport   HTTP
 //! by_hand      a site without a network: its mailbox, and who carries bundles for it
+//! epochs       which study is in force in a round, and whether the site has a part in it
+//! snapshot     the common model for a site that comes later
 //! ledger       the privacy budget of each unit, over all studies
 //! model        identities and layouts of weights
 //! fingerprint  what is remembered of a base model
@@ -47,6 +49,7 @@ mod contribute;
 mod damaged;
 mod dealt;
 mod done;
+mod epochs;
 mod error;
 mod event;
 mod findings;
@@ -74,6 +77,7 @@ mod round_keys;
 mod round_wait;
 mod seen;
 mod site;
+mod snapshot;
 mod spoiled;
 mod sum;
 mod telling;
@@ -83,6 +87,7 @@ mod wait;
 
 pub use contribute::{Clipping, Contributed, Joined, Prepared, Sealing};
 pub use done::{Abort, Done, RoundEnd};
+pub use epochs::{NoPart, known_epochs, sign_enrolment};
 pub use error::{ServedError, SiteError, SpoiledError};
 pub use event::Event;
 pub use findings::Findings;
@@ -99,5 +104,6 @@ pub use restored::RestoreRun;
 pub use round_keys::NamedKey;
 pub use round_wait::{Came, RoundWait};
 pub use site::{Membership, Site};
+pub use snapshot::Start;
 pub use turn::Turn;
 pub use wait::Awaited;

@@ -136,7 +136,7 @@ impl Site {
         if self.looked.within(AGAIN, now).is_some() && !self.transport.was_busy() {
             return self.mend_damaged().await;
         }
-        match self.transport.status(self.study_id).await {
+        match self.transport.status(self.first_study).await {
             Err(error) if error.is_busy() => {
                 self.tell_refused(
                     "the study's status",
@@ -160,16 +160,21 @@ impl Site {
     /// # Errors
     /// [`SiteError`] when a record cannot be read or the aggregator cannot be reached.
     pub async fn give_back(&self) -> Result<Recovery, SiteError> {
-        let mut recovery = self.transport.lost(self.study_id).await?;
+        let mut recovery = self.transport.lost(self.first_study).await?;
         if recovery.missing.is_empty() {
             return Ok(recovery);
         }
         let mut statements: Vec<Returned> = Vec::new();
-        let keys = self.journal.round_keys(self.study_id)?.kept()?;
-        statements.extend(keys.into_iter().map(Returned::RoundKeys));
-        for journal in self.journal.kept_rounds(self.study_id)? {
-            journal.sync()?;
-            statements.extend(self.held(&journal)?);
+        let epochs = self.lineage.all().filter_map(|study| study.epoch.as_deref().cloned());
+        statements.extend(epochs.map(|signed| Returned::Epoch(Box::new(signed))));
+        // Of rounds under other keys it could not sign again what it signed.
+        for site in self.all().filter(|site| site.is_own) {
+            let keys = self.journal.round_keys(site.study_id)?.kept()?;
+            statements.extend(keys.into_iter().map(Returned::RoundKeys));
+            for journal in self.journal.kept_rounds(site.study_id)? {
+                journal.sync()?;
+                statements.extend(site.held(&journal)?);
+            }
         }
         let of = |statement: Returned| Some((statement.entry()?.leaf(), statement));
         let mut held: Vec<(LogHash, Returned)> = statements.into_iter().filter_map(of).collect();
@@ -188,7 +193,7 @@ impl Site {
             if batch.is_empty() {
                 return Ok(recovery);
             }
-            recovery = self.transport.give_back(self.study_id, &batch).await?;
+            recovery = self.transport.give_back(self.first_study, &batch).await?;
         }
     }
 

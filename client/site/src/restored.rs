@@ -72,7 +72,7 @@ impl Site {
         let request = match run {
             RestoreRun::Ask => self.ask()?,
             RestoreRun::Continue => {
-                let open = self.journal.restores(self.study_id)?.pop();
+                let open = self.journal.restores(self.first_study)?.pop();
                 let open = open.filter(|record| record.through.is_none());
                 open.and_then(|record| record.request).ok_or(SiteError::NoRestoreRequest)?
             }
@@ -82,8 +82,8 @@ impl Site {
         let end = self.clock.moment().after(self.patience);
         loop {
             // Again and again: the aggregator forgets requests when it is started again.
-            self.transport.put_restore_request(&request).await?;
-            let of = (self.study_id, self.id());
+            self.transport.put_restore_request(self.first_study, &request).await?;
+            let of = (self.first_study, self.id());
             let answers = present(self.transport.standings(of.0, of.1).await)?.unwrap_or_default();
             let recalled = self.recalled(&request, &answers).await;
             if let Some(through) = recalled.through {
@@ -120,12 +120,12 @@ impl Site {
     ) -> Result<(), SiteError> {
         let private = self.study.privacy.budget().is_some();
         let record = RestoreRecord { restored_at, request, through, private };
-        Ok(self.journal.restored(self.study_id, record)?)
+        Ok(self.journal.restored(self.first_study, record)?)
     }
 
     /// One more than the highest round that this site's own state knows; none where it knows none.
     fn least_through(&self) -> Result<Option<RoundNumber>, SiteError> {
-        Ok(self.journal.highest_round(self.study_id)?.map(RoundNumber::next))
+        Ok(self.highest_round()?.map(RoundNumber::next))
     }
 
     /// Refuses a round that the study's plan does not have, and one with which this site would take
@@ -187,7 +187,7 @@ impl Site {
     /// # Errors
     /// [`SiteError::Journal`].
     pub fn abstention(&self) -> Result<Option<Abstention>, SiteError> {
-        let records = self.journal.restores(self.study_id)?;
+        let records = self.journal.restores(self.first_study)?;
         let last = records.last().map(|record| record.through);
         // Only the last may be open: an earlier one that was never answered is superseded by it.
         let known = records.iter().filter_map(|record| {
@@ -232,7 +232,7 @@ impl Site {
     /// [`SiteError`].
     pub async fn answer_restored(&self) -> Result<Vec<SiteId>, SiteError> {
         self.answering.begun(self.clock.moment());
-        let requests = self.transport.restore_requests(self.study_id).await?;
+        let requests = self.transport.restore_requests(self.first_study).await?;
         let asking = requests.iter().filter(|signed| {
             let RestoreRequest { study, site, .. } = &signed.statement;
             let member = self.study.site(site).filter(|_| site != self.id());
@@ -243,7 +243,7 @@ impl Site {
         if asking.is_empty() {
             return Ok(Vec::new());
         }
-        let round = self.journal.highest_round(self.study_id)?;
+        let round = self.highest_round()?;
         // A site that was restored itself may have forgotten the highest round that it has signed
         // something in: it does not answer before it knows one after those.
         if let Some(abstention) = self.abstention()? {
@@ -261,7 +261,7 @@ impl Site {
                 round,
             });
             let site = &request.statement.site;
-            match self.transport.put_standing(site, &standing).await {
+            match self.transport.put_standing(self.first_study, site, &standing).await {
                 Ok(()) => {
                     if self.answering.is_news(site, request.id()) {
                         self.tell(&Event::ToldRestored { site: site.clone() });

@@ -117,7 +117,7 @@ impl Site {
         let known = self.kept_keys(journal, holder, round)?;
         let Some(known) = known else { return Ok(None) };
         let (holder, seen) = (holder.clone(), known.id());
-        match self.transport.put_round_keys(&known).await {
+        match self.transport.put_round_keys(self.first_study, &known).await {
             Ok(()) => Ok(Some(seen)),
             Err(error) if error.is_refusal() => {
                 Err(SiteError::RoundKeysHidden { holder, round, seen })
@@ -147,7 +147,7 @@ impl Site {
         let published = of.keys.id();
         let named = self.named_round_keys(manifest);
         let last = match round.before() {
-            Some(last) => self.journal.round(self.study_id, last)?.certificate()?,
+            Some(last) => self.journal.round(self.for_round(last).study_id, last)?.certificate()?,
             None => None,
         };
         let last = last.as_ref().map(|certificate| &certificate.closing.statement);
@@ -204,7 +204,7 @@ impl Site {
         site: &SiteId,
         round: RoundNumber,
     ) -> Result<Option<Signed<RoundKeys>>, SiteError> {
-        Ok(present(self.transport.round_keys(self.study_id, site, round).await)?)
+        Ok(present(self.transport.round_keys(self.first_study, site, round).await)?)
     }
 }
 

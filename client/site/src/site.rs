@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_clock::{Clock, TimedOut};
+use ringfence_crypto::api::StudyStatus;
 use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::round::RoundStatus;
-use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{Outcome, SignedStudy, Study, UNSEEN_SECONDS};
+use ringfence_crypto::statement::{Lineage, Outcome, SignedStudy, Study, UNSEEN_SECONDS};
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::identity::Identity;
 
@@ -66,16 +66,29 @@ pub struct Membership {
 pub struct Site {
     pub(crate) study: Arc<Study>,
     pub(crate) study_id: StudyId,
+    /// The study as it was first signed: what the aggregator and the log call it.
+    pub(crate) first_study: StudyId,
+    /// The first round under this roster.
+    pub(crate) first: RoundNumber,
+    /// The last one, where an epoch has ended it.
+    pub(crate) last: Option<RoundNumber>,
+    /// How many epochs have led to this roster.
+    pub(crate) epoch: u32,
+    pub(crate) lineage: Arc<Lineage>,
+    /// This site under the roster before.
+    pub(crate) earlier: Option<Box<Site>>,
+    /// Whether this site is on this roster, with its keys.
+    pub(crate) is_own: bool,
     pub(crate) identity: Arc<Identity>,
-    pub(crate) check_key: CheckKey,
-    pub(crate) journal: Journal,
+    pub(crate) check_key: Option<CheckKey>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) transport: Transport,
     pub(crate) patience: Duration,
     pub(crate) clock: Clock,
     pub(crate) keeps_sums: bool,
     pub(crate) telling: Telling,
     pub(crate) answering: Answering,
-    pub(crate) charging: Option<Charging>,
+    pub(crate) charging: Option<Arc<Charging>>,
     pub(crate) headers: Headers,
     /// The aggregator said how many rounds the study has.
     pub(crate) looked: LatelySaid<RoundNumber>,
@@ -92,47 +105,21 @@ pub struct Site {
 }
 
 impl Site {
-    /// Opens a site's state for a study that its whole roster signed.
+    /// Opens a site's state for a study that its whole roster signed, under the newest of its rosters that
+    /// are on disk.
     ///
     /// # Errors
     /// [`SiteError`] when the study is unsound or unsigned, the identity is not on its roster, or
     /// the state cannot be locked or is another site's.
     pub fn open(membership: Membership) -> Result<Self, SiteError> {
-        let Membership { study, identity, state, transport, patience, clock } = membership;
-        study.verify()?;
-        let check_key = identity.check_key(&study.study)?;
-        let study_id = study.study.id();
-        let journal = Journal::open(&state)?;
-        journal.bind(&identity.public())?;
-        let identity = Arc::new(identity);
-        Ok(Self {
-            study: Arc::new(study.study),
-            study_id,
-            transport: transport.with_patience(patience).of_site(Arc::clone(&identity)),
-            identity,
-            check_key,
-            journal,
-            patience,
-            clock,
-            keeps_sums: false,
-            telling: Telling::default(),
-            answering: Answering::default(),
-            charging: None,
-            headers: Headers::default(),
-            looked: LatelySaid::default(),
-            seen: Seen::default(),
-            same_manifest: LatelyOf::default(),
-            agreed_on: Mutex::default(),
-            proved: Lately::default(),
-            published: Lately::default(),
-        })
+        Self::open_known(membership)
     }
 
     /// Opens every sum a second time to keep its integers in [`Done::sums`](crate::Done::sums).
     /// For the proof of a demo or test that the opened sum is the plain one; no round needs it.
     #[must_use]
     pub fn keeping_sums(self) -> Self {
-        Self { keeps_sums: true, ..self }
+        self.with(|site| site.keeps_sums = true)
     }
 
     /// The site's name.
@@ -145,7 +132,7 @@ impl Site {
         &self.study
     }
 
-    /// The study's id.
+    /// The study's id: what statements of its rounds name.
     pub fn study_id(&self) -> StudyId {
         self.study_id
     }
@@ -185,9 +172,10 @@ impl Site {
     pub async fn next_round(&self) -> Result<RoundNumber, SiteError> {
         let asked = self.clock.now();
         let now = self.clock.moment();
-        let status = self.transport.status(self.study_id).await?;
+        let status = self.transport.status(self.first_study).await?;
         let next = RoundNumber(status.rounds);
         self.looked.say(next, now);
+        self.is_newest(&status)?;
         self.took_note(next, asked)
     }
 
@@ -208,11 +196,13 @@ impl Site {
         wait: Duration,
     ) -> Result<RoundNumber, SiteError> {
         let (asked, began) = (self.clock.now(), self.clock.moment());
-        let news = self.transport.status_after(self.study_id, round.0, wait);
+        let news = self.transport.status_after(self.first_study, round.0, wait);
         let next = match self.clock.timeout(wait, news).await {
             Ok(status) => {
-                let next = RoundNumber(status?.rounds);
+                let status = status?;
+                let next = RoundNumber(status.rounds);
                 self.looked.say(next, self.clock.moment());
+                self.is_newest(&status)?;
                 self.took_note(next, asked)?
             }
             // This site's clock may run ahead of the aggregator's long poll.
@@ -224,6 +214,31 @@ impl Site {
             self.clock.sleep(LOOK_AGAIN).await;
         }
         Ok(next)
+    }
+
+    /// Refuses to go on where the roster has changed and this site does not know how.
+    fn is_newest(&self, status: &StudyStatus) -> Result<(), SiteError> {
+        match status.epochs > self.lineage.epochs() {
+            true => Err(SiteError::NewEpoch(status.epochs)),
+            false => Ok(()),
+        }
+    }
+
+    /// The number that the next round will have, whatever has become of the roster.
+    pub(crate) async fn next_under_any(&self) -> Result<RoundNumber, SiteError> {
+        let (asked, now) = (self.clock.now(), self.clock.moment());
+        let status = self.transport.status(self.first_study).await?;
+        let next = RoundNumber(status.rounds);
+        self.looked.say(next, now);
+        self.took_note(next, asked)
+    }
+
+    /// The same, or what it was a moment ago.
+    pub(crate) async fn next_under_any_lately(&self) -> Result<RoundNumber, SiteError> {
+        match self.looked.within(A_MOMENT, self.clock.moment()) {
+            Some(next) => Ok(next),
+            None => self.next_under_any().await,
+        }
     }
 
     /// Takes note that a round was not open yet when the aggregator was asked.
@@ -246,7 +261,7 @@ impl Site {
     }
 
     pub(crate) fn at(&self, round: RoundNumber) -> RoundTransport<'_> {
-        self.transport.round(self.study_id, round)
+        self.transport.round(self.first_study, round)
     }
 
     /// Waits until a round's status satisfies `ready`, within this site's patience. When each step

@@ -99,7 +99,7 @@ impl Site {
             summands: spoiled.summands(&self.study),
             keys,
             check: &sum.check,
-            check_key: &self.check_key,
+            check_key: self.check_key()?,
         };
         let found = tokio::task::block_in_place(|| first_failure(context, &mut sum.reader()?));
         Ok(found?.ok_or(SpoiledError::NoFailure(manifest.round))?)
@@ -229,7 +229,8 @@ impl Site {
     /// Takes the bodies of these sites out of the sum.
     async fn remove(&self, spoiled: &mut Spoiled<'_>, sites: &[SiteId]) -> Result<(), SiteError> {
         let (round, id) = (spoiled.manifest.round, spoiled.manifest.id());
-        let part = self.journal.round(self.study_id, round)?.scratch()?;
+        let (part, check_key) =
+            (self.journal.round(self.study_id, round)?.scratch()?, self.check_key()?);
         for (site, named) in spoiled.left() {
             if !sites.contains(&site) {
                 continue;
@@ -241,7 +242,7 @@ impl Site {
                 let sum = file.reopen()?;
                 let of_all =
                     std::mem::replace(check, CheckWords::zero(self.study.packing.wire_bits));
-                let mut count = Recount::resume(&self.study, id, &self.check_key, sum, of_all);
+                let mut count = Recount::resume(&self.study, id, check_key, sum, of_all);
                 count.remove(&header, &mut BufReader::with_capacity(1 << 20, part.reopen()?))?;
                 *check = count.into_check();
                 Ok::<_, RecountError>(())

@@ -68,11 +68,12 @@ impl Site {
         if got.is_some() && got == signed {
             let stated = headers.iter().map(|header| &header.statement);
             let wire_bits = self.study.packing.wire_bits;
-            let stated = self.check_key.sum_of_headers(stated, wire_bits);
+            let check_key = self.check_key()?;
+            let stated = check_key.sum_of_headers(stated, wire_bits);
             let id = manifest.id();
             let check = tokio::task::block_in_place(|| {
                 let mut sum = BufReader::with_capacity(1 << 20, file.reopen()?);
-                self.check_key.words_of(&self.study, id, &mut sum)
+                check_key.words_of(&self.study, id, &mut sum)
             });
             if let (Ok(stated), Ok(check)) = (stated, check)
                 && stated.matches(&check)
@@ -100,7 +101,7 @@ impl Site {
         let journal = self.journal.round(self.study_id, round)?;
         let (file, part) = (journal.scratch()?, journal.scratch()?);
         let open = || file.reopen().map_err(|error| SiteError::Recount(error.into()));
-        let mut count = Recount::new(&self.study, id, &self.check_key, open()?)?;
+        let mut count = Recount::new(&self.study, id, self.check_key()?, open()?)?;
         for header in &headers {
             self.body(round, &header.statement.site, &part).await?;
             tokio::task::block_in_place(|| {

@@ -105,7 +105,7 @@ impl Site {
     #[must_use]
     pub fn telling(self, told: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         let telling = Telling { told: Some(Arc::new(told)), ..Telling::default() };
-        Self { telling, ..self }
+        self.with(|site| site.telling = telling.clone())
     }
 
     /// Tells what has happened; nothing again that happens once in a round, as where a step is repeated

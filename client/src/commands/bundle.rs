@@ -43,7 +43,7 @@ impl BundleCommand {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Export(export) => export.run().await,
-            Self::Import(import) => import.run(),
+            Self::Import(import) => import.run().await,
             Self::Carry(carry) => carry.run().await,
             Self::Contribution(contribution) => contribution.run().await,
         }

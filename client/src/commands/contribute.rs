@@ -4,7 +4,7 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_site::{Clipping, Prepared, Sealing, Site};
 
 use crate::member::{Member, which_round};
-use crate::update_arg::UpdateArg;
+use crate::update_arg::{Update, UpdateArg};
 
 /// Arguments of `ringfence contribute`.
 #[derive(Debug, clap::Args)]
@@ -18,10 +18,16 @@ pub(crate) struct Contribute {
     update: UpdateArg,
 }
 
+/// What is contributed, and to which round.
+pub(super) struct Given {
+    round: RoundNumber,
+    update: Update,
+}
+
 impl Contribute {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let site = self.open()?;
-        let prepared = self.prepare(&site).await?;
+        let (site, given) = self.begin().await?;
+        let prepared = self.prepare(&site, given).await?;
         let contributed = prepared.send().await?;
         let (round, receipt) = (contributed.round(), contributed.receipt());
         println!("round {round}: receipt for contribution {}", receipt.header);
@@ -29,15 +35,21 @@ impl Contribute {
         Ok(())
     }
 
-    /// The site, which charges the ledger that is named.
-    pub(super) fn open(&self) -> anyhow::Result<Site> {
-        self.update.open(&self.member)
+    /// The site, which charges the ledger that is named, and what it contributes to which round.
+    pub(super) async fn begin(&self) -> anyhow::Result<(Site, Given)> {
+        let site = self.update.open(&self.member).await?;
+        let update = self.update.read(&site)?;
+        let (site, round) = which_round(site, self.round).await?;
+        Ok((site, Given { round, update }))
     }
 
     /// The contribution to the round, made and on disk.
-    pub(super) async fn prepare<'a>(&self, site: &'a Site) -> anyhow::Result<Prepared<'a>> {
-        let update = self.update.read(site)?;
-        let round = which_round(site, self.round).await?;
+    pub(super) async fn prepare<'a>(
+        &self,
+        site: &'a Site,
+        Given { round, update }: Given,
+    ) -> anyhow::Result<Prepared<'a>> {
+        let site = site.for_round(round);
         site.compare_ledger_with_log().await?;
         self.update.prepare(site, round, update).await
     }

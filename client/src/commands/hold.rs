@@ -17,8 +17,9 @@ pub(crate) struct Hold {
 
 impl Hold {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let site = self.member.open()?;
-        let round = which_round(&site, self.round).await?;
+        let site = self.member.open().await?;
+        let (site, round) = which_round(site, self.round).await?;
+        let site = site.for_round(round);
         let report = site.hold(round).await?;
         tell(round, &report);
         Ok(())

@@ -32,16 +32,17 @@ use ringfence_options::{
     DataArgs, DeviceArgs, ObjectArg, at_least_one, check_pinned, private_options,
 };
 use ringfence_site::ledger::{UnitKind, Units};
-use ringfence_site::{Site, SiteError, model};
+use ringfence_site::{NoPart, Site, SiteError, Start, model};
 use ringfence_words::listed;
 
+use crate::commands::study::newest_epoch;
 use crate::files::result_folder;
 use crate::ledger_arg::LedgerArg;
 use crate::member::Member;
 use output::{Output, OutputArgs};
 use pace::Pace;
 use participant::{Failed, Participant};
-use patience::is_transient;
+use patience::{is_transient, patiently};
 use said::Said;
 use state::State;
 use stop::Writes;
@@ -73,6 +74,31 @@ fn not_divided(error: DataError) -> anyhow::Error {
         ),
         error => error.into(),
     }
+}
+
+/// Waits for another site to seal the common model to this one, within its patience.
+async fn snapshot(site: &Site, from: RoundNumber) -> anyhow::Result<(Site, Start)> {
+    let last = from.before().unwrap_or_default();
+    let end = site.clock().moment().after(site.patience());
+    loop {
+        let error = match patiently(site, || site.fetch_snapshot(last)).await {
+            Ok(fetched) => return Ok(fetched),
+            Err(error @ (SiteError::NoSnapshot { .. } | SiteError::Transport(_))) => error,
+            Err(error) => return Err(error.into()),
+        };
+        if site.clock().moment() >= end {
+            return Err(error.into());
+        }
+        site.clock().sleep(LOOK_FOR_SNAPSHOT).await;
+    }
+}
+
+/// Between two looks for a snapshot.
+const LOOK_FOR_SNAPSHOT: Duration = Duration::from_secs(2);
+
+/// Whether the roster has changed, and the site does not know how yet.
+fn is_new_epoch(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(SiteError::NewEpoch(_)))
 }
 
 /// What a site reads before its first round.
@@ -141,7 +167,7 @@ impl Join {
         // From here on: whatever is going on, it is said where this site stands.
         let mut stopped = stop::listen()?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
-        let site = self.member.open_for(PATIENCE)?;
+        let site = self.member.open_for(PATIENCE).await?;
         site.check_round_seconds(self.round_seconds).context("--round-seconds")?;
         model::check_layout(&initial, &site.study().layout)
             .with_context(|| self.model.display().to_string())?;
@@ -176,7 +202,7 @@ impl Join {
         let site = self.ledger.charging(site, |_| units)?;
         out.say(&Said::Joined {
             site: site.id(),
-            study: site.study_id(),
+            study: site.first_study(),
             model: plan.model.to_string(),
             done: state.done(),
             rounds: plan.rounds,
@@ -193,22 +219,56 @@ impl Join {
             out.say(&Said::SampleCount { study: count, trained: data.train.len() });
         }
         let (writes, failed) = (Writes::default(), Failed::default());
-        let at_work = Participant {
-            site: &site,
-            plan: &plan,
-            data: &data,
-            round_seconds: self.round_seconds,
-            out: &out,
-            writes: &writes,
-            failed: &failed,
-        };
-        let signal = tokio::select! {
-            // First: once it has come, nothing more is said of waiting.
-            biased;
-            Ok(signal) = stopped => signal,
-            ended = self.rounds(&at_work, &mut state) => {
-                ended?;
-                return Ok(ExitCode::SUCCESS);
+        let mut site = site;
+        if let Some(from) = self.comes_later(&site, &state) {
+            out.say(&Said::Remark {
+                text: format!(
+                    "this site takes part from round {from} on: it waits for another one to seal the common model to it"
+                ),
+            });
+            let fetched = tokio::select! {
+                biased;
+                Ok(signal) = &mut stopped => {
+                    let at = (state.next(), state.done(), plan.rounds);
+                    out.say(&Said::stopped(signal.name(), at, false, (None, None)));
+                    return Ok(signal.into());
+                }
+                fetched = snapshot(&site, from) => fetched?,
+            };
+            let (with_keys, start) = fetched;
+            model::check_layout(&start.model, &site.study().layout)?;
+            state.begin(&start)?;
+            site = with_keys;
+        }
+        let signal = loop {
+            let at_work = Participant {
+                site: &site,
+                plan: &plan,
+                data: &data,
+                round_seconds: self.round_seconds,
+                out: &out,
+                writes: &writes,
+                failed: &failed,
+            };
+            let ended = tokio::select! {
+                // First: once it has come, nothing more is said of waiting.
+                biased;
+                Ok(signal) = &mut stopped => break signal,
+                ended = self.rounds(&at_work, &mut state) => ended,
+            };
+            let renewed = match ended {
+                Ok(()) => return Ok(ExitCode::SUCCESS),
+                Err(error) if is_new_epoch(&error) => tokio::select! {
+                    biased;
+                    Ok(signal) = &mut stopped => break signal,
+                    renewed = at_work.patiently(|| site.renewed()) => renewed?,
+                },
+                Err(error) => return Err(error),
+            };
+            // The site goes on under the new roster; of rounds before it, under the old one.
+            if let Some(renewed) = renewed {
+                site = renewed;
+                out.say(&Said::Remark { text: newest_epoch(&site) });
             }
         };
         writes.finish();
@@ -217,6 +277,18 @@ impl Join {
         let at = (round, state.done(), plan.rounds);
         out.say(&Said::stopped(signal.name(), at, true, (waiting, failed.of(round))));
         Ok(signal.into())
+    }
+
+    /// The first round that this site takes part in, where it has come later and knows no model yet.
+    fn comes_later(&self, site: &Site, state: &State) -> Option<RoundNumber> {
+        let next = state.next();
+        match site.for_round(next).takes_part(next) {
+            Err(SiteError::NoPart(no_part)) => match *no_part {
+                NoPart::NotYet { from, .. } => Some(from),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// After a restore, charges what the ledger may have forgotten: before anything is asked of a server,
@@ -261,7 +333,10 @@ impl Join {
         let is_begun = state.done() > 0 || state.checkpoint().exists();
         let mut pace = Pace::new(site.clock().moment(), is_begun);
         while state.done() < plan.rounds {
-            let took_part = at_work.round(state).await?;
+            let site = site.for_round(state.next());
+            let of_round = Participant { site, ..*at_work };
+            of_round.seal_to_newcomers(state).await;
+            let took_part = of_round.round(state).await?;
             let left = plan.rounds - state.done();
             if let Some(left) = pace.ended(site.clock().moment(), took_part, left) {
                 let seconds = left.saturating_add(Duration::from_millis(500)).as_secs();

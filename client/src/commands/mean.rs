@@ -27,13 +27,14 @@ pub(crate) struct Mean {
 impl Mean {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.results.check()?;
-        let site = self.member.open()?;
-        let base = || read_weights(&self.base, site.study());
-        let id = model::id(&base()?);
-        let round = which_round(&site, self.round).await?;
+        let site = self.member.open().await?;
+        let id = model::id(&read_weights(&self.base, site.study())?);
+        let (site, round) = which_round(site, self.round).await?;
+        let site = site.for_round(round);
         let joined = site.join(round).await?;
         joined.check_base(id)?;
         // It is read again then: a large model is not held while others are waited for.
+        let base = || read_weights(&self.base, site.study());
         self.results.write(joined.finish().await?, id, base).await
     }
 }

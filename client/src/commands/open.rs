@@ -10,7 +10,7 @@ use ringfence_site::{Site, model};
 use ringfence_words::{counted, listed};
 
 use crate::files::read_weights;
-use crate::member::Member;
+use crate::member::{Member, next_round};
 
 /// Arguments of `ringfence open`.
 #[derive(Debug, clap::Args)]
@@ -27,12 +27,12 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let site = self.member.open()?;
+        let site = self.member.open().await?;
         let base = read_weights(&self.base, site.study())?;
         site.check_round_seconds(self.seconds).context("--seconds")?;
-        site.meet().await?;
-        let round = site.next_round().await?;
-        check_over(&site, round).await?;
+        let (site, round) = next_round(site).await?;
+        let site = site.for_round(round);
+        check_over(site, round).await?;
         let turn = site.turn(round).await?;
         if !turn.has_come() {
             let until = site.clock().now().after(site.patience().as_secs());
@@ -53,7 +53,7 @@ impl Open {
 /// Refuses to open a round while the one before it is open.
 async fn check_over(site: &Site, next: RoundNumber) -> anyhow::Result<()> {
     let Some(round) = next.before() else { return Ok(()) };
-    let Some(status) = site.opened(round).await? else { return Ok(()) };
+    let Some(status) = site.for_round(round).opened(round).await? else { return Ok(()) };
     if let RoundState::Collecting | RoundState::Reviewing | RoundState::Closed = status.state {
         bail!(
             "round {round} is open already, opened by {}: it is {}, with {} by now (the time for them ends {}); nothing was opened, and round {next} can be once round {round} is over",

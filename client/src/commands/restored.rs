@@ -44,7 +44,7 @@ fn round_number(text: &str) -> Result<RoundNumber, String> {
 
 impl Restored {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let site = self.member.open()?;
+        let site = self.member.open().await?;
         self.ledger.check_for(&site)?;
         match self.through {
             Some(through) => site.abstain(through)?,

@@ -9,7 +9,7 @@ use ringfence_site::{RoundEnd, Site, SiteError, model};
 
 use super::{contribute, hold};
 use crate::files::read_weights;
-use crate::member::Member;
+use crate::member::{Member, next_round};
 use crate::results_arg::ResultsArg;
 use crate::update_arg::{Update, UpdateArg};
 
@@ -34,21 +34,22 @@ pub(crate) struct Round {
 impl Round {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         self.results.check()?;
-        let site = self.update.open(&self.member)?;
+        let site = self.update.open(&self.member).await?;
         site.check_round_seconds(self.seconds).context("--seconds")?;
         let update = self.update.read(&site)?;
         let base = model::id(&update.base);
-        site.meet().await?;
+        let (site, _) = next_round(site).await?;
         let round = match self.round {
             Some(round) => round,
             None => site.round_from(base).await?,
         };
+        let site = site.for_round(round);
         site.compare_ledger_with_log().await?;
         let status = site.open_or_await(round, base, self.seconds).await?;
         println!("round {round} is open, opened by {}", status.initiator);
         // The others depend on this site's duty as key holder also where its own part fails.
         let part = async {
-            let end = self.part(&site, round, base, update).await;
+            let end = self.part(site, round, base, update).await;
             if let Err(error) = &end
                 && site.holds(round)
             {
@@ -58,7 +59,7 @@ impl Round {
             }
             end
         };
-        let (end, ()) = tokio::join!(part, duty(&site, round));
+        let (end, ()) = tokio::join!(part, duty(site, round));
         let again = || read_weights(&self.update.base, site.study());
         self.results.write(end?, base, again).await
     }

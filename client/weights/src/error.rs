@@ -36,6 +36,14 @@ pub enum WeightsError {
         /// The number format found.
         dtype: String,
     },
+    /// What a mean step remembers is of another model or rule.
+    #[error("expected what the mean step remembers as {expected} numbers, got {got}")]
+    Memory {
+        /// As the rule and the model have it.
+        expected: usize,
+        /// As it came.
+        got: usize,
+    },
     /// A tensor that only one of two models has.
     #[error(
         "tensor `{tensor}` is in the {present} weights but not in the {absent} ones; both must be of the same model"

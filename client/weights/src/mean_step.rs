@@ -57,6 +57,39 @@ impl MeanStepState {
         Self { rule, first: Vec::new(), second: Vec::new() }
     }
 
+    /// The rule with what another site remembers after the same rounds: for one that has come later.
+    ///
+    /// # Errors
+    /// [`WeightsError::Memory`] for another number of values than a model of `weights` weights has.
+    pub fn resume(
+        rule: MeanStep,
+        weights: usize,
+        mut memory: Vec<f64>,
+    ) -> Result<Self, WeightsError> {
+        let expected = match rule {
+            MeanStep::Add => 0,
+            MeanStep::Adam { .. } => 2 * weights,
+        };
+        // Before the first round there is none.
+        if !memory.is_empty() && memory.len() != expected {
+            return Err(WeightsError::Memory { expected, got: memory.len() });
+        }
+        let second = memory.split_off(memory.len() / 2);
+        Ok(Self { rule, first: memory, second })
+    }
+
+    /// The rule.
+    #[must_use]
+    pub fn rule(&self) -> MeanStep {
+        self.rule
+    }
+
+    /// What it remembers, in its own order.
+    #[must_use]
+    pub fn memory(&self) -> Vec<f64> {
+        self.first.iter().chain(&self.second).copied().collect()
+    }
+
     /// The common model after a round whose opened mean update is `mean`.
     ///
     /// # Errors
@@ -113,6 +146,20 @@ mod tests {
         let next = state.apply(&model, &weights(&[-1.0])).unwrap();
         let expected = f64::from(expected as f32) - 0.025 / (0.578_125_f64.sqrt() + 0.5);
         assert_eq!(next, weights(&[expected as f32]));
+    }
+
+    #[test]
+    fn who_comes_later_goes_on_as_the_others_do() {
+        let rule = MeanStep::adam(0.1);
+        let mut state = MeanStepState::new(rule);
+        assert_eq!(MeanStepState::resume(rule, 1, state.memory()).unwrap(), state);
+        let model = state.apply(&weights(&[1.0]), &weights(&[0.5])).unwrap();
+        let mut late = MeanStepState::resume(rule, 1, state.memory()).unwrap();
+        let mean = weights(&[-0.25]);
+        assert_eq!(late.apply(&model, &mean).unwrap(), state.apply(&model, &mean).unwrap());
+        assert_eq!(late, state);
+        assert!(MeanStepState::resume(rule, 2, state.memory()).is_err());
+        assert!(MeanStepState::resume(MeanStep::Add, 1, vec![0.0; 2]).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rand::CryptoRng;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{RosterEntry, Study};
+use ringfence_crypto::wire::canonical::Canonical;
 use zeroize::{Zeroize, Zeroizing};
 
 pub use locked::{LockError, MIN_PASSPHRASE, is_locked};
@@ -129,6 +130,16 @@ impl Identity {
         let public = self.public();
         let position = study.roster.iter().position(|site| *site == public);
         position.ok_or_else(|| IdentityError::NotOnRoster(self.site.clone()))
+    }
+
+    /// Opens what was sealed to this site.
+    pub(crate) fn open(
+        &self,
+        purpose: Purpose,
+        associated: &impl Canonical,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.kem.open(purpose, associated, sealed)
     }
 
     /// Opens the check key that the study seals to this site, and checks that it is the one that

@@ -23,6 +23,7 @@ mod randomness;
 pub mod round_secret;
 mod secret;
 pub mod share;
+pub mod snapshot;
 pub mod study;
 pub mod update;
 

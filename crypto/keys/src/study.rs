@@ -1,5 +1,6 @@
 //! Making a study: a draft of it, what it would cost, and what its rounds spend of its budget.
 
+pub mod change;
 pub mod cost;
 pub mod draft;
 pub mod spending;

@@ -25,6 +25,22 @@ impl Trust {
     pub fn digest(&self) -> Digest {
         canonical::digest("trust", self)
     }
+
+    /// The same without these sites, and without the pairs that they are in: they are on the roster no
+    /// more.
+    #[must_use]
+    pub fn without(&self, gone: &[&SiteId]) -> Self {
+        let stays = |site: &SiteId| !gone.contains(&site);
+        Self {
+            barred: self.barred.iter().filter(|site| stays(site)).cloned().collect(),
+            pairs: self
+                .pairs
+                .iter()
+                .filter(|pair| stays(&pair.holder) && stays(&pair.dealer))
+                .cloned()
+                .collect(),
+        }
+    }
 }
 
 /// A holder and a dealer, at least one of which is corrupt.

@@ -43,6 +43,9 @@ pub enum PermitError {
     /// Not signed by the site.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// Of a site that has no key here.
+    #[error("site {0} has no key here that a carrier's permit could be signed with")]
+    NoKey(SiteId),
     /// For something else.
     #[error(
         "expected a carrier's permit of site {site} in study {study}, got one of site {got_site} in study {got_study}"

@@ -2,8 +2,8 @@
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::Epoch;
 use ringfence_crypto::statement::HexBytes;
-use ringfence_crypto::statement::reserved::Epoch;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -8,7 +8,8 @@ use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::log::LogHash;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement};
-use ringfence_crypto::statement::reserved::{EpochSignature, Refusal};
+use ringfence_crypto::statement::EpochSignature;
+use ringfence_crypto::statement::reserved::Refusal;
 use ringfence_crypto::statement::{
     Acknowledgement, Closing, DisputeEndorsement, Endorsement, Freeze, Header, HexBytes, HolderKey,
     HolderKeys, Manifest, Opening, Previous, Receipt, RestoreRequest, Review, RoundKeys,

@@ -9,15 +9,15 @@ use crate::store::terms::RoundId;
 
 const MINUTES: u64 = 600;
 
-struct Rounds {
-    service: Arc<Service>,
-    roster: Roster,
-    study: Arc<LiveStudy>,
-    previous: Option<Previous>,
+pub(super) struct Rounds {
+    pub(super) service: Arc<Service>,
+    pub(super) roster: Roster,
+    pub(super) study: Arc<LiveStudy>,
+    pub(super) previous: Option<Previous>,
 }
 
 impl Rounds {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let service = Arc::new(Service::start().await);
         let roster = Roster::new(service.identity.public_key(), Shape::default());
         service.studies.register(json::compact(&roster.signed)).await.unwrap();
@@ -26,7 +26,7 @@ impl Rounds {
     }
 
     /// A round to which nobody contributes, to its certified abort.
-    async fn abort(&mut self, number: u32) {
+    pub(super) async fn abort(&mut self, number: u32) {
         self.abort_after(number, &[]).await;
     }
 

@@ -80,8 +80,11 @@ fn in_path(name: &str) -> Value {
     let (schema, description) = match name {
         "study" => ("StudyId", "The study"),
         "round" => ("RoundNumber", "The round"),
-        "holder" => ("SiteId", "The key holder; of a standing, who answers"),
+        "holder" => {
+            ("SiteId", "The key holder; of a standing, who answers, of a snapshot, who seals it")
+        }
         "site" => ("SiteId", "The site"),
+        "number" => ("", "The number of an epoch, from 1"),
         _ => ("", "Which dispute or verdict: 1 to c; 0 is the verdict on check words"),
     };
     let schema = match schema {
@@ -121,9 +124,14 @@ fn tag(path: &str) -> &'static str {
     let parts: Vec<&str> = path.split('/').skip(2).collect();
     match parts.as_slice() {
         ["studies", _, "rounds", _, "contributions" | "headers" | "dealt", ..] => "Contributions",
-        ["studies", _, "rounds", _, "openings" | "opened" | "sum" | "acks" | "agreed", ..] => {
-            "Openings and the sum"
-        }
+        [
+            "studies",
+            _,
+            "rounds",
+            _,
+            "openings" | "opened" | "sum" | "snapshots" | "acks" | "agreed",
+            ..,
+        ] => "Openings and the sum",
         ["studies", _, "rounds", _, "disputes" | "verdicts", ..] => "Disputes",
         ["studies", _, "rounds", ..] => "Rounds",
         ["studies", _, "log", ..] => "The log",

@@ -22,7 +22,7 @@ use crate::http::extract::{
     From, OfHolder, OfRound, OfSite, Parameters, Stated, binary, same_site,
 };
 use crate::http::front::Front;
-use crate::http::openapi::{Acknowledgements, Bytes, Openings};
+use crate::http::openapi::{Acknowledgements, Bytes, Nothing, Openings};
 
 /// A key holder's opening of the sum, as a binary frame: the statement, the content, and its key
 /// sealed to every site.
@@ -191,4 +191,42 @@ pub(crate) async fn agreed(OfRound(round): OfRound) -> Result<Response, Refusal>
 pub(crate) async fn acknowledgements(OfRound(round): OfRound) -> Response {
     let all: Vec<Signed<Acknowledgement>> = round.read().acknowledgements().cloned().collect();
     answer(&all)
+}
+
+/// The model after this round, sealed by `holder` to a site that has come later.
+#[utoipa::path(
+    put,
+    path = "/v2/studies/{study}/rounds/{round}/snapshots/{site}/{holder}",
+    operation_id = "put_snapshot",
+    request_body(content = Bytes, content_type = "application/octet-stream"),
+    responses((status = 200, description = "It is kept", body = Nothing))
+)]
+pub(crate) async fn put_snapshot(
+    State(front): State<Front>,
+    OfRound(round): OfRound,
+    OfSite(to): OfSite,
+    OfHolder(from): OfHolder,
+    body: Incoming,
+) -> Result<Response, Refusal> {
+    let message = front.inbox.read(body, round.longest_snapshot()).await?;
+    round.take_snapshot((&from, &to), message.bytes).await?;
+    Ok(answer(&()))
+}
+
+/// What `holder` has sealed to a site that has come later.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/rounds/{round}/snapshots/{site}/{holder}",
+    operation_id = "get_snapshot",
+    responses((
+        status = 200, description = "The sealed bytes",
+        body = Bytes, content_type = "application/octet-stream"
+    ))
+)]
+pub(crate) async fn snapshot(
+    OfRound(round): OfRound,
+    OfSite(to): OfSite,
+    OfHolder(from): OfHolder,
+) -> Result<Response, Refusal> {
+    Ok(bytes(round.snapshot(&from, &to).await?))
 }

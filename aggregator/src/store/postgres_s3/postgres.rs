@@ -19,13 +19,17 @@ use tokio::sync::mpsc;
 
 use self::listen::listen;
 use crate::identity::IdentityError;
-use crate::store::sql::{events_of, log_of, manifest_of, migrator, parsed, study_of};
-use crate::store::statements::{News, NextEvent, Statements, StoredManifest, StoredRoundKeys};
+use crate::store::sql::{epochs_of, events_of, log_of, manifest_of, migrator, parsed, study_of};
+use crate::store::statements::{
+    News, NextEpoch, NextEvent, Statements, StoredManifest, StoredRoundKeys,
+};
 use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "statements", include_str!("migrations/0001_statements.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "statements", include_str!("migrations/0001_statements.sql")),
+    (2, "epochs", include_str!("migrations/0002_epochs.sql")),
+];
 
 /// Connections at the same time; each is a process of the server's.
 const CONNECTIONS: u32 = 8;
@@ -115,16 +119,18 @@ impl PgStatements {
     async fn keys_of(
         &self,
         study: StudyId,
+        of: StudyId,
         site: &SiteId,
         round: RoundNumber,
     ) -> Result<Option<StoredRoundKeys>, StoreError> {
         let row: Option<(Vec<u8>, i64)> = sqlx::query_as(
             "SELECT statement, leaf FROM round_keys
-             WHERE study = $1 AND site = $2 AND first_round <= $3 AND end_round > $3",
+             WHERE study = $1 AND site = $2 AND first_round <= $3 AND end_round > $3 AND under = $4",
         )
         .bind(study.to_string())
         .bind(site.as_str())
         .bind(i64::from(round.0))
+        .bind(of.to_string())
         .fetch_optional(&self.pool)
         .await?;
         let place = || format!("the round keys of {site} in study {study} for round {round}");
@@ -250,13 +256,51 @@ impl Statements for PgStatements {
         .boxed()
     }
 
+    fn insert_epoch<'a>(&'a self, study: StudyId, next: NextEpoch<'a>) -> Answer<'a, ()> {
+        async move {
+            let NextEpoch { number, digest, file, leaf } = next;
+            let written = sqlx::query(
+                "WITH change AS (
+                     UPDATE changes SET number = number + 1 WHERE study = $1 RETURNING number),
+                 new AS (
+                     INSERT INTO epochs (study, number, digest, file, leaf, change)
+                     SELECT $1, $2, $3, $4, $5, number FROM change RETURNING study, leaf),
+                 place AS (INSERT INTO leaves (study, leaf) SELECT study, leaf FROM new)
+                 SELECT pg_notify('ringfence', study) FROM new",
+            )
+            .bind(study.to_string())
+            .bind(i64::from(number))
+            .bind(digest.to_string())
+            .bind(file)
+            .bind(leaf.cast_signed())
+            .fetch_optional(&self.pool)
+            .await?;
+            let unknown = || StoreError::Failed(format!("there is no study {study}").into());
+            written.map(drop).ok_or_else(unknown)
+        }
+        .boxed()
+    }
+
+    fn epochs(&self, study: StudyId) -> Answer<'_, Vec<Vec<u8>>> {
+        async move {
+            let rows: Vec<(i64, Vec<u8>)> =
+                sqlx::query_as("SELECT number, file FROM epochs WHERE study = $1 ORDER BY number")
+                    .bind(study.to_string())
+                    .fetch_all(&self.pool)
+                    .await?;
+            epochs_of(rows, study)
+        }
+        .boxed()
+    }
+
     fn insert_round<'a>(
         &'a self,
+        study: StudyId,
         manifest: &'a Signed<Manifest>,
         leaf: u64,
     ) -> Answer<'a, StoredManifest> {
         async move {
-            let Manifest { study, round, .. } = manifest.statement;
+            let Manifest { round, .. } = manifest.statement;
             sqlx::query(
                 "WITH change AS (
                      UPDATE changes SET number = number + 1 WHERE study = $1 RETURNING number),
@@ -351,6 +395,9 @@ impl Statements for PgStatements {
                  WHERE study = $1 AND leaf >= $2
                  UNION ALL
                  SELECT leaf, 'event', event FROM events WHERE study = $1 AND leaf >= $2
+                 UNION ALL
+                 SELECT leaf, 'epoch', convert_to(digest, 'UTF8') FROM epochs
+                 WHERE study = $1 AND leaf >= $2
                  ORDER BY leaf",
             )
             .bind(study.to_string())
@@ -382,6 +429,12 @@ impl Statements for PgStatements {
             .bind(since.cast_signed())
             .fetch_all(&self.pool)
             .await?;
+            let epochs: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM epochs WHERE study = $1 AND change > $2")
+                    .bind(&name)
+                    .bind(since.cast_signed())
+                    .fetch_one(&self.pool)
+                    .await?;
             let rounds: Vec<i64> = sqlx::query_scalar(
                 "SELECT DISTINCT round FROM events WHERE study = $1 AND change > $2 ORDER BY round",
             )
@@ -392,6 +445,7 @@ impl Statements for PgStatements {
             let number = |round: i64| u32::try_from(round).ok().map(RoundNumber);
             Ok(Some(News {
                 change: change.cast_unsigned(),
+                epochs: epochs > 0,
                 manifests: manifests
                     .iter()
                     .map(|row| manifest_of(row))
@@ -410,11 +464,12 @@ impl Statements for PgStatements {
 
     fn insert_round_keys<'a>(
         &'a self,
+        study: StudyId,
         signed: &'a Signed<RoundKeys>,
         leaf: u64,
     ) -> Answer<'a, Option<StoredRoundKeys>> {
         async move {
-            let RoundKeys { study, site, first_round, keys } = &signed.statement;
+            let RoundKeys { study: of, site, first_round, keys } = &signed.statement;
             let end_round = u64::from(first_round.0) + keys.len() as u64;
             let mut transaction = self.pool.begin().await?;
             // One at a time in a study, so that two requests cannot both find the rounds free.
@@ -424,10 +479,12 @@ impl Statements for PgStatements {
                 .await?;
             sqlx::query(
                 "WITH new AS (
-                     INSERT INTO round_keys (study, site, first_round, end_round, statement, leaf)
-                     SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (
+                     INSERT INTO round_keys
+                         (study, site, first_round, end_round, statement, leaf, under)
+                     SELECT $1, $2, $3, $4, $5, $6, $7 WHERE NOT EXISTS (
                          SELECT 1 FROM round_keys
-                         WHERE study = $1 AND site = $2 AND first_round < $4 AND end_round > $3)
+                         WHERE study = $1 AND under = $7 AND site = $2
+                         AND first_round < $4 AND end_round > $3)
                      RETURNING study, leaf),
                  place AS (INSERT INTO leaves (study, leaf) SELECT study, leaf FROM new)
                  SELECT pg_notify('ringfence', study) FROM new",
@@ -438,10 +495,11 @@ impl Statements for PgStatements {
             .bind(end_round.cast_signed())
             .bind(json::compact(signed))
             .bind(leaf.cast_signed())
+            .bind(of.to_string())
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await?;
-            self.keys_of(*study, site, *first_round).await
+            self.keys_of(study, *of, site, *first_round).await
         }
         .boxed()
     }
@@ -449,10 +507,11 @@ impl Statements for PgStatements {
     fn round_keys<'a>(
         &'a self,
         study: StudyId,
+        of: StudyId,
         site: &'a SiteId,
         round: RoundNumber,
     ) -> Answer<'a, Option<StoredRoundKeys>> {
-        self.keys_of(study, site, round).boxed()
+        self.keys_of(study, of, site, round).boxed()
     }
 
     fn lease(&self, round: RoundId, time: Duration) -> Answer<'_, bool> {

@@ -17,16 +17,17 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use crate::store::sql::{events_of, log_of, manifest_of, migrator, parsed, study_of};
-use crate::store::statements::{NextEvent, Statements, StoredManifest, StoredRoundKeys};
+use crate::store::sql::{epochs_of, events_of, log_of, manifest_of, migrator, parsed, study_of};
+use crate::store::statements::{NextEpoch, NextEvent, Statements, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "log", include_str!("migrations/0002_log.sql")),
     (3, "round keys", include_str!("migrations/0003_round_keys.sql")),
     (4, "ready", include_str!("migrations/0004_ready.sql")),
+    (5, "epochs", include_str!("migrations/0005_epochs.sql")),
 ];
 
 /// The statements of all studies.
@@ -66,14 +67,16 @@ impl SqliteStatements {
     async fn keys_of(
         &self,
         study: StudyId,
+        of: StudyId,
         site: &SiteId,
         round: RoundNumber,
     ) -> Result<Option<StoredRoundKeys>, StoreError> {
         let row: Option<(Vec<u8>, i64)> = sqlx::query_as(
             "SELECT statement, leaf FROM round_keys
-             WHERE study = ? AND site = ? AND first_round <= ? AND end_round > ?",
+             WHERE study = ? AND under = ? AND site = ? AND first_round <= ? AND end_round > ?",
         )
         .bind(study.to_string())
+        .bind(of.to_string())
         .bind(site.as_str())
         .bind(round.0)
         .bind(round.0)
@@ -132,13 +135,44 @@ impl Statements for SqliteStatements {
         .boxed()
     }
 
+    fn insert_epoch<'a>(&'a self, study: StudyId, next: NextEpoch<'a>) -> Answer<'a, ()> {
+        async move {
+            let NextEpoch { number, digest, file, leaf } = next;
+            sqlx::query(
+                "INSERT INTO epochs (study, number, digest, file, leaf) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(study.to_string())
+            .bind(number)
+            .bind(digest.to_string())
+            .bind(file)
+            .bind(leaf.cast_signed())
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn epochs(&self, study: StudyId) -> Answer<'_, Vec<Vec<u8>>> {
+        async move {
+            let rows: Vec<(i64, Vec<u8>)> =
+                sqlx::query_as("SELECT number, file FROM epochs WHERE study = ? ORDER BY number")
+                    .bind(study.to_string())
+                    .fetch_all(&self.pool)
+                    .await?;
+            epochs_of(rows, study)
+        }
+        .boxed()
+    }
+
     fn insert_round<'a>(
         &'a self,
+        study: StudyId,
         manifest: &'a Signed<Manifest>,
         leaf: u64,
     ) -> Answer<'a, StoredManifest> {
         async move {
-            let Manifest { study, round, .. } = manifest.statement;
+            let Manifest { round, .. } = manifest.statement;
             sqlx::query(
                 "INSERT INTO rounds (study, round, manifest, leaf) VALUES (?, ?, ?, ?)
                  ON CONFLICT (study, round) DO NOTHING",
@@ -206,6 +240,8 @@ impl Statements for SqliteStatements {
                  SELECT leaf, 'round keys', statement FROM round_keys WHERE study = ?1
                  UNION ALL
                  SELECT leaf, 'event', event FROM events WHERE study = ?1 AND leaf IS NOT NULL
+                 UNION ALL
+                 SELECT leaf, 'epoch', CAST(digest AS BLOB) FROM epochs WHERE study = ?1
                  ORDER BY leaf",
             )
             .bind(study.to_string())
@@ -217,18 +253,20 @@ impl Statements for SqliteStatements {
 
     fn insert_round_keys<'a>(
         &'a self,
+        study: StudyId,
         signed: &'a Signed<RoundKeys>,
         leaf: u64,
     ) -> Answer<'a, Option<StoredRoundKeys>> {
         async move {
-            let RoundKeys { study, site, first_round, keys } = &signed.statement;
+            let RoundKeys { study: of, site, first_round, keys } = &signed.statement;
             let end_round = u64::from(first_round.0) + keys.len() as u64;
             // One statement, so that two requests at the same time cannot both find them free.
             sqlx::query(
-                "INSERT INTO round_keys (study, site, first_round, end_round, statement, leaf)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (
+                "INSERT INTO round_keys (study, site, first_round, end_round, statement, leaf, under)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (
                      SELECT 1 FROM round_keys
-                     WHERE study = ?1 AND site = ?2 AND first_round < ?4 AND end_round > ?3)",
+                     WHERE study = ?1 AND under = ?7 AND site = ?2
+                     AND first_round < ?4 AND end_round > ?3)",
             )
             .bind(study.to_string())
             .bind(site.as_str())
@@ -236,9 +274,10 @@ impl Statements for SqliteStatements {
             .bind(end_round.cast_signed())
             .bind(json::compact(signed))
             .bind(leaf.cast_signed())
+            .bind(of.to_string())
             .execute(&self.pool)
             .await?;
-            self.keys_of(*study, site, *first_round).await
+            self.keys_of(study, *of, site, *first_round).await
         }
         .boxed()
     }
@@ -246,10 +285,11 @@ impl Statements for SqliteStatements {
     fn round_keys<'a>(
         &'a self,
         study: StudyId,
+        of: StudyId,
         site: &'a SiteId,
         round: RoundNumber,
     ) -> Answer<'a, Option<StoredRoundKeys>> {
-        self.keys_of(study, site, round).boxed()
+        self.keys_of(study, of, site, round).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -12,6 +12,7 @@ mod damaged;
 mod dealings;
 mod disputes;
 mod durable;
+mod epochs;
 mod equivocation;
 mod federation;
 mod foreseen;

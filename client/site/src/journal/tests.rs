@@ -139,11 +139,11 @@ fn a_state_is_of_one_site() {
             .public()
     };
     let (a, b, again) = (site("a"), site("b"), site("a"));
-    Journal::open(folder.path()).unwrap().bind(&a).unwrap();
+    Journal::open(folder.path()).unwrap().bind(&a, &[]).unwrap();
     let journal = Journal::open(folder.path()).unwrap();
-    journal.bind(&a).unwrap();
+    journal.bind(&a, &[]).unwrap();
     for other in [b, again] {
-        let error = journal.bind(&other).unwrap_err().to_string();
+        let error = journal.bind(&other, &[]).unwrap_err().to_string();
         let site =
             |of: &RosterEntry| format!("site {} (signature key {})", of.id, of.signature_key);
         assert!(error.contains(&site(&a)) && error.contains(&site(&other)), "{error}");

@@ -2,7 +2,7 @@
 
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::signature::SignatureError;
-use ringfence_crypto::statement::{CertificateError, ClosingError, StudyError};
+use ringfence_crypto::statement::{CertificateError, ClosingError, EpochError, StudyError};
 
 use super::look::MOST_ROUNDS;
 use crate::error::SiteError;
@@ -11,6 +11,9 @@ use crate::transport::TransportError;
 /// A look at a study that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OverviewError {
+    /// A change of the roster does not hold.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// The study file.
     #[error(transparent)]
     Study(#[from] StudyError),

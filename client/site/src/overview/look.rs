@@ -1,13 +1,15 @@
 //! Asking an aggregator round by round, and checking what it shows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ringfence_clock::Clock;
+use ringfence_crypto::api::StudyStatus;
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{RoundNumber, StudyId};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{Manifest, SignedStudy, Study};
+use ringfence_crypto::statement::{Lineage, Manifest, SignedStudy, Study};
 
 use super::error::OverviewError;
 use super::steps::Known;
@@ -25,7 +27,9 @@ const RECENT: u32 = 4;
 /// Looks at a study again and again; what cannot change is asked for once.
 #[derive(Debug)]
 pub struct Onlooker {
-    study: Study,
+    /// With the epochs that are known by now.
+    lineage: Lineage,
+    /// The study as it was first signed.
     study_id: StudyId,
     transport: Transport,
     clock: Clock,
@@ -48,10 +52,10 @@ impl Onlooker {
         clock: Clock,
     ) -> Result<Self, OverviewError> {
         study.verify()?;
-        let (study, known) = (study.study, BTreeMap::new());
-        let study_id = study.id();
+        let (lineage, known) = (Lineage::of(Arc::new(study.study)), BTreeMap::new());
+        let study_id = lineage.first().id;
         let (manifests, trust, latest) = (BTreeMap::new(), BTreeMap::new(), None);
-        Ok(Self { study, study_id, transport, clock, known, manifests, trust, latest })
+        Ok(Self { lineage, study_id, transport, clock, known, manifests, trust, latest })
     }
 
     /// Looks at a study whose file the aggregator has.
@@ -71,9 +75,14 @@ impl Onlooker {
         Self::new(study, transport, clock)
     }
 
-    /// The study.
+    /// The study as it was first signed.
     pub fn study(&self) -> &Study {
-        &self.study
+        &self.lineage.first().study
+    }
+
+    /// The study that is in force in a round.
+    fn under(&self, round: RoundNumber) -> Arc<Study> {
+        Arc::clone(&self.lineage.in_force(round).study)
     }
 
     /// The study as it stands, with so many of its last rounds.
@@ -81,7 +90,12 @@ impl Onlooker {
     /// # Errors
     /// [`OverviewError`].
     pub async fn look(&mut self, last: u32) -> Result<Overview, OverviewError> {
-        let opened = self.transport.status(self.study_id).await?.rounds;
+        let StudyStatus { rounds: opened, epochs, .. } =
+            self.transport.status(self.study_id).await?;
+        while self.lineage.epochs() < epochs {
+            let next = self.lineage.epochs().saturating_add(1);
+            self.lineage.add(self.transport.epoch(self.study_id, next).await?)?;
+        }
         if opened > MOST_ROUNDS {
             return Err(OverviewError::Rounds(opened));
         }
@@ -91,9 +105,10 @@ impl Onlooker {
         for number in first..opened {
             let round = RoundNumber(number);
             let known = self.round(round, number.saturating_add(RECENT) >= opened).await?;
-            rounds.push(RoundOverview::of(&self.study, &known, self.clock.now()));
+            rounds.push(RoundOverview::of(&self.under(round), &known, self.clock.now()));
         }
-        let (needed, planned) = (self.study.threshold.endorsements, planned_rounds(&self.study));
+        let study = self.under(RoundNumber(opened));
+        let (needed, planned) = (study.threshold.endorsements, planned_rounds(&study));
         let latest = RoundNumber(opened).before();
         let latest = latest.and_then(|latest| self.known.get(&latest)).cloned();
         let trust = match &latest {
@@ -103,15 +118,15 @@ impl Onlooker {
         let over = rounds.last().is_none_or(|round| round.is_over(needed));
         let ended = over && planned.is_some_and(|planned| opened >= planned);
         let last = latest.as_ref().map(|known| (known, &trust));
-        let turn = OpenTurn::of(&self.study, last, self.clock.now());
+        let turn = OpenTurn::of(&study, last, self.clock.now());
         Ok(Overview {
             study: self.study_id,
-            name: self.study.name.clone(),
+            name: study.name.clone(),
             opened_rounds: opened,
             planned_rounds: planned,
             ended,
             endorsements_needed: needed,
-            openings_needed: self.study.threshold.opening,
+            openings_needed: study.threshold.opening,
             barred: trust.barred,
             rounds,
             turn: turn.filter(|_| over && !ended),
@@ -121,7 +136,8 @@ impl Onlooker {
     /// What is known of a round; asked for again where it may have changed.
     async fn round(&mut self, round: RoundNumber, recent: bool) -> Result<Known, OverviewError> {
         if let Some(known) = self.known.get(&round) {
-            let complete = RoundOverview::of(&self.study, known, self.clock.now()).is_complete();
+            let complete =
+                RoundOverview::of(&self.under(round), known, self.clock.now()).is_complete();
             if complete || !recent {
                 return Ok(known.clone());
             }
@@ -135,7 +151,7 @@ impl Onlooker {
             before.map_or((None, None), |known| (known.freeze, known.certificate));
         if status.state != RoundState::Collecting && freeze.is_none() {
             let signed = at.freeze().await?;
-            signed.verify(&self.study.aggregator_key, &"the aggregator")?;
+            signed.verify(&self.study().aggregator_key, &"the aggregator")?;
             if signed.statement.manifest != manifest.id() {
                 return Err(OverviewError::NotTheRound { round, what: "a freeze" });
             }
@@ -143,7 +159,7 @@ impl Onlooker {
         }
         if is_certified(status.state) && certificate.is_none() {
             let fetched = at.certificate().await?;
-            fetched.check(&self.study, &manifest)?;
+            fetched.check(&self.under(round), &manifest)?;
             certificate = Some(fetched);
         }
         let known = Known { status, manifest, freeze, certificate, trust };
@@ -154,16 +170,17 @@ impl Onlooker {
     /// The status of a round, as far as it can be checked.
     async fn status(&self, round: RoundNumber) -> Result<RoundStatus, OverviewError> {
         let status = self.transport.round(self.study_id, round).status().await?;
-        let window = self.study.window(round);
-        if status.study != self.study_id || status.round != round || status.holders != window {
+        let study = self.under(round);
+        let (window, id) = (study.window(round), self.lineage.in_force(round).id);
+        if status.study != id || status.round != round || status.holders != window {
             return Err(OverviewError::NotTheRound { round, what: "a status" });
         }
         let RoundStatus { received, reviewed, endorsed, opened, acknowledged, .. } = &status;
         let sets = [received, reviewed, endorsed, opened, acknowledged];
-        if !sets.map(|set| set.fits(self.study.roster.len())).iter().all(|fits| *fits) {
+        if !sets.map(|set| set.fits(study.roster.len())).iter().all(|fits| *fits) {
             return Err(OverviewError::NotTheRound { round, what: "a status" });
         }
-        let stranger = status.wanted.iter().find(|of| self.study.site(&of.site).is_none());
+        let stranger = status.wanted.iter().find(|of| study.site(&of.site).is_none());
         match stranger.map(|of| of.site.clone()) {
             Some(site) => Err(OverviewError::Stranger { round, site }),
             None => Ok(status),
@@ -177,11 +194,12 @@ impl Onlooker {
         }
         let signed = self.transport.round(self.study_id, round).manifest().await?;
         let manifest = &signed.statement;
-        let Some(initiator) = self.study.site(&manifest.initiator) else {
+        let (study, id) = (self.under(round), self.lineage.in_force(round).id);
+        let Some(initiator) = study.site(&manifest.initiator) else {
             return Err(OverviewError::Stranger { round, site: manifest.initiator.clone() });
         };
         signed.verify(&initiator.signature_key, &initiator.id)?;
-        if manifest.study != self.study_id || manifest.round != round {
+        if manifest.study != id || manifest.round != round {
             return Err(OverviewError::NotTheRound { round, what: "a manifest" });
         }
         self.manifests.insert(round, manifest.clone());
@@ -205,10 +223,12 @@ impl Onlooker {
         }
         while number < round {
             let after = self.manifest(number.next()).await?.trust;
-            if after != trust.digest() {
+            let carried = |of: &Self, trust| of.lineage.carried(&trust, number, number.next());
+            if after != carried(self, trust.clone()).digest() {
                 let status = self.status(number).await?;
                 trust = self.trust_after(number, trust, &status).await?;
             }
+            trust = carried(self, trust);
             if after != trust.digest() {
                 return Err(OverviewError::Trust(number.next()));
             }
@@ -243,12 +263,13 @@ impl Onlooker {
         let manifest = self.manifest(round).await?;
         let at = self.transport.round(self.study_id, round);
         let certificate = at.certificate().await?;
-        certificate.check(&self.study, &manifest)?;
+        let study = self.under(round);
+        certificate.check(&study, &manifest)?;
         let (freeze, reviews) = (at.freeze().await?.statement, at.reviews().await?);
         let closing = &certificate.closing.statement;
         // That the freeze is the closing's is checked there.
-        let judgement = closing.judge(&self.study, &before, &freeze, &reviews)?;
-        let proceedings = proceedings(at, &self.study, &certificate, status).await?;
+        let judgement = closing.judge(&study, &before, &freeze, &reviews)?;
+        let proceedings = proceedings(at, &study, &certificate, status).await?;
         Ok(proceedings.bar(judgement.trust))
     }
 }

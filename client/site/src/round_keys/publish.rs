@@ -57,19 +57,16 @@ impl Site {
 
     async fn publish(&self) -> Result<(), SiteError> {
         self.help_if_behind().await?;
-        let journal = self.journal.round_keys(self.study_id)?;
-        for round in journal.secret_rounds()? {
-            let of = self.journal.round(self.study_id, round)?;
-            if of.opening(Openings::Sum)?.is_some()
-                && let Some(certificate) = of.certificate()?
-            {
-                self.settle_if_agreed(round, certificate.closing.id()).await?;
-            }
-            if self.duties_done(round)? {
-                journal.destroy(round)?;
-            }
+        for site in self.all() {
+            site.destroy_ended().await?;
         }
-        let (next, covered) = (self.next_round_lately().await?, journal.covered()?);
+        if !self.is_own {
+            return Ok(());
+        }
+        let journal = self.journal.round_keys(self.study_id)?;
+        // Rounds before are of another roster, and of other keys.
+        let next = self.next_under_any_lately().await?.max(self.first);
+        let covered = journal.covered()?;
         if covered.0 < next.0.saturating_add(AHEAD) {
             if covered < next {
                 self.was_opened_before(next).await?;
@@ -99,7 +96,7 @@ impl Site {
         }
         // Sent again until the aggregator has it: the same statement is taken any number of times.
         for statement in journal.unsent()? {
-            match self.transport.put_round_keys(&statement).await {
+            match self.transport.put_round_keys(self.first_study, &statement).await {
                 // For rounds that are far off: what is needed now must not wait for it.
                 Err(refusal) if refusal.is_refusal() && statement.statement.first_round > next => {
                     continue;
@@ -123,7 +120,7 @@ impl Site {
         // the keys stays as it was: it is not told that they were new.
         for statement in journal.in_use(next)? {
             if let Err(SiteError::RoundKeysNotLogged { .. }) = self.proof_of(&statement).await {
-                self.transport.put_round_keys(&statement).await?;
+                self.transport.put_round_keys(self.first_study, &statement).await?;
                 let proof = self.proof_of(&statement).await?;
                 journal.logged(&statement.statement, &proof)?;
             }
@@ -132,11 +129,28 @@ impl Site {
         Ok(journal.sync_noted()?)
     }
 
+    /// Destroys the secrets of rounds that are over.
+    async fn destroy_ended(&self) -> Result<(), SiteError> {
+        let journal = self.journal.round_keys(self.study_id)?;
+        for round in journal.secret_rounds()? {
+            let of = self.journal.round(self.study_id, round)?;
+            if of.opening(Openings::Sum)?.is_some()
+                && let Some(certificate) = of.certificate()?
+            {
+                self.settle_if_agreed(round, certificate.closing.id()).await?;
+            }
+            if self.duties_done(round)? {
+                journal.destroy(round)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses to leave rounds without keys because of a number that nobody signs: that a round is the
     /// next one shows in the manifest of the round before, which stands on all before it.
     async fn was_opened_before(&self, next: RoundNumber) -> Result<(), SiteError> {
         let Some(last) = next.before() else { return Ok(()) };
-        let source = match self.manifest(last).await {
+        let source = match self.for_round(last).manifest(last).await {
             Ok(_) => return Ok(()),
             Err(error) => Box::new(error),
         };
@@ -146,9 +160,9 @@ impl Site {
     /// Fetches what proves, signed by the aggregator, that the study's log contains round keys of
     /// this site.
     async fn proof_of(&self, statement: &Signed<RoundKeys>) -> Result<TlogProof, SiteError> {
-        let note = self.transport.checkpoint(self.study_id).await?;
+        let note = self.transport.checkpoint(self.first_study).await?;
         let digest = statement.id();
-        let signed = NoteKey::new(&origin(self.study_id), self.study.aggregator_key)
+        let signed = NoteKey::new(&origin(self.first_study), self.study.aggregator_key)
             .map_err(CheckpointError::from)
             .and_then(|key| CheckpointText::verified(&note, &key))
             .map_err(|error| not_logged(digest, error.to_string()))?;
@@ -165,7 +179,7 @@ impl Site {
     ) -> Result<InclusionProof, SiteError> {
         let leaf = LogEntry::of::<RoundKeys>(statement).leaf();
         let size = checkpoint.size;
-        let proofs = present(self.transport.inclusion(self.study_id, size, &[leaf]).await)?;
+        let proofs = present(self.transport.inclusion(self.first_study, size, &[leaf]).await)?;
         let proof = proofs.and_then(|proofs| proofs.into_iter().next());
         let none = || format!("the aggregator shows no proof in its log of {size} statements");
         let proof = proof.ok_or_else(|| not_logged(statement, none()))?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringfence_crypto::api::{OpenedFrame, OpeningFrame, OpeningPart};
+use ringfence_crypto::api::{MAX_SNAPSHOT, OpenedFrame, OpeningFrame, OpeningPart};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Opening;
@@ -36,6 +36,32 @@ impl fmt::Display for Openings {
 }
 
 impl RoundTransport<'_> {
+    /// Sends the model after this round, sealed to a site that has come later.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_snapshot(
+        &self,
+        to: &SiteId,
+        from: &SiteId,
+        sealed: &[u8],
+    ) -> Result<(), TransportError> {
+        let path = self.path(&format!("/snapshots/{to}/{from}"));
+        let bytes = bytes::Bytes::copy_from_slice(sealed);
+        let request =
+            |url| self.transport.client.put(url).header("content-type", BYTES).body(bytes.clone());
+        self.transport.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
+    }
+
+    /// What a site has sealed to this one.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn snapshot(&self, to: &SiteId, from: &SiteId) -> Result<Vec<u8>, TransportError> {
+        let path = self.path(&format!("/snapshots/{to}/{from}"));
+        self.transport.bytes(&path, MAX_SNAPSHOT, |url| self.transport.client.get(url)).await
+    }
+
     /// Sends an opening.
     ///
     /// # Errors

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ringfence_crypto::api::{Recovery, Returned, StudyStatus};
+use ringfence_crypto::api::{EpochStatus, Recovery, Returned, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{RestoreRequest, RoundKeys, SignedStudy, Standing};
+use ringfence_crypto::statement::{RestoreRequest, RoundKeys, SignedEpoch, SignedStudy, Standing};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
 
 use super::connection::{JSON, POLL, Transport};
@@ -40,6 +40,41 @@ impl Transport {
         let path = format!("studies/{study}");
         let bytes = self.bytes(&path, MAX_STUDY, |url| self.client.get(url)).await?;
         Ok(SignedStudy::parse(&bytes)?)
+    }
+
+    /// The epoch of a study with this number; not yet checked.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn epoch(&self, study: StudyId, number: u32) -> Result<SignedEpoch, TransportError> {
+        let path = format!("studies/{study}/epochs/{number}");
+        let bytes = self.bytes(&path, MAX_STUDY, |url| self.client.get(url)).await?;
+        Ok(SignedEpoch::parse(&bytes)?)
+    }
+
+    /// The epochs that are proposed for a study's next one; not yet checked.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn proposed_epochs(
+        &self,
+        study: StudyId,
+    ) -> Result<Vec<SignedEpoch>, TransportError> {
+        self.get(&format!("studies/{study}/epochs"), MAX_STUDY, "list of signed epochs").await
+    }
+
+    /// Sends an epoch that this site proposes, or has signed.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn post_epoch(
+        &self,
+        study: StudyId,
+        signed: &SignedEpoch,
+    ) -> Result<EpochStatus, TransportError> {
+        let bytes = json::compact(signed);
+        let request = |url| self.client.post(url).header("content-type", JSON).body(bytes.clone());
+        self.json(&format!("studies/{study}/epochs"), MAX_MESSAGE, "epoch's status", request).await
     }
 
     /// Where a study stands.
@@ -93,9 +128,10 @@ impl Transport {
     /// [`TransportError`].
     pub async fn put_restore_request(
         &self,
+        study: StudyId,
         request: &Signed<RestoreRequest>,
     ) -> Result<(), TransportError> {
-        let RestoreRequest { study, site, .. } = &request.statement;
+        let RestoreRequest { site, .. } = &request.statement;
         let bytes = json::compact(request);
         let put = |url| self.client.put(url).header("content-type", JSON).body(bytes.clone());
         let path = format!("studies/{study}/restored/{site}");
@@ -120,10 +156,11 @@ impl Transport {
     /// [`TransportError`].
     pub async fn put_standing(
         &self,
+        study: StudyId,
         of: &SiteId,
         standing: &Signed<Standing>,
     ) -> Result<(), TransportError> {
-        let Standing { study, site, .. } = &standing.statement;
+        let Standing { site, .. } = &standing.statement;
         let bytes = json::compact(standing);
         let put = |url| self.client.put(url).header("content-type", JSON).body(bytes.clone());
         let path = format!("studies/{study}/restored/{of}/standings/{site}");
@@ -147,8 +184,12 @@ impl Transport {
     ///
     /// # Errors
     /// [`TransportError`].
-    pub async fn put_round_keys(&self, keys: &Signed<RoundKeys>) -> Result<(), TransportError> {
-        let RoundKeys { study, site, .. } = &keys.statement;
+    pub async fn put_round_keys(
+        &self,
+        study: StudyId,
+        keys: &Signed<RoundKeys>,
+    ) -> Result<(), TransportError> {
+        let RoundKeys { site, .. } = &keys.statement;
         let bytes = json::compact(keys);
         let request = |url| self.client.put(url).header("content-type", JSON).body(bytes.clone());
         let path = format!("studies/{study}/round-keys/{site}");

@@ -64,7 +64,7 @@ impl Export {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         self.replacing.check(&self.out)?;
         let carrier = read_public(&self.carrier)?;
-        let (site, mailbox) = self.own.by_hand(Clock::system(), Duration::ZERO)?;
+        let (site, mailbox) = self.own.by_hand(Clock::system(), Duration::ZERO).await?;
         let exported =
             site.export(&mailbox, &self.out, (carrier.signature_key, self.days * DAY)).await?;
         for message in &exported.messages {
@@ -89,8 +89,8 @@ impl Export {
 }
 
 impl Import {
-    pub(super) fn run(self) -> anyhow::Result<()> {
-        let (_site, mailbox) = self.own.by_hand(Clock::system(), Duration::ZERO)?;
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let (_site, mailbox) = self.own.by_hand(Clock::system(), Duration::ZERO).await?;
         let imported = mailbox.import(&self.bundle)?;
         if imported.again {
             println!("{} was imported before; nothing has changed", self.bundle.display());

@@ -25,8 +25,8 @@ impl Contribution {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let Self { contribute, out } = self;
         empty_folder(&out)?;
-        let site = contribute.open()?;
-        let prepared = contribute.prepare(&site).await?;
+        let (site, given) = contribute.begin().await?;
+        let prepared = contribute.prepare(&site, given).await?;
         let (header, body) = (prepared.header(), prepared.body()?);
         copy(&body, &out.join("body.bin"))?;
         write(&out.join("envelopes.bin"), &prepared.envelopes()?)?;

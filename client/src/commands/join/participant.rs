@@ -26,6 +26,7 @@ use super::stop::Writes;
 use super::{report, training};
 
 /// One site at work.
+#[derive(Clone, Copy)]
 pub(super) struct Participant<'a> {
     pub(super) site: &'a Site,
     pub(super) plan: &'a TrainingPlan,
@@ -69,6 +70,7 @@ impl Participant<'_> {
     /// contribution came in time to a round that was opened: such a round takes as long as others will.
     pub(super) async fn round(&self, state: &mut State) -> anyhow::Result<bool> {
         let round = state.next();
+        self.until_epoch_is_made(round).await?;
         self.site.check_unspent(round, state.model())?;
         self.out.say(&Said::RoundBegun { round, rounds: self.plan.rounds });
         self.patiently(|| self.site.publish_round_keys()).await?;
@@ -138,6 +140,51 @@ impl Participant<'_> {
             }
         }
         Ok(took_part)
+    }
+
+    /// In the first round under a roster, seals the common model to the sites that have come with it: of
+    /// all sites the first c + 1 on the round's ring do so, one of which is honest.
+    pub(super) async fn seal_to_newcomers(&self, state: &State) {
+        let (site, round) = (self.site, state.next());
+        let Some(last) = round.before().filter(|_| round == site.first_round()) else { return };
+        let study = site.study();
+        let newcomers = site.newcomers();
+        let window = study.window(round).into_iter().filter(|id| !newcomers.contains(id));
+        let mut first = window.take(usize::from(study.threshold.collusion) + 1);
+        if site.takes_part(round).is_err() || !first.any(|id| id == *site.id()) {
+            return;
+        }
+        for to in &newcomers {
+            let sent =
+                || async { site.send_snapshot(to, (last, state.model(), state.memory())).await };
+            let text = match self.patiently(sent).await {
+                Ok(()) => format!("sealed the model after round {last} to {to}, which has come"),
+                Err(error) => format!("{to} has no model after round {last} of this site: {error}"),
+            };
+            self.out.say(&Said::Remark { text });
+        }
+    }
+
+    /// Refuses a round that this site has no part in. One that it must not take part in before an epoch is
+    /// made, which it has signed, is waited for, within its patience.
+    async fn until_epoch_is_made(&self, round: RoundNumber) -> Result<(), SiteError> {
+        let clock = self.site.clock();
+        let end = clock.moment().after(self.site.patience());
+        let mut said = false;
+        while let Err(error) = self.site.takes_part(round) {
+            let SiteError::EpochPending { .. } = &error else { return Err(error) };
+            if clock.moment() >= end {
+                return Err(error);
+            }
+            if !std::mem::replace(&mut said, true) {
+                self.out.say(&Said::Remark { text: format!("waiting: {error}") });
+            }
+            self.site.attend().await?;
+            self.pause().await;
+            // Once it is made, this says so.
+            self.patiently(|| self.site.next_round()).await?;
+        }
+        Ok(())
     }
 
     /// Ends when this site's own part in a round and its duty as key holder have: the others depend on
@@ -268,9 +315,13 @@ impl Participant<'_> {
     /// wait for that. Acknowledging twice does no harm.
     pub(super) async fn acknowledge_again(&self, state: &State) {
         let Some(last) = state.next().before() else { return };
+        let site = self.site.for_round(last);
+        if site.takes_part(last).is_err() {
+            return;
+        }
         let id = model::id(state.model());
         let again = || async {
-            match self.site.join(last).await?.finish().await? {
+            match site.join(last).await?.finish().await? {
                 RoundEnd::Done(done) => done.acknowledge(id).await,
                 RoundEnd::Aborted(_) => Ok(()),
             }

@@ -1,14 +1,23 @@
 //! What a site knows of the study's rounds, on disk.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_learning::TrainingPlan;
-use ringfence_site::{Site, model};
+use ringfence_site::{Site, Start, model};
 use ringfence_weights::{MeanStepState, Weights};
+use serde::{Deserialize, Serialize};
 
 use crate::files;
+
+/// Where a site begins that has come later: the round, and what the mean step remembers, as bits.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    round: RoundNumber,
+    memory: Vec<u64>,
+}
 
 /// The common model as of the rounds that are done.
 ///
@@ -33,12 +42,13 @@ impl State {
         plan: &TrainingPlan,
         initial: Weights,
     ) -> anyhow::Result<Self> {
-        let folder = state.join("training").join(site.study_id().to_string());
+        let folder = state.join("training").join(site.first_study().to_string());
         files::make_folder(&folder)?;
         ringfence_durable::clear_unfinished(&folder)
             .with_context(|| format!("cannot clear {}", folder.display()))?;
         let mean_step = MeanStepState::new(plan.mean_step);
         let mut this = Self { folder, model: initial, mean_step, done: 0, trained: 0 };
+        this.resume()?;
         loop {
             let path = this.mean_path();
             if path.exists() {
@@ -53,6 +63,40 @@ impl State {
             }
         }
         Ok(this)
+    }
+
+    /// Begins where a site begins that has come later, if this is one.
+    fn resume(&mut self) -> anyhow::Result<()> {
+        let path = self.begun_path();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let Begun { round, memory } = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is damaged; remove it", path.display()))?;
+        let model = Weights::load(&self.begun_model_path())?;
+        let memory = memory.into_iter().map(f64::from_bits).collect();
+        self.mean_step = MeanStepState::resume(self.mean_step.rule(), model.len(), memory)?;
+        // Whichever of the rounds before have changed it.
+        (self.model, self.done, self.trained) = (model, round.0, round.0);
+        Ok(())
+    }
+
+    /// Begins with what another site has sealed to this one, durably.
+    pub(super) fn begin(&mut self, start: &Start) -> anyhow::Result<()> {
+        start.model.save_whole(&self.begun_model_path())?;
+        let memory = start.memory.iter().map(|value| value.to_bits()).collect();
+        let begun = Begun { round: start.round, memory };
+        files::write_whole(&self.begun_path(), &serde_json::to_vec(&begun)?)?;
+        self.resume()
+    }
+
+    /// What the mean step remembers, for a site that comes later.
+    pub(super) fn memory(&self) -> Vec<f64> {
+        self.mean_step.memory()
     }
 
     /// How many rounds are done.
@@ -134,6 +178,14 @@ impl State {
 
     fn mean_path(&self) -> PathBuf {
         self.folder.join(format!("mean-{:05}.safetensors", self.done))
+    }
+
+    fn begun_path(&self) -> PathBuf {
+        self.folder.join("begun.json")
+    }
+
+    fn begun_model_path(&self) -> PathBuf {
+        self.folder.join("begun.safetensors")
     }
 
     fn abort_path(&self) -> PathBuf {

@@ -32,6 +32,8 @@ pub enum Purpose {
     Opening,
     /// The study's check key for a site.
     CheckKey,
+    /// The common model for a site that comes later.
+    Snapshot,
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
             Self::Envelope => b"ringfence/v2/seal/envelope",
             Self::Opening => b"ringfence/v2/seal/opening",
             Self::CheckKey => b"ringfence/v2/seal/check-key",
+            Self::Snapshot => b"ringfence/v2/seal/snapshot",
         }
     }
 }

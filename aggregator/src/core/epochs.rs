@@ -1,0 +1,325 @@
+//! How a study's roster changes: epochs are proposed, signed by the sites in any order, and made.
+//!
+//! A proposal is kept in memory only: whoever signs sends what it has, with all signatures that it
+//! knows of. Once enough have signed, the epoch is a leaf of the log and never changes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use ringfence_crypto::api::EpochStatus;
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::log::LogEntry;
+use ringfence_crypto::signature::{PublicKey, Statement};
+use ringfence_crypto::statement::{
+    Epoch, InForce, Lineage, MissingSignatures, SignedEpoch, SiteSignature,
+};
+use ringfence_crypto::wire::json;
+use tokio::sync::watch;
+
+use crate::core::log::LogWriter;
+use crate::core::refusal::{Kind, Refusal};
+use crate::core::rounds::{LiveStudy, Made};
+use crate::core::shared::blocking;
+use crate::core::study::ServedStudy;
+use crate::store::statements::NextEpoch;
+
+/// The rosters of a study, by round, and what is proposed for the next one.
+#[derive(Debug)]
+pub(crate) struct Rosters {
+    lineage: RwLock<Lineage>,
+    /// How many epochs there are, as it changes.
+    changed: watch::Sender<u32>,
+    /// One of each site, which has signed it.
+    proposed: Mutex<BTreeMap<SiteId, SignedEpoch>>,
+}
+
+impl Rosters {
+    /// Of a study whose roster has never changed.
+    pub(crate) fn of(served: &ServedStudy) -> Self {
+        let lineage = RwLock::new(Lineage::of(served.study.clone()));
+        Self { lineage, changed: watch::Sender::new(0), proposed: Mutex::default() }
+    }
+
+    /// The study with its epochs. Never hold the guard across an await.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Lineage> {
+        self.lineage.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says when there is another epoch.
+    pub(crate) fn changes(&self) -> watch::Receiver<u32> {
+        self.changed.subscribe()
+    }
+
+    /// What is proposed for the next epoch.
+    pub(crate) fn proposed(&self) -> Vec<SignedEpoch> {
+        let proposed = self.proposed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<SignedEpoch> = Vec::new();
+        for epoch in proposed.values() {
+            if !all.iter().any(|known| known.epoch == epoch.epoch) {
+                all.push(epoch.clone());
+            }
+        }
+        all
+    }
+
+    fn propose(&self, by: &SiteId, signed: SignedEpoch) {
+        let mut proposed = self.proposed.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever has proposed it is found with all signatures.
+        for known in proposed.values_mut().filter(|known| known.epoch == signed.epoch) {
+            known.signatures.clone_from(&signed.signatures);
+        }
+        proposed.insert(by.clone(), signed);
+    }
+
+    /// Takes a checked epoch; what was proposed beside it is void.
+    fn add(&self, signed: SignedEpoch) -> Result<(), Refusal> {
+        let mut lineage = self.lineage.write().unwrap_or_else(PoisonError::into_inner);
+        lineage.add(signed)?;
+        self.proposed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.changed.send_replace(lineage.epochs());
+        Ok(())
+    }
+}
+
+/// What a request of a site is for, as far as it matters which of its keys sign it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// The round that the path names.
+    pub(crate) round: Option<RoundNumber>,
+    /// Whether it only reads.
+    pub(crate) reads: bool,
+    /// Whether a site needs it that is asked whether it comes: it is for those, too, that are proposed.
+    pub(crate) joining: bool,
+}
+
+impl LiveStudy {
+    /// The study that is in force in a round.
+    pub(crate) fn in_force(&self, round: RoundNumber) -> ServedStudy {
+        self.served.under(self.roster.read().in_force(round))
+    }
+
+    /// The study of this name.
+    ///
+    /// # Errors
+    /// A [`Refusal`] where it is none of this study's.
+    pub(crate) fn named(&self, id: StudyId) -> Result<ServedStudy, Refusal> {
+        let lineage = self.roster.read();
+        let named = lineage.all().find(|study| study.id == id);
+        named.map(|study| self.served.under(study)).ok_or_else(|| {
+            Refusal::message(format!(
+                "the statement is of study {id}, expected {}, or this study after one of its epochs",
+                self.served.id
+            ))
+        })
+    }
+
+    /// Whether two rounds are of one check key, under which models are named.
+    pub(crate) fn same_check_key(&self, one: RoundNumber, other: RoundNumber) -> bool {
+        let lineage = self.roster.read();
+        let key = |round| lineage.in_force(round).study.check_key.commitment;
+        key(one) == key(other)
+    }
+
+    /// The keys of which one must sign a request of a site. Of a round: those of the roster in force in
+    /// it, and of the newest. Of no round: those of the rosters that are in force now and later; to read,
+    /// all that there were, so that a site that is gone can see why.
+    pub(crate) fn keys_of(&self, site: &SiteId, wanted: Wanted) -> Vec<PublicKey> {
+        let opened = u32::try_from(self.latest().0).unwrap_or(u32::MAX);
+        let now = RoundNumber(opened.saturating_sub(1));
+        let lineage = self.roster.read();
+        let in_force = wanted.round.map(|round| lineage.in_force(round).id);
+        let current = lineage.in_force(now).from;
+        let is_meant = |study: &&InForce| match in_force {
+            Some(in_force) => study.id == in_force || study.id == lineage.latest().id,
+            None => wanted.reads || study.from >= current,
+        };
+        let mut keys: Vec<PublicKey> = lineage
+            .all()
+            .filter(is_meant)
+            .filter_map(|study| study.study.site(site).map(|entry| entry.signature_key))
+            .collect();
+        if wanted.joining {
+            let proposed = self.roster.proposed();
+            let of = |epoch: &SignedEpoch| epoch.after.site(site).map(|entry| entry.signature_key);
+            keys.extend(proposed.iter().filter_map(of));
+        }
+        keys.reverse();
+        keys
+    }
+
+    /// Why a site's request is not taken, in words.
+    pub(crate) fn not_on_roster(&self, site: &SiteId) -> Refusal {
+        let lineage = self.roster.read();
+        let gone =
+            lineage.all().rev().filter_map(|study| study.epoch.as_ref()).find(|signed| {
+                signed.epoch.changes.iter().any(|change| change.gone() == Some(site))
+            });
+        Refusal::sender(match gone {
+            Some(signed) => format!(
+                "{site} is on the study's roster no more since epoch {}, whose last round before it was {}",
+                signed.epoch.epoch, signed.epoch.last_round
+            ),
+            None => format!("{site} is not on the study's roster, and signs this request"),
+        })
+    }
+
+    /// The epoch with a number.
+    pub(crate) fn epoch(&self, number: u32) -> Result<Arc<SignedEpoch>, Refusal> {
+        let lineage = self.roster.read();
+        let mut epochs = lineage.all().filter_map(|study| study.epoch.clone());
+        epochs.find(|signed| signed.epoch.epoch == number).ok_or_else(|| {
+            Refusal::missing(format!(
+                "there is no epoch {number}; the roster has changed {} times",
+                lineage.epochs()
+            ))
+        })
+    }
+
+    /// Takes over the epochs that are stored and not here yet. The caller holds `opening`, or is alone.
+    pub(crate) async fn load_epochs(&self) -> Result<(), Refusal> {
+        let stored = self.served.statements().epochs(self.served.first).await?;
+        let known = self.roster.read().epochs() as usize;
+        for file in stored.into_iter().skip(known) {
+            let signed = SignedEpoch::parse(&file).map_err(|error| altered(&error))?;
+            let mut lineage = self.roster.read().clone();
+            // Seconds of work for a study of thousands of sites.
+            let checked = blocking(move || lineage.add(signed.clone()).map(drop).map(|()| signed));
+            let signed = checked.await?.map_err(|error| altered(&error))?;
+            self.roster.add(signed)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an epoch that a site proposes or signs, with the signatures that it knows of. It is made once
+    /// enough have signed.
+    pub(crate) async fn take_epoch(
+        self: &Arc<Self>,
+        by: SiteId,
+        signed: SignedEpoch,
+    ) -> Result<(Made, EpochStatus), Refusal> {
+        let study = self.clone();
+        // A task of its own, as for every write: the client may hang up.
+        let task = tokio::spawn(async move {
+            let _one_at_a_time = study.opening.lock().await;
+            study.decide_epoch(&by, signed).await
+        });
+        task.await.map_err(|error| Refusal::internal(&error))?
+    }
+
+    async fn decide_epoch(
+        &self,
+        by: &SiteId,
+        mut signed: SignedEpoch,
+    ) -> Result<(Made, EpochStatus), Refusal> {
+        let (epoch, number) = (signed.epoch.id(), signed.epoch.epoch);
+        if let Ok(made) = self.epoch(number) {
+            return match made.epoch == signed.epoch {
+                true => Ok((Made::Before, status(&made.epoch, None))),
+                false => Err(Refusal::conflict(format!(
+                    "epoch {number} is another one, which is made; fetch it, and make the change again from that"
+                ))),
+            };
+        }
+        if !signed.signatures.iter().any(|SiteSignature { site, .. }| site == by) {
+            return Err(Refusal::message(format!(
+                "expected an epoch that {by}, who sends it, has signed"
+            )));
+        }
+        let known = self.roster.proposed().into_iter().find(|known| known.epoch == signed.epoch);
+        let before = known.as_ref().map(|known| known.signatures.len());
+        for signature in known.into_iter().flat_map(|known| known.signatures) {
+            signed.add(signature);
+        }
+        let lineage = self.roster.read().clone();
+        // Seconds of work for a study of thousands of sites.
+        let (checked, signed) = blocking(move || (lineage.check(&signed), signed)).await?;
+        let missing = checked?;
+        self.check_open(&signed.epoch)?;
+        let made = match before == Some(signed.signatures.len()) {
+            true => Made::Before,
+            false => Made::Now,
+        };
+        let status = status(&signed.epoch, Some(&missing));
+        if !missing.is_complete() {
+            self.roster.propose(by, signed);
+            return Ok((made, status));
+        }
+        let log = self.served.log.writer().await?;
+        self.store_epoch(log, signed).await?;
+        tracing::info!(study = %self.served.id.short(), number, epoch = %epoch, "the roster has changed");
+        Ok((Made::Now, status))
+    }
+
+    /// Refuses to open a round after the last one of a proposed epoch that more than c sites have signed:
+    /// one of them is honest, and takes part in no such round before the epoch is made.
+    pub(crate) fn check_proposed(&self, round: RoundNumber) -> Result<(), Refusal> {
+        let lineage = self.roster.read();
+        let before = &lineage.latest().study;
+        for signed in self.roster.proposed() {
+            let Epoch { epoch, last_round, .. } = signed.epoch;
+            let of_before = |signature: &&SiteSignature| before.site(&signature.site).is_some();
+            let signers = signed.signatures.iter().filter(of_before).count();
+            if round > last_round && signers > usize::from(before.threshold.collusion) {
+                return Err(Refusal::busy(format!(
+                    "epoch {epoch} is proposed, by which round {last_round} is the last under the present roster, and {signers} sites have signed it: round {round} is opened once the others have signed, too (`ringfence study epochs` says who is missing)"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses an epoch after whose last round one is open already, under the roster before.
+    fn check_open(&self, epoch: &Epoch) -> Result<(), Refusal> {
+        let (opened, last) = (self.latest().0, epoch.last_round);
+        match opened > last.0 as usize + 1 {
+            true => Err(Refusal::conflict(format!(
+                "round {last} is to be the last under the roster before, and {opened} rounds are open; make the change again, with a later last round"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    async fn store_epoch(
+        &self,
+        mut log: LogWriter<'_>,
+        signed: SignedEpoch,
+    ) -> Result<(), Refusal> {
+        let (digest, leaf) = (signed.epoch.id(), log.reserve());
+        let file = json::compact(&signed);
+        let next = NextEpoch { number: signed.epoch.epoch, digest, file: &file, leaf };
+        self.served.statements().insert_epoch(self.served.first, next).await?;
+        log.appended(LogEntry::of::<Epoch>(digest)).await?;
+        self.roster.add(signed)
+    }
+
+    /// Takes back an epoch whose leaf is the next one of the mark.
+    pub(crate) async fn take_back_epoch(&self, signed: SignedEpoch) -> Result<(), Refusal> {
+        let missing = self.roster.read().check(&signed)?;
+        if !missing.is_complete() {
+            return Err(Refusal::message(format!("the epoch is not signed: {missing}")));
+        }
+        let log = self.served.log.recovering_writer().await?;
+        self.store_epoch(log, signed).await
+    }
+}
+
+fn status(epoch: &Epoch, missing: Option<&MissingSignatures>) -> EpochStatus {
+    let named = missing.into_iter().flat_map(|missing| &missing.named);
+    let mut named: Vec<SiteId> = named.map(|(site, _)| site.clone()).collect();
+    named.dedup();
+    let more = missing.map_or(0, |missing| missing.more);
+    EpochStatus {
+        epoch: epoch.id(),
+        number: epoch.epoch,
+        made: missing.is_none_or(MissingSignatures::is_complete),
+        missing: named,
+        more: u32::try_from(more).unwrap_or(u32::MAX),
+    }
+}
+
+fn altered(error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::new(
+        Kind::Altered,
+        format!("a stored epoch is unsound ({error}): the database was altered"),
+    )
+}

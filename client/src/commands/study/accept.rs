@@ -1,0 +1,150 @@
+//! `ringfence study accept`: what a proposed change of the roster does, and a site's signature of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{bail, ensure};
+use ringfence_clock::Clock;
+use ringfence_crypto::Digest;
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Lineage, SignedEpoch};
+use ringfence_site::transport::Transport;
+use ringfence_site::{NoPart, Site, SiteError, known_epochs, sign_enrolment};
+
+use super::epochs::in_words;
+use crate::identity::read_identity;
+use crate::member::Member;
+
+/// Arguments of `ringfence study accept`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Accept {
+    #[command(flatten)]
+    member: Member,
+    /// Which of the proposed epochs, where there are several: its digest.
+    #[arg(long, value_name = "DIGEST")]
+    epoch: Option<Digest>,
+    /// Sign it. Without this it is shown only.
+    #[arg(long)]
+    yes: bool,
+    /// This site's new secret identity file, where it has new keys: it signs, too.
+    #[arg(long, value_name = "FILE")]
+    new_identity: Option<PathBuf>,
+}
+
+/// The site that signs a change, with all epochs that are made.
+///
+/// # Errors
+/// When a file is wrong, the state is in use, or the server is not the study's aggregator.
+pub(super) async fn signing(member: &Member) -> anyhow::Result<Site> {
+    let site = member.open().await?;
+    site.meet().await?;
+    Ok(site.renewed().await?.unwrap_or(site))
+}
+
+impl Accept {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        match signing(&self.member).await {
+            Ok(site) => {
+                let epoch = self.proposed(site.transport(), site.lineage()).await?;
+                if !self.yes {
+                    return Ok(());
+                }
+                let renewed = self.new_identity.as_deref().map(read_identity).transpose()?;
+                let signed = site.sign_epoch(epoch, renewed.as_ref())?;
+                post(site.transport(), site.lineage(), &signed).await
+            }
+            Err(error) if is_new(&error) => self.enrolled().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Accepts as a site that is let in, and has no state yet.
+    async fn enrolled(&self) -> anyhow::Result<()> {
+        let (study, identity) = (self.member.study()?, self.member.identity()?);
+        study.verify()?;
+        let identity = Arc::new(identity);
+        let transport = self.member.server().connect(Clock::system())?;
+        let transport = transport.of_site(Arc::clone(&identity));
+        transport.meet(&study.study.aggregator_key).await?;
+        let lineage = known_epochs(&transport, Lineage::of(Arc::new(study.study))).await?;
+        let epoch = self.proposed(&transport, &lineage).await?;
+        if !self.yes {
+            return Ok(());
+        }
+        let signed = sign_enrolment(&lineage, epoch, &identity)?;
+        post(&transport, &lineage, &signed).await
+    }
+
+    /// The epoch that is meant, shown.
+    async fn proposed(
+        &self,
+        transport: &Transport,
+        lineage: &Lineage,
+    ) -> anyhow::Result<SignedEpoch> {
+        let first = lineage.first().id;
+        let mut proposed = transport.proposed_epochs(first).await?;
+        proposed.retain(|signed| self.epoch.is_none_or(|epoch| signed.epoch.id() == epoch));
+        let before = &lineage.latest().study;
+        let mut sound = Vec::new();
+        for signed in proposed {
+            let missing = lineage.check(&signed)?;
+            print!("{}", in_words(before, &signed, Some(&missing)));
+            sound.push(signed);
+        }
+        ensure!(
+            sound.len() < 2 || !self.yes,
+            "expected one epoch to sign, got {}: name it by --epoch DIGEST",
+            sound.len()
+        );
+        let Some(signed) = sound.pop() else {
+            bail!("no change of the roster is proposed{}", self.named());
+        };
+        if !self.yes {
+            println!("not signed; to sign it run this with --yes");
+        }
+        Ok(signed)
+    }
+
+    fn named(&self) -> String {
+        self.epoch.map_or_else(String::new, |epoch| format!(" with the digest {epoch}"))
+    }
+}
+
+/// Whether this identity is on no roster of the study yet.
+fn is_new(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<SiteError>() {
+        Some(SiteError::NoPart(no_part)) => matches!(**no_part, NoPart::Never(_)),
+        _ => false,
+    }
+}
+
+/// Sends what this site has signed; says what has become of it.
+///
+/// # Errors
+/// When the aggregator refuses.
+pub(super) async fn post(
+    transport: &Transport,
+    lineage: &Lineage,
+    signed: &SignedEpoch,
+) -> anyhow::Result<()> {
+    let status = transport.post_epoch(lineage.first().id, signed).await?;
+    match status.made {
+        true => println!(
+            "signed; epoch {} is made: the roster changes after round {}",
+            status.number, signed.epoch.last_round
+        ),
+        false => {
+            let named: Vec<&str> = status.missing.iter().map(|site| site.as_str()).collect();
+            let mut wanted = named.join(", ");
+            if status.more > 0 {
+                let more = format!("{} more of the present roster", status.more);
+                wanted = if wanted.is_empty() { more } else { format!("{wanted}, and {more}") };
+            }
+            println!(
+                "signed; to be made, epoch {} needs the signatures of {wanted} (`ringfence study accept`)",
+                status.number
+            );
+        }
+    }
+    Ok(())
+}
