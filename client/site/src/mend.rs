@@ -146,9 +146,10 @@ impl Site {
                 self.give_back().await.map(drop)
             }
             answer => {
-                let next = self.took_note(RoundNumber(answer?.rounds), asked)?;
+                let next = RoundNumber(answer?.rounds);
                 self.looked.say(next, now);
-                self.mend_damaged().await
+                self.mend_damaged().await?;
+                self.took_note(next, asked).map(drop)
             }
         }
     }

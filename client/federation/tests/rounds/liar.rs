@@ -29,7 +29,7 @@ impl Asked<'_> {
 
     /// Whether it announces the contribution of a site.
     pub(crate) fn is_header_of(&self, site: &str) -> bool {
-        self.method == "PUT" && self.path.ends_with(&format!("/contributions/{site}/header"))
+        self.method == "PUT" && self.path.ends_with(&format!("/contributions/{site}"))
     }
 
     /// Whether it opens a round.

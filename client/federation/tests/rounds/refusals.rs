@@ -81,11 +81,12 @@ async fn bytes_that_somebody_places_in_a_body_are_sent_over_again() {
     let identities = [trio.identity(1), trio.identity(2)];
     let url = liar::start(trio.aggregator.url(), move |asked, answer| {
         let [b, c] = &identities;
-        let identity = if asked.path.contains("/contributions/b/") { b } else { c };
-        let begins = asked.path.ends_with("/envelopes")
+        let identity = if asked.path.contains("/contributions/b") { b } else { c };
+        let folder = asked.path.split("/body").next().unwrap();
+        let begins = asked.path.ends_with("/contributions/b")
+            || asked.path.ends_with("/contributions/c")
             || answer.status == 422 && asked.path.contains("/contributions/c/body");
         if asked.method == "PUT" && begins {
-            let folder = &asked.path[..asked.path.rfind('/').unwrap()];
             place_a_byte(&address, folder, identity);
             count.fetch_add(1, Ordering::SeqCst);
         }
