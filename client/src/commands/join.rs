@@ -4,11 +4,9 @@
 //! the opened means and the training's checkpoint in `state`. Killed at any moment and started
 //! again with the same arguments, it goes on where it was.
 
-mod contributing;
 mod opened;
 mod output;
 mod participant;
-mod patience;
 mod report;
 mod said;
 mod state;
@@ -39,7 +37,6 @@ use crate::ledger_arg::LedgerArg;
 use crate::member::Member;
 use output::{Output, OutputArgs};
 use participant::{Failed, Participant};
-use patience::is_transient;
 use said::Said;
 use state::State;
 use stop::Writes;
@@ -225,7 +222,7 @@ impl Join {
     async fn check_restored(&self, site: &Site) -> anyhow::Result<()> {
         match self.ledger.settle(site) {
             // Another process has it: it is waited for before the first round.
-            Err(error) if is_transient(&error) => {}
+            Err(error) if error.is_transient() => {}
             settled => _ = settled?,
         }
         let unknown = match site.abstention()? {
@@ -276,7 +273,7 @@ impl Join {
     async fn read(&self, site: &Site, plan: &TrainingPlan, out: &Output) -> anyhow::Result<Read> {
         // A stranger is told of before the images are read; a server that is away is waited for after.
         if let Err(error) = site.meet().await
-            && !is_transient(&error)
+            && !error.is_transient()
         {
             return Err(error.into());
         }
