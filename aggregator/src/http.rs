@@ -14,4 +14,5 @@ mod paced;
 mod problem;
 mod routes;
 pub(crate) mod server;
+pub(crate) mod service;
 mod watch;

@@ -42,6 +42,7 @@ pub use crate::config_file::{ConfigFileError, named, with_file};
 pub use crate::core::studies::LoadError;
 pub use crate::http::openapi::text as openapi;
 pub use crate::http::server::{Server, StartError};
+pub use crate::http::service::Service;
 pub use crate::identity::{Identity, IdentityError};
 pub use crate::store::marks::MarkError;
 pub use crate::store::sqlite_files::backup::{Backup, BackupError, back_up};

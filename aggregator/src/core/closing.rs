@@ -100,7 +100,7 @@ impl LiveRound {
         if due {
             self.freeze().await?;
         }
-        let set = self.read().closed_set(self.now());
+        let set = self.read().closed_set_without(&absent, self.now());
         match set {
             Some(set) => match self.close(set).await {
                 // Their sites are asked for them; until then, there is no set to close with.
@@ -137,11 +137,11 @@ impl LiveRound {
                 }
             }
         };
-        let signer = self.served.clone();
+        let (signer, absent) = (self.served.clone(), self.absent());
         let close = self.commit(move |round, now| {
             // A review that came while the bodies were added may have changed the set. It counts:
             // then this sum is void, and the next step makes another.
-            if round.closed_set(now).as_ref() != Some(&set) {
+            if round.closed_set_without(&absent, now).as_ref() != Some(&set) {
                 return Ok(Verdict::Repeat);
             }
             // Commit holds the log: this is its size until the closing itself is appended.

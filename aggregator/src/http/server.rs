@@ -145,31 +145,8 @@ impl Server {
         }
         let doors = doors(config)?;
         let tls = config.tls().map(|files| Tls::load(files, clock.clone())).transpose()?;
-        let identity = Arc::new(Identity::load(&config.key)?);
-        let tokens = Tokens::load(&config.admin_token_file, &identity)?;
-        let tokens = match &config.tokens {
-            Some(path) => tokens.with_hashes(path)?,
-            None => tokens,
-        };
-        let store = store::open(config).await?;
         let (stop, stopping) = watch::channel(false);
-        let key = identity.public_key();
-        let marks = Marks::open(&config.marks(), identity.clone(), config.adopt_marks)?;
-        let shared = Shared::new(store, marks, identity, clock.clone(), stopping);
-        let shared = shared.keeping_bodies(config.keep_bodies());
-        let studies = Arc::new(Studies::load(shared).await?);
-        let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
-        let has_tls = tls.is_some();
-        let (traces, exporter) = match &config.traces_to {
-            Some(collector) => {
-                let (collector, metrics) = (collector.clone(), studies.metrics().clone());
-                let started = Traces::start(collector, clock.clone(), metrics);
-                let (traces, exporter) = started.map_err(StartError::Random)?;
-                (Some(traces), Some(exporter))
-            }
-            None => (None, None),
-        };
-        let front = Front { studies, inbox, tokens, key, clock, doors, has_tls, traces };
+        let (front, exporter) = loaded(config, clock, (doors, tls.is_some()), stopping).await?;
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
@@ -198,9 +175,7 @@ impl Server {
     /// Serves until `shutdown` is ready, and then ends what is in flight, for at most 10 s.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let router = routes::router(self.front.clone());
-        tokio::spawn(self.front.studies.clone().follow());
-        let studies = self.front.studies.clone();
-        tokio::spawn(async move { studies.forget_bodies().await });
+        tend(&self.front);
         let graceful = GracefulShutdown::new();
         if let Some(listener) = self.metrics.take() {
             let (router, clock) = (metrics(self.front.clone()), self.front.clock.clone());
@@ -294,6 +269,46 @@ impl Server {
     }
 }
 
+/// What the routes are given, with every study and round from the store; and what sends traces, if
+/// there is a collector.
+pub(super) async fn loaded(
+    config: &Config,
+    clock: Clock,
+    (doors, has_tls): (Doors, bool),
+    stopping: watch::Receiver<bool>,
+) -> Result<(Front, Option<Exporter>), StartError> {
+    let identity = Arc::new(Identity::load(&config.key)?);
+    let tokens = Tokens::load(&config.admin_token_file, &identity)?;
+    let tokens = match &config.tokens {
+        Some(path) => tokens.with_hashes(path)?,
+        None => tokens,
+    };
+    let store = store::open(config).await?;
+    let key = identity.public_key();
+    let marks = Marks::open(&config.marks(), identity.clone(), config.adopt_marks)?;
+    let shared = Shared::new(store, marks, identity, clock.clone(), stopping);
+    let shared = shared.keeping_bodies(config.keep_bodies());
+    let studies = Arc::new(Studies::load(shared).await?);
+    let inbox = Inbox::new(clock.clone(), config.idle(), config.max_uploads);
+    let (traces, exporter) = match &config.traces_to {
+        Some(collector) => {
+            let (collector, metrics) = (collector.clone(), studies.metrics().clone());
+            let started = Traces::start(collector, clock.clone(), metrics);
+            let (traces, exporter) = started.map_err(StartError::Random)?;
+            (Some(traces), Some(exporter))
+        }
+        None => (None, None),
+    };
+    Ok((Front { studies, inbox, tokens, key, clock, doors, has_tls, traces }, exporter))
+}
+
+/// Begins what is done beside answering requests.
+pub(super) fn tend(front: &Front) {
+    tokio::spawn(front.studies.clone().follow());
+    let studies = front.studies.clone();
+    tokio::spawn(async move { studies.forget_bodies().await });
+}
+
 async fn accept(listener: &TcpListener, clock: &Clock) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
         Ok((stream, address)) => {
@@ -327,7 +342,7 @@ async fn serve_metrics(listener: TcpListener, router: Router, clock: Clock, idle
 }
 
 /// The places for connections, fewer than wanted where too few files may be open.
-fn doors(config: &Config) -> Result<Doors, StartError> {
+pub(super) fn doors(config: &Config) -> Result<Doors, StartError> {
     let (files, uploads) = (raise_file_limit(), config.max_uploads);
     let most = affordable(config.max_connections, uploads, files);
     if most < FEWEST_CONNECTIONS.min(config.max_connections) {

@@ -30,6 +30,7 @@
 //!   spoiled    disputes: a sum without those who broke the format; `answers` what is opened in them
 //!   mend       what an aggregator lost is sent again
 //!   damaged    what this site's own disk has damaged is fetched again
+//! participation  a site that takes part in all rounds; `patience` repeats what waiting helps against
 //! overview     a study as anybody may see it, without a site: `steps` of each site in each round
 //! journal      durable state            transport   HTTP
 //! by_hand      a site without a network: its mailbox, and who carries bundles for it
@@ -71,6 +72,8 @@ mod obstacles;
 mod openings;
 mod overdue;
 pub mod overview;
+mod participation;
+mod patience;
 mod refrain;
 mod restored;
 mod round_keys;
@@ -100,6 +103,7 @@ pub use journal::{
 pub use late::Late;
 pub use obstacles::Obstacle;
 pub use overdue::Overdue;
+pub use participation::{Own, Participation};
 pub use restored::RestoreRun;
 pub use round_keys::NamedKey;
 pub use round_wait::{Came, RoundWait};

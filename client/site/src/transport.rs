@@ -1,6 +1,7 @@
 //! HTTP to the aggregator, with TLS or on loopback: bounded answers, problems as errors, retries of what is idempotent.
 
 mod address;
+mod carrier;
 mod cause;
 mod connection;
 mod contributions;
@@ -20,6 +21,7 @@ mod round;
 mod study;
 mod tls;
 
+pub use carrier::{Carried, Carrier};
 pub(crate) use connection::POLL;
 pub use connection::{Transport, Way};
 pub use error::TransportError;

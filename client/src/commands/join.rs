@@ -4,12 +4,10 @@
 //! the opened means and the training's checkpoint in `state`. Killed at any moment and started
 //! again with the same arguments, it goes on where it was.
 
-mod contributing;
 mod opened;
 mod output;
 mod pace;
 mod participant;
-mod patience;
 mod report;
 mod said;
 mod state;
@@ -42,7 +40,6 @@ use crate::member::Member;
 use output::{Output, OutputArgs};
 use pace::Pace;
 use participant::{Failed, Participant};
-use patience::{is_transient, patiently};
 use said::Said;
 use state::State;
 use stop::Writes;
@@ -81,7 +78,7 @@ async fn snapshot(site: &Site, from: RoundNumber) -> anyhow::Result<(Site, Start
     let last = from.before().unwrap_or_default();
     let end = site.clock().moment().after(site.patience());
     loop {
-        let error = match patiently(site, || site.fetch_snapshot(last)).await {
+        let error = match site.patiently(|| site.fetch_snapshot(last)).await {
             Ok(fetched) => return Ok(fetched),
             Err(error @ (SiteError::NoSnapshot { .. } | SiteError::Transport(_))) => error,
             Err(error) => return Err(error.into()),
@@ -301,7 +298,7 @@ impl Join {
     async fn check_restored(&self, site: &Site) -> anyhow::Result<()> {
         match self.ledger.settle(site, false) {
             // Another process has it: it is waited for before the first round.
-            Err(error) if is_transient(&error) => {}
+            Err(error) if error.is_transient() => {}
             settled => _ = settled?,
         }
         let unknown = match site.abstention()? {
@@ -353,7 +350,7 @@ impl Join {
     async fn read(&self, site: &Site, plan: &TrainingPlan, out: &Output) -> anyhow::Result<Read> {
         // A stranger is told of before the images are read; a server that is away is waited for after.
         if let Err(error) = site.meet().await
-            && !is_transient(&error)
+            && !error.is_transient()
         {
             return Err(error.into());
         }

@@ -18,11 +18,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringfence_crypto::id::UnixSeconds;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 /// A clock: what time it is, how much time passes, and waiting for it to pass.
 #[derive(Clone, Debug)]
@@ -35,16 +36,37 @@ enum Source {
     /// This machine's clock; moments count from here.
     System(Instant),
     /// A hand that a test turns.
-    Mock(Arc<watch::Sender<Time>>),
+    Mock(Arc<Mutex<Time>>),
 }
 
-/// What a mock clock shows.
-#[derive(Clone, Copy, Debug)]
+/// What a mock clock shows, and who sleeps by it.
+#[derive(Debug)]
 struct Time {
     /// Time of day, since 1970. It may be set, forwards and back.
     wall: Duration,
     /// Time that has passed since the clock was made. It only grows.
     passed: Duration,
+    /// Who is to be woken when so much time has passed; the number tells sleepers apart.
+    sleepers: BTreeMap<(Duration, u64), oneshot::Sender<()>>,
+    /// How many have ever slept.
+    slept: u64,
+}
+
+/// The place of one that sleeps by a mock clock; dropping it, as one does that waits no longer, makes
+/// it free.
+struct Sleeper {
+    time: Arc<Mutex<Time>>,
+    place: (Duration, u64),
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        locked(&self.time).sleepers.remove(&self.place);
+    }
+}
+
+fn locked(time: &Mutex<Time>) -> MutexGuard<'_, Time> {
+    time.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A moment on a clock that only moves forwards, whatever is done to the time of day. Moments of
@@ -77,10 +99,11 @@ impl Clock {
 
     /// A clock that stands still until the hand that comes with it is turned.
     pub fn mock(now: UnixSeconds) -> (Self, Hand) {
-        let time = Time { wall: Duration::from_secs(now.0), passed: Duration::ZERO };
-        let sender = Arc::new(watch::Sender::new(time));
-        let hand = Hand { sender: Arc::clone(&sender) };
-        (Self { source: Source::Mock(sender) }, hand)
+        let (wall, passed) = (Duration::from_secs(now.0), Duration::ZERO);
+        let time = Time { wall, passed, sleepers: BTreeMap::new(), slept: 0 };
+        let time = Arc::new(Mutex::new(time));
+        let hand = Hand { time: Arc::clone(&time) };
+        (Self { source: Source::Mock(time) }, hand)
     }
 
     /// The time of day, as it is told to others. It may jump when somebody sets the clock.
@@ -92,7 +115,7 @@ impl Clock {
     pub fn since_1970(&self) -> Duration {
         match &self.source {
             Source::System(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            Source::Mock(time) => time.borrow().wall,
+            Source::Mock(time) => locked(time).wall,
         }
     }
 
@@ -100,7 +123,7 @@ impl Clock {
     pub fn moment(&self) -> Moment {
         Moment(match &self.source {
             Source::System(start) => start.elapsed(),
-            Source::Mock(time) => time.borrow().passed,
+            Source::Mock(time) => locked(time).passed,
         })
     }
 
@@ -122,8 +145,20 @@ impl Clock {
                 tokio::time::sleep(left).await;
             },
             Source::Mock(time) => {
-                // The clock itself keeps the sender alive, so this ends only when it is time.
-                let _ = time.subscribe().wait_for(|time| time.passed >= moment.0).await;
+                let (sleeper, woken) = {
+                    let mut now = locked(time);
+                    if now.passed >= moment.0 {
+                        return;
+                    }
+                    let (wake, woken) = oneshot::channel();
+                    now.slept += 1;
+                    let place = (moment.0, now.slept);
+                    now.sleepers.insert(place, wake);
+                    (Sleeper { time: Arc::clone(time), place }, woken)
+                };
+                // The clock keeps the other end until it is time.
+                let _ = woken.await;
+                drop(sleeper);
             }
         }
     }
@@ -148,21 +183,31 @@ impl Clock {
 /// What turns a mock clock.
 #[derive(Clone, Debug)]
 pub struct Hand {
-    sender: Arc<watch::Sender<Time>>,
+    time: Arc<Mutex<Time>>,
 }
 
 impl Hand {
     /// Lets so much time pass: whoever waited for it goes on.
     pub fn advance(&self, time: Duration) {
-        self.sender.send_modify(|now| {
-            now.wall = now.wall.saturating_add(time);
-            now.passed = now.passed.saturating_add(time);
-        });
+        let mut now = locked(&self.time);
+        now.wall = now.wall.saturating_add(time);
+        now.passed = now.passed.saturating_add(time);
+        let passed = now.passed;
+        while let Some(first) = now.sleepers.first_entry().filter(|first| first.key().0 <= passed) {
+            // Whoever waits no longer is not there to hear it.
+            let _ = first.remove().send(());
+        }
     }
 
     /// Sets the time of day, forwards or back. No time passes.
     pub fn set(&self, now: UnixSeconds) {
-        self.sender.send_modify(|time| time.wall = Duration::from_secs(now.0));
+        locked(&self.time).wall = Duration::from_secs(now.0);
+    }
+
+    /// The earliest moment that somebody sleeps until: where everything rests, nothing happens before
+    /// it. None where nobody sleeps.
+    pub fn earliest(&self) -> Option<Moment> {
+        locked(&self.time).sleepers.keys().next().map(|(moment, _)| Moment(*moment))
     }
 }
 
@@ -225,6 +270,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test]
+    async fn the_hand_says_who_wakes_first_and_forgets_who_waits_no_longer() {
+        let (clock, hand) = Clock::mock(UnixSeconds(0));
+        let start = clock.moment();
+        assert_eq!(hand.earliest(), None);
+        let (sooner, later) = (clock.clone(), clock.clone());
+        let later = tokio::spawn(async move { later.sleep(2 * HOUR).await });
+        let sooner = tokio::spawn(async move { sooner.sleep(HOUR).await });
+        tokio::task::yield_now().await;
+        assert_eq!(hand.earliest(), Some(start.after(HOUR)));
+        sooner.abort();
+        assert!(sooner.await.is_err());
+        assert_eq!(hand.earliest(), Some(start.after(2 * HOUR)));
+        hand.advance(3 * HOUR);
+        later.await.unwrap();
+        assert_eq!(hand.earliest(), None);
+        // A moment that has come is not waited for.
+        clock.sleep_until(start).await;
     }
 
     #[tokio::test]

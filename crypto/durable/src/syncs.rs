@@ -1,10 +1,11 @@
-//! What was made durable, for tests: how often a folder's files and folders were synced, and how far
-//! each file was.
+//! What was made durable, for tests: how often a folder's files and folders were synced, how far each
+//! file was, and whether its name was.
 //!
 //! A sync is what a program waits for longest, and it is also what an ordering rests on. So a test may
 //! count them below a folder of its own, and see of each file how much of it a power cut would leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,8 @@ struct Watch {
     below: PathBuf,
     count: usize,
     lengths: BTreeMap<PathBuf, u64>,
+    /// What was in each folder when that was synced last.
+    names: BTreeMap<PathBuf, BTreeSet<OsString>>,
 }
 
 fn watches() -> MutexGuard<'static, Vec<Watch>> {
@@ -34,7 +37,8 @@ pub struct Syncs {
 impl Syncs {
     /// Begins to watch a folder.
     pub fn below(folder: &Path) -> Self {
-        let watch = Watch { below: folder.to_owned(), count: 0, lengths: BTreeMap::new() };
+        let (lengths, names) = (BTreeMap::new(), BTreeMap::new());
+        let watch = Watch { below: folder.to_owned(), count: 0, lengths, names };
         watches().push(watch);
         WATCHED.store(true, Ordering::Relaxed);
         Self { below: folder.to_owned() }
@@ -50,9 +54,19 @@ impl Syncs {
         self.with(|watch| watch.lengths.get(file).copied()).flatten()
     }
 
+    /// Whether a file or folder had its name when the folder that it lies in was synced last.
+    pub fn is_named(&self, path: &Path) -> bool {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
+        let is_named = |watch: &mut Watch| watch.names.get(folder)?.contains(name).then_some(());
+        self.with(is_named).flatten().is_some()
+    }
+
     /// Forgets what is durable, as whoever comes after a kill knows nothing of it.
     pub fn forget(&self) {
-        self.with(|watch| watch.lengths.clear());
+        self.with(|watch| {
+            watch.lengths.clear();
+            watch.names.clear();
+        });
     }
 
     fn with<T>(&self, of: impl FnOnce(&mut Watch) -> T) -> Option<T> {
@@ -73,10 +87,17 @@ pub(crate) fn synced(path: &Path, file: &File) {
     if !WATCHED.load(Ordering::Relaxed) {
         return;
     }
-    let length = file.metadata().map_or(0, |about| about.len());
+    let about = file.metadata();
+    let length = about.as_ref().map_or(0, std::fs::Metadata::len);
+    let names = about.is_ok_and(|about| about.is_dir()).then(|| std::fs::read_dir(path));
+    let names = names.map(|names| names.into_iter().flatten().flatten());
+    let names = names.map(|names| names.map(|entry| entry.file_name()).collect::<BTreeSet<_>>());
     for watch in watches().iter_mut().filter(|watch| path.starts_with(&watch.below)) {
         watch.count += 1;
         watch.lengths.insert(path.to_owned(), length);
+        if let Some(names) = &names {
+            watch.names.insert(path.to_owned(), names.clone());
+        }
     }
 }
 
@@ -100,6 +121,11 @@ mod tests {
         assert_eq!(syncs.durable(&path), None);
         sync_data(&path, &File::open(&path).unwrap()).unwrap();
         std::fs::write(&path, b"durable, and more").unwrap();
+        assert!(!syncs.is_named(&path), "its bytes are durable, its name is not");
         assert_eq!((syncs.durable(&path), syncs.take()), (Some(7), 1));
+        sync_folder(folder.path()).unwrap();
+        assert!(syncs.is_named(&path));
+        syncs.forget();
+        assert!(!syncs.is_named(&path));
     }
 }

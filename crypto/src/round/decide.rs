@@ -1,5 +1,8 @@
 //! What a round accepts and what it refuses: every decision on a message, and when the set is fixed.
 
+use std::collections::BTreeSet;
+
+use super::collecting::ABSENT_GRACE;
 use super::error::RoundError;
 use super::event::{Event, Verdict};
 use super::machine::Round;
@@ -165,6 +168,17 @@ impl Round {
     /// over, or there are too few contributions to review; and nobody has time left to send again
     /// what was damaged. `None` before, and once the round is closed.
     pub fn closed_set(&self, now: UnixSeconds) -> Option<ClosedSet> {
+        self.closed_set_without(&BTreeSet::new(), now)
+    }
+
+    /// The same, where some sites are known to be `absent`: once all other holders have reviewed, their
+    /// reviews are waited for until [`ABSENT_GRACE`] seconds after the freeze, and no longer where there
+    /// is a set without them. Nothing is aborted for lack of them before the time for reviews is over.
+    pub fn closed_set_without(
+        &self,
+        absent: &BTreeSet<SiteId>,
+        now: UnixSeconds,
+    ) -> Option<ClosedSet> {
         let freeze = self.freeze.as_ref().filter(|_| self.closing.is_none())?;
         let list = &freeze.statement.contributions;
         let (mut lost, mut awaited) = (Vec::new(), 0);
@@ -179,8 +193,10 @@ impl Round {
         }
         let min_sites = usize::from(self.study.min_sites);
         let enough = list.len() - lost.len() >= min_sites;
-        let in_time = now < freeze.statement.frozen_at.after(self.study.review_seconds.into());
-        if enough && in_time && !self.all_reviewed() {
+        let frozen_at = freeze.statement.frozen_at;
+        let in_time = now < frozen_at.after(self.study.review_seconds.into());
+        let is_awaited = enough && in_time && !self.all_reviewed(&BTreeSet::new());
+        if is_awaited && (now < frozen_at.after(ABSENT_GRACE) || !self.all_reviewed(absent)) {
             return None;
         }
         let (reviews, reviewed) = self.reviews_in_order();
@@ -194,15 +210,21 @@ impl Round {
             // Nothing is aborted for lack of what is on its way, and nothing closed without it.
             true if awaited > 0 => return None,
             true => (included, excluded),
+            // Another review may come yet.
+            false if is_awaited => return None,
             false => (Vec::new(), Vec::new()),
         };
         Some(ClosedSet { freeze: freeze.id(), reviews, included, excluded })
     }
 
-    /// Whether every holder whose review is used has made it.
-    fn all_reviewed(&self) -> bool {
+    /// Whether every holder whose review is used has made it, but for some.
+    fn all_reviewed(&self, but: &BTreeSet<SiteId>) -> bool {
         let mut window = self.study.holders(self.number()).map(|holder| &holder.id);
-        window.all(|holder| self.trust.sets_aside(holder) || self.reviews.contains_key(holder))
+        window.all(|holder| {
+            self.trust.sets_aside(holder)
+                || self.reviews.contains_key(holder)
+                || but.contains(holder)
+        })
     }
 
     /// The reviews in window order.

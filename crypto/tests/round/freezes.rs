@@ -28,6 +28,28 @@ fn a_round_freezes_once_all_have_come_or_the_deadline_has_passed() {
 }
 
 #[test]
+fn an_absent_holders_review_is_waited_for_a_little_longer_than_the_others_and_no_more() {
+    let mut game = Game::frozen();
+    let (ids, frozen) = (game.parties.ids.clone(), game.now);
+    let absent = |places: &[usize]| places.iter().map(|place| ids[*place].clone()).collect();
+    let is_closed = |game: &Game, places: &[usize], seconds| {
+        game.round.closed_set_without(&absent(places), frozen.after(seconds)).is_some()
+    };
+    let review_seconds = game.parties.study.review_seconds.into();
+    assert!(ABSENT_GRACE < review_seconds);
+    (0..4).for_each(|holder| game.put_review(holder, &[]));
+    // Too few for a set: nothing is aborted before the others' time is over.
+    assert!(!is_closed(&game, &[4, 5, 6], review_seconds - 1));
+    assert!(is_closed(&game, &[4, 5, 6], review_seconds));
+    game.put_review(4, &[]);
+    game.put_review(5, &[]);
+    assert!(!is_closed(&game, &[], review_seconds - 1));
+    assert!(!is_closed(&game, &[5], review_seconds - 1), "the one that is missing is not absent");
+    assert!(!is_closed(&game, &[6], ABSENT_GRACE - 1));
+    assert!(is_closed(&game, &[6], ABSENT_GRACE));
+}
+
+#[test]
 fn sites_that_are_absent_are_waited_for_a_little_longer_than_the_others_and_no_more() {
     let mut game = Game::new();
     let ids = game.parties.ids.clone();

@@ -32,11 +32,21 @@ impl Study {
         Play { roster: self.roster.clone(), live, inbox, clock, hand, service }
     }
 
-    /// From the freeze to a model that all agree on.
-    async fn end(&mut self, play: &Play) {
+    /// From the freeze to a model that all agree on, where a site may be gone.
+    async fn end(&mut self, play: &Play, gone: Option<&SiteId>) {
         play.reach(RoundState::Reviewing).await;
-        let window = self.roster.study().window(play.live.id.round);
+        let mut window = self.roster.study().window(play.live.id.round);
+        if let Some(gone) = gone {
+            let holders = window.len();
+            window.retain(|holder| holder != gone);
+            assert!(window.len() < holders, "it is no key holder of this round");
+        }
         play.review(&window).await;
+        if gone.is_some() {
+            play.hand.advance(Duration::from_secs(ABSENT_GRACE) - SECOND);
+            assert_eq!(play.rest().await, RoundState::Reviewing);
+            play.hand.advance(SECOND);
+        }
         play.reach(RoundState::Closed).await;
         let closing = play.live.closing().unwrap().id();
         for holder in window {
@@ -73,14 +83,15 @@ async fn a_site_that_missed_two_rounds_is_waited_for_when_it_is_heard_of_and_els
             "it is waited for until the deadline"
         );
         play.hand.advance(SECOND);
-        study.end(&play).await;
+        study.end(&play, None).await;
     }
     let play = study.open(2).await;
     play.contribute(others).await;
     play.hand.advance(Duration::from_secs(ABSENT_GRACE) - SECOND);
     assert_eq!(play.rest().await, RoundState::Collecting);
     play.hand.advance(SECOND);
-    study.end(&play).await;
+    // As key holder it is waited for as long again, and not for the whole time of reviews.
+    study.end(&play, Some(gone)).await;
 
     // The same after a restart, which nobody has spoken to yet.
     let play = study.open(3).await;

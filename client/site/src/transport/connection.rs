@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::LOCATION;
@@ -17,10 +17,10 @@ use ringfence_crypto::statement::CarrierPermit;
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use ringfence_keys::identity::Identity;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::address::{self, LOCALHOST, LOOPBACK};
+use super::carrier::{self, Carrier};
 use super::credentials::Credentials;
 use super::error::TransportError;
 use super::kinds::is_failure;
@@ -60,6 +60,8 @@ pub struct Way {
 #[derive(Clone, Debug)]
 pub struct Transport {
     pub(super) client: reqwest::Client,
+    /// What brings requests to the aggregator, where no network does.
+    carrier: Option<Arc<dyn Carrier>>,
     base: Url,
     credentials: Credentials,
     /// What stands between.
@@ -129,9 +131,10 @@ impl Transport {
         let client = builder.build().map_err(network)?;
         let credentials = Credentials::None;
         let (patience, at_once, busy) = (PATIENCE, false, Arc::default());
-        let (by_hand, recorder) = (None, None);
+        let (carrier, by_hand, recorder) = (None, None, None);
         Ok(Self {
             client,
+            carrier,
             base,
             credentials,
             proxy,
@@ -151,6 +154,20 @@ impl Transport {
     pub fn by_hand(mailbox: Arc<Mailbox>, clock: Clock) -> Result<Self, TransportError> {
         let transport = Self::new("http://127.0.0.1", false, clock)?;
         Ok(Self { by_hand: Some(mailbox), ..transport })
+    }
+
+    /// Prepares to talk to an aggregator in this process, which a carrier brings all requests to: for
+    /// simulations of a network and its outages. `url` is what the aggregator is called, on a loopback
+    /// address. All else is as over a network: what is signed, checked and repeated.
+    ///
+    /// # Errors
+    /// [`TransportError::Url`] unless it is `http://` on a loopback address.
+    pub fn through(
+        carrier: Arc<dyn Carrier>,
+        url: &str,
+        clock: Clock,
+    ) -> Result<Self, TransportError> {
+        Ok(Self { carrier: Some(carrier), ..Self::new(url, false, clock)? })
     }
 
     /// Waits for an aggregator that is silent or away as long as this, and no longer.
@@ -242,7 +259,7 @@ impl Transport {
         limit: usize,
         request: impl Fn(Url) -> RequestBuilder,
     ) -> Result<Vec<u8>, TransportError> {
-        let (start, mut attempt) = (Instant::now(), 0);
+        let (start, mut attempt) = (self.clock.moment(), 0);
         let [least, _] = SILENCE;
         let patience = self.patience.max(least);
         loop {
@@ -254,7 +271,9 @@ impl Transport {
                     if attempt < ATTEMPTS
                         && error.is_transient()
                         && !(self.at_once && error.is_closed_port())
-                        && start.elapsed() + error.retry_after().unwrap_or_default() < patience =>
+                        && self.clock.moment().since(start)
+                            + error.retry_after().unwrap_or_default()
+                            < patience =>
                 {
                     self.pause_after(attempt, &error).await;
                 }
@@ -306,10 +325,10 @@ impl Transport {
         let held = if limit > MAX_MESSAGE { limit } else { 0 };
         let poll = if path.contains("wait=") { POLL } else { Duration::ZERO };
         let silence = poll + self.silence((sent + held) as u64);
-        let answer = timeout(silence, self.execute(request));
+        let answer = self.clock.timeout(silence, self.execute(request));
         let response = answer.await.map_err(|_| self.no_answer(silence))??;
-        let response = accepted(response).await?;
-        bounded(response, limit).await
+        let response = accepted(response, &self.clock).await?;
+        bounded(response, limit, &self.clock).await
     }
 
     /// Sends a request with what shows whose it is.
@@ -322,7 +341,11 @@ impl Transport {
             return mailbox.answer(&request);
         }
         self.credentials.attach(&mut request, self.clock.now());
-        self.client.execute(request).await.map_err(|source| self.failed(source))
+        let answer = match &self.carrier {
+            Some(carrier) => carrier::send(&**carrier, request, &self.clock).await,
+            None => self.client.execute(request).await,
+        };
+        answer.map_err(|source| self.failed(source))
     }
 
     /// The server, as it may be given to `--server`.
@@ -355,7 +378,10 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const BYTES: &str = "application/octet-stream";
 
 /// Turns a refusal into an error that carries the problem's detail.
-pub(super) async fn accepted(response: Response) -> Result<Response, TransportError> {
+pub(super) async fn accepted(
+    response: Response,
+    clock: &Clock,
+) -> Result<Response, TransportError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -367,8 +393,8 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TransportEr
         let (url, status) = (response.url().to_string(), status.as_u16());
         return Err(TransportError::Redirect { url, status, target });
     }
-    let retry_after = pause::retry_after(response.headers());
-    let bytes = bounded(response, MAX_MESSAGE).await.unwrap_or_default();
+    let retry_after = pause::retry_after(response.headers(), clock.since_1970());
+    let bytes = bounded(response, MAX_MESSAGE, clock).await.unwrap_or_default();
     let detail = match json::parse::<Problem>(&bytes, MAX_MESSAGE, "problem") {
         Ok(problem) if problem.kind == CLOCK => {
             return Err(TransportError::ClockRefused { detail: printable(&problem.detail) });
@@ -394,11 +420,12 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TransportEr
 pub(super) async fn bounded(
     mut response: Response,
     limit: usize,
+    clock: &Clock,
 ) -> Result<Vec<u8>, TransportError> {
     let url = response.url().clone();
     let mut bytes = Vec::new();
     loop {
-        let Some(chunk) = next(&mut response).await? else { return Ok(bytes) };
+        let Some(chunk) = next(&mut response, clock).await? else { return Ok(bytes) };
         if bytes.len() + chunk.len() > limit {
             return Err(TransportError::TooLong { url: url.to_string(), limit });
         }
@@ -407,9 +434,12 @@ pub(super) async fn bounded(
 }
 
 /// The next bytes of an answer, `None` at its end; waited for as long as [`STALL`].
-pub(super) async fn next(response: &mut Response) -> Result<Option<Bytes>, TransportError> {
+pub(super) async fn next(
+    response: &mut Response,
+    clock: &Clock,
+) -> Result<Option<Bytes>, TransportError> {
     let url = response.url().clone();
-    match timeout(STALL, response.chunk()).await {
+    match clock.timeout(STALL, response.chunk()).await {
         Ok(chunk) => chunk.map_err(|source| TransportError::network(&url, source)),
         Err(_) => {
             let url = url.origin().ascii_serialization();

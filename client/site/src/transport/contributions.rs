@@ -136,7 +136,8 @@ impl RoundTransport<'_> {
         let request = self.transport.client.put(url).timeout(transfer_time(length));
         let request = request.header("content-type", BYTES).header("content-length", length);
         let response = self.transport.send(request.body(in_pieces(file))).await?;
-        let bytes = bounded(accepted(response).await?, MAX_MESSAGE).await?;
+        let clock = &self.transport.clock;
+        let bytes = bounded(accepted(response, clock).await?, MAX_MESSAGE, clock).await?;
         Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
     }
 

@@ -6,7 +6,6 @@ use reqwest::header::RANGE;
 use reqwest::{StatusCode, Url};
 use ringfence_crypto::Digest;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
-use tokio::time::timeout;
 
 use super::connection::{PIECE, accepted, next, transfer_time};
 use super::error::TransportError;
@@ -59,14 +58,15 @@ impl RoundTransport<'_> {
             request = request.header(RANGE, format!("bytes={}-", part.received));
         }
         let silence = self.transport.silence(missing);
-        let answer = timeout(silence, self.transport.send(request)).await;
+        let clock = &self.transport.clock;
+        let answer = clock.timeout(silence, self.transport.send(request)).await;
         let answer = answer.map_err(|_| self.transport.no_answer(silence))?;
-        let mut response = accepted(answer?).await?;
+        let mut response = accepted(answer?, clock).await?;
         // Whoever knows no ranges sends all of it again.
         if response.status() != StatusCode::PARTIAL_CONTENT {
             part.restart().await?;
         }
-        while let Some(chunk) = next(&mut response).await? {
+        while let Some(chunk) = next(&mut response, clock).await? {
             part.take(&chunk, &url).await?;
         }
         Ok(())

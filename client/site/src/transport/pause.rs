@@ -1,7 +1,7 @@
 //! How long to wait before a request is repeated: longer each time, as long as the answer asks for,
 //! and not in step with everybody else.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -40,14 +40,14 @@ pub(super) fn doubled(attempt: u32) -> Duration {
     PAUSE.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX))
 }
 
-/// What `Retry-After` says: seconds, or a date.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// What `Retry-After` says: seconds, or a date; `now` is the time since 1970.
+pub(super) fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
             let date = httpdate::parse_http_date(value).ok()?;
-            date.duration_since(SystemTime::now()).unwrap_or_default()
+            date.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(now)
         }
     };
     Some(asked.min(LONGEST))
@@ -93,10 +93,12 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date_and_has_an_end() {
+        let now = Duration::from_secs(1_800_000_000);
+        let retry_after = |headers: &HeaderMap| retry_after(headers, now);
         assert_eq!(retry_after(&headers("7")), Some(Duration::from_secs(7)));
         assert_eq!(retry_after(&headers("86400")), Some(LONGEST));
         assert_eq!(retry_after(&headers("Thu, 01 Jan 1970 00:00:01 GMT")), Some(Duration::ZERO));
-        let soon = SystemTime::now() + Duration::from_secs(100);
+        let soon = UNIX_EPOCH + now + Duration::from_secs(100);
         let asked = retry_after(&headers(&httpdate::fmt_http_date(soon))).unwrap();
         assert!(asked > Duration::from_secs(90) && asked <= Duration::from_secs(100), "{asked:?}");
         assert_eq!(retry_after(&headers("soon")), None);

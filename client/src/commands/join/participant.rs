@@ -1,29 +1,26 @@
 //! One site at work in its rounds.
 
-use std::convert::Infallible;
-use std::future::pending;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ringfence_clock::Moment;
-use ringfence_crypto::id::{ModelId, RoundNumber, UnixSeconds};
-use ringfence_crypto::round::RoundStatus;
+use ringfence_crypto::id::RoundNumber;
 use ringfence_durable::advice_on_room;
 use ringfence_exit::failure;
 use ringfence_learning::{SiteData, TrainingPlan};
-use ringfence_site::{Done, Event, RoundEnd, Site, SiteError, model};
+use ringfence_site::{Done, Own, Participation, RoundEnd, Site, SiteError, model};
 use ringfence_weights::Weights;
 use tokio::sync::oneshot;
 
-use super::contributing::Own;
 use super::opened::OpenedRound;
 use super::output::Output;
-use super::patience::{is_transient, patiently};
 use super::said::Said;
 use super::state::State;
 use super::stop::Writes;
 use super::{report, training};
+
+/// The pause between two looks at whether an epoch is made.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// One site at work.
 #[derive(Clone, Copy)]
@@ -69,7 +66,7 @@ impl Participant<'_> {
     /// One round: this site trains while it answers as key holder, where it is one. Whether its
     /// contribution came in time to a round that was opened: such a round takes as long as others will.
     pub(super) async fn round(&self, state: &mut State) -> anyhow::Result<bool> {
-        let round = state.next();
+        let (round, taking) = (state.next(), self.participation());
         self.until_epoch_is_made(round).await?;
         self.site.check_unspent(round, state.model())?;
         self.out.say(&Said::RoundBegun { round, rounds: self.plan.rounds });
@@ -83,11 +80,11 @@ impl Participant<'_> {
             // is one begun for a round that is open and takes nothing of this site, nor beyond its
             // budget: of a round that is over the budget says nothing any more.
             let own = async {
-                if is_known && !self.is_taken(round, base).await? {
+                if is_known && !taking.is_taken(round, base).await? {
                     return Ok(Own::Nothing);
                 }
                 // Of one that is open the manifest has said so already.
-                if !self.may_open(round).await? || !self.affords(round).await? {
+                if !taking.may_open(round).await? || !taking.affords(round).await? {
                     return Ok(Own::Nothing);
                 }
                 match self.site.has_contribution(round)? {
@@ -95,23 +92,25 @@ impl Participant<'_> {
                     false => training::update(self, state).await.map(Own::Trained),
                 }
             };
-            let opening = self.opened(round, base, (known, opened));
+            let opening = async {
+                let opened = taking.opened(round, base, (known, opened)).await;
+                opened.map_err(anyhow::Error::from)
+            };
             let ((), own) = tokio::try_join!(opening, own)?;
             let is_trained = matches!(own, Own::Trained(_));
-            let (end, sealing) =
-                self.patiently(|| self.take_part(round, state.model(), &own)).await?;
+            let (end, sealing) = taking.take_part(round, state.model(), &own, &|_| ()).await?;
             anyhow::Ok((end, sealing, is_trained))
         };
         let duty = async {
             // No word comes when the round cannot be opened: there is nothing to hold then.
             if self.site.holds(round) && is_open.await.is_ok() {
-                self.hold(round).await;
+                taking.hold(round).await;
             }
         };
         let (end, sealing, is_trained) = tokio::select! {
             biased;
             ended = self.both(round, part, duty) => ended?,
-            never = self.attend() => match never {},
+            never = taking.attend() => match never {},
         };
         // One that was trained and came too late has none.
         let took_part = is_trained && sealing.is_some();
@@ -180,7 +179,7 @@ impl Participant<'_> {
                 self.out.say(&Said::Remark { text: format!("waiting: {error}") });
             }
             self.site.attend().await?;
-            self.pause().await;
+            clock.sleep(LOOK_AGAIN).await;
             // Once it is made, this says so.
             self.patiently(|| self.site.next_round()).await?;
         }
@@ -218,149 +217,39 @@ impl Participant<'_> {
         ended
     }
 
-    /// Waits until the round is open, as it may be known to be, and opens it when that falls to this
-    /// site; says at once whose turn it is, and tells `opened` once it is open.
-    async fn opened(
-        &self,
-        round: RoundNumber,
-        base: ModelId,
-        (known, opened): (Option<RoundStatus>, oneshot::Sender<()>),
-    ) -> anyhow::Result<()> {
-        let status = match known {
-            Some(status) => status,
-            // After a restore, it may have opened it before with another manifest.
-            None if !self.may_open(round).await? => self.seen(round).await?,
-            None => {
-                match self.patiently(|| self.site.turn(round)).await {
-                    Ok(turn) => {
-                        self.site.tell(&Event::Turn(turn.clone()));
-                        // As long as this site's turn may take to come, and its patience beyond that.
-                        let wait = turn.from.since(turn.now).saturating_add(self.site.patience());
-                        let end = self.site.clock().moment().after(wait);
-                        tokio::select! {
-                            status = self.open(round, base, (turn.from, end)) => status?,
-                            status = self.seen(round) => status?,
-                        }
-                    }
-                    // It goes on as key holder, and with the others' means.
-                    Err(barred @ SiteError::Barred { .. }) => {
-                        self.not_contributing(round, &barred);
-                        self.seen(round).await?
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        };
-        let RoundStatus { initiator, deadline, .. } = status;
-        self.site.tell(&Event::RoundOpened { round, initiator, deadline });
-        // Whoever waits for it has gone where this is not heard.
-        let _ = opened.send(());
-        Ok(())
-    }
-
-    /// Opens the round in this site's turn. A refusal is an error, unless another site that may open
-    /// the round was faster.
-    async fn open(
-        &self,
-        round: RoundNumber,
-        base: ModelId,
-        (from, end): (UnixSeconds, Moment),
-    ) -> Result<RoundStatus, SiteError> {
-        let seconds = self.round_seconds;
-        // Again and again: the time of day may be set meanwhile.
-        while self.site.clock().now() < from && self.site.clock().moment() < end {
-            self.pause().await;
-        }
-        loop {
-            let opened = self.patiently(|| self.site.initiate(round, base, seconds)).await;
-            let now = self.site.clock().moment();
-            match opened {
-                Err(error @ SiteError::OutOfTurn { .. }) if now < end => {
-                    let until = self.site.clock().now().after(end.since(now).as_secs());
-                    self.site.tell(&Event::Repeating { reason: error.to_string(), until });
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    /// Waits until somebody who may has opened the round. Ends with what waits beside it.
-    async fn seen(&self, round: RoundNumber) -> Result<RoundStatus, SiteError> {
-        loop {
-            if let Some(status) = self.patiently(|| self.site.opened_soon(round)).await? {
-                return Ok(status);
-            }
-            self.site.attend().await?;
-        }
-    }
-
-    /// A holder's duties. What stands in their way concerns this holder alone: the others' shares
-    /// do without it up to the study's bound, so that this site's own part goes on.
-    async fn hold(&self, round: RoundNumber) {
-        let trouble = |reason| self.site.tell(&Event::HolderTrouble { round, reason });
-        match self.patiently(|| self.site.hold(round)).await {
-            Ok(report) => {
-                for complaint in &report.complaints {
-                    trouble(format!("complained: {complaint}"));
-                }
-                for dealer in &report.cheated_by {
-                    trouble(format!("{dealer} dealt no share; the others open without it"));
-                }
-            }
-            Err(error) => trouble(error.to_string()),
-        }
-    }
-
-    /// After a restart: the last round may have been opened and not acknowledged, and the others
-    /// wait for that. Acknowledging twice does no harm.
+    /// After a restart: the last round may have been opened and not acknowledged.
     pub(super) async fn acknowledge_again(&self, state: &State) {
         let Some(last) = state.next().before() else { return };
         let site = self.site.for_round(last);
         if site.takes_part(last).is_err() {
             return;
         }
-        let id = model::id(state.model());
-        let again = || async {
-            match site.join(last).await?.finish().await? {
-                RoundEnd::Done(done) => done.acknowledge(id).await,
-                RoundEnd::Aborted(_) => Ok(()),
-            }
-        };
-        if let Err(error) = self.patiently(again).await {
-            self.out.say(&Said::NotAcknowledged { round: last, reason: error.to_string() });
-        }
+        let of = Participation { site, ..self.participation() };
+        let again = of.acknowledge_again(last, model::id(state.model())).await;
+        self.tell_acknowledged(last, again);
     }
 
     async fn acknowledge(&self, done: Done<'_>, state: &State) -> anyhow::Result<()> {
-        match done.acknowledge(model::id(state.model())).await {
-            Ok(()) => Ok(()),
-            // The mean is on disk; the round is opened again to say so.
-            Err(error) if is_transient(&error) => {
-                self.acknowledge_again(state).await;
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+        let round = done.round();
+        let said = self.participation().acknowledge(done, model::id(state.model())).await?;
+        self.tell_acknowledged(round, said);
+        Ok(())
+    }
+
+    fn tell_acknowledged(&self, round: RoundNumber, said: Result<(), SiteError>) {
+        if let Err(error) = said {
+            self.out.say(&Said::NotAcknowledged { round, reason: error.to_string() });
         }
+    }
+
+    fn participation(&self) -> Participation<'_> {
+        Participation { site: self.site, round_seconds: self.round_seconds }
     }
 
     pub(super) async fn patiently<T, F>(&self, step: impl FnMut() -> F) -> Result<T, SiteError>
     where
         F: Future<Output = Result<T, SiteError>>,
     {
-        patiently(self.site, step).await
-    }
-
-    /// Answers restored sites as long as a round takes: they need it while this site trains, too.
-    async fn attend(&self) -> Infallible {
-        // What is wrong with this site's own files is met and said by the round's own steps.
-        while self.site.attend().await.is_ok() {
-            self.pause().await;
-        }
-        pending().await
-    }
-
-    /// Between two looks at what changes without a sign.
-    async fn pause(&self) {
-        self.site.clock().sleep(Duration::from_secs(1)).await;
+        self.site.patiently(step).await
     }
 }
