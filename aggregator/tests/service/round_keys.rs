@@ -46,7 +46,7 @@ async fn published_once_and_found_by_round_also_after_a_restart() {
     play.client.put_json(&path, &forged).await.refused(403, &["does not verify"]);
     let mut foreign = first.clone();
     foreign.statement.study = StudyId(Digest::of(b"other"));
-    play.client.put_json(&path, &foreign).await.refused(422, &["expected study"]);
+    play.client.put_json(&path, &foreign).await.refused(422, &["the statement is of study"]);
     let other = keys(&play, &play.ids()[2].clone(), 2, 1);
     play.client.put_json(&path, &other).await.refused(422, &["the path names site-1"]);
 

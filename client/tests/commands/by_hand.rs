@@ -237,6 +237,8 @@ async fn a_wrong_bundle_is_refused_with_the_reason_and_the_right_one_again_chang
     };
     assert!(import(folder, "to-0").unwrap().contains("imported before; nothing has changed"));
 
+    // Bundles say in whole seconds when they were fetched.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     // A lost bundle is made again: the round keys stay in it until an answer has come.
     let first = export(folder, "from-1").unwrap();
     let again = export(folder, "from-1-again").unwrap();

@@ -128,7 +128,10 @@ async fn one_command_takes_part_in_a_round_from_its_opening_to_its_mean() {
     // No round is opened from a model that the sites have not agreed on, not even by whose turn it is.
     let wrong = words(url, "c", "model", 2, &["--patience", "1"]);
     let error = ringfence(folder, &texts(&wrong)).unwrap_err();
-    assert!(error.contains("hold this model") || error.contains("not open"), "{error}");
+    assert!(
+        error.contains("acknowledged this site's model") || error.contains("not open"),
+        "{error}"
+    );
     let other = words(url, "a", "model", 2, &["--round", "1"]);
     let error = ringfence(folder, &texts(&other)).unwrap_err();
     assert!(error.contains("round 1 starts from another model"), "{error}");
