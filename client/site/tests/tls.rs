@@ -159,6 +159,8 @@ async fn a_certificate_that_leads_to_the_given_ca_is_accepted() {
         let (address, seen) = server(ca.issue(host, 2099));
         let error = ask(&format!("https://{host}:{}", address.port()), Some(&ca.file())).await;
         assert!(error.is_missing(), "{error}");
+        // It notes what it has seen after it has answered.
+        assert_eq!(once_seen(&seen), 1);
         assert!(seen.lock().unwrap()[0].starts_with("GET /v2/studies/"), "{seen:?}");
     }
 }
