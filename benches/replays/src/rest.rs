@@ -82,7 +82,11 @@ mod tests {
         };
         until(true);
         static STOP: AtomicBool = AtomicBool::new(false);
-        let busy = std::thread::spawn(|| while !STOP.load(Ordering::Relaxed) {});
+        let busy = std::thread::spawn(|| {
+            while !STOP.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
         for _ in 0..20 {
             assert!(!rests().unwrap());
         }

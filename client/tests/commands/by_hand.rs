@@ -14,7 +14,7 @@ const SITES: [&str; 4] = ["d", "a", "b", "c"];
 
 /// The ends of the clip range, which quantizing leaves as they are: the mean has no chance in it.
 fn update(site: usize) -> Vec<f32> {
-    (0..123).map(|at| if (at + site) % (site + 2) == 0 { 0.5 } else { -0.5 }).collect()
+    (0..123).map(|at| if (at + site).is_multiple_of(site + 2) { 0.5 } else { -0.5 }).collect()
 }
 
 fn save(path: &Path, values: Vec<f32>) {

@@ -210,7 +210,7 @@ async fn one_is_revoked_and_one_comes_and_rounds_go_on() {
     let error = late.fetch_snapshot(RoundNumber(2)).await.unwrap_err();
     assert!(error.to_string().contains("there is none"), "{error}");
     let to: SiteId = "new".parse().unwrap();
-    assert_eq!(life.sites[1].newcomers(), [to.clone()]);
+    assert_eq!(life.sites[1].newcomers(), std::slice::from_ref(&to));
     let other = weights(vec![0.25; VALUES]);
     life.site("c").send_snapshot(&to, (RoundNumber(2), &life.model, vec![0.5])).await.unwrap();
     let (late, start) = late.fetch_snapshot(RoundNumber(2)).await.unwrap();
