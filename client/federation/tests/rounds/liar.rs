@@ -55,37 +55,59 @@ impl Answer {
 
 type Lie = dyn Fn(&Asked<'_>, &mut Answer) + Send + Sync;
 
+type Made = dyn Fn(&Asked<'_>) -> Option<Answer> + Send + Sync;
+
 /// Starts a relay to the aggregator at `url`; its own URL.
 pub(crate) fn start(
     url: &str,
     lie: impl Fn(&Asked<'_>, &mut Answer) + Send + Sync + 'static,
 ) -> String {
+    start_answering(url, |_| None, lie)
+}
+
+/// The same, with some answers made here at once: nobody is asked for them.
+pub(crate) fn start_answering(
+    url: &str,
+    made: impl Fn(&Asked<'_>) -> Option<Answer> + Send + Sync + 'static,
+    lie: impl Fn(&Asked<'_>, &mut Answer) + Send + Sync + 'static,
+) -> String {
+    let made: Arc<Made> = Arc::new(made);
     let address: SocketAddr = url.strip_prefix("http://").unwrap().parse().unwrap();
     let lie: Arc<Lie> = Arc::new(lie);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let lie = Arc::clone(&lie);
+            let (made, lie) = (Arc::clone(&made), Arc::clone(&lie));
             // Whoever hangs up ends its own thread only.
-            std::thread::spawn(move || _ = relay(stream.unwrap(), address, &*lie));
+            std::thread::spawn(move || _ = relay(stream.unwrap(), address, (&*made, &*lie)));
         }
     });
     url
 }
 
-fn relay(client: TcpStream, address: SocketAddr, lie: &Lie) -> std::io::Result<()> {
+fn relay(
+    client: TcpStream,
+    address: SocketAddr,
+    (made, lie): (&Made, &Lie),
+) -> std::io::Result<()> {
     let (head, body) = message(&mut BufReader::new(client.try_clone()?))?;
-    let mut server = TcpStream::connect(address)?;
     let (first, rest) = head.split_once("\r\n").unwrap();
-    write!(server, "{first}\r\nconnection: close\r\n{rest}")?;
-    server.write_all(&body)?;
-    let (answer, bytes) = message(&mut BufReader::new(server))?;
     let mut words = first.split(' ');
     let asked = Asked { method: words.next().unwrap(), path: words.next().unwrap() };
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    let mut answer = Answer { status, bytes };
-    lie(&asked, &mut answer);
+    let answer = match made(&asked) {
+        Some(answer) => answer,
+        None => {
+            let mut server = TcpStream::connect(address)?;
+            write!(server, "{first}\r\nconnection: close\r\n{rest}")?;
+            server.write_all(&body)?;
+            let (answer, bytes) = message(&mut BufReader::new(server))?;
+            let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+            let mut answer = Answer { status, bytes };
+            lie(&asked, &mut answer);
+            answer
+        }
+    };
     let Answer { status, bytes } = answer;
     let length = bytes.len();
     let mut client = client;

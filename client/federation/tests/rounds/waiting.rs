@@ -1,7 +1,7 @@
 //! Waiting for hours, by a clock that the test turns.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_clock::Clock;
@@ -173,25 +173,34 @@ async fn an_aggregator_that_wants_a_contribution_for_ever_ends_no_patience() {
     let trio = Trio::start().await;
     trio.site(0).open_round(trio.base, 600).await.unwrap();
     let sent = Arc::new(AtomicU32::new(0));
-    let (counted, version) = (Arc::clone(&sent), AtomicU64::new(1000));
-    let url = liar::start(trio.aggregator.url(), move |asked, answer| {
-        if asked.is_header_of("b") {
-            counted.fetch_add(1, Ordering::Relaxed);
-        }
-        // Before that, the round is not over.
-        if asked.is_round_status() && counted.load(Ordering::Relaxed) > 0 {
-            let version = version.fetch_add(1, Ordering::Relaxed);
+    let (counted, is_sent) = (Arc::clone(&sent), Arc::clone(&sent));
+    let (version, last) = (AtomicU64::new(1000), Arc::new(Mutex::new(Vec::new())));
+    let known = Arc::clone(&last);
+    // Every look finds something new at once. Before it was sent, the round is not over.
+    let made = move |asked: &liar::Asked<'_>| {
+        let lies = asked.is_round_status() && is_sent.load(Ordering::Relaxed) > 0;
+        let bytes = known.lock().unwrap().clone();
+        let mut answer = liar::Answer { status: 200, bytes };
+        let version = version.fetch_add(1, Ordering::Relaxed);
+        (lies && !answer.bytes.is_empty()).then(|| {
             answer.alter(|status: &mut RoundStatus| {
                 status.version = version;
                 status.state = RoundState::Closed;
                 status.wanted = vec![Wanted { site: "b".parse().unwrap(), until: None }];
             });
+            answer
+        })
+    };
+    let url = liar::start_answering(trio.aggregator.url(), made, move |asked, answer| {
+        counted.fetch_add(u32::from(asked.is_header_of("b")), Ordering::Relaxed);
+        if asked.is_round_status() {
+            last.lock().unwrap().clone_from(&answer.bytes);
         }
     });
     let site = trio.site_with(1, |membership| {
         membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
         // Long enough to send it much more often than that.
-        membership.patience = Duration::from_secs(8);
+        membership.patience = Duration::from_secs(4);
     });
     trio.contribute(&site, 1, RoundNumber::FIRST).await.unwrap();
     let joined = site.join(RoundNumber::FIRST).await.unwrap();
