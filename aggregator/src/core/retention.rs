@@ -48,7 +48,8 @@ impl LiveStudy {
     /// Deletes the bodies of rounds that are at rest and were closed before this time.
     async fn forget_bodies(&self, before: UnixSeconds) -> Result<(), StoreError> {
         while let Some(round) = self.rounds.next_closed_before(before, self.forgotten.next()) {
-            for site in &self.served.study.roster {
+            // Under the roster of the round: others have come and gone by epochs.
+            for site in &self.in_force(round).study.roster {
                 let of = RoundId { study: self.served.id, round };
                 // One that never came, or is gone already, is no error.
                 self.served.blobs().discard_body(of, &site.id).await?;
