@@ -120,12 +120,12 @@ impl Marks {
     ) -> Result<Self, MarkError> {
         let at = |source| MarkError::Io { path: folder.to_owned(), source };
         ringfence_durable::create_folder(folder).map_err(at)?;
-        let lock = File::create(folder.join("lock")).map_err(at)?;
-        match lock.try_lock() {
-            Ok(()) => {}
+        let path = folder.join("lock");
+        let lock = match ringfence_durable::lock(&path, ringfence_durable::HANDED_BACK_WITHIN) {
+            Ok(lock) => lock,
             Err(TryLockError::WouldBlock) => return Err(MarkError::Locked(folder.to_owned())),
             Err(TryLockError::Error(source)) => return Err(at(source)),
-        }
+        };
         // An earlier process may have made it and crashed.
         ringfence_durable::sync_folder_of(folder).map_err(at)?;
         ringfence_durable::clear_unfinished(folder).map_err(at)?;

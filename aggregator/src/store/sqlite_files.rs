@@ -29,13 +29,12 @@ pub(crate) async fn open(data: &Path) -> Result<Store, StoreOpenError> {
     Ok(Store { statements: Arc::new(statements), blobs: Arc::new(blobs) })
 }
 
-/// The lock of a data folder. The operating system gives it back even after a kill.
+/// The lock of a data folder.
 fn lock(data: &Path) -> Result<File, StoreOpenError> {
     let folder = |source| StoreOpenError::Folder { path: data.to_owned(), source };
     ringfence_durable::create_folder(data).map_err(folder)?;
-    let lock = File::create(data.join("lock")).map_err(folder)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
+    match ringfence_durable::lock(&data.join("lock"), ringfence_durable::HANDED_BACK_WITHIN) {
+        Ok(lock) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreOpenError::Locked(data.to_owned())),
         Err(TryLockError::Error(source)) => Err(folder(source)),
     }

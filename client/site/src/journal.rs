@@ -125,19 +125,13 @@ impl Journal {
     pub fn open(root: &Path) -> Result<Self, JournalError> {
         durable::create_folder(root).map_err(|source| JournalError::io(root, source))?;
         let path = root.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|source| JournalError::io(&path, source))?;
-        match lock.try_lock() {
-            Ok(()) => {}
+        let lock = match durable::lock(&path, durable::HANDED_BACK_WITHIN) {
+            Ok(lock) => lock,
             Err(TryLockError::WouldBlock) => {
                 return Err(JournalError::Locked(root.display().to_string()));
             }
             Err(TryLockError::Error(source)) => return Err(JournalError::io(&path, source)),
-        }
+        };
         // Under the lock, so that nobody is writing.
         check_version(root)?;
         recover::recover(root)?;

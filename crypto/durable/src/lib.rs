@@ -3,10 +3,11 @@
 //! A file is written beside its place under a name of its own, synced, moved to its place, and then
 //! the folder is synced: a name is durable only once its folder is. What a crash leaves
 //! half-written begins with [`UNFINISHED`], and [`clear_unfinished`] removes it. Whether a place takes
-//! a file is asked beforehand by [`place`]. What people write is read by [`text::decode`].
+//! a file is asked beforehand by [`place`]. [`lock`](fn@lock) keeps a folder for one process. What people write is read by [`text::decode`].
 #![forbid(unsafe_code)]
 
 mod advice;
+mod lock;
 pub mod place;
 mod syncs;
 pub mod text;
@@ -16,6 +17,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 pub use advice::{advice, advice_on_room};
+pub use lock::{HANDED_BACK_WITHIN, lock};
 pub use syncs::Syncs;
 use tempfile::NamedTempFile;
 

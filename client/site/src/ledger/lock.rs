@@ -6,30 +6,25 @@ use std::time::Duration;
 
 use super::error::LedgerError;
 
-/// How often a ledger that another process has is looked at, and how long between two looks.
-const LOOKS: u32 = 100;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+/// How long a ledger that another process has is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Locks a ledger. Whoever has it, has it for a moment: another study's round is charged, or somebody
 /// looks at it. That is waited for.
 pub(super) fn lock(root: &Path) -> Result<File, LedgerError> {
     let path = root.join("lock");
-    let lock = File::options().create(true).truncate(false).write(true).open(&path);
-    let lock = lock.map_err(|source| LedgerError::io(&path, source))?;
-    for _ in 0..LOOKS {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_LOOKS),
-            Err(TryLockError::Error(source)) => return Err(LedgerError::io(&path, source)),
+    ringfence_durable::lock(&path, PATIENCE).map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            let (root, holder) = (root.display().to_string(), holder(&path));
+            LedgerError::Locked { root, holder, waited: PATIENCE }
         }
-    }
-    let (root, holder) = (root.display().to_string(), holder(&lock));
-    Err(LedgerError::Locked { root, holder, waited: LOOKS * BETWEEN_LOOKS })
+        TryLockError::Error(source) => LedgerError::io(&path, source),
+    })
 }
 
 /// The process that has a file locked, where the operating system says it.
 #[cfg(target_os = "linux")]
-fn holder(lock: &File) -> Option<u32> {
+fn holder(lock: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     let inode = lock.metadata().ok()?.ino().to_string();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
@@ -47,6 +42,6 @@ fn holder(lock: &File) -> Option<u32> {
 
 /// Elsewhere nobody tells.
 #[cfg(not(target_os = "linux"))]
-fn holder(_: &File) -> Option<u32> {
+fn holder(_: &Path) -> Option<u32> {
     None
 }
