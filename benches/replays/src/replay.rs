@@ -22,7 +22,7 @@ use crate::life::Seat;
 use crate::line::{End, Line, Snag, Way};
 use crate::lot::Lot;
 use crate::power;
-use crate::rest::rests;
+use crate::rest::Rest;
 use crate::server::{Host, TOKEN};
 use crate::study::Roster;
 use crate::tally::{Counts, Tally};
@@ -202,9 +202,10 @@ impl Play {
     /// Turns the clock whenever all rests, until all is over.
     fn turn(&self, is_over: &AtomicBool) -> anyhow::Result<()> {
         let start = self.clock.moment();
+        let mut rest = Rest::new()?;
         let mut lively = (self.tally.heard(), start);
         while !is_over.load(Ordering::SeqCst) {
-            if self.host.is_starting() || !rests()? {
+            if self.host.is_starting() || !rest.rests()? {
                 std::thread::sleep(Duration::from_micros(50));
                 continue;
             }

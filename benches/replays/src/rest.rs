@@ -2,54 +2,136 @@
 //! disk. A mock clock is turned only then, so that what takes time on this machine takes none there.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// What is known of a thread: whether it sleeps, and how often it has run.
-type Threads = BTreeMap<u32, (bool, u64)>;
+const THREADS: &str = "/proc/self/task";
 
-/// Whether all other threads were asleep at one moment, between two looks: one that slept at both and
-/// did not run between them slept throughout. What nobody wakes then, nobody wakes before time passes.
-///
-/// # Errors
-/// What the operating system says; only Linux tells.
-pub(crate) fn rests() -> io::Result<bool> {
-    let own = own_thread()?;
-    let first = look(own)?;
-    if !first.values().all(|(sleeps, _)| *sleeps) {
-        return Ok(false);
+/// The threads of this process, but for the one that looks at them. A replay looks some hundred
+/// thousand times: what the operating system tells of a thread stays open.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    own: u32,
+    threads: BTreeMap<u32, Thread>,
+    /// One of those that are listed has ended.
+    has_lost: bool,
+}
+
+#[derive(Debug)]
+struct Thread {
+    stat: File,
+    schedstat: File,
+    /// How often it had run at the last look.
+    runs: u64,
+}
+
+/// What a look finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// All sleep.
+    Asleep,
+    /// Somebody has run since the look before.
+    HasRun,
+    /// Somebody runs, or is about to.
+    Awake,
+}
+
+impl Rest {
+    /// Looks from this thread.
+    ///
+    /// # Errors
+    /// What the operating system says; only Linux tells.
+    pub(crate) fn new() -> io::Result<Self> {
+        let link = fs::read_link("/proc/thread-self")?;
+        let own = link.file_name().and_then(|name| name.to_str()?.parse().ok());
+        let missing = || io::Error::other("expected a thread's number in /proc/thread-self");
+        Ok(Self { own: own.ok_or_else(missing)?, threads: BTreeMap::new(), has_lost: false })
     }
-    // A thread that came meanwhile was begun by one that ran; one that has gone, has run.
-    Ok(look(own)? == first)
-}
 
-fn own_thread() -> io::Result<u32> {
-    let link = fs::read_link("/proc/thread-self")?;
-    let name = link.file_name().and_then(|name| name.to_str()?.parse().ok());
-    name.ok_or_else(|| io::Error::other("expected the number of a thread in /proc/thread-self"))
-}
+    /// Whether all other threads were asleep at one moment, between two looks: one that slept at both
+    /// and did not run between them slept throughout. What nobody wakes then, nobody wakes before time
+    /// passes.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(crate) fn rests(&mut self) -> io::Result<bool> {
+        self.list()?;
+        Ok(self.look() != Found::Awake && self.look() == Found::Asleep && self.is_listed()?)
+    }
 
-fn look(own: u32) -> io::Result<Threads> {
-    let mut threads = Threads::new();
-    for entry in fs::read_dir("/proc/self/task")? {
-        let name = entry?.file_name();
-        let Some(thread) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        if thread == own {
-            continue;
+    fn look(&mut self) -> Found {
+        let mut found = Found::Asleep;
+        for thread in self.threads.values_mut() {
+            match thread.sleeping() {
+                Ok(Some(runs)) if runs == thread.runs => {}
+                Ok(Some(runs)) => {
+                    thread.runs = runs;
+                    found = Found::HasRun;
+                }
+                Ok(None) => return Found::Awake,
+                Err(_) => {
+                    self.has_lost = true;
+                    return Found::Awake;
+                }
+            }
         }
-        // One that has ended meanwhile has run, and is missed in the other look.
-        let (Ok(stat), Ok(runs)) = (
-            fs::read_to_string(format!("/proc/self/task/{thread}/stat")),
-            fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")),
-        ) else {
-            return Ok(Threads::from([(thread, (false, 0))]));
-        };
+        found
+    }
+
+    /// Whether there are as many threads as are listed. One that has ended cannot be read any more.
+    fn is_listed(&self) -> io::Result<bool> {
+        // Linux counts a process's threads as links of the folder, beside the usual two.
+        let others = fs::metadata(THREADS)?.nlink().saturating_sub(3);
+        Ok(others == self.threads.len() as u64)
+    }
+
+    /// Lists the threads anew where some have come or gone.
+    fn list(&mut self) -> io::Result<()> {
+        if !self.has_lost && self.is_listed()? {
+            return Ok(());
+        }
+        self.threads.retain(|_, thread| thread.sleeping().is_ok());
+        self.has_lost = false;
+        for entry in fs::read_dir(THREADS)? {
+            let name = entry?.file_name();
+            let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            if number == self.own || self.threads.contains_key(&number) {
+                continue;
+            }
+            // One that is gone already is none.
+            if let Ok(thread) = Thread::open(number) {
+                self.threads.insert(number, thread);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Thread {
+    fn open(number: u32) -> io::Result<Self> {
+        let open = |name: &str| File::open(format!("{THREADS}/{number}/{name}"));
+        Ok(Self { stat: open("stat")?, schedstat: open("schedstat")?, runs: 0 })
+    }
+
+    /// How often it has run, if it sleeps.
+    fn sleeping(&self) -> io::Result<Option<u64>> {
+        let mut buffer = [0; 512];
+        let stat = read(&self.stat, &mut buffer)?;
         // The name, in brackets, may hold anything.
         let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        let runs = runs.split_ascii_whitespace().nth(2).and_then(|runs| runs.parse().ok());
-        threads.insert(thread, (state == Some('S'), runs.unwrap_or_default()));
+        if state != Some('S') {
+            return Ok(None);
+        }
+        let runs = read(&self.schedstat, &mut buffer)?.split_ascii_whitespace().nth(2);
+        let unknown = || io::Error::other("expected three numbers in schedstat");
+        runs.and_then(|runs| runs.parse().ok()).map(Some).ok_or_else(unknown)
     }
-    Ok(threads)
+}
+
+fn read<'a>(file: &File, buffer: &'a mut [u8]) -> io::Result<&'a str> {
+    let length = file.read_at(buffer, 0)?;
+    std::str::from_utf8(buffer.get(..length).unwrap_or(&[])).map_err(io::Error::other)
 }
 
 #[cfg(test)]
@@ -73,10 +155,11 @@ mod tests {
             assert!(run.unwrap().success());
             return;
         }
-        let until = |wanted: bool| {
+        let mut rest = Rest::new().unwrap();
+        let mut until = |wanted: bool| {
             let found = (0..5000).any(|_| {
                 std::thread::sleep(Duration::from_millis(1));
-                rests().unwrap() == wanted
+                rest.rests().unwrap() == wanted
             });
             assert!(found, "{wanted}");
         };
@@ -88,7 +171,7 @@ mod tests {
             }
         });
         for _ in 0..20 {
-            assert!(!rests().unwrap());
+            assert!(!Rest::new().unwrap().rests().unwrap());
         }
         STOP.store(true, Ordering::Relaxed);
         busy.join().unwrap();
