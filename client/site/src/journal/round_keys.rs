@@ -147,7 +147,7 @@ impl RoundKeysJournal {
             };
             let Ok(first) = first.parse() else { continue };
             let first_round = RoundNumber(first);
-            if let Err(damage) = self.records.read::<Signed<RoundKeys>>(&name) {
+            if let Err(damage) = self.records.bytes(&name) {
                 found.push(DamagedKeys { name, site, first_round, damage });
             }
         }
