@@ -34,6 +34,8 @@ enum Comparison {
     Training(Training),
     /// Rounds of the shipped programs beside a service that protects nothing.
     Service(Service),
+    /// What rounds of many simulated sites cost the aggregator, in all sizes.
+    Crowd(Crowd),
     /// The server of that service.
     #[command(hide = true)]
     PlainServer(service::PlainServer),
@@ -73,6 +75,54 @@ impl Service {
             peers: self.peers,
         };
         let rows = service::run(&options)?;
+        match self.json {
+            true => println!("{}", serde_json::to_string_pretty(&rows)?),
+            false => print!("{}", service::table(&rows)),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Args)]
+struct Crowd {
+    /// Sites of a study, separated by commas.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1000, 10_000])]
+    sites: Vec<usize>,
+    /// The part of the sites that does not come, separated by commas.
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.3])]
+    absent: Vec<f64>,
+    /// Values of the model; the first for all numbers of sites, the others for the first of them.
+    #[arg(long, value_delimiter = ',', default_values_t = [1000, 100_000, 1_000_000])]
+    values: Vec<usize>,
+    /// File for a chart.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Crowd {
+    fn run(&self) -> anyhow::Result<()> {
+        let shares = self.absent.iter().all(|share| (0.0..1.0).contains(share));
+        anyhow::ensure!(shares, "expected parts from 0 to below 1 in --absent, as in 0.3");
+        let (values, larger) = self.values.split_first().context("no --values")?;
+        let few = self.sites.first().context("no --sites")?;
+        let sizes = self.sites.iter().map(|sites| (*sites, *values));
+        let sizes = sizes.chain(larger.iter().map(|values| (*few, *values)));
+        let mut costs = Vec::new();
+        for (sites, values) in sizes {
+            for absent in &self.absent {
+                eprintln!("{sites} sites, {values} values, {absent} absent ...");
+                let cost = service::crowd(service::Crowd { sites, absent: *absent, values })?;
+                eprint!("{}", service::table(&cost.rows()));
+                costs.push(cost);
+            }
+        }
+        if let Some(path) = &self.svg {
+            fs::write(path, service::crowd_chart(&costs)?)?;
+        }
+        let rows: Vec<service::Row> = costs.iter().flat_map(service::Cost::rows).collect();
         match self.json {
             true => println!("{}", serde_json::to_string_pretty(&rows)?),
             false => print!("{}", service::table(&rows)),
@@ -255,6 +305,7 @@ fn main() -> ExitCode {
         Comparison::ConstantTime(options) => options.run(),
         Comparison::Training(options) => options.run(),
         Comparison::Service(options) => options.run(),
+        Comparison::Crowd(options) => options.run(),
         Comparison::PlainServer(server) => server.run(),
         Comparison::PlainSite(site) => site.run(),
     };

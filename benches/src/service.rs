@@ -8,6 +8,7 @@
 //! lets so many bytes pass each way (`service/relay.rs`), without latency. Each site has a line of its
 //! own, and the server's is as wide as all of them.
 
+mod crowd;
 mod federation;
 mod http;
 mod join;
@@ -23,6 +24,7 @@ mod small;
 mod updates;
 mod uploads;
 
+pub use crowd::{Cost, Crowd, run as crowd, svg as crowd_chart};
 pub use plain::{PlainServer, PlainSite};
 pub use row::{Better, Row, table};
 

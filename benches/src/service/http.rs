@@ -194,6 +194,21 @@ impl Connection {
         fields: Fields<'_>,
         body: &[u8],
     ) -> anyhow::Result<Vec<u8>> {
+        self.send(method, target, fields, body)?;
+        self.receive().with_context(|| format!("{method} {target}"))
+    }
+
+    /// Sends a request; its answer is [received](Self::receive) later.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub(super) fn send(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: Fields<'_>,
+        body: &[u8],
+    ) -> anyhow::Result<()> {
         let fields: String = fields.iter().map(|(name, of)| format!("{name}: {of}\r\n")).collect();
         let length = body.len();
         let head = format!(
@@ -203,13 +218,21 @@ impl Connection {
         let (first, rest) = body.split_at(length.min(PIECE));
         self.0.write_all(&[head.as_bytes(), first].concat())?;
         self.0.write_all(rest)?;
+        Ok(())
+    }
+
+    /// Reads the body of the answer to what was sent.
+    ///
+    /// # Errors
+    /// An answer that is no success, too, with what it says.
+    pub(super) fn receive(&mut self) -> anyhow::Result<Vec<u8>> {
         let answer = self.answer()?;
         let end = answer.windows(4).position(|end| end == b"\r\n\r\n").context("no head")? + 4;
         let (head, body) = answer.split_at(end);
         let head = String::from_utf8_lossy(head);
         let status = status(head.lines().next().unwrap_or_default())?;
         if !(200..300).contains(&status) {
-            bail!("{method} {target}: {status}, {}", String::from_utf8_lossy(body));
+            bail!("{status}, {}", String::from_utf8_lossy(body));
         }
         ensure!(!head.to_lowercase().contains("chunked"), "expected an answer with its length");
         Ok(body.to_vec())

@@ -75,6 +75,14 @@ impl Server {
         }
     }
 
+    /// Most bytes of resident memory that it has had.
+    pub(super) fn memory(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let most = most.and_then(|most| most.split_whitespace().next()).context("no VmHWM")?;
+        Ok(most.parse::<u64>()? << 10)
+    }
+
     /// CPU-seconds that it has used.
     pub(super) fn cpu(&self) -> anyhow::Result<f64> {
         let [own, _] = cpu(&self.child.id().to_string())?;

@@ -6,9 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::EnvelopeFrame;
+use ringfence_crypto::api::{
+    EnvelopeFrame, OpeningFrame, SEALED_KEY_BYTES, content_bytes, opening_words, recipients,
+};
 use ringfence_crypto::dealing::{Answer, Trust};
-use ringfence_crypto::id::{ModelId, RoundNumber, SiteId, UnixSeconds};
+use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::layout::{Layout, TensorLayout};
 use ringfence_crypto::request::{
     CONTENT_DIGEST, ContentDigest, RequestParts, SIGNATURE, SIGNATURE_INPUT, sign as sign_request,
@@ -17,8 +19,9 @@ use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    CHECK_BYTES, CheckKeySeals, Freeze, Header, HexBytes, Manifest, PrivacyPolicy, Review,
-    RosterEntry, SignedStudy, Study, Training, Weighting,
+    Acknowledgement, CHECK_BYTES, CheckKeySeals, Endorsement, Freeze, Header, HexBytes, Manifest,
+    Opening, Outcome, PrivacyPolicy, Review, RosterEntry, SignedStudy, Study, Subject, Training,
+    Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::{frame, json};
@@ -64,6 +67,14 @@ impl Request {
         connection.ask(self.method, &self.target, &self.fields, body)
     }
 
+    /// Sends it and does not wait for its answer.
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub(super) fn post(&self, connection: &mut Connection) -> anyhow::Result<()> {
+        connection.send(self.method, &self.target, &self.fields, &self.message)
+    }
+
     /// Bytes of its message.
     pub(super) fn len(&self) -> usize {
         self.message.len()
@@ -98,6 +109,19 @@ impl Roster {
         sites: usize,
         values: usize,
     ) -> anyhow::Result<Self> {
+        Self::register_for(aggregator, connection, name, (sites, values, ROUND_SECONDS))
+    }
+
+    /// The same, with a round that waits for its sites for so many seconds.
+    ///
+    /// # Errors
+    /// When the aggregator refuses it.
+    pub(super) fn register_for(
+        aggregator: &Aggregator,
+        connection: &mut Connection,
+        name: &str,
+        (sites, values, seconds): (usize, usize, u64),
+    ) -> anyhow::Result<Self> {
         let key =
             |index| SigningKey::from_bytes(&Digest::of(format!("{name} {index}").as_bytes()).0);
         let keys: Vec<SigningKey> = (0..sites).map(key).collect();
@@ -121,7 +145,7 @@ impl Roster {
             round,
             initiator: initiator.clone(),
             opened_at,
-            deadline: opened_at.after(ROUND_SECONDS),
+            deadline: opened_at.after(seconds),
             holders: study.holders(round).map(|site| site.id.clone()).collect(),
             holder_keys: vec![None; study.threshold.holders.into()],
             base_model: Digest::of(name.as_bytes()),
@@ -212,27 +236,104 @@ impl Roster {
     /// # Errors
     /// When the list cannot be fetched.
     pub(super) fn reviews(&self, connection: &mut Connection) -> anyhow::Result<Vec<Request>> {
-        let freeze = self.request(0, "GET", format!("{}/freeze", self.path), Vec::new())?;
-        let freeze = freeze.send(connection, None)?;
-        let freeze: Signed<Freeze> = json::parse(&freeze, usize::MAX, "freeze")?;
-        let holders = self.study.holders(self.manifest.statement.round);
-        let review = |holder: &RosterEntry| {
-            let site = self.study.position(&holder.id).context("a holder without a place")?;
-            let review = Review {
-                manifest: freeze.statement.manifest,
-                freeze: freeze.id(),
-                holder: holder.id.clone(),
-                answers: freeze
-                    .statement
-                    .dealers()
-                    .iter()
-                    .map(|_| Answer::Masked([7, 8]))
-                    .collect(),
-            };
-            let review = self.signed(site, review)?;
-            self.request(site, "PUT", format!("{}/reviews/{}", self.path, holder.id), review)
+        let freeze = self.freeze(0, connection)?;
+        let holders = (0..self.ids.len()).filter(|site| self.holds(*site));
+        holders.map(|holder| self.review(holder, &freeze)).collect()
+    }
+
+    /// The frozen list.
+    ///
+    /// # Errors
+    /// When it cannot be fetched.
+    pub(super) fn freeze(
+        &self,
+        site: usize,
+        connection: &mut Connection,
+    ) -> anyhow::Result<Signed<Freeze>> {
+        let freeze = self.request(site, "GET", format!("{}/freeze", self.path), Vec::new())?;
+        Ok(json::parse(&freeze.send(connection, None)?, usize::MAX, "freeze")?)
+    }
+
+    /// A holder's review, as in [`Self::reviews`].
+    ///
+    /// # Errors
+    /// When there is no such site.
+    pub(super) fn review(&self, site: usize, freeze: &Signed<Freeze>) -> anyhow::Result<Request> {
+        let holder = self.id(site)?.clone();
+        let target = format!("{}/reviews/{holder}", self.path);
+        let answers = freeze.statement.dealers().iter().map(|_| Answer::Masked([7, 8])).collect();
+        let review =
+            Review { manifest: freeze.statement.manifest, freeze: freeze.id(), holder, answers };
+        let review = self.signed(site, review)?;
+        self.request(site, "PUT", target, review)
+    }
+
+    /// What a site is called.
+    ///
+    /// # Errors
+    /// When there is no such site.
+    pub(super) fn id(&self, site: usize) -> anyhow::Result<&SiteId> {
+        self.ids.get(site).context("no such site")
+    }
+
+    /// Whether a site holds keys in the round.
+    pub(super) fn holds(&self, site: usize) -> bool {
+        let round = self.manifest.statement.round;
+        self.ids.get(site).is_some_and(|id| self.study.holder_offset(round, id).is_some())
+    }
+
+    /// A holder's endorsement of the round's closing.
+    ///
+    /// # Errors
+    /// When there is no such site.
+    pub(super) fn endorsement(&self, site: usize, closing: ClosingId) -> anyhow::Result<Request> {
+        let holder = self.id(site)?.clone();
+        let target = format!("{}/endorsements/{holder}", self.path);
+        let (study, round) = (self.study.id(), self.manifest.statement.round);
+        let message = self.signed(site, Endorsement { study, round, closing, holder })?;
+        self.request(site, "PUT", target, message)
+    }
+
+    /// A holder's opening of the sum: as long as a real one, and nothing in it.
+    ///
+    /// # Errors
+    /// When there is no such site.
+    pub(super) fn opening(&self, site: usize, closing: ClosingId) -> anyhow::Result<Request> {
+        let (holder, key) = self.ids.get(site).zip(self.keys.get(site)).context("no such site")?;
+        let target = format!("{}/openings/{holder}", self.path);
+        let words = opening_words(&self.study.threshold, Subject::Sum, self.ids.len());
+        let content = noise(&format!("opening of {holder}"), content_bytes(words));
+        let sealed = |of: &SiteId| noise(&format!("{holder} to {of}"), SEALED_KEY_BYTES);
+        let keys: Vec<Vec<u8>> = self.ids.iter().map(sealed).collect();
+        let opening = Opening {
+            manifest: self.manifest.id(),
+            closing,
+            holder: holder.clone(),
+            subject: Subject::Sum,
+            content: Digest::of(&content),
+            recipients: recipients(&self.study, &keys).checkpoint().root,
+            plaintext: Digest::of(b"nothing"),
         };
-        holders.map(review).collect()
+        let opening = OpeningFrame { statement: sign(opening, key), content, keys };
+        self.request(site, "PUT", target, frame::encode(&opening)?)
+    }
+
+    /// A site's acknowledgement of a model, the same for all.
+    ///
+    /// # Errors
+    /// When there is no such site.
+    pub(super) fn acknowledgement(
+        &self,
+        site: usize,
+        closing: ClosingId,
+    ) -> anyhow::Result<Request> {
+        let id = self.id(site)?.clone();
+        let target = format!("{}/acks/{id}", self.path);
+        let outcome = Outcome::Applied { model: Digest::of(b"model after the round") };
+        let manifest = self.manifest.id();
+        let message =
+            self.signed(site, Acknowledgement { manifest, closing, site: id, outcome })?;
+        self.request(site, "PUT", target, message)
     }
 
     fn signed<T: Statement + serde::Serialize>(
