@@ -2,13 +2,15 @@
 //! database; time comes from a clock that is given.
 //!
 //! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] and
-//! [`round_time`] (the round machine with a lock, a store and a time), [`rounds`] and [`studies`]
-//! (how they are opened, loaded and put to rest), [`epochs`] (how the roster changes), [`upload`] and [`contribution`] (what a site sends), [`closing`]
+//! [`round_time`] (the round machine with a lock, a store and a time), [`commit`] (how messages change
+//! it), [`rounds`] and [`studies`]
+//! (how they are opened, loaded and put to rest), [`epochs`] (how the roster changes), [`upload`], [`contribution`] and [`whole`] (what a site sends), [`closing`]
 //! and [`sum`] (how a round ends), [`opening`] and [`dispute`] (what is opened under which
 //! certificate), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
 pub(crate) mod closing;
+pub(crate) mod commit;
 pub(crate) mod contribution;
 pub(crate) mod damage;
 pub(crate) mod dispute;
@@ -37,3 +39,4 @@ pub(crate) mod sum;
 mod tests;
 pub(crate) mod upload;
 pub(crate) mod uploading;
+pub(crate) mod whole;

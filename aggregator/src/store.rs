@@ -1,8 +1,8 @@
 //! What is stored, and what a backend promises: the contract.
 //!
 //! Two traits. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
-//! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. A backend
-//! implements both and lies in a folder of its own, with a README that tells the life of one
+//! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. Those of a small
+//! contribution may be stored with its statements. A backend implements both and lies in a folder of its own, with a README that tells the life of one
 //! statement: `sqlite_files` (the default) and `postgres_s3`. Every backend passes the tests in
 //! `conformance.rs`.
 //!
@@ -16,7 +16,7 @@ pub(crate) mod blobs;
 #[cfg(test)]
 mod conformance;
 pub(crate) mod marks;
-mod pieces;
+pub(crate) mod pieces;
 mod place;
 mod postgres_s3;
 mod sql;

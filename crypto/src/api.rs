@@ -1,8 +1,10 @@
 //! The REST service's messages that are not statements: its answers and its binary frames.
 
+mod contribution;
 mod opening;
 mod token;
 
+pub use contribution::{ContributionFrame, MAX_WHOLE_BODY};
 pub use opening::{
     CheckedOpening, OpeningContext, OpeningFrame, OpeningFrameError, OpeningPart, PartError,
     SALT_BYTES, SEALED_KEY_BYTES, content_bytes, opening_frame_bytes, opening_part_bytes,
@@ -168,15 +170,6 @@ pub struct OpenedFrame {
     /// One entry for each opening, in the order of their list; none where the aggregator does not
     /// have it as its holder signed it.
     pub parts: Vec<Option<OpeningPart>>,
-}
-
-/// A contribution but for its body, as a binary frame.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AnnouncementFrame {
-    /// JSON of the signed header.
-    pub header: Vec<u8>,
-    /// Sealed bytes, one entry for each key holder.
-    pub envelopes: Vec<Vec<u8>>,
 }
 
 /// The envelopes of one contribution in window order, as a binary frame.

@@ -18,7 +18,7 @@ mod site_set;
 mod status;
 
 pub use collecting::ABSENT_GRACE;
-pub use decide::ClosedSet;
+pub use decide::{ClosedSet, VerifiedHeader};
 pub use error::{Fault, RoundError};
 pub use event::{Event, Verdict};
 pub use machine::{AnnouncedContribution, Damage, Round};

@@ -66,7 +66,7 @@ impl LiveContribution {
         &self,
         header: Signed<Header>,
     ) -> Result<ContributionProgress, Refusal> {
-        self.live.commit(move |round, now| round.announce(&header, now)).await?;
+        self.live.commit_among(move |round, now| round.announce(&header, now)).await?;
         self.progress().await
     }
 
@@ -76,22 +76,10 @@ impl LiveContribution {
         header: &Header,
         envelopes: Vec<Vec<u8>>,
     ) -> Result<ContributionProgress, Refusal> {
-        let site = &self.site;
-        let (expected, got) = (header.envelopes.len(), envelopes.len());
-        if expected != got {
-            return Err(Refusal::message(format!(
-                "the header of {site} promises {expected} envelopes, got {got}"
-            )));
-        }
-        let wrong = header.envelopes.iter().zip(&envelopes).position(|(d, e)| *d != Digest::of(e));
-        if let Some(index) = wrong {
-            return Err(Refusal::message(format!(
-                "envelope {index} of {site} is not the one that its header promises; send the promised bytes"
-            )));
-        }
+        check_envelopes(header, &envelopes)?;
         // The header fixes every byte: what is there and intact is the same.
         if !self.live.has_envelopes(header).await? {
-            self.live.served.blobs().write_envelopes(self.live.id, site, envelopes).await?;
+            self.live.served.blobs().write_envelopes(self.live.id, &self.site, envelopes).await?;
         }
         self.progress().await
     }
@@ -139,5 +127,26 @@ impl LiveContribution {
                 Err(Refusal::missing(format!("the body of {} has not come whole yet", self.site)))
             }
         }
+    }
+}
+
+/// Refuses other envelopes than those that a header promises.
+pub(super) fn check_envelopes(
+    header: &Header,
+    envelopes: &[impl AsRef<[u8]>],
+) -> Result<(), Refusal> {
+    let site = &header.site;
+    let (expected, got) = (header.envelopes.len(), envelopes.len());
+    if expected != got {
+        return Err(Refusal::message(format!(
+            "the header of {site} promises {expected} envelopes, got {got}"
+        )));
+    }
+    let mut pairs = header.envelopes.iter().zip(envelopes);
+    match pairs.position(|(digest, envelope)| *digest != Digest::of(envelope.as_ref())) {
+        None => Ok(()),
+        Some(index) => Err(Refusal::message(format!(
+            "envelope {index} of {site} is not the one that its header promises; send the promised bytes"
+        ))),
     }
 }

@@ -158,6 +158,13 @@ pub(crate) struct Message {
     of_sender: Option<OwnedSemaphorePermit>,
 }
 
+impl Message {
+    /// Its bytes, shared, and the place that they take for as long as they are used.
+    pub(crate) fn shared(mut self) -> (Bytes, Self) {
+        (std::mem::take(&mut self.bytes).into(), self)
+    }
+}
+
 impl Inbox {
     /// An empty one, for so many uploads at the same time; a sender may be silent for `idle`.
     pub(crate) fn new(clock: Clock, idle: Duration, uploads: u16) -> Self {
@@ -181,6 +188,13 @@ impl Inbox {
     ) -> Incoming {
         let (clock, idle) = (self.clock.clone(), self.idle);
         Incoming { stream, digested, memory: None, announced, clock, idle, left: idle }
+    }
+
+    /// Bytes that have come, as if they came now.
+    pub(crate) fn came(&self, bytes: Bytes) -> Incoming {
+        let announced = Some(bytes.len() as u64);
+        let stream = futures_util::stream::iter([Ok(bytes)]);
+        self.incoming(stream.boxed(), announced, Digested::Unsigned)
     }
 
     /// A place among the uploads at the same time; dropping it makes room.

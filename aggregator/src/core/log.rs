@@ -236,14 +236,34 @@ impl LogWriter<'_> {
     ///
     /// # Errors
     /// A [`Refusal`] when it cannot be marked: it is stored, and must not leave yet.
-    pub(crate) async fn appended(mut self, entry: LogEntry) -> Result<(), Refusal> {
-        let (leaf, place) = (entry.leaf(), self.live.read().size());
-        match self.live.mark.leaf(place) {
-            None => self.live.mark(vec![leaf]).await?,
-            Some(marked) if marked == leaf => {}
-            Some(_) => return Err(Refusal::internal(&"the leaf is not the one that is marked")),
+    pub(crate) async fn appended(self, entry: LogEntry) -> Result<(), Refusal> {
+        self.all_appended(vec![entry]).await
+    }
+
+    /// The same of several, the first of which is at the reserved place: one write of the mark.
+    ///
+    /// # Errors
+    /// As for [`LogWriter::appended`].
+    pub(crate) async fn all_appended(mut self, entries: Vec<LogEntry>) -> Result<(), Refusal> {
+        let (place, mut unmarked) = (self.live.read().size(), Vec::new());
+        for (place, entry) in (place..).zip(&entries) {
+            let leaf = entry.leaf();
+            match self.live.mark.leaf(place) {
+                None => unmarked.push(leaf),
+                Some(marked) if marked == leaf => {}
+                Some(_) => {
+                    return Err(Refusal::internal(&"the leaf is not the one that is marked"));
+                }
+            }
         }
-        self.live.log.write().unwrap_or_else(PoisonError::into_inner).append(entry);
+        if !unmarked.is_empty() {
+            self.live.mark(unmarked).await?;
+        }
+        let mut log = self.live.log.write().unwrap_or_else(PoisonError::into_inner);
+        entries.into_iter().for_each(|entry| {
+            log.append(entry);
+        });
+        drop(log);
         if self.live.behind.load(Ordering::Acquire) {
             self.live.behind.store(self.live.compare().is_some(), Ordering::Release);
         }

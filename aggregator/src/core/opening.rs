@@ -99,7 +99,7 @@ impl LiveRound {
         });
         let (statement, pieces) = checked.await.map_err(|error| Refusal::internal(&error))??;
         self.served.blobs().write_opening(self.id, statement.id(), pieces).await?;
-        self.commit(move |round, _| round.take_opening(&statement)).await
+        self.commit_among(move |round, _| round.take_opening(&statement)).await
     }
 
     /// A site's part of the opening of a holder on a subject, checked against the holder's statement.

@@ -1,7 +1,7 @@
 //! Live rounds: the round machine of `ringfence-crypto` with a lock and a store.
 //!
-//! A message is decided, made durable and applied under one lock a round, in that order, so that
-//! memory never says what the store does not.
+//! Messages are decided, made durable and applied under one lock a round, in that order, so that
+//! memory never says what the store does not: see [`commit`](crate::core::commit).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringfence_crypto::id::{SiteId, UnixSeconds};
-use ringfence_crypto::round::{Event, ReplayError, Round, RoundError, RoundStatus, Verdict};
+use ringfence_crypto::round::{Event, ReplayError, Round, RoundStatus};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{
     Acknowledgement, DisputeEndorsement, Endorsement, Manifest, Previous, Review,
@@ -18,7 +18,7 @@ use ringfence_crypto::statement::{
 use ringfence_crypto::wire::json;
 use tokio::sync::watch;
 
-use crate::core::log::LogWriter;
+use crate::core::commit::Wishes;
 use crate::core::news::News;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round_time::RoundTime;
@@ -29,16 +29,13 @@ use crate::store::blobs::Extent;
 use crate::store::statements::NextEvent;
 use crate::store::terms::{RoundId, StoreError};
 
-/// How often an event is decided again because another aggregator was first.
-const OUTRUN: u32 = 50;
-
 /// What only the holder of a round's lock may change.
 #[derive(Debug)]
-struct Writer {
+pub(super) struct Writer {
     /// The next event's sequence number.
-    sequence: u64,
+    pub(super) sequence: u64,
     /// A write failed without saying whether it happened: what is stored counts.
-    stale: bool,
+    pub(super) stale: bool,
 }
 
 /// One round: its machine and its lock.
@@ -52,8 +49,10 @@ pub(crate) struct LiveRound {
     previous: Option<Previous>,
     round: RwLock<Round>,
     time: RoundTime,
-    writer: tokio::sync::Mutex<Writer>,
-    news: News,
+    pub(super) writer: tokio::sync::Mutex<Writer>,
+    /// What waits to be decided.
+    pub(super) wishes: Wishes,
+    pub(super) news: News,
     /// The status as it is sent, and the version that it is of.
     sent: Mutex<Option<(u64, Bytes)>>,
     /// The uploads that run.
@@ -103,6 +102,7 @@ impl LiveRound {
             time: RoundTime::begin(served.shared.clock.clone(), &round),
             round: RwLock::new(round),
             writer: tokio::sync::Mutex::new(Writer { sequence, stale: false }),
+            wishes: Wishes::default(),
             news: News::new(served.study.roster.len(), sequence),
             sent: Mutex::default(),
             uploads: Uploads::default(),
@@ -153,7 +153,7 @@ impl LiveRound {
         self.time.now()
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Round> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Round> {
         self.round.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -201,7 +201,7 @@ impl LiveRound {
         self: &Arc<Self>,
         review: Signed<Review>,
     ) -> Result<RoundStatus, Refusal> {
-        self.commit(move |round, _| round.review(&review)).await
+        self.commit_among(move |round, _| round.review(&review)).await
     }
 
     /// Takes a holder's endorsement of the closing.
@@ -209,7 +209,7 @@ impl LiveRound {
         self: &Arc<Self>,
         endorsement: Signed<Endorsement>,
     ) -> Result<RoundStatus, Refusal> {
-        self.commit(move |round, _| round.endorse(&endorsement)).await
+        self.commit_among(move |round, _| round.endorse(&endorsement)).await
     }
 
     /// Takes a holder's endorsement of a dispute.
@@ -217,7 +217,7 @@ impl LiveRound {
         self: &Arc<Self>,
         endorsement: Signed<DisputeEndorsement>,
     ) -> Result<RoundStatus, Refusal> {
-        self.commit(move |round, _| round.dispute(&endorsement)).await
+        self.commit_among(move |round, _| round.dispute(&endorsement)).await
     }
 
     /// Takes a holder's endorsement of a verdict.
@@ -225,7 +225,7 @@ impl LiveRound {
         self: &Arc<Self>,
         endorsement: Signed<VerdictEndorsement>,
     ) -> Result<RoundStatus, Refusal> {
-        self.commit(move |round, _| round.judge(&endorsement)).await
+        self.commit_among(move |round, _| round.judge(&endorsement)).await
     }
 
     /// Takes a site's word of what became of the mean.
@@ -233,45 +233,7 @@ impl LiveRound {
         self: &Arc<Self>,
         acknowledgement: Signed<Acknowledgement>,
     ) -> Result<RoundStatus, Refusal> {
-        self.commit(move |round, _| round.acknowledge(&acknowledgement)).await
-    }
-
-    /// Decides, persists and applies, in that order and under the locks of the round and of the
-    /// study's log; answers with the status then. `decide` runs under the locks too, so that the
-    /// time that it is given is the one of the decision, and a checkpoint that it reads the one that
-    /// the event follows.
-    pub(crate) async fn commit<F>(self: &Arc<Self>, decide: F) -> Result<RoundStatus, Refusal>
-    where
-        F: Fn(&Round, UnixSeconds) -> Result<Verdict, RoundError> + Send + 'static,
-    {
-        let live = self.clone();
-        // A task of its own: a request whose client hangs up is dropped at an await, and that
-        // must not happen between the row and the memory.
-        let commit = tokio::spawn(async move { live.decide_and_store(decide).await });
-        commit.await.map_err(|error| Refusal::internal(&error))??;
-        Ok(self.status())
-    }
-
-    async fn decide_and_store<F>(&self, decide: F) -> Result<(), Refusal>
-    where
-        F: Fn(&Round, UnixSeconds) -> Result<Verdict, RoundError>,
-    {
-        let mut writer = self.writer.lock().await;
-        for _ in 0..OUTRUN {
-            // First the log: what is stored is marked before it is taken into memory, where it is seen.
-            let log = self.served.log.writer().await?;
-            if writer.stale {
-                self.reload(&mut writer).await?;
-            }
-            let verdict = decide(&self.read(), self.now())?;
-            let Verdict::Fresh(event) = verdict else { return Ok(()) };
-            if self.store(&mut writer, log, event).await? {
-                return Ok(());
-            }
-            // Another one was first: what it has stored counts, and this is decided again.
-            self.read_on(&mut writer).await?;
-        }
-        Err(StoreError::Taken("others were first, again and again".into()).into())
+        self.commit_among(move |round, _| round.acknowledge(&acknowledgement)).await
     }
 
     /// Takes over what others have stored of the round.
@@ -286,7 +248,7 @@ impl LiveRound {
         }
     }
 
-    async fn read_on(&self, writer: &mut Writer) -> Result<(), Refusal> {
+    pub(super) async fn read_on(&self, writer: &mut Writer) -> Result<(), Refusal> {
         let events = self.served.statements().events_from(self.id, writer.sequence).await?;
         if events.is_empty() {
             return Ok(());
@@ -302,48 +264,6 @@ impl LiveRound {
         }
         self.news.tell(writer.sequence, before != self.read().step());
         Ok(())
-    }
-
-    /// Stores an event, marks it and applies it; or says that its place is taken.
-    async fn store(
-        &self,
-        writer: &mut Writer,
-        mut log: LogWriter<'_>,
-        event: Event,
-    ) -> Result<bool, Refusal> {
-        let sequence = writer.sequence;
-        let entry = event.entry();
-        let next = NextEvent { sequence, event: &event, leaf: entry.map(|_| log.reserve()) };
-        match self.served.statements().append(self.id, next).await {
-            Ok(()) => {}
-            Err(StoreError::Taken(_)) => {
-                log.outrun().await?;
-                return Ok(false);
-            }
-            Err(error) => {
-                writer.stale = true;
-                return Err(error.into());
-            }
-        }
-        if let Some(entry) = entry
-            && let Err(refusal) = log.appended(entry).await
-        {
-            writer.stale = true;
-            return Err(refusal);
-        }
-        tracing::info!(
-            study = %self.id.study.short(),
-            round = %self.id.round,
-            sequence,
-            event = event.name(),
-            "event"
-        );
-        self.served.shared.metrics.event(event.name());
-        let before = self.read().step();
-        self.write().apply(event);
-        writer.sequence += 1;
-        self.news.tell(writer.sequence, before != self.read().step());
-        Ok(true)
     }
 
     /// Takes back what the database lost: a statement whose leaf is the next one of the mark, and
@@ -364,21 +284,21 @@ impl LiveRound {
         round.check_stored(&event, &log.log()).map_err(|error| unproven(&error))?;
         for note in notes {
             let next = NextEvent { sequence: writer.sequence, event: &note, leaf: None };
-            if let Err(error) = self.served.statements().append(self.id, next).await {
+            if let Err(error) = self.served.statements().append(self.id, &[next], &[]).await {
                 writer.stale = true;
                 return Err(error.into());
             }
             self.write().apply(note);
             writer.sequence += 1;
         }
-        match self.store(&mut writer, log, event).await? {
+        match self.store(&mut writer, log, vec![event], &[]).await? {
             true => Ok(()),
             false => Err(StoreError::Taken("another one takes it back".into()).into()),
         }
     }
 
     /// Takes the round from the store again after a write whose outcome is unknown.
-    async fn reload(&self, writer: &mut Writer) -> Result<(), Refusal> {
+    pub(super) async fn reload(&self, writer: &mut Writer) -> Result<(), Refusal> {
         let (study, manifest) = (self.served.study.clone(), self.manifest.clone());
         let fresh = Round::open(study, self.served.id, manifest, self.previous.as_ref())?;
         let (round, sequence) = replay(&self.served, self.id, fresh).await?;

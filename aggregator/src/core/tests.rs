@@ -31,6 +31,7 @@ mod absent;
 mod at_rest;
 mod epochs;
 mod round_keys;
+mod together;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -54,7 +54,7 @@ impl LiveContribution {
     }
 
     /// How far it has come, changing nothing.
-    async fn report(&self) -> Result<ContributionProgress, Refusal> {
+    pub(super) async fn report(&self) -> Result<ContributionProgress, Refusal> {
         let AnnouncedContribution { header, receipt, .. } = self.known()?;
         // What is wanted again has its receipt again once it is there.
         let receipt = receipt.filter(|_| !self.is_wanted());
@@ -185,20 +185,20 @@ impl LiveContribution {
     }
 
     /// Whether the site is to send again what it has a receipt for.
-    fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         self.live.read().wanted().any(|wanted| wanted.site == self.site)
     }
 
     /// Notes that what was damaged is there again, as the header promises it. The receipt stays.
     async fn mend(&self) -> Result<(), Refusal> {
         let site = self.site.clone();
-        self.live.commit(move |round, now| round.mended(&site, now)).await.map(drop)
+        self.live.commit_among(move |round, now| round.mended(&site, now)).await.map(drop)
     }
 
     /// Signs and stores the receipt of a contribution whose body and envelopes are durable.
     async fn acknowledge(&self) -> Result<(), Refusal> {
         let (identity, site) = (self.live.served.shared.identity.clone(), self.site.clone());
-        let receipt = self.live.commit(move |round, now| {
+        let receipt = self.live.commit_among(move |round, now| {
             if round.contribution(&site)?.receipt.is_some() {
                 return Ok(Verdict::Repeat);
             }

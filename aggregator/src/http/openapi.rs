@@ -60,7 +60,7 @@ use crate::http::routes::{
         round::manifest,
         contribution::progress,
         contribution::announce,
-        contribution::announce_whole,
+        contribution::contribute,
         contribution::header,
         contribution::envelopes,
         contribution::envelope,

@@ -61,7 +61,7 @@ pub(crate) fn router(front: Front) -> Router {
         .route(&path("dealt/{holder}"), get(contribution::dealt))
         .route(
             &path("contributions/{site}"),
-            put(contribution::announce_whole).get(contribution::progress),
+            put(contribution::contribute).get(contribution::progress),
         )
         .route(
             &path("contributions/{site}/header"),

@@ -14,7 +14,8 @@ use ringfence_crypto::statement::{Epoch, Header, HexBytes, Manifest, RoundKeys};
 use crate::roster::{Roster, Shape, Term};
 use crate::store::Store;
 use crate::store::blobs::{Blob, BodyCheck, EnvelopePlace};
-use crate::store::statements::{NextEpoch, NextEvent, StoredManifest, StoredRoundKeys};
+use crate::store::pieces;
+use crate::store::statements::{NextEpoch, NextEvent, Small, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{RoundId, StoreError};
 
 /// A backend under test, and where its data lies while it is closed.
@@ -31,6 +32,8 @@ macro_rules! conformance_tests {
             a_study_stays_as_it_was_posted,
             a_round_has_one_manifest_and_a_leaf_one_statement,
             events_come_back_in_order_and_a_place_is_used_once,
+            several_events_are_stored_together_or_not_at_all,
+            a_small_contribution_is_stored_with_its_events_or_not_at_all,
             a_gap_in_the_log_is_an_error,
             round_keys_are_never_replaced,
             under_another_roster_a_round_has_other_keys,
@@ -142,7 +145,7 @@ pub(crate) async fn events_come_back_in_order_and_a_place_is_used_once(backend: 
     let note = damaged(&roster, 7);
     let other = announced(&roster, &manifest, 1);
     let append = async |sequence, event, leaf| {
-        store.statements.append(round, NextEvent { sequence, event, leaf }).await
+        store.statements.append(round, &[NextEvent { sequence, event, leaf }], &[]).await
     };
     append(0, &header, Some(1)).await.unwrap();
     append(1, &note, None).await.unwrap();
@@ -163,9 +166,106 @@ pub(crate) async fn events_come_back_in_order_and_a_place_is_used_once(backend: 
     }
 
     let next = NextEvent { sequence: 4, event: &damaged(&roster, 8), leaf: None };
-    store.statements.append(round, next).await.unwrap();
+    store.statements.append(round, &[next], &[]).await.unwrap();
     let gap = store.statements.events(round).await.unwrap_err();
     assert!(matches!(gap, StoreError::Gap { expected: 3, .. }), "{gap}");
+}
+
+pub(crate) async fn several_events_are_stored_together_or_not_at_all(backend: &impl Backend) {
+    let (store, roster, manifest) = begun(backend).await;
+    let round = id(&roster, 0);
+    let [a, b, c] = [0, 1, 2].map(|site| announced(&roster, &manifest, site));
+    let note = damaged(&roster, 7);
+    let next = |sequence, event, leaf| NextEvent { sequence, event, leaf };
+    // The place of the last one is used, by itself or in the log.
+    for last in [next(0, &c, Some(3)), next(2, &c, Some(1)), next(2, &c, Some(2))] {
+        let both = [next(0, &a, Some(1)), next(1, &b, Some(2)), last];
+        store.statements.append(round, &both, &[]).await.unwrap_err();
+        assert!(store.statements.events(round).await.unwrap().is_empty());
+        assert_eq!(store.statements.log(roster.id()).await.unwrap().len(), 1);
+    }
+    let all = [next(0, &a, Some(1)), next(1, &note, None), next(2, &b, Some(2))];
+    store.statements.append(round, &all, &[]).await.unwrap();
+    // The place of the first one.
+    let taken = [next(2, &c, Some(3)), next(3, &note, None)];
+    store.statements.append(round, &taken, &[]).await.unwrap_err();
+    // More than one statement of the database takes.
+    let many: Vec<Event> = (0..150).map(|at| damaged(&roster, at)).collect();
+    let after = (3..).zip(&many).map(|(sequence, event)| next(sequence, event, None));
+    let after: Vec<NextEvent<'_>> = after.collect();
+    store.statements.append(round, &after, &[]).await.unwrap();
+    let store = reopened(backend, store).await;
+    let stored = store.statements.events(round).await.unwrap();
+    assert_eq!(stored, [&[a.clone(), note, b.clone()], &many[..]].concat());
+    let log = store.statements.log(roster.id()).await.unwrap();
+    assert_eq!(log, [LogEntry::of_signed(&manifest), entry(&a), entry(&b)]);
+}
+
+pub(crate) async fn a_small_contribution_is_stored_with_its_events_or_not_at_all(
+    backend: &impl Backend,
+) {
+    let (store, roster, manifest) = begun(backend).await;
+    let (round, site) = (id(&roster, 0), &roster.ids[0]);
+    let contribution = roster.contribution(&manifest, site);
+    let (header, body) = (contribution.header.statement, contribution.body);
+    let envelopes = contribution.envelopes.envelopes;
+    let small = Small {
+        site: site.clone(),
+        envelopes: pieces::joined(&envelopes).into(),
+        body: body.clone().into(),
+    };
+    let (event, small) = (announced(&roster, &manifest, 0), [small]);
+    let append = async |store: &Store, leaf| {
+        let next = NextEvent { sequence: 0, event: &event, leaf: Some(leaf) };
+        let next = [next, NextEvent { sequence: 1, event: &event, leaf: Some(1) }];
+        store.statements.append(round, &next, &small).await
+    };
+    if !store.statements.keeps_small() {
+        append(&store, 2).await.unwrap_err();
+        assert!(store.statements.events(round).await.unwrap().is_empty());
+        return;
+    }
+    let (blob, length) = (Blob::Body(site.clone()), body.len() as u64);
+    let blobs = Arc::clone(&store.blobs);
+    append(&store, 1).await.unwrap_err();
+    assert_eq!(blobs.body_bytes(round, site).await.unwrap(), 0);
+    assert!(!blobs.has_envelopes(round, site).await.unwrap());
+    append(&store, 2).await.unwrap();
+    drop(blobs);
+    let store = reopened(backend, store).await;
+    let blobs = &store.blobs;
+    blobs.begin(round).await.unwrap();
+    assert_eq!(blobs.body_bytes(round, site).await.unwrap(), length);
+    assert_eq!(blobs.extent(round, &blob).await.unwrap().unwrap().bytes, length);
+    assert_eq!(blobs.finish_body(round, &header).await.unwrap(), BodyCheck::Right);
+    for (from, to) in [(0, length), (0, 0), (1000, 2000), (length - 8, length), (length, length)] {
+        let read = blobs.read(round, &blob, from..to).await.unwrap();
+        assert_eq!(read, body[from as usize..to as usize]);
+    }
+    let beyond = blobs.read(round, &blob, length - 8..length + 1).await.unwrap_err();
+    assert!(matches!(beyond, StoreError::Lost(_)), "{beyond}");
+    let count = envelopes.len();
+    for (index, envelope) in envelopes.iter().enumerate() {
+        let place = EnvelopePlace { index, count };
+        assert_eq!(blobs.envelope(round, site, place).await.unwrap().as_ref(), Some(envelope));
+    }
+    blobs.envelope(round, site, EnvelopePlace { index: count, count }).await.unwrap_err();
+    // Others have none of it.
+    let other = &roster.ids[1];
+    assert_eq!(blobs.body_bytes(round, other).await.unwrap(), 0);
+    assert!(!blobs.has_envelopes(id(&roster, 1), site).await.unwrap());
+    // What the disk altered is found, and sent again the long way.
+    let promised = Header { body: Digest::of(b"the right one"), ..header };
+    let check = blobs.finish_body(round, &promised).await.unwrap();
+    assert_eq!(check, BodyCheck::Discarded { got: Digest::of(&body) });
+    assert_eq!(blobs.body_bytes(round, site).await.unwrap(), 0);
+    append_body(&store, round, site, b"the right one").await;
+    assert_eq!(blobs.finish_body(round, &promised).await.unwrap(), BodyCheck::Right);
+    blobs.write_envelopes(round, site, vec![b"again".to_vec()]).await.unwrap();
+    let place = EnvelopePlace { index: 0, count: 1 };
+    assert_eq!(blobs.envelope(round, site, place).await.unwrap().as_deref(), Some(&b"again"[..]));
+    blobs.discard_body(round, site).await.unwrap();
+    assert_eq!(blobs.extent(round, &blob).await.unwrap(), None);
 }
 
 pub(crate) async fn a_gap_in_the_log_is_an_error(backend: &impl Backend) {
@@ -173,7 +273,7 @@ pub(crate) async fn a_gap_in_the_log_is_an_error(backend: &impl Backend) {
     let append = async |sequence, leaf| {
         let event = announced(&roster, &manifest, sequence as usize);
         let next = NextEvent { sequence, event: &event, leaf: Some(leaf) };
-        store.statements.append(id(&roster, 0), next).await
+        store.statements.append(id(&roster, 0), &[next], &[]).await
     };
     append(0, 2).await.unwrap();
     let gap = store.statements.log(roster.id()).await.unwrap_err();
@@ -264,7 +364,7 @@ pub(crate) async fn epochs_come_back_in_order_and_a_place_is_used_once(backend: 
     assert!(matches!(gap, StoreError::EpochGap { expected: 3, .. }), "{gap}");
 }
 
-async fn append(store: &Store, round: RoundId, site: &SiteId, bytes: &[u8]) {
+async fn append_body(store: &Store, round: RoundId, site: &SiteId, bytes: &[u8]) {
     let mut writer = store.blobs.append_body(round, site).await.unwrap();
     for chunk in bytes.chunks(10_000) {
         writer.write(Bytes::copy_from_slice(chunk)).await.unwrap();
@@ -279,11 +379,11 @@ pub(crate) async fn a_body_grows_and_is_compared_at_its_end(backend: &impl Backe
     let (header, body) = (contribution.header.statement, contribution.body);
     let (blob, length) = (Blob::Body(site.clone()), body.len() as u64);
     assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 0);
-    append(&store, round, site, &body[..25_001]).await;
+    append_body(&store, round, site, &body[..25_001]).await;
     assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 25_001);
     // Beginning again keeps what can go on.
     store.blobs.begin(round).await.unwrap();
-    append(&store, round, site, &body[25_001..]).await;
+    append_body(&store, round, site, &body[25_001..]).await;
     assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), length);
     assert_eq!(store.blobs.extent(round, &blob).await.unwrap(), None, "not compared yet");
     for _ in 0..2 {
@@ -305,12 +405,12 @@ pub(crate) async fn a_wrong_body_is_discarded(backend: &impl Backend) {
     let (store, roster, manifest) = begun(backend).await;
     let (round, site) = (id(&roster, 0), &roster.ids[0]);
     let header = roster.contribution(&manifest, site).header.statement;
-    append(&store, round, site, b"something else").await;
+    append_body(&store, round, site, b"something else").await;
     let check = store.blobs.finish_body(round, &header).await.unwrap();
     assert_eq!(check, BodyCheck::Discarded { got: Digest::of(b"something else") });
     assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 0);
     let right = Header { body: Digest::of(b"the right one"), ..header };
-    append(&store, round, site, b"the right one").await;
+    append_body(&store, round, site, b"the right one").await;
     assert_eq!(store.blobs.finish_body(round, &right).await.unwrap(), BodyCheck::Right);
 }
 
@@ -325,7 +425,7 @@ pub(crate) async fn what_is_damaged_is_discarded_and_written_anew(backend: &impl
     assert!(matches!(missing, StoreError::Lost(_)), "{missing}");
     // Whole, or on its way.
     for whole in [true, false] {
-        append(&store, round, site, &body).await;
+        append_body(&store, round, site, &body).await;
         if whole {
             store.blobs.finish_body(round, &header).await.unwrap();
         }
@@ -333,7 +433,7 @@ pub(crate) async fn what_is_damaged_is_discarded_and_written_anew(backend: &impl
         assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 0);
         assert_eq!(store.blobs.extent(round, &blob).await.unwrap(), None);
     }
-    append(&store, round, site, &body).await;
+    append_body(&store, round, site, &body).await;
     assert_eq!(store.blobs.finish_body(round, &header).await.unwrap(), BodyCheck::Right);
     for envelope in [b"first", b"again"] {
         store.blobs.write_envelopes(round, site, vec![envelope.to_vec()]).await.unwrap();
@@ -354,7 +454,7 @@ pub(crate) async fn an_unfinished_writer_leaves_a_beginning(backend: &impl Backe
     store.blobs.begin(round).await.unwrap();
     let kept = store.blobs.body_bytes(round, site).await.unwrap() as usize;
     assert!(kept <= 5000, "{kept}");
-    append(&store, round, site, &contribution.body[kept..]).await;
+    append_body(&store, round, site, &contribution.body[kept..]).await;
     let check = store.blobs.finish_body(round, &contribution.header.statement).await.unwrap();
     assert_eq!(check, BodyCheck::Right, "after {kept} bytes");
 }
@@ -424,7 +524,7 @@ pub(crate) async fn rounds_and_sites_do_not_mix(backend: &impl Backend) {
     let blobs = Arc::clone(&store.blobs);
     blobs.begin(id(&roster, 1)).await.unwrap();
     let (site, other) = (&roster.ids[0], &roster.ids[1]);
-    append(&store, id(&roster, 0), site, b"of round 0").await;
+    append_body(&store, id(&roster, 0), site, b"of round 0").await;
     blobs.write_envelopes(id(&roster, 0), site, vec![b"0".to_vec()]).await.unwrap();
     for (round, site) in [(id(&roster, 1), site), (id(&roster, 0), other)] {
         assert_eq!(blobs.body_bytes(round, site).await.unwrap(), 0);

@@ -3,8 +3,9 @@
 //! A database that was restored from a backup does not know what was signed after the backup. So
 //! each study has a file of its own, in a folder that no backup of the data brings back, with the
 //! leaves of its log: `MARKS/STUDY`, 96 bytes a leaf, which are the leaf's hash and the aggregator's
-//! signature over the log's size and root from then on. A leaf is on the disk there before its
-//! statement leaves, and after it is in the database.
+//! signature over the log's size and root from then on. Of leaves that are written in one go, only the
+//! last has a signature, which covers the others; they have zeros. A leaf is on the disk there before
+//! its statement leaves, and after it is in the database.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -22,7 +23,11 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Identity;
 
 const HASH_BYTES: usize = 32;
-const RECORD_BYTES: usize = HASH_BYTES + 64;
+const SIGNATURE_BYTES: usize = 64;
+const RECORD_BYTES: usize = HASH_BYTES + SIGNATURE_BYTES;
+
+/// In the place of a signature, where one behind it covers the leaf.
+const UNSIGNED: [u8; SIGNATURE_BYTES] = [0; SIGNATURE_BYTES];
 
 /// How far a study's log has come: what the aggregator signs for itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,8 +170,11 @@ impl Marks {
             },
             Err(source) => return Err(at(source)),
         };
-        // What a crash left of a record at the end: its statement never left.
+        // What a crash left at the end, a part of a record or leaves whose last one is missing: their
+        // statements never left.
         let (records, _) = bytes.as_chunks::<RECORD_BYTES>();
+        let signed = records.iter().rposition(|record| !record.ends_with(&UNSIGNED));
+        let (records, _) = records.split_at(signed.map_or(0, |last| last + 1));
         let mut tree = Tree::default();
         for record in records {
             let (leaf, _) = record.split_at(HASH_BYTES);
@@ -205,18 +213,23 @@ impl StudyMark {
         self.locked(|mark| mark.tree.leaf(index).ok())
     }
 
-    /// Adds leaves, durably. It waits for the disk: never on a thread that serves requests.
+    /// Adds leaves, durably, with one write and one sync. It waits for the disk: never on a thread that serves requests.
     ///
     /// # Errors
     /// [`MarkError::Io`]: how much is on the disk is unknown. The next call, without leaves, too,
     /// writes what is missing.
     pub(crate) fn append(&self, leaves: &[LogHash]) -> Result<(), MarkError> {
         self.locked(|mark| {
-            for leaf in leaves {
-                mark.tree.append(*leaf);
+            if let Some((last, before)) = leaves.split_last() {
+                for leaf in before {
+                    mark.tree.append(*leaf);
+                    mark.unwritten.extend_from_slice(&leaf.0);
+                    mark.unwritten.extend_from_slice(&UNSIGNED);
+                }
+                mark.tree.append(*last);
                 let checkpoint = mark.tree.checkpoint();
                 let signed = self.identity.sign(Mark { study: self.study, checkpoint });
-                mark.unwritten.extend_from_slice(&leaf.0);
+                mark.unwritten.extend_from_slice(&last.0);
                 mark.unwritten.extend_from_slice(&signed.signature.to_bytes());
             }
             if mark.unwritten.is_empty() {
@@ -226,7 +239,7 @@ impl StudyMark {
             let start = SeekFrom::Start(mark.durable * RECORD_BYTES as u64);
             mark.file.seek(start).map_err(at)?;
             mark.file.write_all(&mark.unwritten).map_err(at)?;
-            mark.file.sync_data().map_err(at)?;
+            ringfence_durable::sync_data(&self.path, &mark.file).map_err(at)?;
             mark.unwritten.clear();
             mark.durable = mark.tree.size();
             Ok(())
@@ -263,14 +276,17 @@ mod tests {
         let again = open(false).load(study).unwrap();
         assert_eq!(again.checkpoint(), mark.checkpoint());
         assert_eq!((again.leaf(4), again.leaf(5)), (Some(leaves[4]), None));
-        // A crash in the middle of a record, and one that goes on.
+        // A crash in the middle of a write, wherever it was cut, and one that goes on: what was written
+        // together is there together.
         let path = place.join(study.to_string());
         let whole = fs::read(&path).unwrap();
-        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        let shorter = open(false).load(study).unwrap();
-        assert_eq!(shorter.checkpoint().size, 4);
-        shorter.append(&leaves[4..]).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), whole);
+        for cut in [1, RECORD_BYTES, RECORD_BYTES + 1, 2 * RECORD_BYTES, 3 * RECORD_BYTES] {
+            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            let shorter = open(false).load(study).unwrap();
+            assert_eq!(shorter.checkpoint().size, 2, "{cut}");
+            shorter.append(&leaves[2..]).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), whole);
+        }
         // A flipped bit anywhere.
         for at in [0, 100, whole.len() - RECORD_BYTES, whole.len() - 1] {
             let mut altered = whole.clone();

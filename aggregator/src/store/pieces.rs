@@ -7,8 +7,16 @@ use std::ops::Range;
 pub(crate) const NUMBER: usize = 8;
 
 /// What stands before envelopes: the length of each.
-pub(crate) fn lengths(envelopes: &[Vec<u8>]) -> Vec<u8> {
-    envelopes.iter().flat_map(|envelope| (envelope.len() as u64).to_le_bytes()).collect()
+pub(crate) fn lengths(envelopes: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let length = |envelope: &_| (AsRef::<[u8]>::as_ref(envelope).len() as u64).to_le_bytes();
+    envelopes.iter().flat_map(length).collect()
+}
+
+/// Envelopes behind their lengths.
+pub(crate) fn joined(envelopes: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut joined = lengths(envelopes);
+    envelopes.iter().for_each(|envelope| joined.extend_from_slice(envelope.as_ref()));
+    joined
 }
 
 /// Where an envelope lies behind these lengths; nothing where there is none.

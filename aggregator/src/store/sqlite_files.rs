@@ -1,8 +1,9 @@
-//! The default backend: statements in SQLite, everything else in files, all in one folder that one
-//! process has at a time. `sqlite_files/README.md` tells the life of one statement.
+//! The default backend: statements and small contributions in SQLite, everything else in files, all in
+//! one folder that one process has at a time. `sqlite_files/README.md` tells the life of one statement.
 
 pub(crate) mod backup;
 mod files;
+mod small;
 mod sqlite;
 
 use std::fs::{File, TryLockError};
@@ -25,7 +26,7 @@ pub(crate) async fn open(data: &Path) -> Result<Store, StoreOpenError> {
     let database = data.join(backup::DATABASE);
     let statements = SqliteStatements::open(&database).await?;
     ringfence_durable::sync_folder_of(&database).map_err(folder)?;
-    let blobs = FileBlobs::new(data, lock);
+    let blobs = FileBlobs::new(data, lock, statements.small());
     Ok(Store { statements: Arc::new(statements), blobs: Arc::new(blobs) })
 }
 
@@ -38,6 +39,16 @@ fn lock(data: &Path) -> Result<File, StoreOpenError> {
         Err(TryLockError::WouldBlock) => Err(StoreOpenError::Locked(data.to_owned())),
         Err(TryLockError::Error(source)) => Err(folder(source)),
     }
+}
+
+/// Runs one statement on the database of a data folder, also while it is served; answers with the
+/// number that comes first, if any.
+#[cfg(test)]
+pub(crate) async fn asked(data: &Path, statement: &'static str) -> Option<i64> {
+    use sqlx::ConnectOptions;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.join(backup::DATABASE));
+    let mut connection = options.connect().await.unwrap();
+    sqlx::query_scalar(statement).fetch_optional(&mut connection).await.unwrap()
 }
 
 #[cfg(test)]

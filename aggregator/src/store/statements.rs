@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ringfence_crypto::Digest;
@@ -26,6 +27,22 @@ pub(crate) struct NextEvent<'a> {
     /// Its place in the study's log, if it is a statement.
     pub(crate) leaf: Option<u64>,
 }
+
+/// Envelopes and body of a small contribution, which its site's header promises.
+#[derive(Clone, Debug)]
+pub(crate) struct Small {
+    /// Whose.
+    pub(crate) site: SiteId,
+    /// Lengths and bytes, as [`pieces`](crate::store::pieces) has them.
+    pub(crate) envelopes: Bytes,
+    /// The whole body.
+    pub(crate) body: Bytes,
+}
+
+/// Most bytes of a [`Small`] contribution. A database writes what it keeps twice and is copied whole by
+/// every backup; below some hundred kilobytes it is cheaper all the same than a file, which has
+/// three syncs of its own.
+pub(crate) const MAX_SMALL: usize = 256 << 10;
 
 /// A study's next epoch, and where it goes.
 #[derive(Clone, Copy, Debug)]
@@ -107,10 +124,23 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     /// All manifests of a study, in the order of their rounds.
     fn rounds(&self, study: StudyId) -> Answer<'_, Vec<Signed<Manifest>>>;
 
-    /// Stores a round's next event. Two events of a round with one sequence number, or of a study at
-    /// one leaf, are an error; where others write, too, it is
-    /// [`StoreError::Taken`](crate::store::terms::StoreError::Taken).
-    fn append<'a>(&'a self, round: RoundId, next: NextEvent<'a>) -> Answer<'a, ()>;
+    /// Stores a round's next events, all or none. Two events of a round with one sequence number, or of
+    /// a study at one leaf, are an error; where others write, too, it is
+    /// [`StoreError::Taken`](crate::store::terms::StoreError::Taken). Where
+    /// [`Statements::keeps_small`], these contributions' bytes are stored with them, in the place of
+    /// any that are stored so.
+    fn append<'a>(
+        &'a self,
+        round: RoundId,
+        next: &'a [NextEvent<'a>],
+        small: &'a [Small],
+    ) -> Answer<'a, ()>;
+
+    /// Whether [`Statements::append`] takes bytes of contributions, which the
+    /// [`Blobs`](crate::store::blobs::Blobs) of the same store have then. Elsewhere none are given.
+    fn keeps_small(&self) -> bool {
+        false
+    }
 
     /// A round's events, in order; a gap is an error.
     fn events(&self, round: RoundId) -> Answer<'_, Vec<Event>>;

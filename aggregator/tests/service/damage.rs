@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use reqwest::Method;
 use ringfence_crypto::api::ContributionProgress;
 use ringfence_crypto::id::SiteId;
-use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::ExclusionReason;
 
 use crate::child::{Aggregator, Client};
@@ -69,19 +69,6 @@ async fn review(play: &Play) {
     }
 }
 
-/// Waits until the bytes of exactly these sites are wanted.
-async fn wanted(play: &Play, sites: &[&SiteId]) -> RoundStatus {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
-    loop {
-        let status = play.status().await;
-        if status.wanted.iter().map(|wanted| &wanted.site).eq(sites.iter().copied()) {
-            return status;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{status:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test]
 async fn a_damaged_body_is_sent_again_before_the_round_is_closed() {
     for damage in DAMAGES {
@@ -92,7 +79,7 @@ async fn a_damaged_body_is_sent_again_before_the_round_is_closed() {
             damage(&body(&aggregator, &play, site));
         }
         review(&play).await;
-        let status = wanted(&play, &[&sites[1], &sites[2]]).await;
+        let status = play.wanted(&sites[1..3]).await;
         assert_eq!(status.state, RoundState::Reviewing);
         assert_eq!(status.received, play.set(&sites), "the receipts stand");
         assert!(status.wanted.iter().all(|wanted| wanted.until.is_some()));
@@ -107,7 +94,7 @@ async fn a_damaged_body_is_sent_again_before_the_round_is_closed() {
         play.client.put(&path, other).await.refused(422, &["it was discarded"]);
         // The same bytes have the same receipt.
         assert_eq!(play.contribute(&sites[1]).await.receipt, receipt);
-        wanted(&play, &[&sites[2]]).await;
+        play.wanted(&sites[2..3]).await;
         play.contribute(&sites[2]).await;
         play.reach(RoundState::Closed).await;
         assert!(play.status().await.wanted.is_empty());
@@ -160,7 +147,7 @@ async fn damaged_envelopes_are_not_served_and_are_sent_again() {
         let refused = play.client.get(&path).await;
         let problem = refused.refused(503, &["lost or damaged", "site-2 send", "again until"]);
         assert_eq!(problem.kind, "/problems/wanted");
-        wanted(&play, &[&sites[2]]).await;
+        play.wanted(&sites[2..3]).await;
         let progress = play.progress(&sites[2]).await;
         assert!(!progress.envelopes && progress.receipt.is_none());
         assert_eq!(progress.body_bytes, play.contribution(&sites[2]).body.len() as u64);
@@ -192,7 +179,7 @@ async fn a_damaged_sum_is_made_again_from_checked_bodies() {
         let refused = play.client.get(&play.at("sum")).await;
         let problem = refused.refused(503, &["the sum of round 0", "site-0 send", "ask again"]);
         assert_eq!(problem.kind, "/problems/wanted");
-        let status = wanted(&play, &[&sites[0]]).await;
+        let status = play.wanted(&sites[..1]).await;
         assert_eq!(status.state, RoundState::Closed);
         assert_eq!(status.wanted[0].until, None);
         play.client.get(&play.at("sum")).await.refused(503, &["site-0 send"]);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::{
-    ContributionProgress, OpenedFrame, OpeningContext, OpeningFrame, OpeningPart, SEALED_KEY_BYTES,
-    content_bytes, opening_part_bytes, recipients, share_words,
+    ContributionFrame, ContributionProgress, OpenedFrame, OpeningContext, OpeningFrame,
+    OpeningPart, SEALED_KEY_BYTES, content_bytes, opening_part_bytes, recipients, share_words,
 };
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId};
@@ -17,7 +17,7 @@ use ringfence_crypto::statement::{
     Acknowledgement, Closing, Endorsement, Freeze, Manifest, Opening, Outcome, Previous, Receipt,
     Review, SetView, Subject,
 };
-use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::{frame, json};
 
 use crate::child::{Answer, Client};
 use crate::roster::{Contribution, Roster, Term, model, noise};
@@ -104,6 +104,35 @@ impl Play {
         progress
     }
 
+    /// The frame of a contribution as it is, or with another body.
+    pub(crate) fn frame_of(&self, contribution: &Contribution, body: Option<&[u8]>) -> Vec<u8> {
+        let header = json::compact(&contribution.header);
+        let envelopes = contribution.envelopes.envelopes.iter().map(Vec::as_slice).collect();
+        ContributionFrame { header: &header, envelopes, body }.encode().unwrap()
+    }
+
+    /// Header, envelopes and body in one request.
+    pub(crate) async fn put_whole(&self, site: &SiteId) -> Answer {
+        let contribution = self.contribution(site);
+        let frame = self.frame_of(&contribution, Some(&contribution.body));
+        self.client.put(&self.of(site, ""), frame).await
+    }
+
+    /// The same, until the receipt.
+    pub(crate) async fn contribute_whole(&self, site: &SiteId) -> ContributionProgress {
+        let progress: ContributionProgress = self.put_whole(site).await.json();
+        let receipt = progress.receipt.as_ref().expect("a receipt");
+        receipt.verify(&self.roster.study().aggregator_key, &"the aggregator").unwrap();
+        let contribution = self.contribution(site);
+        assert_eq!(receipt.statement.header, contribution.header.id());
+        assert_eq!(
+            (progress.envelopes, progress.body_bytes),
+            (true, contribution.body.len() as u64)
+        );
+        self.receipts.lock().unwrap().insert(site.clone(), receipt.clone());
+        progress
+    }
+
     pub(crate) async fn progress(&self, site: &SiteId) -> ContributionProgress {
         self.client.get(&self.of(site, "")).await.json()
     }
@@ -127,6 +156,19 @@ impl Play {
             status = self.client.get(&path).await.json();
         }
         status
+    }
+
+    /// Waits until the bytes of exactly these sites are wanted.
+    pub(crate) async fn wanted(&self, sites: &[SiteId]) -> RoundStatus {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(15);
+        loop {
+            let status = self.status().await;
+            if status.wanted.iter().map(|wanted| &wanted.site).eq(sites) {
+                return status;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{status:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn freeze(&self) -> Signed<Freeze> {

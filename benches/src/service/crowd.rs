@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame, OpenedFrame};
+use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame, MAX_WHOLE_BODY, OpenedFrame};
 use ringfence_crypto::id::ClosingId;
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
@@ -160,10 +160,15 @@ impl Seat {
     fn contribute(&mut self, roster: &Roster, body: &[u8]) -> anyhow::Result<()> {
         self.get(roster, "")?;
         self.get(roster, "/manifest")?;
-        let [header, envelopes, upload] = roster.contribution(self.site, body)?;
-        header.send(&mut self.connection, None)?;
-        envelopes.send(&mut self.connection, None)?;
-        let answer = upload.send(&mut self.connection, Some(body))?;
+        // As sites send it: in one request where it is small.
+        let answer = if body.len() as u64 <= MAX_WHOLE_BODY {
+            roster.whole(self.site, body)?.send(&mut self.connection, None)?
+        } else {
+            let [header, envelopes, upload] = roster.contribution(self.site, body)?;
+            header.send(&mut self.connection, None)?;
+            envelopes.send(&mut self.connection, None)?;
+            upload.send(&mut self.connection, Some(body))?
+        };
         let progress: ContributionProgress = json::parse(&answer, usize::MAX, "progress")?;
         ensure!(progress.receipt.is_some(), "a contribution without a receipt");
         self.wait(roster)

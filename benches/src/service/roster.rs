@@ -7,7 +7,8 @@ use anyhow::Context;
 use ed25519_dalek::SigningKey;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::{
-    EnvelopeFrame, OpeningFrame, SEALED_KEY_BYTES, content_bytes, opening_words, recipients,
+    ContributionFrame, EnvelopeFrame, OpeningFrame, SEALED_KEY_BYTES, content_bytes, opening_words,
+    recipients,
 };
 use ringfence_crypto::dealing::{Answer, Trust};
 use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber, SiteId, UnixSeconds};
@@ -30,6 +31,9 @@ use ringfence_keys::share::seal::SEAL_OVERHEAD;
 
 use super::http::Connection;
 use super::ringfence::Aggregator;
+
+/// Whose, the JSON of the signed header, the envelopes that it promises.
+type Promise<'a> = (&'a SiteId, Vec<u8>, Vec<Vec<u8>>);
 
 /// How long a round stays open: longer than anything that is measured.
 const ROUND_SECONDS: u64 = 3600;
@@ -193,12 +197,36 @@ impl Roster {
         Ok(Request { method, target, fields, message })
     }
 
-    /// What a site sends in the round: header and envelopes with their messages, and the request that
-    /// takes the body.
+    /// What a site sends in the round where its body is large: header and envelopes with their messages,
+    /// and the request that takes the body.
     ///
     /// # Errors
     /// When the study has no such site.
     pub(super) fn contribution(&self, site: usize, body: &[u8]) -> anyhow::Result<[Request; 3]> {
+        let (id, header, envelopes) = self.promise(site, body)?;
+        let at = |rest: &str| format!("{}/contributions/{id}/{rest}", self.path);
+        let envelopes = frame::encode(&EnvelopeFrame { envelopes })?;
+        Ok([
+            self.request(site, "PUT", at("header"), header)?,
+            self.request(site, "PUT", at("envelopes"), envelopes)?,
+            self.signed_request(site, "PUT", at("body?offset=0"), (None, Vec::new()))?,
+        ])
+    }
+
+    /// The same in one request, as a site sends it whose body is small.
+    ///
+    /// # Errors
+    /// When the study has no such site.
+    pub(super) fn whole(&self, site: usize, body: &[u8]) -> anyhow::Result<Request> {
+        let (id, header, envelopes) = self.promise(site, body)?;
+        let envelopes = envelopes.iter().map(Vec::as_slice).collect();
+        let frame = ContributionFrame { header: &header, envelopes, body: Some(body) };
+        let target = format!("{}/contributions/{id}", self.path);
+        self.request(site, "PUT", target, frame.encode()?)
+    }
+
+    /// A site, the JSON of its signed header, and its envelopes.
+    fn promise(&self, site: usize, body: &[u8]) -> anyhow::Result<Promise<'_>> {
         let (id, key) = self.ids.get(site).zip(self.keys.get(site)).context("no such site")?;
         let round = self.manifest.statement.round;
         // As long as real ones are.
@@ -220,14 +248,7 @@ impl Roster {
             envelopes: envelopes.iter().map(|envelope| Digest::of(envelope)).collect(),
             spent: None,
         };
-        let header = json::compact(&sign(header, key));
-        let at = |rest: &str| format!("{}/contributions/{id}/{rest}", self.path);
-        let envelopes = frame::encode(&EnvelopeFrame { envelopes })?;
-        Ok([
-            self.request(site, "PUT", at("header"), header)?,
-            self.request(site, "PUT", at("envelopes"), envelopes)?,
-            self.signed_request(site, "PUT", at("body?offset=0"), (None, Vec::new()))?,
-        ])
+        Ok((id, json::compact(&sign(header, key)), envelopes))
     }
 
     /// The reviews of a frozen list by all holders: nobody is accused, and all answer the same words,

@@ -1,5 +1,5 @@
-//! Small contributions: whole ones at the aggregator, beside a bare handler with one request and one
-//! fsync for as many bytes.
+//! Small contributions: whole ones at the aggregator, each in one request as a site sends it and
+//! answered with its receipt, beside a bare handler with one request and one fsync for as many bytes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -41,22 +41,15 @@ pub(super) fn run(programs: &Programs, repetitions: usize) -> anyhow::Result<Vec
             let mut connection = Connection::open(&ours)?;
             let roster = Roster::register(&aggregator, &mut connection, &name, sites, VALUES)?;
             let body = noise(&name, usize::try_from(roster.study.body_bytes()?)?);
-            let requests: Vec<[Request; 3]> = (0..sites)
-                .map(|site| roster.contribution(site, &body))
-                .collect::<Result<_, _>>()?;
-            let length = |requests: &[Request; 3]| {
-                body.len() + requests.iter().map(Request::len).sum::<usize>()
-            };
-            let whole = noise("whole", length(requests.first().context("no sites")?));
+            let requests: Vec<Request> =
+                (0..sites).map(|site| roster.whole(site, &body)).collect::<Result<_, _>>()?;
+            let whole = noise("whole", requests.first().context("no sites")?.len());
             let bare = per_second(&plain, at_a_time, sites, |connection, site| {
                 let target = format!("/bodies/{at_a_time}-{turn}-{site}");
                 connection.ask("PUT", &target, &[], &whole).map(drop)
             })?;
             let ours = per_second(&ours, at_a_time, sites, |connection, site| {
-                let [header, envelopes, upload] = requests.get(site).context("no such site")?;
-                header.send(connection, None)?;
-                envelopes.send(connection, None)?;
-                let answer = upload.send(connection, Some(&body))?;
+                let answer = requests.get(site).context("no such site")?.send(connection, None)?;
                 let progress: ContributionProgress = json::parse(&answer, usize::MAX, "progress")?;
                 ensure!(progress.receipt.is_some(), "a contribution without a receipt");
                 Ok(())

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringfence_crypto::api::{EnvelopeFrame, OpeningFrame, OpeningPart};
+use ringfence_crypto::api::{ContributionFrame, EnvelopeFrame, OpeningFrame, OpeningPart};
 use ringfence_crypto::ring::field;
 use ringfence_crypto::ring::params::MODULUS;
 use ringfence_crypto::threshold::Threshold;
@@ -15,6 +15,9 @@ use ringfence_keys::share::share::{Share, share_words};
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(value) = frame::decode::<EnvelopeFrame>(bytes, "envelopes") {
         assert_eq!(frame::encode(&value).as_deref(), Ok(bytes));
+    }
+    if let Ok(value) = ContributionFrame::decode(bytes) {
+        assert_eq!(value.encode().as_deref(), Ok(bytes));
     }
     if let Ok(value) = frame::decode::<OpeningFrame>(bytes, "an opening") {
         // Hexadecimal text inside has one spelling, too.

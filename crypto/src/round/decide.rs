@@ -11,7 +11,7 @@ use crate::dealing::{Judge, Reviewed};
 use crate::digest::Digest;
 use crate::id::{ClosingId, FreezeId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::log::Checkpoint;
-use crate::signature::Signed;
+use crate::signature::{PublicKey, Signed};
 use crate::statement::{
     Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, ExclusionReason, Header,
     Included, Opening, Outcome, Receipt, Review, RosterEntry,
@@ -34,6 +34,20 @@ impl ClosedSet {
     }
 }
 
+/// A header whose signature holds under a key.
+#[derive(Clone, Debug)]
+pub struct VerifiedHeader {
+    header: Signed<Header>,
+    key: PublicKey,
+}
+
+impl VerifiedHeader {
+    /// The header.
+    pub fn header(&self) -> &Signed<Header> {
+        &self.header
+    }
+}
+
 impl Round {
     /// Decides on a site's header.
     ///
@@ -53,8 +67,47 @@ impl Round {
         Ok(Verdict::Fresh(Event::Announced(header.clone())))
     }
 
+    /// Checks the signature of a header, which takes longer than all else, ahead of the decision on it.
+    ///
+    /// # Errors
+    /// [`RoundError`] when its site is unknown or has not signed it.
+    pub fn verify_header(&self, header: Signed<Header>) -> Result<VerifiedHeader, RoundError> {
+        let site = &header.statement.site;
+        let key = self.member(site)?.signature_key;
+        header.verify(&key, site)?;
+        Ok(VerifiedHeader { header, key })
+    }
+
+    /// Decides on a header whose envelopes and body become durable with it: the receipt to sign, or
+    /// nothing where the header came before.
+    ///
+    /// # Errors
+    /// As for [`Round::announce`].
+    pub fn take_whole(
+        &self,
+        VerifiedHeader { header, key }: &VerifiedHeader,
+        now: UnixSeconds,
+    ) -> Result<Option<Receipt>, RoundError> {
+        // Under another roster it may be another site's.
+        let is_verified = self.member(&header.statement.site)?.signature_key == *key;
+        if !self.check_header_signed(header, is_verified)? {
+            return Ok(None);
+        }
+        self.still_collecting(now)?;
+        Ok(Some(self.receipt_of(header, now)))
+    }
+
     /// Checks a header but for its time; whether it is new.
     pub(super) fn check_header(&self, header: &Signed<Header>) -> Result<bool, RoundError> {
+        self.check_header_signed(header, false)
+    }
+
+    /// The same; its signature, too, unless it `is_verified`.
+    fn check_header_signed(
+        &self,
+        header: &Signed<Header>,
+        is_verified: bool,
+    ) -> Result<bool, RoundError> {
         let Header { study, round, manifest, site, body_bytes, body: _, check, envelopes, spent } =
             &header.statement;
         let member = self.member(site)?;
@@ -74,7 +127,9 @@ impl Round {
         if envelopes.len() != usize::from(holders) {
             return Err(RoundError::Envelopes { expected: holders, got: envelopes.len() });
         }
-        header.verify(&member.signature_key, site)?;
+        if !is_verified {
+            header.verify(&member.signature_key, site)?;
+        }
         let source = self.study.privacy.check_spent(*spent);
         source.map_err(|source| RoundError::Spent { site: site.clone(), source })?;
         match self.contributions.get(site) {
@@ -96,8 +151,12 @@ impl Round {
 
     /// The receipt of a contribution with this time, whatever the time is.
     pub(super) fn receipt_at(&self, site: &SiteId, at: UnixSeconds) -> Result<Receipt, RoundError> {
-        let header = self.contribution(site)?.header.id();
-        Ok(Receipt { manifest: self.id, site: site.clone(), header, received_at: at })
+        Ok(self.receipt_of(&self.contribution(site)?.header, at))
+    }
+
+    fn receipt_of(&self, header: &Signed<Header>, at: UnixSeconds) -> Receipt {
+        let site = header.statement.site.clone();
+        Receipt { manifest: self.id, site, header: header.id(), received_at: at }
     }
 
     /// Decides that bytes of a contribution were lost or damaged.

@@ -1,20 +1,21 @@
-//! Contributions: header, envelopes, body, in this order; the last one answers with the receipt.
+//! Contributions: header, envelopes, body, in this order, together or in steps; the last one answers
+//! with the receipt.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::RANGE;
 use axum::response::Response;
-use ringfence_crypto::api::{AnnouncementFrame, ContributionProgress, EnvelopeFrame};
+use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
 use ringfence_crypto::wire::frame;
-use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
 use crate::core::upload::Piece;
+use crate::core::whole::Whole;
 use crate::http::access::SignedAt;
 use crate::http::answer::{answer, bytes};
 use crate::http::blob::blob;
@@ -42,30 +43,28 @@ pub(crate) async fn announce(
     Ok(answer(&contribution.announce(header).await?))
 }
 
-/// Announces a contribution by its header, and takes the envelopes that it promises: the first two of
-/// three steps at once. They come as one binary frame: the JSON of the signed header as a byte string,
-/// and the list of envelopes.
+/// Announces a contribution by its header and takes the envelopes that it promises, and its body where
+/// that is small: the first two of three steps at once, or all of them, answered with the receipt then.
+/// They come as one binary frame: the JSON of the signed header as a byte string, the list of envelopes
+/// and, unless it is left out, the whole body.
 #[utoipa::path(
     put,
     path = "/v2/studies/{study}/rounds/{round}/contributions/{site}",
-    operation_id = "put_announcement",
+    operation_id = "put_contribution",
     request_body(content = Bytes, content_type = "application/octet-stream"),
     responses(
-        (status = 200, description = "How far the contribution has come", body = ContributionProgress)
+        (status = 200, description = "How far the contribution has come, with the receipt once it is complete", body = ContributionProgress)
     )
 )]
-pub(crate) async fn announce_whole(
+pub(crate) async fn contribute(
     State(front): State<Front>,
     OfContribution(contribution): OfContribution,
+    SignedAt(signed_at): SignedAt,
     body: Incoming,
 ) -> Result<Response, Refusal> {
-    let frame = binary(&front, body, "a header and its envelopes").await?;
-    let AnnouncementFrame { header, envelopes } = frame;
-    let header: Signed<Header> = json::parse(&header, MAX_MESSAGE, "header")?;
-    same_site(&contribution.site, &header.statement.site)?;
-    let statement = header.statement.clone();
-    contribution.announce(header).await?;
-    Ok(answer(&contribution.put_envelopes(&statement, envelopes).await?))
+    let whole = Whole::parse(front.inbox.read(body, frame::MAX_FRAME).await?)?;
+    same_site(&contribution.site, &whole.header().site)?;
+    Ok(answer(&contribution.take_whole(whole, signed_at, front.inbox).await?))
 }
 
 /// The envelopes of a contribution, one for each holder, as the header promises: the second step.

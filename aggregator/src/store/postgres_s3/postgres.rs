@@ -21,7 +21,7 @@ use self::listen::listen;
 use crate::identity::IdentityError;
 use crate::store::sql::{epochs_of, events_of, log_of, manifest_of, migrator, parsed, study_of};
 use crate::store::statements::{
-    News, NextEpoch, NextEvent, Statements, StoredManifest, StoredRoundKeys,
+    News, NextEpoch, NextEvent, Small, Statements, StoredManifest, StoredRoundKeys,
 };
 use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
 
@@ -334,25 +334,41 @@ impl Statements for PgStatements {
         .boxed()
     }
 
-    fn append<'a>(&'a self, round: RoundId, next: NextEvent<'a>) -> Answer<'a, ()> {
+    fn append<'a>(
+        &'a self,
+        round: RoundId,
+        next: &'a [NextEvent<'a>],
+        small: &'a [Small],
+    ) -> Answer<'a, ()> {
         async move {
+            if !small.is_empty() {
+                return Err(StoreError::Failed("bytes of contributions lie in the bucket".into()));
+            }
+            // The database's integers are signed; no round sees 2^63 events.
+            let sequences: Vec<i64> = next.iter().map(|next| next.sequence.cast_signed()).collect();
+            let events: Vec<Vec<u8>> = next.iter().map(|next| json::compact(next.event)).collect();
+            let leaves: Vec<Option<i64>> =
+                next.iter().map(|next| next.leaf.map(u64::cast_signed)).collect();
             let written = sqlx::query(
                 "WITH change AS (
-                     UPDATE changes SET number = number + 1 WHERE study = $1 RETURNING number),
+                     UPDATE changes SET number = number + 1 WHERE study = $1
+                     RETURNING study, number),
                  new AS (
                      INSERT INTO events (study, round, sequence, event, leaf, change)
-                     SELECT $1, $2, $3, $4, $5, number FROM change RETURNING study, leaf),
+                     SELECT $1, $2, next.sequence, next.event, next.leaf, number
+                     FROM change, unnest($3::bigint[], $4::bytea[], $5::bigint[])
+                         AS next (sequence, event, leaf)
+                     RETURNING study, leaf),
                  place AS (
                      INSERT INTO leaves (study, leaf)
                      SELECT study, leaf FROM new WHERE leaf IS NOT NULL)
-                 SELECT pg_notify('ringfence', study) FROM new",
+                 SELECT pg_notify('ringfence', study) FROM change",
             )
             .bind(round.study.to_string())
             .bind(i64::from(round.round.0))
-            // The database's integers are signed; no round sees 2^63 events.
-            .bind(next.sequence.cast_signed())
-            .bind(json::compact(next.event))
-            .bind(next.leaf.map(u64::cast_signed))
+            .bind(sequences)
+            .bind(events)
+            .bind(leaves)
             .fetch_optional(&self.pool)
             .await?;
             let unknown =

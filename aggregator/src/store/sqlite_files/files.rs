@@ -18,6 +18,7 @@ use ringfence_durable::{Readers, Unfinished};
 use tokio::fs::OpenOptions;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
+use super::small::SmallBytes;
 use crate::store::blobs::{Blob, Blobs, BodyCheck, EnvelopePlace, Extent, Writer};
 use crate::store::pieces;
 use crate::store::terms::{Answer, RoundId, StoreError};
@@ -33,14 +34,17 @@ const WRITE_BUFFER: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct FileBlobs {
     data: PathBuf,
+    /// What is in no file.
+    small: SmallBytes,
     // Held while the files are used.
     _lock: File,
 }
 
 impl FileBlobs {
-    /// The files of a data folder that is locked.
-    pub(crate) fn new(data: &Path, lock: File) -> Self {
-        Self { data: data.to_owned(), _lock: lock }
+    /// The files of a data folder that is locked, and the small contributions in its database. A file
+    /// is looked for first: it is there where a contribution is large, or was damaged in the database.
+    pub(crate) fn new(data: &Path, lock: File, small: SmallBytes) -> Self {
+        Self { data: data.to_owned(), small, _lock: lock }
     }
 
     fn round(&self, id: RoundId) -> RoundFiles {
@@ -98,10 +102,11 @@ impl RoundFiles {
         }
     }
 
-    fn body_bytes(&self, site: &SiteId) -> io::Result<u64> {
+    /// Bytes of a site's body that are stored, and whether they are under its final name.
+    fn body_bytes(&self, site: &SiteId) -> io::Result<(u64, bool)> {
         match size(&self.body(site))? {
-            Some(bytes) => Ok(bytes),
-            None => Ok(size(&self.partial_body(site))?.unwrap_or(0)),
+            Some(bytes) => Ok((bytes, true)),
+            None => Ok((size(&self.partial_body(site))?.unwrap_or(0), false)),
         }
     }
 
@@ -171,18 +176,23 @@ impl RoundFiles {
         }
     }
 
-    fn read(&self, blob: &Blob, range: Range<u64>) -> Result<Bytes, StoreError> {
+    /// Exactly this range of a blob, if there is a file of it.
+    fn read(&self, blob: &Blob, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
         let length = range.end.saturating_sub(range.start);
-        let lost = |error| {
-            lost_or_failed(error, || format!("bytes {} to {} of {blob}", range.start, range.end))
+        let lost = |error| match lost_or_failed(error, String::new) {
+            StoreError::Lost(_) => lost_bytes(blob, &range),
+            failed => failed,
         };
         // Opened anew every time: as many files are open as are being read, however many there are.
-        let mut file = File::open(self.blob(blob)).map_err(lost)?;
+        let mut file = match File::open(self.blob(blob)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(lost)?,
+        };
         file.seek(SeekFrom::Start(range.start))?;
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         file.take(length).read_to_end(&mut bytes).map_err(lost)?;
         match bytes.len() as u64 == length {
-            true => Ok(bytes.into()),
+            true => Ok(Some(bytes.into())),
             false => Err(lost(io::ErrorKind::UnexpectedEof.into())),
         }
     }
@@ -204,8 +214,17 @@ impl Blobs for FileBlobs {
     }
 
     fn body_bytes<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, u64> {
-        let (files, site) = (self.round(round), site.clone());
-        blocking(move || Ok(files.body_bytes(&site)?)).boxed()
+        async move {
+            let (files, of) = (self.round(round), site.clone());
+            match blocking(move || Ok(files.body_bytes(&of)?)).await? {
+                (bytes, true) => Ok(bytes),
+                (bytes, false) => {
+                    let small = self.small.extent(round, site).await?;
+                    Ok(small.map_or(bytes, |small| small.bytes))
+                }
+            }
+        }
+        .boxed()
     }
 
     fn append_body<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, Box<dyn Writer>> {
@@ -219,13 +238,28 @@ impl Blobs for FileBlobs {
     }
 
     fn finish_body<'a>(&'a self, round: RoundId, header: &'a Header) -> Answer<'a, BodyCheck> {
-        let (files, header) = (self.round(round), header.clone());
-        blocking(move || Ok(files.finish_body(&header)?)).boxed()
+        async move {
+            let (files, of) = (self.round(round), header.clone());
+            let (_, is_file) = blocking({
+                let (files, site) = (files.clone(), of.site.clone());
+                move || Ok(files.body_bytes(&site)?)
+            })
+            .await?;
+            if !is_file && let Some(check) = self.small.check(round, header).await? {
+                return Ok(check);
+            }
+            blocking(move || Ok(files.finish_body(&of)?)).await
+        }
+        .boxed()
     }
 
     fn discard_body<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, ()> {
-        let (files, site) = (self.round(round), site.clone());
-        blocking(move || Ok(files.discard_body(&site)?)).boxed()
+        async move {
+            self.small.discard(round, site).await?;
+            let (files, site) = (self.round(round), site.clone());
+            blocking(move || Ok(files.discard_body(&site)?)).await
+        }
+        .boxed()
     }
 
     fn write_envelopes<'a>(
@@ -239,8 +273,14 @@ impl Blobs for FileBlobs {
     }
 
     fn has_envelopes<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, bool> {
-        let path = self.round(round).envelopes(site);
-        blocking(move || Ok(size(&path)?.is_some())).boxed()
+        async move {
+            let path = self.round(round).envelopes(site);
+            match blocking(move || Ok(size(&path)?.is_some())).await? {
+                true => Ok(true),
+                false => self.small.has_envelopes(round, site).await,
+            }
+        }
+        .boxed()
     }
 
     fn envelope<'a>(
@@ -249,12 +289,18 @@ impl Blobs for FileBlobs {
         site: &'a SiteId,
         place: EnvelopePlace,
     ) -> Answer<'a, Option<Vec<u8>>> {
-        let (files, site) = (self.round(round), site.clone());
-        let read = move || {
-            let lost = |error| lost_or_failed(error, || format!("the envelopes of {site}"));
-            files.envelope(&site, place).map_err(lost)
-        };
-        blocking(read).boxed()
+        async move {
+            let (files, of) = (self.round(round), site.clone());
+            let read = move || {
+                let lost = |error| lost_or_failed(error, || format!("the envelopes of {of}"));
+                files.envelope(&of, place).map_err(lost)
+            };
+            match blocking(read).await? {
+                Some(envelope) => Ok(Some(envelope)),
+                None => self.small.envelope(round, site, place).await,
+            }
+        }
+        .boxed()
     }
 
     fn write_opening(
@@ -288,13 +334,31 @@ impl Blobs for FileBlobs {
     }
 
     fn extent<'a>(&'a self, round: RoundId, blob: &'a Blob) -> Answer<'a, Option<Extent>> {
-        let (files, blob) = (self.round(round), blob.clone());
-        blocking(move || Ok(files.extent(&blob)?)).boxed()
+        async move {
+            let (files, of) = (self.round(round), blob.clone());
+            match (blocking(move || Ok(files.extent(&of)?)).await?, blob) {
+                (None, Blob::Body(site)) => self.small.extent(round, site).await,
+                (extent, _) => Ok(extent),
+            }
+        }
+        .boxed()
     }
 
     fn read<'a>(&'a self, round: RoundId, blob: &'a Blob, range: Range<u64>) -> Answer<'a, Bytes> {
-        let (files, blob) = (self.round(round), blob.clone());
-        blocking(move || files.read(&blob, range)).boxed()
+        async move {
+            let (files, of, bytes) = (self.round(round), blob.clone(), range.clone());
+            match (blocking(move || files.read(&of, bytes)).await?, blob) {
+                (Some(bytes), _) => Ok(bytes),
+                (None, Blob::Body(site)) => {
+                    let length = range.end.saturating_sub(range.start);
+                    let small = self.small.read(round, site, &range).await?;
+                    let whole = small.filter(|bytes| bytes.len() as u64 == length);
+                    whole.ok_or_else(|| lost_bytes(blob, &range))
+                }
+                (None, Blob::Sum) => Err(lost_bytes(blob, &range)),
+            }
+        }
+        .boxed()
     }
 }
 
@@ -361,6 +425,10 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+fn lost_bytes(blob: &Blob, range: &Range<u64>) -> StoreError {
+    StoreError::Lost(format!("bytes {} to {} of {blob}", range.start, range.end))
+}
+
 /// A file that is gone, cut short or unreadable, told from a system that is short of something.
 fn lost_or_failed(error: io::Error, what: impl FnOnce() -> String) -> StoreError {
     /// The disk cannot read it (`EIO`).
@@ -421,7 +489,9 @@ mod tests {
     async fn what_a_crash_left_half_written_is_cleared_and_what_can_be_resumed_is_kept() {
         let folder = TempDir::new().unwrap();
         let lock = File::create(folder.path().join("lock")).unwrap();
-        let blobs = FileBlobs::new(folder.path(), lock);
+        let database = folder.path().join("statements.sqlite");
+        let small = super::super::sqlite::SqliteStatements::open(&database).await.unwrap().small();
+        let blobs = FileBlobs::new(folder.path(), lock, small);
         let id = RoundId { study: StudyId(Digest::of(b"study")), round: RoundNumber(0) };
         blobs.begin(id).await.unwrap();
         let site: SiteId = "site".parse().unwrap();

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_clock::Clock;
@@ -12,7 +13,7 @@ use ringfence_keys::identity::Identity;
 use ringfence_site::transport::Transport;
 use ringfence_site::{Membership, Site};
 
-use crate::liar;
+use crate::liar::{self, Answer, Asked};
 use crate::trio::{Trio, update};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,23 +72,66 @@ fn place_a_byte(address: &str, folder: &str, identity: &Identity) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+/// The answer of an aggregator that does not know what is put right under this folder.
+fn of_an_earlier_version(asked: &Asked<'_>, folder: &str, status: u16) -> Option<Answer> {
+    let (_, rest) = asked.path.split_once(folder)?;
+    let unknown = asked.method == "PUT" && !rest.contains('/');
+    unknown.then(|| Answer { status, bytes: b"{}".to_vec() })
+}
+
+/// A small contribution is one request; where that does not get through, or the aggregator is of a
+/// version that does not know it, it is sent in steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_contribution_is_one_request_and_steps_where_that_is_not_taken() {
+    let trio = Trio::start().await;
+    trio.site(0).open_round(trio.base, 600).await.unwrap();
+    // What the first of these requests is answered with by somebody before the aggregator, who does
+    // not pass it on.
+    for (k, first, expected) in
+        [(0, None, &[""][..]), (1, Some(400), &["", "/body"]), (2, Some(502), &["", "/body"])]
+    {
+        let (said, asked) = (AtomicU32::new(0), Arc::new(Mutex::new(Vec::new())));
+        let made = move |asked: &Asked<'_>| {
+            let status = first.filter(|_| said.load(Ordering::SeqCst) == 0)?;
+            let answer = of_an_earlier_version(asked, "/contributions/", status)?;
+            said.fetch_add(1, Ordering::SeqCst);
+            Some(answer)
+        };
+        let seen = asked.clone();
+        let url = liar::start_answering(trio.aggregator.url(), made, move |asked, _| {
+            let path = asked.path.split('?').next().unwrap();
+            if let Some((_, rest)) = path.split_once("/contributions/")
+                && asked.method == "PUT"
+            {
+                seen.lock().unwrap().push(rest[1..].to_owned());
+            }
+        });
+        let site = trio.site_with(k, |membership| {
+            membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
+        });
+        trio.contribute(&site, k, RoundNumber(0)).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), expected, "{first:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_somebody_places_in_a_body_are_sent_over_again() {
     let trio = Trio::start().await;
     trio.site(0).open_round(trio.base, 600).await.unwrap();
-    let placed = std::sync::Arc::new(AtomicU32::new(0));
+    let placed = Arc::new(AtomicU32::new(0));
     // Once for `b`, and for `c` whenever its body begins anew.
     let (count, address) = (placed.clone(), trio.aggregator.url()["http://".len()..].to_owned());
     let identities = [trio.identity(1), trio.identity(2)];
-    let url = liar::start(trio.aggregator.url(), move |asked, answer| {
+    // Of the first version: header, envelopes and body come one after the other.
+    let made = |asked: &Asked<'_>| of_an_earlier_version(asked, "/contributions/", 405);
+    let url = liar::start_answering(trio.aggregator.url(), made, move |asked, answer| {
         let [b, c] = &identities;
         let identity = if asked.path.contains("/contributions/b") { b } else { c };
         let folder = asked.path.split("/body").next().unwrap();
-        let begins = asked.path.ends_with("/contributions/b")
-            || asked.path.ends_with("/contributions/c")
+        let begins = asked.path.ends_with("/envelopes")
             || answer.status == 422 && asked.path.contains("/contributions/c/body");
         if asked.method == "PUT" && begins {
-            place_a_byte(&address, folder, identity);
+            place_a_byte(&address, folder.trim_end_matches("/envelopes"), identity);
             count.fetch_add(1, Ordering::SeqCst);
         }
     });

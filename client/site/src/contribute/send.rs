@@ -1,6 +1,7 @@
 //! Sending a contribution that is on disk, or what the aggregator lacks of it.
 
-use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
+use ringfence_crypto::Digest;
+use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame, MAX_WHOLE_BODY};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Header, Receipt};
 use ringfence_crypto::wire::frame;
@@ -15,6 +16,9 @@ const DISCARDED: u16 = 422;
 
 /// What an aggregator answers that does not know a request of this method.
 const NO_SUCH_METHOD: u16 = 405;
+
+/// What an aggregator answers that does not know a frame with a body.
+const NO_SUCH_FRAME: u16 = 400;
 
 /// How often a body is sent again from its start when the aggregator has discarded it.
 const RESENDS: u32 = 2;
@@ -33,7 +37,12 @@ impl Site {
         let at = self.at(promised.round);
         let envelopes = journal.envelopes()?;
         let bytes = promised.body_bytes + envelopes.len() as u64;
-        let progress = self.announce(at, &record.header, envelopes).await?;
+        let frame: EnvelopeFrame =
+            frame::decode(&envelopes, "envelopes").map_err(TransportError::from)?;
+        let progress = match self.send_whole(journal, record, &frame.envelopes).await? {
+            Some(progress) => progress,
+            None => self.announce(at, &record.header, &frame.envelopes, envelopes).await?,
+        };
         let receipt = match progress.receipt {
             Some(receipt) => receipt,
             None => {
@@ -45,24 +54,52 @@ impl Site {
         Ok((receipt, bytes))
     }
 
-    /// Sends header and envelopes.
+    /// Sends header, envelopes and body in one request, where the body is small. Nothing where it is
+    /// not, where the contribution was sent before and only a part may be lacking, and where it did
+    /// not get through: then it is sent in steps, and goes on where a line has cut it.
+    async fn send_whole(
+        &self,
+        journal: &RoundJournal,
+        record: &ContributionRecord,
+        envelopes: &[Vec<u8>],
+    ) -> Result<Option<ContributionProgress>, SiteError> {
+        let Header { round, body_bytes, body: promised, .. } = &record.header.statement;
+        if *body_bytes > MAX_WHOLE_BODY || journal.receipt()?.is_some() {
+            return Ok(None);
+        }
+        // What is not on this disk any more may be at the aggregator; else the steps say what is wrong.
+        let body = std::fs::read(journal.body()).ok();
+        let Some(body) = body.filter(|body| Digest::of(body) == *promised) else {
+            return Ok(None);
+        };
+        match self.at(*round).put_whole(&record.header, envelopes, &body).await {
+            Ok(progress) => Ok(Some(progress)),
+            Err(error) => match error.status() {
+                // Of a version before; or other bytes came than were sent.
+                Some(NO_SUCH_METHOD | NO_SUCH_FRAME | DISCARDED) => Ok(None),
+                _ if error.is_transient() => Ok(None),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Sends header and envelopes; `frame` is what the envelopes are by themselves.
     async fn announce(
         &self,
         at: RoundTransport<'_>,
         header: &Signed<Header>,
-        envelopes: Vec<u8>,
+        envelopes: &[Vec<u8>],
+        frame: Vec<u8>,
     ) -> Result<ContributionProgress, SiteError> {
-        let frame: EnvelopeFrame =
-            frame::decode(&envelopes, "envelopes").map_err(TransportError::from)?;
-        match at.put_announcement(header, frame.envelopes).await {
-            // An aggregator of the version before takes them one after the other.
+        match at.put_announcement(header, envelopes).await {
+            // An aggregator of an earlier version takes them one after the other.
             Err(refusal) if refusal.status() == Some(NO_SUCH_METHOD) => {}
             announced => return Ok(announced?),
         }
         let progress = at.put_header(header).await?;
         match progress.envelopes {
             true => Ok(progress),
-            false => Ok(at.put_envelopes(self.id(), envelopes).await?),
+            false => Ok(at.put_envelopes(self.id(), frame).await?),
         }
     }
 

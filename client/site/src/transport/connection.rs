@@ -312,7 +312,8 @@ impl Transport {
         cause::of(&self.base, self.proxy.as_ref(), source)
     }
 
-    async fn once(
+    /// Sends a request, once.
+    pub(super) async fn once(
         &self,
         path: &str,
         limit: usize,

@@ -1,10 +1,12 @@
-//! The contributions of one round: announced, sent in parts that may break off, fetched by holders.
+//! The contributions of one round: sent in one request, or announced and sent in parts that may break
+//! off; fetched by holders.
 
 use std::path::Path;
 
+use bytes::Bytes;
 use futures_util::stream;
-use reqwest::{Body, Method};
-use ringfence_crypto::api::{AnnouncementFrame, ContributionProgress, EnvelopeFrame};
+use reqwest::{Body, Method, RequestBuilder, Url};
+use ringfence_crypto::api::{ContributionFrame, ContributionProgress, EnvelopeFrame};
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
@@ -49,13 +51,45 @@ impl RoundTransport<'_> {
     pub async fn put_announcement(
         &self,
         header: &Signed<Header>,
-        envelopes: Vec<Vec<u8>>,
+        envelopes: &[Vec<u8>],
     ) -> Result<ContributionProgress, TransportError> {
-        let path = self.path(&format!("/contributions/{}", header.statement.site));
-        let frame = frame::encode(&AnnouncementFrame { header: json::compact(header), envelopes })?;
-        let request =
-            |url| self.transport.client.put(url).header("content-type", BYTES).body(frame.clone());
+        let (path, frame) = self.contribution(header, envelopes, None)?;
+        let request = |url| self.put_bytes(url, &frame);
         self.transport.json(&path, MAX_MESSAGE, "contribution progress", request).await
+    }
+
+    /// Sends a whole contribution in one request, once: what the line cuts is not sent again. Answered
+    /// with the receipt.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn put_whole(
+        &self,
+        header: &Signed<Header>,
+        envelopes: &[Vec<u8>],
+        body: &[u8],
+    ) -> Result<ContributionProgress, TransportError> {
+        let (path, frame) = self.contribution(header, envelopes, Some(body))?;
+        let request = |url| self.put_bytes(url, &frame);
+        let bytes = self.transport.once(&path, MAX_MESSAGE, &request).await?;
+        Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
+    }
+
+    /// The path and the frame of a contribution.
+    fn contribution(
+        &self,
+        header: &Signed<Header>,
+        envelopes: &[Vec<u8>],
+        body: Option<&[u8]>,
+    ) -> Result<(String, Bytes), TransportError> {
+        let path = self.path(&format!("/contributions/{}", header.statement.site));
+        let (header, envelopes) = (json::compact(header), envelopes.iter().map(Vec::as_slice));
+        let frame = ContributionFrame { header: &header, envelopes: envelopes.collect(), body };
+        Ok((path, frame.encode()?.into()))
+    }
+
+    fn put_bytes(&self, url: Url, bytes: &Bytes) -> RequestBuilder {
+        self.transport.client.put(url).header("content-type", BYTES).body(bytes.clone())
     }
 
     /// Sends the envelopes: the bytes of an

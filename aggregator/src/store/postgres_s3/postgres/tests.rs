@@ -29,7 +29,8 @@ async fn who_listens_hears_of_others_and_asks_for_what_is_new() {
     let event = Event::Damaged { site: "site".parse().unwrap(), at: UnixSeconds(1) };
     let id = RoundId { study, round: RoundNumber(0) };
     for sequence in 0..3 {
-        one.append(id, NextEvent { sequence, event: &event, leaf: None }).await.unwrap();
+        let next = NextEvent { sequence, event: &event, leaf: None };
+        one.append(id, &[next], &[]).await.unwrap();
         assert_eq!(heard.recv().await.unwrap(), Some(study));
     }
     let news = two.news(study, 1).await.unwrap().unwrap();
@@ -110,7 +111,7 @@ async fn a_place_that_another_one_used_is_taken() {
     );
     let append = async |sequence, leaf| {
         let event = Event::Damaged { site: "site".parse().unwrap(), at: UnixSeconds(1) };
-        store.append(id, NextEvent { sequence, event: &event, leaf }).await
+        store.append(id, &[NextEvent { sequence, event: &event, leaf }], &[]).await
     };
     append(0, Some(1)).await.unwrap();
     for (sequence, leaf) in [(0, None), (0, Some(2)), (1, Some(0)), (1, Some(1))] {
