@@ -2,6 +2,7 @@
 //! process has at a time. `sqlite_files/README.md` tells the life of one statement.
 
 pub(crate) mod backup;
+mod drafts;
 mod files;
 mod sqlite;
 
@@ -9,6 +10,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
+use drafts::SqliteDrafts;
 use files::FileBlobs;
 use sqlite::SqliteStatements;
 
@@ -26,7 +28,9 @@ pub(crate) async fn open(data: &Path) -> Result<Store, StoreOpenError> {
     let statements = SqliteStatements::open(&database).await?;
     ringfence_durable::sync_folder_of(&database).map_err(folder)?;
     let blobs = FileBlobs::new(data, lock);
-    Ok(Store { statements: Arc::new(statements), blobs: Arc::new(blobs) })
+    let drafts = SqliteDrafts::new(statements.pool().clone());
+    let (statements, blobs) = (Arc::new(statements), Arc::new(blobs));
+    Ok(Store { statements, blobs, drafts: Arc::new(drafts) })
 }
 
 /// The lock of a data folder.

@@ -22,12 +22,13 @@ use crate::store::statements::{NextEpoch, NextEvent, Statements, StoredManifest,
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "log", include_str!("migrations/0002_log.sql")),
     (3, "round keys", include_str!("migrations/0003_round_keys.sql")),
     (4, "ready", include_str!("migrations/0004_ready.sql")),
     (5, "epochs", include_str!("migrations/0005_epochs.sql")),
+    (6, "drafts", include_str!("migrations/0006_drafts.sql")),
 ];
 
 /// The statements of all studies.
@@ -52,6 +53,11 @@ impl SqliteStatements {
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
         migrator(&MIGRATIONS).run(&pool).await?;
         Ok(Self { pool })
+    }
+
+    /// The connections to the database.
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
     }
 
     async fn stored_manifest(&self, round: RoundId) -> Result<StoredManifest, StoreError> {
