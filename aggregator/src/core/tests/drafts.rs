@@ -70,7 +70,9 @@ async fn there_are_only_so_many_and_those_that_have_ended_make_room() {
     let service = Service::start().await;
     let studies = Arc::new(service.restarted().await);
     let values = |number: usize| 1000 + number as u32;
-    for number in 0..MOST_DRAFTS {
+    let first = of(&service, values(0));
+    studies.post_draft(unsigned(&first)).await.unwrap();
+    for number in 1..MOST_DRAFTS {
         studies.post_draft(unsigned(&of(&service, values(number)))).await.unwrap();
     }
     let more = of(&service, values(MOST_DRAFTS));
@@ -78,7 +80,6 @@ async fn there_are_only_so_many_and_those_that_have_ended_make_room() {
     assert_eq!(refused.kind(), Kind::Conflict);
     assert!(refused.detail().contains("100 studies of"), "{refused:?}");
     // What is there may be posted again, and what is removed makes room.
-    let first = of(&service, values(0));
     studies.post_draft(unsigned(&first)).await.unwrap();
     studies.remove_draft(first.id()).await.unwrap();
     studies.post_draft(unsigned(&more)).await.unwrap();
@@ -209,4 +210,17 @@ async fn an_epoch_that_is_proposed_at_one_aggregator_is_made_at_another() {
         assert_eq!(study.status().epochs, 1);
         assert!(study.proposed().is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_signature_that_does_not_hold_is_not_kept() {
+    let service = Service::start().await;
+    let roster = of(&service, 1000);
+    let studies = Arc::new(service.restarted().await);
+    studies.post_draft(unsigned(&roster)).await.unwrap();
+    let mut wrong = roster.signed.signatures[0].clone();
+    wrong.site = roster.ids[1].clone();
+    let refused = studies.sign_draft(roster.id(), wrong).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Sender);
+    assert_eq!(studies.draft_status(roster.id()).await.unwrap().signed, 0);
 }
