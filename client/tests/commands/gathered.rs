@@ -156,10 +156,11 @@ async fn without_a_draft_nothing_is_signed_away_and_a_removed_one_is_gone() {
     assert!(error.contains("(404)"), "{error}");
     let error = with(&sign).unwrap_err();
     assert!(error.contains("perhaps removed"), "{error}");
-    // What was signed is in the file all the same, and is sent with it.
-    assert_eq!(signatures(&folder.join("study.json")), ["b", "a"]);
+    // What was not taken is not in the file either; what is in it is posted with it.
+    assert_eq!(signatures(&folder.join("study.json")), ["b"]);
     let said = with(&[&["study", "register"][..], &admin].concat()).unwrap();
-    assert!(said.contains("2 of 3 have signed, not yet c"), "{said}");
+    assert!(said.contains("1 of 3 have signed, not yet a, c"), "{said}");
+    with(&sign).unwrap();
     let said = with(&["study", "sign", "--identity", "c.identity"]).unwrap();
     assert!(said.contains("is registered"), "{said}");
 }

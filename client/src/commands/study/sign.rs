@@ -57,12 +57,12 @@ impl Sign {
         }
         let signature = own.signatures.pop().context("no signature was made")?;
         let (id, site) = (study.study.id(), identity.site().clone());
-        if study.signatures.iter().all(|known| known.site != site) {
-            study.signatures.push(signature.clone());
-            files::write(&self.study, &json::pretty(&study))?;
-        }
         let transport = transport.of_site(Arc::new(identity));
         let status = transport.put_study_signature(id, &signature).await?;
+        if study.signatures.iter().all(|known| known.site != site) {
+            study.signatures.push(signature);
+            files::write(&self.study, &json::pretty(&study))?;
+        }
         println!("{site} signed; {}", standing(&status));
         Ok(())
     }
