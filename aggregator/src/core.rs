@@ -3,9 +3,10 @@
 //!
 //! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] and
 //! [`round_time`] (the round machine with a lock, a store and a time), [`commit`] (how messages change
-//! it), [`rounds`] and [`studies`]
-//! (how they are opened, loaded and put to rest), [`epochs`] (how the roster changes), [`upload`], [`contribution`] and [`whole`] (what a site sends), [`closing`]
-//! and [`sum`] (how a round ends), [`opening`] and [`dispute`] (what is opened under which
+//! it), [`rounds`] and [`studies`] (how they are opened, loaded and put to rest), [`drafts`] (studies
+//! that wait for signatures), [`epochs`] and [`proposals`] (how the roster changes), [`upload`],
+//! [`contribution`] and [`whole`] (what a site sends), [`closing`] and [`sum`] (how a round ends),
+//! [`opening`] and [`dispute`] (what is opened under which
 //! certificate), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
@@ -14,12 +15,15 @@ pub(crate) mod commit;
 pub(crate) mod contribution;
 pub(crate) mod damage;
 pub(crate) mod dispute;
+pub(crate) mod draft_roster;
+pub(crate) mod drafts;
 pub(crate) mod epochs;
 pub(crate) mod incoming;
 pub(crate) mod log;
 mod news;
 pub(crate) mod opening;
 pub(crate) mod presence;
+mod proposals;
 pub(crate) mod recovery;
 pub(crate) mod refusal;
 mod replicas;

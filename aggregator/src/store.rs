@@ -1,12 +1,13 @@
 //! What is stored, and what a backend promises: the contract.
 //!
-//! Two traits. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
+//! Three traits. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
 //! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. Those of a small
-//! contribution may be stored with its statements. A backend implements both and lies in a folder of its own, with a README that tells the life of one
+//! contribution may be stored with its statements. [`Drafts`] holds what waits for signatures. A backend
+//! implements all and lies in a folder of its own, with a README that tells the life of one
 //! statement: `sqlite_files` (the default) and `postgres_s3`. Every backend passes the tests in
 //! `conformance.rs`.
 //!
-//! What holds for both: when a write returns, it survives the loss of power, unless its method says
+//! What holds for all: when a write returns, it survives the loss of power, unless its method says
 //! otherwise. A write that fails may have happened all the same: whoever gets an error reads again
 //! before going on. One aggregator at a time has a folder's data; over a database and a bucket there may
 //! be any number, and a place that one of them has used is taken for the others.
@@ -15,10 +16,11 @@
 pub(crate) mod blobs;
 #[cfg(test)]
 mod conformance;
+pub(crate) mod drafts;
 pub(crate) mod marks;
 pub(crate) mod pieces;
 mod place;
-mod postgres_s3;
+pub(crate) mod postgres_s3;
 mod sql;
 pub(crate) mod sqlite_files;
 pub(crate) mod statements;
@@ -28,6 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use blobs::Blobs;
+use drafts::Drafts;
 pub(crate) use place::open;
 use statements::Statements;
 
@@ -38,6 +41,8 @@ pub(crate) struct Store {
     pub(crate) statements: Arc<dyn Statements>,
     /// The bytes that statements name.
     pub(crate) blobs: Arc<dyn Blobs>,
+    /// What waits for signatures.
+    pub(crate) drafts: Arc<dyn Drafts>,
 }
 
 impl fmt::Debug for Store {

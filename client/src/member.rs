@@ -94,6 +94,30 @@ impl Reader {
     }
 }
 
+/// Where a signature is sent, if it is sent anywhere.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Gatherer {
+    /// Send the signature to the aggregator at this URL, too, which gathers all of them and registers
+    /// the study with the last one. RINGFENCE_SERVER alone does not send it.
+    #[arg(long)]
+    server: Option<String>,
+    /// PEM file with the CA that the aggregator's certificate must lead to, and no other.
+    #[arg(long, value_name = "FILE", env = "RINGFENCE_CA")]
+    ca: Option<PathBuf>,
+    /// Speak plain HTTP beyond loopback.
+    #[arg(long, requires = "server")]
+    allow_plain_http: bool,
+}
+
+impl Gatherer {
+    /// The connection to it; none where nothing is sent.
+    pub(crate) fn connect(&self, clock: Clock) -> anyhow::Result<Option<Transport>> {
+        let Some(server) = self.server.clone() else { return Ok(None) };
+        let (ca, allow_plain_http) = (self.ca.clone(), self.allow_plain_http);
+        Server { server, ca, allow_plain_http }.connect(clock).map(Some)
+    }
+}
+
 impl Server {
     /// The connection to it.
     pub(crate) fn connect(&self, clock: Clock) -> anyhow::Result<Transport> {

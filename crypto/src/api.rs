@@ -109,6 +109,29 @@ pub struct EpochStatus {
     pub more: u32,
 }
 
+/// How far the signatures of a study have come that the aggregator gathers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DraftStatus {
+    /// The study.
+    pub study: StudyId,
+    /// Its name.
+    pub name: String,
+    /// How many sites its roster has.
+    pub sites: u32,
+    /// How many of them have signed.
+    pub signed: u32,
+    /// The first few of those that have not, in the roster's order.
+    pub missing: Vec<SiteId>,
+    /// How many more have not.
+    pub more: u32,
+    /// Whether the study is registered: all have signed, and its rounds can be opened.
+    pub registered: bool,
+    /// Until when signatures are taken; nothing for a study that is registered.
+    pub until: Option<UnixSeconds>,
+}
+
 /// A signed statement that the aggregator lost, and that a site sends back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

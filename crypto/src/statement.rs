@@ -61,7 +61,7 @@ pub use round_keys::{
 };
 pub use signed_study::{SignedStudy, SiteSignature};
 pub use spent::{Spent, SpentError};
-pub use study::{MAX_ROUND_SECONDS, Study, StudyError};
+pub use study::{MAX_ROUND_SECONDS, MOST_NAMED, Study, StudyError};
 pub use summands::Summands;
 pub use training::{
     MAX_SETTING_NAME, MAX_SETTING_VALUE, MAX_SETTINGS, Setting, Training, TrainingDifference,

@@ -1,10 +1,9 @@
 //! How a study's roster changes: epochs are proposed, signed by the sites in any order, and made.
 //!
-//! A proposal is kept in memory only: whoever signs sends what it has, with all signatures that it
-//! knows of. Once enough have signed, the epoch is a leaf of the log and never changes.
+//! Whoever signs sends what it has, with all signatures that it knows of; it waits with the other
+//! proposals. Once enough have signed, the epoch is a leaf of the log and never changes.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ringfence_crypto::api::EpochStatus;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
@@ -17,6 +16,7 @@ use ringfence_crypto::wire::json;
 use tokio::sync::watch;
 
 use crate::core::log::LogWriter;
+use crate::core::proposals::Proposals;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::rounds::{LiveStudy, Made};
 use crate::core::shared::blocking;
@@ -29,15 +29,15 @@ pub(crate) struct Rosters {
     lineage: RwLock<Lineage>,
     /// How many epochs there are, as it changes.
     changed: watch::Sender<u32>,
-    /// One of each site, which has signed it.
-    proposed: Mutex<BTreeMap<SiteId, SignedEpoch>>,
+    /// What is proposed for the next epoch.
+    pub(super) proposals: Proposals,
 }
 
 impl Rosters {
     /// Of a study whose roster has never changed.
     pub(crate) fn of(served: &ServedStudy) -> Self {
         let lineage = RwLock::new(Lineage::of(served.study.clone()));
-        Self { lineage, changed: watch::Sender::new(0), proposed: Mutex::default() }
+        Self { lineage, changed: watch::Sender::new(0), proposals: Proposals::default() }
     }
 
     /// The study with its epochs. Never hold the guard across an await.
@@ -50,32 +50,11 @@ impl Rosters {
         self.changed.subscribe()
     }
 
-    /// What is proposed for the next epoch.
-    pub(crate) fn proposed(&self) -> Vec<SignedEpoch> {
-        let proposed = self.proposed.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<SignedEpoch> = Vec::new();
-        for epoch in proposed.values() {
-            if !all.iter().any(|known| known.epoch == epoch.epoch) {
-                all.push(epoch.clone());
-            }
-        }
-        all
-    }
-
-    fn propose(&self, by: &SiteId, signed: SignedEpoch) {
-        let mut proposed = self.proposed.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever has proposed it is found with all signatures.
-        for known in proposed.values_mut().filter(|known| known.epoch == signed.epoch) {
-            known.signatures.clone_from(&signed.signatures);
-        }
-        proposed.insert(by.clone(), signed);
-    }
-
     /// Takes a checked epoch; what was proposed beside it is void.
     fn add(&self, signed: SignedEpoch) -> Result<(), Refusal> {
         let mut lineage = self.lineage.write().unwrap_or_else(PoisonError::into_inner);
         lineage.add(signed)?;
-        self.proposed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.proposals.clear();
         self.changed.send_replace(lineage.epochs());
         Ok(())
     }
@@ -139,8 +118,9 @@ impl LiveStudy {
             .filter_map(|study| study.study.site(site).map(|entry| entry.signature_key))
             .collect();
         if wanted.joining {
-            let proposed = self.roster.proposed();
-            let of = |epoch: &SignedEpoch| epoch.after.site(site).map(|entry| entry.signature_key);
+            let proposed = self.proposed();
+            let of =
+                |epoch: &Arc<SignedEpoch>| epoch.after.site(site).map(|entry| entry.signature_key);
             keys.extend(proposed.iter().filter_map(of));
         }
         keys.reverse();
@@ -187,7 +167,7 @@ impl LiveStudy {
             let signed = checked.await?.map_err(|error| altered(&error))?;
             self.roster.add(signed)?;
         }
-        Ok(())
+        self.load_proposed().await
     }
 
     /// Takes an epoch that a site proposes or signs, with the signatures that it knows of. It is made once
@@ -225,47 +205,42 @@ impl LiveStudy {
                 "expected an epoch that {by}, who sends it, has signed"
             )));
         }
-        let known = self.roster.proposed().into_iter().find(|known| known.epoch == signed.epoch);
-        let before = known.as_ref().map(|known| known.signatures.len());
-        for signature in known.into_iter().flat_map(|known| known.signatures) {
-            signed.add(signature);
-        }
-        let lineage = self.roster.read().clone();
-        // Seconds of work for a study of thousands of sites.
-        let (checked, signed) = blocking(move || (lineage.check(&signed), signed)).await?;
-        let missing = checked?;
+        let known = self.known_epoch(&signed);
+        let known = known.as_ref().map_or(&[][..], |known| known.signatures.as_slice());
+        let new = |signature: &&SiteSignature| !known.contains(signature);
+        let new: Vec<SiteSignature> = signed.signatures.iter().filter(new).cloned().collect();
+        known.iter().for_each(|signature| signed.add(signature.clone()));
+        let (mut missing, mut signed) = self.checked(signed).await?;
         self.check_open(&signed.epoch)?;
-        let made = match before == Some(signed.signatures.len()) {
-            true => Made::Before,
-            false => Made::Now,
-        };
-        let status = status(&signed.epoch, Some(&missing));
         if !missing.is_complete() {
-            self.roster.propose(by, signed);
-            return Ok((made, status));
+            self.propose(by, &signed, &new).await?;
+            // Others may have taken signatures at the same moment: whoever stored last sees all.
+            if let Some(with_others) = self.known_epoch(&signed)
+                && with_others.signatures.len() > signed.signatures.len()
+            {
+                (missing, signed) = self.checked((*with_others).clone()).await?;
+            }
         }
+        if !missing.is_complete() {
+            let made = if new.is_empty() { Made::Before } else { Made::Now };
+            return Ok((made, status(&signed.epoch, Some(&missing))));
+        }
+        let status = status(&signed.epoch, Some(&missing));
         let log = self.served.log.writer().await?;
         self.store_epoch(log, signed).await?;
         tracing::info!(study = %self.served.id.short(), number, epoch = %epoch, "the roster has changed");
         Ok((Made::Now, status))
     }
 
-    /// Refuses to open a round after the last one of a proposed epoch that more than c sites have signed:
-    /// one of them is honest, and takes part in no such round before the epoch is made.
-    pub(crate) fn check_proposed(&self, round: RoundNumber) -> Result<(), Refusal> {
-        let lineage = self.roster.read();
-        let before = &lineage.latest().study;
-        for signed in self.roster.proposed() {
-            let Epoch { epoch, last_round, .. } = signed.epoch;
-            let of_before = |signature: &&SiteSignature| before.site(&signature.site).is_some();
-            let signers = signed.signatures.iter().filter(of_before).count();
-            if round > last_round && signers > usize::from(before.threshold.collusion) {
-                return Err(Refusal::busy(format!(
-                    "epoch {epoch} is proposed, by which round {last_round} is the last under the present roster, and {signers} sites have signed it: round {round} is opened once the others have signed, too (`ringfence study epochs` says who is missing)"
-                )));
-            }
-        }
-        Ok(())
+    /// Whose signatures a next epoch lacks, after a check of it.
+    async fn checked(
+        &self,
+        signed: SignedEpoch,
+    ) -> Result<(MissingSignatures, SignedEpoch), Refusal> {
+        let lineage = self.roster.read().clone();
+        // Seconds of work for a study of thousands of sites.
+        let (checked, signed) = blocking(move || (lineage.check(&signed), signed)).await?;
+        Ok((checked?, signed))
     }
 
     /// Refuses an epoch after whose last round one is open already, under the roster before.
@@ -287,9 +262,12 @@ impl LiveStudy {
         let (digest, leaf) = (signed.epoch.id(), log.reserve());
         let file = json::compact(&signed);
         let next = NextEpoch { number: signed.epoch.epoch, digest, file: &file, leaf };
+        let number = next.number;
         self.served.statements().insert_epoch(self.served.first, next).await?;
         log.appended(LogEntry::of::<Epoch>(digest)).await?;
-        self.roster.add(signed)
+        self.roster.add(signed)?;
+        self.void_proposed(number).await;
+        Ok(())
     }
 
     /// Takes back an epoch whose leaf is the next one of the mark.

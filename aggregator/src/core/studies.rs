@@ -9,9 +9,10 @@ use ringfence_crypto::api::StudyStatus;
 use ringfence_crypto::id::StudyId;
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::SignedStudy;
+use ringfence_crypto::statement::{SignedStudy, Study};
 use tokio::sync::Mutex;
 
+use crate::core::drafts::Gathering;
 use crate::core::log::LiveLog;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::rounds::{LiveStudy, Made};
@@ -30,6 +31,8 @@ pub(crate) struct Studies {
     last_ready: Mutex<Option<(Moment, Result<(), Refusal>)>>,
     /// Held by whoever loads a study that another aggregator has registered.
     pub(crate) meeting: Mutex<()>,
+    /// What is known of studies that wait for signatures.
+    pub(crate) gathering: Gathering,
 }
 
 /// How long it counts that the store took what was written to it, or did not.
@@ -93,7 +96,8 @@ impl Studies {
     /// no longer passes its own checks is refused service, and the others go on.
     pub(crate) async fn load(shared: Shared) -> Result<Self, LoadError> {
         let (live, last_ready) = (RwLock::default(), Mutex::default());
-        let studies = Self { shared, live, last_ready, meeting: Mutex::default() };
+        let (meeting, gathering) = (Mutex::default(), Gathering::default());
+        let studies = Self { shared, live, last_ready, meeting, gathering };
         for id in studies.shared.store.statements.studies().await? {
             let study = match studies.load_study(id).await {
                 Err(Unserved::Everything(error)) => return Err(error),
@@ -106,6 +110,7 @@ impl Studies {
             let mut live = studies.live.write().unwrap_or_else(PoisonError::into_inner);
             live.insert(id, study);
         }
+        studies.take_up_drafts().await?;
         Ok(studies)
     }
 
@@ -189,6 +194,8 @@ impl Studies {
         }
         // A study that is there already stays as it is, so a repeat or a race does no harm.
         self.shared.store.statements.insert_study(id, &file).await?;
+        // Whoever has signed it is answered by the study itself from now on.
+        self.drop_draft(id).await;
         tracing::info!(study = %id.short(), sites = served.study.roster.len(), "study registered");
         let mut studies = self.live.write().unwrap_or_else(PoisonError::into_inner);
         let known =
@@ -251,16 +258,22 @@ impl Studies {
     }
 }
 
+/// Refuses a study of another aggregator.
+pub(crate) fn check_ours(shared: &Shared, study: &Study) -> Result<(), Refusal> {
+    let (got, key) = (study.aggregator_key, shared.identity.public_key());
+    match got == key {
+        true => Ok(()),
+        false => Err(Refusal::message(format!(
+            "the study names the aggregator's key {got}, this aggregator's is {key}; make the study with this one"
+        ))),
+    }
+}
+
 /// The study in a file that was posted, if it can be served here.
 fn checked(shared: Shared, file: Vec<u8>) -> Result<(Vec<u8>, ServedStudy), Refusal> {
     let signed = SignedStudy::parse(&file)?;
     signed.verify()?;
-    let (got, key) = (signed.study.aggregator_key, shared.identity.public_key());
-    if got != key {
-        return Err(Refusal::message(format!(
-            "the study names the aggregator's key {got}, this aggregator's is {key}; make the study with this one"
-        )));
-    }
+    check_ours(&shared, &signed.study)?;
     // The mark comes first: a study without one was not registered, or has lost it.
     let mark = shared.marks.create(signed.study.id());
     let mark = mark.map_err(|error| Refusal::internal(&error))?;

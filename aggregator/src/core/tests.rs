@@ -29,6 +29,7 @@ use crate::store::{Store, sqlite_files};
 
 mod absent;
 mod at_rest;
+mod drafts;
 mod epochs;
 mod round_keys;
 mod together;

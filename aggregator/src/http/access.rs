@@ -4,6 +4,7 @@
 //! A route that is not in the table takes no request: forgetting it closes it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,9 +27,12 @@ use ringfence_crypto::statement::{CarrierPermit, PermitError};
 use ringfence_crypto::wire::json;
 
 use crate::auth::{Holder, Role};
+use crate::core::draft_roster::DraftRoster;
+use crate::core::drafts::no_draft;
 use crate::core::epochs::Wanted;
 use crate::core::incoming::Digested;
 use crate::core::refusal::{Kind, Refusal};
+use crate::core::rounds::LiveStudy;
 use crate::core::senders::Answering;
 use crate::http::extract::segment;
 use crate::http::front::Front;
@@ -111,9 +115,15 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("GET", "/rounds/{round}/agreed", Reader),
 ];
 
-/// The routes of no study.
+/// The routes of no study, and of studies that wait for signatures.
 const OTHERS: &[(&str, &str, Access)] = &[
     ("GET", "/v2/aggregator", Anyone),
+    ("POST", "/v2/drafts", Admin),
+    ("GET", "/v2/drafts", Admin),
+    ("GET", "/v2/drafts/{study}", Reader),
+    ("GET", "/v2/drafts/{study}/status", Reader),
+    ("PUT", "/v2/drafts/{study}/signatures/{site}", Own("site")),
+    ("DELETE", "/v2/drafts/{study}", Admin),
     ("POST", "/v2/studies", Admin),
     ("GET", "/healthz", Anyone),
     ("GET", "/readyz", Anyone),
@@ -122,6 +132,13 @@ const OTHERS: &[(&str, &str, Access)] = &[
 ];
 
 const STUDY: &str = "/v2/studies/{study}";
+const DRAFT: &str = "/v2/drafts/{study}";
+
+/// Whose roster a site must be on: that of a study, or of one that waits for signatures.
+enum Of {
+    Study(Arc<LiveStudy>),
+    Draft(Arc<DraftRoster>),
+}
 
 /// Every row of the table: method, whole path, who may.
 pub(crate) fn rows() -> impl Iterator<Item = (&'static str, String, Access)> {
@@ -243,7 +260,14 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
         }
         (_, None) => {}
     }
-    let live = front.studies.study(study)?;
+    let is_draft = route.starts_with(DRAFT);
+    let of = match front.studies.study(study) {
+        Err(refusal) if is_draft && refusal.kind() == Kind::Missing => {
+            let roster = front.studies.draft_roster(study).await?;
+            Of::Draft(roster.ok_or_else(|| no_draft(study))?)
+        }
+        live => Of::Study(live?),
+    };
     let round = match route.contains("{round}") {
         true => segment(parts, "round").await?.parse().ok(),
         false => None,
@@ -251,13 +275,17 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
     let rest = route.strip_prefix(STUDY).unwrap_or_default();
     let wanted = Wanted {
         round,
-        reads: matches!(parts.method, Method::GET | Method::HEAD),
+        // Who has signed a draft may ask again when it is registered.
+        reads: matches!(parts.method, Method::GET | Method::HEAD) || is_draft,
         joining: ["/epochs", "/log", "/status"].iter().any(|of| rest.starts_with(of))
             || rest.is_empty(),
     };
-    let (site, signature) = signer(front, parts, study, |site| {
-        let keys = live.keys_of(site, wanted);
-        if keys.is_empty() { Err(live.not_on_roster(site)) } else { Ok(keys) }
+    let (site, signature) = signer(front, parts, study, |site| match &of {
+        Of::Study(live) => {
+            let keys = live.keys_of(site, wanted);
+            if keys.is_empty() { Err(live.not_on_roster(site)) } else { Ok(keys) }
+        }
+        Of::Draft(draft) => Ok(vec![draft.key(site)?]),
     })?;
     if let Own(name) = access {
         let named = segment(parts, name).await?;
@@ -269,8 +297,13 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
             )));
         }
     }
-    live.served.presence.heard(&site, front.clock.moment());
-    let sender = live.senders.of(&site);
+    let sender = match &of {
+        Of::Study(live) => {
+            live.served.presence.heard(&site, front.clock.moment());
+            live.senders.of(&site)
+        }
+        Of::Draft(draft) => draft.senders.of(&site),
+    };
     let place = sender.begin(&site, Some(signature))?;
     parts.extensions.insert(sender);
     Ok(Some(place))
@@ -407,7 +440,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
 
 fn admin_wanted() -> Refusal {
     Refusal::unauthorised(
-        "expected the header `Authorization: Bearer TOKEN` with an administrator's token, got none; only an administrator registers studies",
+        "expected the header `Authorization: Bearer TOKEN` with an administrator's token, got none; only an administrator registers studies, and removes drafts",
     )
 }
 
@@ -459,7 +492,7 @@ async fn forget(clock: &Clock, body: Body) {
 mod tests {
     use super::*;
 
-    const METHODS: [&str; 3] = ["GET ", "PUT ", "POST "];
+    const METHODS: [&str; 4] = ["GET ", "PUT ", "POST ", "DELETE "];
 
     /// The tables of docs/http.md: method, path and who.
     fn documented() -> Vec<(String, String, String)> {

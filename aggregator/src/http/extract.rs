@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::wire::{frame, json};
 use serde::Deserialize;
@@ -23,6 +23,9 @@ pub(crate) struct OfStudy(pub(crate) Arc<LiveStudy>);
 
 /// The study that the path names, also while statements are missing in it.
 pub(crate) struct OfRecoveringStudy(pub(crate) Arc<LiveStudy>);
+
+/// The study that the path names, which may wait for signatures.
+pub(crate) struct OfDraft(pub(crate) StudyId);
 
 /// The round that the path names.
 pub(crate) struct OfRound(pub(crate) Arc<LiveRound>);
@@ -65,6 +68,15 @@ impl FromRequestParts<Front> for OfRecoveringStudy {
         let id = segment(parts, "study").await?;
         let id = id.parse().map_err(|error| Refusal::missing(format!("{error}")))?;
         front.studies.study(id).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for OfDraft {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let id = segment(parts, "study").await?;
+        id.parse().map(Self).map_err(|error| Refusal::missing(format!("{error}")))
     }
 }
 

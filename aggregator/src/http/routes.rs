@@ -3,6 +3,7 @@
 pub(super) mod closing;
 pub(super) mod contribution;
 pub(super) mod dispute;
+pub(super) mod draft;
 pub(super) mod epoch;
 pub(super) mod log;
 pub(super) mod opening;
@@ -37,6 +38,10 @@ pub(crate) fn router(front: Front) -> Router {
     let path = |rest: &str| format!("{round}/{rest}");
     Router::new()
         .route("/v2/aggregator", get(aggregator))
+        .route("/v2/drafts", post(draft::post).get(draft::list))
+        .route("/v2/drafts/{study}", get(draft::file).delete(draft::remove))
+        .route("/v2/drafts/{study}/status", get(draft::status))
+        .route("/v2/drafts/{study}/signatures/{site}", put(draft::sign))
         .route("/v2/studies", post(study::register))
         .route("/v2/studies/{study}", get(study::file))
         .route("/v2/studies/{study}/status", get(study::status))

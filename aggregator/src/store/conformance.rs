@@ -1,5 +1,11 @@
 //! What every backend must pass, by the words of the contract.
 
+mod drafts;
+
+pub(crate) use drafts::{
+    a_draft_gathers_signatures_and_goes_again, proposed_epochs_are_kept_until_they_are_void,
+};
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,6 +52,8 @@ macro_rules! conformance_tests {
             openings_lie_under_their_digests,
             a_sum_is_there_whole_or_not_at_all,
             rounds_and_sites_do_not_mix,
+            a_draft_gathers_signatures_and_goes_again,
+            proposed_epochs_are_kept_until_they_are_void,
         );
     };
     ($backend:expr; $($name:ident),+ $(,)?) => {

@@ -1,17 +1,20 @@
 //! The backend for machines without a disk of their own that counts: statements in PostgreSQL,
 //! everything else in a bucket that speaks S3. `postgres_s3/README.md` tells the life of one statement.
 
+mod drafts;
 mod postgres;
 mod s3;
 
 use std::sync::Arc;
 
+use drafts::PgDrafts;
 use postgres::PgStatements;
 pub(crate) use s3::Bucket;
 use s3::S3Blobs;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::store::Store;
+use crate::store::blobs::Blobs;
 use crate::store::terms::StoreOpenError;
 
 /// Opens database and bucket.
@@ -24,7 +27,21 @@ pub(crate) async fn open(
 ) -> Result<Store, StoreOpenError> {
     let blobs = S3Blobs::open(bucket).await?;
     let statements = PgStatements::open(database).await?;
-    Ok(Store { statements: Arc::new(statements), blobs: Arc::new(blobs) })
+    Ok(over(statements, Arc::new(blobs)))
+}
+
+/// A store over an open database.
+fn over(statements: PgStatements, blobs: Arc<dyn Blobs>) -> Store {
+    let drafts = PgDrafts::new(statements.pool().clone());
+    Store { statements: Arc::new(statements), blobs, drafts: Arc::new(drafts) }
+}
+
+/// A database with the files of a folder in the bucket's place, for tests of what needs no bucket.
+#[cfg(test)]
+pub(crate) async fn open_with_files(database: &str, folder: &std::path::Path) -> Store {
+    let files = crate::store::sqlite_files::open(folder).await.expect("a folder");
+    let statements = PgStatements::open(database.parse().expect("a URL")).await;
+    over(statements.expect("a database"), files.blobs)
 }
 
 #[cfg(test)]
@@ -35,7 +52,7 @@ mod tests {
 
     use super::*;
     use crate::engines::{new_bucket, new_database};
-    use crate::store::blobs::{Blob, Blobs};
+    use crate::store::blobs::Blob;
     use crate::store::conformance::{Backend, conformance_tests};
     use crate::store::terms::{RoundId, StoreError};
 

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use futures_util::{Stream, TryStreamExt};
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::StudyId;
+use ringfence_crypto::id::{SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Epoch, Manifest, RoundKeys};
+use ringfence_crypto::statement::{Epoch, Manifest, RoundKeys, SiteSignature};
 use ringfence_crypto::wire::json;
 use serde::de::DeserializeOwned;
 use sqlx::error::DatabaseError;
@@ -17,6 +17,7 @@ use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
 use sqlx::{SqlSafeStr, SqlStr};
 
+use crate::store::drafts::{StoredDraft, StoredProposal};
 use crate::store::terms::{Cause, RoundId, StoreError};
 
 /// A database's versioned schema: version, name and text of each step. An older database is brought
@@ -148,6 +149,54 @@ pub(crate) fn epochs_of(
             .ok_or(StoreError::EpochGap { study, expected })
     });
     numbered.collect()
+}
+
+/// A draft's row: study, bytes of its file, when it was posted.
+pub(crate) type DraftRow = (String, i64, i64);
+
+/// The draft in a row.
+///
+/// # Errors
+/// [`StoreError`] when it names no study.
+pub(crate) fn draft_of((study, bytes, posted_at): DraftRow) -> Result<StoredDraft, StoreError> {
+    let (bytes, posted_at) = (bytes.cast_unsigned(), UnixSeconds(posted_at.cast_unsigned()));
+    Ok(StoredDraft { study: study_of(&study)?, bytes, posted_at })
+}
+
+/// A proposed epoch's row: digest, number, file, when it was first sent.
+pub(crate) type ProposalRow = (String, i64, Vec<u8>, i64);
+
+/// The proposed epoch in a row, with who proposes it and its signatures.
+pub(crate) fn proposal_of(
+    (_, number, file, at): ProposalRow,
+    by: Vec<SiteId>,
+    signatures: Vec<SiteSignature>,
+) -> StoredProposal {
+    // No study has 2^32 epochs.
+    let number = u32::try_from(number).unwrap_or_default();
+    StoredProposal { number, file, by, signatures, at: UnixSeconds(at.cast_unsigned()) }
+}
+
+/// The sites that rows name.
+///
+/// # Errors
+/// [`StoreError`] for what is no site's name.
+pub(crate) fn sites_of(rows: Vec<String>) -> Result<Vec<SiteId>, StoreError> {
+    let unnamed = |row: &str| format!("a site's row is called {row:?}, which is no site's name");
+    let site = |row: String| row.parse().map_err(|_| StoreError::Failed(unnamed(&row).into()));
+    rows.into_iter().map(site).collect()
+}
+
+/// The signatures in rows, of a study or of one of its epochs.
+///
+/// # Errors
+/// [`StoreError`] for one that does not parse.
+pub(crate) fn signatures_of(
+    rows: Vec<Vec<u8>>,
+    study: StudyId,
+) -> Result<Vec<SiteSignature>, StoreError> {
+    let place = || format!("a signature that was gathered for study {study}");
+    rows.iter().map(|row| parsed(row, "site's signature", place)).collect()
 }
 
 /// The entries of a study's log from rows of leaf, kind and statement, the first of which is this leaf.

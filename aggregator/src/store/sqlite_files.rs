@@ -2,6 +2,7 @@
 //! one folder that one process has at a time. `sqlite_files/README.md` tells the life of one statement.
 
 pub(crate) mod backup;
+mod drafts;
 mod files;
 mod small;
 mod sqlite;
@@ -10,6 +11,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
+use drafts::SqliteDrafts;
 use files::FileBlobs;
 use sqlite::SqliteStatements;
 
@@ -27,7 +29,9 @@ pub(crate) async fn open(data: &Path) -> Result<Store, StoreOpenError> {
     let statements = SqliteStatements::open(&database).await?;
     ringfence_durable::sync_folder_of(&database).map_err(folder)?;
     let blobs = FileBlobs::new(data, lock, statements.small());
-    Ok(Store { statements: Arc::new(statements), blobs: Arc::new(blobs) })
+    let drafts = SqliteDrafts::new(statements.pool().clone());
+    let (statements, blobs) = (Arc::new(statements), Arc::new(blobs));
+    Ok(Store { statements, blobs, drafts: Arc::new(drafts) })
 }
 
 /// The lock of a data folder.

@@ -80,7 +80,7 @@ pub(crate) struct StoredRoundKeys {
 pub(crate) struct News {
     /// The number of the last change.
     pub(crate) change: u64,
-    /// Whether there are new epochs.
+    /// Whether there are new epochs, or new ones are proposed.
     pub(crate) epochs: bool,
     /// Manifests, in the order of their rounds.
     pub(crate) manifests: Vec<Signed<Manifest>>,

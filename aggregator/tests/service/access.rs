@@ -6,7 +6,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::id::{SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::request::{CONTENT_DIGEST, PERMIT, SIGNATURE, SIGNATURE_INPUT};
 use ringfence_crypto::signature::{Statement, sign};
-use ringfence_crypto::statement::{CarrierPermit, MAX_PERMIT_SECONDS};
+use ringfence_crypto::statement::{CarrierPermit, MAX_PERMIT_SECONDS, SignedStudy};
 use ringfence_crypto::time::MAX_CLOCK_AHEAD;
 
 use crate::child::{Aggregator, Client, TOKEN, binary};
@@ -44,11 +44,13 @@ const SENDERS: [Sender; 9] = [
     Sender::OffTheRoster,
 ];
 
-const METHODS: [&str; 3] = ["GET ", "PUT ", "POST "];
+const METHODS: [&str; 4] = ["GET ", "PUT ", "POST ", "DELETE "];
 
-/// The rows of the tables: methods, paths, and who.
-fn routes(study: StudyId) -> Vec<(Method, String, String)> {
+/// The rows of the tables: methods, paths, and who; those of drafts for a study that is registered, and
+/// for one that is not.
+fn routes(study: StudyId, draft: StudyId) -> Vec<(Method, String, String)> {
     let page = include_str!("../../../docs/http.md");
+    let id = study;
     let study = format!("/v2/studies/{study}");
     let mut found = Vec::new();
     for row in page.lines().filter(|line| line.starts_with("| `")) {
@@ -73,8 +75,12 @@ fn routes(study: StudyId) -> Vec<(Method, String, String)> {
                 .replace("wait=S&after=V", "wait=0")
                 .replace("wait=S&after=R", "wait=0")
                 .replace("round=R", "round=0");
-            let path = path.split(',').next().unwrap().to_owned();
-            found.push((method.parse().unwrap(), path, cells[1].to_owned()));
+            let path = path.split(',').next().unwrap();
+            let whose = if path.contains("{study}") { &[draft, id][..] } else { &[id] };
+            for whose in whose {
+                let path = path.replace("{study}", &whose.to_string());
+                found.push((method.parse().unwrap(), path, cells[1].to_owned()));
+            }
         }
     }
     found
@@ -118,7 +124,11 @@ async fn every_route_is_open_to_those_of_the_table_and_to_nobody_else() {
     aggregator.kill();
     aggregator.restart_with(&["--tokens", file.to_str().unwrap()]);
 
-    let routes = routes(play.roster.id());
+    // The same sites, another study.
+    let draft = Roster::new(aggregator.key, Shape { values: 9, ..Shape::default() });
+    let unsigned = SignedStudy::unsigned(draft.study().clone());
+    play.client.post_draft(&unsigned).await.ok();
+    let routes = routes(play.roster.id(), draft.id());
     assert!(routes.len() > 45, "{}", routes.len());
     let mut wrong = Vec::new();
     for (method, path, who) in &routes {

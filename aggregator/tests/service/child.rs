@@ -292,6 +292,12 @@ impl Client {
         Self::send(request).await.unwrap()
     }
 
+    /// Has a study's signatures gathered.
+    pub(crate) async fn post_draft<T: Serialize>(&self, study: &T) -> Answer {
+        let request = self.request(Method::POST, "/v2/drafts").bearer_auth(TOKEN);
+        Self::send(request.body(json::compact(study))).await.unwrap()
+    }
+
     pub(crate) async fn post_study<T: Serialize>(&self, study: &T) -> Answer {
         let request = self.request(Method::POST, "/v2/studies").bearer_auth(TOKEN);
         Self::send(request.body(json::compact(study))).await.unwrap()

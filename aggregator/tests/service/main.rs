@@ -14,6 +14,7 @@ mod command;
 mod crash;
 mod damage;
 mod disputes;
+mod drafts;
 mod engines;
 mod engines_round;
 mod log;

@@ -85,7 +85,8 @@ impl Signer {
 pub(crate) fn sign_as_usual(request: &mut Request) {
     let path = request.url().path().to_owned();
     let shows = [AUTHORIZATION.as_str(), SIGNATURE];
-    if path.starts_with("/v2/studies/")
+    let somebodys = ["/v2/studies/", "/v2/drafts/"];
+    if somebodys.iter().any(|somebodys| path.starts_with(somebodys))
         && !shows.iter().any(|name| request.headers().contains_key(*name))
     {
         Signer::of_path(&path).sign(request);

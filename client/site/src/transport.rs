@@ -8,6 +8,7 @@ mod contributions;
 mod credentials;
 mod disputes;
 mod download;
+mod drafts;
 mod error;
 mod kinds;
 mod log;

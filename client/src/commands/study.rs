@@ -1,10 +1,13 @@
-//! `ringfence study new / sign / change / accept / epochs / verify / show / register / cost`.
+//! `ringfence study new / sign / fetch / change / accept / epochs / verify / show / register / drafts /
+//! cost`.
 
 mod accept;
 mod change;
 mod cost;
 pub(crate) mod describe;
+mod drafts;
 mod epochs;
+mod fetch;
 mod new;
 mod privacy;
 mod promise;
@@ -19,8 +22,12 @@ pub(crate) use epochs::newest_epoch;
 pub(crate) enum StudyCommand {
     /// Make a study file for a roster and an initial model; every site signs it afterwards.
     New(Box<new::New>),
-    /// Add a site's signature, after checking the study and opening its check key.
+    /// Add a site's signature, after checking the study and opening its check key; with --server send it
+    /// to the aggregator, which gathers them in any order.
     Sign(sign::Sign),
+    /// Get a study's file from the aggregator: complete once it is registered, and before that with the
+    /// signatures that it has.
+    Fetch(fetch::Fetch),
     /// Propose a change of a study's roster: a site comes, goes, is put out, or has new keys.
     Change(Box<change::Change>),
     /// Show what a proposed change of the roster does, and sign it.
@@ -32,8 +39,11 @@ pub(crate) enum StudyCommand {
     /// Show what a study says, all that a site signs with `study sign`; of the tensors the first few
     /// unless --tensors is given.
     Show(show::Show),
-    /// Register a signed study with the aggregator.
+    /// Register a signed study with the aggregator; one that not all have signed is registered once all
+    /// have sent their signatures (`study sign --server`).
     Register(register::Register),
+    /// List the studies that wait for signatures at the aggregator, or remove one.
+    Drafts(drafts::Drafts),
     /// Work out what a study would cost and tolerate, and refuse what cannot work.
     Cost(cost::Cost),
 }
@@ -42,13 +52,15 @@ impl StudyCommand {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::New(new) => new.run(),
-            Self::Sign(sign) => sign.run(),
+            Self::Sign(sign) => sign.run().await,
+            Self::Fetch(fetch) => fetch.run().await,
             Self::Change(change) => change.run().await,
             Self::Accept(accept) => accept.run().await,
             Self::Epochs(epochs) => epochs.run().await,
             Self::Verify(verify) => verify.run(),
             Self::Show(show) => show.run(),
             Self::Register(register) => register.run().await,
+            Self::Drafts(drafts) => drafts.run().await,
             Self::Cost(cost) => cost.run(),
         }
     }

@@ -9,6 +9,7 @@
 mod by_hand;
 mod cli;
 mod demo;
+mod gathered;
 mod join;
 mod join_said;
 mod ledger;

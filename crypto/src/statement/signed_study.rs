@@ -10,7 +10,7 @@ use super::study::{Study, StudyError};
 use crate::digest::Digest;
 use crate::id::{SiteId, StudyId};
 use crate::protocol::ProtocolVersion;
-use crate::signature::{PublicKey, Signed, Statement, sign, signature_hex};
+use crate::signature::{PublicKey, SignatureError, Signed, Statement, sign, signature_hex};
 use crate::wire::canonical::canonical;
 use crate::wire::json::{self, JsonError, MAX_STUDY};
 
@@ -39,6 +39,17 @@ pub struct SiteSignature {
     #[serde(with = "signature_hex")]
     #[cfg_attr(feature = "openapi", schema(schema_with = crate::schema::signature))]
     pub signature: Signature,
+}
+
+impl SiteSignature {
+    /// Checks that the site has signed this study, by the key that the study's roster has for it.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when the signature does not hold under that key.
+    pub fn verify_study(&self, study: StudyId, key: &PublicKey) -> Result<(), SignatureError> {
+        let statement = StudySignature { study, site: self.site.clone() };
+        Signed { statement, signature: self.signature }.verify(key, &self.site)
+    }
 }
 
 /// A study with the signatures it has so far; complete when the whole roster signed.
@@ -109,21 +120,31 @@ impl SignedStudy {
     /// # Errors
     /// [`StudyError`] names what is wrong or who has not signed.
     pub fn verify(&self) -> Result<(), StudyError> {
+        let missing = self.missing()?;
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(StudyError::Unsigned(missing)),
+        }
+    }
+
+    /// Whose signatures are missing, in the order of their names, after a check of the study and of
+    /// the signatures that are there.
+    ///
+    /// # Errors
+    /// [`StudyError`] for a study that is not sound, a signature that does not hold, one by nobody on
+    /// the roster, and a second one of a site.
+    pub fn missing(&self) -> Result<Vec<SiteId>, StudyError> {
         self.study.check()?;
         let study = self.study.id();
         let mut missing: BTreeMap<&SiteId, &PublicKey> =
             self.study.roster.iter().map(|site| (&site.id, &site.signature_key)).collect();
-        for SiteSignature { site, signature } in &self.signatures {
-            let Some(key) = missing.remove(site) else {
-                return Err(StudyError::Signer(site.clone()));
+        for signature in &self.signatures {
+            let Some(key) = missing.remove(&signature.site) else {
+                return Err(StudyError::Signer(signature.site.clone()));
             };
-            let statement = StudySignature { study, site: site.clone() };
-            Signed { statement, signature: *signature }.verify(key, site)?;
+            signature.verify_study(study, key)?;
         }
-        if !missing.is_empty() {
-            return Err(StudyError::Unsigned(missing.into_keys().cloned().collect()));
-        }
-        Ok(())
+        Ok(missing.into_keys().cloned().collect())
     }
 }
 

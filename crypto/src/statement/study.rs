@@ -23,6 +23,9 @@ use crate::wire::canonical::canonical;
 /// The most seconds that a study may let a round take contributions: 90 days.
 pub const MAX_ROUND_SECONDS: u32 = 90 * 24 * 3600;
 
+/// Of many sites that have not signed, so many are named; of the others their number says enough.
+pub const MOST_NAMED: usize = 10;
+
 /// Everything that the roster agrees on before the first round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -179,7 +182,7 @@ pub enum StudyError {
     #[error("expected a study name of 1 to 200 bytes, got {0}")]
     Name(usize),
     /// A signature is missing.
-    #[error("the study lacks the signatures of {}; each runs `ringfence study sign`", .0.iter().map(SiteId::as_str).collect::<Vec<_>>().join(", "))]
+    #[error("the study lacks the signatures of {}; each runs `ringfence study sign`", few(.0))]
     Unsigned(Vec<SiteId>),
     /// A signature by nobody on the roster, or a second one.
     #[error("the study carries a signature by {0}, who is not on the roster or signed already")]
@@ -187,6 +190,16 @@ pub enum StudyError {
     /// A signature that does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+}
+
+/// The first few names, and how many there are more.
+fn few(sites: &[SiteId]) -> String {
+    let named: Vec<&str> = sites.iter().take(MOST_NAMED).map(SiteId::as_str).collect();
+    let named = named.join(", ");
+    match sites.len().saturating_sub(MOST_NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 impl Study {

@@ -41,7 +41,7 @@ impl Rounds {
     }
 
     fn revoke(&self, site: usize, last: u32) -> SignedEpoch {
-        self.epoch(vec![Change::Revoke { site: self.roster.ids[site].clone() }], last)
+        revoked(&self.study, &self.roster, site, last)
     }
 
     async fn sign(&self, epoch: &SignedEpoch, site: usize) -> Result<(Made, bool), Refusal> {
@@ -49,8 +49,14 @@ impl Rounds {
     }
 }
 
+/// The epoch by which a site is put out after a round.
+pub(super) fn revoked(study: &LiveStudy, roster: &Roster, site: usize, last: u32) -> SignedEpoch {
+    let changes = vec![Change::Revoke { site: roster.ids[site].clone() }];
+    epoch(&study.roster.read(), changes, last)
+}
+
 /// A site sends an epoch with its own signature and no other.
-async fn sign(
+pub(super) async fn sign(
     study: &Arc<LiveStudy>,
     roster: &Roster,
     epoch: &SignedEpoch,
@@ -82,13 +88,13 @@ async fn signatures_come_in_any_order_and_the_next_round_is_under_the_study_afte
     }
     assert_eq!(rounds.sign(&epoch, 0).await.unwrap(), (Made::Before, false));
     // Whoever asks sees what is proposed, with the signatures so far.
-    assert_eq!(rounds.study.roster.proposed()[0].signatures.len(), 2);
+    assert_eq!(rounds.study.proposed()[0].signatures.len(), 2);
     assert_eq!(rounds.sign(&epoch, 1).await.unwrap(), (Made::Now, false));
     assert_eq!(rounds.study.status().epochs, 0);
     assert_eq!(rounds.sign(&epoch, 2).await.unwrap(), (Made::Now, true));
     assert_eq!(rounds.study.status().epochs, 1);
     assert_eq!(rounds.study.epoch(1).unwrap().epoch, epoch.epoch);
-    assert!(rounds.study.roster.proposed().is_empty());
+    assert!(rounds.study.proposed().is_empty());
     // The same again, and another one with its number.
     assert_eq!(rounds.sign(&epoch, 1).await.unwrap(), (Made::Before, true));
     let other = epoch_like(&rounds, 3);
@@ -148,7 +154,57 @@ async fn an_epoch_that_is_forged_or_altered_changes_nothing() {
     let refused = rounds.sign(&other, 1).await.unwrap_err();
     assert!(refused.detail().contains("another time limits"), "{refused:?}");
     assert_eq!(rounds.study.status().epochs, 0);
-    assert!(rounds.study.roster.proposed().is_empty());
+    assert!(rounds.study.proposed().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_proposed_is_there_after_a_restart_and_for_so_long() {
+    let mut rounds = Rounds::start().await;
+    rounds.abort(0).await;
+    let (epoch, other) = (rounds.revoke(4, 0), rounds.revoke(3, 0));
+    for site in [3, 0] {
+        rounds.sign(&epoch, site).await.unwrap();
+    }
+    rounds.sign(&other, 1).await.unwrap();
+    let id = rounds.roster.id();
+    let restarted = async |service: &Service| service.restarted().await.study(id).unwrap();
+    rounds.study = restarted(&rounds.service).await;
+    let proposed = rounds.study.proposed();
+    assert_eq!(proposed.len(), 2);
+    let of = |epoch: &SignedEpoch| proposed.iter().find(|known| known.epoch == epoch.epoch);
+    assert_eq!(of(&epoch).unwrap().signatures.len(), 2);
+    assert_eq!(of(&other).unwrap().signatures.len(), 1);
+    // More than c have signed: no round after its last one is opened, also after the restart.
+    let refused = rounds.study.check_proposed(RoundNumber(1)).unwrap_err();
+    assert!(refused.detail().contains("2 sites have signed it"), "{refused:?}");
+    // With the two signatures from before the restart it is made, and the other one is void.
+    assert!(!rounds.sign(&epoch, 1).await.unwrap().1);
+    assert!(rounds.sign(&epoch, 2).await.unwrap().1);
+    rounds.study = restarted(&rounds.service).await;
+    assert!(rounds.study.proposed().is_empty());
+    assert_eq!(rounds.study.status().epochs, 1);
+    let stored = rounds.service.store.drafts.proposals(id).await.unwrap();
+    assert_eq!(stored, []);
+}
+
+#[tokio::test]
+async fn what_is_proposed_ends_after_its_time_and_rounds_go_on() {
+    let mut rounds = Rounds::start().await;
+    rounds.abort(0).await;
+    let (id, epoch) = (rounds.roster.id(), rounds.revoke(4, 0));
+    for site in 0..2 {
+        rounds.sign(&epoch, site).await.unwrap();
+    }
+    rounds.study.check_proposed(RoundNumber(1)).unwrap_err();
+    rounds.service.hand.advance(90 * DAY);
+    assert_eq!(rounds.study.proposed().len(), 1);
+    rounds.service.hand.advance(SECOND);
+    assert!(rounds.study.proposed().is_empty());
+    rounds.study.check_proposed(RoundNumber(1)).unwrap();
+    // Signed again it begins anew, with whoever signs now.
+    rounds.sign(&epoch, 0).await.unwrap();
+    rounds.study = rounds.service.restarted().await.study(id).unwrap();
+    assert_eq!(rounds.study.proposed()[0].signatures.len(), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::shape::set;
 use crate::http::access::Access;
 
 /// What is answered where a request is refused: status, name, and when.
-pub(super) const PROBLEMS: [(&str, &str, &str); 11] = [
+pub(super) const PROBLEMS: [(&str, &str, &str); 12] = [
     ("400", "malformed", "It is not the JSON, frame or query that is expected."),
     (
         "401",
@@ -17,6 +17,7 @@ pub(super) const PROBLEMS: [(&str, &str, &str); 11] = [
     ("404", "missing", "There is no such study, round, site or message, or not yet."),
     ("408", "slow", "The sender went silent in the middle."),
     ("409", "conflict", "It contradicts what came before, or comes at the wrong time."),
+    ("410", "gone", "Its time is over, and it was deleted or takes nothing any more."),
     ("413", "too_long", "It has more bytes than are taken."),
     ("416", "range", "It asks for more than one range, or for one beyond the end."),
     ("422", "message", "It is wrong whatever the state."),
@@ -57,7 +58,9 @@ pub(super) fn complete(operation: &mut Value, method: &str, path: &str, access: 
     if let Some(body) = operation.get_mut("requestBody") {
         set(body, "required", true.into());
     }
-    let (sends, ranges) = (method != "GET", path.ends_with("/body") || path.ends_with("/sum"));
+    let sends = method == "PUT" || method == "POST";
+    let ranges = path.ends_with("/body") || path.ends_with("/sum");
+    let ends = path.ends_with("/body") || path.starts_with("/v2/drafts/");
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
         return;
     };
@@ -65,6 +68,7 @@ pub(super) fn complete(operation: &mut Value, method: &str, path: &str, access: 
         let possible = match status {
             "500" | "503" => true,
             "408" | "413" => sends,
+            "410" => ends,
             "416" => ranges && !sends,
             _ => access != Access::Anyone,
         };
@@ -135,7 +139,7 @@ fn tag(path: &str) -> &'static str {
         ["studies", _, "rounds", _, "disputes" | "verdicts", ..] => "Disputes",
         ["studies", _, "rounds", ..] => "Rounds",
         ["studies", _, "log", ..] => "The log",
-        ["studies", ..] => "Studies",
+        ["studies" | "drafts", ..] => "Studies",
         _ => "The server",
     }
 }

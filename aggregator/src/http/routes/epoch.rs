@@ -45,7 +45,8 @@ pub(crate) async fn post(
     responses((status = 200, description = "The epochs", body = Vec<SignedEpoch>))
 )]
 pub(crate) async fn proposed(OfStudy(study): OfStudy) -> Response {
-    answer(&study.roster.proposed())
+    let proposed = study.proposed();
+    answer(&proposed.iter().map(|signed| &**signed).collect::<Vec<_>>())
 }
 
 /// An epoch that is made.

@@ -30,6 +30,7 @@ pub(crate) async fn catch_up(State(front): State<Front>, request: Request, next:
 
 /// The study that a path names.
 fn study(request: &Request) -> Option<StudyId> {
-    let rest = request.uri().path().strip_prefix("/v2/studies/")?;
+    let path = request.uri().path();
+    let rest = path.strip_prefix("/v2/studies/").or_else(|| path.strip_prefix("/v2/drafts/"))?;
     rest.split('/').next()?.parse().ok()
 }

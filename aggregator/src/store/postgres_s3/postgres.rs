@@ -26,9 +26,10 @@ use crate::store::statements::{
 use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "epochs", include_str!("migrations/0002_epochs.sql")),
+    (3, "drafts", include_str!("migrations/0003_drafts.sql")),
 ];
 
 /// Connections at the same time; each is a process of the server's.
@@ -104,6 +105,11 @@ impl PgStatements {
         let mut holder = [0; 8];
         getrandom::fill(&mut holder).map_err(IdentityError::Random)?;
         Ok(Self { pool, holder: i64::from_le_bytes(holder) })
+    }
+
+    /// The connections to the database.
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
     }
 
     async fn stored_manifest(&self, round: RoundId) -> Result<StoredManifest, StoreError> {
@@ -445,12 +451,14 @@ impl Statements for PgStatements {
             .bind(since.cast_signed())
             .fetch_all(&self.pool)
             .await?;
-            let epochs: i64 =
-                sqlx::query_scalar("SELECT count(*) FROM epochs WHERE study = $1 AND change > $2")
-                    .bind(&name)
-                    .bind(since.cast_signed())
-                    .fetch_one(&self.pool)
-                    .await?;
+            let epochs: i64 = sqlx::query_scalar(
+                "SELECT (SELECT count(*) FROM epochs WHERE study = $1 AND change > $2)
+                      + (SELECT count(*) FROM proposers WHERE study = $1 AND change > $2)",
+            )
+            .bind(&name)
+            .bind(since.cast_signed())
+            .fetch_one(&self.pool)
+            .await?;
             let rounds: Vec<i64> = sqlx::query_scalar(
                 "SELECT DISTINCT round FROM events WHERE study = $1 AND change > $2 ORDER BY round",
             )

@@ -26,13 +26,14 @@ use crate::store::statements::{
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "log", include_str!("migrations/0002_log.sql")),
     (3, "round keys", include_str!("migrations/0003_round_keys.sql")),
     (4, "ready", include_str!("migrations/0004_ready.sql")),
     (5, "epochs", include_str!("migrations/0005_epochs.sql")),
     (6, "small", include_str!("migrations/0006_small.sql")),
+    (7, "drafts", include_str!("migrations/0007_drafts.sql")),
 ];
 
 /// Events that one statement inserts.
@@ -70,6 +71,11 @@ impl SqliteStatements {
     /// The bytes of small contributions, which lie in the same database.
     pub(crate) fn small(&self) -> SmallBytes {
         SmallBytes::new(self.pool.clone())
+    }
+
+    /// The connections to the database.
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
     }
 
     async fn stored_manifest(&self, round: RoundId) -> Result<StoredManifest, StoreError> {

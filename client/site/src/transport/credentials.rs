@@ -15,8 +15,8 @@ use ringfence_crypto::wire::json;
 use ringfence_keys::identity::Identity;
 use zeroize::Zeroizing;
 
-/// The path below which requests are somebody's.
-const STUDIES: &str = "/v2/studies/";
+/// The paths below which requests are somebody's.
+const SOMEBODYS: [&str; 2] = ["/v2/studies/", "/v2/drafts/"];
 
 /// Whose requests these are.
 #[derive(Clone, Default)]
@@ -35,7 +35,8 @@ pub(super) enum Credentials {
 impl Credentials {
     /// Adds what shows whose a request is to one for a study that does not show it yet.
     pub(super) fn attach(&self, request: &mut Request, now: UnixSeconds) {
-        if !request.url().path().starts_with(STUDIES)
+        let path = request.url().path();
+        if !SOMEBODYS.iter().any(|somebodys| path.starts_with(somebodys))
             || request.headers().contains_key(AUTHORIZATION)
         {
             return;

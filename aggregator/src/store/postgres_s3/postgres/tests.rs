@@ -3,12 +3,36 @@
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::UnixSeconds;
 
+use tempfile::TempDir;
+
 use super::*;
 use crate::engines::{new_database, psql};
+use crate::store::Store;
+use crate::store::conformance::{Backend, conformance_tests};
 
 async fn open(url: &str) -> PgStatements {
     PgStatements::open(url.parse().unwrap()).await.unwrap()
 }
+
+/// A database without a bucket: what is said of statements and drafts is tested where there is no S3,
+/// too.
+struct Alone(String, TempDir);
+
+impl Backend for Alone {
+    async fn open(&self) -> Store {
+        crate::store::postgres_s3::open_with_files(&self.0, &self.1.path().join("files")).await
+    }
+}
+
+conformance_tests!(new_database().map(|url| Alone(url, TempDir::new().unwrap()));
+    a_study_stays_as_it_was_posted,
+    a_round_has_one_manifest_and_a_leaf_one_statement,
+    events_come_back_in_order_and_a_place_is_used_once,
+    round_keys_are_never_replaced,
+    epochs_come_back_in_order_and_a_place_is_used_once,
+    a_draft_gathers_signatures_and_goes_again,
+    proposed_epochs_are_kept_until_they_are_void,
+);
 
 #[tokio::test]
 async fn who_listens_hears_of_others_and_asks_for_what_is_new() {
