@@ -32,8 +32,10 @@ async fn main() -> anyhow::Result<()> {
     let aggregator = Aggregator::start(folder.path(), clock.clone()).await?;
     let mut rng = ringfence_keys::system_rng().context("no randomness")?;
     let began = Instant::now();
-    let identities = (0..sites).map(|k| Identity::generate(format!("site-{k}").parse()?, &mut rng));
-    let identities: Vec<Identity> = identities.collect::<Result<_, _>>()?;
+    let mut identities = Vec::new();
+    for k in 0..sites {
+        identities.push(Identity::generate(format!("site-{k}").parse()?, &mut rng)?);
+    }
     let initial = Weights::from_values(&[("w".into(), vec![10])], vec![0.25; 10])?;
     let draft = StudyDraft {
         name: "signatures".into(),

@@ -86,7 +86,7 @@ impl Shared<'_> {
                 let bytes = match liar.filter(|_| fate.spoils || fate.deals_badly) {
                     Some(liar) => self.misbehave(liar, role.place, fate, update).await,
                     None => {
-                        let made = self.contribute(site, fate, update).await;
+                        let made = self.contribute(site, (fate, role.flip.is_some()), update).await;
                         made.map(|made| contributed.insert(made).bytes())
                     }
                 };
@@ -120,7 +120,7 @@ impl Shared<'_> {
     async fn contribute<'s>(
         &self,
         site: &'s Site,
-        fate: Fate,
+        (fate, flips): (Fate, bool),
         update: &[f32],
     ) -> anyhow::Result<Contributed<'s>> {
         let joined = site.join(self.round).await?;
@@ -128,7 +128,10 @@ impl Shared<'_> {
         let add = |values: &mut dyn Iterator<Item = u32>| {
             self.add(site.id(), &values.collect::<Vec<_>>(), fate.misbehaves());
         };
-        Ok(joined.contribute(self.base, update, add).await?)
+        let prepared = joined.prepare(self.base, update, add).await?;
+        // A bit flips in a file.
+        let sent = if flips { prepared.send_in_steps().await } else { prepared.send().await };
+        Ok(sent?)
     }
 
     /// Spoilers spoil one place each, so that one dispute does not find them all.

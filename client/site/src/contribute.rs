@@ -23,6 +23,7 @@ use ringfence_weights::{Weights, hash_values};
 
 pub use clipping::Clipping;
 pub use sealing::Sealing;
+use send::Way;
 
 use crate::error::SiteError;
 use crate::fingerprint::{Fingerprint, Likeness};
@@ -315,8 +316,21 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// [`SiteError`] when the aggregator refuses or cannot be reached; then run it again.
     pub async fn send(self) -> Result<Contributed<'a>, SiteError> {
+        self.send_by(Way::Whole).await
+    }
+
+    /// The same in steps, also if it is small: its header and envelopes, and then its body, which an
+    /// aggregator keeps in a file of its own. For what plays a disk that damages files.
+    ///
+    /// # Errors
+    /// As for [`Prepared::send`].
+    pub async fn send_in_steps(self) -> Result<Contributed<'a>, SiteError> {
+        self.send_by(Way::Steps).await
+    }
+
+    async fn send_by(self, way: Way) -> Result<Contributed<'a>, SiteError> {
         let Self { site, manifest, journal, record, clipping, sealing } = self;
-        let (receipt, bytes) = site.send(&journal, &record).await?;
+        let (receipt, bytes) = site.send_by(&journal, &record, way).await?;
         Ok(Contributed { site, manifest, receipt, bytes, clipping, sealing })
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ringfence_crypto::id::RoundNumber;
 
-use crate::trio::{Trio, finish};
+use crate::trio::{Trio, contribute_in_steps, finish};
 
 const FILES: [&str; 3] = ["statements.sqlite", "statements.sqlite-wal", "statements.sqlite-shm"];
 
@@ -26,7 +26,7 @@ async fn a_body_that_the_aggregator_lost_is_sent_again_while_its_site_waits() {
     let round = RoundNumber::FIRST;
     sites[0].open_round(trio.base, 60).await.unwrap();
     for (k, site) in sites.iter().enumerate() {
-        trio.contribute(site, k, round).await.unwrap();
+        contribute_in_steps(&trio, site, k, round).await;
     }
     let folder = trio.folder.path().join("aggregator/data/studies");
     let folder = folder.join(trio.study_id().to_string()).join("0");

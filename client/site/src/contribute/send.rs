@@ -23,6 +23,15 @@ const NO_SUCH_FRAME: u16 = 400;
 /// How often a body is sent again from its start when the aggregator has discarded it.
 const RESENDS: u32 = 2;
 
+/// In which requests a contribution is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// In one, if it is small.
+    Whole,
+    /// In several in any case.
+    Steps,
+}
+
 impl Site {
     /// Sends a contribution that is on disk, or what the aggregator lacks of it, and keeps the
     /// receipt. Answers with the bytes of body and envelopes, too.
@@ -30,6 +39,15 @@ impl Site {
         &self,
         journal: &RoundJournal,
         record: &ContributionRecord,
+    ) -> Result<(Signed<Receipt>, u64), SiteError> {
+        self.send_by(journal, record, Way::Whole).await
+    }
+
+    pub(super) async fn send_by(
+        &self,
+        journal: &RoundJournal,
+        record: &ContributionRecord,
+        way: Way,
     ) -> Result<(Signed<Receipt>, u64), SiteError> {
         let promised = &record.header.statement;
         // Before any of it leaves: a process that was killed may have made it.
@@ -39,7 +57,11 @@ impl Site {
         let bytes = promised.body_bytes + envelopes.len() as u64;
         let frame: EnvelopeFrame =
             frame::decode(&envelopes, "envelopes").map_err(TransportError::from)?;
-        let progress = match self.send_whole(journal, record, &frame.envelopes).await? {
+        let whole = match way {
+            Way::Whole => self.send_whole(journal, record, &frame.envelopes).await?,
+            Way::Steps => None,
+        };
+        let progress = match whole {
             Some(progress) => progress,
             None => self.announce(at, &record.header, &frame.envelopes, envelopes).await?,
         };
