@@ -3,8 +3,8 @@
 //!
 //! Reading order: [`study`] and [`log`] (what the rounds of a study share), [`round`] and
 //! [`round_time`] (the round machine with a lock, a store and a time), [`rounds`] and [`studies`]
-//! (how they are opened, loaded and put to rest), [`epochs`] (how the roster changes), [`upload`] and [`contribution`] (what a site sends), [`closing`]
-//! and [`sum`] (how a round ends), [`opening`] and [`dispute`] (what is opened under which
+//! (how they are opened, loaded and put to rest), [`epochs`] (how the roster changes), [`upload`] and [`contribution`] (what a site sends), [`closing`],
+//! [`sum`] and [`together`] (how a round ends, alone or by several aggregators), [`opening`] and [`dispute`] (what is opened under which
 //! certificate), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
@@ -14,6 +14,7 @@ pub(crate) mod damage;
 pub(crate) mod dispute;
 pub(crate) mod epochs;
 pub(crate) mod incoming;
+mod lease;
 pub(crate) mod log;
 mod news;
 pub(crate) mod opening;
@@ -35,5 +36,6 @@ pub(crate) mod study;
 pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
+mod together;
 pub(crate) mod upload;
 pub(crate) mod uploading;

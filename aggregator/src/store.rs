@@ -1,10 +1,11 @@
 //! What is stored, and what a backend promises: the contract.
 //!
-//! Two traits. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
+//! Two traits and a third. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
 //! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. A backend
 //! implements both and lies in a folder of its own, with a README that tells the life of one
 //! statement: `sqlite_files` (the default) and `postgres_s3`. Every backend passes the tests in
-//! `conformance.rs`.
+//! `conformance.rs`. One that several aggregators may have at once implements a third, [`Sharing`]:
+//! what they share beside that, so that they do a round's work together.
 //!
 //! What holds for both: when a write returns, it survives the loss of power, unless its method says
 //! otherwise. A write that fails may have happened all the same: whoever gets an error reads again
@@ -14,11 +15,12 @@
 
 pub(crate) mod blobs;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub(crate) mod marks;
 mod pieces;
 mod place;
 mod postgres_s3;
+pub(crate) mod sharing;
 mod sql;
 pub(crate) mod sqlite_files;
 pub(crate) mod statements;
@@ -29,6 +31,10 @@ use std::sync::Arc;
 
 use blobs::Blobs;
 pub(crate) use place::open;
+#[cfg(test)]
+pub(crate) use postgres_s3::tests::Engines;
+use ringfence_clock::Clock;
+use sharing::Sharing;
 use statements::Statements;
 
 /// Everything that is stored.
@@ -38,6 +44,15 @@ pub(crate) struct Store {
     pub(crate) statements: Arc<dyn Statements>,
     /// The bytes that statements name.
     pub(crate) blobs: Arc<dyn Blobs>,
+    /// What is shared with other aggregators, where others may be.
+    pub(crate) sharing: Option<Arc<dyn Sharing>>,
+}
+
+impl Store {
+    /// The clock to go by: all who share a backend go by its time of day.
+    pub(crate) fn clock(&self, own: &Clock) -> Clock {
+        self.sharing.as_ref().map_or_else(|| own.clone(), |sharing| own.by(sharing.ahead()))
+    }
 }
 
 impl fmt::Debug for Store {

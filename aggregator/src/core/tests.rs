@@ -31,6 +31,7 @@ mod absent;
 mod at_rest;
 mod epochs;
 mod round_keys;
+mod together;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -52,8 +53,12 @@ struct Service {
 impl Service {
     async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let identity = Arc::new(Identity::generate(&folder.path().join("key")).unwrap());
         let store = sqlite_files::open(&folder.path().join("data")).await.unwrap();
+        let identity = Arc::new(Identity::generate(&folder.path().join("key")).unwrap());
+        Self::over(store, identity, folder).await
+    }
+
+    async fn over(store: Store, identity: Arc<Identity>, folder: TempDir) -> Self {
         let (clock, hand) = Clock::mock(now());
         let (stop, stopping) = watch::channel(false);
         let marks = Marks::open(&folder.path().join("marks"), identity.clone(), false).unwrap();

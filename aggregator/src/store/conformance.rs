@@ -1,5 +1,7 @@
 //! What every backend must pass, by the words of the contract.
 
+mod sharing;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,10 +18,12 @@ use crate::store::Store;
 use crate::store::blobs::{Blob, BodyCheck, EnvelopePlace};
 use crate::store::statements::{NextEpoch, NextEvent, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{RoundId, StoreError};
+pub(crate) use sharing::*;
 
 /// A backend under test, and where its data lies while it is closed.
 pub(crate) trait Backend {
-    /// Opens it. The one that was open before has been closed and dropped.
+    /// Opens it. The one that was open before has been closed and dropped, unless several
+    /// aggregators may have it.
     async fn open(&self) -> Store;
 }
 
@@ -57,6 +61,19 @@ macro_rules! conformance_tests {
     };
 }
 pub(crate) use conformance_tests;
+
+/// The same, of the duties of a backend that several aggregators may have at once.
+macro_rules! sharing_tests {
+    ($backend:expr) => {
+        $crate::store::conformance::conformance_tests!($backend;
+            each_range_is_leased_once_and_joining_comes_last,
+            what_is_written_after_a_lease_has_ended_has_no_effect,
+            a_lease_is_kept_or_given_back,
+            who_is_heard_of_by_one_is_there_for_all,
+        );
+    };
+}
+pub(crate) use sharing_tests;
 
 fn roster() -> Roster {
     let key = SigningKey::from_bytes(&[9; 32]).verifying_key();

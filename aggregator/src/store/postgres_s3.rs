@@ -3,6 +3,7 @@
 
 mod postgres;
 mod s3;
+mod sharing;
 
 use std::sync::Arc;
 
@@ -24,11 +25,16 @@ pub(crate) async fn open(
 ) -> Result<Store, StoreOpenError> {
     let blobs = S3Blobs::open(bucket).await?;
     let statements = PgStatements::open(database).await?;
-    Ok(Store { statements: Arc::new(statements), blobs: Arc::new(blobs) })
+    let sharing = statements.sharing(blobs.clone())?;
+    Ok(Store {
+        statements: Arc::new(statements),
+        blobs: Arc::new(blobs),
+        sharing: Some(Arc::new(sharing)),
+    })
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use bytes::Bytes;
     use ringfence_crypto::Digest;
     use ringfence_crypto::id::{RoundNumber, StudyId};
@@ -36,10 +42,10 @@ mod tests {
     use super::*;
     use crate::engines::{new_bucket, new_database};
     use crate::store::blobs::{Blob, Blobs};
-    use crate::store::conformance::{Backend, conformance_tests};
+    use crate::store::conformance::{Backend, conformance_tests, sharing_tests};
     use crate::store::terms::{RoundId, StoreError};
 
-    struct Engines {
+    pub(crate) struct Engines {
         database: String,
         bucket: Bucket,
     }
@@ -53,7 +59,7 @@ mod tests {
     }
 
     impl Engines {
-        fn new() -> Option<Self> {
+        pub(crate) fn new() -> Option<Self> {
             Some(Self { database: new_database()?, bucket: bucket("test")? })
         }
     }
@@ -65,6 +71,7 @@ mod tests {
     }
 
     conformance_tests!(Engines::new());
+    sharing_tests!(Engines::new());
 
     /// Several pieces of a multipart upload, and what is given up leaves nothing.
     #[tokio::test]

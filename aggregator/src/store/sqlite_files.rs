@@ -26,7 +26,7 @@ pub(crate) async fn open(data: &Path) -> Result<Store, StoreOpenError> {
     let statements = SqliteStatements::open(&database).await?;
     ringfence_durable::sync_folder_of(&database).map_err(folder)?;
     let blobs = FileBlobs::new(data, lock);
-    Ok(Store { statements: Arc::new(statements), blobs: Arc::new(blobs) })
+    Ok(Store { statements: Arc::new(statements), blobs: Arc::new(blobs), sharing: None })
 }
 
 /// The lock of a data folder.

@@ -1,7 +1,6 @@
 //! The contract's first half: statements in the order in which they were accepted.
 
 use std::fmt;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -140,11 +139,6 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
         round: RoundNumber,
     ) -> Answer<'a, Option<StoredRoundKeys>>;
 
-    /// Whether other aggregators may write here, too.
-    fn is_shared(&self) -> bool {
-        false
-    }
-
     /// A round's events from a sequence number on; a gap is an error.
     fn events_from(&self, round: RoundId, from: u64) -> Answer<'_, Vec<Event>> {
         async move { Ok(self.events(round).await?.into_iter().skip(index(from)).collect()) }.boxed()
@@ -165,12 +159,6 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     /// stands for all, as after a connection that broke. Nothing at all where nobody else writes here.
     fn follow(&self) -> Option<mpsc::Receiver<Option<StudyId>>> {
         None
-    }
-
-    /// Takes or keeps the work of adding up a round for so long; false while another aggregator has
-    /// it. It only saves work: who adds up without it does no harm.
-    fn lease(&self, _round: RoundId, _time: Duration) -> Answer<'_, bool> {
-        async { Ok(true) }.boxed()
     }
 
     /// Ends after the last write.

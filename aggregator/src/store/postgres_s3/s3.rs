@@ -168,11 +168,42 @@ impl S3Blobs {
         }
     }
 
-    /// Removes all parts of a body, also such as are behind a gap.
+    /// Removes all parts of a body, also such as are behind a gap, or all ranges of a sum.
     async fn remove_parts(&self, parts: &Path) -> Result<(), StoreError> {
         let found = self.store.list(Some(parts)).map_ok(|part| part.location).boxed();
         let removed = self.store.delete_stream(found);
         removed.map_ok(drop).try_collect::<()>().await.map_err(write_failed)
+    }
+
+    /// Stores a range of a sum under the token of a lease.
+    pub(super) async fn put_range(
+        &self,
+        round: RoundId,
+        token: u64,
+        sum: Bytes,
+    ) -> Result<(), StoreError> {
+        let path = RoundPaths::of(round).range(token);
+        self.store.put(&path, sum.into()).await.map(drop).map_err(write_failed)
+    }
+
+    /// A range of a sum, whole.
+    pub(super) async fn range_of_sum(
+        &self,
+        round: RoundId,
+        token: u64,
+    ) -> Result<Bytes, StoreError> {
+        let found = self.store.get(&RoundPaths::of(round).range(token)).await;
+        found.map_err(read_failed)?.bytes().await.map_err(read_failed)
+    }
+
+    /// Removes a range of a sum.
+    pub(super) async fn remove_range(&self, round: RoundId, token: u64) -> Result<(), StoreError> {
+        self.remove(&RoundPaths::of(round).range(token)).await
+    }
+
+    /// Removes all ranges of a round's sum.
+    pub(super) async fn remove_ranges(&self, round: RoundId) -> Result<(), StoreError> {
+        self.remove_parts(&RoundPaths::of(round).ranges()).await
     }
 
     async fn check_body(&self, at: &RoundPaths, header: &Header) -> Result<BodyCheck, StoreError> {
@@ -235,6 +266,15 @@ impl RoundPaths {
 
     fn sum(&self) -> Path {
         self.0.clone().join("sum")
+    }
+
+    /// What was added of the sum so far.
+    fn ranges(&self) -> Path {
+        self.0.clone().join("adding")
+    }
+
+    fn range(&self, token: u64) -> Path {
+        self.ranges().join(token.to_string())
     }
 
     fn blob(&self, blob: &Blob) -> Path {
