@@ -1,6 +1,7 @@
 //! What is stored, and what a backend promises: the contract.
 //!
-//! Two traits and a third. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
+//! Two traits and a third. [`Statements`] holds what was said: studies, manifests, events, round
+//! keys, and what restored sites ask. [`Blobs`]
 //! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. A backend
 //! implements both and lies in a folder of its own, with a README that tells the life of one
 //! statement: `sqlite_files` (the default) and `postgres_s3`. Every backend passes the tests in
@@ -20,6 +21,7 @@ pub(crate) mod marks;
 mod pieces;
 mod place;
 mod postgres_s3;
+pub(crate) mod restores;
 pub(crate) mod sharing;
 mod sql;
 pub(crate) mod sqlite_files;

@@ -1,5 +1,6 @@
 //! What every backend must pass, by the words of the contract.
 
+mod restores;
 mod sharing;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::store::Store;
 use crate::store::blobs::{Blob, BodyCheck, EnvelopePlace};
 use crate::store::statements::{NextEpoch, NextEvent, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{RoundId, StoreError};
+pub(crate) use restores::*;
 pub(crate) use sharing::*;
 
 /// A backend under test, and where its data lies while it is closed.
@@ -47,6 +49,7 @@ macro_rules! conformance_tests {
             openings_lie_under_their_digests,
             a_sum_is_there_whole_or_not_at_all,
             rounds_and_sites_do_not_mix,
+            a_later_restore_request_replaces_an_earlier_one,
         );
     };
     ($backend:expr; $($name:ident),+ $(,)?) => {

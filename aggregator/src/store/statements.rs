@@ -13,6 +13,7 @@ use ringfence_crypto::statement::{Manifest, RoundKeys};
 
 use tokio::sync::mpsc;
 
+use crate::store::restores::Restores;
 use crate::store::terms::{Answer, RoundId};
 
 /// A round's next event, and where it goes.
@@ -70,9 +71,9 @@ pub(crate) struct News {
     pub(crate) rounds: Vec<RoundNumber>,
 }
 
-/// What was said. Nothing here is ever altered or removed: a round is the replay of its events, and
-/// a study's log the order of its statements.
-pub(crate) trait Statements: fmt::Debug + Send + Sync {
+/// What was said. Nothing here is ever altered or removed, but for restore requests: a round is the
+/// replay of its events, and a study's log the order of its statements.
+pub(crate) trait Statements: Restores + fmt::Debug + Send + Sync {
     /// Whether the backend takes what is written: it writes something that nobody reads.
     fn ping(&self) -> Answer<'_, ()>;
 

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ringfence_crypto::Digest;
 use ringfence_crypto::api::StudyStatus;
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::round::{RoundState, RoundStatus};
+use ringfence_crypto::signature::Signed;
+use ringfence_crypto::statement::{RestoreRequest, Standing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -121,6 +124,36 @@ async fn a_round_over_three_of_which_one_is_killed_while_it_is_closed() {
         next.contribute(site).await;
     }
     finish(&next).await;
+}
+
+/// Each request of a restored site, and of those who answer it, is taken by another aggregator.
+#[tokio::test]
+async fn what_a_restored_site_asks_is_heard_at_all_of_them() {
+    let Some((three, client)) = three().await else { return };
+    let roster = Roster::new(three[0].key, Shape::default());
+    let play = Play::start(client, roster, 600).await;
+    let (study, round) = (play.roster.id(), None);
+    let path = format!("{}/restored", play.roster.path());
+    let (asking, others) = play.ids().split_first().unwrap();
+    let (nonce, restored_at) = (Digest::of(b"nonce"), UnixSeconds(100));
+    let request = RestoreRequest { study, site: asking.clone(), nonce, restored_at };
+    let request = play.roster.signed(asking, request);
+    let own = format!("{path}/{asking}");
+    assert_eq!(play.client.put_json(&own, &request).await.status, 201);
+    for (by, aggregator) in others.iter().zip(three.iter().cycle()) {
+        let client = aggregator.client();
+        let found: Vec<Signed<RestoreRequest>> = client.get(&path).await.json();
+        assert_eq!(found, [request.clone()]);
+        let standing = Standing { study, request: request.id(), site: by.clone(), round };
+        let standing = play.roster.signed(by, standing);
+        let at = format!("{own}/standings/{by}");
+        assert_eq!(client.put_json(&at, &standing).await.status, 201);
+    }
+    for aggregator in &three {
+        let answers = format!("{own}/standings");
+        let found: Vec<Signed<Standing>> = aggregator.client().get(&answers).await.json();
+        assert_eq!(found.len(), others.len());
+    }
 }
 
 /// A way to the bucket that can be shut: what is asked goes through, the answers wait.

@@ -2,6 +2,7 @@
 //! tables' own keys.
 
 mod listen;
+mod restores;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,10 +30,11 @@ use crate::store::statements::{
 use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "epochs", include_str!("migrations/0002_epochs.sql")),
     (3, "sharing", include_str!("migrations/0003_sharing.sql")),
+    (4, "restores", include_str!("migrations/0004_restores.sql")),
 ];
 
 /// Connections at the same time; each is a process of the server's.

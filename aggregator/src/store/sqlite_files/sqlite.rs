@@ -2,6 +2,8 @@
 //!
 //! Every write is its own transaction and is on the disk (`synchronous = FULL`) before it returns.
 
+mod restores;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,12 +24,13 @@ use crate::store::statements::{NextEpoch, NextEvent, Statements, StoredManifest,
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "log", include_str!("migrations/0002_log.sql")),
     (3, "round keys", include_str!("migrations/0003_round_keys.sql")),
     (4, "ready", include_str!("migrations/0004_ready.sql")),
     (5, "epochs", include_str!("migrations/0005_epochs.sql")),
+    (6, "restores", include_str!("migrations/0006_restores.sql")),
 ];
 
 /// The statements of all studies.
