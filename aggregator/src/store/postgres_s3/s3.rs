@@ -207,30 +207,53 @@ impl S3Blobs {
     }
 
     async fn check_body(&self, at: &RoundPaths, header: &Header) -> Result<BodyCheck, StoreError> {
-        let (body, parts) = (at.body(&header.site), at.parts(&header.site));
-        let mut hasher = blake3::Hasher::new();
-        if self.extent_of(&body).await?.is_some() {
-            self.hash(&body, &mut hasher, None).await?;
-            let got = Digest::finish(&hasher);
-            if got != header.body {
-                self.remove(&body).await?;
-                return Ok(BodyCheck::Discarded { got });
-            }
-        } else {
-            let mut whole = Object::new(self.store.clone(), body);
+        if let Some(check) = self.check_whole(at, header).await? {
+            return Ok(check);
+        }
+        let parts = at.parts(&header.site);
+        let mut whole = Object::new(self.store.clone(), at.body(&header.site));
+        let joined = async {
+            let mut hasher = blake3::Hasher::new();
             for part in self.parts(&parts).await? {
                 self.hash(&part.location, &mut hasher, Some(&mut whole)).await?;
             }
-            let got = Digest::finish(&hasher);
-            if got != header.body {
-                self.remove_parts(&parts).await?;
-                return Ok(BodyCheck::Discarded { got });
-            }
+            Ok(Digest::finish(&hasher))
+        };
+        let joined: Result<Digest, StoreError> = joined.await;
+        if joined.as_ref().ok() == Some(&header.body) {
             whole.complete().await?;
+            self.remove_parts(&parts).await?;
+            return Ok(BodyCheck::Right);
+        }
+        // Another aggregator may have been at it, and have removed the parts: then it is whole now.
+        if let Some(check) = self.check_whole(at, header).await? {
+            return Ok(check);
+        }
+        let got = joined?;
+        self.remove_parts(&parts).await?;
+        Ok(BodyCheck::Discarded { got })
+    }
+
+    /// Compares a body that is whole, and removes what is left of its parts; nothing where it is not.
+    async fn check_whole(
+        &self,
+        at: &RoundPaths,
+        header: &Header,
+    ) -> Result<Option<BodyCheck>, StoreError> {
+        let body = at.body(&header.site);
+        if self.extent_of(&body).await?.is_none() {
+            return Ok(None);
+        }
+        let mut hasher = blake3::Hasher::new();
+        self.hash(&body, &mut hasher, None).await?;
+        let got = Digest::finish(&hasher);
+        if got != header.body {
+            self.remove(&body).await?;
+            return Ok(Some(BodyCheck::Discarded { got }));
         }
         // A crash may have come between the body and this.
-        self.remove_parts(&parts).await?;
-        Ok(BodyCheck::Right)
+        self.remove_parts(&at.parts(&header.site)).await?;
+        Ok(Some(BodyCheck::Right))
     }
 }
 
