@@ -10,8 +10,10 @@
 A rule stands in `mutations.toml`: where it is in the code (`file`, `old`), what replaces it (`new`),
 and the test that must fail then (`package`, `target`, `test`). The script works on a copy of the
 committed tree. A text that stands in its file not exactly once, a test that does not run, and a
-test that passes with the rule switched off are each an error; a test that hangs has found it. It
-takes about half a minute a rule: CI does not run it.
+test that passes with the rule switched off are each an error; a test that hangs has found it. Rules of what
+several aggregators share want PostgreSQL and SeaweedFS (`weed` in the PATH), as their tests do:
+without them those pass, which is such an error. It takes about half a minute a rule: CI does not
+run it.
 """
 
 import argparse

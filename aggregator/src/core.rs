@@ -5,8 +5,8 @@
 //! [`round_time`] (the round machine with a lock, a store and a time), [`commit`] (how messages change
 //! it), [`rounds`] and [`studies`] (how they are opened, loaded and put to rest), [`drafts`] (studies
 //! that wait for signatures), [`epochs`] and [`proposals`] (how the roster changes), [`upload`],
-//! [`contribution`] and [`whole`] (what a site sends), [`closing`] and [`sum`] (how a round ends),
-//! [`opening`] and [`dispute`] (what is opened under which
+//! [`contribution`] and [`whole`] (what a site sends), [`closing`], [`sum`] and [`together`] (how a
+//! round ends, alone or by several aggregators), [`opening`] and [`dispute`] (what is opened under which
 //! certificate), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
@@ -19,6 +19,7 @@ pub(crate) mod draft_roster;
 pub(crate) mod drafts;
 pub(crate) mod epochs;
 pub(crate) mod incoming;
+mod lease;
 pub(crate) mod log;
 mod news;
 pub(crate) mod opening;
@@ -41,6 +42,7 @@ pub(crate) mod study;
 pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
+mod together;
 pub(crate) mod upload;
 pub(crate) mod uploading;
 pub(crate) mod whole;

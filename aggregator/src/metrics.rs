@@ -56,6 +56,7 @@ struct Inner {
     seconds: Histograms,
     events: Family<Happened, Counter>,
     sums: Histogram,
+    ranges: Counter,
     store_failures: Counter,
     body_bytes: Counter,
     spans_sent: Counter,
@@ -101,7 +102,7 @@ impl Default for Metrics {
         let requests = Family::<Answered, Counter>::default();
         let seconds = Histograms::new_with_constructor(histogram);
         let events = Family::<Happened, Counter>::default();
-        let (sums, store_failures) = (histogram(), Counter::default());
+        let (sums, ranges, store_failures) = (histogram(), Counter::default(), Counter::default());
         let body_bytes = Counter::<u64, AtomicU64>::default();
         let (spans_sent, spans_lost) = (Counter::default(), Counter::default());
         let now = Standings::default();
@@ -111,6 +112,8 @@ impl Default for Metrics {
         registry.register("events", "Events of rounds that were stored", events.clone());
         let of = "Time that a sum of bodies took";
         registry.register_with_unit("sum", of, Unit::Seconds, sums.clone());
+        let of = "Ranges of sums that were added here, where several aggregators add";
+        registry.register("sum_ranges", of, ranges.clone());
         let of = "Requests that failed by this service's fault";
         registry.register("failures", of, store_failures.clone());
         let of = "Bytes of bodies that came";
@@ -131,6 +134,7 @@ impl Default for Metrics {
             seconds,
             events,
             sums,
+            ranges,
             store_failures,
             body_bytes,
             spans_sent,
@@ -156,6 +160,11 @@ impl Metrics {
     /// A sum was made in so long.
     pub(crate) fn summed(&self, after: Duration) {
         self.0.sums.observe(after.as_secs_f64());
+    }
+
+    /// A range of a sum was added.
+    pub(crate) fn range_added(&self) {
+        self.0.ranges.inc();
     }
 
     /// A request failed by our fault.

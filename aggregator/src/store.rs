@@ -1,11 +1,13 @@
 //! What is stored, and what a backend promises: the contract.
 //!
-//! Three traits. [`Statements`] holds what was said: studies, manifests, events, round keys. [`Blobs`]
-//! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. Those of a small
-//! contribution may be stored with its statements. [`Drafts`] holds what waits for signatures. A backend
-//! implements all and lies in a folder of its own, with a README that tells the life of one
+//! Three traits and a fourth. [`Statements`] holds what was said: studies, manifests, events, round
+//! keys, and what restored sites ask. [`Blobs`] holds the bytes that statements name by digest: bodies,
+//! envelopes, openings, sums. Those of a small contribution may be stored with its statements.
+//! [`Drafts`] holds what waits for signatures. A backend implements all three and lies in a folder of
+//! its own, with a README that tells the life of one
 //! statement: `sqlite_files` (the default) and `postgres_s3`. Every backend passes the tests in
-//! `conformance.rs`.
+//! `conformance.rs`. One that several aggregators may have at once implements the fourth, [`Sharing`]:
+//! what they share beside that, so that they do a round's work together.
 //!
 //! What holds for all: when a write returns, it survives the loss of power, unless its method says
 //! otherwise. A write that fails may have happened all the same: whoever gets an error reads again
@@ -15,12 +17,14 @@
 
 pub(crate) mod blobs;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub(crate) mod drafts;
 pub(crate) mod marks;
 pub(crate) mod pieces;
 mod place;
-pub(crate) mod postgres_s3;
+mod postgres_s3;
+pub(crate) mod restores;
+pub(crate) mod sharing;
 mod sql;
 pub(crate) mod sqlite_files;
 pub(crate) mod statements;
@@ -32,6 +36,10 @@ use std::sync::Arc;
 use blobs::Blobs;
 use drafts::Drafts;
 pub(crate) use place::open;
+#[cfg(test)]
+pub(crate) use postgres_s3::tests::Engines;
+use ringfence_clock::Clock;
+use sharing::Sharing;
 use statements::Statements;
 
 /// Everything that is stored.
@@ -43,6 +51,15 @@ pub(crate) struct Store {
     pub(crate) blobs: Arc<dyn Blobs>,
     /// What waits for signatures.
     pub(crate) drafts: Arc<dyn Drafts>,
+    /// What is shared with other aggregators, where others may be.
+    pub(crate) sharing: Option<Arc<dyn Sharing>>,
+}
+
+impl Store {
+    /// The clock to go by: all who share a backend go by its time of day.
+    pub(crate) fn clock(&self, own: &Clock) -> Clock {
+        self.sharing.as_ref().map_or_else(|| own.clone(), |sharing| own.by(sharing.ahead()))
+    }
 }
 
 impl fmt::Debug for Store {

@@ -8,13 +8,15 @@
 //! are called, and who said them), [`time`] (how far clocks may be apart), [`statement`] (what the
 //! parties sign), [`log`] (the Merkle log of what was said), [`round`] (the aggregator's state
 //! machine), [`api`] (the REST service's messages), [`request`] (who sends them), [`chunk_group`]
-//! (a part of a body, checked alone), [`dealing`] (whose shares are sound).
+//! (a part of a body, checked alone), [`hash_ranges`] (a body hashed in ranges), [`dealing`] (whose
+//! shares are sound).
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod chunk_group;
 pub mod dealing;
 pub mod digest;
+pub mod hash_ranges;
 mod hexadecimal;
 pub mod id;
 pub mod layout;

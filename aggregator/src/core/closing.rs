@@ -59,6 +59,7 @@ impl LiveRound {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
             if self.read().closing().is_some() {
+                self.forget_jobs().await;
                 return;
             }
             match &outcome {
@@ -95,6 +96,7 @@ impl LiveRound {
 
     /// Freezes and closes the round as far as it is time to.
     async fn step(self: &Arc<Self>) -> Result<(), Refusal> {
+        self.share_presence().await?;
         let (absent, since) = (self.absent(), self.since());
         let due = self.read().freeze_due_without(&absent, since, self.now()).is_some();
         if due {
@@ -129,12 +131,13 @@ impl LiveRound {
         let sum = match set.included().is_empty() {
             true => None,
             false => {
-                let adding = self.add_up(self.promised(set.included())?, None);
-                match self.leased(adding).await? {
-                    Some(sum) => Some(sum?.digest()),
-                    // Another aggregator adds it up: its closing comes, or the lease ends.
-                    None => return Ok(()),
-                }
+                let sum = match &self.served.shared.store.sharing {
+                    Some(sharing) => self.add_up_together(sharing, &set).await?,
+                    None => Some(self.add_up(self.promised(set.included())?, None).await?),
+                };
+                // Nothing where others are at it: their closing comes, or a lease of theirs ends.
+                let Some(sum) = sum else { return Ok(()) };
+                Some(sum.digest())
             }
         };
         let (signer, absent) = (self.served.clone(), self.absent());
@@ -162,18 +165,23 @@ impl LiveRound {
         included.iter().map(promised).collect()
     }
 
+    /// Where the bodies are, and what their words look like.
+    pub(crate) fn addition(&self) -> Addition {
+        Addition {
+            blobs: self.served.blobs().clone(),
+            round: self.id,
+            body_bytes: self.served.body_bytes,
+            wire_bits: self.served.study.packing.wire_bits,
+        }
+    }
+
     /// Adds up bodies on a thread of its own; see [`Addition::add_up`].
     pub(crate) async fn add_up(
         &self,
         set: Vec<Promised>,
         expected: Option<Digest>,
     ) -> Result<Sum, Unadded> {
-        let addition = Addition {
-            blobs: self.served.blobs().clone(),
-            round: self.id,
-            body_bytes: self.served.body_bytes,
-            wire_bits: self.served.study.packing.wire_bits,
-        };
+        let addition = self.addition();
         let places = self.served.shared.sums.clone();
         let place = places.acquire_owned().await.map_err(|error| Refusal::internal(&error))?;
         // Adding and hashing keep a processor busy: off the threads that serve requests.

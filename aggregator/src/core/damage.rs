@@ -12,11 +12,35 @@ use crate::core::closing::Unadded;
 use crate::core::refusal::Refusal;
 use crate::core::round::LiveRound;
 use crate::core::sum::names;
-use crate::store::blobs::{Blob, BodyCheck, EnvelopePlace};
-use crate::store::terms::StoreError;
+use crate::store::blobs::{Blob, Blobs, BodyCheck, EnvelopePlace};
+use crate::store::terms::{RoundId, StoreError};
 
 /// Bytes that are hashed at a time.
 const CHUNK: u64 = 1 << 20;
+
+/// Whether a stored blob of a round has this digest.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be read now; one that is lost is not intact.
+pub(crate) async fn is_intact(
+    blobs: &Arc<dyn Blobs>,
+    round: RoundId,
+    blob: &Blob,
+    expected: Digest,
+) -> Result<bool, StoreError> {
+    let Some(extent) = blobs.extent(round, blob).await? else { return Ok(false) };
+    let (mut hasher, mut offset) = (blake3::Hasher::new(), 0);
+    while offset < extent.bytes {
+        let end = extent.bytes.min(offset + CHUNK);
+        match blobs.read(round, blob, offset..end).await {
+            Ok(bytes) => hasher.update(&bytes),
+            Err(StoreError::Lost(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        offset = end;
+    }
+    Ok(Digest::finish(&hasher) == expected)
+}
 
 impl LiveRound {
     /// Notes that bytes of these contributions are lost or altered, and removes what is left of such
@@ -89,19 +113,7 @@ impl LiveRound {
 
     /// Whether a stored blob has this digest.
     pub(crate) async fn is_intact(&self, blob: &Blob, expected: Digest) -> Result<bool, Refusal> {
-        let blobs = self.served.blobs();
-        let Some(extent) = blobs.extent(self.id, blob).await? else { return Ok(false) };
-        let (mut hasher, mut offset) = (blake3::Hasher::new(), 0);
-        while offset < extent.bytes {
-            let end = extent.bytes.min(offset + CHUNK);
-            match blobs.read(self.id, blob, offset..end).await {
-                Ok(bytes) => hasher.update(&bytes),
-                Err(StoreError::Lost(_)) => return Ok(false),
-                Err(error) => return Err(error.into()),
-            };
-            offset = end;
-        }
-        Ok(Digest::finish(&hasher) == expected)
+        Ok(is_intact(self.served.blobs(), self.id, blob, expected).await?)
     }
 
     /// Makes sure that the stored sum is the one that the closing names.

@@ -138,7 +138,7 @@ impl LiveStudy {
             over_before: now.earlier(GATHERED_FOR),
         };
         shared.store.drafts.propose(self.served.first, next).await?;
-        match shared.store.statements.is_shared() {
+        match shared.store.sharing.is_some() {
             true => self.load_proposed().await,
             false => {
                 self.roster.proposals.add(by, signed.clone(), now);

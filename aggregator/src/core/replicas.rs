@@ -2,21 +2,15 @@
 //! and before each request that may need it.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use ringfence_crypto::id::StudyId;
 
 use crate::core::refusal::Refusal;
-use crate::core::round::LiveRound;
 use crate::core::round_list::Found;
 use crate::core::rounds::LiveStudy;
 use crate::core::shared::blocking;
 use crate::core::studies::{Studies, Unserved};
-
-/// Who adds up a round and says nothing for so long has died: another one begins anew.
-const LEASE: Duration = Duration::from_secs(8);
 
 impl LiveStudy {
     /// Takes over what others have stored of the study. As much work as there is news.
@@ -48,35 +42,10 @@ impl LiveStudy {
     }
 }
 
-impl LiveRound {
-    /// Does the work of adding up unless another aggregator does it; keeps the lease meanwhile.
-    pub(crate) async fn leased<T>(
-        &self,
-        work: impl Future<Output = T>,
-    ) -> Result<Option<T>, Refusal> {
-        let lease = || self.served.statements().lease(self.id, LEASE);
-        if !lease().await? {
-            return Ok(None);
-        }
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return Ok(Some(done)),
-                () = self.served.shared.clock.sleep(LEASE / 4) => {
-                    // One that is lost costs another aggregator's work, no more.
-                    if let Err(error) = lease().await {
-                        tracing::debug!(%error, "the lease is not kept");
-                    }
-                }
-            }
-        }
-    }
-}
-
 impl Studies {
     /// Loads a study that another aggregator has registered.
     pub(crate) async fn meet(&self, id: StudyId) -> Result<(), Refusal> {
-        if !self.shared.store.statements.is_shared() || self.served(id).is_some() {
+        if self.shared.store.sharing.is_none() || self.served(id).is_some() {
             return Ok(());
         }
         let _one_at_a_time = self.meeting.lock().await;

@@ -59,6 +59,8 @@ pub(crate) struct LiveRound {
     pub(crate) uploads: Uploads,
     /// Sites that contributed to neither of the two rounds before, once that is known.
     missed: OnceLock<BTreeSet<SiteId>>,
+    /// Those of them that another aggregator has heard of since the round was opened, or was told of.
+    elsewhere: Mutex<BTreeSet<SiteId>>,
     /// Held by whoever makes a lost sum again.
     pub(crate) resuming: tokio::sync::Mutex<()>,
     /// Why the round is not closed any more by itself.
@@ -107,6 +109,7 @@ impl LiveRound {
             sent: Mutex::default(),
             uploads: Uploads::default(),
             missed: OnceLock::new(),
+            elsewhere: Mutex::default(),
             resuming: tokio::sync::Mutex::default(),
             halted: Mutex::default(),
             intact: Mutex::default(),
@@ -137,10 +140,32 @@ impl LiveRound {
 
     /// The sites that missed the two rounds before, and have asked for nothing since this one began.
     pub(crate) fn absent(&self) -> BTreeSet<SiteId> {
-        let Some(missed) = self.missed.get() else { return BTreeSet::new() };
-        let (_, began) = self.time.began();
-        let gone = |site: &&SiteId| !self.served.presence.was_heard(site, began);
-        missed.iter().filter(gone).cloned().collect()
+        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        let missed = self.missed.get().into_iter().flatten();
+        missed.filter(|site| !self.is_here(site) && !elsewhere.contains(site)).cloned().collect()
+    }
+
+    /// Whether a site has asked for something here since the round began.
+    fn is_here(&self, site: &SiteId) -> bool {
+        self.served.presence.was_heard(site, self.time.began().1)
+    }
+
+    /// Tells other aggregators which of the sites that missed two rounds are heard of here, and hears
+    /// from them of the others: whoever asks one of them for something is there for all.
+    pub(crate) async fn share_presence(&self) -> Result<(), Refusal> {
+        let Some(sharing) = &self.served.shared.store.sharing else { return Ok(()) };
+        let (now, asked): (Vec<SiteId>, Vec<SiteId>) = {
+            let told = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+            let untold = self.missed.get().into_iter().flatten();
+            let untold = untold.filter(|site| !told.contains(*site)).cloned();
+            untold.partition(|site| self.is_here(site))
+        };
+        if now.is_empty() && asked.is_empty() {
+            return Ok(());
+        }
+        let heard = sharing.heard(self.id, &now, &asked).await?;
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).extend(heard);
+        Ok(())
     }
 
     /// Since when the sites could contribute.

@@ -15,7 +15,6 @@ use tokio::sync::watch;
 
 use crate::core::epochs::Rosters;
 use crate::core::refusal::Refusal;
-use crate::core::restored::Restores;
 use crate::core::retention::Forgotten;
 use crate::core::round::LiveRound;
 use crate::core::round_keys::FreshKeys;
@@ -50,8 +49,6 @@ pub(crate) struct LiveStudy {
     pub(crate) returned: Mutex<BTreeMap<LogHash, Returned>>,
     /// Round keys that an initiator may not have seen yet.
     pub(crate) fresh_keys: FreshKeys,
-    /// Sites that were restored from backups, and what the others answer them.
-    pub(crate) restores: Restores,
     /// What each site takes of the service now.
     pub(crate) senders: Senders,
     /// The last change of the study that was taken over from the store.
@@ -72,7 +69,6 @@ impl LiveStudy {
             opening: tokio::sync::Mutex::default(),
             returned: Mutex::default(),
             fresh_keys: FreshKeys::default(),
-            restores: Restores::default(),
             senders: Senders::default(),
             seen: tokio::sync::Mutex::default(),
             forgotten: Forgotten::default(),

@@ -32,6 +32,7 @@ mod at_rest;
 mod drafts;
 mod epochs;
 mod round_keys;
+mod sharing;
 mod together;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,8 +55,12 @@ struct Service {
 impl Service {
     async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let identity = Arc::new(Identity::generate(&folder.path().join("key")).unwrap());
         let store = sqlite_files::open(&folder.path().join("data")).await.unwrap();
+        let identity = Arc::new(Identity::generate(&folder.path().join("key")).unwrap());
+        Self::over(store, identity, folder).await
+    }
+
+    async fn over(store: Store, identity: Arc<Identity>, folder: TempDir) -> Self {
         let (clock, hand) = Clock::mock(now());
         let (stop, stopping) = watch::channel(false);
         let marks = Marks::open(&folder.path().join("marks"), identity.clone(), false).unwrap();

@@ -284,6 +284,7 @@ pub(super) async fn loaded(
         None => tokens,
     };
     let store = store::open(config).await?;
+    let clock = store.clock(&clock);
     let key = identity.public_key();
     let marks = Marks::open(&config.marks(), identity.clone(), config.adopt_marks)?;
     let shared = Shared::new(store, marks, identity, clock.clone(), stopping);

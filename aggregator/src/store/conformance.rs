@@ -1,6 +1,8 @@
 //! What every backend must pass, by the words of the contract.
 
 mod drafts;
+mod restores;
+mod sharing;
 
 pub(crate) use drafts::{
     a_draft_gathers_signatures_and_goes_again, proposed_epochs_are_kept_until_they_are_void,
@@ -23,10 +25,13 @@ use crate::store::blobs::{Blob, BodyCheck, EnvelopePlace};
 use crate::store::pieces;
 use crate::store::statements::{NextEpoch, NextEvent, Small, StoredManifest, StoredRoundKeys};
 use crate::store::terms::{RoundId, StoreError};
+pub(crate) use restores::*;
+pub(crate) use sharing::*;
 
 /// A backend under test, and where its data lies while it is closed.
 pub(crate) trait Backend {
-    /// Opens it. The one that was open before has been closed and dropped.
+    /// Opens it. The one that was open before has been closed and dropped, unless several
+    /// aggregators may have it.
     async fn open(&self) -> Store;
 }
 
@@ -54,6 +59,7 @@ macro_rules! conformance_tests {
             rounds_and_sites_do_not_mix,
             a_draft_gathers_signatures_and_goes_again,
             proposed_epochs_are_kept_until_they_are_void,
+            a_later_restore_request_replaces_an_earlier_one,
         );
     };
     ($backend:expr; $($name:ident),+ $(,)?) => {
@@ -68,6 +74,19 @@ macro_rules! conformance_tests {
     };
 }
 pub(crate) use conformance_tests;
+
+/// The same, of the duties of a backend that several aggregators may have at once.
+macro_rules! sharing_tests {
+    ($backend:expr) => {
+        $crate::store::conformance::conformance_tests!($backend;
+            each_range_is_leased_once_and_joining_comes_last,
+            what_is_written_after_a_lease_has_ended_has_no_effect,
+            a_lease_is_kept_or_given_back,
+            who_is_heard_of_by_one_is_there_for_all,
+        );
+    };
+}
+pub(crate) use sharing_tests;
 
 fn roster() -> Roster {
     let key = SigningKey::from_bytes(&[9; 32]).verifying_key();

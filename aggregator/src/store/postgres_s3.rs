@@ -4,6 +4,7 @@
 mod drafts;
 mod postgres;
 mod s3;
+mod sharing;
 
 use std::sync::Arc;
 
@@ -14,7 +15,6 @@ use s3::S3Blobs;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::store::Store;
-use crate::store::blobs::Blobs;
 use crate::store::terms::StoreOpenError;
 
 /// Opens database and bucket.
@@ -27,36 +27,34 @@ pub(crate) async fn open(
 ) -> Result<Store, StoreOpenError> {
     let blobs = S3Blobs::open(bucket).await?;
     let statements = PgStatements::open(database).await?;
-    Ok(over(statements, Arc::new(blobs)))
-}
-
-/// A store over an open database.
-fn over(statements: PgStatements, blobs: Arc<dyn Blobs>) -> Store {
+    let sharing = statements.sharing(blobs.clone())?;
     let drafts = PgDrafts::new(statements.pool().clone());
-    Store { statements: Arc::new(statements), blobs, drafts: Arc::new(drafts) }
-}
-
-/// A database with the files of a folder in the bucket's place, for tests of what needs no bucket.
-#[cfg(test)]
-pub(crate) async fn open_with_files(database: &str, folder: &std::path::Path) -> Store {
-    let files = crate::store::sqlite_files::open(folder).await.expect("a folder");
-    let statements = PgStatements::open(database.parse().expect("a URL")).await;
-    over(statements.expect("a database"), files.blobs)
+    Ok(Store {
+        statements: Arc::new(statements),
+        blobs: Arc::new(blobs),
+        drafts: Arc::new(drafts),
+        sharing: Some(Arc::new(sharing)),
+    })
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
+    use ed25519_dalek::SigningKey;
     use ringfence_crypto::Digest;
     use ringfence_crypto::id::{RoundNumber, StudyId};
+    use ringfence_crypto::statement::Header;
 
     use super::*;
     use crate::engines::{new_bucket, new_database};
-    use crate::store::blobs::Blob;
-    use crate::store::conformance::{Backend, conformance_tests};
+    use crate::roster::{Roster, Shape, Term};
+    use crate::store::blobs::{Blob, Blobs, BodyCheck};
+    use crate::store::conformance::{Backend, conformance_tests, sharing_tests};
     use crate::store::terms::{RoundId, StoreError};
 
-    struct Engines {
+    pub(crate) struct Engines {
         database: String,
         bucket: Bucket,
     }
@@ -70,7 +68,7 @@ mod tests {
     }
 
     impl Engines {
-        fn new() -> Option<Self> {
+        pub(crate) fn new() -> Option<Self> {
             Some(Self { database: new_database()?, bucket: bucket("test")? })
         }
     }
@@ -82,6 +80,7 @@ mod tests {
     }
 
     conformance_tests!(Engines::new());
+    sharing_tests!(Engines::new());
 
     /// Several pieces of a multipart upload, and what is given up leaves nothing.
     #[tokio::test]
@@ -122,6 +121,38 @@ mod tests {
         let taken = two.finish().await.unwrap_err();
         assert!(matches!(taken, StoreError::Taken(_)), "{taken}");
         assert_eq!(blobs.body_bytes(round, &site).await.unwrap(), 3);
+    }
+
+    /// Two requests for the receipt of one contribution, at two aggregators: one removes the parts
+    /// while the other one reads them.
+    #[tokio::test]
+    async fn two_that_make_a_body_whole_at_once_both_find_it_right() {
+        let Some(bucket) = bucket("test") else { return };
+        let [one, two] =
+            [S3Blobs::open(&bucket).await.unwrap(), S3Blobs::open(&bucket).await.unwrap()];
+        let roster =
+            Roster::new(SigningKey::from_bytes(&[9; 32]).verifying_key().into(), Shape::default());
+        let site = &roster.ids[0];
+        for round in 0..20 {
+            let manifest = roster.manifest(RoundNumber(round), Term::now(600), None);
+            let manifest = roster.signed(&manifest.initiator.clone(), manifest);
+            let id = RoundId { study: roster.id(), round: RoundNumber(round) };
+            let body = vec![round as u8; 4 << 20];
+            let header = roster.contribution(&manifest, site).header.statement;
+            let header = Header { body: Digest::of(&body), ..header };
+            let mut writer = one.append_body(id, site).await.unwrap();
+            for piece in body.chunks(1 << 20) {
+                writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+            }
+            writer.finish().await.unwrap();
+            let later = async {
+                tokio::time::sleep(Duration::from_millis(3 * u64::from(round))).await;
+                two.finish_body(id, &header).await
+            };
+            let (first, second) = tokio::join!(one.finish_body(id, &header), later);
+            assert_eq!(first.unwrap(), BodyCheck::Right, "round {round}");
+            assert_eq!(second.unwrap(), BodyCheck::Right, "round {round}");
+        }
     }
 
     #[tokio::test]

@@ -31,7 +31,7 @@ pub(crate) async fn open(data: &Path) -> Result<Store, StoreOpenError> {
     let blobs = FileBlobs::new(data, lock, statements.small());
     let drafts = SqliteDrafts::new(statements.pool().clone());
     let (statements, blobs) = (Arc::new(statements), Arc::new(blobs));
-    Ok(Store { statements, blobs, drafts: Arc::new(drafts) })
+    Ok(Store { statements, blobs, drafts: Arc::new(drafts), sharing: None })
 }
 
 /// The lock of a data folder.

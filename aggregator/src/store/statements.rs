@@ -1,7 +1,6 @@
 //! The contract's first half: statements in the order in which they were accepted.
 
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -15,6 +14,7 @@ use ringfence_crypto::statement::{Manifest, RoundKeys};
 
 use tokio::sync::mpsc;
 
+use crate::store::restores::Restores;
 use crate::store::terms::{Answer, RoundId};
 
 /// A round's next event, and where it goes.
@@ -88,9 +88,9 @@ pub(crate) struct News {
     pub(crate) rounds: Vec<RoundNumber>,
 }
 
-/// What was said. Nothing here is ever altered or removed: a round is the replay of its events, and
-/// a study's log the order of its statements.
-pub(crate) trait Statements: fmt::Debug + Send + Sync {
+/// What was said. Nothing here is ever altered or removed, but for restore requests: a round is the
+/// replay of its events, and a study's log the order of its statements.
+pub(crate) trait Statements: Restores + fmt::Debug + Send + Sync {
     /// Whether the backend takes what is written: it writes something that nobody reads.
     fn ping(&self) -> Answer<'_, ()>;
 
@@ -170,11 +170,6 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
         round: RoundNumber,
     ) -> Answer<'a, Option<StoredRoundKeys>>;
 
-    /// Whether other aggregators may write here, too.
-    fn is_shared(&self) -> bool {
-        false
-    }
-
     /// A round's events from a sequence number on; a gap is an error.
     fn events_from(&self, round: RoundId, from: u64) -> Answer<'_, Vec<Event>> {
         async move { Ok(self.events(round).await?.into_iter().skip(index(from)).collect()) }.boxed()
@@ -195,12 +190,6 @@ pub(crate) trait Statements: fmt::Debug + Send + Sync {
     /// stands for all, as after a connection that broke. Nothing at all where nobody else writes here.
     fn follow(&self) -> Option<mpsc::Receiver<Option<StudyId>>> {
         None
-    }
-
-    /// Takes or keeps the work of adding up a round for so long; false while another aggregator has
-    /// it. It only saves work: who adds up without it does no harm.
-    fn lease(&self, _round: RoundId, _time: Duration) -> Answer<'_, bool> {
-        async { Ok(true) }.boxed()
     }
 
     /// Ends after the last write.

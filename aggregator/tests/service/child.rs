@@ -58,7 +58,24 @@ impl Aggregator {
 
     /// Another one with the same key, database and bucket, and marks of its own.
     pub(crate) fn another(&self, marks: &str) -> Self {
-        let (folder, mut options) = (TempDir::new().unwrap(), self.options.clone());
+        self.another_with(marks, self.options.clone())
+    }
+
+    /// The same, which reaches the bucket at another address.
+    pub(crate) fn another_by(&self, marks: &str, endpoint: &str) -> Self {
+        let mut options = self.options.clone();
+        let place = options.iter().position(|option| option == "--s3-endpoint").unwrap();
+        options[place + 1] = endpoint.to_owned();
+        self.another_with(marks, options)
+    }
+
+    /// The value of an option that it was started with.
+    pub(crate) fn option(&self, name: &str) -> &str {
+        &self.options[self.options.iter().position(|option| option == name).unwrap() + 1]
+    }
+
+    fn another_with(&self, marks: &str, mut options: Vec<String>) -> Self {
+        let folder = TempDir::new().unwrap();
         for file in ["key", "token"] {
             std::fs::copy(self.folder.path().join(file), folder.path().join(file)).unwrap();
         }

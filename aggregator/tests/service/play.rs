@@ -148,8 +148,13 @@ impl Play {
 
     /// Long-polls until the round is in this state.
     pub(crate) async fn reach(&self, state: RoundState) -> RoundStatus {
+        self.reach_within(state, Duration::from_secs(15)).await
+    }
+
+    /// The same, with more patience.
+    pub(crate) async fn reach_within(&self, state: RoundState, patience: Duration) -> RoundStatus {
         let mut status = self.status().await;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(15);
+        let deadline = tokio::time::Instant::now() + patience;
         while status.state != state {
             assert!(tokio::time::Instant::now() < deadline, "not {state:?}: {status:?}");
             let path = format!("{}?wait=5&after={}", self.path, status.version);

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,31 @@ use tokio::sync::oneshot;
 #[derive(Clone, Debug)]
 pub struct Clock {
     source: Source,
+    /// How far the time of day is ahead of what the source shows.
+    ahead: Option<Ahead>,
+}
+
+/// How far another clock, which several machines go by, is ahead of this machine's: found out again
+/// and again by whoever can read it. All clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Ahead(Arc<AtomicI64>);
+
+impl Ahead {
+    /// The other clock shows this time when this machine's shows that, both since 1970.
+    pub fn set(&self, other: Duration, own: Duration) {
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        self.0.store(micros(other).saturating_sub(micros(own)), Ordering::Relaxed);
+    }
+
+    /// A time of day by the other clock.
+    fn corrected(&self, own: Duration) -> Duration {
+        let micros = self.0.load(Ordering::Relaxed);
+        let apart = Duration::from_micros(micros.unsigned_abs());
+        match micros < 0 {
+            true => own.saturating_sub(apart),
+            false => own.saturating_add(apart),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -94,7 +120,7 @@ pub struct TimedOut;
 impl Clock {
     /// The clock of this machine.
     pub fn system() -> Self {
-        Self { source: Source::System(Instant::now()) }
+        Self { source: Source::System(Instant::now()), ahead: None }
     }
 
     /// A clock that stands still until the hand that comes with it is turned.
@@ -103,7 +129,14 @@ impl Clock {
         let time = Time { wall, passed, sleepers: BTreeMap::new(), slept: 0 };
         let time = Arc::new(Mutex::new(time));
         let hand = Hand { time: Arc::clone(&time) };
-        (Self { source: Source::Mock(time) }, hand)
+        (Self { source: Source::Mock(time), ahead: None }, hand)
+    }
+
+    /// The same clock, but for the time of day: that one is another clock's. How much time passes is
+    /// still this machine's affair, so that nobody who sets the other clock ends or prolongs a wait.
+    #[must_use]
+    pub fn by(&self, ahead: Ahead) -> Self {
+        Self { ahead: Some(ahead), ..self.clone() }
     }
 
     /// The time of day, as it is told to others. It may jump when somebody sets the clock.
@@ -113,10 +146,11 @@ impl Clock {
 
     /// As [`Self::now`], with parts of a second: for what is shown to people, not for statements.
     pub fn since_1970(&self) -> Duration {
-        match &self.source {
+        let own = match &self.source {
             Source::System(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             Source::Mock(time) => locked(time).wall,
-        }
+        };
+        self.ahead.as_ref().map_or(own, |ahead| ahead.corrected(own))
     }
 
     /// The present moment, for measuring how much time passes.
@@ -290,6 +324,28 @@ mod tests {
         assert_eq!(hand.earliest(), None);
         // A moment that has come is not waited for.
         clock.sleep_until(start).await;
+    }
+
+    #[tokio::test]
+    async fn two_machines_that_go_by_one_clock_show_one_time() {
+        let seconds = Duration::from_secs;
+        // One is 100 s behind, the other 7 s ahead.
+        for own in [900, 1007] {
+            let (clock, hand) = Clock::mock(UnixSeconds(own));
+            let ahead = Ahead::default();
+            let common = clock.by(ahead.clone());
+            assert_eq!(common.now(), UnixSeconds(own), "until the other one is read");
+            ahead.set(seconds(1000), seconds(own));
+            assert_eq!(common.now(), UnixSeconds(1000));
+            let start = common.moment();
+            hand.advance(seconds(5));
+            assert_eq!(common.now(), UnixSeconds(1005));
+            // The other one is set: time passes as before.
+            ahead.set(seconds(500), seconds(own + 5));
+            assert_eq!(common.now(), UnixSeconds(500));
+            assert_eq!(common.moment().since(start), seconds(5));
+            assert_eq!(clock.now(), UnixSeconds(own + 5));
+        }
     }
 
     #[tokio::test]

@@ -6,22 +6,21 @@ use ringfence_crypto::statement::{Acknowledgement, Endorsement, Outcome, Previou
 use super::*;
 use crate::roster::model;
 
-struct Study {
+pub(super) struct Study {
     service: Arc<Service>,
-    roster: Roster,
+    pub(super) roster: Roster,
     previous: Option<Previous>,
 }
 
 impl Study {
-    async fn start() -> Self {
-        let service = Arc::new(Service::start().await);
+    pub(super) async fn start(service: Arc<Service>) -> Self {
         let roster = Roster::new(service.identity.public_key(), Shape::default());
         service.studies.register(json::compact(&roster.signed)).await.unwrap();
         Self { service, roster, previous: None }
     }
 
     /// A round that is open for a day.
-    async fn open(&self, number: u32) -> Play {
+    pub(super) async fn open(&self, number: u32) -> Play {
         let study = self.service.studies.study(self.roster.id()).unwrap();
         let term = Term { opened_at: self.service.clock.now(), seconds: DAY.as_secs() };
         let manifest = self.roster.manifest(RoundNumber(number), term, self.previous.as_ref());
@@ -33,7 +32,7 @@ impl Study {
     }
 
     /// From the freeze to a model that all agree on, where a site may be gone.
-    async fn end(&mut self, play: &Play, gone: Option<&SiteId>) {
+    pub(super) async fn end(&mut self, play: &Play, gone: Option<&SiteId>) {
         play.reach(RoundState::Reviewing).await;
         let mut window = self.roster.study().window(play.live.id.round);
         if let Some(gone) = gone {
@@ -70,7 +69,7 @@ impl Study {
 #[tokio::test]
 async fn a_site_that_missed_two_rounds_is_waited_for_when_it_is_heard_of_and_else_for_half_a_minute()
  {
-    let mut study = Study::start().await;
+    let mut study = Study::start(Arc::new(Service::start().await)).await;
     let ids = study.roster.ids.clone();
     let (gone, others) = ids.split_last().unwrap();
     for number in 0..2 {

@@ -6,8 +6,8 @@ use ringfence_crypto::statement::SignedStudy;
 use super::*;
 use crate::core::drafts::MOST_DRAFTS;
 use crate::core::rounds::Made;
-use crate::engines::new_database;
-use crate::store::postgres_s3::open_with_files;
+use crate::store::Engines;
+use crate::store::conformance::Backend;
 
 fn unsigned(roster: &Roster) -> Vec<u8> {
     json::compact(&SignedStudy::unsigned(roster.study().clone()))
@@ -128,13 +128,17 @@ async fn a_draft_that_was_altered_is_not_registered() {
     assert!(studies.study(other.id()).is_err());
 }
 
-/// Aggregators of one database.
-async fn over(url: &str, folder: &TempDir, count: usize) -> (Vec<Arc<Studies>>, Arc<Identity>) {
+/// Aggregators of one database and bucket.
+async fn over(
+    engines: &Engines,
+    folder: &TempDir,
+    count: usize,
+) -> (Vec<Arc<Studies>>, Arc<Identity>) {
     let identity = Arc::new(Identity::generate(&folder.path().join("key")).unwrap());
     let mut all = Vec::new();
     for number in 0..count {
         let place = folder.path().join(number.to_string());
-        let store = open_with_files(url, &place.join("files")).await;
+        let store = engines.open().await;
         let marks = Marks::open(&place.join("marks"), identity.clone(), false).unwrap();
         let (clock, _hand) = Clock::mock(now());
         let (_stop, stopping) = watch::channel(false);
@@ -146,9 +150,9 @@ async fn over(url: &str, folder: &TempDir, count: usize) -> (Vec<Arc<Studies>>, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_aggregators_that_take_the_last_two_signatures_at_once_both_have_the_study() {
-    let Some(url) = new_database() else { return };
+    let Some(engines) = Engines::new() else { return };
     let folder = TempDir::new().unwrap();
-    let (both, identity) = over(&url, &folder, 2).await;
+    let (both, identity) = over(&engines, &folder, 2).await;
     for attempt in 0..10 {
         let shape = Shape { sites: 4, values: 1000 + attempt, ..Shape::default() };
         let roster = Roster::new(identity.public_key(), shape);
@@ -182,9 +186,9 @@ async fn of_two_aggregators_that_take_the_last_two_signatures_at_once_both_have_
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_that_is_proposed_at_one_aggregator_is_made_at_another() {
     use super::epochs::{revoked, sign as sign_epoch};
-    let Some(url) = new_database() else { return };
+    let Some(engines) = Engines::new() else { return };
     let folder = TempDir::new().unwrap();
-    let (both, identity) = over(&url, &folder, 2).await;
+    let (both, identity) = over(&engines, &folder, 2).await;
     let roster = Roster::new(identity.public_key(), Shape::default());
     both[0].register(json::compact(&roster.signed)).await.unwrap();
     both[1].meet(roster.id()).await.unwrap();

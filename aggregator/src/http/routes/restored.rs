@@ -26,7 +26,7 @@ pub(crate) async fn request(
     Stated(signed): Stated<RestoreRequest>,
 ) -> Result<Response, Refusal> {
     same_site(&site, &signed.statement.site)?;
-    Ok(made(study.request_restore(&signed)?, &()))
+    Ok(made(study.request_restore(&signed).await?, &()))
 }
 
 /// The last request of each site that was restored from a backup.
@@ -37,7 +37,7 @@ pub(crate) async fn request(
     responses((status = 200, description = "The requests", body = RestoreRequests))
 )]
 pub(crate) async fn requests(OfStudy(study): OfStudy) -> Result<Response, Refusal> {
-    Ok(answer(&study.restores()))
+    Ok(answer(&study.restores().await?))
 }
 
 /// Another site's answer to a restored one: `holder` is who answers.
@@ -58,7 +58,7 @@ pub(crate) async fn stand(
     Stated(signed): Stated<Standing>,
 ) -> Result<Response, Refusal> {
     same_site(&by, &signed.statement.site)?;
-    Ok(made(study.answer_restore(&site, &signed)?, &()))
+    Ok(made(study.answer_restore(&site, &signed).await?, &()))
 }
 
 /// The answers to a restored site's last request.
@@ -72,5 +72,5 @@ pub(crate) async fn standings(
     OfStudy(study): OfStudy,
     OfSite(site): OfSite,
 ) -> Result<Response, Refusal> {
-    Ok(answer(&study.standings(&site)?))
+    Ok(answer(&study.standings(&site).await?))
 }

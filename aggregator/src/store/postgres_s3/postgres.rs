@@ -2,11 +2,13 @@
 //! tables' own keys.
 
 mod listen;
+mod restores;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use ringfence_clock::Ahead;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
@@ -18,6 +20,8 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::mpsc;
 
 use self::listen::listen;
+use super::s3::S3Blobs;
+use super::sharing::SharedEngines;
 use crate::identity::IdentityError;
 use crate::store::sql::{epochs_of, events_of, log_of, manifest_of, migrator, parsed, study_of};
 use crate::store::statements::{
@@ -26,10 +30,12 @@ use crate::store::statements::{
 use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "epochs", include_str!("migrations/0002_epochs.sql")),
     (3, "drafts", include_str!("migrations/0003_drafts.sql")),
+    (4, "sharing", include_str!("migrations/0004_sharing.sql")),
+    (5, "restores", include_str!("migrations/0005_restores.sql")),
 ];
 
 /// Connections at the same time; each is a process of the server's.
@@ -38,8 +44,11 @@ const CONNECTIONS: u32 = 8;
 /// A connection must be had after so long.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// The database's clock and this machine's are at most so far apart.
+/// The database's clock and this machine's are at most so far apart at a start: else one is wrong.
 const CLOCKS_APART: Duration = Duration::from_secs(5);
+
+/// How often the database's clock is read. In between, this machine's goes on from there.
+const CLOCK_PAUSE: Duration = Duration::from_secs(60);
 
 /// Studies that were named and not yet asked for; whoever is behind by more looks at all.
 const NAMED: usize = 1024;
@@ -48,8 +57,8 @@ const NAMED: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct PgStatements {
     pool: PgPool,
-    /// Tells this aggregator from the others.
-    holder: i64,
+    /// How far the database's clock is ahead of this machine's.
+    ahead: Ahead,
 }
 
 impl PgStatements {
@@ -71,16 +80,12 @@ impl PgStatements {
             source: source.into(),
         };
         let mut first = in_time(options.connect()).await.map_err(connect)?;
-        let now: f64 = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::float8")
-            .fetch_one(&mut first)
-            .await
-            .map_err(connect)?;
-        check_clock(Duration::try_from_secs_f64(now).unwrap_or_default()).map_err(|reason| {
-            StoreOpenError::Engine {
-                place: place.clone(),
-                source: reason.into(),
-                advice: "set both by NTP: several aggregators go by one time",
-            }
+        let ahead = Ahead::default();
+        let [database, here] = read_clock(&mut first, &ahead).await.map_err(connect)?;
+        check_clock(database, here).map_err(|reason| StoreOpenError::Engine {
+            place: place.clone(),
+            source: reason.into(),
+            advice: "one of both is wrong: set them by NTP",
         })?;
         let fsync: String =
             sqlx::query_scalar("SHOW fsync").fetch_one(&mut first).await.map_err(connect)?;
@@ -102,9 +107,19 @@ impl PgStatements {
             source: error.into(),
             advice: "the user must own the database's tables or may make them, and an older program does not open a newer database",
         })?;
+        tokio::spawn(follow_clock(pool.clone(), ahead.clone()));
+        Ok(Self { pool, ahead })
+    }
+
+    /// What is shared beside the statements.
+    ///
+    /// # Errors
+    /// [`StoreOpenError`] when the system has no random numbers.
+    pub(super) fn sharing(&self, blobs: S3Blobs) -> Result<SharedEngines, StoreOpenError> {
         let mut holder = [0; 8];
         getrandom::fill(&mut holder).map_err(IdentityError::Random)?;
-        Ok(Self { pool, holder: i64::from_le_bytes(holder) })
+        let (pool, ahead) = (self.pool.clone(), self.ahead.clone());
+        Ok(SharedEngines { pool, blobs, holder: i64::from_le_bytes(holder), ahead })
     }
 
     /// The connections to the database.
@@ -156,9 +171,38 @@ async fn in_time<T>(
     tokio::time::timeout(CONNECT_TIME, answer).await.unwrap_or_else(silent)
 }
 
+/// Reads the database's clock: its time and this machine's then.
+async fn read_clock(
+    connection: &mut PgConnection,
+    ahead: &Ahead,
+) -> Result<[Duration; 2], sqlx::Error> {
+    let asked = Instant::now();
+    let database: f64 = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::float8")
+        .fetch_one(connection)
+        .await?;
+    let database = Duration::try_from_secs_f64(database).unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // It was read somewhere between question and answer.
+    let here = now.saturating_sub(asked.elapsed() / 2);
+    ahead.set(database, here);
+    Ok([database, here])
+}
+
+/// Reads the database's clock again and again, until the pool is closed.
+async fn follow_clock(pool: PgPool, ahead: Ahead) {
+    while !pool.is_closed() {
+        tokio::time::sleep(CLOCK_PAUSE).await;
+        let read = async { read_clock(&mut *pool.acquire().await?, &ahead).await };
+        match read.await.map(|[database, here]| check_clock(database, here)) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => tracing::warn!(reason, "the database's clock is gone by"),
+            Err(error) => tracing::debug!(%error, "the database's clock is not read"),
+        }
+    }
+}
+
 /// Whether this machine's clock shows the database's time.
-fn check_clock(database: Duration) -> Result<(), String> {
-    let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+fn check_clock(database: Duration, here: Duration) -> Result<(), String> {
     let apart = here.abs_diff(database);
     match apart > CLOCKS_APART {
         true => Err(format!(
@@ -430,10 +474,6 @@ impl Statements for PgStatements {
         .boxed()
     }
 
-    fn is_shared(&self) -> bool {
-        true
-    }
-
     fn news(&self, study: StudyId, since: u64) -> Answer<'_, Option<News>> {
         async move {
             let name = study.to_string();
@@ -536,26 +576,6 @@ impl Statements for PgStatements {
         round: RoundNumber,
     ) -> Answer<'a, Option<StoredRoundKeys>> {
         self.keys_of(study, of, site, round).boxed()
-    }
-
-    fn lease(&self, round: RoundId, time: Duration) -> Answer<'_, bool> {
-        async move {
-            let taken = sqlx::query(
-                "INSERT INTO leases (study, round, holder, until)
-                 VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 second')
-                 ON CONFLICT (study, round)
-                 DO UPDATE SET holder = excluded.holder, until = excluded.until
-                 WHERE leases.holder = excluded.holder OR leases.until < clock_timestamp()",
-            )
-            .bind(round.study.to_string())
-            .bind(i64::from(round.round.0))
-            .bind(self.holder)
-            .bind(time.as_secs_f64())
-            .execute(&self.pool)
-            .await?;
-            Ok(taken.rows_affected() == 1)
-        }
-        .boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

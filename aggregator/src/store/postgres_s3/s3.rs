@@ -168,38 +168,92 @@ impl S3Blobs {
         }
     }
 
-    /// Removes all parts of a body, also such as are behind a gap.
+    /// Removes all parts of a body, also such as are behind a gap, or all ranges of a sum.
     async fn remove_parts(&self, parts: &Path) -> Result<(), StoreError> {
         let found = self.store.list(Some(parts)).map_ok(|part| part.location).boxed();
         let removed = self.store.delete_stream(found);
         removed.map_ok(drop).try_collect::<()>().await.map_err(write_failed)
     }
 
+    /// Stores a range of a sum under the token of a lease.
+    pub(super) async fn put_range(
+        &self,
+        round: RoundId,
+        token: u64,
+        sum: Bytes,
+    ) -> Result<(), StoreError> {
+        let path = RoundPaths::of(round).range(token);
+        self.store.put(&path, sum.into()).await.map(drop).map_err(write_failed)
+    }
+
+    /// A range of a sum, whole.
+    pub(super) async fn range_of_sum(
+        &self,
+        round: RoundId,
+        token: u64,
+    ) -> Result<Bytes, StoreError> {
+        let found = self.store.get(&RoundPaths::of(round).range(token)).await;
+        found.map_err(read_failed)?.bytes().await.map_err(read_failed)
+    }
+
+    /// Removes a range of a sum.
+    pub(super) async fn remove_range(&self, round: RoundId, token: u64) -> Result<(), StoreError> {
+        self.remove(&RoundPaths::of(round).range(token)).await
+    }
+
+    /// Removes all ranges of a round's sum.
+    pub(super) async fn remove_ranges(&self, round: RoundId) -> Result<(), StoreError> {
+        self.remove_parts(&RoundPaths::of(round).ranges()).await
+    }
+
     async fn check_body(&self, at: &RoundPaths, header: &Header) -> Result<BodyCheck, StoreError> {
-        let (body, parts) = (at.body(&header.site), at.parts(&header.site));
-        let mut hasher = blake3::Hasher::new();
-        if self.extent_of(&body).await?.is_some() {
-            self.hash(&body, &mut hasher, None).await?;
-            let got = Digest::finish(&hasher);
-            if got != header.body {
-                self.remove(&body).await?;
-                return Ok(BodyCheck::Discarded { got });
-            }
-        } else {
-            let mut whole = Object::new(self.store.clone(), body);
+        if let Some(check) = self.check_whole(at, header).await? {
+            return Ok(check);
+        }
+        let parts = at.parts(&header.site);
+        let mut whole = Object::new(self.store.clone(), at.body(&header.site));
+        let joined = async {
+            let mut hasher = blake3::Hasher::new();
             for part in self.parts(&parts).await? {
                 self.hash(&part.location, &mut hasher, Some(&mut whole)).await?;
             }
-            let got = Digest::finish(&hasher);
-            if got != header.body {
-                self.remove_parts(&parts).await?;
-                return Ok(BodyCheck::Discarded { got });
-            }
+            Ok(Digest::finish(&hasher))
+        };
+        let joined: Result<Digest, StoreError> = joined.await;
+        if joined.as_ref().ok() == Some(&header.body) {
             whole.complete().await?;
+            self.remove_parts(&parts).await?;
+            return Ok(BodyCheck::Right);
+        }
+        // Another aggregator may have been at it, and have removed the parts: then it is whole now.
+        if let Some(check) = self.check_whole(at, header).await? {
+            return Ok(check);
+        }
+        let got = joined?;
+        self.remove_parts(&parts).await?;
+        Ok(BodyCheck::Discarded { got })
+    }
+
+    /// Compares a body that is whole, and removes what is left of its parts; nothing where it is not.
+    async fn check_whole(
+        &self,
+        at: &RoundPaths,
+        header: &Header,
+    ) -> Result<Option<BodyCheck>, StoreError> {
+        let body = at.body(&header.site);
+        if self.extent_of(&body).await?.is_none() {
+            return Ok(None);
+        }
+        let mut hasher = blake3::Hasher::new();
+        self.hash(&body, &mut hasher, None).await?;
+        let got = Digest::finish(&hasher);
+        if got != header.body {
+            self.remove(&body).await?;
+            return Ok(Some(BodyCheck::Discarded { got }));
         }
         // A crash may have come between the body and this.
-        self.remove_parts(&parts).await?;
-        Ok(BodyCheck::Right)
+        self.remove_parts(&at.parts(&header.site)).await?;
+        Ok(Some(BodyCheck::Right))
     }
 }
 
@@ -235,6 +289,15 @@ impl RoundPaths {
 
     fn sum(&self) -> Path {
         self.0.clone().join("sum")
+    }
+
+    /// What was added of the sum so far.
+    fn ranges(&self) -> Path {
+        self.0.clone().join("adding")
+    }
+
+    fn range(&self, token: u64) -> Path {
+        self.ranges().join(token.to_string())
     }
 
     fn blob(&self, blob: &Blob) -> Path {

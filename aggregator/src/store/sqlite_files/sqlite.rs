@@ -2,6 +2,8 @@
 //!
 //! Every write is a transaction and is on the disk (`synchronous = FULL`) before it returns.
 
+mod restores;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use crate::store::statements::{
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// The schema, step by step.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "statements", include_str!("migrations/0001_statements.sql")),
     (2, "log", include_str!("migrations/0002_log.sql")),
     (3, "round keys", include_str!("migrations/0003_round_keys.sql")),
@@ -34,6 +36,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "epochs", include_str!("migrations/0005_epochs.sql")),
     (6, "small", include_str!("migrations/0006_small.sql")),
     (7, "drafts", include_str!("migrations/0007_drafts.sql")),
+    (8, "restores", include_str!("migrations/0008_restores.sql")),
 ];
 
 /// Events that one statement inserts.
