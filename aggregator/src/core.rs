@@ -36,6 +36,6 @@ pub(crate) mod study;
 pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
-mod together;
+pub(crate) mod together;
 pub(crate) mod upload;
 pub(crate) mod uploading;

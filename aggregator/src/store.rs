@@ -1,11 +1,11 @@
 //! What is stored, and what a backend promises: the contract.
 //!
-//! Two traits and a third. [`Statements`] holds what was said: studies, manifests, events, round
+//! Two traits. [`Statements`] holds what was said: studies, manifests, events, round
 //! keys, and what restored sites ask. [`Blobs`]
 //! holds the bytes that statements name by digest: bodies, envelopes, openings, sums. A backend
 //! implements both and lies in a folder of its own, with a README that tells the life of one
 //! statement: `sqlite_files` (the default) and `postgres_s3`. Every backend passes the tests in
-//! `conformance.rs`. One that several aggregators may have at once implements a third, [`Sharing`]:
+//! `conformance.rs`. One that several aggregators may have at once implements [`Sharing`], too:
 //! what they share beside that, so that they do a round's work together.
 //!
 //! What holds for both: when a write returns, it survives the loss of power, unless its method says
