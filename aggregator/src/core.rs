@@ -42,7 +42,7 @@ pub(crate) mod study;
 pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
-mod together;
+pub(crate) mod together;
 pub(crate) mod upload;
 pub(crate) mod uploading;
 pub(crate) mod whole;

@@ -1,12 +1,12 @@
 //! What is stored, and what a backend promises: the contract.
 //!
-//! Three traits and a fourth. [`Statements`] holds what was said: studies, manifests, events, round
-//! keys, and what restored sites ask. [`Blobs`] holds the bytes that statements name by digest: bodies,
-//! envelopes, openings, sums. Those of a small contribution may be stored with its statements.
-//! [`Drafts`] holds what waits for signatures. A backend implements all three and lies in a folder of
-//! its own, with a README that tells the life of one
+//! Three traits. [`Statements`] holds what was said: studies, manifests, events, round keys, and what
+//! restored sites ask. [`Blobs`] holds the bytes that statements name by digest: bodies, envelopes,
+//! openings, sums. Those of a small contribution may be stored with its statements. [`Drafts`] holds
+//! what waits for signatures. A backend implements all three and lies in a folder of its own, with a
+//! README that tells the life of one
 //! statement: `sqlite_files` (the default) and `postgres_s3`. Every backend passes the tests in
-//! `conformance.rs`. One that several aggregators may have at once implements the fourth, [`Sharing`]:
+//! `conformance.rs`. One that several aggregators may have at once implements [`Sharing`], too:
 //! what they share beside that, so that they do a round's work together.
 //!
 //! What holds for all: when a write returns, it survives the loss of power, unless its method says

@@ -59,9 +59,8 @@ impl HashRanges {
 
     /// What hashes a range.
     pub fn hasher(&self, index: u64) -> RangeHasher {
-        let bytes = self.bytes(index);
-        let mut subtrees = Vec::new();
-        let mut open = vec![0..self.whole];
+        let (bytes, root) = (self.bytes(index), 0..self.whole);
+        let (mut subtrees, mut open) = (Vec::new(), vec![root]);
         while let Some(node) = open.pop() {
             if node.end <= bytes.start || bytes.end <= node.start {
                 continue;

@@ -35,8 +35,9 @@ const RANGES: u64 = 16;
 /// A range is at least so long, if the body is: each costs some requests of its own.
 const SMALLEST_RANGE: u64 = 256 << 10;
 
-/// A range is at most so long: it is held in memory, and what a lost aggregator was at is done anew.
-const LARGEST_RANGE: u64 = 16 << 20;
+/// A range is at most so long: it is held in memory, sent while a lease lasts, and what a lost
+/// aggregator was at is done anew.
+const LARGEST_RANGE: u64 = 8 << 20;
 
 /// The sum could not be made; nothing was published.
 #[derive(Debug, thiserror::Error)]

@@ -90,7 +90,7 @@ impl LiveRound {
 }
 
 /// Names a set and how its sum is divided.
-fn named(bodies: &[Promised], ranges: HashRanges) -> Digest {
+pub(crate) fn named(bodies: &[Promised], ranges: HashRanges) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&ranges.count().to_le_bytes());
     hasher.update(&ranges.bytes(0).end.to_le_bytes());
@@ -167,6 +167,7 @@ impl Together {
                 read => read?,
             };
             hasher.update(&bytes);
+            lease.keep().await?;
             writer.write(bytes).await?;
             lease.keep().await?;
         }

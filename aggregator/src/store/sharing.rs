@@ -1,5 +1,5 @@
-//! The contract's third part, of backends that several aggregators have at once: what they share
-//! beside statements and bytes. A backend that one aggregator has alone has none of it.
+//! The contract's part that only backends have which several aggregators may use at once: what they
+//! share beside statements and bytes. A backend that one aggregator has alone has none of it.
 //!
 //! A round's bodies are added up in *jobs*: one for each range of the sum, and a last one that joins
 //! the ranges. Whoever is free leases a job for some seconds by the backend's clock. Who lets a lease

@@ -49,7 +49,12 @@ impl Aggregator {
 
     /// Starts it over PostgreSQL and S3; nothing where they are not installed.
     pub(crate) fn start_on_engines() -> Option<Self> {
-        let (database, (endpoint, bucket)) = (new_database()?, new_bucket()?);
+        Self::start_over(new_database()?)
+    }
+
+    /// The same over this database.
+    pub(crate) fn start_over(database: String) -> Option<Self> {
+        let (endpoint, bucket) = new_bucket()?;
         let options =
             [("--postgres", database), ("--s3-endpoint", endpoint), ("--s3-bucket", bucket)];
         let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);

@@ -126,7 +126,7 @@ pub(crate) fn psql(url: &str, query: &str) -> String {
 }
 
 /// Buckets that are made at the start: one for each test that asks.
-const BUCKETS: u32 = 32;
+const BUCKETS: u32 = 48;
 
 const SEAWEEDFS: &str = r#"
 cd "$folder"

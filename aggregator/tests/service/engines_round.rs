@@ -3,17 +3,39 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
+use ringfence_crypto::api::AggregatorStatus;
+use ringfence_crypto::id::UnixSeconds;
 use tempfile::TempDir;
 
 use crate::child::{Aggregator, refusal};
 use crate::crash::goes_on_after_kills;
-use crate::engines::{new_bucket, new_database};
+use crate::engines::{new_bucket, new_database, psql};
+use crate::roster::now;
 
 #[tokio::test]
 async fn killed_in_the_middle_of_an_upload_and_after_receipts() {
     if let Some(aggregator) = Aggregator::start_on_engines() {
         goes_on_after_kills(aggregator).await;
     }
+}
+
+/// The database's clock is 4 s ahead of this machine's: the aggregator goes by it.
+#[tokio::test]
+async fn the_time_of_day_is_the_databases() {
+    let Some(database) = new_database() else { return };
+    psql(
+        &database,
+        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+         AS 'SELECT pg_catalog.clock_timestamp() + interval ''4 seconds'''",
+    );
+    let name = database.rsplit('/').next().unwrap();
+    psql(&database, &format!("ALTER DATABASE {name} SET search_path = public, pg_catalog"));
+    let Some(aggregator) = Aggregator::start_over(database) else { return };
+    let before = now();
+    let told: AggregatorStatus = aggregator.client().get("/v2/aggregator").await.json();
+    let told = told.now;
+    assert!(told >= UnixSeconds(before.0 + 3), "{told} after {before}");
+    assert!(told <= UnixSeconds(now().0 + 5), "{told}");
 }
 
 /// What the operator says wrongly is refused at the start, with what to do and without a secret.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::api::StudyStatus;
+use ringfence_crypto::api::{ContributionProgress, StudyStatus};
 use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Signed;
@@ -20,6 +20,7 @@ use crate::crash::finish;
 use crate::engines::psql;
 use crate::play::Play;
 use crate::roster::{LARGE, Roster, Shape};
+use crate::uploads::begin_upload;
 
 /// Passes each connection on to the next of the aggregators that can be reached; its address.
 async fn balancer(behind: Vec<SocketAddr>) -> String {
@@ -126,6 +127,44 @@ async fn a_round_over_three_of_which_one_is_killed_while_it_is_closed() {
     finish(&next).await;
 }
 
+/// The network loses the connection of an upload, and the aggregator at its end does not notice: the
+/// site goes on at another one.
+#[tokio::test]
+async fn an_upload_that_hangs_at_one_goes_on_at_another() {
+    let Some((three, client)) = three().await else { return };
+    let roster = Roster::new(three[0].key, Shape { values: LARGE, ..Shape::default() });
+    let play = Play::start(client, roster, 600).await;
+    let site = play.ids()[0].clone();
+    play.put_header(&site).await.ok();
+    play.put_envelopes(&site).await.ok();
+    let hanging = begin_upload(&three[0], &play, &site, 0, 1_500_000).await;
+    let there = Play { client: three[1].client(), ..play.clone() };
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut stored = 0;
+    while stored == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "nothing is stored");
+        stored = there.progress(&site).await.body_bytes;
+    }
+    assert!(stored < 1_500_000, "{stored}: the rest is held by the first one");
+    let progress: ContributionProgress = there.put_body(&site, stored as usize).await.json();
+    assert!(progress.receipt.is_some());
+    // Now it notices, and stores what it has held.
+    drop(hanging);
+    for other in &play.ids()[1..] {
+        play.contribute(other).await;
+    }
+    play.reach_within(RoundState::Reviewing, PATIENCE).await;
+    for holder in play.ids() {
+        play.put_review(holder, &[]).await.ok();
+    }
+    play.reach_within(RoundState::Closed, PATIENCE).await;
+    play.check_sum(play.ids()).await;
+    for aggregator in &three {
+        let body = aggregator.client().get(&play.of(&site, "/body")).await.ok().bytes;
+        assert_eq!(body, play.contribution(&site).body);
+    }
+}
+
 /// Each request of a restored site, and of those who answer it, is taken by another aggregator.
 #[tokio::test]
 async fn what_a_restored_site_asks_is_heard_at_all_of_them() {
@@ -143,7 +182,7 @@ async fn what_a_restored_site_asks_is_heard_at_all_of_them() {
     for (by, aggregator) in others.iter().zip(three.iter().cycle()) {
         let client = aggregator.client();
         let found: Vec<Signed<RestoreRequest>> = client.get(&path).await.json();
-        assert_eq!(found, [request.clone()]);
+        assert_eq!(found, std::slice::from_ref(&request));
         let standing = Standing { study, request: request.id(), site: by.clone(), round };
         let standing = play.roster.signed(by, standing);
         let at = format!("{own}/standings/{by}");

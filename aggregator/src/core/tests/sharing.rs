@@ -2,13 +2,18 @@
 
 use ringfence_crypto::round::ABSENT_GRACE;
 use ringfence_crypto::statement::Header;
+use ringfence_crypto::wire::frame;
 
 use super::absent::Study;
 use super::*;
+use crate::core::lease::Lease;
+use crate::core::sum::Promised;
+use crate::core::together::named;
 use crate::roster::LARGE;
 use crate::store::Engines;
 use crate::store::blobs::{Blob, BodyCheck};
 use crate::store::conformance::Backend;
+use crate::store::sharing::{Task, Work};
 
 /// Two aggregators with one key over new engines; nothing where those are not installed.
 async fn two() -> Option<[Arc<Service>; 2]> {
@@ -76,6 +81,56 @@ async fn damage_is_found_by_the_range_and_the_body_sent_again() {
     assert_eq!(closing.sum, Some(Digest::of(&sum)));
     let stored = one.store.blobs.read(play.live.id, &Blob::Sum, 0..sum.len() as u64).await;
     assert_eq!(stored.unwrap(), sum);
+}
+
+/// An aggregator whose memory is bad: it says of a range what is not so, or stores other bytes. The one
+/// that joins the ranges finds it, accuses no site, and the ranges are added anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_that_were_added_wrongly_are_added_anew() {
+    let Some([one, two]) = two().await else { return };
+    for (values, wrong_bytes) in [(LARGE, true), (LARGE + 1, false)] {
+        let play = Play::begin(&one, Shape { values, ..Shape::default() }).await;
+        let sites = play.roster.ids.clone();
+        play.contribute(&sites).await;
+        play.reach(RoundState::Reviewing).await;
+        let promised = |site: &SiteId| {
+            let body = play.roster.contribution(play.live.manifest(), site).header.statement.body;
+            Promised { site: site.clone(), digest: body }
+        };
+        let bodies: Vec<Promised> = sites.iter().map(promised).collect();
+        let (addition, sharing) = (play.live.addition(), two.store.sharing.clone().unwrap());
+        let ranges = addition.ranges().unwrap();
+        let work = Work { round: play.live.id, set: named(&bodies, ranges) };
+        sharing.divide(work, ranges.count()).await.unwrap();
+        while let Some(mut lease) = Lease::next(&sharing, work, &two.clock).await.unwrap() {
+            let Task::Add(index) = lease.job.task else {
+                lease.release().await;
+                break;
+            };
+            // Of another range, what it hashes to is not what the place asks for.
+            let said = if index == 1 && !wrong_bytes { 2 } else { index };
+            let (sum, hashes) =
+                addition.add_range(&bodies, (ranges, said), &mut lease).await.unwrap();
+            let mut sum = sum.to_vec();
+            sum[0] ^= u8::from(index == 1 && wrong_bytes);
+            let hashes = frame::encode(&hashes).unwrap();
+            assert!(sharing.put_range(work, lease.job, sum.into(), hashes).await.unwrap());
+        }
+        assert!(sharing.added(work).await.unwrap().is_some());
+        play.review(&sites).await;
+        let closed = async {
+            while play.live.closing().is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                play.hand.advance(Duration::from_millis(500));
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), closed).await.expect("in time");
+        let closing = play.live.closing().unwrap().statement;
+        let sum = play.roster.oracle(play.live.manifest(), &sites);
+        assert_eq!(closing.sum, Some(Digest::of(&sum)));
+        let stored = one.store.blobs.read(play.live.id, &Blob::Sum, 0..sum.len() as u64).await;
+        assert_eq!(stored.unwrap(), sum);
+    }
 }
 
 /// A site that missed two rounds is back, and another aggregator than the one that closes hears of it.

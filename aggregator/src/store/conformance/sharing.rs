@@ -1,6 +1,7 @@
 //! What every backend must pass that several aggregators have at once.
 
 use std::collections::BTreeSet;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,15 +125,15 @@ pub(crate) async fn who_is_heard_of_by_one_is_there_for_all(backend: &impl Backe
     let ([one, two], work, roster, store) = two(backend).await;
     let [a, b, c] = [0, 1, 2].map(|place| roster.ids[place].clone());
     let all = [a.clone(), b.clone(), c.clone()];
-    let heard = one.heard(work.round, &[a.clone()], &[b.clone()]).await.unwrap();
+    let heard = one.heard(work.round, from_ref(&a), from_ref(&b)).await.unwrap();
     assert_eq!(heard, [a.clone()].into());
     assert_eq!(two.heard(work.round, &[], &all).await.unwrap(), [a.clone()].into());
-    let heard = two.heard(work.round, &[b.clone()], &all).await.unwrap();
+    let heard = two.heard(work.round, from_ref(&b), &all).await.unwrap();
     assert_eq!(heard, [a.clone(), b.clone()].into());
     // A round that is opened later has heard of nobody yet.
     let later = id(&roster, 1);
     store.statements.insert_round(roster.id(), &manifest(&roster, 1), 1).await.unwrap();
     assert_eq!(one.heard(later, &[], &all).await.unwrap(), BTreeSet::new());
-    assert_eq!(one.heard(later, &[c.clone()], &all).await.unwrap(), [c.clone()].into());
+    assert_eq!(one.heard(later, from_ref(&c), &all).await.unwrap(), [c.clone()].into());
     assert_eq!(two.heard(later, &[], &all).await.unwrap(), [c].into());
 }

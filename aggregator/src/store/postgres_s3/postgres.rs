@@ -1,10 +1,11 @@
 //! Statements in PostgreSQL. Each write is one transaction, and what must be unique is so by the
 //! tables' own keys.
 
+mod clock;
 mod listen;
 mod restores;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -19,6 +20,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::mpsc;
 
+use self::clock::{check_clock, follow_clock, read_clock};
 use self::listen::listen;
 use super::s3::S3Blobs;
 use super::sharing::SharedEngines;
@@ -43,12 +45,6 @@ const CONNECTIONS: u32 = 8;
 
 /// A connection must be had after so long.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-
-/// The database's clock and this machine's are at most so far apart at a start: else one is wrong.
-const CLOCKS_APART: Duration = Duration::from_secs(5);
-
-/// How often the database's clock is read. In between, this machine's goes on from there.
-const CLOCK_PAUSE: Duration = Duration::from_secs(60);
 
 /// Studies that were named and not yet asked for; whoever is behind by more looks at all.
 const NAMED: usize = 1024;
@@ -169,49 +165,6 @@ async fn in_time<T>(
 ) -> Result<T, sqlx::Error> {
     let silent = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
     tokio::time::timeout(CONNECT_TIME, answer).await.unwrap_or_else(silent)
-}
-
-/// Reads the database's clock: its time and this machine's then.
-async fn read_clock(
-    connection: &mut PgConnection,
-    ahead: &Ahead,
-) -> Result<[Duration; 2], sqlx::Error> {
-    let asked = Instant::now();
-    let database: f64 = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::float8")
-        .fetch_one(connection)
-        .await?;
-    let database = Duration::try_from_secs_f64(database).unwrap_or_default();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // It was read somewhere between question and answer.
-    let here = now.saturating_sub(asked.elapsed() / 2);
-    ahead.set(database, here);
-    Ok([database, here])
-}
-
-/// Reads the database's clock again and again, until the pool is closed.
-async fn follow_clock(pool: PgPool, ahead: Ahead) {
-    while !pool.is_closed() {
-        tokio::time::sleep(CLOCK_PAUSE).await;
-        let read = async { read_clock(&mut *pool.acquire().await?, &ahead).await };
-        match read.await.map(|[database, here]| check_clock(database, here)) {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => tracing::warn!(reason, "the database's clock is gone by"),
-            Err(error) => tracing::debug!(%error, "the database's clock is not read"),
-        }
-    }
-}
-
-/// Whether this machine's clock shows the database's time.
-fn check_clock(database: Duration, here: Duration) -> Result<(), String> {
-    let apart = here.abs_diff(database);
-    match apart > CLOCKS_APART {
-        true => Err(format!(
-            "its clock and this machine's are {} s apart, expected {} s at most",
-            apart.as_secs(),
-            CLOCKS_APART.as_secs()
-        )),
-        false => Ok(()),
-    }
 }
 
 /// Where the database is, without the password.

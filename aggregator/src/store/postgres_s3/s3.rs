@@ -1,6 +1,7 @@
 //! Bodies, envelopes, openings and the sum of a round, as objects of a bucket.
 
 mod http;
+mod ranges;
 mod writers;
 
 use std::ops::Range;
@@ -173,37 +174,6 @@ impl S3Blobs {
         let found = self.store.list(Some(parts)).map_ok(|part| part.location).boxed();
         let removed = self.store.delete_stream(found);
         removed.map_ok(drop).try_collect::<()>().await.map_err(write_failed)
-    }
-
-    /// Stores a range of a sum under the token of a lease.
-    pub(super) async fn put_range(
-        &self,
-        round: RoundId,
-        token: u64,
-        sum: Bytes,
-    ) -> Result<(), StoreError> {
-        let path = RoundPaths::of(round).range(token);
-        self.store.put(&path, sum.into()).await.map(drop).map_err(write_failed)
-    }
-
-    /// A range of a sum, whole.
-    pub(super) async fn range_of_sum(
-        &self,
-        round: RoundId,
-        token: u64,
-    ) -> Result<Bytes, StoreError> {
-        let found = self.store.get(&RoundPaths::of(round).range(token)).await;
-        found.map_err(read_failed)?.bytes().await.map_err(read_failed)
-    }
-
-    /// Removes a range of a sum.
-    pub(super) async fn remove_range(&self, round: RoundId, token: u64) -> Result<(), StoreError> {
-        self.remove(&RoundPaths::of(round).range(token)).await
-    }
-
-    /// Removes all ranges of a round's sum.
-    pub(super) async fn remove_ranges(&self, round: RoundId) -> Result<(), StoreError> {
-        self.remove_parts(&RoundPaths::of(round).ranges()).await
     }
 
     async fn check_body(&self, at: &RoundPaths, header: &Header) -> Result<BodyCheck, StoreError> {

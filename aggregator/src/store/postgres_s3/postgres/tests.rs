@@ -42,14 +42,6 @@ async fn who_listens_hears_of_others_and_asks_for_what_is_new() {
     assert_eq!(heard.recv().await.unwrap(), None);
 }
 
-#[test]
-fn another_time_is_refused() {
-    let now = Duration::from_secs(1_000_000);
-    check_clock(now, now + Duration::from_secs(4)).unwrap();
-    let refused = check_clock(now + Duration::from_secs(60), now).unwrap_err();
-    assert!(refused.contains(" s apart"), "{refused}");
-}
-
 #[tokio::test]
 async fn what_the_database_refuses_is_told_apart() {
     let Some(url) = new_database() else { return };
