@@ -49,6 +49,7 @@ use crate::http::routes::{
         log::consistency,
         log::inclusion,
         log::inclusions,
+        round_keys::logged,
         round_keys::publish,
         round_keys::fetch,
         restored::requests,

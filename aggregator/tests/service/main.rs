@@ -34,3 +34,4 @@ mod tls;
 mod traces;
 mod uploads;
 mod versions;
+mod with;
