@@ -16,3 +16,4 @@ mod routes;
 pub(crate) mod server;
 pub(crate) mod service;
 mod watch;
+mod with;

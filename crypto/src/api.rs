@@ -3,6 +3,7 @@
 mod contribution;
 mod opening;
 mod token;
+mod with;
 
 pub use contribution::{ContributionFrame, MAX_WHOLE_BODY};
 pub use opening::{
@@ -11,6 +12,9 @@ pub use opening::{
     opening_words, recipient_leaf, recipients, share_words,
 };
 pub use token::{MIN_TOKEN_BYTES, TokenError, token};
+pub use with::{
+    MAX_LEAVES, MAX_WITH, Part, RoundPart, StatusFrame, StatusPart, StudyPart, UnknownPart, With,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +91,17 @@ pub struct StudyStatus {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// Which round keys of a key holder the log has, as a manifest must name them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LoggedKeys {
+    /// The key holder.
+    pub holder: SiteId,
+    /// The statement's digest; none where it has published no keys for the round.
+    pub keys: Option<Digest>,
 }
 
 /// Most bytes of a sealed snapshot: a model of 10^8 values, with what FedAdam remembers of each.

@@ -6,8 +6,7 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::AnnouncedContribution;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
-use ringfence_crypto::wire::frame::MAX_FRAME;
-use ringfence_crypto::wire::json::{self, MAX_MESSAGE};
+use ringfence_crypto::wire::json;
 
 use crate::core::refusal::Refusal;
 use crate::core::round::LiveRound;
@@ -16,15 +15,19 @@ use crate::store::blobs::Blob;
 
 impl LiveRound {
     /// The headers of the freeze's contributions in its order, without the first `from`, as many as
-    /// half of a message holds, and one at least where there are any left.
-    pub(crate) fn frozen_headers(&self, from: usize) -> Result<Vec<Signed<Header>>, Refusal> {
+    /// have room in `most` bytes, and one at least where there are any left.
+    pub(crate) fn frozen_headers(
+        &self,
+        from: usize,
+        most: usize,
+    ) -> Result<Vec<Signed<Header>>, Refusal> {
         let freeze = self.freeze_statement()?.statement;
         let round = self.read();
         let (mut headers, mut bytes) = (Vec::new(), 0);
         for entry in freeze.contributions.iter().skip(from) {
             let header = round.contribution(&entry.site)?.header.clone();
             bytes += json::compact(&header).len();
-            if bytes > MAX_MESSAGE / 2 && !headers.is_empty() {
+            if bytes > most && !headers.is_empty() {
                 break;
             }
             headers.push(header);
@@ -33,13 +36,14 @@ impl LiveRound {
     }
 
     /// What the freeze's contributions seal to one holder, in the freeze's order, without the first
-    /// `from`, as many as half of a frame holds, and one at least where there are any left. Empty
+    /// `from`, as many as have room in `most` bytes, and one at least where there are any left. Empty
     /// where an envelope is not what its header promises: whoever asks for that one by itself is told
     /// why.
     pub(crate) async fn dealt(
         &self,
         holder: &SiteId,
         from: usize,
+        most: usize,
     ) -> Result<Vec<Vec<u8>>, Refusal> {
         let round = self.id.round;
         let index = self.served.study.holder_offset(round, holder).ok_or_else(|| {
@@ -51,7 +55,7 @@ impl LiveRound {
             let header = self.read().contribution(&entry.site)?.header.statement.clone();
             let envelope = self.checked_envelope(&header, index).await?.unwrap_or_default();
             bytes += envelope.len();
-            if bytes > MAX_FRAME / 2 && !envelopes.is_empty() {
+            if bytes > most && !envelopes.is_empty() {
                 break;
             }
             envelopes.push(envelope);

@@ -12,7 +12,7 @@ use ringfence_crypto::log::LogHash;
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Certificate, Closing, Freeze, Subject};
-use ringfence_crypto::wire::frame::{self, FrameError, MAX_FRAME};
+use ringfence_crypto::wire::frame::{self, FrameError};
 use serde::{Deserialize, Serialize};
 
 use crate::core::dispute::named;
@@ -133,12 +133,13 @@ impl LiveRound {
     }
 
     /// A site's parts of the openings of the sum, in the order of their list, without the first
-    /// `from`, as many as half of a frame holds, and one at least where there are any left. None
+    /// `from`, as many as have room in `room` bytes, and one at least where there are any left. None
     /// where what is stored is damaged: whoever asks for that one by itself is told why.
     pub(crate) async fn opened_to(
         &self,
         recipient: &SiteId,
         from: usize,
+        room: usize,
     ) -> Result<Vec<Option<OpeningPart>>, Refusal> {
         let openings = self.read().openings(Subject::Sum).skip(from).cloned().collect::<Vec<_>>();
         let most = opening_part_bytes(
@@ -146,7 +147,7 @@ impl LiveRound {
             self.served.study.roster.len(),
         );
         let mut parts = Vec::new();
-        for opening in openings.into_iter().take((MAX_FRAME / 2 / most).max(1)) {
+        for opening in openings.into_iter().take((room / most).max(1)) {
             let part = self.opening_part(Subject::Sum, &opening.statement.holder, recipient).await;
             match part {
                 Ok(part) => parts.push(Some(part)),

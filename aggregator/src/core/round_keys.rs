@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use ringfence_clock::{Clock, Moment};
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::LoggedKeys;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Manifest, RoundKeys, UNSEEN_SECONDS};
+use ringfence_crypto::statement::{Manifest, RosterEntry, RoundKeys, UNSEEN_SECONDS};
 
 use crate::core::log::LogWriter;
 use crate::core::refusal::{Kind, Refusal};
@@ -132,6 +133,18 @@ impl LiveStudy {
             }
         }
         Ok(())
+    }
+
+    /// Which round keys the log has of each key holder of a round: what a manifest of it names.
+    pub(crate) async fn logged_keys(&self, round: RoundNumber) -> Result<Vec<LoggedKeys>, Refusal> {
+        let served = self.in_force(round);
+        let mut logged = Vec::new();
+        for RosterEntry { id: holder, .. } in served.study.holders(round) {
+            let stored = served.statements().round_keys(served.first, served.id, holder, round);
+            let keys = stored.await?.map(|stored| stored.keys.id());
+            logged.push(LoggedKeys { holder: holder.clone(), keys });
+        }
+        Ok(logged)
     }
 
     /// The statement of a site that covers a round.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::log::checkpoint::CheckpointError;
-use ringfence_crypto::log::{SignedNote, origin};
+use ringfence_crypto::log::{Checkpoint, SignedNote, origin};
 use ringfence_crypto::ring::packing::PackingError;
 use ringfence_crypto::statement::{InForce, Study};
 
@@ -70,6 +70,11 @@ impl ServedStudy {
     /// The log's checkpoint, signed by us as a note.
     pub(crate) fn checkpoint(&self) -> Result<SignedNote, CheckpointError> {
         let checkpoint = self.log.read().checkpoint();
+        self.note_of(checkpoint)
+    }
+
+    /// A checkpoint of the log, signed by us as a note.
+    pub(crate) fn note_of(&self, checkpoint: Checkpoint) -> Result<SignedNote, CheckpointError> {
         self.shared.identity.sign_checkpoint(&origin(self.first), checkpoint)
     }
 }

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use http_body::{Frame, SizeHint};
 use ringfence_clock::Clock;
-use ringfence_crypto::id::{SiteId, StudyId, UnixSeconds};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::request::{
     CONTENT_DIGEST, ContentDigest, PERMIT, RequestParts, RequestSignature, RequestSignatureError,
     SIGNATURE, SIGNATURE_INPUT,
@@ -67,6 +67,7 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("GET", "/log/consistency", Reader),
     ("GET", "/log/inclusion", Reader),
     ("POST", "/log/inclusion", Reader),
+    ("GET", "/round-keys", Reader),
     // Signed by that site, and passed on by whoever the aggregator hides them from.
     ("PUT", "/round-keys/{site}", Member),
     ("GET", "/round-keys/{site}", Reader),
@@ -321,6 +322,31 @@ impl<S: Sync> FromRequestParts<S> for SignedAt {
     }
 }
 
+/// Who reads of a study: a site, by the key that has signed its request, or whoever showed a token.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker(Option<(SiteId, PublicKey)>);
+
+impl Asker {
+    /// The site.
+    pub(crate) fn site(&self) -> Option<&SiteId> {
+        self.0.as_ref().map(|(site, _)| site)
+    }
+
+    /// Whether the asker may read what readers may of a round, or of no round.
+    pub(crate) fn may_read(&self, study: &LiveStudy, round: Option<RoundNumber>) -> bool {
+        let wanted = Wanted { round, reads: true, joining: false };
+        self.0.as_ref().is_none_or(|(site, key)| study.keys_of(site, wanted).contains(key))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Ok(parts.extensions.get().cloned().unwrap_or(Self(None)))
+    }
+}
+
 /// The site that signed a request, where one did.
 #[derive(Clone, Debug)]
 pub(crate) struct Signer(pub(crate) SiteId);
@@ -361,9 +387,10 @@ fn signer(
         query: parts.uri.query(),
         content_digest: digest.as_deref(),
     };
-    let mut verified = Ok(());
+    let (mut verified, mut asker) = (Ok(()), Asker(None));
     for key in keys {
         verified = signature.verify(&request, &key, now);
+        asker = Asker(Some((site.clone(), key)));
         if !matches!(verified, Err(RequestSignatureError::Invalid(_))) {
             break;
         }
@@ -381,6 +408,7 @@ fn signer(
     parts.extensions.insert(digest.map_or(Digested::Missing, Digested::As));
     parts.extensions.insert(SignedAt(signature.created()));
     parts.extensions.insert(Signer(site.clone()));
+    parts.extensions.insert(asker);
     Ok((site.clone(), signature.bytes()))
 }
 

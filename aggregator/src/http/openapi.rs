@@ -55,6 +55,7 @@ use crate::http::routes::{
         log::consistency,
         log::inclusion,
         log::inclusions,
+        round_keys::logged,
         round_keys::publish,
         round_keys::fetch,
         restored::requests,

@@ -51,6 +51,7 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/v2/studies/{study}/log/checkpoint", get(log::checkpoint))
         .route("/v2/studies/{study}/log/consistency", get(log::consistency))
         .route("/v2/studies/{study}/log/inclusion", get(log::inclusion).post(log::inclusions))
+        .route("/v2/studies/{study}/round-keys", get(round_keys::logged))
         .route(
             "/v2/studies/{study}/round-keys/{site}",
             put(round_keys::publish).get(round_keys::fetch),

@@ -36,3 +36,4 @@ mod traces;
 mod uploads;
 mod versions;
 mod whole;
+mod with;

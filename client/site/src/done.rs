@@ -175,7 +175,8 @@ impl Done<'_> {
         let outcome = Outcome::Applied { model: self.site.check_key()?.model(&model) };
         self.site.acknowledge(self.manifest, &self.certificate, outcome).await?;
         let closing = &self.certificate.closing;
-        self.site.settle_if_agreed(closing.statement.round, closing.id()).await
+        self.site.settle_if_agreed(closing.statement.round, closing.id()).await?;
+        self.site.destroyed()
     }
 }
 

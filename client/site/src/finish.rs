@@ -74,6 +74,7 @@ impl Site {
         let closing = &certificate.closing.statement;
         if closing.is_abort() {
             self.settle(round)?;
+            self.destroyed()?;
             let freeze = self.journal.round(self.study_id, round)?.freeze()?;
             let freeze = freeze.as_ref().map(|freeze| &freeze.statement);
             return Ok(RoundEnd::Aborted(Abort::of(&self.study, &certificate, freeze)));

@@ -248,10 +248,15 @@ impl Site {
     }
 
     /// Q sites hold one model of a round: nothing of it is in dispute any more, and what this site
-    /// could open of its keys is destroyed.
+    /// could open of its keys is destroyed; for good with [`Site::destroyed`].
     pub(crate) fn settle(&self, round: RoundNumber) -> Result<(), SiteError> {
         self.journal.round(self.study_id, round)?.settle()?;
         Ok(self.journal.round_keys(self.study_id)?.destroy(round)?)
+    }
+
+    /// Makes durable what has been destroyed in this round, of it or of the one before.
+    pub(crate) fn destroyed(&self) -> Result<(), SiteError> {
+        Ok(self.journal.round_keys(self.study_id)?.sync_destroyed()?)
     }
 
     /// Settles a certified round if Q sites hold one model of it by now.

@@ -79,6 +79,7 @@ impl Site {
         if certificate.closing.statement.is_abort() {
             // Nothing is ever opened.
             self.settle(round)?;
+            self.destroyed()?;
             return Ok(HoldReport { complaints, opened: false, cheated_by: Vec::new() });
         }
         let frame = match journal.opening(Openings::Sum)? {

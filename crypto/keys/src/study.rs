@@ -3,4 +3,5 @@
 pub mod change;
 pub mod cost;
 pub mod draft;
+mod exchange;
 pub mod spending;

@@ -9,6 +9,7 @@ use crate::core::refusal::Refusal;
 use crate::http::answer::answer;
 use crate::http::extract::{OfRound, OfSite, Stated, same_site};
 use crate::http::openapi::Reviews;
+use crate::http::with;
 
 /// The freeze: the contributions that are reviewed. It is there once collecting has ended.
 #[utoipa::path(
@@ -46,8 +47,7 @@ pub(crate) async fn review(
     responses((status = 200, description = "The reviews", body = Reviews))
 )]
 pub(crate) async fn reviews(OfRound(round): OfRound) -> Response {
-    let reviews: Vec<Signed<Review>> = round.read().reviews().cloned().collect();
-    answer(&reviews)
+    answer(&with::reviews(&round))
 }
 
 /// The closing: which contributions are in the sum.

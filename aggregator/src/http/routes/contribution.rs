@@ -8,7 +8,8 @@ use axum::response::Response;
 use ringfence_crypto::api::{ContributionProgress, EnvelopeFrame};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
-use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::frame::{self, MAX_FRAME};
+use ringfence_crypto::wire::json::MAX_MESSAGE;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -86,7 +87,7 @@ pub(crate) async fn envelopes(
     let header = match contribution.known() {
         Ok(known) => known.header.statement,
         Err(refusal) => {
-            body.drain(frame::MAX_FRAME as u64).await;
+            body.drain(MAX_FRAME as u64).await;
             return Err(refusal);
         }
     };
@@ -193,7 +194,7 @@ pub(crate) async fn frozen_headers(
     OfRound(round): OfRound,
     Parameters(From { from }): Parameters<From>,
 ) -> Result<Response, Refusal> {
-    Ok(answer(&round.frozen_headers(from)?))
+    Ok(answer(&round.frozen_headers(from, MAX_MESSAGE / 2)?))
 }
 
 /// What the freeze's contributions seal to one holder, in its order, as many as one frame takes.
@@ -212,7 +213,7 @@ pub(crate) async fn dealt(
     OfHolder(holder): OfHolder,
     Parameters(From { from }): Parameters<From>,
 ) -> Result<Response, Refusal> {
-    let envelopes = round.dealt(&holder, from).await?;
+    let envelopes = round.dealt(&holder, from, MAX_FRAME / 2).await?;
     Ok(bytes(frame::encode(&EnvelopeFrame { envelopes })?))
 }
 

@@ -10,7 +10,7 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Acknowledgement, Opening, Subject};
-use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::frame::{self, MAX_FRAME};
 
 use crate::core::dispute::same_subject;
 use crate::core::incoming::Incoming;
@@ -23,6 +23,7 @@ use crate::http::extract::{
 };
 use crate::http::front::Front;
 use crate::http::openapi::{Acknowledgements, Bytes, Nothing, Openings};
+use crate::http::with;
 
 /// A key holder's opening of the sum, as a binary frame: the statement, the content, and its key
 /// sealed to every site.
@@ -107,7 +108,9 @@ pub(crate) async fn opened(
     OfSite(site): OfSite,
     Parameters(From { from }): Parameters<From>,
 ) -> Result<Response, Refusal> {
-    Ok(bytes(frame::encode(&OpenedFrame { parts: round.opened_to(&site, from).await? })?))
+    Ok(bytes(frame::encode(&OpenedFrame {
+        parts: round.opened_to(&site, from, MAX_FRAME / 2).await?,
+    })?))
 }
 
 /// A site's part of the opening of a holder on a subject.
@@ -167,16 +170,7 @@ pub(crate) async fn acknowledge(
     responses((status = 200, description = "The acknowledgements", body = Acknowledgements))
 )]
 pub(crate) async fn agreed(OfRound(round): OfRound) -> Result<Response, Refusal> {
-    let standing = round.read();
-    let agreed = standing.agreed().ok_or_else(|| {
-        Refusal::missing(format!(
-            "no {} sites have acknowledged one model of round {} yet: {} have said anything; ask again later",
-            round.served.study.threshold.endorsements,
-            round.id.round,
-            standing.acknowledgements().count()
-        ))
-    })?;
-    Ok(answer(&agreed))
+    Ok(answer(&with::agreed(&round)?))
 }
 
 /// What the sites made of the opened sum.

@@ -1,6 +1,7 @@
 //! KEM keys for single rounds, published ahead by the sites.
 
 use axum::response::Response;
+use ringfence_crypto::api::LoggedKeys;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::RoundKeys;
@@ -40,6 +41,21 @@ pub(crate) async fn publish(
 pub(crate) struct OfRoundNumber {
     /// The round.
     round: RoundNumber,
+}
+
+/// Which round keys the log has of each key holder of a round: what a manifest of that round names.
+#[utoipa::path(
+    get,
+    path = "/v2/studies/{study}/round-keys",
+    operation_id = "get_logged_keys",
+    params(OfRoundNumber),
+    responses((status = 200, description = "Each key holder, with the digest of its statement", body = Vec<LoggedKeys>))
+)]
+pub(crate) async fn logged(
+    OfStudy(study): OfStudy,
+    Parameters(OfRoundNumber { round }): Parameters<OfRoundNumber>,
+) -> Result<Response, Refusal> {
+    Ok(answer(&study.logged_keys(round).await?))
 }
 
 /// A site's statement of keys that covers a round.

@@ -8,14 +8,19 @@ use axum::response::Response;
 use ringfence_crypto::api::{Recovery, Returned, StudyStatus};
 use ringfence_crypto::statement::SignedStudy;
 use ringfence_crypto::wire::json;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
 use crate::core::studies::Studies;
+use crate::http::access::Asker;
 use crate::http::answer::{answer, made, raw_json};
 use crate::http::extract::{OfRecoveringStudy, OfStudy, Parameters};
 use crate::http::front::Front;
-use crate::http::routes::round::{MAX_WAIT, Wait};
+use crate::http::openapi::Bytes;
+use crate::http::routes::round::MAX_WAIT;
+use crate::http::with;
 
 /// Registers a study that all of its sites have signed.
 #[utoipa::path(
@@ -81,21 +86,55 @@ pub(crate) async fn lost(OfRecoveringStudy(study): OfRecoveringStudy) -> Respons
     answer(&study.recovery())
 }
 
+/// How long to wait for more rounds, and what comes with the status of a study.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Following {
+    /// Seconds, 60 at most.
+    #[serde(default)]
+    #[param(maximum = 60)]
+    wait: u64,
+    /// How many open rounds the client has seen; without it the answer is immediate.
+    after: Option<u64>,
+    /// What is to come with the status, as far as it is there then: names with commas between, of
+    /// `manifest` and `agreed` (of the last round), `round-keys` (for the next one), `checkpoint`,
+    /// `restored`. The answer is a binary frame then.
+    with: Option<String>,
+    /// With `checkpoint`: hashes of up to 16 leaves with commas between, whose proofs in its log are
+    /// to come, too.
+    leaves: Option<String>,
+}
+
 /// How many rounds are open, and where the last one stands: at once, or once more than `after`
-/// rounds are open or `wait` seconds are over.
+/// rounds are open or `wait` seconds are over. With it comes what is asked for by `with`, each as a
+/// request for it by itself would answer.
 #[utoipa::path(
     get,
     path = "/v2/studies/{study}/status",
     operation_id = "get_study_status",
-    params(Wait),
-    responses((status = 200, description = "The status of the study", body = StudyStatus))
+    params(Following),
+    responses((
+        status = 200, description = "The status of the study; a frame where `with` is given",
+        content((StudyStatus = "application/json"), (Bytes = "application/octet-stream"))
+    ))
 )]
 pub(crate) async fn status(
     OfStudy(study): OfStudy,
-    Parameters(Wait { wait, after }): Parameters<Wait>,
-) -> Response {
+    asker: Asker,
+    Parameters(Following { wait, after, with, leaves }): Parameters<Following>,
+) -> Result<Response, Refusal> {
+    let (with, leaves) = (with::named(with.as_deref())?, with::leaves(leaves.as_deref())?);
     if let Some(after) = after.map(|after| u32::try_from(after).unwrap_or(u32::MAX)) {
         study.news(after, Duration::from_secs(wait.min(MAX_WAIT))).await;
     }
-    answer(&study.status())
+    // First: what it speaks of comes with it.
+    let status = study.status();
+    match with {
+        None => Ok(answer(&status)),
+        Some(with) => {
+            let parts = with::of_study(&study, &asker, (&with, &leaves)).await;
+            with::accompanied(json::compact(&status).into(), parts)
+        }
+    }
 }

@@ -325,7 +325,7 @@ impl Records {
             });
             written.map_err(|source| self.io(source))?;
             state.places.remove(name);
-            (state.synced, state.noted) = (0, true);
+            state.synced = 0;
             Ok(())
         })
     }

@@ -340,7 +340,8 @@ impl RoundKeysJournal {
         Ok(numbers.map(RoundNumber).collect())
     }
 
-    /// Destroys the secret of a round: overwritten in its place, as far as the disk obeys.
+    /// Destroys the secret of a round: overwritten in its place, as far as the disk obeys. Until
+    /// [`RoundKeysJournal::sync_destroyed`] a power cut may bring it back; it is destroyed again then.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -349,7 +350,14 @@ impl RoundKeysJournal {
         if !self.records.has(&name)? {
             return Ok(());
         }
-        self.records.blank(&name)?;
+        self.records.blank(&name)
+    }
+
+    /// Makes durable that secrets were destroyed, whichever process did it: once a round, at its end.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn sync_destroyed(&self) -> Result<(), JournalError> {
         self.records.sync()
     }
 }

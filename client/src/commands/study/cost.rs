@@ -155,9 +155,11 @@ fn describe(printed: &Printed) -> String {
         (
             "a site's traffic",
             format!(
-                "{:.3} MB up, {:.3} MB down a round, as key holder",
+                "{:.3} MB up, {:.3} MB down a round, as key holder; of that {:.1} and {:.1} kB are statements, proofs and what HTTP adds",
                 megabytes(cost.upload_bytes),
-                megabytes(cost.download_bytes)
+                megabytes(cost.download_bytes),
+                cost.messages_up_bytes as f64 / 1e3,
+                cost.messages_down_bytes as f64 / 1e3
             ),
         ),
         (

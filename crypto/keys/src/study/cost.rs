@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::share::dealt::dealt_bytes;
 use crate::share::seal::SEAL_OVERHEAD;
+use crate::study::exchange;
 
 /// What the author of a study knows before making it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +62,15 @@ pub struct StudyCost {
     pub opening_bytes: u64,
     /// Bytes that a site fetches of one key holder's opening.
     pub opening_part_bytes: u64,
+    /// What a site that is also a key holder sends besides in a round: statements, and the heads of
+    /// requests. Round keys, once in sixteen rounds, are not among them.
+    pub messages_up_bytes: u64,
+    /// What it fetches besides: statements, proofs, statuses, and the heads of answers.
+    pub messages_down_bytes: u64,
     /// What a site that is also a key holder sends in a round.
     pub upload_bytes: u64,
-    /// What it fetches: the sum, the openings, and as key holder the envelopes dealt to it.
+    /// What it fetches: the sum, as many openings as are needed, as key holder the envelopes dealt to
+    /// it (in the mean of all holders, whose places change from round to round), and messages.
     pub download_bytes: u64,
     /// log2 of a bound on the probability that any digit of the opened model is wrong; none when
     /// the noise cannot reach one, whatever happens.
@@ -177,8 +184,9 @@ impl StudyCost {
         let words = share_words(&threshold);
         let opening_bytes = opening_frame_bytes(words, sites) as u64;
         let opening_part_bytes = opening_part_bytes(words, sites) as u64;
-        // The last holder is dealt words, never a seed.
-        let dealt = envelope(usize::from(holders) - 1) * sites as u64;
+        // Some holders are dealt seeds, the others words: who is which changes from round to round.
+        let dealt = envelope_bytes * sites as u64 / u64::from(holders);
+        let messages = exchange::of_round(sites, &threshold);
         let half = (1u64 << (packing.delta_bits - 1)) as f64;
         let blocks = packing.blocks(parameters)?;
         let noise = NoiseModel::new(sites, collusion, packing.wire_bits);
@@ -196,8 +204,13 @@ impl StudyCost {
             envelope_bytes,
             opening_bytes,
             opening_part_bytes,
-            upload_bytes: body_bytes + envelope_bytes + opening_bytes,
-            download_bytes: body_bytes + opening_part_bytes * u64::from(holders) + dealt,
+            messages_up_bytes: messages.sent,
+            messages_down_bytes: messages.fetched,
+            upload_bytes: body_bytes + envelope_bytes + opening_bytes + messages.sent,
+            download_bytes: body_bytes
+                + opening_part_bytes * u64::from(threshold.opening)
+                + dealt
+                + messages.fetched,
             failure_log2: Some(noise.failure_log2(half, (blocks * RING_DEGREE) as f64))
                 .filter(|log2| log2.is_finite()),
             security_classical: SECURITY_CLASSICAL,
@@ -259,8 +272,13 @@ mod tests {
         assert_eq!((holders, cost.threshold.packing), (16, 4));
         assert!((168_000..173_000).contains(&(holders * cost.opening_part_bytes)), "{cost:?}");
         assert!(holders * cost.opening_bytes > 18_900_000, "{cost:?}");
-        let others = cost.download_bytes - cost.body_bytes - holders * cost.opening_part_bytes;
-        assert!(others.is_multiple_of(1000), "the rest are the envelopes of 1000 dealers");
+        let others = cost.download_bytes - cost.body_bytes - cost.messages_down_bytes;
+        let others = others - u64::from(cost.threshold.opening) * cost.opening_part_bytes;
+        assert_eq!(
+            others,
+            cost.envelope_bytes * 1000 / 16,
+            "the rest are envelopes of 1000 dealers"
+        );
     }
 
     #[test]
