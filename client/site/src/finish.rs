@@ -33,6 +33,11 @@ struct CertifiedSum {
     judged: Judged,
 }
 
+/// Whether a round has an end: an abort, or enough openings.
+fn has_ended(status: &RoundStatus) -> bool {
+    matches!(status.state, RoundState::Opened | RoundState::Aborted)
+}
+
 impl<'a> Contributed<'a> {
     /// Waits for the round's end and opens the sum; this site's contribution must be in it.
     ///
@@ -67,9 +72,10 @@ impl Site {
     }
 
     async fn finish(&self, round: RoundNumber) -> Result<RoundEnd<'_>, SiteError> {
-        let ended = |state| matches!(state, RoundState::Opened | RoundState::Aborted);
         self.help_if_behind().await?;
-        let status = self.wait_and_mend(round, Awaited::End, |status| ended(status.state)).await?;
+        let certified = |status: &RoundStatus| status.state == RoundState::Certified;
+        let looked = |status: &RoundStatus| certified(status) || has_ended(status);
+        let status = self.wait_and_mend(round, Awaited::End, looked).await?;
         let certificate = self.certificate(round).await?;
         let closing = &certificate.closing.statement;
         if closing.is_abort() {
@@ -129,9 +135,14 @@ impl Site {
         certificate: &Certificate,
         status: RoundStatus,
     ) -> Result<CertifiedSum, SiteError> {
-        let check_key = self.check_key()?;
+        let (check_key, round) = (self.check_key()?, manifest.round);
         let judged = self.judged(manifest, certificate).await?;
-        let mut sum = self.verified_sum(manifest, certificate).await?;
+        // The sum comes while the others open.
+        let (fetched, status) = tokio::try_join!(
+            self.fetch_sum(round),
+            self.wait_and_mend_from(Some(status), round, Awaited::End, has_ended),
+        )?;
+        let mut sum = self.verified_sum(manifest, certificate, fetched).await?;
         let check_words = self.check_words_verdict(manifest, certificate, &sum).await?;
         let proceedings = Proceedings { check_words, disputes: Vec::new() };
         let mut evidence = std::mem::take(&mut sum.evidence);
@@ -156,7 +167,7 @@ impl Site {
         let mut outcome =
             self.open_sum(manifest, (&spoiled.sum, check_key), summands, &spoiled.keys);
         let threshold = &self.study.threshold;
-        let (round, holders, collusion) = (manifest.round, threshold.holders, threshold.collusion);
+        let (holders, collusion) = (threshold.holders, threshold.collusion);
         loop {
             let Spoiled { sum, keys, .. } = &spoiled;
             let settled = spoiled.proceedings.disputes.len();

@@ -49,7 +49,8 @@ impl Headers {
         self.kept().of(header.statement.round).by_id.insert(header.id(), header);
     }
 
-    fn listed(&self, round: RoundNumber) -> usize {
+    /// How many headers of a round's list were asked for.
+    pub(crate) fn listed(&self, round: RoundNumber) -> usize {
         let kept = self.kept();
         if kept.round == Some(round) { kept.listed } else { 0 }
     }

@@ -6,6 +6,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::statement::Manifest;
+use ringfence_crypto::wire::json;
 use ringfence_keys::duties::contributor::RuleError;
 
 use crate::error::SiteError;
@@ -79,7 +80,13 @@ impl Site {
             });
             let refusal = match self.at(round).open(&manifest).await {
                 Err(refusal) if refusal.status() == Some(CONFLICT) => refusal,
-                outcome => return Ok(outcome?),
+                Err(error) => return Err(error.into()),
+                Ok(status) => {
+                    self.saw(&status);
+                    // It is the one that the aggregator shows from now on.
+                    self.at(round).bring("/manifest", json::compact(&manifest));
+                    return Ok(status);
+                }
             };
             // Another site was faster, or holders published round keys while those of others were
             // fetched; everything else is an error.

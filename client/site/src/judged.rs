@@ -177,7 +177,7 @@ impl Site {
                 && !at_hand.any(|review| review.holder == *holder)
         };
         if opened.iter().any(lacks) {
-            let mut reviews = self.at(freeze.statement.round).reviews().await?;
+            let mut reviews = self.at(freeze.statement.round).reviews_by_now().await?;
             reviews.retain(|review| Review::check(review, &self.study, &freeze.statement).is_ok());
             *late = reviews.iter().map(|review| review.statement.reviewed()).collect();
         }

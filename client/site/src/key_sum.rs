@@ -65,13 +65,24 @@ impl Site {
         // Fetched once: an opening never changes.
         let mut fetched = BTreeSet::new();
         let mut tried: Option<(usize, OpenError)> = None;
+        let mut along = self.opened_along(round);
         loop {
             let mut faults = Vec::new();
-            let mut opened: BTreeSet<SiteId> =
-                status.opened.sites(&self.study.roster).cloned().collect();
-            let mut served = match opened.iter().any(|holder| !fetched.contains(holder)) {
-                true => self.opened_parts(round, opened.len()).await,
-                false => BTreeMap::new(),
+            let first = std::mem::take(&mut along);
+            let came_along = !first.is_empty();
+            let (mut opened, mut served): (BTreeSet<SiteId>, _) = match came_along {
+                true => (first.keys().cloned().collect(), first),
+                false => {
+                    let opened: BTreeSet<SiteId> =
+                        status.opened.sites(&self.study.roster).cloned().collect();
+                    match opened.iter().any(|holder| !fetched.contains(holder)) {
+                        true => {
+                            let served = self.opened_parts(round, opened.len()).await;
+                            (opened, served)
+                        }
+                        false => (opened, BTreeMap::new()),
+                    }
+                }
             };
             // The list may have some that came after the status.
             let came = served.keys().filter(|holder| holders.contains(holder));
@@ -126,6 +137,10 @@ impl Site {
             };
             openings.extend(counting);
             openings.extend(others);
+            if came_along {
+                // More may be there.
+                continue;
+            }
             let left = end.since(self.clock.moment());
             let all = holders.iter().all(|holder| fetched.contains(holder));
             if (all && usable == openings.len()) || left.is_zero() {

@@ -19,6 +19,7 @@
 //!   late       whether a round still takes a contribution
 //!   refrain    what keeps a contribution out of one round, and nothing else
 //!   seen       how rounds stood when the aggregator said so last
+//!   needs      what a site needs next, and asks for with a status
 //!   lately     what was done a moment ago and is not done again yet
 //!   charging   what a private round spends is asked and charged
 //!   finish     from the certificate to the opened sum; `key_sum` from the openings to the key sum
@@ -68,6 +69,7 @@ mod lately;
 pub mod ledger;
 mod mend;
 pub mod model;
+mod needs;
 mod obstacles;
 mod openings;
 mod overdue;

@@ -136,7 +136,7 @@ impl Site {
         if self.looked.within(AGAIN, now).is_some() && !self.transport.was_busy() {
             return self.mend_damaged().await;
         }
-        match self.transport.status(self.first_study).await {
+        match self.study_status(None).await {
             Err(error) if error.is_busy() => {
                 self.tell_refused(
                     "the study's status",

@@ -72,6 +72,19 @@ impl Site {
         parts
     }
 
+    /// This site's parts of as many openings as are needed, where they came along with the news that
+    /// they are there; unchecked. The others are not fetched then, unless these do not suffice.
+    pub(crate) fn opened_along(&self, round: RoundNumber) -> BTreeMap<SiteId, OpeningPart> {
+        let window = self.study.window(round);
+        let came = self.at(round).opened_along(self.id()).into_iter().flatten();
+        let parts = came.map(|part| (part.statement.statement.holder.clone(), part));
+        let parts: BTreeMap<_, _> = parts.filter(|(holder, _)| window.contains(holder)).collect();
+        match parts.len() < usize::from(self.study.threshold.opening) {
+            true => BTreeMap::new(),
+            false => parts,
+        }
+    }
+
     /// Fetches this site's part of a holder's opening, checks it against the holder's statement, and
     /// unseals it; `served` is what came of it in a list. A part that is not what the holder signed is
     /// fetched by itself, [`ATTEMPTS`] times in all.

@@ -49,7 +49,8 @@ impl Answering {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
-    fn is_due(&self, now: Moment) -> bool {
+    /// Whether they are asked for again.
+    pub(crate) fn is_due(&self, now: Moment) -> bool {
         let last = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_none_or(|last| now.since(last) >= ANSWER_EVERY)
     }

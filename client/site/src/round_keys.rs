@@ -2,14 +2,18 @@
 
 mod publish;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::LoggedKeys;
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Closing, HolderKeys, Manifest, RoundKeys};
 use ringfence_keys::round_secret::RoundSecret;
+
+pub(crate) use self::publish::PROVED;
 
 use crate::error::SiteError;
 use crate::journal::{Published, RoundKeysJournal};
@@ -70,16 +74,19 @@ impl Site {
     ) -> Result<Vec<Option<Digest>>, SiteError> {
         let mut digests = Vec::new();
         let journal = self.journal.round_keys(self.study_id)?;
+        let logged = self.logged_keys(round).await;
         let mut asking = Vec::new();
         for holder in self.study.holders(round) {
-            asking.push(self.published(&holder.id, round));
+            let kept = self.kept_keys(&journal, &holder.id, round)?;
+            asking.push(self.shown_keys(&holder.id, round, (logged.get(&holder.id), kept)));
         }
         // A few at a time, in the order of the window.
         let shown: Vec<_> = stream::iter(asking).buffered(AT_ONCE).try_collect().await?;
         for (holder, keys) in self.study.holders(round).zip(shown) {
             // Keys that do not check are not used: the holder's long-term key counts then.
             let sound = keys.filter(|keys| self.are_sound(keys, &holder.id, round));
-            if let Some(keys) = &sound {
+            // Its own are kept as they were made.
+            if let Some(keys) = sound.as_ref().filter(|_| holder.id != *self.id()) {
                 journal.see(keys)?;
             }
             let known = match &sound {
@@ -90,6 +97,32 @@ impl Site {
         }
         journal.sync_noted()?;
         Ok(digests)
+    }
+
+    /// Which round keys the aggregator says that the log has of each holder; of nobody where it does not
+    /// say it.
+    async fn logged_keys(&self, round: RoundNumber) -> BTreeMap<SiteId, Option<Digest>> {
+        // A bundle has the statements themselves.
+        if self.transport.is_by_hand() {
+            return BTreeMap::new();
+        }
+        let logged = self.transport.logged_keys(self.first_study, round).await.unwrap_or_default();
+        logged.into_iter().map(|LoggedKeys { holder, keys }| (holder, keys)).collect()
+    }
+
+    /// The round keys that the aggregator shows of a holder: fetched, unless the list of what is `logged`
+    /// says that it has none, or those that are kept here.
+    async fn shown_keys(
+        &self,
+        holder: &SiteId,
+        round: RoundNumber,
+        (logged, kept): (Option<&Option<Digest>>, Option<Signed<RoundKeys>>),
+    ) -> Result<Option<Signed<RoundKeys>>, SiteError> {
+        match (logged, kept) {
+            (Some(None), _) => Ok(None),
+            (Some(Some(digest)), Some(kept)) if kept.id() == *digest => Ok(Some(kept)),
+            _ => self.published(holder, round).await,
+        }
     }
 
     /// Round keys that this site has made itself, or has seen and checked.
@@ -166,23 +199,22 @@ impl Site {
         &self,
         manifest: &Manifest,
     ) -> Result<HolderKeys, SiteError> {
-        let mut statements = Vec::new();
+        let mut asking = Vec::new();
         let named = manifest.holders.iter().zip(&manifest.holder_keys);
         let journal = self.journal.round_keys(self.study_id)?;
-        let named = named.filter_map(|(holder, digest)| Some((holder, (*digest)?)));
-        for (holder, digest) in named {
+        for (holder, named) in named.filter(|(_, digest)| digest.is_some()) {
             // The digest says that it is the statement that is on disk: it need not be fetched again.
-            if let Some(kept) = self.kept_keys(&journal, holder, manifest.round)?
-                && kept.id() == digest
-            {
-                statements.push(kept);
-                continue;
-            }
-            let keys = self.published(holder, manifest.round).await?;
-            if let Some(keys) = keys.iter().find(|k| self.are_sound(k, holder, manifest.round)) {
+            let kept = self.kept_keys(&journal, holder, manifest.round)?;
+            asking.push(self.shown_keys(holder, manifest.round, (Some(named), kept)));
+        }
+        let statements: Vec<_> = stream::iter(asking).buffered(AT_ONCE).try_collect().await?;
+        let statements: Vec<_> = statements.into_iter().flatten().collect();
+        for keys in &statements {
+            let holder = &keys.statement.site;
+            let kept = self.kept_keys(&journal, holder, manifest.round)?;
+            if kept.is_none() && self.are_sound(keys, holder, manifest.round) {
                 journal.see(keys)?;
             }
-            statements.extend(keys);
         }
         journal.sync_noted()?;
         Ok(HolderKeys::resolve(&self.study, manifest, &statements)?)

@@ -36,6 +36,12 @@ impl SeenRound {
         }
     }
 
+    /// How the round stood, however long ago.
+    pub(crate) fn last(&self) -> Option<RoundStatus> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(status, _)| status.clone())
+    }
+
     /// How the round stood, if that is beyond a version.
     pub(crate) fn beyond(&self, version: u64) -> Option<RoundStatus> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_clock::{Clock, TimedOut};
-use ringfence_crypto::api::StudyStatus;
+use ringfence_crypto::api::{RoundPart, StudyStatus, With};
 use ringfence_crypto::id::{ClosingId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::statement::{Lineage, Outcome, SignedStudy, Study, UNSEEN_SECONDS};
@@ -172,7 +172,7 @@ impl Site {
     pub async fn next_round(&self) -> Result<RoundNumber, SiteError> {
         let asked = self.clock.now();
         let now = self.clock.moment();
-        let status = self.transport.status(self.first_study).await?;
+        let status = self.study_status(None).await?;
         let next = RoundNumber(status.rounds);
         self.looked.say(next, now);
         self.is_newest(&status)?;
@@ -196,7 +196,7 @@ impl Site {
         wait: Duration,
     ) -> Result<RoundNumber, SiteError> {
         let (asked, began) = (self.clock.now(), self.clock.moment());
-        let news = self.transport.status_after(self.first_study, round.0, wait);
+        let news = self.study_status(Some((round, wait)));
         let next = match self.clock.timeout(wait, news).await {
             Ok(status) => {
                 let status = status?;
@@ -227,7 +227,7 @@ impl Site {
     /// The number that the next round will have, whatever has become of the roster.
     pub(crate) async fn next_under_any(&self) -> Result<RoundNumber, SiteError> {
         let (asked, now) = (self.clock.now(), self.clock.moment());
-        let status = self.transport.status(self.first_study).await?;
+        let status = self.study_status(None).await?;
         let next = RoundNumber(status.rounds);
         self.looked.say(next, now);
         self.took_note(next, asked)
@@ -287,9 +287,12 @@ impl Site {
         let mut status = match waiting.take_known() {
             Some(known) => known,
             // However old: what has come since then ends the first wait at once.
-            None => match self.seen.of(round).beyond(0) {
+            None => match self.seen.of(round).last() {
                 Some(known) => known,
-                None => self.look(round).await?,
+                None => {
+                    let needs = self.needs_of_round(round);
+                    self.look_with(round, needs).await?
+                }
             },
         };
         while !ready(&status) {
@@ -305,7 +308,8 @@ impl Site {
         Ok(status)
     }
 
-    /// A round's status once it has changed beyond a version, or as it stands after so much time.
+    /// A round's status once it has changed beyond a version, or as it stands after so much time. What
+    /// this site needs for the next step comes with it, and is taken where it is asked for.
     pub(crate) async fn changed(
         &self,
         round: RoundNumber,
@@ -318,7 +322,8 @@ impl Site {
             if let Some(heard) = seen.beyond(version) {
                 return Ok(heard);
             }
-            let status = self.at(round).changed(version, left).await?;
+            let (with, log) = self.needs_of_round(round);
+            let status = self.at(round).changed_with(version, left, (&with, log)).await?;
             seen.note(&status, self.clock.moment());
             Ok(status)
         };
@@ -331,7 +336,16 @@ impl Site {
 
     /// A round's status as it stands.
     pub(crate) async fn look(&self, round: RoundNumber) -> Result<RoundStatus, TransportError> {
-        let look = self.clock.timeout(LONGEST_LOOK, self.at(round).status()).await;
+        self.look_with(round, Default::default()).await
+    }
+
+    async fn look_with(
+        &self,
+        round: RoundNumber,
+        (with, log): (With<RoundPart>, Option<u64>),
+    ) -> Result<RoundStatus, TransportError> {
+        let at = self.at(round);
+        let look = self.clock.timeout(LONGEST_LOOK, at.status_with((&with, log))).await;
         let status =
             look.unwrap_or(Err(TransportError::Silent { seconds: LONGEST_LOOK.as_secs() }))?;
         self.saw(&status);

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 
+use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Certificate, Manifest};
@@ -37,21 +38,22 @@ impl VerifiedSum {
     }
 }
 
+/// A round's sum as the aggregator published it; unchecked.
+#[derive(Debug)]
+pub(crate) struct FetchedSum {
+    file: NamedTempFile,
+    /// Its digest; none where there was no sum to be had.
+    got: Option<Digest>,
+}
+
 impl Site {
-    /// The sum of a certified set: as published, if it has the closing's digest and the check words
-    /// that the set's headers promise, else the sum of the set's bodies.
+    /// Fetches the sum of a round that is closed.
     ///
     /// # Errors
-    /// [`SiteError`] when headers or bodies are not those of the set, or cannot be had.
-    pub(crate) async fn verified_sum(
-        &self,
-        manifest: &Manifest,
-        certificate: &Certificate,
-    ) -> Result<VerifiedSum, SiteError> {
-        let round = manifest.round;
-        let headers = self.set_headers(certificate).await?;
+    /// [`SiteError`] when the aggregator cannot be reached, or has lost it for longer than this site's
+    /// patience.
+    pub(crate) async fn fetch_sum(&self, round: RoundNumber) -> Result<FetchedSum, SiteError> {
         let file = self.journal.round(self.study_id, round)?.scratch()?;
-        let closing = &certificate.closing;
         let bytes = self.study.body_bytes()?;
         let at = self.at(round);
         let fetch = || at.sum(file.path(), bytes);
@@ -64,6 +66,23 @@ impl Site {
             )) => None,
             Err(error) => return Err(error),
         };
+        Ok(FetchedSum { file, got })
+    }
+
+    /// The sum of a certified set: as it was fetched, if it has the closing's digest and the check words
+    /// that the set's headers promise, else the sum of the set's bodies.
+    ///
+    /// # Errors
+    /// [`SiteError`] when headers or bodies are not those of the set, or cannot be had.
+    pub(crate) async fn verified_sum(
+        &self,
+        manifest: &Manifest,
+        certificate: &Certificate,
+        FetchedSum { file, got }: FetchedSum,
+    ) -> Result<VerifiedSum, SiteError> {
+        let round = manifest.round;
+        let headers = self.set_headers(certificate).await?;
+        let closing = &certificate.closing;
         let signed = closing.statement.sum;
         if got.is_some() && got == signed {
             let stated = headers.iter().map(|header| &header.statement);

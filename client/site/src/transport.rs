@@ -1,6 +1,7 @@
 //! HTTP to the aggregator, with TLS or on loopback: bounded answers, problems as errors, retries of what is idempotent.
 
 mod address;
+mod brought;
 mod carrier;
 mod cause;
 mod connection;

@@ -24,6 +24,7 @@ mod privacy;
 mod private;
 mod proxies;
 mod pytorch;
+mod requests;
 mod round;
 mod slices;
 mod status;

@@ -11,10 +11,10 @@ use ringfence_weights::Weights;
 
 use crate::support::{command, ringfence};
 
-const SITES: [&str; 3] = ["a", "b", "c"];
+pub(crate) const SITES: [&str; 3] = ["a", "b", "c"];
 
 /// Three sites with a signed study that pins no plan, a model, and an update of each site.
-fn prepare(folder: &Path, aggregator: &Aggregator) {
+pub(crate) fn prepare(folder: &Path, aggregator: &Aggregator) {
     let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
     let shapes = [("w".to_owned(), vec![10])];
     let files = [("model", 0.0), ("update-a", 0.1), ("update-b", 0.2), ("update-c", 0.3)];
@@ -36,7 +36,7 @@ fn prepare(folder: &Path, aggregator: &Aggregator) {
 }
 
 /// The words of a site's part in a round from a model, whose results have this number.
-fn words(url: &str, site: &str, base: &str, number: u32, extra: &[&str]) -> Vec<String> {
+pub(crate) fn words(url: &str, site: &str, base: &str, number: u32, extra: &[&str]) -> Vec<String> {
     let mut words = vec!["round".to_owned()];
     for (option, value) in [
         ("--identity", format!("{site}.identity")),
@@ -53,7 +53,7 @@ fn words(url: &str, site: &str, base: &str, number: u32, extra: &[&str]) -> Vec<
     words
 }
 
-fn texts(words: &[String]) -> Vec<&str> {
+pub(crate) fn texts(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
 

@@ -11,7 +11,7 @@ use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::round::SiteSet;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::Header;
-use ringfence_crypto::wire::frame;
+use ringfence_crypto::wire::{frame, json};
 use ringfence_federation::liar::{Liar, Misdeed};
 use ringfence_site::transport::Transport;
 use ringfence_site::{HoldReport, RoundEnd, Site, SiteError};
@@ -123,44 +123,69 @@ async fn an_envelope_that_the_aggregator_altered_is_no_reason_to_complain() {
     assert_eq!(done.sites().count(), 5);
 }
 
+/// Alters a list of headers or of envelopes, whole or not.
+fn alter_list(path: &str, bytes: &mut Vec<u8>, whole: bool) {
+    if path.contains("/headers?") {
+        let mut headers: Vec<Signed<Header>> = json::parse(bytes, usize::MAX, "headers").unwrap();
+        match whole {
+            // Signed by another, so to speak.
+            true => headers.iter_mut().for_each(|of| of.statement.body_bytes += 1),
+            false => headers.truncate(1),
+        }
+        *bytes = json::compact(&headers);
+    }
+    if path.contains("/dealt/") {
+        match whole {
+            true => bytes.iter_mut().skip(16).step_by(999).for_each(|of| *of ^= 1),
+            false => bytes.truncate(100),
+        }
+    }
+}
+
 /// Lists of headers and of envelopes save requests. One that is cut short, unreadable or altered
-/// accuses nobody: each header and envelope is asked for by itself then.
+/// accuses nobody: each header and envelope is asked for by itself then. So it is where it came along
+/// with a status.
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_that_the_aggregator_alters_are_asked_for_one_by_one() {
     let (trio, mut sites) = five().await;
-    for (k, site) in sites.iter().enumerate() {
+    for (k, site) in sites.iter().enumerate().skip(1) {
         trio.contribute(site, k, ROUND).await.unwrap();
     }
     drop(sites.split_off(2));
     let asked_alone = Arc::new(AtomicU32::new(0));
+    let came_along = Arc::new(AtomicU32::new(0));
     for (k, whole) in [(2, false), (3, true), (4, true)] {
-        let count = Arc::clone(&asked_alone);
-        let url = liar::start(trio.aggregator.url(), move |asked, answer| {
+        let (count, came) = (Arc::clone(&asked_alone), Arc::clone(&came_along));
+        let lie = move |asked: &liar::Asked<'_>, answer: &mut liar::Answer| {
             if asked.path.contains("/contributions/") && asked.method == "GET" {
                 count.fetch_add(1, Ordering::SeqCst);
             }
-            if asked.path.contains("/headers?") {
-                answer.alter(|headers: &mut Vec<Signed<Header>>| match whole {
-                    // Signed by another, so to speak.
-                    true => headers.iter_mut().for_each(|of| of.statement.body_bytes += 1),
-                    false => headers.truncate(1),
-                });
+            match asked.asks_with() {
+                true => answer.alter_brought(|path, bytes| {
+                    came.fetch_add(u32::from(path.contains("/dealt/")), Ordering::SeqCst);
+                    alter_list(path, bytes, whole);
+                }),
+                false => alter_list(asked.path, &mut answer.bytes, whole),
             }
-            if asked.path.contains("/dealt/") {
-                match whole {
-                    true => answer.bytes.iter_mut().skip(16).step_by(999).for_each(|of| *of ^= 1),
-                    false => answer.bytes.truncate(100),
-                }
-            }
-        });
+        };
+        let url = match k {
+            4 => liar::start_bringing(trio.aggregator.url(), lie),
+            _ => liar::start(trio.aggregator.url(), lie),
+        };
         sites.push(trio.site_with(k, |membership| {
             membership.patience = Duration::from_secs(60);
             membership.transport = Transport::new(&url, false, Clock::system()).unwrap();
         }));
     }
-    let reports = held(&sites).await;
+    // They wait for it, so that lists come along.
+    let last = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        trio.contribute(&sites[0], 0, ROUND).await.unwrap();
+    };
+    let (reports, ()) = tokio::join!(held(&sites), last);
     assert!(reports.iter().all(|report| report.opened && report.complaints.is_empty()));
     assert!(asked_alone.load(Ordering::SeqCst) >= 5 * 5, "{asked_alone:?}");
+    assert_eq!(came_along.load(Ordering::SeqCst), 1);
     for site in &sites {
         let RoundEnd::Done(done) = site.join(ROUND).await.unwrap().finish().await.unwrap() else {
             panic!("the round was aborted")

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use ringfence_crypto::wire::json;
+use ringfence_crypto::api::StatusFrame;
+use ringfence_crypto::wire::{frame, json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,6 +33,11 @@ impl Asked<'_> {
         self.method == "PUT" && self.path.ends_with(&format!("/contributions/{site}"))
     }
 
+    /// Whether it asks for what comes along with a status.
+    pub(crate) fn asks_with(&self) -> bool {
+        self.method == "GET" && self.path.contains("with=")
+    }
+
     /// Whether it opens a round.
     pub(crate) fn is_opening(&self) -> bool {
         self.method == "POST" && self.path.ends_with("/rounds")
@@ -51,13 +57,21 @@ impl Answer {
         alter(&mut value);
         self.bytes = json::compact(&value);
     }
+
+    /// Alters what comes along with a status: each answer, by its path.
+    pub(crate) fn alter_brought(&mut self, alter: impl Fn(&str, &mut Vec<u8>)) {
+        let mut came: StatusFrame = frame::decode(&self.bytes, "a status").unwrap();
+        came.parts.iter_mut().for_each(|part| alter(&part.path, &mut part.bytes));
+        self.bytes = frame::encode(&came).unwrap();
+    }
 }
 
 type Lie = dyn Fn(&Asked<'_>, &mut Answer) + Send + Sync;
 
 type Made = dyn Fn(&Asked<'_>) -> Option<Answer> + Send + Sync;
 
-/// Starts a relay to the aggregator at `url`; its own URL.
+/// Starts a relay to the aggregator at `url`; its own URL. As one of the version before, it brings
+/// nothing along with a status: each answer is asked for by itself, and may be altered.
 pub(crate) fn start(
     url: &str,
     lie: impl Fn(&Asked<'_>, &mut Answer) + Send + Sync + 'static,
@@ -67,6 +81,26 @@ pub(crate) fn start(
 
 /// The same, with some answers made here at once: nobody is asked for them.
 pub(crate) fn start_answering(
+    url: &str,
+    made: impl Fn(&Asked<'_>) -> Option<Answer> + Send + Sync + 'static,
+    lie: impl Fn(&Asked<'_>, &mut Answer) + Send + Sync + 'static,
+) -> String {
+    let unknown = |asked: &Asked<'_>| {
+        let refused = Answer { status: 400, bytes: b"unknown field `with`".to_vec() };
+        asked.asks_with().then_some(refused)
+    };
+    start_relay(url, move |asked| unknown(asked).or_else(|| made(asked)), lie)
+}
+
+/// The same, and what comes along with a status passes.
+pub(crate) fn start_bringing(
+    url: &str,
+    lie: impl Fn(&Asked<'_>, &mut Answer) + Send + Sync + 'static,
+) -> String {
+    start_relay(url, |_| None, lie)
+}
+
+fn start_relay(
     url: &str,
     made: impl Fn(&Asked<'_>) -> Option<Answer> + Send + Sync + 'static,
     lie: impl Fn(&Asked<'_>, &mut Answer) + Send + Sync + 'static,

@@ -97,10 +97,18 @@ impl Mailbox {
             return Ok(Reply::Bytes(200, json::compact(&status)));
         }
         let (place, query) = path.split_once('?').unwrap_or((path, ""));
-        if !query.starts_with("wait=") {
-            return self.known(path);
+        let parameter = |name: &str| {
+            let mut parameters = query.split('&').filter_map(|of| of.split_once('='));
+            parameters.find(|(of, _)| *of == name).map(|(_, value)| value)
+        };
+        // What would come with a status is asked for by itself: a bundle has answers, each under its own
+        // path.
+        match (parameter("wait"), parameter("with")) {
+            (None, None) => return self.known(path),
+            (None, Some(_)) => return self.known(place),
+            _ => {}
         }
-        let after = query.rsplit_once("after=").and_then(|(_, after)| after.parse::<u64>().ok());
+        let after = parameter("after").and_then(|after| after.parse::<u64>().ok());
         let known = self.known(place)?;
         let Reply::Bytes(_, bytes) = &known else { return Ok(known) };
         let (version, stands) = if place.ends_with("/status") {

@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// How long what was proved to be in the log is taken to be there still. A manifest that lacks a
 /// key which was proved is refused in any case.
-const PROVED: Duration = Duration::from_secs(60);
+pub(crate) const PROVED: Duration = Duration::from_secs(60);
 
 fn not_logged(statement: Digest, reason: String) -> SiteError {
     SiteError::RoundKeysNotLogged { statement, reason: printable(&reason) }

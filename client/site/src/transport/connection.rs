@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
-use reqwest::{Body, Request, RequestBuilder, Response, Url};
+use reqwest::{Body, Method, Request, RequestBuilder, Response, Url};
 use ringfence_clock::Clock;
 use ringfence_crypto::api::Problem;
 use ringfence_crypto::id::UnixSeconds;
@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::address::{self, LOCALHOST, LOOPBACK};
+use super::brought::Brought;
 use super::carrier::{self, Carrier};
 use super::credentials::Credentials;
 use super::error::TransportError;
@@ -73,6 +74,8 @@ pub struct Transport {
     at_once: bool,
     /// Whether the server has said since the last look that it cannot do something now.
     busy: Arc<AtomicBool>,
+    /// What came with other answers.
+    pub(super) brought: Arc<Brought>,
     /// What answers instead of an aggregator where there is no network.
     pub(super) by_hand: Option<Arc<Mailbox>>,
     /// What keeps the answers for a site that has no network.
@@ -131,6 +134,7 @@ impl Transport {
         let client = builder.build().map_err(network)?;
         let credentials = Credentials::None;
         let (patience, at_once, busy) = (PATIENCE, false, Arc::default());
+        let brought = Arc::default();
         let (carrier, by_hand, recorder) = (None, None, None);
         Ok(Self {
             client,
@@ -142,6 +146,7 @@ impl Transport {
             patience,
             at_once,
             busy,
+            brought,
             by_hand,
             recorder,
         })
@@ -196,6 +201,11 @@ impl Transport {
         Self { recorder: Some(recorder), ..self }
     }
 
+    /// Whether a mailbox answers in the aggregator's place.
+    pub(crate) fn is_by_hand(&self) -> bool {
+        self.by_hand.is_some()
+    }
+
     /// When an answer that comes now was true at the earliest.
     pub(crate) fn as_of(&self, now: UnixSeconds) -> UnixSeconds {
         self.by_hand.as_ref().map_or(now, |mailbox| mailbox.as_of(now))
@@ -226,7 +236,7 @@ impl Transport {
         limit: usize,
         expected: &'static str,
     ) -> Result<T, TransportError> {
-        self.json(path, limit, expected, |url| self.client.get(url)).await
+        Ok(json::parse(&self.fetch(path, limit).await?, limit, expected)?)
     }
 
     pub(super) async fn json<T: DeserializeOwned>(
@@ -338,6 +348,9 @@ impl Transport {
     }
 
     async fn execute(&self, mut request: Request) -> Result<Response, TransportError> {
+        if request.method() != Method::GET && !request.url().path().ends_with(INCLUSION) {
+            self.brought.forget();
+        }
         if let Some(mailbox) = &self.by_hand {
             return mailbox.answer(&request);
         }

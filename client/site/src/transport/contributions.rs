@@ -203,8 +203,7 @@ impl RoundTransport<'_> {
         from: usize,
     ) -> Result<Vec<Vec<u8>>, TransportError> {
         let path = self.path(&format!("/dealt/{holder}?from={from}"));
-        let get = |url| self.transport.client.get(url);
-        let bytes = self.transport.bytes(&path, MAX_FRAME, get).await?;
+        let bytes = self.transport.fetch(&path, MAX_FRAME).await?;
         let EnvelopeFrame { envelopes } = frame::decode(&bytes, "dealt envelopes")?;
         Ok(envelopes)
     }

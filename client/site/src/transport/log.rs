@@ -16,7 +16,7 @@ impl Transport {
     /// [`TransportError`].
     pub async fn checkpoint(&self, study: StudyId) -> Result<SignedNote, TransportError> {
         let path = format!("studies/{study}/log/checkpoint");
-        let bytes = self.bytes(&path, MAX_NOTE, |url| self.client.get(url)).await?;
+        let bytes = self.fetch(&path, MAX_NOTE).await?;
         let text = String::from_utf8(bytes).map_err(|_| NoteError::Structure)?;
         Ok(text.parse()?)
     }
@@ -33,6 +33,9 @@ impl Transport {
     ) -> Result<Vec<InclusionProof>, TransportError> {
         let path = format!("studies/{study}/log/inclusion");
         let mut proofs = Vec::with_capacity(leaves.len());
+        if let Some(proofs) = self.brought_proofs((study, size), leaves) {
+            return Ok(proofs);
+        }
         for leaves in leaves.chunks(MAX_PROOFS) {
             let query = json::compact(&InclusionQuery { size, leaves: leaves.to_vec() });
             let request =

@@ -104,6 +104,14 @@ impl RoundTransport<'_> {
         Ok(parts)
     }
 
+    /// The same as it came along with a status; nothing where it did not.
+    pub(crate) fn opened_along(&self, recipient: &SiteId) -> Vec<Option<OpeningPart>> {
+        let path = self.path(&format!("/opened/{recipient}?from=0"));
+        let came = self.transport.brought.take(&path, self.transport.clock.moment());
+        let frame = came.and_then(|bytes| frame::decode(&bytes, "parts of openings").ok());
+        frame.map(|OpenedFrame { parts }| parts).unwrap_or_default()
+    }
+
     /// The part of a holder's opening that is sealed to `recipient`, of at most `limit` bytes. It is
     /// unchecked: the aggregator may send anything.
     ///

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use ringfence_crypto::Digest;
+use ringfence_crypto::api::{RoundPart, With};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
@@ -98,8 +99,54 @@ impl RoundTransport<'_> {
         version: u64,
         wait: Duration,
     ) -> Result<RoundStatus, TransportError> {
+        self.changed_with(version, wait, (&With(Vec::new()), None)).await
+    }
+
+    /// The same; what is asked for `with` it comes along as far as it is there then, and is taken by
+    /// whoever asks for it next. `seen` is the size of the log that this site has seen, for the proofs.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub(crate) async fn changed_with(
+        &self,
+        version: u64,
+        wait: Duration,
+        (with, seen): (&With<RoundPart>, Option<u64>),
+    ) -> Result<RoundStatus, TransportError> {
         let wait = wait.min(POLL).as_secs().max(1);
-        self.get(&format!("?wait={wait}&after={version}"), "round status").await
+        self.status_of(&format!("wait={wait}&after={version}"), (with, seen)).await
+    }
+
+    /// The round at a glance, at once, with what is asked for as by
+    /// [`changed_with`](Self::changed_with).
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub(crate) async fn status_with(
+        &self,
+        with: (&With<RoundPart>, Option<u64>),
+    ) -> Result<RoundStatus, TransportError> {
+        self.status_of("", with).await
+    }
+
+    async fn status_of(
+        &self,
+        query: &str,
+        (with, seen): (&With<RoundPart>, Option<u64>),
+    ) -> Result<RoundStatus, TransportError> {
+        let mut asked = String::new();
+        if !with.0.is_empty() {
+            asked = format!("with={with}");
+            asked += &seen.map(|size| format!("&seen={size}")).unwrap_or_default();
+        }
+        let place = format!("rounds/{}", self.round);
+        let of = (self.study, place.as_str());
+        self.transport.status_with(of, query, &asked, "round status").await
+    }
+
+    /// Keeps what a GET below the round's path would answer now.
+    pub(crate) fn bring(&self, rest: &str, bytes: Vec<u8>) {
+        self.transport.bring(self.study, &format!("rounds/{}{rest}", self.round), bytes);
     }
 
     /// The signed manifest.
@@ -133,6 +180,15 @@ impl RoundTransport<'_> {
     /// [`TransportError`].
     pub async fn reviews(&self) -> Result<Vec<Signed<Review>>, TransportError> {
         self.get("/reviews", "list of reviews").await
+    }
+
+    /// The same as they are now, whatever came before.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub(crate) async fn reviews_by_now(&self) -> Result<Vec<Signed<Review>>, TransportError> {
+        let get = |url| self.transport.client.get(url);
+        self.transport.json(&self.path("/reviews"), MAX_MESSAGE, "list of reviews", get).await
     }
 
     /// The signed closing.

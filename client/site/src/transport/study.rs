@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use ringfence_crypto::api::{EpochStatus, Recovery, Returned, StudyStatus};
+use ringfence_crypto::api::{
+    EpochStatus, LoggedKeys, Recovery, Returned, StudyPart, StudyStatus, With,
+};
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::log::LogHash;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, RoundKeys, SignedEpoch, SignedStudy, Standing};
 use ringfence_crypto::wire::json::{self, MAX_MESSAGE, MAX_STUDY};
@@ -95,9 +98,33 @@ impl Transport {
         rounds: u32,
         wait: Duration,
     ) -> Result<StudyStatus, TransportError> {
-        let wait = wait.min(POLL).as_secs().max(1);
-        let path = format!("studies/{study}/status?wait={wait}&after={rounds}");
-        self.get(&path, MAX_MESSAGE, "study status").await
+        self.status_of(study, Some((rounds, wait)), (&With(Vec::new()), &[])).await
+    }
+
+    /// Where a study stands: at once, or as [`Transport::status_after`]. What is asked for `with` it comes
+    /// along as far as it is there then, and is taken by whoever asks for it next; a checkpoint with the
+    /// proofs that it has these leaves.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub(crate) async fn status_of(
+        &self,
+        study: StudyId,
+        after: Option<(u32, Duration)>,
+        (with, leaves): (&With<StudyPart>, &[LogHash]),
+    ) -> Result<StudyStatus, TransportError> {
+        let query = after.map_or_else(String::new, |(rounds, wait)| {
+            format!("wait={}&after={rounds}", wait.min(POLL).as_secs().max(1))
+        });
+        let mut asked = String::new();
+        if !with.0.is_empty() {
+            asked = format!("with={with}");
+            let leaves: Vec<String> = leaves.iter().map(ToString::to_string).collect();
+            if !leaves.is_empty() {
+                asked += &format!("&leaves={}", leaves.join(","));
+            }
+        }
+        self.status_with((study, "status"), &query, &asked, "study status").await
     }
 
     /// Which statements of a study the aggregator lost.
@@ -194,6 +221,19 @@ impl Transport {
         let request = |url| self.client.put(url).header("content-type", JSON).body(bytes.clone());
         let path = format!("studies/{study}/round-keys/{site}");
         self.bytes(&path, MAX_MESSAGE, request).await.map(|_| ())
+    }
+
+    /// Which round keys the log has of each key holder of a round; unchecked.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn logged_keys(
+        &self,
+        study: StudyId,
+        round: RoundNumber,
+    ) -> Result<Vec<LoggedKeys>, TransportError> {
+        let path = format!("studies/{study}/round-keys?round={round}");
+        self.get(&path, MAX_MESSAGE, "list of round keys").await
     }
 
     /// The KEM keys of a site that cover a round.
