@@ -32,7 +32,7 @@ async fn database_of(data: &Path, steps: usize) -> SqliteConnection {
 
 #[tokio::test]
 async fn a_database_of_the_first_version_is_brought_up_to_date() {
-    for steps in [1, 2, 3, 4] {
+    for steps in [1, 2, 3, 4, 5] {
         let mut aggregator = Aggregator::start();
         aggregator.kill();
         let data = aggregator.data();
