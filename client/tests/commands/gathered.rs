@@ -47,7 +47,7 @@ async fn a_study_is_registered_with_the_last_signature_wherever_it_comes_from() 
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut aggregator = prepare(folder).await;
-    let url = aggregator.url().to_owned();
+    let (url, key) = (aggregator.url().to_owned(), aggregator.public_key().to_string());
     let run = |arguments: &[&str]| ringfence(folder, arguments);
     let with = |arguments: &[&str]| run(&[arguments, &["--server", &url]].concat());
     let admin = ["--admin-token-file", "admin.token"];
@@ -88,7 +88,8 @@ async fn a_study_is_registered_with_the_last_signature_wherever_it_comes_from() 
     aggregator.kill_and_restart().await.unwrap();
     let said = sign("c", "of-c.json").unwrap();
     assert!(said.starts_with("c signed; 2 of 3 have signed, not yet b; "), "{said}");
-    let said = with(&[&["study", "drafts"][..], &admin].concat()).unwrap();
+    let said =
+        with(&[&["study", "drafts", "--aggregator-key", &key][..], &admin].concat()).unwrap();
     assert!(said.contains(&format!("study {digest} (gathered): 2 of 3")), "{said}");
 
     // Who is not to sign, does not: neither by another key, nor off the roster.
@@ -117,7 +118,8 @@ async fn a_study_is_registered_with_the_last_signature_wherever_it_comes_from() 
     assert!(said.contains("is registered"), "{said}");
     let said = with(&[&["study", "register"][..], &admin].concat()).unwrap();
     assert!(said.contains(&format!("registered study {digest}")), "{said}");
-    let said = with(&[&["study", "drafts"][..], &admin].concat()).unwrap();
+    let said =
+        with(&[&["study", "drafts", "--aggregator-key", &key][..], &admin].concat()).unwrap();
     assert_eq!(said, "no study waits for signatures\n");
     with(&["status", "--identity", "a.identity"]).unwrap();
 }
@@ -127,7 +129,7 @@ async fn without_a_draft_nothing_is_signed_away_and_a_removed_one_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let aggregator = prepare(folder).await;
-    let url = aggregator.url().to_owned();
+    let (url, key) = (aggregator.url().to_owned(), aggregator.public_key().to_string());
     let run = |arguments: &[&str]| ringfence(folder, arguments);
     let with = |arguments: &[&str]| run(&[arguments, &["--server", &url]].concat());
     let admin = ["--admin-token-file", "admin.token"];
@@ -146,10 +148,12 @@ async fn without_a_draft_nothing_is_signed_away_and_a_removed_one_is_gone() {
     let mut by_hand = command(folder, &["study", "sign", "--identity", "b.identity"]);
     let by_hand = by_hand.env("RINGFENCE_SERVER", &url).output().unwrap();
     assert!(by_hand.status.success(), "{by_hand:?}");
-    let said = with(&[&["study", "drafts"][..], &admin].concat()).unwrap();
+    let said =
+        with(&[&["study", "drafts", "--aggregator-key", &key][..], &admin].concat()).unwrap();
     assert!(said.contains("0 of 3 have signed, not yet a, b, c"), "{said}");
 
-    let remove = [&["study", "drafts", "--remove", &digest][..], &admin].concat();
+    let remove =
+        [&["study", "drafts", "--aggregator-key", &key, "--remove", &digest][..], &admin].concat();
     let said = with(&remove).unwrap();
     assert!(said.contains(&format!("removed study {digest}: 0 of 3 have signed")), "{said}");
     let error = with(&remove).unwrap_err();

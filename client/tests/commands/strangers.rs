@@ -67,7 +67,8 @@ async fn no_command_sends_a_stranger_anything() {
     let other = Aggregator::start(other.path(), Clock::system()).await.unwrap();
     let model = "model.safetensors";
     let member = ["--identity", "a.identity", "--state", "s", "--patience", "600"];
-    let commands: [Vec<&str>; 7] = [
+    let key = aggregator.public_key().to_string();
+    let commands: [Vec<&str>; 10] = [
         vec!["join", "--model", model, "--data", "images-a"],
         vec!["open", "--base", model],
         vec!["contribute", "--base", model, "--update", model],
@@ -75,6 +76,9 @@ async fn no_command_sends_a_stranger_anything() {
         vec!["mean", "--base", model, "--out", "mean", "--model-out", "next"],
         vec!["restored"],
         vec!["study", "register", "--admin-token-file", "admin.token"],
+        vec!["study", "drafts", "--aggregator-key", &key, "--admin-token-file", "admin.token"],
+        vec!["study", "sign", "--identity", "a.identity"],
+        vec!["study", "fetch", "--identity", "a.identity"],
     ];
     for words in commands {
         let mut arguments = words.clone();

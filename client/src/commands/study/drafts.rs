@@ -15,6 +15,9 @@ use crate::member::Server;
 pub(crate) struct Drafts {
     #[command(flatten)]
     server: Server,
+    /// The aggregator's public key, or the file that holds it: the token is sent to no other server.
+    #[arg(long, value_name = "KEY")]
+    aggregator_key: String,
     /// File with the aggregator's admin token.
     #[arg(long)]
     admin_token_file: PathBuf,
@@ -25,8 +28,10 @@ pub(crate) struct Drafts {
 
 impl Drafts {
     pub(super) async fn run(self) -> anyhow::Result<()> {
+        let key = files::read_aggregator_key(&self.aggregator_key)?;
         let token = files::read_token(&self.admin_token_file)?;
         let transport = self.server.connect(Clock::system())?;
+        transport.meet(&key).await?;
         if let Some(study) = self.remove {
             let status = transport.remove_draft(study, &token).await?;
             println!("removed study {study}: {}", signatures(&status));
