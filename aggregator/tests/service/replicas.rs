@@ -73,7 +73,7 @@ async fn a_round_over_three_of_which_one_is_killed_while_it_is_closed() {
     for contributed in together.collect::<Vec<_>>() {
         assert!(contributed.await.unwrap().receipt.is_some());
     }
-    play.reach(RoundState::Reviewing).await;
+    play.reach_within(RoundState::Reviewing, PATIENCE).await;
     // Who waits at one hears of what another one was told.
     let waiting = tokio::spawn({
         let (client, path) = (three[2].client(), play.at(""));
@@ -94,7 +94,7 @@ async fn a_round_over_three_of_which_one_is_killed_while_it_is_closed() {
     play.put_review(last, &[]).await.ok();
     three[0].kill();
 
-    play.reach(RoundState::Closed).await;
+    play.reach_within(RoundState::Closed, PATIENCE).await;
     play.check_sum(play.ids()).await;
     three[0].restart();
     let closing = play.closing().await.id();
