@@ -227,12 +227,16 @@ impl LiveStudy {
         }
         let known = self.roster.proposed().into_iter().find(|known| known.epoch == signed.epoch);
         let before = known.as_ref().map(|known| known.signatures.len());
-        for signature in known.into_iter().flat_map(|known| known.signatures) {
-            signed.add(signature);
-        }
         let lineage = self.roster.read().clone();
         // Seconds of work for a study of thousands of sites.
-        let (checked, signed) = blocking(move || (lineage.check(&signed), signed)).await?;
+        let (checked, signed) = blocking(move || {
+            if let Some(mut known) = known {
+                known.merge(signed.signatures, &lineage.latest().study);
+                signed = known;
+            }
+            (lineage.check(&signed), signed)
+        })
+        .await?;
         let missing = checked?;
         self.check_open(&signed.epoch)?;
         let made = match before == Some(signed.signatures.len()) {
