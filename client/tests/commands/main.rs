@@ -23,6 +23,7 @@ mod privacy;
 mod private;
 mod proxies;
 mod pytorch;
+mod roster;
 mod round;
 mod slices;
 mod status;
