@@ -14,7 +14,7 @@ use crate::files::{MAX_SECRET, read_text};
 pub(crate) const IDENTITY: &str = "RINGFENCE_IDENTITY";
 
 /// The environment variable that holds a passphrase where nobody is there to type it.
-const PASSPHRASE: &str = "RINGFENCE_PASSPHRASE";
+pub(crate) const PASSPHRASE: &str = "RINGFENCE_PASSPHRASE";
 
 /// Which site this is.
 #[derive(Debug, clap::Args)]
@@ -74,6 +74,11 @@ fn passphrase(whose: &str) -> anyhow::Result<Zeroizing<String>> {
         Some(passphrase) => Ok(passphrase),
         None => typed(&format!("passphrase of {whose}: ")),
     }
+}
+
+/// Whether the environment holds a passphrase.
+pub(crate) fn has_passphrase() -> bool {
+    std::env::var_os(PASSPHRASE).is_some_and(|value| !value.is_empty())
 }
 
 /// The passphrase that a new identity file is to have: from the environment, or typed twice.

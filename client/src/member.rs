@@ -13,7 +13,7 @@ use ringfence_site::by_hand::{BY_HAND, Mailbox};
 use ringfence_site::transport::{Transport, Way};
 use ringfence_site::{Membership, Site, SiteError};
 
-use crate::commands::study::newest_epoch;
+use crate::commands::study::{given_up_in_words, newest_epoch};
 use crate::files::{read_study, read_token};
 use crate::identity::{IdentityArg, from_environment, read_identity};
 
@@ -220,14 +220,54 @@ impl Own {
 /// epochs that have been made since it was here last.
 pub(crate) async fn next_round(site: Site) -> anyhow::Result<(Site, RoundNumber)> {
     site.meet().await?;
-    match site.next_round().await {
+    if let Some(given_up) = site.give_up_epoch().await? {
+        println!("{}", given_up_in_words(given_up));
+    }
+    let site = match site.next_round().await {
         Err(SiteError::NewEpoch(_)) => {
             let site = site.renewed().await?.unwrap_or(site);
             println!("{}", newest_epoch(&site));
-            let next = site.next_round().await?;
-            Ok((site, next))
+            site
         }
-        next => Ok((site, next?)),
+        next => {
+            next?;
+            site
+        }
+    };
+    let site = with_check_keys(site).await?;
+    let next = site.next_round().await?;
+    Ok((site, next))
+}
+
+/// Between two looks for a snapshot.
+const LOOK_FOR_SNAPSHOT: Duration = Duration::from_secs(2);
+
+/// The site with the check keys of the rosters before its own, where it has come later: another one seals
+/// them to it, with the model that it has.
+///
+/// # Errors
+/// [`SiteError::NoSnapshot`] where none does, within this site's patience.
+async fn with_check_keys(site: Site) -> anyhow::Result<Site> {
+    let round = site.first_round();
+    let Some(last) = round.before().filter(|_| site.lacks_check_keys()) else { return Ok(site) };
+    let end = site.clock().moment().after(site.patience());
+    let mut said = false;
+    loop {
+        let error = match site.patiently(|| site.fetch_snapshot(last, |_| Ok(()))).await {
+            Ok((site, _)) => return Ok(site),
+            Err(error @ SiteError::NoSnapshot { .. }) => error,
+            Err(error) => return Err(error.into()),
+        };
+        if site.clock().moment() >= end {
+            return Err(error.into());
+        }
+        if !std::mem::replace(&mut said, true) {
+            let until = site.clock().now().after(site.patience().as_secs()).utc();
+            println!(
+                "this site takes part from round {round} on: it waits until {until} at most for another one to seal the check keys to it, which `ringfence join`, `round` and `contribute` do there (--patience)"
+            );
+        }
+        site.clock().sleep(LOOK_FOR_SNAPSHOT).await;
     }
 }
 

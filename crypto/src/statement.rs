@@ -40,7 +40,7 @@ pub use closing::{Closing, ClosingError, Excluded, ExclusionReason, Included, Se
 pub use dispute::{Dispute, DisputeError, Verdict};
 pub use epoch::{
     Change, Epoch, EpochError, EpochSignature, InForce, Lineage, MissingSignatures, SignedEpoch,
-    WhichKey, change_roster, min_sites_after, threshold_after,
+    WhichKey, change_roster, min_sites_after, signers_needed, threshold_after,
 };
 pub use freeze::{Freeze, FreezeError};
 pub use header::{CHECK_BYTES, Header, HeaderError};

@@ -206,10 +206,11 @@ impl LiveStudy {
             )));
         }
         let known = self.known_epoch(&signed);
-        let known = known.as_ref().map_or(&[][..], |known| known.signatures.as_slice());
-        let new = |signature: &&SiteSignature| !known.contains(signature);
-        let new: Vec<SiteSignature> = signed.signatures.iter().filter(new).cloned().collect();
-        known.iter().for_each(|signature| signed.add(signature.clone()));
+        let before = known.as_ref().map_or(0, |known| known.signatures.len());
+        if let Some(known) = known {
+            signed = self.merged((*known).clone(), signed.signatures).await?;
+        }
+        let new: Vec<SiteSignature> = signed.signatures.iter().skip(before).cloned().collect();
         let (mut missing, mut signed) = self.checked(signed).await?;
         self.check_open(&signed.epoch)?;
         if !missing.is_complete() {
@@ -230,6 +231,21 @@ impl LiveStudy {
         self.store_epoch(log, signed).await?;
         tracing::info!(study = %self.served.id.short(), number, epoch = %epoch, "the roster has changed");
         Ok((Made::Now, status))
+    }
+
+    /// A proposed epoch with signatures that came behind those that it has.
+    async fn merged(
+        &self,
+        mut known: SignedEpoch,
+        others: Vec<SiteSignature>,
+    ) -> Result<SignedEpoch, Refusal> {
+        let before = self.roster.read().latest().study.clone();
+        // Seconds of work for a study of thousands of sites.
+        let merge = move || {
+            known.merge(others, &before);
+            known
+        };
+        blocking(merge).await
     }
 
     /// Whose signatures a next epoch lacks, after a check of it.

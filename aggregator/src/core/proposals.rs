@@ -88,7 +88,8 @@ impl LiveStudy {
         let next = lineage.epochs().saturating_add(1);
         let read = move |StoredProposal { file, by, signatures, at, .. }: StoredProposal| {
             let mut signed = SignedEpoch::parse(&file).map_err(|error| error.to_string())?;
-            signatures.into_iter().for_each(|signature| signed.add(signature));
+            // Two aggregators may have taken two by one site.
+            signed.merge(signatures, &lineage.latest().study);
             lineage.check(&signed).map_err(|error| error.to_string())?;
             Ok::<_, String>(Proposed { signed: Arc::new(signed), by, at })
         };
@@ -163,6 +164,22 @@ impl LiveStudy {
             }
         }
         Ok(())
+    }
+
+    /// Drops what is proposed for the next epoch, and says what it was. The others may not sign it, and
+    /// no later round is opened for it.
+    pub(crate) async fn drop_proposed(self: &Arc<Self>) -> Result<Vec<Arc<SignedEpoch>>, Refusal> {
+        let study = self.clone();
+        // A task of its own, as for every write: the client may hang up.
+        let task = tokio::spawn(async move {
+            let _one_at_a_time = study.opening.lock().await;
+            let (dropped, next) = (study.proposed(), study.roster.read().epochs() + 1);
+            study.served.shared.store.drafts.void_proposals(study.served.first, next).await?;
+            study.roster.proposals.clear();
+            tracing::info!(study = %study.served.id.short(), "proposed epochs are dropped");
+            Ok(dropped)
+        });
+        task.await.map_err(|error| Refusal::internal(&error))?
     }
 
     /// Removes what was proposed up to the number of an epoch that is made. What is left does no harm,

@@ -62,6 +62,7 @@ const OF_STUDY: &[(&str, &str, Access)] = &[
     ("POST", "/recovered", Member),
     ("POST", "/epochs", Member),
     ("GET", "/epochs", Reader),
+    ("DELETE", "/epochs", Admin),
     ("GET", "/epochs/{number}", Reader),
     ("GET", "/log/checkpoint", Reader),
     ("GET", "/log/consistency", Reader),

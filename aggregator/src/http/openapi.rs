@@ -50,6 +50,7 @@ use crate::http::routes::{
         study::recover,
         epoch::post,
         epoch::proposed,
+        epoch::drop_proposed,
         epoch::made_one,
         log::checkpoint,
         log::consistency,

@@ -46,7 +46,10 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/v2/studies/{study}", get(study::file))
         .route("/v2/studies/{study}/status", get(study::status))
         .route("/v2/studies/{study}/recovered", post(study::recover).get(study::lost))
-        .route("/v2/studies/{study}/epochs", post(epoch::post).get(epoch::proposed))
+        .route(
+            "/v2/studies/{study}/epochs",
+            post(epoch::post).get(epoch::proposed).delete(epoch::drop_proposed),
+        )
         .route("/v2/studies/{study}/epochs/{number}", get(epoch::made_one))
         .route("/v2/studies/{study}/log/checkpoint", get(log::checkpoint))
         .route("/v2/studies/{study}/log/consistency", get(log::consistency))

@@ -76,6 +76,18 @@ pub enum NoPart {
         /// The round.
         round: RoundNumber,
     },
+    /// The roster's check key is not sealed to it.
+    #[error(
+        "this site, {site}, cannot open the check key of epoch {epoch} ({reason}): whoever proposed that epoch has sealed another, and this site takes part under it in nothing; propose another epoch that rotates its keys (`ringfence keygen`, `ringfence study change --rotate`), which seals a fresh check key"
+    )]
+    CheckKey {
+        /// This site.
+        site: SiteId,
+        /// The epoch.
+        epoch: u32,
+        /// Why it does not open.
+        reason: String,
+    },
     /// It has none under any roster.
     #[error("this site, {0}, is on no roster of this study")]
     Never(SiteId),
@@ -160,9 +172,15 @@ impl Site {
             let InForce { study, id, from, .. } = in_force;
             let entry = study.site(&own.id);
             let is_own = entry.is_some_and(|entry| *entry == own);
-            let check_key = match is_own {
-                true => Some(shared.identity.check_key(study)?),
-                false => shared.journal.given_check_key(lineage.first().id, epoch, study)?,
+            let own_key = match is_own.then(|| shared.identity.check_key(study)) {
+                // Whoever proposed an epoch has sealed it: this site goes on under the other rosters.
+                Some(Err(_)) if epoch > 0 => None,
+                own_key => own_key.transpose()?,
+            };
+            let is_own = own_key.is_some();
+            let check_key = match own_key {
+                None => shared.journal.given_check_key(lineage.first().id, epoch, study)?,
+                own_key => own_key,
             };
             let Shared {
                 identity,
@@ -305,7 +323,7 @@ impl Site {
         if self.last.is_some() {
             return Ok(());
         }
-        match self.journal.signed_epoch(self.first_study, self.epoch.saturating_add(1))? {
+        match self.pending_epoch()? {
             Some(signed) if round > signed.epoch.last_round => Err(SiteError::EpochPending {
                 round,
                 epoch: signed.epoch.epoch,
@@ -325,34 +343,38 @@ impl Site {
         }
     }
 
-    /// Why this site is not on this roster with its keys.
+    /// Why this site is not on this roster with its keys. A name says little: who has lost its keys is
+    /// revoked, and comes again by the same name.
     fn no_part(&self, round: RoundNumber) -> NoPart {
-        let site = self.id().clone();
-        let of = |study: &InForce| study.study.site(&site).map(|entry| entry.signature_key);
-        let own = Some(self.identity.public().signature_key);
-        let made = self.lineage.all().filter_map(|study| study.epoch.as_ref());
-        // The last that concerns it up to this roster, or the first after it.
-        let concerns = |signed: &&Arc<SignedEpoch>| {
-            signed.epoch.changes.iter().any(|change| *change.site() == site)
-        };
-        let made: Vec<&Arc<SignedEpoch>> = made.filter(concerns).collect();
-        let before = made.iter().rev().find(|signed| signed.epoch.epoch <= self.epoch);
-        if self.study.site(&site).is_some() {
-            let change = before.or_else(|| made.first());
-            let (epoch, last) = change.map_or((self.epoch, round), |signed| {
-                (signed.epoch.epoch, signed.epoch.last_round)
-            });
-            return NoPart::OtherKeys { site, epoch, last, round };
+        let (site, own) = (self.id().clone(), self.identity.public());
+        let has = |study: &InForce| study.study.site(&site) == Some(&own);
+        if self.study.site(&site) == Some(&own)
+            && let Err(error) = self.identity.check_key(&self.study)
+        {
+            return NoPart::CheckKey { site, epoch: self.epoch, reason: error.to_string() };
         }
-        let Some(signed) = before else {
-            let from = self.lineage.all().find(|study| of(study) == own).map(|study| study.from);
-            return from.map_or(NoPart::Never(site.clone()), |from| NoPart::NotYet { site, from });
+        let mut from_first = self.lineage.all().skip_while(|study| !has(study));
+        let Some(came) = from_first.next() else {
+            let (epoch, last) = (self.epoch, round);
+            return match self.study.site(&site) {
+                Some(_) => NoPart::OtherKeys { site, epoch, last, round },
+                None => NoPart::Never(site),
+            };
+        };
+        // The epoch by which it came to these keys, or the one that ended them.
+        let is_before = self.first < came.from;
+        let changed = if is_before { Some(came) } else { from_first.find(|study| !has(study)) };
+        let Some((from, signed)) = changed.and_then(|of| Some((of.from, of.epoch.as_ref()?)))
+        else {
+            return NoPart::OtherKeys { site, epoch: self.epoch, last: round, round };
         };
         let (epoch, last) = (signed.epoch.epoch, signed.epoch.last_round);
-        let revoked = Change::Revoke { site: site.clone() };
-        match signed.epoch.changes.contains(&revoked) {
-            true => NoPart::Revoked { site, epoch, last },
-            false => NoPart::Left { site, epoch, last },
+        let change = signed.epoch.changes.iter().find(|change| *change.site() == site);
+        match (is_before, change) {
+            (true, Some(Change::Enrol { .. })) => NoPart::NotYet { site, from },
+            (false, Some(Change::Revoke { .. })) => NoPart::Revoked { site, epoch, last },
+            (false, Some(Change::Leave { .. })) => NoPart::Left { site, epoch, last },
+            _ => NoPart::OtherKeys { site, epoch, last, round },
         }
     }
 
@@ -401,11 +423,11 @@ impl Site {
     ) -> Result<SignedEpoch, SiteError> {
         self.lineage.check(&signed)?;
         let number = signed.epoch.epoch;
-        if let Some(known) = self.journal.signed_epoch(self.first_study, number)? {
+        if let Some(known) = self.pending_epoch()? {
             if known.epoch != signed.epoch {
                 return Err(SiteError::EpochSigned { epoch: number, known: known.epoch.id() });
             }
-            known.signatures.into_iter().for_each(|signature| signed.add(signature));
+            signed.merge(known.signatures, &self.study);
         }
         let last = signed.epoch.last_round;
         match self.highest_round()? {
@@ -414,6 +436,7 @@ impl Site {
             }
             _ => {}
         }
+        self.check_own_keys(&signed, renewed)?;
         for identity in std::iter::once(&*self.identity).chain(renewed) {
             signed.sign(identity.site(), identity.signer());
         }
@@ -431,6 +454,38 @@ impl Site {
         self.lineage.check(&signed)?;
         self.journal.sign_epoch(self.first_study, &signed)?;
         Ok(signed)
+    }
+}
+
+impl Site {
+    /// Refuses an epoch that gives this site other keys than it has, or a check key that it cannot open:
+    /// whoever proposes one seals it, and this site could not take part under it.
+    fn check_own_keys(
+        &self,
+        signed: &SignedEpoch,
+        renewed: Option<&Identity>,
+    ) -> Result<(), SiteError> {
+        let entry = signed.after.site(self.id());
+        let own = self.identity.public();
+        let other = |site: &SiteId| {
+            let (epoch, site, own) = (signed.epoch.epoch, site.clone(), self.id().clone());
+            Err(SiteError::OtherNewKeys { epoch, site, own })
+        };
+        let identity = match (renewed, entry) {
+            (Some(renewed), entry) if entry != Some(&renewed.public()) => {
+                return other(renewed.site());
+            }
+            (Some(renewed), _) => renewed,
+            (None, Some(entry)) if *entry == own => &*self.identity,
+            // Its signature alone would give it a KEM key that may be anybody's.
+            (None, Some(entry)) if entry.signature_key == own.signature_key => {
+                return other(self.id());
+            }
+            // It goes, or signs once more with its new keys.
+            (None, _) => return Ok(()),
+        };
+        identity.check_key(&signed.after)?;
+        Ok(())
     }
 }
 
@@ -490,8 +545,11 @@ async fn learn(
             .map_err(|error| not_logged(error.to_string()))?;
         let checkpoint = text.checkpoint();
         let leaf = LogEntry::of::<Epoch>(signed.epoch.id()).leaf();
-        let proofs = transport.inclusion(first, checkpoint.size, &[leaf]).await;
-        let proofs = proofs.map_err(|error| not_logged(error.to_string()))?;
+        let proofs = match transport.inclusion(first, checkpoint.size, &[leaf]).await {
+            Err(error) if error.is_refusal() => return Err(not_logged(error.to_string())),
+            // One that is away, or not asked yet, hides nothing.
+            proofs => proofs?,
+        };
         let proof = proofs.first().ok_or_else(|| not_logged("no proof came".into()))?;
         proof.verify(leaf, &checkpoint).map_err(|error| not_logged(error.to_string()))?;
         journal.save_epoch(first, signed)?;

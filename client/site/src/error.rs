@@ -439,6 +439,28 @@ pub enum SiteError {
         /// Digest of the one that was signed.
         known: Digest,
     },
+    /// An epoch that gives this site other new keys.
+    #[error(
+        "epoch {epoch} does not give this site, {own}, new keys of its own: expected those of --new-identity, and whoever proposed it has others (--new-identity is of {site}); nothing was signed: compare the signature key and the KEM key's digest that `ringfence study epochs` shows with what `ringfence keygen` has printed, and have the change made again"
+    )]
+    OtherNewKeys {
+        /// The epoch.
+        epoch: u32,
+        /// Of whom the new identity is; this site where none was given.
+        site: SiteId,
+        /// This site.
+        own: SiteId,
+    },
+    /// An epoch whose last round is over, as the aggregator says.
+    #[error(
+        "round {last} is to be the last under the present roster, and {opened} rounds are open: the aggregator makes no such epoch any more, and whoever signed it would take part in no round until it is; have the change made again, with a later last round"
+    )]
+    EpochMissed {
+        /// As stated.
+        last: RoundNumber,
+        /// How many rounds are open.
+        opened: u32,
+    },
     /// An epoch that ends before a round that this site has accepted.
     #[error(
         "round {last} is to be the last under the present roster, and this site has accepted round {known} under it; make the change again with --last-round {known} or later"
@@ -470,7 +492,7 @@ pub enum SiteError {
     SnapshotModel(String),
     /// No snapshot that holds.
     #[error(
-        "no site has sealed a model after round {round} to this one that enough sites have acknowledged ({found}); sites that take part do so by themselves when their `ringfence join` goes on to the round after it: try again then"
+        "no site has sealed a model after round {round} to this one that enough sites have acknowledged ({found}); sites that take part do so by themselves when their `ringfence join`, `round` or `contribute` goes on to the round after it: try again then"
     )]
     NoSnapshot {
         /// After which round.

@@ -36,6 +36,7 @@
 //! journal      durable state            transport   HTTP
 //! by_hand      a site without a network: its mailbox, and who carries bundles for it
 //! epochs       which study is in force in a round, and whether the site has a part in it
+//! pending      an epoch that this site has signed and that is not made
 //! snapshot     the common model for a site that comes later
 //! ledger       the privacy budget of each unit, over all studies
 //! model        identities and layouts of weights
@@ -76,6 +77,7 @@ mod overdue;
 pub mod overview;
 mod participation;
 mod patience;
+mod pending;
 mod refrain;
 mod restored;
 mod round_keys;

@@ -30,6 +30,27 @@ impl Site {
         roster.filter(|id| earlier.study.site(id).is_none()).cloned().collect()
     }
 
+    /// Those to whom this site is to seal the common model before a round, the first under its roster: of
+    /// all sites the first c + 1 on the round's ring do so, one of which is honest.
+    pub fn seals_to(&self, round: RoundNumber) -> Vec<SiteId> {
+        let newcomers = match round == self.first_round() && self.takes_part(round).is_ok() {
+            true => self.newcomers(),
+            false => return Vec::new(),
+        };
+        let window = self.study.window(round).into_iter().filter(|id| !newcomers.contains(id));
+        let mut first = window.take(usize::from(self.study.threshold.collusion) + 1);
+        match first.any(|id| id == *self.id()) {
+            true => newcomers,
+            false => Vec::new(),
+        }
+    }
+
+    /// Whether this site has come with its roster, and does not know the check keys of those before: a
+    /// snapshot brings them.
+    pub fn lacks_check_keys(&self) -> bool {
+        self.is_own && self.earlier.as_ref().is_some_and(|earlier| earlier.check_key.is_none())
+    }
+
     /// Seals the model after a round to a site that has come, and sends it. Enough sites must have
     /// acknowledged the model.
     ///
@@ -44,7 +65,8 @@ impl Site {
         let member = member.ok_or_else(|| SiteError::NotOnRoster(to.clone()))?;
         self.agreed(round.next(), model::id(model)).await?;
         let mut check_keys = Vec::new();
-        for site in self.all().filter(|site| site.study.site(to).is_none()) {
+        // By its name another site may have been on them, or this one with keys that are lost.
+        for site in self.all().filter(|site| site.study.site(to) != Some(member)) {
             check_keys.push((site.epoch, site.copied_check_key()?));
         }
         let snapshot = Snapshot { check_keys, model: model.values().collect(), memory };
@@ -58,20 +80,42 @@ impl Site {
     /// The model after a round, from whichever site has sealed it to this one, once it is the one that
     /// enough sites have acknowledged. With this site, which knows the check keys of the rosters before.
     ///
+    /// `fits` says whether what the mean step is to remember can be so; another's is looked at where not.
+    ///
     /// # Errors
     /// [`SiteError::NoSnapshot`] where there is none that holds, and why.
-    pub async fn fetch_snapshot(&self, round: RoundNumber) -> Result<(Self, Start), SiteError> {
-        let mut found = Vec::new();
+    pub async fn fetch_snapshot(
+        &self,
+        round: RoundNumber,
+        fits: impl Fn(&Start) -> Result<(), String>,
+    ) -> Result<(Self, Start), SiteError> {
+        let (mut found, mut to_come) = (Vec::new(), None);
         for entry in &self.study.roster {
             let (from, to) = (&entry.id, self.id());
             if from == to {
                 continue;
             }
-            let Some(sealed) = present(self.at(round).snapshot(to, from).await)? else { continue };
+            let sealed = match present(self.at(round).snapshot(to, from).await) {
+                Ok(Some(sealed)) => sealed,
+                Ok(None) => continue,
+                // All of them are asked for in one bundle.
+                Err(error) if error.is_by_hand() => {
+                    to_come = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             match self.opened_snapshot((round, from), &sealed).await {
-                Ok(start) => return Ok(start),
+                Ok((site, start)) => match fits(&start) {
+                    Ok(()) => return Ok((site, start)),
+                    Err(reason) => found.push(format!("that of {from}: {reason}")),
+                },
+                Err(SiteError::Transport(error)) if !error.is_refusal() => return Err(error.into()),
                 Err(error) => found.push(format!("that of {from}: {error}")),
             }
+        }
+        if let Some(error) = to_come {
+            return Err(error.into());
         }
         let found = if found.is_empty() { "there is none".to_owned() } else { found.join("; ") };
         Err(SiteError::NoSnapshot { round, found })

@@ -2,6 +2,7 @@
 
 use ringfence_crypto::id::RoundNumber;
 use ringfence_site::{Clipping, Prepared, Sealing, Site};
+use ringfence_weights::Weights;
 
 use crate::member::{Member, which_round};
 use crate::update_arg::{Update, UpdateArg};
@@ -50,8 +51,22 @@ impl Contribute {
         Given { round, update }: Given,
     ) -> anyhow::Result<Prepared<'a>> {
         let site = site.for_round(round);
+        seal_to_newcomers(site, round, &update.base).await;
         site.compare_ledger_with_log().await?;
         self.update.prepare(site, round, update).await
+    }
+}
+
+/// In the first round under a roster, seals the model that it starts from to the sites that have come: with
+/// it they are given the check keys by which they know that others have it, too.
+pub(super) async fn seal_to_newcomers(site: &Site, round: RoundNumber, base: &Weights) {
+    let Some(last) = round.before() else { return };
+    for to in site.seals_to(round) {
+        let sealed = || site.send_snapshot(&to, (last, base, Vec::new()));
+        match site.patiently(sealed).await {
+            Ok(()) => println!("sealed the model after round {last} to {to}, which has come"),
+            Err(error) => eprintln!("{to} has no model after round {last} of this site: {error}"),
+        }
     }
 }
 

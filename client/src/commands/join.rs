@@ -74,12 +74,16 @@ fn not_divided(error: DataError) -> anyhow::Error {
 }
 
 /// Waits for another site to seal the common model to this one, within its patience.
-async fn snapshot(site: &Site, from: RoundNumber) -> anyhow::Result<(Site, Start)> {
+async fn snapshot(site: &Site, state: &State, from: RoundNumber) -> anyhow::Result<(Site, Start)> {
+    let fits = |start: &Start| state.fits(start).map_err(|error| error.to_string());
     let last = from.before().unwrap_or_default();
     let end = site.clock().moment().after(site.patience());
     loop {
-        let error = match site.patiently(|| site.fetch_snapshot(last)).await {
+        let error = match site.patiently(|| site.fetch_snapshot(last, fits)).await {
             Ok(fetched) => return Ok(fetched),
+            Err(SiteError::Transport(error)) if error.is_by_hand() => {
+                return Err(SiteError::from(error).into());
+            }
             Err(error @ (SiteError::NoSnapshot { .. } | SiteError::Transport(_))) => error,
             Err(error) => return Err(error.into()),
         };
@@ -230,7 +234,7 @@ impl Join {
                     out.say(&Said::stopped(signal.name(), at, false, (None, None)));
                     return Ok(signal.into());
                 }
-                fetched = snapshot(&site, from) => fetched?,
+                fetched = snapshot(&site, &state, from) => fetched?,
             };
             let (with_keys, start) = fetched;
             model::check_layout(&start.model, &site.study().layout)?;

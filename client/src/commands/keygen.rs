@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::study::describe::fingerprints;
 use crate::files;
-use crate::identity::new_passphrase;
+use crate::identity::{PASSPHRASE, has_passphrase, new_passphrase};
 
 /// Arguments of `ringfence keygen`.
 #[derive(Debug, clap::Args)]
@@ -55,6 +55,11 @@ impl Keygen {
         println!("public: {} (give it to the study's author)", public.display());
         println!("before the site signs a study, `ringfence study show` must show the same keys:");
         print!("{}", fingerprints(&entry.signature_key, &entry.kem_key.0));
+        if !self.passphrase && has_passphrase() {
+            println!(
+                "warning: the secret file is not under a passphrase, though {PASSPHRASE} holds one: for that, remove both files and give --passphrase"
+            );
+        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! `ringfence round`: a site's whole part in one round, with an update from any framework.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use ringfence_crypto::id::{ModelId, RoundNumber};
 use ringfence_durable::advice_on_room;
 use ringfence_exit::failure;
@@ -38,12 +38,19 @@ impl Round {
         site.check_round_seconds(self.seconds).context("--seconds")?;
         let update = self.update.read(&site)?;
         let base = model::id(&update.base);
-        let (site, _) = next_round(site).await?;
+        let (site, next) = next_round(site).await?;
+        if let Some(round) = self.round {
+            ensure!(
+                round <= next,
+                "--round {round}: expected {next} at most, the round that comes next; give that one, or none",
+            );
+        }
         let round = match self.round {
             Some(round) => round,
             None => site.round_from(base).await?,
         };
         let site = site.for_round(round);
+        contribute::seal_to_newcomers(site, round, &update.base).await;
         site.compare_ledger_with_log().await?;
         let status = site.open_or_await(round, base, self.seconds).await?;
         println!("round {round} is open, opened by {}", status.initiator);
@@ -52,6 +59,7 @@ impl Round {
             let end = self.part(site, round, base, update).await;
             if let Err(error) = &end
                 && site.holds(round)
+                && !waits_for_a_bundle(error)
             {
                 let reason = failure(error.as_ref(), advice_on_room);
                 eprintln!("round {round}: this site's own part failed: {reason}");
@@ -93,6 +101,11 @@ impl Round {
     }
 }
 
+/// Whether a part can do no more before the next bundle: it has not failed.
+fn waits_for_a_bundle(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(SiteError::Transport(error)) if error.is_by_hand())
+}
+
 /// A key holder's duties, where this site is one. What stands in their way concerns this holder alone:
 /// the others do without it up to the study's bound, so that its own part goes on.
 async fn duty(site: &Site, round: RoundNumber) {
@@ -101,6 +114,10 @@ async fn duty(site: &Site, round: RoundNumber) {
     }
     match site.hold(round).await {
         Ok(report) => hold::tell(round, &report),
+        // Nothing has failed: it goes on after the next bundle.
+        Err(SiteError::Transport(error)) if error.is_by_hand() => {
+            println!("round {round}, as key holder: {error}");
+        }
         Err(error) => {
             let reason = failure(&error, advice_on_room);
             eprintln!("round {round}: this site's duty as key holder failed: {reason}");

@@ -15,6 +15,7 @@ mod register;
 mod show;
 mod sign;
 
+pub(crate) use accept::given_up_in_words;
 pub(crate) use epochs::newest_epoch;
 
 /// Commands on study files.

@@ -10,7 +10,7 @@ use ringfence_weights::Weights;
 
 use crate::support::{binaries, ringfence};
 
-const SITES: [&str; 4] = ["d", "a", "b", "c"];
+pub(crate) const SITES: [&str; 4] = ["d", "a", "b", "c"];
 
 /// The ends of the clip range, which quantizing leaves as they are: the mean has no chance in it.
 fn update(site: usize) -> Vec<f32> {
@@ -23,7 +23,7 @@ fn save(path: &Path, values: Vec<f32>) {
     Weights::from_values(&shapes, values).unwrap().save(path).unwrap();
 }
 
-fn write_updates(folder: &Path) {
+pub(crate) fn write_updates(folder: &Path) {
     save(&folder.join("model.safetensors"), vec![1.0; 123]);
     for (number, site) in SITES.iter().enumerate() {
         save(&folder.join(site).join("update.safetensors"), update(number));
@@ -163,7 +163,7 @@ fn contribute(folder: &Path, url: &str, site: &str) -> Result<String, String> {
 }
 
 /// A command of a site.
-fn at(folder: &Path, url: &str, site: &str, command: &[&str]) -> Result<String, String> {
+pub(crate) fn at(folder: &Path, url: &str, site: &str, command: &[&str]) -> Result<String, String> {
     let (identity, state) = (format!("{site}/{site}.identity"), format!("{site}/state"));
     let member = ["--identity", &identity, "--state", &state, "--server", url];
     ringfence(folder, &[command, &member].concat())
@@ -189,7 +189,7 @@ fn carry(folder: &Path, url: &str, from: &str, to: &str) -> Result<String, Strin
     ringfence(folder, &[&["bundle", "carry", from, "--out", to], &key[..]].concat())
 }
 
-fn study(folder: &Path, aggregator: &Aggregator, file: &str, extra: &[&str]) {
+pub(crate) fn study(folder: &Path, aggregator: &Aggregator, file: &str, extra: &[&str]) {
     let run = |arguments: &[&str]| ringfence(folder, arguments).unwrap();
     for site in SITES {
         if !folder.join(site).join(format!("{site}.identity")).exists() {
@@ -337,4 +337,91 @@ async fn what_comes_too_late_is_said_on_both_sides() {
     assert!(export(folder, "from-3").unwrap().contains("the review of d in round 0"));
     let carried = carry(folder, url, "from-3", "to-3").unwrap();
     assert!(carried.contains("taken: the review of d in round 0"), "{carried}");
+}
+
+/// A change of the roster goes by bundles like all else: it is seen, signed, made, and gone on under.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_without_a_network_signs_a_change_of_the_roster_and_goes_on_under_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = prepared(folder).await;
+    let url = aggregator.url();
+    let trips = std::cell::Cell::new(0);
+    let trip = || {
+        trips.set(trips.get() + 1);
+        let (from, to) = (format!("from-trip-{}", trips.get()), format!("to-trip-{}", trips.get()));
+        export(folder, &from).unwrap();
+        let carried = carry(folder, url, &from, &to).unwrap();
+        import(folder, &to).unwrap();
+        carried
+    };
+    trip();
+    let change = ["study", "change", "--revoke", "c", "--last-round", "0"];
+    at(folder, url, "a", &change).unwrap();
+    trip();
+    let shown = at(folder, "by-hand", "d", &["study", "accept"]).unwrap();
+    assert!(shown.contains("c is put out") && shown.contains("not signed"), "{shown}");
+    let signed = at(folder, "by-hand", "d", &["study", "accept", "--yes"]).unwrap();
+    assert!(signed.contains("the proposed change of the roster is in the outbox"), "{signed}");
+    let carried = trip();
+    assert!(carried.contains("taken: the proposed change of the roster"), "{carried}");
+    let made = at(folder, url, "b", &["study", "accept", "--yes"]).unwrap();
+    assert!(made.contains("epoch 1 is made"), "{made}");
+
+    for (round, sites) in [(0, &["a", "b", "c"][..]), (1, &["a", "b"])] {
+        let part = |site: &str, server: &str| {
+            let base = match round {
+                0 => "model.safetensors".to_owned(),
+                _ => format!("{site}/model-0.safetensors"),
+            };
+            let update = format!("{site}/update.safetensors");
+            let out = format!("{site}/mean-{round}.safetensors");
+            let model = format!("{site}/model-{round}.safetensors");
+            let files =
+                ["--base", &base, "--update", &update, "--out", &out, "--model-out", &model];
+            at(folder, server, site, &[&["round", "--seconds", "60"][..], &files].concat())
+        };
+        std::thread::scope(|scope| {
+            for site in sites {
+                scope.spawn(|| part(site, url).unwrap());
+            }
+            let mut said = String::new();
+            for _ in 0..12 {
+                said = part("d", "by-hand").unwrap();
+                if said.contains("mean of") {
+                    break;
+                }
+                trip();
+            }
+            let all = format!("mean of {} sites over 123 values", sites.len() + 1);
+            assert!(said.contains(&all), "round {round}: {said}");
+        });
+        let model = |site: &str| {
+            std::fs::read(folder.join(format!("{site}/model-{round}.safetensors"))).unwrap()
+        };
+        assert_eq!(model("a"), model("d"), "round {round}");
+    }
+    trip();
+    let status = ["status", "--token-file", "admin.token", "--server", url];
+    let status = ringfence(folder, &status).unwrap();
+    let row = status.lines().find(|line| line.starts_with("1 ")).unwrap();
+    assert_eq!(row.matches("creoa").count(), 3, "{status}");
+}
+
+/// Whoever made a bundle may have written anything into it; and a name may be that of anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_bundle_moves_the_cursor_and_no_pipe_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = prepared(folder).await;
+    let pipe = folder.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = import(folder, "pipe").unwrap_err();
+    assert!(error.contains("pipe is no bundle of this program's"), "{error}");
+    let whole = std::fs::read(folder.join("from-0")).unwrap();
+    let arguments = ["--key", "carrier.identity", "--server", aggregator.url(), "--force"];
+    let same = [&["bundle", "carry", "from-0", "--out", "./from-0"], &arguments[..]].concat();
+    let error = ringfence(folder, &same).unwrap_err();
+    assert!(error.contains("expected two files"), "{error}");
+    assert_eq!(std::fs::read(folder.join("from-0")).unwrap(), whole, "it was replaced");
 }

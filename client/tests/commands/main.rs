@@ -25,6 +25,7 @@ mod private;
 mod proxies;
 mod pytorch;
 mod requests;
+mod roster;
 mod round;
 mod slices;
 mod status;

@@ -33,6 +33,8 @@ fn an_identity_may_lie_under_a_passphrase_or_in_the_environment() {
     assert!(!folder.join("a.identity").exists());
     run(folder, &locked, &unlocked).unwrap();
     run(folder, &["keygen", "--site", "b"], &[]).unwrap();
+    let plain = run(folder, &["keygen", "--site", "plain"], &unlocked).unwrap();
+    assert!(plain.contains("warning: the secret file is not under a passphrase"), "{plain}");
     run(folder, &["keygen", "--site", "c"], &[]).unwrap();
     let file = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let text = file("a.identity");

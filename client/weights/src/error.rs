@@ -44,6 +44,11 @@ pub enum WeightsError {
         /// As it came.
         got: usize,
     },
+    /// What a mean step remembers is no memory of one.
+    #[error(
+        "what the mean step remembers holds {0}, expected finite numbers, and none below 0 among the mean squares"
+    )]
+    MemoryValue(f64),
     /// A tensor that only one of two models has.
     #[error(
         "tensor `{tensor}` is in the {present} weights but not in the {absent} ones; both must be of the same model"

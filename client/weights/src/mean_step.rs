@@ -60,7 +60,8 @@ impl MeanStepState {
     /// The rule with what another site remembers after the same rounds: for one that has come later.
     ///
     /// # Errors
-    /// [`WeightsError::Memory`] for another number of values than a model of `weights` weights has.
+    /// [`WeightsError::Memory`] for another number of values than a model of `weights` weights has,
+    /// [`WeightsError::MemoryValue`] for one that no memory holds.
     pub fn resume(
         rule: MeanStep,
         weights: usize,
@@ -75,6 +76,11 @@ impl MeanStepState {
             return Err(WeightsError::Memory { expected, got: memory.len() });
         }
         let second = memory.split_off(memory.len() / 2);
+        let wrong = memory.iter().find(|value| !value.is_finite());
+        let wrong = wrong.or(second.iter().find(|value| !(value.is_finite() && **value >= 0.0)));
+        if let Some(value) = wrong {
+            return Err(WeightsError::MemoryValue(*value));
+        }
         Ok(Self { rule, first: memory, second })
     }
 
@@ -160,6 +166,11 @@ mod tests {
         assert_eq!(late, state);
         assert!(MeanStepState::resume(rule, 2, state.memory()).is_err());
         assert!(MeanStepState::resume(MeanStep::Add, 1, vec![0.0; 2]).is_err());
+        // What another site says it remembers, and no mean step does: the next model would be no number.
+        for wrong in [[f64::NAN, 1.0], [0.5, f64::INFINITY], [0.5, -1e-9]] {
+            let refused = MeanStepState::resume(rule, 1, wrong.to_vec()).unwrap_err().to_string();
+            assert!(refused.contains("expected finite numbers"), "{refused}");
+        }
     }
 
     #[test]

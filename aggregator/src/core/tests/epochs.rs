@@ -196,6 +196,14 @@ async fn what_is_proposed_ends_after_its_time_and_rounds_go_on() {
         rounds.sign(&epoch, site).await.unwrap();
     }
     rounds.study.check_proposed(RoundNumber(1)).unwrap_err();
+    // The administrator does not wait for so long.
+    assert_eq!(rounds.study.drop_proposed().await.unwrap().len(), 1);
+    rounds.study.check_proposed(RoundNumber(1)).unwrap();
+    assert_eq!(rounds.service.store.drafts.proposals(id).await.unwrap(), []);
+    for site in 0..2 {
+        rounds.sign(&epoch, site).await.unwrap();
+    }
+    rounds.study.check_proposed(RoundNumber(1)).unwrap_err();
     rounds.service.hand.advance(90 * DAY);
     assert_eq!(rounds.study.proposed().len(), 1);
     rounds.service.hand.advance(SECOND);

@@ -49,6 +49,19 @@ pub(crate) async fn proposed(OfStudy(study): OfStudy) -> Response {
     answer(&proposed.iter().map(|signed| &**signed).collect::<Vec<_>>())
 }
 
+/// Drops what is proposed for the next epoch, so that rounds are opened again; the proposals, as they
+/// were.
+#[utoipa::path(
+    delete,
+    path = "/v2/studies/{study}/epochs",
+    operation_id = "drop_proposed_epochs",
+    responses((status = 200, description = "What was proposed", body = Vec<SignedEpoch>))
+)]
+pub(crate) async fn drop_proposed(OfStudy(study): OfStudy) -> Result<Response, Refusal> {
+    let dropped = study.drop_proposed().await?;
+    Ok(answer(&dropped.iter().map(|signed| &**signed).collect::<Vec<_>>()))
+}
+
 /// An epoch that is made.
 #[utoipa::path(
     get,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ringfence_clock::Clock;
 use ringfence_crypto::id::{ModelId, RoundNumber, SiteId};
-use ringfence_crypto::statement::{Change, Lineage, ManifestError, SignedEpoch};
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Change, Lineage, ManifestError, RosterEntry, SignedEpoch};
 use ringfence_crypto::wire::json;
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::identity::Identity;
@@ -61,6 +62,12 @@ impl Life {
     /// A round of all sites, from its opening to the model after it, which every site has alike; the mean
     /// is that of their updates.
     async fn round(&mut self, round: u32) {
+        self.open(round).await;
+        self.close(round).await;
+    }
+
+    /// Whoever's turn it is opens a round.
+    async fn open(&self, round: u32) {
         let (round, base) = (RoundNumber(round), self.base());
         let under = |site| Site::for_round(site, round);
         for site in &self.sites {
@@ -75,6 +82,12 @@ impl Life {
             }
         }
         assert!(opened, "nobody's turn");
+    }
+
+    /// All contribute to a round that is open; its end.
+    async fn close(&mut self, round: u32) {
+        let (round, base) = (RoundNumber(round), self.base());
+        let under = |site| Site::for_round(site, round);
         for site in &self.sites {
             let joined = under(site).join(round).await.unwrap();
             joined.contribute(base, &of(site), |_| ()).await.unwrap();
@@ -207,13 +220,13 @@ async fn one_is_revoked_and_one_comes_and_rounds_go_on() {
     let error = late.for_round(RoundNumber(2)).takes_part(RoundNumber(2)).unwrap_err();
     assert!(matches!(no_part(&error), NoPart::NotYet { from: RoundNumber(3), .. }), "{error}");
     // It begins with the model that a site seals to it, and with no other.
-    let error = late.fetch_snapshot(RoundNumber(2)).await.unwrap_err();
+    let error = late.fetch_snapshot(RoundNumber(2), |_| Ok(())).await.unwrap_err();
     assert!(error.to_string().contains("there is none"), "{error}");
     let to: SiteId = "new".parse().unwrap();
     assert_eq!(life.sites[1].newcomers(), std::slice::from_ref(&to));
     let other = weights(vec![0.25; VALUES]);
     life.site("c").send_snapshot(&to, (RoundNumber(2), &life.model, vec![0.5])).await.unwrap();
-    let (late, start) = late.fetch_snapshot(RoundNumber(2)).await.unwrap();
+    let (late, start) = late.fetch_snapshot(RoundNumber(2), |_| Ok(())).await.unwrap();
     assert_eq!((start.round, &start.model), (RoundNumber(3), &life.model));
     assert_eq!(start.memory, [0.5]);
     assert_ne!(start.model, other);
@@ -275,12 +288,12 @@ async fn a_snapshot_of_another_model_is_not_begun_with() {
         (vec![7; 3000], "did not open"),
     ] {
         at.round(study, FIRST).put_snapshot(&entry.id, liar.site(), &sealed).await.unwrap();
-        let error = late.fetch_snapshot(FIRST).await.unwrap_err().to_string();
+        let error = late.fetch_snapshot(FIRST, |_| Ok(())).await.unwrap_err().to_string();
         assert!(error.contains(said), "{said}: {error}");
     }
     // An honest one's beside it suffices.
     life.site("c").send_snapshot(&entry.id, (FIRST, &life.model, Vec::new())).await.unwrap();
-    let (_, start) = late.fetch_snapshot(FIRST).await.unwrap();
+    let (_, start) = late.fetch_snapshot(FIRST, |_| Ok(())).await.unwrap();
     assert_eq!(start.model, life.model);
     // An honest site seals no other model.
     let other = weights(vec![0.25; VALUES]);
@@ -347,6 +360,132 @@ async fn a_site_signs_one_epoch_a_number_and_keeps_to_it() {
     // The one that has signed takes no part in it either.
     let refused = life.site("a").join(RoundNumber(1)).await.unwrap_err();
     assert!(matches!(refused, SiteError::EpochPending { .. }), "{refused}");
+}
+
+/// Others went on before they had signed: the epoch cannot be made any more, and who has signed it goes on
+/// with them, and may sign another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_gives_up_an_epoch_once_so_many_have_gone_on_that_it_cannot_be_made() {
+    let mut life = Life::start(4).await;
+    life.round(0).await;
+    let out = life.epoch(vec![revoke("b")], 0);
+    assert!(!life.sign(&out, &["a"]).await);
+    let (a, base, round) = (life.gone("a"), life.base(), RoundNumber(1));
+    assert_eq!(a.give_up_epoch().await.unwrap(), None);
+    life.open(1).await;
+    for (name, given_up) in [("b", None), ("c", None), ("d", Some(1))] {
+        let error = a.takes_part(round).unwrap_err();
+        assert!(matches!(error, SiteError::EpochPending { epoch: 1, .. }), "{error}");
+        let site = life.site(name);
+        let joined = site.join(round).await.unwrap();
+        joined.contribute(base, &of(site), |_| ()).await.unwrap();
+        // Three of four must sign; one of those that have gone on may be corrupt and sign both.
+        assert_eq!(a.give_up_epoch().await.unwrap(), given_up, "{name}");
+    }
+    assert_eq!(a.give_up_epoch().await.unwrap(), None, "once");
+    // The aggregator makes it no more either, and nobody else is to be bound by it.
+    let missed = life.site("c").check_not_missed(&out).await.unwrap_err();
+    assert!(matches!(missed, SiteError::EpochMissed { opened: 2, .. }), "{missed}");
+    life.sites.insert(0, a);
+    life.close(1).await;
+    // What it has given up binds it to nothing, after it was started again, too.
+    drop(life.gone("a"));
+    life.sites.insert(0, life.trio.site_with(0, |m| m.patience = Duration::from_secs(120)));
+    life.round(2).await;
+    let other = life.epoch(vec![revoke("d")], 2);
+    assert!(!life.sign(&other, &["a", "c"]).await);
+    assert!(life.sign(&other, &["b"]).await);
+    life.renew().await;
+    drop(life.gone("d"));
+    life.round(3).await;
+}
+
+/// Whoever proposes an epoch seals its check key and writes its keys: a site signs none by which it could
+/// not take part, or by which another could read what is sealed to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_signs_no_epoch_that_gives_it_keys_or_a_check_key_of_somebody_else() {
+    let mut life = Life::start(4).await;
+    let mut rng = ringfence_keys::system_rng().unwrap();
+    let new = |rng: &mut _| Identity::generate("c".parse().unwrap(), rng).unwrap();
+    let (one, other) = (new(&mut rng), new(&mut rng));
+    let with_kem_key = |entry: RosterEntry| {
+        let kem_key = other.public().kem_key;
+        life.epoch(vec![Change::Rotate { entry: RosterEntry { kem_key, ..entry } }], 0)
+    };
+    let theft = with_kem_key(life.trio.identity(2).public());
+    let half = with_kem_key(one.public());
+    let right = life.epoch(vec![Change::Rotate { entry: one.public() }], 0);
+    for (epoch, renewed) in [(&theft, None), (&half, Some(&one)), (&right, Some(&other))] {
+        let refused = life.site("c").sign_epoch(epoch.clone(), renewed).unwrap_err();
+        assert!(matches!(refused, SiteError::OtherNewKeys { epoch: 1, .. }), "{refused}");
+    }
+
+    let mut lie = life.epoch(vec![revoke("b")], 0);
+    let place = lie.after.position(&"d".parse().unwrap()).unwrap();
+    *lie.after.check_key.sealed[place].0.last_mut().unwrap() ^= 1;
+    lie.epoch.after = lie.after.id();
+    let refused = life.site("d").sign_epoch(lie.clone(), None).unwrap_err().to_string();
+    assert!(refused.contains("check key"), "{refused}");
+    // The others cannot see it. It takes part in what comes before, and is told what helps.
+    assert!(!life.sign(&lie, &["a", "c"]).await);
+    assert!(life.sign(&lie, &["b"]).await);
+    life.renew().await;
+    life.round(0).await;
+    let error = life.gone("d").takes_part(RoundNumber(1)).unwrap_err();
+    assert!(matches!(no_part(&error), NoPart::CheckKey { epoch: 1, .. }), "{error}");
+}
+
+/// Who has lost its keys is revoked, and comes again by the same name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_comes_again_by_its_name_with_other_keys() {
+    let mut life = Life::start(4).await;
+    life.round(0).await;
+    let out = life.epoch(vec![revoke("d")], 0);
+    assert!(!life.sign(&out, &["a", "b"]).await);
+    assert!(life.sign(&out, &["c"]).await);
+    life.renew().await;
+    let lost = life.gone("d");
+    let mut rng = ringfence_keys::system_rng().unwrap();
+    let again = Identity::generate("d".parse().unwrap(), &mut rng).unwrap();
+    let comes = life.epoch(vec![Change::Enrol { entry: again.public() }], 0);
+    assert!(!life.sign(&comes, &["a", "b", "c"]).await);
+    let lineage = life.sites[0].lineage().clone();
+    let own = Arc::new(Identity::from_file(&again.to_file()).unwrap());
+    let (own, study) = (life.trio.transport().of_site(own), life.sites[0].first_study());
+    let proposed = own.proposed_epochs(study).await.unwrap().remove(0);
+    let signed = sign_enrolment(&lineage, proposed, &again).unwrap();
+    assert!(own.post_epoch(study, &signed).await.unwrap().made);
+    life.renew().await;
+    // The keys that are lost are those of a site that was put out.
+    let lost = lost.renewed().await.unwrap().unwrap();
+    let error = lost.takes_part(RoundNumber(1)).unwrap_err();
+    assert!(matches!(no_part(&error), NoPart::Revoked { epoch: 1, .. }), "{error}");
+    let membership = Membership {
+        identity: again,
+        patience: Duration::from_secs(120),
+        ..life.trio.membership(0, &life.trio.folder.path().join("state-again"))
+    };
+    let late = Site::enter(membership).await.unwrap();
+    let error = late.for_round(FIRST).takes_part(FIRST).unwrap_err();
+    assert!(matches!(no_part(&error), NoPart::NotYet { from: RoundNumber(1), .. }), "{error}");
+    assert!(late.lacks_check_keys());
+    let sealing: Vec<&Site> =
+        life.sites.iter().filter(|site| !site.seals_to(RoundNumber(1)).is_empty()).collect();
+    assert_eq!(sealing.len(), 2, "c + 1");
+    let to: SiteId = "d".parse().unwrap();
+    // A memory that no mean step has is another site's lie: the next one is looked at.
+    for (site, memory) in sealing.into_iter().zip([vec![1.0], Vec::new()]) {
+        site.send_snapshot(&to, (FIRST, &life.model, memory)).await.unwrap();
+    }
+    let fits = |start: &ringfence_site::Start| match start.memory.is_empty() {
+        true => Ok(()),
+        false => Err("another memory".to_owned()),
+    };
+    let (late, start) = late.fetch_snapshot(FIRST, fits).await.unwrap();
+    assert_eq!((start.memory.len(), &start.model), (0, &life.model));
+    assert!(!late.lacks_check_keys());
+    life.sites.push(late);
+    life.round(1).await;
 }
 
 /// Once more than c have signed, no round is opened that they would not take part in.

@@ -132,6 +132,7 @@ impl Mailbox {
     fn known(&self, path: &str) -> Result<Reply, TransportError> {
         let reply = self.with(|held| {
             if let Some(reply) = found(held, path)? {
+                self.used(held, path)?;
                 return Ok(Some(reply));
             }
             self.want(held, path)?;
@@ -216,7 +217,7 @@ impl Mailbox {
                 ["rounds", round, ..] => {
                     found(held, &format!("studies/{}/rounds/{round}", self.of.study))
                 }
-                ["recovered"] => Ok(None),
+                ["recovered" | "epochs"] => Ok(None),
                 _ => Ok(Some(Reply::Bytes(200, b"null".to_vec()))),
             }
         })?;
@@ -267,10 +268,15 @@ impl Mailbox {
 
     /// A step that the last bundle does not go further with.
     fn ends(&self, why: &str) -> TransportError {
-        let made_at = self.with(|held| Ok(held.inbox.as_ref().map(|inbox| inbox.made_at)));
-        TransportError::ByHand(match made_at {
-            Ok(Some(made_at)) => {
+        let inbox = self.with(|held| {
+            Ok((held.inbox.as_ref().map(|inbox| inbox.made_at), held.damaged.clone()))
+        });
+        TransportError::ByHand(match inbox {
+            Ok((Some(made_at), _)) => {
                 format!("by the bundle of {}, {why}; {GO_ON}", made_at.utc())
+            }
+            Ok((None, Some(damage))) => {
+                format!("the bundle that was imported last cannot be read ({damage}); {GO_ON}")
             }
             _ => format!("no bundle was imported yet; {GO_ON}"),
         })
@@ -289,9 +295,11 @@ fn found(held: &Held, path: &str) -> Result<Option<Reply>, ByHandError> {
     let Some((item, start)) = place else { return Ok(None) };
     let Kind::Answer { status } = item.kind else { return Ok(None) };
     let file = ByHandError::file(&inbox.bundle.path);
-    Ok(Some(match item.bytes > LONG && status == 200 {
-        true => Reply::Long(inbox.bundle.reader(item, *start).map_err(file)?),
-        false => Reply::Bytes(status, bytes(&inbox.bundle, item, *start)?),
+    Ok(Some(match (item.bytes > LONG, status) {
+        (true, 200) => Reply::Long(inbox.bundle.reader(item, *start).map_err(file)?),
+        // No refusal is so long.
+        (true, _) => return Ok(None),
+        (false, _) => Reply::Bytes(status, bytes(&inbox.bundle, item, *start)?),
     }))
 }
 

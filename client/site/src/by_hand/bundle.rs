@@ -146,6 +146,10 @@ impl Bundle {
         let io = ByHandError::file(path);
         let altered =
             |reason: &str| ByHandError::Altered { path: path.to_owned(), reason: reason.into() };
+        // A pipe would be waited for.
+        if !path.metadata().map_err(&io)?.is_file() {
+            return Err(ByHandError::NoBundle(path.to_owned()));
+        }
         let mut file = File::open(path).map_err(&io)?;
         let mut magic = [0; MAGIC.len()];
         let begun = file.read_exact(&mut magic);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
-use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{CarrierPermit, PermitError, SignedStudy};
+use ringfence_crypto::signature::{PublicKey, Statement};
+use ringfence_crypto::statement::{CarrierPermit, Lineage, PermitError, SignedStudy};
 use ringfence_keys::identity::Identity;
 use tempfile::NamedTempFile;
 
@@ -14,6 +14,7 @@ use super::bundle::{Bundle, BundleWriter};
 use super::contents::{Item, Kind, Of, Outcome, Refusal, Way};
 use super::error::ByHandError;
 use super::fetch::{Recorder, Wanted};
+use crate::epochs::known_epochs;
 use crate::transport::{Transport, TransportError};
 
 /// The refusal that is of the carrier, its permit or its clock, and not of what it carries.
@@ -93,16 +94,27 @@ impl Carrier {
         let transport = transport.of_carrier(Arc::clone(&self.identity), Arc::new(permit.clone()));
         let signed: SignedStudy = transport.study(study).await?;
         signed.verify()?;
-        let of = &signed.study;
-        let (got_study, got_site) = (of.id(), site.clone());
-        let other = PermitError::Other { study, site: site.clone(), got_study, got_site };
-        let member = of.site(&site).filter(|_| got_study == study).ok_or(other)?;
-        CarrierPermit::check(&permit, study, &site, &member.signature_key, now)?;
-        if of.aggregator_key != aggregator_key {
-            let (expected, got) = (Box::new(of.aggregator_key), Box::new(aggregator_key));
+        let (got_study, got_site) = (signed.study.id(), site.clone());
+        let other = || {
+            let site = site.clone();
+            PermitError::Other { study, site, got_study, got_site: got_site.clone() }
+        };
+        if got_study != study {
+            return Err(other().into());
+        }
+        if signed.study.aggregator_key != aggregator_key {
+            let (expected, got) = (Box::new(signed.study.aggregator_key), Box::new(aggregator_key));
             let path = from.to_owned();
             return Err(ByHandError::OtherAggregator { path, expected, got });
         }
+        // The site may have come, or have new keys, by a change of the roster.
+        let lineage = Lineage::of(Arc::new(signed.study));
+        let known = known_epochs(&transport, lineage.clone()).await?;
+        let members = known.all().rev().filter_map(|study| study.study.site(&site));
+        let keys: Vec<PublicKey> = members.map(|member| member.signature_key).collect();
+        let key = keys.iter().find(|key| permit.verify(key, &site).is_ok()).or(keys.first());
+        let key = key.ok_or_else(other)?;
+        CarrierPermit::check(&permit, study, &site, key, now)?;
 
         let mut outcomes = Vec::new();
         for (item, start) in &bundle.items {
@@ -132,7 +144,7 @@ impl Carrier {
         let made_at = self.transport.time(&aggregator_key).await?;
         let recorder = Arc::new(Recorder::new(BundleWriter::new(to)?));
         let wanted = Wanted { site: site.clone(), first_round, seen_log, places: wanted };
-        let stands = wanted.fetch(transport.recorded_by(Arc::clone(&recorder)), of).await?;
+        let stands = wanted.fetch(transport.recorded_by(Arc::clone(&recorder)), lineage).await?;
         let way = Way::ToSite { made_at, outcomes };
         let (answers, bytes) = recorder.finish(bundle.of, way)?;
         Ok(Carried { site, study, taken, refused, answers, bytes, stands, until })

@@ -139,6 +139,8 @@ pub(crate) fn described(path: &str) -> String {
         }
         ["rounds", round, rest @ ..] => format!("{} of round {round}", rest.join("/")),
         ["round-keys", site] => format!("the round keys of {site}"),
+        ["epochs"] => "the proposed change of the roster".to_owned(),
+        ["epochs", number] => format!("epoch {number} of the study"),
         ["status"] => "how the study stands".to_owned(),
         rest => rest.join("/"),
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ringfence_crypto::id::{SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::signature::PublicKey;
 
+use crate::error::SiteError;
 use crate::transport::TransportError;
 
 /// A bundle that is not taken, or not carried.
@@ -121,9 +122,21 @@ pub enum ByHandError {
     /// The study as the aggregator has it.
     #[error(transparent)]
     Study(#[from] ringfence_crypto::statement::StudyError),
+    /// A change of the roster that does not hold.
+    #[error(transparent)]
+    Site(Box<SiteError>),
     /// The aggregator.
     #[error(transparent)]
     Transport(#[from] TransportError),
+}
+
+impl From<SiteError> for ByHandError {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::Transport(error) => Self::Transport(error),
+            other => Self::Site(Box::new(other)),
+        }
+    }
 }
 
 impl ByHandError {

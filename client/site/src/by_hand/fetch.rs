@@ -8,7 +8,7 @@ use ringfence_crypto::log::checkpoint::CheckpointError;
 use ringfence_crypto::log::{CheckpointText, InclusionProof, LogEntry, LogHash, NoteKey, origin};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{Closing, Manifest, Receipt, Study};
+use ringfence_crypto::statement::{Closing, Epoch, Lineage, Manifest, Receipt, Study};
 use ringfence_crypto::wire::json;
 use tempfile::NamedTempFile;
 
@@ -16,6 +16,7 @@ use super::answers::problem;
 use super::bundle::BundleWriter;
 use super::contents::{Kind, Of, Way};
 use super::error::ByHandError;
+use crate::epochs::known_epochs;
 use crate::transport::{RoundTransport, Transport, TransportError, printable};
 
 /// Rounds whose large answers are fetched: the last ones. A site that was away for longer asks for the
@@ -109,26 +110,35 @@ fn taken<T>(answer: Result<T, TransportError>) -> Result<Option<T>, TransportErr
 }
 
 impl Wanted {
-    /// Asks the aggregator for it; answers with how far the study is, in words.
+    /// Asks the aggregator for it; answers with how far the study is, in words. The lineage is of the
+    /// study as it was first signed, by which everything at the aggregator is called.
     pub(super) async fn fetch(
         self,
         transport: Transport,
-        study: &Study,
+        lineage: Lineage,
     ) -> Result<String, ByHandError> {
-        let id = study.id();
+        let lineage = known_epochs(&transport, lineage).await?;
+        let (id, study) = (lineage.first().id, &*lineage.first().study);
         let status = transport.status(id).await?;
         let next = RoundNumber(status.rounds);
         taken(transport.lost(id).await)?;
         taken(transport.restore_requests(id).await)?;
+        taken(transport.proposed_epochs(id).await)?;
         let size = log_size(&transport, study).await?;
-        self.round_keys(&transport, study, (next, size)).await?;
+        for signed in lineage.all().filter_map(|study| study.epoch.as_ref()) {
+            let leaf = LogEntry::of::<Epoch>(signed.epoch.id()).leaf();
+            taken(transport.inclusion(id, size, &[leaf]).await)?;
+        }
+        self.round_keys(&transport, &lineage, (next, size)).await?;
         let mut seen: Vec<u64> = self.seen_log.into_iter().collect();
         for round in self.first_round.0.min(next.0)..next.0 {
             let whole = round + WHOLE >= next.0;
-            self.round(&transport, study, (RoundNumber(round), whole), &mut seen).await?;
+            let round = RoundNumber(round);
+            let under = (id, &*lineage.in_force(round).study);
+            self.round(&transport, under, (round, whole), &mut seen).await?;
         }
         for place in &self.places {
-            self.named(&transport, study, place).await?;
+            self.named(&transport, &lineage, place).await?;
         }
         Ok(match status.latest {
             Some(latest) => format!("round {} is {}", latest.round, latest.state),
@@ -141,24 +151,30 @@ impl Wanted {
     async fn round_keys(
         &self,
         transport: &Transport,
-        study: &Study,
+        lineage: &Lineage,
         (next, size): (RoundNumber, u64),
     ) -> Result<(), ByHandError> {
-        let id = study.id();
+        let id = lineage.first().id;
         for round in next.before().into_iter().chain([next]) {
-            for holder in study.holders(round) {
+            for holder in lineage.in_force(round).study.holders(round) {
                 taken(transport.round_keys(id, &holder.id, round).await)?;
             }
         }
         let mut round = self.first_round.min(next);
         loop {
-            match taken(transport.round_keys(id, &self.site, round).await)? {
+            // Each roster has keys of its own.
+            let roster = lineage.all().map(|study| study.from).find(|from| *from > round);
+            let keys = taken(transport.round_keys(id, &self.site, round).await)?;
+            let after = match keys {
                 Some(keys) => {
                     let leaf = LogEntry::of_signed(&keys).leaf();
                     taken(transport.inclusion(id, size, &[leaf]).await)?;
-                    round = keys.statement.end().max(round.next());
+                    Some(keys.statement.end().max(round.next()))
                 }
-                None if round < next => round = next,
+                None => Some(next).filter(|next| *next > round),
+            };
+            match after.into_iter().chain(roster).min() {
+                Some(after) => round = after,
                 None => return Ok(()),
             }
         }
@@ -167,11 +183,11 @@ impl Wanted {
     async fn round(
         &self,
         transport: &Transport,
-        study: &Study,
+        (id, study): (StudyId, &Study),
         (round, whole): (RoundNumber, bool),
         seen: &mut Vec<u64>,
     ) -> Result<(), ByHandError> {
-        let (id, at) = (study.id(), transport.round(study.id(), round));
+        let at = transport.round(id, round);
         let status = at.status().await?;
         let manifest = taken(at.manifest().await)?;
         let receipt = taken(at.progress(&self.site).await)?.and_then(|progress| progress.receipt);
@@ -186,7 +202,7 @@ impl Wanted {
         if let (Some(manifest), Some(closing)) = (&manifest, &closing) {
             let receipt = receipt.as_ref().map(|receipt| &receipt.statement);
             let (manifest, closing) = (&manifest.statement, &closing.statement);
-            self.proofs(transport, study, (manifest, closing, receipt), seen).await?;
+            self.proofs(transport, id, (manifest, closing, receipt), seen).await?;
         }
         self.disputes(at, &status).await?;
         if !whole || status.state == RoundState::Collecting {
@@ -211,7 +227,7 @@ impl Wanted {
             {
                 from += page.len();
             }
-            self.file(transport, study, &format!("studies/{id}/rounds/{round}/sum")).await?;
+            self.file((transport, study), &format!("studies/{id}/rounds/{round}/sum")).await?;
         }
         Ok(())
     }
@@ -220,11 +236,11 @@ impl Wanted {
     async fn proofs(
         &self,
         transport: &Transport,
-        study: &Study,
+        id: StudyId,
         (manifest, closing, receipt): (&Manifest, &Closing, Option<&Receipt>),
         seen: &mut Vec<u64>,
     ) -> Result<(), ByHandError> {
-        let (id, size) = (study.id(), closing.checkpoint.size);
+        let size = closing.checkpoint.size;
         let entries = closing.logged(manifest, receipt);
         let mut leaves: Vec<LogHash> = entries.iter().map(LogEntry::leaf).collect();
         // The round keys that the site holds under.
@@ -263,11 +279,16 @@ impl Wanted {
     async fn named(
         &self,
         transport: &Transport,
-        study: &Study,
+        lineage: &Lineage,
         place: &str,
     ) -> Result<(), ByHandError> {
         match place.ends_with("/sum") || place.ends_with("/body") {
-            true => self.file(transport, study, place).await,
+            true => {
+                let round = place.split('/').nth(3).and_then(|round| round.parse().ok());
+                let Some(round) = round else { return Ok(()) };
+                let study = &*lineage.in_force(RoundNumber(round)).study;
+                self.file((transport, study), place).await
+            }
             false => Ok(taken(transport.ask(place).await).map(drop)?),
         }
     }
@@ -275,18 +296,17 @@ impl Wanted {
     /// A sum or a body: long, and never in memory.
     async fn file(
         &self,
-        transport: &Transport,
-        study: &Study,
+        (transport, study): (&Transport, &Study),
         place: &str,
     ) -> Result<(), ByHandError> {
         let parts: Vec<&str> = place.split('/').collect();
-        let [_, _, "rounds", round, ..] = parts.as_slice() else { return Ok(()) };
-        let Ok(round) = round.parse() else { return Ok(()) };
+        let [_, id, "rounds", round, ..] = parts.as_slice() else { return Ok(()) };
+        let (Ok(id), Ok(number)) = (id.parse(), round.parse()) else { return Ok(()) };
         let bytes = study
             .body_bytes()
             .map_err(|error| TransportError::Unreadable(printable(&error.to_string())))?;
         let file = NamedTempFile::new().map_err(ByHandError::file(&std::env::temp_dir()))?;
-        let at = transport.round(study.id(), RoundNumber(round));
+        let at = transport.round(id, RoundNumber(number));
         let rest = place.split_once(&format!("/rounds/{round}")).map_or("", |(_, rest)| rest);
         match at.fetch(rest, file.path(), bytes).await {
             Ok(()) => {

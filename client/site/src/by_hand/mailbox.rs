@@ -6,7 +6,9 @@
 //!   outcomes.json      what became of the messages of this site
 //!   outbox/<n>.json    a message that is to leave, until its outcome is known
 //!   outbox/<n>.bytes   its bytes; a body's lie in the round's journal
-//!   wanted.json        what was asked for and not in the inbox
+//!   wanted.json        what was asked for by name: what the inbox lacks, and what it has by name and is
+//!                      needed still
+//!   named.json         what was asked for by name when the inbox was fetched
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +34,7 @@ use super::contents::{Item, Kind, Of, Outcome, Way};
 use super::error::ByHandError;
 use crate::error::SiteError;
 use crate::site::Site;
+use crate::transport::printable;
 
 /// The mailbox of a site in a study.
 #[derive(Debug)]
@@ -47,9 +50,12 @@ pub struct Mailbox {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pub(super) inbox: Option<Inbox>,
+    /// Why the bundle that lies here cannot be read, where it cannot: the next one takes its place.
+    pub(super) damaged: Option<String>,
     pub(super) outcomes: BTreeMap<Digest, Outcome>,
     pub(super) outbox: BTreeMap<u64, Outgoing>,
     pub(super) wanted: BTreeSet<String>,
+    pub(super) named: BTreeSet<String>,
     /// The header of this site that was put last.
     pub(super) announced: Option<HeaderId>,
 }
@@ -144,12 +150,16 @@ impl Mailbox {
         }
         let mut held = Held::default();
         let inbox = self.inbox();
-        if inbox.exists() {
-            held.inbox = Inbox::of(Bundle::open_unread(&inbox)?);
+        match Bundle::open_unread(&inbox) {
+            Ok(bundle) => held.inbox = Inbox::of(bundle),
+            Err(ByHandError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            // A disk's fault: everything in it comes again with the next bundle.
+            Err(error) => held.damaged = Some(error.to_string()),
         }
         let outcomes: Vec<Outcome> = read(&self.folder.join("outcomes.json"))?.unwrap_or_default();
         held.outcomes = outcomes.into_iter().map(|of| (of.message, of)).collect();
         held.wanted = read(&self.folder.join("wanted.json"))?.unwrap_or_default();
+        held.named = read(&self.folder.join("named.json"))?.unwrap_or_default();
         for entry in fs::read_dir(&outbox).map_err(ByHandError::file(&outbox))? {
             let path = entry.map_err(ByHandError::file(&outbox))?.path();
             let name = path.file_name().and_then(|name| name.to_str());
@@ -215,6 +225,15 @@ impl Mailbox {
         Ok(None)
     }
 
+    /// Notes that an answer was needed. What came by name would be missing in the next bundle, when the
+    /// same step asks for what comes after it.
+    pub(super) fn used(&self, held: &mut Held, path: &str) -> Result<(), ByHandError> {
+        match held.named.contains(path) {
+            true => self.want(held, path),
+            false => Ok(()),
+        }
+    }
+
     /// Notes what was asked for in vain, for the carrier to fetch.
     pub(super) fn want(&self, held: &mut Held, path: &str) -> Result<(), ByHandError> {
         match held.wanted.insert(path.to_owned()) {
@@ -238,7 +257,7 @@ impl Mailbox {
         let (taken, refused): (Vec<_>, Vec<_>) =
             outcomes.iter().partition(|outcome| outcome.refused.is_none());
         let refused = refused.into_iter().filter_map(|outcome| {
-            Some((outcome.what.clone(), outcome.refused.as_ref()?.detail.clone()))
+            Some((printable(&outcome.what), printable(&outcome.refused.as_ref()?.detail)))
         });
         let behind = made_at.seconds_since(self.clock.now());
         let mut imported = Imported {
@@ -246,7 +265,7 @@ impl Mailbox {
             answers: bundle.items.len(),
             bytes,
             again: false,
-            taken: taken.into_iter().map(|outcome| outcome.what.clone()).collect(),
+            taken: taken.into_iter().map(|outcome| printable(&outcome.what)).collect(),
             refused: refused.collect(),
             behind: (behind >= 30).then_some(behind),
         };
@@ -254,24 +273,32 @@ impl Mailbox {
             if let Some(inbox) = &held.inbox {
                 if inbox.bundle.digest == bundle.digest {
                     imported.again = true;
-                    return Ok(());
+                    // The process that imported it may have been killed before it came to this.
+                    return self.note(held, outcomes);
                 }
-                if made_at < inbox.made_at {
+                // One from the future would stand in the way of every bundle after it.
+                let is_told = self.clock.now().after(MAX_CLOCK_AHEAD) >= inbox.made_at;
+                if made_at < inbox.made_at && is_told {
                     let (path, known) = (path.to_owned(), inbox.made_at);
                     return Err(ByHandError::Older { path, made_at, known });
                 }
             }
-            self.note(held, outcomes)?;
             let inbox = self.inbox();
             let file = ByHandError::file(&inbox);
             let mut copy = durable::Unfinished::new(&inbox, Readers::Owner).map_err(&file)?;
             let mut source = File::open(path).map_err(ByHandError::file(path))?;
             io::copy(&mut source, &mut copy).map_err(&file)?;
             // What was checked is what was copied.
-            Bundle::open(copy.path())?;
+            if Bundle::open(copy.path())?.digest != bundle.digest {
+                let reason = "it has changed while it was read".to_owned();
+                return Err(ByHandError::Altered { path: path.to_owned(), reason });
+            }
             copy.replace().map_err(&file)?;
             held.inbox = Inbox::of(Bundle::open_unread(&inbox)?);
-            held.wanted.clear();
+            held.damaged = None;
+            self.note(held, outcomes)?;
+            held.named = std::mem::take(&mut held.wanted);
+            write(&self.folder.join("named.json"), &json::pretty(&held.named))?;
             write(&self.folder.join("wanted.json"), &json::pretty(&held.wanted))
         })?;
         Ok(imported)
@@ -279,7 +306,12 @@ impl Mailbox {
 
     /// Notes what became of messages, and takes those out of the outbox.
     fn note(&self, held: &mut Held, outcomes: Vec<Outcome>) -> Result<(), ByHandError> {
-        held.outcomes.extend(outcomes.into_iter().map(|outcome| (outcome.message, outcome)));
+        // What this bundle says, of what this site has put: whoever brought another one may have lied,
+        // and what was not taken in truth is put again by the step that needs it.
+        let put: BTreeSet<Digest> = held.outbox.values().map(|of| of.item.message()).collect();
+        let known = |of: &Digest| put.contains(of) || held.outcomes.contains_key(of);
+        let said = outcomes.into_iter().filter(|outcome| known(&outcome.message));
+        held.outcomes = said.map(|outcome| (outcome.message, outcome)).collect();
         let all: Vec<&Outcome> = held.outcomes.values().collect();
         write(&self.folder.join("outcomes.json"), &json::pretty(&all))?;
         let known = |of: &Outgoing| held.outcomes.contains_key(&of.item.message());
@@ -379,16 +411,20 @@ impl Site {
         }
         let from = self.clock.now();
         let permit = self.identity.sign(CarrierPermit {
-            study: self.study_id,
+            study: self.first_study,
             site: self.id().clone(),
             carrier,
             from,
             until: from.after(seconds),
         });
-        let known = self.journal.first_to_check(self.study_id, RoundNumber(u32::MAX))?;
+        let mut known = None;
+        for site in self.all() {
+            let round = self.journal.first_to_check(site.study_id, RoundNumber(u32::MAX))?;
+            known = known.or(round);
+        }
         // Of the round before, too: whether its model is agreed on.
         let first = known.and_then(RoundNumber::before).unwrap_or(RoundNumber::FIRST);
-        let seen = self.journal.last_closing(self.study_id)?;
+        let seen = self.last_closing()?;
         let seen = seen.map(|closing| closing.statement.checkpoint.size);
         Ok(mailbox.export(path, permit, first, seen)?)
     }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use ringfence_crypto::Digest;
 use ringfence_crypto::id::StudyId;
-use ringfence_crypto::statement::{HexBytes, Lineage, SignedEpoch, Study};
+use ringfence_crypto::signature::Statement;
+use ringfence_crypto::statement::{Epoch, HexBytes, Lineage, SignedEpoch, Study};
 use ringfence_crypto::wire::json;
 use ringfence_keys::encrypt::check::CheckKey;
 
@@ -18,6 +20,10 @@ fn made(number: u32) -> String {
 
 fn own(number: u32) -> String {
     format!("signed-epoch-{number}")
+}
+
+fn given_up(number: u32) -> String {
+    format!("given-up-epoch-{number}")
 }
 
 fn given(number: u32) -> String {
@@ -72,6 +78,26 @@ impl Journal {
         signed: &SignedEpoch,
     ) -> Result<(), JournalError> {
         self.keep(first, &own(signed.epoch.epoch), &json::compact(signed))
+    }
+
+    /// The epoch with this number that this site has signed and given up, for it cannot be made any more.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the record cannot be read.
+    pub(crate) fn given_up_epoch(
+        &self,
+        first: StudyId,
+        number: u32,
+    ) -> Result<Option<Digest>, JournalError> {
+        self.study_unbegun(first).read(&given_up(number))
+    }
+
+    /// Gives up an epoch that this site has signed, durably.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the record cannot be written.
+    pub(crate) fn give_up_epoch(&self, first: StudyId, epoch: &Epoch) -> Result<(), JournalError> {
+        self.keep(first, &given_up(epoch.epoch), &json::compact(&epoch.id()))
     }
 
     /// The check key of a roster that this site is not on, if another site has given it; none that is

@@ -66,6 +66,19 @@ impl Transport {
         self.get(&format!("studies/{study}/epochs"), MAX_STUDY, "list of signed epochs").await
     }
 
+    /// Drops what is proposed for a study's next epoch, as its administrator; what it was.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn drop_proposed_epochs(
+        &self,
+        study: StudyId,
+    ) -> Result<Vec<SignedEpoch>, TransportError> {
+        let path = format!("studies/{study}/epochs");
+        let bytes = self.bytes(&path, MAX_STUDY, |url| self.client.delete(url)).await?;
+        Ok(json::parse(&bytes, MAX_STUDY, "list of signed epochs")?)
+    }
+
     /// Sends an epoch that this site proposes, or has signed.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! `ringfence bundle export`, `import` and `carry`: a site without a network, and who carries for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -117,10 +117,15 @@ impl Import {
     }
 }
 
+/// Whether two names are those of one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
 impl Carry {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         ensure!(
-            self.out != self.bundle,
+            self.out != self.bundle && !is_same(&self.out, &self.bundle),
             "expected two files, got {} for both the site's bundle and --out",
             self.out.display()
         );

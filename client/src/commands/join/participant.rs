@@ -18,9 +18,13 @@ use super::said::Said;
 use super::state::State;
 use super::stop::Writes;
 use super::{report, training};
+use crate::commands::study::given_up_in_words;
 
 /// The pause between two looks at whether an epoch is made.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The pause between two looks at whether others have gone on without it.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(10);
 
 /// One site at work.
 #[derive(Clone, Copy)]
@@ -141,19 +145,11 @@ impl Participant<'_> {
         Ok(took_part)
     }
 
-    /// In the first round under a roster, seals the common model to the sites that have come with it: of
-    /// all sites the first c + 1 on the round's ring do so, one of which is honest.
+    /// In the first round under a roster, seals the common model to the sites that have come with it.
     pub(super) async fn seal_to_newcomers(&self, state: &State) {
         let (site, round) = (self.site, state.next());
-        let Some(last) = round.before().filter(|_| round == site.first_round()) else { return };
-        let study = site.study();
-        let newcomers = site.newcomers();
-        let window = study.window(round).into_iter().filter(|id| !newcomers.contains(id));
-        let mut first = window.take(usize::from(study.threshold.collusion) + 1);
-        if site.takes_part(round).is_err() || !first.any(|id| id == *site.id()) {
-            return;
-        }
-        for to in &newcomers {
+        let Some(last) = round.before() else { return };
+        for to in &site.seals_to(round) {
             let sent =
                 || async { site.send_snapshot(to, (last, state.model(), state.memory())).await };
             let text = match self.patiently(sent).await {
@@ -169,7 +165,7 @@ impl Participant<'_> {
     async fn until_epoch_is_made(&self, round: RoundNumber) -> Result<(), SiteError> {
         let clock = self.site.clock();
         let end = clock.moment().after(self.site.patience());
-        let mut said = false;
+        let (mut said, mut looked) = (false, None);
         while let Err(error) = self.site.takes_part(round) {
             let SiteError::EpochPending { .. } = &error else { return Err(error) };
             if clock.moment() >= end {
@@ -177,6 +173,13 @@ impl Participant<'_> {
             }
             if !std::mem::replace(&mut said, true) {
                 self.out.say(&Said::Remark { text: format!("waiting: {error}") });
+            }
+            if looked.is_none_or(|last| clock.moment().since(last) >= LOOK_FOR_OTHERS) {
+                looked = Some(clock.moment());
+                if let Some(epoch) = self.patiently(|| self.site.give_up_epoch()).await? {
+                    self.out.say(&Said::Remark { text: given_up_in_words(epoch) });
+                    continue;
+                }
             }
             self.site.attend().await?;
             clock.sleep(LOOK_AGAIN).await;

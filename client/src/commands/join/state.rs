@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_learning::TrainingPlan;
 use ringfence_site::{Site, Start, model};
-use ringfence_weights::{MeanStepState, Weights};
+use ringfence_weights::{MeanStepState, Weights, WeightsError};
 use serde::{Deserialize, Serialize};
 
 use crate::files;
@@ -83,6 +83,16 @@ impl State {
         // Whichever of the rounds before have changed it.
         (self.model, self.done, self.trained) = (model, round.0, round.0);
         Ok(())
+    }
+
+    /// Whether the mean step can remember what another site says that it does: what cannot be would stand
+    /// on disk, and stop every later start.
+    ///
+    /// # Errors
+    /// [`WeightsError`] with what is expected.
+    pub(super) fn fits(&self, start: &Start) -> Result<(), WeightsError> {
+        let (rule, memory) = (self.mean_step.rule(), start.memory.clone());
+        MeanStepState::resume(rule, start.model.len(), memory).map(|_| ())
     }
 
     /// Begins with what another site has sealed to this one, durably.

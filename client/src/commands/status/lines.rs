@@ -69,17 +69,27 @@ fn table(overview: &Overview, last: &RoundOverview, columns: usize) -> String {
         cells: rounds.iter().map(cell).collect(),
     };
     let first = column("round", &|round| round.round.to_string());
-    let names: Vec<&str> = last.sites.iter().map(|site| site.site.as_str()).collect();
+    // Those of the present roster, and after them those that are gone since the first of these rounds.
+    let mut names: Vec<&str> = Vec::new();
+    for site in std::iter::once(last).chain(rounds).flat_map(|round| &round.sites) {
+        if !names.contains(&site.site.as_str()) {
+            names.push(site.site.as_str());
+        }
+    }
     let others = |most: usize| {
-        let names = shortened(&names, most);
-        let name = |site: &str| names.get(place(last, site)).cloned().unwrap_or_default();
+        let short = shortened(&names, most);
+        let place = |site: &str| names.iter().position(|name| *name == site);
+        let name = |site: &str| place(site).and_then(|place| short.get(place)).cloned();
         let mut others = vec![
             column("state", &|round| state(round.state).to_owned()),
-            column("opened by", &|round| name(round.initiator.as_str())),
+            column("opened by", &|round| name(round.initiator.as_str()).unwrap_or_default()),
             column("deadline, UTC", &|round| short_time(round.deadline)),
         ];
-        others.extend(names.iter().enumerate().map(|(place, name)| {
-            column(name, &|round| round.sites.get(place).map(marks).unwrap_or_default())
+        others.extend(names.iter().zip(&short).map(|(name, short)| {
+            column(short, &|round| {
+                let site = round.sites.iter().find(|of| of.site.as_str() == *name);
+                site.map(marks).unwrap_or_default()
+            })
         }));
         others
     };
@@ -89,10 +99,6 @@ fn table(overview: &Overview, last: &RoundOverview, columns: usize) -> String {
         true => blocks(&first, &others(SHORT_NAME), columns),
         false => whole,
     }
-}
-
-fn place(round: &RoundOverview, site: &str) -> usize {
-    round.sites.iter().position(|of| of.site.as_str() == site).unwrap_or(usize::MAX)
 }
 
 /// `2027-01-15 08:00:00`.
@@ -186,6 +192,27 @@ mod tests {
             rounds: vec![round(10, RoundState::Opened), round(11, RoundState::Reviewing)],
             turn: None,
         }
+    }
+
+    /// After a change of the roster each site's marks stand under its own name, and nobody else's.
+    #[test]
+    fn a_site_that_is_gone_has_a_column_of_its_own_and_a_newcomer_no_marks_before_it_came() {
+        let mut overview = overview(4);
+        let (gone, new): (SiteId, SiteId) = ("gone".parse().unwrap(), "new".parse().unwrap());
+        overview.rounds[0].sites[3].site = gone.clone();
+        overview.rounds[0].initiator = gone;
+        overview.rounds[1].sites[3].site = new;
+        let text = text(&overview, UnixSeconds(1_800_004_140), 200, false);
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("  ")).collect();
+        let [heading, before, after] = lines[..3] else { panic!("{text}") };
+        let under = |line: &str, name: &str| {
+            let at = heading.find(&format!("  {name}")).unwrap() + 2;
+            line.get(at..).unwrap_or_default().chars().take(5).collect::<String>()
+        };
+        assert_eq!(under(before, "gone"), "w---a", "{text}");
+        assert_eq!(under(after, "gone"), "", "{text}");
+        assert_eq!((under(before, "new").trim(), &*under(after, "new")), ("", "w---."), "{text}");
+        assert!(before.starts_with("10     opened     gone"), "{text}");
     }
 
     #[test]

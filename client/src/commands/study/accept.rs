@@ -31,6 +31,13 @@ pub(crate) struct Accept {
     new_identity: Option<PathBuf>,
 }
 
+/// What is said of an epoch that this site has given up.
+pub(crate) fn given_up_in_words(epoch: u32) -> String {
+    format!(
+        "this site gives up epoch {epoch}, which it has signed: others have gone on without it, so many that it cannot be made any more"
+    )
+}
+
 /// The site that signs a change, with all epochs that are made.
 ///
 /// # Errors
@@ -38,17 +45,23 @@ pub(crate) struct Accept {
 pub(super) async fn signing(member: &Member) -> anyhow::Result<Site> {
     let site = member.open().await?;
     site.meet().await?;
-    Ok(site.renewed().await?.unwrap_or(site))
+    let site = site.renewed().await?.unwrap_or(site);
+    if let Some(given_up) = site.give_up_epoch().await? {
+        println!("{}", given_up_in_words(given_up));
+    }
+    Ok(site)
 }
 
 impl Accept {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         match signing(&self.member).await {
             Ok(site) => {
-                let epoch = self.proposed(site.transport(), site.lineage()).await?;
+                let epoch = self.proposed(site.transport(), site.lineage(), site.pending_epoch()?);
+                let epoch = epoch.await?;
                 if !self.yes {
                     return Ok(());
                 }
+                site.check_not_missed(&epoch).await?;
                 let renewed = self.new_identity.as_deref().map(read_identity).transpose()?;
                 let signed = site.sign_epoch(epoch, renewed.as_ref())?;
                 post(site.transport(), site.lineage(), &signed).await
@@ -67,7 +80,7 @@ impl Accept {
         let transport = transport.of_site(Arc::clone(&identity));
         transport.meet(&study.study.aggregator_key).await?;
         let lineage = known_epochs(&transport, Lineage::of(Arc::new(study.study))).await?;
-        let epoch = self.proposed(&transport, &lineage).await?;
+        let epoch = self.proposed(&transport, &lineage, None).await?;
         if !self.yes {
             return Ok(());
         }
@@ -75,21 +88,38 @@ impl Accept {
         post(&transport, &lineage, &signed).await
     }
 
-    /// The epoch that is meant, shown.
+    /// The epoch that is meant, shown. One that this site has signed is among them, though the aggregator,
+    /// which was started again, has none of it any more.
     async fn proposed(
         &self,
         transport: &Transport,
         lineage: &Lineage,
+        own: Option<SignedEpoch>,
     ) -> anyhow::Result<SignedEpoch> {
         let first = lineage.first().id;
         let mut proposed = transport.proposed_epochs(first).await?;
+        if let Some(own) = &own
+            && proposed.iter().all(|known| known.epoch != own.epoch)
+        {
+            proposed.push(own.clone());
+        }
         proposed.retain(|signed| self.epoch.is_none_or(|epoch| signed.epoch.id() == epoch));
         let before = &lineage.latest().study;
         let mut sound = Vec::new();
         for signed in proposed {
-            let missing = lineage.check(&signed)?;
-            print!("{}", in_words(before, &signed, Some(&missing)));
-            sound.push(signed);
+            match lineage.check(&signed) {
+                Ok(missing) => {
+                    print!("{}", in_words(before, &signed, Some(&missing)));
+                    sound.push(signed);
+                }
+                Err(error) => println!("a proposed epoch does not hold: {error}"),
+            }
+        }
+        // A site that has signed one signs no other.
+        if sound.len() > 1
+            && let Some(own) = own
+        {
+            sound.retain(|signed| signed.epoch == own.epoch);
         }
         ensure!(
             sound.len() < 2 || !self.yes,

@@ -6,9 +6,14 @@ use std::sync::Arc;
 use ringfence_clock::Clock;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{Change, Lineage, MissingSignatures, SignedEpoch, Study};
+use ringfence_crypto::statement::{
+    Change, Lineage, MissingSignatures, RosterEntry, SignedEpoch, Study,
+};
 use ringfence_site::{Site, known_epochs};
 
+use ringfence_words::listed;
+
+use super::describe::fingerprints;
 use crate::files::read_study;
 use crate::member::{Reader, Server};
 
@@ -22,6 +27,10 @@ pub(crate) struct Epochs {
     server: Server,
     #[command(flatten)]
     reader: Reader,
+    /// As the administrator (--token-file), drop what is proposed, where the others will not sign it:
+    /// rounds are opened again. Whoever has signed gives it up once that shows.
+    #[arg(long, conflicts_with = "identity")]
+    drop: bool,
 }
 
 impl Epochs {
@@ -40,13 +49,35 @@ impl Epochs {
                 before = &made.study;
             }
         }
+        if self.drop {
+            let dropped = transport.drop_proposed_epochs(first.id).await?;
+            let dropped = dropped.iter().map(|signed| signed.epoch.id());
+            match dropped.len() {
+                0 => println!("\nnothing was proposed"),
+                _ => println!("\ndropped what was proposed: {}", listed(dropped)),
+            }
+            return Ok(());
+        }
+        let opened = transport.status(first.id).await?.rounds;
         for signed in transport.proposed_epochs(first.id).await? {
             match lineage.check(&signed) {
-                Ok(missing) => print!("\n{}", in_words(before, &signed, Some(&missing))),
+                Ok(missing) => {
+                    print!("\n{}", in_words(before, &signed, Some(&missing)));
+                    print!("{}", missed(&signed, opened));
+                }
                 Err(error) => println!("\na proposed epoch does not hold: {error}"),
             }
         }
         Ok(())
+    }
+}
+
+/// What is said of a proposed epoch whose last round is over; nothing of others.
+fn missed(signed: &SignedEpoch, opened: u32) -> String {
+    let last = signed.epoch.last_round;
+    match opened > last.next().0 {
+        true => format!("  it cannot be made any more: round {} is open\n", last.next()),
+        false => String::new(),
     }
 }
 
@@ -60,6 +91,11 @@ pub(crate) fn newest_epoch(site: &Site) -> String {
         },
         _ => "the study's roster has not changed".to_owned(),
     }
+}
+
+/// A site's keys, as its `ringfence keygen` has printed them.
+fn keys(entry: &RosterEntry) -> String {
+    fingerprints(&entry.signature_key, &entry.kem_key.0)
 }
 
 /// A change of the roster in words, line by line: one that is made, or one that is proposed and lacks
@@ -85,13 +121,10 @@ pub(super) fn in_words(
     for change in &epoch.changes {
         text += &match change {
             Change::Enrol { entry } => {
-                format!("  {} comes, with the signature key {}\n", entry.id, entry.signature_key)
+                format!("  {} comes, with these keys:\n{}", entry.id, keys(entry))
             }
             Change::Rotate { entry } => {
-                format!(
-                    "  {} has new keys; its signature key is {} then\n",
-                    entry.id, entry.signature_key
-                )
+                format!("  {} has new keys then:\n{}", entry.id, keys(entry))
             }
             Change::Revoke { site } => format!(
                 "  {site} is put out: it takes part in rounds up to {}; what it contributed to them stays in their sums\n",

@@ -28,6 +28,12 @@ pub struct SignedEpoch {
     pub signatures: Vec<SiteSignature>,
 }
 
+/// How many sites of the roster before an epoch needs: `floor((n + c) / 2) + 1` of `n`, so that two
+/// epochs of one number share an honest signer.
+pub fn signers_needed(before: &Study) -> usize {
+    (before.roster.len() + usize::from(before.threshold.collusion)) / 2 + 1
+}
+
 /// Whose signatures an epoch lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MissingSignatures {
@@ -82,6 +88,33 @@ impl SignedEpoch {
         self.add(SiteSignature { site: site.clone(), signature });
     }
 
+    /// Adds the signatures of others that are not there yet. Of two by one site with one key the first
+    /// stands: a site can make many, and whoever has another one must not be kept from sending its own.
+    pub fn merge(&mut self, others: impl IntoIterator<Item = SiteSignature>, before: &Study) {
+        let epoch = self.epoch.id();
+        let holds = |of: &Self, added: &SiteSignature| {
+            let statement = EpochSignature { epoch, site: added.site.clone() };
+            let signed = Signed { statement, signature: added.signature };
+            let which = [WhichKey::Old, WhichKey::New].into_iter();
+            which
+                .filter_map(|which| Some((which, of.key(before, &added.site, which)?)))
+                .find(|(_, key)| signed.verify(key, &added.site).is_ok())
+                .map(|(which, _)| which)
+        };
+        for added in others {
+            let known: Vec<SiteSignature> =
+                self.signatures.iter().filter(|of| of.site == added.site).cloned().collect();
+            if known.contains(&added) {
+                continue;
+            }
+            let which = holds(self, &added);
+            // One that holds under no key is added, and refused by the check of all.
+            if which.is_none() || !known.iter().any(|of| holds(self, of) == which) {
+                self.signatures.push(added);
+            }
+        }
+    }
+
     /// Adds a signature that is not there yet.
     pub fn add(&mut self, signature: SiteSignature) {
         if !self.signatures.contains(&signature) {
@@ -91,8 +124,7 @@ impl SignedEpoch {
 
     /// Whose signatures are missing, after a check of those that are there. Everybody who comes, goes
     /// by itself or has new keys must sign, who has new keys with both; where somebody comes, all that
-    /// stay; and in any case `floor((n + c) / 2) + 1` of the roster before, so that two epochs of one
-    /// number share an honest signer.
+    /// stay; and in any case [`signers_needed`] of the roster before.
     ///
     /// # Errors
     /// [`EpochError::Signer`] and [`EpochError::Signature`] for one that does not belong there.
@@ -119,10 +151,12 @@ impl SignedEpoch {
         }
         let named = needed.into_iter().filter(|needed| !signed.contains(needed));
         let named: Vec<_> = named.map(|(site, key)| (site.clone(), key)).collect();
-        let quorum = (before.roster.len() + usize::from(before.threshold.collusion)) / 2 + 1;
         let of_before = signed.iter().filter(|(_, key)| *key == WhichKey::Old).count();
         let to_come = named.iter().filter(|(_, key)| *key == WhichKey::Old).count();
-        Ok(MissingSignatures { named, more: quorum.saturating_sub(of_before + to_come) })
+        Ok(MissingSignatures {
+            named,
+            more: signers_needed(before).saturating_sub(of_before + to_come),
+        })
     }
 
     /// Who has signed, with which key.

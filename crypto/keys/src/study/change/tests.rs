@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
+use ed25519_dalek::{Sha512, VerifyingKey};
 use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::{Pair, Trust};
 use ringfence_crypto::id::StudyId;
-use ringfence_crypto::statement::{MissingSignatures, RosterEntry, WhichKey};
+use ringfence_crypto::statement::{
+    EpochSignature, MissingSignatures, RosterEntry, SiteSignature, WhichKey,
+};
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
 
@@ -384,4 +388,46 @@ fn an_epoch_s_file_is_read_as_it_was_written_and_no_other() {
     ] {
         assert!(SignedEpoch::parse(other.as_bytes()).is_err());
     }
+}
+
+/// Another signature of a site under an epoch than the one that it has made: who is corrupt draws its
+/// nonces as it likes.
+fn second_signature(identity: &Identity, epoch: &SignedEpoch) -> SiteSignature {
+    let file = identity.to_file();
+    let seed: Digest = file.lines().nth(1).unwrap().parse().unwrap();
+    let mut expanded = ExpandedSecretKey::from(&seed.0);
+    expanded.hash_prefix[0] ^= 1;
+    let site = identity.site().clone();
+    let statement = EpochSignature { epoch: epoch.epoch.id(), site: site.clone() };
+    let key = identity.public().signature_key;
+    let key = VerifyingKey::from_bytes(key.as_bytes()).unwrap();
+    let signature = raw_sign::<Sha512>(&expanded, &statement.signed_bytes(), &key);
+    SiteSignature { site, signature }
+}
+
+/// A site that shows one signature to some and another to the others does not keep these from sending
+/// what they have.
+#[test]
+fn of_two_signatures_by_one_key_the_first_stands() {
+    let parties = parties(5);
+    let before = parties.lineage.latest().study.clone();
+    let mut sent = parties.revoke(1);
+    let second = second_signature(&parties.sites[0], &sent);
+    let mut again = sent.clone();
+    parties.sign(&mut sent, [0, 2]);
+    again.add(second.clone());
+    parties.sign(&mut again, [3]);
+    assert_eq!(parties.missing(&again).more, 2, "it holds");
+    let mut added = sent.clone();
+    added.add(second.clone());
+    assert!(
+        matches!(parties.lineage.check(&added), Err(EpochError::Signer(site)) if site == id(0))
+    );
+    sent.merge(again.signatures, &before);
+    assert_eq!((sent.signatures.len(), parties.missing(&sent).more), (3, 1));
+    assert!(!sent.signatures.contains(&second));
+    // One that holds under no key is nobody's to leave out: the check of all names it.
+    let strange = SiteSignature { site: id(4), ..second };
+    sent.merge([strange], &before);
+    parties.lineage.check(&sent).unwrap_err();
 }
