@@ -65,7 +65,11 @@ impl Site {
         // Fetched once: an opening never changes.
         let mut fetched = BTreeSet::new();
         let mut tried: Option<(usize, OpenError)> = None;
-        let mut along = self.opened_along(round);
+        // Where more are known to be there, all of them are judged.
+        let mut along = match status.opened.len() > usize::from(threshold.opening) {
+            true => BTreeMap::new(),
+            false => self.opened_along(round),
+        };
         loop {
             let mut faults = Vec::new();
             let first = std::mem::take(&mut along);

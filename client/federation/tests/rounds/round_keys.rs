@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringfence_clock::Clock;
-use ringfence_crypto::api::Problem;
+use ringfence_crypto::api::{LoggedKeys, Problem};
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::log::{InclusionProof, LogEntry, NoteKey, TlogProof, origin};
@@ -238,6 +238,14 @@ async fn an_initiator_refuses_to_open_a_round_without_keys_that_it_has_seen() {
         let path = asked.path;
         if path.contains("/round-keys/b?") || path.ends_with("/round-keys/b") {
             refuse(answer, 404);
+        }
+        if path.contains("/round-keys?") {
+            answer.alter(|logged: &mut Vec<LoggedKeys>| {
+                logged
+                    .iter_mut()
+                    .filter(|of| of.holder.as_str() == "b")
+                    .for_each(|of| of.keys = None);
+            });
         }
     });
     let error = hidden.open_round(trio.base, 600).await.unwrap_err();
