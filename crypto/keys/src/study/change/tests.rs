@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
-use ed25519_dalek::{Sha512, VerifyingKey};
 use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::{Pair, Trust};
 use ringfence_crypto::id::StudyId;
@@ -12,6 +12,7 @@ use ringfence_crypto::statement::{
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
+use sha2::Sha512;
 
 use super::*;
 use crate::identity::Identity;
