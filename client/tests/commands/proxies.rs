@@ -131,7 +131,8 @@ async fn failures_of_a_proxy_are_repeated_and_other_numbers_of_images_are_told()
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     }
     let failed = proxy.failed.lock().unwrap().clone();
-    for part in ["PUT", "/contributions/a", "/body", "/freeze", "/closing", "/sum", "/acks/a"] {
+    for part in ["PUT", "/contributions/a", "/body", "/reviews/a", "/openings/a", "/sum", "/acks/a"]
+    {
         assert!(failed.iter().any(|kind| kind.contains(part)), "{part}: {failed:?}");
     }
 

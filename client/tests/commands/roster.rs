@@ -12,8 +12,8 @@ fn digest(said: &str) -> &str {
     proposed.split_once(')').unwrap().0
 }
 
-/// The aggregator forgets what is proposed when it is started again; whoever has signed sends the same
-/// signature again, by the same command. Two changes beside each other would be made neither.
+/// What is proposed outlives a restart, and the administrator may drop it; whoever has signed sends the
+/// same signature again, by the same command. Two changes beside each other would be made neither.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_signed_is_sent_again_and_nothing_is_proposed_beside_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -34,8 +34,13 @@ async fn what_was_signed_is_sent_again_and_nothing_is_proposed_beside_it() {
     }
 
     aggregator.kill_and_restart().await.unwrap();
-    let forgotten = run("b", &["study", "accept"]).unwrap_err();
-    assert!(forgotten.contains("no change of the roster is proposed"), "{forgotten}");
+    let shown = run("b", &["study", "accept"]).unwrap();
+    assert!(shown.contains("signed by a; 2 more"), "{shown}");
+    let drop = ["study", "epochs", "--drop", "--token-file", "admin.token", "--server", &url];
+    let dropped = ringfence(folder, &drop).unwrap();
+    assert!(dropped.contains("dropped what was proposed: "), "{dropped}");
+    let nothing = run("b", &["study", "accept"]).unwrap_err();
+    assert!(nothing.contains("no change of the roster is proposed"), "{nothing}");
     let again = run("a", &change).unwrap();
     assert_eq!(digest(&again), digest(&first));
     run("b", &["study", "accept", "--yes"]).unwrap();

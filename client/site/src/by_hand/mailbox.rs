@@ -73,7 +73,7 @@ pub(super) struct Inbox {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Outgoing {
     pub(super) item: Item,
-    /// Where a body lies, from the study's folder; the bytes of others lie beside this record.
+    /// Where a body lies, from the folder of the studies; the bytes of others lie beside this record.
     source: Option<PathBuf>,
 }
 
@@ -193,6 +193,11 @@ impl Mailbox {
         }
     }
 
+    /// Where the site's studies lie. After an epoch a body lies with another one than the mailbox.
+    fn studies(&self) -> &Path {
+        self.folder.ancestors().nth(2).unwrap_or(&self.folder)
+    }
+
     /// Puts a message into the outbox, unless it lies there or its outcome is known; answers with why
     /// it was refused, if it was. Durable when it returns.
     pub(super) fn put(
@@ -214,10 +219,7 @@ impl Mailbox {
                 write(&self.message(number, "bytes"), bytes)?;
                 None
             }
-            Err(source) => {
-                let study = self.folder.parent().unwrap_or(&self.folder);
-                Some(source.strip_prefix(study).unwrap_or(source).to_owned())
-            }
+            Err(source) => Some(source.strip_prefix(self.studies()).unwrap_or(source).to_owned()),
         };
         let outgoing = Outgoing { item, source };
         write(&self.message(number, "json"), &json::pretty(&outgoing))?;
@@ -362,7 +364,7 @@ impl Mailbox {
             let mut messages = Vec::new();
             for (number, Outgoing { item, source }) in &held.outbox {
                 let source = match source {
-                    Some(body) => self.folder.parent().unwrap_or(&self.folder).join(body),
+                    Some(body) => self.studies().join(body),
                     None => self.message(*number, "bytes"),
                 };
                 let file = match File::open(&source) {

@@ -152,6 +152,8 @@ impl Site {
         let Some(last) = next.before() else { return Ok(()) };
         let source = match self.for_round(last).manifest(last).await {
             Ok(_) => return Ok(()),
+            // It is asked for by the next bundle.
+            Err(SiteError::Transport(error)) if error.is_by_hand() => return Err(error.into()),
             Err(error) => Box::new(error),
         };
         Err(SiteError::RoundsNotShown { next, source })
