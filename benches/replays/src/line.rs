@@ -139,7 +139,8 @@ fn what(request: &Request<Bytes>) -> Option<(u32, Came)> {
     let mut parts = request.uri().path().split('/').skip(5);
     let round = parts.next()?.parse().ok()?;
     let what = match (request.method() == Method::PUT, parts.next()?, parts.nth(1)) {
-        (true, "contributions", Some("body")) => Came::Contribution,
+        // A small one is a request of its own, body and all.
+        (true, "contributions", Some("body") | None) => Came::Contribution,
         (true, "reviews", None) => Came::Review,
         _ => return None,
     };
