@@ -9,7 +9,7 @@ mod sharing;
 use std::sync::Arc;
 
 use drafts::PgDrafts;
-use postgres::PgStatements;
+pub(in crate::store) use postgres::PgStatements;
 pub(crate) use s3::Bucket;
 use s3::S3Blobs;
 use sqlx::postgres::PgConnectOptions;

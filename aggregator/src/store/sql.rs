@@ -1,5 +1,7 @@
 //! What both databases have in common: migrations, errors, and what rows hold.
 
+mod restores;
+
 use std::borrow::Cow;
 
 use futures_util::{Stream, TryStreamExt};

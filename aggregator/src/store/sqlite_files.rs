@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use drafts::SqliteDrafts;
 use files::FileBlobs;
-use sqlite::SqliteStatements;
+pub(in crate::store) use sqlite::SqliteStatements;
 
 use crate::store::Store;
 use crate::store::terms::StoreOpenError;

@@ -3,7 +3,6 @@
 
 mod clock;
 mod listen;
-mod restores;
 
 use std::time::Duration;
 
@@ -119,7 +118,7 @@ impl PgStatements {
     }
 
     /// The connections to the database.
-    pub(super) fn pool(&self) -> &PgPool {
+    pub(in crate::store) fn pool(&self) -> &PgPool {
         &self.pool
     }
 

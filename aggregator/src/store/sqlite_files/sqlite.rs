@@ -2,8 +2,6 @@
 //!
 //! Every write is a transaction and is on the disk (`synchronous = FULL`) before it returns.
 
-mod restores;
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -77,7 +75,7 @@ impl SqliteStatements {
     }
 
     /// The connections to the database.
-    pub(super) fn pool(&self) -> &SqlitePool {
+    pub(in crate::store) fn pool(&self) -> &SqlitePool {
         &self.pool
     }
 
