@@ -5,7 +5,7 @@ use ringfence_crypto::api::ContributionProgress;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::AnnouncedContribution;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::Header;
+use ringfence_crypto::statement::{Header, Included};
 use ringfence_crypto::wire::json;
 
 use crate::core::refusal::Refusal;
@@ -14,25 +14,37 @@ use crate::core::upload::LiveContribution;
 use crate::store::blobs::Blob;
 
 impl LiveRound {
-    /// The headers of the freeze's contributions in its order, without the first `from`, as many as
-    /// have room in `most` bytes, and one at least where there are any left.
-    pub(crate) fn frozen_headers(
-        &self,
-        from: usize,
-        most: usize,
-    ) -> Result<Vec<Signed<Header>>, Refusal> {
+    /// JSON of each header of the freeze's contributions, in its order. Made once: every site asks for
+    /// all of them, and they stay as they are.
+    fn header_texts(&self) -> Result<&[Vec<u8>], Refusal> {
+        if let Some(texts) = self.header_texts.get() {
+            return Ok(texts);
+        }
         let freeze = self.freeze_statement()?.statement;
         let round = self.read();
-        let (mut headers, mut bytes) = (Vec::new(), 0);
-        for entry in freeze.contributions.iter().skip(from) {
-            let header = round.contribution(&entry.site)?.header.clone();
-            bytes += json::compact(&header).len();
-            if bytes > most && !headers.is_empty() {
+        let text = |entry: &Included| Ok(json::compact(&round.contribution(&entry.site)?.header));
+        let texts: Vec<_> =
+            freeze.contributions.iter().map(text).collect::<Result<_, Refusal>>()?;
+        Ok(self.header_texts.get_or_init(|| texts))
+    }
+
+    /// JSON of the list of the freeze's headers in its order, without the first `from`, as many as have
+    /// room in `most` bytes, and one at least where there are any left.
+    pub(crate) fn frozen_headers(&self, from: usize, most: usize) -> Result<Vec<u8>, Refusal> {
+        let mut page = b"[".to_vec();
+        for text in self.header_texts()?.iter().skip(from) {
+            let is_first = page.len() == 1;
+            // With the comma and the bracket at the end.
+            if !is_first && page.len() + text.len() + 2 > most {
                 break;
             }
-            headers.push(header);
+            if !is_first {
+                page.push(b',');
+            }
+            page.extend_from_slice(text);
         }
-        Ok(headers)
+        page.push(b']');
+        Ok(page)
     }
 
     /// What the freeze's contributions seal to one holder, in the freeze's order, without the first

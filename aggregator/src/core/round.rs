@@ -65,6 +65,8 @@ pub(crate) struct LiveRound {
     pub(crate) resuming: tokio::sync::Mutex<()>,
     /// Why the round is not closed any more by itself.
     halted: Mutex<Option<String>>,
+    /// JSON of the frozen headers, once somebody has asked for them.
+    pub(crate) header_texts: OnceLock<Vec<Vec<u8>>>,
     /// The bodies that were found intact, each as it was stored then: one entry a site at most.
     pub(crate) intact: Mutex<BTreeMap<SiteId, Extent>>,
 }
@@ -112,6 +114,7 @@ impl LiveRound {
             elsewhere: Mutex::default(),
             resuming: tokio::sync::Mutex::default(),
             halted: Mutex::default(),
+            header_texts: OnceLock::new(),
             intact: Mutex::default(),
         }
     }

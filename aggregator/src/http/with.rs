@@ -87,7 +87,7 @@ impl Coming {
             RoundPart::Manifest => self.json(path("manifest"), Ok(round.manifest())),
             RoundPart::Freeze => self.json(path("freeze"), round.freeze_statement()),
             RoundPart::Headers => {
-                self.json(path("headers?from=0"), round.frozen_headers(0, self.left / 2));
+                self.take(path("headers?from=0"), round.frozen_headers(0, self.left / 2));
             }
             RoundPart::Dealt => {
                 let Some(site) = asker.site() else { return };

@@ -18,7 +18,7 @@ use crate::core::refusal::Refusal;
 use crate::core::upload::Piece;
 use crate::core::whole::Whole;
 use crate::http::access::SignedAt;
-use crate::http::answer::{answer, bytes};
+use crate::http::answer::{answer, bytes, raw_json};
 use crate::http::blob::blob;
 use crate::http::extract::{
     From, OfContribution, OfHolder, OfRound, Parameters, Stated, binary, same_site,
@@ -194,7 +194,7 @@ pub(crate) async fn frozen_headers(
     OfRound(round): OfRound,
     Parameters(From { from }): Parameters<From>,
 ) -> Result<Response, Refusal> {
-    Ok(answer(&round.frozen_headers(from, MAX_MESSAGE / 2)?))
+    Ok(raw_json(round.frozen_headers(from, MAX_MESSAGE / 2)?))
 }
 
 /// What the freeze's contributions seal to one holder, in its order, as many as one frame takes.
