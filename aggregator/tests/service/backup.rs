@@ -88,6 +88,7 @@ async fn the_documented_backup_is_put_back_and_sites_give_back_what_it_lacks() {
     for holder in &sites {
         play.put_review(holder, &[]).await.ok();
     }
+    play.wanted(&sites[4..]).await;
     play.contribute(&sites[4]).await;
     play.reach(RoundState::Closed).await;
     play.check_sum(&sites).await;
