@@ -18,7 +18,7 @@ use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Closing, Header};
 use ringfence_crypto::wire::{frame, json};
 
-use super::http::Connection;
+use super::http::{Closed, Connection};
 use super::process::Programs;
 use super::ringfence::start_aggregator;
 use super::roster::{Roster, noise};
@@ -177,8 +177,15 @@ impl Seat {
     /// Asks for the next status, and does not wait for the answer.
     fn wait(&mut self, roster: &Roster) -> anyhow::Result<()> {
         let target = format!("{}?wait=60&after={}", roster.path, self.version);
+        let request = roster.request(self.site, "GET", target, Vec::new())?;
         self.is_waiting = true;
-        roster.request(self.site, "GET", target, Vec::new())?.post(&mut self.connection)
+        match request.post(&mut self.connection) {
+            Err(error) if error.is::<Closed>() => {
+                self.connection.reopen()?;
+                request.post(&mut self.connection)
+            }
+            posted => posted,
+        }
     }
 
     /// Waits until the round is in a state, or behind it.
@@ -188,7 +195,15 @@ impl Seat {
             if !self.is_waiting {
                 self.wait(roster)?;
             }
-            let answer = self.connection.receive()?;
+            let answer = match self.connection.receive() {
+                // Asked a minute ago and looked at now: nothing was lost.
+                Err(error) if error.is::<Closed>() => {
+                    self.is_waiting = false;
+                    self.connection.reopen()?;
+                    continue;
+                }
+                answer => answer?,
+            };
             (self.is_waiting, self.fetched) = (false, self.fetched + answer.len() as u64);
             let status: RoundStatus = json::parse(&answer, usize::MAX, "round status")?;
             self.version = status.version;

@@ -1,7 +1,8 @@
 //! As much of HTTP/1.1 as the relay must see to count requests, and a small client that asks for one
 //! thing after the other on one connection.
 
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use anyhow::{Context, bail, ensure};
@@ -171,19 +172,54 @@ fn status(line: &str) -> anyhow::Result<u16> {
 }
 
 /// A connection to a server on this machine.
-pub(super) struct Connection(TcpStream);
+pub(super) struct Connection {
+    address: String,
+    stream: TcpStream,
+}
 
 /// A request's header fields: names and values.
 pub(super) type Fields<'a> = &'a [(&'a str, String)];
 
+/// The server had closed the connection before it answered anything, as servers do with those on which
+/// nothing is asked for a while.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("the server closed the connection before it answered")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+fn open(address: &str) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(address).with_context(|| format!("no {address}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// What reading or writing says of a connection that the other side has closed.
+fn closed(error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Closed.into(),
+        _ => error.into(),
+    }
+}
+
 impl Connection {
     pub(super) fn open(address: &str) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).with_context(|| format!("no {address}"))?;
-        stream.set_nodelay(true)?;
-        Ok(Self(stream))
+        Ok(Self { address: address.to_owned(), stream: open(address)? })
     }
 
-    /// Sends a request and reads the body of its answer.
+    /// In the place of one that the server has closed.
+    pub(super) fn reopen(&mut self) -> anyhow::Result<()> {
+        self.stream = open(&self.address)?;
+        Ok(())
+    }
+
+    /// Sends a request and reads the body of its answer; once more on a connection of its own when the
+    /// server had closed this one.
     ///
     /// # Errors
     /// An answer that is no success, too, with what it says.
@@ -194,14 +230,18 @@ impl Connection {
         fields: Fields<'_>,
         body: &[u8],
     ) -> anyhow::Result<Vec<u8>> {
-        self.send(method, target, fields, body)?;
-        self.receive().with_context(|| format!("{method} {target}"))
+        let mut asked = self.send(method, target, fields, body).and_then(|()| self.receive());
+        if asked.as_ref().is_err_and(anyhow::Error::is::<Closed>) {
+            self.reopen()?;
+            asked = self.send(method, target, fields, body).and_then(|()| self.receive());
+        }
+        asked.with_context(|| format!("{method} {target}"))
     }
 
     /// Sends a request; its answer is [received](Self::receive) later.
     ///
     /// # Errors
-    /// When the server does not take it.
+    /// [`Closed`]; and when the server does not take it.
     pub(super) fn send(
         &mut self,
         method: &str,
@@ -216,15 +256,14 @@ impl Connection {
         );
         // In one piece while it is small, so that it goes in one packet.
         let (first, rest) = body.split_at(length.min(PIECE));
-        self.0.write_all(&[head.as_bytes(), first].concat())?;
-        self.0.write_all(rest)?;
-        Ok(())
+        self.stream.write_all(&[head.as_bytes(), first].concat()).map_err(closed)?;
+        self.stream.write_all(rest).map_err(closed)
     }
 
     /// Reads the body of the answer to what was sent.
     ///
     /// # Errors
-    /// An answer that is no success, too, with what it says.
+    /// [`Closed`]; an answer that is no success, too, with what it says.
     pub(super) fn receive(&mut self) -> anyhow::Result<Vec<u8>> {
         let answer = self.answer()?;
         let end = answer.windows(4).position(|end| end == b"\r\n\r\n").context("no head")? + 4;
@@ -242,7 +281,11 @@ impl Connection {
         let (mut messages, mut answer) = (Messages::new(Half::Answers), Vec::new());
         let mut piece = vec![0; 4 * PIECE];
         loop {
-            let read = self.0.read(&mut piece)?;
+            let read = match self.stream.read(&mut piece) {
+                Ok(0) if answer.is_empty() => bail!(Closed),
+                Err(error) if answer.is_empty() => return Err(closed(error)),
+                read => read?,
+            };
             ensure!(read > 0, "the server closed the connection before its answer was complete");
             let came = piece.split_at(read).0;
             answer.extend_from_slice(came);
@@ -261,6 +304,28 @@ mod tests {
     fn seen(half: Half, bytes: &[u8], piece: usize) -> Vec<Seen> {
         let mut messages = Messages::new(half);
         bytes.chunks(piece).flat_map(|piece| messages.feed(piece).unwrap()).collect()
+    }
+
+    /// A server that closes a connection after its first answer.
+    #[test]
+    fn what_was_sent_on_a_closed_connection_is_sent_again() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            for answer in ["one", "two"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = [0; 1024];
+                assert!(stream.read(&mut head).unwrap() > 0);
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{answer}");
+                stream.write_all(head.as_bytes()).unwrap();
+            }
+        });
+        let mut connection = Connection::open(&address).unwrap();
+        assert_eq!(connection.ask("GET", "/", &[], &[]).unwrap(), b"one");
+        assert_eq!(connection.ask("GET", "/", &[], &[]).unwrap(), b"two");
+        server.join().unwrap();
+        let gone = connection.ask("GET", "/", &[], &[]).unwrap_err();
+        assert!(gone.to_string().contains("no 127.0.0.1"), "{gone}");
     }
 
     #[test]
