@@ -66,7 +66,7 @@ impl LiveRound {
             // What is on its way again is compared at its end.
             return Ok(());
         }
-        match self.served.blobs().finish_body(self.id, &header).await {
+        match self.served.blobs().finish_body(self.id, &header, None).await {
             Ok(BodyCheck::Right | BodyCheck::Discarded { .. }) => {}
             // Not even readable.
             Err(_) => self.served.blobs().discard_body(self.id, site).await?,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringfence_crypto::Digest;
 use ringfence_crypto::api::ContributionProgress;
 use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::round::{AnnouncedContribution, Event, Verdict};
@@ -113,20 +114,23 @@ impl LiveContribution {
         if bytes.announced().is_some_and(|more| stored.saturating_add(more) > header.body_bytes) {
             return Err(too_long(&header));
         }
-        if stored < header.body_bytes {
-            self.append(&header, stored, bytes, &place).await?;
-        }
-        self.complete(&header, &place).await
+        let hashed = match stored < header.body_bytes {
+            true => self.append(&header, stored, bytes, &place).await?,
+            false => None,
+        };
+        self.complete(&header, &place, hashed).await
     }
 
-    /// Streams to the store. Whatever happens, what is stored is a beginning of what was sent.
+    /// Streams to the store. Whatever happens, what is stored is a beginning of what was sent. Answers
+    /// with the digest of the whole body, where it came in this one piece.
     async fn append(
         &self,
         header: &Header,
         mut stored: u64,
         bytes: &mut Incoming,
         place: &UploadPlace,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Digest>, Refusal> {
+        let mut hasher = (stored == 0).then(blake3::Hasher::new);
         let blobs = self.live.served.blobs();
         let clock = &self.live.served.shared.clock;
         place.heard(clock.moment());
@@ -145,13 +149,16 @@ impl LiveContribution {
                     return Err(too_long(header));
                 }
                 self.live.served.shared.metrics.body_came(chunk.len());
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&chunk);
+                }
                 body.write(chunk).await?;
             }
         }
         .await;
         // Also what came before an error is kept: the client goes on behind it.
         body.finish().await?;
-        outcome
+        outcome.map(|()| hasher.as_ref().map(Digest::finish))
     }
 
     /// Issues the receipt if everything is there and it is not too late.
@@ -165,16 +172,21 @@ impl LiveContribution {
         }
         // While an upload runs, it is the one to finish.
         let Some(place) = self.live.uploads.try_begin(&self.site) else { return Ok(()) };
-        self.complete(&header, &place).await
+        self.complete(&header, &place, None).await
     }
 
     /// Checks, keeps and acknowledges a body all of whose bytes are there; nothing before.
-    async fn complete(&self, header: &Header, _: &UploadPlace) -> Result<(), Refusal> {
+    async fn complete(
+        &self,
+        header: &Header,
+        _: &UploadPlace,
+        hashed: Option<Digest>,
+    ) -> Result<(), Refusal> {
         let progress = self.report().await?;
         if !is_whole(&progress, header) {
             return Ok(());
         }
-        match self.live.served.blobs().finish_body(self.live.id, header).await? {
+        match self.live.served.blobs().finish_body(self.live.id, header, hashed).await? {
             BodyCheck::Right if self.is_wanted() => self.mend().await,
             BodyCheck::Right => self.acknowledge().await,
             BodyCheck::Discarded { got } => Err(Refusal::message(format!(

@@ -89,8 +89,15 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
     fn append_body<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, Box<dyn Writer>>;
 
     /// Compares a body all of whose bytes came with the digest in its header, and makes it whole and
-    /// durable, or discards it. It may run again after a crash at any point of it.
-    fn finish_body<'a>(&'a self, round: RoundId, header: &'a Header) -> Answer<'a, BodyCheck>;
+    /// durable, or discards it. It may run again after a crash at any point of it. With `hashed`, the
+    /// digest of all that one writer was given for a body that was empty, a backend that wrote the
+    /// very same bytes need not read them again.
+    fn finish_body<'a>(
+        &'a self,
+        round: RoundId,
+        header: &'a Header,
+        hashed: Option<Digest>,
+    ) -> Answer<'a, BodyCheck>;
 
     /// Removes what is stored of a site's body, because it was found damaged; nothing is left to go
     /// on with. One that is not there is no error.

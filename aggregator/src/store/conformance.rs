@@ -264,7 +264,7 @@ pub(crate) async fn a_small_contribution_is_stored_with_its_events_or_not_at_all
     blobs.begin(round).await.unwrap();
     assert_eq!(blobs.body_bytes(round, site).await.unwrap(), length);
     assert_eq!(blobs.extent(round, &blob).await.unwrap().unwrap().bytes, length);
-    assert_eq!(blobs.finish_body(round, &header).await.unwrap(), BodyCheck::Right);
+    assert_eq!(blobs.finish_body(round, &header, None).await.unwrap(), BodyCheck::Right);
     for (from, to) in [(0, length), (0, 0), (1000, 2000), (length - 8, length), (length, length)] {
         let read = blobs.read(round, &blob, from..to).await.unwrap();
         assert_eq!(read, body[from as usize..to as usize]);
@@ -283,11 +283,11 @@ pub(crate) async fn a_small_contribution_is_stored_with_its_events_or_not_at_all
     assert!(!blobs.has_envelopes(id(&roster, 1), site).await.unwrap());
     // What the disk altered is found, and sent again the long way.
     let promised = Header { body: Digest::of(b"the right one"), ..header };
-    let check = blobs.finish_body(round, &promised).await.unwrap();
+    let check = blobs.finish_body(round, &promised, None).await.unwrap();
     assert_eq!(check, BodyCheck::Discarded { got: Digest::of(&body) });
     assert_eq!(blobs.body_bytes(round, site).await.unwrap(), 0);
     append_body(&store, round, site, b"the right one").await;
-    assert_eq!(blobs.finish_body(round, &promised).await.unwrap(), BodyCheck::Right);
+    assert_eq!(blobs.finish_body(round, &promised, None).await.unwrap(), BodyCheck::Right);
     blobs.write_envelopes(round, site, vec![b"again".to_vec()]).await.unwrap();
     let place = EnvelopePlace { index: 0, count: 1 };
     assert_eq!(blobs.envelope(round, site, place).await.unwrap().as_deref(), Some(&b"again"[..]));
@@ -414,7 +414,7 @@ pub(crate) async fn a_body_grows_and_is_compared_at_its_end(backend: &impl Backe
     assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), length);
     assert_eq!(store.blobs.extent(round, &blob).await.unwrap(), None, "not compared yet");
     for _ in 0..2 {
-        let check = store.blobs.finish_body(round, &header).await.unwrap();
+        let check = store.blobs.finish_body(round, &header, None).await.unwrap();
         assert_eq!(check, BodyCheck::Right);
     }
     let store = reopened(backend, store).await;
@@ -430,15 +430,23 @@ pub(crate) async fn a_body_grows_and_is_compared_at_its_end(backend: &impl Backe
 
 pub(crate) async fn a_wrong_body_is_discarded(backend: &impl Backend) {
     let (store, roster, manifest) = begun(backend).await;
-    let (round, site) = (id(&roster, 0), &roster.ids[0]);
-    let header = roster.contribution(&manifest, site).header.statement;
-    append_body(&store, round, site, b"something else").await;
-    let check = store.blobs.finish_body(round, &header).await.unwrap();
-    assert_eq!(check, BodyCheck::Discarded { got: Digest::of(b"something else") });
-    assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 0);
-    let right = Header { body: Digest::of(b"the right one"), ..header };
-    append_body(&store, round, site, b"the right one").await;
-    assert_eq!(store.blobs.finish_body(round, &right).await.unwrap(), BodyCheck::Right);
+    let (round, blobs) = (id(&roster, 0), &store.blobs);
+    let (wrong, right) = (b"something else", b"the right one");
+    // Hashed on the way, or not.
+    for (site, on_the_way) in roster.ids.iter().zip([false, true]) {
+        let hashed = |bytes: &[u8]| on_the_way.then(|| Digest::of(bytes));
+        let header = roster.contribution(&manifest, site).header.statement;
+        let header = Header { body: Digest::of(right), ..header };
+        append_body(&store, round, site, wrong).await;
+        let check = blobs.finish_body(round, &header, hashed(wrong)).await.unwrap();
+        assert_eq!(check, BodyCheck::Discarded { got: Digest::of(wrong) });
+        assert_eq!(blobs.body_bytes(round, site).await.unwrap(), 0);
+        append_body(&store, round, site, right).await;
+        let check = blobs.finish_body(round, &header, hashed(right)).await.unwrap();
+        assert_eq!(check, BodyCheck::Right);
+        let blob = Blob::Body(site.clone());
+        assert_eq!(blobs.read(round, &blob, 0..13).await.unwrap(), &right[..]);
+    }
 }
 
 pub(crate) async fn what_is_damaged_is_discarded_and_written_anew(backend: &impl Backend) {
@@ -454,14 +462,14 @@ pub(crate) async fn what_is_damaged_is_discarded_and_written_anew(backend: &impl
     for whole in [true, false] {
         append_body(&store, round, site, &body).await;
         if whole {
-            store.blobs.finish_body(round, &header).await.unwrap();
+            store.blobs.finish_body(round, &header, None).await.unwrap();
         }
         store.blobs.discard_body(round, site).await.unwrap();
         assert_eq!(store.blobs.body_bytes(round, site).await.unwrap(), 0);
         assert_eq!(store.blobs.extent(round, &blob).await.unwrap(), None);
     }
     append_body(&store, round, site, &body).await;
-    assert_eq!(store.blobs.finish_body(round, &header).await.unwrap(), BodyCheck::Right);
+    assert_eq!(store.blobs.finish_body(round, &header, None).await.unwrap(), BodyCheck::Right);
     for envelope in [b"first", b"again"] {
         store.blobs.write_envelopes(round, site, vec![envelope.to_vec()]).await.unwrap();
         let place = EnvelopePlace { index: 0, count: 1 };
@@ -482,7 +490,7 @@ pub(crate) async fn an_unfinished_writer_leaves_a_beginning(backend: &impl Backe
     let kept = store.blobs.body_bytes(round, site).await.unwrap() as usize;
     assert!(kept <= 5000, "{kept}");
     append_body(&store, round, site, &contribution.body[kept..]).await;
-    let check = store.blobs.finish_body(round, &contribution.header.statement).await.unwrap();
+    let check = store.blobs.finish_body(round, &contribution.header.statement, None).await.unwrap();
     assert_eq!(check, BodyCheck::Right, "after {kept} bytes");
 }
 

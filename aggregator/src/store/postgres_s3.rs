@@ -147,9 +147,9 @@ pub(crate) mod tests {
             writer.finish().await.unwrap();
             let later = async {
                 tokio::time::sleep(Duration::from_millis(3 * u64::from(round))).await;
-                two.finish_body(id, &header).await
+                two.finish_body(id, &header, None).await
             };
-            let (first, second) = tokio::join!(one.finish_body(id, &header), later);
+            let (first, second) = tokio::join!(one.finish_body(id, &header, None), later);
             assert_eq!(first.unwrap(), BodyCheck::Right, "round {round}");
             assert_eq!(second.unwrap(), BodyCheck::Right, "round {round}");
         }

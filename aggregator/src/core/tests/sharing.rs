@@ -43,7 +43,7 @@ async fn spoil(play: &Play, site: &SiteId, bytes: Vec<u8>) {
     let mut writer = blobs.append_body(round, site).await.unwrap();
     writer.write(Bytes::from(bytes)).await.unwrap();
     writer.finish().await.unwrap();
-    assert_eq!(blobs.finish_body(round, &header).await.unwrap(), BodyCheck::Right);
+    assert_eq!(blobs.finish_body(round, &header, None).await.unwrap(), BodyCheck::Right);
 }
 
 /// What was added of damaged bodies counts for nothing, also once they are sent again.

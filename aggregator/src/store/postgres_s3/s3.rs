@@ -318,7 +318,13 @@ impl Blobs for S3Blobs {
         .boxed()
     }
 
-    fn finish_body<'a>(&'a self, round: RoundId, header: &'a Header) -> Answer<'a, BodyCheck> {
+    // What another server stores is compared as it comes back.
+    fn finish_body<'a>(
+        &'a self,
+        round: RoundId,
+        header: &'a Header,
+        _: Option<Digest>,
+    ) -> Answer<'a, BodyCheck> {
         async move { self.check_body(&RoundPaths::of(round), header).await }.boxed()
     }
 

@@ -110,14 +110,19 @@ impl RoundFiles {
         }
     }
 
-    fn finish_body(&self, header: &Header) -> io::Result<BodyCheck> {
+    /// With `hashed`, the digest of what was written under the partial name, that is not read again.
+    fn finish_body(&self, header: &Header, hashed: Option<Digest>) -> io::Result<BodyCheck> {
         let (partial, body) = (self.partial_body(&header.site), self.body(&header.site));
         let renamed = size(&body)?.is_some();
         let found = if renamed { &body } else { &partial };
-        let mut file = File::open(found)?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(&mut file)?;
-        let got = Digest::finish(&hasher);
+        let got = match hashed.filter(|_| !renamed) {
+            Some(hashed) => hashed,
+            None => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update_reader(&mut File::open(found)?)?;
+                Digest::finish(&hasher)
+            }
+        };
         if got != header.body {
             fs::remove_file(found)?;
             return Ok(BodyCheck::Discarded { got });
@@ -237,18 +242,25 @@ impl Blobs for FileBlobs {
         .boxed()
     }
 
-    fn finish_body<'a>(&'a self, round: RoundId, header: &'a Header) -> Answer<'a, BodyCheck> {
+    fn finish_body<'a>(
+        &'a self,
+        round: RoundId,
+        header: &'a Header,
+        hashed: Option<Digest>,
+    ) -> Answer<'a, BodyCheck> {
         async move {
             let (files, of) = (self.round(round), header.clone());
-            let (_, is_file) = blocking({
-                let (files, site) = (files.clone(), of.site.clone());
-                move || Ok(files.body_bytes(&site)?)
-            })
-            .await?;
-            if !is_file && let Some(check) = self.small.check(round, header).await? {
-                return Ok(check);
+            if hashed.is_none() {
+                let (_, is_file) = blocking({
+                    let (files, site) = (files.clone(), of.site.clone());
+                    move || Ok(files.body_bytes(&site)?)
+                })
+                .await?;
+                if !is_file && let Some(check) = self.small.check(round, header).await? {
+                    return Ok(check);
+                }
             }
-            blocking(move || Ok(files.finish_body(&of)?)).await
+            blocking(move || Ok(files.finish_body(&of, hashed)?)).await
         }
         .boxed()
     }
