@@ -132,6 +132,7 @@ impl<P: Part> fmt::Display for With<P> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusFrame {
     /// JSON of the status.
+    #[serde(with = "crate::wire::byte_string")]
     pub status: Vec<u8>,
     /// What came with it, as far as it was there.
     pub parts: Vec<StatusPart>,
@@ -143,6 +144,7 @@ pub struct StatusPart {
     /// What it answers: a GET of this path below the study's, with its query.
     pub path: String,
     /// The answer to that.
+    #[serde(with = "crate::wire::byte_string")]
     pub bytes: Vec<u8>,
 }
 
