@@ -19,6 +19,7 @@ pub(crate) mod draft_roster;
 pub(crate) mod drafts;
 pub(crate) mod epochs;
 pub(crate) mod incoming;
+mod kept_keys;
 mod lease;
 pub(crate) mod log;
 mod news;
