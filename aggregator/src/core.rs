@@ -43,6 +43,7 @@ pub(crate) mod study;
 pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
+pub(crate) mod texts;
 pub(crate) mod together;
 pub(crate) mod upload;
 pub(crate) mod uploading;

@@ -134,7 +134,7 @@ pub(crate) async fn status(
         None => Ok(answer(&status)),
         Some(with) => {
             let parts = with::of_study(&study, &asker, (&with, &leaves)).await;
-            with::accompanied(json::compact(&status).into(), parts)
+            Ok(with::accompanied(json::compact(&status).into(), parts))
         }
     }
 }
