@@ -204,6 +204,18 @@ impl LiveStudy {
         self.kept_keys.keep(&checked, &wanted);
         Ok(checked)
     }
+
+    /// The statements of the key holders of a round, as far as there are any, as they are sent.
+    pub(crate) async fn holder_keys(&self, round: RoundNumber) -> Vec<(SiteId, Bytes)> {
+        let served = self.in_force(round);
+        let mut statements = Vec::new();
+        for RosterEntry { id: holder, .. } in served.study.holders(round) {
+            if let Ok(keys) = self.round_keys(holder, round).await {
+                statements.push((holder.clone(), keys));
+            }
+        }
+        statements
+    }
 }
 
 /// The round after the last one that has a key in a statement.

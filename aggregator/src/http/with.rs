@@ -186,6 +186,14 @@ impl AllComing {
                     _ => self.take(path("agreed"), agreed(&round)),
                 }
             }
+            StudyPart::HolderKeys => {
+                let Some(round) = latest.map(|round| round.id.round) else { return };
+                if asker.may_read(study, None) {
+                    for (holder, keys) in study.holder_keys(round).await {
+                        self.take(format!("round-keys/{holder}?round={round}"), Ok(keys));
+                    }
+                }
+            }
             StudyPart::RoundKeys if asker.may_read(study, None) => {
                 let next = RoundNumber(u32::try_from(opened).unwrap_or(u32::MAX));
                 let logged = study.logged_keys(next).await;

@@ -71,6 +71,8 @@ pub enum StudyPart {
     Checkpoint,
     /// The requests of sites that were restored.
     Restored,
+    /// The statements of round keys of the key holders of the last round.
+    HolderKeys,
 }
 
 impl Part for StudyPart {
@@ -80,6 +82,8 @@ impl Part for StudyPart {
         (Self::RoundKeys, "round-keys"),
         (Self::Checkpoint, "checkpoint"),
         (Self::Restored, "restored"),
+        // Last, for they are long.
+        (Self::HolderKeys, "holder-keys"),
     ];
 }
 
