@@ -19,6 +19,7 @@ pub(crate) mod draft_roster;
 pub(crate) mod drafts;
 pub(crate) mod epochs;
 pub(crate) mod incoming;
+mod kept_keys;
 mod lease;
 pub(crate) mod log;
 mod news;
@@ -42,6 +43,7 @@ pub(crate) mod study;
 pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
+pub(crate) mod texts;
 pub(crate) mod together;
 pub(crate) mod upload;
 pub(crate) mod uploading;

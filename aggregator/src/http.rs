@@ -6,6 +6,7 @@
 mod access;
 mod answer;
 mod blob;
+mod chunks;
 mod doors;
 mod extract;
 mod front;

@@ -214,5 +214,6 @@ pub struct OpenedFrame {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvelopeFrame {
     /// Sealed bytes, one entry for each key holder.
+    #[serde(with = "crate::wire::byte_string::list")]
     pub envelopes: Vec<Vec<u8>>,
 }

@@ -4,6 +4,7 @@
 //! this module names serde_json or bincode.
 #![warn(clippy::indexing_slicing, reason = "bytes come from strangers")]
 
+pub(crate) mod byte_string;
 pub mod canonical;
 pub mod frame;
 pub mod json;

@@ -123,7 +123,7 @@ impl LiveRound {
             let due = round.freeze_due_without(&absent, since, now);
             Ok(due.map_or(Verdict::Repeat, |due| Verdict::Fresh(sign(due))))
         });
-        freeze.await.map(drop)
+        freeze.await
     }
 
     /// Adds up a set outside the lock, and closes the round if it is still the set to close with.
@@ -152,7 +152,7 @@ impl LiveRound {
             let closing = round.closing_of(set.clone(), sum, checkpoint, now);
             Ok(Verdict::Fresh(Event::Closed(signer.shared.identity.sign(closing))))
         });
-        Ok(close.await.map(drop)?)
+        Ok(close.await?)
     }
 
     /// What the headers of these contributions say of their bodies.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::log::LogEntry;
-use ringfence_crypto::round::{Event, Round, RoundError, RoundStatus, Verdict};
+use ringfence_crypto::round::{Event, Round, RoundError, Verdict};
 use tokio::sync::oneshot;
 
 use crate::core::log::LogWriter;
@@ -109,25 +109,23 @@ struct Decided {
 
 impl LiveRound {
     /// Decides, persists and applies, in that order and under the locks of the round and of the
-    /// study's log; answers with the status then. `decide` runs under the locks too, so that the
+    /// study's log. `decide` runs under the locks too, so that the
     /// time that it is given is the one of the decision, and a checkpoint that it reads the one that
     /// the event follows: nothing else is decided in the same go.
-    pub(crate) async fn commit<F>(self: &Arc<Self>, decide: F) -> Result<RoundStatus, Refusal>
+    pub(crate) async fn commit<F>(self: &Arc<Self>, decide: F) -> Result<(), Refusal>
     where
         F: Fn(&Round, UnixSeconds) -> Result<Verdict, RoundError> + Send + Sync + 'static,
     {
-        self.grant(Wish { alone: true, ..Wish::of_verdict(decide) }).await?;
-        Ok(self.status())
+        self.grant(Wish { alone: true, ..Wish::of_verdict(decide) }).await
     }
 
     /// The same in one go with others that wait: `decide` is shown the round with what they change,
     /// and must not look at the log, which does not have that yet.
-    pub(crate) async fn commit_among<F>(self: &Arc<Self>, decide: F) -> Result<RoundStatus, Refusal>
+    pub(crate) async fn commit_among<F>(self: &Arc<Self>, decide: F) -> Result<(), Refusal>
     where
         F: Fn(&Round, UnixSeconds) -> Result<Verdict, RoundError> + Send + Sync + 'static,
     {
-        self.grant(Wish::of_verdict(decide)).await?;
-        Ok(self.status())
+        self.grant(Wish::of_verdict(decide)).await
     }
 
     /// Does what a message wishes, in one go with others that wait. When it returns, that is durable

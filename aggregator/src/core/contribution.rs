@@ -1,5 +1,6 @@
 //! Contributions, but for the body: the header that promises one, and its envelopes.
 
+use bytes::Bytes;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::ContributionProgress;
 use ringfence_crypto::id::SiteId;
@@ -13,38 +14,31 @@ use crate::core::round::LiveRound;
 use crate::core::upload::LiveContribution;
 use crate::store::blobs::Blob;
 
+/// Contributions whose envelopes are read in one go: with those that are small, and so lie in the
+/// database, some megabytes.
+const DEALT_AT_ONCE: usize = 16;
+
 impl LiveRound {
-    /// JSON of each header of the freeze's contributions, in its order. Made once: every site asks for
+    /// JSON of the headers of the freeze's contributions, in its order. Made once: every site asks for
     /// all of them, and they stay as they are.
-    fn header_texts(&self) -> Result<&[Vec<u8>], Refusal> {
+    fn header_texts(&self) -> Result<&HeaderList, Refusal> {
         if let Some(texts) = self.header_texts.get() {
             return Ok(texts);
         }
         let freeze = self.freeze_statement()?.statement;
         let round = self.read();
-        let text = |entry: &Included| Ok(json::compact(&round.contribution(&entry.site)?.header));
-        let texts: Vec<_> =
-            freeze.contributions.iter().map(text).collect::<Result<_, Refusal>>()?;
-        Ok(self.header_texts.get_or_init(|| texts))
+        let header = |entry: &Included| Ok(&round.contribution(&entry.site)?.header);
+        let headers = freeze.contributions.iter().map(header);
+        let headers: Vec<_> = headers.collect::<Result<_, Refusal>>()?;
+        Ok(self.header_texts.get_or_init(|| HeaderList::of(&headers)))
     }
 
     /// JSON of the list of the freeze's headers in its order, without the first `from`, as many as have
     /// room in `most` bytes, and one at least where there are any left.
-    pub(crate) fn frozen_headers(&self, from: usize, most: usize) -> Result<Vec<u8>, Refusal> {
-        let mut page = b"[".to_vec();
-        for text in self.header_texts()?.iter().skip(from) {
-            let is_first = page.len() == 1;
-            // With the comma and the bracket at the end.
-            if !is_first && page.len() + text.len() + 2 > most {
-                break;
-            }
-            if !is_first {
-                page.push(b',');
-            }
-            page.extend_from_slice(text);
-        }
-        page.push(b']');
-        Ok(page)
+    /// In pieces, one after the other: the list is in memory once.
+    pub(crate) fn frozen_headers(&self, from: usize, most: usize) -> Result<Vec<Bytes>, Refusal> {
+        let page = self.header_texts()?.page(from, most);
+        Ok(vec![Bytes::from_static(b"["), page, Bytes::from_static(b"]")])
     }
 
     /// What the freeze's contributions seal to one holder, in the freeze's order, without the first
@@ -63,16 +57,58 @@ impl LiveRound {
         })?;
         let freeze = self.freeze_statement()?.statement;
         let (mut envelopes, mut bytes) = (Vec::new(), 0);
-        for entry in freeze.contributions.iter().skip(from) {
-            let header = self.read().contribution(&entry.site)?.header.statement.clone();
-            let envelope = self.checked_envelope(&header, index).await?.unwrap_or_default();
-            bytes += envelope.len();
-            if bytes > most && !envelopes.is_empty() {
-                break;
+        let rest = freeze.contributions.get(from..).unwrap_or_default();
+        for entries in rest.chunks(DEALT_AT_ONCE) {
+            let headers: Vec<Header> = {
+                let round = self.read();
+                let known = entries.iter().map(|entry| round.contribution(&entry.site));
+                let headers = known.map(|known| Ok(known?.header.statement.clone()));
+                headers.collect::<Result<_, Refusal>>()?
+            };
+            for envelope in self.checked_envelopes(&headers, index).await? {
+                let envelope = envelope.unwrap_or_default();
+                bytes += envelope.len();
+                if bytes > most && !envelopes.is_empty() {
+                    return Ok(envelopes);
+                }
+                envelopes.push(envelope);
             }
-            envelopes.push(envelope);
         }
         Ok(envelopes)
+    }
+}
+
+/// JSON of a round's headers with commas between.
+#[derive(Debug)]
+pub(crate) struct HeaderList {
+    text: Bytes,
+    /// Where each ends in it.
+    ends: Vec<usize>,
+}
+
+impl HeaderList {
+    fn of(headers: &[&Signed<Header>]) -> Self {
+        let (mut text, mut ends) = (Vec::new(), Vec::with_capacity(headers.len()));
+        for header in headers {
+            if !text.is_empty() {
+                text.push(b',');
+            }
+            text.extend_from_slice(&json::compact(header));
+            ends.push(text.len());
+        }
+        Self { text: text.into(), ends }
+    }
+
+    /// Those without the first `from` that have room in `most` bytes with a bracket on each side, and one
+    /// at least where there are any left.
+    fn page(&self, from: usize, most: usize) -> Bytes {
+        // Behind the comma.
+        let before = from.checked_sub(1).map(|last| self.ends.get(last).map(|end| end + 1));
+        let start = before.unwrap_or(Some(0));
+        let left = self.ends.get(from..).unwrap_or_default();
+        let (Some(start), Some(first)) = (start, left.first()) else { return Bytes::new() };
+        let room = left.iter().take_while(|end| **end - start + 2 <= most);
+        self.text.slice(start..*room.last().unwrap_or(first))
     }
 }
 

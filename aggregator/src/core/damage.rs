@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::{RoundError, Wanted};
-use ringfence_crypto::statement::{Closing, Header};
+use ringfence_crypto::statement::Header;
 
 use crate::core::closing::Unadded;
 use crate::core::refusal::Refusal;
@@ -117,11 +117,7 @@ impl LiveRound {
     }
 
     /// Makes sure that the stored sum is the one that the closing names.
-    pub(crate) async fn checked_sum(
-        self: &Arc<Self>,
-        closing: &Closing,
-        expected: Digest,
-    ) -> Result<(), Refusal> {
+    pub(crate) async fn checked_sum(self: &Arc<Self>, expected: Digest) -> Result<(), Refusal> {
         if self.is_intact(&Blob::Sum, expected).await? {
             return Ok(());
         }
@@ -130,11 +126,12 @@ impl LiveRound {
             return Ok(());
         }
         tracing::error!(study = %self.id.study, round = %self.id.round, "the sum is missing or altered: it is made again");
-        let what = format!("the sum of round {}", closing.round);
+        let what = format!("the sum of round {}", self.id.round);
         if self.read().wanted().next().is_some() {
             return Err(self.refuse_wanted(&what));
         }
-        let made = self.add_up(self.promised(&closing.included)?, Some(expected)).await;
+        let included = self.closing()?.statement.included;
+        let made = self.add_up(self.promised(&included)?, Some(expected)).await;
         match made {
             Ok(_) => Ok(()),
             Err(Unadded::Damaged(sites)) => {
@@ -145,20 +142,31 @@ impl LiveRound {
         }
     }
 
+    /// One envelope of each of several contributions, by these headers, each if it is stored and the one
+    /// that its header promises.
+    pub(crate) async fn checked_envelopes(
+        &self,
+        headers: &[Header],
+        index: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, Refusal> {
+        let count = headers.first().map_or(0, |header| header.envelopes.len());
+        let sites = headers.iter().map(|header| header.site.clone()).collect();
+        let place = EnvelopePlace { index, count };
+        let found = self.served.blobs().envelopes(self.id, sites, place).await?;
+        let checked = |(header, found): (&Header, Option<Vec<u8>>)| {
+            found.filter(|found| header.envelopes.get(index) == Some(&Digest::of(found)))
+        };
+        Ok(headers.iter().zip(found).map(checked).collect())
+    }
+
     /// One envelope of a contribution, if it is stored and the one that the header promises.
     pub(crate) async fn checked_envelope(
         &self,
         header: &Header,
         index: usize,
     ) -> Result<Option<Vec<u8>>, Refusal> {
-        let place = EnvelopePlace { index, count: header.envelopes.len() };
-        match self.served.blobs().envelope(self.id, &header.site, place).await {
-            Ok(Some(found)) if header.envelopes.get(index) == Some(&Digest::of(&found)) => {
-                Ok(Some(found))
-            }
-            Ok(_) | Err(StoreError::Lost(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let found = self.checked_envelopes(std::slice::from_ref(header), index).await?;
+        Ok(found.into_iter().next().flatten())
     }
 
     /// Whether all envelopes of a contribution are stored and the ones that its header promises.

@@ -3,21 +3,22 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::{
     CheckedOpening, MAX_SNAPSHOT, OpeningFrame, OpeningPart, opening_part_bytes,
 };
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::log::LogHash;
-use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Certificate, Closing, Freeze, Subject};
+use ringfence_crypto::statement::{Certificate, Closing, Freeze, Opening, Review, Subject};
 use ringfence_crypto::wire::frame::{self, FrameError};
 use serde::{Deserialize, Serialize};
 
 use crate::core::dispute::named;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round::LiveRound;
+use crate::core::texts::Text;
 use crate::store::blobs::Blob;
 use crate::store::terms::StoreError;
 
@@ -83,10 +84,7 @@ impl LiveRound {
     }
 
     /// Takes a holder's opening: the statement, the content, and its key sealed to every site.
-    pub(crate) async fn take_opening(
-        self: &Arc<Self>,
-        frame: OpeningFrame,
-    ) -> Result<RoundStatus, Refusal> {
+    pub(crate) async fn take_opening(self: &Arc<Self>, frame: OpeningFrame) -> Result<(), Refusal> {
         // Nothing is hashed or written for a message that is refused. One that came before is written
         // again: that mends what the disk has lost.
         self.read().take_opening(&frame.statement)?;
@@ -115,21 +113,36 @@ impl LiveRound {
             Refusal::missing(format!("site {holder} has not opened {what} in this round"))
         };
         let statement = found.ok_or_else(missing)?;
-        let study = &self.served.study;
-        let position = study.position(recipient).ok_or_else(|| {
-            Refusal::missing(format!(
-                "site {recipient} is not on the study's roster: no opening is sealed to it"
-            ))
-        })?;
-        let damaged = |cause: &dyn Display| damaged(holder, cause);
+        let position = self.position(recipient)?;
         let pieces = [CONTENT, 1 + position];
         let read = self.served.blobs().opening(self.id, statement.id(), pieces).await;
+        self.checked_part(statement, recipient, read)
+    }
+
+    /// What is stored of an opening for one site, if it is what its holder has signed.
+    fn checked_part(
+        &self,
+        statement: Signed<Opening>,
+        recipient: &SiteId,
+        read: Result<[Vec<u8>; 2], StoreError>,
+    ) -> Result<OpeningPart, Refusal> {
+        let holder = statement.statement.holder.clone();
+        let damaged = |cause: &dyn Display| damaged(&holder, cause);
         let [content, key] = read.map_err(|error| damaged(&error))?;
         let StoredKey { key, path } =
             frame::decode(&key, "a stored content key").map_err(|error| damaged(&error))?;
         let part = OpeningPart { statement, key, path, content };
-        part.check_bytes(study, recipient).map_err(|error| damaged(&error))?;
+        part.check_bytes(&self.served.study, recipient).map_err(|error| damaged(&error))?;
         Ok(part)
+    }
+
+    /// The place of a recipient on the roster.
+    fn position(&self, recipient: &SiteId) -> Result<usize, Refusal> {
+        self.served.study.position(recipient).ok_or_else(|| {
+            Refusal::missing(format!(
+                "site {recipient} is not on the study's roster: no opening is sealed to it"
+            ))
+        })
     }
 
     /// A site's parts of the openings of the sum, in the order of their list, without the first
@@ -141,15 +154,20 @@ impl LiveRound {
         from: usize,
         room: usize,
     ) -> Result<Vec<Option<OpeningPart>>, Refusal> {
-        let openings = self.read().openings(Subject::Sum).skip(from).cloned().collect::<Vec<_>>();
         let most = opening_part_bytes(
             self.read().opening_words(Subject::Sum).unwrap_or_default(),
             self.served.study.roster.len(),
         );
+        let position = self.position(recipient)?;
+        let openings = self.read().openings(Subject::Sum).skip(from).cloned().collect::<Vec<_>>();
+        let openings: Vec<_> = openings.into_iter().take((room / most).max(1)).collect();
+        let digests = openings.iter().map(Signed::id).collect();
+        // All at once: each site asks for all of them.
+        let pieces = [CONTENT, 1 + position];
+        let read = self.served.blobs().openings(self.id, digests, pieces).await;
         let mut parts = Vec::new();
-        for opening in openings.into_iter().take((room / most).max(1)) {
-            let part = self.opening_part(Subject::Sum, &opening.statement.holder, recipient).await;
-            match part {
+        for (opening, read) in openings.into_iter().zip(read) {
+            match self.checked_part(opening, recipient, read) {
                 Ok(part) => parts.push(Some(part)),
                 Err(refusal) if refusal.kind() == Kind::Wanted => parts.push(None),
                 Err(refusal) => return Err(refusal),
@@ -172,6 +190,29 @@ impl LiveRound {
         })
     }
 
+    /// The freeze as it is sent.
+    pub(crate) fn freeze_text(&self) -> Result<Bytes, Refusal> {
+        self.texts.of(Text::Freeze, 1, || self.freeze_statement())
+    }
+
+    /// The reviews as they are sent: those that were judged, and those that came later.
+    pub(crate) fn reviews_text(&self) -> Result<Bytes, Refusal> {
+        let reviews: Vec<Signed<Review>> = self.read().reviews().cloned().collect();
+        self.texts.of(Text::Reviews, reviews.len(), || Ok(reviews))
+    }
+
+    /// The closing as it is sent.
+    pub(crate) fn closing_text(&self) -> Result<Bytes, Refusal> {
+        self.texts.of(Text::Closing, 1, || self.closing())
+    }
+
+    /// The certificate as it is sent.
+    pub(crate) fn certificate_text(&self) -> Result<Bytes, Refusal> {
+        // More holders may have endorsed when it is made; then it is made again for the next one.
+        let endorsed = self.read().endorsed();
+        self.texts.of(Text::Certificate, endorsed, || self.certificate())
+    }
+
     /// The closing, once the round is closed.
     pub(crate) fn closing(&self) -> Result<Signed<Closing>, Refusal> {
         let closing = self.read().closing().cloned();
@@ -180,7 +221,9 @@ impl LiveRound {
 
     /// The certificate, once there are enough endorsements.
     pub(crate) fn certificate(&self) -> Result<Certificate, Refusal> {
-        self.closing()?;
+        if self.read().closing().is_none() {
+            return Err(self.not_closed());
+        }
         let certificate = self.read().certificate();
         certificate.ok_or_else(|| {
             let status = self.status();
@@ -196,15 +239,17 @@ impl LiveRound {
     /// The sum, once there is one, with the digest that the closing names. One that is missing or
     /// altered is made again from the bodies; if those are damaged, their sites are asked for them.
     pub(crate) async fn sum(self: &Arc<Self>) -> Result<Blob, Refusal> {
-        let closing = self.closing()?.statement;
-        match closing.sum {
-            Some(expected) => {
-                self.checked_sum(&closing, expected).await?;
+        // Not the closing itself, which is as long as the round has sites: each of them asks.
+        let sum = self.read().closing().map(|closing| closing.statement.sum);
+        match sum {
+            None => Err(self.not_closed()),
+            Some(Some(expected)) => {
+                self.checked_sum(expected).await?;
                 Ok(Blob::Sum)
             }
-            None => Err(Refusal::missing(format!(
+            Some(None) => Err(Refusal::missing(format!(
                 "round {} was aborted: there are too few contributions, and no sum",
-                closing.round
+                self.id.round
             ))),
         }
     }

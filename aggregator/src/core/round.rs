@@ -19,11 +19,13 @@ use ringfence_crypto::wire::json;
 use tokio::sync::watch;
 
 use crate::core::commit::Wishes;
+use crate::core::contribution::HeaderList;
 use crate::core::news::News;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round_time::RoundTime;
 use crate::core::shared::Shared;
 use crate::core::study::ServedStudy;
+use crate::core::texts::Texts;
 use crate::core::uploading::Uploads;
 use crate::store::blobs::Extent;
 use crate::store::statements::NextEvent;
@@ -55,6 +57,8 @@ pub(crate) struct LiveRound {
     pub(super) news: News,
     /// The status as it is sent, and the version that it is of.
     sent: Mutex<Option<(u64, Bytes)>>,
+    /// What else is sent to each site.
+    pub(crate) texts: Texts,
     /// The uploads that run.
     pub(crate) uploads: Uploads,
     /// Sites that contributed to neither of the two rounds before, once that is known.
@@ -66,7 +70,7 @@ pub(crate) struct LiveRound {
     /// Why the round is not closed any more by itself.
     halted: Mutex<Option<String>>,
     /// JSON of the frozen headers, once somebody has asked for them.
-    pub(crate) header_texts: OnceLock<Vec<Vec<u8>>>,
+    pub(crate) header_texts: OnceLock<HeaderList>,
     /// The bodies that were found intact, each as it was stored then: one entry a site at most.
     pub(crate) intact: Mutex<BTreeMap<SiteId, Extent>>,
 }
@@ -109,6 +113,7 @@ impl LiveRound {
             wishes: Wishes::default(),
             news: News::new(served.study.roster.len(), sequence),
             sent: Mutex::default(),
+            texts: Texts::default(),
             uploads: Uploads::default(),
             missed: OnceLock::new(),
             elsewhere: Mutex::default(),
@@ -225,10 +230,7 @@ impl LiveRound {
     }
 
     /// Takes a holder's review of the shares that were dealt to it, before the closing or after it.
-    pub(crate) async fn review(
-        self: &Arc<Self>,
-        review: Signed<Review>,
-    ) -> Result<RoundStatus, Refusal> {
+    pub(crate) async fn review(self: &Arc<Self>, review: Signed<Review>) -> Result<(), Refusal> {
         self.commit_among(move |round, _| round.review(&review)).await
     }
 
@@ -236,7 +238,7 @@ impl LiveRound {
     pub(crate) async fn endorse(
         self: &Arc<Self>,
         endorsement: Signed<Endorsement>,
-    ) -> Result<RoundStatus, Refusal> {
+    ) -> Result<(), Refusal> {
         self.commit_among(move |round, _| round.endorse(&endorsement)).await
     }
 
@@ -244,7 +246,7 @@ impl LiveRound {
     pub(crate) async fn dispute(
         self: &Arc<Self>,
         endorsement: Signed<DisputeEndorsement>,
-    ) -> Result<RoundStatus, Refusal> {
+    ) -> Result<(), Refusal> {
         self.commit_among(move |round, _| round.dispute(&endorsement)).await
     }
 
@@ -252,7 +254,7 @@ impl LiveRound {
     pub(crate) async fn judge(
         self: &Arc<Self>,
         endorsement: Signed<VerdictEndorsement>,
-    ) -> Result<RoundStatus, Refusal> {
+    ) -> Result<(), Refusal> {
         self.commit_among(move |round, _| round.judge(&endorsement)).await
     }
 
@@ -260,7 +262,7 @@ impl LiveRound {
     pub(crate) async fn acknowledge(
         self: &Arc<Self>,
         acknowledgement: Signed<Acknowledgement>,
-    ) -> Result<RoundStatus, Refusal> {
+    ) -> Result<(), Refusal> {
         self.commit_among(move |round, _| round.acknowledge(&acknowledgement)).await
     }
 
@@ -333,6 +335,7 @@ impl LiveRound {
         *self.write() = round;
         *writer = Writer { sequence, stale: false };
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.texts.forget();
         self.news.tell(sequence, true);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ringfence_clock::{Clock, Moment};
 use ringfence_crypto::Digest;
 use ringfence_crypto::api::LoggedKeys;
@@ -11,6 +12,7 @@ use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, RosterEntry, RoundKeys, UNSEEN_SECONDS};
 
+use crate::core::kept_keys::Kept;
 use crate::core::log::LogWriter;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::rounds::{LiveStudy, Made};
@@ -140,35 +142,79 @@ impl LiveStudy {
         let served = self.in_force(round);
         let mut logged = Vec::new();
         for RosterEntry { id: holder, .. } in served.study.holders(round) {
-            let stored = served.statements().round_keys(served.first, served.id, holder, round);
-            let keys = stored.await?.map(|stored| stored.keys.id());
+            let keys = match self.kept_keys.find(served.id, holder, round) {
+                Some(kept) => Some(kept.id),
+                None => {
+                    let of = served.statements();
+                    let stored = of.round_keys(served.first, served.id, holder, round).await?;
+                    stored.map(|stored| match self.checked_keys(&stored.keys, round) {
+                        Ok(kept) => kept.id,
+                        // Whoever asks for the statement itself is told.
+                        Err(_) => stored.keys.id(),
+                    })
+                }
+            };
             logged.push(LoggedKeys { holder: holder.clone(), keys });
         }
         Ok(logged)
     }
 
-    /// The statement of a site that covers a round.
+    /// The statement of a site that covers a round, as it is sent.
     pub(crate) async fn round_keys(
         &self,
         site: &SiteId,
         round: RoundNumber,
-    ) -> Result<Signed<RoundKeys>, Refusal> {
+    ) -> Result<Bytes, Refusal> {
         let served = self.in_force(round);
+        if let Some(kept) = self.kept_keys.find(served.id, site, round) {
+            return Ok(kept.json.clone());
+        }
         let stored = served.statements().round_keys(served.first, served.id, site, round).await?;
         let stored = stored.ok_or_else(|| {
             Refusal::missing(format!(
                 "{site} has published no key for round {round}; its long-term key counts then"
             ))
         })?;
-        match RoundKeys::check(&stored.keys, &served.study, served.id) {
-            Ok(()) => Ok(stored.keys),
-            Err(error) => Err(Refusal::new(
-                Kind::Altered,
-                format!(
-                    "the stored round keys of {site} for round {round} are not what it published: {error}; the database was altered, bring it back from a backup"
-                ),
-            )),
+        Ok(self.checked_keys(&stored.keys, round)?.json.clone())
+    }
+
+    /// Checks stored round keys that cover a round, and keeps them where every site asks for them: those
+    /// of the key holders of the last round and of the next one.
+    fn checked_keys(
+        &self,
+        stored: &Signed<RoundKeys>,
+        round: RoundNumber,
+    ) -> Result<Arc<Kept>, Refusal> {
+        let served = self.in_force(round);
+        RoundKeys::check(stored, &served.study, served.id).map_err(|error| {
+            let site = &stored.statement.site;
+            let detail = format!(
+                "the stored round keys of {site} for round {round} are not what it published: {error}; the database was altered, bring it back from a backup"
+            );
+            Refusal::new(Kind::Altered, detail)
+        })?;
+        let checked = Arc::new(Kept::of(stored));
+        let next = RoundNumber(u32::try_from(self.latest().0).unwrap_or(u32::MAX));
+        let mut wanted = Vec::new();
+        for round in next.before().into_iter().chain([next]) {
+            let served = self.in_force(round);
+            let holders = served.study.holders(round);
+            wanted.extend(holders.map(|holder| (served.id, holder.id.clone(), round)));
         }
+        self.kept_keys.keep(&checked, &wanted);
+        Ok(checked)
+    }
+
+    /// The statements of the key holders of a round, as far as there are any, as they are sent.
+    pub(crate) async fn holder_keys(&self, round: RoundNumber) -> Vec<(SiteId, Bytes)> {
+        let served = self.in_force(round);
+        let mut statements = Vec::new();
+        for RosterEntry { id: holder, .. } in served.study.holders(round) {
+            if let Ok(keys) = self.round_keys(holder, round).await {
+                statements.push((holder.clone(), keys));
+            }
+        }
+        statements
     }
 }
 

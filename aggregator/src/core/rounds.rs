@@ -14,6 +14,7 @@ use ringfence_crypto::time::MAX_CLOCK_AHEAD;
 use tokio::sync::watch;
 
 use crate::core::epochs::Rosters;
+use crate::core::kept_keys::KeptKeys;
 use crate::core::refusal::Refusal;
 use crate::core::retention::Forgotten;
 use crate::core::round::LiveRound;
@@ -47,6 +48,8 @@ pub(crate) struct LiveStudy {
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// What came back and waits for statements before it.
     pub(crate) returned: Mutex<BTreeMap<LogHash, Returned>>,
+    /// Round keys that every site asks for.
+    pub(crate) kept_keys: KeptKeys,
     /// Round keys that an initiator may not have seen yet.
     pub(crate) fresh_keys: FreshKeys,
     /// What each site takes of the service now.
@@ -68,6 +71,7 @@ impl LiveStudy {
             count: watch::Sender::new(0),
             opening: tokio::sync::Mutex::default(),
             returned: Mutex::default(),
+            kept_keys: KeptKeys::default(),
             fresh_keys: FreshKeys::default(),
             senders: Senders::default(),
             seen: tokio::sync::Mutex::default(),

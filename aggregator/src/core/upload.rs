@@ -204,7 +204,7 @@ impl LiveContribution {
     /// Notes that what was damaged is there again, as the header promises it. The receipt stays.
     async fn mend(&self) -> Result<(), Refusal> {
         let site = self.site.clone();
-        self.live.commit_among(move |round, now| round.mended(&site, now)).await.map(drop)
+        self.live.commit_among(move |round, now| round.mended(&site, now)).await
     }
 
     /// Signs and stores the receipt of a contribution whose body and envelopes are durable.
@@ -217,7 +217,7 @@ impl LiveContribution {
             let receipt = round.receipt(&site, now)?;
             Ok(Verdict::Fresh(Event::Received(identity.sign(receipt))))
         });
-        receipt.await.map(drop)
+        receipt.await
     }
 
     async fn begin(&self, signed_at: UnixSeconds, idle: Duration) -> Result<UploadPlace, Refusal> {

@@ -29,7 +29,7 @@ pub(crate) fn raw_json(bytes: impl Into<Body>) -> Response {
 }
 
 /// A binary answer.
-pub(crate) fn bytes(bytes: Vec<u8>) -> Response {
+pub(crate) fn bytes(bytes: impl Into<Body>) -> Response {
     let kind = HeaderValue::from_static("application/octet-stream");
-    ([(header::CONTENT_TYPE, kind)], bytes).into_response()
+    ([(header::CONTENT_TYPE, kind)], bytes.into()).into_response()
 }

@@ -9,21 +9,22 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 use ringfence_crypto::api::{
-    EnvelopeFrame, MAX_LEAVES, MAX_WITH, OpenedFrame, Part, RoundPart, StatusFrame, StatusPart,
-    StudyPart, With,
+    EnvelopeFrame, MAX_LEAVES, MAX_WITH, OpenedFrame, Part, RoundPart, StudyPart, With,
 };
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::log::{LogEntry, LogHash};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Acknowledgement, Review, RoundKeys, Subject};
+use ringfence_crypto::statement::{Acknowledgement, RoundKeys, Subject};
 use ringfence_crypto::wire::{frame, json};
 use serde::Serialize;
 
 use crate::core::refusal::Refusal;
 use crate::core::round::LiveRound;
 use crate::core::rounds::LiveStudy;
+use crate::core::texts::Text;
 use crate::http::access::Asker;
 use crate::http::answer::bytes;
+use crate::http::chunks::Chunks;
 
 /// The parts that a query names.
 pub(crate) fn named<P: Part>(names: Option<&str>) -> Result<Option<With<P>>, Refusal> {
@@ -47,28 +48,52 @@ pub(crate) fn leaves(names: Option<&str>) -> Result<Vec<LogHash>, Refusal> {
 }
 
 /// A status and what comes with it.
-pub(crate) fn accompanied(status: Bytes, parts: Vec<StatusPart>) -> Result<Response, Refusal> {
-    Ok(bytes(frame::encode(&StatusFrame { status: status.into(), parts })?))
+pub(crate) fn accompanied(status: Bytes, parts: Vec<Coming>) -> Response {
+    bytes(framed(status, parts).into_body())
+}
+
+/// The frame of a status and what comes with it: a
+/// [`StatusFrame`](ringfence_crypto::api::StatusFrame), without a copy of what many are sent.
+fn framed(status: Bytes, parts: Vec<Coming>) -> Chunks {
+    let count = |frame: &mut Chunks, count: usize| frame.copy(&(count as u64).to_le_bytes());
+    let mut frame = Chunks::default();
+    count(&mut frame, status.len());
+    frame.share(status);
+    count(&mut frame, parts.len());
+    for Coming { path, answer } in parts {
+        count(&mut frame, path.len());
+        frame.copy(path.as_bytes());
+        count(&mut frame, answer.len());
+        frame.append(answer);
+    }
+    frame
+}
+
+/// An answer that comes with a status.
+#[derive(Debug)]
+pub(crate) struct Coming {
+    path: String,
+    answer: Chunks,
 }
 
 /// What comes with a status, as long as there is room.
 #[derive(Debug)]
-struct Coming {
+struct AllComing {
     left: usize,
-    parts: Vec<StatusPart>,
+    parts: Vec<Coming>,
 }
 
-impl Coming {
+impl AllComing {
     fn new() -> Self {
         Self { left: MAX_WITH, parts: Vec::new() }
     }
 
     /// Takes what is there and has room.
-    fn take(&mut self, path: String, answer: Result<Vec<u8>, Refusal>) {
-        let Ok(bytes) = answer else { return };
-        if let Some(left) = self.left.checked_sub(bytes.len()) {
+    fn take(&mut self, path: String, answer: Result<impl Into<Chunks>, Refusal>) {
+        let Ok(answer) = answer.map(Into::into) else { return };
+        if let Some(left) = self.left.checked_sub(answer.len()) {
             self.left = left;
-            self.parts.push(StatusPart { path, bytes });
+            self.parts.push(Coming { path, answer });
         }
     }
 
@@ -85,7 +110,7 @@ impl Coming {
         let path = |rest: &str| format!("rounds/{}/{rest}", round.id.round);
         match part {
             RoundPart::Manifest => self.json(path("manifest"), Ok(round.manifest())),
-            RoundPart::Freeze => self.json(path("freeze"), round.freeze_statement()),
+            RoundPart::Freeze => self.take(path("freeze"), round.freeze_text()),
             RoundPart::Headers => {
                 self.take(path("headers?from=0"), round.frozen_headers(0, self.left / 2));
             }
@@ -97,12 +122,13 @@ impl Coming {
             }
             // Before it is closed they are not all there.
             RoundPart::Reviews => {
-                let reviews = round.closing().map(|_| reviews(round));
-                self.json(path("reviews"), reviews);
+                if round.read().closing().is_some() {
+                    self.take(path("reviews"), round.reviews_text());
+                }
             }
-            RoundPart::Closing => self.json(path("closing"), round.closing()),
+            RoundPart::Closing => self.take(path("closing"), round.closing_text()),
             RoundPart::Proofs => self.proofs(round, asker.site(), seen),
-            RoundPart::Certificate => self.json(path("certificate"), round.certificate()),
+            RoundPart::Certificate => self.take(path("certificate"), round.certificate_text()),
             RoundPart::Opened => {
                 let Some(site) = asker.site() else { return };
                 let needed = usize::from(round.served.study.threshold.opening);
@@ -114,7 +140,7 @@ impl Coming {
                 let framed = frame::encode(&OpenedFrame { parts }).map_err(Refusal::from);
                 self.take(path(&format!("opened/{site}?from=0")), framed);
             }
-            RoundPart::Agreed => self.json(path("agreed"), agreed(round)),
+            RoundPart::Agreed => self.take(path("agreed"), agreed(round)),
         }
     }
 
@@ -157,7 +183,15 @@ impl Coming {
                 let path = |rest: &str| format!("rounds/{}/{rest}", round.id.round);
                 match part {
                     StudyPart::Manifest => self.json(path("manifest"), Ok(round.manifest())),
-                    _ => self.json(path("agreed"), agreed(&round)),
+                    _ => self.take(path("agreed"), agreed(&round)),
+                }
+            }
+            StudyPart::HolderKeys => {
+                let Some(round) = latest.map(|round| round.id.round) else { return };
+                if asker.may_read(study, None) {
+                    for (holder, keys) in study.holder_keys(round).await {
+                        self.take(format!("round-keys/{holder}?round={round}"), Ok(keys));
+                    }
                 }
             }
             StudyPart::RoundKeys if asker.may_read(study, None) => {
@@ -194,8 +228,8 @@ pub(crate) async fn of_round(
     round: &Arc<LiveRound>,
     asker: &Asker,
     (with, seen): (&With<RoundPart>, Option<u64>),
-) -> Vec<StatusPart> {
-    let mut coming = Coming::new();
+) -> Vec<Coming> {
+    let mut coming = AllComing::new();
     for part in each(with) {
         coming.of_round(round, asker, (part, seen)).await;
     }
@@ -208,8 +242,8 @@ pub(crate) async fn of_study(
     study: &LiveStudy,
     asker: &Asker,
     (with, leaves): (&With<StudyPart>, &[LogHash]),
-) -> Vec<StatusPart> {
-    let mut coming = Coming::new();
+) -> Vec<Coming> {
+    let mut coming = AllComing::new();
     for part in each(with) {
         coming.of_study(study, asker, (part, leaves)).await;
     }
@@ -221,13 +255,12 @@ fn each<P: Part>(with: &With<P>) -> impl Iterator<Item = P> {
     P::ALL.iter().map(|(part, _)| *part).filter(|part| with.0.contains(part))
 }
 
-/// The reviews: those that were judged, and those that came later.
-pub(super) fn reviews(round: &LiveRound) -> Vec<Signed<Review>> {
-    round.read().reviews().cloned().collect()
+/// As many acknowledgements of one model as are needed, as they are sent: those that are there first.
+pub(super) fn agreed(round: &LiveRound) -> Result<Bytes, Refusal> {
+    round.texts.of(Text::Agreed, 1, || acknowledgements(round))
 }
 
-/// As many acknowledgements of one model as are needed.
-pub(super) fn agreed(round: &LiveRound) -> Result<Vec<Signed<Acknowledgement>>, Refusal> {
+fn acknowledgements(round: &LiveRound) -> Result<Vec<Signed<Acknowledgement>>, Refusal> {
     let standing = round.read();
     let agreed = standing.agreed().ok_or_else(|| {
         Refusal::missing(format!(
@@ -238,4 +271,39 @@ pub(super) fn agreed(round: &LiveRound) -> Result<Vec<Signed<Acknowledgement>>, 
         ))
     })?;
     Ok(agreed.into_iter().cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use ringfence_crypto::api::{StatusFrame, StatusPart};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_along_is_a_frame_as_any() {
+        let answers = [("a", vec![1; 3]), ("rounds/0/headers?from=0", vec![2; 100_000])];
+        for many in 0..=answers.len() {
+            let (mut parts, mut coming) = (Vec::new(), AllComing::new());
+            for (path, bytes) in answers.iter().take(many).cloned() {
+                coming.take(path.to_owned(), Ok(bytes.clone()));
+                parts.push(StatusPart { path: path.to_owned(), bytes });
+            }
+            let status = vec![b' '; 5000];
+            let frame = framed(Bytes::from(status.clone()), coming.parts);
+            let sent = frame.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(sent, frame::encode(&StatusFrame { status, parts }).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out() {
+        let mut coming = AllComing::new();
+        coming.take("a".to_owned(), Ok(vec![0; MAX_WITH - 1]));
+        coming.take("b".to_owned(), Ok(vec![0; 2]));
+        coming.take("c".to_owned(), Ok(vec![0; 1]));
+        coming.take("d".to_owned(), Err::<Vec<u8>, _>(Refusal::missing("none")));
+        let came: Vec<&str> = coming.parts.iter().map(|part| part.path.as_str()).collect();
+        assert_eq!(came, ["a", "c"]);
+    }
 }

@@ -5,11 +5,13 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::statement::Header;
 
-use crate::store::terms::{Answer, RoundId};
+use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// What became of a body all of whose bytes came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,13 +117,35 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
     fn has_envelopes<'a>(&'a self, round: RoundId, site: &'a SiteId) -> Answer<'a, bool>;
 
     /// One envelope of a site; nothing when its envelopes are not stored. Envelopes that were cut
-    /// short are [`StoreError::Lost`](crate::store::terms::StoreError::Lost).
+    /// short are [`StoreError::Lost`].
     fn envelope<'a>(
         &'a self,
         round: RoundId,
         site: &'a SiteId,
         place: EnvelopePlace,
     ) -> Answer<'a, Option<Vec<u8>>>;
+
+    /// The envelope at one place of each of these sites, in their order; nothing where it is not stored
+    /// whole. Of a few sites: all of it is in memory.
+    fn envelopes(
+        &self,
+        round: RoundId,
+        sites: Vec<SiteId>,
+        place: EnvelopePlace,
+    ) -> Answer<'_, Vec<Option<Vec<u8>>>> {
+        async move {
+            let mut envelopes = Vec::with_capacity(sites.len());
+            for site in &sites {
+                envelopes.push(match self.envelope(round, site, place).await {
+                    Ok(envelope) => envelope,
+                    Err(StoreError::Lost(_)) => None,
+                    Err(error) => return Err(error),
+                });
+            }
+            Ok(envelopes)
+        }
+        .boxed()
+    }
 
     /// Stores the pieces of a holder's opening under its statement's digest, in the place of any
     /// that are there: two different openings cannot collide.
@@ -137,6 +161,23 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
         pieces: [usize; 2],
     ) -> Answer<'_, [Vec<u8>; 2]>;
 
+    /// The same two pieces of each of several openings, as [`Blobs::opening`] reads them of one.
+    fn openings(
+        &self,
+        round: RoundId,
+        digests: Vec<Digest>,
+        pieces: [usize; 2],
+    ) -> BoxFuture<'_, Vec<Result<[Vec<u8>; 2], StoreError>>> {
+        async move {
+            let mut openings = Vec::with_capacity(digests.len());
+            for digest in digests {
+                openings.push(self.opening(round, digest, pieces).await);
+            }
+            openings
+        }
+        .boxed()
+    }
+
     /// Writes the sum, in the place of one that is there. It is stored, whole and durable, when the
     /// writer has finished; one that is dropped leaves nothing.
     fn write_sum(&self, round: RoundId) -> Answer<'_, Box<dyn Writer>>;
@@ -145,6 +186,6 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
     fn extent<'a>(&'a self, round: RoundId, blob: &'a Blob) -> Answer<'a, Option<Extent>>;
 
     /// Reads exactly this range of a blob, as it is stored; one that is not there, or that the disk
-    /// cannot read, is [`StoreError::Lost`](crate::store::terms::StoreError::Lost).
+    /// cannot read, is [`StoreError::Lost`].
     fn read<'a>(&'a self, round: RoundId, blob: &'a Blob, range: Range<u64>) -> Answer<'a, Bytes>;
 }

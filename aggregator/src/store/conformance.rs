@@ -276,9 +276,19 @@ pub(crate) async fn a_small_contribution_is_stored_with_its_events_or_not_at_all
         let place = EnvelopePlace { index, count };
         assert_eq!(blobs.envelope(round, site, place).await.unwrap().as_ref(), Some(envelope));
     }
-    blobs.envelope(round, site, EnvelopePlace { index: count, count }).await.unwrap_err();
+    let beyond = EnvelopePlace { index: count, count };
+    blobs.envelope(round, site, beyond).await.unwrap_err();
     // Others have none of it.
     let other = &roster.ids[1];
+    let both = || vec![other.clone(), site.clone()];
+    let last = EnvelopePlace { index: count - 1, count };
+    let read = blobs.envelopes(round, both(), last).await.unwrap();
+    assert_eq!(read, [None, envelopes.last().cloned()]);
+    assert_eq!(blobs.envelopes(round, both(), beyond).await.unwrap(), [None, None]);
+    // One in the database, one in a file.
+    blobs.write_envelopes(round, other, vec![b"long".to_vec(); count]).await.unwrap();
+    let read = blobs.envelopes(round, both(), last).await.unwrap();
+    assert_eq!(read, [Some(b"long".to_vec()), envelopes.last().cloned()]);
     assert_eq!(blobs.body_bytes(round, other).await.unwrap(), 0);
     assert!(!blobs.has_envelopes(id(&roster, 1), site).await.unwrap());
     // What the disk altered is found, and sent again the long way.
@@ -510,6 +520,17 @@ pub(crate) async fn one_envelope_is_read_alone(backend: &impl Backend) {
         assert_eq!(read.as_ref(), Some(envelope));
     }
     store.blobs.envelope(round, site, place(3)).await.unwrap_err();
+    // The same of several sites; of one that has none, or none at this place, nothing.
+    let other = roster.ids[1].clone();
+    let read = async |sites: &[&SiteId], index| {
+        let sites = sites.iter().copied().cloned().collect();
+        store.blobs.envelopes(round, sites, place(index)).await.unwrap()
+    };
+    let third = Some(envelopes[2].clone());
+    assert_eq!(read(&[&other, site], 2).await, [None, third.clone()]);
+    assert_eq!(read(&[site, &other], 2).await, [third, None]);
+    assert_eq!(read(&[site], 3).await, [None]);
+    assert!(read(&[], 0).await.is_empty());
 }
 
 pub(crate) async fn openings_lie_under_their_digests(backend: &impl Backend) {
@@ -532,6 +553,13 @@ pub(crate) async fn openings_lie_under_their_digests(backend: &impl Backend) {
         assert_eq!(read([1, 0]).await.unwrap(), [empty, first]);
         read([0, 3]).await.unwrap_err();
     }
+    // The same of several; one that is not there keeps no other from being read.
+    let none = Digest::of(b"none");
+    let read = store.blobs.openings(round, vec![two, none, one], [0, 2]).await;
+    let names: Vec<Option<Vec<u8>>> =
+        read.into_iter().map(|read| read.ok().map(|[first, _]| first)).collect();
+    assert_eq!(names, [Some(b"two".to_vec()), None, Some(b"one".to_vec())]);
+    assert!(store.blobs.openings(round, Vec::new(), [0, 2]).await.is_empty());
 }
 
 pub(crate) async fn a_sum_is_there_whole_or_not_at_all(backend: &impl Backend) {

@@ -140,17 +140,29 @@ async fn a_study_s_status_brings_what_the_next_round_begins_with() {
     let keys: Signed<RoundKeys> = play.roster.signed(&site, statement);
     play.client.put_json(&format!("{study}/round-keys/{site}"), &keys).await.ok();
     let leaf = LogEntry::of_signed(&keys).leaf();
+    // Of the round that is open.
+    let holder = play.ids()[2].clone();
+    let statement = RoundKeys {
+        study: id,
+        site: holder.clone(),
+        first_round: RoundNumber(0),
+        keys: vec![HexBytes(vec![4; 1216])],
+    };
+    let held: Signed<RoundKeys> = play.roster.signed(&holder, statement);
+    play.client.put_json(&format!("{study}/round-keys/{holder}"), &held).await.ok();
 
-    let all = "with=manifest,agreed,round-keys,checkpoint,restored";
+    let all = "with=manifest,agreed,round-keys,checkpoint,restored,holder-keys";
     let (status, parts) = ask(&play, Some(1), &format!("{study}/status?{all}&leaves={leaf}")).await;
     let status: StudyStatus = json::parse(&status, 1 << 20, "status").unwrap();
     assert_eq!(status.rounds, 1);
-    let inclusion = format!("log/inclusion?size=2&leaf={leaf}");
+    let inclusion = format!("log/inclusion?size=3&leaf={leaf}");
+    let holders = format!("round-keys/{holder}?round=0");
     let expected = [
         inclusion.as_str(),
         "log/checkpoint",
         "restored",
         "round-keys?round=1",
+        holders.as_str(),
         "rounds/0/manifest",
     ];
     assert_eq!(parts.keys().collect::<BTreeSet<_>>(), expected.map(str::to_owned).iter().collect());
@@ -158,6 +170,7 @@ async fn a_study_s_status_brings_what_the_next_round_begins_with() {
         let alone = play.client.get(&format!("{study}/{path}")).await.ok();
         assert_eq!(alone.bytes, *bytes, "{path}");
     }
+    assert_eq!(json::parse::<Signed<RoundKeys>>(&parts[&holders], 1 << 20, "keys").unwrap(), held);
     let logged: Vec<LoggedKeys> =
         json::parse(&parts["round-keys?round=1"], 1 << 20, "list").unwrap();
     let window = play.roster.study().holders(RoundNumber(1)).map(|entry| entry.id.clone());

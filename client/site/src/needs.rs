@@ -26,9 +26,10 @@ impl Site {
         &self,
         after: Option<(RoundNumber, Duration)>,
     ) -> Result<StudyStatus, TransportError> {
+        let awaited = after.map(|(round, _)| round);
         let (with, leaves) = match self.transport.brings() {
             // What is wrong with the files is met where they are needed.
-            true => self.needs_of_study(after.is_some()).unwrap_or_default(),
+            true => self.needs_of_study(awaited).unwrap_or_default(),
             false => Default::default(),
         };
         let after = after.map(|(round, wait)| (round.0, wait));
@@ -39,18 +40,26 @@ impl Site {
         Ok(status)
     }
 
-    fn needs_of_study(&self, waits: bool) -> Result<(With<StudyPart>, Vec<LogHash>), SiteError> {
+    fn needs_of_study(
+        &self,
+        awaited: Option<RoundNumber>,
+    ) -> Result<(With<StudyPart>, Vec<LogHash>), SiteError> {
         let now = self.clock.moment();
         let mut with = With(Vec::new());
-        if waits {
-            // The round that is waited for.
+        if let Some(round) = awaited {
             with.0.push(StudyPart::Manifest);
+            if self.lacks_holder_keys(Some(round))? {
+                with.0.push(StudyPart::HolderKeys);
+            }
             return Ok((with, Vec::new()));
         }
         if self.looked.within(ANEW, now).is_some() {
             return Ok((with, Vec::new()));
         }
         with.0.extend([StudyPart::Manifest, StudyPart::Agreed, StudyPart::RoundKeys]);
+        if self.lacks_holder_keys(None)? {
+            with.0.push(StudyPart::HolderKeys);
+        }
         let mut leaves = Vec::new();
         if self.is_own && !self.proved.is_within(PROVED, now) {
             let kept = self.journal.round_keys(self.study_id)?.in_use(RoundNumber::FIRST)?;

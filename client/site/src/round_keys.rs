@@ -125,6 +125,19 @@ impl Site {
         }
     }
 
+    /// Whether this site is about to ask for the round keys of several holders of a round, one after the
+    /// other; of the last round, whichever it is, where it has seen none of any site. Of one holder, as
+    /// in most rounds, it asks for them alone: all of them are long.
+    pub(crate) fn lacks_holder_keys(&self, round: Option<RoundNumber>) -> Result<bool, SiteError> {
+        let journal = self.journal.round_keys(self.study_id)?;
+        let Some(round) = round else { return Ok(!journal.has_seen()?) };
+        let mut lacking = 0;
+        for holder in self.study.holders(round) {
+            lacking += usize::from(self.kept_keys(&journal, &holder.id, round)?.is_none());
+        }
+        Ok(lacking > 1)
+    }
+
     /// Round keys that this site has made itself, or has seen and checked.
     fn kept_keys(
         &self,

@@ -116,8 +116,10 @@ pub struct OpeningFrame {
     /// The signed statement.
     pub statement: Signed<Opening>,
     /// Salt and share words, encrypted.
+    #[serde(with = "crate::wire::byte_string")]
     pub content: Vec<u8>,
     /// The content's key, sealed to each site in roster order.
+    #[serde(with = "crate::wire::byte_string::list")]
     pub keys: Vec<Vec<u8>>,
 }
 
@@ -243,11 +245,13 @@ pub struct OpeningPart {
     /// The signed statement.
     pub statement: Signed<Opening>,
     /// The content's key, sealed to the site.
+    #[serde(with = "crate::wire::byte_string")]
     pub key: Vec<u8>,
     /// What leads from the site's leaf to the root in the statement: siblings, from the leaf's own
     /// up to the root's child.
     pub path: Vec<LogHash>,
     /// Salt and share words, encrypted.
+    #[serde(with = "crate::wire::byte_string")]
     pub content: Vec<u8>,
 }
 

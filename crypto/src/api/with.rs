@@ -71,6 +71,8 @@ pub enum StudyPart {
     Checkpoint,
     /// The requests of sites that were restored.
     Restored,
+    /// The statements of round keys of the key holders of the last round.
+    HolderKeys,
 }
 
 impl Part for StudyPart {
@@ -80,6 +82,8 @@ impl Part for StudyPart {
         (Self::RoundKeys, "round-keys"),
         (Self::Checkpoint, "checkpoint"),
         (Self::Restored, "restored"),
+        // Last, for they are long.
+        (Self::HolderKeys, "holder-keys"),
     ];
 }
 
@@ -132,6 +136,7 @@ impl<P: Part> fmt::Display for With<P> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusFrame {
     /// JSON of the status.
+    #[serde(with = "crate::wire::byte_string")]
     pub status: Vec<u8>,
     /// What came with it, as far as it was there.
     pub parts: Vec<StatusPart>,
@@ -143,6 +148,7 @@ pub struct StatusPart {
     /// What it answers: a GET of this path below the study's, with its query.
     pub path: String,
     /// The answer to that.
+    #[serde(with = "crate::wire::byte_string")]
     pub bytes: Vec<u8>,
 }
 

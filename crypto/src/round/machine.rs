@@ -242,6 +242,11 @@ impl Round {
         SiteSet::of(&self.study.roster, sites)
     }
 
+    /// How many holders have endorsed the closing.
+    pub fn endorsed(&self) -> usize {
+        self.endorsements.len()
+    }
+
     /// The sites' acknowledgements.
     pub fn acknowledgements(&self) -> impl Iterator<Item = &Signed<Acknowledgement>> {
         self.acknowledgements.values()

@@ -6,10 +6,9 @@ use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Certificate, Closing, Endorsement, Freeze, Review};
 
 use crate::core::refusal::Refusal;
-use crate::http::answer::answer;
+use crate::http::answer::raw_json;
 use crate::http::extract::{OfRound, OfSite, Stated, same_site};
 use crate::http::openapi::Reviews;
-use crate::http::with;
 
 /// The freeze: the contributions that are reviewed. It is there once collecting has ended.
 #[utoipa::path(
@@ -19,7 +18,7 @@ use crate::http::with;
     responses((status = 200, description = "The freeze", body = Signed<Freeze>))
 )]
 pub(crate) async fn freeze(OfRound(round): OfRound) -> Result<Response, Refusal> {
-    Ok(answer(&round.freeze_statement()?))
+    Ok(raw_json(round.freeze_text()?))
 }
 
 /// A key holder's review of the shares that were dealt to it, before the closing or after it.
@@ -36,7 +35,8 @@ pub(crate) async fn review(
     Stated(review): Stated<Review>,
 ) -> Result<Response, Refusal> {
     same_site(&site, &review.statement.holder)?;
-    Ok(answer(&round.review(review).await?))
+    round.review(review).await?;
+    Ok(raw_json(round.status_json()))
 }
 
 /// The reviews: those that were judged, and those that came later.
@@ -46,8 +46,8 @@ pub(crate) async fn review(
     operation_id = "get_reviews",
     responses((status = 200, description = "The reviews", body = Reviews))
 )]
-pub(crate) async fn reviews(OfRound(round): OfRound) -> Response {
-    answer(&with::reviews(&round))
+pub(crate) async fn reviews(OfRound(round): OfRound) -> Result<Response, Refusal> {
+    Ok(raw_json(round.reviews_text()?))
 }
 
 /// The closing: which contributions are in the sum.
@@ -58,7 +58,7 @@ pub(crate) async fn reviews(OfRound(round): OfRound) -> Response {
     responses((status = 200, description = "The closing", body = Signed<Closing>))
 )]
 pub(crate) async fn closing(OfRound(round): OfRound) -> Result<Response, Refusal> {
-    Ok(answer(&round.closing()?))
+    Ok(raw_json(round.closing_text()?))
 }
 
 /// A key holder's endorsement of the closing.
@@ -75,7 +75,8 @@ pub(crate) async fn endorse(
     Stated(endorsement): Stated<Endorsement>,
 ) -> Result<Response, Refusal> {
     same_site(&site, &endorsement.statement.holder)?;
-    Ok(answer(&round.endorse(endorsement).await?))
+    round.endorse(endorsement).await?;
+    Ok(raw_json(round.status_json()))
 }
 
 /// The certificate: the closing, with the endorsements of enough key holders.
@@ -86,5 +87,5 @@ pub(crate) async fn endorse(
     responses((status = 200, description = "The certificate", body = Certificate))
 )]
 pub(crate) async fn certificate(OfRound(round): OfRound) -> Result<Response, Refusal> {
-    Ok(answer(&round.certificate()?))
+    Ok(raw_json(round.certificate_text()?))
 }

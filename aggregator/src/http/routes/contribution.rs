@@ -20,6 +20,7 @@ use crate::core::whole::Whole;
 use crate::http::access::SignedAt;
 use crate::http::answer::{answer, bytes, raw_json};
 use crate::http::blob::blob;
+use crate::http::chunks::Chunks;
 use crate::http::extract::{
     From, OfContribution, OfHolder, OfRound, Parameters, Stated, binary, same_site,
 };
@@ -194,7 +195,8 @@ pub(crate) async fn frozen_headers(
     OfRound(round): OfRound,
     Parameters(From { from }): Parameters<From>,
 ) -> Result<Response, Refusal> {
-    Ok(raw_json(round.frozen_headers(from, MAX_MESSAGE / 2)?))
+    let page = Chunks::from(round.frozen_headers(from, MAX_MESSAGE / 2)?);
+    Ok(raw_json(page.into_body()))
 }
 
 /// What the freeze's contributions seal to one holder, in its order, as many as one frame takes.

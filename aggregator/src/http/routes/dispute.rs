@@ -13,7 +13,7 @@ use super::opening::{listed, part_of, take};
 use crate::core::dispute::same_index;
 use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
-use crate::http::answer::answer;
+use crate::http::answer::{answer, raw_json};
 use crate::http::extract::{OfHolder, OfIndex, OfRound, OfSite, Stated, same_site};
 use crate::http::front::Front;
 use crate::http::openapi::{Bytes, Openings};
@@ -34,7 +34,8 @@ pub(crate) async fn endorse(
 ) -> Result<Response, Refusal> {
     same_site(&holder, &endorsement.statement.holder)?;
     same_index(index, endorsement.statement.statement.index)?;
-    Ok(answer(&round.dispute(endorsement).await?))
+    round.dispute(endorsement).await?;
+    Ok(raw_json(round.status_json()))
 }
 
 /// The dispute with the endorsements of enough key holders.
@@ -118,7 +119,8 @@ pub(crate) async fn judge(
 ) -> Result<Response, Refusal> {
     same_site(&holder, &endorsement.statement.holder)?;
     round.same_verdict_index(index, &endorsement.statement.statement)?;
-    Ok(answer(&round.judge(endorsement).await?))
+    round.judge(endorsement).await?;
+    Ok(raw_json(round.status_json()))
 }
 
 /// The verdict with the endorsements of enough key holders.

@@ -16,7 +16,7 @@ use crate::core::dispute::same_subject;
 use crate::core::incoming::Incoming;
 use crate::core::refusal::Refusal;
 use crate::core::round::LiveRound;
-use crate::http::answer::{answer, bytes};
+use crate::http::answer::{answer, bytes, raw_json};
 use crate::http::blob::blob;
 use crate::http::extract::{
     From, OfHolder, OfRound, OfSite, Parameters, Stated, binary, same_site,
@@ -55,7 +55,8 @@ pub(super) async fn take(
     let stated = &opening.statement.statement;
     same_site(&holder, &stated.holder)?;
     same_subject(&holder, subject?, stated.subject)?;
-    Ok(answer(&round.take_opening(opening).await?))
+    round.take_opening(opening).await?;
+    Ok(raw_json(round.status_json()))
 }
 
 /// The signed statements of the openings of the sum.
@@ -159,7 +160,8 @@ pub(crate) async fn acknowledge(
     Stated(acknowledgement): Stated<Acknowledgement>,
 ) -> Result<Response, Refusal> {
     same_site(&site, &acknowledgement.statement.site)?;
-    Ok(answer(&round.acknowledge(acknowledgement).await?))
+    round.acknowledge(acknowledgement).await?;
+    Ok(raw_json(round.status_json()))
 }
 
 /// As many acknowledgements of one model as are needed: what the next round starts from.
@@ -170,7 +172,7 @@ pub(crate) async fn acknowledge(
     responses((status = 200, description = "The acknowledgements", body = Acknowledgements))
 )]
 pub(crate) async fn agreed(OfRound(round): OfRound) -> Result<Response, Refusal> {
-    Ok(answer(&with::agreed(&round)?))
+    Ok(raw_json(with::agreed(&round)?))
 }
 
 /// What the sites made of the opened sum.

@@ -86,7 +86,7 @@ pub(crate) async fn status(
         None => Ok(raw_json(status)),
         Some(with) => {
             let parts = with::of_round(&round, &asker, (&with, seen)).await;
-            with::accompanied(status, parts)
+            Ok(with::accompanied(status, parts))
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::core::refusal::Refusal;
-use crate::http::answer::{answer, made};
+use crate::http::answer::{answer, made, raw_json};
 use crate::http::extract::{OfSite, OfStudy, Parameters, Stated, same_site};
 use crate::http::openapi::Nothing;
 
@@ -71,5 +71,5 @@ pub(crate) async fn fetch(
     OfSite(site): OfSite,
     Parameters(OfRoundNumber { round }): Parameters<OfRoundNumber>,
 ) -> Result<Response, Refusal> {
-    Ok(answer(&study.round_keys(&site, round).await?))
+    Ok(raw_json(study.round_keys(&site, round).await?))
 }

@@ -98,8 +98,8 @@ pub(crate) struct Following {
     /// How many open rounds the client has seen; without it the answer is immediate.
     after: Option<u64>,
     /// What is to come with the status, as far as it is there then: names with commas between, of
-    /// `manifest` and `agreed` (of the last round), `round-keys` (for the next one), `checkpoint`,
-    /// `restored`. The answer is a binary frame then.
+    /// `manifest`, `agreed` and `holder-keys` (of the last round), `round-keys` (for the next one),
+    /// `checkpoint`, `restored`. The answer is a binary frame then.
     with: Option<String>,
     /// With `checkpoint`: hashes of up to 16 leaves with commas between, whose proofs in its log are
     /// to come, too.
@@ -134,7 +134,7 @@ pub(crate) async fn status(
         None => Ok(answer(&status)),
         Some(with) => {
             let parts = with::of_study(&study, &asker, (&with, &leaves)).await;
-            with::accompanied(json::compact(&status).into(), parts)
+            Ok(with::accompanied(json::compact(&status).into(), parts))
         }
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::statement::Header;
@@ -315,6 +316,41 @@ impl Blobs for FileBlobs {
         .boxed()
     }
 
+    fn envelopes(
+        &self,
+        round: RoundId,
+        sites: Vec<SiteId>,
+        place: EnvelopePlace,
+    ) -> Answer<'_, Vec<Option<Vec<u8>>>> {
+        async move {
+            let files = self.round(round);
+            let read = move || {
+                let of = |site: &SiteId| match files.envelope(site, place) {
+                    Ok(Some(envelope)) => Ok(Found::Whole(envelope)),
+                    Ok(None) => Ok(Found::NoFile),
+                    Err(error) => match lost_or_failed(error, String::new) {
+                        StoreError::Lost(_) => Ok(Found::Lost),
+                        failed => Err(failed),
+                    },
+                };
+                let found: Vec<Found> = sites.iter().map(of).collect::<Result<_, _>>()?;
+                Ok((sites, found))
+            };
+            let (sites, found) = blocking(read).await?;
+            let small = sites.iter().zip(&found);
+            let small = small.filter(|(_, found)| matches!(found, Found::NoFile));
+            let small: Vec<&SiteId> = small.map(|(site, _)| site).collect();
+            let mut small = self.small.envelopes(round, &small, place).await?;
+            let envelopes = sites.iter().zip(found).map(|(site, found)| match found {
+                Found::Whole(envelope) => Some(envelope),
+                Found::NoFile => small.remove(site),
+                Found::Lost => None,
+            });
+            Ok(envelopes.collect())
+        }
+        .boxed()
+    }
+
     fn write_opening(
         &self,
         round: RoundId,
@@ -334,6 +370,30 @@ impl Blobs for FileBlobs {
         let files = self.round(round);
         let lost = move |error| lost_or_failed(error, || format!("the opening {digest}"));
         blocking(move || files.read_opening(digest, pieces).map_err(lost)).boxed()
+    }
+
+    fn openings(
+        &self,
+        round: RoundId,
+        digests: Vec<Digest>,
+        pieces: [usize; 2],
+    ) -> BoxFuture<'_, Vec<Result<[Vec<u8>; 2], StoreError>>> {
+        let files = self.round(round);
+        async move {
+            let (count, read) = (digests.len(), move |digest: Digest| {
+                let lost = move |error| lost_or_failed(error, || format!("the opening {digest}"));
+                files.read_opening(digest, pieces).map_err(lost)
+            });
+            let read = blocking(move || Ok(digests.into_iter().map(read).collect::<Vec<_>>()));
+            match read.await {
+                Ok(read) => read,
+                Err(error) => {
+                    let failed = |_| Err(StoreError::Failed(error.to_string().into()));
+                    (0..count).map(failed).collect()
+                }
+            }
+        }
+        .boxed()
     }
 
     fn write_sum(&self, round: RoundId) -> Answer<'_, Box<dyn Writer>> {
@@ -372,6 +432,15 @@ impl Blobs for FileBlobs {
         }
         .boxed()
     }
+}
+
+/// What there is of an envelope among the files.
+enum Found {
+    Whole(Vec<u8>),
+    /// It may be in the database.
+    NoFile,
+    /// The file is cut short, or cannot be read.
+    Lost,
 }
 
 /// A body on its way: what is flushed is in the file.

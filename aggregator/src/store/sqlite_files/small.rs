@@ -1,6 +1,7 @@
 //! Envelopes and bodies of small contributions, in the database of their statements: durable with
 //! them by one sync, where files would take five.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::statement::Header;
+use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use crate::store::blobs::{BodyCheck, EnvelopePlace, Extent};
@@ -159,6 +161,33 @@ impl SmallBytes {
         let found = self.envelope_bytes(round, site, &range).await?;
         let whole = |found: &Vec<u8>| found.len() as u64 == range.end.saturating_sub(range.start);
         found.filter(whole).map(Some).ok_or_else(lost)
+    }
+
+    /// The envelope at one place of each of some sites, of those whose envelopes are here and whole.
+    pub(super) async fn envelopes(
+        &self,
+        round: RoundId,
+        sites: &[&SiteId],
+        place: EnvelopePlace,
+    ) -> Result<BTreeMap<SiteId, Vec<u8>>, StoreError> {
+        if sites.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // All envelopes of a site: SQLite reads a value whole in any case.
+        let mut query = QueryBuilder::new("SELECT site, envelopes FROM small WHERE study = ");
+        query.push_bind(round.study.to_string()).push(" AND round = ").push_bind(round.round.0);
+        query.push(" AND site IN (");
+        let mut names = query.separated(", ");
+        sites.iter().for_each(|site| _ = names.push_bind(site.as_str()));
+        query.push(")");
+        let rows: Vec<(String, Vec<u8>)> = query.build_query_as().fetch_all(&self.pool).await?;
+        let envelope = |(site, envelopes): (String, Vec<u8>)| {
+            let lengths = envelopes.get(..place.count * pieces::NUMBER)?;
+            let Range { start, end } = pieces::envelope(lengths, place.index)?;
+            let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
+            Some((site.parse().ok()?, envelopes.get(range)?.to_vec()))
+        };
+        Ok(rows.into_iter().filter_map(envelope).collect())
     }
 
     /// A range of what is stored of a site's envelopes.

@@ -188,6 +188,14 @@ impl RoundKeysJournal {
         self.records.sync_noted()
     }
 
+    /// Whether round keys of any other site were seen.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn has_seen(&self) -> Result<bool, JournalError> {
+        Ok(!self.records.names(SEEN)?.is_empty())
+    }
+
     /// Round keys of another site that cover a round and were seen before.
     ///
     /// # Errors
