@@ -439,6 +439,14 @@ pub enum SiteError {
         /// Digest of the one that was signed.
         known: Digest,
     },
+    /// Another epoch may have been signed and forgotten.
+    #[error(
+        "this site's state came from a backup, and it may have signed another epoch {epoch} since: it signs none before the other sites have said what they know of it (`ringfence restored --continue`)"
+    )]
+    EpochForgotten {
+        /// The number.
+        epoch: u32,
+    },
     /// An epoch that gives this site other new keys.
     #[error(
         "epoch {epoch} does not give this site, {own}, new keys of its own: expected those of --new-identity, and whoever proposed it has others (--new-identity is of {site}); nothing was signed: compare the signature key and the KEM key's digest that `ringfence study epochs` shows with what `ringfence keygen` has printed, and have the change made again"

@@ -26,6 +26,7 @@ mod openings;
 mod private;
 mod refusals;
 mod restored;
+mod restored_epochs;
 mod reviews;
 mod round_keys;
 mod spoiled;

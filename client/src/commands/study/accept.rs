@@ -46,6 +46,11 @@ pub(super) async fn signing(member: &Member) -> anyhow::Result<Site> {
     let site = member.open().await?;
     site.meet().await?;
     let site = site.renewed().await?.unwrap_or(site);
+    if let Some(recalled) = site.recall_epoch().await? {
+        println!(
+            "this site has signed epoch {recalled} before, which its state does not know of (it came from a backup): its signature was found, and binds it"
+        );
+    }
     if let Some(given_up) = site.give_up_epoch().await? {
         println!("{}", given_up_in_words(given_up));
     }
