@@ -34,3 +34,4 @@ mod sums;
 mod trio;
 mod waiting;
 mod weighting;
+mod wrong_base;
