@@ -6,6 +6,7 @@
 )]
 
 mod base_models;
+mod by_hand_disputes;
 mod clocks;
 mod crashes;
 mod damaged;

@@ -190,6 +190,19 @@ impl RoundTransport<'_> {
         Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
     }
 
+    /// Has the next bundle hold the bodies of these sites, where bundles are carried and the last one lacks
+    /// some.
+    ///
+    /// # Errors
+    /// [`TransportError`] when the mailbox cannot be written.
+    pub(crate) fn want_bodies<'s>(
+        &self,
+        sites: impl Iterator<Item = &'s SiteId>,
+    ) -> Result<(), TransportError> {
+        let Some(mailbox) = &self.transport.by_hand else { return Ok(()) };
+        mailbox.want_all(sites.map(|site| self.path(&format!("/contributions/{site}/body"))))
+    }
+
     /// A site's signed header.
     ///
     /// # Errors
