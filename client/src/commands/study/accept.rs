@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{bail, ensure};
-use ringfence_clock::Clock;
 use ringfence_crypto::Digest;
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Lineage, SignedEpoch};
@@ -80,9 +79,8 @@ impl Accept {
     async fn enrolled(&self) -> anyhow::Result<()> {
         let (study, identity) = (self.member.study()?, self.member.identity()?);
         study.verify()?;
-        let identity = Arc::new(identity);
-        let transport = self.member.server().connect(Clock::system())?;
-        let transport = transport.of_site(Arc::clone(&identity));
+        // Nothing else uses its state meanwhile.
+        let (transport, identity, _newcomer) = self.member.joining(identity)?;
         transport.meet(&study.study.aggregator_key).await?;
         let lineage = known_epochs(&transport, Lineage::of(Arc::new(study.study))).await?;
         let epoch = self.proposed(&transport, &lineage, None).await?;
