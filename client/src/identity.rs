@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use console::Term;
-use ringfence_keys::identity::{Identity, MIN_PASSPHRASE, is_locked};
+use ringfence_keys::identity::{Identity, MIN_PASSPHRASE, check_locked, is_locked};
 use zeroize::Zeroizing;
 
 use crate::files::{MAX_SECRET, read_text};
@@ -53,6 +53,8 @@ fn opened(text: &str, whose: &str) -> anyhow::Result<Identity> {
     match is_locked(text) {
         false => Identity::from_file(text).with_context(|| whose.to_owned()),
         true => {
+            // Nobody types a passphrase for a file that it does not open.
+            check_locked(text).with_context(|| whose.to_owned())?;
             let passphrase = passphrase(whose)?;
             Identity::from_locked_file(text, &passphrase).with_context(|| whose.to_owned())
         }

@@ -11,7 +11,7 @@ use ringfence_crypto::statement::SignedStudy;
 use ringfence_keys::identity::Identity;
 use ringfence_site::by_hand::{BY_HAND, Mailbox};
 use ringfence_site::transport::{Transport, Way};
-use ringfence_site::{Membership, Site, SiteError};
+use ringfence_site::{Membership, Newcomer, NoPart, Site, SiteError};
 
 use crate::commands::study::{given_up_in_words, newest_epoch};
 use crate::files::{read_study, read_token};
@@ -148,14 +148,29 @@ impl Member {
         self.own.identity.read()
     }
 
-    /// Where the aggregator is.
-    pub(crate) fn server(&self) -> &Server {
-        &self.server
-    }
-
     /// Folder of the site's durable state.
     pub(crate) fn state(&self) -> &Path {
         &self.own.state
+    }
+
+    /// The connection to the aggregator of a site that is let in and has no part in the study yet; with what
+    /// keeps others from its state meanwhile, where it has no network.
+    ///
+    /// # Errors
+    /// When a file is wrong, the study unsigned, or the state in use.
+    pub(crate) fn joining(
+        &self,
+        identity: Identity,
+    ) -> anyhow::Result<(Transport, Arc<Identity>, Option<Newcomer>)> {
+        let clock = Clock::system();
+        if self.server.server != BY_HAND {
+            let identity = Arc::new(identity);
+            let transport = self.server.connect(clock)?;
+            return Ok((transport.of_site(Arc::clone(&identity)), identity, None));
+        }
+        let own = Arc::new(Identity::from_file(&identity.to_file())?);
+        let newcomer = Newcomer::open(&self.study()?, identity, self.state(), clock)?;
+        Ok((newcomer.transport()?, own, Some(newcomer)))
     }
 
     /// Opens the site; what happens in its rounds is printed to standard error, with times.
@@ -195,6 +210,29 @@ impl Member {
 }
 
 impl Own {
+    /// A site that has no part in the study yet, as far as its last bundle shows: none where it has one.
+    ///
+    /// # Errors
+    /// When a file is wrong, the study unsigned, or the state in use.
+    pub(crate) fn newcomer(
+        &self,
+        error: &anyhow::Error,
+        clock: Clock,
+    ) -> anyhow::Result<Option<Newcomer>> {
+        let (study, identity) = (read_study(&self.study)?, self.identity.read()?);
+        // Whoever is on the first roster needs no bundle to know it.
+        let is_first = study.study.site(identity.site()) == Some(&identity.public());
+        let comes = match error.downcast_ref::<SiteError>() {
+            Some(SiteError::Transport(error)) => error.is_by_hand(),
+            Some(SiteError::NoPart(no_part)) => matches!(**no_part, NoPart::Never(_)),
+            _ => false,
+        };
+        match comes && !is_first {
+            true => Ok(Some(Newcomer::open(&study, identity, &self.state, clock)?)),
+            false => Ok(None),
+        }
+    }
+
     /// Opens the site with its mailbox in the aggregator's place.
     ///
     /// # Errors

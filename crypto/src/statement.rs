@@ -39,8 +39,8 @@ pub use check_key::CheckKeySeals;
 pub use closing::{Closing, ClosingError, Excluded, ExclusionReason, Included, SetView};
 pub use dispute::{Dispute, DisputeError, Verdict};
 pub use epoch::{
-    Change, Epoch, EpochError, EpochSignature, InForce, Lineage, MissingSignatures, SignedEpoch,
-    WhichKey, change_roster, min_sites_after, signers_needed, threshold_after,
+    Change, Epoch, EpochError, EpochSignature, HasSigned, InForce, Lineage, MissingSignatures,
+    SignedEpoch, WhichKey, change_roster, min_sites_after, signers_needed, threshold_after,
 };
 pub use freeze::{Freeze, FreezeError};
 pub use header::{CHECK_BYTES, Header, HeaderError};

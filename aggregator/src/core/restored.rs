@@ -44,7 +44,7 @@ impl LiveStudy {
         of: &SiteId,
         signed: &Signed<Standing>,
     ) -> Result<Made, Refusal> {
-        let Standing { study, request, site, round: _ } = &signed.statement;
+        let Standing { study, request, site, round: _, has_signed: _ } = &signed.statement;
         let member = self.member(*study, site)?;
         let verified = signed.verify(&member.signature_key, site);
         verified.map_err(|error| Refusal::sender(error.to_string()))?;

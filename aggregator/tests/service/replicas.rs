@@ -183,7 +183,8 @@ async fn what_a_restored_site_asks_is_heard_at_all_of_them() {
         let client = aggregator.client();
         let found: Vec<Signed<RestoreRequest>> = client.get(&path).await.json();
         assert_eq!(found, std::slice::from_ref(&request));
-        let standing = Standing { study, request: request.id(), site: by.clone(), round };
+        let (request, site) = (request.id(), by.clone());
+        let standing = Standing { study, request, site, round, has_signed: None };
         let standing = play.roster.signed(by, standing);
         let at = format!("{own}/standings/{by}");
         assert_eq!(client.put_json(&at, &standing).await.status, 201);

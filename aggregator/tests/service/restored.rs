@@ -17,7 +17,7 @@ fn request(play: &Play, site: &SiteId, seconds: u64) -> Signed<RestoreRequest> {
 
 fn standing(play: &Play, site: &SiteId, request: Digest, round: Option<u32>) -> Signed<Standing> {
     let (study, round, by) = (play.roster.id(), round.map(RoundNumber), site.clone());
-    play.roster.signed(site, Standing { study, request, site: by, round })
+    play.roster.signed(site, Standing { study, request, site: by, round, has_signed: None })
 }
 
 #[tokio::test]

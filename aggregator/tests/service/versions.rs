@@ -93,3 +93,29 @@ async fn a_study_without_epochs_is_told_of_as_the_version_before_did() {
     let read: ringfence_crypto::api::StudyStatus = serde_json::from_value(status).unwrap();
     assert_eq!((read.rounds, read.epochs), (1, 0));
 }
+
+/// The requests of protocol version 2, as the version had them that wrote the list beside: a neighbour sends
+/// them, so that none may go, nor a parameter of one. The document is held to the code by other tests.
+#[test]
+fn every_request_of_the_version_before_is_taken_still() {
+    let document: serde_json::Value =
+        serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
+    for line in include_str!("requests_v2.txt").lines() {
+        let (method, place) = line.split_once(' ').unwrap();
+        let (path, query) = place.split_once('?').unwrap_or((place, ""));
+        let request = &document["paths"][path][method.to_lowercase()];
+        assert!(request.is_object(), "{method} {path} is gone");
+        let parameters = request["parameters"].as_array();
+        let known =
+            |name: &str| parameters.is_some_and(|all| all.iter().any(|of| of["name"] == name));
+        for name in query.split(',').filter(|name| !name.is_empty()) {
+            assert!(known(name), "{method} {path} takes no {name} any more");
+        }
+        // Nor may a neighbour have to give more than it does.
+        let required = parameters.into_iter().flatten().filter(|of| of["in"] == "query");
+        for of in required.filter(|of| of["required"] == true) {
+            let name = of["name"].as_str().unwrap();
+            assert!(query.split(',').any(|known| known == name), "{method} {path} wants {name}");
+        }
+    }
+}

@@ -323,12 +323,10 @@ impl Site {
         if self.last.is_some() {
             return Ok(());
         }
-        match self.pending_epoch()? {
-            Some(signed) if round > signed.epoch.last_round => Err(SiteError::EpochPending {
-                round,
-                epoch: signed.epoch.epoch,
-                last: signed.epoch.last_round,
-            }),
+        match self.bound_epoch()? {
+            Some(Epoch { epoch, last_round: last, .. }) if round > last => {
+                Err(SiteError::EpochPending { round, epoch, last })
+            }
             _ => Ok(()),
         }
     }
@@ -415,18 +413,22 @@ impl Site {
     ///
     /// # Errors
     /// [`SiteError::Epoch`] for one that does not hold, [`SiteError::EpochSigned`] where this site has
-    /// signed another one with its number, [`SiteError::EpochTooLate`].
+    /// signed another one with its number, [`SiteError::EpochForgotten`] where it may have, before its
+    /// state came from a backup, [`SiteError::EpochTooLate`].
     pub fn sign_epoch(
         &self,
         mut signed: SignedEpoch,
         renewed: Option<&Identity>,
     ) -> Result<SignedEpoch, SiteError> {
         self.lineage.check(&signed)?;
-        let number = signed.epoch.epoch;
+        let epoch = signed.epoch.epoch;
+        if self.abstention()?.is_some_and(|abstention| abstention.through.is_none()) {
+            return Err(SiteError::EpochForgotten { epoch });
+        }
+        if let Some(known) = self.bound_epoch()?.filter(|known| *known != signed.epoch) {
+            return Err(SiteError::EpochSigned { epoch, known: known.id() });
+        }
         if let Some(known) = self.pending_epoch()? {
-            if known.epoch != signed.epoch {
-                return Err(SiteError::EpochSigned { epoch: number, known: known.epoch.id() });
-            }
             signed.merge(known.signatures, &self.study);
         }
         let last = signed.epoch.last_round;

@@ -322,7 +322,7 @@ pub enum SiteError {
     },
     /// Too few sites hold the same model.
     #[error(
-        "{agreeing} sites acknowledged this site's model after round {round}, needed {needed}; wait for more, or find out who differs"
+        "{agreeing} sites acknowledged this site's model after round {round}, needed {needed}: it is another one than the sites hold, or too few have said which they hold; give the model that this site made of round {round} (--base), or wait for more, or find out who differs"
     )]
     NotAgreed {
         /// The last opened round.
@@ -347,13 +347,16 @@ pub enum SiteError {
     },
     /// Waited too long for a round to be opened.
     #[error(
-        "round {round} is not open, and nobody has opened it within {patience} s, as long as --patience says: its initiator runs `ringfence open`, ask {initiator}, who is next on the ring, or wait longer"
+        "round {round} is not open, and nobody has opened it within {patience} s, as long as --patience says: {}",
+        if *.own { "this site is next on the ring and opens it by `ringfence open`".to_owned() } else { format!("its initiator runs `ringfence open`, ask {initiator}, who is next on the ring, or wait longer") }
     )]
     NotOpened {
         /// The round.
         round: RoundNumber,
         /// Who stands on the ring where this round begins.
         initiator: SiteId,
+        /// Whether that is this site.
+        own: bool,
         /// Seconds that were waited.
         patience: u64,
     },
@@ -438,6 +441,14 @@ pub enum SiteError {
         epoch: u32,
         /// Digest of the one that was signed.
         known: Digest,
+    },
+    /// Another epoch may have been signed and forgotten.
+    #[error(
+        "this site's state came from a backup, and it may have signed another epoch {epoch} since: it signs none before the other sites have said what they know of it (`ringfence restored --continue`)"
+    )]
+    EpochForgotten {
+        /// The number.
+        epoch: u32,
     },
     /// An epoch that gives this site other new keys.
     #[error(

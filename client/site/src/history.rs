@@ -235,7 +235,9 @@ impl Site {
                 if agreeing >= usize::from(needed) {
                     return of.agreed_upon(last, closing, own);
                 }
-                if is_over {
+                // Those who have not said yet may still agree.
+                let to_come = of.study.roster.len().saturating_sub(status.acknowledged.len());
+                if is_over || agreeing + to_come < usize::from(needed) {
                     return Err(SiteError::NotAgreed { round: last, needed, agreeing });
                 }
             }

@@ -1,6 +1,7 @@
 //! Opening a round: in one's turn, and on which model.
 
 use std::future::pending;
+use std::time::Duration;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{ModelId, RoundNumber};
@@ -12,6 +13,9 @@ use ringfence_keys::duties::contributor::RuleError;
 use crate::error::SiteError;
 use crate::event::Event;
 use crate::site::Site;
+
+/// How much later the wait for one's own turn may end than the wait for others, which began before it.
+const A_MOMENT_MORE: Duration = Duration::from_secs(5);
 
 /// What the aggregator answers when it holds another manifest of the round already, among others.
 const CONFLICT: u16 = 409;
@@ -157,12 +161,18 @@ impl Site {
                 opened => opened,
             }
         };
-        tokio::select! {
-            opened = in_turn => opened,
-            seen = self.await_opening(round) => {
-                seen?;
-                self.shown(round).await
+        tokio::pin!(in_turn);
+        let seen = tokio::select! {
+            opened = &mut in_turn => return opened,
+            seen = self.await_opening(round) => seen,
+        };
+        match seen {
+            Ok(()) => self.shown(round).await,
+            // What keeps this site from opening it is waited for as long, and says more.
+            Err(error @ SiteError::NotOpened { .. }) => {
+                self.clock.timeout(A_MOMENT_MORE, in_turn).await.unwrap_or(Err(error))
             }
+            Err(error) => Err(error),
         }
     }
 

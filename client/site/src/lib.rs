@@ -71,6 +71,7 @@ pub mod ledger;
 mod mend;
 pub mod model;
 mod needs;
+mod newcomer;
 mod obstacles;
 mod openings;
 mod overdue;
@@ -105,6 +106,7 @@ pub use journal::{
     RoundKeysJournal, Unsettled,
 };
 pub use late::Late;
+pub use newcomer::Newcomer;
 pub use obstacles::Obstacle;
 pub use overdue::Overdue;
 pub use participation::{Own, Participation};

@@ -3,7 +3,7 @@
 
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{SignedEpoch, signers_needed};
+use ringfence_crypto::statement::{Epoch, SignedEpoch, signers_needed};
 
 use crate::error::SiteError;
 use crate::site::Site;
@@ -19,12 +19,21 @@ impl Site {
     /// # Errors
     /// [`SiteError::Journal`] when the record cannot be read.
     pub fn pending_epoch(&self) -> Result<Option<SignedEpoch>, SiteError> {
-        let number = self.epoch.saturating_add(1);
-        let Some(signed) = self.journal.signed_epoch(self.first_study, number)? else {
-            return Ok(None);
-        };
-        let given_up = self.journal.given_up_epoch(self.first_study, number)?;
-        Ok(Some(signed).filter(|signed| given_up != Some(signed.epoch.id())))
+        let signed = self.journal.signed_epoch(self.first_study, self.epoch.saturating_add(1))?;
+        let bound = self.bound_epoch()?;
+        Ok(signed.filter(|signed| bound.as_ref() == Some(&signed.epoch)))
+    }
+
+    /// The next epoch by which this site is bound: it has signed it, by its own state or, after that came
+    /// from a backup, as its signature has shown. Of two the one that ends later was signed later, once
+    /// the other was given up.
+    pub(crate) fn bound_epoch(&self) -> Result<Option<Epoch>, SiteError> {
+        let (first, number) = (self.first_study, self.epoch.saturating_add(1));
+        let own = self.journal.signed_epoch(first, number)?.map(|signed| signed.epoch);
+        let recalled = self.journal.recalled_epoch(first, number)?.map(|signed| signed.epoch);
+        let given_up = self.journal.given_up_epoch(first, number)?;
+        let last = recalled.into_iter().chain(own).max_by_key(|epoch| epoch.last_round);
+        Ok(last.filter(|epoch| given_up != Some(epoch.id())))
     }
 
     /// Refuses to sign an epoch that the aggregator does not make any more, for rounds after its last one
@@ -35,7 +44,7 @@ impl Site {
     pub async fn check_not_missed(&self, signed: &SignedEpoch) -> Result<(), SiteError> {
         let last = signed.epoch.last_round;
         let opened = self.next_under_any().await?;
-        let is_signed = self.pending_epoch()?.is_some_and(|known| known.epoch == signed.epoch);
+        let is_signed = self.bound_epoch()?.is_some_and(|known| known == signed.epoch);
         match opened > last.next() && !is_signed {
             true => Err(SiteError::EpochMissed { last, opened: opened.0 }),
             false => Ok(()),
@@ -51,8 +60,8 @@ impl Site {
     /// # Errors
     /// [`SiteError`] when the aggregator does not answer.
     pub async fn give_up_epoch(&self) -> Result<Option<u32>, SiteError> {
-        let Some(signed) = self.pending_epoch()? else { return Ok(None) };
-        let first = signed.epoch.last_round.next();
+        let Some(epoch) = self.bound_epoch()? else { return Ok(None) };
+        let first = epoch.last_round.next();
         let next = self.next_under_any().await?;
         let rounds: Vec<RoundNumber> = (first.0..next.0).take(ROUNDS).map(RoundNumber).collect();
         let (roster, mut gone_on) = (&self.study.roster, 0usize);
@@ -75,7 +84,7 @@ impl Site {
         if roster.len().saturating_sub(honest) >= signers_needed(&self.study) {
             return Ok(None);
         }
-        self.journal.give_up_epoch(self.first_study, &signed.epoch)?;
-        Ok(Some(signed.epoch.epoch))
+        self.journal.give_up_epoch(self.first_study, &epoch)?;
+        Ok(Some(epoch.epoch))
     }
 }

@@ -9,7 +9,7 @@ use ringfence_clock::Moment;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{RestoreRequest, Standing};
+use ringfence_crypto::statement::{Epoch, HasSigned, RestoreRequest, SignedEpoch, Standing};
 use ringfence_keys::duties::abstention::Abstention;
 use ringfence_keys::duties::contributor::RuleError;
 use ringfence_keys::duties::restored::{self, Recalled, recall};
@@ -86,8 +86,10 @@ impl Site {
             self.transport.put_restore_request(self.first_study, &request).await?;
             let of = (self.first_study, self.id());
             let answers = present(self.transport.standings(of.0, of.1).await)?.unwrap_or_default();
+            self.keep_shown(&answers)?;
             let recalled = self.recalled(&request, &answers).await;
             if let Some(through) = recalled.through {
+                self.recall_epoch().await?;
                 // Whatever this site still knows, it must not sign again either.
                 let through = self.least_through()?.map_or(through, |least| through.max(least));
                 self.note(request.statement.restored_at, Some(request), Some(through))?;
@@ -98,6 +100,68 @@ impl Site {
             }
             self.clock.sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Looks for a signature of the study's next epoch that this site has made and does not know of: its
+    /// state came from a backup. The aggregator keeps it with what is proposed, and other sites, who do not
+    /// lie with it, say so in their answers to this site's last restore request. From then on it binds
+    /// this site as any that it has signed. Answers with the epoch's number where one was found now.
+    ///
+    /// # Errors
+    /// [`SiteError`] when the aggregator does not answer.
+    pub async fn recall_epoch(&self) -> Result<Option<u32>, SiteError> {
+        let (first, site) = (self.first_study, self.id());
+        let proposed = present(self.transport.proposed_epochs(first).await)?.unwrap_or_default();
+        let key = self.identity.public().signature_key;
+        let shown = proposed.iter().filter_map(|signed| signed.signed_by(site, &key));
+        let by_proposals = self.keep_signed(shown)?;
+        let asked = self.journal.restores(first)?.into_iter().any(|of| of.request.is_some());
+        let answers = match asked {
+            true => present(self.transport.standings(first, site).await)?.unwrap_or_default(),
+            false => Vec::new(),
+        };
+        Ok(self.keep_shown(&answers)?.or(by_proposals))
+    }
+
+    /// Keeps what answers show of this site's own signatures. Whoever shows one cannot have made it up.
+    fn keep_shown(&self, answers: &[Signed<Standing>]) -> Result<Option<u32>, SiteError> {
+        let shown = answers.iter().filter_map(|answer| answer.statement.has_signed.as_deref());
+        self.keep_signed(shown.cloned())
+    }
+
+    fn keep_signed(
+        &self,
+        shown: impl Iterator<Item = HasSigned>,
+    ) -> Result<Option<u32>, SiteError> {
+        let key = self.identity.public().signature_key;
+        let number = self.epoch.saturating_add(1);
+        let is_next = |epoch: &Epoch| {
+            (epoch.study, epoch.before, epoch.epoch) == (self.first_study, self.study_id, number)
+        };
+        let own = shown.filter(|of| is_next(&of.epoch) && of.is_by(self.id(), &key));
+        let Some(last) = own.max_by_key(|of| of.epoch.last_round) else { return Ok(None) };
+        let known = self.journal.signed_epoch(self.first_study, number)?.map(|of| of.epoch);
+        let recalled = self.journal.recalled_epoch(self.first_study, number)?.map(|of| of.epoch);
+        let mut known = known.into_iter().chain(recalled);
+        if known.any(|of| of == last.epoch || of.last_round > last.epoch.last_round) {
+            return Ok(None);
+        }
+        self.journal.recall_epoch(self.first_study, &last)?;
+        Ok(Some(number))
+    }
+
+    /// The next epoch that a site has signed, as its signature shows: among these that are proposed, or with
+    /// the one that this site has signed.
+    fn shown_of(
+        &self,
+        site: &SiteId,
+        proposed: &[SignedEpoch],
+    ) -> Result<Option<HasSigned>, SiteError> {
+        let Some(member) = self.study.site(site) else { return Ok(None) };
+        let own = self.journal.signed_epoch(self.first_study, self.epoch.saturating_add(1))?;
+        let signed = own.iter().chain(proposed);
+        let shown = signed.filter_map(|signed| signed.signed_by(site, &member.signature_key));
+        Ok(shown.max_by_key(|signed| signed.epoch.last_round))
     }
 
     /// Abstains through a round that the operator gives: one more than the highest that any other
@@ -253,15 +317,18 @@ impl Site {
                 return Ok(Vec::new());
             }
         }
+        let proposed = self.transport.proposed_epochs(self.first_study).await;
+        let proposed = present(proposed)?.unwrap_or_default();
         let mut answered = Vec::new();
         for request in asking {
+            let site = &request.statement.site;
             let standing = self.identity.sign(Standing {
                 study: self.study_id,
                 request: request.id(),
                 site: self.id().clone(),
                 round,
+                has_signed: self.shown_of(site, &proposed)?.map(Box::new),
             });
-            let site = &request.statement.site;
             match self.transport.put_standing(self.first_study, site, &standing).await {
                 Ok(()) => {
                     if self.answering.is_news(site, request.id()) {
@@ -269,8 +336,9 @@ impl Site {
                     }
                     answered.push(site.clone());
                 }
-                // It has asked anew meanwhile, or the aggregator was started again.
-                Err(error) if matches!(error.status(), Some(404 | 409)) => {
+                // It has asked anew meanwhile, or the aggregator was started again, or is of a version that
+                // takes no answer with an epoch.
+                Err(error) if matches!(error.status(), Some(400 | 404 | 409)) => {
                     let wanted = format!("the answer to {site}, which was restored");
                     self.tell_refused(&wanted, &error, "it is answered when it asks again");
                 }

@@ -121,6 +121,8 @@ impl Site {
         let (file, part) = (journal.scratch()?, journal.scratch()?);
         let open = || file.reopen().map_err(|error| SiteError::Recount(error.into()));
         let mut count = Recount::new(&self.study, id, self.check_key()?, open()?)?;
+        // What a carrier brings, it brings all of in one trip.
+        self.at(round).want_bodies(headers.iter().map(|header| &header.statement.site))?;
         for header in &headers {
             self.body(round, &header.statement.site, &part).await?;
             tokio::task::block_in_place(|| {

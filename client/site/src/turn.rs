@@ -152,7 +152,8 @@ impl Site {
                 let initiator = self.study.initiator(round, 0, &none);
                 let initiator = initiator.ok_or_else(|| SiteError::NoTurn(self.id().clone()))?;
                 let (initiator, patience) = (initiator.id.clone(), self.patience.as_secs());
-                return Err(SiteError::NotOpened { round, initiator, patience });
+                let own = initiator == *self.id();
+                return Err(SiteError::NotOpened { round, initiator, own, patience });
             }
             self.attend().await?;
             next = self.next_after(round, left).await?;

@@ -158,6 +158,34 @@ async fn an_upload_goes_on_where_it_was_cut_however_often_that_is() {
     assert_eq!(*stored.lock().unwrap(), data);
 }
 
+/// A line over which no more comes: how far it is, and that the rest can be sent later.
+#[tokio::test]
+async fn an_upload_that_gets_no_further_says_how_far_it_is_and_how_it_goes_on() {
+    let address = server(|mut stream| {
+        let lines = head(&mut BufReader::new(stream.try_clone().unwrap()));
+        if lines.first().is_some_and(|line| line.starts_with("put ")) {
+            return;
+        }
+        let body = format!(
+            r#"{{"header":"{}","envelopes":true,"body_bytes":700,"receipt":null}}"#,
+            "00".repeat(32)
+        );
+        let length = body.len();
+        let answer = format!("content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        write!(stream, "HTTP/1.1 200 OK\r\n{answer}").unwrap();
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), [7; 1000]).unwrap();
+    let transport = transport(address);
+    let at = transport.round(STUDY, RoundNumber(0));
+    let error = at.put_body(&"a".parse().unwrap(), file.path(), 0).await.unwrap_err();
+    assert!(error.is_transient() && error.is_away(), "{error:?}");
+    let text = error.to_string();
+    for said in ["700 of 1000 bytes of the contribution have come", "goes on behind"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_message_that_is_long_on_its_way_is_waited_for() {
     // 12 s, as 1.5 MB take at 1 Mbit/s; an answer that has begun to be due is waited for 10 s.

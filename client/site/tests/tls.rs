@@ -201,6 +201,27 @@ async fn a_certificate_that_is_not_accepted_is_said_with_names_and_dates_and_ask
     }
 }
 
+/// What signs itself by `openssl req -x509` is a CA unless told otherwise.
+#[tokio::test]
+async fn a_ca_that_a_server_shows_as_its_own_certificate_is_said_to_be_one() {
+    let key = KeyPair::generate().unwrap();
+    let mut itself = params("127.0.0.1", 2099);
+    itself.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let itself = itself.self_signed(&key).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), itself.pem()).unwrap();
+    let other = Ca::new("Hospital CA");
+    let (address, _) = server(pair(&itself, &key));
+    for ca in [file.path(), &other.file()] {
+        let error = ask(&format!("https://{address}"), Some(ca)).await;
+        assert!(matches!(error, TransportError::Certificate { .. }), "{error:?}");
+        let text = error.to_string();
+        for word in ["the certificate of a CA (CA:TRUE)", "CN=the aggregator", "CA:FALSE"] {
+            assert!(text.contains(word), "{word:?} is not in {text:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn tls_and_plain_http_at_each_other_s_port_are_told_apart() {
     let ca = Ca::new("Hospital CA");
@@ -297,6 +318,20 @@ fn without_a_ca_the_system_s_roots_count_and_none_are_told() {
     // Plain HTTP needs none.
     let text = said("http://127.0.0.1:9", &[("SSL_CERT_FILE", "/nowhere.pem")]);
     assert!(text.contains("nobody listens there"), "{text}");
+}
+
+/// A proxy that is named with `https://` and speaks plain HTTP, as most do.
+#[test]
+fn a_proxy_without_tls_is_said_to_be_named_with_http() {
+    let ca = Ca::new("Hospital CA");
+    let (address, _) = server(ca.issue("aggregator.example", 2099));
+    let (way, _) = proxy("200 OK", address);
+    let url = format!("https://u:secret@{way}");
+    let text = said(AGGREGATOR, &[(CA, ca.file().to_str().unwrap()), ("HTTPS_PROXY", &url)]);
+    for word in ["which HTTPS_PROXY names, speaks no TLS", "write http://", "transient: false"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert!(!text.contains("secret") && !text.contains("--tls-certificate"), "{text}");
 }
 
 /// A proxy that answers CONNECT by a status, and, if that is 200, leads to a server, whatever was

@@ -408,6 +408,55 @@ async fn a_site_without_a_network_signs_a_change_of_the_roster_and_goes_on_under
     assert_eq!(row.matches("creoa").count(), 3, "{status}");
 }
 
+/// A site that comes by a change of the roster signs it by files, and is a member then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_without_a_network_signs_its_enrolment() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let aggregator = prepared(folder).await;
+    let url = aggregator.url();
+    ringfence(folder, &["keygen", "--site", "e", "--out", "e"]).unwrap();
+    let trips = std::cell::Cell::new(0);
+    let trip = || {
+        trips.set(trips.get() + 1);
+        let (from, to) = (format!("from-e-{}", trips.get()), format!("to-e-{}", trips.get()));
+        let carrier = ["export", "--carrier", "carrier.public.json", "--out", &from];
+        let exported = by_hand(folder, "e", &carrier).unwrap();
+        let carried = carry(folder, url, &from, &to);
+        let carried = carried.inspect(|_| drop(by_hand(folder, "e", &["import", &to]).unwrap()));
+        (exported, carried)
+    };
+    let accept = |site: &str, server: &str, more: &[&str]| {
+        at(folder, server, site, &[&["study", "accept"], more].concat())
+    };
+    // Nobody has proposed it yet: the aggregator shows a stranger nothing.
+    let (_, carried) = trip();
+    assert!(carried.unwrap_err().contains("e is not on the study's roster"));
+    let said = accept("e", "by-hand", &[]).unwrap();
+    assert!(said.contains("no bundle was imported yet"), "{said}");
+
+    let change = ["study", "change", "--enrol", "e/e.public.json", "--last-round", "0"];
+    at(folder, url, "a", &change).unwrap();
+    for site in ["b", "c", "d"] {
+        accept(site, url, &["--yes"]).unwrap();
+    }
+    trip().1.unwrap();
+    let shown = accept("e", "by-hand", &[]).unwrap();
+    assert!(shown.contains("e comes, with these keys") && shown.contains("not signed"), "{shown}");
+    let signed = accept("e", "by-hand", &["--yes"]).unwrap();
+    assert!(signed.contains("the proposed change of the roster is in the outbox"), "{signed}");
+    let (exported, carried) = trip();
+    assert!(exported.contains("to the aggregator: the proposed change"), "{exported}");
+    assert!(carried.unwrap().contains("taken: the proposed change of the roster"));
+    let epochs = ["study", "epochs", "--token-file", "admin.token", "--server", url];
+    let epochs = ringfence(folder, &epochs).unwrap();
+    assert!(epochs.contains("epoch 1, made"), "{epochs}");
+    // From then on it is a site like the others: its round keys leave, once it has what it asks for by name.
+    let published = (0..3).map(|_| trip()).find(|(out, _)| out.contains("the round keys of e"));
+    let (_, carried) = published.unwrap();
+    assert!(carried.unwrap().contains("taken: the round keys of e"));
+}
+
 /// Whoever made a bundle may have written anything into it; and a name may be that of anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_bundle_moves_the_cursor_and_no_pipe_is_waited_for() {

@@ -54,6 +54,11 @@ fn an_identity_may_lie_under_a_passphrase_or_in_the_environment() {
     let by_file = ["study", "sign", "--identity", "a.identity"];
     refused(run(folder, &sign, &[]), "--identity FILE, or its text in the environment variable");
     refused(run(folder, &by_file, &[]), "the environment variable RINGFENCE_PASSPHRASE");
+    // One whose first line was altered is no plain identity, and nobody is asked for its passphrase.
+    std::fs::write(folder.join("damaged"), text.replacen("ringfence", "Ringfence", 1)).unwrap();
+    let damaged = ["study", "sign", "--identity", "damaged"];
+    refused(run(folder, &damaged, &[]), "first line is not `ringfence identity under a passphrase");
+    refused(run(folder, &damaged, &unlocked), "it is damaged or altered");
     let wrong = [("RINGFENCE_PASSPHRASE", "correct horse batterz")];
     refused(run(folder, &by_file, &wrong), "a.identity: the passphrase does not open the identity");
     assert!(run(folder, &by_file, &unlocked).unwrap().contains("a signed"));

@@ -63,6 +63,33 @@ async fn what_was_signed_is_sent_again_and_nothing_is_proposed_beside_it() {
     }
 }
 
+/// A site whose state is of before it has signed a change is told so, and signs no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_from_a_backup_is_bound_by_the_signature_that_the_aggregator_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_updates(folder);
+    let aggregator = Aggregator::start(folder, Clock::system()).await.unwrap();
+    study(folder, &aggregator, "study.json", &[]);
+    let run = |site: &str, command: &[&str]| at(folder, aggregator.url(), site, command);
+    let copied = |from: &str, to: &str| {
+        let mut copy = std::process::Command::new("cp");
+        let copy = copy.args(["-R", from, to]).current_dir(folder);
+        assert!(copy.status().unwrap().success());
+    };
+    run("d", &["study", "accept"]).unwrap_err();
+    copied("d/state", "d/backup");
+    let first = run("d", &["study", "change", "--revoke", "c"]).unwrap();
+    std::fs::remove_dir_all(folder.join("d/state")).unwrap();
+    copied("d/backup", "d/state");
+    let other = ["study", "change", "--revoke", "b", "--beside"];
+    let refused = run("d", &other).unwrap_err();
+    assert!(refused.contains(&format!("another epoch 1 ({})", digest(&first))), "{refused}");
+    let again = run("d", &["study", "accept", "--yes"]).unwrap();
+    assert_eq!(digest(&again), digest(&first));
+    assert!(again.contains("needs the signatures of 2 more"), "{again}");
+}
+
 /// A site that comes to a study whose models are made elsewhere is given the model by hand, and what it
 /// checks it by from the others' commands.
 #[tokio::test(flavor = "multi_thread")]

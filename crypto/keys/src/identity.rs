@@ -12,7 +12,7 @@ use ringfence_crypto::statement::{RosterEntry, Study};
 use ringfence_crypto::wire::canonical::Canonical;
 use zeroize::{Zeroize, Zeroizing};
 
-pub use locked::{LockError, MIN_PASSPHRASE, is_locked};
+pub use locked::{LockError, MIN_PASSPHRASE, check_locked, is_locked};
 
 use crate::encrypt::check::CheckKey;
 use crate::share::seal::{KemSecret, Purpose, SealError};

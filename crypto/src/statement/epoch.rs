@@ -22,7 +22,7 @@ pub use changes::change_roster;
 pub use error::{EpochError, WhichKey};
 pub use follows::{min_sites_after, threshold_after};
 pub use lineage::{InForce, Lineage};
-pub use signed::{MissingSignatures, SignedEpoch, signers_needed};
+pub use signed::{HasSigned, MissingSignatures, SignedEpoch, signers_needed};
 
 use super::roster_entry::RosterEntry;
 use crate::digest::Digest;

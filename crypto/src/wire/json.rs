@@ -23,7 +23,7 @@ pub enum JsonError {
         got: usize,
     },
     /// Not the expected structure.
-    #[error("expected the JSON of a {expected}: {source}")]
+    #[error("expected the JSON of a {expected}: {source}{}", of_another_version(.source))]
     Malformed {
         /// What was expected.
         expected: &'static str,
@@ -33,6 +33,15 @@ pub enum JsonError {
     /// Of another version of the protocol.
     #[error(transparent)]
     Protocol(#[from] OtherVersion),
+}
+
+/// What is said of a message that has more in it than this version knows.
+fn of_another_version(source: &serde_json::Error) -> &'static str {
+    let text = source.to_string();
+    match text.starts_with("unknown field") || text.starts_with("unknown variant") {
+        true => "; if another version of the program wrote it, use the newer one on both sides",
+        false => "",
+    }
 }
 
 /// Parses one message of at most `limit` bytes; left-over bytes and unknown fields are errors.

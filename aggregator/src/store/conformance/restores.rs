@@ -16,7 +16,7 @@ fn request(roster: &Roster, site: &SiteId, seconds: u64) -> Signed<RestoreReques
 
 fn standing(roster: &Roster, site: &SiteId, request: Digest, round: u32) -> Signed<Standing> {
     let (study, round, of) = (roster.id(), Some(RoundNumber(round)), site.clone());
-    roster.signed(site, Standing { study, request, site: of, round })
+    roster.signed(site, Standing { study, request, site: of, round, has_signed: None })
 }
 
 pub(crate) async fn a_later_restore_request_replaces_an_earlier_one(backend: &impl Backend) {

@@ -24,9 +24,9 @@ use crate::trio::{Trio, VALUES, update};
 const FIRST: RoundNumber = RoundNumber(0);
 
 /// A study, the sites that are running, and the model that they have.
-struct Life {
-    trio: Trio,
-    sites: Vec<Site>,
+pub(crate) struct Life {
+    pub(crate) trio: Trio,
+    pub(crate) sites: Vec<Site>,
     model: Weights,
 }
 
@@ -40,7 +40,7 @@ fn of(site: &Site) -> Vec<f32> {
 }
 
 impl Life {
-    async fn start(sites: u8) -> Self {
+    pub(crate) async fn start(sites: u8) -> Self {
         // A round ends when all have done their part, however slow the machine is.
         let trio = Trio::start_of(sites, |draft| draft.review_seconds = 120).await;
         let patient = |k| trio.site_with(k, |m| m.patience = Duration::from_secs(120));
@@ -55,13 +55,13 @@ impl Life {
         model::id(&self.model)
     }
 
-    fn site(&self, name: &str) -> &Site {
+    pub(crate) fn site(&self, name: &str) -> &Site {
         self.sites.iter().find(|site| site.id().as_str() == name).unwrap()
     }
 
     /// A round of all sites, from its opening to the model after it, which every site has alike; the mean
     /// is that of their updates.
-    async fn round(&mut self, round: u32) {
+    pub(crate) async fn round(&mut self, round: u32) {
         self.open(round).await;
         self.close(round).await;
     }
@@ -120,13 +120,13 @@ impl Life {
     }
 
     /// These changes as an epoch, signed by nobody.
-    fn epoch(&self, changes: Vec<Change>, last: u32) -> SignedEpoch {
+    pub(crate) fn epoch(&self, changes: Vec<Change>, last: u32) -> SignedEpoch {
         let mut rng = ringfence_keys::system_rng().unwrap();
         change(self.sites[0].lineage(), changes, &[], RoundNumber(last), &mut rng).unwrap()
     }
 
     /// Each of these sites signs an epoch and sends it; whether it is made then.
-    async fn sign(&self, epoch: &SignedEpoch, names: &[&str]) -> bool {
+    pub(crate) async fn sign(&self, epoch: &SignedEpoch, names: &[&str]) -> bool {
         let mut made = false;
         for name in names {
             let site = self.site(name);
@@ -146,7 +146,7 @@ impl Life {
         self.sites = renewed;
     }
 
-    fn gone(&mut self, name: &str) -> Site {
+    pub(crate) fn gone(&mut self, name: &str) -> Site {
         let place = self.sites.iter().position(|site| site.id().as_str() == name).unwrap();
         self.sites.remove(place)
     }
@@ -163,7 +163,7 @@ impl Plus for Weights {
     }
 }
 
-fn revoke(name: &str) -> Change {
+pub(crate) fn revoke(name: &str) -> Change {
     Change::Revoke { site: name.parse().unwrap() }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod base_models;
+mod by_hand_disputes;
 mod clocks;
 mod crashes;
 mod damaged;
@@ -26,6 +27,7 @@ mod openings;
 mod private;
 mod refusals;
 mod restored;
+mod restored_epochs;
 mod reviews;
 mod round_keys;
 mod spoiled;
@@ -33,3 +35,4 @@ mod sums;
 mod trio;
 mod waiting;
 mod weighting;
+mod wrong_base;

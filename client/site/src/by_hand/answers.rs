@@ -141,6 +141,22 @@ impl Mailbox {
         reply.ok_or_else(|| self.ends(&format!("it does not hold {}", described(path))))
     }
 
+    /// Asks in the next bundle for what the inbox lacks of all these.
+    pub(crate) fn want_all(
+        &self,
+        paths: impl Iterator<Item = String>,
+    ) -> Result<(), TransportError> {
+        let wanted = self.with(|held| {
+            for path in paths {
+                if found(held, &path)?.is_none() {
+                    self.want(held, &path)?;
+                }
+            }
+            Ok(())
+        });
+        Ok(wanted?)
+    }
+
     /// Inclusion proofs, which a bundle holds leaf by leaf.
     fn proofs(&self, path: &str, query: &[u8]) -> Result<Reply, TransportError> {
         let InclusionQuery { size, leaves } =

@@ -111,7 +111,14 @@ impl Carrier {
         let lineage = Lineage::of(Arc::new(signed.study));
         let known = known_epochs(&transport, lineage.clone()).await?;
         let members = known.all().rev().filter_map(|study| study.study.site(&site));
-        let keys: Vec<PublicKey> = members.map(|member| member.signature_key).collect();
+        let mut keys: Vec<PublicKey> = members.map(|member| member.signature_key).collect();
+        let holds = |key: &PublicKey| permit.verify(key, &site).is_ok();
+        if !keys.iter().any(holds) {
+            // Or it is asked whether it comes, or has new keys.
+            let proposed = transport.proposed_epochs(study).await?;
+            let coming = proposed.iter().filter_map(|signed| signed.after.site(&site));
+            keys.extend(coming.map(|entry| entry.signature_key));
+        }
         let key = keys.iter().find(|key| permit.verify(key, &site).is_ok()).or(keys.first());
         let key = key.ok_or_else(other)?;
         CarrierPermit::check(&permit, study, &site, key, now)?;

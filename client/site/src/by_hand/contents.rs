@@ -130,6 +130,19 @@ pub(crate) fn described(path: &str) -> String {
         ["rounds", round, "contributions", site, what, ..] => {
             format!("the {what} of {site} in round {round}")
         }
+        ["rounds", round, about @ ("disputes" | "verdicts"), index, rest @ ..] => {
+            let about = match *about {
+                "disputes" => format!("dispute {index}"),
+                _ => format!("the verdict on dispute {index}"),
+            };
+            match rest {
+                [what, site, ..] => {
+                    let what = what.trim_end_matches('s');
+                    format!("the {what} of {site} in {about} of round {round}")
+                }
+                _ => [&[about.as_str()], rest].concat().join(", ") + &format!(" of round {round}"),
+            }
+        }
         ["rounds", round, what, site] => {
             let what = match *what {
                 "acks" => "acknowledgement",

@@ -351,7 +351,8 @@ impl Mailbox {
         Ok(())
     }
 
-    fn export(
+    /// Writes a bundle of what is to leave and what is asked for.
+    pub(crate) fn export(
         &self,
         path: &Path,
         permit: Signed<CarrierPermit>,

@@ -176,6 +176,11 @@ impl Site {
                     let wanted = format!("the body that it got for round {}", promised.round);
                     self.tell_refused(&wanted, &refusal, "it is sent again from the start");
                 }
+                Err(TransportError::CutShort { stored, bytes, attempts, source, .. }) => {
+                    let until = journal.manifest()?.map(|manifest| manifest.statement.deadline);
+                    let cut = TransportError::CutShort { stored, bytes, until, attempts, source };
+                    return Err(cut.into());
+                }
                 sent => return Ok(sent?),
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::StudyId;
 use ringfence_crypto::signature::Statement;
-use ringfence_crypto::statement::{Epoch, HexBytes, Lineage, SignedEpoch, Study};
+use ringfence_crypto::statement::{Epoch, HasSigned, HexBytes, Lineage, SignedEpoch, Study};
 use ringfence_crypto::wire::json;
 use ringfence_keys::encrypt::check::CheckKey;
 
@@ -24,6 +24,10 @@ fn own(number: u32) -> String {
 
 fn given_up(number: u32) -> String {
     format!("given-up-epoch-{number}")
+}
+
+fn recalled(number: u32) -> String {
+    format!("recalled-epoch-{number}")
 }
 
 fn given(number: u32) -> String {
@@ -78,6 +82,30 @@ impl Journal {
         signed: &SignedEpoch,
     ) -> Result<(), JournalError> {
         self.keep(first, &own(signed.epoch.epoch), &json::compact(signed))
+    }
+
+    /// The epoch with this number that this site has signed and forgotten, as its own signature has shown.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the record cannot be read.
+    pub(crate) fn recalled_epoch(
+        &self,
+        first: StudyId,
+        number: u32,
+    ) -> Result<Option<HasSigned>, JournalError> {
+        self.study_unbegun(first).read(&recalled(number))
+    }
+
+    /// Keeps such an epoch, durably.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the record cannot be written.
+    pub(crate) fn recall_epoch(
+        &self,
+        first: StudyId,
+        signed: &HasSigned,
+    ) -> Result<(), JournalError> {
+        self.keep(first, &recalled(signed.epoch.epoch), &json::compact(signed))
     }
 
     /// The epoch with this number that this site has signed and given up, for it cannot be made any more.

@@ -36,7 +36,14 @@ pub(super) fn of(url: &Url, proxy: Option<&Proxy>, source: reqwest::Error) -> Tr
                     return TransportError::Certificate { url: shown, reason, advice };
                 }
             }
-            rustls::Error::InvalidMessage(_) => return TransportError::NoTls { url: shown },
+            rustls::Error::InvalidMessage(_) => {
+                return match proxy {
+                    Some(Proxy { url: proxy, variable, .. }) => {
+                        TransportError::ProxyNoTls { proxy: proxy.clone(), variable }
+                    }
+                    None => TransportError::NoTls { url: shown },
+                };
+            }
             _ => {}
         }
     }

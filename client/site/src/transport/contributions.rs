@@ -141,9 +141,17 @@ impl RoundTransport<'_> {
                 {
                     self.transport.pause_after(attempt, &error).await;
                 }
+                Err(error) if error.is_transient() => {
+                    return Err(self.cut_short(file, furthest, error).await);
+                }
                 result => return result,
             }
-            let progress = self.progress(site).await?;
+            let progress = match self.progress(site).await {
+                Err(error) if error.is_transient() => {
+                    return Err(self.cut_short(file, furthest, error).await);
+                }
+                progress => progress?,
+            };
             if progress.receipt.is_some() {
                 return Ok(progress);
             }
@@ -152,6 +160,13 @@ impl RoundTransport<'_> {
             attempt = if stored > furthest { 1 } else { attempt + 1 };
             furthest = furthest.max(stored);
         }
+    }
+
+    /// A body of which no more comes over.
+    async fn cut_short(&self, file: &Path, stored: u64, error: TransportError) -> TransportError {
+        let bytes = tokio::fs::metadata(file).await.map_or(stored, |body| body.len());
+        let (until, source) = (None, Box::new(error));
+        TransportError::CutShort { stored, bytes, until, attempts: ATTEMPTS, source }
     }
 
     async fn body_from(
@@ -173,6 +188,19 @@ impl RoundTransport<'_> {
         let clock = &self.transport.clock;
         let bytes = bounded(accepted(response, clock).await?, MAX_MESSAGE, clock).await?;
         Ok(json::parse(&bytes, MAX_MESSAGE, "contribution progress")?)
+    }
+
+    /// Has the next bundle hold the bodies of these sites, where bundles are carried and the last one lacks
+    /// some.
+    ///
+    /// # Errors
+    /// [`TransportError`] when the mailbox cannot be written.
+    pub(crate) fn want_bodies<'s>(
+        &self,
+        sites: impl Iterator<Item = &'s SiteId>,
+    ) -> Result<(), TransportError> {
+        let Some(mailbox) = &self.transport.by_hand else { return Ok(()) };
+        mailbox.want_all(sites.map(|site| self.path(&format!("/contributions/{site}/body"))))
     }
 
     /// A site's signed header.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Url;
+use ringfence_crypto::id::UnixSeconds;
 use ringfence_crypto::log::note::NoteError;
 use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::wire::frame::FrameError;
@@ -60,6 +61,16 @@ pub enum TransportError {
     NoTls {
         /// The server: scheme, host and port.
         url: String,
+    },
+    /// A proxy that answers in no TLS.
+    #[error(
+        "the proxy {proxy}, which {variable} names, speaks no TLS: most proxies are named with http://, for https:// addresses, too, and what goes through them is encrypted all the same; write http:// before its host, or check its port"
+    )]
+    ProxyNoTls {
+        /// The proxy: scheme, host and port.
+        proxy: String,
+        /// The environment variable that names it.
+        variable: &'static str,
     },
     /// A certificate that is not accepted.
     #[error("the certificate that {url} shows is not accepted: {reason}; {advice}")]
@@ -158,6 +169,23 @@ pub enum TransportError {
         status: u16,
         /// Where it points, fit to be shown.
         target: String,
+    },
+    /// A contribution that has come in part.
+    #[error(
+        "{stored} of {bytes} bytes of the contribution have come, and in {attempts} more attempts no further ones: {source}; what has come stays there, and the same command, run again before {}, goes on behind it",
+        .until.map_or_else(|| "the round's time for contributions ends".to_owned(), |until| until.utc().to_string())
+    )]
+    CutShort {
+        /// Bytes that the aggregator has.
+        stored: u64,
+        /// Bytes of the body.
+        bytes: u64,
+        /// When the round's time for contributions ends, where that is known.
+        until: Option<UnixSeconds>,
+        /// How often it was tried in vain.
+        attempts: u32,
+        /// What became of the last attempt.
+        source: Box<TransportError>,
     },
     /// No answer in time.
     #[error(

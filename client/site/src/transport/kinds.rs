@@ -11,6 +11,7 @@ impl TransportError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
+            Self::CutShort { source, .. } => source.status(),
             _ => None,
         }
     }
@@ -19,6 +20,7 @@ impl TransportError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
+            Self::CutShort { source, .. } => source.retry_after(),
             _ => None,
         }
     }
@@ -59,16 +61,17 @@ impl TransportError {
     /// that is not accepted, and a proxy that wants a password, are no such thing: waiting does not
     /// help.
     pub fn is_away(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Network { .. }
-                | Self::ClosedPort { .. }
-                | Self::Silent { .. }
-                | Self::NoAnswer { .. }
-                | Self::Stalled { .. }
-                | Self::ProxyRefused { .. }
-                | Self::ProxyAway { .. }
-        )
+            | Self::ClosedPort { .. }
+            | Self::Silent { .. }
+            | Self::NoAnswer { .. }
+            | Self::Stalled { .. }
+            | Self::ProxyRefused { .. }
+            | Self::ProxyAway { .. } => true,
+            Self::CutShort { source, .. } => source.is_away(),
+            _ => false,
+        }
     }
 
     /// Whether this site has no network, and a bundle must be carried first.

@@ -178,6 +178,8 @@ const OF_NAME: &str =
     "check the host in --server, or have the aggregator's certificate made for it";
 const OF_DATES: &str = "have its operator renew it, or set this machine's clock if that is wrong";
 const OF_ISSUER: &str = "if the aggregator has a CA of its own, or a proxy on the way opens connections, get that CA's certificate from whoever runs it and give it as --ca";
+const A_CA: &str = "CaUsedAsEndEntity";
+const OF_A_CA: &str = "whoever runs the aggregator issues a certificate of its own for it by that CA, or makes one that signs itself with CA:FALSE (`openssl req -x509 -addext basicConstraints=critical,CA:FALSE`)";
 const OF_OTHERS: &str = "tell whoever runs the aggregator, or the proxy before it";
 
 impl Verifier {
@@ -221,6 +223,11 @@ impl Verifier {
                     false => format!("its issuer is unknown: it is not among {whose}"),
                 };
                 (what, OF_ISSUER)
+            }
+            // The library has no other word for it; a test holds it to this one.
+            (CertificateError::Other(other), _) if other.to_string().contains(A_CA) => {
+                let what = "it is the certificate of a CA (CA:TRUE), which no server may show";
+                (what.to_owned(), OF_A_CA)
             }
             (other, _) => (other.to_string(), OF_OTHERS),
         };

@@ -64,9 +64,14 @@ impl Export {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         self.replacing.check(&self.out)?;
         let carrier = read_public(&self.carrier)?;
-        let (site, mailbox) = self.own.by_hand(Clock::system(), Duration::ZERO).await?;
-        let exported =
-            site.export(&mailbox, &self.out, (carrier.signature_key, self.days * DAY)).await?;
+        let (clock, permitted) = (Clock::system(), (carrier.signature_key, self.days * DAY));
+        let exported = match self.own.by_hand(clock.clone(), Duration::ZERO).await {
+            Ok((site, mailbox)) => site.export(&mailbox, &self.out, permitted).await?,
+            Err(error) => match self.own.newcomer(&error, clock)? {
+                Some(newcomer) => newcomer.export(&self.out, permitted)?,
+                None => return Err(error),
+            },
+        };
         for message in &exported.messages {
             println!("to the aggregator: {message}");
         }
@@ -90,8 +95,14 @@ impl Export {
 
 impl Import {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let (_site, mailbox) = self.own.by_hand(Clock::system(), Duration::ZERO).await?;
-        let imported = mailbox.import(&self.bundle)?;
+        let clock = Clock::system();
+        let imported = match self.own.by_hand(clock.clone(), Duration::ZERO).await {
+            Ok((_site, mailbox)) => mailbox.import(&self.bundle)?,
+            Err(error) => match self.own.newcomer(&error, clock)? {
+                Some(newcomer) => newcomer.mailbox().import(&self.bundle)?,
+                None => return Err(error),
+            },
+        };
         if imported.again {
             println!("{} was imported before; nothing has changed", self.bundle.display());
             return Ok(());

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{bail, ensure};
-use ringfence_clock::Clock;
 use ringfence_crypto::Digest;
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Lineage, SignedEpoch};
@@ -46,6 +45,11 @@ pub(super) async fn signing(member: &Member) -> anyhow::Result<Site> {
     let site = member.open().await?;
     site.meet().await?;
     let site = site.renewed().await?.unwrap_or(site);
+    if let Some(recalled) = site.recall_epoch().await? {
+        println!(
+            "this site has signed epoch {recalled} before, which its state does not know of (it came from a backup): its signature was found, and binds it"
+        );
+    }
     if let Some(given_up) = site.give_up_epoch().await? {
         println!("{}", given_up_in_words(given_up));
     }
@@ -75,9 +79,8 @@ impl Accept {
     async fn enrolled(&self) -> anyhow::Result<()> {
         let (study, identity) = (self.member.study()?, self.member.identity()?);
         study.verify()?;
-        let identity = Arc::new(identity);
-        let transport = self.member.server().connect(Clock::system())?;
-        let transport = transport.of_site(Arc::clone(&identity));
+        // Nothing else uses its state meanwhile.
+        let (transport, identity, _newcomer) = self.member.joining(identity)?;
         transport.meet(&study.study.aggregator_key).await?;
         let lineage = known_epochs(&transport, Lineage::of(Arc::new(study.study))).await?;
         let epoch = self.proposed(&transport, &lineage, None).await?;

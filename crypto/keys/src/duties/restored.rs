@@ -72,7 +72,7 @@ pub fn recall(
 ) -> Recalled {
     let (id, asking) = (request.id(), &request.statement);
     let genuine = answers.iter().filter(|signed| {
-        let Standing { study: of, request, site, round: _ } = &signed.statement;
+        let Standing { study: of, request, site, round: _, has_signed: _ } = &signed.statement;
         let member = study.site(site).filter(|_| *site != asking.site);
         *of == asking.study
             && *request == id
@@ -122,6 +122,7 @@ mod tests {
             request: request.id(),
             site: identity.site().clone(),
             round: round.map(RoundNumber),
+            has_signed: None,
         })
     }
 

@@ -42,16 +42,66 @@ pub enum LockError {
     )]
     Wrong(String),
     /// Not the form of such a file.
-    #[error("expected an identity file as `ringfence keygen --passphrase` writes it: {0}")]
+    #[error(
+        "expected an identity file as `ringfence keygen --passphrase` writes it: {0}; it is damaged or altered, or a newer version wrote it: take the file from a backup"
+    )]
     Malformed(&'static str),
     /// What it holds is no identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
 
-/// Whether a file is an identity under a passphrase.
+/// Whether a file is an identity under a passphrase, or was one: a line that says how keys are made of
+/// passphrases stands in no other.
 pub fn is_locked(text: &str) -> bool {
-    text.lines().next() == Some(FIRST_LINE)
+    let says = |line: &str| line == FIRST_LINE || line.starts_with("argon2id ");
+    text.lines().any(says)
+}
+
+/// An identity file under a passphrase, in its parts.
+struct Locked<'a> {
+    site: &'a str,
+    cost: (u32, u32, u32),
+    salt: [u8; 16],
+    sealed: Vec<u8>,
+    /// The lines before what is sealed.
+    head: String,
+}
+
+/// Refuses a file of another form; its passphrase is not needed for that.
+///
+/// # Errors
+/// [`LockError::Malformed`]; what stands in the file is never shown.
+pub fn check_locked(text: &str) -> Result<(), LockError> {
+    parts(text).map(drop)
+}
+
+fn parts(text: &str) -> Result<Locked<'_>, LockError> {
+    let malformed = LockError::Malformed;
+    let lines: Vec<&str> = text.lines().collect();
+    let [first, site, how, sealed] = lines.as_slice() else {
+        return Err(malformed("it has another number of lines than four"));
+    };
+    if *first != FIRST_LINE {
+        return Err(malformed(
+            "its first line is not `ringfence identity under a passphrase, version 1`",
+        ));
+    }
+    let words: Vec<&str> = how.split(' ').collect();
+    let ["argon2id", memory, passes, lanes, digits] = words.as_slice() else {
+        return Err(malformed("line 3 is not `argon2id MEMORY PASSES LANES SALT`"));
+    };
+    let number = |word: &str, most: u32| {
+        let number = word.parse().ok().filter(|number| *number <= most);
+        number.ok_or(malformed("line 3 asks for more than 1 GiB, 16 passes or 16 lanes"))
+    };
+    let cost = (number(memory, MOST.0)?, number(passes, MOST.1)?, number(lanes, MOST.2)?);
+    let mut salt = [0; 16];
+    hex::decode_to_slice(digits, &mut salt)
+        .map_err(|_| malformed("the salt in line 3 is not 32 hexadecimal digits"))?;
+    let sealed = hex::decode(sealed).map_err(|_| malformed("line 4 is not hexadecimal"))?;
+    let head = format!("{first}\n{site}\n{how}\n");
+    Ok(Locked { site, cost, salt, sealed, head })
 }
 
 impl Identity {
@@ -89,30 +139,9 @@ impl Identity {
     /// # Errors
     /// [`LockError`]; what stands in the file is never shown.
     pub fn from_locked_file(text: &str, passphrase: &str) -> Result<Self, LockError> {
-        let malformed = LockError::Malformed;
-        let lines: Vec<&str> = text.lines().collect();
-        let [first, site, how, sealed] = lines.as_slice() else {
-            return Err(malformed("it has another number of lines than four"));
-        };
-        if *first != FIRST_LINE {
-            return Err(malformed("its first line is another one"));
-        }
-        let words: Vec<&str> = how.split(' ').collect();
-        let ["argon2id", memory, passes, lanes, salt] = words.as_slice() else {
-            return Err(malformed("line 3 is not `argon2id MEMORY PASSES LANES SALT`"));
-        };
-        let number = |word: &str, most: u32| {
-            let number = word.parse().ok().filter(|number| *number <= most);
-            number.ok_or(malformed("line 3 asks for more than 1 GiB, 16 passes or 16 lanes"))
-        };
-        let cost = (number(memory, MOST.0)?, number(passes, MOST.1)?, number(lanes, MOST.2)?);
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(salt, &mut bytes)
-            .map_err(|_| malformed("the salt in line 3 is not 32 hexadecimal digits"))?;
-        let sealed = hex::decode(sealed).map_err(|_| malformed("line 4 is not hexadecimal"))?;
-        let head = format!("{first}\n{site}\n{how}\n");
+        let Locked { site, cost, salt, sealed, head } = parts(text)?;
         let payload = Payload { msg: &sealed, aad: head.as_bytes() };
-        let opened = cipher(passphrase, &bytes, cost)?.decrypt(&Nonce::default(), payload);
+        let opened = cipher(passphrase, &salt, cost)?.decrypt(&Nonce::default(), payload);
         let wrong = || LockError::Wrong(site.chars().take(80).collect());
         let opened = Zeroizing::new(opened.map_err(|_| wrong())?);
         let file = std::str::from_utf8(&opened).map_err(|_| wrong())?;
@@ -183,5 +212,23 @@ mod tests {
             let error = Identity::from_locked_file(&altered, PASSPHRASE).unwrap_err().to_string();
             assert!(error.contains(said), "{said:?} in {error}");
         }
+    }
+
+    #[test]
+    fn a_locked_file_with_another_first_line_is_known_as_one_that_is_damaged() {
+        let (_, text) = locked();
+        let without = text.split_once('\n').unwrap().1;
+        for (first, said) in [
+            ("ringfence identity under a passphrase, version 2\n", "its first line is not"),
+            ("Ringfence identity under a passphrase, version 1\n", "its first line is not"),
+            ("\n", "its first line is not"),
+            ("", "another number of lines than four"),
+        ] {
+            let altered = format!("{first}{without}");
+            assert!(is_locked(&altered), "{first:?}");
+            let error = check_locked(&altered).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("damaged or altered"), "{error}");
+        }
+        assert!(check_locked(&text).is_ok());
     }
 }

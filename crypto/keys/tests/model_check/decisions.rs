@@ -205,6 +205,7 @@ impl World {
                     request: request.id(),
                     site: identities[k].site().clone(),
                     round: round.map(|round| RoundNumber(round.into())),
+                    has_signed: None,
                 })
             };
             let standings: Vec<_> = given.map(sign).collect();

@@ -88,6 +88,7 @@ impl Site {
             request: request.id(),
             site: self.id.clone(),
             round,
+            has_signed: None,
         });
         let asking = world.parties.study.position(&request.statement.site).unwrap();
         world.send(To::Site(asking), Message::Standing(standing));

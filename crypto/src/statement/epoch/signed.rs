@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{Change, Epoch, EpochError, EpochSignature, WhichKey};
 use crate::id::SiteId;
 use crate::protocol::ProtocolVersion;
-use crate::signature::{PublicKey, SignatureError, Signed, Statement, sign};
+use crate::signature::{PublicKey, SignatureError, Signed, Statement, sign, signature_hex};
 use crate::statement::{SiteSignature, Study};
+use crate::wire::canonical::Canonical;
 use crate::wire::json::{self, JsonError, MAX_STUDY};
 
 /// An epoch, the study after it, and the signatures that it has so far: what sites pass on.
@@ -26,6 +27,35 @@ pub struct SignedEpoch {
     pub after: Study,
     /// Signatures, in any order; two by a site that has new keys.
     pub signatures: Vec<SiteSignature>,
+}
+
+/// That a site has signed an epoch, shown by its own signature: nobody else can say so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HasSigned {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Ed25519 over the canonical bytes of the site's [`EpochSignature`].
+    #[serde(with = "signature_hex")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::schema::signature))]
+    pub signature: Signature,
+}
+
+impl HasSigned {
+    /// Whether it was this site, with this key.
+    pub fn is_by(&self, site: &SiteId, key: &PublicKey) -> bool {
+        let statement = EpochSignature { epoch: self.epoch.id(), site: site.clone() };
+        Signed { statement, signature: self.signature }.verify(key, site).is_ok()
+    }
+}
+
+impl Canonical for HasSigned {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let Self { epoch, signature } = self;
+        epoch.encode(out);
+        out.extend_from_slice(&signature.to_bytes());
+    }
 }
 
 /// How many sites of the roster before an epoch needs: `floor((n + c) / 2) + 1` of `n`, so that two
@@ -113,6 +143,13 @@ impl SignedEpoch {
                 self.signatures.push(added);
             }
         }
+    }
+
+    /// A site's signature with this key, if it is among these.
+    pub fn signed_by(&self, site: &SiteId, key: &PublicKey) -> Option<HasSigned> {
+        let own = self.signatures.iter().filter(|signature| signature.site == *site);
+        own.map(|own| HasSigned { epoch: self.epoch.clone(), signature: own.signature })
+            .find(|signed| signed.is_by(site, key))
     }
 
     /// Adds a signature that is not there yet.

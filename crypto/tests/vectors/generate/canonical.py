@@ -39,8 +39,12 @@ def option(item):
     return lambda value: b"\0" if value is None else b"\1" + item(value)
 
 
-def structure(*fields):
+def structure(*fields, last=None):
+    """`last`: a field that may be left out, and has no bytes then."""
+
     def encode(value):
+        if last is not None and last[0] in value:
+            return structure(*fields, last)(value)
         assert list(value) == [name for name, _ in fields], list(value)
         return b"".join(encoder(value[name]) for name, encoder in fields)
 
@@ -126,6 +130,15 @@ CHANGE = choice(
     revoke=structure(("site", string)),
     leave=structure(("site", string)),
 )
+EPOCH = structure(
+    ("study", fixed),
+    ("epoch", U32),
+    ("before", fixed),
+    ("after", fixed),
+    ("last_round", U32),
+    ("changes", listing(CHANGE)),
+)
+HAS_SIGNED = structure(("epoch", EPOCH), ("signature", fixed))
 REFUSED = choice(
     unavailable=None, budget_spent=None, singles_out=None, other=structure(("why", string))
 )
@@ -188,7 +201,11 @@ SCHEMAS = {
         ("study", fixed), ("site", string), ("nonce", fixed), ("restored_at", U64)
     ),
     "standing": structure(
-        ("study", fixed), ("request", fixed), ("site", string), ("round", option(U32))
+        ("study", fixed),
+        ("request", fixed),
+        ("site", string),
+        ("round", option(U32)),
+        last=("has_signed", HAS_SIGNED),
     ),
     "header": structure(
         ("study", fixed),
@@ -246,14 +263,7 @@ SCHEMAS = {
     "dispute-endorsement": structure(("statement", DISPUTE), ("holder", string)),
     "verdict-endorsement": structure(("statement", VERDICT), ("holder", string)),
     # Known to come, not built.
-    "epoch": structure(
-        ("study", fixed),
-        ("epoch", U32),
-        ("before", fixed),
-        ("after", fixed),
-        ("last_round", U32),
-        ("changes", listing(CHANGE)),
-    ),
+    "epoch": EPOCH,
     "epoch-signature": structure(("epoch", fixed), ("site", string)),
     "refusal": structure(
         ("manifest", fixed), ("site", string), ("reason", REFUSED), ("refused_at", U64)

@@ -47,6 +47,20 @@ def statements():
     )
     signatures = [(site, {"epoch": digest, "site": site}, site) for site in SITES[:2]]
     statement_file("epoch-signature", "Signatures of an epoch.", signatures)
+    signature = canonical.sign("epoch-signature", signatures[0][1], parties.signing_seed(SITES[0]))
+    answer = {
+        "study": study_digest(),
+        "request": digest_of("the restore request of a site that has signed the epoch"),
+        "site": SITES[1],
+        "round": 12,
+        "has_signed": {"epoch": epoch, "signature": signature["signature"]},
+    }
+    statement_file(
+        "standing",
+        "An answer to a restore request of a site that has signed the next epoch.",
+        [("has signed", answer, SITES[1])],
+        "standing_has_signed",
+    )
     reasons = ["unavailable", "budget_spent", "singles_out", {"other": {"why": "audit"}}]
     refusals = [
         (
