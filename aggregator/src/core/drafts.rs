@@ -186,7 +186,12 @@ impl Studies {
         let drafts = &self.shared.store.drafts;
         let Some(draft) = drafts.draft(id).await? else { return self.registered(id).await };
         let Some(roster) = self.draft_roster(id).await? else { return self.registered(id).await };
-        let status = roster.status(&drafts.draft_signers(id).await?, until(&draft));
+        let signers = drafts.draft_signers(id).await?;
+        // Signatures go with their draft: none were read, or some, of one that is registered meanwhile.
+        if drafts.draft(id).await?.is_none() {
+            return self.registered(id).await;
+        }
+        let status = roster.status(&signers, until(&draft));
         if status.signed == status.sites {
             if let Some(file) = self.signed_file(id).await? {
                 self.register(file).await?;
@@ -222,6 +227,9 @@ impl Studies {
         for draft in drafts.drafts().await? {
             if let Some(roster) = self.draft_roster(draft.study).await? {
                 let signers = drafts.draft_signers(draft.study).await?;
+                if drafts.draft(draft.study).await?.is_none() {
+                    continue;
+                }
                 all.push(roster.status(&signers, until(&draft)));
             }
         }
@@ -287,11 +295,15 @@ impl Studies {
         rosters.entry(roster.study).or_insert(roster);
     }
 
-    /// A draft's file with its signatures, in the roster's order: the same whoever makes it.
+    /// A draft's file with its signatures, in the roster's order: the same whoever makes it. Nothing
+    /// where another aggregator has removed it, perhaps because it has registered the study.
     async fn signed_file(&self, id: StudyId) -> Result<Option<Vec<u8>>, Refusal> {
         let drafts = &self.shared.store.drafts;
         let Some(file) = drafts.draft_file(id).await? else { return Ok(None) };
         let signatures = drafts.draft_signatures(id).await?;
+        if drafts.draft(id).await?.is_none() {
+            return Ok(None);
+        }
         let made = blocking(move || {
             let mut signed = parsed(&file, id)?;
             let mut by_site: HashMap<SiteId, SiteSignature> =

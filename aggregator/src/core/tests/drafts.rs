@@ -2,6 +2,7 @@
 
 use ringfence_crypto::api::DraftStatus;
 use ringfence_crypto::statement::SignedStudy;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::core::drafts::MOST_DRAFTS;
@@ -161,7 +162,22 @@ async fn of_two_aggregators_that_take_the_last_two_signatures_at_once_both_have_
         sign(&both[0], &roster, 3).await.unwrap();
         let (_, status) = sign(&both[1], &roster, 0).await.unwrap();
         assert_eq!((status.signed, status.registered), (2, false));
+        // Whoever asks meanwhile hears of no fewer signatures, and of no fault.
+        let mut asking = JoinSet::new();
+        for studies in both.iter().cycle().take(4).cloned() {
+            let id = roster.id();
+            asking.spawn(async move {
+                loop {
+                    let status = studies.draft_status(id).await.unwrap();
+                    match status.registered {
+                        true => return,
+                        false => assert!(status.signed >= 2, "{status:?}"),
+                    }
+                }
+            });
+        }
         let (one, two) = tokio::join!(sign(&both[0], &roster, 1), sign(&both[1], &roster, 2));
+        asking.join_all().await;
         let said = [one.unwrap().1, two.unwrap().1];
         assert!(said.iter().any(|status| status.registered), "{said:?}");
         for studies in &both {

@@ -213,12 +213,17 @@ impl Drafts for PgDrafts {
     fn proposals(&self, study: StudyId) -> Answer<'_, Vec<StoredProposal>> {
         async move {
             let name = study.to_string();
+            // As it all was at one moment: what is removed meanwhile is there with its signatures.
+            let mut transaction = self.pool.begin().await?;
+            sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                .execute(&mut *transaction)
+                .await?;
             let rows: Vec<ProposalRow> = sqlx::query_as(
                 "SELECT digest, number, file, at FROM proposals WHERE study = $1
                  ORDER BY at, digest",
             )
             .bind(&name)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *transaction)
             .await?;
             let mut found = Vec::new();
             for row in rows {
@@ -228,7 +233,7 @@ impl Drafts for PgDrafts {
                 )
                 .bind(&name)
                 .bind(&row.0)
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *transaction)
                 .await?;
                 let signatures: Vec<Vec<u8>> = sqlx::query_scalar(
                     "SELECT signature FROM proposal_signatures WHERE study = $1 AND digest = $2
@@ -236,7 +241,7 @@ impl Drafts for PgDrafts {
                 )
                 .bind(&name)
                 .bind(&row.0)
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *transaction)
                 .await?;
                 found.push(proposal_of(row, sites_of(by)?, signatures_of(signatures, study)?));
             }
