@@ -6,8 +6,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::{Digest, DigestError};
@@ -181,9 +183,10 @@ impl Canonical for UnixSeconds {
 /// Most letters of a site's name.
 const MAX_LENGTH: usize = 32;
 
-/// The name of a site: 1 to 32 lower-case letters, digits and inner dashes.
+/// The name of a site: 1 to 32 lower-case letters, digits and inner dashes. It is copied often, with
+/// all statements of a round of many sites: clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SiteId(String);
+pub struct SiteId(Arc<str>);
 
 /// Text that names no site.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -208,7 +211,7 @@ impl FromStr for SiteId {
         if text.is_empty() || text.len() > MAX_LENGTH || !letters || edges {
             return Err(SiteIdError(text.chars().take(2 * MAX_LENGTH).collect()));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -232,7 +235,22 @@ impl Serialize for SiteId {
 
 impl<'de> Deserialize<'de> for SiteId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Name)
+    }
+}
+
+/// Reads a site's name.
+struct Name;
+
+impl Visitor<'_> for Name {
+    type Value = SiteId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<SiteId, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

@@ -190,6 +190,11 @@ impl LiveRound {
         })
     }
 
+    /// The manifest as it is sent.
+    pub(crate) fn manifest_text(&self) -> Result<Bytes, Refusal> {
+        self.texts.of(Text::Manifest, 1, || Ok(self.manifest()))
+    }
+
     /// The freeze as it is sent.
     pub(crate) fn freeze_text(&self) -> Result<Bytes, Refusal> {
         self.texts.of(Text::Freeze, 1, || self.freeze_statement())
@@ -197,8 +202,10 @@ impl LiveRound {
 
     /// The reviews as they are sent: those that were judged, and those that came later.
     pub(crate) fn reviews_text(&self) -> Result<Bytes, Refusal> {
-        let reviews: Vec<Signed<Review>> = self.read().reviews().cloned().collect();
-        self.texts.of(Text::Reviews, reviews.len(), || Ok(reviews))
+        // One that comes meanwhile is in it, and it is made anew then.
+        let there = self.read().reviews().count();
+        let reviews = || self.read().reviews().cloned().collect::<Vec<Signed<Review>>>();
+        self.texts.of(Text::Reviews, there, || Ok(reviews()))
     }
 
     /// The closing as it is sent.

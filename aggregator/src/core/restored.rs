@@ -1,25 +1,42 @@
 //! Restore requests of sites and the others' answers: carried, and judged by nobody but the site that
 //! asks.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, RosterEntry, Standing};
+use ringfence_crypto::wire::json;
+use tokio::sync::Mutex;
 
 use crate::core::refusal::Refusal;
 use crate::core::rounds::{LiveStudy, Made};
 
+/// The restore requests as they are sent, once somebody has asked for them. Nothing is kept where
+/// other aggregators use the same store: they take requests, too.
+#[derive(Debug, Default)]
+pub(crate) struct KeptRestores(Mutex<Option<Bytes>>);
+
 impl LiveStudy {
     /// Takes a site's restore request. A later one replaces it and its answers.
     pub(crate) async fn request_restore(
-        &self,
+        self: &Arc<Self>,
         signed: &Signed<RestoreRequest>,
     ) -> Result<Made, Refusal> {
         let RestoreRequest { study, site, nonce: _, restored_at } = &signed.statement;
         let member = self.member(*study, site)?;
         let verified = signed.verify(&member.signature_key, site);
         verified.map_err(|error| Refusal::sender(error.to_string()))?;
-        let statements = self.served.statements();
-        if statements.put_restore_request(self.served.first, signed).await? {
+        let (study, request) = (self.clone(), signed.clone());
+        // A task of its own, as for every write: the client may hang up.
+        let stored = tokio::spawn(async move {
+            // Held until it is stored: nobody keeps the list of before.
+            let mut kept = study.kept_restores.0.lock().await;
+            *kept = None;
+            study.served.statements().put_restore_request(study.served.first, &request).await
+        });
+        if stored.await.map_err(|error| Refusal::internal(&error))?? {
             return Ok(Made::Now);
         }
         let stored = self.restore_request(site).await?;
@@ -33,9 +50,18 @@ impl LiveStudy {
         )))
     }
 
-    /// The last restore requests of all sites that have made one.
-    pub(crate) async fn restores(&self) -> Result<Vec<Signed<RestoreRequest>>, Refusal> {
-        Ok(self.served.statements().restore_requests(self.served.first).await?)
+    /// The last restore requests of all sites that have made one, as they are sent.
+    pub(crate) async fn restores(&self) -> Result<Bytes, Refusal> {
+        let mut kept = self.kept_restores.0.lock().await;
+        if let Some(kept) = &*kept {
+            return Ok(kept.clone());
+        }
+        let requests = self.served.statements().restore_requests(self.served.first).await?;
+        let text = Bytes::from(json::compact(&requests));
+        if self.served.shared.store.sharing.is_none() {
+            *kept = Some(text.clone());
+        }
+        Ok(text)
     }
 
     /// Takes a site's answer to the last restore request of another; a later answer replaces it.
@@ -69,7 +95,8 @@ impl LiveStudy {
     }
 
     async fn restore_request(&self, of: &SiteId) -> Result<Signed<RestoreRequest>, Refusal> {
-        let mut requests = self.restores().await?.into_iter();
+        let requests = self.served.statements().restore_requests(self.served.first).await?;
+        let mut requests = requests.into_iter();
         requests.find(|request| request.statement.site == *of).ok_or_else(|| {
             Refusal::missing(format!(
                 "{of} has made no restore request; it asks again while it waits"

@@ -16,6 +16,7 @@ use crate::core::kept_keys::Kept;
 use crate::core::log::LogWriter;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::rounds::{LiveStudy, Made};
+use crate::core::study::ServedStudy;
 
 /// How many rounds ahead a site may publish keys: what it can fill is bounded.
 const MAX_AHEAD: u64 = 256;
@@ -165,7 +166,15 @@ impl LiveStudy {
         site: &SiteId,
         round: RoundNumber,
     ) -> Result<Bytes, Refusal> {
-        let served = self.in_force(round);
+        self.round_keys_under(&self.in_force(round), site, round).await
+    }
+
+    async fn round_keys_under(
+        &self,
+        served: &ServedStudy,
+        site: &SiteId,
+        round: RoundNumber,
+    ) -> Result<Bytes, Refusal> {
         if let Some(kept) = self.kept_keys.find(served.id, site, round) {
             return Ok(kept.json.clone());
         }
@@ -210,7 +219,7 @@ impl LiveStudy {
         let served = self.in_force(round);
         let mut statements = Vec::new();
         for RosterEntry { id: holder, .. } in served.study.holders(round) {
-            if let Ok(keys) = self.round_keys(holder, round).await {
+            if let Ok(keys) = self.round_keys_under(&served, holder, round).await {
                 statements.push((holder.clone(), keys));
             }
         }

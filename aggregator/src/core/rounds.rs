@@ -1,9 +1,10 @@
 //! The rounds of a study: found by number, opened by their initiators' manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ringfence_crypto::api::{Returned, StudyStatus};
 use ringfence_crypto::id::{ManifestId, RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::log::{LogEntry, LogHash};
@@ -11,11 +12,13 @@ use ringfence_crypto::round::{Round, RoundError, RoundState};
 use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{Manifest, Previous};
 use ringfence_crypto::time::MAX_CLOCK_AHEAD;
+use ringfence_crypto::wire::json;
 use tokio::sync::watch;
 
 use crate::core::epochs::Rosters;
 use crate::core::kept_keys::KeptKeys;
 use crate::core::refusal::Refusal;
+use crate::core::restored::KeptRestores;
 use crate::core::retention::Forgotten;
 use crate::core::round::LiveRound;
 use crate::core::round_keys::FreshKeys;
@@ -32,6 +35,15 @@ pub(crate) enum Made {
     Before,
 }
 
+/// What a study's status is made of, beside what never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct StatusOf {
+    rounds: usize,
+    /// The last round as its status is sent.
+    latest: Option<Bytes>,
+    epochs: u32,
+}
+
 /// A study and its rounds so far.
 #[derive(Debug)]
 pub(crate) struct LiveStudy {
@@ -44,12 +56,16 @@ pub(crate) struct LiveStudy {
     loading: tokio::sync::Mutex<()>,
     /// How many there are, as it changes.
     count: watch::Sender<usize>,
+    /// The status as it is sent, and what it was made of.
+    sent: Mutex<Option<(StatusOf, Bytes)>>,
     /// One manifest at a time.
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// What came back and waits for statements before it.
     pub(crate) returned: Mutex<BTreeMap<LogHash, Returned>>,
     /// Round keys that every site asks for.
     pub(crate) kept_keys: KeptKeys,
+    /// Restore requests that every site asks for.
+    pub(crate) kept_restores: KeptRestores,
     /// Round keys that an initiator may not have seen yet.
     pub(crate) fresh_keys: FreshKeys,
     /// What each site takes of the service now.
@@ -69,9 +85,11 @@ impl LiveStudy {
             rounds: RoundList::default(),
             loading: tokio::sync::Mutex::default(),
             count: watch::Sender::new(0),
+            sent: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             returned: Mutex::default(),
             kept_keys: KeptKeys::default(),
+            kept_restores: KeptRestores::default(),
             fresh_keys: FreshKeys::default(),
             senders: Senders::default(),
             seen: tokio::sync::Mutex::default(),
@@ -135,6 +153,23 @@ impl LiveStudy {
             rounds: u32::try_from(rounds).unwrap_or(u32::MAX),
             latest: latest.map(|round| round.status()),
             epochs: self.roster.read().epochs(),
+        }
+    }
+
+    /// The study as it stands, as JSON: made once, however many ask.
+    pub(crate) fn status_json(&self) -> Bytes {
+        let (rounds, latest) = self.latest();
+        let latest = latest.map(|round| round.status_json());
+        let now = StatusOf { rounds, latest, epochs: self.roster.read().epochs() };
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*sent {
+            Some((of, bytes)) if *of == now => bytes.clone(),
+            _ => {
+                // It may be of a moment later, and is made anew then.
+                let bytes = Bytes::from(json::compact(&self.status()));
+                *sent = Some((now, bytes.clone()));
+                bytes
+            }
         }
     }
 

@@ -12,6 +12,8 @@ use crate::core::refusal::Refusal;
 /// What is kept as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Text {
+    /// The signed manifest.
+    Manifest,
     /// The signed freeze.
     Freeze,
     /// The reviews.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 use ringfence_crypto::api::{
-    EnvelopeFrame, MAX_LEAVES, MAX_WITH, OpenedFrame, Part, RoundPart, StudyPart, With,
+    EnvelopeFrame, MAX_LEAVES, MAX_WITH, OpenedFrame, OpeningPart, Part, RoundPart, StudyPart, With,
 };
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::log::{LogEntry, LogHash};
@@ -109,7 +109,7 @@ impl AllComing {
     ) {
         let path = |rest: &str| format!("rounds/{}/{rest}", round.id.round);
         match part {
-            RoundPart::Manifest => self.json(path("manifest"), Ok(round.manifest())),
+            RoundPart::Manifest => self.take(path("manifest"), round.manifest_text()),
             RoundPart::Freeze => self.take(path("freeze"), round.freeze_text()),
             RoundPart::Headers => {
                 self.take(path("headers?from=0"), round.frozen_headers(0, self.left / 2));
@@ -137,7 +137,7 @@ impl AllComing {
                 }
                 let Ok(mut parts) = round.opened_to(site, 0, self.left / 2).await else { return };
                 parts.truncate(needed);
-                let framed = frame::encode(&OpenedFrame { parts }).map_err(Refusal::from);
+                let framed = opened_frame(parts);
                 self.take(path(&format!("opened/{site}?from=0")), framed);
             }
             RoundPart::Agreed => self.take(path("agreed"), agreed(round)),
@@ -182,7 +182,7 @@ impl AllComing {
                 };
                 let path = |rest: &str| format!("rounds/{}/{rest}", round.id.round);
                 match part {
-                    StudyPart::Manifest => self.json(path("manifest"), Ok(round.manifest())),
+                    StudyPart::Manifest => self.take(path("manifest"), round.manifest_text()),
                     _ => self.take(path("agreed"), agreed(&round)),
                 }
             }
@@ -211,8 +211,7 @@ impl AllComing {
                 }
             }
             StudyPart::Restored if asker.may_read(study, None) => {
-                let restores = study.restores().await;
-                self.json("restored".to_owned(), restores);
+                self.take("restored".to_owned(), study.restores().await);
             }
             StudyPart::RoundKeys | StudyPart::Restored => {}
         }
@@ -254,6 +253,16 @@ pub(crate) async fn of_study(
 fn each<P: Part>(with: &With<P>) -> impl Iterator<Item = P> {
     P::ALL.iter().map(|(part, _)| *part).filter(|part| with.0.contains(part))
 }
+
+/// The frame of a site's parts of openings.
+pub(super) fn opened_frame(parts: Vec<Option<OpeningPart>>) -> Result<Vec<u8>, Refusal> {
+    let long = |part: &OpeningPart| part.content.len() + part.key.len() + BESIDE;
+    let bytes = parts.iter().flatten().map(long).sum();
+    Ok(frame::encode_about(&OpenedFrame { parts }, bytes)?)
+}
+
+/// Bytes of a part of an opening beside content and key, about: its statement and its path.
+const BESIDE: usize = 2 << 10;
 
 /// As many acknowledgements of one model as are needed, as they are sent: those that are there first.
 pub(super) fn agreed(round: &LiveRound) -> Result<Bytes, Refusal> {

@@ -32,9 +32,14 @@ async fn requests_and_answers_are_carried_and_replaced() {
     let by = format!("{answers}/{other}");
     play.client.get(&answers).await.refused(404, &["no restore request"]);
 
+    // The list is kept from here on, and is another one with each request.
+    let found: Vec<Signed<RestoreRequest>> = play.client.get(&all).await.json();
+    assert_eq!(found, []);
     let first = request(&play, &asking, 100);
     assert_eq!(play.client.put_json(&path, &first).await.status, 201);
     assert_eq!(play.client.put_json(&path, &first).await.status, 200, "the same again");
+    let found: Vec<Signed<RestoreRequest>> = play.client.get(&all).await.json();
+    assert_eq!(found, std::slice::from_ref(&first));
     let mut forged = first.clone();
     forged.statement.nonce = Digest::of(b"another");
     play.client.put_json(&path, &forged).await.refused(403, &["does not verify"]);

@@ -1,4 +1,5 @@
 //! What a site needs next, and asks for with a status: what it would otherwise ask for one by one.
+//! What has come with a status before and was not taken yet does not come again.
 
 use std::time::Duration;
 
@@ -93,14 +94,16 @@ impl Site {
         let journal = self.journal.round(self.study_id, round)?;
         let state = self.seen.of(round).last().map(|status| status.state);
         let at = |of: &[RoundState]| state.is_none_or(|state| of.contains(&state));
+        let (to, own) = (self.at(round), self.id());
+        let has_come = |rest: &str| to.has_brought(rest);
         let (mut with, mut seen) = (Vec::new(), None);
         if !at(&[Collecting, Reviewing, Closed, Certified]) {
             return Ok((With(with), seen));
         }
-        if journal.freeze()?.is_none() {
+        if journal.freeze()?.is_none() && !has_come("/freeze") {
             with.push(Freeze);
         }
-        if self.headers.listed(round) == 0 {
+        if self.headers.listed(round) == 0 && !has_come("/headers?from=0") {
             with.push(Headers);
         }
         let is_certified = journal.certificate()?.is_some();
@@ -112,14 +115,18 @@ impl Site {
             with.extend([Closing, Proofs]);
             seen = self.last_closing()?.map(|last| last.statement.checkpoint.size);
         }
-        if (holds && at(&[Reviewing]) || at(&[Closed, Certified])) && journal.reviews().is_none() {
+        if (holds && at(&[Reviewing]) || at(&[Closed, Certified]))
+            && journal.reviews().is_none()
+            && !has_come("/reviews")
+        {
             with.push(Reviews);
         }
-        if !is_certified && at(&[Closed, Certified]) {
+        if !is_certified && at(&[Closed, Certified]) && !has_come("/certificate") {
             with.push(Certificate);
         }
         // Whoever has its duty as holder before it does not need them yet.
-        if at(&[Certified]) && (state.is_some() || !holds) {
+        let opened = format!("/opened/{own}?from=0");
+        if at(&[Certified]) && (state.is_some() || !holds) && !has_come(&opened) {
             with.push(Opened);
         }
         Ok((With(with), seen))

@@ -133,7 +133,9 @@ impl Site {
         let Some(round) = round else { return Ok(!journal.has_seen()?) };
         let mut lacking = 0;
         for holder in self.study.holders(round) {
-            lacking += usize::from(self.kept_keys(&journal, &holder.id, round)?.is_none());
+            let lacks = self.kept_keys(&journal, &holder.id, round)?.is_none();
+            let has_come = self.transport.has_round_keys(self.first_study, &holder.id, round);
+            lacking += usize::from(lacks && !has_come);
         }
         Ok(lacking > 1)
     }

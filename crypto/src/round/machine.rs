@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::disputes::Disputes;
 use super::error::RoundError;
 use super::event::Event;
-use super::site_set::SiteSet;
+use super::site_set::{Places, SiteSet};
 use super::status::{RoundState, RoundStatus, Step, Wanted};
 use crate::dealing::Trust;
 use crate::digest::Digest;
@@ -53,7 +53,11 @@ pub struct Round {
     /// Before the round.
     pub(super) trust: Trust,
     version: u64,
-    pub(super) contributions: BTreeMap<SiteId, AnnouncedContribution>,
+    places: Places,
+    /// Shared with copies of the round: it is copied to see what several messages make of it.
+    pub(super) contributions: BTreeMap<SiteId, Arc<AnnouncedContribution>>,
+    /// The sites whose contribution has a receipt.
+    received: SiteSet,
     pub(super) freeze: Option<Signed<Freeze>>,
     pub(super) reviews: BTreeMap<SiteId, Signed<Review>>,
     pub(super) closing: Option<Signed<Closing>>,
@@ -61,6 +65,8 @@ pub struct Round {
     pub(super) disputes: Disputes,
     pub(super) openings: BTreeMap<(Subject, SiteId), Signed<Opening>>,
     pub(super) acknowledgements: BTreeMap<SiteId, Signed<Acknowledgement>>,
+    /// The sites that have acknowledged.
+    acknowledged: SiteSet,
 }
 
 impl Round {
@@ -76,7 +82,11 @@ impl Round {
     ) -> Result<Self, RoundError> {
         Manifest::check(&manifest, &study, study_id, previous)?;
         let id = manifest.id();
+        let places = Places::of(&study.roster);
         Ok(Self {
+            received: places.set([]),
+            acknowledged: places.set([]),
+            places,
             study,
             manifest,
             id,
@@ -99,22 +109,25 @@ impl Round {
         match event {
             Event::Announced(header) => {
                 let site = header.statement.site.clone();
-                self.contributions
-                    .insert(site, AnnouncedContribution { header, receipt: None, damage: None });
+                let known = AnnouncedContribution { header, receipt: None, damage: None };
+                self.places.put(&mut self.received, &site, false);
+                self.contributions.insert(site, Arc::new(known));
             }
             Event::Received(receipt) => {
-                if let Some(known) = self.contributions.get_mut(&receipt.statement.site) {
+                let site = &receipt.statement.site;
+                if let Some(known) = self.contributions.get_mut(site).map(Arc::make_mut) {
+                    self.places.put(&mut self.received, site, true);
                     known.receipt = Some(receipt);
                 }
             }
             Event::Damaged { site, at } => {
-                if let Some(known) = self.contributions.get_mut(&site) {
+                if let Some(known) = self.contributions.get_mut(&site).map(Arc::make_mut) {
                     let found_at = known.damage.map_or(at, |damage| damage.found_at);
                     known.damage = Some(Damage { found_at, mended: false });
                 }
             }
             Event::Mended { site, at: _ } => {
-                let known = self.contributions.get_mut(&site);
+                let known = self.contributions.get_mut(&site).map(Arc::make_mut);
                 if let Some(damage) = known.and_then(|known| known.damage.as_mut()) {
                     damage.mended = true;
                 }
@@ -140,6 +153,7 @@ impl Round {
             }
             Event::Acknowledged(acknowledgement) => {
                 let site = acknowledgement.statement.site.clone();
+                self.places.put(&mut self.acknowledged, &site, true);
                 self.acknowledgements.insert(site, acknowledgement);
             }
         }
@@ -188,12 +202,13 @@ impl Round {
     /// [`RoundError::NoContribution`] when it has not announced one.
     pub fn contribution(&self, site: &SiteId) -> Result<&AnnouncedContribution, RoundError> {
         let none = || RoundError::NoContribution(site.clone());
-        self.contributions.get(site).ok_or_else(none)
+        self.contributions.get(site).map(|known| &**known).ok_or_else(none)
     }
 
     /// Sites and headers of the contributions that got receipts, ascending by name.
     pub fn received(&self) -> impl Iterator<Item = (&SiteId, &Signed<Header>)> {
-        let with_receipt = |contribution: &&AnnouncedContribution| contribution.receipt.is_some();
+        let with_receipt =
+            |contribution: &&Arc<AnnouncedContribution>| contribution.receipt.is_some();
         self.contributions
             .values()
             .filter(with_receipt)
@@ -208,7 +223,7 @@ impl Round {
 
     /// Whose bytes are to be sent again, ascending by name.
     pub fn wanted(&self) -> impl Iterator<Item = Wanted> {
-        let kept = |site: &&AnnouncedContribution| match &self.closing {
+        let kept = |site: &&Arc<AnnouncedContribution>| match &self.closing {
             None => true,
             // What is not in the set is not needed any more.
             Some(closing) => closing.statement.header_of(&site.header.statement.site).is_some(),
@@ -239,7 +254,7 @@ impl Round {
     }
 
     pub(super) fn set<'a>(&self, sites: impl Iterator<Item = &'a SiteId>) -> SiteSet {
-        SiteSet::of(&self.study.roster, sites)
+        self.places.set(sites)
     }
 
     /// How many holders have endorsed the closing.
@@ -347,7 +362,7 @@ impl Round {
 
     /// The sites whose contribution has a receipt.
     pub fn contributed(&self) -> SiteSet {
-        self.set(self.received().map(|(site, _)| site))
+        self.received.clone()
     }
 
     /// The round at a glance.
@@ -369,7 +384,7 @@ impl Round {
             opened: self.opened(Subject::Sum),
             openings_needed: self.study.threshold.opening,
             disputes: self.dispute_statuses(),
-            acknowledged: self.set(self.acknowledgements.keys()),
+            acknowledged: self.acknowledged.clone(),
         }
     }
 }

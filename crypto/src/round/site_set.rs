@@ -1,6 +1,7 @@
 //! Which sites of a roster have done something, in a bit each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -24,6 +25,14 @@ impl SiteSet {
             bits.fold(0, |byte, bit| byte << 1 | bit)
         };
         Self(roster.chunks(8).map(byte).collect())
+    }
+
+    /// Puts the site at a place of the roster in or out.
+    fn put(&mut self, place: usize, is_in: bool) {
+        if let Some(byte) = self.0.get_mut(place / 8) {
+            let bit = 1 << (place % 8);
+            *byte = if is_in { *byte | bit } else { *byte & !bit };
+        }
     }
 
     /// How many there are.
@@ -54,6 +63,32 @@ impl SiteSet {
     /// Whether the site at a place of the roster is one of them.
     pub fn has(&self, place: usize) -> bool {
         self.0.get(place / 8).is_some_and(|byte| byte >> (place % 8) & 1 == 1)
+    }
+}
+
+/// Where each site of a roster is: a set is asked for again and again, and looks up few sites so.
+#[derive(Clone, Debug)]
+pub(super) struct Places(Arc<BTreeMap<SiteId, usize>>);
+
+impl Places {
+    /// Those of a roster.
+    pub(super) fn of(roster: &[RosterEntry]) -> Self {
+        let places = roster.iter().enumerate().map(|(place, site)| (site.id.clone(), place));
+        Self(Arc::new(places.collect()))
+    }
+
+    /// The set of these sites.
+    pub(super) fn set<'a>(&self, sites: impl IntoIterator<Item = &'a SiteId>) -> SiteSet {
+        let mut set = SiteSet(vec![0; self.0.len().div_ceil(8)]);
+        sites.into_iter().for_each(|site| self.put(&mut set, site, true));
+        set
+    }
+
+    /// Puts a site into a set of this roster's, or out of it.
+    pub(super) fn put(&self, set: &mut SiteSet, site: &SiteId, is_in: bool) {
+        if let Some(place) = self.0.get(site) {
+            set.put(*place, is_in);
+        }
     }
 }
 
@@ -112,6 +147,15 @@ mod tests {
         );
         assert!(set.fits(11) && !set.fits(8) && !set.fits(9) && !set.fits(17));
         assert!(SiteSet::of(&roster, []).is_empty());
+        let (places, stranger) = (Places::of(&roster), "stranger".parse().unwrap());
+        assert_eq!(places.set(odd.iter().rev().chain([&stranger])), set);
+        let mut changed = places.set([]);
+        assert_eq!(changed, SiteSet::of(&roster, []));
+        roster.iter().for_each(|site| places.put(&mut changed, &site.id, true));
+        assert_eq!(changed.len(), 11);
+        let even = roster.iter().filter(|site| !odd.contains(&site.id));
+        even.for_each(|site| places.put(&mut changed, &site.id, false));
+        assert_eq!(changed, set);
     }
 
     #[test]

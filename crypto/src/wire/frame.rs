@@ -46,7 +46,16 @@ fn configuration() -> impl config::Config {
 /// # Errors
 /// [`FrameError`] when it would be longer than a receiver accepts.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
-    let bytes = bincode::serde::encode_to_vec(value, configuration()).map_err(|error| {
+    encode_about(value, 0)
+}
+
+/// The same, of a value whose frame has about so many bytes: there is room for them from the start.
+///
+/// # Errors
+/// [`FrameError`] when it would be longer than a receiver accepts.
+pub fn encode_about<T: Serialize>(value: &T, about: usize) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = Vec::with_capacity(about.min(MAX_FRAME));
+    bincode::serde::encode_into_std_write(value, &mut bytes, configuration()).map_err(|error| {
         FrameError::Malformed { expected: "a value to send", reason: error.to_string() }
     })?;
     if bytes.len() > MAX_FRAME {
@@ -79,6 +88,7 @@ mod tests {
     fn round_trips_and_refuses_hostile_bytes() {
         let value = vec![vec![1u8, 2], vec![], vec![3]];
         let bytes = encode(&value).unwrap();
+        assert_eq!(encode_about(&value, 3), Ok(bytes.clone()));
         assert_eq!(decode::<Vec<Vec<u8>>>(&bytes, "bytes"), Ok(value));
         let mut longer = bytes.clone();
         longer.push(0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use ringfence_crypto::api::{OpenedFrame, OpeningFrame};
+use ringfence_crypto::api::OpeningFrame;
 use ringfence_crypto::id::SiteId;
 use ringfence_crypto::round::RoundStatus;
 use ringfence_crypto::signature::Signed;
@@ -109,9 +109,7 @@ pub(crate) async fn opened(
     OfSite(site): OfSite,
     Parameters(From { from }): Parameters<From>,
 ) -> Result<Response, Refusal> {
-    Ok(bytes(frame::encode(&OpenedFrame {
-        parts: round.opened_to(&site, from, MAX_FRAME / 2).await?,
-    })?))
+    Ok(bytes(with::opened_frame(round.opened_to(&site, from, MAX_FRAME / 2).await?)?))
 }
 
 /// A site's part of the opening of a holder on a subject.

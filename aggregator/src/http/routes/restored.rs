@@ -5,7 +5,7 @@ use ringfence_crypto::signature::Signed;
 use ringfence_crypto::statement::{RestoreRequest, Standing};
 
 use crate::core::refusal::Refusal;
-use crate::http::answer::{answer, made};
+use crate::http::answer::{answer, made, raw_json};
 use crate::http::extract::{OfHolder, OfSite, OfStudy, Stated, same_site};
 use crate::http::openapi::{Nothing, RestoreRequests, Standings};
 
@@ -37,7 +37,7 @@ pub(crate) async fn request(
     responses((status = 200, description = "The requests", body = RestoreRequests))
 )]
 pub(crate) async fn requests(OfStudy(study): OfStudy) -> Result<Response, Refusal> {
-    Ok(answer(&study.restores().await?))
+    Ok(raw_json(study.restores().await?))
 }
 
 /// Another site's answer to a restored one: `holder` is who answers.

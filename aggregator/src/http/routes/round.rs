@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 
 use crate::core::refusal::Refusal;
 use crate::http::access::Asker;
-use crate::http::answer::{answer, made, raw_json};
+use crate::http::answer::{made, raw_json};
 use crate::http::extract::{OfRound, OfStudy, Parameters, Stated};
 use crate::http::openapi::Bytes;
 use crate::http::with;
@@ -98,6 +98,6 @@ pub(crate) async fn status(
     operation_id = "get_manifest",
     responses((status = 200, description = "The manifest", body = Signed<Manifest>))
 )]
-pub(crate) async fn manifest(OfRound(round): OfRound) -> Response {
-    answer(round.manifest())
+pub(crate) async fn manifest(OfRound(round): OfRound) -> Result<Response, Refusal> {
+    Ok(raw_json(round.manifest_text()?))
 }

@@ -129,12 +129,12 @@ pub(crate) async fn status(
         study.news(after, Duration::from_secs(wait.min(MAX_WAIT))).await;
     }
     // First: what it speaks of comes with it.
-    let status = study.status();
+    let status = study.status_json();
     match with {
-        None => Ok(answer(&status)),
+        None => Ok(raw_json(status)),
         Some(with) => {
             let parts = with::of_study(&study, &asker, (&with, &leaves)).await;
-            Ok(with::accompanied(json::compact(&status).into(), parts))
+            Ok(with::accompanied(status, parts))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Publishing: keys are made ahead, in the log before they count, and sent again where they are gone.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ringfence_crypto::Digest;
@@ -96,6 +97,7 @@ impl Site {
             journal.save(&statement, &secrets)?;
         }
         // Sent again until the aggregator has it: the same statement is taken any number of times.
+        let mut proved = BTreeSet::new();
         for statement in journal.unsent()? {
             match self.transport.put_round_keys(self.first_study, &statement).await {
                 // For rounds that are far off: what is needed now must not wait for it.
@@ -112,6 +114,7 @@ impl Site {
             };
             journal.logged(&statement.statement, &proof)?;
             journal.sent(&statement, since)?;
+            proved.insert(statement.id());
         }
         let now = self.clock.moment();
         if self.proved.is_within(PROVED, now) {
@@ -119,7 +122,8 @@ impl Site {
         }
         // What was proved may be gone: the aggregator has lied, or lost its folder. Since when it had
         // the keys stays as it was: it is not told that they were new.
-        for statement in journal.in_use(next)? {
+        let before = journal.in_use(next)?;
+        for statement in before.into_iter().filter(|keys| !proved.contains(&keys.id())) {
             if let Err(SiteError::RoundKeysNotLogged { .. }) = self.proof_of(&statement).await {
                 self.transport.put_round_keys(self.first_study, &statement).await?;
                 let proof = self.proof_of(&statement).await?;

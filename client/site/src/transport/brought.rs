@@ -1,7 +1,9 @@
 //! Answers that came with a status: each is taken once, by whoever would ask for it.
 //!
 //! What is taken is checked as if it had been asked for; all that differs is when it was sent. So
-//! nothing that came before this site said something is taken after it has.
+//! nothing that came before this site said something is taken after it has, and nothing that came
+//! long ago: but for what can never change once it is there. Of that an old copy is what a new one
+//! would be, or somebody has lied, and then the check finds it and the next one is asked for.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,33 @@ use super::error::TransportError;
 
 /// For how long an answer that came with another one is taken for an answer of now.
 const LASTS: Duration = Duration::from_secs(10);
+
+/// For how long one that can never change is kept for whoever asks for it: as a round's sites wait for
+/// each other.
+const FIXED_LASTS: Duration = Duration::from_secs(900);
+
+/// What of a round can never change once it is there: each is signed, or named by what is signed. Of
+/// the reviews those are taken that the closing lists, and they come along once there is one.
+const FIXED_OF_ROUND: [&str; 7] =
+    ["freeze", "headers", "reviews", "closing", "certificate", "opened", "agreed"];
+
+/// Whether the answer to a GET of a path can never change once there is one.
+fn is_fixed(path: &str) -> bool {
+    // Behind `studies/`, and the study.
+    let Some(path) = path.splitn(3, '/').nth(2) else { return false };
+    let first = |path: &str| path.split(['/', '?']).next().unwrap_or_default().to_owned();
+    match path.split_once('/') {
+        Some(("rounds", of_round)) => {
+            let of = of_round.split_once('/').map(|(_, rest)| first(rest));
+            of.is_some_and(|of| FIXED_OF_ROUND.contains(&of.as_str()))
+        }
+        // Of one holder and for one round, where the list of whose there are gets longer.
+        Some(("round-keys", _)) => true,
+        // Of a log of a size.
+        Some(("log", rest)) => ["inclusion", "consistency"].contains(&first(rest).as_str()),
+        _ => false,
+    }
+}
 
 /// The answers that came and were not taken yet.
 #[derive(Debug, Default)]
@@ -66,7 +95,16 @@ impl Brought {
     /// Takes the answer to a GET of a path, if it has come and is of now.
     pub(super) fn take(&self, path: &str, now: Moment) -> Option<Vec<u8>> {
         let (bytes, came) = self.kept().remove(path)?;
-        (now.since(came) < LASTS).then_some(bytes)
+        let lasts = if is_fixed(path) { FIXED_LASTS } else { LASTS };
+        (now.since(came) < lasts).then_some(bytes)
+    }
+
+    /// Whether the answer to a GET of a path has come, can never change, and is kept for a good while
+    /// yet: then it need not come again.
+    fn has(&self, path: &str, now: Moment) -> bool {
+        let kept = self.kept();
+        let came = kept.by_path.get(path).map(|(_, came)| *came);
+        is_fixed(path) && came.is_some_and(|came| now.since(came) < FIXED_LASTS / 2)
     }
 
     /// Takes the answers to all of these, or none.
@@ -81,9 +119,11 @@ impl Brought {
         paths.iter().map(|path| self.take(path, now)).collect()
     }
 
-    /// Forgets what has come: this site says something now.
+    /// Forgets what has come and may be other now: this site says something.
     pub(super) fn forget(&self) {
-        *self.kept() = Kept::default();
+        let mut kept = self.kept();
+        kept.by_path.retain(|path, _| is_fixed(path));
+        kept.bytes = kept.by_path.values().map(|(bytes, _)| bytes.len()).sum();
     }
 }
 
@@ -94,6 +134,11 @@ impl Transport {
         self.by_hand.is_none()
             && self.recorder.is_none()
             && !self.brought.unknown.load(Ordering::Relaxed)
+    }
+
+    /// Whether what lies at a path has come with a status, and will do for whoever asks for it.
+    pub(super) fn has_brought(&self, path: &str) -> bool {
+        self.brought.has(path, self.clock.moment())
     }
 
     /// What lies at a path: as it came with a status, or else asked for.
@@ -193,11 +238,57 @@ mod tests {
         bring("a");
         brought.forget();
         assert_eq!(take("a"), None);
+        assert!(!brought.has("a", clock.moment()));
         let both = ["a".to_owned(), "b".to_owned()];
         bring("a");
         assert_eq!(brought.take_all(&both, clock.moment()), None);
         bring("b");
         assert_eq!(brought.take_all(&both, clock.moment()).unwrap(), [b"a", b"b"]);
+        assert_eq!(brought.kept().bytes, 0);
+    }
+
+    #[test]
+    fn what_can_never_change_is_taken_later_and_after_something_was_said() {
+        let (clock, hand) = Clock::mock(UnixSeconds(0));
+        let brought = Brought::default();
+        let bring = |path: &str| brought.bring(path.to_owned(), path.into(), clock.moment());
+        let take = |path: &str| brought.take(path, clock.moment());
+        let fixed = [
+            "studies/s/round-keys/site-1?round=3",
+            "studies/s/rounds/3/headers?from=0",
+            "studies/s/rounds/3/freeze",
+            "studies/s/rounds/3/opened/site-1?from=0",
+            "studies/s/log/inclusion?size=3&leaf=00",
+        ];
+        let passing = [
+            "studies/s/round-keys?round=3",
+            "studies/s/rounds/3/manifest",
+            "studies/s/rounds/3/dealt/site-1?from=0",
+            "studies/s/rounds/3",
+            "studies/s/rounds",
+            "studies/s/log/checkpoint",
+            "studies/s/restored",
+            "studies/s",
+            "freeze",
+        ];
+        fixed.iter().chain(&passing).for_each(|path| bring(path));
+        brought.forget();
+        hand.advance(FIXED_LASTS / 2 - LASTS / 2);
+        for path in fixed {
+            assert!(brought.has(path, clock.moment()), "{path}");
+            assert_eq!(take(path).unwrap(), path.as_bytes());
+            assert_eq!(take(path), None, "it is taken once");
+            bring(path);
+        }
+        assert!(passing.iter().all(|path| take(path).is_none()));
+        passing.iter().for_each(|path| bring(path));
+        assert!(!passing.iter().any(|path| brought.has(path, clock.moment())));
+        hand.advance(LASTS);
+        assert!(passing.iter().all(|path| take(path).is_none()));
+        hand.advance(FIXED_LASTS / 2);
+        assert!(!fixed.iter().any(|path| brought.has(path, clock.moment())), "it comes again");
+        hand.advance(FIXED_LASTS / 2);
+        assert!(fixed.iter().all(|path| take(path).is_none()));
         assert_eq!(brought.kept().bytes, 0);
     }
 

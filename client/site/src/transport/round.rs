@@ -39,6 +39,11 @@ impl RoundTransport<'_> {
         format!("studies/{}/rounds/{}{rest}", self.study, self.round)
     }
 
+    /// Whether what lies at a path below the round's has come with a status and need not come again.
+    pub(crate) fn has_brought(&self, rest: &str) -> bool {
+        self.transport.has_brought(&self.path(rest))
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         rest: &str,

@@ -259,7 +259,15 @@ impl Transport {
         site: &SiteId,
         round: RoundNumber,
     ) -> Result<Signed<RoundKeys>, TransportError> {
-        let path = format!("studies/{study}/round-keys/{site}?round={round}");
-        self.get(&path, MAX_MESSAGE, "round keys").await
+        self.get(&keys_path(study, site, round), MAX_MESSAGE, "round keys").await
     }
+
+    /// Whether those have come with a status and need not come again.
+    pub(crate) fn has_round_keys(&self, study: StudyId, site: &SiteId, round: RoundNumber) -> bool {
+        self.has_brought(&keys_path(study, site, round))
+    }
+}
+
+fn keys_path(study: StudyId, site: &SiteId, round: RoundNumber) -> String {
+    format!("studies/{study}/round-keys/{site}?round={round}")
 }
