@@ -1,7 +1,9 @@
 //! Answers that came with a status: each is taken once, by whoever would ask for it.
 //!
-//! What is taken is checked as if it had been asked for; all that differs is when it was sent. So
-//! nothing that came before this site said something is taken after it has.
+//! What is taken is checked as if it had been asked for; all that differs is when it was made. So
+//! nothing that came before this site said something is taken after it has. Of what changes, as the
+//! log's checkpoint does, nothing is taken either that may have been made before: that was asked for
+//! before and came later, or that came while it was being said.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,17 +32,50 @@ pub(super) struct Brought {
     unknown: AtomicBool,
 }
 
+/// How often this site had begun or ended to say something when an answer was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Asked(u64);
+
 #[derive(Debug, Default)]
 struct Kept {
-    by_path: BTreeMap<String, (Vec<u8>, Moment)>,
+    by_path: BTreeMap<String, Answer>,
     bytes: usize,
+    said: Asked,
+}
+
+#[derive(Debug)]
+struct Answer {
+    bytes: Vec<u8>,
+    came: Moment,
+    kind: Kind,
+}
+
+/// Whether an answer, once there is one, stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It does: what was said in a round.
+    Final,
+    /// It does not: where the study stands.
+    Changing,
+}
+
+impl Kind {
+    /// What lies at a path below the study's.
+    fn of(path: &str) -> Self {
+        if path.starts_with("rounds/") { Self::Final } else { Self::Changing }
+    }
 }
 
 impl Kept {
-    fn remove(&mut self, path: &str) -> Option<(Vec<u8>, Moment)> {
-        let (bytes, came) = self.by_path.remove(path)?;
-        self.bytes -= bytes.len();
-        Some((bytes, came))
+    fn remove(&mut self, path: &str) -> Option<Answer> {
+        let answer = self.by_path.remove(path)?;
+        self.bytes -= answer.bytes.len();
+        Some(answer)
+    }
+
+    fn retain(&mut self, keeps: impl Fn(Kind) -> bool) {
+        self.by_path.retain(|_, answer| keeps(answer.kind));
+        self.bytes = self.by_path.values().map(|answer| answer.bytes.len()).sum();
     }
 }
 
@@ -49,23 +84,31 @@ impl Brought {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps an answer.
-    pub(super) fn bring(&self, path: String, bytes: Vec<u8>, now: Moment) {
+    /// What is asked for from now on.
+    fn asked(&self) -> Asked {
+        self.kept().said
+    }
+
+    /// Keeps an answer; one that changes only if this site has said nothing since it was asked for.
+    fn bring(&self, path: String, bytes: Vec<u8>, (asked, kind): (Asked, Kind), came: Moment) {
         let mut kept = self.kept();
+        if kind == Kind::Changing && kept.said != asked {
+            return;
+        }
         kept.remove(&path);
         // Whoever sends what nobody takes fills no memory.
         if kept.bytes + bytes.len() > MAX_FRAME {
-            *kept = Kept::default();
+            kept.retain(|_| false);
         }
         if bytes.len() <= MAX_FRAME {
             kept.bytes += bytes.len();
-            kept.by_path.insert(path, (bytes, now));
+            kept.by_path.insert(path, Answer { bytes, came, kind });
         }
     }
 
     /// Takes the answer to a GET of a path, if it has come and is of now.
     pub(super) fn take(&self, path: &str, now: Moment) -> Option<Vec<u8>> {
-        let (bytes, came) = self.kept().remove(path)?;
+        let Answer { bytes, came, .. } = self.kept().remove(path)?;
         (now.since(came) < LASTS).then_some(bytes)
     }
 
@@ -82,8 +125,19 @@ impl Brought {
     }
 
     /// Forgets what has come: this site says something now.
-    pub(super) fn forget(&self) {
-        *self.kept() = Kept::default();
+    pub(super) fn says(&self) {
+        self.forget(|_| false);
+    }
+
+    /// Forgets what changes and was made in between: this site has said something.
+    pub(super) fn has_said(&self) {
+        self.forget(|kind| kind == Kind::Final);
+    }
+
+    fn forget(&self, keeps: impl Fn(Kind) -> bool) {
+        let mut kept = self.kept();
+        kept.retain(keeps);
+        kept.said.0 = kept.said.0.wrapping_add(1);
     }
 }
 
@@ -119,8 +173,12 @@ impl Transport {
 
     /// Keeps what a GET of a path below the study's would answer now.
     pub(crate) fn bring(&self, study: StudyId, path: &str, bytes: Vec<u8>) {
-        let path = format!("studies/{study}/{path}");
-        self.brought.bring(path, bytes, self.clock.moment());
+        self.bring_asked(self.brought.asked(), study, path, bytes);
+    }
+
+    fn bring_asked(&self, asked: Asked, study: StudyId, path: &str, bytes: Vec<u8>) {
+        let (place, kind) = (format!("studies/{study}/{path}"), Kind::of(path));
+        self.brought.bring(place, bytes, (asked, kind), self.clock.moment());
     }
 
     /// A status, and what comes with it: `query` asks for the status, `with` for the rest. An aggregator
@@ -139,9 +197,9 @@ impl Transport {
             if query.is_empty() { place.clone() } else { format!("{place}?{query}") }
         };
         if !with.is_empty() && self.brings() {
-            let get = |url| self.client.get(url);
+            let (since, get) = (self.brought.asked(), |url| self.client.get(url));
             match self.bytes(&asked(&[query, with]), MAX_MESSAGE, get).await {
-                Ok(bytes) => return self.unpack(study, &bytes, expected),
+                Ok(bytes) => return self.unpack((since, study), &bytes, expected),
                 Err(refusal) if refusal.status() == Some(MALFORMED) => {
                     self.brought.unknown.store(true, Ordering::Relaxed);
                 }
@@ -153,7 +211,7 @@ impl Transport {
 
     fn unpack<T: DeserializeOwned>(
         &self,
-        study: StudyId,
+        (asked, study): (Asked, StudyId),
         bytes: &[u8],
         expected: &'static str,
     ) -> Result<T, TransportError> {
@@ -163,7 +221,7 @@ impl Transport {
         };
         let status = json::parse(&status, MAX_MESSAGE, expected)?;
         for StatusPart { path, bytes } in parts {
-            self.bring(study, &path, bytes);
+            self.bring_asked(asked, study, &path, bytes);
         }
         Ok(status)
     }
@@ -173,43 +231,4 @@ impl Transport {
 const MALFORMED: u16 = 400;
 
 #[cfg(test)]
-mod tests {
-    use ringfence_clock::Clock;
-    use ringfence_crypto::id::UnixSeconds;
-
-    use super::*;
-
-    #[test]
-    fn an_answer_is_taken_once_and_not_for_long_and_none_after_something_was_said() {
-        let (clock, hand) = Clock::mock(UnixSeconds(0));
-        let brought = Brought::default();
-        let bring = |path: &str| brought.bring(path.to_owned(), path.into(), clock.moment());
-        let take = |path: &str| brought.take(path, clock.moment());
-        bring("a");
-        assert_eq!((take("b"), take("a"), take("a")), (None, Some(b"a".to_vec()), None));
-        bring("a");
-        hand.advance(LASTS);
-        assert_eq!(take("a"), None);
-        bring("a");
-        brought.forget();
-        assert_eq!(take("a"), None);
-        let both = ["a".to_owned(), "b".to_owned()];
-        bring("a");
-        assert_eq!(brought.take_all(&both, clock.moment()), None);
-        bring("b");
-        assert_eq!(brought.take_all(&both, clock.moment()).unwrap(), [b"a", b"b"]);
-        assert_eq!(brought.kept().bytes, 0);
-    }
-
-    #[test]
-    fn what_nobody_takes_does_not_fill_the_memory() {
-        let (clock, _hand) = Clock::mock(UnixSeconds(0));
-        let brought = Brought::default();
-        for place in 0..100 {
-            brought.bring(place.to_string(), vec![0; 1 << 20], clock.moment());
-            assert!(brought.kept().bytes <= MAX_FRAME);
-        }
-        brought.bring("a".to_owned(), vec![0; MAX_FRAME + 1], clock.moment());
-        assert_eq!(brought.take("a", clock.moment()), None);
-    }
-}
+mod tests;
