@@ -53,7 +53,7 @@ impl News {
     /// so long.
     pub(crate) async fn wait(&self, clock: &Clock, seen: u64, wait: Duration) {
         let (mut stepped, mut version) = (self.stepped.subscribe(), self.version.subscribe());
-        let gather = self.gather.min(wait);
+        let (gather, end) = (self.gather.min(wait), clock.moment().after(wait));
         // Who asks for what is long past has missed steps.
         tokio::select! {
             _ = stepped.wait_for(|version| *version > seen) => return,
@@ -61,7 +61,8 @@ impl News {
         }
         tokio::select! {
             _ = version.wait_for(|version| *version > seen) => {}
-            () = clock.sleep(wait.saturating_sub(gather)) => {}
+            // Whoever goes on late, after the machine slept, owes the rest of the wait and no more.
+            () = clock.sleep_until(end) => {}
         }
     }
 }
@@ -106,6 +107,19 @@ mod tests {
         {
             assert_eq!(woken(sites, stepped).await, Some(after), "{sites} {stepped}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_goes_on_late_ends_when_it_was_to() {
+        let (clock, hand) = Clock::mock(UnixSeconds(0));
+        let waiting = tokio::spawn(async move { News::new(5, 1).wait(&clock, 1, WAIT).await });
+        for advanced in [Duration::ZERO, WAIT] {
+            hand.advance(advanced);
+            for _ in 0..10 {
+                yield_now().await;
+            }
+        }
+        assert!(waiting.is_finished());
     }
 
     #[tokio::test]

@@ -44,8 +44,13 @@ const LONGEST: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// The clock is turned by at most so much beyond the moment that somebody waits for, and by no more than
 /// a part of the time since something was sent: who waits for hours looks less often then, and who
-/// waits for half a minute still does so to a few seconds.
-const STRIDE: Duration = Duration::from_secs(35);
+/// waits for half a minute still does so to a few seconds. Less than what a site gives the answer to
+/// its long poll (60 s), which would be given up in the turn that ends the poll.
+const STRIDE: Duration = Duration::from_secs(50);
+
+/// The clock is turned by at least so much: eight sites that look once a second, each at another moment
+/// of it, would be waited for eight times a second.
+const STEP: Duration = Duration::from_secs(1);
 
 /// Seconds that a grace may seem longer than it is: the clock is turned in steps.
 const SLACK: u64 = 10;
@@ -204,11 +209,15 @@ impl Play {
         let start = self.clock.moment();
         let mut rest = Rest::new()?;
         let mut lively = (self.tally.heard(), start);
+        let mut looks = 0;
         while !is_over.load(Ordering::SeqCst) {
             if self.host.is_starting() || !rest.rests()? {
-                std::thread::sleep(Duration::from_micros(50));
+                // What takes longer is looked at less often.
+                looks = 8.min(looks + 1);
+                std::thread::sleep(Duration::from_micros(50) * looks);
                 continue;
             }
+            looks = 0;
             let now = self.clock.moment();
             if self.tally.heard() != lively.0 {
                 lively = (self.tally.heard(), now);
@@ -222,7 +231,7 @@ impl Play {
                 );
                 continue;
             };
-            let stride = STRIDE.min(now.since(lively.1) / 8);
+            let stride = (now.since(lively.1) / 8).clamp(STEP, STRIDE);
             self.hand.advance(earliest.since(now).max(stride));
         }
         Ok(())

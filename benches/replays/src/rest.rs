@@ -14,6 +14,8 @@ const THREADS: &str = "/proc/self/task";
 pub(crate) struct Rest {
     own: u32,
     threads: BTreeMap<u32, Thread>,
+    /// The one that was awake at the last look: most looks find it awake still, and no other is asked.
+    awake: Option<u32>,
     /// One of those that are listed has ended.
     has_lost: bool,
 }
@@ -46,7 +48,8 @@ impl Rest {
         let link = fs::read_link("/proc/thread-self")?;
         let own = link.file_name().and_then(|name| name.to_str()?.parse().ok());
         let missing = || io::Error::other("expected a thread's number in /proc/thread-self");
-        Ok(Self { own: own.ok_or_else(missing)?, threads: BTreeMap::new(), has_lost: false })
+        let own = own.ok_or_else(missing)?;
+        Ok(Self { own, threads: BTreeMap::new(), awake: None, has_lost: false })
     }
 
     /// Whether all other threads were asleep at one moment, between two looks: one that slept at both
@@ -56,20 +59,29 @@ impl Rest {
     /// # Errors
     /// What the operating system says.
     pub(crate) fn rests(&mut self) -> io::Result<bool> {
+        let awake = self.awake.and_then(|number| self.threads.get(&number));
+        // One that has ended is no longer awake, and is found out below.
+        if awake.is_some_and(|thread| matches!(thread.is_asleep(), Ok(false))) {
+            return Ok(false);
+        }
+        self.awake = None;
         self.list()?;
         Ok(self.look() != Found::Awake && self.look() == Found::Asleep && self.is_listed()?)
     }
 
     fn look(&mut self) -> Found {
         let mut found = Found::Asleep;
-        for thread in self.threads.values_mut() {
+        for (number, thread) in &mut self.threads {
             match thread.sleeping() {
                 Ok(Some(runs)) if runs == thread.runs => {}
                 Ok(Some(runs)) => {
                     thread.runs = runs;
                     found = Found::HasRun;
                 }
-                Ok(None) => return Found::Awake,
+                Ok(None) => {
+                    self.awake = Some(*number);
+                    return Found::Awake;
+                }
                 Err(_) => {
                     self.has_lost = true;
                     return Found::Awake;
@@ -114,15 +126,20 @@ impl Thread {
         Ok(Self { stat: open("stat")?, schedstat: open("schedstat")?, runs: 0 })
     }
 
-    /// How often it has run, if it sleeps.
-    fn sleeping(&self) -> io::Result<Option<u64>> {
+    fn is_asleep(&self) -> io::Result<bool> {
         let mut buffer = [0; 512];
         let stat = read(&self.stat, &mut buffer)?;
         // The name, in brackets, may hold anything.
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        if state != Some('S') {
+        let after = stat.rfind(')').and_then(|end| stat.get(end..));
+        Ok(after.is_some_and(|after| after.starts_with(") S ")))
+    }
+
+    /// How often it has run, if it sleeps.
+    fn sleeping(&self) -> io::Result<Option<u64>> {
+        if !self.is_asleep()? {
             return Ok(None);
         }
+        let mut buffer = [0; 512];
         let runs = read(&self.schedstat, &mut buffer)?.split_ascii_whitespace().nth(2);
         let unknown = || io::Error::other("expected three numbers in schedstat");
         runs.and_then(|runs| runs.parse().ok()).map(Some).ok_or_else(unknown)

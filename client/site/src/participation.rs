@@ -269,7 +269,7 @@ impl<'a> Participation<'a> {
     pub async fn attend(&self) -> Infallible {
         // What is wrong with this site's own files is met and said by the round's own steps.
         while self.site.attend().await.is_ok() {
-            self.pause().await;
+            self.site.rest_between_answers().await;
         }
         pending().await
     }

@@ -55,6 +55,12 @@ impl Answering {
         last.is_none_or(|last| now.since(last) >= ANSWER_EVERY)
     }
 
+    /// How long they need not be asked for.
+    fn rests(&self, now: Moment) -> Duration {
+        let last = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map_or(Duration::ZERO, |last| ANSWER_EVERY.saturating_sub(now.since(last)))
+    }
+
     /// Whether a site has not been told of with this question.
     fn is_news(&self, site: &SiteId, request: Digest) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -288,6 +294,12 @@ impl Site {
             Ok(_) | Err(SiteError::Transport(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Sleeps until [`Site::attend`] has something to ask again, and a little at least.
+    pub(crate) async fn rest_between_answers(&self) {
+        let rests = self.answering.rests(self.clock.moment());
+        self.clock.sleep(rests.max(LOOK_AGAIN)).await;
     }
 
     /// Answers the sites that were restored from backups and ask how far the study is; tells and

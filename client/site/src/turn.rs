@@ -1,6 +1,7 @@
 //! Whose turn it is to open a round, and waiting for one's own.
 
 use std::fmt;
+use std::time::Duration;
 
 use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{RoundNumber, SiteId, UnixSeconds};
@@ -15,6 +16,9 @@ use crate::transport::POLL;
 
 /// Looks at one's own clock for one at whether another site has opened the round.
 const LOOKS: u32 = 5;
+
+/// How long the answer to a long poll may take beyond it: as long as it is given to begin.
+const ANSWERED: Duration = Duration::from_secs(40);
 
 /// When a site may open a round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -167,7 +171,8 @@ impl Site {
     /// # Errors
     /// As for [`Site::opened`].
     pub async fn opened_soon(&self, round: RoundNumber) -> Result<Option<RoundStatus>, SiteError> {
-        match self.next_after(round, POLL).await? <= round {
+        // Given up when the poll ends, each would be asked anew a moment before its answer comes.
+        match self.next_after(round, POLL + ANSWERED).await? <= round {
             true => Ok(None),
             false => self.shown(round).await.map(Some),
         }

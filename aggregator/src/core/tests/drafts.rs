@@ -164,8 +164,8 @@ async fn of_two_aggregators_that_take_the_last_two_signatures_at_once_both_have_
         assert_eq!((status.signed, status.registered), (2, false));
         // Whoever asks meanwhile hears of no fewer signatures, and of no fault.
         let mut asking = JoinSet::new();
-        for studies in both.iter().cycle().take(4).cloned() {
-            let id = roster.id();
+        for one in [0, 1, 0, 1] {
+            let (studies, id) = (both[one].clone(), roster.id());
             asking.spawn(async move {
                 loop {
                     let status = studies.draft_status(id).await.unwrap();

@@ -234,6 +234,31 @@ async fn a_round_that_opens_is_seen_at_once() {
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
+/// Its answer takes a moment longer than the poll: it is not asked for again at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_long_poll_without_news_is_waited_for() {
+    let trio = Trio::start().await;
+    let status = json::compact(&trio.transport().status(trio.study_id()).await.unwrap());
+    let (clock, hand) = Clock::mock(Clock::system().now());
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let made = move |asked: &liar::Asked<'_>| {
+        asked.is_study_status().then(|| {
+            count.fetch_add(1, Ordering::SeqCst);
+            hand.advance(Duration::from_secs(20));
+            std::thread::sleep(MOMENT);
+            liar::Answer { status: 200, bytes: status.clone() }
+        })
+    };
+    let url = liar::start_answering(trio.aggregator.url(), made, |_, _| {});
+    let site = trio.site_with(1, |membership| {
+        membership.transport = Transport::new(&url, false, clock.clone()).unwrap();
+        membership.clock = clock;
+    });
+    assert!(site.opened_soon(RoundNumber::FIRST).await.unwrap().is_none());
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_opening_is_an_error_unless_another_site_was_faster() {
     let trio = Trio::start().await;

@@ -1,9 +1,11 @@
 //! Answers that came with a status: each is taken once, by whoever would ask for it.
 //!
-//! What is taken is checked as if it had been asked for; all that differs is when it was sent. So
-//! nothing that came before this site said something is taken after it has, and nothing that came
-//! long ago: but for what can never change once it is there. Of that an old copy is what a new one
-//! would be, or somebody has lied, and then the check finds it and the next one is asked for.
+//! What is taken is checked as if it had been asked for; all that differs is when it was made. So
+//! nothing that came before this site said something is taken after it has. Of what changes, as the
+//! log's checkpoint does, nothing is taken either that may have been made before: that was asked for
+//! before and came later, or that came while it was being said. What can never change once it is there
+//! is kept for whoever asks: an old copy is what a new one would be, or somebody has lied, and then the
+//! check finds it and the next one is asked for.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,24 +35,6 @@ const FIXED_LASTS: Duration = Duration::from_secs(900);
 const FIXED_OF_ROUND: [&str; 7] =
     ["freeze", "headers", "reviews", "closing", "certificate", "opened", "agreed"];
 
-/// Whether the answer to a GET of a path can never change once there is one.
-fn is_fixed(path: &str) -> bool {
-    // Behind `studies/`, and the study.
-    let Some(path) = path.splitn(3, '/').nth(2) else { return false };
-    let first = |path: &str| path.split(['/', '?']).next().unwrap_or_default().to_owned();
-    match path.split_once('/') {
-        Some(("rounds", of_round)) => {
-            let of = of_round.split_once('/').map(|(_, rest)| first(rest));
-            of.is_some_and(|of| FIXED_OF_ROUND.contains(&of.as_str()))
-        }
-        // Of one holder and for one round, where the list of whose there are gets longer.
-        Some(("round-keys", _)) => true,
-        // Of a log of a size.
-        Some(("log", rest)) => ["inclusion", "consistency"].contains(&first(rest).as_str()),
-        _ => false,
-    }
-}
-
 /// The answers that came and were not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Brought {
@@ -59,17 +43,69 @@ pub(super) struct Brought {
     unknown: AtomicBool,
 }
 
+/// How often this site had begun or ended to say something when an answer was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Asked(u64);
+
 #[derive(Debug, Default)]
 struct Kept {
-    by_path: BTreeMap<String, (Vec<u8>, Moment)>,
+    by_path: BTreeMap<String, Answer>,
     bytes: usize,
+    said: Asked,
+}
+
+#[derive(Debug)]
+struct Answer {
+    bytes: Vec<u8>,
+    came: Moment,
+    kind: Kind,
+}
+
+/// Whether an answer, once there is one, stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It can never change.
+    Fixed,
+    /// Of a round, where little changes: a manifest that is opened anew, envelopes that are mended.
+    OfRound,
+    /// It does not stay: where the study stands.
+    Changing,
+}
+
+impl Kind {
+    /// What lies at a path below the study's.
+    fn of(path: &str) -> Self {
+        let first = |path: &str| path.split(['/', '?']).next().unwrap_or_default().to_owned();
+        match path.split_once('/') {
+            Some(("rounds", of_round)) => match of_round.split_once('/') {
+                Some((_, rest)) if FIXED_OF_ROUND.contains(&first(rest).as_str()) => Self::Fixed,
+                _ => Self::OfRound,
+            },
+            // Of one holder and for one round, where the list of whose there are gets longer.
+            Some(("round-keys", _)) => Self::Fixed,
+            // Of a log of a size.
+            Some(("log", rest)) if ["inclusion", "consistency"].contains(&first(rest).as_str()) => {
+                Self::Fixed
+            }
+            _ => Self::Changing,
+        }
+    }
+
+    fn lasts(self) -> Duration {
+        if self == Self::Fixed { FIXED_LASTS } else { LASTS }
+    }
 }
 
 impl Kept {
-    fn remove(&mut self, path: &str) -> Option<(Vec<u8>, Moment)> {
-        let (bytes, came) = self.by_path.remove(path)?;
-        self.bytes -= bytes.len();
-        Some((bytes, came))
+    fn remove(&mut self, path: &str) -> Option<Answer> {
+        let answer = self.by_path.remove(path)?;
+        self.bytes -= answer.bytes.len();
+        Some(answer)
+    }
+
+    fn retain(&mut self, keeps: impl Fn(Kind) -> bool) {
+        self.by_path.retain(|_, answer| keeps(answer.kind));
+        self.bytes = self.by_path.values().map(|answer| answer.bytes.len()).sum();
     }
 }
 
@@ -78,33 +114,41 @@ impl Brought {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps an answer.
-    pub(super) fn bring(&self, path: String, bytes: Vec<u8>, now: Moment) {
+    /// What is asked for from now on.
+    fn asked(&self) -> Asked {
+        self.kept().said
+    }
+
+    /// Keeps an answer; one that changes only if this site has said nothing since it was asked for.
+    fn bring(&self, path: String, bytes: Vec<u8>, (asked, kind): (Asked, Kind), came: Moment) {
         let mut kept = self.kept();
+        if kind == Kind::Changing && kept.said != asked {
+            return;
+        }
         kept.remove(&path);
         // Whoever sends what nobody takes fills no memory.
         if kept.bytes + bytes.len() > MAX_FRAME {
-            *kept = Kept::default();
+            kept.retain(|_| false);
         }
         if bytes.len() <= MAX_FRAME {
             kept.bytes += bytes.len();
-            kept.by_path.insert(path, (bytes, now));
+            kept.by_path.insert(path, Answer { bytes, came, kind });
         }
     }
 
     /// Takes the answer to a GET of a path, if it has come and is of now.
     pub(super) fn take(&self, path: &str, now: Moment) -> Option<Vec<u8>> {
-        let (bytes, came) = self.kept().remove(path)?;
-        let lasts = if is_fixed(path) { FIXED_LASTS } else { LASTS };
-        (now.since(came) < lasts).then_some(bytes)
+        let Answer { bytes, came, kind } = self.kept().remove(path)?;
+        (now.since(came) < kind.lasts()).then_some(bytes)
     }
 
     /// Whether the answer to a GET of a path has come, can never change, and is kept for a good while
     /// yet: then it need not come again.
     fn has(&self, path: &str, now: Moment) -> bool {
         let kept = self.kept();
-        let came = kept.by_path.get(path).map(|(_, came)| *came);
-        is_fixed(path) && came.is_some_and(|came| now.since(came) < FIXED_LASTS / 2)
+        kept.by_path.get(path).is_some_and(|answer| {
+            answer.kind == Kind::Fixed && now.since(answer.came) < FIXED_LASTS / 2
+        })
     }
 
     /// Takes the answers to all of these, or none.
@@ -120,10 +164,19 @@ impl Brought {
     }
 
     /// Forgets what has come and may be other now: this site says something.
-    pub(super) fn forget(&self) {
+    pub(super) fn says(&self) {
+        self.forget(|kind| kind == Kind::Fixed);
+    }
+
+    /// Forgets what changes and was made in between: this site has said something.
+    pub(super) fn has_said(&self) {
+        self.forget(|kind| kind != Kind::Changing);
+    }
+
+    fn forget(&self, keeps: impl Fn(Kind) -> bool) {
         let mut kept = self.kept();
-        kept.by_path.retain(|path, _| is_fixed(path));
-        kept.bytes = kept.by_path.values().map(|(bytes, _)| bytes.len()).sum();
+        kept.retain(keeps);
+        kept.said.0 = kept.said.0.wrapping_add(1);
     }
 }
 
@@ -164,8 +217,12 @@ impl Transport {
 
     /// Keeps what a GET of a path below the study's would answer now.
     pub(crate) fn bring(&self, study: StudyId, path: &str, bytes: Vec<u8>) {
-        let path = format!("studies/{study}/{path}");
-        self.brought.bring(path, bytes, self.clock.moment());
+        self.bring_asked(self.brought.asked(), study, path, bytes);
+    }
+
+    fn bring_asked(&self, asked: Asked, study: StudyId, path: &str, bytes: Vec<u8>) {
+        let (place, kind) = (format!("studies/{study}/{path}"), Kind::of(path));
+        self.brought.bring(place, bytes, (asked, kind), self.clock.moment());
     }
 
     /// A status, and what comes with it: `query` asks for the status, `with` for the rest. An aggregator
@@ -184,9 +241,9 @@ impl Transport {
             if query.is_empty() { place.clone() } else { format!("{place}?{query}") }
         };
         if !with.is_empty() && self.brings() {
-            let get = |url| self.client.get(url);
+            let (since, get) = (self.brought.asked(), |url| self.client.get(url));
             match self.bytes(&asked(&[query, with]), MAX_MESSAGE, get).await {
-                Ok(bytes) => return self.unpack(study, &bytes, expected),
+                Ok(bytes) => return self.unpack((since, study), &bytes, expected),
                 Err(refusal) if refusal.status() == Some(MALFORMED) => {
                     self.brought.unknown.store(true, Ordering::Relaxed);
                 }
@@ -198,7 +255,7 @@ impl Transport {
 
     fn unpack<T: DeserializeOwned>(
         &self,
-        study: StudyId,
+        (asked, study): (Asked, StudyId),
         bytes: &[u8],
         expected: &'static str,
     ) -> Result<T, TransportError> {
@@ -208,7 +265,7 @@ impl Transport {
         };
         let status = json::parse(&status, MAX_MESSAGE, expected)?;
         for StatusPart { path, bytes } in parts {
-            self.bring(study, &path, bytes);
+            self.bring_asked(asked, study, &path, bytes);
         }
         Ok(status)
     }
@@ -218,89 +275,4 @@ impl Transport {
 const MALFORMED: u16 = 400;
 
 #[cfg(test)]
-mod tests {
-    use ringfence_clock::Clock;
-    use ringfence_crypto::id::UnixSeconds;
-
-    use super::*;
-
-    #[test]
-    fn an_answer_is_taken_once_and_not_for_long_and_none_after_something_was_said() {
-        let (clock, hand) = Clock::mock(UnixSeconds(0));
-        let brought = Brought::default();
-        let bring = |path: &str| brought.bring(path.to_owned(), path.into(), clock.moment());
-        let take = |path: &str| brought.take(path, clock.moment());
-        bring("a");
-        assert_eq!((take("b"), take("a"), take("a")), (None, Some(b"a".to_vec()), None));
-        bring("a");
-        hand.advance(LASTS);
-        assert_eq!(take("a"), None);
-        bring("a");
-        brought.forget();
-        assert_eq!(take("a"), None);
-        assert!(!brought.has("a", clock.moment()));
-        let both = ["a".to_owned(), "b".to_owned()];
-        bring("a");
-        assert_eq!(brought.take_all(&both, clock.moment()), None);
-        bring("b");
-        assert_eq!(brought.take_all(&both, clock.moment()).unwrap(), [b"a", b"b"]);
-        assert_eq!(brought.kept().bytes, 0);
-    }
-
-    #[test]
-    fn what_can_never_change_is_taken_later_and_after_something_was_said() {
-        let (clock, hand) = Clock::mock(UnixSeconds(0));
-        let brought = Brought::default();
-        let bring = |path: &str| brought.bring(path.to_owned(), path.into(), clock.moment());
-        let take = |path: &str| brought.take(path, clock.moment());
-        let fixed = [
-            "studies/s/round-keys/site-1?round=3",
-            "studies/s/rounds/3/headers?from=0",
-            "studies/s/rounds/3/freeze",
-            "studies/s/rounds/3/opened/site-1?from=0",
-            "studies/s/log/inclusion?size=3&leaf=00",
-        ];
-        let passing = [
-            "studies/s/round-keys?round=3",
-            "studies/s/rounds/3/manifest",
-            "studies/s/rounds/3/dealt/site-1?from=0",
-            "studies/s/rounds/3",
-            "studies/s/rounds",
-            "studies/s/log/checkpoint",
-            "studies/s/restored",
-            "studies/s",
-            "freeze",
-        ];
-        fixed.iter().chain(&passing).for_each(|path| bring(path));
-        brought.forget();
-        hand.advance(FIXED_LASTS / 2 - LASTS / 2);
-        for path in fixed {
-            assert!(brought.has(path, clock.moment()), "{path}");
-            assert_eq!(take(path).unwrap(), path.as_bytes());
-            assert_eq!(take(path), None, "it is taken once");
-            bring(path);
-        }
-        assert!(passing.iter().all(|path| take(path).is_none()));
-        passing.iter().for_each(|path| bring(path));
-        assert!(!passing.iter().any(|path| brought.has(path, clock.moment())));
-        hand.advance(LASTS);
-        assert!(passing.iter().all(|path| take(path).is_none()));
-        hand.advance(FIXED_LASTS / 2);
-        assert!(!fixed.iter().any(|path| brought.has(path, clock.moment())), "it comes again");
-        hand.advance(FIXED_LASTS / 2);
-        assert!(fixed.iter().all(|path| take(path).is_none()));
-        assert_eq!(brought.kept().bytes, 0);
-    }
-
-    #[test]
-    fn what_nobody_takes_does_not_fill_the_memory() {
-        let (clock, _hand) = Clock::mock(UnixSeconds(0));
-        let brought = Brought::default();
-        for place in 0..100 {
-            brought.bring(place.to_string(), vec![0; 1 << 20], clock.moment());
-            assert!(brought.kept().bytes <= MAX_FRAME);
-        }
-        brought.bring("a".to_owned(), vec![0; MAX_FRAME + 1], clock.moment());
-        assert_eq!(brought.take("a", clock.moment()), None);
-    }
-}
+mod tests;

@@ -348,8 +348,9 @@ impl Transport {
     }
 
     async fn execute(&self, mut request: Request) -> Result<Response, TransportError> {
-        if request.method() != Method::GET && !request.url().path().ends_with(INCLUSION) {
-            self.brought.forget();
+        let says = request.method() != Method::GET && !request.url().path().ends_with(INCLUSION);
+        if says {
+            self.brought.says();
         }
         if let Some(mailbox) = &self.by_hand {
             return mailbox.answer(&request);
@@ -359,6 +360,9 @@ impl Transport {
             Some(carrier) => carrier::send(&**carrier, request, &self.clock).await,
             None => self.client.execute(request).await,
         };
+        if says {
+            self.brought.has_said();
+        }
         answer.map_err(|source| self.failed(source))
     }
 
