@@ -31,7 +31,7 @@ enum Action {
     Experiment(Box<Experiment>),
     /// Attack what leaves a site, from the plain gradient to the ciphertext, and show what is found.
     ///
-    /// RAYON_NUM_THREADS=1 in the environment halves its time.
+    /// RAYON_NUM_THREADS=1 in the environment makes it faster.
     Attack(Box<Attack>),
     /// Attack private training, and compare what it leaks with the epsilon that is reported.
     ///
