@@ -16,7 +16,6 @@ mod one_run;
 mod progress;
 mod report;
 mod statistics;
-mod threads;
 mod training;
 
 use std::path::PathBuf;
@@ -27,12 +26,12 @@ use ringfence_options::{name, number};
 use ringfence_words::listed_by;
 
 use crate::files;
+use crate::threads::each;
 use audit::{Audit, Outcome, Setting, View};
 use checks::{Check, Checkup, Seen};
 use faulty::Fault;
 use progress::Progress;
 use report::{Row, beyond};
-use threads::each;
 
 /// Every image in every step, each step seen: where the bound can come near to epsilon.
 const EVERY_STEP: Setting = Setting {

@@ -1,8 +1,11 @@
-//! The `ringfence-lab` command: methods side by side on one set of data.
+//! The `ringfence-lab` command: methods side by side on one set of data, and attacks on what leaves
+//! a site.
 
+mod attack;
 mod audit_privacy;
 mod experiment;
 mod files;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -10,6 +13,7 @@ use clap::Parser;
 use ringfence_durable::advice_on_room;
 use ringfence_exit::{end_on_lost_output, failure};
 
+use attack::Attack;
 use audit_privacy::AuditPrivacy;
 use experiment::Experiment;
 
@@ -25,6 +29,10 @@ struct Command {
 enum Action {
     /// Compare methods on one set of data over several seeds.
     Experiment(Box<Experiment>),
+    /// Attack what leaves a site, from the plain gradient to the ciphertext, and show what is found.
+    ///
+    /// RAYON_NUM_THREADS=1 in the environment makes it faster.
+    Attack(Box<Attack>),
     /// Attack private training, and compare what it leaks with the epsilon that is reported.
     ///
     /// RAYON_NUM_THREADS=1 in the environment halves its time.
@@ -36,6 +44,7 @@ async fn main() -> ExitCode {
     end_on_lost_output("ringfence-lab");
     let done = match Command::parse().action {
         Action::Experiment(experiment) => experiment.run().await,
+        Action::Attack(attack) => attack.run(),
         Action::AuditPrivacy(audit) => audit.run(),
     };
     match done {

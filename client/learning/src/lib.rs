@@ -28,6 +28,7 @@ pub use plan::{FineTuning, PlanError, TrainingPlan};
 pub use simulation::{PrivateRound, RoundStart, Simulation};
 pub use task::{Classification, Score, Scores, Segmentation, Task, TaskName};
 pub use train::{
-    Algorithm, Augmentation, Checkpoint, KeptCheckpoint, MetaGradient, Optimizer, Progress,
-    TrainOptions, Training, TrainingName, evaluate, fine_tune, predict, private,
+    Algorithm, Augmentation, Checkpoint, KeptCheckpoint, MetaGradient, Optimizer, Probe, Probed,
+    Progress, Sought, TrainOptions, Training, TrainingName, batch_gradient, evaluate, fine_tune,
+    model_input, predict, private,
 };

@@ -11,6 +11,7 @@ mod classifier;
 mod cnn;
 mod dense;
 pub(crate) mod layers;
+mod lenet;
 pub(crate) mod name;
 mod residual;
 pub(crate) mod tape;

@@ -79,16 +79,24 @@ pub fn sheet(
         }
         rows.push(panels);
     }
-    let across = u32::try_from(columns.len() + 2).unwrap_or(u32::MAX);
-    let down = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+    let names = ["image", "truth"].into_iter().chain(columns.iter().map(|(caption, _)| *caption));
+    let names: Vec<&str> = names.collect();
+    let mut page = panels(heading, &names, &rows);
+    draw_legend(&mut page, &rows);
+    Ok(page)
+}
+
+/// Draws rows of panels below a title and the columns' names, without a legend.
+#[must_use]
+pub fn panels(heading: Heading<'_>, names: &[&str], rows: &[Vec<Panel>]) -> RgbImage {
+    let across = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    let down = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     let size = (GAP + across * (PANEL + GAP), HEADER + down * (PANEL + CAPTION + GAP));
     let mut page = RgbImage::from_pixel(size.0, size.1, PAPER);
 
     let title = shortened(heading.title, Size::Title, size.0 - 2 * GAP);
     Line { text: &title, size: Size::Title, colour: INK }.draw_from(&mut page, GAP, TITLE / 2);
-    draw_legend(&mut page, &rows);
-    let names = ["image", "truth"].into_iter().chain(columns.iter().map(|(caption, _)| *caption));
-    for (column, name) in names.enumerate() {
+    for (column, name) in names.iter().enumerate() {
         let name = shortened(name, Size::Title, PANEL);
         let line = Line { text: &name, size: Size::Title, colour: INK };
         line.draw_centred(&mut page, centre(column), TITLE + LEGEND + NAMES / 2);
@@ -98,7 +106,7 @@ pub fn sheet(
             draw_panel(&mut page, panel, heading.object, (column, row));
         }
     }
-    Ok(page)
+    page
 }
 
 /// Draws a sheet and writes it as a PNG file.
@@ -112,7 +120,14 @@ pub fn save_sheet(
     samples: &[Sample],
     columns: &[(&str, &Weights)],
 ) -> Result<(), LearnError> {
-    let page = sheet(task, heading, samples, columns)?;
+    save_png(path, &sheet(task, heading, samples, columns)?)
+}
+
+/// Writes a picture as a PNG file.
+///
+/// # Errors
+/// [`DataError::Image`] when the file cannot be written.
+pub fn save_png(path: &Path, page: &RgbImage) -> Result<(), LearnError> {
     let mut file = Cursor::new(Vec::new());
     let saved = page
         .write_to(&mut file, image::ImageFormat::Png)

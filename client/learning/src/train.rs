@@ -11,6 +11,7 @@ mod options;
 mod personalise;
 mod predict;
 pub mod private;
+mod probe;
 mod training;
 mod units;
 
@@ -21,4 +22,5 @@ pub use optimizer::Optimizer;
 pub use options::TrainOptions;
 pub use personalise::fine_tune;
 pub use predict::{evaluate, predict};
+pub use probe::{Probe, Probed, Sought, batch_gradient, model_input};
 pub use training::{Progress, Training};

@@ -6,6 +6,7 @@ use super::check::{check_channels, check_classes, misfit};
 use super::cnn::Cnn;
 use super::dense::Dense;
 use super::layers::initial;
+use super::lenet::Lenet;
 use super::name::ModelName;
 use super::residual::Residual;
 use crate::error::LearnError;
@@ -17,7 +18,8 @@ use ringfence_weights::Weights;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classifier {
     network: Network,
-    name: ModelName,
+    /// `None` is the LeNet, which has no name that a study could choose.
+    name: Option<ModelName>,
     channels: usize,
     side: usize,
     classes: usize,
@@ -28,16 +30,18 @@ enum Network {
     Cnn(Cnn),
     Residual(Residual),
     Dense(Dense),
+    Lenet(Lenet),
 }
 
 impl Network {
     fn new(
-        name: ModelName,
+        name: Option<ModelName>,
         shape: (usize, usize),
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
         check_channels(shape.0)?;
         check_classes(classes)?;
+        let Some(name) = name else { return Ok(Self::Lenet(Lenet::new(shape, classes)?)) };
         Ok(match name {
             ModelName::CnnLight => Self::Cnn(Cnn::new(&Cnn::LIGHT, shape, classes)?),
             ModelName::Cnn => Self::Cnn(Cnn::new(&Cnn::WIDE, shape, classes)?),
@@ -60,6 +64,23 @@ impl Classifier {
     /// as often as the model does, or there are fewer than two classes.
     pub fn new(
         name: ModelName,
+        side: usize,
+        classes: usize,
+    ) -> std::result::Result<Self, LearnError> {
+        Self::of(Some(name), side, classes)
+    }
+
+    /// The sigmoid LeNet that gradient leakage was first shown on, of grey `side` x `side` images:
+    /// for attacks, and no study can name it.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when the side is no multiple of 4, or there are fewer than two classes.
+    pub fn sigmoid_lenet(side: usize, classes: usize) -> std::result::Result<Self, LearnError> {
+        Self::of(None, side, classes)
+    }
+
+    fn of(
+        name: Option<ModelName>,
         side: usize,
         classes: usize,
     ) -> std::result::Result<Self, LearnError> {
@@ -97,6 +118,7 @@ impl Classifier {
             Network::Cnn(model) => model.shapes(),
             Network::Residual(model) => model.shapes(),
             Network::Dense(model) => model.shapes(),
+            Network::Lenet(model) => return model.initial_weights(seed),
         };
         initial(shapes, 0.0, seed)
     }
@@ -110,6 +132,7 @@ impl Classifier {
             Network::Cnn(model) => model.logits(p, images),
             Network::Residual(model) => model.logits(p, images),
             Network::Dense(model) => model.logits(p, images),
+            Network::Lenet(model) => model.logits(p, images),
         }
     }
 }

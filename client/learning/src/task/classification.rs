@@ -54,6 +54,15 @@ impl Classification {
         Ok(Self { model: self.model.with_channels(channels)?, ..self })
     }
 
+    /// By the sigmoid LeNet of [`Classifier::sigmoid_lenet`]: for attacks.
+    ///
+    /// # Errors
+    /// [`LearnError::Model`] when `side` is no multiple of 4 or there are fewer than two classes.
+    pub fn sigmoid_lenet(side: usize, classes: &[String]) -> Result<Self, LearnError> {
+        let model = Classifier::sigmoid_lenet(side, classes.len())?;
+        Ok(Self { model, classes: classes.to_vec() })
+    }
+
     /// With the light CNN.
     ///
     /// # Errors

@@ -44,3 +44,12 @@ pub(super) fn gradients(
     let sums = (0..variables.len()).into_par_iter().map(sum).collect::<Result<_, LearnError>>()?;
     Ok((loss, sums))
 }
+
+/// The values of all tensors, one after the other.
+pub(super) fn flattened(tensors: &[Tensor]) -> candle_core::Result<Vec<f32>> {
+    let mut values = Vec::new();
+    for tensor in tensors {
+        values.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
+    }
+    Ok(values)
+}

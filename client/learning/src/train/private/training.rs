@@ -14,6 +14,7 @@ use crate::parameters::Parameters;
 use crate::task::Task;
 use crate::train::checkpoint::TrainingName;
 use crate::train::derivation::{Derivation, Key};
+use crate::train::gradient::flattened;
 use crate::train::optimizer::Stepper;
 use crate::train::{Algorithm, Checkpoint, TrainOptions};
 use ringfence_weights::{Weights, WeightsError};
@@ -213,12 +214,4 @@ struct Sampled {
     direction: Vec<Tensor>,
     /// What it was made from: not private.
     progress: PrivateProgress,
-}
-
-fn flattened(tensors: &[Tensor]) -> candle_core::Result<Vec<f32>> {
-    let mut values = Vec::new();
-    for tensor in tensors {
-        values.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
-    }
-    Ok(values)
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 ///
 /// # Errors
 /// The first error of a run, and when the system gives no thread.
-pub(super) fn each<T: Send>(
+pub(crate) fn each<T: Send>(
     runs: u32,
     run: impl Fn(u32) -> anyhow::Result<T> + Sync,
 ) -> anyhow::Result<Vec<T>> {
@@ -30,7 +30,7 @@ pub(super) fn each<T: Send>(
         let started: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
         let mut done = Vec::new();
         for thread in started {
-            done.extend(thread.join().map_err(|_| anyhow!("a thread of the audit failed"))??);
+            done.extend(thread.join().map_err(|_| anyhow!("a thread of the laboratory failed"))??);
         }
         anyhow::Ok(done)
     })?;

@@ -1,0 +1,222 @@
+//! `ringfence-lab attack`: what can be found in what leaves a site, from the plain gradient to the
+//! ciphertext?
+//!
+//! Known attacks are run on images at stages of evidence. What each finds is scored beside the score
+//! of whoever sees nothing and answers with the mean of other patients' images. A positive control
+//! comes first: where the attacks fail on a plain gradient, their failure elsewhere proves nothing.
+//! Every result is kept in a file of its own, and one that is there already is not made again. What
+//! the attacks need and show is in `docs/attacks.md`.
+
+mod answer;
+mod control;
+mod imprint;
+mod inverting;
+mod job;
+mod kept;
+mod labels;
+mod lbfgs;
+mod leakage;
+mod lenet;
+mod linear;
+mod material;
+mod number;
+mod observe;
+mod page;
+mod progress;
+mod report;
+mod score;
+mod sheet;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod thresholds;
+mod victim;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{bail, ensure};
+use ringfence_learning::data::phantom::{PhantomOptions, generate};
+use ringfence_learning::data::{Channels, load};
+use ringfence_learning::{Dataset, ModelName};
+use ringfence_options::{DataArgs, at_least_one, duration, each_once};
+use ringfence_words::counted;
+
+use crate::files;
+use crate::threads::each;
+use job::Attacker;
+use kept::Kept;
+use material::Material;
+use progress::Progress;
+use report::Report;
+use terms::{AttackName, Stage};
+use thresholds::Thresholds;
+use victim::Victim;
+
+/// Generated patients a hospital: enough for 20 attacked ones and others beside them.
+const PATIENTS: usize = 16;
+
+/// Arguments of `ringfence-lab attack`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Attack {
+    /// An image folder with labels.csv, or a MedMNIST .npz; generated phantoms unless given.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    images_read: DataArgs,
+    /// Side of the square images, in pixels: a multiple of 16.
+    #[arg(long, default_value_t = 32)]
+    side: usize,
+    /// Which attacks are run; linear, inverting and imprint unless given.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    attack: Vec<AttackName>,
+    /// Run all attacks that the data are fit for.
+    #[arg(long, conflicts_with = "attack")]
+    full: bool,
+    /// What the attacker sees: plain, update, ciphertext, sum-N, dp-E; all of these, with N = 1, 2, 3,
+    /// 5, 10 and E = 10, 6, 3, 1, unless given.
+    #[arg(long, value_delimiter = ',')]
+    stage: Vec<Stage>,
+    /// The attacked model; each attack's own unless given.
+    #[arg(long)]
+    model: Option<ModelName>,
+    /// Images that are attacked, each of another patient as far as there are enough.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    images: u64,
+    /// Steps of Inverting Gradients.
+    #[arg(long, default_value_t = inverting::STEPS, value_parser = at_least_one::<usize>)]
+    steps: usize,
+    /// Fixes images, models, starts and noise.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for results, report and pictures. Started again, results that are there are kept.
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+}
+
+impl Attack {
+    /// Attacks, and reports.
+    ///
+    /// # Errors
+    /// When data, models and attacks do not fit each other, the folder holds other results, or a
+    /// positive control fails (the report is written all the same, and says so).
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let thresholds = Thresholds::committed()?;
+        each_once("--attack", self.attack.iter().map(|attack| attack.name()))?;
+        each_once("--stage", self.stage.iter().map(ToString::to_string))?;
+        files::result_folder(&self.out)?;
+        let material = Material::new(self.dataset()?, self.images as usize, self.seed)?;
+        let attacks = self.attacks(&material)?;
+        let stages = if self.stage.is_empty() { Stage::usual() } else { self.stage.clone() };
+        let kept = Kept::open(&self.out, &self.settings(&material))?;
+        let started = Instant::now();
+
+        eprintln!("positive controls");
+        let controls = control::run(&material, self.seed, &thresholds)?;
+        let mut report = Report::new(self.data.is_none(), &material, controls, thresholds);
+        let all = attacks.len() * stages.len() * material.targets.len();
+        let progress = Progress::new();
+        for attack in &attacks {
+            progress.plan(*attack, kept.missing(*attack, &stages, &material).len());
+        }
+        for attack in attacks {
+            let victim = Victim::new(attack, self.model, &material, self.seed)?;
+            report.victim(attack, victim.name);
+            let missing = kept.missing(attack, &stages, &material);
+            if !missing.is_empty() {
+                let attacker = Attacker::new(attack, victim, &material, (self.seed, self.steps))?;
+                each(u32::try_from(missing.len())?, |place| {
+                    let Some((stage, image)) = missing.get(place as usize).copied() else {
+                        return Ok(());
+                    };
+                    let before = Instant::now();
+                    kept.keep(attack, stage, image, &attacker.run(stage, image)?)?;
+                    progress.ended(attack, stage, before.elapsed());
+                    Ok(())
+                })?;
+            }
+            report.add(&kept, attack, &stages, &material)?;
+        }
+        report.write(&self.out, &kept, &stages, &material)?;
+        println!("{}", report.text());
+        println!(
+            "{}; this start took {}; {}",
+            counted(all as u64, "result"),
+            duration(started.elapsed()),
+            self.out.join("report.html").display()
+        );
+        if let Some(failed) = report.failed_control() {
+            bail!("{failed}: the attacks are too weak here, and the report proves nothing");
+        }
+        Ok(())
+    }
+
+    fn dataset(&self) -> anyhow::Result<Dataset> {
+        ensure!(
+            self.side >= 16 && self.side.is_multiple_of(16),
+            "--side {}: expected a multiple of 16 from 16 pixels, which all attacked models take",
+            self.side
+        );
+        let Some(path) = &self.data else {
+            self.images_read.check_without_data()?;
+            let sites = self.images_read.sites.unwrap_or(PhantomOptions::default().sites);
+            let (side, seed) = (self.side, self.seed);
+            let options = PhantomOptions {
+                side,
+                sites,
+                seed,
+                patients: PATIENTS,
+                ..PhantomOptions::default()
+            };
+            println!("no --data: the images are generated phantoms, no patients");
+            return Ok(generate(&options)?);
+        };
+        let options = self.images_read.options((self.side, Channels::Grey), self.seed, &[])?;
+        Ok(load(path, &options)?)
+    }
+
+    /// The attacks that are asked for, or those of the usual ones that the data are fit for.
+    fn attacks(&self, material: &Material) -> anyhow::Result<Vec<AttackName>> {
+        if !self.attack.is_empty() {
+            self.attack.iter().try_for_each(|attack| material.check(*attack))?;
+            return Ok(self.attack.clone());
+        }
+        let all = if self.full { &AttackName::ALL[..] } else { &AttackName::USUAL[..] };
+        let fitting = |attack: &&AttackName| material.fits(**attack);
+        let mut attacks: Vec<AttackName> = all.iter().filter(fitting).copied().collect();
+        if let Some(model) = self.model {
+            attacks.retain(|attack| attack.models().contains(&model));
+            ensure!(
+                !attacks.is_empty(),
+                "--model {model}: none of the attacks that are run by default fits it; name one with --attack"
+            );
+        }
+        if attacks.is_empty() {
+            attacks.push(AttackName::InvertingSegmentation);
+            material.check(AttackName::InvertingSegmentation)?;
+        }
+        Ok(attacks)
+    }
+
+    /// What all results follow from, beside the program.
+    fn settings(&self, material: &Material) -> serde_json::Value {
+        let digest = |values: &mut dyn Iterator<Item = &f32>| {
+            let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
+            ringfence_crypto::Digest::of(&bytes).to_string()
+        };
+        let images = material.targets.iter().map(|target| &target.sample.image);
+        serde_json::json!({
+            "side": self.side,
+            "images": self.images,
+            "seed": self.seed,
+            "model": self.model,
+            "steps": self.steps,
+            // The last in the alphabet: other settings explain other images.
+            "values": {
+                "attacked": digest(&mut images.flatten()),
+                "public": digest(&mut material.public.inputs.iter().flatten()),
+                "beside": digest(&mut material.others.iter().flat_map(|other| &other.image)),
+            },
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! `ringfence-lab attack`, small and on phantoms: the report, going on after an interruption, and what
+//! cannot be run is refused. What the attacks find is tested beside them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the lint's exception for tests does not reach the helper functions"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn attack(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringfence-lab"))
+        .args(["attack", "--side", "16"])
+        .args(arguments)
+        .env("RAYON_NUM_THREADS", "1")
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let output = attack(folder, arguments);
+    assert!(!output.status.success(), "{arguments:?} was not refused");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_report_has_every_result_and_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked =
+        ["--images", "2", "--attack", "linear,imprint,labels", "--stage", "plain,ciphertext,sum-2"];
+    let output = attack(folder.path(), &asked);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said} {}", String::from_utf8(output.stderr).unwrap());
+    assert!(said.contains("phantoms, no patients") && said.contains("as guessing"), "{said}");
+
+    let out = folder.path().join("out");
+    let report = || -> Value {
+        serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap()
+    };
+    let first = report();
+    assert_eq!(first["controls_hold"], true);
+    let rows = first["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2 * 3 * 2);
+    for row in rows {
+        for key in ["mse", "psnr", "ssim", "psnr_guess"] {
+            assert!(row[key].is_number(), "{key} of {row}");
+        }
+        assert!(row["attack"].is_string() && row["stage"].is_string() && row["image"].is_string());
+        if row["stage"] == "ciphertext" {
+            assert_eq!(row["psnr"], row["psnr_guess"], "{row}");
+        }
+        if row["stage"] == "plain" && row["attack"] == "linear" {
+            assert!(row["psnr"].as_f64().unwrap() > 80.0, "{row}");
+        }
+    }
+    assert_eq!(first["labels"].as_array().unwrap().len(), 6);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("succeed on plain gradients") && page.contains("linear.png"), "{page}");
+    for sheet in ["linear.png", "imprint.png"] {
+        assert!(fs::metadata(out.join(sheet)).unwrap().len() > 1000);
+    }
+
+    // A result that is lost is made again, and is the same; the others are kept.
+    let lost = out.join("results/imprint/sum-2/0001.json");
+    let result = |file: &Path| -> Value {
+        let mut row: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        row["seconds"].take();
+        row
+    };
+    let before = result(&lost);
+    fs::remove_file(&lost).unwrap();
+    let kept = out.join("results/imprint/sum-2/0000.json");
+    let written = fs::metadata(&kept).unwrap().modified().unwrap();
+    assert!(attack(folder.path(), &asked).status.success());
+    assert_eq!(result(&lost), before);
+    assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), written);
+
+    let other = refused(folder.path(), &["--images", "2", "--seed", "2", "--attack", "linear"]);
+    assert!(other.contains("other settings") && other.contains("`seed` is 1, now 2"), "{other}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_what_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |arguments: &[&str]| refused(folder.path(), arguments);
+    let error = refused(&["--attack", "linear", "--model", "cnn-light", "--images", "2"]);
+    assert!(error.contains("attacks that fit cnn-light: inverting, labels"), "{error}");
+    let error = refused(&["--stage", "plain,shadows"]);
+    assert!(error.contains("expected plain, update, ciphertext"), "{error}");
+    let error = refused(&["--images", "900"]);
+    assert!(error.contains("--images 900") && error.contains("attack fewer"), "{error}");
+    let error = refused(&["--side", "20"]);
+    assert!(error.contains("cannot be used multiple times"), "{error}");
+    let error = refused(&["--data", "nowhere"]);
+    assert!(error.contains("nowhere"), "{error}");
+
+    // Images without classes and masks: no attack's victim learns anything from them.
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let mut table = String::from("file,site,patient,label\n");
+    for number in 0..12_u8 {
+        let pixels = (0..=255_u8).map(|at| at.wrapping_mul(number + 3) / 2 + at / 3).collect();
+        let image = image::GrayImage::from_raw(16, 16, pixels).unwrap();
+        image.save(data.join(format!("{number}.png"))).unwrap();
+        table += &format!("{number}.png,one,{number},same\n");
+    }
+    fs::write(data.join("labels.csv"), table).unwrap();
+    let error = refused(&["--data", "data", "--images", "2", "--attack", "imprint"]);
+    assert!(
+        error.contains("--attack imprint") && error.contains("at least two classes"),
+        "{error}"
+    );
+    assert!(error.contains("attacks that fit: none"), "{error}");
+}

@@ -1,0 +1,111 @@
+//! Gradients as an attacker takes them: of images that he makes up, for the weights and for the
+//! images themselves.
+
+use candle_core::{Tensor, Var};
+
+use super::gradient::{flattened, gradients};
+use crate::compute::device;
+use crate::data::dataset::Sample;
+use crate::error::LearnError;
+use crate::parameters::Parameters;
+use crate::task::Task;
+use crate::task::input::stack_images;
+use ringfence_weights::Weights;
+
+/// The gradient that a site would step against: of the mean loss of a batch, flattened in the order
+/// of the weights.
+///
+/// # Errors
+/// When a sample does not fit the task, or the weights are of another model.
+pub fn batch_gradient(
+    task: &dyn Task,
+    weights: &Weights,
+    batch: &[Sample],
+) -> Result<Vec<f32>, LearnError> {
+    batch.iter().try_for_each(|sample| task.check_sample(sample))?;
+    let parameters = Parameters::trainable(weights)?;
+    Ok(flattened(&gradients(task, &parameters, batch)?.1)?)
+}
+
+/// An image as a model gets it: mean 0 and variance 1.
+///
+/// # Errors
+/// When the tensor library refuses it.
+pub fn model_input(sample: &Sample) -> Result<Vec<f32>, LearnError> {
+    Ok(stack_images(&[sample])?.flatten_all()?.to_vec1()?)
+}
+
+/// Which gradients are sought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// For the weights.
+    Weights,
+    /// For the images.
+    Images,
+    /// For both.
+    Both,
+}
+
+/// Loss and gradients at one place. Those that were not sought are empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probed {
+    /// Mean loss of the images.
+    pub loss: f64,
+    /// Its gradient for the weights, flattened in their order.
+    pub weights: Vec<f32>,
+    /// Its gradient for the images, one after the other.
+    pub images: Vec<f32>,
+}
+
+/// A task, and samples whose truth counts but whose images do not.
+#[derive(Clone, Copy)]
+pub struct Probe<'a> {
+    /// What is learnt.
+    pub task: &'a dyn Task,
+    /// The truth of each image. The images are there for their shape alone.
+    pub truth: &'a [&'a Sample],
+}
+
+impl Probe<'_> {
+    /// The mean loss of `images`, one after the other as models get them, at these weights, and its
+    /// gradients.
+    ///
+    /// # Errors
+    /// When there is no image, their values are not as many as those of the samples, or the weights
+    /// are of another model.
+    pub fn at(
+        &self,
+        weights: &Weights,
+        images: &[f32],
+        sought: Sought,
+    ) -> Result<Probed, LearnError> {
+        let Self { task, truth } = *self;
+        let parameters = match sought {
+            Sought::Images => Parameters::fixed(weights)?,
+            Sought::Weights | Sought::Both => Parameters::trainable(weights)?,
+        };
+        let first = truth.first().ok_or(LearnError::NoSamples("take gradients of"))?;
+        let (channels, side) = first.shape().unwrap_or_default();
+        let shape = (truth.len(), channels, side, side);
+        let tensor = Tensor::from_slice(images, shape, device())?;
+        let image = match sought {
+            Sought::Weights => None,
+            Sought::Images | Sought::Both => Some(Var::from_tensor(&tensor)?),
+        };
+        let input = image.as_ref().map_or(&tensor, Var::as_tensor);
+        let loss = task.loss(&task.logits(&parameters, input)?, truth)?;
+        let found = loss.backward()?;
+        let of = |variable: &Var| match found.get(variable) {
+            Some(gradient) => Ok(gradient.clone()),
+            None => variable.zeros_like(),
+        };
+        let of_weights =
+            parameters.variables().iter().map(of).collect::<candle_core::Result<Vec<_>>>()?;
+        let images = image.iter().map(of).collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(Probed {
+            loss: f64::from(loss.to_scalar::<f32>()?),
+            weights: flattened(&of_weights)?,
+            images: flattened(&images)?,
+        })
+    }
+}
