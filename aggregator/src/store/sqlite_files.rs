@@ -4,6 +4,7 @@
 pub(crate) mod backup;
 mod drafts;
 mod files;
+mod round_files;
 mod small;
 mod sqlite;
 
