@@ -8,18 +8,17 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ringfence_clock::Clock;
 use ringfence_crypto::id::RoundNumber;
-use ringfence_federation::liar::{Liar, Misdeed, Rubbish};
 use ringfence_keys::identity::Identity;
 use ringfence_site::by_hand::{Carrier, Mailbox};
 use ringfence_site::transport::Transport;
 use ringfence_site::{RoundEnd, Site, SiteError};
 
+use crate::disputes::{self, SPOILS};
 use crate::trio::{Trio, next_model, update};
 
 const ROUND: RoundNumber = RoundNumber(0);
 
-/// The culprit is b; d contributes and is gone then, so that e is needed as key holder.
-const CULPRIT: usize = 1;
+/// d contributes and is gone then, so that e is needed as key holder.
 const GONE: usize = 3;
 const BY_HAND: usize = 4;
 
@@ -106,16 +105,7 @@ async fn a_key_holder_without_a_network_takes_its_part_in_a_dispute() {
     let mut sites: Vec<Site> = (0..4).map(patient).collect();
     by_hand.trip().await;
     by_hand.trip().await;
-    sites[0].open_round(trio.base, 600).await.unwrap();
-    for (k, site) in sites.iter().enumerate() {
-        if k != CULPRIT {
-            trio.contribute(site, k, ROUND).await.unwrap();
-            continue;
-        }
-        let liar = Liar { site, identity: &trio.identity(k) };
-        let misdeed = Misdeed { rubbish: Some(Rubbish::Noise(1000)), ..Misdeed::default() };
-        liar.contribute(ROUND, &update(k), misdeed).await.unwrap();
-    }
+    disputes::contribute(&trio, &sites, SPOILS).await;
     let own = &by_hand.site;
     by_hand.until(async || trio.contribute(own, BY_HAND, ROUND).await).await;
     drop(sites.remove(GONE));

@@ -19,7 +19,7 @@ const ROUND: RoundNumber = RoundNumber(0);
 /// Whose contribution is not as it should be: b's.
 const CULPRIT: usize = 1;
 
-const SPOILS: Misdeed = Misdeed {
+pub(crate) const SPOILS: Misdeed = Misdeed {
     rubbish: Some(Rubbish::Noise(1000)),
     wrong_shares: 0,
     no_shares: 0,
@@ -37,6 +37,12 @@ fn patient(trio: &Trio, k: usize) -> Site {
 /// Opens the round; all five contribute, b with a misdeed.
 async fn contributed(trio: &Trio, misdeed: Misdeed) -> Vec<Site> {
     let sites: Vec<Site> = (0..5).map(|k| patient(trio, k)).collect();
+    contribute(trio, &sites, misdeed).await;
+    sites
+}
+
+/// The same of sites that are there.
+pub(crate) async fn contribute(trio: &Trio, sites: &[Site], misdeed: Misdeed) {
     sites[0].open_round(trio.base, 600).await.unwrap();
     for (k, site) in sites.iter().enumerate() {
         if k != CULPRIT {
@@ -46,7 +52,6 @@ async fn contributed(trio: &Trio, misdeed: Misdeed) -> Vec<Site> {
         let liar = Liar { site, identity: &trio.identity(k) };
         liar.contribute(ROUND, &update(k), misdeed).await.unwrap();
     }
-    sites
 }
 
 async fn hold(sites: &[Site]) {
