@@ -75,16 +75,15 @@ enum Kind {
 impl Kind {
     /// What lies at a path below the study's.
     fn of(path: &str) -> Self {
-        let first = |path: &str| path.split(['/', '?']).next().unwrap_or_default().to_owned();
         match path.split_once('/') {
             Some(("rounds", of_round)) => match of_round.split_once('/') {
-                Some((_, rest)) if FIXED_OF_ROUND.contains(&first(rest).as_str()) => Self::Fixed,
+                Some((_, rest)) if FIXED_OF_ROUND.contains(&first(rest)) => Self::Fixed,
                 _ => Self::OfRound,
             },
             // Of one holder and for one round, where the list of whose there are gets longer.
             Some(("round-keys", _)) => Self::Fixed,
             // Of a log of a size.
-            Some(("log", rest)) if ["inclusion", "consistency"].contains(&first(rest).as_str()) => {
+            Some(("log", rest)) if ["inclusion", "consistency"].contains(&first(rest)) => {
                 Self::Fixed
             }
             _ => Self::Changing,
@@ -94,6 +93,11 @@ impl Kind {
     fn lasts(self) -> Duration {
         if self == Self::Fixed { FIXED_LASTS } else { LASTS }
     }
+}
+
+/// The first segment of a path.
+fn first(path: &str) -> &str {
+    path.split(['/', '?']).next().unwrap_or_default()
 }
 
 impl Kept {
