@@ -73,6 +73,12 @@ fn lines(costs: &[Cost], place: impl Fn(&Cost) -> Option<f64>) -> Vec<Line> {
     lines
 }
 
+/// A place on a logarithmic axis, if it is one of the first of its decade.
+fn labelled(value: f64, first: u32) -> String {
+    let of_decade = value / 10f64.powf(value.log10().floor());
+    if of_decade < f64::from(first) + 0.5 { format!("{value}") } else { String::new() }
+}
+
 fn panel(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     title: &str,
@@ -101,8 +107,9 @@ fn panel(
         .bold_line_style(GRID)
         .axis_style(INK)
         .label_style((FONT, 14).into_font().color(&INK))
-        .x_label_formatter(&|value| format!("{value}"))
-        .y_label_formatter(&|value| format!("{value}"))
+        // Between decades only the first ones have room.
+        .x_label_formatter(&|value| labelled(*value, 3))
+        .y_label_formatter(&|value| labelled(*value, 5))
         .x_desc(axis)
         .y_desc("CPU-seconds of the aggregator, a round")
         .draw()
