@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use image::GrayImage;
 use serde::de::DeserializeOwned;
 
@@ -29,19 +29,13 @@ impl Kept {
             let differs =
                 |(name, value): &(&String, &serde_json::Value)| found.get(name) != Some(value);
             let other = settings.as_object().and_then(|all| all.iter().find(differs));
-            ensure!(
-                other.is_none(),
-                "{} holds results of other settings (`{}` is {}, now {}): take another --out, or remove it",
-                out.display(),
-                other.map_or("", |(name, _)| name),
-                other
-                    .map(|(name, _)| found
-                        .get(name)
-                        .unwrap_or(&serde_json::Value::Null)
-                        .to_string())
-                    .unwrap_or_default(),
-                other.map(|(_, value)| value.to_string()).unwrap_or_default()
-            );
+            if let Some((name, now)) = other {
+                let before = found.get(name).unwrap_or(&serde_json::Value::Null);
+                bail!(
+                    "{} holds results of other settings (`{name}` is {before}, now {now}): take another --out, or remove it",
+                    out.display()
+                );
+            }
         }
         files::make_folder(out)?;
         files::write(&file, serde_json::to_string_pretty(settings)?.as_bytes())?;
