@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::report::{Report, Summary, number};
 use super::sheet;
 
+const TITLE: &str = "What can be found in what leaves a site?";
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;\
 padding:0 1rem;color:#20242c;background:#fafaf8}table{border-collapse:collapse;margin:1rem 0}\
 th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}\
@@ -20,8 +21,8 @@ pub(super) fn html(report: &Report) -> anyhow::Result<String> {
     let mut page = String::new();
     write!(
         page,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>What leaves a site gives \
-         away</title><style>{STYLE}</style><h1>What leaves a site gives away</h1>"
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{TITLE}</title>\
+         <style>{STYLE}</style><h1>{TITLE}</h1>"
     )?;
     page.push_str(match report.generated {
         true => "<p>The images are generated phantoms, no patients.</p>",
@@ -88,8 +89,8 @@ fn table(page: &mut String, lines: &[&Summary]) -> anyhow::Result<()> {
     );
     for line in lines {
         let verdict = match line.equals_guess {
-            Some(true) => " <span class=\"good\">The score is that of guessing.</span>",
-            Some(false) => " <span class=\"bad\">The score is not that of guessing.</span>",
+            Some(true) => ". <span class=\"good\">The score is that of guessing.</span>",
+            Some(false) => ". <span class=\"bad\">The score is not that of guessing.</span>",
             None => "",
         };
         write!(
