@@ -1,6 +1,8 @@
 //! The rounds before: every manifest stands on a certificate, every model on acknowledgements.
 
+use std::pin::pin;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use ringfence_crypto::id::{ClosingId, ModelId, RoundNumber};
 use ringfence_crypto::signature::Signed;
@@ -10,8 +12,12 @@ use ringfence_crypto::statement::{
 
 use crate::error::SiteError;
 use crate::journal::RoundJournal;
+use crate::round_wait::RoundWait;
 use crate::site::{A_MOMENT, Hidden, Site};
 use crate::transport::present;
+
+/// How long acknowledgements are waited for before anybody is told.
+const SOON: Duration = Duration::from_secs(5);
 
 impl Site {
     /// The checked manifest of a round; kept, and what this site signs binds it to it.
@@ -245,7 +251,17 @@ impl Site {
             // Acknowledgements are events of their round. One that came in between is asked for at
             // once: the wait is for what comes after those that were counted.
             let left = deadline.since(self.clock.moment());
-            status = of.changed(last, status.version, left).await?;
+            let mut changed = pin!(of.changed(last, status.version, left));
+            status = tokio::select! {
+                biased;
+                changed = &mut changed => changed?,
+                // Most often they come at once, and nobody need hear of it.
+                () = self.clock.sleep(SOON) => {
+                    let until = self.clock.now().after(left.as_secs());
+                    self.tell_agreement(RoundWait::of_agreement(&of.study, &status, until));
+                    changed.await?
+                }
+            };
         }
     }
 

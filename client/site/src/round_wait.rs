@@ -50,6 +50,8 @@ pub enum Came {
     Judging(Vec<SiteId>),
     /// Openings of the keys that it names.
     Removing(Vec<SiteId>),
+    /// Acknowledgements of the round's model.
+    Acknowledged(Vec<SiteId>),
 }
 
 impl Came {
@@ -62,7 +64,8 @@ impl Came {
             | Self::Disputing(sites)
             | Self::Answered(sites)
             | Self::Judging(sites)
-            | Self::Removing(sites) => sites,
+            | Self::Removing(sites)
+            | Self::Acknowledged(sites) => sites,
         }
     }
 
@@ -77,6 +80,7 @@ impl Came {
             Self::Answered(_) => "openings in the dispute",
             Self::Judging(_) => "endorsements of the verdict",
             Self::Removing(_) => "openings of the keys that the verdict names",
+            Self::Acknowledged(_) => "acknowledgements of its model",
         }
     }
 }
@@ -127,6 +131,21 @@ impl RoundWait {
         }
         let (round, state) = (status.round, status.state);
         Self { round, state, came, needed, missing, deadline, until }
+    }
+
+    /// A round that is over, of whose model acknowledgements are waited for.
+    pub(crate) fn of_agreement(study: &Study, status: &RoundStatus, until: UnixSeconds) -> Self {
+        let sites: Vec<SiteId> = status.acknowledged.sites(&study.roster).cloned().collect();
+        let roster = study.roster.iter().map(|site| &site.id);
+        Self {
+            round: status.round,
+            state: status.state,
+            needed: study.threshold.endorsements.into(),
+            missing: roster.filter(|id| !sites.contains(id)).cloned().collect(),
+            came: Came::Acknowledged(sites),
+            deadline: None,
+            until,
+        }
     }
 
     /// Who has come and who is missing, in words, for whoever does not wait any more.

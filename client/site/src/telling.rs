@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ringfence_clock::Moment;
-use ringfence_crypto::id::UnixSeconds;
+use ringfence_crypto::id::{RoundNumber, UnixSeconds};
 use ringfence_crypto::round::RoundStatus;
 
 use crate::event::Event;
 use crate::obstacles::{Obstacle, Obstacles};
-use crate::round_wait::RoundWait;
+use crate::round_wait::{Came, RoundWait};
 use crate::site::Site;
 use crate::transport::{ClocksApart, TransportError};
 
@@ -24,6 +24,8 @@ pub(crate) struct Telling {
     told: Option<Told>,
     /// The round that was told of last, with its version.
     last: Arc<Mutex<Option<(u64, RoundWait)>>>,
+    /// The round whose model's acknowledgements were told of last, with them.
+    agreement: Arc<Mutex<Option<(RoundNumber, Came)>>>,
     /// What stands in the way of steps that are repeated.
     obstacles: Arc<Mutex<Obstacles>>,
     /// What is said once, whatever step is repeated.
@@ -163,6 +165,18 @@ impl Site {
         }
     }
 
+    /// Tells who has said that it holds a round's model, where the others are waited for before the next
+    /// round goes on, if that is news.
+    pub(crate) fn tell_agreement(&self, wait: RoundWait) {
+        let mut last = self.telling.agreement.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands = (wait.round, wait.came.clone());
+        if last.as_ref() != Some(&stands) {
+            *last = Some(stands);
+            drop(last);
+            self.tell(&Event::Waiting(wait));
+        }
+    }
+
     /// Tells that the aggregator refused what was wanted, and what this site does about it.
     pub fn tell_refused(&self, wanted: &str, refusal: &TransportError, so: &str) {
         if let TransportError::Refused { status, detail, .. } = refusal {
@@ -180,7 +194,6 @@ mod tests {
 
     use super::*;
     use crate::contribute::Sealing;
-    use crate::round_wait::Came;
 
     fn wait(round: u32, came: &[&str], until: u64) -> RoundWait {
         let site = |name: &&str| name.parse::<SiteId>().unwrap();

@@ -9,11 +9,11 @@ use ringfence_crypto::api::{Problem, StudyStatus};
 use ringfence_crypto::id::{RoundNumber, UnixSeconds};
 use ringfence_crypto::round::{RoundState, RoundStatus, Wanted};
 use ringfence_crypto::wire::json;
-use ringfence_site::SiteError;
 use ringfence_site::transport::Transport;
+use ringfence_site::{Came, Event, RoundEnd, RoundWait, SiteError};
 
 use crate::liar;
-use crate::trio::Trio;
+use crate::trio::{Trio, next_model};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -86,6 +86,53 @@ async fn a_holders_patience_of_an_hour_ends_in_a_moment() {
     for said in ["to a certificate by 20", " UTC: ", "1 of 3 endorsements", "(missing: b, c)"] {
         assert!(text.contains(said), "{said:?} is not in {text}");
     }
+}
+
+/// The next round goes on from a model that enough sites say they hold: who has not is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_for_acknowledgements_says_whose_is_missing() {
+    let trio = Trio::start().await;
+    let (clock, hand) = Clock::mock(Clock::system().now());
+    let (said, heard) = std::sync::mpsc::channel();
+    let next = trio.site_with(1, |membership| {
+        membership.clock = clock;
+        membership.patience = HOUR;
+    });
+    let next = next.telling(move |event| {
+        if let Event::Waiting(RoundWait { came: Came::Acknowledged(_), .. }) = event {
+            said.send(event.to_string()).unwrap();
+        }
+    });
+    let sites = [trio.site(0), next, trio.site(2)];
+    sites[0].open_round(trio.base, 600).await.unwrap();
+    for (k, site) in sites.iter().enumerate() {
+        trio.contribute(site, k, RoundNumber::FIRST).await.unwrap();
+    }
+    let parts = sites.iter().map(|site| async move {
+        site.hold(RoundNumber::FIRST).await.unwrap();
+        let end = site.join(RoundNumber::FIRST).await.unwrap().finish().await.unwrap();
+        let RoundEnd::Done(done) = end else { panic!("expected a mean") };
+        // The third is gone before it says so.
+        if site.id().as_str() != "c" {
+            done.acknowledge(next_model()).await.unwrap();
+        }
+    });
+    futures_util::future::join_all(parts).await;
+
+    let [_, next, _] = sites;
+    let opening = tokio::spawn(async move { next.open_round(next_model(), 600).await });
+    let text = loop {
+        hand.advance(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if let Ok(text) = heard.try_recv() {
+            break text;
+        }
+        assert!(!opening.is_finished(), "two of three do not agree yet");
+    };
+    let expected = "round 0: 2 of 3 acknowledgements of its model are there (a, b); missing: c; \
+                    waiting until 20";
+    assert!(text.starts_with(expected), "{text}");
+    opening.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
