@@ -332,6 +332,7 @@ impl Join {
         // Whether an earlier process has begun one shows in the rounds that are done, and in the
         // checkpoint.
         let is_begun = state.done() > 0 || state.checkpoint().exists();
+        report::progress(out, &self.out, plan, data, state).await?;
         let mut pace = Pace::new(site.clock().moment(), is_begun);
         while state.done() < plan.rounds {
             let site = site.for_round(state.next());

@@ -141,7 +141,8 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
             if let Some(end) = process.try_wait().unwrap() {
                 break end;
             }
-            assert!(started.elapsed() < Duration::from_secs(300), "{site} hangs: {}", log(site));
+            let logs = || SITES.map(|site| format!("{site}:\n{}", log(site))).join("\n");
+            assert!(started.elapsed() < Duration::from_secs(300), "{site} hangs\n{}", logs());
             sleep(Duration::from_millis(100));
         };
         assert!(end.success(), "{site}: {}", log(site));
@@ -181,9 +182,13 @@ async fn a_site_killed_over_and_over_ends_with_the_others_model_and_the_model_pr
     for name in ["report.json", "curve.svg", "predictions.png"] {
         assert!(folder.join("out-b").join(name).is_file(), "{name}");
     }
-    // Started again after the end, a site does nothing but say so.
+    // Started again after the end, a site does nothing but say so, and draw the curve where it was
+    // killed before that.
+    let curve = folder.join("out-b/curve.svg");
+    std::fs::remove_file(&curve).unwrap();
     let mut again = join(folder, aggregator.url(), "b");
     assert!(again.wait().unwrap().success(), "{}", log("b"));
+    assert!(curve.is_file(), "{}", log("b"));
     // Nor does it write over what is another's, though this study has results by now.
     std::fs::rename(folder.join("out-b"), folder.join("own")).unwrap();
     std::fs::create_dir(folder.join("out-b")).unwrap();

@@ -39,6 +39,12 @@ impl Entry {
     pub(super) fn line(&self) -> String {
         score::line(&self.scores, self.one_class.as_deref())
     }
+
+    /// The first score that is defined.
+    fn leading(&self) -> Option<&str> {
+        let (name, _) = self.scores.iter().find(|(_, value)| value.is_some())?;
+        Some(name)
+    }
 }
 
 /// The final report, `report.json`.
@@ -114,7 +120,9 @@ fn check_unused(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Scores the common model on this site's validation images, and draws the curve so far.
+/// Scores the common model on this site's validation images, where that is not recorded, and draws the
+/// curve so far. A process that is killed may leave either undone after a round: the next one begins
+/// with it.
 pub(super) async fn progress(
     out: &Output,
     folder: &Path,
@@ -122,19 +130,21 @@ pub(super) async fn progress(
     data: &Arc<SiteData>,
     state: &State,
 ) -> anyhow::Result<()> {
-    if data.validation.is_empty() {
+    if data.validation.is_empty() || state.done() == 0 {
         return Ok(());
     }
-    let (task, model, of) = (plan.task()?, state.model().clone(), Arc::clone(data));
-    let scores = aside(move || Ok(evaluate(task.as_ref(), &model, &of.validation)?)).await?;
     let mut history: Vec<Entry> = recorded(out, &state.history(), "scores");
-    history.retain(|entry| entry.rounds < state.done());
-    let one_class = scores.one_class().map(str::to_owned);
-    let entry = Entry { rounds: state.done(), scores: scores.pairs(), one_class };
-    out.say(&Said::Validation(&entry));
-    history.push(entry);
-    files::write_whole(&state.history(), &serde_json::to_vec(&history)?)?;
-    let Some((leading, _)) = scores.leading() else { return Ok(()) };
+    history.retain(|entry| entry.rounds <= state.done());
+    if history.last().is_none_or(|last| last.rounds < state.done()) {
+        let (task, model, of) = (plan.task()?, state.model().clone(), Arc::clone(data));
+        let scores = aside(move || Ok(evaluate(task.as_ref(), &model, &of.validation)?)).await?;
+        let one_class = scores.one_class().map(str::to_owned);
+        let entry = Entry { rounds: state.done(), scores: scores.pairs(), one_class };
+        out.say(&Said::Validation(&entry));
+        history.push(entry);
+        files::write_whole(&state.history(), &serde_json::to_vec(&history)?)?;
+    }
+    let Some(leading) = history.last().and_then(Entry::leading) else { return Ok(()) };
     let curve = Curve { name: data.site.clone(), points: points(&history, leading) };
     let title = "Common model on this site's validation images";
     chart::curves(&folder.join(CURVE), title, ("after round", leading), &[curve])?;
