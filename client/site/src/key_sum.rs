@@ -1,6 +1,6 @@
 //! The key sum of a certified set, from the holders' openings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -65,29 +65,27 @@ impl Site {
         // Fetched once: an opening never changes.
         let mut fetched = BTreeSet::new();
         let mut tried: Option<(usize, OpenError)> = None;
-        // Where more are known to be there, all of them are judged.
-        let mut along = match status.opened.len() > usize::from(threshold.opening) {
-            true => BTreeMap::new(),
-            false => self.opened_along(round),
-        };
+        let (mut along, mut listed) = self.opened_along(round);
         loop {
             let mut faults = Vec::new();
-            let first = std::mem::take(&mut along);
-            let came_along = !first.is_empty();
-            let (mut opened, mut served): (BTreeSet<SiteId>, _) = match came_along {
-                true => (first.keys().cloned().collect(), first),
-                false => {
-                    let opened: BTreeSet<SiteId> =
-                        status.opened.sites(&self.study.roster).cloned().collect();
-                    match opened.iter().any(|holder| !fetched.contains(holder)) {
-                        true => {
-                            let served = self.opened_parts(round, opened.len()).await;
-                            (opened, served)
-                        }
-                        false => (opened, BTreeMap::new()),
-                    }
-                }
-            };
+            let mut served = std::mem::take(&mut along);
+            let mut opened: BTreeSet<SiteId> =
+                status.opened.sites(&self.study.roster).cloned().collect();
+            let lacking: Vec<&SiteId> = opened
+                .iter()
+                .filter(|holder| !fetched.contains(*holder) && !served.contains_key(*holder))
+                .collect();
+            // Where others are known to be there, all are judged. Its own opening tells a site nothing
+            // new, unless those that came along do not suffice.
+            let came_along = !served.is_empty();
+            let may_suffice = came_along && lacking.iter().all(|holder| *holder == self.id());
+            let own_is_left = may_suffice && !lacking.is_empty();
+            if may_suffice {
+                opened = served.keys().cloned().collect();
+            } else if !lacking.is_empty() {
+                served.extend(self.opened_parts(round, listed, opened.len()).await);
+                listed = 0;
+            }
             // The list may have some that came after the status.
             let came = served.keys().filter(|holder| holders.contains(holder));
             opened.extend(came.cloned().collect::<Vec<_>>());
@@ -118,6 +116,7 @@ impl Site {
             let error = match tried.take().filter(|(before, _)| *before == usable) {
                 Some((_, error)) => error,
                 None => match self.try_openings(&counting, free, &open) {
+                    Ok(KeysFound::Spoiled(_)) if own_is_left => OpenError::Check,
                     Ok(found) => {
                         let (KeysFound::Opened(keys, _) | KeysFound::Spoiled(keys)) = &found;
                         let named = |offset: &usize, reason: &str| {
@@ -141,7 +140,7 @@ impl Site {
             };
             openings.extend(counting);
             openings.extend(others);
-            if came_along {
+            if may_suffice {
                 // More may be there.
                 continue;
             }

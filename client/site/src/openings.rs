@@ -51,20 +51,21 @@ pub(crate) enum Fetched<T> {
 }
 
 impl Site {
-    /// This site's parts of the openings of a round's sum as the aggregator lists them, by holder;
-    /// unchecked, and some may be missing: those are asked for by themselves.
+    /// This site's parts of the openings of a round's sum as the aggregator lists them, without the
+    /// first `from` of `expected`, by holder; unchecked, and some may be missing: those are asked for by
+    /// themselves.
     pub(crate) async fn opened_parts(
         &self,
         round: RoundNumber,
+        mut from: usize,
         expected: usize,
     ) -> BTreeMap<SiteId, OpeningPart> {
-        let (mut parts, mut from) = (BTreeMap::new(), 0);
+        let mut parts = BTreeMap::new();
         while from < expected {
             match self.at(round).opened(self.id(), from).await {
                 Ok(page) if !page.is_empty() => {
                     from += page.len();
-                    let page = page.into_iter().flatten();
-                    parts.extend(page.map(|part| (part.statement.statement.holder.clone(), part)));
+                    parts.extend(by_holder(page));
                 }
                 _ => break,
             }
@@ -73,15 +74,19 @@ impl Site {
     }
 
     /// This site's parts of as many openings as are needed, where they came along with the news that
-    /// they are there; unchecked. The others are not fetched then, unless these do not suffice.
-    pub(crate) fn opened_along(&self, round: RoundNumber) -> BTreeMap<SiteId, OpeningPart> {
+    /// they are there, and how many of the aggregator's list these are; unchecked.
+    pub(crate) fn opened_along(
+        &self,
+        round: RoundNumber,
+    ) -> (BTreeMap<SiteId, OpeningPart>, usize) {
         let window = self.study.window(round);
-        let came = self.at(round).opened_along(self.id()).into_iter().flatten();
-        let parts = came.map(|part| (part.statement.statement.holder.clone(), part));
-        let parts: BTreeMap<_, _> = parts.filter(|(holder, _)| window.contains(holder)).collect();
+        let came = self.at(round).opened_along(self.id());
+        let listed = came.len();
+        let mut parts = by_holder(came);
+        parts.retain(|holder, _| window.contains(holder));
         match parts.len() < usize::from(self.study.threshold.opening) {
-            true => BTreeMap::new(),
-            false => parts,
+            true => (BTreeMap::new(), 0),
+            false => (parts, listed),
         }
     }
 
@@ -153,4 +158,9 @@ impl Site {
         CheckedPart::check(&self.identity, context, part)
             .map_err(|source| ServedError::OpeningPart { holder: holder.clone(), source }.into())
     }
+}
+
+fn by_holder(parts: Vec<Option<OpeningPart>>) -> BTreeMap<SiteId, OpeningPart> {
+    let parts = parts.into_iter().flatten();
+    parts.map(|part| (part.statement.statement.holder.clone(), part)).collect()
 }
