@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_clock::Clock;
-use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::api::EnvelopeFrame;
+use ringfence_crypto::id::{RoundNumber, UnixSeconds};
 use ringfence_crypto::request::{RequestParts, sign};
+use ringfence_crypto::wire::frame;
 use ringfence_keys::identity::Identity;
 use ringfence_site::transport::Transport;
 use ringfence_site::{Membership, Site};
@@ -55,21 +57,56 @@ async fn second_and_late_contributions_and_strangers_are_refused() {
     assert!(error.unwrap_err().to_string().contains("does not stand in this study's roster"));
 }
 
-/// Sends a byte as the first of a contribution's body. Only its site's signature lets it in; what the
-/// bytes are is not signed with the request, so that a proxy which ends TLS can do as much.
-fn place_a_byte(address: &str, folder: &str, identity: &Identity) {
+/// Begins to send a contribution's body of so many bytes, signed at a time, with its first byte. Only its
+/// site's signature lets it in; what the bytes are is not signed with the request, so that a proxy which
+/// ends TLS can do as much.
+fn begin_body(
+    address: &str,
+    folder: &str,
+    (identity, at): (&Identity, UnixSeconds),
+    bytes: u64,
+) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let path = format!("{folder}/body");
     let query = Some("offset=0");
     let parts = RequestParts { method: "PUT", path: &path, query, content_digest: None };
-    let signed = sign(&parts, identity.site(), Clock::system().now(), identity.signer());
+    let signed = sign(&parts, identity.site(), at, identity.signer());
     let head = format!("PUT {path}?offset=0 HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     let head =
         format!("{head}signature-input: {}\r\nsignature: {}\r\n", signed.input, signed.signature);
-    write!(stream, "{head}content-length: 1\r\n\r\nx").unwrap();
+    write!(stream, "{head}content-length: {bytes}\r\n\r\nx").unwrap();
+    stream
+}
+
+/// Sends a byte as the first of a contribution's body.
+fn place_a_byte(address: &str, folder: &str, identity: &Identity) {
+    let mut stream = begin_body(address, folder, (identity, Clock::system().now()), 1);
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// A site that is killed while it sends, and is back before the aggregator has heard of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_ones_own_that_is_not_given_up_yet_is_waited_for() {
+    let trio = Trio::start().await;
+    let site = trio.site(0);
+    site.open_round(trio.base, 600).await.unwrap();
+    let joined = site.join(RoundNumber(0)).await.unwrap();
+    let prepared = joined.prepare(trio.base, &update(0), |_| ()).await.unwrap();
+    let envelopes: EnvelopeFrame =
+        frame::decode(&prepared.envelopes().unwrap(), "envelopes").unwrap();
+    let transport = trio.transport_of(0);
+    let at = transport.round(trio.study_id(), RoundNumber(0));
+    at.put_announcement(prepared.header(), &envelopes.envelopes).await.unwrap();
+    let folder = format!("/v2/studies/{}/rounds/0/contributions/a", trio.study_id());
+    let address = &trio.aggregator.url()["http://".len()..];
+    // Signed a moment after what the site sends first.
+    let signed_at = Clock::system().now().after(2);
+    let lost = begin_body(address, &folder, (&trio.identity(0), signed_at), 1000);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    prepared.send().await.unwrap();
+    drop(lost);
 }
 
 /// The answer of an aggregator that does not know what is put right under this folder.

@@ -47,9 +47,16 @@ impl TransportError {
         self.status() == Some(StatusCode::SERVICE_UNAVAILABLE.as_u16())
     }
 
-    /// Whether the same request may succeed later: the aggregator is away, busy, or has failed.
+    /// Whether the same request may succeed later: the aggregator is away, busy, or has failed, or
+    /// something stands in the way that passes.
     pub fn is_transient(&self) -> bool {
-        self.is_away() || self.is_failure()
+        self.is_away() || self.is_failure() || self.passes()
+    }
+
+    /// Whether a conflict passes: the aggregator says when to ask again, as where an upload of this site's
+    /// that broke off a moment ago is not given up yet.
+    fn passes(&self) -> bool {
+        self.status() == Some(StatusCode::CONFLICT.as_u16()) && self.retry_after().is_some()
     }
 
     /// Whether somebody has to set a clock: the aggregator's, or this machine's.
