@@ -9,6 +9,8 @@
 
 mod answer;
 mod control;
+mod defences;
+mod denoise;
 mod imprint;
 mod inverting;
 mod job;
@@ -25,6 +27,7 @@ mod page;
 mod progress;
 mod report;
 mod score;
+mod shadow;
 mod sheet;
 mod terms;
 #[cfg(test)]
@@ -44,8 +47,10 @@ use ringfence_words::counted;
 
 use crate::files;
 use crate::threads::each;
+pub(crate) use defences::Defences;
 use job::Attacker;
 use kept::Kept;
+
 use material::Material;
 use progress::Progress;
 use report::Report;
@@ -73,8 +78,8 @@ pub(crate) struct Attack {
     /// Run all attacks that the data are fit for.
     #[arg(long, conflicts_with = "attack")]
     full: bool,
-    /// What the attacker sees: plain, update, ciphertext, sum-N, dp-E; all of these, with N = 1, 2, 3,
-    /// 5, 10 and E = 10, 6, 3, 1, unless given.
+    /// What the attacker sees: plain, update, ciphertext, sum-N, dp-E, shadow, both; all of these, with
+    /// N = 1, 2, 3, 5, 10 and E = 10, 6, 3, 1, unless given.
     #[arg(long, value_delimiter = ',')]
     stage: Vec<Stage>,
     /// The attacked model; each attack's own unless given.
@@ -114,7 +119,8 @@ impl Attack {
         eprintln!("positive controls");
         let controls = control::run(&material, self.seed, &thresholds)?;
         let mut report = Report::new(self.data.is_none(), &material, controls, thresholds);
-        let all = attacks.len() * stages.len() * material.targets.len();
+        let each_stage = attacks.iter().map(|attack| attack.stages(&stages).len());
+        let all = each_stage.sum::<usize>() * material.targets.len();
         let progress = Progress::new();
         for attack in &attacks {
             progress.plan(*attack, kept.missing(*attack, &stages, &material).len());
@@ -179,6 +185,12 @@ impl Attack {
     fn attacks(&self, material: &Material) -> anyhow::Result<Vec<AttackName>> {
         if !self.attack.is_empty() {
             self.attack.iter().try_for_each(|attack| material.check(*attack))?;
+            for attack in &self.attack {
+                ensure!(
+                    self.stage.is_empty() || !attack.stages(&self.stage).is_empty(),
+                    "--attack {attack}: the stages shadow and both are for attacks on classification, which the shadow defence is for; add other stages, or take --attack inverting"
+                );
+            }
             return Ok(self.attack.clone());
         }
         let all = if self.full { &AttackName::ALL[..] } else { &AttackName::USUAL[..] };
