@@ -19,7 +19,6 @@ use serde::de::DeserializeOwned;
 use super::job::Attacker;
 use super::material::Material;
 use super::terms::AttackName;
-use super::thresholds::Thresholds;
 use super::victim::Victim;
 use crate::files;
 use crate::threads::each;
@@ -130,8 +129,10 @@ impl Defences {
             images.len()
         );
         eprintln!("{} of {} images are attacked", strong.len(), images.len());
-        let mut report =
-            Report::new(Thresholds::committed()?.success_psnr, self.above, &material, &strong);
+        // On a thread of its own, as all jobs.
+        let cost = each(1, |_| kept(&self.file("cost", "shadow"), || training.cost()))?;
+        let cost = cost.into_iter().next().context("the cost was not taken")?;
+        let mut report = Report::new(self.above, &material, &strong, cost);
         for kind in &kinds {
             let found = attacked(*kind, &strong)?;
             let trained = each(u32::try_from(self.seeds.len())?, |place| {

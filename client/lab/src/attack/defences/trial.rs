@@ -115,6 +115,22 @@ pub(super) struct Trained {
     pub(super) seconds: f64,
 }
 
+/// Seconds that the shadow defence takes an image, on one thread of the machine as it was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Cost {
+    /// Images that were timed.
+    pub(super) images: usize,
+    /// In the first round.
+    pub(super) first: f64,
+    /// In each other round of the first fifth.
+    pub(super) matched: f64,
+    /// In each later one.
+    pub(super) later: f64,
+}
+
+/// Images by which the cost is timed.
+const TIMED: usize = 16;
+
 /// A federation of the data's sites that trains the light CNN by FedAvg: each round every site descends
 /// from the common model by Adam, as the shipped trainer does, and the mean of the models, weighted
 /// by their images, is the next one.
@@ -177,6 +193,25 @@ impl<'a> Training<'a> {
         Ok(Trained { f1, chosen, validation, seconds: started.elapsed().as_secs_f64() })
     }
 
+    /// What the shadow defence costs, on one thread.
+    ///
+    /// # Errors
+    /// Those of the defence.
+    pub(super) fn cost(&self) -> anyhow::Result<Cost> {
+        let site = self.dataset.sites.first().context("no site")?;
+        let samples = site.train.get(..TIMED.min(site.train.len())).unwrap_or_default();
+        let (task, start, seed) = (&self.task, self.task.initial_weights(1)?, 1);
+        let mut shadow = Shadow::new();
+        let mut took = |round: u32| -> anyhow::Result<f64> {
+            let started = Instant::now();
+            let (start, rounds) = (&start, 10);
+            shadow.defended(&DefendedRound { task, start, samples, round, rounds, seed })?;
+            Ok(started.elapsed().as_secs_f64() / samples.len().max(1) as f64)
+        };
+        let (images, first, matched, later) = (samples.len(), took(0)?, took(1)?, took(5)?);
+        Ok(Cost { images, first, matched, later })
+    }
+
     /// A site's images in a round.
     fn samples(
         &self,
@@ -192,7 +227,7 @@ impl<'a> Training<'a> {
             return Ok(shadow.defended(&at)?);
         }
         let own = |number: usize| {
-            let place = (place as u64) << 40 | u64::from(round) << 20 | number as u64;
+            let place = ((place as u64) << 40) | (u64::from(round) << 20) | number as u64;
             seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(place)
         };
         let numbered = samples.iter().enumerate();
@@ -212,7 +247,7 @@ impl<'a> Training<'a> {
         let shapes = start.shapes();
         let mut place_of: Vec<f32> = start.values().collect();
         let mut adam = Adam::new(place_of.len(), options.learning_rate);
-        let stream = (place as u64) << 32 | u64::from(round);
+        let stream = ((place as u64) << 32) | u64::from(round);
         let mut noise = Kind::generator(seed, stream);
         let mut order_rng = ChaCha20Rng::seed_from_u64(seed);
         order_rng.set_stream(stream);

@@ -34,8 +34,8 @@ pub struct DefendedRound<'a> {
 
 /// The defence of one site.
 ///
-/// Decoders and masks are kept between rounds: about `1.3 side^2` numbers of 32 bits an image in
-/// grey, and 4,500 more, so that memory grows with the images and not with the rounds. Its result
+/// Decoders and masks are kept between rounds: `1.25 side^2` numbers of 32 bits an image in grey, and
+/// some 6,500 more, so that memory grows with the images and not with the rounds. Its result
 /// follows from the images, the seed and the models of the rounds it went through: the same bits on
 /// one machine, whatever its threads do.
 #[derive(Clone, Debug, Default, PartialEq)]
