@@ -111,8 +111,8 @@ impl Attack {
         each_once("--stage", self.stage.iter().map(ToString::to_string))?;
         files::result_folder(&self.out)?;
         let material = Material::new(self.dataset()?, self.images as usize, self.seed)?;
-        let attacks = self.attacks(&material)?;
         let stages = if self.stage.is_empty() { Stage::usual() } else { self.stage.clone() };
+        let attacks = self.at_stages(self.attacks(&material)?, &stages)?;
         let kept = Kept::open(&self.out, &self.settings(&material))?;
         let started = Instant::now();
 
@@ -185,12 +185,6 @@ impl Attack {
     fn attacks(&self, material: &Material) -> anyhow::Result<Vec<AttackName>> {
         if !self.attack.is_empty() {
             self.attack.iter().try_for_each(|attack| material.check(*attack))?;
-            for attack in &self.attack {
-                ensure!(
-                    self.stage.is_empty() || !attack.stages(&self.stage).is_empty(),
-                    "--attack {attack}: the stages shadow and both are for attacks on classification, which the shadow defence is for; add other stages, or take --attack inverting"
-                );
-            }
             return Ok(self.attack.clone());
         }
         let all = if self.full { &AttackName::ALL[..] } else { &AttackName::USUAL[..] };
@@ -207,6 +201,24 @@ impl Attack {
             attacks.push(AttackName::InvertingSegmentation);
             material.check(AttackName::InvertingSegmentation)?;
         }
+        Ok(attacks)
+    }
+
+    /// Those that are tried at any of the stages; of attacks that are asked for, all must be.
+    fn at_stages(
+        &self,
+        mut attacks: Vec<AttackName>,
+        stages: &[Stage],
+    ) -> anyhow::Result<Vec<AttackName>> {
+        let none = |attack: &AttackName| attack.stages(stages).is_empty();
+        if let Some(attack) = attacks.iter().find(|attack| none(attack))
+            && (!self.attack.is_empty() || attacks.iter().all(none))
+        {
+            bail!(
+                "--attack {attack}: the stages shadow and both are for attacks on classification, which the shadow defence is for; add other stages, or take --attack inverting on data with classes"
+            );
+        }
+        attacks.retain(|attack| !none(attack));
         Ok(attacks)
     }
 

@@ -53,9 +53,9 @@ impl Decoder {
         let grid = self.side >> doublings;
         let mut shapes = vec![("latent".to_owned(), vec![1, grid, grid, WIDTHS[0]])];
         let mut from = WIDTHS[0];
-        for depth in 0..=doublings {
-            shapes.extend(conv_norm_shapes(&format!("block{depth}"), from, WIDTHS[depth]));
-            from = WIDTHS[depth];
+        for (depth, width) in WIDTHS.into_iter().enumerate().take(doublings + 1) {
+            shapes.extend(conv_norm_shapes(&format!("block{depth}"), from, width));
+            from = width;
         }
         shapes.push(("draw.kernel".to_owned(), vec![self.channels, from, 3, 3]));
         shapes.push(("draw.bias".to_owned(), vec![self.channels]));
