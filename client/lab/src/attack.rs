@@ -9,6 +9,8 @@
 
 mod answer;
 mod control;
+mod defences;
+mod denoise;
 mod imprint;
 mod inverting;
 mod job;
@@ -25,6 +27,7 @@ mod page;
 mod progress;
 mod report;
 mod score;
+mod shadow;
 mod sheet;
 mod terms;
 #[cfg(test)]
@@ -44,8 +47,10 @@ use ringfence_words::counted;
 
 use crate::files;
 use crate::threads::each;
+pub(crate) use defences::Defences;
 use job::Attacker;
 use kept::Kept;
+
 use material::Material;
 use progress::Progress;
 use report::Report;
@@ -73,8 +78,8 @@ pub(crate) struct Attack {
     /// Run all attacks that the data are fit for.
     #[arg(long, conflicts_with = "attack")]
     full: bool,
-    /// What the attacker sees: plain, update, ciphertext, sum-N, dp-E; all of these, with N = 1, 2, 3,
-    /// 5, 10 and E = 10, 6, 3, 1, unless given.
+    /// What the attacker sees: plain, update, ciphertext, sum-N, dp-E, shadow, both; all of these, with
+    /// N = 1, 2, 3, 5, 10 and E = 10, 6, 3, 1, unless given.
     #[arg(long, value_delimiter = ',')]
     stage: Vec<Stage>,
     /// The attacked model; each attack's own unless given.
@@ -106,15 +111,16 @@ impl Attack {
         each_once("--stage", self.stage.iter().map(ToString::to_string))?;
         files::result_folder(&self.out)?;
         let material = Material::new(self.dataset()?, self.images as usize, self.seed)?;
-        let attacks = self.attacks(&material)?;
         let stages = if self.stage.is_empty() { Stage::usual() } else { self.stage.clone() };
+        let attacks = self.at_stages(self.attacks(&material)?, &stages)?;
         let kept = Kept::open(&self.out, &self.settings(&material))?;
         let started = Instant::now();
 
         eprintln!("positive controls");
         let controls = control::run(&material, self.seed, &thresholds)?;
         let mut report = Report::new(self.data.is_none(), &material, controls, thresholds);
-        let all = attacks.len() * stages.len() * material.targets.len();
+        let each_stage = attacks.iter().map(|attack| attack.stages(&stages).len());
+        let all = each_stage.sum::<usize>() * material.targets.len();
         let progress = Progress::new();
         for attack in &attacks {
             progress.plan(*attack, kept.missing(*attack, &stages, &material).len());
@@ -195,6 +201,24 @@ impl Attack {
             attacks.push(AttackName::InvertingSegmentation);
             material.check(AttackName::InvertingSegmentation)?;
         }
+        Ok(attacks)
+    }
+
+    /// Those that are tried at any of the stages; of attacks that are asked for, all must be.
+    fn at_stages(
+        &self,
+        mut attacks: Vec<AttackName>,
+        stages: &[Stage],
+    ) -> anyhow::Result<Vec<AttackName>> {
+        let none = |attack: &AttackName| attack.stages(stages).is_empty();
+        if let Some(attack) = attacks.iter().find(|attack| none(attack))
+            && (!self.attack.is_empty() || attacks.iter().all(none))
+        {
+            bail!(
+                "--attack {attack}: the stages shadow and both are for attacks on classification, which the shadow defence is for; add other stages, or take --attack inverting on data with classes"
+            );
+        }
+        attacks.retain(|attack| !none(attack));
         Ok(attacks)
     }
 

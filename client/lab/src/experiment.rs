@@ -24,8 +24,8 @@ use ringfence_learning::data::phantom::{self, PhantomOptions};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, SiteData, TaskName, TrainingPlan, data};
 use ringfence_options::{
-    DataArgs, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs, duration, each_once,
-    name,
+    DataArgs, DefenceArg, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs, duration,
+    each_once, name,
 };
 use ringfence_words::counted;
 
@@ -68,6 +68,8 @@ pub(crate) struct Experiment {
     private: PrivateArgs,
     #[command(flatten)]
     federation: FederationArgs,
+    #[command(flatten)]
+    defence: DefenceArg,
     #[command(flatten)]
     device: DeviceArgs,
     /// Seconds between two lines of progress where standard error is no terminal.
@@ -143,7 +145,19 @@ impl Experiment {
                 let folder = &self.out.join("runs").join(key.to_string());
                 let federation = &self.federation.options(&dataset);
                 let (plan, dataset, progress, start) = (&plan, &dataset, &progress, start.as_ref());
-                let job = Job { folder, key, plan, federation, dataset, progress, private, start };
+                // What trains alone sends nothing.
+                let defended = key.method.is_federated() && self.defence.of(plan)?;
+                let job = Job {
+                    folder,
+                    key,
+                    plan,
+                    federation,
+                    dataset,
+                    progress,
+                    private,
+                    start,
+                    defended,
+                };
                 done.push(one(job).await?);
             }
         }
@@ -203,6 +217,7 @@ impl Experiment {
             self.private.adapt(&mut plan, level);
         }
         plan.check(dataset)?;
+        self.defence.of(&plan)?;
         if let Some(start) = start {
             start.check(&plan)?;
         }

@@ -13,7 +13,7 @@ use clap::Parser;
 use ringfence_durable::advice_on_room;
 use ringfence_exit::{end_on_lost_output, failure};
 
-use attack::Attack;
+use attack::{Attack, Defences};
 use audit_privacy::AuditPrivacy;
 use experiment::Experiment;
 
@@ -33,6 +33,12 @@ enum Action {
     ///
     /// RAYON_NUM_THREADS=1 in the environment makes it faster.
     Attack(Box<Attack>),
+    /// Compare the shadow defence with noise, clipping, sparsification and DP-SGD: what each hides from
+    /// an attack on a gradient, and what it costs the model. The shadow defence is NO
+    /// differential-privacy guarantee.
+    ///
+    /// RAYON_NUM_THREADS=1 in the environment makes it faster.
+    Defences(Box<Defences>),
     /// Attack private training, and compare what it leaks with the epsilon that is reported.
     ///
     /// RAYON_NUM_THREADS=1 in the environment halves its time.
@@ -45,6 +51,7 @@ async fn main() -> ExitCode {
     let done = match Command::parse().action {
         Action::Experiment(experiment) => experiment.run().await,
         Action::Attack(attack) => attack.run(),
+        Action::Defences(defences) => defences.run(),
         Action::AuditPrivacy(audit) => audit.run(),
     };
     match done {

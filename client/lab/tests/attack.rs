@@ -9,6 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use ringfence_learning::data::phantom::{PhantomOptions, generate};
+use ringfence_learning::data::write_folder;
 use serde_json::Value;
 
 fn attack(folder: &Path, arguments: &[&str]) -> Output {
@@ -81,6 +83,92 @@ fn a_report_has_every_result_and_is_gone_on_with() {
 
     let other = refused(folder.path(), &["--images", "2", "--seed", "2", "--attack", "linear"]);
     assert!(other.contains("other settings") && other.contains("`seed` is 1, now 2"), "{other}");
+}
+
+#[test]
+fn the_shadow_defence_stands_in_the_report_beside_one_who_does_not_know_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked =
+        ["--images", "2", "--attack", "linear", "--stage", "plain,shadow,both", "--out", "out"];
+    let output = attack(folder.path(), &asked);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said} {}", String::from_utf8(output.stderr).unwrap());
+    assert!(said.contains("of one who does not know"), "{said}");
+    let report = fs::read(folder.path().join("out/report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    let of =
+        |stage: &str| -> Vec<&Value> { rows.iter().filter(|row| row["stage"] == stage).collect() };
+    assert_eq!([of("plain").len(), of("shadow").len(), of("both").len()], [2; 3]);
+    let number = |value: &Value| value.as_f64().unwrap();
+    for (plain, shadow) in of("plain").iter().zip(of("shadow")) {
+        // A perfect inversion has the noise in its image.
+        assert!(number(&plain["psnr"]) > 80.0 && number(&shadow["psnr"]) < 40.0, "{shadow}");
+        assert!(number(&shadow["psnr"]) >= number(&shadow["unaware"]["psnr"]), "{shadow}");
+        assert!(plain["unaware"].is_null(), "{plain}");
+    }
+    for both in of("both") {
+        assert!(number(&both["psnr"]) < 30.0, "{both}");
+    }
+    let page = fs::read_to_string(folder.path().join("out/report.html")).unwrap();
+    assert!(page.contains("One who does not know of the defence"), "{page}");
+    // It is for classes.
+    let error = refused(
+        folder.path(),
+        &["--attack", "inverting-segmentation", "--stage", "shadow,both", "--out", "other"],
+    );
+    assert!(error.contains("shadow and both are for attacks on classification"), "{error}");
+}
+
+#[test]
+fn defences_are_compared_and_a_start_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let options = PhantomOptions { side: 16, sites: 3, patients: 9, slices: 2, seed: 3 };
+    write_folder(&generate(&options).unwrap(), &data).unwrap();
+    let defences = |arguments: &[&str]| {
+        let usual = ["defences", "--side", "16", "--data", "data", "--images", "2", "--seeds", "1"];
+        Command::new(env!("CARGO_BIN_EXE_ringfence-lab"))
+            .args(usual)
+            .args(["--rounds", "2", "--epochs", "1", "--steps", "60"])
+            .args(arguments)
+            .env("RAYON_NUM_THREADS", "1")
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    let asked = ["--attack", "linear", "--kinds", "none,shadow,gaussian-1,sparse-0.01,dp-0.5"];
+    let output = defences(&asked);
+    assert!(output.status.success(), "{}", String::from_utf8(output.stderr).unwrap());
+    let report = || -> Value {
+        serde_json::from_slice(&fs::read(folder.path().join("out/report.json")).unwrap()).unwrap()
+    };
+    let first = report();
+    let lines = first["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), 5);
+    for line in lines {
+        for key in ["f1", "f1_loss", "psnr", "ssim", "psnr_aware", "psnr_down", "ssim_down"] {
+            assert!(line[key].is_number(), "{key} of {line}");
+        }
+    }
+    assert!(lines[0]["psnr"].as_f64().unwrap() > 80.0, "{}", lines[0]);
+    assert!(lines[1]["psnr"].as_f64().unwrap() < 40.0, "{}", lines[1]);
+    assert!(lines[4]["epsilon_of_a_step"].as_f64().unwrap() > 1.0, "{}", lines[4]);
+    let lost = folder.path().join("out/results/training/shadow/seed-1.json");
+    fs::remove_file(&lost).unwrap();
+    assert!(defences(&asked).status.success());
+    let again = report();
+    assert_eq!(again["lines"][1]["f1"], first["lines"][1]["f1"]);
+    let refused = |arguments: &[&str]| {
+        let output = defences(arguments);
+        assert!(!output.status.success(), "{arguments:?} was not refused");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(&["--attack", "imprint"]).contains("expected inverting, idlg, dlg or linear"));
+    assert!(refused(&["--kinds", "shadows"]).contains("expected none, shadow"));
+    assert!(refused(&["--attack", "idlg"]).contains("other settings"));
+    let none = ["--attack", "linear", "--above", "130", "--kinds", "none"];
+    assert!(refused(&none).contains("nothing to defend"));
 }
 
 #[test]

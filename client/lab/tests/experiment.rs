@@ -318,3 +318,45 @@ fn a_closed_pipe_ends_it_without_a_word() {
     assert_eq!(output.status.code(), Some(141), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
 }
+
+#[test]
+fn sites_train_with_the_shadow_defence_where_the_model_fits() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let run_with = |arguments: &[&str]| {
+        let usual = ["experiment", "--side", "16", "--sites", "3", "--seeds", "1"];
+        let rest = ["--rounds", "2", "--methods", "local,fedavg", "--max-per-site", "8"];
+        lab(folder, &[&usual[..], &rest, arguments].concat())
+    };
+    let classes = ["--task", "classification", "--fine-tune-steps", "0"];
+    let defended = [&classes[..], &["--defence", "shadow", "--out", "defended"]].concat();
+    let of = |out: &str, run: &str| -> Value {
+        let path = folder.join(out).join("runs").join(run).join("run.json");
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    run_with(&defended).unwrap();
+    let first = of("defended", "fedavg-seed-1");
+    assert_eq!(first["settings"]["defence"], "shadow");
+    // What trains alone sends nothing, and has no use for it.
+    assert!(of("defended", "local-seed-1")["settings"]["defence"].is_null());
+    let model = |out: &str| {
+        Weights::load(&folder.join(out).join("runs/fedavg-seed-1/model.safetensors")).unwrap()
+    };
+    let once = model("defended");
+    std::fs::remove_dir_all(folder.join("defended/runs/fedavg-seed-1")).unwrap();
+    run_with(&defended).unwrap();
+    assert_eq!(model("defended"), once);
+    run_with(&[&classes[..], &["--out", "plain"]].concat()).unwrap();
+    assert!(of("plain", "fedavg-seed-1")["settings"]["defence"].is_null());
+    // It changes what is learnt, if a round is chosen at all.
+    let chosen = |out: &str| of(out, "fedavg-seed-1")["chosen"][0].as_u64();
+    assert!(model("plain") != once || (chosen("plain"), chosen("defended")) == (Some(0), Some(0)));
+    // Runs without it are no runs with it.
+    let error = run_with(&[&classes[..], &["--out", "defended"]].concat()).unwrap_err();
+    assert!(error.contains("other settings"), "{error}");
+    for arguments in [&["--defence", "shadow"][..], &["--model", "dense", "--defence", "shadow"]] {
+        let task: &[&str] = if arguments.len() > 2 { &classes } else { &[] };
+        let error = run_with(&[task, arguments].concat()).unwrap_err();
+        assert!(error.contains("cnn-light, cnn or residual"), "{error}");
+    }
+}

@@ -30,5 +30,5 @@ pub use task::{Classification, Score, Scores, Segmentation, Task, TaskName};
 pub use train::{
     Algorithm, Augmentation, Checkpoint, KeptCheckpoint, MetaGradient, Optimizer, Probe, Probed,
     Progress, Sought, TrainOptions, Training, TrainingName, batch_gradient, evaluate, fine_tune,
-    model_input, predict, private,
+    model_input, predict, private, shadow,
 };

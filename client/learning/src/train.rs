@@ -12,6 +12,7 @@ mod personalise;
 mod predict;
 pub mod private;
 mod probe;
+pub mod shadow;
 mod training;
 mod units;
 

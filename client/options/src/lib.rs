@@ -4,6 +4,7 @@
 mod algorithm;
 mod counts;
 mod data;
+mod defence;
 mod device;
 mod federation;
 mod names;
@@ -19,6 +20,7 @@ pub mod score;
 pub use algorithm::{AlgorithmChoice, AlgorithmName, AlgorithmSettings, MeanStepName, UsualEpochs};
 pub use counts::{at_least_one, each_once, number};
 pub use data::DataArgs;
+pub use defence::{DefenceArg, DefenceName};
 pub use device::DeviceArgs;
 pub use federation::FederationArgs;
 pub use names::name;

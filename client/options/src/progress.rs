@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::style::ProgressTracker;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use ringfence_learning::shadow::Shadows;
 use ringfence_learning::{Dataset, LearnError, RoundStart};
 
 /// A progress bar on standard error; silent when that is no terminal. It says how long the rest takes
@@ -70,16 +71,25 @@ impl ProgressTracker for Pace {
 }
 
 /// A round's training at every site that is there, one after the other, with a progress bar: the
-/// update of each, `None` for an absent one.
+/// update of each, `None` for an absent one. With `shadows` on images with the defence's noise.
 ///
 /// # Errors
-/// As [`RoundStart::updates`].
+/// As [`RoundStart::updates`] and [`Shadows::defended`].
 pub fn train_round(
     start: &RoundStart<'_>,
     dataset: &Dataset,
     absent: &[bool],
+    shadows: Option<&mut Shadows>,
 ) -> Result<Vec<Option<Vec<f32>>>, LearnError> {
     let bar = progress_bar("training");
+    let defended = match shadows {
+        None => None,
+        Some(shadows) => {
+            bar.set_message(format!("round {}, the shadow defence", start.round));
+            Some(shadows.defended(start, dataset, absent)?)
+        }
+    };
+    let dataset = defended.as_ref().unwrap_or(dataset);
     let names: Vec<&str> = dataset.sites.iter().map(|site| site.site.as_str()).collect();
     let updates = start.updates(dataset, absent, &mut |place, step| {
         bar.set_length((names.len() * step.epochs) as u64);

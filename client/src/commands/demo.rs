@@ -24,10 +24,12 @@ use ringfence_learning::data::{
     phantom::{self, PhantomOptions},
 };
 use ringfence_learning::picture::Heading;
+use ringfence_learning::shadow::Shadows;
 use ringfence_learning::task::remarks;
 use ringfence_learning::{DataOptions, Dataset, FineTuning, TrainingPlan, evaluate, picture};
 use ringfence_options::{
-    AlgorithmChoice, DataArgs, DeviceArgs, FederationArgs, ObjectArg, PlanArgs, UsualEpochs, pinned,
+    AlgorithmChoice, DataArgs, DefenceArg, DeviceArgs, FederationArgs, ObjectArg, PlanArgs,
+    UsualEpochs, pinned,
 };
 use ringfence_weights::Weights;
 use ringfence_words::counted;
@@ -59,6 +61,8 @@ pub(crate) struct Demo {
     object: ObjectArg,
     #[command(flatten)]
     federation: FederationArgs,
+    #[command(flatten)]
+    defence: DefenceArg,
     #[command(flatten)]
     device: DeviceArgs,
     /// Site k (from 0, or its name) vanishes in round r: K@R before contributing, K@R:after after.
@@ -108,6 +112,7 @@ impl Demo {
         let plan = self.plan.plan(&dataset.classes, self.algorithm, FINE_TUNING)?;
         let task = plan.task()?;
         plan.check(&dataset)?;
+        let shadows = self.defence.of(&plan)?.then(Shadows::new);
         let names = dataset.sites.iter().map(|site| site_id(&site.site));
         self.faults().check(&names.collect::<anyhow::Result<Vec<_>>>()?, plan.rounds)?;
         let initial = plan.initial_weights()?;
@@ -121,7 +126,7 @@ impl Demo {
         println!("\nevery hospital trains alone first, to compare with ...");
         let local = local_only(&plan, &dataset, &initial)?;
         let mut federation = self.start(&plan, &dataset, initial).await?;
-        let rounds = federate(&mut federation, &plan, &dataset).await?;
+        let rounds = federate(&mut federation, &plan, &dataset, shadows).await?;
         let global = federation.model().clone();
         for ((scores, site), local) in sites.iter_mut().zip(&dataset.sites).zip(&local) {
             scores.local = Some(evaluate(task.as_ref(), local, &site.test)?);

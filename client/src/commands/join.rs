@@ -27,7 +27,7 @@ use ringfence_learning::data::{self, DataError, OneSite};
 use ringfence_learning::task::remarks;
 use ringfence_learning::{Dataset, SiteData, TrainingPlan};
 use ringfence_options::{
-    DataArgs, DeviceArgs, ObjectArg, at_least_one, check_pinned, private_options,
+    DataArgs, DefenceArg, DeviceArgs, ObjectArg, at_least_one, check_pinned, private_options,
 };
 use ringfence_site::ledger::{UnitKind, Units};
 use ringfence_site::{NoPart, Site, SiteError, Start, model};
@@ -140,6 +140,8 @@ pub(crate) struct Join {
     #[command(flatten)]
     object: ObjectArg,
     #[command(flatten)]
+    defence: DefenceArg,
+    #[command(flatten)]
     device: DeviceArgs,
     /// Seconds that a round which this site opens takes contributions: long enough for the slowest
     /// site's training. It ends as soon as all have contributed.
@@ -168,6 +170,7 @@ impl Join {
         // From here on: whatever is going on, it is said where this site stands.
         let mut stopped = stop::listen()?;
         let (plan, initial) = TrainingPlan::load(&self.model)?;
+        let defended = self.defence.of(&plan)?;
         let site = self.member.open_for(PATIENCE).await?;
         site.check_round_seconds(self.round_seconds).context("--round-seconds")?;
         model::check_layout(&initial, &site.study().layout)
@@ -247,6 +250,7 @@ impl Join {
                 plan: &plan,
                 data: &data,
                 round_seconds: self.round_seconds,
+                defended,
                 out: &out,
                 writes: &writes,
                 failed: &failed,

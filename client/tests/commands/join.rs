@@ -102,7 +102,7 @@ fn simulated(folder: &Path, counts: &[usize]) -> Weights {
 }
 
 /// The file of this name somewhere below a folder.
-fn walk(folder: &Path, name: &str) -> PathBuf {
+pub(crate) fn walk(folder: &Path, name: &str) -> PathBuf {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let found = entries.map(|path| if path.is_dir() { walk(&path, name) } else { path });
     found.into_iter().find(|path| path.ends_with(name)).unwrap()
@@ -236,6 +236,9 @@ async fn wrong_models_and_images_are_refused_before_anything_is_sent() {
     let nowhere = "ringfence: nowhere: entity not found; check that the path exists\n";
     refused(&[good[0], good[1], "--data", "nowhere"], nowhere);
     refused(&[good[0], good[1], "--data", "images-a", "--data-site", "x"], "--data-site x");
+    // The plan is for segmentation.
+    let defended = [good[0], good[1], "--data", "images-a", "--defence", "shadow"];
+    refused(&defended, "expected a classification model with convolutions (cnn-light, cnn or");
     // Of one site's images no more sites can be made, and a study's number of sites is no advice here.
     let divided = [good[0], good[1], "--data", "images-a", "--data-site", "a", "--sites", "9"];
     refused(&divided, "--sites 9 divides these images among 9 sites, and at most ");

@@ -11,6 +11,7 @@ mod cli;
 mod demo;
 mod gathered;
 mod join;
+mod join_defended;
 mod join_said;
 mod ledger;
 mod outputs;

@@ -1,5 +1,6 @@
 //! One attack on one image at one stage.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -7,6 +8,7 @@ use ringfence_learning::{Sample, predict};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
+use super::denoise::{self, Denoiser};
 use super::imprint::Craft;
 use super::inverting::{Inversion, Made};
 use super::labels;
@@ -16,6 +18,7 @@ use super::linear;
 use super::material::Material;
 use super::observe::{Round, Seen, Site};
 use super::score::ImageScore;
+use super::shadow;
 use super::terms::{AttackName, Stage, Target};
 use super::victim::Victim;
 
@@ -40,6 +43,9 @@ pub(super) struct Row {
     pub(super) ssim_guess: f64,
     /// Whether the attacker believes that he has found something; otherwise his answer is the guess.
     pub(super) found: bool,
+    /// Where the image had the shadow defence's noise: the score of an attacker who does not know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unaware: Option<ImageScore>,
     pub(super) seconds: f64,
 }
 
@@ -74,6 +80,8 @@ pub(super) struct Attacker<'a> {
     pub(super) steps: usize,
     /// The likeness that Inverting Gradients reaches on random numbers.
     pub(super) by_chance: f64,
+    /// What an attacker makes of the shadow defence's noise, once he needs it.
+    denoiser: OnceLock<Result<Denoiser, String>>,
 }
 
 impl<'a> Attacker<'a> {
@@ -85,7 +93,8 @@ impl<'a> Attacker<'a> {
         material: &'a Material,
         (seed, steps): (u64, usize),
     ) -> anyhow::Result<Self> {
-        let mut attacker = Self { attack, victim, material, seed, steps, by_chance: 0.0 };
+        let denoiser = OnceLock::new();
+        let mut attacker = Self { attack, victim, material, seed, steps, by_chance: 0.0, denoiser };
         if let (AttackName::Dlg | AttackName::Idlg, weights) = (attack, &attacker.victim.weights) {
             Lenet::new(weights, material.side)?;
         }
@@ -112,7 +121,42 @@ impl<'a> Attacker<'a> {
             return Ok(Outcome::Labels(self.count_labels(stage, &sites, &seen, target)?));
         }
         let answer = self.answer(stage, &round, &seen, target)?;
+        if stage.is_defended() {
+            return self.scored_defended(stage, target, (answer, &seen), started);
+        }
         Ok(self.scored(stage, target, &answer, started))
+    }
+
+    /// The score of an attacker who knows the defence, beside that of one who does not.
+    fn scored_defended(
+        &self,
+        stage: Stage,
+        target: &Target,
+        (answer, seen): (Answer, &Seen),
+        started: Instant,
+    ) -> anyhow::Result<Outcome> {
+        let public = &self.material.public;
+        let unaware = target.grey(answer.nearest(&target.input, public));
+        let unaware = ImageScore::of(&unaware, &target.sample.image);
+        let denoiser = self.denoiser()?;
+        let answer = denoiser.aware(answer, seen.noise > 0.0, public);
+        let mut outcome = self.scored(stage, target, &answer, started);
+        if let Outcome::Image(row, _) = &mut outcome {
+            row.unaware = Some(unaware);
+        }
+        Ok(outcome)
+    }
+
+    fn denoiser(&self) -> anyhow::Result<&Denoiser> {
+        let fitted = self.denoiser.get_or_init(|| {
+            let samples = &self.material.public_samples;
+            let samples = samples.get(..denoise::IMAGES.min(samples.len())).unwrap_or(samples);
+            let defended = shadow::defended(&self.victim, self.material, samples, shadow::FIRST);
+            let fit =
+                defended.and_then(|noisy| Denoiser::fit(samples, &noisy, &self.material.public));
+            fit.map_err(|error| format!("{error:#}"))
+        });
+        fitted.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
     /// The answer to a plain gradient of an image alone: what positive controls look at.
@@ -134,7 +178,10 @@ impl<'a> Attacker<'a> {
             AttackName::Labels => LABELLED_IMAGES,
             _ => Round::images_a_site(stage),
         };
-        let samples = self.material.round(target, number * each, seed);
+        let mut samples = self.material.round(target, number * each, seed);
+        if stage.is_defended() {
+            samples = shadow::defended(&self.victim, self.material, &samples, shadow::FIRST)?;
+        }
         let craft = self.craft(stage);
         let sites = samples.chunks(each).enumerate().map(|(place, samples)| {
             let (own, public) = (&self.victim.weights, &self.material.public);
@@ -157,7 +204,7 @@ impl<'a> Attacker<'a> {
         Some(Craft { several_steps: stage == Stage::Update, blocks, seed: self.seed })
     }
 
-    fn answer(
+    pub(super) fn answer(
         &self,
         stage: Stage,
         round: &Round<'_>,
@@ -231,6 +278,7 @@ impl<'a> Attacker<'a> {
             psnr_guess: guess.psnr,
             ssim_guess: guess.ssim,
             found,
+            unaware: None,
             seconds: started.elapsed().as_secs_f64(),
         };
         Outcome::Image(row, target.grey(shown))

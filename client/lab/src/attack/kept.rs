@@ -50,7 +50,8 @@ impl Kept {
         material: &Material,
     ) -> Vec<(Stage, usize)> {
         let images = 0..material.targets.len();
-        let all = stages.iter().flat_map(|stage| images.clone().map(|image| (*stage, image)));
+        let stages = attack.stages(stages).into_iter();
+        let all = stages.flat_map(|stage| images.clone().map(move |image| (stage, image)));
         all.filter(|(stage, image)| !self.file(attack, *stage, *image, "json").is_file()).collect()
     }
 

@@ -20,7 +20,7 @@ use ringfence_privacy::gaussian;
 use ringfence_site::model::layout;
 use ringfence_weights::Weights;
 
-use super::terms::{DELTA, Stage};
+use super::terms::{BOTH_EPSILON, DELTA, Stage};
 
 /// Step size of the attacked training.
 pub(super) const RATE: f64 = 0.1;
@@ -71,11 +71,14 @@ impl Round<'_> {
     pub(super) fn see(&self, stage: Stage) -> anyhow::Result<Seen> {
         let site = self.sites.first().context("no site takes part")?;
         let values = match stage {
-            Stage::Plain => batch_gradient(self.task, &site.weights, &site.samples)?,
+            Stage::Plain | Stage::Shadow => {
+                batch_gradient(self.task, &site.weights, &site.samples)?
+            }
             Stage::Update => as_gradient(&self.update(site, &self.several_steps())?),
             Stage::Ciphertext => as_gradient(&self.body(site)?),
             Stage::Sum(_) => as_gradient(&self.sum()?),
             Stage::Dp(epsilon) => return self.private(site, epsilon),
+            Stage::Both => return self.private(site, BOTH_EPSILON),
         };
         Ok(Seen { values, noise: 0.0 })
     }

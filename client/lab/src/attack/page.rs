@@ -93,6 +93,12 @@ fn table(page: &mut String, lines: &[&Summary]) -> anyhow::Result<()> {
             Some(false) => ". <span class=\"bad\">The score is not that of guessing.</span>",
             None => "",
         };
+        let verdict = match line.unaware {
+            Some((psnr, ssim)) => {
+                format!(". One who does not know of the defence: PSNR {psnr:.1}, SSIM {ssim:.2}")
+            }
+            None => verdict.to_owned(),
+        };
         write!(
             page,
             "<tr><td>{}</td><td>{:.1}</td><td>{:.1}</td><td>{:.2}</td><td>{:.2}</td>\

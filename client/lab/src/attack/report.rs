@@ -9,6 +9,7 @@ use super::control::Control;
 use super::job::{LabelRow, Row};
 use super::kept::Kept;
 use super::material::Material;
+use super::score::ImageScore;
 use super::terms::{AttackName, Stage};
 use super::thresholds::Thresholds;
 use super::{page, sheet};
@@ -45,6 +46,8 @@ pub(super) struct Summary {
     pub(super) ssim: f64,
     pub(super) psnr_guess: f64,
     pub(super) ssim_guess: f64,
+    /// Of the shadow defence: mean PSNR and SSIM of an attacker who does not know of it.
+    pub(super) unaware: Option<(f64, f64)>,
     /// Share of the images that the attack succeeded on.
     pub(super) success: f64,
     /// Share on which the attacker believes that he has found something.
@@ -101,7 +104,7 @@ impl Report {
         stages: &[Stage],
         material: &Material,
     ) -> anyhow::Result<()> {
-        for stage in stages {
+        for stage in &attack.stages(stages) {
             let images = 0..material.targets.len();
             if attack.finds_images() {
                 let rows = images.map(|image| kept.row(attack, *stage, image));
@@ -138,7 +141,7 @@ impl Report {
     ) -> anyhow::Result<()> {
         let attacks = self.victims.iter().map(|(attack, _)| *attack);
         for attack in attacks.filter(|attack| attack.finds_images()) {
-            sheet::save(out, kept, attack, stages, material)?;
+            sheet::save(out, kept, attack, &attack.stages(stages), material)?;
         }
         files::write(&out.join("report.json"), serde_json::to_string_pretty(self)?.as_bytes())?;
         files::write(&out.join("report.html"), page::html(self)?.as_bytes())
@@ -171,6 +174,10 @@ impl Report {
                 Some(true) => "  as guessing",
                 Some(false) => "  NOT AS GUESSING",
                 None => "",
+            };
+            let note = match line.unaware {
+                Some((psnr, _)) => format!("  {psnr:.1} of one who does not know"),
+                None => note.to_owned(),
             };
             let _ = writeln!(
                 text,
@@ -223,10 +230,19 @@ fn summary(attack: AttackName, stage: Stage, rows: &[Row], thresholds: &Threshol
         ssim: mean(&|row| row.ssim),
         psnr_guess: mean(&|row| row.psnr_guess),
         ssim_guess: mean(&|row| row.ssim_guess),
+        unaware: unaware(rows),
         success: share(&|row| row.psnr >= success_psnr && above(row) >= success_above_guess),
         found: share(&|row| row.found),
         equals_guess: (stage == Stage::Ciphertext).then_some(equal),
     }
+}
+
+/// Mean PSNR and SSIM of an attacker who does not know the defence, where rows have them.
+fn unaware(rows: &[Row]) -> Option<(f64, f64)> {
+    let scores = rows.iter().map(|row| row.unaware).collect::<Option<Vec<ImageScore>>>()?;
+    let count = scores.len().max(1) as f64;
+    let mean = |of: fn(&ImageScore) -> f64| scores.iter().map(of).sum::<f64>() / count;
+    (!scores.is_empty()).then(|| (mean(|score| score.psnr), mean(|score| score.ssim)))
 }
 
 #[cfg(test)]
@@ -245,6 +261,7 @@ mod tests {
             psnr_guess: 15.0,
             ssim_guess: 0.4,
             found,
+            unaware: None,
             seconds: 1.0,
         }
     }

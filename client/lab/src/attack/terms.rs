@@ -89,6 +89,12 @@ impl AttackName {
         }
     }
 
+    /// Of these stages those that it is tried at: the shadow defence is for classes.
+    pub(super) fn stages(self, all: &[Stage]) -> Vec<Stage> {
+        let fits = |stage: &&Stage| !stage.is_defended() || self.task() == TaskName::Classification;
+        all.iter().filter(fits).copied().collect()
+    }
+
     /// Whether it finds images. Otherwise it finds labels.
     pub(super) fn finds_images(self) -> bool {
         self != Self::Labels
@@ -114,10 +120,17 @@ pub(super) enum Stage {
     Sum(usize),
     /// A private step with this epsilon.
     Dp(f64),
+    /// The gradient of one step on images with the shadow defence's noise.
+    Shadow,
+    /// A private step on such images.
+    Both,
 }
 
 /// Delta of the private stages.
 pub(super) const DELTA: f64 = 1e-5;
+/// Epsilon beside the shadow defence: the weakest noise of the usual stages, which leaves most to be
+/// seen of what the defence adds.
+pub(super) const BOTH_EPSILON: f64 = 10.0;
 
 impl Stage {
     /// Those of a report, unless told otherwise.
@@ -126,7 +139,13 @@ impl Stage {
         // The grid of Vision Through the Veil (arXiv 2306.17794).
         let private = [10.0, 6.0, 3.0, 1.0].map(Self::Dp);
         let others = [Self::Plain, Self::Update, Self::Ciphertext];
-        others.into_iter().chain(sums).chain(private).collect()
+        let defended = [Self::Shadow, Self::Both];
+        others.into_iter().chain(sums).chain(private).chain(defended).collect()
+    }
+
+    /// Whether sites train on images with the shadow defence's noise.
+    pub(super) fn is_defended(self) -> bool {
+        matches!(self, Self::Shadow | Self::Both)
     }
 
     /// What is seen there, in words.
@@ -143,6 +162,12 @@ impl Stage {
             Self::Dp(epsilon) => format!(
                 "one step of private training that spends epsilon {epsilon} at delta {DELTA}; the attacker knows the noise's deviation"
             ),
+            Self::Shadow => {
+                "the plain gradient of one step on images with the shadow defence's noise; the attacker knows how it is made".to_owned()
+            }
+            Self::Both => format!(
+                "one step of private training (epsilon {BOTH_EPSILON} at delta {DELTA}) on such images; the attacker knows both"
+            ),
         }
     }
 }
@@ -155,6 +180,8 @@ impl fmt::Display for Stage {
             Self::Ciphertext => f.write_str("ciphertext"),
             Self::Sum(sites) => write!(f, "sum-{sites}"),
             Self::Dp(epsilon) => write!(f, "dp-{epsilon}"),
+            Self::Shadow => f.write_str("shadow"),
+            Self::Both => f.write_str("both"),
         }
     }
 }
@@ -167,6 +194,8 @@ impl FromStr for Stage {
             "plain" => Some(Self::Plain),
             "update" => Some(Self::Update),
             "ciphertext" => Some(Self::Ciphertext),
+            "shadow" => Some(Self::Shadow),
+            "both" => Some(Self::Both),
             _ => match text.split_once('-') {
                 Some(("sum", sites)) => {
                     let sites = sites.parse().ok().filter(|sites| (1..=100).contains(sites));
@@ -181,7 +210,7 @@ impl FromStr for Stage {
         };
         found.ok_or_else(|| {
             format!(
-                "expected plain, update, ciphertext, sum-N of 1 to 100 sites or dp-E of an epsilon from 0.01 to 1000, found {text}"
+                "expected plain, update, ciphertext, sum-N of 1 to 100 sites, dp-E of an epsilon from 0.01 to 1000, shadow or both, found {text}"
             )
         })
     }
@@ -322,7 +351,7 @@ mod tests {
         }
         assert_eq!(Stage::Sum(10).to_string(), "sum-10");
         assert_eq!("dp-0.5".parse(), Ok(Stage::Dp(0.5)));
-        for wrong in ["sum", "sum-0", "sum-x", "dp--1", "dp-NaN", "shadow", ""] {
+        for wrong in ["sum", "sum-0", "sum-x", "dp--1", "dp-NaN", "shadows", ""] {
             let error = wrong.parse::<Stage>().unwrap_err();
             assert!(error.contains("expected plain, update") && error.contains(wrong), "{error}");
         }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use ringfence_clock::Clock;
 use ringfence_crypto::statement::Weighting;
 use ringfence_federation::{Faults, Federation, FederationOptions, FederationSetup};
+use ringfence_learning::shadow::Shadows;
 use ringfence_learning::task::mean_for_choice;
 use ringfence_learning::{
     Dataset, FineTuning, RoundStart, Simulation, SiteData, Task, TrainingPlan, compute, evaluate,
@@ -35,6 +36,8 @@ pub(super) struct Job<'a> {
     pub(super) private: Option<Private>,
     /// Where first weights come from, if not from the plan's seed.
     pub(super) start: Option<&'a Start>,
+    /// Whether sites train on images with the shadow defence's noise.
+    pub(super) defended: bool,
 }
 
 /// The model of each site that counts.
@@ -67,6 +70,9 @@ impl Job<'_> {
         }
         if let Some(start) = self.start {
             settings["start"] = serde_json::json!(start);
+        }
+        if self.defended {
+            settings["defence"] = serde_json::json!("shadow");
         }
         settings
     }
@@ -219,10 +225,18 @@ impl Job<'_> {
         let mut validation = Vec::new();
         let fine_tuning = plan.fine_tuning.filter(|_| key.method.is_personal());
         let fine_tuning = fine_tuning.map(|tuning| FineTuning { epochs: 0, ..tuning });
+        let mut shadows = self.defended.then(Shadows::new);
         let judged = TrainingPlan { fine_tuning, ..plan.clone() };
         for round in 0..=plan.rounds {
             if let Some(before) = round.checked_sub(1) {
-                rounds.step(plan, dataset, before).await?;
+                let defended = match &mut shadows {
+                    None => None,
+                    Some(shadows) => {
+                        let start = RoundStart { plan, model: rounds.model(), round: before };
+                        Some(shadows.defended(&start, dataset, &[])?)
+                    }
+                };
+                rounds.step(plan, defended.as_ref().unwrap_or(dataset), before).await?;
                 bar.inc(1);
                 self.progress.part(1.0 / f64::from(plan.rounds));
             }

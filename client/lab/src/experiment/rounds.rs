@@ -35,7 +35,7 @@ impl Rounds {
             Self::Protected(rounds) => rounds.step(dataset, round),
             Self::Encrypted(federation) => {
                 let start = RoundStart { plan, model: federation.model(), round };
-                let updates = train_round(&start, dataset, &[])?;
+                let updates = train_round(&start, dataset, &[], None)?;
                 federation.round(&updates).await?;
                 Ok(())
             }

@@ -1,6 +1,6 @@
 //! A classifier of any of the networks for it.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 
 use super::check::{check_channels, check_classes, misfit};
 use super::cnn::Cnn;
@@ -133,6 +133,33 @@ impl Classifier {
             Network::Residual(model) => model.logits(p, images),
             Network::Dense(model) => model.logits(p, images),
             Network::Lenet(model) => model.logits(p, images),
+        }
+    }
+
+    /// What the last convolutional block gives: `[b, c, s, s]` to `[b, h, w, width]`. `None` for a
+    /// network without convolutions.
+    ///
+    /// # Errors
+    /// As [`Classifier::logits`].
+    pub fn last_block(&self, p: &Parameters, images: &Tensor) -> Result<Option<Tensor>> {
+        match &self.network {
+            Network::Cnn(model) => model.last_block(p, images).map(Some),
+            Network::Residual(model) => model.last_block(p, images).map(Some),
+            Network::Dense(_) => Ok(None),
+            Network::Lenet(model) => model.last_block(p, images).map(Some),
+        }
+    }
+
+    /// The logits that follow from what the last convolutional block gives: `[b, classes]`.
+    ///
+    /// # Errors
+    /// As [`Classifier::logits`], and for a network without convolutions.
+    pub fn logits_after(&self, p: &Parameters, block: &Tensor) -> Result<Tensor> {
+        match &self.network {
+            Network::Cnn(model) => model.logits_after(p, block),
+            Network::Residual(model) => model.logits_after(p, block),
+            Network::Dense(_) => bail!("expected a network with convolutions, found none"),
+            Network::Lenet(model) => model.logits_after(p, block),
         }
     }
 }

@@ -47,10 +47,28 @@ impl Cnn {
     /// # Errors
     /// When the parameters are of another model or the images of another side.
     pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
+        self.logits_after(p, &self.last_block(p, images)?)
+    }
+
+    /// What the last convolution gives, before it is halved: `[b, h, w, last width]`.
+    ///
+    /// # Errors
+    /// As [`Cnn::logits`].
+    pub(super) fn last_block(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
         let mut x = channels_last(images)?;
         for depth in 0..self.widths.len() {
-            x = mean_pool2(&conv_norm_relu(p, &format!("block{depth}"), GROUPS, &x)?)?;
+            let halved = if depth == 0 { x } else { mean_pool2(&x)? };
+            x = conv_norm_relu(p, &format!("block{depth}"), GROUPS, &halved)?;
         }
+        Ok(x)
+    }
+
+    /// The logits that follow from it.
+    ///
+    /// # Errors
+    /// As [`Cnn::logits`].
+    pub(super) fn logits_after(&self, p: &Parameters, block: &Tensor) -> Result<Tensor> {
+        let x = mean_pool2(block)?;
         let hidden = dense(p, "hidden", &x.flatten_from(1)?)?.relu()?;
         dense(p, "head", &hidden)
     }

@@ -69,6 +69,14 @@ impl Lenet {
     /// # Errors
     /// When the parameters are of another model or the images of another side.
     pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
+        self.logits_after(p, &self.last_block(p, images)?)
+    }
+
+    /// What the last convolution gives: `[b, h, w, 12]`.
+    ///
+    /// # Errors
+    /// As [`Lenet::logits`].
+    pub(super) fn last_block(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
         let mut x = channels_last(images)?;
         for (depth, stride) in Self::STRIDES.into_iter().enumerate() {
             let settings = Conv2d { stride, padding: 2, ..Conv2d::default() };
@@ -76,6 +84,14 @@ impl Lenet {
                 (format!("block{depth}.conv.kernel"), format!("block{depth}.conv.bias"));
             x = sigmoid(&conv(p, settings, (&kernel, Some(&bias)), &x)?)?;
         }
-        dense(p, "head", &x.flatten_from(1)?)
+        Ok(x)
+    }
+
+    /// The logits that follow from it.
+    ///
+    /// # Errors
+    /// As [`Lenet::logits`].
+    pub(super) fn logits_after(&self, p: &Parameters, block: &Tensor) -> Result<Tensor> {
+        dense(p, "head", &block.flatten_from(1)?)
     }
 }

@@ -55,6 +55,14 @@ impl Residual {
     /// # Errors
     /// When the parameters are of another model or the images of another side.
     pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
+        self.logits_after(p, &self.last_block(p, images)?)
+    }
+
+    /// What the last block gives, normalised: `[b, h, w, last width]`.
+    ///
+    /// # Errors
+    /// As [`Residual::logits`].
+    pub(super) fn last_block(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
         let mut x = conv3(p, "stem", &channels_last(images)?)?;
         for block in self.blocks() {
             if block.index == 0 {
@@ -62,9 +70,16 @@ impl Residual {
             }
             x = block.apply(p, &x)?;
         }
-        let x = activate(p, "last", &x)?;
-        let (b, h, w, c) = x.dims4()?;
-        dense(p, "head", &x.reshape((b, h * w, c))?.mean(1)?)
+        activate(p, "last", &x)
+    }
+
+    /// The logits that follow from it.
+    ///
+    /// # Errors
+    /// As [`Residual::logits`].
+    pub(super) fn logits_after(&self, p: &Parameters, block: &Tensor) -> Result<Tensor> {
+        let (b, h, w, c) = block.dims4()?;
+        dense(p, "head", &block.reshape((b, h * w, c))?.mean(1)?)
     }
 
     fn blocks(&self) -> impl Iterator<Item = Block> {

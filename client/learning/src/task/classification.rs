@@ -166,6 +166,18 @@ impl Task for Classification {
         self.model.logits(parameters, images)
     }
 
+    fn last_block(
+        &self,
+        parameters: &Parameters,
+        images: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
+        self.model.last_block(parameters, images)
+    }
+
+    fn logits_after(&self, parameters: &Parameters, block: &Tensor) -> candle_core::Result<Tensor> {
+        self.model.logits_after(parameters, block)
+    }
+
     fn loss(&self, logits: &Tensor, samples: &[&Sample]) -> Result<Tensor, LearnError> {
         let labels =
             samples.iter().map(|sample| self.label(sample)).collect::<Result<Vec<_>, _>>()?;

@@ -56,6 +56,34 @@ pub trait Task: Send + Sync {
     /// When the parameters are of another model.
     fn logits(&self, parameters: &Parameters, images: &Tensor) -> candle_core::Result<Tensor>;
 
+    /// What the model's last convolutional block gives for `images`: `[b, h, w, width]`. Unless a task
+    /// says otherwise, its logits are no scores of classes, or follow from no such block: `None`.
+    ///
+    /// # Errors
+    /// As [`Task::logits`].
+    fn last_block(
+        &self,
+        _parameters: &Parameters,
+        _images: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// The logits that follow from what [`Task::last_block`] gives.
+    ///
+    /// # Errors
+    /// As [`Task::logits`], and where there is no such block.
+    fn logits_after(
+        &self,
+        _parameters: &Parameters,
+        _block: &Tensor,
+    ) -> candle_core::Result<Tensor> {
+        candle_core::bail!(
+            "expected a task with a last convolutional block, found `{}`",
+            self.name()
+        )
+    }
+
     /// The loss of these logits for the samples they were computed from: a scalar, the mean of
     /// one loss a sample, so that it may be summed over parts of a batch.
     ///

@@ -17,6 +17,7 @@ mod private;
 mod private_gradients;
 mod records;
 mod scanners;
+mod shadow;
 mod skew;
 mod tables;
 mod train;

@@ -3,17 +3,20 @@
 use std::time::Instant;
 
 use ringfence_federation::Federation;
+use ringfence_learning::shadow::Shadows;
 use ringfence_learning::{Dataset, RoundStart, TrainingPlan};
 use ringfence_options::{progress_bar, train_round};
 use ringfence_weights::Weights;
 
 use super::demo_round::DemoRound;
 
-/// All rounds: every site trains, then the federation adds up.
+/// All rounds: every site trains, then the federation adds up. With `shadows` the sites train on
+/// images with the defence's noise; alone and in fine-tuning they do not, for nothing leaves them.
 pub(super) async fn federate(
     federation: &mut Federation,
     plan: &TrainingPlan,
     dataset: &Dataset,
+    mut shadows: Option<Shadows>,
 ) -> anyhow::Result<Vec<DemoRound>> {
     let mut rounds = Vec::new();
     for _ in 0..plan.rounds {
@@ -21,7 +24,7 @@ pub(super) async fn federate(
         let absent: Vec<bool> = federation.fates(round).iter().map(|fate| fate.absent).collect();
         let started = Instant::now();
         let start = RoundStart { plan, model: federation.model(), round: round.0 };
-        let updates = train_round(&start, dataset, &absent)?;
+        let updates = train_round(&start, dataset, &absent, shadows.as_mut())?;
         let train_seconds = started.elapsed().as_secs_f64();
         let report = federation.round(&updates).await?.clone();
         let round = DemoRound { report, train_seconds };

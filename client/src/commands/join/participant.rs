@@ -34,6 +34,8 @@ pub(super) struct Participant<'a> {
     pub(super) data: &'a Arc<SiteData>,
     /// Seconds that a round which this site opens takes contributions.
     pub(super) round_seconds: u32,
+    /// Whether it trains on images with the shadow defence's noise.
+    pub(super) defended: bool,
     /// Where what is said goes; the site's own events go there, too.
     pub(super) out: &'a Output,
     /// The training's writes.

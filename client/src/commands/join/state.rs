@@ -134,6 +134,11 @@ impl State {
         self.folder.join("checkpoint.safetensors")
     }
 
+    /// Where the shadow defence keeps its decoders and masks.
+    pub(super) fn shadow(&self) -> PathBuf {
+        self.folder.join("shadow.safetensors")
+    }
+
     /// Where the secret of private training lies.
     pub(super) fn noise_seed(&self) -> PathBuf {
         self.folder.join("noise.seed")

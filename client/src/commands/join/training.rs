@@ -1,6 +1,7 @@
 //! A round's training, beside the site's other duties.
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -8,7 +9,10 @@ use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::PrivacyPolicy;
 use ringfence_durable::Readers;
 use ringfence_learning::private::{NoiseSeed, PrivateTraining};
-use ringfence_learning::{Checkpoint, KeptCheckpoint, Training, TrainingName};
+use ringfence_learning::shadow::{DefendedRound, Shadow};
+use ringfence_learning::{
+    Checkpoint, KeptCheckpoint, Sample, SiteData, Task, Training, TrainingName, TrainingPlan,
+};
 use ringfence_options::private_options;
 use ringfence_weights::Weights;
 use zeroize::Zeroizing;
@@ -17,6 +21,7 @@ use super::output::Output;
 use super::participant::Participant;
 use super::said::Said;
 use super::state::State;
+use super::stop::Writes;
 
 /// Trains the common model on the site's images, privately where the study's policy asks for it; the
 /// update, in layout order. A checkpoint of the same training is gone on from, and no other: what the
@@ -68,16 +73,64 @@ fn options(
     Ok(plan.at(place, state.next().0))
 }
 
+/// What the shadow defence needs in a round, where this site has it.
+struct Defence {
+    plan: TrainingPlan,
+    round: RoundNumber,
+    /// Where decoders and masks lie.
+    path: PathBuf,
+    writes: Writes,
+}
+
+impl Defence {
+    fn of(participant: &Participant<'_>, state: &State) -> Option<Self> {
+        let Participant { plan, writes, .. } = *participant;
+        let (round, path) = (state.next(), state.shadow());
+        let (plan, writes) = (plan.clone(), writes.clone());
+        participant.defended.then_some(Self { plan, round, path, writes })
+    }
+
+    /// The images with the round's noise. What the next rounds need is on disk before the training
+    /// begins, so that one that is killed trains on the same images again.
+    fn samples(
+        &self,
+        task: &dyn Task,
+        start: &Weights,
+        samples: &[Sample],
+    ) -> anyhow::Result<Vec<Sample>> {
+        let (round, rounds, seed) = (self.round.0, self.plan.rounds, self.plan.training.seed);
+        let at = DefendedRound { task, start, samples, round, rounds, seed };
+        let mut shadow = Shadow::load(&self.path, &at);
+        shadow.enter(&at)?;
+        self.writes.whole(|| shadow.save(&self.path))?;
+        Ok(shadow.defended(&at)?)
+    }
+}
+
+/// The images that a round trains on.
+fn samples<'a>(
+    defence: Option<&Defence>,
+    (task, start): (&dyn Task, &Weights),
+    data: &'a SiteData,
+) -> anyhow::Result<Cow<'a, [Sample]>> {
+    Ok(match defence {
+        None => Cow::Borrowed(&data.train),
+        Some(defence) => Cow::Owned(defence.samples(task, start, &data.train)?),
+    })
+}
+
 async fn usual(participant: &Participant<'_>, state: &State) -> anyhow::Result<Weights> {
     let Participant { plan, data, out, writes, .. } = *participant;
     let (round, options) = (state.next(), options(participant, state)?);
     let (path, base, data) = (state.checkpoint(), state.model().clone(), Arc::clone(data));
     let (of, task, out) = (of(participant, state), plan.task()?, out.clone());
     let (bar, writes) = (out.progress_bar("training"), writes.clone());
+    let defence = Defence::of(participant, state);
     // A thread of its own: training takes minutes, and this site must answer meanwhile.
     let trained = tokio::task::spawn_blocking(move || {
+        let samples = samples(defence.as_ref(), (task.as_ref(), &base), &data)?;
         let training =
-            Training { task: task.as_ref(), start: &base, samples: &data.train, options: &options };
+            Training { task: task.as_ref(), start: &base, samples: &samples, options: &options };
         let name = training.name(&of)?;
         let checkpoint = kept(&path, &name, (&out, round));
         let (images, epochs, resumed) = (data.train.len(), options.epochs, checkpoint.is_some());
@@ -92,9 +145,9 @@ async fn usual(participant: &Participant<'_>, state: &State) -> anyhow::Result<W
             &mut |checkpoint| writes.whole(|| checkpoint.save(&path, &name)),
         );
         bar.finish_and_clear();
-        trained
+        Ok(trained?)
     });
-    Ok(trained.await.context("the training thread failed")??)
+    trained.await.context("the training thread failed")?
 }
 
 async fn private(
@@ -108,11 +161,15 @@ async fn private(
     let (path, base, data) = (state.checkpoint(), state.model().clone(), Arc::clone(data));
     let (of, task, out) = (of(participant, state), plan.task()?, out.clone());
     let (bar, writes) = (out.progress_bar("private training"), writes.clone());
+    let defence = Defence::of(participant, state);
     let trained = tokio::task::spawn_blocking(move || {
+        // Each image's noise follows from that image and what is public: a unit's gradient is still its
+        // own, and clipped.
+        let samples = samples(defence.as_ref(), (task.as_ref(), &base), &data)?;
         let training = PrivateTraining {
             task: task.as_ref(),
             start: &base,
-            samples: &data.train,
+            samples: &samples,
             options: &options,
             private: &private,
             seed: &seed,
@@ -132,9 +189,9 @@ async fn private(
             &mut |checkpoint| writes.whole(|| checkpoint.save(&path, &name)),
         );
         bar.finish_and_clear();
-        trained
+        Ok(trained?)
     });
-    Ok(trained.await.context("the training thread failed")??)
+    trained.await.context("the training thread failed")?
 }
 
 /// The secret that this site's noise in the study comes from: drawn once, and kept for its owner's
