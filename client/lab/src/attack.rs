@@ -30,6 +30,8 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod thresholds;
+#[cfg(test)]
+mod unpinned;
 mod victim;
 
 use std::path::PathBuf;
