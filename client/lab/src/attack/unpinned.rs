@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use ringfence_clock::Clock;
-use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::statement::{Training as Pinned, Weighting};
 use ringfence_federation::{Faults, Federation, FederationOptions, FederationSetup};
 use ringfence_learning::data::phantom::{PhantomOptions, generate};
