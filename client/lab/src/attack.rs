@@ -21,18 +21,23 @@ mod leakage;
 mod lenet;
 mod linear;
 mod material;
+mod membership;
 mod number;
 mod observe;
 mod page;
 mod progress;
 mod report;
+mod ring;
 mod score;
 mod shadow;
 mod sheet;
+mod site;
 mod terms;
 #[cfg(test)]
 mod tests;
 mod thresholds;
+#[cfg(test)]
+mod unpinned;
 mod victim;
 
 use std::path::PathBuf;
@@ -79,7 +84,8 @@ pub(crate) struct Attack {
     #[arg(long, conflicts_with = "attack")]
     full: bool,
     /// What the attacker sees: plain, update, ciphertext, sum-N, dp-E, shadow, both; all of these, with
-    /// N = 1, 2, 3, 5, 10 and E = 10, 6, 3, 1, unless given.
+    /// N = 1, 2, 3, 5, 10 and E = 10, 6, 3, 1, unless given. And ring-N: what insiders of PPPML-HMI's
+    /// ring see.
     #[arg(long, value_delimiter = ',')]
     stage: Vec<Stage>,
     /// The attacked model; each attack's own unless given.
@@ -91,6 +97,10 @@ pub(crate) struct Attack {
     /// Steps of Inverting Gradients.
     #[arg(long, default_value_t = inverting::STEPS, value_parser = at_least_one::<usize>)]
     steps: usize,
+    /// Models that membership inference trains for each stage: each is attacked with the others as the
+    /// attacker's.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(4..=1000))]
+    shadow_models: u16,
     /// Fixes images, models, starts and noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -110,9 +120,13 @@ impl Attack {
         each_once("--attack", self.attack.iter().map(|attack| attack.name()))?;
         each_once("--stage", self.stage.iter().map(ToString::to_string))?;
         files::result_folder(&self.out)?;
-        let material = Material::new(self.dataset()?, self.images as usize, self.seed)?;
+        let dataset = self.dataset()?;
+        let material = Material::new(dataset.clone(), self.images as usize, self.seed)?;
         let stages = if self.stage.is_empty() { Stage::usual() } else { self.stage.clone() };
         let attacks = self.at_stages(self.attacks(&material)?, &stages)?;
+        let (own, attacks): (Vec<AttackName>, Vec<AttackName>) =
+            attacks.into_iter().partition(|attack| attack.has_own_section());
+        let own = self.with_own_section(own, &stages, &dataset)?;
         let kept = Kept::open(&self.out, &self.settings(&material))?;
         let started = Instant::now();
 
@@ -143,11 +157,24 @@ impl Attack {
             }
             report.add(&kept, attack, &stages, &material)?;
         }
+        for attack in own {
+            let (model, seed, files) = (self.model, self.seed, (&kept, &progress));
+            if attack == AttackName::Membership {
+                let models = self.shadow_models.into();
+                let request = membership::Request { dataset: &dataset, model, models, seed };
+                let section = membership::run(&request, &stages, files, &thresholds)?;
+                report.membership = Some(section);
+            } else {
+                let updates = self.images as usize;
+                let request = site::Request { dataset: &dataset, model, updates, seed };
+                report.site = Some(site::run(&request, &stages, files)?);
+            }
+        }
         report.write(&self.out, &kept, &stages, &material)?;
         println!("{}", report.text());
         println!(
             "{}; this start took {}; {}",
-            counted(all as u64, "result"),
+            counted((all + report.results()) as u64, "result"),
             duration(started.elapsed()),
             self.out.join("report.html").display()
         );
@@ -222,6 +249,32 @@ impl Attack {
         Ok(attacks)
     }
 
+    /// Those attacks with a section of their own that stages and data are fit for.
+    fn with_own_section(
+        &self,
+        attacks: Vec<AttackName>,
+        stages: &[Stage],
+        dataset: &Dataset,
+    ) -> anyhow::Result<Vec<AttackName>> {
+        let mut fit = Vec::new();
+        for attack in attacks {
+            if let Some(model) = self.model {
+                victim::check(attack, model)?;
+            }
+            let checked = match attack {
+                AttackName::Membership => membership::check(stages, dataset),
+                _ => site::check(dataset),
+            };
+            match checked {
+                Ok(()) => fit.push(attack),
+                // Not asked for by its name.
+                Err(error) if self.attack.is_empty() => eprintln!("left out: {error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(fit)
+    }
+
     /// What all results follow from, beside the program.
     fn settings(&self, material: &Material) -> serde_json::Value {
         let digest = |values: &mut dyn Iterator<Item = &f32>| {
@@ -235,6 +288,7 @@ impl Attack {
             "seed": self.seed,
             "model": self.model,
             "steps": self.steps,
+            "shadow_models": self.shadow_models,
             // The last in the alphabet: other settings explain other images.
             "values": {
                 "attacked": digest(&mut images.flatten()),

@@ -172,13 +172,67 @@ fn defences_are_compared_and_a_start_goes_on() {
 }
 
 #[test]
+fn final_models_and_sites_have_sections_of_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = ["--images", "20", "--attack", "membership,site", "--shadow-models", "8"];
+    let asked = [&asked[..], &["--model", "dense", "--stage", "ciphertext,sum-2,dp-10"]].concat();
+    let output = attack(folder.path(), &asked);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let out = folder.path().join("out");
+    let report = || -> Value {
+        serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap()
+    };
+    let first = report();
+    let number = |value: &Value| value.as_f64().unwrap();
+
+    // A model that was trained too long tells whom by; ciphertext and private training do not.
+    let members = &first["membership"];
+    let auc = |line: &Value| number(&line["ratio"]["auc"]["value"]);
+    assert!(members["control_holds"] == true && auc(&members["control"]) > 0.7, "{members}");
+    let lines = members["lines"].as_array().unwrap();
+    let stages: Vec<&str> = lines.iter().map(|line| line["stage"].as_str().unwrap()).collect();
+    assert_eq!(stages, ["ciphertext", "sum-2", "dp-10"]);
+    assert!(lines[0]["equals_guess"] == true && (auc(&lines[0]) - 0.5).abs() < 0.1, "{members}");
+    assert!(auc(&lines[2]) < auc(&members["control"]), "{members}");
+    let allowed = number(&lines[2]["allowed"][1]);
+    assert!(number(&lines[2]["ratio"]["found_at_10"]["value"]) <= allowed, "{members}");
+
+    // Images of 16 px hardly tell the generated hospitals apart, and the report says so.
+    let sites = &first["site"];
+    assert_eq!(sites["sites"].as_array().unwrap().len(), 5);
+    assert_eq!(output.status.success(), sites["control_holds"] == true, "{said}");
+    assert!(said.contains("by classes") && said.contains("epsilon allows"), "{said}");
+    let lines = sites["lines"].as_array().unwrap();
+    assert!(lines[0]["stage"] == "ciphertext" && lines[0]["equals_guess"] == true, "{sites}");
+    assert_eq!(sites["rows"].as_array().unwrap().len(), 3 * 20);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("<h2>membership, on the model dense"), "{page}");
+    assert!(page.contains("<h2>site, on the model dense"), "{page}");
+
+    // What is lost is made again, and is the same.
+    for lost in ["membership/sum-2/0003", "membership/dp-10/0001", "site/dp-10/0007"] {
+        fs::remove_file(out.join(format!("results/{lost}.json"))).unwrap();
+    }
+    assert_eq!(attack(folder.path(), &asked).status, output.status);
+    let again = report();
+    assert_eq!((&again["membership"], &again["site"]["lines"]), (members, &sites["lines"]));
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_what_does() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |arguments: &[&str]| refused(folder.path(), arguments);
     let error = refused(&["--attack", "linear", "--model", "cnn-light", "--images", "2"]);
-    assert!(error.contains("attacks that fit cnn-light: inverting, labels"), "{error}");
+    assert!(
+        error.contains("attacks that fit cnn-light: inverting, labels, membership, site"),
+        "{error}"
+    );
     let error = refused(&["--stage", "plain,shadows"]);
     assert!(error.contains("expected plain, update, ciphertext"), "{error}");
+    let error = refused(&["--attack", "membership", "--stage", "plain"]);
+    assert!(error.contains("none of the stages shows a final model"), "{error}");
+    let error = refused(&["--attack", "site", "--sites", "1", "--images", "2"]);
+    assert!(error.contains("at least two sites") && error.contains("found 1"), "{error}");
     let error = refused(&["--images", "900"]);
     assert!(error.contains("--images 900") && error.contains("attack fewer"), "{error}");
     let error = refused(&["--side", "20"]);

@@ -335,6 +335,25 @@ fn classes_in_another_order_and_studies_without_a_plan_are_refused() {
     study("free.json", "none");
 
     let (plan, initial) = TrainingPlan::load(&folder.join("model.safetensors")).unwrap();
+    // Whatever model an aggregator hands out instead, by the same plan: no site begins with it, and
+    // none asks a server for anything before.
+    let crafted = Weights::from_values(&initial.shapes(), vec![0.1; initial.len()]).unwrap();
+    plan.save(&crafted, &folder.join("crafted.safetensors")).unwrap();
+    let wide = ["--model", "cnn", "--out", "wide.safetensors"];
+    run(&[&["init", "--task", "classification"], &classes[..], &wide[..]].concat());
+    for (model, expected) in [
+        ("crafted.safetensors", "the study starts from the model"),
+        ("wide.safetensors", "study's layout"),
+    ] {
+        for site in SITES {
+            let identity = format!("{site}.identity");
+            let mut join = vec!["join", "--identity", &identity, "--state", site, "--data", "none"];
+            join.extend(["--server", "http://127.0.0.1:1", "--model", model]);
+            join.extend(["--study", "pinned.json"]);
+            let error = ringfence(folder, &join).unwrap_err();
+            assert!(error.contains(expected), "{site}, {model}: {error}");
+        }
+    }
     let swapped = TrainingPlan { classes: plan.classes.iter().rev().cloned().collect(), ..plan };
     swapped.save(&initial, &folder.join("swapped.safetensors")).unwrap();
     let refused = |study: &str, model: &str, expected: &str| {

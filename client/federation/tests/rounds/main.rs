@@ -24,6 +24,7 @@ mod lost_keys;
 mod mended;
 mod no_culprit;
 mod openings;
+mod pinned;
 mod private;
 mod refusals;
 mod restored;

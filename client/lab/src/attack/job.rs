@@ -236,7 +236,7 @@ impl<'a> Attacker<'a> {
                 let inversion = self.inversion(target, &truth, made, round.seed);
                 Ok(inversion.answer(seen, self.by_chance)?)
             }
-            AttackName::Labels => Ok(Answer::default()),
+            AttackName::Labels | AttackName::Membership | AttackName::Site => Ok(Answer::default()),
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use image::GrayImage;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::job::{LabelRow, Outcome, Row};
@@ -40,6 +41,33 @@ impl Kept {
         files::make_folder(out)?;
         files::write(&file, serde_json::to_string_pretty(settings)?.as_bytes())?;
         Ok(Self { folder: out.join("results") })
+    }
+
+    /// Whether there is a result at a place below the folder of results.
+    pub(super) fn has(&self, place: &str) -> bool {
+        self.at(place).is_file()
+    }
+
+    /// Keeps a result at its place.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub(super) fn put<T: Serialize>(&self, place: &str, result: &T) -> anyhow::Result<()> {
+        let file = self.at(place);
+        files::make_folder(file.parent().context("a result has no folder")?)?;
+        files::write(&file, serde_json::to_string(result)?.as_bytes())
+    }
+
+    /// The result at its place.
+    ///
+    /// # Errors
+    /// When it is not there, or broken.
+    pub(super) fn get<T: DeserializeOwned>(&self, place: &str) -> anyhow::Result<T> {
+        read(&self.at(place))
+    }
+
+    fn at(&self, place: &str) -> PathBuf {
+        self.folder.join(format!("{place}.json"))
     }
 
     /// What is not there yet of an attack, by stage.

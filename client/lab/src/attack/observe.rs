@@ -20,6 +20,7 @@ use ringfence_privacy::gaussian;
 use ringfence_site::model::layout;
 use ringfence_weights::Weights;
 
+use super::ring::stolen;
 use super::terms::{BOTH_EPSILON, DELTA, Stage};
 
 /// Step size of the attacked training.
@@ -79,6 +80,10 @@ impl Round<'_> {
             Stage::Sum(_) => as_gradient(&self.sum()?),
             Stage::Dp(epsilon) => return self.private(site, epsilon),
             Stage::Both => return self.private(site, BOTH_EPSILON),
+            Stage::Ring(sites) => {
+                let update = self.update(site, &self.one_step(site.samples.len()))?;
+                as_gradient(&stolen(&update, sites, CLIP, self.seed))
+            }
         };
         Ok(Seen { values, noise: 0.0 })
     }

@@ -45,6 +45,7 @@ pub(super) fn html(report: &Report) -> anyhow::Result<String> {
         }
     }
     labels(&mut page, report)?;
+    page.push_str(&report.sections()?);
     write!(
         page,
         "<h2>What is what</h2><p>PSNR in dB and SSIM are means over the images; of equal images they \

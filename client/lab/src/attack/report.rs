@@ -12,7 +12,7 @@ use super::material::Material;
 use super::score::ImageScore;
 use super::terms::{AttackName, Stage};
 use super::thresholds::Thresholds;
-use super::{page, sheet};
+use super::{membership, page, sheet, site};
 use crate::files;
 
 /// All that was found.
@@ -31,6 +31,10 @@ pub(super) struct Report {
     pub(super) labels_summary: Vec<LabelSummary>,
     pub(super) rows: Vec<Row>,
     pub(super) labels: Vec<LabelRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) membership: Option<membership::Section>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) site: Option<site::Section>,
 }
 
 /// An attack at a stage, over all images.
@@ -85,6 +89,8 @@ impl Report {
             labels_summary: Vec::new(),
             rows: Vec::new(),
             labels: Vec::new(),
+            membership: None,
+            site: None,
         }
     }
 
@@ -149,9 +155,28 @@ impl Report {
 
     /// The control that failed.
     pub(super) fn failed_control(&self) -> Option<String> {
-        let failed = self.controls.iter().find(|control| !control.holds)?;
-        let Control { name, asked, found, .. } = failed;
-        Some(format!("{name}: expected {asked}, found {found:.3e}"))
+        let failed = self.controls.iter().find(|control| !control.holds).map(|failed| {
+            let Control { name, asked, found, .. } = failed;
+            format!("{name}: expected {asked}, found {found:.3e}")
+        });
+        let of_members = || self.membership.as_ref().and_then(membership::Section::failed);
+        failed.or_else(of_members).or_else(|| self.site.as_ref().and_then(site::Section::failed))
+    }
+
+    /// Results of attacks that have a section of their own.
+    pub(super) fn results(&self) -> usize {
+        let members = self.membership.as_ref().map_or(0, membership::Section::results);
+        members + self.site.as_ref().map_or(0, site::Section::results)
+    }
+
+    /// What the page says of attacks that have a section of their own.
+    ///
+    /// # Errors
+    /// Writing to a text does not fail.
+    pub(super) fn sections(&self) -> anyhow::Result<String> {
+        let members = self.membership.as_ref().map(membership::Section::html).transpose()?;
+        let sites = self.site.as_ref().map(site::Section::html).transpose()?;
+        Ok(members.into_iter().chain(sites).collect())
     }
 
     /// The tables for a terminal.
@@ -201,6 +226,8 @@ impl Report {
                 100.0 * line.right_guess
             );
         }
+        text.extend(self.membership.as_ref().map(membership::Section::text));
+        text.extend(self.site.as_ref().map(site::Section::text));
         text
     }
 }

@@ -27,11 +27,15 @@ pub(super) enum AttackName {
     Medleak,
     /// Label inference: how many images of each class there are in a batch.
     Labels,
+    /// Membership inference: was an image among those that the final model was trained on?
+    Membership,
+    /// Site inference: which hospital does an update come from, or an image?
+    Site,
 }
 
 impl AttackName {
     /// All of them.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Linear,
         Self::Dlg,
         Self::Idlg,
@@ -40,6 +44,8 @@ impl AttackName {
         Self::Imprint,
         Self::Medleak,
         Self::Labels,
+        Self::Membership,
+        Self::Site,
     ];
 
     /// Those of the default report, in so far as the data have what they need.
@@ -56,6 +62,8 @@ impl AttackName {
             Self::Imprint => "imprint",
             Self::Medleak => "medleak",
             Self::Labels => "labels",
+            Self::Membership => "membership",
+            Self::Site => "site",
         }
     }
 
@@ -74,7 +82,9 @@ impl AttackName {
         match self {
             Self::Linear | Self::Imprint | Self::Medleak => &[Dense],
             Self::Dlg | Self::Idlg => &[],
-            Self::Inverting | Self::Labels => &[CnnLight, Cnn, Residual, Dense],
+            Self::Inverting | Self::Labels | Self::Membership | Self::Site => {
+                &[CnnLight, Cnn, Residual, Dense]
+            }
             Self::InvertingSegmentation => &[UnetLight, Unet],
         }
     }
@@ -84,7 +94,7 @@ impl AttackName {
         match self {
             Self::Linear | Self::Imprint | Self::Medleak => "a dense first layer with a bias",
             Self::Dlg | Self::Idlg => "the sigmoid LeNet, and takes no --model",
-            Self::Inverting | Self::Labels => "a classifier",
+            Self::Inverting | Self::Labels | Self::Membership | Self::Site => "a classifier",
             Self::InvertingSegmentation => "a segmentation model",
         }
     }
@@ -95,9 +105,14 @@ impl AttackName {
         all.iter().filter(fits).copied().collect()
     }
 
-    /// Whether it finds images. Otherwise it finds labels.
+    /// Whether it finds images.
     pub(super) fn finds_images(self) -> bool {
-        self != Self::Labels
+        self != Self::Labels && !self.has_own_section()
+    }
+
+    /// Whether its results are no lines on attacked images: they have a section of the report.
+    pub(super) fn has_own_section(self) -> bool {
+        matches!(self, Self::Membership | Self::Site)
     }
 }
 
@@ -124,6 +139,8 @@ pub(super) enum Stage {
     Shadow,
     /// A private step on such images.
     Both,
+    /// What insiders of the ring of PPPML-HMI recover of one site's update, among so many.
+    Ring(usize),
 }
 
 /// Delta of the private stages.
@@ -159,6 +176,12 @@ impl Stage {
                     .to_owned()
             }
             Self::Sum(sites) => format!("the opened sum of {sites} sites"),
+            Self::Ring(2) => {
+                "what the other one of two sites on PPPML-HMI's ring takes off the mean".to_owned()
+            }
+            Self::Ring(sites) => format!(
+                "what a site's two neighbours on PPPML-HMI's ring of {sites} recover by subtraction"
+            ),
             Self::Dp(epsilon) => format!(
                 "one step of private training that spends epsilon {epsilon} at delta {DELTA}; the attacker knows the noise's deviation"
             ),
@@ -182,6 +205,7 @@ impl fmt::Display for Stage {
             Self::Dp(epsilon) => write!(f, "dp-{epsilon}"),
             Self::Shadow => f.write_str("shadow"),
             Self::Both => f.write_str("both"),
+            Self::Ring(sites) => write!(f, "ring-{sites}"),
         }
     }
 }
@@ -201,6 +225,10 @@ impl FromStr for Stage {
                     let sites = sites.parse().ok().filter(|sites| (1..=100).contains(sites));
                     sites.map(Self::Sum)
                 }
+                Some(("ring", sites)) => {
+                    let sites = sites.parse().ok().filter(|sites| (2..=100).contains(sites));
+                    sites.map(Self::Ring)
+                }
                 Some(("dp", epsilon)) => {
                     let usable = |epsilon: &f64| (0.01..=1000.0).contains(epsilon);
                     epsilon.parse().ok().filter(usable).map(Self::Dp)
@@ -210,7 +238,7 @@ impl FromStr for Stage {
         };
         found.ok_or_else(|| {
             format!(
-                "expected plain, update, ciphertext, sum-N of 1 to 100 sites, dp-E of an epsilon from 0.01 to 1000, shadow or both, found {text}"
+                "expected plain, update, ciphertext, sum-N of 1 to 100 sites, dp-E of an epsilon from 0.01 to 1000, shadow, both or ring-N of 2 to 100 sites, found {text}"
             )
         })
     }
@@ -351,7 +379,8 @@ mod tests {
         }
         assert_eq!(Stage::Sum(10).to_string(), "sum-10");
         assert_eq!("dp-0.5".parse(), Ok(Stage::Dp(0.5)));
-        for wrong in ["sum", "sum-0", "sum-x", "dp--1", "dp-NaN", "shadows", ""] {
+        assert_eq!(Stage::Ring(3).to_string().parse(), Ok(Stage::Ring(3)));
+        for wrong in ["sum", "sum-0", "sum-x", "dp--1", "dp-NaN", "shadows", "ring-1", ""] {
             let error = wrong.parse::<Stage>().unwrap_err();
             assert!(error.contains("expected plain, update") && error.contains(wrong), "{error}");
         }

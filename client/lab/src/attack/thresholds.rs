@@ -18,6 +18,9 @@ pub(super) struct Thresholds {
     /// Against ciphertext the mean PSNR may differ from that of guessing by this, in dB, or by two
     /// standard errors.
     pub(super) ciphertext_from_guess: f64,
+    /// Membership inference on a model that was trained far too long on few images: the range of its
+    /// AUC must lie above.
+    pub(super) control_membership_auc: f64,
 }
 
 impl Thresholds {

@@ -54,7 +54,10 @@ impl Victim {
 }
 
 /// Refuses a model that lacks what an attack needs, and names the attacks that fit it.
-fn check(attack: AttackName, model: ModelName) -> anyhow::Result<()> {
+///
+/// # Errors
+/// Naming both.
+pub(super) fn check(attack: AttackName, model: ModelName) -> anyhow::Result<()> {
     let fit = AttackName::ALL.into_iter().filter(|attack| attack.models().contains(&model));
     let known = listed_by(", ", attack.models().iter().map(|model| model.name()));
     let models = if known.is_empty() { String::new() } else { format!(" ({known})") };
@@ -76,7 +79,7 @@ mod tests {
         let refused = |attack, model| check(attack, model).unwrap_err().to_string();
         let error = refused(AttackName::Linear, ModelName::CnnLight);
         assert!(error.contains("a dense first layer with a bias (dense)"), "{error}");
-        assert!(error.ends_with("attacks that fit cnn-light: inverting, labels"), "{error}");
+        assert!(error.ends_with("cnn-light: inverting, labels, membership, site"), "{error}");
         let error = refused(AttackName::Idlg, ModelName::Dense);
         assert!(error.contains("sigmoid LeNet, and takes no --model"), "{error}");
         let error = refused(AttackName::Inverting, ModelName::UnetLight);
