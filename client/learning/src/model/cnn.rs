@@ -4,7 +4,9 @@ use candle_core::{Result, Tensor};
 use ringfence_nn::mean_pool2;
 
 use super::check::{check_side, check_widths};
-use super::layers::{Shapes, channels_last, conv_norm_relu, conv_norm_shapes, dense, dense_shapes};
+use super::layers::{
+    Shapes, channels_last, conv_norm_relu, conv_norm_shapes, dense, dense_shapes, relu,
+};
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 
@@ -51,7 +53,7 @@ impl Cnn {
         for depth in 0..self.widths.len() {
             x = mean_pool2(&conv_norm_relu(p, &format!("block{depth}"), GROUPS, &x)?)?;
         }
-        let hidden = dense(p, "hidden", &x.flatten_from(1)?)?.relu()?;
+        let hidden = relu(p, &dense(p, "hidden", &x.flatten_from(1)?)?)?;
         dense(p, "head", &hidden)
     }
 
