@@ -38,6 +38,9 @@ pub(super) struct Row {
     pub(super) mse_guess: f64,
     pub(super) psnr_guess: f64,
     pub(super) ssim_guess: f64,
+    /// A perceptual distance: see [`ImageScore::gmsd`].
+    pub(super) gmsd: f64,
+    pub(super) gmsd_guess: f64,
     /// Whether the attacker believes that he has found something; otherwise his answer is the guess.
     pub(super) found: bool,
     pub(super) seconds: f64,
@@ -216,7 +219,7 @@ impl<'a> Attacker<'a> {
         let public = &self.material.public;
         let truth = &target.sample.image;
         let nearest = answer.nearest(&target.input, public);
-        let ImageScore { mse, psnr, ssim } = ImageScore::of(&target.grey(nearest), truth);
+        let ImageScore { mse, psnr, ssim, gmsd } = ImageScore::of(&target.grey(nearest), truth);
         let guess = ImageScore::of(&target.grey(&public.mean), truth);
         let found = !answer.images.is_empty();
         let shown = if found { nearest } else { answer.made.as_deref().unwrap_or(nearest) };
@@ -230,6 +233,8 @@ impl<'a> Attacker<'a> {
             mse_guess: guess.mse,
             psnr_guess: guess.psnr,
             ssim_guess: guess.ssim,
+            gmsd,
+            gmsd_guess: guess.gmsd,
             found,
             seconds: started.elapsed().as_secs_f64(),
         };

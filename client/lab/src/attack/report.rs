@@ -45,6 +45,8 @@ pub(super) struct Summary {
     pub(super) ssim: f64,
     pub(super) psnr_guess: f64,
     pub(super) ssim_guess: f64,
+    pub(super) gmsd: f64,
+    pub(super) gmsd_guess: f64,
     /// Share of the images that the attack succeeded on.
     pub(super) success: f64,
     /// Share on which the attacker believes that he has found something.
@@ -162,8 +164,17 @@ impl Report {
         if !self.summary.is_empty() {
             let _ = writeln!(
                 text,
-                "\n{:<23}{:<12}{:>8}{:>8}{:>8}{:>8}{:>9}{:>8}",
-                "attack", "stage", "PSNR", "guess", "SSIM", "guess", "success", "found"
+                "\n{:<23}{:<12}{:>7}{:>7}{:>7}{:>7}{:>7}{:>7}{:>9}{:>7}",
+                "attack",
+                "stage",
+                "PSNR",
+                "guess",
+                "SSIM",
+                "guess",
+                "GMSD",
+                "guess",
+                "success",
+                "found"
             );
         }
         for line in &self.summary {
@@ -174,13 +185,15 @@ impl Report {
             };
             let _ = writeln!(
                 text,
-                "{:<23}{:<12}{:>8.1}{:>8.1}{:>8.2}{:>8.2}{:>8.0}%{:>7.0}%{note}",
+                "{:<23}{:<12}{:>7.1}{:>7.1}{:>7.2}{:>7.2}{:>7.2}{:>7.2}{:>8.0}%{:>6.0}%{note}",
                 line.attack.name(),
                 line.stage,
                 line.psnr,
                 line.psnr_guess,
                 line.ssim,
                 line.ssim_guess,
+                line.gmsd,
+                line.gmsd_guess,
                 100.0 * line.success,
                 100.0 * line.found
             );
@@ -223,6 +236,8 @@ fn summary(attack: AttackName, stage: Stage, rows: &[Row], thresholds: &Threshol
         ssim: mean(&|row| row.ssim),
         psnr_guess: mean(&|row| row.psnr_guess),
         ssim_guess: mean(&|row| row.ssim_guess),
+        gmsd: mean(&|row| row.gmsd),
+        gmsd_guess: mean(&|row| row.gmsd_guess),
         success: share(&|row| row.psnr >= success_psnr && above(row) >= success_above_guess),
         found: share(&|row| row.found),
         equals_guess: (stage == Stage::Ciphertext).then_some(equal),
@@ -244,6 +259,8 @@ mod tests {
             mse_guess: 0.1,
             psnr_guess: 15.0,
             ssim_guess: 0.4,
+            gmsd: 0.2,
+            gmsd_guess: 0.3,
             found,
             seconds: 1.0,
         }
