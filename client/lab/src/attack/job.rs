@@ -209,7 +209,7 @@ impl<'a> Attacker<'a> {
             truth,
             made,
             range: target.range(),
-            start: &self.material.public.mean,
+            public: &self.material.public,
             steps: self.steps,
             seed,
         }
