@@ -23,6 +23,7 @@ mod number;
 mod observe;
 mod page;
 mod progress;
+mod rehearsal;
 mod report;
 mod score;
 mod sheet;
@@ -125,6 +126,7 @@ impl Attack {
             let missing = kept.missing(attack, &stages, &material);
             if !missing.is_empty() {
                 let attacker = Attacker::new(attack, victim, &material, (self.seed, self.steps))?;
+                let attacker = attacker.rehearsed(&missing)?;
                 each(u32::try_from(missing.len())?, |place| {
                     let Some((stage, image)) = missing.get(place as usize).copied() else {
                         return Ok(());

@@ -77,6 +77,8 @@ pub(super) struct Attacker<'a> {
     pub(super) steps: usize,
     /// The likeness that Inverting Gradients reaches on random numbers.
     pub(super) by_chance: f64,
+    /// Stages at which it does worse than guessing, as the attacker knows by rehearsals.
+    pub(super) given_up: Vec<Stage>,
 }
 
 impl<'a> Attacker<'a> {
@@ -88,7 +90,8 @@ impl<'a> Attacker<'a> {
         material: &'a Material,
         (seed, steps): (u64, usize),
     ) -> anyhow::Result<Self> {
-        let mut attacker = Self { attack, victim, material, seed, steps, by_chance: 0.0 };
+        let given_up = Vec::new();
+        let mut attacker = Self { attack, victim, material, seed, steps, by_chance: 0.0, given_up };
         if let (AttackName::Dlg | AttackName::Idlg, weights) = (attack, &attacker.victim.weights) {
             Lenet::new(weights, material.side)?;
         }
@@ -114,7 +117,10 @@ impl<'a> Attacker<'a> {
         if self.attack == AttackName::Labels {
             return Ok(Outcome::Labels(self.count_labels(stage, &sites, &seen, target)?));
         }
-        let answer = self.answer(stage, &round, &seen, target)?;
+        let mut answer = self.answer(stage, &round, &seen, target)?;
+        if self.given_up.contains(&stage) {
+            answer.images.clear();
+        }
         Ok(self.scored(stage, target, &answer, started))
     }
 

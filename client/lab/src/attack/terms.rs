@@ -89,6 +89,11 @@ impl AttackName {
         }
     }
 
+    /// Whether its answers may be worse than a guess, so that it is tried on known images first.
+    pub(super) fn is_rehearsed(self) -> bool {
+        matches!(self, Self::Inverting | Self::InvertingSegmentation)
+    }
+
     /// Whether it finds images. Otherwise it finds labels.
     pub(super) fn finds_images(self) -> bool {
         self != Self::Labels
