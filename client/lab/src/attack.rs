@@ -9,6 +9,7 @@
 
 mod answer;
 mod control;
+mod export;
 mod imprint;
 mod inverting;
 mod job;
@@ -90,6 +91,9 @@ pub(crate) struct Attack {
     /// Fixes images, models, starts and noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Writes what idlg and inverting see of plain gradients, too, for another program: a new folder.
+    #[arg(long)]
+    export: Option<PathBuf>,
     /// Folder for results, report and pictures. Started again, results that are there are kept.
     #[arg(long, default_value = "out")]
     out: PathBuf,
@@ -124,8 +128,12 @@ impl Attack {
             let victim = Victim::new(attack, self.model, &material, self.seed)?;
             report.victim(attack, victim.name);
             let missing = kept.missing(attack, &stages, &material);
-            if !missing.is_empty() {
+            let exported = self.export.as_ref().filter(|_| attack.is_compared());
+            if !missing.is_empty() || exported.is_some() {
                 let attacker = Attacker::new(attack, victim, &material, (self.seed, self.steps))?;
+                if let Some(folder) = exported {
+                    export::plain_gradients(folder, &attacker)?;
+                }
                 let attacker = attacker.rehearsed(&missing)?;
                 each(u32::try_from(missing.len())?, |place| {
                     let Some((stage, image)) = missing.get(place as usize).copied() else {

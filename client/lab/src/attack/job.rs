@@ -110,10 +110,8 @@ impl<'a> Attacker<'a> {
     pub(super) fn run(&self, stage: Stage, number: usize) -> anyhow::Result<Outcome> {
         let started = Instant::now();
         let target = self.material.targets.get(number).context("no such image")?;
-        let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number as u64);
-        let sites = self.sites(stage, target, seed)?;
+        let (sites, seen, seed) = self.sight(stage, number)?;
         let round = Round { task: self.victim.task.as_ref(), sites: &sites, seed };
-        let seen = round.see(stage)?;
         if self.attack == AttackName::Labels {
             return Ok(Outcome::Labels(self.count_labels(stage, &sites, &seen, target)?));
         }
@@ -134,6 +132,22 @@ impl<'a> Attacker<'a> {
         let seen = round.see(Stage::Plain)?;
         let answer = self.answer(Stage::Plain, &round, &seen, target)?;
         Ok(target.grey(answer.nearest(&target.input, &self.material.public)))
+    }
+
+    /// A round with an image, what is seen of it at a stage, and its seed.
+    ///
+    /// # Errors
+    /// Those of training and encryption.
+    pub(super) fn sight(
+        &self,
+        stage: Stage,
+        number: usize,
+    ) -> anyhow::Result<(Vec<Site>, Seen, u64)> {
+        let target = self.material.targets.get(number).context("no such image")?;
+        let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number as u64);
+        let sites = self.sites(stage, target, seed)?;
+        let seen = Round { task: self.victim.task.as_ref(), sites: &sites, seed }.see(stage)?;
+        Ok((sites, seen, seed))
     }
 
     fn sites(&self, stage: Stage, target: &Target, seed: u64) -> anyhow::Result<Vec<Site>> {

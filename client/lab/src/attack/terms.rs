@@ -94,6 +94,11 @@ impl AttackName {
         matches!(self, Self::Inverting | Self::InvertingSegmentation)
     }
 
+    /// Whether what it sees is written for another program.
+    pub(super) fn is_compared(self) -> bool {
+        matches!(self, Self::Idlg | Self::Inverting)
+    }
+
     /// Whether it finds images. Otherwise it finds labels.
     pub(super) fn finds_images(self) -> bool {
         self != Self::Labels
