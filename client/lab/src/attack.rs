@@ -35,7 +35,7 @@ mod thresholds;
 mod victim;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use ringfence_learning::data::phantom::{PhantomOptions, generate};
@@ -150,8 +150,9 @@ impl Attack {
         report.write(&self.out, &kept, &stages, &material)?;
         println!("{}", report.text());
         println!(
-            "{}; this start took {}; {}",
+            "{}, which took one core {}; this start took {}; {}",
             counted(all as u64, "result"),
+            duration(Duration::try_from_secs_f64(report.seconds).unwrap_or_default()),
             duration(started.elapsed()),
             self.out.join("report.html").display()
         );

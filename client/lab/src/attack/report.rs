@@ -30,6 +30,8 @@ pub(super) struct Report {
     pub(super) labels_summary: Vec<LabelSummary>,
     pub(super) rows: Vec<Row>,
     pub(super) labels: Vec<LabelRow>,
+    /// How long images' results took, each on one core, all added up.
+    pub(super) seconds: f64,
 }
 
 /// An attack at a stage, over all images.
@@ -84,6 +86,7 @@ impl Report {
             labels_summary: Vec::new(),
             rows: Vec::new(),
             labels: Vec::new(),
+            seconds: 0.0,
         }
     }
 
@@ -108,6 +111,7 @@ impl Report {
             if attack.finds_images() {
                 let rows = images.map(|image| kept.row(attack, *stage, image));
                 let rows = rows.collect::<anyhow::Result<Vec<Row>>>()?;
+                self.seconds += rows.iter().map(|row| row.seconds).sum::<f64>();
                 self.summary.push(summary(attack, *stage, &rows, &self.thresholds));
                 self.rows.extend(rows);
             } else {
