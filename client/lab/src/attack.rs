@@ -11,6 +11,7 @@ mod answer;
 mod control;
 mod defences;
 mod denoise;
+mod export;
 mod imprint;
 mod inverting;
 mod job;
@@ -26,6 +27,7 @@ mod number;
 mod observe;
 mod page;
 mod progress;
+mod rehearsal;
 mod report;
 mod ring;
 mod score;
@@ -41,7 +43,7 @@ mod unpinned;
 mod victim;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use ringfence_learning::data::phantom::{PhantomOptions, generate};
@@ -104,6 +106,9 @@ pub(crate) struct Attack {
     /// Fixes images, models, starts and noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Writes what idlg and inverting see of plain gradients, too, for another program: a new folder.
+    #[arg(long)]
+    export: Option<PathBuf>,
     /// Folder for results, report and pictures. Started again, results that are there are kept.
     #[arg(long, default_value = "out")]
     out: PathBuf,
@@ -143,8 +148,13 @@ impl Attack {
             let victim = Victim::new(attack, self.model, &material, self.seed)?;
             report.victim(attack, victim.name);
             let missing = kept.missing(attack, &stages, &material);
-            if !missing.is_empty() {
+            let exported = self.export.as_ref().filter(|_| attack.is_compared());
+            if !missing.is_empty() || exported.is_some() {
                 let attacker = Attacker::new(attack, victim, &material, (self.seed, self.steps))?;
+                if let Some(folder) = exported {
+                    export::plain_gradients(folder, &attacker)?;
+                }
+                let attacker = attacker.rehearsed(&missing)?;
                 each(u32::try_from(missing.len())?, |place| {
                     let Some((stage, image)) = missing.get(place as usize).copied() else {
                         return Ok(());
@@ -173,8 +183,9 @@ impl Attack {
         report.write(&self.out, &kept, &stages, &material)?;
         println!("{}", report.text());
         println!(
-            "{}; this start took {}; {}",
+            "{}, which took one core {}; this start took {}; {}",
             counted((all + report.results()) as u64, "result"),
+            duration(Duration::try_from_secs_f64(report.seconds).unwrap_or_default()),
             duration(started.elapsed()),
             self.out.join("report.html").display()
         );

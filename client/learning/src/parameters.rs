@@ -19,6 +19,7 @@ pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
     variables: BTreeMap<String, Var>,
     tape: Option<Tape>,
+    bend: f64,
 }
 
 impl Parameters {
@@ -43,7 +44,7 @@ impl Parameters {
         for (name, shape, values) in weights.iter() {
             tensors.insert(name.to_string(), Tensor::from_slice(values, shape, device())?);
         }
-        Ok(Self { tensors, variables: BTreeMap::new(), tape: None })
+        Ok(Self { tensors, variables: BTreeMap::new(), tape: None, bend: 0.0 })
     }
 
     /// The variables of a [`VarMap`], which are shared and not copied.
@@ -118,6 +119,17 @@ impl Parameters {
         self.tape.as_ref()
     }
 
+    /// The same parameters, with which a model's ReLUs bend smoothly over this width instead of at 0.
+    /// Nobody trains so: see [`crate::Probe`].
+    pub(crate) fn bent(self, width: f64) -> Self {
+        Self { bend: width, ..self }
+    }
+
+    /// The width over which ReLUs bend; 0 for those of the model as it is trained.
+    pub(crate) fn bend(&self) -> f64 {
+        self.bend
+    }
+
     /// The names of the tensors, ascending.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -137,7 +149,7 @@ impl Parameters {
     fn of(variables: BTreeMap<String, Var>) -> Self {
         let tensors =
             variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-        Self { tensors, variables, tape: None }
+        Self { tensors, variables, tape: None, bend: 0.0 }
     }
 }
 

@@ -41,6 +41,9 @@ pub(super) struct Row {
     pub(super) mse_guess: f64,
     pub(super) psnr_guess: f64,
     pub(super) ssim_guess: f64,
+    /// A perceptual distance: see [`ImageScore::gmsd`].
+    pub(super) gmsd: f64,
+    pub(super) gmsd_guess: f64,
     /// Whether the attacker believes that he has found something; otherwise his answer is the guess.
     pub(super) found: bool,
     /// Where the image had the shadow defence's noise: the score of an attacker who does not know of it.
@@ -82,6 +85,8 @@ pub(super) struct Attacker<'a> {
     pub(super) by_chance: f64,
     /// What an attacker makes of the shadow defence's noise, once he needs it.
     denoiser: OnceLock<Result<Denoiser, String>>,
+    /// Stages at which it does worse than guessing, as the attacker knows by rehearsals.
+    pub(super) given_up: Vec<Stage>,
 }
 
 impl<'a> Attacker<'a> {
@@ -93,8 +98,9 @@ impl<'a> Attacker<'a> {
         material: &'a Material,
         (seed, steps): (u64, usize),
     ) -> anyhow::Result<Self> {
-        let denoiser = OnceLock::new();
-        let mut attacker = Self { attack, victim, material, seed, steps, by_chance: 0.0, denoiser };
+        let (given_up, denoiser) = (Vec::new(), OnceLock::new());
+        let mut attacker =
+            Self { attack, victim, material, seed, steps, by_chance: 0.0, given_up, denoiser };
         if let (AttackName::Dlg | AttackName::Idlg, weights) = (attack, &attacker.victim.weights) {
             Lenet::new(weights, material.side)?;
         }
@@ -106,6 +112,13 @@ impl<'a> Attacker<'a> {
         Ok(attacker)
     }
 
+    /// The same attacker before these images, who gives up at these stages.
+    pub(super) fn before(self, material: &Material, given_up: Vec<Stage>) -> Attacker<'_> {
+        let Attacker { attack, victim, seed, steps, by_chance, .. } = self;
+        let denoiser = OnceLock::new();
+        Attacker { attack, victim, material, seed, steps, by_chance, given_up, denoiser }
+    }
+
     /// Attacks one image at a stage.
     ///
     /// # Errors
@@ -113,14 +126,15 @@ impl<'a> Attacker<'a> {
     pub(super) fn run(&self, stage: Stage, number: usize) -> anyhow::Result<Outcome> {
         let started = Instant::now();
         let target = self.material.targets.get(number).context("no such image")?;
-        let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number as u64);
-        let sites = self.sites(stage, target, seed)?;
+        let (sites, seen, seed) = self.sight(stage, number)?;
         let round = Round { task: self.victim.task.as_ref(), sites: &sites, seed };
-        let seen = round.see(stage)?;
         if self.attack == AttackName::Labels {
             return Ok(Outcome::Labels(self.count_labels(stage, &sites, &seen, target)?));
         }
-        let answer = self.answer(stage, &round, &seen, target)?;
+        let mut answer = self.answer(stage, &round, &seen, target)?;
+        if self.given_up.contains(&stage) {
+            answer.images.clear();
+        }
         if stage.is_defended() {
             return self.scored_defended(stage, target, (answer, &seen), started);
         }
@@ -169,6 +183,22 @@ impl<'a> Attacker<'a> {
         let seen = round.see(Stage::Plain)?;
         let answer = self.answer(Stage::Plain, &round, &seen, target)?;
         Ok(target.grey(answer.nearest(&target.input, &self.material.public)))
+    }
+
+    /// A round with an image, what is seen of it at a stage, and its seed.
+    ///
+    /// # Errors
+    /// Those of training and encryption.
+    pub(super) fn sight(
+        &self,
+        stage: Stage,
+        number: usize,
+    ) -> anyhow::Result<(Vec<Site>, Seen, u64)> {
+        let target = self.material.targets.get(number).context("no such image")?;
+        let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number as u64);
+        let sites = self.sites(stage, target, seed)?;
+        let seen = Round { task: self.victim.task.as_ref(), sites: &sites, seed }.see(stage)?;
+        Ok((sites, seen, seed))
     }
 
     fn sites(&self, stage: Stage, target: &Target, seed: u64) -> anyhow::Result<Vec<Site>> {
@@ -253,7 +283,7 @@ impl<'a> Attacker<'a> {
             truth,
             made,
             range: target.range(),
-            start: &self.material.public.mean,
+            public: &self.material.public,
             steps: self.steps,
             seed,
         }
@@ -263,7 +293,7 @@ impl<'a> Attacker<'a> {
         let public = &self.material.public;
         let truth = &target.sample.image;
         let nearest = answer.nearest(&target.input, public);
-        let ImageScore { mse, psnr, ssim } = ImageScore::of(&target.grey(nearest), truth);
+        let ImageScore { mse, psnr, ssim, gmsd } = ImageScore::of(&target.grey(nearest), truth);
         let guess = ImageScore::of(&target.grey(&public.mean), truth);
         let found = !answer.images.is_empty();
         let shown = if found { nearest } else { answer.made.as_deref().unwrap_or(nearest) };
@@ -277,6 +307,8 @@ impl<'a> Attacker<'a> {
             mse_guess: guess.mse,
             psnr_guess: guess.psnr,
             ssim_guess: guess.ssim,
+            gmsd,
+            gmsd_guess: guess.gmsd,
             found,
             unaware: None,
             seconds: started.elapsed().as_secs_f64(),

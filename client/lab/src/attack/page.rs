@@ -48,8 +48,8 @@ pub(super) fn html(report: &Report) -> anyhow::Result<String> {
     page.push_str(&report.sections()?);
     write!(
         page,
-        "<h2>What is what</h2><p>PSNR in dB and SSIM are means over the images; of equal images they \
-         are 120 and 1. <b>Guess</b> is the score of the mean of {} images of other patients: what \
+        "<h2>What is what</h2><p>PSNR in dB, SSIM and GMSD, a perceptual distance, are means over the \
+         images; of equal images they are 120, 1 and 0. <b>Guess</b> is the score of the mean of {} images of other patients: what \
          someone knows who has seen nothing. <b>Success</b> is the share of images from {} dB on and \
          {} dB above the guess. <b>Found</b> is the share on which the attacker himself believes that \
          he has an image; otherwise he answers with the mean image. Brightness and contrast of an image \
@@ -86,7 +86,7 @@ fn controls(page: &mut String, report: &Report) -> anyhow::Result<()> {
 fn table(page: &mut String, lines: &[&Summary]) -> anyhow::Result<()> {
     page.push_str(
         "<table><tr><th>stage</th><th>PSNR</th><th>guess</th><th>SSIM</th><th>guess</th>\
-         <th>success</th><th>found</th><th>what the attacker sees</th></tr>",
+         <th>GMSD</th><th>guess</th><th>success</th><th>found</th><th>what the attacker sees</th></tr>",
     );
     for line in lines {
         let verdict = match line.equals_guess {
@@ -103,12 +103,14 @@ fn table(page: &mut String, lines: &[&Summary]) -> anyhow::Result<()> {
         write!(
             page,
             "<tr><td>{}</td><td>{:.1}</td><td>{:.1}</td><td>{:.2}</td><td>{:.2}</td>\
-             <td>{:.0} %</td><td>{:.0} %</td><td>{}{verdict}</td></tr>",
+             <td>{:.2}</td><td>{:.2}</td><td>{:.0} %</td><td>{:.0} %</td><td>{}{verdict}</td></tr>",
             line.stage,
             line.psnr,
             line.psnr_guess,
             line.ssim,
             line.ssim_guess,
+            line.gmsd,
+            line.gmsd_guess,
             100.0 * line.success,
             100.0 * line.found,
             line.about

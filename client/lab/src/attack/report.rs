@@ -35,6 +35,8 @@ pub(super) struct Report {
     pub(super) membership: Option<membership::Section>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) site: Option<site::Section>,
+    /// How long images' results took, each on one core, all added up.
+    pub(super) seconds: f64,
 }
 
 /// An attack at a stage, over all images.
@@ -52,6 +54,8 @@ pub(super) struct Summary {
     pub(super) ssim_guess: f64,
     /// Of the shadow defence: mean PSNR and SSIM of an attacker who does not know of it.
     pub(super) unaware: Option<(f64, f64)>,
+    pub(super) gmsd: f64,
+    pub(super) gmsd_guess: f64,
     /// Share of the images that the attack succeeded on.
     pub(super) success: f64,
     /// Share on which the attacker believes that he has found something.
@@ -91,6 +95,7 @@ impl Report {
             labels: Vec::new(),
             membership: None,
             site: None,
+            seconds: 0.0,
         }
     }
 
@@ -115,6 +120,7 @@ impl Report {
             if attack.finds_images() {
                 let rows = images.map(|image| kept.row(attack, *stage, image));
                 let rows = rows.collect::<anyhow::Result<Vec<Row>>>()?;
+                self.seconds += rows.iter().map(|row| row.seconds).sum::<f64>();
                 self.summary.push(summary(attack, *stage, &rows, &self.thresholds));
                 self.rows.extend(rows);
             } else {
@@ -190,8 +196,17 @@ impl Report {
         if !self.summary.is_empty() {
             let _ = writeln!(
                 text,
-                "\n{:<23}{:<12}{:>8}{:>8}{:>8}{:>8}{:>9}{:>8}",
-                "attack", "stage", "PSNR", "guess", "SSIM", "guess", "success", "found"
+                "\n{:<23}{:<12}{:>7}{:>7}{:>7}{:>7}{:>7}{:>7}{:>9}{:>7}",
+                "attack",
+                "stage",
+                "PSNR",
+                "guess",
+                "SSIM",
+                "guess",
+                "GMSD",
+                "guess",
+                "success",
+                "found"
             );
         }
         for line in &self.summary {
@@ -206,13 +221,15 @@ impl Report {
             };
             let _ = writeln!(
                 text,
-                "{:<23}{:<12}{:>8.1}{:>8.1}{:>8.2}{:>8.2}{:>8.0}%{:>7.0}%{note}",
+                "{:<23}{:<12}{:>7.1}{:>7.1}{:>7.2}{:>7.2}{:>7.2}{:>7.2}{:>8.0}%{:>6.0}%{note}",
                 line.attack.name(),
                 line.stage,
                 line.psnr,
                 line.psnr_guess,
                 line.ssim,
                 line.ssim_guess,
+                line.gmsd,
+                line.gmsd_guess,
                 100.0 * line.success,
                 100.0 * line.found
             );
@@ -258,6 +275,8 @@ fn summary(attack: AttackName, stage: Stage, rows: &[Row], thresholds: &Threshol
         psnr_guess: mean(&|row| row.psnr_guess),
         ssim_guess: mean(&|row| row.ssim_guess),
         unaware: unaware(rows),
+        gmsd: mean(&|row| row.gmsd),
+        gmsd_guess: mean(&|row| row.gmsd_guess),
         success: share(&|row| row.psnr >= success_psnr && above(row) >= success_above_guess),
         found: share(&|row| row.found),
         equals_guess: (stage == Stage::Ciphertext).then_some(equal),
@@ -287,6 +306,8 @@ mod tests {
             mse_guess: 0.1,
             psnr_guess: 15.0,
             ssim_guess: 0.4,
+            gmsd: 0.2,
+            gmsd_guess: 0.3,
             found,
             unaware: None,
             seconds: 1.0,

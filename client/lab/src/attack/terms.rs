@@ -105,6 +105,16 @@ impl AttackName {
         all.iter().filter(fits).copied().collect()
     }
 
+    /// Whether its answers may be worse than a guess, so that it is tried on known images first.
+    pub(super) fn is_rehearsed(self) -> bool {
+        matches!(self, Self::Inverting | Self::InvertingSegmentation)
+    }
+
+    /// Whether what it sees is written for another program.
+    pub(super) fn is_compared(self) -> bool {
+        matches!(self, Self::Idlg | Self::Inverting)
+    }
+
     /// Whether it finds images.
     pub(super) fn finds_images(self) -> bool {
         self != Self::Labels && !self.has_own_section()

@@ -4,6 +4,7 @@ use ringfence_learning::data::phantom::{PhantomOptions, generate};
 
 use super::job::{Attacker, Outcome, Row};
 use super::material::Material;
+use super::rehearsal::worse_than_guessing;
 use super::terms::{AttackName, Stage};
 use super::victim::Victim;
 
@@ -97,4 +98,18 @@ fn inverting_gradients_finds_an_image_in_a_gradient_and_sees_none_in_ciphertext(
         assert!(row.found && row.psnr > 12.0, "{row:?}");
     }
     assert!(is_guess(&rows(AttackName::Inverting, Stage::Ciphertext, &material)));
+}
+
+#[test]
+fn an_attack_that_is_given_up_after_rehearsals_answers_the_guess() {
+    let mut material = material(32);
+    material.targets.truncate(1);
+    let victim = Victim::new(AttackName::Inverting, None, &material, 1).unwrap();
+    let attacker = Attacker::new(AttackName::Inverting, victim, &material, (1, 150)).unwrap();
+    let mut attacker = attacker.rehearsed(&[(Stage::Plain, 0)]).unwrap();
+    assert_eq!(attacker.given_up, []);
+    attacker.given_up = vec![Stage::Plain];
+    let Outcome::Image(row, _) = attacker.run(Stage::Plain, 0).unwrap() else { panic!("no image") };
+    assert!(is_guess(&[row]));
+    assert_eq!(worse_than_guessing(&[Stage::Plain, Stage::Update], &[1.0, -0.1]), [Stage::Update]);
 }

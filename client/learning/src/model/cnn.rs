@@ -4,7 +4,9 @@ use candle_core::{Result, Tensor};
 use ringfence_nn::mean_pool2;
 
 use super::check::{check_side, check_widths};
-use super::layers::{Shapes, channels_last, conv_norm_relu, conv_norm_shapes, dense, dense_shapes};
+use super::layers::{
+    Shapes, channels_last, conv_norm_relu, conv_norm_shapes, dense, dense_shapes, relu,
+};
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 
@@ -69,7 +71,7 @@ impl Cnn {
     /// As [`Cnn::logits`].
     pub(super) fn logits_after(&self, p: &Parameters, block: &Tensor) -> Result<Tensor> {
         let x = mean_pool2(block)?;
-        let hidden = dense(p, "hidden", &x.flatten_from(1)?)?.relu()?;
+        let hidden = relu(p, &dense(p, "hidden", &x.flatten_from(1)?)?)?;
         dense(p, "head", &hidden)
     }
 

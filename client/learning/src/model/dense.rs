@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::check::check_side;
-use super::layers::{Shapes, dense, dense_shapes};
+use super::layers::{Shapes, dense, dense_shapes, relu};
 use crate::error::LearnError;
 use crate::parameters::Parameters;
 
@@ -54,7 +54,7 @@ impl Dense {
     /// # Errors
     /// When the parameters are of another model or the images of another side.
     pub(super) fn logits(&self, p: &Parameters, images: &Tensor) -> Result<Tensor> {
-        let hidden = dense(p, "hidden", &images.flatten_from(1)?)?.relu()?;
+        let hidden = relu(p, &dense(p, "hidden", &images.flatten_from(1)?)?)?;
         dense(p, "head", &hidden)
     }
 }

@@ -88,6 +88,10 @@ pub(super) fn conv_then_norm(
         [format!("{conv}.conv.kernel"), format!("{norm}.norm.scale"), format!("{norm}.norm.bias")];
     let [k, s, b] = names.each_ref().map(String::as_str);
     let (kernel, scale, shift) = (p.get(k)?, p.get(s)?, p.get(b)?);
+    if p.bend() > 0.0 {
+        let y = GroupNorm::new(groups).apply(&THREE.apply(x, kernel, None)?, scale, shift)?;
+        return relu(p, &y);
+    }
     let layer = ConvNorm { conv: THREE, norm: GroupNorm::new(groups).with_relu() };
     let parameters = ConvNormParameters { kernel, bias: None, scale, shift };
     match p.tape() {
@@ -121,6 +125,9 @@ pub(super) fn conv(
 pub(super) fn norm_relu(p: &Parameters, name: &str, groups: usize, x: &Tensor) -> Result<Tensor> {
     let (s, b) = (format!("{name}.norm.scale"), format!("{name}.norm.bias"));
     let (scale, shift) = (p.get(&s)?, p.get(&b)?);
+    if p.bend() > 0.0 {
+        return relu(p, &GroupNorm::new(groups).apply(x, scale, shift)?);
+    }
     let layer = GroupNorm::new(groups).with_relu();
     match p.tape() {
         None => layer.apply(x, scale, shift),
@@ -129,6 +136,12 @@ pub(super) fn norm_relu(p: &Parameters, name: &str, groups: usize, x: &Tensor) -
             layer.apply_recorded(x, scale, shift, &tape.layer(names)?)
         }
     }
+}
+
+/// `max(x, 0)`; with parameters that bend over a width `w`, `(x + sqrt(x^2 + w^2)) / 2`.
+pub(super) fn relu(p: &Parameters, x: &Tensor) -> Result<Tensor> {
+    let width = p.bend();
+    if width > 0.0 { ((x.sqr()? + width * width)?.sqrt()? + x)? * 0.5 } else { x.relu() }
 }
 
 /// Shapes of a [`dense`] layer.

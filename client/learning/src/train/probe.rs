@@ -64,6 +64,9 @@ pub struct Probe<'a> {
     pub task: &'a dyn Task,
     /// The truth of each image. The images are there for their shape alone.
     pub truth: &'a [&'a Sample],
+    /// Where a ReLU bends, gradients jump, and who follows them gets stuck. With a width above 0 the
+    /// model's ReLUs bend smoothly over it; 0 is the model as it is trained.
+    pub bend: f64,
 }
 
 impl Probe<'_> {
@@ -79,11 +82,12 @@ impl Probe<'_> {
         images: &[f32],
         sought: Sought,
     ) -> Result<Probed, LearnError> {
-        let Self { task, truth } = *self;
+        let Self { task, truth, bend } = *self;
         let parameters = match sought {
             Sought::Images => Parameters::fixed(weights)?,
             Sought::Weights | Sought::Both => Parameters::trainable(weights)?,
         };
+        let parameters = parameters.bent(bend);
         let first = truth.first().ok_or(LearnError::NoSamples("take gradients of"))?;
         let (channels, side) = first.shape().unwrap_or_default();
         let shape = (truth.len(), channels, side, side);

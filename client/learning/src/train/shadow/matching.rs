@@ -28,7 +28,7 @@ impl<'a> Matching<'a> {
         sample: &'a Sample,
     ) -> Result<Self, LearnError> {
         task.check_sample(sample)?;
-        let probe = Probe { task, truth: &[sample] };
+        let probe = Probe { task, truth: &[sample], bend: 0.0 };
         let truth = probe.at(weights, &model_input(sample)?, Sought::Weights)?.weights;
         Ok(Self { task, weights, sample, truth })
     }
@@ -40,7 +40,7 @@ impl<'a> Matching<'a> {
     /// # Errors
     /// When `input` has another number of values than the image.
     pub fn at(&self, input: &[f32]) -> Result<(f64, Vec<f32>), LearnError> {
-        let probe = Probe { task: self.task, truth: &[self.sample] };
+        let probe = Probe { task: self.task, truth: &[self.sample], bend: 0.0 };
         let found = probe.at(self.weights, input, Sought::Weights)?.weights;
         let product = |a: &[f32], b: &[f32]| -> f64 {
             a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
