@@ -72,31 +72,39 @@ fn write(report: &Report, out: &mut String) -> fmt::Result {
 fn write_section(section: &Section, report: &Report, out: &mut String) -> fmt::Result {
     writeln!(out, "<section>\n<h2>{}</h2>\n<ul>", section.title)?;
     for sentence in &section.sentences {
-        write!(out, "<li>{}", Escaped(&sentence.words))?;
-        if !sentence.checks.is_empty() {
+        write!(out, "<li>")?;
+        let behind: Vec<_> =
+            sentence.checks.iter().filter_map(|check| behind(check, report)).collect();
+        // What is not proven is not said to be so.
+        if behind.iter().any(|(_, _, found)| matches!(found, Verdict::False | Verdict::Missing)) {
+            write!(out, "<strong class=\"false\">Not shown by this folder:</strong> ")?;
+        }
+        write!(out, "{}", Escaped(&sentence.words))?;
+        if !behind.is_empty() {
             write!(out, " <span class=\"checks\">")?;
-        }
-        for check in &sentence.checks {
-            let lines = report.all().filter(|(_, line)| line.check.name() == *check);
-            let lines: Vec<_> = lines.collect();
-            let worst = lines.iter().map(|(_, line)| line.verdict).max();
-            // To the worst of them: where there is a fault, that is what one wants to read.
-            let target = lines.iter().find(|(_, line)| Some(line.verdict) == worst);
-            if let (Some(worst), Some((round, _))) = (worst, target) {
-                let at = round.map_or("all".to_owned(), |round| round.to_string());
-                write!(
-                    out,
-                    "<a class=\"{}\" href=\"#{at}-{check}\">{check}: {worst}</a> ",
-                    class(worst)
-                )?;
+            for (check, at, found) in behind {
+                let class = class(found);
+                write!(out, "<a class=\"{class}\" href=\"#{at}-{check}\">{check}: {found}</a> ")?;
             }
-        }
-        if !sentence.checks.is_empty() {
             write!(out, "</span>")?;
         }
         writeln!(out, "</li>")?;
     }
     writeln!(out, "</ul>\n</section>")
+}
+
+/// Where the worst finding of a check stands, and what it is. That a round has not come so far counts
+/// only where there is nothing else.
+fn behind<'a>(check: &'a str, report: &Report) -> Option<(&'a str, String, Verdict)> {
+    let rank = |verdict| if verdict == Verdict::Pending { None } else { Some(verdict) };
+    let lines = report.all().filter(|(_, line)| line.check.name() == check);
+    let (round, line) = lines.max_by_key(|(_, line)| rank(line.verdict))?;
+    Some((check, place(round.map(|round| round.0)), line.verdict))
+}
+
+/// What the lines of a round, or of the study, are called in links.
+fn place(round: Option<u32>) -> String {
+    round.map_or_else(|| "all".to_owned(), |round| round.to_string())
 }
 
 fn write_round(round: &RoundReport, out: &mut String) -> fmt::Result {
@@ -147,7 +155,7 @@ fn write_lines(round: Option<u32>, lines: &[Line], out: &mut String) -> fmt::Res
         "<table>\n<thead><tr><th scope=\"col\">Check</th><th scope=\"col\">Found</th><th scope=\"col\">Why</th></tr></thead>\n<tbody>"
     )?;
     for line in lines {
-        let at = round.map_or("all".to_owned(), |round| round.to_string());
+        let at = place(round);
         let (name, verdict) = (line.check.name(), line.verdict);
         writeln!(
             out,

@@ -3,7 +3,7 @@
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::PrivacyPolicy;
 
-use crate::report::{Report, Verdict};
+use crate::report::{Report, Subject};
 
 /// A question, and sentences that answer it.
 pub(super) struct Section {
@@ -32,59 +32,43 @@ pub(super) fn sections(report: &Report) -> Vec<Section> {
 
 fn protected(report: &Report) -> Vec<Sentence> {
     let summaries = || report.rounds.iter().filter_map(|round| round.summary.as_ref());
-    let count = |state| summaries().filter(|round| round.state == state).count();
-    let (opened, aborted) = (count(RoundState::Opened), count(RoundState::Aborted));
+    let in_rounds = |state| match summaries().filter(|round| round.state == state).count() {
+        1 => "1 round".to_owned(),
+        rounds => format!("{rounds} rounds"),
+    };
+    let (opened, aborted) = (in_rounds(RoundState::Opened), in_rounds(RoundState::Aborted));
     let named: usize =
         summaries().flat_map(|round| &round.named).map(|named| named.sites.len()).sum();
-    // What is not proven is not said to be so.
-    let claim = |checks: &[&str], proven: String, otherwise: &str| {
-        let holds = report
-            .all()
-            .filter(|(_, line)| checks.contains(&line.check.name()))
-            .all(|(_, line)| !matches!(line.verdict, Verdict::False | Verdict::Missing));
-        if holds { proven } else { otherwise.to_owned() }
-    };
-    let once = ["certificate", "openings", "one-set", "one-opening", "whole-log"];
-    let sums = ["sum"];
     let mut sentences = vec![
         sentence(
             format!(
-                "The update that each of the {} sites trained on its own data. It left the site encrypted; the server was given ciphertexts, and the log has the digest of each, signed by its site.",
+                "The update that each of the {} sites trained on its own data. The program that the sites run lets it out encrypted only; the log has the digest of each ciphertext, signed by its site.",
                 report.study.sites.len()
             ),
             &["contributions", "receipts"],
         ),
         sentence(
-            claim(
-                &once,
-                format!(
-                    "Only sums were opened: in {opened} of {} rounds one sum each, over one set of at least {} sites that the key holders certified; in {aborted} rounds, which were aborted, nothing. No two sums were opened over updates from the same model.",
-                    report.rounds.len(),
-                    report.study.min_sites
-                ),
-                "That only one sum was opened in each round is NOT shown by this folder: see the checks.",
+            format!(
+                "Only sums were opened: one in each of {opened}, over one set of at least {} sites that the key holders certified; nothing in {aborted}, which the key holders aborted. No two sums were opened over updates from the same model.",
+                report.study.min_sites
             ),
-            &once,
+            &["certificate", "openings", "one-set", "one-opening", "whole-log"],
         ),
         sentence(
-            "The key of a single site was opened only where enough key holders certified that this site broke the protocol.",
-            &["disputes", "openings"],
+            match named {
+                0 => "The key of a single site was never opened.".to_owned(),
+                1 => "The key of one site was opened, because enough key holders certified that this site broke the protocol; its round names it.".to_owned(),
+                _ => format!(
+                    "The keys of {named} sites were opened, because enough key holders certified of each that it broke the protocol; their rounds name them."
+                ),
+            },
+            &["disputes", "openings", "whole-log"],
         ),
     ];
-    if named > 0 {
+    if report.all().any(|(_, line)| line.check == Subject::Sum) {
         sentences.push(sentence(
-            format!("That happened to {named} sites; the rounds below name them."),
-            &["disputes"],
-        ));
-    }
-    if report.all().any(|(_, line)| line.check.name() == "sum") {
-        sentences.push(sentence(
-            claim(
-                &sums,
-                "The opened sums are those of the bodies that the sites signed: they were added up once more, where the bodies are still kept.".to_owned(),
-                "That the sums are those of the bodies that the sites signed is NOT shown by this folder in every round: see the checks.",
-            ),
-            &sums,
+            "The opened sums are those of the bodies that the sites signed: they were added up once more, where the bodies are still kept.",
+            &["sum"],
         ));
     }
     sentences.push(sentence(
@@ -152,8 +136,12 @@ fn unprotected(report: &Report) -> Vec<Sentence> {
             policy.epsilon, policy.delta
         ),
     };
+    let checks: &[&'static str] = match report.study.privacy.budget() {
+        Some(_) => &["budget", "spent"],
+        None => &[],
+    };
     vec![
-        sentence(noise, &["budget", "spent"]),
+        sentence(noise, checks),
         sentence("Who took part, when, and how large the model is: server and log show it.", &[]),
         sentence(
             "The model against false training: a site may send an update that harms it, within the bounds that the study sets.",

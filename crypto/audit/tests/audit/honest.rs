@@ -115,6 +115,7 @@ fn an_eventful_study_is_proven_as_far_as_it_has_come() {
     }
     let page = page(&report);
     assert!(page.contains("site-5") && !page.contains("http:") && !page.contains("<script"));
+    assert!(page.contains("The key of one site was opened") && !page.contains("Not shown"));
     serde_json::to_string(&report).unwrap();
 }
 

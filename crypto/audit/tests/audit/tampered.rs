@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rand::RngExt as _;
-use ringfence_audit::{Options, Report, Subject, Verdict, audit, text};
+use ringfence_audit::{Options, Report, Subject, Verdict, audit, page, text};
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
@@ -157,6 +157,10 @@ mod by_the_aggregator {
         let found = report(&record, &Options::default());
         false_by(&found, Subject::Sum);
         assert!(text(&found).contains("the aggregator signed a false sum"));
+        let page = page(&found);
+        assert_eq!(page.matches("Not shown by this folder:").count(), 1);
+        let said = page.lines().find(|line| line.contains("Not shown")).unwrap();
+        assert!(said.contains("added up once more") && said.contains("#0-sum"), "{said}");
         let sampled = Options { sample: Some(1), ..Options::default() };
         false_by(&report(&record, &sampled), Subject::Sum);
     }
