@@ -92,10 +92,7 @@ impl Rounds {
             {
                 rounds.broken.get_or_insert(round);
             }
-            previous = verified.ended.clone().map(|ended| Previous {
-                trust: verified.lineage.carried(&ended.trust, round, round.next()),
-                ..ended
-            });
+            previous = verified.ended.clone();
             rounds.kept.push(kept(round, &proof, &verified));
             rounds.reports.push(RoundReport { round, lines, summary: verified.summary });
         }

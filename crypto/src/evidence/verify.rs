@@ -96,20 +96,24 @@ impl Verifier {
 
     /// Checks the file of a round. `previous` is how the round before ended, by its own file; without
     /// it the closing and the trust that this file states are taken, as far as the manifest names
-    /// them.
+    /// them. Sites that an epoch between the two has put out are left out of its trust here.
     pub fn verify(&self, proof: &RoundProof, previous: Option<&Previous>) -> Verified {
         let mut failures = Failures::default();
         let mut lineage = self.first.clone();
         failures.add_result(Check::Epochs, add_epochs(&mut lineage, proof));
         let in_force = lineage.in_force(proof.round).clone();
         let before = previous_of(proof, &in_force);
-        if let (Some(ours), Some(theirs)) = (previous, &before)
+        let previous = previous.map(|ended| Previous {
+            trust: lineage.carried(&ended.trust, ended.round, proof.round),
+            ..ended.clone()
+        });
+        if let (Some(ours), Some(theirs)) = (&previous, &before)
             && ours != theirs
         {
             let words = differs(ours, theirs);
             failures.add(Check::Manifest, words);
         }
-        let previous = previous.or(before.as_ref());
+        let previous = previous.as_ref().or(before.as_ref());
         failures.add_result(Check::Manifest, check_before(proof, &in_force));
         let checkpoint = check_log(proof, &self.key);
         let manifest = &proof.manifest.statement;
