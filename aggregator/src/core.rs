@@ -7,7 +7,7 @@
 //! that wait for signatures), [`epochs`] and [`proposals`] (how the roster changes), [`upload`],
 //! [`contribution`] and [`whole`] (what a site sends), [`closing`], [`sum`] and [`together`] (how a
 //! round ends, alone or by several aggregators), [`opening`] and [`dispute`] (what is opened under which
-//! certificate), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
+//! certificate), [`evidence`] (what an auditor is given), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
 pub(crate) mod closing;
@@ -18,6 +18,7 @@ pub(crate) mod dispute;
 pub(crate) mod draft_roster;
 pub(crate) mod drafts;
 pub(crate) mod epochs;
+pub(crate) mod evidence;
 pub(crate) mod incoming;
 mod kept_keys;
 mod lease;

@@ -61,7 +61,7 @@ const PROGRAM: [&str; 14] = [
     "words",
 ];
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 21] = [
     Rule { package: "ringfence-crypto", ours: &[], never: &["tokio"], with_tests: true },
     Rule { package: "ringfence-clock", ours: &["crypto"], never: &DECRYPTS, with_tests: true },
     Rule { package: "ringfence-durable", ours: &[], never: &["tokio"], with_tests: true },
@@ -72,6 +72,23 @@ const RULES: [Rule; 19] = [
         ours: &[],
         never: &["tokio", "rand*", "getrandom", "candle-*"],
         with_tests: true,
+    },
+    // What the officer builds alone: no key, no network, no code of the programs that he audits.
+    Rule {
+        package: "ringfence-audit",
+        ours: &["crypto", "exit", "privacy"],
+        never: &[
+            "tfhe*",
+            "concrete-*",
+            "hpke",
+            "x-wing",
+            "candle-*",
+            "tokio*",
+            "reqwest",
+            "hyper*",
+            "rustls*",
+        ],
+        with_tests: false,
     },
     Rule {
         package: "ringfence-keys",
@@ -94,6 +111,13 @@ const RULES: [Rule; 19] = [
     Rule {
         package: "ringfence-aggregator",
         ours: &["crypto", "clock", "durable", "exit"],
+        never: &DECRYPTS,
+        with_tests: false,
+    },
+    // Its tests check what it hands out as an auditor does.
+    Rule {
+        package: "ringfence-aggregator",
+        ours: &["audit", "crypto", "clock", "durable", "exit", "privacy"],
         never: &DECRYPTS,
         with_tests: true,
     },
@@ -202,7 +226,7 @@ fn a_round_in_memory_serves_tests_and_benches_only() {
     let mut users =
         tree(&["--workspace", "-i", "ringfence-testkit", "-e", "normal,build,dev", "--depth", "1"]);
     users.remove("ringfence-testkit");
-    let may = ["keys", "tfhe", "benches"];
+    let may = ["audit", "keys", "tfhe", "benches"];
     let offending: Vec<_> = users
         .iter()
         .filter(|user| !may.iter().any(|name| **user == format!("ringfence-{name}")))
@@ -212,7 +236,7 @@ fn a_round_in_memory_serves_tests_and_benches_only() {
 
 #[test]
 fn nothing_is_built_from_the_laboratory_the_benches_or_a_command() {
-    for package in ["ringfence-lab", "ringfence-benches", "ringfence"] {
+    for package in ["ringfence-audit", "ringfence-lab", "ringfence-benches", "ringfence"] {
         let users = tree(&["--workspace", "-i", package, "-e", "normal,build"]);
         assert_eq!(users.into_iter().collect::<Vec<_>>(), [package]);
     }

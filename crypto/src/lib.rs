@@ -7,7 +7,7 @@
 //! polynomials and the one operation on bodies: addition), [`id`] and [`signature`] (what things
 //! are called, and who said them), [`time`] (how far clocks may be apart), [`statement`] (what the
 //! parties sign), [`log`] (the Merkle log of what was said), [`round`] (the aggregator's state
-//! machine), [`api`] (the REST service's messages), [`request`] (who sends them), [`chunk_group`]
+//! machine), [`evidence`] (a round's statements in one file, checked offline), [`api`] (the REST service's messages), [`request`] (who sends them), [`chunk_group`]
 //! (a part of a body, checked alone), [`hash_ranges`] (a body hashed in ranges), [`dealing`] (whose
 //! shares are sound).
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@ pub mod api;
 pub mod chunk_group;
 pub mod dealing;
 pub mod digest;
+pub mod evidence;
 pub mod hash_ranges;
 mod hexadecimal;
 pub mod id;

@@ -20,10 +20,10 @@ pub mod tlog_proof;
 mod tree;
 
 pub use checkpoint::{Checkpoint, CheckpointText};
-pub use entry::LogEntry;
+pub use entry::{KINDS, LogEntry, LogEntryError};
 pub use hash::LogHash;
 pub use note::{NoteKey, SignedNote};
-pub use proof::{ConsistencyProof, InclusionProof, ProofError};
+pub use proof::{ConsistencyProof, InclusionProof, LeavesProof, ProofError};
 pub use study_log::{StudyLog, StudyLogError};
 pub use tlog_proof::TlogProof;
 pub use tree::{BeyondEnd, Tree};

@@ -67,12 +67,6 @@ impl ServedStudy {
         self.shared.clock.now()
     }
 
-    /// The log's checkpoint, signed by us as a note.
-    pub(crate) fn checkpoint(&self) -> Result<SignedNote, CheckpointError> {
-        let checkpoint = self.log.read().checkpoint();
-        self.note_of(checkpoint)
-    }
-
     /// A checkpoint of the log, signed by us as a note.
     pub(crate) fn note_of(&self, checkpoint: Checkpoint) -> Result<SignedNote, CheckpointError> {
         self.shared.identity.sign_checkpoint(&origin(self.first), checkpoint)

@@ -25,7 +25,8 @@ use self::shape::{name_variants, refer_to_statements, set, sorted};
 use crate::http::access::rows;
 use crate::http::routes;
 use crate::http::routes::{
-    closing, contribution, dispute, draft, epoch, log, opening, restored, round, round_keys, study,
+    closing, contribution, dispute, draft, epoch, evidence, log, opening, restored, round,
+    round_keys, study,
 };
 
 /// What the handlers and messages say of themselves.
@@ -56,6 +57,8 @@ use crate::http::routes::{
         log::consistency,
         log::inclusion,
         log::inclusions,
+        evidence::entries,
+        evidence::proof,
         round_keys::logged,
         round_keys::publish,
         round_keys::fetch,

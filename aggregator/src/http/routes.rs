@@ -5,6 +5,7 @@ pub(super) mod contribution;
 pub(super) mod dispute;
 pub(super) mod draft;
 pub(super) mod epoch;
+pub(super) mod evidence;
 pub(super) mod log;
 pub(super) mod opening;
 mod replica;
@@ -53,6 +54,7 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/v2/studies/{study}/epochs/{number}", get(epoch::made_one))
         .route("/v2/studies/{study}/log/checkpoint", get(log::checkpoint))
         .route("/v2/studies/{study}/log/consistency", get(log::consistency))
+        .route("/v2/studies/{study}/log/entries", get(evidence::entries))
         .route("/v2/studies/{study}/log/inclusion", get(log::inclusion).post(log::inclusions))
         .route("/v2/studies/{study}/round-keys", get(round_keys::logged))
         .route(
@@ -66,6 +68,7 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/v2/studies/{study}/rounds", post(round::open))
         .route(round, get(round::status))
         .route(&path("manifest"), get(round::manifest))
+        .route(&path("proof"), get(evidence::proof))
         .route(&path("headers"), get(contribution::frozen_headers))
         .route(&path("dealt/{holder}"), get(contribution::dealt))
         .route(

@@ -17,6 +17,7 @@ mod disputes;
 mod drafts;
 mod engines;
 mod engines_round;
+mod evidence;
 mod log;
 mod openapi;
 mod operate;

@@ -1,9 +1,34 @@
 //! What stands in a study's log.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::hash::LogHash;
+use super::text::shown;
 use crate::digest::Digest;
 use crate::signature::{Signed, Statement};
+use crate::statement::{
+    Acknowledgement, Closing, DisputeEndorsement, Endorsement, Epoch, Freeze, Header, Manifest,
+    Opening, Receipt, Review, RoundKeys, VerdictEndorsement,
+};
 use crate::wire::canonical::{self, Canonical};
+
+/// The labels of all kinds of statements that a log has.
+pub const KINDS: [&str; 13] = [
+    Epoch::LABEL,
+    RoundKeys::LABEL,
+    Manifest::LABEL,
+    Header::LABEL,
+    Receipt::LABEL,
+    Freeze::LABEL,
+    Review::LABEL,
+    Closing::LABEL,
+    Endorsement::LABEL,
+    DisputeEndorsement::LABEL,
+    VerdictEndorsement::LABEL,
+    Opening::LABEL,
+    Acknowledgement::LABEL,
+];
 
 /// Label of a leaf's data.
 const LABEL: &str = "log-entry";
@@ -17,9 +42,10 @@ const LABEL: &str = "log-entry";
 /// LE32(22) || "ringfence/v2/log-entry" || LE32(len(label)) || label || digest
 /// ```
 ///
-/// The statement's label is the one it is signed under without the prefix: `round-keys`, `manifest`,
-/// `header`, `receipt`, `review`, `closing`, `endorsement`, `opening` or `acknowledgement`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The statement's label is the one it is signed under without the prefix: one of [`KINDS`].
+///
+/// As text, label and digest with a space between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogEntry {
     label: &'static str,
     digest: Digest,
@@ -54,6 +80,30 @@ impl LogEntry {
     /// The leaf's hash.
     pub fn leaf(&self) -> LogHash {
         LogHash::leaf(&self.data())
+    }
+}
+
+/// Text that is no entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a statement's label and its digest of 64 hexadecimal digits with a space between, got {0:?}"
+)]
+pub struct LogEntryError(String);
+
+impl fmt::Display for LogEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.label, self.digest)
+    }
+}
+
+impl FromStr for LogEntry {
+    type Err = LogEntryError;
+
+    fn from_str(text: &str) -> Result<Self, LogEntryError> {
+        let refuse = || LogEntryError(shown(text));
+        let (label, digest) = text.split_once(' ').ok_or_else(refuse)?;
+        let label = KINDS.into_iter().find(|kind| *kind == label).ok_or_else(refuse)?;
+        Ok(Self { label, digest: digest.parse().map_err(|_| refuse())? })
     }
 }
 

@@ -3,10 +3,13 @@
 //! The algorithms are those of RFC 9162, sections 2.1.3.2 and 2.1.4.2. They fix the length of a
 //! proof by index and sizes: a hash too few or too many is refused.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
 use super::hash::LogHash;
+use super::tree::split;
 
 /// Most hashes of a proof: one a level below the root, and sizes have 64 bits. A consistency proof
 /// has one more, the hash that it starts from.
@@ -38,6 +41,20 @@ pub struct ConsistencyProof {
     pub hashes: Vec<LogHash>,
 }
 
+/// Proves that several leaves are in the log of `size` leaves: one proof for all of them, which is
+/// far shorter than one for each.
+///
+/// The tree is walked from its root, left before right. A subtree that holds none of the leaves is
+/// one hash of the list; a leaf that is proved is itself; every other subtree is hashed from its two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeavesProof {
+    /// Leaves of the log that it is proved for.
+    pub size: u64,
+    /// Roots of the largest subtrees without any of the leaves, from left to right.
+    pub hashes: Vec<LogHash>,
+}
+
 /// A proof that proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
@@ -57,6 +74,9 @@ pub enum ProofError {
         /// As stated.
         size: u64,
     },
+    /// Leaves that are not in the order of the log, or stand twice.
+    #[error("leaf {0} does not come after the leaf before it, expected leaves in the log's order")]
+    Unordered(u64),
     /// The later log is the smaller one.
     #[error("the proof goes from {from} to {to} leaves, but a log never shrinks")]
     Order {
@@ -115,6 +135,60 @@ impl InclusionProof {
         }
         expect_root(checkpoint, root)
     }
+}
+
+impl LeavesProof {
+    /// Checks that the log that `checkpoint` names has each of these leaves at its index. They are
+    /// given in ascending order of their indices.
+    ///
+    /// # Errors
+    /// [`ProofError`] with the first thing that is wrong.
+    pub fn verify(
+        &self,
+        leaves: &[(u64, LogHash)],
+        checkpoint: &Checkpoint,
+    ) -> Result<(), ProofError> {
+        let Self { size, hashes } = self;
+        expect_size(checkpoint, *size)?;
+        let mut next = 0;
+        for (index, _) in leaves {
+            if *index >= *size {
+                return Err(ProofError::Index { index: *index, size: *size });
+            }
+            if *index < next {
+                return Err(ProofError::Unordered(*index));
+            }
+            next = *index + 1;
+        }
+        let length = || ProofError::Length { got: hashes.len() };
+        let mut left = hashes.iter();
+        let root = match *size {
+            0 => LogHash::empty(),
+            _ => root_of(0..*size, leaves, &mut left).ok_or_else(length)?,
+        };
+        if left.next().is_some() {
+            return Err(length());
+        }
+        expect_root(checkpoint, root)
+    }
+}
+
+/// The root over a range of leaves; none where there are too few hashes. It goes down at most one
+/// level for each bit of the range's length.
+fn root_of<'a>(
+    range: Range<u64>,
+    leaves: &[(u64, LogHash)],
+    hashes: &mut impl Iterator<Item = &'a LogHash>,
+) -> Option<LogHash> {
+    let Some((_, first)) = leaves.first() else { return hashes.next().copied() };
+    if range.end - range.start <= 1 {
+        return Some(*first);
+    }
+    let middle = range.start + split(range.end - range.start);
+    let (left, right) = leaves.split_at(leaves.partition_point(|(index, _)| *index < middle));
+    let left = root_of(range.start..middle, left, hashes)?;
+    let right = root_of(middle..range.end, right, hashes)?;
+    Some(LogHash::node(&left, &right))
 }
 
 impl ConsistencyProof {

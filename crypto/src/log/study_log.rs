@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::checkpoint::Checkpoint;
 use super::entry::LogEntry;
 use super::hash::LogHash;
-use super::proof::{ConsistencyProof, InclusionProof};
+use super::proof::{ConsistencyProof, InclusionProof, LeavesProof};
 use super::tree::{BeyondEnd, Tree};
 
 /// The log of a study. Every statement that becomes an event of its rounds is a leaf, in the order
@@ -76,19 +76,35 @@ impl StudyLog {
         (from..self.size()).map_while(|index| self.tree.leaf(index).ok())
     }
 
-    /// Proves that a leaf is among the first `size`.
+    /// Where a leaf stands among the first `size`.
     ///
     /// # Errors
     /// [`StudyLogError`].
-    pub fn inclusion(&self, leaf: LogHash, size: u64) -> Result<InclusionProof, StudyLogError> {
+    pub fn index(&self, leaf: LogHash, size: u64) -> Result<u64, StudyLogError> {
         if size > self.size() {
             return Err(BeyondEnd { size: self.size(), asked: size }.into());
         }
         let index = *self.positions.get(&leaf).ok_or(StudyLogError::Unknown(leaf))?;
         match index < size {
-            true => Ok(self.tree.inclusion(index, size)?),
+            true => Ok(index),
             false => Err(StudyLogError::Later { leaf, index, size }),
         }
+    }
+
+    /// Proves that the leaves at these ascending indices are among the first `size`.
+    ///
+    /// # Errors
+    /// [`StudyLogError::Beyond`].
+    pub fn leaves_proof(&self, indices: &[u64], size: u64) -> Result<LeavesProof, StudyLogError> {
+        Ok(self.tree.leaves_proof(indices, size)?)
+    }
+
+    /// Proves that a leaf is among the first `size`.
+    ///
+    /// # Errors
+    /// [`StudyLogError`].
+    pub fn inclusion(&self, leaf: LogHash, size: u64) -> Result<InclusionProof, StudyLogError> {
+        Ok(self.tree.inclusion(self.index(leaf, size)?, size)?)
     }
 
     /// Proves that the first `to` leaves begin with the first `from`.

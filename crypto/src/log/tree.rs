@@ -2,7 +2,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::hash::LogHash;
-use super::proof::{ConsistencyProof, InclusionProof};
+use super::proof::{ConsistencyProof, InclusionProof, LeavesProof};
 
 /// The hashes of a log: `levels[k]` holds the roots of its whole subtrees of `2^k` leaves, left to
 /// right. That is about two hashes a leaf in memory; a leaf costs one node on average to append,
@@ -98,6 +98,30 @@ impl Tree {
         Ok(InclusionProof { index, size, hashes })
     }
 
+    /// Proves that the leaves at these ascending indices are in the log of `size` leaves.
+    ///
+    /// # Errors
+    /// [`BeyondEnd`].
+    pub fn leaves_proof(&self, indices: &[u64], size: u64) -> Result<LeavesProof, BeyondEnd> {
+        let last = indices.last().map_or(0, |index| index.saturating_add(1));
+        if last > size || size > self.size() {
+            return Err(self.beyond(size.max(last)));
+        }
+        let (mut hashes, mut open) = (Vec::new(), vec![(0, size, indices)]);
+        while let Some((start, end, indices)) = open.pop() {
+            if indices.is_empty() {
+                hashes.extend(self.range(start, end));
+            } else if end - start > 1 {
+                let middle = start + split(end - start);
+                let at = indices.partition_point(|index| *index < middle);
+                let (left, right) = indices.split_at(at);
+                // The left one next.
+                open.extend([(middle, end, right), (start, middle, left)]);
+            }
+        }
+        Ok(LeavesProof { size, hashes })
+    }
+
     /// Proves that the log of `to` leaves begins with that of `from`: `PROOF(m, D[n])` of RFC 6962,
     /// 2.1.2.
     ///
@@ -154,6 +178,6 @@ impl Tree {
 }
 
 /// The largest power of two below `leaves`, which is at least 2.
-fn split(leaves: u64) -> u64 {
+pub(super) fn split(leaves: u64) -> u64 {
     1 << (leaves - 1).ilog2()
 }

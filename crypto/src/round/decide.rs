@@ -276,6 +276,13 @@ impl Round {
         Some(ClosedSet { freeze: freeze.id(), reviews, included, excluded })
     }
 
+    /// No set: what an abort is of, once collecting has ended.
+    pub(super) fn abort(&self) -> Option<ClosedSet> {
+        let freeze = self.freeze.as_ref().filter(|_| self.closing.is_none())?.id();
+        let (reviews, _) = self.reviews_in_order();
+        Some(ClosedSet { freeze, reviews, included: Vec::new(), excluded: Vec::new() })
+    }
+
     /// Whether every holder whose review is used has made it, but for some.
     fn all_reviewed(&self, but: &BTreeSet<SiteId>) -> bool {
         let mut window = self.study.holders(self.number()).map(|holder| &holder.id);

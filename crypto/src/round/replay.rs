@@ -8,7 +8,7 @@ use super::error::RoundError;
 use super::event::{Event, Verdict};
 use super::machine::Round;
 use crate::id::UnixSeconds;
-use crate::log::StudyLog;
+use crate::log::{Checkpoint, StudyLog};
 use crate::signature::{SignatureError, Signed};
 use crate::statement::{Closing, ClosingError, ExclusionReason, Freeze, FreezeError, Receipt};
 
@@ -42,6 +42,32 @@ impl Round {
     /// # Errors
     /// [`ReplayError`]: what is stored was altered.
     pub fn check_stored(&self, event: &Event, log: &StudyLog) -> Result<(), ReplayError> {
+        self.check_replayed(event, |size| log.checkpoint_at(size).ok(), false)
+    }
+
+    /// Checks an event that is shown with its place in the log against everything before it, as
+    /// [`Round::check_stored`] does. `proved` is the log as it is proved to have been when it had as
+    /// many leaves as the closing states.
+    ///
+    /// The aggregator's notes on lost bytes are in no log. [`Round::notes_before`] gives those that a
+    /// closing names; an abort names none, and is taken as it is: it opens nothing.
+    ///
+    /// # Errors
+    /// [`ReplayError`]: what is shown was altered, or does not belong together.
+    pub fn check_shown(
+        &self,
+        event: &Event,
+        proved: Option<Checkpoint>,
+    ) -> Result<(), ReplayError> {
+        self.check_replayed(event, |_| proved, true)
+    }
+
+    fn check_replayed(
+        &self,
+        event: &Event,
+        log: impl Fn(u64) -> Option<Checkpoint>,
+        abort_needs_no_reason: bool,
+    ) -> Result<(), ReplayError> {
         match event {
             Event::Announced(header) => {
                 let fresh = self.check_header(header)?;
@@ -53,7 +79,7 @@ impl Round {
             Event::Mended { site, at } => same(event, self.mended(site, *at)?),
             Event::Frozen(freeze) => self.stored_freeze(freeze),
             Event::Reviewed(review) => same(event, self.review(review)?),
-            Event::Closed(closing) => self.stored_closing(closing, log),
+            Event::Closed(closing) => self.stored_closing(closing, log, abort_needs_no_reason),
             Event::Endorsed(endorsement) => same(event, self.endorse(endorsement)?),
             Event::Disputed(endorsement) => same(event, self.dispute(endorsement)?),
             Event::Judged(endorsement) => same(event, self.judge(endorsement)?),
@@ -95,19 +121,27 @@ impl Round {
         }
     }
 
-    fn stored_closing(&self, signed: &Signed<Closing>, log: &StudyLog) -> Result<(), ReplayError> {
+    fn stored_closing(
+        &self,
+        signed: &Signed<Closing>,
+        log: impl Fn(u64) -> Option<Checkpoint>,
+        abort_needs_no_reason: bool,
+    ) -> Result<(), ReplayError> {
         once(self.closing.is_none())?;
         Closing::check(signed, &self.study, &self.manifest.statement)?;
         let closing = &signed.statement;
         // Every time is over then, as it was for the aggregator when it closed.
-        let set = self.closed_set(UnixSeconds(u64::MAX));
+        let set = match abort_needs_no_reason && closing.is_abort() {
+            true => self.abort(),
+            false => self.closed_set(UnixSeconds(u64::MAX)),
+        };
         let set = set.ok_or(ReplayError::Differs("collecting had not ended"))?;
         let Closing { sum, checkpoint, closed_at, .. } = closing;
         if self.closing_of(set, *sum, *checkpoint, *closed_at) != *closing {
             return Err(ReplayError::Differs("the set is another one"));
         }
-        match log.checkpoint_at(checkpoint.size) {
-            Ok(stored) if stored == *checkpoint => Ok(()),
+        match log(checkpoint.size) {
+            Some(stored) if stored == *checkpoint => Ok(()),
             _ => Err(ReplayError::Differs("its checkpoint is not of the log that is stored")),
         }
     }

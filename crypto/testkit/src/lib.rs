@@ -3,7 +3,8 @@
 //!
 //! [`Parties`] is everybody's keys and the study that they signed up to, and puts statements
 //! together, honest ones and others. [`Rehearsal`] runs rounds of such a study through the shipped
-//! machines, step by step or as a whole, and leaves a [`FinishedRound`].
+//! machines, step by step or as a whole, and leaves a [`FinishedRound`]. [`Record`] is what an aggregator
+//! has of a study: log, statements and bodies, with nothing encrypted.
 //!
 //! ```
 //! use ringfence_testkit::Rehearsal;
@@ -24,6 +25,7 @@ mod disputes;
 mod finished;
 mod log;
 mod parties;
+mod record;
 mod rehearsal;
 mod shown;
 
@@ -33,6 +35,7 @@ pub use parties::{
     CLIP, Parties, Proposal, REVIEW_SECONDS, ROUND_SECONDS, START, Set, Setup, TIMEOUT_SECONDS,
     previous_of,
 };
+pub use record::{OnRecord, Record};
 pub use rehearsal::{Made, Rehearsal, apply, plain_sum};
 pub use shown::Shown;
 

@@ -13,7 +13,7 @@ use ringfence_crypto::log::Checkpoint;
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
     CHECK_BYTES, Closing, Excluded, Header, HexBytes, Included, Manifest, Previous, PrivacyPolicy,
-    RoundKeys, Study, Training, Weighting,
+    RoundKeys, SignedStudy, Study, Training, Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_keys::encrypt::check::CheckKey;
@@ -136,6 +136,15 @@ impl Parties {
         let check_key = identities.first().unwrap().check_key(&study).unwrap();
         let id = study.id();
         Self { study: Arc::new(study), id, identities, check_key, aggregator }
+    }
+
+    /// The study file, signed by the whole roster.
+    pub fn signed_study(&self) -> SignedStudy {
+        let mut signed = SignedStudy::unsigned((*self.study).clone());
+        self.identities
+            .iter()
+            .for_each(|identity| signed.sign(identity.site(), identity.signer()).unwrap());
+        signed
     }
 
     /// The identity of a site by its name.

@@ -8,7 +8,7 @@ mod vectors;
 
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::{
-    BeyondEnd, Checkpoint, LogEntry, LogHash, StudyLog, StudyLogError, Tree,
+    BeyondEnd, Checkpoint, KINDS, LogEntry, LogHash, StudyLog, StudyLogError, Tree,
 };
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Header, Manifest};
@@ -45,6 +45,24 @@ fn layout_of_an_entrys_data() {
     expected.extend_from_slice(&digest.0);
     assert_eq!(entry.data(), expected);
     assert_ne!(entry.leaf(), LogEntry::of::<Header>(digest.into()).leaf());
+}
+
+#[test]
+fn an_entry_as_text() {
+    let digest = Digest::of(b"a manifest");
+    let entry = LogEntry::of::<Manifest>(digest.into());
+    assert_eq!(entry.to_string(), format!("manifest {digest}"));
+    for kind in KINDS {
+        let text = format!("{kind} {digest}");
+        let entry: LogEntry = text.parse().unwrap();
+        assert_eq!((entry.label(), entry.digest(), entry.to_string()), (kind, digest, text));
+    }
+    for wrong in ["", "manifest", "study ", " ", "Manifest "] {
+        assert!(format!("{wrong}{digest}").parse::<LogEntry>().is_err(), "{wrong}");
+    }
+    for wrong in [format!("manifest  {digest}"), format!("manifest {digest} ")] {
+        assert!(wrong.parse::<LogEntry>().is_err(), "{wrong}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ringfence_crypto::log::{
-    Checkpoint, ConsistencyProof, InclusionProof, LogHash, ProofError, Tree,
+    Checkpoint, ConsistencyProof, InclusionProof, LeavesProof, LogHash, ProofError, Tree,
 };
 
 use crate::tree;
@@ -11,7 +11,7 @@ use crate::tree;
 mod oracle {
     use super::LogHash;
 
-    fn split(n: usize) -> usize {
+    pub(super) fn split(n: usize) -> usize {
         let mut k = 1;
         while 2 * k < n {
             k *= 2;
@@ -144,6 +144,70 @@ fn check_consistency(tree: &Tree, leaves: &[LogHash], from: usize) {
         let error = ProofError::Order { from: new.size, to: old.size };
         assert_eq!(backwards.verify(&new, &old), Err(error));
     }
+}
+
+/// The definition that docs/protocol.md has of one proof for several leaves.
+fn several(start: usize, leaves: &[LogHash], wanted: &[usize]) -> Vec<LogHash> {
+    let wanted: Vec<usize> =
+        wanted.iter().copied().filter(|at| (start..start + leaves.len()).contains(at)).collect();
+    match (wanted.as_slice(), leaves) {
+        ([], _) => vec![oracle::root(leaves)],
+        (_, [_]) => Vec::new(),
+        _ => {
+            let (left, right) = leaves.split_at(oracle::split(leaves.len()));
+            [several(start, left, &wanted), several(start + left.len(), right, &wanted)].concat()
+        }
+    }
+}
+
+#[test]
+fn one_proof_for_several_leaves() {
+    let all = leaves(23);
+    let tree = tree(all.iter().copied());
+    for size in 1..=all.len() {
+        let checkpoint = tree.checkpoint_at(size as u64).unwrap();
+        // Every fourth set of leaves of the first twelve, and some of the others.
+        for bits in (0u64..1 << size.min(12)).step_by(7) {
+            let wanted: Vec<usize> = (0..size).filter(|at| bits >> (at % 12) & 1 == 1).collect();
+            let indices: Vec<u64> = wanted.iter().map(|at| *at as u64).collect();
+            let proof = tree.leaves_proof(&indices, size as u64).unwrap();
+            assert_eq!(proof.hashes, several(0, &all[..size], &wanted));
+            let shown: Vec<(u64, LogHash)> =
+                wanted.iter().map(|at| (*at as u64, all[*at])).collect();
+            assert_eq!(proof.verify(&shown, &checkpoint), Ok(()));
+            if bits % 5 != 0 || wanted.is_empty() {
+                continue;
+            }
+            for hashes in altered(&proof.hashes) {
+                let altered = LeavesProof { hashes, ..proof.clone() };
+                assert!(altered.verify(&shown, &checkpoint).is_err());
+            }
+            let place = bits as usize % shown.len();
+            let mut other = shown.clone();
+            other[place].1 = LogHash::leaf(b"another");
+            assert!(proof.verify(&other, &checkpoint).is_err());
+            other.remove(place);
+            assert!(proof.verify(&other, &checkpoint).is_err());
+            let twice = [&shown[..], &shown[place..]].concat();
+            assert!(proof.verify(&twice, &checkpoint).is_err());
+            let mut moved = shown.clone();
+            moved[place].0 = size as u64;
+            assert!(proof.verify(&moved, &checkpoint).is_err());
+            let other = Checkpoint { root: LogHash::leaf(b"another"), ..checkpoint };
+            assert!(proof.verify(&shown, &other).is_err());
+        }
+    }
+    let beyond = tree.leaves_proof(&[5], 5).unwrap_err();
+    assert_eq!((beyond.size, beyond.asked), (23, 6));
+    assert!(tree.leaves_proof(&[], 24).is_err());
+    let empty = Checkpoint { size: 0, root: LogHash::empty() };
+    let nothing = LeavesProof { size: 0, hashes: Vec::new() };
+    assert_eq!(nothing.verify(&[], &empty), Ok(()));
+    assert!(nothing.verify(&[(0, all[0])], &empty).is_err());
+    // A proof that states a huge log is over after its few hashes.
+    let huge = LeavesProof { size: u64::MAX, hashes: all.clone() };
+    let checkpoint = Checkpoint { size: u64::MAX, root: LogHash::empty() };
+    assert!(huge.verify(&[(u64::MAX - 1, all[0])], &checkpoint).is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Changes of the roster: proposed, signed in any order, made, and there again after a restart.
 
 use ed25519_dalek::SigningKey;
+use ringfence_crypto::evidence::{Check, Found, RoundProof, Verifier};
 use ringfence_crypto::ring::packing::Packing;
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{
@@ -120,6 +121,28 @@ async fn signatures_come_in_any_order_and_the_next_round_is_under_the_study_afte
     assert_eq!(study.in_force(RoundNumber(0)).id, roster.id());
     assert_eq!(study.in_force(RoundNumber(1)).id, epoch.epoch.after);
     assert_eq!(study.round(RoundNumber(1)).await.unwrap().status().study, epoch.epoch.after);
+
+    // The files of its rounds are proven by the study as it was first signed.
+    let verifier = Verifier::new(roster.signed.clone()).unwrap();
+    let mut previous = None;
+    for number in 0..2 {
+        let file = study.round_proof(RoundNumber(number), None).await.unwrap();
+        let proof = RoundProof::parse(&file).unwrap();
+        assert_eq!(proof.epochs.len(), number as usize);
+        let verified = verifier.verify(&proof, previous.as_ref());
+        assert!(verified.holds(), "{:#?}", verified.findings);
+        let mut ended = verified.ended.unwrap();
+        // Had the first round barred the site that the epoch puts out, the second would know
+        // nothing of it.
+        ended.trust.barred.push(roster.ids[4].clone());
+        previous = Some(ended);
+    }
+    let file = study.round_proof(RoundNumber(1), None).await.unwrap();
+    let mut proof = RoundProof::parse(&file).unwrap();
+    proof.epochs[0].statement.signatures.pop();
+    let verified = verifier.verify(&proof, None);
+    assert_eq!(verified.of(Check::Epochs).unwrap().found, Found::False);
+    assert!(verified.summary.is_none(), "the manifest is of a study that nobody has signed");
 }
 
 /// Another epoch with the first one's number.

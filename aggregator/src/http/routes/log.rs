@@ -18,19 +18,32 @@ use crate::http::front::Front;
 /// Most bytes of a query: 512 hashes of 67 bytes in JSON take 34 kB.
 const MAX_QUERY: usize = 64 << 10;
 
+/// In which state of the log.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct At {
+    /// Leaves of the log; all that it has now unless given.
+    pub(super) size: Option<u64>,
+}
+
 /// The checkpoint of the study's log, a signed note (C2SP tlog-checkpoint).
 #[utoipa::path(
     get,
     path = "/v2/studies/{study}/log/checkpoint",
     operation_id = "get_checkpoint",
+    params(At),
     responses(
         (status = 200, description = "The note", body = String, content_type = "text/plain")
     )
 )]
-pub(crate) async fn checkpoint(OfStudy(study): OfStudy) -> Result<Response, Refusal> {
-    let note = study.served.checkpoint()?;
+pub(crate) async fn checkpoint(
+    OfStudy(study): OfStudy,
+    Parameters(At { size }): Parameters<At>,
+) -> Result<Response, Refusal> {
+    let note = study.signed_log(size)?;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    Ok(([(header::CONTENT_TYPE, kind)], note.to_string()).into_response())
+    Ok(([(header::CONTENT_TYPE, kind)], note).into_response())
 }
 
 /// Between which sizes.

@@ -1,0 +1,106 @@
+//! All checks of an export.
+
+use std::path::Path;
+
+use ringfence_crypto::evidence::Verifier;
+use ringfence_crypto::statement::{SignedStudy, StudyError};
+use ringfence_crypto::wire::json::JsonError;
+
+use crate::budget::check_budget;
+use crate::folder::{Folder, FolderError};
+use crate::report::{Line, Report, StudyReport, Subject, Verdict};
+use crate::rounds::Rounds;
+use crate::sums::check_sum;
+use crate::whole::WholeLog;
+
+/// What is checked, and how much of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Add up so many random parts of each sum instead of all.
+    pub sample: Option<u32>,
+    /// What the parts are chosen by; unknown to anybody unless given.
+    pub seed: Option<u64>,
+    /// Expect no bodies: sums are not added up again.
+    pub without_bodies: bool,
+}
+
+/// Why there is nothing to hold anything against.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// No study.
+    #[error(
+        "{0} has no study.json: expected an export as docs/audit.md describes it; all evidence is held against the study file, take it from a site that signed it"
+    )]
+    NoStudy(String),
+    /// No study file.
+    #[error("study.json: {0}")]
+    File(#[from] JsonError),
+    /// Not sound, or not signed by all.
+    #[error("study.json: {0}")]
+    Study(#[from] StudyError),
+}
+
+/// Checks the export in a folder.
+///
+/// # Errors
+/// [`AuditError`] where there is no sound study file, against which all else is held. Whatever else is
+/// missing or false is in the report.
+pub fn audit(path: &Path, options: &Options) -> Result<Report, AuditError> {
+    let folder = Folder::at(path);
+    let file = folder.study()?.ok_or_else(|| AuditError::NoStudy(path.display().to_string()))?;
+    let verifier = Verifier::new(SignedStudy::parse(&file)?)?;
+    let mut rounds = Rounds::check(&folder, &verifier)?;
+    let whole = WholeLog::read(&folder, &verifier);
+    let study = study_report(&verifier);
+    let signed = format!(
+        "All {} sites of the roster signed this study: its thresholds, its rules, the aggregator's key.",
+        study.sites.len()
+    );
+    let mut lines = vec![
+        Line::new(Subject::Study, Verdict::Proven, signed),
+        rounds.all_there(),
+        whole.one_history(&rounds),
+        whole.whole(&rounds),
+        rounds.one_set(),
+        rounds.one_opening(),
+    ];
+    lines.extend(check_budget(&rounds.kept));
+    if !options.without_bodies {
+        for kept in &rounds.kept {
+            let report = rounds.reports.iter_mut().find(|report| report.round == kept.round);
+            let Some(report) = report else { continue };
+            let Some(summary) = &report.summary else { continue };
+            report.lines.extend(check_sum(&folder, kept, summary, options));
+        }
+    }
+    let mut report = Report {
+        program: format!("ringfence-audit {}", env!("CARGO_PKG_VERSION")),
+        verdict: Verdict::Proven,
+        study,
+        checkpoint: whole.checkpoint,
+        lines,
+        rounds: rounds.reports,
+    };
+    report.verdict = report.all().map(|(_, line)| line.verdict).max().unwrap_or(Verdict::Missing);
+    Ok(report)
+}
+
+fn study_report(verifier: &Verifier) -> StudyReport {
+    let in_force = verifier.study();
+    let study = &in_force.study;
+    StudyReport {
+        name: study.name.clone(),
+        id: in_force.id,
+        sites: study.roster.iter().map(|site| site.id.clone()).collect(),
+        collusion: study.threshold.collusion,
+        holders: study.threshold.holders,
+        endorsements: study.threshold.endorsements,
+        opening: study.threshold.opening,
+        min_sites: study.min_sites,
+        privacy: study.privacy,
+        aggregator_key: study.aggregator_key.to_string(),
+    }
+}

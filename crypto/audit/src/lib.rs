@@ -1,0 +1,30 @@
+//! Checks an export of a study offline: the folder of `docs/audit.md`, without a key, a network or
+//! trust in who made it.
+//!
+//! ```text
+//! folder   reads the export, within bounds
+//! rounds   each round's file, one after the other, and the rounds together
+//! whole    the whole log: one history, nothing in it that no file shows
+//! sums     the sums, added up once more from the bodies
+//! budget   the privacy budget, computed once more from the headers
+//! audit    all of it
+//! report   what came out; as text, and as one page of HTML
+//! ```
+#![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing, reason = "exports come from strangers")]
+
+mod audit;
+mod budget;
+mod folder;
+mod page;
+mod report;
+mod rounds;
+mod sums;
+mod text;
+mod whole;
+
+pub use audit::{AuditError, Options, audit};
+pub use folder::{Folder, FolderError};
+pub use page::page;
+pub use report::{Line, Report, RoundReport, StudyReport, Subject, Verdict};
+pub use text::text;

@@ -1,0 +1,70 @@
+//! The `ringfence-audit` command.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ringfence_audit::{Options, audit, page, text};
+use ringfence_exit::{end_on_lost_output, failure};
+
+/// What it ends with where there is nothing to audit: as where its arguments are wrong.
+const UNREADABLE: u8 = 2;
+
+/// Checks what a study left behind, offline and without a key: that one set was certified in each
+/// round, that keys were opened once and under that certificate only, that the sums are those of the
+/// bodies, how much of the privacy budget is spent, and that the log shows all of it.
+///
+/// Ends with 0 where nothing is false and nothing missing, 1 where something is false, 2 where the
+/// folder is no export that can be read, 3 where something could not be checked.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Folder of the export: docs/audit.md says what is in it and how to get it
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Add up so many random parts of each sum instead of all of it
+    #[arg(long, value_name = "PARTS")]
+    sample: Option<u32>,
+    /// Expect no bodies: the sums are not added up again
+    #[arg(long, conflicts_with = "sample")]
+    without_bodies: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the report as one page of HTML, too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    end_on_lost_output("ringfence-audit");
+    let Arguments { folder, sample, without_bodies, json, html } = Arguments::parse();
+    let options = Options { sample, without_bodies, seed: None };
+    let report = match audit(&folder, &options) {
+        Ok(report) => report,
+        Err(error) => return fail(&error),
+    };
+    if let Some(path) = html
+        && let Err(error) = fs::write(&path, page(&report))
+    {
+        eprintln!("ringfence-audit: cannot write {}: {error}", path.display());
+        return ExitCode::from(UNREADABLE);
+    }
+    let out = match json {
+        true => serde_json::to_string_pretty(&report).map(|json| json + "\n"),
+        false => Ok(text(&report)),
+    };
+    let written = out.map_err(std::io::Error::from);
+    if let Err(error) = written.and_then(|out| std::io::stdout().write_all(out.as_bytes())) {
+        return fail(&error);
+    }
+    ExitCode::from(report.exit_code())
+}
+
+fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    eprintln!("ringfence-audit: {}", failure(error, |_| ""));
+    ExitCode::from(UNREADABLE)
+}

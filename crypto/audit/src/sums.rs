@@ -1,0 +1,320 @@
+//! The sums, added up once more from the bodies.
+//!
+//! All bodies of a round are read side by side, window after window, so that memory does not grow with
+//! them: of each window the words are added, and of each body the hashes of its windows are kept, which
+//! lead to its digest.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use rand::seq::index::sample;
+use rand::{Rng, SeedableRng};
+use ringfence_crypto::Digest;
+use ringfence_crypto::evidence::RoundSummary;
+use ringfence_crypto::hash_ranges::HashRanges;
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::ring::words::WordSum;
+
+use crate::audit::Options;
+use crate::folder::{Folder, open};
+use crate::report::{Line, Subject, Verdict};
+use crate::rounds::Kept;
+
+/// About so many bytes of each body are held at a time.
+const WINDOW: u64 = 8 << 20;
+
+/// Why a sum is not proven.
+type Lack = (Verdict, String);
+
+/// What is added up: the files, and how they are divided.
+struct Adding<'a> {
+    folder: &'a Folder,
+    kept: &'a Kept,
+    /// Whose bodies, each with the digest that its site signed.
+    set: Vec<(&'a SiteId, Digest)>,
+    ranges: HashRanges,
+    wire_bits: u8,
+}
+
+/// Checks the sum of a round against the bodies of its set.
+pub(crate) fn check_sum(
+    folder: &Folder,
+    kept: &Kept,
+    summary: &RoundSummary,
+    options: &Options,
+) -> Option<Line> {
+    let expected = summary.sum?;
+    let line = |(verdict, words): Lack| Line::new(Subject::Sum, verdict, words);
+    let set = summary.included.iter();
+    let set: Option<Vec<_>> =
+        set.map(|site| Some((site, kept.bodies.get(site).map(|(_, body)| *body)?))).collect();
+    let Some(set) = set else {
+        let words = "A contribution of the set has no header in the file.".to_owned();
+        return Some(line((Verdict::Missing, words)));
+    };
+    Some(match added(folder, kept, set, expected, options) {
+        Ok(words) => Line::new(Subject::Sum, Verdict::Proven, words),
+        Err(lack) => line(lack),
+    })
+}
+
+fn added(
+    folder: &Folder,
+    kept: &Kept,
+    set: Vec<(&SiteId, Digest)>,
+    expected: Digest,
+    options: &Options,
+) -> Result<String, Lack> {
+    let whole = kept.study.body_bytes().map_err(|error| (Verdict::False, error.to_string()))?;
+    let wire_bits = kept.study.packing.wire_bits;
+    // Whole groups of words, and whole chunks of the hash.
+    let unit = 1024 * u64::from(wire_bits);
+    let window = match options.sample {
+        Some(_) => unit,
+        None => unit * (WINDOW / unit).max(1),
+    };
+    let ranges = HashRanges::new(whole, window);
+    let ranges = ranges.map_err(|error| (Verdict::False, error.to_string()))?;
+    let gone = folder.gone(kept.round).map_err(|error| (Verdict::False, error.to_string()))?;
+    let absent = set.iter().filter(|(site, _)| !folder.body(kept.round, site).is_file());
+    let absent: Vec<_> = absent.map(|(site, _)| *site).collect();
+    if let (Some(first), gone) = (absent.first(), gone) {
+        return Err(without(&absent, set.len(), first, gone));
+    }
+    let adding = Adding { folder, kept, set, ranges, wire_bits };
+    match options.sample {
+        Some(units) => adding.sampled(units, options.seed, expected),
+        None => adding.whole(expected),
+    }
+}
+
+/// What is said where bodies are not in the folder.
+fn without(absent: &[&SiteId], of: usize, first: &SiteId, gone: Option<String>) -> Lack {
+    match gone {
+        Some(said) => (
+            Verdict::Gone,
+            format!(
+                "Bodies were deleted when the time for which the operator keeps them was over, and cannot be added up any more. What they were stays signed: {of} digests in the sites' headers. The aggregator said: {said}"
+            ),
+        ),
+        None => (
+            Verdict::Missing,
+            format!(
+                "{} of {of} bodies of the set are not in this folder, the first of them that of {first}: the sum was not added up again.",
+                absent.len()
+            ),
+        ),
+    }
+}
+
+impl Adding<'_> {
+    /// All of it.
+    fn whole(&self, expected: Digest) -> Result<String, Lack> {
+        let every: BTreeSet<u64> = (0..self.ranges.count()).collect();
+        let sum = self.add(&every, |_, _| Ok(()))?;
+        self.other_bodies()?;
+        if sum == Some(expected) {
+            self.stated_sum(expected)?;
+        }
+        match sum == Some(expected) {
+            true => Ok(format!(
+                "All {} bodies of the set have the digests that their sites signed, and added up once more they give the sum that the closing names, to the last bit.",
+                self.set.len()
+            )),
+            false => Err((
+                Verdict::False,
+                format!(
+                    "The {} bodies of the set have the digests that their sites signed, and their sum is another one than the closing names ({expected}): the aggregator signed a false sum.",
+                    self.set.len()
+                ),
+            )),
+        }
+    }
+
+    /// So many units, chosen at random, of the sum that is in the folder.
+    fn sampled(&self, units: u32, seed: Option<u64>, expected: Digest) -> Result<String, Lack> {
+        let count = self.ranges.count();
+        let all = usize::try_from(count).unwrap_or(usize::MAX);
+        let taken = usize::try_from(units).unwrap_or(usize::MAX).min(all);
+        let mut rng = random(seed);
+        let chosen: BTreeSet<u64> =
+            sample(&mut rng, all, taken).iter().map(|at| at as u64).collect();
+        let path = self.folder.sum(self.kept.round);
+        let Some(mut sum) = self.stated_sum(expected)? else {
+            let words = "The sum is not in this folder: parts of it cannot be compared.";
+            return Err((Verdict::Missing, words.to_owned()));
+        };
+        self.other_bodies()?;
+        self.add(&chosen, |index, added| {
+            let range = self.ranges.bytes(index);
+            let mut stated = Vec::new();
+            read_at(&mut sum, range.start, range.end - range.start, &mut stated)
+                .map_err(|error| unreadable(&path, &error))?;
+            match added == stated {
+                true => Ok(()),
+                false => Err((
+                    Verdict::False,
+                    format!(
+                        "Bytes {} to {} of the sum are not the sum of the bodies: the aggregator signed a false sum.",
+                        range.start, range.end
+                    ),
+                )),
+            }
+        })?;
+        let found = |fraction: f64| 100.0 * (1.0 - (1.0 - fraction).powi(taken as i32));
+        Ok(format!(
+            "All {} bodies of the set and the sum have the digests that were signed. {taken} of {count} parts of {} bytes, chosen at random, are the sum of the bodies' parts. A sum that is false in 1 % of its parts would have been found with {:.1} %, in 10 % with {:.1} %, in a single part with {:.1} %.",
+            self.set.len(),
+            self.ranges.bytes(0).end,
+            found(0.01),
+            found(0.1),
+            100.0 * taken as f64 / count.max(1) as f64
+        ))
+    }
+
+    /// Reads every body once, and adds these windows up. `each` is shown the sum of each of them.
+    /// Answers with the digest of the sum where they are all.
+    fn add(
+        &self,
+        windows: &BTreeSet<u64>,
+        mut each: impl FnMut(u64, &[u8]) -> Result<(), Lack>,
+    ) -> Result<Option<Digest>, Lack> {
+        let mut hashes: Vec<Vec<_>> = vec![Vec::new(); self.set.len()];
+        let mut of_sum = Vec::new();
+        let (mut bytes, mut files) = (Vec::new(), Vec::new());
+        for (site, _) in &self.set {
+            let path = self.folder.body(self.kept.round, site);
+            let length = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.len();
+            let whole = self.length();
+            if length != whole {
+                return Err((
+                    Verdict::False,
+                    format!("The body of {site} has {length} bytes, expected {whole}."),
+                ));
+            }
+            files.push(path);
+        }
+        for index in 0..self.ranges.count() {
+            let range = self.ranges.bytes(index);
+            let length = range.end - range.start;
+            let bytes_of_it = usize::try_from(length).unwrap_or(usize::MAX);
+            let sum = windows.contains(&index).then(|| WordSum::new(self.wire_bits, bytes_of_it));
+            let sum = sum.transpose().map_err(|error| (Verdict::False, error.to_string()));
+            let mut sum = sum?;
+            for (path, hashes) in files.iter().zip(&mut hashes) {
+                let file = open(path).map_err(|error| unreadable(path, &error))?;
+                let mut file = file.ok_or_else(|| unreadable(path, &io::Error::other("gone")))?;
+                read_at(&mut file, range.start, length, &mut bytes)
+                    .map_err(|error| unreadable(path, &error))?;
+                let mut hasher = self.ranges.hasher(index);
+                hasher.update(&bytes);
+                hashes.extend(hasher.finish().unwrap_or_default());
+                if let Some(sum) = &mut sum {
+                    sum.add(&bytes).map_err(|error| (Verdict::False, error.to_string()))?;
+                }
+            }
+            if let Some(sum) = sum {
+                let sum = sum.finish();
+                each(index, &sum)?;
+                let mut hasher = self.ranges.hasher(index);
+                hasher.update(&sum);
+                of_sum.extend(hasher.finish().unwrap_or_default());
+            }
+        }
+        for ((site, signed), hashes) in self.set.iter().zip(hashes) {
+            if self.ranges.root(hashes) != Some(*signed) {
+                return Err(altered(site, *signed));
+            }
+        }
+        Ok(self.ranges.root(of_sum))
+    }
+
+    /// The sum that is in the folder, which has the digest that the closing names; none where there is
+    /// none.
+    fn stated_sum(&self, expected: Digest) -> Result<Option<File>, Lack> {
+        let path = self.folder.sum(self.kept.round);
+        let Some(mut sum) = open(&path).map_err(|error| unreadable(&path, &error))? else {
+            return Ok(None);
+        };
+        match self.hash(&mut sum, &path)? == Some(expected) {
+            true => Ok(Some(sum)),
+            false => Err((
+                Verdict::False,
+                format!(
+                    "The sum in this folder has not the digest {expected} that the closing names: it was altered."
+                ),
+            )),
+        }
+    }
+
+    /// Bodies that are in the folder and not in the set have the digests that were signed, too.
+    fn other_bodies(&self) -> Result<(), Lack> {
+        let others = self.kept.bodies.iter();
+        for (site, (_, signed)) in
+            others.filter(|(site, _)| !self.set.iter().any(|(of, _)| of == site))
+        {
+            let path = self.folder.body(self.kept.round, site);
+            let Some(mut body) = open(&path).map_err(|error| unreadable(&path, &error))? else {
+                continue;
+            };
+            if self.hash(&mut body, &path)? != Some(*signed) {
+                return Err(altered(site, *signed));
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of a file, window after window; none of one that is not as long as a body.
+    fn hash(&self, file: &mut File, path: &Path) -> Result<Option<Digest>, Lack> {
+        let length = file.metadata().map_err(|error| unreadable(path, &error))?.len();
+        if length != self.length() {
+            return Ok(None);
+        }
+        let (mut hashes, mut bytes) = (Vec::new(), Vec::new());
+        for index in 0..self.ranges.count() {
+            let range = self.ranges.bytes(index);
+            let read = read_at(file, range.start, range.end - range.start, &mut bytes);
+            read.map_err(|error| unreadable(path, &error))?;
+            let mut hasher = self.ranges.hasher(index);
+            hasher.update(&bytes);
+            hashes.extend(hasher.finish().unwrap_or_default());
+        }
+        Ok(self.ranges.root(hashes))
+    }
+
+    /// Bytes of every body.
+    fn length(&self) -> u64 {
+        self.ranges.bytes(self.ranges.count() - 1).end
+    }
+}
+
+fn altered(site: &SiteId, signed: Digest) -> Lack {
+    let words = format!(
+        "The body of {site} in this folder has not the digest {signed} that {site} signed: it was altered."
+    );
+    (Verdict::False, words)
+}
+
+/// Randomness that whoever made the export could not know.
+fn random(seed: Option<u64>) -> impl Rng {
+    match seed {
+        Some(seed) => rand::rngs::ChaCha20Rng::seed_from_u64(seed),
+        None => rand::make_rng(),
+    }
+}
+
+fn read_at(file: &mut File, start: u64, length: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.clear();
+    file.seek(SeekFrom::Start(start))?;
+    let got = file.take(length).read_to_end(bytes)? as u64;
+    match got == length {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("it ends {} bytes too early", length - got))),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Lack {
+    (Verdict::False, format!("{} cannot be read: {error}.", path.display()))
+}

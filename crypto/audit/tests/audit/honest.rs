@@ -1,0 +1,253 @@
+//! Honest exports: every check is proven, whatever happened in the rounds.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use ringfence_audit::{Options, Report, Subject, Verdict, audit, page, text};
+use ringfence_crypto::evidence::Check;
+use ringfence_crypto::id::RoundNumber;
+use ringfence_crypto::round::RoundState;
+use ringfence_crypto::statement::{
+    PrivacyPolicy, PrivacyUnit, RecordLevel, Setting, Spent, Study, Subject as Opened, Training,
+};
+use ringfence_privacy::{Accountant, Mechanism, epsilon};
+use ringfence_testkit::{Parties, Record, rng};
+
+use crate::export::export;
+
+/// Seven sites, all of them key holders, of whom two may collude.
+pub(crate) fn record(alter: impl FnOnce(&mut Study)) -> Record {
+    Record::of(Arc::new(Parties::new(7, 2, alter)))
+}
+
+pub(crate) const ALL: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
+
+/// A study in which nearly everything happens: a round without a fault, one with drop-outs, accused
+/// dealers and silent holders, an abort, and a dispute that names a site.
+pub(crate) fn eventful() -> Record {
+    let (mut record, mut rng) = (record(|_| ()), rng(1));
+    record.run(b"model 0", b"model 1", &mut rng);
+    // Site 6 does not come, two holders accuse site 1, one holder stays silent.
+    record.begin(b"model 1");
+    record.contribute(&[0, 1, 2, 3, 4, 5], None, &mut rng);
+    record.freeze();
+    record.review(&[0, 1, 2, 3, 4, 5], &[]);
+    record.close();
+    record.endorse(&[0, 1, 2, 3, 4]);
+    record.open(&[1, 2, 3, 4], Opened::Sum);
+    record.acknowledge(&[0], None);
+    record.acknowledge(&[0, 1, 2, 3, 4], Some(b"model 2"));
+    // Too few contribute: an abort.
+    record.begin(b"model 2");
+    record.contribute(&[3], None, &mut rng);
+    record.freeze();
+    record.close();
+    record.endorse(&ALL);
+    // From the same model again; the sum does not decode, and site 5 is named.
+    record.begin(b"model 2");
+    record.contribute(&ALL, None, &mut rng);
+    record.freeze();
+    record.review(&ALL, &[]);
+    record.close();
+    record.endorse(&ALL);
+    record.open(&ALL, Opened::Sum);
+    record.dispute(&ALL, &[5]);
+    record.acknowledge(&[0, 1, 2, 3, 4, 6], Some(b"model 3"));
+    // The named site is barred from then on.
+    record.begin(b"model 3");
+    record.contribute(&[0, 1, 2, 3, 4, 6], None, &mut rng);
+    record.freeze();
+    record
+}
+
+/// The report of a record's export.
+pub(crate) fn report(record: &Record, options: &Options) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    export(record, folder.path());
+    audit(folder.path(), options).unwrap()
+}
+
+pub(crate) fn verdict(report: &Report, round: Option<u32>, check: Subject) -> Verdict {
+    let mut found = report
+        .all()
+        .filter(|(of, line)| *of == round.map(RoundNumber) && line.check == check)
+        .map(|(_, line)| line.verdict);
+    found.next().unwrap()
+}
+
+#[test]
+fn an_eventful_study_is_proven_as_far_as_it_has_come() {
+    let record = eventful();
+    let report = report(&record, &Options::default());
+    let faults: Vec<_> = report.faults().collect();
+    assert!(faults.is_empty(), "{}", text(&report));
+    // The last round is not over.
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Pending, 0), "{}", text(&report));
+    let states: Vec<_> =
+        report.rounds.iter().map(|round| round.summary.as_ref().unwrap().state).collect();
+    use RoundState::{Aborted, Opened, Reviewing};
+    assert_eq!(states, [Opened, Opened, Aborted, Opened, Reviewing]);
+    for round in [0, 1, 3] {
+        assert_eq!(verdict(&report, Some(round), Subject::Sum), Verdict::Proven);
+    }
+    let of = |round: usize| report.rounds[round].summary.as_ref().unwrap();
+    let names = |sites: &[ringfence_crypto::id::SiteId]| {
+        sites.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&of(1).absent), ["site-6"]);
+    assert_eq!(of(1).opened.len(), 4);
+    assert_eq!(of(2).included.len(), 0);
+    assert_eq!(names(&of(3).named[0].sites), ["site-5"]);
+    assert_eq!(of(3).named[0].position, Some((0, 77)));
+    assert_eq!(names(&of(3).trust.barred), ["site-5"]);
+    assert_eq!(names(&of(4).trust.barred), ["site-5"]);
+    let said = text(&report);
+    for words in [
+        "All is proven as far as the study has come.",
+        "did not contribute: site-6",
+        "dispute 1 named site-5",
+        "There is one closing, an abort",
+        "only after the set was certified",
+        "to the last bit",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let page = page(&report);
+    assert!(page.contains("site-5") && !page.contains("http:") && !page.contains("<script"));
+    assert!(page.contains("The key of one site was opened") && !page.contains("Not shown"));
+    serde_json::to_string(&report).unwrap();
+}
+
+#[test]
+fn accused_dealers_are_left_out_with_their_reason() {
+    let (mut record, mut rng) = (record(|_| ()), rng(2));
+    record.begin(b"model 0");
+    record.contribute(&ALL, None, &mut rng);
+    record.freeze();
+    record.review(&[0, 1, 2, 3, 4], &[]);
+    record.review(&[5, 6], &[1]);
+    record.close();
+    record.endorse(&ALL);
+    record.open(&ALL, Opened::Sum);
+    record.acknowledge(&ALL, Some(b"model 1"));
+    let report = report(&record, &Options::default());
+    assert_eq!(report.verdict, Verdict::Proven, "{}", text(&report));
+    let summary = report.rounds[0].summary.as_ref().unwrap();
+    assert_eq!(summary.excluded[0].site.as_str(), "site-1");
+    assert!(text(&report).contains("left out: site-1: "));
+}
+
+#[test]
+fn a_sample_says_what_it_would_have_found() {
+    let (mut record, mut rng) = (record(|_| ()), rng(3));
+    record.run(b"model 0", b"model 1", &mut rng);
+    let options = Options { sample: Some(3), seed: Some(1), ..Options::default() };
+    let found = report(&record, &options);
+    assert_eq!(found.verdict, Verdict::Proven, "{}", text(&found));
+    assert!(text(&found).contains("in a single part with 100.0 %"), "{}", text(&found));
+    let none = report(&record, &Options { without_bodies: true, ..Options::default() });
+    assert_eq!(none.verdict, Verdict::Proven);
+    assert!(none.all().all(|(_, line)| line.check != Subject::Sum));
+}
+
+#[test]
+fn bodies_that_are_gone_have_a_verdict_of_their_own() {
+    let (mut record, mut rng) = (record(|_| ()), rng(4));
+    record.run(b"model 0", b"model 1", &mut rng);
+    let folder = tempfile::tempdir().unwrap();
+    export(&record, folder.path());
+    let bodies = folder.path().join("rounds/0.bodies");
+    fs::remove_file(bodies.join("site-2")).unwrap();
+    let report = audit(folder.path(), &Options::default()).unwrap();
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Missing, 3));
+    assert!(text(&report).contains("1 of 7 bodies of the set are not in this folder"));
+    fs::remove_dir_all(bodies).unwrap();
+    fs::write(folder.path().join("rounds/0.gone"), "kept until 2030-01-01").unwrap();
+    let report = audit(folder.path(), &Options::default()).unwrap();
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Gone, 0));
+    assert!(text(&report).contains("The aggregator said: kept until 2030-01-01"));
+}
+
+/// A study that protects records, and what `rounds` rounds spend of it.
+fn private() -> (Record, impl Fn(u32) -> Spent) {
+    let (delta, noise, rate, steps) = (1e-5f32, 2.0f32, 0.02f32, 50);
+    let record = record(|study| {
+        let setting = Setting { name: "optimiser".into(), value: "sgd".into() };
+        study.training = Training::Plan(vec![setting]);
+        study.privacy = PrivacyPolicy::RecordLevel(RecordLevel {
+            unit: PrivacyUnit::Record,
+            clip: 1.0,
+            noise_multiplier: noise,
+            rate,
+            steps,
+            normaliser: 20.0,
+            delta,
+            epsilon: 4.0,
+        });
+    });
+    let spent = move |rounds: u32| {
+        let step = Mechanism::gaussian(noise.into(), rate.into());
+        let times = u64::from(steps) * u64::from(rounds);
+        let epsilon = epsilon(&[(step, times)], delta.into(), Accountant::Rdp).unwrap();
+        Spent { rounds, epsilon: (epsilon as f32).next_up(), delta }
+    };
+    (record, spent)
+}
+
+/// Rounds in which all state these budgets.
+pub(crate) fn spending(stated: &[Spent], mut record: Record) -> Record {
+    let mut rng = rng(5);
+    for (round, spent) in stated.iter().enumerate() {
+        record.begin(format!("model {round}").as_bytes());
+        record.contribute(&ALL, Some(*spent), &mut rng);
+        record.freeze();
+        record.review(&ALL, &[]);
+        record.close();
+        record.endorse(&ALL);
+        record.open(&ALL, Opened::Sum);
+        record.acknowledge(&ALL, Some(format!("model {}", round + 1).as_bytes()));
+    }
+    record
+}
+
+#[test]
+fn the_budget_is_computed_once_more() {
+    let (record, spent) = private();
+    let record = spending(&[spent(1), spent(2), spent(4)], record);
+    let honest = report(&record, &Options::default());
+    assert_eq!(honest.verdict, Verdict::Proven, "{}", text(&honest));
+    assert!(text(&honest).contains("7 sites state what they have spent"));
+    let (record, spent) = private();
+    let less = Spent { epsilon: spent(2).epsilon * 0.99, ..spent(2) };
+    let found = report(&spending(&[spent(1), less], record), &Options::default());
+    assert_eq!(verdict(&found, None, Subject::Spent), Verdict::False);
+    assert!(text(&found).contains("2 rounds at the study's noise spend"), "{}", text(&found));
+    let (record, spent) = private();
+    let found = report(&spending(&[spent(2), spent(1)], record), &Options::default());
+    assert_eq!(verdict(&found, None, Subject::Spent), Verdict::False);
+    assert_eq!(found.exit_code(), 1);
+    assert!(found.all().all(|(round, line)| {
+        round.is_none()
+            || line.check != Subject::Round(Check::Budget)
+            || line.verdict == Verdict::Proven
+    }));
+}
+
+#[test]
+fn what_is_no_export_is_said_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |path: &Path| audit(path, &Options::default()).unwrap_err().to_string();
+    assert!(said(folder.path()).contains("has no study.json"));
+    fs::write(folder.path().join("study.json"), "{}").unwrap();
+    assert!(said(folder.path()).contains("expected the JSON of a study file"));
+    let mut unsigned = record(|_| ()).study_file();
+    unsigned.signatures.pop();
+    let file = serde_json::to_vec(&unsigned).unwrap();
+    fs::write(folder.path().join("study.json"), file).unwrap();
+    assert!(said(folder.path()).contains("lacks the signatures of site-6"));
+    let file = serde_json::to_vec(&record(|_| ()).study_file()).unwrap();
+    fs::write(folder.path().join("study.json"), file).unwrap();
+    let report = audit(folder.path(), &Options::default()).unwrap();
+    assert_eq!((report.verdict, report.exit_code()), (Verdict::Missing, 3));
+}

@@ -1,0 +1,13 @@
+//! Exports of whole studies, honest and altered.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod evidence;
+mod export;
+mod honest;
+mod tampered;
+mod tampering;
