@@ -83,6 +83,9 @@ fn manifest(trio: &Trio, of: StudyId, base: &Weights) -> Signed<Manifest> {
     })
 }
 
+/// What an aggregator changes in a manifest, and how that is called.
+type Alteration<'a> = (&'a str, &'a dyn Fn(&mut Manifest));
+
 /// All sites of a study, before an aggregator that answers some questions with bytes of its own.
 struct LiedTo {
     sites: Vec<Site>,
@@ -233,7 +236,6 @@ async fn a_crafted_manifest_is_refused_by_every_site() {
     let honest = manifest(&trio, trio.study_id(), &agreed());
     let key = trio.identity(0).check_key(&trio.study.study).unwrap();
     let crafted = key.model(&model::id(&imprint(HIDDEN)));
-    type Alteration<'a> = (&'a str, &'a dyn Fn(&mut Manifest));
     let alterations: [Alteration<'_>; 4] = [
         ("model", &|manifest| manifest.base_model = crafted),
         ("deadline", &|manifest| manifest.deadline = manifest.deadline.after(60)),
