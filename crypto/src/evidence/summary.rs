@@ -8,7 +8,7 @@ use crate::dealing::Trust;
 use crate::digest::Digest;
 use crate::id::{ClosingId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::round::{Round, RoundState};
-use crate::statement::{ExclusionReason, Spent, Study, Subject};
+use crate::statement::{ExclusionReason, Previous, Spent, Study, Subject};
 use crate::threshold::Threshold;
 
 /// A contribution that is not in the set, and why.
@@ -95,7 +95,8 @@ pub struct RoundSummary {
 }
 
 impl RoundSummary {
-    pub(super) fn of(study: &Study, round: &Round) -> Self {
+    /// Of a round, and how it ended.
+    pub(super) fn of(study: &Study, round: &Round, ended: Option<&Previous>) -> Self {
         let manifest = &round.manifest().statement;
         let closing = round.closing();
         let said = closing.map(|closing| &closing.statement);
@@ -105,7 +106,6 @@ impl RoundSummary {
         let excluded = set.into_iter().flat_map(|closing| &closing.excluded);
         let received: BTreeSet<&SiteId> = round.received().map(|(site, _)| site).collect();
         let absent = study.roster.iter().map(|entry| &entry.id);
-        let ended = round.ended();
         Self {
             study: manifest.study,
             round: manifest.round,
@@ -134,7 +134,7 @@ impl RoundSummary {
                 .map(|opening| opening.statement.holder.clone())
                 .collect(),
             named: named(round),
-            trust: ended.map_or_else(|| round.trust().clone(), |ended| ended.trust),
+            trust: ended.map_or_else(|| round.trust(), |ended| &ended.trust).clone(),
             spent: round
                 .received()
                 .filter_map(|(site, header)| {

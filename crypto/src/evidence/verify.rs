@@ -157,9 +157,12 @@ impl Verifier {
         };
         let findings: Vec<Finding> = Check::ALL.into_iter().map(finding).collect();
         let sound = failures.0.is_empty();
+        // Once: it judges all reviews again.
+        let ended = round.as_ref().and_then(Round::ended);
+        let summary = |round| RoundSummary::of(study, round, ended.as_ref());
         Verified {
-            summary: round.as_ref().map(|round| RoundSummary::of(&in_force.study, round)),
-            ended: round.as_ref().and_then(Round::ended).filter(|_| sound),
+            summary: round.as_ref().map(summary),
+            ended: ended.filter(|_| sound),
             checkpoint: checkpoint.ok(),
             findings,
             lineage,

@@ -9,7 +9,7 @@ use super::machine::Round;
 use super::status::RoundState;
 use crate::dealing::{Judge, Reviewed};
 use crate::digest::Digest;
-use crate::id::{ClosingId, FreezeId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
+use crate::id::{FreezeId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds};
 use crate::log::Checkpoint;
 use crate::signature::{PublicKey, Signed};
 use crate::statement::{
@@ -370,7 +370,7 @@ impl Round {
             let second = || RoundError::SecondEndorsement(holder.clone());
             return known_or(known == endorsement, second);
         }
-        let expected = self.closing_id().ok_or_else(|| self.not_now("an endorsement"))?;
+        let expected = self.closing_id.ok_or_else(|| self.not_now("an endorsement"))?;
         if *closing != expected {
             return Err(RoundError::OtherClosing { expected, got: *closing });
         }
@@ -388,7 +388,7 @@ impl Round {
         let Opening { manifest, closing, holder, subject, .. } = &opening.statement;
         self.same_round(*manifest)?;
         opening.verify(&self.holder(holder)?.signature_key, holder)?;
-        let expected = self.closing_id().ok_or_else(|| self.uncertified())?;
+        let expected = self.closing_id.ok_or_else(|| self.uncertified())?;
         if *closing != expected {
             return Err(RoundError::OtherClosing { expected, got: *closing });
         }
@@ -414,7 +414,7 @@ impl Round {
         let Acknowledgement { manifest, closing, site, outcome } = &acknowledgement.statement;
         self.same_round(*manifest)?;
         acknowledgement.verify(&self.member(site)?.signature_key, site)?;
-        let expected = self.closing_id().ok_or_else(|| self.uncertified())?;
+        let expected = self.closing_id.ok_or_else(|| self.uncertified())?;
         if *closing != expected {
             return Err(RoundError::OtherClosing { expected, got: *closing });
         }
@@ -472,10 +472,6 @@ impl Round {
             return Err(RoundError::Late { round: self.number(), deadline, now });
         }
         Ok(())
-    }
-
-    fn closing_id(&self) -> Option<ClosingId> {
-        self.closing.as_ref().map(Signed::id)
     }
 
     pub(super) fn not_now(&self, what: &'static str) -> RoundError {

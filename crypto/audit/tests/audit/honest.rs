@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringfence_audit::{Options, Report, Subject, Verdict, audit, page, text};
 use ringfence_crypto::evidence::Check;
 use ringfence_crypto::id::RoundNumber;
-use ringfence_crypto::round::RoundState;
+use ringfence_crypto::round::{Event, RoundState};
 use ringfence_crypto::statement::{
     PrivacyPolicy, PrivacyUnit, RecordLevel, Setting, Spent, Study, Subject as Opened, Training,
 };
@@ -250,4 +250,37 @@ fn what_is_no_export_is_said_at_once() {
     fs::write(folder.path().join("study.json"), file).unwrap();
     let report = audit(folder.path(), &Options::default()).unwrap();
     assert_eq!((report.verdict, report.exit_code()), (Verdict::Missing, 3));
+}
+
+/// What the aggregator lost stands in no log: a closing says so, and an abort says nothing.
+#[test]
+fn bytes_that_the_aggregator_lost_accuse_nobody() {
+    let lose = |record: &mut Record, site: usize| {
+        let site = record.parties.identities[site].site().clone();
+        let at = record.last().round.latest_time();
+        record.put(Event::Damaged { site, at });
+    };
+    let (mut record, mut rng) = (record(|_| ()), rng(9));
+    record.begin(b"model 0");
+    record.contribute(&ALL, None, &mut rng);
+    record.freeze();
+    record.review(&ALL, &[]);
+    lose(&mut record, 2);
+    record.close();
+    record.endorse(&ALL);
+    record.open(&ALL, Opened::Sum);
+    record.acknowledge(&ALL, Some(b"model 1"));
+    // As many as are needed, and one of them is lost.
+    record.begin(b"model 1");
+    record.contribute(&[0, 1, 2, 3], None, &mut rng);
+    record.freeze();
+    record.review(&ALL, &[]);
+    lose(&mut record, 3);
+    record.close();
+    record.endorse(&ALL);
+    let report = report(&record, &Options::default());
+    assert_eq!(report.verdict, Verdict::Proven, "{}", text(&report));
+    let of = |round: usize| report.rounds[round].summary.as_ref().unwrap();
+    assert_eq!(of(0).excluded[0].site.as_str(), "site-2");
+    assert_eq!(of(1).state, RoundState::Aborted);
 }
