@@ -16,7 +16,7 @@ use crate::whole::WholeLog;
 /// What is checked, and how much of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Add up so many random parts of each sum instead of all.
+    /// Add up so many random parts of each sum instead of all, one at least.
     pub sample: Option<u32>,
     /// What the parts are chosen by; unknown to anybody unless given.
     pub seed: Option<u64>,

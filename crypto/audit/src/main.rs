@@ -26,7 +26,7 @@ struct Arguments {
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// Add up so many random parts of each sum instead of all of it
-    #[arg(long, value_name = "PARTS")]
+    #[arg(long, value_name = "PARTS", value_parser = clap::value_parser!(u32).range(1..))]
     sample: Option<u32>,
     /// Expect no bodies: the sums are not added up again
     #[arg(long, conflicts_with = "sample")]

@@ -137,7 +137,7 @@ impl Adding<'_> {
     fn sampled(&self, units: u32, seed: Option<u64>, expected: Digest) -> Result<String, Lack> {
         let count = self.ranges.count();
         let all = usize::try_from(count).unwrap_or(usize::MAX);
-        let taken = usize::try_from(units).unwrap_or(usize::MAX).min(all);
+        let taken = usize::try_from(units).unwrap_or(usize::MAX).clamp(1, all.max(1));
         let mut rng = random(seed);
         let chosen: BTreeSet<u64> =
             sample(&mut rng, all, taken).iter().map(|at| at as u64).collect();

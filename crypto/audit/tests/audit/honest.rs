@@ -146,6 +146,9 @@ fn a_sample_says_what_it_would_have_found() {
     let found = report(&record, &options);
     assert_eq!(found.verdict, Verdict::Proven, "{}", text(&found));
     assert!(text(&found).contains("in a single part with 100.0 %"), "{}", text(&found));
+    // None is not a sample.
+    let least = report(&record, &Options { sample: Some(0), ..Options::default() });
+    assert!(text(&least).contains("1 of 1 parts"), "{}", text(&least));
     let none = report(&record, &Options { without_bodies: true, ..Options::default() });
     assert_eq!(none.verdict, Verdict::Proven);
     assert!(none.all().all(|(_, line)| line.check != Subject::Sum));
