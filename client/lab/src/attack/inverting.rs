@@ -35,7 +35,7 @@ const MOMENTS: (f64, f64) = (0.9, 0.999);
 /// two or three chest X-rays at 32 px, these rebuilt them best.
 const TOTAL_VARIATION: [f64; 2] = [0.005, 0.01];
 /// Width over which ReLUs bend at first, which falls to nothing with the square of the steps left; and
-/// that of segmentation and of several steps, where more ReLUs come one behind the other.
+/// that of segmentation, where more ReLUs come one behind the other.
 const BEND: f64 = 0.2;
 const WIDE_BEND: f64 = 0.5;
 /// Through several steps, where the first ones decide at which weights the later ones are taken, some
@@ -155,8 +155,7 @@ impl Inversion<'_> {
     }
 
     fn bend(&self) -> f64 {
-        let wide = self.segments() || matches!(self.made, Made::Several(_));
-        if wide { WIDE_BEND } else { BEND }
+        if self.segments() { WIDE_BEND } else { BEND }
     }
 
     fn pixels(&self) -> usize {
