@@ -48,7 +48,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use ringfence_learning::data::phantom::{PhantomOptions, generate};
 use ringfence_learning::data::{Channels, load};
-use ringfence_learning::{Dataset, ModelName};
+use ringfence_learning::{Dataset, ModelName, Sample};
 use ringfence_options::{DataArgs, at_least_one, duration, each_once};
 use ringfence_words::counted;
 
@@ -132,7 +132,11 @@ impl Attack {
         let (own, attacks): (Vec<AttackName>, Vec<AttackName>) =
             attacks.into_iter().partition(|attack| attack.has_own_section());
         let own = self.with_own_section(own, &stages, &dataset)?;
-        let kept = Kept::open(&self.out, &self.settings(&material))?;
+        if let Some(model) = self.model {
+            attacks.iter().try_for_each(|attack| victim::check(*attack, model))?;
+        }
+        self.check_export(&attacks)?;
+        let kept = Kept::open(&self.out, &self.settings(&material, &dataset))?;
         let started = Instant::now();
 
         eprintln!("positive controls");
@@ -287,7 +291,7 @@ impl Attack {
     }
 
     /// What all results follow from, beside the program.
-    fn settings(&self, material: &Material) -> serde_json::Value {
+    fn settings(&self, material: &Material, dataset: &Dataset) -> serde_json::Value {
         let digest = |values: &mut dyn Iterator<Item = &f32>| {
             let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
             ringfence_crypto::Digest::of(&bytes).to_string()
@@ -305,7 +309,37 @@ impl Attack {
                 "attacked": digest(&mut images.flatten()),
                 "public": digest(&mut material.public.inputs.iter().flatten()),
                 "beside": digest(&mut material.others.iter().flat_map(|other| &other.image)),
+                "truth": truth(dataset),
             },
         })
     }
+
+    /// Refuses a folder for exported gradients that has something in it, or gets nothing.
+    fn check_export(&self, attacks: &[AttackName]) -> anyhow::Result<()> {
+        let Some(folder) = &self.export else { return Ok(()) };
+        ensure!(
+            attacks.iter().any(|attack| attack.is_compared()),
+            "--export: expected --attack idlg or inverting, whose gradients are written; neither is run"
+        );
+        let is_used = std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
+        ensure!(
+            !is_used,
+            "--export {}: expected a new or an empty folder, found files in it",
+            folder.display()
+        );
+        Ok(())
+    }
+}
+
+/// A digest of what results follow from beside the images' values: names, patients, classes, masks, and
+/// which site and split an image is of.
+fn truth(dataset: &Dataset) -> String {
+    let mut text = format!("{:?}", dataset.classes);
+    for site in &dataset.sites {
+        for (split, sample) in site.samples() {
+            let Sample { name, group, label, mask, .. } = sample;
+            text += &format!("\n{} {split:?} {name} {group} {label:?} {mask:?}", site.site);
+        }
+    }
+    ringfence_crypto::Digest::of(text.as_bytes()).to_string()
 }

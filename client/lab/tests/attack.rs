@@ -61,7 +61,7 @@ fn a_report_has_every_result_and_is_gone_on_with() {
     }
     assert_eq!(first["labels"].as_array().unwrap().len(), 6);
     let page = fs::read_to_string(out.join("report.html")).unwrap();
-    assert!(page.contains("succeed on plain gradients") && page.contains("linear.png"), "{page}");
+    assert!(page.contains("succeed on a plain gradient") && page.contains("linear.png"), "{page}");
     for sheet in ["linear.png", "imprint.png"] {
         assert!(fs::metadata(out.join(sheet)).unwrap().len() > 1000);
     }
@@ -83,6 +83,40 @@ fn a_report_has_every_result_and_is_gone_on_with() {
 
     let other = refused(folder.path(), &["--images", "2", "--seed", "2", "--attack", "linear"]);
     assert!(other.contains("other settings") && other.contains("`seed` is 1, now 2"), "{other}");
+}
+
+#[test]
+fn what_was_kept_is_held_against_its_place_and_its_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked =
+        ["--images", "2", "--attack", "linear", "--stage", "sum-2,ciphertext", "--out", "out"];
+    let output = attack(folder.path(), &asked);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    // Its failure on ciphertext says something only if it succeeds where nothing is hidden.
+    assert!(said.contains("linear was not tried on plain gradients"), "{said}");
+    let results = folder.path().join("out/results/linear");
+    // A picture that is lost is made again.
+    let picture = results.join("sum-2/0001.png");
+    let before = fs::read(&picture).unwrap();
+    fs::remove_file(&picture).unwrap();
+    assert!(attack(folder.path(), &asked).status.success());
+    assert_eq!(fs::read(&picture).unwrap(), before);
+    // A result of another stage is none of this one.
+    let line = results.join("sum-2/0000.json");
+    let own = fs::read(&line).unwrap();
+    fs::copy(results.join("ciphertext/0000.json"), &line).unwrap();
+    let error = refused(folder.path(), &asked);
+    assert!(error.contains("expected a result of linear at sum-2, found one of linear"), "{error}");
+    fs::write(&line, own).unwrap();
+    // Results without their settings may be anybody's.
+    fs::remove_file(folder.path().join("out/settings.json")).unwrap();
+    let error = refused(folder.path(), &asked);
+    assert!(error.contains("and no settings.json"), "{error}");
+    // What is refused leaves nothing that stands against the right command.
+    let wrong = ["--images", "2", "--attack", "idlg", "--model", "dense", "--out", "new"];
+    assert!(refused(folder.path(), &wrong).contains("sigmoid LeNet"));
+    assert!(!folder.path().join("new/settings.json").exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use image::GrayImage;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +26,12 @@ impl Kept {
     pub(super) fn open(out: &Path, settings: &serde_json::Value) -> anyhow::Result<Self> {
         let file = out.join("settings.json");
         if file.exists() {
-            let found: serde_json::Value = read(&file)?;
+            let found: serde_json::Value = read(&file).with_context(|| {
+                format!(
+                    "nobody knows of which settings {} is: take another --out, or remove it",
+                    out.display()
+                )
+            })?;
             let differs =
                 |(name, value): &(&String, &serde_json::Value)| found.get(name) != Some(value);
             let other = settings.as_object().and_then(|all| all.iter().find(differs));
@@ -38,6 +43,11 @@ impl Kept {
                 );
             }
         }
+        ensure!(
+            file.exists() || !out.join("results").exists(),
+            "{} holds results, and no settings.json that says of which settings: take another --out, or remove it",
+            out.display()
+        );
         files::make_folder(out)?;
         files::write(&file, serde_json::to_string_pretty(settings)?.as_bytes())?;
         Ok(Self { folder: out.join("results") })
@@ -80,7 +90,11 @@ impl Kept {
         let images = 0..material.targets.len();
         let stages = attack.stages(stages).into_iter();
         let all = stages.flat_map(|stage| images.clone().map(move |image| (stage, image)));
-        all.filter(|(stage, image)| !self.file(attack, *stage, *image, "json").is_file()).collect()
+        let is_there = |stage: Stage, image: usize| {
+            let has = |kind: &str| self.file(attack, stage, image, kind).is_file();
+            has("json") && (has("png") || !attack.finds_images())
+        };
+        all.filter(|(stage, image)| !is_there(*stage, *image)).collect()
     }
 
     /// Keeps a result: its picture first, since the line says that both are there.
@@ -113,7 +127,20 @@ impl Kept {
     /// # Errors
     /// When it is not there, or broken.
     pub(super) fn row(&self, of: AttackName, stage: Stage, image: usize) -> anyhow::Result<Row> {
-        read(&self.file(of, stage, image, "json"))
+        let file = self.file(of, stage, image, "json");
+        let row: Row = read(&file)?;
+        let is_of_place = row.attack == of && row.stage == stage.to_string();
+        let scores = [row.psnr, row.psnr_guess, row.ssim, row.ssim_guess];
+        let are_scores = scores.iter().all(|score| score.is_finite() && *score <= 120.0);
+        ensure!(
+            is_of_place && are_scores,
+            "{}: expected a result of {of} at {stage}, found one of {} at {} with a PSNR of {}: remove it, and start again",
+            file.display(),
+            row.attack,
+            row.stage,
+            row.psnr
+        );
+        Ok(row)
     }
 
     /// The line on the labels of a batch.
@@ -135,7 +162,9 @@ impl Kept {
         image: usize,
     ) -> anyhow::Result<GrayImage> {
         let file = self.file(of, stage, image, "png");
-        let read = image::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let read = image::open(&file).with_context(|| {
+            format!("cannot read {}: remove it, and start again", file.display())
+        })?;
         Ok(read.into_luma8())
     }
 

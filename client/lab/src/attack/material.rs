@@ -48,6 +48,12 @@ impl Material {
         // A blank image has nothing to find.
         let usable = all.iter().filter(|sample| Target::new(sample).is_ok());
         let mut usable: Vec<Sample> = usable.cloned().collect();
+        let left_out = all.iter().filter_map(|sample| Target::new(sample).err());
+        let left_out: Vec<anyhow::Error> = left_out.collect();
+        if let Some(first) = left_out.first() {
+            let images = counted(left_out.len() as u64, "image");
+            eprintln!("left out: {images} of {} that cannot be attacked ({first})", all.len());
+        }
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         usable.shuffle(&mut rng);
         let targets = spread(&usable, images);

@@ -172,7 +172,7 @@ impl Section {
         let Self { control, control_asked, control_holds, .. } = self;
         (!control_holds).then(|| {
             format!(
-                "membership inference on a model that was trained far too long: expected an AUC above {control_asked}, found {}",
+                "membership inference on a model that was trained far too long: expected an AUC whose whole range is above {control_asked}, found {}",
                 auc(&control.ratio)
             )
         })

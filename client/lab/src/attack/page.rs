@@ -34,11 +34,16 @@ pub(super) fn html(report: &Report) -> anyhow::Result<String> {
             report.summary.iter().filter(|line| line.attack == *attack).collect();
         if !lines.is_empty() {
             write!(page, "<h2>{attack}, on the model {victim}</h2>")?;
+            if let Some(reason) = report.not_controlled(*attack) {
+                write!(page, "<p class=\"bad\">{attack} {reason}.</p>")?;
+            }
             table(&mut page, &lines)?;
             let file = sheet::file(*attack).display().to_string();
             write!(
                 page,
-                "<p>Pictures of the first images: what the attack made of what it saw.</p>\
+                "<p>Pictures of the first images: what the attack made of what it saw, one \
+                 stage beside the other (scroll for the last ones). Where it found nothing, it is \
+                 scored by the mean image all the same.</p>\
                  <div class=\"sheet\"><a href=\"{file}\"><img src=\"{file}\" alt=\"images, and \
                  what {attack} made of each stage\"></a></div>"
             )?;
@@ -62,7 +67,9 @@ pub(super) fn html(report: &Report) -> anyhow::Result<String> {
 fn controls(page: &mut String, report: &Report) -> anyhow::Result<()> {
     page.push_str("<h2>Positive controls</h2>");
     page.push_str(match report.controls_hold {
-        true => "<p class=\"good\">The attacks succeed on plain gradients.</p>",
+        true => {
+            "<p class=\"good\">Linear-layer inversion and iDLG succeed on a plain gradient.</p>"
+        }
         false => {
             "<p class=\"bad\">A control fails: the attacks are too weak here, and this report \
              proves nothing.</p>"

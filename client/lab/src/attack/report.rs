@@ -99,6 +99,28 @@ impl Report {
         }
     }
 
+    /// Whether an attack on images succeeds on the plain gradients that it was tried on; nothing where
+    /// it was tried on none. What it does not find elsewhere says something only if it does.
+    pub(super) fn succeeds_plainly(&self, attack: AttackName) -> Option<bool> {
+        let plain = Stage::Plain.to_string();
+        let mut lines = self.summary.iter();
+        let line = lines.find(|line| line.attack == attack && line.stage == plain)?;
+        Some(line.success >= self.thresholds.control_plain_success)
+    }
+
+    /// The same in words, unless it does.
+    pub(super) fn not_controlled(&self, attack: AttackName) -> Option<&'static str> {
+        match self.succeeds_plainly(attack) {
+            Some(true) => None,
+            Some(false) => Some(
+                "fails on plain gradients: what it does not find at other stages proves nothing",
+            ),
+            None => Some(
+                "was not tried on plain gradients (--stage plain): what it does not find proves nothing",
+            ),
+        }
+    }
+
     /// Which model an attack is tried on.
     pub(super) fn victim(&mut self, attack: AttackName, name: &'static str) {
         self.victims.push((attack, name));
@@ -233,6 +255,11 @@ impl Report {
                 100.0 * line.success,
                 100.0 * line.found
             );
+        }
+        for (attack, _) in self.victims.iter().filter(|(attack, _)| attack.finds_images()) {
+            if let Some(reason) = self.not_controlled(*attack) {
+                let _ = writeln!(text, "{attack} {reason}");
+            }
         }
         for line in &self.labels_summary {
             let _ = writeln!(

@@ -11,6 +11,9 @@ pub(super) struct Thresholds {
     pub(super) control_linear_error: f64,
     /// iDLG on the plain gradient of the sigmoid LeNet: PSNR in dB must be above.
     pub(super) control_lenet_psnr: f64,
+    /// Share of the images that an attack must succeed on from plain gradients, so that its failure
+    /// elsewhere says something.
+    pub(super) control_plain_success: f64,
     /// An attack has succeeded on an image from this PSNR on, in dB, ...
     pub(super) success_psnr: f64,
     /// ... and so many dB above guessing the mean image.
