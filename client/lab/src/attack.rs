@@ -7,6 +7,7 @@
 //! Every result is kept in a file of its own, and one that is there already is not made again. What
 //! the attacks need and show is in `docs/attacks.md`.
 
+mod adam;
 mod answer;
 mod control;
 mod defences;
@@ -46,6 +47,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
+use ringfence_crypto::Digest;
 use ringfence_learning::data::phantom::{PhantomOptions, generate};
 use ringfence_learning::data::{Channels, load};
 use ringfence_learning::{Dataset, ModelName, Sample};
@@ -136,7 +138,7 @@ impl Attack {
             attacks.iter().try_for_each(|attack| victim::check(*attack, model))?;
         }
         self.check_export(&attacks)?;
-        let kept = Kept::open(&self.out, &self.settings(&material, &dataset))?;
+        let kept = Kept::open(&self.out, &self.settings(&dataset))?;
         let started = Instant::now();
 
         eprintln!("positive controls");
@@ -291,12 +293,7 @@ impl Attack {
     }
 
     /// What all results follow from, beside the program.
-    fn settings(&self, material: &Material, dataset: &Dataset) -> serde_json::Value {
-        let digest = |values: &mut dyn Iterator<Item = &f32>| {
-            let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
-            ringfence_crypto::Digest::of(&bytes).to_string()
-        };
-        let images = material.targets.iter().map(|target| &target.sample.image);
+    fn settings(&self, dataset: &Dataset) -> serde_json::Value {
         serde_json::json!({
             "side": self.side,
             "images": self.images,
@@ -305,12 +302,7 @@ impl Attack {
             "steps": self.steps,
             "shadow_models": self.shadow_models,
             // The last in the alphabet: other settings explain other images.
-            "values": {
-                "attacked": digest(&mut images.flatten()),
-                "public": digest(&mut material.public.inputs.iter().flatten()),
-                "beside": digest(&mut material.others.iter().flat_map(|other| &other.image)),
-                "truth": truth(dataset),
-            },
+            "values": digest(dataset),
         })
     }
 
@@ -331,15 +323,17 @@ impl Attack {
     }
 }
 
-/// A digest of what results follow from beside the images' values: names, patients, classes, masks, and
-/// which site and split an image is of.
-fn truth(dataset: &Dataset) -> String {
+/// A digest of all images with their names, patients, classes and masks, and of which site and split
+/// each is.
+fn digest(dataset: &Dataset) -> String {
     let mut text = format!("{:?}", dataset.classes);
     for site in &dataset.sites {
         for (split, sample) in site.samples() {
-            let Sample { name, group, label, mask, .. } = sample;
-            text += &format!("\n{} {split:?} {name} {group} {label:?} {mask:?}", site.site);
+            let Sample { name, group, label, mask, image, .. } = sample;
+            let bytes: Vec<u8> = image.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let image = Digest::of(&bytes);
+            text += &format!("\n{} {split:?} {name} {group} {label:?} {mask:?} {image}", site.site);
         }
     }
-    ringfence_crypto::Digest::of(text.as_bytes()).to_string()
+    Digest::of(text.as_bytes()).to_string()
 }

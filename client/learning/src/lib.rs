@@ -29,6 +29,6 @@ pub use simulation::{PrivateRound, RoundStart, Simulation};
 pub use task::{Classification, Score, Scores, Segmentation, Task, TaskName};
 pub use train::{
     Algorithm, Augmentation, Checkpoint, KeptCheckpoint, MetaGradient, Optimizer, Probe, Probed,
-    Progress, Sought, TrainOptions, Training, TrainingName, batch_gradient, evaluate, fine_tune,
-    model_input, predict, private, shadow,
+    Progress, Sought, TrainOptions, Training, TrainingName, batch_gradient, cosine, evaluate,
+    fine_tune, model_input, predict, private, shadow,
 };

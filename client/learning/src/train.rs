@@ -23,5 +23,5 @@ pub use optimizer::Optimizer;
 pub use options::TrainOptions;
 pub use personalise::fine_tune;
 pub use predict::{evaluate, predict};
-pub use probe::{Probe, Probed, Sought, batch_gradient, model_input};
+pub use probe::{Probe, Probed, Sought, batch_gradient, cosine, model_input};
 pub use training::{Progress, Training};

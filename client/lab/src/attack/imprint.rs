@@ -19,7 +19,7 @@ use ringfence_weights::Weights;
 use super::answer::Answer;
 use super::linear::{FirstLayer, quotient};
 use super::observe::Seen;
-use super::terms::Public;
+use super::terms::{Public, dot};
 
 /// A unit with this bias is never active.
 const DEAD: f32 = -1e6;
@@ -134,10 +134,6 @@ impl Craft {
         direction.iter_mut().for_each(|value| *value /= length);
         direction
     }
-}
-
-fn dot(one: &[f32], other: &[f32]) -> f64 {
-    one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
 /// Where a standard normal number lies below with this probability, by bisection.

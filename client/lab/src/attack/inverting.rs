@@ -17,9 +17,10 @@ use rand::rngs::ChaCha20Rng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
-use ringfence_learning::{LearnError, Probe, Sample, Sought, Task, TaskName, TrainOptions};
+use ringfence_learning::{LearnError, Probe, Sample, Sought, Task, TaskName, TrainOptions, cosine};
 use ringfence_weights::Weights;
 
+use super::adam::Adam;
 use super::answer::Answer;
 use super::observe::Seen;
 use super::terms::{Public, moments};
@@ -29,7 +30,6 @@ use crate::threads::each;
 /// in the paper's code.
 pub(super) const STEPS: usize = 600;
 const STEP_SIZE: f64 = 0.1;
-const MOMENTS: (f64, f64) = (0.9, 0.999);
 /// Weight of the total variation, the mean absolute difference of neighbouring pixels: for
 /// classification and for segmentation. Of two or three values of it and of the width below, tried on
 /// two or three chest X-rays at 32 px, these rebuilt them best.
@@ -43,9 +43,6 @@ const WIDE_BEND: f64 = 0.5;
 /// is right: no other is tried.
 const STARTS: u64 = 3;
 const SURE: f64 = 0.99;
-/// Length of the displacement of the weights for the central difference: small against the
-/// curvature's changes, large against rounding.
-const DISPLACEMENT: f64 = 3e-3;
 /// How much of the start is a known image, another for each image that is sought; the rest is the mean
 /// of the known images.
 const START_SHARE: f32 = 0.5;
@@ -112,17 +109,20 @@ impl Inversion<'_> {
     fn search(&self, seen: &Seen, start: u64) -> Result<Found, LearnError> {
         let pixels = self.pixels().max(1);
         let mut place = self.start(start);
-        let mut adam = SignedAdam::new(place.len());
+        let (mut adam, smoothing) = (Adam::new(place.len()), self.smoothing(seen));
         for step in 0..self.steps {
             let left = 1.0 - step as f64 / self.steps as f64;
             let bend = self.bend() * left * left;
             let (_, mut gradient) = self.likeness(&place, &seen.values, bend)?;
             for (image, gradient) in place.chunks(pixels).zip(gradient.chunks_mut(pixels)) {
-                add_total_variation(image, self.smoothing(seen), gradient);
+                add_total_variation(image, smoothing, gradient);
             }
             let eighths = step * 8 / self.steps.max(1);
             let falls = [3, 5, 7].iter().filter(|at| eighths >= **at).count();
-            adam.step(STEP_SIZE * 0.1_f64.powi(falls as i32), &gradient, &mut place);
+            // Of nothing, nothing.
+            let sign = |slope: &f64| if *slope == 0.0 { 0.0 } else { slope.signum() };
+            let size = STEP_SIZE * 0.1_f64.powi(falls as i32);
+            adam.step(size, gradient.iter().map(sign), &mut place);
             let (low, high) = self.range;
             place.iter_mut().for_each(|value| *value = value.clamp(low, high));
             place.chunks_mut(pixels).for_each(standardise);
@@ -205,7 +205,9 @@ impl Inversion<'_> {
         for (number, Step { batch, part, flat }) in steps.iter().enumerate().rev() {
             // Nothing comes before the first step.
             let sought = if number == 0 { Sought::Images } else { Sought::Both };
-            let (of_part, of_weights) = self.along(flat, part, &back, (sought, bend))?;
+            let probe = Probe { task: self.task, truth: &part.truth, bend };
+            let weights = Weights::from_values(&self.weights.shapes(), flat.clone())?;
+            let (of_part, of_weights) = probe.along(&weights, &part.images, &back, sought)?;
             for (place, of_image) in batch.iter().zip(of_part.chunks_exact(pixels)) {
                 let sum = &mut of_images[place * pixels..][..pixels];
                 sum.iter_mut().zip(of_image).for_each(|(sum, value)| *sum += value);
@@ -248,32 +250,6 @@ impl Inversion<'_> {
             Made::OneStep => vec![(0..self.truth.len()).collect()],
             Made::Several(options) => batches(options, self.truth.len()),
         }
-    }
-
-    /// The derivatives of the gradients for the images, and for the weights if asked for, along a
-    /// direction of the weights.
-    fn along(
-        &self,
-        flat: &[f32],
-        part: &Part<'_>,
-        direction: &[f64],
-        (sought, bend): (Sought, f64),
-    ) -> Result<(Vec<f64>, Vec<f64>), LearnError> {
-        let length = direction.iter().map(|value| value * value).sum::<f64>().sqrt();
-        let step = DISPLACEMENT / length.max(f64::MIN_POSITIVE);
-        let Part { images, truth } = part;
-        let probe = Probe { task: self.task, truth, bend };
-        let at = |step: f64| {
-            let moved = flat.iter().zip(direction);
-            let moved = moved.map(|(w, v)| (f64::from(*w) + step * v) as f32).collect();
-            probe.at(&Weights::from_values(&self.weights.shapes(), moved)?, images, sought)
-        };
-        let (ahead, behind) = (at(step)?, at(-step)?);
-        let slope = |ahead: &[f32], behind: &[f32]| -> Vec<f64> {
-            let pairs = ahead.iter().zip(behind);
-            pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)) / (2.0 * step)).collect()
-        };
-        Ok((slope(&ahead.images, &behind.images), slope(&ahead.weights, &behind.weights)))
     }
 }
 
@@ -319,48 +295,6 @@ fn standardise(image: &mut [f32]) {
     image.iter_mut().for_each(|value| *value = ((f64::from(*value) - mean) * scale) as f32);
 }
 
-/// The cosine of two vectors, and the gradient of one minus it for the first.
-fn cosine(found: &[f32], observed: &[f32]) -> (f64, Vec<f64>) {
-    let product = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-    };
-    let (length, other) = (product(found, found).sqrt(), product(observed, observed).sqrt());
-    let both = (length * other).max(f64::MIN_POSITIVE);
-    let cosine = product(found, observed) / both;
-    let own = cosine / (length * length).max(f64::MIN_POSITIVE);
-    let gradient = found.iter().zip(observed);
-    let gradient = gradient.map(|(f, o)| own * f64::from(*f) - f64::from(*o) / both).collect();
-    (cosine, gradient)
-}
-
-/// Adam (Kingma and Ba, 2015) on the signs of a gradient.
-struct SignedAdam {
-    first: Vec<f64>,
-    second: Vec<f64>,
-    steps: i32,
-}
-
-impl SignedAdam {
-    fn new(count: usize) -> Self {
-        Self { first: vec![0.0; count], second: vec![0.0; count], steps: 0 }
-    }
-
-    fn step(&mut self, size: f64, gradient: &[f64], place: &mut [f32]) {
-        self.steps += 1;
-        let (b1, b2) = MOMENTS;
-        let unbias = |moment: f64| 1.0 - moment.powi(self.steps);
-        let moments = self.first.iter_mut().zip(&mut self.second);
-        for ((value, gradient), (first, second)) in place.iter_mut().zip(gradient).zip(moments) {
-            // Of nothing, nothing.
-            let sign = if *gradient == 0.0 { 0.0 } else { gradient.signum() };
-            *first = b1 * *first + (1.0 - b1) * sign;
-            *second = b2 * *second + (1.0 - b2) * sign * sign;
-            let moved = *first / unbias(b1) / ((*second / unbias(b2)).sqrt() + 1e-8);
-            *value = (f64::from(*value) - size * moved) as f32;
-        }
-    }
-}
-
 /// Adds the gradient of a weighted total variation.
 fn add_total_variation(image: &[f32], weight: f64, gradient: &mut [f64]) {
     let side = image.len().isqrt();
@@ -385,167 +319,4 @@ fn add_total_variation(image: &[f32], weight: f64, gradient: &mut [f64]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use ringfence_learning::data::phantom::{PhantomOptions, generate};
-    use ringfence_learning::{
-        Classification, ModelName, Segmentation, batch_gradient, model_input,
-    };
-
-    use super::super::observe::{Round, Site};
-    use super::super::score::mse;
-    use super::super::terms::Stage;
-    use super::*;
-
-    fn samples() -> Vec<Sample> {
-        let options = PhantomOptions { side: 16, sites: 1, patients: 8, slices: 3, seed: 2 };
-        let mut samples = generate(&options).unwrap().sites.remove(0).train;
-        samples.truncate(4);
-        samples
-    }
-
-    fn classes() -> [String; 2] {
-        ["healthy", "lesion"].map(String::from)
-    }
-
-    /// Smooth everywhere.
-    fn lenet() -> Classification {
-        Classification::sigmoid_lenet(16, &classes()).unwrap()
-    }
-
-    fn normal(count: usize, seed: u64) -> Vec<f32> {
-        StandardNormal.sample_iter(ChaCha20Rng::seed_from_u64(seed)).take(count).collect()
-    }
-
-    fn public(samples: &[Sample]) -> Public {
-        Public::new(&samples.iter().collect::<Vec<_>>()).unwrap()
-    }
-
-    fn inputs(samples: &[Sample]) -> Vec<f32> {
-        samples.iter().flat_map(|sample| model_input(sample).unwrap()).collect()
-    }
-
-    fn inversion<'a>(
-        (task, weights): (&'a dyn Task, &'a Weights),
-        truth: &'a [&'a Sample],
-        made: Made<'a>,
-        public: &'a Public,
-    ) -> Inversion<'a> {
-        let range = (-3.0, 3.0);
-        Inversion { task, weights, truth, made, range, public, steps: 10, seed: 1 }
-    }
-
-    /// The gradient of the likeness against its own differences along a few directions.
-    fn check(inversion: &Inversion<'_>, observed: &[f32], bend: f64) {
-        let count = inversion.truth.len() * 256;
-        let images = normal(count, 7);
-        let (_, gradient) = inversion.likeness(&images, observed, bend).unwrap();
-        for seed in 8..11 {
-            let along = normal(count, seed);
-            let at = |step: f32| {
-                let moved: Vec<f32> =
-                    images.iter().zip(&along).map(|(x, a)| x + step * a).collect();
-                1.0 - inversion.likeness(&moved, observed, bend).unwrap().0
-            };
-            let slope = (at(3e-3) - at(-3e-3)) / 6e-3;
-            let exact: f64 = gradient.iter().zip(&along).map(|(g, a)| g * f64::from(*a)).sum();
-            let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-            assert!((slope - exact).abs() < 0.1 * length, "{slope} {exact}, length {length}");
-        }
-    }
-
-    #[test]
-    fn one_steps_gradient_equals_finite_differences() {
-        let samples = samples();
-        let truth: Vec<&Sample> = samples.iter().take(1).collect();
-        let public = public(&samples);
-        let light = Classification::light(16, &classes()).unwrap();
-        let unet = Segmentation::new(ModelName::UnetLight, 16).unwrap();
-        // Where ReLUs bend smoothly there is no jump that differences could stumble over.
-        let tasks: [(&dyn Task, f64); 3] = [(&lenet(), 0.0), (&light, BEND), (&unet, WIDE_BEND)];
-        for (task, bend) in tasks {
-            let weights = task.initial_weights(1).unwrap();
-            let observed = batch_gradient(task, &weights, &samples[..1]).unwrap();
-            check(&inversion((task, &weights), &truth, Made::OneStep, &public), &observed, bend);
-        }
-    }
-
-    #[test]
-    fn narrow_bends_are_nearly_those_of_the_model_as_it_is_trained() {
-        let samples = samples();
-        let truth: Vec<&Sample> = samples.iter().collect();
-        let light = Classification::light(16, &classes()).unwrap();
-        let residual = Classification::new(ModelName::Residual, 16, &classes()).unwrap();
-        let dense = Classification::new(ModelName::Dense, 16, &classes()).unwrap();
-        let unet = Segmentation::new(ModelName::UnetLight, 16).unwrap();
-        let tasks: [&dyn Task; 4] = [&light, &residual, &dense, &unet];
-        for task in tasks {
-            let weights = task.initial_weights(1).unwrap();
-            let gradient = |bend| {
-                let probe = Probe { task, truth: &truth, bend };
-                probe.at(&weights, &inputs(&samples), Sought::Weights).unwrap().weights
-            };
-            let (trained, narrow, wide) = (gradient(0.0), gradient(1e-4), gradient(0.5));
-            assert!(cosine(&narrow, &trained).0 > 0.999);
-            assert!(cosine(&wide, &trained).0 < cosine(&narrow, &trained).0);
-        }
-    }
-
-    #[test]
-    fn a_training_is_repeated_as_it_was_and_its_gradient_equals_finite_differences() {
-        let (samples, task) = (samples(), lenet());
-        let (truth, public): (Vec<&Sample>, _) = (samples.iter().collect(), public(&samples));
-        let weights = task.initial_weights(1).unwrap();
-        let sites = [Site { samples: samples.clone(), weights: weights.clone() }];
-        let round = Round { task: &task, sites: &sites, seed: 5 };
-        let observed = round.see(Stage::Update).unwrap().values;
-        let options = round.several_steps();
-        let inversion = inversion((&task, &weights), &truth, Made::Several(&options), &public);
-        assert_eq!(inversion.batches().len(), 4);
-        let (followed, _) = inversion.follow(&inputs(&samples), 0.0).unwrap();
-        let likeness = cosine(&followed, &observed).0;
-        assert!(likeness > 1.0 - 1e-6, "{likeness}");
-        check(&inversion, &observed, 0.0);
-    }
-
-    #[test]
-    fn an_image_is_found_through_several_steps() {
-        let (samples, task) = (samples(), lenet());
-        let own = &samples[..1];
-        let (truth, public): (Vec<&Sample>, _) = (own.iter().collect(), public(&samples[1..]));
-        let weights = task.initial_weights(1).unwrap();
-        let sites = [Site { samples: own.to_vec(), weights: weights.clone() }];
-        let round = Round { task: &task, sites: &sites, seed: 5 };
-        let seen = round.see(Stage::Update).unwrap();
-        let options = round.several_steps();
-        let steps = 300;
-        let inversion = Inversion {
-            steps,
-            ..inversion((&task, &weights), &truth, Made::Several(&options), &public)
-        };
-        assert!(inversion.batches().len() > 1);
-        let found = inversion.run(&seen).unwrap();
-        let image = inputs(own);
-        let (away, guess) = (mse(&found.images[0], &image), mse(&public.mean, &image));
-        assert!(away < 0.5 * guess, "{away} {guess}, likeness {}", found.likeness);
-    }
-
-    #[test]
-    fn the_light_models_gradient_says_nothing_of_contrast_and_is_most_like_that_of_the_truth() {
-        let samples = samples();
-        let truth: Vec<&Sample> = samples.iter().take(1).collect();
-        let public = public(&samples);
-        let task = Classification::light(16, &classes()).unwrap();
-        let weights = task.initial_weights(1).unwrap();
-        let values = batch_gradient(&task, &weights, &samples[..1]).unwrap();
-        let inversion = inversion((&task, &weights), &truth, Made::OneStep, &public);
-        let image = inputs(&samples[..1]);
-        let of = |image: &[f32]| cosine(&inversion.follow(image, 0.0).unwrap().0, &values).0;
-        let flat: Vec<f32> = image.iter().map(|value| 0.5 * value).collect();
-        assert!(of(&image) > 1.0 - 1e-6 && of(&flat) > 1.0 - 1e-4, "{}", of(&flat));
-        // So a search alone is free to flatten what it finds. It does not.
-        let found = inversion.run(&Seen { values: values.clone(), noise: 0.0 }).unwrap();
-        assert!(found.likeness < of(&image));
-        let (mean, variance) = moments(&found.images[0]);
-        assert!(mean.abs() < 1e-5 && (variance - 1.0).abs() < 1e-4, "{mean} {variance}");
-    }
-}
+mod tests;

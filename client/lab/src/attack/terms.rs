@@ -355,6 +355,11 @@ impl Public {
     }
 }
 
+/// The product of two vectors, in doubles.
+pub(super) fn dot(one: &[f32], other: &[f32]) -> f64 {
+    one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
 /// Mean and variance.
 pub(super) fn moments(values: &[f32]) -> (f64, f64) {
     let count = values.len().max(1) as f64;

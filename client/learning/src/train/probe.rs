@@ -46,6 +46,10 @@ pub enum Sought {
     Both,
 }
 
+/// Length of the displacement of the weights for a central difference of gradients: small against the
+/// curvature's changes, large against rounding.
+const DISPLACEMENT: f64 = 3e-3;
+
 /// Loss and gradients at one place. Those that were not sought are empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probed {
@@ -112,4 +116,46 @@ impl Probe<'_> {
             images: flattened(&images)?,
         })
     }
+
+    /// The derivatives of the gradients for images and weights along a direction of the weights, by a
+    /// central difference: in order, those that were not sought empty. Along no direction they are 0.
+    ///
+    /// # Errors
+    /// As [`Probe::at`].
+    pub fn along(
+        &self,
+        weights: &Weights,
+        images: &[f32],
+        direction: &[f64],
+        sought: Sought,
+    ) -> Result<(Vec<f64>, Vec<f64>), LearnError> {
+        let length = direction.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let step = DISPLACEMENT / length.max(f64::MIN_POSITIVE);
+        let at = |step: f64| {
+            let moved = weights.values().zip(direction);
+            let moved = moved.map(|(w, v)| (f64::from(w) + step * v) as f32).collect();
+            self.at(&Weights::from_values(&weights.shapes(), moved)?, images, sought)
+        };
+        let (ahead, behind) = (at(step)?, at(-step)?);
+        let slope = |ahead: &[f32], behind: &[f32]| -> Vec<f64> {
+            let pairs = ahead.iter().zip(behind);
+            pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)) / (2.0 * step)).collect()
+        };
+        Ok((slope(&ahead.images, &behind.images), slope(&ahead.weights, &behind.weights)))
+    }
+}
+
+/// The cosine of two vectors, and the gradient of one minus it for the first.
+#[must_use]
+pub fn cosine(found: &[f32], observed: &[f32]) -> (f64, Vec<f64>) {
+    let product = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let (length, other) = (product(found, found).sqrt(), product(observed, observed).sqrt());
+    let both = (length * other).max(f64::MIN_POSITIVE);
+    let cosine = product(found, observed) / both;
+    let own = cosine / (length * length).max(f64::MIN_POSITIVE);
+    let gradient = found.iter().zip(observed);
+    let gradient = gradient.map(|(f, o)| own * f64::from(*f) - f64::from(*o) / both).collect();
+    (cosine, gradient)
 }

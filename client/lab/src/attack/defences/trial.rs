@@ -14,6 +14,7 @@ use ringfence_weights::Weights;
 use serde::{Deserialize, Serialize};
 
 use super::kinds::Kind;
+use crate::attack::adam::Adam;
 use crate::attack::denoise::{self, Denoiser};
 use crate::attack::job::Attacker;
 use crate::attack::observe::{Round, Seen, Site};
@@ -246,7 +247,7 @@ impl<'a> Training<'a> {
         let options = usual.at_round(round as usize, self.rounds as usize);
         let shapes = start.shapes();
         let mut place_of: Vec<f32> = start.values().collect();
-        let mut adam = Adam::new(place_of.len(), options.learning_rate);
+        let mut adam = Adam::new(place_of.len());
         let stream = ((place as u64) << 32) | u64::from(round);
         let mut noise = Kind::generator(seed, stream);
         let mut order_rng = ChaCha20Rng::seed_from_u64(seed);
@@ -258,7 +259,8 @@ impl<'a> Training<'a> {
                 let batch: Vec<Sample> = batch.iter().copied().cloned().collect();
                 let weights = Weights::from_values(&shapes, place_of.clone())?;
                 let gradient = kind.gradient((&self.task, &weights), &batch, &mut noise)?;
-                adam.step(&gradient, &mut place_of);
+                let slopes = gradient.into_iter().map(f64::from);
+                adam.step(options.learning_rate, slopes, &mut place_of);
             }
         }
         Ok(place_of)
@@ -267,32 +269,5 @@ impl<'a> Training<'a> {
     fn score(&self, weights: &Weights, samples: &[Sample]) -> anyhow::Result<f64> {
         let scores = evaluate(&self.task, weights, samples)?;
         scores.get("macro-F1").context("expected images of more than one class to score on")
-    }
-}
-
-/// Adam (Kingma and Ba, 2015) with its defaults.
-struct Adam {
-    rate: f64,
-    first: Vec<f64>,
-    second: Vec<f64>,
-    steps: i32,
-}
-
-impl Adam {
-    fn new(count: usize, rate: f64) -> Self {
-        Self { rate, first: vec![0.0; count], second: vec![0.0; count], steps: 0 }
-    }
-
-    fn step(&mut self, gradient: &[f32], place: &mut [f32]) {
-        self.steps += 1;
-        let (one, two) = (1.0 - 0.9_f64.powi(self.steps), 1.0 - 0.999_f64.powi(self.steps));
-        let moments = self.first.iter_mut().zip(&mut self.second);
-        for ((value, gradient), (first, second)) in place.iter_mut().zip(gradient).zip(moments) {
-            let gradient = f64::from(*gradient);
-            *first = 0.9 * *first + 0.1 * gradient;
-            *second = 0.999 * *second + 0.001 * gradient * gradient;
-            let moved = *first / one / ((*second / two).sqrt() + 1e-8);
-            *value = (f64::from(*value) - self.rate * moved) as f32;
-        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::iter::zip;
 
+use crate::attack::terms::dot;
+
 use ringfence_weights::Weights;
 
 /// Weight of the ridge, in mean squares of a reference.
@@ -74,10 +76,6 @@ fn brought(values: &[f32], tensors: &[usize]) -> Vec<f32> {
 
 fn less(values: &mut [f32], mean: &[f32]) {
     zip(values, mean).for_each(|(value, mean)| *value -= mean);
-}
-
-fn dot(one: &[f32], other: &[f32]) -> f64 {
-    zip(one, other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
 /// `x` with `a x = b` for each `b`, of a symmetric matrix that the ridge makes positive: by

@@ -4,12 +4,8 @@
 use crate::data::dataset::Sample;
 use crate::error::LearnError;
 use crate::task::Task;
-use crate::train::probe::{Probe, Sought, model_input};
+use crate::train::probe::{Probe, Sought, cosine, model_input};
 use ringfence_weights::Weights;
-
-/// Length of the displacement of the weights for the central difference, as in the attack that this
-/// stands for (Inverting Gradients).
-const DISPLACEMENT: f64 = 3e-3;
 
 /// An image's true gradient at a model's weights.
 pub struct Matching<'a> {
@@ -42,29 +38,8 @@ impl<'a> Matching<'a> {
     pub fn at(&self, input: &[f32]) -> Result<(f64, Vec<f32>), LearnError> {
         let probe = Probe { task: self.task, truth: &[self.sample], bend: 0.0 };
         let found = probe.at(self.weights, input, Sought::Weights)?.weights;
-        let product = |a: &[f32], b: &[f32]| -> f64 {
-            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-        };
-        let (square, other) = (product(&found, &found), product(&self.truth, &self.truth));
-        let both = (square * other).sqrt().max(f64::MIN_POSITIVE);
-        let cosine = product(&found, &self.truth) / both;
-        let own = cosine / square.max(f64::MIN_POSITIVE);
-        let pairs = found.iter().zip(&self.truth);
-        let along: Vec<f64> =
-            pairs.map(|(f, t)| own * f64::from(*f) - f64::from(*t) / both).collect();
-        let length = along.iter().map(|value| value * value).sum::<f64>().sqrt();
-        if length <= f64::MIN_POSITIVE {
-            return Ok((1.0 - cosine, vec![0.0; input.len()]));
-        }
-        let step = DISPLACEMENT / length;
-        let moved = |step: f64| {
-            let values = self.weights.values().zip(&along);
-            let values = values.map(|(w, v)| (f64::from(w) + step * v) as f32).collect();
-            let weights = Weights::from_values(&self.weights.shapes(), values)?;
-            Ok::<_, LearnError>(probe.at(&weights, input, Sought::Images)?.images)
-        };
-        let (ahead, behind) = (moved(step)?, moved(-step)?);
-        let slope = |(a, b): (&f32, &f32)| ((f64::from(*a) - f64::from(*b)) / (2.0 * step)) as f32;
-        Ok((1.0 - cosine, ahead.iter().zip(&behind).map(slope).collect()))
+        let (likeness, direction) = cosine(&found, &self.truth);
+        let (slope, _) = probe.along(self.weights, input, &direction, Sought::Images)?;
+        Ok((1.0 - likeness, slope.into_iter().map(|value| value as f32).collect()))
     }
 }
