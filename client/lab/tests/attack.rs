@@ -113,6 +113,19 @@ fn what_was_kept_is_held_against_its_place_and_its_settings() {
     fs::remove_file(folder.path().join("out/settings.json")).unwrap();
     let error = refused(folder.path(), &asked);
     assert!(error.contains("and no settings.json"), "{error}");
+    // Of other classes the same images are other data.
+    let data = folder.path().join("data");
+    let options = PhantomOptions { side: 16, sites: 3, patients: 9, slices: 2, seed: 3 };
+    write_folder(&generate(&options).unwrap(), &data).unwrap();
+    let asked = ["--data", "data", "--images", "2", "--attack", "linear", "--stage", "ciphertext"];
+    let asked = [&asked[..], &["--out", "classes"]].concat();
+    assert!(attack(folder.path(), &asked).status.success());
+    let labels = data.join("labels.csv");
+    let table = fs::read_to_string(&labels).unwrap();
+    let renamed = table.replace("lesion", "finding");
+    assert_ne!(renamed, table);
+    fs::write(&labels, renamed).unwrap();
+    assert!(refused(folder.path(), &asked).contains("other settings (`values`"));
     // What is refused leaves nothing that stands against the right command.
     let wrong = ["--images", "2", "--attack", "idlg", "--model", "dense", "--out", "new"];
     assert!(refused(folder.path(), &wrong).contains("sigmoid LeNet"));

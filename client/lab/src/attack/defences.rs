@@ -8,15 +8,15 @@ mod kinds;
 mod report;
 mod trial;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use ringfence_learning::Dataset;
 use ringfence_learning::data::{Channels, load};
 use ringfence_options::{DataArgs, at_least_one, each_once};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::job::Attacker;
+use super::kept::Kept;
 use super::material::Material;
 use super::terms::AttackName;
 use super::victim::Victim;
@@ -110,16 +110,16 @@ impl Defences {
         }
         each_once("--kinds", &kinds)?;
         let training = Training::new(&dataset, self.rounds, self.epochs).context("--data")?;
-        self.check_settings(&material)?;
+        let results = self.results(&dataset)?;
 
         let victim = Victim::new(self.attack, None, &material, SEED)?;
         let attacker = Attacker::new(self.attack, victim, &material, (SEED, self.steps))?;
         let at = (self.attacked_round, self.rounds);
         let all: Vec<usize> = (0..material.targets.len()).collect();
-        let attacked = |kind: Kind, images: &[usize]| {
-            self.attacked(&Trial { attacker: &attacker, kind, at }, images)
+        let of = |kind: Kind, images: &[usize]| {
+            attacked(&results, &Trial { attacker: &attacker, kind, at }, images)
         };
-        let images = attacked(Kind::None, &all)?;
+        let images = of(Kind::None, &all)?;
         let strong = images.iter().enumerate().filter(|(_, found)| found.plain.psnr > self.above);
         let strong: Vec<usize> = strong.map(|(image, _)| image).collect();
         ensure!(
@@ -130,15 +130,15 @@ impl Defences {
         );
         eprintln!("{} of {} images are attacked", strong.len(), images.len());
         // On a thread of its own, as all jobs.
-        let cost = each(1, |_| kept(&self.file("cost", "shadow"), || training.cost()))?;
+        let cost = each(1, |_| results.made_once("cost/shadow", || training.cost()))?;
         let cost = cost.into_iter().next().context("the cost was not taken")?;
         let mut report = Report::new(self.above, &material, &strong, cost);
         for kind in &kinds {
-            let found = attacked(*kind, &strong)?;
+            let found = of(*kind, &strong)?;
             let trained = each(u32::try_from(self.seeds.len())?, |place| {
                 let seed = self.seeds.get(place as usize).copied().unwrap_or_default();
-                let file = self.file(&format!("training/{kind}"), &format!("seed-{seed}"));
-                kept(&file, || training.run(*kind, seed))
+                let place = format!("training/{kind}/seed-{seed}");
+                results.made_once(&place, || training.run(*kind, seed))
             })?;
             let f1: f64 = trained.iter().map(|run: &Trained| run.f1).sum();
             eprintln!("{kind}: macro-F1 {:.3}", f1 / trained.len().max(1) as f64);
@@ -154,22 +154,8 @@ impl Defences {
         Ok(())
     }
 
-    /// Attacks on these images.
-    fn attacked(&self, trial: &Trial<'_>, images: &[usize]) -> anyhow::Result<Vec<Attacked>> {
-        let file =
-            |image: usize| self.file(&format!("attack/{}", trial.kind), &format!("{image:04}"));
-        let is_missing = images.iter().any(|image| !file(*image).is_file());
-        let denoiser = if is_missing { trial.denoiser()? } else { None };
-        each(u32::try_from(images.len())?, |place| {
-            let image = images.get(place as usize).copied().unwrap_or_default();
-            kept(&file(image), || trial.attack(image, denoiser.as_ref()))
-        })
-    }
-
-    /// Refuses a folder with results of other settings.
-    fn check_settings(&self, material: &Material) -> anyhow::Result<()> {
-        let images = material.targets.iter().flat_map(|target| &target.sample.image);
-        let bytes: Vec<u8> = images.flat_map(|value| value.to_le_bytes()).collect();
+    /// The folder's results; one with results of other settings is refused.
+    fn results(&self, dataset: &Dataset) -> anyhow::Result<Kept> {
         let settings = serde_json::json!({
             "side": self.side,
             "attack": self.attack,
@@ -178,30 +164,19 @@ impl Defences {
             "rounds": self.rounds,
             "attacked_round": self.attacked_round,
             "epochs": self.epochs,
-            "attacked": ringfence_crypto::Digest::of(&bytes).to_string(),
+            "values": super::digest(dataset),
         });
-        let _ = super::kept::Kept::open(&self.out, &settings)?;
-        Ok(())
-    }
-
-    fn file(&self, folder: &str, name: &str) -> PathBuf {
-        self.out.join("results").join(folder).join(format!("{name}.json"))
+        Kept::open(&self.out, &settings)
     }
 }
 
-/// A result from its file, or anew.
-fn kept<T: Serialize + DeserializeOwned>(
-    file: &Path,
-    make: impl FnOnce() -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    if file.is_file() {
-        let bytes =
-            std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        return serde_json::from_slice(&bytes)
-            .with_context(|| format!("{} is broken: remove it, and start again", file.display()));
-    }
-    let made = make()?;
-    files::make_folder(file.parent().context("a result has no folder")?)?;
-    files::write(file, serde_json::to_string_pretty(&made)?.as_bytes())?;
-    Ok(made)
+/// Attacks on these images.
+fn attacked(results: &Kept, trial: &Trial<'_>, images: &[usize]) -> anyhow::Result<Vec<Attacked>> {
+    let place = |image: usize| format!("attack/{}/{image:04}", trial.kind);
+    let is_missing = images.iter().any(|image| !results.has(&place(*image)));
+    let denoiser = if is_missing { trial.denoiser()? } else { None };
+    each(u32::try_from(images.len())?, |number| {
+        let image = images.get(number as usize).copied().unwrap_or_default();
+        results.made_once(&place(image), || trial.attack(image, denoiser.as_ref()))
+    })
 }

@@ -76,6 +76,23 @@ impl Kept {
         read(&self.at(place))
     }
 
+    /// The result at its place; where it is not there, it is made and kept.
+    ///
+    /// # Errors
+    /// Those of `make`, [`Kept::get`] and [`Kept::put`].
+    pub(super) fn made_once<T: Serialize + DeserializeOwned>(
+        &self,
+        place: &str,
+        make: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        if self.has(place) {
+            return self.get(place);
+        }
+        let made = make()?;
+        self.put(place, &made)?;
+        Ok(made)
+    }
+
     fn at(&self, place: &str) -> PathBuf {
         self.folder.join(format!("{place}.json"))
     }
