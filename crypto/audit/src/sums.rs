@@ -115,22 +115,20 @@ impl Adding<'_> {
         let every: BTreeSet<u64> = (0..self.ranges.count()).collect();
         let sum = self.add(&every, |_, _| Ok(()))?;
         self.other_bodies()?;
-        if sum == Some(expected) {
-            self.stated_sum(expected)?;
-        }
-        match sum == Some(expected) {
-            true => Ok(format!(
-                "All {} bodies of the set have the digests that their sites signed, and added up once more they give the sum that the closing names, to the last bit.",
-                self.set.len()
-            )),
-            false => Err((
+        if sum != Some(expected) {
+            return Err((
                 Verdict::False,
                 format!(
                     "The {} bodies of the set have the digests that their sites signed, and their sum is another one than the closing names ({expected}): the aggregator signed a false sum.",
                     self.set.len()
                 ),
-            )),
+            ));
         }
+        self.stated_sum(expected)?;
+        Ok(format!(
+            "All {} bodies of the set have the digests that their sites signed, and added up once more they give the sum that the closing names, to the last bit.",
+            self.set.len()
+        ))
     }
 
     /// So many units, chosen at random, of the sum that is in the folder.
