@@ -100,6 +100,11 @@ fn study_report(verifier: &Verifier) -> StudyReport {
         endorsements: study.threshold.endorsements,
         opening: study.threshold.opening,
         min_sites: study.min_sites,
+        created_at: study.created_at,
+        values: study.layout.values(),
+        weighting: study.weighting.clone(),
+        training: study.training.clone(),
+        longest_round_seconds: study.longest_round_seconds,
         privacy: study.privacy,
         aggregator_key: study.aggregator_key.to_string(),
     }

@@ -8,7 +8,9 @@
 //! sums     the sums, added up once more from the bodies
 //! budget   the privacy budget, computed once more from the headers
 //! audit    all of it
-//! report   what came out; as text, and as one page of HTML
+//! report   what came out
+//! words    what that means, in plain sentences, each with the checks behind it
+//! text     all of it for a terminal; page as one page of HTML
 //! ```
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, reason = "exports come from strangers")]
@@ -22,9 +24,11 @@ mod rounds;
 mod sums;
 mod text;
 mod whole;
+mod words;
 
 pub use audit::{AuditError, Options, audit};
 pub use folder::{Folder, FolderError};
 pub use page::page;
 pub use report::{Line, Report, RoundReport, StudyReport, Subject, Verdict};
 pub use text::text;
+pub use words::{Answer, Basis, Behind, Place, Said, answers};

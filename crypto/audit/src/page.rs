@@ -1,15 +1,13 @@
 //! The report as one page of HTML, with nothing in it that is loaded from elsewhere: plain sentences
 //! first, each with the checks behind it, then every check.
 
-mod sentences;
-
 use std::fmt::{self, Write as _};
 
 use ringfence_crypto::evidence::RoundSummary;
 
 use crate::report::{Line, Report, RoundReport, Verdict};
 use crate::text::{conclusion, shown};
-use sentences::{Section, sections};
+use crate::words::{Answer, Basis, Behind, Place, Said, answers};
 
 const STYLE: &str = include_str!("page/page.css");
 
@@ -60,51 +58,44 @@ fn write(report: &Report, out: &mut String) -> fmt::Result {
         study.sites.len(),
         Escaped(&report.program)
     )?;
-    sections(report).iter().try_for_each(|section| write_section(section, report, out))?;
+    answers(report).iter().try_for_each(|answer| write_answer(answer, out))?;
     writeln!(out, "<section>\n<h2>The checks</h2>")?;
-    write_lines(None, &report.lines, out)?;
+    write_lines(Place::Study, &report.lines, out)?;
     writeln!(out, "</section>")?;
     report.rounds.iter().try_for_each(|round| write_round(round, out))?;
     writeln!(out, "</main>\n</body>\n</html>")
 }
 
-/// Sentences, and after each the checks that it rests on.
-fn write_section(section: &Section, report: &Report, out: &mut String) -> fmt::Result {
-    writeln!(out, "<section>\n<h2>{}</h2>\n<ul>", section.title)?;
-    for sentence in &section.sentences {
-        write!(out, "<li>")?;
-        let behind: Vec<_> =
-            sentence.checks.iter().filter_map(|check| behind(check, report)).collect();
-        // What is not proven is not said to be so.
-        if behind.iter().any(|(_, _, found)| matches!(found, Verdict::False | Verdict::Missing)) {
-            write!(out, "<strong class=\"false\">Not shown by this folder:</strong> ")?;
-        }
-        write!(out, "{}", Escaped(&sentence.words))?;
-        if !behind.is_empty() {
-            write!(out, " <span class=\"checks\">")?;
-            for (check, at, found) in behind {
-                let class = class(found);
-                write!(out, "<a class=\"{class}\" href=\"#{at}-{check}\">{check}: {found}</a> ")?;
-            }
-            write!(out, "</span>")?;
-        }
-        writeln!(out, "</li>")?;
+/// Sentences, and after each what it rests on.
+fn write_answer(answer: &Answer, out: &mut String) -> fmt::Result {
+    writeln!(out, "<section>\n<h2>{}</h2>\n<ul>", Escaped(answer.question))?;
+    for said in &answer.sentences {
+        write_said(said, out)?;
     }
     writeln!(out, "</ul>\n</section>")
 }
 
-/// Where the worst finding of a check stands, and what it is. That a round has not come so far counts
-/// only where there is nothing else.
-fn behind<'a>(check: &'a str, report: &Report) -> Option<(&'a str, String, Verdict)> {
-    let rank = |verdict| if verdict == Verdict::Pending { None } else { Some(verdict) };
-    let lines = report.all().filter(|(_, line)| line.check.name() == check);
-    let (round, line) = lines.max_by_key(|(_, line)| rank(line.verdict))?;
-    Some((check, place(round.map(|round| round.0)), line.verdict))
+fn write_said(said: &Said, out: &mut String) -> fmt::Result {
+    let class_of_words = if said.withheld { " class=\"withheld\"" } else { "" };
+    write!(out, "<li{class_of_words}>{} <span class=\"checks\">", Escaped(&said.words))?;
+    match &said.basis {
+        Basis::Checks(behind) => {
+            behind.iter().try_for_each(|behind| write_behind(behind, out))?;
+        }
+        other => write!(out, "{}", other.name())?,
+    }
+    writeln!(out, "</span></li>")
 }
 
-/// What the lines of a round, or of the study, are called in links.
-fn place(round: Option<u32>) -> String {
-    round.map_or_else(|| "all".to_owned(), |round| round.to_string())
+fn write_behind(behind: &Behind, out: &mut String) -> fmt::Result {
+    let Behind { check, at, verdict } = behind;
+    let class = class(*verdict);
+    match at {
+        Some(place) => {
+            write!(out, "<a class=\"{class}\" href=\"#{place}-{check}\">{check}: {verdict}</a> ")
+        }
+        None => write!(out, "<span class=\"{class}\">{check}: {verdict}</span> "),
+    }
 }
 
 fn write_round(round: &RoundReport, out: &mut String) -> fmt::Result {
@@ -112,7 +103,7 @@ fn write_round(round: &RoundReport, out: &mut String) -> fmt::Result {
     if let Some(summary) = &round.summary {
         write_summary(summary, out)?;
     }
-    write_lines(Some(round.round.0), &round.lines, out)?;
+    write_lines(Place::Round(round.round), &round.lines, out)?;
     writeln!(out, "</section>")
 }
 
@@ -149,13 +140,12 @@ fn write_summary(summary: &RoundSummary, out: &mut String) -> fmt::Result {
     writeln!(out, "</dl>")
 }
 
-fn write_lines(round: Option<u32>, lines: &[Line], out: &mut String) -> fmt::Result {
+fn write_lines(at: Place, lines: &[Line], out: &mut String) -> fmt::Result {
     writeln!(
         out,
         "<table>\n<thead><tr><th scope=\"col\">Check</th><th scope=\"col\">Found</th><th scope=\"col\">Why</th></tr></thead>\n<tbody>"
     )?;
     for line in lines {
-        let at = place(round);
         let (name, verdict) = (line.check.name(), line.verdict);
         writeln!(
             out,

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use ringfence_crypto::evidence::{Check, Found, RoundSummary};
-use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::log::Checkpoint;
-use ringfence_crypto::statement::PrivacyPolicy;
+use ringfence_crypto::statement::{PrivacyPolicy, Training, Weighting};
 use serde::{Serialize, Serializer};
 
 /// What a check is about.
@@ -139,6 +139,16 @@ pub struct StudyReport {
     pub opening: u16,
     /// Fewest contributions that a sum is opened for.
     pub min_sites: u16,
+    /// When the study file was made.
+    pub created_at: UnixSeconds,
+    /// Numbers in the model.
+    pub values: usize,
+    /// How contributions are weighted.
+    pub weighting: Weighting,
+    /// What all sites train alike.
+    pub training: Training,
+    /// A round takes contributions for so many seconds at most.
+    pub longest_round_seconds: u32,
     /// What the study promises of its sums.
     pub privacy: PrivacyPolicy,
     /// The key that the aggregator signs with.

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::report::{Line, Report, Verdict};
+use crate::words::{Answer, Basis, answers};
 
-/// The report as text, for a terminal: the study, its checks, and each round's.
+/// The report as text, for a terminal: plain sentences, the study's checks, and each round's.
 pub fn text(report: &Report) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
@@ -16,7 +17,8 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     let study = &report.study;
     writeln!(out, "{}, study {} ({})", report.program, shown(&study.name), study.id)?;
     writeln!(out, "{}", conclusion(report))?;
-    writeln!(out)?;
+    answers(report).iter().try_for_each(|answer| write_answer(answer, out))?;
+    writeln!(out, "\nThe checks")?;
     report.lines.iter().try_for_each(|line| write_line(line, out))?;
     for round in &report.rounds {
         writeln!(out)?;
@@ -37,6 +39,22 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             }
         }
         round.lines.iter().try_for_each(|line| write_line(line, out))?;
+    }
+    Ok(())
+}
+
+/// Sentences, and in brackets what each rests on.
+fn write_answer(answer: &Answer, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\n{}", answer.question)?;
+    for said in &answer.sentences {
+        let rests_on = match &said.basis {
+            Basis::Checks(behind) => {
+                behind.iter().map(|behind| behind.check).collect::<Vec<_>>().join(", ")
+            }
+            other => other.name().to_owned(),
+        };
+        let mark = if said.withheld { '!' } else { '-' };
+        writeln!(out, "{mark} {} [{rests_on}]", shown(&said.words))?;
     }
     Ok(())
 }

@@ -11,3 +11,4 @@ mod export;
 mod honest;
 mod tampered;
 mod tampering;
+mod words;
