@@ -10,15 +10,17 @@
 //! audit    all of it
 //! report   what came out
 //! words    what that means, in plain sentences, each with the checks behind it
-//! text     all of it for a terminal; page as one page of HTML
+//! text     all of it for a terminal; page as one page of HTML; pdf to print
 //! ```
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, reason = "exports come from strangers")]
 
 mod audit;
 mod budget;
+mod facts;
 mod folder;
 mod page;
+mod pdf;
 mod report;
 mod rounds;
 mod sums;
@@ -29,6 +31,7 @@ mod words;
 pub use audit::{AuditError, Options, audit};
 pub use folder::{Folder, FolderError};
 pub use page::page;
+pub use pdf::{PdfError, pdf};
 pub use report::{Line, Report, RoundReport, StudyReport, Subject, Verdict};
 pub use text::text;
 pub use words::{Answer, Basis, Behind, Place, Said, answers};

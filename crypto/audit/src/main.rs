@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringfence_audit::{Options, audit, page, text};
+use ringfence_audit::{Options, Report, audit, page, pdf, text};
 use ringfence_exit::{end_on_lost_output, failure};
 
 /// What it ends with where there is nothing to audit: as where its arguments are wrong.
@@ -37,20 +37,21 @@ struct Arguments {
     /// Write the report as one page of HTML, too
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write the report as a PDF, too
+    #[arg(long, value_name = "FILE")]
+    pdf: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     end_on_lost_output("ringfence-audit");
-    let Arguments { folder, sample, without_bodies, json, html } = Arguments::parse();
+    let Arguments { folder, sample, without_bodies, json, html, pdf } = Arguments::parse();
     let options = Options { sample, without_bodies, seed: None };
     let report = match audit(&folder, &options) {
         Ok(report) => report,
         Err(error) => return fail(&error),
     };
-    if let Some(path) = html
-        && let Err(error) = fs::write(&path, page(&report))
-    {
-        eprintln!("ringfence-audit: cannot write {}: {error}", path.display());
+    if let Err(words) = write_files(&report, html.as_deref(), pdf.as_deref()) {
+        eprintln!("ringfence-audit: {words}");
         return ExitCode::from(UNREADABLE);
     }
     let out = match json {
@@ -62,6 +63,20 @@ fn main() -> ExitCode {
         return fail(&error);
     }
     ExitCode::from(report.exit_code())
+}
+
+/// The forms of the report that go into files.
+fn write_files(report: &Report, html: Option<&Path>, as_pdf: Option<&Path>) -> Result<(), String> {
+    let write = |path: &Path, bytes: &[u8]| {
+        fs::write(path, bytes).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    };
+    if let Some(path) = html {
+        write(path, page(report).as_bytes())?;
+    }
+    if let Some(path) = as_pdf {
+        write(path, &pdf(report).map_err(|error| error.to_string())?)?;
+    }
+    Ok(())
 }
 
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {

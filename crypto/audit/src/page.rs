@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use ringfence_crypto::evidence::RoundSummary;
 
+use crate::facts::facts;
 use crate::report::{Line, Report, RoundReport, Verdict};
 use crate::text::{conclusion, shown};
 use crate::words::{Answer, Basis, Behind, Place, Said, answers};
@@ -108,34 +109,9 @@ fn write_round(round: &RoundReport, out: &mut String) -> fmt::Result {
 }
 
 fn write_summary(summary: &RoundSummary, out: &mut String) -> fmt::Result {
-    let threshold = &summary.threshold;
-    let row = |out: &mut String, name: &str, value: &str| {
-        writeln!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", Escaped(value))
-    };
     writeln!(out, "<dl>")?;
-    row(out, "State", &summary.state.to_string())?;
-    row(out, "Opened by", &format!("{}, {}", summary.initiator, summary.opened_at.utc()))?;
-    if let Some(closed_at) = summary.closed_at {
-        row(out, "Closed", &closed_at.utc().to_string())?;
-    }
-    row(out, "In the sum", &format!("{} of {} sites", summary.included.len(), summary.sites))?;
-    let endorsed = format!(
-        "{} of {} key holders, {} needed",
-        summary.endorsed, threshold.holders, threshold.endorsements
-    );
-    row(out, "Set certified by", &endorsed)?;
-    let opened = format!("{} key holders, {} needed", summary.opened.len(), threshold.opening);
-    row(out, "Sum opened by", &opened)?;
-    for left_out in &summary.excluded {
-        row(out, "Left out", &format!("{}: {}", left_out.site, left_out.reason))?;
-    }
-    if !summary.absent.is_empty() {
-        let sites: Vec<&str> = summary.absent.iter().map(|site| site.as_str()).collect();
-        row(out, "Did not contribute", &sites.join(", "))?;
-    }
-    for named in &summary.named {
-        let sites: Vec<&str> = named.sites.iter().map(|site| site.as_str()).collect();
-        row(out, "Named in a dispute", &sites.join(", "))?;
+    for (name, value) in facts(summary) {
+        writeln!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", Escaped(&value))?;
     }
     writeln!(out, "</dl>")
 }

@@ -9,6 +9,7 @@
 mod evidence;
 mod export;
 mod honest;
+mod printed;
 mod tampered;
 mod tampering;
 mod words;

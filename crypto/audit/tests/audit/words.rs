@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ringfence_audit::{Basis, Options, Report, Said, Verdict, answers, page, text};
 
 use crate::honest::{eventful, private, report, spending};
+use crate::printed::{printed, squeezed};
 
 /// All sentences, each with the heading that it stands under.
 fn sentences(report: &Report) -> Vec<(&'static str, Said)> {
@@ -95,6 +96,7 @@ fn nothing_is_said_that_was_not_shown() {
 }
 
 fn withheld(found: &Report, resting: &[&Said], why: &str, check: &str) {
+    let printed = printed(found);
     let forms = [text(found), page(found)];
     let after = sentences(found);
     for claim in resting {
@@ -104,6 +106,7 @@ fn withheld(found: &Report, resting: &[&Said], why: &str, check: &str) {
             claim.words
         );
         assert!(forms.iter().all(|form| !form.contains(&claim.words)), "{check}: {}", claim.words);
+        assert!(!printed.contains(&squeezed(&claim.words)), "{check}: {}", claim.words);
     }
     let said = after.iter().filter(|(_, said)| said.withheld && checks(said).contains(&check));
     let said: Vec<_> = said.collect();
