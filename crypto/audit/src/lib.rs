@@ -10,13 +10,15 @@
 //! audit    all of it
 //! report   what came out
 //! words    what that means, in plain sentences, each with the checks behind it
-//! text     all of it for a terminal; page as one page of HTML; pdf to print
+//! text     all of it for a terminal; page as one page of HTML; pdf to print; dpia what an
+//!          impact assessment takes from it
 //! ```
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, reason = "exports come from strangers")]
 
 mod audit;
 mod budget;
+mod dpia;
 mod facts;
 mod folder;
 mod page;
@@ -29,6 +31,7 @@ mod whole;
 mod words;
 
 pub use audit::{AuditError, Options, audit};
+pub use dpia::dpia;
 pub use folder::{Folder, FolderError};
 pub use page::page;
 pub use pdf::{PdfError, pdf};

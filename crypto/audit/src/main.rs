@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringfence_audit::{Options, Report, audit, page, pdf, text};
+use ringfence_audit::{Options, Report, audit, dpia, page, pdf, text};
 use ringfence_exit::{end_on_lost_output, failure};
 
 /// What it ends with where there is nothing to audit: as where its arguments are wrong.
@@ -40,17 +40,21 @@ struct Arguments {
     /// Write the report as a PDF, too
     #[arg(long, value_name = "FILE")]
     pdf: Option<PathBuf>,
+    /// Write a draft of a data protection impact assessment (Markdown), with what the study states
+    /// filled in, too
+    #[arg(long, value_name = "FILE")]
+    dpia: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     end_on_lost_output("ringfence-audit");
-    let Arguments { folder, sample, without_bodies, json, html, pdf } = Arguments::parse();
+    let Arguments { folder, sample, without_bodies, json, html, pdf, dpia } = Arguments::parse();
     let options = Options { sample, without_bodies, seed: None };
     let report = match audit(&folder, &options) {
         Ok(report) => report,
         Err(error) => return fail(&error),
     };
-    if let Err(words) = write_files(&report, html.as_deref(), pdf.as_deref()) {
+    if let Err(words) = write_files(&report, [html, pdf, dpia]) {
         eprintln!("ringfence-audit: {words}");
         return ExitCode::from(UNREADABLE);
     }
@@ -66,15 +70,19 @@ fn main() -> ExitCode {
 }
 
 /// The forms of the report that go into files.
-fn write_files(report: &Report, html: Option<&Path>, as_pdf: Option<&Path>) -> Result<(), String> {
+fn write_files(report: &Report, files: [Option<PathBuf>; 3]) -> Result<(), String> {
     let write = |path: &Path, bytes: &[u8]| {
         fs::write(path, bytes).map_err(|error| format!("cannot write {}: {error}", path.display()))
     };
+    let [html, as_pdf, draft] = files;
     if let Some(path) = html {
-        write(path, page(report).as_bytes())?;
+        write(&path, page(report).as_bytes())?;
     }
     if let Some(path) = as_pdf {
-        write(path, &pdf(report).map_err(|error| error.to_string())?)?;
+        write(&path, &pdf(report).map_err(|error| error.to_string())?)?;
+    }
+    if let Some(path) = draft {
+        write(&path, dpia(report).as_bytes())?;
     }
     Ok(())
 }

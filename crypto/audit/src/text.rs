@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::report::{Line, Report, Verdict};
-use crate::words::{Answer, Basis, answers};
+use crate::words::{Answer, answers};
 
 /// The report as text, for a terminal: plain sentences, the study's checks, and each round's.
 pub fn text(report: &Report) -> String {
@@ -47,14 +47,8 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
 fn write_answer(answer: &Answer, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n{}", answer.question)?;
     for said in &answer.sentences {
-        let rests_on = match &said.basis {
-            Basis::Checks(behind) => {
-                behind.iter().map(|behind| behind.check).collect::<Vec<_>>().join(", ")
-            }
-            other => other.name().to_owned(),
-        };
         let mark = if said.withheld { '!' } else { '-' };
-        writeln!(out, "{mark} {} [{rests_on}]", shown(&said.words))?;
+        writeln!(out, "{mark} {} [{}]", shown(&said.words), said.rests_on())?;
     }
     Ok(())
 }

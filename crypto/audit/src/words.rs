@@ -46,6 +46,18 @@ pub enum Basis {
     Rule,
 }
 
+impl Said {
+    /// The names of the checks that it rests on, or what it is where there are none.
+    pub fn rests_on(&self) -> String {
+        match &self.basis {
+            Basis::Checks(behind) => {
+                behind.iter().map(|behind| behind.check).collect::<Vec<_>>().join(", ")
+            }
+            other => other.name().to_owned(),
+        }
+    }
+}
+
 impl Basis {
     /// What a reader is told that a sentence rests on, where that is no check.
     pub fn name(&self) -> &'static str {

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod dpia;
 mod evidence;
 mod export;
 mod honest;
