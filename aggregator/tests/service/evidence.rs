@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use ringfence_audit::{Options, Report, Verdict, audit, text};
+use ringfence_audit::{Disk, Options, Report, Verdict, audit, text};
 use ringfence_crypto::evidence::{RoundProof, Verifier};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::RoundState;
@@ -33,7 +33,7 @@ fn fetch(aggregator: &Aggregator, roster: &Roster, to: &Path, more: &[&str]) -> 
 }
 
 fn found(folder: &Path) -> Report {
-    audit(folder, &Options::default()).unwrap()
+    audit(&Disk::at(folder), &Options::default()).unwrap()
 }
 
 /// Two rounds, the second of which still takes contributions.

@@ -1,13 +1,13 @@
 //! All checks of an export.
 
-use std::path::Path;
-
 use ringfence_crypto::evidence::Verifier;
 use ringfence_crypto::statement::{SignedStudy, StudyError};
 use ringfence_crypto::wire::json::JsonError;
 
 use crate::budget::check_budget;
+use crate::files::Files;
 use crate::folder::{Folder, FolderError};
+use crate::progress::{Progress, Step};
 use crate::report::{Line, Report, StudyReport, Subject, Verdict};
 use crate::rounds::Rounds;
 use crate::sums::check_sum;
@@ -43,17 +43,32 @@ pub enum AuditError {
     Study(#[from] StudyError),
 }
 
-/// Checks the export in a folder.
+/// Checks an export.
 ///
 /// # Errors
 /// [`AuditError`] where there is no sound study file, against which all else is held. Whatever else is
 /// missing or false is in the report.
-pub fn audit(path: &Path, options: &Options) -> Result<Report, AuditError> {
-    let folder = Folder::at(path);
-    let file = folder.study()?.ok_or_else(|| AuditError::NoStudy(path.display().to_string()))?;
+pub fn audit(files: &dyn Files, options: &Options) -> Result<Report, AuditError> {
+    audit_with_progress(files, options, &|_| ())
+}
+
+/// The same, and says where it is: `progress` is told of each step before it.
+///
+/// # Errors
+/// As [`audit`].
+pub fn audit_with_progress(
+    files: &dyn Files,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<Report, AuditError> {
+    let folder = Folder(files);
+    let file = folder.study()?.ok_or_else(|| AuditError::NoStudy(files.name()))?;
+    progress(Step::Study);
     let verifier = Verifier::new(SignedStudy::parse(&file)?)?;
-    let mut rounds = Rounds::check(&folder, &verifier)?;
-    let whole = WholeLog::read(&folder, &verifier);
+    drop(file);
+    let mut rounds = Rounds::check(folder, &verifier, progress)?;
+    progress(Step::Log);
+    let whole = WholeLog::read(folder, &verifier);
     let study = study_report(&verifier);
     let signed = format!(
         "All {} sites of the roster signed this study: its thresholds, its rules, the aggregator's key.",
@@ -73,7 +88,7 @@ pub fn audit(path: &Path, options: &Options) -> Result<Report, AuditError> {
             let report = rounds.reports.iter_mut().find(|report| report.round == kept.round);
             let Some(report) = report else { continue };
             let Some(summary) = &report.summary else { continue };
-            report.lines.extend(check_sum(&folder, kept, summary, options));
+            report.lines.extend(check_sum(folder, (kept, summary), options, progress));
         }
     }
     let mut report = Report {

@@ -1,14 +1,15 @@
 //! The export, read within bounds.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::io;
 
 use ringfence_crypto::evidence::MAX_ROUND_PROOF;
 use ringfence_crypto::id::{RoundNumber, SiteId};
 use ringfence_crypto::log::note::MAX_NOTE;
 use ringfence_crypto::wire::json::MAX_STUDY;
+
+use crate::files::Files;
 
 /// Most bytes of the list of the log's entries: some three million.
 pub(crate) const MAX_ENTRIES: usize = 256 << 20;
@@ -17,36 +18,39 @@ pub(crate) const MAX_ENTRIES: usize = 256 << 20;
 pub(crate) const MAX_ROUNDS: u32 = 100_000;
 
 /// An export's folder.
-#[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
+#[derive(Clone, Copy)]
+pub(crate) struct Folder<'a>(pub(crate) &'a dyn Files);
+
+impl fmt::Debug for Folder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Folder({})", self.0.name())
+    }
+}
 
 /// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The system says no.
-    #[error("cannot read {path}: {source}", path = .path.display())]
+    #[error("cannot read {file}: {source}")]
     Read {
         /// Which file.
-        path: PathBuf,
+        file: String,
         /// Why.
         source: io::Error,
     },
     /// More than is read.
-    #[error("{path} has more than {limit} bytes, the most that such a file has", path = .path.display())]
+    #[error("{file} has {got} bytes, more than the {limit} that such a file has at most")]
     TooLong {
         /// Which file.
-        path: PathBuf,
+        file: String,
+        /// What it has.
+        got: u64,
         /// The most.
         limit: usize,
     },
 }
 
-impl Folder {
-    /// The folder of an export.
-    pub fn at(path: &Path) -> Self {
-        Self(path.to_owned())
-    }
-
+impl Folder<'_> {
     /// The study file.
     pub(crate) fn study(&self) -> Result<Option<Vec<u8>>, FolderError> {
         self.read("study.json", MAX_STUDY)
@@ -68,13 +72,13 @@ impl Folder {
     }
 
     /// Where a round's sum is.
-    pub(crate) fn sum(&self, round: RoundNumber) -> PathBuf {
-        self.0.join(format!("rounds/{round}.sum"))
+    pub(crate) fn sum(round: RoundNumber) -> String {
+        format!("rounds/{round}.sum")
     }
 
     /// Where a site's body is.
-    pub(crate) fn body(&self, round: RoundNumber, site: &SiteId) -> PathBuf {
-        self.0.join(format!("rounds/{round}.bodies/{site}"))
+    pub(crate) fn body(round: RoundNumber, site: &SiteId) -> String {
+        format!("rounds/{round}.bodies/{site}")
     }
 
     /// What the aggregator answered for bodies that it keeps no more.
@@ -85,45 +89,30 @@ impl Folder {
 
     /// The rounds that have a file.
     pub(crate) fn rounds(&self) -> Result<BTreeSet<RoundNumber>, FolderError> {
-        let path = self.0.join("rounds");
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-            Err(source) => return Err(FolderError::Read { path, source }),
-        };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let numbers = names.filter_map(|name| {
-            let number = name.strip_suffix(".proof.json")?;
-            let round: u32 = number.parse().ok()?;
-            (round.to_string() == number && round < MAX_ROUNDS).then_some(RoundNumber(round))
+        let mut rounds = BTreeSet::new();
+        let read = self.0.names("rounds", &mut |name| {
+            let number = name.strip_suffix(".proof.json");
+            let round = number.and_then(|number| {
+                let round: u32 = number.parse().ok()?;
+                (round.to_string() == number && round < MAX_ROUNDS).then_some(RoundNumber(round))
+            });
+            rounds.extend(round);
         });
-        Ok(numbers.collect())
+        match read {
+            Ok(()) => Ok(rounds),
+            Err(source) => Err(FolderError::Read { file: "rounds".to_owned(), source }),
+        }
     }
 
     /// A file of at most so many bytes; none where there is none.
     fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>, FolderError> {
-        let path = self.0.join(name);
-        let failed = |source| FolderError::Read { path: path.clone(), source };
-        let file = match open(&path) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Ok(None),
-            Err(source) => return Err(failed(source)),
-        };
+        let failed = |source| FolderError::Read { file: name.to_owned(), source };
+        let Some(got) = self.0.length(name).map_err(failed)? else { return Ok(None) };
+        let length = usize::try_from(got).ok().filter(|length| *length <= limit);
+        let too_long = || FolderError::TooLong { file: name.to_owned(), got, limit };
+        let length = length.ok_or_else(too_long)?;
         let mut bytes = Vec::new();
-        file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-        match bytes.len() > limit {
-            true => Err(FolderError::TooLong { path, limit }),
-            false => Ok(Some(bytes)),
-        }
-    }
-}
-
-/// A plain file; none where there is none. What is no plain file, which may never end, is an error.
-pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
-    match fs::metadata(path) {
-        Ok(of) if of.is_file() => File::open(path).map(Some),
-        Ok(_) => Err(io::Error::other("it is no plain file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        self.0.read(name, 0, length, &mut bytes).map_err(failed)?;
+        Ok(Some(bytes))
     }
 }

@@ -2,12 +2,14 @@
 //! trust in who made it.
 //!
 //! ```text
+//! files    where the export's files come from: a folder, or a page's
 //! folder   reads the export, within bounds
 //! rounds   each round's file, one after the other, and the rounds together
 //! whole    the whole log: one history, nothing in it that no file shows
 //! sums     the sums, added up once more from the bodies
 //! budget   the privacy budget, computed once more from the headers
 //! audit    all of it
+//! progress where it is
 //! report   what came out
 //! words    what that means, in plain sentences, each with the checks behind it
 //! text     all of it for a terminal; page as one page of HTML; pdf to print; dpia what an
@@ -20,9 +22,11 @@ mod audit;
 mod budget;
 mod dpia;
 mod facts;
+mod files;
 mod folder;
 mod page;
 mod pdf;
+mod progress;
 mod report;
 mod rounds;
 mod sums;
@@ -30,11 +34,13 @@ mod text;
 mod whole;
 mod words;
 
-pub use audit::{AuditError, Options, audit};
+pub use audit::{AuditError, Options, audit, audit_with_progress};
 pub use dpia::dpia;
-pub use folder::{Folder, FolderError};
+pub use files::{Disk, Files};
+pub use folder::FolderError;
 pub use page::page;
 pub use pdf::{PdfError, pdf};
+pub use progress::{Progress, Step};
 pub use report::{Line, Report, RoundReport, StudyReport, Subject, Verdict};
 pub use text::text;
 pub use words::{Answer, Basis, Behind, Place, Said, answers};

@@ -1,17 +1,22 @@
 //! The `ringfence-audit` command.
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use ringfence_audit::{Options, Report, audit, dpia, page, pdf, text};
+use ringfence_audit::{Disk, Options, Report, Step, audit_with_progress, dpia, page, pdf, text};
 use ringfence_exit::{end_on_lost_output, failure};
 
 /// What it ends with where there is nothing to audit: as where its arguments are wrong.
 const UNREADABLE: u8 = 2;
+
+/// What is done sooner says nothing of its progress; what takes longer does so as often.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Checks what a study left behind, offline and without a key: that one set was certified in each
 /// round, that keys were opened once and under that certificate only, that the sums are those of the
@@ -50,7 +55,14 @@ fn main() -> ExitCode {
     end_on_lost_output("ringfence-audit");
     let Arguments { folder, sample, without_bodies, json, html, pdf, dpia } = Arguments::parse();
     let options = Options { sample, without_bodies, seed: None };
-    let report = match audit(&folder, &options) {
+    let said = Cell::new(Instant::now());
+    let progress = |step: Step| {
+        if said.get().elapsed() >= PATIENCE {
+            eprintln!("ringfence-audit: checking {step}");
+            said.set(Instant::now());
+        }
+    };
+    let report = match audit_with_progress(&Disk::at(&folder), &options, &progress) {
         Ok(report) => report,
         Err(error) => return fail(&error),
     };

@@ -11,6 +11,7 @@ use ringfence_crypto::signature::Statement as _;
 use ringfence_crypto::statement::{Header, Previous, Spent, Study, Subject as Opened};
 
 use crate::folder::Folder;
+use crate::progress::{Progress, Step};
 use crate::report::{Line, RoundReport, Subject, Verdict};
 
 /// What is kept of a round when its file is done with.
@@ -44,13 +45,18 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     /// Checks every file of the folder, in order.
-    pub(crate) fn check(folder: &Folder, verifier: &Verifier) -> Result<Self, crate::FolderError> {
+    pub(crate) fn check(
+        folder: Folder<'_>,
+        verifier: &Verifier,
+        progress: Progress<'_>,
+    ) -> Result<Self, crate::FolderError> {
         let there = folder.rounds()?;
         let mut rounds = Self::default();
         let Some(last) = there.iter().next_back().copied() else { return Ok(rounds) };
         let mut previous: Option<Previous> = None;
         let mut epochs = 0;
         for round in (0..=last.0).map(RoundNumber) {
+            progress(Step::Round { round, last });
             if !there.contains(&round) {
                 rounds.missing.push(round);
                 previous = None;

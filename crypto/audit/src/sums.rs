@@ -5,9 +5,7 @@
 //! lead to its digest.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io;
 
 use rand::seq::index::sample;
 use rand::{Rng, SeedableRng};
@@ -18,7 +16,8 @@ use ringfence_crypto::id::SiteId;
 use ringfence_crypto::ring::words::WordSum;
 
 use crate::audit::Options;
-use crate::folder::{Folder, open};
+use crate::folder::Folder;
+use crate::progress::{Progress, Step};
 use crate::report::{Line, Subject, Verdict};
 use crate::rounds::Kept;
 
@@ -30,7 +29,7 @@ type Lack = (Verdict, String);
 
 /// What is added up: the files, and how they are divided.
 struct Adding<'a> {
-    folder: &'a Folder,
+    folder: Folder<'a>,
     kept: &'a Kept,
     /// Whose bodies, each with the digest that its site signed.
     set: Vec<(&'a SiteId, Digest)>,
@@ -40,10 +39,10 @@ struct Adding<'a> {
 
 /// Checks the sum of a round against the bodies of its set.
 pub(crate) fn check_sum(
-    folder: &Folder,
-    kept: &Kept,
-    summary: &RoundSummary,
+    folder: Folder<'_>,
+    (kept, summary): (&Kept, &RoundSummary),
     options: &Options,
+    progress: Progress<'_>,
 ) -> Option<Line> {
     let expected = summary.sum?;
     let line = |(verdict, words): Lack| Line::new(Subject::Sum, verdict, words);
@@ -54,18 +53,18 @@ pub(crate) fn check_sum(
         let words = "A contribution of the set has no header in the file.".to_owned();
         return Some(line((Verdict::Missing, words)));
     };
-    Some(match added(folder, kept, set, expected, options) {
+    Some(match added(folder, (kept, set), expected, options, progress) {
         Ok(words) => Line::new(Subject::Sum, Verdict::Proven, words),
         Err(lack) => line(lack),
     })
 }
 
 fn added(
-    folder: &Folder,
-    kept: &Kept,
-    set: Vec<(&SiteId, Digest)>,
+    folder: Folder<'_>,
+    (kept, set): (&Kept, Vec<(&SiteId, Digest)>),
     expected: Digest,
     options: &Options,
+    progress: Progress<'_>,
 ) -> Result<String, Lack> {
     let whole = kept.study.body_bytes().map_err(|error| (Verdict::False, error.to_string()))?;
     let wire_bits = kept.study.packing.wire_bits;
@@ -78,15 +77,22 @@ fn added(
     let ranges = HashRanges::new(whole, window);
     let ranges = ranges.map_err(|error| (Verdict::False, error.to_string()))?;
     let gone = folder.gone(kept.round).map_err(|error| (Verdict::False, error.to_string()))?;
-    let absent = set.iter().filter(|(site, _)| !folder.body(kept.round, site).is_file());
-    let absent: Vec<_> = absent.map(|(site, _)| *site).collect();
+    let mut absent = Vec::new();
+    for (site, _) in &set {
+        let path = Folder::body(kept.round, site);
+        match folder.0.length(&path) {
+            Ok(Some(_)) => {}
+            Ok(None) => absent.push(*site),
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+    }
     if let (Some(first), gone) = (absent.first(), gone) {
         return Err(without(&absent, set.len(), first, gone));
     }
     let adding = Adding { folder, kept, set, ranges, wire_bits };
     match options.sample {
-        Some(units) => adding.sampled(units, options.seed, expected),
-        None => adding.whole(expected),
+        Some(units) => adding.sampled((units, options.seed), expected, progress),
+        None => adding.whole(expected, progress),
     }
 }
 
@@ -111,9 +117,9 @@ fn without(absent: &[&SiteId], of: usize, first: &SiteId, gone: Option<String>) 
 
 impl Adding<'_> {
     /// All of it.
-    fn whole(&self, expected: Digest) -> Result<String, Lack> {
+    fn whole(&self, expected: Digest, progress: Progress<'_>) -> Result<String, Lack> {
         let every: BTreeSet<u64> = (0..self.ranges.count()).collect();
-        let sum = self.add(&every, |_, _| Ok(()))?;
+        let sum = self.add(&every, |_, _| Ok(()), progress)?;
         self.other_bodies()?;
         if sum != Some(expected) {
             return Err((
@@ -132,24 +138,28 @@ impl Adding<'_> {
     }
 
     /// So many units, chosen at random, of the sum that is in the folder.
-    fn sampled(&self, units: u32, seed: Option<u64>, expected: Digest) -> Result<String, Lack> {
+    fn sampled(
+        &self,
+        (units, seed): (u32, Option<u64>),
+        expected: Digest,
+        progress: Progress<'_>,
+    ) -> Result<String, Lack> {
         let count = self.ranges.count();
         let all = usize::try_from(count).unwrap_or(usize::MAX);
         let taken = usize::try_from(units).unwrap_or(usize::MAX).clamp(1, all.max(1));
         let mut rng = random(seed);
         let chosen: BTreeSet<u64> =
             sample(&mut rng, all, taken).iter().map(|at| at as u64).collect();
-        let path = self.folder.sum(self.kept.round);
-        let Some(mut sum) = self.stated_sum(expected)? else {
+        let path = Folder::sum(self.kept.round);
+        if !self.stated_sum(expected)? {
             let words = "The sum is not in this folder: parts of it cannot be compared.";
             return Err((Verdict::Missing, words.to_owned()));
-        };
+        }
         self.other_bodies()?;
-        self.add(&chosen, |index, added| {
+        let compared = |index, added: &[u8]| {
             let range = self.ranges.bytes(index);
             let mut stated = Vec::new();
-            read_at(&mut sum, range.start, range.end - range.start, &mut stated)
-                .map_err(|error| unreadable(&path, &error))?;
+            self.read(&path, index, &mut stated)?;
             match added == stated {
                 true => Ok(()),
                 false => Err((
@@ -160,7 +170,8 @@ impl Adding<'_> {
                     ),
                 )),
             }
-        })?;
+        };
+        self.add(&chosen, compared, progress)?;
         let found = |fraction: f64| 100.0 * (1.0 - (1.0 - fraction).powi(taken as i32));
         Ok(format!(
             "All {} bodies of the set and the sum have the digests that were signed. {taken} of {count} parts of {} bytes, chosen at random, are the sum of the bodies' parts. A sum that is false in 1 % of its parts would have been found with {:.1} %, in 10 % with {:.1} %, in a single part with {:.1} %.",
@@ -178,19 +189,23 @@ impl Adding<'_> {
         &self,
         windows: &BTreeSet<u64>,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), Lack>,
+        progress: Progress<'_>,
     ) -> Result<Option<Digest>, Lack> {
         let mut hashes: Vec<Vec<_>> = vec![Vec::new(); self.set.len()];
         let mut of_sum = Vec::new();
         let (mut bytes, mut files) = (Vec::new(), Vec::new());
         for (site, _) in &self.set {
-            let path = self.folder.body(self.kept.round, site);
-            let length = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.len();
+            let path = Folder::body(self.kept.round, site);
             let whole = self.length();
-            if length != whole {
-                return Err((
-                    Verdict::False,
-                    format!("The body of {site} has {length} bytes, expected {whole}."),
-                ));
+            match self.folder.0.length(&path).map_err(|error| unreadable(&path, &error))? {
+                Some(length) if length == whole => {}
+                other => {
+                    let length = other.unwrap_or(0);
+                    return Err((
+                        Verdict::False,
+                        format!("The body of {site} has {length} bytes, expected {whole}."),
+                    ));
+                }
             }
             files.push(path);
         }
@@ -201,11 +216,12 @@ impl Adding<'_> {
             let sum = windows.contains(&index).then(|| WordSum::new(self.wire_bits, bytes_of_it));
             let sum = sum.transpose().map_err(|error| (Verdict::False, error.to_string()));
             let mut sum = sum?;
-            for (path, hashes) in files.iter().zip(&mut hashes) {
-                let file = open(path).map_err(|error| unreadable(path, &error))?;
-                let mut file = file.ok_or_else(|| unreadable(path, &io::Error::other("gone")))?;
-                read_at(&mut file, range.start, length, &mut bytes)
-                    .map_err(|error| unreadable(path, &error))?;
+            for (place, (path, hashes)) in files.iter().zip(&mut hashes).enumerate() {
+                self.read(path, index, &mut bytes)?;
+                let done = range.start.saturating_mul(files.len() as u64)
+                    + length.saturating_mul(place as u64);
+                let of = self.length().saturating_mul(files.len() as u64);
+                progress(Step::Sum { round: self.kept.round, done, of });
                 let mut hasher = self.ranges.hasher(index);
                 hasher.update(&bytes);
                 hashes.extend(hasher.finish().unwrap_or_default());
@@ -229,16 +245,12 @@ impl Adding<'_> {
         Ok(self.ranges.root(of_sum))
     }
 
-    /// The sum that is in the folder, which has the digest that the closing names; none where there is
-    /// none.
-    fn stated_sum(&self, expected: Digest) -> Result<Option<File>, Lack> {
-        let path = self.folder.sum(self.kept.round);
-        let Some(mut sum) = open(&path).map_err(|error| unreadable(&path, &error))? else {
-            return Ok(None);
-        };
-        match self.hash(&mut sum, &path)? == Some(expected) {
-            true => Ok(Some(sum)),
-            false => Err((
+    /// Whether there is a sum in the folder: it has the digest that the closing names.
+    fn stated_sum(&self, expected: Digest) -> Result<bool, Lack> {
+        match self.hash(&Folder::sum(self.kept.round))? {
+            None => Ok(false),
+            Some(Some(got)) if got == expected => Ok(true),
+            Some(_) => Err((
                 Verdict::False,
                 format!(
                     "The sum in this folder has not the digest {expected} that the closing names: it was altered."
@@ -249,37 +261,41 @@ impl Adding<'_> {
 
     /// Bodies that are in the folder and not in the set have the digests that were signed, too.
     fn other_bodies(&self) -> Result<(), Lack> {
-        let others = self.kept.bodies.iter();
-        for (site, (_, signed)) in
-            others.filter(|(site, _)| !self.set.iter().any(|(of, _)| of == site))
-        {
-            let path = self.folder.body(self.kept.round, site);
-            let Some(mut body) = open(&path).map_err(|error| unreadable(&path, &error))? else {
-                continue;
-            };
-            if self.hash(&mut body, &path)? != Some(*signed) {
+        let in_set: BTreeSet<&SiteId> = self.set.iter().map(|(site, _)| *site).collect();
+        let others = self.kept.bodies.iter().filter(|(site, _)| !in_set.contains(site));
+        for (site, (_, signed)) in others {
+            let hash = self.hash(&Folder::body(self.kept.round, site))?;
+            if hash.is_some_and(|got| got != Some(*signed)) {
                 return Err(altered(site, *signed));
             }
         }
         Ok(())
     }
 
-    /// The digest of a file, window after window; none of one that is not as long as a body.
-    fn hash(&self, file: &mut File, path: &Path) -> Result<Option<Digest>, Lack> {
-        let length = file.metadata().map_err(|error| unreadable(path, &error))?.len();
+    /// The digest of a file, window after window; no digest of one that is not as long as a body, and
+    /// nothing where there is no file.
+    fn hash(&self, path: &str) -> Result<Option<Option<Digest>>, Lack> {
+        let length = self.folder.0.length(path).map_err(|error| unreadable(path, &error))?;
+        let Some(length) = length else { return Ok(None) };
         if length != self.length() {
-            return Ok(None);
+            return Ok(Some(None));
         }
         let (mut hashes, mut bytes) = (Vec::new(), Vec::new());
         for index in 0..self.ranges.count() {
-            let range = self.ranges.bytes(index);
-            let read = read_at(file, range.start, range.end - range.start, &mut bytes);
-            read.map_err(|error| unreadable(path, &error))?;
+            self.read(path, index, &mut bytes)?;
             let mut hasher = self.ranges.hasher(index);
             hasher.update(&bytes);
             hashes.extend(hasher.finish().unwrap_or_default());
         }
-        Ok(self.ranges.root(hashes))
+        Ok(Some(self.ranges.root(hashes)))
+    }
+
+    /// A window of a file.
+    fn read(&self, path: &str, index: u64, into: &mut Vec<u8>) -> Result<(), Lack> {
+        let range = self.ranges.bytes(index);
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let read = self.folder.0.read(path, range.start, length, into);
+        read.map_err(|error| unreadable(path, &error))
     }
 
     /// Bytes of every body.
@@ -303,16 +319,6 @@ fn random(seed: Option<u64>) -> impl Rng {
     }
 }
 
-fn read_at(file: &mut File, start: u64, length: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
-    bytes.clear();
-    file.seek(SeekFrom::Start(start))?;
-    let got = file.take(length).read_to_end(bytes)? as u64;
-    match got == length {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("it ends {} bytes too early", length - got))),
-    }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Lack {
-    (Verdict::False, format!("{} cannot be read: {error}.", path.display()))
+fn unreadable(path: &str, error: &io::Error) -> Lack {
+    (Verdict::False, format!("{path} cannot be read: {error}."))
 }

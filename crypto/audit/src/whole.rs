@@ -23,7 +23,7 @@ pub(crate) struct WholeLog {
 
 impl WholeLog {
     /// Reads checkpoint and entries, and holds one against the other.
-    pub(crate) fn read(folder: &Folder, verifier: &Verifier) -> Self {
+    pub(crate) fn read(folder: Folder<'_>, verifier: &Verifier) -> Self {
         let mut whole = Self::default();
         match signed(folder, verifier) {
             Ok(checkpoint) => whole.checkpoint = Some(checkpoint),
@@ -166,7 +166,7 @@ impl WholeLog {
     }
 }
 
-fn signed(folder: &Folder, verifier: &Verifier) -> Result<Checkpoint, (Verdict, String)> {
+fn signed(folder: Folder<'_>, verifier: &Verifier) -> Result<Checkpoint, (Verdict, String)> {
     let read = folder.checkpoint().map_err(|error| (Verdict::False, error.to_string()))?;
     let bytes = read.ok_or_else(|| (Verdict::Missing, "There is no log/checkpoint.".to_owned()))?;
     let fault = |error: String| (Verdict::False, format!("The log's checkpoint: {error}"));
@@ -178,7 +178,7 @@ fn signed(folder: &Folder, verifier: &Verifier) -> Result<Checkpoint, (Verdict, 
     Ok(text.map_err(|error| fault(error.to_string()))?.checkpoint())
 }
 
-fn entries(folder: &Folder) -> Result<Vec<LogEntry>, (Verdict, String)> {
+fn entries(folder: Folder<'_>) -> Result<Vec<LogEntry>, (Verdict, String)> {
     let read = folder.entries().map_err(|error| (Verdict::False, error.to_string()))?;
     let bytes = read.ok_or_else(|| {
         let words = "There is no log/entries.txt: whether the log has more than the files show cannot be told.";

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use ringfence_audit::{Options, Report, Subject, Verdict, audit, page, text};
+use ringfence_audit::{Disk, Options, Report, Subject, Verdict, audit, page, text};
 use ringfence_crypto::evidence::Check;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::{Event, RoundState};
@@ -65,7 +65,7 @@ pub(crate) fn eventful() -> Record {
 pub(crate) fn report(record: &Record, options: &Options) -> Report {
     let folder = tempfile::tempdir().unwrap();
     export(record, folder.path());
-    audit(folder.path(), options).unwrap()
+    audit(&Disk::at(folder.path()), options).unwrap()
 }
 
 pub(crate) fn verdict(report: &Report, round: Option<u32>, check: Subject) -> Verdict {
@@ -166,12 +166,12 @@ fn bodies_that_are_gone_have_a_verdict_of_their_own() {
     export(&record, folder.path());
     let bodies = folder.path().join("rounds/0.bodies");
     fs::remove_file(bodies.join("site-2")).unwrap();
-    let report = audit(folder.path(), &Options::default()).unwrap();
+    let report = audit(&Disk::at(folder.path()), &Options::default()).unwrap();
     assert_eq!((report.verdict, report.exit_code()), (Verdict::Missing, 3));
     assert!(text(&report).contains("1 of 7 bodies of the set are not in this folder"));
     fs::remove_dir_all(bodies).unwrap();
     fs::write(folder.path().join("rounds/0.gone"), "kept until 2030-01-01").unwrap();
-    let report = audit(folder.path(), &Options::default()).unwrap();
+    let report = audit(&Disk::at(folder.path()), &Options::default()).unwrap();
     assert_eq!((report.verdict, report.exit_code()), (Verdict::Gone, 0));
     assert!(text(&report).contains("The aggregator said: kept until 2030-01-01"));
 }
@@ -244,7 +244,7 @@ fn the_budget_is_computed_once_more() {
 #[test]
 fn what_is_no_export_is_said_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let said = |path: &Path| audit(path, &Options::default()).unwrap_err().to_string();
+    let said = |path: &Path| audit(&Disk::at(path), &Options::default()).unwrap_err().to_string();
     assert!(said(folder.path()).contains("has no study.json"));
     fs::write(folder.path().join("study.json"), "{}").unwrap();
     assert!(said(folder.path()).contains("expected the JSON of a study file"));
@@ -255,7 +255,7 @@ fn what_is_no_export_is_said_at_once() {
     assert!(said(folder.path()).contains("lacks the signatures of site-6"));
     let file = serde_json::to_vec(&record(|_| ()).study_file()).unwrap();
     fs::write(folder.path().join("study.json"), file).unwrap();
-    let report = audit(folder.path(), &Options::default()).unwrap();
+    let report = audit(&Disk::at(folder.path()), &Options::default()).unwrap();
     assert_eq!((report.verdict, report.exit_code()), (Verdict::Missing, 3));
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rand::RngExt as _;
-use ringfence_audit::{Options, Report, Subject, Verdict, audit, page, text};
+use ringfence_audit::{Disk, Options, Report, Subject, Verdict, audit, page, text};
 use ringfence_crypto::Digest;
 use ringfence_crypto::log::LogEntry;
 use ringfence_crypto::round::Event;
@@ -37,7 +37,7 @@ fn every_tampering_is_found_and_named() {
         copy(honest.path(), folder.path());
         let tamper = KINDS[number % KINDS.len()];
         let Tampering { what, named_by } = tamper(folder.path(), &mut rng(1000 + number as u64));
-        let report = match audit(folder.path(), &Options::default()) {
+        let report = match audit(&Disk::at(folder.path()), &Options::default()) {
             Ok(report) => report,
             // The study file itself: it says what of it.
             Err(error) if named_by.is_empty() && !error.to_string().is_empty() => continue,
@@ -221,13 +221,13 @@ mod by_the_aggregator {
         let fork = tempfile::tempdir().unwrap();
         export(&other, fork.path());
         // The same study, played otherwise.
-        let report = audit(folder.path(), &Options::default()).unwrap();
+        let report = audit(&Disk::at(folder.path()), &Options::default()).unwrap();
         assert_eq!(verdict(&report, None, Subject::OneHistory), Verdict::Proven);
         for file in ["log/checkpoint", "log/entries.txt"] {
             fs::copy(fork.path().join(file), folder.path().join(file)).unwrap();
         }
         // It is shorter than what the files are of, and has other statements in the same places.
-        false_by(&audit(folder.path(), &Options::default()).unwrap(), Subject::WholeLog);
+        false_by(&audit(&Disk::at(folder.path()), &Options::default()).unwrap(), Subject::WholeLog);
         // The same study, and a history that parts from the first after its first round.
         let mut parted = super::record(|_| ());
         parted.parties = one.parties.clone();
@@ -240,7 +240,7 @@ mod by_the_aggregator {
         for file in ["log/checkpoint", "log/entries.txt"] {
             fs::copy(fork.path().join(file), folder.path().join(file)).unwrap();
         }
-        let report = audit(folder.path(), &Options::default()).unwrap();
+        let report = audit(&Disk::at(folder.path()), &Options::default()).unwrap();
         false_by(&report, Subject::OneHistory);
         assert!(text(&report).contains("the aggregator signed two histories"), "{}", text(&report));
     }
