@@ -37,6 +37,7 @@ pub use parties::{
 };
 pub use record::{OnRecord, Record};
 pub use rehearsal::{Made, Rehearsal, apply, plain_sum};
+pub use ringfence_keys::identity::Identity;
 pub use shown::Shown;
 
 use rand::SeedableRng;

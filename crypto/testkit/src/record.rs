@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rand::Rng;
+use rand::{CryptoRng, Rng};
 use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::Answer;
 use ringfence_crypto::evidence::{RoundParts, RoundProof};
@@ -18,17 +18,24 @@ use ringfence_crypto::ring::words::WordSum;
 use ringfence_crypto::round::{Event, Round, RoundError, Verdict as Decision};
 use ringfence_crypto::signature::{PublicKey, Signed, Statement, sign};
 use ringfence_crypto::statement::{
-    Acknowledgement, CHECK_BYTES, Certifiable, Dispute, Endorsement, Endorses, Header, HexBytes,
-    Opening, Outcome, Previous, Review, RoundKeys, SignedStudy, Spent, Subject, Verdict,
+    Acknowledgement, CHECK_BYTES, Certifiable, Change, Dispute, Endorsement, Endorses, Epoch,
+    Header, HexBytes, Lineage, Opening, Outcome, Previous, Review, RosterEntry, RoundKeys,
+    SignedEpoch, SignedStudy, Spent, Subject, Verdict,
 };
+use ringfence_keys::identity::Identity;
+use ringfence_keys::study::change::change;
 
 use crate::parties::{Parties, Proposal, ROUND_SECONDS, START};
 
 /// A study, the log of what was said in it, and its rounds so far.
 #[derive(Debug)]
 pub struct Record {
-    /// Everybody's keys.
+    /// Everybody's keys, under the roster of now.
     pub parties: Arc<Parties>,
+    /// The same under the roster that the study began with: it names the log.
+    pub first: Arc<Parties>,
+    /// The changes of the roster so far.
+    pub epochs: Vec<SignedEpoch>,
     /// The study's log.
     pub log: StudyLog,
     /// Its entries, in order.
@@ -58,13 +65,51 @@ pub struct OnRecord {
 impl Record {
     /// A study without rounds.
     pub fn of(parties: Arc<Parties>) -> Self {
-        let log = StudyLog::default();
-        Self { parties, log, entries: Vec::new(), round_keys: Vec::new(), rounds: Vec::new() }
+        Self {
+            first: Arc::clone(&parties),
+            parties,
+            epochs: Vec::new(),
+            log: StudyLog::default(),
+            entries: Vec::new(),
+            round_keys: Vec::new(),
+            rounds: Vec::new(),
+        }
     }
 
     /// The study file, signed by its whole roster.
     pub fn study_file(&self) -> SignedStudy {
-        self.parties.signed_study()
+        self.first.signed_study()
+    }
+
+    fn lineage(&self) -> Lineage {
+        let mut lineage = Lineage::of(Arc::clone(&self.first.study));
+        self.epochs.iter().for_each(|epoch| _ = lineage.add(epoch.clone()).unwrap());
+        lineage
+    }
+
+    /// Changes the roster after the last round; everybody of before signs, and who comes: `new` are
+    /// the identities of sites that come or have new keys.
+    pub fn change(&mut self, changes: Vec<Change>, new: Vec<Identity>, rng: &mut impl CryptoRng) {
+        let lineage = self.lineage();
+        let last_round = RoundNumber((self.rounds.len() as u32).saturating_sub(1));
+        let mut epoch = change(&lineage, changes, &[], last_round, rng).unwrap();
+        let old = self.parties.identities.iter();
+        for identity in old.clone().chain(&new) {
+            epoch.sign(identity.site(), identity.signer());
+        }
+        let id = epoch.epoch.after;
+        let copy = |site: &Identity| Identity::from_file(&site.to_file()).unwrap();
+        let of = |entry: &RosterEntry| {
+            let known = new.iter().chain(old.clone()).find(|site| site.site() == &entry.id);
+            copy(known.unwrap())
+        };
+        let study = Arc::new(epoch.after.clone());
+        let identities: Vec<Identity> = study.roster.iter().map(of).collect();
+        let check_key = identities.first().unwrap().check_key(&study).unwrap();
+        let aggregator = self.parties.aggregator.clone();
+        self.append(LogEntry::of::<Epoch>(epoch.epoch.id()));
+        self.epochs.push(epoch);
+        self.parties = Arc::new(Parties { study, id, identities, check_key, aggregator });
     }
 
     /// Appends a statement to the log.
@@ -90,18 +135,26 @@ impl Record {
 
     /// Opens the next round, from a base model by its keyed digest.
     pub fn begin(&mut self, base_model: &[u8]) {
-        let previous = self.rounds.last().map(|last| last.round.ended().unwrap());
-        let opened_at = previous.as_ref().map_or(START, |previous| previous.closed_at);
         let number = self.rounds.len() as u32;
+        let lineage = self.lineage();
+        let previous = self.rounds.last().map(|last| {
+            let ended = last.round.ended().unwrap();
+            let trust = lineage.carried(&ended.trust, ended.round, RoundNumber(number));
+            Previous { trust, ..ended }
+        });
+        let opened_at = previous.as_ref().map_or(START, |previous| previous.closed_at);
         let trust = previous.as_ref().map(|before| before.trust.clone()).unwrap_or_default();
         let study = Arc::clone(&self.parties.study);
         let initiator = &study.initiator(RoundNumber(number), 0, &trust).unwrap().id;
+        // Those of another roster are of no use any more.
+        let of_roster = |keys: &&Signed<RoundKeys>| keys.statement.study == self.parties.id;
+        let round_keys: Vec<_> = self.round_keys.iter().filter(of_roster).cloned().collect();
         let manifest = self.parties.manifest(Proposal {
             initiator: study.position(initiator).unwrap(),
             previous: previous.as_ref(),
             base_model: Digest::of(base_model),
             opened_at,
-            round_keys: &self.round_keys,
+            round_keys: &round_keys,
         });
         self.append(LogEntry::of_signed(&manifest));
         let round =
@@ -334,13 +387,17 @@ impl Record {
         let keys = named.map(|id| self.round_keys.iter().find(|keys| keys.id() == *id).unwrap());
         let round_keys = keys.cloned().collect();
         let events = of.events.clone();
-        let parts = RoundParts { epochs: Vec::new(), before, round_keys, manifest, events };
+        let lineage = self.lineage();
+        let number = RoundNumber(round as u32);
+        let epochs = lineage.all().filter(|study| study.from <= number);
+        let epochs = epochs.filter_map(|study| study.epoch.as_deref().cloned()).collect();
+        let parts = RoundParts { epochs, before, round_keys, manifest, events };
         RoundProof::gather(parts, &self.log, self.checkpoint()).unwrap()
     }
 
     /// The log's checkpoint, and the note that it is signed as.
     pub fn checkpoint(&self) -> (Checkpoint, SignedNote) {
-        let (origin, checkpoint) = (origin(self.parties.id), self.log.checkpoint());
+        let (origin, checkpoint) = (origin(self.first.id), self.log.checkpoint());
         let key = PublicKey::from(self.parties.aggregator.verifying_key());
         let text = CheckpointText::new(&origin, checkpoint).unwrap().to_string();
         let note = NoteKey::new(&origin, key).unwrap().sign(text, &self.parties.aggregator);

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 use crate::export::export;
-use crate::honest::record;
+use crate::studies::record;
 
 fn audit(arguments: &[&str], folder: &std::path::Path) -> Output {
     let program = env!("CARGO_BIN_EXE_ringfence-audit");

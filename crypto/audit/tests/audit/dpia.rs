@@ -3,7 +3,8 @@
 use ringfence_audit::{Options, answers, dpia};
 use ringfence_crypto::statement::Weighting;
 
-use crate::honest::{eventful, private, record, report, spending};
+use crate::honest::report;
+use crate::studies::{eventful, private, record, spending};
 
 const BLANK: &str = "**To be filled by the controller:** ";
 

@@ -4,24 +4,10 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::evidence::{Check, Found, RoundProof, Verifier};
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::Event;
-use ringfence_crypto::signature::{Signed, sign};
-use ringfence_crypto::statement::{Opening, RoundKeys};
-use ringfence_testkit::Record;
+use ringfence_crypto::signature::sign;
+use ringfence_crypto::statement::Opening;
 
-use crate::honest::{ALL, eventful, record};
-
-/// A site's keys for the first three rounds.
-fn published(record: &Record, site: usize) -> Signed<RoundKeys> {
-    let identity = &record.parties.identities[site];
-    // Its own long-term key is one that something can be sealed to.
-    let key = identity.public().kem_key;
-    identity.sign(RoundKeys {
-        study: record.parties.id,
-        site: identity.site().clone(),
-        first_round: RoundNumber::FIRST,
-        keys: vec![key; 3],
-    })
-}
+use crate::studies::{ALL, eventful, published, record};
 
 fn found(verifier: &Verifier, proof: &RoundProof, check: Check) -> Found {
     verifier.verify(proof, None).of(check).unwrap().found

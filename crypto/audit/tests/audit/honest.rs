@@ -2,64 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use ringfence_audit::{Disk, Options, Report, Subject, Verdict, audit, page, text};
 use ringfence_crypto::evidence::Check;
 use ringfence_crypto::id::RoundNumber;
 use ringfence_crypto::round::{Event, RoundState};
-use ringfence_crypto::statement::{
-    PrivacyPolicy, PrivacyUnit, RecordLevel, Setting, Spent, Study, Subject as Opened, Training,
-};
-use ringfence_privacy::{Accountant, Mechanism, epsilon};
-use ringfence_testkit::{Parties, Record, rng};
+use ringfence_crypto::statement::{Spent, Subject as Opened};
+use ringfence_testkit::{Record, rng};
 
 use crate::export::export;
-
-/// Seven sites, all of them key holders, of whom two may collude.
-pub(crate) fn record(alter: impl FnOnce(&mut Study)) -> Record {
-    Record::of(Arc::new(Parties::new(7, 2, alter)))
-}
-
-pub(crate) const ALL: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
-
-/// A study in which nearly everything happens: a round without a fault, one with drop-outs, accused
-/// dealers and silent holders, an abort, and a dispute that names a site.
-pub(crate) fn eventful() -> Record {
-    let (mut record, mut rng) = (record(|_| ()), rng(1));
-    record.run(b"model 0", b"model 1", &mut rng);
-    // Site 6 does not come, two holders accuse site 1, one holder stays silent.
-    record.begin(b"model 1");
-    record.contribute(&[0, 1, 2, 3, 4, 5], None, &mut rng);
-    record.freeze();
-    record.review(&[0, 1, 2, 3, 4, 5], &[]);
-    record.close();
-    record.endorse(&[0, 1, 2, 3, 4]);
-    record.open(&[1, 2, 3, 4], Opened::Sum);
-    record.acknowledge(&[0], None);
-    record.acknowledge(&[0, 1, 2, 3, 4], Some(b"model 2"));
-    // Too few contribute: an abort.
-    record.begin(b"model 2");
-    record.contribute(&[3], None, &mut rng);
-    record.freeze();
-    record.close();
-    record.endorse(&ALL);
-    // From the same model again; the sum does not decode, and site 5 is named.
-    record.begin(b"model 2");
-    record.contribute(&ALL, None, &mut rng);
-    record.freeze();
-    record.review(&ALL, &[]);
-    record.close();
-    record.endorse(&ALL);
-    record.open(&ALL, Opened::Sum);
-    record.dispute(&ALL, &[5]);
-    record.acknowledge(&[0, 1, 2, 3, 4, 6], Some(b"model 3"));
-    // The named site is barred from then on.
-    record.begin(b"model 3");
-    record.contribute(&[0, 1, 2, 3, 4, 6], None, &mut rng);
-    record.freeze();
-    record
-}
+use crate::studies::{ALL, eventful, private, record, spending};
 
 /// The report of a record's export.
 pub(crate) fn report(record: &Record, options: &Options) -> Report {
@@ -174,48 +126,6 @@ fn bodies_that_are_gone_have_a_verdict_of_their_own() {
     let report = audit(&Disk::at(folder.path()), &Options::default()).unwrap();
     assert_eq!((report.verdict, report.exit_code()), (Verdict::Gone, 0));
     assert!(text(&report).contains("The aggregator said: kept until 2030-01-01"));
-}
-
-/// A study that protects records, and what `rounds` rounds spend of it.
-pub(crate) fn private() -> (Record, impl Fn(u32) -> Spent) {
-    let (delta, noise, rate, steps) = (1e-5f32, 2.0f32, 0.02f32, 50);
-    let record = record(|study| {
-        let setting = Setting { name: "optimiser".into(), value: "sgd".into() };
-        study.training = Training::Plan(vec![setting]);
-        study.privacy = PrivacyPolicy::RecordLevel(RecordLevel {
-            unit: PrivacyUnit::Record,
-            clip: 1.0,
-            noise_multiplier: noise,
-            rate,
-            steps,
-            normaliser: 20.0,
-            delta,
-            epsilon: 4.0,
-        });
-    });
-    let spent = move |rounds: u32| {
-        let step = Mechanism::gaussian(noise.into(), rate.into());
-        let times = u64::from(steps) * u64::from(rounds);
-        let epsilon = epsilon(&[(step, times)], delta.into(), Accountant::Rdp).unwrap();
-        Spent { rounds, epsilon: (epsilon as f32).next_up(), delta }
-    };
-    (record, spent)
-}
-
-/// Rounds in which all state these budgets.
-pub(crate) fn spending(stated: &[Spent], mut record: Record) -> Record {
-    let mut rng = rng(5);
-    for (round, spent) in stated.iter().enumerate() {
-        record.begin(format!("model {round}").as_bytes());
-        record.contribute(&ALL, Some(*spent), &mut rng);
-        record.freeze();
-        record.review(&ALL, &[]);
-        record.close();
-        record.endorse(&ALL);
-        record.open(&ALL, Opened::Sum);
-        record.acknowledge(&ALL, Some(format!("model {}", round + 1).as_bytes()));
-    }
-    record
 }
 
 #[test]

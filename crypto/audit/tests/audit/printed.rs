@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use miniz_oxide::inflate::decompress_to_vec_zlib;
 use ringfence_audit::{Options, Report, answers, pdf};
 
-use crate::honest::{eventful, report};
+use crate::honest::report;
+use crate::studies::eventful;
 
 /// A text without its white space: lines are broken elsewhere on a page.
 pub(crate) fn squeezed(text: &str) -> String {

@@ -8,23 +8,49 @@ use rand::RngExt as _;
 use rand::rngs::ChaCha20Rng;
 use ringfence_crypto::evidence::RoundProof;
 use ringfence_crypto::log::{LogEntry, StudyLog};
+use ringfence_testkit::Record;
 use serde_json::Value;
 
-/// What was done, and which checks may name it; none where it depends on the place.
+use crate::export::export;
+use crate::lies;
+use crate::studies::{eventful, random, record};
+
+/// What was done, and what must be named: one of these checks, of the study or of a round.
 pub(crate) struct Tampering {
     pub(crate) what: String,
-    pub(crate) named_by: &'static [&'static str],
+    pub(crate) named: Vec<(Option<u32>, &'static str)>,
+    /// Nothing can be held against the study file any more.
+    pub(crate) unreadable: bool,
 }
 
-fn done(what: impl Into<String>, named_by: &'static [&'static str]) -> Tampering {
-    Tampering { what: what.into(), named_by }
+impl Tampering {
+    pub(crate) fn of_study(what: impl Into<String>, checks: &[&'static str]) -> Option<Self> {
+        Self::named(what, None, checks)
+    }
+
+    pub(crate) fn of_round(
+        what: impl Into<String>,
+        round: u32,
+        checks: &[&'static str],
+    ) -> Option<Self> {
+        Self::named(what, Some(round), checks)
+    }
+
+    fn named(what: impl Into<String>, round: Option<u32>, checks: &[&'static str]) -> Option<Self> {
+        let named = checks.iter().map(|check| (round, *check)).collect();
+        Some(Self { what: what.into(), named, unreadable: false })
+    }
+
+    fn of_the_study_file(what: impl Into<String>) -> Option<Self> {
+        Some(Self { what: what.into(), named: Vec::new(), unreadable: true })
+    }
 }
 
-/// A kind of tampering: it alters a folder.
-pub(crate) type Kind = fn(&Path, &mut ChaCha20Rng) -> Tampering;
+/// A kind of tampering: it alters a folder, if that has what it alters.
+type Kind = fn(&Path, &mut ChaCha20Rng) -> Option<Tampering>;
 
 /// All kinds that need no more than the folder.
-pub(crate) const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 26] = [
     any_byte_of_a_file,
     any_value_of_a_statement,
     any_signature,
@@ -36,8 +62,14 @@ pub(crate) const KINDS: [Kind; 20] = [
     renumbered,
     signatures_swapped,
     hashes_of_the_proof,
+    checkpoint_of_the_proof,
     round_of_another_number,
     round_dropped,
+    round_of_another_study,
+    log_of_another_study,
+    study_of_another_study,
+    file_cut,
+    file_removed,
     bodies_swapped,
     body_cut,
     body_shifted,
@@ -46,6 +78,86 @@ pub(crate) const KINDS: [Kind; 20] = [
     trust_altered,
     removal_forged,
 ];
+
+/// The lies of those who have a key to sign them with: an aggregator, and a site of its budget.
+type Lie = fn(&mut ChaCha20Rng) -> (Record, Tampering);
+
+const LIES: [Lie; 8] = [
+    lies::a_false_sum,
+    lies::a_set_without_a_site,
+    lies::a_second_closing_hidden,
+    lies::a_second_closing_shown,
+    lies::two_sums_from_one_model,
+    lies::less_budget_than_is_spent,
+    lies::budget_that_comes_back,
+    lies::an_opening_before_the_certificate,
+];
+
+/// How many kinds there are: as many numbers in a row have each of them.
+pub(crate) const COUNT: u64 = (KINDS.len() + LIES.len()) as u64;
+
+/// The export of an honest study with this number, altered; it depends on nothing but the number.
+pub(crate) fn tampered(number: u64, folder: &Path) -> Tampering {
+    let mut rng = ringfence_testkit::rng(number);
+    let kind = (number % COUNT) as usize;
+    let Some(tamper) = KINDS.get(kind) else {
+        let (record, tampering) = LIES[kind - KINDS.len()](&mut rng);
+        export(&record, folder);
+        return tampering;
+    };
+    // What a random study lacks, such as a second round, this one has.
+    for study in [random(1_000_000 + number), eventful()] {
+        _ = fs::remove_dir_all(folder);
+        export(&study, folder);
+        if let Some(done) = tamper(folder, &mut rng) {
+            return done;
+        }
+    }
+    panic!("kind {kind} has nothing to alter in a study in which everything happens");
+}
+
+/// The checks of a round's statements and of its file.
+const OF_A_FILE: [&str; 16] = [
+    "file",
+    "epochs",
+    "manifest",
+    "round-keys",
+    "contributions",
+    "receipts",
+    "freeze",
+    "reviews",
+    "closing",
+    "certificate",
+    "openings",
+    "disputes",
+    "acknowledgements",
+    "budget",
+    "log",
+    "closing-log",
+];
+
+/// The checks that are about an event of a kind.
+fn checks_of(event: &Value) -> &'static [&'static str] {
+    match event.as_object().unwrap().keys().next().unwrap().as_str() {
+        "announced" => &["contributions", "budget", "file"],
+        "received" => &["receipts", "file"],
+        "frozen" => &["freeze", "file"],
+        "reviewed" => &["reviews", "file"],
+        "closed" => &["closing", "file"],
+        "endorsed" => &["certificate", "file"],
+        "disputed" | "judged" => &["disputes", "file"],
+        "opened" => &["openings", "file"],
+        "acknowledged" => &["acknowledgements", "file"],
+        other => panic!("{other}"),
+    }
+}
+
+/// The round of a file `rounds/N...`.
+fn round_of(path: &Path) -> u32 {
+    let text = path.to_string_lossy();
+    let (_, rest) = text.rsplit_once("rounds/").unwrap();
+    rest.split('.').next().unwrap().parse().unwrap()
+}
 
 fn any(rng: &mut ChaCha20Rng, of: usize) -> usize {
     rng.random_range(0..of)
@@ -77,10 +189,10 @@ fn alter_proof(
     folder: &Path,
     rng: &mut ChaCha20Rng,
     alter: impl FnOnce(&mut Value, &mut ChaCha20Rng) -> String,
-) -> String {
+) -> (u32, String) {
     let files = proofs(folder);
     let path = &files[any(rng, files.len())];
-    alter_file(path, rng, alter)
+    (round_of(path), alter_file(path, rng, alter))
 }
 
 fn alter_file(
@@ -107,22 +219,75 @@ fn shown(value: &Value) -> String {
     value.to_string().chars().take(60).collect()
 }
 
-fn any_byte_of_a_file(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
+/// Any file of the folder.
+fn any_file(folder: &Path, rng: &mut ChaCha20Rng) -> PathBuf {
     let mut files = Vec::new();
     all_files(folder, &mut files);
     files.sort();
-    let path = &files[any(rng, files.len())];
-    let mut bytes = fs::read(path).unwrap();
+    files.swap_remove(any(rng, files.len()))
+}
+
+/// What names a file of which nothing is known but that it was altered.
+fn altered(path: &Path, what: impl Into<String>) -> Option<Tampering> {
+    let what = format!("{}: {}", path.display(), what.into());
+    match name(path).as_str() {
+        "study.json" => Tampering::of_the_study_file(what),
+        "checkpoint" | "entries.txt" => Tampering::of_study(what, &["one-history"]),
+        proof if proof.ends_with(".json") => Tampering::of_round(what, round_of(path), &OF_A_FILE),
+        _ => Tampering::of_round(what, round_of(path), &["sum"]),
+    }
+}
+
+fn any_byte_of_a_file(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let path = any_file(folder, rng);
+    let mut bytes = fs::read(&path).unwrap();
     let at = loop {
         let at = any(rng, bytes.len());
         // Blanks between the values of the study file, which people read, say nothing.
-        if name(path) != "study.json" || !bytes[at].is_ascii_whitespace() {
+        if name(&path) != "study.json" || !bytes[at].is_ascii_whitespace() {
             break at;
         }
     };
     bytes[at] ^= 1 << any(rng, 8);
-    fs::write(path, bytes).unwrap();
-    done(format!("byte {at} of {}", name(path)), &[])
+    fs::write(&path, bytes).unwrap();
+    altered(&path, format!("a bit of byte {at}"))
+}
+
+fn file_cut(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let path = any_file(folder, rng);
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.iter().rposition(|byte| !byte.is_ascii_whitespace()).unwrap();
+    bytes.truncate(any(rng, end));
+    fs::write(&path, &bytes).unwrap();
+    altered(&path, format!("cut to {} bytes", bytes.len()))
+}
+
+/// A file that is needed is not there.
+fn file_removed(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let path = any_file(folder, rng);
+    let of_round = || read_json(&folder.join(format!("rounds/{}.proof.json", round_of(&path))));
+    let is_body = path.parent().unwrap().extension().is_some_and(|ending| ending == "bodies");
+    // Who has the bodies needs no sum; a body outside the set is in no sum.
+    if name(&path).ends_with(".sum") || (is_body && !included(&of_round()).contains(&name(&path))) {
+        return None;
+    }
+    fs::remove_file(&path).unwrap();
+    match name(&path).ends_with(".proof.json") {
+        true => Tampering::of_study(format!("{} removed", name(&path)), &["rounds", "whole-log"]),
+        false => altered(&path, "removed"),
+    }
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The sites of the set that a round's file closes.
+fn included(proof: &Value) -> Vec<String> {
+    let closed = proof["events"].as_array().unwrap().iter();
+    let closed = closed.map(|event| &event["statement"]["closed"]["statement"]["included"]);
+    let sites = closed.filter_map(Value::as_array).flatten();
+    sites.map(|entry| entry["site"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Alters one value somewhere below.
@@ -183,36 +348,41 @@ fn alter_value(value: &mut Value, rng: &mut ChaCha20Rng) -> String {
     }
 }
 
-fn any_value_of_a_statement(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let what = alter_proof(folder, rng, |proof, rng| {
+fn any_value_of_a_statement(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let mut checks: &[&str] = &["manifest", "file"];
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
         let at = any(rng, events(proof).len() + 1);
         let statement = match events(proof).get_mut(at) {
-            Some(event) => &mut event["statement"],
+            Some(event) => {
+                checks = checks_of(&event["statement"]);
+                &mut event["statement"]
+            }
             None => &mut proof["manifest"]["statement"],
         };
         let kind = shown(statement);
         format!("{kind}: {}", alter_value(statement, rng))
     });
-    done(what, &[])
+    Tampering::of_round(what, round, checks)
 }
 
-fn any_signature(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let what = alter_proof(folder, rng, |proof, rng| {
+fn any_signature(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let mut checks: &[&str] = &[];
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
         let at = any(rng, events(proof).len());
+        checks = checks_of(&events(proof)[at]["statement"]);
         let statement = events(proof)[at]["statement"].as_object_mut().unwrap();
-        let signed = statement.values_mut().next().unwrap();
-        let signature = &mut signed["signature"];
+        let signature = &mut statement.values_mut().next().unwrap()["signature"];
         format!("signature of event {at}: {}", alter_value(signature, rng))
     });
-    done(what, &[])
+    Tampering::of_round(what, round, checks)
 }
 
-fn dropped(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let what = alter_proof(folder, rng, |proof, rng| {
+fn dropped(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
         let at = any(rng, events(proof).len());
         format!("dropped {}", shown(&events(proof).remove(at)["statement"]))
     });
-    done(what, &["log"])
+    Tampering::of_round(what, round, &["log"])
 }
 
 /// The log of the folder, as its operator has it.
@@ -240,31 +410,31 @@ fn prove_anew(proof: &mut Value, log: &StudyLog) {
         serde_json::to_value(log.leaves_proof(&leaves, size).unwrap()).unwrap();
 }
 
-fn dropped_with_a_new_proof(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
+fn dropped_with_a_new_proof(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
     let log = log(folder);
-    let what = alter_proof(folder, rng, |proof, rng| {
+    let (_, what) = alter_proof(folder, rng, |proof, rng| {
         let at = any(rng, events(proof).len());
         let gone = shown(&events(proof).remove(at)["statement"]);
         prove_anew(proof, &log);
         format!("dropped, and proved without it: {gone}")
     });
-    done(what, &["whole-log"])
+    Tampering::of_study(what, &["whole-log"])
 }
 
-fn doubled(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let what = alter_proof(folder, rng, |proof, rng| {
+fn doubled(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
         let at = any(rng, events(proof).len());
         let twice = events(proof)[at].clone();
         let what = shown(&twice["statement"]);
         events(proof).insert(at, twice);
         format!("doubled {what}")
     });
-    done(what, &["log"])
+    Tampering::of_round(what, round, &["log"])
 }
 
-fn doubled_at_another_leaf(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
+fn doubled_at_another_leaf(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
     let log = log(folder);
-    let what = alter_proof(folder, rng, |proof, rng| {
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
         let at = any(rng, events(proof).len());
         let mut twice = events(proof)[at].clone();
         let what = shown(&twice["statement"]);
@@ -273,22 +443,22 @@ fn doubled_at_another_leaf(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
         prove_anew(proof, &log);
         format!("doubled at the last leaf {what}")
     });
-    done(what, &["log"])
+    Tampering::of_round(what, round, &["log"])
 }
 
-fn reordered(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let what = alter_proof(folder, rng, |proof, rng| {
+fn reordered(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
         let all = events(proof);
         let at = any(rng, all.len() - 1);
         let other = at + 1 + any(rng, all.len() - at - 1);
         all.swap(at, other);
         format!("events {at} and {other} swapped")
     });
-    done(what, &["log"])
+    Tampering::of_round(what, round, &["log"])
 }
 
-fn renumbered(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let what = alter_proof(folder, rng, |proof, rng| {
+fn renumbered(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
         let all = events(proof);
         let at = any(rng, all.len() - 1);
         let (one, other) = (all[at]["leaf"].clone(), all[at + 1]["leaf"].clone());
@@ -296,94 +466,159 @@ fn renumbered(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
         all.swap(at, at + 1);
         format!("events {at} and {} swapped with their leaves", at + 1)
     });
-    done(what, &["log"])
+    Tampering::of_round(what, round, &["log"])
 }
 
-fn signatures_swapped(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let what = alter_proof(folder, rng, |proof, rng| {
+fn signatures_swapped(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let mut checks: &[&str] = &[];
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
         let all = events(proof);
         let at = any(rng, all.len() - 1);
         fn signature(event: &mut Value) -> &mut Value {
             let statement = event["statement"].as_object_mut().unwrap();
             &mut statement.values_mut().next().unwrap()["signature"]
         }
+        checks = checks_of(&all[at]["statement"]);
         let (one, other) = (signature(&mut all[at]).clone(), signature(&mut all[at + 1]).clone());
         (*signature(&mut all[at]), *signature(&mut all[at + 1])) = (other, one);
         format!("signatures of events {at} and {} swapped", at + 1)
     });
-    done(what, &[])
+    Tampering::of_round(what, round, checks)
 }
 
-fn hashes_of_the_proof(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let what = alter_proof(folder, rng, |proof, rng| {
-        format!("log: {}", alter_value(&mut proof["log"], rng))
+fn hashes_of_the_proof(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let mut checks: &[&str] = &[];
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
+        let field =
+            if proof["log"]["closing"].is_null() || rng_bool(rng) { "leaves" } else { "closing" };
+        checks = if field == "leaves" { &["log", "file"] } else { &["closing-log", "file"] };
+        format!("log.{field}: {}", alter_value(&mut proof["log"][field], rng))
     });
-    done(what, &["log", "closing-log", "file"])
+    Tampering::of_round(what, round, checks)
 }
 
-fn round_of_another_number(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
+fn rng_bool(rng: &mut ChaCha20Rng) -> bool {
+    any(rng, 2) == 0
+}
+
+fn checkpoint_of_the_proof(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
+        format!("log.checkpoint: {}", alter_value(&mut proof["log"]["checkpoint"], rng))
+    });
+    Tampering::of_round(what, round, &["log", "file"])
+}
+
+fn round_of_another_number(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
     let files = proofs(folder);
+    if files.len() < 2 {
+        return None;
+    }
     let from = any(rng, files.len());
     let to = (from + 1 + any(rng, files.len() - 1)) % files.len();
     fs::copy(&files[from], &files[to]).unwrap();
-    done(format!("{} in the place of {}", name(&files[from]), name(&files[to])), &["file"])
+    let what = format!("{} in the place of {}", name(&files[from]), name(&files[to]));
+    Tampering::of_round(what, round_of(&files[to]), &["file"])
 }
 
-fn round_dropped(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
+fn round_dropped(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
     let files = proofs(folder);
     let at = &files[any(rng, files.len())];
     fs::remove_file(at).unwrap();
-    done(format!("{} removed", name(at)), &["rounds", "whole-log"])
+    Tampering::of_study(format!("{} removed", name(at)), &["rounds", "whole-log"])
+}
+
+/// An export of another study of the same sites, its round 0 over.
+fn another_study(folder: &Path, rng: &mut ChaCha20Rng) -> PathBuf {
+    let mut other = record(|study| study.name = "another".to_owned());
+    other.run(b"model 0", b"model 1", rng);
+    let to = folder.with_extension("other");
+    export(&other, &to);
+    to
+}
+
+/// Puts files of another study in the place of these.
+fn from_another(folder: &Path, rng: &mut ChaCha20Rng, files: &[&str]) -> String {
+    let other = another_study(folder, rng);
+    for file in files {
+        fs::copy(other.join(file), folder.join(file)).unwrap();
+    }
+    fs::remove_dir_all(other).unwrap();
+    format!("{files:?} of another study")
+}
+
+fn round_of_another_study(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let what = from_another(folder, rng, &["rounds/0.proof.json"]);
+    Tampering::of_round(what, 0, &["manifest"])
+}
+
+fn log_of_another_study(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let what = from_another(folder, rng, &["log/checkpoint", "log/entries.txt"]);
+    Tampering::of_study(what, &["one-history"])
+}
+
+fn study_of_another_study(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let what = from_another(folder, rng, &["study.json"]);
+    Tampering::of_round(what, 0, &["manifest"])
 }
 
 /// A round's folder of bodies.
-fn bodies(folder: &Path, rng: &mut ChaCha20Rng) -> Vec<PathBuf> {
+fn bodies(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Vec<PathBuf>> {
     let rounds = fs::read_dir(folder.join("rounds")).unwrap().map(|entry| entry.unwrap().path());
     let mut rounds: Vec<PathBuf> = rounds.filter(|path| path.is_dir()).collect();
+    if rounds.is_empty() {
+        return None;
+    }
     rounds.sort();
     let mut bodies = Vec::new();
     all_files(&rounds[any(rng, rounds.len())], &mut bodies);
     bodies.sort();
-    bodies
+    Some(bodies)
 }
 
-fn bodies_swapped(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let bodies = bodies(folder, rng);
+fn bodies_swapped(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let bodies = bodies(folder, rng)?;
     let at = any(rng, bodies.len() - 1);
     let (one, other) = (fs::read(&bodies[at]).unwrap(), fs::read(&bodies[at + 1]).unwrap());
     fs::write(&bodies[at], other).unwrap();
     fs::write(&bodies[at + 1], one).unwrap();
-    done(format!("bodies of {} and {} swapped", name(&bodies[at]), name(&bodies[at + 1])), &["sum"])
+    let what = format!("bodies of {} and {} swapped", name(&bodies[at]), name(&bodies[at + 1]));
+    Tampering::of_round(what, round_of(&bodies[at]), &["sum"])
 }
 
-fn body_cut(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let bodies = bodies(folder, rng);
+fn body_cut(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let bodies = bodies(folder, rng)?;
     let path = &bodies[any(rng, bodies.len())];
     let mut bytes = fs::read(path).unwrap();
-    bytes.truncate(any(rng, bytes.len()));
+    match rng_bool(rng) {
+        true => bytes.truncate(any(rng, bytes.len())),
+        false => bytes.extend(vec![0; 1 + any(rng, 100)]),
+    }
     fs::write(path, &bytes).unwrap();
-    done(format!("body of {} cut to {} bytes", name(path), bytes.len()), &["sum"])
+    let what = format!("body of {} of {} bytes", name(path), bytes.len());
+    Tampering::of_round(what, round_of(path), &["sum"])
 }
 
 /// What one body gains another loses: their sum stays.
-fn body_shifted(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
-    let bodies = bodies(folder, rng);
+fn body_shifted(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
+    let bodies = bodies(folder, rng)?;
     let at = any(rng, bodies.len() - 1);
     let (mut one, mut other) = (fs::read(&bodies[at]).unwrap(), fs::read(&bodies[at + 1]).unwrap());
     let place = any(rng, one.len());
     (one[place], other[place]) = (one[place].wrapping_add(1), other[place].wrapping_sub(1));
     fs::write(&bodies[at], one).unwrap();
     fs::write(&bodies[at + 1], other).unwrap();
-    done(
-        format!("byte {place} moved from {} to {}", name(&bodies[at + 1]), name(&bodies[at])),
-        &["sum"],
-    )
+    let what =
+        format!("byte {place} moved from {} to {}", name(&bodies[at + 1]), name(&bodies[at]));
+    Tampering::of_round(what, round_of(&bodies[at]), &["sum"])
 }
 
-fn sum_shifted(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
+fn sum_shifted(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
     let mut files = Vec::new();
     all_files(&folder.join("rounds"), &mut files);
     files.retain(|path| path.extension().is_some_and(|ending| ending == "sum"));
+    if files.is_empty() {
+        return None;
+    }
     files.sort();
     let path = &files[any(rng, files.len())];
     let mut sum = fs::read(path).unwrap();
@@ -393,10 +628,10 @@ fn sum_shifted(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
         _ => _ = sum.pop(),
     }
     fs::write(path, sum).unwrap();
-    done(format!("{} shifted", name(path)), &["sum"])
+    Tampering::of_round(format!("{} shifted", name(path)), round_of(path), &["sum"])
 }
 
-fn log_entry_altered(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
+fn log_entry_altered(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
     let path = folder.join("log/entries.txt");
     let text = fs::read_to_string(&path).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -423,12 +658,15 @@ fn log_entry_altered(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
         }
     };
     fs::write(&path, lines.join("\n") + "\n").unwrap();
-    done(format!("entry {at} of the log {what}"), &["one-history", "whole-log"])
+    Tampering::of_study(format!("entry {at} of the log {what}"), &["one-history"])
 }
 
 /// A round before which somebody is barred who is not, or nobody who is.
-fn trust_altered(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
+fn trust_altered(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
     let files = proofs(folder);
+    if files.len() < 2 {
+        return None;
+    }
     let path = &files[1 + any(rng, files.len() - 1)];
     let what = alter_file(path, rng, |proof, rng| {
         let barred = proof["before"]["trust"]["barred"].as_array_mut().unwrap();
@@ -438,23 +676,25 @@ fn trust_altered(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
         }
         "trust before the round altered".to_owned()
     });
-    done(what, &["manifest"])
+    Tampering::of_round(what, round_of(path), &["manifest"])
 }
 
 /// Of the certificate of a verdict so many endorsements are left out, that it is none any more; or it
 /// names another site.
-fn removal_forged(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
+fn removal_forged(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
     let log = log(folder);
     let files = proofs(folder);
     let has_verdict = |path: &&PathBuf| fs::read_to_string(path).unwrap().contains("\"judged\"");
-    let path = files.iter().find(has_verdict).unwrap();
-    let names_another = any(rng, 2) == 0;
+    let path = files.iter().find(has_verdict)?;
+    let names_another = rng_bool(rng);
+    let judged = |event: &Value| !event["statement"]["judged"].is_null();
     let what = alter_file(path, rng, |proof, _| {
-        let judged = |event: &Value| !event["statement"]["judged"].is_null();
         if names_another {
+            let set = included(proof);
             for event in events(proof).iter_mut().filter(|event| judged(event)) {
-                let verdict = &mut event["statement"]["judged"]["statement"]["statement"];
-                verdict["sites"] = Value::from(vec!["site-2"]);
+                let sites = &mut event["statement"]["judged"]["statement"]["statement"]["sites"];
+                let other = set.iter().find(|site| sites[0] != **site).unwrap();
+                *sites = Value::from(vec![other.clone()]);
             }
             return "the verdict names another site".to_owned();
         }
@@ -467,7 +707,7 @@ fn removal_forged(folder: &Path, rng: &mut ChaCha20Rng) -> Tampering {
         "a verdict without its quorum".to_owned()
     });
     match names_another {
-        true => done(what, &["disputes"]),
-        false => done(what, &["openings"]),
+        true => Tampering::of_round(what, round_of(path), &["disputes"]),
+        false => Tampering::of_round(what, round_of(path), &["openings"]),
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use ringfence_audit::{Basis, Options, Report, Said, Verdict, answers, page, text};
 
-use crate::honest::{eventful, private, report, spending};
+use crate::honest::report;
+use crate::studies::{eventful, private, spending};
 use crate::printed::{printed, squeezed};
 
 /// All sentences, each with the heading that it stands under.
@@ -146,7 +147,7 @@ fn a_file_that_cannot_be_read_shows_nothing() {
 
 #[test]
 fn what_is_not_over_is_not_shown_yet() {
-    let mut record = crate::honest::record(|_| ());
+    let mut record = crate::studies::record(|_| ());
     record.begin(b"model 0");
     let report = report(&record, &Options::default());
     let said = text(&report);
