@@ -8,6 +8,7 @@
 //! `{"what", "named": [[ROUND or null, CHECK]...], "unreadable"}`, where one of the named suffices.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     dead_code,

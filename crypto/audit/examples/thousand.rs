@@ -1,11 +1,18 @@
 //! How long the evidence of a round takes: `cargo run --release -p ringfence-audit --example thousand`.
 //!
-//! Prints, for a round of so many sites (1,000 unless given), the bytes of its file and the seconds
-//! that it takes to check the study, to read the file and to verify it, on one core.
+//! Prints, for a round of so many sites (1,000 unless given: `-- 10000`), the bytes of its file and the
+//! seconds that it takes to check the study, to read the file and to verify it, on one core; and then, for
+//! its export as a whole, with all bodies, the seconds and the most memory that the command takes. The
+//! command is the one beside this program: `cargo build --release -p ringfence-audit` makes it.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement for people")]
 
+#[path = "../tests/audit/export.rs"]
+mod export;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringfence_crypto::evidence::{RoundProof, Verifier};
 use ringfence_testkit::{CLIP, Parties, Record, Setup, rng};
@@ -36,4 +43,31 @@ fn main() {
         read.as_secs_f64(),
         took.as_secs_f64()
     );
+    let folder = tempfile::tempdir().unwrap();
+    export::export(&record, folder.path());
+    drop((record, proof, verified, verifier, bytes));
+    whole(folder.path());
+}
+
+/// The command over a whole export: how long, and how much memory at most.
+fn whole(folder: &Path) {
+    let program =
+        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("ringfence-audit");
+    let start = Instant::now();
+    let mut child = Command::new(program).arg(folder).stdout(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let code = loop {
+        // Of a process that has ended nothing is told any more.
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = most.and_then(|most| most.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(peak);
+        match child.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    assert_eq!(code, Some(0));
+    let took = start.elapsed().as_secs_f64();
+    println!("the whole export, with its bodies: {took:.1} s, {} MB at most", peak / 1000);
 }

@@ -11,6 +11,7 @@ mod dpia;
 mod evidence;
 mod export;
 mod honest;
+mod hostile;
 mod lies;
 mod printed;
 mod studies;

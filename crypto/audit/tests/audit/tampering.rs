@@ -412,13 +412,21 @@ fn prove_anew(proof: &mut Value, log: &StudyLog) {
 
 fn dropped_with_a_new_proof(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
     let log = log(folder);
-    let (_, what) = alter_proof(folder, rng, |proof, rng| {
+    let mut is_closing = false;
+    let (round, what) = alter_proof(folder, rng, |proof, rng| {
         let at = any(rng, events(proof).len());
-        let gone = shown(&events(proof).remove(at)["statement"]);
+        let gone = events(proof).remove(at);
+        is_closing = !gone["statement"]["closed"].is_null();
         prove_anew(proof, &log);
-        format!("dropped, and proved without it: {gone}")
+        format!("dropped, and proved without it: {}", shown(&gone["statement"]))
     });
-    Tampering::of_study(what, &["whole-log"])
+    let mut done = Tampering::of_study(what, &["whole-log"])?;
+    if is_closing {
+        // The file of the round after it has the closing, too: the log is whole. What stands on the
+        // closing does not, here.
+        done.named.extend([(Some(round), "certificate"), (None, "rounds")]);
+    }
+    Some(done)
 }
 
 fn doubled(folder: &Path, rng: &mut ChaCha20Rng) -> Option<Tampering> {
