@@ -2,7 +2,7 @@
 """Opens the offline page from its file in headless Chromium, gives it folders, and holds its verdicts to
 those of the command: honest exports and altered ones.
 
-    .ci/page.py [--count 12] [--profile release] [--screenshots DIR]
+    .ci/page.py [--count 12] [--profile release] [--built] [--screenshots DIR]
 
 Says loudly that it skips where WebAssembly's target cannot be installed or no Chromium is found.
 """
@@ -121,12 +121,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--count", type=int, default=12, help="honest exports, and as many altered ones")
     parser.add_argument("--profile", default="release")
+    parser.add_argument("--built", action="store_true", help="with the command and the example that are there")
     parser.add_argument("--screenshots", type=Path)
     arguments = parser.parse_args()
     chromium = needed()
     from verifiers import built
 
-    command, exports = built(arguments.profile)
+    command, exports = built(arguments.profile, arguments.built)
     with tempfile.TemporaryDirectory() as to:
         to, faults = Path(to), []
         page = to / "ringfence-audit.html"

@@ -6,10 +6,11 @@ Honest exports must be found honest by both. Of altered ones both must say that 
 name what was altered, as the generator says from the documents which check of which round that is; and
 the verdicts of both must be the same, check by check.
 
-    .ci/verifiers.py [--tampered 200] [--honest 20] [--first 0] [--workers 2]
+    .ci/verifiers.py [--tampered 200] [--honest 20] [--first 0] [--workers 2] [--built]
 
 Needs `cryptography` and `blake3` of PyPI, which it installs into target/verifiers unless they are here,
-and the command with the example `exports`, which it builds in the profile of --profile.
+and the command with the example `exports`, which it builds in the profile of --profile
+unless they are (--built).
 """
 
 import argparse
@@ -45,12 +46,15 @@ def with_packages():
     os.execv(python, [python, *sys.argv])
 
 
-def built(profile):
+def built(profile, is_built):
     """The command and the example."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / profile
+    programs = target / "ringfence-audit", target / "examples" / "exports"
+    if is_built:
+        return programs
     build = ["cargo", "build", "--locked", "--profile", profile, "-p", "ringfence-audit"]
     subprocess.run([*build, "--bins", "--example", "exports"], check=True, cwd=ROOT)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / profile
-    return target / "ringfence-audit", target / "examples" / "exports"
+    return programs
 
 
 def by_the_command(command, folder):
@@ -121,8 +125,9 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--profile", default="release")
+    parser.add_argument("--built", action="store_true", help="with the programs that are there")
     arguments = parser.parse_args()
-    command, exports = built(arguments.profile)
+    command, exports = built(arguments.profile, arguments.built)
     sys.path.insert(0, str(PROGRAM.parent))
     end = lambda of: arguments.first + of
     work = [

@@ -61,7 +61,7 @@ const PROGRAM: [&str; 14] = [
     "words",
 ];
 
-const RULES: [Rule; 21] = [
+const RULES: [Rule; 22] = [
     Rule { package: "ringfence-crypto", ours: &[], never: &["tokio"], with_tests: true },
     Rule { package: "ringfence-clock", ours: &["crypto"], never: &DECRYPTS, with_tests: true },
     Rule { package: "ringfence-durable", ours: &[], never: &["tokio"], with_tests: true },
@@ -89,6 +89,13 @@ const RULES: [Rule; 21] = [
             "rustls*",
         ],
         with_tests: false,
+    },
+    // The same in a page: nothing may come to it that talks to anybody.
+    Rule {
+        package: "ringfence-audit-page",
+        ours: &["audit", "crypto", "exit", "privacy"],
+        never: &["tfhe*", "hpke", "x-wing", "candle-*", "tokio*", "reqwest", "hyper*", "rustls*"],
+        with_tests: true,
     },
     Rule {
         package: "ringfence-keys",
@@ -237,7 +244,11 @@ fn a_round_in_memory_serves_tests_and_benches_only() {
 #[test]
 fn nothing_is_built_from_the_laboratory_the_benches_or_a_command() {
     for package in ["ringfence-audit", "ringfence-lab", "ringfence-benches", "ringfence"] {
-        let users = tree(&["--workspace", "-i", package, "-e", "normal,build"]);
+        let mut users = tree(&["--workspace", "-i", package, "-e", "normal,build"]);
+        // The same command, in a page.
+        if package == "ringfence-audit" {
+            assert!(users.remove("ringfence-audit-page"));
+        }
         assert_eq!(users.into_iter().collect::<Vec<_>>(), [package]);
     }
 }
