@@ -9,7 +9,7 @@ Python 3.9 and, of PyPI, `cryptography` (Ed25519) and `blake3` (plain Python has
 times slower). Of a study it does not check the packing, the tensors, the KEM keys, the policy's and the
 training plan's numbers: the roster signed them, and no evidence rests on them.
 """
-import base64, hashlib, json, math, os, re, stat, struct, sys
+import base64, functools, hashlib, json, math, os, re, stat, struct, sys
 from array import array
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
@@ -534,7 +534,8 @@ class Round:
         check_signature("manifest", manifest, keys[said["initiator"]])
         self.study, self.manifest, self.trust, self.keys, self.blocks = study, said, trust, keys, blocks(study)
         self.names = {"study": study_id, "round": number, "manifest": digest("manifest", said)}
-        self.quorum, self.seen, self.headers, self.received_, self.reviews = study["threshold"]["endorsements"], set(), {}, {}, {}
+        self.quorum, self.seen = study["threshold"]["endorsements"], set()
+        self.headers, self.received_, self.reviews = {}, {}, {}
         self.freeze = self.closing = None
         self.endorsements, self.opened_, self.disputes, self.verdicts, self.outcomes = set(), 0, {}, {}, {}
 
@@ -592,7 +593,6 @@ class Round:
         need(of["contributions"] == got, "the list is not what had receipts")
         need(of["frozen_at"] >= self.manifest["opened_at"], "it was frozen before it was opened")
         self.freeze, self.names["freeze"] = of, digest("freeze", of)
-        self.names = {k: v for k, v in self.names.items()}
 
     def reviewed(self, of, _):
         need(len(of["answers"]) == len(self.freeze["contributions"]), "not one answer a contribution")
@@ -653,8 +653,8 @@ class Round:
 
     def opened(self, of, _):
         subject = of["subject"]
-        need("functionals" not in subject or self.index_of(subject["functionals"]["dispute"]) is not None
-             , "the dispute is not certified")
+        need("functionals" not in subject or self.index_of(subject["functionals"]["dispute"]) is not None,
+             "the dispute is not certified")
         need("keys" not in subject or any(v["dispute"] and digest("verdict", v) == subject["keys"]["verdict"]
                                           for v in self.all_verdicts()), "the verdict is not certified")
         self.opened_ += subject == "sum"
@@ -944,7 +944,7 @@ class Audit:
                 broken = number
             previous = of.ended
         verdict = "missing" if missing or not there else "proven" if broken is None else "false"
-        self.say(None, "rounds", verdict, f"Without a file: {missing[:3]}; out of place: {broken}.")
+        self.say(None, "rounds", verdict, f"{len(there)} files; without one: {missing[:3]}; after none that ended: {broken}.")
 
     def check_whole_log(self):
         self.checkpoint, entries, lacks = None, [], None
@@ -1057,31 +1057,29 @@ def as_text(data):
 
 
 # Wire words: lane i of a window is every eighth number of it, words of w bits one after the other.
-def mask_of(wire, length):
-    ones, count = (1 << wire) - 1, length * 8 // (8 * 2 * wire)
-    return int.from_bytes((ones).to_bytes(2 * wire // 8, "little") * count, "little") if wire % 4 == 0 else \
-        sum(ones << 2 * wire * k for k in range(4)) * ((1 << 8 * wire * (count // 4)) - 1) // ((1 << 8 * wire) - 1)
+@functools.lru_cache(4)
+def mask_of(wire, bits):
+    """Every other word."""
+    return ((1 << bits) - 1) // ((1 << 2 * wire) - 1) * ((1 << wire) - 1)
 
 
 def added(sums, data, wire):
-    """Adds a body's words to sums, which have the room of two words each: even ones and odd ones, by lane."""
+    """Adds a body's words to sums that have room for two words each: the even ones and the odd ones, by lane."""
     numbers, mask, out = array("Q", data), mask_of(wire, len(data)), sums or [(0, 0)] * 8
     lanes = [int.from_bytes(numbers[i::8].tobytes(), "little") for i in range(8)]
     return [(even + (lane & mask), odd + (lane >> wire & mask)) for lane, (even, odd) in zip(lanes, out)]
 
 
 def laid_out(sums, wire, length):
-    prime, two, lanes = (1 << wire) - GAPS[wire - 32], (1 << 2 * wire) - 1, []
-    for even, odd in sums:
-        pieces = b""
-        for start in range(0, length, 64 * wire):  # a group: 64 words of the lane
-            low, high = (x >> start & (1 << 64 * wire) - 1 for x in (even, odd))
-            words = [(x >> 2 * wire * k & two) % prime for k in range(32) for x in (low, high)]
-            pieces += sum(word << wire * k for k, word in enumerate(words)).to_bytes(8 * wire, "little")
-        lanes.append(array("Q", pieces))
-    out = array("Q", bytes(length))
-    for i, lane in enumerate(lanes):
-        out[i::8] = lane
+    prime, both, out = (1 << wire) - GAPS[wire - 32], (1 << 2 * wire) - 1, array("Q", bytes(length))
+    for i, lane in enumerate(sums):
+        halves, pieces = [half.to_bytes(length // 8, "little") for half in lane], []
+        for start in range(0, length // 8, 8 * wire):  # a group: 64 words of the lane
+            even, odd = (int.from_bytes(half[start:start + 8 * wire], "little") for half in halves)
+            words = ((half >> 2 * wire * k & both) % prime << (2 * k + is_odd) * wire
+                     for k in range(32) for is_odd, half in enumerate((even, odd)))
+            pieces.append(sum(words).to_bytes(8 * wire, "little"))
+        out[i::8] = array("Q", b"".join(pieces))
     return out.tobytes()
 
 

@@ -50,7 +50,7 @@ const FILES: [(&str, Option<u32>, Subject); 5] = [
 ];
 
 #[test]
-fn files_of_a_terabyte_are_not_read() {
+fn files_longer_than_any_such_file_are_not_read() {
     for (file, round, check) in FILES {
         let folder = honest();
         long(&folder.path().join(file), 1 << 40);
@@ -61,6 +61,10 @@ fn files_of_a_terabyte_are_not_read() {
     let folder = honest();
     long(&folder.path().join("study.json"), 1 << 40);
     assert!(soon(folder.path()).unwrap_err().contains("more than the 67108864"));
+    let folder = honest();
+    long(&folder.path().join("log/checkpoint"), (256 << 10) + 1);
+    let report = soon(folder.path()).unwrap();
+    is_false(&report, None, Subject::OneHistory, "262145 bytes, more than the 262144");
 }
 
 #[test]
@@ -74,7 +78,7 @@ fn what_is_no_plain_file_is_not_opened() {
     };
     let folder_instead = |path: &Path| fs::create_dir(path).unwrap();
     let endless = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
-    for by in [&fifo as &dyn Fn(&Path), &folder_instead, &endless] {
+    for by in [&folder_instead as &dyn Fn(&Path), &fifo, &endless] {
         for (file, round, check) in FILES {
             let folder = honest();
             replace(&folder.path().join(file), by);
