@@ -9,11 +9,12 @@
 //! parties sign), [`log`] (the Merkle log of what was said), [`round`] (the aggregator's state
 //! machine), [`evidence`] (a round's statements in one file, checked offline), [`api`] (the REST service's messages), [`request`] (who sends them), [`chunk_group`]
 //! (a part of a body, checked alone), [`hash_ranges`] (a body hashed in ranges), [`dealing`] (whose
-//! shares are sound).
+//! shares are sound), [`cohorts`] (what the sums of several rounds could tell of few sites).
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod chunk_group;
+pub mod cohorts;
 pub mod dealing;
 pub mod digest;
 pub mod evidence;
