@@ -10,6 +10,7 @@ mod closing;
 mod dispute;
 mod epoch;
 mod freeze;
+mod groups;
 mod header;
 mod kem_key;
 mod manifest;
@@ -43,6 +44,7 @@ pub use epoch::{
     SignedEpoch, WhichKey, change_roster, min_sites_after, signers_needed, threshold_after,
 };
 pub use freeze::{Freeze, FreezeError};
+pub use groups::group_lengths;
 pub use header::{CHECK_BYTES, Header, HeaderError};
 pub use kem_key::{KemKeyError, check_kem_key};
 pub use manifest::{Manifest, ManifestError, Previous};

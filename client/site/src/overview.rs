@@ -9,6 +9,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+use ringfence_crypto::cohorts::CohortReport;
 use ringfence_crypto::id::{RoundNumber, SiteId, StudyId, UnixSeconds};
 use ringfence_crypto::round::RoundState;
 use ringfence_crypto::statement::{ExclusionReason, Study};
@@ -36,6 +37,10 @@ pub struct Overview {
     pub openings_needed: u16,
     /// The sites that are certainly corrupt by now.
     pub barred: Vec<SiteId>,
+    /// What the sums of these rounds together could tell of few sites.
+    pub cohorts: CohortReport,
+    /// The same in sentences.
+    pub cohorts_in_words: Vec<String>,
     /// The last rounds, as many as were asked for, in order.
     pub rounds: Vec<RoundOverview>,
     /// Whose turn it is to open the next round, once the last one is over.

@@ -5,6 +5,7 @@ use ringfence_crypto::statement::{SignedStudy, StudyError};
 use ringfence_crypto::wire::json::JsonError;
 
 use crate::budget::check_budget;
+use crate::cohorts::check_cohorts;
 use crate::files::Files;
 use crate::folder::{Folder, FolderError};
 use crate::progress::{Progress, Step};
@@ -81,6 +82,7 @@ pub fn audit_with_progress(
         whole.whole(&rounds),
         rounds.one_set(),
         rounds.one_opening(),
+        check_cohorts(&rounds),
     ];
     lines.extend(check_budget(&rounds.kept));
     if !options.without_bodies {

@@ -6,6 +6,7 @@
 //! folder   reads the export, within bounds
 //! rounds   each round's file, one after the other, and the rounds together
 //! whole    the whole log: one history, nothing in it that no file shows
+//! cohorts  what the sums of all rounds together could tell of few sites
 //! sums     the sums, added up once more from the bodies
 //! budget   the privacy budget, computed once more from the headers
 //! audit    all of it
@@ -20,6 +21,7 @@
 
 mod audit;
 mod budget;
+mod cohorts;
 mod dpia;
 mod facts;
 mod files;

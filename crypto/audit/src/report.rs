@@ -27,6 +27,9 @@ pub enum Subject {
     OneSet,
     /// One opened set a base model.
     OneOpening,
+    /// What the sums of all rounds together could tell of few sites, and that sets are held apart
+    /// where the study says so.
+    Cohorts,
     /// The sum is that of the bodies.
     Sum,
     /// The stated privacy budget is at least what the rounds have spent.
@@ -45,6 +48,7 @@ impl Subject {
             Self::WholeLog => "whole-log",
             Self::OneSet => "one-set",
             Self::OneOpening => "one-opening",
+            Self::Cohorts => "cohorts",
             Self::Sum => "sum",
             Self::Spent => "spent",
         }

@@ -186,7 +186,7 @@ impl Rounds {
         )
     }
 
-    fn summary(&self, kept: &Kept) -> Option<&ringfence_crypto::evidence::RoundSummary> {
+    pub(crate) fn summary(&self, kept: &Kept) -> Option<&ringfence_crypto::evidence::RoundSummary> {
         self.reports.iter().find(|report| report.round == kept.round)?.summary.as_ref()
     }
 }

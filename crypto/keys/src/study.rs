@@ -4,4 +4,5 @@ pub mod change;
 pub mod cost;
 pub mod draft;
 mod exchange;
+pub mod participation;
 pub mod spending;

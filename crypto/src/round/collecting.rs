@@ -18,8 +18,8 @@ impl Round {
     }
 
     /// The same, where some sites are known to be `absent`, and the round was open to the others since
-    /// a time: once all others have contributed, and as many as `min_sites` and Q, the absent ones are
-    /// waited for [`ABSENT_GRACE`] seconds longer and no more.
+    /// a time: once all others have contributed, and as many in whole groups as `min_sites` and Q, the
+    /// absent ones are waited for [`ABSENT_GRACE`] seconds longer and no more.
     ///
     /// It takes nothing from them that the aggregator could not take in any case: no statement shows
     /// when a contribution would have come.
@@ -47,7 +47,8 @@ impl Round {
         let received_at = |receipt: &Signed<Receipt>| receipt.statement.received_at;
         let times = self.received().filter_map(|(site, _)| receipt(site).map(received_at));
         let last = times.max().unwrap_or(since).max(since);
-        self.received().count() >= usize::from(enough)
+        let there = self.received().map(|(site, _)| site).collect();
+        self.study.in_whole_groups(&self.trust, &there) >= usize::from(enough)
             && missing.into_iter().all(|site| absent.contains(site))
             && now >= last.after(ABSENT_GRACE)
     }

@@ -13,8 +13,8 @@ use crate::id::{FreezeId, ManifestId, RoundNumber, SiteId, StudyId, UnixSeconds}
 use crate::log::Checkpoint;
 use crate::signature::{PublicKey, Signed};
 use crate::statement::{
-    Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, ExclusionReason, Header,
-    Included, Opening, Outcome, Receipt, Review, RosterEntry,
+    Acknowledgement, CHECK_BYTES, Closing, Endorsement, Excluded, Header, Included, Opening,
+    Outcome, Receipt, Review, RosterEntry,
 };
 use crate::time::MAX_CLOCK_AHEAD;
 
@@ -240,18 +240,22 @@ impl Round {
     ) -> Option<ClosedSet> {
         let freeze = self.freeze.as_ref().filter(|_| self.closing.is_none())?;
         let list = &freeze.statement.contributions;
-        let (mut lost, mut awaited) = (Vec::new(), 0);
+        let (mut lost, mut awaited) = (BTreeSet::new(), 0);
         for entry in list {
             let damage = self.contributions.get(&entry.site).and_then(|known| known.damage);
             match damage.filter(|damage| !damage.mended) {
                 None => {}
                 // Its site has time to send it again.
                 Some(damage) if now < self.mended_by(damage) => awaited += 1,
-                Some(_) => lost.push(&entry.site),
+                Some(_) => {
+                    lost.insert(&entry.site);
+                }
             }
         }
         let min_sites = usize::from(self.study.min_sites);
-        let enough = list.len() - lost.len() >= min_sites;
+        let left = list.iter().map(|entry| &entry.site).filter(|site| !lost.contains(site));
+        let left: BTreeSet<&SiteId> = left.collect();
+        let enough = self.study.in_whole_groups(&self.trust, &left) >= min_sites;
         let frozen_at = freeze.statement.frozen_at;
         let in_time = now < frozen_at.after(self.study.review_seconds.into());
         let is_awaited = enough && in_time && !self.all_reviewed(&BTreeSet::new());
@@ -305,7 +309,7 @@ impl Round {
     fn judged_set(
         &self,
         list: &[Included],
-        lost: &[&SiteId],
+        lost: &BTreeSet<&SiteId>,
         reviewed: &[Reviewed],
     ) -> (Vec<Included>, Vec<Excluded>) {
         let window = self.study.window(self.number());
@@ -316,10 +320,9 @@ impl Round {
         if judgement.set.is_empty() {
             return (included, excluded);
         }
+        let left_out = self.study.left_out(list, &judgement, lost);
         for Included { site, header } in list.iter().cloned() {
-            let judged = judgement.excluded.get(&site).map(|why| ExclusionReason::from(*why));
-            let damaged = lost.contains(&&site).then_some(ExclusionReason::Damaged);
-            match judged.or(damaged) {
+            match left_out.get(&site).copied() {
                 Some(reason) => excluded.push(Excluded { site, header, reason }),
                 None => included.push(Included { site, header }),
             }

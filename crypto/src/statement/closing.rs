@@ -1,6 +1,6 @@
 //! The aggregator's closing of a round: the set that is fixed, and the sum over it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,8 @@ pub enum ExclusionReason {
     Accused,
     /// The aggregator lost or damaged its bytes, and did not get them again in time.
     Damaged,
+    /// Another contribution of its group is not there: the study holds its sets apart.
+    GroupIncomplete,
 }
 
 impl Canonical for ExclusionReason {
@@ -55,6 +57,7 @@ impl Canonical for ExclusionReason {
             Self::Undetermined => 1,
             Self::Accused => 2,
             Self::Damaged => 3,
+            Self::GroupIncomplete => 4,
         };
         variant.encode(out);
     }
@@ -82,6 +85,9 @@ impl fmt::Display for ExclusionReason {
             Self::Accused => "a key holder that is needed says that its key share is not sound",
             Self::Damaged => {
                 "the aggregator lost or damaged its bytes and did not get them again in time"
+            }
+            Self::GroupIncomplete => {
+                "another contribution of its group is missing, and the study counts a group whole or not at all"
             }
         })
     }
@@ -441,9 +447,10 @@ impl Closing {
 
     /// Checks the set against the signed headers and reviews that a holder fetched: set and
     /// exclusions are the freeze's list, every entry is what its site signed, and whoever is left out
-    /// is so by the reviews, or the aggregator signs that it lost the bytes. That it lost them nobody
-    /// else can check; the set that is left needs `min_sites` contributions all the same. An abort
-    /// needs no reason: it opens nothing.
+    /// is so by the reviews, or the aggregator signs that it lost the bytes, or another one of its
+    /// group is missing. That the aggregator lost bytes nobody else can check; the set that is left
+    /// needs `min_sites` contributions and whole groups all the same. An abort needs no reason: it
+    /// opens nothing.
     ///
     /// # Errors
     /// [`ClosingError`] with the first contribution that is wrong.
@@ -458,11 +465,14 @@ impl Closing {
         }
         self.is_list(freeze)?;
         freeze.check_headers(study, headers)?;
+        let lost = self.excluded.iter().filter(|out| out.reason == ExclusionReason::Damaged);
+        let lost: BTreeSet<&SiteId> = lost.map(|out| &out.site).collect();
+        let left_out = study.left_out(&freeze.contributions, &judgement, &lost);
         for entry in &freeze.contributions {
             let site = &entry.site;
-            let expected = judgement.excluded.get(site).map(|why| ExclusionReason::from(*why));
+            let expected = left_out.get(site).copied();
             let got = self.exclusion(&entry.header).copied();
-            if got != expected && !(expected.is_none() && got == Some(ExclusionReason::Damaged)) {
+            if got != expected {
                 return Err(ClosingError::Judgement { site: site.clone(), expected, got });
             }
         }

@@ -20,7 +20,8 @@ pub enum PrivacyPolicy {
     /// Differential privacy for each unit of a site's training data. Each site adds all of the
     /// noise itself, in training, so that the guarantee holds against everybody.
     RecordLevel(RecordLevel),
-    /// No noise, and certified sets are equal or differ in at least `c + 2` sites.
+    /// No noise, but a set holds all or none of each group of `c + 2` sites, so that no combination
+    /// of sums is over fewer ([`Study::groups`]).
     SetsApart,
     /// Differential privacy for each site's whole update. The noise of the sum protects it, to
     /// which each site adds its part before it encrypts.
@@ -28,13 +29,6 @@ pub enum PrivacyPolicy {
 }
 
 impl PrivacyPolicy {
-    /// Whether this version does what the policy asks for: [`Study::check`] refuses the others.
-    ///
-    /// [`Study::check`]: super::Study::check
-    pub fn is_enforced(&self) -> bool {
-        !matches!(self, Self::SetsApart)
-    }
-
     /// The epsilon and delta that the study may spend, where it promises a guarantee.
     pub fn budget(&self) -> Option<Budget> {
         match *self {

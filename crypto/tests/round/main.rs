@@ -5,4 +5,5 @@ mod closings;
 mod disputes;
 mod ends;
 mod freezes;
+mod groups;
 mod parties;

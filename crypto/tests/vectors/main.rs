@@ -8,6 +8,7 @@ mod disputes;
 #[macro_use]
 mod files;
 mod generator;
+mod groups;
 mod judgements;
 mod privacy;
 mod refusals;
@@ -38,6 +39,7 @@ checks! { FOLDER, "public";
     holder_keys => statements::holder_keys,
     certificate => closings::certificate,
     closing_set => closings::closing_set,
+    groups => groups::groups,
     judgement => judgements::judgement,
     dispute_digest => disputes::digest::<Dispute>,
     verdict_digest => disputes::digest::<Verdict>,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use ringfence_clock::Clock;
 use ringfence_crypto::api::StudyStatus;
+use ringfence_crypto::cohorts::{CohortReport, OpenedSet, measure};
 use ringfence_crypto::dealing::Trust;
-use ringfence_crypto::id::{RoundNumber, StudyId};
+use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
 use ringfence_crypto::round::{RoundState, RoundStatus};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::{Lineage, Manifest, SignedStudy, Study};
@@ -39,6 +40,8 @@ pub struct Onlooker {
     trust: BTreeMap<RoundNumber, Trust>,
     /// Trust after the last round by a version of its status.
     latest: Option<(RoundNumber, u64, Trust)>,
+    /// What was measured, of which certified sets, and who was barred.
+    measured: Option<(Vec<RoundNumber>, Vec<SiteId>, CohortReport)>,
 }
 
 impl Onlooker {
@@ -54,8 +57,8 @@ impl Onlooker {
         study.verify()?;
         let (lineage, known) = (Lineage::of(Arc::new(study.study)), BTreeMap::new());
         let study_id = lineage.first().id;
-        let (manifests, trust, latest) = (BTreeMap::new(), BTreeMap::new(), None);
-        Ok(Self { lineage, study_id, transport, clock, known, manifests, trust, latest })
+        let (manifests, trust, latest, measured) = (BTreeMap::new(), BTreeMap::new(), None, None);
+        Ok(Self { lineage, study_id, transport, clock, known, manifests, trust, latest, measured })
     }
 
     /// Looks at a study whose file the aggregator has.
@@ -119,6 +122,7 @@ impl Onlooker {
         let ended = over && planned.is_some_and(|planned| opened >= planned);
         let last = latest.as_ref().map(|known| (known, &trust));
         let turn = OpenTurn::of(&study, last, self.clock.now());
+        let cohorts = self.cohorts(&trust.barred);
         Ok(Overview {
             study: self.study_id,
             name: study.name.clone(),
@@ -128,9 +132,36 @@ impl Onlooker {
             endorsements_needed: needed,
             openings_needed: study.threshold.opening,
             barred: trust.barred,
+            cohorts_in_words: cohorts.sentences(study.threshold.collusion),
+            cohorts,
             rounds,
             turn: turn.filter(|_| over && !ended),
         })
+    }
+
+    /// What the sums over the certified sets that are known could tell of few sites. Whether they were
+    /// opened, whoever colludes with holders may know alone.
+    fn cohorts(&mut self, barred: &[SiteId]) -> CohortReport {
+        let certified = self.known.values().filter_map(|known| known.certificate.as_ref());
+        let closings = certified.map(|certificate| &certificate.closing.statement);
+        let opened: Vec<OpenedSet<'_>> = closings
+            .filter(|closing| !closing.is_abort())
+            .map(|closing| OpenedSet {
+                round: closing.round,
+                sites: closing.included.iter().map(|entry| &entry.site).collect(),
+            })
+            .collect();
+        let rounds: Vec<RoundNumber> = opened.iter().map(|set| set.round).collect();
+        match &self.measured {
+            Some((of, without, report)) if *of == rounds && without == barred => report.clone(),
+            _ => {
+                // Of those who are gone only the rounds before tell.
+                let before = self.known.values().flat_map(|known| &known.trust.barred);
+                let report = measure(&opened, &barred.iter().chain(before).cloned().collect());
+                self.measured = Some((rounds, barred.to_vec(), report.clone()));
+                report
+            }
+        }
     }
 
     /// What is known of a round; asked for again where it may have changed.

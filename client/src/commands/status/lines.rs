@@ -40,6 +40,12 @@ pub(super) fn text(overview: &Overview, now: UnixSeconds, columns: usize, legend
         let barred = listed(&overview.barred.iter().collect::<Vec<_>>());
         text += &line(format!("barred, by signed reviews and verdicts: {barred}"));
     }
+    if overview.cohorts.rounds > 0 {
+        text += &line(format!(
+            "together, the sums of these rounds: {}",
+            overview.cohorts_in_words.join(" ")
+        ));
+    }
     if let Some(turn) = &overview.turn {
         text += &line(next(turn, now));
     }
@@ -146,6 +152,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use ringfence_crypto::Digest;
+    use ringfence_crypto::cohorts::measure;
     use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
     use ringfence_crypto::statement::ExclusionReason;
 
@@ -189,6 +196,8 @@ mod tests {
             endorsements_needed: 3,
             openings_needed: 2,
             barred: vec![site(2)],
+            cohorts: measure(&[], &BTreeSet::new()),
+            cohorts_in_words: Vec::new(),
             rounds: vec![round(10, RoundState::Opened), round(11, RoundState::Reviewing)],
             turn: None,
         }

@@ -10,6 +10,7 @@ use ringfence_crypto::wire::json;
 use ringfence_keys::encrypt::check::CheckKey;
 use ringfence_keys::encrypt::one_time_key::{EncryptionContext, OneTimeKey};
 use ringfence_keys::study::cost::{CostRequest, StudyCost};
+use ringfence_keys::study::participation::{Forecast, Participation};
 use ringfence_options::at_least_one;
 use serde::Serialize;
 
@@ -37,6 +38,9 @@ pub(crate) struct Cost {
     /// Sites that may be gone in a round that must succeed all the same.
     #[arg(long, default_value_t = 0)]
     drop_outs: u16,
+    /// Rounds over which sites may miss some: what the sums could tell of single sites then.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    rounds: u32,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -53,7 +57,14 @@ struct Printed {
     threads: usize,
     /// Seconds of a site's traffic in a round on links of 10, 100 and 1,000 Mbit/s, computed.
     link_seconds: [f64; 3],
+    /// Rounds of the forecasts.
+    rounds: u32,
+    /// What becomes of the sums where sites miss rounds, at several rates.
+    drop_outs_by_chance: Vec<Forecast>,
 }
+
+/// The chances of a site to miss a round that are shown.
+const DROP_OUTS: [f64; 4] = [0.01, 0.02, 0.05, 0.1];
 
 /// Values of the sample that is encrypted to estimate the time: about 60 blocks.
 const SAMPLE: usize = 500_000;
@@ -69,7 +80,15 @@ impl Cost {
             packing: self.packing,
             drop_outs: self.drop_outs,
         })?;
+        let participation = Participation {
+            sites: cost.sites,
+            collusion: cost.threshold.collusion,
+            min_sites: cost.min_sites,
+            rounds: self.rounds,
+        };
         let printed = Printed {
+            rounds: self.rounds,
+            drop_outs_by_chance: DROP_OUTS.map(|rate| participation.forecast(rate)).into(),
             encrypt_seconds: encrypt_seconds(&cost)?,
             threads: rayon::current_num_threads(),
             link_seconds: [10.0, 100.0, 1000.0].map(|rate| cost.link_seconds(rate)),
@@ -112,7 +131,7 @@ fn encrypt_seconds(cost: &StudyCost) -> anyhow::Result<f64> {
 }
 
 fn describe(printed: &Printed) -> String {
-    let Printed { cost, encrypt_seconds, threads, link_seconds } = printed;
+    let Printed { cost, encrypt_seconds, threads, link_seconds, rounds, .. } = printed;
     let (packing, threshold) = (&cost.packing, &cost.threshold);
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let [slow, middle, fast] = link_seconds;
@@ -216,5 +235,24 @@ fn describe(printed: &Printed) -> String {
             },
         ),
     ];
-    rows.iter().map(|(name, text)| format!("{name:>17}  {text}\n")).collect()
+    let rows: String = rows.iter().map(|(name, text)| format!("{name:>17}  {text}\n")).collect();
+    let of = printed.drop_outs_by_chance.iter().map(|forecast| by_chance(*forecast, cost));
+    rows + &format!(
+        "\nWhere each site misses a round by chance, over {rounds} rounds (played through {} times), were updates the same in all rounds:\n",
+        printed.drop_outs_by_chance.first().map_or(0, |forecast| forecast.played)
+    ) + &of.collect::<String>()
+}
+
+/// What a rate of drop-outs does, without a policy and with one.
+fn by_chance(forecast: Forecast, cost: &StudyCost) -> String {
+    let Forecast { drop_out, singled_out, opened_apart, counted_apart, .. } = forecast;
+    let percent = |part: f64| format!("{:.0} %", part * 100.0);
+    format!(
+        "{:>17}  some site is singled out in {} of the studies; with --privacy sets-apart none is, {} of the rounds give a sum (over {} at least), and {} of the contributions count\n",
+        percent(drop_out),
+        percent(singled_out),
+        percent(opened_apart),
+        cost.min_sites,
+        percent(counted_apart)
+    )
 }

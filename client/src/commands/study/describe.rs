@@ -251,13 +251,30 @@ fn promised(study: &Study) -> String {
     let exact = "no noise is added, and the opened sums are exact";
     match Promise::of(study) {
         Some(promise) => promise.lines(INDENT),
-        None if study.privacy == PrivacyPolicy::None => {
-            format!("privacy     none beyond encryption: {exact}\n")
-        }
-        None => format!(
-            "privacy     certified sets are held apart, which this version does not enforce; {exact}\n"
+        None if study.privacy == PrivacyPolicy::None => format!(
+            "privacy     none beyond encryption: {exact}; where sites miss rounds, sums of several\n\
+             {INDENT}rounds may tell of single ones (`ringfence study cost`, docs/cohorts.md)\n"
         ),
+        None => format!("{}{INDENT}{exact}\n", groups(study)),
     }
+}
+
+/// The groups of a study that holds its sets apart.
+fn groups(study: &Study) -> String {
+    let groups = study.groups();
+    let mut text = format!(
+        "privacy     sets are held apart: a sum is over all or none of each group, so that sums of\n\
+         {INDENT}several rounds tell of c + 2 = {} sites together at least\n",
+        study.threshold.min_sites_floor()
+    );
+    for group in &groups {
+        text += &format!("{INDENT}  group     {}\n", listed(group.iter().map(|site| &site.id)));
+    }
+    text += &format!(
+        "{INDENT}a site that misses a round takes its group with it; {} may, and there is a sum\n",
+        counted(study.silent_contributors() as u64, "site")
+    );
+    text
 }
 
 /// The sites' keys: what is compared with what each site's `ringfence keygen` has printed.

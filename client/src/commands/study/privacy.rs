@@ -16,12 +16,17 @@ enum PrivacyName {
     Patient,
     /// Each site, with all its data: noise is added to its update before encryption.
     Site,
+    /// No noise; but a sum is over all or none of each group of c + 2 sites, so that sums of several
+    /// rounds cannot be combined to single a site out. One site that misses a round takes its group
+    /// with it.
+    SetsApart,
 }
 
 /// Arguments that make a privacy policy.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct PrivacyArgs {
-    /// Promise differential privacy for each record, patient or site; no noise unless given.
+    /// Promise differential privacy for each record, patient or site, or hold the sets of the sums
+    /// apart; neither unless given.
     #[arg(long, value_enum)]
     privacy: Option<PrivacyName>,
     /// Largest L2 norm of what is protected: of a record's or patient's gradient in a step, or of a
@@ -69,6 +74,10 @@ impl PrivacyArgs {
         };
         let unit = match name {
             PrivacyName::Site => return self.site(draft, rounds),
+            PrivacyName::SetsApart => {
+                self.without("sets-apart", &OF_ALL)?;
+                return Ok(PrivacyPolicy::SetsApart);
+            }
             PrivacyName::Record => {
                 self.without("record", &["--records-per-step"])?;
                 PrivacyUnit::Record

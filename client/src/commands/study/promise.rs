@@ -13,8 +13,6 @@ use serde::Serialize;
 pub(super) struct Promise {
     /// The policy as the study pins it.
     policy: PrivacyPolicy,
-    /// Whether this version does what the policy asks for.
-    enforced: bool,
     /// What is protected.
     protects: String,
     /// From whom.
@@ -49,7 +47,6 @@ impl Promise {
         let not_computed = within.as_ref().err().or(of_plan.as_ref().err()).map(|e| e.to_string());
         let mut promise = Self {
             policy: study.privacy,
-            enforced: study.privacy.is_enforced(),
             protects: String::new(),
             against: String::new(),
             noise: String::new(),
@@ -152,11 +149,8 @@ impl Promise {
 
     /// Lines of `ringfence study show`, the first after the label of its own.
     pub(super) fn lines(&self, indent: &str) -> String {
-        let Self { protects, against, noise, budget, beyond, enforced, .. } = self;
+        let Self { protects, against, noise, budget, beyond, .. } = self;
         let mut text = format!("privacy     protects {protects}\n");
-        if !enforced {
-            text += &format!("{indent}NOT ENFORCED by this version, which takes no part in it\n");
-        }
         text += &format!("{indent}against   {against}\n");
         text += &format!("{indent}noise     {noise}\n");
         text += &format!("{indent}budget    {budget}\n");

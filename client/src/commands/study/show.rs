@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ringfence_crypto::id::StudyId;
+use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::signature::Statement;
 use ringfence_crypto::statement::Study;
 use ringfence_crypto::wire::json;
@@ -36,6 +36,8 @@ struct Shown<'a> {
     study: &'a Study,
     /// Nothing where the study promises no guarantee: its sums are exact.
     privacy: Option<Promise>,
+    /// The sites of each group, where sets are held apart.
+    groups: Vec<Vec<&'a SiteId>>,
 }
 
 /// Arguments of `ringfence study verify`.
@@ -68,7 +70,9 @@ impl Show {
         }
         let study = &signed.study;
         let fault = study.check().err().map(|error| error.to_string());
-        let shown = Shown { id: study.id(), fault, study, privacy: Promise::of(study) };
+        let groups = study.groups().into_iter();
+        let groups = groups.map(|group| group.iter().map(|site| &site.id).collect()).collect();
+        let shown = Shown { id: study.id(), fault, study, privacy: Promise::of(study), groups };
         println!("{}", String::from_utf8_lossy(&json::pretty(&shown)));
         Ok(())
     }

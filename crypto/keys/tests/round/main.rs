@@ -2,6 +2,7 @@
 //! must be refused.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test program")]
 
+mod cohorts;
 mod disputed;
 mod disputing;
 mod logged;

@@ -125,6 +125,17 @@ pub enum EpochError {
         /// As stated.
         got: u16,
     },
+    /// A group that is another one.
+    #[error(
+        "the changes would make a group of {}, which are not all new and were no group before: a study that holds its sets apart changes its roster by whole groups (sites that come: a multiple of {size})",
+        group.iter().map(SiteId::as_str).collect::<Vec<_>>().join(", ")
+    )]
+    Groups {
+        /// The sites of a group, at least.
+        size: u16,
+        /// The group.
+        group: Vec<SiteId>,
+    },
     /// A site that is gone knows the check key.
     #[error(
         "{0} is gone after the changes and knows the check key, which is the same as before; expected another one"

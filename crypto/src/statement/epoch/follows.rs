@@ -1,7 +1,10 @@
 //! What else a study may change with its roster: nothing but what follows from it.
 
+use std::collections::BTreeSet;
+
 use super::{Change, Epoch, EpochError, change_roster};
-use crate::statement::{PrivacyPolicy, Study, Weighting};
+use crate::id::SiteId;
+use crate::statement::{PrivacyPolicy, RosterEntry, Study, Weighting};
 use crate::threshold::{Threshold, ThresholdError};
 
 /// The thresholds of a study whose roster of `before` sites becomes one of `after`. `c` stays. Where
@@ -57,6 +60,7 @@ impl Epoch {
         }
         after.check()?;
         carried(before, after)?;
+        groups_stay(before, after)?;
         let (sites, left) = (before.roster.len(), after.roster.len());
         let expected = threshold_after(&before.threshold, sites, left)
             .map_err(crate::statement::StudyError::from)?;
@@ -91,6 +95,20 @@ impl Epoch {
         }
         Ok(())
     }
+}
+
+/// Groups come and go whole. Sums over a part of a group, before or after, would tell of the rest.
+fn groups_stay(before: &Study, after: &Study) -> Result<(), EpochError> {
+    let names = |group: &[RosterEntry]| group.iter().map(|site| site.id.clone()).collect();
+    let known: BTreeSet<Vec<SiteId>> = before.groups().into_iter().map(names).collect();
+    for group in after.groups() {
+        let new = group.iter().all(|site| before.site(&site.id).is_none());
+        let group = names(group);
+        if !new && !known.contains(&group) {
+            return Err(EpochError::Groups { size: after.threshold.min_sites_floor(), group });
+        }
+    }
+    Ok(())
 }
 
 /// What no epoch changes.

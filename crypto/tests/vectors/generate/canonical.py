@@ -82,7 +82,7 @@ WEIGHTS = choice(equal=None, sample_counts=listing(U32))
 TRAINING = choice(none=None, plan=SETTINGS)
 OUTCOME = choice(applied=structure(("model", fixed)), failed=None)
 ANSWER = choice(no_share=None, masked=words(2))
-REASON = choice(barred=None, undetermined=None, accused=None, damaged=None)
+REASON = choice(barred=None, undetermined=None, accused=None, damaged=None, group_incomplete=None)
 SUBJECT = choice(
     sum=None,
     functionals=structure(("dispute", fixed)),

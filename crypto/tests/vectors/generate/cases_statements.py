@@ -253,7 +253,7 @@ def round_end():
     entries = story.first().closing_statement()["included"]
     excluded = [
         [{**entries[2], "reason": reason}]
-        for reason in ("barred", "undetermined", "accused", "damaged")
+        for reason in ("barred", "undetermined", "accused", "damaged", "group_incomplete")
     ]
     abort = {"included": [], "excluded": [], "sum": None}
     statement_file(

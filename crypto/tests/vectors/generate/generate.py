@@ -10,6 +10,7 @@ import cases_chunks
 import cases_cipher
 import cases_closings
 import cases_disputes
+import cases_groups
 import cases_judgement
 import cases_keys
 import cases_model
@@ -35,6 +36,7 @@ if __name__ == "__main__":
         cases_bad_manifest,
         cases_bad_round,
         cases_closings,
+        cases_groups,
         cases_judgement,
         cases_disputes,
         cases_proceedings,
