@@ -119,6 +119,28 @@ fn a_policy_is_pinned_with_the_noise_that_it_needs() {
     assert!(error.contains("`fed_avg` or `fed_prox` in private training"), "{error}");
 }
 
+#[test]
+fn sets_are_held_apart_by_groups_that_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let said = new(folder.path(), "--privacy sets-apart").unwrap();
+    for expected in [
+        "sets are held apart: a sum is over all or none of each group",
+        "tell of c + 2 = 3 sites together at least",
+        "  group     a, b, c",
+        "0 sites may, and there is a sum",
+        "no noise is added, and the opened sums are exact",
+    ] {
+        assert!(said.contains(expected), "{expected:?} is not said:\n{said}");
+    }
+    let said = ringfence(folder.path(), &["study", "show", "--json"]).unwrap();
+    let shown: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&shown["fault"], &shown["study"]["privacy"]), (&Value::Null, &json!("sets_apart")));
+    assert_eq!(shown["groups"], json!([["a", "b", "c"]]));
+    let error = new(folder.path(), "--privacy sets-apart --epsilon 2 --force").unwrap_err();
+    assert!(error.contains("--epsilon says nothing with --privacy sets-apart"), "{error}");
+}
+
 /// A study with a policy in the place of none, as another version would have made it.
 fn with_policy(folder: &Path, policy: &Value) {
     let path = folder.join("study.json");

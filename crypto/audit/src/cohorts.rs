@@ -4,97 +4,125 @@ use std::collections::BTreeSet;
 
 use ringfence_crypto::cohorts::{OpenedSet, measure};
 use ringfence_crypto::dealing::Trust;
-use ringfence_crypto::evidence::RoundSummary;
-use ringfence_crypto::id::{RoundNumber, SiteId};
-use ringfence_crypto::round::RoundState;
+use ringfence_crypto::evidence::RoundProof;
+use ringfence_crypto::id::SiteId;
+use ringfence_crypto::round::Event;
 use ringfence_crypto::statement::{ExclusionReason, PrivacyPolicy, Study};
 
 use crate::report::{Line, Subject, Verdict};
-use crate::rounds::Rounds;
+use crate::rounds::{Kept, Rounds};
 
-/// Measures the sets that were certified, and where the study holds them apart, whether each holds its
-/// groups whole. A set that was certified may be opened by whoever has enough holders' help, so it
-/// counts whether or not the folder shows openings.
+/// Of many sites so many are named.
+const MOST_NAMED: usize = 8;
+
+/// A set that enough key holders have endorsed, by a round's file; whether the rest of the file holds is
+/// other checks' matter. It may be opened by whoever has enough holders' help, so it counts whether or
+/// not the file shows openings.
+#[derive(Clone, Debug)]
+pub(crate) struct CertifiedSet {
+    sites: Vec<SiteId>,
+    /// With those that the round's reviews bar.
+    trust: Trust,
+}
+
+impl CertifiedSet {
+    /// The set of a round's file; none for an abort.
+    pub(crate) fn of(proof: &RoundProof, study: &Study) -> Option<Self> {
+        let events = || proof.events.iter().map(|event| &event.statement);
+        let endorsed = |closing| {
+            let endorsements = events().filter(|event| {
+                matches!(event, Event::Endorsed(endorsement) if endorsement.statement.closing == closing)
+            });
+            endorsements.count() >= study.threshold.endorsements.into()
+        };
+        let closings = events().filter_map(|event| match event {
+            Event::Closed(closing) if !closing.statement.is_abort() => Some(closing),
+            _ => None,
+        });
+        let closing = closings.into_iter().find(|closing| endorsed(closing.id()))?;
+        let closing = &closing.statement;
+        let mut trust =
+            proof.before.as_ref().map(|before| before.trust.clone()).unwrap_or_default();
+        let barred = closing.excluded.iter().filter(|out| out.reason == ExclusionReason::Barred);
+        trust.bar(&barred.map(|out| out.site.clone()).collect());
+        let sites = closing.included.iter().map(|entry| entry.site.clone()).collect();
+        Some(Self { sites, trust })
+    }
+
+    /// The sites whose group is not whole, where the study holds its sets apart.
+    fn torn(&self, study: &Study) -> Vec<SiteId> {
+        let torn = study.torn(&self.trust, &self.sites.iter().collect());
+        torn.into_iter().cloned().collect()
+    }
+}
+
+/// Measures the certified sets, and where the study holds them apart, whether each holds its groups
+/// whole.
 pub(crate) fn check_cohorts(rounds: &Rounds) -> Line {
-    let certified: Vec<(&Study, &RoundSummary)> = rounds.certified().collect();
     let line = |verdict, words: String| Line::new(Subject::Cohorts, verdict, words);
-    if let Some((round, torn)) = certified.iter().find_map(|(study, round)| torn(study, round)) {
+    let certified: Vec<(&Kept, &CertifiedSet)> =
+        rounds.kept.iter().filter_map(|kept| Some((kept, kept.certified.as_ref()?))).collect();
+    let torn = certified.iter().map(|(kept, set)| (kept.round, set.torn(&kept.study)));
+    if let Some((round, torn)) = torn.into_iter().find(|(_, torn)| !torn.is_empty()) {
         return line(
             Verdict::False,
             format!(
-                "The study holds its sets apart, and the set of round {round} holds {} without the rest of its group: with the sums of other rounds it may tell of few sites.",
+                "The study holds its sets apart, and the set of round {round} holds {} without the rest of their group: with the sums of other rounds it may tell of few sites.",
                 listed(&torn)
             ),
         );
     }
-    let Some((study, _)) = certified.last() else {
-        return line(
-            Verdict::Proven,
-            "No set was certified, so nothing can be combined.".to_owned(),
-        );
+    let Some(last) = rounds.kept.last() else {
+        return line(Verdict::Missing, "The folder has no file of a round.".to_owned());
     };
     let opened: Vec<OpenedSet<'_>> = certified
         .iter()
-        .map(|(_, round)| OpenedSet { round: round.round, sites: round.included.iter().collect() })
+        .map(|(kept, set)| OpenedSet { round: kept.round, sites: set.sites.iter().collect() })
         .collect();
-    // Of all rounds: the trust after a change of the roster does not name who is gone.
-    let corrupt = certified.iter().flat_map(|(_, round)| trust(round).barred).collect();
-    let report = measure(&opened, &corrupt);
-    let policy = match study.privacy {
+    let report = measure(&opened, &corrupt(rounds));
+    let study = &last.study;
+    let said = report.sentences(study.threshold.collusion).join(" ");
+    let words = format!("{said} {}", policy(study));
+    match rounds.missing.is_empty() && rounds.kept.len() == rounds.reports.len() {
+        true => line(Verdict::Proven, words),
+        false => line(
+            Verdict::Missing,
+            format!("Of the rounds whose files are here and can be read: {words}"),
+        ),
+    }
+}
+
+/// The sites that any round shows to be corrupt: the trust after a change of the roster does not name
+/// who is gone.
+fn corrupt(rounds: &Rounds) -> BTreeSet<SiteId> {
+    let sets = rounds.kept.iter().filter_map(|kept| kept.certified.as_ref());
+    let by_sets = sets.flat_map(|set| &set.trust.barred);
+    let summaries = rounds.reports.iter().filter_map(|report| report.summary.as_ref());
+    by_sets.chain(summaries.flat_map(|round| &round.trust.barred)).cloned().collect()
+}
+
+/// What the study says of it.
+fn policy(study: &Study) -> String {
+    match study.privacy {
         PrivacyPolicy::SetsApart => format!(
-            "Each certified set holds all or none of each of the study's {} groups, barred sites aside.",
+            "The study holds its sets apart, and each holds all or none of each of its {} groups, barred sites aside.",
             study.groups().len()
         ),
         PrivacyPolicy::None => {
             "The study does not hold its sets apart: this is reported, and nothing forbids it."
                 .to_owned()
         }
-        PrivacyPolicy::RecordLevel(_) => {
-            "The study protects records by noise in every sum, whichever are combined.".to_owned()
+        PrivacyPolicy::RecordLevel(_) | PrivacyPolicy::SiteLevel(_) => {
+            "The study's guarantee of differential privacy is for all rounds together, whichever sums are combined."
+                .to_owned()
         }
-        PrivacyPolicy::SiteLevel(_) => {
-            "The study protects sites by noise in every sum, whichever are combined.".to_owned()
-        }
-    };
-    let words = report.sentences(study.threshold.collusion).join(" ");
-    let whole = rounds.missing.is_empty() && rounds.kept.len() == rounds.reports.len();
-    match whole {
-        true => line(Verdict::Proven, format!("{words} {policy}")),
-        false => line(
-            Verdict::Missing,
-            format!("Of the rounds whose files are here and can be read: {words} {policy}"),
-        ),
     }
-}
-
-/// The sites of a round's set whose group is not whole, where sets are held apart.
-fn torn(study: &Study, round: &RoundSummary) -> Option<(RoundNumber, Vec<SiteId>)> {
-    let sites: BTreeSet<&SiteId> = round.included.iter().collect();
-    let torn = study.torn(&trust(round), &sites);
-    let torn: Vec<SiteId> = torn.into_iter().cloned().collect();
-    (!torn.is_empty()).then_some((round.round, torn))
-}
-
-/// Trust as the round's set was judged by: while it is not over, with those whom its reviews bar.
-fn trust(round: &RoundSummary) -> Trust {
-    let mut trust = round.trust.clone();
-    let barred = round.excluded.iter().filter(|out| out.reason == ExclusionReason::Barred);
-    trust.bar(&barred.map(|out| out.site.clone()).collect());
-    trust
 }
 
 fn listed(sites: &[SiteId]) -> String {
-    let names: Vec<&str> = sites.iter().take(8).map(SiteId::as_str).collect();
-    match sites.len().saturating_sub(8) {
+    let names: Vec<&str> = sites.iter().take(MOST_NAMED).map(SiteId::as_str).collect();
+    match sites.len().saturating_sub(MOST_NAMED) {
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
-    }
-}
-
-impl Rounds {
-    /// The rounds that ended in a certified set, each with the study in force.
-    fn certified(&self) -> impl Iterator<Item = (&Study, &RoundSummary)> {
-        let of = self.kept.iter().filter_map(|kept| Some((&*kept.study, self.summary(kept)?)));
-        of.filter(|(_, round)| matches!(round.state, RoundState::Certified | RoundState::Opened))
     }
 }

@@ -10,6 +10,7 @@ use ringfence_crypto::round::{Event, RoundState};
 use ringfence_crypto::signature::Statement as _;
 use ringfence_crypto::statement::{Header, Previous, Spent, Study, Subject as Opened};
 
+use crate::cohorts::CertifiedSet;
 use crate::folder::Folder;
 use crate::progress::{Progress, Step};
 use crate::report::{Line, RoundReport, Subject, Verdict};
@@ -29,6 +30,8 @@ pub(crate) struct Kept {
     pub(crate) spent: BTreeMap<SiteId, Spent>,
     /// Closings in the file, whatever they are.
     pub(crate) closings: usize,
+    /// The set that is certified, if one is.
+    pub(crate) certified: Option<CertifiedSet>,
     /// Whether it opened something, and from which base model.
     pub(crate) opened: bool,
 }
@@ -186,7 +189,7 @@ impl Rounds {
         )
     }
 
-    pub(crate) fn summary(&self, kept: &Kept) -> Option<&ringfence_crypto::evidence::RoundSummary> {
+    fn summary(&self, kept: &Kept) -> Option<&ringfence_crypto::evidence::RoundSummary> {
         self.reports.iter().find(|report| report.round == kept.round)?.summary.as_ref()
     }
 }
@@ -233,6 +236,7 @@ fn kept(round: RoundNumber, proof: &RoundProof, verified: &Verified) -> Kept {
             .filter_map(|(site, header)| Some((site.clone(), header.spent?)))
             .collect(),
         closings,
+        certified: CertifiedSet::of(proof, &in_force.study),
         opened: opened
             && verified.summary.as_ref().is_none_or(|round| round.state != RoundState::Aborted),
     }

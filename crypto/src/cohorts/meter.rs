@@ -8,6 +8,7 @@ use super::bits::Bits;
 use super::echelon::Echelon;
 use super::fewest::search;
 use crate::id::{RoundNumber, SiteId};
+use crate::statement::Closing;
 
 /// Most different sets that are compared, each with each.
 pub const MOST_SETS: usize = 1 << 14;
@@ -19,6 +20,14 @@ pub struct OpenedSet<'a> {
     pub round: RoundNumber,
     /// The sites in it.
     pub sites: Vec<&'a SiteId>,
+}
+
+impl<'a> OpenedSet<'a> {
+    /// The set of a certified closing; none for an abort, which opens nothing.
+    pub fn of(closing: &'a Closing) -> Option<Self> {
+        let sites = closing.included.iter().map(|entry| &entry.site).collect();
+        (!closing.is_abort()).then_some(Self { round: closing.round, sites })
+    }
 }
 
 /// Two sums of which one less the other is over few sites.

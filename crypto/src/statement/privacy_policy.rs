@@ -21,7 +21,7 @@ pub enum PrivacyPolicy {
     /// noise itself, in training, so that the guarantee holds against everybody.
     RecordLevel(RecordLevel),
     /// No noise, but a set holds all or none of each group of `c + 2` sites, so that no combination
-    /// of sums is over fewer ([`Study::groups`]).
+    /// of sums is over fewer.
     SetsApart,
     /// Differential privacy for each site's whole update. The noise of the sum protects it, to
     /// which each site adds its part before it encrypts.

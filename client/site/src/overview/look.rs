@@ -143,13 +143,8 @@ impl Onlooker {
     /// opened, whoever colludes with holders may know alone.
     fn cohorts(&mut self, barred: &[SiteId]) -> CohortReport {
         let certified = self.known.values().filter_map(|known| known.certificate.as_ref());
-        let closings = certified.map(|certificate| &certificate.closing.statement);
-        let opened: Vec<OpenedSet<'_>> = closings
-            .filter(|closing| !closing.is_abort())
-            .map(|closing| OpenedSet {
-                round: closing.round,
-                sites: closing.included.iter().map(|entry| &entry.site).collect(),
-            })
+        let opened: Vec<OpenedSet<'_>> = certified
+            .filter_map(|certificate| OpenedSet::of(&certificate.closing.statement))
             .collect();
         let rounds: Vec<RoundNumber> = opened.iter().map(|set| set.round).collect();
         match &self.measured {

@@ -432,3 +432,38 @@ fn of_two_signatures_by_one_key_the_first_stands() {
     sent.merge([strange], &before);
     parties.lineage.check(&sent).unwrap_err();
 }
+
+/// Seven sites, `c = 1`: the groups are sites 0 to 3 and sites 4 to 6.
+#[test]
+fn where_sets_are_held_apart_groups_come_and_go_whole() {
+    let mut parties = parties(7);
+    let mut study = (*parties.lineage.first().study).clone();
+    study.privacy = PrivacyPolicy::SetsApart;
+    parties.lineage = Lineage::of(Arc::new(study));
+    let newcomer = |k: u64| Change::Enrol { entry: identity(&format!("new-{k}"), 80 + k).public() };
+    let revoke = |sites: &[usize]| sites.iter().map(|site| Change::Revoke { site: id(*site) });
+    let tried = |changes: Vec<Change>| change(&parties.lineage, changes, &[], LAST, &mut rng(5));
+    let rotate =
+        Change::Rotate { entry: RosterEntry { id: id(5), ..identity("other", 90).public() } };
+    for (changes, groups) in [
+        (vec![rotate], vec![4, 3]),
+        (revoke(&[4, 5, 6]).collect(), vec![4]),
+        ((0..3).map(newcomer).collect(), vec![4, 3, 3]),
+        (revoke(&[4, 5, 6]).chain((0..3).map(newcomer)).collect(), vec![4, 3]),
+    ] {
+        let after = tried(changes).unwrap().after;
+        assert_eq!(after.groups().iter().map(|group| group.len()).collect::<Vec<_>>(), groups);
+    }
+    for changes in [
+        revoke(&[5]).collect(),
+        revoke(&[0]).collect(),
+        vec![newcomer(0)],
+        (0..4).map(newcomer).collect(),
+        // A site in another one's place.
+        revoke(&[6]).chain([newcomer(0)]).collect(),
+    ] {
+        let refused = tried(changes).unwrap_err();
+        assert!(matches!(refused, ChangeError::Epoch(EpochError::Groups { .. })), "{refused}");
+        assert!(refused.to_string().contains("changes its roster by whole groups"), "{refused}");
+    }
+}
