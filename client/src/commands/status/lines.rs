@@ -152,7 +152,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use ringfence_crypto::Digest;
-    use ringfence_crypto::cohorts::measure;
+    use ringfence_crypto::cohorts::{OpenedSet, measure};
     use ringfence_crypto::id::{RoundNumber, SiteId, StudyId};
     use ringfence_crypto::statement::ExclusionReason;
 
@@ -200,6 +200,30 @@ mod tests {
             cohorts_in_words: Vec::new(),
             rounds: vec![round(10, RoundState::Opened), round(11, RoundState::Reviewing)],
             turn: None,
+        }
+    }
+
+    /// The second round is the first without its last site: that one is named, and nobody is while
+    /// nothing was opened.
+    #[test]
+    fn what_the_sums_tell_together_is_said_once_there_are_sums() {
+        let mut overview = overview(4);
+        let shown = |overview: &Overview| text(overview, UnixSeconds(1_800_004_140), 400, false);
+        assert!(!shown(&overview).contains("together, the sums"), "{}", shown(&overview));
+        let of: Vec<SiteId> =
+            overview.rounds[0].sites.iter().map(|site| site.site.clone()).collect();
+        let set = |round, sites: usize| OpenedSet {
+            round: RoundNumber(round),
+            sites: of.iter().take(sites).collect(),
+        };
+        overview.cohorts = measure(&[set(8, 4), set(9, 3)], &BTreeSet::new());
+        overview.cohorts_in_words = overview.cohorts.sentences(1);
+        let said = shown(&overview);
+        for expected in [
+            "together, the sums of these rounds: 2 sums were opened over 2 different sets of 4 sites",
+            "would single out 1 site: university-hospital-no-03-east",
+        ] {
+            assert!(said.contains(expected), "{expected:?} is not said:\n{said}");
         }
     }
 
