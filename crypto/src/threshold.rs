@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::statement::group_lengths;
 use crate::wire::canonical::canonical;
 
 /// Most key holders of a round. Windows larger than 32 gain nothing but traffic.
@@ -226,6 +227,15 @@ impl Threshold {
     pub fn usual_min_sites(&self, sites: usize) -> u16 {
         let most = (2 * sites).div_ceil(3).min(self.min_sites_ceiling(sites));
         self.min_sites_floor().max(u16::try_from(most).unwrap_or(u16::MAX))
+    }
+
+    /// The same where sets are held apart: no more than are left without the largest group, for one
+    /// site that is missing takes its group with it.
+    pub fn usual_min_sites_apart(&self, sites: usize) -> u16 {
+        let floor = self.min_sites_floor();
+        let largest = group_lengths(sites, floor.into()).into_iter().max().unwrap_or(0);
+        let left = u16::try_from(sites - largest).unwrap_or(u16::MAX);
+        self.usual_min_sites(sites).min(left).max(floor)
     }
 }
 

@@ -57,10 +57,18 @@ fn every_wrong_step_says_what_to_do() {
     let cost = ["study", "cost", "--parameters", "1000000", "--sites", "10"];
     let said = run(&cost).unwrap();
     assert!(said.contains("2.771 bytes a parameter"), "{said}");
+    assert!(
+        said.contains("10 %  some site is singled out in 100 % of the studies; with"),
+        "{said}"
+    );
     let said = run(&[&cost[..], &["--json"]].concat()).unwrap();
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["packing"]["wire_bits"], 44);
     assert!(said["encrypt_seconds"].as_f64().unwrap() > 0.0);
+    let forecasts = said["drop_outs_by_chance"].as_array().unwrap();
+    assert_eq!((forecasts.len(), &said["rounds"]), (4, &20.into()));
+    let opened = |at: usize| forecasts[at]["opened_apart"].as_f64().unwrap();
+    assert!(opened(0) > opened(3), "{forecasts:?}");
     let mode = std::os::unix::fs::MetadataExt::mode(
         &std::fs::metadata(folder.path().join("a.identity")).unwrap(),
     );

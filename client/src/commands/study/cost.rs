@@ -84,6 +84,7 @@ impl Cost {
             sites: cost.sites,
             collusion: cost.threshold.collusion,
             min_sites: cost.min_sites,
+            min_sites_apart: cost.threshold.usual_min_sites_apart(cost.sites),
             rounds: self.rounds,
         };
         let printed = Printed {
@@ -252,7 +253,7 @@ fn by_chance(forecast: Forecast, cost: &StudyCost) -> String {
         percent(drop_out),
         percent(singled_out),
         percent(opened_apart),
-        cost.min_sites,
+        cost.threshold.usual_min_sites_apart(cost.sites),
         percent(counted_apart)
     )
 }

@@ -8,7 +8,7 @@ use ringfence_crypto::ring::params::ParameterSet;
 use ringfence_crypto::signature::PublicKey;
 use ringfence_crypto::statement::{
     CheckKeySeals, HexBytes, PrivacyPolicy, RosterEntry, SiteLevel, Study, StudyError, Training,
-    Weighting, group_lengths,
+    Weighting,
 };
 use ringfence_crypto::threshold::Threshold;
 
@@ -132,12 +132,10 @@ impl StudyDraft {
             Some(threshold) => threshold,
             None => Threshold::recommended(sites).map_err(StudyError::from)?,
         };
-        let usual = threshold.usual_min_sites(sites);
-        let usual = match privacy {
-            PrivacyPolicy::SetsApart => without_a_group(usual, &threshold, sites),
-            _ => usual,
-        };
-        let min_sites = self.min_sites.unwrap_or(usual);
+        let min_sites = self.min_sites.unwrap_or_else(|| match privacy {
+            PrivacyPolicy::SetsApart => threshold.usual_min_sites_apart(sites),
+            _ => threshold.usual_min_sites(sites),
+        });
         // The largest magnitude of the noise that a site adds to a quantized value.
         let noise_bound = match privacy {
             PrivacyPolicy::SiteLevel(policy) => {
@@ -165,15 +163,6 @@ impl StudyDraft {
             collusion,
         })
     }
-}
-
-/// Where sets are held apart one site that is missing takes its group with it: a sum is opened over
-/// the others all the same, if they are enough.
-fn without_a_group(usual: u16, threshold: &Threshold, sites: usize) -> u16 {
-    let floor = threshold.min_sites_floor();
-    let largest = group_lengths(sites, floor.into()).into_iter().max().unwrap_or(0);
-    let left = u16::try_from(sites - largest).unwrap_or(u16::MAX);
-    usual.min(left).max(floor)
 }
 
 /// Seals a fresh check key to every site of a roster: what a study's author does once.

@@ -21,8 +21,10 @@ pub struct Participation {
     pub sites: usize,
     /// `c`.
     pub collusion: u16,
-    /// Fewest contributions a sum is opened for.
+    /// Fewest contributions a sum is opened for, where sets are as they come.
     pub min_sites: u16,
+    /// The same where sets are held apart.
+    pub min_sites_apart: u16,
     /// Rounds of the study.
     pub rounds: u32,
 }
@@ -49,10 +51,10 @@ pub struct Forecast {
 impl Participation {
     /// Plays the study through at a rate of drop-outs, by the same chances every time.
     pub fn forecast(&self, drop_out: f64) -> Forecast {
-        let Self { sites, collusion, min_sites, rounds } = *self;
+        let Self { sites, collusion, min_sites, min_sites_apart, rounds } = *self;
         let steps = sites.saturating_mul(rounds as usize).saturating_mul(rounds as usize);
         let played = (MOST_STEPS / steps.max(1)).clamp(1, MOST_PLAYED);
-        let (floor, min) = (usize::from(collusion) + 2, usize::from(min_sites));
+        let floor = usize::from(collusion) + 2;
         let groups = group_lengths(sites, floor);
         let names: Vec<SiteId> =
             (0..sites).filter_map(|site| format!("site-{site}").parse().ok()).collect();
@@ -65,12 +67,12 @@ impl Participation {
                 let there: Vec<bool> = (0..sites).map(|_| chance.next() >= drop_out).collect();
                 let count = there.iter().filter(|there| **there).count();
                 came += count;
-                if count >= min {
+                if count >= usize::from(min_sites) {
                     let set = names.iter().zip(&there).filter(|(_, there)| **there);
                     sets.push(OpenedSet { round, sites: set.map(|(name, _)| name).collect() });
                 }
                 let whole = in_whole(&groups, &there);
-                if whole >= min {
+                if whole >= usize::from(min_sites_apart) {
                     opened_apart += 1;
                     counted += whole;
                 }
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     const TWELVE: Participation =
-        Participation { sites: 12, collusion: 1, min_sites: 6, rounds: 20 };
+        Participation { sites: 12, collusion: 1, min_sites: 8, min_sites_apart: 6, rounds: 20 };
 
     #[test]
     fn without_drop_outs_nothing_is_told_and_nothing_lost() {
@@ -141,14 +143,21 @@ mod tests {
         // A group of three is whole in 0.95^3 of the rounds, a site there in 0.95 of them.
         assert!((few.counted_apart - 0.95f64.powi(2)).abs() < 0.02, "{few:?}");
         assert!(few.opened_apart > 0.95 && few.opened > 0.999, "{few:?}");
-        let five = Participation { sites: 5, min_sites: 3, ..TWELVE }.forecast(0.05);
+        let five =
+            Participation { sites: 5, min_sites: 4, min_sites_apart: 3, ..TWELVE }.forecast(0.05);
         // One group: a round is whole or nothing.
         assert!((five.opened_apart - 0.95f64.powi(5)).abs() < 0.02, "{five:?}");
     }
 
     #[test]
     fn of_large_studies_fewer_are_played_through() {
-        let large = Participation { sites: 1_000, collusion: 4, min_sites: 500, rounds: 100 };
+        let large = Participation {
+            sites: 1_000,
+            collusion: 4,
+            min_sites: 667,
+            min_sites_apart: 667,
+            rounds: 100,
+        };
         assert_eq!(large.forecast(0.01).played, 4);
     }
 }
