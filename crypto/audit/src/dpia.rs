@@ -184,8 +184,12 @@ fn write_necessity(study: &StudyReport, out: &mut String) -> fmt::Result {
 /// What the study promises of its sums.
 fn policy(privacy: PrivacyPolicy) -> String {
     match privacy {
-        PrivacyPolicy::None | PrivacyPolicy::SetsApart => {
+        PrivacyPolicy::None => {
             "No differential privacy: the study adds no noise to what is opened.".to_owned()
+        }
+        PrivacyPolicy::SetsApart => {
+            "No differential privacy: the study adds no noise to what is opened. Every sum is over all or none of each group of sites, so that several sums together tell of whole groups only."
+                .to_owned()
         }
         PrivacyPolicy::RecordLevel(policy) => format!(
             "Differential privacy in training: at most epsilon {} at delta {} over the whole study, for each {}; noise multiplier {}, clip {}, rate {}, {} steps a round.",

@@ -86,7 +86,11 @@ fn risks(study: &StudyReport) -> Vec<Risk> {
 
 fn bound(privacy: PrivacyPolicy) -> String {
     match privacy {
-        PrivacyPolicy::None | PrivacyPolicy::SetsApart => "nothing: it adds no noise.".to_owned(),
+        PrivacyPolicy::None => "nothing: it adds no noise.".to_owned(),
+        PrivacyPolicy::SetsApart => {
+            "nothing, as to what one sum tells: it adds no noise. What several tell together is of whole groups of sites."
+                .to_owned()
+        }
         PrivacyPolicy::RecordLevel(policy) => {
             let unit = match policy.unit {
                 PrivacyUnit::Record => "record; a person with several records is protected less",

@@ -22,9 +22,7 @@ pub(super) fn unprotected(report: &Report) -> Vec<Sentence> {
         PrivacyPolicy::SiteLevel(policy) => sites(report, policy),
     };
     sentences.extend([
-        Sentence::limit(
-            "What sums of rounds with different members tell of the member in which they differ, beyond the noise that the study adds, if any.",
-        ),
+        together(report),
         Sentence::limit(
             "Who took part, when, and how large the model is: server and log show it.",
         ),
@@ -34,6 +32,23 @@ pub(super) fn unprotected(report: &Report) -> Vec<Sentence> {
         Sentence::limit("A site's own data on its own machines, and the model where it is used."),
     ]);
     sentences
+}
+
+/// What the sums of several rounds tell together.
+fn together(report: &Report) -> Sentence {
+    match report.study.privacy {
+        PrivacyPolicy::SetsApart => Sentence::checked(
+            format!(
+                "What the sums of several rounds tell of a whole group of sites; of fewer than {} sites no combination of them tells, for every sum is over all or none of each group.",
+                report.study.collusion + 2
+            ),
+            "that every sum is over whole groups of sites",
+            ["cohorts"],
+        ),
+        _ => Sentence::limit(
+            "What sums of rounds with different members tell of the member in which they differ, beyond the noise that the study adds, if any. The check `cohorts` measures it.",
+        ),
+    }
 }
 
 fn records(report: &Report, policy: RecordLevel) -> Vec<Sentence> {
