@@ -9,7 +9,10 @@ use ringfence_audit::{Files, Step};
 const MAX_NAME: usize = 256;
 
 mod page {
-    #[expect(unsafe_code, reason = "functions of the page's worker, each within the bytes it is given")]
+    #[expect(
+        unsafe_code,
+        reason = "functions of the page's worker, each within the bytes it is given"
+    )]
     #[link(wasm_import_module = "page")]
     unsafe extern "C" {
         /// Bytes of a file; -1 where there is none.

@@ -11,7 +11,8 @@ use ringfence_crypto::signature::sign;
 use ringfence_crypto::statement::{Included, PrivacyPolicy, Subject as Opened};
 use ringfence_testkit::{Parties, REVIEW_SECONDS, ROUND_SECONDS, Record, rng};
 
-use crate::honest::{eventful, report, verdict};
+use crate::honest::{report, verdict};
+use crate::studies::eventful;
 
 const ALL: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 

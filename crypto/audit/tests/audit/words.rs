@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use ringfence_audit::{Basis, Options, Report, Said, Verdict, answers, page, text};
+use ringfence_audit::{Basis, Disk, Options, Report, Said, Verdict, answers, page, text};
 
 use crate::honest::report;
-use crate::studies::{eventful, private, spending};
 use crate::printed::{printed, squeezed};
+use crate::studies::{eventful, private, spending};
 
 /// All sentences, each with the heading that it stands under.
 fn sentences(report: &Report) -> Vec<(&'static str, Said)> {
@@ -131,7 +131,7 @@ fn a_file_that_cannot_be_read_shows_nothing() {
     let folder = tempfile::tempdir().unwrap();
     crate::export::export(&record, folder.path());
     std::fs::write(folder.path().join("rounds/1.proof.json"), "{}").unwrap();
-    let report = ringfence_audit::audit(folder.path(), &Options::default()).unwrap();
+    let report = ringfence_audit::audit(&Disk::at(folder.path()), &Options::default()).unwrap();
     let (mut claimed, mut withheld) = (0, 0);
     for (_, said) in sentences(&report) {
         match (&said.basis, said.withheld) {
