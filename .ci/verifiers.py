@@ -136,12 +136,16 @@ def main():
         for first in range(arguments.first, end(of), BATCH)
     ]
     start, done, faults = time.monotonic(), 0, []
+    told = start
     with multiprocessing.Pool(arguments.workers) as pool:
         for count, found in pool.imap_unordered(batch, work):
             done += count
             faults += found
             for fault in found:
                 print(fault, flush=True)
+            if time.monotonic() - told > 60:
+                told = time.monotonic()
+                print(f"{done} of {arguments.tampered + arguments.honest}, {len(faults)} faults", flush=True)
     print(f"{arguments.tampered} tamperings, {arguments.honest} honest exports, {len(faults)} faults, "
           f"{time.monotonic() - start:.0f} s")
     sys.exit(1 if faults or done == 0 else 0)
