@@ -9,8 +9,9 @@ Python 3.9 and, of PyPI, `cryptography` (Ed25519) and `blake3` (plain Python has
 times slower). Of a study it does not check the packing, the tensors, the KEM keys, the policy's and the
 training plan's numbers: the roster signed them, and no evidence rests on them.
 """
-import base64, functools, hashlib, json, math, os, re, stat, struct, sys
+import base64, functools, hashlib, json, math, operator, os, re, stat, struct, sys
 from array import array
+from collections import Counter
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -451,7 +452,8 @@ def check_epoch(file, lineage):
     for what, site, entry in changes:
         place = next((i for i, member in enumerate(roster) if member["id"] == site), None)
         need((place is None) == (what == "enrol") and entry not in roster, f"a change of {site} that is none")
-        roster[slice(place, place + 1) if place is not None else slice(len(roster), None)] = [entry] * bool(entry)
+        place = len(roster) if place is None else place
+        roster[place:place + 1] = [entry] if entry else []
     need(roster == after["roster"], "the changes give another roster")
     check_study(after)
     free = ("roster", "threshold", "min_sites", "packing", "weights", "check_key")
@@ -665,8 +667,8 @@ class Round:
         self.outcomes[of["site"]] = of["outcome"]
 
     def agreed(self):
-        models = [said["applied"]["model"] for said in self.outcomes.values() if said != "failed"]
-        return next((model for model in models if models.count(model) >= self.quorum), None)
+        models = Counter(said["applied"]["model"] for said in self.outcomes.values() if said != "failed")
+        return next((model for model, sites in models.items() if sites >= self.quorum), None)
 
     def ended(self):
         """How it ended, for the next round; none where it is not over."""
@@ -734,6 +736,14 @@ def judge(of, reviews):
     return trust if names(th) else before, why if enough else None
 
 
+@functools.lru_cache(4096)
+def lagrange(points, base, i):
+    """What the values at `base` are multiplied by to give the value at point i."""
+    others = [[points[k] for k in base if k != j] for j in base]
+    return [math.prod(points[i] - o for o in of) * pow(math.prod(points[j] - o for o in of) % Q, -1, Q) % Q
+            for j, of in zip(base, others)]
+
+
 def strays(points, values, t, agreeing):
     """Places of the words off the one polynomial of degree below t that `agreeing` of them lie on."""
     n, lies = len(points), len(points) - agreeing
@@ -741,15 +751,9 @@ def strays(points, values, t, agreeing):
         return None
 
     def off(base):
-        found = set()
-        for i in range(n):
-            at = 0
-            for j in base:
-                others = [points[k] for k in base if k != j]
-                bottom = math.prod(points[j] - other for other in others) % Q
-                at += values[j] * math.prod(points[i] - other for other in others) * pow(bottom, -1, Q)
-            found |= {i} if (at - values[i]) % Q else set()
-        return found
+        at = (sum(map(operator.mul, lagrange(tuple(points), tuple(base), i), (values[j] for j in base)))
+              for i in range(n))
+        return {i for i, value in enumerate(at) if (value - values[i]) % Q}
     found = off(range(t))
     if len(found) > lies:  # Berlekamp and Welch: F(x) = y E(x) at every point, E monic of the degree `lies`
         rows = [[pow(x, e, Q) for e in range(t + lies)] + [-y * pow(x, e, Q) % Q for e in range(lies)]
