@@ -8,7 +8,7 @@ use ringfence_crypto::Digest;
 use ringfence_crypto::dealing::{Pair, Trust};
 use ringfence_crypto::id::StudyId;
 use ringfence_crypto::statement::{
-    EpochSignature, MissingSignatures, RosterEntry, SiteSignature, WhichKey,
+    EpochSignature, MissingSignatures, PrivacyPolicy, RosterEntry, SiteSignature, WhichKey,
 };
 use ringfence_crypto::threshold::Threshold;
 use ringfence_crypto::wire::json;
