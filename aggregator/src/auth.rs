@@ -126,6 +126,21 @@ impl Tokens {
         Ok(self)
     }
 
+    /// These tokens.
+    #[cfg(test)]
+    pub(crate) fn of_tests<'a>(tokens: impl Iterator<Item = (&'a str, Role)>) -> Self {
+        Self {
+            known: tokens
+                .map(|(token, role)| (blake3::hash(token.as_bytes()), role.into()))
+                .collect(),
+        }
+    }
+
+    /// Everybody's hash, and what he may do.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &(blake3::Hash, Holder)> {
+        self.known.iter()
+    }
+
     /// Whose token this is. `blake3::Hash` compares in constant time, and what is compared are hashes,
     /// so that nothing can be learned byte by byte.
     pub(crate) fn holder(&self, token: &[u8]) -> Option<Holder> {

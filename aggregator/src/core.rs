@@ -7,7 +7,8 @@
 //! that wait for signatures), [`epochs`] and [`proposals`] (how the roster changes), [`upload`],
 //! [`contribution`] and [`whole`] (what a site sends), [`closing`], [`sum`] and [`together`] (how a
 //! round ends, alone or by several aggregators), [`opening`] and [`dispute`] (what is opened under which
-//! certificate), [`evidence`] (what an auditor is given), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
+//! certificate), [`evidence`] (what an auditor is given), [`overview`],
+//! [`round_view`] and [`held`] (what people are shown), [`damage`] and [`recovery`] (what happens when the store loses bytes or statements).
 #![warn(clippy::indexing_slicing, reason = "what peers send must not be able to stop the service")]
 
 pub(crate) mod closing;
@@ -19,12 +20,14 @@ pub(crate) mod draft_roster;
 pub(crate) mod drafts;
 pub(crate) mod epochs;
 pub(crate) mod evidence;
+pub(crate) mod held;
 pub(crate) mod incoming;
 mod kept_keys;
 mod lease;
 pub(crate) mod log;
 mod news;
 pub(crate) mod opening;
+pub(crate) mod overview;
 pub(crate) mod presence;
 mod proposals;
 pub(crate) mod recovery;
@@ -36,6 +39,7 @@ pub(crate) mod round;
 pub(crate) mod round_keys;
 pub(crate) mod round_list;
 pub(crate) mod round_time;
+pub(crate) mod round_view;
 pub(crate) mod rounds;
 pub(crate) mod senders;
 pub(crate) mod shared;

@@ -96,6 +96,12 @@ impl Identity {
         Ok(Self { key: SigningKey::from_bytes(&seed) })
     }
 
+    /// A key for another purpose, which this name tells apart from all others: all that have this key
+    /// derive the same one, and nobody else can.
+    pub(crate) fn derived(&self, purpose: &'static str) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(blake3::derive_key(purpose, self.key.as_bytes()))
+    }
+
     /// Whether a text is this key's seed, as its file has it.
     pub(crate) fn is_seed(&self, text: &str) -> bool {
         let mut seed = Zeroizing::new([0u8; 32]);

@@ -19,6 +19,7 @@ pub(crate) mod blobs;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub(crate) mod drafts;
+pub(crate) mod held;
 pub(crate) mod marks;
 pub(crate) mod pieces;
 mod place;

@@ -117,6 +117,11 @@ impl LiveLog {
         Some(Behind { common: same.count() as u64, stored, marked })
     }
 
+    /// How many leaves the mark has, and the bytes that they take.
+    pub(crate) fn marked(&self) -> (u64, u64) {
+        self.mark.extent()
+    }
+
     /// The leaf that the mark has at an index.
     pub(crate) fn marked_leaf(&self, index: u64) -> Option<LogHash> {
         self.mark.leaf(index)

@@ -23,6 +23,7 @@ use crate::core::contribution::HeaderList;
 use crate::core::news::News;
 use crate::core::refusal::{Kind, Refusal};
 use crate::core::round_time::RoundTime;
+use crate::core::round_view::RoundView;
 use crate::core::shared::Shared;
 use crate::core::study::ServedStudy;
 use crate::core::texts::Texts;
@@ -57,6 +58,8 @@ pub(crate) struct LiveRound {
     pub(super) news: News,
     /// The status as it is sent, and the version that it is of.
     sent: Mutex<Option<(u64, Bytes)>>,
+    /// The round as the dashboard shows it, and the version that it is of.
+    pub(super) viewed: Mutex<Option<(u64, Arc<RoundView>)>>,
     /// What else is sent to each site.
     pub(crate) texts: Texts,
     /// The uploads that run.
@@ -113,6 +116,7 @@ impl LiveRound {
             wishes: Wishes::default(),
             news: News::new(served.study.roster.len(), sequence),
             sent: Mutex::default(),
+            viewed: Mutex::default(),
             texts: Texts::default(),
             uploads: Uploads::default(),
             missed: OnceLock::new(),
@@ -335,6 +339,7 @@ impl LiveRound {
         *self.write() = round;
         *writer = Writer { sequence, stale: false };
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.viewed.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.texts.forget();
         self.news.tell(sequence, true);
         Ok(())

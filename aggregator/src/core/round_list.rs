@@ -5,14 +5,15 @@
 //! need of it is kept, the rest is read again when somebody asks for it. However it is asked for,
 //! there is one live round for each number.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::{ManifestId, RoundNumber, UnixSeconds};
+use ringfence_crypto::evidence::Named;
+use ringfence_crypto::id::{ManifestId, RoundNumber, SiteId, UnixSeconds};
 use ringfence_crypto::round::{RoundState, SiteSet};
 use ringfence_crypto::signature::Signed;
-use ringfence_crypto::statement::{Manifest, Previous};
+use ringfence_crypto::statement::{Manifest, Previous, Spent};
 
 use crate::core::round::LiveRound;
 
@@ -29,6 +30,26 @@ struct Outcome {
     state: RoundState,
     agreed_model: Option<Digest>,
     contributed: SiteSet,
+    named: Vec<Named>,
+}
+
+/// A round in a line.
+#[derive(Clone, Debug)]
+pub(crate) struct Glance {
+    /// Which.
+    pub(crate) round: RoundNumber,
+    /// Where it stands.
+    pub(crate) state: RoundState,
+    /// Who opened it.
+    pub(crate) initiator: SiteId,
+    /// When, by its manifest.
+    pub(crate) opened_at: UnixSeconds,
+    /// When its set was fixed.
+    pub(crate) closed_at: Option<UnixSeconds>,
+    /// Contributions with receipts.
+    pub(crate) received: usize,
+    /// Who was named by certified verdicts.
+    pub(crate) named: Vec<Named>,
 }
 
 #[derive(Debug)]
@@ -75,6 +96,8 @@ pub(crate) struct RoundList {
     slots: RwLock<Vec<Slot>>,
     /// Rounds at rest that are in memory because they were asked for, the oldest first.
     asked: Mutex<VecDeque<RoundNumber>>,
+    /// What each site has stated last of its privacy budget, in the rounds at rest.
+    spent: Mutex<BTreeMap<SiteId, (RoundNumber, Spent)>>,
 }
 
 impl RoundList {
@@ -116,6 +139,43 @@ impl RoundList {
             let slot = slots.iter().rev().find(|slot| slot.manifest.id() == manifest)?;
             Some(slot.manifest.statement.round)
         })
+    }
+
+    /// The last rounds before `until`, the newest first: `most` of them at most.
+    pub(crate) fn glances(&self, until: usize, most: usize) -> Vec<Glance> {
+        let glance = |slot: &Slot| {
+            let Manifest { round, initiator, opened_at, .. } = &slot.manifest.statement;
+            let of = |state, closed_at, received, named| Glance {
+                round: *round,
+                state,
+                initiator: initiator.clone(),
+                opened_at: *opened_at,
+                closed_at,
+                received,
+                named,
+            };
+            let at_rest = |o: &Outcome| {
+                of(o.state, Some(o.ended.closed_at), o.contributed.len(), o.named.clone())
+            };
+            slot.of(at_rest, |live| {
+                let round = live.read();
+                let closed_at = round.closing().map(|closing| closing.statement.closed_at);
+                of(round.state(), closed_at, round.contributed().len(), Named::all(&round))
+            })
+        };
+        self.read(|slots| {
+            let from = until.min(slots.len());
+            slots.iter().take(from).rev().take(most).filter_map(glance).collect()
+        })
+    }
+
+    /// What each site has stated last of its privacy budget, and in which round.
+    pub(crate) fn spent(&self) -> BTreeMap<SiteId, (RoundNumber, Spent)> {
+        let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for round in self.at_work() {
+            note_spent(&mut all, &round);
+        }
+        all
     }
 
     /// Says of each round how it stands.
@@ -173,7 +233,8 @@ impl RoundList {
                 outcome: None,
             });
             let settled = slots.len().saturating_sub(LAST);
-            slots.iter_mut().take(settled).for_each(rest);
+            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.iter_mut().take(settled).for_each(|slot| rest(slot, &mut spent));
             slots.len()
         })
     }
@@ -198,12 +259,25 @@ impl RoundList {
 }
 
 /// Puts a round to rest if it is over.
-fn rest(slot: &mut Slot) {
+fn rest(slot: &mut Slot, spent: &mut BTreeMap<SiteId, (RoundNumber, Spent)>) {
     let Some(live) = slot.live.as_ref().filter(|_| slot.outcome.is_none()) else { return };
     let round = live.read();
     let Some(ended) = round.ended() else { return };
     let (state, agreed_model) = (round.state(), round.agreed_model());
-    let outcome = Outcome { ended, state, agreed_model, contributed: round.contributed() };
+    let (contributed, named) = (round.contributed(), Named::all(&round));
+    let outcome = Outcome { ended, state, agreed_model, contributed, named };
     drop(round);
+    note_spent(spent, live);
     (slot.outcome, slot.live) = (Some(outcome), None);
+}
+
+/// Adds what the sites of a round state of their budgets, where that is their latest word.
+fn note_spent(all: &mut BTreeMap<SiteId, (RoundNumber, Spent)>, live: &LiveRound) {
+    let number = live.id.round;
+    for (site, header) in live.read().received() {
+        let Some(spent) = header.statement.spent else { continue };
+        if all.get(site).is_none_or(|(last, _)| *last <= number) {
+            all.insert(site.clone(), (number, spent));
+        }
+    }
 }

@@ -16,6 +16,7 @@ use ringfence_crypto::wire::json;
 use tokio::sync::watch;
 
 use crate::core::epochs::Rosters;
+use crate::core::held::LastCount;
 use crate::core::kept_keys::KeptKeys;
 use crate::core::refusal::Refusal;
 use crate::core::restored::KeptRestores;
@@ -72,6 +73,8 @@ pub(crate) struct LiveStudy {
     pub(crate) senders: Senders,
     /// The last change of the study that was taken over from the store.
     pub(crate) seen: tokio::sync::Mutex<u64>,
+    /// What is stored of it, when that was counted last.
+    pub(crate) last_count: LastCount,
     /// How far bodies were deleted that had been kept for long enough.
     pub(crate) forgotten: Forgotten,
 }
@@ -93,6 +96,7 @@ impl LiveStudy {
             fresh_keys: FreshKeys::default(),
             senders: Senders::default(),
             seen: tokio::sync::Mutex::default(),
+            last_count: LastCount::default(),
             forgotten: Forgotten::default(),
         }
     }

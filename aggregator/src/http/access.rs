@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -23,7 +23,7 @@ use ringfence_crypto::request::SIGNATURE_INPUT;
 use ringfence_crypto::signature::PublicKey;
 
 use self::credentials::{bearer, one, signer};
-pub(crate) use self::table::{Access, in_table, rows};
+pub(crate) use self::table::{Access, in_table, is_page, rows};
 use self::table::{DRAFT, STUDY, access};
 use crate::auth::{Holder, Role};
 use crate::core::draft_roster::DraftRoster;
@@ -34,6 +34,7 @@ use crate::core::rounds::LiveStudy;
 use crate::core::senders::Answering;
 use crate::http::extract::segment;
 use crate::http::front::Front;
+use crate::http::sessions::Channel;
 use Access::{Admin, Anyone, Own, Reader};
 
 /// Whose roster a site must be on: that of a study, or of one that waits for signatures.
@@ -107,6 +108,11 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
     }
     let token = bearer(&parts.headers)?.map(|token| front.tokens.holder(token));
     let token = token.map(|holder| holder.ok_or_else(unknown_token)).transpose()?;
+    // On pages only, and only to read: see the table.
+    let token = match token {
+        None if is_page(route) => signed_in(front, &parts.headers)?,
+        token => token,
+    };
     let begun = |holder: &Holder| holder.sender.begin(&"this token", None).map(Some);
     match (access, &token) {
         (Admin | Reader, Some(holder @ Holder { role: Role::Admin, .. })) => return begun(holder),
@@ -116,6 +122,7 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
     }
     let study = match token.is_some() || parts.headers.contains_key(SIGNATURE_INPUT) {
         true => segment(parts, "study").await?,
+        false if is_page(route) => return Err(Refusal::unauthorised(NOT_SIGNED_IN)),
         false => return Err(unsigned(access)),
     };
     let study: StudyId = study.parse().map_err(|error| Refusal::missing(format!("{error}")))?;
@@ -178,6 +185,19 @@ async fn admit(front: &Front, route: &str, parts: &mut Parts) -> Result<Place, R
     let place = sender.begin(&site, Some(signature))?;
     parts.extensions.insert(sender);
     Ok(Some(place))
+}
+
+/// What a browser is told that has not signed in.
+const NOT_SIGNED_IN: &str = "this page is for those who may read the study: sign in with an auditor's or the administrator's token";
+
+/// Who has signed in with the browser that sends this, if somebody has.
+///
+/// # Errors
+/// A [`Refusal`] for a sign-in that counts no more.
+pub(crate) fn signed_in(front: &Front, headers: &HeaderMap) -> Result<Option<Holder>, Refusal> {
+    let cookie = Channel::of(front.has_tls, headers).cookie(headers);
+    let holder = cookie.map(|cookie| front.sessions.holder(cookie, front.clock.now()));
+    holder.transpose()
 }
 
 /// When a request was signed, by the clock of the site that did; long ago where none did.

@@ -13,6 +13,7 @@ use crate::core::incoming::{Digested, Inbox, Incoming};
 use crate::core::senders::Sender;
 use crate::core::studies::Studies;
 use crate::http::doors::Doors;
+use crate::http::sessions::Sessions;
 use crate::metrics::{Metrics, Now};
 use crate::traces::Traces;
 
@@ -25,6 +26,8 @@ pub(crate) struct Front {
     pub(crate) inbox: Inbox,
     /// Who may register studies, and who may read them.
     pub(crate) tokens: Tokens,
+    /// The same, signed in with a browser.
+    pub(crate) sessions: Arc<Sessions>,
     /// What verifies this aggregator's signatures.
     pub(crate) key: PublicKey,
     /// What tells the time.

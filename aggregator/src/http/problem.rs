@@ -55,6 +55,8 @@ impl IntoResponse for Refusal {
         if let Some(seconds) = self.retry_seconds() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        // For whoever says it in another form.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -31,6 +31,7 @@ use crate::http::access::guard;
 use crate::http::answer::answer;
 use crate::http::front::Front;
 use crate::http::openapi;
+use crate::http::pages;
 use crate::http::watch::watch;
 
 /// All routes of the service.
@@ -123,10 +124,19 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/readyz", get(readyz))
         .route("/openapi.json", get(openapi::json))
         .route("/docs", get(openapi::page))
+        .route("/", get(pages::home))
+        .route("/dashboard/{file}", get(pages::file))
+        .route("/sign-in", post(pages::sign_in))
+        .route("/sign-out", post(pages::sign_out))
+        .route("/studies/{study}", get(pages::study))
+        .route("/studies/{study}/rounds/{round}", get(pages::round))
+        .route("/studies/{study}/held", get(pages::held))
+        .route("/studies/{study}/held/body.png", get(pages::body))
         .route_layer(from_fn_with_state(front.clone(), replica::catch_up))
         .route_layer(from_fn_with_state(front.clone(), guard))
         .route_layer(from_fn_with_state(front.clone(), replica::meet))
         .fallback(unknown_route)
+        .layer(from_fn_with_state(front.clone(), pages::dress))
         .layer(from_fn_with_state(front.clone(), watch))
         // What failed by our fault is logged where it is refused, with its cause.
         .layer(TraceLayer::new_for_http().on_failure(()))
@@ -170,7 +180,7 @@ pub(super) async fn readyz(State(studies): State<Arc<Studies>>) -> Result<&'stat
 
 async fn unknown_route(method: Method, uri: Uri) -> Refusal {
     Refusal::missing(format!(
-        "there is no route {method} {}; all routes start with /v2",
+        "there is no route {method} {}; all routes but those of the dashboard start with /v2",
         uri.path()
     ))
 }

@@ -27,6 +27,7 @@ use crate::http::doors::{Doors, Place, affordable, raise_file_limit};
 use crate::http::front::Front;
 use crate::http::paced::Paced;
 use crate::http::routes;
+use crate::http::sessions::Sessions;
 use crate::http::watch::metrics;
 use crate::identity::{Identity, IdentityError};
 use crate::store;
@@ -283,6 +284,7 @@ pub(super) async fn loaded(
         Some(path) => tokens.with_hashes(path)?,
         None => tokens,
     };
+    let sessions = Arc::new(Sessions::new(&identity, &tokens));
     let store = store::open(config).await?;
     let clock = store.clock(&clock);
     let key = identity.public_key();
@@ -300,7 +302,8 @@ pub(super) async fn loaded(
         }
         None => (None, None),
     };
-    Ok((Front { studies, inbox, tokens, key, clock, doors, has_tls, traces }, exporter))
+    let front = Front { studies, inbox, tokens, sessions, key, clock, doors, has_tls, traces };
+    Ok((front, exporter))
 }
 
 /// Begins what is done beside answering requests.

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::statement::Header;
 
+use crate::store::held::Counted;
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// What became of a body all of whose bytes came.
@@ -184,6 +185,9 @@ pub(crate) trait Blobs: fmt::Debug + Send + Sync {
 
     /// How large a blob is; nothing when it is not stored, or not whole.
     fn extent<'a>(&'a self, round: RoundId, blob: &'a Blob) -> Answer<'a, Option<Extent>>;
+
+    /// All that is stored of a study beside the database, by what lies where it is stored.
+    fn held(&self, study: StudyId) -> Answer<'_, Counted>;
 
     /// Reads exactly this range of a blob, as it is stored; one that is not there, or that the disk
     /// cannot read, is [`StoreError::Lost`].

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod drafts;
+mod held;
 mod restores;
 mod sharing;
 
@@ -10,6 +11,7 @@ pub(crate) use drafts::{
     a_draft_gathers_signatures_and_goes_again, proposed_epochs_are_kept_until_they_are_void,
 };
 
+pub(crate) use held::everything_that_is_stored_is_counted;
 pub(crate) use restores::*;
 pub(crate) use sharing::*;
 
@@ -62,6 +64,7 @@ macro_rules! conformance_tests {
             a_draft_gathers_signatures_and_goes_again,
             proposed_epochs_are_kept_until_they_are_void,
             a_later_restore_request_replaces_an_earlier_one,
+            everything_that_is_stored_is_counted,
         );
     };
     ($backend:expr; $($name:ident),+ $(,)?) => {

@@ -208,6 +208,12 @@ impl StudyMark {
         self.locked(|mark| mark.tree.checkpoint())
     }
 
+    /// How many leaves it has, and the bytes that they take.
+    pub(crate) fn extent(&self) -> (u64, u64) {
+        let leaves = self.checkpoint().size;
+        (leaves, leaves.saturating_mul(RECORD_BYTES as u64))
+    }
+
     /// The leaf at an index.
     pub(crate) fn leaf(&self, index: u64) -> Option<LogHash> {
         self.locked(|mark| mark.tree.leaf(index).ok())

@@ -14,6 +14,7 @@ use ringfence_crypto::statement::{Manifest, RoundKeys};
 
 use tokio::sync::mpsc;
 
+use crate::store::held::Counted;
 use crate::store::restores::Restores;
 use crate::store::terms::{Answer, RoundId};
 
@@ -191,6 +192,9 @@ pub(crate) trait Statements: Restores + fmt::Debug + Send + Sync {
     fn follow(&self) -> Option<mpsc::Receiver<Option<StudyId>>> {
         None
     }
+
+    /// All that is stored of a study in the database, table by table, as the schema names them.
+    fn held(&self, study: StudyId) -> Answer<'_, Counted>;
 
     /// Ends after the last write.
     fn close(&self) -> BoxFuture<'_, ()>;

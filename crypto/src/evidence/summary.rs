@@ -95,8 +95,8 @@ pub struct RoundSummary {
 }
 
 impl RoundSummary {
-    /// Of a round, and how it ended.
-    pub(super) fn of(study: &Study, round: &Round, ended: Option<&Previous>) -> Self {
+    /// Of a round, and how it ended ([`Round::ended`]).
+    pub fn of(study: &Study, round: &Round, ended: Option<&Previous>) -> Self {
         let manifest = &round.manifest().statement;
         let closing = round.closing();
         let said = closing.map(|closing| &closing.statement);
@@ -133,7 +133,7 @@ impl RoundSummary {
                 .openings(Subject::Sum)
                 .map(|opening| opening.statement.holder.clone())
                 .collect(),
-            named: named(round),
+            named: Named::all(round),
             trust: ended.map_or_else(|| round.trust(), |ended| &ended.trust).clone(),
             spent: round
                 .received()
@@ -145,14 +145,17 @@ impl RoundSummary {
     }
 }
 
-pub(super) fn named(round: &Round) -> Vec<Named> {
-    let verdicts = round.verdicts();
-    let named = verdicts.map(|(dispute, verdict)| Named {
-        dispute,
-        position: round
-            .certified_dispute(dispute)
-            .map(|certified| (certified.statement.block, certified.statement.coefficient)),
-        sites: verdict.sites,
-    });
-    named.collect()
+impl Named {
+    /// All that the certified verdicts of a round name.
+    pub fn all(round: &Round) -> Vec<Self> {
+        let verdicts = round.verdicts();
+        let named = verdicts.map(|(dispute, verdict)| Self {
+            dispute,
+            position: round
+                .certified_dispute(dispute)
+                .map(|certified| (certified.statement.block, certified.statement.coefficient)),
+            sites: verdict.sites,
+        });
+        named.collect()
+    }
 }

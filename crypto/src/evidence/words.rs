@@ -1,7 +1,7 @@
 //! What the statements of each kind amount to, in sentences, where none of them is false.
 
 use super::finding::{Check, Found};
-use super::summary::named;
+use super::summary::Named;
 use crate::round::{Round, RoundState};
 use crate::signature::Signed;
 use crate::statement::{Header, Outcome, Study, Subject};
@@ -121,7 +121,7 @@ impl Replayed<'_> {
     }
 
     fn disputes(&self) -> (Found, String) {
-        let named = named(self.round);
+        let named = Named::all(self.round);
         if named.is_empty() {
             return proven("No site was named in a dispute.".to_owned());
         }

@@ -102,10 +102,28 @@ const OTHERS: &[(&str, &str, Access)] = &[
     ("GET", "/docs", Anyone),
 ];
 
+/// The pages for people, and what they load. Of these a browser's sign-in counts as its token, and of
+/// no other route: what a page of another site has a browser send must not be able to change anything.
+const PAGES: &[(&str, &str, Access)] = &[
+    ("GET", "/", Anyone),
+    ("GET", "/dashboard/{file}", Anyone),
+    ("POST", "/sign-in", Anyone),
+    ("POST", "/sign-out", Anyone),
+    ("GET", "/studies/{study}", Reader),
+    ("GET", "/studies/{study}/rounds/{round}", Reader),
+    ("GET", "/studies/{study}/held", Reader),
+    ("GET", "/studies/{study}/held/body.png", Reader),
+];
+
 pub(super) const STUDY: &str = "/v2/studies/{study}";
 pub(super) const DRAFT: &str = "/v2/drafts/{study}";
 
-/// Every row of the table: method, whole path, who may.
+/// Whether a route is a page for people, or what one loads.
+pub(crate) fn is_page(route: &str) -> bool {
+    PAGES.iter().any(|(_, path, _)| *path == route)
+}
+
+/// Every row of the table but for pages: method, whole path, who may.
 pub(crate) fn rows() -> impl Iterator<Item = (&'static str, String, Access)> {
     let of_study =
         OF_STUDY.iter().map(|(method, path, who)| (*method, format!("{STUDY}{path}"), *who));
@@ -126,6 +144,7 @@ fn row(method: &Method, route: &str) -> Option<&'static (&'static str, &'static 
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
     let (table, path) = match route.strip_prefix(STUDY) {
         Some(rest) => (OF_STUDY, rest),
+        None if is_page(route) => (PAGES, route),
         None => (OTHERS, route),
     };
     table.iter().find(|(of, known, _)| *of == method && *known == path)
@@ -183,8 +202,12 @@ mod tests {
 
     #[test]
     fn the_documentation_has_the_same_table() {
-        let mut ours: Vec<_> =
+        let mut ours: Vec<(String, String, String)> =
             rows().map(|(method, path, who)| (method.to_owned(), path, in_words(who))).collect();
+        let pages = PAGES
+            .iter()
+            .map(|(method, path, who)| ((*method).to_owned(), (*path).to_owned(), in_words(*who)));
+        ours.extend(pages);
         let mut documented = documented();
         ours.sort();
         documented.sort();
@@ -202,6 +225,8 @@ mod tests {
             (Method::PUT, "/v2/studies/{study}/status"),
             (Method::GET, "/v2/studies/{study}/secret"),
             (Method::GET, "/status"),
+            (Method::POST, "/"),
+            (Method::PUT, "/studies/{study}"),
         ] {
             assert_eq!(access(&method, route), None, "{method} {route}");
         }

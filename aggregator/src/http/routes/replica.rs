@@ -31,6 +31,7 @@ pub(crate) async fn catch_up(State(front): State<Front>, request: Request, next:
 /// The study that a path names.
 fn study(request: &Request) -> Option<StudyId> {
     let path = request.uri().path();
-    let rest = path.strip_prefix("/v2/studies/").or_else(|| path.strip_prefix("/v2/drafts/"))?;
+    let mut prefixes = ["/v2/studies/", "/v2/drafts/", "/studies/"].into_iter();
+    let rest = prefixes.find_map(|prefix| path.strip_prefix(prefix))?;
     rest.split('/').next()?.parse().ok()
 }

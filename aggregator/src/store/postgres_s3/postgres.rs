@@ -24,6 +24,7 @@ use self::listen::listen;
 use super::s3::S3Blobs;
 use super::sharing::SharedEngines;
 use crate::identity::IdentityError;
+use crate::store::held::{Counted, Dialect, of_rows, questions};
 use crate::store::sql::{epochs_of, events_of, log_of, manifest_of, migrator, parsed, study_of};
 use crate::store::statements::{
     News, NextEpoch, NextEvent, Small, Statements, StoredManifest, StoredRoundKeys,
@@ -528,6 +529,25 @@ impl Statements for PgStatements {
         round: RoundNumber,
     ) -> Answer<'a, Option<StoredRoundKeys>> {
         self.keys_of(study, of, site, round).boxed()
+    }
+
+    fn held(&self, study: StudyId) -> Answer<'_, Counted> {
+        async move {
+            let schema = sqlx::query_as(
+                "SELECT table_name::text, column_name::text, data_type::text
+                 FROM information_schema.columns WHERE table_schema = current_schema()",
+            );
+            let schema = schema.fetch_all(&self.pool).await?;
+            let mut counted = Counted::default();
+            for (table, question) in questions(Dialect::Postgres, schema) {
+                // Made of names of the schema alone.
+                let rows = sqlx::query_as(sqlx::AssertSqlSafe(question));
+                let rows = rows.bind(study.to_string()).fetch_all(&self.pool).await?;
+                counted.held.extend(of_rows(&table, rows));
+            }
+            Ok(counted)
+        }
+        .boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

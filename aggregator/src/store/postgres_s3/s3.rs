@@ -14,11 +14,12 @@ use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, RetryConfig};
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::statement::Header;
 use zeroize::Zeroizing;
 
 use crate::store::blobs::{Blob, Blobs, BodyCheck, EnvelopePlace, Extent, Writer};
+use crate::store::held::{Counted, Tally};
 use crate::store::pieces;
 use crate::store::terms::{Answer, RoundId, StoreError, StoreOpenError};
 use http::Http;
@@ -424,6 +425,22 @@ impl Blobs for S3Blobs {
 
     fn extent<'a>(&'a self, round: RoundId, blob: &'a Blob) -> Answer<'a, Option<Extent>> {
         async move { self.extent_of(&RoundPaths::of(round).blob(blob)).await }.boxed()
+    }
+
+    fn held(&self, study: StudyId) -> Answer<'_, Counted> {
+        async move {
+            let root = Path::from(format!("studies/{study}"));
+            let (mut tally, mut listed) = (Tally::default(), self.store.list(Some(&root)));
+            while let Some(object) = listed.try_next().await.map_err(read_failed)? {
+                let path = object.location.as_ref();
+                let path = path.strip_prefix(root.as_ref()).unwrap_or(path);
+                if !tally.add(path.trim_start_matches('/'), object.size) {
+                    return Ok(tally.counted(true));
+                }
+            }
+            Ok(tally.counted(false))
+        }
+        .boxed()
     }
 
     fn read<'a>(&'a self, round: RoundId, blob: &'a Blob, range: Range<u64>) -> Answer<'a, Bytes> {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ringfence_crypto::Digest;
-use ringfence_crypto::id::SiteId;
+use ringfence_crypto::id::{SiteId, StudyId};
 use ringfence_crypto::statement::Header;
 use ringfence_durable::{Readers, Unfinished};
 use tokio::fs::OpenOptions;
@@ -22,6 +22,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 use super::round_files::{RoundFiles, lost_bytes, lost_or_failed};
 use super::small::SmallBytes;
 use crate::store::blobs::{Blob, Blobs, BodyCheck, EnvelopePlace, Extent, Writer};
+use crate::store::held::{Counted, count_files};
 use crate::store::terms::{Answer, RoundId, StoreError};
 
 /// Bytes of a body that are gathered before they go to the file.
@@ -260,6 +261,11 @@ impl Blobs for FileBlobs {
             }
         }
         .boxed()
+    }
+
+    fn held(&self, study: StudyId) -> Answer<'_, Counted> {
+        let root = self.data.join("studies").join(study.to_string());
+        blocking(move || count_files(&root)).boxed()
     }
 
     fn read<'a>(&'a self, round: RoundId, blob: &'a Blob, range: Range<u64>) -> Answer<'a, Bytes> {

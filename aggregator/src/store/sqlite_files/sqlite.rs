@@ -19,6 +19,7 @@ use sqlx::sqlite::{
 };
 
 use super::small::{self, SmallBytes};
+use crate::store::held::{Counted, Dialect, of_rows, questions};
 use crate::store::sql::{epochs_of, events_of, log_of, manifest_of, migrator, parsed, study_of};
 use crate::store::statements::{
     NextEpoch, NextEvent, Small, Statements, StoredManifest, StoredRoundKeys,
@@ -329,6 +330,26 @@ impl Statements for SqliteStatements {
         round: RoundNumber,
     ) -> Answer<'a, Option<StoredRoundKeys>> {
         self.keys_of(study, of, site, round).boxed()
+    }
+
+    fn held(&self, study: StudyId) -> Answer<'_, Counted> {
+        async move {
+            let schema = sqlx::query_as(
+                "SELECT tables.name, columns.name, columns.type
+                 FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns
+                 WHERE tables.type = 'table'",
+            );
+            let mut counted = Counted::default();
+            for (table, question) in questions(Dialect::Sqlite, schema.fetch_all(&self.pool).await?)
+            {
+                // Made of names of the schema alone.
+                let rows = sqlx::query_as(sqlx::AssertSqlSafe(question));
+                let rows = rows.bind(study.to_string()).fetch_all(&self.pool).await?;
+                counted.held.extend(of_rows(&table, rows));
+            }
+            Ok(counted)
+        }
+        .boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
