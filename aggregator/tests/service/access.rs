@@ -64,7 +64,7 @@ fn routes(study: StudyId, draft: StudyId) -> Vec<(Method, String, String)> {
                 None if path.starts_with("/rounds") || path.starts_with("/log") => {
                     format!("{study}{path}")
                 }
-                None => path.replace("/v2/studies/{study}", &study),
+                None => path.replace("/studies/{study}", &format!("/studies/{id}")),
             };
             let path = path
                 .replace("{r}", "0")
@@ -72,6 +72,7 @@ fn routes(study: StudyId, draft: StudyId) -> Vec<(Method, String, String)> {
                 .replace("offset=N", "offset=0")
                 .replace("from=K", "from=0");
             let path = path
+                .replace("wait=S&after=R.V.E", "wait=0")
                 .replace("wait=S&after=V", "wait=0")
                 .replace("wait=S&after=R", "wait=0")
                 .replace("round=R", "round=0");
@@ -99,7 +100,7 @@ fn may(who: &str, sender: Sender) -> bool {
 }
 
 /// A token that may do this, made by the command.
-fn token(folder: &std::path::Path, name: &str, arguments: &[&str]) -> (String, String) {
+pub(crate) fn token(folder: &std::path::Path, name: &str, arguments: &[&str]) -> (String, String) {
     let out = folder.join(name);
     let mut command = binary();
     command.args(["token", "--name", name, "--out"]).arg(&out).args(arguments);

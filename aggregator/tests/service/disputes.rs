@@ -109,7 +109,7 @@ fn roster(aggregator: &Aggregator) -> Roster {
 }
 
 /// A round whose sum is opened.
-async fn opened(aggregator: &Aggregator) -> (Play, ClosingId) {
+pub(crate) async fn opened(aggregator: &Aggregator) -> (Play, ClosingId) {
     let play = Play::start(aggregator.client(), roster(aggregator), 600).await;
     for site in play.ids() {
         play.contribute(site).await;

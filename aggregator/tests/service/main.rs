@@ -13,6 +13,7 @@ mod child;
 mod command;
 mod crash;
 mod damage;
+mod dashboard;
 mod disputes;
 mod drafts;
 mod engines;
