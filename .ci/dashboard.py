@@ -77,6 +77,8 @@ class Study:
         write_tensor(self.folder / "model", [0.0] * 40_000)
         for place, site in enumerate(SITES):
             self.run("ringfence", "keygen", "--site", site, "--out", site)
+            self.run("ringfence", "ledger", "init", f"{site}/ledger", "--unit", "site", "--epsilon", 20,
+                     "--delta", 1e-5, "--identity", f"{site}/{site}.identity")  # fmt: skip
             update = [0.001 * ((place * 13 + k) % 17 - 8) for k in range(40_000)]
             write_tensor(self.folder / site / "update", update)
         public = self.run("ringfence-aggregator", "keygen", "--key", "aggregator.key")
@@ -108,7 +110,8 @@ class Study:
                  "--server", self.url)  # fmt: skip
 
     def contribute(self, site, base):
-        self.at(site, "contribute", "--base", base, "--update", f"{site}/update")
+        self.at(site, "contribute", "--base", base, "--update", f"{site}/update",
+                "--ledger", f"{site}/ledger")  # fmt: skip
 
     def play(self):
         """Round 0, to models that all have acknowledged; round 1, to half of its contributions."""

@@ -8,6 +8,7 @@ use ringfence_crypto::evidence::RoundSummary;
 use ringfence_crypto::id::{SiteId, UnixSeconds};
 use ringfence_crypto::log::{LogEntry, StudyLog};
 use ringfence_crypto::ring::noise_bound::NoiseModel;
+use ringfence_crypto::ring::params::{MAX_BLOCKS, RING_DEGREE};
 use ringfence_crypto::round::{Round, RoundState, RoundStatus, SiteSet};
 use ringfence_crypto::signature::{Signed, Statement};
 use ringfence_crypto::statement::{Study, Subject};
@@ -54,6 +55,23 @@ pub(crate) struct Margin {
     pub(crate) sites: usize,
     /// Binary logarithm of half the scale over the largest noise but for a chance of 2^-64.
     pub(crate) bits: f64,
+    /// Binary logarithm of a bound on the probability that any digit of the model is wrong.
+    pub(crate) failure_log2: f64,
+}
+
+impl Margin {
+    /// Of a sum of so many contributions.
+    pub(crate) fn of(study: &Study, sites: usize) -> Self {
+        let packing = study.packing;
+        let noise = NoiseModel::new(sites, study.threshold.collusion, packing.wire_bits);
+        let half = f64::from(packing.delta_bits) - 1.0;
+        let coefficients = study.blocks().unwrap_or(MAX_BLOCKS) * RING_DEGREE;
+        Self {
+            sites,
+            bits: half - (noise.bound().max(1) as f64).log2(),
+            failure_log2: noise.failure_log2(half.exp2(), coefficients as f64),
+        }
+    }
 }
 
 /// For whom a round waits.
@@ -126,20 +144,13 @@ impl RoundView {
         Self {
             roster: study.roster.iter().map(|entry| entry.id.clone()).collect(),
             waits: waits(study, round, &status),
-            margin: margin(study, sites),
+            margin: Margin::of(study, sites),
             received: received(round, log),
             said: said(round, log),
             status,
             summary,
         }
     }
-}
-
-fn margin(study: &Study, sites: usize) -> Margin {
-    let packing = study.packing;
-    let largest = NoiseModel::new(sites, study.threshold.collusion, packing.wire_bits).bound();
-    let bits = f64::from(packing.delta_bits) - 1.0 - (largest.max(1) as f64).log2();
-    Margin { sites, bits }
 }
 
 fn waits(study: &Study, round: &Round, status: &RoundStatus) -> Option<Waits> {

@@ -40,6 +40,7 @@ use crate::http::sessions::{Channel, SECONDS, from_here};
 
 const STYLE: &str = include_str!("pages/style.css");
 const SCRIPT: &str = include_str!("pages/live.js");
+const ICON: &str = include_str!("pages/mark.svg");
 
 /// What a browser may do with a page: run and load what this server itself serves, and send forms to
 /// nobody else.
@@ -62,20 +63,26 @@ fn page(status: StatusCode, markup: Markup) -> Response {
 
 /// The names under which the style sheet and the script are served: they change with what is in them,
 /// so that a browser may keep them.
-pub(crate) fn style_name() -> String {
+fn style_name() -> String {
     format!("style-{}.css", shell::version_of(STYLE))
 }
 
 /// The same of the script.
-pub(crate) fn script_name() -> String {
+fn script_name() -> String {
     format!("live-{}.js", shell::version_of(SCRIPT))
 }
 
-/// The style sheet and the script.
+/// The same of the program's mark.
+fn icon_name() -> String {
+    format!("mark-{}.svg", shell::version_of(ICON))
+}
+
+/// The style sheet, the script and the mark.
 pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Refusal> {
     let (kind, text) = match name {
         name if name == style_name() => ("text/css; charset=utf-8", STYLE),
         name if name == script_name() => ("text/javascript; charset=utf-8", SCRIPT),
+        name if name == icon_name() => ("image/svg+xml", ICON),
         name => {
             return Err(Refusal::missing(format!(
                 "the dashboard of this version has no file {name:?}: load the page again"

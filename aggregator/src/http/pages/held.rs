@@ -60,8 +60,9 @@ fn noise(path: &str, body: &Sample) -> Markup {
                 figure {
                     (histogram(&found))
                     figcaption {
-                        "How often each byte value occurs. The band holds three standard deviations around what \
-                         uniform bytes give, " (format!("{:.1}", found.expected())) " of each."
+                        "How often each byte value occurs. Uniform bytes give " (format!("{:.1}", found.expected()))
+                    " of each (the line), and stay within three standard deviations (dashed) but for one \
+                     value or so."
                     }
                 }
             }

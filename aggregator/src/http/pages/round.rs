@@ -158,10 +158,9 @@ fn statements(view: &RoundView) -> Markup {
         "statements",
         "Statements",
         html! {
-            p { "Who has signed what, beside headers and receipts. "
-                a href={ "/v2/studies/" (id) "/rounds/" (view.status.round) "/proof" } {
-                    "The round's file" } " for " code { "ringfence-audit" }
-                " has every one whole (it is asked for with the token, not with this sign-in)." }
+            p { "Who has signed what, beside headers and receipts. Each of them whole, with its proof, is in \
+             the round's file for " code { "ringfence-audit" } ", which a program fetches with the token: "
+            code { "GET /v2/studies/" (id) "/rounds/" (view.status.round) "/proof" } "." }
             (table("Statements of the round", &["Kind", "Signed by", "Digest", "Leaf"], rows))
             @if view.said.len() > SHOWN { p.quiet { "Of each kind the first " (SHOWN) "." } }
         },

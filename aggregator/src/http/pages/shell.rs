@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, Render, html};
 use ringfence_crypto::Digest;
 use ringfence_crypto::id::UnixSeconds;
 
-use super::{script_name, style_name};
+use super::{icon_name, script_name, style_name};
 
 /// Who looks at a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,7 @@ impl Page<'_> {
                     meta name="color-scheme" content="light dark";
                     meta name="robots" content="noindex";
                     title { (self.title) " · Ringfence aggregator" }
+                    link rel="icon" type="image/svg+xml" href={ "/dashboard/" (icon_name()) };
                     link rel="stylesheet" href={ "/dashboard/" (style_name()) };
                     script src={ "/dashboard/" (script_name()) } defer {}
                 }

@@ -27,14 +27,13 @@ pub(super) fn sites(view: &RoundView) -> Markup {
                     td.number { (place + 1) }
                     th scope="row" { bdi { (site) } }
                     td { (roles(*part)) }
-                    td { (yes(part.contributed)) }
-                    td { (yes(part.acknowledged)) }
+                    td { (so_far(*part)) }
                 }
             }
         }
     };
     html! {
-        (table("Sites in ring order", &["No.", "Site", "Part", "Contributed", "Acknowledged"], rows))
+        (table("Sites in ring order", &["No.", "Site", "Part", "So far"], rows))
         @if parts.len() > MOST {
             p.quiet {
                 (MOST) " of " (parts.len()) " sites: key holders first, then those who have not \
@@ -46,11 +45,18 @@ pub(super) fn sites(view: &RoundView) -> Markup {
 
 fn roles(part: Part) -> Markup {
     let roles =
-        [(part.initiates, "opened the round"), (part.holds, "key holder"), (part.barred, "barred")];
+        [(part.initiates, "opened it"), (part.holds, "holds keys"), (part.barred, "barred")];
     let named: Vec<&str> = roles.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
     html! { (named.join(", ")) }
 }
 
-fn yes(is: bool) -> Markup {
-    html! { @if is { span.yes { "yes" } } @else { span.quiet { "no" } } }
+fn so_far(part: Part) -> Markup {
+    html! {
+        @match (part.contributed, part.acknowledged) {
+            (false, false) => span.quiet { "nothing yet" },
+            (true, false) => span.yes { "contributed" },
+            (false, true) => span.yes { "acknowledged" },
+            (true, true) => span.yes { "contributed, acknowledged" },
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use maud::{Markup, html};
+use ringfence_crypto::dealing::Trust;
 use ringfence_crypto::id::{StudyId, UnixSeconds};
 use ringfence_crypto::statement::Study;
 
@@ -43,7 +44,7 @@ pub(super) fn page(
         }
         div.grid {
             @match latest {
-                None => (card("now", "No round yet", html! {
+                None => (card("none-yet", "No round yet", html! {
                     p { "The study is registered. Its first round is opened by "
                         bdi { (study.roster.first().map_or("", |site| site.id.as_str())) }
                         ", the first site on the ring." }
@@ -57,12 +58,13 @@ pub(super) fn page(
             }
             (rounds(id, live, until))
             (budget(live, study))
-            @if let Some((view, _)) = latest {
-                (margin(study, view.margin))
-                (disputes(id, live, view))
-            }
-            (log_head(live)?)
+            (match latest {
+                Some((view, _)) => margin(study, view.margin),
+                None => margin(study, Margin::of(study, study.roster.len())),
+            })
+            (disputes(id, live, latest.map(|(view, _)| &**view)))
             (thresholds(study))
+            (log_head(live)?)
         }
     })
 }
@@ -140,10 +142,15 @@ pub(super) fn margin(study: &Study, margin: Margin) -> Markup {
             p.big { (format!("{:.1}", margin.bits)) span.unit { " bits" } }
             p {
                 "The cipher's noise in a sum of " (counted(margin.sites, "contribution"))
-                " stays below half of one digit's scale by this much. A wrong digit anywhere in the model is \
-                 less likely than once in 2" sup { "64" } "."
+                " stays below half of a digit's scale by this much, but for a chance of once in 2"
+                sup { "64" } " for the largest model."
             }
             (facts(&[
+                ("A wrong digit in this model", html! {
+                    @if margin.failure_log2.is_finite() {
+                        "less than once in 2" sup { (format!("{:.0}", -margin.failure_log2.ceil())) }
+                    } @else { "impossible" }
+                }),
                 ("Value", html! { (packing.value_bits) " bits" }),
                 ("Slots in a coefficient", html! { (packing.slots) " of " (packing.slot_bits) " bits" }),
                 ("Scale", html! { "2" sup { (packing.delta_bits) } }),
@@ -153,8 +160,10 @@ pub(super) fn margin(study: &Study, margin: Margin) -> Markup {
     )
 }
 
-fn disputes(id: StudyId, live: &LiveStudy, view: &RoundView) -> Markup {
-    let trust = &view.summary.trust;
+fn disputes(id: StudyId, live: &LiveStudy, view: Option<&RoundView>) -> Markup {
+    let none = Trust::default();
+    let trust = view.map_or(&none, |view| &view.summary.trust);
+    let running = view.map_or(&[][..], |view| &view.status.disputes);
     let glances = live.glances(u32::MAX, ROUNDS);
     let named: Vec<&Glance> = glances.iter().filter(|glance| !glance.named.is_empty()).collect();
     card(
@@ -162,14 +171,14 @@ fn disputes(id: StudyId, live: &LiveStudy, view: &RoundView) -> Markup {
         "Disputes",
         html! {
             @if trust.barred.is_empty() && trust.pairs.is_empty() && named.is_empty()
-                && view.status.disputes.is_empty()
+                && running.is_empty()
             {
                 p { "None. No site is barred, and nobody accuses anybody." }
             }
-            @for dispute in &view.status.disputes {
+            @for dispute in running {
                 p {
                     @if dispute.index == 0 { "Wrong check words" } @else { "Dispute " (dispute.index) }
-                    " in round " (view.status.round) ": " (dispute.disputing.len()) " holders dispute, "
+                    " in the last round: " (dispute.disputing.len()) " holders dispute, "
                     (dispute.answered.len()) " have answered, " (dispute.judging.len())
                     " have judged."
                 }

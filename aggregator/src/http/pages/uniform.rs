@@ -1,5 +1,7 @@
 //! Whether bytes are uniform: their histogram, the chi-square test against it, and a picture of them.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, html};
 
 /// Degrees of freedom: 256 values whose counts have a given sum.
@@ -97,26 +99,28 @@ pub(super) fn histogram(found: &Uniformity) -> Markup {
     let expected = found.expected();
     let deviation = expected.sqrt();
     let top = (found.most() as f64).max(expected + 4.0 * deviation).max(1.0);
-    let height = |count: f64| 200.0 * (count / top).clamp(0.0, 1.0);
-    let (low, high) = (height(expected - 3.0 * deviation), height(expected + 3.0 * deviation));
+    let height = |count: f64| 140.0 * (count / top).clamp(0.0, 1.0);
+    let line = |count: f64| format!("M0 {:.2}H256", 140.0 - height(count));
     let mut bars = String::new();
     for (value, count) in found.counts.iter().enumerate() {
         let tall = height(*count as f64);
-        bars.push_str(&format!("M{value} 200v{:.2}h1v{tall:.2}z", -tall));
+        // Writing to a string cannot fail.
+        let _ = write!(bars, "M{value} 140v{:.2}h1v{tall:.2}z", -tall);
     }
     html! {
-        svg.histogram viewBox="0 0 256 214" role="img" aria-labelledby="histogram-title histogram-text" {
+        svg.histogram viewBox="0 0 256 152" role="img" aria-labelledby="histogram-title histogram-text" {
             title #histogram-title { "Histogram of byte values" }
             desc #histogram-text {
                 "Each of 256 byte values occurs between " (found.least()) " and " (found.most())
                 " times; uniform bytes give " (format!("{expected:.1}")) " of each."
             }
-            rect.band x="0" y=(format!("{:.2}", 200.0 - high)) width="256" height=(format!("{:.2}", high - low)) {}
             path.bars d=(bars) {}
-            path.axis d="M0 200.5H256" {}
-            text x="0" y="212" { "0" }
-            text x="128" y="212" text-anchor="middle" { "byte value" }
-            text x="256" y="212" text-anchor="end" { "255" }
+            path.expected d=(line(expected)) {}
+            @for side in [-3.0, 3.0] { path.bound d=(line(expected + side * deviation)) {} }
+            path.axis d="M0 140.25H256" {}
+            text x="0" y="149" { "0" }
+            text x="128" y="149" text-anchor="middle" { "byte value" }
+            text x="256" y="149" text-anchor="end" { "255" }
         }
     }
 }
