@@ -22,7 +22,8 @@
 //! Statements are signed and checked, and envelopes and bodies must match the digests in signed
 //! headers. Requests are signed, too (RFC 9421), or carry a token: `http::access` has the one table of
 //! who may ask what, and holds each request to it before anything of it is stored or looked up (but
-//! whether there is such a study, where several aggregators have one store).
+//! whether there is such a study, where several aggregators have one store). A browser signs in with a
+//! token, and its cookie counts on the pages of the dashboard alone (`http::sessions`).
 #![forbid(unsafe_code)]
 
 mod auth;
