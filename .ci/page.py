@@ -2,7 +2,7 @@
 """Opens the offline page from its file in headless Chromium, gives it folders, and holds its verdicts to
 those of the command: honest exports and altered ones.
 
-    .ci/page.py [--count 12] [--profile release] [--built] [--screenshots DIR]
+    .ci/page.py [--count 6] [--profile release] [--built] [--screenshots DIR]
 
 Says loudly that it skips where WebAssembly's target cannot be installed or no Chromium is found.
 """
@@ -119,7 +119,7 @@ def verdicts(report):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--count", type=int, default=12, help="honest exports, and as many altered ones")
+    parser.add_argument("--count", type=int, default=6, help="honest exports, and as many altered ones")
     parser.add_argument("--profile", default="release")
     parser.add_argument("--built", action="store_true", help="with the command and the example that are there")
     parser.add_argument("--screenshots", type=Path)
