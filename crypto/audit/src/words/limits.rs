@@ -45,8 +45,10 @@ fn together(report: &Report) -> Sentence {
             "that every sum is over whole groups of sites",
             ["cohorts"],
         ),
-        _ => Sentence::limit(
-            "What sums of rounds with different members tell of the member in which they differ, beyond the noise that the study adds, if any. The check `cohorts` measures it.",
+        _ => Sentence::checked(
+            "What sums of rounds with different members tell of the members in which they differ, beyond the noise that the study adds, if any: the check measures how few sites that can be.",
+            "a measure of what the sums of several rounds tell together",
+            ["cohorts"],
         ),
     }
 }
