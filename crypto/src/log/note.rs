@@ -133,14 +133,7 @@ impl NoteKey {
 
     /// `SHA-256(name || 0x0A || 0x01 || key)[:4]`.
     pub fn id(&self) -> [u8; 4] {
-        let hash = Sha256::new()
-            .chain_update(self.name.as_str())
-            .chain_update([b'\n', ED25519])
-            .chain_update(self.key.as_bytes())
-            .finalize();
-        // As a big-endian number's bytes, which is the order they stand in.
-        let [a, b, c, d, ..]: [u8; 32] = hash.into();
-        [a, b, c, d]
+        key_id(&self.name, ED25519, &self.key)
     }
 
     /// Signs a text with `signer`, the secret half of this key.
@@ -203,12 +196,24 @@ impl FromStr for NoteKey {
     }
 }
 
+/// The ID of a key: `SHA-256(name || 0x0A || kind || key)[:4]`.
+pub(super) fn key_id(name: &KeyName, kind: u8, key: &PublicKey) -> [u8; 4] {
+    let hash = Sha256::new()
+        .chain_update(name.as_str())
+        .chain_update([b'\n', kind])
+        .chain_update(key.as_bytes())
+        .finalize();
+    // As a big-endian number's bytes, which is the order they stand in.
+    let [a, b, c, d, ..]: [u8; 32] = hash.into();
+    [a, b, c, d]
+}
+
 /// One signature line, by whatever kind of key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct NoteSignature {
-    name: KeyName,
-    id: [u8; 4],
-    bytes: Vec<u8>,
+pub(super) struct NoteSignature {
+    pub(super) name: KeyName,
+    pub(super) id: [u8; 4],
+    pub(super) bytes: Vec<u8>,
 }
 
 /// A text and its signatures. It parses from exactly one text and shows as that; what it says
@@ -226,23 +231,60 @@ impl SignedNote {
     /// # Errors
     /// [`NoteError`] when the key did not sign or its signature does not hold (strictly).
     pub fn verify(&self, key: &NoteKey) -> Result<&str, NoteError> {
-        let (name, id) = (key.name.as_str(), key.id());
-        let mut by_key =
-            self.signatures.iter().filter(|line| line.name == key.name && line.id == id);
-        let Some(signature) = by_key.next() else {
-            let signers = self.signatures.iter().map(|line| shown(line.name.as_str()));
-            let (name, id, signers) = (name.to_owned(), hex::encode(id), signers.collect());
-            return Err(NoteError::Unsigned { name, id, signers });
-        };
-        if by_key.next().is_some() {
-            return Err(NoteError::Twice(name.to_owned()));
-        }
-        let refuse = || NoteError::Signature(name.to_owned());
-        let signature = Signature::from_slice(&signature.bytes).map_err(|_| refuse())?;
+        let signature = self.by(&key.name, key.id())?;
+        let refuse = || NoteError::Signature(key.name.0.clone());
+        let signature = Signature::from_slice(signature).map_err(|_| refuse())?;
         match key.key.verifies(self.text.as_bytes(), &signature) {
             true => Ok(&self.text),
             false => Err(refuse()),
         }
+    }
+
+    /// The text, whoever signed it: of a stranger until [`SignedNote::verify`] says more.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The names of the keys whose signatures it has, in order; nothing says that they hold.
+    pub fn signers(&self) -> impl Iterator<Item = &str> {
+        self.signatures.iter().map(|line| line.name.as_str())
+    }
+
+    /// Leaves the signatures of keys with one name, and none by anybody else.
+    pub fn keep_only(&mut self, name: &str) {
+        self.signatures.retain(|line| line.name.as_str() == name);
+    }
+
+    /// Adds the signatures that another note of the same text has and this one lacks, unless they are
+    /// more than a note may have: then none. Whether it has them now.
+    pub fn gather(&mut self, other: &Self) -> bool {
+        let mut lacking = other.signatures.clone();
+        lacking.retain(|line| !self.signatures.contains(line));
+        let fits = self.text == other.text
+            && self.signatures.len().saturating_add(lacking.len()) <= MAX_SIGNATURES;
+        if fits {
+            self.signatures.append(&mut lacking);
+        }
+        fits
+    }
+
+    /// The only signature by a key, which is not checked.
+    pub(super) fn by(&self, name: &KeyName, id: [u8; 4]) -> Result<&[u8], NoteError> {
+        let mut by_key = self.signatures.iter().filter(|line| line.name == *name && line.id == id);
+        let Some(signature) = by_key.next() else {
+            let signers = self.signatures.iter().map(|line| shown(line.name.as_str()));
+            let (name, id, signers) = (name.0.clone(), hex::encode(id), signers.collect());
+            return Err(NoteError::Unsigned { name, id, signers });
+        };
+        match by_key.next() {
+            Some(_) => Err(NoteError::Twice(name.0.clone())),
+            None => Ok(&signature.bytes),
+        }
+    }
+
+    /// Adds a signature as the last line.
+    pub(super) fn add(&mut self, signature: NoteSignature) {
+        self.signatures.push(signature);
     }
 }
 

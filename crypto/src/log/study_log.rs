@@ -9,9 +9,8 @@ use super::proof::{ConsistencyProof, InclusionProof, LeavesProof};
 use super::tree::{BeyondEnd, Tree};
 
 /// The log of a study. Every statement that becomes an event of its rounds is a leaf, in the order
-/// in which the events became durable: manifests, headers, receipts, freezes, reviews, closings,
-/// endorsements (of closings, disputes and verdicts), openings' statements and acknowledgements. The
-/// same entries in the same order give the same log.
+/// in which the events became durable: [`KINDS`](super::KINDS). The same entries in the same order give
+/// the same log.
 #[derive(Clone, Debug, Default)]
 pub struct StudyLog {
     tree: Tree,
@@ -76,6 +75,12 @@ impl StudyLog {
         (from..self.size()).map_while(|index| self.tree.leaf(index).ok())
     }
 
+    /// The hashes of `width` subtrees of `2^level` leaves each, from the `start`th on; none where the log
+    /// does not have all of them yet.
+    pub fn subtrees(&self, level: u32, start: u64, width: u16) -> Option<&[LogHash]> {
+        self.tree.subtrees(level, start, width)
+    }
+
     /// Where a leaf stands among the first `size`.
     ///
     /// # Errors
@@ -105,6 +110,15 @@ impl StudyLog {
     /// [`StudyLogError`].
     pub fn inclusion(&self, leaf: LogHash, size: u64) -> Result<InclusionProof, StudyLogError> {
         Ok(self.tree.inclusion(self.index(leaf, size)?, size)?)
+    }
+
+    /// Proves that the leaf at an index is among the first `size`, whether or not the same entry stands
+    /// before it, too.
+    ///
+    /// # Errors
+    /// [`StudyLogError::Beyond`].
+    pub fn inclusion_at(&self, index: u64, size: u64) -> Result<InclusionProof, StudyLogError> {
+        Ok(self.tree.inclusion(index, size)?)
     }
 
     /// Proves that the first `to` leaves begin with the first `from`.

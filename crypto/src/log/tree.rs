@@ -57,6 +57,14 @@ impl Tree {
         self.whole(0, index).ok_or_else(|| self.beyond(index.saturating_add(1)))
     }
 
+    /// The hashes of `width` subtrees of `2^level` leaves each, from the `start`th on; none where the log
+    /// does not have all of them yet.
+    pub fn subtrees(&self, level: u32, start: u64, width: u16) -> Option<&[LogHash]> {
+        let row = self.levels.get(level as usize)?;
+        let start = usize::try_from(start).ok()?;
+        row.get(start..start.checked_add(width.into())?)
+    }
+
     /// Size and root of the whole log.
     pub fn checkpoint(&self) -> Checkpoint {
         let size = self.size();
